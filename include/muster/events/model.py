@@ -1,0 +1,78 @@
+"""What an event is, and the vocabulary of events in a run's stream."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+
+class EventType(StrEnum):
+    """Everything that can happen to a run. Stored by value: never rename one."""
+
+    RUN_OPENED = "run.opened"
+    """automation, definition (hash), bundle_version, inputs, trigger, requested_by, dag_id, dag_run_id."""
+    RUN_CLOSED = "run.closed"
+    """status (`succeeded` | `failed`), reason, counts {succeeded, failed, skipped, set_aside}, cost."""
+    STEP_EXPANDED = "step.expanded"
+    """step, length (of the list fanned out over), indices (the positions that have work)."""
+    STEP_STARTED = "step.started"
+    """step, index, kind, lane, attempt, input (what the step was given, after expressions)."""
+    STEP_RETRIED = "step.retried"
+    """step, index, attempt, error {class, message}, delay (seconds until the next attempt)."""
+    STEP_SUCCEEDED = "step.succeeded"
+    """step, index, output, output_type, produced_by, fallback (true when the fallback answered)."""
+    STEP_FAILED = "step.failed"
+    """step, index, error {class, message, remedy}: for good, no attempt is left."""
+    STEP_SKIPPED = "step.skipped"
+    """step, index, reason (`when` | `rejected` | `not_taken` | `empty`)."""
+    STEP_SET_ASIDE = "step.set_aside"
+    """step, index, item, findings, error: this item is out, the others go on."""
+    STEP_COMPLETED = "step.completed"
+    """step, counts: every item of a fan-out has ended."""
+    MODEL_CALLED = "model.called"
+    """step, index, agent, tier, model, request (hash), response, usage, cost (USD, a decimal string or null)."""
+    TOOL_CALLED = "tool.called"
+    """step, index, agent, tool, arguments, result or error."""
+    APPROVAL_REQUESTED = "approval.requested"
+    """step, index, subject, assignees, within, otherwise."""
+    APPROVAL_ANSWERED = "approval.answered"
+    """step, index, approved, by, answer (`person` | `timeout` | `refused`), note."""
+    NOTICE_SENT = "notice.sent"
+    """step, index, channel, target, text, delivered_by (`slack` | `smtp` | `outbox`)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewEvent:
+    """A fact about to be written."""
+
+    type: str
+    data: Mapping[str, Any]
+    """JSON-ready: str, int, bool, None, lists and dicts; decimals and dates as strings."""
+    actor: str = "muster"
+    """Who did it: a person's user name, an agent's id, or `muster`."""
+    key: str | None = None
+    """Unique within the stream when given: appending the same key again writes nothing."""
+    causation: UUID | None = None
+    """The event that led to this one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event(NewEvent):
+    """A fact in the log."""
+
+    position: int
+    """Place in the whole log, ascending; may have gaps."""
+    stream: str
+    version: int
+    """Place in the stream: 1, 2, 3, without gaps."""
+    id: UUID
+    at: datetime
+    correlation: str
+    """What the event belongs to; for a run, the run's id."""
+    previous_hash: str = field(repr=False)
+    hash: str = field(repr=False)
+    """SHA-256 over the canonical form of this event and `previous_hash`, in hexadecimal."""

@@ -1,0 +1,169 @@
+"""The `@skill` decorator, what a skill is handed, and how one is found by name."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import inspect
+import sys
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, TypeAdapter, ValidationError, create_model
+
+from muster.database import Database
+from muster.errors import MusterError, PermanentError
+
+Lane = Literal["async", "worker"]
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, kw_only=True)
+class SkillContext:
+    """What a skill may know of the run it works for. Ask for it with a parameter named `context`."""
+
+    run: str
+    """The run's id, `<automation>/<airflow run id>`; `try/…` when a person tries a skill by hand."""
+    step: str
+    index: int | None = None
+    """Position of the item in a fan-out; None outside one."""
+    key: str
+    """Idempotency key: the same for every attempt at this piece of work, different for every other."""
+    now: datetime
+    """The time the attempt began, with its zone; use it in place of the clock so that replays agree."""
+    database: Database
+    workspace: Path
+    """A folder for files this run produces; kept after the run."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Skill:
+    """A typed function with a name: `<domain>.<verb_noun>`."""
+
+    name: str
+    function: Callable[..., Any]
+    lane: Lane = "worker"
+    timeout: float | None = None
+
+    @property
+    def summary(self) -> str:
+        """First line of the docstring."""
+        return (inspect.getdoc(self.function) or "").partition("\n")[0]
+
+    @property
+    def is_async(self) -> bool:
+        """True when the function is a coroutine function."""
+        return inspect.iscoroutinefunction(self.function)
+
+    @cached_property
+    def wants_context(self) -> bool:
+        """True when the function has a `context` parameter."""
+        return "context" in inspect.signature(self.function).parameters
+
+    @cached_property
+    def input_model(self) -> type[BaseModel]:
+        """A Pydantic model of the parameters, `context` left out; unknown names are refused."""
+        hints = typing.get_type_hints(self.function, include_extras=True)
+        fields: dict[str, Any] = {
+            name: (hints.get(name, Any), ... if parameter.default is parameter.empty else parameter.default)
+            for name, parameter in inspect.signature(self.function).parameters.items()
+            if name != "context"
+        }
+        title = self.name.replace(".", "_")
+        return create_model(title, __config__={"extra": "forbid", "arbitrary_types_allowed": True}, **fields)
+
+    @cached_property
+    def output(self) -> TypeAdapter[Any]:
+        """The return annotation as a Pydantic adapter."""
+        hints = typing.get_type_hints(self.function, include_extras=True)
+        return TypeAdapter(hints.get("return", Any))
+
+    def arguments(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Validated arguments for the function.
+
+        Raises:
+            PermanentError: a value is missing, unknown or of the wrong type; the message names each.
+        """
+        try:
+            model = self.input_model.model_validate(dict(values))
+        except ValidationError as error:
+            lines = "; ".join(
+                f"{'.'.join(str(part) for part in item['loc']) or 'value'}: {item['msg']}" for item in error.errors()
+            )
+            raise PermanentError(f"skill {self.name} was given arguments it cannot take: {lines}.") from error
+        return {name: getattr(model, name) for name in type(model).model_fields}
+
+    def dump(self, value: Any) -> Any:
+        """The result as JSON-ready data: decimals and dates become strings."""
+        return self.output.dump_python(value, mode="json")
+
+
+_skills: dict[str, Skill] = {}
+
+
+def skill(
+    name: str, *, lane: Lane = "worker", timeout: float | None = None
+) -> Callable[[F], F]:
+    """Register a typed function as the skill `name`.
+
+    Arguments must be literals: an automation is compiled by reading them from the source, without
+    importing the module. `timeout` is in seconds.
+    """
+
+    def register(function: F) -> F:
+        _skills[name] = Skill(name, function, lane, timeout)
+        return function
+
+    return register
+
+
+def get_skill(name: str, site: Path | None = None) -> Skill:
+    """The skill `name`, importing the module that defines it when needed.
+
+    `finance.read_invoice` lives in the package `muster.skills.finance` or in `<site>/finance.py`.
+
+    Raises:
+        MusterError: there is no such skill; the message suggests the nearest name.
+    """
+    if name not in _skills:
+        _import_domain(name.partition(".")[0], site)
+    try:
+        return _skills[name]
+    except KeyError:
+        near = difflib.get_close_matches(name, _skills, n=1)
+        raise MusterError(
+            f"There is no skill named {name!r}.",
+            remedy=f"Did you mean {near[0]!r}?" if near else "`muster skill --list` shows them all.",
+        ) from None
+
+
+def _import_domain(domain: str, site: Path | None) -> None:
+    if domain.isidentifier() and importlib.util.find_spec(f"muster.skills.{domain}") is not None:
+        importlib.import_module(f"muster.skills.{domain}")
+    if site is not None and (path := site / f"{domain}.py").is_file():
+        import_site_module(path)
+
+
+def import_site_module(path: Path) -> Any:
+    """Import one of a site's own skill files once per process, under the name `muster_site.<file>`."""
+    module_name = f"muster_site.{path.stem}"
+    if module_name in sys.modules:
+        return sys.modules[module_name]
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    if spec is None or spec.loader is None:
+        raise MusterError(f"{path} cannot be imported as a Python module.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[module_name]
+        raise
+    return module

@@ -1,0 +1,69 @@
+"""Fixtures shared by every test: one real PostgreSQL for the session, a fresh database for each test."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from muster.database import Database
+from muster.local.postgres import PostgresServer, free_port
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The DSN of a server tests may create databases on: `DATABASE_URL` if set, else our own."""
+    if url := os.environ.get("DATABASE_URL"):
+        yield url
+        return
+    with tempfile.TemporaryDirectory(prefix="muster-test-pg-", dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        server = PostgresServer(Path(folder) / "data", port=free_port(), password=secrets.token_hex(8))
+        server.start()
+        try:
+            yield server.dsn()
+        finally:
+            server.stop()
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres: str) -> Iterator[str]:
+    """The name of a database holding Muster's schema, to copy for each test."""
+    from muster.migrations import migrate
+
+    name = f"muster_template_{os.getpid()}"
+    _execute(postgres, f"CREATE DATABASE {name}")
+    migrate(_sibling(postgres, name))
+    yield name
+    _execute(postgres, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def dsn(postgres: str, migrated_template: str) -> Iterator[str]:
+    """The DSN of a fresh, migrated database."""
+    name = f"muster_{secrets.token_hex(6)}"
+    _execute(postgres, f"CREATE DATABASE {name} TEMPLATE {migrated_template}")
+    yield _sibling(postgres, name)
+    _execute(postgres, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def database(dsn: str) -> Iterator[Database]:
+    """A `Database` on a fresh, migrated database."""
+    handle = Database(dsn)
+    yield handle
+    handle.close()
+
+
+def _sibling(dsn: str, name: str) -> str:
+    return psycopg.conninfo.make_conninfo(dsn, dbname=name)
+
+
+def _execute(dsn: str, statement: str) -> None:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(statement)
