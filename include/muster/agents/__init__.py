@@ -1,0 +1,1 @@
+"""Agents: who they are, and the runner that lets one work."""

@@ -1,0 +1,1 @@
+"""What an automation says: reading YAML, checking it, and the resolved definition that runs."""

@@ -1,0 +1,23 @@
+"""The base of every model a person writes in YAML, and the field types such models share."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=100)]
+"""A name in lower case: letters, digits and underscores, starting with a letter."""
+
+SkillName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+$", max_length=200)]
+"""The name of a skill: `<domain>.<verb_noun>`."""
+
+Usd = Annotated[Decimal, Field(ge=0, max_digits=12, decimal_places=6)]
+"""An amount in US dollars."""
+
+
+class Written(BaseModel):
+    """Frozen, unknown keys refused, the docstring under a field is its documentation."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
