@@ -1,0 +1,1 @@
+"""Finance: reading invoices and checking them."""
