@@ -1,0 +1,73 @@
+"""Sends each notice at least once: through its channel when that is configured, else into the outbox."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import timedelta
+
+from muster.database import Database
+from muster.errors import TransientError
+from muster.notifications.model import Channel, ChannelName, Delivery, Notice, NotConfigured
+from muster.notifications.outbox import Outbox
+
+PATIENCE = 40.0
+"""Seconds a channel gets to deliver one notice."""
+GRACE = 20.0
+"""Seconds a claim outlives the patience, so that a slow sender is not overtaken while it still writes its result."""
+POLL = 0.25
+"""Seconds between looks at a notice that somebody else is sending."""
+
+
+class Dispatcher:
+    """Routes notices, with a record in the outbox before and after each.
+
+    The guarantee is at least once. A retry of a delivered notice sends nothing; a sender that dies between
+    sending and recording leaves its claim to run out, and the next attempt sends again: Slack then shows
+    the message twice, while a repeated e-mail carries the same Message-ID.
+    """
+
+    def __init__(
+        self, database: Database, channels: Mapping[ChannelName, Channel] | None = None, *, patience: float = PATIENCE,
+        grace: float = GRACE,
+    ) -> None:
+        self.outbox = Outbox(database)
+        """Where every notice is recorded."""
+        self._channels = dict(channels or {})
+        self._patience = patience
+        self._lease = timedelta(seconds=patience + grace)
+
+    async def send(self, notice: Notice) -> Delivery:
+        """Deliver the notice, unless an attempt with its key already did.
+
+        Raises:
+            TransientError: the channel may work later; the notice stays in the outbox as failed.
+            PermanentError: the channel refused it for good; likewise.
+        """
+        while (attempt := await self.outbox.claim(notice, self._lease)) is None:
+            entry = await self.outbox.find(notice.key)
+            if entry is not None and entry.delivery is not None:
+                return entry.delivery
+            await asyncio.sleep(POLL)
+        try:
+            delivery = await self._deliver(notice)
+        except Exception as error:
+            await self.outbox.fail(notice, attempt, f"{type(error).__name__}: {error}")
+            raise
+        return await self.outbox.settle(notice, delivery)
+
+    async def _deliver(self, notice: Notice) -> Delivery:
+        try:
+            async with asyncio.timeout(self._patience):
+                return await self._channel(notice.channel).send(notice)
+        except NotConfigured as reason:
+            return Delivery(delivered_by="outbox", target=notice.target, reference="", note=f"Kept in the outbox: {reason}")
+        except TimeoutError as error:
+            raise TransientError(
+                f"The {notice.channel} notice to {notice.target} was not accepted within {self._patience:g} s."
+            ) from error
+
+    def _channel(self, name: ChannelName) -> Channel:
+        if name not in self._channels:
+            raise NotConfigured(f"nobody has set up {name} here.")
+        return self._channels[name]

@@ -1,0 +1,121 @@
+"""What a notice is, what became of it, and what a channel must offer."""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from datetime import datetime
+from email.errors import HeaderParseError
+from email.headerregistry import Address
+from typing import Annotated, Literal, Protocol
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+from muster.errors import MusterError, PermanentError
+
+ChannelName = Literal["slack", "email"]
+"""How a notice is meant to travel."""
+Carrier = Literal["slack", "smtp", "outbox"]
+"""What really carried it."""
+
+LINE_SEPARATORS = "\x85\u2028\u2029"
+
+
+class NotConfigured(MusterError):
+    """This channel has no connection, so the notice is kept in the local outbox."""
+
+
+def _one_line(value: str) -> str:
+    # A line break inside a header would let data from a document add headers or recipients of its own.
+    if any(unicodedata.category(char) in {"Cc", "Cs"} or char in LINE_SEPARATORS for char in value):
+        raise PermanentError(
+            f"A notice's header must be one line of plain text, not {value!r}.",
+            remedy="Remove line breaks and control characters from the subject and the target.",
+        )
+    return value
+
+
+def _printable(value: str) -> str:
+    # PostgreSQL stores no NUL, and UTF-8 has no lone surrogates.
+    kept = (char if char in "\n\t" or unicodedata.category(char) not in {"Cc", "Cs"} else "\ufffd" for char in value)
+    return "".join(kept)
+
+
+class Notice(BaseModel):
+    """One message to one place. Data is data: nothing in it can add a header, a recipient or a mention."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    channel: ChannelName
+    """How it is meant to travel."""
+    target: Annotated[str, Field(min_length=1, max_length=320), AfterValidator(_one_line)]
+    """A Slack channel (`#finance-ops`) or one e-mail address."""
+    subject: Annotated[str, Field(max_length=900), AfterValidator(_one_line)] = ""
+    """One line; Slack has none and leaves it out. Empty: the first line of the text."""
+    text: Annotated[str, AfterValidator(_printable)]
+    """Plain text; several lines are fine."""
+    key: Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_one_line)]
+    """Idempotency key: the same in every attempt to send this notice."""
+    run: str | None = None
+    """The run it belongs to, when it belongs to one."""
+
+    @field_validator("target")
+    @classmethod
+    def _is_an_address(cls, value: str, info: ValidationInfo) -> str:
+        if info.data.get("channel") != "email":
+            return value
+        try:
+            address = Address(addr_spec=value)
+        except (ValueError, IndexError, HeaderParseError) as error:
+            raise _bad_address(value) from error
+        if not address.username or "." not in address.domain.strip("."):
+            raise _bad_address(value)
+        return value
+
+    @property
+    def headline(self) -> str:
+        """The subject, or the first line of the text where there is none; at most 150 characters."""
+        return self.subject or next((line for line in self.text.splitlines() if line.strip()), "Notice")[:150].strip()
+
+    def message_id(self, domain: str) -> str:
+        """The e-mail's Message-ID: the same in every attempt, so that mail systems can drop a repetition."""
+        return f"<{hashlib.sha256(self.key.encode()).hexdigest()[:40]}@{domain}>"
+
+
+def _bad_address(value: str) -> PermanentError:
+    return PermanentError(
+        f"{value!r} is not one e-mail address.", remedy="Write one address as in `finance-ops@example.com`."
+    )
+
+
+class Delivery(BaseModel):
+    """What became of a notice."""
+
+    model_config = ConfigDict(frozen=True)
+
+    delivered_by: Carrier
+    """What carried it; `outbox` means that nobody outside has been told."""
+    target: str
+    """Where it went."""
+    reference: str
+    """The e-mail's Message-ID, Slack's answer, or `outbox/<id>`."""
+    note: str = ""
+    """One plain sentence for the reader when something is worth knowing."""
+    at: datetime | None = None
+    """When it was settled, with its zone."""
+    repeated: bool = False
+    """True when an earlier attempt had already delivered it and nothing was sent now."""
+
+
+class Channel(Protocol):
+    """One way to tell people something."""
+
+    async def send(self, notice: Notice) -> Delivery:
+        """Send it once and return when the other side has accepted it.
+
+        Raises:
+            NotConfigured: the channel has no connection; the notice goes to the outbox.
+            TransientError: trying later can help; `retry_after` is what the other side asked for.
+            PermanentError: trying again cannot help.
+        """
+        ...

@@ -1,0 +1,120 @@
+"""The table of every notice: written before sending, settled after, and read by people when no channel is set."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Literal
+
+from psycopg.rows import class_row
+from pydantic import BaseModel, ConfigDict
+
+from muster.database import Database
+from muster.notifications.model import ChannelName, Delivery, Notice
+
+Status = Literal["pending", "sent", "failed", "kept"]
+
+COLUMNS = "id, key, run, channel, target, subject, text, status, delivered_by, reference, note, error, attempts, created_at, settled_at"
+
+CLAIM = """
+INSERT INTO outbox (key, run, channel, target, subject, text, status, attempts, claimed_until)
+VALUES (%(key)s, %(run)s, %(channel)s, %(target)s, %(subject)s, %(text)s, 'pending', 1, clock_timestamp() + %(lease)s)
+ON CONFLICT (key) DO UPDATE SET
+    channel = EXCLUDED.channel, target = EXCLUDED.target, subject = EXCLUDED.subject, text = EXCLUDED.text,
+    status = 'pending', error = NULL, attempts = outbox.attempts + 1, claimed_until = EXCLUDED.claimed_until
+WHERE outbox.status IN ('pending', 'failed')
+  AND (outbox.claimed_until IS NULL OR outbox.claimed_until < clock_timestamp())
+RETURNING attempts
+"""
+
+SETTLE = """
+UPDATE outbox SET status = %(status)s, delivered_by = %(delivered_by)s, reference = coalesce(%(reference)s, 'outbox/' || id),
+    note = %(note)s, error = NULL, claimed_until = NULL, settled_at = clock_timestamp()
+WHERE key = %(key)s RETURNING reference, settled_at
+"""
+
+# Only the attempt that holds the claim may call it failed: a slower, older one must not undo a newer success.
+FAIL = """
+UPDATE outbox SET status = 'failed', error = %(error)s, claimed_until = NULL, settled_at = clock_timestamp()
+WHERE key = %(key)s AND attempts = %(attempt)s AND status = 'pending'
+"""
+
+
+class OutboxEntry(BaseModel):
+    """One notice and its state."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: int
+    key: str
+    run: str | None
+    channel: ChannelName
+    target: str
+    subject: str
+    text: str
+    status: Status
+    """`pending`: being sent, or its sender died; `sent`; `failed`: see `error`; `kept`: no channel is set, read it here."""
+    delivered_by: Literal["slack", "smtp", "outbox"] | None
+    reference: str | None
+    note: str
+    error: str | None
+    """Why the last attempt failed."""
+    attempts: int
+    created_at: datetime
+    settled_at: datetime | None
+
+    @property
+    def delivery(self) -> Delivery | None:
+        """What became of it, once it was sent or kept."""
+        if self.status not in ("sent", "kept") or self.delivered_by is None or self.reference is None:
+            return None
+        return Delivery(delivered_by=self.delivered_by, target=self.target, reference=self.reference,
+                        note=self.note, at=self.settled_at, repeated=True)
+
+
+class Outbox:
+    """Records, claims and lists notices."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def entries(self, *, run: str | None = None, status: Status | None = None, limit: int = 100) -> list[OutboxEntry]:
+        """Newest first, of one run or of all, in one state or in any."""
+        with self._database.connection() as connection, connection.cursor(row_factory=class_row(OutboxEntry)) as cursor:
+            return cursor.execute(
+                f"SELECT {COLUMNS} FROM outbox WHERE (%(run)s::text IS NULL OR run = %(run)s)"
+                " AND (%(status)s::text IS NULL OR status = %(status)s) ORDER BY id DESC LIMIT %(limit)s",
+                {"run": run, "status": status, "limit": limit},
+            ).fetchall()
+
+    async def find(self, key: str) -> OutboxEntry | None:
+        """The entry recorded under `key`."""
+        async with self._database.aconnection() as connection:
+            cursor = connection.cursor(row_factory=class_row(OutboxEntry))
+            await cursor.execute(f"SELECT {COLUMNS} FROM outbox WHERE key = %s", (key,))
+            return await cursor.fetchone()
+
+    async def claim(self, notice: Notice, lease: timedelta) -> int | None:
+        """Record the notice and take it for sending.
+
+        Returns:
+            The number of this attempt, or None: it was settled before, or somebody else's claim has not run out.
+        """
+        values = notice.model_dump() | {"lease": lease}
+        async with self._database.aconnection() as connection:
+            row = await (await connection.execute(CLAIM, values)).fetchone()
+        return None if row is None else int(row[0])
+
+    async def settle(self, notice: Notice, delivery: Delivery) -> Delivery:
+        """Record that the notice was delivered, or kept here."""
+        status = "kept" if delivery.delivered_by == "outbox" else "sent"
+        values = {"key": notice.key, "status": status, "delivered_by": delivery.delivered_by,
+                  "reference": delivery.reference or None, "note": delivery.note}
+        async with self._database.aconnection() as connection:
+            row = await (await connection.execute(SETTLE, values)).fetchone()
+        assert row is not None, "a notice is settled only after it was claimed"
+        return delivery.model_copy(update={"reference": row[0], "at": row[1]})
+
+    async def fail(self, notice: Notice, attempt: int, error: str) -> None:
+        """Record why this attempt failed and let go of the claim."""
+        async with self._database.aconnection() as connection:
+            await connection.execute(FAIL, {"key": notice.key, "attempt": attempt, "error": error})
