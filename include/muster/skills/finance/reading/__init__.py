@@ -1,0 +1,1 @@
+"""Reading an invoice from the formats it arrives in."""

@@ -1,0 +1,151 @@
+"""XML from strangers: parsed without document types, entities or network, and read value by value."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from decimal import Decimal
+from xml.parsers import expat
+
+from lxml import etree
+
+from muster.errors import SetAside
+from muster.findings import Finding
+from muster.skills.finance.invoice import Identifier
+from muster.skills.finance.reading.source import refusal
+
+MAX_DEPTH = 100
+"""Deepest nesting that is read; a plain invoice needs ten."""
+
+_DECIMAL = re.compile(r"[+-]?(\d{1,30}(\.\d{0,30})?|\.\d{1,30})")
+_DATE = re.compile(r"(\d{4})-?(\d\d)-?(\d\d)(Z|[+-]\d\d:\d\d)?")
+
+
+def parse(data: bytes) -> etree._Element:
+    """The root element of a document.
+
+    Raises:
+        SetAside: the document is malformed, nests too deeply, or has a document type declaration: no
+            invoice needs one, and it is where entity bombs and external entities are declared.
+    """
+    _refuse_document_type(data)
+    parser = etree.XMLParser(
+        resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, remove_comments=True, remove_pis=True
+    )
+    try:
+        root = etree.fromstring(data, parser)
+    except etree.XMLSyntaxError as error:
+        rule = "MU-XML-TOO-DEEP" if "depth" in str(error).lower() else "MU-XML-MALFORMED"
+        raise refusal(rule, f"The XML cannot be read: {error}.") from None
+    if root.getroottree().docinfo.internalDTD is not None:
+        raise _document_type_refusal()
+    if root.xpath(f"boolean(//*[count(ancestor::*) >= {MAX_DEPTH}])"):
+        raise refusal("MU-XML-TOO-DEEP", f"The XML nests deeper than {MAX_DEPTH} elements.")
+    return root
+
+
+class _PrologEnd(Exception):
+    pass
+
+
+def _refuse_document_type(data: bytes) -> None:
+    # Asked of expat before libxml2 sees the document, because a declaration is refused at its first
+    # character, before any entity in it is defined.
+    def refuse(*_: object) -> None:
+        raise _document_type_refusal()
+
+    def stop(*_: object) -> None:
+        raise _PrologEnd
+
+    parser = expat.ParserCreate()
+    parser.StartDoctypeDeclHandler = refuse
+    parser.StartElementHandler = stop
+    try:
+        parser.Parse(data, True)
+    except _PrologEnd:
+        return
+    except expat.ExpatError as error:
+        raise refusal("MU-XML-MALFORMED", f"The XML cannot be read: {error}.") from None
+
+
+def _document_type_refusal() -> SetAside:
+    return refusal("MU-XML-DOCTYPE", "The XML declares a document type, which an invoice never needs.")
+
+
+class Node:
+    """An element with typed access to what is below it; values that cannot be read are collected, not raised."""
+
+    __slots__ = ("element", "namespaces", "problems")
+
+    def __init__(self, element: etree._Element, namespaces: dict[str, str], problems: list[Finding]) -> None:
+        self.element = element
+        self.namespaces = namespaces
+        self.problems = problems
+
+    def part(self, path: str) -> Node | None:
+        """The first element at `path`."""
+        found = self.element.find(path, self.namespaces)
+        return None if found is None else Node(found, self.namespaces, self.problems)
+
+    def parts(self, path: str) -> list[Node]:
+        """Every element at `path`."""
+        return [
+            Node(found, self.namespaces, self.problems) for found in self.element.iterfind(path, self.namespaces)
+        ]
+
+    def has(self, path: str) -> bool:
+        """True when there is an element at `path`."""
+        return self.element.find(path, self.namespaces) is not None
+
+    def text(self, path: str = ".") -> str | None:
+        """The text at `path`, stripped; None when there is none."""
+        found = self.element.find(path, self.namespaces) if path != "." else self.element
+        if found is None:
+            return None
+        return (found.text or "").strip() or None
+
+    def attribute(self, path: str, name: str) -> str | None:
+        """The attribute `name` of the element at `path`, stripped; None when there is none."""
+        found = self.element.find(path, self.namespaces) if path != "." else self.element
+        return None if found is None else (found.get(name) or "").strip() or None
+
+    def decimal(self, path: str = ".") -> Decimal | None:
+        """The xs:decimal at `path`."""
+        text = self.text(path)
+        if text is None:
+            return None
+        if _DECIMAL.fullmatch(text):
+            return Decimal(text)
+        return self._problem("MU-VALUE-NUMBER", f"{text!r} is not a number.", path)
+
+    def day(self, path: str = ".") -> date | None:
+        """The date at `path`, written as 2026-11-21 or 20261121; a zone is left out, as the standard does."""
+        text = self.text(path)
+        if text is None:
+            return None
+        if match := _DATE.fullmatch(text):
+            try:
+                return date(int(match[1]), int(match[2]), int(match[3]))
+            except ValueError:
+                pass
+        return self._problem("MU-VALUE-DATE", f"{text!r} is not a date.", path)
+
+    def identifier(self, path: str = ".") -> Identifier | None:
+        """The identifier at `path` with its scheme."""
+        value = self.text(path)
+        if value is None:
+            return None
+        scheme = self.attribute(path, "schemeID") or self.attribute(path, "listID")
+        version = self.attribute(path, "schemeVersionID") or self.attribute(path, "listVersionID")
+        return Identifier(value=value, scheme=scheme, scheme_version=version)
+
+    def identifiers(self, path: str) -> list[Identifier]:
+        """Every identifier at `path` that is not empty."""
+        found = (part.identifier() for part in self.parts(path))
+        return [identifier for identifier in found if identifier is not None]
+
+    def _problem(self, rule: str, message: str, path: str) -> None:
+        found = self.element.find(path, self.namespaces) if path != "." else self.element
+        assert found is not None
+        where = found.getroottree().getpath(found)
+        self.problems.append(Finding(rule=rule, message=f"{etree.QName(found).localname}: {message}", path=where))
