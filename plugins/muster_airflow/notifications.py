@@ -73,6 +73,7 @@ class SlackChannel:
     @staticmethod
     def _post(connection: Connection, text: str) -> WebhookResponse:
         from airflow.providers.slack.hooks.slack_webhook import SlackWebhookHook
+        from slack_sdk.errors import SlackClientError
 
         # No retry handlers: the step's own `retry` decides, and knows what was sent before.
         hook = _resolved(SlackWebhookHook, connection)(
@@ -85,7 +86,7 @@ class SlackChannel:
             ) from error
         except (OSError, TimeoutError) as error:
             raise TransientError(f"Slack could not be reached: {error}.") from error
-        except ValueError as error:
+        except (SlackClientError, ValueError) as error:
             raise PermanentError(
                 f"The connection {connection.conn_id!r} holds no usable webhook URL.",
                 remedy="Copy the whole URL that Slack shows into its password field.") from error
@@ -120,6 +121,15 @@ class EmailChannel:
             """The provider's hook, sending a message that we have built, once."""
 
             smtp_retry_limit = 0
+
+            def get_conn(self) -> SmtpHook:
+                """Log in; a login that fails leaves no socket open."""
+                try:
+                    return super().get_conn()
+                except BaseException:
+                    if self._smtp_client is not None:
+                        self._smtp_client.close()
+                    raise
 
             def submit(self, message: EmailMessage) -> None:
                 """Send over the connection that `with` has opened."""

@@ -20,6 +20,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from muster.local.postgres import free_port
+
 
 @dataclass
 class Mailbox:
@@ -61,7 +63,8 @@ def smtp_server(folder: Path, *, login: str | None = None, password: str | None 
     if login is not None and password is not None:
         expected = LoginPassword(login.encode(), password.encode())
         options |= {
-            "authenticator": lambda server, session, envelope, mechanism, data: AuthResult(success=data == expected),
+            "authenticator": lambda server, session, envelope, mechanism, data: AuthResult(
+                success=data == expected, handled=False),
             "auth_required": True, "auth_require_tls": tls,
         }
     if tls:
@@ -69,9 +72,9 @@ def smtp_server(folder: Path, *, login: str | None = None, password: str | None 
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(mailbox.certificate, key)
         options |= {"tls_context": context, "require_starttls": True}
-    controller = Controller(mailbox, hostname="127.0.0.1", port=0, **options)
+    mailbox.port = free_port()
+    controller = Controller(mailbox, hostname="127.0.0.1", port=mailbox.port, **options)
     controller.start()
-    mailbox.port = controller.server.sockets[0].getsockname()[1]
     try:
         yield mailbox
     finally:
