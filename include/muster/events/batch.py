@@ -1,0 +1,190 @@
+"""Decides what an append writes: pure functions from a stream's head and requests to rows and results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+from muster.errors import ConcurrencyError, MusterError, PermanentError
+from muster.events.canonical import GENESIS, event_hash
+from muster.events.model import Event, NewEvent
+from muster.events.objects import StoredObject, detach
+from muster.events.projections import Fact
+
+
+class Head(NamedTuple):
+    """The last event of a stream."""
+
+    version: int
+    hash: str
+
+
+EMPTY = Head(0, GENESIS)
+"""The head of a stream without events."""
+
+
+class Prepared(NamedTuple):
+    """A new event, checked, with its data as it will be stored."""
+
+    new: NewEvent
+    data: str
+    step: str
+    stored: Mapping[str, Any]
+    """`data` as a mapping: with references where values moved out."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One caller's append: all of its events are written, or none."""
+
+    events: tuple[Prepared, ...]
+    objects: tuple[StoredObject, ...]
+    expected: int | None
+    correlation: str
+
+    @property
+    def keys(self) -> list[str]:
+        """The idempotency keys of its events."""
+        return [event.new.key for event in self.events if event.new.key is not None]
+
+
+Outcome = list[Event] | MusterError
+"""What one request got: its events, or why none was written."""
+
+
+def prepare(stream: str, events: Sequence[NewEvent], expected: int | None, correlation: str | None) -> Request:
+    """Check and serialise events before anything waits for the database.
+
+    Raises:
+        PermanentError: an event is not JSON, or a name holds a character PostgreSQL cannot store.
+    """
+    prepared, objects = [], []
+    for new in events:
+        data, moved = detach(new.data)
+        step = new.data.get("step")
+        stored = json.loads(data) if moved else new.data
+        event = Prepared(new, data, step if isinstance(step, str) else "", stored)
+        _check_names(stream, correlation, new.type, new.key, new.actor, event.step)
+        prepared.append(event)
+        objects += moved
+    return Request(tuple(prepared), tuple(objects), expected, stream if correlation is None else correlation)
+
+
+def _check_names(*names: str | None) -> None:
+    for name in names:
+        if name is not None and ("\0" in name or not name.isascii() and _has_surrogate(name)):
+            raise PermanentError(f"{name!r} holds a character that no name may have.", remedy="Remove it.")
+
+
+def _has_surrogate(text: str) -> bool:
+    return any("\ud800" <= character <= "\udfff" for character in text)
+
+
+@dataclass
+class Plan:
+    """The rows one transaction adds to one stream, and which of them answers whom."""
+
+    stream: str
+    before: Head
+    after: Head
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    written: list[Prepared] = field(default_factory=list)
+    _answers: list[list[Event | int] | MusterError] = field(default_factory=list)
+
+    @property
+    def keys(self) -> list[str]:
+        """Keys that must not be in the stream yet when the rows are written."""
+        return [row["key"] for row in self.rows if row["key"] is not None]
+
+    @property
+    def refused(self) -> bool:
+        """True when a request expected another version."""
+        return any(isinstance(answer, MusterError) for answer in self._answers)
+
+    def facts(self) -> list[Fact]:
+        """What the projections read of the rows."""
+        return [
+            Fact(row["type"], row["actor"], row["at"], prepared.stored)
+            for row, prepared in zip(self.rows, self.written, strict=True)
+        ]
+
+    def outcomes(self, positions: Mapping[int, int]) -> list[Outcome]:
+        """Each request's events, once the database gave each version its position."""
+        events = [
+            _event(self.stream, row, prepared.new, positions[row["version"]])
+            for row, prepared in zip(self.rows, self.written, strict=True)
+        ]
+        return [
+            answer if isinstance(answer, MusterError)
+            else [events[item] if isinstance(item, int) else item for item in answer]
+            for answer in self._answers
+        ]
+
+
+def plan(stream: str, head: Head, stored: Mapping[str, Event], requests: Sequence[Request]) -> Plan:
+    """Chain the requests' events onto `head`, one request after the other.
+
+    `stored` are the stream's events under keys the requests use. A request whose events are all there
+    is answered with them, whatever version it expected: it is the retry of an append that worked.
+    """
+    result = Plan(stream, head, head)
+    at = datetime.now(UTC)
+    row_by_key: dict[str, int] = {}
+    for request in requests:
+        fresh = [
+            event for event in request.events
+            if event.new.key is None or not (event.new.key in stored or event.new.key in row_by_key)
+        ]
+        if fresh and request.expected is not None and request.expected != result.after.version:
+            result._answers.append(_conflict(stream, request.expected, result.after.version))
+            continue
+        answer: list[Event | int] = []
+        for event in request.events:
+            key = event.new.key
+            if key is not None and key in stored:
+                answer.append(stored[key])
+            elif key is not None and key in row_by_key:
+                answer.append(row_by_key[key])
+            else:
+                answer.append(_add(result, event, request.correlation, at))
+                if key is not None:
+                    row_by_key[key] = len(result.rows) - 1
+        result._answers.append(answer)
+    return result
+
+
+def _add(result: Plan, event: Prepared, correlation: str, at: datetime) -> int:
+    new, id, version, previous = event.new, uuid4(), result.after.version + 1, result.after.hash
+    hash = event_hash(
+        previous=previous, stream=result.stream, version=version, id=id, at=at, type=new.type, key=new.key,
+        actor=new.actor, correlation=correlation, causation=new.causation, data=event.data,
+    )
+    result.rows.append(
+        {
+            "version": version, "id": id, "at": at, "causation": new.causation, "type": str(new.type),
+            "step": event.step, "key": new.key, "actor": new.actor, "correlation": correlation,
+            "previous_hash": previous, "hash": hash, "data": event.data,
+        }
+    )
+    result.written.append(event)
+    result.after = Head(version, hash)
+    return len(result.rows) - 1
+
+
+def _event(stream: str, row: Mapping[str, Any], new: NewEvent, position: int) -> Event:
+    return Event(
+        type=row["type"], data=dict(new.data), actor=row["actor"], key=row["key"], causation=row["causation"],
+        position=position, stream=stream, version=row["version"], id=row["id"], at=row["at"],
+        correlation=row["correlation"], previous_hash=row["previous_hash"], hash=row["hash"],
+    )
+
+
+def _conflict(stream: str, expected: int, actual: int) -> ConcurrencyError:
+    return ConcurrencyError(
+        f"The stream {stream} is at version {actual}, not {expected} as expected.",
+        remedy="Read it again and decide again.",
+    )

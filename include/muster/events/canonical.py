@@ -1,0 +1,64 @@
+"""Canonical JSON, and the hash that chains the events of a stream."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from hashlib import sha256
+from typing import Any
+from uuid import UUID
+
+from muster.errors import PermanentError
+
+GENESIS = "0" * 64
+"""The `previous_hash` of a stream's first event."""
+
+_encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False).encode
+
+
+def canonical(value: Any) -> str:
+    """The one JSON text of `value`: keys sorted, no spaces, characters as they are.
+
+    Raises:
+        PermanentError: `value` holds something JSON cannot say (NaN, a Decimal, a date, a set).
+    """
+    try:
+        text = _encode(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise PermanentError(
+            f"This cannot be written to the log: {error}.", remedy="Log JSON only: decimals and dates as strings."
+        ) from error
+    # A lone surrogate, as a broken document may hold, has no UTF-8 form; its backslash escape is valid JSON.
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def event_hash(
+    *,
+    previous: str,
+    stream: str,
+    version: int,
+    id: UUID,
+    at: datetime,
+    type: str,
+    key: str | None,
+    actor: str,
+    correlation: str,
+    causation: UUID | None,
+    data: str,
+) -> str:
+    """SHA-256 (FIPS 180-4) over the event's header as a JSON array, a newline, and its data as stored.
+
+    `data` is the canonical text itself, so checking a hash never has to serialise anything again.
+    JSON without indentation holds no newline: no two events share one message.
+    """
+    header = _encode(
+        [previous, stream, version, str(id), at.isoformat(timespec="microseconds"), type, key, actor, correlation,
+         str(causation) if causation else None]
+    )
+    return sha256(f"{header}\n{data}".encode()).hexdigest()
+
+
+def digest(value: Mapping[str, Any]) -> str:
+    """SHA-256 of the canonical JSON of `value`, in hexadecimal."""
+    return sha256(canonical(value).encode()).hexdigest()

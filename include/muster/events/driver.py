@@ -1,0 +1,92 @@
+"""Runs database work written once, as a generator of statements, over sync and async connections.
+
+A generator yields a batch of statements and is sent the rows of each. A batch of several travels in
+one round trip (libpq's pipeline mode). Connections are in autocommit: work that needs a transaction
+of several statements says BEGIN and COMMIT itself, and a failure rolls back what is open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+from psycopg import AsyncConnection, Connection
+from psycopg.pq import TransactionStatus
+from psycopg.rows import TupleRow
+
+from muster.database import Database
+from muster.events.failures import database_failures
+
+T = TypeVar("T")
+
+
+class Query(NamedTuple):
+    """One SQL statement and its parameters."""
+
+    sql: str
+    parameters: Mapping[str, Any] = {}
+
+
+Rows = list[tuple[Any, ...]]
+Work = Generator[Sequence[Query], list[Rows], T]
+
+
+def run(database: Database, work: Work[T]) -> T:
+    """Perform `work` on one connection.
+
+    Raises:
+        TransientError: the database was lost on the way; whether the work was done is unknown.
+    """
+    with database_failures(), database.connection() as connection:
+        connection.autocommit = True
+        try:
+            queries = next(work)
+            while True:
+                queries = work.send(_execute(connection, queries))
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        finally:
+            work.close()
+            if not connection.closed:
+                if connection.info.transaction_status != TransactionStatus.IDLE:
+                    connection.rollback()
+                connection.autocommit = False
+
+
+async def arun(database: Database, work: Work[T]) -> T:
+    """Perform `work` on one connection, from a coroutine; raises what `run` raises."""
+    with database_failures():
+        async with database.aconnection() as connection:
+            await connection.set_autocommit(True)
+            try:
+                queries = next(work)
+                while True:
+                    queries = work.send(await _aexecute(connection, queries))
+            except StopIteration as stop:
+                result: T = stop.value
+                return result
+            finally:
+                work.close()
+                if not connection.closed:
+                    if connection.info.transaction_status != TransactionStatus.IDLE:
+                        await connection.rollback()
+                    await connection.set_autocommit(False)
+
+
+def _execute(connection: Connection[TupleRow], queries: Sequence[Query]) -> list[Rows]:
+    if len(queries) == 1:
+        cursors = [connection.execute(*queries[0])]
+    else:
+        with connection.pipeline():
+            cursors = [connection.execute(*query) for query in queries]
+    return [cursor.fetchall() if cursor.description else [] for cursor in cursors]
+
+
+async def _aexecute(connection: AsyncConnection[TupleRow], queries: Sequence[Query]) -> list[Rows]:
+    if len(queries) == 1:
+        cursors = [await connection.execute(*queries[0])]
+    else:
+        async with connection.pipeline():
+            cursors = [await connection.execute(*query) for query in queries]
+    return [await cursor.fetchall() if cursor.description else [] for cursor in cursors]

@@ -1,0 +1,36 @@
+"""What a database failure means to the caller: try again, or mend something."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+
+from muster.errors import MusterError, PermanentError, TransientError
+
+
+@contextmanager
+def database_failures() -> Iterator[None]:
+    """Turn psycopg's exceptions into Muster's.
+
+    A lost connection leaves the outcome of an append unknown: `TransientError`. Appending again under
+    the same keys is safe and writes once.
+    """
+    try:
+        yield
+    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        raise TransientError(
+            f"The database did not answer: {_first_line(error)}.",
+            remedy="The step is tried again; if this goes on, check PostgreSQL (`muster doctor`).",
+        ) from error
+    except psycopg.errors.UndefinedTable as error:
+        raise MusterError(
+            f"The database lacks Muster's tables: {_first_line(error)}.", remedy="Run `muster up` to migrate it."
+        ) from error
+    except psycopg.DataError as error:
+        raise PermanentError(f"The database refused a value: {_first_line(error)}.") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__

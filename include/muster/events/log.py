@@ -1,0 +1,239 @@
+"""The log: append to streams, read them, follow the whole."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from muster.database import Database
+from muster.errors import MusterError
+from muster.events import statements
+from muster.events.batch import EMPTY, Head, Outcome, Plan, Request, plan, prepare
+from muster.events.coalesce import Coalescer
+from muster.events.driver import Rows, Work, arun, run
+from muster.events.model import Event, NewEvent
+from muster.events.rows import resolve, to_event, to_events
+
+READ_PAGE = 1_000
+"""Events fetched at a time: a long stream never has to fit in memory."""
+
+_HEADS_KEPT = 10_000
+
+
+@dataclass(frozen=True, order=True)
+class Place:
+    """How far a follower has read: everything up to and including this has been seen."""
+
+    transaction: int = 0
+    position: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.transaction}:{self.position}"
+
+    @classmethod
+    def parse(cls, text: str) -> Place:
+        """The place that `str` wrote."""
+        transaction, _, position = text.partition(":")
+        return cls(int(transaction), int(position))
+
+
+START = Place()
+"""Before the first event of the log."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some events of the whole log, in order, and where to go on from."""
+
+    events: list[Event]
+    """Large values are left as references; `EventLog.resolve` fetches them."""
+    place: Place
+
+
+class EventLog:
+    """Appends to and reads from the log in one database.
+
+    Safe to share between threads, coroutines and forked processes. Every method has a twin for
+    coroutines whose name starts with `a`.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        # Where streams stood when we last looked: a guess that saves a round trip. It is checked
+        # in the statement that writes, so being wrong costs time and nothing else.
+        self._heads: dict[str, Head] = {}
+        self._coalescer = Coalescer(self._append_all)
+
+    def append(
+        self,
+        stream: str,
+        events: Sequence[NewEvent],
+        *,
+        expected: int | None = None,
+        correlation: str | None = None,
+    ) -> list[Event]:
+        """Write events to the end of a stream, all or none, durable on return.
+
+        An event whose key the stream holds already is not written again: the stored one is returned in
+        its place. `expected` is the version the stream must have (0: no events yet); None takes any.
+        `correlation` is the stream's name unless given.
+
+        Raises:
+            ConcurrencyError: the stream is at another version, and there was something new to write.
+            PermanentError: an event cannot be stored as JSON.
+            TransientError: the database was lost; with keys, appending again is safe.
+        """
+        if not events:
+            return []
+        request = prepare(stream, events, expected, correlation)
+        return _events(run(self._database, self._append(stream, [request]))[0])
+
+    async def aappend(
+        self,
+        stream: str,
+        events: Sequence[NewEvent],
+        *,
+        expected: int | None = None,
+        correlation: str | None = None,
+    ) -> list[Event]:
+        """`append`, sharing a transaction with the other coroutines that append to the stream right now."""
+        if not events:
+            return []
+        request = prepare(stream, events, expected, correlation)
+        return _events(await self._coalescer.submit(stream, request))
+
+    def read(
+        self,
+        stream: str,
+        *,
+        after_version: int = 0,
+        steps: Collection[str] | None = None,
+        types: Collection[str] | None = None,
+    ) -> Iterator[Event]:
+        """The stream's events in order, large values included; none for an unknown stream.
+
+        `steps` keeps the events of these steps and those that belong to no step.
+        """
+        while True:
+            page = run(self._database, _read(stream, after_version, steps, types))
+            yield from page
+            if len(page) < READ_PAGE:
+                return
+            after_version = page[-1].version
+
+    async def aread(
+        self,
+        stream: str,
+        *,
+        after_version: int = 0,
+        steps: Collection[str] | None = None,
+        types: Collection[str] | None = None,
+    ) -> AsyncIterator[Event]:
+        """`read` for coroutines."""
+        while True:
+            page = await arun(self._database, _read(stream, after_version, steps, types))
+            for event in page:
+                yield event
+            if len(page) < READ_PAGE:
+                return
+            after_version = page[-1].version
+
+    def version(self, stream: str) -> int:
+        """The version of the stream's last event, 0 without events."""
+        return run(self._database, _version(stream))
+
+    async def aversion(self, stream: str) -> int:
+        """`version` for coroutines."""
+        return await arun(self._database, _version(stream))
+
+    def follow(self, after: Place = START, *, limit: int = READ_PAGE) -> Page:
+        """The next events of the whole log; an empty page means: ask again later.
+
+        Nothing is skipped, however many write at once, and a stream's events come in order of version.
+        An event shows once every transaction older than its own has ended.
+        """
+        return run(self._database, _follow(after, limit))
+
+    async def afollow(self, after: Place = START, *, limit: int = READ_PAGE) -> Page:
+        """`follow` for coroutines."""
+        return await arun(self._database, _follow(after, limit))
+
+    def resolve(self, events: Sequence[Event]) -> list[Event]:
+        """Events of `follow` with their large values."""
+        return run(self._database, _resolve(events))
+
+    async def aresolve(self, events: Sequence[Event]) -> list[Event]:
+        """`resolve` for coroutines."""
+        return await arun(self._database, _resolve(events))
+
+    async def _append_all(self, stream: str, requests: Sequence[Request]) -> list[Outcome]:
+        return await arun(self._database, self._append(stream, requests))
+
+    def _append(self, stream: str, requests: Sequence[Request]) -> Work[list[Outcome]]:
+        """Write the requests in one transaction: one round trip when the guess at the head is right."""
+        objects = [item for request in requests for item in request.objects]
+        if objects:
+            yield statements.store_objects(objects)
+        guess = self._heads.pop(stream, None)
+        if guess is None and requests[0].expected == 0:
+            guess = EMPTY
+        if guess is not None:
+            attempt = plan(stream, guess, {}, requests)
+            if not attempt.refused and (rows := (yield [statements.append(attempt)])[0]):
+                return self._appended(attempt, rows)
+        return (yield from self._append_locked(stream, requests))
+
+    def _append_locked(self, stream: str, requests: Sequence[Request]) -> Work[list[Outcome]]:
+        keys = [key for request in requests for key in request.keys]
+        _, _, heads, known = yield [
+            statements.BEGIN, statements.lock(stream), statements.head(stream), statements.under_keys(stream, keys)
+        ]
+        head = Head(*heads[0]) if heads else EMPTY
+        stored = {event.key: event for event in (yield from to_events(known)) if event.key is not None}
+        attempt = plan(stream, head, stored, requests)
+        if not attempt.rows:
+            yield [statements.COMMIT]
+            return self._appended(attempt, [])
+        rows, _ = yield [statements.append(attempt), statements.COMMIT]
+        if not rows:
+            raise MusterError(
+                f"The head of the stream {stream} does not agree with its events.",
+                remedy=f"Run `muster verify {stream}`: somebody changed the tables by hand.",
+            )
+        return self._appended(attempt, rows)
+
+    def _appended(self, attempt: Plan, rows: Rows) -> list[Outcome]:
+        if len(self._heads) >= _HEADS_KEPT:
+            self._heads.clear()
+        self._heads[attempt.stream] = attempt.after
+        return attempt.outcomes(dict(rows))
+
+
+def _events(outcome: Outcome) -> list[Event]:
+    if isinstance(outcome, MusterError):
+        raise outcome
+    return outcome
+
+
+def _read(
+    stream: str, after: int, steps: Collection[str] | None, types: Collection[str] | None
+) -> Work[list[Event]]:
+    found = yield [statements.read(stream, after, steps, types, READ_PAGE)]
+    return (yield from to_events(found[0]))
+
+
+def _version(stream: str) -> Work[int]:
+    found = yield [statements.head(stream)]
+    return found[0][0][0] if found[0] else 0
+
+
+def _follow(after: Place, limit: int) -> Work[Page]:
+    found = yield [statements.follow(after.transaction, after.position, limit)]
+    rows = found[0]
+    if not rows:
+        return Page([], after)
+    return Page([to_event(row) for row in rows], Place(int(rows[-1][-1]), rows[-1][0]))
+
+
+def _resolve(events: Sequence[Event]) -> Work[list[Event]]:
+    return (yield from resolve(events))

@@ -1,0 +1,249 @@
+"""The tables `runs` and `steps`, derived from events in the transaction that appends them.
+
+Each event says which columns of which row it touches, and how: a column is overwritten, kept from the
+first event, or added up. Changes of one row merge by the same rules in Python (within one append)
+and in SQL (onto the stored row), so the result does not depend on how events were batched.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any, NamedTuple
+
+from muster.events.model import EventType as T
+
+Change = dict[str, Any]
+
+
+class Fact(NamedTuple):
+    """What projections read of an event; `data` is what is stored, large values left as references."""
+
+    type: str
+    actor: str
+    at: datetime
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A projection: its columns by how a later change meets an earlier one."""
+
+    name: str
+    key: tuple[str, ...]
+    state: tuple[str, ...]
+    """Overwritten together, by nulls too, whenever a change carries a `status`."""
+    end: str
+    """The one of them that is set at the end; what has ended is never overwritten by what has not."""
+    latest: tuple[str, ...]
+    """The last value that is not null."""
+    first: tuple[str, ...]
+    """The first value that is not null."""
+    total: tuple[str, ...]
+    """Added up."""
+    types: Mapping[str, str]
+    """SQL types of the columns that are not text."""
+
+    def merge(self, old: Change, new: Change) -> Change:
+        """The one change that does what `old` and then `new` do."""
+        merged = {**old}
+        if new.get("status") is not None and (new.get(self.end) or not old.get(self.end)):
+            merged.update({name: new.get(name) for name in self.state})
+        merged.update({name: new[name] for name in self.latest if new.get(name) is not None})
+        merged.update({name: new[name] for name in self.first if old.get(name) is None and name in new})
+        merged.update({name: old.get(name, 0) + new.get(name, 0) for name in self.total})
+        return merged
+
+    def upsert(self, parameter: str, source: str = "") -> str:
+        """SQL that applies a JSON array of changes; `source` is a relation whose absence prevents it."""
+        columns = [*self.key, *self.state, *self.latest, *self.first, *self.total]
+        listed = ", ".join(columns)
+        typed = ", ".join(f"{name} {self.types.get(name, 'text')}" for name in columns)
+        selected = ", ".join(f"coalesce(c.{name}, 0)" if name in self.total else f"c.{name}" for name in columns)
+        new, old = "excluded", self.name
+        changes = f"{new}.status IS NOT NULL AND ({new}.{self.end} IS NOT NULL OR {old}.{self.end} IS NULL)"
+        assignments = ", ".join(
+            [f"{n} = CASE WHEN {changes} THEN {new}.{n} ELSE {old}.{n} END" for n in self.state]
+            + [f"{n} = coalesce({new}.{n}, {old}.{n})" for n in self.latest]
+            + [f"{n} = coalesce({old}.{n}, {new}.{n})" for n in self.first]
+            + [f"{n} = {old}.{n} + {new}.{n}" for n in self.total]
+        )
+        return (
+            f"INSERT INTO {self.name} ({listed}) SELECT {selected}"
+            f" FROM {source}{', ' if source else ''}json_to_recordset(%({parameter})s::json) AS c({typed})"
+            f" ON CONFLICT ({', '.join(self.key)}) DO UPDATE SET {assignments}"
+        )
+
+
+RUNS = Table(
+    name="runs",
+    key=("id",),
+    state=("status", "reason", "closed_at", "succeeded", "failed", "skipped", "set_aside"),
+    end="closed_at",
+    latest=("automation", "definition", "bundle_version", "trigger", "requested_by", "dag_id", "dag_run_id"),
+    first=("opened_at",),
+    total=("calls", "cost_usd"),
+    types={
+        "closed_at": "timestamptz", "opened_at": "timestamptz", "succeeded": "integer", "failed": "integer",
+        "skipped": "integer", "set_aside": "integer", "calls": "integer", "cost_usd": "numeric",
+    },
+)
+
+STEPS = Table(
+    name="steps",
+    key=("run", "step", "index"),
+    state=("status", "ended_at", "produced_by", "fallback", "reason", "error_class", "error"),
+    end="ended_at",
+    latest=("kind", "lane", "attempt", "length", "actor"),
+    first=("started_at",),
+    total=("calls", "cost_usd"),
+    types={
+        "index": "integer", "ended_at": "timestamptz", "started_at": "timestamptz", "attempt": "integer",
+        "length": "integer", "fallback": "boolean", "calls": "integer", "cost_usd": "numeric",
+    },
+)
+
+NO_INDEX = -1
+"""In the column `index`: the step itself, not an item of it."""
+
+
+def changes(stream: str, facts: Iterable[Fact]) -> tuple[list[Change], list[Change]]:
+    """What the events of one stream change in `runs` and in `steps`: at most one change a row."""
+    run: Change | None = None
+    steps: dict[tuple[str, int], Change] = {}
+    for fact in facts:
+        if change := _run_change(fact):
+            change["id"] = stream
+            run = RUNS.merge(run, change) if run else change
+        if (step := fact.data.get("step")) and isinstance(step, str) and (change := _step_change(fact)):
+            index = _integer(fact.data.get("index"))
+            key = (_text(step) or "", NO_INDEX if index is None else index)
+            change.update(run=stream, step=key[0], index=key[1])
+            steps[key] = STEPS.merge(steps[key], change) if key in steps else change
+    return [run] if run else [], list(steps.values())
+
+
+def as_parameter(changes: Iterable[Change]) -> str:
+    """Changes as the JSON array that `Table.upsert` takes."""
+    return json.dumps(list(changes), default=str)
+
+
+def _run_change(fact: Fact) -> Change | None:
+    data = fact.data
+    match fact.type:
+        case T.RUN_OPENED:
+            return {
+                "status": "open", "opened_at": fact.at,
+                **{name: _text(data.get(name)) for name in RUNS.latest},
+            }
+        case T.RUN_CLOSED:
+            counts = _mapping(data.get("counts"))
+            return {
+                "status": _text(data.get("status")), "reason": _text(data.get("reason")), "closed_at": fact.at,
+                **{name: _integer(counts.get(name)) for name in ("succeeded", "failed", "skipped", "set_aside")},
+            }
+        case T.MODEL_CALLED:
+            return {"calls": 1, "cost_usd": money(data.get("cost"))}
+    return None
+
+
+def _step_change(fact: Fact) -> Change | None:
+    build = _STEP_CHANGES.get(fact.type)
+    if build is None:
+        return None
+    change = build(fact)
+    agent = fact.data.get("agent")
+    if isinstance(agent, str) or fact.actor != "muster":
+        change["actor"] = _text(agent if isinstance(agent, str) else fact.actor)
+    return change
+
+
+def _started(fact: Fact) -> Change:
+    data = fact.data
+    return {
+        "status": "running", "started_at": fact.at, "kind": _text(data.get("kind")), "lane": _text(data.get("lane")),
+        "attempt": _integer(data.get("attempt")),
+    }
+
+
+def _expanded(fact: Fact) -> Change:
+    return {"status": "running", "started_at": fact.at, "length": _integer(fact.data.get("length"))}
+
+
+def _retried(fact: Fact) -> Change:
+    return {"status": "retrying", "attempt": _integer(fact.data.get("attempt")), **_error(fact)}
+
+
+def _ended(status: str) -> Callable[[Fact], Change]:
+    def change(fact: Fact) -> Change:
+        data = fact.data
+        return {
+            "status": status, "ended_at": fact.at, "produced_by": _text(data.get("produced_by")),
+            "fallback": bool(data.get("fallback")), "reason": _text(data.get("reason")), **_error(fact),
+        }
+
+    return change
+
+
+def _completed(fact: Fact) -> Change:
+    return {"status": fan_out_status(_mapping(fact.data.get("counts"))), "ended_at": fact.at, "fallback": False}
+
+
+def _called(fact: Fact) -> Change:
+    return {"calls": 1, "cost_usd": money(fact.data.get("cost"))}
+
+
+_STEP_CHANGES: Mapping[str, Callable[[Fact], Change]] = {
+    T.STEP_STARTED: _started,
+    T.STEP_EXPANDED: _expanded,
+    T.STEP_RETRIED: _retried,
+    T.STEP_SUCCEEDED: _ended("succeeded"),
+    T.STEP_FAILED: _ended("failed"),
+    T.STEP_SKIPPED: _ended("skipped"),
+    T.STEP_SET_ASIDE: _ended("set_aside"),
+    T.STEP_COMPLETED: _completed,
+    T.MODEL_CALLED: _called,
+    T.APPROVAL_REQUESTED: lambda fact: {"status": "waiting"},
+    T.APPROVAL_ANSWERED: lambda fact: {"status": "running"},
+}
+
+
+def fan_out_status(counts: Mapping[str, Any]) -> str:
+    """How a fan-out ended: failed when every item with work was set aside or failed, skipped when none had work."""
+    lost = (_integer(counts.get("set_aside")) or 0) + (_integer(counts.get("failed")) or 0)
+    if _integer(counts.get("succeeded")):
+        return "succeeded"
+    return "failed" if lost else "skipped"
+
+
+def money(value: Any) -> Decimal:
+    """A cost in USD from its decimal string; zero when it is unknown."""
+    try:
+        amount = Decimal(value) if isinstance(value, str | int) else Decimal(0)
+    except InvalidOperation:
+        return Decimal(0)
+    return amount if amount.is_finite() else Decimal(0)
+
+
+def _error(fact: Fact) -> Change:
+    error = _mapping(fact.data.get("error"))
+    return {"error_class": _text(error.get("class")), "error": _text(error.get("message"))}
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _text(value: Any) -> str | None:
+    if value is None:
+        return None
+    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+    # A column of type text can hold neither; the log itself keeps them.
+    return text.replace("\0", "").encode("utf-8", "replace").decode()
+
+
+def _integer(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**31 else None

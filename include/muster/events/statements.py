@@ -1,0 +1,151 @@
+"""The SQL of the log."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from functools import lru_cache
+from typing import Any
+
+from muster.events import projections
+from muster.events.batch import EMPTY, Plan
+from muster.events.driver import Query
+from muster.events.objects import StoredObject
+
+COLUMNS = (
+    "position, stream, version, id, at, causation, type, key, actor, correlation,"
+    " encode(previous_hash, 'hex'), encode(hash, 'hex'), data::text"
+)
+"""What `muster.events.rows` reads, in its order."""
+
+# Whoever appends to a stream first passes its gate, an advisory lock held to the end of the transaction.
+# Waiting there assigns no transaction id, so a later writer of a stream has the larger id: followers, who
+# read in order of transaction, meet the events of a stream in order of version.
+_GATE = "SELECT pg_advisory_xact_lock(hashtextextended(%(stream)s, 0))"
+
+_KEYS_FREE = "NOT EXISTS (SELECT FROM events WHERE stream = %(stream)s AND key = ANY(%(keys)s::text[]))"
+
+_FIRST_HEAD = f"""
+    INSERT INTO streams (stream, version, hash) SELECT %(stream)s, %(version)s, decode(%(hash)s, 'hex') FROM gate
+    WHERE {_KEYS_FREE} ON CONFLICT DO NOTHING RETURNING 1"""
+
+_NEXT_HEAD = f"""
+    UPDATE streams SET version = %(version)s, hash = decode(%(hash)s, 'hex') FROM gate
+    WHERE stream = %(stream)s AND version = %(old_version)s AND hash = decode(%(old_hash)s, 'hex')
+    AND {_KEYS_FREE} RETURNING 1"""
+
+_EVENTS = """
+    INSERT INTO events (stream, version, id, at, causation, type, step, key, actor, correlation,
+                        previous_hash, hash, data)
+    SELECT %(stream)s, e.version, e.id, e.at, e.causation, e.type, e.step, e.key, e.actor, e.correlation,
+           decode(e.previous_hash, 'hex'), decode(e.hash, 'hex'), e.data::json
+    FROM head, json_to_recordset(%(rows)s::json) AS e(
+        version integer, id uuid, at timestamptz, causation uuid, type text, step text, key text, actor text,
+        correlation text, previous_hash text, hash text, data text)
+    ORDER BY e.version RETURNING version, position"""
+
+
+@lru_cache
+def _append_sql(first: bool, runs: bool, steps: bool) -> str:
+    parts = [
+        f"gate AS MATERIALIZED ({_GATE})",
+        f"head AS ({_FIRST_HEAD if first else _NEXT_HEAD})",
+        f"written AS ({_EVENTS})",
+    ]
+    if runs:
+        parts.append(f"in_runs AS ({projections.RUNS.upsert('runs', 'head')})")
+    if steps:
+        parts.append(f"in_steps AS ({projections.STEPS.upsert('steps', 'head')})")
+    return f"WITH {', '.join(parts)} SELECT version, position FROM written"
+
+
+def append(plan: Plan) -> Query:
+    """Everything an append writes, as one statement.
+
+    It returns (version, position) of each row; none when the stream is not where the plan began or
+    holds one of its keys, and then nothing is written.
+    """
+    runs, steps = projections.changes(plan.stream, plan.facts())
+    parameters: dict[str, Any] = {
+        "stream": plan.stream, "keys": plan.keys, "rows": json.dumps(plan.rows, default=str),
+        "version": plan.after.version, "hash": plan.after.hash,
+    }
+    if plan.before != EMPTY:
+        parameters.update(old_version=plan.before.version, old_hash=plan.before.hash)
+    if runs:
+        parameters["runs"] = projections.as_parameter(runs)
+    if steps:
+        parameters["steps"] = projections.as_parameter(steps)
+    return Query(_append_sql(plan.before == EMPTY, bool(runs), bool(steps)), parameters)
+
+
+BEGIN = Query("BEGIN ISOLATION LEVEL READ COMMITTED")
+COMMIT = Query("COMMIT")
+
+
+def lock(stream: str) -> Query:
+    """Wait until nobody else appends to the stream, and keep others waiting until the transaction ends."""
+    return Query(_GATE, {"stream": stream})
+
+
+def head(stream: str) -> Query:
+    """(version, hash) of the stream's last event; no row for a stream without events."""
+    return Query("SELECT version, encode(hash, 'hex') FROM streams WHERE stream = %(stream)s", {"stream": stream})
+
+
+def under_keys(stream: str, keys: Sequence[str]) -> Query:
+    """The stream's events under any of the keys."""
+    return Query(
+        f"SELECT {COLUMNS} FROM events WHERE stream = %(stream)s AND key = ANY(%(keys)s::text[])",
+        {"stream": stream, "keys": list(keys)},
+    )
+
+
+def read(
+    stream: str, after_version: int, steps: Collection[str] | None, types: Collection[str] | None, limit: int
+) -> Query:
+    """One page of a stream."""
+    conditions = ["stream = %(stream)s", "version > %(after)s"]
+    parameters: dict[str, Any] = {"stream": stream, "after": after_version, "limit": limit}
+    if steps is not None:
+        # Events that belong to no step carry the empty name.
+        conditions.append("step = ANY(%(steps)s::text[])")
+        parameters["steps"] = ["", *steps]
+    if types is not None:
+        conditions.append("type = ANY(%(types)s::text[])")
+        parameters["types"] = [str(each) for each in types]
+    return Query(
+        f"SELECT {COLUMNS} FROM events WHERE {' AND '.join(conditions)} ORDER BY version LIMIT %(limit)s", parameters
+    )
+
+
+def follow(transaction: int, position: int, limit: int) -> Query:
+    """One page of the whole log, each row followed by its transaction."""
+    return Query(
+        f"SELECT {COLUMNS}, transaction::text FROM events"
+        " WHERE transaction < pg_snapshot_xmin(pg_current_snapshot())"
+        " AND (transaction, position) > (%(transaction)s::text::xid8, %(position)s)"
+        " ORDER BY events.transaction, events.position LIMIT %(limit)s",
+        {"transaction": str(transaction), "position": position, "limit": limit},
+    )
+
+
+def store_objects(objects: Sequence[StoredObject]) -> list[Query]:
+    """Keep objects; those already there stay as they are."""
+    return [
+        Query(
+            "INSERT INTO objects (sha256, media_type, content) VALUES (decode(%(name)s, 'hex'), %(media)s, %(content)s)"
+            " ON CONFLICT DO NOTHING",
+            {"name": each.sha256, "media": each.media_type, "content": each.content},
+        )
+        # In one order everywhere, so that two writers of the same objects cannot deadlock.
+        for each in sorted(objects)
+    ]
+
+
+def objects(names: Collection[str]) -> Query:
+    """(name, content) of the objects."""
+    return Query(
+        "SELECT sha256, content FROM objects WHERE sha256 = ANY(SELECT decode(n, 'hex') FROM unnest(%(names)s::text[]) n)",
+        {"names": list(names)},
+    )
