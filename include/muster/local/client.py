@@ -1,0 +1,179 @@
+"""Airflow's public REST API, as the command line and the tests use it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+
+from muster.errors import MusterError, TransientError
+
+
+class Unreachable(TransientError):
+    """Airflow or a database does not answer."""
+
+
+class AirflowClient:
+    """Signed in as one person; tokens are fetched when needed."""
+
+    def __init__(self, url: str, username: str, password: str, *, timeout: float = 30.0) -> None:
+        self.username = username
+        self._password = password
+        self._token: str | None = None
+        # Airflow is on this machine: proxies of the environment are not for it.
+        self._http = httpx.Client(base_url=url, timeout=timeout, trust_env=False)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._http.close()
+
+    def __enter__(self) -> AirflowClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def health(self) -> dict[str, str]:
+        """The status of each component as Airflow tells it: `healthy`, `unhealthy` or absent."""
+        answer = self._send("GET", "/api/v2/monitor/health")
+        return {name: (state or {}).get("status") or "unhealthy" for name, state in answer.json().items()}
+
+    def dag(self, dag_id: str) -> dict[str, Any] | None:
+        """A Dag as Airflow lists it, None when there is no such Dag."""
+        return self._get_or_none(f"/api/v2/dags/{dag_id}")
+
+    def dags(self) -> list[dict[str, Any]]:
+        """Every Dag."""
+        return list(self._pages("/api/v2/dags", "dags"))
+
+    def import_errors(self) -> list[dict[str, Any]]:
+        """Dag files that cannot be read, and why."""
+        return list(self._pages("/api/v2/importErrors", "import_errors"))
+
+    def trigger(
+        self, dag_id: str, conf: dict[str, Any] | None = None, *, run_id: str | None = None, note: str | None = None
+    ) -> tuple[dict[str, Any], bool]:
+        """Start a run. The run and whether it is new: a run id that exists starts nothing.
+
+        Raises:
+            MusterError: there is no such Dag, or its inputs do not fit.
+        """
+        body = {"logical_date": None, "conf": conf or {}, "dag_run_id": run_id, "note": note}
+        path = f"/api/v2/dags/{dag_id}/dagRuns"
+        answer = self._send("POST", path, json={key: value for key, value in body.items()
+                                               if value is not None or key == "logical_date"}, accept=(404, 409))
+        if answer.status_code == 409 and run_id is not None:
+            existing = self._get_or_none(f"{path}/{run_id}")
+            if existing is not None:
+                return existing, False
+        self._check(answer)
+        return answer.json(), True
+
+    def run(self, dag_id: str, run_id: str) -> dict[str, Any] | None:
+        """A Dag run, None when there is no such run."""
+        return self._get_or_none(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")
+
+    def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+        """The task instances of a run."""
+        return list(self._pages(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances", "task_instances"))
+
+    def approvals(self, dag_id: str = "~", run_id: str = "~") -> list[dict[str, Any]]:
+        """What waits for a person, as `hitlDetails`."""
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/hitlDetails"
+        return list(self._pages(path, "hitl_details", response_received=False))
+
+    def answer(self, task: dict[str, Any], option: str, values: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Answer an approval.
+
+        Raises:
+            MusterError: this person may not answer it, or somebody already has.
+        """
+        path = (f"/api/v2/dags/{task['dag_id']}/dagRuns/{task['dag_run_id']}/taskInstances/{task['task_id']}"
+                f"/{task['map_index']}/hitlDetails")
+        body = {"chosen_options": [option], "params_input": values or {}}
+        answer = self._send("PATCH", path, json=body, accept=(403, 409))
+        if answer.status_code == 403:
+            raise MusterError(f"{self.username} may not answer {task['task_id']}: {_detail(answer)}.",
+                              remedy="Name another person with --as.")
+        if answer.status_code == 409:
+            raise MusterError(f"{task['task_id']} has been answered already.", remedy="`muster show` tells by whom.")
+        result: dict[str, Any] = answer.json()
+        return result
+
+    def wait_for_run(self, dag_id: str, run_id: str, *, timeout: float, interval: float = 0.5) -> dict[str, Any]:
+        """Wait until a run has ended.
+
+        Raises:
+            TransientError: it has not ended after `timeout` seconds.
+        """
+        deadline = time.monotonic() + timeout
+        while True:
+            run = self.run(dag_id, run_id)
+            if run is not None and run["state"] in ("success", "failed"):
+                return run
+            if time.monotonic() > deadline:
+                raise TransientError(f"The run {dag_id}/{run_id} has not ended after {timeout:.0f} s.")
+            time.sleep(interval)
+
+    def get(self, path: str, **parameters: Any) -> Any:
+        """Any GET, as JSON."""
+        return self._send("GET", path, params=parameters).json()
+
+    def _get_or_none(self, path: str) -> dict[str, Any] | None:
+        answer = self._send("GET", path, accept=(404,))
+        return None if answer.status_code == 404 else answer.json()
+
+    def _pages(self, path: str, key: str, **parameters: Any) -> Iterator[dict[str, Any]]:
+        offset = 0
+        while True:
+            page = self.get(path, limit=100, offset=offset, **parameters)
+            yield from page[key]
+            offset += len(page[key])
+            if not page[key] or offset >= page["total_entries"]:
+                return
+
+    def _send(self, method: str, path: str, *, accept: tuple[int, ...] = (), **options: Any) -> httpx.Response:
+        try:
+            answer = self._http.request(method, path, headers=self._headers(path), **options)
+            if answer.status_code == 401 and self._token is not None:
+                self._token = None
+                answer = self._http.request(method, path, headers=self._headers(path), **options)
+        except httpx.HTTPError as error:
+            raise Unreachable(
+                f"Airflow does not answer at {self._http.base_url}: {error or type(error).__name__}.",
+                remedy="Start it with `muster up`, or look at `muster status`.",
+            ) from error
+        if answer.status_code not in accept:
+            self._check(answer)
+        return answer
+
+    def _check(self, answer: httpx.Response) -> None:
+        if answer.is_success:
+            return
+        kind = Unreachable if answer.status_code >= 500 else MusterError
+        raise kind(f"Airflow refused {answer.request.method} {answer.request.url.path} "
+                   f"({answer.status_code}): {_detail(answer)}")
+
+    def _headers(self, path: str) -> dict[str, str]:
+        if path.endswith("/monitor/health"):
+            return {}
+        if self._token is None:
+            answer = self._http.post("/auth/token", json={"username": self.username, "password": self._password})
+            if answer.status_code == 401:
+                raise MusterError(f"Airflow does not know {self.username} with this password.",
+                                  remedy="Restart `muster up` if its logins were changed.")
+            self._check(answer)
+            self._token = answer.json()["access_token"]
+        return {"Authorization": f"Bearer {self._token}"}
+
+
+def _detail(answer: httpx.Response) -> str:
+    try:
+        detail = answer.json()["detail"]
+    except (ValueError, KeyError, TypeError):
+        return answer.text[:300]
+    if isinstance(detail, list):
+        return "; ".join(f"{'.'.join(map(str, item.get('loc', [])[1:]))}: {item.get('msg')}" for item in detail)
+    return str(detail.get("reason", detail)) if isinstance(detail, dict) else str(detail)

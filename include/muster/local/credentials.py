@@ -1,0 +1,113 @@
+"""Secrets made once for each project and kept in its state folder, readable by their owner only."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import secrets
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from muster.errors import MusterError
+
+ROLES = ("viewer", "user", "op", "admin")
+"""What Airflow's simple auth manager knows, weakest first."""
+FIRST_LOGINS = {"admin": "admin", "finance-lead": "user"}
+"""Logins every project starts with: who runs the place, and who the shipped automation asks for approval."""
+
+
+@dataclass(frozen=True)
+class Login:
+    """A person who can sign in to Airflow."""
+
+    role: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """Everything secret that one project needs."""
+
+    identity: str
+    """Names this project on this machine."""
+    fernet_key: str = field(repr=False)
+    """Encrypts connections and variables in Airflow's database: 32 bytes, URL-safe Base64."""
+    jwt_secret: str = field(repr=False)
+    """Signs Airflow's tokens: 64 bytes, Base64."""
+    api_secret: str = field(repr=False)
+    database_passwords: dict[str, str] = field(repr=False)
+    """By role: `postgres`, `airflow`, `muster`."""
+    logins: dict[str, Login]
+
+    @property
+    def admin(self) -> Login:
+        """The login that may do everything."""
+        return self.logins["admin"]
+
+
+def load_credentials(state: Path) -> Credentials:
+    """The project's credentials, made at first use. MUSTER_USERS (`name:role,name:role`) adds logins.
+
+    Raises:
+        MusterError: the file is damaged, or MUSTER_USERS is not understood.
+    """
+    path = state / "credentials.json"
+    known = _read(path) if path.exists() else _new()
+    missing = {name: role for name, role in _wanted_logins().items() if name not in known.logins}
+    known.logins.update({name: Login(role, secrets.token_urlsafe(12)) for name, role in missing.items()})
+    if missing or not path.exists():
+        write_secret(path, json.dumps(asdict(known), indent=2))
+    return known
+
+
+def write_secret(path: Path, text: str) -> None:
+    """Write a file that only its owner can read, whole or not at all."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        os.fchmod(file.fileno(), 0o600)
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def _new() -> Credentials:
+    return Credentials(
+        identity=secrets.token_hex(6),
+        fernet_key=base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+        jwt_secret=base64.b64encode(secrets.token_bytes(64)).decode(),
+        api_secret=secrets.token_urlsafe(32),
+        database_passwords={role: secrets.token_urlsafe(24) for role in ("postgres", "airflow", "muster")},
+        logins={},
+    )
+
+
+def _read(path: Path) -> Credentials:
+    try:
+        raw = json.loads(path.read_text())
+        logins = {name: Login(**login) for name, login in raw.pop("logins").items()}
+        return Credentials(**raw, logins=logins)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise MusterError(
+            f"{path} is damaged, so the keys of this project's data are unreadable.",
+            remedy="Restore the file from a backup, or remove the state folder to start afresh without the old data.",
+        ) from error
+    except OSError as error:
+        raise MusterError(
+            f"{path} cannot be read: {error.strerror}.", remedy="Use the account that started Muster first."
+        ) from error
+
+
+def _wanted_logins() -> dict[str, str]:
+    wanted = dict(FIRST_LOGINS)
+    for entry in filter(None, (part.strip() for part in os.environ.get("MUSTER_USERS", "").split(","))):
+        name, _, role = entry.partition(":")
+        if not name or (role or "user") not in ROLES:
+            raise MusterError(
+                f"MUSTER_USERS has the entry {entry!r}, which is not `name:role`.",
+                remedy=f"Roles are {', '.join(ROLES)}.",
+            )
+        wanted[name] = role or "user"
+    return wanted

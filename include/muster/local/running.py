@@ -1,0 +1,132 @@
+"""What is running in a state folder: a lock held for as long as it does, and a note for other commands."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from muster.errors import MusterError
+from muster.local.credentials import write_secret
+
+
+@dataclass(frozen=True)
+class Running:
+    """A started stack, as its note tells."""
+
+    pid: int
+    """The supervisor."""
+    url: str
+    dsn: str = field(repr=False)
+    """Muster's database."""
+    place: str
+    """Where the databases are, in words."""
+    ready: bool
+    """True once Airflow was healthy."""
+    log_folder: str
+    components: dict[str, int]
+    """Session id of each process."""
+
+
+class PortBusy(MusterError):
+    """Somebody else listens there; nothing was started."""
+
+
+class AlreadyRunning(MusterError):
+    """The project is up already; nothing was started."""
+
+
+class Lock:
+    """Held by the supervisor; the kernel drops it when that process ends, however it ends, so it is never stale."""
+
+    def __init__(self, state: Path) -> None:
+        self._path = state / "lock"
+        self._descriptor: int | None = None
+
+    def take(self) -> bool:
+        """Take the lock; False when another process holds it."""
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            return False
+        self._descriptor = descriptor
+        return True
+
+    def release(self) -> None:
+        """Give it back."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def note_path(state: Path) -> Path:
+    """Where the note is kept."""
+    return state / "running.json"
+
+
+def write_note(state: Path, running: Running) -> None:
+    """Tell other commands what runs."""
+    write_secret(note_path(state), json.dumps(asdict(running), indent=2))
+
+
+def find_running(state: Path) -> Running | None:
+    """What runs in this state folder now; a note that a killed supervisor left behind counts for nothing."""
+    if not state.is_dir():
+        return None
+    lock = Lock(state)
+    if lock.take():
+        lock.release()
+        return None
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        return Running(**json.loads(note_path(state).read_text()))
+    return None
+
+
+def stop_running(state: Path, *, patience: float = 90.0, waiting: Callable[[], None] = lambda: None) -> bool:
+    """End what runs in this state folder; False when nothing did.
+
+    Raises:
+        MusterError: it did not end in time.
+    """
+    running = find_running(state)
+    if running is None:
+        return False
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(running.pid, signal.SIGTERM)
+    deadline = time.monotonic() + patience
+    while find_running(state) is not None:
+        if time.monotonic() > deadline:
+            raise MusterError(f"Muster (process {running.pid}) has not ended after {patience:.0f} s.",
+                              remedy=f"`kill -9 {running.pid}` ends it with all its processes.")
+        waiting()
+        time.sleep(0.1)
+    return True
+
+
+def check_port(port: int, host: str = "127.0.0.1") -> None:
+    """Make sure that nobody listens on `port`.
+
+    Raises:
+        PortBusy: somebody does.
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except PermissionError as error:
+            raise PortBusy(f"Port {port} may not be used by this account.",
+                           remedy="Choose one above 1023 with `muster up --port` or MUSTER_PORT.") from error
+        except OSError as error:
+            raise PortBusy(
+                f"Port {port} is in use by another program.",
+                remedy=f"Choose another one with `muster up --port {port + 1}` or MUSTER_PORT={port + 1}.",
+            ) from error

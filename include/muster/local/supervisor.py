@@ -1,0 +1,132 @@
+"""Keeps a set of processes running: restarts what crashes, with growing pauses, and says so."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from muster.local.processes import ManagedProcess, ProcessSpec
+
+LONGEST_PAUSE = 30.0
+"""Seconds between two attempts to start something that keeps crashing, at most."""
+STEADY = 60.0
+"""A process that ran this many seconds is taken to be well: its next crash starts the pauses afresh."""
+
+
+@dataclass
+class ComponentState:
+    """How one process is doing."""
+
+    process: ManagedProcess
+    started: float = 0.0
+    crashes: int = 0
+    """Crashes in a row, without a steady stretch between them."""
+    restarts: int = 0
+    """Restarts since the supervisor started."""
+    last_code: int | None = None
+    due: float | None = None
+    """When to start again, on the monotonic clock; None while it runs."""
+
+    @property
+    def running(self) -> bool:
+        """True while the process is up."""
+        return self.due is None
+
+
+@dataclass
+class Supervisor:
+    """Starts processes in order, watches them from a thread, stops all of them in reverse order."""
+
+    specs: Sequence[ProcessSpec]
+    say: Callable[[str], None] = lambda _: None
+    """Told about each crash and restart, in one sentence."""
+    first_pause: float = 1.0
+    """Seconds before the first restart; doubles with each further crash."""
+    components: dict[str, ComponentState] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Start every process and begin to watch them."""
+        for spec in self.specs:
+            self.add(ManagedProcess(spec))
+        self.watch()
+
+    def add(self, process: ManagedProcess) -> None:
+        """Take over a process, starting it unless it runs."""
+        state = ComponentState(process)
+        if process.pid is None:
+            process.start()
+        state.started = time.monotonic()
+        with self._lock:
+            self.components[process.spec.name] = state
+
+    def watch(self) -> None:
+        """Begin to watch, once."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._watch, name="muster-supervisor", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Stop everything: what was started last is asked first, all but the first end at the same time."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join()
+        states = list(reversed(self.components.values()))
+        # The first is what the others stand on (the database), so it ends after them.
+        for group in (states[:-1], states[-1:]):
+            for state in group:
+                state.process.request_stop()
+            for state in group:
+                state.process.stop()
+
+    def _watch(self) -> None:
+        while not self._stopping.wait(0.2):
+            with self._lock:
+                states = list(self.components.values())
+            for state in states:
+                self._look_at(state)
+
+    def _look_at(self, state: ComponentState) -> None:
+        now = time.monotonic()
+        if state.due is not None:
+            if now >= state.due:
+                self._restart(state, now)
+            return
+        code = state.process.poll()
+        if code is not None:
+            self._note_crash(state, code, now)
+
+    def _restart(self, state: ComponentState, now: float) -> None:
+        try:
+            state.process.start()
+        except OSError as error:
+            # A full disk or process table may pass; the supervisor must outlive it.
+            state.due = now + LONGEST_PAUSE
+            self.say(f"{state.process.spec.name} cannot be started ({error}); trying again in {LONGEST_PAUSE:.0f} s.")
+            return
+        state.started, state.due = now, None
+        state.restarts += 1
+        self.say(f"{state.process.spec.name} was started again.")
+
+    def _note_crash(self, state: ComponentState, code: int, now: float) -> None:
+        state.crashes = 1 if now - state.started > STEADY else state.crashes + 1
+        pause = min(self.first_pause * 2 ** (state.crashes - 1), LONGEST_PAUSE)
+        state.last_code, state.due = code, now + pause
+        name, log = state.process.spec.name, state.process.spec.log
+        self.say(f"{name} ended with {_describe(code)}; starting it again in {pause:.0f} s. Its log is {log}.")
+
+
+def _describe(code: int) -> str:
+    if code < 0 or code > 128:
+        number = -code if code < 0 else code - 128
+        with contextlib.suppress(ValueError):
+            return f"signal {signal.Signals(number).name}"
+    return f"exit code {code}"
