@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.exceptions import AirflowException, AirflowNotFoundException
 from airflow.sdk import BaseHook, Connection
+from muster.database import Database
 from muster.errors import MusterError, PermanentError, TransientError
-from muster.notifications import Channel, ChannelName, Delivery, Notice, NotConfigured
+from muster.notifications import Channel, ChannelName, Delivery, Notice, NotConfigured, Sender
 from muster.notifications.slack import slack_text
 
 if TYPE_CHECKING:
@@ -35,6 +36,11 @@ WAIT_STATUSES = {408, 425, 429}
 def channels() -> dict[ChannelName, Channel]:
     """The channels of this installation; each finds out on sending whether its connection exists."""
     return {"slack": SlackChannel(), "email": EmailChannel()}
+
+
+def airflow_sender(database: Database) -> Sender:
+    """Sends through this installation's connections, else into the outbox of `database`."""
+    return Sender(database, channels())
 
 
 async def find_connection(*ids: str) -> Connection:

@@ -17,7 +17,7 @@ from support.smtp import Mailbox, smtp_server
 from muster.database import Database
 from muster.errors import PermanentError, TransientError
 from muster.local.postgres import free_port
-from muster.notifications import Dispatcher, Notice, NotConfigured
+from muster.notifications import Sender, Notice, NotConfigured
 from muster_airflow.notifications import EmailChannel, SlackChannel, channels
 
 SLACK_NOTICE = Notice(channel="slack", target="#finance-ops", text="R&D <!channel>\nPosted 3", key="r/tell[0]")
@@ -193,7 +193,7 @@ async def test_a_mail_connection_without_a_sender_says_so(connect: Any, tmp_path
 async def test_without_connections_the_outbox_keeps_the_notice_and_names_what_is_missing(
     connect: Any, database: Database, notice: Notice
 ) -> None:
-    delivery = await Dispatcher(database, channels()).send(notice)
+    delivery = await Sender(database, channels()).send(notice)
     assert delivery.delivered_by == "outbox"
     assert {"slack": "'muster_slack'", "email": "'muster_smtp'"}[notice.channel] in delivery.note
     with pytest.raises(NotConfigured):
@@ -202,9 +202,9 @@ async def test_without_connections_the_outbox_keeps_the_notice_and_names_what_is
 
 async def test_a_429_is_retried_by_the_caller_and_arrives_once(to_slack: SlackServer, database: Database) -> None:
     to_slack.answers = [(429, "rate_limited", {"Retry-After": "1"})]
-    dispatcher = Dispatcher(database, channels())
+    sender = Sender(database, channels())
     with pytest.raises(TransientError):
-        await dispatcher.send(SLACK_NOTICE)
-    await dispatcher.send(SLACK_NOTICE)
-    assert (await dispatcher.send(SLACK_NOTICE)).repeated
+        await sender.send(SLACK_NOTICE)
+    await sender.send(SLACK_NOTICE)
+    assert (await sender.send(SLACK_NOTICE)).repeated
     assert len(to_slack.messages) == 1

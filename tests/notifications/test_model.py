@@ -33,6 +33,16 @@ def test_only_one_plain_address_is_an_email_target(target: str) -> None:
         make(target=target)
 
 
+@pytest.mark.parametrize("changes", [{"channel": "pigeon"}, {"text": None}, {"target": ""}, {"cc": "x@example.com"}, {"text": ["a"]}])
+def test_a_notice_that_makes_no_sense_is_refused_for_good(changes: dict[str, Any]) -> None:
+    with pytest.raises(PermanentError, match=next(iter(changes))):
+        make(**changes)
+
+
+def test_a_text_that_is_only_a_number_is_sent_as_it_reads() -> None:
+    assert make(text=42).text == "42"
+
+
 def test_the_message_id_depends_on_the_key_alone() -> None:
     first, second = make(text="a"), make(text="b", subject="other")
     assert first.message_id("example.com") == second.message_id("example.com")

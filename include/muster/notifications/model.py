@@ -7,9 +7,19 @@ import unicodedata
 from datetime import datetime
 from email.errors import HeaderParseError
 from email.headerregistry import Address
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from muster.errors import MusterError, PermanentError
 
@@ -42,9 +52,13 @@ def _printable(value: str) -> str:
 
 
 class Notice(BaseModel):
-    """One message to one place. Data is data: nothing in it can add a header, a recipient or a mention."""
+    """One message to one place. Data is data: nothing in it can add a header, a recipient or a mention.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    Raises:
+        PermanentError: a field is missing, unknown, of the wrong type or unsafe.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
 
     channel: ChannelName
     """How it is meant to travel."""
@@ -71,6 +85,15 @@ class Notice(BaseModel):
         if not address.username or "." not in address.domain.strip("."):
             raise _bad_address(value)
         return value
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _refuse(cls, values: Any, validate: ModelWrapValidatorHandler[Notice]) -> Notice:
+        try:
+            return validate(values)
+        except ValidationError as error:
+            faults = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+            raise PermanentError(f"This is not a notice that can be sent: {faults}.") from error
 
     @property
     def headline(self) -> str:

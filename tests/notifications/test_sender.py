@@ -13,7 +13,7 @@ import pytest
 
 from muster.database import Database
 from muster.errors import PermanentError, TransientError
-from muster.notifications import Delivery, Dispatcher, Notice, Outbox
+from muster.notifications import Delivery, Sender, Notice, Outbox
 
 NOTICE = Notice(channel="slack", target="#finance-ops", text="Posted 3 invoices", key="invoices/r1/tell[0]", run="invoices/r1")
 
@@ -48,8 +48,8 @@ def journal(tmp_path: Path) -> Journal:
 
 
 async def test_a_retry_of_a_delivered_notice_sends_nothing(database: Database, journal: Journal) -> None:
-    dispatcher = Dispatcher(database, {"slack": journal})
-    first, second = await dispatcher.send(NOTICE), await dispatcher.send(NOTICE)
+    sender = Sender(database, {"slack": journal})
+    first, second = await sender.send(NOTICE), await sender.send(NOTICE)
     assert journal.sent == ["Posted 3 invoices"]
     assert (first.repeated, second.repeated) == (False, True)
     assert second.model_copy(update={"repeated": False}) == first
@@ -57,20 +57,20 @@ async def test_a_retry_of_a_delivered_notice_sends_nothing(database: Database, j
 
 async def test_two_senders_at_once_send_once(database: Database, journal: Journal) -> None:
     journal.delay = 0.3
-    dispatchers = [Dispatcher(database, {"slack": journal}) for _ in range(3)]
-    deliveries = await asyncio.gather(*(dispatcher.send(NOTICE) for dispatcher in dispatchers))
+    senders = [Sender(database, {"slack": journal}) for _ in range(3)]
+    deliveries = await asyncio.gather(*(sender.send(NOTICE) for sender in senders))
     assert journal.sent == ["Posted 3 invoices"]
     assert sorted(delivery.repeated for delivery in deliveries) == [False, True, True]
 
 
 async def test_different_notices_are_all_sent(database: Database, journal: Journal) -> None:
-    dispatcher = Dispatcher(database, {"slack": journal})
-    await asyncio.gather(*(dispatcher.send(NOTICE.model_copy(update={"key": f"k{n}"})) for n in range(8)))
+    sender = Sender(database, {"slack": journal})
+    await asyncio.gather(*(sender.send(NOTICE.model_copy(update={"key": f"k{n}"})) for n in range(8)))
     assert len(journal.sent) == 8
 
 
 async def test_without_a_channel_the_notice_is_kept_and_says_so(database: Database) -> None:
-    delivery = await Dispatcher(database).send(NOTICE)
+    delivery = await Sender(database).send(NOTICE)
     [entry] = Outbox(database).entries(run="invoices/r1")
     assert delivery.delivered_by == "outbox"
     assert "nobody has set up slack" in delivery.note
@@ -81,13 +81,13 @@ async def test_without_a_channel_the_notice_is_kept_and_says_so(database: Databa
 
 async def test_a_failed_notice_shows_its_error_and_a_retry_delivers_it(database: Database, journal: Journal) -> None:
     journal.errors = [TransientError("Slack answered 429.", retry_after=3)]
-    dispatcher = Dispatcher(database, {"slack": journal})
+    sender = Sender(database, {"slack": journal})
     with pytest.raises(TransientError) as caught:
-        await dispatcher.send(NOTICE)
+        await sender.send(NOTICE)
     assert caught.value.retry_after == 3
     [entry] = Outbox(database).entries(status="failed")
     assert entry.error == "TransientError: Slack answered 429."
-    await dispatcher.send(NOTICE)
+    await sender.send(NOTICE)
     [entry] = Outbox(database).entries()
     assert (entry.status, entry.error, entry.attempts) == ("sent", None, 2)
 
@@ -95,17 +95,17 @@ async def test_a_failed_notice_shows_its_error_and_a_retry_delivers_it(database:
 async def test_a_channel_that_hangs_is_given_up_and_can_be_retried(database: Database, journal: Journal) -> None:
     journal.delay = 30
     with pytest.raises(TransientError, match="not accepted within"):
-        await Dispatcher(database, {"slack": journal}, patience=0.1).send(NOTICE)
+        await Sender(database, {"slack": journal}, patience=0.1).send(NOTICE)
     journal.delay = 0
-    await Dispatcher(database, {"slack": journal}).send(NOTICE)
+    await Sender(database, {"slack": journal}).send(NOTICE)
     assert journal.sent == ["Posted 3 invoices"]
 
 
 async def test_a_slow_failure_does_not_undo_a_newer_success(database: Database, journal: Journal, tmp_path: Path) -> None:
     slow = Journal(tmp_path / "slow", errors=[PermanentError("refused")], delay=0.8)
-    overtaken = asyncio.create_task(Dispatcher(database, {"slack": slow}, patience=5, grace=-4.9).send(NOTICE))
+    overtaken = asyncio.create_task(Sender(database, {"slack": slow}, patience=5, grace=-4.9).send(NOTICE))
     await asyncio.sleep(0.3)
-    await Dispatcher(database, {"slack": journal}).send(NOTICE)
+    await Sender(database, {"slack": journal}).send(NOTICE)
     with pytest.raises(PermanentError):
         await overtaken
     [entry] = Outbox(database).entries()
@@ -116,7 +116,7 @@ KILLED = """
 import asyncio, os, signal, sys
 from pathlib import Path
 from muster.database import Database
-from muster.notifications import Delivery, Dispatcher, Notice
+from muster.notifications import Delivery, Sender, Notice
 
 class Dying:
     async def send(self, notice):
@@ -125,7 +125,7 @@ class Dying:
         os.kill(os.getpid(), signal.SIGKILL)
 
 notice = Notice.model_validate_json({notice!r})
-asyncio.run(Dispatcher(Database({dsn!r}), {{"slack": Dying()}}, patience=0.4, grace=0.4).send(notice))
+asyncio.run(Sender(Database({dsn!r}), {{"slack": Dying()}}, patience=0.4, grace=0.4).send(notice))
 """
 
 
@@ -138,7 +138,7 @@ async def test_killed_after_the_record_the_next_attempt_still_sends(
     assert died.returncode == -signal.SIGKILL
     [entry] = Outbox(database).entries()
     assert entry.status == "pending"
-    await Dispatcher(database, {"slack": journal}).send(NOTICE)
+    await Sender(database, {"slack": journal}).send(NOTICE)
     [entry] = Outbox(database).entries()
     assert (entry.status, entry.attempts) == ("sent", 2)
     # At least once: whoever dies after sending and before recording is repeated.

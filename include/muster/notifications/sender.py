@@ -19,7 +19,7 @@ POLL = 0.25
 """Seconds between looks at a notice that somebody else is sending."""
 
 
-class Dispatcher:
+class Sender:
     """Routes notices, with a record in the outbox before and after each.
 
     The guarantee is at least once. A retry of a delivered notice sends nothing; a sender that dies between

@@ -1,0 +1,97 @@
+"""Tells people about a run from Airflow's callbacks: deadlines, failures, successes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from airflow.sdk import BaseNotifier, Context
+from muster.errors import MusterError
+from muster.notifications import Notice
+
+LATE = (
+    "{{ dag_run.dag_id }} has not finished within {{ within or 'its deadline' }}: "
+    "run {{ dag_run.dag_run_id or dag_run.run_id }} is {{ dag_run.state }}."
+)
+"""What a deadline says when its automation gives no text."""
+
+
+class MusterNotifier(BaseNotifier):
+    """Sends an automation's notices, each at least once, with the outbox as its record.
+
+    As a deadline: `DeadlineAlert(..., callback=AsyncCallback(MusterNotifier, kwargs={"notify": [...], "within": "30m"}))`.
+    """
+
+    template_fields: Sequence[str] = ("notify_entries", "text", "subject")
+
+    def __init__(
+        self, *, notify: Sequence[Mapping[str, Any]], text: str = LATE, subject: str = "", within: str = "",
+        context: Context | None = None,
+    ) -> None:
+        super().__init__(context)
+        self.notify_entries = [dict(entry) for entry in notify]
+        """As in an automation: `{slack: "#ops"}` or `{email: ops@example.com}`, each with `text` and `subject` if it likes."""
+        self.text = text
+        """Said by every entry without a text of its own."""
+        self.subject = subject
+        self.within = within
+        """How long the run had, in words; the template may name it."""
+
+    def _update_context(self, context: Context) -> Context:
+        context["within"] = self.within  # type: ignore[typeddict-unknown-key]
+        return context
+
+    async def async_notify(self, context: Context) -> None:
+        """Send each notice; one that fails does not keep the others back.
+
+        Raises:
+            MusterError: at least one could not be sent; the outbox says which and why.
+        """
+        from muster_airflow.services import services_in_triggerer
+
+        sender = (await services_in_triggerer()).notices
+        failures = []
+        for notice in self.notices(context):
+            try:
+                await sender.send(notice)
+            except MusterError as error:
+                self.log.warning("The notice to %s was not sent: %s", notice.target, error)
+                failures.append(f"{notice.target}: {error}")
+        if failures:
+            raise MusterError("; ".join(failures), remedy="`muster outbox` shows them.")
+
+    def notify(self, context: Context) -> None:
+        """The same from a process without an event loop."""
+        asyncio.run(self.async_notify(context))
+
+    def notices(self, context: Context) -> list[Notice]:
+        """The rendered entries; the same event of the same run always gives the same keys."""
+        dag, run = _run(context)
+        occasion = _occasion(context)
+        return [
+            Notice(
+                channel="slack" if "slack" in entry else "email",
+                target=entry.get("slack") or entry.get("email") or "",
+                subject=entry.get("subject", self.subject),
+                text=entry.get("text", self.text),
+                key=f"{dag}/{run}/{occasion}/notice/{number}",
+                run=f"{dag}/{run}",
+            )
+            for number, entry in enumerate(self.notify_entries)
+        ]
+
+
+def _run(context: Mapping[str, Any]) -> tuple[str, str]:
+    # A deadline's context holds the run as the REST API shows it, a task's holds the object.
+    run = context["dag_run"]
+    if isinstance(run, Mapping):
+        return run["dag_id"], run["dag_run_id"]
+    return run.dag_id, run.run_id
+
+
+def _occasion(context: Mapping[str, Any]) -> str:
+    if deadline := context.get("deadline"):
+        return f"deadline/{deadline['id']}"
+    task = context.get("ti")
+    return f"{task.task_id}/{task.map_index}/{task.try_number}/{task.state}" if task else "run"
