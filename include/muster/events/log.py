@@ -138,6 +138,14 @@ class EventLog:
                 return
             after_version = page[-1].version
 
+    def under_keys(self, stream: str, keys: Sequence[str]) -> dict[str, Event]:
+        """The stream's events under these keys, by key; keys the stream does not hold are left out."""
+        return run(self._database, _under_keys(stream, keys))
+
+    async def aunder_keys(self, stream: str, keys: Sequence[str]) -> dict[str, Event]:
+        """`under_keys` for coroutines."""
+        return await arun(self._database, _under_keys(stream, keys))
+
     def version(self, stream: str) -> int:
         """The version of the stream's last event, 0 without events."""
         return run(self._database, _version(stream))
@@ -220,6 +228,11 @@ def _read(
 ) -> Work[list[Event]]:
     found = yield [statements.read(stream, after, steps, types, READ_PAGE)]
     return (yield from to_events(found[0]))
+
+
+def _under_keys(stream: str, keys: Sequence[str]) -> Work[dict[str, Event]]:
+    found = yield [statements.under_keys(stream, keys)]
+    return {event.key: event for event in (yield from to_events(found[0])) if event.key is not None}
 
 
 def _version(stream: str) -> Work[int]:
