@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=100)]
 """A name in lower case: letters, digits and underscores, starting with a letter."""
@@ -13,11 +13,20 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=100)]
 SkillName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+$", max_length=200)]
 """The name of a skill: `<domain>.<verb_noun>`."""
 
-Usd = Annotated[Decimal, Field(ge=0, max_digits=12, decimal_places=6)]
+
+
+def _decimal(value: Any) -> Any:
+    # YAML reads 0.50 as a float; its shortest text is what the person wrote.
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return Decimal(str(value))
+    return value
+
+
+Usd = Annotated[Decimal, Field(ge=0, max_digits=12, decimal_places=6), BeforeValidator(_decimal)]
 """An amount in US dollars."""
 
 
 class Written(BaseModel):
-    """Frozen, unknown keys refused, the docstring under a field is its documentation."""
+    """Frozen, unknown keys and converted types refused; the docstring under a field is its documentation."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)

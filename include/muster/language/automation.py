@@ -1,0 +1,137 @@
+"""The model of an automation as a person writes it, and of the folder files around it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Discriminator, Field, Tag
+
+from muster.language.durations import Duration
+from muster.language.fields import Lane, Text, Words
+from muster.language.steps import Retry, Step, Target, _tag
+from muster.written import Name, Usd, Written
+
+
+class ScheduleTrigger(Written):
+    """Starts a run at set times."""
+
+    schedule: str = Field(min_length=1, max_length=200)
+    """A cron expression of five fields, or `@hourly`, `@daily`, `@weekly`, `@monthly`, `@yearly`."""
+    timezone: str = "UTC"
+    """The time zone the times are meant in, for example `Europe/Berlin`."""
+
+
+class Files(Written):
+    """Which files start a run."""
+
+    path: Text
+    """The folder, or the URI of one, to watch; `settings` may be used."""
+    match: Words = ["*"]
+    """Name patterns; a file that matches one of them counts."""
+    input: Name | None = None
+    """The input, an array, that gets the URIs of the new files; default: the only input that is an array."""
+    every: Duration = "30s"
+    """How often the folder is looked at."""
+
+
+class FilesTrigger(Written):
+    """Starts a run for files that are new in a folder, all of them together."""
+
+    files: Files
+    """Which files, and the input they are given as."""
+
+
+def _trigger_tag(value: Any) -> str | None:
+    return _tag(value, {"schedule": "schedule", "files": "files"})
+
+
+Trigger = Annotated[
+    Annotated[ScheduleTrigger, Tag("kind:schedule")] | Annotated[FilesTrigger, Tag("kind:files")],
+    Discriminator(_trigger_tag),
+]
+"""What starts a run."""
+
+
+class Deadline(Written):
+    """Who is told when a run takes too long. The run goes on."""
+
+    within: Duration
+    """How long a run may take from the moment it is queued."""
+    notify: Annotated[list[Target], Field(min_length=1)]
+    """Who is told."""
+
+
+class Budget(Written):
+    """What one run may spend; checked before each call of a model."""
+
+    usd: Usd
+    """The most US dollars one run may cost."""
+
+
+class StepDefaults(Written):
+    """What every step has that does not say otherwise; left out where a kind of step does not know it."""
+
+    retry: Retry | None = None
+    """How a failed attempt is repeated."""
+    timeout: Duration | None = None
+    """How long one attempt may take."""
+    lane: Lane | None = None
+    """Where steps execute."""
+    priority: int | None = Field(default=None, ge=1, le=1000)
+    """Airflow's priority weight."""
+    pool: str | None = Field(default=None, min_length=1, max_length=256)
+    """The Airflow pool."""
+
+
+class FolderDefaults(Written):
+    """A file `_defaults.yaml`: what the automations of its folder and the folders below have in common."""
+
+    category: Name | None = None
+    """The category, a tag in Airflow."""
+    department: Name | None = None
+    """The department the work is done for."""
+    owner: str | None = Field(default=None, min_length=1, max_length=200)
+    """The team or person who answers for it."""
+    triggers: list[Trigger] | None = None
+    """What starts a run."""
+    deadlines: list[Deadline] | None = None
+    """Who is told when a run takes too long."""
+    budget: Budget | None = None
+    """What one run may spend."""
+    defaults: StepDefaults | None = None
+    """What every step has that does not say otherwise."""
+    settings: dict[Name, Any] | None = None
+    """Settings for these automations."""
+
+
+class Automation(Written):
+    """A business process: one YAML file, compiled to one Airflow Dag."""
+
+    automation: Name
+    """The name: the Dag's id, and unique among all automations."""
+    title: Text | None = None
+    """The name people read; default: the name in words."""
+    category: Name = "general"
+    """The category, a tag in Airflow."""
+    department: Name | None = None
+    """The department the work is done for."""
+    owner: str | None = Field(default=None, min_length=1, max_length=200)
+    """The team or person who answers for it."""
+    description: Text | None = None
+    """What it does, in a sentence or two."""
+    extends: Text | None = None
+    """A file this one builds upon, relative to its own folder."""
+    triggers: list[Trigger] = []
+    """What starts a run, besides a person or the API: at most one schedule, any number of file triggers."""
+    inputs: dict[Name, dict[str, Any]] = {}
+    """What a run is given: a JSON Schema by name. An input without `default` is required. Becomes the trigger form."""
+    deadlines: list[Deadline] = []
+    """Who is told when a run takes too long."""
+    budget: Budget | None = None
+    """What one run may spend; default: no limit."""
+    defaults: StepDefaults = StepDefaults()
+    """What every step has that does not say otherwise."""
+    settings: dict[Name, Any] = {}
+    """Settings of this automation; they win over the folder's and the site's."""
+    steps: Annotated[list[Step], Field(min_length=1, max_length=500)]
+    """What is done, in order."""

@@ -1,0 +1,231 @@
+"""Pydantic's findings in plain words, at their place in the file."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol, TypeVar
+
+from pydantic import BaseModel, Tag, ValidationError
+from pydantic_core import ErrorDetails
+
+from muster.language.problems import LanguageError, Problem, did_you_mean, one_of
+from muster.language.source import Path
+from muster.language.steps import KIND_KEYS, STEP_KINDS, TAG
+from muster.language.words import ALL_NOT_YET, refusal
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class Located(Protocol):
+    """Data that knows where each of its values stands."""
+
+    @property
+    def data(self) -> Any:
+        """The plain data."""
+
+    def problem(
+        self, message: str, path: Path = (), *, key: bool = False, suggestion: str | None = None, offset: int = 0
+    ) -> Problem:
+        """A problem at a value, or at its key."""
+
+
+def validate(model: type[M], document: Located) -> M:
+    """The document as a model. Raises LanguageError with every mistake located."""
+    try:
+        return model.model_validate(document.data)
+    except ValidationError as error:
+        raise LanguageError(explain(error, model, document)) from None
+
+
+def explain(error: ValidationError, model: type[BaseModel], document: Located) -> list[Problem]:
+    """One problem for each mistake, in the order of the file."""
+    problems = {_explain_one(details, model, document) for details in error.errors(include_url=False)}
+    return sorted(problems)
+
+
+def _explain_one(details: ErrorDetails, model: type[BaseModel], document: Located) -> Problem:
+    loc = details["loc"]
+    path = tuple(part for part in loc if not (isinstance(part, str) and part.startswith(TAG)))
+    kind, key = details["type"], str(path[-1]) if path else ""
+    if kind == "extra_forbidden":
+        return _unknown_key(key, path, _owner(model, loc[:-1]), document)
+    if kind == "missing":
+        return document.problem(f"`{key}` is missing", path[:-1])
+    if kind == "union_tag_not_found":
+        return _no_kind(path, _owner_tags(model, loc), document)
+    if path and path[-1] == "[key]":
+        message, suggestion = _wording(details, path[-2])
+        return document.problem(message, path[:-1], key=True, suggestion=suggestion)
+    message, suggestion = _wording(details, details["input"])
+    if key and kind != "string_pattern_mismatch":
+        message = f"`{key}` {message}" if isinstance(path[-1], str) else f"entry {path[-1] + 1} {message}"
+    return document.problem(message, path, suggestion=suggestion)
+
+
+def _unknown_key(key: str, path: Path, owner: type[BaseModel] | None, document: Located) -> Problem:
+    known = keys_of(owner) if owner else []
+    if key in ALL_NOT_YET:
+        return document.problem(refusal(key), path, key=True)
+    kind = getattr(owner, "kind", None)
+    if kind and any(key in keys_of(other) for other in STEP_KINDS.values()):
+        fitting = one_of(name for name, other in STEP_KINDS.items() if key in keys_of(other))
+        suggestion = f"Only {fitting} steps take it."
+        return document.problem(f"{_a(kind)} step takes no `{key}`", path, key=True, suggestion=suggestion)
+    suggestion = did_you_mean(key, known) or (f"Known here: {', '.join(known)}." if known else None)
+    return document.problem(f"unknown key `{key}`", path, key=True, suggestion=suggestion)
+
+
+def _no_kind(path: Path, tags: list[str], document: Located) -> Problem:
+    value: Any = document.data
+    for part in path:
+        value = value[part]
+    if not isinstance(value, Mapping):
+        return document.problem(f"must be a mapping (lines of `key: value`), not {_shown(value)}", path)
+    for word in ALL_NOT_YET:
+        if word in value:
+            return document.problem(refusal(word), (*path, word), key=True)
+    known = list(KIND_KEYS) if "branch" in tags else tags
+    found = [key for key in known if key in value]
+    if len(found) > 1:
+        message = f"exactly one of {one_of(known)} can stand here, not {' and '.join(f'`{key}`' for key in found)}"
+        return document.problem(message, (*path, found[-1]), key=True, suggestion="Write two of them, one each.")
+    for key in value:
+        if near := did_you_mean(key, known):
+            return document.problem(f"unknown key `{key}`", (*path, key), key=True, suggestion=near)
+    return document.problem(f"one of {one_of(known)} is missing", path)
+
+
+def keys_of(model: type[BaseModel]) -> list[str]:
+    """The keys a person may write in a model."""
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+_KINDS_OF_VALUE: dict[str, str] = {
+    "string_type": "text",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "decimal_type": "a number",
+    "decimal_parsing": "a number",
+    "bool_type": "true or false",
+    "list_type": "a list (lines beginning with `- `, or `[a, b]`)",
+    "dict_type": "a mapping (lines of `key: value`)",
+    "model_type": "a mapping (lines of `key: value`)",
+    "model_attributes_type": "a mapping (lines of `key: value`)",
+    "is_instance_of": "a number",
+}
+
+_BOUNDS: dict[str, tuple[str, str]] = {
+    "greater_than_equal": ("ge", "must be at least {}"),
+    "greater_than": ("gt", "must be more than {}"),
+    "less_than_equal": ("le", "must be at most {}"),
+    "less_than": ("lt", "must be less than {}"),
+    "string_too_short": ("min_length", "must have {} characters or more"),
+    "string_too_long": ("max_length", "must have {} characters or fewer"),
+    "too_short": ("min_length", "must have {} entries or more"),
+    "too_long": ("max_length", "must have {} entries or fewer"),
+    "decimal_max_places": ("decimal_places", "must have at most {} decimal places"),
+    "decimal_max_digits": ("max_digits", "must have at most {} digits"),
+}
+
+
+def _wording(details: ErrorDetails, value: Any) -> tuple[str, str | None]:
+    kind, context = details["type"], details.get("ctx", {})
+    if kind in _KINDS_OF_VALUE:
+        suggestion = None
+        if kind == "string_type" and isinstance(value, int | float):
+            suggestion = "Put it in quotes to make it text."
+        return f"must be {_KINDS_OF_VALUE[kind]}, not {_shown(value)}", suggestion
+    if kind in _BOUNDS:
+        name, words = _BOUNDS[kind]
+        if name == "min_length" and context.get(name) == 1:
+            return "must not be empty", None
+        return words.format(context.get(name)), None
+    if kind == "literal_error":
+        allowed = typing.cast(str, context["expected"]).replace("'", "`")
+        return f"must be {allowed}, not {_shown(value)}", did_you_mean(value, allowed.replace("`", "").split(" or "))
+    if kind == "string_pattern_mismatch":
+        return _name_wording(str(context.get("pattern")), value)
+    return details["msg"], None
+
+
+def _name_wording(pattern: str, value: Any) -> tuple[str, str | None]:
+    if r"\w" in pattern:
+        return f"`{value}` is not an import path such as `package.module.Class`", None
+    if r"\." in pattern:
+        return f"`{value}` is not a skill's name: write `<domain>.<verb_noun>` in lower case", None
+    plain = "".join(c if c.isalnum() and c.isascii() else "_" for c in str(value).strip().lower()).strip("_")
+    suggestion = f"Write `{plain}`." if plain[:1].isalpha() else None
+    return f"`{value}` is not a name: lower-case letters, digits and `_`, beginning with a letter", suggestion
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Mapping):
+        return "a mapping"
+    if isinstance(value, list):
+        return "a list"
+    text = str(value)
+    return f"{'the text ' if isinstance(value, str) else ''}`{text[:60] + '…' if len(text) > 60 else text}`"
+
+
+def _a(word: str) -> str:
+    return f"{'an' if word[0] in 'aeiou' else 'a'} {word}"
+
+
+def _owner(model: type[BaseModel], loc: Iterable[str | int]) -> type[BaseModel] | None:
+    """The model that a location in an error leads to."""
+    found = _follow(model, loc)
+    return found if isinstance(found, type) and issubclass(found, BaseModel) else None
+
+
+def _owner_tags(model: type[BaseModel], loc: Iterable[str | int]) -> list[str]:
+    return [tag.removeprefix(TAG) for tag in _tagged(_follow(model, loc))]
+
+
+def _follow(kind: Any, loc: Iterable[str | int]) -> Any:
+    for part in loc:
+        kind = _inner(kind, part)
+    return _strip(kind, lambda kind: not _tagged(kind))
+
+
+def _inner(kind: Any, part: str | int) -> Any:
+    if isinstance(part, str) and part.startswith(TAG):
+        return _tagged(_strip(kind, lambda kind: not _tagged(kind))).get(part)
+    kind = _strip(kind, lambda kind: True)
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return next((f.annotation for name, f in kind.model_fields.items() if (f.alias or name) == part), None)
+    arguments = typing.get_args(kind)
+    return arguments[-1] if arguments else None
+
+
+def _strip(kind: Any, go_on: Callable[[Any], bool]) -> Any:
+    """Without `Annotated` and `| None` around it."""
+    while go_on(kind):
+        arguments = [argument for argument in typing.get_args(kind) if argument is not types.NoneType]
+        origin = typing.get_origin(kind)
+        is_union = origin in (typing.Union, types.UnionType)
+        if origin is typing.Annotated:
+            kind = arguments[0]
+        elif is_union and len(arguments) == 1:
+            kind = arguments[0]
+        else:
+            break
+    return kind
+
+
+def _tagged(kind: Any) -> dict[str, Any]:
+    """The members of a tagged union by tag; empty when it is none."""
+    if typing.get_origin(kind) is typing.Annotated:
+        kind = typing.get_args(kind)[0]
+    members = {}
+    for member in typing.get_args(kind):
+        for extra in getattr(member, "__metadata__", ()):
+            if isinstance(extra, Tag):
+                members[extra.tag] = typing.get_args(member)[0]
+    return members

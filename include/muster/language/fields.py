@@ -1,0 +1,72 @@
+"""The field types that steps and automations share."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+
+Lane = Literal["async", "worker"]
+"""Where a step executes: in the triggerer, or in a task process."""
+
+
+def _flag(value: Any) -> Any:
+    if not isinstance(value, bool | str):
+        raise PydanticCustomError("flag", "must be an expression such as `{{ steps.match.total > 5000 }}`")
+    return value
+
+
+def _words(value: Any) -> Any:
+    if isinstance(value, str):
+        return [value]
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise PydanticCustomError("words", "must be text, or a list of texts")
+    return value
+
+
+def _people(value: Any) -> Any:
+    return value if isinstance(value, str) else _words(value)
+
+
+def _elements(value: Any) -> Any:
+    if not isinstance(value, list | str):
+        raise PydanticCustomError("elements", "must be a list, or an expression that gives one")
+    return value
+
+
+def _count(value: Any) -> Any:
+    if value != "all" and (isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 10_000):
+        raise PydanticCustomError("count", "must be a whole number from 1 to 10,000, or `all`")
+    return value
+
+
+def _shape(value: Any) -> Any:
+    if not isinstance(value, dict | str):
+        raise PydanticCustomError("shape", "must be the name of a model, or a JSON Schema")
+    return value
+
+
+Text = Annotated[str, Field(min_length=1, max_length=50_000)]
+"""Text; may hold expressions."""
+
+Flag = Annotated[bool | str, BeforeValidator(_flag)]
+"""An expression that is true or false."""
+
+Words = Annotated[list[str], BeforeValidator(_words, json_schema_input_type=str | list[str])]
+"""One word, or a list of them."""
+
+People = Annotated[list[str] | str, BeforeValidator(_people)]
+"""User names, or an expression that gives them."""
+
+Elements = Annotated[list[Any] | str, BeforeValidator(_elements)]
+"""A list, or an expression that gives one."""
+
+Pack = Annotated[int | Literal["all"], BeforeValidator(_count)]
+"""How many items share one task instance."""
+
+Shape = Annotated[dict[str, Any] | str, BeforeValidator(_shape)]
+"""The name of a Pydantic model, or a JSON Schema."""
+
+Values = dict[str, Any]
+"""Values by name; texts in them may be expressions."""

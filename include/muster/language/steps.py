@@ -1,0 +1,267 @@
+"""The kinds of step a person writes, one model each."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, Discriminator, Field, Tag
+
+from muster.language.durations import Duration
+from muster.language.fields import Elements, Flag, Lane, Pack, People, Shape, Text, Values, Words
+from muster.written import Name, SkillName, Written
+
+TAG = "kind:"
+"""Prefix of the tags Pydantic puts into an error's location; a key of YAML cannot be mistaken for one."""
+
+
+class Retry(Written):
+    """How a failed attempt is repeated. Only failures that may pass are."""
+
+    times: int = Field(ge=0, le=100)
+    """How often the step is tried again after its first attempt."""
+    delay: Duration = "10s"
+    """How long to wait before the second attempt."""
+    backoff: float = Field(default=2, ge=1, le=10)
+    """What each further wait is multiplied by; 1 keeps it constant."""
+    max_delay: Duration = "10m"
+    """The longest wait between two attempts."""
+
+
+class SkillFallback(Written):
+    """A skill that does the work when the step failed for good."""
+
+    skill: SkillName
+    """The skill's name."""
+    arguments: Values | None = Field(default=None, alias="with")
+    """Its arguments; default: those of the step."""
+
+
+class AgentFallback(Written):
+    """An agent that does the work when the step failed for good."""
+
+    agent: Name
+    """The agent's id."""
+    ask: Text | None = None
+    """What it is asked; default: what the step's agent was asked. A skill's fallback must say it."""
+    arguments: Values | None = Field(default=None, alias="with")
+    """What it is given besides; default: the arguments of the step."""
+
+
+def _tag(value: Any, kinds: dict[str, str]) -> str | None:
+    if isinstance(value, BaseModel):
+        return next((kinds[name] for name in kinds if name in type(value).model_fields), None)
+    if not isinstance(value, dict):
+        return None
+    found = [key for key in kinds if key in value]
+    return TAG + kinds[found[0]] if len(found) == 1 else None
+
+
+def _fallback_tag(value: Any) -> str | None:
+    return _tag(value, {"skill": "skill", "agent": "agent"})
+
+
+Fallback = Annotated[
+    Annotated[SkillFallback, Tag("kind:skill")] | Annotated[AgentFallback, Tag("kind:agent")],
+    Discriminator(_fallback_tag),
+]
+"""What takes over when a step failed for good: a skill or an agent."""
+
+
+class StepBase(Written):
+    """What every kind of step has around it."""
+
+    kind: ClassVar[str]
+    id: Name
+    """The step's name: `steps.<id>` in expressions, and the task's name in Airflow."""
+    title: Text | None = None
+    """The name people read; default: the id in words."""
+    after: Words | None = None
+    """The steps this one waits for; default: the step above, or the branch it is a way of."""
+    when: Flag | None = None
+    """The step is skipped unless this expression is true; in a fan-out it is asked item by item."""
+    priority: int | None = Field(default=None, ge=1, le=1000)
+    """Airflow's priority weight; higher goes first when slots are short."""
+    pool: str | None = Field(default=None, min_length=1, max_length=256)
+    """The Airflow pool that limits how many such steps run at once."""
+
+
+class MappedStep(StepBase):
+    """A step that can be repeated for every item of a list."""
+
+    each: Elements | None = None
+    """The list to fan out over; the item is `item`, its position `index`. The output is a list of the same length."""
+
+
+class WorkStep(MappedStep):
+    """A step that performs work, and so can fail, be repeated and be replaced."""
+
+    pack: Pack | None = None
+    """How many items of `each` share one task instance: a number, or `all`; default: one task instance an item."""
+    retry: Retry | None = None
+    """How a failed attempt is repeated; default: not at all."""
+    timeout: Duration | None = None
+    """How long one attempt may take; default: the skill's own limit, else none."""
+    lane: Lane | None = None
+    """Where it executes; default: as the skill says, else `worker` for skills and operators, `async` for agents and
+    notifications."""
+
+
+class SkillStep(WorkStep):
+    """Calls a skill: a typed Python function."""
+
+    kind: ClassVar[str] = "skill"
+    skill: SkillName
+    """The skill's name, `<domain>.<verb_noun>`."""
+    arguments: Values = Field(default={}, alias="with")
+    """The skill's arguments by name."""
+    fallback: Fallback | None = None
+    """What takes over when the step failed for good."""
+
+
+class Needs(Written):
+    """What an agent must be good at to be given the step."""
+
+    skills: Annotated[list[Name], Field(min_length=1)]
+    """All of these must be among the agent's `skills`."""
+    department: Name | None = None
+    """The department it must belong to."""
+
+
+class AgentStep(WorkStep):
+    """Asks an agent."""
+
+    kind: ClassVar[str] = "agent"
+    agent: Name | None = None
+    """The agent's id."""
+    needs: Needs | None = None
+    """In place of `agent`: what the agent must be good at. The agent with the fewest other skills is chosen."""
+    ask: Text
+    """What the agent is asked to do."""
+    arguments: Values = Field(default={}, alias="with")
+    """Values the agent is given besides, by name; its offline skill and a fallback skill take them as arguments."""
+    returns: Shape | None = None
+    """What it answers: a Pydantic model by name, or a JSON Schema; default: as the agent's file says, else text."""
+    fallback: Fallback | None = None
+    """What takes over when the step failed for good."""
+
+
+class Human(Written):
+    """A decision by a person. The requester of a run can never approve it."""
+
+    ask: Text
+    """The question, in one line."""
+    details: Text | None = None
+    """What the person needs to know to decide, in Markdown."""
+    assignees: People
+    """The user names of those who may answer: a list, or an expression that gives one."""
+    within: Duration | None = None
+    """How long they have; default: as long as it takes."""
+    otherwise: Literal["reject"] = "reject"
+    """What no answer in time counts as. There is no value that approves."""
+
+
+class HumanStep(MappedStep):
+    """Waits for a person to approve or reject."""
+
+    kind: ClassVar[str] = "human"
+    human: Human
+    """The question, who may answer, and how long they have."""
+
+
+class SlackTarget(Written):
+    """A message to a Slack channel."""
+
+    slack: str = Field(min_length=2, max_length=200)
+    """The channel, `#name`, or a member's id."""
+    text: Text | None = None
+    """The message. A step must say it; a deadline has a text of its own."""
+
+
+class EmailTarget(Written):
+    """An e-mail."""
+
+    email: Annotated[Words, Field(min_length=1)]
+    """The address, or a list of addresses."""
+    subject: Text | None = None
+    """The subject; default: the automation's title."""
+    text: Text | None = None
+    """The message. A step must say it; a deadline has a text of its own."""
+
+
+def _target_tag(value: Any) -> str | None:
+    return _tag(value, {"slack": "slack", "email": "email"})
+
+
+Target = Annotated[
+    Annotated[SlackTarget, Tag("kind:slack")] | Annotated[EmailTarget, Tag("kind:email")],
+    Discriminator(_target_tag),
+]
+"""Where a notice goes."""
+
+
+class NotifyStep(WorkStep):
+    """Sends notices."""
+
+    kind: ClassVar[str] = "notify"
+    notify: Annotated[list[Target], Field(min_length=1)]
+    """The notices to send."""
+
+
+class Way(Written):
+    """One way out of a branch."""
+
+    when: Flag | None = None
+    """The way is taken when this is true and no way above it was; only the last way may leave it out."""
+    to: Words
+    """The steps that follow on this way; an empty list follows none."""
+
+
+class BranchStep(StepBase):
+    """Takes the first way whose `when` is true; steps reachable only through the other ways are skipped."""
+
+    kind: ClassVar[str] = "branch"
+    branch: Annotated[list[Way], Field(min_length=1)]
+    """The ways, from first to last."""
+
+
+class OperatorStep(WorkStep):
+    """Runs an Airflow operator in a task process; what it returns is the step's output."""
+
+    kind: ClassVar[str] = "operator"
+    operator: str = Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$", max_length=300)
+    """The operator's import path. The setting `allowed_operators` says which may be used."""
+    arguments: Values = Field(default={}, alias="with")
+    """The operator's arguments by name."""
+
+
+KIND_KEYS = {
+    "skill": "skill",
+    "agent": "agent",
+    "needs": "agent",
+    "human": "human",
+    "notify": "notify",
+    "branch": "branch",
+    "operator": "operator",
+}
+"""The key that makes a step what it is, and the kind it makes it."""
+
+STEP_KINDS: dict[str, type[StepBase]] = {
+    step.kind: step for step in (SkillStep, AgentStep, HumanStep, NotifyStep, BranchStep, OperatorStep)
+}
+"""The model of each kind."""
+
+
+def _step_tag(value: Any) -> str | None:
+    return TAG + value.kind if isinstance(value, StepBase) else _tag(value, KIND_KEYS)
+
+
+Step = Annotated[
+    Annotated[SkillStep, Tag("kind:skill")]
+    | Annotated[AgentStep, Tag("kind:agent")]
+    | Annotated[HumanStep, Tag("kind:human")]
+    | Annotated[NotifyStep, Tag("kind:notify")]
+    | Annotated[BranchStep, Tag("kind:branch")]
+    | Annotated[OperatorStep, Tag("kind:operator")],
+    Discriminator(_step_tag),
+]
+"""One step: exactly one kind."""

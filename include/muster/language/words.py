@@ -1,0 +1,18 @@
+"""Words of the language that exist in the design and not yet in the product: refused by name, never ignored."""
+
+from __future__ import annotations
+
+NOT_YET: dict[str, tuple[str, ...]] = {
+    "automation": (),
+    "step": ("team", "browser", "run", "compensate", "irreversible", "lock"),
+    "trigger": ("webhook",),
+}
+"""Where a word will stand, and the words."""
+
+ALL_NOT_YET = frozenset(word for words in NOT_YET.values() for word in words)
+"""All of them."""
+
+
+def refusal(word: str) -> str:
+    """What is said to someone who uses such a word."""
+    return f"`{word}` is not available yet"
