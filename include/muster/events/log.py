@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from muster.database import Database
 from muster.errors import MusterError
@@ -13,6 +14,7 @@ from muster.events.coalesce import Coalescer
 from muster.events.driver import Rows, Work, arun, run
 from muster.events.model import Event, NewEvent
 from muster.events.rows import resolve, to_event, to_events
+from muster.events.verification import Fault, headless, listing, verifying
 
 READ_PAGE = 1_000
 """Events fetched at a time: a long stream never has to fit in memory."""
@@ -173,6 +175,27 @@ class EventLog:
     async def aresolve(self, events: Sequence[Event]) -> list[Event]:
         """`resolve` for coroutines."""
         return await arun(self._database, _resolve(events))
+
+    def verify(self, stream: str) -> Fault | None:
+        """The first event of the stream that is not as it was written, None when all are."""
+        return run(self._database, verifying(stream))
+
+    async def averify(self, stream: str) -> Fault | None:
+        """`verify` for coroutines."""
+        return await arun(self._database, verifying(stream))
+
+    def verify_all(self) -> Iterator[Fault]:
+        """The first fault of every stream that has one."""
+        for stream in chain(self.streams(), run(self._database, headless())):
+            if (fault := self.verify(stream)) is not None:
+                yield fault
+
+    def streams(self) -> Iterator[str]:
+        """Every stream's name, sorted."""
+        after = ""
+        while names := run(self._database, listing(after)):
+            yield from names
+            after = names[-1]
 
     async def _append_all(self, stream: str, requests: Sequence[Request]) -> list[Outcome]:
         return await arun(self._database, self._append(stream, requests))

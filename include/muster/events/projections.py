@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from muster.events.model import EventType as T
 
@@ -211,7 +211,11 @@ _STEP_CHANGES: Mapping[str, Callable[[Fact], Change]] = {
 }
 
 
-def fan_out_status(counts: Mapping[str, Any]) -> str:
+PROJECTED: list[str] = sorted({*map(str, _STEP_CHANGES), str(T.RUN_OPENED), str(T.RUN_CLOSED)})
+"""The types of events that change a projection."""
+
+
+def fan_out_status(counts: Mapping[str, Any]) -> Literal["succeeded", "failed", "skipped"]:
     """How a fan-out ended: failed when every item with work was set aside or failed, skipped when none had work."""
     lost = (_integer(counts.get("set_aside")) or 0) + (_integer(counts.get("failed")) or 0)
     if _integer(counts.get("succeeded")):

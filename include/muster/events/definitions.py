@@ -1,0 +1,60 @@
+"""The definitions runs were opened with: a run belongs to the version it started with."""
+
+from __future__ import annotations
+
+from muster.database import Database
+from muster.errors import MusterError
+from muster.events.driver import Query, Work, arun, run
+
+
+class DefinitionStore:
+    """Resolved definitions by hash, kept for good in the database and cached in this process."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._cache: dict[str, str] = {}
+        """By hash; a definition never changes, so neither does an entry."""
+
+    def put(self, content: str, *, hash: str, automation: str) -> None:
+        """Keep a definition, given as its canonical JSON; keeping it again changes nothing."""
+        run(self._database, self._put(content, hash, automation))
+
+    async def aput(self, content: str, *, hash: str, automation: str) -> None:
+        """`put` for coroutines."""
+        await arun(self._database, self._put(content, hash, automation))
+
+    def get(self, hash: str) -> str:
+        """The definition's JSON, exactly as it was put.
+
+        Raises:
+            MusterError: no definition has this hash.
+        """
+        cached = self._cache.get(hash)
+        return run(self._database, self._get(hash)) if cached is None else cached
+
+    async def aget(self, hash: str) -> str:
+        """`get` for coroutines."""
+        cached = self._cache.get(hash)
+        return await arun(self._database, self._get(hash)) if cached is None else cached
+
+    def _put(self, content: str, hash: str, automation: str) -> Work[None]:
+        if hash in self._cache:
+            return
+        yield [
+            Query(
+                "INSERT INTO definitions (hash, automation, content) VALUES (%(hash)s, %(automation)s, %(content)s::json)"
+                " ON CONFLICT DO NOTHING",
+                {"hash": hash, "automation": automation, "content": content},
+            )
+        ]
+        self._cache[hash] = content
+
+    def _get(self, hash: str) -> Work[str]:
+        found = yield [Query("SELECT content::text FROM definitions WHERE hash = %(hash)s", {"hash": hash})]
+        if not found[0]:
+            raise MusterError(
+                f"There is no definition {hash}.", remedy="Restore the table `definitions` from a backup."
+            )
+        content: str = found[0][0][0]
+        self._cache[hash] = content
+        return content

@@ -1,0 +1,128 @@
+"""What screens and the command line ask of the projections and the log."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, TypeVar
+
+from psycopg.rows import class_row
+from psycopg.sql import SQL
+
+from muster.database import Database
+from muster.errors import MusterError
+from muster.events.failures import database_failures
+from muster.events.log import EventLog
+from muster.events.model import Event
+
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRow:
+    """One row of `runs`."""
+
+    id: str
+    automation: str | None
+    definition: str | None
+    bundle_version: str | None
+    status: str | None
+    """`open`, `succeeded` or `failed`."""
+    reason: str | None
+    trigger: str | None
+    requested_by: str | None
+    dag_id: str | None
+    dag_run_id: str | None
+    opened_at: datetime | None
+    closed_at: datetime | None
+    succeeded: int | None
+    failed: int | None
+    skipped: int | None
+    set_aside: int | None
+    calls: int
+    """Model calls."""
+    cost_usd: Decimal
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepRow:
+    """One row of `steps`."""
+
+    run: str
+    step: str
+    index: int
+    """Position of the item, -1 for the step itself."""
+    kind: str | None
+    lane: str | None
+    status: str | None
+    attempt: int | None
+    length: int | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    actor: str | None
+    produced_by: str | None
+    fallback: bool | None
+    reason: str | None
+    error_class: str | None
+    error: str | None
+    calls: int
+    cost_usd: Decimal
+
+
+class Queries:
+    """Answers about runs and their steps."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._log = EventLog(database)
+
+    def runs(self, *, limit: int = 50, automation: str | None = None, status: str | None = None) -> list[RunRow]:
+        """The newest runs first."""
+        return self._fetch(
+            RunRow,
+            "SELECT * FROM runs WHERE (%(automation)s::text IS NULL OR automation = %(automation)s)"
+            " AND (%(status)s::text IS NULL OR status = %(status)s)"
+            " ORDER BY opened_at DESC NULLS LAST, id LIMIT %(limit)s",
+            {"automation": automation, "status": status, "limit": limit},
+        )
+
+    def run(self, id: str) -> RunRow:
+        """The run with this id, or the one run whose id, or Airflow run id, contains it.
+
+        Raises:
+            MusterError: no run or several match; the message names some.
+        """
+        # `position`, not LIKE: ids hold underscores and percent signs of their own.
+        found = self._fetch(
+            RunRow,
+            "SELECT * FROM runs WHERE id = %(id)s OR position(%(id)s in id) > 0"
+            " ORDER BY (id = %(id)s) DESC, opened_at DESC NULLS LAST LIMIT 6",
+            {"id": id},
+        )
+        if not id or not found:
+            raise MusterError(f"There is no run {id!r}.", remedy="`muster runs` lists them.")
+        if len(found) > 1 and found[0].id != id:
+            some = ", ".join(row.id for row in found[:5])
+            raise MusterError(f"{id!r} may mean several runs: {some}{', …' if len(found) > 5 else ''}.",
+                              remedy="Give more of the id.")
+        return found[0]
+
+    def steps(self, run: str) -> list[StepRow]:
+        """The run's steps in the order they began, each followed by its items."""
+        return self._fetch(
+            StepRow,
+            "SELECT * FROM steps WHERE run = %(run)s"
+            " ORDER BY min(started_at) OVER (PARTITION BY step) NULLS LAST, min(ended_at) OVER (PARTITION BY step), step, index",
+            {"run": run},
+        )
+
+    def timeline(self, run: str) -> list[Event]:
+        """Everything that happened to the run, in order."""
+        return list(self._log.read(run))
+
+    def _fetch(self, kind: type[Row], statement: str, parameters: Mapping[str, Any]) -> list[Row]:
+        with database_failures(), self._database.connection() as connection:
+            cursor = connection.cursor(row_factory=class_row(kind))
+            return cursor.execute(SQL(statement), parameters).fetchall()

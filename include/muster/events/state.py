@@ -1,0 +1,313 @@
+"""The state of one run, folded from its events: pure, and the same for screens, decisions and replay."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Literal
+
+from muster.events.model import Event
+from muster.events.model import EventType as T
+from muster.events.projections import fan_out_status, money
+
+RunStatus = Literal["unknown", "open", "succeeded", "failed"]
+Status = Literal["pending", "running", "retrying", "waiting", "succeeded", "failed", "skipped", "set_aside"]
+
+ENDED: frozenset[Status] = frozenset({"succeeded", "failed", "skipped", "set_aside"})
+"""What a step or item never leaves."""
+
+
+@dataclass(slots=True)
+class Approval:
+    """A question to people, and what came of it."""
+
+    subject: Any = None
+    assignees: list[str] = field(default_factory=list)
+    within: Any = None
+    otherwise: str | None = None
+    requested_at: datetime | None = None
+    approved: bool | None = None
+    """None while nobody has answered."""
+    by: str | None = None
+    answer: str | None = None
+    """`person`, `timeout` or `refused`."""
+    note: str | None = None
+    answered_at: datetime | None = None
+
+
+@dataclass(slots=True)
+class WorkState:
+    """One piece of work: a step outside a fan-out, or one item of a fan-out."""
+
+    status: Status = "pending"
+    attempt: int = 0
+    input: Any = None
+    output: Any = None
+    """JSON data; None unless it succeeded."""
+    output_type: str | None = None
+    produced_by: str | None = None
+    fallback: bool = False
+    reason: str | None = None
+    """Why it was skipped."""
+    error: Mapping[str, Any] | None = None
+    """`class`, `message` and `remedy` of the last failure; None once it succeeded."""
+    findings: list[Any] = field(default_factory=list)
+    approval: Approval | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    calls: int = 0
+    cost: Decimal = Decimal(0)
+    """USD spent on model calls."""
+    usage: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def ended(self) -> bool:
+        """True when its outcome is final."""
+        return self.status in ENDED
+
+
+@dataclass(slots=True)
+class StepState:
+    """A step, and its items when it is a fan-out."""
+
+    id: str
+    kind: str | None = None
+    lane: str | None = None
+    whole: WorkState = field(default_factory=WorkState)
+    """The step itself: all there is outside a fan-out."""
+    length: int | None = None
+    """Length of the list it fans out over; None outside a fan-out or before it was expanded."""
+    indices: list[int] = field(default_factory=list)
+    """The positions that have work."""
+    items: dict[int, WorkState] = field(default_factory=dict)
+
+    @property
+    def is_fan_out(self) -> bool:
+        """True when the step works on the items of a list."""
+        return self.length is not None
+
+    @property
+    def status(self) -> Status:
+        """Where the step stands; a fan-out has ended when every position with work has."""
+        if self.whole.ended or self.length is None:
+            return self.whole.status
+        if self.indices and not all(index in self.items and self.items[index].ended for index in self.indices):
+            return "running"
+        return fan_out_status(self.counts)
+
+    @property
+    def ended(self) -> bool:
+        """True when its outcome is final."""
+        return self.status in ENDED
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many items ended in which way."""
+        counts = dict.fromkeys(("succeeded", "failed", "skipped", "set_aside"), 0)
+        for item in self.items.values():
+            if item.ended:
+                counts[item.status] += 1
+        return counts
+
+    @property
+    def output(self) -> Any:
+        """What `{{ steps.<id> }}` stands for: in a fan-out, a list with null where nothing came out."""
+        if self.length is None or self.whole.status == "skipped":
+            return self.whole.output
+        return [self.items[index].output if index in self.items else None for index in range(self.length)]
+
+    def work(self, index: int | None) -> WorkState:
+        """The state of an item, or of the step itself for None; made when it is not there."""
+        if index is None:
+            return self.whole
+        found = self.items.get(index)
+        if found is None:
+            found = self.items[index] = WorkState()
+        return found
+
+    @property
+    def cost(self) -> Decimal:
+        """USD spent by the step and its items."""
+        return sum((item.cost for item in self.items.values()), self.whole.cost)
+
+
+@dataclass(slots=True)
+class RunState:
+    """Everything that is known of a run at one version of its stream."""
+
+    id: str = ""
+    status: RunStatus = "unknown"
+    """`unknown` before `run.opened`."""
+    automation: str | None = None
+    definition: str | None = None
+    """Hash of the definition the run belongs to."""
+    bundle_version: str | None = None
+    inputs: dict[str, Any] = field(default_factory=dict)
+    trigger: Any = None
+    requested_by: str | None = None
+    dag_id: str | None = None
+    dag_run_id: str | None = None
+    opened_at: datetime | None = None
+    closed_at: datetime | None = None
+    reason: str | None = None
+    counts: dict[str, int] = field(default_factory=dict)
+    """Of the items and steps, as `run.closed` told them."""
+    steps: dict[str, StepState] = field(default_factory=dict)
+    """By id, in order of their first event."""
+    cost: Decimal = Decimal(0)
+    """USD spent on model calls."""
+    calls: int = 0
+    usage: dict[str, int] = field(default_factory=dict)
+    """Tokens and the like, added up over all model calls."""
+    version: int = 0
+    """Version of the last event folded in."""
+
+    def step(self, id: str) -> StepState:
+        """The state of a step; pending when nothing happened to it yet."""
+        found = self.steps.get(id)
+        if found is None:
+            found = self.steps[id] = StepState(id)
+        return found
+
+    def outputs(self) -> dict[str, Any]:
+        """Every ended step's output by id."""
+        return {id: step.output for id, step in self.steps.items() if step.ended}
+
+    @property
+    def approvals(self) -> dict[tuple[str, int | None], Approval]:
+        """Every question put to people, by step and index."""
+        return {
+            (id, index): work.approval
+            for id, step in self.steps.items()
+            for index, work in [(None, step.whole), *step.items.items()]
+            if work.approval is not None
+        }
+
+    def apply(self, event: Event) -> None:
+        """Take one more event in; types that say nothing about the state only move the version."""
+        self.id, self.version = event.stream, event.version
+        if (on_run := _ON_RUN.get(event.type)) is not None:
+            on_run(self, event)
+            return
+        name = event.data.get("step")
+        if isinstance(name, str) and (on_step := _ON_STEP.get(event.type)) is not None:
+            step = self.step(name)
+            on_step(self, step, step.work(event.data.get("index")), event)
+
+
+def fold(events: Iterable[Event], state: RunState | None = None) -> RunState:
+    """The state after `events`, in order of version; goes on from `state` when given, which it changes."""
+    state = RunState() if state is None else state
+    for event in events:
+        state.apply(event)
+    return state
+
+
+async def afold(events: AsyncIterable[Event], state: RunState | None = None) -> RunState:
+    """`fold` over what `EventLog.aread` yields."""
+    state = RunState() if state is None else state
+    async for event in events:
+        state.apply(event)
+    return state
+
+
+def _opened(run: RunState, event: Event) -> None:
+    data = event.data
+    run.status, run.opened_at = "open", event.at
+    run.automation, run.definition = data.get("automation"), data.get("definition")
+    run.bundle_version, run.requested_by = data.get("bundle_version"), data.get("requested_by")
+    run.inputs, run.trigger = dict(data.get("inputs") or {}), data.get("trigger")
+    run.dag_id, run.dag_run_id = data.get("dag_id"), data.get("dag_run_id")
+
+
+def _closed(run: RunState, event: Event) -> None:
+    data = event.data
+    run.status, run.closed_at, run.reason = data.get("status", "failed"), event.at, data.get("reason")
+    run.counts = dict(data.get("counts") or {})
+
+
+def _expanded(run: RunState, step: StepState, work: WorkState, event: Event) -> None:
+    step.length = event.data["length"]
+    step.indices = list(event.data["indices"])
+    work.status, work.started_at = "running", work.started_at or event.at
+
+
+def _started(run: RunState, step: StepState, work: WorkState, event: Event) -> None:
+    data = event.data
+    step.kind, step.lane = data.get("kind") or step.kind, data.get("lane") or step.lane
+    if work.ended:
+        # A second execution that lost the race: the first one's outcome stands.
+        return
+    work.status, work.attempt = "running", data.get("attempt") or work.attempt + 1
+    work.input, work.started_at = data.get("input"), work.started_at or event.at
+
+
+def _retried(run: RunState, step: StepState, work: WorkState, event: Event) -> None:
+    if not work.ended:
+        work.status, work.attempt = "retrying", event.data.get("attempt") or work.attempt
+        work.error = event.data.get("error")
+
+
+def _ended(status: Status) -> Callable[[RunState, StepState, WorkState, Event], None]:
+    def apply(run: RunState, step: StepState, work: WorkState, event: Event) -> None:
+        data = event.data
+        work.status, work.ended_at = status, event.at
+        work.output, work.output_type = data.get("output"), data.get("output_type")
+        work.produced_by, work.fallback = data.get("produced_by"), bool(data.get("fallback"))
+        work.reason, work.error = data.get("reason"), data.get("error")
+        work.findings = list(data.get("findings") or [])
+
+    return apply
+
+
+def _completed(run: RunState, step: StepState, work: WorkState, event: Event) -> None:
+    if not work.ended:
+        work.status, work.ended_at = fan_out_status(event.data.get("counts") or {}), event.at
+
+
+def _called(run: RunState, step: StepState, work: WorkState, event: Event) -> None:
+    cost = money(event.data.get("cost"))
+    run.cost, run.calls = run.cost + cost, run.calls + 1
+    work.cost, work.calls = work.cost + cost, work.calls + 1
+    for name, amount in (event.data.get("usage") or {}).items():
+        if isinstance(amount, int):
+            run.usage[name] = run.usage.get(name, 0) + amount
+            work.usage[name] = work.usage.get(name, 0) + amount
+
+
+def _requested(run: RunState, step: StepState, work: WorkState, event: Event) -> None:
+    data = event.data
+    work.approval = Approval(
+        subject=data.get("subject"), assignees=list(data.get("assignees") or []), within=data.get("within"),
+        otherwise=data.get("otherwise"), requested_at=event.at,
+    )
+    if not work.ended:
+        work.status = "waiting"
+
+
+def _answered(run: RunState, step: StepState, work: WorkState, event: Event) -> None:
+    data = event.data
+    approval = work.approval = work.approval or Approval()
+    approval.approved, approval.by, approval.answer = bool(data.get("approved")), data.get("by"), data.get("answer")
+    approval.note, approval.answered_at = data.get("note"), event.at
+    if not work.ended:
+        work.status = "running"
+
+
+_ON_RUN: Mapping[str, Callable[[RunState, Event], None]] = {T.RUN_OPENED: _opened, T.RUN_CLOSED: _closed}
+
+_ON_STEP: Mapping[str, Callable[[RunState, StepState, WorkState, Event], None]] = {
+    T.STEP_EXPANDED: _expanded,
+    T.STEP_STARTED: _started,
+    T.STEP_RETRIED: _retried,
+    T.STEP_SUCCEEDED: _ended("succeeded"),
+    T.STEP_FAILED: _ended("failed"),
+    T.STEP_SKIPPED: _ended("skipped"),
+    T.STEP_SET_ASIDE: _ended("set_aside"),
+    T.STEP_COMPLETED: _completed,
+    T.MODEL_CALLED: _called,
+    T.APPROVAL_REQUESTED: _requested,
+    T.APPROVAL_ANSWERED: _answered,
+}

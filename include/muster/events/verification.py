@@ -1,0 +1,134 @@
+"""Recomputes the hash chain of streams, and names the first event that is not as it was written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Literal
+
+from muster.events import statements
+from muster.events.canonical import GENESIS, event_hash
+from muster.events.driver import Query, Work
+from muster.events.model import Event
+from muster.events.objects import by_name, references
+from muster.events.rows import to_event
+
+_PAGE = 1_000
+
+Kind = Literal["altered", "removed", "reordered", "replaced"]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """The first event of a stream that does not verify."""
+
+    stream: str
+    version: int
+    kind: Kind
+    message: str
+
+
+@dataclass
+class _Chain:
+    """How far a stream has been checked."""
+
+    stream: str
+    version: int = 0
+    hash: str = GENESIS
+    position: int = 0
+
+    def check(self, event: Event, data: str, step: str) -> Fault | None:
+        """Check the next event against its stored text; moves on when it is right."""
+        own = event_hash(
+            previous=event.previous_hash, stream=event.stream, version=event.version, id=event.id, at=event.at,
+            type=event.type, key=event.key, actor=event.actor, correlation=event.correlation,
+            causation=event.causation, data=data,
+        )
+        said = event.data.get("step") if isinstance(event.data, dict) else None
+        wrong_step = step != (said if isinstance(said, str) else "")
+        if event.version != self.version + 1:
+            return self._fault("removed", f"event {self.version + 1} is missing; the next is {event.version}")
+        if event.position <= self.position:
+            return self._fault("reordered", f"event {event.version} was written before the one it follows")
+        if own != event.hash or wrong_step:
+            return self._fault("altered", f"event {event.version} ({event.type}) is not what was written")
+        if event.previous_hash != self.hash:
+            return self._fault("replaced", f"event {event.version} follows another event than the one before it")
+        self.version, self.hash, self.position = event.version, event.hash, event.position
+        return None
+
+    def check_head(self, head: tuple[int, str] | None) -> Fault | None:
+        """Check that the stream ends where its head says."""
+        version, hash = head or (0, GENESIS)
+        if version > self.version:
+            return self._fault("removed", f"event {self.version + 1} is missing, and all to {version} after it")
+        if version != self.version or hash != self.hash:
+            return self._fault("replaced", f"the stream's head says version {version}, its events {self.version}")
+        return None
+
+    def check_objects(self, wanted: dict[str, int], found: dict[str, bytes]) -> Fault | None:
+        """Check the large values the events refer to."""
+        for name, version in wanted.items():
+            if name not in found:
+                return Fault(self.stream, version, "removed", f"the object {name} of event {version} is missing")
+            if sha256(found[name]).hexdigest() != name:
+                return Fault(self.stream, version, "altered", f"the object {name} of event {version} was changed")
+        return None
+
+    def _fault(self, kind: Kind, message: str) -> Fault:
+        return Fault(self.stream, self.version + 1, kind, message)
+
+
+def verifying(stream: str) -> Work[Fault | None]:
+    """The first fault of a stream, None when every event is as it was written.
+
+    A removed tail shows as long as the table `streams` was not changed to match.
+    """
+    chain = _Chain(stream)
+    # One snapshot for events and head: an append between two pages must not look like a fault.
+    yield [Query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")]
+    while True:
+        found = yield [
+            Query(
+                f"SELECT {statements.COLUMNS}, step FROM events WHERE stream = %(stream)s AND version > %(after)s"
+                " ORDER BY version LIMIT %(limit)s",
+                {"stream": stream, "after": chain.version, "limit": _PAGE},
+            )
+        ]
+        rows = found[0]
+        wanted: dict[str, int] = {}
+        for row in rows:
+            event = to_event(row)
+            if (fault := chain.check(event, row[-2], row[-1])) is not None:
+                return fault
+            wanted.update({name: event.version for name in references(event.data)})
+        if wanted:
+            contents = by_name((yield [statements.objects(wanted)])[0])
+            if (fault := chain.check_objects(wanted, contents)) is not None:
+                return fault
+        if len(rows) < _PAGE:
+            break
+    heads = yield [statements.head(stream)]
+    return chain.check_head(tuple(heads[0][0]) if heads[0] else None)
+
+
+def listing(after: str) -> Work[list[str]]:
+    """The next streams by name, in pages."""
+    found = yield [
+        Query(
+            "SELECT stream FROM streams WHERE stream > %(after)s ORDER BY stream LIMIT %(limit)s",
+            {"after": after, "limit": _PAGE},
+        ),
+    ]
+    return [row[0] for row in found[0]]
+
+
+def headless() -> Work[list[str]]:
+    """Streams that have events and no head."""
+    found = yield [
+        Query(
+            "SELECT DISTINCT stream FROM events e"
+            " WHERE NOT EXISTS (SELECT FROM streams s WHERE s.stream = e.stream) ORDER BY stream"
+        )
+    ]
+    return [row[0] for row in found[0]]
