@@ -1,0 +1,1 @@
+"""Performs one step of one run: reads the log, decides, calls, and writes the log."""

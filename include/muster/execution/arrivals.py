@@ -1,0 +1,106 @@
+"""New files in a watched folder: each is given to exactly one run, and none is lost on the way there."""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from muster.database import Database
+from muster.errors import TransientError
+
+SETTLED_AFTER = 2.0
+"""Seconds since its last change after which a file counts as whole."""
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """One file as it stood when it was seen; the same name with other content is another arrival."""
+
+    uri: str
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Files that one run is given."""
+
+    name: str
+    """Follows from the files, so the run made from it has the same id however often it is asked for."""
+    uris: tuple[str, ...]
+
+
+def look(folder: Path, patterns: Sequence[str], *, now: float | None = None) -> list[Arrival]:
+    """The settled files of `folder` that match one of `patterns`, by name. Hidden files do not count.
+
+    Raises:
+        TransientError: the folder cannot be read just now.
+    """
+    moment = time.time() if now is None else now
+    try:
+        return list(_settled(folder, patterns, moment))
+    except OSError as error:
+        raise TransientError(f"The folder {folder} cannot be read: {error.strerror}.") from error
+
+
+def waiting(database: Database, automation: str, found: Sequence[Arrival]) -> bool:
+    """True when there is a file that no run was started for."""
+    with database.connection() as connection:
+        rows = connection.execute(
+            "SELECT uri, fingerprint FROM arrivals WHERE automation = %s AND started_at IS NOT NULL"
+            " AND uri = ANY(%s)",
+            (automation, [arrival.uri for arrival in found]),
+        ).fetchall()
+    return not {(arrival.uri, arrival.fingerprint) for arrival in found} <= set(rows)
+
+
+def claim(database: Database, automation: str, found: Sequence[Arrival]) -> list[Batch]:
+    """Batches to start a run for: what is new in `found`, and what an earlier attempt left unstarted."""
+    with database.connection() as connection:
+        # Two claims at once would split one arrival of many files into two runs.
+        connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"arrivals/{automation}",))
+        known = set(
+            connection.execute(
+                "SELECT uri, fingerprint FROM arrivals WHERE automation = %s AND uri = ANY(%s)",
+                (automation, [arrival.uri for arrival in found]),
+            ).fetchall()
+        )
+        new = [arrival for arrival in found if (arrival.uri, arrival.fingerprint) not in known]
+        name = _name(new)
+        with connection.cursor() as cursor:
+            cursor.executemany(
+                "INSERT INTO arrivals (automation, uri, fingerprint, batch) VALUES (%s, %s, %s, %s)",
+                [(automation, arrival.uri, arrival.fingerprint, name) for arrival in new],
+            )
+        rows = connection.execute(
+            "SELECT batch, array_agg(uri ORDER BY uri) FROM arrivals"
+            " WHERE automation = %s AND started_at IS NULL GROUP BY batch ORDER BY min(arrived_at), batch",
+            (automation,),
+        ).fetchall()
+    return [Batch(batch, tuple(uris)) for batch, uris in rows]
+
+
+def started(database: Database, automation: str, batch: Batch) -> None:
+    """Note that the batch's run exists."""
+    with database.connection() as connection:
+        connection.execute(
+            "UPDATE arrivals SET started_at = clock_timestamp() WHERE automation = %s AND batch = %s",
+            (automation, batch.name),
+        )
+
+
+def _settled(folder: Path, patterns: Sequence[str], moment: float) -> Iterator[Arrival]:
+    for file in sorted(folder.iterdir()):
+        if file.name.startswith(".") or not any(fnmatch.fnmatch(file.name, pattern) for pattern in patterns):
+            continue
+        status = file.stat()
+        if file.is_file() and moment - status.st_mtime >= SETTLED_AFTER:
+            yield Arrival(file.resolve().as_uri(), f"{status.st_size}-{status.st_mtime_ns}")
+
+
+def _name(arrivals: Sequence[Arrival]) -> str:
+    text = "\n".join(f"{arrival.uri} {arrival.fingerprint}" for arrival in arrivals)
+    return hashlib.sha256(text.encode()).hexdigest()[:24]

@@ -1,0 +1,144 @@
+"""Fan-outs: which positions of a list have work, and which of them one task instance takes."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from muster.errors import PermanentError
+from muster.events.model import Event, EventType, NewEvent
+from muster.execution import flow
+from muster.execution.references import WorkRef, work_key
+from muster.execution.services import Services
+from muster.execution.view import RunView, load
+from muster.language.definition import ResolvedStep
+from muster.language.expressions import evaluate
+
+_spreads: OrderedDict[tuple[str, str, str, int], Spread] = OrderedDict()
+SPREADS_KEPT = 8
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A fan-out that has been laid out: never changes, so its items share one in memory."""
+
+    view: RunView
+    step: ResolvedStep
+    items: Sequence[Any]
+    indices: Sequence[int]
+    variables: Mapping[str, Any]
+
+    def slot(self, number: int | None) -> Sequence[int]:
+        """The positions that task instance `number` works on; all of them when it is the only one."""
+        if number is None:
+            return self.indices
+        size = self.step.pack if isinstance(self.step.pack, int) else 1
+        return self.indices[number * size : (number + 1) * size]
+
+    def slots(self) -> int:
+        """How many task instances the work is spread over."""
+        size = self.step.pack if isinstance(self.step.pack, int) else 1
+        return -(-len(self.indices) // size)
+
+
+async def expand(services: Services, ref: WorkRef) -> Spread:
+    """Lay out the fan-out of `ref.step` once, write it down, and return it.
+
+    A step that does not go ahead has no positions; why is in the log.
+    """
+    view, step = await load(services, ref.run, ref.step)
+    found = _recorded(view, step, ref.epoch)
+    if found is None:
+        found = await _lay_out(services, view, step, ref)
+    return _spread(services, view, step, found)
+
+
+async def spread_of(services: Services, ref: WorkRef) -> Spread:
+    """The laid-out fan-out of `ref.step`, from memory when another item has loaded it already."""
+    key = (services.database.dsn, ref.run, ref.step, ref.epoch)
+    if key not in _spreads:
+        _spreads[key] = await expand(services, ref)
+        while len(_spreads) > SPREADS_KEPT:
+            _spreads.popitem(last=False)
+    return _spreads[key]
+
+
+def _spread(services: Services, view: RunView, step: ResolvedStep, expanded: Event) -> Spread:
+    variables = view.variables(step, services)
+    indices = expanded.data["indices"]
+    items = _items(step, variables) if indices else []
+    return Spread(view, step, items, indices, variables)
+
+
+def _recorded(view: RunView, step: ResolvedStep, epoch: int) -> Event | None:
+    key = _key(step, epoch)
+    return next((event for event in view.events if event.key == key), None)
+
+
+def _key(step: ResolvedStep, epoch: int) -> str:
+    return f"{step.id}/expanded@{epoch}"
+
+
+async def _lay_out(services: Services, view: RunView, step: ResolvedStep, ref: WorkRef) -> Event:
+    skip = flow.decide(view.definition, step, view.state)
+    variables = view.variables(step, services)
+    if skip is None and step.when is not None and not step.when_is_per_item and not evaluate(step.when, variables):
+        skip = flow.Skip(flow.WHEN)
+    if skip is not None:
+        notes = [_skipped(step, None, skip.reason, ref)]
+        return await _write(services, ref, step, 0, [], notes)
+    items = _items(step, variables)
+    indices, notes = _positions(view, step, items, variables, ref)
+    return await _write(services, ref, step, len(items), indices, notes)
+
+
+def _positions(
+    view: RunView, step: ResolvedStep, items: Sequence[Any], variables: Mapping[str, Any], ref: WorkRef
+) -> tuple[list[int], list[NewEvent]]:
+    """The positions with work, and the events that say why others have none."""
+    rejected = flow.rejected_items(view.definition, step, view.state)
+    indices: list[int] = []
+    notes: list[NewEvent] = []
+    for index, item in enumerate(items):
+        if item is None:
+            continue
+        if index in rejected:
+            notes.append(_skipped(step, index, flow.REJECTED, ref))
+        elif step.when_is_per_item and not evaluate(step.when, {**variables, "item": item, "index": index}):
+            notes.append(_skipped(step, index, flow.WHEN, ref))
+        else:
+            indices.append(index)
+    return indices, notes
+
+
+def _items(step: ResolvedStep, variables: Mapping[str, Any]) -> Sequence[Any]:
+    items = evaluate(step.each, variables)
+    if items is None:
+        return []
+    if not isinstance(items, list | tuple):
+        raise PermanentError(
+            f"`each` of step {step.id} gave {type(items).__name__}, not a list.",
+            remedy="Make the expression yield a list.",
+        )
+    return items
+
+
+def _skipped(step: ResolvedStep, index: int | None, reason: str, ref: WorkRef) -> NewEvent:
+    return NewEvent(
+        type=EventType.STEP_SKIPPED,
+        data={"step": step.id, "index": index, "reason": reason, "epoch": ref.epoch},
+        key=f"{work_key(step.id, index)}/ended@{ref.epoch}",
+    )
+
+
+async def _write(
+    services: Services, ref: WorkRef, step: ResolvedStep, length: int, indices: list[int], notes: list[NewEvent]
+) -> Event:
+    expanded = NewEvent(
+        type=EventType.STEP_EXPANDED,
+        data={"step": step.id, "length": length, "indices": indices, "epoch": ref.epoch},
+        key=_key(step, ref.epoch),
+    )
+    return (await services.log.aappend(ref.run, [expanded, *notes]))[0]

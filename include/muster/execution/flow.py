@@ -1,0 +1,90 @@
+"""Whether a step goes ahead: decided from the log alone, the same in every lane."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from muster.events.state import RunState, StepState
+from muster.language.definition import Definition, ResolvedStep
+
+UPSTREAM_FAILED = "upstream_failed"
+REJECTED = "rejected"
+NOT_TAKEN = "not_taken"
+WHEN = "when"
+
+
+@dataclass(frozen=True)
+class Skip:
+    """The step does not go ahead."""
+
+    reason: str
+
+
+def decide(definition: Definition, step: ResolvedStep, state: RunState) -> Skip | None:
+    """What the steps before `step` mean for it; None when it goes ahead.
+
+    A failure or a rejection before it stops it. A way not taken stops it only when every way
+    that leads to it was not taken, so that branches can join again.
+    """
+    verdicts = [_edge(definition, before, step, state) for before in step.after]
+    for reason in (UPSTREAM_FAILED, REJECTED):
+        if reason in verdicts:
+            return Skip(reason)
+    if verdicts and all(verdict == NOT_TAKEN for verdict in verdicts):
+        return Skip(NOT_TAKEN)
+    return None
+
+
+def rejected_items(definition: Definition, step: ResolvedStep, state: RunState) -> set[int]:
+    """Positions of a fan-out whose approval, somewhere before it, was rejected."""
+    rejected: set[int] = set()
+    for before in ancestors(definition, step):
+        if before.kind != "human" or before.each is None or before.id in step.when_references:
+            continue
+        if before.aligned_to is None or before.aligned_to != step.aligned_to:
+            continue
+        for index, item in state.step(before.id).items.items():
+            if index is not None and _rejects(item.output):
+                rejected.add(index)
+    return rejected
+
+
+def ancestors(definition: Definition, step: ResolvedStep) -> Iterator[ResolvedStep]:
+    """Every step that comes before `step`, nearest first, each once."""
+    seen: set[str] = set()
+    waiting = list(step.after)
+    while waiting:
+        name = waiting.pop(0)
+        if name not in seen:
+            seen.add(name)
+            before = definition.step(name)
+            yield before
+            waiting.extend(before.after)
+
+
+def _edge(definition: Definition, before_id: str, step: ResolvedStep, state: RunState) -> str | None:
+    before, result = definition.step(before_id), state.step(before_id)
+    if _failed(result):
+        return UPSTREAM_FAILED
+    if result.status == "skipped" and result.reason in (UPSTREAM_FAILED, REJECTED, NOT_TAKEN):
+        excused = result.reason == REJECTED and any(
+            human.id in step.when_references for human in ancestors(definition, step) if human.kind == "human"
+        )
+        return None if excused else result.reason
+    if before.kind == "human" and before.each is None and _rejects(result.output):
+        return None if before.id in step.when_references else REJECTED
+    if before.kind == "branch" and result.status == "succeeded" and step.id not in (result.output or []):
+        return NOT_TAKEN
+    return None
+
+
+def _failed(result: StepState) -> bool:
+    """A fan-out counts as failed only when no item of it came through."""
+    if not result.is_fanout:
+        return result.status == "failed" or result.status == "pending"
+    return bool(result.failed) and not result.succeeded
+
+
+def _rejects(output: object) -> bool:
+    return isinstance(output, dict) and output.get("approved") is False

@@ -1,0 +1,19 @@
+"""How a piece of work ended, for the lane that has to tell Airflow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Status = Literal["succeeded", "failed", "skipped"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """The end of one task instance's work, already written to the log."""
+
+    status: Status
+    output: Any = None
+    """JSON-ready: what people see as the XCom; nothing depends on it."""
+    reason: str | None = None
+    """Why it was skipped or failed, in one sentence."""

@@ -1,0 +1,125 @@
+"""Performs what one task instance was started for: a step, an item, or a pack of items."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from muster.events.model import Event, EventType, NewEvent
+from muster.execution import flow
+from muster.execution.actions import act
+from muster.execution.fanout import Spread, spread_of
+from muster.execution.outcome import Outcome
+from muster.execution.piece import Piece, finish, started
+from muster.execution.references import WorkRef
+from muster.execution.services import Services
+from muster.execution.view import RunView, load
+from muster.language.definition import ResolvedStep
+from muster.language.expressions import evaluate
+
+ENDINGS = frozenset(
+    {EventType.STEP_SUCCEEDED, EventType.STEP_FAILED, EventType.STEP_SKIPPED, EventType.STEP_SET_ASIDE}
+)
+ASYNC_AT_ONCE = 1_000
+"""Items of one pack that wait for something outside at the same time."""
+THREADS_AT_ONCE = (os.cpu_count() or 2) + 2
+"""Items of one pack that use a thread at the same time."""
+
+
+async def perform(services: Services, ref: WorkRef) -> Outcome:
+    """Perform the work of one task instance and say how it ended. Performing it again does nothing twice."""
+    view, step = await load(services, ref.run, ref.step) if ref.slot is None else (None, None)
+    if view is not None and step is not None and step.each is None:
+        return await _perform_single(services, view, step, ref)
+    spread = await spread_of(services, ref)
+    return await _perform_items(services, spread, ref)
+
+
+async def begin(services: Services, ref: WorkRef, index: int | None = None) -> Piece | Outcome:
+    """Start one piece whose work is done elsewhere (a person, an Airflow operator).
+
+    An `Outcome` means there is nothing to do: it has ended already, or it does not go ahead.
+    """
+    if index is None:
+        view, step = await load(services, ref.run, ref.step)
+        return await _begin_single(services, view, step, ref)
+    spread = await spread_of(services, ref)
+    ended = await services.log.aby_key(ref.run, [_piece(spread, ref, index).ended_key])
+    if ended:
+        return _outcome(next(iter(ended.values())))
+    piece = _piece(spread, ref, index)
+    await services.log.aappend(ref.run, [started(piece)])
+    return piece
+
+
+async def _begin_single(services: Services, view: RunView, step: ResolvedStep, ref: WorkRef) -> Piece | Outcome:
+    piece = Piece(view=view, step=step, ref=ref, index=None, variables=view.variables(step, services))
+    ended = next((event for event in view.events if event.key == piece.ended_key), None)
+    if ended is None:
+        skip = flow.decide(view.definition, step, view.state)
+        if skip is None and step.when is not None and not evaluate(step.when, piece.variables):
+            skip = flow.Skip(flow.WHEN)
+        if skip is None:
+            await services.log.aappend(ref.run, [started(piece)])
+            return piece
+        data = {"step": step.id, "index": None, "reason": skip.reason, "epoch": ref.epoch}
+        note = NewEvent(type=EventType.STEP_SKIPPED, data=data, key=piece.ended_key)
+        ended = (await services.log.aappend(ref.run, [note]))[0]
+    return _outcome(ended)
+
+
+async def _perform_single(services: Services, view: RunView, step: ResolvedStep, ref: WorkRef) -> Outcome:
+    begun = await _begin_single(services, view, step, ref)
+    return begun if isinstance(begun, Outcome) else _outcome(await finish(services, begun, act))
+
+
+async def _perform_items(services: Services, spread: Spread, ref: WorkRef) -> Outcome:
+    pieces = [_piece(spread, ref, index) for index in spread.slot(ref.slot)]
+    if not pieces:
+        return Outcome(status="skipped", reason="there is nothing to do for it")
+    endings = await services.log.aby_key(ref.run, [piece.ended_key for piece in pieces])
+    left = [piece for piece in pieces if piece.ended_key not in endings]
+    if left:
+        await services.log.aappend(ref.run, [started(piece) for piece in left])
+    gate = asyncio.Semaphore(THREADS_AT_ONCE if spread.step.uses_threads else ASYNC_AT_ONCE)
+
+    async def one(piece: Piece) -> Event:
+        async with gate:
+            return await finish(services, piece, act)
+
+    done = await asyncio.gather(*(one(piece) for piece in left))
+    return _together([*endings.values(), *done], single=ref.slot is not None and len(pieces) == 1)
+
+
+def _piece(spread: Spread, ref: WorkRef, index: int) -> Piece:
+    variables = {**spread.variables, "item": spread.items[index], "index": index}
+    return Piece(view=spread.view, step=spread.step, ref=ref, index=index, variables=variables)
+
+
+def _outcome(ending: Event) -> Outcome:
+    data = ending.data
+    if ending.type == EventType.STEP_SUCCEEDED:
+        return Outcome(status="succeeded", output=data["output"])
+    if ending.type == EventType.STEP_SKIPPED:
+        return Outcome(status="skipped", reason=data["reason"])
+    if ending.type == EventType.STEP_SET_ASIDE:
+        return Outcome(status="skipped", reason=f"set aside: {data['error']['message']}")
+    return Outcome(status="failed", reason=data["error"]["message"])
+
+
+def _together(endings: Sequence[Event], *, single: bool) -> Outcome:
+    """The end of a pack: red when an item failed for good, else green."""
+    if single:
+        return _outcome(endings[0])
+    counts = {kind.value.removeprefix("step."): _count(endings, kind) for kind in sorted(ENDINGS)}
+    failures = [event for event in endings if event.type == EventType.STEP_FAILED]
+    if failures:
+        first = failures[0].data["error"]["message"]
+        return Outcome(status="failed", output=counts, reason=f"{len(failures)} of {len(endings)} failed: {first}")
+    return Outcome(status="succeeded", output=counts)
+
+
+def _count(endings: Iterable[Event], kind: Any) -> int:
+    return sum(event.type == kind for event in endings)

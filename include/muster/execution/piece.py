@@ -1,0 +1,153 @@
+"""One piece of work, a step or one item of a fan-out: from `started` to how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from muster.errors import MusterError, SetAside, TransientError
+from muster.events.model import Event, EventType, NewEvent
+from muster.execution.references import WorkRef, work_key
+from muster.execution.retrying import with_retries
+from muster.execution.services import Services
+from muster.execution.view import RunView
+from muster.language.definition import ResolvedAction, ResolvedStep
+
+LONGEST_MESSAGE = 2_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """What an action is given to work on."""
+
+    view: RunView
+    step: ResolvedStep
+    ref: WorkRef
+    index: int | None
+    variables: Mapping[str, Any]
+    """Everything its expressions may name, `item` and `index` included."""
+
+    @property
+    def key(self) -> str:
+        """The idempotency key within the run."""
+        return work_key(self.step.id, self.index)
+
+    @property
+    def ended_key(self) -> str:
+        """The key of the event that ends it, once per epoch."""
+        return f"{self.key}/ended@{self.ref.epoch}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What an action came back with."""
+
+    output: Any
+    """JSON-ready."""
+    output_type: Any = None
+    """How to hydrate it: a model's name, a JSON Schema, `skill:<name>`, or None for plain data."""
+    produced_by: str = "rules"
+
+
+Action = Callable[[Services, Piece, ResolvedAction], Awaitable[Answer]]
+
+
+def started(piece: Piece) -> NewEvent:
+    """The event that work on the piece begins: after it, an unknown outcome counts as started."""
+    return NewEvent(
+        type=EventType.STEP_STARTED,
+        data=_data(piece, kind=piece.step.kind, lane=piece.ref.lane, attempt=piece.ref.attempt),
+        actor=piece.step.actor,
+    )
+
+
+async def finish(services: Services, piece: Piece, act: Action) -> Event:
+    """Perform a started piece with its retries and fallback, and write how it ended.
+
+    The ending is idempotent: when another execution of the same work ended first, its ending is
+    returned and this one's is dropped.
+    """
+    try:
+        ending = succeeded(piece, await _attempts(services, piece, act, piece.step.action), fallback=False)
+    except SetAside as error:
+        ending = _set_aside(piece, error)
+    except Exception as error:
+        ending = await _fall_back(services, piece, act, error)
+    return (await services.log.aappend(piece.ref.run, [ending]))[0]
+
+
+def succeeded(piece: Piece, answer: Answer, *, fallback: bool = False) -> NewEvent:
+    """The event that the piece came through."""
+    return _ended(
+        EventType.STEP_SUCCEEDED,
+        piece,
+        actor=answer.produced_by if answer.produced_by != "rules" else piece.step.actor,
+        output=answer.output,
+        output_type=answer.output_type,
+        produced_by=answer.produced_by,
+        fallback=fallback,
+    )
+
+
+def failed(piece: Piece, error: BaseException) -> NewEvent:
+    """The event that the piece failed for good."""
+    return _ended(EventType.STEP_FAILED, piece, error=describe(error))
+
+
+def describe(error: BaseException) -> dict[str, Any]:
+    """An error as the log keeps it."""
+    return {
+        "class": type(error).__name__,
+        "message": (error.message if isinstance(error, MusterError) else str(error))[:LONGEST_MESSAGE],
+        "remedy": error.remedy if isinstance(error, MusterError) else None,
+    }
+
+
+async def _attempts(services: Services, piece: Piece, act: Action, action: ResolvedAction) -> Answer:
+    async def once() -> Answer:
+        try:
+            async with asyncio.timeout(piece.step.timeout):
+                return await act(services, piece, action)
+        except TimeoutError as error:
+            if piece.step.timeout is None:
+                raise
+            raise TransientError(f"It took longer than the step's timeout of {piece.step.timeout:g} s.") from error
+
+    async def record(attempt: int, error: BaseException, delay: float) -> None:
+        data = _data(piece, attempt=attempt, error=describe(error), delay=delay)
+        await services.log.aappend(piece.ref.run, [NewEvent(type=EventType.STEP_RETRIED, data=data)])
+
+    return await with_retries(piece.step.retry, once, record)
+
+
+async def _fall_back(services: Services, piece: Piece, act: Action, error: Exception) -> NewEvent:
+    if piece.step.fallback is None:
+        return failed(piece, error)
+    try:
+        answer = await _attempts(services, piece, act, piece.step.fallback)
+    except SetAside as other:
+        return _set_aside(piece, other)
+    except Exception as other:
+        other.add_note(f"The step's fallback was tried after: {describe(error)['message']}")
+        return failed(piece, other)
+    return succeeded(piece, answer, fallback=True)
+
+
+def _set_aside(piece: Piece, error: SetAside) -> NewEvent:
+    """Outside a fan-out there are no other items to go on with, so the step fails."""
+    if piece.index is None:
+        return failed(piece, error)
+    findings = [finding.model_dump(mode="json") for finding in error.findings]
+    return _ended(EventType.STEP_SET_ASIDE, piece, findings=findings, error=describe(error))
+
+
+def _ended(type_: EventType, piece: Piece, *, actor: str | None = None, **data: Any) -> NewEvent:
+    return NewEvent(
+        type=type_, data=_data(piece, **data), key=piece.ended_key, actor=actor or piece.step.actor
+    )
+
+
+def _data(piece: Piece, **data: Any) -> dict[str, Any]:
+    return {"step": piece.step.id, "index": piece.index, "epoch": piece.ref.epoch, **data}

@@ -1,0 +1,30 @@
+"""Names of pieces of work: which run, which step, which slot, which item."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+def run_id(automation: str, dag_run_id: str) -> str:
+    """The id of a run, which is also the name of its stream."""
+    return f"{automation}/{dag_run_id}"
+
+
+def work_key(step: str, index: int | None) -> str:
+    """The idempotency key of one piece of work: the same in every attempt."""
+    return step if index is None else f"{step}[{index}]"
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkRef:
+    """What one Airflow task instance was started for."""
+
+    run: str
+    step: str
+    slot: int | None = None
+    """The map index of a mapped task; None for a step that is one task instance."""
+    lane: str = "async"
+    attempt: int = 1
+    """Airflow's try number; retries of the step itself are counted apart."""
+    epoch: int = 0
+    """How often a person has cleared the run: work of an earlier epoch is done again when asked for."""

@@ -1,0 +1,41 @@
+"""What the outside gives the domain to work with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from muster.agents.models import ModelProvider
+from muster.database import Database
+from muster.events.definitions import DefinitionStore
+from muster.events.log import EventLog
+from muster.notifications.sender import Sender
+
+
+def utc_now() -> datetime:
+    """The clock, with its zone."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """Everything a step may reach outside its own process."""
+
+    database: Database
+    log: EventLog
+    definitions: DefinitionStore
+    models: ModelProvider
+    notices: Sender
+    artifacts: Path
+    """Folder under which each run has one of its own for the files it makes."""
+    site: Path | None = None
+    """Folder of the site's own skills."""
+    clock: Callable[[], datetime] = utc_now
+
+    def workspace(self, run: str) -> Path:
+        """The run's own folder, made when first asked for."""
+        folder = self.artifacts / run.replace("/", "__").replace(":", "-")
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder

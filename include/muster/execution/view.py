@@ -1,0 +1,77 @@
+"""A run as one step sees it: its definition, and what the log says so far."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from muster.errors import MusterError
+from muster.events.model import Event, EventType
+from muster.events.state import RunState, fold
+from muster.execution.flow import ancestors
+from muster.execution.services import Services
+from muster.execution.variables import variables_for
+from muster.language.definition import Definition, ResolvedStep
+
+_opened: OrderedDict[tuple[str, str], Event] = OrderedDict()
+OPENED_KEPT = 256
+
+
+@dataclass(frozen=True)
+class RunView:
+    """A run up to one moment. Immutable, so that many items of a fan-out may share it."""
+
+    id: str
+    definition: Definition
+    opened: Event
+    events: Sequence[Event]
+
+    @cached_property
+    def state(self) -> RunState:
+        """The fold of the events this view was loaded with."""
+        return fold(self.events)
+
+    def variables(self, step: ResolvedStep, services: Services) -> dict[str, Any]:
+        """What the expressions of `step` may name, `item` and `index` aside."""
+        return variables_for(self.definition, step, self.state, services)
+
+
+async def load(services: Services, run: str, step_id: str) -> tuple[RunView, ResolvedStep]:
+    """The run as far as `step_id` needs to know it.
+
+    Raises:
+        MusterError: the run was never opened.
+    """
+    opened = await _opening(services, run)
+    definition = await _definition(services, opened)
+    step = definition.step(step_id)
+    needed = {step.id, *step.after, *step.references}
+    needed.update(before.id for before in ancestors(definition, step) if before.kind in ("human", "branch"))
+    events = await services.log.aread(run, steps=needed)
+    return RunView(run, definition, opened, events), step
+
+
+async def load_all(services: Services, run: str) -> RunView:
+    """The whole run."""
+    opened = await _opening(services, run)
+    return RunView(run, await _definition(services, opened), opened, await services.log.aread(run))
+
+
+async def _definition(services: Services, opened: Event) -> Definition:
+    return await services.definitions.aget(opened.data["definition"])
+
+
+async def _opening(services: Services, run: str) -> Event:
+    """The run's first event, kept in memory because it never changes."""
+    key = (services.database.dsn, run)
+    if key not in _opened:
+        events = await services.log.aread(run, types=[EventType.RUN_OPENED])
+        if not events:
+            raise MusterError(f"Run {run} was never opened.", remedy="Trigger it again; nothing was done for it.")
+        _opened[key] = events[0]
+        while len(_opened) > OPENED_KEPT:
+            _opened.popitem(last=False)
+    return _opened[key]

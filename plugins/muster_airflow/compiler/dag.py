@@ -1,0 +1,53 @@
+"""A definition as an Airflow Dag: `open`, the steps, `close`."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import DAG
+from muster_airflow.compiler.deadlines import deadline_alerts
+from muster_airflow.compiler.documentation import documentation
+from muster_airflow.compiler.inputs import params
+from muster_airflow.compiler.schedule import schedule
+from muster_airflow.compiler.tasks import add_tasks
+
+if TYPE_CHECKING:
+    from muster.language.definition import Definition
+
+RUNS_AT_ONCE = 100
+"""A run that waits for a person is still a running run, so Airflow's default of 16 would block new ones."""
+TASKS_AT_ONCE = 1024
+"""Steps in the triggerer hold no worker; those in workers are bounded by the executor."""
+
+
+def build_dag(definition: Definition) -> DAG:
+    """The Dag of one automation.
+
+    Nothing in it depends on the time, the machine or the order of a set: the same definition gives
+    the same serialized Dag, so Airflow makes no phantom versions.
+    """
+    dag = DAG(
+        dag_id=definition.automation,
+        dag_display_name=definition.title,
+        description=definition.description,
+        doc_md=documentation(definition),
+        tags=_tags(definition),
+        params=params(definition),
+        deadline=deadline_alerts(definition),
+        default_args={"owner": definition.owner or "muster"},
+        max_active_runs=RUNS_AT_ONCE,
+        max_active_tasks=TASKS_AT_ONCE,
+        catchup=False,
+        **schedule(definition),
+    )
+    with dag:
+        add_tasks(definition)
+    return dag
+
+
+def _tags(definition: Definition) -> list[str]:
+    tags = {"muster", definition.category, definition.department}
+    return sorted(tag for tag in tags if tag)
+
+

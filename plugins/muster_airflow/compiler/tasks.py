@@ -1,0 +1,100 @@
+"""The tasks of a Dag: one for each step, one more for each fan-out, and the two ends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.definitions.mappedoperator import MappedOperator
+from muster_airflow.operators.base import restart_policy
+from muster_airflow.operators.opening import OpenRun
+from muster_airflow.operators.steps import (
+    AgentStep,
+    AsyncSkillStep,
+    BranchStep,
+    CloseRun,
+    ItemsStep,
+    NotifyStep,
+    SkillStep,
+    WorkerAgentStep,
+)
+from muster_airflow.reference import ITEMS_SUFFIX
+
+if TYPE_CHECKING:
+    from muster.language.definition import Definition, ResolvedStep
+
+OPEN, CLOSE = "open", "close"
+Task = BaseOperator | MappedOperator
+
+_CLASSES: dict[tuple[str, str], type[BaseOperator]] = {
+    ("skill", "worker"): SkillStep,
+    ("skill", "async"): AsyncSkillStep,
+    ("agent", "async"): AgentStep,
+    ("agent", "worker"): WorkerAgentStep,
+    ("notify", "async"): NotifyStep,
+    ("branch", "async"): BranchStep,
+}
+
+
+def add_tasks(definition: Definition) -> None:
+    """Add the tasks of `definition` to the Dag in context, wired as its steps say."""
+    first = OpenRun(task_id=OPEN, definition=definition, **restart_policy())
+    last = CloseRun(task_id=CLOSE, trigger_rule="all_done")
+    tasks: dict[str, Task] = {}
+    for step in definition.steps:
+        entry, tasks[step.id] = _add(definition, step)
+        entry.set_upstream([tasks[name] for name in step.after] or [first])
+    leaves = [task for name, task in tasks.items() if not _has_successor(definition, name)]
+    last.set_upstream(leaves or [first])
+
+
+def _add(definition: Definition, step: ResolvedStep) -> tuple[Task, Task]:
+    """The task that comes first for a step and the one that does its work; often the same."""
+    operator, arguments = _operator(step), _arguments(definition, step)
+    if not step.is_mapped:
+        task = operator(task_id=step.id, **arguments)
+        return task, task
+    items = ItemsStep(
+        task_id=step.id + ITEMS_SUFFIX, task_display_name=f"{step.title}: items", trigger_rule=arguments["trigger_rule"]
+    )
+    work = operator.partial(task_id=step.id, **{**arguments, "trigger_rule": "none_failed"}).expand(slot=items.output)
+    return items, work
+
+
+def _operator(step: ResolvedStep) -> type[BaseOperator]:
+    if step.kind == "human":
+        from muster_airflow.operators.human import HumanStep
+
+        return HumanStep
+    if step.kind == "operator":
+        from muster_airflow.operators.external import external_step
+
+        return external_step(step.action.operator)
+    return _CLASSES[step.kind, step.lane]
+
+
+def _arguments(definition: Definition, step: ResolvedStep) -> dict[str, Any]:
+    """What Airflow is told of a step; absent keys keep Airflow's defaults."""
+    arguments: dict[str, Any] = {
+        "task_display_name": step.title,
+        "trigger_rule": _trigger_rule(definition, step),
+    }
+    if step.priority is not None:
+        arguments |= {"priority_weight": step.priority, "weight_rule": "absolute"}
+    if step.pool is not None:
+        arguments["pool"] = step.pool
+    if step.lane == "worker" and step.kind != "human":
+        arguments |= restart_policy()
+    return arguments
+
+
+def _trigger_rule(definition: Definition, step: ResolvedStep) -> str:
+    """A fan-out before it may have lost some items and go on: then the log decides, not Airflow."""
+    fanned_out = any(definition.step(name).each is not None for name in step.after)
+    return "all_done" if fanned_out else "none_failed"
+
+
+def _has_successor(definition: Definition, name: str) -> bool:
+    return any(name in step.after for step in definition.steps)
+
+

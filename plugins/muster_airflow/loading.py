@@ -1,0 +1,55 @@
+"""What a Dag file calls: a folder of automations becomes Dags in its namespace."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow.sdk import DAG
+    from muster.language import Catalogue
+
+
+def load_automations(namespace: dict[str, Any], include: str | os.PathLike[str] | None = None) -> None:
+    """Put one Dag for each automation below `include` into `namespace`.
+
+    In a task process only the Dag that is needed is built. An automation that is not valid becomes
+    a Dag that says what is wrong and cannot run; it hides no other.
+
+    Args:
+        namespace: the Dag file's `globals()`.
+        include: the folder that holds `automations/`; by default `include` beside the Dag file's folder.
+    """
+    from airflow.sdk import get_parsing_context
+    from muster.language import load_folder
+
+    folder = Path(include) if include is not None else Path(namespace["__file__"]).resolve().parent.parent / "include"
+    wanted = get_parsing_context().dag_id
+    catalogue = load_folder(folder, only=_automation(wanted))
+    for dag in _dags(catalogue):
+        if wanted is None or dag.dag_id == wanted:
+            namespace[dag.dag_id] = dag
+
+
+def _dags(catalogue: Catalogue) -> Iterable[DAG]:
+    from muster_airflow.compiler import build_dag
+    from muster_airflow.compiler.files import build_files_dag
+    from muster_airflow.compiler.stub import build_stub
+
+    for name, definition in catalogue.definitions.items():
+        yield build_dag(definition)
+        if definition.files_triggers:
+            yield build_files_dag(definition)
+        catalogue.sources.get(name)
+    for name, problems in catalogue.problems_by_automation().items():
+        if name not in catalogue.definitions:
+            yield build_stub(name, problems)
+
+
+def _automation(dag_id: str | None) -> str | None:
+    """The automation a Dag id belongs to."""
+    from muster_airflow.reference import FILES_SUFFIX
+
+    return dag_id.removesuffix(FILES_SUFFIX) if dag_id else None

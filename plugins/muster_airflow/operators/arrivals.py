@@ -1,0 +1,61 @@
+"""Starts runs for files that are new in a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import BaseOperator, Context
+from muster.errors import TransientError
+from muster.execution.arrivals import Batch, claim, look, started
+
+
+class StartRuns(BaseOperator):
+    """Claims the new files of a folder and starts one run with all of them.
+
+    The run's id follows from the files, so a repeated attempt finds the run that is there already.
+
+    Args:
+        automation: the Dag whose run is started.
+        path: the folder.
+        match: name patterns.
+        input: the input that is given the files' URIs.
+    """
+
+    custom_operator_name = "files"
+    ui_color = "#f1f5f9"
+
+    def __init__(self, *, automation: str, path: str, match: list[str], input: str, **kwargs: Any) -> None:
+        super().__init__(retries=3, **kwargs)
+        self.automation = automation
+        self.path = path
+        self.match = match
+        self.input = input
+
+    def execute(self, context: Context) -> list[str]:
+        """Start the runs; the XCom is the list of their ids."""
+        from muster_airflow.services import services_in_worker
+
+        database = services_in_worker(context).database
+        found = look(Path(self.path), self.match)
+        batches = claim(database, self.automation, found)
+        for batch in batches:
+            self._start(batch)
+            started(database, self.automation, batch)
+        return [_run_id(batch) for batch in batches]
+
+    def _start(self, batch: Batch) -> None:
+        from airflow.sdk.execution_time import task_runner
+        from airflow.sdk.execution_time.comms import ErrorResponse, TriggerDagRun
+        from airflow.sdk.exceptions import ErrorType
+
+        asked = TriggerDagRun(
+            dag_id=self.automation, run_id=_run_id(batch), conf={self.input: list(batch.uris)}, reset_dag_run=False
+        )
+        answer = task_runner.SUPERVISOR_COMMS.send(asked)
+        if isinstance(answer, ErrorResponse) and answer.error != ErrorType.DAGRUN_ALREADY_EXISTS:
+            raise TransientError(f"Airflow did not start a run of {self.automation}: {answer.error}.")
+
+
+def _run_id(batch: Batch) -> str:
+    return f"files__{batch.name}"

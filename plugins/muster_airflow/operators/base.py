@@ -1,0 +1,24 @@
+"""What every task of an automation has in common."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import BaseOperator
+from muster_airflow.links import EventsLink, RunLink
+
+RESTARTS = 3
+"""How often Airflow starts a worker task again whose process died; a step that failed is not repeated."""
+
+
+class MusterOperator(BaseOperator):
+    """A task of an automation. Which step it performs follows from its task id."""
+
+    operator_extra_links = (EventsLink(), RunLink())
+    ui_fgcolor = "#10182b"
+
+
+def restart_policy() -> dict[str, Any]:
+    """Arguments that let Airflow restart a worker task after its process died."""
+    return {"retries": RESTARTS, "retry_delay": timedelta(seconds=5), "retry_exponential_backoff": 2.0}

@@ -1,0 +1,134 @@
+"""Any installed Airflow operator as a step: rendered by Muster, its result in the run's log."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from airflow.sdk import BaseOperator, Context
+from airflow.sdk._shared.module_loading import import_string
+from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
+from muster.errors import MusterError, PermanentError
+from muster.events.model import Event
+from muster.execution.outcome import Outcome
+from muster.execution.piece import Answer, Piece, failed, succeeded
+from muster.execution.services import Services
+from muster.language.expressions import evaluate
+from muster_airflow.operators.steps import report
+from muster_airflow.reference import work_ref
+from muster_airflow.xcom import shown
+
+
+class ExternalStep:
+    """Mixed into an operator class: gives it its arguments at run time and writes down its result.
+
+    Airflow's own templating is left out: one expression language is enough, and an argument that
+    holds data from outside must not be rendered a second time.
+    """
+
+    custom_operator_name = "operator"
+    ui_color = "#dcfce7"
+    template_fields = ()
+    _muster_class: type[BaseOperator]
+
+    def __init__(self, *, slot: int | None = None, **kwargs: Any) -> None:
+        BaseOperator.__init__(self, **kwargs)  # type: ignore[arg-type]
+        self.slot = slot
+
+    def execute(self, context: Context) -> Any:
+        """Render the arguments, run the operator, write down what it returned."""
+        piece = _piece(context)
+        if isinstance(piece, Outcome):
+            return report(piece)
+        return _run(context, piece, lambda: self._instance(piece).execute(context))
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Go on after the operator had deferred itself."""
+        piece = _piece(context)
+        if isinstance(piece, Outcome):
+            return report(piece)
+        return _run(context, piece, lambda: self._instance(piece).resume_execution(next_method, next_kwargs, context))
+
+    def _instance(self, piece: Piece) -> BaseOperator:
+        """The operator itself, with the arguments of this run."""
+        values = evaluate(piece.step.action.arguments, piece.variables)
+        task_id: str = self.task_id  # type: ignore[attr-defined]
+        try:
+            return self._muster_class(task_id=task_id, **values)
+        except (TypeError, ValueError) as error:
+            raise PermanentError(f"{self._muster_class.__name__} does not take these arguments: {error}.") from error
+
+
+@cache
+def external_step(path: str) -> type[BaseOperator]:
+    """The class of a step that runs the operator at import path `path`.
+
+    Raises:
+        MusterError: it cannot be imported, or is not an operator.
+    """
+    try:
+        found = import_string(path)
+    except ImportError as error:
+        raise MusterError(
+            f"The operator {path} cannot be imported: {error}.", remedy="Install the provider that holds it."
+        ) from error
+    if not (isinstance(found, type) and issubclass(found, BaseOperator)):
+        raise MusterError(f"{path} is not an Airflow operator.")
+    members = {"_muster_class": found, "__module__": __name__, "__doc__": f"{path} as a step."}
+    return type(f"{found.__name__}Step", (ExternalStep, BaseOperator), members)
+
+
+def _run(context: Context, piece: Piece, work: Any) -> Any:
+    """Run the operator's own code; every way it can end goes to the log."""
+    try:
+        result = work()
+    except TaskDeferred:
+        raise
+    except PermanentError as error:
+        _write(context, piece, failed(piece, error))
+        raise AirflowFailException(str(error)) from error
+    except Exception as error:
+        if _last_try(context):
+            _write(context, piece, failed(piece, error))
+        raise
+    ended = _write(context, piece, succeeded(piece, Answer(output=_jsonable(result))))
+    return shown(ended.data["output"])
+
+
+def _piece(context: Context) -> Piece | Outcome:
+    from muster.execution.fanout import spread_of
+    from muster.execution.performing import begin
+
+    async def find(services: Services) -> Piece | Outcome:
+        ref = work_ref(context["ti"], context["dag_run"], lane="worker")
+        index = (await spread_of(services, ref)).slot(ref.slot)[0] if ref.slot is not None else None
+        return await begin(services, ref, index)
+
+    from muster_airflow.services import run
+
+    services = _services(context)
+    return run(services, find(services))
+
+
+def _write(context: Context, piece: Piece, event: Any) -> Event:
+    return _services(context).log.append(piece.ref.run, [event])[0]
+
+
+def _services(context: Context) -> Services:
+    from muster_airflow.services import services_in_worker
+
+    return services_in_worker(context)
+
+
+def _last_try(context: Context) -> bool:
+    ti = context["ti"]
+    return bool(ti.try_number > ti.max_tries)
+
+
+def _jsonable(value: Any) -> Any:
+    """The result as JSON-ready data; what has no JSON form is kept as text."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Any).dump_python(value, mode="json", fallback=str)
+
+

@@ -1,0 +1,89 @@
+"""A person's decision, on Airflow's own approval: it fails closed and is never retried."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.sdk import Context
+from airflow.sdk.exceptions import AirflowFailException
+from muster.errors import PermanentError
+from muster.execution.human import answer, request
+from muster.execution.outcome import Outcome
+from muster.execution.piece import Piece, failed
+from muster.execution.services import Services
+from muster_airflow.links import EventsLink, RunLink
+from muster_airflow.operators.steps import report
+from muster_airflow.reference import work_ref
+
+
+class HumanStep(ApprovalOperator):
+    """Asks a person, waits without a worker, and writes down the answer.
+
+    No answer in time, an answer by the requester, and anything but a clear approval are rejections.
+    A rejection is an answer: the task succeeds, and what comes after it is skipped.
+    """
+
+    custom_operator_name = "human"
+    ui_color = "#ffedd5"
+    operator_extra_links = (EventsLink(), RunLink())
+
+    def __init__(self, *, slot: int | None = None, **kwargs: Any) -> None:
+        # Airflow would ask again on a retry: an approval is asked once.
+        kwargs["retries"] = 0
+        super().__init__(subject=kwargs["task_id"], defaults=self.REJECT, **kwargs)
+        self.slot = slot
+
+    def execute(self, context: Context) -> Any:
+        """Work out the question and put it to its assignees."""
+        from muster_airflow.services import run, services_in_worker
+
+        services = services_in_worker(context)
+        asked = run(services, self._ask(services, context))
+        if isinstance(asked, Outcome):
+            return report(asked)
+        self.subject, self.body = asked.subject, asked.body
+        self.assigned_users = [{"id": name, "name": name} for name in asked.assignees]
+        self.response_timeout = timedelta(seconds=asked.within) if asked.within else None
+        return super().execute(context)
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
+        """Write down the answer that Airflow collected."""
+        from muster_airflow.services import run, services_in_worker
+
+        services = services_in_worker(context)
+        return run(services, self._answered(services, context, event))
+
+    async def _ask(self, services: Services, context: Context) -> Any:
+        piece = await self._begin(services, context)
+        if isinstance(piece, Outcome):
+            return piece
+        try:
+            return await request(services, piece)
+        except PermanentError as error:
+            await services.log.aappend(piece.ref.run, [failed(piece, error)])
+            raise AirflowFailException(str(error)) from error
+
+    async def _answered(self, services: Services, context: Context, event: dict[str, Any]) -> Any:
+        piece = await self._begin(services, context)
+        if isinstance(piece, Outcome):
+            return report(piece)
+        user = event.get("responded_by_user")
+        approved = event.get("chosen_options") == [self.APPROVE] and "error" not in event
+        return await answer(
+            services, piece, approved=approved, by=(user or {}).get("id"), note=_note(event)
+        )
+
+    async def _begin(self, services: Services, context: Context) -> Piece | Outcome:
+        from muster.execution.fanout import spread_of
+        from muster.execution.performing import begin
+
+        ref = work_ref(context["ti"], context["dag_run"], lane="worker")
+        index = (await spread_of(services, ref)).slot(ref.slot)[0] if ref.slot is not None else None
+        return await begin(services, ref, index)
+
+
+def _note(event: dict[str, Any]) -> str | None:
+    note = (event.get("params_input") or {}).get("note")
+    return str(note) if note else None

@@ -1,0 +1,53 @@
+"""The first task of every run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import Context
+from airflow.sdk.exceptions import AirflowFailException
+from muster.errors import PermanentError
+from muster.execution.references import run_id
+from muster.language.definition import Definition
+from muster_airflow.operators.base import MusterOperator
+
+
+class OpenRun(MusterOperator):
+    """Validates the inputs, stores the definition, writes `run.opened`.
+
+    It runs in a task process, because only that has the run's own version of the automation in hand.
+    """
+
+    custom_operator_name = "open"
+    ui_color = "#e2e8f0"
+
+    def __init__(self, *, definition: Definition | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._definition = definition
+
+    def execute(self, context: Context) -> Any:
+        """Open the run; the inputs are the XCom."""
+        from muster.execution.opening import open_run
+        from muster_airflow.services import run, services_in_worker
+
+        services = services_in_worker(context)
+        try:
+            return dict(run(services, open_run(services, self._opening(context))))
+        except PermanentError as error:
+            raise AirflowFailException(str(error)) from error
+
+    def _opening(self, context: Context) -> Any:
+        from muster.execution.opening import Opening
+
+        assert self._definition is not None
+        dag_run, ti = context["dag_run"], context["ti"]
+        return Opening(
+            run=run_id(ti.dag_id, ti.run_id),
+            dag_id=ti.dag_id,
+            dag_run_id=ti.run_id,
+            definition=self._definition,
+            bundle_version=ti.bundle_instance.version if ti.bundle_instance else None,
+            conf=dag_run.conf or {},
+            trigger=str(dag_run.run_type),
+            requested_by=dag_run.triggering_user_name,
+        )

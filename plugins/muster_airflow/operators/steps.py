@@ -1,0 +1,129 @@
+"""Steps in both lanes. The class says what kind of step a task is, for people who look at the graph."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import Context
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.triggers.base import StartTriggerArgs
+from muster.execution.outcome import Outcome
+from muster_airflow.operators.base import MusterOperator
+from muster_airflow.reference import work_ref
+from muster_airflow.xcom import shown
+
+
+def in_triggerer(trigger: str) -> StartTriggerArgs:
+    """Arguments that make Airflow start a task in the triggerer; the trigger ends it, so nothing resumes."""
+    return StartTriggerArgs(trigger_cls=f"muster_airflow.triggers.work.{trigger}", next_method="execute")
+
+
+class AsyncStep(MusterOperator):
+    """A step whose work is a coroutine in the triggerer. No worker process is started for it."""
+
+    start_from_trigger = True
+    start_trigger_args = in_triggerer("StepTrigger")
+
+    def __init__(self, *, slot: int | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.slot = slot
+        self.start_from_trigger = True
+        self.start_trigger_args = type(self).start_trigger_args
+
+    def execute(self, context: Context) -> Any:
+        """Do the same work here, for `dag.test()` and other places without a triggerer."""
+        return perform_here(context, lane="async")
+
+
+class WorkerStep(MusterOperator):
+    """A step whose work uses CPU and runs in a task process."""
+
+    def __init__(self, *, slot: int | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.slot = slot
+
+    def execute(self, context: Context) -> Any:
+        """Perform the step."""
+        return perform_here(context, lane="worker")
+
+
+def perform_here(context: Context, *, lane: str) -> Any:
+    """Perform the task instance's work in this process and report its end to Airflow."""
+    from muster.execution.performing import perform
+    from muster_airflow.services import run, services_in_worker
+
+    ref = work_ref(context["ti"], context["dag_run"], lane=lane)
+    services = services_in_worker(context)
+    return report(run(services, perform(services, ref)))
+
+
+def report(outcome: Outcome) -> Any:
+    """The XCom of an outcome.
+
+    Raises:
+        AirflowSkipException: it was skipped.
+        AirflowFailException: it failed for good, so that Airflow does not repeat it.
+    """
+    if outcome.status == "skipped":
+        raise AirflowSkipException(outcome.reason)
+    if outcome.status == "failed":
+        raise AirflowFailException(outcome.reason)
+    return shown(outcome.output)
+
+
+class SkillStep(WorkerStep):
+    """A skill in a task process."""
+
+    custom_operator_name = "skill"
+    ui_color = "#dbeafe"
+
+
+class AsyncSkillStep(AsyncStep):
+    """A skill in the triggerer."""
+
+    custom_operator_name = "skill"
+    ui_color = "#dbeafe"
+
+
+class AgentStep(AsyncStep):
+    """An agent in the triggerer."""
+
+    custom_operator_name = "agent"
+    ui_color = "#ede9fe"
+
+
+class WorkerAgentStep(WorkerStep):
+    """An agent in a task process."""
+
+    custom_operator_name = "agent"
+    ui_color = "#ede9fe"
+
+
+class NotifyStep(AsyncStep):
+    """A notification."""
+
+    custom_operator_name = "notify"
+    ui_color = "#fef9c3"
+
+
+class BranchStep(AsyncStep):
+    """A choice between ways."""
+
+    custom_operator_name = "branch"
+    ui_color = "#e0f2fe"
+
+
+class ItemsStep(AsyncStep):
+    """Lays out a fan-out."""
+
+    custom_operator_name = "items"
+    ui_color = "#f1f5f9"
+    start_trigger_args = in_triggerer("ItemsTrigger")
+
+
+class CloseRun(AsyncStep):
+    """Closes the run: the single leaf."""
+
+    custom_operator_name = "close"
+    ui_color = "#e2e8f0"
+    start_trigger_args = in_triggerer("CloseTrigger")

@@ -1,0 +1,28 @@
+"""What an Airflow task instance stands for in Muster's words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from muster.execution.references import WorkRef, run_id
+
+if TYPE_CHECKING:
+    from airflow.sdk.types import RuntimeTaskInstanceProtocol
+
+ITEMS_SUFFIX = ".items"
+"""Ends the id of the task that lays out a fan-out; a step's id has no dot."""
+FILES_SUFFIX = ".files"
+"""Ends the id of the Dag that watches an automation's folder."""
+
+
+def work_ref(ti: RuntimeTaskInstanceProtocol, dag_run: Any, *, lane: str) -> WorkRef:
+    """The piece of work that `ti` was started for."""
+    mapped = ti.map_index is not None and ti.map_index >= 0
+    return WorkRef(
+        run=run_id(ti.dag_id, ti.run_id),
+        step=ti.task_id.removesuffix(ITEMS_SUFFIX),
+        slot=ti.map_index if mapped else None,
+        lane=lane,
+        attempt=ti.try_number,
+        epoch=dag_run.clear_number or 0,
+    )

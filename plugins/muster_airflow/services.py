@@ -1,0 +1,106 @@
+"""Builds what the domain works with from Airflow's connections, in a worker and in the triggerer."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Coroutine
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from airflow.sdk import Connection, Context
+from muster.database import Database
+from muster.errors import MusterError
+from muster.events.definitions import DefinitionStore
+from muster.events.log import EventLog
+from muster.execution.services import Services
+
+if TYPE_CHECKING:
+    from airflow.sdk.definitions.connection import Connection as ConnectionType
+
+T = TypeVar("T")
+CONNECTION = "muster_db"
+"""The Airflow connection that holds Muster's database."""
+TRIGGERER_CONNECTIONS = 12
+"""Database connections that all coroutines of one triggerer share."""
+
+
+def run(services: Services, work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine of the domain in this process, and close the connections it opened."""
+
+    async def closing() -> T:
+        try:
+            return await work
+        finally:
+            await services.database.aclose()
+
+    return asyncio.run(closing())
+
+
+def services_in_worker(context: Context) -> Services:
+    """Services for a task process."""
+    return _services(dsn_of(Connection.get(CONNECTION)), str(site_skills(context)), 4)
+
+
+async def services_in_triggerer() -> Services:
+    """Services for the triggerer, shared by all of its coroutines."""
+    connection = await Connection.async_get(CONNECTION)
+    return _services(dsn_of(connection), str(site_skills(None)), TRIGGERER_CONNECTIONS)
+
+
+def dsn_of(connection: ConnectionType) -> str:
+    """A libpq URI, as the Postgres provider understands the connection.
+
+    Raises:
+        MusterError: the connection is of another type.
+    """
+    from airflow.providers.postgres.hooks.postgres import PostgresHook
+
+    if connection.conn_type not in ("postgres", "postgresql"):
+        raise MusterError(
+            f"The Airflow connection {CONNECTION!r} is of type {connection.conn_type!r}.",
+            remedy="Make it a Postgres connection to Muster's database.",
+        )
+    url = PostgresHook(connection=connection).sqlalchemy_url.set(drivername="postgresql")
+    return url.update_query_dict(_libpq_options(connection)).render_as_string(hide_password=False)
+
+
+def site_skills(context: Context | None) -> Path:
+    """The site's own skills: of the run's version in a worker, else of the configured folder."""
+    if context is not None and (bundle := context["ti"].bundle_instance) is not None:
+        pinned = bundle.path.parent / "include" / "skills"
+        if pinned.is_dir():
+            return pinned
+    return Path(os.environ.get("MUSTER_INCLUDE", "include")) / "skills"
+
+
+def artifacts() -> Path:
+    """The folder for files that runs make."""
+    home = os.environ.get("AIRFLOW_HOME", "~/airflow")
+    return Path(os.environ.get("MUSTER_ARTIFACTS") or Path(home).expanduser() / "muster-artifacts")
+
+
+@lru_cache(maxsize=4)
+def _services(dsn: str, site: str, connections: int) -> Services:
+    from muster_airflow.models import ConnectionModels
+    from muster_airflow.notifications import airflow_sender
+
+    database = Database(dsn, max_size=connections)
+    return Services(
+        database=database,
+        log=EventLog(database),
+        definitions=DefinitionStore(database),
+        models=ConnectionModels(),
+        notices=airflow_sender(database),
+        artifacts=artifacts(),
+        site=Path(site),
+    )
+
+
+def _libpq_options(connection: ConnectionType) -> dict[str, str]:
+    """What libpq takes from the connection's extra; the provider's own keys stay out."""
+    known = {"sslmode", "sslcert", "sslkey", "sslrootcert", "options", "application_name", "connect_timeout"}
+    return {key: str(value) for key, value in connection.extra_dejson.items() if key in known}
+
+

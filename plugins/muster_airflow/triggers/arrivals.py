@@ -1,0 +1,55 @@
+"""Watches a folder from the triggerer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import structlog
+from airflow.triggers.base import BaseEventTrigger, TriggerEvent
+
+log = structlog.get_logger(__name__)
+
+
+class ArrivalTrigger(BaseEventTrigger):
+    """Fires while there are files that no run was started for.
+
+    Args:
+        automation: whose runs the files start.
+        path: the folder.
+        match: name patterns.
+        every: seconds between two looks.
+    """
+
+    def __init__(self, *, automation: str, path: str, match: list[str], every: float) -> None:
+        super().__init__()
+        self.automation = automation
+        self.path = path
+        self.match = match
+        self.every = every
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Class path and arguments, as Airflow stores them."""
+        kwargs = {"automation": self.automation, "path": self.path, "match": self.match, "every": self.every}
+        return f"{type(self).__module__}.{type(self).__qualname__}", kwargs
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Yield an event at each look that finds something to start."""
+        while True:
+            try:
+                if await self._waiting():
+                    yield TriggerEvent({"automation": self.automation})
+            except Exception as error:
+                # A folder or a database that is away for a while must not end the watch.
+                log.warning("cannot look for files", path=self.path, error=f"{type(error).__name__}: {error}")
+            await asyncio.sleep(self.every)
+
+    async def _waiting(self) -> bool:
+        from muster.execution.arrivals import look, waiting
+        from muster_airflow.services import services_in_triggerer
+
+        services = await services_in_triggerer()
+        found = await asyncio.to_thread(look, Path(self.path), self.match)
+        return bool(found) and await asyncio.to_thread(waiting, services.database, self.automation, found)

@@ -1,0 +1,137 @@
+"""The async lane: a step's work as a coroutine in the triggerer, started without a worker."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import abstractmethod
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from airflow.triggers.base import (
+    BaseTrigger,
+    TaskFailedEvent,
+    TaskSkippedEvent,
+    TaskSuccessEvent,
+    TriggerEvent,
+)
+from muster.errors import PermanentError
+from muster.execution.outcome import Outcome
+from muster_airflow.reference import work_ref
+from muster_airflow.xcom import push_from_trigger
+
+if TYPE_CHECKING:
+    from muster.execution.references import WorkRef
+    from muster.execution.services import Services
+
+log = structlog.get_logger(__name__)
+
+PATIENCE = (1, 2, 5, 10, 20, 30, 60, 60, 60, 60)
+"""Seconds between attempts while Muster's database or Airflow's API cannot be reached: five minutes in all.
+
+Airflow would restart the task as well, but it cannot tell such an outage from a step that failed
+for good, and it must not repeat the latter.
+"""
+
+
+class WorkTrigger(BaseTrigger):
+    """Runs one task instance's work and ends the task itself.
+
+    It takes no arguments: which step and which item follow from the task instance, so that a mapped
+    task needs nothing rendered.
+    """
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Class path and arguments, as the triggerer stores them."""
+        return f"{type(self).__module__}.{type(self).__qualname__}", {}
+
+    @abstractmethod
+    async def work(self, services: Services, ref: WorkRef) -> Outcome:
+        """Do the work."""
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Yield the one event that ends the task."""
+        try:
+            outcome = await self._patiently()
+        except Exception as error:
+            # A trigger that raises is sent to a worker only to fail there.
+            log.exception("The step's work could not be recorded")
+            yield TaskFailedEvent(xcoms={"muster_error": f"{type(error).__name__}: {error}"})
+            return
+        if outcome.status == "succeeded":
+            yield TaskSuccessEvent()
+        elif outcome.status == "skipped":
+            log.info("skipped", reason=outcome.reason)
+            yield TaskSkippedEvent()
+        else:
+            log.error("failed", reason=outcome.reason)
+            yield TaskFailedEvent()
+
+    async def _patiently(self) -> Outcome:
+        for pause in (*PATIENCE, None):
+            try:
+                return await self._once()
+            except PermanentError as error:
+                return Outcome(status="failed", reason=str(error))
+            except Exception as error:
+                if pause is None:
+                    raise
+                log.warning("trying again", error=f"{type(error).__name__}: {error}", seconds=pause)
+                await asyncio.sleep(pause)
+        raise AssertionError("unreachable")
+
+    async def _once(self) -> Outcome:
+        from muster_airflow.services import services_in_triggerer
+
+        ti = self.task_instance
+        ref = work_ref(ti, ti.get_template_context()["dag_run"], lane="async")
+        outcome = await self.work(await services_in_triggerer(), ref)
+        await self._show(outcome)
+        return outcome
+
+    async def _show(self, outcome: Outcome) -> None:
+        if outcome.output is not None:
+            await push_from_trigger(self.task_instance, outcome.output)
+
+
+class StepTrigger(WorkTrigger):
+    """A step, an item of a fan-out, or a pack of items."""
+
+    async def work(self, services: Services, ref: WorkRef) -> Outcome:
+        """Perform it."""
+        from muster.execution.performing import perform
+
+        return await perform(services, ref)
+
+
+class ItemsTrigger(WorkTrigger):
+    """Lays out a fan-out, so that Airflow knows how many task instances to make."""
+
+    async def work(self, services: Services, ref: WorkRef) -> Outcome:
+        """Evaluate `each`; the output is the list of slots that Airflow maps over."""
+        from muster.execution.fanout import expand
+
+        spread = await expand(services, ref)
+        return Outcome(status="succeeded", output=list(range(spread.slots())))
+
+    async def _show(self, outcome: Outcome) -> None:
+        await push_from_trigger(self.task_instance, outcome.output, mapped_length=len(outcome.output))
+
+
+class CloseTrigger(WorkTrigger):
+    """Closes the run."""
+
+    async def work(self, services: Services, ref: WorkRef) -> Outcome:
+        """Decide how the run ended, with Airflow's word on tasks that died silently."""
+        from muster.execution.closing import close_run
+
+        return await close_run(services, ref, await self._task_states())
+
+    async def _task_states(self) -> dict[str, str | None]:
+        from airflow.sdk.execution_time.comms import GetTaskStates
+        from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
+
+        ti = self.task_instance
+        answer = await SUPERVISOR_COMMS.asend(GetTaskStates(dag_id=ti.dag_id, run_ids=[ti.run_id]))
+        states = answer.task_states.get(ti.run_id, {})
+        return dict(states)

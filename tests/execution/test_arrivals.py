@@ -1,0 +1,69 @@
+"""Promises of the watch on folders, against a real database."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from muster.database import Database
+from muster.errors import TransientError
+from muster.execution.arrivals import Arrival, claim, look, started, waiting
+
+LATER = 4_000_000_000.0
+
+
+def arrive(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).write_text(name)
+
+
+def test_only_settled_visible_matching_files_count(tmp_path: Path) -> None:
+    arrive(tmp_path, "a.xml", "b.pdf", "c.txt", ".hidden.xml")
+    (tmp_path / "folder.xml").mkdir()
+    assert [Path(found.uri).name for found in look(tmp_path, ["*.xml", "*.pdf"], now=LATER)] == ["a.xml", "b.pdf"]
+    assert look(tmp_path, ["*"], now=os.stat(tmp_path / "a.xml").st_mtime + 0.5) == []
+
+
+def test_a_missing_folder_is_an_outage_and_not_an_empty_folder(tmp_path: Path) -> None:
+    with pytest.raises(TransientError, match="cannot be read"):
+        look(tmp_path / "nowhere", ["*"])
+
+
+def test_each_file_is_given_to_one_run(database: Database, tmp_path: Path) -> None:
+    arrive(tmp_path, "a.xml", "b.xml")
+    found = look(tmp_path, ["*"], now=LATER)
+    (batch,) = claim(database, "invoices", found)
+    assert [Path(uri).name for uri in batch.uris] == ["a.xml", "b.xml"]
+    started(database, "invoices", batch)
+    assert claim(database, "invoices", found) == []
+    assert not waiting(database, "invoices", found)
+    arrive(tmp_path, "c.xml")
+    (second,) = claim(database, "invoices", look(tmp_path, ["*"], now=LATER))
+    assert [Path(uri).name for uri in second.uris] == ["c.xml"]
+    assert second.name != batch.name
+
+
+def test_a_batch_whose_start_was_cut_off_is_offered_again_under_the_same_name(database: Database) -> None:
+    found = [Arrival("file:///in/a.xml", "1-1")]
+    first = claim(database, "invoices", found)
+    assert waiting(database, "invoices", found)
+    assert claim(database, "invoices", found) == first
+
+
+def test_changed_content_under_an_old_name_is_a_new_arrival(database: Database) -> None:
+    (batch,) = claim(database, "invoices", [Arrival("file:///in/a.xml", "1-1")])
+    started(database, "invoices", batch)
+    changed = [Arrival("file:///in/a.xml", "2-2")]
+    assert waiting(database, "invoices", changed)
+    assert len(claim(database, "invoices", changed)) == 1
+
+
+def test_claims_at_once_never_split_or_double_a_batch(database: Database) -> None:
+    found = [Arrival(f"file:///in/{number}.xml", "1-1") for number in range(50)]
+    with ThreadPoolExecutor(4) as pool:
+        claims = list(pool.map(lambda _: claim(database, "invoices", found), range(8)))
+    assert {batches[0].name for batches in claims} == {claims[0][0].name}
+    assert all(len(batches) == 1 and len(batches[0].uris) == 50 for batches in claims)
