@@ -145,6 +145,8 @@ CREATE TABLE finance.invoices (
     supplier_id   text NOT NULL REFERENCES finance.suppliers,
     number        text NOT NULL,
     number_key    text NOT NULL,
+    number_core   text NOT NULL GENERATED ALWAYS AS
+                  (ltrim(regexp_replace(number_key, '[^A-Z0-9]', '', 'g'), '0')) STORED,
     issue_date    date NOT NULL,
     gross         numeric(18,2) NOT NULL,
     currency      text NOT NULL CHECK (currency ~ '^[A-Z]{3}$'),
@@ -157,7 +159,11 @@ CREATE TABLE finance.invoices (
     CHECK ((posting_id IS NULL) = (posting_key IS NULL)),
     CONSTRAINT invoice_once UNIQUE (supplier_id, number_key)
 );
+COMMENT ON COLUMN finance.invoices.number_key IS 'The number as it identifies the invoice: case and spaces do not count.';
+COMMENT ON COLUMN finance.invoices.number_core IS 'Letters and digits only: equal for numbers that differ in punctuation.';
+COMMENT ON COLUMN finance.invoices.received_by IS 'Run and position of the item that received it last.';
 CREATE INDEX invoices_sha256 ON finance.invoices (sha256);
+CREATE INDEX invoices_core ON finance.invoices (supplier_id, number_core);
 CREATE INDEX invoices_amount ON finance.invoices (supplier_id, gross, issue_date);
 
 CREATE TABLE finance.order_billings (

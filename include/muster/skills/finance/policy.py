@@ -1,0 +1,78 @@
+"""The company's finance settings: the part `finance` of `settings.yaml`, with its types and defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from muster.errors import PermanentError
+from muster.skills.finance.invoice import Currency
+from muster.written import Written
+
+
+class Company(Written):
+    """The company whose invoices these are."""
+
+    name: str
+    """The name payments are made in."""
+    vat_id: str | None = None
+    """Its VAT id, with the country prefix; invoices made out to another are questioned."""
+    iban: str | None = None
+    """The account payments are made from; without one no payment is proposed."""
+    bic: str | None = None
+    """The account's bank; optional within SEPA."""
+
+
+class Tolerances(Written):
+    """How far an invoice may be from its order before a person is asked; the wider of percent and amount holds."""
+
+    price_percent: Decimal = Field(default=Decimal(2), ge=0)
+    """Of what the line should cost at the order's price."""
+    price_amount: Decimal = Field(default=Decimal("0.05"), ge=0)
+    """Of a line, in the invoice's currency."""
+    quantity_percent: Decimal = Field(default=Decimal(0), ge=0)
+    """Of what was received (or ordered, where no receipt is needed)."""
+
+
+class Accounts(Written):
+    """The ledger accounts invoices are posted to."""
+
+    expense: str = "6300"
+    """Where a line goes whose coding names no account."""
+    input_vat: str = "1400"
+    """VAT the company may reclaim."""
+    payables: str = "3300"
+    """What is owed to suppliers."""
+
+
+class FinancePolicy(Written):
+    """What the finance skills need to know of the company."""
+
+    company: Company | None = None
+    """The company; needed to propose payments."""
+    base_currency: Currency = "EUR"
+    """The currency of a supplier whose master data name none."""
+    approval_limit: Decimal = Field(default=Decimal(5000), ge=0)
+    """Invoices above this gross amount are put to a person."""
+    approvers: list[str] = []
+    """Who may approve."""
+    tolerances: Tolerances = Tolerances()
+    """How far an invoice may be from its order."""
+    accounts: Accounts = Accounts()
+    """Where invoices are posted."""
+
+
+def policy_of(settings: Mapping[str, Any]) -> FinancePolicy:
+    """The part `finance` of the settings.
+
+    Raises:
+        PermanentError: a setting is unknown or of the wrong type; the message names each.
+    """
+    try:
+        return FinancePolicy.model_validate(settings.get("finance") or {})
+    except ValidationError as error:
+        wrong = "; ".join(f"finance.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise PermanentError(f"The finance settings are wrong: {wrong}.", remedy="Correct settings.yaml.") from error
