@@ -148,6 +148,14 @@ class EventLog:
         """`under_keys` for coroutines."""
         return await arun(self._database, _under_keys(stream, keys))
 
+    def under_keys(self, stream: str, keys: Sequence[str]) -> dict[str, Event]:
+        """The stream's events that were appended under these keys, by key; large values included."""
+        return run(self._database, _under_keys(stream, keys))
+
+    async def aunder_keys(self, stream: str, keys: Sequence[str]) -> dict[str, Event]:
+        """`under_keys` for coroutines."""
+        return await arun(self._database, _under_keys(stream, keys))
+
     def version(self, stream: str) -> int:
         """The version of the stream's last event, 0 without events."""
         return run(self._database, _version(stream))
@@ -255,6 +263,13 @@ def _read(
 
 def _under_keys(stream: str, keys: Sequence[str]) -> Work[dict[str, Event]]:
     found = yield [statements.under_keys(stream, keys)]
+    return {event.key: event for event in (yield from to_events(found[0])) if event.key is not None}
+
+
+def _under_keys(stream: str, keys: Sequence[str]) -> Work[dict[str, Event]]:
+    if not keys:
+        return {}
+    found = yield [statements.under_keys(stream, list(keys))]
     return {event.key: event for event in (yield from to_events(found[0])) if event.key is not None}
 
 
