@@ -1,0 +1,286 @@
+"""One piece of work's view of its models: journal first, then tier after tier, each call within its budget."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from pydantic_ai.exceptions import (
+    ContentFilterError,
+    FallbackExceptionGroup,
+    ModelAPIError,
+    ModelConnectionError,
+    ModelQuotaExceededError,
+    ModelRequestRejectedError,
+    UnexpectedModelBehavior,
+)
+from pydantic_ai.messages import ModelMessage, ModelMessagesTypeAdapter, ModelResponse
+from pydantic_ai.models import ModelRequestParameters
+from pydantic_ai.models.fallback import FallbackModel
+from pydantic_ai.settings import ModelSettings
+from pydantic_core import to_jsonable_python
+
+from muster.agents.budget import Budget
+from muster.agents.errors import LimitReached
+from muster.agents.fingerprint import fingerprint
+from muster.agents.journal import Journal, Recorded, model_key
+from muster.agents.models import Tier
+from muster.agents.prices import PriceTable
+from muster.agents.spec import AgentLimits
+from muster.errors import BudgetExceeded, PermanentError, TransientError
+from muster.events.model import Event, EventType, NewEvent
+
+log = logging.getLogger(__name__)
+
+FIRST_GUESS = 1_024
+"""Output tokens a call is assumed to take until the agent's own calls have shown better."""
+
+CHARACTERS_PER_TOKEN = 3
+"""On the careful side: English text has about four."""
+
+
+@dataclass
+class Tally:
+    """What one piece of work has used, answers found in the journal included."""
+
+    requests: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: Decimal | None = Decimal(0)
+    """US dollars; None as soon as one answer came from a model nobody knows the price of."""
+    known_cost: Decimal = Decimal(0)
+    tier: str | None = None
+    model: str | None = None
+    """Who gave the last answer."""
+
+    def add(self, data: Mapping[str, Any]) -> None:
+        """Count one `model.called` event."""
+        self.requests += 1
+        self.input_tokens += data["usage"]["input_tokens"]
+        self.output_tokens += data["usage"]["output_tokens"]
+        cost = Decimal(data["cost"]) if data["cost"] is not None else None
+        self.known_cost += cost or 0
+        self.cost = None if self.cost is None or cost is None else self.cost + cost
+        self.tier, self.model = data["tier"], data["model"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What a request needs to know of the piece of work it belongs to."""
+
+    key: str
+    step: str
+    index: int | None
+    agent: str
+    limits: AgentLimits
+    timeout: float
+    """Seconds one request may take."""
+    journal: Journal
+    recorded: Recorded
+    prices: PriceTable
+    budget: Budget | None
+    outputs: dict[str, int] = field(default_factory=dict)
+    """The most output tokens seen in one answer, by tier; shared by the work of one agent."""
+
+
+class TieredModel(FallbackModel):
+    """A pydantic-ai model that asks the journal, then the tiers in order, and records every answer."""
+
+    def __init__(self, tiers: Sequence[Tier], work: Work) -> None:
+        super().__init__(tiers[0].model, *(tier.model for tier in tiers[1:]))
+        self.tally = Tally()
+        self._tiers = list(tiers)
+        self._work = work
+
+    async def request(
+        self,
+        messages: list[ModelMessage],
+        model_settings: ModelSettings | None,
+        model_request_parameters: ModelRequestParameters,
+    ) -> ModelResponse:
+        """The recorded answer to this request, or a new one, in the log before it is returned.
+
+        Raises:
+            BudgetExceeded, LimitReached: the call was not made.
+            TransientError: no tier answered, and one of them may later.
+            PermanentError: no tier will ever take this request.
+        """
+        work = self._work
+        key = model_key(work.key, self.tally.requests)
+        question = fingerprint(messages, model_settings, model_request_parameters)
+        event = work.recorded.find(key, request=question)
+        if event is None:
+            size = _size(messages, model_request_parameters)
+            self._check_limits(size)
+            event = await self._ask_tiers(key, question, size, messages, model_settings, model_request_parameters)
+        self.tally.add(event.data)
+        return _response(event)
+
+    def _check_limits(self, size: int) -> None:
+        limits, tally = self._work.limits, self.tally
+        if tally.requests >= limits.requests:
+            raise LimitReached(
+                f"The agent {self._work.agent} has made all of its {limits.requests} requests.",
+                remedy="Raise `limits.requests` of the agent, or make its task smaller.",
+            )
+        used = tally.input_tokens + tally.output_tokens
+        if limits.tokens is not None and used + size > limits.tokens:
+            raise LimitReached(
+                f"The agent {self._work.agent} has used {used} of its {limits.tokens} tokens and the next request"
+                f" needs about {size}.",
+                remedy="Raise `limits.tokens` of the agent, or give it less to read.",
+            )
+
+    async def _ask_tiers(
+        self, key: str, question: str, size: int, messages: list[ModelMessage],
+        settings: ModelSettings | None, parameters: ModelRequestParameters,
+    ) -> Event:
+        failures: list[TierFailure] = []
+        while self._tiers:
+            tier = self._tiers[0]
+            estimate = await self._reserve(tier, size, settings)
+            cost, version = Decimal(0), None
+            try:
+                async with asyncio.timeout(self._work.timeout):
+                    response = await tier.model.request(
+                        tier.model.prepare_messages(messages, parameters), settings, parameters
+                    )
+                event = await self._record(key, question, tier, response, failures)
+                cost, version = Decimal(event.data["cost"] or 0), event.version
+                return event
+            except (ModelAPIError, UnexpectedModelBehavior, FallbackExceptionGroup, TimeoutError) as error:
+                # A tier that failed stays out for the rest of this work: one wait for it is enough.
+                failures.append(TierFailure.of(self._tiers.pop(0), error, self._work.timeout))
+                log.warning("agent %s: %s", self._work.agent, failures[-1].message)
+            finally:
+                if self._work.budget is not None:
+                    await self._work.budget.settle(estimate, cost, version)
+        raise _no_answer(self._work.agent, failures)
+
+    async def _reserve(self, tier: Tier, size: int, settings: ModelSettings | None) -> Decimal:
+        """Set the call's likely cost aside; zero for a model nobody knows the price of."""
+        cap = (tier.model.settings or {}).get("max_tokens") or (settings or {}).get("max_tokens")
+        output = cap or self._work.outputs.get(tier.name, FIRST_GUESS)
+        estimate = self._work.prices.of_tokens(tier.model, size, output)
+        limit = self._work.limits.usd
+        if limit is not None and self.tally.known_cost + (estimate or 0) >= limit:
+            raise BudgetExceeded(
+                f"The agent {self._work.agent} may spend ${limit} on this, has spent ${self.tally.known_cost},"
+                f" and the next call may cost ${estimate or 0}, so it was not made.",
+                remedy="Raise `limits.usd` of the agent, or name a cheaper tier.",
+            )
+        if self._work.budget is not None:
+            if estimate is None:
+                log.warning(
+                    "No price is known for %s, so the run's budget cannot count its calls;"
+                    " `settings.prices` can name one.", tier.label,
+                )
+            await self._work.budget.reserve(estimate or Decimal(0))
+        return estimate or Decimal(0)
+
+    async def _record(
+        self, key: str, question: str, tier: Tier, response: ModelResponse, failures: Sequence[TierFailure]
+    ) -> Event:
+        work = self._work
+        response.usage.cost = self._work.prices.of_response(response)
+        usage = response.usage
+        work.outputs[tier.name] = max(work.outputs.get(tier.name, 1), usage.output_tokens)
+        data = {
+            "step": work.step, "index": work.index, "agent": work.agent, "tier": tier.name,
+            "model": _name(tier, response), "request": question, "response": to_jsonable_python(response),
+            "usage": {
+                "input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens,
+                "cache_read_tokens": usage.cache_read_tokens, "cache_write_tokens": usage.cache_write_tokens,
+            },
+            "cost": None if usage.cost is None else format(usage.cost, "f"),
+            "failed": [failure.as_data() for failure in failures],
+        }
+        new = NewEvent(type=EventType.MODEL_CALLED, data=data, actor=work.agent, key=key)
+        event = await work.journal.record(new)
+        if event.data["request"] != question:
+            # Another version of the program asked something else here first.
+            event = await work.journal.record(
+                NewEvent(type=new.type, data=data, actor=new.actor, key=f"{key}~{question[:12]}")
+            )
+        return event
+
+
+@dataclass(frozen=True)
+class TierFailure:
+    """Why one tier gave no answer."""
+
+    tier: str
+    model: str
+    kind: str
+    message: str
+    may_pass: bool
+    """True when asking again later can help."""
+    retry_after: float | None
+    """Seconds the other side asked us to wait."""
+
+    @classmethod
+    def of(cls, tier: Tier, error: Exception, timeout: float) -> TierFailure:
+        """What `error` means for `tier`."""
+        errors = error.exceptions if isinstance(error, FallbackExceptionGroup) else (error,)
+        asked = [each.retry_after for each in errors if isinstance(each, ModelAPIError) and each.retry_after]
+        return cls(
+            tier=tier.name,
+            model=tier.model.model_name,
+            kind=type(error).__name__,
+            message=f"{tier.label} {_reason(errors[0], timeout)}",
+            may_pass=any(_may_pass(each) for each in errors),
+            retry_after=min(asked, default=None),
+        )
+
+    def as_data(self) -> dict[str, Any]:
+        """JSON-ready, for the log."""
+        return {"tier": self.tier, "model": self.model, "error": {"class": self.kind, "message": self.message}}
+
+
+def _may_pass(error: Exception) -> bool:
+    return not isinstance(error, ModelRequestRejectedError | ModelQuotaExceededError | ContentFilterError)
+
+
+def _reason(error: Exception, timeout: float) -> str:
+    if isinstance(error, TimeoutError):
+        return f"did not answer within {timeout:g} seconds"
+    if isinstance(error, ModelConnectionError):
+        return f"cannot be reached: {error}"
+    if isinstance(error, ModelRequestRejectedError | ModelQuotaExceededError | ContentFilterError):
+        return f"refused the request: {error}"
+    if isinstance(error, UnexpectedModelBehavior):
+        return f"answered nonsense: {error}"
+    return f"failed: {error}"
+
+
+def _no_answer(agent: str, failures: Sequence[TierFailure]) -> TransientError | PermanentError:
+    what = f"No model answered the agent {agent}: " + "; ".join(failure.message for failure in failures) + "."
+    passing = [failure for failure in failures if failure.may_pass]
+    if not passing:
+        return PermanentError(what, remedy="Mend the connection: its key, address and model name.")
+    asked = [failure.retry_after for failure in passing if failure.retry_after is not None]
+    return TransientError(what, retry_after=min(asked) if len(asked) == len(passing) else None)
+
+
+def _name(tier: Tier, response: ModelResponse) -> str:
+    if isinstance(tier.model, FallbackModel):
+        return response.model_name or tier.model.model_name
+    return tier.model.model_name
+
+
+def _size(messages: Sequence[ModelMessage], parameters: ModelRequestParameters) -> int:
+    """About how many tokens a request has."""
+    tools = (*parameters.function_tools, *parameters.output_tools)
+    characters = len(ModelMessagesTypeAdapter.dump_json(list(messages)))
+    characters += sum(len(str(tool.parameters_json_schema)) + len(tool.description or "") for tool in tools)
+    return characters // CHARACTERS_PER_TOKEN
+
+
+def _response(event: Event) -> ModelResponse:
+    (response,) = ModelMessagesTypeAdapter.validate_python([event.data["response"]])
+    assert isinstance(response, ModelResponse)
+    return response

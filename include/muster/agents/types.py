@@ -1,0 +1,226 @@
+"""What `returns` means: a type by name or a JSON Schema, turned into validation and plain data."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, TypeAdapter, ValidationError, WithJsonSchema
+
+from muster.errors import MusterError, PermanentError
+
+Returns = str | Mapping[str, Any]
+"""A type's name (`finance.CodedInvoice`, `list[finance.CodedInvoice]`), a skill's name, or a JSON Schema."""
+
+
+@dataclass(frozen=True)
+class OutputType:
+    """A resolved `returns`."""
+
+    name: str
+    """The name it was found by; `schema` for an inline JSON Schema."""
+    annotation: Any
+    """The Python type, for those who build on type annotations."""
+    adapter: TypeAdapter[Any]
+    schema: Mapping[str, Any] | None = None
+    """The inline JSON Schema, when that is what it is."""
+
+    def dump(self, value: Any) -> Any:
+        """`value`, validated before, as JSON-ready data: decimals and dates become strings."""
+        return self.adapter.dump_python(value, mode="json")
+
+    def check(self, value: Any) -> Any:
+        """JSON-ready data in the type's own form.
+
+        Raises:
+            PermanentError: `value` does not fit; the message names each place.
+        """
+        return self.dump(self._validated(value))
+
+    def hydrate(self, value: Any) -> Any:
+        """Plain Python data out of JSON-ready data: mappings, lists and scalars, with `Decimal` and dates.
+
+        Raises:
+            PermanentError: `value` does not fit.
+        """
+        if self.schema is not None:
+            return _hydrated(self._validated(value), self.schema)
+        return plain(self.adapter, self._validated(value))
+
+    def _validated(self, value: Any) -> Any:
+        try:
+            return self.adapter.validate_python(value)
+        except ValidationError as error:
+            places = "; ".join(
+                f"{'.'.join(map(str, item['loc'])) or 'value'}: {item['msg']}" for item in error.errors()[:5]
+            )
+            raise PermanentError(f"This is not a {self.name}: {places}.") from error
+
+
+def resolve(returns: Returns, site: Path | None = None) -> OutputType:
+    """The output type `returns` names or describes; `site` is the folder of a site's own skills.
+
+    Raises:
+        PermanentError: there is no such type, or the schema is not a usable one.
+    """
+    return _named(returns, site) if isinstance(returns, str) else _described(json.dumps(returns))
+
+
+def hydrate(returns: Returns | None, value: Any, site: Path | None = None) -> Any:
+    """Plain Python data out of JSON-ready data of the type `returns`; as it is when there is none."""
+    return value if returns is None or value is None else resolve(returns, site).hydrate(value)
+
+
+def plain(adapter: TypeAdapter[Any], value: Any) -> Any:
+    """A validated value as mappings, lists and scalars; `Decimal` and dates stay what they are."""
+    return _plain(adapter.dump_python(value))
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case None | bool() | int() | float() | str() if not isinstance(value, Enum):
+            return value
+        case Decimal() | date() | time() | timedelta():
+            return value
+        case Enum():
+            return _plain(value.value)
+        case BaseModel():
+            return _plain(value.model_dump())
+        case Mapping():
+            return {str(_plain(key)): _plain(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_plain(item) for item in value]
+        case set() | frozenset():
+            return sorted((_plain(item) for item in value), key=repr)
+    return str(value)
+
+
+@cache
+def _named(name: str, site: Path | None) -> OutputType:
+    if inner := re.fullmatch(r"list\[(.+)\]", name):
+        annotation: Any = list[_named(inner[1], site).annotation]  # type: ignore[misc]
+    else:
+        annotation = _find(name, site)
+    return OutputType(name, annotation, TypeAdapter(annotation))
+
+
+def _find(name: str, site: Path | None) -> Any:
+    """A type of a skills module, or what a skill returns."""
+    domain, _, attribute = name.partition(".")
+    for module in _modules(domain, site):
+        found = module
+        for part in attribute.split("."):
+            found = getattr(found, part, None)
+        if isinstance(found, type) or hasattr(found, "__metadata__"):
+            return found
+    try:
+        from muster.skills.registry import get_skill
+
+        return get_skill(name, site).output_annotation
+    except MusterError:
+        pass
+    raise PermanentError(
+        f"There is no type named {name!r}.",
+        remedy=f"Name a class of muster.skills.{domain} or of the site's skills/{domain}.py.",
+    )
+
+
+def _modules(domain: str, site: Path | None) -> list[Any]:
+    from muster.skills.registry import import_site_module
+
+    modules = []
+    if domain.isidentifier() and importlib.util.find_spec(f"muster.skills.{domain}") is not None:
+        modules.append(importlib.import_module(f"muster.skills.{domain}"))
+    if site is not None and (path := site / f"{domain}.py").is_file():
+        modules.append(import_site_module(path))
+    return modules
+
+
+@cache
+def _described(text: str) -> OutputType:
+    import jsonschema
+
+    schema: dict[str, Any] = json.loads(text)
+    try:
+        jsonschema.Draft202012Validator.check_schema(schema)
+    except jsonschema.SchemaError as error:
+        raise PermanentError(f"`returns` is not a JSON Schema: {error.message}.") from error
+    schema = _inlined(schema, schema, ())
+    schema.pop("$defs", None)
+    validator = jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker())
+
+    def fits(value: Any) -> Any:
+        errors = [f"{error.json_path}: {error.message}" for error in validator.iter_errors(value)]
+        if errors:
+            raise ValueError("; ".join(errors[:5]))
+        return value
+
+    base: Any = dict[str, Any] if schema.get("type") == "object" else Any
+    annotation = Annotated[base, AfterValidator(fits), WithJsonSchema(schema)]
+    return OutputType("schema", annotation, TypeAdapter(annotation), schema)
+
+
+def _inlined(node: Any, root: Mapping[str, Any], within: tuple[str, ...]) -> Any:
+    """`node` with what it refers to written in its place: models are sent one self-contained schema."""
+    if isinstance(node, list):
+        return [_inlined(item, root, within) for item in node]
+    if not isinstance(node, dict):
+        return node
+    reference = node.get("$ref")
+    if not isinstance(reference, str):
+        return {key: _inlined(item, root, within) for key, item in node.items() if key != "$defs"}
+    if reference in within or not reference.startswith("#/"):
+        raise PermanentError(
+            f"`returns` refers to {reference!r}.", remedy="Use a schema that refers neither to itself nor elsewhere."
+        )
+    target: Any = root
+    for part in reference[2:].split("/"):
+        if not isinstance(target, Mapping) or part not in target:
+            raise PermanentError(f"`returns` refers to {reference!r}, which is not in the schema.")
+        target = target[part]
+    beside = {key: item for key, item in node.items() if key != "$ref"}
+    return _inlined({**target, **beside}, root, (*within, reference))
+
+
+def _hydrated(value: Any, schema: Any) -> Any:
+    """Numbers that may have a fraction become `Decimal`; strings with a date format become dates."""
+    if not isinstance(schema, Mapping):
+        return value
+    if isinstance(value, dict):
+        properties, other = schema.get("properties", {}), schema.get("additionalProperties")
+        return {key: _hydrated(item, properties.get(key, other)) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_hydrated(item, schema.get("items")) for item in value]
+    kinds = schema.get("type")
+    if isinstance(value, int | float) and not isinstance(value, bool) and "number" in (kinds or ()):
+        return Decimal(str(value))
+    if isinstance(value, str):
+        return _from_text(value, schema.get("format"))
+    for choice in (*schema.get("anyOf", ()), *schema.get("oneOf", ())):
+        if (changed := _hydrated(value, choice)) is not value:
+            return changed
+    return value
+
+
+def _from_text(value: str, form: Any) -> Any:
+    try:
+        match form:
+            case "date":
+                return date.fromisoformat(value)
+            case "date-time":
+                return datetime.fromisoformat(value)
+            case "decimal":
+                return Decimal(value)
+    except (ValueError, ArithmeticError):
+        pass
+    return value
