@@ -1,7 +1,7 @@
 """The invoice, following the semantic model of EN 16931: the same whatever syntax it arrived in.
 
-Fields that the standard makes mandatory are optional here, so that an invoice that lacks one can be read, checked and
-shown with its finding. `BT-n` is the standard's number of a term, `BG-n` of a group.
+Fields that the standard makes mandatory are optional here, so that an invoice that lacks one can be read,
+checked and shown with its finding. `BT-n` is the standard's number of a term, `BG-n` of a group.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Party(Term):
     """BT-27, BT-44, BT-59, BT-62: the full legal name."""
     trading_name: str | None = None
     """BT-28, BT-45."""
-    identifiers: list[Identifier] = []
+    identifiers: list[Identifier] = Field(default_factory=list)
     """BT-29, BT-46, BT-60."""
     legal_registration: Identifier | None = None
     """BT-30, BT-47, BT-61."""
@@ -178,7 +178,7 @@ class PaymentInstructions(Term):
     """BT-82."""
     remittance_information: str | None = None
     """BT-83: the reference to give with the payment."""
-    credit_transfers: list[CreditTransfer] = []
+    credit_transfers: list[CreditTransfer] = Field(default_factory=list)
     card: PaymentCard | None = None
     direct_debit: DirectDebit | None = None
 
@@ -266,11 +266,11 @@ class Item(Term):
     """BT-156."""
     standard_id: Identifier | None = None
     """BT-157: for example a GTIN, scheme `0160`."""
-    classifications: list[Identifier] = []
+    classifications: list[Identifier] = Field(default_factory=list)
     """BT-158: for example a CPV code."""
     country_of_origin: str | None = None
     """BT-159: ISO 3166-1 alpha-2."""
-    attributes: list[Attribute] = []
+    attributes: list[Attribute] = Field(default_factory=list)
 
 
 class InvoiceLine(Term):
@@ -294,9 +294,9 @@ class InvoiceLine(Term):
     """BT-133."""
     period: Period | None = None
     """BG-26."""
-    allowances: list[AllowanceCharge] = []
+    allowances: list[AllowanceCharge] = Field(default_factory=list)
     """BG-27."""
-    charges: list[AllowanceCharge] = []
+    charges: list[AllowanceCharge] = Field(default_factory=list)
     """BG-28."""
     net_price: Decimal | None = None
     """BT-146: the price of `base_quantity` units, after the discount."""
@@ -314,7 +314,7 @@ class InvoiceLine(Term):
     """BT-152: 19 means 19 %."""
     item: Item = Item()
     """BG-31."""
-    sub_lines: list[InvoiceLine] = []
+    sub_lines: list[InvoiceLine] = Field(default_factory=list)
     """Lines this one sums up (XRechnung's extension); their amounts are already in `net_amount`."""
 
 
@@ -373,13 +373,13 @@ class Invoice(Term):
     """BT-19: where the buyer books it."""
     payment_terms: str | None = None
     """BT-20."""
-    notes: list[Note] = []
+    notes: list[Note] = Field(default_factory=list)
     """BG-1."""
     business_process: str | None = None
     """BT-23."""
     specification: str | None = None
     """BT-24: the identifier of the specification the document follows."""
-    preceding_invoices: list[PrecedingInvoice] = []
+    preceding_invoices: list[PrecedingInvoice] = Field(default_factory=list)
     """BG-3."""
     seller: Party = Party()
     """BG-4."""
@@ -395,17 +395,17 @@ class Invoice(Term):
     """BG-14."""
     payment: PaymentInstructions | None = None
     """BG-16."""
-    allowances: list[AllowanceCharge] = []
+    allowances: list[AllowanceCharge] = Field(default_factory=list)
     """BG-20."""
-    charges: list[AllowanceCharge] = []
+    charges: list[AllowanceCharge] = Field(default_factory=list)
     """BG-21."""
     totals: Totals = Totals()
     """BG-22."""
-    vat_breakdown: list[VatBreakdown] = []
+    vat_breakdown: list[VatBreakdown] = Field(default_factory=list)
     """BG-23."""
-    attachments: list[Attachment] = []
+    attachments: list[Attachment] = Field(default_factory=list)
     """BG-24."""
-    lines: list[InvoiceLine] = []
+    lines: list[InvoiceLine] = Field(default_factory=list)
     """BG-25."""
 
     @property
@@ -417,7 +417,11 @@ class Invoice(Term):
     def ibans(self) -> list[str]:
         """The accounts to pay to, in order, that look like an IBAN."""
         accounts = (transfer.account for transfer in (self.payment.credit_transfers if self.payment else []))
-        return [account for account in accounts if account and re.fullmatch(r"[A-Z]{2}\d{2}[A-Z0-9]{11,30}", account)]
+        return [
+            account
+            for account in accounts
+            if account and re.fullmatch(r"[A-Z]{2}\d{2}[A-Z0-9]{11,30}", account)
+        ]
 
 
 class ReadInvoice(Term):
@@ -433,7 +437,7 @@ class ReadInvoice(Term):
     """The specification the document names (BT-24); None for a plain PDF."""
     confidence: Decimal = Decimal(1)
     """1 when the fields were read from structured data; less for text, see `not_found`."""
-    not_found: list[str] = []
+    not_found: list[str] = Field(default_factory=list)
     """Field paths that a plain PDF did not show beyond doubt, for example `totals.net`."""
     findings: list[Finding] = Field(default_factory=list)
     """What reading itself noticed, for example a hybrid PDF whose two halves disagree."""

@@ -1,1 +1,19 @@
-"""Reading an invoice from the formats it arrives in."""
+"""Reading an invoice from the formats it arrives in: UBL, CII, hybrid PDF and plain PDF."""
+
+from __future__ import annotations
+
+from muster.skills.finance.invoice import ReadInvoice
+from muster.skills.registry import skill
+
+
+@skill("finance.read_invoice")
+def read_invoice(uri: str) -> ReadInvoice:
+    """Read an invoice from a file, whatever its format; it is told by its content, not by its name.
+
+    Raises:
+        SetAside: the file cannot be read as an invoice; its findings say why.
+    """
+    from muster.skills.finance.reading.document import read_document
+    from muster.skills.finance.reading.source import read_bytes
+
+    return read_document(read_bytes(uri), uri)

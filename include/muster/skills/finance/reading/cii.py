@@ -1,4 +1,4 @@
-"""UN/CEFACT Cross Industry Invoices (D16B), as EN 16931-3-3 binds them; Factur-X and ZUGFeRD 2 use the same."""
+"""UN/CEFACT Cross Industry Invoices (D16B), as EN 16931-3-3 binds them; also Factur-X and ZUGFeRD 2."""
 
 from __future__ import annotations
 
@@ -57,8 +57,12 @@ def read(root: etree._Element, problems: list[Finding]) -> dict[str, Any]:
         **_document(node),
         **_agreement(agreement),
         **_settlement(settlement),
-        "receiving_advice_reference": delivery.text("ram:ReceivingAdviceReferencedDocument/ram:IssuerAssignedID"),
-        "despatch_advice_reference": delivery.text("ram:DespatchAdviceReferencedDocument/ram:IssuerAssignedID"),
+        "receiving_advice_reference": delivery.text(
+            "ram:ReceivingAdviceReferencedDocument/ram:IssuerAssignedID"
+        ),
+        "despatch_advice_reference": delivery.text(
+            "ram:DespatchAdviceReferencedDocument/ram:IssuerAssignedID"
+        ),
         "delivery": _delivery(delivery),
         "payment": _payment(settlement),
         "totals": _totals(settlement),
@@ -89,9 +93,9 @@ def _agreement(node: Node) -> dict[str, Any]:
     typed = {kind: part for part in documents if (kind := part.text("ram:TypeCode")) in (_TENDER, _OBJECT)}
     return {
         "buyer_reference": node.text("ram:BuyerReference"),
-        "seller": _party(node.part("ram:SellerTradeParty")) or Party(),
-        "buyer": _party(node.part("ram:BuyerTradeParty")) or Party(),
-        "tax_representative": _party(node.part("ram:SellerTaxRepresentativeTradeParty")),
+        "seller": node.build("ram:SellerTradeParty", _party) or Party(),
+        "buyer": node.build("ram:BuyerTradeParty", _party) or Party(),
+        "tax_representative": node.build("ram:SellerTaxRepresentativeTradeParty", _party),
         "order_reference": without_placeholder(node.text(f"ram:BuyerOrderReferencedDocument/{number}")),
         "sales_order_reference": node.text(f"ram:SellerOrderReferencedDocument/{number}"),
         "contract_reference": node.text(f"ram:ContractReferencedDocument/{number}"),
@@ -112,7 +116,7 @@ def _settlement(node: Node) -> dict[str, Any]:
         "due_date": node.day(f"ram:SpecifiedTradePaymentTerms/ram:DueDateDateTime/{_DAY}"),
         "payment_terms": node.text("ram:SpecifiedTradePaymentTerms/ram:Description"),
         "accounting_reference": node.text("ram:ReceivableSpecifiedTradeAccountingAccount/ram:ID"),
-        "payee": _party(node.part("ram:PayeeTradeParty")),
+        "payee": node.build("ram:PayeeTradeParty", _party),
         "period": _period(node),
         "allowances": _allowances(node, "false"),
         "charges": _allowances(node, "true"),
@@ -143,9 +147,7 @@ def _attachment(node: Node) -> Attachment:
     )
 
 
-def _party(node: Node | None) -> Party | None:
-    if node is None:
-        return None
+def _party(node: Node) -> Party:
     return Party(
         name=node.text("ram:Name"),
         trading_name=node.text("ram:SpecifiedLegalOrganization/ram:TradingBusinessName"),
@@ -153,8 +155,8 @@ def _party(node: Node | None) -> Party | None:
         legal_registration=node.identifier("ram:SpecifiedLegalOrganization/ram:ID"),
         legal_information=node.text("ram:Description"),
         electronic_address=node.identifier("ram:URIUniversalCommunication/ram:URIID"),
-        address=_address(node.part("ram:PostalTradeAddress")),
-        contact=_contact(node.part("ram:DefinedTradeContact")),
+        address=node.build("ram:PostalTradeAddress", _address),
+        contact=node.build("ram:DefinedTradeContact", _contact),
         **_tax_registrations(node),
     )
 
@@ -167,8 +169,8 @@ def _tax_registrations(node: Node) -> dict[str, str | None]:
     return found
 
 
-def _address(node: Node | None) -> Address | None:
-    return node and Address(
+def _address(node: Node) -> Address:
+    return Address(
         line_1=node.text("ram:LineOne"),
         line_2=node.text("ram:LineTwo"),
         line_3=node.text("ram:LineThree"),
@@ -179,8 +181,8 @@ def _address(node: Node | None) -> Address | None:
     )
 
 
-def _contact(node: Node | None) -> Contact | None:
-    return node and Contact(
+def _contact(node: Node) -> Contact:
+    return Contact(
         name=node.text("ram:PersonName") or node.text("ram:DepartmentName"),
         telephone=node.text("ram:TelephoneUniversalCommunication/ram:CompleteNumber"),
         email=node.text("ram:EmailURIUniversalCommunication/ram:URIID"),
@@ -189,7 +191,9 @@ def _contact(node: Node | None) -> Contact | None:
 
 def _period(node: Node) -> Period | None:
     part = node.part("ram:BillingSpecifiedPeriod")
-    return part and Period(start=part.day(f"ram:StartDateTime/{_DAY}"), end=part.day(f"ram:EndDateTime/{_DAY}"))
+    if part is None:
+        return None
+    return Period(start=part.day(f"ram:StartDateTime/{_DAY}"), end=part.day(f"ram:EndDateTime/{_DAY}"))
 
 
 def _delivery(node: Node) -> Delivery | None:
@@ -203,7 +207,7 @@ def _delivery(node: Node) -> Delivery | None:
         name=place.text("ram:Name"),
         location=place.identifier("ram:ID") or place.identifier("ram:GlobalID"),
         delivery_date=day,
-        address=_address(place.part("ram:PostalTradeAddress")),
+        address=place.build("ram:PostalTradeAddress", _address),
     )
 
 
@@ -218,7 +222,9 @@ def _payment(node: Node) -> PaymentInstructions | None:
         means_text=_first(means, "ram:Information"),
         remittance_information=remittance,
         credit_transfers=[transfer for part in means if (transfer := _credit_transfer(part))],
-        card=_card(node.part("ram:SpecifiedTradeSettlementPaymentMeans/ram:ApplicableTradeSettlementFinancialCard")),
+        card=node.build(
+            "ram:SpecifiedTradeSettlementPaymentMeans/ram:ApplicableTradeSettlementFinancialCard", _card
+        ),
         direct_debit=debit,
     )
 
@@ -229,15 +235,17 @@ def _first(parts: list[Node], path: str) -> str | None:
 
 def _credit_transfer(node: Node) -> CreditTransfer | None:
     part = node.part("ram:PayeePartyCreditorFinancialAccount")
-    return part and CreditTransfer(
+    if part is None:
+        return None
+    return CreditTransfer(
         account=account(part.text("ram:IBANID") or part.text("ram:ProprietaryID")),
         account_name=part.text("ram:AccountName"),
         bic=node.text("ram:PayeeSpecifiedCreditorFinancialInstitution/ram:BICID"),
     )
 
 
-def _card(node: Node | None) -> PaymentCard | None:
-    return node and PaymentCard(number=node.text("ram:ID"), holder=node.text("ram:CardholderName"))
+def _card(node: Node) -> PaymentCard:
+    return PaymentCard(number=node.text("ram:ID"), holder=node.text("ram:CardholderName"))
 
 
 def _direct_debit(node: Node) -> DirectDebit | None:
@@ -245,7 +253,9 @@ def _direct_debit(node: Node) -> DirectDebit | None:
         mandate_reference=node.text("ram:SpecifiedTradePaymentTerms/ram:DirectDebitMandateID"),
         creditor_identifier=node.text("ram:CreditorReferenceID"),
         debited_account=account(
-            node.text("ram:SpecifiedTradeSettlementPaymentMeans/ram:PayerPartyDebtorFinancialAccount/ram:IBANID")
+            node.text(
+                "ram:SpecifiedTradeSettlementPaymentMeans/ram:PayerPartyDebtorFinancialAccount/ram:IBANID"
+            )
         ),
     )
     return debit if debit != DirectDebit() else None
@@ -272,7 +282,10 @@ def _totals(node: Node) -> dict[str, Any]:
     sums = node.part("ram:SpecifiedTradeSettlementHeaderMonetarySummation")
     if sums is None:
         return {}
-    taxes = {part.attribute(".", "currencyID") or currency: part.decimal() for part in sums.parts("ram:TaxTotalAmount")}
+    taxes = {
+        part.attribute(".", "currencyID") or currency: part.decimal()
+        for part in sums.parts("ram:TaxTotalAmount")
+    }
     return {
         "line_total": sums.decimal("ram:LineTotalAmount"),
         "allowance_total": sums.decimal("ram:AllowanceTotalAmount"),
@@ -300,10 +313,12 @@ def _vat(node: Node) -> VatBreakdown:
 
 def _lines(trade: Node) -> list[dict[str, Any]]:
     """The lines, those that name a parent below it."""
-    lines, by_id = [], {}
+    lines: list[dict[str, Any]] = []
+    by_id: dict[str | None, dict[str, Any]] = {}
     for part in trade.parts("ram:IncludedSupplyChainTradeLineItem"):
         line = _line(part)
-        parent = by_id.get(part.text("ram:AssociatedDocumentLineDocument/ram:ParentLineID"))
+        above = part.text("ram:AssociatedDocumentLineDocument/ram:ParentLineID")
+        parent = by_id.get(above) if above else None
         (lines if parent is None else parent["sub_lines"]).append(line)
         by_id[line["id"]] = line
     return lines
@@ -320,7 +335,9 @@ def _line(node: Node) -> dict[str, Any]:
         "object_identifier": _object_identifier(settlement.part("ram:AdditionalReferencedDocument")),
         "quantity": node.decimal(quantity),
         "unit": node.attribute(quantity, "unitCode"),
-        "net_amount": settlement.decimal("ram:SpecifiedTradeSettlementLineMonetarySummation/ram:LineTotalAmount"),
+        "net_amount": settlement.decimal(
+            "ram:SpecifiedTradeSettlementLineMonetarySummation/ram:LineTotalAmount"
+        ),
         "order_line_reference": agreement.text("ram:BuyerOrderReferencedDocument/ram:LineID"),
         "accounting_reference": settlement.text("ram:ReceivableSpecifiedTradeAccountingAccount/ram:ID"),
         "period": _period(settlement),
@@ -336,7 +353,10 @@ def _line(node: Node) -> dict[str, Any]:
 
 def _price(node: Node) -> dict[str, Any]:
     net, gross = "ram:NetPriceProductTradePrice", "ram:GrossPriceProductTradePrice"
-    base = next((path for price in (net, gross) if node.has(path := f"{price}/ram:BasisQuantity")), "ram:BasisQuantity")
+    base = next(
+        (path for price in (net, gross) if node.has(path := f"{price}/ram:BasisQuantity")),
+        "ram:BasisQuantity",
+    )
     return {
         "net_price": node.decimal(f"{net}/ram:ChargeAmount"),
         "price_discount": node.decimal(f"{gross}/ram:AppliedTradeAllowanceCharge/ram:ActualAmount"),

@@ -57,12 +57,14 @@ def _from_validation(location: tuple[int | str, ...], message: str) -> Finding:
 
 
 def _currency_findings(root: etree._Element, invoice: Invoice) -> list[Finding]:
-    """Amounts say their currency too; it must be the invoice's, or for one VAT total the accounting currency."""
+    """Amounts name their currency too: the invoice's, or for one VAT total the accounting currency."""
     findings = []
-    stated = {str(value).strip() for value in root.xpath("//@currencyID")}
+    stated = {str(part.get("currencyID")).strip() for part in root.iterfind(".//*[@currencyID]")}
     for code in sorted(stated - {invoice.currency, invoice.tax_currency}):
         if code not in CURRENCIES:
-            findings.append(Finding(rule="BR-CL-03", message=f"An amount is in {code!r}, which is no ISO 4217 currency."))
+            findings.append(
+                Finding(rule="BR-CL-03", message=f"An amount is in {code!r}, which is no ISO 4217 currency.")
+            )
         else:
             message = f"An amount is in {code}, while the invoice is in {invoice.currency}."
             findings.append(Finding(rule="MU-CURRENCY-MIXED", message=message))

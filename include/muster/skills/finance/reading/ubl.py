@@ -40,7 +40,7 @@ ROOTS = frozenset(
 """The root elements of the documents read here."""
 
 _OBJECT, _PROJECT = "130", "50"
-"""UNTDID 1001 codes by which a document reference names the invoiced object, or in a credit note the project."""
+"""UNTDID 1001 codes: a document reference names the invoiced object, or in a credit note the project."""
 _SUBJECT = re.compile(r"#([A-Z]{3})#(.*)", re.DOTALL)
 
 
@@ -51,11 +51,11 @@ def read(root: etree._Element, problems: list[Finding]) -> dict[str, Any]:
     return {
         **_header(node, credit),
         **_references(node, credit),
-        "seller": _party(node.part("cac:AccountingSupplierParty/cac:Party")) or Party(),
-        "buyer": _party(node.part("cac:AccountingCustomerParty/cac:Party")) or Party(),
-        "payee": _named_party(node.part("cac:PayeeParty")),
-        "tax_representative": _named_party(node.part("cac:TaxRepresentativeParty")),
-        "delivery": _delivery(node.part("cac:Delivery")),
+        "seller": node.build("cac:AccountingSupplierParty/cac:Party", _party) or Party(),
+        "buyer": node.build("cac:AccountingCustomerParty/cac:Party", _party) or Party(),
+        "payee": node.build("cac:PayeeParty", _named_party),
+        "tax_representative": node.build("cac:TaxRepresentativeParty", _named_party),
+        "delivery": node.build("cac:Delivery", _delivery),
         "payment": _payment(node),
         "allowances": _allowances(node, "false"),
         "charges": _allowances(node, "true"),
@@ -87,7 +87,9 @@ def _references(node: Node, credit: bool) -> dict[str, Any]:
     documents = node.parts("cac:AdditionalDocumentReference")
     kinds = {_OBJECT, _PROJECT} if credit else {_OBJECT}
     typed = {kind: part for part in documents if (kind := part.text("cbc:DocumentTypeCode")) in kinds}
-    project = typed[_PROJECT].text("cbc:ID") if _PROJECT in typed else node.text("cac:ProjectReference/cbc:ID")
+    project = (
+        typed[_PROJECT].text("cbc:ID") if _PROJECT in typed else node.text("cac:ProjectReference/cbc:ID")
+    )
     return {
         "buyer_reference": node.text("cbc:BuyerReference"),
         "project_reference": project,
@@ -125,9 +127,7 @@ def _attachment(node: Node) -> Attachment:
     )
 
 
-def _party(node: Node | None) -> Party | None:
-    if node is None:
-        return None
+def _party(node: Node) -> Party:
     legal = "cac:PartyLegalEntity"
     return Party(
         name=node.text(f"{legal}/cbc:RegistrationName"),
@@ -136,16 +136,16 @@ def _party(node: Node | None) -> Party | None:
         legal_registration=node.identifier(f"{legal}/cbc:CompanyID"),
         legal_information=node.text(f"{legal}/cbc:CompanyLegalForm"),
         electronic_address=node.identifier("cbc:EndpointID"),
-        address=_address(node.part("cac:PostalAddress")),
-        contact=_contact(node.part("cac:Contact")),
+        address=node.build("cac:PostalAddress", _address),
+        contact=node.build("cac:Contact", _contact),
         **_tax_registrations(node),
     )
 
 
-def _named_party(node: Node | None) -> Party | None:
+def _named_party(node: Node) -> Party:
     """A payee or tax representative: the syntax has its name where others have the trading name."""
     party = _party(node)
-    return party and party.model_copy(update={"name": party.trading_name or party.name, "trading_name": None})
+    return party.model_copy(update={"name": party.trading_name or party.name, "trading_name": None})
 
 
 def _identifiers(node: Node) -> list[Identifier]:
@@ -161,8 +161,8 @@ def _tax_registrations(node: Node) -> dict[str, str | None]:
     return found
 
 
-def _address(node: Node | None) -> Address | None:
-    return node and Address(
+def _address(node: Node) -> Address:
+    return Address(
         line_1=node.text("cbc:StreetName"),
         line_2=node.text("cbc:AdditionalStreetName"),
         line_3=node.text("cac:AddressLine/cbc:Line"),
@@ -173,8 +173,8 @@ def _address(node: Node | None) -> Address | None:
     )
 
 
-def _contact(node: Node | None) -> Contact | None:
-    return node and Contact(
+def _contact(node: Node) -> Contact:
+    return Contact(
         name=node.text("cbc:Name"),
         telephone=node.text("cbc:Telephone"),
         email=node.text("cbc:ElectronicMail"),
@@ -183,17 +183,19 @@ def _contact(node: Node | None) -> Contact | None:
 
 def _period(node: Node) -> Period | None:
     part = node.part("cac:InvoicePeriod")
-    if part is None or (part.has("cbc:DescriptionCode") and not part.has("cbc:StartDate") and not part.has("cbc:EndDate")):
+    if part is None:
         return None
-    return Period(start=part.day("cbc:StartDate"), end=part.day("cbc:EndDate"))
+    period = Period(start=part.day("cbc:StartDate"), end=part.day("cbc:EndDate"))
+    # The group may be there only for the tax point code it also holds.
+    return None if period == Period() and part.has("cbc:DescriptionCode") else period
 
 
-def _delivery(node: Node | None) -> Delivery | None:
-    return node and Delivery(
+def _delivery(node: Node) -> Delivery:
+    return Delivery(
         name=node.text("cac:DeliveryParty/cac:PartyName/cbc:Name"),
         location=node.identifier("cac:DeliveryLocation/cbc:ID"),
         delivery_date=node.day("cbc:ActualDeliveryDate"),
-        address=_address(node.part("cac:DeliveryLocation/cac:Address")),
+        address=node.build("cac:DeliveryLocation/cac:Address", _address),
     )
 
 
@@ -204,7 +206,9 @@ def _payment(node: Node) -> PaymentInstructions | None:
         return None
     return PaymentInstructions(
         means_code=_first(means, "cbc:PaymentMeansCode"),
-        means_text=next((text for part in means if (text := part.attribute("cbc:PaymentMeansCode", "name"))), None),
+        means_text=next(
+            (text for part in means if (text := part.attribute("cbc:PaymentMeansCode", "name"))), None
+        ),
         remittance_information=_first(means, "cbc:PaymentID"),
         credit_transfers=[
             CreditTransfer(
@@ -214,7 +218,7 @@ def _payment(node: Node) -> PaymentInstructions | None:
             )
             for part in node.parts("cac:PaymentMeans/cac:PayeeFinancialAccount")
         ],
-        card=_card(node.part("cac:PaymentMeans/cac:CardAccount")),
+        card=node.build("cac:PaymentMeans/cac:CardAccount", _card),
         direct_debit=_direct_debit(node.part("cac:PaymentMeans/cac:PaymentMandate"), creditor),
     )
 
@@ -232,8 +236,8 @@ def _creditor(node: Node) -> str | None:
     return None
 
 
-def _card(node: Node | None) -> PaymentCard | None:
-    return node and PaymentCard(number=node.text("cbc:PrimaryAccountNumberID"), holder=node.text("cbc:HolderName"))
+def _card(node: Node) -> PaymentCard:
+    return PaymentCard(number=node.text("cbc:PrimaryAccountNumberID"), holder=node.text("cbc:HolderName"))
 
 
 def _direct_debit(node: Node | None, creditor: str | None) -> DirectDebit | None:
@@ -264,7 +268,9 @@ def _allowances(node: Node, indicator: str) -> list[AllowanceCharge]:
 
 def _totals(node: Node) -> dict[str, Any]:
     currency, tax_currency = node.text("cbc:DocumentCurrencyCode"), node.text("cbc:TaxCurrencyCode")
-    taxes = {part.attribute("cbc:TaxAmount", "currencyID"): part.decimal("cbc:TaxAmount") for part in node.parts("cac:TaxTotal")}
+    taxes = {
+        part.attribute(".", "currencyID"): part.decimal() for part in node.parts("cac:TaxTotal/cbc:TaxAmount")
+    }
     sums = "cac:LegalMonetaryTotal/cbc:"
     return {
         "line_total": node.decimal(f"{sums}LineExtensionAmount"),
@@ -312,7 +318,9 @@ def _line(node: Node) -> dict[str, Any]:
         "vat_category": node.text(f"{category}ID"),
         "vat_rate": node.decimal(f"{category}Percent"),
         "item": _item(part) if (part := node.part("cac:Item")) else Item(),
-        "sub_lines": [_line(part) for kind in ("Invoice", "CreditNote") for part in node.parts(f"cac:Sub{kind}Line")],
+        "sub_lines": [
+            _line(part) for kind in ("Invoice", "CreditNote") for part in node.parts(f"cac:Sub{kind}Line")
+        ],
     }
 
 

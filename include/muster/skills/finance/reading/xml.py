@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
+from typing import TypeVar
 from xml.parsers import expat
 
 from lxml import etree
@@ -13,6 +15,8 @@ from muster.errors import SetAside
 from muster.findings import Finding
 from muster.skills.finance.invoice import Identifier
 from muster.skills.finance.reading.source import refusal
+
+T = TypeVar("T")
 
 MAX_DEPTH = 100
 """Deepest nesting that is read; a plain invoice needs ten."""
@@ -30,7 +34,12 @@ def parse(data: bytes) -> etree._Element:
     """
     _refuse_document_type(data)
     parser = etree.XMLParser(
-        resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, remove_comments=True, remove_pis=True
+        resolve_entities=False,
+        no_network=True,
+        load_dtd=False,
+        huge_tree=False,
+        remove_comments=True,
+        remove_pis=True,
     )
     try:
         root = etree.fromstring(data, parser)
@@ -44,7 +53,7 @@ def parse(data: bytes) -> etree._Element:
     return root
 
 
-class _PrologEnd(Exception):
+class _PrologEndError(Exception):
     pass
 
 
@@ -55,14 +64,14 @@ def _refuse_document_type(data: bytes) -> None:
         raise _document_type_refusal()
 
     def stop(*_: object) -> None:
-        raise _PrologEnd
+        raise _PrologEndError
 
     parser = expat.ParserCreate()
     parser.StartDoctypeDeclHandler = refuse
     parser.StartElementHandler = stop
     try:
         parser.Parse(data, True)
-    except _PrologEnd:
+    except _PrologEndError:
         return
     except expat.ExpatError as error:
         raise refusal("MU-XML-MALFORMED", f"The XML cannot be read: {error}.") from None
@@ -73,7 +82,7 @@ def _document_type_refusal() -> SetAside:
 
 
 class Node:
-    """An element with typed access to what is below it; values that cannot be read are collected, not raised."""
+    """An element with typed access to what is below it; unreadable values are collected, not raised."""
 
     __slots__ = ("element", "namespaces", "problems")
 
@@ -90,7 +99,8 @@ class Node:
     def parts(self, path: str) -> list[Node]:
         """Every element at `path`."""
         return [
-            Node(found, self.namespaces, self.problems) for found in self.element.iterfind(path, self.namespaces)
+            Node(found, self.namespaces, self.problems)
+            for found in self.element.iterfind(path, self.namespaces)
         ]
 
     def has(self, path: str) -> bool:
@@ -116,7 +126,8 @@ class Node:
             return None
         if _DECIMAL.fullmatch(text):
             return Decimal(text)
-        return self._problem("MU-VALUE-NUMBER", f"{text!r} is not a number.", path)
+        self._problem("MU-VALUE-NUMBER", f"{text!r} is not a number.", path)
+        return None
 
     def day(self, path: str = ".") -> date | None:
         """The date at `path`, written as 2026-11-21 or 20261121; a zone is left out, as the standard does."""
@@ -128,7 +139,8 @@ class Node:
                 return date(int(match[1]), int(match[2]), int(match[3]))
             except ValueError:
                 pass
-        return self._problem("MU-VALUE-DATE", f"{text!r} is not a date.", path)
+        self._problem("MU-VALUE-DATE", f"{text!r} is not a date.", path)
+        return None
 
     def identifier(self, path: str = ".") -> Identifier | None:
         """The identifier at `path` with its scheme."""
@@ -139,6 +151,11 @@ class Node:
         version = self.attribute(path, "schemeVersionID") or self.attribute(path, "listVersionID")
         return Identifier(value=value, scheme=scheme, scheme_version=version)
 
+    def build(self, path: str, make: Callable[[Node], T]) -> T | None:
+        """What `make` makes of the first element at `path`; None when there is none."""
+        found = self.part(path)
+        return None if found is None else make(found)
+
     def identifiers(self, path: str) -> list[Identifier]:
         """Every identifier at `path` that is not empty."""
         found = (part.identifier() for part in self.parts(path))
@@ -148,4 +165,6 @@ class Node:
         found = self.element.find(path, self.namespaces) if path != "." else self.element
         assert found is not None
         where = found.getroottree().getpath(found)
-        self.problems.append(Finding(rule=rule, message=f"{etree.QName(found).localname}: {message}", path=where))
+        self.problems.append(
+            Finding(rule=rule, message=f"{etree.QName(found).localname}: {message}", path=where)
+        )
