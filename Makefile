@@ -1,13 +1,77 @@
 # The two commands a newcomer needs are `make up` and `make test`.
-PYTHON ?= python3
+
+# The first Python from 3.11 to 3.13; name another one with `make up PYTHON=/path/to/python3.12`.
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$python && break; done)
 VENV := .venv
-UV := $(VENV)/bin/uv
+BIN := $(VENV)/bin
+# Taken from the environment's own folder, so that a folder with spaces in its name is no trouble.
+RUN := $(BIN)/python -P -m
+# Options for `muster up`, for example `make up ARGS="--port 8081"`.
+ARGS ?=
+COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
+	--custom-compile-command "make lock"
 
-.PHONY: up test lint bench lock clean
+.PHONY: help up down test lint bench lock clean
 
-$(VENV)/.synced: requirements-dev.txt pyproject.toml
-	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check "uv==0.9.*" || true
-	@$(UV) pip install --quiet --require-hashes -r requirements-dev.txt
-	@$(UV) pip install --quiet --no-deps --no-build-isolation -e .
+help:
+	@echo "make up       install what is needed and start Muster (ARGS=\"--port 8081\" for another port)"
+	@echo "make down     stop it"
+	@echo "make test     the whole test suite"
+	@echo "make lint     ruff and mypy"
+	@echo "make bench    the benchmarks"
+	@echo "make lock     write requirements.txt and requirements-dev.txt afresh from pyproject.toml"
+	@echo "make clean    remove the virtual environment and caches; data in .muster stays"
+
+up: $(VENV)/.runtime
+	@$(RUN) muster.cli up $(ARGS)
+
+down: $(VENV)/.runtime
+	@$(RUN) muster.cli down
+
+test: $(VENV)/.develop
+	@$(RUN) pytest -q $(ARGS)
+
+lint: $(VENV)/.develop
+	@$(RUN) ruff check .
+	@$(RUN) mypy
+
+bench: $(VENV)/.develop
+	@$(RUN) pytest -q -s -m perf tests/perf $(ARGS)
+
+# `--upgrade` may be added with ARGS; without it what is locked stays unless pyproject.toml rules it out.
+lock: $(VENV)/.uv
+	@$(COMPILE) --group build --output-file requirements.txt $(ARGS)
+	@$(COMPILE) --group dev --constraints requirements.txt --output-file requirements-dev.txt $(ARGS)
+
+clean:
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "Muster needs Python 3.11, 3.12 or 3.13: install one, or name it with PYTHON=..." >&2; exit 1; }
+	@echo "Making the virtual environment with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "$(PYTHON) cannot make a virtual environment: install its venv module (Debian: python3-venv)." >&2; exit 1; }
+
+# uv installs in seconds what pip needs minutes for; where it cannot be had, pip does.
+$(VENV)/.uv: | $(BIN)/python
+	@$(RUN) pip install --quiet --disable-pip-version-check "uv>=0.9,<1" || echo "uv cannot be had here: using pip"
 	@touch $@
+
+define install
+	@echo "Installing what $(1) names"
+	@if test -x $(BIN)/uv; then \
+		VIRTUAL_ENV="$$PWD/$(VENV)" $(BIN)/uv pip install --quiet --compile-bytecode --require-hashes -r $(1) && \
+		VIRTUAL_ENV="$$PWD/$(VENV)" $(BIN)/uv pip install --quiet --no-deps --no-build-isolation -e .; \
+	else \
+		$(RUN) pip install --quiet --disable-pip-version-check --require-hashes -r $(1) && \
+		$(RUN) pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .; \
+	fi
+	@touch $(2)
+endef
+
+$(VENV)/.runtime: requirements.txt pyproject.toml | $(VENV)/.uv
+	$(call install,requirements.txt,$@)
+
+$(VENV)/.develop: requirements-dev.txt pyproject.toml | $(VENV)/.uv
+	$(call install,requirements-dev.txt,$@ $(VENV)/.runtime)

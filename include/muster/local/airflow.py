@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -50,6 +51,8 @@ def component_specs(project: Project, variables: Mapping[str, str]) -> list[Proc
         ProcessSpec(
             name=name, command=[sys.executable, "-P", "-m", "airflow", name], environment=variables,
             log=project.logs / f"{name}.log", folder=project.root, grace=12.0,
+            # The triggerer's runner would wait 10 s for its parent, who waits for it.
+            stop=signal.SIGINT if name == "triggerer" else signal.SIGTERM, stop_group=name == "triggerer",
         )
         for name in COMPONENTS
     ]

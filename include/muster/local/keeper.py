@@ -31,12 +31,14 @@ LEFTOVER_GRACE = 3.0
 class Keeper:
     """Waits for the command, for a stop signal, or for the supervisor's death, and cleans up after each."""
 
-    def __init__(self, command: list[str], *, parent: int, stop: signal.Signals, grace: float, user: str | None) -> None:
+    def __init__(self, command: list[str], *, parent: int, stop: signal.Signals, grace: float, user: str | None,
+                 group: bool) -> None:
         self._command = command
         self._parent = parent
         self._stop = stop
         self._grace = grace
         self._user = user
+        self._group = group
         self._stopping = False
         self._code: int | None = None
 
@@ -98,7 +100,7 @@ class Keeper:
 
     def _end(self, child: int, wake: int) -> None:
         with contextlib.suppress(ProcessLookupError):
-            os.kill(child, self._stop)
+            (os.killpg if self._group else os.kill)(child, self._stop)
         deadline = time.monotonic() + self._grace
         while not self._reaped(child) and time.monotonic() < deadline:
             self._pause(wake)
@@ -145,11 +147,13 @@ def main() -> int:
     parser.add_argument("--stop", default="SIGTERM")
     parser.add_argument("--grace", type=float, default=15.0)
     parser.add_argument("--user")
+    parser.add_argument("--group", action="store_true")
     parser.add_argument("command", nargs=argparse.REMAINDER)
     arguments = parser.parse_args()
     command = arguments.command[1:] if arguments.command[:1] == ["--"] else arguments.command
     stop = signal.Signals[arguments.stop]
-    return Keeper(command, parent=arguments.parent, stop=stop, grace=arguments.grace, user=arguments.user).run()
+    return Keeper(command, parent=arguments.parent, stop=stop, grace=arguments.grace, user=arguments.user,
+                  group=arguments.group).run()
 
 
 if __name__ == "__main__":

@@ -30,6 +30,8 @@ class ProcessSpec:
     folder: Path = Path("/")
     """Working directory."""
     stop: signal.Signals = signal.SIGTERM
+    stop_group: bool = False
+    """Send the stop signal to the command's process group, as a terminal does, not to the command alone."""
     grace: float = 15.0
     """Seconds between the stop signal and SIGKILL for everything that is left."""
     user: str | None = None
@@ -53,7 +55,8 @@ class ManagedProcess:
         spec = self.spec
         account = ["--user", spec.user] if spec.user else []
         keeper = [sys.executable, "-P", "-m", "muster.local.keeper", "--parent", str(os.getpid()),
-                  "--stop", spec.stop.name, "--grace", str(spec.grace), *account, "--"]
+                  "--stop", spec.stop.name, "--grace", str(spec.grace), *account,
+                  *(["--group"] if spec.stop_group else []), "--"]
         with _open_log(spec.log) as log:
             self._keeper = subprocess.Popen(
                 [*keeper, *spec.command], env=dict(spec.environment), cwd=spec.folder, stdin=subprocess.DEVNULL,

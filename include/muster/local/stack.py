@@ -51,6 +51,7 @@ class Stack:
         self._lock = Lock(self.project.state)
         self._postgres: PostgresServer | None = None
         self._databases: Databases | None = None
+        self._probe: AirflowClient | None = None
         self._ready = False
         self.supervisor = Supervisor([], say=say)
         self.credentials: Credentials
@@ -112,10 +113,11 @@ class Stack:
 
     def health(self) -> dict[str, bool]:
         """Each component, and whether it is up and well."""
+        if self._probe is None:
+            self._probe = self.client(timeout=5.0)
         try:
-            with self.client(timeout=5.0) as client:
-                report = client.health()
-        except (Unreachable, MusterError):
+            report = self._probe.health()
+        except Unreachable:
             report = {}
         return {
             name: report.get(HEALTH_NAMES.get(name, name)) == "healthy" and self.supervisor.components[name].running
