@@ -7,8 +7,8 @@ from typing import Annotated, Any
 from pydantic import Discriminator, Field, Tag
 
 from muster.language.durations import Duration
-from muster.language.fields import Lane, Text, Words
-from muster.language.steps import Retry, Step, Target, _tag
+from muster.language.fields import Text, Words
+from muster.language.steps import Retry, Step, Target, tag_of
 from muster.written import Name, Usd, Written
 
 
@@ -42,7 +42,7 @@ class FilesTrigger(Written):
 
 
 def _trigger_tag(value: Any) -> str | None:
-    return _tag(value, {"schedule": "schedule", "files": "files"})
+    return tag_of(value, {"schedule": "schedule", "files": "files"})
 
 
 Trigger = Annotated[
@@ -75,8 +75,6 @@ class StepDefaults(Written):
     """How a failed attempt is repeated."""
     timeout: Duration | None = None
     """How long one attempt may take."""
-    lane: Lane | None = None
-    """Where steps execute."""
     priority: int | None = Field(default=None, ge=1, le=1000)
     """Airflow's priority weight."""
     pool: str | None = Field(default=None, min_length=1, max_length=256)

@@ -7,8 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
-Lane = Literal["async", "worker"]
-"""Where a step executes: in the triggerer, or in a task process."""
+from muster.skills.index import Lane as Lane
 
 
 def _flag(value: Any) -> Any:

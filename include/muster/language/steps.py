@@ -47,7 +47,8 @@ class AgentFallback(Written):
     """What it is given besides; default: the arguments of the step."""
 
 
-def _tag(value: Any, kinds: dict[str, str]) -> str | None:
+def tag_of(value: Any, kinds: dict[str, str]) -> str | None:
+    """The tag of the one key of `kinds` that a mapping has; None when it has none or several."""
     if isinstance(value, BaseModel):
         return next((kinds[name] for name in kinds if name in type(value).model_fields), None)
     if not isinstance(value, dict):
@@ -57,7 +58,7 @@ def _tag(value: Any, kinds: dict[str, str]) -> str | None:
 
 
 def _fallback_tag(value: Any) -> str | None:
-    return _tag(value, {"skill": "skill", "agent": "agent"})
+    return tag_of(value, {"skill": "skill", "agent": "agent"})
 
 
 Fallback = Annotated[
@@ -189,7 +190,7 @@ class EmailTarget(Written):
 
 
 def _target_tag(value: Any) -> str | None:
-    return _tag(value, {"slack": "slack", "email": "email"})
+    return tag_of(value, {"slack": "slack", "email": "email"})
 
 
 Target = Annotated[
@@ -252,7 +253,7 @@ STEP_KINDS: dict[str, type[StepBase]] = {
 
 
 def _step_tag(value: Any) -> str | None:
-    return TAG + value.kind if isinstance(value, StepBase) else _tag(value, KIND_KEYS)
+    return TAG + value.kind if isinstance(value, StepBase) else tag_of(value, KIND_KEYS)
 
 
 Step = Annotated[

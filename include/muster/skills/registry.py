@@ -13,12 +13,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError, create_model
 
-from muster.database import Database
 from muster.errors import MusterError, PermanentError
+
+if TYPE_CHECKING:
+    # Compiling an automation reads this module and must not pay for the database driver.
+    from muster.database import Database
 
 Lane = Literal["async", "worker"]
 F = TypeVar("F", bound=Callable[..., Any])

@@ -1,0 +1,186 @@
+"""An automation resolved for good: what a run belongs to, named by its hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cached_property
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from muster.agents.spec import AgentSpec
+from muster.language.fields import Lane
+from muster.written import Usd
+
+Kind = Literal["skill", "agent", "human", "notify", "branch", "operator"]
+
+
+class _Resolved(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class ResolvedRetry(_Resolved):
+    """How a failed attempt is repeated."""
+
+    times: int = 0
+    """How often the step is tried again after its first attempt."""
+    delay: float = 10.0
+    """Seconds before the second attempt."""
+    backoff: float = 2.0
+    """What each further wait is multiplied by."""
+    max_delay: float = 600.0
+    """Seconds of the longest wait."""
+
+
+class ResolvedFallback(_Resolved):
+    """What takes over when a step failed for good: a skill or an agent."""
+
+    skill: str | None = None
+    agent: str | None = None
+    ask: str | None = None
+    """What the agent is asked."""
+    arguments: dict[str, Any] = {}
+    """Its own, or the step's."""
+
+
+class ResolvedHuman(_Resolved):
+    """A decision by a person."""
+
+    ask: str
+    details: str | None = None
+    assignees: tuple[str, ...] | str
+    """User names, or one expression that gives them."""
+    within: float | None = None
+    """Seconds; None for as long as it takes."""
+    otherwise: Literal["reject"] = "reject"
+
+
+class ResolvedTarget(_Resolved):
+    """Where a notice goes: to Slack or by e-mail."""
+
+    slack: str | None = None
+    email: tuple[str, ...] | None = None
+    subject: str | None = None
+    text: str | None = None
+    """None only in a deadline, which has a text of its own."""
+
+
+class ResolvedWay(_Resolved):
+    """One way out of a branch; `when` is None on the way taken otherwise."""
+
+    when: bool | str | None
+    to: tuple[str, ...]
+
+
+class ResolvedStep(_Resolved):
+    """A step with everything filled in that the file left to defaults. Expressions stay as written."""
+
+    id: str
+    kind: Kind
+    title: str
+    after: tuple[str, ...]
+    """The steps it waits for; empty for a step that begins right after `open`."""
+    when: bool | str | None = None
+    each: list[Any] | str | None = None
+    pack: int | Literal["all"] | None = None
+    arguments: dict[str, Any] = {}
+    """What `with` says."""
+    lane: Lane
+    priority: int | None = None
+    pool: str | None = None
+    retry: ResolvedRetry = ResolvedRetry()
+    timeout: float | None = None
+    """Seconds one attempt may take."""
+    fallback: ResolvedFallback | None = None
+    skill: str | None = None
+    agent: str | None = None
+    """The agent's id, also when the file says `needs`."""
+    ask: str | None = None
+    returns: dict[str, Any] | str | None = None
+    """The step's own, else the agent's."""
+    human: ResolvedHuman | None = None
+    notify: tuple[ResolvedTarget, ...] = ()
+    branch: tuple[ResolvedWay, ...] = ()
+    operator: str | None = None
+    references: tuple[str, ...] = ()
+    """Ids of the steps its expressions use, sorted."""
+    when_references: tuple[str, ...] = ()
+    """Ids of the steps its `when` uses, sorted."""
+    aligned_to: str | None = None
+    """In a fan-out: the first step that fans out over the same list. Position n of both is the same item."""
+
+
+class ResolvedTrigger(_Resolved):
+    """What starts a run: a schedule or new files."""
+
+    schedule: str | None = None
+    timezone: str | None = None
+    path: str | None = None
+    """The folder to watch, settings filled in."""
+    match: tuple[str, ...] = ()
+    input: str | None = None
+    """The input that gets the URIs of the new files."""
+    every: float | None = None
+    """Seconds between two looks at the folder."""
+
+
+class ResolvedDeadline(_Resolved):
+    """Who is told when a run takes longer than `within` seconds."""
+
+    within: float
+    notify: tuple[ResolvedTarget, ...]
+
+
+class Definition(_Resolved):
+    """An automation, complete: nothing outside it decides what a run of it does."""
+
+    format: Literal[1] = 1
+    name: str
+    title: str
+    category: str
+    department: str | None = None
+    owner: str | None = None
+    description: str | None = None
+    triggers: tuple[ResolvedTrigger, ...] = ()
+    inputs: dict[str, dict[str, Any]] = {}
+    """A JSON Schema by name; one without `default` is required."""
+    deadlines: tuple[ResolvedDeadline, ...] = ()
+    budget: Usd | None = None
+    """The most US dollars one run may cost; None for no limit."""
+    settings: dict[str, Any] = {}
+    steps: tuple[ResolvedStep, ...]
+    agents: dict[str, AgentSpec] = {}
+    """The agents its steps and their fallbacks use, by id."""
+
+    def step(self, step_id: str) -> ResolvedStep:
+        """The step of that id; raises KeyError."""
+        return self._by_id[step_id]
+
+    @cached_property
+    def _by_id(self) -> dict[str, ResolvedStep]:
+        return {step.id: step for step in self.steps}
+
+    @cached_property
+    def input_schema(self) -> dict[str, Any]:
+        """One JSON Schema for all inputs together; other names are refused."""
+        return {
+            "type": "object",
+            "properties": {name: dict(schema) for name, schema in self.inputs.items()},
+            "required": [name for name, schema in self.inputs.items() if "default" not in schema],
+            "additionalProperties": False,
+        }
+
+    def canonical_json(self) -> str:
+        """The one way to write this definition: keys sorted, no spaces, only what differs from the defaults.
+
+        `Definition.model_validate_json` reads it back to an equal definition.
+        """
+        # Leaving defaults out keeps a definition's hash when a later version adds a field.
+        data = {"format": self.format, **self.model_dump(mode="json", exclude_defaults=True)}
+        return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 of the canonical JSON in hexadecimal: the version a run belongs to."""
+        return hashlib.sha256(self.canonical_json().encode()).hexdigest()

@@ -1,0 +1,324 @@
+"""The expression language: what a text refers to, and what it evaluates to.
+
+A text that is one expression and nothing else keeps the value's type; an expression inside a longer text
+becomes text. See `docs/language.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from jinja2 import TemplateSyntaxError, Undefined, nodes
+from jinja2.environment import Template, TemplateExpression
+from jinja2.exceptions import TemplateError
+
+from muster.errors import PermanentError
+from muster.language.filters import FILTERS, MAX_TEXT
+from muster.language.problems import did_you_mean
+from muster.language.sandbox import Sandbox, loop_budget
+
+VARIABLES = ("inputs", "steps", "settings", "run", "item", "index")
+"""What an expression can begin with."""
+
+MAX_LENGTH = 50_000
+"""Longest text that may hold expressions."""
+
+MAX_DEPTH = 60
+"""Deepest nesting of an expression."""
+
+_sandbox = Sandbox()
+
+_ALLOWED: tuple[type[nodes.Node], ...] = (
+    nodes.Template, nodes.Output, nodes.TemplateData, nodes.For, nodes.If, nodes.Name, nodes.Const, nodes.List,
+    nodes.Tuple, nodes.Dict, nodes.Pair, nodes.CondExpr, nodes.Filter, nodes.Test, nodes.Getattr, nodes.Getitem,
+    nodes.Slice, nodes.Concat, nodes.Compare, nodes.Operand, nodes.BinExpr, nodes.UnaryExpr, nodes.Keyword,
+    nodes.Call,
+)  # fmt: skip
+
+
+class ExpressionError(PermanentError):
+    """An expression cannot be evaluated with this run's data; the step fails without another attempt."""
+
+    def __init__(self, message: str, expression: str, where: str | None, *, remedy: str | None = None) -> None:
+        shown = expression if len(expression) <= 120 else expression[:119] + "…"
+        end = "" if message.endswith(("?", ".")) else "."
+        super().__init__(f"{f'{where}: ' if where else ''}`{shown}`: {message}{end}", remedy=remedy)
+        self.expression = expression
+        """The text as written."""
+        self.where = where
+        """Which file, step and field it stands in."""
+
+
+class ExpressionSyntaxError(ValueError):
+    """A text is not an expression of the language; `line` counts from 0 within the text."""
+
+    def __init__(self, message: str, line: int = 0, suggestion: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.line = line
+        self.suggestion = suggestion
+
+
+@dataclass(frozen=True)
+class References:
+    """What a text refers to."""
+
+    steps: frozenset[str] = frozenset()
+    """Ids of steps whose output it uses."""
+    variables: frozenset[str] = frozenset()
+    """Which of `inputs`, `steps`, `settings`, `run`, `item`, `index` it uses."""
+    inputs: frozenset[str] = frozenset()
+    """Names of inputs."""
+    settings: frozenset[str] = frozenset()
+    """Names of settings."""
+    path: tuple[str, ...] | None = None
+    """The names on the way, when the text is nothing but a path such as `{{ steps.read }}`."""
+
+    def __or__(self, other: References) -> References:
+        return References(
+            self.steps | other.steps,
+            self.variables | other.variables,
+            self.inputs | other.inputs,
+            self.settings | other.settings,
+        )
+
+
+_NONE = References()
+
+
+def is_expression(text: str) -> bool:
+    """True when the text holds an expression."""
+    return "{{" in text or "{%" in text or "{#" in text
+
+
+def references(value: Any) -> References:
+    """What a value refers to, its texts looked through at any depth.
+
+    Raises:
+        ExpressionSyntaxError: a text is not an expression of the language.
+    """
+    if isinstance(value, str):
+        return parse(value)
+    found = _NONE
+    for inner in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ():
+        found |= references(inner)
+    return found
+
+
+def texts(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Every text in a value that holds an expression, with the path to it."""
+    if isinstance(value, str):
+        if is_expression(value):
+            yield path, value
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from texts(inner, (*path, key))
+    elif isinstance(value, list | tuple):
+        for position, inner in enumerate(value):
+            yield from texts(inner, (*path, position))
+
+
+@lru_cache(maxsize=8192)
+def parse(text: str) -> References:
+    """What a text refers to. Raises ExpressionSyntaxError."""
+    if not is_expression(text):
+        return _NONE
+    if len(text) > MAX_LENGTH:
+        raise ExpressionSyntaxError(f"a text with expressions is longer than {MAX_LENGTH:,} characters")
+    try:
+        tree = _sandbox.parse(text)
+    except TemplateSyntaxError as error:
+        raise ExpressionSyntaxError(*_syntax(error)) from None
+    except RecursionError:
+        raise ExpressionSyntaxError("the expression is nested too deeply") from None
+    return _Reader().read(tree)
+
+
+def _syntax(error: TemplateSyntaxError) -> tuple[str, int, str | None]:
+    message = (error.message or "it cannot be read").rstrip(".")
+    suggestion = "Close it with `}}`." if "unexpected end of template" in message else None
+    return f"not an expression: {message[0].lower()}{message[1:]}", max(0, error.lineno - 1), suggestion
+
+
+class _Reader:
+    """Walks a parsed text: refuses what the language does not have, collects what is referred to."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, set[str]] = {"steps": set(), "inputs": set(), "settings": set()}
+        self.variables: set[str] = set()
+
+    def read(self, tree: nodes.Template) -> References:
+        try:
+            self._visit(tree, frozenset())
+        except RecursionError:
+            raise ExpressionSyntaxError("the expression is nested too deeply") from None
+        return References(
+            frozenset(self.found["steps"]),
+            frozenset(self.variables),
+            frozenset(self.found["inputs"]),
+            frozenset(self.found["settings"]),
+            _whole_path(tree),
+        )
+
+    def _visit(self, node: nodes.Node, local: frozenset[str], depth: int = 0) -> None:
+        if depth > MAX_DEPTH:
+            raise ExpressionSyntaxError("the expression is nested too deeply")
+        self._check(node)
+        if isinstance(node, nodes.For):
+            self._visit(node.iter, local, depth + 1)
+            inner = local | {name.name for name in node.target.find_all(nodes.Name)} | {"loop"}
+            if isinstance(node.target, nodes.Name):
+                inner |= {node.target.name}
+            for child in [*node.body, *node.else_, *([node.test] if node.test else [])]:
+                self._visit(child, inner, depth + 1)
+            return
+        if isinstance(node, nodes.Call):
+            children: Iterator[nodes.Node] = iter(node.args)
+        elif (path := _path(node)) and path[0] not in local:
+            self._refer(path, node.lineno or 1)
+            return
+        else:
+            children = node.iter_child_nodes()
+        for child in children:
+            self._visit(child, local, depth + 1)
+
+    def _check(self, node: nodes.Node) -> None:
+        line = (node.lineno or 1) - 1
+        if isinstance(node, nodes.Call):
+            if not isinstance(node.node, nodes.Name) or node.node.name != "range":
+                raise _no_call(node, line)
+        elif isinstance(node, nodes.Filter):
+            if node.name not in FILTERS and " " not in node.name:
+                known = f"Filters: {', '.join(sorted(FILTERS))}."
+                raise ExpressionSyntaxError(f"there is no filter `{node.name}`", line, did_you_mean(node.name, FILTERS) or known)
+        elif isinstance(node, nodes.Test):
+            if node.name not in _sandbox.tests:
+                raise ExpressionSyntaxError(f"there is no test `{node.name}`", line, did_you_mean(node.name, _sandbox.tests))
+        elif not isinstance(node, _ALLOWED):
+            word = type(node).__name__.lower().replace("assign", "set")
+            raise ExpressionSyntaxError(f"`{word}` is not part of expressions", line, "There are `if` and `for`.")
+
+    def _refer(self, path: tuple[str, ...], line: int) -> None:
+        name = path[0]
+        if name not in VARIABLES:
+            known = f"There are {', '.join(VARIABLES)}."
+            raise ExpressionSyntaxError(f"there is no variable `{name}`", line - 1, did_you_mean(name, VARIABLES) or known)
+        self.variables.add(name)
+        if name in self.found:
+            if len(path) > 1:
+                self.found[name].add(path[1])
+            elif name == "steps":
+                raise ExpressionSyntaxError("`steps` must be followed by a step's id", line - 1, "Write `steps.<id>`.")
+
+
+def _no_call(node: nodes.Call, line: int) -> ExpressionSyntaxError:
+    called = node.node
+    name = called.attr if isinstance(called, nodes.Getattr) else getattr(called, "name", "this")
+    known = {"items": "items", "strip": "trim", "get": "default", "format": "string"}
+    near = name if name in FILTERS else known.get(name)
+    suggestion = f"Use the filter `| {near}`." if near else "Use a filter; there are no methods and functions."
+    return ExpressionSyntaxError(f"`{name}(…)` cannot be called", line, suggestion)
+
+
+def _path(node: nodes.Node) -> tuple[str, ...] | None:
+    """The names of `a.b["c"]`, up to the first part that is not a fixed name; None when it begins with none."""
+    if isinstance(node, nodes.Name):
+        return (node.name,)
+    if isinstance(node, nodes.Getattr) and (before := _path(node.node)):
+        return (*before, node.attr)
+    if isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Const) and isinstance(node.arg.value, str):
+        return (*before, node.arg.value) if (before := _path(node.node)) else None
+    return None
+
+
+def _whole_path(tree: nodes.Template) -> tuple[str, ...] | None:
+    expression = _only_expression(tree)
+    return _path(expression) if expression is not None else None
+
+
+def _only_expression(tree: nodes.Template) -> nodes.Expr | None:
+    if len(tree.body) == 1 and isinstance(output := tree.body[0], nodes.Output) and len(output.nodes) == 1:
+        only = output.nodes[0]
+        return None if isinstance(only, nodes.TemplateData) else only
+    return None
+
+
+@lru_cache(maxsize=4096)
+def _compile(text: str) -> Template | TemplateExpression:
+    """The compiled text: an expression when it is nothing else, a template when text is around it."""
+    parse(text)
+    tree = _sandbox.parse(text.strip())
+    whole = _only_expression(tree)
+    if whole is None:
+        return _sandbox.from_string(text)
+    body = [nodes.Assign(nodes.Name("result", "store"), whole, lineno=1)]
+    template = _sandbox.from_string(nodes.Template(body, lineno=1))
+    return TemplateExpression(template, undefined_to_none=False)
+
+
+def evaluate(value: Any, variables: Mapping[str, Any], *, where: str | None = None) -> Any:
+    """The value with every expression in it evaluated; lists and mappings are walked through.
+
+    Args:
+        value: Plain data as an automation holds it.
+        variables: Plain data by name; see `VARIABLES`.
+        where: Said in errors: the step and the field.
+
+    Raises:
+        ExpressionError: an expression fails on this data.
+    """
+    if isinstance(value, str):
+        return _evaluate_text(value, variables, where) if is_expression(value) else value
+    if isinstance(value, Mapping):
+        return {key: evaluate(inner, variables, where=where) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [evaluate(inner, variables, where=where) for inner in value]
+    return value
+
+
+def _evaluate_text(text: str, variables: Mapping[str, Any], where: str | None) -> Any:
+    try:
+        compiled = _compile(text)
+        if isinstance(compiled, TemplateExpression):
+            return _settled(compiled(variables, **loop_budget()))
+        return _render(compiled, variables)
+    except ExpressionSyntaxError as error:
+        raise ExpressionError(error.message, text, where, remedy=error.suggestion) from None
+    except TemplateError as error:
+        raise ExpressionError((error.message or str(error)).rstrip("."), text, where) from None
+    except (ArithmeticError, LookupError, TypeError, ValueError, RecursionError, MemoryError) as error:
+        raise ExpressionError(_reason(error), text, where) from error
+
+
+def _render(template: Template, variables: Mapping[str, Any]) -> str:
+    parts: list[str] = []
+    size = 0
+    for part in template.generate(variables, **loop_budget()):
+        size += len(part)
+        if size > MAX_TEXT:
+            raise ValueError(f"the text is longer than {MAX_TEXT:,} characters")
+        parts.append(part)
+    return "".join(parts)
+
+
+def _settled(value: Any) -> Any:
+    """The value as data: what filters leave unevaluated becomes a list."""
+    if isinstance(value, Undefined):
+        value._fail_with_undefined_error()
+    if isinstance(value, range | Iterator):
+        value = list(value)
+    if isinstance(value, list | tuple):
+        return [_settled(inner) for inner in value]
+    if isinstance(value, Mapping):
+        return {key: _settled(inner) for key, inner in value.items()}
+    return value
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ZeroDivisionError):
+        return "it divides by zero"
+    text = str(error) or type(error).__name__
+    return text[0].lower() + text[1:].rstrip(".")

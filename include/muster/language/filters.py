@@ -1,0 +1,170 @@
+"""The filters of expressions: those of Jinja that are safe on any input, bounded where needed, and Muster's own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from datetime import date, datetime
+from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+from typing import Any
+
+from jinja2.exceptions import SecurityError
+from jinja2.filters import FILTERS as JINJA
+from jinja2.filters import make_attrgetter
+from jinja2.utils import pass_environment
+
+MAX_TEXT = 1_000_000
+"""Longest text a filter or an evaluation makes."""
+
+_SAFE = (
+    "abs capitalize count d default dictsort first float int items last length list lower map max min reject "
+    "rejectattr reverse select selectattr sort title trim unique upper wordcount"
+).split()
+
+
+def kind_of(value: Any) -> str:
+    """What a value is, for a sentence."""
+    if value is None:
+        return "null"
+    names = {bool: "true or false", str: "a text", int: "a number", float: "a number", Decimal: "a number"}
+    if isinstance(value, datetime | date):
+        return "a date"
+    if isinstance(value, Mapping):
+        return "a mapping"
+    return names.get(type(value), "a list" if isinstance(value, list | tuple) else "a value")
+
+
+def as_text(value: Any) -> Any:
+    """How a value is written inside a longer text: lists and mappings as JSON, null as nothing."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, Mapping | list | tuple):
+        return to_json(value)
+    return value
+
+
+def to_json(value: Any, indent: int | None = None) -> str:
+    """The value as JSON; decimals and dates become strings."""
+    if indent is not None and not 0 <= indent <= 8:
+        raise SecurityError("`tojson` indents by 8 at most")
+    parts: list[str] = []
+    size = 0
+    for part in json.JSONEncoder(ensure_ascii=False, default=_plain, indent=indent).iterencode(value):
+        size += len(part)
+        _check(size)
+        parts.append(part)
+    return "".join(parts)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return str(value)
+    # What is neither data nor a scalar (a generator of `map`) is a list of values.
+    return list(value) if isinstance(value, Iterable) else str(value)
+
+
+def _check(size: int) -> None:
+    if size > MAX_TEXT:
+        raise SecurityError(f"the text is longer than {MAX_TEXT:,} characters")
+
+
+def present(values: Any) -> list[Any]:
+    """The list without its nulls."""
+    return [] if values is None else [value for value in values if value is not None]
+
+
+def money(value: Any, currency: str | None = None) -> str:
+    """An amount with two decimal places and thousands set apart: `1,234.50 EUR`."""
+    try:
+        amount = Decimal(str(value)).quantize(Decimal("0.01"), ROUND_HALF_EVEN)
+    except InvalidOperation:
+        raise TypeError(f"`money` takes a number, not {kind_of(value)}") from None
+    return f"{amount:,.2f} {currency}" if currency else f"{amount:,.2f}"
+
+
+def format_date(value: Any, pattern: str = "%Y-%m-%d") -> str:
+    """A date written with a pattern of `%Y`, `%m`, `%d`, `%H`, `%M`, `%S` and the like."""
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value)
+    if not isinstance(value, date):
+        raise TypeError(f"`date` takes a date, not {kind_of(value)}")
+    if len(pattern) > 100:
+        raise SecurityError("the pattern of `date` is longer than 100 characters")
+    return value.strftime(pattern)
+
+
+@pass_environment
+def total(environment: Any, values: Any, attribute: str | int | None = None, start: Any = 0) -> Any:
+    """The sum of numbers, or of one key of each mapping."""
+    if isinstance(start, list | tuple | str):
+        raise TypeError("`sum` adds numbers")
+    pick = (lambda value: value) if attribute is None else make_attrgetter(environment, attribute)
+    return sum((pick(value) for value in values), start)
+
+
+@pass_environment
+def join(environment: Any, values: Any, separator: str = "", attribute: str | int | None = None) -> str:
+    """The values as one text with a separator between them."""
+    pick = (lambda value: value) if attribute is None else make_attrgetter(environment, attribute)
+    parts: list[str] = []
+    size = 0
+    for value in values:
+        parts.append(str(as_text(pick(value))))
+        size += len(parts[-1]) + len(separator)
+        _check(size)
+    return separator.join(parts)
+
+
+def replace(text: str, old: str, new: str, count: int = -1) -> str:
+    """The text with one part replaced by another."""
+    text = str(as_text(text))
+    _check(len(text) + text.count(old) * len(new))
+    return text.replace(old, new, count)
+
+
+def truncate(text: str, length: int = 255, ending: str = "…") -> str:
+    """The first characters of a longer text, and an ellipsis."""
+    text = str(as_text(text))
+    return text if len(text) <= length else text[: max(0, length - len(ending))] + ending
+
+
+def round_number(value: Any, places: int = 0) -> Any:
+    """The number rounded to some decimal places, half to even; a Decimal stays one."""
+    if not 0 <= places <= 20:
+        raise SecurityError("`round` takes 0 to 20 places")
+    return round(value, places) if places or isinstance(value, Decimal) else round(value)
+
+
+def string(value: Any) -> str:
+    """The value as text."""
+    return str(as_text(value))
+
+
+def split(text: str, separator: str | None = None) -> list[str]:
+    """The parts of a text between separators; default: between spaces."""
+    return str(text).split(separator)
+
+
+FILTERS: dict[str, Callable[..., Any]] = {
+    **{name: JINJA[name] for name in _SAFE},
+    "date": format_date,
+    "join": join,
+    "money": money,
+    "present": present,
+    "replace": replace,
+    "round": round_number,
+    "split": split,
+    "string": string,
+    "sum": total,
+    "tojson": to_json,
+    "truncate": truncate,
+}
+"""Every filter by name."""

@@ -1,0 +1,71 @@
+"""The order of steps: what each waits for, what is before it, and whether they wait in a circle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from muster.language.steps import BranchStep, StepBase
+
+After = dict[str, tuple[str, ...]]
+"""For each step, the steps it waits for."""
+
+
+def waits(steps: Sequence[StepBase]) -> After:
+    """What each step waits for: as it says, else the branch it is a way of, else the step above."""
+    branches = branches_to(steps)
+    after: After = {}
+    for position, step in enumerate(steps):
+        leading = branches.get(step.id, [])
+        if step.after is not None:
+            named = step.after
+        else:
+            named = [steps[position - 1].id] if position and not leading else []
+        after[step.id] = tuple(dict.fromkeys([*named, *leading]))
+    return after
+
+
+def branches_to(steps: Sequence[StepBase]) -> dict[str, list[str]]:
+    """For each step that is a way of a branch, the ids of those branches."""
+    found: dict[str, list[str]] = {}
+    for step in steps:
+        if isinstance(step, BranchStep):
+            for target in dict.fromkeys(target for way in step.branch for target in way.to):
+                found.setdefault(target, []).append(step.id)
+    return found
+
+
+def before(after: Mapping[str, Sequence[str]]) -> dict[str, frozenset[str]]:
+    """For each step, every step that has ended when it begins. The steps must not wait in a circle."""
+    found: dict[str, frozenset[str]] = {}
+    for start in after:
+        pending = [start]
+        while pending:
+            step = pending[-1]
+            missing = [earlier for earlier in after.get(step, ()) if earlier not in found]
+            if missing:
+                pending.extend(missing)
+                continue
+            pending.pop()
+            direct = after.get(step, ())
+            found[step] = frozenset(direct).union(*(found[earlier] for earlier in direct))
+    return found
+
+
+def circle(after: Mapping[str, Sequence[str]]) -> list[str] | None:
+    """Steps that wait for each other, the first one again at the end; None when there are none."""
+    done: set[str] = set()
+    for start in after:
+        path: list[str] = []
+        choices = [iter([start])]
+        while choices:
+            step = next(choices[-1], None)
+            if step is None:
+                choices.pop()
+                if path:
+                    done.add(path.pop())
+            elif step in path:
+                return [*path[path.index(step) :], step]
+            elif step not in done:
+                path.append(step)
+                choices.append(iter(after.get(step, ())))
+    return None

@@ -1,0 +1,102 @@
+"""How a file is merged with the one it extends and the defaults of its folders, and where each value stands then.
+
+Mappings are merged key by key, steps by their id; every other value replaces the one below; null removes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from muster.language.problems import Problem
+from muster.language.source import Path, Source
+from muster.language.steps import KIND_KEYS
+
+
+def merged(below: Any, above: Any) -> Any:
+    """`above` laid over `below`."""
+    if not (isinstance(below, dict) and isinstance(above, dict)):
+        return above
+    result = dict(below)
+    for key, value in above.items():
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = merged(below.get(key), value)
+    return result
+
+
+def merged_documents(below: Any, above: Any) -> Any:
+    """An automation laid over the one it extends: as `merged`, and steps by their id."""
+    result = merged(below, above)
+    if isinstance(below, dict) and isinstance(above, dict):
+        lower, upper = below.get("steps"), above.get("steps")
+        if isinstance(lower, list) and isinstance(upper, list):
+            result["steps"] = _merged_steps(lower, upper)
+    return result
+
+
+def _merged_steps(below: list[Any], above: list[Any]) -> list[Any]:
+    result = list(below)
+    previous: int | None = None
+    for step in above:
+        position = next((i for i, other in enumerate(result) if _id(other) is not None and _id(other) == _id(step)), None)
+        if position is None:
+            # A new step stands behind the one written above it; the first of a file, at the end.
+            position = len(result) if previous is None else previous + 1
+            result.insert(position, step)
+        else:
+            same = _kinds(result[position]) & _kinds(step) or not _kinds(step)
+            result[position] = merged(result[position], step) if same else step
+        previous = position
+    return result
+
+
+def _id(step: Any) -> Any:
+    return step.get("id") if isinstance(step, dict) else None
+
+
+def _kinds(step: Any) -> set[str]:
+    return {KIND_KEYS[key] for key in step if key in KIND_KEYS} if isinstance(step, dict) else set()
+
+
+@dataclass(frozen=True)
+class Layered:
+    """Files merged into one document; a problem points into the file a value comes from."""
+
+    data: Any
+    layers: Sequence[Source]
+    """The files, the nearest first."""
+
+    @property
+    def file(self) -> str:
+        """The nearest file."""
+        return self.layers[0].file
+
+    def problem(
+        self, message: str, path: Path = (), *, key: bool = False, suggestion: str | None = None, offset: int = 0
+    ) -> Problem:
+        """A problem at the value `path` leads to, in the nearest file that holds it."""
+        shorter = path
+        while shorter:
+            for layer in self.layers:
+                local = self._translate(shorter, layer)
+                if local is not None and layer.find(local) is not None:
+                    return layer.problem(
+                        message, local, key=key and shorter == path, suggestion=suggestion, offset=offset
+                    )
+            shorter = shorter[:-1]
+        return self.layers[0].problem(message, suggestion=suggestion)
+
+    def _translate(self, path: Path, layer: Source) -> Path | None:
+        """The path as it is in one of the files: a step may stand at another position there."""
+        with_steps = [source for source in self.layers if isinstance(source.data, dict) and "steps" in source.data]
+        if len(path) < 2 or path[0] != "steps" or len(with_steps) < 2:
+            return path
+        steps = layer.data.get("steps") if isinstance(layer.data, dict) else None
+        wanted = _id(self.data["steps"][path[1]])
+        for position, step in enumerate(steps if isinstance(steps, list) else []):
+            if wanted is not None and _id(step) == wanted:
+                return ("steps", position, *path[2:])
+        return None

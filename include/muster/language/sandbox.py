@@ -1,0 +1,150 @@
+"""The sandbox that expressions are evaluated in: plain data, listed filters, bounded work.
+
+Jinja's sandbox keeps an expression from Python's internals. This one also keeps it from objects (only the
+keys of mappings and the positions of lists are seen), from calls (only `range`), and from using
+unbounded time or memory.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, cast
+
+from jinja2 import StrictUndefined, Undefined, nodes, pass_context
+from jinja2.exceptions import SecurityError, TemplateRuntimeError
+from jinja2.runtime import Context, LoopContext
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from muster.language import filters
+from muster.language.problems import did_you_mean
+
+MAX_ITERATIONS = 100_000
+"""Most rounds of all `for` loops of one text."""
+MAX_RANGE = 10_000
+"""Longest `range`."""
+MAX_REPEAT = 10_000
+"""Longest text made with `*`."""
+MAX_BITS = 4_096
+"""Largest whole number, in bits."""
+
+_LOOP_KEYS = frozenset({"index", "index0", "first", "last", "length", "revindex", "revindex0"})
+_TESTS = frozenset(
+    "defined undefined none string number integer float boolean true false mapping sequence iterable even odd in "
+    "divisibleby lower upper eq equalto == ne != lt lessthan < le <= gt greaterthan > ge >=".split()
+)
+
+
+class Missing(StrictUndefined):
+    """A value that is not there; using it in any way but `is defined` and `default` is an error."""
+
+    __slots__ = ()
+
+
+class Sandbox(ImmutableSandboxedEnvironment):
+    """The environment all expressions share."""
+
+    intercepted_binops = frozenset({"*", "**", "%"})
+
+    def __init__(self) -> None:
+        super().__init__(undefined=Missing, optimized=False, autoescape=False, finalize=filters.as_text, cache_size=0)
+        self.filters = dict(filters.FILTERS)
+        self.filters[_BOUNDED] = _bounded
+        self.tests = {name: test for name, test in self.tests.items() if name in _TESTS}
+        self.globals = {"range": _range}
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """The key `attribute` of a mapping, whatever its name; objects have no attributes here."""
+        return self.getitem(obj, attribute)
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        """The value under a key, or at a position of a list or text."""
+        try:
+            if isinstance(obj, Mapping):
+                return obj[argument]
+            if isinstance(obj, list | tuple | str) and isinstance(argument, int | slice):
+                return obj[argument]
+            if isinstance(obj, LoopContext) and argument in _LOOP_KEYS:
+                return getattr(obj, argument)
+        except (LookupError, TypeError):
+            pass
+        if isinstance(obj, Undefined):
+            obj._fail_with_undefined_error()
+        return Missing(_what_is_missing(obj, argument), obj, str(argument))
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        """`*`, `**` and `%`, refused where the result would be out of all proportion."""
+        if operator == "*":
+            _check_product(left, right)
+        elif operator == "**":
+            _check_power(left, right)
+        elif isinstance(left, str | bytes):
+            raise SecurityError("`%` does not format text here; join texts with `~`")
+        return super().call_binop(context, operator, left, right)
+
+    def is_safe_callable(self, obj: Any) -> bool:
+        """Nothing is called but `range`."""
+        return obj is _range
+
+    def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
+        tree = super()._parse(source, name, filename)
+        for loop in tree.find_all(nodes.For):
+            loop.iter = nodes.Filter(loop.iter, _BOUNDED, [], [], None, None, lineno=loop.lineno)
+        return tree
+
+
+# A name no one can write, so that the filter cannot be shadowed or left out.
+_BOUNDED = "bounded loop"
+
+
+@pass_context
+def _bounded(context: Context, items: Any) -> Iterator[Any]:
+    counter = cast("list[int]", context.parent.get("loop budget", [MAX_ITERATIONS]))
+    for item in items:
+        counter[0] -= 1
+        if counter[0] < 0:
+            raise SecurityError(f"the loops run more than {MAX_ITERATIONS:,} rounds")
+        yield item
+
+
+def loop_budget() -> dict[str, Any]:
+    """The variable that counts the rounds of one evaluation."""
+    return {"loop budget": [MAX_ITERATIONS]}
+
+
+def _range(*arguments: int) -> range:
+    numbers = range(*arguments)
+    # len() of a huge range overflows; the distance between its ends does not.
+    if abs(numbers.stop - numbers.start) // abs(numbers.step) > MAX_RANGE:
+        raise SecurityError(f"`range` gives more than {MAX_RANGE:,} numbers")
+    return numbers
+
+
+def _check_product(left: Any, right: Any) -> None:
+    if isinstance(left, str) or isinstance(right, str):
+        text, times = (left, right) if isinstance(left, str) else (right, left)
+        if isinstance(times, int) and len(text) * times > MAX_REPEAT:
+            raise SecurityError(f"`*` makes a text longer than {MAX_REPEAT:,} characters")
+    elif isinstance(left, list | tuple) or isinstance(right, list | tuple):
+        raise SecurityError("a list cannot be multiplied")
+    elif isinstance(left, int) and isinstance(right, int) and left.bit_length() + right.bit_length() > MAX_BITS:
+        raise SecurityError("the number is too large")
+
+
+def _check_power(left: Any, right: Any) -> None:
+    if isinstance(left, int) and isinstance(right, int) and left.bit_length() * abs(right) > MAX_BITS:
+        raise SecurityError("the number is too large")
+
+
+def _what_is_missing(obj: Any, key: Any) -> str:
+    if obj is None:
+        return f"it is null, which has no `{key}` (a step that was skipped gives null)"
+    if isinstance(obj, Mapping):
+        names = [name for name in obj if isinstance(name, str)]
+        hint = did_you_mean(key, names) or (f"It has {', '.join(f'`{n}`' for n in names[:12])}." if names else "It is empty.")
+        return f"there is no `{key}` in it. {hint}"
+    if isinstance(obj, list | tuple) and isinstance(key, int):
+        return f"the list has {len(obj)} entries, so none at position {key}"
+    return f"{filters.kind_of(obj)} has no `{key}`; expressions see keys, never methods or attributes"

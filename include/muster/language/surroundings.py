@@ -1,0 +1,153 @@
+"""What an automation is read among: the site's settings, its agents and the skills there are."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from muster.agents.spec import AgentFile, AgentSpec
+from muster.language.automation import FolderDefaults
+from muster.language.explain import validate
+from muster.language.merging import merged
+from muster.language.problems import LanguageError, Problem, did_you_mean
+from muster.language.source import Source, read_source
+from muster.language.steps import Needs
+from muster.skills.index import SkillIndex, skill_index
+
+ENVIRONMENT = "MUSTER_ENVIRONMENT"
+"""The environment variable that names the settings file to use besides `settings.yaml`."""
+
+
+class Agents:
+    """The agents of a folder by id, read when first asked for."""
+
+    def __init__(self, folder: Path, root: Path, skills: SkillIndex) -> None:
+        self._folder, self._root, self._skills = folder, root, skills
+
+    def get(self, agent_id: str) -> AgentSpec | None:
+        """The agent of that id, or None."""
+        return self.by_id.get(agent_id)
+
+    def fitting(self, needs: Needs) -> AgentSpec | None:
+        """The agent with all skills needed and the fewest others; the first by id among equals."""
+        wanted = set(needs.skills)
+        able = [
+            agent
+            for agent in self.by_id.values()
+            if wanted <= set(agent.skills) and needs.department in (None, agent.department)
+        ]
+        return min(able, key=lambda agent: (len(agent.skills), agent.id), default=None)
+
+    @property
+    def by_id(self) -> dict[str, AgentSpec]:
+        """Every valid agent, sorted by id."""
+        return self._read[0]
+
+    @property
+    def problems(self) -> list[Problem]:
+        """What is wrong with the agent files."""
+        return self._read[1]
+
+    @cached_property
+    def _read(self) -> tuple[dict[str, AgentSpec], list[Problem]]:
+        found: dict[str, tuple[AgentSpec, Source, int]] = {}
+        problems: list[Problem] = []
+        for path in sorted(self._folder.glob("*.yaml")):
+            try:
+                source = read_source(path, name=shown(path, self._root))
+                specs = validate(AgentFile, source).specs()
+            except LanguageError as error:
+                problems.extend(error.problems)
+                continue
+            for position, agent in enumerate(specs):
+                place = ("agents", position)
+                problems.extend(self._unknown_skills(agent, source, place))
+                if agent.id in found:
+                    problems.append(_twice(agent, found[agent.id], source, position))
+                else:
+                    found[agent.id] = (agent, source, position)
+        return {agent_id: found[agent_id][0] for agent_id in sorted(found)}, problems
+
+    def _unknown_skills(self, agent: AgentSpec, source: Source, place: tuple[str | int, ...]) -> list[Problem]:
+        named = [(skill, (*place, "tools", position)) for position, skill in enumerate(agent.tools)]
+        if agent.offline is not None:
+            named.append((agent.offline, (*place, "offline")))
+        return [
+            source.problem(f"there is no skill `{skill}`", path, suggestion=did_you_mean(skill, self._skills.entries))
+            for skill, path in named
+            if self._skills.get(skill) is None
+        ]
+
+
+def _twice(agent: AgentSpec, first: tuple[AgentSpec, Source, int], source: Source, position: int) -> Problem:
+    place = first[1].problem("", ("agents", first[2], "id")).where
+    message = f"there are two agents `{agent.id}`; the other is at {place}"
+    return source.problem(message, ("agents", position, "id"), suggestion="Rename one of them.")
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Everything outside the file that its definition depends on."""
+
+    root: Path
+    """The folder that holds `automations`, `agents`, `skills` and `settings.yaml`."""
+    settings: Mapping[str, Any]
+    skills: SkillIndex
+    agents: Agents
+    problems: tuple[Problem, ...] = ()
+    """What is wrong with the settings files."""
+
+    @classmethod
+    def of(cls, root: Path) -> Surroundings:
+        """The surroundings in a folder."""
+        skills = skill_index(root / "skills")
+        settings, problems = _site_settings(root)
+        return cls(root, settings, skills, Agents(root / "agents", root, skills), tuple(problems))
+
+
+def shown(path: Path, root: Path) -> str:
+    """How problems name a file: from the folder's own name on, or as it is when it lies elsewhere."""
+    try:
+        return str(Path(root.name) / path.relative_to(root))
+    except ValueError:
+        return str(path)
+
+
+def _site_settings(root: Path) -> tuple[dict[str, Any], list[Problem]]:
+    settings: dict[str, Any] = {}
+    problems: list[Problem] = []
+    environment = os.environ.get(ENVIRONMENT, "")
+    names = ["settings.yaml", f"settings.{environment}.yaml"] if environment else ["settings.yaml"]
+    for name in names:
+        path = root / name
+        if not path.is_file():
+            if name != "settings.yaml":
+                message = f"the environment variable {ENVIRONMENT} asks for this file, and it does not exist"
+                problems.append(Problem(shown(path, root), 1, 1, message))
+            continue
+        try:
+            settings = merged(settings, _settings_file(path, root))
+        except LanguageError as error:
+            problems.extend(error.problems)
+    return settings, problems
+
+
+def _settings_file(path: Path, root: Path) -> dict[str, Any]:
+    source = read_source(path, name=shown(path, root))
+    if source.data is None:
+        return {}
+    if not isinstance(source.data, dict):
+        raise LanguageError([source.problem("settings are a mapping (lines of `name: value`)")])
+    # Settings are checked by the model that holds them elsewhere; only the paths differ.
+    wrapped = Source(source.file, source.text, {"settings": source.data}, None)
+    try:
+        validate(FolderDefaults, wrapped)
+    except LanguageError as error:
+        name = next(iter(source.data))
+        raise LanguageError([source.problem(p.message, (name,), key=True) for p in error.problems]) from None
+    data: dict[str, Any] = source.data
+    return data

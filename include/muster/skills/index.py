@@ -1,0 +1,172 @@
+"""Which skills there are, read from their source without importing it.
+
+An automation is checked and compiled by a process that must not pay for importing the libraries skills use.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+from muster.skills.registry import Lane as Lane
+
+SHIPPED = Path(__file__).parent
+"""The folder of the skills that come with Muster."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One argument a skill takes."""
+
+    name: str
+    required: bool
+
+
+@dataclass(frozen=True)
+class SkillEntry:
+    """What the source says of one skill."""
+
+    name: str
+    lane: Lane
+    timeout: float | None
+    """Seconds one call may take; None for no limit."""
+    file: str
+    line: int
+    parameters: tuple[Parameter, ...]
+    """In the order of the signature, `context` left out."""
+    takes_any: bool
+    """True when the function has `**` parameters."""
+    is_async: bool
+    summary: str
+    """First line of the docstring."""
+
+
+class SkillIndex:
+    """The skills of some folders; a file is parsed when a skill in it is asked for."""
+
+    def __init__(self, *folders: Path) -> None:
+        self._folders = folders
+
+    def get(self, name: str) -> SkillEntry | None:
+        """The skill of that name, or None. A later folder wins over an earlier one."""
+        if name not in self._found:
+            self._found[name] = self._search(name)
+        return self._found[name]
+
+    @cached_property
+    def entries(self) -> dict[str, SkillEntry]:
+        """Every skill by name, sorted. Parses every file that has one."""
+        found = {entry.name: entry for path in self._files for entry in scan(path)}
+        return dict(sorted(found.items()))
+
+    @cached_property
+    def _found(self) -> dict[str, SkillEntry | None]:
+        return {}
+
+    @cached_property
+    def _files(self) -> list[Path]:
+        return [path for folder in self._folders for path in sorted(folder.rglob("*.py"))]
+
+    def _search(self, name: str) -> SkillEntry | None:
+        quoted = re.compile(rb"""["']%s["']""" % re.escape(name.encode()))
+        found = None
+        for path in self._files:
+            if quoted.search(_read(path)):
+                found = next((entry for entry in scan(path) if entry.name == name), found)
+        return found
+
+
+def skill_index(site: Path | None = None) -> SkillIndex:
+    """The skills that come with Muster, and those of a site's own folder."""
+    return SkillIndex(SHIPPED, *([site] if site is not None and site.is_dir() else []))
+
+
+def scan(path: Path) -> tuple[SkillEntry, ...]:
+    """The skills one file defines, in its order; a file that is not Python defines none."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return ()
+    return _scan(path, stat.st_mtime_ns, stat.st_size)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        stat = path.stat()
+        return _content(path, stat.st_mtime_ns, stat.st_size)
+    except OSError:
+        return b""
+
+
+@lru_cache(maxsize=1024)
+def _content(path: Path, mtime: int, size: int) -> bytes:
+    content = path.read_bytes()
+    return content if b"skill" in content else b""
+
+
+@lru_cache(maxsize=1024)
+def _scan(path: Path, mtime: int, size: int) -> tuple[SkillEntry, ...]:
+    content = _content(path, mtime, size)
+    if b"@" not in content:
+        return ()
+    try:
+        tree = ast.parse(content)
+    except (SyntaxError, ValueError):
+        return ()
+    return tuple(_entries(tree, path))
+
+
+def _entries(tree: ast.Module, path: Path) -> Iterator[SkillEntry]:
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            for decorator in node.decorator_list:
+                if entry := _entry(node, decorator, path):
+                    yield entry
+
+
+def _entry(function: ast.FunctionDef | ast.AsyncFunctionDef, decorator: ast.expr, path: Path) -> SkillEntry | None:
+    if not isinstance(decorator, ast.Call) or _called(decorator) != "skill" or not decorator.args:
+        return None
+    options = {keyword.arg: _literal(keyword.value) for keyword in decorator.keywords}
+    name, lane, timeout = _literal(decorator.args[0]), options.get("lane", "worker"), options.get("timeout")
+    if not isinstance(name, str):
+        return None
+    return SkillEntry(
+        name=name,
+        lane="async" if lane == "async" else "worker",
+        timeout=float(timeout) if isinstance(timeout, int | float) else None,
+        file=str(path),
+        line=function.lineno,
+        parameters=tuple(_parameters(function.args)),
+        takes_any=function.args.kwarg is not None,
+        is_async=isinstance(function, ast.AsyncFunctionDef),
+        summary=(ast.get_docstring(function) or "").partition("\n")[0],
+    )
+
+
+def _called(call: ast.Call) -> str:
+    function = call.func
+    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+
+
+def _literal(node: ast.expr) -> object:
+    try:
+        value: object = ast.literal_eval(node)
+    except ValueError:
+        return None
+    return value
+
+
+def _parameters(arguments: ast.arguments) -> Iterator[Parameter]:
+    positional = [*arguments.posonlyargs, *arguments.args]
+    first_default = len(positional) - len(arguments.defaults)
+    for position, argument in enumerate(positional):
+        if argument.arg != "context":
+            yield Parameter(argument.arg, required=position < first_default)
+    for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
+        if argument.arg != "context":
+            yield Parameter(argument.arg, required=default is None)
