@@ -7,17 +7,17 @@ import re
 import smtplib
 import socket
 import ssl
-from collections.abc import Callable
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
-from airflow.exceptions import AirflowException, AirflowNotFoundException
 from airflow.sdk import BaseHook, Connection
+from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
+
 from muster.database import Database
 from muster.errors import MusterError, PermanentError, TransientError
-from muster.notifications import Channel, ChannelName, Delivery, Notice, NotConfigured, Sender
+from muster.notifications import Channel, ChannelName, Delivery, NotConfigured, Notice, Sender
 from muster.notifications.slack import slack_text
 
 if TYPE_CHECKING:
@@ -74,7 +74,9 @@ class SlackChannel:
         self._check(response)
         general = connection.conn_id == SLACK
         note = f"Sent through {SLACK!r}: its webhook decides the channel." if general else ""
-        return Delivery(delivered_by="slack", target=notice.target, reference=response.body.strip(), note=note)
+        return Delivery(
+            delivered_by="slack", target=notice.target, reference=response.body.strip(), note=note
+        )
 
     @staticmethod
     def _post(connection: Connection, text: str) -> WebhookResponse:
@@ -83,19 +85,22 @@ class SlackChannel:
 
         # No retry handlers: the step's own `retry` decides, and knows what was sent before.
         hook = _resolved(SlackWebhookHook, connection)(
-            slack_webhook_conn_id=connection.conn_id, timeout=TIMEOUT, retry_handlers=[])
+            slack_webhook_conn_id=connection.conn_id, timeout=TIMEOUT, retry_handlers=[]
+        )
         try:
             return hook.client.send(text=text, unfurl_links=False)
         except AirflowNotFoundException as error:
             raise PermanentError(
-                f"The connection {connection.conn_id!r} has no webhook token.", remedy="Put it into its password field."
+                f"The connection {connection.conn_id!r} has no webhook token.",
+                remedy="Put it into its password field.",
             ) from error
         except (OSError, TimeoutError) as error:
             raise TransientError(f"Slack could not be reached: {error}.") from error
         except (SlackClientError, ValueError) as error:
             raise PermanentError(
                 f"The connection {connection.conn_id!r} holds no usable webhook URL.",
-                remedy="Copy the whole URL that Slack shows into its password field.") from error
+                remedy="Copy the whole URL that Slack shows into its password field.",
+            ) from error
 
     @staticmethod
     def _check(response: WebhookResponse) -> None:
@@ -104,10 +109,13 @@ class SlackChannel:
             return
         if status in WAIT_STATUSES or status >= 500:
             raise TransientError(
-                f"Slack answered {status} {answer}.", retry_after=_seconds(response.headers.get("Retry-After")))
+                f"Slack answered {status} {answer}.",
+                retry_after=_seconds(response.headers.get("Retry-After")),
+            )
         raise PermanentError(
             f"Slack refused the message: {status} {answer}.",
-            remedy=f"Check the webhook in the connection {SLACK!r}; Slack may have revoked it.")
+            remedy=f"Check the webhook in the connection {SLACK!r}; Slack may have revoked it.",
+        )
 
 
 class EmailChannel:
@@ -160,7 +168,9 @@ def _resolved(hook: type[Any], connection: Connection) -> type[Any]:
 def _message(notice: Notice, sender: str | None) -> EmailMessage:
     if not sender or "@" not in sender:
         raise PermanentError(
-            f"The connection {SMTP_CONNECTION!r} names no sender.", remedy="Set `from_email` in its extra fields.")
+            f"The connection {SMTP_CONNECTION!r} names no sender.",
+            remedy="Set `from_email` in its extra fields.",
+        )
     message = EmailMessage(policy=SMTP)
     message["From"] = sender
     message["To"] = notice.target
@@ -180,14 +190,18 @@ def _mail_error(error: Exception, notice: Notice) -> MusterError:
             return error
         case smtplib.SMTPRecipientsRefused(recipients=refused):
             code, reply = next(iter(refused.values()))
-            return _by_code(code, f"The mail server refused {notice.target}: {code} {_text(reply)}.", "Check the address.")
+            return _by_code(
+                code, f"The mail server refused {notice.target}: {code} {_text(reply)}.", "Check the address."
+            )
         case smtplib.SMTPResponseException(smtp_code=code, smtp_error=reply):
             return _by_code(code, f"The mail server answered {code} {_text(reply)}.", remedy)
         case smtplib.SMTPServerDisconnected():
             return TransientError(f"The mail server hung up: {error}.")
         case smtplib.SMTPException() | ssl.SSLError():
-            return PermanentError(f"The mail server cannot do what the connection asks for: {error}.",
-                                  remedy=f"{remedy} `disable_ssl` and `disable_tls` choose plain, STARTTLS or TLS.")
+            return PermanentError(
+                f"The mail server cannot do what the connection asks for: {error}.",
+                remedy=f"{remedy} `disable_ssl` and `disable_tls` choose plain, STARTTLS or TLS.",
+            )
         case socket.gaierror() | OSError():
             return TransientError(f"The mail server could not be reached: {error}.", remedy=remedy)
         case AirflowException() if isinstance(error.__context__, smtplib.SMTPServerDisconnected):

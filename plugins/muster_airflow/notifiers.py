@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow.sdk import BaseNotifier, Context
+
 from muster.errors import MusterError
 from muster.notifications import Notice
 
@@ -20,18 +21,23 @@ LATE = (
 class MusterNotifier(BaseNotifier):
     """Sends an automation's notices, each at least once, with the outbox as its record.
 
-    As a deadline: `DeadlineAlert(..., callback=AsyncCallback(MusterNotifier, kwargs={"notify": [...], "within": "30m"}))`.
+    As a deadline: `DeadlineAlert(..., callback=AsyncCallback(MusterNotifier, kwargs={"notify": [...]}))`.
     """
 
     template_fields: Sequence[str] = ("notify_entries", "text", "subject")
 
     def __init__(
-        self, *, notify: Sequence[Mapping[str, Any]], text: str = LATE, subject: str = "", within: str = "",
+        self,
+        *,
+        notify: Sequence[Mapping[str, Any]],
+        text: str = LATE,
+        subject: str = "",
+        within: str = "",
         context: Context | None = None,
     ) -> None:
         super().__init__(context)
         self.notify_entries = [dict(entry) for entry in notify]
-        """As in an automation: `{slack: "#ops"}` or `{email: ops@example.com}`, each with `text` and `subject` if it likes."""
+        """As in an automation: `{slack: "#ops"}` or `{email: ops@example.com}`; `text` and `subject` if wanted."""
         self.text = text
         """Said by every entry without a text of its own."""
         self.subject = subject

@@ -11,17 +11,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.slack import SlackServer, slack_server
-from support.smtp import Mailbox, smtp_server
 
 from muster.database import Database
 from muster.errors import PermanentError, TransientError
 from muster.local.postgres import free_port
-from muster.notifications import Sender, Notice, NotConfigured
+from muster.notifications import NotConfigured, Notice, Sender
 from muster_airflow.notifications import EmailChannel, SlackChannel, channels
+from support.slack import SlackServer, slack_server
+from support.smtp import Mailbox, smtp_server
 
-SLACK_NOTICE = Notice(channel="slack", target="#finance-ops", text="R&D <!channel>\nPosted 3", key="r/tell[0]")
-MAIL = Notice(channel="email", target="ops@example.com", subject="Prüfung nötig", text="Größe: 3 €\nzweite Zeile", key="r/tell[1]")
+SLACK_NOTICE = Notice(
+    channel="slack", target="#finance-ops", text="R&D <!channel>\nPosted 3", key="r/tell[0]"
+)
+MAIL = Notice(
+    channel="email",
+    target="ops@example.com",
+    subject="Prüfung nötig",
+    text="Größe: 3 €\nzweite Zeile",
+    key="r/tell[1]",
+)
 
 
 @pytest.fixture
@@ -52,8 +60,13 @@ def to_slack(connect: Any, slack: SlackServer) -> SlackServer:
 
 def connect_mail(connect: Any, mailbox: Mailbox, **changes: Any) -> None:
     """Points `muster_smtp` at the mailbox, without encryption unless told."""
-    extra = {"disable_ssl": True, "disable_tls": True, "from_email": "muster@example.org"} | changes.pop("extra", {})
-    connect("muster_smtp", **{"conn_type": "smtp", "host": "127.0.0.1", "port": mailbox.port, "extra": extra} | changes)
+    extra = {"disable_ssl": True, "disable_tls": True, "from_email": "muster@example.org"} | changes.pop(
+        "extra", {}
+    )
+    connect(
+        "muster_smtp",
+        **{"conn_type": "smtp", "host": "127.0.0.1", "port": mailbox.port, "extra": extra} | changes,
+    )
 
 
 async def test_slack_gets_the_text_escaped(to_slack: SlackServer) -> None:
@@ -65,7 +78,12 @@ async def test_slack_gets_the_text_escaped(to_slack: SlackServer) -> None:
 
 async def test_a_connection_named_after_the_channel_is_preferred(to_slack: SlackServer, connect: Any) -> None:
     with slack_server() as own:
-        connect("muster_slack_finance_ops", conn_type="slackwebhook", host=own.endpoint, password="T000/B000/token")
+        connect(
+            "muster_slack_finance_ops",
+            conn_type="slackwebhook",
+            host=own.endpoint,
+            password="T000/B000/token",
+        )
         delivery = await SlackChannel().send(SLACK_NOTICE)
     assert (len(own.messages), len(to_slack.messages), delivery.note) == (1, 0, "")
 
@@ -78,12 +96,20 @@ async def test_a_rate_limit_is_transient_and_says_how_long_to_wait(to_slack: Sla
     assert to_slack.answers == []  # asked once: no hidden retry
 
 
-@pytest.mark.parametrize(("status", "answer", "kind"), [
-    (500, "rollup_error", TransientError), (503, "", TransientError), (400, "invalid_payload", PermanentError),
-    (403, "action_prohibited", PermanentError), (410, "channel_is_archived", PermanentError),
-    (200, "<html>sign in</html>", PermanentError),
-])
-async def test_slacks_refusals_are_told_apart(to_slack: SlackServer, status: int, answer: str, kind: type[Exception]) -> None:
+@pytest.mark.parametrize(
+    ("status", "answer", "kind"),
+    [
+        (500, "rollup_error", TransientError),
+        (503, "", TransientError),
+        (400, "invalid_payload", PermanentError),
+        (403, "action_prohibited", PermanentError),
+        (410, "channel_is_archived", PermanentError),
+        (200, "<html>sign in</html>", PermanentError),
+    ],
+)
+async def test_slacks_refusals_are_told_apart(
+    to_slack: SlackServer, status: int, answer: str, kind: type[Exception]
+) -> None:
     to_slack.answers = [(status, answer, {})]
     with pytest.raises(kind, match=str(status)):
         await SlackChannel().send(SLACK_NOTICE)
@@ -126,7 +152,11 @@ async def test_mail_arrives_as_plain_text_under_a_stable_id(connect: Any, tmp_pa
         connect_mail(connect, mailbox)
         first, second = [await EmailChannel().send(MAIL) for _ in range(2)]
     mail = mailbox.mails[0]
-    assert (mail["Subject"], mail["To"], mail["From"]) == ("Prüfung nötig", "ops@example.com", "muster@example.org")
+    assert (mail["Subject"], mail["To"], mail["From"]) == (
+        "Prüfung nötig",
+        "ops@example.com",
+        "muster@example.org",
+    )
     assert mail.get_content_type() == "text/plain"
     assert mail.get_content().replace("\r\n", "\n") == "Größe: 3 €\nzweite Zeile\n"
     assert mailbox.envelopes[0].rcpt_tos == ["ops@example.com"]
@@ -134,7 +164,9 @@ async def test_mail_arrives_as_plain_text_under_a_stable_id(connect: Any, tmp_pa
     assert first.reference.endswith("@example.org>")
 
 
-async def test_mail_logs_in_over_starttls(connect: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_mail_logs_in_over_starttls(
+    connect: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with smtp_server(tmp_path, login="muster", password="correct horse", tls=True) as mailbox:
         monkeypatch.setenv("SSL_CERT_FILE", str(mailbox.certificate))
         connect_mail(connect, mailbox, login="muster", password="correct horse", extra={"disable_tls": False})
@@ -150,7 +182,9 @@ async def test_a_certificate_nobody_vouches_for_is_refused(connect: Any, tmp_pat
     assert mailbox.mails == []
 
 
-async def test_a_wrong_password_is_permanent_and_not_repeated_in_the_message(connect: Any, tmp_path: Path) -> None:
+async def test_a_wrong_password_is_permanent_and_not_repeated_in_the_message(
+    connect: Any, tmp_path: Path
+) -> None:
     with smtp_server(tmp_path, login="muster", password="right") as mailbox:
         connect_mail(connect, mailbox, login="muster", password="wr0ng-secret")
         with pytest.raises(PermanentError, match="535") as caught:
@@ -159,7 +193,9 @@ async def test_a_wrong_password_is_permanent_and_not_repeated_in_the_message(con
 
 
 @pytest.mark.parametrize(("reply", "kind"), [("451 try later", TransientError), ("554 spam", PermanentError)])
-async def test_a_mail_server_that_refuses_the_message(connect: Any, tmp_path: Path, reply: str, kind: type[Exception]) -> None:
+async def test_a_mail_server_that_refuses_the_message(
+    connect: Any, tmp_path: Path, reply: str, kind: type[Exception]
+) -> None:
     with smtp_server(tmp_path) as mailbox:
         mailbox.refuse_data = reply
         connect_mail(connect, mailbox)
@@ -167,8 +203,12 @@ async def test_a_mail_server_that_refuses_the_message(connect: Any, tmp_path: Pa
             await EmailChannel().send(MAIL)
 
 
-@pytest.mark.parametrize(("reply", "kind"), [("450 greylisted", TransientError), ("550 no such user", PermanentError)])
-async def test_a_mail_server_that_refuses_the_recipient(connect: Any, tmp_path: Path, reply: str, kind: type[Exception]) -> None:
+@pytest.mark.parametrize(
+    ("reply", "kind"), [("450 greylisted", TransientError), ("550 no such user", PermanentError)]
+)
+async def test_a_mail_server_that_refuses_the_recipient(
+    connect: Any, tmp_path: Path, reply: str, kind: type[Exception]
+) -> None:
     with smtp_server(tmp_path) as mailbox:
         mailbox.refuse_recipient = reply
         connect_mail(connect, mailbox)
@@ -200,7 +240,9 @@ async def test_without_connections_the_outbox_keeps_the_notice_and_names_what_is
         await channels()[notice.channel].send(notice)
 
 
-async def test_a_429_is_retried_by_the_caller_and_arrives_once(to_slack: SlackServer, database: Database) -> None:
+async def test_a_429_is_retried_by_the_caller_and_arrives_once(
+    to_slack: SlackServer, database: Database
+) -> None:
     to_slack.answers = [(429, "rate_limited", {"Retry-After": "1"})]
     sender = Sender(database, channels())
     with pytest.raises(TransientError):

@@ -15,7 +15,10 @@ from muster.notifications.slack import MAX_TEXT, slack_text
 
 def make(**changes: Any) -> Notice:
     """A valid e-mail notice with some fields changed."""
-    return Notice(**{"channel": "email", "target": "ops@example.com", "subject": "Late", "text": "Body", "key": "k"} | changes)
+    return Notice(
+        **{"channel": "email", "target": "ops@example.com", "subject": "Late", "text": "Body", "key": "k"}
+        | changes
+    )
 
 
 @pytest.mark.parametrize("break_", ["\r\n", "\n", "\r", "\x00", "\x85", "\u2028", "\x1b"])
@@ -24,16 +27,30 @@ def test_a_subject_cannot_smuggle_in_a_header(break_: str) -> None:
         make(subject=f"Invoice{break_}Bcc: everybody@example.com")
 
 
-@pytest.mark.parametrize("target", [
-    "ops@example.com\r\nBcc: x@example.com", "ops@example.com, x@example.com", "ops@example.com; x@example.com",
-    "ops", "@example.com", "ops@", "Ops <ops@example.com>", "ops@example.com x@example.com", "ops@localhost", "<>",
-])
+@pytest.mark.parametrize(
+    "target",
+    [
+        "ops@example.com\r\nBcc: x@example.com",
+        "ops@example.com, x@example.com",
+        "ops@example.com; x@example.com",
+        "ops",
+        "@example.com",
+        "ops@",
+        "Ops <ops@example.com>",
+        "ops@example.com x@example.com",
+        "ops@localhost",
+        "<>",
+    ],
+)
 def test_only_one_plain_address_is_an_email_target(target: str) -> None:
     with pytest.raises(PermanentError):
         make(target=target)
 
 
-@pytest.mark.parametrize("changes", [{"channel": "pigeon"}, {"text": None}, {"target": ""}, {"cc": "x@example.com"}, {"text": ["a"]}])
+@pytest.mark.parametrize(
+    "changes",
+    [{"channel": "pigeon"}, {"text": None}, {"target": ""}, {"cc": "x@example.com"}, {"text": ["a"]}],
+)
 def test_a_notice_that_makes_no_sense_is_refused_for_good(changes: dict[str, Any]) -> None:
     with pytest.raises(PermanentError, match=next(iter(changes))):
         make(**changes)

@@ -13,9 +13,15 @@ import pytest
 
 from muster.database import Database
 from muster.errors import PermanentError, TransientError
-from muster.notifications import Delivery, Sender, Notice, Outbox
+from muster.notifications import Delivery, Notice, Outbox, Sender
 
-NOTICE = Notice(channel="slack", target="#finance-ops", text="Posted 3 invoices", key="invoices/r1/tell[0]", run="invoices/r1")
+NOTICE = Notice(
+    channel="slack",
+    target="#finance-ops",
+    text="Posted 3 invoices",
+    key="invoices/r1/tell[0]",
+    run="invoices/r1",
+)
 
 
 class Journal:
@@ -75,11 +81,17 @@ async def test_without_a_channel_the_notice_is_kept_and_says_so(database: Databa
     assert delivery.delivered_by == "outbox"
     assert "nobody has set up slack" in delivery.note
     assert (entry.status, entry.text, entry.note, entry.reference) == (
-        "kept", "Posted 3 invoices", delivery.note, delivery.reference)
+        "kept",
+        "Posted 3 invoices",
+        delivery.note,
+        delivery.reference,
+    )
     assert delivery.reference == f"outbox/{entry.id}"
 
 
-async def test_a_failed_notice_shows_its_error_and_a_retry_delivers_it(database: Database, journal: Journal) -> None:
+async def test_a_failed_notice_shows_its_error_and_a_retry_delivers_it(
+    database: Database, journal: Journal
+) -> None:
     journal.errors = [TransientError("Slack answered 429.", retry_after=3)]
     sender = Sender(database, {"slack": journal})
     with pytest.raises(TransientError) as caught:
@@ -92,16 +104,20 @@ async def test_a_failed_notice_shows_its_error_and_a_retry_delivers_it(database:
     assert (entry.status, entry.error, entry.attempts) == ("sent", None, 2)
 
 
-async def test_a_channel_that_hangs_is_given_up_and_can_be_retried(database: Database, journal: Journal) -> None:
+async def test_a_channel_that_hangs_is_given_up_and_can_be_retried(
+    database: Database, journal: Journal
+) -> None:
     journal.delay = 30
-    with pytest.raises(TransientError, match="not accepted within"):
+    with pytest.raises(TransientError, match="did not accept"):
         await Sender(database, {"slack": journal}, patience=0.1).send(NOTICE)
     journal.delay = 0
     await Sender(database, {"slack": journal}).send(NOTICE)
     assert journal.sent == ["Posted 3 invoices"]
 
 
-async def test_a_slow_failure_does_not_undo_a_newer_success(database: Database, journal: Journal, tmp_path: Path) -> None:
+async def test_a_slow_failure_does_not_undo_a_newer_success(
+    database: Database, journal: Journal, tmp_path: Path
+) -> None:
     slow = Journal(tmp_path / "slow", errors=[PermanentError("refused")], delay=0.8)
     overtaken = asyncio.create_task(Sender(database, {"slack": slow}, patience=5, grace=-4.9).send(NOTICE))
     await asyncio.sleep(0.3)
@@ -133,8 +149,12 @@ asyncio.run(Sender(Database({dsn!r}), {{"slack": Dying()}}, patience=0.4, grace=
 async def test_killed_after_the_record_the_next_attempt_still_sends(
     database: Database, dsn: str, journal: Journal, after_sending: bool
 ) -> None:
-    code = KILLED.format(after_sending=after_sending, sent=str(journal.path), notice=NOTICE.model_dump_json(), dsn=dsn)
-    died = await asyncio.to_thread(subprocess.run, [sys.executable, "-c", code], check=False, env=dict(os.environ))
+    code = KILLED.format(
+        after_sending=after_sending, sent=str(journal.path), notice=NOTICE.model_dump_json(), dsn=dsn
+    )
+    died = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", code], check=False, env=dict(os.environ)
+    )
     assert died.returncode == -signal.SIGKILL
     [entry] = Outbox(database).entries()
     assert entry.status == "pending"

@@ -37,7 +37,9 @@ class Mailbox:
     refuse_data: str | None = None
     """A reply such as `451 try later`, given in place of accepting the message."""
 
-    async def handle_RCPT(self, server: SMTP, session: Session, envelope: Envelope, address: str, options: Any) -> str:
+    async def handle_RCPT(
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: Any
+    ) -> str:
         """Accept every recipient, unless told to refuse."""
         if self.refuse_recipient:
             return self.refuse_recipient
@@ -56,7 +58,9 @@ class Mailbox:
 
 
 @contextmanager
-def smtp_server(folder: Path, *, login: str | None = None, password: str | None = None, tls: bool = False) -> Iterator[Mailbox]:
+def smtp_server(
+    folder: Path, *, login: str | None = None, password: str | None = None, tls: bool = False
+) -> Iterator[Mailbox]:
     """A running server; with a login it demands authentication, with `tls` it demands STARTTLS first."""
     mailbox = Mailbox()
     options: dict[str, Any] = {}
@@ -64,8 +68,10 @@ def smtp_server(folder: Path, *, login: str | None = None, password: str | None 
         expected = LoginPassword(login.encode(), password.encode())
         options |= {
             "authenticator": lambda server, session, envelope, mechanism, data: AuthResult(
-                success=data == expected, handled=False),
-            "auth_required": True, "auth_require_tls": tls,
+                success=data == expected, handled=False
+            ),
+            "auth_required": True,
+            "auth_require_tls": tls,
         }
     if tls:
         mailbox.certificate, key = _certificate(folder)
@@ -87,15 +93,24 @@ def _certificate(folder: Path) -> tuple[Path, Path]:
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
     now = datetime.datetime.now(datetime.UTC)
     certificate = (
-        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1)).not_valid_after(now + datetime.timedelta(days=2))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=2))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False
+        )
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
     paths = folder / "server.crt", folder / "server.key"
     paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    paths[1].write_bytes(key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+    paths[1].write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
     return paths

@@ -1,6 +1,6 @@
 """Notices to people: through Slack and e-mail when they are configured, else into the local outbox."""
 
-from muster.notifications.model import Channel, ChannelName, Delivery, Notice, NotConfigured
+from muster.notifications.model import Channel, ChannelName, Delivery, NotConfigured, Notice
 from muster.notifications.outbox import Outbox, OutboxEntry
 from muster.notifications.sender import Sender
 
@@ -8,8 +8,8 @@ __all__ = [
     "Channel",
     "ChannelName",
     "Delivery",
-    "Notice",
     "NotConfigured",
+    "Notice",
     "Outbox",
     "OutboxEntry",
     "Sender",

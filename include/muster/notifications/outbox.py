@@ -1,4 +1,4 @@
-"""The table of every notice: written before sending, settled after, and read by people when no channel is set."""
+"""The table of every notice: written before sending, settled after, read by people when no channel is set."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from muster.notifications.model import ChannelName, Delivery, Notice
 
 Status = Literal["pending", "sent", "failed", "kept"]
 
-COLUMNS = "id, key, run, channel, target, subject, text, status, delivered_by, reference, note, error, attempts, created_at, settled_at"
+COLUMNS = """id, key, run, channel, target, subject, text, status, delivered_by, reference, note, error,
+    attempts, created_at, settled_at"""
 
 CLAIM = """
 INSERT INTO outbox (key, run, channel, target, subject, text, status, attempts, claimed_until)
-VALUES (%(key)s, %(run)s, %(channel)s, %(target)s, %(subject)s, %(text)s, 'pending', 1, clock_timestamp() + %(lease)s)
+VALUES (%(key)s, %(run)s, %(channel)s, %(target)s, %(subject)s, %(text)s, 'pending', 1,
+        clock_timestamp() + %(lease)s)
 ON CONFLICT (key) DO UPDATE SET
     channel = EXCLUDED.channel, target = EXCLUDED.target, subject = EXCLUDED.subject, text = EXCLUDED.text,
     status = 'pending', error = NULL, attempts = outbox.attempts + 1, claimed_until = EXCLUDED.claimed_until
@@ -27,7 +29,8 @@ RETURNING attempts
 """
 
 SETTLE = """
-UPDATE outbox SET status = %(status)s, delivered_by = %(delivered_by)s, reference = coalesce(%(reference)s, 'outbox/' || id),
+UPDATE outbox SET status = %(status)s, delivered_by = %(delivered_by)s,
+    reference = coalesce(%(reference)s, 'outbox/' || id),
     note = %(note)s, error = NULL, claimed_until = NULL, settled_at = clock_timestamp()
 WHERE key = %(key)s RETURNING reference, settled_at
 """
@@ -52,7 +55,7 @@ class OutboxEntry(BaseModel):
     subject: str
     text: str
     status: Status
-    """`pending`: being sent, or its sender died; `sent`; `failed`: see `error`; `kept`: no channel is set, read it here."""
+    """`pending`: being sent, or its sender died; `failed`: see `error`; `kept`: no channel is set."""
     delivered_by: Literal["slack", "smtp", "outbox"] | None
     reference: str | None
     note: str
@@ -67,8 +70,14 @@ class OutboxEntry(BaseModel):
         """What became of it, once it was sent or kept."""
         if self.status not in ("sent", "kept") or self.delivered_by is None or self.reference is None:
             return None
-        return Delivery(delivered_by=self.delivered_by, target=self.target, reference=self.reference,
-                        note=self.note, at=self.settled_at, repeated=True)
+        return Delivery(
+            delivered_by=self.delivered_by,
+            target=self.target,
+            reference=self.reference,
+            note=self.note,
+            at=self.settled_at,
+            repeated=True,
+        )
 
 
 class Outbox:
@@ -77,9 +86,14 @@ class Outbox:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def entries(self, *, run: str | None = None, status: Status | None = None, limit: int = 100) -> list[OutboxEntry]:
+    def entries(
+        self, *, run: str | None = None, status: Status | None = None, limit: int = 100
+    ) -> list[OutboxEntry]:
         """Newest first, of one run or of all, in one state or in any."""
-        with self._database.connection() as connection, connection.cursor(row_factory=class_row(OutboxEntry)) as cursor:
+        with (
+            self._database.connection() as connection,
+            connection.cursor(row_factory=class_row(OutboxEntry)) as cursor,
+        ):
             return cursor.execute(
                 f"SELECT {COLUMNS} FROM outbox WHERE (%(run)s::text IS NULL OR run = %(run)s)"
                 " AND (%(status)s::text IS NULL OR status = %(status)s) ORDER BY id DESC LIMIT %(limit)s",
@@ -97,7 +111,7 @@ class Outbox:
         """Record the notice and take it for sending.
 
         Returns:
-            The number of this attempt, or None: it was settled before, or somebody else's claim has not run out.
+            The number of this attempt; None when it was settled before or another claim has not run out.
         """
         values = notice.model_dump() | {"lease": lease}
         async with self._database.aconnection() as connection:
@@ -107,8 +121,13 @@ class Outbox:
     async def settle(self, notice: Notice, delivery: Delivery) -> Delivery:
         """Record that the notice was delivered, or kept here."""
         status = "kept" if delivery.delivered_by == "outbox" else "sent"
-        values = {"key": notice.key, "status": status, "delivered_by": delivery.delivered_by,
-                  "reference": delivery.reference or None, "note": delivery.note}
+        values = {
+            "key": notice.key,
+            "status": status,
+            "delivered_by": delivery.delivered_by,
+            "reference": delivery.reference or None,
+            "note": delivery.note,
+        }
         async with self._database.aconnection() as connection:
             row = await (await connection.execute(SETTLE, values)).fetchone()
         assert row is not None, "a notice is settled only after it was claimed"

@@ -8,13 +8,13 @@ from datetime import timedelta
 
 from muster.database import Database
 from muster.errors import TransientError
-from muster.notifications.model import Channel, ChannelName, Delivery, Notice, NotConfigured
+from muster.notifications.model import Channel, ChannelName, Delivery, NotConfigured, Notice
 from muster.notifications.outbox import Outbox
 
 PATIENCE = 40.0
 """Seconds a channel gets to deliver one notice."""
 GRACE = 20.0
-"""Seconds a claim outlives the patience, so that a slow sender is not overtaken while it still writes its result."""
+"""Seconds a claim outlives the patience: a slow sender is not overtaken while it still writes its result."""
 POLL = 0.25
 """Seconds between looks at a notice that somebody else is sending."""
 
@@ -28,7 +28,11 @@ class Sender:
     """
 
     def __init__(
-        self, database: Database, channels: Mapping[ChannelName, Channel] | None = None, *, patience: float = PATIENCE,
+        self,
+        database: Database,
+        channels: Mapping[ChannelName, Channel] | None = None,
+        *,
+        patience: float = PATIENCE,
         grace: float = GRACE,
     ) -> None:
         self.outbox = Outbox(database)
@@ -61,10 +65,15 @@ class Sender:
             async with asyncio.timeout(self._patience):
                 return await self._channel(notice.channel).send(notice)
         except NotConfigured as reason:
-            return Delivery(delivered_by="outbox", target=notice.target, reference="", note=f"Kept in the outbox: {reason}")
+            return Delivery(
+                delivered_by="outbox",
+                target=notice.target,
+                reference="",
+                note=f"Kept in the outbox: {reason}",
+            )
         except TimeoutError as error:
             raise TransientError(
-                f"The {notice.channel} notice to {notice.target} was not accepted within {self._patience:g} s."
+                f"{notice.channel} did not accept the notice to {notice.target} within {self._patience:g} s."
             ) from error
 
     def _channel(self, name: ChannelName) -> Channel:

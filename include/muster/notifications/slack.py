@@ -11,7 +11,7 @@ MAX_TEXT = 39_000
 
 
 def slack_text(notice: Notice) -> str:
-    """The notice as Slack text: the three characters with a meaning escaped, so data can neither mention nor link.
+    """The notice as Slack text, its three special characters escaped: data can neither mention nor link.
 
     Source: https://docs.slack.dev/messaging/formatting-message-text, "Escaping text".
     """
