@@ -37,7 +37,7 @@ class MusterNotifier(BaseNotifier):
     ) -> None:
         super().__init__(context)
         self.notify_entries = [dict(entry) for entry in notify]
-        """As in an automation: `{slack: "#ops"}` or `{email: ops@example.com}`; `text` and `subject` if wanted."""
+        """As an automation says it: `{slack: "#ops"}` or `{email: ops@example.com}`."""
         self.text = text
         """Said by every entry without a text of its own."""
         self.subject = subject

@@ -115,6 +115,13 @@ async def test_slacks_refusals_are_told_apart(
         await SlackChannel().send(SLACK_NOTICE)
 
 
+async def test_an_answer_that_never_came_is_transient_and_not_retried_unseen(to_slack: SlackServer) -> None:
+    to_slack.hangs_up = True
+    with pytest.raises(TransientError, match="could not be reached"):
+        await SlackChannel().send(SLACK_NOTICE)
+    assert len(to_slack.messages) == 1
+
+
 async def test_a_revoked_webhook_is_permanent(slack: SlackServer, connect: Any) -> None:
     connect("muster_slack", conn_type="slackwebhook", password=f"{slack.endpoint}/T000/B000/revoked")
     with pytest.raises(PermanentError, match="404 no_service"):

@@ -30,13 +30,8 @@ CONTEXT = {
 def muster_db(monkeypatch: pytest.MonkeyPatch, dsn: str) -> None:
     """The connection to Muster's database, and no channel."""
     parts = conninfo_to_dict(dsn)
-    fields = {
-        "conn_type": "postgres",
-        "host": parts["host"],
-        "port": parts["port"],
-        "schema": parts["dbname"],
-    }
-    fields |= {"login": parts["user"], "password": parts["password"]}
+    names = {"host": "host", "port": "port", "schema": "dbname", "login": "user", "password": "password"}
+    fields = {"conn_type": "postgres"} | {field: parts.get(part) for field, part in names.items()}
     monkeypatch.setenv("AIRFLOW_CONN_MUSTER_DB", json.dumps(fields))
     for name in ("MUSTER_SLACK", "MUSTER_SLACK_OPS", "MUSTER_SMTP"):
         monkeypatch.delenv(f"AIRFLOW_CONN_{name}", raising=False)

@@ -22,6 +22,7 @@ class SlackServer(ThreadingHTTPServer):
         self.messages: list[dict[str, Any]] = []
         self.answers: list[tuple[int, str, dict[str, str]]] = []
         self.gate: threading.Event | None = None
+        self.hangs_up = False
 
     @property
     def endpoint(self) -> str:
@@ -42,6 +43,9 @@ class _Handler(BaseHTTPRequestHandler):
         if self.server.gate is not None:
             self.server.gate.wait(10)
         status, text, headers = self._answer(body)
+        if self.server.hangs_up:
+            self.close_connection = True
+            return
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
