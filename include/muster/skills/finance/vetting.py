@@ -28,16 +28,15 @@ def vet_invoice(invoice: ReadInvoice, context: SkillContext) -> VettedInvoice:
     Raises:
         SetAside: a rule is broken, the supplier or its account is unknown, or the invoice is a duplicate.
     """
-    checked = check_invoice(invoice, context)
+    checked = check_invoice(invoice, context=context)
     seller = check_supplier(invoice.invoice, context)
     findings = [*checked.findings, *seller.findings]
-    doubts = [finding for finding in seller.findings if finding.severity == "warning"]
-    doubts += _wrong_buyer(invoice.invoice, policy_of(context.settings).company)
+    findings += _wrong_buyer(invoice.invoice, policy_of(context.settings).company)
     if checked.ok and seller.ok:
         # Only sound invoices enter the register: the corrected one may come under the same number.
-        duplicates = find_duplicates(invoice, context).findings
-        findings += duplicates
-        doubts += [finding for finding in duplicates if finding.severity == "warning"]
+        findings += find_duplicates(invoice, context).findings
+    # The standard's warnings are about form; ours are about money.
+    doubts = [finding for finding in findings if finding.severity == "warning" and finding.rule.startswith("MU-")]
     errors = [finding for finding in findings if finding.severity == "error"]
     if errors or seller.supplier is None:
         raise SetAside(" ".join(finding.message for finding in errors), findings)
