@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,16 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from muster.agents.spec import AgentFile, AgentSpec
-from muster.language.automation import FolderDefaults
-from muster.language.explain import validate
+from muster.language.explain import Located, validate
+from muster.language.expressions import texts
 from muster.language.merging import merged
 from muster.language.problems import LanguageError, Problem, did_you_mean
+from muster.language.source import Path as SourcePath
 from muster.language.source import Source, read_source
 from muster.language.steps import Needs
 from muster.skills.index import SkillIndex, skill_index
 
 ENVIRONMENT = "MUSTER_ENVIRONMENT"
 """The environment variable that names the settings file to use besides `settings.yaml`."""
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 class Agents:
@@ -138,16 +142,22 @@ def _site_settings(root: Path) -> tuple[dict[str, Any], list[Problem]]:
 
 def _settings_file(path: Path, root: Path) -> dict[str, Any]:
     source = read_source(path, name=shown(path, root))
-    if source.data is None:
-        return {}
     if not isinstance(source.data, dict):
         raise LanguageError([source.problem("settings are a mapping (lines of `name: value`)")])
-    # Settings are checked by the model that holds them elsewhere; only the paths differ.
-    wrapped = Source(source.file, source.text, {"settings": source.data}, None)
-    try:
-        validate(FolderDefaults, wrapped)
-    except LanguageError as error:
-        name = next(iter(source.data))
-        raise LanguageError([source.problem(p.message, (name,), key=True) for p in error.problems]) from None
+    wrong = [
+        source.problem(f"`{name}` is not a name: lower-case letters, digits and `_`", (name,), key=True)
+        for name in source.data
+        if not _NAME.fullmatch(name)
+    ]
+    if problems := [*wrong, *computed_settings(source, source.data)]:
+        raise LanguageError(problems)
     data: dict[str, Any] = source.data
     return data
+
+
+def computed_settings(document: Located, settings: Mapping[str, Any], path: SourcePath = ()) -> list[Problem]:
+    """One problem for each setting that holds an expression: settings are plain values."""
+    return [
+        document.problem("a setting is a plain value; no expression can stand here", (*path, *place))
+        for place, _ in texts(settings)
+    ]

@@ -1,0 +1,290 @@
+"""What must hold within one automation and between it and its surroundings; every breach is located."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
+from typing import Any
+
+from muster.language import inputs as input_checks
+from muster.language import triggers as trigger_checks
+from muster.language.automation import Automation
+from muster.language.explain import Located
+from muster.language.expressions import ExpressionSyntaxError, References, parse, texts
+from muster.language.graph import After, before, circle, waits
+from muster.language.problems import Problem, did_you_mean, one_of
+from muster.language.resolve import chosen_agent
+from muster.language.source import Path
+from muster.language.steps import (
+    AgentFallback,
+    AgentStep,
+    BranchStep,
+    HumanStep,
+    MappedStep,
+    NotifyStep,
+    OperatorStep,
+    SkillFallback,
+    SkillStep,
+    StepBase,
+    WorkStep,
+)
+from muster.language.surroundings import Surroundings, computed_settings
+
+RESERVED = frozenset({"open", "close", "unwind"})
+"""Ids that no step may have: Muster's own tasks are called so."""
+
+RUN_KEYS = ("id", "automation", "requested_by", "opened_at")
+"""What `run` holds."""
+
+_WITH_EXPRESSIONS = frozenset({"when", "each", "with", "ask", "human", "notify", "branch", "fallback"})
+
+
+def check(
+    automation: Automation, document: Located, settings: Mapping[str, Any], among: Surroundings
+) -> list[Problem]:
+    """Everything that is wrong with an automation whose shape is right, in the order of the file."""
+    checker = _Checker(automation, document, settings, among)
+    problems = [problem for part in checker.parts for problem in part()]
+    return sorted(set(problems))
+
+
+class _Checker:
+    def __init__(
+        self, automation: Automation, document: Located, settings: Mapping[str, Any], among: Surroundings
+    ) -> None:
+        self.automation, self.document = automation, document
+        self.settings, self.among = settings, among
+        self.steps = automation.steps
+        self.ids = [step.id for step in self.steps]
+        self.after: After = waits(self.steps)
+
+    @property
+    def parts(self) -> list[Callable[[], Iterable[Problem]]]:
+        return [
+            self._ids, self._order, self._circle, self._each_step, self._expressions, self._triggers, self._inputs,
+            self._deadlines, self._own_settings, self._no_expressions,
+        ]  # fmt: skip
+
+    @cached_property
+    def before(self) -> dict[str, frozenset[str]]:
+        """For each step all steps before it; empty while the order is broken."""
+        known = {step: [other for other in after if other in self.after] for step, after in self.after.items()}
+        return {} if circle(known) else before(known)
+
+    def _ids(self) -> Iterator[Problem]:
+        for position, step in enumerate(self.steps):
+            path: Path = ("steps", position, "id")
+            if step.id in RESERVED:
+                yield self.document.problem(f"`{step.id}` is a name Muster uses itself", path)
+            elif step.id in self.ids[:position]:
+                first = self.document.problem("", ("steps", self.ids.index(step.id), "id"))
+                message = f"there are two steps `{step.id}`; the first is in line {first.line}"
+                yield self.document.problem(message, path, suggestion="Rename one of them.")
+
+    def _order(self) -> Iterator[Problem]:
+        for position, step in enumerate(self.steps):
+            for entry, name in enumerate(step.after or []):
+                yield from self._known_step(name, _entry(self.document, ("steps", position, "after"), entry))
+            if isinstance(step, BranchStep):
+                yield from self._ways(step, ("steps", position, "branch"))
+
+    def _ways(self, step: BranchStep, path: Path) -> Iterator[Problem]:
+        for number, way in enumerate(step.branch):
+            if way.when is None and number < len(step.branch) - 1:
+                message = "this way has no `when`, so those below it are never taken"
+                yield self.document.problem(message, (*path, number), suggestion="Move it to the end.")
+            for entry, name in enumerate(way.to):
+                yield from self._known_step(name, _entry(self.document, (*path, number, "to"), entry))
+
+    def _known_step(self, name: str, path: Path) -> Iterator[Problem]:
+        if name not in self.ids:
+            suggestion = did_you_mean(name, self.ids) or f"The steps are {', '.join(self.ids)}."
+            yield self.document.problem(f"there is no step `{name}`", path, suggestion=suggestion)
+
+    def _circle(self) -> Iterator[Problem]:
+        if found := circle(self.after):
+            position = self.ids.index(found[0])
+            message = f"these steps wait for each other: {' → '.join(reversed(found))}"
+            yield self.document.problem(message, ("steps", position, "after"), key=True)
+
+    def _each_step(self) -> Iterator[Problem]:
+        for position, step in enumerate(self.steps):
+            path: Path = ("steps", position)
+            if isinstance(step, WorkStep) and step.pack is not None and step.each is None:
+                yield self.document.problem("`pack` packs the items of `each`, and there is none", (*path, "pack"), key=True)
+            if isinstance(step, SkillStep):
+                yield from self._skill(step.skill, step.arguments, (*path, "skill"), (*path, "with"))
+            elif isinstance(step, AgentStep):
+                yield from self._agent(step, path)
+            elif isinstance(step, HumanStep):
+                yield from self._human(step, path)
+            elif isinstance(step, NotifyStep):
+                yield from self._notices(step, path)
+            elif isinstance(step, OperatorStep):
+                yield from self._operator(step, path)
+            if isinstance(step, SkillStep | AgentStep) and step.fallback is not None:
+                yield from self._fallback(step, (*path, "fallback"))
+
+    def _skill(self, name: str, given: Mapping[str, Any], path: Path, arguments: Path) -> Iterator[Problem]:
+        entry = self.among.skills.get(name)
+        if entry is None:
+            suggestion = did_you_mean(name, self.among.skills.entries) or "`muster skill --list` shows them all."
+            yield self.document.problem(f"there is no skill `{name}`", path, suggestion=suggestion)
+            return
+        known = [parameter.name for parameter in entry.parameters]
+        for argument in given:
+            if argument not in known and not entry.takes_any:
+                suggestion = did_you_mean(argument, known) or f"It takes {', '.join(known) or 'none'}."
+                message = f"the skill `{name}` takes no argument `{argument}`"
+                yield self.document.problem(message, (*arguments, argument), key=True, suggestion=suggestion)
+        missing = [p.name for p in entry.parameters if p.required and p.name not in given]
+        if missing:
+            words = ", ".join(f"`{argument}`" for argument in missing)
+            message = f"the skill `{name}` needs {words}"
+            yield self.document.problem(message, path, suggestion=f"Give it in `with`: `with: {{ {missing[0]}: … }}`.")
+
+    def _agent(self, step: AgentStep, path: Path) -> Iterator[Problem]:
+        if step.agent is not None:
+            yield from self._known_agent(step.agent, (*path, "agent"))
+        elif step.needs is not None and chosen_agent(step, self.among) is None:
+            wanted = f"has {one_of(step.needs.skills).replace(' or ', ' and ')} among its skills"
+            place = f" in the department `{step.needs.department}`" if step.needs.department else ""
+            agents = self.among.agents.by_id.values()
+            known = {skill for agent in agents for skill in agent.skills}
+            hints = [did_you_mean(skill, known) for skill in step.needs.skills if skill not in known]
+            yield self.document.problem(
+                f"no agent{place} {wanted}", (*path, "needs"), suggestion=next(filter(None, hints), None)
+            )
+
+    def _known_agent(self, name: str, path: Path) -> Iterator[Problem]:
+        if self.among.agents.get(name) is None:
+            suggestion = did_you_mean(name, self.among.agents.by_id) or "`muster agents` shows them all."
+            yield self.document.problem(f"there is no agent `{name}`", path, suggestion=suggestion)
+
+    def _human(self, step: HumanStep, path: Path) -> Iterator[Problem]:
+        if not step.human.assignees:
+            message = "nobody may answer: `assignees` is empty"
+            yield self.document.problem(message, (*path, "human", "assignees"))
+
+    def _notices(self, step: NotifyStep, path: Path) -> Iterator[Problem]:
+        for position, target in enumerate(step.notify):
+            if target.text is None:
+                yield self.document.problem("`text` is missing: what the notice says", (*path, "notify", position))
+
+    def _operator(self, step: OperatorStep, path: Path) -> Iterator[Problem]:
+        if step.lane == "async":
+            message = "an operator runs in a task process, so its lane is `worker`"
+            yield self.document.problem(message, (*path, "lane"))
+        allowed = allowed_operators(self.settings)
+        if not operator_allowed(step.operator, allowed):
+            message = f"the operator `{step.operator}` is not allowed here"
+            suggestion = f"The setting `allowed_operators` allows {', '.join(allowed) or 'none'}."
+            yield self.document.problem(message, (*path, "operator"), suggestion=suggestion)
+
+    def _fallback(self, step: SkillStep | AgentStep, path: Path) -> Iterator[Problem]:
+        fallback = step.fallback
+        if isinstance(fallback, SkillFallback):
+            own = fallback.arguments is not None
+            given = fallback.arguments if fallback.arguments is not None else step.arguments
+            place = (*path, "with") if own else (*path[:-1], "with")
+            yield from self._skill(fallback.skill, given, (*path, "skill"), place)
+        elif isinstance(fallback, AgentFallback):
+            yield from self._known_agent(fallback.agent, (*path, "agent"))
+            if fallback.ask is None and isinstance(step, SkillStep):
+                yield self.document.problem("`ask` is missing: what the agent is asked", path)
+
+    def _expressions(self) -> Iterator[Problem]:
+        for position, step in enumerate(self.steps):
+            raw = self.document.data["steps"][position]
+            for path, text in texts({key: raw[key] for key in raw if key != "id"}):
+                place: Path = ("steps", position, *path)
+                if path[0] not in _WITH_EXPRESSIONS:
+                    yield self.document.problem(f"no expression can stand in `{path[0]}`", place)
+                    continue
+                found = self._parsed(text, place)
+                if isinstance(found, Problem):
+                    yield found
+                else:
+                    yield from self._referred(found, step, str(path[0]), place)
+
+    def _parsed(self, text: str, place: Path) -> References | Problem:
+        try:
+            return parse(text)
+        except ExpressionSyntaxError as error:
+            return self.document.problem(error.message, place, suggestion=error.suggestion, offset=error.line)
+
+    def _referred(self, found: References, step: StepBase, key: str, place: Path) -> Iterator[Problem]:
+        for name in sorted(found.steps):
+            if name not in self.ids:
+                yield from self._known_step(name, place)
+            elif self.before and name not in self.before[step.id]:
+                which = "itself" if name == step.id else f"`{name}`, which does not come before it"
+                suggestion = None if name == step.id else f"Write `after: {name}`, or move the step."
+                yield self.document.problem(f"the step uses the output of {which}", place, suggestion=suggestion)
+        in_fan_out = isinstance(step, MappedStep) and step.each is not None and key != "each"
+        for name in sorted(found.variables & {"item", "index"}):
+            if not in_fan_out:
+                message = f"`{name}` is only known in a step with `each`"
+                yield self.document.problem(message, place)
+        yield from self._named(found.inputs, self.automation.inputs, "input", place)
+        yield from self._named(found.settings, self.settings, "setting", place)
+        if found.path and found.path[0] == "run" and len(found.path) > 1:
+            yield from self._named([found.path[1]], RUN_KEYS, "value of `run`", place)
+
+    def _named(self, names: Iterable[str], known: Iterable[str], kind: str, place: Path) -> Iterator[Problem]:
+        have = list(known)
+        for name in sorted(names):
+            if name not in have:
+                suggestion = did_you_mean(name, have) or (f"There are {', '.join(have)}." if have else None)
+                yield self.document.problem(f"there is no {kind} `{name}`", place, suggestion=suggestion)
+
+    def _triggers(self) -> Iterator[Problem]:
+        yield from trigger_checks.check(self.automation, self.document)
+        for position, trigger in enumerate(self.automation.triggers):
+            yield from self._settings_only(trigger.model_dump(), ("triggers", position))
+
+    def _inputs(self) -> Iterator[Problem]:
+        yield from input_checks.check(self.automation.inputs, self.document)
+
+    def _deadlines(self) -> Iterator[Problem]:
+        for position, deadline in enumerate(self.automation.deadlines):
+            notices = [target.model_dump() for target in deadline.notify]
+            yield from self._settings_only(notices, ("deadlines", position, "notify"))
+
+    def _settings_only(self, value: Any, path: Path) -> Iterator[Problem]:
+        for inner, text in texts(value):
+            place = (*path, *inner)
+            found = self._parsed(text, place)
+            if isinstance(found, Problem):
+                yield found
+                continue
+            if found.variables - {"settings"}:
+                yield self.document.problem("only `settings` are known here, before a run", place)
+            yield from self._named(found.settings, self.settings, "setting", place)
+
+    def _own_settings(self) -> Iterator[Problem]:
+        yield from computed_settings(self.document, self.automation.settings, ("settings",))
+
+    def _no_expressions(self) -> Iterator[Problem]:
+        for key in ("title", "description", "owner"):
+            for _ in texts(getattr(self.automation, key)):
+                yield self.document.problem(f"no expression can stand in `{key}`", (key,))
+
+
+def _entry(document: Located, path: Path, position: int) -> Path:
+    """The path to an entry of a list that may be written as a single text."""
+    value = document.data
+    for part in path:
+        value = value[part]
+    return (*path, position) if isinstance(value, list) else path
+
+
+def allowed_operators(settings: Mapping[str, Any]) -> list[str]:
+    """The import paths, or their beginnings followed by `.*`, of the operators that may be used."""
+    allowed = settings.get("allowed_operators", ["airflow.providers.*"])
+    return [str(entry) for entry in allowed] if isinstance(allowed, list) else []
+
+
+def operator_allowed(path: str, allowed: Iterable[str]) -> bool:
+    """True when one of the entries allows the operator."""
+    return any(path.startswith(entry[:-1]) if entry.endswith(".*") else path == entry for entry in allowed)

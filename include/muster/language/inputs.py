@@ -1,0 +1,53 @@
+"""Checks of `inputs`: each is a valid JSON Schema, and its default fits it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+from muster.language.explain import Located
+from muster.language.problems import Problem
+from muster.language.source import Path
+
+
+def check(inputs: Mapping[str, dict[str, Any]], document: Located) -> Iterator[Problem]:
+    """One problem for each input whose schema is wrong or whose default does not fit."""
+    for name, schema in inputs.items():
+        if mistake := _mistake(json.dumps(schema)):
+            path, message = mistake
+            yield document.problem(message, ("inputs", name, *path))
+
+
+@lru_cache(maxsize=4096)
+def _mistake(schema_json: str) -> tuple[Path, str] | None:
+    # Imported late: an automation without inputs does not pay for it.
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import SchemaError, best_match
+
+    schema = json.loads(schema_json)
+    if _refers_outside(schema):
+        return (), "a schema cannot refer (`$ref`) to another document"
+    try:
+        Draft202012Validator.check_schema(schema)
+    except SchemaError as error:
+        found = best_match([error])
+        return tuple(found.path), f"not a JSON Schema: {found.message}"
+    if "default" not in schema:
+        return None
+    validator = Draft202012Validator(schema, format_checker=Draft202012Validator.FORMAT_CHECKER)
+    mismatch = best_match(validator.iter_errors(schema["default"]))
+    return (("default", *mismatch.absolute_path), f"the default does not fit its schema: {mismatch.message}") if mismatch else None
+
+
+def _refers_outside(schema: Any) -> bool:
+    """True when a reference could make a validator read a file or the network."""
+    if isinstance(schema, list):
+        return any(_refers_outside(inner) for inner in schema)
+    if not isinstance(schema, dict):
+        return False
+    targets = (schema.get(key) for key in ("$ref", "$dynamicRef"))
+    if any(isinstance(target, str) and not target.startswith("#") for target in targets):
+        return True
+    return any(_refers_outside(inner) for inner in schema.values())

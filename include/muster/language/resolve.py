@@ -1,0 +1,241 @@
+"""From an automation as written, and checked, to its definition."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from muster.agents.spec import AgentSpec
+from muster.language.automation import Automation, Deadline, Files, FilesTrigger, ScheduleTrigger, StepDefaults, Trigger
+from muster.language.definition import (
+    Definition,
+    ResolvedDeadline,
+    ResolvedFallback,
+    ResolvedHuman,
+    ResolvedRetry,
+    ResolvedStep,
+    ResolvedTarget,
+    ResolvedTrigger,
+    ResolvedWay,
+)
+from muster.language.durations import parse_duration
+from muster.language.expressions import evaluate, references
+from muster.language.fields import Lane
+from muster.language.graph import waits
+from muster.language.steps import (
+    AgentFallback,
+    AgentStep,
+    BranchStep,
+    EmailTarget,
+    Fallback,
+    HumanStep,
+    MappedStep,
+    NotifyStep,
+    OperatorStep,
+    Retry,
+    SkillStep,
+    SlackTarget,
+    StepBase,
+    Target,
+    WorkStep,
+)
+from muster.language.surroundings import Surroundings
+
+_LANES: dict[str, Lane] = {"skill": "worker", "operator": "worker"}
+"""Lanes by kind where nothing else is said; every other kind runs `async`."""
+
+
+def resolve(automation: Automation, settings: Mapping[str, Any], among: Surroundings) -> Definition:
+    """The definition of an automation that passed its checks.
+
+    Args:
+        automation: With folder defaults and `extends` merged in.
+        settings: The site's, the folders' and its own, merged.
+        among: Agents and skills.
+    """
+    after, aligned = waits(automation.steps), alignments(automation.steps)
+    steps = tuple(
+        _step(step, automation.defaults, after[step.id], aligned.get(step.id), among) for step in automation.steps
+    )
+    return Definition(
+        name=automation.automation,
+        title=automation.title or in_words(automation.automation),
+        category=automation.category,
+        department=automation.department,
+        owner=automation.owner,
+        description=automation.description,
+        triggers=tuple(_trigger(trigger, automation, settings) for trigger in automation.triggers),
+        inputs=automation.inputs,
+        deadlines=tuple(_deadline(deadline, settings) for deadline in automation.deadlines),
+        budget=automation.budget.usd if automation.budget else None,
+        settings=dict(settings),
+        steps=steps,
+        agents=_inlined(steps, among),
+    )
+
+
+def in_words(name: str) -> str:
+    """A name as people read it."""
+    return name.replace("_", " ").capitalize()
+
+
+def default_input(automation: Automation) -> str | None:
+    """The only input that is an array, which new files are given as; None when there are none or several."""
+    arrays = [name for name, schema in automation.inputs.items() if schema.get("type") == "array"]
+    return arrays[0] if len(arrays) == 1 else None
+
+
+def chosen_agent(step: AgentStep, among: Surroundings) -> AgentSpec | None:
+    """The agent a step names, or the one that fits what it needs."""
+    if step.agent is not None:
+        return among.agents.get(step.agent)
+    return among.agents.fitting(step.needs) if step.needs else None
+
+
+def alignments(steps: Sequence[StepBase]) -> dict[str, str]:
+    """For each step that fans out, the first step that fans out over the same list."""
+    first: dict[str, str] = {}
+    found: dict[str, str] = {}
+    for step in steps:
+        if not isinstance(step, MappedStep) or step.each is None:
+            continue
+        path = references(step.each).path if isinstance(step.each, str) else None
+        if path and len(path) == 2 and path[0] == "steps" and path[1] in found:
+            found[step.id] = found[path[1]]
+        else:
+            # Without a plain path there is no telling that two lists are the same.
+            found[step.id] = first.setdefault(".".join(path), step.id) if path else step.id
+    return found
+
+
+def _step(
+    step: StepBase, defaults: StepDefaults, after: tuple[str, ...], aligned_to: str | None, among: Surroundings
+) -> ResolvedStep:
+    said = {name: getattr(step, name) for name in type(step).model_fields}
+    found = references([said.get(name) for name in ("each", "arguments", "ask")] + [_inner_texts(step)])
+    when = references(step.when) | references([way.when for way in step.branch] if isinstance(step, BranchStep) else [])
+    return ResolvedStep(
+        id=step.id,
+        kind=step.kind,
+        title=step.title or in_words(step.id),
+        after=after,
+        when=step.when,
+        each=said.get("each"),
+        pack=said.get("pack"),
+        arguments=said.get("arguments", {}),
+        lane=_lane(step, among),
+        priority=step.priority if step.priority is not None else defaults.priority,
+        pool=step.pool if step.pool is not None else defaults.pool,
+        retry=_retry(step, defaults),
+        timeout=_timeout(step, defaults, among),
+        references=tuple(sorted(found.steps | when.steps)),
+        when_references=tuple(sorted(when.steps)),
+        aligned_to=aligned_to,
+        **_of_kind(step, among),
+    )
+
+
+def _inner_texts(step: StepBase) -> list[Any]:
+    """The expressions of a step's own mapping: a question, notices, a fallback."""
+    parts = [getattr(step, name, None) for name in ("human", "fallback")]
+    parts += step.notify if isinstance(step, NotifyStep) else []
+    return [part.model_dump() for part in parts if part is not None]
+
+
+def _of_kind(step: StepBase, among: Surroundings) -> dict[str, Any]:
+    """What only this kind of step has."""
+    if isinstance(step, SkillStep):
+        return {"skill": step.skill, "fallback": _fallback(step.fallback, step.arguments, None)}
+    if isinstance(step, AgentStep):
+        agent = chosen_agent(step, among)
+        return {
+            "agent": agent.id if agent else None,
+            "ask": step.ask,
+            "returns": step.returns if step.returns is not None or agent is None else agent.returns,
+            "fallback": _fallback(step.fallback, step.arguments, step.ask),
+        }
+    if isinstance(step, HumanStep):
+        human = step.human
+        assignees = human.assignees if isinstance(human.assignees, str) else tuple(human.assignees)
+        within = parse_duration(human.within) if human.within else None
+        return {"human": ResolvedHuman(ask=human.ask, details=human.details, assignees=assignees, within=within)}
+    if isinstance(step, NotifyStep):
+        return {"notify": tuple(_target(target) for target in step.notify)}
+    if isinstance(step, BranchStep):
+        return {"branch": tuple(ResolvedWay(when=way.when, to=tuple(way.to)) for way in step.branch)}
+    return {"operator": step.operator} if isinstance(step, OperatorStep) else {}
+
+
+def _lane(step: StepBase, among: Surroundings) -> Lane:
+    if isinstance(step, WorkStep) and step.lane is not None:
+        return step.lane
+    if isinstance(step, SkillStep) and (entry := among.skills.get(step.skill)):
+        return entry.lane
+    return _LANES.get(step.kind, "async")
+
+
+def _retry(step: StepBase, defaults: StepDefaults) -> ResolvedRetry:
+    retry: Retry | None = (step.retry or defaults.retry) if isinstance(step, WorkStep) else None
+    if retry is None:
+        return ResolvedRetry()
+    return ResolvedRetry(
+        times=retry.times,
+        delay=parse_duration(retry.delay),
+        backoff=retry.backoff,
+        max_delay=parse_duration(retry.max_delay),
+    )
+
+
+def _timeout(step: StepBase, defaults: StepDefaults, among: Surroundings) -> float | None:
+    if not isinstance(step, WorkStep):
+        return None
+    if step.timeout is not None:
+        return parse_duration(step.timeout)
+    entry = among.skills.get(step.skill) if isinstance(step, SkillStep) else None
+    if entry and entry.timeout is not None:
+        return entry.timeout
+    return parse_duration(defaults.timeout) if defaults.timeout else None
+
+
+def _fallback(fallback: Fallback | None, arguments: Mapping[str, Any], ask: str | None) -> ResolvedFallback | None:
+    if fallback is None:
+        return None
+    given = dict(arguments if fallback.arguments is None else fallback.arguments)
+    if isinstance(fallback, AgentFallback):
+        return ResolvedFallback(agent=fallback.agent, ask=fallback.ask or ask, arguments=given)
+    return ResolvedFallback(skill=fallback.skill, arguments=given)
+
+
+def _target(target: Target) -> ResolvedTarget:
+    if isinstance(target, EmailTarget):
+        return ResolvedTarget(email=tuple(target.email), subject=target.subject, text=target.text)
+    assert isinstance(target, SlackTarget)
+    return ResolvedTarget(slack=target.slack, text=target.text)
+
+
+def _trigger(trigger: Trigger, automation: Automation, settings: Mapping[str, Any]) -> ResolvedTrigger:
+    if isinstance(trigger, ScheduleTrigger):
+        return ResolvedTrigger(schedule=trigger.schedule, timezone=trigger.timezone)
+    assert isinstance(trigger, FilesTrigger)
+    files: Files = trigger.files
+    return ResolvedTrigger(
+        path=str(evaluate(files.path, {"settings": settings})),
+        match=tuple(files.match),
+        input=files.input or default_input(automation),
+        every=parse_duration(files.every),
+    )
+
+
+def _deadline(deadline: Deadline, settings: Mapping[str, Any]) -> ResolvedDeadline:
+    targets = [_target(target).model_dump() for target in deadline.notify]
+    rendered = evaluate(targets, {"settings": settings})
+    return ResolvedDeadline(
+        within=parse_duration(deadline.within),
+        notify=tuple(ResolvedTarget.model_validate(target) for target in rendered),
+    )
+
+
+def _inlined(steps: Sequence[ResolvedStep], among: Surroundings) -> dict[str, AgentSpec]:
+    ids = {step.agent for step in steps} | {step.fallback.agent for step in steps if step.fallback}
+    agents = {agent_id: among.agents.get(agent_id) for agent_id in sorted(filter(None, ids))}
+    return {agent_id: agent for agent_id, agent in agents.items() if agent is not None}

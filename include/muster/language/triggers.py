@@ -1,0 +1,100 @@
+"""Checks of `triggers`: times, zones, and whether a run can start without a person's inputs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+
+from muster.language.automation import Automation, FilesTrigger, ScheduleTrigger
+from muster.language.explain import Located
+from muster.language.problems import Problem, did_you_mean
+from muster.language.resolve import default_input
+from muster.language.source import Path
+
+PRESETS = ("@hourly", "@daily", "@weekly", "@monthly", "@quarterly", "@yearly")
+"""The names of schedules that Airflow knows."""
+
+
+def check(automation: Automation, document: Located) -> Iterator[Problem]:
+    """Everything wrong with an automation's triggers."""
+    schedules = 0
+    for position, trigger in enumerate(automation.triggers):
+        path: Path = ("triggers", position)
+        if isinstance(trigger, ScheduleTrigger):
+            schedules += 1
+            yield from _schedule(trigger, path, document, schedules)
+            yield from _startable(automation, None, path, document)
+        elif isinstance(trigger, FilesTrigger):
+            yield from _files(trigger, automation, (*path, "files"), document)
+
+
+def _schedule(trigger: ScheduleTrigger, path: Path, document: Located, count: int) -> Iterator[Problem]:
+    if count > 1:
+        yield document.problem("an automation has one schedule", path, suggestion="Write the times as one expression.")
+    if trigger.schedule.startswith("@"):
+        if trigger.schedule not in PRESETS:
+            suggestion = did_you_mean(trigger.schedule, PRESETS) or f"There are {', '.join(PRESETS)}."
+            yield document.problem(f"there is no schedule `{trigger.schedule}`", (*path, "schedule"), suggestion=suggestion)
+    elif mistake := cron_mistake(trigger.schedule):
+        yield document.problem(mistake, (*path, "schedule"))
+    if not _zone_exists(trigger.timezone):
+        message = f"there is no time zone `{trigger.timezone}`"
+        yield document.problem(message, (*path, "timezone"), suggestion=did_you_mean(trigger.timezone, _zones()))
+
+
+def _files(trigger: FilesTrigger, automation: Automation, path: Path, document: Located) -> Iterator[Problem]:
+    name = trigger.files.input or default_input(automation)
+    if name is None:
+        message = "which input gets the files is not clear: name an array in `input`"
+        yield document.problem(message, path)
+        return
+    schema = automation.inputs.get(name)
+    if schema is None:
+        suggestion = did_you_mean(name, automation.inputs)
+        yield document.problem(f"there is no input `{name}`", (*path, "input"), suggestion=suggestion)
+    elif schema.get("type") != "array":
+        yield document.problem(f"the input `{name}` is not an array", (*path, "input"))
+    yield from _startable(automation, name, path, document)
+
+
+def _startable(automation: Automation, given: str | None, path: Path, document: Located) -> Iterator[Problem]:
+    for name, schema in automation.inputs.items():
+        if name != given and "default" not in schema:
+            message = f"this trigger cannot give the input `{name}`"
+            yield document.problem(message, path, suggestion=f"Give `{name}` a `default`.")
+
+
+@lru_cache(maxsize=1024)
+def cron_mistake(expression: str) -> str | None:
+    """What is wrong with a cron expression of five fields, or None."""
+    # Imported late: an automation without a schedule does not pay for it.
+    from croniter import CroniterError, croniter
+
+    if len(fields := expression.split()) != 5:
+        return f"a schedule has five fields (minute, hour, day, month, weekday), not {len(fields)}"
+    if not re.fullmatch(r"[0-9A-Za-z*/,\- #?]+", expression):
+        return f"`{expression}` is not a cron expression"
+    try:
+        croniter(expression).get_next()
+    except (CroniterError, ValueError) as error:
+        return f"`{expression}` is not a cron expression: {error}"
+    return None
+
+
+@lru_cache(maxsize=256)
+def _zone_exists(name: str) -> bool:
+    from zoneinfo import ZoneInfo
+
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        return False
+    return True
+
+
+@lru_cache(maxsize=1)
+def _zones() -> frozenset[str]:
+    from zoneinfo import available_timezones
+
+    return frozenset(available_timezones())
