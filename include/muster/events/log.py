@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 
 from muster.database import Database
 from muster.errors import MusterError
@@ -14,7 +13,7 @@ from muster.events.coalesce import Coalescer
 from muster.events.driver import Rows, Work, arun, run
 from muster.events.model import Event, NewEvent
 from muster.events.rows import resolve, to_event, to_events
-from muster.events.verification import Fault, headless, listing, verifying
+from muster.events.verification import Fault, listing, verifying
 
 READ_PAGE = 1_000
 """Events fetched at a time: a long stream never has to fit in memory."""
@@ -141,14 +140,6 @@ class EventLog:
             after_version = page[-1].version
 
     def under_keys(self, stream: str, keys: Sequence[str]) -> dict[str, Event]:
-        """The stream's events under these keys, by key; keys the stream does not hold are left out."""
-        return run(self._database, _under_keys(stream, keys))
-
-    async def aunder_keys(self, stream: str, keys: Sequence[str]) -> dict[str, Event]:
-        """`under_keys` for coroutines."""
-        return await arun(self._database, _under_keys(stream, keys))
-
-    def under_keys(self, stream: str, keys: Sequence[str]) -> dict[str, Event]:
         """The stream's events that were appended under these keys, by key; large values included."""
         return run(self._database, _under_keys(stream, keys))
 
@@ -194,7 +185,7 @@ class EventLog:
 
     def verify_all(self) -> Iterator[Fault]:
         """The first fault of every stream that has one."""
-        for stream in chain(self.streams(), run(self._database, headless())):
+        for stream in self.streams():
             if (fault := self.verify(stream)) is not None:
                 yield fault
 
@@ -259,11 +250,6 @@ def _read(
 ) -> Work[list[Event]]:
     found = yield [statements.read(stream, after, steps, types, READ_PAGE)]
     return (yield from to_events(found[0]))
-
-
-def _under_keys(stream: str, keys: Sequence[str]) -> Work[dict[str, Event]]:
-    found = yield [statements.under_keys(stream, keys)]
-    return {event.key: event for event in (yield from to_events(found[0])) if event.key is not None}
 
 
 def _under_keys(stream: str, keys: Sequence[str]) -> Work[dict[str, Event]]:
