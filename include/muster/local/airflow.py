@@ -156,7 +156,11 @@ def _required(
             "worker_log_server_port": ports.worker_logs,
             "trigger_log_server_port": ports.trigger_logs,
         },
-        "dag_processor": {"dag_bundle_config_list": json.dumps([bundle(project)])},
+        "dag_processor": {
+            "dag_bundle_config_list": json.dumps([bundle(project)]),
+            # By default it would be a folder below /tmp that all projects share and a reboot empties.
+            "dag_bundle_storage_path": project.airflow_home / "bundles",
+        },
     }
 
 

@@ -1,0 +1,212 @@
+"""The commands of `muster`, their options, and nothing else: what they do is imported when they are called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from muster import __version__
+from muster.cli.output import Commands, Exit
+
+app = typer.Typer(
+    name="muster", cls=Commands, no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Run a company's recurring work with teams of AI agents, on Apache Airflow.",
+    epilog="Exit codes: 0 done, 1 what was asked for failed, 2 wrong command line, 3 Airflow or the database does "
+           "not answer, 4 the port is in use, 130 interrupted.",
+)
+
+PLACE, WORK, LOOK = "On this machine", "Runs and approvals", "Automations, agents and skills"
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output and nothing else.")]
+As = Annotated[str, typer.Option("--as", metavar="USER", envvar="MUSTER_USER", help="Sign in as this person.")]
+RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or a part that names only it.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"muster {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options of every command."""
+
+
+@app.command(rich_help_panel=PLACE)
+def up(
+    port: Annotated[int, typer.Option(envvar="MUSTER_PORT", min=1, max=65535, help="Of the UI and REST API.")] = 8080,
+    host: Annotated[str, typer.Option(envvar="MUSTER_HOST", help="Address to listen on.")] = "127.0.0.1",
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Return once everything is healthy.")] = False,
+    inbox: Annotated[bool, typer.Option("--inbox/--no-inbox", help="Process the bundled invoices at first start.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Start PostgreSQL and Airflow, process the bundled invoices once, and keep running until Ctrl-C."""
+    from muster.cli.up import start
+
+    start(port=port, host=host, detach=detach, inbox=inbox, as_json=as_json)
+
+
+@app.command(rich_help_panel=PLACE)
+def down(as_json: Json = False) -> None:
+    """Stop what `muster up` started."""
+    from muster.cli.up import end
+
+    end(as_json=as_json)
+
+
+@app.command(rich_help_panel=PLACE)
+def status(as_json: Json = False) -> None:
+    """Show what runs, where, and whether it is well (exit code 1 when it is not)."""
+    from muster.cli.up import tell
+
+    tell(as_json=as_json)
+
+
+@app.command(rich_help_panel=PLACE)
+def doctor(as_json: Json = False) -> None:
+    """Check this machine and the project, with a remedy for each thing that is wrong."""
+    from muster.cli.doctor import examine
+
+    examine(as_json=as_json)
+
+
+@app.command(rich_help_panel=LOOK)
+def new(
+    name: Annotated[str, typer.Argument(help="Lower case letters, digits and underscores.")],
+    category: Annotated[str, typer.Option(help="The folder below include/automations.")] = "business_process",
+    as_json: Json = False,
+) -> None:
+    """Write a new automation to begin with."""
+    from muster.cli.automations import create
+
+    create(name, category=category, as_json=as_json)
+
+
+@app.command(rich_help_panel=LOOK)
+def lint(
+    folder: Annotated[Optional[Path], typer.Argument(help="Default: the project's include folder.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Check every automation and agent; each problem with file, line and column (exit code 1 when there are any)."""
+    from muster.cli.automations import check
+
+    check(folder, as_json=as_json)
+
+
+@app.command(rich_help_panel=LOOK)
+def schema() -> None:
+    """Print the JSON Schema of automations, for editors."""
+    from muster.cli.automations import print_schema
+
+    print_schema()
+
+
+@app.command("list", rich_help_panel=LOOK)
+def list_(as_json: Json = False) -> None:
+    """List the automations with the version of each."""
+    from muster.cli.automations import list_automations
+
+    list_automations(as_json=as_json)
+
+
+@app.command(rich_help_panel=LOOK)
+def agents(as_json: Json = False) -> None:
+    """List the agents: what each is for, which models it asks, what it may use."""
+    from muster.cli.agents import list_agents
+
+    list_agents(as_json=as_json)
+
+
+@app.command(rich_help_panel=LOOK)
+def skill(
+    name: Annotated[Optional[str], typer.Argument(help="For example finance.read_invoice.")] = None,
+    with_: Annotated[Optional[list[str]], typer.Option("--with", metavar="KEY=VALUE", help="An argument; repeatable.")] = None,
+    listing: Annotated[bool, typer.Option("--list", help="List all skills.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Try one skill by hand, or list them."""
+    from muster.cli.skills import list_skills, try_skill
+
+    if listing or name is None:
+        list_skills(as_json=as_json)
+    else:
+        try_skill(name, with_ or [], as_json=as_json)
+
+
+@app.command(rich_help_panel=WORK)
+def run(
+    name: Annotated[str, typer.Argument(help="The automation.")],
+    inputs: Annotated[Optional[list[str]], typer.Option("--input", "-i", metavar="KEY=VALUE", help="JSON or text; repeatable.")] = None,
+    run_id: Annotated[Optional[str], typer.Option(help="Your own id: the same id never starts a second run.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the end; exit code 1 when the run fails.")] = False,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait at most.")] = 3600,
+    user: As = "admin",
+    as_json: Json = False,
+) -> None:
+    """Start a run."""
+    from muster.cli.runs import start_run
+
+    start_run(name, inputs or [], run_id=run_id, wait=wait, timeout=timeout, user=user, as_json=as_json)
+
+
+@app.command(rich_help_panel=WORK)
+def runs(
+    automation: Annotated[Optional[str], typer.Option(help="Only of this automation.")] = None,
+    state: Annotated[Optional[str], typer.Option("--status", help="Only open, succeeded or failed ones.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """List the runs, newest first."""
+    from muster.cli.runs import list_runs
+
+    list_runs(automation=automation, status=state, limit=limit, as_json=as_json)
+
+
+@app.command(rich_help_panel=WORK)
+def show(run: RunId, as_json: Json = False) -> None:
+    """Show everything that happened in a run, in order."""
+    from muster.cli.runs import show_run
+
+    show_run(run, as_json=as_json)
+
+
+@app.command(rich_help_panel=WORK)
+def approve(
+    run: RunId,
+    step: Annotated[Optional[str], typer.Option(help="Only this approval.")] = None,
+    item: Annotated[Optional[int], typer.Option(min=0, help="Only this position of a fan-out.")] = None,
+    note: Annotated[Optional[str], typer.Option(help="Why; kept with the answer.")] = None,
+    user: As = "admin",
+    as_json: Json = False,
+) -> None:
+    """Approve what waits in a run."""
+    from muster.cli.approvals import answer
+
+    answer(run, approved=True, step=step, item=item, note=note, user=user, as_json=as_json)
+
+
+@app.command(rich_help_panel=WORK)
+def reject(
+    run: RunId,
+    step: Annotated[Optional[str], typer.Option(help="Only this approval.")] = None,
+    item: Annotated[Optional[int], typer.Option(min=0, help="Only this position of a fan-out.")] = None,
+    note: Annotated[Optional[str], typer.Option(help="Why; kept with the answer.")] = None,
+    user: As = "admin",
+    as_json: Json = False,
+) -> None:
+    """Reject what waits in a run."""
+    from muster.cli.approvals import answer
+
+    answer(run, approved=False, step=step, item=item, note=note, user=user, as_json=as_json)
+
+
+__all__ = ["Exit", "app"]

@@ -1,0 +1,110 @@
+"""How commands speak: Rich on a terminal, plain text in a pipe, JSON when a machine asks, and exit codes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+from datetime import date, datetime
+from decimal import Decimal
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import click
+import psycopg
+import psycopg_pool
+from rich.console import Console
+from typer.core import TyperGroup
+
+from muster.errors import MusterError, TransientError
+
+
+class Exit(IntEnum):
+    """Exit codes of every command."""
+
+    OK = 0
+    """Done."""
+    FAILED = 1
+    """What was asked for failed: a run that failed, an automation with problems, a check that did not pass."""
+    USAGE = 2
+    """The command line itself was wrong."""
+    UNREACHABLE = 3
+    """Airflow or the database does not answer."""
+    PORT = 4
+    """The port is in use by another program."""
+    INTERRUPTED = 130
+    """Ctrl-C."""
+
+
+def console() -> Console:
+    """Standard output, for results."""
+    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def messages() -> Console:
+    """Standard error, for everything that is not a result."""
+    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+
+
+def emit(value: Any) -> None:
+    """Print one value as JSON on standard output."""
+    sys.stdout.write(json.dumps(value, default=_plain, indent=2, ensure_ascii=False) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, Decimal | Path | UUID):
+        return str(value)
+    if hasattr(value, "model_dump"):
+        return value.model_dump(mode="json")
+    if isinstance(value, set | frozenset | tuple):
+        return list(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+class Commands(TyperGroup):
+    """Turns the errors people meet into a message, a remedy and an exit code; `--debug` shows the traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except (MusterError, psycopg.OperationalError, psycopg_pool.PoolTimeout) as error:
+            if ctx.params.get("debug") or os.environ.get("MUSTER_DEBUG"):
+                messages().print_exception()
+            complain(error)
+            ctx.exit(exit_code(error))
+        except KeyboardInterrupt:
+            ctx.exit(Exit.INTERRUPTED)
+        except BrokenPipeError:
+            # The reader (`head`, `less`) has seen enough.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(Exit.OK)
+
+
+def complain(error: Exception) -> None:
+    """Say what went wrong and what to do about it."""
+    out = messages()
+    message = error.message if isinstance(error, MusterError) else f"The database does not answer: {error}".strip()
+    remedy = error.remedy if isinstance(error, MusterError) else "Start it with `muster up`."
+    out.print("error:", style="bold red", end=" ")
+    out.print(message, markup=False)
+    if remedy:
+        out.print(remedy, markup=False, style="yellow")
+
+
+def exit_code(error: Exception) -> Exit:
+    """The exit code that tells a script what kind of failure this was."""
+    from muster.local.running import PortBusy
+
+    if isinstance(error, PortBusy):
+        return Exit.PORT
+    if isinstance(error, TransientError | psycopg.OperationalError | psycopg_pool.PoolTimeout):
+        return Exit.UNREACHABLE
+    return Exit.FAILED

@@ -1,0 +1,54 @@
+"""Where the commands find the database and Airflow: what runs here, else what the environment names."""
+
+from __future__ import annotations
+
+import os
+
+from muster.database import Database
+from muster.errors import MusterError
+from muster.events.queries import Queries
+from muster.local.client import AirflowClient, Unreachable
+from muster.local.credentials import load_credentials
+from muster.local.project import Project, find_project
+from muster.local.running import find_running
+
+
+def muster_dsn(project: Project) -> str:
+    """The DSN of Muster's database: MUSTER_DSN, else the one of what runs here.
+
+    Raises:
+        Unreachable: neither is there.
+    """
+    if dsn := os.environ.get("MUSTER_DSN"):
+        return dsn
+    running = find_running(project.state)
+    if running is None:
+        raise Unreachable("Muster is not running, so its database is not either.",
+                          remedy="Start it with `muster up`, or name a database with MUSTER_DSN.")
+    return running.dsn
+
+
+def open_queries() -> tuple[Queries, Database]:
+    """Questions to Muster's database; close the database afterwards."""
+    database = Database(muster_dsn(find_project()), max_size=2, timeout=10)
+    return Queries(database), database
+
+
+def airflow(user: str) -> AirflowClient:
+    """Airflow's REST API, signed in as `user`: AIRFLOW_URL and MUSTER_PASSWORD, else what runs here.
+
+    Raises:
+        Unreachable: nothing runs here.
+        MusterError: there is no such login.
+    """
+    if url := os.environ.get("AIRFLOW_URL"):
+        return AirflowClient(url, user, os.environ.get("MUSTER_PASSWORD", ""))
+    project = find_project()
+    running = find_running(project.state)
+    if running is None:
+        raise Unreachable("Muster is not running.", remedy="Start it with `muster up`.")
+    logins = load_credentials(project.state).logins
+    if user not in logins:
+        raise MusterError(f"There is no login {user!r}; there are {', '.join(logins)}.",
+                          remedy="Add one with MUSTER_USERS=name:role and start again.")
+    return AirflowClient(running.url.replace("localhost", "127.0.0.1"), user, logins[user].password)

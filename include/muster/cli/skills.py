@@ -1,0 +1,83 @@
+"""`muster skill`: trying one skill by hand, and listing them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import typer
+from rich.table import Table
+
+from muster.cli.output import console, emit
+from muster.cli.place import muster_dsn
+from muster.database import Database
+from muster.local.project import Project, find_project
+from muster.skills.registry import SkillContext, get_skill
+
+
+def pairs(entries: Sequence[str], option: str) -> dict[str, Any]:
+    """`key=value` entries as a mapping; a value that is JSON is read as JSON, any other is text."""
+    values: dict[str, Any] = {}
+    for entry in entries:
+        key, equals, text = entry.partition("=")
+        if not equals or not key:
+            raise typer.BadParameter(f"{entry!r} is not KEY=VALUE.", param_hint=option)
+        try:
+            values[key] = json.loads(text)
+        except ValueError:
+            values[key] = text
+    return values
+
+
+def call_skill(name: str, values: Mapping[str, Any], project: Project, database: Database) -> Any:
+    """Call a skill as a step would, and return its result as JSON-ready data."""
+    skill = get_skill(name, project.site_skills)
+    arguments = skill.arguments(values)
+    if skill.wants_context:
+        arguments["context"] = _context(project, database)
+    outcome = skill.function(**arguments)
+    return skill.dump(asyncio.run(outcome) if skill.is_async else outcome)
+
+
+def try_skill(name: str, entries: Sequence[str], *, as_json: bool) -> None:
+    """Call a skill with the arguments of the command line and print what it returns."""
+    project = find_project()
+    values = pairs(entries, "--with")
+    skill = get_skill(name, project.site_skills)
+    # Only a skill that asks for a context can need the database.
+    dsn = muster_dsn(project) if skill.wants_context else "postgresql://127.0.0.1:1/none"
+    database = Database(dsn, max_size=2)
+    try:
+        answer = call_skill(name, values, project, database)
+    finally:
+        database.close()
+    if as_json:
+        emit(answer)
+    else:
+        console().print_json(json.dumps(answer, ensure_ascii=False))
+
+
+def list_skills(*, as_json: bool) -> None:
+    """List every skill, the shipped ones and the site's own."""
+    from muster.skills.index import skill_index
+
+    project = find_project()
+    index = skill_index(project.site_skills).entries
+    if as_json:
+        emit([{"name": entry.name, "lane": entry.lane, "summary": entry.summary} for entry in index.values()])
+        return
+    table = Table("skill", "lane", "what it does", box=None, header_style="bold", padding=(0, 2))
+    for name in sorted(index):
+        table.add_row(name, index[name].lane, index[name].summary)
+    console().print(table)
+
+
+def _context(project: Project, database: Database) -> SkillContext:
+    run = f"try/{uuid.uuid4().hex[:12]}"
+    workspace = project.artifacts / run
+    workspace.mkdir(parents=True, exist_ok=True)
+    return SkillContext(run=run, step="try", key="try", now=datetime.now(UTC), database=database, workspace=workspace)

@@ -1,0 +1,241 @@
+"""`muster up`, `down` and `status`: starting with a progress display, stopping, telling."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from types import FrameType
+
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.spinner import Spinner
+from rich.table import Table
+
+from muster.cli.output import Exit, console, emit, messages
+from muster.errors import MusterError
+from muster.local.credentials import load_credentials
+from muster.local.project import Project, find_project
+from muster.local.running import Running, find_running, stop_running
+from muster.local.stack import Stack
+
+
+class Display:
+    """What is being started: a live table on a terminal, one line per event in a pipe."""
+
+    def __init__(self, out: Console) -> None:
+        self._out = out
+        self._began = time.monotonic()
+        self._lines: dict[str, tuple[bool, str]] = {}
+        self._live = Live(get_renderable=self._render, console=out, refresh_per_second=8)
+
+    def __enter__(self) -> Display:
+        if self._out.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+    def begin(self, name: str, text: str) -> None:
+        """A piece of work begins."""
+        self._lines[name] = (False, text)
+
+    def done(self, name: str, text: str) -> None:
+        """A piece of work is done."""
+        if self._lines.get(name) != (True, text):
+            self._lines[name] = (True, text)
+            if not self._out.is_terminal:
+                self._out.print(f"{name}: {text}", markup=False)
+
+    def health(self, report: dict[str, bool]) -> None:
+        """How Airflow's processes are."""
+        for name, well in report.items():
+            if well:
+                self.done(name, "healthy")
+            else:
+                self.begin(name, "starting")
+
+    def _render(self) -> RenderableType:
+        table = Table.grid(padding=(0, 1))
+        for name, (done, text) in self._lines.items():
+            mark: RenderableType = "[green]✓[/]" if done else Spinner("dots", style="cyan")
+            table.add_row(mark, name, f"[{'green' if done else 'dim'}]{text}[/]")
+        if not all(done for done, _ in self._lines.values()):
+            table.add_row("", "", f"[dim]{time.monotonic() - self._began:.0f} s[/]")
+        return table
+
+
+def start(*, port: int, host: str, detach: bool, inbox: bool, as_json: bool) -> None:
+    """Start everything and stay until told to stop."""
+    project = find_project()
+    out = messages() if as_json else console()
+    if (running := find_running(project.state)) is not None:
+        _tell_running(project, running, as_json=as_json)
+        return
+    if detach:
+        _start_detached(project, port=port, host=host, inbox=inbox, as_json=as_json)
+        return
+    stack = Stack(project.root, project.state, port, host=host, say=lambda text: out.print(text, style="yellow"))
+    with _signals_interrupt():
+        try:
+            _bring_up(stack, out)
+            if inbox:
+                from muster.cli.inbox import process_bundled_inbox
+
+                process_bundled_inbox(stack, out)
+            _announce(stack, out, as_json=as_json)
+            while True:
+                time.sleep(3600)
+        except KeyboardInterrupt:
+            out.print("Stopping")
+        finally:
+            with _signals_ignored():
+                stack.stop()
+    out.print("Stopped.")
+
+
+def end(*, as_json: bool) -> None:
+    """Stop what runs."""
+    project = find_project()
+    out = messages() if as_json else console()
+    with out.status("Stopping"):
+        stopped = stop_running(project.state)
+    if as_json:
+        emit({"stopped": stopped})
+    else:
+        out.print("Stopped." if stopped else "Nothing was running.")
+
+
+def tell(*, as_json: bool) -> None:
+    """Show what runs and how it is."""
+    import typer
+
+    project = find_project()
+    running = find_running(project.state)
+    if running is None:
+        if as_json:
+            emit({"running": False})
+        else:
+            console().print("Not running. Start it with `muster up`.", markup=False)
+        raise typer.Exit(Exit.FAILED)
+    report = _health(project, running)
+    if as_json:
+        emit({"running": True, **_public(running), "health": report})
+    else:
+        console().print(_status_table(running, report))
+    if not report or any(state != "healthy" for state in report.values()):
+        raise typer.Exit(Exit.FAILED)
+
+
+def _bring_up(stack: Stack, out: Console) -> None:
+    with Display(out) as display:
+        display.begin("databases", "preparing (the first time takes a little longer)")
+        stack.prepare()
+        display.done("databases", stack.place)
+        stack.launch()
+        stack.wait_healthy(progress=display.health)
+
+
+def _announce(stack: Stack, out: Console, *, as_json: bool) -> None:
+    login = stack.credentials.admin
+    if as_json:
+        emit({"url": stack.url, "login": "admin", "password": login.password, "pid": os.getpid()})
+        return
+    others = ", ".join(name for name in stack.credentials.logins if name != "admin")
+    grid = Table.grid(padding=(0, 2))
+    grid.add_row("Airflow", f"[link={stack.url}]{stack.url}[/link]")
+    grid.add_row("login", f"admin  [bold]{login.password}[/]")
+    grid.add_row("others", f"{others} (passwords in {stack.project.state / 'credentials.json'})")
+    grid.add_row("databases", stack.place)
+    grid.add_row("stop", "Ctrl-C, or `muster down`")
+    out.print(Panel(grid, title="Muster is up", border_style="green", expand=False))
+
+
+def _tell_running(project: Project, running: Running, *, as_json: bool) -> None:
+    if as_json:
+        login = load_credentials(project.state).admin
+        emit({"already_running": True, "url": running.url, "login": "admin", "password": login.password,
+              "pid": running.pid})
+        return
+    console().print(f"Muster is running already at [link={running.url}]{running.url}[/link] "
+                    f"(process {running.pid}). `muster status` shows how it is, `muster down` stops it.")
+
+
+def _start_detached(project: Project, *, port: int, host: str, inbox: bool, as_json: bool) -> None:
+    project.make_state()
+    log = project.logs / "up.log"
+    command = [sys.executable, "-P", "-m", "muster.cli", "up", "--port", str(port), "--host", host,
+               "--inbox" if inbox else "--no-inbox"]
+    with log.open("w") as output:
+        log.chmod(0o600)
+        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                                 cwd=project.root, start_new_session=True)
+    out = messages() if as_json else console()
+    with out.status("Starting"):
+        while (running := find_running(project.state)) is None or not running.ready:
+            if child.poll() is not None:
+                raise MusterError(log.read_text().strip(), remedy=f"That was the end of {log}.")
+            time.sleep(0.3)
+    _tell_running(project, running, as_json=as_json)
+
+
+def _health(project: Project, running: Running) -> dict[str, str]:
+    from muster.local.client import AirflowClient, Unreachable
+
+    with AirflowClient(running.url.replace("localhost", "127.0.0.1"), "", "", timeout=5) as client:
+        try:
+            return client.health()
+        except Unreachable:
+            return {}
+
+
+def _public(running: Running) -> dict[str, object]:
+    return {name: value for name, value in asdict(running).items() if name != "dsn"}
+
+
+def _status_table(running: Running, report: dict[str, str]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_row("Airflow", f"[link={running.url}]{running.url}[/link]" if running.ready else "starting")
+    for name, state in report.items():
+        table.add_row(name, f"[{'green' if state == 'healthy' else 'red'}]{state}[/]")
+    if not report:
+        table.add_row("", "[red]does not answer[/]")
+    table.add_row("databases", running.place)
+    table.add_row("supervisor", f"process {running.pid}")
+    table.add_row("logs", running.log_folder)
+    return table
+
+
+@contextlib.contextmanager
+def _signals_interrupt() -> Iterator[None]:
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, interrupt) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _signals_ignored() -> Iterator[None]:
+    # Impatient second presses must not leave processes behind; stopping has its own limits of time.
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
