@@ -158,7 +158,7 @@ def _is_payable_account(iban: str) -> bool:
     from schwifty import IBAN
 
     account = IBAN(iban, allow_invalid=True)
-    return account.is_valid and account.in_sepa_zone
+    return bool(account.is_valid and account.in_sepa_zone)
 
 
 def _payment(posting: Posting, today: date) -> Payment:
