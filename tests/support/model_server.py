@@ -157,7 +157,11 @@ class ModelServer:
             return 200, {}, str(answer["garbage"]).encode()
         if "body" in answer or "status" in answer:
             status = answer.get("status", 200)
-            return status, answer.get("headers", {}), answer.get("body", {"error": {"message": f"status {status}"}})
+            return (
+                status,
+                answer.get("headers", {}),
+                answer.get("body", {"error": {"message": f"status {status}"}}),
+            )
         return 200, {}, self._completion(request, answer)
 
     def _next(self, request: dict[str, Any]) -> Answer:
@@ -177,7 +181,10 @@ class ModelServer:
         calls = list(answer.get("calls") or ([answer["call"]] if "call" in answer else []))
         if not calls and "text" not in answer and (tool := output_tool(request)):
             calls = [{"name": tool["name"], "arguments": answer.get("answer", sample(tool["parameters"]))}]
-        message: dict[str, Any] = {"role": "assistant", "content": None if calls else answer.get("text", "done")}
+        message: dict[str, Any] = {
+            "role": "assistant",
+            "content": None if calls else answer.get("text", "done"),
+        }
         if calls:
             message["tool_calls"] = [
                 {
@@ -252,7 +259,9 @@ def sample(schema: Mapping[str, Any], root: Mapping[str, Any] | None = None) -> 
 
 def main() -> None:
     """Serve until interrupted."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--delay", type=float, default=0.0, help="seconds every answer takes")
     options = parser.parse_args()

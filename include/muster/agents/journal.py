@@ -33,7 +33,7 @@ class Journal(Protocol):
 
 
 class LogJournal:
-    """The journal of one run, kept in the event log. Share it between the calls of a run in one event loop."""
+    """The journal of one run, kept in the event log; shared by the run's calls in one event loop."""
 
     def __init__(self, log: EventLog, run: str) -> None:
         self._log = log
@@ -57,7 +57,7 @@ class LogJournal:
         return (await self._log.aappend(self._run, [event]))[0]
 
     async def spent(self) -> tuple[Decimal, int]:
-        """The sum of `cost` over the run's `model.called` events; reads only what is new since the last time."""
+        """The sum of `cost` over the run's `model.called` events; reads what is new since the last time."""
         events = self._log.aread(self._run, after_version=self._counted, types=[EventType.MODEL_CALLED])
         async for event in events:
             self._spent += Decimal(event.data.get("cost") or 0)

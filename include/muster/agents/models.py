@@ -54,5 +54,5 @@ def leave_retries_to_us(model: Any) -> None:
     for inner in getattr(model, "models", None) or ():
         leave_retries_to_us(inner)
     client = getattr(model, "client", None)
-    if isinstance(getattr(client, "max_retries", None), int):
+    if client is not None and isinstance(getattr(client, "max_retries", None), int):
         client.max_retries = 0

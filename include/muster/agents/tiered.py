@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -25,12 +25,12 @@ from pydantic_ai.settings import ModelSettings
 from pydantic_core import to_jsonable_python
 
 from muster.agents.budget import Budget
+from muster.agents.call import AgentCall
 from muster.agents.errors import LimitReached
 from muster.agents.fingerprint import fingerprint
 from muster.agents.journal import Journal, Recorded, model_key
 from muster.agents.models import Tier
 from muster.agents.prices import PriceTable
-from muster.agents.spec import AgentLimits
 from muster.errors import BudgetExceeded, PermanentError, TransientError
 from muster.events.model import Event, EventType, NewEvent
 
@@ -69,32 +69,28 @@ class Tally:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Work:
-    """What a request needs to know of the piece of work it belongs to."""
+class Means:
+    """What a piece of work has for asking models."""
 
-    key: str
-    step: str
-    index: int | None
-    agent: str
-    limits: AgentLimits
-    timeout: float
-    """Seconds one request may take."""
     journal: Journal
     recorded: Recorded
     prices: PriceTable
     budget: Budget | None
-    outputs: dict[str, int] = field(default_factory=dict)
+    outputs: dict[str, int]
     """The most output tokens seen in one answer, by tier; shared by the work of one agent."""
+    timeout: float
+    """Seconds one request may take."""
 
 
 class TieredModel(FallbackModel):
     """A pydantic-ai model that asks the journal, then the tiers in order, and records every answer."""
 
-    def __init__(self, tiers: Sequence[Tier], work: Work) -> None:
+    def __init__(self, tiers: Sequence[Tier], call: AgentCall, means: Means) -> None:
         super().__init__(tiers[0].model, *(tier.model for tier in tiers[1:]))
         self.tally = Tally()
         self._tiers = list(tiers)
-        self._work = work
+        self._call = call
+        self._means = means
 
     async def request(
         self,
@@ -109,10 +105,9 @@ class TieredModel(FallbackModel):
             TransientError: no tier answered, and one of them may later.
             PermanentError: no tier will ever take this request.
         """
-        work = self._work
-        key = model_key(work.key, self.tally.requests)
+        key = model_key(self._call.key, self.tally.requests)
         question = fingerprint(messages, model_settings, model_request_parameters)
-        event = work.recorded.find(key, request=question)
+        event = self._means.recorded.find(key, request=question)
         if event is None:
             size = _size(messages, model_request_parameters)
             self._check_limits(size)
@@ -121,16 +116,16 @@ class TieredModel(FallbackModel):
         return _response(event)
 
     def _check_limits(self, size: int) -> None:
-        limits, tally = self._work.limits, self.tally
+        limits, tally = self._call.agent.limits, self.tally
         if tally.requests >= limits.requests:
             raise LimitReached(
-                f"The agent {self._work.agent} has made all of its {limits.requests} requests.",
+                f"The agent {self._call.agent.id} has made all of its {limits.requests} requests.",
                 remedy="Raise `limits.requests` of the agent, or make its task smaller.",
             )
         used = tally.input_tokens + tally.output_tokens
         if limits.tokens is not None and used + size > limits.tokens:
             raise LimitReached(
-                f"The agent {self._work.agent} has used {used} of its {limits.tokens} tokens and the next request"
+                f"The agent {self._call.agent.id} has used {used} of its {limits.tokens} tokens and the next request"
                 f" needs about {size}.",
                 remedy="Raise `limits.tokens` of the agent, or give it less to read.",
             )
@@ -145,7 +140,7 @@ class TieredModel(FallbackModel):
             estimate = await self._reserve(tier, size, settings)
             cost, version = Decimal(0), None
             try:
-                async with asyncio.timeout(self._work.timeout):
+                async with asyncio.timeout(self._means.timeout):
                     response = await tier.model.request(
                         tier.model.prepare_messages(messages, parameters), settings, parameters
                     )
@@ -154,43 +149,43 @@ class TieredModel(FallbackModel):
                 return event
             except (ModelAPIError, UnexpectedModelBehavior, FallbackExceptionGroup, TimeoutError) as error:
                 # A tier that failed stays out for the rest of this work: one wait for it is enough.
-                failures.append(TierFailure.of(self._tiers.pop(0), error, self._work.timeout))
-                log.warning("agent %s: %s", self._work.agent, failures[-1].message)
+                failures.append(TierFailure.of(self._tiers.pop(0), error, self._means.timeout))
+                log.warning("agent %s: %s", self._call.agent.id, failures[-1].message)
             finally:
-                if self._work.budget is not None:
-                    await self._work.budget.settle(estimate, cost, version)
-        raise _no_answer(self._work.agent, failures)
+                if self._means.budget is not None:
+                    await self._means.budget.settle(estimate, cost, version)
+        raise _no_answer(self._call.agent.id, failures)
 
     async def _reserve(self, tier: Tier, size: int, settings: ModelSettings | None) -> Decimal:
         """Set the call's likely cost aside; zero for a model nobody knows the price of."""
         cap = (tier.model.settings or {}).get("max_tokens") or (settings or {}).get("max_tokens")
-        output = cap or self._work.outputs.get(tier.name, FIRST_GUESS)
-        estimate = self._work.prices.of_tokens(tier.model, size, output)
-        limit = self._work.limits.usd
+        output = cap or self._means.outputs.get(tier.name, FIRST_GUESS)
+        estimate = self._means.prices.of_tokens(tier.model, size, output)
+        limit = self._call.agent.limits.usd
         if limit is not None and self.tally.known_cost + (estimate or 0) >= limit:
             raise BudgetExceeded(
-                f"The agent {self._work.agent} may spend ${limit} on this, has spent ${self.tally.known_cost},"
+                f"The agent {self._call.agent.id} may spend ${limit} on this, has spent ${self.tally.known_cost},"
                 f" and the next call may cost ${estimate or 0}, so it was not made.",
                 remedy="Raise `limits.usd` of the agent, or name a cheaper tier.",
             )
-        if self._work.budget is not None:
+        if self._means.budget is not None:
             if estimate is None:
                 log.warning(
                     "No price is known for %s, so the run's budget cannot count its calls;"
                     " `settings.prices` can name one.", tier.label,
                 )
-            await self._work.budget.reserve(estimate or Decimal(0))
+            await self._means.budget.reserve(estimate or Decimal(0))
         return estimate or Decimal(0)
 
     async def _record(
         self, key: str, question: str, tier: Tier, response: ModelResponse, failures: Sequence[TierFailure]
     ) -> Event:
-        work = self._work
-        response.usage.cost = self._work.prices.of_response(response)
+        call, means = self._call, self._means
+        response.usage.cost = self._means.prices.of_response(response)
         usage = response.usage
-        work.outputs[tier.name] = max(work.outputs.get(tier.name, 1), usage.output_tokens)
+        means.outputs[tier.name] = max(means.outputs.get(tier.name, 1), usage.output_tokens)
         data = {
-            "step": work.step, "index": work.index, "agent": work.agent, "tier": tier.name,
+            "step": call.step, "index": call.index, "agent": call.agent.id, "tier": tier.name,
             "model": _name(tier, response), "request": question, "response": to_jsonable_python(response),
             "usage": {
                 "input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens,
@@ -199,13 +194,11 @@ class TieredModel(FallbackModel):
             "cost": None if usage.cost is None else format(usage.cost, "f"),
             "failed": [failure.as_data() for failure in failures],
         }
-        new = NewEvent(type=EventType.MODEL_CALLED, data=data, actor=work.agent, key=key)
-        event = await work.journal.record(new)
+        new = NewEvent(type=EventType.MODEL_CALLED, data=data, actor=call.agent.id, key=key)
+        event = await means.journal.record(new)
         if event.data["request"] != question:
             # Another version of the program asked something else here first.
-            event = await work.journal.record(
-                NewEvent(type=new.type, data=data, actor=new.actor, key=f"{key}~{question[:12]}")
-            )
+            event = await means.journal.record(replace(new, key=f"{key}~{question[:12]}"))
         return event
 
 

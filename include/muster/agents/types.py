@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import json
 import re
+import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
@@ -17,23 +18,23 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, TypeAdapter, ValidationError, WithJsonSchema
 
-from muster.errors import MusterError, PermanentError
+from muster.errors import PermanentError
+from muster.skills.registry import get_skill, import_site_module
 
 Returns = str | Mapping[str, Any]
-"""A type's name (`finance.CodedInvoice`, `list[finance.CodedInvoice]`), a skill's name, or a JSON Schema."""
+"""A type's name (`finance.CodedInvoice`, `list[finance.CodedInvoice]`), `skill:<name>` for what a skill
+returns, or a JSON Schema."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class OutputType:
     """A resolved `returns`."""
 
-    name: str
-    """The name it was found by; `schema` for an inline JSON Schema."""
+    returns: Returns
+    """What it was resolved from."""
     annotation: Any
     """The Python type, for those who build on type annotations."""
     adapter: TypeAdapter[Any]
-    schema: Mapping[str, Any] | None = None
-    """The inline JSON Schema, when that is what it is."""
 
     def dump(self, value: Any) -> Any:
         """`value`, validated before, as JSON-ready data: decimals and dates become strings."""
@@ -53,8 +54,8 @@ class OutputType:
         Raises:
             PermanentError: `value` does not fit.
         """
-        if self.schema is not None:
-            return _hydrated(self._validated(value), self.schema)
+        if not isinstance(self.returns, str):
+            return _hydrated(self._validated(value), self.returns)
         return plain(self.adapter, self._validated(value))
 
     def _validated(self, value: Any) -> Any:
@@ -64,7 +65,8 @@ class OutputType:
             places = "; ".join(
                 f"{'.'.join(map(str, item['loc'])) or 'value'}: {item['msg']}" for item in error.errors()[:5]
             )
-            raise PermanentError(f"This is not a {self.name}: {places}.") from error
+            name = self.returns if isinstance(self.returns, str) else "value of its schema"
+            raise PermanentError(f"This is not a {name}: {places}.") from error
 
 
 def resolve(returns: Returns, site: Path | None = None) -> OutputType:
@@ -116,6 +118,9 @@ def _named(name: str, site: Path | None) -> OutputType:
 
 def _find(name: str, site: Path | None) -> Any:
     """A type of a skills module, or what a skill returns."""
+    if name.startswith("skill:"):
+        skill = get_skill(name.removeprefix("skill:"), site)
+        return typing.get_type_hints(skill.function, include_extras=True).get("return", Any)
     domain, _, attribute = name.partition(".")
     for module in _modules(domain, site):
         found = module
@@ -123,12 +128,6 @@ def _find(name: str, site: Path | None) -> Any:
             found = getattr(found, part, None)
         if isinstance(found, type) or hasattr(found, "__metadata__"):
             return found
-    try:
-        from muster.skills.registry import get_skill
-
-        return get_skill(name, site).output_annotation
-    except MusterError:
-        pass
     raise PermanentError(
         f"There is no type named {name!r}.",
         remedy=f"Name a class of muster.skills.{domain} or of the site's skills/{domain}.py.",
@@ -136,8 +135,6 @@ def _find(name: str, site: Path | None) -> Any:
 
 
 def _modules(domain: str, site: Path | None) -> list[Any]:
-    from muster.skills.registry import import_site_module
-
     modules = []
     if domain.isidentifier() and importlib.util.find_spec(f"muster.skills.{domain}") is not None:
         modules.append(importlib.import_module(f"muster.skills.{domain}"))
@@ -167,7 +164,7 @@ def _described(text: str) -> OutputType:
 
     base: Any = dict[str, Any] if schema.get("type") == "object" else Any
     annotation = Annotated[base, AfterValidator(fits), WithJsonSchema(schema)]
-    return OutputType("schema", annotation, TypeAdapter(annotation), schema)
+    return OutputType(schema, annotation, TypeAdapter(annotation))
 
 
 def _inlined(node: Any, root: Mapping[str, Any], within: tuple[str, ...]) -> Any:
@@ -196,19 +193,21 @@ def _hydrated(value: Any, schema: Any) -> Any:
     """Numbers that may have a fraction become `Decimal`; strings with a date format become dates."""
     if not isinstance(schema, Mapping):
         return value
-    if isinstance(value, dict):
-        properties, other = schema.get("properties", {}), schema.get("additionalProperties")
-        return {key: _hydrated(item, properties.get(key, other)) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_hydrated(item, schema.get("items")) for item in value]
-    kinds = schema.get("type")
-    if isinstance(value, int | float) and not isinstance(value, bool) and "number" in (kinds or ()):
-        return Decimal(str(value))
-    if isinstance(value, str):
-        return _from_text(value, schema.get("format"))
-    for choice in (*schema.get("anyOf", ()), *schema.get("oneOf", ())):
-        if (changed := _hydrated(value, choice)) is not value:
+    for choice in (*schema.get("anyOf", ()), *schema.get("oneOf", ()), *schema.get("allOf", ())):
+        if (changed := _hydrated(value, choice)) is not value and changed != value:
             return changed
+    match value:
+        case bool():
+            return value
+        case dict():
+            properties, other = schema.get("properties", {}), schema.get("additionalProperties")
+            return {key: _hydrated(item, properties.get(key, other)) for key, item in value.items()}
+        case list():
+            return [_hydrated(item, schema.get("items")) for item in value]
+        case int() | float() if "number" in (schema.get("type") or ()):
+            return Decimal(str(value))
+        case str():
+            return _from_text(value, schema.get("format"))
     return value
 
 

@@ -1,0 +1,89 @@
+"""What is asked of an agent, what comes back, and what it may reach for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Protocol
+
+from muster.agents.models import ModelProvider
+from muster.agents.spec import AgentSpec
+from muster.agents.types import Returns
+from muster.database import Database
+from muster.events.log import EventLog
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentCall:
+    """One piece of work for an agent."""
+
+    run: str
+    step: str
+    index: int | None = None
+    key: str
+    """Idempotency key of the work, the same in every attempt: `<step>` or `<step>[<index>]`."""
+    agent: AgentSpec
+    ask: str
+    """What to do, rendered; put data into it through `prompts.fence`, or beside it as `data`."""
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """What it is about: fenced as data for a model, the arguments of the `offline` skill."""
+    returns: Returns | None = None
+    """What to answer; None for what the agent itself returns, else text."""
+    budget: Decimal | None = None
+    """US dollars the whole run may spend; None for no limit."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """The automation's settings: `prices` is read here, tools get them all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentResult:
+    """What came of it."""
+
+    output: Any
+    """JSON-ready data in the form of `returns`."""
+    output_type: Returns | None
+    """What hydrates `output`; None for text."""
+    produced_by: str
+    """`rules`, or `model:<tier>:<model name>` of the last answer."""
+    cost: Decimal | None = Decimal(0)
+    """US dollars; None when a model without a known price took part."""
+    requests: int = 0
+    tool_calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+class AgentServices(Protocol):
+    """What agents reach outside their own work."""
+
+    @property
+    def models(self) -> ModelProvider:
+        """Where models come from."""
+        ...
+
+    @property
+    def log(self) -> EventLog:
+        """The log of runs. Share one, and with it what is known of the runs under way."""
+        ...
+
+    @property
+    def database(self) -> Database:
+        """What tools may read and write."""
+        ...
+
+    @property
+    def site(self) -> Path | None:
+        """Folder of the site's own skills."""
+        ...
+
+    @property
+    def clock(self) -> Callable[[], datetime]:
+        """The time, with its zone."""
+        ...
+
+    def workspace(self, run: str) -> Path:
+        """The run's own folder."""
+        ...

@@ -1,0 +1,214 @@
+"""Performs one piece of work with an agent: through its models, or by its `offline` skill without any."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections import deque
+from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from muster.agents import prompts
+from muster.agents.budget import Budget
+from muster.agents.call import AgentCall, AgentResult, AgentServices
+from muster.agents.errors import BadOutput, NoModel
+from muster.agents.journal import Journal, LogJournal, Recorded
+from muster.agents.models import Tier, connected
+from muster.agents.prices import price_table
+from muster.agents.spec import AgentSpec
+from muster.agents.types import OutputType, resolve
+from muster.events.log import EventLog
+from muster.skills.calling import call_skill
+from muster.skills.registry import SkillContext, get_skill
+
+if TYPE_CHECKING:
+    from pydantic_ai import Agent
+
+    from muster.agents.tools import ToolCalls
+
+__all__ = ["AgentCall", "AgentResult", "AgentServices", "run_agent"]
+
+RULES = "rules"
+"""`produced_by` of what a deterministic function answered."""
+
+TOOL_RETRIES = 3
+"""How often in a row a model may call one tool wrongly."""
+
+REQUEST_TIMEOUT = 120.0
+"""Seconds one request to a model may take, whatever its connection says."""
+
+
+@dataclass(eq=False)
+class _Run:
+    """What the calls of one run share while any of them is under way."""
+
+    journal: Journal
+    budget: Budget | None
+
+
+_RunKey = tuple[int, str, Decimal | None]
+_RunsOfLog = weakref.WeakValueDictionary[_RunKey, "_Run"]
+_runs: weakref.WeakKeyDictionary[EventLog, _RunsOfLog] = weakref.WeakKeyDictionary()
+_recent: deque[_Run] = deque(maxlen=128)
+"""Keeps what was read from the log for a run's next call, for the runs used last."""
+
+
+def _run(log: EventLog, run: str, limit: Decimal | None) -> _Run:
+    # Futures and locks belong to one event loop.
+    key = (id(asyncio.get_running_loop()), run, limit)
+    known = _runs.setdefault(log, weakref.WeakValueDictionary())
+    found = known.get(key)
+    if found is None:
+        journal = LogJournal(log, run)
+        found = known[key] = _Run(journal, None if limit is None else Budget(limit, journal.spent))
+        _recent.append(found)
+    return found
+
+
+@dataclass(frozen=True)
+class _Built:
+    """A pydantic-ai agent, which all work of the same kind shares."""
+
+    agent: Agent[ToolCalls, Any]
+    outputs: dict[str, int] = field(default_factory=dict)
+    """The most output tokens seen in one answer, by tier."""
+
+
+async def run_agent(call: AgentCall, services: AgentServices) -> AgentResult:
+    """Let an agent do one piece of work.
+
+    What models and tools answer is in the log before it is used; performed again after a crash,
+    the work goes on where it stopped. The first tier that answers is used; a tier without a
+    connection is passed over; without any, the `offline` skill answers.
+
+    Raises:
+        TransientError: no model can be reached now; asking again later may help.
+        BudgetExceeded, LimitReached: the next call was not made.
+        BadOutput: the model's answers never fitted.
+        NoModel: there is neither a model nor an `offline` skill.
+        PermanentError: every model refused the request.
+    """
+    returns = call.returns if call.returns is not None else call.agent.returns
+    output = None if returns is None else resolve(returns, services.site)
+    tiers = await connected(call.agent.tiers, services.models)
+    if not tiers:
+        return await _offline(call, services, output)
+    return await _ask_models(call, services, tiers, output)
+
+
+async def _offline(call: AgentCall, services: AgentServices, output: OutputType | None) -> AgentResult:
+    if call.agent.offline is None:
+        raise _no_model(call.agent)
+    skill = get_skill(call.agent.offline, services.site)
+    given = {"ask": call.ask, **call.data}
+    arguments = {name: given[name] for name in skill.input_model.model_fields if name in given}
+    value = await call_skill(skill, arguments, _context(call, services, call.key))
+    if output is None:
+        return AgentResult(output=value, output_type=f"skill:{skill.name}", produced_by=RULES)
+    return AgentResult(output=output.check(value), output_type=output.returns, produced_by=RULES)
+
+
+async def _ask_models(
+    call: AgentCall, services: AgentServices, tiers: list[Tier], output: OutputType | None
+) -> AgentResult:
+    from pydantic_ai import UsageLimits
+    from pydantic_ai.exceptions import UnexpectedModelBehavior
+
+    from muster.agents.tiered import Means, TieredModel
+    from muster.agents.tools import ToolCalls
+
+    run = _run(services.log, call.run, call.budget)
+    recorded = await Recorded.load(run.journal, call.key, call.agent.limits.requests)
+    built = _built(call.agent.model_dump_json(), output, services.site)
+    model = TieredModel(
+        tiers,
+        call,
+        Means(
+            journal=run.journal, recorded=recorded, prices=price_table(call.settings), budget=run.budget,
+            outputs=built.outputs, timeout=REQUEST_TIMEOUT,
+        ),
+    )
+    calls = ToolCalls(call, partial(_context, call, services), run.journal, recorded)
+    try:
+        result = await built.agent.run(
+            prompts.request(call.ask, call.data), model=model, deps=calls,
+            # Ours are checked before each call, in `TieredModel` and `ToolCalls`.
+            usage_limits=UsageLimits(request_limit=None),
+        )
+    except UnexpectedModelBehavior as error:
+        raise BadOutput(
+            f"The agent {call.agent.id} gave no usable answer: {error}.",
+            remedy="See the run's `model.called` events; a stronger model or clearer instructions may help.",
+        ) from error
+    tally = model.tally
+    return AgentResult(
+        output=result.output if output is None else output.dump(result.output),
+        output_type=None if output is None else output.returns,
+        produced_by=f"model:{tally.tier}:{tally.model}",
+        cost=tally.cost,
+        requests=tally.requests,
+        tool_calls=calls.count,
+        input_tokens=tally.input_tokens,
+        output_tokens=tally.output_tokens,
+    )
+
+
+def _context(call: AgentCall, services: AgentServices, key: str) -> SkillContext:
+    return SkillContext(
+        run=call.run, step=call.step, index=call.index, key=f"{call.run}/{key}", now=services.clock(),
+        database=services.database, workspace=services.workspace(call.run), settings=call.settings,
+    )
+
+
+@lru_cache(maxsize=256)
+def _built(spec: str, output: OutputType | None, site: Path | None) -> _Built:
+    from pydantic_ai import Agent, ModelSettings
+
+    from muster.agents.tools import ToolCalls, tools
+
+    agent = AgentSpec.model_validate_json(spec)
+    built: Agent[ToolCalls, Any] = Agent(
+        name=agent.id,
+        output_type=str if output is None else _asked_for(output),
+        instructions=prompts.instructions(agent),
+        deps_type=ToolCalls,
+        tools=tools(agent.tools, site),
+        model_settings=ModelSettings() if agent.temperature is None else ModelSettings(temperature=agent.temperature),
+        retries={"tools": TOOL_RETRIES, "output": agent.retries},
+    )
+    if output is not None:
+        built.output_validator(partial(_must_fit, output))
+    return _Built(built)
+
+
+def _asked_for(output: OutputType) -> Any:
+    """What pydantic-ai asks a model for."""
+    from pydantic_ai import StructuredDict
+
+    if isinstance(output.returns, str) or output.returns.get("type") != "object":
+        return output.annotation
+    return StructuredDict(dict(output.returns))
+
+
+def _must_fit(output: OutputType, value: Any) -> Any:
+    """Send an answer back that has the right shape only on the surface."""
+    from pydantic_ai import ModelRetry
+
+    try:
+        return output.adapter.validate_python(value)
+    except ValidationError as error:
+        raise ModelRetry("; ".join(item["msg"] for item in error.errors())) from error
+
+
+def _no_model(agent: AgentSpec) -> NoModel:
+    tier = agent.tiers[0] if agent.tiers else "muster_default"
+    names = ", ".join(agent.tiers) or "none"
+    return NoModel(
+        f"The agent {agent.id} has no `offline` skill and no connected model (its tiers: {names}).",
+        remedy=f"Connect a model by setting AIRFLOW_CONN_{tier.upper()}, as docs/models.md shows.",
+    )

@@ -1,0 +1,134 @@
+"""Skills as an agent's tools: only the named ones, journaled, bounded, and never the same call for ever."""
+
+from __future__ import annotations
+
+import inspect
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pydantic_ai import ModelRetry, RunContext, Tool
+from pydantic_ai.messages import ModelResponse, ToolCallPart
+
+from muster.agents.call import AgentCall
+from muster.agents.errors import BadOutput, LimitReached
+from muster.agents.journal import Journal, Recorded, tool_key
+from muster.errors import MusterError, PermanentError, TransientError
+from muster.events.model import Event, EventType, NewEvent
+from muster.skills.calling import call_skill
+from muster.skills.registry import Skill, SkillContext, get_skill
+
+MOST_REPEATS = 3
+"""The same tool with the same arguments this often ends the work: the model is going round in circles."""
+
+
+class ToolCalls:
+    """The tool calls of one piece of work; pydantic-ai hands it to every tool as `ctx.deps`."""
+
+    def __init__(
+        self, call: AgentCall, context: Callable[[str], SkillContext], journal: Journal, recorded: Recorded
+    ) -> None:
+        self.count = 0
+        self._call = call
+        self._context = context
+        self._journal = journal
+        self._recorded = recorded
+        self._seen: Counter[str] = Counter()
+
+    async def perform(self, skill: Skill, arguments: dict[str, Any], number: int, position: int) -> Any:
+        """The tool's result as JSON-ready data, recorded before it is returned.
+
+        Raises:
+            ModelRetry: the tool failed or was just called like this; the model is told why.
+            TransientError: something outside failed in a way that may pass: not for the model to mend.
+            BadOutput, LimitReached: the work ends here.
+        """
+        self._check(skill, arguments)
+        key = tool_key(self._call.key, number, position)
+        same = {"tool": skill.name, "arguments": arguments}
+        event = self._recorded.find(key, **same)
+        if event is None:
+            event = await self._record(key, same, await self._outcome(skill, arguments, key))
+        if (error := event.data.get("error")) is not None:
+            raise ModelRetry(error["message"])
+        return event.data["result"]
+
+    def _check(self, skill: Skill, arguments: Mapping[str, Any]) -> None:
+        agent = self._call.agent
+        if agent.limits.tool_calls is not None and self.count >= agent.limits.tool_calls:
+            raise LimitReached(
+                f"The agent {agent.id} has made all of its {agent.limits.tool_calls} tool calls.",
+                remedy="Raise `limits.tool_calls` of the agent, or make its task smaller.",
+            )
+        self.count += 1
+        same = f"{skill.name} {sorted(arguments.items())!r}"
+        self._seen[same] += 1
+        if self._seen[same] >= MOST_REPEATS:
+            raise BadOutput(
+                f"The agent {agent.id} called {skill.name} {MOST_REPEATS} times with the same arguments.",
+                remedy="Say in its instructions what to do with the tool's answer, or use a stronger model.",
+            )
+        if self._seen[same] > 1:
+            raise ModelRetry(
+                f"You called {skill.name} with these arguments before; the answer is above and will not change."
+                " Use it, or call with other arguments."
+            )
+
+    async def _outcome(self, skill: Skill, arguments: dict[str, Any], key: str) -> dict[str, Any]:
+        try:
+            return {"result": await call_skill(skill, arguments, self._context(key))}
+        except TransientError:
+            raise
+        except MusterError as error:
+            return {"error": {"class": type(error).__name__, "message": str(error)}}
+        except Exception as error:
+            # Its text may hold what no model should see: a path, a query, a secret.
+            return {"error": {"class": type(error).__name__, "message": f"{skill.name} failed: {type(error).__name__}"}}
+
+    async def _record(self, key: str, same: Mapping[str, Any], outcome: Mapping[str, Any]) -> Event:
+        call = self._call
+        data = {"step": call.step, "index": call.index, "agent": call.agent.id, **same, **outcome}
+        new = NewEvent(type=EventType.TOOL_CALLED, data=data, actor=call.agent.id, key=key)
+        event = await self._journal.record(new)
+        if any(event.data.get(name) != value for name, value in same.items()):
+            # Another version of the program called something else here first.
+            event = await self._journal.record(replace(new, key=f"{key}~{self.count}"))
+        return event
+
+
+def tools(names: Sequence[str], site: Path | None) -> list[Tool[ToolCalls]]:
+    """The named skills as tools; a model sees `finance.find_order` as `finance_find_order`.
+
+    Raises:
+        MusterError: a skill does not exist.
+        PermanentError: two of them would be seen under one name.
+    """
+    found = [_tool(get_skill(name, site)) for name in names]
+    if len({tool.name for tool in found}) < len(found):
+        raise PermanentError(f"Two of the tools {', '.join(names)} look the same to a model.", remedy="Rename one.")
+    return found
+
+
+def _tool(skill: Skill) -> Tool[ToolCalls]:
+    async def call(ctx: RunContext[ToolCalls], **arguments: Any) -> Any:
+        number, position = _place(ctx)
+        return await ctx.deps.perform(skill, arguments, number, position)
+
+    tool: Tool[ToolCalls] = Tool.from_schema(
+        call,
+        name=skill.name.replace(".", "_"),
+        description=inspect.getdoc(skill.function),
+        json_schema=skill.input_model.model_json_schema(),
+        takes_ctx=True,
+    )
+    return tool
+
+
+def _place(ctx: RunContext[ToolCalls]) -> tuple[int, int]:
+    """Which answer of the model asked for this call, and as which of its calls."""
+    answers = [message for message in ctx.messages if isinstance(message, ModelResponse)]
+    calls = [part for part in answers[-1].parts if isinstance(part, ToolCallPart)]
+    position = next(place for place, part in enumerate(calls) if part.tool_call_id == ctx.tool_call_id)
+    return len(answers) - 1, position

@@ -1,0 +1,66 @@
+"""How a skill is called: arguments validated, blocking ones off the event loop, the result JSON-ready."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, TypeVar
+
+from muster.errors import TransientError
+from muster.skills.registry import Skill, SkillContext
+
+T = TypeVar("T")
+
+
+async def call_skill(skill: Skill, values: Mapping[str, Any], context: SkillContext) -> Any:
+    """The skill's result as JSON-ready data.
+
+    Raises:
+        PermanentError: the arguments do not fit; nothing was called.
+        TransientError: it took longer than its `timeout`.
+    """
+    arguments = skill.arguments(values)
+    if skill.wants_context:
+        arguments["context"] = context
+    limit = asyncio.timeout(skill.timeout)
+    try:
+        async with limit:
+            if skill.is_async:
+                result = await skill.function(**arguments)
+            else:
+                result = await in_thread(partial(skill.function, **arguments))
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        raise TransientError(f"The skill {skill.name} took longer than {skill.timeout:g} seconds.") from error
+    return skill.dump(result)
+
+
+async def in_thread(function: Callable[[], T]) -> T:
+    """Run a blocking function in a daemon thread of its own, so that one that hangs cannot hold up the exit."""
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[T] = loop.create_future()
+    context = contextvars.copy_context()
+
+    def settle(result: T | None, error: BaseException | None) -> None:
+        if answer.done():
+            return
+        if error is not None:
+            answer.set_exception(error)
+        else:
+            answer.set_result(result)  # type: ignore[arg-type]
+
+    def run() -> None:
+        result, error = None, None
+        try:
+            result = context.run(function)
+        except BaseException as caught:
+            error = caught
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(settle, result, error)
+
+    threading.Thread(target=run, name="muster-skill", daemon=True).start()
+    return await answer

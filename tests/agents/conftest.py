@@ -1,0 +1,115 @@
+"""A scripted model server, a site with skills, and the services agents are given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from muster.agents.call import AgentCall
+from muster.agents.spec import AgentSpec
+from muster.database import Database
+from muster.events.log import EventLog
+from support.agent_services import OneServer, Services
+from support.model_server import ModelServer
+
+DESK = '''
+"""Skills for tests."""
+
+from __future__ import annotations
+
+import time
+from decimal import Decimal
+from datetime import date
+
+from pydantic import BaseModel, Field
+
+from muster.errors import PermanentError, TransientError
+from muster.skills import SkillContext, skill
+
+
+class Coding(BaseModel):
+    cost_centre: str = Field(pattern=r"^[0-9]{4}$")
+    amount: Decimal
+    due: date
+
+
+@skill("desk.find_order")
+def find_order(number: str, context: SkillContext) -> dict[str, str]:
+    """Find an order by its number."""
+    with (context.workspace / "calls.txt").open("a") as file:
+        file.write(f"{number} {context.key}\\n")
+    if number == "unknown":
+        raise PermanentError("There is no order unknown.")
+    if number == "later":
+        raise TransientError("The order book is locked.")
+    if number == "bug":
+        raise ValueError("password=hunter2")
+    return {"number": number, "total": "12.50"}
+
+
+@skill("desk.wait", lane="async")
+async def wait(seconds: float) -> str:
+    """Wait."""
+    import asyncio
+
+    await asyncio.sleep(seconds)
+    return "waited"
+
+
+@skill("desk.code_by_history")
+def code_by_history(amount: Decimal, ask: str = "") -> Coding:
+    """Code an amount as it was coded before."""
+    return Coding(cost_centre="4711", amount=amount, due=date(2026, 2, 1))
+
+
+@skill("desk.secret")
+def secret() -> str:
+    """Never offered."""
+    return "hidden"
+'''
+
+
+@pytest.fixture
+def server() -> Iterator[ModelServer]:
+    """A model server that answers what the test scripts."""
+    with ModelServer() as running:
+        yield running
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """A folder with a site's own skills."""
+    folder = tmp_path / "skills"
+    folder.mkdir()
+    (folder / "desk.py").write_text(DESK)
+    return folder
+
+
+@pytest.fixture
+def services(server: ModelServer, database: Database, site: Path, tmp_path: Path) -> Services:
+    """Services whose only tier is `small`, on a real database."""
+    models = OneServer({"small": server.url})
+    return Services(models=models, log=EventLog(database), database=database, site=site, folder=tmp_path)
+
+
+@pytest.fixture
+def clerk() -> AgentSpec:
+    """An agent with one tier."""
+    return AgentSpec(id="clerk", department="finance", role="You code invoices.", tiers=["small"])
+
+
+@pytest.fixture
+def call(clerk: AgentSpec) -> Callable[..., AgentCall]:
+    """Makes a call of the clerk."""
+
+    def make(**changes: Any) -> AgentCall:
+        agent = changes.pop("agent", clerk)
+        if "spec" in changes:
+            agent = agent.model_copy(update=changes.pop("spec"))
+        given = {"run": "demo/1", "step": "code", "key": "code", "ask": "Code it.", "agent": agent}
+        return AgentCall(**(given | changes))
+
+    return make
