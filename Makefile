@@ -12,13 +12,14 @@ ARGS ?=
 COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
 	--custom-compile-command "make lock"
 
-.PHONY: help up down test lint bench lock clean
+.PHONY: help up down test lint format bench lock clean
 
 help:
 	@echo "make up       install what is needed and start Muster (ARGS=\"--port 8081\" for another port)"
 	@echo "make down     stop it"
 	@echo "make test     the whole test suite"
 	@echo "make lint     ruff and mypy"
+	@echo "make format   bring the sources into shape"
 	@echo "make bench    the benchmarks"
 	@echo "make lock     write requirements.txt and requirements-dev.txt afresh from pyproject.toml"
 	@echo "make clean    remove the virtual environment and caches; data in .muster stays"
@@ -34,7 +35,12 @@ test: $(VENV)/.develop
 
 lint: $(VENV)/.develop
 	@$(RUN) ruff check .
+	@$(RUN) ruff format --check --quiet . || { echo "make format brings these files into shape:" >&2; $(RUN) ruff format --check .; }
 	@$(RUN) mypy
+
+format: $(VENV)/.develop
+	@$(RUN) ruff check --fix-only --quiet .
+	@$(RUN) ruff format --quiet .
 
 bench: $(VENV)/.develop
 	@$(RUN) pytest -q -s -m perf tests/perf $(ARGS)

@@ -1,0 +1,191 @@
+"""The house stays in order: imports point down, Dag parsing stays light, modules stay small and explained."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DOMAIN = ROOT / "include" / "muster"
+AIRFLOW = ROOT / "plugins"
+DAGS = ROOT / "dags"
+
+SHARED = {"errors", "findings", "database", "written", "migrations"}
+"""Rooms that every other room may use."""
+ROOMS = {
+    "language": {"agents.spec", "skills.index"},
+    "skills": {"events"},
+    "agents": {"events", "skills"},
+    "events": set(),
+    "notifications": set(),
+    "execution": {"language", "skills", "agents", "events", "notifications"},
+    "local": set(),
+    "cli": {"language", "skills", "agents", "events", "notifications", "execution", "local"},
+}
+"""What each room of the domain may import beside the shared ones; docs/architecture.md says why."""
+
+HEAVY = {
+    "anthropic",
+    "facturx",
+    "lxml",
+    "mcp",
+    "numpy",
+    "openai",
+    "pandas",
+    "pdfplumber",
+    "playwright",
+    "pydantic_ai",
+    "pypdf",
+    "schwifty",
+    "sepaxml",
+    "stdnum",
+}
+"""What Dag parsing must not pay for."""
+PARSED = [
+    "muster.language",
+    "muster.skills.registry",
+    "muster.skills.index",
+    "muster.agents.spec",
+    "muster.events.model",
+]
+"""What Airflow imports each time it parses the Dags."""
+
+LONG = {
+    "include/muster/skills/finance/invoice.py": "one model: the terms of EN 16931 one after another",
+}
+"""Modules over 400 lines, each with the reason."""
+LIMIT = 400
+
+
+def modules(*folders: Path) -> Iterator[Path]:
+    """Every Python file below the folders."""
+    for folder in folders:
+        yield from sorted(folder.rglob("*.py"))
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    """A file's syntax."""
+    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+
+
+def imports(path: Path) -> Iterator[tuple[int, str]]:
+    """Line and dotted name of everything the file imports, wherever in it."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, name.name) for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield from ((node.lineno, f"{node.module}.{name.name}") for name in node.names)
+
+
+def offences(paths: Iterator[Path], forbidden: set[str]) -> list[str]:
+    """Where one of the forbidden packages is imported."""
+    return [
+        f"{path.relative_to(ROOT)}:{line} imports {name}"
+        for path in paths
+        for line, name in imports(path)
+        if name.partition(".")[0] in forbidden
+    ]
+
+
+def test_the_domain_knows_nothing_of_airflow() -> None:
+    assert offences(modules(DOMAIN), {"airflow", "muster_airflow", "airflow_shared"}) == []
+
+
+def test_dag_files_know_only_the_airflow_floor() -> None:
+    allowed = {"muster_airflow", "__future__"}
+    found = [
+        f"{path.name}:{line} imports {name}"
+        for path in modules(DAGS)
+        for line, name in imports(path)
+        if name.partition(".")[0] not in allowed
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_only_the_rooms_it_may(room: str) -> None:
+    allowed = {f"muster.{name}" for name in SHARED | ROOMS[room] | {room, "__version__"}}
+    found = [
+        f"{path.relative_to(ROOT)}:{line} imports {name}"
+        for path in modules(DOMAIN / room)
+        for line, name in imports(path)
+        if name.startswith("muster.") and not any(f"{name}.".startswith(f"{prefix}.") for prefix in allowed)
+    ]
+    assert found == []
+
+
+def test_the_shared_rooms_import_no_other() -> None:
+    allowed = tuple(f"muster.{name}" for name in SHARED)
+    files = [
+        path for path in modules(DOMAIN) if path.relative_to(DOMAIN).parts[0].removesuffix(".py") in SHARED
+    ]
+    assert len(files) > len(SHARED)
+    found = [
+        f"{path.relative_to(ROOT)}:{line} imports {name}"
+        for path in files
+        for line, name in imports(path)
+        if name.startswith("muster.") and not name.startswith(allowed)
+    ]
+    assert found == []
+
+
+def loaded_by(module: str) -> set[str]:
+    """The heavy packages that a fresh interpreter holds after importing the module."""
+    code = f"import json, sys, {module}; print(json.dumps(list(sys.modules)))"
+    with tempfile.TemporaryDirectory() as home:
+        environment = os.environ | {"AIRFLOW_HOME": home}
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            env=environment,
+            check=False,
+            timeout=120,
+        )
+    assert done.returncode == 0, done.stderr
+    loaded = {name.partition(".")[0] for name in json.loads(done.stdout.splitlines()[-1])}
+    return loaded & (HEAVY | {"airflow"})
+
+
+@pytest.mark.parametrize("module", PARSED)
+def test_parsing_dags_imports_nothing_heavy_from_the_domain(module: str) -> None:
+    assert loaded_by(module) == set()
+
+
+def test_parsing_dags_imports_nothing_heavy_from_the_airflow_floor() -> None:
+    airflow_itself = loaded_by("airflow.sdk, airflow.providers.standard.operators.hitl")
+    assert loaded_by("muster_airflow") - airflow_itself == set()
+
+
+def test_every_module_and_public_class_says_what_it_is_for() -> None:
+    silent = []
+    for path in modules(DOMAIN, AIRFLOW, DAGS):
+        if not ast.get_docstring(tree(path)):
+            silent.append(str(path.relative_to(ROOT)))
+        silent += [
+            f"{path.relative_to(ROOT)}:{node.lineno} {node.name}"
+            for node in tree(path).body
+            if isinstance(node, ast.ClassDef)
+            and not node.name.startswith("_")
+            and not ast.get_docstring(node)
+        ]
+    assert silent == []
+
+
+def test_no_module_grows_beyond_400_lines_without_a_reason() -> None:
+    sizes = {
+        str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines())
+        for path in modules(DOMAIN, AIRFLOW, DAGS)
+    }
+    assert {name: size for name, size in sizes.items() if size > LIMIT and name not in LONG} == {}
+    assert [name for name in LONG if sizes.get(name, 0) <= LIMIT] == [], "these need no exception any more"
