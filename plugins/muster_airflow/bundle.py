@@ -117,17 +117,17 @@ class Publisher:
     def _fill(self, draft: Path, previous: Path | None) -> None:
         from muster.language import load_folder
 
-        include = draft / "include"
-        for file in _files(self._source):
-            target = include / file.relative_to(self._source)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, target)
-        include.mkdir(exist_ok=True)
-        dags = draft / "dags"
+        include, dags = draft / "include", draft / "dags"
+        _copy(self._source, include)
         dags.mkdir()
         (dags / DAG_FILE).write_text(DAG_SOURCE)
         for path, message in _problems_by_file(load_folder(self._source), self._source).items():
             self._hold_back(path, message, include, previous, dags)
+        if previous is not None and load_folder(include).problems:
+            # What is invalid now has company it needs, such as an agent that is gone: only the whole
+            # of the last version is known to fit together.
+            shutil.rmtree(include)
+            _copy(previous, include)
 
     def _hold_back(self, path: Path, message: str, include: Path, previous: Path | None, dags: Path) -> None:
         """Put the last valid content in the place of an invalid file, and an import error beside it."""
@@ -140,12 +140,20 @@ class Publisher:
         (dags / f"invalid__{name}.py").write_text(INVALID_SOURCE.format(name=path, message=message))
 
 
+def _copy(source: Path, include: Path) -> None:
+    include.mkdir(exist_ok=True)
+    for file in _files(source):
+        target = include / file.relative_to(source)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target)
+
+
 def _problems_by_file(catalogue: Any, source: Path) -> dict[Path, str]:
     """Rendered problems by the file, relative to the source, that they stand in."""
     by_file: dict[Path, list[str]] = {}
     for problem in catalogue.problems:
         file = Path(problem.file)
-        path = file.relative_to(source) if file.is_relative_to(source) else file
+        path = file.relative_to(source.name) if file.is_relative_to(source.name) else file
         by_file.setdefault(path, []).append(str(problem))
     return {path: "\n\n".join(lines) for path, lines in sorted(by_file.items())}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from airflow.sdk import DAG
     from muster.language import Catalogue
+    from muster.language.problems import Problem
 
 
 def load_automations(namespace: dict[str, Any], include: str | os.PathLike[str] | None = None) -> None:
@@ -35,17 +37,21 @@ def load_automations(namespace: dict[str, Any], include: str | os.PathLike[str] 
 
 def _dags(catalogue: Catalogue) -> Iterable[DAG]:
     from muster_airflow.compiler import build_dag
-    from muster_airflow.compiler.files import build_files_dag
+    from muster_airflow.compiler.files import build_files_dag, files_triggers
     from muster_airflow.compiler.stub import build_stub
 
     for name, definition in catalogue.definitions.items():
-        yield build_dag(definition)
-        if definition.files_triggers:
+        yield build_dag(definition, catalogue.sources[name].read_text())
+        if files_triggers(definition):
             yield build_files_dag(definition)
-        catalogue.sources.get(name)
-    for name, problems in catalogue.problems_by_automation().items():
-        if name not in catalogue.definitions:
-            yield build_stub(name, problems)
+    for name, problems in _unusable(catalogue).items():
+        yield build_stub(name, problems)
+
+
+def _unusable(catalogue: Catalogue) -> dict[str, list[Problem]]:
+    """The problems of automations that have no definition, by the name of their file."""
+    by_file = {re.sub(r"\W", "_", path.stem): problems for path, problems in catalogue.broken.items()}
+    return {name: problems for name, problems in by_file.items() if name not in catalogue.definitions}
 
 
 def _automation(dag_id: str | None) -> str | None:

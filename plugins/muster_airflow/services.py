@@ -72,13 +72,14 @@ def site_skills(context: Context | None) -> Path:
         pinned = bundle.path.parent / "include" / "skills"
         if pinned.is_dir():
             return pinned
-    return Path(os.environ.get("MUSTER_INCLUDE", "include")) / "skills"
+    project = Path(os.environ.get("MUSTER_PROJECT", ""))
+    return Path(os.environ.get("MUSTER_INCLUDE") or project / "include") / "skills"
 
 
 def artifacts() -> Path:
     """The folder for files that runs make."""
-    home = os.environ.get("AIRFLOW_HOME", "~/airflow")
-    return Path(os.environ.get("MUSTER_ARTIFACTS") or Path(home).expanduser() / "muster-artifacts")
+    home = os.environ.get("MUSTER_STATE") or os.environ.get("AIRFLOW_HOME") or "~/airflow"
+    return Path(os.environ.get("MUSTER_ARTIFACTS") or Path(home).expanduser() / "artifacts")
 
 
 @lru_cache(maxsize=4)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
 from muster.agents.runner import AgentCall, run_agent
-from muster.errors import MusterError, PermanentError
+from muster.errors import PermanentError
 from muster.execution.piece import Answer, Piece
 from muster.execution.services import Services
-from muster.language.definition import ResolvedAction
+from muster.language.definition import ResolvedStep, ResolvedTarget
 from muster.language.expressions import evaluate
 from muster.notifications.model import Notice
 from muster.skills.registry import Skill, SkillContext, get_skill
@@ -21,9 +21,24 @@ from muster.skills.registry import Skill, SkillContext, get_skill
 T = TypeVar("T")
 
 
-async def act(services: Services, piece: Piece, action: ResolvedAction) -> Answer:
-    """Do what `action` says for one piece of work."""
-    return await _ACTIONS[action.kind](services, piece, action)
+async def act(services: Services, piece: Piece) -> Answer:
+    """Do what the step says for one piece of work."""
+    return await _ACTIONS[piece.step.kind](services, piece)
+
+
+async def fall_back(services: Services, piece: Piece) -> Answer:
+    """Do what the step's `fallback` says instead."""
+    other = piece.step.fallback
+    if other is None:
+        raise PermanentError(f"Step {piece.step.id} has no fallback.")
+    if other.skill is not None:
+        return await _call_skill(services, piece, other.skill, other.arguments)
+    return await _ask_agent(services, piece, other.agent, other.ask, other.arguments)
+
+
+def uses_threads(step: ResolvedStep, services: Services) -> bool:
+    """True when the step calls a blocking function, so that only a few items can be worked on at once."""
+    return step.kind == "skill" and not get_skill(_named(step.skill), services.site).is_async
 
 
 async def call_skill(skill: Skill, values: Mapping[str, Any], context: SkillContext) -> Any:
@@ -80,54 +95,78 @@ def skill_context(services: Services, piece: Piece) -> SkillContext:
     )
 
 
-async def _skill(services: Services, piece: Piece, action: ResolvedAction) -> Answer:
-    skill = get_skill(_named(action.skill), services.site)
-    values = evaluate(action.arguments, piece.variables)
+async def _skill(services: Services, piece: Piece) -> Answer:
+    return await _call_skill(services, piece, piece.step.skill, piece.step.arguments)
+
+
+async def _call_skill(services: Services, piece: Piece, name: str | None, arguments: Mapping[str, Any]) -> Answer:
+    skill = get_skill(_named(name), services.site)
+    values = evaluate(arguments, piece.variables, where=f"step {piece.step.id}, with")
     output = await call_skill(skill, values, skill_context(services, piece))
     return Answer(output=output, output_type=f"skill:{skill.name}")
 
 
-async def _agent(services: Services, piece: Piece, action: ResolvedAction) -> Answer:
-    agent = piece.view.definition.agents[_named(action.agent)]
-    returns = action.returns if action.returns is not None else agent.returns
+async def _agent(services: Services, piece: Piece) -> Answer:
+    return await _ask_agent(services, piece, piece.step.agent, piece.step.ask, piece.step.arguments)
+
+
+async def _ask_agent(
+    services: Services, piece: Piece, name: str | None, ask: str | None, arguments: Mapping[str, Any]
+) -> Answer:
+    definition = piece.view.definition
+    agent = definition.agents[_named(name)]
+    returns = piece.step.returns if piece.step.returns is not None else agent.returns
     call = AgentCall(
         run=piece.view.id,
         step=piece.step.id,
         index=piece.index,
         key=piece.key,
         agent=agent,
-        ask=str(evaluate(action.ask, piece.variables)),
-        data=evaluate(action.arguments, piece.variables),
+        ask=str(evaluate(ask or "", piece.variables, where=f"step {piece.step.id}, ask")),
+        inputs=evaluate(arguments, piece.variables, where=f"step {piece.step.id}, with"),
         returns=returns,
-        budget=piece.view.definition.budget,
+        budget=definition.budget,
+        settings=definition.settings,
+        now=services.clock(),
     )
-    result = await run_agent(call, services)
-    return Answer(output=result.output, output_type=result.output_type, produced_by=result.produced_by)
+    result = await run_agent(call, services.for_agents())
+    return Answer(output=result.output, output_type=returns, produced_by=result.produced_by)
 
 
-async def _notify(services: Services, piece: Piece, action: ResolvedAction) -> Answer:
+async def _notify(services: Services, piece: Piece) -> Answer:
     deliveries = []
-    for number, template in enumerate(action.notices):
-        values = evaluate(template, piece.variables)
-        notice = Notice(run=piece.view.id, key=f"{piece.view.id}/{piece.key}/notice/{number}", **values)
-        deliveries.append(await services.notices.send(notice))
-    return Answer(output=[delivery.model_dump(mode="json") for delivery in deliveries])
+    for number, notice in enumerate(_notices(piece, piece.step.notify)):
+        key = f"{piece.view.id}/{piece.key}/notice/{number}"
+        delivery = await services.notices.send(Notice(run=piece.view.id, key=key, **notice))
+        deliveries.append(delivery.model_dump(mode="json"))
+    return Answer(output=deliveries)
 
 
-async def _branch(services: Services, piece: Piece, action: ResolvedAction) -> Answer:
-    for way in action.ways:
-        if way.when is None or evaluate(way.when, piece.variables):
+def _notices(piece: Piece, targets: Sequence[ResolvedTarget]) -> Iterator[dict[str, Any]]:
+    """One notice for each place: a target may name several addresses."""
+    for target in targets:
+        values = evaluate(target.model_dump(), piece.variables, where=f"step {piece.step.id}, notify")
+        subject = values["subject"] or piece.view.definition.title
+        if values["slack"] is not None:
+            yield {"channel": "slack", "target": values["slack"], "text": values["text"]}
+        for address in values["email"] or ():
+            yield {"channel": "email", "target": address, "subject": subject, "text": values["text"]}
+
+
+async def _branch(services: Services, piece: Piece) -> Answer:
+    for way in piece.step.branch:
+        if way.when is None or evaluate(way.when, piece.variables, where=f"step {piece.step.id}, branch"):
             return Answer(output=list(way.to))
     return Answer(output=[])
 
 
 def _named(name: str | None) -> str:
     if name is None:
-        raise PermanentError("The step's action names nothing to call.")
+        raise PermanentError("The step names nothing to call.")
     return name
 
 
-_ACTIONS: dict[str, Callable[[Services, Piece, ResolvedAction], Awaitable[Answer]]] = {
+_ACTIONS: dict[str, Callable[[Services, Piece], Awaitable[Answer]]] = {
     "skill": _skill,
     "agent": _agent,
     "notify": _notify,

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
-
 from muster.events.model import EventType, NewEvent
-from muster.events.state import RunState
-from muster.execution.flow import UPSTREAM_FAILED
+from muster.events.state import RunState, StepState
 from muster.execution.outcome import Outcome
 from muster.execution.references import WorkRef
 from muster.execution.services import Services
@@ -31,7 +28,7 @@ async def close_run(services: Services, ref: WorkRef, task_states: Mapping[str, 
         "status": status,
         "reason": "; ".join(reasons) or None,
         "counts": counts,
-        "cost": str(view.state.cost) if view.state.cost is not None else None,
+        "cost": str(view.state.cost),
         "epoch": ref.epoch,
     }
     event = NewEvent(type=EventType.RUN_CLOSED, data=data, key=f"closed@{ref.epoch}")
@@ -43,18 +40,19 @@ async def close_run(services: Services, ref: WorkRef, task_states: Mapping[str, 
 
 def _reasons(definition: Definition, state: RunState, task_states: Mapping[str, str | None]) -> list[str]:
     """Why the run failed, one sentence a step; empty when it succeeded."""
-    reasons = []
-    for step in definition.steps:
-        result = state.step(step.id)
-        if result.is_fanout and result.failed:
-            reasons.append(f"{len(result.failed)} of {len(result.items)} items of step {step.id} failed")
-        elif result.status == "failed":
-            reasons.append(f"step {step.id} failed: {result.error_message}")
-        elif result.status in ("pending", "started") and result.reason != UPSTREAM_FAILED:
-            lost = [name for name, found in task_states.items() if _belongs(name, step.id) and found == "failed"]
-            if lost:
-                reasons.append(f"step {step.id} stopped without an outcome")
-    return reasons
+    if state.status == "unknown":
+        return ["the run was never opened"]
+    return [reason for step in definition.steps if (reason := _reason(state.step(step.id), task_states))]
+
+
+def _reason(result: StepState, task_states: Mapping[str, str | None]) -> str | None:
+    if result.is_fan_out and (lost := result.counts["failed"]):
+        return f"{lost} of {len(result.indices)} items of step {result.id} failed"
+    if result.status == "failed":
+        return f"step {result.id} failed: {(result.whole.error or {}).get('message')}"
+    if not result.ended and any(_belongs(task, result.id) and task_states[task] == "failed" for task in task_states):
+        return f"step {result.id} stopped without an outcome"
+    return None
 
 
 def _belongs(task: str, step: str) -> bool:
@@ -62,12 +60,9 @@ def _belongs(task: str, step: str) -> bool:
     return task.startswith(step) and (rest in ("", ".items") or (rest[0] == "_" and rest[1:].isdigit()))
 
 
-def _counts(state: RunState) -> dict[str, Any]:
+def _counts(state: RunState) -> dict[str, int]:
     """How many pieces of work ended in each way."""
     counts: Counter[str] = Counter()
     for result in state.steps.values():
-        if result.is_fanout:
-            counts.update(item.status for item in result.items.values())
-        else:
-            counts[result.status] += 1
+        counts.update(result.counts if result.is_fan_out else {result.status: 1})
     return {name: counts.get(name, 0) for name in ("succeeded", "failed", "skipped", "set_aside")}

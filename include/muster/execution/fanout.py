@@ -14,7 +14,7 @@ from muster.execution.references import WorkRef, work_key
 from muster.execution.services import Services
 from muster.execution.view import RunView, load
 from muster.language.definition import ResolvedStep
-from muster.language.expressions import evaluate
+from muster.language.expressions import evaluate, references
 
 _spreads: OrderedDict[tuple[str, str, str, int], Spread] = OrderedDict()
 SPREADS_KEPT = 8
@@ -84,7 +84,7 @@ def _key(step: ResolvedStep, epoch: int) -> str:
 async def _lay_out(services: Services, view: RunView, step: ResolvedStep, ref: WorkRef) -> Event:
     skip = flow.decide(view.definition, step, view.state)
     variables = view.variables(step, services)
-    if skip is None and step.when is not None and not step.when_is_per_item and not evaluate(step.when, variables):
+    if skip is None and not _by_item(step) and not holds(step, variables):
         skip = flow.Skip(flow.WHEN)
     if skip is not None:
         notes = [_skipped(step, None, skip.reason, ref)]
@@ -106,7 +106,7 @@ def _positions(
             continue
         if index in rejected:
             notes.append(_skipped(step, index, flow.REJECTED, ref))
-        elif step.when_is_per_item and not evaluate(step.when, {**variables, "item": item, "index": index}):
+        elif _by_item(step) and not holds(step, {**variables, "item": item, "index": index}):
             notes.append(_skipped(step, index, flow.WHEN, ref))
         else:
             indices.append(index)
@@ -114,7 +114,7 @@ def _positions(
 
 
 def _items(step: ResolvedStep, variables: Mapping[str, Any]) -> Sequence[Any]:
-    items = evaluate(step.each, variables)
+    items = evaluate(step.each, variables, where=f"step {step.id}, each")
     if items is None:
         return []
     if not isinstance(items, list | tuple):
@@ -123,6 +123,16 @@ def _items(step: ResolvedStep, variables: Mapping[str, Any]) -> Sequence[Any]:
             remedy="Make the expression yield a list.",
         )
     return items
+
+
+def holds(step: ResolvedStep, variables: Mapping[str, Any]) -> bool:
+    """True when the step has no `when`, or its `when` is true."""
+    return step.when is None or bool(evaluate(step.when, variables, where=f"step {step.id}, when"))
+
+
+def _by_item(step: ResolvedStep) -> bool:
+    """True when `when` is a question about each item and not about the step."""
+    return isinstance(step.when, str) and bool(references(step.when).variables & {"item", "index"})
 
 
 def _skipped(step: ResolvedStep, index: int | None, reason: str, ref: WorkRef) -> NewEvent:

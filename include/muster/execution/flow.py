@@ -44,9 +44,8 @@ def rejected_items(definition: Definition, step: ResolvedStep, state: RunState) 
             continue
         if before.aligned_to is None or before.aligned_to != step.aligned_to:
             continue
-        for index, item in state.step(before.id).items.items():
-            if index is not None and _rejects(item.output):
-                rejected.add(index)
+        items = state.step(before.id).items
+        rejected.update(index for index, item in items.items() if _rejects(item.output))
     return rejected
 
 
@@ -67,11 +66,9 @@ def _edge(definition: Definition, before_id: str, step: ResolvedStep, state: Run
     before, result = definition.step(before_id), state.step(before_id)
     if _failed(result):
         return UPSTREAM_FAILED
-    if result.status == "skipped" and result.reason in (UPSTREAM_FAILED, REJECTED, NOT_TAKEN):
-        excused = result.reason == REJECTED and any(
-            human.id in step.when_references for human in ancestors(definition, step) if human.kind == "human"
-        )
-        return None if excused else result.reason
+    reason = result.whole.reason
+    if result.status == "skipped" and reason in (UPSTREAM_FAILED, REJECTED, NOT_TAKEN):
+        return None if reason == REJECTED and _asks_for_approval(definition, step) else reason
     if before.kind == "human" and before.each is None and _rejects(result.output):
         return None if before.id in step.when_references else REJECTED
     if before.kind == "branch" and result.status == "succeeded" and step.id not in (result.output or []):
@@ -81,9 +78,15 @@ def _edge(definition: Definition, before_id: str, step: ResolvedStep, state: Run
 
 def _failed(result: StepState) -> bool:
     """A fan-out counts as failed only when no item of it came through."""
-    if not result.is_fanout:
-        return result.status == "failed" or result.status == "pending"
-    return bool(result.failed) and not result.succeeded
+    if not result.is_fan_out:
+        return result.status in ("failed", "pending")
+    counts = result.counts
+    return bool(counts["failed"]) and not counts["succeeded"]
+
+
+def _asks_for_approval(definition: Definition, step: ResolvedStep) -> bool:
+    """True when the step's own `when` names an approval, and so decides about a rejection itself."""
+    return any(before.kind == "human" and before.id in step.when_references for before in ancestors(definition, step))
 
 
 def _rejects(output: object) -> bool:

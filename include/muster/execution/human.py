@@ -10,6 +10,7 @@ from muster.errors import PermanentError
 from muster.events.model import EventType, NewEvent
 from muster.execution.piece import Answer, Piece, succeeded
 from muster.execution.services import Services
+from muster.language.definition import ResolvedHuman
 from muster.language.expressions import evaluate
 
 
@@ -31,12 +32,13 @@ async def request(services: Services, piece: Piece) -> Request:
     Raises:
         PermanentError: nobody is left who may answer.
     """
-    action = piece.step.action
+    human = _human(piece)
+    where = f"step {piece.step.id}, human"
     asked = Request(
-        subject=str(evaluate(action.ask, piece.variables)),
-        body=str(evaluate(action.body, piece.variables)) if action.body else None,
-        assignees=_assignees(piece),
-        within=action.within,
+        subject=str(evaluate(human.ask, piece.variables, where=where)),
+        body=str(evaluate(human.details, piece.variables, where=where)) if human.details else None,
+        assignees=_assignees(piece, human),
+        within=human.within,
     )
     data = {
         "step": piece.step.id,
@@ -44,7 +46,7 @@ async def request(services: Services, piece: Piece) -> Request:
         "subject": asked.subject,
         "assignees": list(asked.assignees),
         "within": asked.within,
-        "otherwise": "reject",
+        "otherwise": human.otherwise,
         "epoch": piece.ref.epoch,
     }
     key = f"{piece.key}/requested@{piece.ref.epoch}"
@@ -84,8 +86,14 @@ async def answer(
     return found
 
 
-def _assignees(piece: Piece) -> list[str]:
-    value = evaluate(piece.step.action.assignees, piece.variables)
+def _human(piece: Piece) -> ResolvedHuman:
+    if piece.step.human is None:
+        raise PermanentError(f"Step {piece.step.id} does not ask a person.")
+    return piece.step.human
+
+
+def _assignees(piece: Piece, human: ResolvedHuman) -> list[str]:
+    value = evaluate(human.assignees, piece.variables, where=f"step {piece.step.id}, assignees")
     names = [value] if isinstance(value, str) else list(value or [])
     requester = piece.view.opened.data["requested_by"]
     allowed = [str(name) for name in names if name != requester]

@@ -8,6 +8,7 @@ from typing import Any
 
 from muster.errors import PermanentError
 from muster.events.model import EventType, NewEvent
+from muster.execution.references import OPENED
 from muster.execution.services import Services
 from muster.language.definition import Definition
 
@@ -34,12 +35,13 @@ async def open_run(services: Services, opening: Opening) -> Mapping[str, Any]:
     Raises:
         PermanentError: the inputs do not fit; the run is opened all the same, so that it shows why.
     """
-    await services.definitions.aput(opening.definition)
-    inputs = {**opening.definition.input_defaults, **_given(opening)}
-    problems = opening.definition.input_problems(inputs)
+    definition = opening.definition
+    await services.definitions.aput(definition.canonical_json(), hash=definition.hash, automation=definition.name)
+    inputs = _inputs(opening)
+    problems = _problems(definition, inputs)
     data = {
-        "automation": opening.definition.automation,
-        "definition": opening.definition.hash,
+        "automation": definition.name,
+        "definition": definition.hash,
         "bundle_version": opening.bundle_version,
         "inputs": inputs,
         "trigger": opening.trigger,
@@ -48,17 +50,28 @@ async def open_run(services: Services, opening: Opening) -> Mapping[str, Any]:
         "dag_run_id": opening.dag_run_id,
     }
     actor = opening.requested_by or "airflow"
-    event = NewEvent(type=EventType.RUN_OPENED, data=data, key="opened", actor=actor)
+    event = NewEvent(type=EventType.RUN_OPENED, data=data, key=OPENED, actor=actor)
     stored = await services.log.aappend(opening.run, [event])
     if problems:
         raise PermanentError(
-            f"The inputs do not fit {opening.definition.automation}: {'; '.join(problems)}.",
+            f"The inputs do not fit {definition.name}: {'; '.join(problems)}.",
             remedy="Trigger the run again with inputs that do.",
         )
     found: Mapping[str, Any] = stored[0].data["inputs"]
     return found
 
 
-def _given(opening: Opening) -> dict[str, Any]:
-    """The inputs among the run's conf; Airflow and its users put other keys there as well."""
-    return {name: value for name, value in opening.conf.items() if name in opening.definition.inputs}
+def _inputs(opening: Opening) -> dict[str, Any]:
+    """The inputs among the run's conf, defaults filled in; users put other keys into a conf as well."""
+    schemas = opening.definition.inputs
+    defaults = {name: schema["default"] for name, schema in schemas.items() if "default" in schema}
+    return defaults | {name: value for name, value in opening.conf.items() if name in schemas}
+
+
+def _problems(definition: Definition, inputs: Mapping[str, Any]) -> list[str]:
+    import jsonschema
+
+    validator = jsonschema.Draft202012Validator(
+        definition.input_schema, format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER
+    )
+    return [f"{error.json_path.removeprefix('$.')}: {error.message}" for error in validator.iter_errors(dict(inputs))]

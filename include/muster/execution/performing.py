@@ -9,15 +9,14 @@ from typing import Any
 
 from muster.events.model import Event, EventType, NewEvent
 from muster.execution import flow
-from muster.execution.actions import act
-from muster.execution.fanout import Spread, spread_of
+from muster.execution.actions import act, fall_back, uses_threads
+from muster.execution.fanout import Spread, holds, spread_of
 from muster.execution.outcome import Outcome
 from muster.execution.piece import Piece, finish, started
 from muster.execution.references import WorkRef
 from muster.execution.services import Services
 from muster.execution.view import RunView, load
 from muster.language.definition import ResolvedStep
-from muster.language.expressions import evaluate
 
 ENDINGS = frozenset(
     {EventType.STEP_SUCCEEDED, EventType.STEP_FAILED, EventType.STEP_SKIPPED, EventType.STEP_SET_ASIDE}
@@ -46,10 +45,10 @@ async def begin(services: Services, ref: WorkRef, index: int | None = None) -> P
         view, step = await load(services, ref.run, ref.step)
         return await _begin_single(services, view, step, ref)
     spread = await spread_of(services, ref)
-    ended = await services.log.aby_key(ref.run, [_piece(spread, ref, index).ended_key])
-    if ended:
-        return _outcome(next(iter(ended.values())))
     piece = _piece(spread, ref, index)
+    ended = await services.log.aunder_keys(ref.run, [piece.ended_key])
+    if ended:
+        return _outcome(ended[piece.ended_key])
     await services.log.aappend(ref.run, [started(piece)])
     return piece
 
@@ -59,7 +58,7 @@ async def _begin_single(services: Services, view: RunView, step: ResolvedStep, r
     ended = next((event for event in view.events if event.key == piece.ended_key), None)
     if ended is None:
         skip = flow.decide(view.definition, step, view.state)
-        if skip is None and step.when is not None and not evaluate(step.when, piece.variables):
+        if skip is None and not holds(step, piece.variables):
             skip = flow.Skip(flow.WHEN)
         if skip is None:
             await services.log.aappend(ref.run, [started(piece)])
@@ -72,22 +71,22 @@ async def _begin_single(services: Services, view: RunView, step: ResolvedStep, r
 
 async def _perform_single(services: Services, view: RunView, step: ResolvedStep, ref: WorkRef) -> Outcome:
     begun = await _begin_single(services, view, step, ref)
-    return begun if isinstance(begun, Outcome) else _outcome(await finish(services, begun, act))
+    return begun if isinstance(begun, Outcome) else _outcome(await finish(services, begun, act, fall_back))
 
 
 async def _perform_items(services: Services, spread: Spread, ref: WorkRef) -> Outcome:
     pieces = [_piece(spread, ref, index) for index in spread.slot(ref.slot)]
     if not pieces:
         return Outcome(status="skipped", reason="there is nothing to do for it")
-    endings = await services.log.aby_key(ref.run, [piece.ended_key for piece in pieces])
+    endings = await services.log.aunder_keys(ref.run, [piece.ended_key for piece in pieces])
     left = [piece for piece in pieces if piece.ended_key not in endings]
     if left:
         await services.log.aappend(ref.run, [started(piece) for piece in left])
-    gate = asyncio.Semaphore(THREADS_AT_ONCE if spread.step.uses_threads else ASYNC_AT_ONCE)
+    gate = asyncio.Semaphore(THREADS_AT_ONCE if uses_threads(spread.step, services) else ASYNC_AT_ONCE)
 
     async def one(piece: Piece) -> Event:
         async with gate:
-            return await finish(services, piece, act)
+            return await finish(services, piece, act, fall_back)
 
     done = await asyncio.gather(*(one(piece) for piece in left))
     return _together([*endings.values(), *done], single=ref.slot is not None and len(pieces) == 1)

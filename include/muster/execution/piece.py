@@ -13,7 +13,7 @@ from muster.execution.references import WorkRef, work_key
 from muster.execution.retrying import with_retries
 from muster.execution.services import Services
 from muster.execution.view import RunView
-from muster.language.definition import ResolvedAction, ResolvedStep
+from muster.language.definition import ResolvedStep
 
 LONGEST_MESSAGE = 2_000
 
@@ -47,11 +47,11 @@ class Answer:
     output: Any
     """JSON-ready."""
     output_type: Any = None
-    """How to hydrate it: a model's name, a JSON Schema, `skill:<name>`, or None for plain data."""
+    """How to hydrate it: a type by name, a JSON Schema, `skill:<name>`, or None for plain data."""
     produced_by: str = "rules"
 
 
-Action = Callable[[Services, Piece, ResolvedAction], Awaitable[Answer]]
+Action = Callable[[Services, Piece], Awaitable[Answer]]
 
 
 def started(piece: Piece) -> NewEvent:
@@ -59,22 +59,22 @@ def started(piece: Piece) -> NewEvent:
     return NewEvent(
         type=EventType.STEP_STARTED,
         data=_data(piece, kind=piece.step.kind, lane=piece.ref.lane, attempt=piece.ref.attempt),
-        actor=piece.step.actor,
+        actor=_actor(piece),
     )
 
 
-async def finish(services: Services, piece: Piece, act: Action) -> Event:
+async def finish(services: Services, piece: Piece, act: Action, fall_back: Action) -> Event:
     """Perform a started piece with its retries and fallback, and write how it ended.
 
     The ending is idempotent: when another execution of the same work ended first, its ending is
     returned and this one's is dropped.
     """
     try:
-        ending = succeeded(piece, await _attempts(services, piece, act, piece.step.action), fallback=False)
+        ending = succeeded(piece, await _attempts(services, piece, act))
     except SetAside as error:
         ending = _set_aside(piece, error)
     except Exception as error:
-        ending = await _fall_back(services, piece, act, error)
+        ending = await _fall_back(services, piece, fall_back, error)
     return (await services.log.aappend(piece.ref.run, [ending]))[0]
 
 
@@ -83,7 +83,6 @@ def succeeded(piece: Piece, answer: Answer, *, fallback: bool = False) -> NewEve
     return _ended(
         EventType.STEP_SUCCEEDED,
         piece,
-        actor=answer.produced_by if answer.produced_by != "rules" else piece.step.actor,
         output=answer.output,
         output_type=answer.output_type,
         produced_by=answer.produced_by,
@@ -105,11 +104,11 @@ def describe(error: BaseException) -> dict[str, Any]:
     }
 
 
-async def _attempts(services: Services, piece: Piece, act: Action, action: ResolvedAction) -> Answer:
+async def _attempts(services: Services, piece: Piece, act: Action) -> Answer:
     async def once() -> Answer:
         try:
             async with asyncio.timeout(piece.step.timeout):
-                return await act(services, piece, action)
+                return await act(services, piece)
         except TimeoutError as error:
             if piece.step.timeout is None:
                 raise
@@ -122,11 +121,11 @@ async def _attempts(services: Services, piece: Piece, act: Action, action: Resol
     return await with_retries(piece.step.retry, once, record)
 
 
-async def _fall_back(services: Services, piece: Piece, act: Action, error: Exception) -> NewEvent:
+async def _fall_back(services: Services, piece: Piece, fall_back: Action, error: Exception) -> NewEvent:
     if piece.step.fallback is None:
         return failed(piece, error)
     try:
-        answer = await _attempts(services, piece, act, piece.step.fallback)
+        answer = await _attempts(services, piece, fall_back)
     except SetAside as other:
         return _set_aside(piece, other)
     except Exception as other:
@@ -143,10 +142,13 @@ def _set_aside(piece: Piece, error: SetAside) -> NewEvent:
     return _ended(EventType.STEP_SET_ASIDE, piece, findings=findings, error=describe(error))
 
 
-def _ended(type_: EventType, piece: Piece, *, actor: str | None = None, **data: Any) -> NewEvent:
-    return NewEvent(
-        type=type_, data=_data(piece, **data), key=piece.ended_key, actor=actor or piece.step.actor
-    )
+def _ended(type_: EventType, piece: Piece, **data: Any) -> NewEvent:
+    return NewEvent(type=type_, data=_data(piece, **data), key=piece.ended_key, actor=_actor(piece))
+
+
+def _actor(piece: Piece) -> str:
+    """The agent that does the work, else Muster itself."""
+    return piece.step.agent or "muster"
 
 
 def _data(piece: Piece, **data: Any) -> dict[str, Any]:

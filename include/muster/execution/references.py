@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
+OPENED = "opened"
+"""The key of the event that opens a run."""
+
+
 def run_id(automation: str, dag_run_id: str) -> str:
     """The id of a run, which is also the name of its stream."""
     return f"{automation}/{dag_run_id}"

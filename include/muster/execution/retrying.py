@@ -27,13 +27,13 @@ def delay_before(retry: ResolvedRetry, attempt: int, error: BaseException | None
     return max(wait, asked or 0.0)
 
 
-async def with_retries(retry: ResolvedRetry | None, work: Callable[[], Awaitable[T]], record: Recorder) -> T:
+async def with_retries(retry: ResolvedRetry, work: Callable[[], Awaitable[T]], record: Recorder) -> T:
     """Run `work` until it succeeds, fails permanently, or `retry.times` retries are used up.
 
     Raises:
         Exception: what the last attempt raised.
     """
-    if retry is None or retry.times == 0:
+    if retry.times == 0:
         return await work()
 
     def wait(state: RetryCallState) -> float:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from muster.agents.models import ModelProvider
+from muster.agents.runner import AgentServices
 from muster.database import Database
 from muster.events.definitions import DefinitionStore
 from muster.events.log import EventLog
@@ -33,6 +36,22 @@ class Services:
     site: Path | None = None
     """Folder of the site's own skills."""
     clock: Callable[[], datetime] = utc_now
+    _agents: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, AgentServices] = field(
+        default_factory=weakref.WeakKeyDictionary, init=False, repr=False
+    )
+
+    def for_agents(self) -> AgentServices:
+        """What agents reach; one for each event loop, because model clients belong to theirs."""
+        loop = asyncio.get_running_loop()
+        if loop not in self._agents:
+            self._agents[loop] = AgentServices(
+                models=self.models,
+                log=self.log,
+                database=self.database,
+                workspace=self.workspace,
+                site=self.site,
+            )
+        return self._agents[loop]
 
     def workspace(self, run: str) -> Path:
         """The run's own folder, made when first asked for."""

@@ -18,7 +18,7 @@ def variables_for(
         "inputs": state.inputs,
         "settings": definition.settings,
         "run": {
-            "id": state.run,
+            "id": state.id,
             "automation": state.automation,
             "requested_by": state.requested_by,
             "opened_at": state.opened_at,
@@ -29,9 +29,11 @@ def variables_for(
 
 def _hydrated(result: StepState, services: Services) -> Any:
     """A step's output with its money and dates as such."""
-    if not result.is_fanout:
-        return hydrate(result.output_type, result.output, site=services.site)
-    return [
-        None if item is None else hydrate(result.output_type, item, site=services.site)
-        for item in result.output or []
-    ]
+    if not result.is_fan_out or result.whole.status == "skipped":
+        return hydrate(result.whole.output_type, result.output, services.site)
+    return [_item(result, index, services) for index in range(result.length or 0)]
+
+
+def _item(result: StepState, index: int, services: Services) -> Any:
+    item = result.items.get(index)
+    return hydrate(item.output_type, item.output, services.site) if item is not None else None

@@ -9,13 +9,16 @@ from functools import cached_property
 from typing import Any
 
 from muster.errors import MusterError
-from muster.events.model import Event, EventType
+from muster.events.model import Event
 from muster.events.state import RunState, fold
 from muster.execution.flow import ancestors
+from muster.execution.references import OPENED
 from muster.execution.services import Services
 from muster.execution.variables import variables_for
 from muster.language.definition import Definition, ResolvedStep
 
+_definitions: OrderedDict[str, Definition] = OrderedDict()
+DEFINITIONS_KEPT = 128
 _opened: OrderedDict[tuple[str, str], Event] = OrderedDict()
 OPENED_KEPT = 256
 
@@ -50,28 +53,35 @@ async def load(services: Services, run: str, step_id: str) -> tuple[RunView, Res
     step = definition.step(step_id)
     needed = {step.id, *step.after, *step.references}
     needed.update(before.id for before in ancestors(definition, step) if before.kind in ("human", "branch"))
-    events = await services.log.aread(run, steps=needed)
+    events = [event async for event in services.log.aread(run, steps=needed)]
     return RunView(run, definition, opened, events), step
 
 
 async def load_all(services: Services, run: str) -> RunView:
     """The whole run."""
     opened = await _opening(services, run)
-    return RunView(run, await _definition(services, opened), opened, await services.log.aread(run))
+    events = [event async for event in services.log.aread(run)]
+    return RunView(run, await _definition(services, opened), opened, events)
 
 
 async def _definition(services: Services, opened: Event) -> Definition:
-    return await services.definitions.aget(opened.data["definition"])
+    """The run's own definition, kept in memory because it never changes."""
+    name = opened.data["definition"]
+    if name not in _definitions:
+        _definitions[name] = Definition.model_validate_json(await services.definitions.aget(name))
+        while len(_definitions) > DEFINITIONS_KEPT:
+            _definitions.popitem(last=False)
+    return _definitions[name]
 
 
 async def _opening(services: Services, run: str) -> Event:
     """The run's first event, kept in memory because it never changes."""
     key = (services.database.dsn, run)
     if key not in _opened:
-        events = await services.log.aread(run, types=[EventType.RUN_OPENED])
-        if not events:
+        found = await services.log.aunder_keys(run, [OPENED])
+        if not found:
             raise MusterError(f"Run {run} was never opened.", remedy="Trigger it again; nothing was done for it.")
-        _opened[key] = events[0]
+        _opened[key] = found[OPENED]
         while len(_opened) > OPENED_KEPT:
             _opened.popitem(last=False)
     return _opened[key]

@@ -21,17 +21,17 @@ TASKS_AT_ONCE = 1024
 """Steps in the triggerer hold no worker; those in workers are bounded by the executor."""
 
 
-def build_dag(definition: Definition) -> DAG:
-    """The Dag of one automation.
+def build_dag(definition: Definition, source: str) -> DAG:
+    """The Dag of one automation, whose YAML is `source`.
 
     Nothing in it depends on the time, the machine or the order of a set: the same definition gives
     the same serialized Dag, so Airflow makes no phantom versions.
     """
     dag = DAG(
-        dag_id=definition.automation,
+        dag_id=definition.name,
         dag_display_name=definition.title,
         description=definition.description,
-        doc_md=documentation(definition),
+        doc_md=documentation(definition, source),
         tags=_tags(definition),
         params=params(definition),
         deadline=deadline_alerts(definition),

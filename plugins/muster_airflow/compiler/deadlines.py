@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import AsyncCallback, DeadlineAlert, DeadlineReference
 
 if TYPE_CHECKING:
-    from muster.language.definition import Definition
+    from muster.language.definition import Definition, ResolvedDeadline
 
 
 def deadline_alerts(definition: Definition) -> list[DeadlineAlert] | None:
@@ -17,11 +17,21 @@ def deadline_alerts(definition: Definition) -> list[DeadlineAlert] | None:
 
     alerts = [
         DeadlineAlert(
-            name=f"{definition.automation} within {deadline.within:g} s",
+            name=f"{definition.name} within {deadline.within:g} s",
             reference=DeadlineReference.DAGRUN_QUEUED_AT,
             interval=timedelta(seconds=deadline.within),
-            callback=AsyncCallback(MusterNotifier, kwargs={"notices": deadline.notices, "within": deadline.within}),
+            callback=AsyncCallback(MusterNotifier, kwargs=_notice(definition, deadline)),
         )
         for deadline in definition.deadlines
     ]
     return alerts or None
+
+
+def _notice(definition: Definition, deadline: ResolvedDeadline) -> dict[str, Any]:
+    """The notifier's arguments, without the keys that have nothing to say."""
+    entries = []
+    for target in deadline.notify:
+        said = target.model_dump(include={"text", "subject"}, exclude_none=True)
+        entries += [{"slack": target.slack, **said}] if target.slack else []
+        entries += [{"email": address, **said} for address in target.email or ()]
+    return {"notify": entries, "subject": f"Late: {definition.title}", "within": f"{deadline.within:g} s"}

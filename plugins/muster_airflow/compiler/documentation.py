@@ -8,11 +8,11 @@ if TYPE_CHECKING:
     from muster.language.definition import Definition
 
 
-def documentation(definition: Definition) -> str:
+def documentation(definition: Definition, source: str) -> str:
     """Markdown with the description, the version and the YAML."""
     parts = [
         definition.description or "",
         f"Version `{definition.hash[:12]}`",
-        f"```yaml\n{definition.source.strip()}\n```",
+        f"```yaml\n{source.strip()}\n```",
     ]
     return "\n\n".join(part for part in parts if part)

@@ -10,7 +10,7 @@ from muster_airflow.reference import FILES_SUFFIX
 from muster_airflow.triggers.arrivals import ArrivalTrigger
 
 if TYPE_CHECKING:
-    from muster.language.definition import Definition, ResolvedFiles
+    from muster.language.definition import Definition, ResolvedTrigger
 
 
 def build_files_dag(definition: Definition) -> DAG:
@@ -19,11 +19,11 @@ def build_files_dag(definition: Definition) -> DAG:
     The asset's events only wake it; which files are new is decided by the table `arrivals`. So events
     that Airflow folds into one, or delivers late, lose nothing.
     """
-    watched = [_asset(definition, number, files) for number, files in enumerate(definition.files_triggers)]
+    watched = [_asset(definition, number, files) for number, files in enumerate(files_triggers(definition))]
     dag = DAG(
-        dag_id=definition.automation + FILES_SUFFIX,
+        dag_id=definition.name + FILES_SUFFIX,
         dag_display_name=f"{definition.title}: files",
-        description=f"Starts {definition.automation} for files that are new in a folder.",
+        description=f"Starts {definition.name} for files that are new in a folder.",
         schedule=watched,
         tags=["muster", "files"],
         max_active_runs=1,
@@ -31,20 +31,25 @@ def build_files_dag(definition: Definition) -> DAG:
         is_paused_upon_creation=False,
     )
     with dag:
-        for number, files in enumerate(definition.files_triggers):
+        for number, files in enumerate(files_triggers(definition)):
             StartRuns(
                 task_id=f"start_{number}",
-                automation=definition.automation,
+                automation=definition.name,
                 path=files.path,
-                match=files.match,
+                match=list(files.match),
                 input=files.input,
             )
     return dag
 
 
-def _asset(definition: Definition, number: int, files: ResolvedFiles) -> Asset:
-    name = f"muster-files-{definition.automation}-{number}"
+def files_triggers(definition: Definition) -> list[ResolvedTrigger]:
+    """The triggers that watch a folder."""
+    return [trigger for trigger in definition.triggers if trigger.path is not None]
+
+
+def _asset(definition: Definition, number: int, files: ResolvedTrigger) -> Asset:
+    name = f"muster-files-{definition.name}-{number}"
     trigger = ArrivalTrigger(
-        automation=definition.automation, path=files.path, match=files.match, every=files.every
+        automation=definition.name, path=files.path, match=list(files.match), every=files.every
     )
     return Asset(name=name, watchers=[AssetWatcher(name=name, trigger=trigger)])

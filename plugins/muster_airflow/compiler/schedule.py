@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import CronTriggerTimetable, MultipleCronTriggerTimetable
+from airflow.sdk import CronTriggerTimetable
 
 if TYPE_CHECKING:
     from muster.language.definition import Definition
 
 
 def schedule(definition: Definition) -> dict[str, Any]:
-    """The Dag's `schedule`, and a `start_date` when it has one."""
-    triggers = definition.schedules
-    if not triggers:
-        return {"schedule": None}
-    zones = {trigger.timezone for trigger in triggers}
-    if len(triggers) == 1:
-        return {"schedule": CronTriggerTimetable(triggers[0].schedule, timezone=triggers[0].timezone)}
-    crons = [trigger.schedule for trigger in triggers]
-    return {"schedule": MultipleCronTriggerTimetable(*crons, timezone=zones.pop())}
+    """The Dag's `schedule`; an automation has one at most."""
+    for trigger in definition.triggers:
+        if trigger.schedule is not None:
+            return {"schedule": CronTriggerTimetable(trigger.schedule, timezone=trigger.timezone or "UTC")}
+    return {"schedule": None}

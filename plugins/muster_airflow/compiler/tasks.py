@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.definitions.mappedoperator import MappedOperator
-from muster_airflow.operators.base import restart_policy
+from muster_airflow.operators.base import restart_policy, retry_policy
 from muster_airflow.operators.opening import OpenRun
 from muster_airflow.operators.steps import (
     AgentStep,
@@ -51,7 +51,7 @@ def add_tasks(definition: Definition) -> None:
 def _add(definition: Definition, step: ResolvedStep) -> tuple[Task, Task]:
     """The task that comes first for a step and the one that does its work; often the same."""
     operator, arguments = _operator(step), _arguments(definition, step)
-    if not step.is_mapped:
+    if not _is_mapped(step):
         task = operator(task_id=step.id, **arguments)
         return task, task
     items = ItemsStep(
@@ -69,7 +69,7 @@ def _operator(step: ResolvedStep) -> type[BaseOperator]:
     if step.kind == "operator":
         from muster_airflow.operators.external import external_step
 
-        return external_step(step.action.operator)
+        return external_step(step.operator)
     return _CLASSES[step.kind, step.lane]
 
 
@@ -83,9 +83,16 @@ def _arguments(definition: Definition, step: ResolvedStep) -> dict[str, Any]:
         arguments |= {"priority_weight": step.priority, "weight_rule": "absolute"}
     if step.pool is not None:
         arguments["pool"] = step.pool
-    if step.lane == "worker" and step.kind != "human":
+    if step.kind == "operator":
+        arguments |= retry_policy(step.retry)
+    elif step.lane == "worker" and step.kind != "human":
         arguments |= restart_policy()
     return arguments
+
+
+def _is_mapped(step: ResolvedStep) -> bool:
+    """A fan-out in one pack is one ordinary task; it lays itself out."""
+    return step.each is not None and step.pack != "all"
 
 
 def _trigger_rule(definition: Definition, step: ResolvedStep) -> str:

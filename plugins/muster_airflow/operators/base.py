@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
+if TYPE_CHECKING:
+    from muster.language.definition import ResolvedRetry
 from muster_airflow.links import EventsLink, RunLink
 
 RESTARTS = 3
@@ -17,6 +19,16 @@ class MusterOperator(BaseOperator):
 
     operator_extra_links = (EventsLink(), RunLink())
     ui_fgcolor = "#10182b"
+
+
+def retry_policy(retry: ResolvedRetry) -> dict[str, Any]:
+    """A step's own retries as Airflow's: an operator may defer itself, so only Airflow can repeat it."""
+    return {
+        "retries": retry.times,
+        "retry_delay": timedelta(seconds=retry.delay),
+        "retry_exponential_backoff": retry.backoff,
+        "max_retry_delay": timedelta(seconds=retry.max_delay),
+    }
 
 
 def restart_policy() -> dict[str, Any]:

@@ -1,0 +1,140 @@
+"""Promises of a person's decision: it fails closed, and a rejection stops what comes after it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from muster.database import Database
+from muster.errors import PermanentError
+from muster.execution.human import Request, answer, request
+from muster.execution.outcome import Outcome
+from muster.execution.performing import begin
+from muster.execution.piece import Piece
+from muster.execution.references import WorkRef
+from support.runs import Site
+
+AUTOMATION = """
+automation: tested
+steps:
+  - id: approve
+    human: {ask: "Pay {{ run.automation }}?", assignees: [lead, requester], within: 1h}
+  - {id: pay, skill: desk.echo, with: {value: "paid"}}
+  - {id: tell, after: [pay], skill: desk.echo, with: {value: "told"}}
+  - {id: note, after: [pay], when: "{{ not steps.approve.approved }}", skill: desk.echo, with: {value: "refused"}}
+"""
+EACH = """
+automation: tested
+steps:
+  - {id: read, each: [10, 20, 30], pack: all, skill: desk.number, with: {value: "{{ item }}"}}
+  - id: approve
+    each: "{{ steps.read }}"
+    when: "{{ item > 10 }}"
+    human: {ask: "Pay {{ item }}?", assignees: [lead]}
+  - {id: pay, each: "{{ steps.read }}", pack: all, skill: desk.number, with: {value: "{{ item }}"}}
+"""
+
+
+@pytest.fixture
+def site(tmp_path: Path, database: Database) -> Site:
+    made = Site(tmp_path, database)
+    made.skills(
+        "desk",
+        "from muster.skills import skill\n\n"
+        "@skill('desk.echo')\ndef echo(value: str) -> str:\n    '''Echo.'''\n    return value\n\n"
+        "@skill('desk.number')\ndef number(value: int) -> int:\n    '''Echo.'''\n    return value\n",
+    )
+    return made
+
+
+def ask(site: Site, run: str, index: int | None = None) -> tuple[Piece, Request]:
+    async def asking() -> tuple[Piece, Request]:
+        piece = await begin(site.services, WorkRef(run=run, step="approve", lane="worker"), index)
+        assert isinstance(piece, Piece)
+        return piece, await request(site.services, piece)
+
+    found: tuple[Piece, Request] = site.do(asking())
+    return found
+
+
+def reply(site: Site, piece: Piece, **said: Any) -> dict[str, Any]:
+    found: dict[str, Any] = site.do(answer(site.services, piece, **said))
+    return found
+
+
+def after(site: Site, run: str) -> dict[str, str]:
+    for step in ("pay", "tell", "note"):
+        site.step(run, step)
+    site.close(run)
+    state = site.state(run)
+    return {step: state.step(step).status for step in ("pay", "tell", "note")}
+
+
+def test_an_approval_lets_the_run_go_on(site: Site) -> None:
+    run = site.open(site.definition(AUTOMATION))
+    piece, asked = ask(site, run)
+    assert (asked.subject, asked.within) == ("Pay tested?", 3600)
+    assert reply(site, piece, approved=True, by="lead")["approved"] is True
+    assert after(site, run) == {"pay": "succeeded", "tell": "succeeded", "note": "skipped"}
+
+
+@pytest.mark.parametrize(
+    ("said", "how"),
+    [
+        ({"approved": False, "by": "lead"}, "person"),
+        ({"approved": False, "by": None}, "timeout"),
+        ({"approved": True, "by": None}, "timeout"),
+        ({"approved": True, "by": "requester"}, "refused"),
+    ],
+)
+def test_everything_but_anothers_clear_approval_is_a_rejection(site: Site, said: dict[str, Any], how: str) -> None:
+    run = site.open(site.definition(AUTOMATION))
+    piece, _ = ask(site, run)
+    output = reply(site, piece, **said)
+    assert (output["approved"], output["how"]) == (False, how)
+    assert after(site, run) == {"pay": "skipped", "tell": "skipped", "note": "succeeded"}
+    assert site.state(run).status == "succeeded"
+
+
+def test_the_requester_is_never_among_those_who_may_answer(site: Site) -> None:
+    _, asked = ask(site, site.open(site.definition(AUTOMATION), by="requester"))
+    assert asked.assignees == ["lead"]
+
+
+def test_an_approval_that_nobody_else_may_give_fails_clearly(site: Site) -> None:
+    run = site.open(site.definition(AUTOMATION.replace("[lead, requester]", "[requester]")), by="requester")
+    with pytest.raises(PermanentError, match="Nobody may answer step approve"):
+        ask(site, run)
+
+
+def test_the_first_answer_stands(site: Site) -> None:
+    run = site.open(site.definition(AUTOMATION))
+    piece, _ = ask(site, run)
+    reply(site, piece, approved=False, by="lead")
+    assert reply(site, piece, approved=True, by="other")["approved"] is False
+
+
+def test_a_rejected_item_is_skipped_afterwards_and_the_others_are_not(site: Site) -> None:
+    run = site.open(site.definition(EACH))
+    site.step(run, "read")
+    assert site.expand(run, "approve") == 2
+    for index, approved in ((1, False), (2, True)):
+        piece, asked = ask(site, run, index)
+        assert asked.subject == f"Pay {(index + 1) * 10}?"
+        reply(site, piece, approved=approved, by="lead")
+    site.step(run, "pay")
+    site.close(run)
+    state = site.state(run)
+    assert state.step("pay").output == [10, None, 30]
+    assert state.step("pay").items[1].reason == "rejected"
+    assert state.status == "succeeded"
+
+
+def test_an_answered_question_is_not_asked_again(site: Site) -> None:
+    run = site.open(site.definition(AUTOMATION))
+    piece, _ = ask(site, run)
+    reply(site, piece, approved=True, by="lead")
+    again = site.do(begin(site.services, WorkRef(run=run, step="approve", lane="worker")))
+    assert isinstance(again, Outcome)

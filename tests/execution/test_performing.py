@@ -1,0 +1,265 @@
+"""Promises of performing steps: data between them, fan-outs, retries, fallbacks, once only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from muster.database import Database
+from muster.errors import MusterError
+from support.runs import Site
+
+SKILLS = '''
+from decimal import Decimal
+from pydantic import BaseModel
+from muster.errors import PermanentError, SetAside, TransientError
+from muster.findings import Finding
+from muster.skills import SkillContext, skill
+
+calls: list[str] = []
+
+class Amount(BaseModel):
+    value: Decimal
+    label: str = ""
+
+@skill("shop.price")
+def price(of: str) -> Amount:
+    """A price."""
+    if of == "broken":
+        raise SetAside("it is broken", [Finding(rule="T-1", message="broken")])
+    if of == "crash":
+        raise RuntimeError("it crashed")
+    return Amount(value=Decimal(len(of)) / 4, label=of)
+
+@skill("shop.count")
+def count(values: list[Decimal]) -> Decimal:
+    """Adds up."""
+    return sum(values, Decimal(0))
+
+@skill("shop.flaky", lane="async")
+async def flaky(fails: int, context: SkillContext) -> int:
+    """Fails a number of times."""
+    calls.append(context.key)
+    if calls.count(context.key) <= fails:
+        raise TransientError("not yet")
+    return calls.count(context.key)
+
+@skill("shop.refuse")
+def refuse() -> str:
+    """Refuses for good."""
+    calls.append("refuse")
+    raise PermanentError("never")
+
+@skill("shop.slow", lane="async")
+async def slow() -> str:
+    """Takes long."""
+    import asyncio
+    await asyncio.sleep(30)
+    return "late"
+
+@skill("shop.echo")
+def echo(value: str) -> str:
+    """Says it again."""
+    calls.append(value)
+    return value
+'''
+
+
+@pytest.fixture
+def site(tmp_path: Path, database: Database) -> Site:
+    made = Site(tmp_path, database)
+    made.skills("shop", SKILLS)
+    calls().clear()
+    return made
+
+
+def calls() -> list[Any]:
+    import sys
+
+    module = sys.modules.get("muster_site.shop")
+    return module.calls if module else []
+
+
+def steps(text: str, more: str = "") -> str:
+    return f"automation: tested\n{more}\nsteps:\n{text}"
+
+
+def test_money_stays_decimal_between_steps(site: Site) -> None:
+    definition = site.definition(
+        steps("""
+  - {id: one, skill: shop.price, with: {of: "abcde"}}
+  - id: big
+    when: "{{ steps.one.value > 1 }}"
+    skill: shop.count
+    with: {values: ["{{ steps.one.value }}", "{{ steps.one.value }}"]}
+  - {id: small, when: "{{ steps.one.value < 1 }}", skill: shop.echo, with: {value: "x"}}
+""")
+    )
+    state = site.state(site.run(definition))
+    assert state.step("big").output == "2.50"
+    assert state.step("small").status == "skipped"
+    assert state.status == "succeeded"
+
+
+@pytest.mark.parametrize("pack", ["", "pack: 2", "pack: all"])
+def test_a_fan_out_keeps_positions_and_sets_bad_items_aside(site: Site, pack: str) -> None:
+    definition = site.definition(
+        steps(f"""
+  - id: prices
+    each: "{{{{ inputs.names }}}}"
+    {pack}
+    skill: shop.price
+    with: {{of: "{{{{ item }}}}"}}
+  - id: labels
+    each: "{{{{ steps.prices }}}}"
+    {pack}
+    skill: shop.echo
+    with: {{value: "{{{{ index }}}}-{{{{ item.label }}}}"}}
+  - id: sum
+    skill: shop.count
+    with: {{values: "{{{{ steps.prices | present | map(attribute='value') | list }}}}"}}
+""", "inputs: {names: {type: array, items: {type: string}}}")
+    )
+    state = site.state(site.run(definition, names=["a", "broken", "ccc"]))
+    assert [item and item["label"] for item in state.step("prices").output] == ["a", None, "ccc"]
+    assert state.step("prices").items[1].findings[0]["rule"] == "T-1"
+    assert state.step("labels").output == ["0-a", None, "2-ccc"]
+    assert state.step("sum").output == "1.00"
+    assert state.status == "succeeded"
+    assert state.counts["set_aside"] == 1
+
+
+def test_an_item_that_fails_leaves_the_others_but_fails_the_run(site: Site) -> None:
+    definition = site.definition(
+        steps("""
+  - {id: prices, each: ["a", "crash", "ccc"], pack: all, skill: shop.price, with: {of: "{{ item }}"}}
+  - {id: labels, each: "{{ steps.prices }}", pack: all, skill: shop.echo, with: {value: "{{ item.label }}"}}
+""")
+    )
+    run = site.open(definition)
+    assert site.step(run, "prices").status == "failed"
+    assert site.step(run, "labels").status == "succeeded"
+    closed = site.close(run)
+    assert closed.status == "failed"
+    assert "1 of 3 items of step prices failed" in (closed.reason or "")
+    assert site.state(run).step("labels").output == ["a", None, "ccc"]
+
+
+def test_a_step_that_failed_for_good_stops_what_comes_after_it(site: Site) -> None:
+    definition = site.definition(
+        steps("""
+  - {id: first, skill: shop.refuse, retry: {times: 3, delay: 1s}}
+  - {id: second, skill: shop.echo, with: {value: "x"}}
+""")
+    )
+    run = site.open(definition)
+    assert site.step(run, "first").status == "failed"
+    assert calls() == ["refuse"], "a permanent error is not retried"
+    assert site.step(run, "second").reason == "upstream_failed"
+    assert site.close(run).status == "failed"
+
+
+def test_retries_pass_with_every_attempt_in_the_log(site: Site) -> None:
+    definition = site.definition(
+        steps("  - {id: one, skill: shop.flaky, with: {fails: 2}, retry: {times: 2, delay: 0s, backoff: 1}}")
+    )
+    run = site.run(definition)
+    events = [event.type for event in site.services.log.read(run)]
+    assert events.count("step.retried") == 2
+    assert site.state(run).step("one").output == 3
+
+
+def test_retries_end_and_the_fallback_takes_over(site: Site) -> None:
+    definition = site.definition(
+        steps("""
+  - id: one
+    skill: shop.flaky
+    with: {fails: 9}
+    retry: {times: 1, delay: 0s}
+    fallback: {skill: shop.echo, with: {value: "instead"}}
+""")
+    )
+    work = site.state(site.run(definition)).step("one").whole
+    assert (work.output, work.fallback) == ("instead", True)
+
+
+def test_a_step_past_its_timeout_fails(site: Site) -> None:
+    definition = site.definition(steps("  - {id: one, skill: shop.slow, timeout: 1s}"))
+    run = site.open(definition)
+    outcome = site.step(run, "one")
+    assert outcome.status == "failed"
+    assert "timeout of 1 s" in (outcome.reason or "")
+
+
+def test_the_same_work_performed_again_does_nothing_twice(site: Site) -> None:
+    definition = site.definition(
+        steps("""
+  - {id: one, skill: shop.echo, with: {value: "x"}}
+  - {id: many, each: ["a", "b"], skill: shop.echo, with: {value: "{{ item }}"}}
+""")
+    )
+    run = site.open(definition)
+    one = site.step(run, "one")
+    assert site.expand(run, "many") == site.expand(run, "many") == 2
+    first = [one, site.step(run, "many", 0), site.step(run, "many", 1)]
+    again = [site.step(run, "one", attempt=2), site.step(run, "many", 0), site.step(run, "many", 1)]
+    assert first == again
+    assert calls() == ["x", "a", "b"]
+
+
+def test_work_is_done_again_when_a_person_has_cleared_the_run(site: Site) -> None:
+    definition = site.definition(steps("  - {id: one, skill: shop.echo, with: {value: \"x\"}}"))
+    run = site.open(definition)
+    site.step(run, "one")
+    site.step(run, "one", epoch=1)
+    assert calls() == ["x", "x"]
+
+
+def test_a_branch_takes_one_way_and_the_ways_join_again(site: Site) -> None:
+    definition = site.definition(
+        steps("""
+  - id: choose
+    branch:
+      - {when: "{{ inputs.n > 5 }}", to: [high]}
+      - {to: [low]}
+  - {id: high, skill: shop.echo, with: {value: "high"}}
+  - {id: low, skill: shop.echo, with: {value: "low"}}
+  - {id: after_high, after: [high], skill: shop.echo, with: {value: "more"}}
+  - {id: joined, after: [high, low], skill: shop.echo, with: {value: "joined"}}
+""", "inputs: {n: {type: integer}}")
+    )
+    state = site.state(site.run(definition, n=3))
+    assert {name: state.step(name).status for name in ("high", "low", "after_high", "joined")} == {
+        "high": "skipped", "low": "succeeded", "after_high": "skipped", "joined": "succeeded",
+    }
+    assert state.status == "succeeded"
+
+
+def test_inputs_that_do_not_fit_fail_the_run_and_say_why(site: Site) -> None:
+    definition = site.definition(
+        steps('  - {id: one, skill: shop.echo, with: {value: "{{ inputs.n }}"}}', "inputs: {n: {type: integer}}")
+    )
+    with pytest.raises(MusterError, match="n: 'x' is not of type 'integer'"):
+        site.open(definition, n="x")
+
+
+def test_a_run_keeps_the_definition_it_started_with(site: Site) -> None:
+    definition = site.definition(steps('  - {id: one, skill: shop.echo, with: {value: "old"}}'))
+    run = site.open(definition)
+    site.definition(steps('  - {id: one, skill: shop.echo, with: {value: "new"}}'))
+    site.step(run, "one")
+    assert site.state(run).step("one").output == "old"
+
+
+def test_a_step_that_died_silently_fails_the_run(site: Site) -> None:
+    definition = site.definition(steps('  - {id: one, skill: shop.echo, with: {value: "x"}}'))
+    run = site.open(definition)
+    closed = site.close(run, {"open": "success", "one": "failed"})
+    assert (closed.status, closed.reason) == ("failed", "step one stopped without an outcome")
+
+
+def test_an_unopened_run_is_refused_clearly(site: Site) -> None:
+    with pytest.raises(MusterError, match="never opened"):
+        site.step("tested/nothing", "one")

@@ -1,0 +1,119 @@
+"""Runs an automation in the domain alone: the steps in order, without Airflow, on a real database."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from muster.database import Database
+from muster.events.definitions import DefinitionStore
+from muster.events.log import EventLog
+from muster.events.state import RunState, fold
+from muster.execution.closing import close_run
+from muster.execution.fanout import expand
+from muster.execution.opening import Opening, open_run
+from muster.execution.outcome import Outcome
+from muster.execution.performing import perform
+from muster.execution.references import WorkRef, run_id
+from muster.execution.services import Services
+from muster.language import load_folder
+from muster.language.definition import Definition
+from muster.notifications import Sender
+
+_numbers = itertools.count(1)
+
+
+class NoModels:
+    """A provider without any connection: every agent answers with its offline skill."""
+
+    async def model(self, tier: str) -> None:
+        """None, whatever the tier."""
+        return None
+
+
+class Site:
+    """A folder of automations and skills, and the services to run them."""
+
+    def __init__(self, folder: Path, database: Database, models: Any = None) -> None:
+        self.include = folder / "include"
+        (self.include / "automations").mkdir(parents=True)
+        (self.include / "skills").mkdir()
+        (self.include / "agents").mkdir()
+        self.services = Services(
+            database=database,
+            log=EventLog(database),
+            definitions=DefinitionStore(database),
+            models=models or NoModels(),
+            notices=Sender(database),
+            artifacts=folder / "artifacts",
+            site=self.include / "skills",
+        )
+
+    def skills(self, name: str, source: str) -> None:
+        """Write a site's skill file."""
+        (self.include / "skills" / f"{name}.py").write_text(source)
+
+    def agents(self, source: str) -> None:
+        """Write the file of agents."""
+        (self.include / "agents" / "all.yaml").write_text(source)
+
+    def definition(self, source: str) -> Definition:
+        """Load one automation; a problem fails the test with its text."""
+        (self.include / "automations" / "tested.yaml").write_text(source)
+        catalogue = load_folder(self.include)
+        assert not catalogue.problems, "\n".join(str(problem) for problem in catalogue.problems)
+        (definition,) = catalogue.definitions.values()
+        return definition
+
+    def open(self, definition: Definition, *, by: str | None = "requester", **inputs: Any) -> str:
+        """Open a run and return its id."""
+        dag_run_id = f"test__{next(_numbers)}"
+        run = run_id(definition.name, dag_run_id)
+        opening = Opening(
+            run=run, dag_id=definition.name, dag_run_id=dag_run_id, definition=definition, bundle_version=None,
+            conf=inputs, requested_by=by,
+        )
+        self.do(open_run(self.services, opening))
+        return run
+
+    def step(self, run: str, step: str, slot: int | None = None, **more: Any) -> Outcome:
+        """Perform one task instance's work."""
+        return self.do(perform(self.services, WorkRef(run=run, step=step, slot=slot, **more)))
+
+    def expand(self, run: str, step: str) -> int:
+        """Lay out a fan-out; how many task instances it has."""
+        return self.do(expand(self.services, WorkRef(run=run, step=step))).slots()
+
+    def close(self, run: str, task_states: Mapping[str, str | None] | None = None) -> Outcome:
+        """Close the run."""
+        return self.do(close_run(self.services, WorkRef(run=run, step="close"), task_states or {}))
+
+    def run(self, definition: Definition, **inputs: Any) -> str:
+        """Every step in order, as Airflow would do with nothing in its way."""
+        run = self.open(definition, **inputs)
+        for step in definition.steps:
+            if step.each is None or step.pack == "all":
+                self.step(run, step.id)
+            else:
+                for slot in range(self.expand(run, step.id)):
+                    self.step(run, step.id, slot)
+        self.close(run)
+        return run
+
+    def state(self, run: str) -> RunState:
+        """What the log says of the run."""
+        return fold(self.services.log.read(run))
+
+    def do(self, coroutine: Any) -> Any:
+        """Run a coroutine and close the connections it opened."""
+
+        async def closing() -> Any:
+            try:
+                return await coroutine
+            finally:
+                await self.services.database.aclose()
+
+        return asyncio.run(closing())
