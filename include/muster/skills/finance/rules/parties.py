@@ -44,6 +44,15 @@ def is_iban(value: str) -> bool:
     return True
 
 
+def is_bic(value: str) -> bool:
+    """True for a well-formed BIC of eight or eleven characters."""
+    try:
+        BIC(value)
+    except SchwiftyException:
+        return False
+    return True
+
+
 def _transfers(invoice: Invoice) -> Iterator[tuple[str, CreditTransfer]]:
     for index, part in enumerate(invoice.payment.credit_transfers if invoice.payment else []):
         yield f"payment.credit_transfers[{index}]", part
@@ -60,11 +69,8 @@ def _ibans(invoice: Invoice) -> Iterator[Breach]:
 
 def _bics(invoice: Invoice) -> Iterator[Breach]:
     for path, transfer in _transfers(invoice):
-        if transfer.bic:
-            try:
-                BIC(transfer.bic)
-            except SchwiftyException:
-                yield Breach(f"{path}.bic", {"value": transfer.bic})
+        if transfer.bic and not is_bic(transfer.bic):
+            yield Breach(f"{path}.bic", {"value": transfer.bic})
 
 
 RULES: tuple[Rule, ...] = (

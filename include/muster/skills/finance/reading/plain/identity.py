@@ -1,0 +1,95 @@
+"""Numbers that prove themselves by their check digits: VAT ids, IBANs, and BICs beside them."""
+
+from __future__ import annotations
+
+import re
+
+from muster.skills.finance.invoice import CreditTransfer
+from muster.skills.finance.reading.plain.layout import Cell, Page
+from muster.skills.finance.rules.parties import is_bic, is_iban, is_vat_id
+
+_OTHERS = re.compile(
+    r"\b(your|you|customer|buyer|client|bill to|ihre?|kunde|kunden|uw|klant|votre|vos|acheteur|su|cliente|vostr[oa]|"
+    r"acquirente|debit|debited|abgebucht|lastschrift|abbuchung|prelev\w*|prélev\w*|incasso|domicili\w*|addebit\w*)\b",
+    re.IGNORECASE,
+)
+"""Words by which a number is the buyer's, not the seller's."""
+
+_VAT_ID = re.compile(
+    r"(?<![A-Z0-9])(AT ?U|BE|BG|CY|CZ|DE|DK|EE|EL|ES|FI|FR|GR|HR|HU|IE|IT|LT|LU|LV|MT|NL|PL|PT|RO|SE|SI|SK|XI)"
+    r"[ .-]?([A-Z0-9](?:[ .-]?[A-Z0-9+*]){6,13})(?![A-Z0-9])"
+)
+_IBAN = re.compile(r"(?<![A-Z0-9])([A-Z]{2}\d{2}(?: ?[A-Z0-9]){11,32})")
+_BIC = re.compile(r"(?<![A-Z0-9])([A-Z]{4}[A-Z]{2}[A-Z0-9]{2}(?:[A-Z0-9]{3})?)(?![A-Za-z0-9])")
+_BIC_LABEL = re.compile(r"\b(?:bic|swift)\b(?:[ /-]*(?:swift|bic|code|nr|no))*", re.IGNORECASE)
+
+
+def vat_id(page: Page) -> str | None:
+    """The seller's VAT id: the only valid one that is not called the buyer's."""
+    found = {
+        value for cell in page.cells for value in _vat_ids(cell.text) if not _is_others(page, cell, value)
+    }
+    return found.pop() if len(found) == 1 else None
+
+
+def _vat_ids(text: str) -> set[str]:
+    found = set()
+    for match in _VAT_ID.finditer(text):
+        compact = re.sub(r"[ .-]", "", match[0])
+        # A number may be followed by words that look like more of it: drop them one by one.
+        for end in range(len(compact), 7, -1):
+            if is_vat_id(compact[:end]) and _ends_at_a_gap(match[0], end):
+                found.add(compact[:end])
+                break
+    return found
+
+
+def _ends_at_a_gap(text: str, count: int) -> bool:
+    """True when the first `count` letters and digits of the text end at a space or at its end."""
+    seen = 0
+    for place, sign in enumerate(text):
+        seen += sign not in " .-"
+        if seen == count:
+            return place + 1 == len(text) or text[place + 1] in " .-"
+    return False
+
+
+def _is_others(page: Page, cell: Cell, value: str) -> bool:
+    squeezed = re.sub(r"[ .-]", "", cell.text)
+    before = squeezed[: squeezed.find(value)]
+    left = " ".join(other.text for other in page.lines[cell.line][: cell.column])
+    spaced = cell.text[: len(before) + before.count(" ") + 6]
+    return bool(_OTHERS.search(spaced) or (not re.search(r"[A-Za-z]{2}", before) and _OTHERS.search(left)))
+
+
+def accounts(page: Page) -> list[CreditTransfer]:
+    """The accounts to pay to, in reading order, each with the BIC when the document gives one for all."""
+    ibans: list[str] = []
+    for line in page.lines:
+        for cell in line:
+            if not _OTHERS.search(cell.text):
+                ibans += [iban for iban in _ibans(cell.text) if iban not in ibans]
+    bics = _bics(page)
+    bic = bics.pop() if len(bics) == 1 and len(ibans) == 1 else None
+    return [CreditTransfer(account=iban, bic=bic) for iban in ibans]
+
+
+def _ibans(text: str) -> list[str]:
+    found = []
+    for match in _IBAN.finditer(text):
+        compact = match[1].replace(" ", "")
+        valid = (compact[:end] for end in range(min(len(compact), 34), 14, -1) if is_iban(compact[:end]))
+        if iban := next(valid, None):
+            found.append(iban)
+    return found
+
+
+def _bics(page: Page) -> set[str]:
+    found = set()
+    for line in page.lines:
+        text = "  ".join(cell.text for cell in line)
+        for label in _BIC_LABEL.finditer(text):
+            match = _BIC.search(text, label.end(), label.end() + 16)
+            if match and is_bic(match[1]):
+                found.add(match[1])
+    return found

@@ -1,0 +1,150 @@
+"""Who sent a plain invoice: a name is believed when two independent signs point at it."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+
+from muster.skills.finance.reading.plain.labels import squeeze
+from muster.skills.finance.reading.plain.layout import Cell, Page
+
+_FORMS = (
+    r"gmbh(?: ?& ?co\.? ?kg)?|ag|se|kg|ohg|ug(?: \(haftungsbeschränkt\))?|e\.? ?k\.?|e\.? ?v\.?|b\.? ?v\.?|n\.? ?v\.?|"
+    r"v\.? ?o\.? ?f\.?|s\.? ?a\.? ?r\.? ?l\.?|s\.? ?a\.? ?s\.?|s\.? ?a\.?|eurl|s\.? ?r\.? ?l\.?|s\.? ?p\.? ?a\.?|"
+    r"s\.? ?l\.?(?: ?u\.?)?|lda\.?|ltda\.?|(?:pvt\.? |private )?ltd\.?|limited|plc|llc|llp|inc\.?|incorporated|corp\.?|"
+    r"corporation|pty\.? ltd\.?|sp\. z o\.? ?o\.?|s\.r\.o\.|a\.s\.|kft\.?|zrt\.?|ab|oyj?|a/s|aps|as"
+)
+_COMPANY = re.compile(
+    rf"(?<![\w@.])(?P<name>(?:[A-Z0-9][\w&.'’+-]*|[a-z]-[A-Z]\w+)(?:,? (?:&|und|and|et|en|y|e|de|of|[A-Z0-9][\w&.'’+-]*)){{0,5}}?"
+    rf",? (?i:{_FORMS}))(?![\w])"
+)
+_SELLER_LABEL = re.compile(
+    r"^(?:sold by|seller|supplier|vendor|service provider|issued by|invoice from|from|lieferant|rechnungssteller|verkäufer|"
+    r"fournisseur|vendeur|émetteur|verkoper|leverancier|proveedor|vendedor|emisor|fornitore|cedente|fornecedor|sprzedawca)\s?:",
+    re.IGNORECASE,
+)
+_MARKETPLACE_LABEL = re.compile(
+    r"^sold by|^vendu par|^verkauft von|^verkocht door|^vendido por|^venduto da", re.IGNORECASE
+)
+_HOLDER_LABEL = re.compile(
+    r"(?:account holder|account name|beneficiary|kontoinhaber|titulaire(?: du compte)?|t\.?n\.?v\.?|ten name van|"
+    r"rekeninghouder|titular(?: de la cuenta)?|intestatario|intestato a)\s?:?\s+(?P<name>[^\s:].{2,60}?)(?:\s+[-–|,]\s.*)?$",
+    re.IGNORECASE,
+)
+_BUYER_LABEL = re.compile(
+    r"^(?:bill(?:ed|ing)? ?to|invoice to|invoiced to|ship(?:ping)? ?to|deliver(?:y)? to|sold to|customer|client|buyer|attn|"
+    r"billing address|bill to address|shipping address|rechnungsadresse|rechnungsempfänger|rechnung an|lieferadresse|"
+    r"lieferanschrift|kunde|facturé à|factur[ée]e? à|adresse de (?:facturation|livraison)|destinataire|acheteur|"
+    r"factuuradres|afleveradres|klant|aan|facturar a|cliente|comprador|destinatario|acquirente|spett|nabywca|odbiorca|till|an)\b",
+    re.IGNORECASE,
+)
+_BUYER_BLOCK = 6
+"""How many lines under its label the buyer's address may take."""
+_REGISTERED = re.compile(
+    r"\b(?:vat|tva|btw|iva|ust|mwst|siret|siren|kvk|hrb|registergericht|company (?:no|reg)|siège social|registered office|"
+    r"iban|steuer-?nr|cvr|org\.? ?nr|p\.? ?iva|cif|nif|nip|regon|rcs|capital)\b",
+    re.IGNORECASE,
+)
+_SENDER_LINE = re.compile(r"^(?P<name>[^·•|–-]{3,60}?)\s*[·•|–-]\s+.*\d.*[·•|–-]\s*.*\b\d{4,5}\b", re.UNICODE)
+_DOMAIN = re.compile(r"(?:@|www\.|https?://(?:www\.)?|\b)((?:[a-z0-9-]+\.)+(?:[a-z]{2,4}))\b", re.IGNORECASE)
+_PUBLIC_DOMAINS = frozenset(
+    {"gmail", "googlemail", "outlook", "hotmail", "yahoo", "gmx", "web", "icloud", "aol", "t-online", "tcpdf"}
+)
+_NEEDED = 2
+
+
+def supplier(page: Page) -> str | None:
+    """The supplier's name, or None when fewer than two signs agree or two names are as likely."""
+    buyers = _buyers(page)
+    signs: dict[str, set[str]] = defaultdict(set)
+    spelled: dict[str, str] = {}
+    for name, sign in _signs(page):
+        key = _key(name)
+        if len(key) >= 3 and key not in buyers:
+            signs[key].add(sign)
+            spelled[key] = max(spelled.get(key, name), name, key=len)
+    _add_domains(page, signs)
+    ranked = sorted(signs, key=lambda key: len(signs[key]), reverse=True)
+    if not ranked or len(signs[ranked[0]]) < _NEEDED:
+        return None
+    if len(ranked) > 1 and len(signs[ranked[1]]) == len(signs[ranked[0]]):
+        return None
+    best = ranked[0]
+    return None if _sold_elsewhere(page, signs[best]) else spelled[best]
+
+
+def _signs(page: Page) -> list[tuple[str, str]]:
+    """Names with the sign that points at each."""
+    found: list[tuple[str, str]] = []
+    for cell in page.cells:
+        text = cell.text.strip()
+        names = [match["name"] for match in _COMPANY.finditer(text)]
+        found += [(name, "legal form") for name in names]
+        if match := _HOLDER_LABEL.search(text):
+            found.append((match["name"], "account holder"))
+        if match := _SENDER_LINE.match(text):
+            found.append((match["name"], "sender line"))
+        found += [(name, sign) for name in _labelled(page, cell) for sign in ("label",)]
+        if _heads_a_block(page, cell):
+            found.append((names[0] if names else text, "registered block"))
+    return found
+
+
+def _labelled(page: Page, cell: Cell) -> list[str]:
+    match = _SELLER_LABEL.match(cell.text.strip())
+    if not match:
+        return []
+    rest = cell.text.strip()[match.end() :].strip()
+    if rest:
+        return [company["name"]] if (company := _COMPANY.search(rest)) else [rest.rstrip(" ,")]
+    return [under.text.strip(" ,") for under in [page.below(cell)] if under is not None]
+
+
+def _heads_a_block(page: Page, cell: Cell) -> bool:
+    """True for a short text with the particulars of a registered company under it."""
+    words = cell.text.split()
+    if len(words) > 6 or not re.search(r"[^\W\d_]{3}", cell.text) or ":" in cell.text:
+        return False
+    if cell.line and any(above.overlap(cell) for above in page.lines[cell.line - 1] if _near(above, cell)):
+        return False
+    return any(_REGISTERED.search(under.text) for under in page.column_below(cell, 10))
+
+
+def _near(above: Cell, below: Cell) -> bool:
+    return above.page == below.page and below.top - above.bottom < 0.8 * below.height
+
+
+def _buyers(page: Page) -> set[str]:
+    """The names in the buyer's address, which no sign makes the supplier."""
+    found: set[str] = set()
+    for cell in page.cells:
+        if match := _BUYER_LABEL.match(cell.text.strip()):
+            texts = [cell.text.strip()[match.end() :].strip(" :")]
+            texts += [under.text for under in page.column_below(cell, _BUYER_BLOCK)]
+            for text in texts:
+                found |= {_key(text), *(_key(company["name"]) for company in _COMPANY.finditer(text))}
+    return found - {""}
+
+
+def _add_domains(page: Page, signs: dict[str, set[str]]) -> None:
+    for domain in _domains(page.text):
+        for key, found in signs.items():
+            if len(domain) >= 4 and len(key) >= 4 and (domain in key or key in domain):
+                found.add("domain")
+
+
+def _domains(text: str) -> set[str]:
+    names = (match[1].lower().split(".")[-2] for match in _DOMAIN.finditer(text))
+    return {squeeze(name)[0] for name in names if name not in _PUBLIC_DOMAINS}
+
+
+def _sold_elsewhere(page: Page, signs: set[str]) -> bool:
+    """True on a marketplace's invoice: who sold and who invoices may be two companies."""
+    marketplace = any(_MARKETPLACE_LABEL.match(cell.text.strip()) for cell in page.cells)
+    return marketplace and "domain" not in signs and bool(_domains(page.text))
+
+
+def _key(name: str) -> str:
+    """A name without its legal form, as names are compared."""
+    bare = re.sub(rf",? (?i:{_FORMS})\W*$", "", name.strip())
+    return squeeze(bare)[0]
