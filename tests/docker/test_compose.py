@@ -1,0 +1,142 @@
+"""The compose file is valid, complete, and has no password of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+COMPOSE = ROOT / "docker-compose.yaml"
+AIRFLOW = ("api-server", "scheduler", "dag-processor", "triggerer")
+PLAIN = {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}
+
+
+def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
+    """A command's outcome, with no secret in its environment."""
+    return subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, check=False, cwd=ROOT, env=PLAIN
+    )
+
+
+@pytest.fixture(scope="module")
+def env_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `docker/make-env.py` writes."""
+    path = tmp_path_factory.mktemp("env") / ".env"
+    done = run(sys.executable, "docker/make-env.py", path)
+    assert done.returncode == 0, done.stderr
+    return path
+
+
+@pytest.fixture(scope="module")
+def resolved(env_file: Path) -> dict[str, Any]:
+    """The compose file as Docker Compose understands it."""
+    done = run(compose(), "--env-file", env_file, "-f", COMPOSE, "config", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads(done.stdout))
+
+
+def compose() -> Path:
+    """Docker Compose, as the development requirements bring it."""
+    return Path(sys.executable).parent / "docker-compose"
+
+
+def test_it_follows_the_compose_specification() -> None:
+    checker = Path(sys.executable).parent / "check-jsonschema"
+    done = run(checker, "--builtin-schema", "vendor.compose-spec", COMPOSE)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "missing",
+    [
+        "POSTGRES_PASSWORD",
+        "AIRFLOW_DB_PASSWORD",
+        "MUSTER_DB_PASSWORD",
+        "FERNET_KEY",
+        "JWT_SECRET",
+        "MUSTER_LOGINS",
+    ],
+)
+def test_without_a_secret_it_does_not_start_and_says_what_to_do(
+    env_file: Path, tmp_path: Path, missing: str
+) -> None:
+    rest = [line for line in env_file.read_text().splitlines() if not line.startswith(f"{missing}=")]
+    partial = tmp_path / ".env"
+    partial.write_text("\n".join(rest))
+    done = run(compose(), "--env-file", partial, "-f", COMPOSE, "config", "-q")
+    assert done.returncode != 0
+    assert missing in done.stderr
+    assert "make-env.py" in done.stderr
+
+
+def test_secrets_are_random_private_and_never_overwritten(env_file: Path, tmp_path: Path) -> None:
+    assert stat.S_IMODE(env_file.stat().st_mode) == 0o600
+    before = env_file.read_text()
+    assert run(sys.executable, "docker/make-env.py", env_file).returncode == 1
+    assert env_file.read_text() == before
+    run(sys.executable, "docker/make-env.py", tmp_path / ".env")
+    other = (tmp_path / ".env").read_text().splitlines()
+    assert not set(before.splitlines()) & set(other)
+
+
+def test_every_component_has_a_health_check_and_waits_for_the_migration(resolved: dict[str, Any]) -> None:
+    for name in AIRFLOW:
+        service = resolved["services"][name]
+        assert service["healthcheck"]["test"], name
+        assert service["depends_on"]["migrate"]["condition"] == "service_completed_successfully", name
+        assert service["restart"] == "unless-stopped", name
+    assert resolved["services"]["postgres"]["healthcheck"]["test"]
+
+
+def test_only_the_web_server_is_reachable_and_only_from_this_machine(resolved: dict[str, Any]) -> None:
+    published = {name: service.get("ports", []) for name, service in resolved["services"].items()}
+    assert [name for name, ports in published.items() if ports] == ["api-server"]
+    assert [port["host_ip"] for port in published["api-server"]] == ["127.0.0.1"]
+
+
+def test_airflow_runs_without_privileges(resolved: dict[str, Any]) -> None:
+    for name in (*AIRFLOW, "migrate"):
+        service = resolved["services"][name]
+        assert service["user"] == "50000", name
+        assert service["read_only"], name
+        assert service["cap_drop"] == ["ALL"], name
+
+
+def test_only_the_job_sees_the_superuser_and_the_logins(resolved: dict[str, Any]) -> None:
+    holders = {
+        name
+        for name, service in resolved["services"].items()
+        if {"MUSTER_SUPERUSER_DSN", "MUSTER_LOGINS"} & set(service.get("environment", {}))
+    }
+    assert holders == {"migrate"}
+
+
+def test_logins_reach_the_job_as_the_json_they_are(resolved: dict[str, Any]) -> None:
+    logins = json.loads(resolved["services"]["migrate"]["environment"]["MUSTER_LOGINS"])
+    assert set(logins) == {"admin", "finance-lead"}
+
+
+def test_the_image_copies_only_files_that_the_build_context_holds() -> None:
+    kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    copied = {
+        part.partition("/")[0]
+        for line in (ROOT / "Dockerfile").read_text().splitlines()
+        if line.startswith("COPY ") and "--from" not in line
+        for part in line.split()[1:-1]
+    }
+    assert copied == kept
+    assert [name for name in copied if not (ROOT / name).exists()] == []
+
+
+def test_an_image_version_is_the_projects() -> None:
+    text = yaml.safe_load(COMPOSE.read_text())
+    version = text["x-airflow"]["image"].partition(":")[2]
+    assert f'version = "{version}"' in (ROOT / "pyproject.toml").read_text()
