@@ -77,7 +77,7 @@ def _page(data: bytes, *, needed: bool) -> Page:
     logging.getLogger("pdfminer").setLevel(logging.ERROR)
     try:
         words = _words(data)
-    except Exception as error:  # noqa: BLE001 - the parser raises whatever a broken file makes it raise
+    except Exception as error:  # the parser raises whatever a broken file makes it raise
         if needed:
             raise refusal("MU-PDF-DAMAGED", f"The PDF's text cannot be read: {error}.") from error
         return Page([])
