@@ -36,6 +36,8 @@ class AgentCall:
     """US dollars the whole run may spend; None for no limit."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """The automation's settings: `prices` is read here, tools get them all."""
+    request_timeout: float = 120.0
+    """Seconds one request to a model may take."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,9 +39,6 @@ RULES = "rules"
 TOOL_RETRIES = 3
 """How often in a row a model may call one tool wrongly."""
 
-REQUEST_TIMEOUT = 120.0
-"""Seconds one request to a model may take, whatever its connection says."""
-
 
 @dataclass(eq=False)
 class _Run:
@@ -68,6 +65,16 @@ def _run(log: EventLog, run: str, limit: Decimal | None) -> _Run:
         found = known[key] = _Run(journal, None if limit is None else Budget(limit, journal.spent))
         _recent.append(found)
     return found
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What two pieces of work have in common when they can share a pydantic-ai agent."""
+
+    spec: str
+    output: OutputType | None
+    site: Path | None
+    agent: AgentSpec = field(compare=False)
 
 
 @dataclass(frozen=True)
@@ -124,13 +131,13 @@ async def _ask_models(
 
     run = _run(services.log, call.run, call.budget)
     recorded = await Recorded.load(run.journal, call.key, call.agent.limits.requests)
-    built = _built(call.agent.model_dump_json(), output, services.site)
+    built = _built(_Kind(call.agent.model_dump_json(), output, services.site, call.agent))
     model = TieredModel(
         tiers,
         call,
         Means(
             journal=run.journal, recorded=recorded, prices=price_table(call.settings), budget=run.budget,
-            outputs=built.outputs, timeout=REQUEST_TIMEOUT,
+            outputs=built.outputs,
         ),
     )
     calls = ToolCalls(call, partial(_context, call, services), run.journal, recorded)
@@ -166,19 +173,20 @@ def _context(call: AgentCall, services: AgentServices, key: str) -> SkillContext
 
 
 @lru_cache(maxsize=256)
-def _built(spec: str, output: OutputType | None, site: Path | None) -> _Built:
+def _built(kind: _Kind) -> _Built:
     from pydantic_ai import Agent, ModelSettings
 
     from muster.agents.tools import ToolCalls, tools
 
-    agent = AgentSpec.model_validate_json(spec)
+    agent, output = kind.agent, kind.output
+    settings = ModelSettings() if agent.temperature is None else ModelSettings(temperature=agent.temperature)
     built: Agent[ToolCalls, Any] = Agent(
         name=agent.id,
         output_type=str if output is None else _asked_for(output),
         instructions=prompts.instructions(agent),
         deps_type=ToolCalls,
-        tools=tools(agent.tools, site),
-        model_settings=ModelSettings() if agent.temperature is None else ModelSettings(temperature=agent.temperature),
+        tools=tools(agent.tools, kind.site),
+        model_settings=settings,
         retries={"tools": TOOL_RETRIES, "output": agent.retries},
     )
     if output is not None:

@@ -1,4 +1,8 @@
-"""One piece of work's view of its models: journal first, then tier after tier, each call within its budget."""
+"""How a piece of work asks its models: journal first, then tier after tier, each call within its budget.
+
+Imported only when a model is asked: it brings pydantic-ai along.
+"""
+# ruff: noqa: TID253
 
 from __future__ import annotations
 
@@ -78,8 +82,26 @@ class Means:
     budget: Budget | None
     outputs: dict[str, int]
     """The most output tokens seen in one answer, by tier; shared by the work of one agent."""
-    timeout: float
-    """Seconds one request may take."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request to a model."""
+
+    key: str
+    """What its answer is recorded under."""
+    question: str
+    """Its fingerprint."""
+    size: int
+    """About how many tokens it has."""
+    messages: list[ModelMessage]
+    settings: ModelSettings | None
+    parameters: ModelRequestParameters
+
+    async def send(self, tier: Tier) -> ModelResponse:
+        """Ask the tier's model, in the form it understands."""
+        messages = tier.model.prepare_messages(self.messages, self.parameters)
+        return await tier.model.request(messages, self.settings, self.parameters)
 
 
 class TieredModel(FallbackModel):
@@ -111,7 +133,8 @@ class TieredModel(FallbackModel):
         if event is None:
             size = _size(messages, model_request_parameters)
             self._check_limits(size)
-            event = await self._ask_tiers(key, question, size, messages, model_settings, model_request_parameters)
+            request = Request(key, question, size, messages, model_settings, model_request_parameters)
+            event = await self._ask_tiers(request)
         self.tally.add(event.data)
         return _response(event)
 
@@ -125,47 +148,42 @@ class TieredModel(FallbackModel):
         used = tally.input_tokens + tally.output_tokens
         if limits.tokens is not None and used + size > limits.tokens:
             raise LimitReached(
-                f"The agent {self._call.agent.id} has used {used} of its {limits.tokens} tokens and the next request"
-                f" needs about {size}.",
+                f"The agent {self._call.agent.id} has used {used} of its {limits.tokens} tokens"
+                f" and the next request needs about {size}.",
                 remedy="Raise `limits.tokens` of the agent, or give it less to read.",
             )
 
-    async def _ask_tiers(
-        self, key: str, question: str, size: int, messages: list[ModelMessage],
-        settings: ModelSettings | None, parameters: ModelRequestParameters,
-    ) -> Event:
+    async def _ask_tiers(self, request: Request) -> Event:
         failures: list[TierFailure] = []
         while self._tiers:
             tier = self._tiers[0]
-            estimate = await self._reserve(tier, size, settings)
+            estimate = await self._reserve(tier, request)
             cost, version = Decimal(0), None
             try:
-                async with asyncio.timeout(self._means.timeout):
-                    response = await tier.model.request(
-                        tier.model.prepare_messages(messages, parameters), settings, parameters
-                    )
-                event = await self._record(key, question, tier, response, failures)
+                async with asyncio.timeout(self._call.request_timeout):
+                    response = await request.send(tier)
+                event = await self._record(request, tier, response, failures)
                 cost, version = Decimal(event.data["cost"] or 0), event.version
                 return event
             except (ModelAPIError, UnexpectedModelBehavior, FallbackExceptionGroup, TimeoutError) as error:
                 # A tier that failed stays out for the rest of this work: one wait for it is enough.
-                failures.append(TierFailure.of(self._tiers.pop(0), error, self._means.timeout))
+                failures.append(TierFailure.of(self._tiers.pop(0), error, self._call.request_timeout))
                 log.warning("agent %s: %s", self._call.agent.id, failures[-1].message)
             finally:
                 if self._means.budget is not None:
                     await self._means.budget.settle(estimate, cost, version)
         raise _no_answer(self._call.agent.id, failures)
 
-    async def _reserve(self, tier: Tier, size: int, settings: ModelSettings | None) -> Decimal:
+    async def _reserve(self, tier: Tier, request: Request) -> Decimal:
         """Set the call's likely cost aside; zero for a model nobody knows the price of."""
-        cap = (tier.model.settings or {}).get("max_tokens") or (settings or {}).get("max_tokens")
+        cap = (tier.model.settings or {}).get("max_tokens")
         output = cap or self._means.outputs.get(tier.name, FIRST_GUESS)
-        estimate = self._means.prices.of_tokens(tier.model, size, output)
+        estimate = self._means.prices.of_tokens(tier.model, request.size, output)
         limit = self._call.agent.limits.usd
         if limit is not None and self.tally.known_cost + (estimate or 0) >= limit:
             raise BudgetExceeded(
-                f"The agent {self._call.agent.id} may spend ${limit} on this, has spent ${self.tally.known_cost},"
-                f" and the next call may cost ${estimate or 0}, so it was not made.",
+                f"The agent {self._call.agent.id} may spend ${limit} on this and has spent ${self.tally.known_cost};"
+                f" the next call may cost ${estimate or 0}, so it was not made.",
                 remedy="Raise `limits.usd` of the agent, or name a cheaper tier.",
             )
         if self._means.budget is not None:
@@ -178,7 +196,7 @@ class TieredModel(FallbackModel):
         return estimate or Decimal(0)
 
     async def _record(
-        self, key: str, question: str, tier: Tier, response: ModelResponse, failures: Sequence[TierFailure]
+        self, request: Request, tier: Tier, response: ModelResponse, failures: Sequence[TierFailure]
     ) -> Event:
         call, means = self._call, self._means
         response.usage.cost = self._means.prices.of_response(response)
@@ -186,19 +204,20 @@ class TieredModel(FallbackModel):
         means.outputs[tier.name] = max(means.outputs.get(tier.name, 1), usage.output_tokens)
         data = {
             "step": call.step, "index": call.index, "agent": call.agent.id, "tier": tier.name,
-            "model": _name(tier, response), "request": question, "response": to_jsonable_python(response),
+            "model": _name(tier, response), "request": request.question,
+            "response": to_jsonable_python(response),
             "usage": {
                 "input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens,
                 "cache_read_tokens": usage.cache_read_tokens, "cache_write_tokens": usage.cache_write_tokens,
             },
-            "cost": None if usage.cost is None else format(usage.cost, "f"),
+            "cost": None if usage.cost is None else f"{usage.cost.normalize():f}",
             "failed": [failure.as_data() for failure in failures],
         }
-        new = NewEvent(type=EventType.MODEL_CALLED, data=data, actor=call.agent.id, key=key)
+        new = NewEvent(type=EventType.MODEL_CALLED, data=data, actor=call.agent.id, key=request.key)
         event = await means.journal.record(new)
-        if event.data["request"] != question:
+        if event.data["request"] != request.question:
             # Another version of the program asked something else here first.
-            event = await means.journal.record(replace(new, key=f"{key}~{question[:12]}"))
+            event = await means.journal.record(replace(new, key=f"{request.key}~{request.question[:12]}"))
         return event
 
 
@@ -231,7 +250,8 @@ class TierFailure:
 
     def as_data(self) -> dict[str, Any]:
         """JSON-ready, for the log."""
-        return {"tier": self.tier, "model": self.model, "error": {"class": self.kind, "message": self.message}}
+        error = {"class": self.kind, "message": self.message}
+        return {"tier": self.tier, "model": self.model, "error": error}
 
 
 def _may_pass(error: Exception) -> bool:

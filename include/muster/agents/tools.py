@@ -1,4 +1,8 @@
-"""Skills as an agent's tools: only the named ones, journaled, bounded, and never the same call for ever."""
+"""Skills as an agent's tools: only the named ones, journaled, bounded, and never the same call for ever.
+
+Imported only when a model is asked: it brings pydantic-ai along.
+"""
+# ruff: noqa: TID253
 
 from __future__ import annotations
 
@@ -72,8 +76,8 @@ class ToolCalls:
             )
         if self._seen[same] > 1:
             raise ModelRetry(
-                f"You called {skill.name} with these arguments before; the answer is above and will not change."
-                " Use it, or call with other arguments."
+                f"You called {skill.name} with these arguments before; the answer is above and will not"
+                " change. Use it, or call with other arguments."
             )
 
     async def _outcome(self, skill: Skill, arguments: dict[str, Any], key: str) -> dict[str, Any]:
@@ -85,7 +89,8 @@ class ToolCalls:
             return {"error": {"class": type(error).__name__, "message": str(error)}}
         except Exception as error:
             # Its text may hold what no model should see: a path, a query, a secret.
-            return {"error": {"class": type(error).__name__, "message": f"{skill.name} failed: {type(error).__name__}"}}
+            kind = type(error).__name__
+            return {"error": {"class": kind, "message": f"{skill.name} failed: {kind}"}}
 
     async def _record(self, key: str, same: Mapping[str, Any], outcome: Mapping[str, Any]) -> Event:
         call = self._call
@@ -107,7 +112,8 @@ def tools(names: Sequence[str], site: Path | None) -> list[Tool[ToolCalls]]:
     """
     found = [_tool(get_skill(name, site)) for name in names]
     if len({tool.name for tool in found}) < len(found):
-        raise PermanentError(f"Two of the tools {', '.join(names)} look the same to a model.", remedy="Rename one.")
+        which = ", ".join(names)
+        raise PermanentError(f"Two of the tools {which} look the same to a model.", remedy="Rename one.")
     return found
 
 

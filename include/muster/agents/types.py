@@ -178,7 +178,8 @@ def _inlined(node: Any, root: Mapping[str, Any], within: tuple[str, ...]) -> Any
         return {key: _inlined(item, root, within) for key, item in node.items() if key != "$defs"}
     if reference in within or not reference.startswith("#/"):
         raise PermanentError(
-            f"`returns` refers to {reference!r}.", remedy="Use a schema that refers neither to itself nor elsewhere."
+            f"`returns` refers to {reference!r}.",
+            remedy="Use a schema that refers neither to itself nor elsewhere.",
         )
     target: Any = root
     for part in reference[2:].split("/"):

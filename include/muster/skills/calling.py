@@ -40,7 +40,7 @@ async def call_skill(skill: Skill, values: Mapping[str, Any], context: SkillCont
 
 
 async def in_thread(function: Callable[[], T]) -> T:
-    """Run a blocking function in a daemon thread of its own, so that one that hangs cannot hold up the exit."""
+    """Run a blocking function in a daemon thread: one that hangs cannot hold up the process's exit."""
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[T] = loop.create_future()
     context = contextvars.copy_context()
