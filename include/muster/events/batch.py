@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from muster.errors import ConcurrencyError, MusterError, PermanentError
 from muster.events.canonical import GENESIS, event_hash
@@ -35,6 +35,23 @@ class Prepared(NamedTuple):
     step: str
     stored: Mapping[str, Any]
     """`data` as a mapping: with references where values moved out."""
+
+
+class Row(NamedTuple):
+    """What a new event adds to the table `events`, beside its stream."""
+
+    version: int
+    id: UUID
+    at: datetime
+    causation: UUID | None
+    type: str
+    step: str
+    key: str | None
+    actor: str
+    correlation: str
+    previous_hash: str
+    hash: str
+    data: str
 
 
 @dataclass(frozen=True)
@@ -91,14 +108,9 @@ class Plan:
     stream: str
     before: Head
     after: Head
-    rows: list[dict[str, Any]] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
     written: list[Prepared] = field(default_factory=list)
     _answers: list[list[Event | int] | MusterError] = field(default_factory=list)
-
-    @property
-    def keys(self) -> list[str]:
-        """Keys that must not be in the stream yet when the rows are written."""
-        return [row["key"] for row in self.rows if row["key"] is not None]
 
     @property
     def refused(self) -> bool:
@@ -108,14 +120,14 @@ class Plan:
     def facts(self) -> list[Fact]:
         """What the projections read of the rows."""
         return [
-            Fact(row["type"], row["actor"], row["at"], prepared.stored)
+            Fact(row.type, row.actor, row.at, prepared.stored)
             for row, prepared in zip(self.rows, self.written, strict=True)
         ]
 
     def outcomes(self, positions: Mapping[int, int]) -> list[Outcome]:
         """Each request's events, once the database gave each version its position."""
         events = [
-            _event(self.stream, row, prepared.new, positions[row["version"]])
+            _event(self.stream, row, prepared.new, positions[row.version])
             for row, prepared in zip(self.rows, self.written, strict=True)
         ]
         return [
@@ -164,22 +176,19 @@ def _add(result: Plan, event: Prepared, correlation: str, at: datetime) -> int:
         actor=new.actor, correlation=correlation, causation=new.causation, data=event.data,
     )
     result.rows.append(
-        {
-            "version": version, "id": id, "at": at, "causation": new.causation, "type": str(new.type),
-            "step": event.step, "key": new.key, "actor": new.actor, "correlation": correlation,
-            "previous_hash": previous, "hash": hash, "data": event.data,
-        }
+        Row(version, id, at, new.causation, str(new.type), event.step, new.key, new.actor, correlation, previous, hash,
+            event.data)
     )
     result.written.append(event)
     result.after = Head(version, hash)
     return len(result.rows) - 1
 
 
-def _event(stream: str, row: Mapping[str, Any], new: NewEvent, position: int) -> Event:
+def _event(stream: str, row: Row, new: NewEvent, position: int) -> Event:
     return Event(
-        type=row["type"], data=dict(new.data), actor=row["actor"], key=row["key"], causation=row["causation"],
-        position=position, stream=stream, version=row["version"], id=row["id"], at=row["at"],
-        correlation=row["correlation"], previous_hash=row["previous_hash"], hash=row["hash"],
+        type=row.type, data=dict(new.data), actor=row.actor, key=row.key, causation=row.causation,
+        position=position, stream=stream, version=row.version, id=row.id, at=row.at,
+        correlation=row.correlation, previous_hash=row.previous_hash, hash=row.hash,
     )
 
 

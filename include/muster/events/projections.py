@@ -126,9 +126,12 @@ def changes(stream: str, facts: Iterable[Fact]) -> tuple[list[Change], list[Chan
     return [run] if run else [], list(steps.values())
 
 
-def as_parameter(changes: Iterable[Change]) -> str:
+_encode = json.JSONEncoder(default=str).encode
+
+
+def as_parameter(changes: list[Change]) -> str:
     """Changes as the JSON array that `Table.upsert` takes."""
-    return json.dumps(list(changes), default=str)
+    return _encode(changes)
 
 
 def _run_change(fact: Fact) -> Change | None:

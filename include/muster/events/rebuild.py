@@ -76,6 +76,6 @@ def _upserts(rows: Sequence[tuple[Any, ...]]) -> list[Query]:
 
 def _remove_strangers() -> Work[None]:
     yield [
-        Query("DELETE FROM runs WHERE NOT EXISTS (SELECT FROM streams WHERE stream = runs.id)"),
-        Query("DELETE FROM steps WHERE NOT EXISTS (SELECT FROM streams WHERE stream = steps.run)"),
+        Query("DELETE FROM runs WHERE NOT EXISTS (SELECT FROM events WHERE stream = runs.id)"),
+        Query("DELETE FROM steps WHERE NOT EXISTS (SELECT FROM events WHERE stream = steps.run)"),
     ]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Sequence
 from functools import lru_cache
 from typing import Any
 
 from muster.events import projections
-from muster.events.batch import EMPTY, Plan
+from muster.events.batch import Plan
 from muster.events.driver import Query
 from muster.events.objects import StoredObject
 
@@ -18,45 +17,42 @@ COLUMNS = (
 )
 """What `muster.events.rows` reads, in its order."""
 
-# Whoever appends to a stream first passes its gate, an advisory lock held to the end of the transaction.
-# Waiting there assigns no transaction id, so a later writer of a stream has the larger id: followers, who
-# read in order of transaction, meet the events of a stream in order of version.
-_GATE = "SELECT pg_advisory_xact_lock(hashtextextended(%(stream)s, 0))"
+_INTO = (
+    "INSERT INTO events (stream, version, id, at, causation, type, step, key, actor, correlation,"
+    " previous_hash, hash, data)"
+)
 
-_KEYS_FREE = "NOT EXISTS (SELECT FROM events WHERE stream = %(stream)s AND key = ANY(%(keys)s::text[]))"
+# Most appends bring one event: plain parameters spare the server the parsing of JSON and a sort.
+_ONE = f"""{_INTO}
+    SELECT %(stream)s::text, %(version)s::integer, %(id)s::uuid, %(at)s::timestamptz, %(causation)s::uuid,
+           %(type)s::text, %(step)s::text, %(key)s::text, %(actor)s::text, %(correlation)s::text,
+           %(last_hash)s::bytea, %(hash)s::bytea, %(data)s::text::json
+    WHERE muster_may_append(%(stream)s::text, %(last)s::integer, %(last_hash)s::bytea, ARRAY[%(key)s::text])
+    RETURNING version, position"""
 
-_FIRST_HEAD = f"""
-    INSERT INTO streams (stream, version, hash) SELECT %(stream)s, %(version)s, decode(%(hash)s, 'hex') FROM gate
-    WHERE {_KEYS_FREE} ON CONFLICT DO NOTHING RETURNING 1"""
-
-_NEXT_HEAD = f"""
-    UPDATE streams SET version = %(version)s, hash = decode(%(hash)s, 'hex') FROM gate
-    WHERE stream = %(stream)s AND version = %(old_version)s AND hash = decode(%(old_hash)s, 'hex')
-    AND {_KEYS_FREE} RETURNING 1"""
-
-_EVENTS = """
-    INSERT INTO events (stream, version, id, at, causation, type, step, key, actor, correlation,
-                        previous_hash, hash, data)
-    SELECT %(stream)s, e.version, e.id, e.at, e.causation, e.type, e.step, e.key, e.actor, e.correlation,
+_MANY = f"""{_INTO}
+    SELECT %(stream)s::text, e.version, e.id, e.at, e.causation, e.type, e.step, e.key, e.actor, e.correlation,
            decode(e.previous_hash, 'hex'), decode(e.hash, 'hex'), e.data::json
-    FROM head, json_to_recordset(%(rows)s::json) AS e(
+    FROM json_to_recordset(%(rows)s::json) AS e(
         version integer, id uuid, at timestamptz, causation uuid, type text, step text, key text, actor text,
         correlation text, previous_hash text, hash text, data text)
+    WHERE (SELECT muster_may_append(%(stream)s::text, %(last)s::integer, %(last_hash)s::bytea, %(keys)s::text[]))
     ORDER BY e.version RETURNING version, position"""
 
 
 @lru_cache
-def _append_sql(first: bool, runs: bool, steps: bool) -> str:
-    parts = [
-        f"gate AS MATERIALIZED ({_GATE})",
-        f"head AS ({_FIRST_HEAD if first else _NEXT_HEAD})",
-        f"written AS ({_EVENTS})",
-    ]
+def _append_sql(one: bool, runs: bool, steps: bool) -> str:
+    if not runs and not steps:
+        return _ONE if one else _MANY
+    parts = [f"written AS ({_ONE if one else _MANY})"]
     if runs:
-        parts.append(f"in_runs AS ({projections.RUNS.upsert('runs', 'head')})")
+        parts.append(f"in_runs AS ({projections.RUNS.upsert('runs', _IF_WRITTEN)})")
     if steps:
-        parts.append(f"in_steps AS ({projections.STEPS.upsert('steps', 'head')})")
+        parts.append(f"in_steps AS ({projections.STEPS.upsert('steps', _IF_WRITTEN)})")
     return f"WITH {', '.join(parts)} SELECT version, position FROM written"
+
+
+_IF_WRITTEN = "(SELECT FROM written LIMIT 1) AS w"
 
 
 def append(plan: Plan) -> Query:
@@ -65,18 +61,22 @@ def append(plan: Plan) -> Query:
     It returns (version, position) of each row; none when the stream is not where the plan began or
     holds one of its keys, and then nothing is written.
     """
-    runs, steps = projections.changes(plan.stream, plan.facts())
     parameters: dict[str, Any] = {
-        "stream": plan.stream, "keys": plan.keys, "rows": json.dumps(plan.rows, default=str),
-        "version": plan.after.version, "hash": plan.after.hash,
+        "stream": plan.stream, "last": plan.before.version, "last_hash": bytes.fromhex(plan.before.hash)
     }
-    if plan.before != EMPTY:
-        parameters.update(old_version=plan.before.version, old_hash=plan.before.hash)
+    one = len(plan.rows) == 1
+    if one:
+        row = plan.rows[0]
+        parameters.update(row._asdict(), hash=bytes.fromhex(row.hash))
+    else:
+        parameters["rows"] = projections.as_parameter([row._asdict() for row in plan.rows])
+        parameters["keys"] = [row.key for row in plan.rows if row.key is not None]
+    runs, steps = projections.changes(plan.stream, plan.facts())
     if runs:
         parameters["runs"] = projections.as_parameter(runs)
     if steps:
         parameters["steps"] = projections.as_parameter(steps)
-    return Query(_append_sql(plan.before == EMPTY, bool(runs), bool(steps)), parameters)
+    return Query(_append_sql(one, bool(runs), bool(steps)), parameters)
 
 
 BEGIN = Query("BEGIN ISOLATION LEVEL READ COMMITTED")
@@ -85,12 +85,15 @@ COMMIT = Query("COMMIT")
 
 def lock(stream: str) -> Query:
     """Wait until nobody else appends to the stream, and keep others waiting until the transaction ends."""
-    return Query(_GATE, {"stream": stream})
+    return Query("SELECT pg_advisory_xact_lock(hashtextextended(%(stream)s, 0))", {"stream": stream})
 
 
 def head(stream: str) -> Query:
     """(version, hash) of the stream's last event; no row for a stream without events."""
-    return Query("SELECT version, encode(hash, 'hex') FROM streams WHERE stream = %(stream)s", {"stream": stream})
+    return Query(
+        "SELECT version, encode(hash, 'hex') FROM events WHERE stream = %(stream)s ORDER BY version DESC LIMIT 1",
+        {"stream": stream},
+    )
 
 
 def under_keys(stream: str, keys: Sequence[str]) -> Query:

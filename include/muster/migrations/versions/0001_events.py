@@ -8,13 +8,6 @@ branch_labels = None
 depends_on = None
 
 LOG = """
-CREATE TABLE streams (
-    stream  text PRIMARY KEY,
-    version integer NOT NULL,
-    hash    bytea NOT NULL
-) WITH (fillfactor = 50);
-COMMENT ON TABLE streams IS 'The head of each stream: version and hash of its last event.';
-
 CREATE TABLE events (
     position      bigint GENERATED ALWAYS AS IDENTITY,
     transaction   xid8 NOT NULL DEFAULT pg_current_xact_id(),
@@ -39,6 +32,22 @@ CREATE INDEX events_follow ON events (transaction, position);
 COMMENT ON TABLE events IS 'The log: append-only, hash-chained per stream.';
 COMMENT ON COLUMN events.step IS 'data.step, or empty: lets a reader take only some steps of a long stream.';
 COMMENT ON COLUMN events.transaction IS 'The transaction that wrote the row: followers read only what is older than every running one.';
+"""
+
+APPEND = """
+CREATE FUNCTION muster_may_append(into_stream text, last_version integer, last_hash bytea, keys text[])
+RETURNS boolean LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    -- The gate of the stream, held to the end of the transaction: one writer after the other, in turn.
+    -- Waiting here assigns no transaction id, so who writes later has the larger one.
+    PERFORM pg_advisory_xact_lock(hashtextextended(into_stream, 0));
+    -- A statement of a volatile function has a snapshot of its own: this sees what was committed while we waited.
+    RETURN coalesce((SELECT e.version = last_version AND e.hash = last_hash FROM events e
+                     WHERE e.stream = into_stream ORDER BY e.version DESC LIMIT 1), last_version = 0)
+       AND NOT EXISTS (SELECT FROM events e WHERE e.stream = into_stream AND e.key = ANY(keys));
+END $$;
+COMMENT ON FUNCTION muster_may_append IS
+    'Locks the stream, then says whether it ends where the writer believes and holds none of the keys.';
 """
 
 APPEND_ONLY = """
@@ -136,13 +145,13 @@ FROM runs r;
 
 def upgrade() -> None:
     """Create everything."""
-    for script in (LOG, APPEND_ONLY, STORES, PROJECTIONS):
+    for script in (LOG, APPEND, APPEND_ONLY, STORES, PROJECTIONS):
         op.execute(script)
 
 
 def downgrade() -> None:
     """Drop everything, the log included."""
     op.execute(
-        "DROP VIEW workflow_executions; DROP TABLE steps, runs, definitions, objects, events, streams;"
-        "DROP FUNCTION muster_append_only()"
+        "DROP VIEW workflow_executions; DROP TABLE steps, runs, definitions, objects, events;"
+        "DROP FUNCTION muster_append_only, muster_may_append"
     )
