@@ -1,9 +1,9 @@
-"""The commands of `muster`, their options, and nothing else: what they do is imported when they are called."""
+"""The commands of `muster` and their options; what they do is imported when they are called."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -11,17 +11,23 @@ from muster import __version__
 from muster.cli.output import Commands, Exit
 
 app = typer.Typer(
-    name="muster", cls=Commands, no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False,
+    name="muster",
+    cls=Commands,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Run a company's recurring work with teams of AI agents, on Apache Airflow.",
-    epilog="Exit codes: 0 done, 1 what was asked for failed, 2 wrong command line, 3 Airflow or the database does "
-           "not answer, 4 the port is in use, 130 interrupted.",
+    epilog="Exit codes: 0 done, 1 what was asked for failed, 2 wrong command line, 3 Airflow or the database "
+    "does not answer, 4 the port is in use, 130 interrupted.",
 )
 
 PLACE, WORK, LOOK = "On this machine", "Runs and approvals", "Automations, agents and skills"
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output and nothing else.")]
-As = Annotated[str, typer.Option("--as", metavar="USER", envvar="MUSTER_USER", help="Sign in as this person.")]
+As = Annotated[
+    str, typer.Option("--as", metavar="USER", envvar="MUSTER_USER", help="Sign in as this person.")
+]
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or a part that names only it.")]
 
 
@@ -43,10 +49,16 @@ def common(
 
 @app.command(rich_help_panel=PLACE)
 def up(
-    port: Annotated[int, typer.Option(envvar="MUSTER_PORT", min=1, max=65535, help="Of the UI and REST API.")] = 8080,
+    port: Annotated[
+        int, typer.Option(envvar="MUSTER_PORT", min=1, max=65535, help="Of the UI and REST API.")
+    ] = 8080,
     host: Annotated[str, typer.Option(envvar="MUSTER_HOST", help="Address to listen on.")] = "127.0.0.1",
-    detach: Annotated[bool, typer.Option("--detach", "-d", help="Return once everything is healthy.")] = False,
-    inbox: Annotated[bool, typer.Option("--inbox/--no-inbox", help="Process the bundled invoices at first start.")] = True,
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Return once everything is healthy.")
+    ] = False,
+    inbox: Annotated[
+        bool, typer.Option("--inbox/--no-inbox", help="Process the bundled invoices at first start.")
+    ] = True,
     as_json: Json = False,
 ) -> None:
     """Start PostgreSQL and Airflow, process the bundled invoices once, and keep running until Ctrl-C."""
@@ -93,10 +105,10 @@ def new(
 
 @app.command(rich_help_panel=LOOK)
 def lint(
-    folder: Annotated[Optional[Path], typer.Argument(help="Default: the project's include folder.")] = None,
+    folder: Annotated[Path | None, typer.Argument(help="Default: the project's include folder.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Check every automation and agent; each problem with file, line and column (exit code 1 when there are any)."""
+    """Check every automation and agent; each problem with its place (exit code 1 when there are any)."""
     from muster.cli.automations import check
 
     check(folder, as_json=as_json)
@@ -128,8 +140,10 @@ def agents(as_json: Json = False) -> None:
 
 @app.command(rich_help_panel=LOOK)
 def skill(
-    name: Annotated[Optional[str], typer.Argument(help="For example finance.read_invoice.")] = None,
-    with_: Annotated[Optional[list[str]], typer.Option("--with", metavar="KEY=VALUE", help="An argument; repeatable.")] = None,
+    name: Annotated[str | None, typer.Argument(help="For example finance.read_invoice.")] = None,
+    with_: Annotated[
+        list[str] | None, typer.Option("--with", metavar="KEY=VALUE", help="An argument; repeatable.")
+    ] = None,
     listing: Annotated[bool, typer.Option("--list", help="List all skills.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -145,9 +159,16 @@ def skill(
 @app.command(rich_help_panel=WORK)
 def run(
     name: Annotated[str, typer.Argument(help="The automation.")],
-    inputs: Annotated[Optional[list[str]], typer.Option("--input", "-i", metavar="KEY=VALUE", help="JSON or text; repeatable.")] = None,
-    run_id: Annotated[Optional[str], typer.Option(help="Your own id: the same id never starts a second run.")] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait for the end; exit code 1 when the run fails.")] = False,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option("--input", "-i", metavar="KEY=VALUE", help="JSON or text; repeatable."),
+    ] = None,
+    run_id: Annotated[
+        str | None, typer.Option(help="Your own id: the same id never starts a second run.")
+    ] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait for the end; exit code 1 when the run fails.")
+    ] = False,
     timeout: Annotated[float, typer.Option(help="Seconds to wait at most.")] = 3600,
     user: As = "admin",
     as_json: Json = False,
@@ -160,8 +181,10 @@ def run(
 
 @app.command(rich_help_panel=WORK)
 def runs(
-    automation: Annotated[Optional[str], typer.Option(help="Only of this automation.")] = None,
-    state: Annotated[Optional[str], typer.Option("--status", help="Only open, succeeded or failed ones.")] = None,
+    automation: Annotated[str | None, typer.Option(help="Only of this automation.")] = None,
+    state: Annotated[
+        str | None, typer.Option("--status", help="Only open, succeeded or failed ones.")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")] = 20,
     as_json: Json = False,
 ) -> None:
@@ -182,9 +205,9 @@ def show(run: RunId, as_json: Json = False) -> None:
 @app.command(rich_help_panel=WORK)
 def approve(
     run: RunId,
-    step: Annotated[Optional[str], typer.Option(help="Only this approval.")] = None,
-    item: Annotated[Optional[int], typer.Option(min=0, help="Only this position of a fan-out.")] = None,
-    note: Annotated[Optional[str], typer.Option(help="Why; kept with the answer.")] = None,
+    step: Annotated[str | None, typer.Option(help="Only this approval.")] = None,
+    item: Annotated[int | None, typer.Option(min=0, help="Only this position of a fan-out.")] = None,
+    note: Annotated[str | None, typer.Option(help="Why; kept with the answer.")] = None,
     user: As = "admin",
     as_json: Json = False,
 ) -> None:
@@ -197,9 +220,9 @@ def approve(
 @app.command(rich_help_panel=WORK)
 def reject(
     run: RunId,
-    step: Annotated[Optional[str], typer.Option(help="Only this approval.")] = None,
-    item: Annotated[Optional[int], typer.Option(min=0, help="Only this position of a fan-out.")] = None,
-    note: Annotated[Optional[str], typer.Option(help="Why; kept with the answer.")] = None,
+    step: Annotated[str | None, typer.Option(help="Only this approval.")] = None,
+    item: Annotated[int | None, typer.Option(min=0, help="Only this position of a fan-out.")] = None,
+    note: Annotated[str | None, typer.Option(help="Why; kept with the answer.")] = None,
     user: As = "admin",
     as_json: Json = False,
 ) -> None:

@@ -8,11 +8,13 @@ from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.markup import escape
 
+from muster.cli.approvals import pending
 from muster.cli.picture import items_table, result, steps_table
 from muster.cli.skills import call_skill
 from muster.database import Database
-from muster.errors import MusterError
+from muster.errors import MusterError, TransientError
 from muster.events.queries import Queries
 from muster.local.client import AirflowClient
 from muster.local.stack import Stack
@@ -27,7 +29,9 @@ DAG_PATIENCE = 120.0
 def bundled_invoices(include: Path) -> list[str]:
     """The files of the bundled inbox, as URIs."""
     folder = include / "inbox" / "invoices"
-    return [path.as_uri() for path in sorted(folder.glob("*")) if path.is_file() and not path.name.startswith(".")]
+    return [
+        path.as_uri() for path in sorted(folder.glob("*")) if path.is_file() and not path.name.startswith(".")
+    ]
 
 
 def process_bundled_inbox(stack: Stack, out: Console) -> None:
@@ -39,8 +43,10 @@ def process_bundled_inbox(stack: Stack, out: Console) -> None:
     try:
         with stack.client() as client:
             if client.run(AUTOMATION, RUN_ID) is not None:
-                out.print(f"The bundled invoices were processed before: `muster show {AUTOMATION}/{RUN_ID}`",
-                          style="dim")
+                out.print(
+                    f"The bundled invoices were processed before: `muster show {AUTOMATION}/{RUN_ID}`",
+                    style="dim",
+                )
                 return
             if not _listed(client, out):
                 return
@@ -51,11 +57,24 @@ def process_bundled_inbox(stack: Stack, out: Console) -> None:
         database.close()
 
 
-def follow(client: AirflowClient, queries: Queries, dag_id: str, run_id: str, out: Console) -> bool:
-    """Show a run step by step until it ends, then its result; True when it succeeded."""
+def follow(
+    client: AirflowClient,
+    queries: Queries,
+    dag_id: str,
+    run_id: str,
+    out: Console,
+    *,
+    timeout: float = float("inf"),
+) -> bool:
+    """Show a run step by step until it ends, then its result; True when it succeeded.
+
+    Raises:
+        TransientError: it has not ended after `timeout` seconds.
+    """
+    deadline = time.monotonic() + timeout
     name = f"{dag_id}/{run_id}"
     seen: dict[str, str] = {}
-    announced: set[tuple[str, int]] = set()
+    announced: set[str] = set()
     out.print(f"Run [bold]{name}[/]")
     with Live(console=out, refresh_per_second=8, transient=True, auto_refresh=out.is_terminal) as live:
         while (run := client.run(dag_id, run_id)) is None or run["state"] not in ("success", "failed"):
@@ -64,7 +83,12 @@ def follow(client: AirflowClient, queries: Queries, dag_id: str, run_id: str, ou
                 live.update(_picture(queries, name, steps))
             else:
                 _print_changes(steps, seen, out)
-            _announce_approvals(client, dag_id, run_id, announced, out)
+            _announce_approvals(client, queries, name, announced, out)
+            if time.monotonic() > deadline:
+                raise TransientError(
+                    f"{name} has not ended after {timeout:.0f} s.",
+                    remedy=f"It goes on: `muster show {name}`.",
+                )
             time.sleep(0.5)
     steps = queries.steps(name)
     if not out.is_terminal:
@@ -94,14 +118,18 @@ def _listed(client: AirflowClient, out: Console) -> bool:
 
 
 def _explain_missing(client: AirflowClient, out: Console) -> None:
-    out.print(f"Airflow does not list {AUTOMATION}, so the bundled invoices wait for the next start.", style="yellow")
+    out.print(
+        f"Airflow does not list {AUTOMATION}, so the bundled invoices wait for the next start.",
+        style="yellow",
+    )
     for error in client.import_errors():
         out.print(f"{error['filename']}: {error['stack_trace']}", markup=False)
 
 
 def _picture(queries: Queries, name: str, steps: list[Any]) -> RenderableType:
     items = items_table(steps, queries.timeline(name))
-    return Group(*([items, ""] if items else []), steps_table(steps, live=True))
+    above: list[RenderableType] = [items, ""] if items else []
+    return Group(*above, steps_table(steps, live=True))
 
 
 def _print_changes(steps: list[Any], seen: dict[str, str], out: Console) -> None:
@@ -113,16 +141,18 @@ def _print_changes(steps: list[Any], seen: dict[str, str], out: Console) -> None
 
 
 def _announce_approvals(
-    client: AirflowClient, dag_id: str, run_id: str, announced: set[tuple[str, int]], out: Console
+    client: AirflowClient, queries: Queries, name: str, announced: set[str], out: Console
 ) -> None:
-    for detail in client.approvals(dag_id, run_id):
-        task = detail["task_instance"]
-        key = (task["task_id"], task["map_index"])
-        if task["state"] != "awaiting_input" or key in announced:
+    dag_id, _, run_id = name.partition("/")
+    for it in pending(client, dag_id, run_id, queries.timeline(name)):
+        item = f" --item {it.index}" if it.index is not None else ""
+        choice = f"--step {it.step}{item}"
+        if choice in announced:
             continue
-        announced.add(key)
-        people = [user["name"] for user in detail.get("assigned_users") or []]
-        item = f" --item {task['map_index']}" if task["map_index"] >= 0 else ""
-        out.print(f"[magenta]?[/] {detail['subject']}")
-        out.print(f"  answer with: muster approve {dag_id}/{run_id} --step {task['task_id']}{item}"
-                  f" --as {people[0] if people else 'admin'}   (or reject)", markup=False, style="dim")
+        announced.add(choice)
+        out.print(f"[magenta]?[/] {escape(it.subject)}")
+        out.print(
+            f"  answer with: muster approve {name} {choice} --as {(*it.assignees, 'admin')[0]}   (or reject)",
+            markup=False,
+            style="dim",
+        )

@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import click
 import psycopg
 import psycopg_pool
 from rich.console import Console
 from typer.core import TyperGroup
 
 from muster.errors import MusterError, TransientError
+
+PIPE_WIDTH = 240
+"""Columns of tables that no terminal shows."""
 
 
 class Exit(IntEnum):
@@ -28,7 +30,7 @@ class Exit(IntEnum):
     OK = 0
     """Done."""
     FAILED = 1
-    """What was asked for failed: a run that failed, an automation with problems, a check that did not pass."""
+    """What was asked for failed: a run, a check, an automation with problems."""
     USAGE = 2
     """The command line itself was wrong."""
     UNREACHABLE = 3
@@ -41,12 +43,19 @@ class Exit(IntEnum):
 
 def console() -> Console:
     """Standard output, for results."""
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    return _console(stderr=False)
 
 
 def messages() -> Console:
     """Standard error, for everything that is not a result."""
-    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+    return _console(stderr=True)
+
+
+def _console(*, stderr: bool) -> Console:
+    terminal = (sys.stderr if stderr else sys.stdout).isatty()
+    # A pipe has no width: lines are left whole for the program that reads them.
+    wide = None if terminal or "COLUMNS" in os.environ else PIPE_WIDTH
+    return Console(stderr=stderr, highlight=False, soft_wrap=not terminal, width=wide)
 
 
 def emit(value: Any) -> None:
@@ -69,9 +78,9 @@ def _plain(value: Any) -> Any:
 
 
 class Commands(TyperGroup):
-    """Turns the errors people meet into a message, a remedy and an exit code; `--debug` shows the traceback."""
+    """Turns errors people meet into a message, a remedy and an exit code; `--debug` shows tracebacks."""
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         """Run the command."""
         try:
             return super().invoke(ctx)
@@ -91,7 +100,9 @@ class Commands(TyperGroup):
 def complain(error: Exception) -> None:
     """Say what went wrong and what to do about it."""
     out = messages()
-    message = error.message if isinstance(error, MusterError) else f"The database does not answer: {error}".strip()
+    message = (
+        error.message if isinstance(error, MusterError) else f"The database does not answer: {error}".strip()
+    )
     remedy = error.remedy if isinstance(error, MusterError) else "Start it with `muster up`."
     out.print("error:", style="bold red", end=" ")
     out.print(message, markup=False)

@@ -16,8 +16,13 @@ from muster.events.model import Event, EventType
 from muster.events.queries import StepRow
 
 MARKS = {
-    "succeeded": ("✓", "green"), "failed": ("✗", "red"), "set_aside": ("!", "yellow"), "skipped": ("–", "dim"),
-    "waiting": ("?", "magenta"), "started": ("…", "cyan"), "retrying": ("↻", "yellow"),
+    "succeeded": ("✓", "green"),
+    "failed": ("✗", "red"),
+    "set_aside": ("!", "yellow"),
+    "skipped": ("–", "dim"),
+    "waiting": ("?", "magenta"),
+    "started": ("…", "cyan"),
+    "retrying": ("↻", "yellow"),
 }
 """Status of a step: its mark and colour."""
 
@@ -41,7 +46,9 @@ def steps_table(steps: Sequence[StepRow], *, live: bool = False) -> RenderableTy
     table = Table(box=None, padding=(0, 2), show_header=False)
     for name, own, items in _grouped(steps):
         busy = live and own.ended_at is None
-        begin: RenderableType = Spinner("dots", style="cyan") if busy and own.status != "waiting" else mark(own.status)
+        begin: RenderableType = (
+            Spinner("dots", style="cyan") if busy and own.status != "waiting" else mark(own.status)
+        )
         table.add_row(begin, name, own.kind or "", _counts(own, items), _by(own, items))
     return table
 
@@ -52,22 +59,29 @@ def items_table(steps: Sequence[StepRow], events: Iterable[Event]) -> Table | No
     if not fanned:
         return None
     labels, reasons = _labels(events, fanned[0][0])
-    table = Table("", *(name.replace("_", " ") for name, _ in fanned), "", header_style="bold", box=None, padding=(0, 1))
+    table = Table(
+        "", *(name.replace("_", " ") for name, _ in fanned), "", header_style="bold", box=None, padding=(0, 1)
+    )
     for index in sorted({index for _, rows in fanned for index in rows}):
         cells = [mark(rows[index].status) if index in rows else "" for _, rows in fanned]
-        table.add_row(escape(labels.get(index, str(index))), *cells, f"[dim]{escape(reasons.get(index, ''))}[/]")
+        table.add_row(
+            escape(labels.get(index, str(index))), *cells, f"[dim]{escape(reasons.get(index, ''))}[/]"
+        )
     return table
 
 
 def legend() -> str:
     """What the marks mean."""
-    return "   ".join(f"[{colour}]{symbol}[/] {WORDS.get(name, name)}" for name, (symbol, colour) in MARKS.items())
+    return "   ".join(
+        f"[{colour}]{symbol}[/] {WORDS.get(name, name)}" for name, (symbol, colour) in MARKS.items()
+    )
 
 
 def result(steps: Sequence[StepRow], events: Sequence[Event]) -> RenderableType:
     """What a finished run did."""
     items = items_table(steps, events)
-    return Group(*([items, ""] if items else []), steps_table([row for row in steps]), f"\n{legend()}")
+    above: list[RenderableType] = [items, ""] if items else []
+    return Group(*above, steps_table(steps), f"\n{legend()}")
 
 
 def _grouped(steps: Sequence[StepRow]) -> list[tuple[str, StepRow, list[StepRow]]]:

@@ -23,8 +23,10 @@ def muster_dsn(project: Project) -> str:
         return dsn
     running = find_running(project.state)
     if running is None:
-        raise Unreachable("Muster is not running, so its database is not either.",
-                          remedy="Start it with `muster up`, or name a database with MUSTER_DSN.")
+        raise Unreachable(
+            "Muster is not running, so its database is not either.",
+            remedy="Start it with `muster up`, or name a database with MUSTER_DSN.",
+        )
     return running.dsn
 
 
@@ -49,6 +51,8 @@ def airflow(user: str) -> AirflowClient:
         raise Unreachable("Muster is not running.", remedy="Start it with `muster up`.")
     logins = load_credentials(project.state).logins
     if user not in logins:
-        raise MusterError(f"There is no login {user!r}; there are {', '.join(logins)}.",
-                          remedy="Add one with MUSTER_USERS=name:role and start again.")
+        raise MusterError(
+            f"There is no login {user!r}; there are {', '.join(logins)}.",
+            remedy="Add one with MUSTER_USERS=name:role and start again.",
+        )
     return AirflowClient(running.url.replace("localhost", "127.0.0.1"), user, logins[user].password)

@@ -82,7 +82,9 @@ def start(*, port: int, host: str, detach: bool, inbox: bool, as_json: bool) -> 
     if detach:
         _start_detached(project, port=port, host=host, inbox=inbox, as_json=as_json)
         return
-    stack = Stack(project.root, project.state, port, host=host, say=lambda text: out.print(text, style="yellow"))
+    stack = Stack(
+        project.root, project.state, port, host=host, say=lambda text: out.print(text, style="yellow")
+    )
     with _signals_interrupt():
         try:
             _bring_up(stack, out)
@@ -161,22 +163,47 @@ def _announce(stack: Stack, out: Console, *, as_json: bool) -> None:
 def _tell_running(project: Project, running: Running, *, as_json: bool) -> None:
     if as_json:
         login = load_credentials(project.state).admin
-        emit({"already_running": True, "url": running.url, "login": "admin", "password": login.password,
-              "pid": running.pid})
+        emit(
+            {
+                "already_running": True,
+                "url": running.url,
+                "login": "admin",
+                "password": login.password,
+                "pid": running.pid,
+            }
+        )
         return
-    console().print(f"Muster is running already at [link={running.url}]{running.url}[/link] "
-                    f"(process {running.pid}). `muster status` shows how it is, `muster down` stops it.")
+    console().print(
+        f"Muster is running already at [link={running.url}]{running.url}[/link] "
+        f"(process {running.pid}). `muster status` shows how it is, `muster down` stops it."
+    )
 
 
 def _start_detached(project: Project, *, port: int, host: str, inbox: bool, as_json: bool) -> None:
     project.make_state()
     log = project.logs / "up.log"
-    command = [sys.executable, "-P", "-m", "muster.cli", "up", "--port", str(port), "--host", host,
-               "--inbox" if inbox else "--no-inbox"]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "muster.cli",
+        "up",
+        "--port",
+        str(port),
+        "--host",
+        host,
+        "--inbox" if inbox else "--no-inbox",
+    ]
     with log.open("w") as output:
         log.chmod(0o600)
-        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                                 cwd=project.root, start_new_session=True)
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=project.root,
+            start_new_session=True,
+        )
     out = messages() if as_json else console()
     with out.status("Starting"):
         while (running := find_running(project.state)) is None or not running.ready:
@@ -237,5 +264,3 @@ def _signals_ignored() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-

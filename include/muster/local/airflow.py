@@ -1,4 +1,4 @@
-"""The environment and the commands of Airflow's four processes on one machine. The one place of their settings."""
+"""The one place of the settings and commands of Airflow's four processes on one machine."""
 
 from __future__ import annotations
 
@@ -32,10 +32,15 @@ class Ports:
 
 
 def environment(
-    project: Project, credentials: Credentials, databases: Databases, ports: Ports, *, host: str = "127.0.0.1",
+    project: Project,
+    credentials: Credentials,
+    databases: Databases,
+    ports: Ports,
+    *,
+    host: str = "127.0.0.1",
     inherited: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
-    """Everything Airflow's processes see: tuning, what the caller's environment overrides of it, then what must be so."""
+    """What Airflow's processes see: tuning, what the caller's environment says, then what must be so."""
     given = dict(os.environ if inherited is None else inherited)
     return {
         **_named(_tuning(cpu_count())),
@@ -49,10 +54,15 @@ def component_specs(project: Project, variables: Mapping[str, str]) -> list[Proc
     """The four processes."""
     return [
         ProcessSpec(
-            name=name, command=[sys.executable, "-P", "-m", "airflow", name], environment=variables,
-            log=project.logs / f"{name}.log", folder=project.root, grace=12.0,
+            name=name,
+            command=[sys.executable, "-P", "-m", "airflow", name],
+            environment=variables,
+            log=project.logs / f"{name}.log",
+            folder=project.root,
+            grace=12.0,
             # The triggerer's runner would wait 10 s for its parent, who waits for it.
-            stop=signal.SIGINT if name == "triggerer" else signal.SIGTERM, stop_group=name == "triggerer",
+            stop=signal.SIGINT if name == "triggerer" else signal.SIGTERM,
+            stop_group=name == "triggerer",
         )
         for name in COMPONENTS
     ]
@@ -71,8 +81,12 @@ def sqlalchemy_url(dsn: str) -> str:
 
     parts = {key: str(value) for key, value in conninfo_to_dict(dsn).items()}
     url = URL.create(
-        "postgresql+psycopg", username=parts.pop("user", None), password=parts.pop("password", None),
-        host=parts.pop("host", None), port=int(parts.pop("port", "5432")), database=parts.pop("dbname", None),
+        "postgresql+psycopg",
+        username=parts.pop("user", None),
+        password=parts.pop("password", None),
+        host=parts.pop("host", None),
+        port=int(parts.pop("port", "5432")),
+        database=parts.pop("dbname", None),
         query=parts,
     )
     return url.render_as_string(hide_password=False)
@@ -82,8 +96,12 @@ def connection_json(dsn: str) -> str:
     """A DSN as an Airflow connection."""
     parts = {key: str(value) for key, value in conninfo_to_dict(dsn).items()}
     connection = {
-        "conn_type": "postgres", "host": parts.pop("host", ""), "port": int(parts.pop("port", "5432")),
-        "login": parts.pop("user", ""), "password": parts.pop("password", ""), "schema": parts.pop("dbname", ""),
+        "conn_type": "postgres",
+        "host": parts.pop("host", ""),
+        "port": int(parts.pop("port", "5432")),
+        "login": parts.pop("user", ""),
+        "password": parts.pop("password", ""),
+        "schema": parts.pop("dbname", ""),
     }
     return json.dumps(connection | ({"extra": parts} if parts else {}))
 
@@ -141,12 +159,16 @@ def _required(
             "fernet_key": credentials.fernet_key,
             "execution_api_server_url": f"{local}/execution/",
             "auth_manager": "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager",
-            "simple_auth_manager_users": ",".join(f"{name}:{it.role}" for name, it in credentials.logins.items()),
+            "simple_auth_manager_users": ",".join(
+                f"{name}:{it.role}" for name, it in credentials.logins.items()
+            ),
             "simple_auth_manager_passwords_file": password_file(project),
         },
         "database": {"sql_alchemy_conn": url, "sql_alchemy_conn_async": url},
         "api": {
-            "host": host, "port": ports.web, "base_url": f"http://localhost:{ports.web}",
+            "host": host,
+            "port": ports.web,
+            "base_url": f"http://localhost:{ports.web}",
             "secret_key": credentials.api_secret,
         },
         "api_auth": {"jwt_secret": credentials.jwt_secret},
@@ -168,9 +190,17 @@ def bundle(project: Project) -> dict[str, object]:
     """The one Dag bundle: a version for each state of the automations, once the project has such a bundle."""
     if (project.plugins / "muster_airflow" / "bundle.py").is_file():
         classpath = "muster_airflow.bundle.MusterBundle"
-        return {"name": "muster", "classpath": classpath, "kwargs": {"path": str(project.root), "refresh_interval": 5}}
+        return {
+            "name": "muster",
+            "classpath": classpath,
+            "kwargs": {"path": str(project.root), "refresh_interval": 5},
+        }
     classpath = "airflow.dag_processing.bundles.local.LocalDagBundle"
-    return {"name": "muster", "classpath": classpath, "kwargs": {"path": str(project.dags), "refresh_interval": 5}}
+    return {
+        "name": "muster",
+        "classpath": classpath,
+        "kwargs": {"path": str(project.dags), "refresh_interval": 5},
+    }
 
 
 def password_file(project: Project) -> Path:
@@ -180,7 +210,11 @@ def password_file(project: Project) -> Path:
 
 def _plain(project: Project, databases: Databases, given: Mapping[str, str]) -> dict[str, str]:
     # Airflow's processes talk to each other on loopback, which no proxy may get between.
-    direct = [*filter(None, given.get("NO_PROXY", given.get("no_proxy", "")).split(",")), "127.0.0.1", "localhost"]
+    direct = [
+        *filter(None, given.get("NO_PROXY", given.get("no_proxy", "")).split(",")),
+        "127.0.0.1",
+        "localhost",
+    ]
     no_proxy = ",".join(dict.fromkeys(direct))
     return {
         "AIRFLOW_HOME": str(project.airflow_home),
@@ -198,5 +232,6 @@ def _named(sections: Mapping[str, Mapping[str, object]]) -> dict[str, str]:
     # Airflow reads `%` as the start of an interpolation only in its file, never in the environment.
     return {
         f"AIRFLOW__{section.upper()}__{key.upper()}": str(value)
-        for section, settings in sections.items() for key, value in settings.items()
+        for section, settings in sections.items()
+        for key, value in settings.items()
     }

@@ -53,7 +53,12 @@ class AirflowClient:
         return list(self._pages("/api/v2/importErrors", "import_errors"))
 
     def trigger(
-        self, dag_id: str, conf: dict[str, Any] | None = None, *, run_id: str | None = None, note: str | None = None
+        self,
+        dag_id: str,
+        conf: dict[str, Any] | None = None,
+        *,
+        run_id: str | None = None,
+        note: str | None = None,
     ) -> tuple[dict[str, Any], bool]:
         """Start a run. The run and whether it is new: a run id that exists starts nothing.
 
@@ -62,8 +67,12 @@ class AirflowClient:
         """
         body = {"logical_date": None, "conf": conf or {}, "dag_run_id": run_id, "note": note}
         path = f"/api/v2/dags/{dag_id}/dagRuns"
-        answer = self._send("POST", path, json={key: value for key, value in body.items()
-                                               if value is not None or key == "logical_date"}, accept=(404, 409))
+        answer = self._send(
+            "POST",
+            path,
+            json={key: value for key, value in body.items() if value is not None or key == "logical_date"},
+            accept=(404, 409),
+        )
         if answer.status_code == 409 and run_id is not None:
             existing = self._get_or_none(f"{path}/{run_id}")
             if existing is not None:
@@ -84,25 +93,35 @@ class AirflowClient:
         path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/hitlDetails"
         return list(self._pages(path, "hitl_details", response_received=False))
 
-    def answer(self, task: dict[str, Any], option: str, values: dict[str, Any] | None = None) -> dict[str, Any]:
+    def answer(
+        self, task: dict[str, Any], option: str, values: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
         """Answer an approval.
 
         Raises:
             MusterError: this person may not answer it, or somebody already has.
         """
-        path = (f"/api/v2/dags/{task['dag_id']}/dagRuns/{task['dag_run_id']}/taskInstances/{task['task_id']}"
-                f"/{task['map_index']}/hitlDetails")
+        path = (
+            f"/api/v2/dags/{task['dag_id']}/dagRuns/{task['dag_run_id']}/taskInstances/{task['task_id']}"
+            f"/{task['map_index']}/hitlDetails"
+        )
         body = {"chosen_options": [option], "params_input": values or {}}
         answer = self._send("PATCH", path, json=body, accept=(403, 409))
         if answer.status_code == 403:
-            raise MusterError(f"{self.username} may not answer {task['task_id']}: {_detail(answer)}.",
-                              remedy="Name another person with --as.")
+            raise MusterError(
+                f"{self.username} may not answer {task['task_id']}: {_detail(answer)}.",
+                remedy="Name another person with --as.",
+            )
         if answer.status_code == 409:
-            raise MusterError(f"{task['task_id']} has been answered already.", remedy="`muster show` tells by whom.")
+            raise MusterError(
+                f"{task['task_id']} has been answered already.", remedy="`muster show` tells by whom."
+            )
         result: dict[str, Any] = answer.json()
         return result
 
-    def wait_for_run(self, dag_id: str, run_id: str, *, timeout: float, interval: float = 0.5) -> dict[str, Any]:
+    def wait_for_run(
+        self, dag_id: str, run_id: str, *, timeout: float, interval: float = 0.5
+    ) -> dict[str, Any]:
         """Wait until a run has ended.
 
         Raises:
@@ -134,7 +153,9 @@ class AirflowClient:
             if not page[key] or offset >= page["total_entries"]:
                 return
 
-    def _send(self, method: str, path: str, *, accept: tuple[int, ...] = (), **options: Any) -> httpx.Response:
+    def _send(
+        self, method: str, path: str, *, accept: tuple[int, ...] = (), **options: Any
+    ) -> httpx.Response:
         try:
             answer = self._http.request(method, path, headers=self._headers(path), **options)
             if answer.status_code == 401 and self._token is not None:
@@ -153,17 +174,23 @@ class AirflowClient:
         if answer.is_success:
             return
         kind = Unreachable if answer.status_code >= 500 else MusterError
-        raise kind(f"Airflow refused {answer.request.method} {answer.request.url.path} "
-                   f"({answer.status_code}): {_detail(answer)}")
+        raise kind(
+            f"Airflow refused {answer.request.method} {answer.request.url.path} "
+            f"({answer.status_code}): {_detail(answer)}"
+        )
 
     def _headers(self, path: str) -> dict[str, str]:
         if path.endswith("/monitor/health"):
             return {}
         if self._token is None:
-            answer = self._http.post("/auth/token", json={"username": self.username, "password": self._password})
+            answer = self._http.post(
+                "/auth/token", json={"username": self.username, "password": self._password}
+            )
             if answer.status_code == 401:
-                raise MusterError(f"Airflow does not know {self.username} with this password.",
-                                  remedy="Restart `muster up` if its logins were changed.")
+                raise MusterError(
+                    f"Airflow does not know {self.username} with this password.",
+                    remedy="Restart `muster up` if its logins were changed.",
+                )
             self._check(answer)
             self._token = answer.json()["access_token"]
         return {"Authorization": f"Bearer {self._token}"}
@@ -175,5 +202,7 @@ def _detail(answer: httpx.Response) -> str:
     except (ValueError, KeyError, TypeError):
         return answer.text[:300]
     if isinstance(detail, list):
-        return "; ".join(f"{'.'.join(map(str, item.get('loc', [])[1:]))}: {item.get('msg')}" for item in detail)
+        return "; ".join(
+            f"{'.'.join(map(str, item.get('loc', [])[1:]))}: {item.get('msg')}" for item in detail
+        )
     return str(detail.get("reason", detail)) if isinstance(detail, dict) else str(detail)

@@ -1,7 +1,7 @@
 """Runs one command and takes everything it started down with it, whoever dies first.
 
-Started by `ManagedProcess` as `python -P -m muster.local.keeper`, in a session of its own. Standard library and psutil
-only, so that a keeper costs little memory.
+Started by `ManagedProcess` as `python -P -m muster.local.keeper`, in a session of its own. Standard
+library and psutil only, so that a keeper costs little memory.
 """
 
 from __future__ import annotations
@@ -31,8 +31,16 @@ LEFTOVER_GRACE = 3.0
 class Keeper:
     """Waits for the command, for a stop signal, or for the supervisor's death, and cleans up after each."""
 
-    def __init__(self, command: list[str], *, parent: int, stop: signal.Signals, grace: float, user: str | None,
-                 group: bool) -> None:
+    def __init__(
+        self,
+        command: list[str],
+        *,
+        parent: int,
+        stop: signal.Signals,
+        grace: float,
+        user: str | None,
+        group: bool,
+    ) -> None:
         self._command = command
         self._parent = parent
         self._stop = stop
@@ -69,8 +77,8 @@ class Keeper:
         return reading
 
     def _start(self) -> int:
-        # The same session as the keeper, so that the supervisor can find what is left should the keeper itself be
-        # killed; a group of its own, so that a signal to that group misses the keeper.
+        # The same session as the keeper, so that the supervisor can find what is left should the
+        # keeper itself be killed; a group of its own, so that a signal to that group misses the keeper.
         options: dict[str, Any] = {"process_group": 0, "preexec_fn": _dies_with_parent(self._stop)}
         if self._user is not None:
             import pwd
@@ -152,8 +160,14 @@ def main() -> int:
     arguments = parser.parse_args()
     command = arguments.command[1:] if arguments.command[:1] == ["--"] else arguments.command
     stop = signal.Signals[arguments.stop]
-    return Keeper(command, parent=arguments.parent, stop=stop, grace=arguments.grace, user=arguments.user,
-                  group=arguments.group).run()
+    return Keeper(
+        command,
+        parent=arguments.parent,
+        stop=stop,
+        grace=arguments.grace,
+        user=arguments.user,
+        group=arguments.group,
+    ).run()
 
 
 if __name__ == "__main__":

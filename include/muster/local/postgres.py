@@ -28,7 +28,7 @@ UNPRIVILEGED = "nobody"
 
 
 class PostgresServer:
-    """One server with its own data directory, listening on loopback TCP only; it ends when this process does."""
+    """One server with its own data directory, on loopback TCP only; it ends when this process does."""
 
     def __init__(self, data: Path, *, port: int, password: str, superuser: str = "muster") -> None:
         self.data = data
@@ -88,8 +88,13 @@ class PostgresServer:
         for name, value in options.items():
             command += ["-c", f"{name}={value}"]
         return ProcessSpec(
-            name="postgres", command=command, environment=dict(os.environ), log=self.log,
-            stop=signal.SIGINT, grace=30.0, user=UNPRIVILEGED if os.getuid() == 0 else None,
+            name="postgres",
+            command=command,
+            environment=dict(os.environ),
+            log=self.log,
+            stop=signal.SIGINT,
+            grace=30.0,
+            user=UNPRIVILEGED if os.getuid() == 0 else None,
         )
 
     def _initialise(self) -> None:
@@ -116,11 +121,30 @@ class PostgresServer:
             user, group = _unprivileged_ids()
             as_user = {"user": user, "group": group, "extra_groups": []}
         done = subprocess.run(
-            [str(_binaries() / "initdb"), "-D", str(self.data), "-U", self._superuser, "--pwfile", str(password_file),
-             "-A", "scram-sha-256", "-E", "UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8",
-             "--no-instructions"],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd="/",
-            check=False, **as_user,
+            [
+                str(_binaries() / "initdb"),
+                "-D",
+                str(self.data),
+                "-U",
+                self._superuser,
+                "--pwfile",
+                str(password_file),
+                "-A",
+                "scram-sha-256",
+                "-E",
+                "UTF8",
+                "--locale=C",
+                "--locale-provider=builtin",
+                "--builtin-locale=C.UTF-8",
+                "--no-instructions",
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd="/",
+            check=False,
+            **as_user,
         )
         if done.returncode:
             raise MusterError(
@@ -185,8 +209,16 @@ def _binaries() -> Path:
 def _unprivileged_can_run(program: Path) -> bool:
     user, group = _unprivileged_ids()
     try:
-        done = subprocess.run([str(program), "--version"], user=user, group=group, extra_groups=[], cwd="/",
-                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+        done = subprocess.run(
+            [str(program), "--version"],
+            user=user,
+            group=group,
+            extra_groups=[],
+            cwd="/",
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            check=False,
+        )
     except PermissionError:
         return False
     return done.returncode == 0

@@ -54,13 +54,30 @@ class ManagedProcess:
         """Start the command; returns at once."""
         spec = self.spec
         account = ["--user", spec.user] if spec.user else []
-        keeper = [sys.executable, "-P", "-m", "muster.local.keeper", "--parent", str(os.getpid()),
-                  "--stop", spec.stop.name, "--grace", str(spec.grace), *account,
-                  *(["--group"] if spec.stop_group else []), "--"]
+        keeper = [
+            sys.executable,
+            "-P",
+            "-m",
+            "muster.local.keeper",
+            "--parent",
+            str(os.getpid()),
+            "--stop",
+            spec.stop.name,
+            "--grace",
+            str(spec.grace),
+            *account,
+            *(["--group"] if spec.stop_group else []),
+            "--",
+        ]
         with _open_log(spec.log) as log:
             self._keeper = subprocess.Popen(
-                [*keeper, *spec.command], env=dict(spec.environment), cwd=spec.folder, stdin=subprocess.DEVNULL,
-                stdout=log, stderr=log, start_new_session=True,
+                [*keeper, *spec.command],
+                env=dict(spec.environment),
+                cwd=spec.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
 
     def poll(self) -> int | None:

@@ -72,7 +72,7 @@ class Project:
 
 
 def find_project(start: Path | None = None) -> Project:
-    """The project that `start` (default: the working directory) lies in; MUSTER_PROJECT and MUSTER_STATE come first.
+    """The project `start` (default: the working directory) lies in; MUSTER_PROJECT, MUSTER_STATE win.
 
     Raises:
         MusterError: no folder from here up to the root holds `include/automations`.

@@ -44,7 +44,7 @@ class AlreadyRunning(MusterError):
 
 
 class Lock:
-    """Held by the supervisor; the kernel drops it when that process ends, however it ends, so it is never stale."""
+    """Held by the supervisor; the kernel drops it when that process ends in any way: it is never stale."""
 
     def __init__(self, state: Path) -> None:
         self._path = state / "lock"
@@ -105,8 +105,10 @@ def stop_running(state: Path, *, patience: float = 90.0, waiting: Callable[[], N
     deadline = time.monotonic() + patience
     while find_running(state) is not None:
         if time.monotonic() > deadline:
-            raise MusterError(f"Muster (process {running.pid}) has not ended after {patience:.0f} s.",
-                              remedy=f"`kill -9 {running.pid}` ends it with all its processes.")
+            raise MusterError(
+                f"Muster (process {running.pid}) has not ended after {patience:.0f} s.",
+                remedy=f"`kill -9 {running.pid}` ends it with all its processes.",
+            )
         waiting()
         time.sleep(0.1)
     return True
@@ -123,8 +125,10 @@ def check_port(port: int, host: str = "127.0.0.1") -> None:
         try:
             probe.bind((host, port))
         except PermissionError as error:
-            raise PortBusy(f"Port {port} may not be used by this account.",
-                           remedy="Choose one above 1023 with `muster up --port` or MUSTER_PORT.") from error
+            raise PortBusy(
+                f"Port {port} may not be used by this account.",
+                remedy="Choose one above 1023 with `muster up --port` or MUSTER_PORT.",
+            ) from error
         except OSError as error:
             raise PortBusy(
                 f"Port {port} is in use by another program.",

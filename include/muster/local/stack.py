@@ -1,4 +1,4 @@
-"""The whole of Muster on one machine: PostgreSQL, both schemas and Airflow's processes, from nothing to healthy."""
+"""All of Muster on one machine: PostgreSQL, both schemas, Airflow's processes, from nothing to healthy."""
 
 from __future__ import annotations
 
@@ -21,7 +21,15 @@ from muster.local.credentials import Credentials, load_credentials, write_secret
 from muster.local.databases import Databases, prepare_embedded, prepare_given
 from muster.local.postgres import PostgresServer, data_directory, free_port
 from muster.local.project import Project
-from muster.local.running import AlreadyRunning, Lock, Running, check_port, find_running, note_path, write_note
+from muster.local.running import (
+    AlreadyRunning,
+    Lock,
+    Running,
+    check_port,
+    find_running,
+    note_path,
+    write_note,
+)
 from muster.local.supervisor import Supervisor
 
 HEALTH_NAMES = {"api-server": "metadatabase", "dag-processor": "dag_processor"}
@@ -33,13 +41,19 @@ Say = Callable[[str], None]
 class Stack:
     """Starts everything for one project and one state folder, and stops it again.
 
-    `muster up` and every test that needs a real Airflow use this same class. The processes end with the process that
-    started them, even when that is killed.
+    `muster up` and every test that needs a real Airflow use this same class. What it starts
+    ends with the process that started it, even when that is killed.
     """
 
     def __init__(
-        self, project: Path, state: Path | None = None, port: int | None = None, *, host: str = "127.0.0.1",
-        variables: Mapping[str, str] | None = None, say: Say = lambda _: None,
+        self,
+        project: Path,
+        state: Path | None = None,
+        port: int | None = None,
+        *,
+        host: str = "127.0.0.1",
+        variables: Mapping[str, str] | None = None,
+        say: Say = lambda _: None,
     ) -> None:
         root = project.resolve()
         self.project = Project(root, (state or root / ".muster").resolve())
@@ -94,8 +108,10 @@ class Stack:
         if not self._lock.take():
             running = find_running(self.project.state)
             where = f" at {running.url}" if running else ""
-            raise AlreadyRunning(f"Muster is running already for {self.project.root}{where}.",
-                                 remedy="`muster status` shows it, `muster down` stops it.")
+            raise AlreadyRunning(
+                f"Muster is running already for {self.project.root}{where}.",
+                remedy="`muster status` shows it, `muster down` stops it.",
+            )
         check_port(self.port, self._host)
         self.credentials = load_credentials(self.project.state)
         self._databases = self._prepare_databases()
@@ -120,11 +136,15 @@ class Stack:
         except Unreachable:
             report = {}
         return {
-            name: report.get(HEALTH_NAMES.get(name, name)) == "healthy" and self.supervisor.components[name].running
-            for name in COMPONENTS if name in self.supervisor.components
+            name: report.get(HEALTH_NAMES.get(name, name)) == "healthy"
+            and self.supervisor.components[name].running
+            for name in COMPONENTS
+            if name in self.supervisor.components
         }
 
-    def wait_healthy(self, patience: float = 300.0, progress: Callable[[dict[str, bool]], None] | None = None) -> None:
+    def wait_healthy(
+        self, patience: float = 300.0, progress: Callable[[dict[str, bool]], None] | None = None
+    ) -> None:
         """Return when all four components are well.
 
         Raises:
@@ -137,8 +157,10 @@ class Stack:
             self._refuse_crash_loop()
             if time.monotonic() > deadline:
                 slow = ", ".join(name for name, well in health.items() if not well)
-                raise MusterError(f"Airflow is not healthy after {patience:.0f} s: {slow}.",
-                                  remedy=f"Read the logs in {self.project.logs}.")
+                raise MusterError(
+                    f"Airflow is not healthy after {patience:.0f} s: {slow}.",
+                    remedy=f"Read the logs in {self.project.logs}.",
+                )
             time.sleep(0.5)
         if progress is not None:
             progress(health)
@@ -195,8 +217,10 @@ class Stack:
 
     def _note(self) -> None:
         pids = {name: state.process.pid or 0 for name, state in self.supervisor.components.items()}
-        write_note(self.project.state, Running(os.getpid(), self.url, self.dsn, self.place, self._ready,
-                                               str(self.project.logs), pids))
+        write_note(
+            self.project.state,
+            Running(os.getpid(), self.url, self.dsn, self.place, self._ready, str(self.project.logs), pids),
+        )
 
     def _migrate(self) -> None:
         from muster.migrations import migrate
@@ -229,16 +253,28 @@ class Stack:
         log = self.project.logs / "migrate.log"
         with log.open("w") as output:
             log.chmod(0o600)
-            done = subprocess.run([sys.executable, "-P", "-m", "airflow", "db", "migrate"], env=self.environment,
-                                  stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd="/", check=False)
+            done = subprocess.run(
+                [sys.executable, "-P", "-m", "airflow", "db", "migrate"],
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd="/",
+                check=False,
+            )
         if done.returncode:
-            raise MusterError(f"Airflow's database could not be migrated: {log.read_text()[-600:].strip()}",
-                              remedy=f"Read {log}.")
+            raise MusterError(
+                f"Airflow's database could not be migrated: {log.read_text()[-600:].strip()}",
+                remedy=f"Read {log}.",
+            )
         stamp.write_text(f"{version('apache-airflow-core')} {self._airflow_revision()}")
 
     def _airflow_revision(self) -> str | None:
         """The schema's revision, so that a database that was dropped or replaced is migrated again."""
-        with contextlib.suppress(psycopg.Error), psycopg.connect(self._prepared.airflow, connect_timeout=10) as link:
+        with (
+            contextlib.suppress(psycopg.Error),
+            psycopg.connect(self._prepared.airflow, connect_timeout=10) as link,
+        ):
             row = link.execute("SELECT version_num FROM alembic_version").fetchone()
             return str(row[0]) if row else None
         return None

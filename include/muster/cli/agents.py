@@ -1,0 +1,50 @@
+"""`muster agents`: who can do what."""
+
+from __future__ import annotations
+
+from rich.markup import escape
+from rich.table import Table
+
+from muster.cli.output import Exit, console, emit
+from muster.local.project import find_project
+
+
+def list_agents(*, as_json: bool) -> None:
+    """List the agents of the project; exit code 1 when an agent file has problems."""
+    import typer
+
+    from muster.language.surroundings import Surroundings
+
+    agents = Surroundings.of(find_project().include).agents
+    if as_json:
+        emit({"agents": list(agents.by_id.values()), "problems": agents.problems})
+    else:
+        out = console()
+        table = Table(
+            "agent",
+            "department",
+            "can",
+            "models",
+            "tools",
+            "without a model",
+            box=None,
+            header_style="bold",
+            padding=(0, 2),
+        )
+        for agent in agents.by_id.values():
+            table.add_row(
+                agent.id,
+                agent.department or "",
+                ", ".join(agent.skills),
+                ", ".join(agent.tiers),
+                ", ".join(agent.tools),
+                agent.offline or "[dim]fails[/]",
+            )
+        if table.row_count:
+            out.print(table)
+        else:
+            out.print("There are no agents yet: they live in include/agents/<department>.yaml.")
+        for problem in agents.problems:
+            out.print(f"\n[red]{escape(str(problem))}[/]")
+    if agents.problems:
+        raise typer.Exit(Exit.FAILED)

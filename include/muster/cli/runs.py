@@ -1,0 +1,215 @@
+"""`muster run`, `runs` and `show`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from muster.cli.output import Exit, console, emit
+from muster.cli.picture import result, word
+from muster.cli.place import airflow, open_queries
+from muster.cli.skills import pairs
+from muster.errors import MusterError
+from muster.events.model import Event
+from muster.events.queries import Queries, RunRow
+from muster.local.client import AirflowClient
+
+
+def start_run(
+    name: str,
+    entries: Sequence[str],
+    *,
+    run_id: str | None,
+    wait: bool,
+    timeout: float,
+    user: str,
+    as_json: bool,
+) -> None:
+    """Start a run, and follow it to its end when asked to."""
+    inputs = pairs(entries, "--input")
+    with airflow(user) as client:
+        if client.dag(name) is None:
+            raise MusterError(
+                f"Airflow has no automation {name!r}.", remedy="`muster list` shows those there are."
+            )
+        run, new = client.trigger(name, inputs, run_id=run_id)
+        identity = f"{name}/{run['dag_run_id']}"
+        if wait:
+            _follow(client, name, run["dag_run_id"], timeout, as_json=as_json)
+        elif as_json:
+            emit({"run": identity, "new": new, "state": run["state"]})
+        else:
+            said = "Started" if new else "It was started before:"
+            console().print(f"{said} {identity}. Follow it with `muster show {identity}`.", markup=False)
+
+
+def _follow(client: AirflowClient, name: str, run_id: str, timeout: float, *, as_json: bool) -> None:
+    from muster.cli.inbox import follow
+
+    queries, database = open_queries()
+    try:
+        if as_json:
+            run = client.wait_for_run(name, run_id, timeout=timeout)
+            emit(
+                {
+                    "run": f"{name}/{run_id}",
+                    "state": run["state"],
+                    "record": _record(queries, f"{name}/{run_id}"),
+                }
+            )
+            good = run["state"] == "success"
+        else:
+            good = follow(client, queries, name, run_id, console(), timeout=timeout)
+    finally:
+        database.close()
+    if not good:
+        raise typer.Exit(Exit.FAILED)
+
+
+def list_runs(*, automation: str | None, status: str | None, limit: int, as_json: bool) -> None:
+    """List runs, newest first."""
+    queries, database = open_queries()
+    try:
+        rows = queries.runs(limit=limit, automation=automation, status=status)
+    finally:
+        database.close()
+    if as_json:
+        emit(rows)
+        return
+    out = console()
+    if not rows:
+        out.print("There are no runs yet. Start one with `muster run NAME`.")
+        return
+    table = Table(
+        "run",
+        "status",
+        "opened",
+        "took",
+        "✓",
+        "✗",
+        "–",
+        "!",
+        "cost",
+        "asked for by",
+        box=None,
+        header_style="bold",
+        padding=(0, 1),
+    )
+    for row in rows:
+        counts = (row.succeeded, row.failed, row.skipped, row.set_aside)
+        table.add_row(
+            escape(row.id),
+            word(row.status),
+            _when(row.opened_at),
+            _took(row),
+            *("" if count is None else str(count) for count in counts),
+            _money(row.cost_usd),
+            escape(row.requested_by or ""),
+        )
+    out.print(table)
+    out.print("[dim]✓ succeeded  ✗ failed  – skipped  ! set aside[/]")
+
+
+def show_run(id: str, *, as_json: bool) -> None:
+    """Show what a run is and everything that happened in it."""
+    queries, database = open_queries()
+    try:
+        row = queries.run(id)
+        steps, events = queries.steps(row.id), queries.timeline(row.id)
+    finally:
+        database.close()
+    if as_json:
+        emit({"run": row, "steps": steps, "events": [_event(event) for event in events]})
+        return
+    out = console()
+    out.print(_facts(row))
+    out.print()
+    if events:
+        out.print(_timeline(events))
+        out.print()
+    out.print(result(steps, events))
+
+
+def _record(queries: Queries, id: str) -> RunRow | None:
+    try:
+        return queries.run(id)
+    except MusterError:
+        return None
+
+
+def _facts(row: RunRow) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_row("run", f"[bold]{escape(row.id)}[/]")
+    table.add_row("status", word(row.status) + (f"  {escape(row.reason)}" if row.reason else ""))
+    table.add_row("version", f"{(row.definition or '')[:12]}  bundle {row.bundle_version or 'none'}")
+    table.add_row("started by", f"{row.trigger or ''} {escape(row.requested_by or '')}")
+    table.add_row("opened", f"{_when(row.opened_at)}  took {_took(row)}")
+    table.add_row("models", f"{row.calls} calls, {_money(row.cost_usd) or '$0'}")
+    return table
+
+
+def _timeline(events: Sequence[Event]) -> Table:
+    table = Table("", "when", "what", "where", "who", "", box=None, header_style="bold", padding=(0, 1))
+    for event in events:
+        step, index = event.data.get("step"), event.data.get("index")
+        where = f"{step}[{index}]" if index is not None else str(step or "")
+        table.add_row(
+            str(event.version),
+            _when(event.at),
+            event.type,
+            where,
+            escape(event.actor),
+            f"[dim]{escape(_gist(event.data))}[/]",
+        )
+    return table
+
+
+def _gist(data: Any) -> str:
+    """What matters of an event, in a line."""
+    error = data.get("error")
+    if isinstance(error, dict):
+        return str(error.get("message", ""))
+    for key in (
+        "reason",
+        "subject",
+        "text",
+        "note",
+        "delivered_by",
+        "status",
+        "length",
+        "model",
+        "produced_by",
+        "kind",
+    ):
+        if data.get(key) not in (None, ""):
+            return f"{key}: {data[key]}"[:100]
+    return ""
+
+
+def _event(event: Event) -> dict[str, Any]:
+    return asdict(event)
+
+
+def _when(moment: datetime | None) -> str:
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S") if moment else ""
+
+
+def _took(row: RunRow) -> str:
+    if row.opened_at is None:
+        return ""
+    end = row.closed_at or datetime.now(row.opened_at.tzinfo)
+    seconds = int((end - row.opened_at).total_seconds())
+    hours, rest = divmod(seconds, 3600)
+    minutes, seconds = divmod(rest, 60)
+    return f"{hours}h {minutes}m" if hours else f"{minutes}m {seconds}s" if minutes else f"{seconds}s"
+
+
+def _money(amount: Decimal) -> str:
+    return f"${amount.normalize():f}" if amount else ""
