@@ -119,7 +119,7 @@ class Labels:
     def below(self, hit: Hit) -> str | None:
         """The text under a label that is a heading: it fills its cell, and what is under it is no label."""
         under = self.page.below(hit.cell)
-        if under is None or hit.after.strip() or (under.line, under.column) in self.by_cell:
+        if under is None or not hit.leads or hit.after.strip() or (under.line, under.column) in self.by_cell:
             return None
         return under.text
 

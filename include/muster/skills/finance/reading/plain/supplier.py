@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 
-from muster.skills.finance.reading.plain.labels import squeeze
+from muster.skills.finance.reading.plain.amounts import amounts_in
+from muster.skills.finance.reading.plain.labels import hits_in, squeeze
 from muster.skills.finance.reading.plain.layout import Cell, Page
 
 _FORMS = (
@@ -102,12 +103,19 @@ def _labelled(page: Page, cell: Cell) -> list[str]:
 
 def _heads_a_block(page: Page, cell: Cell) -> bool:
     """True for a short text with the particulars of a registered company under it."""
-    words = cell.text.split()
-    if len(words) > 6 or not re.search(r"[^\W\d_]{3}", cell.text) or ":" in cell.text:
+    if not _could_be_name(cell):
         return False
     if cell.line and any(above.overlap(cell) for above in page.lines[cell.line - 1] if _near(above, cell)):
         return False
-    return any(_REGISTERED.search(under.text) for under in page.column_below(cell, 10))
+    below = page.column_below(cell, 10)
+    beside = [other for under in below[:4] for other in page.right_of(under)]
+    return any(_REGISTERED.search(other.text) for other in (*below, *beside))
+
+
+def _could_be_name(cell: Cell) -> bool:
+    text = cell.text
+    is_short = len(text.split()) <= 6 and re.search(r"[^\W\d_]{3}", text) is not None
+    return is_short and not re.search(r":|@|www\.", text) and not amounts_in(text) and not hits_in(cell)
 
 
 def _near(above: Cell, below: Cell) -> bool:
