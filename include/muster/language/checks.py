@@ -13,8 +13,8 @@ from muster.language.explain import Located
 from muster.language.expressions import ExpressionSyntaxError, References, parse, texts
 from muster.language.graph import After, before, circle, waits
 from muster.language.problems import Problem, did_you_mean, one_of
+from muster.language.reading import Path
 from muster.language.resolve import chosen_agent
-from muster.language.source import Path
 from muster.language.steps import (
     AgentFallback,
     AgentStep,
@@ -29,6 +29,7 @@ from muster.language.steps import (
     WorkStep,
 )
 from muster.language.surroundings import Surroundings, computed_settings
+from muster.language.usage import WITH_EXPRESSIONS, Usage
 
 RESERVED = frozenset({"open", "close", "unwind"})
 """Ids that no step may have: Muster's own tasks are called so."""
@@ -36,24 +37,37 @@ RESERVED = frozenset({"open", "close", "unwind"})
 RUN_KEYS = ("id", "automation", "requested_by", "opened_at")
 """What `run` holds."""
 
-_WITH_EXPRESSIONS = frozenset({"when", "each", "with", "ask", "human", "notify", "branch", "fallback"})
+_RUN_KEYS = frozenset(RUN_KEYS)
+_POSITIONAL = frozenset({"item", "index"})
 
 
 def check(
-    automation: Automation, document: Located, settings: Mapping[str, Any], among: Surroundings
+    automation: Automation,
+    document: Located,
+    settings: Mapping[str, Any],
+    usages: Mapping[str, Usage],
+    among: Surroundings,
 ) -> list[Problem]:
-    """Everything that is wrong with an automation whose shape is right, in the order of the file."""
-    checker = _Checker(automation, document, settings, among)
+    """Everything that is wrong with an automation whose shape is right, in the order of the file.
+
+    `usages` holds what each step refers to; a step whose expressions cannot be read is not in it.
+    """
+    checker = _Checker(automation, document, settings, usages, among)
     problems = [problem for part in checker.parts for problem in part()]
     return sorted(set(problems))
 
 
 class _Checker:
     def __init__(
-        self, automation: Automation, document: Located, settings: Mapping[str, Any], among: Surroundings
+        self,
+        automation: Automation,
+        document: Located,
+        settings: Mapping[str, Any],
+        usages: Mapping[str, Usage],
+        among: Surroundings,
     ) -> None:
         self.automation, self.document = automation, document
-        self.settings, self.among = settings, among
+        self.settings, self.usages, self.among = settings, usages, among
         self.steps = automation.steps
         self.ids = [step.id for step in self.steps]
         self.after: After = waits(self.steps)
@@ -68,8 +82,16 @@ class _Checker:
     @cached_property
     def before(self) -> dict[str, frozenset[str]]:
         """For each step all steps before it; empty while the order is broken."""
-        known = {step: [other for other in after if other in self.after] for step, after in self.after.items()}
-        return {} if circle(known) else before(known)
+        if self.circle:
+            return {}
+        return before(
+            {step: [other for other in after if other in self.after] for step, after in self.after.items()}
+        )
+
+    @cached_property
+    def circle(self) -> list[str] | None:
+        """Steps that wait for each other."""
+        return circle(self.after)
 
     def _ids(self) -> Iterator[Problem]:
         for position, step in enumerate(self.steps):
@@ -102,7 +124,7 @@ class _Checker:
             yield self.document.problem(f"there is no step `{name}`", path, suggestion=suggestion)
 
     def _circle(self) -> Iterator[Problem]:
-        if found := circle(self.after):
+        if found := self.circle:
             position = self.ids.index(found[0])
             message = f"these steps wait for each other: {' → '.join(reversed(found))}"
             yield self.document.problem(message, ("steps", position, "after"), key=True)
@@ -111,7 +133,9 @@ class _Checker:
         for position, step in enumerate(self.steps):
             path: Path = ("steps", position)
             if isinstance(step, WorkStep) and step.pack is not None and step.each is None:
-                yield self.document.problem("`pack` packs the items of `each`, and there is none", (*path, "pack"), key=True)
+                yield self.document.problem(
+                    "`pack` packs the items of `each`, and there is none", (*path, "pack"), key=True
+                )
             if isinstance(step, SkillStep):
                 yield from self._skill(step.skill, step.arguments, (*path, "skill"), (*path, "with"))
             elif isinstance(step, AgentStep):
@@ -128,7 +152,9 @@ class _Checker:
     def _skill(self, name: str, given: Mapping[str, Any], path: Path, arguments: Path) -> Iterator[Problem]:
         entry = self.among.skills.get(name)
         if entry is None:
-            suggestion = did_you_mean(name, self.among.skills.entries) or "`muster skill --list` shows them all."
+            suggestion = (
+                did_you_mean(name, self.among.skills.entries) or "`muster skill --list` shows them all."
+            )
             yield self.document.problem(f"there is no skill `{name}`", path, suggestion=suggestion)
             return
         known = [parameter.name for parameter in entry.parameters]
@@ -141,7 +167,9 @@ class _Checker:
         if missing:
             words = ", ".join(f"`{argument}`" for argument in missing)
             message = f"the skill `{name}` needs {words}"
-            yield self.document.problem(message, path, suggestion=f"Give it in `with`: `with: {{ {missing[0]}: … }}`.")
+            yield self.document.problem(
+                message, path, suggestion=f"Give it in `with`: `with: {{ {missing[0]}: … }}`."
+            )
 
     def _agent(self, step: AgentStep, path: Path) -> Iterator[Problem]:
         if step.agent is not None:
@@ -169,7 +197,9 @@ class _Checker:
     def _notices(self, step: NotifyStep, path: Path) -> Iterator[Problem]:
         for position, target in enumerate(step.notify):
             if target.text is None:
-                yield self.document.problem("`text` is missing: what the notice says", (*path, "notify", position))
+                yield self.document.problem(
+                    "`text` is missing: what the notice says", (*path, "notify", position)
+                )
 
     def _operator(self, step: OperatorStep, path: Path) -> Iterator[Problem]:
         if step.lane == "async":
@@ -195,10 +225,12 @@ class _Checker:
 
     def _expressions(self) -> Iterator[Problem]:
         for position, step in enumerate(self.steps):
+            if self._plainly_right(step):
+                continue
             raw = self.document.data["steps"][position]
             for path, text in texts({key: raw[key] for key in raw if key != "id"}):
                 place: Path = ("steps", position, *path)
-                if path[0] not in _WITH_EXPRESSIONS:
+                if path[0] not in WITH_EXPRESSIONS:
                     yield self.document.problem(f"no expression can stand in `{path[0]}`", place)
                     continue
                 found = self._parsed(text, place)
@@ -206,6 +238,24 @@ class _Checker:
                     yield found
                 else:
                     yield from self._referred(found, step, str(path[0]), place)
+
+    def _plainly_right(self, step: StepBase) -> bool:
+        """True when nothing is wrong with a step's expressions; spares right ones the search for the place."""
+        used = self.usages.get(step.id)
+        if used is None or used.elsewhere:
+            return False
+        inputs, settings = self.automation.inputs.keys(), self.settings.keys()
+        positional = used.each.variables
+        if not isinstance(step, MappedStep) or step.each is None:
+            positional = positional | used.when.variables | used.work.variables
+        return (
+            not positional & _POSITIONAL
+            and used.steps <= self.before.get(step.id, frozenset())
+            and all(
+                found.inputs <= inputs and found.settings <= settings and found.run <= _RUN_KEYS
+                for found in (used.each, used.when, used.work)
+            )
+        )
 
     def _parsed(self, text: str, place: Path) -> References | Problem:
         try:
@@ -220,16 +270,17 @@ class _Checker:
             elif self.before and name not in self.before[step.id]:
                 which = "itself" if name == step.id else f"`{name}`, which does not come before it"
                 suggestion = None if name == step.id else f"Write `after: {name}`, or move the step."
-                yield self.document.problem(f"the step uses the output of {which}", place, suggestion=suggestion)
+                yield self.document.problem(
+                    f"the step uses the output of {which}", place, suggestion=suggestion
+                )
         in_fan_out = isinstance(step, MappedStep) and step.each is not None and key != "each"
-        for name in sorted(found.variables & {"item", "index"}):
+        for name in sorted(found.variables & _POSITIONAL):
             if not in_fan_out:
                 message = f"`{name}` is only known in a step with `each`"
                 yield self.document.problem(message, place)
         yield from self._named(found.inputs, self.automation.inputs, "input", place)
         yield from self._named(found.settings, self.settings, "setting", place)
-        if found.path and found.path[0] == "run" and len(found.path) > 1:
-            yield from self._named([found.path[1]], RUN_KEYS, "value of `run`", place)
+        yield from self._named(found.run, RUN_KEYS, "value of `run`", place)
 
     def _named(self, names: Iterable[str], known: Iterable[str], kind: str, place: Path) -> Iterator[Problem]:
         have = list(known)

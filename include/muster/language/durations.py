@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
@@ -14,6 +15,7 @@ PATTERN = r"^(?=[0-9])([0-9]{1,6}d)?([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}(\.[0
 _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 
 
+@lru_cache(maxsize=1024)
 def parse_duration(text: str) -> float:
     """Seconds in a duration; raises ValueError when the text is none."""
     if not re.fullmatch(PATTERN[1:-1], text, re.ASCII):
@@ -40,7 +42,9 @@ def _validate(value: Any) -> Any:
         parse_duration(value)
     except (TypeError, ValueError):
         raise PydanticCustomError(
-            "duration", "must be a duration such as `30m`, `24h`, `10s` or `1h30m`, not {shown}", {"shown": repr(value)}
+            "duration",
+            "must be a duration such as `30m`, `24h`, `10s` or `1h30m`, not {shown}",
+            {"shown": repr(value)},
         ) from None
     return value
 

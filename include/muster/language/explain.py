@@ -11,7 +11,7 @@ from pydantic import BaseModel, Tag, ValidationError
 from pydantic_core import ErrorDetails
 
 from muster.language.problems import LanguageError, Problem, did_you_mean, one_of
-from muster.language.source import Path
+from muster.language.reading import Path
 from muster.language.steps import KIND_KEYS, STEP_KINDS, TAG
 from muster.language.words import ALL_NOT_YET, refusal
 
@@ -26,7 +26,13 @@ class Located(Protocol):
         """The plain data."""
 
     def problem(
-        self, message: str, path: Path = (), *, key: bool = False, suggestion: str | None = None, offset: int = 0
+        self,
+        message: str,
+        path: Path = (),
+        *,
+        key: bool = False,
+        suggestion: str | None = None,
+        offset: int = 0,
     ) -> Problem:
         """A problem at a value, or at its key."""
 
@@ -89,8 +95,12 @@ def _no_kind(path: Path, tags: list[str], document: Located) -> Problem:
     known = list(KIND_KEYS) if "branch" in tags else tags
     found = [key for key in known if key in value]
     if len(found) > 1:
-        message = f"exactly one of {one_of(known)} can stand here, not {' and '.join(f'`{key}`' for key in found)}"
-        return document.problem(message, (*path, found[-1]), key=True, suggestion="Write two of them, one each.")
+        message = (
+            f"exactly one of {one_of(known)} can stand here, not {' and '.join(f'`{key}`' for key in found)}"
+        )
+        return document.problem(
+            message, (*path, found[-1]), key=True, suggestion="Write two of them, one each."
+        )
     for key in value:
         if near := did_you_mean(key, known):
             return document.problem(f"unknown key `{key}`", (*path, key), key=True, suggestion=near)
@@ -144,8 +154,10 @@ def _wording(details: ErrorDetails, value: Any) -> tuple[str, str | None]:
             return "must not be empty", None
         return words.format(context.get(name)), None
     if kind == "literal_error":
-        allowed = typing.cast(str, context["expected"]).replace("'", "`")
-        return f"must be {allowed}, not {_shown(value)}", did_you_mean(value, allowed.replace("`", "").split(" or "))
+        allowed = typing.cast("str", context["expected"]).replace("'", "`")
+        return f"must be {allowed}, not {_shown(value)}", did_you_mean(
+            value, allowed.replace("`", "").split(" or ")
+        )
     if kind == "string_pattern_mismatch":
         return _name_wording(str(context.get("pattern")), value)
     return details["msg"], None
@@ -199,7 +211,9 @@ def _inner(kind: Any, part: str | int) -> Any:
         return _tagged(_strip(kind, lambda kind: not _tagged(kind))).get(part)
     kind = _strip(kind, lambda kind: True)
     if isinstance(kind, type) and issubclass(kind, BaseModel):
-        return next((f.annotation for name, f in kind.model_fields.items() if (f.alias or name) == part), None)
+        return next(
+            (f.annotation for name, f in kind.model_fields.items() if (f.alias or name) == part), None
+        )
     arguments = typing.get_args(kind)
     return arguments[-1] if arguments else None
 
@@ -210,9 +224,7 @@ def _strip(kind: Any, go_on: Callable[[Any], bool]) -> Any:
         arguments = [argument for argument in typing.get_args(kind) if argument is not types.NoneType]
         origin = typing.get_origin(kind)
         is_union = origin in (typing.Union, types.UnionType)
-        if origin is typing.Annotated:
-            kind = arguments[0]
-        elif is_union and len(arguments) == 1:
+        if origin is typing.Annotated or (is_union and len(arguments) == 1):
             kind = arguments[0]
         else:
             break

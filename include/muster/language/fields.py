@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
-from muster.skills.index import Lane as Lane
+from muster.skills.index import Lane
 
 
 def _flag(value: Any) -> Any:

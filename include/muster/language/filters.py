@@ -16,10 +16,36 @@ from jinja2.utils import pass_environment
 MAX_TEXT = 1_000_000
 """Longest text a filter or an evaluation makes."""
 
-_SAFE = (
-    "abs capitalize count d default dictsort first float int items last length list lower map max min reject "
-    "rejectattr reverse select selectattr sort title trim unique upper wordcount"
-).split()
+_SAFE = [
+    "abs",
+    "capitalize",
+    "count",
+    "d",
+    "default",
+    "dictsort",
+    "first",
+    "float",
+    "int",
+    "items",
+    "last",
+    "length",
+    "list",
+    "lower",
+    "map",
+    "max",
+    "min",
+    "reject",
+    "rejectattr",
+    "reverse",
+    "select",
+    "selectattr",
+    "sort",
+    "title",
+    "trim",
+    "unique",
+    "upper",
+    "wordcount",
+]
 
 
 def kind_of(value: Any) -> str:

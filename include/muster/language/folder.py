@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +15,16 @@ from muster.language.automation import Automation, FolderDefaults
 from muster.language.checks import check
 from muster.language.definition import Definition
 from muster.language.explain import validate
+from muster.language.expressions import ExpressionSyntaxError
 from muster.language.merging import Layered, merged, merged_documents
 from muster.language.problems import LanguageError, Problem
 from muster.language.resolve import resolve
 from muster.language.source import Source, read_source
 from muster.language.surroundings import Surroundings, shown
+from muster.language.usage import Usage, usage
 
 DEFAULTS = "_defaults.yaml"
-"""The file of a folder that holds what its automations have in common. No file beginning with `_` is an automation."""
+"""What a folder's automations have in common. No file whose name begins with `_` is an automation."""
 
 MAX_CHAIN = 10
 """Longest chain of `extends`."""
@@ -43,8 +47,8 @@ class Catalogue:
 def load_folder(include: Path, *, only: str | None = None) -> Catalogue:
     """Every automation in a folder, or the one named `only`.
 
-    The folder holds `automations/**/*.yaml`, `agents/*.yaml`, `skills/*.py` and `settings.yaml`. `only` reads as
-    few files as it can: the file of that name if it declares the automation, else every file.
+    The folder holds `automations/**/*.yaml`, `agents/*.yaml`, `skills/*.py` and `settings.yaml`. With `only`,
+    as few files are read as possible: those of that name if one declares the automation, else every file.
     """
     return Folder(include).load(only)
 
@@ -59,48 +63,61 @@ class Folder:
 
     def load(self, only: str | None = None) -> Catalogue:
         """The catalogue of all automations, or of one."""
+        with _collector_paused():
+            return self._load(only)
+
+    def _load(self, only: str | None) -> Catalogue:
         catalogue = Catalogue()
-        problems = [*self.among.problems] if only else [*self.among.problems, *self.among.agents.problems]
-        named: dict[str, list[tuple[Path, Layered, Definition | None]]] = {}
+        named: dict[str, list[tuple[Path, Definition | None]]] = {}
         for path in self._candidates(only):
-            try:
-                document = self._document(path)
-            except LanguageError as error:
-                catalogue.broken[path] = list(error.problems)
-                continue
-            name = _name(document)
-            if only is not None and name != only:
-                continue
-            try:
-                definition: Definition | None = self._define(document)
-            except LanguageError as error:
-                catalogue.broken[path] = list(error.problems)
-                definition = None
-            if name is not None:
-                named.setdefault(name, []).append((path, document, definition))
+            name, definition, problems = self._read(path, only)
+            if name is not None and only in (None, name):
+                named.setdefault(name, []).append((path, definition))
+            if problems and only in (None, name):
+                catalogue.broken[path] = problems
         self._settle(named, catalogue)
-        problems += [problem for found in catalogue.broken.values() for problem in found]
-        catalogue.problems = sorted(set(problems))
+        shared = [*self.among.problems, *([] if only else self.among.agents.problems)]
+        own = [problem for found in catalogue.broken.values() for problem in found]
+        catalogue.problems = sorted({*shared, *own})
         return catalogue
 
-    def _settle(self, named: dict[str, list[tuple[Path, Layered, Definition | None]]], catalogue: Catalogue) -> None:
-        """Files of one name each become definitions; of those that share a name, neither."""
+    def _read(self, path: Path, only: str | None) -> tuple[str | None, Definition | None, list[Problem]]:
+        """The name a file declares, its definition, and what is wrong with it."""
+        name: str | None = None
+        try:
+            document = self._document(path)
+            name = _name(document)
+            if only not in (None, name):
+                return name, None, []
+            return name, self._define(document), []
+        except LanguageError as error:
+            return name, None, list(error.problems)
+
+    def _settle(self, named: dict[str, list[tuple[Path, Definition | None]]], catalogue: Catalogue) -> None:
+        """A name that one file has becomes a definition; of files that share a name, none does."""
         for name in sorted(named):
             found = named[name]
             if len(found) > 1:
-                for path, document, _ in found:
-                    others = [other for other_path, other, _ in found if other_path != path]
-                    catalogue.broken.setdefault(path, []).append(_same_name(name, document, others))
-            elif (definition := found[0][2]) is not None:
+                places = {path: self._document(path).problem("", ("automation",)) for path, _ in found}
+                for path, place in places.items():
+                    others = " and ".join(other.where for at, other in places.items() if at != path)
+                    problem = replace(
+                        place,
+                        message=f"another automation is named `{name}`: {others}",
+                        suggestion="Rename one of them; until then neither runs.",
+                    )
+                    catalogue.broken.setdefault(path, []).append(problem)
+            elif (definition := found[0][1]) is not None:
                 catalogue.definitions[name] = definition
                 catalogue.sources[name] = found[0][0]
 
     def _define(self, document: Layered) -> Definition:
         automation = validate(Automation, document)
         settings = merged(dict(self.among.settings), automation.settings)
-        if problems := check(automation, document, settings, self.among):
+        usages = _usages(document.data["steps"])
+        if problems := check(automation, document, settings, usages, self.among):
             raise LanguageError(problems)
-        return resolve(automation, settings, self.among)
+        return resolve(automation, settings, usages, self.among)
 
     def _document(self, path: Path) -> Layered:
         """The file merged with those it extends and with its folders' defaults."""
@@ -114,19 +131,24 @@ class Folder:
     def _chain(self, path: Path) -> list[Source]:
         """The file and the files it extends, one after the other."""
         chain = [read_source(path, name=shown(path, self.root))]
-        paths = [path.resolve()]
+        paths: list[Path] = []
         while isinstance(chain[-1].data, dict) and isinstance(target := chain[-1].data.get("extends"), str):
+            paths = paths or [path.resolve()]
             base = (paths[-1].parent / target).resolve()
             source = chain[-1]
             if base in paths:
                 circle = " → ".join(other.name for other in [*paths[paths.index(base) :], base])
-                raise LanguageError([source.problem(f"these files extend each other: {circle}", ("extends",))])
+                raise LanguageError(
+                    [source.problem(f"these files extend each other: {circle}", ("extends",))]
+                )
             if not base.is_relative_to(self.root.resolve()):
                 raise LanguageError([source.problem("the file lies outside the folder", ("extends",))])
             if not base.is_file():
                 raise LanguageError([source.problem(f"there is no file `{target}`", ("extends",))])
             if len(chain) > MAX_CHAIN:
-                raise LanguageError([source.problem(f"more than {MAX_CHAIN} files extend each other", ("extends",))])
+                raise LanguageError(
+                    [source.problem(f"more than {MAX_CHAIN} files extend each other", ("extends",))]
+                )
             chain.append(read_source(base, name=shown(base, self.root.resolve())))
             paths.append(base)
         return chain
@@ -154,22 +176,38 @@ class Folder:
         return [source, *above]
 
     def _candidates(self, only: str | None) -> list[Path]:
-        paths = sorted(_yaml_files(self.root / "automations"))
+        top = self.root / "automations"
         if only is None:
-            return paths
-        declared = re.compile(rf"""^automation:[ \t]*["']?{re.escape(only)}["']?[ \t]*(#.*)?$""".encode(), re.MULTILINE)
-        named = [path for path in paths if path.stem == only]
+            return sorted(Path(path) for path in _yaml_files(top))
+        declared = re.compile(
+            rf"""^automation:[ \t]*["']?{re.escape(only)}["']?[ \t]*(#.*)?$""".encode(), re.MULTILINE
+        )
+        endings = (f"{os.sep}{only}.yaml", f"{os.sep}{only}.yml")
+        named = sorted(Path(path) for path in _yaml_files(top) if path.endswith(endings))
         if any(declared.search(_content(path)) for path in named):
             return named
-        return [path for path in paths if only.encode() in _content(path)]
+        return sorted(path for path in map(Path, _yaml_files(top)) if only.encode() in _content(path))
 
 
-def _yaml_files(folder: Path) -> Iterator[Path]:
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    # A folder becomes a great many objects without cycles; looking for cycles among them takes a quarter of
+    # the time to load it.
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _yaml_files(folder: Path) -> Iterator[str]:
     for parent, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in files:
             if name.endswith((".yaml", ".yml")) and not name.startswith(("_", ".")):
-                yield Path(parent, name)
+                yield os.path.join(parent, name)  # noqa: PTH118 - a path object each costs more than the walk
 
 
 def _content(path: Path) -> bytes:
@@ -177,6 +215,17 @@ def _content(path: Path) -> bytes:
         return path.read_bytes()
     except OSError:
         return b""
+
+
+def _usages(steps: list[Any]) -> dict[str, Usage]:
+    """What each step refers to, those left out whose expressions cannot be read."""
+    found: dict[str, Usage] = {}
+    for step in steps:
+        try:
+            found[step["id"]] = usage(step)
+        except ExpressionSyntaxError:
+            found.pop(step["id"], None)
+    return found
 
 
 def _inherited(data: Any, *, own: bool) -> Any:
@@ -189,10 +238,3 @@ def _inherited(data: Any, *, own: bool) -> Any:
 def _name(document: Layered) -> str | None:
     name = document.data.get("automation") if isinstance(document.data, dict) else None
     return name if isinstance(name, str) else None
-
-
-def _same_name(name: str, document: Layered, others: list[Layered]) -> Problem:
-    places = " and ".join(other.problem("", ("automation",)).where for other in others)
-    return document.problem(
-        f"another automation is named `{name}`: {places}", ("automation",), suggestion="Rename one; neither runs."
-    )

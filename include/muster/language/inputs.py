@@ -9,7 +9,7 @@ from typing import Any
 
 from muster.language.explain import Located
 from muster.language.problems import Problem
-from muster.language.source import Path
+from muster.language.reading import Path
 
 
 def check(inputs: Mapping[str, dict[str, Any]], document: Located) -> Iterator[Problem]:
@@ -38,7 +38,11 @@ def _mistake(schema_json: str) -> tuple[Path, str] | None:
         return None
     validator = Draft202012Validator(schema, format_checker=Draft202012Validator.FORMAT_CHECKER)
     mismatch = best_match(validator.iter_errors(schema["default"]))
-    return (("default", *mismatch.absolute_path), f"the default does not fit its schema: {mismatch.message}") if mismatch else None
+    return (
+        (("default", *mismatch.absolute_path), f"the default does not fit its schema: {mismatch.message}")
+        if mismatch
+        else None
+    )
 
 
 def _refers_outside(schema: Any) -> bool:

@@ -1,4 +1,4 @@
-"""How a file is merged with the one it extends and the defaults of its folders, and where each value stands then.
+"""How a file is merged with those it builds upon, and where each value stands then.
 
 Mappings are merged key by key, steps by their id; every other value replaces the one below; null removes it.
 """
@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from muster.language.problems import Problem
-from muster.language.source import Path, Source
+from muster.language.reading import Path
+from muster.language.source import Source
 from muster.language.steps import KIND_KEYS
 
 
@@ -41,7 +42,9 @@ def _merged_steps(below: list[Any], above: list[Any]) -> list[Any]:
     result = list(below)
     previous: int | None = None
     for step in above:
-        position = next((i for i, other in enumerate(result) if _id(other) is not None and _id(other) == _id(step)), None)
+        position = next(
+            (i for i, other in enumerate(result) if _id(other) is not None and _id(other) == _id(step)), None
+        )
         if position is None:
             # A new step stands behind the one written above it; the first of a file, at the end.
             position = len(result) if previous is None else previous + 1
@@ -75,14 +78,20 @@ class Layered:
         return self.layers[0].file
 
     def problem(
-        self, message: str, path: Path = (), *, key: bool = False, suggestion: str | None = None, offset: int = 0
+        self,
+        message: str,
+        path: Path = (),
+        *,
+        key: bool = False,
+        suggestion: str | None = None,
+        offset: int = 0,
     ) -> Problem:
         """A problem at the value `path` leads to, in the nearest file that holds it."""
         shorter = path
         while shorter:
             for layer in self.layers:
                 local = self._translate(shorter, layer)
-                if local is not None and layer.find(local) is not None:
+                if local is not None and layer.holds(local):
                     return layer.problem(
                         message, local, key=key and shorter == path, suggestion=suggestion, offset=offset
                     )
@@ -91,7 +100,9 @@ class Layered:
 
     def _translate(self, path: Path, layer: Source) -> Path | None:
         """The path as it is in one of the files: a step may stand at another position there."""
-        with_steps = [source for source in self.layers if isinstance(source.data, dict) and "steps" in source.data]
+        with_steps = [
+            source for source in self.layers if isinstance(source.data, dict) and "steps" in source.data
+        ]
         if len(path) < 2 or path[0] != "steps" or len(with_steps) < 2:
             return path
         steps = layer.data.get("steps") if isinstance(layer.data, dict) else None

@@ -6,7 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from muster.agents.spec import AgentSpec
-from muster.language.automation import Automation, Deadline, Files, FilesTrigger, ScheduleTrigger, StepDefaults, Trigger
+from muster.language.automation import (
+    Automation,
+    Deadline,
+    Files,
+    FilesTrigger,
+    ScheduleTrigger,
+    StepDefaults,
+    Trigger,
+)
 from muster.language.definition import (
     Definition,
     ResolvedDeadline,
@@ -19,7 +27,7 @@ from muster.language.definition import (
     ResolvedWay,
 )
 from muster.language.durations import parse_duration
-from muster.language.expressions import evaluate, references
+from muster.language.expressions import evaluate
 from muster.language.fields import Lane
 from muster.language.graph import waits
 from muster.language.steps import (
@@ -40,22 +48,30 @@ from muster.language.steps import (
     WorkStep,
 )
 from muster.language.surroundings import Surroundings
+from muster.language.usage import Usage
 
 _LANES: dict[str, Lane] = {"skill": "worker", "operator": "worker"}
 """Lanes by kind where nothing else is said; every other kind runs `async`."""
 
 
-def resolve(automation: Automation, settings: Mapping[str, Any], among: Surroundings) -> Definition:
+_NO_RETRY = ResolvedRetry()
+
+
+def resolve(
+    automation: Automation, settings: Mapping[str, Any], usages: Mapping[str, Usage], among: Surroundings
+) -> Definition:
     """The definition of an automation that passed its checks.
 
     Args:
         automation: With folder defaults and `extends` merged in.
         settings: The site's, the folders' and its own, merged.
+        usages: What each step refers to.
         among: Agents and skills.
     """
-    after, aligned = waits(automation.steps), alignments(automation.steps)
+    after, aligned = waits(automation.steps), alignments(usages)
     steps = tuple(
-        _step(step, automation.defaults, after[step.id], aligned.get(step.id), among) for step in automation.steps
+        _step(step, automation.defaults, after[step.id], usages[step.id], aligned.get(step.id), among)
+        for step in automation.steps
     )
     return Definition(
         name=automation.automation,
@@ -92,65 +108,64 @@ def chosen_agent(step: AgentStep, among: Surroundings) -> AgentSpec | None:
     return among.agents.fitting(step.needs) if step.needs else None
 
 
-def alignments(steps: Sequence[StepBase]) -> dict[str, str]:
-    """For each step that fans out, the first step that fans out over the same list."""
-    first: dict[str, str] = {}
+def alignments(usages: Mapping[str, Usage]) -> dict[str, str]:
+    """For each step that fans out over a path, the first step that fans out over the same list."""
+    first: dict[tuple[str, ...], str] = {}
     found: dict[str, str] = {}
-    for step in steps:
-        if not isinstance(step, MappedStep) or step.each is None:
-            continue
-        path = references(step.each).path if isinstance(step.each, str) else None
-        if path and len(path) == 2 and path[0] == "steps" and path[1] in found:
-            found[step.id] = found[path[1]]
-        else:
-            # Without a plain path there is no telling that two lists are the same.
-            found[step.id] = first.setdefault(".".join(path), step.id) if path else step.id
+    for step_id, used in usages.items():
+        # Without a plain path there is no telling that two lists are the same.
+        if path := used.each.path:
+            if len(path) == 2 and path[0] == "steps" and path[1] in found:
+                found[step_id] = found[path[1]]
+            else:
+                found[step_id] = first.setdefault(path, step_id)
     return found
 
 
 def _step(
-    step: StepBase, defaults: StepDefaults, after: tuple[str, ...], aligned_to: str | None, among: Surroundings
+    step: StepBase,
+    defaults: StepDefaults,
+    after: tuple[str, ...],
+    used: Usage,
+    aligned_to: str | None,
+    among: Surroundings,
 ) -> ResolvedStep:
-    said = {name: getattr(step, name) for name in type(step).model_fields}
-    found = references([said.get(name) for name in ("each", "arguments", "ask")] + [_inner_texts(step)])
-    when = references(step.when) | references([way.when for way in step.branch] if isinstance(step, BranchStep) else [])
+    work = step if isinstance(step, WorkStep) else None
+    each = step.each if isinstance(step, MappedStep) else None
     return ResolvedStep(
         id=step.id,
         kind=step.kind,
         title=step.title or in_words(step.id),
         after=after,
         when=step.when,
-        each=said.get("each"),
-        pack=said.get("pack"),
-        arguments=said.get("arguments", {}),
+        each=each,
+        pack=work.pack if work else None,
         lane=_lane(step, among),
         priority=step.priority if step.priority is not None else defaults.priority,
         pool=step.pool if step.pool is not None else defaults.pool,
-        retry=_retry(step, defaults),
-        timeout=_timeout(step, defaults, among),
-        references=tuple(sorted(found.steps | when.steps)),
-        when_references=tuple(sorted(when.steps)),
-        aligned_to=aligned_to,
+        retry=_retry(work.retry or defaults.retry if work else None),
+        timeout=_timeout(work, defaults, among) if work else None,
+        references=tuple(sorted(used.steps)),
+        when_references=tuple(sorted(used.when.steps)),
+        aligned_to=None if each is None else aligned_to or step.id,
         **_of_kind(step, among),
     )
-
-
-def _inner_texts(step: StepBase) -> list[Any]:
-    """The expressions of a step's own mapping: a question, notices, a fallback."""
-    parts = [getattr(step, name, None) for name in ("human", "fallback")]
-    parts += step.notify if isinstance(step, NotifyStep) else []
-    return [part.model_dump() for part in parts if part is not None]
 
 
 def _of_kind(step: StepBase, among: Surroundings) -> dict[str, Any]:
     """What only this kind of step has."""
     if isinstance(step, SkillStep):
-        return {"skill": step.skill, "fallback": _fallback(step.fallback, step.arguments, None)}
+        return {
+            "skill": step.skill,
+            "arguments": step.arguments,
+            "fallback": _fallback(step.fallback, step.arguments, None),
+        }
     if isinstance(step, AgentStep):
         agent = chosen_agent(step, among)
         return {
             "agent": agent.id if agent else None,
             "ask": step.ask,
+            "arguments": step.arguments,
             "returns": step.returns if step.returns is not None or agent is None else agent.returns,
             "fallback": _fallback(step.fallback, step.arguments, step.ask),
         }
@@ -158,12 +173,14 @@ def _of_kind(step: StepBase, among: Surroundings) -> dict[str, Any]:
         human = step.human
         assignees = human.assignees if isinstance(human.assignees, str) else tuple(human.assignees)
         within = parse_duration(human.within) if human.within else None
-        return {"human": ResolvedHuman(ask=human.ask, details=human.details, assignees=assignees, within=within)}
+        return {
+            "human": ResolvedHuman(ask=human.ask, details=human.details, assignees=assignees, within=within)
+        }
     if isinstance(step, NotifyStep):
         return {"notify": tuple(_target(target) for target in step.notify)}
     if isinstance(step, BranchStep):
         return {"branch": tuple(ResolvedWay(when=way.when, to=tuple(way.to)) for way in step.branch)}
-    return {"operator": step.operator} if isinstance(step, OperatorStep) else {}
+    return {"operator": step.operator, "arguments": step.arguments} if isinstance(step, OperatorStep) else {}
 
 
 def _lane(step: StepBase, among: Surroundings) -> Lane:
@@ -174,10 +191,9 @@ def _lane(step: StepBase, among: Surroundings) -> Lane:
     return _LANES.get(step.kind, "async")
 
 
-def _retry(step: StepBase, defaults: StepDefaults) -> ResolvedRetry:
-    retry: Retry | None = (step.retry or defaults.retry) if isinstance(step, WorkStep) else None
+def _retry(retry: Retry | None) -> ResolvedRetry:
     if retry is None:
-        return ResolvedRetry()
+        return _NO_RETRY
     return ResolvedRetry(
         times=retry.times,
         delay=parse_duration(retry.delay),
@@ -186,9 +202,7 @@ def _retry(step: StepBase, defaults: StepDefaults) -> ResolvedRetry:
     )
 
 
-def _timeout(step: StepBase, defaults: StepDefaults, among: Surroundings) -> float | None:
-    if not isinstance(step, WorkStep):
-        return None
+def _timeout(step: WorkStep, defaults: StepDefaults, among: Surroundings) -> float | None:
     if step.timeout is not None:
         return parse_duration(step.timeout)
     entry = among.skills.get(step.skill) if isinstance(step, SkillStep) else None
@@ -197,7 +211,9 @@ def _timeout(step: StepBase, defaults: StepDefaults, among: Surroundings) -> flo
     return parse_duration(defaults.timeout) if defaults.timeout else None
 
 
-def _fallback(fallback: Fallback | None, arguments: Mapping[str, Any], ask: str | None) -> ResolvedFallback | None:
+def _fallback(
+    fallback: Fallback | None, arguments: Mapping[str, Any], ask: str | None
+) -> ResolvedFallback | None:
     if fallback is None:
         return None
     given = dict(arguments if fallback.arguments is None else fallback.arguments)

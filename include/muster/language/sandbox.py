@@ -7,14 +7,11 @@ unbounded time or memory.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping
-from datetime import date, datetime
-from decimal import Decimal
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 from jinja2 import StrictUndefined, Undefined, nodes, pass_context
-from jinja2.exceptions import SecurityError, TemplateRuntimeError
+from jinja2.exceptions import SecurityError
 from jinja2.runtime import Context, LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -31,10 +28,11 @@ MAX_BITS = 4_096
 """Largest whole number, in bits."""
 
 _LOOP_KEYS = frozenset({"index", "index0", "first", "last", "length", "revindex", "revindex0"})
-_TESTS = frozenset(
-    "defined undefined none string number integer float boolean true false mapping sequence iterable even odd in "
-    "divisibleby lower upper eq equalto == ne != lt lessthan < le <= gt greaterthan > ge >=".split()
-)
+_TESTS = frozenset({
+    "defined", "undefined", "none", "string", "number", "integer", "float", "boolean", "true", "false", "mapping",
+    "sequence", "iterable", "even", "odd", "divisibleby", "lower", "upper", "in", "eq", "equalto", "==", "ne", "!=",
+    "lt", "lessthan", "<", "le", "<=", "gt", "greaterthan", ">", "ge", ">=",
+})  # fmt: skip
 
 
 class Missing(StrictUndefined):
@@ -49,7 +47,9 @@ class Sandbox(ImmutableSandboxedEnvironment):
     intercepted_binops = frozenset({"*", "**", "%"})
 
     def __init__(self) -> None:
-        super().__init__(undefined=Missing, optimized=False, autoescape=False, finalize=filters.as_text, cache_size=0)
+        super().__init__(
+            undefined=Missing, optimized=False, autoescape=False, finalize=filters.as_text, cache_size=0
+        )
         self.filters = dict(filters.FILTERS)
         self.filters[_BOUNDED] = _bounded
         self.tests = {name: test for name, test in self.tests.items() if name in _TESTS}
@@ -129,7 +129,9 @@ def _check_product(left: Any, right: Any) -> None:
             raise SecurityError(f"`*` makes a text longer than {MAX_REPEAT:,} characters")
     elif isinstance(left, list | tuple) or isinstance(right, list | tuple):
         raise SecurityError("a list cannot be multiplied")
-    elif isinstance(left, int) and isinstance(right, int) and left.bit_length() + right.bit_length() > MAX_BITS:
+    elif (
+        isinstance(left, int) and isinstance(right, int) and left.bit_length() + right.bit_length() > MAX_BITS
+    ):
         raise SecurityError("the number is too large")
 
 
@@ -143,7 +145,9 @@ def _what_is_missing(obj: Any, key: Any) -> str:
         return f"it is null, which has no `{key}` (a step that was skipped gives null)"
     if isinstance(obj, Mapping):
         names = [name for name in obj if isinstance(name, str)]
-        hint = did_you_mean(key, names) or (f"It has {', '.join(f'`{n}`' for n in names[:12])}." if names else "It is empty.")
+        hint = did_you_mean(key, names) or (
+            f"It has {', '.join(f'`{n}`' for n in names[:12])}." if names else "It is empty."
+        )
         return f"there is no `{key}` in it. {hint}"
     if isinstance(obj, list | tuple) and isinstance(key, int):
         return f"the list has {len(obj)} entries, so none at position {key}"

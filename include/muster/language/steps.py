@@ -90,21 +90,22 @@ class MappedStep(StepBase):
     """A step that can be repeated for every item of a list."""
 
     each: Elements | None = None
-    """The list to fan out over; the item is `item`, its position `index`. The output is a list of the same length."""
+    """The list to fan out over; in the step's expressions the item is `item` and its position `index`. The output is
+    a list of the same length."""
 
 
 class WorkStep(MappedStep):
     """A step that performs work, and so can fail, be repeated and be replaced."""
 
     pack: Pack | None = None
-    """How many items of `each` share one task instance: a number, or `all`; default: one task instance an item."""
+    """How many items of `each` share one task instance: a number, or `all`; default: 1."""
     retry: Retry | None = None
     """How a failed attempt is repeated; default: not at all."""
     timeout: Duration | None = None
     """How long one attempt may take; default: the skill's own limit, else none."""
     lane: Lane | None = None
-    """Where it executes; default: as the skill says, else `worker` for skills and operators, `async` for agents and
-    notifications."""
+    """Where it executes: in the triggerer (`async`) or in a task process (`worker`); default: as the skill says,
+    else `worker` for skills and operators, `async` for agents and notices."""
 
 
 class SkillStep(WorkStep):
@@ -113,7 +114,7 @@ class SkillStep(WorkStep):
     kind: ClassVar[str] = "skill"
     skill: SkillName
     """The skill's name, `<domain>.<verb_noun>`."""
-    arguments: Values = Field(default={}, alias="with")
+    arguments: Values = Field(default_factory=dict, alias="with")
     """The skill's arguments by name."""
     fallback: Fallback | None = None
     """What takes over when the step failed for good."""
@@ -135,13 +136,13 @@ class AgentStep(WorkStep):
     agent: Name | None = None
     """The agent's id."""
     needs: Needs | None = None
-    """In place of `agent`: what the agent must be good at. The agent with the fewest other skills is chosen."""
+    """In place of `agent`: what it must be good at. The agent with the fewest other skills is chosen."""
     ask: Text
     """What the agent is asked to do."""
-    arguments: Values = Field(default={}, alias="with")
-    """Values the agent is given besides, by name; its offline skill and a fallback skill take them as arguments."""
+    arguments: Values = Field(default_factory=dict, alias="with")
+    """Values the agent is given besides, by name. They are the arguments of its offline skill."""
     returns: Shape | None = None
-    """What it answers: a Pydantic model by name, or a JSON Schema; default: as the agent's file says, else text."""
+    """What it answers: a Pydantic model by name, or a JSON Schema; default: as the agent says, else text."""
     fallback: Fallback | None = None
     """What takes over when the step failed for good."""
 
@@ -231,7 +232,7 @@ class OperatorStep(WorkStep):
     kind: ClassVar[str] = "operator"
     operator: str = Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$", max_length=300)
     """The operator's import path. The setting `allowed_operators` says which may be used."""
-    arguments: Values = Field(default={}, alias="with")
+    arguments: Values = Field(default_factory=dict, alias="with")
     """The operator's arguments by name."""
 
 

@@ -15,7 +15,7 @@ from muster.language.explain import Located, validate
 from muster.language.expressions import texts
 from muster.language.merging import merged
 from muster.language.problems import LanguageError, Problem, did_you_mean
-from muster.language.source import Path as SourcePath
+from muster.language.reading import Path as SourcePath
 from muster.language.source import Source, read_source
 from muster.language.steps import Needs
 from muster.skills.index import SkillIndex, skill_index
@@ -76,12 +76,16 @@ class Agents:
                     found[agent.id] = (agent, source, position)
         return {agent_id: found[agent_id][0] for agent_id in sorted(found)}, problems
 
-    def _unknown_skills(self, agent: AgentSpec, source: Source, place: tuple[str | int, ...]) -> list[Problem]:
+    def _unknown_skills(
+        self, agent: AgentSpec, source: Source, place: tuple[str | int, ...]
+    ) -> list[Problem]:
         named = [(skill, (*place, "tools", position)) for position, skill in enumerate(agent.tools)]
         if agent.offline is not None:
             named.append((agent.offline, (*place, "offline")))
         return [
-            source.problem(f"there is no skill `{skill}`", path, suggestion=did_you_mean(skill, self._skills.entries))
+            source.problem(
+                f"there is no skill `{skill}`", path, suggestion=did_you_mean(skill, self._skills.entries)
+            )
             for skill, path in named
             if self._skills.get(skill) is None
         ]

@@ -9,8 +9,8 @@ from functools import lru_cache
 from muster.language.automation import Automation, FilesTrigger, ScheduleTrigger
 from muster.language.explain import Located
 from muster.language.problems import Problem, did_you_mean
+from muster.language.reading import Path
 from muster.language.resolve import default_input
-from muster.language.source import Path
 
 PRESETS = ("@hourly", "@daily", "@weekly", "@monthly", "@quarterly", "@yearly")
 """The names of schedules that Airflow knows."""
@@ -31,16 +31,22 @@ def check(automation: Automation, document: Located) -> Iterator[Problem]:
 
 def _schedule(trigger: ScheduleTrigger, path: Path, document: Located, count: int) -> Iterator[Problem]:
     if count > 1:
-        yield document.problem("an automation has one schedule", path, suggestion="Write the times as one expression.")
+        yield document.problem(
+            "an automation has one schedule", path, suggestion="Write the times as one expression."
+        )
     if trigger.schedule.startswith("@"):
         if trigger.schedule not in PRESETS:
             suggestion = did_you_mean(trigger.schedule, PRESETS) or f"There are {', '.join(PRESETS)}."
-            yield document.problem(f"there is no schedule `{trigger.schedule}`", (*path, "schedule"), suggestion=suggestion)
+            yield document.problem(
+                f"there is no schedule `{trigger.schedule}`", (*path, "schedule"), suggestion=suggestion
+            )
     elif mistake := cron_mistake(trigger.schedule):
         yield document.problem(mistake, (*path, "schedule"))
     if not _zone_exists(trigger.timezone):
         message = f"there is no time zone `{trigger.timezone}`"
-        yield document.problem(message, (*path, "timezone"), suggestion=did_you_mean(trigger.timezone, _zones()))
+        yield document.problem(
+            message, (*path, "timezone"), suggestion=did_you_mean(trigger.timezone, _zones())
+        )
 
 
 def _files(trigger: FilesTrigger, automation: Automation, path: Path, document: Located) -> Iterator[Problem]:

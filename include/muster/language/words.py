@@ -1,4 +1,4 @@
-"""Words of the language that exist in the design and not yet in the product: refused by name, never ignored."""
+"""Words the language will have and has not yet: refused by name, never ignored."""
 
 from __future__ import annotations
 

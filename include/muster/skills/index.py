@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 
-from muster.skills.registry import Lane as Lane
+from muster.skills.registry import Lane
+
+__all__ = ["SHIPPED", "Lane", "Parameter", "SkillEntry", "SkillIndex", "scan", "skill_index"]
 
 SHIPPED = Path(__file__).parent
 """The folder of the skills that come with Muster."""
@@ -128,7 +130,9 @@ def _entries(tree: ast.Module, path: Path) -> Iterator[SkillEntry]:
                     yield entry
 
 
-def _entry(function: ast.FunctionDef | ast.AsyncFunctionDef, decorator: ast.expr, path: Path) -> SkillEntry | None:
+def _entry(
+    function: ast.FunctionDef | ast.AsyncFunctionDef, decorator: ast.expr, path: Path
+) -> SkillEntry | None:
     if not isinstance(decorator, ast.Call) or _called(decorator) != "skill" or not decorator.args:
         return None
     options = {keyword.arg: _literal(keyword.value) for keyword in decorator.keywords}

@@ -1,0 +1,50 @@
+"""What the expressions of a step refer to, found once for its checks and its definition."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from muster.language.expressions import References, references
+
+WITH_EXPRESSIONS = frozenset({"when", "each", "with", "ask", "human", "notify", "branch", "fallback"})
+"""The keys of a step in which expressions can stand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """The references of one step, by where they stand."""
+
+    each: References
+    when: References
+    """In `when`, or in the ways of a branch."""
+    work: References
+    """In everything else that may hold expressions."""
+    elsewhere: bool
+    """True when an expression stands where none can."""
+
+    @property
+    def steps(self) -> frozenset[str]:
+        """Ids of all steps referred to."""
+        return self.each.steps | self.when.steps | self.work.steps
+
+
+def usage(step: Mapping[str, Any]) -> Usage:
+    """The references of a step as written.
+
+    Raises:
+        ExpressionSyntaxError: a text is not an expression of the language.
+    """
+    work, rest = [], []
+    for key, value in step.items():
+        if key not in WITH_EXPRESSIONS:
+            rest.append(value)
+        elif key not in ("each", "when", "branch"):
+            work.append(value)
+    return Usage(
+        each=references(step.get("each")),
+        when=references([step["when"], step.get("branch")] if "when" in step else step.get("branch")),
+        work=references(work),
+        elsewhere=bool(references(rest).variables),
+    )
