@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes `.env` for docker-compose.yaml: random secrets that only their owner can read. Never overwrites one."""
+"""Writes `.env` for docker-compose.yaml: random secrets, private to their owner. Never overwrites."""
 
 from __future__ import annotations
 

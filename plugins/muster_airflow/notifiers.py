@@ -65,7 +65,7 @@ class MusterNotifier(BaseNotifier):
                 self.log.warning("The notice to %s was not sent: %s", notice.target, error)
                 failures.append(f"{notice.target}: {error}")
         if failures:
-            raise MusterError("; ".join(failures), remedy="`muster outbox` shows them.")
+            raise MusterError("; ".join(failures), remedy="`muster outbox --status failed` shows them.")
 
     def notify(self, context: Context) -> None:
         """The same from a process without an event loop."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -28,6 +28,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard outpu
 As = Annotated[
     str, typer.Option("--as", metavar="USER", envvar="MUSTER_USER", help="Sign in as this person.")
 ]
+NoticeStatus = Literal["pending", "sent", "failed", "kept"]
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or a part that names only it.")]
 
 
@@ -200,6 +201,19 @@ def show(run: RunId, as_json: Json = False) -> None:
     from muster.cli.runs import show_run
 
     show_run(run, as_json=as_json)
+
+
+@app.command(rich_help_panel=WORK)
+def outbox(
+    run: Annotated[str | None, typer.Option(help="Only of this run.")] = None,
+    status: Annotated[NoticeStatus | None, typer.Option(help="Only in this state.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """List what people were told, and what is only kept here because no channel is set."""
+    from muster.cli.outbox import list_notices
+
+    list_notices(run=run, status=status, limit=limit, as_json=as_json)
 
 
 @app.command(rich_help_panel=WORK)

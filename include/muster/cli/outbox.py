@@ -1,0 +1,44 @@
+"""`muster outbox`: what people were told, and what still waits to be."""
+
+from __future__ import annotations
+
+from rich.markup import escape
+from rich.table import Table
+
+from muster.cli.output import console, emit
+from muster.cli.place import muster_dsn
+from muster.database import Database
+from muster.local.project import find_project
+from muster.notifications.outbox import Outbox, OutboxEntry, Status
+
+STYLES = {"sent": "green", "kept": "yellow", "failed": "red", "pending": "cyan"}
+
+
+def list_notices(*, run: str | None, status: Status | None, limit: int, as_json: bool) -> None:
+    """List notices, newest first."""
+    database = Database(muster_dsn(find_project()), max_size=2, timeout=10)
+    try:
+        entries = Outbox(database).entries(run=run, status=status, limit=limit)
+    finally:
+        database.close()
+    if as_json:
+        emit(entries)
+    elif entries:
+        _show(entries)
+    else:
+        console().print("There are no such notices.")
+
+
+def _show(entries: list[OutboxEntry]) -> None:
+    table = Table("when", "state", "to", "text", "remark", box=None, header_style="bold", padding=(0, 2))
+    for entry in entries:
+        state = f"[{STYLES[entry.status]}]{entry.status}[/]"
+        when = f"{entry.created_at.astimezone():%Y-%m-%d %H:%M}"
+        said = f"{entry.subject}: {entry.text}" if entry.subject else entry.text
+        table.add_row(when, state, escape(entry.target), escape(said), escape(entry.error or entry.note))
+    out = console()
+    out.print(table)
+    if kept := sum(entry.status == "kept" for entry in entries):
+        out.print(
+            f"\n{kept} kept here: nobody outside was told. docs/notifications.md says how to change that."
+        )

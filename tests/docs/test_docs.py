@@ -1,0 +1,140 @@
+"""What the documentation shows works: its automations load, its commands exist, its links lead somewhere."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from muster.language import load_folder
+from support.documents import ROOT, SHELL, Block, blocks, pages
+
+AUTOMATIONS = list(blocks("yaml", "yml", mark="automation"))
+COMMANDS = [(block, command) for block in blocks(*SHELL) for command in block.commands]
+WRITTEN_LATER = {"docs/images/run.png"}
+"""Made by the browser test, so absent until it has run once."""
+
+
+def project(folder: Path) -> Path:
+    """A project with the shipped agents, skills and settings, and no automation."""
+    include = folder / "include"
+    shutil.copytree(
+        ROOT / "include", include, ignore=shutil.ignore_patterns("muster", "automations", "__pycache__")
+    )
+    (include / "automations" / "example").mkdir(parents=True)
+    return include
+
+
+@pytest.mark.parametrize("block", AUTOMATIONS, ids=str)
+def test_an_automation_in_the_docs_is_valid(block: Block, tmp_path: Path) -> None:
+    include = project(tmp_path)
+    name = yaml.safe_load(block.text)["automation"]
+    (include / "automations" / "example" / f"{name}.yaml").write_text(block.text)
+    catalogue = load_folder(include)
+    assert [str(problem) for problem in catalogue.problems] == []
+    assert name in catalogue.definitions
+
+
+def test_the_docs_show_automations_at_all() -> None:
+    assert {block.page.name for block in AUTOMATIONS} >= {"README.md", "notifications.md"}
+
+
+def test_the_readmes_example_is_as_short_as_it_says() -> None:
+    [example] = [block for block in AUTOMATIONS if block.page == ROOT / "README.md"]
+    assert len(example.text.splitlines()) <= 11
+
+
+@pytest.mark.parametrize("block", [*blocks("yaml", "yml")], ids=str)
+def test_yaml_in_the_docs_is_yaml(block: Block) -> None:
+    assert list(yaml.safe_load_all(block.text))
+
+
+@pytest.mark.parametrize("block", [*blocks("python")], ids=str)
+def test_python_in_the_docs_is_python(block: Block) -> None:
+    for node in ast.walk(ast.parse(block.text)):
+        if isinstance(node, ast.Import):
+            for name in node.names:
+                assert __import__(name.name)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            module = __import__(node.module, fromlist=["*"])
+            assert [name.name for name in node.names if not hasattr(module, name.name)] == []
+
+
+def ids(entries: list[tuple[Block, list[str]]]) -> list[str]:
+    """Where each command stands, and its beginning."""
+    return [f"{block}-{' '.join(command[:3])}" for block, command in entries]
+
+
+MUSTER = [(block, command) for block, command in COMMANDS if command[0] == "muster"]
+MAKE = [(block, command) for block, command in COMMANDS if command[0] == "make"]
+
+
+@pytest.mark.parametrize(("block", "command"), MUSTER, ids=ids(MUSTER))
+def test_a_muster_command_in_the_docs_exists_with_its_options(block: Block, command: list[str]) -> None:
+    import typer.main
+
+    from muster.cli.app import app
+
+    group = typer.main.get_command(app)
+    name, arguments = (command[1], command[2:]) if len(command) > 1 else ("--help", [])
+    if name.startswith("-"):
+        assert any(name in parameter.opts for parameter in group.params) or name in ("-h", "--help")
+        return
+    assert name in group.commands, f"{block}: there is no `muster {name}`"
+    # Parses the arguments and runs nothing; what is unknown or missing raises.
+    group.commands[name].make_context(name, list(arguments))
+
+
+@pytest.mark.parametrize(("block", "command"), MAKE, ids=ids(MAKE))
+def test_a_make_target_in_the_docs_exists(block: Block, command: list[str]) -> None:
+    done = subprocess.run(
+        ["make", "--dry-run", "--question", *command[1:]],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "No rule to make target" not in done.stderr, f"{block}: {done.stderr}"
+
+
+@pytest.mark.parametrize("block", [*blocks(*SHELL, mark="run")], ids=str)
+def test_what_is_marked_run_runs(block: Block, tmp_path: Path) -> None:
+    include = project(tmp_path)
+    shutil.copytree(ROOT / "include" / "automations", include / "automations", dirs_exist_ok=True)
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", block.text],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PATH": path, "MUSTER_PROJECT": str(tmp_path)},
+        timeout=120,
+    )
+    assert done.returncode == 0, f"{block}: {done.stdout}{done.stderr}"
+
+
+def test_files_that_commands_name_are_there() -> None:
+    scripts = [
+        (str(block), word)
+        for block, command in COMMANDS
+        for word in command
+        if re.fullmatch(r"(\.?/)?(\.ci|docker|docs|include|tests)/[\w./-]+", word) and "*" not in word
+    ]
+    assert [found for found in scripts if not (ROOT / found[1]).exists()] == []
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_within_the_project_lead_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\((?!https?:|mailto:|#)([^)#\s]+)", page.read_text(encoding="utf-8"))
+    missing = [target for target in targets if not (page.parent / target).exists()]
+    assert [
+        target for target in missing if str((page.parent / target).relative_to(ROOT)) not in WRITTEN_LATER
+    ] == []
