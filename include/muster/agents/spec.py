@@ -42,7 +42,7 @@ class AgentSpec(Written):
     instructions: str = ""
     """How to do the work: the text the model is given before the step's `ask`."""
     returns: str | dict[str, Any] | None = None
-    """What it answers when the step does not say: a Pydantic model by name, or a JSON Schema; null for text."""
+    """What it answers when the step does not say: a Pydantic model by name, or a JSON Schema; else text."""
     limits: AgentLimits = AgentLimits()
     """Where one piece of work stops."""
     temperature: float | None = Field(default=None, ge=0, le=2)

@@ -122,7 +122,7 @@ class Automation(Written):
     triggers: list[Trigger] = []
     """What starts a run, besides a person or the API: at most one schedule, any number of file triggers."""
     inputs: dict[Name, dict[str, Any]] = {}
-    """What a run is given: a JSON Schema by name. An input without `default` is required. Becomes the trigger form."""
+    """What a run is given: a JSON Schema by name; also the trigger form. Without `default` it is required."""
     deadlines: list[Deadline] = []
     """Who is told when a run takes too long."""
     budget: Budget | None = None

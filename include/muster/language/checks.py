@@ -75,8 +75,8 @@ class _Checker:
     @property
     def parts(self) -> list[Callable[[], Iterable[Problem]]]:
         return [
-            self._ids, self._order, self._circle, self._each_step, self._expressions, self._triggers, self._inputs,
-            self._deadlines, self._own_settings, self._no_expressions,
+            self._ids, self._order, self._circle, self._each_step, self._expressions, self._triggers,
+            self._inputs, self._deadlines, self._own_settings, self._no_expressions,
         ]  # fmt: skip
 
     @cached_property
@@ -240,7 +240,7 @@ class _Checker:
                     yield from self._referred(found, step, str(path[0]), place)
 
     def _plainly_right(self, step: StepBase) -> bool:
-        """True when nothing is wrong with a step's expressions; spares right ones the search for the place."""
+        """True when nothing is wrong with a step's expressions; no place is searched for."""
         used = self.usages.get(step.id)
         if used is None or used.elsewhere:
             return False

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from muster.agents.spec import AgentSpec
-from muster.language.fields import Lane
+from muster.skills.index import Lane
 from muster.written import Usd
 
 Kind = Literal["skill", "agent", "human", "notify", "branch", "operator"]

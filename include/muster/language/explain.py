@@ -55,6 +55,7 @@ def _explain_one(details: ErrorDetails, model: type[BaseModel], document: Locate
     loc = details["loc"]
     path = tuple(part for part in loc if not (isinstance(part, str) and part.startswith(TAG)))
     kind, key = details["type"], str(path[-1]) if path else ""
+    suggestion: str | None
     if kind == "extra_forbidden":
         return _unknown_key(key, path, _owner(model, loc[:-1]), document)
     if kind == "missing":
@@ -77,8 +78,9 @@ def _unknown_key(key: str, path: Path, owner: type[BaseModel] | None, document: 
     kind = getattr(owner, "kind", None)
     if kind and any(key in keys_of(other) for other in STEP_KINDS.values()):
         fitting = one_of(name for name, other in STEP_KINDS.items() if key in keys_of(other))
-        suggestion = f"Only {fitting} steps take it."
-        return document.problem(f"{_a(kind)} step takes no `{key}`", path, key=True, suggestion=suggestion)
+        return document.problem(
+            f"{_a(kind)} step takes no `{key}`", path, key=True, suggestion=f"Only {fitting} steps take it."
+        )
     suggestion = did_you_mean(key, known) or (f"Known here: {', '.join(known)}." if known else None)
     return document.problem(f"unknown key `{key}`", path, key=True, suggestion=suggestion)
 

@@ -32,10 +32,10 @@ MAX_DEPTH = 60
 _sandbox = Sandbox()
 
 _ALLOWED: tuple[type[nodes.Node], ...] = (
-    nodes.Template, nodes.Output, nodes.TemplateData, nodes.For, nodes.If, nodes.Name, nodes.Const, nodes.List,
-    nodes.Tuple, nodes.Dict, nodes.Pair, nodes.CondExpr, nodes.Filter, nodes.Test, nodes.Getattr, nodes.Getitem,
-    nodes.Slice, nodes.Concat, nodes.Compare, nodes.Operand, nodes.BinExpr, nodes.UnaryExpr, nodes.Keyword,
-    nodes.Call,
+    nodes.Template, nodes.Output, nodes.TemplateData, nodes.For, nodes.If, nodes.Name, nodes.Const,
+    nodes.List, nodes.Tuple, nodes.Dict, nodes.Pair, nodes.CondExpr, nodes.Filter, nodes.Test, nodes.Getattr,
+    nodes.Getitem, nodes.Slice, nodes.Concat, nodes.Compare, nodes.Operand, nodes.BinExpr, nodes.UnaryExpr,
+    nodes.Keyword, nodes.Call,
 )  # fmt: skip
 
 
@@ -101,7 +101,10 @@ def references(value: Any) -> References:
     found = [parse(text) for text in _expressions_in(value)]
     if len(found) < 2:
         return found[0]._replace(path=None) if found else _NONE
-    return References(*(frozenset().union(*parts) for parts in list(zip(*found, strict=True))[:-1]))
+    variables, steps, inputs, settings, run = (
+        frozenset[str]().union(*parts) for parts in list(zip(*found, strict=True))[:-1]
+    )
+    return References(variables, steps, inputs, settings, run)
 
 
 def _expressions_in(value: Any) -> list[str]:
@@ -192,9 +195,8 @@ class _Reader:
 
     def references(self, path: tuple[str, ...] | None) -> References:
         """What was found so far; `path` when it was nothing else."""
-        return References(
-            frozenset(self.variables), *(frozenset(self.found[name]) for name in _PARENTS), path=path
-        )
+        steps, inputs, settings, run = (frozenset(self.found[name]) for name in _PARENTS)
+        return References(frozenset(self.variables), steps, inputs, settings, run, path)
 
     def _visit(self, node: nodes.Node, local: frozenset[str], depth: int = 0) -> None:
         if depth > MAX_DEPTH:

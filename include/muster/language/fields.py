@@ -7,8 +7,6 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
-from muster.skills.index import Lane
-
 
 def _flag(value: Any) -> Any:
     if not isinstance(value, bool | str):

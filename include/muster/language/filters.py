@@ -1,13 +1,14 @@
-"""The filters of expressions: those of Jinja that are safe on any input, bounded where needed, and Muster's own."""
+"""The filters of expressions: Jinja's where they are safe on any input, and Muster's own."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, datetime
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from typing import Any
 
+from jinja2 import Environment
 from jinja2.exceptions import SecurityError
 from jinja2.filters import FILTERS as JINJA
 from jinja2.filters import make_attrgetter
@@ -127,23 +128,28 @@ def format_date(value: Any, pattern: str = "%Y-%m-%d") -> str:
     return value.strftime(pattern)
 
 
+def _picked(environment: Environment, values: Any, attribute: str | int | None) -> Iterator[Any]:
+    """The values, or one key of each."""
+    return iter(values) if attribute is None else map(make_attrgetter(environment, attribute), values)
+
+
 @pass_environment
-def total(environment: Any, values: Any, attribute: str | int | None = None, start: Any = 0) -> Any:
+def total(environment: Environment, values: Any, attribute: str | int | None = None, start: Any = 0) -> Any:
     """The sum of numbers, or of one key of each mapping."""
     if isinstance(start, list | tuple | str):
         raise TypeError("`sum` adds numbers")
-    pick = (lambda value: value) if attribute is None else make_attrgetter(environment, attribute)
-    return sum((pick(value) for value in values), start)
+    return sum(_picked(environment, values, attribute), start)
 
 
 @pass_environment
-def join(environment: Any, values: Any, separator: str = "", attribute: str | int | None = None) -> str:
+def join(
+    environment: Environment, values: Any, separator: str = "", attribute: str | int | None = None
+) -> str:
     """The values as one text with a separator between them."""
-    pick = (lambda value: value) if attribute is None else make_attrgetter(environment, attribute)
     parts: list[str] = []
     size = 0
-    for value in values:
-        parts.append(str(as_text(pick(value))))
+    for value in _picked(environment, values, attribute):
+        parts.append(str(as_text(value)))
         size += len(parts[-1]) + len(separator)
         _check(size)
     return separator.join(parts)

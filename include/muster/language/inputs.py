@@ -32,8 +32,7 @@ def _mistake(schema_json: str) -> tuple[Path, str] | None:
     try:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
-        found = best_match([error])
-        return tuple(found.path), f"not a JSON Schema: {found.message}"
+        return tuple(error.path), f"not a JSON Schema: {error.message}"
     if "default" not in schema:
         return None
     validator = Draft202012Validator(schema, format_checker=Draft202012Validator.FORMAT_CHECKER)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from yaml.cyaml import CParser
+from yaml._yaml import CParser
 from yaml.events import (
     AliasEvent,
     DocumentStartEvent,
@@ -27,7 +27,7 @@ MAX_VALUES = 200_000
 MAX_DEPTH = 60
 """Deepest nesting."""
 
-_WORDS = {"": None, "~": None, "null": None, "Null": None, "NULL": None}
+_WORDS: dict[str, bool | None] = {"": None, "~": None, "null": None, "Null": None, "NULL": None}
 _WORDS |= dict.fromkeys(("true", "True", "TRUE"), True) | dict.fromkeys(("false", "False", "FALSE"), False)
 # A leading zero makes `0012` text: an account number must not become twelve.
 _INT = re.compile(r"[-+]?(0|[1-9][0-9]*)")
@@ -63,7 +63,8 @@ def read_data(text: str) -> Any:
 
 def read_places(text: str) -> dict[Path, tuple[Place, Place]]:
     """For each path the places of its key and its value, up to the first mistake if there is one."""
-    reader = _Reader(text, places := {(): (Place(0, 0, 1), Place(0, 0, 1))})
+    places: dict[Path, tuple[Place, Place]] = {(): (Place(0, 0, 1), Place(0, 0, 1))}
+    reader = _Reader(text, places)
     try:
         reader.document()
     except Exception:

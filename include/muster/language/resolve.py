@@ -28,7 +28,6 @@ from muster.language.definition import (
 )
 from muster.language.durations import parse_duration
 from muster.language.expressions import evaluate
-from muster.language.fields import Lane
 from muster.language.graph import waits
 from muster.language.steps import (
     AgentFallback,
@@ -49,6 +48,7 @@ from muster.language.steps import (
 )
 from muster.language.surroundings import Surroundings
 from muster.language.usage import Usage
+from muster.skills.index import Lane
 
 _LANES: dict[str, Lane] = {"skill": "worker", "operator": "worker"}
 """Lanes by kind where nothing else is said; every other kind runs `async`."""

@@ -75,7 +75,7 @@ def _startable(automation: Automation, given: str | None, path: Path, document: 
 def cron_mistake(expression: str) -> str | None:
     """What is wrong with a cron expression of five fields, or None."""
     # Imported late: an automation without a schedule does not pay for it.
-    from croniter import CroniterError, croniter
+    from croniter import CroniterError, croniter  # type: ignore[import-untyped]
 
     if len(fields := expression.split()) != 5:
         return f"a schedule has five fields (minute, hour, day, month, weekday), not {len(fields)}"
