@@ -55,6 +55,12 @@ _NAMES = re.compile(
 )
 _DOLLARS = {"us": "USD", "u.s.": "USD", "canadian": "CAD", "australian": "AUD", "hong kong": "HKD", "singapore": "SGD",
             "new zealand": "NZD"}  # fmt: skip
+_AMBIGUOUS = {
+    r"\$": ("USD", "CAD", "AUD", "NZD", "HKD", "SGD", "MXN", "TWD", "CLP", "ARS", "COP", "BRL"),
+    r"(?i)\bkr\b": ("SEK", "NOK", "DKK", "ISK"),
+    r"[¥￥]": ("JPY", "CNY"),
+    r"\bRs\b": ("INR", "PKR", "LKR", "NPR", "MUR"),
+}
 _RUPEES = {"india": "INR", "pakistan": "PKR", "sri lanka": "LKR", "nepal": "NPR", "mauritius": "MUR"}
 
 
@@ -86,6 +92,11 @@ def percents_in(text: str) -> list[Decimal]:
 def currencies_in(text: str) -> set[str]:
     """The currencies the text names beyond doubt; a bare $ or kr could be several and names none."""
     return set(_codes(text)) | set(_signs(text)) | set(_names(text))
+
+
+def currencies_meant(text: str) -> set[str]:
+    """The currencies that a sign of several, such as a bare $, may mean here; none when there is no such sign."""
+    return {code for sign, codes in _AMBIGUOUS.items() if re.search(sign, text) for code in codes}
 
 
 def _codes(text: str) -> Iterator[str]:

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from muster.skills.finance.invoice import Invoice, Party, PaymentInstructions, Totals
 from muster.skills.finance.reading.plain import identity
-from muster.skills.finance.reading.plain.amounts import amounts_in, currencies_in
+from muster.skills.finance.reading.plain.amounts import amounts_in, currencies_in, currencies_meant
 from muster.skills.finance.reading.plain.dates import Order, find_date, has_date, order_of, whole_date
 from muster.skills.finance.reading.plain.labels import Hit, Labels
 from muster.skills.finance.reading.plain.layout import Page
@@ -50,6 +50,7 @@ def read_plain(page: Page) -> tuple[Invoice, list[str]]:
     text = page.text
     order = order_of(text) or ("day" if _DAY_FIRST_WORDS.search(text) else None)
     totals = read_totals(page, labels)
+    seller = supplier(page)
     transfers = identity.accounts(page)
     invoice = Invoice(
         number=_number(page, labels),
@@ -58,7 +59,7 @@ def read_plain(page: Page) -> tuple[Invoice, list[str]]:
         type_code="381" if any(_CREDIT.match(cell.text) for cell in page.cells) else "380",
         currency=_currency(page, totals),
         order_reference=_one(_values(labels, labels.of("order"))),
-        seller=Party(name=supplier(page), vat_id=identity.vat_id(page)),
+        seller=Party(name=seller, vat_id=identity.vat_id(page, seller)),
         payment=PaymentInstructions(credit_transfers=transfers) if transfers else None,
         totals=totals,
     )
@@ -109,9 +110,15 @@ def _as_number(text: str) -> str | None:
         return None
     number = match["number"].rstrip("./-")
     is_other = has_date(number) or whole_date(text, "day") or amounts_in(text[: match.end() + 3])
-    if is_other or not re.search(r"\d", number) or len(number) < 2:
+    if is_other or not re.search(r"\d", number) or len(number) < 2 or _goes_on(text.strip()[match.end() :]):
         return None
     return number
+
+
+def _goes_on(rest: str) -> bool:
+    """True when digits follow a space: printing may have torn one number in two, or these may be two numbers."""
+    following = rest.split("  ")[0].split()
+    return bool(following) and following[0].isalnum() and any(sign.isdigit() for sign in following[0])
 
 
 def _hash_under_title(page: Page, labels: Labels) -> list[str]:
@@ -127,7 +134,21 @@ def _hash_under_title(page: Page, labels: Labels) -> list[str]:
 def _issue_date(labels: Labels, order: Order | None) -> date | None:
     if named := labels.of("date"):
         return _one(_dates(labels, named, order))
-    return _one(_dates(labels, [hit for hit in labels.of("bare_date") if hit.leads], order))
+    return _one(
+        _dates(
+            labels,
+            [hit for hit in labels.of("bare_date") if hit.leads and _is_of_invoice(labels, hit)],
+            order,
+        )
+    )
+
+
+def _is_of_invoice(labels: Labels, hit: Hit) -> bool:
+    """False for the heading of a column of dates, as tables of services have; a number beside it makes it the invoice's."""
+    if labels.beside(hit):
+        return True
+    numbers = labels.of("number", "bare_number")
+    return any(number.cell.line == hit.cell.line for number in numbers)
 
 
 def _dates(labels: Labels, hits: list[Hit], order: Order | None) -> list[date]:
@@ -145,9 +166,12 @@ def _currency(page: Page, totals: Totals) -> str | None:
     """The currency beside the total, else the only one in the document."""
     if totals.gross is not None:
         lines = ["  ".join(cell.text for cell in line) for line in page.lines]
-        beside = {code for line in lines if totals.gross in amounts_in(line) for code in currencies_in(line)}
+        lines = [line for line in lines if totals.gross in amounts_in(line)]
+        beside = {code for line in lines for code in currencies_in(line)}
         if beside:
-            return beside.pop() if len(beside) == 1 else None
+            return _one(beside)
+        if possible := set().union(*(currencies_meant(line) for line in lines)):
+            return _one(currencies_in(page.text) & possible)
     return _one(currencies_in(page.text))
 
 

@@ -6,6 +6,7 @@ import re
 
 from muster.skills.finance.invoice import CreditTransfer
 from muster.skills.finance.reading.plain.layout import Cell, Page
+from muster.skills.finance.reading.plain.supplier import buyer_cells
 from muster.skills.finance.rules.parties import is_bic, is_iban, is_vat_id
 
 _OTHERS = re.compile(
@@ -24,12 +25,30 @@ _BIC = re.compile(r"(?<![A-Z0-9])([A-Z]{4}[A-Z]{2}[A-Z0-9]{2}(?:[A-Z0-9]{3})?)(?
 _BIC_LABEL = re.compile(r"\b(?:bic|swift)\b(?:[ /-]*(?:swift|bic|code|nr|no))*", re.IGNORECASE)
 
 
-def vat_id(page: Page) -> str | None:
-    """The seller's VAT id: the only valid one that is not called the buyer's."""
+def vat_id(page: Page, seller: str | None) -> str | None:
+    """The seller's VAT id: the only valid one, where something ties it to the seller and nothing to the buyer."""
+    buyers = {(cell.line, cell.column) for _, cell in buyer_cells(page)}
     found = {
-        value for cell in page.cells for value in _vat_ids(cell.text) if not _is_others(page, cell, value)
+        (value, cell)
+        for cell in page.cells
+        for value in _vat_ids(cell.text)
+        if not _is_others(page, cell, value) and (cell.line, cell.column) not in buyers
     }
-    return found.pop() if len(found) == 1 else None
+    if len({value for value, _ in found}) != 1:
+        return None
+    return next((value for value, cell in found if _is_sellers(page, cell, value, seller)), None)
+
+
+def _is_sellers(page: Page, cell: Cell, value: str, seller: str | None) -> bool:
+    """True in the foot of a page, among the seller's particulars, or in the country of the account to pay to."""
+    if any(transfer.account and transfer.account[:2] == value[:2] for transfer in accounts(page)):
+        return True
+    if seller and any(
+        other.text.startswith(seller) and 0 <= cell.line - other.line <= 10 for other in page.cells
+    ):
+        return True
+    foot = page.lines[-_FOOT_LINES:]
+    return len(page.lines) > 3 * _FOOT_LINES and any(cell in line for line in foot)
 
 
 def _vat_ids(text: str) -> set[str]:
@@ -62,13 +81,20 @@ def _is_others(page: Page, cell: Cell, value: str) -> bool:
     return bool(_OTHERS.search(spaced) or (not re.search(r"[A-Za-z]{2}", before) and _OTHERS.search(left)))
 
 
+_FOOT_LINES = 6
+
+
 def accounts(page: Page) -> list[CreditTransfer]:
     """The accounts to pay to, in reading order, each with the BIC when the document gives one for all."""
     ibans: list[str] = []
-    for line in page.lines:
-        for cell in line:
-            if not _OTHERS.search(cell.text):
-                ibans += [iban for iban in _ibans(cell.text) if iban not in ibans]
+    for cell in page.cells:
+        above = page.lines[cell.line - 1] if cell.line else []
+        around = [
+            cell.text,
+            *(other.text for other in above if other.overlap(cell) and other.page == cell.page),
+        ]
+        if not any(_OTHERS.search(text) for text in around):
+            ibans += [iban for iban in _ibans(cell.text) if iban not in ibans]
     bics = _bics(page)
     bic = bics.pop() if len(bics) == 1 and len(ibans) == 1 else None
     return [CreditTransfer(account=iban, bic=bic) for iban in ibans]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 from muster.skills.finance.reading.plain.amounts import amounts_in
 from muster.skills.finance.reading.plain.labels import hits_in, squeeze
@@ -46,6 +46,10 @@ _REGISTERED = re.compile(
     r"iban|steuer-?nr|cvr|org\.? ?nr|p\.? ?iva|cif|nif|nip|regon|rcs|capital)\b",
     re.IGNORECASE,
 )
+_BANK = re.compile(
+    r"bank|banque|banco\b|banca\b|sparkasse|raiffeisen|postfinance|crédit agricole", re.IGNORECASE
+)
+"""The seller's bank is named on most invoices, and has a legal form too."""
 _SENDER_LINE = re.compile(r"^(?P<name>[^·•|–-]{3,60}?)\s*[·•|–-]\s+.*\d.*[·•|–-]\s*.*\b\d{4,5}\b", re.UNICODE)
 _DOMAIN = re.compile(r"(?:@|www\.|https?://(?:www\.)?|\b)((?:[a-z0-9-]+\.)+(?:[a-z]{2,4}))\b", re.IGNORECASE)
 _PUBLIC_DOMAINS = frozenset(
@@ -59,12 +63,14 @@ def supplier(page: Page) -> str | None:
     buyers = _buyers(page)
     signs: dict[str, set[str]] = defaultdict(set)
     spelled: dict[str, str] = {}
+    repeated: Counter[str] = Counter()
     for name, sign in _signs(page):
         key = _key(name)
-        if len(key) >= 3 and key not in buyers:
+        if len(key) >= 3 and key not in buyers and not _BANK.search(name):
             signs[key].add(sign)
+            repeated[key] += sign == "legal form"
             spelled[key] = max(spelled.get(key, name), name, key=len)
-    _add_domains(page, signs)
+    _add_domains(page, signs, repeated)
     ranked = sorted(signs, key=lambda key: len(signs[key]), reverse=True)
     if not ranked or len(signs[ranked[0]]) < _NEEDED:
         return None
@@ -122,22 +128,30 @@ def _near(above: Cell, below: Cell) -> bool:
     return above.page == below.page and below.top - above.bottom < 0.8 * below.height
 
 
+def buyer_cells(page: Page) -> list[tuple[str, Cell]]:
+    """The texts and cells of the buyer's address and the place of delivery, where a label marks them."""
+    found: list[tuple[str, Cell]] = []
+    for cell in page.cells:
+        if match := _BUYER_LABEL.match(cell.text.strip()):
+            found.append((cell.text.strip()[match.end() :].strip(" :"), cell))
+            found += [(under.text, under) for under in page.column_below(cell, _BUYER_BLOCK)]
+    return found
+
+
 def _buyers(page: Page) -> set[str]:
     """The names in the buyer's address, which no sign makes the supplier."""
     found: set[str] = set()
-    for cell in page.cells:
-        if match := _BUYER_LABEL.match(cell.text.strip()):
-            texts = [cell.text.strip()[match.end() :].strip(" :")]
-            texts += [under.text for under in page.column_below(cell, _BUYER_BLOCK)]
-            for text in texts:
-                found |= {_key(text), *(_key(company["name"]) for company in _COMPANY.finditer(text))}
+    for text, _ in buyer_cells(page):
+        found |= {_key(text), *(_key(company["name"]) for company in _COMPANY.finditer(text))}
     return found - {""}
 
 
-def _add_domains(page: Page, signs: dict[str, set[str]]) -> None:
+def _add_domains(page: Page, signs: dict[str, set[str]], repeated: Counter[str]) -> None:
     for domain in _domains(page.text):
         for key, found in signs.items():
-            if len(domain) >= 4 and len(key) >= 4 and (domain in key or key in domain):
+            alike = len(domain) >= 4 and len(key) >= 4 and (domain in key or key in domain)
+            # A buyer's address may hold a name and a mail address too, but it stands there once.
+            if alike and (repeated[key] > 1 or found - {"legal form"}):
                 found.add("domain")
 
 
