@@ -272,7 +272,7 @@ def _no_call(node: nodes.Call, line: int) -> ExpressionSyntaxError:
 
 
 def _path(node: nodes.Node) -> tuple[str, ...] | None:
-    """The names of `a.b["c"]`, up to the first part that is not a fixed name; None when it begins with none."""
+    """The names of `a.b["c"]`, up to the first part that is not a fixed name; None without any."""
     if isinstance(node, nodes.Name):
         return (node.name,)
     if isinstance(node, nodes.Getattr) and (before := _path(node.node)):

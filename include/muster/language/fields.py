@@ -59,7 +59,7 @@ People = Annotated[list[str] | str, BeforeValidator(_people)]
 Elements = Annotated[list[Any] | str, BeforeValidator(_elements)]
 """A list, or an expression that gives one."""
 
-Pack = Annotated[int | Literal["all"], BeforeValidator(_count)]
+Pack = Annotated[Annotated[int, Field(ge=1, le=10_000)] | Literal["all"], BeforeValidator(_count)]
 """How many items share one task instance."""
 
 Shape = Annotated[dict[str, Any] | str, BeforeValidator(_shape)]

@@ -28,11 +28,27 @@ MAX_BITS = 4_096
 """Largest whole number, in bits."""
 
 _LOOP_KEYS = frozenset({"index", "index0", "first", "last", "length", "revindex", "revindex0"})
-_TESTS = frozenset({
-    "defined", "undefined", "none", "string", "number", "integer", "float", "boolean", "true", "false",
-    "mapping", "sequence", "iterable", "even", "odd", "divisibleby", "lower", "upper", "in", "eq", "equalto", "==", "ne",
-    "!=", "lt", "lessthan", "<", "le", "<=", "gt", "greaterthan", ">", "ge", ">=",
-})  # fmt: skip
+_TESTS = frozenset(
+    {"defined", "undefined", "none", "string", "number", "integer", "float", "boolean", "true", "false"}
+    | {"mapping", "sequence", "iterable", "even", "odd", "divisibleby", "lower", "upper", "in"}
+    | {
+        "eq",
+        "equalto",
+        "==",
+        "ne",
+        "!=",
+        "lt",
+        "lessthan",
+        "<",
+        "le",
+        "<=",
+        "gt",
+        "greaterthan",
+        ">",
+        "ge",
+        ">=",
+    }
+)
 
 
 class Missing(StrictUndefined):

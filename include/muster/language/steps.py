@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, Discriminator, Field, Tag
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from muster.language.durations import Duration
 from muster.language.fields import Elements, Flag, Pack, People, Shape, Text, Values, Words
@@ -91,8 +91,8 @@ class MappedStep(StepBase):
     """A step that can be repeated for every item of a list."""
 
     each: Elements | None = None
-    """The list to fan out over; in the step's expressions the item is `item` and its position `index`. The output
-    is a list of the same length."""
+    """The list to fan out over; in the step's expressions the item is `item` and its position `index`. The
+    output is a list of the same length."""
 
 
 class WorkStep(MappedStep):
@@ -105,8 +105,8 @@ class WorkStep(MappedStep):
     timeout: Duration | None = None
     """How long one attempt may take; default: the skill's own limit, else none."""
     lane: Lane | None = None
-    """Where it executes: in the triggerer (`async`) or a task process (`worker`); default: as the skill says, else
-    `worker` for skills and operators, `async` for agents and notices."""
+    """Where it executes: in the triggerer (`async`) or a task process (`worker`); default: as the skill says,
+    else `worker` for skills and operators, `async` for agents and notices."""
 
 
 class SkillStep(WorkStep):
@@ -132,6 +132,9 @@ class Needs(Written):
 
 class AgentStep(WorkStep):
     """Asks an agent."""
+
+    # The discriminator sees to this; editors learn it from here.
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["agent"]}, {"required": ["needs"]}]})
 
     kind: ClassVar[str] = "agent"
     agent: Name | None = None
