@@ -41,11 +41,15 @@ def _dags(catalogue: Catalogue) -> Iterable[DAG]:
     from muster_airflow.compiler.stub import build_stub
 
     for name, definition in catalogue.definitions.items():
-        yield build_dag(definition, catalogue.sources[name].read_text())
-        if files_triggers(definition):
-            yield build_files_dag(definition)
+        try:
+            yield build_dag(definition, catalogue.sources[name].read_text())
+            if files_triggers(definition):
+                yield build_files_dag(definition)
+        except Exception as error:
+            # An operator whose provider is not installed, for example: it must not hide the others.
+            yield build_stub(name, f"{catalogue.sources[name].name}: {error}")
     for name, problems in _unusable(catalogue).items():
-        yield build_stub(name, problems)
+        yield build_stub(name, "\n\n".join(str(problem) for problem in problems))
 
 
 def _unusable(catalogue: Catalogue) -> dict[str, list[Problem]]:

@@ -263,3 +263,35 @@ def test_a_step_that_died_silently_fails_the_run(site: Site) -> None:
 def test_an_unopened_run_is_refused_clearly(site: Site) -> None:
     with pytest.raises(MusterError, match="never opened"):
         site.step("tested/nothing", "one")
+
+
+def test_a_fan_out_is_complete_when_its_last_item_has_ended(site: Site) -> None:
+    definition = site.definition(
+        steps("""
+  - id: many
+    each: ["a", "b", "c"]
+    when: "{{ item != 'b' }}"
+    skill: shop.echo
+    with: {value: "{{ item }}"}
+""")
+    )
+    run = site.open(definition)
+    assert site.expand(run, "many") == 2
+    site.step(run, "many", 0)
+    assert "step.completed" not in [event.type for event in site.services.log.read(run)]
+    site.step(run, "many", 1)
+    (completed,) = (event for event in site.services.log.read(run) if event.type == "step.completed")
+    assert completed.data["counts"]["succeeded"] == 2
+    assert site.state(run).step("many").status == "succeeded"
+
+
+def test_a_run_in_which_everything_was_set_aside_goes_on_to_its_report_and_ends_failed(site: Site) -> None:
+    definition = site.definition(
+        steps("""
+  - {id: prices, each: ["broken", "broken"], pack: all, skill: shop.price, with: {of: "{{ item }}"}}
+  - {id: report, skill: shop.echo, with: {value: "{{ steps.prices | present | length }} left"}}
+""")
+    )
+    state = site.state(site.run(definition))
+    assert state.step("report").output == "0 left"
+    assert (state.status, state.reason) == ("failed", "every item of step prices was set aside")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -117,6 +117,17 @@ class Queries:
             " ORDER BY min(started_at) OVER (PARTITION BY step) NULLS LAST, min(ended_at) OVER (PARTITION BY step), step, index",
             {"run": run},
         )
+
+    async def aended_items(self, run: str, step: str, indices: Sequence[int]) -> dict[str, int]:
+        """How many of these items of a fan-out ended in each way."""
+        statement = (
+            "SELECT status, count(*) FROM steps WHERE run = %s AND step = %s AND index = ANY(%s)"
+            " AND status IN ('succeeded', 'failed', 'skipped', 'set_aside') GROUP BY status"
+        )
+        with database_failures():
+            async with self._database.aconnection() as connection:
+                rows = await (await connection.execute(statement, (run, step, list(indices)))).fetchall()
+        return dict.fromkeys(("succeeded", "failed", "skipped", "set_aside"), 0) | dict(rows)
 
     def timeline(self, run: str) -> list[Event]:
         """Everything that happened to the run, in order."""

@@ -48,6 +48,8 @@ def _reasons(definition: Definition, state: RunState, task_states: Mapping[str, 
 def _reason(result: StepState, task_states: Mapping[str, str | None]) -> str | None:
     if result.is_fan_out and (lost := result.counts["failed"]):
         return f"{lost} of {len(result.indices)} items of step {result.id} failed"
+    if result.is_fan_out and result.status == "failed":
+        return f"every item of step {result.id} was set aside"
     if result.status == "failed":
         return f"step {result.id} failed: {(result.whole.error or {}).get('message')}"
     if not result.ended and any(_belongs(task, result.id) and task_states[task] == "failed" for task in task_states):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -53,6 +53,16 @@ async def expand(services: Services, ref: WorkRef) -> Spread:
     if found is None:
         found = await _lay_out(services, view, step, ref)
     return _spread(services, view, step, found)
+
+
+async def complete(services: Services, spread: Spread, ref: WorkRef) -> None:
+    """Write that the fan-out has ended, if its last item has.
+
+    Whoever ends an item asks after having written so: of two that end at once, at least one sees both.
+    """
+    counts = await services.queries.aended_items(ref.run, spread.step.id, spread.indices)
+    if sum(counts.values()) >= len(spread.indices):
+        await _completed(services, ref, counts)
 
 
 async def spread_of(services: Services, ref: WorkRef) -> Spread:
@@ -143,6 +153,12 @@ def _skipped(step: ResolvedStep, index: int | None, reason: str, ref: WorkRef) -
     )
 
 
+async def _completed(services: Services, ref: WorkRef, counts: Mapping[str, int]) -> None:
+    data = {"step": ref.step, "counts": dict(counts), "epoch": ref.epoch}
+    event = NewEvent(type=EventType.STEP_COMPLETED, data=data, key=f"{ref.step}/completed@{ref.epoch}")
+    await services.log.aappend(ref.run, [event])
+
+
 async def _write(
     services: Services, ref: WorkRef, step: ResolvedStep, length: int, indices: list[int], notes: list[NewEvent]
 ) -> Event:
@@ -151,4 +167,7 @@ async def _write(
         data={"step": step.id, "length": length, "indices": indices, "epoch": ref.epoch},
         key=_key(step, ref.epoch),
     )
-    return (await services.log.aappend(ref.run, [expanded, *notes]))[0]
+    stored = await services.log.aappend(ref.run, [expanded, *notes])
+    if not indices and length:
+        await _completed(services, ref, dict(Counter(note.type.removeprefix("step.") for note in notes)))
+    return stored[0]

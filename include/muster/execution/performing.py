@@ -10,7 +10,7 @@ from typing import Any
 from muster.events.model import Event, EventType, NewEvent
 from muster.execution import flow
 from muster.execution.actions import act, fall_back, uses_threads
-from muster.execution.fanout import Spread, holds, spread_of
+from muster.execution.fanout import Spread, complete, holds, spread_of
 from muster.execution.outcome import Outcome
 from muster.execution.piece import Piece, finish, started
 from muster.execution.references import WorkRef
@@ -89,6 +89,7 @@ async def _perform_items(services: Services, spread: Spread, ref: WorkRef) -> Ou
             return await finish(services, piece, act, fall_back)
 
     done = await asyncio.gather(*(one(piece) for piece in left))
+    await complete(services, spread, ref)
     return _together([*endings.values(), *done], single=ref.slot is not None and len(pieces) == 1)
 
 
@@ -117,6 +118,8 @@ def _together(endings: Sequence[Event], *, single: bool) -> Outcome:
     if failures:
         first = failures[0].data["error"]["message"]
         return Outcome(status="failed", output=counts, reason=f"{len(failures)} of {len(endings)} failed: {first}")
+    if counts["set_aside"] == len(endings):
+        return Outcome(status="failed", output=counts, reason="every item was set aside")
     return Outcome(status="succeeded", output=counts)
 
 

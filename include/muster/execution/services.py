@@ -6,6 +6,7 @@ import asyncio
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from muster.agents.runner import AgentServices
 from muster.database import Database
 from muster.events.definitions import DefinitionStore
 from muster.events.log import EventLog
+from muster.events.queries import Queries
 from muster.notifications.sender import Sender
 
 
@@ -39,6 +41,11 @@ class Services:
     _agents: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, AgentServices] = field(
         default_factory=weakref.WeakKeyDictionary, init=False, repr=False
     )
+
+    @cached_property
+    def queries(self) -> Queries:
+        """The projections, for questions that would cost too much from the log."""
+        return Queries(self.database)
 
     def for_agents(self) -> AgentServices:
         """What agents reach; one for each event loop, because model clients belong to theirs."""

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 if TYPE_CHECKING:
     from muster.language.definition import ResolvedRetry
-from muster_airflow.links import EventsLink, RunLink
 
 RESTARTS = 3
 """How often Airflow starts a worker task again whose process died; a step that failed is not repeated."""
@@ -17,7 +16,6 @@ RESTARTS = 3
 class MusterOperator(BaseOperator):
     """A task of an automation. Which step it performs follows from its task id."""
 
-    operator_extra_links = (EventsLink(), RunLink())
     ui_fgcolor = "#10182b"
 
 

@@ -19,8 +19,8 @@ from muster_airflow.reference import work_ref
 from muster_airflow.xcom import shown
 
 
-class ExternalStep:
-    """Mixed into an operator class: gives it its arguments at run time and writes down its result.
+class ExternalStep(BaseOperator):
+    """Runs an operator of another class: gives it its arguments at run time and writes down its result.
 
     Airflow's own templating is left out: one expression language is enough, and an argument that
     holds data from outside must not be rendered a second time.
@@ -28,11 +28,10 @@ class ExternalStep:
 
     custom_operator_name = "operator"
     ui_color = "#dcfce7"
-    template_fields = ()
     _muster_class: type[BaseOperator]
 
     def __init__(self, *, slot: int | None = None, **kwargs: Any) -> None:
-        BaseOperator.__init__(self, **kwargs)  # type: ignore[arg-type]
+        super().__init__(**kwargs)
         self.slot = slot
 
     def execute(self, context: Context) -> Any:
@@ -51,10 +50,9 @@ class ExternalStep:
 
     def _instance(self, piece: Piece) -> BaseOperator:
         """The operator itself, with the arguments of this run."""
-        values = evaluate(piece.step.action.arguments, piece.variables)
-        task_id: str = self.task_id  # type: ignore[attr-defined]
+        values = evaluate(piece.step.arguments, piece.variables, where=f"step {piece.step.id}, with")
         try:
-            return self._muster_class(task_id=task_id, **values)
+            return self._muster_class(task_id=self.task_id, **values)
         except (TypeError, ValueError) as error:
             raise PermanentError(f"{self._muster_class.__name__} does not take these arguments: {error}.") from error
 
@@ -75,7 +73,7 @@ def external_step(path: str) -> type[BaseOperator]:
     if not (isinstance(found, type) and issubclass(found, BaseOperator)):
         raise MusterError(f"{path} is not an Airflow operator.")
     members = {"_muster_class": found, "__module__": __name__, "__doc__": f"{path} as a step."}
-    return type(f"{found.__name__}Step", (ExternalStep, BaseOperator), members)
+    return type(f"{found.__name__}Step", (ExternalStep,), members)
 
 
 def _run(context: Context, piece: Piece, work: Any) -> Any:

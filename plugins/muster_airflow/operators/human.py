@@ -13,7 +13,6 @@ from muster.execution.human import answer, request
 from muster.execution.outcome import Outcome
 from muster.execution.piece import Piece, failed
 from muster.execution.services import Services
-from muster_airflow.links import EventsLink, RunLink
 from muster_airflow.operators.steps import report
 from muster_airflow.reference import work_ref
 
@@ -27,7 +26,6 @@ class HumanStep(ApprovalOperator):
 
     custom_operator_name = "human"
     ui_color = "#ffedd5"
-    operator_extra_links = (EventsLink(), RunLink())
 
     def __init__(self, *, slot: int | None = None, **kwargs: Any) -> None:
         # Airflow would ask again on a retry: an approval is asked once.

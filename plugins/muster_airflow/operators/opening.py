@@ -48,6 +48,6 @@ class OpenRun(MusterOperator):
             definition=self._definition,
             bundle_version=ti.bundle_instance.version if ti.bundle_instance else None,
             conf=dag_run.conf or {},
-            trigger=str(dag_run.run_type),
+            trigger=getattr(dag_run.run_type, "value", dag_run.run_type),
             requested_by=dag_run.triggering_user_name,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from abc import abstractmethod
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 from airflow.triggers.base import (
@@ -15,12 +15,14 @@ from airflow.triggers.base import (
     TaskSuccessEvent,
     TriggerEvent,
 )
-from muster.errors import PermanentError
+from muster.errors import PermanentError, TransientError
 from muster.execution.outcome import Outcome
 from muster_airflow.reference import work_ref
 from muster_airflow.xcom import push_from_trigger
 
 if TYPE_CHECKING:
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
     from muster.execution.references import WorkRef
     from muster.execution.services import Services
 
@@ -83,7 +85,7 @@ class WorkTrigger(BaseTrigger):
     async def _once(self) -> Outcome:
         from muster_airflow.services import services_in_triggerer
 
-        ti = self.task_instance
+        ti = self._running
         ref = work_ref(ti, ti.get_template_context()["dag_run"], lane="async")
         outcome = await self.work(await services_in_triggerer(), ref)
         await self._show(outcome)
@@ -91,7 +93,12 @@ class WorkTrigger(BaseTrigger):
 
     async def _show(self, outcome: Outcome) -> None:
         if outcome.output is not None:
-            await push_from_trigger(self.task_instance, outcome.output)
+            await push_from_trigger(self._running, outcome.output)
+
+    @property
+    def _running(self) -> RuntimeTaskInstance:
+        """The task instance: Airflow gives every trigger that a task starts from the worker's kind."""
+        return cast("RuntimeTaskInstance", self.task_instance)
 
 
 class StepTrigger(WorkTrigger):
@@ -115,7 +122,7 @@ class ItemsTrigger(WorkTrigger):
         return Outcome(status="succeeded", output=list(range(spread.slots())))
 
     async def _show(self, outcome: Outcome) -> None:
-        await push_from_trigger(self.task_instance, outcome.output, mapped_length=len(outcome.output))
+        await push_from_trigger(self._running, outcome.output, mapped_length=len(outcome.output))
 
 
 class CloseTrigger(WorkTrigger):
@@ -128,10 +135,11 @@ class CloseTrigger(WorkTrigger):
         return await close_run(services, ref, await self._task_states())
 
     async def _task_states(self) -> dict[str, str | None]:
-        from airflow.sdk.execution_time.comms import GetTaskStates
+        from airflow.sdk.execution_time.comms import GetTaskStates, TaskStatesResult
         from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
 
-        ti = self.task_instance
+        ti = self._running
         answer = await SUPERVISOR_COMMS.asend(GetTaskStates(dag_id=ti.dag_id, run_ids=[ti.run_id]))
-        states = answer.task_states.get(ti.run_id, {})
-        return dict(states)
+        if not isinstance(answer, TaskStatesResult):
+            raise TransientError(f"Airflow did not say how the tasks of the run ended: {answer}.")
+        return dict(answer.task_states.get(ti.run_id, {}))
