@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from pydantic_ai.models import Model
 
 
+CONNECT_TIMEOUT = 30.0
+"""Seconds a client waits for a connection at least."""
+
+
 class ModelProvider(Protocol):
     """Hands out the model behind a tier."""
 
@@ -40,19 +44,29 @@ async def connected(tiers: Sequence[str], provider: ModelProvider) -> list[Tier]
     found = []
     for name in tiers:
         if (model := await provider.model(name)) is not None:
-            leave_retries_to_us(model)
+            take_over(model)
             found.append(Tier(name, model))
     return found
 
 
-def leave_retries_to_us(model: Any) -> None:
-    """Turn off the retries inside a model's SDK client.
+def take_over(model: Any) -> None:
+    """Turn off what a model's SDK client does by itself: retries, and giving up early while connecting.
 
     A step's own `retry` and the agent's next tier decide what follows a failure. A client that
     quietly waits and asks again would hide both, and pay twice when only its answer was lost.
+    A thousand calls that begin together keep the event loop busy for longer than an SDK waits for
+    a connection; without more patience it takes its own delay for the server's.
     """
     for inner in getattr(model, "models", None) or ():
-        leave_retries_to_us(inner)
+        take_over(inner)
     client = getattr(model, "client", None)
-    if client is not None and isinstance(getattr(client, "max_retries", None), int):
+    if client is None:
+        return
+    if isinstance(getattr(client, "max_retries", None), int):
         client.max_retries = 0
+    timeout = getattr(client, "timeout", None)
+    connect = getattr(timeout, "connect", None)
+    if timeout is not None and connect is not None and connect < CONNECT_TIMEOUT:
+        client.timeout = type(timeout)(
+            connect=CONNECT_TIMEOUT, read=timeout.read, write=timeout.write, pool=timeout.pool
+        )
