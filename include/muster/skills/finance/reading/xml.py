@@ -73,7 +73,7 @@ def _refuse_document_type(data: bytes) -> None:
         parser.Parse(data, True)
     except _PrologEndError:
         return
-    except expat.ExpatError as error:
+    except (expat.ExpatError, LookupError, ValueError) as error:
         raise refusal("MU-XML-MALFORMED", f"The XML cannot be read: {error}.") from None
 
 

@@ -39,9 +39,11 @@ _CREDIT = re.compile(
     re.IGNORECASE,
 )
 _DAY_FIRST_WORDS = re.compile(
-    r"\b(rechnung|facture|factuur|factura|fattura|fatura|faktura|lasku|mwst|tva|btw|iva|moms|alv|gmbh|s\.?r\.?l|gst(?:in)?)\b",
+    r"\b(?:rechnung|facture|factuur|factura\b|fattura|fatura|faktura|lasku)|"
+    r"\b(?:mwst|tva|btw|iva|moms|alv|gmbh|s\.?r\.?l|gstin)\b",
     re.IGNORECASE,
 )
+"""Words of languages, and of countries that write English, in which the day comes first."""
 
 
 def read_plain(page: Page) -> tuple[Invoice, list[str]]:
@@ -117,7 +119,7 @@ def _as_number(text: str) -> str | None:
 
 def _goes_on(rest: str) -> bool:
     """True when digits follow a space: printing may have torn one number in two, or these may be two numbers."""
-    following = rest.split("  ")[0].split()
+    following = rest.split("  ", maxsplit=1)[0].split()
     return bool(following) and following[0].isalnum() and any(sign.isdigit() for sign in following[0])
 
 
