@@ -82,7 +82,7 @@ class _Checker:
     @cached_property
     def before(self) -> dict[str, frozenset[str]]:
         """For each step all steps before it; empty while the order is broken."""
-        if self.circle:
+        if self.circle or len(set(self.ids)) < len(self.ids):
             return {}
         return before(
             {step: [other for other in after if other in self.after] for step, after in self.after.items()}
@@ -90,8 +90,8 @@ class _Checker:
 
     @cached_property
     def circle(self) -> list[str] | None:
-        """Steps that wait for each other."""
-        return circle(self.after)
+        """Steps that wait for each other; not looked for while an id stands for two steps."""
+        return circle(self.after) if len(set(self.ids)) == len(self.ids) else None
 
     def _ids(self) -> Iterator[Problem]:
         for position, step in enumerate(self.steps):

@@ -51,13 +51,13 @@ class Source:
     ) -> Problem:
         """A problem at the value `path` leads to, or at the nearest thing above it that exists.
 
-        `key` points at the key instead of its value; `offset` counts lines down into a text of several lines.
+        `key` points at the key instead of its value; `offset` counts lines down into a text written with `|`.
         """
         while path and path not in self.places:
             path, key = path[:-1], False
         place = self.places[path][0 if key else 1]
-        if offset or place.block:
-            line = place.line + offset + (1 if place.block else 0)
+        if place.block:
+            line = place.line + 1 + offset
             shown = self._line(line)
             place = Place(line, len(shown) - len(shown.lstrip()), 1)
         return self.problem_at(message, place, suggestion)

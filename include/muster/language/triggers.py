@@ -59,7 +59,8 @@ def _files(trigger: FilesTrigger, automation: Automation, path: Path, document: 
     if schema is None:
         suggestion = did_you_mean(name, automation.inputs)
         yield document.problem(f"there is no input `{name}`", (*path, "input"), suggestion=suggestion)
-    elif schema.get("type") != "array":
+        return
+    if schema.get("type") != "array":
         yield document.problem(f"the input `{name}` is not an array", (*path, "input"))
     yield from _startable(automation, name, path, document)
 

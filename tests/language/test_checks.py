@@ -1,0 +1,151 @@
+"""What an automation says must fit together, and fit its surroundings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from muster.language import Definition
+from muster.language.checks import operator_allowed
+
+Problems = Callable[[str], list[str]]
+Define = Callable[[str], Definition]
+
+READ = "  - id: read\n    skill: office.read_letter\n    with: {uri: x}\n"
+HEAD = "automation: a\nsteps:\n" + READ
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (HEAD + READ, "6:9: there are two steps `read`; the first is in line 3 Rename"),
+        ("automation: a\nsteps:\n" + READ.replace("read\n", "close\n", 1), "3:9: `close` is a name Muster uses"),
+        (HEAD + "    after: [raed]\n", "6:13: there is no step `raed` Did you mean `read`?"),
+        (HEAD + "    after: raed\n", "6:12: there is no step `raed` Did you mean `read`?"),
+        (HEAD + "    after: read\n", "6:5: these steps wait for each other: read → read"),
+        (HEAD + "    after: b\n  - id: b\n    branch: [{to: []}]\n", "6:5: these steps wait for each other"),
+        (HEAD + "  - id: b\n    branch: [{to: raed}]\n", "7:19: there is no step `raed` Did you mean `read`?"),
+        (
+            HEAD + "  - id: b\n    branch: [{to: []}, {when: true, to: []}]\n",
+            "7:14: this way has no `when`, so those below it are never taken",
+        ),
+        (HEAD + '    when: "{{ steps.raed }}"\n', "6:11: there is no step `raed` Did you mean `read`?"),
+        (HEAD + '    when: "{{ steps.read }}"\n', "6:11: the step uses the output of itself"),
+        (
+            HEAD.replace("uri: x", 'uri: "{{ steps.b }}"') + "  - id: b\n    branch: [{to: []}]\n",
+            "5:17: the step uses the output of `b`, which does not come before it Write `after: b`",
+        ),
+        (HEAD + "    when: |\n      {{ true\n      and foo }}\n", "8:7: there is no variable `foo`"),
+        (HEAD + '    when: "{{ true"\n', "6:11: not an expression: unexpected end of template"),
+        (HEAD + '    when: "{{ inputs.x }}"\n', "6:11: there is no input `x`"),
+        (HEAD + '    when: "{{ settings.limt }}"\n', "6:11: there is no setting `limt` Did you mean `limit`?"),
+        (HEAD + '    when: "{{ run.ide }}"\n', "6:11: there is no value of `run` `ide` Did you mean `id`?"),
+        (HEAD + '    when: "{{ item }}"\n', "6:11: `item` is only known in a step with `each`"),
+        (HEAD + '    each: "{{ index }}"\n', "6:11: `index` is only known in a step with `each`"),
+        (HEAD + '    pool: "{{ settings.limit }}"\n', "6:11: no expression can stand in `pool`"),
+        (HEAD + "    pack: 3\n", "6:5: `pack` packs the items of `each`, and there is none"),
+        (HEAD.replace("read_letter", "raed_letter"), "4:12: there is no skill `office.raed_letter` Did you mean"),
+        (HEAD.replace("uri: x", "url: x, uri: x"), "5:12: the skill `office.read_letter` takes no argument `url` Did"),
+        (HEAD.replace("uri: x", ""), "4:12: the skill `office.read_letter` needs `uri` Give it in `with`"),
+        (HEAD + "    fallback: {skill: office.nothing}\n", "6:23: there is no skill `office.nothing`"),
+        (HEAD + "    fallback: {skill: office.file_letter, with: {}}\n", "6:23: the skill `office.file_letter` needs"),
+        (HEAD + "    fallback: {agent: clerc, ask: x}\n", "6:23: there is no agent `clerc` Did you mean `clerk`?"),
+        (HEAD + "    fallback: {agent: clerk}\n", "6:15: `ask` is missing"),
+        (HEAD + "  - id: b\n    agent: clerc\n    ask: x\n", "7:12: there is no agent `clerc` Did you mean `clerk`?"),
+        (
+            HEAD + "  - id: b\n    needs: {skills: [sortin]}\n    ask: x\n",
+            "7:12: no agent has `sortin` among its skills Did you mean `sorting`?",
+        ),
+        (
+            HEAD + "  - id: b\n    needs: {skills: [sorting], department: sales}\n    ask: x\n",
+            "7:12: no agent in the department `sales` has `sorting`",
+        ),
+        (HEAD + "  - id: b\n    human: {ask: x, assignees: []}\n", "7:32: nobody may answer"),
+        (HEAD + '  - id: b\n    notify: [{slack: "#a"}]\n', "7:14: `text` is missing"),
+        (HEAD + "  - id: b\n    operator: os.system\n", "7:15: the operator `os.system` is not allowed here The"),
+        (
+            HEAD + "  - id: b\n    operator: airflow.providers.standard.operators.empty.EmptyOperator\n    lane: async\n",
+            "8:11: an operator runs in a task process",
+        ),
+        (HEAD + "inputs: {a: {type: strin}}\n", "6:20: not a JSON Schema"),
+        (HEAD + "inputs: {a: {type: string, default: 3}}\n", "6:37: the default does not fit its schema"),
+        (HEAD + "inputs: {a: {type: array, items: {type: string}, default: [x, 3]}}\n", "6:63: the default does"),
+        (HEAD + "inputs: {a: {$ref: 'http://localhost/x'}}\n", "6:13: a schema cannot refer"),
+        (HEAD + "settings: {a: ['{{ x }}']}\n", "6:16: a setting is a plain value"),
+        (HEAD + "title: Of {{ settings.limit }}\n", "6:8: no expression can stand in `title`"),
+        (HEAD + 'triggers: [{schedule: "0 6 * *"}]\n', "6:23: a schedule has five fields"),
+        (HEAD + 'triggers: [{schedule: "61 6 * * *"}]\n', "6:23: `61 6 * * *` is not a cron expression"),
+        (HEAD + 'triggers: [{schedule: "@dayly"}]\n', "6:23: there is no schedule `@dayly` Did you mean `@daily`?"),
+        (
+            HEAD + 'triggers: [{schedule: "@daily", timezone: Europe/Berln}]\n',
+            "6:43: there is no time zone `Europe/Berln` Did you mean `Europe/Berlin`?",
+        ),
+        (HEAD + 'triggers: [{schedule: "@daily", timezone: ../../etc/passwd}]\n', "6:43: there is no time zone"),
+        (HEAD + 'triggers: [{schedule: "@daily"}, {schedule: "@daily"}]\n', "6:34: an automation has one schedule"),
+        (HEAD + "triggers: [{files: {path: /a}}]\n", "6:20: which input gets the files is not clear"),
+        (
+            HEAD + "triggers: [{files: {path: /a, input: fils}}]\ninputs: {files: {type: array}}\n",
+            "6:38: there is no input `fils` Did you mean `files`?",
+        ),
+        (
+            HEAD + "triggers: [{files: {path: /a, input: b}}]\ninputs: {b: {type: string}}\n",
+            "6:38: the input `b` is not an array",
+        ),
+        (
+            HEAD + 'triggers: [{schedule: "@daily"}]\ninputs: {b: {type: string}}\n',
+            "6:12: this trigger cannot give the input `b` Give `b` a `default`.",
+        ),
+        (
+            HEAD + 'triggers: [{files: {path: "{{ inputs.a }}"}}]\ninputs: {a: {type: array}}\n',
+            "6:27: only `settings` are known here",
+        ),
+        (
+            HEAD + 'deadlines: [{within: 3m, notify: [{slack: "{{ settings.offce_channel }}"}]}]\n',
+            "6:43: there is no setting `offce_channel` Did you mean `office_channel`?",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_located_with_a_suggestion(problems: Problems, text: str, expected: str) -> None:
+    (said,) = problems(text)
+    assert said.startswith(expected)
+
+
+def test_a_circle_through_several_steps_is_named_whole(problems: Problems) -> None:
+    text = "automation: a\nsteps:\n"
+    for step, after in (("one", "three"), ("two", "one"), ("three", "two")):
+        text += f"  - {{id: {step}, after: {after}, skill: office.read_letter, with: {{uri: x}}}}\n"
+    (said,) = problems(text)
+    assert "these steps wait for each other: one → two → three → one" in said
+
+
+def test_item_is_known_wherever_a_step_with_each_may_use_it(define: Define) -> None:
+    definition = define(
+        HEAD
+        + """  - id: b
+    each: "{{ [1, 2] }}"
+    when: "{{ item > index }}"
+    notify: [{ slack: "#a", text: "{{ item }}" }]
+"""
+    )
+    assert definition.step("b").when == "{{ item > index }}"
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed", "answer"),
+    [
+        ("airflow.providers.http.X", ["airflow.providers.*"], True),
+        ("airflow.providersx.X", ["airflow.providers.*"], False),
+        ("a.b.C", ["a.b.C"], True),
+        ("a.b.CD", ["a.b.C"], False),
+        ("a.b.C", [], False),
+    ],
+)
+def test_operators_are_allowed_by_path_or_by_package(path: str, allowed: list[str], answer: bool) -> None:
+    assert operator_allowed(path, allowed) is answer
+
+
+def test_the_setting_allowed_operators_replaces_the_default(problems: Problems) -> None:
+    step = "  - id: b\n    operator: airflow.providers.standard.operators.empty.EmptyOperator\n"
+    (said,) = problems(HEAD + step + "settings: {allowed_operators: [my.company.*]}\n")
+    assert "The setting `allowed_operators` allows my.company.*." in said
