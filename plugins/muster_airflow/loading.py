@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from airflow.sdk import DAG
+
     from muster.language import Catalogue
     from muster.language.problems import Problem
 
@@ -25,9 +26,14 @@ def load_automations(namespace: dict[str, Any], include: str | os.PathLike[str] 
         include: the folder that holds `automations/`; by default `include` beside the Dag file's folder.
     """
     from airflow.sdk import get_parsing_context
+
     from muster.language import load_folder
 
-    folder = Path(include) if include is not None else Path(namespace["__file__"]).resolve().parent.parent / "include"
+    folder = (
+        Path(include)
+        if include is not None
+        else Path(namespace["__file__"]).resolve().parent.parent / "include"
+    )
     wanted = get_parsing_context().dag_id
     catalogue = load_folder(folder, only=_automation(wanted))
     for dag in _dags(catalogue):
@@ -37,13 +43,13 @@ def load_automations(namespace: dict[str, Any], include: str | os.PathLike[str] 
 
 def _dags(catalogue: Catalogue) -> Iterable[DAG]:
     from muster_airflow.compiler import build_dag
-    from muster_airflow.compiler.files import build_files_dag, files_triggers
+    from muster_airflow.compiler.files import build_files_dag, watches
     from muster_airflow.compiler.stub import build_stub
 
     for name, definition in catalogue.definitions.items():
         try:
             yield build_dag(definition, catalogue.sources[name].read_text())
-            if files_triggers(definition):
+            if watches(definition):
                 yield build_files_dag(definition)
         except Exception as error:
             # An operator whose provider is not installed, for example: it must not hide the others.

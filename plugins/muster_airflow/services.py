@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.sdk import Connection, Context
+
 from muster.database import Database
 from muster.errors import MusterError
 from muster.events.definitions import DefinitionStore
@@ -68,10 +69,9 @@ def dsn_of(connection: ConnectionType) -> str:
 
 def site_skills(context: Context | None) -> Path:
     """The site's own skills: of the run's version in a worker, else of the configured folder."""
-    if context is not None and (bundle := context["ti"].bundle_instance) is not None:
-        pinned = bundle.path.parent / "include" / "skills"
-        if pinned.is_dir():
-            return pinned
+    bundle = getattr(context["ti"], "bundle_instance", None) if context is not None else None
+    if bundle is not None and (pinned := bundle.path.parent / "include" / "skills").is_dir():
+        return Path(pinned)
     project = Path(os.environ.get("MUSTER_PROJECT", ""))
     return Path(os.environ.get("MUSTER_INCLUDE") or project / "include") / "skills"
 
@@ -103,5 +103,3 @@ def _libpq_options(connection: ConnectionType) -> dict[str, str]:
     """What libpq takes from the connection's extra; the provider's own keys stay out."""
     known = {"sslmode", "sslcert", "sslkey", "sslrootcert", "options", "application_name", "connect_timeout"}
     return {key: str(value) for key, value in connection.extra_dejson.items() if key in known}
-
-

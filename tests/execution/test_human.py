@@ -23,7 +23,11 @@ steps:
     human: {ask: "Pay {{ run.automation }}?", assignees: [lead, requester], within: 1h}
   - {id: pay, skill: desk.echo, with: {value: "paid"}}
   - {id: tell, after: [pay], skill: desk.echo, with: {value: "told"}}
-  - {id: note, after: [pay], when: "{{ not steps.approve.approved }}", skill: desk.echo, with: {value: "refused"}}
+  - id: note
+    after: [pay]
+    when: "{{ not steps.approve.approved }}"
+    skill: desk.echo
+    with: {value: "refused"}
 """
 EACH = """
 automation: tested
@@ -89,7 +93,9 @@ def test_an_approval_lets_the_run_go_on(site: Site) -> None:
         ({"approved": True, "by": "requester"}, "refused"),
     ],
 )
-def test_everything_but_anothers_clear_approval_is_a_rejection(site: Site, said: dict[str, Any], how: str) -> None:
+def test_everything_but_anothers_clear_approval_is_a_rejection(
+    site: Site, said: dict[str, Any], how: str
+) -> None:
     run = site.open(site.definition(AUTOMATION))
     piece, _ = ask(site, run)
     output = reply(site, piece, **said)

@@ -106,7 +106,8 @@ def test_money_stays_decimal_between_steps(site: Site) -> None:
 @pytest.mark.parametrize("pack", ["", "pack: 2", "pack: all"])
 def test_a_fan_out_keeps_positions_and_sets_bad_items_aside(site: Site, pack: str) -> None:
     definition = site.definition(
-        steps(f"""
+        steps(
+            f"""
   - id: prices
     each: "{{{{ inputs.names }}}}"
     {pack}
@@ -120,7 +121,9 @@ def test_a_fan_out_keeps_positions_and_sets_bad_items_aside(site: Site, pack: st
   - id: sum
     skill: shop.count
     with: {{values: "{{{{ steps.prices | present | map(attribute='value') | list }}}}"}}
-""", "inputs: {names: {type: array, items: {type: string}}}")
+""",
+            "inputs: {names: {type: array, items: {type: string}}}",
+        )
     )
     state = site.state(site.run(definition, names=["a", "broken", "ccc"]))
     assert [item and item["label"] for item in state.step("prices").output] == ["a", None, "ccc"]
@@ -210,7 +213,7 @@ def test_the_same_work_performed_again_does_nothing_twice(site: Site) -> None:
 
 
 def test_work_is_done_again_when_a_person_has_cleared_the_run(site: Site) -> None:
-    definition = site.definition(steps("  - {id: one, skill: shop.echo, with: {value: \"x\"}}"))
+    definition = site.definition(steps('  - {id: one, skill: shop.echo, with: {value: "x"}}'))
     run = site.open(definition)
     site.step(run, "one")
     site.step(run, "one", epoch=1)
@@ -219,7 +222,8 @@ def test_work_is_done_again_when_a_person_has_cleared_the_run(site: Site) -> Non
 
 def test_a_branch_takes_one_way_and_the_ways_join_again(site: Site) -> None:
     definition = site.definition(
-        steps("""
+        steps(
+            """
   - id: choose
     branch:
       - {when: "{{ inputs.n > 5 }}", to: [high]}
@@ -228,18 +232,25 @@ def test_a_branch_takes_one_way_and_the_ways_join_again(site: Site) -> None:
   - {id: low, skill: shop.echo, with: {value: "low"}}
   - {id: after_high, after: [high], skill: shop.echo, with: {value: "more"}}
   - {id: joined, after: [high, low], skill: shop.echo, with: {value: "joined"}}
-""", "inputs: {n: {type: integer}}")
+""",
+            "inputs: {n: {type: integer}}",
+        )
     )
     state = site.state(site.run(definition, n=3))
     assert {name: state.step(name).status for name in ("high", "low", "after_high", "joined")} == {
-        "high": "skipped", "low": "succeeded", "after_high": "skipped", "joined": "succeeded",
+        "high": "skipped",
+        "low": "succeeded",
+        "after_high": "skipped",
+        "joined": "succeeded",
     }
     assert state.status == "succeeded"
 
 
 def test_inputs_that_do_not_fit_fail_the_run_and_say_why(site: Site) -> None:
     definition = site.definition(
-        steps('  - {id: one, skill: shop.echo, with: {value: "{{ inputs.n }}"}}', "inputs: {n: {type: integer}}")
+        steps(
+            '  - {id: one, skill: shop.echo, with: {value: "{{ inputs.n }}"}}', "inputs: {n: {type: integer}}"
+        )
     )
     with pytest.raises(MusterError, match="n: 'x' is not of type 'integer'"):
         site.open(definition, n="x")

@@ -31,7 +31,7 @@ class NoModels:
 
     async def model(self, tier: str) -> None:
         """None, whatever the tier."""
-        return None
+        return
 
 
 class Site:
@@ -73,8 +73,13 @@ class Site:
         dag_run_id = f"test__{next(_numbers)}"
         run = run_id(definition.name, dag_run_id)
         opening = Opening(
-            run=run, dag_id=definition.name, dag_run_id=dag_run_id, definition=definition, bundle_version=None,
-            conf=inputs, requested_by=by,
+            run=run,
+            dag_id=definition.name,
+            dag_run_id=dag_run_id,
+            definition=definition,
+            bundle_version=None,
+            conf=inputs,
+            requested_by=by,
         )
         self.do(open_run(self.services, opening))
         return run

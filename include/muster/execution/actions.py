@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
-import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
-from muster.agents.runner import AgentCall, run_agent
+from muster.agents.call import AgentCall
+from muster.agents.runner import run_agent
 from muster.errors import PermanentError
 from muster.execution.piece import Answer, Piece
 from muster.execution.services import Services
 from muster.language.definition import ResolvedStep, ResolvedTarget
 from muster.language.expressions import evaluate
 from muster.notifications.model import Notice
-from muster.skills.registry import Skill, SkillContext, get_skill
-
-T = TypeVar("T")
+from muster.skills.calling import call_skill
+from muster.skills.registry import SkillContext, get_skill
 
 
 async def act(services: Services, piece: Piece) -> Answer:
@@ -41,46 +37,6 @@ def uses_threads(step: ResolvedStep, services: Services) -> bool:
     return step.kind == "skill" and not get_skill(_named(step.skill), services.site).is_async
 
 
-async def call_skill(skill: Skill, values: Mapping[str, Any], context: SkillContext) -> Any:
-    """Call a skill with validated arguments; a blocking one runs in a thread of its own.
-
-    Returns:
-        The result as JSON-ready data.
-    """
-    arguments = skill.arguments(values)
-    if skill.wants_context:
-        arguments["context"] = context
-    if skill.is_async:
-        result = await skill.function(**arguments)
-    else:
-        result = await in_thread(partial(skill.function, **arguments))
-    return skill.dump(result)
-
-
-async def in_thread(function: Callable[[], T]) -> T:
-    """Run a blocking function in a daemon thread, so that one that hangs cannot hold up the exit."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[T] = loop.create_future()
-    context = contextvars.copy_context()
-
-    def settle(result: T | None, error: BaseException | None) -> None:
-        if not future.done():
-            if error is None:
-                future.set_result(result)  # type: ignore[arg-type]
-            else:
-                future.set_exception(error)
-
-    def run() -> None:
-        try:
-            result, error = context.run(function), None
-        except BaseException as caught:
-            result, error = None, caught
-        loop.call_soon_threadsafe(settle, result, error)
-
-    threading.Thread(target=run, name="muster-skill", daemon=True).start()
-    return await future
-
-
 def skill_context(services: Services, piece: Piece) -> SkillContext:
     """What a skill may know of the piece it works for."""
     return SkillContext(
@@ -99,7 +55,9 @@ async def _skill(services: Services, piece: Piece) -> Answer:
     return await _call_skill(services, piece, piece.step.skill, piece.step.arguments)
 
 
-async def _call_skill(services: Services, piece: Piece, name: str | None, arguments: Mapping[str, Any]) -> Answer:
+async def _call_skill(
+    services: Services, piece: Piece, name: str | None, arguments: Mapping[str, Any]
+) -> Answer:
     skill = get_skill(_named(name), services.site)
     values = evaluate(arguments, piece.variables, where=f"step {piece.step.id}, with")
     output = await call_skill(skill, values, skill_context(services, piece))
@@ -123,13 +81,12 @@ async def _ask_agent(
         key=piece.key,
         agent=agent,
         ask=str(evaluate(ask or "", piece.variables, where=f"step {piece.step.id}, ask")),
-        inputs=evaluate(arguments, piece.variables, where=f"step {piece.step.id}, with"),
+        data=evaluate(arguments, piece.variables, where=f"step {piece.step.id}, with"),
         returns=returns,
         budget=definition.budget,
         settings=definition.settings,
-        now=services.clock(),
     )
-    result = await run_agent(call, services.for_agents())
+    result = await run_agent(call, services)
     return Answer(output=result.output, output_type=returns, produced_by=result.produced_by)
 
 

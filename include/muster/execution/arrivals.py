@@ -61,7 +61,9 @@ def claim(database: Database, automation: str, found: Sequence[Arrival]) -> list
     """Batches to start a run for: what is new in `found`, and what an earlier attempt left unstarted."""
     with database.connection() as connection:
         # Two claims at once would split one arrival of many files into two runs.
-        connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"arrivals/{automation}",))
+        connection.execute(
+            "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"arrivals/{automation}",)
+        )
         known = set(
             connection.execute(
                 "SELECT uri, fingerprint FROM arrivals WHERE automation = %s AND uri = ANY(%s)",

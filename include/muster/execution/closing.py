@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+
 from muster.events.model import EventType, NewEvent
 from muster.events.state import RunState, StepState
 from muster.execution.outcome import Outcome
@@ -52,8 +53,9 @@ def _reason(result: StepState, task_states: Mapping[str, str | None]) -> str | N
         return f"every item of step {result.id} was set aside"
     if result.status == "failed":
         return f"step {result.id} failed: {(result.whole.error or {}).get('message')}"
-    if not result.ended and any(_belongs(task, result.id) and task_states[task] == "failed" for task in task_states):
-        return f"step {result.id} stopped without an outcome"
+    if any(_belongs(task, result.id) and task_states[task] == "failed" for task in task_states):
+        # The process died before it could say so, or after it had: either way Airflow shows red.
+        return f"step {result.id} stopped {'after its outcome' if result.ended else 'without an outcome'}"
     return None
 
 

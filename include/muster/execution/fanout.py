@@ -160,7 +160,12 @@ async def _completed(services: Services, ref: WorkRef, counts: Mapping[str, int]
 
 
 async def _write(
-    services: Services, ref: WorkRef, step: ResolvedStep, length: int, indices: list[int], notes: list[NewEvent]
+    services: Services,
+    ref: WorkRef,
+    step: ResolvedStep,
+    length: int,
+    indices: list[int],
+    notes: list[NewEvent],
 ) -> Event:
     expanded = NewEvent(
         type=EventType.STEP_EXPANDED,

@@ -99,7 +99,8 @@ def _assignees(piece: Piece, human: ResolvedHuman) -> list[str]:
     allowed = [str(name) for name in names if name != requester]
     if not allowed:
         raise PermanentError(
-            f"Nobody may answer step {piece.step.id}: its assignees are {names}, and {requester} asked for the run.",
+            f"Nobody may answer step {piece.step.id}: its assignees are {names},"
+            f" and {requester} asked for the run.",
             remedy="Name another assignee; whoever asks for a run cannot approve it.",
         )
     return allowed

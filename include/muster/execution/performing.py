@@ -7,12 +7,12 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from muster.events.model import Event, EventType, NewEvent
+from muster.events.model import Event, EventType
 from muster.execution import flow
 from muster.execution.actions import act, fall_back, uses_threads
 from muster.execution.fanout import Spread, complete, holds, spread_of
 from muster.execution.outcome import Outcome
-from muster.execution.piece import Piece, finish, started
+from muster.execution.piece import Piece, finish, skipped, started
 from muster.execution.references import WorkRef
 from muster.execution.services import Services
 from muster.execution.view import RunView, load
@@ -53,7 +53,9 @@ async def begin(services: Services, ref: WorkRef, index: int | None = None) -> P
     return piece
 
 
-async def _begin_single(services: Services, view: RunView, step: ResolvedStep, ref: WorkRef) -> Piece | Outcome:
+async def _begin_single(
+    services: Services, view: RunView, step: ResolvedStep, ref: WorkRef
+) -> Piece | Outcome:
     piece = Piece(view=view, step=step, ref=ref, index=None, variables=view.variables(step, services))
     ended = next((event for event in view.events if event.key == piece.ended_key), None)
     if ended is None:
@@ -63,9 +65,7 @@ async def _begin_single(services: Services, view: RunView, step: ResolvedStep, r
         if skip is None:
             await services.log.aappend(ref.run, [started(piece)])
             return piece
-        data = {"step": step.id, "index": None, "reason": skip.reason, "epoch": ref.epoch}
-        note = NewEvent(type=EventType.STEP_SKIPPED, data=data, key=piece.ended_key)
-        ended = (await services.log.aappend(ref.run, [note]))[0]
+        ended = (await services.log.aappend(ref.run, [skipped(piece, skip.reason)]))[0]
     return _outcome(ended)
 
 
@@ -117,7 +117,9 @@ def _together(endings: Sequence[Event], *, single: bool) -> Outcome:
     failures = [event for event in endings if event.type == EventType.STEP_FAILED]
     if failures:
         first = failures[0].data["error"]["message"]
-        return Outcome(status="failed", output=counts, reason=f"{len(failures)} of {len(endings)} failed: {first}")
+        return Outcome(
+            status="failed", output=counts, reason=f"{len(failures)} of {len(endings)} failed: {first}"
+        )
     if counts["set_aside"] == len(endings):
         return Outcome(status="failed", output=counts, reason="every item was set aside")
     return Outcome(status="succeeded", output=counts)

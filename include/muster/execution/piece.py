@@ -95,13 +95,22 @@ def failed(piece: Piece, error: BaseException) -> NewEvent:
     return _ended(EventType.STEP_FAILED, piece, error=describe(error))
 
 
+def skipped(piece: Piece, reason: str) -> NewEvent:
+    """The event that the piece was not done."""
+    return _ended(EventType.STEP_SKIPPED, piece, reason=reason)
+
+
 def describe(error: BaseException) -> dict[str, Any]:
     """An error as the log keeps it."""
     return {
         "class": type(error).__name__,
-        "message": (error.message if isinstance(error, MusterError) else str(error))[:LONGEST_MESSAGE],
+        "message": _message(error)[:LONGEST_MESSAGE],
         "remedy": error.remedy if isinstance(error, MusterError) else None,
     }
+
+
+def _message(error: BaseException) -> str:
+    return error.message if isinstance(error, MusterError) else str(error) or type(error).__name__
 
 
 async def _attempts(services: Services, piece: Piece, act: Action) -> Answer:
@@ -112,7 +121,9 @@ async def _attempts(services: Services, piece: Piece, act: Action) -> Answer:
         except TimeoutError as error:
             if piece.step.timeout is None:
                 raise
-            raise TransientError(f"It took longer than the step's timeout of {piece.step.timeout:g} s.") from error
+            raise TransientError(
+                f"It took longer than the step's timeout of {piece.step.timeout:g} s."
+            ) from error
 
     async def record(attempt: int, error: BaseException, delay: float) -> None:
         data = _data(piece, attempt=attempt, error=describe(error), delay=delay)

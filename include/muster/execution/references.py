@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-
 OPENED = "opened"
 """The key of the event that opens a run."""
 

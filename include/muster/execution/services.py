@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import weakref
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 
 from muster.agents.models import ModelProvider
-from muster.agents.runner import AgentServices
 from muster.database import Database
 from muster.events.definitions import DefinitionStore
 from muster.events.log import EventLog
@@ -38,27 +35,11 @@ class Services:
     site: Path | None = None
     """Folder of the site's own skills."""
     clock: Callable[[], datetime] = utc_now
-    _agents: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, AgentServices] = field(
-        default_factory=weakref.WeakKeyDictionary, init=False, repr=False
-    )
 
     @cached_property
     def queries(self) -> Queries:
         """The projections, for questions that would cost too much from the log."""
         return Queries(self.database)
-
-    def for_agents(self) -> AgentServices:
-        """What agents reach; one for each event loop, because model clients belong to theirs."""
-        loop = asyncio.get_running_loop()
-        if loop not in self._agents:
-            self._agents[loop] = AgentServices(
-                models=self.models,
-                log=self.log,
-                database=self.database,
-                workspace=self.workspace,
-                site=self.site,
-            )
-        return self._agents[loop]
 
     def workspace(self, run: str) -> Path:
         """The run's own folder, made when first asked for."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow.sdk import DAG
+
 from muster_airflow.compiler.deadlines import deadline_alerts
 from muster_airflow.compiler.documentation import documentation
 from muster_airflow.compiler.inputs import params
@@ -49,5 +49,3 @@ def build_dag(definition: Definition, source: str) -> DAG:
 def _tags(definition: Definition) -> list[str]:
     tags = {"muster", definition.category, definition.department}
     return sorted(tag for tag in tags if tag)
-
-

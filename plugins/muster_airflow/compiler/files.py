@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflow.sdk import DAG, Asset, AssetWatcher
+
 from muster_airflow.operators.arrivals import StartRuns
 from muster_airflow.reference import FILES_SUFFIX
 from muster_airflow.triggers.arrivals import ArrivalTrigger
 
 if TYPE_CHECKING:
-    from muster.language.definition import Definition, ResolvedTrigger
+    from muster.language.definition import Definition
 
 
 def build_files_dag(definition: Definition) -> DAG:
@@ -19,7 +21,7 @@ def build_files_dag(definition: Definition) -> DAG:
     The asset's events only wake it; which files are new is decided by the table `arrivals`. So events
     that Airflow folds into one, or delivers late, lose nothing.
     """
-    watched = [_asset(definition, number, files) for number, files in enumerate(files_triggers(definition))]
+    watched = [_asset(definition, number, watch) for number, watch in enumerate(watches(definition))]
     dag = DAG(
         dag_id=definition.name + FILES_SUFFIX,
         dag_display_name=f"{definition.title}: files",
@@ -31,25 +33,39 @@ def build_files_dag(definition: Definition) -> DAG:
         is_paused_upon_creation=False,
     )
     with dag:
-        for number, files in enumerate(files_triggers(definition)):
+        for number, watch in enumerate(watches(definition)):
             StartRuns(
                 task_id=f"start_{number}",
                 automation=definition.name,
-                path=files.path,
-                match=list(files.match),
-                input=files.input,
+                path=watch.path,
+                match=watch.match,
+                input=watch.input,
             )
     return dag
 
 
-def files_triggers(definition: Definition) -> list[ResolvedTrigger]:
-    """The triggers that watch a folder."""
-    return [trigger for trigger in definition.triggers if trigger.path is not None]
+@dataclass(frozen=True)
+class Watch:
+    """A trigger that watches a folder, with what only such a trigger has."""
+
+    path: str
+    match: list[str]
+    input: str
+    every: float
 
 
-def _asset(definition: Definition, number: int, files: ResolvedTrigger) -> Asset:
+def watches(definition: Definition) -> list[Watch]:
+    """The triggers of `definition` that watch a folder."""
+    return [
+        Watch(trigger.path, list(trigger.match), trigger.input, trigger.every)
+        for trigger in definition.triggers
+        if trigger.path is not None and trigger.input is not None and trigger.every is not None
+    ]
+
+
+def _asset(definition: Definition, number: int, watch: Watch) -> Asset:
     name = f"muster-files-{definition.name}-{number}"
     trigger = ArrivalTrigger(
-        automation=definition.name, path=files.path, match=list(files.match), every=files.every
+        automation=definition.name, path=watch.path, match=watch.match, every=watch.every
     )
     return Asset(name=name, watchers=[AssetWatcher(name=name, trigger=trigger)])

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import Param, ParamsDict
+from airflow.sdk import Param
 
 if TYPE_CHECKING:
     from muster.language.definition import Definition
 
 
-def params(definition: Definition) -> ParamsDict:
+def params(definition: Definition) -> dict[str, Param]:
     """One Airflow param for each input, carrying its JSON Schema."""
-    return ParamsDict({name: _param(schema) for name, schema in definition.inputs.items()})
+    return {name: _param(schema) for name, schema in definition.inputs.items()}
 
 
 def _param(schema: dict[str, Any]) -> Param:
-    rest = {key: value for key, value in schema.items() if key not in ("default", "description")}
-    return Param(*([schema["default"]] if "default" in schema else []), description=schema.get("description"), **rest)
+    rest = dict(schema)
+    default = [rest.pop("default")] if "default" in rest else []
+    return Param(*default, **rest)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.definitions.mappedoperator import MappedOperator
+
 from muster_airflow.operators.base import restart_policy, retry_policy
 from muster_airflow.operators.opening import OpenRun
 from muster_airflow.operators.steps import (
@@ -55,9 +56,13 @@ def _add(definition: Definition, step: ResolvedStep) -> tuple[Task, Task]:
         task = operator(task_id=step.id, **arguments)
         return task, task
     items = ItemsStep(
-        task_id=step.id + ITEMS_SUFFIX, task_display_name=f"{step.title}: items", trigger_rule=arguments["trigger_rule"]
+        task_id=step.id + ITEMS_SUFFIX,
+        task_display_name=f"{step.title}: items",
+        trigger_rule=arguments["trigger_rule"],
     )
-    work = operator.partial(task_id=step.id, **{**arguments, "trigger_rule": "none_failed"}).expand(slot=items.output)
+    work = operator.partial(task_id=step.id, **{**arguments, "trigger_rule": "none_failed"}).expand(
+        slot=items.output
+    )
     return items, work
 
 
@@ -103,5 +108,3 @@ def _trigger_rule(definition: Definition, step: ResolvedStep) -> str:
 
 def _has_successor(definition: Definition, name: str) -> bool:
     return any(name in step.after for step in definition.steps)
-
-

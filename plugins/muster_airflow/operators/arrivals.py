@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow.sdk import BaseOperator, Context
+
 from muster.errors import TransientError
 from muster.execution.arrivals import Batch, claim, look, started
 
@@ -45,12 +46,15 @@ class StartRuns(BaseOperator):
         return [_run_id(batch) for batch in batches]
 
     def _start(self, batch: Batch) -> None:
+        from airflow.sdk.exceptions import ErrorType
         from airflow.sdk.execution_time import task_runner
         from airflow.sdk.execution_time.comms import ErrorResponse, TriggerDagRun
-        from airflow.sdk.exceptions import ErrorType
 
         asked = TriggerDagRun(
-            dag_id=self.automation, run_id=_run_id(batch), conf={self.input: list(batch.uris)}, reset_dag_run=False
+            dag_id=self.automation,
+            run_id=_run_id(batch),
+            conf={self.input: list(batch.uris)},
+            reset_dag_run=False,
         )
         answer = task_runner.SUPERVISOR_COMMS.send(asked)
         if isinstance(answer, ErrorResponse) and answer.error != ErrorType.DAGRUN_ALREADY_EXISTS:

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
+
 if TYPE_CHECKING:
     from muster.language.definition import ResolvedRetry
 

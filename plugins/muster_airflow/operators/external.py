@@ -7,11 +7,19 @@ from typing import Any
 
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk._shared.module_loading import import_string
-from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
+from airflow.sdk.exceptions import (
+    AirflowFailException,
+    AirflowRescheduleException,
+    AirflowSkipException,
+    DagRunTriggerException,
+    TaskAwaitingInput,
+    TaskDeferred,
+)
+
 from muster.errors import MusterError, PermanentError
 from muster.events.model import Event
 from muster.execution.outcome import Outcome
-from muster.execution.piece import Answer, Piece, failed, succeeded
+from muster.execution.piece import Answer, Piece, failed, skipped, succeeded
 from muster.execution.services import Services
 from muster.language.expressions import evaluate
 from muster_airflow.operators.steps import report
@@ -46,7 +54,9 @@ class ExternalStep(BaseOperator):
         piece = _piece(context)
         if isinstance(piece, Outcome):
             return report(piece)
-        return _run(context, piece, lambda: self._instance(piece).resume_execution(next_method, next_kwargs, context))
+        return _run(
+            context, piece, lambda: self._instance(piece).resume_execution(next_method, next_kwargs, context)
+        )
 
     def _instance(self, piece: Piece) -> BaseOperator:
         """The operator itself, with the arguments of this run."""
@@ -54,7 +64,9 @@ class ExternalStep(BaseOperator):
         try:
             return self._muster_class(task_id=self.task_id, **values)
         except (TypeError, ValueError) as error:
-            raise PermanentError(f"{self._muster_class.__name__} does not take these arguments: {error}.") from error
+            raise PermanentError(
+                f"{self._muster_class.__name__} does not take these arguments: {error}."
+            ) from error
 
 
 @cache
@@ -80,7 +92,16 @@ def _run(context: Context, piece: Piece, work: Any) -> Any:
     """Run the operator's own code; every way it can end goes to the log."""
     try:
         result = work()
-    except TaskDeferred:
+    except (TaskDeferred, TaskAwaitingInput, AirflowRescheduleException):
+        raise  # It goes on later, in `resume_execution` or from the beginning.
+    except AirflowSkipException as skip:
+        _write(context, piece, skipped(piece, str(skip) or "the operator skipped itself"))
+        raise
+    except DagRunTriggerException as asked:
+        # Airflow starts the other run once this code has ended; if it cannot, it fails the task,
+        # and `close` takes its word for it.
+        run = {"dag_id": asked.trigger_dag_id, "run_id": asked.dag_run_id}
+        _write(context, piece, succeeded(piece, Answer(output=run)))
         raise
     except PermanentError as error:
         _write(context, piece, failed(piece, error))
@@ -128,5 +149,3 @@ def _jsonable(value: Any) -> Any:
     from pydantic import TypeAdapter
 
     return TypeAdapter(Any).dump_python(value, mode="json", fallback=str)
-
-

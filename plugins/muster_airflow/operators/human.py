@@ -8,6 +8,7 @@ from typing import Any
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowFailException
+
 from muster.errors import PermanentError
 from muster.execution.human import answer, request
 from muster.execution.outcome import Outcome
@@ -69,9 +70,7 @@ class HumanStep(ApprovalOperator):
             return report(piece)
         user = event.get("responded_by_user")
         approved = event.get("chosen_options") == [self.APPROVE] and "error" not in event
-        return await answer(
-            services, piece, approved=approved, by=(user or {}).get("id"), note=_note(event)
-        )
+        return await answer(services, piece, approved=approved, by=(user or {}).get("id"), note=_note(event))
 
     async def _begin(self, services: Services, context: Context) -> Piece | Outcome:
         from muster.execution.fanout import spread_of

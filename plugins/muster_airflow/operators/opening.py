@@ -6,6 +6,7 @@ from typing import Any
 
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowFailException
+
 from muster.errors import PermanentError
 from muster.execution.references import run_id
 from muster.language.definition import Definition
@@ -46,7 +47,7 @@ class OpenRun(MusterOperator):
             dag_id=ti.dag_id,
             dag_run_id=ti.run_id,
             definition=self._definition,
-            bundle_version=ti.bundle_instance.version if ti.bundle_instance else None,
+            bundle_version=getattr(getattr(ti, "bundle_instance", None), "version", None),
             conf=dag_run.conf or {},
             trigger=getattr(dag_run.run_type, "value", dag_run.run_type),
             requested_by=dag_run.triggering_user_name,

@@ -7,6 +7,7 @@ from typing import Any
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow.triggers.base import StartTriggerArgs
+
 from muster.execution.outcome import Outcome
 from muster_airflow.operators.base import MusterOperator
 from muster_airflow.reference import work_ref

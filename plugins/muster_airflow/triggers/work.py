@@ -15,6 +15,7 @@ from airflow.triggers.base import (
     TaskSuccessEvent,
     TriggerEvent,
 )
+
 from muster.errors import PermanentError, TransientError
 from muster.execution.outcome import Outcome
 from muster_airflow.reference import work_ref
