@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -14,11 +14,13 @@ SkillName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+$
 """The name of a skill: `<domain>.<verb_noun>`."""
 
 
-
 def _decimal(value: Any) -> Any:
-    # YAML reads 0.50 as a float; its shortest text is what the person wrote.
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return Decimal(str(value))
+    # YAML reads 0.50 as a float; its shortest text is what the person wrote. JSON holds a text.
+    if isinstance(value, int | float | str) and not isinstance(value, bool):
+        try:
+            return Decimal(str(value))
+        except InvalidOperation:
+            return value
     return value
 
 
