@@ -286,10 +286,17 @@ def printed(seed: int, country: str, layout: str) -> Printed:
         _totals(sheet, layout, net, vat, rate)
     _foot(sheet, name)
     truth: dict[str, object] = {
-        "number": number, "issue_date": day, "currency": locale.currency, "seller.name": name,
-        "seller.vat_id": locale.vat_id or None, "totals.gross": net + vat, "totals.net": net, "totals.vat": vat,
-        "iban": locale.iban or None, "due_date": day + timedelta(days=14),
-    }  # fmt: skip
+        "number": number,
+        "issue_date": day,
+        "currency": locale.currency,
+        "seller.name": name,
+        "seller.vat_id": locale.vat_id or None,
+        "totals.gross": net + vat,
+        "totals.net": net,
+        "totals.vat": vat,
+        "iban": locale.iban or None,
+        "due_date": day + timedelta(days=14),
+    }
     return Printed(bytes(sheet.pdf.output()), truth)
 
 
@@ -385,9 +392,14 @@ def _clutter(sheet: _Sheet, day: date, chance: random.Random) -> None:
     locale = sheet.locale
     other = _written(locale.written[0], day - timedelta(days=chance.randrange(3, 40)), locale)
     for label, value in (
-        ("Order Date", other), ("Lieferdatum", other), ("Order number", "4711-0815"), ("Kundennummer", "99887766"),
-        ("Your VAT number", "ATU13585627"), ("Delivered by", "Fastship Parcels Ltd"), ("Lieferschein Nr.", "LS-20199"),
-    ):  # fmt: skip
+        ("Order Date", other),
+        ("Lieferdatum", other),
+        ("Order number", "4711-0815"),
+        ("Kundennummer", "99887766"),
+        ("Your VAT number", "ATU13585627"),
+        ("Delivered by", "Fastship Parcels Ltd"),
+        ("Lieferschein Nr.", "LS-20199"),
+    ):
         sheet.row((20, f"{label}: {value}"))
     sheet.row(
         (20, f"See our price list of {other}; goods up to {sheet.amount(Decimal('99999.99'))} are insured."),

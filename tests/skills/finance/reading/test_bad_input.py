@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -95,12 +96,12 @@ def test_a_truncated_pdf_is_read_right_or_set_aside() -> None:
         try:
             read = read_document(whole.pdf[: int(len(whole.pdf) * share)], "test")
         except SetAside as error:
-            assert error.findings[0].rule in {"MU-PDF-DAMAGED", "MU-PDF-NO-TEXT"}
-            outcomes.add("set aside")
+            outcomes.add(error.findings[0].rule)
         else:
             assert read.invoice.number in (None, truth["number"])
             assert read.invoice.totals.gross in (None, truth["totals.gross"])
     assert outcomes
+    assert outcomes <= {"MU-PDF-DAMAGED", "MU-PDF-NO-TEXT"}
 
 
 def test_a_pdf_protected_only_against_editing_is_read() -> None:
@@ -117,9 +118,12 @@ def test_a_missing_or_empty_or_huge_file_says_so(tmp_path: Path) -> None:
     with (tmp_path / "huge.xml").open("wb") as huge:
         huge.truncate(MAX_BYTES + 1)
     for name, rule in {
-        "nothing.xml": "MU-FILE-MISSING", "empty.xml": "MU-FILE-EMPTY", "huge.xml": "MU-FILE-TOO-LARGE",
-        "": "MU-FILE-UNREADABLE", "a\0b": "MU-FILE-UNREADABLE",
-    }.items():  # fmt: skip
+        "nothing.xml": "MU-FILE-MISSING",
+        "empty.xml": "MU-FILE-EMPTY",
+        "huge.xml": "MU-FILE-TOO-LARGE",
+        "": "MU-FILE-UNREADABLE",
+        "a\0b": "MU-FILE-UNREADABLE",
+    }.items():
         with pytest.raises(SetAside) as caught:
             read_invoice(f"{tmp_path}/{name}")
         assert caught.value.findings[0].rule == rule
@@ -146,7 +150,5 @@ def test_damage_anywhere_is_set_aside_or_read_but_never_crashes(data: st.DataObj
     start = data.draw(st.integers(0, len(source)))
     end = data.draw(st.integers(start, min(len(source), start + 400)))
     damaged = source[:start] + data.draw(st.binary(max_size=40)) + source[end:]
-    try:
+    with suppress(SetAside):
         read_document(damaged, "test")
-    except SetAside as error:
-        assert error.findings

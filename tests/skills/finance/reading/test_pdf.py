@@ -18,8 +18,16 @@ from muster.skills.finance.reading.document import read_document
 from support.invoices import example, supplier_pdfs
 from support.printed_invoices import LAYOUTS, LOCALES, printed
 
-ALIASES = {"amount": "totals.gross", "amount_untaxed": "totals.net", "currency": "currency", "date": "issue_date",
-           "invoice_number": "number", "issuer": "seller.name", "vat": "seller.vat_id", "iban": "iban"}  # fmt: skip
+ALIASES = {
+    "amount": "totals.gross",
+    "amount_untaxed": "totals.net",
+    "currency": "currency",
+    "date": "issue_date",
+    "invoice_number": "number",
+    "issuer": "seller.name",
+    "vat": "seller.vat_id",
+    "iban": "iban",
+}
 """What the truth beside the real PDFs calls our fields."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -96,7 +97,7 @@ SYNTAX_ONLY = {
 
 
 def _is_object_type(element: Any, name: str) -> bool:
-    """Codes by which the syntax tells kinds of documents and taxes apart, and the project's name CII demands."""
+    """Codes that tell kinds of documents and taxes apart, and the project's name, which CII demands."""
     parent = element.getparent().tag.rpartition("}")[2]
     if name == "ID":
         return parent == "TaxScheme"
@@ -112,10 +113,8 @@ def _is_kept(text: str, known: set[object], numbers: set[Decimal]) -> bool:
     candidates: set[object] = {text, text.replace(" ", ""), text[5:] if text.startswith("#") else text}
     if text.casefold() in ("dummywert", "na"):
         return True
-    try:
+    with suppress(ValueError):
         candidates.add(date.fromisoformat(text))
-    except ValueError:
-        pass
     try:
         return bool(candidates & known) or Decimal(text) in numbers
     except ArithmeticError:
@@ -153,15 +152,16 @@ def _differences(ubl: Any, cii: Any, expected: dict[str, Any], path: str = "") -
     return found
 
 
+_TOTAL = b'<cbc:LineExtensionAmount currencyID="EUR">%d</cbc:LineExtensionAmount>'
 SUB_LINES = b"""<Invoice xmlns="urn:oasis:names:specification:ubl:schema:xsd:Invoice-2"
   xmlns:cac="urn:oasis:names:specification:ubl:schema:xsd:CommonAggregateComponents-2"
   xmlns:cbc="urn:oasis:names:specification:ubl:schema:xsd:CommonBasicComponents-2">
-  <cac:InvoiceLine><cbc:ID>1</cbc:ID><cbc:LineExtensionAmount currencyID="EUR">30</cbc:LineExtensionAmount>
-    <cac:SubInvoiceLine><cbc:ID>1.1</cbc:ID><cbc:LineExtensionAmount currencyID="EUR">10</cbc:LineExtensionAmount>
+  <cac:InvoiceLine><cbc:ID>1</cbc:ID>%s
+    <cac:SubInvoiceLine><cbc:ID>1.1</cbc:ID>%s
       <cac:SubInvoiceLine><cbc:ID>1.1.1</cbc:ID></cac:SubInvoiceLine></cac:SubInvoiceLine>
-    <cac:SubInvoiceLine><cbc:ID>1.2</cbc:ID><cbc:LineExtensionAmount currencyID="EUR">20</cbc:LineExtensionAmount>
-    </cac:SubInvoiceLine></cac:InvoiceLine></Invoice>"""
-
+    <cac:SubInvoiceLine><cbc:ID>1.2</cbc:ID>%s</cac:SubInvoiceLine></cac:InvoiceLine></Invoice>""" % tuple(
+    _TOTAL % amount for amount in (30, 10, 20)
+)
 PARENT_LINES = b"""<rsm:CrossIndustryInvoice xmlns:rsm="urn:un:unece:uncefact:data:standard:CrossIndustryInvoice:100"
   xmlns:ram="urn:un:unece:uncefact:data:standard:ReusableAggregateBusinessInformationEntity:100">
   <rsm:SupplyChainTradeTransaction>%s</rsm:SupplyChainTradeTransaction></rsm:CrossIndustryInvoice>"""

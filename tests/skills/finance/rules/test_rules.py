@@ -292,11 +292,24 @@ def test_vat_off_by_cents_is_a_warning_and_by_more_an_error(valid: Invoice) -> N
 
 def test_a_negative_total_is_for_credit_notes(valid: Invoice) -> None:
     flip = {
-        "allowances": [], "charges": [], "lines.1.allowances": [], "lines.1.charges": [],
-        "lines.0.quantity": "-2", "lines.0.net_amount": "-100.00", "lines.1.quantity": "-1", "lines.1.net_amount": "-6.00",
-        "totals": {"line_total": "-106.00", "net": "-106.00", "vat": "-21.20", "gross": "-127.20", "due": "-127.20"},
-        "vat_breakdown.0.taxable_amount": "-106.00", "vat_breakdown.0.tax_amount": "-21.20",
-    }  # fmt: skip
+        "allowances": [],
+        "charges": [],
+        "lines.1.allowances": [],
+        "lines.1.charges": [],
+        "lines.0.quantity": "-2",
+        "lines.0.net_amount": "-100.00",
+        "lines.1.quantity": "-1",
+        "lines.1.net_amount": "-6.00",
+        "totals": {
+            "line_total": "-106.00",
+            "net": "-106.00",
+            "vat": "-21.20",
+            "gross": "-127.20",
+            "due": "-127.20",
+        },
+        "vat_breakdown.0.taxable_amount": "-106.00",
+        "vat_breakdown.0.tax_amount": "-21.20",
+    }
     assert rules_broken(changed(valid, flip)) == ["MU-TOTAL-NEGATIVE"]
     assert rules_broken(changed(valid, {**flip, "type_code": "381"})) == []
 
@@ -423,8 +436,12 @@ def test_a_field_cut_from_a_file_is_found_in_either_syntax(
 def test_any_total_changed_in_a_file_is_found(case: str) -> None:
     invoice = read_xml(example(case, "ubl").read_bytes())[0]
     expected = {
-        "line_total": "BR-CO-10", "net": "BR-CO-13", "vat": "BR-CO-14", "gross": "BR-CO-15", "due": "BR-CO-16",
-    }  # fmt: skip
+        "line_total": "BR-CO-10",
+        "net": "BR-CO-13",
+        "vat": "BR-CO-14",
+        "gross": "BR-CO-15",
+        "due": "BR-CO-16",
+    }
     for field, rule in expected.items():
         wrong = changed(invoice, {f"totals.{field}": getattr(invoice.totals, field) + Decimal("0.01")})
         assert rule in rules_broken(wrong)
@@ -433,8 +450,12 @@ def test_any_total_changed_in_a_file_is_found(case: str) -> None:
 def test_a_plain_pdf_is_asked_only_for_what_it_can_say() -> None:
     read = ReadInvoice(invoice=Invoice(), source="test", format="pdf", sha256="")
     assert rules_broken(read) == [
-        "MU-NUMBER-MISSING", "MU-DATE-MISSING", "MU-CURRENCY-MISSING", "MU-SUPPLIER-MISSING", "MU-TOTAL-MISSING",
-    ]  # fmt: skip
+        "MU-NUMBER-MISSING",
+        "MU-DATE-MISSING",
+        "MU-CURRENCY-MISSING",
+        "MU-SUPPLIER-MISSING",
+        "MU-TOTAL-MISSING",
+    ]
     odd = Invoice.model_validate({"totals": {"net": "1", "vat": "1", "gross": "3"}})
     assert "MU-TOTALS" in rules_broken(read.model_copy(update={"invoice": odd}))
 

@@ -6,7 +6,7 @@ from muster.skills.finance.invoice import ReadInvoice
 from muster.skills.registry import skill
 
 
-@skill("finance.read_invoice")
+@skill("finance.read_invoice", timeout=120)
 def read_invoice(uri: str) -> ReadInvoice:
     """Read an invoice from a file, whatever its format; it is told by its content, not by its name.
 

@@ -18,6 +18,11 @@ from muster.skills.finance.reading.plain.layout import Page
 from muster.skills.finance.reading.source import refusal
 from muster.skills.finance.reading.structured import read_xml
 
+_PARSER_ERRORS = (
+    *(PyPdfError, NotImplementedError, ValueError, TypeError, KeyError, AttributeError, IndexError, OSError),
+    RecursionError,
+)
+"""What a broken file makes the parser raise."""
 MAX_PAGES = 20
 """Pages beyond these are not looked at: an invoice's totals come before its annexes."""
 _LEAST_LETTERS = 20
@@ -66,8 +71,7 @@ def _embedded(data: bytes) -> bytes | None:
         if not reader.pages:
             raise refusal("MU-PDF-DAMAGED", "The PDF has no pages.")
         return embedded_xml(reader)
-    except (PyPdfError, NotImplementedError, ValueError, TypeError, KeyError, AttributeError, IndexError, OSError,
-            RecursionError) as error:  # fmt: skip
+    except _PARSER_ERRORS as error:
         raise refusal("MU-PDF-DAMAGED", f"The PDF is damaged: {error}.") from error
 
 

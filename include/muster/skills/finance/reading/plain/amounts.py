@@ -53,8 +53,15 @@ _COMPOUND = {
 _NAMES = re.compile(
     r"\b(?:(us|u\.s\.|canadian|australian|hong kong|singapore|new zealand) dollars?)\b", re.IGNORECASE
 )
-_DOLLARS = {"us": "USD", "u.s.": "USD", "canadian": "CAD", "australian": "AUD", "hong kong": "HKD", "singapore": "SGD",
-            "new zealand": "NZD"}  # fmt: skip
+_DOLLARS = {
+    "us": "USD",
+    "u.s.": "USD",
+    "canadian": "CAD",
+    "australian": "AUD",
+    "hong kong": "HKD",
+    "singapore": "SGD",
+    "new zealand": "NZD",
+}
 _AMBIGUOUS = {
     r"\$": ("USD", "CAD", "AUD", "NZD", "HKD", "SGD", "MXN", "TWD", "CLP", "ARS", "COP", "BRL"),
     r"(?i)\bkr\b": ("SEK", "NOK", "DKK", "ISK"),
@@ -95,7 +102,7 @@ def currencies_in(text: str) -> set[str]:
 
 
 def currencies_meant(text: str) -> set[str]:
-    """The currencies that a sign of several, such as a bare $, may mean here; none when there is no such sign."""
+    """The currencies that a sign of several countries, such as a bare $, may mean here."""
     return {code for sign, codes in _AMBIGUOUS.items() if re.search(sign, text) for code in codes}
 
 

@@ -58,7 +58,7 @@ def has_date(text: str) -> bool:
 
 
 def order_of(text: str) -> Order | None:
-    """The order the document's dates show beyond doubt, by a day above twelve; None when they show none or both."""
+    """The order the document's dates show by a day above twelve; None when they show none or both."""
     found: set[Order] = set()
     for first, second in _ambiguous_pairs(text):
         if first > 12 >= second:

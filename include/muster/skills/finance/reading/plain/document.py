@@ -34,7 +34,8 @@ FIELDS = (
 _NUMBER = re.compile(r"#?\s?(?P<number>[A-Za-z0-9][A-Za-z0-9_./-]*(?: ?[/-] ?[A-Za-z0-9]+)*)")
 _HASH = re.compile(r"#\s?(?P<number>[A-Za-z0-9][A-Za-z0-9_./-]{2,})")
 _CREDIT = re.compile(
-    r"^(credit note|credit memo|creditnota|creditfactuur|gutschrift|rechnungskorrektur|avoir|nota de crédito|nota di credito|"
+    r"^(credit note|credit memo|creditnota|creditfactuur|gutschrift|rechnungskorrektur|avoir|"
+    r"nota de crédito|nota di credito|"
     r"factura rectificativa|kreditnota|kreditfaktura)\b",
     re.IGNORECASE,
 )
@@ -118,7 +119,7 @@ def _as_number(text: str) -> str | None:
 
 
 def _goes_on(rest: str) -> bool:
-    """True when digits follow a space: printing may have torn one number in two, or these may be two numbers."""
+    """True when digits follow a space: one number torn in two by printing, or two numbers."""
     following = rest.split("  ", maxsplit=1)[0].split()
     return bool(following) and following[0].isalnum() and any(sign.isdigit() for sign in following[0])
 
@@ -146,7 +147,7 @@ def _issue_date(labels: Labels, order: Order | None) -> date | None:
 
 
 def _is_of_invoice(labels: Labels, hit: Hit) -> bool:
-    """False for the heading of a column of dates, as tables of services have; a number beside it makes it the invoice's."""
+    """False for the heading of a column of dates, unless the invoice's number is headed beside it."""
     if labels.beside(hit):
         return True
     numbers = labels.of("number", "bare_number")

@@ -10,14 +10,17 @@ from muster.skills.finance.reading.plain.supplier import buyer_cells
 from muster.skills.finance.rules.parties import is_bic, is_iban, is_vat_id
 
 _OTHERS = re.compile(
-    r"\b(your|you|customer|buyer|client|bill to|ihre?|kunde|kunden|uw|klant|votre|vos|acheteur|su|cliente|vostr[oa]|"
-    r"acquirente|debit|debited|abgebucht|lastschrift|abbuchung|prelev\w*|prélev\w*|incasso|domicili\w*|addebit\w*)\b",
+    r"\b(your|you|customer|buyer|client|bill to|ihre?|kunde|kunden|uw|klant|votre|vos|acheteur|su|cliente|"
+    r"vostr[oa]|"
+    r"acquirente|debit|debited|abgebucht|lastschrift|abbuchung|prelev\w*|prélev\w*|incasso|domicili\w*|"
+    r"addebit\w*)\b",
     re.IGNORECASE,
 )
 """Words by which a number is the buyer's, not the seller's."""
 
 _VAT_ID = re.compile(
-    r"(?<![A-Z0-9])(AT ?U|BE|BG|CY|CZ|DE|DK|EE|EL|ES|FI|FR|GR|HR|HU|IE|IT|LT|LU|LV|MT|NL|PL|PT|RO|SE|SI|SK|XI)"
+    r"(?<![A-Z0-9])(AT ?U|BE|BG|CY|CZ|DE|DK|EE|EL|ES|FI|FR|GR|HR|HU|IE|IT|LT|LU|LV|MT|NL|PL|PT|RO|SE|SI|SK|"
+    r"XI)"
     r"[ .-]?([A-Z0-9](?:[ .-]?[A-Z0-9+*]){6,13})(?![A-Z0-9])"
 )
 _IBAN = re.compile(r"(?<![A-Z0-9])([A-Z]{2}\d{2}(?: ?[A-Z0-9]){11,32})")
@@ -26,7 +29,7 @@ _BIC_LABEL = re.compile(r"\b(?:bic|swift)\b(?:[ /-]*(?:swift|bic|code|nr|no))*",
 
 
 def vat_id(page: Page, seller: str | None) -> str | None:
-    """The seller's VAT id: the only valid one, where something ties it to the seller and nothing to the buyer."""
+    """The seller's VAT id: the only valid one, if something ties it to the seller, nothing to the buyer."""
     buyers = {(cell.line, cell.column) for _, cell in buyer_cells(page)}
     found = {
         (value, cell)
@@ -40,7 +43,7 @@ def vat_id(page: Page, seller: str | None) -> str | None:
 
 
 def _is_sellers(page: Page, cell: Cell, value: str, seller: str | None) -> bool:
-    """True in the foot of a page, among the seller's particulars, or in the country of the account to pay to."""
+    """True in the foot of a page, among the seller's particulars, or in the country of the account."""
     if any(transfer.account and transfer.account[:2] == value[:2] for transfer in accounts(page)):
         return True
     if seller and any(

@@ -105,7 +105,7 @@ class Labels:
         return [hit for hits in self.by_cell.values() for hit in hits if hit.field in fields]
 
     def beside(self, hit: Hit) -> list[str]:
-        """The texts that belong to a label on its line: the rest of its cell, then the cells up to a label."""
+        """The texts that belong to a label on its line: the rest of its cell, then cells up to a label."""
         texts = [hit.after] if hit.after.strip() else []
         if hit.stop < len(hit.cell.text):
             return texts

@@ -10,39 +10,52 @@ from muster.skills.finance.reading.plain.labels import hits_in, squeeze
 from muster.skills.finance.reading.plain.layout import Cell, Page
 
 _FORMS = (
-    r"gmbh(?: ?& ?co\.? ?kg)?|ag|se|kg|ohg|ug(?: \(haftungsbeschränkt\))?|e\.? ?k\.?|e\.? ?v\.?|b\.? ?v\.?|n\.? ?v\.?|"
-    r"v\.? ?o\.? ?f\.?|s\.? ?a\.? ?r\.? ?l\.?|s\.? ?a\.? ?s\.?|s\.? ?a\.?|eurl|s\.? ?r\.? ?l\.?|s\.? ?p\.? ?a\.?|"
-    r"s\.? ?l\.?(?: ?u\.?)?|lda\.?|ltda\.?|(?:pvt\.? |private )?ltd\.?|limited|plc|llc|llp|inc\.?|incorporated|corp\.?|"
+    r"gmbh(?: ?& ?co\.? ?kg)?|ag|se|kg|ohg|ug(?: \(haftungsbeschränkt\))?|e\.? ?k\.?|e\.? ?v\.?|b\.? ?v\.?|"
+    r"n\.? ?v\.?|"
+    r"v\.? ?o\.? ?f\.?|s\.? ?a\.? ?r\.? ?l\.?|s\.? ?a\.? ?s\.?|s\.? ?a\.?|eurl|s\.? ?r\.? ?l\.?|"
+    r"s\.? ?p\.? ?a\.?|"
+    r"s\.? ?l\.?(?: ?u\.?)?|lda\.?|ltda\.?|(?:pvt\.? |private )?ltd\.?|limited|plc|llc|llp|inc\.?|"
+    r"incorporated|corp\.?|"
     r"corporation|pty\.? ltd\.?|sp\. z o\.? ?o\.?|s\.r\.o\.|a\.s\.|kft\.?|zrt\.?|ab|oyj?|a/s|aps|as"
 )
 _COMPANY = re.compile(
-    rf"(?<![\w@.])(?P<name>(?:[A-Z0-9][\w&.'’+-]*|[a-z]-[A-Z]\w+)(?:,? (?:&|und|and|et|en|y|e|de|of|[A-Z0-9][\w&.'’+-]*)){{0,5}}?"
+    rf"(?<![\w@.])(?P<name>(?:[A-Z0-9][\w&.'’+-]*|[a-z]-[A-Z]\w+)(?:,? (?:&|und|and|et|en|y|e|de|of|"
+    rf"[A-Z0-9][\w&.'’+-]*)){{0,5}}?"
     rf",? (?i:{_FORMS}))(?![\w])"
 )
 _SELLER_LABEL = re.compile(
-    r"^(?:sold by|seller|supplier|vendor|service provider|issued by|invoice from|from|lieferant|rechnungssteller|verkäufer|"
-    r"fournisseur|vendeur|émetteur|verkoper|leverancier|proveedor|vendedor|emisor|fornitore|cedente|fornecedor|sprzedawca)\s?:",
+    r"^(?:sold by|seller|supplier|vendor|service provider|issued by|invoice from|from|lieferant|"
+    r"rechnungssteller|verkäufer|"
+    r"fournisseur|vendeur|émetteur|verkoper|leverancier|proveedor|vendedor|emisor|fornitore|cedente|"
+    r"fornecedor|sprzedawca)\s?:",
     re.IGNORECASE,
 )
 _MARKETPLACE_LABEL = re.compile(
     r"^sold by|^vendu par|^verkauft von|^verkocht door|^vendido por|^venduto da", re.IGNORECASE
 )
 _HOLDER_LABEL = re.compile(
-    r"(?:account holder|account name|beneficiary|kontoinhaber|titulaire(?: du compte)?|t\.?n\.?v\.?|ten name van|"
-    r"rekeninghouder|titular(?: de la cuenta)?|intestatario|intestato a)\s?:?\s+(?P<name>[^\s:].{2,60}?)(?:\s+[-–|,]\s.*)?$",
+    r"(?:account holder|account name|beneficiary|kontoinhaber|titulaire(?: du compte)?|t\.?n\.?v\.?|"
+    r"ten name van|"
+    r"rekeninghouder|titular(?: de la cuenta)?|intestatario|"
+    r"intestato a)\s?:?\s+(?P<name>[^\s:].{2,60}?)(?:\s+[-–|,]\s.*)?$",
     re.IGNORECASE,
 )
 _BUYER_LABEL = re.compile(
-    r"^(?:bill(?:ed|ing)? ?to|invoice to|invoiced to|ship(?:ping)? ?to|deliver(?:y)? to|sold to|customer|client|buyer|attn|"
-    r"billing address|bill to address|shipping address|rechnungsadresse|rechnungsempfänger|rechnung an|lieferadresse|"
-    r"lieferanschrift|kunde|facturé à|factur[ée]e? à|adresse de (?:facturation|livraison)|destinataire|acheteur|"
-    r"factuuradres|afleveradres|klant|aan|facturar a|cliente|comprador|destinatario|acquirente|spett|nabywca|odbiorca|till|an)\b",
+    r"^(?:bill(?:ed|ing)? ?to|invoice to|invoiced to|ship(?:ping)? ?to|deliver(?:y)? to|sold to|customer|"
+    r"client|buyer|attn|"
+    r"billing address|bill to address|shipping address|rechnungsadresse|rechnungsempfänger|rechnung an|"
+    r"lieferadresse|"
+    r"lieferanschrift|kunde|facturé à|factur[ée]e? à|adresse de (?:facturation|livraison)|destinataire|"
+    r"acheteur|"
+    r"factuuradres|afleveradres|klant|aan|facturar a|cliente|comprador|destinatario|acquirente|spett|"
+    r"nabywca|odbiorca|till|an)\b",
     re.IGNORECASE,
 )
 _BUYER_BLOCK = 6
 """How many lines under its label the buyer's address may take."""
 _REGISTERED = re.compile(
-    r"\b(?:vat|tva|btw|iva|ust|mwst|siret|siren|kvk|hrb|registergericht|company (?:no|reg)|siège social|registered office|"
+    r"\b(?:vat|tva|btw|iva|ust|mwst|siret|siren|kvk|hrb|registergericht|company (?:no|reg)|siège social|"
+    r"registered office|"
     r"iban|steuer-?nr|cvr|org\.? ?nr|p\.? ?iva|cif|nif|nip|regon|rcs|capital)\b",
     re.IGNORECASE,
 )

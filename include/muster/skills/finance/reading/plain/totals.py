@@ -64,7 +64,7 @@ def gather(page: Page, labels: Labels) -> Evidence:
 
 
 def _stands_alone(hit: Hit) -> bool:
-    # Words this common also occur in sentences: as labels they begin their cell, or follow another label's value.
+    # Words this common also occur in sentences: as labels they begin their cell, or follow another value.
     before = hit.cell.text[: hit.start].rstrip()
     return hit.leads or before.endswith((":", "%", "+")) or bool(amounts_in(before[-14:]))
 
@@ -82,7 +82,7 @@ def _amount(labels: Labels, hit: Hit, evidence: Evidence) -> Decimal | None:
 
 
 def _heads_totals(labels: Labels, hit: Hit) -> bool:
-    """True in a row of headings over one row of totals, where the headings of a table of items are no labels."""
+    """True in a row of headings over one row of totals; the headings of a table of items do not count."""
     line = labels.page.lines[hit.cell.line]
     fields = [
         labels.by_cell[cell.line, cell.column][0].field if (cell.line, cell.column) in labels.by_cell else ""
@@ -113,7 +113,7 @@ def _gross(evidence: Evidence) -> Decimal | None:
     """The total with VAT.
 
     A label that says so is believed when it is the only one, or when net and VAT confirm it. The bare word
-    total is believed only when the amounts confirm it, or nothing in the document is larger and no VAT is named.
+    total is believed only when the amounts confirm it, or nothing is larger and no VAT is named.
     """
     if len(evidence.gross) == 1:
         gross = next(iter(evidence.gross))
