@@ -40,7 +40,12 @@ def test_every_field_of_the_first_example_is_resolved(define: Define) -> None:
     assert definition.deadlines[0].notify[0].slack == "#office"
     schedule, files = definition.triggers
     assert (schedule.schedule, schedule.timezone) == ("0 7 * * 1-5", "Europe/Berlin")
-    assert (files.path, files.match, files.input, files.every) == ("/srv/letters", ("*.txt", "*.pdf"), "letters", 30)
+    assert (files.path, files.match, files.input, files.every) == (
+        "/srv/letters",
+        ("*.txt", "*.pdf"),
+        "letters",
+        30,
+    )
     assert definition.settings == {"office_channel": "#office", "inbox": "/srv/letters", "limit": 5000}
 
 
@@ -116,13 +121,14 @@ def test_fan_outs_are_aligned_when_they_go_over_the_same_list_and_only_then(defi
           - { id: two, each: "{{ steps.one }}", skill: office.read_letter, with: { uri: "{{ item }}" } }
           - { id: three, each: "{{ steps.two }}", skill: office.read_letter, with: { uri: "{{ item }}" } }
           - { id: same, each: "{{ inputs.letters }}", skill: office.read_letter, with: { uri: "{{ item }}" } }
-          - { id: fewer, each: "{{ steps.one | present }}", skill: office.read_letter, with: { uri: "{{ item }}" } }
+          - { id: fewer, each: "{{ steps.one | present }}", skill: office.read_letter, with: { uri: x } }
           - { id: other, each: "{{ inputs.others }}", skill: office.read_letter, with: { uri: "{{ item }}" } }
           - { id: fixed, each: [1, 2], skill: office.read_letter, with: { uri: "{{ item }}" } }
         """
     )
     assert {step.id: step.aligned_to for step in definition.steps} == {
-        "one": "one", "two": "one", "three": "one", "same": "one", "fewer": "fewer", "other": "other", "fixed": "fixed",
+        "one": "one", "two": "one", "three": "one", "same": "one", "fewer": "fewer",
+        "other": "other", "fixed": "fixed",
     }  # fmt: skip
 
 
@@ -133,7 +139,10 @@ def test_when_references_name_only_the_steps_of_when(define: Define) -> None:
         steps:
           - { id: one, skill: office.read_letter, with: { uri: x } }
           - { id: two, human: { ask: "{{ steps.one.uri }}?", assignees: [boss] } }
-          - { id: three, when: "{{ steps.two.approved }}", skill: office.read_letter, with: { uri: "{{ steps.one }}" } }
+          - id: three
+            when: "{{ steps.two.approved }}"
+            skill: office.read_letter
+            with: { uri: "{{ steps.one }}" }
         """
     )
     assert definition.step("two").references == ("one",)
@@ -181,7 +190,9 @@ def test_the_hash_is_the_same_in_processes_with_different_hash_seeds(site: Path)
         ("Sort letters", "Sort the letters", False),
     ],
 )
-def test_the_hash_changes_with_the_meaning_and_only_with_it(define: Define, old: str, new: str, same: bool) -> None:
+def test_the_hash_changes_with_the_meaning_and_only_with_it(
+    define: Define, old: str, new: str, same: bool
+) -> None:
     assert old in examples.FIRST
     before = define(examples.FIRST).hash
     assert (define(examples.FIRST.replace(old, new)).hash == before) is same
@@ -196,11 +207,12 @@ def test_the_hash_changes_with_the_agent_and_the_settings(define: Define, site: 
     assert len({before, with_other_agent, with_other_setting}) == 3
 
 
+FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63) | FLOATS | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
     max_leaves=10,
-)  # fmt: skip
+)
 
 
 def _with_settings(settings: dict[str, Any]) -> Definition:

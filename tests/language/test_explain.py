@@ -33,17 +33,26 @@ STEP = "automation: a\nsteps:\n  - id: s\n    skill: office.read_letter\n    wit
         (STEP + "    retry: {times: '3'}\n", "6:20: `times` must be a whole number, not the text `3`"),
         (STEP + "    retry: {times: 1, dealy: 3s}\n", "6:23: unknown key `dealy` Did you mean `delay`?"),
         (STEP + "    retri: {times: 1}\n", "6:5: unknown key `retri` Did you mean `retry`?"),
-        (STEP + "    lane: wroker\n", "6:11: `lane` must be `async` or `worker`, not the text `wroker` Did you"),
+        (
+            STEP + "    lane: wroker\n",
+            "6:11: `lane` must be `async` or `worker`, not the text `wroker` Did you",
+        ),
         (STEP + "    when: 3\n", "6:11: `when` must be an expression"),
         (STEP + "    each: 3\n", "6:11: `each` must be a list"),
-        (STEP + "    each: []\n    pack: some\n", "7:11: `pack` must be a whole number from 1 to 10,000, or `all`"),
+        (
+            STEP + "    each: []\n    pack: some\n",
+            "7:11: `pack` must be a whole number from 1 to 10,000, or `all`",
+        ),
         (STEP + "    after: [1]\n", "6:12: `after` must be text, or a list of texts"),
         (STEP + "    agent: clerk\n", "6:5: exactly one of"),
         (STEP + "    branch: []\n", "6:5: exactly one of"),
         (STEP + "    fallback: {}\n", "6:15: one of `skill` or `agent` is missing"),
         (STEP + "  - id: t\n", "6:5: one of `skill`, `agent`"),
         (STEP + "  - id: t\n    skil: x.y\n", "7:5: unknown key `skil` Did you mean `skill`?"),
-        (STEP + "  - just text\n", "6:5: must be a mapping (lines of `key: value`), not the text `just text`"),
+        (
+            STEP + "  - just text\n",
+            "6:5: must be a mapping (lines of `key: value`), not the text `just text`",
+        ),
         (STEP + "  - id: T 1\n    skill: x.y\n", "6:9: `T 1` is not a name"),
         (STEP + "  - id: t\n    skill: read\n", "7:12: `read` is not a skill's name"),
         (STEP + "  - id: t\n    operator: Bash\n", "7:15: `Bash` is not an import path"),
@@ -61,14 +70,20 @@ STEP = "automation: a\nsteps:\n  - id: s\n    skill: office.read_letter\n    wit
         (STEP + "triggers: [{schedul: x}]\n", "6:13: unknown key `schedul` Did you mean `schedule`?"),
     ],
 )
-def test_mistakes_of_shape_are_located_and_said_in_words(problems: Problems, text: str, expected: str) -> None:
+def test_mistakes_of_shape_are_located_and_said_in_words(
+    problems: Problems, text: str, expected: str
+) -> None:
     (said,) = problems(text)
     assert said.startswith(expected)
 
 
 @pytest.mark.parametrize("word", NOT_YET["step"])
-def test_words_that_come_later_are_refused_by_name_as_a_step_and_beside_one(problems: Problems, word: str) -> None:
-    assert problems(f"automation: a\nsteps:\n  - id: s\n    {word}: x\n") == [f"4:5: `{word}` is not available yet"]
+def test_words_that_come_later_are_refused_by_name_as_a_step_and_beside_one(
+    problems: Problems, word: str
+) -> None:
+    assert problems(f"automation: a\nsteps:\n  - id: s\n    {word}: x\n") == [
+        f"4:5: `{word}` is not available yet"
+    ]
     assert problems(STEP + f"    {word}: x\n") == [f"6:5: `{word}` is not available yet"]
 
 

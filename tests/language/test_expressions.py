@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -15,6 +16,7 @@ from muster.errors import PermanentError
 from muster.language.expressions import (
     ExpressionError,
     ExpressionSyntaxError,
+    References,
     evaluate,
     parse,
     references,
@@ -71,7 +73,7 @@ def test_a_text_that_is_one_expression_keeps_the_type_of_its_value(text: Any, va
         ("over {{ item.total }} on {{ item.date }}", "over 1234.50 on 2026-01-31"),
         ("null: {{ steps.approve }}.", "null: ."),
         ("data: {{ item.items }}", "data: [1, 2]"),
-        ("data: {{ [item] }}", 'data: [{"number": "0012", "total": "1234.50", "date": "2026-01-31", "items": [1, 2]}]'),
+        ("{{ [item.date, item.total, none] }}.", '["2026-01-31", "1234.50", null].'),
         ("is {{ index == 0 }}", "is true"),
         ("{% for n in item.items %}{{ loop.index }}={{ n }};{% endfor %}", "1=1;2=2;"),
         ("{% if index %}a{% else %}b{% endif %}", "b"),
@@ -199,7 +201,10 @@ def test_a_syntax_error_says_in_which_line_of_the_text_it_is() -> None:
 
 def test_references_name_steps_inputs_settings_and_variables() -> None:
     found = references(
-        {"a": "{{ steps.read.total > settings.limit }}", "b": ["{{ inputs.uri }} {{ steps['match'].x }}", 1, None]}
+        {
+            "a": "{{ steps.read.total > settings.limit }}",
+            "b": ["{{ inputs.uri }} {{ steps['match'].x }}", 1, None],
+        }
     )
     assert found.steps == {"read", "match"}
     assert found.inputs == {"uri"}
@@ -236,15 +241,15 @@ def test_texts_gives_every_expression_with_its_path() -> None:
 
 @given(st.text(alphabet="{}%# |.()[]'\"abis0129+-*~=,:\n_steps", max_size=60))
 def test_reading_any_text_gives_references_or_a_syntax_error_and_nothing_else(text: str) -> None:
-    try:
-        parse(text)
-    except ExpressionSyntaxError as error:
-        assert error.message
+    with suppress(ExpressionSyntaxError):
+        assert isinstance(parse(text), References)
 
 
-@given(st.text(alphabet="{}%# |.()[]'\"19+-*~=,:\n_inputs.digits", max_size=50).map(lambda text: "{{ " + text + " }}"))
+@given(
+    st.text(alphabet="{}%# |.()[]'\"19+-*~=,:\n_inputs.digits", max_size=50).map(
+        lambda text: "{{ " + text + " }}"
+    )
+)
 def test_evaluating_any_text_gives_a_value_or_an_expression_error_and_nothing_else(text: str) -> None:
-    try:
+    with suppress(ExpressionError):
         value_of(text)
-    except ExpressionError as error:
-        assert str(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +17,13 @@ def step(step_id: str, **keys: object) -> StepBase:
 
 
 def test_a_step_waits_for_the_one_above_unless_it_says_otherwise() -> None:
-    steps = [step("a"), step("b"), step("c", after="a"), step("d", after=[]), step("e", after=["b", "b", "c"])]
+    steps = [
+        step("a"),
+        step("b"),
+        step("c", after="a"),
+        step("d", after=[]),
+        step("e", after=["b", "b", "c"]),
+    ]
     assert waits(steps) == {"a": (), "b": ("a",), "c": ("a",), "d": (), "e": ("b", "c")}
 
 
@@ -44,7 +51,7 @@ def test_a_circle_is_found_exactly_when_there_is_one(graph: dict[str, tuple[str,
         found = circle(graph)
         assert found is not None
         assert found[0] == found[-1]
-        assert all(later in graph[earlier] for earlier, later in zip(found, found[1:], strict=False))
+        assert all(later in graph[earlier] for earlier, later in pairwise(found))
     else:
         assert circle(graph) is None
         found_before = before(graph)

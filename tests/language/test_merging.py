@@ -23,7 +23,9 @@ def test_mappings_are_merged_null_removes_and_everything_else_replaces() -> None
     assert below == {"a": {"b": 1, "c": [1, 2]}, "d": 1, "e": 1}
 
 
-def test_steps_are_merged_by_their_id_and_new_ones_stand_behind_the_one_above(site: Path, write: Write) -> None:
+def test_steps_are_merged_by_their_id_and_new_ones_stand_behind_the_one_above(
+    site: Path, write: Write
+) -> None:
     write("automations/office/_letter.yaml", examples.BASE)
     write("automations/office/a.yaml", examples.EXTENDING)
     definition = load_folder(site).definitions["read_and_file"]
@@ -35,8 +37,14 @@ def test_steps_are_merged_by_their_id_and_new_ones_stand_behind_the_one_above(si
 
 
 def test_a_step_of_another_kind_replaces_the_one_it_extends(site: Path, write: Write) -> None:
-    write("automations/_base.yaml", "steps:\n  - {id: a, skill: office.read_letter, with: {uri: x}, timeout: 3m}\n")
-    write("automations/a.yaml", "automation: a\nextends: _base.yaml\nsteps:\n  - {id: a, agent: clerk, ask: x}\n")
+    write(
+        "automations/_base.yaml",
+        "steps:\n  - {id: a, skill: office.read_letter, with: {uri: x}, timeout: 3m}\n",
+    )
+    write(
+        "automations/a.yaml",
+        "automation: a\nextends: _base.yaml\nsteps:\n  - {id: a, agent: clerk, ask: x}\n",
+    )
     step = load_folder(site).definitions["a"].step("a")
     assert (step.kind, step.timeout, step.arguments) == ("agent", None, {})
 
@@ -74,7 +82,10 @@ def test_problems_point_into_the_file_that_holds_the_value(site: Path, write: Wr
     )
     (shape,) = load_folder(site).problems
     assert shape.where == "include/automations/a.yaml:6:21"
-    write("automations/a.yaml", 'automation: a\nextends: _base.yaml\nsteps:\n  - id: b\n    ask: "{{ steps.c }}"\n')
+    write(
+        "automations/a.yaml",
+        'automation: a\nextends: _base.yaml\nsteps:\n  - id: b\n    ask: "{{ steps.c }}"\n',
+    )
     assert [problem.where for problem in load_folder(site).problems] == [
         "include/automations/_base.yaml:2:20",
         "include/automations/_defaults.yaml:1:43",
@@ -94,6 +105,10 @@ def test_problems_point_into_the_file_that_holds_the_value(site: Path, write: Wr
 def test_what_cannot_be_extended_is_located(site: Path, write: Write, target: str, message: str) -> None:
     write("automations/a.yaml", f"automation: a\nextends: {target}\nsteps: []\n")
     write("automations/b.yaml", "automation: b\nextends: a.yaml\nsteps: []\n")
-    found = [p for p in load_folder(site).problems if p.file == "include/automations/a.yaml" and message in p.message]
+    found = [
+        p
+        for p in load_folder(site).problems
+        if p.file == "include/automations/a.yaml" and message in p.message
+    ]
     assert found
     assert found[0].line == 2

@@ -30,14 +30,18 @@ def test_the_generated_file_is_up_to_date(name: str) -> None:
 
 def yaml_examples() -> Iterator[str]:
     """Every block of YAML in the page."""
-    yield from re.findall(r"^```yaml\n(.*?)^```", (DOCS / "language.md").read_text(encoding="utf-8"), re.S | re.M)
+    yield from re.findall(
+        r"^```yaml\n(.*?)^```", (DOCS / "language.md").read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+    )
 
 
 def test_every_example_of_the_page_loads_and_fits_its_schema(site: Path, write: Write) -> None:
     count = 0
     for text in yaml_examples():
         named = re.match(r"# (\S+\.yaml)\n", text)
-        name = named[1] if named else f"automations/office/{parse_source(text.encode()).data['automation']}.yaml"
+        name = (
+            named[1] if named else f"automations/office/{parse_source(text.encode()).data['automation']}.yaml"
+        )
         write(name, text)
         count += 1
     assert count == len(examples.KINDS) + 6

@@ -62,9 +62,9 @@ to>/docs/automation.schema.json`.
 ```yaml
 {first}```
 
-The YAML is YAML 1.2: `no`, `on` and `2026-01-31` are text, and so is a number with a leading zero. A key twice in a
-mapping, tags, merge keys and more than one document are refused, and so is a file that is not UTF-8 or larger than
-1 MB. Durations are written `30s`, `5m`, `24h`, `1d`, or together: `1h30m`.
+The YAML is YAML 1.2: `no`, `on` and `2026-01-31` are text, and so is a number with a leading zero. A key
+twice in a mapping, tags, merge keys and more than one document are refused, and so is a file that is not
+UTF-8 or larger than 1 MB. Durations are written `30s`, `5m`, `24h`, `1d`, or together: `1h30m`.
 """
 
 _EXPRESSIONS = """## Expressions
