@@ -12,12 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.agent_services import Services
-from support.model_server import ModelServer
 
 from muster.agents.call import AgentCall
 from muster.agents.runner import run_agent
 from muster.errors import TransientError
+from support.agent_services import Services
+from support.model_server import ModelServer
 
 Call = Callable[..., AgentCall]
 TOOLS = {"tools": ["desk.find_order"]}
@@ -30,7 +30,9 @@ def lookup(number: str, **more: object) -> dict[str, object]:
 async def test_done_work_performed_again_asks_nobody_and_gives_the_same_result(
     server: ModelServer, services: Services, call: Call
 ) -> None:
-    server.script(lookup("A-1"), {"calls": [lookup("A-2")["call"], lookup("A-3")["call"]]}, {"text": "done it"})
+    server.script(
+        lookup("A-1"), {"calls": [lookup("A-2")["call"], lookup("A-3")["call"]]}, {"text": "done it"}
+    )
     first = await run_agent(call(spec=TOOLS), services)
     again = await run_agent(call(spec=TOOLS), services)
     assert again == first
@@ -87,7 +89,12 @@ async def test_each_item_and_each_run_has_answers_of_its_own(
     server.script({"text": "a"}, {"text": "b"}, {"text": "c"})
     outputs = [
         (await run_agent(call(**which), services)).output
-        for which in ({"key": "code[0]"}, {"key": "code[1]"}, {"run": "demo/2", "key": "code[0]"}, {"key": "code[1]"})
+        for which in (
+            {"key": "code[0]"},
+            {"key": "code[1]"},
+            {"run": "demo/2", "key": "code[0]"},
+            {"key": "code[1]"},
+        )
     ]
     assert outputs == ["a", "b", "c", "b"]
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from support.agent_services import OneServer
-
 from muster.agents.models import CONNECT_TIMEOUT, connected
+from support.agent_services import OneServer
 
 
 async def test_tiers_come_in_order_without_those_that_have_no_connection() -> None:

@@ -57,7 +57,9 @@ async def test_a_structured_answer_after_a_tool_call_is_validated_and_everything
 
     recorded = await events(services)
     assert [(event.type, event.key) for event in recorded] == [
-        ("model.called", "code/model/0"), ("tool.called", "code/tool/0.0"), ("model.called", "code/model/1"),
+        ("model.called", "code/model/0"),
+        ("tool.called", "code/tool/0.0"),
+        ("model.called", "code/model/1"),
     ]
     first, tool, _ = (event.data for event in recorded)
     assert (first["agent"], first["tier"], first["model"]) == ("clerk", "small", "small-1")

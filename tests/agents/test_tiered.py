@@ -8,12 +8,12 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from support.agent_services import OneServer, Services
-from support.model_server import ModelServer
 
 from muster.agents.call import AgentCall
 from muster.agents.runner import run_agent
 from muster.errors import BudgetExceeded, PermanentError, TransientError
+from support.agent_services import OneServer, Services
+from support.model_server import ModelServer
 
 Call = Callable[..., AgentCall]
 PRICES = {"prices": {"small": {"input": 1, "output": 10}}}
@@ -44,7 +44,13 @@ async def test_a_429_is_transient_and_carries_the_seconds_the_server_asked_for_a
 
 @pytest.mark.parametrize(
     "answer",
-    [{"status": 500}, {"status": 503}, {"garbage": "<html>busy</html>"}, {"body": {"choices": []}}, {"body": [1]}],
+    [
+        {"status": 500},
+        {"status": 503},
+        {"garbage": "<html>busy</html>"},
+        {"body": {"choices": []}},
+        {"body": [1]},
+    ],
 )
 async def test_an_outage_or_nonsense_is_transient(
     server: ModelServer, services: Services, call: Call, answer: dict[str, Any]
@@ -59,7 +65,7 @@ async def test_a_server_that_hangs_is_given_up_after_the_request_timeout(
     server: ModelServer, services: Services, call: Call
 ) -> None:
     server.script({"hang": True})
-    with pytest.raises(TransientError, match="did not answer within 0.2 seconds"):
+    with pytest.raises(TransientError, match=r"did not answer within 0\.2 seconds"):
         await run_agent(call(request_timeout=0.2), services)
 
 
@@ -79,7 +85,9 @@ async def test_a_refused_request_or_key_is_permanent(
     assert len(server.calls) == 1
 
 
-@pytest.mark.parametrize("answer", [{"status": 429}, {"status": 500}, {"status": 401}, {"garbage": "x"}, {"hang": True}])
+@pytest.mark.parametrize(
+    "answer", [{"status": 429}, {"status": 500}, {"status": 401}, {"garbage": "x"}, {"hang": True}]
+)
 async def test_the_next_tier_answers_when_one_fails_and_the_log_says_why(
     server: ModelServer, second: ModelServer, services: Services, call: Call, answer: dict[str, Any]
 ) -> None:
@@ -109,12 +117,14 @@ async def test_when_every_tier_fails_the_error_names_each_and_is_transient_if_on
     services.models = OneServer({"small": server.url, "large": second.url})
     server.script({"status": 401})
     second.script({"status": 429, "headers": {"retry-after": "3"}})
-    with pytest.raises(TransientError, match="small:small-1.*large:large-1") as caught:
+    with pytest.raises(TransientError, match=r"small:small-1.*large:large-1") as caught:
         await run_agent(call(spec={"tiers": ["small", "large"]}), services)
     assert caught.value.retry_after == 3.0
 
 
-async def test_a_known_price_gives_the_cost_of_every_call(server: ModelServer, services: Services, call: Call) -> None:
+async def test_a_known_price_gives_the_cost_of_every_call(
+    server: ModelServer, services: Services, call: Call
+) -> None:
     server.script({"model": "gpt-4o-mini", "usage": {"input_tokens": 1_000_000, "output_tokens": 0}})
     result = await run_agent(call(), services)
     assert result.cost == Decimal("0.15")
@@ -142,9 +152,7 @@ async def test_a_call_that_would_pass_the_runs_budget_is_not_made(
     assert len(server.calls) == 1
 
 
-async def test_what_another_process_spent_counts(
-    server: ModelServer, services: Services, call: Call
-) -> None:
+async def test_what_another_process_spent_counts(server: ModelServer, services: Services, call: Call) -> None:
     from muster.events.log import EventLog
 
     money = {"settings": PRICES, "budget": Decimal("0.02")}
@@ -156,7 +164,9 @@ async def test_what_another_process_spent_counts(
     assert len(server.calls) == 1
 
 
-async def test_another_runs_spending_does_not_count(server: ModelServer, services: Services, call: Call) -> None:
+async def test_another_runs_spending_does_not_count(
+    server: ModelServer, services: Services, call: Call
+) -> None:
     money = {"settings": PRICES, "budget": Decimal("0.02")}
     server.script({"usage": {"input_tokens": 100, "output_tokens": 1_950}})
     await run_agent(call(**money), services)
@@ -187,7 +197,9 @@ async def test_a_call_waits_for_others_that_may_turn_out_cheap_instead_of_giving
     assert sum(Decimal(event["cost"]) for event in await called(services)) == Decimal("0.003")
 
 
-async def test_a_failed_call_gives_its_reservation_back(server: ModelServer, services: Services, call: Call) -> None:
+async def test_a_failed_call_gives_its_reservation_back(
+    server: ModelServer, services: Services, call: Call
+) -> None:
     money = {"settings": PRICES, "budget": Decimal("0.02")}
     for number in range(5):
         server.script({"status": 500})
@@ -200,15 +212,21 @@ async def test_an_agents_own_limit_on_money_stops_its_next_call(
     server: ModelServer, services: Services, call: Call
 ) -> None:
     server.script(
-        {"call": {"name": "desk_find_order", "arguments": {"number": "A-1"}},
-         "usage": {"input_tokens": 100, "output_tokens": 1_950}},
+        {
+            "call": {"name": "desk_find_order", "arguments": {"number": "A-1"}},
+            "usage": {"input_tokens": 100, "output_tokens": 1_950},
+        },
     )
     limits = call().agent.limits.model_copy(update={"usd": Decimal("0.02")})
     with pytest.raises(BudgetExceeded, match="clerk"):
-        await run_agent(call(settings=PRICES, spec={"limits": limits, "tools": ["desk.find_order"]}), services)
+        await run_agent(
+            call(settings=PRICES, spec={"limits": limits, "tools": ["desk.find_order"]}), services
+        )
     assert len(server.calls) == 1
 
 
-async def test_a_price_that_is_no_price_is_an_error_that_shows_the_form(services: Services, call: Call) -> None:
+async def test_a_price_that_is_no_price_is_an_error_that_shows_the_form(
+    services: Services, call: Call
+) -> None:
     with pytest.raises(PermanentError, match=r"settings\.prices\.small.*input: 0\.15"):
         await run_agent(call(settings={"prices": {"small": {"input": "cheap"}}}), services)

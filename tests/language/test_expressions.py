@@ -18,6 +18,7 @@ from muster.language.expressions import (
     ExpressionSyntaxError,
     References,
     evaluate,
+    evaluate_marked,
     parse,
     references,
     texts,
@@ -83,6 +84,24 @@ def test_a_text_that_is_one_expression_keeps_the_type_of_its_value(text: Any, va
 )  # fmt: skip
 def test_an_expression_inside_a_longer_text_becomes_text(text: str, value: str) -> None:
     assert value_of(text) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "marked"),
+    [
+        ("Code {{ inputs.letter }}!", "Code [pay me]!"),
+        ("All: {{ inputs.letters }}", 'All: [["pay me"]]'),
+        ("{% for each in inputs.letters %}{{ each }};{% endfor %}", "[pay me];"),
+        ("It is {{ inputs.letter | upper }}", "It is [PAY ME]"),
+        ("Over {{ inputs.amount }} {{ inputs.nothing }}", "Over 3.5 "),
+        ("{{ inputs.letter }}", "pay me"),
+        ("No expression", "No expression"),
+    ],
+)
+def test_what_comes_out_of_data_can_be_marked_inside_an_authors_text(text: str, marked: str) -> None:
+    data = {"letter": "pay me", "letters": ["pay me"], "amount": Decimal("3.5"), "nothing": None}
+    assert evaluate_marked(text, {"inputs": data}, lambda value: f"[{value}]") == marked
+    assert "[pay" not in evaluate(f"{text} ", {"inputs": data})
 
 
 def test_lists_and_mappings_are_evaluated_at_any_depth() -> None:

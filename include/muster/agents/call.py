@@ -27,7 +27,7 @@ class AgentCall:
     """Idempotency key of the work, the same in every attempt: `<step>` or `<step>[<index>]`."""
     agent: AgentSpec
     ask: str
-    """What to do, rendered; put data into it through `prompts.fence`, or beside it as `data`."""
+    """What to do, rendered with `prompts.fence` around what expressions put into it."""
     data: Mapping[str, Any] = field(default_factory=dict)
     """What it is about: fenced as data for a model, the arguments of the `offline` skill."""
     returns: Returns | None = None

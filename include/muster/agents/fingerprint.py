@@ -15,8 +15,16 @@ if TYPE_CHECKING:
 # Written anew every time a conversation is played, or about the answer and not the question.
 _VOLATILE = frozenset(
     {
-        "timestamp", "run_id", "conversation_id", "usage", "provider_response_id", "provider_details",
-        "provider_url", "metadata", "finish_reason", "failed_attempts",
+        "timestamp",
+        "run_id",
+        "conversation_id",
+        "usage",
+        "provider_response_id",
+        "provider_details",
+        "provider_url",
+        "metadata",
+        "finish_reason",
+        "failed_attempts",
     }
 )
 
@@ -50,7 +58,8 @@ def _message(message: ModelMessage) -> dict[str, Any]:
 
 def _part(part: Any) -> dict[str, Any]:
     fields = {
-        name: value for name, value in vars(part).items()
+        name: value
+        for name, value in vars(part).items()
         if value is not None and name not in _VOLATILE and not name.startswith("_")
     }
     jsonable: dict[str, Any] = to_jsonable_python(fields)

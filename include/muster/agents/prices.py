@@ -48,7 +48,9 @@ class PriceTable:
         if not name:
             return None
         attempts: list[tuple[DataSnapshot | None, str | None, str | None]] = [
-            (self._own, OWN, None), (get_snapshot(), None, url), (get_snapshot(), provider, None)
+            (self._own, OWN, None),
+            (get_snapshot(), None, url),
+            (get_snapshot(), provider, None),
         ]
         for snapshot, provider_id, api_url in attempts:
             if snapshot is None or not (provider_id or api_url):

@@ -48,7 +48,7 @@ class _Run:
     budget: Budget | None
 
 
-_RunKey = tuple[int, str, Decimal | None]
+_RunKey = tuple[asyncio.AbstractEventLoop, str, Decimal | None]
 _RunsOfLog = weakref.WeakValueDictionary[_RunKey, "_Run"]
 _runs: weakref.WeakKeyDictionary[EventLog, _RunsOfLog] = weakref.WeakKeyDictionary()
 _recent: deque[_Run] = deque(maxlen=128)
@@ -57,7 +57,7 @@ _recent: deque[_Run] = deque(maxlen=128)
 
 def _run(log: EventLog, run: str, limit: Decimal | None) -> _Run:
     # Futures and locks belong to one event loop.
-    key = (id(asyncio.get_running_loop()), run, limit)
+    key = (asyncio.get_running_loop(), run, limit)
     known = _runs.setdefault(log, weakref.WeakValueDictionary())
     found = known.get(key)
     if found is None:
@@ -136,14 +136,19 @@ async def _ask_models(
         tiers,
         call,
         Means(
-            journal=run.journal, recorded=recorded, prices=price_table(call.settings), budget=run.budget,
+            journal=run.journal,
+            recorded=recorded,
+            prices=price_table(call.settings),
+            budget=run.budget,
             outputs=built.outputs,
         ),
     )
     calls = ToolCalls(call, partial(_context, call, services), run.journal, recorded)
     try:
         result = await built.agent.run(
-            prompts.request(call.ask, call.data), model=model, deps=calls,
+            prompts.request(call.ask, call.data),
+            model=model,
+            deps=calls,
             # Ours are checked before each call, in `TieredModel` and `ToolCalls`.
             usage_limits=UsageLimits(request_limit=None),
         )
@@ -167,8 +172,14 @@ async def _ask_models(
 
 def _context(call: AgentCall, services: AgentServices, key: str) -> SkillContext:
     return SkillContext(
-        run=call.run, step=call.step, index=call.index, key=f"{call.run}/{key}", now=services.clock(),
-        database=services.database, workspace=services.workspace(call.run), settings=call.settings,
+        run=call.run,
+        step=call.step,
+        index=call.index,
+        key=f"{call.run}/{key}",
+        now=services.clock(),
+        database=services.database,
+        workspace=services.workspace(call.run),
+        settings=call.settings,
     )
 
 

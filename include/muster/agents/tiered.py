@@ -179,10 +179,10 @@ class TieredModel(FallbackModel):
         cap = (tier.model.settings or {}).get("max_tokens")
         output = cap or self._means.outputs.get(tier.name, FIRST_GUESS)
         estimate = self._means.prices.of_tokens(tier.model, request.size, output)
-        limit = self._call.agent.limits.usd
+        agent, limit = self._call.agent, self._call.agent.limits.usd
         if limit is not None and self.tally.known_cost + (estimate or 0) >= limit:
             raise BudgetExceeded(
-                f"The agent {self._call.agent.id} may spend ${limit} on this and has spent ${self.tally.known_cost};"
+                f"The agent {agent.id} may spend ${limit} on this and has spent ${self.tally.known_cost};"
                 f" the next call may cost ${estimate or 0}, so it was not made.",
                 remedy="Raise `limits.usd` of the agent, or name a cheaper tier.",
             )
@@ -190,7 +190,8 @@ class TieredModel(FallbackModel):
             if estimate is None:
                 log.warning(
                     "No price is known for %s, so the run's budget cannot count its calls;"
-                    " `settings.prices` can name one.", tier.label,
+                    " `settings.prices` can name one.",
+                    tier.label,
                 )
             await self._means.budget.reserve(estimate or Decimal(0))
         return estimate or Decimal(0)
@@ -203,12 +204,18 @@ class TieredModel(FallbackModel):
         usage = response.usage
         means.outputs[tier.name] = max(means.outputs.get(tier.name, 1), usage.output_tokens)
         data = {
-            "step": call.step, "index": call.index, "agent": call.agent.id, "tier": tier.name,
-            "model": _name(tier, response), "request": request.question,
+            "step": call.step,
+            "index": call.index,
+            "agent": call.agent.id,
+            "tier": tier.name,
+            "model": _name(tier, response),
+            "request": request.question,
             "response": to_jsonable_python(response),
             "usage": {
-                "input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens,
-                "cache_read_tokens": usage.cache_read_tokens, "cache_write_tokens": usage.cache_write_tokens,
+                "input_tokens": usage.input_tokens,
+                "output_tokens": usage.output_tokens,
+                "cache_read_tokens": usage.cache_read_tokens,
+                "cache_write_tokens": usage.cache_write_tokens,
             },
             "cost": None if usage.cost is None else f"{usage.cost.normalize():f}",
             "failed": [failure.as_data() for failure in failures],

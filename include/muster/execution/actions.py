@@ -6,12 +6,13 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from muster.agents.call import AgentCall
+from muster.agents.prompts import fence
 from muster.agents.runner import run_agent
 from muster.errors import PermanentError
 from muster.execution.piece import Answer, Piece
 from muster.execution.services import Services
 from muster.language.definition import ResolvedStep, ResolvedTarget
-from muster.language.expressions import evaluate
+from muster.language.expressions import evaluate, evaluate_marked
 from muster.notifications.model import Notice
 from muster.skills.calling import call_skill
 from muster.skills.registry import SkillContext, get_skill
@@ -80,14 +81,16 @@ async def _ask_agent(
         index=piece.index,
         key=piece.key,
         agent=agent,
-        ask=str(evaluate(ask or "", piece.variables, where=f"step {piece.step.id}, ask")),
+        ask=evaluate_marked(ask or "", piece.variables, fence, where=f"step {piece.step.id}, ask"),
         data=evaluate(arguments, piece.variables, where=f"step {piece.step.id}, with"),
         returns=returns,
         budget=definition.budget,
         settings=definition.settings,
     )
     result = await run_agent(call, services)
-    return Answer(output=result.output, output_type=returns, produced_by=result.produced_by)
+    return Answer(
+        output=result.output, output_type=result.output_type, produced_by=result.produced_by
+    )
 
 
 async def _notify(services: Services, piece: Piece) -> Answer:

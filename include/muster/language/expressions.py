@@ -16,9 +16,9 @@ from jinja2.environment import Template, TemplateExpression
 from jinja2.exceptions import TemplateError
 
 from muster.errors import PermanentError
-from muster.language.filters import FILTERS, MAX_TEXT
+from muster.language.filters import FILTERS, MAX_TEXT, as_text
 from muster.language.problems import did_you_mean
-from muster.language.sandbox import Sandbox, loop_budget
+from muster.language.sandbox import Mark, Sandbox, loop_budget, marking
 
 VARIABLES = ("inputs", "steps", "settings", "run", "item", "index")
 """What an expression can begin with."""
@@ -309,6 +309,23 @@ def _compile(text: str) -> Template | TemplateExpression:
     body = [nodes.Assign(nodes.Name("result", "store"), whole, lineno=1)]
     template = _sandbox.from_string(nodes.Template(body, lineno=1))
     return TemplateExpression(template, undefined_to_none=False)
+
+
+def evaluate_marked(text: str, variables: Mapping[str, Any], mark: Mark, *, where: str | None = None) -> str:
+    """The text, with `mark` around every text that an expression puts into it.
+
+    So a reader can tell what the author wrote from what came out of data. A text that is one
+    expression and nothing else has no author's words around it and stays as it is.
+
+    Raises:
+        ExpressionError: an expression fails on this data.
+    """
+    token = marking.set(mark)
+    try:
+        value = evaluate(text, variables, where=where)
+    finally:
+        marking.reset(token)
+    return value if isinstance(value, str) else str(as_text(value))
 
 
 def evaluate(value: Any, variables: Mapping[str, Any], *, where: str | None = None) -> Any:

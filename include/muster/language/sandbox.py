@@ -7,7 +7,8 @@ unbounded time or memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from typing import Any, cast
 
 from jinja2 import StrictUndefined, Undefined, nodes, pass_context
@@ -51,6 +52,19 @@ _TESTS = frozenset(
 )
 
 
+Mark = Callable[[str], str]
+
+marking: ContextVar[Mark | None] = ContextVar("muster_marking", default=None)
+"""What is done to every text that an expression puts into a longer one; nothing when None."""
+
+
+def _written(value: Any) -> Any:
+    """How an expression's value is written inside a longer text, marked where that is asked for."""
+    text = filters.as_text(value)
+    mark = marking.get()
+    return mark(text) if mark is not None and isinstance(text, str) and text.strip() else text
+
+
 class Missing(StrictUndefined):
     """A value that is not there; using it in any way but `is defined` and `default` is an error."""
 
@@ -64,7 +78,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def __init__(self) -> None:
         super().__init__(
-            undefined=Missing, optimized=False, autoescape=False, finalize=filters.as_text, cache_size=0
+            undefined=Missing, optimized=False, autoescape=False, finalize=_written, cache_size=0
         )
         self.filters = dict(filters.FILTERS)
         self.filters[_BOUNDED] = _bounded
