@@ -1,0 +1,171 @@
+"""Promises of a run on the real Airflow: started, asked, restarted, versioned."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from muster.errors import MusterError
+from support.airflow import Airflow
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+
+DETAILS = "/api/v2/dags/proving_version/details"
+APPROVAL = """
+automation: {name}
+steps:
+  - {{id: before, skill: proving.note, with: {{text: "{text}"}}}}
+  - {{id: ask, human: {{ask: "Go on?", assignees: [finance-lead, admin], within: 1h}}}}
+  - {{id: after, skill: proving.note, with: {{text: "{text}"}}}}
+"""
+
+
+def test_the_same_run_id_twice_is_refused_and_runs_once(airflow: Airflow) -> None:
+    airflow.automation(
+        "proving_once",
+        'automation: proving_once\nsteps:\n  - {id: one, skill: proving.note, with: {text: "x"}}\n',
+    )
+    run = airflow.start("proving_once", "order-4711")
+    _, new = airflow.client.trigger("proving_once", run_id="order-4711")
+    assert not new, "Airflow answered 409 and kept the first run"
+    assert airflow.finish(run) == "success"
+    assert airflow.types(run).count("run.opened") == 1
+
+
+def test_a_run_keeps_its_version_through_an_approval_and_an_edit(airflow: Airflow) -> None:
+    path = airflow.automation("proving_version", APPROVAL.format(name="proving_version", text="old"))
+    run = airflow.start("proving_version", "first")
+    (question,) = airflow.waiting(run, "ask")
+    path.write_text(APPROVAL.format(name="proving_version", text="new"))
+    before = airflow.queries.run(run)
+
+    airflow.until("the edit", lambda: 'text: "new"' in airflow.client.get(DETAILS)["doc_md"])
+    airflow.answer(question)
+    assert airflow.finish(run) == "success"
+    outputs = {e.data["step"]: e.data["output"] for e in airflow.log.read(run) if e.type == "step.succeeded"}
+    assert outputs["after"] == "old"
+    second = airflow.start("proving_version", "second")
+    (question,) = airflow.waiting(second, "ask")
+    now = airflow.queries.run(second)
+    assert now.definition != before.definition
+    assert now.bundle_version != before.bundle_version
+    airflow.answer(question, "Reject")
+    assert airflow.finish(second) == "success"
+    assert airflow.queries.run(second).status == "succeeded"
+    skipped = [e.data for e in airflow.log.read(second) if e.type == "step.skipped"]
+    assert [(data["step"], data["reason"]) for data in skipped] == [("after", "rejected")]
+
+
+def test_whoever_asks_for_a_run_cannot_approve_it(airflow: Airflow) -> None:
+    airflow.automation("proving_eyes", APPROVAL.format(name="proving_eyes", text="x"))
+    run = airflow.start("proving_eyes", "own")
+    (question,) = airflow.waiting(run, "ask")
+    assert [user["id"] for user in question["assigned_users"]] == ["finance-lead"]
+    with pytest.raises(MusterError, match="admin may not answer"):
+        airflow.client.answer(question["task_instance"], "Approve")
+    airflow.answer(question)
+    assert airflow.finish(run) == "success"
+
+
+def test_a_broken_file_shows_where_it_is_broken_and_hides_no_other(airflow: Airflow) -> None:
+    airflow.automation("proving_beside", APPROVAL.format(name="proving_beside", text="x"))
+    broken = airflow.project / "include" / "automations" / "tests" / "proving_broken.yaml"
+    broken.parent.mkdir(exist_ok=True)
+    broken.write_text("automation: proving_broken\nsteps:\n  - {id: x, skil: proving.note}\n")
+    (error,) = airflow.until("the import error", airflow.client.import_errors)
+    assert "proving_broken.yaml:3:13: unknown key `skil`" in error["stack_trace"]
+    assert "Did you mean `skill`?" in error["stack_trace"]
+    assert airflow.client.dag("proving_beside"), "the automation beside it is still there"
+    broken.unlink()
+    airflow.until("the error to go", lambda: not airflow.client.import_errors())
+
+
+def test_files_that_arrive_start_one_run_with_all_of_them(airflow: Airflow) -> None:
+    inbox = airflow.project / "arrivals"
+    inbox.mkdir()
+    airflow.automation(
+        "proving_files",
+        f"""
+automation: proving_files
+inputs: {{files: {{type: array, items: {{type: string}}, default: []}}}}
+triggers:
+  - files: {{path: "{inbox}", match: ["*.txt"], every: 3s}}
+steps:
+  - {{id: count, skill: proving.note, with: {{text: "{{{{ inputs.files | length }}}} files"}}}}
+""",
+    )
+    for name in ("a.txt", "b.txt", "c.dat"):
+        (inbox / name).write_text(name)
+    runs = airflow.until("the run", lambda: airflow.queries.runs(automation="proving_files"))
+    assert airflow.finish(runs[0].id) == "success"
+    opened = next(airflow.log.read(runs[0].id))
+    assert [Path(uri).name for uri in opened.data["inputs"]["files"]] == ["a.txt", "b.txt"]
+    time.sleep(10)
+    assert len(airflow.queries.runs(automation="proving_files")) == 1
+
+
+def test_an_airflow_operator_is_a_step_with_its_result_in_the_log(airflow: Airflow) -> None:
+    airflow.automation(
+        "proving_operator",
+        """
+automation: proving_operator
+settings: {allowed_operators: [airflow.providers.standard.operators.bash.BashOperator]}
+steps:
+  - {id: one, skill: proving.note, with: {text: "it's; $HOME"}}
+  - id: shell
+    operator: airflow.providers.standard.operators.bash.BashOperator
+    with: {bash_command: "printf %s \\"$SAID\\"", env: {SAID: "{{ steps.one }}"}}
+  - id: fails
+    operator: airflow.providers.standard.operators.bash.BashOperator
+    with: {bash_command: "exit 3"}
+""",
+    )
+    run = airflow.start("proving_operator", "one")
+    assert airflow.finish(run) == "failed"
+    assert "step fails failed" in airflow.queries.run(run).reason
+    outputs = {e.data["step"]: e.data["output"] for e in airflow.log.read(run) if e.type == "step.succeeded"}
+    assert outputs["shell"] == "it's; $HOME"
+
+
+def test_nothing_is_lost_or_done_twice_when_triggerer_and_worker_are_killed(airflow: Airflow) -> None:
+    airflow.automation(
+        "proving_kills",
+        """
+automation: proving_kills
+steps:
+  - {id: waits, each: [15, 15, 15, 15], skill: proving.wait, with: {seconds: "{{ item }}"}}
+  - {id: works, skill: proving.note, with: {text: "x", seconds: 20}}
+  - {id: last, skill: proving.note, with: {text: "y"}}
+""",
+    )
+    run = airflow.start("proving_kills", "one")
+    airflow.until("waits under way", lambda: airflow.types(run).count("step.started") >= 4)
+    os.kill(airflow.stack.supervisor.components["triggerer"].process.pid, signal.SIGKILL)
+    airflow.until("work under way", lambda: _started(airflow, run, "works"))
+    worker = airflow.until("the worker", lambda: _worker(airflow, run))
+    os.kill(worker, signal.SIGKILL)
+    assert airflow.finish(run) == "success"
+    keys = [
+        key for (key,) in airflow.sql("SELECT key FROM performed WHERE key LIKE %s ORDER BY key", f"{run}/%")
+    ]
+    assert keys == [f"{run}/last", *(f"{run}/waits[{n}]" for n in range(4)), f"{run}/works"]
+    ended = [e.key for e in airflow.log.read(run) if e.type == "step.succeeded"]
+    assert len(ended) == len(set(ended)) == 6
+    assert airflow.log.verify(run) is None
+
+
+def _started(airflow: Airflow, run: str, step: str) -> bool:
+    return any(e.type == "step.started" and e.data["step"] == step for e in airflow.log.read(run))
+
+
+def _worker(airflow: Airflow, run: str) -> int | None:
+    """The process that performs the run's task now."""
+    dag_id, _, run_id = run.partition("/")
+    for task in airflow.client.tasks(dag_id, run_id):
+        if task["task_id"] == "works" and task["state"] == "running" and task["pid"]:
+            return int(task["pid"])
+    return None
