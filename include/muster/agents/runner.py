@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
+import sys
 import weakref
 from collections import deque
 from dataclasses import dataclass, field
@@ -105,6 +107,9 @@ async def run_agent(call: AgentCall, services: AgentServices) -> AgentResult:
     tiers = await connected(call.agent.tiers, services.models)
     if not tiers:
         return await _offline(call, services, output)
+    if "muster.agents.tiered" not in sys.modules:
+        # The first import of pydantic-ai takes seconds: not on the event loop.
+        await asyncio.to_thread(importlib.import_module, "muster.agents.tiered")
     return await _ask_models(call, services, tiers, output)
 
 

@@ -34,7 +34,8 @@ class EventType(StrEnum):
     STEP_COMPLETED = "step.completed"
     """step, counts: every item of a fan-out has ended."""
     MODEL_CALLED = "model.called"
-    """step, index, agent, tier, model, request (hash), response, usage, cost (USD, a decimal string or null)."""
+    """step, index, agent, tier, model, request (hash), response, usage, cost (USD, a decimal string or null),
+    failed (the tiers asked before it, each with its error)."""
     TOOL_CALLED = "tool.called"
     """step, index, agent, tool, arguments, result or error."""
     APPROVAL_REQUESTED = "approval.requested"
