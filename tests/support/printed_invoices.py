@@ -98,7 +98,7 @@ LOCALES: dict[str, Locale] = {
         ("Description", "Qty", "Unit Price", "Amount"),
         "GBP",
         ",.",
-        ("%d %B %Y", "%d-b-%Y"),
+        ("%d B %Y", "%d-b-%Y"),
         _EN,
         "Ltd",
         "VAT Reg No",
