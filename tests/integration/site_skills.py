@@ -9,8 +9,6 @@ import time
 from muster.skills import SkillContext, skill
 
 TABLE = "CREATE TABLE IF NOT EXISTS performed (key text, pid integer)"
-    "CREATE TABLE IF NOT EXISTS performed (key text, pid integer, at timestamptz DEFAULT clock_timestamp())"
-)
 
 
 @skill("proving.note")
