@@ -12,6 +12,7 @@ from fpdf import FPDF
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pypdf import PdfReader, PdfWriter
+from pypdf.generic import NameObject, StreamObject
 
 from muster.errors import SetAside
 from muster.skills.finance import read_invoice
@@ -87,6 +88,17 @@ def test_an_external_entity_is_never_fetched() -> None:
         )
         with pytest.raises(BlockingIOError):
             server.accept()
+
+
+@pytest.mark.parametrize("size", [MAX_BYTES + 1, 200_000_000])
+def test_a_pdf_that_unpacks_to_a_flood_is_refused(size: int) -> None:
+    writer, out = PdfWriter(clone_from=PdfReader(io.BytesIO(a_pdf("Invoice 1")))), io.BytesIO()
+    flood = StreamObject()
+    flood.set_data(b" " * size)
+    writer.pages[0][NameObject("/Contents")] = writer._add_object(flood.flate_encode())
+    writer.write(out)
+    assert len(out.getvalue()) < 1_000_000
+    assert rule_of(out.getvalue()) == "MU-PDF-TOO-LARGE"
 
 
 def test_a_truncated_pdf_is_read_right_or_set_aside() -> None:

@@ -162,7 +162,8 @@ SUB_LINES = b"""<Invoice xmlns="urn:oasis:names:specification:ubl:schema:xsd:Inv
     <cac:SubInvoiceLine><cbc:ID>1.2</cbc:ID>%s</cac:SubInvoiceLine></cac:InvoiceLine></Invoice>""" % tuple(
     _TOTAL % amount for amount in (30, 10, 20)
 )
-PARENT_LINES = b"""<rsm:CrossIndustryInvoice xmlns:rsm="urn:un:unece:uncefact:data:standard:CrossIndustryInvoice:100"
+PARENT_LINES = b"""<rsm:CrossIndustryInvoice
+  xmlns:rsm="urn:un:unece:uncefact:data:standard:CrossIndustryInvoice:100"
   xmlns:ram="urn:un:unece:uncefact:data:standard:ReusableAggregateBusinessInformationEntity:100">
   <rsm:SupplyChainTradeTransaction>%s</rsm:SupplyChainTradeTransaction></rsm:CrossIndustryInvoice>"""
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import pdfplumber
 from pypdf import PdfReader
-from pypdf.errors import PyPdfError
+from pypdf.errors import LimitReachedError, PyPdfError
 
 from muster.skills.finance.invoice import ReadInvoice
 from muster.skills.finance.reading.hybrid import compare, embedded_xml
 from muster.skills.finance.reading.plain.document import confidence, read_plain
 from muster.skills.finance.reading.plain.layout import Page
-from muster.skills.finance.reading.source import refusal
+from muster.skills.finance.reading.source import MAX_BYTES, refusal
 from muster.skills.finance.reading.structured import read_xml
 
 _PARSER_ERRORS = (
@@ -70,9 +70,24 @@ def _embedded(data: bytes) -> bytes | None:
             )
         if not reader.pages:
             raise refusal("MU-PDF-DAMAGED", "The PDF has no pages.")
+        _refuse_bomb(reader)
         return embedded_xml(reader)
+    except LimitReachedError as error:
+        raise refusal("MU-PDF-TOO-LARGE", f"The PDF unpacks to more than it may: {error}.") from error
     except _PARSER_ERRORS as error:
         raise refusal("MU-PDF-DAMAGED", f"The PDF is damaged: {error}.") from error
+
+
+def _refuse_bomb(reader: PdfReader) -> None:
+    """Unpack the pages with the parser that stops in time, before the other unpacks them without asking."""
+    size = 0
+    for page in reader.pages[:MAX_PAGES]:
+        contents = page.get_contents()
+        size += len(contents.get_data()) if contents is not None else 0
+        if size > MAX_BYTES:
+            raise refusal(
+                "MU-PDF-TOO-LARGE", f"The PDF's pages unpack to more than {MAX_BYTES // 1024**2} MB."
+            )
 
 
 def _page(data: bytes, *, needed: bool) -> Page:
