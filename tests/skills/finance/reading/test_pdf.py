@@ -180,6 +180,33 @@ def test_the_buyers_numbers_are_not_the_sellers() -> None:
     assert invoice.seller.name is None
 
 
+def test_a_vat_id_in_the_buyers_address_is_not_the_sellers() -> None:
+    buyer = "Bill To\nBuyer GmbH\nRing 1\nDE136695976\n\n\n"
+    page = f"{buyer}Invoice number: 7\nPlease pay to\nIBAN DE89370400440532013000\n"
+    invoice = read_document(a_page(page), "test").invoice
+    assert invoice.ibans == ["DE89370400440532013000"]
+    assert invoice.seller.vat_id is None
+
+
+def test_a_company_with_one_sign_only_is_not_the_supplier() -> None:
+    page = "Invoice number: 7\n\nDelivered by Fastship Parcels Ltd on Monday"
+    assert read_document(a_page(page), "test").invoice.seller.name is None
+
+
+@pytest.mark.parametrize(
+    ("written", "number"),
+    [
+        ("2022089083", "2022089083"),
+        ("2022 089083", None),
+        ("R-1 dated 3 May", "R-1"),
+        ("3 May 2026", None),
+        ("none", None),
+    ],
+)
+def test_a_number_that_may_be_torn_in_two_is_not_found(written: str, number: str | None) -> None:
+    assert read_document(a_page(f"Invoice number: {written}"), "test").invoice.number == number
+
+
 def a_page(text: str) -> bytes:
     """A page of text; two spaces begin a new column."""
     pdf = FPDF()
