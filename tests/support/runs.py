@@ -42,15 +42,15 @@ class Site:
         (self.include / "automations").mkdir(parents=True)
         (self.include / "skills").mkdir()
         (self.include / "agents").mkdir()
-        self.services = Services(
-            database=database,
-            log=EventLog(database),
-            definitions=DefinitionStore(database),
-            models=models or NoModels(),
-            notices=Sender(database),
-            artifacts=folder / "artifacts",
-            site=self.include / "skills",
-        )
+        self.services = _services(database, folder / "artifacts", self.include / "skills", models)
+
+    @classmethod
+    def of(cls, include: Path, database: Database, artifacts: Path, models: Any = None) -> Site:
+        """The site that a folder already is."""
+        site = cls.__new__(cls)
+        site.include = include
+        site.services = _services(database, artifacts, include / "skills", models)
+        return site
 
     def skills(self, name: str, source: str) -> None:
         """Write a site's skill file."""
@@ -122,3 +122,15 @@ class Site:
                 await self.services.database.aclose()
 
         return asyncio.run(closing())
+
+
+def _services(database: Database, artifacts: Path, skills: Path, models: Any) -> Services:
+    return Services(
+        database=database,
+        log=EventLog(database),
+        definitions=DefinitionStore(database),
+        models=models or NoModels(),
+        notices=Sender(database),
+        artifacts=artifacts,
+        site=skills,
+    )

@@ -50,7 +50,8 @@ def process_bundled_inbox(stack: Stack, out: Console) -> None:
                 return
             if not _listed(client, out):
                 return
-            call_skill("finance.seed_demo", {}, stack.project, database)
+            master_data = stack.project.include / "inbox" / "master-data.yaml"
+            call_skill("finance.load_master_data", {"file": str(master_data)}, stack.project, database)
             client.trigger(AUTOMATION, {"invoices": invoices}, run_id=RUN_ID)
             follow(client, Queries(database), AUTOMATION, RUN_ID, out)
     finally:

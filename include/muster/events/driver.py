@@ -11,7 +11,8 @@ from collections.abc import Generator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from psycopg import AsyncConnection, Connection
-from psycopg.pq import TransactionStatus
+from psycopg.pq import ExecStatus, TransactionStatus
+from psycopg.pq.abc import PGresult
 from psycopg.rows import TupleRow
 
 from muster.database import Database
@@ -80,7 +81,7 @@ def _execute(connection: Connection[TupleRow], queries: Sequence[Query]) -> list
     else:
         with connection.pipeline():
             cursors = [connection.execute(*query) for query in queries]
-    return [cursor.fetchall() if cursor.description else [] for cursor in cursors]
+    return [cursor.fetchall() if _has_rows(cursor.pgresult) else [] for cursor in cursors]
 
 
 async def _aexecute(connection: AsyncConnection[TupleRow], queries: Sequence[Query]) -> list[Rows]:
@@ -89,4 +90,9 @@ async def _aexecute(connection: AsyncConnection[TupleRow], queries: Sequence[Que
     else:
         async with connection.pipeline():
             cursors = [await connection.execute(*query) for query in queries]
-    return [await cursor.fetchall() if cursor.description else [] for cursor in cursors]
+    return [await cursor.fetchall() if _has_rows(cursor.pgresult) else [] for cursor in cursors]
+
+
+def _has_rows(result: PGresult | None) -> bool:
+    # `cursor.description` would say the same, but builds an object for every column to do so.
+    return result is not None and result.status == ExecStatus.TUPLES_OK

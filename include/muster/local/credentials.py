@@ -92,7 +92,7 @@ def _read(path: Path) -> Credentials:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise MusterError(
             f"{path} is damaged, so the keys of this project's data are unreadable.",
-            remedy="Restore the file from a backup, or remove the state folder to start without the old data.",
+            remedy="Restore it from a backup, or remove the state folder to start without the old data.",
         ) from error
     except OSError as error:
         raise MusterError(

@@ -92,7 +92,8 @@ def write_posting(
 def read_entries(connection: Connection[Any], posting: int) -> list[Entry]:
     """The entries of a posting, in order."""
     cursor = connection.cursor(row_factory=class_row(Entry)).execute(
-        "SELECT account, cost_centre, debit, credit FROM finance.entries WHERE posting_id = %s ORDER BY line", (posting,)
+        "SELECT account, cost_centre, debit, credit FROM finance.entries WHERE posting_id = %s ORDER BY line",
+        (posting,),
     )
     return cursor.fetchall()
 
@@ -113,7 +114,10 @@ def _amounts(invoice: Invoice) -> tuple[Decimal, Decimal, Decimal]:
     if gross <= 0:
         message = f"A total of {gross} cannot be posted; a credit note has a type of its own."
         raise refused("MU-TOTAL-NEGATIVE", message, "totals.gross")
-    if any(amount != amount.quantize(CENT) for amount in (net, vat, *(line.net for line in codable_lines(invoice)))):
+    if any(
+        amount != amount.quantize(CENT)
+        for amount in (net, vat, *(line.net for line in codable_lines(invoice)))
+    ):
         raise refused("BR-DEC-23", "An amount has more than two decimals.", "lines")
     return net, vat, gross
 

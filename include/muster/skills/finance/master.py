@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import yaml
 from psycopg import Connection, errors
 from psycopg.sql import SQL, Identifier, Placeholder
 from pydantic import BaseModel, Field, ValidationError
 
 from muster.errors import PermanentError
+from muster.language.source import read_source
 from muster.skills.finance.coding import CostCentreCode
 from muster.skills.finance.invoice import Currency
 from muster.skills.finance.suppliers import vat_key
@@ -121,16 +121,16 @@ def load_master_data(file: str, context: SkillContext) -> Loaded:
             added = {table: _add(connection, table, rows) for table, rows in _tables(data)}
             added["coding_history"] = _add_codings(connection, data.suppliers)
         except errors.ForeignKeyViolation as error:
-            raise PermanentError(f"{file} names something it does not hold: {error.diag.message_detail}") from error
+            raise PermanentError(
+                f"{file} names something it does not hold: {error.diag.message_detail}"
+            ) from error
     return Loaded(added=added)
 
 
 def _read(file: str) -> MasterData:
     path = Path(unquote(urlsplit(file).path)) if file.startswith("file:") else Path(file)
     try:
-        return MasterData.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise PermanentError(f"{path} cannot be read: {error}") from error
+        return MasterData.model_validate(read_source(path).data or {}, strict=False)
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise PermanentError(f"{path} does not hold master data: {wrong}.") from error
@@ -139,23 +139,37 @@ def _read(file: str) -> MasterData:
 def _tables(data: MasterData) -> Iterator[tuple[str, list[Row]]]:
     yield "cost_centres", [{"code": centre.code, "name": centre.name} for centre in data.cost_centres]
     yield "suppliers", [_supplier(supplier) for supplier in data.suppliers]
-    yield "supplier_accounts", [
-        {"supplier_id": supplier.id, "iban": iban.replace(" ", ""), "since": since}
-        for supplier in data.suppliers
-        for iban, since in supplier.ibans.items()
-    ]
+    yield (
+        "supplier_accounts",
+        [
+            {"supplier_id": supplier.id, "iban": iban.replace(" ", ""), "since": since}
+            for supplier in data.suppliers
+            for iban, since in supplier.ibans.items()
+        ],
+    )
     yield "purchase_orders", [_order(order) for order in data.orders]
     yield "purchase_order_lines", [_order_line(order, line) for order in data.orders for line in order.lines]
     receipts = [(order, receipt) for order in data.orders for receipt in order.receipts]
-    yield "goods_receipts", [
-        {"number": receipt.number, "order_number": order.number, "received_on": receipt.received_on}
-        for order, receipt in receipts
-    ]
-    yield "goods_receipt_lines", [
-        {"receipt_number": receipt.number, "order_number": order.number, "order_line": line, "quantity": quantity}
-        for order, receipt in receipts
-        for line, quantity in receipt.lines.items()
-    ]
+    yield (
+        "goods_receipts",
+        [
+            {"number": receipt.number, "order_number": order.number, "received_on": receipt.received_on}
+            for order, receipt in receipts
+        ],
+    )
+    yield (
+        "goods_receipt_lines",
+        [
+            {
+                "receipt_number": receipt.number,
+                "order_number": order.number,
+                "order_line": line,
+                "quantity": quantity,
+            }
+            for order, receipt in receipts
+            for line, quantity in receipt.lines.items()
+        ],
+    )
 
 
 def _supplier(supplier: SupplierEntry) -> Row:

@@ -6,14 +6,20 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from muster.errors import PermanentError
 from muster.skills.finance.invoice import Currency
 from muster.written import Written
 
 
-class Company(Written):
+class _Setting(Written):
+    """Settings hold amounts as YAML numbers, and the log holds them as text."""
+
+    model_config = ConfigDict(strict=False)
+
+
+class Company(_Setting):
     """The company whose invoices these are."""
 
     name: str
@@ -26,7 +32,7 @@ class Company(Written):
     """The account's bank; optional within SEPA."""
 
 
-class Tolerances(Written):
+class Tolerances(_Setting):
     """How far an invoice may be from its order before a person is asked; the wider of percent and amount holds."""
 
     price_percent: Decimal = Field(default=Decimal(2), ge=0)
@@ -37,7 +43,7 @@ class Tolerances(Written):
     """Of what was received (or ordered, where no receipt is needed)."""
 
 
-class Accounts(Written):
+class Accounts(_Setting):
     """The ledger accounts invoices are posted to."""
 
     expense: str = "6300"
@@ -48,7 +54,7 @@ class Accounts(Written):
     """What is owed to suppliers."""
 
 
-class FinancePolicy(Written):
+class FinancePolicy(_Setting):
     """What the finance skills need to know of the company."""
 
     company: Company | None = None
@@ -75,4 +81,6 @@ def policy_of(settings: Mapping[str, Any]) -> FinancePolicy:
         return FinancePolicy.model_validate(settings.get("finance") or {})
     except ValidationError as error:
         wrong = "; ".join(f"finance.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise PermanentError(f"The finance settings are wrong: {wrong}.", remedy="Correct settings.yaml.") from error
+        raise PermanentError(
+            f"The finance settings are wrong: {wrong}.", remedy="Correct settings.yaml."
+        ) from error

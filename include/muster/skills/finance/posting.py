@@ -127,7 +127,9 @@ def reverse_posting(posting: int, context: SkillContext) -> Reversal:
         if reversed_by is not None:
             return Reversal(id=reversed_by, reverses=posting, already_reversed=True)
         if reverses is not None:
-            raise PermanentError(f"Posting {posting} reverses {reverses} itself.", remedy="Post the invoice again.")
+            raise PermanentError(
+                f"Posting {posting} reverses {reverses} itself.", remedy="Post the invoice again."
+            )
         if is_paid:
             raise PermanentError(
                 f"Posting {posting} is in a payment file.", remedy="Withdraw the payment at the bank first."
@@ -154,11 +156,14 @@ def _reverse(connection: Connection[Any], posting: int, currency: str, context: 
     return Reversal(id=reversal, reverses=posting, already_reversed=False)
 
 
-def _write(connection: Connection[Any], entry: Registered, entries: list[Entry], key: str, today: date) -> int:
+def _write(
+    connection: Connection[Any], entry: Registered, entries: list[Entry], key: str, today: date
+) -> int:
     text = f"Invoice {entry.number} of {entry.supplier_id}"
     posting = write_posting(connection, entries, key=key, dated=today, currency=entry.currency, text=text)
     connection.execute(
-        "UPDATE finance.invoices SET posting_id = %s, posting_key = %s WHERE id = %s", (posting, key, entry.id)
+        "UPDATE finance.invoices SET posting_id = %s, posting_key = %s WHERE id = %s",
+        (posting, key, entry.id),
     )
     return posting
 
@@ -181,10 +186,18 @@ def _bill_order(connection: Connection[Any], posting: int, match: OrderMatch | N
     connection.execute("SELECT FROM finance.purchase_orders WHERE number = %s FOR UPDATE", (match.order,))
     order = load_order(connection, match.order)
     assert order is not None
-    known = {discrepancy.line for discrepancy in match.discrepancies if discrepancy.kind in ("quantity", "not_received")}
+    known = {
+        discrepancy.line
+        for discrepancy in match.discrepancies
+        if discrepancy.kind in ("quantity", "not_received")
+    }
     for new in billed_too_much(match.lines, order, match.tolerance):
         if new.line not in known:
-            raise refused("MU-ORDER-BILLED", f"Since the match another invoice of the order was posted: {new.message}", "lines")
+            raise refused(
+                "MU-ORDER-BILLED",
+                f"Since the match another invoice of the order was posted: {new.message}",
+                "lines",
+            )
     with connection.cursor() as cursor:
         cursor.executemany(
             "INSERT INTO finance.order_billings (posting_id, invoice_line, order_number, order_line, quantity)"
@@ -232,7 +245,11 @@ def _posting(vetted: VettedInvoice, posting: int, entries: list[Entry], *, alrea
 
 def _due(invoice: Invoice) -> Decimal:
     totals = invoice.totals
-    due = totals.due if totals.due is not None else (totals.gross or Decimal(0)) - (totals.prepaid or Decimal(0))
+    due = (
+        totals.due
+        if totals.due is not None
+        else (totals.gross or Decimal(0)) - (totals.prepaid or Decimal(0))
+    )
     return -due if invoice.is_credit_note else due
 
 

@@ -55,7 +55,9 @@ def number_key(number: str) -> str:
     return re.sub(r"\s", "", unicodedata.normalize("NFKC", number)).upper()
 
 
-def register(connection: Connection[Any], read: ReadInvoice, supplier: str, by: str) -> tuple[Registered, bool]:
+def register(
+    connection: Connection[Any], read: ReadInvoice, supplier: str, by: str
+) -> tuple[Registered, bool]:
     """The invoice's entry, locked until the transaction ends, and whether it is new.
 
     Of two transactions that register the same invoice at once, the second waits for the first.
@@ -136,4 +138,6 @@ def _missing(read: ReadInvoice) -> Iterator[Finding]:
     }  # fmt: skip
     for path, value in fields.items():
         if value is None or value == "":
-            yield Finding(rule="MU-INCOMPLETE", message=f"The invoice has no {path.rpartition('.')[2]}.", path=path)
+            yield Finding(
+                rule="MU-INCOMPLETE", message=f"The invoice has no {path.rpartition('.')[2]}.", path=path
+            )

@@ -13,7 +13,6 @@ from muster.findings import Finding
 from muster.skills.finance.invoice import Invoice
 from muster.skills.registry import SkillContext, skill
 
-
 MatchedBy = Literal["vat_id", "iban", "name"]
 
 
