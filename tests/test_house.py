@@ -126,9 +126,7 @@ def test_a_room_imports_only_the_rooms_it_may(room: str) -> None:
 
 def test_the_shared_rooms_import_no_other() -> None:
     allowed = tuple(f"muster.{name}" for name in SHARED)
-    files = [
-        path for path in modules(DOMAIN) if path.relative_to(DOMAIN).parts[0].removesuffix(".py") in SHARED
-    ]
+    files = [path for path in modules(DOMAIN) if path.relative_to(DOMAIN).parts[0].removesuffix(".py") in SHARED]
     assert len(files) > len(SHARED)
     found = [
         f"{path.relative_to(ROOT)}:{line} imports {name}"
@@ -175,9 +173,7 @@ def test_every_module_and_public_class_says_what_it_is_for() -> None:
         silent += [
             f"{path.relative_to(ROOT)}:{node.lineno} {node.name}"
             for node in tree(path).body
-            if isinstance(node, ast.ClassDef)
-            and not node.name.startswith("_")
-            and not ast.get_docstring(node)
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_") and not ast.get_docstring(node)
         ]
     assert silent == []
 

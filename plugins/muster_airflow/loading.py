@@ -29,11 +29,7 @@ def load_automations(namespace: dict[str, Any], include: str | os.PathLike[str] 
 
     from muster.language import load_folder
 
-    folder = (
-        Path(include)
-        if include is not None
-        else Path(namespace["__file__"]).resolve().parent.parent / "include"
-    )
+    folder = Path(include) if include is not None else Path(namespace["__file__"]).resolve().parent.parent / "include"
     wanted = get_parsing_context().dag_id
     catalogue = load_folder(folder, only=_automation(wanted))
     for dag in _dags(catalogue):

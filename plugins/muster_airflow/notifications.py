@@ -74,9 +74,7 @@ class SlackChannel:
         self._check(response)
         general = connection.conn_id == SLACK
         note = f"Sent through {SLACK!r}: its webhook decides the channel." if general else ""
-        return Delivery(
-            delivered_by="slack", target=notice.target, reference=response.body.strip(), note=note
-        )
+        return Delivery(delivered_by="slack", target=notice.target, reference=response.body.strip(), note=note)
 
     @staticmethod
     def _post(connection: Connection, text: str) -> WebhookResponse:

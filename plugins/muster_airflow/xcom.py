@@ -12,9 +12,7 @@ LARGEST = 48_000
 """Characters of JSON shown in the UI; longer outputs are shown by their shape, the log has them whole."""
 
 
-async def push_from_trigger(
-    ti: RuntimeTaskInstanceProtocol, value: Any, *, mapped_length: int | None = None
-) -> None:
+async def push_from_trigger(ti: RuntimeTaskInstanceProtocol, value: Any, *, mapped_length: int | None = None) -> None:
     """Push `value` as the task's return value.
 
     A trigger's own `xcoms` are encoded twice and record no map length, so this speaks the

@@ -30,9 +30,7 @@ def lookup(number: str, **more: object) -> dict[str, object]:
 async def test_done_work_performed_again_asks_nobody_and_gives_the_same_result(
     server: ModelServer, services: Services, call: Call
 ) -> None:
-    server.script(
-        lookup("A-1"), {"calls": [lookup("A-2")["call"], lookup("A-3")["call"]]}, {"text": "done it"}
-    )
+    server.script(lookup("A-1"), {"calls": [lookup("A-2")["call"], lookup("A-3")["call"]]}, {"text": "done it"})
     first = await run_agent(call(spec=TOOLS), services)
     again = await run_agent(call(spec=TOOLS), services)
     assert again == first
@@ -73,9 +71,7 @@ async def test_a_tools_recorded_error_is_told_again_without_running_the_tool(
     assert "There is no order unknown." in json.dumps(server.calls[-1]["messages"])
 
 
-async def test_the_answer_to_another_question_is_not_used(
-    server: ModelServer, services: Services, call: Call
-) -> None:
+async def test_the_answer_to_another_question_is_not_used(server: ModelServer, services: Services, call: Call) -> None:
     server.script({"text": "first"}, {"text": "second"})
     assert (await run_agent(call(ask="One?"), services)).output == "first"
     assert (await run_agent(call(ask="Two?"), services)).output == "second"

@@ -122,9 +122,7 @@ async def test_when_every_tier_fails_the_error_names_each_and_is_transient_if_on
     assert caught.value.retry_after == 3.0
 
 
-async def test_a_known_price_gives_the_cost_of_every_call(
-    server: ModelServer, services: Services, call: Call
-) -> None:
+async def test_a_known_price_gives_the_cost_of_every_call(server: ModelServer, services: Services, call: Call) -> None:
     server.script({"model": "gpt-4o-mini", "usage": {"input_tokens": 1_000_000, "output_tokens": 0}})
     result = await run_agent(call(), services)
     assert result.cost == Decimal("0.15")
@@ -164,9 +162,7 @@ async def test_what_another_process_spent_counts(server: ModelServer, services: 
     assert len(server.calls) == 1
 
 
-async def test_another_runs_spending_does_not_count(
-    server: ModelServer, services: Services, call: Call
-) -> None:
+async def test_another_runs_spending_does_not_count(server: ModelServer, services: Services, call: Call) -> None:
     money = {"settings": PRICES, "budget": Decimal("0.02")}
     server.script({"usage": {"input_tokens": 100, "output_tokens": 1_950}})
     await run_agent(call(**money), services)
@@ -197,9 +193,7 @@ async def test_a_call_waits_for_others_that_may_turn_out_cheap_instead_of_giving
     assert sum(Decimal(event["cost"]) for event in await called(services)) == Decimal("0.003")
 
 
-async def test_a_failed_call_gives_its_reservation_back(
-    server: ModelServer, services: Services, call: Call
-) -> None:
+async def test_a_failed_call_gives_its_reservation_back(server: ModelServer, services: Services, call: Call) -> None:
     money = {"settings": PRICES, "budget": Decimal("0.02")}
     for number in range(5):
         server.script({"status": 500})
@@ -219,14 +213,10 @@ async def test_an_agents_own_limit_on_money_stops_its_next_call(
     )
     limits = call().agent.limits.model_copy(update={"usd": Decimal("0.02")})
     with pytest.raises(BudgetExceeded, match="clerk"):
-        await run_agent(
-            call(settings=PRICES, spec={"limits": limits, "tools": ["desk.find_order"]}), services
-        )
+        await run_agent(call(settings=PRICES, spec={"limits": limits, "tools": ["desk.find_order"]}), services)
     assert len(server.calls) == 1
 
 
-async def test_a_price_that_is_no_price_is_an_error_that_shows_the_form(
-    services: Services, call: Call
-) -> None:
+async def test_a_price_that_is_no_price_is_an_error_that_shows_the_form(services: Services, call: Call) -> None:
     with pytest.raises(PermanentError, match=r"settings\.prices\.small.*input: 0\.15"):
         await run_agent(call(settings={"prices": {"small": {"input": "cheap"}}}), services)

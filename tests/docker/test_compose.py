@@ -65,9 +65,7 @@ def test_it_follows_the_compose_specification() -> None:
         "MUSTER_LOGINS",
     ],
 )
-def test_without_a_secret_it_does_not_start_and_says_what_to_do(
-    env_file: Path, tmp_path: Path, missing: str
-) -> None:
+def test_without_a_secret_it_does_not_start_and_says_what_to_do(env_file: Path, tmp_path: Path, missing: str) -> None:
     rest = [line for line in env_file.read_text().splitlines() if not line.startswith(f"{missing}=")]
     partial = tmp_path / ".env"
     partial.write_text("\n".join(rest))

@@ -25,9 +25,7 @@ WRITTEN_LATER = {"docs/images/run.png"}
 def project(folder: Path) -> Path:
     """A project with the shipped agents, skills and settings, and no automation."""
     include = folder / "include"
-    shutil.copytree(
-        ROOT / "include", include, ignore=shutil.ignore_patterns("muster", "automations", "__pycache__")
-    )
+    shutil.copytree(ROOT / "include", include, ignore=shutil.ignore_patterns("muster", "automations", "__pycache__"))
     (include / "automations" / "example").mkdir(parents=True)
     return include
 
@@ -135,6 +133,4 @@ def test_files_that_commands_name_are_there() -> None:
 def test_links_within_the_project_lead_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\((?!https?:|mailto:|#)([^)#\s]+)", page.read_text(encoding="utf-8"))
     missing = [target for target in targets if not (page.parent / target).exists()]
-    assert [
-        target for target in missing if str((page.parent / target).relative_to(ROOT)) not in WRITTEN_LATER
-    ] == []
+    assert [target for target in missing if str((page.parent / target).relative_to(ROOT)) not in WRITTEN_LATER] == []

@@ -93,9 +93,7 @@ def test_an_approval_lets_the_run_go_on(site: Site) -> None:
         ({"approved": True, "by": "requester"}, "refused"),
     ],
 )
-def test_everything_but_anothers_clear_approval_is_a_rejection(
-    site: Site, said: dict[str, Any], how: str
-) -> None:
+def test_everything_but_anothers_clear_approval_is_a_rejection(site: Site, said: dict[str, Any], how: str) -> None:
     run = site.open(site.definition(AUTOMATION))
     piece, _ = ask(site, run)
     output = reply(site, piece, **said)

@@ -248,9 +248,7 @@ def test_a_branch_takes_one_way_and_the_ways_join_again(site: Site) -> None:
 
 def test_inputs_that_do_not_fit_fail_the_run_and_say_why(site: Site) -> None:
     definition = site.definition(
-        steps(
-            '  - {id: one, skill: shop.echo, with: {value: "{{ inputs.n }}"}}', "inputs: {n: {type: integer}}"
-        )
+        steps('  - {id: one, skill: shop.echo, with: {value: "{{ inputs.n }}"}}', "inputs: {n: {type: integer}}")
     )
     with pytest.raises(MusterError, match="n: 'x' is not of type 'integer'"):
         site.open(definition, n="x")

@@ -19,9 +19,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
     """The stack, on a copy of this project in a folder of its own."""
     project = tmp_path_factory.mktemp("project")
     project.chmod(0o755)
-    shutil.copytree(
-        ROOT / "include", project / "include", ignore=shutil.ignore_patterns("muster", "__pycache__")
-    )
+    shutil.copytree(ROOT / "include", project / "include", ignore=shutil.ignore_patterns("muster", "__pycache__"))
     for folder in ("dags", "plugins"):
         shutil.copytree(ROOT / folder, project / folder, ignore=shutil.ignore_patterns("__pycache__"))
     (project / "include" / "skills").mkdir(exist_ok=True)

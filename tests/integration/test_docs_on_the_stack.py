@@ -65,9 +65,7 @@ def test_the_shell_commands_of_the_rest_guide_work(airflow: Airflow, environment
     assert airflow.client.run(NAME, "mail-4713") is not None
 
 
-def test_the_python_of_the_rest_guide_works_and_may_be_repeated(
-    airflow: Airflow, environment: dict[str, str]
-) -> None:
+def test_the_python_of_the_rest_guide_works_and_may_be_repeated(airflow: Airflow, environment: dict[str, str]) -> None:
     program = page(REST, "python")
     outputs = [execute([sys.executable, "-c", program], environment) for _ in range(2)]
     assert all("mail-4712" in output for output in outputs)

@@ -63,9 +63,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(*command: str, **environment: str) -> str:
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("AIRFLOW", "PYTHON"))}
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, cwd="/", env={**kept, **environment}
-    )
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/", env={**kept, **environment})
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
 

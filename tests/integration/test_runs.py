@@ -149,9 +149,7 @@ steps:
     worker = airflow.until("the worker", lambda: _worker(airflow, run))
     os.kill(worker, signal.SIGKILL)
     assert airflow.finish(run) == "success"
-    keys = [
-        key for (key,) in airflow.sql("SELECT key FROM performed WHERE key LIKE %s ORDER BY key", f"{run}/%")
-    ]
+    keys = [key for (key,) in airflow.sql("SELECT key FROM performed WHERE key LIKE %s ORDER BY key", f"{run}/%")]
     assert keys == [f"{run}/last", *(f"{run}/waits[{n}]" for n in range(4)), f"{run}/works"]
     ended = [e.key for e in airflow.log.read(run) if e.type == "step.succeeded"]
     assert len(ended) == len(set(ended)) == 6

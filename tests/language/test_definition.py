@@ -190,9 +190,7 @@ def test_the_hash_is_the_same_in_processes_with_different_hash_seeds(site: Path)
         ("Sort letters", "Sort the letters", False),
     ],
 )
-def test_the_hash_changes_with_the_meaning_and_only_with_it(
-    define: Define, old: str, new: str, same: bool
-) -> None:
+def test_the_hash_changes_with_the_meaning_and_only_with_it(define: Define, old: str, new: str, same: bool) -> None:
     assert old in examples.FIRST
     before = define(examples.FIRST).hash
     assert (define(examples.FIRST.replace(old, new)).hash == before) is same

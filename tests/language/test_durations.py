@@ -17,9 +17,7 @@ def test_durations_are_read_as_seconds(text: str, seconds: float) -> None:
     assert parse_duration(text) == seconds
 
 
-@pytest.mark.parametrize(
-    "text", ["", "5", "m", "1m1h", "-1s", "1 h", "1w", "１s", "1.5h", "1s\n", "99999999d"]
-)
+@pytest.mark.parametrize("text", ["", "5", "m", "1m1h", "-1s", "1 h", "1w", "１s", "1.5h", "1s\n", "99999999d"])
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not a duration"):
         parse_duration(text)
@@ -27,6 +25,4 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
 
 @given(st.integers(min_value=0, max_value=10**10))
 def test_every_number_of_milliseconds_survives_being_written_and_read(milliseconds: int) -> None:
-    assert parse_duration(format_duration(milliseconds / 1000)) == pytest.approx(
-        milliseconds / 1000, abs=1e-9
-    )
+    assert parse_duration(format_duration(milliseconds / 1000)) == pytest.approx(milliseconds / 1000, abs=1e-9)

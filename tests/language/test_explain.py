@@ -70,20 +70,14 @@ STEP = "automation: a\nsteps:\n  - id: s\n    skill: office.read_letter\n    wit
         (STEP + "triggers: [{schedul: x}]\n", "6:13: unknown key `schedul` Did you mean `schedule`?"),
     ],
 )
-def test_mistakes_of_shape_are_located_and_said_in_words(
-    problems: Problems, text: str, expected: str
-) -> None:
+def test_mistakes_of_shape_are_located_and_said_in_words(problems: Problems, text: str, expected: str) -> None:
     (said,) = problems(text)
     assert said.startswith(expected)
 
 
 @pytest.mark.parametrize("word", NOT_YET["step"])
-def test_words_that_come_later_are_refused_by_name_as_a_step_and_beside_one(
-    problems: Problems, word: str
-) -> None:
-    assert problems(f"automation: a\nsteps:\n  - id: s\n    {word}: x\n") == [
-        f"4:5: `{word}` is not available yet"
-    ]
+def test_words_that_come_later_are_refused_by_name_as_a_step_and_beside_one(problems: Problems, word: str) -> None:
+    assert problems(f"automation: a\nsteps:\n  - id: s\n    {word}: x\n") == [f"4:5: `{word}` is not available yet"]
     assert problems(STEP + f"    {word}: x\n") == [f"6:5: `{word}` is not available yet"]
 
 

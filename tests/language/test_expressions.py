@@ -264,11 +264,7 @@ def test_reading_any_text_gives_references_or_a_syntax_error_and_nothing_else(te
         assert isinstance(parse(text), References)
 
 
-@given(
-    st.text(alphabet="{}%# |.()[]'\"19+-*~=,:\n_inputs.digits", max_size=50).map(
-        lambda text: "{{ " + text + " }}"
-    )
-)
+@given(st.text(alphabet="{}%# |.()[]'\"19+-*~=,:\n_inputs.digits", max_size=50).map(lambda text: "{{ " + text + " }}"))
 def test_evaluating_any_text_gives_a_value_or_an_expression_error_and_nothing_else(text: str) -> None:
     with suppress(ExpressionError):
         value_of(text)

@@ -66,8 +66,7 @@ def test_a_folder_that_is_not_there_has_no_automations(tmp_path: Path) -> None:
 def test_defaults_go_down_the_folders_and_the_nearest_wins(site: Path, write: Write) -> None:
     write(
         "automations/_defaults.yaml",
-        "owner: all\ncategory: top\ndefaults: {timeout: 1m, pool: p}\n"
-        "settings: {limit: 1, a: {b: 1, c: 1}}\n",
+        "owner: all\ncategory: top\ndefaults: {timeout: 1m, pool: p}\nsettings: {limit: 1, a: {b: 1, c: 1}}\n",
     )
     write("automations/x/_defaults.yaml", "category: below\ndefaults: {timeout: 2m}\nsettings: {a: {c: 2}}\n")
     write("automations/x/y/a.yaml", GOOD.format(name="a") + "settings: {own: true}\n")
@@ -82,9 +81,7 @@ def test_defaults_go_down_the_folders_and_the_nearest_wins(site: Path, write: Wr
     }  # fmt: skip
 
 
-def test_a_mistake_in_the_defaults_is_said_once_and_stops_the_automations_below_only(
-    site: Path, write: Write
-) -> None:
+def test_a_mistake_in_the_defaults_is_said_once_and_stops_the_automations_below_only(site: Path, write: Write) -> None:
     write("automations/x/_defaults.yaml", "ownr: all\n")
     write("automations/x/a.yaml", GOOD.format(name="a"))
     write("automations/x/b.yaml", GOOD.format(name="b"))
@@ -125,9 +122,7 @@ def test_mistakes_in_settings_are_located(site: Path, write: Write, text: str, w
 
 def test_mistakes_in_agent_files_are_located_and_leave_the_other_agents(site: Path, write: Write) -> None:
     write("agents/zoo.yaml", "department: zoo\nagents: [{id: keeper, role: x, tool: [a.b]}]\n")
-    write(
-        "agents/more.yaml", "department: more\nagents: [{id: helper, role: x, tools: [office.raed_letter]}]\n"
-    )
+    write("agents/more.yaml", "department: more\nagents: [{id: helper, role: x, tools: [office.raed_letter]}]\n")
     write("agents/twice.yaml", "department: more\nagents:\n  - {id: clerk, role: x}\n")
     write("automations/a.yaml", "automation: a\nsteps: [{id: b, agent: clerk, ask: x}]\n")
     catalogue = load_folder(site)
@@ -162,9 +157,7 @@ def test_one_automation_among_many_is_found_without_reading_the_others(
     everything = load_folder(site)
     opened: list[str] = []
     open_file, read_bytes = Path.open, Path.read_bytes
-    monkeypatch.setattr(
-        Path, "open", lambda path, *a, **k: opened.append(path.name) or open_file(path, *a, **k)
-    )
+    monkeypatch.setattr(Path, "open", lambda path, *a, **k: opened.append(path.name) or open_file(path, *a, **k))
     monkeypatch.setattr(Path, "read_bytes", lambda path: opened.append(path.name) or read_bytes(path))
     one = load_folder(site, only="a_99")
     assert one.definitions == {"a_99": everything.definitions["a_99"]}

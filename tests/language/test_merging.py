@@ -23,9 +23,7 @@ def test_mappings_are_merged_null_removes_and_everything_else_replaces() -> None
     assert below == {"a": {"b": 1, "c": [1, 2]}, "d": 1, "e": 1}
 
 
-def test_steps_are_merged_by_their_id_and_new_ones_stand_behind_the_one_above(
-    site: Path, write: Write
-) -> None:
+def test_steps_are_merged_by_their_id_and_new_ones_stand_behind_the_one_above(site: Path, write: Write) -> None:
     write("automations/office/_letter.yaml", examples.BASE)
     write("automations/office/a.yaml", examples.EXTENDING)
     definition = load_folder(site).definitions["read_and_file"]
@@ -105,10 +103,6 @@ def test_problems_point_into_the_file_that_holds_the_value(site: Path, write: Wr
 def test_what_cannot_be_extended_is_located(site: Path, write: Write, target: str, message: str) -> None:
     write("automations/a.yaml", f"automation: a\nextends: {target}\nsteps: []\n")
     write("automations/b.yaml", "automation: b\nextends: a.yaml\nsteps: []\n")
-    found = [
-        p
-        for p in load_folder(site).problems
-        if p.file == "include/automations/a.yaml" and message in p.message
-    ]
+    found = [p for p in load_folder(site).problems if p.file == "include/automations/a.yaml" and message in p.message]
     assert found
     assert found[0].line == 2

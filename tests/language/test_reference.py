@@ -39,9 +39,7 @@ def test_every_example_of_the_page_loads_and_fits_its_schema(site: Path, write: 
     count = 0
     for text in yaml_examples():
         named = re.match(r"# (\S+\.yaml)\n", text)
-        name = (
-            named[1] if named else f"automations/office/{parse_source(text.encode()).data['automation']}.yaml"
-        )
+        name = named[1] if named else f"automations/office/{parse_source(text.encode()).data['automation']}.yaml"
         write(name, text)
         count += 1
     assert count == len(examples.KINDS) + 6

@@ -53,9 +53,7 @@ def test_scalars_are_those_of_yaml_1_2_and_leading_zeros_stay_text() -> None:
         ("# nothing\n", 1, 1, "empty"),
     ],
 )
-def test_what_nobody_means_is_refused_at_its_place(
-    text: str | bytes, line: int, column: int, message: str
-) -> None:
+def test_what_nobody_means_is_refused_at_its_place(text: str | bytes, line: int, column: int, message: str) -> None:
     problem = problem_of(text)
     assert (problem.line, problem.column) == (line, column)
     assert message in problem.message
@@ -97,9 +95,7 @@ def test_a_file_that_cannot_be_read_is_a_problem_of_that_file(tmp_path: Path) ->
 
 
 def test_problems_point_at_keys_values_and_lines_within_texts() -> None:
-    source = parse_source(
-        b"steps:\n  - id: a\n    ask: |\n      one\n      two\n    with: {x: yes}\n", "a.yaml"
-    )
+    source = parse_source(b"steps:\n  - id: a\n    ask: |\n      one\n      two\n    with: {x: yes}\n", "a.yaml")
     where = lambda *path, **options: source.problem("m", path, **options).where  # noqa: E731
     assert where("steps", 0, "id") == "a.yaml:2:9"
     assert where("steps", 0, "with", key=True) == "a.yaml:6:5"

@@ -48,9 +48,7 @@ def test_nothing_is_copied_while_nothing_changes(source: Path, tmp_path: Path) -
     assert sorted((tmp_path / "store").iterdir()) == entries
 
 
-def test_an_invalid_file_keeps_its_last_valid_content_and_hides_no_other(
-    source: Path, tmp_path: Path
-) -> None:
+def test_an_invalid_file_keeps_its_last_valid_content_and_hides_no_other(source: Path, tmp_path: Path) -> None:
     publisher = Publisher(source, tmp_path / "store")
     first = publisher.publish(None)
     (source / "automations" / "one.yaml").write_text("automation: one\nsteps: 7\n")

@@ -142,9 +142,7 @@ def test_files_have_a_dag_of_their_own(include: Path) -> None:
     assert dag.max_active_runs == 1
 
 
-def test_in_a_task_process_only_the_dag_that_is_needed_is_built(
-    include: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_in_a_task_process_only_the_dag_that_is_needed_is_built(include: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other = AUTOMATION.replace("automation: everything", "automation: other")
     (include / "automations" / "other.yaml").write_text(other)
     monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", "other")

@@ -20,9 +20,7 @@ from muster_airflow.notifications import EmailChannel, SlackChannel, channels
 from support.slack import SlackServer, slack_server
 from support.smtp import Mailbox, smtp_server
 
-SLACK_NOTICE = Notice(
-    channel="slack", target="#finance-ops", text="R&D <!channel>\nPosted 3", key="r/tell[0]"
-)
+SLACK_NOTICE = Notice(channel="slack", target="#finance-ops", text="R&D <!channel>\nPosted 3", key="r/tell[0]")
 MAIL = Notice(
     channel="email",
     target="ops@example.com",
@@ -60,9 +58,7 @@ def to_slack(connect: Any, slack: SlackServer) -> SlackServer:
 
 def connect_mail(connect: Any, mailbox: Mailbox, **changes: Any) -> None:
     """Points `muster_smtp` at the mailbox, without encryption unless told."""
-    extra = {"disable_ssl": True, "disable_tls": True, "from_email": "muster@example.org"} | changes.pop(
-        "extra", {}
-    )
+    extra = {"disable_ssl": True, "disable_tls": True, "from_email": "muster@example.org"} | changes.pop("extra", {})
     connect(
         "muster_smtp",
         **{"conn_type": "smtp", "host": "127.0.0.1", "port": mailbox.port, "extra": extra} | changes,
@@ -171,9 +167,7 @@ async def test_mail_arrives_as_plain_text_under_a_stable_id(connect: Any, tmp_pa
     assert first.reference.endswith("@example.org>")
 
 
-async def test_mail_logs_in_over_starttls(
-    connect: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_mail_logs_in_over_starttls(connect: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with smtp_server(tmp_path, login="muster", password="correct horse", tls=True) as mailbox:
         monkeypatch.setenv("SSL_CERT_FILE", str(mailbox.certificate))
         connect_mail(connect, mailbox, login="muster", password="correct horse", extra={"disable_tls": False})
@@ -189,9 +183,7 @@ async def test_a_certificate_nobody_vouches_for_is_refused(connect: Any, tmp_pat
     assert mailbox.mails == []
 
 
-async def test_a_wrong_password_is_permanent_and_not_repeated_in_the_message(
-    connect: Any, tmp_path: Path
-) -> None:
+async def test_a_wrong_password_is_permanent_and_not_repeated_in_the_message(connect: Any, tmp_path: Path) -> None:
     with smtp_server(tmp_path, login="muster", password="right") as mailbox:
         connect_mail(connect, mailbox, login="muster", password="wr0ng-secret")
         with pytest.raises(PermanentError, match="535") as caught:
@@ -210,9 +202,7 @@ async def test_a_mail_server_that_refuses_the_message(
             await EmailChannel().send(MAIL)
 
 
-@pytest.mark.parametrize(
-    ("reply", "kind"), [("450 greylisted", TransientError), ("550 no such user", PermanentError)]
-)
+@pytest.mark.parametrize(("reply", "kind"), [("450 greylisted", TransientError), ("550 no such user", PermanentError)])
 async def test_a_mail_server_that_refuses_the_recipient(
     connect: Any, tmp_path: Path, reply: str, kind: type[Exception]
 ) -> None:
@@ -247,9 +237,7 @@ async def test_without_connections_the_outbox_keeps_the_notice_and_names_what_is
         await channels()[notice.channel].send(notice)
 
 
-async def test_a_429_is_retried_by_the_caller_and_arrives_once(
-    to_slack: SlackServer, database: Database
-) -> None:
+async def test_a_429_is_retried_by_the_caller_and_arrives_once(to_slack: SlackServer, database: Database) -> None:
     to_slack.answers = [(429, "rate_limited", {"Retry-After": "1"})]
     sender = Sender(database, channels())
     with pytest.raises(TransientError):

@@ -16,8 +16,7 @@ from muster.notifications.slack import MAX_TEXT, slack_text
 def make(**changes: Any) -> Notice:
     """A valid e-mail notice with some fields changed."""
     return Notice(
-        **{"channel": "email", "target": "ops@example.com", "subject": "Late", "text": "Body", "key": "k"}
-        | changes
+        **{"channel": "email", "target": "ops@example.com", "subject": "Late", "text": "Body", "key": "k"} | changes
     )
 
 

@@ -89,9 +89,7 @@ async def test_without_a_channel_the_notice_is_kept_and_says_so(database: Databa
     assert delivery.reference == f"outbox/{entry.id}"
 
 
-async def test_a_failed_notice_shows_its_error_and_a_retry_delivers_it(
-    database: Database, journal: Journal
-) -> None:
+async def test_a_failed_notice_shows_its_error_and_a_retry_delivers_it(database: Database, journal: Journal) -> None:
     journal.errors = [TransientError("Slack answered 429.", retry_after=3)]
     sender = Sender(database, {"slack": journal})
     with pytest.raises(TransientError) as caught:
@@ -104,9 +102,7 @@ async def test_a_failed_notice_shows_its_error_and_a_retry_delivers_it(
     assert (entry.status, entry.error, entry.attempts) == ("sent", None, 2)
 
 
-async def test_a_channel_that_hangs_is_given_up_and_can_be_retried(
-    database: Database, journal: Journal
-) -> None:
+async def test_a_channel_that_hangs_is_given_up_and_can_be_retried(database: Database, journal: Journal) -> None:
     journal.delay = 30
     with pytest.raises(TransientError, match="did not accept"):
         await Sender(database, {"slack": journal}, patience=0.1).send(NOTICE)
@@ -149,12 +145,8 @@ asyncio.run(Sender(Database({dsn!r}), {{"slack": Dying()}}, patience=0.4, grace=
 async def test_killed_after_the_record_the_next_attempt_still_sends(
     database: Database, dsn: str, journal: Journal, after_sending: bool
 ) -> None:
-    code = KILLED.format(
-        after_sending=after_sending, sent=str(journal.path), notice=NOTICE.model_dump_json(), dsn=dsn
-    )
-    died = await asyncio.to_thread(
-        subprocess.run, [sys.executable, "-c", code], check=False, env=dict(os.environ)
-    )
+    code = KILLED.format(after_sending=after_sending, sent=str(journal.path), notice=NOTICE.model_dump_json(), dsn=dsn)
+    died = await asyncio.to_thread(subprocess.run, [sys.executable, "-c", code], check=False, env=dict(os.environ))
     assert died.returncode == -signal.SIGKILL
     [entry] = Outbox(database).entries()
     assert entry.status == "pending"

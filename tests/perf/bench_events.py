@@ -35,7 +35,12 @@ ROUNDS = 5
 SECONDS = 1.2
 """Of one way in one round."""
 
-OUTPUT = {"number": "R-2026-0042", "total": "1190.00", "currency": "EUR", "lines": [{"net": "1000.00", "vat": "19"}]}
+OUTPUT = {
+    "number": "R-2026-0042",
+    "total": "1190.00",
+    "currency": "EUR",
+    "lines": [{"net": "1000.00", "vat": "19"}],
+}
 
 PLAIN = """
 INSERT INTO plain (stream, version, id, at, causation, type, step, key, actor, correlation, previous_hash, hash, data)
@@ -48,7 +53,8 @@ def facts(type: str) -> Iterator[NewEvent]:
     index = 0
     while True:
         yield NewEvent(
-            type=type, key=f"read[{index}]",
+            type=type,
+            key=f"read[{index}]",
             data={"step": "read", "index": index, "output": OUTPUT, "produced_by": "finance.read_invoice"},
         )
         index += 1
@@ -64,8 +70,21 @@ def plain_insert(dsn: str, stream: str) -> Callable[[NewEvent], Any]:
         version += 1
         connection.execute(
             PLAIN,
-            (stream, version, uuid4(), datetime.now(UTC), None, new.type, new.data["step"], new.key, new.actor,
-             stream, zero, zero, json.dumps(new.data)),
+            (
+                stream,
+                version,
+                uuid4(),
+                datetime.now(UTC),
+                None,
+                new.type,
+                new.data["step"],
+                new.key,
+                new.actor,
+                stream,
+                zero,
+                zero,
+                json.dumps(new.data),
+            ),
         )
 
     return write

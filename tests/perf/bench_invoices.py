@@ -22,9 +22,7 @@ from support.invoices import CASES, DATA
 def main(count: int) -> None:
     """Read and check the examples over and over, and print the figures."""
     folder = DATA / "xrechnung"
-    files = [
-        (folder / f"{case}-INVOICE_{syntax}.xml").read_bytes() for case in CASES for syntax in ("ubl", "uncefact")
-    ]
+    files = [(folder / f"{case}-INVOICE_{syntax}.xml").read_bytes() for case in CASES for syntax in ("ubl", "uncefact")]
     today = datetime.now(UTC).date()
     for data in files:
         check(read_document(data, "bench"), today=today)

@@ -100,7 +100,5 @@ def test_reading_automations_imports_nothing_heavy() -> None:
         "heavy = {'airflow', 'psycopg', 'pydantic_ai', 'numpy', 'lxml', 'jsonschema', 'croniter', 'httpx', "
         "'sqlalchemy', 'pdfplumber', 'muster.skills.finance'}; print(sorted(heavy & set(sys.modules)))"
     )
-    output = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, check=True, text=True
-    ).stdout
+    output = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True).stdout
     assert output == "[]\n"

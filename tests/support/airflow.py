@@ -63,8 +63,7 @@ class Airflow:
             return [
                 detail
                 for detail in self.client.approvals(dag_id, run_id)
-                if detail["task_instance"]["task_id"] == step
-                and detail["task_instance"]["state"] == "awaiting_input"
+                if detail["task_instance"]["task_id"] == step and detail["task_instance"]["state"] == "awaiting_input"
             ]
 
         found: list[dict[str, Any]] = self.until(f"a question of {run}", asked)

@@ -62,11 +62,7 @@ def examples() -> list[object]:
     """Every file of every example, for parametrising; one skipped parameter when the data is absent."""
     if not DATA.is_dir():
         return [pytest.param(None, marks=pytest.mark.skip(reason=f"the test data is not at {DATA}"))]
-    return [
-        DATA / "xrechnung" / f"{case}-INVOICE_{syntax}.xml"
-        for case in CASES
-        for syntax in ("ubl", "uncefact")
-    ]
+    return [DATA / "xrechnung" / f"{case}-INVOICE_{syntax}.xml" for case in CASES for syntax in ("ubl", "uncefact")]
 
 
 def supplier_pdfs() -> list[object]:

@@ -260,9 +260,7 @@ def sample(schema: Mapping[str, Any], root: Mapping[str, Any] | None = None) -> 
 
 def main() -> None:
     """Serve until interrupted."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--delay", type=float, default=0.0, help="seconds every answer takes")
     options = parser.parse_args()

@@ -268,9 +268,7 @@ def printed(seed: int, country: str, layout: str) -> Printed:
     net = sum((quantity * price for _, quantity, price in lines), Decimal(0))
     rate = chance.choice([5, 7, 19, 20, 21])
     vats = (
-        [(net, rate)]
-        if layout != "rates"
-        else [(lines[0][1] * lines[0][2], 7), (net - lines[0][1] * lines[0][2], 19)]
+        [(net, rate)] if layout != "rates" else [(lines[0][1] * lines[0][2], 7), (net - lines[0][1] * lines[0][2], 19)]
     )
     vat = sum(((base * percent / 100).quantize(CENT, ROUND_HALF_UP) for base, percent in vats), Decimal(0))
     written = _written(chance.choice(locale.written), day, locale)
@@ -305,9 +303,7 @@ def _written(style: str, day: date, locale: Locale) -> str:
     return day.strftime(style).replace("B", "\0").replace("b", month[:3]).replace("\0", month)
 
 
-def _head(
-    sheet: _Sheet, layout: str, name: str, number: str, day: str, due: str, chance: random.Random
-) -> None:
+def _head(sheet: _Sheet, layout: str, name: str, number: str, day: str, due: str, chance: random.Random) -> None:
     locale = sheet.locale
     street = f"Hauptstr. {chance.randrange(1, 99)}"
     buyer = chance.choice(["Muster & Partner AG", "Harbour Foods Ltd", "Boulangerie Dupont SARL"])

@@ -85,9 +85,7 @@ def _snapshot(own: Prices) -> DataSnapshot:
         ModelInfo(
             id=name,
             match=ClauseStartsWith(starts_with=name.lower()),
-            prices=ModelPrice(
-                input_mtok=_dollars(name, entry, "input"), output_mtok=_dollars(name, entry, "output")
-            ),
+            prices=ModelPrice(input_mtok=_dollars(name, entry, "input"), output_mtok=_dollars(name, entry, "output")),
         )
         for name, entry in sorted(own.items(), key=lambda item: -len(item[0]))
     ]

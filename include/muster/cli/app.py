@@ -25,9 +25,7 @@ app = typer.Typer(
 PLACE, WORK, LOOK = "On this machine", "Runs and approvals", "Automations, agents and skills"
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output and nothing else.")]
-As = Annotated[
-    str, typer.Option("--as", metavar="USER", envvar="MUSTER_USER", help="Sign in as this person.")
-]
+As = Annotated[str, typer.Option("--as", metavar="USER", envvar="MUSTER_USER", help="Sign in as this person.")]
 NoticeStatus = Literal["pending", "sent", "failed", "kept"]
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or a part that names only it.")]
 
@@ -50,13 +48,9 @@ def common(
 
 @app.command(rich_help_panel=PLACE)
 def up(
-    port: Annotated[
-        int, typer.Option(envvar="MUSTER_PORT", min=1, max=65535, help="Of the UI and REST API.")
-    ] = 8080,
+    port: Annotated[int, typer.Option(envvar="MUSTER_PORT", min=1, max=65535, help="Of the UI and REST API.")] = 8080,
     host: Annotated[str, typer.Option(envvar="MUSTER_HOST", help="Address to listen on.")] = "127.0.0.1",
-    detach: Annotated[
-        bool, typer.Option("--detach", "-d", help="Return once everything is healthy.")
-    ] = False,
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Return once everything is healthy.")] = False,
     inbox: Annotated[
         bool, typer.Option("--inbox/--no-inbox", help="Process the bundled invoices at first start.")
     ] = True,
@@ -164,12 +158,8 @@ def run(
         list[str] | None,
         typer.Option("--input", "-i", metavar="KEY=VALUE", help="JSON or text; repeatable."),
     ] = None,
-    run_id: Annotated[
-        str | None, typer.Option(help="Your own id: the same id never starts a second run.")
-    ] = None,
-    wait: Annotated[
-        bool, typer.Option("--wait", help="Wait for the end; exit code 1 when the run fails.")
-    ] = False,
+    run_id: Annotated[str | None, typer.Option(help="Your own id: the same id never starts a second run.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the end; exit code 1 when the run fails.")] = False,
     timeout: Annotated[float, typer.Option(help="Seconds to wait at most.")] = 3600,
     user: As = "admin",
     as_json: Json = False,
@@ -183,9 +173,7 @@ def run(
 @app.command(rich_help_panel=WORK)
 def runs(
     automation: Annotated[str | None, typer.Option(help="Only of this automation.")] = None,
-    state: Annotated[
-        str | None, typer.Option("--status", help="Only open, succeeded or failed ones.")
-    ] = None,
+    state: Annotated[str | None, typer.Option("--status", help="Only open, succeeded or failed ones.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")] = 20,
     as_json: Json = False,
 ) -> None:

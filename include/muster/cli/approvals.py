@@ -54,17 +54,10 @@ def answer(
         chosen = _choose(pending(client, dag_id, run_id, events), row.id, step, item, user)
         for waiting in chosen:
             _let_settle(client, waiting)
-            client.answer(
-                dict(waiting.task), "Approve" if approved else "Reject", {"note": note} if note else None
-            )
+            client.answer(dict(waiting.task), "Approve" if approved else "Reject", {"note": note} if note else None)
     verdict = "approved" if approved else "rejected"
     if as_json:
-        emit(
-            [
-                {"run": row.id, "step": it.step, "item": it.index, "answer": verdict, "by": user}
-                for it in chosen
-            ]
-        )
+        emit([{"run": row.id, "step": it.step, "item": it.index, "answer": verdict, "by": user} for it in chosen])
         return
     for it in chosen:
         console().print(f"{user} {verdict}: {it.subject}", markup=False)
@@ -93,9 +86,7 @@ def position(events: Sequence[Event], step: str, slot: int) -> int | None:
     return indices[slot] if slot < len(indices) else slot
 
 
-def _choose(
-    waiting: Sequence[Waiting], run: str, step: str | None, item: int | None, user: str
-) -> list[Waiting]:
+def _choose(waiting: Sequence[Waiting], run: str, step: str | None, item: int | None, user: str) -> list[Waiting]:
     fitting = [it for it in waiting if step in (None, it.step) and item in (None, it.index)]
     if not fitting:
         others = "; ".join(_name(it) for it in waiting)
@@ -124,9 +115,7 @@ def _let_settle(client: AirflowClient, waiting: Waiting) -> None:
     while client.get(path)["state"] != "awaiting_input":
         waited = False
         if time.monotonic() > deadline:
-            raise MusterError(
-                f"{_name(waiting)} does not wait for a person.", remedy="Try again in a moment."
-            )
+            raise MusterError(f"{_name(waiting)} does not wait for a person.", remedy="Try again in a moment.")
         time.sleep(0.5)
     if not waited or _asked_just_now(client, task):
         time.sleep(SETTLE)

@@ -42,9 +42,7 @@ def create(name: str, *, category: str, as_json: bool) -> None:
     """Write a valid automation to begin with, where none of that name is."""
     for word, what in ((name, "name"), (category, "category")):
         if not re.fullmatch(r"[a-z][a-z0-9_]{0,99}", word):
-            raise typer.BadParameter(
-                f"{word!r} is not a {what}: lower case letters, digits and `_`, a letter first."
-            )
+            raise typer.BadParameter(f"{word!r} is not a {what}: lower case letters, digits and `_`, a letter first.")
     include = find_project().include
     path = include / "automations" / category / f"{name}.yaml"
     taken = _catalogue(include).sources.get(name) or (path if path.exists() else None)
@@ -132,9 +130,7 @@ def list_automations(*, as_json: bool) -> None:
         starts = ", ".join(_trigger(trigger) for trigger in it.triggers) or "by hand"
         table.add_row(name, it.hash[:12], it.category, str(len(it.steps)), starts, escape(it.title))
     for path in catalogue.broken:
-        table.add_row(
-            f"[red]{escape(path.stem)}[/]", "[red]invalid[/]", "", "", "", "[red]see `muster lint`[/]"
-        )
+        table.add_row(f"[red]{escape(path.stem)}[/]", "[red]invalid[/]", "", "", "", "[red]see `muster lint`[/]")
     if table.row_count:
         out.print(table)
     else:
@@ -149,19 +145,11 @@ def _catalogue(include: Path) -> Any:
 
 def _verdict(valid: int, problems: int) -> str:
     said = f"{valid} valid automation{'s' if valid != 1 else ''}"
-    return (
-        f"[red]{problems} problem{'s' if problems != 1 else ''}[/], {said}"
-        if problems
-        else f"[green]{said}[/]"
-    )
+    return f"[red]{problems} problem{'s' if problems != 1 else ''}[/], {said}" if problems else f"[green]{said}[/]"
 
 
 def _trigger(trigger: Any) -> str:
-    return (
-        f"{trigger.schedule} {trigger.timezone or ''}".strip()
-        if trigger.schedule
-        else f"files in {trigger.path}"
-    )
+    return f"{trigger.schedule} {trigger.timezone or ''}".strip() if trigger.schedule else f"files in {trigger.path}"
 
 
 def _short(path: Path) -> str:

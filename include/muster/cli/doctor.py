@@ -74,9 +74,7 @@ def _python(_: Project) -> Iterator[Check]:
     if (3, 11) <= sys.version_info[:2] <= (3, 13):
         yield Check("Python", "good", found)
     else:
-        yield Check(
-            "Python", "bad", found, "Use Python 3.11, 3.12 or 3.13: `make clean up PYTHON=python3.12`."
-        )
+        yield Check("Python", "bad", found, "Use Python 3.11, 3.12 or 3.13: `make clean up PYTHON=python3.12`.")
 
 
 def _versions(_: Project) -> Iterator[Check]:
@@ -88,9 +86,7 @@ def _versions(_: Project) -> Iterator[Check]:
         try:
             found = version(package)
         except PackageNotFoundError:
-            yield Check(
-                package, "bad", "not installed", "Run `make up`, which installs what requirements.txt names."
-            )
+            yield Check(package, "bad", "not installed", "Run `make up`, which installs what requirements.txt names.")
             continue
         fits = found.startswith(wanted)
         remedy = None if fits else f"Install {wanted}x: run `make up` in a fresh virtual environment."
@@ -116,9 +112,7 @@ def _state(project: Project) -> Iterator[Check]:
             "Use the account that started Muster first, or set MUSTER_STATE to a folder of your own.",
         )
         return
-    loose = [
-        path for path in (state, *_secret_files(project)) if path.exists() and path.stat().st_mode & 0o077
-    ]
+    loose = [path for path in (state, *_secret_files(project)) if path.exists() and path.stat().st_mode & 0o077]
     if loose:
         names = " ".join(f"'{path}'" for path in loose)
         yield Check("state folder", "bad", f"readable by others: {names}", f"chmod go= {names}")
@@ -246,9 +240,7 @@ def _channels(project: Project) -> Iterator[Check]:
 
 def _browser(_: Project) -> Iterator[Check]:
     named = os.environ.get("MUSTER_CHROMIUM")
-    found = (
-        named or shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    )
+    found = named or shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if found and Path(found).exists():
         yield Check("browser", "good", found)
     elif importlib.util.find_spec("playwright") and any(_playwright_cache().glob("chromium*")):
@@ -265,13 +257,7 @@ def _browser(_: Project) -> Iterator[Check]:
 def _playwright_cache() -> Path:
     cache = os.environ.get("PLAYWRIGHT_BROWSERS_PATH")
     mac = Path.home() / "Library" / "Caches" / "ms-playwright"
-    return (
-        Path(cache)
-        if cache
-        else mac
-        if sys.platform == "darwin"
-        else Path.home() / ".cache" / "ms-playwright"
-    )
+    return Path(cache) if cache else mac if sys.platform == "darwin" else Path.home() / ".cache" / "ms-playwright"
 
 
 def _has_connection(project: Project, name: str) -> bool:

@@ -29,9 +29,7 @@ DAG_PATIENCE = 120.0
 def bundled_invoices(include: Path) -> list[str]:
     """The files of the bundled inbox, as URIs."""
     folder = include / "inbox" / "invoices"
-    return [
-        path.as_uri() for path in sorted(folder.glob("*")) if path.is_file() and not path.name.startswith(".")
-    ]
+    return [path.as_uri() for path in sorted(folder.glob("*")) if path.is_file() and not path.name.startswith(".")]
 
 
 def process_bundled_inbox(stack: Stack, out: Console) -> None:
@@ -141,9 +139,7 @@ def _print_changes(steps: list[Any], seen: dict[str, str], out: Console) -> None
             out.print(f"{key}: {row.status}", markup=False)
 
 
-def _announce_approvals(
-    client: AirflowClient, queries: Queries, name: str, announced: set[str], out: Console
-) -> None:
+def _announce_approvals(client: AirflowClient, queries: Queries, name: str, announced: set[str], out: Console) -> None:
     dag_id, _, run_id = name.partition("/")
     for it in pending(client, dag_id, run_id, queries.timeline(name)):
         item = f" --item {it.index}" if it.index is not None else ""

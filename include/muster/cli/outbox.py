@@ -39,6 +39,4 @@ def _show(entries: list[OutboxEntry]) -> None:
     out = console()
     out.print(table)
     if kept := sum(entry.status == "kept" for entry in entries):
-        out.print(
-            f"\n{kept} kept here: nobody outside was told. docs/notifications.md says how to change that."
-        )
+        out.print(f"\n{kept} kept here: nobody outside was told. docs/notifications.md says how to change that.")

@@ -100,9 +100,7 @@ class Commands(TyperGroup):
 def complain(error: Exception) -> None:
     """Say what went wrong and what to do about it."""
     out = messages()
-    message = (
-        error.message if isinstance(error, MusterError) else f"The database does not answer: {error}".strip()
-    )
+    message = error.message if isinstance(error, MusterError) else f"The database does not answer: {error}".strip()
     remedy = error.remedy if isinstance(error, MusterError) else "Start it with `muster up`."
     out.print("error:", style="bold red", end=" ")
     out.print(message, markup=False)

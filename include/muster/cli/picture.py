@@ -46,9 +46,7 @@ def steps_table(steps: Sequence[StepRow], *, live: bool = False) -> RenderableTy
     table = Table(box=None, padding=(0, 2), show_header=False)
     for name, own, items in _grouped(steps):
         busy = live and own.ended_at is None
-        begin: RenderableType = (
-            Spinner("dots", style="cyan") if busy and own.status != "waiting" else mark(own.status)
-        )
+        begin: RenderableType = Spinner("dots", style="cyan") if busy and own.status != "waiting" else mark(own.status)
         table.add_row(begin, name, own.kind or "", _counts(own, items), _by(own, items))
     return table
 
@@ -64,17 +62,13 @@ def items_table(steps: Sequence[StepRow], events: Iterable[Event]) -> Table | No
     )
     for index in sorted({index for _, rows in fanned for index in rows}):
         cells = [mark(rows[index].status) if index in rows else "" for _, rows in fanned]
-        table.add_row(
-            escape(labels.get(index, str(index))), *cells, f"[dim]{escape(reasons.get(index, ''))}[/]"
-        )
+        table.add_row(escape(labels.get(index, str(index))), *cells, f"[dim]{escape(reasons.get(index, ''))}[/]")
     return table
 
 
 def legend() -> str:
     """What the marks mean."""
-    return "   ".join(
-        f"[{colour}]{symbol}[/] {WORDS.get(name, name)}" for name, (symbol, colour) in MARKS.items()
-    )
+    return "   ".join(f"[{colour}]{symbol}[/] {WORDS.get(name, name)}" for name, (symbol, colour) in MARKS.items())
 
 
 def result(steps: Sequence[StepRow], events: Sequence[Event]) -> RenderableType:

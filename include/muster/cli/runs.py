@@ -36,9 +36,7 @@ def start_run(
     inputs = pairs(entries, "--input")
     with airflow(user) as client:
         if client.dag(name) is None:
-            raise MusterError(
-                f"Airflow has no automation {name!r}.", remedy="`muster list` shows those there are."
-            )
+            raise MusterError(f"Airflow has no automation {name!r}.", remedy="`muster list` shows those there are.")
         run, new = client.trigger(name, inputs, run_id=run_id)
         identity = f"{name}/{run['dag_run_id']}"
         if wait:

@@ -80,6 +80,4 @@ def _context(project: Project, database: Database) -> SkillContext:
     run = f"try/{uuid.uuid4().hex[:12]}"
     workspace = project.artifacts / run
     workspace.mkdir(parents=True, exist_ok=True)
-    return SkillContext(
-        run=run, step="try", key="try", now=datetime.now(UTC), database=database, workspace=workspace
-    )
+    return SkillContext(run=run, step="try", key="try", now=datetime.now(UTC), database=database, workspace=workspace)

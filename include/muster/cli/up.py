@@ -82,9 +82,7 @@ def start(*, port: int, host: str, detach: bool, inbox: bool, as_json: bool) -> 
     if detach:
         _start_detached(project, port=port, host=host, inbox=inbox, as_json=as_json)
         return
-    stack = Stack(
-        project.root, project.state, port, host=host, say=lambda text: out.print(text, style="yellow")
-    )
+    stack = Stack(project.root, project.state, port, host=host, say=lambda text: out.print(text, style="yellow"))
     with _signals_interrupt():
         try:
             _bring_up(stack, out)

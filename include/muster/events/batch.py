@@ -93,7 +93,7 @@ def prepare(stream: str, events: Sequence[NewEvent], expected: int | None, corre
 
 def _check_names(*names: str | None) -> None:
     for name in names:
-        if name is not None and ("\0" in name or not name.isascii() and _has_surrogate(name)):
+        if name is not None and ("\0" in name or (not name.isascii() and _has_surrogate(name))):
             raise PermanentError(f"{name!r} holds a character that no name may have.", remedy="Remove it.")
 
 
@@ -131,7 +131,8 @@ class Plan:
             for row, prepared in zip(self.rows, self.written, strict=True)
         ]
         return [
-            answer if isinstance(answer, MusterError)
+            answer
+            if isinstance(answer, MusterError)
             else [events[item] if isinstance(item, int) else item for item in answer]
             for answer in self._answers
         ]
@@ -148,7 +149,8 @@ def plan(stream: str, head: Head, stored: Mapping[str, Event], requests: Sequenc
     row_by_key: dict[str, int] = {}
     for request in requests:
         fresh = [
-            event for event in request.events
+            event
+            for event in request.events
             if event.new.key is None or not (event.new.key in stored or event.new.key in row_by_key)
         ]
         if fresh and request.expected is not None and request.expected != result.after.version:
@@ -172,12 +174,33 @@ def plan(stream: str, head: Head, stored: Mapping[str, Event], requests: Sequenc
 def _add(result: Plan, event: Prepared, correlation: str, at: datetime) -> int:
     new, id, version, previous = event.new, uuid4(), result.after.version + 1, result.after.hash
     hash = event_hash(
-        previous=previous, stream=result.stream, version=version, id=id, at=at, type=new.type, key=new.key,
-        actor=new.actor, correlation=correlation, causation=new.causation, data=event.data,
+        previous=previous,
+        stream=result.stream,
+        version=version,
+        id=id,
+        at=at,
+        type=new.type,
+        key=new.key,
+        actor=new.actor,
+        correlation=correlation,
+        causation=new.causation,
+        data=event.data,
     )
     result.rows.append(
-        Row(version, id, at, new.causation, str(new.type), event.step, new.key, new.actor, correlation, previous, hash,
-            event.data)
+        Row(
+            version,
+            id,
+            at,
+            new.causation,
+            str(new.type),
+            event.step,
+            new.key,
+            new.actor,
+            correlation,
+            previous,
+            hash,
+            event.data,
+        )
     )
     result.written.append(event)
     result.after = Head(version, hash)
@@ -186,9 +209,19 @@ def _add(result: Plan, event: Prepared, correlation: str, at: datetime) -> int:
 
 def _event(stream: str, row: Row, new: NewEvent, position: int) -> Event:
     return Event(
-        type=row.type, data=dict(new.data), actor=row.actor, key=row.key, causation=row.causation,
-        position=position, stream=stream, version=row.version, id=row.id, at=row.at,
-        correlation=row.correlation, previous_hash=row.previous_hash, hash=row.hash,
+        type=row.type,
+        data=dict(new.data),
+        actor=row.actor,
+        key=row.key,
+        causation=row.causation,
+        position=position,
+        stream=stream,
+        version=row.version,
+        id=row.id,
+        at=row.at,
+        correlation=row.correlation,
+        previous_hash=row.previous_hash,
+        hash=row.hash,
     )
 
 

@@ -27,7 +27,8 @@ def canonical(value: Any) -> str:
         text = _encode(value)
     except (TypeError, ValueError, RecursionError) as error:
         raise PermanentError(
-            f"This cannot be written to the log: {error}.", remedy="Log JSON only: decimals and dates as strings."
+            f"This cannot be written to the log: {error}.",
+            remedy="Log JSON only: decimals and dates as strings.",
         ) from error
     # A lone surrogate, as a broken document may hold, has no UTF-8 form; its backslash escape is valid JSON.
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
@@ -53,8 +54,18 @@ def event_hash(
     JSON without indentation holds no newline: no two events share one message.
     """
     header = _encode(
-        [previous, stream, version, str(id), at.isoformat(timespec="microseconds"), type, key, actor, correlation,
-         str(causation) if causation else None]
+        [
+            previous,
+            stream,
+            version,
+            str(id),
+            at.isoformat(timespec="microseconds"),
+            type,
+            key,
+            actor,
+            correlation,
+            str(causation) if causation else None,
+        ]
     )
     return sha256(f"{header}\n{data}".encode()).hexdigest()
 

@@ -42,8 +42,8 @@ class DefinitionStore:
             return
         yield [
             Query(
-                "INSERT INTO definitions (hash, automation, content) VALUES (%(hash)s, %(automation)s, %(content)s::json)"
-                " ON CONFLICT DO NOTHING",
+                "INSERT INTO definitions (hash, automation, content)"
+                " VALUES (%(hash)s, %(automation)s, %(content)s::json) ON CONFLICT DO NOTHING",
                 {"hash": hash, "automation": automation, "content": content},
             )
         ]

@@ -26,7 +26,8 @@ def database_failures() -> Iterator[None]:
         ) from error
     except psycopg.errors.UndefinedTable as error:
         raise MusterError(
-            f"The database lacks Muster's tables: {_first_line(error)}.", remedy="Run `muster up` to migrate it."
+            f"The database lacks Muster's tables: {_first_line(error)}.",
+            remedy="Run `muster up` to migrate it.",
         ) from error
     except psycopg.DataError as error:
         raise PermanentError(f"The database refused a value: {_first_line(error)}.") from error

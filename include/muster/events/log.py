@@ -216,7 +216,10 @@ class EventLog:
     def _append_locked(self, stream: str, requests: Sequence[Request]) -> Work[list[Outcome]]:
         keys = [key for request in requests for key in request.keys]
         _, _, heads, known = yield [
-            statements.BEGIN, statements.lock(stream), statements.head(stream), statements.under_keys(stream, keys)
+            statements.BEGIN,
+            statements.lock(stream),
+            statements.head(stream),
+            statements.under_keys(stream, keys),
         ]
         head = Head(*heads[0]) if heads else EMPTY
         stored = {event.key: event for event in (yield from to_events(known)) if event.key is not None}
@@ -245,9 +248,7 @@ def _events(outcome: Outcome) -> list[Event]:
     return outcome
 
 
-def _read(
-    stream: str, after: int, steps: Collection[str] | None, types: Collection[str] | None
-) -> Work[list[Event]]:
+def _read(stream: str, after: int, steps: Collection[str] | None, types: Collection[str] | None) -> Work[list[Event]]:
     found = yield [statements.read(stream, after, steps, types, READ_PAGE)]
     return (yield from to_events(found[0]))
 

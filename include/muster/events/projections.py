@@ -87,8 +87,14 @@ RUNS = Table(
     first=("opened_at",),
     total=("calls", "cost_usd"),
     types={
-        "closed_at": "timestamptz", "opened_at": "timestamptz", "succeeded": "integer", "failed": "integer",
-        "skipped": "integer", "set_aside": "integer", "calls": "integer", "cost_usd": "numeric",
+        "closed_at": "timestamptz",
+        "opened_at": "timestamptz",
+        "succeeded": "integer",
+        "failed": "integer",
+        "skipped": "integer",
+        "set_aside": "integer",
+        "calls": "integer",
+        "cost_usd": "numeric",
     },
 )
 
@@ -101,8 +107,14 @@ STEPS = Table(
     first=("started_at",),
     total=("calls", "cost_usd"),
     types={
-        "index": "integer", "ended_at": "timestamptz", "started_at": "timestamptz", "attempt": "integer",
-        "length": "integer", "fallback": "boolean", "calls": "integer", "cost_usd": "numeric",
+        "index": "integer",
+        "ended_at": "timestamptz",
+        "started_at": "timestamptz",
+        "attempt": "integer",
+        "length": "integer",
+        "fallback": "boolean",
+        "calls": "integer",
+        "cost_usd": "numeric",
     },
 )
 
@@ -139,13 +151,16 @@ def _run_change(fact: Fact) -> Change | None:
     match fact.type:
         case T.RUN_OPENED:
             return {
-                "status": "open", "opened_at": fact.at,
+                "status": "open",
+                "opened_at": fact.at,
                 **{name: _text(data.get(name)) for name in RUNS.latest},
             }
         case T.RUN_CLOSED:
             counts = _mapping(data.get("counts"))
             return {
-                "status": _text(data.get("status")), "reason": _text(data.get("reason")), "closed_at": fact.at,
+                "status": _text(data.get("status")),
+                "reason": _text(data.get("reason")),
+                "closed_at": fact.at,
                 **{name: _integer(counts.get(name)) for name in ("succeeded", "failed", "skipped", "set_aside")},
             }
         case T.MODEL_CALLED:
@@ -167,7 +182,10 @@ def _step_change(fact: Fact) -> Change | None:
 def _started(fact: Fact) -> Change:
     data = fact.data
     return {
-        "status": "running", "started_at": fact.at, "kind": _text(data.get("kind")), "lane": _text(data.get("lane")),
+        "status": "running",
+        "started_at": fact.at,
+        "kind": _text(data.get("kind")),
+        "lane": _text(data.get("lane")),
         "attempt": _integer(data.get("attempt")),
     }
 
@@ -184,15 +202,23 @@ def _ended(status: str) -> Callable[[Fact], Change]:
     def change(fact: Fact) -> Change:
         data = fact.data
         return {
-            "status": status, "ended_at": fact.at, "produced_by": _text(data.get("produced_by")),
-            "fallback": bool(data.get("fallback")), "reason": _text(data.get("reason")), **_error(fact),
+            "status": status,
+            "ended_at": fact.at,
+            "produced_by": _text(data.get("produced_by")),
+            "fallback": bool(data.get("fallback")),
+            "reason": _text(data.get("reason")),
+            **_error(fact),
         }
 
     return change
 
 
 def _completed(fact: Fact) -> Change:
-    return {"status": fan_out_status(_mapping(fact.data.get("counts"))), "ended_at": fact.at, "fallback": False}
+    return {
+        "status": fan_out_status(_mapping(fact.data.get("counts"))),
+        "ended_at": fact.at,
+        "fallback": False,
+    }
 
 
 def _called(fact: Fact) -> Change:

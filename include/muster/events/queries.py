@@ -105,8 +105,10 @@ class Queries:
             raise MusterError(f"There is no run {id!r}.", remedy="`muster runs` lists them.")
         if len(found) > 1 and found[0].id != id:
             some = ", ".join(row.id for row in found[:5])
-            raise MusterError(f"{id!r} may mean several runs: {some}{', …' if len(found) > 5 else ''}.",
-                              remedy="Give more of the id.")
+            raise MusterError(
+                f"{id!r} may mean several runs: {some}{', …' if len(found) > 5 else ''}.",
+                remedy="Give more of the id.",
+            )
         return found[0]
 
     def steps(self, run: str) -> list[StepRow]:
@@ -114,7 +116,8 @@ class Queries:
         return self._fetch(
             StepRow,
             "SELECT * FROM steps WHERE run = %(run)s"
-            " ORDER BY min(started_at) OVER (PARTITION BY step) NULLS LAST, min(ended_at) OVER (PARTITION BY step), step, index",
+            " ORDER BY min(started_at) OVER (PARTITION BY step) NULLS LAST,"
+            " min(ended_at) OVER (PARTITION BY step), step, index",
             {"run": run},
         )
 

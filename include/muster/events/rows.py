@@ -18,9 +18,19 @@ def to_event(row: Sequence[Any]) -> Event:
     """One row of `statements.COLUMNS` as an event, its large values left as references."""
     position, stream, version, id, at, causation, type, key, actor, correlation, previous, own, data = row[:13]
     return Event(
-        type=type, data=json.loads(data), actor=actor, key=key, causation=causation, position=position,
-        stream=stream, version=version, id=id, at=at.astimezone(UTC), correlation=correlation,
-        previous_hash=previous, hash=own,
+        type=type,
+        data=json.loads(data),
+        actor=actor,
+        key=key,
+        causation=causation,
+        position=position,
+        stream=stream,
+        version=version,
+        id=id,
+        at=at.astimezone(UTC),
+        correlation=correlation,
+        previous_hash=previous,
+        hash=own,
     )
 
 

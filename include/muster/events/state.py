@@ -280,8 +280,11 @@ def _called(run: RunState, step: StepState, work: WorkState, event: Event) -> No
 def _requested(run: RunState, step: StepState, work: WorkState, event: Event) -> None:
     data = event.data
     work.approval = Approval(
-        subject=data.get("subject"), assignees=list(data.get("assignees") or []), within=data.get("within"),
-        otherwise=data.get("otherwise"), requested_at=event.at,
+        subject=data.get("subject"),
+        assignees=list(data.get("assignees") or []),
+        within=data.get("within"),
+        otherwise=data.get("otherwise"),
+        requested_at=event.at,
     )
     if not work.ended:
         work.status = "waiting"
@@ -290,7 +293,11 @@ def _requested(run: RunState, step: StepState, work: WorkState, event: Event) ->
 def _answered(run: RunState, step: StepState, work: WorkState, event: Event) -> None:
     data = event.data
     approval = work.approval = work.approval or Approval()
-    approval.approved, approval.by, approval.answer = bool(data.get("approved")), data.get("by"), data.get("answer")
+    approval.approved, approval.by, approval.answer = (
+        bool(data.get("approved")),
+        data.get("by"),
+        data.get("answer"),
+    )
     approval.note, approval.answered_at = data.get("note"), event.at
     if not work.ended:
         work.status = "running"

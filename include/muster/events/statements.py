@@ -62,7 +62,9 @@ def append(plan: Plan) -> Query:
     holds one of its keys, and then nothing is written.
     """
     parameters: dict[str, Any] = {
-        "stream": plan.stream, "last": plan.before.version, "last_hash": bytes.fromhex(plan.before.hash)
+        "stream": plan.stream,
+        "last": plan.before.version,
+        "last_hash": bytes.fromhex(plan.before.hash),
     }
     one = len(plan.rows) == 1
     if one:
@@ -118,7 +120,8 @@ def read(
         conditions.append("type = ANY(%(types)s::text[])")
         parameters["types"] = [str(each) for each in types]
     return Query(
-        f"SELECT {COLUMNS} FROM events WHERE {' AND '.join(conditions)} ORDER BY version LIMIT %(limit)s", parameters
+        f"SELECT {COLUMNS} FROM events WHERE {' AND '.join(conditions)} ORDER BY version LIMIT %(limit)s",
+        parameters,
     )
 
 
@@ -149,6 +152,7 @@ def store_objects(objects: Sequence[StoredObject]) -> list[Query]:
 def objects(names: Collection[str]) -> Query:
     """(name, content) of the objects."""
     return Query(
-        "SELECT sha256, content FROM objects WHERE sha256 = ANY(SELECT decode(n, 'hex') FROM unnest(%(names)s::text[]) n)",
+        "SELECT sha256, content FROM objects"
+        " WHERE sha256 = ANY(SELECT decode(n, 'hex') FROM unnest(%(names)s::text[]) n)",
         {"names": list(names)},
     )

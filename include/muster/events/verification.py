@@ -40,9 +40,17 @@ class _Chain:
     def check(self, event: Event, data: str, step: str) -> Fault | None:
         """Check the next event against its stored text; moves on when it is right."""
         own = event_hash(
-            previous=event.previous_hash, stream=event.stream, version=event.version, id=event.id, at=event.at,
-            type=event.type, key=event.key, actor=event.actor, correlation=event.correlation,
-            causation=event.causation, data=data,
+            previous=event.previous_hash,
+            stream=event.stream,
+            version=event.version,
+            id=event.id,
+            at=event.at,
+            type=event.type,
+            key=event.key,
+            actor=event.actor,
+            correlation=event.correlation,
+            causation=event.causation,
+            data=data,
         )
         said = event.data.get("step") if isinstance(event.data, dict) else None
         wrong_step = step != (said if isinstance(said, str) else "")
@@ -90,7 +98,7 @@ def verifying(stream: str) -> Work[Fault | None]:
             event = to_event(row)
             if (fault := chain.check(event, row[-2], row[-1])) is not None:
                 return fault
-            wanted.update({name: event.version for name in references(event.data)})
+            wanted.update(dict.fromkeys(references(event.data), event.version))
         if wanted:
             contents = by_name((yield [statements.objects(wanted)])[0])
             if (fault := chain.check_objects(wanted, contents)) is not None:

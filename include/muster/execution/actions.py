@@ -56,9 +56,7 @@ async def _skill(services: Services, piece: Piece) -> Answer:
     return await _call_skill(services, piece, piece.step.skill, piece.step.arguments)
 
 
-async def _call_skill(
-    services: Services, piece: Piece, name: str | None, arguments: Mapping[str, Any]
-) -> Answer:
+async def _call_skill(services: Services, piece: Piece, name: str | None, arguments: Mapping[str, Any]) -> Answer:
     skill = get_skill(_named(name), services.site)
     values = evaluate(arguments, piece.variables, where=f"step {piece.step.id}, with")
     output = await call_skill(skill, values, skill_context(services, piece))
@@ -88,9 +86,7 @@ async def _ask_agent(
         settings=definition.settings,
     )
     result = await run_agent(call, services)
-    return Answer(
-        output=result.output, output_type=result.output_type, produced_by=result.produced_by
-    )
+    return Answer(output=result.output, output_type=result.output_type, produced_by=result.produced_by)
 
 
 async def _notify(services: Services, piece: Piece) -> Answer:

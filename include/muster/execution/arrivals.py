@@ -50,8 +50,7 @@ def waiting(database: Database, automation: str, found: Sequence[Arrival]) -> bo
     """True when there is a file that no run was started for."""
     with database.connection() as connection:
         rows = connection.execute(
-            "SELECT uri, fingerprint FROM arrivals WHERE automation = %s AND started_at IS NOT NULL"
-            " AND uri = ANY(%s)",
+            "SELECT uri, fingerprint FROM arrivals WHERE automation = %s AND started_at IS NOT NULL AND uri = ANY(%s)",
             (automation, [arrival.uri for arrival in found]),
         ).fetchall()
     return not {(arrival.uri, arrival.fingerprint) for arrival in found} <= set(rows)
@@ -61,9 +60,7 @@ def claim(database: Database, automation: str, found: Sequence[Arrival]) -> list
     """Batches to start a run for: what is new in `found`, and what an earlier attempt left unstarted."""
     with database.connection() as connection:
         # Two claims at once would split one arrival of many files into two runs.
-        connection.execute(
-            "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"arrivals/{automation}",)
-        )
+        connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"arrivals/{automation}",))
         known = set(
             connection.execute(
                 "SELECT uri, fingerprint FROM arrivals WHERE automation = %s AND uri = ANY(%s)",

@@ -86,9 +86,7 @@ def _failed(result: StepState) -> bool:
 
 def _asks_for_approval(definition: Definition, step: ResolvedStep) -> bool:
     """True when the step's own `when` names an approval, and so decides about a rejection itself."""
-    return any(
-        before.kind == "human" and before.id in step.when_references for before in ancestors(definition, step)
-    )
+    return any(before.kind == "human" and before.id in step.when_references for before in ancestors(definition, step))
 
 
 def _rejects(output: object) -> bool:

@@ -50,9 +50,7 @@ async def request(services: Services, piece: Piece) -> Request:
         "epoch": piece.ref.epoch,
     }
     key = f"{piece.key}/requested@{piece.ref.epoch}"
-    await services.log.aappend(
-        piece.ref.run, [NewEvent(type=EventType.APPROVAL_REQUESTED, data=data, key=key)]
-    )
+    await services.log.aappend(piece.ref.run, [NewEvent(type=EventType.APPROVAL_REQUESTED, data=data, key=key)])
     return asked
 
 
@@ -99,8 +97,7 @@ def _assignees(piece: Piece, human: ResolvedHuman) -> list[str]:
     allowed = [str(name) for name in names if name != requester]
     if not allowed:
         raise PermanentError(
-            f"Nobody may answer step {piece.step.id}: its assignees are {names},"
-            f" and {requester} asked for the run.",
+            f"Nobody may answer step {piece.step.id}: its assignees are {names}, and {requester} asked for the run.",
             remedy="Name another assignee; whoever asks for a run cannot approve it.",
         )
     return allowed

@@ -36,9 +36,7 @@ async def open_run(services: Services, opening: Opening) -> Mapping[str, Any]:
         PermanentError: the inputs do not fit; the run is opened all the same, so that it shows why.
     """
     definition = opening.definition
-    await services.definitions.aput(
-        definition.canonical_json(), hash=definition.hash, automation=definition.name
-    )
+    await services.definitions.aput(definition.canonical_json(), hash=definition.hash, automation=definition.name)
     inputs = _inputs(opening)
     problems = _problems(definition, inputs)
     data = {
@@ -76,7 +74,4 @@ def _problems(definition: Definition, inputs: Mapping[str, Any]) -> list[str]:
     validator = jsonschema.Draft202012Validator(
         definition.input_schema, format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER
     )
-    return [
-        f"{error.json_path.removeprefix('$.')}: {error.message}"
-        for error in validator.iter_errors(dict(inputs))
-    ]
+    return [f"{error.json_path.removeprefix('$.')}: {error.message}" for error in validator.iter_errors(dict(inputs))]

@@ -18,9 +18,7 @@ from muster.execution.services import Services
 from muster.execution.view import RunView, load
 from muster.language.definition import ResolvedStep
 
-ENDINGS = frozenset(
-    {EventType.STEP_SUCCEEDED, EventType.STEP_FAILED, EventType.STEP_SKIPPED, EventType.STEP_SET_ASIDE}
-)
+ENDINGS = frozenset({EventType.STEP_SUCCEEDED, EventType.STEP_FAILED, EventType.STEP_SKIPPED, EventType.STEP_SET_ASIDE})
 ASYNC_AT_ONCE = 1_000
 """Items of one pack that wait for something outside at the same time."""
 THREADS_AT_ONCE = (os.cpu_count() or 2) + 2
@@ -53,9 +51,7 @@ async def begin(services: Services, ref: WorkRef, index: int | None = None) -> P
     return piece
 
 
-async def _begin_single(
-    services: Services, view: RunView, step: ResolvedStep, ref: WorkRef
-) -> Piece | Outcome:
+async def _begin_single(services: Services, view: RunView, step: ResolvedStep, ref: WorkRef) -> Piece | Outcome:
     piece = Piece(view=view, step=step, ref=ref, index=None, variables=view.variables(step, services))
     ended = next((event for event in view.events if event.key == piece.ended_key), None)
     if ended is None:
@@ -117,9 +113,7 @@ def _together(endings: Sequence[Event], *, single: bool) -> Outcome:
     failures = [event for event in endings if event.type == EventType.STEP_FAILED]
     if failures:
         first = failures[0].data["error"]["message"]
-        return Outcome(
-            status="failed", output=counts, reason=f"{len(failures)} of {len(endings)} failed: {first}"
-        )
+        return Outcome(status="failed", output=counts, reason=f"{len(failures)} of {len(endings)} failed: {first}")
     if counts["set_aside"] == len(endings):
         return Outcome(status="failed", output=counts, reason="every item was set aside")
     return Outcome(status="succeeded", output=counts)

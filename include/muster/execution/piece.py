@@ -121,9 +121,7 @@ async def _attempts(services: Services, piece: Piece, act: Action) -> Answer:
         except TimeoutError as error:
             if piece.step.timeout is None:
                 raise
-            raise TransientError(
-                f"It took longer than the step's timeout of {piece.step.timeout:g} s."
-            ) from error
+            raise TransientError(f"It took longer than the step's timeout of {piece.step.timeout:g} s.") from error
 
     async def record(attempt: int, error: BaseException, delay: float) -> None:
         data = _data(piece, attempt=attempt, error=describe(error), delay=delay)

@@ -10,9 +10,7 @@ from muster.execution.services import Services
 from muster.language.definition import Definition, ResolvedStep
 
 
-def variables_for(
-    definition: Definition, step: ResolvedStep, state: RunState, services: Services
-) -> dict[str, Any]:
+def variables_for(definition: Definition, step: ResolvedStep, state: RunState, services: Services) -> dict[str, Any]:
     """The variables of `step`: `inputs`, `steps`, `settings`, `run`."""
     return {
         "inputs": state.inputs,

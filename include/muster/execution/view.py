@@ -80,9 +80,7 @@ async def _opening(services: Services, run: str) -> Event:
     if key not in _opened:
         found = await services.log.aunder_keys(run, [OPENED])
         if not found:
-            raise MusterError(
-                f"Run {run} was never opened.", remedy="Trigger it again; nothing was done for it."
-            )
+            raise MusterError(f"Run {run} was never opened.", remedy="Trigger it again; nothing was done for it.")
         _opened[key] = found[OPENED]
         while len(_opened) > OPENED_KEPT:
             _opened.popitem(last=False)

@@ -84,9 +84,7 @@ class _Checker:
         """For each step all steps before it; empty while the order is broken."""
         if self.circle or len(set(self.ids)) < len(self.ids):
             return {}
-        return before(
-            {step: [other for other in after if other in self.after] for step, after in self.after.items()}
-        )
+        return before({step: [other for other in after if other in self.after] for step, after in self.after.items()})
 
     @cached_property
     def circle(self) -> list[str] | None:
@@ -152,9 +150,7 @@ class _Checker:
     def _skill(self, name: str, given: Mapping[str, Any], path: Path, arguments: Path) -> Iterator[Problem]:
         entry = self.among.skills.get(name)
         if entry is None:
-            suggestion = (
-                did_you_mean(name, self.among.skills.entries) or "`muster skill --list` shows them all."
-            )
+            suggestion = did_you_mean(name, self.among.skills.entries) or "`muster skill --list` shows them all."
             yield self.document.problem(f"there is no skill `{name}`", path, suggestion=suggestion)
             return
         known = [parameter.name for parameter in entry.parameters]
@@ -167,9 +163,7 @@ class _Checker:
         if missing:
             words = ", ".join(f"`{argument}`" for argument in missing)
             message = f"the skill `{name}` needs {words}"
-            yield self.document.problem(
-                message, path, suggestion=f"Give it in `with`: `with: {{ {missing[0]}: … }}`."
-            )
+            yield self.document.problem(message, path, suggestion=f"Give it in `with`: `with: {{ {missing[0]}: … }}`.")
 
     def _agent(self, step: AgentStep, path: Path) -> Iterator[Problem]:
         if step.agent is not None:
@@ -197,9 +191,7 @@ class _Checker:
     def _notices(self, step: NotifyStep, path: Path) -> Iterator[Problem]:
         for position, target in enumerate(step.notify):
             if target.text is None:
-                yield self.document.problem(
-                    "`text` is missing: what the notice says", (*path, "notify", position)
-                )
+                yield self.document.problem("`text` is missing: what the notice says", (*path, "notify", position))
 
     def _operator(self, step: OperatorStep, path: Path) -> Iterator[Problem]:
         if step.lane == "async":
@@ -270,9 +262,7 @@ class _Checker:
             elif self.before and name not in self.before[step.id]:
                 which = "itself" if name == step.id else f"`{name}`, which does not come before it"
                 suggestion = None if name == step.id else f"Write `after: {name}`, or move the step."
-                yield self.document.problem(
-                    f"the step uses the output of {which}", place, suggestion=suggestion
-                )
+                yield self.document.problem(f"the step uses the output of {which}", place, suggestion=suggestion)
         in_fan_out = isinstance(step, MappedStep) and step.each is not None and key != "each"
         for name in sorted(found.variables & _POSITIONAL):
             if not in_fan_out:

@@ -97,12 +97,8 @@ def _no_kind(path: Path, tags: list[str], document: Located) -> Problem:
     known = list(KIND_KEYS) if "branch" in tags else tags
     found = [key for key in known if key in value]
     if len(found) > 1:
-        message = (
-            f"exactly one of {one_of(known)} can stand here, not {' and '.join(f'`{key}`' for key in found)}"
-        )
-        return document.problem(
-            message, (*path, found[-1]), key=True, suggestion="Write two of them, one each."
-        )
+        message = f"exactly one of {one_of(known)} can stand here, not {' and '.join(f'`{key}`' for key in found)}"
+        return document.problem(message, (*path, found[-1]), key=True, suggestion="Write two of them, one each.")
     for key in value:
         if near := did_you_mean(key, known):
             return document.problem(f"unknown key `{key}`", (*path, key), key=True, suggestion=near)
@@ -157,9 +153,7 @@ def _wording(details: ErrorDetails, value: Any) -> tuple[str, str | None]:
         return words.format(context.get(name)), None
     if kind == "literal_error":
         allowed = typing.cast("str", context["expected"]).replace("'", "`")
-        return f"must be {allowed}, not {_shown(value)}", did_you_mean(
-            value, allowed.replace("`", "").split(" or ")
-        )
+        return f"must be {allowed}, not {_shown(value)}", did_you_mean(value, allowed.replace("`", "").split(" or "))
     if kind == "string_pattern_mismatch":
         return _name_wording(str(context.get("pattern")), value)
     return details["msg"], None
@@ -213,9 +207,7 @@ def _inner(kind: Any, part: str | int) -> Any:
         return _tagged(_strip(kind, lambda kind: not _tagged(kind))).get(part)
     kind = _strip(kind, lambda kind: True)
     if isinstance(kind, type) and issubclass(kind, BaseModel):
-        return next(
-            (f.annotation for name, f in kind.model_fields.items() if (f.alias or name) == part), None
-        )
+        return next((f.annotation for name, f in kind.model_fields.items() if (f.alias or name) == part), None)
     arguments = typing.get_args(kind)
     return arguments[-1] if arguments else None
 

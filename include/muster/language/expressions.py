@@ -42,9 +42,7 @@ _ALLOWED: tuple[type[nodes.Node], ...] = (
 class ExpressionError(PermanentError):
     """An expression cannot be evaluated with this run's data; the step fails without another attempt."""
 
-    def __init__(
-        self, message: str, expression: str, where: str | None, *, remedy: str | None = None
-    ) -> None:
+    def __init__(self, message: str, expression: str, where: str | None, *, remedy: str | None = None) -> None:
         shown = expression if len(expression) <= 120 else expression[:119] + "…"
         end = "" if message.endswith(("?", ".")) else "."
         super().__init__(f"{f'{where}: ' if where else ''}`{shown}`: {message}{end}", remedy=remedy)
@@ -238,9 +236,7 @@ class _Reader:
                 )
         elif not isinstance(node, _ALLOWED):
             word = type(node).__name__.lower().replace("assign", "set")
-            raise ExpressionSyntaxError(
-                f"`{word}` is not part of expressions", line, "There are `if` and `for`."
-            )
+            raise ExpressionSyntaxError(f"`{word}` is not part of expressions", line, "There are `if` and `for`.")
 
     def refer(self, path: tuple[str, ...], line: int) -> None:
         """Note a path, or refuse it."""
@@ -255,9 +251,7 @@ class _Reader:
             if len(path) > 1:
                 self.found[name].add(path[1])
             elif name == "steps":
-                raise ExpressionSyntaxError(
-                    "`steps` must be followed by a step's id", line - 1, "Write `steps.<id>`."
-                )
+                raise ExpressionSyntaxError("`steps` must be followed by a step's id", line - 1, "Write `steps.<id>`.")
 
 
 def _no_call(node: nodes.Call, line: int) -> ExpressionSyntaxError:
@@ -265,9 +259,7 @@ def _no_call(node: nodes.Call, line: int) -> ExpressionSyntaxError:
     name = called.attr if isinstance(called, nodes.Getattr) else getattr(called, "name", "this")
     known = {"items": "items", "strip": "trim", "get": "default", "format": "string"}
     near = name if name in FILTERS else known.get(name)
-    suggestion = (
-        f"Use the filter `| {near}`." if near else "Use a filter; there are no methods and functions."
-    )
+    suggestion = f"Use the filter `| {near}`." if near else "Use a filter; there are no methods and functions."
     return ExpressionSyntaxError(f"`{name}(…)` cannot be called", line, suggestion)
 
 
@@ -277,11 +269,7 @@ def _path(node: nodes.Node) -> tuple[str, ...] | None:
         return (node.name,)
     if isinstance(node, nodes.Getattr) and (before := _path(node.node)):
         return (*before, node.attr)
-    if (
-        isinstance(node, nodes.Getitem)
-        and isinstance(node.arg, nodes.Const)
-        and isinstance(node.arg.value, str)
-    ):
+    if isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Const) and isinstance(node.arg.value, str):
         return (*before, node.arg.value) if (before := _path(node.node)) else None
     return None
 

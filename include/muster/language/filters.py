@@ -142,9 +142,7 @@ def total(environment: Environment, values: Any, attribute: str | int | None = N
 
 
 @pass_environment
-def join(
-    environment: Environment, values: Any, separator: str = "", attribute: str | int | None = None
-) -> str:
+def join(environment: Environment, values: Any, separator: str = "", attribute: str | int | None = None) -> str:
     """The values as one text with a separator between them."""
     parts: list[str] = []
     size = 0

@@ -138,17 +138,13 @@ class Folder:
             source = chain[-1]
             if base in paths:
                 circle = " → ".join(other.name for other in [*paths[paths.index(base) :], base])
-                raise LanguageError(
-                    [source.problem(f"these files extend each other: {circle}", ("extends",))]
-                )
+                raise LanguageError([source.problem(f"these files extend each other: {circle}", ("extends",))])
             if not base.is_relative_to(self.root.resolve()):
                 raise LanguageError([source.problem("the file lies outside the folder", ("extends",))])
             if not base.is_file():
                 raise LanguageError([source.problem(f"there is no file `{target}`", ("extends",))])
             if len(chain) > MAX_CHAIN:
-                raise LanguageError(
-                    [source.problem(f"more than {MAX_CHAIN} files extend each other", ("extends",))]
-                )
+                raise LanguageError([source.problem(f"more than {MAX_CHAIN} files extend each other", ("extends",))])
             chain.append(read_source(base, name=shown(base, self.root.resolve())))
             paths.append(base)
         return chain
@@ -179,9 +175,7 @@ class Folder:
         top = self.root / "automations"
         if only is None:
             return sorted(Path(path) for path in _yaml_files(top))
-        declared = re.compile(
-            rf"""^automation:[ \t]*["']?{re.escape(only)}["']?[ \t]*(#.*)?$""".encode(), re.MULTILINE
-        )
+        declared = re.compile(rf"""^automation:[ \t]*["']?{re.escape(only)}["']?[ \t]*(#.*)?$""".encode(), re.MULTILINE)
         endings = (f"{os.sep}{only}.yaml", f"{os.sep}{only}.yml")
         named = sorted(Path(path) for path in _yaml_files(top) if path.endswith(endings))
         if any(declared.search(_content(path)) for path in named):

@@ -16,10 +16,8 @@ def waits(steps: Sequence[StepBase]) -> After:
     after: After = {}
     for position, step in enumerate(steps):
         leading = branches.get(step.id, [])
-        if step.after is not None:
-            named = step.after
-        else:
-            named = [steps[position - 1].id] if position and not leading else []
+        above = [steps[position - 1].id] if position and not leading else []
+        named = above if step.after is None else step.after
         after[step.id] = tuple(dict.fromkeys([*named, *leading]))
     return after
 

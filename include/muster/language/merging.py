@@ -100,9 +100,7 @@ class Layered:
 
     def _translate(self, path: Path, layer: Source) -> Path | None:
         """The path as it is in one of the files: a step may stand at another position there."""
-        with_steps = [
-            source for source in self.layers if isinstance(source.data, dict) and "steps" in source.data
-        ]
+        with_steps = [source for source in self.layers if isinstance(source.data, dict) and "steps" in source.data]
         if len(path) < 2 or path[0] != "steps" or len(with_steps) < 2:
             return path
         steps = layer.data.get("steps") if isinstance(layer.data, dict) else None

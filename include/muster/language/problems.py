@@ -52,9 +52,7 @@ class LanguageError(MusterError):
     """A file says something the language does not allow; nothing of it runs until it is mended."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = tuple(
-            sorted(problems, key=lambda problem: (problem.file, problem.line, problem.column))
-        )
+        self.problems = tuple(sorted(problems, key=lambda problem: (problem.file, problem.line, problem.column)))
         super().__init__("\n\n".join(str(problem) for problem in self.problems))
 
 

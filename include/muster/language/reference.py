@@ -196,9 +196,7 @@ def _steps() -> str:
 
 
 def _tables(models: Iterable[type[BaseModel]], level: int = 3) -> str:
-    return "\n".join(
-        f"{'#' * level} {model.__name__}\n\n{_summary(model)}\n\n{_table(model)}" for model in models
-    )
+    return "\n".join(f"{'#' * level} {model.__name__}\n\n{_summary(model)}\n\n{_table(model)}" for model in models)
 
 
 def _summary(model: type[BaseModel]) -> str:
@@ -261,11 +259,7 @@ _USD = {"minimum": 0.0, "type": "number"}
 
 
 def _filter_table() -> str:
-    own = {
-        name: function
-        for name, function in filters.FILTERS.items()
-        if function.__module__ == filters.__name__
-    }
+    own = {name: function for name, function in filters.FILTERS.items() if function.__module__ == filters.__name__}
     rows = ["| filter | what it gives |", "| --- | --- |"]
     rows += [f"| `{name}` | {(inspect.getdoc(own[name]) or '').splitlines()[0]} |" for name in sorted(own)]
     return "\n".join(rows) + "\n"

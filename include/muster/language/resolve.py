@@ -173,9 +173,7 @@ def _of_kind(step: StepBase, among: Surroundings) -> dict[str, Any]:
         human = step.human
         assignees = human.assignees if isinstance(human.assignees, str) else tuple(human.assignees)
         within = parse_duration(human.within) if human.within else None
-        return {
-            "human": ResolvedHuman(ask=human.ask, details=human.details, assignees=assignees, within=within)
-        }
+        return {"human": ResolvedHuman(ask=human.ask, details=human.details, assignees=assignees, within=within)}
     if isinstance(step, NotifyStep):
         return {"notify": tuple(_target(target) for target in step.notify)}
     if isinstance(step, BranchStep):
@@ -211,9 +209,7 @@ def _timeout(step: WorkStep, defaults: StepDefaults, among: Surroundings) -> flo
     return parse_duration(defaults.timeout) if defaults.timeout else None
 
 
-def _fallback(
-    fallback: Fallback | None, arguments: Mapping[str, Any], ask: str | None
-) -> ResolvedFallback | None:
+def _fallback(fallback: Fallback | None, arguments: Mapping[str, Any], ask: str | None) -> ResolvedFallback | None:
     if fallback is None:
         return None
     given = dict(arguments if fallback.arguments is None else fallback.arguments)

@@ -77,9 +77,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
     intercepted_binops = frozenset({"*", "**", "%"})
 
     def __init__(self) -> None:
-        super().__init__(
-            undefined=Missing, optimized=False, autoescape=False, finalize=_written, cache_size=0
-        )
+        super().__init__(undefined=Missing, optimized=False, autoescape=False, finalize=_written, cache_size=0)
         self.filters = dict(filters.FILTERS)
         self.filters[_BOUNDED] = _bounded
         self.tests = {name: test for name, test in self.tests.items() if name in _TESTS}
@@ -159,9 +157,7 @@ def _check_product(left: Any, right: Any) -> None:
             raise SecurityError(f"`*` makes a text longer than {MAX_REPEAT:,} characters")
     elif isinstance(left, list | tuple) or isinstance(right, list | tuple):
         raise SecurityError("a list cannot be multiplied")
-    elif (
-        isinstance(left, int) and isinstance(right, int) and left.bit_length() + right.bit_length() > MAX_BITS
-    ):
+    elif isinstance(left, int) and isinstance(right, int) and left.bit_length() + right.bit_length() > MAX_BITS:
         raise SecurityError("the number is too large")
 
 

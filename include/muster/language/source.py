@@ -93,9 +93,7 @@ def parse_source(raw: bytes, file: str = "<text>") -> Source:
     """YAML text, parsed. Raises LanguageError as `read_source` does."""
     if len(raw) > MAX_BYTES:
         message = f"the file is larger than {MAX_BYTES // 1_000_000} MB, and was not read"
-        raise LanguageError(
-            [Problem(file, 1, 1, message, "Move data out of it; an automation is a few kilobytes.")]
-        )
+        raise LanguageError([Problem(file, 1, 1, message, "Move data out of it; an automation is a few kilobytes.")])
     text = _decode(raw, file)
     try:
         return Source(file, text, read_data(text))

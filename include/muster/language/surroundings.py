@@ -76,16 +76,12 @@ class Agents:
                     found[agent.id] = (agent, source, position)
         return {agent_id: found[agent_id][0] for agent_id in sorted(found)}, problems
 
-    def _unknown_skills(
-        self, agent: AgentSpec, source: Source, place: tuple[str | int, ...]
-    ) -> list[Problem]:
+    def _unknown_skills(self, agent: AgentSpec, source: Source, place: tuple[str | int, ...]) -> list[Problem]:
         named = [(skill, (*place, "tools", position)) for position, skill in enumerate(agent.tools)]
         if agent.offline is not None:
             named.append((agent.offline, (*place, "offline")))
         return [
-            source.problem(
-                f"there is no skill `{skill}`", path, suggestion=did_you_mean(skill, self._skills.entries)
-            )
+            source.problem(f"there is no skill `{skill}`", path, suggestion=did_you_mean(skill, self._skills.entries))
             for skill, path in named
             if self._skills.get(skill) is None
         ]

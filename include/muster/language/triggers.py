@@ -31,9 +31,7 @@ def check(automation: Automation, document: Located) -> Iterator[Problem]:
 
 def _schedule(trigger: ScheduleTrigger, path: Path, document: Located, count: int) -> Iterator[Problem]:
     if count > 1:
-        yield document.problem(
-            "an automation has one schedule", path, suggestion="Write the times as one expression."
-        )
+        yield document.problem("an automation has one schedule", path, suggestion="Write the times as one expression.")
     if trigger.schedule.startswith("@"):
         if trigger.schedule not in PRESETS:
             suggestion = did_you_mean(trigger.schedule, PRESETS) or f"There are {', '.join(PRESETS)}."
@@ -44,9 +42,7 @@ def _schedule(trigger: ScheduleTrigger, path: Path, document: Located, count: in
         yield document.problem(mistake, (*path, "schedule"))
     if not _zone_exists(trigger.timezone):
         message = f"there is no time zone `{trigger.timezone}`"
-        yield document.problem(
-            message, (*path, "timezone"), suggestion=did_you_mean(trigger.timezone, _zones())
-        )
+        yield document.problem(message, (*path, "timezone"), suggestion=did_you_mean(trigger.timezone, _zones()))
 
 
 def _files(trigger: FilesTrigger, automation: Automation, path: Path, document: Located) -> Iterator[Problem]:

@@ -93,9 +93,7 @@ class AirflowClient:
         path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/hitlDetails"
         return list(self._pages(path, "hitl_details", response_received=False))
 
-    def answer(
-        self, task: dict[str, Any], option: str, values: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
+    def answer(self, task: dict[str, Any], option: str, values: dict[str, Any] | None = None) -> dict[str, Any]:
         """Answer an approval.
 
         Raises:
@@ -113,15 +111,11 @@ class AirflowClient:
                 remedy="Name another person with --as.",
             )
         if answer.status_code == 409:
-            raise MusterError(
-                f"{task['task_id']} has been answered already.", remedy="`muster show` tells by whom."
-            )
+            raise MusterError(f"{task['task_id']} has been answered already.", remedy="`muster show` tells by whom.")
         result: dict[str, Any] = answer.json()
         return result
 
-    def wait_for_run(
-        self, dag_id: str, run_id: str, *, timeout: float, interval: float = 0.5
-    ) -> dict[str, Any]:
+    def wait_for_run(self, dag_id: str, run_id: str, *, timeout: float, interval: float = 0.5) -> dict[str, Any]:
         """Wait until a run has ended.
 
         Raises:
@@ -153,9 +147,7 @@ class AirflowClient:
             if not page[key] or offset >= page["total_entries"]:
                 return
 
-    def _send(
-        self, method: str, path: str, *, accept: tuple[int, ...] = (), **options: Any
-    ) -> httpx.Response:
+    def _send(self, method: str, path: str, *, accept: tuple[int, ...] = (), **options: Any) -> httpx.Response:
         try:
             answer = self._http.request(method, path, headers=self._headers(path), **options)
             if answer.status_code == 401 and self._token is not None:
@@ -183,9 +175,7 @@ class AirflowClient:
         if path.endswith("/monitor/health"):
             return {}
         if self._token is None:
-            answer = self._http.post(
-                "/auth/token", json={"username": self.username, "password": self._password}
-            )
+            answer = self._http.post("/auth/token", json={"username": self.username, "password": self._password})
             if answer.status_code == 401:
                 raise MusterError(
                     f"Airflow does not know {self.username} with this password.",
@@ -202,7 +192,5 @@ def _detail(answer: httpx.Response) -> str:
     except (ValueError, KeyError, TypeError):
         return answer.text[:300]
     if isinstance(detail, list):
-        return "; ".join(
-            f"{'.'.join(map(str, item.get('loc', [])[1:]))}: {item.get('msg')}" for item in detail
-        )
+        return "; ".join(f"{'.'.join(map(str, item.get('loc', [])[1:]))}: {item.get('msg')}" for item in detail)
     return str(detail.get("reason", detail)) if isinstance(detail, dict) else str(detail)

@@ -34,8 +34,7 @@ def prepare_embedded(superuser_dsn: str, passwords: dict[str, str]) -> Databases
             _make_database(connection, name, owner=name)
     parts = conninfo_to_dict(superuser_dsn)
     airflow, muster = (
-        make_conninfo(superuser_dsn, dbname=name, user=name, password=passwords[name])
-        for name in ("airflow", "muster")
+        make_conninfo(superuser_dsn, dbname=name, user=name, password=passwords[name]) for name in ("airflow", "muster")
     )
     return Databases(airflow, muster, f"embedded PostgreSQL on 127.0.0.1:{parts.get('port')}")
 
@@ -62,8 +61,7 @@ def prepare_given(url: str, prefix: str = "") -> Databases:
     return Databases(
         airflow,
         muster,
-        f"schemas {names[0]} and {names[1]} in database {database} on {place}: "
-        f"this account may not create databases",
+        f"schemas {names[0]} and {names[1]} in database {database} on {place}: this account may not create databases",
     )
 
 
@@ -95,16 +93,12 @@ def _make_role(connection: psycopg.Connection[tuple[object, ...]], name: str, pa
     )
 
 
-def _make_database(
-    connection: psycopg.Connection[tuple[object, ...]], name: str, owner: str | None = None
-) -> None:
+def _make_database(connection: psycopg.Connection[tuple[object, ...]], name: str, owner: str | None = None) -> None:
     if _exists(connection, name):
         return
     owned = sql.SQL(" OWNER {}").format(sql.Identifier(owner)) if owner else sql.SQL("")
     connection.execute(sql.SQL("CREATE DATABASE {}{}").format(sql.Identifier(name), owned))
-    connection.execute(
-        sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), sql.Literal(MARK))
-    )
+    connection.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), sql.Literal(MARK)))
 
 
 def _refuse_foreign(dsn: str, name: str) -> None:

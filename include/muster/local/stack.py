@@ -136,15 +136,12 @@ class Stack:
         except Unreachable:
             report = {}
         return {
-            name: report.get(HEALTH_NAMES.get(name, name)) == "healthy"
-            and self.supervisor.components[name].running
+            name: report.get(HEALTH_NAMES.get(name, name)) == "healthy" and self.supervisor.components[name].running
             for name in COMPONENTS
             if name in self.supervisor.components
         }
 
-    def wait_healthy(
-        self, patience: float = 300.0, progress: Callable[[dict[str, bool]], None] | None = None
-    ) -> None:
+    def wait_healthy(self, patience: float = 300.0, progress: Callable[[dict[str, bool]], None] | None = None) -> None:
         """Return when all four components are well.
 
         Raises:

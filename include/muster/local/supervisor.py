@@ -110,9 +110,7 @@ class Supervisor:
         except OSError as error:
             # A full disk or process table may pass; the supervisor must outlive it.
             state.due = now + LONGEST_PAUSE
-            self.say(
-                f"{state.process.spec.name} cannot start ({error}); trying again in {LONGEST_PAUSE:.0f} s."
-            )
+            self.say(f"{state.process.spec.name} cannot start ({error}); trying again in {LONGEST_PAUSE:.0f} s.")
             return
         state.started, state.due = now, None
         state.restarts += 1
@@ -123,9 +121,7 @@ class Supervisor:
         pause = min(self.first_pause * 2 ** (state.crashes - 1), LONGEST_PAUSE)
         state.last_code, state.due = code, now + pause
         name, log = state.process.spec.name, state.process.spec.log
-        self.say(
-            f"{name} ended with {_describe(code)}; starting it again in {pause:.0f} s. Its log is {log}."
-        )
+        self.say(f"{name} ended with {_describe(code)}; starting it again in {pause:.0f} s. Its log is {log}.")
 
 
 def _describe(code: int) -> str:

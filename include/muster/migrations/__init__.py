@@ -26,9 +26,7 @@ def migrate(dsn: str, revision: str = "head") -> None:
     from sqlalchemy import create_engine, exc, pool, text
 
     # psycopg reads the DSN itself: a libpq URI or keyword string need not be a valid SQLAlchemy URL.
-    engine = create_engine(
-        "postgresql+psycopg://", creator=lambda: psycopg.connect(dsn), poolclass=pool.NullPool
-    )
+    engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(dsn), poolclass=pool.NullPool)
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     try:
@@ -39,7 +37,8 @@ def migrate(dsn: str, revision: str = "head") -> None:
             command.upgrade(config, revision)
     except (exc.OperationalError, psycopg.OperationalError) as error:
         raise TransientError(
-            f"The database could not be migrated: {error}", remedy="Check that it runs and that its DSN is right."
+            f"The database could not be migrated: {error}",
+            remedy="Check that it runs and that its DSN is right.",
         ) from error
     except exc.SQLAlchemyError as error:
         raise MusterError(f"A migration failed and was rolled back: {error}") from error

@@ -47,10 +47,7 @@ def _one_line(value: str) -> str:
 
 def _printable(value: str) -> str:
     # PostgreSQL stores no NUL, and UTF-8 has no lone surrogates.
-    kept = (
-        char if char in "\n\t" or unicodedata.category(char) not in {"Cc", "Cs"} else "\ufffd"
-        for char in value
-    )
+    kept = (char if char in "\n\t" or unicodedata.category(char) not in {"Cc", "Cs"} else "\ufffd" for char in value)
     return "".join(kept)
 
 
@@ -101,10 +98,7 @@ class Notice(BaseModel):
     @property
     def headline(self) -> str:
         """The subject, or the first line of the text where there is none; at most 150 characters."""
-        return (
-            self.subject
-            or next((line for line in self.text.splitlines() if line.strip()), "Notice")[:150].strip()
-        )
+        return self.subject or next((line for line in self.text.splitlines() if line.strip()), "Notice")[:150].strip()
 
     def message_id(self, domain: str) -> str:
         """The e-mail's Message-ID: the same in every attempt, so that mail systems can drop a repetition."""

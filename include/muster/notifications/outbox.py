@@ -86,9 +86,7 @@ class Outbox:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def entries(
-        self, *, run: str | None = None, status: Status | None = None, limit: int = 100
-    ) -> list[OutboxEntry]:
+    def entries(self, *, run: str | None = None, status: Status | None = None, limit: int = 100) -> list[OutboxEntry]:
         """Newest first, of one run or of all, in one state or in any."""
         with (
             self._database.connection() as connection,

@@ -130,9 +130,7 @@ def _entries(tree: ast.Module, path: Path) -> Iterator[SkillEntry]:
                     yield entry
 
 
-def _entry(
-    function: ast.FunctionDef | ast.AsyncFunctionDef, decorator: ast.expr, path: Path
-) -> SkillEntry | None:
+def _entry(function: ast.FunctionDef | ast.AsyncFunctionDef, decorator: ast.expr, path: Path) -> SkillEntry | None:
     if not isinstance(decorator, ast.Call) or _called(decorator) != "skill" or not decorator.args:
         return None
     options = {keyword.arg: _literal(keyword.value) for keyword in decorator.keywords}

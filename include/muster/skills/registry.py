@@ -111,9 +111,7 @@ class Skill:
 _skills: dict[str, Skill] = {}
 
 
-def skill(
-    name: str, *, lane: Lane = "worker", timeout: float | None = None
-) -> Callable[[F], F]:
+def skill(name: str, *, lane: Lane = "worker", timeout: float | None = None) -> Callable[[F], F]:
     """Register a typed function as the skill `name`.
 
     Arguments must be literals: an automation is compiled by reading them from the source, without

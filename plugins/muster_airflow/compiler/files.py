@@ -65,7 +65,5 @@ def watches(definition: Definition) -> list[Watch]:
 
 def _asset(definition: Definition, number: int, watch: Watch) -> Asset:
     name = f"muster-files-{definition.name}-{number}"
-    trigger = ArrivalTrigger(
-        automation=definition.name, path=watch.path, match=watch.match, every=watch.every
-    )
+    trigger = ArrivalTrigger(automation=definition.name, path=watch.path, match=watch.match, every=watch.every)
     return Asset(name=name, watchers=[AssetWatcher(name=name, trigger=trigger)])

@@ -60,9 +60,7 @@ def _add(definition: Definition, step: ResolvedStep) -> tuple[Task, Task]:
         task_display_name=f"{step.title}: items",
         trigger_rule=arguments["trigger_rule"],
     )
-    work = operator.partial(task_id=step.id, **{**arguments, "trigger_rule": "none_failed"}).expand(
-        slot=items.output
-    )
+    work = operator.partial(task_id=step.id, **{**arguments, "trigger_rule": "none_failed"}).expand(slot=items.output)
     return items, work
 
 

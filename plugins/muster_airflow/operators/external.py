@@ -54,9 +54,7 @@ class ExternalStep(BaseOperator):
         piece = _piece(context)
         if isinstance(piece, Outcome):
             return report(piece)
-        return _run(
-            context, piece, lambda: self._instance(piece).resume_execution(next_method, next_kwargs, context)
-        )
+        return _run(context, piece, lambda: self._instance(piece).resume_execution(next_method, next_kwargs, context))
 
     def _instance(self, piece: Piece) -> BaseOperator:
         """The operator itself, with the arguments of this run."""
@@ -64,9 +62,7 @@ class ExternalStep(BaseOperator):
         try:
             return self._muster_class(task_id=self.task_id, **values)
         except (TypeError, ValueError) as error:
-            raise PermanentError(
-                f"{self._muster_class.__name__} does not take these arguments: {error}."
-            ) from error
+            raise PermanentError(f"{self._muster_class.__name__} does not take these arguments: {error}.") from error
 
 
 @cache

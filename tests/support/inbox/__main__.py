@@ -13,7 +13,11 @@ HERE = Path(__file__).parent
 INBOX = HERE.parents[2] / "include" / "inbox" / "invoices"
 CHROMIUM = Path("/usr/bin/chromium")
 TEMPLATES = Environment(
-    loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    loader=FileSystemLoader(HERE),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
 )
 
 

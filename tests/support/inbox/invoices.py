@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """The bundled invoices: invented companies, accounts at a bank that does not exist, numbers with valid check digits."""
 
 from __future__ import annotations
@@ -74,7 +75,9 @@ class Invoice:
         return self.net + self.vat
 
 
-def _line(number: int, item: str, name: str, quantity: str, price: str, *, unit: str = "C62", order: bool = True) -> Line:
+def _line(
+    number: int, item: str, name: str, quantity: str, price: str, *, unit: str = "C62", order: bool = True
+) -> Line:
     return Line(str(number), item, name, Decimal(quantity), unit, Decimal(price), str(number * 10) if order else None)
 
 

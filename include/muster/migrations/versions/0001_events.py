@@ -31,7 +31,8 @@ CREATE INDEX events_step ON events (stream, step, version);
 CREATE INDEX events_follow ON events (transaction, position);
 COMMENT ON TABLE events IS 'The log: append-only, hash-chained per stream.';
 COMMENT ON COLUMN events.step IS 'data.step, or empty: lets a reader take only some steps of a long stream.';
-COMMENT ON COLUMN events.transaction IS 'The transaction that wrote the row: followers read only what is older than every running one.';
+COMMENT ON COLUMN events.transaction IS
+    'The transaction that wrote the row: followers read only what is older than every running one.';
 """
 
 APPEND = """

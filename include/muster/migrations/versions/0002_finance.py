@@ -159,8 +159,10 @@ CREATE TABLE finance.invoices (
     CHECK ((posting_id IS NULL) = (posting_key IS NULL)),
     CONSTRAINT invoice_once UNIQUE (supplier_id, number_key)
 );
-COMMENT ON COLUMN finance.invoices.number_key IS 'The number as it identifies the invoice: case and spaces do not count.';
-COMMENT ON COLUMN finance.invoices.number_core IS 'Letters and digits only: equal for numbers that differ in punctuation.';
+COMMENT ON COLUMN finance.invoices.number_key IS
+    'The number as it identifies the invoice: case and spaces do not count.';
+COMMENT ON COLUMN finance.invoices.number_core IS
+    'Letters and digits only: equal for numbers that differ in punctuation.';
 COMMENT ON COLUMN finance.invoices.received_by IS 'Run and position of the item that received it last.';
 CREATE INDEX invoices_sha256 ON finance.invoices (sha256);
 CREATE INDEX invoices_core ON finance.invoices (supplier_id, number_core);

@@ -118,9 +118,7 @@ def code_by_history(invoice: Invoice, context: SkillContext) -> HistoryCoding:
         supplier, _ = find_supplier(connection, invoice)
         history = _history(connection, supplier, context.now.date())
     coded = [_code(line, history, supplier, context.now.date()) for line in codable_lines(invoice)]
-    uncoded = [
-        line.name for line, answer in zip(codable_lines(invoice), coded, strict=True) if answer is None
-    ]
+    uncoded = [line.name for line, answer in zip(codable_lines(invoice), coded, strict=True) if answer is None]
     if uncoded:
         message = f"No cost centre is known for line {', '.join(uncoded)}."
         raise SetAside(
@@ -158,9 +156,7 @@ def _history(connection: Connection[Any], supplier: Supplier | None, today: date
     return cursor.fetchall()
 
 
-def _code(
-    line: CodableLine, history: list[_Coding], supplier: Supplier | None, today: date
-) -> CodedLine | None:
+def _code(line: CodableLine, history: list[_Coding], supplier: Supplier | None, today: date) -> CodedLine | None:
     same_item = [coding for coding in history if coding.item_key == line.item_key]
     if same_item:
         return _most_frequent(line, same_item, today, "this item", Decimal(1))
@@ -168,15 +164,11 @@ def _code(
         return _most_frequent(line, history, today, "this supplier", Decimal("0.7"))
     if supplier is not None and supplier.cost_centre:
         reason = f"The usual cost centre of {supplier.name}; it has no history yet."
-        return CodedLine(
-            line=line.name, cost_centre=supplier.cost_centre, confidence=Decimal("0.5"), reason=reason
-        )
+        return CodedLine(line=line.name, cost_centre=supplier.cost_centre, confidence=Decimal("0.5"), reason=reason)
     return None
 
 
-def _most_frequent(
-    line: CodableLine, codings: Iterable[_Coding], today: date, of: str, trust: Decimal
-) -> CodedLine:
+def _most_frequent(line: CodableLine, codings: Iterable[_Coding], today: date, of: str, trust: Decimal) -> CodedLine:
     weights: dict[tuple[str, str | None], float] = defaultdict(float)
     counts: dict[tuple[str, str | None], int] = defaultdict(int)
     for coding in codings:

@@ -1,4 +1,4 @@
-"""Has this invoice been here before, as the same document or as another that claims the same?"""
+"""Whether an invoice has been here before, as the same document or as another that claims the same."""
 
 from __future__ import annotations
 
@@ -61,17 +61,13 @@ def find_duplicates(invoice: CheckedInvoice | ReadInvoice, context: SkillContext
         entry, is_new = register(connection, invoice, supplier.id, by)
         found = [] if is_new or entry.received_by == by else [_same_number(entry, invoice, context)]
         others = similar(connection, invoice, supplier.id)
-        found += [
-            likeness for other in others if (likeness := _likeness(other, invoice, context)) is not None
-        ]
+        found += [likeness for other in others if (likeness := _likeness(other, invoice, context)) is not None]
         ok = all(finding.severity != "error" for _, finding in found)
         if ok and not context.run.startswith("try/"):
             take_over(connection, entry, invoice, by)
         else:
             connection.rollback()
-    return DuplicateCheck(
-        duplicates=[one for one, _ in found], findings=[finding for _, finding in found], ok=ok
-    )
+    return DuplicateCheck(duplicates=[one for one, _ in found], findings=[finding for _, finding in found], ok=ok)
 
 
 def _same_number(entry: Registered, read: ReadInvoice, context: SkillContext) -> tuple[Duplicate, Finding]:
@@ -85,19 +81,13 @@ def _same_number(entry: Registered, read: ReadInvoice, context: SkillContext) ->
         # The same file again is how a person retries; another file under an old number deserves a look.
         severity = "information" if entry.sha256 == read.sha256 else "warning"
         fate = f"was received before, by {entry.received_in}, and not posted"
-    finding = Finding(
-        rule="MU-DUPLICATE", message=f"Invoice {entry.number} {fate}.", severity=severity, path="number"
-    )
+    finding = Finding(rule="MU-DUPLICATE", message=f"Invoice {entry.number} {fate}.", severity=severity, path="number")
     return _duplicate(entry, "same_number"), finding
 
 
-def _likeness(
-    entry: Registered, read: ReadInvoice, context: SkillContext
-) -> tuple[Duplicate, Finding] | None:
+def _likeness(entry: Registered, read: ReadInvoice, context: SkillContext) -> tuple[Duplicate, Finding] | None:
     invoice = read.invoice
-    ratio = SequenceMatcher(
-        None, number_key(invoice.number or ""), number_key(entry.number), autojunk=False
-    ).ratio()
+    ratio = SequenceMatcher(None, number_key(invoice.number or ""), number_key(entry.number), autojunk=False).ratio()
     if entry.sha256 == read.sha256:
         kind: Kind = "same_file"
         certain = entry.posting_id is not None or entry.received_in == context.run

@@ -417,11 +417,7 @@ class Invoice(Term):
     def ibans(self) -> list[str]:
         """The accounts to pay to, in order, that look like an IBAN."""
         accounts = (transfer.account for transfer in (self.payment.credit_transfers if self.payment else []))
-        return [
-            account
-            for account in accounts
-            if account and re.fullmatch(r"[A-Z]{2}\d{2}[A-Z0-9]{11,30}", account)
-        ]
+        return [account for account in accounts if account and re.fullmatch(r"[A-Z]{2}\d{2}[A-Z0-9]{11,30}", account)]
 
 
 class ReadInvoice(Term):

@@ -114,10 +114,7 @@ def _amounts(invoice: Invoice) -> tuple[Decimal, Decimal, Decimal]:
     if gross <= 0:
         message = f"A total of {gross} cannot be posted; a credit note has a type of its own."
         raise refused("MU-TOTAL-NEGATIVE", message, "totals.gross")
-    if any(
-        amount != amount.quantize(CENT)
-        for amount in (net, vat, *(line.net for line in codable_lines(invoice)))
-    ):
+    if any(amount != amount.quantize(CENT) for amount in (net, vat, *(line.net for line in codable_lines(invoice)))):
         raise refused("BR-DEC-23", "An amount has more than two decimals.", "lines")
     return net, vat, gross
 

@@ -121,9 +121,7 @@ def load_master_data(file: str, context: SkillContext) -> Loaded:
             added = {table: _add(connection, table, rows) for table, rows in _tables(data)}
             added["coding_history"] = _add_codings(connection, data.suppliers)
         except errors.ForeignKeyViolation as error:
-            raise PermanentError(
-                f"{file} names something it does not hold: {error.diag.message_detail}"
-            ) from error
+            raise PermanentError(f"{file} names something it does not hold: {error.diag.message_detail}") from error
     return Loaded(added=added)
 
 

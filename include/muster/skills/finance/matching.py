@@ -1,4 +1,4 @@
-"""Does the invoice bill what was ordered, at the price agreed, and what has arrived?"""
+"""Whether an invoice is what was ordered and received."""
 
 from __future__ import annotations
 
@@ -91,9 +91,7 @@ def match_order(invoice: Invoice, context: SkillContext) -> OrderMatch:
     return compare(invoice, supplier, order, tolerance)
 
 
-def compare(
-    invoice: Invoice, supplier: Supplier | None, order: Order | None, tolerance: Tolerances
-) -> OrderMatch:
+def compare(invoice: Invoice, supplier: Supplier | None, order: Order | None, tolerance: Tolerances) -> OrderMatch:
     """The match itself, on plain values."""
     lines: list[MatchedLine] = []
     discrepancies = list(_about_the_whole(invoice, supplier, order))
@@ -106,11 +104,7 @@ def compare(
         discrepancies += billed_too_much(lines, order, tolerance)
         discrepancies += _beside_the_lines(invoice, order, tolerance)
     return OrderMatch(
-        kind="none"
-        if order is None or not comparable
-        else "three_way"
-        if order.receipt_required
-        else "two_way",
+        kind="none" if order is None or not comparable else "three_way" if order.receipt_required else "two_way",
         order=order.number if order else None,
         lines=lines,
         discrepancies=discrepancies,
@@ -120,9 +114,7 @@ def compare(
     )
 
 
-def billed_too_much(
-    lines: Iterable[MatchedLine], order: Order, tolerance: Tolerances
-) -> Iterator[Discrepancy]:
+def billed_too_much(lines: Iterable[MatchedLine], order: Order, tolerance: Tolerances) -> Iterator[Discrepancy]:
     """What the lines bill beyond what may still be billed of the order."""
     # Several invoice lines may bill one order line: only together can they be too many.
     by_order_line: dict[str, list[MatchedLine]] = defaultdict(list)
@@ -139,24 +131,16 @@ def billed_too_much(
             yield _too_many(order, ordered, billing, quantity, excess)
 
 
-def _about_the_whole(
-    invoice: Invoice, supplier: Supplier | None, order: Order | None
-) -> Iterator[Discrepancy]:
+def _about_the_whole(invoice: Invoice, supplier: Supplier | None, order: Order | None) -> Iterator[Discrepancy]:
     if invoice.is_credit_note:
-        yield Discrepancy(
-            kind="credit_note", message="A credit note is not matched with an order: a person decides."
-        )
+        yield Discrepancy(kind="credit_note", message="A credit note is not matched with an order: a person decides.")
     elif invoice.order_reference is None:
         if supplier is None or supplier.order_required:
             yield Discrepancy(kind="no_order", message="The invoice names no purchase order.")
     elif order is None:
-        yield Discrepancy(
-            kind="unknown_order", message=f"There is no purchase order {invoice.order_reference}."
-        )
+        yield Discrepancy(kind="unknown_order", message=f"There is no purchase order {invoice.order_reference}.")
     elif supplier is None or order.supplier_id != supplier.id:
-        yield Discrepancy(
-            kind="other_supplier", message=f"Order {order.number} was given to another supplier."
-        )
+        yield Discrepancy(kind="other_supplier", message=f"Order {order.number} was given to another supplier.")
     elif order.currency != invoice.currency:
         message = f"Order {order.number} is in {order.currency}, the invoice in {invoice.currency}."
         yield Discrepancy(kind="currency", message=message)
@@ -218,9 +202,7 @@ def _matched(
     )
 
 
-def _not_ordered(
-    pairs: Iterable[tuple[str, InvoiceLine, Pair | None]], order: Order
-) -> Iterator[Discrepancy]:
+def _not_ordered(pairs: Iterable[tuple[str, InvoiceLine, Pair | None]], order: Order) -> Iterator[Discrepancy]:
     for name, line, pair in pairs:
         if pair is None and net_of(line):
             message = f"Line {name}, {line.item.name or 'without a name'}, is not on order {order.number}."
@@ -253,7 +235,10 @@ def _too_many(
 ) -> Discrepancy:
     arrived = f", {_plain(ordered.received)} received" if order.receipt_required else ""
     before = f", {_plain(ordered.billed)} already billed" if ordered.billed else ""
-    message = f"{_plain(quantity)} of {ordered.description!r} are billed; {_plain(ordered.quantity)} ordered{arrived}{before}."
+    message = (
+        f"{_plain(quantity)} of {ordered.description!r} are billed;"
+        f" {_plain(ordered.quantity)} ordered{arrived}{before}."
+    )
     return Discrepancy(
         kind="quantity" if quantity + ordered.billed > ordered.quantity else "not_received",
         line=billing[0].line,
@@ -272,12 +257,12 @@ def _beside_the_lines(invoice: Invoice, order: Order, tolerance: Tolerances) -> 
         message = f"{charges} {invoice.currency} of charges are not part of the order."
         yield Discrepancy(kind="charge", message=message, expected=Decimal(0), actual=charges, amount=charges)
     if not invoice.lines and invoice.totals.net is not None:
-        open_amount = cents(
-            sum((order.available(line) * line.unit_price for line in order.lines), Decimal(0))
-        )
+        open_amount = cents(sum((order.available(line) * line.unit_price for line in order.lines), Decimal(0)))
         excess = invoice.totals.net - open_amount
         if abs(excess) > _allowed(open_amount, tolerance):
-            message = f"The invoice shows no lines; its {invoice.totals.net} are not the {open_amount} open on the order."
+            message = (
+                f"The invoice shows no lines; its {invoice.totals.net} are not the {open_amount} open on the order."
+            )
             yield Discrepancy(
                 kind="total", message=message, expected=open_amount, actual=invoice.totals.net, amount=excess
             )

@@ -90,9 +90,7 @@ def _lock(connection: Connection[Any], postings: Sequence[Posting]) -> None:
 
 
 def _find(connection: Connection[Any], key: str) -> tuple[PaymentProposal, str] | None:
-    row = connection.execute(
-        "SELECT result, document FROM finance.payment_proposals WHERE key = %s", (key,)
-    ).fetchone()
+    row = connection.execute("SELECT result, document FROM finance.payment_proposals WHERE key = %s", (key,)).fetchone()
     return None if row is None else (PaymentProposal.model_validate(row[0]), row[1])
 
 
@@ -103,14 +101,10 @@ def _propose(
     excluded = {one.posting for one in left_out}
     payments = [_payment(posting, context.now.date()) for posting in postings if posting.id not in excluded]
     if not payments:
-        return PaymentProposal(
-            file=None, message_id=None, total=Decimal(0), payments=[], left_out=left_out
-        ), None
+        return PaymentProposal(file=None, message_id=None, total=Decimal(0), payments=[], left_out=left_out), None
     company = policy_of(context.settings).company
     if company is None:
-        raise PermanentError(
-            "The settings do not say who pays.", remedy="Set finance.company in settings.yaml."
-        )
+        raise PermanentError("The settings do not say who pays.", remedy="Set finance.company in settings.yaml.")
     message_id = f"MUSTER-{hashlib.sha256(key.encode()).hexdigest()[:20].upper()}"
     remittances = {posting.id: posting.remittance for posting in postings}
     transfers = [_transfer(payment, remittances[payment.posting]) for payment in payments]
@@ -203,8 +197,5 @@ def _store(connection: Connection[Any], proposal: PaymentProposal, document: str
     with connection.cursor() as cursor:
         cursor.executemany(
             "INSERT INTO finance.payments (posting_id, proposal_id, end_to_end_id, amount) VALUES (%s, %s, %s, %s)",
-            [
-                (payment.posting, row[0], payment.end_to_end_id, payment.amount)
-                for payment in proposal.payments
-            ],
+            [(payment.posting, row[0], payment.end_to_end_id, payment.amount) for payment in proposal.payments],
         )

@@ -81,6 +81,4 @@ def policy_of(settings: Mapping[str, Any]) -> FinancePolicy:
         return FinancePolicy.model_validate(settings.get("finance") or {})
     except ValidationError as error:
         wrong = "; ".join(f"finance.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise PermanentError(
-            f"The finance settings are wrong: {wrong}.", remedy="Correct settings.yaml."
-        ) from error
+        raise PermanentError(f"The finance settings are wrong: {wrong}.", remedy="Correct settings.yaml.") from error

@@ -127,9 +127,7 @@ def reverse_posting(posting: int, context: SkillContext) -> Reversal:
         if reversed_by is not None:
             return Reversal(id=reversed_by, reverses=posting, already_reversed=True)
         if reverses is not None:
-            raise PermanentError(
-                f"Posting {posting} reverses {reverses} itself.", remedy="Post the invoice again."
-            )
+            raise PermanentError(f"Posting {posting} reverses {reverses} itself.", remedy="Post the invoice again.")
         if is_paid:
             raise PermanentError(
                 f"Posting {posting} is in a payment file.", remedy="Withdraw the payment at the bank first."
@@ -156,9 +154,7 @@ def _reverse(connection: Connection[Any], posting: int, currency: str, context: 
     return Reversal(id=reversal, reverses=posting, already_reversed=False)
 
 
-def _write(
-    connection: Connection[Any], entry: Registered, entries: list[Entry], key: str, today: date
-) -> int:
+def _write(connection: Connection[Any], entry: Registered, entries: list[Entry], key: str, today: date) -> int:
     text = f"Invoice {entry.number} of {entry.supplier_id}"
     posting = write_posting(connection, entries, key=key, dated=today, currency=entry.currency, text=text)
     connection.execute(
@@ -187,9 +183,7 @@ def _bill_order(connection: Connection[Any], posting: int, match: OrderMatch | N
     order = load_order(connection, match.order)
     assert order is not None
     known = {
-        discrepancy.line
-        for discrepancy in match.discrepancies
-        if discrepancy.kind in ("quantity", "not_received")
+        discrepancy.line for discrepancy in match.discrepancies if discrepancy.kind in ("quantity", "not_received")
     }
     for new in billed_too_much(match.lines, order, match.tolerance):
         if new.line not in known:
@@ -223,7 +217,10 @@ def _remember_coding(
 
 def _posting(vetted: VettedInvoice, posting: int, entries: list[Entry], *, already_posted: bool) -> Posting:
     invoice, supplier = vetted.invoice, vetted.supplier
-    assert invoice.number and invoice.issue_date and invoice.currency and invoice.totals.gross is not None
+    assert invoice.number
+    assert invoice.issue_date
+    assert invoice.currency
+    assert invoice.totals.gross is not None
     means = invoice.payment.means_code if invoice.payment else None
     remittance = invoice.payment.remittance_information if invoice.payment else None
     return Posting(
@@ -245,11 +242,7 @@ def _posting(vetted: VettedInvoice, posting: int, entries: list[Entry], *, alrea
 
 def _due(invoice: Invoice) -> Decimal:
     totals = invoice.totals
-    due = (
-        totals.due
-        if totals.due is not None
-        else (totals.gross or Decimal(0)) - (totals.prepaid or Decimal(0))
-    )
+    due = totals.due if totals.due is not None else (totals.gross or Decimal(0)) - (totals.prepaid or Decimal(0))
     return -due if invoice.is_credit_note else due
 
 

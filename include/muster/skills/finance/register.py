@@ -55,9 +55,7 @@ def number_key(number: str) -> str:
     return re.sub(r"\s", "", unicodedata.normalize("NFKC", number)).upper()
 
 
-def register(
-    connection: Connection[Any], read: ReadInvoice, supplier: str, by: str
-) -> tuple[Registered, bool]:
+def register(connection: Connection[Any], read: ReadInvoice, supplier: str, by: str) -> tuple[Registered, bool]:
     """The invoice's entry, locked until the transaction ends, and whether it is new.
 
     Of two transactions that register the same invoice at once, the second waits for the first.
@@ -96,8 +94,8 @@ def take_over(connection: Connection[Any], entry: Registered, read: ReadInvoice,
     """Let the entry of an invoice not yet posted describe this copy of it."""
     invoice = read.invoice
     connection.execute(
-        """UPDATE finance.invoices SET number = %s, issue_date = %s, gross = %s, currency = %s, sha256 = %s, source = %s,
-                  received_by = %s
+        """UPDATE finance.invoices SET number = %s, issue_date = %s, gross = %s, currency = %s,
+                  sha256 = %s, source = %s, received_by = %s
             WHERE id = %s AND posting_id IS NULL""",
         (
             invoice.number, invoice.issue_date, invoice.totals.gross, invoice.currency, read.sha256, read.source, by,
@@ -138,6 +136,4 @@ def _missing(read: ReadInvoice) -> Iterator[Finding]:
     }  # fmt: skip
     for path, value in fields.items():
         if value is None or value == "":
-            yield Finding(
-                rule="MU-INCOMPLETE", message=f"The invoice has no {path.rpartition('.')[2]}.", path=path
-            )
+            yield Finding(rule="MU-INCOMPLETE", message=f"The invoice has no {path.rpartition('.')[2]}.", path=path)

@@ -103,9 +103,7 @@ def report(
 
 def render(content: RunReport) -> str:
     """The report as one HTML page that loads nothing from anywhere; everything in it is escaped."""
-    return _template().render(
-        report=content, cases=content.file.cases, payment=content.file.payment, fates=FATES
-    )
+    return _template().render(report=content, cases=content.file.cases, payment=content.file.payment, fates=FATES)
 
 
 def _summary(content: RunReport, html: Path, json_file: Path) -> Report:
@@ -138,9 +136,7 @@ def _amounts(cases: Iterable[Case]) -> dict[str, Decimal]:
 def _template() -> Template:
     from jinja2 import Environment, StrictUndefined
 
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"money": _money, "day": _day, "name": _file_name}
     return environment.from_string((files(__package__) / "report.html").read_text(encoding="utf-8"))
 

@@ -23,9 +23,7 @@ NAMESPACE = {"p": f"urn:iso:std:iso:20022:tech:xsd:{SCHEMA}"}
 LARGEST = Decimal("999999999.99")
 """The largest amount of one transfer within SEPA."""
 
-_GERMAN = str.maketrans(
-    {"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ß": "ss", "&": "+"}
-)
+_GERMAN = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ß": "ss", "&": "+"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,9 +47,7 @@ def sepa_text(text: str, length: int) -> str:
     return " ".join(re.sub(r"[^A-Za-z0-9/?:().,'+ -]", " ", latin).split())[:length].strip() or "NOTPROVIDED"
 
 
-def credit_transfer(
-    company: Company, transfers: Sequence[Transfer], *, message_id: str, created: datetime
-) -> str:
+def credit_transfer(company: Company, transfers: Sequence[Transfer], *, message_id: str, created: datetime) -> str:
     """The file that orders the transfers: the same input gives the same bytes.
 
     Raises:
@@ -66,14 +62,12 @@ def credit_transfer(
     writer = SepaTransfer(payer | ({"BIC": company.bic} if company.bic else {}), schema=SCHEMA, clean=False)
     for transfer in transfers:
         writer.add_payment(_payment(transfer))
-    root = etree.fromstring(
-        writer.export(validate=False), etree.XMLParser(resolve_entities=False, no_network=True)
-    )
+    root = etree.fromstring(writer.export(validate=False), etree.XMLParser(resolve_entities=False, no_network=True))
     _make_reproducible(root, message_id, created)
     _name_missing_bank(root)
     schema = _schema()
     if not schema.validate(root):
-        raise PermanentError(f"The payment file does not fit {SCHEMA}: {schema.error_log.last_error}.")
+        raise PermanentError(f"The payment file does not fit {SCHEMA}: {next(iter(schema.error_log), None)}.")
     return etree.tostring(root, xml_declaration=True, encoding="UTF-8", pretty_print=True).decode()
 
 

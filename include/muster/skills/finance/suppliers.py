@@ -1,4 +1,4 @@
-"""Is this the supplier we know, and is the account to pay to the one we know?"""
+"""Whether the supplier is one we know, and the account to pay to the one we know."""
 
 from __future__ import annotations
 
@@ -101,7 +101,9 @@ def _select(connection: Connection[Any], condition: str, values: list[str]) -> S
 
 def _unknown(invoice: Invoice) -> list[Finding]:
     seller = invoice.seller
-    message = f"The seller {seller.name or 'without a name'} ({seller.vat_id or 'no VAT id'}) is not a supplier we know."
+    message = (
+        f"The seller {seller.name or 'without a name'} ({seller.vat_id or 'no VAT id'}) is not a supplier we know."
+    )
     findings = [Finding(rule="MU-SUPPLIER-UNKNOWN", message=message, path="seller")]
     if seller.vat_id and not _is_vat_id(seller.vat_id):
         findings.append(
@@ -138,9 +140,7 @@ def _differences(invoice: Invoice, supplier: Supplier) -> list[Finding]:
 def _blocked(supplier: Supplier) -> Finding | None:
     if not supplier.blocked:
         return None
-    return Finding(
-        rule="MU-SUPPLIER-BLOCKED", message=f"{supplier.name} is blocked in the master data.", path="seller"
-    )
+    return Finding(rule="MU-SUPPLIER-BLOCKED", message=f"{supplier.name} is blocked in the master data.", path="seller")
 
 
 def _vat_differs(invoice: Invoice, supplier: Supplier) -> Finding | None:

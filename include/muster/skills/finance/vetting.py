@@ -36,9 +36,7 @@ def vet_invoice(invoice: ReadInvoice, context: SkillContext) -> VettedInvoice:
         # Only sound invoices enter the register: the corrected one may come under the same number.
         findings += find_duplicates(invoice, context).findings
     # The standard's warnings are about form; ours are about money.
-    doubts = [
-        finding for finding in findings if finding.severity == "warning" and finding.rule.startswith("MU-")
-    ]
+    doubts = [finding for finding in findings if finding.severity == "warning" and finding.rule.startswith("MU-")]
     errors = [finding for finding in findings if finding.severity == "error"]
     if errors or seller.supplier is None:
         raise SetAside(" ".join(finding.message for finding in errors), findings)
@@ -48,12 +46,7 @@ def vet_invoice(invoice: ReadInvoice, context: SkillContext) -> VettedInvoice:
 
 def _wrong_buyer(invoice: Invoice, company: Company | None) -> list[Finding]:
     given = invoice.buyer.vat_id
-    if (
-        company is None
-        or company.vat_id is None
-        or given is None
-        or vat_key(given) == vat_key(company.vat_id)
-    ):
+    if company is None or company.vat_id is None or given is None or vat_key(given) == vat_key(company.vat_id):
         return []
     message = f"The invoice is made out to {invoice.buyer.name or 'another company'} ({given}), not to {company.name}."
     return [Finding(rule="MU-BUYER", message=message, severity="warning", path="buyer.vat_id")]

@@ -83,9 +83,7 @@ def test_an_external_entity_is_never_fetched() -> None:
         server.bind(("127.0.0.1", 0))
         server.listen()
         server.setblocking(False)
-        assert (
-            rule_of((EXTERNAL % f"http://127.0.0.1:{server.getsockname()[1]}/x").encode()) == "MU-XML-DOCTYPE"
-        )
+        assert rule_of((EXTERNAL % f"http://127.0.0.1:{server.getsockname()[1]}/x").encode()) == "MU-XML-DOCTYPE"
         with pytest.raises(BlockingIOError):
             server.accept()
 
@@ -118,9 +116,7 @@ def test_a_truncated_pdf_is_read_right_or_set_aside() -> None:
 
 def test_a_pdf_protected_only_against_editing_is_read() -> None:
     assert (
-        read_document(
-            a_pdf("Invoice number: 4711\nsome more words for the page", password=""), "t"
-        ).invoice.number
+        read_document(a_pdf("Invoice number: 4711\nsome more words for the page", password=""), "t").invoice.number
         == "4711"
     )
 
@@ -156,9 +152,7 @@ def test_a_file_is_read_by_path_and_by_uri_and_nothing_else_is(tmp_path: Path) -
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_damage_anywhere_is_set_aside_or_read_but_never_crashes(data: st.DataObject) -> None:
-    source = data.draw(
-        st.sampled_from([example("01.01a", "ubl"), example("01.01a", "uncefact")])
-    ).read_bytes()
+    source = data.draw(st.sampled_from([example("01.01a", "ubl"), example("01.01a", "uncefact")])).read_bytes()
     start = data.draw(st.integers(0, len(source)))
     end = data.draw(st.integers(start, min(len(source), start + 400)))
     damaged = source[:start] + data.draw(st.binary(max_size=40)) + source[end:]

@@ -97,9 +97,7 @@ def test_every_field_of_a_printed_invoice_is_right_or_not_found(country: str, la
 
 
 def test_a_page_with_two_invoices_names_neither() -> None:
-    page = (
-        "Invoice number: A-100\nInvoice date: 3 May 2026\n\nInvoice number: A-200\nInvoice date: 9 May 2026\n"
-    )
+    page = "Invoice number: A-100\nInvoice date: 3 May 2026\n\nInvoice number: A-200\nInvoice date: 9 May 2026\n"
     read = read_document(a_page(page), "test")
     assert read.invoice.number is None
     assert read.invoice.issue_date is None
@@ -222,9 +220,7 @@ def a_page(text: str) -> bytes:
 def hybrid(case: str, page: bytes) -> tuple[ReadInvoice, ReadInvoice]:
     """A hybrid made by factur-x from an example's XML, read, and the XML read on its own."""
     xml = example(case, "uncefact").read_bytes()
-    made = generate_from_binary(
-        page, xml, flavor="factur-x", level="en16931", check_xsd=False, check_schematron=False
-    )
+    made = generate_from_binary(page, xml, flavor="factur-x", level="en16931", check_xsd=False, check_schematron=False)
     return read_document(made, "test"), read_document(xml, "test")
 
 

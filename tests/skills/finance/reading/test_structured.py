@@ -135,12 +135,7 @@ def _leaves(value: Any) -> Any:
 def _differences(ubl: Any, cii: Any, expected: dict[str, Any], path: str = "") -> dict[str, tuple[Any, Any]]:
     if ubl == cii:
         return {}
-    if (
-        path in expected
-        or type(ubl) is not type(cii)
-        or not isinstance(ubl, dict | list)
-        or len(ubl) != len(cii)
-    ):
+    if path in expected or type(ubl) is not type(cii) or not isinstance(ubl, dict | list) or len(ubl) != len(cii):
         return {path: (ubl, cii)}
     found: dict[str, tuple[Any, Any]] = {}
     if isinstance(ubl, dict):
@@ -230,9 +225,7 @@ def test_a_value_that_cannot_be_read_sets_the_invoice_aside(old: bytes, new: byt
 
 @pytest.mark.parametrize(("code", "rule"), [("USD", "MU-CURRENCY-MIXED"), ("E", "BR-CL-03")])
 def test_an_amount_in_another_currency_is_found(code: str, rule: str) -> None:
-    data = (
-        example("01.01a", "ubl").read_bytes().replace(b'currencyID="EUR"', f'currencyID="{code}"'.encode(), 1)
-    )
+    data = example("01.01a", "ubl").read_bytes().replace(b'currencyID="EUR"', f'currencyID="{code}"'.encode(), 1)
     _, _, findings = read_xml(data)
     assert [finding.rule for finding in findings] == [rule]
 

@@ -93,9 +93,7 @@ def valid() -> Invoice:
                 "prepaid": "20.00",
                 "due": "100.00",
             },
-            "vat_breakdown": [
-                {"taxable_amount": "100.00", "tax_amount": "20.00", "category": "S", "rate": "20"}
-            ],
+            "vat_breakdown": [{"taxable_amount": "100.00", "tax_amount": "20.00", "category": "S", "rate": "20"}],
             "preceding_invoices": [{"number": "2026-0"}],
             "attachments": [{"reference": "A", "mime_type": "application/pdf"}],
             "lines": [
@@ -267,8 +265,7 @@ def test_a_finding_says_where_and_which_values_disagree(valid: Invoice) -> None:
     assert finding.rule == "BR-CO-15"
     assert finding.path == "totals.gross"
     assert (
-        finding.message
-        == "The total without VAT plus the VAT makes 120.00, but the total with VAT is 121.00 (BT-112)."
+        finding.message == "The total without VAT plus the VAT makes 120.00, but the total with VAT is 121.00 (BT-112)."
     )
 
 
@@ -319,9 +316,7 @@ def test_a_currency_is_checked_only_against_the_one_expected(valid: Invoice) -> 
     assert rules_broken(valid, expected_currency="USD") == ["MU-CURRENCY-UNEXPECTED"]
 
 
-def under(
-    valid: Invoice, category: str, *, rate: str | None = "0", reason: str | None = None
-) -> dict[str, Any]:
+def under(valid: Invoice, category: str, *, rate: str | None = "0", reason: str | None = None) -> dict[str, Any]:
     """The changes that put the whole invoice under another VAT category without VAT."""
     parts = ("lines.0", "lines.1", "allowances.0", "charges.0")
     changes: dict[str, Any] = {f"{part}.vat_category": category for part in parts}
@@ -380,9 +375,7 @@ def test_an_exemption_needs_its_reason_rate_and_amount(valid: Invoice, code: str
         ("O", [], {"BR-O-02", "BR-O-03", "BR-O-04"}),
     ],
 )
-def test_a_category_demands_its_particulars(
-    valid: Invoice, code: str, gone: list[str], rules: set[str]
-) -> None:
+def test_a_category_demands_its_particulars(valid: Invoice, code: str, gone: list[str], rules: set[str]) -> None:
     base = {"seller.identifiers": [{"value": "1"}], "tax_representative": None}
     base |= {} if code == "S" else under(valid, code, rate=None if code == "O" else "0", reason="because")
     assert set(rules_broken(changed(valid, {**base, **dict.fromkeys(gone)}))) == rules
@@ -424,11 +417,7 @@ def test_a_field_cut_from_a_file_is_found_in_either_syntax(
     data = example("01.01a", syntax).read_bytes()
     cut, count = re.subn(ubl if syntax == "ubl" else cii, b"", data, count=1, flags=re.DOTALL)
     assert count == 1
-    errors = {
-        finding.rule
-        for finding in check(read_document(cut, "test"), today=TODAY)
-        if finding.severity == "error"
-    }
+    errors = {finding.rule for finding in check(read_document(cut, "test"), today=TODAY) if finding.severity == "error"}
     assert errors == rules
 
 
@@ -461,7 +450,5 @@ def test_a_plain_pdf_is_asked_only_for_what_it_can_say() -> None:
 
 
 def test_a_profile_without_lines_is_not_held_to_the_standard(valid: Invoice) -> None:
-    partial = changed(
-        valid, {"specification": "urn:factur-x.eu:1p0:minimum", "lines": [], "vat_breakdown": []}
-    )
+    partial = changed(valid, {"specification": "urn:factur-x.eu:1p0:minimum", "lines": [], "vat_breakdown": []})
     assert rules_broken(partial) == []

@@ -57,12 +57,8 @@ def read(root: etree._Element, problems: list[Finding]) -> dict[str, Any]:
         **_document(node),
         **_agreement(agreement),
         **_settlement(settlement),
-        "receiving_advice_reference": delivery.text(
-            "ram:ReceivingAdviceReferencedDocument/ram:IssuerAssignedID"
-        ),
-        "despatch_advice_reference": delivery.text(
-            "ram:DespatchAdviceReferencedDocument/ram:IssuerAssignedID"
-        ),
+        "receiving_advice_reference": delivery.text("ram:ReceivingAdviceReferencedDocument/ram:IssuerAssignedID"),
+        "despatch_advice_reference": delivery.text("ram:DespatchAdviceReferencedDocument/ram:IssuerAssignedID"),
         "delivery": _delivery(delivery),
         "payment": _payment(settlement),
         "totals": _totals(settlement),
@@ -222,9 +218,7 @@ def _payment(node: Node) -> PaymentInstructions | None:
         means_text=_first(means, "ram:Information"),
         remittance_information=remittance,
         credit_transfers=[transfer for part in means if (transfer := _credit_transfer(part))],
-        card=node.build(
-            "ram:SpecifiedTradeSettlementPaymentMeans/ram:ApplicableTradeSettlementFinancialCard", _card
-        ),
+        card=node.build("ram:SpecifiedTradeSettlementPaymentMeans/ram:ApplicableTradeSettlementFinancialCard", _card),
         direct_debit=debit,
     )
 
@@ -253,9 +247,7 @@ def _direct_debit(node: Node) -> DirectDebit | None:
         mandate_reference=node.text("ram:SpecifiedTradePaymentTerms/ram:DirectDebitMandateID"),
         creditor_identifier=node.text("ram:CreditorReferenceID"),
         debited_account=account(
-            node.text(
-                "ram:SpecifiedTradeSettlementPaymentMeans/ram:PayerPartyDebtorFinancialAccount/ram:IBANID"
-            )
+            node.text("ram:SpecifiedTradeSettlementPaymentMeans/ram:PayerPartyDebtorFinancialAccount/ram:IBANID")
         ),
     )
     return debit if debit != DirectDebit() else None
@@ -282,10 +274,7 @@ def _totals(node: Node) -> dict[str, Any]:
     sums = node.part("ram:SpecifiedTradeSettlementHeaderMonetarySummation")
     if sums is None:
         return {}
-    taxes = {
-        part.attribute(".", "currencyID") or currency: part.decimal()
-        for part in sums.parts("ram:TaxTotalAmount")
-    }
+    taxes = {part.attribute(".", "currencyID") or currency: part.decimal() for part in sums.parts("ram:TaxTotalAmount")}
     return {
         "line_total": sums.decimal("ram:LineTotalAmount"),
         "allowance_total": sums.decimal("ram:AllowanceTotalAmount"),
@@ -335,9 +324,7 @@ def _line(node: Node) -> dict[str, Any]:
         "object_identifier": _object_identifier(settlement.part("ram:AdditionalReferencedDocument")),
         "quantity": node.decimal(quantity),
         "unit": node.attribute(quantity, "unitCode"),
-        "net_amount": settlement.decimal(
-            "ram:SpecifiedTradeSettlementLineMonetarySummation/ram:LineTotalAmount"
-        ),
+        "net_amount": settlement.decimal("ram:SpecifiedTradeSettlementLineMonetarySummation/ram:LineTotalAmount"),
         "order_line_reference": agreement.text("ram:BuyerOrderReferencedDocument/ram:LineID"),
         "accounting_reference": settlement.text("ram:ReceivableSpecifiedTradeAccountingAccount/ram:ID"),
         "period": _period(settlement),

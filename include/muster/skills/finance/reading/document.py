@@ -25,9 +25,7 @@ def read_document(data: bytes, source: str) -> ReadInvoice:
         return read_pdf(data, source)
     if data.lstrip().startswith((b"<", *_BYTE_ORDER_MARKS)) or data.startswith((b"<\x00", b"\x00<")):
         return read_xml_document(data, source)
-    raise refusal(
-        "MU-FORMAT-UNKNOWN", f"{source} is neither XML nor PDF.", remedy="Ask the supplier for either."
-    )
+    raise refusal("MU-FORMAT-UNKNOWN", f"{source} is neither XML nor PDF.", remedy="Ask the supplier for either.")
 
 
 def read_xml_document(data: bytes, source: str) -> ReadInvoice:

@@ -24,9 +24,7 @@ def embedded_xml(reader: PdfReader) -> bytes | None:
     for name, contents in reader.attachments.items():
         if name.lower() in NAMES and contents:
             if len(contents[0]) > MAX_BYTES:
-                raise refusal(
-                    "MU-FILE-TOO-LARGE", f"The embedded {name} is larger than {MAX_BYTES // 1024**2} MB."
-                )
+                raise refusal("MU-FILE-TOO-LARGE", f"The embedded {name} is larger than {MAX_BYTES // 1024**2} MB.")
             return contents[0]
     return None
 
@@ -42,9 +40,7 @@ def compare(invoice: Invoice, text: str) -> list[Finding]:
     findings = []
     stated = [amount for amount in (invoice.totals.gross, invoice.totals.due) if amount is not None]
     if stated and not visible & set(map(abs, stated)):
-        message = (
-            f"The XML inside the PDF says {stated[0]} {invoice.currency or ''}, which the page shows nowhere."
-        )
+        message = f"The XML inside the PDF says {stated[0]} {invoice.currency or ''}, which the page shows nowhere."
         findings.append(Finding(rule="MU-HYBRID-DISAGREES", message=message, path="totals.gross"))
     if invoice.number and _bare(invoice.number) not in _bare(text):
         message = f"The XML inside the PDF has the number {invoice.number}, which the page shows nowhere."

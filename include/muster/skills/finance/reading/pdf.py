@@ -65,9 +65,7 @@ def _embedded(data: bytes) -> bytes | None:
         reader = PdfReader(io.BytesIO(data))
         # Many PDFs are encrypted only against editing and open with the empty password.
         if reader.is_encrypted and not reader.decrypt(""):
-            raise refusal(
-                "MU-PDF-ENCRYPTED", "The PDF is encrypted.", remedy="Ask for a copy without password."
-            )
+            raise refusal("MU-PDF-ENCRYPTED", "The PDF is encrypted.", remedy="Ask for a copy without password.")
         if not reader.pages:
             raise refusal("MU-PDF-DAMAGED", "The PDF has no pages.")
         _refuse_bomb(reader)
@@ -85,9 +83,7 @@ def _refuse_bomb(reader: PdfReader) -> None:
         contents = page.get_contents()
         size += len(contents.get_data()) if contents is not None else 0
         if size > MAX_BYTES:
-            raise refusal(
-                "MU-PDF-TOO-LARGE", f"The PDF's pages unpack to more than {MAX_BYTES // 1024**2} MB."
-            )
+            raise refusal("MU-PDF-TOO-LARGE", f"The PDF's pages unpack to more than {MAX_BYTES // 1024**2} MB.")
 
 
 def _page(data: bytes, *, needed: bool) -> Page:

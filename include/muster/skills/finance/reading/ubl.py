@@ -87,9 +87,7 @@ def _references(node: Node, credit: bool) -> dict[str, Any]:
     documents = node.parts("cac:AdditionalDocumentReference")
     kinds = {_OBJECT, _PROJECT} if credit else {_OBJECT}
     typed = {kind: part for part in documents if (kind := part.text("cbc:DocumentTypeCode")) in kinds}
-    project = (
-        typed[_PROJECT].text("cbc:ID") if _PROJECT in typed else node.text("cac:ProjectReference/cbc:ID")
-    )
+    project = typed[_PROJECT].text("cbc:ID") if _PROJECT in typed else node.text("cac:ProjectReference/cbc:ID")
     return {
         "buyer_reference": node.text("cbc:BuyerReference"),
         "project_reference": project,
@@ -206,9 +204,7 @@ def _payment(node: Node) -> PaymentInstructions | None:
         return None
     return PaymentInstructions(
         means_code=_first(means, "cbc:PaymentMeansCode"),
-        means_text=next(
-            (text for part in means if (text := part.attribute("cbc:PaymentMeansCode", "name"))), None
-        ),
+        means_text=next((text for part in means if (text := part.attribute("cbc:PaymentMeansCode", "name"))), None),
         remittance_information=_first(means, "cbc:PaymentID"),
         credit_transfers=[
             CreditTransfer(
@@ -268,9 +264,7 @@ def _allowances(node: Node, indicator: str) -> list[AllowanceCharge]:
 
 def _totals(node: Node) -> dict[str, Any]:
     currency, tax_currency = node.text("cbc:DocumentCurrencyCode"), node.text("cbc:TaxCurrencyCode")
-    taxes = {
-        part.attribute(".", "currencyID"): part.decimal() for part in node.parts("cac:TaxTotal/cbc:TaxAmount")
-    }
+    taxes = {part.attribute(".", "currencyID"): part.decimal() for part in node.parts("cac:TaxTotal/cbc:TaxAmount")}
     sums = "cac:LegalMonetaryTotal/cbc:"
     return {
         "line_total": node.decimal(f"{sums}LineExtensionAmount"),
@@ -318,9 +312,7 @@ def _line(node: Node) -> dict[str, Any]:
         "vat_category": node.text(f"{category}ID"),
         "vat_rate": node.decimal(f"{category}Percent"),
         "item": _item(part) if (part := node.part("cac:Item")) else Item(),
-        "sub_lines": [
-            _line(part) for kind in ("Invoice", "CreditNote") for part in node.parts(f"cac:Sub{kind}Line")
-        ],
+        "sub_lines": [_line(part) for kind in ("Invoice", "CreditNote") for part in node.parts(f"cac:Sub{kind}Line")],
     }
 
 

@@ -98,10 +98,7 @@ class Node:
 
     def parts(self, path: str) -> list[Node]:
         """Every element at `path`."""
-        return [
-            Node(found, self.namespaces, self.problems)
-            for found in self.element.iterfind(path, self.namespaces)
-        ]
+        return [Node(found, self.namespaces, self.problems) for found in self.element.iterfind(path, self.namespaces)]
 
     def has(self, path: str) -> bool:
         """True when there is an element at `path`."""
@@ -165,6 +162,4 @@ class Node:
         found = self.element.find(path, self.namespaces) if path != "." else self.element
         assert found is not None
         where = found.getroottree().getpath(found)
-        self.problems.append(
-            Finding(rule=rule, message=f"{etree.QName(found).localname}: {message}", path=where)
-        )
+        self.problems.append(Finding(rule=rule, message=f"{etree.QName(found).localname}: {message}", path=where))

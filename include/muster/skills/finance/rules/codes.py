@@ -58,9 +58,7 @@ RULES: tuple[Rule, ...] = (
         )
         for path in ("allowances", "lines.allowances")
     ),
-    satisfies(
-        "BR-CL-23", parts("lines"), "unit", _is_unit, "{value!r} is not a unit of Recommendation 20 or 21."
-    ),
+    satisfies("BR-CL-23", parts("lines"), "unit", _is_unit, "{value!r} is not a unit of Recommendation 20 or 21."),
     listed(
         "BR-CL-24",
         parts("attachments"),

@@ -24,17 +24,11 @@ _PARTIES = (
     required("BR-06", parts("seller"), "name", message="The seller has no name (BT-27)."),
     required("BR-07", parts("buyer"), "name", message="The buyer has no name (BT-44)."),
     required("BR-08", parts("seller"), "address", message="The seller has no postal address (BG-5)."),
-    required(
-        "BR-09", parts("seller.address"), "country", message="The seller's address has no country (BT-40)."
-    ),
+    required("BR-09", parts("seller.address"), "country", message="The seller's address has no country (BT-40)."),
     required("BR-10", parts("buyer"), "address", message="The buyer has no postal address (BG-8)."),
-    required(
-        "BR-11", parts("buyer.address"), "country", message="The buyer's address has no country (BT-55)."
-    ),
+    required("BR-11", parts("buyer.address"), "country", message="The buyer's address has no country (BT-55)."),
     required("BR-17", parts("payee"), "name", message="The payee has no name (BT-59)."),
-    required(
-        "BR-18", parts("tax_representative"), "name", message="The tax representative has no name (BT-62)."
-    ),
+    required("BR-18", parts("tax_representative"), "name", message="The tax representative has no name (BT-62)."),
     required(
         "BR-19",
         parts("tax_representative"),
@@ -53,9 +47,7 @@ _PARTIES = (
         "vat_id",
         message="The tax representative has no VAT id (BT-63).",
     ),
-    required(
-        "BR-57", parts("delivery.address"), "country", message="The delivery address has no country (BT-80)."
-    ),
+    required("BR-57", parts("delivery.address"), "country", message="The delivery address has no country (BT-80)."),
     required(
         "BR-62",
         parts("seller.electronic_address"),
@@ -83,9 +75,7 @@ _TOTALS = (
     required("BR-13", parts("totals"), "net", message="The total without VAT (BT-109) is missing."),
     required("BR-14", parts("totals"), "gross", message="The total with VAT (BT-112) is missing."),
     required("BR-15", parts("totals"), "due", message="The amount due (BT-115) is missing."),
-    required(
-        "BR-45", parts("vat_breakdown"), "taxable_amount", message="{path} has no taxable amount (BT-116)."
-    ),
+    required("BR-45", parts("vat_breakdown"), "taxable_amount", message="{path} has no taxable amount (BT-116)."),
     required("BR-46", parts("vat_breakdown"), "tax_amount", message="{path} has no VAT amount (BT-117)."),
     required("BR-47", parts("vat_breakdown"), "category", message="{path} has no VAT category (BT-118)."),
 )
@@ -115,9 +105,7 @@ _LINES = (
     required("BR-54", parts("lines.item.attributes"), "value", message="{path} has no value (BT-161)."),
     required("BR-54", parts("lines.item.attributes"), "name", message="{path} has no name (BT-160)."),
     required("BR-64", parts("lines.item.standard_id"), "scheme", message="{path} has no scheme (BT-157)."),
-    required(
-        "BR-65", parts("lines.item.classifications"), "scheme", message="{path} has no scheme (BT-158)."
-    ),
+    required("BR-65", parts("lines.item.classifications"), "scheme", message="{path} has no scheme (BT-158)."),
 )
 
 
@@ -143,12 +131,8 @@ _ALLOWANCES = (
 )
 
 _PAYMENT = (
-    required(
-        "BR-49", parts("payment"), "means_code", message="The payment instructions name no means (BT-81)."
-    ),
-    required(
-        "BR-50", parts("payment.credit_transfers"), "account", message="{path} names no account (BT-84)."
-    ),
+    required("BR-49", parts("payment"), "means_code", message="The payment instructions name no means (BT-81)."),
+    required("BR-50", parts("payment.credit_transfers"), "account", message="{path} names no account (BT-84)."),
     satisfies(
         "BR-51",
         parts("payment.card"),
@@ -193,11 +177,7 @@ def _tax_currency_amount(invoice: Invoice) -> Iterator[Breach]:
 
 def _transfer_has_account(invoice: Invoice) -> Iterator[Breach]:
     payment = invoice.payment
-    if (
-        payment
-        and payment.means_code in CREDIT_TRANSFER_MEANS
-        and not any(t.account for t in payment.credit_transfers)
-    ):
+    if payment and payment.means_code in CREDIT_TRANSFER_MEANS and not any(t.account for t in payment.credit_transfers):
         yield Breach("payment.credit_transfers", {"code": payment.means_code})
 
 

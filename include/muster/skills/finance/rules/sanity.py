@@ -33,12 +33,8 @@ def rules(today: date, expected_currency: str | None = None) -> tuple[Rule, ...]
 
     return (
         Rule("MU-DATE-FUTURE", "The invoice is dated {date}, and today is {today}.", future, source=SOURCE),
-        Rule(
-            "MU-DATE-ANCIENT", "The invoice is dated {date}, over twenty years ago.", ancient, source=SOURCE
-        ),
-        Rule(
-            "MU-CURRENCY-UNEXPECTED", "The invoice is in {found}, not in {expected}.", currency, source=SOURCE
-        ),
+        Rule("MU-DATE-ANCIENT", "The invoice is dated {date}, over twenty years ago.", ancient, source=SOURCE),
+        Rule("MU-CURRENCY-UNEXPECTED", "The invoice is in {found}, not in {expected}.", currency, source=SOURCE),
         *_ALWAYS,
     )
 
@@ -62,9 +58,7 @@ def _sub_lines(invoice: Invoice) -> Iterator[Breach]:
 def _sub_lines_add_up(path: str, line: InvoiceLine) -> Iterator[Breach]:
     amounts = [part.net_amount for part in line.sub_lines]
     if amounts and line.net_amount is not None and rounded(line.net_amount) != rounded(total(amounts)):
-        yield Breach(
-            f"{path}.net_amount", {"path": path, "found": line.net_amount, "expected": total(amounts)}
-        )
+        yield Breach(f"{path}.net_amount", {"path": path, "found": line.net_amount, "expected": total(amounts)})
     for index, part in enumerate(line.sub_lines):
         yield from _sub_lines_add_up(f"{path}.sub_lines[{index}]", part)
 
@@ -73,11 +67,7 @@ def _line_amounts(invoice: Invoice) -> Iterator[Breach]:
     for index, line in enumerate(invoice.lines):
         expected = _line_amount(line)
         # A cent for each rounding on the way: of the price, of the product.
-        if (
-            expected is not None
-            and line.net_amount is not None
-            and abs(line.net_amount - expected) > Decimal("0.02")
-        ):
+        if expected is not None and line.net_amount is not None and abs(line.net_amount - expected) > Decimal("0.02"):
             values = {"path": f"lines[{index}]", "found": line.net_amount, "expected": rounded(expected)}
             yield Breach(f"lines[{index}].net_amount", values)
 
@@ -86,9 +76,7 @@ def _line_amount(line: InvoiceLine) -> Decimal | None:
     if line.quantity is None or line.net_price is None or line.base_quantity == 0:
         return None
     price = line.net_price * line.quantity / (line.base_quantity or Decimal(1))
-    return (
-        price - total(part.amount for part in line.allowances) + total(part.amount for part in line.charges)
-    )
+    return price - total(part.amount for part in line.allowances) + total(part.amount for part in line.charges)
 
 
 _ALWAYS = (

@@ -107,9 +107,7 @@ def _taxable_amount(category: Category) -> Rule:
             if part.taxable_amount is not None:
                 yield from vat_breach(f"{where}.taxable_amount", part.taxable_amount, expected)
 
-    message = (
-        f"Lines, allowances and charges under {category.name} make {{expected}}, but {{path}} is {{found}}."
-    )
+    message = f"Lines, allowances and charges under {category.name} make {{expected}}, but {{path}} is {{found}}."
     return Rule(f"BR-{category.prefix}-08", message, check)
 
 
@@ -237,9 +235,7 @@ _MIXED = "An invoice not subject to VAT cannot have {path} under another categor
 
 RULES: tuple[Rule, ...] = (
     *(rule for category in CATEGORIES for rule in _rules(category)),
-    Rule(
-        "BR-IC-11", "An intra-community supply needs a delivery date or an invoicing period.", _supplied_when
-    ),
+    Rule("BR-IC-11", "An intra-community supply needs a delivery date or an invoicing period.", _supplied_when),
     Rule("BR-IC-12", "An intra-community supply needs the country of delivery.", _supplied_where),
     Rule("BR-O-11", _MIXED, _unmixed("vat_breakdown", "category")),
     Rule("BR-O-12", _MIXED, _unmixed("lines", "vat_category")),

@@ -50,9 +50,7 @@ _COMPOUND = {
     "HK$": "HKD",
     "S$": "SGD",
 }
-_NAMES = re.compile(
-    r"\b(?:(us|u\.s\.|canadian|australian|hong kong|singapore|new zealand) dollars?)\b", re.IGNORECASE
-)
+_NAMES = re.compile(r"\b(?:(us|u\.s\.|canadian|australian|hong kong|singapore|new zealand) dollars?)\b", re.IGNORECASE)
 _DOLLARS = {
     "us": "USD",
     "u.s.": "USD",

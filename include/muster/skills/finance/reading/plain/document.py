@@ -86,11 +86,7 @@ def _number(page: Page, labels: Labels) -> str | None:
     if named := _values(labels, labels.of("number")):
         return _one(named)
     headings = [hit for hit in labels.of("bare_number") if hit.leads and labels.in_heading(hit)]
-    beside = [
-        hit
-        for hit in labels.of("bare_number")
-        if hit.leads and re.match(r"\s*[#:]", hit.cell.text[hit.end :])
-    ]
+    beside = [hit for hit in labels.of("bare_number") if hit.leads and re.match(r"\s*[#:]", hit.cell.text[hit.end :])]
     if found := _values(labels, [*headings, *beside]):
         return _one(found)
     return _one(_hash_under_title(page, labels))

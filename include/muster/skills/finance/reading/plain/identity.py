@@ -46,9 +46,7 @@ def _is_sellers(page: Page, cell: Cell, value: str, seller: str | None) -> bool:
     """True in the foot of a page, among the seller's particulars, or in the country of the account."""
     if any(transfer.account and transfer.account[:2] == value[:2] for transfer in accounts(page)):
         return True
-    if seller and any(
-        other.text.startswith(seller) and 0 <= cell.line - other.line <= 10 for other in page.cells
-    ):
+    if seller and any(other.text.startswith(seller) and 0 <= cell.line - other.line <= 10 for other in page.cells):
         return True
     foot = page.lines[-_FOOT_LINES:]
     return len(page.lines) > 3 * _FOOT_LINES and any(cell in line for line in foot)

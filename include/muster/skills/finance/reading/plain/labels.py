@@ -70,9 +70,7 @@ def hits_in(cell: Cell) -> list[Hit]:
             found.append((_fields()[0][label], places[position], places[position + length - 1] + 1))
         position += length or 1
     stops = [*(start for _, start, _ in found[1:]), len(cell.text)][: len(found)]
-    return [
-        Hit(field, cell, start, end, stop) for (field, start, end), stop in zip(found, stops, strict=True)
-    ]
+    return [Hit(field, cell, start, end, stop) for (field, start, end), stop in zip(found, stops, strict=True)]
 
 
 def _label_at(text: str, squeezed: str, places: list[int], position: int) -> int:

@@ -59,9 +59,7 @@ _REGISTERED = re.compile(
     r"iban|steuer-?nr|cvr|org\.? ?nr|p\.? ?iva|cif|nif|nip|regon|rcs|capital)\b",
     re.IGNORECASE,
 )
-_BANK = re.compile(
-    r"bank|banque|banco\b|banca\b|sparkasse|raiffeisen|postfinance|crédit agricole", re.IGNORECASE
-)
+_BANK = re.compile(r"bank|banque|banco\b|banca\b|sparkasse|raiffeisen|postfinance|crédit agricole", re.IGNORECASE)
 """The seller's bank is named on most invoices, and has a legal form too."""
 _SENDER_LINE = re.compile(r"^(?P<name>[^·•|–-]{3,60}?)\s*[·•|–-]\s+.*\d.*[·•|–-]\s*.*\b\d{4,5}\b", re.UNICODE)
 _DOMAIN = re.compile(r"(?:@|www\.|https?://(?:www\.)?|\b)((?:[a-z0-9-]+\.)+(?:[a-z]{2,4}))\b", re.IGNORECASE)

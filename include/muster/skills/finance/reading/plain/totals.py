@@ -57,9 +57,7 @@ def gather(page: Page, labels: Labels) -> Evidence:
             getattr(found, hit.field).add(amount)
     for line in page.lines:
         found.triples |= _triples(" ".join(cell.text for cell in line), found.rates)
-    found.prepaid = any(
-        "paid" in hit.cell.text.lower() or hit.field == "due" for hit in labels.of("not_total", "due")
-    )
+    found.prepaid = any("paid" in hit.cell.text.lower() or hit.field == "due" for hit in labels.of("not_total", "due"))
     return found
 
 
@@ -162,9 +160,7 @@ def _is_inclusive(evidence: Evidence, gross: Decimal) -> bool:
     if len(evidence.tax) != 1:
         return False
     tax = next(iter(evidence.tax))
-    return tax != 0 and any(
-        rate and abs(gross * rate / (100 + rate) - tax) <= _NEAR for rate in evidence.rates
-    )
+    return tax != 0 and any(rate and abs(gross * rate / (100 + rate) - tax) <= _NEAR for rate in evidence.rates)
 
 
 def _split(evidence: Evidence, gross: Decimal) -> tuple[Decimal | None, Decimal | None]:
