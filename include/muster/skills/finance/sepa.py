@@ -67,7 +67,7 @@ def credit_transfer(company: Company, transfers: Sequence[Transfer], *, message_
     _name_missing_bank(root)
     schema = _schema()
     if not schema.validate(root):
-        raise PermanentError(f"The payment file does not fit {SCHEMA}: {next(iter(schema.error_log), None)}.")
+        raise PermanentError(f"The payment file does not fit {SCHEMA}: {schema.error_log}.")
     return etree.tostring(root, xml_declaration=True, encoding="UTF-8", pretty_print=True).decode()
 
 
