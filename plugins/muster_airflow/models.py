@@ -3,36 +3,54 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from typing import TYPE_CHECKING
 
 from airflow.sdk import Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
 
 if TYPE_CHECKING:
+    from airflow.sdk.definitions.connection import Connection as ConnectionType
     from pydantic_ai.models import Model
+
+_Opened = dict[str, "asyncio.Task[Model]"]
 
 
 class ConnectionModels:
-    """Finds the model behind a connection id, once per process and event loop."""
+    """Opens the model behind a connection id once for each event loop, whose HTTP client it then keeps."""
 
     def __init__(self) -> None:
-        self._models: dict[tuple[int, str], Model | None] = {}
+        self._opened: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Opened] = weakref.WeakKeyDictionary()
 
     async def model(self, tier: str) -> Model | None:
-        """The model of connection `tier`; None when there is no such connection."""
-        key = (id(asyncio.get_running_loop()), tier)
-        if key not in self._models:
-            self._models[key] = await self._open(tier)
-        return self._models[key]
-
-    async def _open(self, tier: str) -> Model | None:
+        """The model of connection `tier`; None when there is no such connection now, which is asked every time."""
+        opened = self._opened.setdefault(asyncio.get_running_loop(), {})
+        if tier not in opened:
+            connection = await _connection(tier)
+            if connection is None:
+                return None
+            # Many pieces of work may ask at once: they share one opening, and with it one client.
+            opened.setdefault(tier, asyncio.create_task(asyncio.to_thread(_open, tier, connection)))
         try:
-            connection = await Connection.async_get(tier)
-        except AirflowNotFoundException:
-            return None
-        from airflow.providers.common.ai.hooks.pydantic_ai import PydanticAIHook
+            return await asyncio.shield(opened[tier])
+        except Exception:
+            opened.pop(tier, None)
+            raise
 
-        # The hook looks nothing up again: get_hook would ask for the connection a second time.
-        hook = PydanticAIHook(llm_conn_id=tier)
-        hook._seed_connection(connection)
-        return hook.get_conn()
+
+async def _connection(tier: str) -> ConnectionType | None:
+    try:
+        found: ConnectionType = await Connection.async_get(tier)
+    except AirflowNotFoundException:
+        return None
+    return found
+
+
+def _open(tier: str, connection: ConnectionType) -> Model:
+    """The hook's model. Importing the hook takes seconds, which no event loop may stand still for."""
+    from airflow.providers.common.ai.hooks.pydantic_ai import PydanticAIHook
+
+    hook = PydanticAIHook(llm_conn_id=tier)
+    # get_hook would ask for the connection a second time, from a thread that may not.
+    hook._seed_connection(connection)
+    return hook.get_conn()
