@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from muster.errors import MusterError
+from muster.errors import TransientError
 from muster.events.batch import Outcome, Request
 
 GROUP_LIMIT = 1_000
@@ -64,7 +64,7 @@ class Coalescer:
         try:
             outcomes = await self._perform(stream, [each.request for each in group])
         except Exception as error:
-            if len(group) > 1 and not isinstance(error, MusterError):
+            if len(group) > 1 and not isinstance(error, TransientError):
                 # Somebody's events were refused: apart, each caller meets its own error only.
                 for each in group:
                     await self._write(stream, [each])

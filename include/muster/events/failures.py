@@ -19,6 +19,8 @@ def database_failures() -> Iterator[None]:
     """
     try:
         yield
+    except (psycopg.DataError, psycopg.errors.ProgramLimitExceeded) as error:
+        raise PermanentError(f"The database refused a value: {_first_line(error)}.") from error
     except (psycopg.OperationalError, psycopg.InterfaceError) as error:
         raise TransientError(
             f"The database did not answer: {_first_line(error)}.",
@@ -29,8 +31,6 @@ def database_failures() -> Iterator[None]:
             f"The database lacks Muster's tables: {_first_line(error)}.",
             remedy="Run `muster up` to migrate it.",
         ) from error
-    except psycopg.DataError as error:
-        raise PermanentError(f"The database refused a value: {_first_line(error)}.") from error
 
 
 def _first_line(error: Exception) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -16,6 +16,8 @@ from muster.errors import MusterError
 from muster.events.failures import database_failures
 from muster.events.log import EventLog
 from muster.events.model import Event
+from muster.events.rows import to_event
+from muster.events.statements import COLUMNS
 
 Row = TypeVar("Row")
 
@@ -69,6 +71,15 @@ class StepRow:
     error: str | None
     calls: int
     cost_usd: Decimal
+
+
+@dataclass(frozen=True, kw_only=True)
+class VersionRow:
+    """One definition of an automation."""
+
+    hash: str
+    automation: str
+    first_seen: datetime
 
 
 class Queries:
@@ -135,6 +146,63 @@ class Queries:
     def timeline(self, run: str) -> list[Event]:
         """Everything that happened to the run, in order."""
         return list(self._log.read(run))
+
+    def run_of(self, id: str) -> RunRow | None:
+        """The run with exactly this id: for callers who may see this run and no other."""
+        found = self._fetch(RunRow, "SELECT * FROM runs WHERE id = %(id)s", {"id": id})
+        return found[0] if found else None
+
+    def latest_runs(self, automations: Collection[str]) -> dict[str, RunRow]:
+        """The newest run of each of these automations that has run, by its name."""
+        found = self._fetch(
+            RunRow,
+            "SELECT newest.* FROM unnest(%(names)s::text[]) AS name, LATERAL (SELECT * FROM runs"
+            " WHERE automation = name ORDER BY opened_at DESC NULLS LAST, id LIMIT 1) AS newest",
+            {"names": list(automations)},
+        )
+        return {row.automation: row for row in found if row.automation is not None}
+
+    def versions(self, automations: Collection[str]) -> list[VersionRow]:
+        """Every definition that runs of these automations were opened with, the oldest first."""
+        return self._fetch(
+            VersionRow,
+            "SELECT hash, automation, first_seen FROM definitions WHERE automation = ANY(%(names)s::text[])"
+            " ORDER BY automation, first_seen, hash",
+            {"names": list(automations)},
+        )
+
+    def events(
+        self,
+        run: str,
+        *,
+        step: str | None = None,
+        indices: Collection[int] | None = None,
+        types: Collection[str] | None = None,
+        after_version: int = 0,
+        limit: int = 100,
+    ) -> list[Event]:
+        """One page of what happened to the run, in order, of one step or some of its items when asked.
+
+        Large values are left as references; `EventLog.resolve` fetches them.
+        """
+        # `->` and not `->>`: the latter cannot read data that holds a null character anywhere.
+        statement = (
+            f"SELECT {COLUMNS} FROM events WHERE stream = %(run)s AND version > %(after)s"
+            " AND (%(step)s::text IS NULL OR step = %(step)s)"
+            " AND (%(indices)s::text[] IS NULL OR (data -> 'index')::text = ANY(%(indices)s))"
+            " AND (%(types)s::text[] IS NULL OR type = ANY(%(types)s))"
+            " ORDER BY version LIMIT %(limit)s"
+        )
+        parameters = {
+            "run": run,
+            "step": step,
+            "indices": None if indices is None else [str(index) for index in indices],
+            "types": None if types is None else [str(each) for each in types],
+            "after": after_version,
+            "limit": limit,
+        }
+        with database_failures(), self._database.connection() as connection:
+            return [to_event(row) for row in connection.execute(SQL(statement), parameters)]
 
     def _fetch(self, kind: type[Row], statement: str, parameters: Mapping[str, Any]) -> list[Row]:
         with database_failures(), self._database.connection() as connection:

@@ -1,0 +1,74 @@
+"""A TCP proxy before PostgreSQL that can swallow an answer and drop the connection."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+
+class PostgresProxy:
+    """Forwards bytes both ways until told to lose the next answer."""
+
+    def __init__(self, dsn: str) -> None:
+        parts = conninfo_to_dict(dsn)
+        self._upstream = (str(parts["host"]), int(parts.get("port") or 5432))
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        port = self._listener.getsockname()[1]
+        self.dsn = make_conninfo(dsn, host="127.0.0.1", port=port, sslmode="disable")
+        self._lose = threading.Event()
+        self.lost = 0
+        """Answers that were swallowed."""
+
+    def lose_next_answer(self) -> None:
+        """Let the next request through, wait until the server answered it, and drop the connection."""
+        self._lose.set()
+
+    def serve(self) -> None:
+        """Accept until the listener is closed."""
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                threading.Thread(target=self._connect, args=(client,), daemon=True).start()
+
+    def close(self) -> None:
+        """Stop accepting."""
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _connect(self, client: socket.socket) -> None:
+        server = socket.create_connection(self._upstream)
+        threading.Thread(target=self._answers, args=(server, client), daemon=True).start()
+        with contextlib.suppress(OSError):
+            while data := client.recv(65536):
+                server.sendall(data)
+        with contextlib.suppress(OSError):
+            server.shutdown(socket.SHUT_RDWR)
+
+    def _answers(self, server: socket.socket, client: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := server.recv(65536):
+                if self._lose.is_set():
+                    self._lose.clear()
+                    self.lost += 1
+                    break
+                client.sendall(data)
+        for end in (server, client):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+
+
+@contextmanager
+def postgres_proxy(dsn: str) -> Iterator[PostgresProxy]:
+    """A running proxy before the server of `dsn`."""
+    proxy = PostgresProxy(dsn)
+    threading.Thread(target=proxy.serve, daemon=True).start()
+    try:
+        yield proxy
+    finally:
+        proxy.close()
