@@ -16,7 +16,7 @@ from muster.errors import SetAside
 from muster.findings import Finding
 from muster.skills.finance.coding import CodedInvoice, CodedLine, codable_lines
 from muster.skills.finance.invoice import Invoice
-from muster.skills.finance.money import CENT, share
+from muster.skills.finance.money import cents, net_of, share
 from muster.skills.finance.policy import Accounts
 
 
@@ -46,7 +46,7 @@ def entries_for(invoice: Invoice, coding: CodedInvoice, accounts: Accounts) -> l
     Raises:
         SetAside: a line is not coded, or the totals cannot be posted.
     """
-    net, vat, gross = _amounts(invoice)
+    net, vat, gross = postable_amounts(invoice)
     targets = _targets(invoice, coding, accounts)
     lines = codable_lines(invoice)
     # Allowances and charges of the whole document belong to its lines in proportion.
@@ -58,6 +58,29 @@ def entries_for(invoice: Invoice, coding: CodedInvoice, accounts: Accounts) -> l
     amounts[accounts.payables, None] -= gross
     sign = -1 if invoice.is_credit_note else 1
     return [_entry(account, centre, sign * amount) for (account, centre), amount in amounts.items() if amount]
+
+
+def postable_amounts(invoice: Invoice) -> tuple[Decimal, Decimal, Decimal]:
+    """The amounts without VAT, of VAT and with it, of which one may be missing from the invoice.
+
+    Raises:
+        SetAside: the totals cannot be posted.
+    """
+    totals = invoice.totals
+    if totals.gross is None or (totals.net is None and totals.vat is None):
+        raise refused("MU-INCOMPLETE", "The invoice's totals are incomplete.", "totals")
+    gross = totals.gross
+    net = gross - totals.vat if totals.net is None and totals.vat is not None else totals.net
+    assert net is not None
+    vat = gross - net if totals.vat is None else totals.vat
+    if net + vat != gross:
+        raise refused("BR-CO-15", f"{net} without VAT and {vat} of VAT are not {gross}.", "totals.gross")
+    if gross <= 0:
+        message = f"A total of {gross} cannot be posted; a credit note has a type of its own."
+        raise refused("MU-TOTAL-NEGATIVE", message, "totals.gross")
+    if any(amount != cents(amount) for amount in (net, vat, *(net_of(line) for line in invoice.lines))):
+        raise refused("BR-DEC-23", "An amount has more than two decimals.", "lines")
+    return net, vat, gross
 
 
 def write_posting(
@@ -101,22 +124,6 @@ def read_entries(connection: Connection[Any], posting: int) -> list[Entry]:
 def _entry(account: str, cost_centre: str | None, amount: Decimal) -> Entry:
     debit, credit = (amount, Decimal(0)) if amount > 0 else (Decimal(0), -amount)
     return Entry(account=account, cost_centre=cost_centre, debit=debit, credit=credit)
-
-
-def _amounts(invoice: Invoice) -> tuple[Decimal, Decimal, Decimal]:
-    totals = invoice.totals
-    if totals.gross is None or totals.net is None:
-        raise refused("MU-INCOMPLETE", "The invoice's totals are incomplete.", "totals")
-    net, gross = totals.net, totals.gross
-    vat = gross - net if totals.vat is None else totals.vat
-    if net + vat != gross:
-        raise refused("BR-CO-15", f"{net} without VAT and {vat} of VAT are not {gross}.", "totals.gross")
-    if gross <= 0:
-        message = f"A total of {gross} cannot be posted; a credit note has a type of its own."
-        raise refused("MU-TOTAL-NEGATIVE", message, "totals.gross")
-    if any(amount != amount.quantize(CENT) for amount in (net, vat, *(line.net for line in codable_lines(invoice)))):
-        raise refused("BR-DEC-23", "An amount has more than two decimals.", "lines")
-    return net, vat, gross
 
 
 def _targets(invoice: Invoice, coding: CodedInvoice, accounts: Accounts) -> dict[str, tuple[str, str | None]]:

@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import yaml
 from psycopg import Connection, errors
 from psycopg.sql import SQL, Identifier, Placeholder
 from pydantic import BaseModel, Field, ValidationError
 
 from muster.errors import PermanentError
-from muster.language.source import read_source
 from muster.skills.finance.coding import CostCentreCode
 from muster.skills.finance.invoice import Currency
+from muster.skills.finance.policy import policy_of
 from muster.skills.finance.suppliers import vat_key
 from muster.skills.registry import SkillContext, skill
 from muster.written import Written
@@ -46,7 +47,8 @@ class SupplierEntry(Written):
     id: str
     name: str
     vat_id: str | None = None
-    currency: Currency = "EUR"
+    currency: Currency | None = None
+    """What is agreed on; default: the company's own."""
     payment_days: int = Field(default=30, ge=0)
     cost_centre: CostCentreCode | None = None
     order_required: bool = True
@@ -82,7 +84,8 @@ class OrderEntry(Written):
     number: str
     supplier: str
     ordered_on: date
-    currency: Currency = "EUR"
+    currency: Currency | None = None
+    """Default: the company's own."""
     receipt_required: bool = True
     lines: list[OrderLineEntry] = Field(min_length=1)
     receipts: list[ReceiptEntry] = []
@@ -113,12 +116,12 @@ def load_master_data(file: str, context: SkillContext) -> Loaded:
     Raises:
         PermanentError: the file cannot be read, or does not hold master data; nothing of it was added.
     """
-    data = _read(file)
+    data, currency = _read(file), policy_of(context.settings).base_currency
     with context.database.connection() as connection:
         # Two loads at once would both see an empty table.
         connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('finance.load_master_data', 0))")
         try:
-            added = {table: _add(connection, table, rows) for table, rows in _tables(data)}
+            added = {table: _add(connection, table, rows) for table, rows in _tables(data, currency)}
             added["coding_history"] = _add_codings(connection, data.suppliers)
         except errors.ForeignKeyViolation as error:
             raise PermanentError(f"{file} names something it does not hold: {error.diag.message_detail}") from error
@@ -128,15 +131,17 @@ def load_master_data(file: str, context: SkillContext) -> Loaded:
 def _read(file: str) -> MasterData:
     path = Path(unquote(urlsplit(file).path)) if file.startswith("file:") else Path(file)
     try:
-        return MasterData.model_validate(read_source(path).data or {}, strict=False)
+        return MasterData.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {}, strict=False)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise PermanentError(f"{path} cannot be read: {error}") from error
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise PermanentError(f"{path} does not hold master data: {wrong}.") from error
 
 
-def _tables(data: MasterData) -> Iterator[tuple[str, list[Row]]]:
+def _tables(data: MasterData, currency: str) -> Iterator[tuple[str, list[Row]]]:
     yield "cost_centres", [{"code": centre.code, "name": centre.name} for centre in data.cost_centres]
-    yield "suppliers", [_supplier(supplier) for supplier in data.suppliers]
+    yield "suppliers", [_supplier(supplier, currency) for supplier in data.suppliers]
     yield (
         "supplier_accounts",
         [
@@ -145,7 +150,7 @@ def _tables(data: MasterData) -> Iterator[tuple[str, list[Row]]]:
             for iban, since in supplier.ibans.items()
         ],
     )
-    yield "purchase_orders", [_order(order) for order in data.orders]
+    yield "purchase_orders", [_order(order, currency) for order in data.orders]
     yield "purchase_order_lines", [_order_line(order, line) for order in data.orders for line in order.lines]
     receipts = [(order, receipt) for order in data.orders for receipt in order.receipts]
     yield (
@@ -170,14 +175,15 @@ def _tables(data: MasterData) -> Iterator[tuple[str, list[Row]]]:
     )
 
 
-def _supplier(supplier: SupplierEntry) -> Row:
+def _supplier(supplier: SupplierEntry, currency: str) -> Row:
     row = supplier.model_dump(exclude={"ibans", "codings"})
-    return row | {"vat_id": vat_key(supplier.vat_id) if supplier.vat_id else None}
+    vat_id = vat_key(supplier.vat_id) if supplier.vat_id else None
+    return row | {"vat_id": vat_id, "currency": supplier.currency or currency}
 
 
-def _order(order: OrderEntry) -> Row:
-    row = order.model_dump(include={"number", "ordered_on", "currency", "receipt_required"})
-    return row | {"supplier_id": order.supplier}
+def _order(order: OrderEntry, currency: str) -> Row:
+    row = order.model_dump(include={"number", "ordered_on", "receipt_required"})
+    return row | {"supplier_id": order.supplier, "currency": order.currency or currency}
 
 
 def _order_line(order: OrderEntry, line: OrderLineEntry) -> Row:

@@ -157,9 +157,12 @@ def _not_payable(posting: Posting) -> str | None:
 
 def _is_payable_account(iban: str) -> bool:
     from schwifty import IBAN
+    from schwifty.exceptions import SchwiftyException
 
-    account = IBAN(iban, allow_invalid=True)
-    return bool(account.is_valid and account.in_sepa_zone)
+    try:
+        return bool(IBAN(iban).in_sepa_zone)
+    except SchwiftyException:
+        return False
 
 
 def _payment(posting: Posting, today: date) -> Payment:

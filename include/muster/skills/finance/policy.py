@@ -60,7 +60,7 @@ class FinancePolicy(_Setting):
     company: Company | None = None
     """The company; needed to propose payments."""
     base_currency: Currency = "EUR"
-    """The currency of a supplier whose master data name none."""
+    """The currency of suppliers and orders whose master data name none."""
     approval_limit: Decimal = Field(default=Decimal(5000), ge=0)
     """Invoices above this gross amount are put to a person."""
     approvers: list[str] = []

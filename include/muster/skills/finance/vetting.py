@@ -6,6 +6,7 @@ from muster.errors import SetAside
 from muster.findings import Finding
 from muster.skills.finance.duplicates import find_duplicates
 from muster.skills.finance.invoice import CheckedInvoice, Invoice, ReadInvoice
+from muster.skills.finance.ledger import postable_amounts
 from muster.skills.finance.policy import Company, policy_of
 from muster.skills.finance.rules import check_invoice
 from muster.skills.finance.suppliers import Supplier, check_supplier, vat_key
@@ -32,7 +33,9 @@ def vet_invoice(invoice: ReadInvoice, context: SkillContext) -> VettedInvoice:
     seller = check_supplier(invoice.invoice, context)
     findings = [*checked.findings, *seller.findings]
     findings += _wrong_buyer(invoice.invoice, policy_of(context.settings).company)
-    if checked.ok and seller.ok:
+    if checked.ok:
+        findings += _not_postable(invoice.invoice)
+    if seller.ok and all(finding.severity != "error" for finding in findings):
         # Only sound invoices enter the register: the corrected one may come under the same number.
         findings += find_duplicates(invoice, context).findings
     # The standard's warnings are about form; ours are about money.
@@ -42,6 +45,14 @@ def vet_invoice(invoice: ReadInvoice, context: SkillContext) -> VettedInvoice:
         raise SetAside(" ".join(finding.message for finding in errors), findings)
     values = {name: getattr(checked, name) for name in ReadInvoice.model_fields if name != "findings"}
     return VettedInvoice(**values, findings=findings, ok=True, supplier=seller.supplier, doubts=doubts)
+
+
+def _not_postable(invoice: Invoice) -> list[Finding]:
+    try:
+        postable_amounts(invoice)
+    except SetAside as error:
+        return list(error.findings)
+    return []
 
 
 def _wrong_buyer(invoice: Invoice, company: Company | None) -> list[Finding]:
