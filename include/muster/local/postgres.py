@@ -22,6 +22,8 @@ from muster.local.processes import ManagedProcess, ProcessSpec
 
 START_PATIENCE = 30.0
 """Seconds until a start is given up: after a crash the server replays its log first."""
+RESTART_PATIENCE = 5.0
+"""Seconds in which a server that ends at once is started again: what is left of a killed one holds its data."""
 ROOTS_DATA = Path("/var/lib/muster")
 """Where root's servers live: PostgreSQL runs as `nobody` there, who may not enter a project below `/root`."""
 UNPRIVILEGED = "nobody"
@@ -55,9 +57,8 @@ class PostgresServer:
         deadline = time.monotonic() + START_PATIENCE
         while not self._answers():
             if self.process.poll() is not None:
-                if time.monotonic() > deadline - START_PATIENCE / 2:
+                if time.monotonic() > deadline - START_PATIENCE + RESTART_PATIENCE:
                     self._give_up()
-                # What is left of a killed server holds the data directory for a moment.
                 time.sleep(0.5)
                 self.process.start()
             if time.monotonic() > deadline:

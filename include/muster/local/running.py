@@ -53,13 +53,15 @@ class Lock:
     def take(self) -> bool:
         """Take the lock; False when another process holds it."""
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(descriptor)
-            return False
-        self._descriptor = descriptor
-        return True
+        # A command that only looks holds it for a moment: that must not pass for a running stack.
+        for _ in range(10):
+            with contextlib.suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._descriptor = descriptor
+                return True
+            time.sleep(0.02)
+        os.close(descriptor)
+        return False
 
     def release(self) -> None:
         """Give it back."""

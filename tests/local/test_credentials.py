@@ -1,0 +1,94 @@
+"""Secrets are random, made once, and readable by their owner only."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from muster.errors import MusterError
+from muster.local.credentials import Credentials, load_credentials, write_secret
+
+
+def test_the_file_is_readable_by_its_owner_only_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        load_credentials(tmp_path)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "credentials.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_secrets_are_made_once(tmp_path: Path) -> None:
+    assert load_credentials(tmp_path) == load_credentials(tmp_path)
+
+
+def test_two_projects_share_no_secret(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    one, other = load_credentials(tmp_path / "a"), load_credentials(tmp_path / "b")
+
+    def secrets(it: Credentials) -> set[str]:
+        return {it.identity, it.fernet_key, it.jwt_secret, it.api_secret, *it.database_passwords.values()} | {
+            login.password for login in it.logins.values()
+        }
+
+    assert len(secrets(one)) == 9
+    assert not secrets(one) & secrets(other)
+
+
+def test_keys_have_the_length_that_airflow_asks_for(tmp_path: Path) -> None:
+    it = load_credentials(tmp_path)
+    assert len(base64.urlsafe_b64decode(it.fernet_key)) == 32
+    assert len(base64.b64decode(it.jwt_secret)) == 64
+
+
+def test_there_is_an_admin_and_somebody_who_is_asked_for_approval(tmp_path: Path) -> None:
+    roles = {name: login.role for name, login in load_credentials(tmp_path).logins.items()}
+    assert roles == {"admin": "admin", "finance-lead": "user"}
+
+
+def test_more_logins_come_from_the_environment_and_keep_their_passwords(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = load_credentials(tmp_path)
+    monkeypatch.setenv("MUSTER_USERS", "cfo:user, auditor:viewer")
+    more = load_credentials(tmp_path)
+    assert {"cfo", "auditor"} <= set(more.logins)
+    assert more.logins["auditor"].role == "viewer"
+    assert more.admin == first.admin
+    assert load_credentials(tmp_path) == more
+
+
+def test_a_wrong_role_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MUSTER_USERS", "cfo:king")
+    with pytest.raises(MusterError, match=r"'cfo:king'.*viewer, user, op, admin"):
+        load_credentials(tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["", "{}", "[1]", '{"logins": {}}', "{broken"])
+def test_a_damaged_file_is_named_and_never_overwritten(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "credentials.json"
+    path.write_text(damage)
+    with pytest.raises(MusterError, match=r"credentials\.json is damaged"):
+        load_credentials(tmp_path)
+    assert path.read_text() == damage
+
+
+def test_no_secret_shows_when_credentials_are_printed(tmp_path: Path) -> None:
+    it = load_credentials(tmp_path)
+    kept = json.loads((tmp_path / "credentials.json").read_text())
+    assert kept["fernet_key"] not in repr(it)
+    assert it.admin.password not in repr(it)
+
+
+def test_a_secret_file_that_was_open_to_all_is_closed(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.write_text("old")
+    path.chmod(0o644)
+    write_secret(path, "new")
+    assert path.read_text() == "new"
+    assert path.stat().st_mode & 0o777 == 0o600

@@ -1,0 +1,107 @@
+"""The embedded server keeps its data through stops and kills, and never outlives us."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+
+from muster.errors import MusterError
+from muster.local.postgres import PostgresServer, free_port
+from muster.local.supervisor import Supervisor
+from support.waiting import eventually
+
+
+@pytest.fixture
+def server() -> Iterator[PostgresServer]:
+    """A started server that nobody else uses."""
+    # Not pytest's own folder: its parents are closed to the account that root's server runs as.
+    with tempfile.TemporaryDirectory(prefix="muster-test-pg-", dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        server = PostgresServer(Path(folder) / "data", port=free_port(), password=secrets.token_hex(8))
+        server.start()
+        yield server
+        server.stop()
+
+
+def write(server: PostgresServer) -> None:
+    with psycopg.connect(server.dsn()) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
+
+
+def read(server: PostgresServer) -> int:
+    with psycopg.connect(server.dsn()) as connection:
+        return connection.execute("SELECT answer FROM kept").fetchone()[0]
+
+
+def postmaster(server: PostgresServer) -> psutil.Process:
+    return psutil.Process(int((server.data / "postmaster.pid").read_text().splitlines()[0]))
+
+
+def test_committed_rows_survive_a_killed_server(server: PostgresServer) -> None:
+    write(server)
+    family = [postmaster(server), *postmaster(server).children(recursive=True)]
+    os.kill(family[0].pid, signal.SIGKILL)
+    server.start()
+    assert read(server) == 42
+    assert not [process for process in family if process.is_running()]
+
+
+def test_a_supervisor_brings_a_killed_server_back_by_itself(server: PostgresServer) -> None:
+    write(server)
+    supervisor = Supervisor([], first_pause=0.2)
+    supervisor.add(server.process)
+    supervisor.watch()
+    try:
+        os.kill(postmaster(server).pid, signal.SIGKILL)
+
+        def back() -> bool:
+            try:
+                return read(server) == 42
+            except psycopg.Error:
+                return False
+
+        assert eventually(lambda: supervisor.components["postgres"].restarts == 1)
+        assert eventually(back)
+    finally:
+        supervisor.stop()
+
+
+def test_stop_and_start_keep_the_data_and_leave_no_process(server: PostgresServer) -> None:
+    write(server)
+    family = [postmaster(server), *postmaster(server).children(recursive=True)]
+    server.stop()
+    assert not [process for process in family if process.is_running()]
+    server.start()
+    assert read(server) == 42
+
+
+def test_the_password_is_asked_for(server: PostgresServer) -> None:
+    with pytest.raises(psycopg.OperationalError, match="password"):
+        psycopg.connect(server.dsn().replace(server._password, "wrong"))
+
+
+def test_it_never_runs_as_root(server: PostgresServer) -> None:
+    assert postmaster(server).uids().effective != 0
+
+
+def test_it_listens_on_loopback_only(server: PostgresServer) -> None:
+    addresses = {each.laddr.ip for each in postmaster(server).net_connections("inet") if each.status == "LISTEN"}
+    assert addresses == {"127.0.0.1"}
+
+
+def test_a_server_that_cannot_start_says_why(server: PostgresServer) -> None:
+    with psycopg.connect(server.dsn()) as connection:
+        connection.execute("SELECT 1")
+    server.stop()
+    (server.data / "postgresql.conf").write_text("no_such_setting = 1\n")
+    with pytest.raises(MusterError, match="no_such_setting") as caught:
+        server.start()
+    assert "DATABASE_URL" in str(caught.value)

@@ -1,0 +1,138 @@
+"""The supervisor restarts what crashes, says so, and stops all of it."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from muster.local.processes import ProcessSpec
+from muster.local.supervisor import Supervisor
+from support.waiting import eventually
+
+Supervise = Callable[..., tuple[Supervisor, list[str]]]
+
+COUNTING = """
+import sys, time
+with open(sys.argv[1], "a") as file:
+    file.write("started\\n")
+time.sleep(float(sys.argv[2]))
+sys.exit(3)
+"""
+
+
+def counting(folder: Path, name: str, seconds: float) -> ProcessSpec:
+    """A process that writes a line at each start and ends with code 3 after `seconds`."""
+    return ProcessSpec(
+        name=name,
+        command=[sys.executable, "-c", COUNTING, str(folder / name), str(seconds)],
+        environment=dict(os.environ),
+        log=folder / f"{name}.log",
+        grace=3.0,
+    )
+
+
+def starts(folder: Path, name: str) -> int:
+    """How often a counting process was started."""
+    path = folder / name
+    return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+@pytest.fixture
+def supervise(tmp_path: Path) -> Iterator[Supervise]:
+    """Starts a supervisor, and stops it after the test."""
+    made: list[Supervisor] = []
+
+    def start(*specs: ProcessSpec, first_pause: float = 0.1) -> tuple[Supervisor, list[str]]:
+        said: list[str] = []
+        supervisor = Supervisor(specs, say=said.append, first_pause=first_pause)
+        made.append(supervisor)
+        supervisor.start()
+        return supervisor, said
+
+    yield start
+    for supervisor in made:
+        supervisor.stop()
+
+
+def test_a_crashed_process_is_started_again_and_people_are_told(supervise: Supervise, tmp_path: Path) -> None:
+    supervisor, said = supervise(counting(tmp_path, "steady", 600), counting(tmp_path, "shaky", 0.05))
+    assert eventually(lambda: starts(tmp_path, "shaky") >= 3)
+    assert any("shaky ended with exit code 3" in text and "shaky.log" in text for text in said)
+    assert "shaky was started again." in said
+    assert starts(tmp_path, "steady") == 1
+    assert supervisor.components["steady"].running
+
+
+def test_a_killed_process_comes_back_and_the_signal_is_named(supervise: Supervise, tmp_path: Path) -> None:
+    supervisor, said = supervise(counting(tmp_path, "steady", 600))
+    assert eventually(lambda: starts(tmp_path, "steady") == 1)
+    child = psutil.Process(supervisor.components["steady"].process.pid).children()[0]
+    child.kill()
+    assert eventually(lambda: starts(tmp_path, "steady") == 2)
+    assert any("SIGKILL" in text for text in said)
+
+
+def test_pauses_between_restarts_double(supervise: Supervise, tmp_path: Path) -> None:
+    supervisor, said = supervise(counting(tmp_path, "shaky", 0), first_pause=0.4)
+    assert eventually(lambda: supervisor.components["shaky"].crashes >= 3)
+    pauses = [re.search(r"again in (\d+) s", text) for text in said if "starting it again" in text]
+    assert [found.group(1) for found in pauses if found] == ["0", "1", "2"]  # 0.4, 0.8 and 1.6 s, rounded
+    assert starts(tmp_path, "shaky") == 3
+
+
+def test_stop_ends_every_process_and_starts_none_again(supervise: Supervise, tmp_path: Path) -> None:
+    supervisor, _ = supervise(*(counting(tmp_path, name, 600) for name in ("one", "two", "three")))
+    assert eventually(lambda: all(starts(tmp_path, name) for name in ("one", "two", "three")))
+    kept = [state.process.pid for state in supervisor.components.values()]
+    family = [child for pid in kept for child in psutil.Process(pid).children(recursive=True)]
+    assert len(family) == 3
+    supervisor.stop()
+    assert not [child for child in family if child.is_running()]
+    assert [starts(tmp_path, name) for name in ("one", "two", "three")] == [1, 1, 1]
+
+
+SUPERVISING = """
+import contextlib, os, sys, time
+from pathlib import Path
+from muster.cli.up import _signals_ignored, _signals_interrupt
+from muster.local.processes import ProcessSpec
+from muster.local.supervisor import Supervisor
+
+folder = Path(sys.argv[1])
+nap = "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(600)"
+specs = [ProcessSpec(name=name, command=[sys.executable, "-c", nap, str(folder / name)], environment=dict(os.environ),
+                     log=folder / f"{name}.log", grace=3.0) for name in ("one", "two")]
+supervisor = Supervisor(specs)
+with _signals_interrupt():
+    try:
+        supervisor.start()
+        time.sleep(600)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        with _signals_ignored():
+            supervisor.stop()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_whatever_ends_the_supervisor_ends_its_processes(tmp_path: Path, number: signal.Signals) -> None:
+    process = subprocess.Popen([sys.executable, "-c", SUPERVISING, str(tmp_path)], start_new_session=True)
+    notes = [tmp_path / name for name in ("one", "two")]
+    assert eventually(lambda: all(note.exists() and note.read_text() for note in notes))
+    children = [psutil.Process(int(note.read_text())) for note in notes]
+    process.send_signal(number)
+    process.wait(timeout=20)
+    gone = eventually(lambda: not [child for child in children if child.is_running()])
+    for child in children:
+        if child.is_running():
+            child.kill()
+    assert gone
