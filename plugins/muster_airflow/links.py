@@ -7,7 +7,7 @@ performs it, and a task in the triggerer has none.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode, urlsplit
 
 from airflow.sdk import BaseOperatorLink
 
@@ -43,13 +43,17 @@ STEPS: list[type[Any]] = [
 ]
 """Every class whose tasks have the links."""
 
+FRAME = "/plugin/muster-automations"
+"""Where Airflow's UI shows a page of this plugin inside its own navigation; the page's path follows."""
 
-def run_url(dag_id: str, run_id: str, query: str = "") -> str:
-    """The run's page."""
+
+def run_url(dag_id: str, run_id: str, **query: str | int) -> str:
+    """The run's page, inside Airflow's UI."""
     from airflow.configuration import conf
 
     base = conf.get("api", "base_url", fallback="").rstrip("/")
-    return f"{base}/muster/runs/{quote(dag_id, safe='')}/{quote(run_id, safe='')}{query}"
+    page = f"{urlsplit(base).path}/muster/runs/{quote(dag_id, safe='')}/{quote(run_id, safe='')}"
+    return f"{base}{FRAME}{page}{'?' + urlencode(query) if query else ''}"
 
 
 class EventsLink(BaseOperatorLink):
@@ -59,10 +63,12 @@ class EventsLink(BaseOperatorLink):
     name = "Events"
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """The run's page, with the task's step picked out."""
+        """The run's page with the events of the task's step, or of the items the task took."""
         step = ti_key.task_id.removesuffix(ITEMS_SUFFIX)
-        own = step not in ("open", "close")
-        return run_url(ti_key.dag_id, ti_key.run_id, f"?step={quote(step, safe='')}" if own else "")
+        query: dict[str, str | int] = {} if step in ("open", "close") else {"step": step}
+        if ti_key.map_index >= 0:
+            query["slot"] = ti_key.map_index
+        return run_url(ti_key.dag_id, ti_key.run_id, **query)
 
 
 class AutomationLink(BaseOperatorLink):
@@ -72,5 +78,5 @@ class AutomationLink(BaseOperatorLink):
     name = "Automation"
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """The place on the run's page where its definition stands."""
-        return run_url(ti_key.dag_id, ti_key.run_id, "#definition")
+        """The run's page where it shows the automation."""
+        return run_url(ti_key.dag_id, ti_key.run_id, show="automation")

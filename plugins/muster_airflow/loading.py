@@ -28,13 +28,15 @@ def load_automations(namespace: dict[str, Any], include: str | os.PathLike[str] 
     from airflow.sdk import get_parsing_context
 
     from muster.language import load_folder
+    from muster.language.folder import collector_paused
 
     folder = Path(include) if include is not None else Path(namespace["__file__"]).resolve().parent.parent / "include"
     wanted = get_parsing_context().dag_id
-    catalogue = load_folder(folder, only=_automation(wanted))
-    for dag in _dags(catalogue):
-        if wanted is None or dag.dag_id == wanted:
-            namespace[dag.dag_id] = dag
+    with collector_paused():
+        catalogue = load_folder(folder, only=_automation(wanted))
+        for dag in _dags(catalogue):
+            if wanted is None or dag.dag_id == wanted:
+                namespace[dag.dag_id] = dag
 
 
 def _dags(catalogue: Catalogue) -> Iterable[DAG]:

@@ -28,9 +28,7 @@ def by_position(dsn: str, after: int) -> list[int]:
         return [row[0] for row in rows]
 
 
-def test_an_event_that_commits_late_is_not_skipped_where_a_reader_by_position_skips_it(
-    log: EventLog, dsn: str
-) -> None:
+def test_an_event_that_commits_late_is_not_skipped_where_a_reader_by_position_skips_it(log: EventLog, dsn: str) -> None:
     with psycopg.connect(dsn) as slow:
         append_in(slow, "slow")
         late = 1

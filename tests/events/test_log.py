@@ -23,7 +23,14 @@ def noted(step: str = "read", *, key: str | None = None, **data: object) -> NewE
 
 
 def test_events_come_back_as_they_were_appended(log: EventLog) -> None:
-    data = {"step": "a", "text": "Größe 漢字 🦀 \0 \ud800", "number": 1.10, "big": 10**30, "none": None, "list": [[], {}]}
+    data = {
+        "step": "a",
+        "text": "Größe 漢字 🦀 \0 \ud800",
+        "number": 1.10,
+        "big": 10**30,
+        "none": None,
+        "list": [[], {}],
+    }
     cause = log.append("s", [NewEvent(type="first", data={}, actor="ada", key="k")], correlation="c")[0]
     written = log.append("s", [NewEvent(type="second", data=data, causation=cause.id)])
 
@@ -126,7 +133,8 @@ def test_data_that_looks_like_a_reference_cannot_reach_another_object(log: Event
 
 
 @pytest.mark.parametrize(
-    "statement", ["UPDATE events SET actor = 'x'", "DELETE FROM events", "TRUNCATE events", "UPDATE events SET data = '{}'"]
+    "statement",
+    ["UPDATE events SET actor = 'x'", "DELETE FROM events", "TRUNCATE events", "UPDATE events SET data = '{}'"],
 )
 def test_the_log_refuses_every_change(log: EventLog, database: Database, statement: str) -> None:
     log.append("s", [noted()])

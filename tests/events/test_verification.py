@@ -7,6 +7,7 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
+from muster.events.canonical import event_hash
 from muster.events.log import EventLog
 from muster.events.model import NewEvent
 
@@ -118,3 +119,25 @@ def test_a_stream_of_several_pages_is_checked_to_its_end(log: EventLog, tamper: 
     fault = log.verify("long")
     assert fault is not None
     assert fault.version == 2500
+
+
+def test_a_forged_event_with_a_hash_of_its_own_breaks_the_chain_at_the_next(log: EventLog, tamper: Tamper) -> None:
+    third = list(log.read("s"))[2]
+    data = '{"amount":9.9,"n":2,"step":"a"}'
+    forged = event_hash(
+        previous=third.previous_hash,
+        stream="s",
+        version=3,
+        id=third.id,
+        at=third.at,
+        type=third.type,
+        key=third.key,
+        actor=third.actor,
+        correlation=third.correlation,
+        causation=third.causation,
+        data=data,
+    )
+    tamper(f"UPDATE events SET data = '{data}', hash = '\\x{forged}' WHERE stream = 's' AND version = 3")
+    fault = log.verify("s")
+    assert fault is not None
+    assert (fault.version, fault.kind) == (4, "replaced")

@@ -304,3 +304,10 @@ def test_a_run_in_which_everything_was_set_aside_goes_on_to_its_report_and_ends_
     state = site.state(site.run(definition))
     assert state.step("report").output == "0 left"
     assert (state.status, state.reason) == ("failed", "every item of step prices was set aside")
+
+
+def test_an_edited_site_skill_is_used_without_a_restart(site: Site) -> None:
+    definition = site.definition(steps('  - {id: one, skill: shop.echo, with: {value: "x"}}'))
+    assert site.state(site.run(definition)).step("one").output == "x"
+    site.skills("shop", SKILLS.replace("return value", "return value.upper()"))
+    assert site.state(site.run(definition)).step("one").output == "X"

@@ -42,7 +42,7 @@ def _three(questions: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def test_approved_and_plain_invoices_are_posted_and_the_others_are_not(airflow: Airflow, run: str) -> None:
     numbers = airflow.sql(
-        "SELECT i.number FROM finance.postings p JOIN finance.invoices i ON i.id = p.invoice_id ORDER BY 1"
+        "SELECT i.number FROM finance.postings p JOIN finance.invoices i ON i.posting_id = p.id ORDER BY 1"
     )
     assert [number for (number,) in numbers] == ["26/30977", "90218834", "RE-2026-4471", "WT-5530921"]
     counts = airflow.queries.run(run)
@@ -143,9 +143,11 @@ def test_a_workers_and_an_agents_page_in_the_browser(airflow: Airflow, run: str,
         page.get_by_text("Check rules, supplier and duplicates").first.wait_for(timeout=90_000)
         page.wait_for_timeout(4000)
         page.screenshot(path=os.environ.get("MUSTER_SCREENSHOT") or tmp_path / "run.png")
-        page.goto(f"{base}/muster/runs/invoice_processing/proof")
-        assert "invoice_processing/proof" in page.inner_text("h1")
-        page.screenshot(path=tmp_path / "events.png", full_page=True)
+        page.goto(f"{base}/dags/invoice_processing/runs/proof/plugin/muster-run")
+        frame = page.frame_locator("iframe").first
+        frame.get_by_text("step.set_aside").first.wait_for(timeout=60_000)
+        page.wait_for_timeout(1000)
+        page.screenshot(path=tmp_path / "events.png")
         browser.close()
 
 

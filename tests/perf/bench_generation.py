@@ -201,7 +201,7 @@ class DagTemplate(BlueprintDagArgs[DagSettings]):
     def render(self, config: DagSettings) -> dict:
         return dict(
             dag_display_name=config.title, description=config.description, schedule=config.schedule,
-            default_args={{"owner": config.owner}}, tags=config.tags, params={{"uri": "nowhere", "limit": 5}},
+            default_args={{"owner": config.owner}}, tags=config.tags,
             max_active_runs=100, max_active_tasks=1024, catchup=False,
         )
 
@@ -299,7 +299,7 @@ def _shape(dags: dict[str, Any]) -> str:
 
     made = {name: dag for name, dag in dags.items() if isinstance(dag, DAG)}
     tasks = sorted(
-        f"{task.task_id} {task.task_type} {task.trigger_rule} {sorted(task.upstream_task_ids)}"
+        f"{task.task_id} {task.task_type} {str(task.trigger_rule).rpartition('.')[2].lower()} {sorted(task.upstream_task_ids)}"
         for task in made[_name(1)].tasks
     )
     return f"{len(made)} Dags, {sum(len(dag.tasks) for dag in made.values())} tasks, {tasks}"

@@ -50,7 +50,12 @@ def company(database: Database, folder: Path) -> SkillContext:
 
 
 def context(
-    database: Database, folder: Path, run: str = "invoices/1", *, step: str = "post", index: int | None = 0,
+    database: Database,
+    folder: Path,
+    run: str = "invoices/1",
+    *,
+    step: str = "post",
+    index: int | None = 0,
     settings: Mapping[str, Any] = SETTINGS,
 ) -> SkillContext:
     """What a skill is handed for item `index` of `step`."""

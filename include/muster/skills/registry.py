@@ -109,6 +109,8 @@ class Skill:
 
 
 _skills: dict[str, Skill] = {}
+_stamps: dict[str, tuple[Path, int]] = {}
+"""Which file, as of when, each of the site's modules was imported from."""
 
 
 def skill(name: str, *, lane: Lane = "worker", timeout: float | None = None) -> Callable[[F], F]:
@@ -133,8 +135,11 @@ def get_skill(name: str, site: Path | None = None) -> Skill:
     Raises:
         MusterError: there is no such skill; the message suggests the nearest name.
     """
+    domain = name.partition(".")[0]
+    if site is not None and (path := site / f"{domain}.py").is_file():
+        import_site_module(path)
     if name not in _skills:
-        _import_domain(name.partition(".")[0], site)
+        _import_shipped(domain)
     try:
         return _skills[name]
     except KeyError:
@@ -145,17 +150,19 @@ def get_skill(name: str, site: Path | None = None) -> Skill:
         ) from None
 
 
-def _import_domain(domain: str, site: Path | None) -> None:
+def _import_shipped(domain: str) -> None:
     if domain.isidentifier() and importlib.util.find_spec(f"muster.skills.{domain}") is not None:
         importlib.import_module(f"muster.skills.{domain}")
-    if site is not None and (path := site / f"{domain}.py").is_file():
-        import_site_module(path)
 
 
 def import_site_module(path: Path) -> Any:
-    """Import one of a site's own skill files once per process, under the name `muster_site.<file>`."""
+    """Import one of a site's own skill files under the name `muster_site.<file>`, again when it has changed.
+
+    The triggerer lives for weeks: it must not go on with the skills of the day it started.
+    """
     module_name = f"muster_site.{path.stem}"
-    if module_name in sys.modules:
+    stamp = (path, path.stat().st_mtime_ns)
+    if module_name in sys.modules and _stamps.get(module_name) == stamp:
         return sys.modules[module_name]
     spec = importlib.util.spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:
@@ -167,4 +174,5 @@ def import_site_module(path: Path) -> Any:
     except BaseException:
         del sys.modules[module_name]
         raise
+    _stamps[module_name] = stamp
     return module

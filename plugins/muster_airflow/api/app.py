@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from airflow.api_fastapi.core_api.security import requires_authenticated
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import Depends, FastAPI, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
-from muster.errors import MusterError
+from muster.errors import MusterError, TransientError
 from muster_airflow.api import data, pages
+from muster_airflow.api.access import UnknownRun
 
 HEADERS = {
     # The pages load nothing and run nothing; Airflow shows them in a frame of its own origin.
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'; base-uri 'none'",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self';"
+    " base-uri 'none'; form-action 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
@@ -31,7 +34,9 @@ def create_app() -> FastAPI:
     )
     app.include_router(data.router)
     app.include_router(pages.router)
-    app.add_exception_handler(MusterError, _not_found)
+    app.add_exception_handler(MusterError, _not_shown)
+    app.add_exception_handler(HTTPException, _refused)
+    app.add_exception_handler(RequestValidationError, _misunderstood)
 
     @app.middleware("http")
     async def add_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -42,7 +47,26 @@ def create_app() -> FastAPI:
     return app
 
 
-async def _not_found(request: Request, error: Exception) -> Response:
-    if request.url.path.endswith(("/events", "/health")) or "/api/" in request.url.path:
-        return JSONResponse({"detail": str(error)}, status_code=404)
-    return pages.message(str(error), status=404)
+async def _not_shown(request: Request, error: Exception) -> Response:
+    known = {UnknownRun: 404, TransientError: 503}
+    status = next((status for kind, status in known.items() if isinstance(error, kind)), 500)
+    return _answer(request, str(error), status)
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    words = {401: "Log in to Airflow to see this page.", 403: "You may not see this page."}
+    return _answer(request, words.get(error.status_code, str(error.detail)), error.status_code)
+
+
+async def _misunderstood(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    said = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+    return _answer(request, said, 422)
+
+
+def _answer(request: Request, text: str, status: int) -> Response:
+    """A page for people, JSON for programs."""
+    if getattr(request.scope.get("route"), "tags", []) == pages.router.tags:
+        return pages.message(text, status=status)
+    return JSONResponse({"detail": text}, status_code=status)

@@ -4,46 +4,45 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse
 
-from muster.events.log import READ_PAGE
+from muster.events.log import READ_PAGE, EventLog
 from muster.events.model import Event
-from muster.events.queries import Queries
-from muster.execution.references import run_id as run_key
-from muster_airflow.api.access import MAY_SEE_RUN, database, queries, visible_dags
+from muster.events.queries import RunRow
+from muster_airflow.api.access import MAY_SEE_RUN, Asked, KnownRun, Visible, database
+from muster_airflow.api.published import Published, published
 
 router = APIRouter(tags=["data"])
-Asked = Annotated[Queries, Depends(queries)]
 
 
 @router.get("/runs/{dag_id}/{run_id}/events", dependencies=[MAY_SEE_RUN])
 def events(
-    dag_id: str,
-    run_id: str,
+    run: KnownRun,
     ask: Asked,
+    step: Annotated[str | None, Query(max_length=200)] = None,
+    index: Annotated[int | None, Query(ge=0)] = None,
     after_version: Annotated[int, Query(ge=0)] = 0,
     limit: Annotated[int, Query(ge=1, le=READ_PAGE)] = 100,
 ) -> dict[str, Any]:
-    """A page of a run's events in order; ask again with the last `version` for the next one."""
-    run = ask.run(run_key(dag_id, run_id))
-    found = [event for event in ask.timeline(run.id) if event.version > after_version]
-    return {"run": run.id, "total": len(found), "events": [as_json(event) for event in found[:limit]]}
+    """A page of a run's events in order; ask again after `next` for the next one, until it is null."""
+    indices = None if index is None else [index]
+    found = ask.events(run.id, step=step, indices=indices, after_version=after_version, limit=limit + 1)
+    shown = EventLog(database()).resolve(found[:limit])
+    more = len(found) > limit
+    return {"run": run.id, "events": [as_json(event) for event in shown], "next": shown[-1].version if more else None}
 
 
 @router.get("/api/automations")
-def automations(ask: Asked, visible: Annotated[set[str], Depends(visible_dags)]) -> list[dict[str, Any]]:
-    """The automations that have run, with the version of their last run."""
-    latest: dict[str, dict[str, Any]] = {}
-    for run in ask.runs(limit=1000):
-        if run.automation in visible and run.automation not in latest:
-            latest[run.automation] = {
-                "automation": run.automation,
-                "version": run.definition,
-                "last_run": run.id,
-                "status": run.status,
-            }
-    return [latest[name] for name in sorted(latest)]
+def automations(ask: Asked, visible: Visible) -> list[dict[str, Any]]:
+    """The automations that are published, each with its last run and the versions that ran."""
+    listed = published(visible)
+    names = [each.automation for each in listed]
+    latest = ask.latest_runs(names)
+    versions: dict[str, list[dict[str, str]]] = {name: [] for name in names}
+    for row in ask.versions(names):
+        versions[row.automation].append({"definition": row.hash, "first_seen": row.first_seen.isoformat()})
+    return [_automation(each, latest.get(each.automation), versions[each.automation]) for each in listed]
 
 
 @router.get("/health")
@@ -62,10 +61,26 @@ def as_json(event: Event) -> dict[str, Any]:
     return {
         "position": event.position,
         "version": event.version,
+        "id": str(event.id),
         "type": event.type,
         "at": event.at.isoformat(),
         "actor": event.actor,
         "key": event.key,
         "data": event.data,
+        "previous_hash": event.previous_hash,
         "hash": event.hash,
+    }
+
+
+def _automation(each: Published, last: RunRow | None, versions: list[dict[str, str]]) -> dict[str, Any]:
+    return {
+        "automation": each.automation,
+        "title": each.title,
+        "description": each.description,
+        "tags": list(each.tags),
+        "valid": each.valid,
+        "paused": each.paused,
+        "bundle_version": each.bundle_version,
+        "last_run": None if last is None else {"id": last.id, "status": last.status, "definition": last.definition},
+        "versions": versions,
     }

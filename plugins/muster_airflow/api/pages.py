@@ -3,98 +3,130 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 
-from muster.errors import MusterError
 from muster.events.definitions import DefinitionStore
-from muster.events.model import Event
-from muster.events.queries import Queries, RunRow
-from muster.execution.references import run_id as run_key
-from muster_airflow.api.access import MAY_SEE_DAG, MAY_SEE_RUN, database, queries, visible_dags
+from muster.events.model import EventType
+from muster.events.queries import Queries
+from muster_airflow.api.access import MAY_SEE_DAG, MAY_SEE_RUN, Asked, KnownRun, Visible, database
+from muster_airflow.api.published import current, published, written_for_run
+from muster_airflow.api.rendering import environment
+from muster_airflow.api.standing import standings
 
 router = APIRouter(default_response_class=HTMLResponse, tags=["pages"])
-Asked = Annotated[Queries, Depends(queries)]
-EVENTS_SHOWN = 500
-"""Events on one page; `/events` has them all."""
-RUNS_SHOWN = 200
+EVENTS_SHOWN = 200
+"""Events on one page of a timeline."""
+RUNS_SHOWN = 50
 
 
 @router.get("/")
-def automations(ask: Asked, visible: Annotated[set[str], Depends(visible_dags)]) -> HTMLResponse:
-    """The runs of the automations that the person may see, newest first."""
-    runs = [run for run in ask.runs(limit=RUNS_SHOWN) if run.automation in visible]
-    return _page("runs.html", title="Automations", runs=runs)
+def automations(request: Request, ask: Asked, visible: Visible) -> HTMLResponse:
+    """The automations that the person may see, each with its last run."""
+    listed = published(visible)
+    last = ask.latest_runs([each.automation for each in listed])
+    return _page(request, "automations.html", title="Automations", automations=listed, last=last)
 
 
 @router.get("/automations/{dag_id}", dependencies=[MAY_SEE_DAG])
-def automation(dag_id: str, ask: Asked) -> HTMLResponse:
-    """One automation: its last version, and its runs."""
+def automation(request: Request, dag_id: str, ask: Asked) -> HTMLResponse:
+    """One automation as it is now, and its last runs."""
+    found = current(dag_id)
     runs = ask.runs(limit=RUNS_SHOWN, automation=dag_id)
-    definition = _definition(runs[0]) if runs else None
-    return _page("automation.html", title=dag_id, runs=runs, definition=definition, version=_version(runs))
+    if found is None and not runs:
+        return message(f"The Dag {dag_id} is not an automation.", status=404)
+    about, written = found or (None, None)
+    title = about.title if about else dag_id
+    return _page(request, "automation.html", title=title, name=dag_id, about=about, written=written, runs=runs)
 
 
 @router.get("/runs/{dag_id}/{run_id}", dependencies=[MAY_SEE_RUN])
 def run(
+    request: Request,
     dag_id: str,
     run_id: str,
+    run: KnownRun,
     ask: Asked,
     step: Annotated[str | None, Query(max_length=200)] = None,
     index: Annotated[int | None, Query(ge=0)] = None,
+    slot: Annotated[int | None, Query(ge=0)] = None,
+    after: Annotated[int, Query(ge=0)] = 0,
+    show: Literal["events", "automation"] = "events",
 ) -> HTMLResponse:
-    """One run: how it stands, its steps, what happened, and the definition it was made from."""
-    found = ask.run(run_key(dag_id, run_id))
-    if found.id != run_key(dag_id, run_id):
-        raise MusterError(f"Run {run_key(dag_id, run_id)} has not been opened yet.")
-    timeline = [event for event in ask.timeline(found.id) if _about(event, step, index)]
+    """One run: how it stands, its steps, and what happened or the automation it was made from."""
+    definition = _definition(run.definition)
+    indices = _indices(ask, run.id, definition, step, index, slot)
+    events = []
+    if show == "events":
+        events = ask.events(run.id, step=step, indices=indices, after_version=after, limit=EVENTS_SHOWN + 1)
     return _page(
+        request,
         "run.html",
-        title=found.id,
-        run=found,
-        steps=ask.steps(found.id),
-        events=timeline[:EVENTS_SHOWN],
-        left_out=len(timeline) - len(timeline[:EVENTS_SHOWN]),
+        title=run.id,
+        run=run,
+        inputs=_inputs(ask, run.id),
+        steps=standings(definition, ask.steps(run.id)),
+        events=events[:EVENTS_SHOWN],
+        more=len(events) > EVENTS_SHOWN,
+        after=after,
         step=step,
-        definition=_definition(found),
+        indices=indices,
+        show=show,
+        written=written_for_run(dag_id, run_id, run.definition) if show == "automation" else None,
+        resolved=_as_yaml(definition) if show == "automation" and definition else None,
     )
 
 
 def message(text: str, *, status: int) -> HTMLResponse:
     """A page that says one thing."""
-    return _page("message.html", status=status, title="Muster", text=text)
+    template = _templates().get_template("message.html")
+    return HTMLResponse(template.render(title="Muster", text=text), status_code=status)
 
 
-def _about(event: Event, step: str | None, index: int | None) -> bool:
-    return (step is None or event.data.get("step") == step) and (index is None or event.data.get("index") == index)
-
-
-def _version(runs: list[RunRow]) -> str:
-    return (runs[0].definition or "")[:12] if runs else ""
-
-
-def _definition(run: RunRow) -> str | None:
-    """The definition the run was made from, as YAML."""
-    if run.definition is None:
+def _indices(
+    ask: Queries, run: str, definition: Mapping[str, Any], step: str | None, index: int | None, slot: int | None
+) -> Sequence[int] | None:
+    """The positions of the items asked for: one by itself, or those that one mapped task took."""
+    if step is None or (index is None and slot is None):
         return None
-    content = json.loads(DefinitionStore(database()).get(run.definition))
-    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110)
+    if index is not None:
+        return [index]
+    assert slot is not None
+    laid_out = ask.events(run, step=step, types=[EventType.STEP_EXPANDED], limit=100)
+    positions = laid_out[-1].data["indices"] if laid_out else []
+    pack = next((each.get("pack") for each in definition.get("steps", []) if each["id"] == step), None)
+    size = pack if isinstance(pack, int) else 1
+    taken: list[int] = positions[slot * size : (slot + 1) * size]
+    return taken
 
 
-def _page(template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
-    return HTMLResponse(_templates().get_template(template).render(**values), status_code=status)
+def _inputs(ask: Queries, run: str) -> Any:
+    opened = ask.events(run, types=[EventType.RUN_OPENED], limit=1)
+    return opened[0].data.get("inputs") if opened else None
+
+
+def _definition(hash: str | None) -> dict[str, Any]:
+    """The definition the run was made from, as its canonical JSON has it."""
+    found: dict[str, Any] = json.loads(DefinitionStore(database()).get(hash)) if hash else {}
+    return found
+
+
+def _as_yaml(definition: Mapping[str, Any]) -> str:
+    return yaml.safe_dump(definition, sort_keys=False, allow_unicode=True, width=110)
+
+
+def _page(request: Request, template: str, **values: Any) -> HTMLResponse:
+    # A frame in Airflow's UI may not open other pages of that UI around itself, so links to it are left out there.
+    alone = request.headers.get("sec-fetch-dest") == "document"
+    return HTMLResponse(_templates().get_template(template).render(alone=alone, **values))
 
 
 @cache
 def _templates() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("muster_airflow.api"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    environment.filters["pretty"] = lambda value: json.dumps(value, indent=2, ensure_ascii=False, default=str)
-    environment.filters["clock"] = lambda at: at.strftime("%Y-%m-%d %H:%M:%S %Z") if at else "–"
-    return environment
+    return environment()

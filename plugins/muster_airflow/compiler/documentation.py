@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from muster.language.definition import Definition
@@ -16,3 +17,20 @@ def documentation(definition: Definition, source: str) -> str:
         f"```yaml\n{source.strip()}\n```",
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+class Written(NamedTuple):
+    """An automation as a person wrote it."""
+
+    version: str
+    """How the definition's hash begins."""
+    source: str
+
+
+def as_written(doc_md: str) -> Written | None:
+    """What `documentation` put into the text; None when the text is another Dag's."""
+    found = _WRITTEN.search(doc_md)
+    return Written(*found.groups()) if found else None
+
+
+_WRITTEN = re.compile(r"^Version `([0-9a-f]{12})`\n\n```yaml\n(.*)\n```\Z", re.DOTALL | re.MULTILINE)

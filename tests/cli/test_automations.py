@@ -1,0 +1,83 @@
+"""Automations as files: made, checked, described, listed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import yaml
+
+from support.command import Muster, read
+
+
+def test_a_new_automation_is_valid_and_listed_with_its_version(muster: Muster, project: Path) -> None:
+    made = muster("new", "weekly_report", "--category", "sales", "--json")
+    assert made.exit_code == 0, made.output
+    assert Path(read(made)["file"]) == project / "include/automations/sales/weekly_report.yaml"
+    assert muster("lint").exit_code == 0
+    [listed] = read(muster("list", "--json"))["automations"]
+    assert listed["name"] == "weekly_report"
+    assert listed["category"] == "sales"
+    assert len(listed["version"]) == 64
+
+
+def test_the_version_changes_with_the_content_and_only_then(muster: Muster, project: Path) -> None:
+    muster("new", "report")
+    path = project / "include/automations/business_process/report.yaml"
+    first = read(muster("list", "--json"))["automations"][0]["version"]
+    path.write_text("# a comment\n" + path.read_text())
+    assert read(muster("list", "--json"))["automations"][0]["version"] == first
+    path.write_text(path.read_text().replace("Hello", "Good day"))
+    assert read(muster("list", "--json"))["automations"][0]["version"] != first
+
+
+def test_an_automation_is_never_overwritten(muster: Muster, project: Path) -> None:
+    muster("new", "report")
+    path = project / "include/automations/business_process/report.yaml"
+    path.write_text(path.read_text() + "# mine\n")
+    for category in ("business_process", "sales"):
+        again = muster("new", "report", "--category", category)
+        assert again.exit_code == 1
+        assert "already" in again.stderr
+    assert path.read_text().endswith("# mine\n")
+    assert not (project / "include/automations/sales").exists()
+
+
+def test_a_name_that_cannot_be_is_a_wrong_command_line(muster: Muster) -> None:
+    for name in ("Bad Name", "../evil", "1st", ""):
+        assert muster("new", name).exit_code == 2
+
+
+def test_problems_are_shown_with_their_place_and_fail_the_command(muster: Muster, project: Path) -> None:
+    (project / "include/automations/bad.yaml").write_text("automation: bad\nsteps:\n  - id: one\n    skil: x.y\n")
+    muster("new", "good")
+    shown = muster("lint")
+    assert shown.exit_code == 1
+    assert "include/automations/bad.yaml:" in shown.stdout
+    assert "1 valid automation" in shown.stdout
+    told = read(muster("lint", "--json"))
+    assert told["valid"] == ["good"]
+    assert {problem["line"] for problem in told["problems"]} <= {3, 4}
+    assert told["problems"]
+    listed = read(muster("list", "--json"))
+    assert [each["name"] for each in listed["automations"]] == ["good"]
+    assert [Path(path).name for path in listed["invalid"]] == ["bad.yaml"]
+
+
+def test_the_schema_takes_what_lint_takes_and_refuses_what_it_refuses(muster: Muster, project: Path) -> None:
+    muster("new", "report")
+    schema = json.loads(muster("schema").stdout)
+    written = yaml.safe_load((project / "include/automations/business_process/report.yaml").read_text())
+    validator = jsonschema.Draft202012Validator(schema)
+    assert validator.is_valid(written)
+    assert not validator.is_valid({**written, "nonsense": 1})
+    assert not validator.is_valid({**written, "steps": []})
+
+
+def test_outside_of_a_project_the_remedy_is_said(muster: Muster, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = muster("list")
+    assert result.exit_code == 1
+    assert "MUSTER_PROJECT" in result.stderr
+    assert result.stdout == ""

@@ -1,0 +1,71 @@
+"""The doctor finds what is wrong, and says how to mend it."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.command import Muster, read
+
+AGENTS = """\
+department: finance
+tiers: [fast]
+agents:
+  - id: clerk
+    role: A clerk.
+"""
+
+
+def checks(muster: Muster) -> dict[str, dict[str, Any]]:
+    return {check["name"]: check for check in read(muster("doctor", "--json"))}
+
+
+def test_everything_that_is_not_good_has_a_remedy(muster: Muster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://u:sesame@127.0.0.1:9/none")
+    found = checks(muster)
+    assert found["Python"]["verdict"] == "good"
+    assert found["database"]["verdict"] == "bad"
+    assert not [name for name, check in found.items() if check["verdict"] != "good" and not check["remedy"]]
+    assert "sesame" not in str(found)
+    assert muster("doctor").exit_code == 1
+
+
+def test_a_busy_port_is_found(muster: Muster, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        monkeypatch.setenv("MUSTER_PORT", str(other.getsockname()[1]))
+        assert checks(muster)["port"]["verdict"] == "bad"
+
+
+def test_secrets_that_others_can_read_are_found(muster: Muster, project: Path) -> None:
+    (project / ".muster").mkdir(mode=0o700)
+    secret = project / ".muster" / "credentials.json"
+    secret.write_text("{}")
+    secret.chmod(0o644)
+    found = checks(muster)["state folder"]
+    assert found["verdict"] == "bad"
+    assert str(secret) in found["remedy"]
+    secret.chmod(0o600)
+    assert checks(muster)["state folder"]["verdict"] == "good"
+
+
+def test_an_agent_without_model_and_without_offline_skill_is_named(
+    muster: Muster, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "include" / "agents").mkdir()
+    (project / "include" / "agents" / "finance.yaml").write_text(AGENTS)
+    found = checks(muster)["models"]
+    assert found["verdict"] == "note"
+    assert "clerk cannot" in found["found"]
+    assert "AIRFLOW_CONN_FAST" in found["remedy"]
+    monkeypatch.setenv("AIRFLOW_CONN_FAST", '{"conn_type": "pydanticai"}')
+    assert checks(muster)["models"]["verdict"] == "good"
+
+
+def test_a_broken_automation_is_bad(muster: Muster, project: Path) -> None:
+    (project / "include" / "automations" / "bad.yaml").write_text("nonsense")
+    assert checks(muster)["automations"]["verdict"] == "bad"

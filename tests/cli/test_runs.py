@@ -1,0 +1,93 @@
+"""Runs are listed and shown from the log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from muster.cli.approvals import position
+from muster.database import Database
+from muster.events.log import EventLog
+from muster.events.model import EventType, NewEvent
+from support.command import Muster, read
+
+RUN = "bills/monday"
+
+
+@pytest.fixture(autouse=True)
+def log(database: Database, dsn: str, monkeypatch: pytest.MonkeyPatch, project: Path) -> EventLog:
+    """A run of three items: one done, one set aside, one skipped, and a second run that is open."""
+    monkeypatch.setenv("MUSTER_DSN", dsn)
+    log = EventLog(database)
+    opening = {"automation": "bills", "definition": "d" * 64, "bundle_version": "b1", "inputs": {}, "trigger": "manual"}
+    opening |= {"requested_by": "ada", "dag_id": "bills", "dag_run_id": "monday"}
+    finding = {"rule": "BR-CO-10", "message": "3 + 4 is not 8", "severity": "error", "path": None}
+    counts = {"succeeded": 1, "failed": 0, "skipped": 1, "set_aside": 1}
+    facts = [
+        (EventType.RUN_OPENED, opening),
+        (EventType.STEP_EXPANDED, {"step": "read", "length": 3, "indices": [0, 2]}),
+        (EventType.STEP_SKIPPED, {"step": "read", "index": 1, "reason": "when"}),
+        (EventType.STEP_STARTED, started(0)),
+        (EventType.STEP_SUCCEEDED, {"step": "read", "index": 0, "output": 1, "produced_by": "skill:x.y"}),
+        (EventType.STEP_STARTED, started(2)),
+        (EventType.STEP_SET_ASIDE, {"step": "read", "index": 2, "item": "c.xml", "findings": [finding]}),
+        (EventType.RUN_CLOSED, {"status": "succeeded", "reason": None, "counts": counts, "cost": "0.0042"}),
+    ]
+    log.append(RUN, [NewEvent(type=type_, data=data) for type_, data in facts])
+    log.append("bills/tuesday", [NewEvent(type=EventType.RUN_OPENED, data=opening | {"dag_run_id": "tuesday"})])
+    return log
+
+
+def started(index: int) -> dict[str, object]:
+    """The data of `step.started`."""
+    uri = f"file:///inbox/{'abc'[index]}.xml"
+    given = {"uri": uri}
+    return {"step": "read", "index": index, "kind": "skill", "lane": "worker", "attempt": 1, "input": given}
+
+
+def test_runs_are_listed_and_filtered(muster: Muster) -> None:
+    assert {row["id"] for row in read(muster("runs", "--json"))} == {RUN, "bills/tuesday"}
+    [row] = read(muster("runs", "--status", "open", "--json"))
+    assert row["id"] == "bills/tuesday"
+    assert read(muster("runs", "--automation", "other", "--json")) == []
+
+
+def test_a_run_is_shown_with_its_version_its_events_and_its_items(muster: Muster) -> None:
+    shown = muster("show", "monday")
+    assert shown.exit_code == 0, shown.output
+    for said in (
+        "dddddddddddd",
+        "bundle b1",
+        "run.opened",
+        "step.set_aside",
+        "BR-CO-10: 3 + 4 is not 8",
+        "a.xml",
+        "ada",
+    ):
+        assert said in shown.stdout, said
+
+
+def test_machines_get_the_whole_timeline_in_order(muster: Muster) -> None:
+    told = read(muster("show", RUN, "--json"))
+    assert [event["version"] for event in told["events"]] == list(range(1, 9))
+    assert told["run"]["status"] == "succeeded"
+    assert {(step["step"], step["index"]): step["status"] for step in told["steps"]}["read", 2] == "set_aside"
+
+
+def test_a_run_that_is_not_there_is_said(muster: Muster) -> None:
+    result = muster("show", "friday")
+    assert result.exit_code == 1
+    assert "friday" in result.stderr
+
+
+def test_text_of_a_document_is_never_read_as_markup(muster: Muster, log: EventLog) -> None:
+    evil = "[bold red]gotcha[/bold red] [link=http://evil]x[/link]"
+    log.append("bills/tuesday", [NewEvent(type=EventType.STEP_FAILED, data={"step": "s", "error": {"message": evil}})])
+    assert evil in muster("show", "tuesday").stdout
+
+
+def test_an_approval_is_named_by_the_item_it_is_about_not_by_its_task(log: EventLog) -> None:
+    events = list(log.read(RUN))
+    assert [position(events, "read", slot) for slot in (0, 1)] == [0, 2]
+    assert position(events, "read", -1) is None

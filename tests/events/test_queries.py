@@ -1,0 +1,56 @@
+"""What the command line asks."""
+
+from __future__ import annotations
+
+import pytest
+from support.run_events import closed, opened, whole_run
+
+from muster.database import Database
+from muster.errors import MusterError
+from muster.events.log import EventLog
+from muster.events.queries import Queries
+
+
+@pytest.fixture
+def queries(database: Database) -> Queries:
+    return Queries(database)
+
+
+def test_runs_are_listed_newest_first_and_filtered(log: EventLog, queries: Queries) -> None:
+    log.append("a/1", [opened(automation="a"), closed("failed")])
+    log.append("b/1", [opened(automation="b")])
+    log.append("a/2", [opened(automation="a")])
+
+    assert [row.id for row in queries.runs()] == ["a/2", "b/1", "a/1"]
+    assert [row.id for row in queries.runs(limit=1)] == ["a/2"]
+    assert [row.id for row in queries.runs(automation="a", status="open")] == ["a/2"]
+
+
+def test_a_run_is_found_by_the_whole_of_its_id_or_an_unambiguous_part(log: EventLog, queries: Queries) -> None:
+    for id in ("a/manual_1", "a/manual_12", "a/manual%3"):
+        log.append(id, [opened()])
+
+    assert queries.run("a/manual_1").id == "a/manual_1"
+    assert queries.run("_12").id == "a/manual_12"
+    assert queries.run("l%3").id == "a/manual%3"
+    with pytest.raises(MusterError, match="several runs: .*a/manual_12"):
+        queries.run("manual")
+    for unknown in ("nothing", "", "a%manual_1"):
+        with pytest.raises(MusterError, match="no run"):
+            queries.run(unknown)
+
+
+def test_steps_come_in_the_order_they_began_each_with_its_items(log: EventLog, queries: Queries) -> None:
+    for event in whole_run():
+        log.append("a/1", [event])
+
+    assert [(row.step, row.index) for row in queries.steps("a/1")] == [
+        ("read", -1),
+        ("read", 0),
+        ("read", 2),
+        ("read", 3),
+        ("code", -1),
+        ("approve", -1),
+        ("tell", -1),
+    ]
+    assert [event.type for event in queries.timeline("a/1")] == [event.type for event in whole_run()]
