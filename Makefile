@@ -9,8 +9,8 @@ BIN := $(VENV)/bin
 RUN := $(BIN)/python -P -m
 # Options for `muster up`, for example `make up ARGS="--port 8081"`.
 ARGS ?=
-COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
-	--custom-compile-command "make lock"
+LOCK = --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
+COMPILE = $(BIN)/uv pip compile pyproject.toml $(LOCK)
 
 .PHONY: help up down test lint format bench lock clean
 
@@ -20,8 +20,8 @@ help:
 	@echo "make test     the whole test suite"
 	@echo "make lint     ruff and mypy"
 	@echo "make format   bring the sources into shape"
-	@echo "make bench    the benchmarks"
-	@echo "make lock     write requirements.txt and requirements-dev.txt afresh from pyproject.toml"
+	@echo "make bench    the benchmarks (ARGS=\"pack events\" for some of them)"
+	@echo "make lock     write the requirements files afresh from pyproject.toml"
 	@echo "make clean    remove the virtual environment and caches; data in .muster stays"
 
 up: $(VENV)/.runtime
@@ -42,13 +42,14 @@ format: $(VENV)/.develop
 	@$(RUN) ruff check --fix-only --quiet .
 	@$(RUN) ruff format --quiet .
 
-bench: $(VENV)/.develop
-	@$(RUN) pytest -q -s -m perf tests/perf $(ARGS)
+bench: $(VENV)/.develop $(VENV)/.bench
+	@$(BIN)/python tests/perf/run.py $(ARGS)
 
 # `--upgrade` may be added with ARGS; without it what is locked stays unless pyproject.toml rules it out.
 lock: $(VENV)/.uv
 	@$(COMPILE) --group build --output-file requirements.txt $(ARGS)
 	@$(COMPILE) --group dev --constraints requirements.txt --output-file requirements-dev.txt $(ARGS)
+	@$(BIN)/uv pip compile $(LOCK) --group bench --no-deps --output-file requirements-bench.txt $(ARGS)
 
 clean:
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -81,3 +82,13 @@ $(VENV)/.runtime: requirements.txt pyproject.toml | $(VENV)/.uv
 
 $(VENV)/.develop: requirements-dev.txt pyproject.toml | $(VENV)/.uv
 	$(call install,requirements-dev.txt,$@ $(VENV)/.runtime)
+
+# In a folder of its own: one of the tools compared with is a plugin of every Airflow it is installed beside.
+$(VENV)/.bench: requirements-bench.txt | $(VENV)/.uv
+	@rm -rf $(VENV)/bench
+	@if test -x $(BIN)/uv; then \
+		VIRTUAL_ENV="$$PWD/$(VENV)" $(BIN)/uv pip install --quiet --no-deps --require-hashes --target $(VENV)/bench -r $<; \
+	else \
+		$(RUN) pip install --quiet --disable-pip-version-check --no-deps --require-hashes --target $(VENV)/bench -r $<; \
+	fi
+	@touch $@

@@ -23,6 +23,7 @@ from typing import Any
 from uuid import uuid4
 
 import psycopg
+from figures import Figure, note
 
 from muster.database import Database
 from muster.events.log import START, EventLog
@@ -167,11 +168,30 @@ def measure(dsn: str) -> None:
     plain = rates["plain INSERT"]
     for name, of_way in rates.items():
         ratio = statistics.median(rate / base for rate, base in zip(of_way, plain, strict=True))
-        print(f"{name:36} {statistics.median(of_way):8.0f} events/s   {ratio:6.1%} of plain INSERT")
+        if of_way is not plain:
+            note(
+                Figure(
+                    what=f"{WRITERS} writers, {name}",
+                    measured=f"{statistics.median(of_way):.0f} events/s",
+                    compared=f"plain INSERT {statistics.median(plain):.0f} rows/s",
+                    ratio=f"{ratio:.0%}",
+                    target="85 %",
+                    met=ratio >= 0.85,
+                )
+            )
     with psycopg.connect(dsn) as connection:
         row = connection.execute("SELECT count(*) FROM events").fetchone()
     written = row[0] if row else 0
-    print(f"follower: {written} events written, {written - followed[0]} missed, {followed[1]} out of order")
+    missed, disorder = written - followed[0], followed[1]
+    note(
+        Figure(
+            what="a reader following the log meanwhile",
+            measured=f"{missed} missed, {disorder} out of order",
+            compared=f"{written} written",
+            target="0",
+            met=missed == 0 and disorder == 0,
+        )
+    )
 
 
 def main() -> None:

@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -299,7 +300,9 @@ def _shape(dags: dict[str, Any]) -> str:
 
     made = {name: dag for name, dag in dags.items() if isinstance(dag, DAG)}
     tasks = sorted(
-        f"{task.task_id} {task.task_type} {str(task.trigger_rule).rpartition('.')[2].lower()} {sorted(task.upstream_task_ids)}"
+        # A trigger rule is text in one tool's Dags and a member of an enumeration in the others'.
+        f"{task.task_id} {task.task_type} {str(task.trigger_rule).rpartition('.')[2].lower()} "
+        f"{sorted(task.upstream_task_ids)}"
         for task in made[_name(1)].tasks
     )
     return f"{len(made)} Dags, {sum(len(dag.tasks) for dag in made.values())} tasks, {tasks}"
@@ -321,8 +324,6 @@ def declare(number: int) -> Any:
 
     from muster_airflow.operators.opening import OpenRun
     from muster_airflow.operators.steps import AgentStep, CloseRun, NotifyStep, SkillStep
-
-    from datetime import timedelta
 
     again: dict[str, Any] = {
         "retries": 3,

@@ -11,6 +11,8 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+from figures import Figure, note
+
 from muster.skills.finance.reading.document import read_document
 from muster.skills.finance.rules.catalogue import check
 
@@ -36,8 +38,25 @@ def main(count: int) -> None:
             print(f"  {number + 1:6} invoices: {_resident():6.1f} MB resident")
     seconds = time.process_time() - started
     first, last = next(iter(marks.values())), list(marks.values())[-1]
-    print(f"{count / seconds:.0f} invoices a second of one core's time (target: 20)")
-    print(f"memory after all of them {last / first:.3f} times that after a fifth (flat: about 1)")
+    rate = count / seconds
+    note(
+        Figure(
+            what="invoices read and checked from XML, a second of one core's time",
+            measured=f"{rate:.0f}",
+            target="20",
+            met=rate >= 20,
+        )
+    )
+    note(
+        Figure(
+            what=f"memory after {count:,} invoices",
+            measured=f"{last:.0f} MB",
+            compared=f"{first:.0f} MB after a fifth of them",
+            ratio=f"{last / first:.3f}x",
+            target="flat",
+            met=last <= 1.05 * first,
+        )
+    )
     print(f"peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.1f} MB")
 
 

@@ -30,11 +30,11 @@ from muster.local.airflow import bundle
 from muster.local.project import Project
 from muster.local.stack import Stack
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from support.airflow import Airflow
 
+ROOT = Path(__file__).parents[2]
 STEPS, CALLS, DELAY = 200, 24, 5.0
 WALL, CPU = 5.0, 0.25
 """The targets: times the wait, and CPU seconds a step."""
