@@ -131,7 +131,7 @@ steps:
     assert outputs["shell"] == "it's; $HOME"
 
 
-def test_nothing_is_lost_or_done_twice_when_triggerer_and_worker_are_killed(airflow: Airflow) -> None:
+def test_nothing_is_lost_or_done_twice_when_triggerer_worker_and_scheduler_are_killed(airflow: Airflow) -> None:
     airflow.automation(
         "proving_kills",
         """
@@ -148,6 +148,7 @@ steps:
     airflow.until("work under way", lambda: _started(airflow, run, "works"))
     worker = airflow.until("the worker", lambda: _worker(airflow, run))
     os.kill(worker, signal.SIGKILL)
+    os.kill(airflow.stack.supervisor.components["scheduler"].process.pid, signal.SIGKILL)
     assert airflow.finish(run) == "success"
     keys = [key for (key,) in airflow.sql("SELECT key FROM performed WHERE key LIKE %s ORDER BY key", f"{run}/%")]
     assert keys == [f"{run}/last", *(f"{run}/waits[{n}]" for n in range(4)), f"{run}/works"]
