@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import jsonschema
+import pytest
 import yaml
 
 from support.command import Muster, read
@@ -75,7 +76,9 @@ def test_the_schema_takes_what_lint_takes_and_refuses_what_it_refuses(muster: Mu
     assert not validator.is_valid({**written, "steps": []})
 
 
-def test_outside_of_a_project_the_remedy_is_said(muster: Muster, tmp_path: Path, monkeypatch) -> None:
+def test_outside_of_a_project_the_remedy_is_said(
+    muster: Muster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     result = muster("list")
     assert result.exit_code == 1

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import typer
@@ -19,15 +20,18 @@ from muster.local.project import Project, find_project
 from muster.skills.registry import SkillContext, get_skill
 
 
-def pairs(entries: Sequence[str], option: str) -> dict[str, Any]:
-    """`key=value` entries as a mapping; a value that is JSON is read as JSON, any other is text."""
+def pairs(entries: Sequence[str], option: str, *, number: Callable[[str], Any] = float) -> dict[str, Any]:
+    """`key=value` entries as a mapping; a value that is JSON is read as JSON, any other is text.
+
+    `number` makes a number with a decimal point of its text.
+    """
     values: dict[str, Any] = {}
     for entry in entries:
         key, equals, text = entry.partition("=")
         if not equals or not key:
             raise typer.BadParameter(f"{entry!r} is not KEY=VALUE.", param_hint=option)
         try:
-            values[key] = json.loads(text)
+            values[key] = json.loads(text, parse_float=number)
         except ValueError:
             values[key] = text
     return values
@@ -46,7 +50,7 @@ def call_skill(name: str, values: Mapping[str, Any], project: Project, database:
 def try_skill(name: str, entries: Sequence[str], *, as_json: bool) -> None:
     """Call a skill with the arguments of the command line and print what it returns."""
     project = find_project()
-    values = pairs(entries, "--with")
+    values = pairs(entries, "--with", number=Decimal)
     skill = get_skill(name, project.site_skills)
     # Only a skill that asks for a context can need the database.
     dsn = muster_dsn(project) if skill.wants_context else "postgresql://127.0.0.1:1/none"

@@ -18,7 +18,7 @@ from rich.panel import Panel
 from rich.spinner import Spinner
 from rich.table import Table
 
-from muster.cli.output import Exit, console, emit, messages
+from muster.cli.output import Exit, complain, console, emit, messages
 from muster.errors import MusterError
 from muster.local.credentials import load_credentials
 from muster.local.project import Project, find_project
@@ -86,11 +86,9 @@ def start(*, port: int, host: str, detach: bool, inbox: bool, as_json: bool) -> 
     with _signals_interrupt():
         try:
             _bring_up(stack, out)
-            if inbox:
-                from muster.cli.inbox import process_bundled_inbox
-
-                process_bundled_inbox(stack, out)
             _announce(stack, out, as_json=as_json)
+            if inbox:
+                _process_inbox(stack, out)
             while True:
                 time.sleep(3600)
         except KeyboardInterrupt:
@@ -141,6 +139,17 @@ def _bring_up(stack: Stack, out: Console) -> None:
         display.done("databases", stack.place)
         stack.launch()
         stack.wait_healthy(progress=display.health)
+
+
+def _process_inbox(stack: Stack, out: Console) -> None:
+    from muster.cli.inbox import process_bundled_inbox
+
+    try:
+        process_bundled_inbox(stack, out)
+    except MusterError as error:
+        # The demonstration may fail; what runs goes on running.
+        complain(error)
+    out.print(f"Running at [link={stack.url}]{stack.url}[/link]. Ctrl-C stops it.")
 
 
 def _announce(stack: Stack, out: Console, *, as_json: bool) -> None:
