@@ -20,8 +20,8 @@ from typer.core import TyperGroup
 
 from muster.errors import MusterError, TransientError
 
-PIPE_WIDTH = 240
-"""Columns of tables that no terminal shows."""
+PIPE_WIDTH = 10_000
+"""Columns of tables in a pipe: enough that no line is ever cut."""
 
 
 class Exit(IntEnum):
