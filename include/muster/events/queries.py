@@ -185,18 +185,37 @@ class Queries:
 
         Large values are left as references; `EventLog.resolve` fetches them.
         """
-        # `->` and not `->>`: the latter cannot read data that holds a null character anywhere.
+        found: list[Event] = []
+        while True:
+            page = self._events(run, step, indices, types, after_version, limit)
+            found += [event for event in page if indices is None or event.data.get("index") in indices]
+            if len(found) >= limit or len(page) < limit:
+                return found[:limit]
+            after_version = page[-1].version
+
+    def _events(
+        self,
+        run: str,
+        step: str | None,
+        indices: Collection[int] | None,
+        types: Collection[str] | None,
+        after_version: int,
+        limit: int,
+    ) -> list[Event]:
+        """Events among which are all those asked for; about the items there may be others, nested ones say."""
+        # PostgreSQL cannot look into JSON that holds a null character, so the items are found by their canonical text.
+        needles = None if indices is None else [f'%"index":{index}{end}%' for index in indices for end in ",}"]
         statement = (
             f"SELECT {COLUMNS} FROM events WHERE stream = %(run)s AND version > %(after)s"
             " AND (%(step)s::text IS NULL OR step = %(step)s)"
-            " AND (%(indices)s::text[] IS NULL OR (data -> 'index')::text = ANY(%(indices)s))"
+            " AND (%(needles)s::text[] IS NULL OR data::text LIKE ANY(%(needles)s))"
             " AND (%(types)s::text[] IS NULL OR type = ANY(%(types)s))"
             " ORDER BY version LIMIT %(limit)s"
         )
         parameters = {
             "run": run,
             "step": step,
-            "indices": None if indices is None else [str(index) for index in indices],
+            "needles": needles,
             "types": None if types is None else [str(each) for each in types],
             "after": after_version,
             "limit": limit,

@@ -37,8 +37,8 @@ def database() -> Database:
     Raises:
         TransientError: no such connection is set; the page says so until it is.
     """
-    from airflow.sdk.exceptions import AirflowNotFoundException
     from airflow.models.connection import Connection
+    from airflow.sdk.exceptions import AirflowNotFoundException
 
     try:
         connection = Connection.get_connection_from_secrets(CONNECTION)

@@ -89,9 +89,7 @@ def _latest(session: Session, dag_id: str) -> SerializedDagModel | None:
 
 
 def _of_run(session: Session, dag_id: str, run_id: str) -> SerializedDagModel | None:
-    joined = select(SerializedDagModel).join(
-        DagRun, DagRun.created_dag_version_id == SerializedDagModel.dag_version_id
-    )
+    joined = select(SerializedDagModel).join(DagRun, DagRun.created_dag_version_id == SerializedDagModel.dag_version_id)
     return session.scalar(joined.where(DagRun.dag_id == dag_id, DagRun.run_id == run_id))
 
 

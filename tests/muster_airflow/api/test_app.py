@@ -141,7 +141,9 @@ def test_nothing_in_the_log_becomes_part_of_a_page(viewer: Get, run: str, addres
 
 def test_a_large_value_does_not_make_the_page_large(viewer: Get, run: str) -> None:
     assert "x" * 1000 not in viewer(RUN).text
-    found = viewer(f"{RUN}/events?step=greet&index=1").json()["events"]
+    answer = viewer(f"{RUN}/events?step=greet&index=1")
+    assert answer.status_code == 200, answer.text
+    found = answer.json()["events"]
     assert found[-1]["data"]["output"] == "x" * 100_000
 
 
