@@ -6,10 +6,9 @@ from collections.abc import Iterator, Sequence
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import unquote, urlsplit
 
-import yaml
 from psycopg import Connection, errors
 from psycopg.sql import SQL, Identifier, Placeholder
 from pydantic import BaseModel, Field, ValidationError
@@ -17,6 +16,7 @@ from pydantic import BaseModel, Field, ValidationError
 from muster.errors import PermanentError
 from muster.skills.finance.coding import CostCentreCode
 from muster.skills.finance.invoice import Currency
+from muster.skills.finance.masterfile import MasterFile
 from muster.skills.finance.policy import policy_of
 from muster.skills.finance.suppliers import vat_key
 from muster.skills.registry import SkillContext, skill
@@ -74,7 +74,7 @@ class ReceiptEntry(Written):
 
     number: str
     received_on: date
-    lines: dict[str, Decimal]
+    lines: dict[str, Annotated[Decimal, Field(gt=0)]]
     """The quantity received, by order line."""
 
 
@@ -125,18 +125,21 @@ def load_master_data(file: str, context: SkillContext) -> Loaded:
             added["coding_history"] = _add_codings(connection, data.suppliers)
         except errors.ForeignKeyViolation as error:
             raise PermanentError(f"{file} names something it does not hold: {error.diag.message_detail}") from error
+        except (errors.IntegrityError, errors.DataError) as error:
+            reason = error.diag.message_detail or error.diag.message_primary
+            raise PermanentError(f"{file} holds what the database refuses: {reason}") from error
     return Loaded(added=added)
 
 
 def _read(file: str) -> MasterData:
-    path = Path(unquote(urlsplit(file).path)) if file.startswith("file:") else Path(file)
+    written = MasterFile(Path(unquote(urlsplit(file).path)) if file.startswith("file:") else Path(file))
     try:
-        return MasterData.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {}, strict=False)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise PermanentError(f"{path} cannot be read: {error}") from error
+        return MasterData.model_validate(written.data, strict=False)
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise PermanentError(f"{path} does not hold master data: {wrong}.") from error
+        wrong = "; ".join(
+            f"{written.place(e['loc'])}: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()
+        )
+        raise PermanentError(f"This is not master data: {wrong}.") from error
 
 
 def _tables(data: MasterData, currency: str) -> Iterator[tuple[str, list[Row]]]:
@@ -194,10 +197,12 @@ def _order_line(order: OrderEntry, line: OrderLineEntry) -> Row:
 def _add(connection: Connection[Any], table: str, rows: Sequence[Row]) -> int:
     if not rows:
         return 0
-    statement = SQL("INSERT INTO {} ({}) VALUES ({}) ON CONFLICT DO NOTHING").format(
+    statement = SQL("INSERT INTO {} ({}) VALUES ({}) ON CONFLICT ON CONSTRAINT {} DO NOTHING").format(
         Identifier("finance", table),
         SQL(", ").join(map(Identifier, rows[0])),
         SQL(", ").join(map(Placeholder, rows[0])),
+        # Only the row itself may be there already: a VAT id that another supplier has is a mistake.
+        Identifier(f"{table}_pkey"),
     )
     with connection.cursor() as cursor:
         cursor.executemany(statement, rows)
