@@ -30,8 +30,16 @@ def canonical(value: Any) -> str:
             f"This cannot be written to the log: {error}.",
             remedy="Log JSON only: decimals and dates as strings.",
         ) from error
-    # A lone surrogate, as a broken document may hold, has no UTF-8 form; its backslash escape is valid JSON.
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
+    if text.isascii():
+        return text
+    escaped = _escape_surrogates(text)
+    # Read back, two surrogates side by side become one character, which sorts elsewhere and needs no escape.
+    return escaped if escaped == text else _escape_surrogates(_encode(json.loads(escaped)))
+
+
+def _escape_surrogates(text: str) -> str:
+    # A surrogate, as a broken document may hold, has no UTF-8 form; its backslash escape is valid JSON.
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def event_hash(
