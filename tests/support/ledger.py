@@ -22,8 +22,10 @@ SETTINGS = {"finance": {"company": {"name": "Nordlicht & Söhne", "iban": "DE349
 MASTER_DATA = """
 cost_centres: [{code: "2000", name: Office}, {code: "3000", name: Production}, {code: "4000", name: IT}]
 suppliers:
-  - {id: seidel, name: Papierhaus Seidel GmbH, vat_id: DE812304528, cost_centre: "2000", ibans: {DE02999999990000200101: 2024-01-15}}
-  - {id: acme, name: Acme Inc., currency: USD, cost_centre: "4000", order_required: false, ibans: {GB33BUKB20201555555555: 2024-01-15}}
+  - {id: seidel, name: Papierhaus Seidel GmbH, vat_id: DE812304528, cost_centre: "2000",
+     ibans: {DE02999999990000200101: 2024-01-15}}
+  - {id: acme, name: Acme Inc., currency: USD, cost_centre: "4000", order_required: false,
+     ibans: {GB33BUKB20201555555555: 2024-01-15}}
 orders:
   - number: PO-1
     supplier: seidel

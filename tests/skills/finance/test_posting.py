@@ -135,16 +135,14 @@ def test_two_processes_that_post_at_once_post_once(ready: SkillContext, dsn: str
     ],
 )
 def test_the_database_refuses_what_does_not_balance(ready: SkillContext, dsn: str, insert: str, why: str) -> None:
+    # One statement for both tables: the check waits for the commit.
+    statement = f"""
+        WITH p AS (INSERT INTO finance.postings (dated, currency, text, key)
+                   VALUES ('2026-10-01', 'EUR', 't', 'k') RETURNING id)
+        INSERT INTO finance.entries (posting_id, line, account, debit, credit)
+        SELECT p.id, v.* FROM p, (VALUES {insert}) v"""
     with pytest.raises(psycopg.errors.CheckViolation), psycopg.connect(dsn) as connection:
-        row = connection.execute(
-            "INSERT INTO finance.postings (dated, currency, text, key)"
-            " VALUES ('2026-10-01', 'EUR', 't', 'k') RETURNING id"
-        ).fetchone()
-        assert row is not None
-        connection.execute(
-            "INSERT INTO finance.entries (posting_id, line, account, debit, credit)"
-            f" SELECT {row[0]}, * FROM (VALUES {insert}) v"
-        )
+        connection.execute(statement)
     assert count(ready.database, "postings") == 0, why
 
 

@@ -139,6 +139,9 @@ def _case(file: CaseFile, index: int) -> Case:
 def _take(case: Case, stage: str, event: Event) -> None:
     data = event.data
     if event.type == EventType.STEP_SUCCEEDED:
+        if case.stopped_at == data["step"]:
+            # A person cleared the run, and this time it worked.
+            case.fate, case.stopped_at, case.reason = "open", None, None
         _SUCCEEDED[stage](case, data["output"], data)
     elif event.type == EventType.STEP_SKIPPED:
         if data.get("reason") == "rejected":
@@ -171,8 +174,7 @@ def _match(case: Case, output: Mapping[str, Any], data: Mapping[str, Any]) -> No
 
 def _approve(case: Case, output: Mapping[str, Any], data: Mapping[str, Any]) -> None:
     case.decision = Decision.model_validate(output)
-    if not case.decision.approved:
-        case.fate = "rejected"
+    case.fate = "open" if case.decision.approved else "rejected"
 
 
 def _post(case: Case, output: Mapping[str, Any], data: Mapping[str, Any]) -> None:

@@ -1,0 +1,170 @@
+"""Promises of payment: the file is valid, nobody is paid twice, and what is not paid is explained."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date
+from decimal import Decimal
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lxml import etree
+
+from muster.database import Database
+from muster.errors import PermanentError
+from muster.skills.finance import PaymentProposal, Posting, propose_payment, reverse_posting
+from muster.skills.finance.invoice import Invoice
+from muster.skills.finance.policy import Company
+from muster.skills.finance.sepa import NAMESPACE, SCHEMA, Transfer, credit_transfer, sepa_text
+from muster.skills.registry import SkillContext
+from support.ledger import NOW, company, context, invoice, line, post
+
+
+@pytest.fixture
+def ready(database: Database, tmp_path: Path) -> SkillContext:
+    return company(database, tmp_path)
+
+
+def paying(ready: SkillContext, folder: Path, run: str = "invoices/1", **changes: Any) -> SkillContext:
+    return context(ready.database, folder, run, step="pay", index=None, **changes)
+
+
+def document(proposal: PaymentProposal, context: SkillContext) -> etree._Element:
+    assert proposal.file is not None
+    root = etree.parse(context.workspace / proposal.file).getroot()
+    schema = (files("sepaxml") / "schemas" / f"{SCHEMA}.xsd").read_bytes()
+    etree.XMLSchema(etree.fromstring(schema)).assertValid(root)
+    return root
+
+
+def texts(root: etree._Element, path: str) -> list[str]:
+    return [element.text or "" for element in root.iterfind(f".//p:{path}", NAMESPACE)]
+
+
+def several(ready: SkillContext, folder: Path, number: int) -> list[Posting]:
+    def content(index: int) -> Invoice:
+        amount, due = f"{100 + index}.00", date(2026, 9, 30 - index)
+        return invoice(line(net_amount=amount), number=f"RE/{index} & Co", due_date=due)
+
+    return [post(context(ready.database, folder, index=index), content(index)) for index in range(number)]
+
+
+def test_the_file_is_valid_and_its_sums_are_the_postings(ready: SkillContext, tmp_path: Path) -> None:
+    postings = several(ready, tmp_path, 3)
+    pay = paying(ready, tmp_path)
+    proposal = propose_payment(postings, pay)
+    root = document(proposal, pay)
+    amounts = [Decimal(text) for text in texts(root, "InstdAmt")]
+    assert amounts == [posting.due for posting in postings]
+    assert proposal.total == sum(amounts) == Decimal(texts(root, "GrpHdr/p:CtrlSum")[0])
+    assert texts(root, "GrpHdr/p:NbOfTxs") == ["3"]
+    assert texts(root, "CdtrAcct//p:IBAN") == [posting.iban for posting in postings]
+    assert texts(root, "Ustrd") == [f"RE/{index} + Co" for index in range(3)]
+    assert texts(root, "Dbtr/p:Nm") == ["Nordlicht + Soehne"]
+
+
+def test_each_is_paid_when_due_and_what_is_overdue_today(ready: SkillContext, tmp_path: Path) -> None:
+    late = post(ready, invoice(number="A", due_date=date(2026, 9, 1)))
+    early = post(context(ready.database, tmp_path, index=1), invoice(number="B", due_date=date(2026, 11, 1)))
+    pay = paying(ready, tmp_path)
+    proposal = propose_payment([late, early], pay)
+    assert [payment.execution_date for payment in proposal.payments] == [NOW.date(), date(2026, 11, 1)]
+    assert sorted(texts(document(proposal, pay), "ReqdExctnDt/p:Dt")) == ["2026-10-01", "2026-11-01"]
+
+
+def test_the_same_work_again_writes_the_same_file(ready: SkillContext, tmp_path: Path) -> None:
+    postings, pay = several(ready, tmp_path, 2), paying(ready, tmp_path)
+    proposal = propose_payment(postings, pay)
+    assert proposal.file is not None
+    path = pay.workspace / proposal.file
+    content = path.read_bytes()
+    path.unlink()
+    assert propose_payment(postings, pay) == proposal
+    assert path.read_bytes() == content
+
+
+def test_runs_that_pay_at_once_pay_each_posting_once(ready: SkillContext, tmp_path: Path) -> None:
+    postings = several(ready, tmp_path, 5)
+    with ThreadPoolExecutor(3) as pool:
+        tasks = [
+            pool.submit(propose_payment, postings[:: 1 if run % 2 else -1], paying(ready, tmp_path, f"pay/{run}"))
+            for run in range(3)
+        ]
+        proposals = [task.result() for task in tasks]
+    assert sorted(len(proposal.payments) for proposal in proposals) == [0, 0, 5]
+    assert sum(len(proposal.left_out) for proposal in proposals) == 10
+
+
+def test_a_posting_given_twice_is_paid_once(ready: SkillContext, tmp_path: Path) -> None:
+    posting = post(ready)
+    proposal = propose_payment([posting, posting.model_copy(update={"already_posted": True})], paying(ready, tmp_path))
+    assert len(proposal.payments) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"currency": "USD", "seller": {"name": "Acme Inc."}, "payment": None}, "USD"),
+        ({"type_code": "381"}, "credit note"),
+        ({"totals": {"net": "40", "vat": "7.6", "gross": "47.6", "due": "0"}}, "nothing is due"),
+        ({"payment": {"means_code": "59"}}, "direct debit"),
+        ({"payment": {"means_code": "48"}}, "card"),
+        ({"payment": {"credit_transfers": [{"account": "DE40999999990000666666"}]}}, "no account"),
+    ],
+)
+def test_what_is_not_paid_is_explained(
+    ready: SkillContext, tmp_path: Path, changes: dict[str, Any], reason: str
+) -> None:
+    proposal = propose_payment([post(ready, invoice(**changes))], paying(ready, tmp_path))
+    assert proposal.payments == []
+    assert (proposal.file, proposal.total) == (None, Decimal(0))
+    assert reason in proposal.left_out[0].reason
+
+
+def test_what_was_reversed_is_not_paid(ready: SkillContext, tmp_path: Path) -> None:
+    posting = post(ready)
+    reverse_posting(posting.id, ready)
+    assert propose_payment([posting], paying(ready, tmp_path)).left_out[0].reason == "it was reversed"
+
+
+@pytest.mark.parametrize("iban", ["DE00999999990000200101", "TR330006100519786457841326", "nonsense"])
+def test_an_account_nobody_can_transfer_to_is_left_out(ready: SkillContext, tmp_path: Path, iban: str) -> None:
+    posting = post(ready).model_copy(update={"iban": iban})
+    assert "SEPA" in propose_payment([posting], paying(ready, tmp_path)).left_out[0].reason
+
+
+@pytest.mark.parametrize("settings", [{}, {"finance": {"company": {"name": "Nordlicht"}}}])
+def test_without_a_payer_the_settings_are_asked_for(
+    ready: SkillContext, tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    with pytest.raises(PermanentError, match="company"):
+        propose_payment([post(ready)], paying(ready, tmp_path, settings=settings))
+
+
+def test_nothing_to_pay_is_no_file(ready: SkillContext, tmp_path: Path) -> None:
+    assert propose_payment([], paying(ready, tmp_path)).file is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Müller & Söhne", "Mueller + Soehne"),
+        ("Łódź <script>", "Lodz script"),
+        ("\x00\n", "NOTPROVIDED"),
+        ("ж" * 200, "zh" * 35),
+    ],
+)
+def test_texts_are_put_in_the_letters_banks_take(text: str, expected: str) -> None:
+    assert sepa_text(text, 70) == expected
+
+
+@pytest.mark.parametrize("amount", ["0", "-1", "0.001", "1000000000"])
+def test_an_amount_no_bank_takes_is_refused(amount: str) -> None:
+    transfer = Transfer(
+        end_to_end_id="1", name="A", iban="DE02999999990000200101", amount=Decimal(amount), remittance="x",
+        execution_date=NOW.date(),
+    )  # fmt: skip
+    with pytest.raises(PermanentError):
+        credit_transfer(Company(name="B", iban="DE34999999990000100100"), [transfer], message_id="M", created=NOW)
