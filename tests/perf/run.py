@@ -40,11 +40,11 @@ def main(names: list[str]) -> int:
 def _run(name: str, file: Path) -> bool:
     """Run one benchmark in a process of its own; true when it could not be finished."""
     started = time.monotonic()
-    print(f"\n== {name}", flush=True)
+    print(f"\n== {name} (load average {os.getloadavg()[0]:.1f})", flush=True)
     done = subprocess.run(
         [sys.executable, str(HERE / f"bench_{name}.py")], env={**os.environ, KEPT_IN: str(file)}, check=False
     )
-    print(f"== {name}: {time.monotonic() - started:.0f} s", flush=True)
+    print(f"== {name}: {time.monotonic() - started:.0f} s (load average {os.getloadavg()[0]:.1f})", flush=True)
     if done.returncode:
         print(f"== {name} could not be finished (exit code {done.returncode})", flush=True)
     return bool(done.returncode)

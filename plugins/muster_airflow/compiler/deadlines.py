@@ -14,9 +14,12 @@ if TYPE_CHECKING:
 
 def deadline_alerts(definition: Definition) -> list[DeadlineAlert] | None:
     """One alert for each deadline; None when there is none."""
+    if not definition.deadlines:
+        return None
+    # Here, because it brings the database's client, which most automations have no use for when parsed.
     from muster_airflow.notifiers import MusterNotifier
 
-    alerts = [
+    return [
         DeadlineAlert(
             name=f"{definition.name} within {deadline.within:g} s",
             reference=DeadlineReference.DAGRUN_QUEUED_AT,
@@ -25,7 +28,6 @@ def deadline_alerts(definition: Definition) -> list[DeadlineAlert] | None:
         )
         for deadline in definition.deadlines
     ]
-    return alerts or None
 
 
 def _notice(definition: Definition, deadline: ResolvedDeadline) -> dict[str, Any]:

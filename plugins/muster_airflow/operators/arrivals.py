@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, Context
 
 from muster.errors import TransientError
-from muster.execution.arrivals import Batch, claim, look, started
+
+if TYPE_CHECKING:
+    from muster.execution.arrivals import Batch
 
 
 class StartRuns(BaseOperator):
@@ -35,6 +37,8 @@ class StartRuns(BaseOperator):
 
     def execute(self, context: Context) -> list[str]:
         """Start the runs; the XCom is the list of their ids."""
+        # Here, because it brings the database's client, which parsing the Dags has no use for.
+        from muster.execution.arrivals import claim, look, started
         from muster_airflow.services import services_in_worker
 
         database = services_in_worker(context).database
