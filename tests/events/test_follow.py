@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 
 import psycopg
-from support.processes import finish, start
 
 from muster.database import Database
 from muster.events import statements
 from muster.events.batch import EMPTY, plan, prepare
 from muster.events.log import START, EventLog, Place
 from muster.events.model import Event, NewEvent
+from support.processes import finish, start
 
 
 def append_in(connection: psycopg.Connection, stream: str) -> None:

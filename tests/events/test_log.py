@@ -9,13 +9,13 @@ from decimal import Decimal
 
 import psycopg
 import pytest
-from support.postgres_proxy import postgres_proxy
-from support.processes import finish, start
 
 from muster.database import Database
 from muster.errors import ConcurrencyError, PermanentError, TransientError
 from muster.events.log import READ_PAGE, EventLog
 from muster.events.model import NewEvent
+from support.postgres_proxy import postgres_proxy
+from support.processes import finish, start
 
 
 def noted(step: str = "read", *, key: str | None = None, **data: object) -> NewEvent:

@@ -8,7 +8,6 @@ from typing import Any
 import psycopg
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.run_events import closed, opened, step, whole_run
 
 from muster.database import Database
 from muster.events.log import EventLog
@@ -17,6 +16,7 @@ from muster.events.model import NewEvent
 from muster.events.projections import fan_out_status
 from muster.events.rebuild import rebuild
 from muster.events.state import fold
+from support.run_events import closed, opened, step, whole_run
 
 Tables = dict[str, list[str]]
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from support.run_events import closed, opened, whole_run
 
 from muster.database import Database
 from muster.errors import MusterError
 from muster.events.log import EventLog
 from muster.events.queries import Queries
+from support.run_events import closed, opened, whole_run
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ from decimal import Decimal
 from uuid import UUID
 
 import pytest
-from support.run_events import closed, opened, step, whole_run
 
 from muster.events.model import Event, NewEvent
 from muster.events.model import EventType as T
 from muster.events.state import RunState, fold
+from support.run_events import closed, opened, step, whole_run
 
 
 def happened(*events: NewEvent) -> list[Event]:

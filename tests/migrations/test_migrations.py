@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
-from support.processes import finish, start
 
 from muster.errors import TransientError
 from muster.migrations import VERSION_TABLE, migrate
+from support.processes import finish, start
 
 
 @pytest.fixture
@@ -53,14 +53,6 @@ def test_another_alembic_in_the_same_database_is_left_alone(empty: str) -> None:
     migrate(empty)
     with psycopg.connect(empty) as connection:
         assert connection.execute("SELECT * FROM alembic_version").fetchall() == [("x",)]
-
-
-def test_every_migration_can_be_taken_back(empty: str) -> None:
-    migrate(empty)
-    migrate(empty, "base")
-    left = {name for name in tables(empty) if not name.startswith(VERSION_TABLE)}
-    assert left == set()
-    migrate(empty)
 
 
 def test_a_database_that_is_not_there_is_transient() -> None:
