@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,12 +11,20 @@ import pytest
 
 from muster.local.stack import Stack
 from support.airflow import Airflow
+from support.model_server import ModelServer
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="session")
-def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
+def models() -> Iterator[ModelServer]:
+    """The scripted model server behind the connection `proving_model`."""
+    with ModelServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def airflow(tmp_path_factory: pytest.TempPathFactory, models: ModelServer) -> Iterator[Airflow]:
     """The stack, on a copy of this project in a folder of its own."""
     project = tmp_path_factory.mktemp("project")
     project.chmod(0o755)
@@ -24,7 +33,13 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
         shutil.copytree(ROOT / folder, project / folder, ignore=shutil.ignore_patterns("__pycache__"))
     (project / "include" / "skills").mkdir(exist_ok=True)
     shutil.copy(Path(__file__).with_name("site_skills.py"), project / "include" / "skills" / "proving.py")
-    stack = Stack(project)
+    model = {
+        "conn_type": "pydanticai",
+        "host": models.url,
+        "password": "any",
+        "extra": {"model": "openai-chat:proving"},
+    }
+    stack = Stack(project, variables={"AIRFLOW_CONN_PROVING_MODEL": json.dumps(model)})
     stack.start()
     try:
         yield Airflow(stack)

@@ -11,6 +11,7 @@ import pytest
 
 from muster.errors import MusterError
 from support.airflow import Airflow
+from support.model_server import ModelServer
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
@@ -155,6 +156,38 @@ steps:
     ended = [e.key for e in airflow.log.read(run) if e.type == "step.succeeded"]
     assert len(ended) == len(set(ended)) == 6
     assert airflow.log.verify(run) is None
+
+
+def test_an_agent_asks_the_model_behind_its_connection_without_a_worker(airflow: Airflow, models: ModelServer) -> None:
+    agents = airflow.project / "include" / "agents" / "proving.yaml"
+    agents.write_text(
+        "department: proving\nagents:\n"
+        "  - {id: prover, role: You prove., tiers: [proving_model], tools: [proving.note]}\n"
+    )
+    airflow.automation(
+        "proving_agent",
+        """
+automation: proving_agent
+budget: {usd: 1}
+settings: {prices: {proving: {input: 1, output: 2}}}
+steps:
+  - id: ask
+    agent: prover
+    ask: "Is this proven?"
+    returns: {type: object, properties: {proven: {type: boolean}}, required: [proven]}
+""",
+    )
+    models.script(
+        {"call": {"name": "proving_note", "arguments": {"text": "from a tool"}}}, {"answer": {"proven": True}}
+    )
+    run = airflow.start("proving_agent", "one")
+    assert airflow.finish(run) == "success", airflow.queries.run(run).reason
+    (ended,) = (e for e in airflow.log.read(run) if e.type == "step.succeeded")
+    assert ended.data["output"] == {"proven": True}
+    assert ended.data["produced_by"].startswith("model:proving_model:")
+    called = [e.data for e in airflow.log.read(run) if e.type == "model.called"]
+    assert [float(data["cost"]) > 0 for data in called] == [True, True]
+    assert "tool.called" in airflow.types(run)
 
 
 def _started(airflow: Airflow, run: str, step: str) -> bool:
