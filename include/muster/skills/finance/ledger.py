@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -18,6 +18,9 @@ from muster.skills.finance.coding import CodedInvoice, CodedLine, codable_lines
 from muster.skills.finance.invoice import Invoice
 from muster.skills.finance.money import cents, net_of, share
 from muster.skills.finance.policy import Accounts
+
+LARGEST = Decimal("99999999999999.99")
+"""No amount, price or quantity beyond this is taken: the ledger's columns hold no more."""
 
 
 class Entry(BaseModel):
@@ -69,6 +72,8 @@ def postable_amounts(invoice: Invoice) -> tuple[Decimal, Decimal, Decimal]:
     totals = invoice.totals
     if totals.gross is None or (totals.net is None and totals.vat is None):
         raise refused("MU-INCOMPLETE", "The invoice's totals are incomplete.", "totals")
+    if any(abs(number) > LARGEST for number in _numbers(invoice)):
+        raise refused("MU-TOO-LARGE", "An amount or a quantity is beyond anything that can be posted.", "totals")
     gross = totals.gross
     net = gross - totals.vat if totals.net is None and totals.vat is not None else totals.net
     assert net is not None
@@ -81,6 +86,15 @@ def postable_amounts(invoice: Invoice) -> tuple[Decimal, Decimal, Decimal]:
     if any(amount != cents(amount) for amount in (net, vat, *(net_of(line) for line in invoice.lines))):
         raise refused("BR-DEC-23", "An amount has more than two decimals.", "lines")
     return net, vat, gross
+
+
+def _numbers(invoice: Invoice) -> Iterator[Decimal]:
+    totals = invoice.totals
+    yield from (amount for amount in (totals.net, totals.vat, totals.gross, totals.due, totals.prepaid) if amount)
+    for line in invoice.lines:
+        yield from (number for number in (line.net_amount, line.quantity, line.net_price) if number)
+        if line.net_amount is None and line.quantity and line.net_price:
+            yield line.quantity * line.net_price / (line.base_quantity or Decimal(1))
 
 
 def write_posting(

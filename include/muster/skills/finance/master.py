@@ -49,7 +49,7 @@ class SupplierEntry(Written):
     vat_id: str | None = None
     currency: Currency | None = None
     """What is agreed on; default: the company's own."""
-    payment_days: int = Field(default=30, ge=0)
+    payment_days: int = Field(default=30, ge=0, le=3650)
     cost_centre: CostCentreCode | None = None
     order_required: bool = True
     blocked: bool = False

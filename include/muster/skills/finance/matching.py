@@ -253,6 +253,10 @@ def _beside_the_lines(invoice: Invoice, order: Order, tolerance: Tolerances) -> 
     charges = invoice.totals.charge_total or sum(
         (charge.amount or Decimal(0) for charge in invoice.charges), Decimal(0)
     )
+    if invoice.lines:
+        # What no charge explains, such as an allowance below zero, is a charge all the same.
+        lines = sum((net_of(line) for line in invoice.lines), Decimal(0))
+        charges = max(charges, (invoice.totals.net or Decimal(0)) - lines)
     if charges > _allowed(invoice.totals.net or Decimal(0), tolerance):
         message = f"{charges} {invoice.currency} of charges are not part of the order."
         yield Discrepancy(kind="charge", message=message, expected=Decimal(0), actual=charges, amount=charges)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError, field_validator
 
 from muster.errors import PermanentError
 from muster.skills.finance.invoice import Currency
@@ -30,6 +30,13 @@ class Company(_Setting):
     """The account payments are made from; without one no payment is proposed."""
     bic: str | None = None
     """The account's bank; optional within SEPA."""
+
+    @field_validator("iban")
+    @classmethod
+    def _is_account(cls, iban: str | None) -> str | None:
+        from schwifty import IBAN
+
+        return None if iban is None else str(IBAN(iban))
 
 
 class Tolerances(_Setting):

@@ -90,6 +90,7 @@ def post_to_ledger(
             entry, _ = register(connection, invoice, invoice.supplier.id, receiver(context))
             if entry.posting_id is not None:
                 written = read_entries(connection, entry.posting_id)
+                _check_same(entry, written, invoice, entries)
                 return _posting(invoice, entry.posting_id, written, already_posted=entry.posting_key != key)
             take_over(connection, entry, invoice, receiver(context))
             _check_cost_centres(connection, coding)
@@ -162,6 +163,18 @@ def _write(connection: Connection[Any], entry: Registered, entries: list[Entry],
         (posting, key, entry.id),
     )
     return posting
+
+
+def _check_same(entry: Registered, written: list[Entry], invoice: VettedInvoice, entries: list[Entry]) -> None:
+    # Another invoice under the number must not be taken for the posted one: its amount would be paid.
+    same = entry.currency == invoice.invoice.currency and _owed(written) == _owed(entries)
+    if not same:
+        message = f"Posting {entry.posting_id} already is invoice {entry.number}, but over another amount."
+        raise refused("MU-DUPLICATE", message, "number")
+
+
+def _owed(entries: list[Entry]) -> list[tuple[Decimal, Decimal]]:
+    return sorted((entry.debit, entry.credit) for entry in entries if entry.cost_centre is None)
 
 
 def _check_cost_centres(connection: Connection[Any], coding: CodedInvoice) -> None:

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from pathlib import PurePosixPath
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from psycopg import Connection
 from psycopg.rows import class_row
@@ -17,6 +19,9 @@ from muster.errors import SetAside
 from muster.findings import Finding
 from muster.skills.finance.invoice import ReadInvoice
 from muster.skills.registry import SkillContext
+
+LONGEST_NUMBER = 200
+"""An invoice number with more characters is none; the register's index would not hold it either."""
 
 _COLUMNS = "id, supplier_id, number, issue_date, gross, currency, sha256, source, received_by, posting_id, posting_key"
 
@@ -50,6 +55,11 @@ def receiver(context: SkillContext) -> str:
     return f"{context.run}#{'' if context.index is None else context.index}"
 
 
+def file_name(uri: str) -> str:
+    """The name people know a file by: the last part of its URI."""
+    return PurePosixPath(unquote(urlsplit(uri).path)).name or uri
+
+
 def number_key(number: str) -> str:
     """An invoice number as it identifies the invoice: case and spaces do not count, punctuation does."""
     return re.sub(r"\s", "", unicodedata.normalize("NFKC", number)).upper()
@@ -61,7 +71,7 @@ def register(connection: Connection[Any], read: ReadInvoice, supplier: str, by: 
     Of two transactions that register the same invoice at once, the second waits for the first.
 
     Raises:
-        SetAside: the invoice lacks a number, a date, a gross amount or a currency.
+        SetAside: the invoice lacks a number, a date, a gross amount or a currency, or its number is endless.
     """
     invoice = read.invoice
     missing = list(_missing(read))
@@ -137,3 +147,6 @@ def _missing(read: ReadInvoice) -> Iterator[Finding]:
     for path, value in fields.items():
         if value is None or value == "":
             yield Finding(rule="MU-INCOMPLETE", message=f"The invoice has no {path.rpartition('.')[2]}.", path=path)
+    if invoice.number and len(invoice.number) > LONGEST_NUMBER:
+        message = f"The invoice's number has {len(invoice.number)} characters, over {LONGEST_NUMBER}."
+        yield Finding(rule="MU-NUMBER-TOO-LONG", message=message, path="number")

@@ -72,7 +72,7 @@ _CONDITIONS: dict[MatchedBy, str] = {
 
 
 def find_supplier(connection: Connection[Any], invoice: Invoice) -> tuple[Supplier | None, MatchedBy | None]:
-    """The supplier by VAT id, else by an account that is only theirs, else by name; and which of them it was."""
+    """The supplier by VAT id, else by an account, else by a name that is only theirs; and which of them it was."""
     seller = invoice.seller
     known_by: dict[MatchedBy, list[str]] = {
         "vat_id": [vat_key(seller.vat_id)] if seller.vat_id else [],
@@ -94,9 +94,10 @@ def _select(connection: Connection[Any], condition: str, values: list[str]) -> S
     query = f"""
         SELECT s.*, array(SELECT iban FROM finance.supplier_accounts a WHERE a.supplier_id = s.id ORDER BY since, iban)
                AS ibans
-          FROM finance.suppliers s WHERE {condition} ORDER BY id LIMIT 1"""
-    row = connection.cursor(row_factory=dict_row).execute(query, (values,)).fetchone()
-    return None if row is None else Supplier.model_validate(row)
+          FROM finance.suppliers s WHERE {condition} LIMIT 2"""
+    rows = connection.cursor(row_factory=dict_row).execute(query, (values,)).fetchall()
+    # Of two that go by one name we know neither.
+    return Supplier.model_validate(rows[0]) if len(rows) == 1 else None
 
 
 def _unknown(invoice: Invoice) -> list[Finding]:
