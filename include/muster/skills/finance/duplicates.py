@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from muster.findings import Finding, Severity
 from muster.skills.finance.invoice import CheckedInvoice, ReadInvoice
-from muster.skills.finance.register import Registered, number_key, receiver, register, similar, take_over
+from muster.skills.finance.register import Registered, file_name, number_key, receiver, register, similar, take_over
 from muster.skills.finance.suppliers import find_supplier
 from muster.skills.registry import SkillContext, skill
 
@@ -76,7 +76,7 @@ def _same_number(entry: Registered, read: ReadInvoice, context: SkillContext) ->
         severity: Severity = "error"
         fate = f"is already in the ledger as posting {entry.posting_id}"
     elif here:
-        severity, fate = "error", f"is also in this run, read from {entry.source}"
+        severity, fate = "error", f"is also in this run, as {file_name(entry.source)}"
     else:
         # The same file again is how a person retries; another file under an old number deserves a look.
         severity = "information" if entry.sha256 == read.sha256 else "warning"

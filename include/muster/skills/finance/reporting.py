@@ -8,14 +8,14 @@ from datetime import date, datetime
 from decimal import Decimal
 from functools import cache
 from importlib.resources import files
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel
 
 from muster.skills.finance.casefile import Case, CaseFile, Fate, Stages, gather
 from muster.skills.finance.policy import policy_of
+from muster.skills.finance.register import file_name
 from muster.skills.registry import SkillContext, skill
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def _template() -> Template:
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"money": _money, "day": _day, "name": _file_name}
+    environment.filters |= {"money": _money, "day": _day, "name": file_name}
     return environment.from_string((files(__package__) / "report.html").read_text(encoding="utf-8"))
 
 
@@ -149,7 +149,3 @@ def _money(amount: Decimal | None, currency: str | None = None) -> str:
 
 def _day(value: date | None) -> str:
     return "–" if value is None else f"{value.day} {value:%b %Y}"
-
-
-def _file_name(uri: str) -> str:
-    return PurePosixPath(unquote(urlsplit(uri).path)).name or uri
