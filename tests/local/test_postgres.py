@@ -14,6 +14,7 @@ import psycopg
 import pytest
 
 from muster.errors import MusterError
+from muster.local import postgres
 from muster.local.postgres import PostgresServer, free_port
 from muster.local.supervisor import Supervisor
 from support.waiting import eventually
@@ -83,21 +84,16 @@ def test_stop_and_start_keep_the_data_and_leave_no_process(server: PostgresServe
     assert read(server) == 42
 
 
-def test_the_password_is_asked_for(server: PostgresServer) -> None:
+def test_it_asks_for_the_password_on_loopback_only_and_never_runs_as_root(server: PostgresServer) -> None:
     with pytest.raises(psycopg.OperationalError, match="password"):
         psycopg.connect(server.dsn().replace(server._password, "wrong"))
-
-
-def test_it_never_runs_as_root(server: PostgresServer) -> None:
     assert postmaster(server).uids().effective != 0
-
-
-def test_it_listens_on_loopback_only(server: PostgresServer) -> None:
     addresses = {each.laddr.ip for each in postmaster(server).net_connections("inet") if each.status == "LISTEN"}
     assert addresses == {"127.0.0.1"}
 
 
-def test_a_server_that_cannot_start_says_why(server: PostgresServer) -> None:
+def test_a_server_that_cannot_start_says_why(server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgres, "START_PATIENCE", 3.0)
     with psycopg.connect(server.dsn()) as connection:
         connection.execute("SELECT 1")
     server.stop()
