@@ -13,6 +13,7 @@ from muster.events.model import EventType, NewEvent
 from support.command import Muster, read
 
 RUN = "bills/monday"
+INPUTS = {"files": [f"file:///inbox/{name}.xml" for name in "abc"]}
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +21,13 @@ def log(database: Database, dsn: str, monkeypatch: pytest.MonkeyPatch, project: 
     """A run of three items: one done, one set aside, one skipped, and a second run that is open."""
     monkeypatch.setenv("MUSTER_DSN", dsn)
     log = EventLog(database)
-    opening = {"automation": "bills", "definition": "d" * 64, "bundle_version": "b1", "inputs": {}, "trigger": "manual"}
+    opening = {
+        "automation": "bills",
+        "definition": "d" * 64,
+        "bundle_version": "b1",
+        "inputs": INPUTS,
+        "trigger": "manual",
+    }
     opening |= {"requested_by": "ada", "dag_id": "bills", "dag_run_id": "monday"}
     finding = {"rule": "BR-CO-10", "message": "3 + 4 is not 8", "severity": "error", "path": None}
     counts = {"succeeded": 1, "failed": 0, "skipped": 1, "set_aside": 1}
@@ -41,9 +48,7 @@ def log(database: Database, dsn: str, monkeypatch: pytest.MonkeyPatch, project: 
 
 def started(index: int) -> dict[str, object]:
     """The data of `step.started`."""
-    uri = f"file:///inbox/{'abc'[index]}.xml"
-    given = {"uri": uri}
-    return {"step": "read", "index": index, "kind": "skill", "lane": "worker", "attempt": 1, "input": given}
+    return {"step": "read", "index": index, "kind": "skill", "lane": "worker", "attempt": 1}
 
 
 def test_runs_are_listed_and_filtered(muster: Muster) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlparse
@@ -17,6 +17,8 @@ from muster.events.queries import StepRow
 
 MARKS = {
     "succeeded": ("✓", "green"),
+    "approved": ("✓", "green"),
+    "rejected": ("⊘", "red"),
     "failed": ("✗", "red"),
     "set_aside": ("!", "yellow"),
     "skipped": ("–", "dim"),
@@ -26,7 +28,7 @@ MARKS = {
 }
 """Status of a step: its mark and colour."""
 
-WORDS = {"set_aside": "set aside", "waiting": "waits for a person", "started": "at work"}
+WORDS = {"set_aside": "set aside", "waiting": "waiting for a person", "started": "at work"}
 
 
 def mark(status: str | None) -> str:
@@ -45,10 +47,26 @@ def steps_table(steps: Sequence[StepRow], *, live: bool = False) -> RenderableTy
     """One row for each step with how many of its items ended how."""
     table = Table(box=None, padding=(0, 2), show_header=False)
     for name, own, items in _grouped(steps):
-        busy = live and own.ended_at is None
-        begin: RenderableType = Spinner("dots", style="cyan") if busy and own.status != "waiting" else mark(own.status)
-        table.add_row(begin, name, own.kind or "", _counts(own, items), _by(own, items))
+        status = own.status or _common(items)
+        busy = live and status in (None, "started", "retrying")
+        begin: RenderableType = Spinner("dots", style="cyan") if busy else mark(status)
+        table.add_row(begin, name, _kind(own, items), _counts(own, items), _by(own, items))
     return table
+
+
+def answered(steps: Sequence[StepRow], events: Iterable[Event]) -> list[StepRow]:
+    """The steps with what people answered in place of a mere `succeeded`."""
+    answers = {
+        (event.data.get("step"), -1 if event.data.get("index") is None else event.data["index"]): event.data
+        for event in events
+        if event.type == EventType.APPROVAL_ANSWERED
+    }
+    return [
+        replace(row, status="approved" if answers[row.step, row.index].get("approved") else "rejected")
+        if row.status == "succeeded" and (row.step, row.index) in answers
+        else row
+        for row in steps
+    ]
 
 
 def items_table(steps: Sequence[StepRow], events: Iterable[Event]) -> Table | None:
@@ -56,13 +74,15 @@ def items_table(steps: Sequence[StepRow], events: Iterable[Event]) -> Table | No
     fanned = [(name, {row.index: row for row in items}) for name, _, items in _grouped(steps) if items]
     if not fanned:
         return None
-    labels, reasons = _labels(events, fanned[0][0])
-    table = Table(
-        "", *(name.replace("_", " ") for name, _ in fanned), "", header_style="bold", box=None, padding=(0, 1)
-    )
+    labels, reasons = _labels(events)
+    table = Table(header_style="bold", box=None, padding=(0, 1))
+    table.add_column("item", overflow="fold")
+    for name, _ in fanned:
+        table.add_column(name.replace("_", " "), justify="center", no_wrap=True)
+    table.add_column("", overflow="fold")
     for index in sorted({index for _, rows in fanned for index in rows}):
         cells = [mark(rows[index].status) if index in rows else "" for _, rows in fanned]
-        table.add_row(escape(labels.get(index, str(index))), *cells, f"[dim]{escape(reasons.get(index, ''))}[/]")
+        table.add_row(escape(labels.get(index, f"item {index}")), *cells, f"[dim]{escape(reasons.get(index, ''))}[/]")
     return table
 
 
@@ -73,9 +93,15 @@ def legend() -> str:
 
 def result(steps: Sequence[StepRow], events: Sequence[Event]) -> RenderableType:
     """What a finished run did."""
-    items = items_table(steps, events)
+    return Group(picture(steps, events), f"\n{legend()}")
+
+
+def picture(steps: Sequence[StepRow], events: Sequence[Event], *, live: bool = False) -> RenderableType:
+    """The items of a run's fan-outs, then its steps."""
+    told = answered(steps, events)
+    items = items_table(told, events)
     above: list[RenderableType] = [items, ""] if items else []
-    return Group(*above, steps_table(steps), f"\n{legend()}")
+    return Group(*above, steps_table(told, live=live))
 
 
 def _grouped(steps: Sequence[StepRow]) -> list[tuple[str, StepRow, list[StepRow]]]:
@@ -86,6 +112,17 @@ def _grouped(steps: Sequence[StepRow]) -> list[tuple[str, StepRow, list[StepRow]
         (name, next((row for row in rows if row.index < 0), rows[0]), [row for row in rows if row.index >= 0])
         for name, rows in groups.items()
     ]
+
+
+def _kind(own: StepRow, items: Sequence[StepRow]) -> str:
+    return own.kind or next((row.kind for row in items if row.kind), "")
+
+
+def _common(items: Sequence[StepRow]) -> str | None:
+    """What a fan-out that has no status of its own has come to: its least finished item says."""
+    seen = {row.status or "started" for row in items}
+    order = ("started", "retrying", "waiting", "failed", "succeeded", "approved", "rejected", "set_aside", "skipped")
+    return next((status for status in order if status in seen), None)
 
 
 def _counts(own: StepRow, items: Sequence[StepRow]) -> str:
@@ -107,20 +144,27 @@ def _by(own: StepRow, items: Sequence[StepRow]) -> str:
 def _labels(events: Iterable[Event], step: str) -> tuple[dict[int, str], dict[int, str]]:
     labels: dict[int, str] = {}
     reasons: dict[int, str] = {}
+    inputs: Mapping[str, Any] = {}
     for event in events:
         data = event.data
         index = data.get("index")
-        if not isinstance(index, int):
-            continue
-        if event.type == EventType.STEP_STARTED and data.get("step") == step:
-            labels.setdefault(index, _label(data.get("input")))
-        elif event.type == EventType.STEP_SET_ASIDE:
-            labels.setdefault(index, _label(data.get("item")))
+        if event.type == EventType.RUN_OPENED:
+            inputs = data.get("inputs") or {}
+        elif event.type == EventType.STEP_EXPANDED and data.get("step") == step:
+            labels = _named_by_inputs(inputs, data.get("length"))
+        elif event.type == EventType.STEP_SET_ASIDE and index is not None:
             reasons[index] = _reason(data)
-        elif event.type == EventType.APPROVAL_ANSWERED:
+        elif event.type == EventType.APPROVAL_ANSWERED and index is not None:
             verdict = "approved" if data.get("approved") else "rejected"
-            reasons[index] = f"{verdict} by {data.get('by') or 'nobody in time'}"
+            note = f": {data['note']}" if data.get("note") else ""
+            reasons[index] = f"{verdict} by {data.get('by') or 'nobody in time'}{note}"
     return labels, reasons
+
+
+def _named_by_inputs(inputs: Mapping[str, Any], length: int | None) -> dict[int, str]:
+    # The log tells how long a fan-out is, not over what: a list of the inputs of that length is its source.
+    lists = [value for value in inputs.values() if isinstance(value, list) and len(value) == length]
+    return {index: _label(value) for index, value in enumerate(lists[0])} if len(lists) == 1 else {}
 
 
 def _label(value: Any) -> str:
