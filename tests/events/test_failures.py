@@ -19,7 +19,7 @@ from muster.events.queries import Queries
 
 def test_a_database_without_muster_s_tables_says_how_to_make_them(dsn: str) -> None:
     database = Database(psycopg.conninfo.make_conninfo(dsn, dbname="postgres"))
-    with pytest.raises(MusterError, match="lacks Muster's tables.*muster up") as caught:
+    with pytest.raises(MusterError, match=r"lacks Muster's tables.*muster up") as caught:
         EventLog(database).version("s")
     database.close()
     assert not isinstance(caught.value, PermanentError | TransientError)

@@ -77,8 +77,11 @@ def prepare(stream: str, events: Sequence[NewEvent], expected: int | None, corre
     """Check and serialise events before anything waits for the database.
 
     Raises:
-        PermanentError: an event is not JSON, or a name holds a character PostgreSQL cannot store.
+        PermanentError: an event is not JSON, the stream has no name, or a name holds a character PostgreSQL
+            cannot store.
     """
+    if not stream:
+        raise PermanentError("A stream needs a name.", remedy="Append to the run's id.")
     prepared, objects = [], []
     for new in events:
         data, moved = detach(new.data)

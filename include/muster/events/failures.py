@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg
+from psycopg import errors
 
 from muster.errors import MusterError, PermanentError, TransientError
 
@@ -19,14 +20,17 @@ def database_failures() -> Iterator[None]:
     """
     try:
         yield
-    except (psycopg.DataError, psycopg.errors.ProgramLimitExceeded) as error:
+    except (psycopg.DataError, errors.ProgramLimitExceeded, errors.StatementTooComplex) as error:
         raise PermanentError(f"The database refused a value: {_first_line(error)}.") from error
+    except UnicodeEncodeError as error:
+        # Names from a command line may hold bytes that are no text at all.
+        raise PermanentError(f"{error.object!r} is not text that can be stored or looked for.") from error
     except (psycopg.OperationalError, psycopg.InterfaceError) as error:
         raise TransientError(
             f"The database did not answer: {_first_line(error)}.",
             remedy="The step is tried again; if this goes on, check PostgreSQL (`muster doctor`).",
         ) from error
-    except psycopg.errors.UndefinedTable as error:
+    except errors.UndefinedTable as error:
         raise MusterError(
             f"The database lacks Muster's tables: {_first_line(error)}.",
             remedy="Run `muster up` to migrate it.",

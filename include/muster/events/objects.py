@@ -13,6 +13,9 @@ from muster.events.canonical import canonical
 INLINE_LIMIT = 64 * 1024
 """Characters of canonical data an event holds itself; its largest top-level values move out until it fits."""
 
+_SMALL = 256
+"""Characters a reference may need: moving out less than this would make the event larger."""
+
 REFERENCE = "$object"
 """The key that marks a reference: `{"$object": sha256, "size": bytes, "media_type": ...}`."""
 
@@ -39,7 +42,7 @@ def detach(data: Mapping[str, Any]) -> tuple[str, list[StoredObject]]:
     for name in sorted(texts, key=lambda each: (not is_reference(data[each]), -len(texts[each]), each)):
         # A value that only looks like a reference moves out too: what a page or a document
         # says must never be read back as another object's content.
-        if size <= INLINE_LIMIT and not is_reference(data[name]):
+        if (size <= INLINE_LIMIT or len(texts[name]) <= _SMALL) and not is_reference(data[name]):
             break
         content = texts[name].encode()
         stored = StoredObject(sha256(content).hexdigest(), MEDIA_TYPE, content)

@@ -252,13 +252,20 @@ def fan_out_status(counts: Mapping[str, Any]) -> Literal["succeeded", "failed", 
     return "failed" if lost else "skipped"
 
 
+_PLACES = 12
+"""Digits of a cost on either side of the point: few enough that Python's 28 add up costs as exactly as SQL does."""
+
+
 def money(value: Any) -> Decimal:
-    """A cost in USD from its decimal string; zero when it is unknown."""
+    """A cost in USD from its decimal string, to 12 places; zero when it is unknown or no amount anyone could owe."""
     try:
         amount = Decimal(value) if isinstance(value, str | int) else Decimal(0)
     except InvalidOperation:
         return Decimal(0)
-    return amount if amount.is_finite() else Decimal(0)
+    exponent = amount.as_tuple().exponent
+    if not isinstance(exponent, int) or amount.adjusted() >= _PLACES:
+        return Decimal(0)
+    return amount if exponent >= -_PLACES else round(amount, _PLACES)
 
 
 def _error(fact: Fact) -> Change:

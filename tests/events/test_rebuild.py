@@ -1,0 +1,215 @@
+"""The projections of real runs, made new from the log, are the same to the byte."""
+
+from __future__ import annotations
+
+import asyncio
+from decimal import Decimal
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from muster.database import Database
+from muster.events import rebuild as rebuilding
+from muster.events.log import EventLog
+from muster.events.model import EventType as T
+from muster.events.model import NewEvent
+from muster.events.projections import money
+from muster.events.rebuild import rebuild
+from muster.execution.human import answer, request
+from muster.execution.performing import begin
+from muster.execution.piece import Piece
+from muster.execution.references import WorkRef
+from support.run_events import step
+from support.runs import Site
+
+SKILLS = '''
+from decimal import Decimal
+from pydantic import BaseModel
+from muster.errors import PermanentError, SetAside, TransientError
+from muster.findings import Finding
+from muster.skills import SkillContext, skill
+
+tries = {}
+
+class Paper(BaseModel):
+    name: str
+    net: Decimal
+
+@skill("desk.read")
+def read(name: str) -> Paper:
+    """Read."""
+    if name == "torn":
+        raise SetAside("it is torn", [Finding(rule="T-1", message="torn")])
+    return Paper(name=name, net=Decimal(len(name)) / 4)
+
+@skill("desk.flaky")
+def flaky(name: str, context: SkillContext) -> str:
+    """Fails the first time."""
+    tries[context.key] = tries.get(context.key, 0) + 1
+    if tries[context.key] == 1:
+        raise TransientError("not yet, ‹ärger›")
+    return name
+
+@skill("desk.refuse")
+def refuse() -> str:
+    """Refuses."""
+    raise PermanentError("never")
+
+@skill("desk.large")
+def large() -> str:
+    """More than an event holds."""
+    return "ä" * 90_000
+'''
+
+AUTOMATION = """
+automation: tested
+inputs: {names: {type: array, items: {type: string}}}
+steps:
+  - {id: read, each: "{{ inputs.names }}", pack: 2, skill: desk.read, with: {name: "{{ item }}"}}
+  - id: again
+    each: "{{ steps.read }}"
+    pack: all
+    skill: desk.flaky
+    with: {name: "{{ item.name }}"}
+    retry: {times: 2, delay: 0s}
+  - id: code
+    agent: clerk
+    ask: "Code {{ steps.again | present | join(', ') }}"
+  - {id: never, when: "{{ not steps.read }}", skill: desk.large}
+  - {id: store, after: [code], skill: desk.large}
+  - {id: approve, human: {ask: "Pay?", assignees: [lead], within: 1h}}
+  - {id: refuse, skill: desk.refuse, fallback: {skill: desk.large}}
+"""
+AGENTS = "department: desk\nagents:\n  - {id: clerk, role: Codes., offline: desk.large}\n"
+FAILING = "automation: tested\nsteps:\n  - {id: first, skill: desk.refuse}\n  - {id: second, skill: desk.large}\n"
+
+
+@pytest.fixture
+def site(tmp_path: Path, database: Database) -> Site:
+    made = Site(tmp_path, database)
+    made.skills("desk", SKILLS)
+    made.agents(AGENTS)
+    return made
+
+
+def tables(dsn: str) -> list[str]:
+    """Every row of both projections, and of the view on them, as PostgreSQL prints it."""
+    with psycopg.connect(dsn) as connection:
+        return [
+            f"{table}{row[0]}"
+            for table in ("runs", "steps", "workflow_executions")
+            for row in connection.execute(f"SELECT t::text FROM {table} t ORDER BY t::text")
+        ]
+
+
+def whole_run(site: Site, *names: str) -> str:
+    """A run with a fan-out, items set aside, retries, an agent, an approval, a fallback and large values."""
+    definition = site.definition(AUTOMATION)
+    run = site.open(definition, names=list(names))
+    for id in ("read", "again", "code", "never", "store", "approve", "refuse"):
+        if id == "approve":
+            site.do(approve(site, run))
+        elif id == "read":
+            for slot in range(site.expand(run, id)):
+                site.step(run, id, slot)
+        else:
+            site.step(run, id)
+    site.close(run)
+    return run
+
+
+async def approve(site: Site, run: str) -> None:
+    piece = await begin(site.services, WorkRef(run=run, step="approve", lane="worker"), None)
+    assert isinstance(piece, Piece)
+    await request(site.services, piece)
+    await answer(site.services, piece, approved=True, by="lead")
+
+
+def test_runs_as_they_really_are_come_back_to_the_byte(site: Site, dsn: str, database: Database) -> None:
+    runs = [whole_run(site, "one", "torn", "three"), whole_run(site, "torn"), whole_run(site)]
+    runs += [site.run(site.definition(FAILING)), site.open(site.definition(FAILING))]
+    live = tables(dsn)
+
+    assert [site.state(run).status for run in runs] == ["succeeded", "failed", "succeeded", "failed", "open"]
+    types = {event.type for run in runs for event in site.services.log.read(run)}
+    assert {T.STEP_EXPANDED, T.STEP_RETRIED, T.STEP_SET_ASIDE, T.STEP_SKIPPED, T.APPROVAL_ANSWERED} <= types
+    rebuild(database)
+
+    assert tables(dsn) == live
+
+
+def test_every_page_and_batch_of_a_rebuild_counts(
+    log: EventLog, dsn: str, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(7):
+        log.append(f"r{number}", [step(T.MODEL_CALLED, "code", n, cost="0.25") for n in range(5)])
+    live = tables(dsn)
+    monkeypatch.setattr(rebuilding, "STREAMS_AT_ONCE", 3)
+    monkeypatch.setattr(rebuilding, "_PAGE", 4)
+    with psycopg.connect(dsn) as connection:
+        connection.execute("DELETE FROM runs")
+        connection.execute("UPDATE steps SET calls = 7")
+
+    rebuild(database)
+
+    assert tables(dsn) == live
+
+
+def test_two_rebuilds_at_once_get_out_of_each_others_way(log: EventLog, dsn: str, database: Database) -> None:
+    for number in range(30):
+        log.append(f"r{number}", [step(T.MODEL_CALLED, "code", n, cost="0.25") for n in range(3)])
+    live = tables(dsn)
+
+    async def both() -> None:
+        await asyncio.gather(*[asyncio.to_thread(rebuild, database) for _ in range(3)])
+
+    asyncio.run(both())
+    assert tables(dsn) == live
+
+
+COSTS = [
+    "0.0012",
+    "0." + "0" * 20 + "1234567890123456789012345678",
+    "7.1",
+    "1e999999",
+    "1e-999999",
+    "0E-999999",
+    "1E+3",
+]
+COSTS += ["-0", "NaN", "Infinity", "9" * 5_000, "999999999999.999999999999", "0." + "3" * 40, "many", "1_000"]
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_costs_add_up_the_same_in_a_rebuild_and_none_can_keep_an_event_from_the_log(
+    log: EventLog, dsn: str, database: Database, together: bool
+) -> None:
+    events = [step(T.MODEL_CALLED, "code", cost=cost) for cost in COSTS]
+    for batch in [events] if together else [[event] for event in events]:
+        log.append("r", batch)
+    live = tables(dsn)
+    with psycopg.connect(dsn) as connection:
+        assert connection.execute("SELECT calls, cost_usd FROM runs").fetchone() == (len(COSTS), sum(map(money, COSTS)))
+
+    rebuild(database)
+
+    assert tables(dsn) == live
+
+
+@pytest.mark.parametrize(
+    ("said", "cost"),
+    [("0.10", "0.10"), (3, "3"), (None, "0"), (["1"], "0"), ("1e12", "0"), ("999999999999", "999999999999")],
+)
+def test_a_cost_is_what_was_said_or_nothing(said: object, cost: str) -> None:
+    assert str(money(said)) == cost
+    assert money("0.0000000000019") == Decimal("0.000000000002")
+
+
+def test_split_surrogates_in_a_projected_value_come_back_the_same(log: EventLog, dsn: str, database: Database) -> None:
+    log.append("r", [NewEvent(type=T.STEP_SKIPPED, data={"step": "a", "reason": "\ud83e\udd80 \ud800"})])
+    live = tables(dsn)
+    assert "🦀 ?" in live[0]
+
+    rebuild(database)
+
+    assert tables(dsn) == live
