@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
@@ -123,3 +125,36 @@ def test_the_same_inbox_again_posts_and_pays_nothing(site: Site) -> None:
 def test_a_run_without_invoices_ends_well(site: Site) -> None:
     run = process(site, approve=set(), invoices=[])
     assert site.state(run).status == "succeeded"
+
+
+def test_the_bundled_invoices_are_what_their_generator_writes() -> None:
+    from support.inbox.__main__ import INBOX, xml
+    from support.inbox.invoices import INVOICES as WRITTEN
+
+    assert sorted(path.name for path in INBOX.iterdir()) == sorted(invoice.file for invoice in WRITTEN)
+    for invoice in WRITTEN:
+        if invoice.format in ("ubl", "cii"):
+            assert (INBOX / invoice.file).read_bytes() == xml(invoice, invoice.format)
+
+
+@pytest.mark.parametrize("invoice", [path for path in INVOICES if path.endswith(".pdf")])
+def test_the_hybrid_invoices_are_valid_factur_x(invoice: str) -> None:
+    import facturx
+    from pypdf import PdfReader
+
+    path = Path(unquote(urlsplit(invoice).path))
+    name, content = facturx.get_xml_from_pdf(path.read_bytes(), check_xsd=True)
+    plain = path.name.startswith("06")
+    assert bool(name) != plain, "one PDF is plain text only"
+    assert PdfReader(path).pages[0].extract_text().strip()
+    if not plain:
+        assert facturx.xml_check_schematron(content, flavor="factur-x", level="en16931")
+
+
+@pytest.mark.parametrize("invoice", [path for path in INVOICES if path.endswith(".xml")])
+def test_only_the_one_that_is_meant_to_break_a_rule_does(invoice: str) -> None:
+    from muster.skills.finance import read_invoice
+    from muster.skills.finance.rules.catalogue import check
+
+    broken = {finding.rule for finding in check(read_invoice(invoice), today=date(2026, 10, 1))}
+    assert broken == ({"BR-CO-10", "BR-S-08"} if "04-" in invoice else set())
