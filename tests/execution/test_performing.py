@@ -311,3 +311,32 @@ def test_an_edited_site_skill_is_used_without_a_restart(site: Site) -> None:
     assert site.state(site.run(definition)).step("one").output == "x"
     site.skills("shop", SKILLS.replace("return value", "return value.upper()"))
     assert site.state(site.run(definition)).step("one").output == "X"
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        '{id: one, each: "{{ inputs.n }}", skill: shop.echo, with: {value: x}}',
+        '{id: one, each: "{{ inputs.n }}", pack: all, skill: shop.echo, with: {value: x}}',
+        '{id: one, when: "{{ inputs.n.missing > 1 }}", skill: shop.echo, with: {value: x}}',
+        '{id: one, when: "{{ inputs.n.missing > 1 }}", human: {ask: x, assignees: [lead]}}',
+    ],
+)
+def test_an_expression_that_cannot_be_evaluated_fails_its_step_and_says_so(site: Site, step: str) -> None:
+    from muster.errors import PermanentError
+    from muster.execution.performing import begin
+    from muster.execution.references import WorkRef
+
+    definition = site.definition(
+        steps(f"  - {step}\n  - {{id: two, skill: shop.echo, with: {{value: y}}}}", "inputs: {n: {type: integer}}")
+    )
+    run = site.open(definition, n=3)
+    if definition.steps[0].kind == "human":
+        assert site.do(begin(site.services, WorkRef(run=run, step="one"))).status == "failed"
+    elif definition.steps[0].pack is None and definition.steps[0].each is not None:
+        with pytest.raises(PermanentError):
+            site.expand(run, "one")
+    else:
+        assert site.step(run, "one").status == "failed"
+    assert site.step(run, "two").reason == "upstream_failed"
+    assert (site.close(run).reason or "").startswith("step one failed: ")

@@ -10,6 +10,7 @@ from typing import Any
 from muster.errors import PermanentError
 from muster.events.model import Event, EventType, NewEvent
 from muster.execution import flow
+from muster.execution.piece import failed_as_a_whole
 from muster.execution.references import WorkRef, work_key
 from muster.execution.services import Services
 from muster.execution.view import RunView, load
@@ -47,11 +48,18 @@ async def expand(services: Services, ref: WorkRef) -> Spread:
     """Lay out the fan-out of `ref.step` once, write it down, and return it.
 
     A step that does not go ahead has no positions; why is in the log.
+
+    Raises:
+        PermanentError: `each` or `when` cannot be evaluated; the step has failed, which is in the log.
     """
     view, step = await load(services, ref.run, ref.step)
     found = _recorded(view, step, ref.epoch)
     if found is None:
-        found = await _lay_out(services, view, step, ref)
+        try:
+            found = await _lay_out(services, view, step, ref)
+        except PermanentError as error:
+            await services.log.aappend(ref.run, [failed_as_a_whole(ref, error)])
+            raise
     return _spread(services, view, step, found)
 
 

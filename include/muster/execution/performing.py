@@ -7,12 +7,13 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from muster.errors import PermanentError
 from muster.events.model import Event, EventType
 from muster.execution import flow
 from muster.execution.actions import act, fall_back, uses_threads
 from muster.execution.fanout import Spread, complete, holds, spread_of
 from muster.execution.outcome import Outcome
-from muster.execution.piece import Piece, finish, skipped, started
+from muster.execution.piece import Piece, failed_as_a_whole, finish, skipped, started
 from muster.execution.references import WorkRef
 from muster.execution.services import Services
 from muster.execution.view import RunView, load
@@ -27,11 +28,10 @@ THREADS_AT_ONCE = (os.cpu_count() or 2) + 2
 
 async def perform(services: Services, ref: WorkRef) -> Outcome:
     """Perform the work of one task instance and say how it ended. Performing it again does nothing twice."""
-    view, step = await load(services, ref.run, ref.step) if ref.slot is None else (None, None)
-    if view is not None and step is not None and step.each is None:
-        return await _perform_single(services, view, step, ref)
-    spread = await spread_of(services, ref)
-    return await _perform_items(services, spread, ref)
+    try:
+        return await _perform(services, ref)
+    except PermanentError as error:
+        return await _failed_before_it_began(services, ref, error)
 
 
 async def begin(services: Services, ref: WorkRef, index: int | None = None) -> Piece | Outcome:
@@ -39,6 +39,26 @@ async def begin(services: Services, ref: WorkRef, index: int | None = None) -> P
 
     An `Outcome` means there is nothing to do: it has ended already, or it does not go ahead.
     """
+    try:
+        return await _begin(services, ref, index)
+    except PermanentError as error:
+        return await _failed_before_it_began(services, ref, error)
+
+
+async def _failed_before_it_began(services: Services, ref: WorkRef, error: PermanentError) -> Outcome:
+    """A `when` or `each` that cannot be evaluated fails the step as a whole."""
+    return _outcome((await services.log.aappend(ref.run, [failed_as_a_whole(ref, error)]))[0])
+
+
+async def _perform(services: Services, ref: WorkRef) -> Outcome:
+    view, step = await load(services, ref.run, ref.step) if ref.slot is None else (None, None)
+    if view is not None and step is not None and step.each is None:
+        return await _perform_single(services, view, step, ref)
+    spread = await spread_of(services, ref)
+    return await _perform_items(services, spread, ref)
+
+
+async def _begin(services: Services, ref: WorkRef, index: int | None) -> Piece | Outcome:
     if index is None:
         view, step = await load(services, ref.run, ref.step)
         return await _begin_single(services, view, step, ref)

@@ -95,6 +95,15 @@ def failed(piece: Piece, error: BaseException) -> NewEvent:
     return _ended(EventType.STEP_FAILED, piece, error=describe(error))
 
 
+def failed_as_a_whole(ref: WorkRef, error: BaseException) -> NewEvent:
+    """The event that a step failed before any piece of it began."""
+    return NewEvent(
+        type=EventType.STEP_FAILED,
+        data={"step": ref.step, "index": None, "epoch": ref.epoch, "error": describe(error)},
+        key=f"{work_key(ref.step, None)}/ended@{ref.epoch}",
+    )
+
+
 def skipped(piece: Piece, reason: str) -> NewEvent:
     """The event that the piece was not done."""
     return _ended(EventType.STEP_SKIPPED, piece, reason=reason)
