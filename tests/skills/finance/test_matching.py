@@ -152,3 +152,9 @@ def test_every_figure_of_a_match_is_a_decimal(ready: SkillContext) -> None:
     figures = [match.total, *match.lines[0].model_dump(include={"quantity", "amount", "expected_amount"}).values()]
     figures += [match.discrepancies[0].expected, match.discrepancies[0].actual, match.discrepancies[0].amount]
     assert all(isinstance(figure, Decimal) for figure in figures)
+
+
+def test_a_charge_hidden_in_an_allowance_below_zero_is_said(ready: SkillContext) -> None:
+    totals = {"net": "90.00", "vat": "17.10", "gross": "107.10", "allowance_total": "-50.00"}
+    match = match_order(invoice(totals=totals, allowances=[{"amount": "-50.00"}]), ready)
+    assert [(each.kind, each.amount) for each in match.discrepancies] == [("charge", Decimal("50.00"))]

@@ -246,3 +246,42 @@ def test_two_invoices_cannot_bill_the_same_goods(ready: SkillContext, tmp_path: 
         post(context(ready.database, tmp_path, index=1), second, matches[1])
     assert caught.value.findings[0].rule == "MU-ORDER-BILLED"
     assert count(ready.database, "postings") == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"totals": {"net": "400.00", "vat": "76.00", "gross": "476.00"}},
+        {"totals": {"net": "44.00", "vat": "3.60", "gross": "47.60"}},
+        {"type_code": "381"},
+    ],
+    ids=["another amount", "another VAT", "a credit note"],
+)
+def test_another_amount_under_a_posted_number_is_not_taken_for_it(
+    ready: SkillContext, tmp_path: Path, changes: dict[str, object]
+) -> None:
+    post(ready)
+    with pytest.raises(SetAside) as caught:
+        post(context(ready.database, tmp_path, "invoices/2"), invoice(**changes))
+    assert [finding.rule for finding in caught.value.findings] == ["MU-DUPLICATE"]
+    assert count(ready.database, "postings") == 1
+
+
+def test_work_that_posted_one_invoice_cannot_post_another(ready: SkillContext) -> None:
+    post(ready)
+    with pytest.raises(PermanentError, match="has posted another invoice before"):
+        post(ready, invoice(number="RE-2"))
+    assert count(ready.database, "postings") == 1
+
+
+def test_the_database_keeps_an_invoice_to_one_entry_and_one_posting(ready: SkillContext, dsn: str) -> None:
+    posting = post(ready)
+    columns = "supplier_id, number, number_key, issue_date, gross, currency, sha256, source, received_by"
+    again = f"INSERT INTO finance.invoices ({columns}) SELECT {columns} FROM finance.invoices"
+    taken = (
+        f"INSERT INTO finance.invoices ({columns}, posting_id, posting_key) SELECT supplier_id, 'X', 'X', issue_date,"
+        f" gross, currency, sha256, source, received_by, {posting.id}, 'other' FROM finance.invoices"
+    )
+    for statement in (again, taken):
+        with pytest.raises(psycopg.errors.UniqueViolation), psycopg.connect(dsn) as connection:
+            connection.execute(statement)

@@ -149,3 +149,36 @@ def test_credit_notes_count_against_what_was_posted(ready: SkillContext, tmp_pat
     worked(ready, tmp_path, 0, invoice(line(net_amount="100.00")))
     worked(ready, tmp_path, 1, invoice(number="C-1", type_code="381"))
     assert make(ready, tmp_path)[0].amounts == {"EUR": Decimal("71.40")}
+
+
+def test_a_credit_note_that_is_already_set_off_counts_against_too(ready: SkillContext, tmp_path: Path) -> None:
+    opened(ready.database, "a")
+    totals = {"net": "40.00", "vat": "7.60", "gross": "47.60", "prepaid": "47.60", "due": "0.00"}
+    worked(ready, tmp_path, 0, invoice(type_code="381", totals=totals))
+    assert make(ready, tmp_path)[0].amounts == {"EUR": Decimal("-47.60")}
+
+
+def test_the_page_and_the_figures_agree(ready: SkillContext, tmp_path: Path) -> None:
+    opened(ready.database, "file:///in/0.xml", "file:///in/1.xml")
+    postings = [
+        worked(ready, tmp_path, 0, invoice(line(net_amount="1234.56"))),
+        worked(ready, tmp_path, 1, invoice(line(net_amount="77.70"), number="RE-2")),
+    ]
+    pay = context(ready.database, tmp_path, RUN, step="pay", index=None)
+    output = get_skill("finance.propose_payment").dump(propose_payment(postings, pay))
+    write(ready.database, EventType.STEP_SUCCEEDED, "pay", None, output=output)
+    made, page, data = make(ready, tmp_path)
+    payment = data["file"]["payment"]
+    assert Decimal(data["posted"]["EUR"]) == made.amounts["EUR"] == Decimal("1561.59")
+    assert Decimal(payment["total"]) == made.payment_total == Decimal("1561.59")
+    for case in data["file"]["cases"]:
+        for told in (case["number"], case["supplier"], case["order"], f"{Decimal(case['gross']):,.2f} EUR"):
+            assert told in page.text
+        for entry in case["entries"]:
+            assert entry["account"] in page.text
+            assert f"{Decimal(entry['debit']) or Decimal(entry['credit']):,.2f}" in page.text
+        for difference in case["discrepancies"]:
+            assert difference["message"] in page.text
+    for paid in payment["payments"]:
+        assert paid["iban"] in page.text
+    assert payment["file"] in page.text

@@ -14,6 +14,7 @@ from muster.database import Database
 from muster.events.log import EventLog
 from muster.events.model import Event, EventType
 from muster.findings import Finding
+from muster.skills.finance.codes import CREDIT_NOTE_TYPES
 from muster.skills.finance.ledger import Entry
 from muster.skills.finance.matching import Discrepancy
 from muster.skills.finance.payments import PaymentProposal
@@ -76,6 +77,7 @@ class Case(BaseModel):
     format: str | None = None
     number: str | None = None
     supplier: str | None = None
+    is_credit_note: bool = False
     issue_date: date | None = None
     net: Decimal | None = None
     vat: Decimal | None = None
@@ -157,6 +159,7 @@ def _read(case: Case, output: Mapping[str, Any], data: Mapping[str, Any]) -> Non
     totals = invoice["totals"]
     case.source, case.format = output["source"], output["format"]
     case.number, case.supplier = invoice["number"], invoice["seller"]["name"]
+    case.is_credit_note = invoice["type_code"] in CREDIT_NOTE_TYPES
     case.issue_date, case.currency = _date(invoice["issue_date"]), invoice["currency"]
     case.net, case.vat, case.gross = (_decimal(totals[name]) for name in ("net", "vat", "gross"))
     case.findings = [Finding.model_validate(finding) for finding in output["findings"]]

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_HALF_UP, Context, Decimal
 
 from muster.skills.finance.invoice import InvoiceLine
 
 CENT = Decimal("0.01")
+_WIDE = Context(prec=200)
+"""The usual 28 digits cannot round the product of two absurd numbers; an invoice may hold them all the same."""
 
 
 def cents(amount: Decimal) -> Decimal:
     """The amount rounded half up to two places, as invoices are."""
-    return amount.quantize(CENT, ROUND_HALF_UP)
+    return amount.quantize(CENT, ROUND_HALF_UP, context=_WIDE)
 
 
 def net_of(line: InvoiceLine) -> Decimal:

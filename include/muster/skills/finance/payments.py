@@ -143,7 +143,7 @@ def _not_payable(posting: Posting) -> str | None:
     if posting.currency != "EUR":
         return f"it is in {posting.currency}; SEPA pays euros only"
     if posting.due < 0:
-        return "it is a credit note, to be set off or paid back"
+        return "it is a credit note or overpaid, to be set off or paid back"
     if posting.due == 0:
         return "nothing is due"
     if posting.due > LARGEST:

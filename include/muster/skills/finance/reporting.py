@@ -127,8 +127,7 @@ def _amounts(cases: Iterable[Case]) -> dict[str, Decimal]:
     amounts: dict[str, Decimal] = defaultdict(Decimal)
     for case in cases:
         if case.fate == "posted" and case.gross is not None and case.currency is not None:
-            sign = -1 if case.due is not None and case.due < 0 else 1
-            amounts[case.currency] += sign * case.gross
+            amounts[case.currency] += -case.gross if case.is_credit_note else case.gross
     return dict(amounts)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_HALF_UP, Context, Decimal
 
 from muster.skills.finance.invoice import Invoice
 from muster.skills.finance.rules.rule import Breach, Rule
@@ -18,9 +18,13 @@ Sellers who round line by line differ by cents, and the standard's validators le
 """
 
 
+_WIDE = Context(prec=200)
+"""The usual 28 digits cannot round the product of two absurd numbers; an invoice may hold them all the same."""
+
+
 def rounded(amount: Decimal) -> Decimal:
     """To two decimals, halves away from zero, as the standard rounds."""
-    return amount.quantize(CENT, rounding=ROUND_HALF_UP)
+    return amount.quantize(CENT, rounding=ROUND_HALF_UP, context=_WIDE)
 
 
 def total(amounts: Iterable[Decimal | None]) -> Decimal:
