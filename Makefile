@@ -66,7 +66,7 @@ $(VENV)/.uv: | $(BIN)/python
 	@touch $@
 
 define install
-	@echo "Installing what $(1) names"
+	@echo "Installing what $(1) names (the first time takes a minute or two)"
 	@if test -x $(BIN)/uv; then \
 		VIRTUAL_ENV="$$PWD/$(VENV)" $(BIN)/uv pip install --quiet --compile-bytecode --require-hashes -r $(1) && \
 		VIRTUAL_ENV="$$PWD/$(VENV)" $(BIN)/uv pip install --quiet --no-deps --no-build-isolation -e .; \

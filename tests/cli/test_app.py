@@ -12,7 +12,7 @@ import pytest
 from support.command import Muster
 
 COMMANDS = [
-    *("up", "down", "status", "doctor", "new", "lint", "schema", "list", "agents", "skill"),
+    *("up", "down", "status", "doctor", "migrate", "new", "lint", "schema", "list", "agents", "skill"),
     *("run", "runs", "show", "approve", "reject", "outbox"),
 ]
 

@@ -86,6 +86,17 @@ def doctor(as_json: Json = False) -> None:
     examine(as_json=as_json)
 
 
+@app.command(rich_help_panel=PLACE)
+def migrate(
+    dsn: Annotated[str | None, typer.Option(help="Of Muster's database: a libpq URI or keyword string.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Bring Muster's tables up to date, in an Airflow of your own (`muster up` does it by itself)."""
+    from muster.cli.migrate import bring_up_to_date
+
+    bring_up_to_date(dsn, as_json=as_json)
+
+
 @app.command(rich_help_panel=LOOK)
 def new(
     name: Annotated[str, typer.Argument(help="Lower case letters, digits and underscores.")],

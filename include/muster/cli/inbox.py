@@ -6,22 +6,26 @@ import time
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console
 from rich.live import Live
-from rich.markup import escape
+from rich.text import Text
 
 from muster.cli.approvals import pending
-from muster.cli.picture import items_table, result, steps_table
+from muster.cli.output import muster_command
+from muster.cli.picture import picture, result
 from muster.cli.skills import call_skill
 from muster.database import Database
 from muster.errors import MusterError, TransientError
+from muster.events.model import EventType
 from muster.events.queries import Queries
 from muster.local.client import AirflowClient
 from muster.local.stack import Stack
+from muster.notifications.outbox import Outbox
 
 AUTOMATION = "invoice_processing"
 RUN_ID = "bundled-inbox"
 """Chosen by us, so that a second start finds the first one's run and repeats nothing."""
+NAME = f"{AUTOMATION}/{RUN_ID}"
 DAG_PATIENCE = 120.0
 """Seconds to wait for Airflow to list the automation."""
 
@@ -40,18 +44,19 @@ def process_bundled_inbox(stack: Stack, out: Console) -> None:
     database = Database(stack.dsn, max_size=2)
     try:
         with stack.client() as client:
-            if client.run(AUTOMATION, RUN_ID) is not None:
-                out.print(
-                    f"The bundled invoices were processed before: `muster show {AUTOMATION}/{RUN_ID}`",
-                    style="dim",
-                )
+            run = client.run(AUTOMATION, RUN_ID)
+            if run is not None and run["state"] in ("success", "failed"):
+                out.print(Text(f"The bundled invoices were processed before: {_show(NAME)}", style="dim"))
                 return
-            if not _listed(client, out):
-                return
-            master_data = stack.project.include / "inbox" / "master-data.yaml"
-            call_skill("finance.load_master_data", {"file": str(master_data)}, stack.project, database)
-            client.trigger(AUTOMATION, {"invoices": invoices}, run_id=RUN_ID)
-            follow(client, Queries(database), AUTOMATION, RUN_ID, out)
+            if run is None:
+                if not _listed(client, out):
+                    return
+                master_data = stack.project.include / "inbox" / "master-data.yaml"
+                call_skill("finance.load_master_data", {"file": str(master_data)}, stack.project, database)
+                client.trigger(AUTOMATION, {"invoices": invoices}, run_id=RUN_ID)
+            queries = Queries(database)
+            follow(client, queries, AUTOMATION, RUN_ID, out)
+            _say_where_it_went(queries, Outbox(database), out)
     finally:
         database.close()
 
@@ -74,19 +79,19 @@ def follow(
     name = f"{dag_id}/{run_id}"
     seen: dict[str, str] = {}
     announced: set[str] = set()
-    out.print(f"Run [bold]{name}[/]")
+    out.print(Text.assemble("Run ", (name, "bold")))
     with Live(console=out, refresh_per_second=8, transient=True, auto_refresh=out.is_terminal) as live:
         while (run := client.run(dag_id, run_id)) is None or run["state"] not in ("success", "failed"):
             steps = queries.steps(name)
             if out.is_terminal:
-                live.update(_picture(queries, name, steps))
+                live.update(picture(steps, queries.timeline(name), live=True))
             else:
                 _print_changes(steps, seen, out)
             _announce_approvals(client, queries, name, announced, out)
             if time.monotonic() > deadline:
                 raise TransientError(
                     f"{name} has not ended after {timeout:.0f} s.",
-                    remedy=f"It goes on: `muster show {name}`.",
+                    remedy=f"It goes on: {_show(name)}.",
                 )
             time.sleep(0.5)
     steps = queries.steps(name)
@@ -94,7 +99,7 @@ def follow(
         _print_changes(steps, seen, out)
     out.print(result(steps, queries.timeline(name)))
     if run["state"] == "failed":
-        out.print(f"The run failed: {_why(queries, name)}. See `muster show {name}`.", style="red")
+        out.print(Text(f"The run failed: {_why(queries, name)}. See {_show(name)}.", style="red"))
     return bool(run["state"] == "success")
 
 
@@ -125,10 +130,18 @@ def _explain_missing(client: AirflowClient, out: Console) -> None:
         out.print(f"{error['filename']}: {error['stack_trace']}", markup=False)
 
 
-def _picture(queries: Queries, name: str, steps: list[Any]) -> RenderableType:
-    items = items_table(steps, queries.timeline(name))
-    above: list[RenderableType] = [items, ""] if items else []
-    return Group(*above, steps_table(steps, live=True))
+def _show(name: str) -> str:
+    return f"`{muster_command()} show {name}`"
+
+
+def _say_where_it_went(queries: Queries, outbox: Outbox, out: Console) -> None:
+    for event in queries.events(NAME, step="report", types=[EventType.STEP_SUCCEEDED]):
+        output = event.data.get("output")
+        if isinstance(output, dict) and output.get("html"):
+            out.print(Text(f"Report: {output['html']}"), soft_wrap=True)
+    if kept := outbox.entries(run=NAME, status="kept"):
+        told = "1 notice was" if len(kept) == 1 else f"{len(kept)} notices were"
+        out.print(Text(f"{told} kept here, for no Slack or e-mail is connected: `{muster_command()} outbox`"))
 
 
 def _print_changes(steps: list[Any], seen: dict[str, str], out: Console) -> None:
@@ -146,10 +159,10 @@ def _announce_approvals(client: AirflowClient, queries: Queries, name: str, anno
         choice = f"--step {it.step}{item}"
         if choice in announced:
             continue
+        # Text, not markup: what is printed above the live picture must not change how it is drawn.
+        if not announced:
+            out.print(Text("A person must decide. Answer in a second window, or in Airflow's UI:"))
         announced.add(choice)
-        out.print(f"[magenta]?[/] {escape(it.subject)}")
-        out.print(
-            f"  answer with: muster approve {name} {choice} --as {(*it.assignees, 'admin')[0]}   (or reject)",
-            markup=False,
-            style="dim",
-        )
+        user = it.assignees[0] if it.assignees else "admin"
+        out.print(Text.assemble(("? ", "magenta"), it.subject))
+        out.print(Text(f"  {muster_command()} approve {name} {choice} --as {user}   (or reject)", style="dim"))

@@ -30,7 +30,10 @@ def list_notices(*, run: str | None, status: Status | None, limit: int, as_json:
 
 
 def _show(entries: list[OutboxEntry]) -> None:
-    table = Table("when", "state", "to", "text", "remark", box=None, header_style="bold", padding=(0, 2))
+    table = Table("when", "state", "to", box=None, header_style="bold", padding=(0, 2))
+    # Folded, not cut: what is said ends with the place of a report.
+    for name in ("text", "remark"):
+        table.add_column(name, overflow="fold")
     for entry in entries:
         state = f"[{STYLES[entry.status]}]{entry.status}[/]"
         when = f"{entry.created_at.astimezone():%Y-%m-%d %H:%M}"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shlex
+import shutil
 import sys
 from datetime import date, datetime
 from decimal import Decimal
@@ -56,6 +58,16 @@ def _console(*, stderr: bool) -> Console:
     # A pipe has no width: lines are left whole for the program that reads them.
     wide = None if terminal or "COLUMNS" in os.environ else PIPE_WIDTH
     return Console(stderr=stderr, highlight=False, soft_wrap=not terminal, width=wide)
+
+
+def muster_command() -> str:
+    """How `muster` can be called from here: by its name where it is on the path, else by its place."""
+    own = Path(sys.executable).with_name("muster")
+    found = shutil.which("muster")
+    if (found is not None and Path(found).resolve() == own.resolve()) or not own.exists():
+        return "muster"
+    near = own.relative_to(Path.cwd()) if own.is_relative_to(Path.cwd()) else own
+    return shlex.quote(str(near))
 
 
 def emit(value: Any) -> None:

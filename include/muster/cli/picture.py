@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlparse
@@ -74,7 +75,7 @@ def items_table(steps: Sequence[StepRow], events: Iterable[Event]) -> Table | No
     fanned = [(name, {row.index: row for row in items}) for name, _, items in _grouped(steps) if items]
     if not fanned:
         return None
-    labels, reasons = _labels(events)
+    labels, reasons = _labels(events, fanned[0][0])
     table = Table(header_style="bold", box=None, padding=(0, 1))
     table.add_column("item", overflow="fold")
     for name, _ in fanned:

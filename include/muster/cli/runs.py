@@ -154,7 +154,8 @@ def _facts(row: RunRow) -> Table:
 
 
 def _timeline(events: Sequence[Event]) -> Table:
-    table = Table("", "when", "what", "where", "who", "", box=None, header_style="bold", padding=(0, 1))
+    table = Table("", "when", "what", "where", "who", box=None, header_style="bold", padding=(0, 1))
+    table.add_column("", overflow="fold")
     for event in events:
         step, index = event.data.get("step"), event.data.get("index")
         where = f"{step}[{index}]" if index is not None else str(step or "")
@@ -174,6 +175,9 @@ def _gist(data: Any) -> str:
     error = data.get("error")
     if isinstance(error, dict):
         return str(error.get("message", ""))
+    if "approved" in data:
+        note = f": {data['note']}" if data.get("note") else ""
+        return f"{'approved' if data['approved'] else 'rejected'}{note}"
     for key in (
         "reason",
         "subject",
@@ -187,7 +191,7 @@ def _gist(data: Any) -> str:
         "kind",
     ):
         if data.get(key) not in (None, ""):
-            return f"{key}: {data[key]}"[:100]
+            return f"{key}: {data[key]}"[:200]
     return ""
 
 

@@ -17,13 +17,15 @@ from rich.live import Live
 from rich.panel import Panel
 from rich.spinner import Spinner
 from rich.table import Table
+from rich.text import Text
 
-from muster.cli.output import Exit, complain, console, emit, messages
+from muster.cli.output import Exit, complain, console, emit, messages, muster_command
 from muster.errors import MusterError
+from muster.local.airflow import COMPONENTS
 from muster.local.credentials import load_credentials
 from muster.local.project import Project, find_project
 from muster.local.running import Running, find_running, stop_running
-from muster.local.stack import Stack
+from muster.local.stack import HEALTH_NAMES, Stack
 
 
 class Display:
@@ -82,11 +84,14 @@ def start(*, port: int, host: str, detach: bool, inbox: bool, as_json: bool) -> 
     if detach:
         _start_detached(project, port=port, host=host, inbox=inbox, as_json=as_json)
         return
-    stack = Stack(project.root, project.state, port, host=host, say=lambda text: out.print(text, style="yellow"))
+    stack = Stack(project.root, project.state, port, host=host, say=lambda text: out.print(Text(text, style="yellow")))
     with _signals_interrupt():
         try:
             _bring_up(stack, out)
-            _announce(stack, out, as_json=as_json)
+            if as_json:
+                _tell_machine(stack)
+            else:
+                _announce(stack, out)
             if inbox:
                 _process_inbox(stack, out)
             while True:
@@ -152,27 +157,31 @@ def _process_inbox(stack: Stack, out: Console) -> None:
     out.print(f"Running at [link={stack.url}]{stack.url}[/link]. Ctrl-C stops it.")
 
 
-def _announce(stack: Stack, out: Console, *, as_json: bool) -> None:
+def _tell_machine(stack: Stack) -> None:
+    password = stack.credentials.admin.password
+    emit({"url": stack.url, "login": "admin", "password": password, "pid": os.getpid()})
+    sys.stdout.flush()
+
+
+def _announce(stack: Stack, out: Console) -> None:
     login = stack.credentials.admin
-    if as_json:
-        emit({"url": stack.url, "login": "admin", "password": login.password, "pid": os.getpid()})
-        return
     others = ", ".join(name for name in stack.credentials.logins if name != "admin")
     grid = Table.grid(padding=(0, 2))
     grid.add_row("Airflow", f"[link={stack.url}]{stack.url}[/link]")
     grid.add_row("login", f"admin  [bold]{login.password}[/]")
-    grid.add_row("others", f"{others} (passwords in {stack.project.state / 'credentials.json'})")
+    grid.add_row("others", Text(f"{others} (passwords in {stack.project.state / 'credentials.json'})"))
     grid.add_row("databases", stack.place)
-    grid.add_row("stop", "Ctrl-C, or `muster down`")
+    grid.add_row("logs", Text(str(stack.project.logs)))
+    grid.add_row("stop", f"Ctrl-C here, or `{muster_command()} down`")
     out.print(Panel(grid, title="Muster is up", border_style="green", expand=False))
 
 
-def _tell_running(project: Project, running: Running, *, as_json: bool) -> None:
+def _tell_running(project: Project, running: Running, *, as_json: bool, before: bool = True) -> None:
     if as_json:
         login = load_credentials(project.state).admin
         emit(
             {
-                "already_running": True,
+                "already_running": before,
                 "url": running.url,
                 "login": "admin",
                 "password": login.password,
@@ -181,7 +190,7 @@ def _tell_running(project: Project, running: Running, *, as_json: bool) -> None:
         )
         return
     console().print(
-        f"Muster is running already at [link={running.url}]{running.url}[/link] "
+        f"Muster is {'running already' if before else 'up'} at [link={running.url}]{running.url}[/link] "
         f"(process {running.pid}). `muster status` shows how it is, `muster down` stops it."
     )
 
@@ -217,7 +226,7 @@ def _start_detached(project: Project, *, port: int, host: str, inbox: bool, as_j
             if child.poll() is not None:
                 raise MusterError(log.read_text().strip(), remedy=f"That was the end of {log}.")
             time.sleep(0.3)
-    _tell_running(project, running, as_json=as_json)
+    _tell_running(project, running, as_json=as_json, before=False)
 
 
 def _health(project: Project, running: Running) -> dict[str, str]:
@@ -225,9 +234,10 @@ def _health(project: Project, running: Running) -> dict[str, str]:
 
     with AirflowClient(running.url.replace("localhost", "127.0.0.1"), "", "", timeout=5) as client:
         try:
-            return client.health()
+            report = client.health()
         except Unreachable:
             return {}
+    return {name: report.get(HEALTH_NAMES.get(name, name), "unhealthy") for name in COMPONENTS}
 
 
 def _public(running: Running) -> dict[str, object]:
@@ -243,7 +253,7 @@ def _status_table(running: Running, report: dict[str, str]) -> Table:
         table.add_row("", "[red]does not answer[/]")
     table.add_row("databases", running.place)
     table.add_row("supervisor", f"process {running.pid}")
-    table.add_row("logs", running.log_folder)
+    table.add_row("logs", Text(running.log_folder))
     return table
 
 
