@@ -1,5 +1,7 @@
 """The one file that Airflow's plugin manager loads from the plugins folder."""
 
-from muster_airflow.plugin import MusterPlugin
+from importlib.metadata import entry_points
 
-__all__ = ["MusterPlugin"]
+if not entry_points(group="airflow.plugins", name="muster"):
+    # An installed Muster is found by its entry point, and Airflow lists a second one as an error.
+    from muster_airflow.plugin import MusterPlugin  # noqa: F401

@@ -23,7 +23,6 @@ from muster_airflow.operators.steps import (
     SkillStep,
     WorkerAgentStep,
 )
-from muster_airflow.reference import ITEMS_SUFFIX
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
@@ -63,12 +62,9 @@ class EventsLink(BaseOperatorLink):
     name = "Events"
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """The run's page with the events of the task's step, or of the items the task took."""
-        step = ti_key.task_id.removesuffix(ITEMS_SUFFIX)
-        query: dict[str, str | int] = {} if step in ("open", "close") else {"step": step}
-        if ti_key.map_index >= 0:
-            query["slot"] = ti_key.map_index
-        return run_url(ti_key.dag_id, ti_key.run_id, **query)
+        """The events of the task's step, or of the items the task took."""
+        slot = {"slot": ti_key.map_index} if ti_key.map_index >= 0 else {}
+        return run_url(ti_key.dag_id, ti_key.run_id, task=ti_key.task_id, **slot)
 
 
 class AutomationLink(BaseOperatorLink):

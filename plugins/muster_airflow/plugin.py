@@ -38,6 +38,12 @@ class MusterPlugin(AirflowPlugin):
             "destination": "dag_run",
             "url_route": "muster-run",
         },
+        {
+            "name": "Events",
+            "href": "muster/runs/{DAG_ID}/{RUN_ID}?task={TASK_ID}&slot={MAP_INDEX}",
+            "destination": "task_instance",
+            "url_route": "muster-task",
+        },
     ]
 
     @cached_property

@@ -14,6 +14,14 @@ ITEMS_SUFFIX = ".items"
 FILES_SUFFIX = ".files"
 """Ends the id of the Dag that watches an automation's folder."""
 
+OPEN, CLOSE = "open", "close"
+"""The tasks of every automation that are none of its steps."""
+
+
+def step_of(task_id: str) -> str | None:
+    """The step that a task performs or lays out; None for the ends of a run."""
+    return None if task_id in (OPEN, CLOSE) else task_id.removesuffix(ITEMS_SUFFIX)
+
 
 def work_ref(ti: RuntimeTaskInstanceProtocol, dag_run: Any, *, lane: str) -> WorkRef:
     """The piece of work that `ti` was started for."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Awaitable, Callable
+from hashlib import sha256
 
 from airflow.api_fastapi.core_api.security import requires_authenticated
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
@@ -12,11 +14,14 @@ from fastapi.responses import JSONResponse
 from muster.errors import MusterError, TransientError
 from muster_airflow.api import data, pages
 from muster_airflow.api.access import UnknownRun
+from muster_airflow.api.rendering import THEME_SCRIPT
+
+_OWN_SCRIPT = base64.b64encode(sha256(THEME_SCRIPT.encode()).digest()).decode()
 
 HEADERS = {
-    # The pages load nothing and run nothing; Airflow shows them in a frame of its own origin.
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self';"
-    " base-uri 'none'; form-action 'none'",
+    # The pages load nothing and run one script of their own; Airflow shows them in a frame of its own origin.
+    "Content-Security-Policy": f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{_OWN_SCRIPT}';"
+    " frame-ancestors 'self'; base-uri 'none'; form-action 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",

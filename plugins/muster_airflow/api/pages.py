@@ -19,6 +19,7 @@ from muster_airflow.api.access import MAY_SEE_DAG, MAY_SEE_RUN, Asked, KnownRun,
 from muster_airflow.api.published import current, published, written_for_run
 from muster_airflow.api.rendering import environment
 from muster_airflow.api.standing import standings
+from muster_airflow.reference import step_of
 
 router = APIRouter(default_response_class=HTMLResponse, tags=["pages"])
 EVENTS_SHOWN = 200
@@ -55,16 +56,25 @@ def run(
     ask: Asked,
     step: Annotated[str | None, Query(max_length=200)] = None,
     index: Annotated[int | None, Query(ge=0)] = None,
-    slot: Annotated[int | None, Query(ge=0)] = None,
+    task: Annotated[str | None, Query(max_length=300)] = None,
+    slot: Annotated[str | None, Query(max_length=20)] = None,
     after: Annotated[int, Query(ge=0)] = 0,
     show: Literal["events", "automation"] = "events",
 ) -> HTMLResponse:
-    """One run: how it stands, its steps, and what happened or the automation it was made from."""
+    """One run: how it stands, its steps, and what happened or the automation it was made from.
+
+    Of a `task`, the page of one of Airflow's tasks, only the events are shown. Its `slot` is the map index, which
+    Airflow's UI leaves a placeholder or negative where there is none.
+    """
     definition = _definition(run.definition)
-    indices = _indices(ask, run.id, definition, step, index, slot)
+    taken = int(slot) if slot is not None and slot.isdecimal() else None
+    step = step_of(task) if task is not None else step
+    indices = _indices(ask, run.id, definition, step, index, taken)
     events = []
     if show == "events":
-        events = ask.events(run.id, step=step, indices=indices, after_version=after, limit=EVENTS_SHOWN + 1)
+        types = [EventType.RUN_OPENED, EventType.RUN_CLOSED] if task is not None and step is None else None
+        limit = EVENTS_SHOWN + 1
+        events = ask.events(run.id, step=step, indices=indices, types=types, after_version=after, limit=limit)
     return _page(
         request,
         "run.html",
@@ -76,6 +86,8 @@ def run(
         more=len(events) > EVENTS_SHOWN,
         after=after,
         step=step,
+        task=task,
+        slot=taken,
         indices=indices,
         show=show,
         written=written_for_run(dag_id, run_id, run.definition) if show == "automation" else None,

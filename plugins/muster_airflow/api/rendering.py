@@ -13,6 +13,12 @@ from markupsafe import Markup
 
 from muster_airflow.api.gist import gist
 
+# Airflow keeps the theme a person chose in the browser; a frame has no other way to learn of it.
+THEME_SCRIPT = (
+    'const paint = () => { document.documentElement.dataset.theme = localStorage.getItem("theme") ?? "system"; };'
+    ' paint(); addEventListener("storage", paint);'
+)
+"""The only script of these pages; their policy names it by its hash, so that no other one runs."""
 LONGEST_VALUE = 50_000
 """Characters of JSON shown of one event; the JSON of its run has all of it."""
 
@@ -26,6 +32,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.globals["theme_script"] = THEME_SCRIPT
     made.filters.update(pretty=pretty, clock=clock, time=time_of_day, took=took, usd=usd, segment=segment, gist=gist)
     return made
 

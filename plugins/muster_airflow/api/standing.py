@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from muster.events.projections import NO_INDEX
@@ -30,6 +31,12 @@ class Standing:
     """Items that are not among them."""
     counts: Mapping[str, int]
     """How many items have which status."""
+    calls: int
+    """Model calls of the step and its items."""
+    cost_usd: Decimal
+    produced_by: str
+    """What the outputs come from, `rules` or models, each once."""
+    fallback: bool
     began: datetime | None
     ended: datetime | None
 
@@ -58,6 +65,10 @@ def _standing(name: str, described: Mapping[str, Any], rows: Sequence[StepRow]) 
         items=items[:ITEMS_SHOWN],
         left_out=len(items[ITEMS_SHOWN:]),
         counts=Counter(row.status or "pending" for row in items),
+        calls=sum(row.calls for row in rows),
+        cost_usd=sum((row.cost_usd for row in rows), Decimal(0)),
+        produced_by=", ".join(sorted({row.produced_by for row in rows if row.produced_by})),
+        fallback=any(row.fallback for row in rows),
         began=min(began, default=None),
         ended=max(ended, default=None) if own is None or own.ended_at or not items else None,
     )

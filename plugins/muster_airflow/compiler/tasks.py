@@ -19,12 +19,11 @@ from muster_airflow.operators.steps import (
     SkillStep,
     WorkerAgentStep,
 )
-from muster_airflow.reference import ITEMS_SUFFIX
+from muster_airflow.reference import CLOSE, ITEMS_SUFFIX, OPEN
 
 if TYPE_CHECKING:
     from muster.language.definition import Definition, ResolvedStep
 
-OPEN, CLOSE = "open", "close"
 Task = BaseOperator | MappedOperator
 
 _CLASSES: dict[tuple[str, str], type[BaseOperator]] = {
