@@ -7,6 +7,7 @@ import pytest
 from muster.database import Database
 from muster.errors import MusterError
 from muster.events.log import EventLog
+from muster.events.model import NewEvent
 from muster.events.queries import Queries
 from support.run_events import closed, opened, whole_run
 
@@ -33,7 +34,7 @@ def test_a_run_is_found_by_the_whole_of_its_id_or_an_unambiguous_part(log: Event
     assert queries.run("a/manual_1").id == "a/manual_1"
     assert queries.run("_12").id == "a/manual_12"
     assert queries.run("l%3").id == "a/manual%3"
-    with pytest.raises(MusterError, match="several runs: .*a/manual_12"):
+    with pytest.raises(MusterError, match=r"several runs: .*a/manual_12"):
         queries.run("manual")
     for unknown in ("nothing", "", "a%manual_1"):
         with pytest.raises(MusterError, match="no run"):
@@ -54,3 +55,27 @@ def test_steps_come_in_the_order_they_began_each_with_its_items(log: EventLog, q
         ("tell", -1),
     ]
     assert [event.type for event in queries.timeline("a/1")] == [event.type for event in whole_run()]
+
+
+async def test_the_items_of_a_fan_out_that_ended_are_counted_by_how(database: Database) -> None:
+    log = EventLog(database)
+    await log.aappend("a/1", whole_run())
+    counted = await Queries(database).aended_items("a/1", "read", [0, 1, 2, 3, 4])
+    some = await Queries(database).aended_items("a/1", "read", [3])
+    none = await Queries(database).aended_items("a/2", "read", [0])
+    await database.aclose()
+
+    assert counted == {"succeeded": 2, "failed": 0, "skipped": 0, "set_aside": 1}
+    assert some == {"succeeded": 0, "failed": 0, "skipped": 0, "set_aside": 1}
+    assert set(none.values()) == {0}
+
+
+def test_events_of_items_are_found_in_pages_whatever_their_data_holds(log: EventLog, queries: Queries) -> None:
+    for number in range(12):
+        data = {"step": "a", "index": number % 3, "input": {"index": 1, "text": "\0\ud800"}}
+        log.append("a/1", [NewEvent(type="noted", data=data)])
+
+    assert [event.version for event in queries.events("a/1", indices=[1])] == [2, 5, 8, 11]
+    assert [event.version for event in queries.events("a/1", indices=[0, 2], limit=3)] == [1, 3, 4]
+    assert [event.version for event in queries.events("a/1", indices=[2], after_version=3, limit=2)] == [6, 9]
+    assert queries.events("a/1", step="b") == []
