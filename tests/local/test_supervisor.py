@@ -99,6 +99,42 @@ def test_stop_ends_every_process_and_starts_none_again(supervise: Supervise, tmp
     assert [starts(tmp_path, name) for name in ("one", "two", "three")] == [1, 1, 1]
 
 
+FAREWELL = """
+import signal, sys, time
+def leave(*_):
+    time.sleep(0.3)
+    with open(sys.argv[1], "a") as file:
+        file.write(sys.argv[2] + " ")
+    sys.exit()
+signal.signal(signal.SIGTERM, leave)
+open(sys.argv[1] + sys.argv[2], "w").close()
+time.sleep(600)
+"""
+
+
+def test_what_others_stand_on_is_stopped_after_them_and_the_first_one_last(
+    supervise: Supervise, tmp_path: Path
+) -> None:
+    order = tmp_path / "order"
+    names = {"database": True, "api": True, "scheduler": False, "triggerer": False}
+    specs = [
+        ProcessSpec(
+            name=name,
+            command=[sys.executable, "-c", FAREWELL, str(order), name],
+            environment=dict(os.environ),
+            log=tmp_path / f"{name}.log",
+            foundation=foundation,
+        )
+        for name, foundation in names.items()
+    ]
+    supervisor, _ = supervise(*specs)
+    assert eventually(lambda: all((tmp_path / f"order{name}").exists() for name in names))
+    supervisor.stop()
+    ended = order.read_text().split()
+    assert set(ended[:2]) == {"scheduler", "triggerer"}
+    assert ended[2:] == ["api", "database"]
+
+
 SUPERVISING = """
 import contextlib, os, sys, time
 from pathlib import Path

@@ -60,6 +60,8 @@ def component_specs(project: Project, variables: Mapping[str, str]) -> list[Proc
             log=project.logs / f"{name}.log",
             folder=project.root,
             grace=12.0,
+            # Tasks that end while the scheduler stops report to it.
+            foundation=name == "api-server",
             # The triggerer's runner would wait 10 s for its parent, who waits for it.
             stop=signal.SIGINT if name == "triggerer" else signal.SIGTERM,
             stop_group=name == "triggerer",

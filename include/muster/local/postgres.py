@@ -95,6 +95,7 @@ class PostgresServer:
             log=self.log,
             stop=signal.SIGINT,
             grace=30.0,
+            foundation=True,
             user=UNPRIVILEGED if os.getuid() == 0 else None,
         )
 

@@ -34,6 +34,8 @@ class ProcessSpec:
     """Send the stop signal to the command's process group, as a terminal does, not to the command alone."""
     grace: float = 15.0
     """Seconds between the stop signal and SIGKILL for everything that is left."""
+    foundation: bool = False
+    """Others stand on it: it is stopped after all that is none."""
     user: str | None = None
     """Account to run as; only root may name one."""
 

@@ -75,17 +75,17 @@ class Supervisor:
             self._thread.start()
 
     def stop(self) -> None:
-        """Stop everything: what was started last is asked first, all but the first end at the same time."""
+        """Stop everything: first all that stands on something, together; then each foundation, the last one first."""
         self._stopping.set()
         if self._thread is not None:
             self._thread.join()
-        states = list(reversed(self.components.values()))
-        # The first is what the others stand on (the database), so it ends after them.
-        for group in (states[:-1], states[-1:]):
-            for state in group:
-                state.process.request_stop()
-            for state in group:
-                state.process.stop()
+        processes = [state.process for state in self.components.values()]
+        foundations = [process for process in processes if process.spec.foundation]
+        others = [process for process in processes if not process.spec.foundation]
+        for process in others:
+            process.request_stop()
+        for process in (*others, *reversed(foundations)):
+            process.stop()
 
     def _watch(self) -> None:
         while not self._stopping.wait(0.2):
