@@ -7,6 +7,7 @@ from datetime import date
 from decimal import Decimal
 from importlib.resources import files
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -87,11 +88,16 @@ def test_the_same_work_again_writes_the_same_file(ready: SkillContext, tmp_path:
 
 def test_runs_that_pay_at_once_pay_each_posting_once(ready: SkillContext, tmp_path: Path) -> None:
     postings = several(ready, tmp_path, 5)
+    start = Barrier(3)
+
+    def pay(run: int) -> PaymentProposal:
+        with ready.database.connection() as connection:
+            connection.execute("SELECT 1")
+        start.wait(30)
+        return propose_payment(postings[:: 1 if run % 2 else -1], paying(ready, tmp_path, f"pay/{run}"))
+
     with ThreadPoolExecutor(3) as pool:
-        tasks = [
-            pool.submit(propose_payment, postings[:: 1 if run % 2 else -1], paying(ready, tmp_path, f"pay/{run}"))
-            for run in range(3)
-        ]
+        tasks = [pool.submit(pay, run) for run in range(3)]
         proposals = [task.result() for task in tasks]
     assert sorted(len(proposal.payments) for proposal in proposals) == [0, 0, 5]
     assert sum(len(proposal.left_out) for proposal in proposals) == 10
@@ -158,6 +164,21 @@ def test_nothing_to_pay_is_no_file(ready: SkillContext, tmp_path: Path) -> None:
 )
 def test_texts_are_put_in_the_letters_banks_take(text: str, expected: str) -> None:
     assert sepa_text(text, 70) == expected
+
+
+def test_the_same_transfers_make_the_same_bytes() -> None:
+    transfer = Transfer(
+        end_to_end_id="1",
+        name="A",
+        iban="DE02999999990000200101",
+        amount=Decimal("1.10"),
+        remittance="x",
+        execution_date=NOW.date(),
+    )
+    payer = Company(name="B", iban="DE34999999990000100100")
+    made = {credit_transfer(payer, [transfer], message_id="M-1", created=NOW) for _ in range(2)}
+    assert len(made) == 1
+    assert {"<MsgId>M-1</MsgId>", "<PmtInfId>M-1-1</PmtInfId>"} <= {line.strip() for line in made.pop().splitlines()}
 
 
 @pytest.mark.parametrize("amount", ["0", "-1", "0.001", "1000000000"])

@@ -13,9 +13,16 @@ import pytest
 
 from muster.database import Database
 from muster.errors import PermanentError, SetAside
-from muster.skills.finance import Posting, match_order, post_to_ledger, propose_payment, reverse_posting
+from muster.skills.finance import (
+    Posting,
+    find_duplicates,
+    match_order,
+    post_to_ledger,
+    propose_payment,
+    reverse_posting,
+)
 from muster.skills.registry import SkillContext
-from support.ledger import coding, company, context, invoice, line, post, vetted
+from support.ledger import coding, company, context, invoice, line, post, read, vetted
 
 Sides = dict[tuple[str, str | None], tuple[Decimal, Decimal]]
 
@@ -106,7 +113,12 @@ def post_in_a_process(dsn: str, folder: Path, run: str, barrier: object, results
     database.close()
 
 
-def test_two_processes_that_post_at_once_post_once(ready: SkillContext, dsn: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("received", [False, True], ids=["new to the register", "received before"])
+def test_two_processes_that_post_at_once_post_once(
+    ready: SkillContext, dsn: str, tmp_path: Path, received: bool
+) -> None:
+    for number in range(10 * received):
+        find_duplicates(read(invoice(number=f"RE-{number}")), ready)
     spawn = multiprocessing.get_context("spawn")
     barrier, results = spawn.Barrier(2), spawn.Queue()
     processes = [
@@ -234,6 +246,17 @@ def test_what_is_in_a_payment_file_is_not_reversed(ready: SkillContext) -> None:
     propose_payment([posting], ready)
     with pytest.raises(PermanentError, match="payment file"):
         reverse_posting(posting.id, ready)
+
+
+@pytest.mark.parametrize("posting", ["NULL", "(SELECT max(id) FROM finance.postings)"])
+def test_the_database_refuses_to_forget_a_posting(ready: SkillContext, dsn: str, tmp_path: Path, posting: str) -> None:
+    post(ready)
+    post(context(ready.database, tmp_path, index=1), invoice(number="RE-2"))
+    reverse_posting(2, ready)
+    key = "NULL" if posting == "NULL" else "'x'"
+    statement = f"UPDATE finance.invoices SET posting_id = {posting}, posting_key = {key} WHERE number = 'RE-1'"
+    with pytest.raises(psycopg.errors.CheckViolation, match="is posted as 1"), psycopg.connect(dsn) as connection:
+        connection.execute(statement)
 
 
 def test_two_invoices_cannot_bill_the_same_goods(ready: SkillContext, tmp_path: Path) -> None:

@@ -168,6 +168,19 @@ CREATE INDEX invoices_sha256 ON finance.invoices (sha256);
 CREATE INDEX invoices_core ON finance.invoices (supplier_id, number_core);
 CREATE INDEX invoices_amount ON finance.invoices (supplier_id, gross, issue_date);
 
+CREATE FUNCTION finance.check_posted_once() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.posting_id IS NULL AND EXISTS (SELECT FROM finance.postings WHERE reverses = OLD.posting_id) THEN
+        RETURN NEW;
+    END IF;
+    RAISE EXCEPTION 'invoice % of % is posted as %', OLD.number, OLD.supplier_id, OLD.posting_id
+        USING ERRCODE = 'check_violation', CONSTRAINT = 'posted_once';
+END $$;
+
+CREATE TRIGGER posted_once BEFORE UPDATE OF posting_id ON finance.invoices
+    FOR EACH ROW WHEN (OLD.posting_id IS NOT NULL AND NEW.posting_id IS DISTINCT FROM OLD.posting_id)
+    EXECUTE FUNCTION finance.check_posted_once();
+
 CREATE TABLE finance.order_billings (
     posting_id   bigint NOT NULL REFERENCES finance.postings,
     invoice_line text NOT NULL,
