@@ -265,6 +265,7 @@ def _in_process(way: str, folder: Path, named: str | None = None) -> dict[str, A
         check=True,
     )
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    print(f"  {way}: {found['seconds']:.2f} CPU-s", flush=True)
     return found
 
 
