@@ -28,6 +28,8 @@ RUN_ID = "bundled-inbox"
 NAME = f"{AUTOMATION}/{RUN_ID}"
 DAG_PATIENCE = 120.0
 """Seconds to wait for Airflow to list the automation."""
+SILENCE = 180.0
+"""Seconds without an answer of Airflow or the database after which a run is followed no further."""
 
 
 def bundled_invoices(include: Path) -> list[str]:
@@ -75,19 +77,28 @@ def follow(
     Raises:
         TransientError: it has not ended after `timeout` seconds.
     """
-    deadline = time.monotonic() + timeout
+    deadline = heard = time.monotonic()
+    deadline += timeout
     name = f"{dag_id}/{run_id}"
     seen: dict[str, str] = {}
     announced: set[str] = set()
+    run = None
     out.print(Text.assemble("Run ", (name, "bold")))
     with Live(console=out, refresh_per_second=8, transient=True, auto_refresh=out.is_terminal) as live:
-        while (run := client.run(dag_id, run_id)) is None or run["state"] not in ("success", "failed"):
-            steps = queries.steps(name)
-            if out.is_terminal:
-                live.update(picture(steps, queries.timeline(name), live=True))
-            else:
-                _print_changes(steps, seen, out)
-            _announce_approvals(client, queries, name, announced, out)
+        while run is None or run["state"] not in ("success", "failed"):
+            try:
+                run = client.run(dag_id, run_id)
+                steps = queries.steps(name)
+                if out.is_terminal:
+                    live.update(picture(steps, queries.timeline(name), live=True))
+                else:
+                    _print_changes(steps, seen, out)
+                _announce_approvals(client, queries, name, announced, out)
+                heard = time.monotonic()
+            except TransientError:
+                # A busy Airflow, or one that is being started again, answers later; the run goes on meanwhile.
+                if time.monotonic() - heard > SILENCE:
+                    raise
             if time.monotonic() > deadline:
                 raise TransientError(
                     f"{name} has not ended after {timeout:.0f} s.",
