@@ -9,10 +9,12 @@ own, the server too; the ways take turns. Memory is the peak of 100 items agains
 from __future__ import annotations
 
 import asyncio
+import atexit
 import itertools
 import json
 import resource
 import secrets
+import shutil
 import statistics
 import subprocess
 import sys
@@ -164,6 +166,7 @@ def muster(url: str, dsn: str, count: int) -> Callable[[], int]:
     from support.runs import Site
 
     folder = Path(tempfile.mkdtemp(prefix="muster-bench-site-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     site = Site(folder, Database(dsn), Patient(url))
     site.agents(AGENTS)
     definition = site.definition(AUTOMATION)
