@@ -15,7 +15,7 @@ import pytest
 
 from muster.errors import MusterError
 from muster.local import postgres
-from muster.local.postgres import PostgresServer, free_port
+from muster.local.postgres import PostgresServer, data_directory, free_port
 from muster.local.supervisor import Supervisor
 from support.waiting import eventually
 
@@ -101,3 +101,25 @@ def test_a_server_that_cannot_start_says_why(server: PostgresServer, monkeypatch
     with pytest.raises(MusterError, match="no_such_setting") as caught:
         server.start()
     assert "DATABASE_URL" in str(caught.value)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root hands the server to another account")
+def test_binaries_that_the_unprivileged_account_cannot_reach_are_copied_to_where_it_can(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with tempfile.TemporaryDirectory(prefix="muster-test-pg-", dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        monkeypatch.setattr("muster.local.postgres.ROOTS_DATA", Path(folder) / "root")
+        monkeypatch.setattr("muster.local.postgres._unprivileged_can_run", lambda program: False)
+        before = os.umask(0o077)
+        try:
+            server = PostgresServer(data_directory(Path("/nowhere"), "me"), port=free_port(), password="x")
+            server.start()
+        finally:
+            os.umask(before)
+        try:
+            assert Path(postmaster(server).exe()).is_relative_to(folder)
+            write(server)
+            assert read(server) == 42
+        finally:
+            server.stop()

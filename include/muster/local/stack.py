@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -172,6 +173,16 @@ class Stack:
         if self._databases is not None:
             note_path(self.project.state).unlink(missing_ok=True)
         self._lock.release()
+
+    def discard(self) -> None:
+        """Remove the state folder and the embedded database, for good. The stack must have been stopped."""
+        if self._postgres is not None:
+            data = self._postgres.data
+            shutil.rmtree(data, ignore_errors=True)
+            data.with_name(f"{data.name}.log").unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                data.parent.rmdir()
+        shutil.rmtree(self.project.state, ignore_errors=True)
 
     def client(self, user: str = "admin", *, timeout: float = 30.0) -> AirflowClient:
         """A REST client signed in as one of the project's logins."""
