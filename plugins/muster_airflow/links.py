@@ -50,8 +50,9 @@ def run_url(dag_id: str, run_id: str, **query: str | int) -> str:
     """The run's page, inside Airflow's UI."""
     from airflow.configuration import conf
 
-    base = conf.get("api", "base_url", fallback="").rstrip("/")
-    page = f"{urlsplit(base).path}/muster/runs/{quote(dag_id, safe='')}/{quote(run_id, safe='')}"
+    # Only the path: the person may have come by another name of the same server.
+    base = urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/")
+    page = f"{base}/muster/runs/{quote(dag_id, safe='')}/{quote(run_id, safe='')}"
     return f"{base}{FRAME}{page}{'?' + urlencode(query) if query else ''}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,6 +10,13 @@ from muster.events.model import Event
 from muster.events.model import EventType as T
 
 LONGEST = 300
+LONGEST_OUTPUT = 120
+_REASONS = {
+    "when": "its condition is false",
+    "rejected": "a person rejected it",
+    "not_taken": "the branch went another way",
+    "empty": "there was nothing to do",
+}
 Data = Mapping[str, Any]
 
 
@@ -35,7 +43,8 @@ def _expanded(data: Data) -> str:
 
 def _started(data: Data) -> str:
     attempt = data.get("attempt")
-    return f"attempt {attempt}" if isinstance(attempt, int) and attempt > 1 else ""
+    again = f"attempt {attempt}" if isinstance(attempt, int) and attempt > 1 else None
+    return _joined(f"lane {data['lane']}" if data.get("lane") else None, again)
 
 
 def _retried(data: Data) -> str:
@@ -43,7 +52,20 @@ def _retried(data: Data) -> str:
 
 
 def _succeeded(data: Data) -> str:
-    return "by the fallback" if data.get("fallback") else ""
+    text = json.dumps(data.get("output"), ensure_ascii=False, default=str)
+    output = text if len(text) <= LONGEST_OUTPUT else text[:LONGEST_OUTPUT] + "…"
+    return _joined("by the fallback" if data.get("fallback") else None, data.get("produced_by"), output)
+
+
+def _skipped(data: Data) -> str:
+    reason = str(data.get("reason") or "")
+    return _REASONS.get(reason, reason)
+
+
+def _completed(data: Data) -> str:
+    counts = data.get("counts")
+    told = counts.items() if isinstance(counts, Mapping) else ()
+    return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in told if count)
 
 
 def _set_aside(data: Data) -> str:
@@ -93,7 +115,8 @@ _TELLERS: Mapping[str, Callable[[Data], str]] = {
     T.STEP_RETRIED: _retried,
     T.STEP_SUCCEEDED: _succeeded,
     T.STEP_FAILED: _error,
-    T.STEP_SKIPPED: lambda data: str(data.get("reason") or ""),
+    T.STEP_SKIPPED: _skipped,
+    T.STEP_COMPLETED: _completed,
     T.STEP_SET_ASIDE: _set_aside,
     T.MODEL_CALLED: _called_model,
     T.TOOL_CALLED: _called_tool,
