@@ -32,9 +32,7 @@ def main(path: Path) -> int:
         return 1
     with os.fdopen(descriptor, "w") as file:
         file.writelines(f"{name}={value}\n" for name, value in values.items())
-    print(
-        f"Wrote {path}. Sign in as " + " or ".join(f"{name} ({word})" for name, word in logins.items()) + "."
-    )
+    print(f"Wrote {path}. Sign in as " + " or ".join(f"{name} ({word})" for name, word in logins.items()) + ".")
     return 0
 
 

@@ -42,7 +42,8 @@ def test_a_run_shows_in_runs_steps_and_workflow_executions(log: EventLog, dsn: s
         dsn,
         "SELECT id, automation, definition, status, requested_by, succeeded, set_aside, calls, cost_usd::text FROM runs",
     ) == [("invoices/r1", "invoices", "d1", "succeeded", "ada", 2, 1, 2, "0.0012")]
-    assert rows(dsn, "SELECT step, index, status, attempt, error, produced_by FROM steps ORDER BY step, index") == [
+    found = rows(dsn, "SELECT step, index, status, attempt, error, produced_by FROM steps ORDER BY step, index")
+    assert found == [
         ("approve", -1, "succeeded", 1, None, "person"),
         ("code", -1, "succeeded", 1, None, "fast"),
         ("read", -1, "succeeded", None, None, None),
