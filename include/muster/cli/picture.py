@@ -48,7 +48,7 @@ def steps_table(steps: Sequence[StepRow], *, live: bool = False) -> RenderableTy
     """One row for each step with how many of its items ended how."""
     table = Table(box=None, padding=(0, 2), show_header=False)
     for name, own, items in _grouped(steps):
-        status = own.status or _common(items)
+        status = own.status if own.status not in (None, "running") else _common(items)
         busy = live and status in (None, "started", "retrying")
         begin: RenderableType = Spinner("dots", style="cyan") if busy else mark(status)
         table.add_row(begin, name, _kind(own, items), _counts(own, items), _by(own, items))
@@ -120,7 +120,7 @@ def _kind(own: StepRow, items: Sequence[StepRow]) -> str:
 
 
 def _common(items: Sequence[StepRow]) -> str | None:
-    """What a fan-out that has no status of its own has come to: its least finished item says."""
+    """How far a fan-out is that has not ended: its least finished item says."""
     seen = {row.status or "started" for row in items}
     order = ("started", "retrying", "waiting", "failed", "succeeded", "approved", "rejected", "set_aside", "skipped")
     return next((status for status in order if status in seen), None)

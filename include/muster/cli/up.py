@@ -154,7 +154,9 @@ def _process_inbox(stack: Stack, out: Console) -> None:
     except MusterError as error:
         # The demonstration may fail; what runs goes on running.
         complain(error)
-    out.print(f"Running at [link={stack.url}]{stack.url}[/link]. Ctrl-C stops it.")
+    # Again, below what may be a screenful of results.
+    login = f"login admin, password [bold]{stack.credentials.admin.password}[/]"
+    out.print(f"Running at [link={stack.url}]{stack.url}[/link] ({login}). Ctrl-C stops it.")
 
 
 def _tell_machine(stack: Stack) -> None:
