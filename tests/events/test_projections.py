@@ -40,7 +40,8 @@ def test_a_run_shows_in_runs_steps_and_workflow_executions(log: EventLog, dsn: s
 
     assert rows(
         dsn,
-        "SELECT id, automation, definition, status, requested_by, succeeded, set_aside, calls, cost_usd::text FROM runs",
+        "SELECT id, automation, definition, status, requested_by, succeeded, set_aside, calls, cost_usd::text"
+        " FROM runs",
     ) == [("invoices/r1", "invoices", "d1", "succeeded", "ada", 2, 1, 2, "0.0012")]
     found = rows(dsn, "SELECT step, index, status, attempt, error, produced_by FROM steps ORDER BY step, index")
     assert found == [
