@@ -53,9 +53,9 @@ def site(tmp_path: Path, database: Database) -> Site:
     return made
 
 
-def ask(site: Site, run: str, index: int | None = None) -> tuple[Piece, Request]:
+def ask(site: Site, run: str, index: int | None = None, slot: int | None = None) -> tuple[Piece, Request]:
     async def asking() -> tuple[Piece, Request]:
-        piece = await begin(site.services, WorkRef(run=run, step="approve", lane="worker"), index)
+        piece = await begin(site.services, WorkRef(run=run, step="approve", lane="worker", slot=slot), index)
         assert isinstance(piece, Piece)
         return piece, await request(site.services, piece)
 
@@ -124,13 +124,14 @@ def test_a_rejected_item_is_skipped_afterwards_and_the_others_are_not(site: Site
     run = site.open(site.definition(EACH))
     site.step(run, "read")
     assert site.expand(run, "approve") == 2
-    for index, approved in ((1, False), (2, True)):
-        piece, asked = ask(site, run, index)
+    for slot, (index, approved) in enumerate(((1, False), (2, True))):
+        piece, asked = ask(site, run, index, slot)
         assert asked.subject == f"Pay {(index + 1) * 10}?"
         reply(site, piece, approved=approved, by="lead")
     site.step(run, "pay")
     site.close(run)
     state = site.state(run)
+    assert "approve/completed@0" in [event.key for event in site.services.log.read(run)]
     assert state.step("pay").output == [10, None, 30]
     assert state.step("pay").items[1].reason == "rejected"
     assert state.status == "succeeded"

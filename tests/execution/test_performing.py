@@ -340,3 +340,14 @@ def test_an_expression_that_cannot_be_evaluated_fails_its_step_and_says_so(site:
         assert site.step(run, "one").status == "failed"
     assert site.step(run, "two").reason == "upstream_failed"
     assert (site.close(run).reason or "").startswith("step one failed: ")
+
+
+def test_a_fan_out_over_nothing_is_complete_at_once(site: Site) -> None:
+    definition = site.definition(
+        steps(
+            '  - {id: many, each: "{{ inputs.names }}", skill: shop.echo, with: {value: "{{ item }}"}}',
+            "inputs: {names: {type: array, items: {type: string}, default: []}}",
+        )
+    )
+    state = site.state(site.run(definition))
+    assert (state.step("many").status, state.status) == ("skipped", "succeeded")

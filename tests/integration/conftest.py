@@ -45,3 +45,4 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, models: ModelServer) -> It
         yield Airflow(stack)
     finally:
         stack.stop()
+        stack.discard()

@@ -161,6 +161,18 @@ def _skipped(step: ResolvedStep, index: int | None, reason: str, ref: WorkRef) -
     )
 
 
+def _skipped_as_a_whole(notes: list[NewEvent]) -> bool:
+    return any(note.data["index"] is None for note in notes)
+
+
+async def end(services: Services, ref: WorkRef, endings: Sequence[NewEvent]) -> list[Event]:
+    """Write how a piece ended whose work was done elsewhere, and that its fan-out has if it was the last."""
+    stored = await services.log.aappend(ref.run, endings)
+    if ref.slot is not None:
+        await complete(services, await spread_of(services, ref), ref)
+    return stored
+
+
 async def _completed(services: Services, ref: WorkRef, counts: Mapping[str, int]) -> None:
     data = {"step": ref.step, "counts": dict(counts), "epoch": ref.epoch}
     event = NewEvent(type=EventType.STEP_COMPLETED, data=data, key=f"{ref.step}/completed@{ref.epoch}")
@@ -181,6 +193,6 @@ async def _write(
         key=_key(step, ref.epoch),
     )
     stored = await services.log.aappend(ref.run, [expanded, *notes])
-    if not indices and length:
+    if not indices and not _skipped_as_a_whole(notes):
         await _completed(services, ref, dict(Counter(note.type.removeprefix("step.") for note in notes)))
     return stored[0]

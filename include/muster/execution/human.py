@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from muster.errors import PermanentError
 from muster.events.model import EventType, NewEvent
+from muster.execution.fanout import end
 from muster.execution.piece import Answer, Piece, succeeded
 from muster.execution.services import Services
 from muster.language.definition import ResolvedHuman
@@ -79,7 +80,7 @@ async def answer(
         key=f"{piece.key}/answered@{piece.ref.epoch}",
     )
     ended = succeeded(piece, Answer(output=output, produced_by=f"person:{by}" if by else "rules"))
-    stored = await services.log.aappend(piece.ref.run, [answered, ended])
+    stored = await end(services, piece.ref, [answered, ended])
     found: dict[str, Any] = stored[1].data["output"]
     return found
 

@@ -126,7 +126,11 @@ def _piece(context: Context) -> Piece | Outcome:
 
 
 def _write(context: Context, piece: Piece, event: Any) -> Event:
-    return _services(context).log.append(piece.ref.run, [event])[0]
+    from muster.execution.fanout import end
+    from muster_airflow.services import run
+
+    services = _services(context)
+    return run(services, end(services, piece.ref, [event]))[0]
 
 
 def _services(context: Context) -> Services:
