@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import weakref
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
-from psycopg import AsyncConnection, Connection
+from psycopg import AsyncConnection, Connection, Error
+from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
+
+_AT_REST = (TransactionStatus.IDLE, TransactionStatus.UNKNOWN)
+"""Nothing to roll back: no transaction, or no connection any more."""
 
 
 class Database:
@@ -35,15 +40,62 @@ class Database:
     @contextmanager
     def connection(self) -> Iterator[Connection[TupleRow]]:
         """A connection in a transaction: committed on success, rolled back on an exception."""
-        with self._sync_pool().connection() as connection:
-            yield connection
+        connection = self._take()
+        try:
+            if connection.autocommit:
+                connection.autocommit = False
+            # psycopg ends the transaction here, and leaves closing to the pool the connection came from.
+            with connection:
+                yield connection
+        finally:
+            self._sync_pool().putconn(connection)
 
     @asynccontextmanager
     async def aconnection(self) -> AsyncIterator[AsyncConnection[TupleRow]]:
         """The same for coroutines."""
-        pool = await self._async_pool()
-        async with pool.connection() as connection:
-            yield connection
+        connection = await self._atake()
+        try:
+            if connection.autocommit:
+                await connection.set_autocommit(False)
+            async with connection:
+                yield connection
+        finally:
+            await (await self._async_pool()).putconn(connection)
+
+    def borrow(self) -> Connection[TupleRow]:
+        """A connection in autocommit, for work of one statement; `give_back` it, whatever happened to it."""
+        connection = self._take()
+        # Purely local: nothing is sent, so nothing can fail on a connection at rest.
+        if not connection.autocommit:
+            connection.autocommit = True
+        return connection
+
+    def give_back(self, connection: Connection[TupleRow]) -> None:
+        """Return what `borrow` gave; an open transaction is rolled back, a broken connection dropped."""
+        try:
+            if connection.info.transaction_status not in _AT_REST:
+                connection.rollback()
+        except Error:
+            connection.close()
+        finally:
+            self._sync_pool().putconn(connection)
+
+    async def aborrow(self) -> AsyncConnection[TupleRow]:
+        """`borrow` for coroutines."""
+        connection = await self._atake()
+        if not connection.autocommit:
+            await connection.set_autocommit(True)
+        return connection
+
+    async def agive_back(self, connection: AsyncConnection[TupleRow]) -> None:
+        """`give_back` for coroutines."""
+        try:
+            if connection.info.transaction_status not in _AT_REST:
+                await connection.rollback()
+        except Error:
+            await connection.close()
+        finally:
+            await (await self._async_pool()).putconn(connection)
 
     def close(self) -> None:
         """Close this process's sync pool."""
@@ -57,6 +109,26 @@ class Database:
         if pool is not None:
             await pool.close()
         self.close()
+
+    def _take(self) -> Connection[TupleRow]:
+        pool = self._sync_pool()
+        for _ in range(self._max_size):
+            connection = pool.getconn()
+            if not _was_cut(connection):
+                return connection
+            connection.close()
+            pool.putconn(connection)
+        return pool.getconn()
+
+    async def _atake(self) -> AsyncConnection[TupleRow]:
+        pool = await self._async_pool()
+        for _ in range(self._max_size):
+            connection = await pool.getconn()
+            if not _was_cut(connection):
+                return connection
+            await connection.close()
+            await pool.putconn(connection)
+        return await pool.getconn()
 
     def _sync_pool(self) -> ConnectionPool[Connection[TupleRow]]:
         if self._sync is None or self._sync[0] != os.getpid():
@@ -76,3 +148,11 @@ class Database:
 
     def _pool_options(self) -> dict[str, Any]:
         return {"min_size": 0, "max_size": self._max_size, "timeout": self._timeout, "name": "muster"}
+
+
+def _was_cut(connection: Connection[TupleRow] | AsyncConnection[TupleRow]) -> bool:
+    # A server that restarted or cut an idle connection has said so on its socket: looking costs a microsecond,
+    # asking would cost a round trip. The pool's own `check` waits longer after each connection it finds cut.
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return bool(poll.poll(0))

@@ -87,7 +87,7 @@ def test_appends_tried_again_with_their_keys_after_any_cut_are_written_once(log:
     with cutting_connections(dsn):
         while appended < 60 or failures < 3:
             news = [NewEvent(type=T.STEP_SUCCEEDED, key=f"{appended}/{n}", data={"step": "a"}) for n in range(2)]
-            assert time.monotonic() < deadline
+            assert time.monotonic() < deadline, (appended, failures)
             try:
                 written = log.append("s", news)
             except TransientError:

@@ -96,9 +96,9 @@ def prepare(stream: str, events: Sequence[NewEvent], expected: int | None, corre
 
 
 def _check_names(*names: str | None) -> None:
-    for name in names:
-        if name is not None and ("\0" in name or (not name.isascii() and _has_surrogate(name))):
-            raise PermanentError(f"{name!r} holds a character that no name may have.", remedy="Remove it.")
+    together = "".join(filter(None, names))
+    if "\0" in together or (not together.isascii() and _has_surrogate(together)):
+        raise PermanentError(f"{together!r} holds a character that no name may have.", remedy="Remove it.")
 
 
 def _has_surrogate(text: str) -> bool:

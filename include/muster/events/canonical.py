@@ -14,6 +14,7 @@ from muster.errors import PermanentError
 GENESIS = "0" * 64
 """The `previous_hash` of a stream's first event."""
 
+_quote = json.encoder.encode_basestring
 _encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False).encode
 
 
@@ -61,19 +62,10 @@ def event_hash(
     `data` is the canonical text itself, so checking a hash never has to serialise anything again.
     JSON without indentation holds no newline: no two events share one message.
     """
-    header = _encode(
-        [
-            previous,
-            stream,
-            version,
-            str(id),
-            at.isoformat(timespec="microseconds"),
-            type,
-            key,
-            actor,
-            correlation,
-            str(causation) if causation else None,
-        ]
+    header = (
+        f'["{previous}",{_quote(stream)},{version},"{id}","{at.isoformat(timespec="microseconds")}",{_quote(type)},'
+        f"{'null' if key is None else _quote(key)},{_quote(actor)},{_quote(correlation)},"
+        f"{'null' if causation is None else _quote(str(causation))}]"
     )
     return sha256(f"{header}\n{data}".encode()).hexdigest()
 

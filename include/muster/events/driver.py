@@ -11,12 +11,13 @@ from collections.abc import Generator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from psycopg import AsyncConnection, Connection
-from psycopg.pq import ExecStatus, TransactionStatus
+from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGresult
 from psycopg.rows import TupleRow
 
 from muster.database import Database
-from muster.events.failures import database_failures
+from muster.events.failures import DATABASE_ERRORS, raise_translated
+from muster.events.prepared import perform
 
 T = TypeVar("T")
 
@@ -28,7 +29,13 @@ class Query(NamedTuple):
     parameters: Mapping[str, Any] = {}
 
 
-Rows = list[tuple[Any, ...]]
+class HotQuery(Query):
+    """One worth preparing: every parameter is cast in the SQL, and the rows are whole numbers."""
+
+    __slots__ = ()
+
+
+Rows = Sequence[tuple[Any, ...]]
 Work = Generator[Sequence[Query], list[Rows], T]
 
 
@@ -38,8 +45,8 @@ def run(database: Database, work: Work[T]) -> T:
     Raises:
         TransientError: the database was lost on the way; whether the work was done is unknown.
     """
-    with database_failures(), database.connection() as connection:
-        connection.autocommit = True
+    try:
+        connection = database.borrow()
         try:
             queries = next(work)
             while True:
@@ -49,33 +56,32 @@ def run(database: Database, work: Work[T]) -> T:
             return result
         finally:
             work.close()
-            if not connection.closed:
-                if connection.info.transaction_status != TransactionStatus.IDLE:
-                    connection.rollback()
-                connection.autocommit = False
+            database.give_back(connection)
+    except DATABASE_ERRORS as error:
+        raise_translated(error)
 
 
 async def arun(database: Database, work: Work[T]) -> T:
     """Perform `work` on one connection, from a coroutine; raises what `run` raises."""
-    with database_failures():
-        async with database.aconnection() as connection:
-            await connection.set_autocommit(True)
-            try:
-                queries = next(work)
-                while True:
-                    queries = work.send(await _aexecute(connection, queries))
-            except StopIteration as stop:
-                result: T = stop.value
-                return result
-            finally:
-                work.close()
-                if not connection.closed:
-                    if connection.info.transaction_status != TransactionStatus.IDLE:
-                        await connection.rollback()
-                    await connection.set_autocommit(False)
+    try:
+        connection = await database.aborrow()
+        try:
+            queries = next(work)
+            while True:
+                queries = work.send(await _aexecute(connection, queries))
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        finally:
+            work.close()
+            await database.agive_back(connection)
+    except DATABASE_ERRORS as error:
+        raise_translated(error)
 
 
 def _execute(connection: Connection[TupleRow], queries: Sequence[Query]) -> list[Rows]:
+    if len(queries) == 1 and isinstance(queries[0], HotQuery):
+        return [connection.wait(perform(connection, *queries[0]))]
     if len(queries) == 1:
         cursors = [connection.execute(*queries[0])]
     else:
@@ -85,6 +91,8 @@ def _execute(connection: Connection[TupleRow], queries: Sequence[Query]) -> list
 
 
 async def _aexecute(connection: AsyncConnection[TupleRow], queries: Sequence[Query]) -> list[Rows]:
+    if len(queries) == 1 and isinstance(queries[0], HotQuery):
+        return [await connection.wait(perform(connection, *queries[0]))]
     if len(queries) == 1:
         cursors = [await connection.execute(*queries[0])]
     else:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 import psycopg
 from psycopg import errors
 
 from muster.errors import MusterError, PermanentError, TransientError
+
+DATABASE_ERRORS = (psycopg.Error, UnicodeEncodeError)
+"""What talking to the database may raise."""
 
 
 @contextmanager
@@ -20,21 +24,29 @@ def database_failures() -> Iterator[None]:
     """
     try:
         yield
-    except (psycopg.DataError, errors.ProgramLimitExceeded, errors.StatementTooComplex) as error:
-        raise PermanentError(f"The database refused a value: {_first_line(error)}.") from error
-    except UnicodeEncodeError as error:
-        # Names from a command line may hold bytes that are no text at all.
-        raise PermanentError(f"{error.object!r} is not text that can be stored or looked for.") from error
-    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-        raise TransientError(
-            f"The database did not answer: {_first_line(error)}.",
-            remedy="The step is tried again; if this goes on, check PostgreSQL (`muster doctor`).",
-        ) from error
-    except errors.UndefinedTable as error:
-        raise MusterError(
-            f"The database lacks Muster's tables: {_first_line(error)}.",
-            remedy="Run `muster up` to migrate it.",
-        ) from error
+    except DATABASE_ERRORS as error:
+        raise_translated(error)
+
+
+def raise_translated(error: psycopg.Error | UnicodeEncodeError) -> NoReturn:
+    """Raise what the failure means; one that means nothing to a person goes on as it is."""
+    match error:
+        case psycopg.DataError() | errors.ProgramLimitExceeded() | errors.StatementTooComplex():
+            raise PermanentError(f"The database refused a value: {_first_line(error)}.") from error
+        case UnicodeEncodeError():
+            # Names from a command line may hold bytes that are no text at all.
+            raise PermanentError(f"{error.object!r} is not text that can be stored or looked for.") from error
+        case psycopg.OperationalError() | psycopg.InterfaceError():
+            raise TransientError(
+                f"The database did not answer: {_first_line(error)}.",
+                remedy="The step is tried again; if this goes on, check PostgreSQL (`muster doctor`).",
+            ) from error
+        case errors.UndefinedTable():
+            raise MusterError(
+                f"The database lacks Muster's tables: {_first_line(error)}.",
+                remedy="Run `muster up` to migrate it.",
+            ) from error
+    raise error
 
 
 def _first_line(error: Exception) -> str:

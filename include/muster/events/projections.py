@@ -57,12 +57,32 @@ class Table:
         merged.update({name: old.get(name, 0) + new.get(name, 0) for name in self.total})
         return merged
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Every column."""
+        return (*self.key, *self.state, *self.latest, *self.first, *self.total)
+
     def upsert(self, parameter: str, source: str = "") -> str:
         """SQL that applies a JSON array of changes; `source` is a relation whose absence prevents it."""
-        columns = [*self.key, *self.state, *self.latest, *self.first, *self.total]
-        listed = ", ".join(columns)
-        typed = ", ".join(f"{name} {self.types.get(name, 'text')}" for name in columns)
-        selected = ", ".join(f"coalesce(c.{name}, 0)" if name in self.total else f"c.{name}" for name in columns)
+        typed = ", ".join(f"{name} {self._type(name)}" for name in self.columns)
+        selected = ", ".join(f"coalesce(c.{n}, 0)" if n in self.total else f"c.{n}" for n in self.columns)
+        return self._upsert(
+            f"{selected} FROM {source}{', ' if source else ''}json_to_recordset(%({parameter})s::json) AS c({typed})"
+        )
+
+    def upsert_one(self, source: str) -> str:
+        """SQL that applies one change, given as `parameters`."""
+        selected = ", ".join(f"%({self.name}_{name})s::{self._type(name)}" for name in self.columns)
+        return self._upsert(f"{selected} FROM {source}")
+
+    def parameters(self, change: Change) -> Change:
+        """A change as `upsert_one` takes it."""
+        return {f"{self.name}_{name}": change.get(name, 0 if name in self.total else None) for name in self.columns}
+
+    def _type(self, column: str) -> str:
+        return self.types.get(column, "text")
+
+    def _upsert(self, select: str) -> str:
         new, old = "excluded", self.name
         changes = f"{new}.status IS NOT NULL AND ({new}.{self.end} IS NOT NULL OR {old}.{self.end} IS NULL)"
         assignments = ", ".join(
@@ -72,8 +92,7 @@ class Table:
             + [f"{n} = {old}.{n} + {new}.{n}" for n in self.total]
         )
         return (
-            f"INSERT INTO {self.name} ({listed}) SELECT {selected}"
-            f" FROM {source}{', ' if source else ''}json_to_recordset(%({parameter})s::json) AS c({typed})"
+            f"INSERT INTO {self.name} ({', '.join(self.columns)}) SELECT {select}"
             f" ON CONFLICT ({', '.join(self.key)}) DO UPDATE SET {assignments}"
         )
 

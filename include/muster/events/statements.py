@@ -8,7 +8,7 @@ from typing import Any
 
 from muster.events import projections
 from muster.events.batch import Plan
-from muster.events.driver import Query
+from muster.events.driver import HotQuery, Query
 from muster.events.objects import StoredObject
 
 COLUMNS = (
@@ -26,8 +26,9 @@ _INTO = (
 _ONE = f"""{_INTO}
     SELECT %(stream)s::text, %(version)s::integer, %(id)s::uuid, %(at)s::timestamptz, %(causation)s::uuid,
            %(type)s::text, %(step)s::text, %(key)s::text, %(actor)s::text, %(correlation)s::text,
-           %(last_hash)s::bytea, %(hash)s::bytea, %(data)s::text::json
-    WHERE muster_may_append(%(stream)s::text, %(last)s::integer, %(last_hash)s::bytea, ARRAY[%(key)s::text])
+           decode(%(last_hash)s::text, 'hex'), decode(%(hash)s::text, 'hex'), %(data)s::text::json
+    WHERE muster_may_append(%(stream)s::text, %(last)s::integer, decode(%(last_hash)s::text, 'hex'),
+                            ARRAY[%(key)s::text])
     RETURNING version, position"""
 
 _MANY = f"""{_INTO}
@@ -36,7 +37,8 @@ _MANY = f"""{_INTO}
     FROM json_to_recordset(%(rows)s::json) AS e(
         version integer, id uuid, at timestamptz, causation uuid, type text, step text, key text, actor text,
         correlation text, previous_hash text, hash text, data text)
-    WHERE (SELECT muster_may_append(%(stream)s::text, %(last)s::integer, %(last_hash)s::bytea, %(keys)s::text[]))
+    WHERE (SELECT muster_may_append(%(stream)s::text, %(last)s::integer, decode(%(last_hash)s::text, 'hex'),
+                                    %(keys)s::text[]))
     ORDER BY e.version RETURNING version, position"""
 
 
@@ -45,14 +47,11 @@ def _append_sql(one: bool, runs: bool, steps: bool) -> str:
     if not runs and not steps:
         return _ONE if one else _MANY
     parts = [f"written AS ({_ONE if one else _MANY})"]
-    if runs:
-        parts.append(f"in_runs AS ({projections.RUNS.upsert('runs', _IF_WRITTEN)})")
-    if steps:
-        parts.append(f"in_steps AS ({projections.STEPS.upsert('steps', _IF_WRITTEN)})")
+    for name, table, changed in (("runs", projections.RUNS, runs), ("steps", projections.STEPS, steps)):
+        if changed:
+            upsert = table.upsert_one("written") if one else table.upsert(name, "(SELECT FROM written LIMIT 1) AS w")
+            parts.append(f"in_{name} AS ({upsert})")
     return f"WITH {', '.join(parts)} SELECT version, position FROM written"
-
-
-_IF_WRITTEN = "(SELECT FROM written LIMIT 1) AS w"
 
 
 def append(plan: Plan) -> Query:
@@ -64,21 +63,21 @@ def append(plan: Plan) -> Query:
     parameters: dict[str, Any] = {
         "stream": plan.stream,
         "last": plan.before.version,
-        "last_hash": bytes.fromhex(plan.before.hash),
+        "last_hash": plan.before.hash,
     }
+    runs, steps = projections.changes(plan.stream, plan.facts())
     one = len(plan.rows) == 1
     if one:
-        row = plan.rows[0]
-        parameters.update(row._asdict(), hash=bytes.fromhex(row.hash))
+        parameters.update(plan.rows[0]._asdict())
+        for table, changed in ((projections.RUNS, runs), (projections.STEPS, steps)):
+            if changed:
+                parameters.update(table.parameters(changed[0]))
     else:
         parameters["rows"] = projections.as_parameter([row._asdict() for row in plan.rows])
         parameters["keys"] = [row.key for row in plan.rows if row.key is not None]
-    runs, steps = projections.changes(plan.stream, plan.facts())
-    if runs:
         parameters["runs"] = projections.as_parameter(runs)
-    if steps:
         parameters["steps"] = projections.as_parameter(steps)
-    return Query(_append_sql(one, bool(runs), bool(steps)), parameters)
+    return (HotQuery if one else Query)(_append_sql(one, bool(runs), bool(steps)), parameters)
 
 
 BEGIN = Query("BEGIN ISOLATION LEVEL READ COMMITTED")

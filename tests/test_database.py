@@ -1,0 +1,59 @@
+"""Pools that outlive a server's restart."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+
+from muster.database import Database
+
+CUT = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
+
+
+def cut_all(dsn: str) -> None:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(CUT)
+        while connection.execute(CUT).rowcount:
+            pass
+
+
+def test_connections_the_server_cut_while_idle_are_replaced_unseen(dsn: str) -> None:
+    database = Database(dsn)
+    for _ in range(3):
+        with database.connection() as one, database.connection() as other:
+            one.execute("SELECT 1")
+            other.execute("SELECT 1")
+        cut_all(dsn)
+    borrowed = database.borrow()
+    assert borrowed.execute("SELECT 2").fetchone() == (2,)
+    database.give_back(borrowed)
+    database.close()
+
+
+async def test_coroutines_do_not_see_a_cut_idle_connection_either(dsn: str) -> None:
+    database = Database(dsn)
+    for _ in range(3):
+        async with database.aconnection() as connection:
+            await connection.execute("SELECT 1")
+        cut_all(dsn)
+    await database.aclose()
+
+
+def test_a_broken_borrowed_connection_is_not_lost_to_the_pool(dsn: str) -> None:
+    database = Database(dsn, max_size=1, timeout=5)
+    for _ in range(3):
+        borrowed = database.borrow()
+        borrowed.execute("BEGIN")
+        cut_all(dsn)
+        with pytest.raises(psycopg.OperationalError):
+            borrowed.execute("SELECT 1")
+        database.give_back(borrowed)
+    borrowed = database.borrow()
+    borrowed.execute("BEGIN")
+    database.give_back(borrowed)
+    with database.connection() as connection:
+        assert connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+    database.close()
