@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import psycopg
 import pytest
 
@@ -27,9 +30,9 @@ def test_connections_the_server_cut_while_idle_are_replaced_unseen(dsn: str) -> 
             one.execute("SELECT 1")
             other.execute("SELECT 1")
         cut_all(dsn)
-    borrowed = database.borrow()
-    assert borrowed.execute("SELECT 2").fetchone() == (2,)
-    database.give_back(borrowed)
+    loan = database.borrow()
+    assert loan.connection.execute("SELECT 2").fetchone() == (2,)
+    database.give_back(loan)
     database.close()
 
 
@@ -45,15 +48,41 @@ async def test_coroutines_do_not_see_a_cut_idle_connection_either(dsn: str) -> N
 def test_a_broken_borrowed_connection_is_not_lost_to_the_pool(dsn: str) -> None:
     database = Database(dsn, max_size=1, timeout=5)
     for _ in range(3):
-        borrowed = database.borrow()
-        borrowed.execute("BEGIN")
+        loan = database.borrow()
+        loan.connection.execute("BEGIN")
         cut_all(dsn)
         with pytest.raises(psycopg.OperationalError):
-            borrowed.execute("SELECT 1")
-        database.give_back(borrowed)
-    borrowed = database.borrow()
-    borrowed.execute("BEGIN")
-    database.give_back(borrowed)
+            loan.connection.execute("SELECT 1")
+        database.give_back(loan)
+    loan = database.borrow()
+    loan.connection.execute("BEGIN")
+    database.give_back(loan)
     with database.connection() as connection:
         assert connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+    database.close()
+
+
+def test_threads_that_come_first_together_share_one_pool(dsn: str) -> None:
+    for _ in range(10):
+        database = Database(dsn)
+        together = threading.Barrier(6)
+
+        def ask(database: Database = database, together: threading.Barrier = together) -> int:
+            together.wait()
+            with database.connection() as connection:
+                return len(connection.execute("SELECT 1").fetchall())
+
+        with ThreadPoolExecutor(6) as threads:
+            assert sum(each.result() for each in [threads.submit(ask) for _ in range(6)]) == 6
+        database.close()
+
+
+def test_a_connection_given_back_after_the_database_was_closed_is_closed(dsn: str) -> None:
+    database = Database(dsn)
+    loan = database.borrow()
+    database.close()
+    database.give_back(loan)
+    assert loan.connection.closed
+    with database.connection() as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
     database.close()

@@ -8,7 +8,7 @@ import select
 import weakref
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from psycopg import AsyncConnection, Connection, Error
 from psycopg.pq import TransactionStatus
@@ -17,6 +17,20 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 _AT_REST = (TransactionStatus.IDLE, TransactionStatus.UNKNOWN)
 """Nothing to roll back: no transaction, or no connection any more."""
+
+
+class Loan(NamedTuple):
+    """A connection and the pool it goes back to."""
+
+    pool: ConnectionPool[Connection[TupleRow]]
+    connection: Connection[TupleRow]
+
+
+class AsyncLoan(NamedTuple):
+    """A connection and the pool it goes back to, for coroutines."""
+
+    pool: AsyncConnectionPool[AsyncConnection[TupleRow]]
+    connection: AsyncConnection[TupleRow]
 
 
 class Database:
@@ -31,7 +45,7 @@ class Database:
         """A libpq URI or keyword string; never logged."""
         self._max_size = max_size
         self._timeout = timeout
-        self._sync: tuple[int, ConnectionPool[Connection[TupleRow]]] | None = None
+        self._sync: dict[int, ConnectionPool[Connection[TupleRow]]] = {}
         self._async: weakref.WeakKeyDictionary[
             asyncio.AbstractEventLoop, AsyncConnectionPool[AsyncConnection[TupleRow]]
         ] = weakref.WeakKeyDictionary()
@@ -40,7 +54,7 @@ class Database:
     @contextmanager
     def connection(self) -> Iterator[Connection[TupleRow]]:
         """A connection in a transaction: committed on success, rolled back on an exception."""
-        connection = self._take()
+        pool, connection = self._take()
         try:
             if connection.autocommit:
                 connection.autocommit = False
@@ -48,60 +62,62 @@ class Database:
             with connection:
                 yield connection
         finally:
-            self._sync_pool().putconn(connection)
+            pool.putconn(connection)
 
     @asynccontextmanager
     async def aconnection(self) -> AsyncIterator[AsyncConnection[TupleRow]]:
         """The same for coroutines."""
-        connection = await self._atake()
+        pool, connection = await self._atake()
         try:
             if connection.autocommit:
                 await connection.set_autocommit(False)
             async with connection:
                 yield connection
         finally:
-            await (await self._async_pool()).putconn(connection)
+            await pool.putconn(connection)
 
-    def borrow(self) -> Connection[TupleRow]:
+    def borrow(self) -> Loan:
         """A connection in autocommit, for work of one statement; `give_back` it, whatever happened to it."""
-        connection = self._take()
+        loan = self._take()
         # Purely local: nothing is sent, so nothing can fail on a connection at rest.
-        if not connection.autocommit:
-            connection.autocommit = True
-        return connection
+        if not loan.connection.autocommit:
+            loan.connection.autocommit = True
+        return loan
 
-    def give_back(self, connection: Connection[TupleRow]) -> None:
+    def give_back(self, loan: Loan) -> None:
         """Return what `borrow` gave; an open transaction is rolled back, a broken connection dropped."""
+        pool, connection = loan
         try:
             if connection.info.transaction_status not in _AT_REST:
                 connection.rollback()
         except Error:
             connection.close()
         finally:
-            self._sync_pool().putconn(connection)
+            pool.putconn(connection)
 
-    async def aborrow(self) -> AsyncConnection[TupleRow]:
+    async def aborrow(self) -> AsyncLoan:
         """`borrow` for coroutines."""
-        connection = await self._atake()
-        if not connection.autocommit:
-            await connection.set_autocommit(True)
-        return connection
+        loan = await self._atake()
+        if not loan.connection.autocommit:
+            await loan.connection.set_autocommit(True)
+        return loan
 
-    async def agive_back(self, connection: AsyncConnection[TupleRow]) -> None:
+    async def agive_back(self, loan: AsyncLoan) -> None:
         """`give_back` for coroutines."""
+        pool, connection = loan
         try:
             if connection.info.transaction_status not in _AT_REST:
                 await connection.rollback()
         except Error:
             await connection.close()
         finally:
-            await (await self._async_pool()).putconn(connection)
+            await pool.putconn(connection)
 
     def close(self) -> None:
         """Close this process's sync pool."""
-        if self._sync is not None and self._sync[0] == os.getpid():
-            self._sync[1].close()
-        self._sync = None
+        pool = self._sync.pop(os.getpid(), None)
+        if pool is not None:
+            pool.close()
 
     async def aclose(self) -> None:
         """Close the running loop's pool, and the sync one."""
@@ -110,30 +126,36 @@ class Database:
             await pool.close()
         self.close()
 
-    def _take(self) -> Connection[TupleRow]:
+    def _take(self) -> Loan:
         pool = self._sync_pool()
         for _ in range(self._max_size):
             connection = pool.getconn()
             if not _was_cut(connection):
-                return connection
+                return Loan(pool, connection)
             connection.close()
             pool.putconn(connection)
-        return pool.getconn()
+        return Loan(pool, pool.getconn())
 
-    async def _atake(self) -> AsyncConnection[TupleRow]:
+    async def _atake(self) -> AsyncLoan:
         pool = await self._async_pool()
         for _ in range(self._max_size):
             connection = await pool.getconn()
             if not _was_cut(connection):
-                return connection
+                return AsyncLoan(pool, connection)
             await connection.close()
             await pool.putconn(connection)
-        return await pool.getconn()
+        return AsyncLoan(pool, await pool.getconn())
 
     def _sync_pool(self) -> ConnectionPool[Connection[TupleRow]]:
-        if self._sync is None or self._sync[0] != os.getpid():
-            self._sync = (os.getpid(), ConnectionPool(self.dsn, open=True, **self._pool_options()))
-        return self._sync[1]
+        pid = os.getpid()
+        pool = self._sync.get(pid)
+        if pool is None:
+            made = ConnectionPool(self.dsn, open=True, **self._pool_options())
+            # No lock, which a fork could inherit locked: of two threads that come here at once, one closes its own.
+            pool = self._sync.setdefault(pid, made)
+            if pool is not made:
+                made.close()
+        return pool
 
     async def _async_pool(self) -> AsyncConnectionPool[AsyncConnection[TupleRow]]:
         if self._async_pid != os.getpid():

@@ -46,17 +46,17 @@ def run(database: Database, work: Work[T]) -> T:
         TransientError: the database was lost on the way; whether the work was done is unknown.
     """
     try:
-        connection = database.borrow()
+        loan = database.borrow()
         try:
             queries = next(work)
             while True:
-                queries = work.send(_execute(connection, queries))
+                queries = work.send(_execute(loan.connection, queries))
         except StopIteration as stop:
             result: T = stop.value
             return result
         finally:
             work.close()
-            database.give_back(connection)
+            database.give_back(loan)
     except DATABASE_ERRORS as error:
         raise_translated(error)
 
@@ -64,17 +64,17 @@ def run(database: Database, work: Work[T]) -> T:
 async def arun(database: Database, work: Work[T]) -> T:
     """Perform `work` on one connection, from a coroutine; raises what `run` raises."""
     try:
-        connection = await database.aborrow()
+        loan = await database.aborrow()
         try:
             queries = next(work)
             while True:
-                queries = work.send(await _aexecute(connection, queries))
+                queries = work.send(await _aexecute(loan.connection, queries))
         except StopIteration as stop:
             result: T = stop.value
             return result
         finally:
             work.close()
-            await database.agive_back(connection)
+            await database.agive_back(loan)
     except DATABASE_ERRORS as error:
         raise_translated(error)
 

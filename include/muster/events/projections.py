@@ -8,7 +8,7 @@ and in SQL (onto the stored row), so the result does not depend on how events we
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
@@ -160,9 +160,9 @@ def changes(stream: str, facts: Iterable[Fact]) -> tuple[list[Change], list[Chan
 _encode = json.JSONEncoder(default=str).encode
 
 
-def as_parameter(changes: list[Change]) -> str:
-    """Changes as the JSON array that `Table.upsert` takes."""
-    return _encode(changes)
+def as_parameter(values: Sequence[Change | str]) -> str:
+    """Changes, or other rows, as the JSON array that SQL takes apart."""
+    return _encode(values)
 
 
 def _run_change(fact: Fact) -> Change | None:

@@ -38,7 +38,7 @@ _MANY = f"""{_INTO}
         version integer, id uuid, at timestamptz, causation uuid, type text, step text, key text, actor text,
         correlation text, previous_hash text, hash text, data text)
     WHERE (SELECT muster_may_append(%(stream)s::text, %(last)s::integer, decode(%(last_hash)s::text, 'hex'),
-                                    %(keys)s::text[]))
+                                    ARRAY(SELECT json_array_elements_text(%(keys)s::json))))
     ORDER BY e.version RETURNING version, position"""
 
 
@@ -74,10 +74,10 @@ def append(plan: Plan) -> Query:
                 parameters.update(table.parameters(changed[0]))
     else:
         parameters["rows"] = projections.as_parameter([row._asdict() for row in plan.rows])
-        parameters["keys"] = [row.key for row in plan.rows if row.key is not None]
+        parameters["keys"] = projections.as_parameter([row.key for row in plan.rows if row.key is not None])
         parameters["runs"] = projections.as_parameter(runs)
         parameters["steps"] = projections.as_parameter(steps)
-    return (HotQuery if one else Query)(_append_sql(one, bool(runs), bool(steps)), parameters)
+    return HotQuery(_append_sql(one, bool(runs), bool(steps)), parameters)
 
 
 BEGIN = Query("BEGIN ISOLATION LEVEL READ COMMITTED")
