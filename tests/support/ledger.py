@@ -120,3 +120,17 @@ def post(context: SkillContext, content: Invoice | None = None, match: OrderMatc
     content = content or invoice()
     centres = ["2000"] * max(len(content.lines), 1)
     return post_to_ledger(vetted(context.database, content), coding(*centres), context, match)
+
+
+def post_in_a_process(dsn: str, folder: Path, run: str, barrier: object, results: object) -> None:
+    """What each of several processes does: wait for the others, then post the same invoices."""
+    database = Database(dsn)
+    work = [
+        (context(database, folder, run, index=number), vetted(database, invoice(number=f"RE-{number}")))
+        for number in range(10)
+    ]
+    barrier.wait(30)  # type: ignore[attr-defined]
+    for each, content in work:
+        posting = post_to_ledger(content, coding(), each)
+        results.put((posting.number, posting.id, posting.already_posted))  # type: ignore[attr-defined]
+    database.close()

@@ -22,7 +22,7 @@ from muster.skills.finance import (
     reverse_posting,
 )
 from muster.skills.registry import SkillContext
-from support.ledger import coding, company, context, invoice, line, post, read, vetted
+from support.ledger import coding, company, context, invoice, line, post, post_in_a_process, read, vetted
 
 Sides = dict[tuple[str, str | None], tuple[Decimal, Decimal]]
 
@@ -97,20 +97,6 @@ def test_spaces_and_case_do_not_make_another_invoice(ready: SkillContext, tmp_pa
     first = post(ready, invoice(number="RE-1 a"))
     second = post(context(ready.database, tmp_path, "invoices/2"), invoice(number="re-1A"))
     assert second.id == first.id
-
-
-def post_in_a_process(dsn: str, folder: Path, run: str, barrier: object, results: object) -> None:
-    """What each of several processes does: wait for the others, then post the same invoices."""
-    database = Database(dsn)
-    work = [
-        (context(database, folder, run, index=number), vetted(database, invoice(number=f"RE-{number}")))
-        for number in range(10)
-    ]
-    barrier.wait(30)  # type: ignore[attr-defined]
-    for each, content in work:
-        posting = post_to_ledger(content, coding(), each)
-        results.put((posting.number, posting.id, posting.already_posted))  # type: ignore[attr-defined]
-    database.close()
 
 
 @pytest.mark.parametrize("received", [False, True], ids=["new to the register", "received before"])
