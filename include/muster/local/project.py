@@ -52,11 +52,6 @@ class Project:
         """Files that runs produce."""
         return self.state / "artifacts"
 
-    @property
-    def outbox(self) -> Path:
-        """Notices that no channel was configured for."""
-        return self.state / "outbox"
-
     def make_state(self) -> None:
         """Make the state folder and what is in it, closed to everybody else."""
         try:
