@@ -2,9 +2,9 @@
 
 1,000 automations of ten steps become Dags four times over: by Muster, by plain Python that declares the same
 Dags, by dag-factory and by airflow-blueprint. All four make the same tasks of the same operators, wired
-alike; that is checked. Muster's YAML says more than the others' (what each step is given and asks, and with
-what inputs), and Muster checks it. Each way has a process of its own; what it imports does not count, and
-what counts is the process's CPU time, which other work on the machine disturbs least.
+alike, with a trigger form of the same two inputs; that is checked. Muster's YAML says more than the others'
+(what each step is given and asks), and Muster checks it. Each way has a process of its own; what it imports
+does not count, and what counts is the process's CPU time, which other work on the machine disturbs least.
 
 Then the Dag that one task needs is built with 5,000 automations present, as a task process does.
 """
@@ -139,6 +139,11 @@ def write_muster(folder: Path, count: int) -> None:
         (folder / "automations" / f"{_name(number)}.yaml").write_text(said)
 
 
+PARAMS = """    uri: { __type__: airflow.sdk.Param, default: nowhere, type: string, description: The document. }
+    limit: { __type__: airflow.sdk.Param, default: 5, type: integer, minimum: 1 }
+"""
+
+
 def write_dag_factory(folder: Path, count: int) -> None:
     """The same Dags in dag-factory's YAML."""
     folder.mkdir()
@@ -153,7 +158,7 @@ def write_dag_factory(folder: Path, count: int) -> None:
             f"{_name(number)}:\n  dag_display_name: {_title(number)}\n"
             "  description: Reads, checks and posts one document.\n"
             '  schedule: "0 6 * * *"\n  catchup: false\n  max_active_runs: 100\n  max_active_tasks: 1024\n'
-            "  tags: [bench, finance, muster]\n  params: { uri: nowhere, limit: 5 }\n"
+            f"  tags: [bench, finance, muster]\n  params:\n{PARAMS}"
             f"  default_args: {{ owner: finance-ops, start_date: 2026-01-01 }}\n  tasks:\n{tasks}\n"
         )
 
@@ -172,8 +177,13 @@ def write_blueprint(folder: Path, count: int) -> None:
     (folder / "templates.py").write_text(BLUEPRINTS.format(imports=imports, templates=templates))
     for number in range(count):
         steps = "\n".join(
-            f"  {task}:\n    blueprint: {operator.rpartition('.')[2].lower()}\n    title: {title}\n"
-            f"    trigger_rule: {rule}\n    depends_on: [{', '.join(before)}]\n    retries: {retries}"
+            f"  {task}:\n    trigger_rule: {rule}\n    depends_on: [{', '.join(before)}]\n"
+            + (
+                # Its forms come from the settings of steps: the first one's are the inputs.
+                "    blueprint: form\n    uri: nowhere\n    limit: 5"
+                if task == STEPS[0][0]
+                else f"    blueprint: {operator.rpartition('.')[2].lower()}\n    title: {title}\n    retries: {retries}"
+            )
             for task, operator, rule, title, before, retries in _tasks()
         )
         (folder / f"{_name(number)}.dag.yaml").write_text(
@@ -183,7 +193,7 @@ def write_blueprint(folder: Path, count: int) -> None:
         )
 
 
-BLUEPRINTS = """from blueprint import BaseModel, Blueprint, BlueprintDagArgs
+BLUEPRINTS = """from blueprint import BaseModel, Blueprint, BlueprintDagArgs, Field
 {imports}
 
 
@@ -207,6 +217,19 @@ class DagTemplate(BlueprintDagArgs[DagSettings]):
 class Settings(BaseModel):
     title: str
     retries: int = 0
+
+
+class Inputs(BaseModel):
+    uri: str = Field("nowhere", description="The document.")
+    limit: int = Field(5, ge=1)
+
+
+class FormTemplate(Blueprint[Inputs]):
+    name = 'form'
+    supports_params = True
+
+    def render(self, config: Inputs) -> SkillStep:
+        return SkillStep(task_id=self.step_id, task_display_name="Fetch", retries=3)
 
 
 {templates}
@@ -295,7 +318,8 @@ def _shape(dags: dict[str, Any]) -> str:
         f"{sorted(task.upstream_task_ids)}"
         for task in made[_name(1)].tasks
     )
-    return f"{len(made)} Dags, {sum(len(dag.tasks) for dag in made.values())} tasks, {tasks}"
+    form = sorted((name.rpartition("__")[2], made[_name(1)].params[name]) for name in made[_name(1)].params)
+    return f"{len(made)} Dags, {sum(len(dag.tasks) for dag in made.values())} tasks, {form}, {tasks}"
 
 
 def _muster(folder: Path) -> dict[str, Any]:
