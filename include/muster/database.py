@@ -88,7 +88,7 @@ class Database:
         """Return what `borrow` gave; an open transaction is rolled back, a broken connection dropped."""
         pool, connection = loan
         try:
-            if connection.info.transaction_status not in _AT_REST:
+            if connection.pgconn.transaction_status not in _AT_REST:
                 connection.rollback()
         except Error:
             connection.close()
@@ -106,7 +106,7 @@ class Database:
         """`give_back` for coroutines."""
         pool, connection = loan
         try:
-            if connection.info.transaction_status not in _AT_REST:
+            if connection.pgconn.transaction_status not in _AT_REST:
                 await connection.rollback()
         except Error:
             await connection.close()
@@ -169,7 +169,13 @@ class Database:
         return pool
 
     def _pool_options(self) -> dict[str, Any]:
-        return {"min_size": 0, "max_size": self._max_size, "timeout": self._timeout, "name": "muster"}
+        return {
+            "kwargs": {"client_encoding": "utf8"},
+            "min_size": 0,
+            "max_size": self._max_size,
+            "timeout": self._timeout,
+            "name": "muster",
+        }
 
 
 def _was_cut(connection: Connection[TupleRow] | AsyncConnection[TupleRow]) -> bool:

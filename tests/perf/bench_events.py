@@ -35,8 +35,8 @@ from muster.local.postgres import PostgresServer, free_port
 from muster.migrations import migrate
 
 WRITERS = 8
-ROUNDS = 5
-SECONDS = 0.9
+ROUNDS = 12
+SECONDS = 0.6
 """Of one way in one round."""
 FOLLOWED_SECONDS = 2.0
 BATCH = 4

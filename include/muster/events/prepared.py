@@ -32,6 +32,8 @@ class _Statement(NamedTuple):
     parameters: tuple[str, ...]
 
 
+_DONE = (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK)
+
 _numbers = itertools.count(1)
 _prepared: weakref.WeakKeyDictionary[AnyConnection, set[bytes]] = weakref.WeakKeyDictionary()
 
@@ -39,36 +41,30 @@ _prepared: weakref.WeakKeyDictionary[AnyConnection, set[bytes]] = weakref.WeakKe
 def perform(connection: AnyConnection, sql: str, parameters: Mapping[str, Any]) -> PQGen[list[tuple[int, ...]]]:
     """Run one statement: give what this returns to the connection's `wait`.
 
-    Every `%(name)s` must be cast in the SQL; a value is sent as its text, None as null.
+    Every `%(name)s` must be cast in the SQL; a value is sent as its text in UTF-8, None as null.
     """
     statement = _statement(sql)
-    encoding = connection.info.encoding
-    values = [_text(parameters[name], encoding) for name in statement.parameters]
-    known = _prepared.setdefault(connection, set())
+    values = [None if (value := parameters[name]) is None else str(value).encode() for name in statement.parameters]
+    pgconn, known = connection.pgconn, _prepared.setdefault(connection, set())
     if statement.name in known:
+        pgconn.send_query_prepared(statement.name, values)
         try:
-            return (yield from _run(connection, statement, values))
+            return _rows(connection, (yield from execute(pgconn))[-1])
         except InvalidSqlStatementName:
             # A pooler between us and the server forgot it; nothing was executed.
             known.discard(statement.name)
-    connection.pgconn.send_prepare(statement.name, statement.sql)
-    yield from _result(connection)
+    pgconn.send_prepare(statement.name, statement.sql)
+    _rows(connection, (yield from execute(pgconn))[-1])
     known.add(statement.name)
-    return (yield from _run(connection, statement, values))
+    pgconn.send_query_prepared(statement.name, values)
+    return _rows(connection, (yield from execute(pgconn))[-1])
 
 
-def _run(connection: AnyConnection, statement: _Statement, values: list[bytes | None]) -> PQGen[list[tuple[int, ...]]]:
-    connection.pgconn.send_query_prepared(statement.name, values)
-    result = yield from _result(connection)
-    columns = range(result.nfields)
-    return [tuple(int(result.get_value(row, each) or 0) for each in columns) for row in range(result.ntuples)]
-
-
-def _result(connection: AnyConnection) -> PQGen[PGresult]:
-    result: PGresult = (yield from execute(connection.pgconn))[-1]
-    if result.status not in (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK):
+def _rows(connection: AnyConnection, result: PGresult) -> list[tuple[int, ...]]:
+    if result.status not in _DONE:
         raise error_from_result(result, encoding=connection.info.encoding)
-    return result
+    value, columns = result.get_value, range(result.nfields)
+    return [tuple([int(value(row, each) or 0) for each in columns]) for row in range(result.ntuples)]
 
 
 @lru_cache(maxsize=64)
@@ -76,7 +72,3 @@ def _statement(sql: str) -> _Statement:
     names = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", sql)))
     numbered = re.sub(r"%\((\w+)\)s", lambda match: f"${names.index(match[1]) + 1}", sql)
     return _Statement(f"muster_{next(_numbers)}".encode(), numbered.encode(), tuple(names))
-
-
-def _text(value: Any, encoding: str) -> bytes | None:
-    return None if value is None else str(value).encode(encoding)

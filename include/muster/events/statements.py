@@ -22,14 +22,17 @@ _INTO = (
     " previous_hash, hash, data)"
 )
 
-# Most appends bring one event: plain parameters spare the server the parsing of JSON and a sort.
+# Most appends bring one event: plain parameters spare the server the parsing of JSON and a sort. The indexes
+# say whether version and key are free, whatever this statement's snapshot misses of those that came before us.
 _ONE = f"""{_INTO}
     SELECT %(stream)s::text, %(version)s::integer, %(id)s::uuid, %(at)s::timestamptz, %(causation)s::uuid,
            %(type)s::text, %(step)s::text, %(key)s::text, %(actor)s::text, %(correlation)s::text,
            decode(%(last_hash)s::text, 'hex'), decode(%(hash)s::text, 'hex'), %(data)s::text::json
-    WHERE muster_may_append(%(stream)s::text, %(last)s::integer, decode(%(last_hash)s::text, 'hex'),
-                            ARRAY[%(key)s::text])
-    RETURNING version, position"""
+    FROM (SELECT pg_advisory_xact_lock(hashtextextended(%(stream)s::text, 0))) AS gate
+    WHERE %(last)s::integer = 0 OR EXISTS (
+        SELECT FROM events e WHERE e.stream = %(stream)s::text AND e.version = %(last)s::integer
+                               AND e.hash = decode(%(last_hash)s::text, 'hex'))
+    ON CONFLICT DO NOTHING RETURNING version, position"""
 
 _MANY = f"""{_INTO}
     SELECT %(stream)s::text, e.version, e.id, e.at, e.causation, e.type, e.step, e.key, e.actor, e.correlation,
