@@ -63,6 +63,24 @@ HEAD = "automation: a\nsteps:\n" + READ
             "5:12: the skill `office.read_letter` takes no argument `url` Did",
         ),
         (HEAD.replace("uri: x", ""), "4:12: the skill `office.read_letter` needs `uri` Give it in `with`"),
+        (HEAD + "    compensate: {skill: office.nothing}\n", "6:25: there is no skill `office.nothing`"),
+        (HEAD + '    when: "{{ output }}"\n', "6:11: `output` is only known in `compensate`"),
+        (
+            HEAD + "    compensate: {skill: office.read_letter, with: {uri: '{{ steps.later }}'}}\n",
+            "6:57: there is no step `later`",
+        ),
+        (
+            HEAD + "    compensate: {skill: office.read_letter, with: {uri: '{{ item }}'}}\n",
+            "6:57: `item` is only known in a step with `each`",
+        ),
+        (
+            HEAD + "    irreversible: true\n",
+            "6:5: `read` cannot be undone, and nobody approves it Put a `human` step before it.",
+        ),
+        (
+            HEAD + "    irreversible: true\n    compensate: {skill: office.read_letter, with: {uri: x}}\n",
+            "6:5: a step is undone by `compensate`, or it is `irreversible`",
+        ),
         (HEAD + "    fallback: {skill: office.nothing}\n", "6:23: there is no skill `office.nothing`"),
         (
             HEAD + "    fallback: {skill: office.file_letter, with: {}}\n",

@@ -230,3 +230,18 @@ def test_canonical_json_does_not_depend_on_the_order_of_keys(settings: dict[str,
     assert _with_settings(_reversed(settings)).canonical_json() == written
     assert Definition.model_validate_json(written).canonical_json() == written
     assert json.loads(written)["format"] == 1
+
+
+def test_a_compensation_is_resolved_with_its_own_retries_and_what_it_refers_to(define: Define) -> None:
+    definition = define(
+        "automation: a\nsteps:\n"
+        "  - id: first\n    skill: office.read_letter\n    with: {uri: x}\n"
+        "    compensate: {skill: office.read_letter, with: {uri: '{{ output }} {{ steps.first }}'}}\n"
+        "  - id: asked\n    human: {ask: Really?, assignees: [ann]}\n"
+        "  - id: last\n    skill: office.read_letter\n    with: {uri: x}\n    irreversible: true\n"
+    )
+    first, _, last = definition.steps
+    assert first.compensate is not None
+    assert (first.compensate.retry.times, first.compensate.references, first.references) == (5, ("first",), ())
+    assert last.irreversible
+    assert last.compensate is None

@@ -94,6 +94,8 @@ class FolderDefaults(Written):
     """What starts a run."""
     deadlines: list[Deadline] | None = None
     """Who is told when a run takes too long."""
+    incidents: list[Target] | None = None
+    """Who is told when a run is stuck."""
     budget: Budget | None = None
     """What one run may spend."""
     defaults: StepDefaults | None = None
@@ -125,6 +127,8 @@ class Automation(Written):
     """What a run is given: a JSON Schema by name; also the trigger form. Without `default` it is required."""
     deadlines: list[Deadline] = []
     """Who is told when a run takes too long."""
+    incidents: list[Target] = []
+    """Who is told when a run is stuck: a compensation has failed, and a person must act."""
     budget: Budget | None = None
     """What one run may spend; default: no limit."""
     defaults: StepDefaults = StepDefaults()

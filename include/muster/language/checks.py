@@ -144,6 +144,8 @@ class _Checker:
                 yield from self._notices(step, path)
             elif isinstance(step, OperatorStep):
                 yield from self._operator(step, path)
+            if isinstance(step, WorkStep):
+                yield from self._undoing(step, path)
             if isinstance(step, SkillStep | AgentStep) and step.fallback is not None:
                 yield from self._fallback(step, (*path, "fallback"))
 
@@ -203,6 +205,24 @@ class _Checker:
             suggestion = f"The setting `allowed_operators` allows {', '.join(allowed) or 'none'}."
             yield self.document.problem(message, (*path, "operator"), suggestion=suggestion)
 
+    def _undoing(self, step: WorkStep, path: Path) -> Iterator[Problem]:
+        if step.compensate is not None:
+            place = (*path, "compensate")
+            yield from self._skill(
+                step.compensate.skill, step.compensate.arguments, (*place, "skill"), (*place, "with")
+            )
+        if step.compensate is not None and step.irreversible:
+            message = "a step is undone by `compensate`, or it is `irreversible`"
+            yield self.document.problem(message, (*path, "irreversible"), key=True)
+        elif step.irreversible and self.before and not self._approved(step):
+            message = f"`{step.id}` cannot be undone, and nobody approves it"
+            suggestion = "Put a `human` step before it."
+            yield self.document.problem(message, (*path, "irreversible"), key=True, suggestion=suggestion)
+
+    def _approved(self, step: StepBase) -> bool:
+        before = self.before[step.id]
+        return any(isinstance(other, HumanStep) and other.id in before for other in self.steps)
+
     def _fallback(self, step: SkillStep | AgentStep, path: Path) -> Iterator[Problem]:
         fallback = step.fallback
         if isinstance(fallback, SkillFallback):
@@ -239,13 +259,15 @@ class _Checker:
         inputs, settings = self.automation.inputs.keys(), self.settings.keys()
         positional = used.each.variables
         if not isinstance(step, MappedStep) or step.each is None:
-            positional = positional | used.when.variables | used.work.variables
+            positional = positional | used.when.variables | used.work.variables | used.undo.variables
         return (
             not positional & _POSITIONAL
+            and "output" not in used.each.variables | used.when.variables | used.work.variables
             and used.steps <= self.before.get(step.id, frozenset())
+            and used.undo.steps <= {*self.before.get(step.id, ()), step.id}
             and all(
                 found.inputs <= inputs and found.settings <= settings and found.run <= _RUN_KEYS
-                for found in (used.each, used.when, used.work)
+                for found in (used.each, used.when, used.work, used.undo)
             )
         )
 
@@ -259,7 +281,7 @@ class _Checker:
         for name in sorted(found.steps):
             if name not in self.ids:
                 yield from self._known_step(name, place)
-            elif self.before and name not in self.before[step.id]:
+            elif self.before and name not in self.before[step.id] and (key, name) != ("compensate", step.id):
                 which = "itself" if name == step.id else f"`{name}`, which does not come before it"
                 suggestion = None if name == step.id else f"Write `after: {name}`, or move the step."
                 yield self.document.problem(f"the step uses the output of {which}", place, suggestion=suggestion)
@@ -268,6 +290,9 @@ class _Checker:
             if not in_fan_out:
                 message = f"`{name}` is only known in a step with `each`"
                 yield self.document.problem(message, place)
+        if "output" in found.variables and key != "compensate":
+            message = "`output` is only known in `compensate`, where it is what the step gave back"
+            yield self.document.problem(message, place)
         yield from self._named(found.inputs, self.automation.inputs, "input", place)
         yield from self._named(found.settings, self.settings, "setting", place)
         yield from self._named(found.run, RUN_KEYS, "value of `run`", place)
@@ -291,6 +316,7 @@ class _Checker:
         for position, deadline in enumerate(self.automation.deadlines):
             notices = [target.model_dump() for target in deadline.notify]
             yield from self._settings_only(notices, ("deadlines", position, "notify"))
+        yield from self._settings_only([target.model_dump() for target in self.automation.incidents], ("incidents",))
 
     def _settings_only(self, value: Any, path: Path) -> Iterator[Problem]:
         for inner, text in texts(value):

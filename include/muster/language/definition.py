@@ -33,6 +33,18 @@ class ResolvedRetry(_Resolved):
     """Seconds of the longest wait."""
 
 
+class ResolvedCompensation(_Resolved):
+    """What undoes a step."""
+
+    skill: str
+    arguments: dict[str, Any] = {}
+    retry: ResolvedRetry = ResolvedRetry(times=5)
+    timeout: float | None = None
+    """Seconds one attempt may take."""
+    references: tuple[str, ...] = ()
+    """Ids of the steps its expressions use, sorted."""
+
+
 class ResolvedFallback(_Resolved):
     """What takes over when a step failed for good: a skill or an agent."""
 
@@ -93,6 +105,8 @@ class ResolvedStep(_Resolved):
     timeout: float | None = None
     """Seconds one attempt may take."""
     fallback: ResolvedFallback | None = None
+    compensate: ResolvedCompensation | None = None
+    irreversible: bool = False
     skill: str | None = None
     agent: str | None = None
     """The agent's id, also when the file says `needs`."""
@@ -146,6 +160,8 @@ class Definition(_Resolved):
     inputs: dict[str, dict[str, Any]] = {}
     """A JSON Schema by name; one without `default` is required."""
     deadlines: tuple[ResolvedDeadline, ...] = ()
+    incidents: tuple[ResolvedTarget, ...] = ()
+    """Who is told when a run is stuck."""
     budget: Usd | None = None
     """The most US dollars one run may cost; None for no limit."""
     settings: dict[str, Any] = {}

@@ -20,7 +20,7 @@ from muster.language.filters import FILTERS, MAX_TEXT, as_text
 from muster.language.problems import did_you_mean
 from muster.language.sandbox import Mark, Sandbox, loop_budget, marking
 
-VARIABLES = ("inputs", "steps", "settings", "run", "item", "index")
+VARIABLES = ("inputs", "steps", "settings", "run", "item", "index", "output")
 """What an expression can begin with."""
 
 MAX_LENGTH = 50_000
@@ -66,7 +66,7 @@ class References(NamedTuple):
     """What a text refers to."""
 
     variables: frozenset[str] = frozenset()
-    """Which of `inputs`, `steps`, `settings`, `run`, `item`, `index` it uses."""
+    """Which of `inputs`, `steps`, `settings`, `run`, `item`, `index`, `output` it uses."""
     steps: frozenset[str] = frozenset()
     """Ids of steps whose output it uses."""
     inputs: frozenset[str] = frozenset()

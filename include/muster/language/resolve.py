@@ -17,6 +17,7 @@ from muster.language.automation import (
 )
 from muster.language.definition import (
     Definition,
+    ResolvedCompensation,
     ResolvedDeadline,
     ResolvedFallback,
     ResolvedHuman,
@@ -33,6 +34,7 @@ from muster.language.steps import (
     AgentFallback,
     AgentStep,
     BranchStep,
+    Compensation,
     EmailTarget,
     Fallback,
     HumanStep,
@@ -55,6 +57,8 @@ _LANES: dict[str, Lane] = {"skill": "worker", "operator": "worker"}
 
 
 _NO_RETRY = ResolvedRetry()
+_PERSISTENT = ResolvedRetry(times=5)
+"""Of a compensation that says nothing: when it fails for good a person has to act, so it tries hard."""
 
 
 def resolve(
@@ -83,6 +87,7 @@ def resolve(
         triggers=tuple(_trigger(trigger, automation, settings) for trigger in automation.triggers),
         inputs=automation.inputs,
         deadlines=tuple(_deadline(deadline, settings) for deadline in automation.deadlines),
+        incidents=_told(automation.incidents, settings),
         budget=automation.budget.usd if automation.budget else None,
         settings=dict(settings),
         steps=steps,
@@ -145,6 +150,8 @@ def _step(
         pool=step.pool if step.pool is not None else defaults.pool,
         retry=_retry(work.retry or defaults.retry if work else None),
         timeout=_timeout(work, defaults, among) if work else None,
+        compensate=_compensation(work.compensate, used, among) if work and work.compensate else None,
+        irreversible=work.irreversible if work else False,
         references=tuple(sorted(used.steps)),
         when_references=tuple(sorted(used.when.steps)),
         aligned_to=None if each is None else aligned_to or step.id,
@@ -209,6 +216,18 @@ def _timeout(step: WorkStep, defaults: StepDefaults, among: Surroundings) -> flo
     return parse_duration(defaults.timeout) if defaults.timeout else None
 
 
+def _compensation(undo: Compensation, used: Usage, among: Surroundings) -> ResolvedCompensation:
+    entry = among.skills.get(undo.skill)
+    own = parse_duration(undo.timeout) if undo.timeout else None
+    return ResolvedCompensation(
+        skill=undo.skill,
+        arguments=undo.arguments,
+        retry=_PERSISTENT if undo.retry is None else _retry(undo.retry),
+        timeout=own if own is not None or entry is None else entry.timeout,
+        references=tuple(sorted(used.undo.steps)),
+    )
+
+
 def _fallback(fallback: Fallback | None, arguments: Mapping[str, Any], ask: str | None) -> ResolvedFallback | None:
     if fallback is None:
         return None
@@ -239,12 +258,13 @@ def _trigger(trigger: Trigger, automation: Automation, settings: Mapping[str, An
 
 
 def _deadline(deadline: Deadline, settings: Mapping[str, Any]) -> ResolvedDeadline:
-    targets = [_target(target).model_dump() for target in deadline.notify]
-    rendered = evaluate(targets, {"settings": settings})
-    return ResolvedDeadline(
-        within=parse_duration(deadline.within),
-        notify=tuple(ResolvedTarget.model_validate(target) for target in rendered),
-    )
+    return ResolvedDeadline(within=parse_duration(deadline.within), notify=_told(deadline.notify, settings))
+
+
+def _told(targets: Sequence[Target], settings: Mapping[str, Any]) -> tuple[ResolvedTarget, ...]:
+    """Who is told, settings filled in."""
+    rendered = evaluate([_target(target).model_dump() for target in targets], {"settings": settings})
+    return tuple(ResolvedTarget.model_validate(target) for target in rendered)
 
 
 def _inlined(steps: Sequence[ResolvedStep], among: Surroundings) -> dict[str, AgentSpec]:

@@ -95,6 +95,23 @@ class MappedStep(StepBase):
     output is a list of the same length."""
 
 
+class Compensation(Written):
+    """What undoes a step when the run fails later on, or is cancelled.
+
+    It runs for everything the step started, also when nobody knows whether it happened, so it must accept that
+    it never did. Its expressions know what the step's know, and `output`: what the step gave back, or null.
+    """
+
+    skill: SkillName
+    """The skill that undoes."""
+    arguments: Values = Field(default_factory=dict, alias="with")
+    """Its arguments. Besides, its `context.undoes` names the work to undo by its idempotency key."""
+    retry: Retry | None = None
+    """How a failed attempt is repeated; default: 5 times. After the last one the run is stuck."""
+    timeout: Duration | None = None
+    """How long one attempt may take; default: the skill's own limit, else none."""
+
+
 class WorkStep(MappedStep):
     """A step that performs work, and so can fail, be repeated and be replaced."""
 
@@ -104,6 +121,10 @@ class WorkStep(MappedStep):
     """How a failed attempt is repeated; default: not at all."""
     timeout: Duration | None = None
     """How long one attempt may take; default: the skill's own limit, else none."""
+    compensate: Compensation | None = None
+    """What undoes it when the run fails later on, or is cancelled."""
+    irreversible: bool = False
+    """True for what nothing can undo: a person must have approved before it."""
     lane: Lane | None = None
     """Where it executes: in the triggerer (`async`) or a task process (`worker`); default: as the skill says,
     else `worker` for skills and operators, `async` for agents and notices."""

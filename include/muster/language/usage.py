@@ -8,7 +8,7 @@ from typing import Any
 
 from muster.language.expressions import References, references
 
-WITH_EXPRESSIONS = frozenset({"when", "each", "with", "ask", "human", "notify", "branch", "fallback"})
+WITH_EXPRESSIONS = frozenset({"when", "each", "with", "ask", "human", "notify", "branch", "fallback", "compensate"})
 """The keys of a step in which expressions can stand."""
 
 
@@ -21,12 +21,14 @@ class Usage:
     """In `when`, or in the ways of a branch."""
     work: References
     """In everything else that may hold expressions."""
+    undo: References
+    """In `compensate`."""
     elsewhere: bool
     """True when an expression stands where none can."""
 
     @property
     def steps(self) -> frozenset[str]:
-        """Ids of all steps referred to."""
+        """Ids of all steps referred to, what undoes the step aside."""
         return self.each.steps | self.when.steps | self.work.steps
 
 
@@ -40,11 +42,12 @@ def usage(step: Mapping[str, Any]) -> Usage:
     for key, value in step.items():
         if key not in WITH_EXPRESSIONS:
             rest.append(value)
-        elif key not in ("each", "when", "branch"):
+        elif key not in ("each", "when", "branch", "compensate"):
             work.append(value)
     return Usage(
         each=references(step.get("each")),
         when=references([step["when"], step.get("branch")] if "when" in step else step.get("branch")),
         work=references(work),
+        undo=references(step.get("compensate")),
         elsewhere=bool(references(rest).variables),
     )
