@@ -23,13 +23,14 @@ SHARED = {"errors", "findings", "database", "written", "migrations"}
 """Rooms that every other room may use."""
 ROOMS = {
     "language": {"agents.spec", "skills.index"},
-    "skills": {"events"},
-    "agents": {"events", "skills"},
+    "skills": {"events", "recovery"},
+    "agents": {"events", "skills", "recovery"},
     "events": set(),
-    "notifications": set(),
-    "execution": {"language", "skills", "agents", "events", "notifications"},
+    "recovery": {"events"},
+    "notifications": {"recovery"},
+    "execution": {"language", "skills", "agents", "events", "notifications", "recovery"},
     "local": set(),
-    "cli": {"language", "skills", "agents", "events", "notifications", "execution", "local"},
+    "cli": {"language", "skills", "agents", "events", "notifications", "execution", "local", "recovery"},
 }
 """What each room of the domain may import beside the shared ones; docs/architecture.md says why."""
 

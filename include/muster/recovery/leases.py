@@ -1,0 +1,248 @@
+"""Named leases with expiry and fencing tokens: who may touch a thing of which there is only one.
+
+A lease is held until it is released or runs out; the clock is the database's. Its *fencing token* grows with
+every holder of a name, so that a holder who was taken for dead can be told from the one who came after.
+Several names are taken together or not at all, so nobody ever holds one while waiting for another, and
+every statement locks rows in the order of their names: leases cannot deadlock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from psycopg import Connection
+from psycopg.rows import TupleRow
+
+from muster.database import Database
+from muster.errors import PermanentError, TransientError
+from muster.events.driver import Query, Work, arun, run
+
+TTL = 30.0
+"""Seconds a lease lasts unless it is renewed."""
+FIRST_PAUSE = 0.02
+"""Seconds before the second look at a lease that somebody else holds."""
+LONGEST_PAUSE = 0.5
+
+# `clock_timestamp()` is read once the row is locked; `now()` would be the time the statement began to wait.
+ACQUIRE = """
+INSERT INTO leases AS held (name, token, owner, acquired_at, expires_at)
+SELECT name, 1, %(owner)s::text, clock_timestamp(), clock_timestamp() + make_interval(secs => %(ttl)s::float8)
+  FROM unnest(%(names)s::text[]) AS name ORDER BY name COLLATE "C"
+ON CONFLICT (name) DO UPDATE SET
+    token = held.token + 1, owner = EXCLUDED.owner, acquired_at = clock_timestamp(),
+    expires_at = clock_timestamp() + make_interval(secs => %(ttl)s::float8)
+WHERE held.expires_at IS NULL OR held.expires_at <= clock_timestamp()
+RETURNING name, token
+"""
+
+_MINE = """
+SELECT held.name FROM leases held
+  JOIN unnest(%(names)s::text[], %(tokens)s::bigint[]) AS mine (name, token)
+    ON mine.name = held.name AND mine.token = held.token
+ WHERE held.expires_at > clock_timestamp()
+"""
+
+RENEW = f"""
+WITH mine AS ({_MINE} ORDER BY held.name COLLATE "C" FOR UPDATE OF held)
+UPDATE leases SET expires_at = clock_timestamp() + make_interval(secs => %(ttl)s::float8)
+  FROM mine WHERE leases.name = mine.name AND leases.expires_at > clock_timestamp()
+RETURNING leases.name
+"""
+
+RELEASE = f"""
+WITH mine AS ({_MINE} ORDER BY held.name COLLATE "C" FOR UPDATE OF held)
+UPDATE leases SET owner = NULL, expires_at = NULL FROM mine WHERE leases.name = mine.name
+RETURNING leases.name
+"""
+
+IS_HELD = f"SELECT count(*) FROM ({_MINE}) AS mine"
+
+# Who would take the lease over has to wait until the transaction that holds this lock has ended.
+FENCE = f"""{_MINE} ORDER BY held.name COLLATE "C" FOR SHARE OF held"""
+
+HOLDER = """
+SELECT name, owner, extract(epoch FROM expires_at - clock_timestamp())::float8 FROM leases
+ WHERE name = ANY(%(names)s::text[]) AND expires_at > clock_timestamp() ORDER BY expires_at DESC LIMIT 1
+"""
+
+LIST = """
+SELECT name, token, owner, extract(epoch FROM expires_at - clock_timestamp())::float8 FROM leases
+ WHERE owner IS NOT NULL ORDER BY name COLLATE "C"
+"""
+
+
+class LeaseTaken(TransientError):
+    """Somebody else holds the lease and did not let go in time: the step is retried as its `retry` says."""
+
+
+class LeaseLost(TransientError):
+    """The lease ran out, or somebody else has it now: the attempt is given up and made again."""
+
+
+@dataclass(frozen=True)
+class Lease:
+    """One or several names, held together."""
+
+    owner: str
+    tokens: Mapping[str, int]
+    """The fencing token of each name."""
+    ttl: float
+    """Seconds it lasts from each renewal."""
+
+    @property
+    def names(self) -> str:
+        """The names as people read them."""
+        return ", ".join(self.tokens)
+
+    def lost(self) -> LeaseLost:
+        """The error that it is no longer held."""
+        return LeaseLost(f"The lease on {self.names} was lost: it ran out before {self.owner} was done.")
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a name."""
+
+    name: str
+    token: int
+    owner: str
+    expires_in: float
+    """Seconds; below zero for one whose holder neither renewed nor released it."""
+
+
+class Leases:
+    """Acquires, renews and releases leases in one database; every method has a twin for coroutines."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def acquire(self, names: Iterable[str], owner: str, *, ttl: float = TTL, wait: float = 0.0) -> Lease:
+        """Take all the names together, waiting up to `wait` seconds for others to let go of them.
+
+        Raises:
+            LeaseTaken: one of them was held all the time; none was taken.
+            PermanentError: there are no names, or an empty one.
+        """
+        wanted = _checked(names)
+        for pause in _pauses(wait):
+            if (lease := run(self._database, _acquire(wanted, owner, ttl))) is not None:
+                return lease
+            if pause is not None:
+                time.sleep(pause)
+        raise _taken(wanted, run(self._database, _one(Query(HOLDER, {"names": wanted}))))
+
+    async def aacquire(self, names: Iterable[str], owner: str, *, ttl: float = TTL, wait: float = 0.0) -> Lease:
+        """`acquire` for coroutines."""
+        wanted = _checked(names)
+        for pause in _pauses(wait):
+            if (lease := await arun(self._database, _acquire(wanted, owner, ttl))) is not None:
+                return lease
+            if pause is not None:
+                await asyncio.sleep(pause)
+        raise _taken(wanted, await arun(self._database, _one(Query(HOLDER, {"names": wanted}))))
+
+    def renew(self, lease: Lease) -> None:
+        """Let it last for its `ttl` from now.
+
+        Raises:
+            LeaseLost: it has run out, whether or not somebody else has it by now.
+        """
+        _held(lease, run(self._database, _count(RENEW, lease)))
+
+    async def arenew(self, lease: Lease) -> None:
+        """`renew` for coroutines."""
+        _held(lease, await arun(self._database, _count(RENEW, lease)))
+
+    def release(self, lease: Lease) -> bool:
+        """Let go of it; false when it was not held any more, so that what was done under it is in doubt."""
+        return run(self._database, _count(RELEASE, lease)) == len(lease.tokens)
+
+    async def arelease(self, lease: Lease) -> bool:
+        """`release` for coroutines."""
+        return await arun(self._database, _count(RELEASE, lease)) == len(lease.tokens)
+
+    def is_held(self, lease: Lease) -> bool:
+        """True while every one of its names is held under its token."""
+        row = run(self._database, _one(Query(IS_HELD, _parameters(lease))))
+        return row is not None and row[0] == len(lease.tokens)
+
+    async def ais_held(self, lease: Lease) -> bool:
+        """`is_held` for coroutines."""
+        row = await arun(self._database, _one(Query(IS_HELD, _parameters(lease))))
+        return row is not None and row[0] == len(lease.tokens)
+
+    def held(self) -> list[Holder]:
+        """Every lease that was not released, by name; those that ran out were left by somebody who died."""
+        return [Holder(*row) for row in run(self._database, _rows(Query(LIST)))]
+
+
+def fence(connection: Connection[TupleRow], lease: Lease) -> None:
+    """Make what this transaction writes depend on the lease: nobody can take it over before the commit.
+
+    Raises:
+        LeaseLost: it is not held any more.
+    """
+    _held(lease, len(connection.execute(FENCE, _parameters(lease)).fetchall()))
+
+
+def _acquire(names: list[str], owner: str, ttl: float) -> Work[Lease | None]:
+    query = Query(ACQUIRE, {"names": names, "owner": owner, "ttl": ttl})
+    if len(names) == 1:
+        rows = (yield [query])[0]
+    else:
+        rows = (yield [Query("BEGIN"), query])[1]
+        # All of them or none: whoever held some and waited for the rest could wait in a circle.
+        yield [Query("COMMIT" if len(rows) == len(names) else "ROLLBACK")]
+    return Lease(owner, dict(sorted(rows)), ttl) if len(rows) == len(names) else None
+
+
+def _count(sql: str, lease: Lease) -> Work[int]:
+    return len((yield [Query(sql, _parameters(lease))])[0])
+
+
+def _one(query: Query) -> Work[tuple[object, ...] | None]:
+    rows = (yield [query])[0]
+    return rows[0] if rows else None
+
+
+def _rows(query: Query) -> Work[list[tuple[str, int, str, float]]]:
+    return [(name, token, owner, left) for name, token, owner, left in (yield [query])[0]]
+
+
+def _parameters(lease: Lease) -> dict[str, object]:
+    return {"names": list(lease.tokens), "tokens": list(lease.tokens.values()), "ttl": lease.ttl}
+
+
+def _held(lease: Lease, count: int) -> None:
+    if count != len(lease.tokens):
+        raise lease.lost()
+
+
+def _checked(names: Iterable[str]) -> list[str]:
+    wanted = sorted(set(names))
+    if not wanted or not all(wanted):
+        raise PermanentError("A lease needs a name.", remedy="Check what the expressions in `lock` give.")
+    return wanted
+
+
+def _pauses(wait: float) -> Iterator[float | None]:
+    """What to sleep after each look; None after the last. Growing, and never the same for two who wait."""
+    end, pause = time.monotonic() + wait, FIRST_PAUSE
+    while (left := end - time.monotonic()) > 0:
+        yield min(pause * random.uniform(0.5, 1.0), left)  # noqa: S311
+        pause = min(pause * 1.5, LONGEST_PAUSE)
+    yield None
+
+
+def _taken(names: list[str], row: tuple[object, ...] | None) -> LeaseTaken:
+    if row is None:
+        return LeaseTaken(f"The lease on {', '.join(names)} was taken by somebody else.", retry_after=FIRST_PAUSE)
+    name, owner, left = row
+    return LeaseTaken(
+        f"{owner} holds {name} for another {left:.1f} s at least.",
+        remedy="It is tried again; a holder that died lets go when its lease runs out.",
+    )
