@@ -237,3 +237,29 @@ def test_before_an_effect_a_lost_lease_is_noticed_also_in_a_thread(
         await database.aclose()
 
     asyncio.run(work())
+
+
+def test_many_who_want_one_name_in_one_process_each_get_it_in_turn(database: Database, leases: Leases) -> None:
+    inside, most = 0, 0
+
+    async def body(number: int) -> None:
+        nonlocal inside, most
+        names = ["x", "y"] if number % 2 else ["y", "z", "x"]
+        async with holding(leases, names, f"item {number}", wait=60):
+            inside, most = inside + 1, max(most, inside + 1)
+            await asyncio.sleep(0)
+            inside -= 1
+
+    async def work() -> None:
+        await asyncio.gather(*(body(number) for number in range(60)))
+        async with holding(leases, ["x"], "one"):
+            with pytest.raises(LeaseTaken, match="in this process"):
+                await body_at_once()
+        await database.aclose()
+
+    async def body_at_once() -> None:
+        async with holding(leases, ["x"], "two"):
+            pass
+
+    asyncio.run(work())
+    assert most == 1

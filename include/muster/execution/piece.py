@@ -9,6 +9,7 @@ from typing import Any
 
 from muster.errors import MusterError, SetAside, TransientError
 from muster.events.model import Event, EventType, NewEvent
+from muster.execution.locking import under_lock
 from muster.execution.references import WorkRef, work_key
 from muster.execution.retrying import with_retries
 from muster.execution.services import Services
@@ -136,7 +137,7 @@ async def _attempts(services: Services, piece: Piece, act: Action) -> Answer:
         data = _data(piece, attempt=attempt, error=describe(error), delay=delay)
         await services.log.aappend(piece.ref.run, [NewEvent(type=EventType.STEP_RETRIED, data=data)])
 
-    return await with_retries(piece.step.retry, once, record)
+    return await with_retries(piece.step.retry, under_lock(services, piece, once, record), record)
 
 
 async def _fall_back(services: Services, piece: Piece, fall_back: Action, error: Exception) -> NewEvent:

@@ -14,6 +14,7 @@ from muster.events.definitions import DefinitionStore
 from muster.events.log import EventLog
 from muster.events.queries import Queries
 from muster.notifications.sender import Sender
+from muster.recovery.leases import Leases
 
 
 def utc_now() -> datetime:
@@ -40,6 +41,11 @@ class Services:
     def queries(self) -> Queries:
         """The projections, for questions that would cost too much from the log."""
         return Queries(self.database)
+
+    @cached_property
+    def leases(self) -> Leases:
+        """What work of which only one may go on at a time is done under."""
+        return Leases(self.database)
 
     def workspace(self, run: str) -> Path:
         """The run's own folder, made when first asked for."""

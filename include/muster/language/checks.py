@@ -199,6 +199,9 @@ class _Checker:
         if step.lane == "async":
             message = "an operator runs in a task process, so its lane is `worker`"
             yield self.document.problem(message, (*path, "lane"))
+        if step.lock is not None:
+            message = "an operator may leave its process and come back, so it cannot hold a lock"
+            yield self.document.problem(message, (*path, "lock"), key=True, suggestion="Lock a skill instead.")
         allowed = allowed_operators(self.settings)
         if not operator_allowed(step.operator, allowed):
             message = f"the operator `{step.operator}` is not allowed here"

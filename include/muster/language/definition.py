@@ -104,6 +104,8 @@ class ResolvedStep(_Resolved):
     retry: ResolvedRetry = ResolvedRetry()
     timeout: float | None = None
     """Seconds one attempt may take."""
+    lock: tuple[str, ...] = ()
+    """Names, or expressions that give them, of the leases it is done under."""
     fallback: ResolvedFallback | None = None
     compensate: ResolvedCompensation | None = None
     irreversible: bool = False

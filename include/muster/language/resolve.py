@@ -152,6 +152,7 @@ def _step(
         timeout=_timeout(work, defaults, among) if work else None,
         compensate=_compensation(work.compensate, used, among) if work and work.compensate else None,
         irreversible=work.irreversible if work else False,
+        lock=tuple(work.lock or ()) if work else (),
         references=tuple(sorted(used.steps)),
         when_references=tuple(sorted(used.when.steps)),
         aligned_to=None if each is None else aligned_to or step.id,

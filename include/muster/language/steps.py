@@ -125,6 +125,9 @@ class WorkStep(MappedStep):
     """What undoes it when the run fails later on, or is cancelled."""
     irreversible: bool = False
     """True for what nothing can undo: a person must have approved before it."""
+    lock: Words | None = None
+    """Names of which only one piece of work at a time may hold each, in all runs together: it waits until it has
+    them all, and is done again when it lost one meanwhile. In a fan-out each item has its own."""
     lane: Lane | None = None
     """Where it executes: in the triggerer (`async`) or a task process (`worker`); default: as the skill says,
     else `worker` for skills and operators, `async` for agents and notices."""

@@ -8,7 +8,9 @@ from typing import Any
 
 from muster.language.expressions import References, references
 
-WITH_EXPRESSIONS = frozenset({"when", "each", "with", "ask", "human", "notify", "branch", "fallback", "compensate"})
+WITH_EXPRESSIONS = frozenset({
+    "when", "each", "with", "ask", "human", "notify", "branch", "fallback", "compensate", "lock",
+})  # fmt: skip
 """The keys of a step in which expressions can stand."""
 
 

@@ -6,11 +6,12 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from contextvars import ContextVar
+from weakref import WeakValueDictionary
 
 from muster.errors import MusterError
-from muster.recovery.leases import TTL, Lease, LeaseLost, Leases
+from muster.recovery.leases import TTL, Lease, LeaseLost, Leases, LeaseTaken
 
 log = logging.getLogger(__name__)
 
@@ -18,6 +19,7 @@ RENEWALS = 3
 """How often a lease is renewed within its time to live."""
 
 _under: ContextVar[tuple[tuple[Leases, Lease], ...]] = ContextVar("muster_leases", default=())
+_lines: WeakValueDictionary[tuple[asyncio.AbstractEventLoop, Leases, str], asyncio.Lock] = WeakValueDictionary()
 
 
 @asynccontextmanager
@@ -33,12 +35,21 @@ async def holding(
         LeaseTaken: somebody else held one of the names for all of `wait` seconds; the body did not begin.
         LeaseLost: what the body did may have been done next to the work of somebody else.
     """
-    lease = await leases.aacquire(names, owner, ttl=ttl, wait=wait)
+    names, asked = sorted(set(names)), time.monotonic()
+    async with _in_line(leases, names, wait):
+        left = max(0.0, asked + wait - time.monotonic())
+        lease = await leases.aacquire(names, owner, ttl=ttl, wait=left)
+        async with _kept(leases, lease):
+            yield lease
+
+
+@asynccontextmanager
+async def _kept(leases: Leases, lease: Lease) -> AsyncIterator[None]:
     keeper = _Keeper(leases, lease)
     mark = _under.set((*_under.get(), (leases, lease)))
     try:
         async with keeper:
-            yield lease
+            yield
     except BaseException:
         with suppress(MusterError):
             await leases.arelease(lease)
@@ -65,6 +76,22 @@ async def acheck_held() -> None:
     for leases, lease in _under.get():
         if not await leases.ais_held(lease):
             raise lease.lost()
+
+
+@asynccontextmanager
+async def _in_line(leases: Leases, names: list[str], wait: float) -> AsyncIterator[None]:
+    # Of all who want a name in this process, one asks the database: a fan-out of a thousand items that share
+    # a lock would else ask a thousand times a second. In order of names, so that nobody waits in a circle.
+    loop = asyncio.get_running_loop()
+    async with AsyncExitStack() as stack:
+        try:
+            async with asyncio.timeout(wait):
+                for name in names:
+                    line = _lines.setdefault((loop, leases, name), asyncio.Lock())
+                    await stack.enter_async_context(line)
+        except TimeoutError:
+            raise LeaseTaken(f"Other work in this process holds or awaits {', '.join(names)}.") from None
+        yield
 
 
 class _Keeper:

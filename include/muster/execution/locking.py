@@ -1,0 +1,70 @@
+"""A step's `lock`: its work is done under leases, and done again when one was lost meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from muster.errors import PermanentError
+from muster.execution.retrying import Recorder
+from muster.language.expressions import evaluate
+from muster.recovery.holding import holding
+from muster.recovery.leases import LeaseLost
+
+if TYPE_CHECKING:
+    from muster.execution.piece import Piece
+    from muster.execution.services import Services
+
+T = TypeVar("T")
+WAIT = 3600.0
+"""Seconds an attempt waits for its locks before it fails as one that may pass."""
+LOSSES = 3
+"""How often lost leases are no reason to use up a retry of the step: what was lost was not the step's fault."""
+
+
+def under_lock(
+    services: Services, piece: Piece, work: Callable[[], Awaitable[T]], record: Recorder
+) -> Callable[[], Awaitable[T]]:
+    """`work`, done while the step's locks are held for the piece; `record` is told of each attempt given up.
+
+    Its answer counts only when the leases were held to its end. The time spent waiting is not the step's `timeout`.
+    """
+    if not piece.step.lock:
+        return work
+
+    async def locked() -> T:
+        names = lock_names(piece.step.lock, piece.variables, where=f"step {piece.step.id}, lock")
+        owner = f"{piece.view.id}/{piece.key}"
+        for loss in range(1, LOSSES + 1):
+            try:
+                async with holding(services.leases, names, owner, wait=WAIT):
+                    return await work()
+            except LeaseLost as error:
+                await record(loss, error, 0.0)
+        async with holding(services.leases, names, owner, wait=WAIT):
+            return await work()
+
+    return locked
+
+
+def lock_names(lock: Sequence[str], variables: Mapping[str, Any], *, where: str) -> list[str]:
+    """The names that a `lock` gives for one piece of work; an expression may give a list of them.
+
+    Raises:
+        PermanentError: an expression gives nothing to name a lock by.
+    """
+    return [_name(value, where) for value in _flat(evaluate(list(lock), variables, where=where))]
+
+
+def _flat(values: Sequence[Any]) -> Iterator[Any]:
+    for value in values:
+        if isinstance(value, list):
+            yield from value
+        else:
+            yield value
+
+
+def _name(value: Any, where: str) -> str:
+    if value is None or value == "" or isinstance(value, dict | list | bool):
+        raise PermanentError(f"{where}: {value!r} does not name a lock.", remedy="Give each lock a text or a number.")
+    return str(value)
