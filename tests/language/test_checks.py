@@ -113,6 +113,12 @@ HEAD = "automation: a\nsteps:\n" + READ
             HEAD + "  - id: b\n    operator: airflow.providers.x.Y\n    lane: async\n",
             "8:11: an operator runs in a task process",
         ),
+        (
+            HEAD + "  - id: b\n    operator: airflow.providers.x.Y\n    lock: [a]\n",
+            "8:5: an operator may leave its process and come back, so it cannot hold a lock",
+        ),
+        (HEAD + '    lock: ["x:{{ item }}"]\n', "6:12: `item` is only known in a step with `each`"),
+        (HEAD + '    lock: "{{ steps.later }}"\n', "6:11: there is no step `later`"),
         (HEAD + "inputs: {a: {type: strin}}\n", "6:20: not a JSON Schema"),
         (HEAD + "inputs: {a: {type: string, default: 3}}\n", "6:37: the default does not fit its schema"),
         (
@@ -186,6 +192,21 @@ def test_item_is_known_wherever_a_step_with_each_may_use_it(define: Define) -> N
 """
     )
     assert definition.step("b").when == "{{ item > index }}"
+
+
+def test_locks_are_one_name_or_several_and_count_as_uses_of_a_step(define: Define) -> None:
+    definition = define(
+        HEAD
+        + """    lock: ledger
+  - id: b
+    each: "{{ [1, 2] }}"
+    notify: [{ slack: "#a", text: x }]
+    lock: ["ledger", "of:{{ item }}:{{ steps.read.sender }}"]
+"""
+    )
+    assert definition.step("read").lock == ("ledger",)
+    assert definition.step("b").lock == ("ledger", "of:{{ item }}:{{ steps.read.sender }}")
+    assert definition.step("b").references == ("read",)
 
 
 @pytest.mark.parametrize(

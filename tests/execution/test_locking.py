@@ -1,0 +1,119 @@
+"""Promises of `lock`: one at a time, item by item, and what was done without the lease is done again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from muster.database import Database
+from muster.events.model import EventType
+from muster.execution import locking
+from support.runs import Site
+
+SKILLS = '''
+import asyncio
+from muster.errors import MusterError
+from muster.skills import SkillContext, skill
+
+inside: dict[str, int] = {}
+seen: list[tuple[str, int, list[str]]] = []
+
+@skill("shop.alone", lane="async")
+async def alone(account: str, context: SkillContext) -> str:
+    """Notes how many work on the account at once, and under which leases."""
+    inside[account] = inside.get(account, 0) + 1
+    await asyncio.sleep(0.02)
+    with context.database.connection() as connection:
+        names = [row[0] for row in connection.execute("SELECT name FROM leases WHERE owner IS NOT NULL ORDER BY 1")]
+    seen.append((account, inside[account], names))
+    inside[account] -= 1
+    return account
+
+@skill("shop.robbed", lane="async")
+async def robbed(times: int, context: SkillContext) -> int:
+    """Loses its lease a number of times without noticing."""
+    seen.append(("robbed", 1, []))
+    if len(seen) <= times:
+        with context.database.connection() as connection:
+            connection.execute("UPDATE leases SET expires_at = clock_timestamp()")
+    return len(seen)
+'''
+
+
+@pytest.fixture
+def site(tmp_path: Path, database: Database) -> Site:
+    made = Site(tmp_path, database)
+    made.skills("shop", SKILLS)
+    seen().clear()
+    return made
+
+
+def seen() -> list[Any]:
+    import sys
+
+    module = sys.modules.get("muster_site.shop")
+    return module.seen if module else []
+
+
+def test_items_that_name_one_lock_work_one_after_the_other_and_others_beside_them(site: Site) -> None:
+    definition = site.definition(
+        """
+automation: tested
+steps:
+  - id: post
+    each: ["a", "b", "a", "a", "b", "c"]
+    pack: all
+    skill: shop.alone
+    with: {account: "{{ item }}"}
+    lock: ["ledger:{{ item }}"]
+"""
+    )
+    run = site.run(definition)
+    assert site.state(run).step("post").output == ["a", "b", "a", "a", "b", "c"]
+    assert [at_once for _, at_once, _ in seen()] == [1] * 6
+    assert all(f"ledger:{account}" in names for account, _, names in seen())
+    assert any(len(names) > 1 for _, _, names in seen()), "other accounts need not wait"
+    assert site.services.leases.held() == []
+
+
+@pytest.mark.parametrize(("losses", "status"), [(1, "succeeded"), (locking.LOSSES, "succeeded"), (9, "failed")])
+def test_work_whose_lease_was_lost_is_done_again_with_every_loss_in_the_log(
+    site: Site, losses: int, status: str
+) -> None:
+    run = site.run(
+        site.definition(
+            "automation: tested\nsteps:\n"
+            f"  - {{id: post, skill: shop.robbed, with: {{times: {losses}}}, lock: ledger}}\n"
+        )
+    )
+    state = site.state(run)
+    assert state.step("post").status == status
+    assert len(seen()) == min(losses, locking.LOSSES) + 1
+    retried = [event for event in site.services.log.read(run) if event.type == EventType.STEP_RETRIED]
+    assert [event.data["error"]["class"] for event in retried] == ["LeaseLost"] * min(losses, locking.LOSSES)
+
+
+def test_a_lock_that_somebody_holds_for_too_long_fails_the_attempt_and_names_the_holder(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locking, "WAIT", 0.05)
+    site.services.leases.acquire(["ledger"], "another run")
+    run = site.run(
+        site.definition(
+            "automation: tested\nsteps:\n  - {id: post, skill: shop.alone, with: {account: a}, lock: ledger}\n"
+        )
+    )
+    [item] = [event for event in site.services.log.read(run) if event.type == EventType.STEP_FAILED]
+    assert item.data["error"]["class"] == "LeaseTaken"
+    assert "another run holds ledger" in item.data["error"]["message"]
+    assert seen() == []
+
+
+def test_an_expression_may_give_several_names_and_none_is_refused() -> None:
+    variables = {"item": {"accounts": ["a", "b"], "none": None, "number": 7}}
+    names = locking.lock_names(["x:{{ item.number }}", "{{ item.accounts }}"], variables, where="here")
+    assert names == ["x:7", "a", "b"]
+    with pytest.raises(Exception, match="None does not name a lock"):
+        locking.lock_names(["{{ item.none }}"], variables, where="here")
