@@ -11,9 +11,10 @@ from uuid import UUID, uuid4
 
 from muster.errors import ConcurrencyError, MusterError, PermanentError
 from muster.events.canonical import GENESIS, event_hash
+from muster.events.facts import Fact
 from muster.events.model import Event, NewEvent
 from muster.events.objects import StoredObject, detach
-from muster.events.projections import Fact
+from muster.events.upcasting import UPCASTERS
 
 
 class Head(NamedTuple):
@@ -34,7 +35,7 @@ class Prepared(NamedTuple):
     data: str
     step: str
     stored: Mapping[str, Any]
-    """`data` as a mapping: with references where values moved out."""
+    """`data` as a mapping, in today's shape: with references where values moved out."""
 
 
 class Row(NamedTuple):
@@ -84,10 +85,10 @@ def prepare(stream: str, events: Sequence[NewEvent], expected: int | None, corre
         raise PermanentError("A stream needs a name.", remedy="Append to the run's id.")
     prepared, objects = [], []
     for new in events:
-        data, moved = detach(new.data)
+        data, moved = detach(UPCASTERS.stamp(new.type, new.data))
         step = new.data.get("step")
         # Escaped surrogates may read back as other characters, and a rebuild reads them back.
-        stored = json.loads(data) if moved or "\\ud" in data else new.data
+        stored = UPCASTERS.upcast(new.type, json.loads(data)) if moved or "\\ud" in data else new.data
         event = Prepared(new, data, step if isinstance(step, str) else "", stored)
         _check_names(stream, correlation, new.type, new.key, new.actor, event.step)
         prepared.append(event)
@@ -124,7 +125,7 @@ class Plan:
     def facts(self) -> list[Fact]:
         """What the projections read of the rows."""
         return [
-            Fact(row.type, row.actor, row.at, prepared.stored)
+            Fact(self.stream, row.version, row.type, row.actor, row.at, prepared.stored)
             for row, prepared in zip(self.rows, self.written, strict=True)
         ]
 

@@ -12,20 +12,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
+from muster.events.facts import Fact
 from muster.events.model import EventType as T
 
 Change = dict[str, Any]
-
-
-class Fact(NamedTuple):
-    """What projections read of an event; `data` is what is stored, large values left as references."""
-
-    type: str
-    actor: str
-    at: datetime
-    data: Mapping[str, Any]
 
 
 @dataclass(frozen=True)

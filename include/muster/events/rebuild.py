@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
 from muster.database import Database
 from muster.events.driver import Query, Work, run
-from muster.events.projections import PROJECTED, RUNS, STEPS, Change, Fact, as_parameter, changes
+from muster.events.facts import FACT_COLUMNS, to_fact
+from muster.events.projections import PROJECTED, RUNS, STEPS, Change, as_parameter, changes
 from muster.events.statements import BEGIN, COMMIT
 from muster.events.verification import listing
 
@@ -46,7 +46,7 @@ def _rebuild(streams: Sequence[str]) -> Work[None]:
     while True:
         found = yield [
             Query(
-                "SELECT stream, version, type, actor, at, data::text FROM events"
+                f"SELECT {FACT_COLUMNS} FROM events"
                 " WHERE stream = ANY(%(streams)s::text[]) AND (stream, version) > (%(stream)s, %(version)s)"
                 " AND type = ANY(%(types)s::text[]) ORDER BY stream, version LIMIT %(limit)s",
                 {**among, "stream": stream, "version": version, "types": PROJECTED, "limit": _PAGE},
@@ -64,7 +64,7 @@ def _upserts(rows: Sequence[tuple[Any, ...]]) -> list[Query]:
     runs: list[Change] = []
     steps: list[Change] = []
     for stream, of_stream in groupby(rows, key=lambda row: row[0]):
-        facts = [Fact(type, actor, at, json.loads(data)) for _, _, type, actor, at, data in of_stream]
+        facts = [to_fact(row) for row in of_stream]
         run_changes, step_changes = changes(stream, facts)
         runs += run_changes
         steps += step_changes

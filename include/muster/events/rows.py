@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC
@@ -10,16 +9,27 @@ from typing import Any
 
 from muster.events import statements
 from muster.events.driver import Work
+from muster.events.facts import parse
 from muster.events.model import Event
 from muster.events.objects import attach, by_name, references
+from muster.events.upcasting import UPCASTERS
 
 
 def to_event(row: Sequence[Any]) -> Event:
-    """One row of `statements.COLUMNS` as an event, its large values left as references."""
-    position, stream, version, id, at, causation, type, key, actor, correlation, previous, own, data = row[:13]
+    """One row of `statements.COLUMNS` as an event in today's shape, its large values left as references."""
+    return _event(row, UPCASTERS.upcast(row[6], parse(row[12])))
+
+
+def as_stored(row: Sequence[Any]) -> Event:
+    """One row of `statements.COLUMNS` as it was written, however old its shape is."""
+    return _event(row, parse(row[12]))
+
+
+def _event(row: Sequence[Any], data: Any) -> Event:
+    position, stream, version, id, at, causation, type, key, actor, correlation, previous, own = row[:12]
     return Event(
         type=type,
-        data=json.loads(data),
+        data=data,
         actor=actor,
         key=key,
         causation=causation,

@@ -11,7 +11,7 @@ from muster.events.canonical import GENESIS, event_hash
 from muster.events.driver import Query, Work
 from muster.events.model import Event
 from muster.events.objects import by_name, references
-from muster.events.rows import to_event
+from muster.events.rows import as_stored
 
 _PAGE = 1_000
 
@@ -95,7 +95,7 @@ def verifying(stream: str) -> Work[Fault | None]:
         rows = found[0]
         wanted: dict[str, int] = {}
         for row in rows:
-            event = to_event(row)
+            event = as_stored(row)
             if (fault := chain.check(event, row[-2], row[-1])) is not None:
                 return fault
             wanted.update(dict.fromkeys(references(event.data), event.version))

@@ -1,0 +1,45 @@
+"""Rows of the log read in bulk: what folds and projections need of an event, and nothing it costs to read more."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import msgspec
+
+from muster.events.upcasting import UPCASTERS
+
+FACT_COLUMNS = "stream, version, type, actor, at, data::text"
+"""What `to_fact` reads, in its order."""
+
+
+class Fact(NamedTuple):
+    """An event without its place in the log and its hashes; large values are left as references."""
+
+    stream: str
+    version: int
+    type: str
+    actor: str
+    at: datetime
+    data: Any
+
+
+_decode: Callable[[str], Any] = msgspec.json.Decoder().decode
+_upcast = UPCASTERS.upcast
+
+
+def parse(text: str) -> Any:
+    """The value of stored data."""
+    try:
+        return _decode(text)
+    except msgspec.DecodeError:
+        # Half a surrogate pair, as a broken document may hold, and numbers beyond a float: the log keeps them.
+        return json.loads(text)
+
+
+def to_fact(row: Sequence[Any]) -> Fact:
+    """One row of `FACT_COLUMNS` in today's shape."""
+    stream, version, type, actor, at, data = row
+    return Fact(stream, version, type, actor, at, _upcast(type, parse(data)))

@@ -1,0 +1,90 @@
+"""Brings events stored under an older shape to today's when they are read.
+
+What is stored never changes, so old hashes go on verifying. An event's data carries the version of its shape
+under `$schema` once its type has had more than one; without it, the shape is the first. An upcaster turns
+the data of one version into the next; a type's upcasters are applied one after the other.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from muster.errors import MusterError, PermanentError
+
+MARK = "$schema"
+"""The top-level key of stored data that holds its version."""
+
+Upcast = Callable[[dict[str, Any]], dict[str, Any]]
+"""Data of one version to data of the next. Large values may still be references: move them, never look inside."""
+
+
+class Upcasters:
+    """The steps from older shapes to today's, by type and the version they start from."""
+
+    def __init__(self) -> None:
+        self._steps: dict[tuple[str, int], Upcast] = {}
+        self._last: Counter[str] = Counter()
+
+    def add(self, type: str, version: int) -> Callable[[Upcast], Upcast]:
+        """Register what brings `type` from `version` to the next; today's version is then `version + 1`.
+
+        Raises:
+            ValueError: the type's upcasters would have a gap, or there is one already.
+        """
+        type = str(type)
+        if version != self.current(type):
+            raise ValueError(f"{type} is at version {self.current(type)}: an upcaster of {version} does not fit")
+
+        def register(upcast: Upcast) -> Upcast:
+            self._steps[type, version] = upcast
+            self._last[type] = version
+            return upcast
+
+        return register
+
+    def current(self, type: str) -> int:
+        """The version events of this type are written in."""
+        return self._last[type] + 1
+
+    def stamp(self, type: str, data: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Data as it is stored: with its version when it is not the first.
+
+        Raises:
+            PermanentError: the data uses the key of the version itself.
+        """
+        if MARK in data:
+            raise PermanentError(f"{MARK!r} is no key for an event's data.", remedy="Name it otherwise.")
+        return {**data, MARK: self._last[type] + 1} if type in self._last else data
+
+    def upcast(self, type: str, data: Any) -> Any:
+        """Stored data in today's shape.
+
+        Raises:
+            MusterError: the event was written by a newer Muster than this one.
+        """
+        if type not in self._last and not (isinstance(data, dict) and MARK in data):
+            return data
+        if not isinstance(data, dict):
+            return data
+        version = data.pop(MARK, 1)
+        current = self.current(type)
+        if not isinstance(version, int) or not 1 <= version <= current:
+            raise MusterError(
+                f"An event {type} is of version {version!r}, and this Muster knows versions up to {current}.",
+                remedy="Update Muster: a newer one has written to this log.",
+            )
+        for step in range(version, current):
+            data = self._steps[type, step](data)
+        return data
+
+
+UPCASTERS = Upcasters()
+"""Those of this release."""
+
+
+@UPCASTERS.add("model.called", 1)
+def _tiers_that_failed(data: dict[str, Any]) -> dict[str, Any]:
+    """The first version did not tell which tiers were asked before the one that answered."""
+    return {"failed": [], **data}
