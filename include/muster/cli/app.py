@@ -23,6 +23,7 @@ app = typer.Typer(
 )
 
 PLACE, WORK, LOOK = "On this machine", "Runs and approvals", "Automations, agents and skills"
+LOG = "The log"
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output and nothing else.")]
 As = Annotated[str, typer.Option("--as", metavar="USER", envvar="MUSTER_USER", help="Sign in as this person.")]
@@ -243,6 +244,21 @@ def reject(
     from muster.cli.approvals import answer
 
     answer(run, approved=False, step=step, item=item, note=note, user=user, as_json=as_json)
+
+
+@app.command(rich_help_panel=LOG)
+def replay(
+    run: RunId,
+    until: Annotated[
+        str | None, typer.Option(metavar="VERSION|TIME", help="Stop after this event, or at this time.")
+    ] = None,
+    step: Annotated[str | None, typer.Option(help="Stop when this step had its last event, and show it whole.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Rebuild a run's state from the log, at any moment; at its end, compare the projections (exit code 1: they differ)."""
+    from muster.cli.log import replay_run
+
+    replay_run(run, until=until, step=step, as_json=as_json)
 
 
 __all__ = ["Exit", "app"]

@@ -1,0 +1,150 @@
+"""`muster replay`, `rebuild` and `verify`: the log as the truth, and what is derived from it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from muster.cli.output import Exit, console, emit
+from muster.cli.picture import mark, word
+from muster.cli.place import muster_dsn
+from muster.database import Database
+from muster.events.queries import Queries
+from muster.events.replay import Difference, Replay, has_events, replay
+from muster.events.state import StepState, WorkState
+from muster.local.project import find_project
+
+SHOWN = 20
+"""Differences printed for people; machines get all."""
+
+
+@contextmanager
+def opened() -> Iterator[Database]:
+    """Muster's database, closed afterwards."""
+    database = Database(muster_dsn(find_project()), max_size=2, timeout=10)
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+def stream_of(database: Database, id: str) -> str:
+    """The run's stream: by its exact name in the log, which needs no projection, else as `muster show` finds it.
+
+    Raises:
+        MusterError: no run or several match.
+    """
+    return id if id and has_events(database, id) else Queries(database).run(id).id
+
+
+def replay_run(id: str, *, until: str | None, step: str | None, as_json: bool) -> None:
+    """Fold a run's events anew; at the end, hold the result against the projections."""
+    moment = _moment(until)
+    with opened() as database:
+        found = replay(database, stream_of(database, id), until=moment, step=step)
+    if as_json:
+        emit(_machine(found, step))
+    else:
+        _show(found, step)
+    if found.differences:
+        raise typer.Exit(Exit.FAILED)
+
+
+def _moment(text: str | None) -> int | datetime | None:
+    if text is None:
+        return None
+    if text.isascii() and text.isdigit():
+        return int(text)
+    try:
+        # Without an offset it is the time of this machine, as `muster show` prints it.
+        return datetime.fromisoformat(text).astimezone()
+    except (ValueError, OverflowError) as error:
+        raise typer.BadParameter(
+            f"{text!r} is neither a version nor a time such as 2026-05-04T10:30 or 2026-05-04T10:30:00+02:00.",
+            param_hint="--until",
+        ) from error
+
+
+def _machine(found: Replay, step: str | None) -> dict[str, Any]:
+    told = asdict(found)
+    for id, state in found.state.steps.items():
+        told["state"]["steps"][id]["status"] = state.status
+    if step is not None:
+        told["step"] = told["state"]["steps"].get(step)
+    return told
+
+
+def _show(found: Replay, step: str | None) -> None:
+    out, state = console(), found.state
+    facts = Table.grid(padding=(0, 2))
+    facts.add_row("run", f"[bold]{escape(found.run)}[/]")
+    facts.add_row("events", f"{found.version} of {found.last}, the last of them {_when(found.at)}")
+    facts.add_row("status", word(state.status) + (f"  {escape(state.reason)}" if state.reason else ""))
+    facts.add_row("version", (state.definition or "")[:12])
+    facts.add_row("models", f"{state.calls} calls, ${state.cost.normalize():f}")
+    out.print(facts)
+    out.print()
+    if step is None:
+        out.print(_steps(state.steps.values()))
+    elif step in state.steps:
+        out.print(_step(state.steps[step]))
+    if found.differences is not None:
+        out.print()
+        _tell(found.differences)
+
+
+def _tell(differences: list[Difference]) -> None:
+    out = console()
+    if not differences:
+        out.print("[green]The projections say what the log says.[/]")
+        return
+    out.print(f"[bold red]The projections differ from the log in {len(differences)} places:[/]")
+    table = Table("table", "row", "column", "stored", "log", box=None, header_style="bold", padding=(0, 2))
+    for each in differences[:SHOWN]:
+        cells = (each.table, each.row, each.column, str(each.stored), str(each.derived))
+        table.add_row(*(escape(cell) for cell in cells))
+    out.print(table)
+    if len(differences) > SHOWN:
+        out.print(f"… and {len(differences) - SHOWN} more; --json prints all.")
+    out.print("`muster rebuild` makes the projections new from the log.")
+
+
+def _steps(steps: Any) -> Table:
+    table = Table("", "step", "status", "items", "attempt", "ended", box=None, header_style="bold", padding=(0, 2))
+    for step in steps:
+        counts = ", ".join(f"{count} {name}" for name, count in step.counts.items() if count)
+        items = f"{len(step.items)} of {len(step.indices)}: {counts or 'none ended'}" if step.is_fan_out else ""
+        attempt = str(step.whole.attempt or "")
+        table.add_row(mark(step.status), escape(step.id), word(step.status), items, attempt, _when(step.whole.ended_at))
+    return table
+
+
+def _step(step: StepState) -> Table:
+    table = Table("", "what", box=None, header_style="bold", padding=(0, 2))
+    table.add_column("", overflow="fold")
+    works: list[tuple[str, WorkState]] = [(step.id, step.whole)]
+    works += [(f"{step.id}[{index}]", item) for index, item in sorted(step.items.items())]
+    for name, work in works:
+        table.add_row(mark(work.status), escape(name), f"{word(work.status)} attempt {work.attempt}")
+        for what in ("input", "output", "error", "reason", "findings", "approval"):
+            value = getattr(work, what)
+            if value not in (None, [], {}):
+                text = value if isinstance(value, str) else json.dumps(_plain(value), ensure_ascii=False, default=str)
+                table.add_row("", f"[dim]{what}[/]", escape(text))
+    return table
+
+
+def _plain(value: Any) -> Any:
+    return asdict(value) if hasattr(value, "__dataclass_fields__") else value
+
+
+def _when(moment: datetime | None) -> str:
+    return moment.astimezone().isoformat(sep=" ", timespec="milliseconds") if moment else ""
