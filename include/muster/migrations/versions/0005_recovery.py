@@ -35,7 +35,7 @@ def upgrade() -> None:
             status        text NOT NULL CHECK (status IN ('begun', 'done', 'failed', 'unknown')),
             attempt       integer NOT NULL DEFAULT 1,
             claimed_until timestamptz,
-            result        jsonb,
+            result        json,
             error         text,
             begun_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
             settled_at    timestamptz,

@@ -1,0 +1,205 @@
+"""Performs effects outside by the ledger: once, and after a crash only when it is known to be right."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from types import TracebackType
+from typing import Any
+
+from muster.errors import MusterError, PermanentError, TransientError
+from muster.recovery.holding import acheck_held, check_held
+from muster.recovery.ledger import (
+    Answer,
+    Begun,
+    Busy,
+    Done,
+    Effect,
+    FindOut,
+    Happened,
+    InDoubt,
+    Ledger,
+    NotPerformed,
+    OutcomeUnknown,
+    Status,
+    begin,
+    cannot_tell,
+    done,
+    not_done,
+)
+
+PATIENCE = 60.0
+"""Seconds an effect may take; a crashed attempt's claim lasts as long, and a bit."""
+GRACE = 5.0
+"""Seconds a claim outlives the patience, so that a slow attempt can still write down its outcome."""
+POLL = 0.1
+"""Seconds between looks at an effect that another attempt performs."""
+
+
+class Once:
+    """One effect, to be performed once: by `perform`, or as the body of `with` or `async with`.
+
+    As a body, look at `happened` first: the effect of an earlier attempt is not to be repeated.
+
+        async with context.effect("charge", request=order, find_out=ask_the_bank) as effect:
+            if not effect.happened:
+                effect.result = await bank.charge(order, key=effect.key)
+        return effect.result
+
+    A body that ends with a `PermanentError` or with `NotPerformed` says that nothing happened. Any other error
+    leaves it open, and the next attempt asks `find_out`.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        effect: Effect,
+        find_out: FindOut = cannot_tell,
+        *,
+        patience: float = PATIENCE,
+        grace: float = GRACE,
+    ) -> None:
+        self.key = effect.key
+        """What to give the other side as its idempotency key, where it takes one."""
+        self.happened = False
+        """True when an earlier attempt performed it: `result` is what came of that."""
+        self._result: Any = None
+        self._known = False
+        self._ledger, self._effect, self._find_out = ledger, effect, find_out
+        self._patience, self._claim = patience, patience + grace
+        self._attempt = 0
+
+    @property
+    def result(self) -> Any:
+        """What came of it; JSON. Setting it says that the effect has happened, whatever follows."""
+        return self._result
+
+    @result.setter
+    def result(self, value: Any) -> None:
+        self._result, self._known = value, True
+
+    def perform(self, do: Callable[[], Any]) -> Any:
+        """What `do` gives back, or gave back to an earlier attempt; JSON. It must not take longer than the patience.
+
+        Raises:
+            EffectConflict: the key stands for another request.
+            OutcomeUnknown: an earlier attempt did not come back and nobody can tell what became of it.
+            LeaseLost: a lease this work is done under was lost; nothing was begun.
+            TransientError: another attempt is still at it.
+        """
+        with self:
+            if not self.happened:
+                self.result = do()
+        return self.result
+
+    async def aperform(self, do: Callable[[], Awaitable[Any]]) -> Any:
+        """`perform` for coroutines; given up after the patience."""
+        async with self:
+            if not self.happened:
+                self.result = await do()
+        return self.result
+
+    def __enter__(self) -> Once:
+        check_held()
+        until = time.monotonic() + 2 * self._claim
+        while isinstance(state := self._ledger.do(begin(self._effect, self._claim)), Busy):
+            time.sleep(_pause(state, until, self._effect))
+        if self._is_in_doubt(state):
+            self._ask()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if self.happened:
+            return
+        if error is None or self._known:
+            self._result = self._ledger.do(done(self._effect, self._result))
+        else:
+            self._leave(error, _status(error))
+
+    async def __aenter__(self) -> Once:
+        await acheck_held()
+        until = time.monotonic() + 2 * self._claim
+        while isinstance(state := await self._ledger.ado(begin(self._effect, self._claim)), Busy):  # noqa: ASYNC110
+            await asyncio.sleep(_pause(state, until, self._effect))
+        if self._is_in_doubt(state):
+            await self._aask()
+        self._limit = asyncio.timeout(self._patience)
+        await self._limit.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with suppress(TimeoutError):
+            await self._limit.__aexit__(kind, error, trace)
+        if self.happened:
+            pass
+        elif error is None or self._known:
+            self._result = await self._ledger.ado(done(self._effect, self._result))
+        else:
+            await self._aleave(error, _status(error))
+        if error is not None and self._limit.expired():
+            raise TransientError(f"The effect {self.key!r} took longer than {self._patience:g} s.") from error
+
+    def _is_in_doubt(self, state: Begun | InDoubt | Done) -> bool:
+        if isinstance(state, Done):
+            self.happened, self._result = True, state.result
+        else:
+            self._attempt = state.attempt
+        return isinstance(state, InDoubt)
+
+    def _ask(self) -> None:
+        try:
+            found = self._find_out()
+            if inspect.iscoroutine(found):
+                found.close()
+            if inspect.isawaitable(found):
+                raise TypeError("`find_out` is a coroutine function, so the effect needs `async with`.")
+            self._decide(found)
+        except BaseException as error:
+            self._leave(error, "unknown")
+            raise
+        if self.happened:
+            self._result = self._ledger.do(done(self._effect, self._result))
+
+    async def _aask(self) -> None:
+        try:
+            async with asyncio.timeout(self._patience):
+                found = self._find_out()
+                self._decide(await found if inspect.isawaitable(found) else found)
+        except BaseException as error:
+            await self._aleave(error, "unknown")
+            raise
+        if self.happened:
+            self._result = await self._ledger.ado(done(self._effect, self._result))
+
+    def _decide(self, found: Happened | Answer) -> None:
+        if isinstance(found, Happened):
+            self.happened, self._result = True, found.result
+        elif not found.may_repeat:
+            raise OutcomeUnknown(
+                f"An attempt at {self.key!r} ({self._effect.kind}) did not come back; whether it happened is unknown.",
+                remedy="Find out, and say so with `muster effects settle`.",
+            )
+
+    def _leave(self, error: BaseException, status: Status) -> None:
+        # The error that ended the attempt is the one to hear of; a claim that stays runs out.
+        with suppress(MusterError):
+            self._ledger.do(not_done(self._effect, self._attempt, error, status))
+
+    async def _aleave(self, error: BaseException, status: Status) -> None:
+        with suppress(MusterError):
+            await self._ledger.ado(not_done(self._effect, self._attempt, error, status))
+
+
+def _status(error: BaseException) -> Status:
+    return "failed" if isinstance(error, PermanentError | NotPerformed) else "unknown"
+
+
+def _pause(state: Busy, until: float, effect: Effect) -> float:
+    if time.monotonic() >= until:
+        raise TransientError(f"Another attempt is still at the effect {effect.key!r}.", retry_after=state.seconds)
+    return min(POLL, max(state.seconds, 0.005))

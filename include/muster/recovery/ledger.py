@@ -1,0 +1,262 @@
+"""The ledger of outside effects: what was begun, what came of it, and how an attempt finds out after a crash.
+
+An effect is begun in the ledger before it is performed and settled after. Done, it is never performed again:
+every later attempt is given the first one's result. An attempt that finds it begun without an outcome asks
+what happened before it goes on. Nobody can do better from outside: whether a request that was never answered
+arrived, only the other side knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from typing import Any, Literal, NamedTuple, TypeVar
+
+from muster.database import Database
+from muster.errors import MusterError, PermanentError, TransientError
+from muster.events.canonical import canonical
+from muster.events.driver import Query, Rows, Work, arun, run
+
+T = TypeVar("T")
+Status = Literal["begun", "done", "failed", "unknown"]
+
+# An effect that certainly did not happen may be begun again; everything else is looked at first.
+BEGIN = """
+INSERT INTO effects AS known (key, kind, request, run, status, claimed_until)
+VALUES (%(key)s, %(kind)s, %(request)s, %(run)s, 'begun',
+        clock_timestamp() + make_interval(secs => %(claim)s::float8))
+ON CONFLICT (key) DO UPDATE SET
+    status = 'begun', attempt = known.attempt + 1, claimed_until = EXCLUDED.claimed_until, error = NULL,
+    begun_at = clock_timestamp(), settled_at = NULL
+WHERE known.status = 'failed' AND known.kind = EXCLUDED.kind AND known.request = EXCLUDED.request
+RETURNING attempt
+"""
+
+FIND = """
+SELECT kind, request, status, attempt, result,
+       coalesce(extract(epoch FROM claimed_until - clock_timestamp())::float8, 0) FROM effects WHERE key = %(key)s
+"""
+
+# Of several that find the same effect in doubt, one finds out what happened.
+TAKE = """
+UPDATE effects SET status = 'begun', attempt = attempt + 1, begun_at = clock_timestamp(), settled_at = NULL,
+    claimed_until = clock_timestamp() + make_interval(secs => %(claim)s::float8)
+WHERE key = %(key)s AND attempt = %(attempt)s
+  AND (status = 'unknown' OR (status = 'begun' AND claimed_until <= clock_timestamp()))
+RETURNING attempt
+"""
+
+# Whoever performed it may say so, also after its claim had run out: it is true, and stops everybody else.
+DONE = """
+UPDATE effects SET status = 'done', result = %(result)s::json, error = NULL, claimed_until = NULL,
+    settled_at = clock_timestamp()
+WHERE key = %(key)s AND status <> 'done' RETURNING 1
+"""
+
+# Only the attempt that holds the claim knows that nothing happened, or that nobody knows.
+NOT_DONE = """
+UPDATE effects SET status = %(status)s, error = %(error)s, claimed_until = NULL, settled_at = clock_timestamp()
+WHERE key = %(key)s AND attempt = %(attempt)s AND status = 'begun' RETURNING 1
+"""
+
+DECIDE = """
+UPDATE effects SET status = %(status)s, result = %(result)s::json, error = NULL, claimed_until = NULL,
+    settled_at = clock_timestamp()
+WHERE key = %(key)s AND (status = 'unknown' OR (status = 'begun' AND claimed_until <= clock_timestamp())) RETURNING 1
+"""
+
+LIST = """
+SELECT key, kind, run, CASE WHEN claimed_until <= clock_timestamp() THEN 'unknown' ELSE status END,
+       attempt, result, error, begun_at, settled_at FROM effects
+ WHERE (%(run)s::text IS NULL OR run = %(run)s)
+   AND (NOT %(in_doubt)s OR status = 'unknown' OR claimed_until <= clock_timestamp())
+ ORDER BY begun_at DESC LIMIT %(limit)s
+"""
+
+LONGEST_ERROR = 2_000
+
+
+class EffectConflict(PermanentError):
+    """The key was used for another request: that would hide one of the two effects, so nothing was performed."""
+
+
+class OutcomeUnknown(PermanentError):
+    """An attempt began the effect, and whether it happened cannot be found out: a person has to."""
+
+
+class NotPerformed(TransientError):
+    """Raised by what performs an effect: it certainly did not happen, so it may simply be tried again."""
+
+
+@dataclass(frozen=True)
+class Happened:
+    """What `find_out` answers when the effect did happen."""
+
+    result: Any = None
+    """What performing it would have given back; JSON."""
+
+
+class Answer(NamedTuple):
+    """What `find_out` answers otherwise."""
+
+    may_repeat: bool
+
+
+NEVER_HAPPENED = Answer(may_repeat=True)
+"""The effect did not happen: it is performed now."""
+CANNOT_TELL = Answer(may_repeat=False)
+"""There is no knowing: a person has to find out."""
+
+FindOut = Callable[[], "Happened | Answer | Awaitable[Happened | Answer]"]
+"""Asks the other side what became of an attempt that never came back."""
+
+
+def repeatable() -> Answer:
+    """The `find_out` of an effect that may happen twice, or whose other side drops repetitions by their key."""
+    return NEVER_HAPPENED
+
+
+def cannot_tell() -> Answer:
+    """The `find_out` of an effect that nobody can ask about."""
+    return CANNOT_TELL
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One thing to be done outside, once."""
+
+    key: str
+    """Idempotency key: the same in every attempt."""
+    kind: str
+    """What it is: `slack`, `email`, `payment`, …"""
+    request: str
+    """Hash of what is asked for."""
+    run: str | None = None
+
+    @classmethod
+    def of(cls, key: str, kind: str, request: Any, run: str | None = None) -> Effect:
+        """An effect whose request is JSON."""
+        return cls(key, kind, request_hash(request), run)
+
+
+def request_hash(request: Any) -> str:
+    """SHA-256 of a request's canonical JSON."""
+    return sha256(canonical(request).encode()).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """An effect as the ledger has it."""
+
+    key: str
+    kind: str
+    run: str | None
+    status: Status
+    """`begun`: being performed; `failed`: it did not happen; `unknown`: whether it did is to be found out."""
+    attempt: int
+    result: Any
+    error: str | None
+    begun_at: datetime
+    settled_at: datetime | None
+
+
+class Begun(NamedTuple):
+    """This attempt may perform the effect."""
+
+    attempt: int
+
+
+class InDoubt(NamedTuple):
+    """This attempt is to find out what became of an earlier one."""
+
+    attempt: int
+
+
+class Done(NamedTuple):
+    """It happened before."""
+
+    result: Any
+
+
+class Busy(NamedTuple):
+    """Another attempt is at it, for so many seconds at most."""
+
+    seconds: float
+
+
+class Ledger:
+    """Entries of effects in one database; `muster.recovery.effects` performs effects by it."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    def do(self, work: Work[T]) -> T:
+        """Perform one of this module's pieces of work."""
+        return run(self.database, work)
+
+    async def ado(self, work: Work[T]) -> T:
+        """`do` for coroutines."""
+        return await arun(self.database, work)
+
+    def entries(self, *, run: str | None = None, in_doubt: bool = False, limit: int = 100) -> list[Entry]:
+        """Newest first; of one run or of all, everything or only what nobody knows the outcome of."""
+        return self.do(_entries({"run": run, "in_doubt": in_doubt, "limit": limit}))
+
+    def decide(self, key: str, *, happened: bool, result: Any = None) -> None:
+        """Let a person say what became of an effect that is in doubt.
+
+        Raises:
+            MusterError: it is not in doubt, or unknown.
+        """
+        status = "done" if happened else "failed"
+        if not self.do(_changed(DECIDE, key=key, status=status, result=canonical(result))):
+            raise MusterError(f"The effect {key!r} is not in doubt.", remedy="`muster effects` shows those that are.")
+
+
+def begin(effect: Effect, claim: float) -> Work[Begun | InDoubt | Done | Busy]:
+    """Begin an effect, or say why not; the claim on it lasts for `claim` seconds.
+
+    Raises:
+        EffectConflict: its key was used for something else.
+    """
+    values = {"key": effect.key, "kind": effect.kind, "request": effect.request, "run": effect.run, "claim": claim}
+    if rows := (yield [Query(BEGIN, values)])[0]:
+        return Begun(rows[0][0])
+    kind, request, status, attempt, result, claimed = (yield [Query(FIND, values)])[0][0]
+    if (kind, request) != (effect.kind, effect.request):
+        raise EffectConflict(
+            f"The effect {effect.key!r} ({effect.kind}) was begun before, with another request.",
+            remedy="Give every effect of a piece of work a name of its own.",
+        )
+    if status == "done":
+        return Done(result)
+    if claimed > 0:
+        return Busy(claimed)
+    rows = (yield [Query(TAKE, {**values, "attempt": attempt})])[0]
+    return InDoubt(rows[0][0]) if rows else Busy(0.0)
+
+
+def done(effect: Effect, result: Any) -> Work[Any]:
+    """Settle that it happened; the result that counts, which is another attempt's when that one was first."""
+    if not (yield [Query(DONE, {"key": effect.key, "result": canonical(result)})])[0]:
+        return (yield [Query(FIND, {"key": effect.key})])[0][0][4]
+    return result
+
+
+def not_done(effect: Effect, attempt: int, error: BaseException | str, status: Status) -> Work[bool]:
+    """Settle that it did not happen (`failed`), or that nobody knows (`unknown`)."""
+    text = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
+    text = text[:LONGEST_ERROR].replace("\0", "\ufffd").encode(errors="replace").decode()
+    return (yield from _changed(NOT_DONE, key=effect.key, attempt=attempt, status=status, error=text))
+
+
+def _changed(sql: str, **values: Any) -> Work[bool]:
+    return bool((yield [Query(sql, values)])[0])
+
+
+def _entries(values: dict[str, Any]) -> Work[list[Entry]]:
+    rows: Rows = (yield [Query(LIST, values)])[0]
+    names = ("key", "kind", "run", "status", "attempt", "result", "error", "begun_at", "settled_at")
+    return [Entry(**dict(zip(names, row, strict=True))) for row in rows]
