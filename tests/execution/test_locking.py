@@ -20,7 +20,7 @@ from muster.skills import SkillContext, skill
 inside: dict[str, int] = {}
 seen: list[tuple[str, int, list[str]]] = []
 
-@skill("shop.alone", lane="async")
+@skill("store.alone", lane="async")
 async def alone(account: str, context: SkillContext) -> str:
     """Notes how many work on the account at once, and under which leases."""
     inside[account] = inside.get(account, 0) + 1
@@ -31,7 +31,7 @@ async def alone(account: str, context: SkillContext) -> str:
     inside[account] -= 1
     return account
 
-@skill("shop.robbed", lane="async")
+@skill("store.robbed", lane="async")
 async def robbed(times: int, context: SkillContext) -> int:
     """Loses its lease a number of times without noticing."""
     seen.append(("robbed", 1, []))
@@ -45,7 +45,7 @@ async def robbed(times: int, context: SkillContext) -> int:
 @pytest.fixture
 def site(tmp_path: Path, database: Database) -> Site:
     made = Site(tmp_path, database)
-    made.skills("shop", SKILLS)
+    made.skills("store", SKILLS)
     seen().clear()
     return made
 
@@ -53,7 +53,7 @@ def site(tmp_path: Path, database: Database) -> Site:
 def seen() -> list[Any]:
     import sys
 
-    module = sys.modules.get("muster_site.shop")
+    module = sys.modules.get("muster_site.store")
     return module.seen if module else []
 
 
@@ -65,7 +65,7 @@ steps:
   - id: post
     each: ["a", "b", "a", "a", "b", "c"]
     pack: all
-    skill: shop.alone
+    skill: store.alone
     with: {account: "{{ item }}"}
     lock: ["ledger:{{ item }}"]
 """
@@ -85,7 +85,7 @@ def test_work_whose_lease_was_lost_is_done_again_with_every_loss_in_the_log(
     run = site.run(
         site.definition(
             "automation: tested\nsteps:\n"
-            f"  - {{id: post, skill: shop.robbed, with: {{times: {losses}}}, lock: ledger}}\n"
+            f"  - {{id: post, skill: store.robbed, with: {{times: {losses}}}, lock: ledger}}\n"
         )
     )
     state = site.state(run)
@@ -102,7 +102,7 @@ def test_a_lock_that_somebody_holds_for_too_long_fails_the_attempt_and_names_the
     site.services.leases.acquire(["ledger"], "another run")
     run = site.run(
         site.definition(
-            "automation: tested\nsteps:\n  - {id: post, skill: shop.alone, with: {account: a}, lock: ledger}\n"
+            "automation: tested\nsteps:\n  - {id: post, skill: store.alone, with: {account: a}, lock: ledger}\n"
         )
     )
     [item] = [event for event in site.services.log.read(run) if event.type == EventType.STEP_FAILED]

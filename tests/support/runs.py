@@ -12,15 +12,19 @@ from muster.database import Database
 from muster.events.definitions import DefinitionStore
 from muster.events.log import EventLog
 from muster.events.state import RunState, fold
+from muster.execution import human, unwinding
 from muster.execution.closing import close_run
 from muster.execution.fanout import expand
 from muster.execution.opening import Opening, open_run
 from muster.execution.outcome import Outcome
-from muster.execution.performing import perform
+from muster.execution.performing import begin, perform
+from muster.execution.piece import Piece
 from muster.execution.references import WorkRef, run_id
 from muster.execution.services import Services
+from muster.execution.view import load_all
 from muster.language import load_folder
 from muster.language.definition import Definition
+from muster.language.sagas import compensation_order
 from muster.notifications import Sender
 
 _numbers = itertools.count(1)
@@ -92,9 +96,37 @@ class Site:
         """Lay out a fan-out; how many task instances it has."""
         return self.do(expand(self.services, WorkRef(run=run, step=step))).slots()
 
-    def close(self, run: str, task_states: Mapping[str, str | None] | None = None) -> Outcome:
+    def approve(self, run: str, step: str, *, by: str, approved: bool = True) -> None:
+        """A person's answer."""
+
+        async def answered() -> None:
+            piece = await begin(self.services, WorkRef(run=run, step=step))
+            assert isinstance(piece, Piece)
+            await human.request(self.services, piece)
+            await human.answer(self.services, piece, approved=approved, by=by)
+
+        self.do(answered())
+
+    def unwind(
+        self, run: str, task_states: Mapping[str, str | None] | None = None, *, epoch: int = 0, only: Any = None
+    ) -> str:
+        """Undo the run as Airflow would: how that went. `only` names the tasks of a run that is resumed."""
+        begun = WorkRef(run=run, step="begin", epoch=epoch)
+        if only is None:
+            outcome: Outcome = self.do(unwinding.begin(self.services, begun, task_states or {}))
+            if outcome.status != "succeeded":
+                return outcome.status
+        definition = self.do(load_all(self.services, run)).definition
+        for step in compensation_order(definition):
+            if only is None or step in only:
+                outcome = self.do(unwinding.compensate(self.services, WorkRef(run=run, step=step, epoch=epoch)))
+                if outcome.status == "failed":
+                    return "failed"
+        return "succeeded"
+
+    def close(self, run: str, task_states: Mapping[str, str | None] | None = None, *, epoch: int = 0) -> Outcome:
         """Close the run."""
-        return self.do(close_run(self.services, WorkRef(run=run, step="close"), task_states or {}))
+        return self.do(close_run(self.services, WorkRef(run=run, step="close", epoch=epoch), task_states or {}))
 
     def run(self, definition: Definition, **inputs: Any) -> str:
         """Every step in order, as Airflow would do with nothing in its way."""

@@ -175,6 +175,8 @@ def _run_change(fact: Fact) -> Change | None:
             }
         case T.MODEL_CALLED:
             return {"calls": 1, "cost_usd": money(data.get("cost"))}
+        case T.RUN_STUCK:
+            return {"status": "stuck", "reason": _text(_mapping(data.get("error")).get("message"))}
     return None
 
 
@@ -244,13 +246,14 @@ _STEP_CHANGES: Mapping[str, Callable[[Fact], Change]] = {
     T.STEP_SKIPPED: _ended("skipped"),
     T.STEP_SET_ASIDE: _ended("set_aside"),
     T.STEP_COMPLETED: _completed,
+    T.COMPENSATION_SUCCEEDED: _ended("undone"),
     T.MODEL_CALLED: _called,
     T.APPROVAL_REQUESTED: lambda fact: {"status": "waiting"},
     T.APPROVAL_ANSWERED: lambda fact: {"status": "running"},
 }
 
 
-PROJECTED: list[str] = sorted({*map(str, _STEP_CHANGES), str(T.RUN_OPENED), str(T.RUN_CLOSED)})
+PROJECTED: list[str] = sorted({*map(str, _STEP_CHANGES), str(T.RUN_OPENED), str(T.RUN_CLOSED), str(T.RUN_STUCK)})
 """The types of events that change a projection."""
 
 

@@ -12,10 +12,10 @@ from muster.events.model import Event
 from muster.events.model import EventType as T
 from muster.events.projections import fan_out_status, money
 
-RunStatus = Literal["unknown", "open", "succeeded", "failed"]
-Status = Literal["pending", "running", "retrying", "waiting", "succeeded", "failed", "skipped", "set_aside"]
+RunStatus = Literal["unknown", "open", "succeeded", "failed", "compensated", "stuck"]
+Status = Literal["pending", "running", "retrying", "waiting", "succeeded", "failed", "skipped", "set_aside", "undone"]
 
-ENDED: frozenset[Status] = frozenset({"succeeded", "failed", "skipped", "set_aside"})
+ENDED: frozenset[Status] = frozenset({"succeeded", "failed", "skipped", "set_aside", "undone"})
 """What a step or item never leaves."""
 
 
@@ -38,6 +38,37 @@ class Approval:
 
 
 @dataclass(slots=True)
+class Undoing:
+    """The compensation of one piece of work."""
+
+    status: Literal["running", "retrying", "succeeded", "failed"] = "running"
+    error: Mapping[str, Any] | None = None
+    output: Any = None
+    by_hand: bool = False
+    """True when a person did it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unwinding:
+    """What a run undoes, and why."""
+
+    reason: str
+    pieces: Mapping[str, list[int | None]]
+    """Positions by step; None stands for a step outside a fan-out."""
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stuck:
+    """Where undoing has stopped."""
+
+    step: str
+    index: int | None
+    error: Mapping[str, Any]
+    epoch: int
+
+
+@dataclass(slots=True)
 class WorkState:
     """One piece of work: a step outside a fan-out, or one item of a fan-out."""
 
@@ -55,6 +86,10 @@ class WorkState:
     """`class`, `message` and `remedy` of the last failure; None once it succeeded."""
     findings: list[Any] = field(default_factory=list)
     approval: Approval | None = None
+    undoing: Undoing | None = None
+    """Its compensation, once that began; None again when the work is done anew."""
+    epoch: int = 0
+    """The epoch of its latest execution."""
     started_at: datetime | None = None
     ended_at: datetime | None = None
     calls: int = 0
@@ -108,7 +143,7 @@ class StepState:
         counts = dict.fromkeys(("succeeded", "failed", "skipped", "set_aside"), 0)
         for item in self.items.values():
             if item.ended:
-                counts[item.status] += 1
+                counts[item.status] = counts.get(item.status, 0) + 1
         return counts
 
     @property
@@ -152,6 +187,13 @@ class RunState:
     opened_at: datetime | None = None
     closed_at: datetime | None = None
     reason: str | None = None
+    cancelled_by: str | None = None
+    """Who asked for the run to be cancelled; None when nobody has."""
+    cancel_reason: str | None = None
+    unwinding: Unwinding | None = None
+    """What it last began to undo."""
+    stuck: Stuck | None = None
+    """Where undoing last stopped; a resumed run keeps it, with the epoch it happened in."""
     counts: dict[str, int] = field(default_factory=dict)
     """Of the items and steps, as `run.closed` told them."""
     steps: dict[str, StepState] = field(default_factory=dict)
@@ -228,6 +270,19 @@ def _closed(run: RunState, event: Event) -> None:
     run.counts = dict(data.get("counts") or {})
 
 
+def _cancel_requested(run: RunState, event: Event) -> None:
+    run.cancelled_by, run.cancel_reason = event.actor, event.data.get("reason")
+
+
+def _restarted(run: RunState, event: Event) -> None:
+    run.cancelled_by = run.cancel_reason = None
+
+
+def _unwinding(run: RunState, event: Event) -> None:
+    data = event.data
+    run.unwinding = Unwinding(data["reason"], data["pieces"], data["epoch"])
+
+
 def _expanded(run: RunState, step: StepState, work: WorkState, event: Event) -> None:
     step.length = event.data["length"]
     step.indices = list(event.data["indices"])
@@ -237,7 +292,7 @@ def _expanded(run: RunState, step: StepState, work: WorkState, event: Event) -> 
 def _started(run: RunState, step: StepState, work: WorkState, event: Event) -> None:
     data = event.data
     step.kind, step.lane = data.get("kind") or step.kind, data.get("lane") or step.lane
-    if work.ended:
+    if work.ended and not _anew(work, data):
         # A second execution that lost the race: the first one's outcome stands.
         return
     work.status, work.attempt = "running", data.get("attempt") or work.attempt + 1
@@ -253,6 +308,7 @@ def _retried(run: RunState, step: StepState, work: WorkState, event: Event) -> N
 def _ended(status: Status) -> Callable[[RunState, StepState, WorkState, Event], None]:
     def apply(run: RunState, step: StepState, work: WorkState, event: Event) -> None:
         data = event.data
+        _anew(work, data)
         work.status, work.ended_at = status, event.at
         work.output, work.output_type = data.get("output"), data.get("output_type")
         work.produced_by, work.fallback = data.get("produced_by"), bool(data.get("fallback"))
@@ -262,9 +318,40 @@ def _ended(status: Status) -> Callable[[RunState, StepState, WorkState, Event], 
     return apply
 
 
+def _anew(work: WorkState, data: Mapping[str, Any]) -> bool:
+    """True when this is a later execution of work that had been undone."""
+    undone, epoch = work.undoing is not None, data.get("epoch") or 0
+    later = epoch > work.epoch
+    if later:
+        work.epoch, work.undoing = epoch, None
+    return undone and later
+
+
 def _completed(run: RunState, step: StepState, work: WorkState, event: Event) -> None:
     if not work.ended:
         work.status, work.ended_at = fan_out_status(event.data.get("counts") or {}), event.at
+
+
+def _undoing(status: Literal["running", "retrying", "failed"]) -> Callable[..., None]:
+    def apply(run: RunState, step: StepState, work: WorkState, event: Event) -> None:
+        undoing = work.undoing = work.undoing or Undoing()
+        if undoing.status != "succeeded":
+            undoing.status, undoing.error = status, event.data.get("error")
+
+    return apply
+
+
+def _undone(run: RunState, step: StepState, work: WorkState, event: Event) -> None:
+    data = event.data
+    work.undoing = Undoing("succeeded", output=data.get("output"), by_hand=bool(data.get("by_hand")))
+    work.status, work.ended_at = "undone", event.at
+
+
+def _stuck(run: RunState, step: StepState, work: WorkState, event: Event) -> None:
+    data = event.data
+    if run.closed_at is None:
+        run.status, run.reason = "stuck", data["error"].get("message")
+    run.stuck = Stuck(data["step"], data.get("index"), data["error"], data["epoch"])
 
 
 def _called(run: RunState, step: StepState, work: WorkState, event: Event) -> None:
@@ -303,7 +390,13 @@ def _answered(run: RunState, step: StepState, work: WorkState, event: Event) -> 
         work.status = "running"
 
 
-_ON_RUN: Mapping[str, Callable[[RunState, Event], None]] = {T.RUN_OPENED: _opened, T.RUN_CLOSED: _closed}
+_ON_RUN: Mapping[str, Callable[[RunState, Event], None]] = {
+    T.RUN_OPENED: _opened,
+    T.RUN_CLOSED: _closed,
+    T.RUN_CANCEL_REQUESTED: _cancel_requested,
+    T.RUN_RESTARTED: _restarted,
+    T.SAGA_UNWINDING: _unwinding,
+}
 
 _ON_STEP: Mapping[str, Callable[[RunState, StepState, WorkState, Event], None]] = {
     T.STEP_EXPANDED: _expanded,
@@ -314,6 +407,11 @@ _ON_STEP: Mapping[str, Callable[[RunState, StepState, WorkState, Event], None]] 
     T.STEP_SKIPPED: _ended("skipped"),
     T.STEP_SET_ASIDE: _ended("set_aside"),
     T.STEP_COMPLETED: _completed,
+    T.COMPENSATION_STARTED: _undoing("running"),
+    T.COMPENSATION_RETRIED: _undoing("retrying"),
+    T.COMPENSATION_FAILED: _undoing("failed"),
+    T.COMPENSATION_SUCCEEDED: _undone,
+    T.RUN_STUCK: _stuck,
     T.MODEL_CALLED: _called,
     T.APPROVAL_REQUESTED: _requested,
     T.APPROVAL_ANSWERED: _answered,

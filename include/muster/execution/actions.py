@@ -40,11 +40,13 @@ def uses_threads(step: ResolvedStep, services: Services) -> bool:
 
 def skill_context(services: Services, piece: Piece) -> SkillContext:
     """What a skill may know of the piece it works for."""
+    key = f"{piece.view.id}/{piece.key}"
     return SkillContext(
         run=piece.view.id,
         step=piece.step.id,
         index=piece.index,
-        key=f"{piece.view.id}/{piece.key}",
+        key=f"{key}/undo" if piece.undoes else key,
+        undoes=key if piece.undoes else None,
         now=services.clock(),
         database=services.database,
         workspace=services.workspace(piece.view.id),

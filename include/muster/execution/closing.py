@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 
 from muster.events.model import EventType, NewEvent
-from muster.events.state import RunState, StepState
+from muster.events.state import RunState
 from muster.execution.outcome import Outcome
 from muster.execution.references import WorkRef
 from muster.execution.services import Services
+from muster.execution.verdict import TaskStates, failures
 from muster.execution.view import load_all
-from muster.language.definition import Definition
 
 
-async def close_run(services: Services, ref: WorkRef, task_states: Mapping[str, str | None]) -> Outcome:
-    """Decide how the run ended, and write `run.closed`.
-
-    Args:
-        task_states: Airflow's state by task (`step`, `step_<map index>`, `step.items`), for work whose
-            process died without a word in the log.
-    """
+async def close_run(services: Services, ref: WorkRef, task_states: TaskStates) -> Outcome:
+    """Decide how the run ended, and write `run.closed`."""
     view = await load_all(services, ref.run)
-    reasons = _reasons(view.definition, view.state, task_states)
-    status = "failed" if reasons else "succeeded"
+    reasons = failures(view.definition, view.state, task_states)
+    status = _status(view.state, reasons, ref.epoch)
+    if _undone(view.state) and view.state.unwinding is not None:
+        # What failed may have been undone itself since.
+        reasons = [view.state.unwinding.reason]
     counts = _counts(view.state)
     data = {
         "status": status,
@@ -34,34 +31,27 @@ async def close_run(services: Services, ref: WorkRef, task_states: Mapping[str, 
     }
     event = NewEvent(type=EventType.RUN_CLOSED, data=data, key=f"closed@{ref.epoch}")
     closed = (await services.log.aappend(ref.run, [event]))[0]
-    if closed.data["status"] == "failed":
-        return Outcome(status="failed", output=counts, reason=closed.data["reason"])
+    if closed.data["status"] != "succeeded":
+        said, how = closed.data["reason"], closed.data["status"]
+        return Outcome(status="failed", output=counts, reason=said if how == "failed" else f"{how}: {said}")
     return Outcome(status="succeeded", output=counts)
 
 
-def _reasons(definition: Definition, state: RunState, task_states: Mapping[str, str | None]) -> list[str]:
-    """Why the run failed, one sentence a step; empty when it succeeded."""
-    if state.status == "unknown":
-        return ["the run was never opened"]
-    return [reason for step in definition.steps if (reason := _reason(state.step(step.id), task_states))]
+def _status(state: RunState, reasons: list[str], epoch: int) -> str:
+    if state.stuck is not None and state.stuck.epoch == epoch:
+        return "stuck"
+    if undone := _undone(state):
+        return "compensated" if all(undone) else "stuck"
+    return "failed" if reasons else "succeeded"
 
 
-def _reason(result: StepState, task_states: Mapping[str, str | None]) -> str | None:
-    if result.is_fan_out and (lost := result.counts["failed"]):
-        return f"{lost} of {len(result.indices)} items of step {result.id} failed"
-    if result.is_fan_out and result.status == "failed":
-        return f"every item of step {result.id} was set aside"
-    if result.status == "failed":
-        return f"step {result.id} failed: {(result.whole.error or {}).get('message')}"
-    if any(_belongs(task, result.id) and task_states[task] == "failed" for task in task_states):
-        # The process died before it could say so, or after it had: either way Airflow shows red.
-        return f"step {result.id} stopped {'after its outcome' if result.ended else 'without an outcome'}"
-    return None
-
-
-def _belongs(task: str, step: str) -> bool:
-    rest = task.removeprefix(step)
-    return task.startswith(step) and (rest in ("", ".items") or (rest[0] == "_" and rest[1:].isdigit()))
+def _undone(state: RunState) -> list[bool]:
+    """For each piece the run began to undo, whether that is done; what was performed anew since is not among them."""
+    unwinding = state.unwinding
+    if unwinding is None:
+        return []
+    pieces = [state.step(name).work(index) for name, indices in unwinding.pieces.items() for index in indices]
+    return [work.status == "undone" for work in pieces if work.epoch <= unwinding.epoch]
 
 
 def _counts(state: RunState) -> dict[str, int]:
@@ -69,4 +59,4 @@ def _counts(state: RunState) -> dict[str, int]:
     counts: Counter[str] = Counter()
     for result in state.steps.values():
         counts.update(result.counts if result.is_fan_out else {result.status: 1})
-    return {name: counts.get(name, 0) for name in ("succeeded", "failed", "skipped", "set_aside")}
+    return {name: counts.get(name, 0) for name in ("succeeded", "failed", "skipped", "set_aside", "undone")}

@@ -86,7 +86,7 @@ async def spread_of(services: Services, ref: WorkRef) -> Spread:
 def _spread(services: Services, view: RunView, step: ResolvedStep, expanded: Event) -> Spread:
     variables = view.variables(step, services)
     indices = expanded.data["indices"]
-    items = _items(step, variables) if indices else []
+    items = items_of(step, variables) if indices else []
     return Spread(view, step, items, indices, variables)
 
 
@@ -107,7 +107,7 @@ async def _lay_out(services: Services, view: RunView, step: ResolvedStep, ref: W
     if skip is not None:
         notes = [_skipped(step, None, skip.reason, ref)]
         return await _write(services, ref, step, 0, [], notes)
-    items = _items(step, variables)
+    items = items_of(step, variables)
     indices, notes = _positions(view, step, items, variables, ref)
     return await _write(services, ref, step, len(items), indices, notes)
 
@@ -131,7 +131,12 @@ def _positions(
     return indices, notes
 
 
-def _items(step: ResolvedStep, variables: Mapping[str, Any]) -> Sequence[Any]:
+def items_of(step: ResolvedStep, variables: Mapping[str, Any]) -> Sequence[Any]:
+    """The list a step fans out over.
+
+    Raises:
+        PermanentError: `each` gives no list.
+    """
     items = evaluate(step.each, variables, where=f"step {step.id}, each")
     if items is None:
         return []

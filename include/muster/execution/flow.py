@@ -12,6 +12,7 @@ UPSTREAM_FAILED = "upstream_failed"
 REJECTED = "rejected"
 NOT_TAKEN = "not_taken"
 WHEN = "when"
+CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,10 @@ def decide(definition: Definition, step: ResolvedStep, state: RunState) -> Skip 
     A failure or a rejection before it stops it. A way not taken stops it only when every way
     that leads to it was not taken, so that branches can join again.
     """
+    if state.cancelled_by is not None:
+        return Skip(CANCELLED)
     verdicts = [_edge(definition, before, step, state) for before in step.after]
-    for reason in (UPSTREAM_FAILED, REJECTED):
+    for reason in (UPSTREAM_FAILED, CANCELLED, REJECTED):
         if reason in verdicts:
             return Skip(reason)
     if verdicts and all(verdict == NOT_TAKEN for verdict in verdicts):
@@ -67,7 +70,7 @@ def _edge(definition: Definition, before_id: str, step: ResolvedStep, state: Run
     if _failed(result):
         return UPSTREAM_FAILED
     reason = result.whole.reason
-    if result.status == "skipped" and reason in (UPSTREAM_FAILED, REJECTED, NOT_TAKEN):
+    if result.status == "skipped" and reason in (UPSTREAM_FAILED, REJECTED, NOT_TAKEN, CANCELLED):
         return None if reason == REJECTED and _asks_for_approval(definition, step) else reason
     if before.kind == "human" and before.each is None and _rejects(result.output):
         return None if before.id in step.when_references else REJECTED
@@ -79,7 +82,7 @@ def _edge(definition: Definition, before_id: str, step: ResolvedStep, state: Run
 def _failed(result: StepState) -> bool:
     """A fan-out counts as failed only when no item of it came through."""
     if not result.is_fan_out:
-        return result.status in ("failed", "pending")
+        return result.status in ("failed", "pending", "undone")
     counts = result.counts
     return bool(counts["failed"]) and not counts["succeeded"]
 

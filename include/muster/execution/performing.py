@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from muster.errors import PermanentError
 from muster.events.model import Event, EventType
 from muster.execution import flow
 from muster.execution.actions import act, fall_back, uses_threads
+from muster.execution.concurrency import at_once
 from muster.execution.fanout import Spread, complete, holds, spread_of
 from muster.execution.outcome import Outcome
 from muster.execution.piece import Piece, failed_as_a_whole, finish, skipped, started
@@ -20,10 +20,6 @@ from muster.execution.view import RunView, load
 from muster.language.definition import ResolvedStep
 
 ENDINGS = frozenset({EventType.STEP_SUCCEEDED, EventType.STEP_FAILED, EventType.STEP_SKIPPED, EventType.STEP_SET_ASIDE})
-ASYNC_AT_ONCE = 1_000
-"""Items of one pack that wait for something outside at the same time."""
-THREADS_AT_ONCE = (os.cpu_count() or 2) + 2
-"""Items of one pack that use a thread at the same time."""
 
 
 async def perform(services: Services, ref: WorkRef) -> Outcome:
@@ -98,13 +94,8 @@ async def _perform_items(services: Services, spread: Spread, ref: WorkRef) -> Ou
     left = [piece for piece in pieces if piece.ended_key not in endings]
     if left:
         await services.log.aappend(ref.run, [started(piece) for piece in left])
-    gate = asyncio.Semaphore(THREADS_AT_ONCE if uses_threads(spread.step, services) else ASYNC_AT_ONCE)
-
-    async def one(piece: Piece) -> Event:
-        async with gate:
-            return await finish(services, piece, act, fall_back)
-
-    done = await asyncio.gather(*(one(piece) for piece in left))
+    jobs = [partial(finish, services, piece, act, fall_back) for piece in left]
+    done = await at_once(jobs, threads=uses_threads(spread.step, services))
     await complete(services, spread, ref)
     return _together([*endings.values(), *done], single=ref.slot is not None and len(pieces) == 1)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from muster.errors import MusterError, SetAside, TransientError
 from muster.events.model import Event, EventType, NewEvent
@@ -29,6 +29,8 @@ class Piece:
     index: int | None
     variables: Mapping[str, Any]
     """Everything its expressions may name, `item` and `index` included."""
+    undoes: bool = False
+    """True when the work is to undo the piece."""
 
     @property
     def key(self) -> str:
@@ -52,6 +54,7 @@ class Answer:
     produced_by: str = "rules"
 
 
+T = TypeVar("T")
 Action = Callable[[Services, Piece], Awaitable[Answer]]
 
 
@@ -71,7 +74,7 @@ async def finish(services: Services, piece: Piece, act: Action, fall_back: Actio
     returned and this one's is dropped.
     """
     try:
-        ending = succeeded(piece, await _attempts(services, piece, act))
+        ending = succeeded(piece, await attempts(services, piece, act))
     except SetAside as error:
         ending = _set_aside(piece, error)
     except Exception as error:
@@ -123,8 +126,19 @@ def _message(error: BaseException) -> str:
     return error.message if isinstance(error, MusterError) else str(error) or type(error).__name__
 
 
-async def _attempts(services: Services, piece: Piece, act: Action) -> Answer:
-    async def once() -> Answer:
+async def attempts(
+    services: Services,
+    piece: Piece,
+    act: Callable[[Services, Piece], Awaitable[T]],
+    retried: EventType = EventType.STEP_RETRIED,
+) -> T:
+    """What `act` answers, after the step's retries; each attempt that failed is written down as `retried`.
+
+    Raises:
+        Exception: what the last attempt raised.
+    """
+
+    async def once() -> T:
         try:
             async with asyncio.timeout(piece.step.timeout):
                 return await act(services, piece)
@@ -135,7 +149,7 @@ async def _attempts(services: Services, piece: Piece, act: Action) -> Answer:
 
     async def record(attempt: int, error: BaseException, delay: float) -> None:
         data = _data(piece, attempt=attempt, error=describe(error), delay=delay)
-        await services.log.aappend(piece.ref.run, [NewEvent(type=EventType.STEP_RETRIED, data=data)])
+        await services.log.aappend(piece.ref.run, [NewEvent(type=retried, data=data)])
 
     return await with_retries(piece.step.retry, under_lock(services, piece, once, record), record)
 
@@ -144,7 +158,7 @@ async def _fall_back(services: Services, piece: Piece, fall_back: Action, error:
     if piece.step.fallback is None:
         return failed(piece, error)
     try:
-        answer = await _attempts(services, piece, fall_back)
+        answer = await attempts(services, piece, fall_back)
     except SetAside as other:
         return _set_aside(piece, other)
     except Exception as other:

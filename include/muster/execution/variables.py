@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from muster.agents.types import hydrate
 from muster.events.state import RunState, StepState
 from muster.execution.services import Services
-from muster.language.definition import Definition, ResolvedStep
+from muster.language.definition import Definition
 
 
-def variables_for(definition: Definition, step: ResolvedStep, state: RunState, services: Services) -> dict[str, Any]:
-    """The variables of `step`: `inputs`, `steps`, `settings`, `run`."""
+def variables_for(definition: Definition, names: Iterable[str], state: RunState, services: Services) -> dict[str, Any]:
+    """The variables of an expression that refers to the steps of these names: `inputs`, `steps`, `settings`, `run`."""
     return {
         "inputs": state.inputs,
         "settings": definition.settings,
@@ -21,7 +22,7 @@ def variables_for(definition: Definition, step: ResolvedStep, state: RunState, s
             "requested_by": state.requested_by,
             "opened_at": state.opened_at,
         },
-        "steps": {name: _hydrated(state.step(name), services) for name in sorted(step.references)},
+        "steps": {name: _hydrated(state.step(name), services) for name in sorted(names)},
     }
 
 

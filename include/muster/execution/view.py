@@ -39,7 +39,7 @@ class RunView:
 
     def variables(self, step: ResolvedStep, services: Services) -> dict[str, Any]:
         """What the expressions of `step` may name, `item` and `index` aside."""
-        return variables_for(self.definition, step, self.state, services)
+        return variables_for(self.definition, step.references, self.state, services)
 
 
 async def load(services: Services, run: str, step_id: str) -> tuple[RunView, ResolvedStep]:
@@ -62,6 +62,15 @@ async def load_all(services: Services, run: str) -> RunView:
     opened = await _opening(services, run)
     events = [event async for event in services.log.aread(run)]
     return RunView(run, await _definition(services, opened), opened, events)
+
+
+async def definition_of(services: Services, run: str) -> Definition:
+    """The definition a run belongs to.
+
+    Raises:
+        MusterError: the run was never opened.
+    """
+    return await _definition(services, await _opening(services, run))
 
 
 async def _definition(services: Services, opened: Event) -> Definition:

@@ -20,17 +20,29 @@ class _Resolved(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
+class ResolvedClassRetry(_Resolved):
+    """What differs for one kind of failure; None for what does not."""
+
+    times: int | None = None
+    """How often this kind is tried again, counted for itself."""
+    delay: float | None = None
+    backoff: float | None = None
+    max_delay: float | None = None
+
+
 class ResolvedRetry(_Resolved):
     """How a failed attempt is repeated."""
 
     times: int = 0
     """How often the step is tried again after its first attempt."""
     delay: float = 10.0
-    """Seconds before the second attempt."""
+    """Seconds of the longest wait before the second attempt."""
     backoff: float = 2.0
-    """What each further wait is multiplied by."""
+    """What that is multiplied by for each further wait."""
     max_delay: float = 600.0
     """Seconds of the longest wait."""
+    on: dict[str, ResolvedClassRetry] = {}
+    """What differs, by kind of failure."""
 
 
 class ResolvedCompensation(_Resolved):
@@ -39,8 +51,8 @@ class ResolvedCompensation(_Resolved):
     skill: str
     arguments: dict[str, Any] = {}
     retry: ResolvedRetry = ResolvedRetry(times=5)
-    timeout: float | None = None
-    """Seconds one attempt may take."""
+    timeout: float = 900.0
+    """Seconds one attempt may take: a run must not hang half undone."""
     references: tuple[str, ...] = ()
     """Ids of the steps its expressions use, sorted."""
 
@@ -166,6 +178,8 @@ class Definition(_Resolved):
     """Who is told when a run is stuck."""
     budget: Usd | None = None
     """The most US dollars one run may cost; None for no limit."""
+    retries: int | None = None
+    """The most retries that all steps of one run may use together; None for no limit."""
     settings: dict[str, Any] = {}
     steps: tuple[ResolvedStep, ...]
     agents: dict[str, AgentSpec] = {}

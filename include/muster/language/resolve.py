@@ -17,6 +17,7 @@ from muster.language.automation import (
 )
 from muster.language.definition import (
     Definition,
+    ResolvedClassRetry,
     ResolvedCompensation,
     ResolvedDeadline,
     ResolvedFallback,
@@ -34,6 +35,7 @@ from muster.language.steps import (
     AgentFallback,
     AgentStep,
     BranchStep,
+    ClassRetry,
     Compensation,
     EmailTarget,
     Fallback,
@@ -57,6 +59,8 @@ _LANES: dict[str, Lane] = {"skill": "worker", "operator": "worker"}
 
 
 _NO_RETRY = ResolvedRetry()
+_LONGEST_UNDOING = 900.0
+"""Seconds for an attempt at a compensation that says nothing: a run must not hang half undone."""
 _PERSISTENT = ResolvedRetry(times=5)
 """Of a compensation that says nothing: when it fails for good a person has to act, so it tries hard."""
 
@@ -89,6 +93,7 @@ def resolve(
         deadlines=tuple(_deadline(deadline, settings) for deadline in automation.deadlines),
         incidents=_told(automation.incidents, settings),
         budget=automation.budget.usd if automation.budget else None,
+        retries=automation.budget.retries if automation.budget else None,
         settings=dict(settings),
         steps=steps,
         agents=_inlined(steps, among),
@@ -205,6 +210,16 @@ def _retry(retry: Retry | None) -> ResolvedRetry:
         delay=parse_duration(retry.delay),
         backoff=retry.backoff,
         max_delay=parse_duration(retry.max_delay),
+        on={kind: _class_retry(own) for kind, own in sorted(retry.on.items())},
+    )
+
+
+def _class_retry(own: ClassRetry) -> ResolvedClassRetry:
+    return ResolvedClassRetry(
+        times=own.times,
+        delay=None if own.delay is None else parse_duration(own.delay),
+        backoff=own.backoff,
+        max_delay=None if own.max_delay is None else parse_duration(own.max_delay),
     )
 
 
@@ -219,12 +234,12 @@ def _timeout(step: WorkStep, defaults: StepDefaults, among: Surroundings) -> flo
 
 def _compensation(undo: Compensation, used: Usage, among: Surroundings) -> ResolvedCompensation:
     entry = among.skills.get(undo.skill)
-    own = parse_duration(undo.timeout) if undo.timeout else None
+    limit = parse_duration(undo.timeout) if undo.timeout else entry.timeout if entry else None
     return ResolvedCompensation(
         skill=undo.skill,
         arguments=undo.arguments,
         retry=_PERSISTENT if undo.retry is None else _retry(undo.retry),
-        timeout=own if own is not None or entry is None else entry.timeout,
+        timeout=_LONGEST_UNDOING if limit is None else limit,
         references=tuple(sorted(used.undo.steps)),
     )
 

@@ -15,17 +15,43 @@ TAG = "kind:"
 """Prefix of the tags Pydantic puts into an error's location; a key of YAML cannot be mistaken for one."""
 
 
+RetryClass = Literal["rate_limit", "overload", "timeout", "auth", "bad_request", "bad_output", "transient"]
+"""The kinds of failure that a `retry` can tell apart."""
+
+
+class ClassRetry(Written):
+    """What differs for one kind of failure."""
+
+    times: int | None = Field(default=None, ge=0, le=100)
+    """How often this kind is tried again, counted for itself; default: counted with the others."""
+    delay: Duration | None = None
+    """The longest wait before the second attempt; default: as for the others, for `bad_output` none."""
+    backoff: float | None = Field(default=None, ge=1, le=10)
+    """What that is multiplied by for each further wait; default: as for the others."""
+    max_delay: Duration | None = None
+    """The longest wait between two attempts; default: as for the others."""
+
+
 class Retry(Written):
-    """How a failed attempt is repeated. Only failures that may pass are."""
+    """How a failed attempt is repeated. Only failures that may pass are.
+
+    Each wait is drawn between nothing and a limit that grows, so that many steps that failed together do not come
+    back together. When the other side says how long to wait (`Retry-After`), that is waited for, and up to `delay`
+    more; never longer than `max_delay`. `bad_output` is asked afresh without a wait. `auth` and `bad_request` are not
+    repeated unless `on` says so; nor is anything that is permanent by its kind.
+    """
 
     times: int = Field(ge=0, le=100)
     """How often the step is tried again after its first attempt."""
     delay: Duration = "10s"
-    """How long to wait before the second attempt."""
+    """The longest wait before the second attempt."""
     backoff: float = Field(default=2, ge=1, le=10)
-    """What each further wait is multiplied by; 1 keeps it constant."""
+    """What that is multiplied by for each further wait; 1 keeps it constant."""
     max_delay: Duration = "10m"
     """The longest wait between two attempts."""
+    on: dict[RetryClass, ClassRetry] = {}
+    """What differs by kind of failure: `rate_limit`, `overload`, `timeout`, `auth`, `bad_request`, `bad_output`,
+    `transient` (anything else that may pass)."""
 
 
 class SkillFallback(Written):
@@ -109,7 +135,7 @@ class Compensation(Written):
     retry: Retry | None = None
     """How a failed attempt is repeated; default: 5 times. After the last one the run is stuck."""
     timeout: Duration | None = None
-    """How long one attempt may take; default: the skill's own limit, else none."""
+    """How long one attempt may take; default: the skill's own limit, else 15 minutes."""
 
 
 class WorkStep(MappedStep):

@@ -38,6 +38,8 @@ class SkillContext:
     """Position of the item in a fan-out; None outside one."""
     key: str
     """Idempotency key: the same for every attempt at this piece of work, different for every other."""
+    undoes: str | None = None
+    """In a compensation: the `key` of the work to undo, which may never have happened."""
     now: datetime
     """The time the attempt began, with its zone; use it in place of the clock so that replays agree."""
     database: Database

@@ -1,0 +1,23 @@
+"""A person's wish that a run goes no further."""
+
+from __future__ import annotations
+
+from muster.errors import PermanentError
+from muster.events.log import EventLog
+from muster.events.model import EventType, NewEvent
+from muster.events.state import fold
+
+
+def request_cancel(log: EventLog, run: str, *, by: str, reason: str | None = None) -> None:
+    """Write that the run is to be cancelled: steps that have not begun skip themselves, and what was done is undone.
+
+    Raises:
+        PermanentError: the run is not there, or it has ended.
+    """
+    state = fold(log.read(run, types=[EventType.RUN_OPENED, EventType.RUN_CLOSED, EventType.RUN_CANCEL_REQUESTED]))
+    if state.status == "unknown":
+        raise PermanentError(f"There is no run {run}.", remedy="`muster runs` lists them.")
+    if state.status != "open":
+        raise PermanentError(f"{run} has ended ({state.status}): nothing is left to cancel.")
+    event = NewEvent(type=EventType.RUN_CANCEL_REQUESTED, data={"reason": reason}, actor=by, key="cancel")
+    log.append(run, [event])

@@ -1,0 +1,184 @@
+"""The saga: undoes what a run did, step by step in reverse, once it cannot be finished.
+
+`begin` decides what is to be undone and writes it down; `compensate` undoes one step. Undoing ends when
+everything is undone, or when the run is stuck: a compensation failed for good, or what happened cannot be
+undone. Then the rest stays as it is, people are told, and a person must act before it goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+from muster.errors import MusterError
+from muster.events.model import EventType, NewEvent
+from muster.events.state import RunState, StepState, WorkState
+from muster.execution.actions import skill_context, uses_threads
+from muster.execution.concurrency import at_once
+from muster.execution.fanout import items_of
+from muster.execution.incidents import tell_stuck
+from muster.execution.outcome import Outcome
+from muster.execution.piece import Piece, attempts, describe
+from muster.execution.references import WorkRef, work_key
+from muster.execution.services import Services
+from muster.execution.variables import variables_for
+from muster.execution.verdict import TaskStates, reasons_to_undo
+from muster.execution.view import RunView, load_all
+from muster.language.definition import Definition, ResolvedCompensation, ResolvedStep
+from muster.language.expressions import evaluate
+from muster.skills.calling import call_skill
+from muster.skills.registry import get_skill
+
+Pieces = dict[str, list[int | None]]
+
+
+class Irreversible(MusterError):
+    """What happened cannot be undone."""
+
+
+async def begin(services: Services, ref: WorkRef, task_states: TaskStates) -> Outcome:
+    """Decide whether the run has to be undone, and write down what of it.
+
+    `skipped` means that there is nothing to undo, `failed` that only a person can go on.
+    """
+    key = f"unwinding@{ref.epoch}"
+    if recorded := (await services.log.aunder_keys(ref.run, [key])).get(key):
+        return Outcome(status="succeeded", output=recorded.data["pieces"])
+    view = await load_all(services, ref.run)
+    reasons = reasons_to_undo(view.definition, view.state, task_states)
+    if not reasons:
+        return Outcome(status="skipped", reason="nothing has to be undone")
+    stuck = view.state.stuck
+    told = stuck is not None and stuck.epoch < ref.epoch and view.definition.step(stuck.step).irreversible
+    if not told and (final := _cannot_be_undone(view.definition, view.state)) is not None:
+        error = Irreversible(
+            f"{'; '.join(reasons)}; and {final} cannot be undone.",
+            remedy=f"Go forward with `muster restart {ref.run} --from STEP`, or undo it by hand and "
+            f"`muster resume {ref.run}` to have the rest undone.",
+        )
+        return await _stuck(services, ref, final, None, error)
+    pieces = started(view.definition, view.state)
+    if not pieces:
+        return Outcome(status="skipped", reason="nothing that was done can be undone")
+    data = {"reason": "; ".join(reasons), "pieces": pieces, "epoch": ref.epoch}
+    event = NewEvent(type=EventType.SAGA_UNWINDING, data=data, key=key)
+    written = (await services.log.aappend(ref.run, [event]))[0]
+    return Outcome(status="succeeded", output=written.data["pieces"])
+
+
+async def compensate(services: Services, ref: WorkRef) -> Outcome:
+    """Undo everything that one step did, its items side by side. Doing it again undoes nothing twice."""
+    view = await load_all(services, ref.run)
+    stuck, unwinding = view.state.stuck, view.state.unwinding
+    if stuck is not None and stuck.epoch == ref.epoch:
+        return Outcome(status="failed", reason=f"undoing has stopped at {work_key(stuck.step, stuck.index)}")
+    step = view.definition.step(ref.step)
+    indices = unwinding.pieces.get(step.id, []) if unwinding is not None else []
+    left = [index for index in indices if view.state.step(step.id).work(index).status != "undone"]
+    if not left:
+        return Outcome(status="skipped", reason="nothing of it has to be undone")
+    failures: list[tuple[int | None, Exception]] = []
+
+    async def one(piece: Piece) -> None:
+        # Once one has failed the run is stuck: what has not begun is left as it is.
+        if not failures and (error := await _undo(services, piece)) is not None:
+            failures.append((piece.index, error))
+
+    jobs = [partial(one, piece) for piece in _pieces(services, view, step, ref, left)]
+    await at_once(jobs, threads=uses_threads(_undoing(step), services))
+    if failures:
+        return await _stuck(services, ref, step.id, *failures[0])
+    return Outcome(status="succeeded", output={"undone": len(left)})
+
+
+def started(definition: Definition, state: RunState) -> Pieces:
+    """What a run has begun and not undone, of the steps that can be undone: positions by step, last step first.
+
+    An unknown outcome counts as begun: whether anything came of it is for the compensation to find out.
+    """
+    found: Pieces = {}
+    for step in reversed(definition.steps):
+        if step.compensate is not None and (indices := list(_begun(state.step(step.id)))):
+            found[step.id] = indices
+    return found
+
+
+def _begun(result: StepState) -> Iterator[int | None]:
+    if _may_have_happened(result.whole) and not result.is_fan_out:
+        yield None
+    for index in sorted(result.items):
+        if _may_have_happened(result.items[index]):
+            yield index
+
+
+def _may_have_happened(work: WorkState) -> bool:
+    return work.status not in ("pending", "skipped", "undone")
+
+
+def _cannot_be_undone(definition: Definition, state: RunState) -> str | None:
+    """The step that cannot be undone and may have happened."""
+    begun = [step.id for step in definition.steps if step.irreversible and list(_begun(state.step(step.id)))]
+    return begun[-1] if begun else None
+
+
+def _undoing(step: ResolvedStep) -> ResolvedStep:
+    """The step's compensation as a step: what is called, how it is repeated, and how long it may take."""
+    undo = _compensation(step)
+    return step.model_copy(
+        update={"kind": "skill", "skill": undo.skill, "retry": undo.retry, "timeout": undo.timeout, "agent": None}
+    )
+
+
+def _compensation(step: ResolvedStep) -> ResolvedCompensation:
+    if step.compensate is None:
+        raise MusterError(f"Step {step.id} has no compensation.")
+    return step.compensate
+
+
+def _pieces(
+    services: Services, view: RunView, step: ResolvedStep, ref: WorkRef, indices: list[int | None]
+) -> Iterator[Piece]:
+    names = {*_compensation(step).references, *step.references}
+    variables = variables_for(view.definition, names, view.state, services)
+    items = items_of(step, variables) if step.each is not None else ()
+    result, undoing = view.state.step(step.id), _undoing(step)
+    for index in indices:
+        own: dict[str, Any] = {"output": result.work(index).output}
+        if index is not None:
+            own |= {"item": items[index], "index": index}
+        yield Piece(view=view, step=undoing, ref=ref, index=index, variables={**variables, **own}, undoes=True)
+
+
+async def _undo(services: Services, piece: Piece) -> Exception | None:
+    """Undo one piece; the error when that failed for good."""
+    epoch = piece.view.state.step(piece.step.id).work(piece.index).epoch
+    data = {"step": piece.step.id, "index": piece.index, "work_epoch": epoch, "epoch": piece.ref.epoch}
+    await services.log.aappend(piece.ref.run, [NewEvent(type=EventType.COMPENSATION_STARTED, data=data)])
+    try:
+        output = await attempts(services, piece, _call, EventType.COMPENSATION_RETRIED)
+    except Exception as error:
+        event = NewEvent(type=EventType.COMPENSATION_FAILED, data={**data, "error": describe(error)})
+        await services.log.aappend(piece.ref.run, [event])
+        return error
+    # Once for each execution of the work, whichever attempt at undoing it comes first.
+    key = f"{work_key(piece.step.id, piece.index)}/undone@{epoch}"
+    done = NewEvent(type=EventType.COMPENSATION_SUCCEEDED, data={**data, "output": output}, key=key)
+    await services.log.aappend(piece.ref.run, [done])
+    return None
+
+
+async def _call(services: Services, piece: Piece) -> Any:
+    undo = _compensation(piece.step)
+    skill = get_skill(undo.skill, services.site)
+    values = evaluate(undo.arguments, piece.variables, where=f"step {piece.step.id}, compensate")
+    return await call_skill(skill, values, skill_context(services, piece))
+
+
+async def _stuck(services: Services, ref: WorkRef, step: str, index: int | None, error: Exception) -> Outcome:
+    described = describe(error)
+    data = {"step": step, "index": index, "error": described, "epoch": ref.epoch}
+    event = NewEvent(type=EventType.RUN_STUCK, data=data, key=f"stuck@{ref.epoch}")
+    await services.log.aappend(ref.run, [event])
+    await tell_stuck(services, ref, step, index, described)
+    return Outcome(status="failed", reason=f"stuck at {work_key(step, index)}: {described['message']}")

@@ -1,0 +1,70 @@
+"""How a run went: why it counts as failed, and whether what it did has to be undone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from muster.events.state import RunState, StepState
+from muster.language.definition import Definition
+
+TaskStates = Mapping[str, str | None]
+"""Airflow's state by task (`step`, `step_<map index>`, `step.items`), for work whose process died without a word
+in the log."""
+
+HARMLESS = frozenset({"notify"})
+"""Kinds of step whose failure undoes nothing: that nobody could be told is no reason to take back what was done.
+The notice stays in the outbox."""
+
+
+def failures(definition: Definition, state: RunState, task_states: TaskStates) -> list[str]:
+    """Why the run failed, one sentence a step; empty when it succeeded."""
+    if state.status == "unknown":
+        return ["the run was never opened"]
+    found = [reason for step in definition.steps if (reason := _failure(state.step(step.id), task_states))]
+    return [*_cancelled(state), *found]
+
+
+def _cancelled(state: RunState) -> list[str]:
+    if state.cancelled_by is None:
+        return []
+    return [f"cancelled by {state.cancelled_by}" + (f": {state.cancel_reason}" if state.cancel_reason else "")]
+
+
+def reasons_to_undo(definition: Definition, state: RunState, task_states: TaskStates) -> list[str]:
+    """Why what the run did has to be undone; empty when it stands.
+
+    A fan-out that lost some of its items and brought others through is no reason: those it lost wait as
+    dead letters for a person.
+    """
+    if state.status == "unknown":
+        return []
+    found = _cancelled(state)
+    for step in definition.steps:
+        result = state.step(step.id)
+        if step.kind not in HARMLESS and _lost_altogether(result) and (reason := _failure(result, task_states)):
+            found.append(reason)
+    return found
+
+
+def _lost_altogether(result: StepState) -> bool:
+    if not result.is_fan_out:
+        return result.status != "succeeded"
+    return not result.counts["succeeded"] and not result.counts["set_aside"]
+
+
+def _failure(result: StepState, task_states: TaskStates) -> str | None:
+    if result.is_fan_out and (lost := result.counts["failed"]):
+        return f"{lost} of {len(result.indices)} items of step {result.id} failed"
+    if result.is_fan_out and result.status == "failed":
+        return f"every item of step {result.id} was set aside"
+    if result.status == "failed":
+        return f"step {result.id} failed: {(result.whole.error or {}).get('message')}"
+    if any(_belongs(task, result.id) and task_states[task] == "failed" for task in task_states):
+        # The process died before it could say so, or after it had: either way Airflow shows red.
+        return f"step {result.id} stopped {'after its outcome' if result.ended else 'without an outcome'}"
+    return None
+
+
+def _belongs(task: str, step: str) -> bool:
+    rest = task.removeprefix(step)
+    return task.startswith(step) and (rest in ("", ".items") or (rest[0] == "_" and rest[1:].isdigit()))

@@ -1,0 +1,225 @@
+"""Promises of the saga: what a broken run did is undone in reverse, once, or the run is stuck and people know."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from muster.database import Database
+from muster.execution.cancelling import request_cancel
+from support.runs import Site
+
+SKILLS = '''
+from muster.errors import PermanentError, TransientError
+from muster.skills import SkillContext, skill
+
+done: list[str] = []
+undone: list[tuple[str, object]] = []
+broken: set[str] = set()
+flaky: dict[str, int] = {}
+
+@skill("depot.act")
+def act(name: str, context: SkillContext) -> str:
+    """Does something, or breaks."""
+    if name in broken:
+        raise PermanentError(f"{name} is broken")
+    done.append(context.key)
+    return name.upper()
+
+@skill("depot.undo")
+def undo(context: SkillContext, said: str | None = None) -> str:
+    """Undoes it, or breaks."""
+    if f"undo {context.step}" in broken:
+        raise PermanentError("it cannot be undone now")
+    if flaky.get(context.step, 0) > 0:
+        flaky[context.step] -= 1
+        raise TransientError("not yet")
+    undone.append((context.undoes.rpartition("/")[2], said))
+    return "undone"
+'''
+UNDO = "compensate: {skill: depot.undo, with: {said: '{{ output }}'}, retry: {times: 2, delay: 0s}}"
+AUTOMATION = f"""automation: order
+incidents: [{{slack: "#stuck"}}]
+inputs: {{names: {{type: array, items: {{type: string}}, default: []}}}}
+steps:
+  - {{id: reserve, skill: depot.act, with: {{name: reserve}}, {UNDO}}}
+  - {{id: pay, skill: depot.act, with: {{name: pay}}, {UNDO}}}
+  - id: pack
+    after: reserve
+    each: "{{{{ inputs.names }}}}"
+    pack: all
+    skill: depot.act
+    with: {{name: "{{{{ item }}}}"}}
+    {UNDO}
+  - {{id: ship, after: [pay, pack], skill: depot.act, with: {{name: ship}}}}
+  - {{id: tell, notify: [{{slack: "#shop", text: Shipped}}]}}
+"""
+
+
+@pytest.fixture
+def site(tmp_path: Path, database: Database) -> Site:
+    made = Site(tmp_path, database)
+    made.skills("depot", SKILLS)
+    return made
+
+
+def depot() -> Any:
+    return sys.modules["muster_site.depot"]
+
+
+def broken(site: Site, *names: str, source: str = AUTOMATION, **inputs: Any) -> str:
+    """A run in which these break, as far as its forward steps go."""
+    definition = site.definition(source)
+    run = site.open(definition, **inputs)
+    from muster.skills.registry import get_skill
+
+    get_skill("depot.act", site.services.site)
+    depot().broken.update(names)
+    for step in definition.steps:
+        site.step(run, step.id)
+    return run
+
+
+def types(site: Site, run: str) -> list[str]:
+    return [event.type for event in site.services.log.read(run)]
+
+
+def test_what_a_broken_run_did_is_undone_in_reverse_and_the_run_is_compensated(site: Site) -> None:
+    run = broken(site, "ship", names=["a", "b"])
+    assert site.unwind(run) == "succeeded"
+    assert sorted(depot().undone[:3]) == [("pack[0]", "A"), ("pack[1]", "B"), ("pay", "PAY")]
+    assert depot().undone[3] == ("reserve", "RESERVE")
+    outcome = site.close(run)
+    assert outcome.status == "failed"
+    assert outcome.reason == "compensated: step ship failed: ship is broken"
+    state = site.state(run)
+    assert (state.status, state.step("pay").status, state.step("pack").items[1].status) == (
+        "compensated", "undone", "undone",
+    )  # fmt: skip
+    row = site.services.queries.run(run)
+    assert row.status == "compensated"
+
+
+def test_a_run_that_succeeded_undoes_nothing(site: Site) -> None:
+    run = broken(site, names=["a"])
+    assert site.unwind(run) == "skipped"
+    assert site.close(run).status == "succeeded"
+    assert depot().undone == []
+
+
+def test_a_failure_to_tell_people_undoes_nothing(site: Site) -> None:
+    source = AUTOMATION.replace('"#shop"', '"{{ inputs.names[7] }}"')
+    run = broken(site, names=["a"], source=source)
+    assert site.state(run).step("tell").status == "failed"
+    assert site.unwind(run) == "skipped"
+    assert site.close(run).reason.startswith("step tell failed")
+
+
+def test_items_that_failed_beside_others_that_came_through_undo_nothing(site: Site) -> None:
+    run = broken(site, "b", names=["a", "b"])
+    assert site.unwind(run) == "skipped"
+    assert site.state(run).step("pack").items[0].status == "succeeded"
+    assert site.close(run).reason == "1 of 2 items of step pack failed"
+
+
+def test_work_with_an_unknown_outcome_counts_as_begun(site: Site) -> None:
+    definition = site.definition(AUTOMATION)
+    run = site.open(definition)
+    from muster.execution.performing import begin
+    from muster.execution.references import WorkRef
+
+    site.do(begin(site.services, WorkRef(run=run, step="reserve")))
+    assert site.unwind(run, {"reserve": "failed"}) == "succeeded"
+    assert depot().undone == [("reserve", None)]
+    assert site.close(run, {"reserve": "failed"}).reason.startswith(
+        "compensated: step reserve stopped without an outcome"
+    )
+
+
+def test_undoing_twice_undoes_once(site: Site) -> None:
+    run = broken(site, "ship", names=["a"])
+    assert site.unwind(run) == "succeeded"
+    before = types(site, run)
+    assert site.unwind(run) == "succeeded"
+    assert len(depot().undone) == 3
+    assert types(site, run) == before
+
+
+def test_a_compensation_is_repeated_as_it_says(site: Site) -> None:
+    run = broken(site, "ship")
+    depot().flaky["pay"] = 2
+    assert site.unwind(run) == "succeeded"
+    assert types(site, run).count("compensation.retried") == 2
+    assert [name for name, _ in depot().undone] == ["pay", "reserve"]
+
+
+def test_a_compensation_that_fails_for_good_stops_the_rest_and_tells_people(site: Site) -> None:
+    run = broken(site, "ship", "undo pay", names=["a"])
+    assert site.unwind(run) == "failed"
+    assert ("reserve", "RESERVE") not in depot().undone
+    outcome = site.close(run)
+    assert outcome.reason is not None
+    assert outcome.reason.startswith("stuck: ")
+    assert site.services.queries.run(run).status == "stuck"
+    (notice,) = site.services.notices.outbox.entries()
+    assert (notice.target, "muster resume" in notice.text) == ("#stuck", True)
+
+
+def test_a_stuck_run_goes_on_where_it_stopped_once_somebody_says_so(site: Site) -> None:
+    run = broken(site, "ship", "undo pay", names=["a"])
+    site.unwind(run)
+    site.close(run)
+    depot().broken.discard("undo pay")
+    assert site.unwind(run, epoch=1, only=["pay", "pack", "reserve"]) == "succeeded"
+    assert sorted(name for name, _ in depot().undone) == ["pack[0]", "pay", "reserve"]
+    site.close(run, epoch=1)
+    assert site.state(run).status == "compensated"
+    assert site.services.queries.run(run).status == "compensated"
+
+
+def test_what_nothing_can_undo_makes_the_run_stuck_until_a_person_has_acted(site: Site) -> None:
+    source = AUTOMATION.replace(f"with: {{name: pay}}, {UNDO}", "with: {name: pay}, irreversible: true").replace(
+        "  - {id: pay,", "  - {id: agreed, human: {ask: Pay?, assignees: [boss]}}\n  - {id: pay,"
+    )
+    definition = site.definition(source)
+    run = site.open(definition)
+    site.step(run, "reserve")
+    site.approve(run, "agreed", by="boss")
+    site.step(run, "pay")
+    depot().broken.add("ship")
+    site.step(run, "pack")
+    site.step(run, "ship")
+    assert site.unwind(run) == "failed"
+    assert depot().undone == []
+    assert site.close(run).reason.startswith("stuck: ")
+    assert site.unwind(run, epoch=1) == "succeeded"
+    site.close(run, epoch=1)
+    assert depot().undone == [("reserve", "RESERVE")]
+    assert site.state(run).status == "compensated"
+
+
+def test_a_cancelled_run_begins_nothing_more_and_is_undone(site: Site) -> None:
+    definition = site.definition(AUTOMATION)
+    run = site.open(definition)
+    site.step(run, "reserve")
+    request_cancel(site.services.log, run, by="ann", reason="wrong order")
+    assert site.step(run, "pay").reason == "cancelled"
+    assert site.unwind(run) == "succeeded"
+    assert site.close(run).reason == "compensated: cancelled by ann: wrong order"
+    assert depot().undone == [("reserve", "RESERVE")]
+
+
+def test_work_done_anew_after_it_was_undone_can_be_undone_again(site: Site) -> None:
+    run = broken(site, "ship")
+    site.unwind(run)
+    site.close(run)
+    for step in ("reserve", "pay", "pack", "ship"):
+        site.step(run, step, epoch=1)
+    assert site.state(run).step("reserve").status == "succeeded"
+    assert site.unwind(run, epoch=1) == "succeeded"
+    site.close(run, epoch=1)
+    assert [name for name, _ in depot().undone] == ["pay", "reserve"] * 2
+    assert site.state(run).status == "compensated"
