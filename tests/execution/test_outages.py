@@ -28,8 +28,8 @@ def write(size: int, context: SkillContext) -> int:
 def once(context: SkillContext) -> str:
     "An effect outside."
     with context.database.connection() as connection:
-        connection.execute("CREATE TABLE IF NOT EXISTS effects (key text)")
-        connection.execute("INSERT INTO effects VALUES (%s)", (context.key,))
+        connection.execute("CREATE TABLE IF NOT EXISTS performed (key text)")
+        connection.execute("INSERT INTO performed VALUES (%s)", (context.key,))
     return context.key
 """
 AUTOMATION = """
@@ -69,7 +69,7 @@ def test_a_full_disk_fails_the_step_clearly_and_repeats_nothing_afterwards(
     assert site.step(run, "effect").status == "succeeded"
     assert site.step(run, "file", epoch=1).status == "succeeded"
     with database.connection() as connection:
-        assert connection.execute("SELECT count(*) FROM effects").fetchone() == (1,)
+        assert connection.execute("SELECT count(*) FROM performed").fetchone() == (1,)
 
 
 def test_a_database_that_is_gone_is_an_outage_that_may_pass(tmp_path: Path) -> None:

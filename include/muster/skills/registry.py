@@ -22,6 +22,8 @@ from muster.errors import MusterError, PermanentError
 if TYPE_CHECKING:
     # Compiling an automation reads this module and must not pay for the database driver.
     from muster.database import Database
+    from muster.recovery.effects import Once
+    from muster.recovery.ledger import FindOut
 
 Lane = Literal["async", "worker"]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -46,6 +48,22 @@ class SkillContext:
     workspace: Path
     """A folder for files this run produces; kept after the run."""
     settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def effect(self, name: str, *, request: Any, kind: str = "skill", find_out: FindOut | None = None) -> Once:
+        """An effect outside of this piece of work, to be performed once however often the work is tried.
+
+        Args:
+            name: Which of the work's effects it is.
+            request: What is asked for, as JSON: the same in every attempt, or it is refused.
+            kind: What people see it listed as.
+            find_out: Asked what became of an attempt that never came back; `muster.recovery` says what it may
+                answer. By default nobody can tell, and a person has to.
+        """
+        from muster.recovery.effects import Once
+        from muster.recovery.ledger import Effect, Ledger, cannot_tell
+
+        effect = Effect.of(f"{self.key}/effect/{name}", kind, request, self.run)
+        return Once(Ledger(self.database), effect, find_out or cannot_tell)
 
 
 @dataclass(frozen=True)
