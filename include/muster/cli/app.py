@@ -255,7 +255,7 @@ def replay(
     step: Annotated[str | None, typer.Option(help="Stop when this step had its last event, and show it whole.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Rebuild a run's state from the log, at any moment; at its end, compare the projections (exit code 1: they differ)."""
+    """Rebuild a run's state from the log; at its end, compare the projections with it (exit code 1: they differ)."""
     from muster.cli.log import replay_run
 
     replay_run(run, until=until, step=step, as_json=as_json)

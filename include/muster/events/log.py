@@ -13,6 +13,8 @@ from muster.events.coalesce import Coalescer
 from muster.events.driver import Rows, Work, arun, run
 from muster.events.model import Event, NewEvent
 from muster.events.rows import resolve, to_event, to_events
+from muster.events.snapshots import state_of
+from muster.events.state import RunState
 from muster.events.verification import Fault, listing, verifying
 
 READ_PAGE = 1_000
@@ -146,6 +148,14 @@ class EventLog:
     async def aunder_keys(self, stream: str, keys: Sequence[str]) -> dict[str, Event]:
         """`under_keys` for coroutines."""
         return await arun(self._database, _under_keys(stream, keys))
+
+    def state(self, stream: str) -> RunState:
+        """The state after all of the stream's events: the fold of `read`, with a snapshot's help when it is long."""
+        return run(self._database, state_of(stream))
+
+    async def astate(self, stream: str) -> RunState:
+        """`state` for coroutines."""
+        return await arun(self._database, state_of(stream))
 
     def version(self, stream: str) -> int:
         """The version of the stream's last event, 0 without events."""
