@@ -8,9 +8,13 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal
 
+from muster.events.facts import Fact
 from muster.events.model import Event
 from muster.events.model import EventType as T
 from muster.events.projections import fan_out_status, money
+
+Happening = Event | Fact
+"""What a fold reads: events, or the little that bulk reading takes of them."""
 
 RunStatus = Literal["unknown", "open", "succeeded", "failed", "compensated", "stuck"]
 Status = Literal["pending", "running", "retrying", "waiting", "succeeded", "failed", "skipped", "set_aside", "undone"]
@@ -227,7 +231,7 @@ class RunState:
             if work.approval is not None
         }
 
-    def apply(self, event: Event) -> None:
+    def apply(self, event: Happening) -> None:
         """Take one more event in; types that say nothing about the state only move the version."""
         self.id, self.version = event.stream, event.version
         if (on_run := _ON_RUN.get(event.type)) is not None:
@@ -239,7 +243,7 @@ class RunState:
             on_step(self, step, step.work(event.data.get("index")), event)
 
 
-def fold(events: Iterable[Event], state: RunState | None = None) -> RunState:
+def fold(events: Iterable[Happening], state: RunState | None = None) -> RunState:
     """The state after `events`, in order of version; goes on from `state` when given, which it changes."""
     state = RunState() if state is None else state
     for event in events:
@@ -247,7 +251,7 @@ def fold(events: Iterable[Event], state: RunState | None = None) -> RunState:
     return state
 
 
-async def afold(events: AsyncIterable[Event], state: RunState | None = None) -> RunState:
+async def afold(events: AsyncIterable[Happening], state: RunState | None = None) -> RunState:
     """`fold` over what `EventLog.aread` yields."""
     state = RunState() if state is None else state
     async for event in events:
@@ -255,7 +259,7 @@ async def afold(events: AsyncIterable[Event], state: RunState | None = None) -> 
     return state
 
 
-def _opened(run: RunState, event: Event) -> None:
+def _opened(run: RunState, event: Happening) -> None:
     data = event.data
     run.status, run.opened_at = "open", event.at
     run.automation, run.definition = data.get("automation"), data.get("definition")
@@ -264,32 +268,32 @@ def _opened(run: RunState, event: Event) -> None:
     run.dag_id, run.dag_run_id = data.get("dag_id"), data.get("dag_run_id")
 
 
-def _closed(run: RunState, event: Event) -> None:
+def _closed(run: RunState, event: Happening) -> None:
     data = event.data
     run.status, run.closed_at, run.reason = data.get("status", "failed"), event.at, data.get("reason")
     run.counts = dict(data.get("counts") or {})
 
 
-def _cancel_requested(run: RunState, event: Event) -> None:
+def _cancel_requested(run: RunState, event: Happening) -> None:
     run.cancelled_by, run.cancel_reason = event.actor, event.data.get("reason")
 
 
-def _restarted(run: RunState, event: Event) -> None:
+def _restarted(run: RunState, event: Happening) -> None:
     run.cancelled_by = run.cancel_reason = None
 
 
-def _unwinding(run: RunState, event: Event) -> None:
+def _unwinding(run: RunState, event: Happening) -> None:
     data = event.data
     run.unwinding = Unwinding(data["reason"], data["pieces"], data["epoch"])
 
 
-def _expanded(run: RunState, step: StepState, work: WorkState, event: Event) -> None:
+def _expanded(run: RunState, step: StepState, work: WorkState, event: Happening) -> None:
     step.length = event.data["length"]
     step.indices = list(event.data["indices"])
     work.status, work.started_at = "running", work.started_at or event.at
 
 
-def _started(run: RunState, step: StepState, work: WorkState, event: Event) -> None:
+def _started(run: RunState, step: StepState, work: WorkState, event: Happening) -> None:
     data = event.data
     step.kind, step.lane = data.get("kind") or step.kind, data.get("lane") or step.lane
     if work.ended and not _anew(work, data):
@@ -299,14 +303,14 @@ def _started(run: RunState, step: StepState, work: WorkState, event: Event) -> N
     work.input, work.started_at = data.get("input"), work.started_at or event.at
 
 
-def _retried(run: RunState, step: StepState, work: WorkState, event: Event) -> None:
+def _retried(run: RunState, step: StepState, work: WorkState, event: Happening) -> None:
     if not work.ended:
         work.status, work.attempt = "retrying", event.data.get("attempt") or work.attempt
         work.error = event.data.get("error")
 
 
-def _ended(status: Status) -> Callable[[RunState, StepState, WorkState, Event], None]:
-    def apply(run: RunState, step: StepState, work: WorkState, event: Event) -> None:
+def _ended(status: Status) -> Callable[[RunState, StepState, WorkState, Happening], None]:
+    def apply(run: RunState, step: StepState, work: WorkState, event: Happening) -> None:
         data = event.data
         _anew(work, data)
         work.status, work.ended_at = status, event.at
@@ -327,13 +331,13 @@ def _anew(work: WorkState, data: Mapping[str, Any]) -> bool:
     return undone and later
 
 
-def _completed(run: RunState, step: StepState, work: WorkState, event: Event) -> None:
+def _completed(run: RunState, step: StepState, work: WorkState, event: Happening) -> None:
     if not work.ended:
         work.status, work.ended_at = fan_out_status(event.data.get("counts") or {}), event.at
 
 
 def _undoing(status: Literal["running", "retrying", "failed"]) -> Callable[..., None]:
-    def apply(run: RunState, step: StepState, work: WorkState, event: Event) -> None:
+    def apply(run: RunState, step: StepState, work: WorkState, event: Happening) -> None:
         undoing = work.undoing = work.undoing or Undoing()
         if undoing.status != "succeeded":
             undoing.status, undoing.error = status, event.data.get("error")
@@ -341,20 +345,20 @@ def _undoing(status: Literal["running", "retrying", "failed"]) -> Callable[..., 
     return apply
 
 
-def _undone(run: RunState, step: StepState, work: WorkState, event: Event) -> None:
+def _undone(run: RunState, step: StepState, work: WorkState, event: Happening) -> None:
     data = event.data
     work.undoing = Undoing("succeeded", output=data.get("output"), by_hand=bool(data.get("by_hand")))
     work.status, work.ended_at = "undone", event.at
 
 
-def _stuck(run: RunState, step: StepState, work: WorkState, event: Event) -> None:
+def _stuck(run: RunState, step: StepState, work: WorkState, event: Happening) -> None:
     data = event.data
     if run.closed_at is None:
         run.status, run.reason = "stuck", data["error"].get("message")
     run.stuck = Stuck(data["step"], data.get("index"), data["error"], data["epoch"])
 
 
-def _called(run: RunState, step: StepState, work: WorkState, event: Event) -> None:
+def _called(run: RunState, step: StepState, work: WorkState, event: Happening) -> None:
     cost = money(event.data.get("cost"))
     run.cost, run.calls = run.cost + cost, run.calls + 1
     work.cost, work.calls = work.cost + cost, work.calls + 1
@@ -364,7 +368,7 @@ def _called(run: RunState, step: StepState, work: WorkState, event: Event) -> No
             work.usage[name] = work.usage.get(name, 0) + amount
 
 
-def _requested(run: RunState, step: StepState, work: WorkState, event: Event) -> None:
+def _requested(run: RunState, step: StepState, work: WorkState, event: Happening) -> None:
     data = event.data
     work.approval = Approval(
         subject=data.get("subject"),
@@ -377,7 +381,7 @@ def _requested(run: RunState, step: StepState, work: WorkState, event: Event) ->
         work.status = "waiting"
 
 
-def _answered(run: RunState, step: StepState, work: WorkState, event: Event) -> None:
+def _answered(run: RunState, step: StepState, work: WorkState, event: Happening) -> None:
     data = event.data
     approval = work.approval = work.approval or Approval()
     approval.approved, approval.by, approval.answer = (
@@ -390,7 +394,7 @@ def _answered(run: RunState, step: StepState, work: WorkState, event: Event) -> 
         work.status = "running"
 
 
-_ON_RUN: Mapping[str, Callable[[RunState, Event], None]] = {
+_ON_RUN: Mapping[str, Callable[[RunState, Happening], None]] = {
     T.RUN_OPENED: _opened,
     T.RUN_CLOSED: _closed,
     T.RUN_CANCEL_REQUESTED: _cancel_requested,
@@ -398,7 +402,7 @@ _ON_RUN: Mapping[str, Callable[[RunState, Event], None]] = {
     T.SAGA_UNWINDING: _unwinding,
 }
 
-_ON_STEP: Mapping[str, Callable[[RunState, StepState, WorkState, Event], None]] = {
+_ON_STEP: Mapping[str, Callable[[RunState, StepState, WorkState, Happening], None]] = {
     T.STEP_EXPANDED: _expanded,
     T.STEP_STARTED: _started,
     T.STEP_RETRIED: _retried,
