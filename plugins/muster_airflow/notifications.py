@@ -16,9 +16,11 @@ from airflow.sdk import BaseHook, Connection
 from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
 
 from muster.database import Database
-from muster.errors import MusterError, PermanentError, TransientError
+from muster.errors import ErrorClass, MusterError, PermanentError, TransientError
+from muster.failures import class_of_status, parse_retry_after
 from muster.notifications import Channel, ChannelName, Delivery, NotConfigured, Notice, Sender
 from muster.notifications.slack import slack_text
+from muster.recovery import NotPerformed
 
 if TYPE_CHECKING:
     from slack_sdk.webhook import WebhookResponse
@@ -29,8 +31,10 @@ SMTP_CONNECTION = "muster_smtp"
 """The connection of type `smtp`."""
 TIMEOUT = 20
 """Seconds to wait for the other side to answer."""
-WAIT_STATUSES = {408, 425, 429}
-"""HTTP answers below 500 that ask us to come again."""
+AUTH_REFUSED = {530, 534, 535, 538}
+"""What a mail server answers to a login it does not take, RFC 4954 section 6."""
+PASSING = {ErrorClass.RATE_LIMIT, ErrorClass.OVERLOAD, ErrorClass.TIMEOUT, ErrorClass.TRANSIENT}
+"""HTTP answers after which trying again can help."""
 
 
 def channels() -> dict[ChannelName, Channel]:
@@ -105,14 +109,17 @@ class SlackChannel:
         status, answer = response.status_code, response.body.strip()[:200]
         if status == 200 and (answer == "ok" or '"ok":true' in answer.replace(" ", "")):
             return
-        if status in WAIT_STATUSES or status >= 500:
+        kind = class_of_status(status)
+        if kind in PASSING:
             raise TransientError(
                 f"Slack answered {status} {answer}.",
-                retry_after=_seconds(response.headers.get("Retry-After")),
+                retry_after=parse_retry_after(response.headers.get("Retry-After")),
+                error_class=kind,
             )
         raise PermanentError(
             f"Slack refused the message: {status} {answer}.",
             remedy=f"Check the webhook in the connection {SLACK!r}; Slack may have revoked it.",
+            error_class=kind,
         )
 
 
@@ -200,7 +207,9 @@ def _mail_error(error: Exception, notice: Notice) -> MusterError:
                 f"The mail server cannot do what the connection asks for: {error}.",
                 remedy=f"{remedy} `disable_ssl` and `disable_tls` choose plain, STARTTLS or TLS.",
             )
-        case socket.gaierror() | OSError():
+        case socket.gaierror() | ConnectionRefusedError():
+            return NotPerformed(f"The mail server could not be reached: {error}.", remedy=remedy)
+        case OSError():
             return TransientError(f"The mail server could not be reached: {error}.", remedy=remedy)
         case AirflowException() if isinstance(error.__context__, smtplib.SMTPServerDisconnected):
             return TransientError(f"The mail server hung up: {error.__context__}.")
@@ -209,15 +218,11 @@ def _mail_error(error: Exception, notice: Notice) -> MusterError:
 
 def _by_code(code: int, message: str, remedy: str) -> MusterError:
     # 4xx is "try again later" and 5xx "never", RFC 5321 section 4.2.1.
-    return TransientError(message) if 400 <= code < 500 else PermanentError(message, remedy=remedy)
+    if 400 <= code < 500:
+        return TransientError(message, error_class=ErrorClass.OVERLOAD if code == 421 else None)
+    kind = ErrorClass.AUTH if code in AUTH_REFUSED else ErrorClass.BAD_REQUEST
+    return PermanentError(message, remedy=remedy, error_class=kind)
 
 
 def _text(reply: bytes | str) -> str:
     return reply.decode(errors="replace") if isinstance(reply, bytes) else reply
-
-
-def _seconds(header: str | None) -> float | None:
-    try:
-        return max(0.0, float(header)) if header is not None else None
-    except ValueError:
-        return None

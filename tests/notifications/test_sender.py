@@ -14,6 +14,8 @@ import pytest
 from muster.database import Database
 from muster.errors import PermanentError, TransientError
 from muster.notifications import Delivery, Notice, Outbox, Sender
+from muster.recovery import EffectConflict
+from muster.recovery.ledger import Ledger
 
 NOTICE = Notice(
     channel="slack",
@@ -100,6 +102,41 @@ async def test_a_failed_notice_shows_its_error_and_a_retry_delivers_it(database:
     await sender.send(NOTICE)
     [entry] = Outbox(database).entries()
     assert (entry.status, entry.error, entry.attempts) == ("sent", None, 2)
+
+
+async def test_what_was_sent_and_what_was_not_is_in_the_ledger_of_effects(database: Database, journal: Journal) -> None:
+    journal.errors = [TransientError("the line was cut")]
+    ledger, sender = Ledger(database), Sender(database, {"slack": journal})
+    with pytest.raises(TransientError):
+        await sender.send(NOTICE)
+    [entry] = ledger.entries(in_doubt=True)
+    assert (entry.kind, entry.run, entry.status) == ("slack", "invoices/r1", "unknown")
+    await sender.send(NOTICE)
+    [entry] = ledger.entries()
+    assert (entry.status, entry.attempt, entry.result["reference"]) == ("done", 2, "ok")
+    await sender.send(NOTICE.model_copy(update={"channel": "email", "target": "a@example.com", "key": "other"}))
+    assert ledger.entries()[0].status == "failed", "nobody was told, so nothing has happened"
+
+
+async def test_a_notice_that_was_sent_is_not_sent_again_when_only_the_outbox_does_not_know(
+    database: Database, journal: Journal
+) -> None:
+    sender = Sender(database, {"slack": journal})
+    await sender.send(NOTICE)
+    async with database.aconnection() as connection:
+        await connection.execute("UPDATE outbox SET status = 'pending', delivered_by = NULL, reference = NULL")
+    delivery = await sender.send(NOTICE)
+    assert (journal.sent, delivery.delivered_by) == (["Posted 3 invoices"], "slack")
+
+
+async def test_a_key_that_was_used_for_another_place_is_refused(database: Database, journal: Journal) -> None:
+    sender = Sender(database, {"slack": journal})
+    await sender.send(NOTICE)
+    async with database.aconnection() as connection:
+        await connection.execute("DELETE FROM outbox")
+    with pytest.raises(EffectConflict):
+        await sender.send(NOTICE.model_copy(update={"target": "#elsewhere"}))
+    assert journal.sent == ["Posted 3 invoices"]
 
 
 async def test_a_channel_that_hangs_is_given_up_and_can_be_retried(database: Database, journal: Journal) -> None:

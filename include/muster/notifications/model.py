@@ -21,7 +21,7 @@ from pydantic import (
     model_validator,
 )
 
-from muster.errors import MusterError, PermanentError
+from muster.errors import PermanentError
 
 ChannelName = Literal["slack", "email"]
 """How a notice is meant to travel."""
@@ -31,7 +31,7 @@ Carrier = Literal["slack", "smtp", "outbox"]
 LINE_SEPARATORS = "\x85\u2028\u2029"
 
 
-class NotConfigured(MusterError):
+class NotConfigured(PermanentError):
     """This channel has no connection, so the notice is kept in the local outbox."""
 
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import partial
+from typing import Any
 
 from muster.database import Database
-from muster.errors import TransientError
+from muster.errors import ErrorClass, TransientError
 from muster.notifications.model import Channel, ChannelName, Delivery, NotConfigured, Notice
 from muster.notifications.outbox import Outbox
+from muster.recovery.effects import Once
+from muster.recovery.ledger import Effect, Ledger, repeatable
 
 PATIENCE = 40.0
 """Seconds a channel gets to deliver one notice."""
@@ -20,11 +24,12 @@ POLL = 0.25
 
 
 class Sender:
-    """Routes notices, with a record in the outbox before and after each.
+    """Routes notices, with a record in the outbox and in the ledger of effects before and after each.
 
     The guarantee is at least once. A retry of a delivered notice sends nothing; a sender that dies between
-    sending and recording leaves its claim to run out, and the next attempt sends again: Slack then shows
-    the message twice, while a repeated e-mail carries the same Message-ID.
+    sending and recording leaves its claim to run out, and the next attempt sends again, since neither Slack
+    nor a mail server can be asked: Slack then shows the message twice, while a repeated e-mail carries the
+    same Message-ID. A key that was used for another place is refused.
     """
 
     def __init__(
@@ -38,7 +43,8 @@ class Sender:
         self.outbox = Outbox(database)
         """Where every notice is recorded."""
         self._channels = dict(channels or {})
-        self._patience = patience
+        self._ledger = Ledger(database)
+        self._patience, self._grace = patience, grace
         self._lease = timedelta(seconds=patience + grace)
 
     async def send(self, notice: Notice) -> Delivery:
@@ -61,9 +67,13 @@ class Sender:
         return await self.outbox.settle(notice, delivery)
 
     async def _deliver(self, notice: Notice) -> Delivery:
+        # The text may differ between attempts, with the time that passed; the place may not.
+        place = {"channel": notice.channel, "target": notice.target}
+        effect = Effect.of(f"notice/{notice.key}", notice.channel, place, notice.run)
+        # A second later than `_send` gives up, and its claim ends with the outbox's.
+        once = Once(self._ledger, effect, repeatable, patience=self._patience + 1, grace=self._grace - 1)
         try:
-            async with asyncio.timeout(self._patience):
-                return await self._channel(notice.channel).send(notice)
+            return Delivery.model_validate(await once.aperform(partial(self._send, notice)))
         except NotConfigured as reason:
             return Delivery(
                 delivered_by="outbox",
@@ -71,9 +81,15 @@ class Sender:
                 reference="",
                 note=f"Kept in the outbox: {reason}",
             )
+
+    async def _send(self, notice: Notice) -> dict[str, Any]:
+        try:
+            async with asyncio.timeout(self._patience):
+                return (await self._channel(notice.channel).send(notice)).model_dump(mode="json")
         except TimeoutError as error:
             raise TransientError(
-                f"{notice.channel} did not accept the notice to {notice.target} within {self._patience:g} s."
+                f"{notice.channel} did not accept the notice to {notice.target} within {self._patience:g} s.",
+                error_class=ErrorClass.TIMEOUT,
             ) from error
 
     def _channel(self, name: ChannelName) -> Channel:
