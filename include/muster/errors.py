@@ -3,18 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import StrEnum
+from typing import ClassVar
 
 from muster.findings import Finding
+
+
+class ErrorClass(StrEnum):
+    """What kind of failure an error is: it decides whether and when trying again can help."""
+
+    RATE_LIMIT = "rate_limit"
+    """The other side has had enough of us for now, and may say for how long."""
+    OVERLOAD = "overload"
+    """The other side has too much to do."""
+    TIMEOUT = "timeout"
+    """No answer in time."""
+    AUTH = "auth"
+    """We are not known there, or may not do this."""
+    BAD_REQUEST = "bad_request"
+    """The other side will never take this request."""
+    BAD_OUTPUT = "bad_output"
+    """An answer came that cannot be used; asked afresh, another may come."""
+    TRANSIENT = "transient"
+    """Anything else that may pass."""
+    PERMANENT = "permanent"
+    """Anything else that will not pass."""
 
 
 class MusterError(Exception):
     """Base of every error Muster raises on purpose; shown to people without a traceback."""
 
-    def __init__(self, message: str, *, remedy: str | None = None) -> None:
+    usual: ClassVar[ErrorClass] = ErrorClass.TRANSIENT
+    """What kind of failure it is unless it says otherwise."""
+
+    def __init__(self, message: str, *, remedy: str | None = None, error_class: ErrorClass | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.remedy = remedy
         """What the reader can do about it, as one imperative sentence."""
+        self.error_class = self.usual if error_class is None else error_class
+        """What kind of failure it is."""
 
     def __str__(self) -> str:
         return f"{self.message} {self.remedy}" if self.remedy else self.message
@@ -23,14 +51,23 @@ class MusterError(Exception):
 class TransientError(MusterError):
     """Something outside failed in a way that may pass: the step is retried as its `retry` says."""
 
-    def __init__(self, message: str, *, remedy: str | None = None, retry_after: float | None = None) -> None:
-        super().__init__(message, remedy=remedy)
+    def __init__(
+        self,
+        message: str,
+        *,
+        remedy: str | None = None,
+        retry_after: float | None = None,
+        error_class: ErrorClass | None = None,
+    ) -> None:
+        super().__init__(message, remedy=remedy, error_class=error_class)
         self.retry_after = retry_after
         """Seconds the other side asked us to wait, when it did."""
 
 
 class PermanentError(MusterError):
     """Trying again cannot help: the step goes to its `fallback`, else it fails for good."""
+
+    usual = ErrorClass.PERMANENT
 
 
 class SetAside(PermanentError):
@@ -43,6 +80,10 @@ class SetAside(PermanentError):
 
 class BudgetExceeded(PermanentError):
     """The next call would overspend the run's budget, so it was not made."""
+
+
+class RetriesExhausted(PermanentError):
+    """The run's budget of retries is used up: the step goes to its `fallback`, else it fails for good."""
 
 
 class ConcurrencyError(MusterError):

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from muster.errors import PermanentError
+from muster.errors import ErrorClass, PermanentError
 
 
 class BadOutput(PermanentError):
-    """The model kept answering in a way that does not fit what was asked: the step goes to its `fallback`."""
+    """The model kept answering in a way that does not fit what was asked.
+
+    A step with `retry` asks afresh, without waiting; then it goes to its `fallback`.
+    """
+
+    usual = ErrorClass.BAD_OUTPUT
 
 
 class LimitReached(PermanentError):

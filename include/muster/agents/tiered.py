@@ -17,9 +17,13 @@ from pydantic_ai.exceptions import (
     ContentFilterError,
     FallbackExceptionGroup,
     ModelAPIError,
+    ModelAuthenticationError,
     ModelConnectionError,
+    ModelOverloadedError,
     ModelQuotaExceededError,
+    ModelRateLimitError,
     ModelRequestRejectedError,
+    ModelTimeoutError,
     UnexpectedModelBehavior,
 )
 from pydantic_ai.messages import ModelMessage, ModelMessagesTypeAdapter, ModelResponse
@@ -35,8 +39,9 @@ from muster.agents.fingerprint import fingerprint
 from muster.agents.journal import Journal, Recorded, model_key
 from muster.agents.models import Tier
 from muster.agents.prices import PriceTable
-from muster.errors import BudgetExceeded, PermanentError, TransientError
+from muster.errors import BudgetExceeded, ErrorClass, PermanentError, TransientError
 from muster.events.model import Event, EventType, NewEvent
+from muster.failures import classify
 
 log = logging.getLogger(__name__)
 
@@ -236,8 +241,7 @@ class TierFailure:
     model: str
     kind: str
     message: str
-    may_pass: bool
-    """True when asking again later can help."""
+    error_class: ErrorClass
     retry_after: float | None
     """Seconds the other side asked us to wait."""
 
@@ -251,7 +255,7 @@ class TierFailure:
             model=tier.model.model_name,
             kind=type(error).__name__,
             message=f"{tier.label} {_reason(errors[0], timeout)}",
-            may_pass=any(_may_pass(each) for each in errors),
+            error_class=_together([_class_of(each) for each in errors]),
             retry_after=min(asked, default=None),
         )
 
@@ -260,9 +264,42 @@ class TierFailure:
         error = {"class": self.kind, "message": self.message}
         return {"tier": self.tier, "model": self.model, "error": error}
 
+    @property
+    def may_pass(self) -> bool:
+        """True when asking again later can help."""
+        return self.error_class not in _FOR_GOOD
 
-def _may_pass(error: Exception) -> bool:
-    return not isinstance(error, ModelRequestRejectedError | ModelQuotaExceededError | ContentFilterError)
+
+_FOR_GOOD = frozenset({ErrorClass.AUTH, ErrorClass.BAD_REQUEST, ErrorClass.PERMANENT})
+
+
+def _class_of(error: Exception) -> ErrorClass:
+    """What kind of failure an answer of pydantic-ai's clients is; the rest is known by its HTTP status."""
+    match error:
+        case ModelAuthenticationError():
+            return ErrorClass.AUTH
+        case ModelRequestRejectedError() | ContentFilterError():
+            return ErrorClass.BAD_REQUEST
+        case ModelQuotaExceededError():
+            return ErrorClass.PERMANENT
+        case ModelRateLimitError():
+            return ErrorClass.RATE_LIMIT
+        case ModelOverloadedError():
+            return ErrorClass.OVERLOAD
+        case ModelTimeoutError() | TimeoutError():
+            return ErrorClass.TIMEOUT
+        case UnexpectedModelBehavior():
+            return ErrorClass.BAD_OUTPUT
+    return classify(error)
+
+
+def _together(kinds: Sequence[ErrorClass]) -> ErrorClass:
+    """What several failures are as one: what may pass counts, and a kind only when they share it."""
+    passing = {kind for kind in kinds if kind not in _FOR_GOOD}
+    found = passing or set(kinds)
+    if len(found) == 1:
+        return found.pop()
+    return ErrorClass.TRANSIENT if passing else ErrorClass.PERMANENT
 
 
 def _reason(error: Exception, timeout: float) -> str:
@@ -280,10 +317,12 @@ def _reason(error: Exception, timeout: float) -> str:
 def _no_answer(agent: str, failures: Sequence[TierFailure]) -> TransientError | PermanentError:
     what = f"No model answered the agent {agent}: " + "; ".join(failure.message for failure in failures) + "."
     passing = [failure for failure in failures if failure.may_pass]
+    kind = _together([failure.error_class for failure in failures])
     if not passing:
-        return PermanentError(what, remedy="Mend the connection: its key, address and model name.")
+        return PermanentError(what, remedy="Mend the connection: its key, address and model name.", error_class=kind)
     asked = [failure.retry_after for failure in passing if failure.retry_after is not None]
-    return TransientError(what, retry_after=min(asked) if len(asked) == len(passing) else None)
+    wait = min(asked) if len(asked) == len(passing) else None
+    return TransientError(what, retry_after=wait, error_class=kind)
 
 
 def _name(tier: Tier, response: ModelResponse) -> str:

@@ -41,7 +41,8 @@ class EventType(StrEnum):
     STEP_STARTED = "step.started"
     """step, index, kind, lane, attempt, input (what the step was given, after expressions)."""
     STEP_RETRIED = "step.retried"
-    """step, index, attempt, error {class, message}, delay (seconds until the next attempt)."""
+    """step, index, attempt, error {class, message}, class (what kind of failure), delay (seconds until the next
+    attempt)."""
     STEP_SUCCEEDED = "step.succeeded"
     """step, index, output, output_type, produced_by, fallback (true when the fallback answered)."""
     STEP_FAILED = "step.failed"

@@ -79,7 +79,7 @@ async def _ask_agent(
         run=piece.view.id,
         step=piece.step.id,
         index=piece.index,
-        key=piece.key,
+        key=f"{piece.key}/afresh/{piece.fresh}" if piece.fresh else piece.key,
         agent=agent,
         ask=evaluate_marked(ask or "", piece.variables, fence, where=f"step {piece.step.id}, ask"),
         data=evaluate(arguments, piece.variables, where=f"step {piece.step.id}, with"),

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from muster.errors import MusterError, SetAside, TransientError
+from muster.errors import ErrorClass, MusterError, SetAside, TransientError
 from muster.events.model import Event, EventType, NewEvent
 from muster.execution.locking import under_lock
 from muster.execution.references import WorkRef, work_key
+from muster.execution.retry_budget import spend
 from muster.execution.retrying import with_retries
 from muster.execution.services import Services
 from muster.execution.view import RunView
+from muster.failures import classify
 from muster.language.definition import ResolvedStep
 
 LONGEST_MESSAGE = 2_000
@@ -31,6 +33,8 @@ class Piece:
     """Everything its expressions may name, `item` and `index` included."""
     undoes: bool = False
     """True when the work is to undo the piece."""
+    fresh: int = 0
+    """How often an agent has to be asked afresh: what it answered before could not be used."""
 
     @property
     def key(self) -> str:
@@ -138,20 +142,39 @@ async def attempts(
         Exception: what the last attempt raised.
     """
 
+    fresh = _bad_answers(piece)
+
     async def once() -> T:
         try:
             async with asyncio.timeout(piece.step.timeout):
-                return await act(services, piece)
+                return await act(services, replace(piece, fresh=fresh))
         except TimeoutError as error:
             if piece.step.timeout is None:
                 raise
-            raise TransientError(f"It took longer than the step's timeout of {piece.step.timeout:g} s.") from error
+            raise TransientError(
+                f"It took longer than the step's timeout of {piece.step.timeout:g} s.", error_class=ErrorClass.TIMEOUT
+            ) from error
 
     async def record(attempt: int, error: BaseException, delay: float) -> None:
-        data = _data(piece, attempt=attempt, error=describe(error), delay=delay)
-        await services.log.aappend(piece.ref.run, [NewEvent(type=retried, data=data)])
+        nonlocal fresh
+        kind = classify(error)
+        fresh += kind == ErrorClass.BAD_OUTPUT
+        data = _data(piece, attempt=attempt, error=describe(error), delay=delay, **{"class": kind.value})
+        if piece.undoes:
+            # A compensation is never given up for the sake of a budget.
+            await services.log.aappend(piece.ref.run, [NewEvent(type=retried, data=data)])
+        else:
+            await spend(services, piece.ref, piece.view.definition.retries, data)
 
-    return await with_retries(piece.step.retry, under_lock(services, piece, once, record), record)
+    work = under_lock(services, piece, once, record)
+    return await with_retries(piece.step.retry, work, record, rng=services.rng)
+
+
+def _bad_answers(piece: Piece) -> int:
+    """How many conversations with an agent have come to nothing: repeated, their recorded answers would again."""
+    kinds = (EventType.STEP_RETRIED, EventType.STEP_FAILED)
+    bad = [event for event in piece.view.events if event.type in kinds and event.data.get("step") == piece.step.id]
+    return sum(e.data["index"] == piece.index and e.data["error"]["class"] == "BadOutput" for e in bad)
 
 
 async def _fall_back(services: Services, piece: Piece, fall_back: Action, error: Exception) -> NewEvent:

@@ -2,54 +2,105 @@
 
 from __future__ import annotations
 
+import random
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
-from muster.errors import PermanentError, TransientError
-from muster.language.definition import ResolvedRetry
+from muster.errors import ErrorClass
+from muster.failures import asked_to_wait, classify
+from muster.language.definition import ResolvedClassRetry, ResolvedRetry
 
 T = TypeVar("T")
 Recorder = Callable[[int, BaseException, float], Awaitable[None]]
 """Called with the attempt that failed, its error, and the seconds until the next one."""
 
-
-def may_pass(error: BaseException) -> bool:
-    """True when trying again can help: everything but what is permanent by its kind."""
-    return isinstance(error, Exception) and not isinstance(error, PermanentError)
-
-
-def delay_before(retry: ResolvedRetry, attempt: int, error: BaseException | None) -> float:
-    """Seconds to wait after `attempt` (1, 2, …): exponential, capped, and never less than asked for."""
-    wait = min(retry.delay * retry.backoff ** (attempt - 1), retry.max_delay)
-    asked = error.retry_after if isinstance(error, TransientError) else None
-    return max(wait, asked or 0.0)
+NEVER = frozenset({ErrorClass.AUTH, ErrorClass.BAD_REQUEST, ErrorClass.PERMANENT})
+"""Failures that are not repeated unless the step's `retry.on` asks for it."""
+AT_ONCE = frozenset({ErrorClass.BAD_OUTPUT})
+"""Failures that waiting does nothing for."""
+_LARGEST_POWER = 1_000
+"""Keeps `backoff ** n` a finite number."""
 
 
-async def with_retries(retry: ResolvedRetry, work: Callable[[], Awaitable[T]], record: Recorder) -> T:
-    """Run `work` until it succeeds, fails permanently, or `retry.times` retries are used up.
+class Patience:
+    """How often and how long one piece of work is waited for. Not shared: it counts the failures it is told of."""
+
+    def __init__(self, retry: ResolvedRetry, rng: random.Random) -> None:
+        self._retry = retry
+        self._rng = rng
+        self._failures: Counter[ErrorClass | None] = Counter()
+        self.delay: float = 0.0
+        """Seconds until the next attempt, after `may_go_on` has said yes."""
+
+    def may_go_on(self, error: BaseException) -> bool:
+        """Count a failure; False when the work is not to be tried again.
+
+        A class with `times` of its own counts for itself, the others together.
+        """
+        kind = classify(error)
+        own = self._retry.on.get(kind.value)
+        counted = kind if own is not None and own.times is not None else None
+        self._failures[counted] += 1
+        if not isinstance(error, Exception) or self._failures[counted] > self._times(kind, own):
+            return False
+        self.delay = self._wait(kind, own, self._failures[counted], asked_to_wait(error))
+        return True
+
+    def _times(self, kind: ErrorClass, own: ResolvedClassRetry | None) -> int:
+        if own is not None and own.times is not None:
+            return own.times
+        return 0 if kind in NEVER else self._retry.times
+
+    def _wait(self, kind: ErrorClass, own: ResolvedClassRetry | None, failures: int, asked: float | None) -> float:
+        """Full jitter, https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/, never over the limit.
+
+        What the other side asked for is waited in full, and then some: those it sent away must not come back at once.
+        """
+        delay, backoff, limit = self._retry.delay, self._retry.backoff, self._retry.max_delay
+        if own is not None:
+            delay = delay if own.delay is None else own.delay
+            backoff = backoff if own.backoff is None else own.backoff
+            limit = limit if own.max_delay is None else own.max_delay
+        if kind in AT_ONCE and (own is None or own.delay is None):
+            delay = 0.0
+        if asked is not None:
+            return min(asked + self._rng.uniform(0.0, delay), limit)
+        return self._rng.uniform(0.0, min(delay * _power(backoff, failures - 1), limit))
+
+
+async def with_retries(
+    retry: ResolvedRetry,
+    work: Callable[[], Awaitable[T]],
+    record: Recorder,
+    *,
+    rng: random.Random | None = None,
+) -> T:
+    """Run `work` until it succeeds, fails for good, or its retries are used up. `record` may refuse a retry by raising.
 
     Raises:
-        Exception: what the last attempt raised.
+        Exception: what the last attempt, or `record`, raised.
     """
-    if retry.times == 0:
-        return await work()
-
-    def wait(state: RetryCallState) -> float:
-        error = state.outcome.exception() if state.outcome else None
-        return delay_before(retry, state.attempt_number, error)
+    patience = Patience(retry, rng or random.Random())
 
     async def before_sleep(state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         if error is not None:
-            await record(state.attempt_number, error, wait(state))
+            await record(state.attempt_number, error, patience.delay)
 
     attempts = AsyncRetrying(
-        stop=stop_after_attempt(retry.times + 1),
-        wait=wait,
-        retry=retry_if_exception(may_pass),
+        retry=retry_if_exception(patience.may_go_on),
+        wait=lambda _: patience.delay,
         before_sleep=before_sleep,
         reraise=True,
     )
     return await attempts(work)
+
+
+def _power(base: float, exponent: int) -> float:
+    try:
+        return float(base ** min(exponent, _LARGEST_POWER))
+    except OverflowError:
+        return float("inf")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
+from random import Random
 
 from muster.agents.models import ModelProvider
 from muster.database import Database
@@ -36,6 +37,8 @@ class Services:
     site: Path | None = None
     """Folder of the site's own skills."""
     clock: Callable[[], datetime] = utc_now
+    rng: Random = field(default_factory=Random)
+    """Draws the waits between attempts; a seeded one makes them repeatable."""
 
     @cached_property
     def queries(self) -> Queries:

@@ -62,10 +62,13 @@ class Deadline(Written):
 
 
 class Budget(Written):
-    """What one run may spend; checked before each call of a model."""
+    """What one run may spend: checked before each call of a model, and before each retry."""
 
-    usd: Usd
-    """The most US dollars one run may cost."""
+    usd: Usd | None = None
+    """The most US dollars one run may cost; default: no limit."""
+    retries: int | None = Field(default=None, ge=0, le=100_000)
+    """The most retries that all steps of one run may use together, its compensations aside; default: no limit. A
+    person's restart begins with a full budget."""
 
 
 class StepDefaults(Written):

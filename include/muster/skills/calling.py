@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
-from muster.errors import TransientError
+from muster.errors import ErrorClass, TransientError
 from muster.skills.registry import Skill, SkillContext
 
 T = TypeVar("T")
@@ -35,7 +35,9 @@ async def call_skill(skill: Skill, values: Mapping[str, Any], context: SkillCont
     except TimeoutError as error:
         if not limit.expired():
             raise
-        raise TransientError(f"The skill {skill.name} took longer than {skill.timeout:g} seconds.") from error
+        raise TransientError(
+            f"The skill {skill.name} took longer than {skill.timeout:g} seconds.", error_class=ErrorClass.TIMEOUT
+        ) from error
     return skill.dump(result)
 
 
