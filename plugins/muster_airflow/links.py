@@ -21,6 +21,8 @@ from muster_airflow.operators.steps import (
     ItemsStep,
     NotifyStep,
     SkillStep,
+    UndoStep,
+    UnwindRun,
     WorkerAgentStep,
 )
 
@@ -38,6 +40,8 @@ STEPS: list[type[Any]] = [
     NotifyStep,
     OpenRun,
     SkillStep,
+    UndoStep,
+    UnwindRun,
     WorkerAgentStep,
 ]
 """Every class whose tasks have the links."""

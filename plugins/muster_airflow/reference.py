@@ -16,11 +16,16 @@ FILES_SUFFIX = ".files"
 
 OPEN, CLOSE = "open", "close"
 """The tasks of every automation that are none of its steps."""
+UNWIND, BEGIN = "unwind", "begin"
+"""The group of tasks that undo a run, and the first of them; each of the others has the name of the step it undoes."""
+_UNDOES = f"{UNWIND}."
 
 
 def step_of(task_id: str) -> str | None:
-    """The step that a task performs or lays out; None for the ends of a run."""
-    return None if task_id in (OPEN, CLOSE) else task_id.removesuffix(ITEMS_SUFFIX)
+    """The step that a task performs, lays out or undoes; None for the ends of a run."""
+    if task_id in (OPEN, CLOSE, _UNDOES + BEGIN):
+        return None
+    return task_id.removeprefix(_UNDOES).removesuffix(ITEMS_SUFFIX)
 
 
 def work_ref(ti: RuntimeTaskInstanceProtocol, dag_run: Any, *, lane: str) -> WorkRef:
@@ -28,7 +33,7 @@ def work_ref(ti: RuntimeTaskInstanceProtocol, dag_run: Any, *, lane: str) -> Wor
     mapped = ti.map_index is not None and ti.map_index >= 0
     return WorkRef(
         run=run_id(ti.dag_id, ti.run_id),
-        step=ti.task_id.removesuffix(ITEMS_SUFFIX),
+        step=step_of(ti.task_id) or ti.task_id,
         slot=ti.map_index if mapped else None,
         lane=lane,
         attempt=ti.try_number,

@@ -9,10 +9,14 @@ from typing import Any
 import pytest
 
 from muster.database import Database
+from muster.errors import PermanentError
 from muster.execution.cancelling import request_cancel
+from muster.execution.resuming import AlreadyResumed, resume
 from support.runs import Site
 
 SKILLS = '''
+import time
+
 from muster.errors import PermanentError, TransientError
 from muster.skills import SkillContext, skill
 
@@ -20,6 +24,7 @@ done: list[str] = []
 undone: list[tuple[str, object]] = []
 broken: set[str] = set()
 flaky: dict[str, int] = {}
+hanging: set[str] = set()
 
 @skill("depot.act")
 def act(name: str, context: SkillContext) -> str:
@@ -32,6 +37,8 @@ def act(name: str, context: SkillContext) -> str:
 @skill("depot.undo")
 def undo(context: SkillContext, said: str | None = None) -> str:
     """Undoes it, or breaks."""
+    while context.step in hanging:
+        time.sleep(0.05)
     if f"undo {context.step}" in broken:
         raise PermanentError("it cannot be undone now")
     if flaky.get(context.step, 0) > 0:
@@ -223,3 +230,43 @@ def test_work_done_anew_after_it_was_undone_can_be_undone_again(site: Site) -> N
     site.close(run, epoch=1)
     assert [name for name, _ in depot().undone] == ["pay", "reserve"] * 2
     assert site.state(run).status == "compensated"
+
+
+def test_of_two_that_resume_a_stuck_run_at_once_one_is_told_who_was_first(site: Site) -> None:
+    run = broken(site, "ship", "undo pay")
+    site.unwind(run)
+    site.close(run)
+    resume(site.services.log, run, by="ann", by_hand=True)
+    before = types(site, run)
+    with pytest.raises(AlreadyResumed, match="ann has resumed"):
+        resume(site.services.log, run, by="bob")
+    assert types(site, run) == before
+    assert site.unwind(run, epoch=1, only=["pay", "reserve"]) == "succeeded"
+    assert [name for name, _ in depot().undone] == ["reserve"], "what a person did is not done again"
+
+
+@pytest.mark.parametrize(("run", "said"), [("order/none", "There is no run"), (None, "is not stuck: it is open")])
+def test_what_is_not_stuck_cannot_be_resumed(site: Site, run: str | None, said: str) -> None:
+    run = run or site.open(site.definition(AUTOMATION))
+    before = types(site, run)
+    with pytest.raises(PermanentError, match=said):
+        resume(site.services.log, run, by="ann")
+    assert types(site, run) == before
+
+
+def test_a_run_that_ended_cannot_be_cancelled(site: Site) -> None:
+    run = broken(site)
+    site.close(run)
+    with pytest.raises(PermanentError, match="has ended"):
+        request_cancel(site.services.log, run, by="ann")
+    with pytest.raises(PermanentError, match="There is no run"):
+        request_cancel(site.services.log, "order/none", by="ann")
+
+
+def test_a_compensation_that_hangs_is_cut_off_and_the_run_is_stuck(site: Site) -> None:
+    source = AUTOMATION.replace("retry: {times: 2, delay: 0s}", "retry: {times: 0}, timeout: 1s")
+    run = broken(site, "ship", source=source)
+    depot().hanging.add("pay")
+    assert site.unwind(run) == "failed"
+    depot().hanging.clear()
+    assert "longer than" in site.state(run).stuck.error["message"]

@@ -199,3 +199,33 @@ def test_two_processes_with_different_hash_seeds_serialize_the_same_bytes(includ
     assert len(first.splitlines()) == 2
     assert json.loads(first.splitlines()[0])["dag"]["dag_id"] == "everything"
     assert first == second
+
+
+SAGA = """
+automation: saga
+steps:
+  - {id: a, skill: proving.upper, with: {text: x}, compensate: {skill: proving.upper, with: {text: x}}}
+  - {id: b, after: a, skill: proving.upper, with: {text: x}, compensate: {skill: proving.upper, with: {text: x}}}
+  - {id: c, after: a, skill: proving.upper, with: {text: x}}
+  - {id: d, after: c, skill: proving.upper, with: {text: x}, compensate: {skill: proving.upper, with: {text: x}}}
+  - {id: e, after: [b, d], skill: proving.upper, with: {text: x}}
+"""
+
+
+def test_what_can_be_undone_has_a_task_that_undoes_it_in_reverse(include: Path) -> None:
+    (include / "automations" / "saga.yaml").write_text(SAGA)
+    tasks = dags(include)["saga"].task_dict
+    upstream = {name: sorted(task.upstream_task_ids) for name, task in tasks.items() if name.startswith("unwind.")}
+    assert upstream == {
+        "unwind.begin": ["e"],
+        "unwind.b": ["unwind.begin"],
+        "unwind.d": ["unwind.begin"],
+        "unwind.a": ["unwind.b", "unwind.begin", "unwind.d"],
+    }
+    rules = {name: str(tasks[name].trigger_rule) for name in ("unwind.begin", "unwind.a", "close")}
+    assert rules == {"unwind.begin": "all_done", "unwind.a": "none_failed_min_one_success", "close": "all_done"}
+    assert tasks["close"].upstream_task_ids == {"e", "unwind.a"}
+
+
+def test_an_automation_that_undoes_nothing_has_no_task_for_it(include: Path) -> None:
+    assert not [name for name in dags(include)["everything"].task_dict if name.startswith("unwind")]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -80,6 +83,22 @@ class Airflow:
     def types(self, run: str) -> list[str]:
         """The types of a run's events, in order."""
         return [event.type for event in self.log.read(run)]
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run `muster` against this Airflow."""
+        place = {
+            "MUSTER_DSN": self.stack.dsn,
+            "AIRFLOW_URL": str(self.client._http.base_url),
+            "MUSTER_PASSWORD": self.client._password,
+        }
+        return subprocess.run(
+            [sys.executable, "-m", "muster.cli", *arguments],
+            cwd=self.project,
+            env=os.environ | place,
+            text=True,
+            capture_output=True,
+            check=False,
+        )
 
     def sql(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Ask Muster's database."""

@@ -246,6 +246,35 @@ def reject(
     answer(run, approved=False, step=step, item=item, note=note, user=user, as_json=as_json)
 
 
+@app.command(rich_help_panel=WORK)
+def cancel(
+    run: RunId,
+    reason: Annotated[str | None, typer.Option(help="Why; kept in the log.")] = None,
+    user: As = "admin",
+    as_json: Json = False,
+) -> None:
+    """Cancel a run: stop what is under way, begin nothing more, undo what was done."""
+    from muster.cli.undoing import cancel_run
+
+    cancel_run(run, reason=reason, user=user, as_json=as_json)
+
+
+@app.command(rich_help_panel=WORK)
+def resume(
+    run: RunId,
+    note: Annotated[str | None, typer.Option(help="What was done about it; kept in the log.")] = None,
+    by_hand: Annotated[
+        bool, typer.Option("--by-hand", help="The compensation that failed has been done by a person.")
+    ] = False,
+    user: As = "admin",
+    as_json: Json = False,
+) -> None:
+    """Go on undoing a stuck run, once a person has acted."""
+    from muster.cli.undoing import resume_run
+
+    resume_run(run, note=note, by_hand=by_hand, user=user, as_json=as_json)
+
+
 @app.command(rich_help_panel=LOG)
 def replay(
     run: RunId,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import httpx
@@ -114,6 +114,32 @@ class AirflowClient:
             raise MusterError(f"{task['task_id']} has been answered already.", remedy="`muster show` tells by whom.")
         result: dict[str, Any] = answer.json()
         return result
+
+    def clear(
+        self, dag_id: str, run_id: str, tasks: Sequence[str | tuple[str, int]], *, only_failed: bool = False
+    ) -> int:
+        """Have tasks of a run performed again, on the version the run belongs to; how many that are.
+
+        Args:
+            tasks: Task ids, with the map index where only one of a task's instances is meant.
+            only_failed: Leave alone what did not fail.
+        """
+        body = {
+            "dry_run": False,
+            "dag_run_id": run_id,
+            "task_ids": list(tasks),
+            "only_failed": only_failed,
+            "run_on_latest_version": False,
+        }
+        answer = self._send("POST", f"/api/v2/dags/{dag_id}/clearTaskInstances", json=body)
+        return int(answer.json()["total_entries"])
+
+    def fail(self, task: Mapping[str, Any]) -> None:
+        """Stop a task instance, wherever it runs or waits, and count it as failed."""
+        path = f"/api/v2/dags/{task['dag_id']}/dagRuns/{task['dag_run_id']}/taskInstances/{task['task_id']}"
+        if task["map_index"] >= 0:
+            path += f"/{task['map_index']}"
+        self._send("PATCH", path, json={"new_state": "failed"}, accept=(409,))
 
     def wait_for_run(self, dag_id: str, run_id: str, *, timeout: float, interval: float = 0.5) -> dict[str, Any]:
         """Wait until a run has ended.

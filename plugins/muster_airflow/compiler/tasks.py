@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 
+from muster_airflow.compiler.unwinding import add_unwinding
 from muster_airflow.operators.base import restart_policy, retry_policy
 from muster_airflow.operators.opening import OpenRun
 from muster_airflow.operators.steps import (
@@ -45,7 +46,7 @@ def add_tasks(definition: Definition) -> None:
         entry, tasks[step.id] = _add(definition, step)
         entry.set_upstream([tasks[name] for name in step.after] or [first])
     leaves = [task for name, task in tasks.items() if not _has_successor(definition, name)]
-    last.set_upstream(leaves or [first])
+    last.set_upstream([*(leaves or [first]), *add_unwinding(definition, leaves or [first])])
 
 
 def _add(definition: Definition, step: ResolvedStep) -> tuple[Task, Task]:

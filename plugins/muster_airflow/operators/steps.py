@@ -122,6 +122,22 @@ class ItemsStep(AsyncStep):
     start_trigger_args = in_triggerer("ItemsTrigger")
 
 
+class UnwindRun(AsyncStep):
+    """Decides whether what the run did is undone."""
+
+    custom_operator_name = "unwind"
+    ui_color = "#ffedd5"
+    start_trigger_args = in_triggerer("UnwindTrigger")
+
+
+class UndoStep(AsyncStep):
+    """The compensation of a step."""
+
+    custom_operator_name = "compensate"
+    ui_color = "#ffedd5"
+    start_trigger_args = in_triggerer("UndoTrigger")
+
+
 class CloseRun(AsyncStep):
     """Closes the run: the single leaf."""
 

@@ -126,14 +126,18 @@ class ItemsTrigger(WorkTrigger):
         await push_from_trigger(self._running, outcome.output, mapped_length=len(outcome.output))
 
 
-class CloseTrigger(WorkTrigger):
-    """Closes the run."""
+class UndoTrigger(WorkTrigger):
+    """Undoes a step."""
 
     async def work(self, services: Services, ref: WorkRef) -> Outcome:
-        """Decide how the run ended, with Airflow's word on tasks that died silently."""
-        from muster.execution.closing import close_run
+        """Run its compensation."""
+        from muster.execution.unwinding import compensate
 
-        return await close_run(services, ref, await self._task_states())
+        return await compensate(services, ref)
+
+
+class _EndTrigger(WorkTrigger):
+    """Judges the run, with Airflow's word on tasks that died silently."""
 
     async def _task_states(self) -> dict[str, str | None]:
         from airflow.sdk.execution_time.comms import GetTaskStates, TaskStatesResult
@@ -144,3 +148,23 @@ class CloseTrigger(WorkTrigger):
         if not isinstance(answer, TaskStatesResult):
             raise TransientError(f"Airflow did not say how the tasks of the run ended: {answer}.")
         return dict(answer.task_states.get(ti.run_id, {}))
+
+
+class UnwindTrigger(_EndTrigger):
+    """Decides whether what the run did is undone."""
+
+    async def work(self, services: Services, ref: WorkRef) -> Outcome:
+        """Write down what is to be undone; there is nothing more to do when that is nothing."""
+        from muster.execution.unwinding import begin
+
+        return await begin(services, ref, await self._task_states())
+
+
+class CloseTrigger(_EndTrigger):
+    """Closes the run."""
+
+    async def work(self, services: Services, ref: WorkRef) -> Outcome:
+        """Decide how the run ended."""
+        from muster.execution.closing import close_run
+
+        return await close_run(services, ref, await self._task_states())
