@@ -1,0 +1,283 @@
+"""Circuit breakers whose state all processes share: what keeps failing is left alone for a while, then probed.
+
+A breaker *opens* after so many failures in a row, stays open for some seconds, and then is *half open*: one
+call at a time, in all processes together, probes whether the other side is back. A success closes it, a
+failure opens it again. The pattern is Michael Nygard's, in *Release It!*.
+
+Every change of state begins a new *generation*, and a call reports under the generation it was let through in:
+what comes back from before the change says nothing about now.
+"""
+
+from __future__ import annotations
+
+import time
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from muster.database import Database
+from muster.errors import MusterError, PermanentError, TransientError
+from muster.events.driver import Query, Work, arun, run
+
+State = Literal["closed", "open", "half_open"]
+Kind = Literal["agent", "tier", "tool", "host"]
+KINDS: tuple[Kind, ...] = ("agent", "tier", "tool", "host")
+
+CACHED = 1.0
+"""Seconds a process goes by what it last read: so long may a change by another process stay unnoticed."""
+LONGEST_ERROR = 500
+
+READ = """
+SELECT state, generation, failures, greatest(0, extract(epoch FROM
+       CASE state WHEN 'half_open' THEN probe_until ELSE open_until END - clock_timestamp()))::float8
+  FROM breakers WHERE name = %(name)s
+"""
+
+# Of all who would probe at once the row's lock lets one find it open, or its probe overdue.
+PROBE = """
+UPDATE breakers SET state = 'half_open', generation = generation + 1, changed_at = clock_timestamp(),
+    probe_until = clock_timestamp() + make_interval(secs => %(probe_for)s::float8)
+WHERE name = %(name)s AND ((state = 'open' AND open_until <= clock_timestamp())
+                        OR (state = 'half_open' AND probe_until <= clock_timestamp()))
+RETURNING generation
+"""
+
+_OPENS = "(known.state = 'half_open' OR known.failures + 1 >= %(limit)s::int)"
+
+FAILED = f"""
+INSERT INTO breakers AS known (name, failures, error, state, generation, opened_at, open_until)
+SELECT %(name)s, 1, %(error)s, CASE WHEN opens THEN 'open' ELSE 'closed' END, opens::int,
+       CASE WHEN opens THEN clock_timestamp() END,
+       CASE WHEN opens THEN clock_timestamp() + make_interval(secs => %(open_for)s::float8) END
+  FROM (SELECT %(limit)s::int <= 1) AS first (opens)
+ON CONFLICT (name) DO UPDATE SET
+    failures = known.failures + 1, error = EXCLUDED.error, probe_until = NULL, changed_at = clock_timestamp(),
+    state = CASE WHEN {_OPENS} THEN 'open' ELSE 'closed' END,
+    generation = known.generation + {_OPENS}::int,
+    opened_at = CASE WHEN {_OPENS} THEN clock_timestamp() END,
+    open_until = CASE WHEN {_OPENS} THEN clock_timestamp() + make_interval(secs => %(open_for)s::float8) END
+WHERE known.generation = %(generation)s::bigint AND known.state <> 'open'
+RETURNING state
+"""
+
+SUCCEEDED = """
+UPDATE breakers SET generation = generation + (state = 'half_open')::int, state = 'closed', failures = 0,
+    error = NULL, opened_at = NULL, open_until = NULL, probe_until = NULL, changed_at = clock_timestamp()
+WHERE name = %(name)s AND generation = %(generation)s::bigint AND state <> 'open'
+RETURNING state
+"""
+
+# A probe that says nothing makes room for the next one.
+UNDECIDED = """
+UPDATE breakers SET probe_until = clock_timestamp()
+WHERE name = %(name)s AND generation = %(generation)s::bigint AND state = 'half_open' RETURNING state
+"""
+
+RESET = """
+UPDATE breakers SET state = 'closed', generation = generation + 1, failures = 0, error = NULL, opened_at = NULL,
+    open_until = NULL, probe_until = NULL, changed_at = clock_timestamp() WHERE name = %(name)s RETURNING name
+"""
+
+LIST = """
+SELECT name, state, failures, greatest(0, extract(epoch FROM open_until - clock_timestamp()))::float8, error,
+       opened_at, changed_at FROM breakers ORDER BY state = 'closed', name
+"""
+
+
+class BreakerOpen(TransientError):
+    """The breaker is open, so the call was not made: another tier or agent is used, or the step waits."""
+
+    def __init__(self, name: str, retry_after: float) -> None:
+        super().__init__(
+            f"The circuit breaker {name} is open: it failed too often in a row.",
+            remedy=f"It is probed again by itself; `muster breakers reset {name}` closes it at once.",
+            retry_after=retry_after,
+        )
+        self.name = name
+
+
+class Policy(BaseModel):
+    """When a breaker opens, and what happens then; `settings.breakers` says it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    failures: int = Field(default=5, ge=0, le=10_000)
+    """Failures in a row that open it; 0 for never."""
+    open_seconds: float = Field(default=30.0, gt=0, le=86_400)
+    """How long it stays open before it is probed."""
+    probe_seconds: float = Field(default=150.0, gt=0, le=86_400)
+    """How long a probe may take; after that another one may be made."""
+    when_open: Literal["next", "wait"] = "next"
+    """`next`: the next tier, or the step's fallback, does the work; `wait`: the step is retried when it may be."""
+
+
+def policy_of(settings: Mapping[str, Any], name: str) -> Policy:
+    """The policy of the breaker `<kind>:<what>`: what is said of it by name, else of its kind, else of all.
+
+    Raises:
+        PermanentError: `settings.breakers` says something else than a policy does.
+    """
+    said = settings.get("breakers", {})
+    try:
+        general = {key: value for key, value in said.items() if key not in KINDS and ":" not in key}
+        return Policy(**(general | said.get(name.partition(":")[0], {}) | said.get(name, {})))
+    except (ValidationError, TypeError, AttributeError) as error:
+        raise PermanentError(
+            f"The setting `breakers` is no policy for {name}: {error}.",
+            remedy="docs/recovery.md shows what can be said.",
+        ) from error
+
+
+class Permit(NamedTuple):
+    """A call that was let through."""
+
+    name: str
+    generation: int
+    is_probe: bool
+    writes_success: bool
+    """False where a success changes nothing, and so need not be written."""
+
+
+@dataclass(frozen=True)
+class Breaker:
+    """A breaker as people see it."""
+
+    name: str
+    state: State
+    failures: int
+    """In a row."""
+    opens_for: float
+    """Seconds until it may be probed; 0 when it is closed, or may be."""
+    error: str | None
+    """The last failure's."""
+    opened_at: datetime | None
+    changed_at: datetime
+
+
+class _Known(NamedTuple):
+    state: State
+    generation: int
+    failures: int
+    until: float
+    """On this process's monotonic clock: when an open or probed one may be probed."""
+    read: float
+
+
+class Breakers:
+    """The breakers of one database, with what this process read of them lately."""
+
+    def __init__(self, database: Database, *, cached: float = CACHED) -> None:
+        self._database = database
+        self._cached = cached
+        self._known: dict[str, _Known] = {}
+
+    def admit(self, name: str, policy: Policy) -> Permit:
+        """Let a call through, as a probe where the breaker is half open.
+
+        Raises:
+            BreakerOpen: it may not be made now.
+        """
+        if (permit := self._from_memory(name, policy)) is not None:
+            return permit
+        return run(self._database, self._admit(name, policy))
+
+    async def aadmit(self, name: str, policy: Policy) -> Permit:
+        """`admit` for coroutines."""
+        if (permit := self._from_memory(name, policy)) is not None:
+            return permit
+        return await arun(self._database, self._admit(name, policy))
+
+    def report(self, permit: Permit, policy: Policy, failure: BaseException | None) -> None:
+        """Say how the call went: it failed, or (None) it succeeded."""
+        if (query := _query(permit, policy, failure)) is not None:
+            run(self._database, self._write(permit.name, query))
+
+    async def areport(self, permit: Permit, policy: Policy, failure: BaseException | None) -> None:
+        """`report` for coroutines."""
+        if (query := _query(permit, policy, failure)) is not None:
+            await arun(self._database, self._write(permit.name, query))
+
+    def withdraw(self, permit: Permit) -> None:
+        """Say that the call tells nothing, as one that was cancelled: another may probe in its place."""
+        if permit.is_probe:
+            run(self._database, self._write(permit.name, _of(UNDECIDED, permit)))
+
+    async def awithdraw(self, permit: Permit) -> None:
+        """`withdraw` for coroutines."""
+        if permit.is_probe:
+            await arun(self._database, self._write(permit.name, _of(UNDECIDED, permit)))
+
+    def all(self) -> list[Breaker]:
+        """Every breaker that ever counted a failure; those not closed first."""
+        return run(self._database, _all())
+
+    def reset(self, name: str) -> None:
+        """Close it; other processes notice within `CACHED` seconds.
+
+        Raises:
+            MusterError: there is no such breaker.
+        """
+        if not run(self._database, self._write(name, Query(RESET, {"name": name}))):
+            raise MusterError(f"There is no circuit breaker {name!r}.", remedy="`muster breakers` shows them all.")
+
+    def _from_memory(self, name: str, policy: Policy) -> Permit | None:
+        known, now = self._known.get(name), time.monotonic()
+        if known is None or now - known.read >= self._cached:
+            return None
+        if known.state == "closed":
+            return Permit(name, known.generation, is_probe=False, writes_success=known.failures > 0)
+        if known.until > now and policy.failures:
+            raise BreakerOpen(name, known.until - now)
+        return None
+
+    def _admit(self, name: str, policy: Policy) -> Work[Permit]:
+        rows = (yield [Query(READ, {"name": name})])[0]
+        state, generation, failures, left = rows[0] if rows else ("closed", 0, 0, 0.0)
+        now = time.monotonic()
+        self._known[name] = _Known(state, generation, failures, now + (left or 0.0), now)
+        if state == "closed" or not policy.failures:
+            return Permit(name, generation, is_probe=False, writes_success=failures > 0)
+        if not left:
+            rows = (yield [Query(PROBE, {"name": name, "probe_for": policy.probe_seconds})])[0]
+            self._known.pop(name, None)
+            if rows:
+                return Permit(name, rows[0][0], is_probe=True, writes_success=True)
+        raise BreakerOpen(name, left or 1.0)
+
+    def _write(self, name: str, query: Query) -> Work[bool]:
+        self._known.pop(name, None)
+        changed = bool((yield [query])[0])
+        self._known.pop(name, None)
+        return changed
+
+
+def breakers_of(database: Database) -> Breakers:
+    """The breakers of a database, one object for the whole process, so that they share what was read."""
+    found = _shared.get(database)
+    return found if found is not None else _shared.setdefault(database, Breakers(database))
+
+
+_shared: weakref.WeakKeyDictionary[Database, Breakers] = weakref.WeakKeyDictionary()
+
+
+def _query(permit: Permit, policy: Policy, failure: BaseException | None) -> Query | None:
+    if failure is None:
+        return _of(SUCCEEDED, permit) if permit.writes_success else None
+    if not policy.failures:
+        return None
+    text = f"{type(failure).__name__}: {failure}"[:LONGEST_ERROR]
+    error = text.replace("\0", "\ufffd").encode(errors="replace").decode()
+    return _of(FAILED, permit, limit=policy.failures, open_for=policy.open_seconds, error=error)
+
+
+def _of(sql: str, permit: Permit, **values: Any) -> Query:
+    return Query(sql, {"name": permit.name, "generation": permit.generation, **values})
+
+
+def _all() -> Work[list[Breaker]]:
+    return [Breaker(name, state, failures, left or 0.0, *rest)
+            for name, state, failures, left, *rest in (yield [Query(LIST)])[0]]  # fmt: skip
