@@ -16,11 +16,14 @@ from muster.events.model import EventType as T
 from muster.events.model import NewEvent
 from muster.events.projections import money
 from muster.events.rebuild import rebuild
+from muster.events.replay import replay
 from muster.execution.human import answer, request
 from muster.execution.performing import begin
 from muster.execution.piece import Piece
 from muster.execution.references import WorkRef
+from support.processes import finish, start
 from support.run_events import step
+from support.run_events import whole_run as whole_events
 from support.runs import Site
 
 SKILLS = '''
@@ -146,6 +149,7 @@ def test_every_page_and_batch_of_a_rebuild_counts(
         log.append(f"r{number}", [step(T.MODEL_CALLED, "code", n, cost="0.25") for n in range(5)])
     live = tables(dsn)
     monkeypatch.setattr(rebuilding, "STREAMS_AT_ONCE", 3)
+    monkeypatch.setattr(rebuilding, "ROWS_AT_ONCE", 7)
     monkeypatch.setattr(rebuilding, "_PAGE", 4)
     with psycopg.connect(dsn) as connection:
         connection.execute("DELETE FROM runs")
@@ -165,6 +169,67 @@ def test_two_rebuilds_at_once_get_out_of_each_others_way(log: EventLog, dsn: str
         await asyncio.gather(*[asyncio.to_thread(rebuild, database) for _ in range(3)])
 
     asyncio.run(both())
+    assert tables(dsn) == live
+
+
+APPENDER = """
+import sys, time
+from muster.database import Database
+from muster.events.log import EventLog
+from muster.events.model import NewEvent
+
+log, runs = EventLog(Database(sys.argv[1])), [f"busy/{n}" for n in range(10)]
+for run in runs:
+    log.append(run, [NewEvent(type="run.opened", data={"automation": "busy"})])
+print("begun", flush=True)
+started = time.monotonic()
+for number in range(400):
+    time.sleep(max(0, started + number / 100 - time.monotonic()))
+    begun = NewEvent(type="step.started", data={"step": "read", "index": number, "attempt": 1})
+    asked = NewEvent(type="model.called", data={"step": "read", "index": number % 7, "cost": "0.125"})
+    log.append(runs[number % len(runs)], [begun, asked])
+"""
+
+
+def test_a_rebuild_loses_and_doubles_nothing_while_a_hundred_appends_a_second_go_on(
+    log: EventLog, dsn: str, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rebuilding, "ROWS_AT_ONCE", 10)
+    for number in range(40):
+        log.append(f"quiet/{number}", whole_events())
+    quiet = [row for row in tables(dsn) if "quiet/" in row]
+    with psycopg.connect(dsn) as connection:
+        connection.execute("UPDATE steps SET status = 'failed', calls = 9 WHERE run = 'quiet/3'")
+        connection.execute("INSERT INTO runs (id, calls, cost_usd) VALUES ('stranger', 0, 0)")
+    appender = start(APPENDER, dsn)
+    assert appender.stdout is not None
+    assert appender.stdout.readline() == "begun\n"
+    rounds = 0
+    while appender.poll() is None:
+        rebuild(database)
+        rounds += 1
+    finish(appender)
+    assert rounds > 1
+    assert [log.version(f"busy/{number}") for number in range(10)] == [81] * 10
+
+    live = tables(dsn)
+    assert [row for row in live if "quiet/" in row] == quiet
+    assert not [row for row in live if "stranger" in row]
+    assert all(replay(database, f"busy/{number}").differences == [] for number in range(10))
+    rebuild(database)
+    assert tables(dsn) == live
+
+
+def test_one_run_alone_is_made_new(log: EventLog, dsn: str, database: Database) -> None:
+    for run in ("a", "b"):
+        log.append(run, whole_events())
+    live = tables(dsn)
+    with psycopg.connect(dsn) as connection:
+        connection.execute("UPDATE steps SET status = 'failed'")
+    rebuilt = rebuild(database, "a")
+    assert (rebuilt.runs, rebuilt.rows) == (1, 8)
+    assert {row.split(",")[0] for row in set(tables(dsn)) ^ set(live)} == {"steps(b"}
+    assert rebuild(database).runs == 2
     assert tables(dsn) == live
 
 

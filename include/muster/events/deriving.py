@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from muster.events.driver import Query
@@ -11,28 +11,37 @@ from muster.events.projections import RUNS, STEPS, Change, Table, as_parameter, 
 
 
 class Derived:
-    """The rows of some runs, as far as their events have been taken in."""
+    """The rows of one run, as far as its events have been taken in."""
 
-    def __init__(self) -> None:
-        self.runs: dict[str, Change] = {}
-        self.steps: dict[tuple[str, str, int], Change] = {}
+    def __init__(self, stream: str) -> None:
+        self.stream = stream
+        self.version = 0
+        """Of the last event taken in."""
+        self.run: Change | None = None
+        self.steps: dict[tuple[str, int], Change] = {}
+        """By step and index."""
 
-    def add(self, stream: str, facts: Iterable[Fact]) -> None:
-        """Take in the next events of a stream."""
-        runs, steps = changes(stream, facts)
+    def add(self, facts: Sequence[Fact]) -> None:
+        """Take in the next events."""
+        runs, steps = changes(self.stream, facts)
         for change in runs:
-            self.runs[stream] = RUNS.merge(self.runs[stream], change) if stream in self.runs else change
+            self.run = change if self.run is None else RUNS.merge(self.run, change)
         for change in steps:
-            key = (stream, change["step"], change["index"])
+            key = (change["step"], change["index"])
             self.steps[key] = STEPS.merge(self.steps[key], change) if key in self.steps else change
+        if facts:
+            self.version = facts[-1].version
 
-    def writing(self) -> list[Query]:
-        """Statements that write the rows where there are none."""
-        return [
-            Query(table.upsert("changes"), {"changes": as_parameter(rows)})
-            for table, rows in ((RUNS, list(self.runs.values())), (STEPS, list(self.steps.values())))
-            if rows
-        ]
+
+def writing(of: Sequence[Derived]) -> list[Query]:
+    """Statements that write the rows of some runs, where there are none."""
+    runs = [each.run for each in of if each.run is not None]
+    steps = [row for each in of for row in each.steps.values()]
+    return [
+        Query(table.upsert("changes"), {"changes": as_parameter(rows)})
+        for table, rows in ((RUNS, runs), (STEPS, steps))
+        if rows
+    ]
 
 
 def full(table: Table, change: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,47 +1,83 @@
-"""Makes the projections new from the log, while others go on appending."""
+"""Makes the projections new from the log, while others go on appending.
+
+Run by run, not in shadow tables: rows are derived without a lock, then each small group of runs is swapped in one
+transaction that first takes in what was appended meanwhile. `docs/decisions/0009-replay-and-checkpoints.md` says why.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
 from muster.database import Database
+from muster.events.deriving import Derived, writing
 from muster.events.driver import Query, Work, run
 from muster.events.facts import FACT_COLUMNS, to_fact
-from muster.events.projections import PROJECTED, RUNS, STEPS, Change, as_parameter, changes
+from muster.events.projections import PROJECTED
 from muster.events.statements import BEGIN, COMMIT
 from muster.events.verification import listing
 
 STREAMS_AT_ONCE = 200
-"""Streams whose appends wait while theirs is the batch being rebuilt."""
+"""Streams whose rows are derived together."""
+
+ROWS_AT_ONCE = 500
+"""Rows swapped together, unless one run alone has more: their runs' appends wait for it."""
 
 _PAGE = 5_000
 
 
-def rebuild(database: Database) -> None:
-    """Derive every row of `runs` and `steps` anew; readers see each run's old rows or its new ones."""
+@dataclass(frozen=True)
+class Rebuilt:
+    """How much was made new."""
+
+    runs: int
+    rows: int
+    """Of runs, steps and items."""
+
+
+def rebuild(database: Database, stream: str | None = None) -> Rebuilt:
+    """Derive every row of `runs` and `steps` anew, or one run's; readers see each run's old rows or its new ones."""
+    runs = rows = 0
+    for names in [[stream]] if stream is not None else _batches(database):
+        derived = run(database, _deriving(names))
+        for group in _groups(derived):
+            run(database, _swapping(group))
+            runs += sum(each.run is not None for each in group)
+            rows += sum(_rows(each) for each in group)
+    if stream is None:
+        run(database, _removing_strangers())
+    return Rebuilt(runs, rows)
+
+
+def _batches(database: Database) -> Iterator[list[str]]:
     after = ""
     while names := run(database, listing(after)):
         for start in range(0, len(names), STREAMS_AT_ONCE):
-            run(database, _rebuild(names[start : start + STREAMS_AT_ONCE]))
+            yield names[start : start + STREAMS_AT_ONCE]
         after = names[-1]
-    run(database, _remove_strangers())
 
 
-def _rebuild(streams: Sequence[str]) -> Work[None]:
-    among = {"streams": list(streams)}
-    yield [
-        BEGIN,
-        # In one order, so that two rebuilds at once cannot deadlock.
-        Query(
-            "SELECT pg_advisory_xact_lock(gate) FROM"
-            " (SELECT hashtextextended(s, 0) AS gate FROM unnest(%(streams)s::text[]) s ORDER BY 1) gates",
-            among,
-        ),
-        Query("DELETE FROM runs WHERE id = ANY(%(streams)s::text[])", among),
-        Query("DELETE FROM steps WHERE run = ANY(%(streams)s::text[])", among),
-    ]
+def _groups(derived: Iterable[Derived]) -> Iterator[list[Derived]]:
+    """Runs that are swapped together."""
+    group: list[Derived] = []
+    for each in derived:
+        if group and sum(map(_rows, group)) + _rows(each) > ROWS_AT_ONCE:
+            yield group
+            group = []
+        group.append(each)
+    if group:
+        yield group
+
+
+def _rows(derived: Derived) -> int:
+    return len(derived.steps) + (derived.run is not None)
+
+
+def _deriving(streams: Sequence[str]) -> Work[list[Derived]]:
+    """The rows of some runs as of about now; what is appended later is for `_swapping`."""
+    derived = {stream: Derived(stream) for stream in streams}
     stream, version = "", 0
     while True:
         found = yield [
@@ -49,32 +85,48 @@ def _rebuild(streams: Sequence[str]) -> Work[None]:
                 f"SELECT {FACT_COLUMNS} FROM events"
                 " WHERE stream = ANY(%(streams)s::text[]) AND (stream, version) > (%(stream)s, %(version)s)"
                 " AND type = ANY(%(types)s::text[]) ORDER BY stream, version LIMIT %(limit)s",
-                {**among, "stream": stream, "version": version, "types": PROJECTED, "limit": _PAGE},
+                {"streams": list(streams), "stream": stream, "version": version, "types": PROJECTED, "limit": _PAGE},
             )
         ]
         if rows := found[0]:
-            yield _upserts(rows)
+            _take_in(derived, rows)
             stream, version = rows[-1][:2]
         if len(rows) < _PAGE:
-            break
-    yield [COMMIT]
+            return list(derived.values())
 
 
-def _upserts(rows: Sequence[tuple[Any, ...]]) -> list[Query]:
-    runs: list[Change] = []
-    steps: list[Change] = []
-    for stream, of_stream in groupby(rows, key=lambda row: row[0]):
-        facts = [to_fact(row) for row in of_stream]
-        run_changes, step_changes = changes(stream, facts)
-        runs += run_changes
-        steps += step_changes
-    return [
-        Query(RUNS.upsert("changes"), {"changes": as_parameter(runs)}),
-        Query(STEPS.upsert("changes"), {"changes": as_parameter(steps)}),
+def _swapping(group: Sequence[Derived]) -> Work[None]:
+    streams = [each.stream for each in group]
+    found = yield [
+        BEGIN,
+        # In one order, so that two rebuilds at once cannot deadlock.
+        Query(
+            "SELECT pg_advisory_xact_lock(gate) FROM"
+            " (SELECT hashtextextended(s, 0) AS gate FROM unnest(%(streams)s::text[]) s ORDER BY 1) gates",
+            {"streams": streams},
+        ),
+        Query(
+            f"SELECT {FACT_COLUMNS} FROM events e JOIN unnest(%(streams)s::text[], %(versions)s::integer[])"
+            " AS seen(name, last) ON e.stream = seen.name AND e.version > seen.last"
+            " WHERE type = ANY(%(types)s::text[]) ORDER BY stream, version",
+            {"streams": streams, "versions": [each.version for each in group], "types": PROJECTED},
+        ),
+    ]
+    _take_in({each.stream: each for each in group}, found[2])
+    yield [
+        Query("DELETE FROM runs WHERE id = ANY(%(streams)s::text[])", {"streams": streams}),
+        Query("DELETE FROM steps WHERE run = ANY(%(streams)s::text[])", {"streams": streams}),
+        *writing(group),
+        COMMIT,
     ]
 
 
-def _remove_strangers() -> Work[None]:
+def _take_in(derived: dict[str, Derived], rows: Sequence[tuple[Any, ...]]) -> None:
+    for stream, of_stream in groupby(rows, key=lambda row: row[0]):
+        derived[stream].add([to_fact(row) for row in of_stream])
+
+
+def _removing_strangers() -> Work[None]:
     yield [
         Query("DELETE FROM runs WHERE NOT EXISTS (SELECT FROM events WHERE stream = runs.id)"),
         Query("DELETE FROM steps WHERE NOT EXISTS (SELECT FROM events WHERE stream = steps.run)"),

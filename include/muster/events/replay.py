@@ -14,7 +14,7 @@ from muster.events.deriving import Derived, full
 from muster.events.driver import Query, Work, run
 from muster.events.facts import Fact
 from muster.events.model import Event
-from muster.events.projections import RUNS, STEPS, Table
+from muster.events.projections import NO_INDEX, RUNS, STEPS, Change, Table
 from muster.events.rows import resolve, to_event
 from muster.events.state import RunState
 
@@ -85,8 +85,8 @@ def _replaying(stream: str, until: int | datetime | None, step: str | None) -> W
     differences = None
     if end == last:
         stored = yield [_rows(RUNS, "id", stream), _rows(STEPS, "run", stream)]
-        differences = [*_compare(RUNS, derived.runs, stored[0]), *_compare(STEPS, derived.steps, stored[1])]
-        differences += _contradictions(state, derived.runs.get(stream, {}))
+        differences = [*_compare(RUNS, derived, stored[0]), *_compare(STEPS, derived, stored[1])]
+        differences += _contradictions(state, derived.run or {})
     yield [statements.COMMIT]
     return Replay(stream, end, last, at, state, differences)
 
@@ -139,7 +139,7 @@ def _end_of_step(stream: str, step: str, end: int) -> Work[int]:
 
 
 def _folding(stream: str, end: int) -> Work[tuple[RunState, Derived, datetime]]:
-    state, derived = RunState(), Derived()
+    state, derived = RunState(), Derived(stream)
     while True:
         found = yield [
             Query(
@@ -150,7 +150,7 @@ def _folding(stream: str, end: int) -> Work[tuple[RunState, Derived, datetime]]:
         ]
         events = [to_event(row) for row in found[0]]
         _insist_on_order(stream, state.version, events, end)
-        derived.add(stream, [_fact(event) for event in events])
+        derived.add([_fact(event) for event in events])
         for event in (yield from resolve(events)):
             state.apply(event)
         if state.version >= end:
@@ -174,10 +174,16 @@ def _rows(table: Table, key: str, stream: str) -> Query:
     return Query(f"SELECT {', '.join(table.columns)} FROM {table.name} WHERE {key} = %(stream)s", {"stream": stream})
 
 
-def _compare(table: Table, derived: Mapping[Any, Mapping[str, Any]], rows: Any) -> Iterator[Difference]:
-    stored = {key if len(key := row[: len(table.key)]) > 1 else key[0]: row for row in rows}
+def _by_key(table: Table, derived: Derived) -> dict[tuple[Any, ...], Change]:
+    rows = list(derived.steps.values()) if table is STEPS else [derived.run] if derived.run else []
+    return {tuple(row[name] for name in table.key): row for row in rows}
+
+
+def _compare(table: Table, of_run: Derived, rows: Any) -> Iterator[Difference]:
+    derived = _by_key(table, of_run)
+    stored = {row[: len(table.key)]: row for row in rows}
     for key in [*derived, *(key for key in stored if key not in derived)]:
-        name = _name(key)
+        name = _name(*key)
         if key not in stored or key not in derived:
             yield Difference(table.name, name, "*", "a row" if key in stored else None, derived.get(key) and "a row")
             continue
@@ -187,11 +193,10 @@ def _compare(table: Table, derived: Mapping[Any, Mapping[str, Any]], rows: Any) 
                 yield Difference(table.name, name, column, value, right[column])
 
 
-def _name(key: Any) -> str:
-    if isinstance(key, str):
-        return key
-    _, step, index = key
-    return step if index < 0 else f"{step}[{index}]"
+def _name(run: str, step: str | None = None, index: int = NO_INDEX) -> str:
+    if step is None:
+        return run
+    return step if index == NO_INDEX else f"{step}[{index}]"
 
 
 def _contradictions(state: RunState, row: Mapping[str, Any]) -> Iterator[Difference]:
