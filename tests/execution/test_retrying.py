@@ -100,7 +100,7 @@ async def failing(*errors: Exception) -> Any:
         recorded.append((attempt, str(error), delay))
 
     retry = ResolvedRetry(times=3, delay=0)
-    return await with_retries(retry, work, record), recorded
+    return await with_retries(retry, work, record, rng=random.Random(1)), recorded
 
 
 def test_every_attempt_is_recorded_before_the_next() -> None:

@@ -36,6 +36,12 @@ HEAD = "automation: a\nsteps:\n" + READ
             HEAD + "  - id: b\n    branch: [{to: []}, {when: true, to: []}]\n",
             "7:14: this way has no `when`, so those below it are never taken",
         ),
+        (
+            HEAD + "    retry: {times: 2, on: {rate_limt: {times: 8}}}\n",
+            "6:28: must be `rate_limit`, `overload`, `timeout`, `auth`, `bad_request`, `bad_output` or `transient`,"
+            " not the text `rate_limt` Did you mean `rate_limit`?",
+        ),
+        (HEAD + "    retry: {times: 2, on: {timeout: {time: 8}}}\n", "6:38: unknown key `time` Did you mean `times`?"),
         (HEAD + '    when: "{{ steps.raed }}"\n', "6:11: there is no step `raed` Did you mean `read`?"),
         (HEAD + '    when: "{{ steps.read }}"\n', "6:11: the step uses the output of itself"),
         (

@@ -245,3 +245,20 @@ def test_a_compensation_is_resolved_with_its_own_retries_and_what_it_refers_to(d
     assert (first.compensate.retry.times, first.compensate.references, first.references) == (5, ("first",), ())
     assert last.irreversible
     assert last.compensate is None
+
+
+def test_a_retry_is_resolved_with_what_differs_by_kind_of_failure(define: Define) -> None:
+    definition = define("""
+        automation: a
+        budget: {retries: 40}
+        steps:
+          - id: file
+            skill: office.read_letter
+            with: {uri: x}
+            retry: {times: 3, delay: 2s, on: {rate_limit: {times: 8, max_delay: 1h}, bad_output: {delay: 5s}}}
+        """)
+    retry = definition.step("file").retry
+    assert (retry.times, retry.delay, definition.retries, definition.budget) == (3, 2.0, 40, None)
+    assert (retry.on["rate_limit"].times, retry.on["rate_limit"].max_delay) == (8, 3600.0)
+    assert (retry.on["bad_output"].times, retry.on["bad_output"].delay) == (None, 5.0)
+    assert Definition.model_validate_json(definition.canonical_json()) == definition

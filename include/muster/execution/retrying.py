@@ -76,14 +76,14 @@ async def with_retries(
     work: Callable[[], Awaitable[T]],
     record: Recorder,
     *,
-    rng: random.Random | None = None,
+    rng: random.Random,
 ) -> T:
     """Run `work` until it succeeds, fails for good, or its retries are used up. `record` may refuse a retry by raising.
 
     Raises:
         Exception: what the last attempt, or `record`, raised.
     """
-    patience = Patience(retry, rng or random.Random())
+    patience = Patience(retry, rng)
 
     async def before_sleep(state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None

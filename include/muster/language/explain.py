@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -153,7 +154,7 @@ def _wording(details: ErrorDetails, value: Any) -> tuple[str, str | None]:
         return words.format(context.get(name)), None
     if kind == "literal_error":
         allowed = typing.cast("str", context["expected"]).replace("'", "`")
-        return f"must be {allowed}, not {_shown(value)}", did_you_mean(value, allowed.replace("`", "").split(" or "))
+        return f"must be {allowed}, not {_shown(value)}", did_you_mean(value, re.findall("`(.*?)`", allowed))
     if kind == "string_pattern_mismatch":
         return _name_wording(str(context.get("pattern")), value)
     return details["msg"], None

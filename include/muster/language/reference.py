@@ -27,6 +27,7 @@ from muster.language.schema import SCHEMAS, as_text
 from muster.language.steps import (
     STEP_KINDS,
     AgentFallback,
+    ClassRetry,
     EmailTarget,
     Human,
     MappedStep,
@@ -185,7 +186,7 @@ def _steps() -> str:
         _table(MappedStep, without=StepBase),
         "`skill`, `agent`, `notify` and `operator` perform work, so they have besides:\n",
         _table(WorkStep, without=MappedStep),
-        _tables([Retry, SkillFallback, AgentFallback], level=3),
+        _tables([Retry, ClassRetry, SkillFallback, AgentFallback], level=3),
     ]
     for kind, model in STEP_KINDS.items():
         base = next(other for other in (WorkStep, MappedStep, StepBase) if issubclass(model, other))

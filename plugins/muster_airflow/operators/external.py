@@ -20,7 +20,9 @@ from muster.errors import MusterError, PermanentError
 from muster.events.model import Event
 from muster.execution.outcome import Outcome
 from muster.execution.piece import Answer, Piece, failed, skipped, succeeded
+from muster.execution.retrying import NEVER
 from muster.execution.services import Services
+from muster.failures import classify
 from muster.language.expressions import evaluate
 from muster_airflow.operators.steps import report
 from muster_airflow.reference import work_ref
@@ -99,10 +101,10 @@ def _run(context: Context, piece: Piece, work: Any) -> Any:
         run = {"dag_id": asked.trigger_dag_id, "run_id": asked.dag_run_id}
         _write(context, piece, succeeded(piece, Answer(output=run)))
         raise
-    except PermanentError as error:
-        _write(context, piece, failed(piece, error))
-        raise AirflowFailException(str(error)) from error
     except Exception as error:
+        if classify(error) in NEVER:
+            _write(context, piece, failed(piece, error))
+            raise AirflowFailException(str(error)) from error
         if _last_try(context):
             _write(context, piece, failed(piece, error))
         raise
