@@ -77,7 +77,7 @@ def test_no_result_of_any_skill_holds_a_float(database: Database, tmp_path: Path
     results = {
         "finance.propose_payment": propose_payment(postings, pay),
         "finance.report": report(pay),
-        "finance.reverse_posting": reverse_posting(post_again(database, tmp_path), pay),
+        "finance.reverse_posting": reverse_posting(pay, post_again(database, tmp_path)),
     }
     for name, value in results.items():
         assert_exact(value, name)

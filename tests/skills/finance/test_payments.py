@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from importlib.resources import files
@@ -15,7 +16,14 @@ from lxml import etree
 
 from muster.database import Database
 from muster.errors import PermanentError
-from muster.skills.finance import PaymentProposal, Posting, propose_payment, reverse_posting
+from muster.skills.finance import (
+    PaymentProposal,
+    Posting,
+    Withdrawal,
+    propose_payment,
+    reverse_posting,
+    withdraw_payment,
+)
 from muster.skills.finance.invoice import Invoice
 from muster.skills.finance.policy import Company
 from muster.skills.finance.sepa import NAMESPACE, SCHEMA, Transfer, credit_transfer, sepa_text
@@ -131,7 +139,7 @@ def test_what_is_not_paid_is_explained(
 
 def test_what_was_reversed_is_not_paid(ready: SkillContext, tmp_path: Path) -> None:
     posting = post(ready)
-    reverse_posting(posting.id, ready)
+    reverse_posting(ready, posting.id)
     assert propose_payment([posting], paying(ready, tmp_path)).left_out[0].reason == "it was reversed"
 
 
@@ -189,3 +197,20 @@ def test_an_amount_no_bank_takes_is_refused(amount: str) -> None:
     )  # fmt: skip
     with pytest.raises(PermanentError):
         credit_transfer(Company(name="B", iban="DE34999999990000100100"), [transfer], message_id="M", created=NOW)
+
+
+def test_a_proposal_is_withdrawn_once_and_its_postings_can_be_proposed_again(
+    ready: SkillContext, tmp_path: Path
+) -> None:
+    postings, pay = several(ready, tmp_path, 2), paying(ready, tmp_path)
+    proposal = propose_payment(postings, pay)
+    undo = replace(pay, key=f"{pay.key}/undo", undoes=pay.key)
+    assert withdraw_payment(undo) == Withdrawal(message_id=proposal.message_id, payments=2)
+    assert withdraw_payment(undo) == Withdrawal(message_id=None, payments=0)
+    assert [path.suffix for path in pay.workspace.iterdir() if path.stem == proposal.message_id] == [".withdrawn"]
+    assert len(propose_payment(postings, paying(ready, tmp_path, run="invoices/2")).payments) == 2
+
+
+def test_withdrawing_what_was_never_proposed_does_nothing(ready: SkillContext, tmp_path: Path) -> None:
+    pay = paying(ready, tmp_path)
+    assert withdraw_payment(replace(pay, undoes=pay.key)) == Withdrawal(message_id=None, payments=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -197,9 +198,9 @@ def test_an_unknown_account_is_a_mistake_of_the_settings(ready: SkillContext, tm
 def test_a_reversal_mirrors_the_posting_and_frees_the_invoice(ready: SkillContext, tmp_path: Path) -> None:
     first = post(ready, match=match_order(invoice(), ready))
     undo = context(ready.database, tmp_path, step="undo")
-    reversal = reverse_posting(first.id, undo)
-    assert reverse_posting(first.id, undo).id == reversal.id
-    assert reverse_posting(first.id, undo).already_reversed
+    reversal = reverse_posting(undo, first.id)
+    assert reverse_posting(undo, first.id).id == reversal.id
+    assert reverse_posting(undo, first.id).already_reversed
     with ready.database.connection() as connection:
         rows = connection.execute(
             "SELECT account, cost_centre, sum(debit - credit) FROM finance.entries GROUP BY 1, 2"
@@ -214,31 +215,31 @@ def test_a_reversal_mirrors_the_posting_and_frees_the_invoice(ready: SkillContex
 def test_two_that_reverse_at_once_reverse_once(ready: SkillContext) -> None:
     posting = post(ready)
     with ThreadPoolExecutor(2) as pool:
-        found = [task.result() for task in [pool.submit(reverse_posting, posting.id, ready) for _ in range(2)]]
+        found = [task.result() for task in [pool.submit(reverse_posting, ready, posting.id) for _ in range(2)]]
     assert {each.id for each in found} == {found[0].id}
     assert sorted(each.already_reversed for each in found) == [False, True]
 
 
-@pytest.mark.parametrize("prepare", [lambda ready, id: 999, lambda ready, id: reverse_posting(id, ready).id])
+@pytest.mark.parametrize("prepare", [lambda ready, id: 999, lambda ready, id: reverse_posting(ready, id).id])
 def test_what_is_no_posting_of_an_invoice_is_not_reversed(
     ready: SkillContext, prepare: Callable[[SkillContext, int], int]
 ) -> None:
     with pytest.raises(PermanentError):
-        reverse_posting(prepare(ready, post(ready).id), ready)
+        reverse_posting(ready, prepare(ready, post(ready).id))
 
 
 def test_what_is_in_a_payment_file_is_not_reversed(ready: SkillContext) -> None:
     posting = post(ready)
     propose_payment([posting], ready)
     with pytest.raises(PermanentError, match="payment file"):
-        reverse_posting(posting.id, ready)
+        reverse_posting(ready, posting.id)
 
 
 @pytest.mark.parametrize("posting", ["NULL", "(SELECT max(id) FROM finance.postings)"])
 def test_the_database_refuses_to_forget_a_posting(ready: SkillContext, dsn: str, tmp_path: Path, posting: str) -> None:
     post(ready)
     post(context(ready.database, tmp_path, index=1), invoice(number="RE-2"))
-    reverse_posting(2, ready)
+    reverse_posting(ready, 2)
     key = "NULL" if posting == "NULL" else "'x'"
     statement = f"UPDATE finance.invoices SET posting_id = {posting}, posting_key = {key} WHERE number = 'RE-1'"
     with pytest.raises(psycopg.errors.CheckViolation, match="is posted as 1"), psycopg.connect(dsn) as connection:
@@ -294,3 +295,16 @@ def test_the_database_keeps_an_invoice_to_one_entry_and_one_posting(ready: Skill
     for statement in (again, taken):
         with pytest.raises(psycopg.errors.UniqueViolation), psycopg.connect(dsn) as connection:
             connection.execute(statement)
+
+
+def test_a_compensation_reverses_what_its_own_work_posted_and_nothing_else(ready: SkillContext, tmp_path: Path) -> None:
+    undo = replace(ready, key=f"{ready.key}/undo", undoes=ready.key)
+    assert reverse_posting(undo).id is None, "it may never have happened"
+    first = post(ready)
+    other = context(ready.database, tmp_path, run="invoices/2")
+    assert post(other).already_posted
+    assert reverse_posting(replace(other, undoes=other.key)).id is None, "another run's posting stays"
+    assert reverse_posting(undo).reverses == first.id
+    assert reverse_posting(undo).already_reversed
+    with pytest.raises(PermanentError, match="no telling what to reverse"):
+        reverse_posting(ready)

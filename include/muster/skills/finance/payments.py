@@ -81,6 +81,39 @@ def propose_payment(postings: list[Posting], context: SkillContext) -> PaymentPr
     return proposal
 
 
+class Withdrawal(BaseModel):
+    """A proposal that is no longer one."""
+
+    model_config = ConfigDict(frozen=True)
+
+    message_id: str | None
+    """The file's; None when there was none."""
+    payments: int
+    """How many payments it held."""
+
+
+@skill("finance.withdraw_payment", lane="worker")
+def withdraw_payment(context: SkillContext) -> Withdrawal:
+    """Take back the payment file that the undone work wrote, if it ever did; its postings can be proposed again.
+
+    The file in the run's workspace is renamed, so that nobody releases it by mistake. What a person has released
+    at the bank already has to be called back there.
+    """
+    with context.database.connection() as connection:
+        row = connection.execute(
+            "SELECT id, message_id FROM finance.payment_proposals WHERE key = %s FOR UPDATE",
+            (f"{context.run}/{context.undoes}",),
+        ).fetchone()
+        if row is None:
+            return Withdrawal(message_id=None, payments=0)
+        deleted = connection.execute("DELETE FROM finance.payments WHERE proposal_id = %s", (row[0],))
+        connection.execute("DELETE FROM finance.payment_proposals WHERE id = %s", (row[0],))
+        file = context.workspace / f"{row[1]}.xml"
+        if file.exists():
+            file.rename(file.with_suffix(".withdrawn"))
+    return Withdrawal(message_id=row[1], payments=deleted.rowcount)
+
+
 def _lock(connection: Connection[Any], postings: Sequence[Posting]) -> None:
     # In one order, so that two proposals over the same postings queue instead of deadlocking.
     connection.execute(

@@ -64,9 +64,9 @@ class Reversal(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    id: int
-    """The posting that reverses."""
-    reverses: int
+    id: int | None
+    """The posting that reverses; None when there was nothing to reverse."""
+    reverses: int | None
     already_reversed: bool
     """True when it had been reversed before: nothing was posted now."""
 
@@ -108,13 +108,19 @@ def post_to_ledger(
 
 
 @skill("finance.reverse_posting", lane="worker")
-def reverse_posting(posting: int, context: SkillContext) -> Reversal:
+def reverse_posting(context: SkillContext, posting: int | None = None) -> Reversal:
     """Take a posting back with its mirror image, once; the invoice may then be posted again.
+
+    As a compensation it needs no arguments: it finds what the undone work posted itself, if it ever did. An
+    invoice that other work had posted before stays posted.
 
     Raises:
         PermanentError: there is no such posting, it is a reversal itself, or it is in a payment file already.
     """
     with context.database.connection() as connection:
+        posting = _posted_by(connection, context) if posting is None else posting
+        if posting is None:
+            return Reversal(id=None, reverses=None, already_reversed=False)
         # Two that reverse at once queue here; the second finds the first one's reversal.
         row = connection.execute(
             """SELECT p.currency, p.reverses, r.id, EXISTS (SELECT FROM finance.payments m WHERE m.posting_id = p.id)
@@ -134,6 +140,17 @@ def reverse_posting(posting: int, context: SkillContext) -> Reversal:
                 f"Posting {posting} is in a payment file.", remedy="Withdraw the payment at the bank first."
             )
         return _reverse(connection, posting, currency, context)
+
+
+def _posted_by(connection: Connection[Any], context: SkillContext) -> int | None:
+    """What the work that is undone posted last."""
+    if context.undoes is None:
+        raise PermanentError("There is no telling what to reverse.", remedy="Say which `posting`.")
+    row = connection.execute(
+        "SELECT id FROM finance.postings WHERE key = %s AND reverses IS NULL ORDER BY id DESC LIMIT 1",
+        (f"{context.run}/{context.undoes}",),
+    ).fetchone()
+    return None if row is None else int(row[0])
 
 
 def _lock(connection: Connection[Any], posting: int) -> int:
