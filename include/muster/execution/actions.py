@@ -14,13 +14,19 @@ from muster.execution.services import Services
 from muster.language.definition import ResolvedStep, ResolvedTarget
 from muster.language.expressions import evaluate, evaluate_marked
 from muster.notifications.model import Notice
+from muster.recovery.breakers import BreakerOpen, policy_of
 from muster.skills.calling import call_skill
 from muster.skills.registry import SkillContext, get_skill
 
 
 async def act(services: Services, piece: Piece) -> Answer:
-    """Do what the step says for one piece of work."""
-    return await _ACTIONS[piece.step.kind](services, piece)
+    """Do what the step says for one piece of work; while a circuit breaker is open, its `fallback` comes at once."""
+    try:
+        return await _ACTIONS[piece.step.kind](services, piece)
+    except BreakerOpen as error:
+        if piece.step.fallback is None or not _goes_on(piece, error):
+            raise
+        raise PermanentError(error.message, remedy=error.remedy) from error
 
 
 async def fall_back(services: Services, piece: Piece) -> Answer:
@@ -66,7 +72,19 @@ async def _call_skill(services: Services, piece: Piece, name: str | None, argume
 
 
 async def _agent(services: Services, piece: Piece) -> Answer:
-    return await _ask_agent(services, piece, piece.step.agent, piece.step.ask, piece.step.arguments)
+    *preferred, last = (piece.step.agent, *piece.step.others)
+    for agent in preferred:
+        try:
+            return await _ask_agent(services, piece, agent, piece.step.ask, piece.step.arguments)
+        except BreakerOpen as error:
+            if not _goes_on(piece, error):
+                raise
+    return await _ask_agent(services, piece, last, piece.step.ask, piece.step.arguments)
+
+
+def _goes_on(piece: Piece, error: BreakerOpen) -> bool:
+    """True when the automation wants somebody else to do what a breaker keeps from being done."""
+    return policy_of(piece.view.definition.settings, error.name).when_open == "next"
 
 
 async def _ask_agent(

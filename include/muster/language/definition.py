@@ -124,6 +124,8 @@ class ResolvedStep(_Resolved):
     skill: str | None = None
     agent: str | None = None
     """The agent's id, also when the file says `needs`."""
+    others: tuple[str, ...] = ()
+    """Ids of the other agents that fit what is needed, who take over while the circuit breaker of one is open."""
     ask: str | None = None
     returns: dict[str, Any] | str | None = None
     """The step's own, else the agent's."""

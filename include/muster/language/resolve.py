@@ -115,7 +115,11 @@ def chosen_agent(step: AgentStep, among: Surroundings) -> AgentSpec | None:
     """The agent a step names, or the one that fits what it needs."""
     if step.agent is not None:
         return among.agents.get(step.agent)
-    return among.agents.fitting(step.needs) if step.needs else None
+    return next(iter(_fitting(step, among)), None)
+
+
+def _fitting(step: AgentStep, among: Surroundings) -> list[AgentSpec]:
+    return among.agents.fitting(step.needs) if step.needs else []
 
 
 def alignments(usages: Mapping[str, Usage]) -> dict[str, str]:
@@ -177,6 +181,7 @@ def _of_kind(step: StepBase, among: Surroundings) -> dict[str, Any]:
         agent = chosen_agent(step, among)
         return {
             "agent": agent.id if agent else None,
+            "others": tuple(other.id for other in _fitting(step, among)[1:]),
             "ask": step.ask,
             "arguments": step.arguments,
             "returns": step.returns if step.returns is not None or agent is None else agent.returns,
@@ -285,5 +290,6 @@ def _told(targets: Sequence[Target], settings: Mapping[str, Any]) -> tuple[Resol
 
 def _inlined(steps: Sequence[ResolvedStep], among: Surroundings) -> dict[str, AgentSpec]:
     ids = {step.agent for step in steps} | {step.fallback.agent for step in steps if step.fallback}
+    ids |= {other for step in steps for other in step.others}
     agents = {agent_id: among.agents.get(agent_id) for agent_id in sorted(filter(None, ids))}
     return {agent_id: agent for agent_id, agent in agents.items() if agent is not None}

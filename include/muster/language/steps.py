@@ -190,7 +190,8 @@ class AgentStep(WorkStep):
     agent: Name | None = None
     """The agent's id."""
     needs: Needs | None = None
-    """In place of `agent`: what it must be good at. The agent with the fewest other skills is chosen."""
+    """In place of `agent`: what it must be good at. The agent with the fewest other skills is chosen; while its
+    circuit breaker is open, the next one that fits."""
     ask: Text
     """What the agent is asked to do."""
     arguments: Values = Field(default_factory=dict, alias="with")

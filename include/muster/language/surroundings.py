@@ -36,15 +36,15 @@ class Agents:
         """The agent of that id, or None."""
         return self.by_id.get(agent_id)
 
-    def fitting(self, needs: Needs) -> AgentSpec | None:
-        """The agent with all skills needed and the fewest others; the first by id among equals."""
+    def fitting(self, needs: Needs) -> list[AgentSpec]:
+        """The agents with all skills needed, those with the fewest others first; by id among equals."""
         wanted = set(needs.skills)
         able = [
             agent
             for agent in self.by_id.values()
             if wanted <= set(agent.skills) and needs.department in (None, agent.department)
         ]
-        return min(able, key=lambda agent: (len(agent.skills), agent.id), default=None)
+        return sorted(able, key=lambda agent: (len(agent.skills), agent.id))
 
     @property
     def by_id(self) -> dict[str, AgentSpec]:

@@ -18,6 +18,10 @@ Verdict = Literal["failure", "success", "nothing"]
 """What the end of a call says about the other side."""
 
 
+class ProbeTimedOut(TransientError):
+    """A probe took longer than it may, so another may be made: the breaker opens again."""
+
+
 def transient_is_failure(error: BaseException) -> Verdict:
     """What failed in a way that may pass counts; a refusal or a mistake of our own says nothing."""
     ours = isinstance(error, BreakerOpen | LeaseTaken | LeaseLost)
@@ -78,11 +82,11 @@ class Guard:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        late: TransientError | None = None
+        late: ProbeTimedOut | None = None
         try:
             await self._limit.__aexit__(kind, error, trace)
         except TimeoutError:
-            late = TransientError(f"The probe of {self._name} took longer than {self._policy.probe_seconds:g} s.")
+            late = ProbeTimedOut(f"The probe of {self._name} took longer than {self._policy.probe_seconds:g} s.")
         if self._permit is not None:
             await self._say(self._permit, late or error)
         if late is not None:

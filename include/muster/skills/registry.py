@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     # Compiling an automation reads this module and must not pay for the database driver.
     from muster.database import Database
     from muster.recovery.effects import Once
+    from muster.recovery.guarding import Guard
     from muster.recovery.ledger import FindOut
 
 Lane = Literal["async", "worker"]
@@ -64,6 +65,16 @@ class SkillContext:
 
         effect = Effect.of(f"{self.key}/effect/{name}", kind, request, self.run)
         return Once(Ledger(self.database), effect, find_out or cannot_tell)
+
+    def guard(self, name: str) -> Guard:
+        """The circuit breaker `name`, such as `host:api.example.com`, round the body of `with` or `async with`.
+
+        A `TransientError` counts as a failure. While it is open the body is not run: `BreakerOpen` is raised.
+        """
+        from muster.recovery.breakers import breakers_of, policy_of
+        from muster.recovery.guarding import Guard
+
+        return Guard(breakers_of(self.database), name, policy_of(self.settings, name))
 
 
 @dataclass(frozen=True)
