@@ -30,6 +30,45 @@ def execute(dsn: str, statement: str) -> None:
         connection.execute("ALTER TABLE events ENABLE TRIGGER append_only")
 
 
+def test_a_rebuild_makes_all_rows_new_or_one_runs(muster: Muster, dsn: str, log: EventLog) -> None:
+    log.append("bills/tuesday", whole_run())
+    execute(dsn, "UPDATE steps SET status = 'failed'")
+    assert "8 rows of 1 runs" in muster("rebuild", "tuesday").stdout
+    assert [muster("replay", run).exit_code for run in ("monday", "tuesday")] == [1, 0]
+    told = read(muster("rebuild", "--json"))
+    assert (told["runs"], told["rows"]) == (2, 16)
+    assert muster("replay", "monday").exit_code == 0
+    assert muster("rebuild", "friday").exit_code == 1
+
+
+def test_the_whole_log_and_one_run_are_verified_against_checkpoints(muster: Muster, dsn: str, project: Path) -> None:
+    assert "21 events of 1 streams" in muster("verify").stdout
+    written = read(muster("verify", "--checkpoint", "--json"))
+    assert (written["checkpoint"]["number"], written["faults"]) == (1, [])
+    assert (project / ".muster" / "checkpoints.jsonl").exists()
+    assert "1 streams have their end witnessed" in muster("verify", "--checkpoint").stdout
+    execute(dsn, "DELETE FROM events WHERE version > 20")
+    for arguments in ([], [RUN], ["--checkpoint"]):
+        shown = muster("verify", *arguments)
+        assert (shown.exit_code, "truncated" in shown.stdout) == (1, True), shown.output
+    execute(dsn, "DELETE FROM events")
+    told = muster("verify", RUN, "--json")
+    assert [(f["stream"], f["version"], f["kind"]) for f in read(told)["faults"]] == [(RUN, 1, "truncated")]
+    assert muster("verify", "unknown").exit_code == 1
+    assert muster("verify", RUN, "--checkpoint").exit_code == 2
+
+
+def test_a_file_of_checkpoints_that_was_cut_is_told_and_begun_anew_only_when_asked(
+    muster: Muster, project: Path
+) -> None:
+    muster("verify", "--checkpoint")
+    (project / ".muster" / "checkpoints.jsonl").write_text("")
+    shown = muster("verify", "--checkpoint")
+    assert (shown.exit_code, "No checkpoint was written" in shown.stdout) == (1, True)
+    assert muster("verify", "--checkpoint", "--begin").exit_code == 0
+    assert muster("verify").exit_code == 0
+
+
 def test_a_replay_says_that_the_projections_agree(muster: Muster) -> None:
     shown = muster("replay", "monday")
     assert shown.exit_code == 0, shown.output

@@ -290,4 +290,34 @@ def replay(
     replay_run(run, until=until, step=step, as_json=as_json)
 
 
+@app.command(rich_help_panel=LOG)
+def rebuild(
+    run: Annotated[str | None, typer.Argument(metavar="RUN", help="Default: all runs.")] = None, as_json: Json = False
+) -> None:
+    """Make the projections new from the log, while everything goes on."""
+    from muster.cli.log import rebuild_projections
+
+    rebuild_projections(run, as_json=as_json)
+
+
+@app.command(rich_help_panel=LOG)
+def verify(
+    run: Annotated[str | None, typer.Argument(metavar="RUN", help="Default: the whole log.")] = None,
+    checkpoint: Annotated[
+        bool, typer.Option("--checkpoint", help="Afterwards, note where the log ends, to notice a tail cut off it.")
+    ] = False,
+    begin: Annotated[
+        bool, typer.Option("--begin", help="With --checkpoint: begin a new file where the old one is lost or broken.")
+    ] = False,
+    file: Annotated[
+        Path | None, typer.Option(help="Of the checkpoints. Default: checkpoints.jsonl in the state folder.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Find events that were altered, removed or reordered, also at the log's end (exit code 1 when there are any)."""
+    from muster.cli.log import verify_log
+
+    verify_log(run, checkpoint=checkpoint, begin=begin, file=file, as_json=as_json)
+
+
 __all__ = ["Exit", "app"]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -17,7 +19,10 @@ from muster.cli.output import Exit, console, emit
 from muster.cli.picture import mark, word
 from muster.cli.place import muster_dsn
 from muster.database import Database
+from muster.events.checkpoints import CHECKPOINTS, Checkpoint, Verification, known_streams, verify, write_checkpoint
+from muster.events.log import EventLog
 from muster.events.queries import Queries
+from muster.events.rebuild import rebuild
 from muster.events.replay import Difference, Replay, has_events, replay
 from muster.events.state import StepState, WorkState
 from muster.local.project import find_project
@@ -56,6 +61,59 @@ def replay_run(id: str, *, until: str | None, step: str | None, as_json: bool) -
         _show(found, step)
     if found.differences:
         raise typer.Exit(Exit.FAILED)
+
+
+def rebuild_projections(id: str | None, *, as_json: bool) -> None:
+    """Make the rows of one run, or of all, new from the log."""
+    began = time.monotonic()
+    with opened() as database:
+        done = rebuild(database, None if id is None else stream_of(database, id))
+    seconds = round(time.monotonic() - began, 3)
+    if as_json:
+        emit({**asdict(done), "seconds": seconds})
+    else:
+        console().print(f"Made {done.rows} rows of {done.runs} runs new from the log in {seconds:.1f} s.")
+
+
+def verify_log(id: str | None, *, checkpoint: bool, begin: bool, file: Path | None, as_json: bool) -> None:
+    """Check one run or the whole log against its hashes and the checkpoints; then write a checkpoint when asked to."""
+    if (id is not None and checkpoint) or (begin and not checkpoint):
+        raise typer.BadParameter("--checkpoint is for the whole log, and --begin goes with it.")
+    path = file or find_project().state / CHECKPOINTS
+    written = None
+    with opened() as database:
+        stream = None if id is None else _verified_stream(database, id, path)
+        found = verify(database, path, stream, lost=begin)
+        if checkpoint and not found.faults:
+            written = write_checkpoint(EventLog(database), path, begin=begin)
+    if as_json:
+        emit({**asdict(found), "checkpoint": written})
+    else:
+        _report(found, written, checkpoint)
+    if found.faults:
+        raise typer.Exit(Exit.FAILED)
+
+
+def _verified_stream(database: Database, id: str, path: Path) -> str:
+    """A run's stream: known to the log, or to the checkpoints when every event of it was removed."""
+    return id if id in known_streams(path) else stream_of(database, id)
+
+
+def _report(found: Verification, written: Checkpoint | None, wanted: bool) -> None:
+    out = console()
+    for fault in found.faults:
+        where = f"{fault.stream} at {fault.version}" if fault.stream else "checkpoints"
+        out.print(f"[red]✗[/] {escape(where)}: {fault.kind}: {escape(fault.message)}")
+    if found.faults:
+        out.print(f"[bold red]{len(found.faults)} faults[/] in {found.streams} streams.")
+        out.print("Restore the database or the file from a backup, and find out who changed it.")
+        if wanted:
+            out.print("No checkpoint was written.")
+        return
+    out.print(f"[green]Everything is as it was written[/]: {found.events} events of {found.streams} streams.")
+    out.print(f"Checkpoints: {found.checkpoints}; {found.covered} streams have their end witnessed by one.")
+    if written is not None:
+        out.print(f"Wrote checkpoint {written.number} ({written.hash}).")
 
 
 def _moment(text: str | None) -> int | datetime | None:

@@ -67,6 +67,11 @@ class EventLog:
         self._heads: dict[str, Head] = {}
         self._coalescer = Coalescer(self._append_all)
 
+    @property
+    def database(self) -> Database:
+        """Where the log is kept."""
+        return self._database
+
     def append(
         self,
         stream: str,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Literal
@@ -15,7 +16,7 @@ from muster.events.rows import as_stored
 
 _PAGE = 1_000
 
-Kind = Literal["altered", "removed", "reordered", "replaced"]
+Kind = Literal["altered", "removed", "reordered", "replaced", "truncated"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class _Chain:
     """How far a stream has been checked."""
 
     stream: str
+    witnesses: Mapping[int, str]
     version: int = 0
     hash: str = GENESIS
     position: int = 0
@@ -62,8 +64,18 @@ class _Chain:
             return self._fault("altered", f"event {event.version} ({event.type}) is not what was written")
         if event.previous_hash != self.hash:
             return self._fault("replaced", f"event {event.version} follows another event than the one before it")
+        if self.witnesses.get(event.version, own) != own:
+            return self._fault("replaced", f"event {event.version} is not the one that a checkpoint saw there")
         self.version, self.hash, self.position = event.version, event.hash, event.position
         return None
+
+    def check_end(self) -> Fault | None:
+        """Check that nothing is known to have followed."""
+        known = max(self.witnesses, default=0)
+        if known <= self.version:
+            return None
+        lost = f"{known - self.version} events are missing at the end" if self.version else "all events are missing"
+        return self._fault("truncated", f"{lost}: a checkpoint saw version {known}")
 
     def check_objects(self, wanted: dict[str, int], found: dict[str, bytes]) -> Fault | None:
         """Check the large values the events refer to."""
@@ -81,9 +93,18 @@ class _Chain:
 def verifying(stream: str) -> Work[Fault | None]:
     """The first fault of a stream, None when every event is as it was written.
 
-    The chain is its own witness only up to its last event: that events were cut off the end cannot be seen here.
+    The chain is its own witness only up to its last event: that events were cut off the end shows against
+    checkpoints alone (`muster.events.checkpoints`).
     """
-    chain = _Chain(stream)
+    return (yield from checking(stream, {}))[1]
+
+
+def checking(stream: str, witnesses: Mapping[int, str]) -> Work[tuple[int, Fault | None]]:
+    """How many events of a stream are right, and its first fault.
+
+    `witnesses` are hashes by version that the stream is known to have had.
+    """
+    chain = _Chain(stream, witnesses)
     while True:
         found = yield [
             Query(
@@ -97,14 +118,14 @@ def verifying(stream: str) -> Work[Fault | None]:
         for row in rows:
             event = as_stored(row)
             if (fault := chain.check(event, row[-2], row[-1])) is not None:
-                return fault
+                return chain.version, fault
             wanted.update(dict.fromkeys(references(event.data), event.version))
         if wanted:
             contents = by_name((yield [statements.objects(wanted)])[0])
             if (fault := chain.check_objects(wanted, contents)) is not None:
-                return fault
+                return chain.version, fault
         if len(rows) < _PAGE:
-            return None
+            return chain.version, chain.check_end()
 
 
 def listing(after: str) -> Work[list[str]]:
