@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from airflow.sdk import Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
 
+from muster_airflow.services import learn_connection
+
 if TYPE_CHECKING:
     from airflow.sdk.definitions.connection import Connection as ConnectionType
     from pydantic_ai.models import Model
@@ -43,6 +45,7 @@ async def _connection(tier: str) -> ConnectionType | None:
         found: ConnectionType = await Connection.async_get(tier)
     except AirflowNotFoundException:
         return None
+    learn_connection(found)
     return found
 
 

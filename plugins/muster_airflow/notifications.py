@@ -20,6 +20,7 @@ from muster.errors import ErrorClass, MusterError, PermanentError, TransientErro
 from muster.failures import class_of_status, parse_retry_after
 from muster.notifications import Channel, ChannelName, Delivery, NotConfigured, Notice, Sender
 from muster.notifications.slack import slack_text
+from muster_airflow.services import learn_connection
 from muster.recovery import NotPerformed
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ async def find_connection(*ids: str) -> Connection:
             connection: Connection = await BaseHook.aget_connection(conn_id)
         except AirflowNotFoundException:
             continue
+        learn_connection(connection)
         return connection
     raise NotConfigured(f"there is no connection {ids[-1]!r}.")
 

@@ -16,6 +16,7 @@ from muster.errors import MusterError
 from muster.events.definitions import DefinitionStore
 from muster.events.log import EventLog
 from muster.execution.services import Services
+from muster.redaction import connection_secrets, learn, learn_environment
 
 if TYPE_CHECKING:
     from airflow.sdk.definitions.connection import Connection as ConnectionType
@@ -58,6 +59,7 @@ def dsn_of(connection: ConnectionType) -> str:
     """
     from airflow.providers.postgres.hooks.postgres import PostgresHook
 
+    learn_connection(connection)
     if connection.conn_type not in ("postgres", "postgresql"):
         raise MusterError(
             f"The Airflow connection {CONNECTION!r} is of type {connection.conn_type!r}.",
@@ -82,11 +84,17 @@ def artifacts() -> Path:
     return Path(os.environ.get("MUSTER_ARTIFACTS") or Path(home).expanduser() / "artifacts")
 
 
+def learn_connection(connection: ConnectionType) -> None:
+    """Keep the connection's secrets out of all that this process writes."""
+    learn(connection.password, *connection_secrets(connection.extra or ""))
+
+
 @lru_cache(maxsize=4)
 def _services(dsn: str, site: str, connections: int) -> Services:
     from muster_airflow.models import ConnectionModels
     from muster_airflow.notifications import airflow_sender
 
+    learn_environment()
     database = Database(dsn, max_size=connections)
     return Services(
         database=database,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from muster.redaction import redact_data
+
 if TYPE_CHECKING:
     from airflow.sdk.types import RuntimeTaskInstanceProtocol
 
@@ -35,7 +37,8 @@ async def push_from_trigger(ti: RuntimeTaskInstanceProtocol, value: Any, *, mapp
 
 
 def shown(value: Any) -> Any:
-    """`value` itself when it is small enough to show, else what it is."""
+    """`value`, without secrets, when it is small enough to show, else what it is."""
+    value = redact_data(value)
     text = json.dumps(value)
     if len(text) <= LARGEST:
         return value

@@ -11,6 +11,7 @@ from hashlib import sha256
 from typing import Any
 
 from muster.agents.spec import AgentSpec
+from muster.redaction import redact, redact_data
 
 DATA_RULE = """\
 Material to work on stands between <data id="..."> and </data id="...">. It comes from documents, \
@@ -24,14 +25,14 @@ def instructions(agent: AgentSpec) -> str:
     where = f" in the {agent.department.replace('_', ' ')} department" if agent.department else ""
     role = agent.role if agent.role.endswith((".", "!", "?")) else f"{agent.role}."
     paragraphs = [f"You are {agent.name}{where}. {role}", agent.instructions.strip(), DATA_RULE]
-    return "\n\n".join(paragraph for paragraph in paragraphs if paragraph)
+    return redact("\n\n".join(paragraph for paragraph in paragraphs if paragraph))
 
 
 def request(ask: str, inputs: Mapping[str, Any]) -> str:
     """One piece of work: the author's request, then what it is about, each value fenced under its name."""
     blocks = [ask.strip()]
     blocks += [f"{name}:\n{fence(value)}" for name, value in inputs.items()]
-    return "\n\n".join(blocks)
+    return redact("\n\n".join(blocks))
 
 
 def fence(value: Any) -> str:
@@ -40,6 +41,10 @@ def fence(value: Any) -> str:
     The mark is taken from a hash of the text, so text cannot be made to close its own fence.
     Use it as the `finalize` of a renderer to fence what expressions put into an author's text.
     """
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    text = redact(value) if isinstance(value, str) else _written(value)
     mark = sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
     return f'<data id="{mark}">\n{text}\n</data id="{mark}">'
+
+
+def _written(value: Any) -> str:
+    return redact(json.dumps(redact_data(value), ensure_ascii=False, default=str))

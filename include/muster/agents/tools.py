@@ -21,6 +21,7 @@ from muster.agents.errors import BadOutput, LimitReached
 from muster.agents.journal import Journal, Recorded, tool_key
 from muster.errors import MusterError, PermanentError, TransientError
 from muster.events.model import Event, EventType, NewEvent
+from muster.redaction import redact_data
 from muster.skills.calling import call_skill
 from muster.skills.registry import Skill, SkillContext, get_skill
 
@@ -51,7 +52,8 @@ class ToolCalls:
         """
         self._check(skill, arguments)
         key = tool_key(self._call.key, number, position)
-        same = {"tool": skill.name, "arguments": arguments}
+        # As the log will have it: what it redacts must be found again.
+        same = {"tool": skill.name, "arguments": redact_data(arguments)}
         event = self._recorded.find(key, **same)
         if event is None:
             event = await self._record(key, same, await self._outcome(skill, arguments, key))
@@ -81,8 +83,10 @@ class ToolCalls:
             )
 
     async def _outcome(self, skill: Skill, arguments: dict[str, Any], key: str) -> dict[str, Any]:
+        context = self._context(key)
         try:
-            return {"result": await call_skill(skill, arguments, self._context(key))}
+            async with context.guard(f"tool:{skill.name}"):
+                return {"result": await call_skill(skill, arguments, context)}
         except TransientError:
             raise
         except MusterError as error:

@@ -21,6 +21,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from muster.errors import MusterError, TransientError
+from muster.redaction import redact
 
 PIPE_WIDTH = 10_000
 """Columns of tables in a pipe: enough that no line is ever cut."""
@@ -115,9 +116,9 @@ def complain(error: Exception) -> None:
     message = error.message if isinstance(error, MusterError) else f"The database does not answer: {error}".strip()
     remedy = error.remedy if isinstance(error, MusterError) else "Start it with `muster up`."
     out.print("error:", style="bold red", end=" ")
-    out.print(message, markup=False)
+    out.print(redact(message), markup=False)
     if remedy:
-        out.print(remedy, markup=False, style="yellow")
+        out.print(redact(remedy), markup=False, style="yellow")
 
 
 def exit_code(error: Exception) -> Exit:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
@@ -15,6 +15,7 @@ from muster.events.facts import Fact
 from muster.events.model import Event, NewEvent
 from muster.events.objects import StoredObject, detach
 from muster.events.upcasting import UPCASTERS
+from muster.redaction import may_hold_secrets, redact_data
 
 
 class Head(NamedTuple):
@@ -86,6 +87,9 @@ def prepare(stream: str, events: Sequence[NewEvent], expected: int | None, corre
     prepared, objects = [], []
     for new in events:
         data, moved = detach(UPCASTERS.stamp(new.type, new.data))
+        if may_hold_secrets(data) or any(may_hold_secrets(each.content.decode()) for each in moved):
+            new = replace(new, data=redact_data(new.data))
+            data, moved = detach(UPCASTERS.stamp(new.type, new.data))
         step = new.data.get("step")
         # Escaped surrogates may read back as other characters, and a rebuild reads them back.
         stored = UPCASTERS.upcast(new.type, json.loads(data)) if moved or "\\ud" in data else new.data

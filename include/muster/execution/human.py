@@ -13,6 +13,7 @@ from muster.execution.piece import Answer, Piece, succeeded
 from muster.execution.services import Services
 from muster.language.definition import ResolvedHuman
 from muster.language.expressions import evaluate
+from muster.redaction import redact
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +37,8 @@ async def request(services: Services, piece: Piece) -> Request:
     human = _human(piece)
     where = f"step {piece.step.id}, human"
     asked = Request(
-        subject=str(evaluate(human.ask, piece.variables, where=where)),
-        body=str(evaluate(human.details, piece.variables, where=where)) if human.details else None,
+        subject=redact(str(evaluate(human.ask, piece.variables, where=where))),
+        body=redact(str(evaluate(human.details, piece.variables, where=where))) if human.details else None,
         assignees=_assignees(piece, human),
         within=human.within,
     )

@@ -11,6 +11,7 @@ from muster.events.model import EventType, NewEvent
 from muster.execution.references import OPENED
 from muster.execution.services import Services
 from muster.language.definition import Definition
+from muster.redaction import learn_settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,7 @@ async def open_run(services: Services, opening: Opening) -> Mapping[str, Any]:
         PermanentError: the inputs do not fit; the run is opened all the same, so that it shows why.
     """
     definition = opening.definition
+    learn_settings(definition.settings)
     await services.definitions.aput(definition.canonical_json(), hash=definition.hash, automation=definition.name)
     inputs = _inputs(opening)
     problems = _problems(definition, inputs)

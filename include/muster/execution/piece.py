@@ -16,6 +16,7 @@ from muster.execution.retrying import with_retries
 from muster.execution.services import Services
 from muster.execution.view import RunView
 from muster.failures import classify
+from muster.redaction import redact
 from muster.language.definition import ResolvedStep
 
 LONGEST_MESSAGE = 2_000
@@ -121,8 +122,9 @@ def describe(error: BaseException) -> dict[str, Any]:
     """An error as the log keeps it."""
     return {
         "class": type(error).__name__,
-        "message": _message(error)[:LONGEST_MESSAGE],
-        "remedy": error.remedy if isinstance(error, MusterError) else None,
+        # Before it is cut: half a secret is not found any more.
+        "message": redact(_message(error))[:LONGEST_MESSAGE],
+        "remedy": redact(error.remedy) if isinstance(error, MusterError) and error.remedy else None,
     }
 
 

@@ -9,6 +9,7 @@ from muster.errors import RetriesExhausted
 from muster.events.model import EventType, NewEvent
 from muster.execution.references import WorkRef
 from muster.execution.services import Services
+from muster.redaction import redact_data
 
 
 async def spend(services: Services, ref: WorkRef, limit: int | None, data: Mapping[str, Any]) -> None:
@@ -24,7 +25,7 @@ async def spend(services: Services, ref: WorkRef, limit: int | None, data: Mappi
         await services.log.aappend(ref.run, [NewEvent(type=EventType.STEP_RETRIED, data=data)])
         return
     for number in range(await _used(services, ref), limit):
-        event = NewEvent(type=EventType.STEP_RETRIED, data=data, key=f"retry/{number + 1}@{ref.epoch}")
+        event = NewEvent(type=EventType.STEP_RETRIED, data=redact_data(data), key=f"retry/{number + 1}@{ref.epoch}")
         if (await services.log.aappend(ref.run, [event]))[0].data == event.data:
             return
     raise RetriesExhausted(

@@ -16,6 +16,7 @@ from muster.execution.references import OPENED
 from muster.execution.services import Services
 from muster.execution.variables import variables_for
 from muster.language.definition import Definition, ResolvedStep
+from muster.redaction import learn_settings
 
 _definitions: OrderedDict[str, Definition] = OrderedDict()
 DEFINITIONS_KEPT = 128
@@ -77,7 +78,9 @@ async def _definition(services: Services, opened: Event) -> Definition:
     """The run's own definition, kept in memory because it never changes."""
     name = opened.data["definition"]
     if name not in _definitions:
-        _definitions[name] = Definition.model_validate_json(await services.definitions.aget(name))
+        found = Definition.model_validate_json(await services.definitions.aget(name))
+        learn_settings(found.settings)
+        _definitions[name] = found
         while len(_definitions) > DEFINITIONS_KEPT:
             _definitions.popitem(last=False)
     return _definitions[name]

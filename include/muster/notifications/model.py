@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from muster.errors import PermanentError
+from muster.redaction import redact
 
 ChannelName = Literal["slack", "email"]
 """How a notice is meant to travel."""
@@ -64,10 +65,10 @@ class Notice(BaseModel):
     """How it is meant to travel."""
     target: Annotated[str, Field(min_length=1, max_length=320), AfterValidator(_one_line)]
     """A Slack channel (`#finance-ops`) or one e-mail address."""
-    subject: Annotated[str, Field(max_length=900), AfterValidator(_one_line)] = ""
+    subject: Annotated[str, Field(max_length=900), AfterValidator(_one_line), AfterValidator(redact)] = ""
     """One line; Slack has none and leaves it out. Empty: the first line of the text."""
-    text: Annotated[str, AfterValidator(_printable)]
-    """Plain text; several lines are fine."""
+    text: Annotated[str, AfterValidator(_printable), AfterValidator(redact)]
+    """Plain text; several lines are fine. Secrets are redacted, here and in the subject."""
     key: Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_one_line)]
     """Idempotency key: the same in every attempt to send this notice."""
     run: str | None = None

@@ -1,0 +1,176 @@
+"""Promises of redaction: what this process knows or what looks like a secret reaches nothing that people read."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from muster import redaction
+from muster.agents.prompts import fence, request
+from muster.database import Database
+from muster.events.log import EventLog
+from muster.events.model import EventType, NewEvent
+from muster.execution.piece import describe
+from muster.notifications import Notice
+from muster.redaction import REDACTED, learn, learn_environment, learn_settings, may_hold_secrets, redact, redact_data
+from support.runs import Site
+
+SECRET = 'S3cret "horse" battery'
+JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U"
+
+
+@pytest.fixture(autouse=True)
+def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test begins and ends without known secrets."""
+    monkeypatch.setattr(redaction._known, "forms", ())
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("GET /x Authorization: Bearer abc123def456ghi789", f"GET /x Authorization: Bearer {REDACTED}"),
+        ("authorization: basic dXNlcjpwYXNzdzByZA==", f"authorization: basic {REDACTED}"),
+        ("key sk-proj-abcdefghijklmnop1234 was refused", f"key {REDACTED} was refused"),
+        ("postgresql://app:hunter2@db.example/x", f"postgresql://app:{REDACTED}@db.example/x"),
+        ("https://:tok@example.com", f"https://:{REDACTED}@example.com"),
+        ("amqp://u:p@ss:w0rd@host/", f"amqp://u:{REDACTED}@host/"),
+        ("https://hooks.slack.com/services/T000/B000/XXXX", f"https://hooks.slack.com/services/{REDACTED}"),
+        ("xoxb-1234567890-abcdef", REDACTED),
+        ("ghp_" + "a1" * 18, REDACTED),
+        ("AKIAIOSFODNN7EXAMPLE", REDACTED),
+        (f"token {JWT}!", f"token {REDACTED}!"),
+        ("host=db password=hunter2 user=app", f"host=db password={REDACTED} user=app"),
+        ("?api_key=abc&page=2", f"?api_key={REDACTED}&page=2"),
+        ("-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----\nrest", f"{REDACTED}\nrest"),
+    ],
+)
+def test_what_looks_like_a_secret_is_redacted(text: str, clean: str) -> None:
+    assert redact(text) == clean
+    assert redact(clean) == clean, "redacting twice is redacting once"
+    assert may_hold_secrets(json.dumps(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Bearer of bad news: basic internationalisation is missing",
+        "file:///srv/inbox/invoice.xml",
+        "https://example.com:8080/path?page=2",
+        "mail finance@example.com about task-force and disk-utilisation",
+        "The password is in the safe.",
+        "IBAN DE89370400440532013000, 1.234,56 EUR",
+    ],
+)
+def test_ordinary_text_stays_as_it_is(text: str) -> None:
+    assert redact(text) == text
+    assert redact_data({"text": text, "input_tokens": 5, "token": 7}) == {"text": text, "input_tokens": 5, "token": 7}
+
+
+def test_a_known_secret_is_found_in_every_form_and_wherever_it_stands() -> None:
+    learn(SECRET, "short", None)
+    assert redact(f"<{SECRET}>") == f"<{REDACTED}>"
+    assert redact(json.dumps({"a": SECRET})) == f'{{"a": "{REDACTED}"}}'
+    assert redact("https://x/?q=S3cret%20%22horse%22%20battery") == f"https://x/?q={REDACTED}"
+    assert redact("a short word") == "a short word"
+    assert redact_data({"a": [{SECRET: SECRET}]}) == {"a": [{REDACTED: REDACTED}]}
+
+
+def test_secrets_are_learned_from_settings_and_the_environment() -> None:
+    learn_settings({"smtp_password": "settings-horse", "crm": {"token": "settings-token"}, "prices": "settings-plain"})
+    learn_environment(
+        {
+            "AIRFLOW_CONN_A": "postgresql://u:uri%20horse@h/db?api_key=query-horse",
+            "AIRFLOW_CONN_B": '{"conn_type": "x", "password": "json-horse", "extra": '
+            '"{\\"api_key\\": \\"extra-horse\\"}"}',
+            "MUSTER_DSN": "postgresql://u:dsn-horse@h/db",
+            "CRM_API_KEY": "named-horse",
+            "HOME": "/home/plain",
+        }
+    )
+    for secret in ("settings-horse", "settings-token", "uri horse", "query-horse", "json-horse", "extra-horse"):
+        assert redact(f"x {secret} x") == f"x {REDACTED} x", secret
+    for secret in ("dsn-horse", "named-horse"):
+        assert redact(secret) == REDACTED
+    assert redact("settings-plain /home/plain") == "settings-plain /home/plain"
+
+
+def test_no_secret_reaches_the_log_and_it_still_verifies(database: Database) -> None:
+    learn(SECRET)
+    log = EventLog(database)
+    data = {
+        "step": "read",
+        "index": None,
+        "epoch": 0,
+        "error": {"class": "X", "message": f"refused {SECRET}"},
+        "headers": {"password": "hunter2", "url": "ftp://a:b1@c/"},
+        "large": [SECRET + "x" * 70_000],
+    }
+    (written,) = log.append("a/1", [NewEvent(type=EventType.STEP_FAILED, data=data)])
+    with database.connection() as connection:
+        stored = connection.execute("SELECT data::text FROM events").fetchall()
+        stored += connection.execute("SELECT convert_from(content, 'UTF8') FROM objects").fetchall()
+        stored += connection.execute("SELECT steps::text FROM steps").fetchall()
+    text = " ".join(row[0] for row in stored)
+    assert "battery" not in text
+    assert "hunter2" not in text
+    assert ":b1@" not in text
+    assert text.count(REDACTED) >= 4
+    assert written.data == next(iter(log.read("a/1"))).data, "the writer sees what every reader will see"
+    assert log.verify("a/1") is None
+
+
+def test_no_secret_reaches_a_described_error() -> None:
+    learn(SECRET)
+    described = describe(ValueError(f"{'x' * 1_990} {SECRET}"))
+    assert "S3cret" not in described["message"], "not even the half that is left when a long message is cut"
+
+
+def test_no_secret_reaches_a_prompt() -> None:
+    learn(SECRET)
+    assert "battery" not in request(f"Use {SECRET}", {"data": {"deep": [SECRET]}, "text": SECRET})
+    assert "battery" not in fence({"deep": SECRET})
+
+
+def test_no_secret_reaches_a_notice() -> None:
+    learn(SECRET)
+    notice = Notice(channel="email", target="a@example.com", key="k", subject=f"about {SECRET}", text=f"see {SECRET}")
+    assert (notice.subject, notice.text) == (f"about {REDACTED}", f"see {REDACTED}")
+
+
+def test_no_secret_reaches_xcom() -> None:
+    from muster_airflow.xcom import shown
+
+    learn(SECRET)
+    assert shown({"a": SECRET}) == {"a": REDACTED}
+
+
+def test_a_step_that_fails_with_a_secret_setting_in_its_message_shows_none(tmp_path: Path, database: Database) -> None:
+    site = Site(tmp_path, database)
+    site.skills(
+        "vault",
+        "from muster.skills import skill\n\n"
+        "@skill('vault.open')\ndef open_vault(key: str) -> str:\n"
+        "    '''Fail.'''\n    raise ValueError(f'wrong: {key}')\n",
+    )
+    definition = site.definition(
+        "automation: tested\nsettings: {vault_password: hunter2-hunter2}\n"
+        "steps:\n  - {id: one, skill: vault.open, with: {key: '{{ settings.vault_password }}'}}\n"
+    )
+    run = site.open(definition)
+    assert site.step(run, "one").reason == f"wrong: {REDACTED}"
+    assert "hunter2" not in json.dumps([event.data for event in site.services.log.read(run)])
+
+
+def test_looking_for_secrets_costs_little() -> None:
+    """A bound far above what it takes, so that only a change of its kind, such as a slow pattern, fails."""
+    learn(*[f"secret-number-{number}" for number in range(20)])
+    text = json.dumps({"items": [{"uri": f"file:///in/{n}.xml", "total": "12.50"} for n in range(1_000)]})
+    begun = time.process_time()
+    for _ in range(20):
+        may_hold_secrets(text)
+    for hostile in ("a.", "a-", "eyJ-", "a://", "a://b:", "a_", "sk-", "xoxb-", "password ", "bearer ", "-----BEGIN "):
+        redact(hostile * 20_000 + "://=k_live_eyJ PRIVATE KEY")
+    assert time.process_time() - begun < 4
