@@ -194,7 +194,7 @@ async def test_a_call_waits_for_others_that_may_turn_out_cheap_instead_of_giving
 
 
 async def test_a_failed_call_gives_its_reservation_back(server: ModelServer, services: Services, call: Call) -> None:
-    money = {"settings": PRICES, "budget": Decimal("0.02")}
+    money = {"settings": {**PRICES, "breakers": {"failures": 0}}, "budget": Decimal("0.02")}
     for number in range(5):
         server.script({"status": 500})
         with pytest.raises(TransientError):

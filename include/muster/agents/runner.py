@@ -25,6 +25,8 @@ from muster.agents.prices import price_table
 from muster.agents.spec import AgentSpec
 from muster.agents.types import OutputType, resolve
 from muster.events.log import EventLog
+from muster.recovery.breakers import breakers_of, policy_of
+from muster.recovery.guarding import Guard, Verdict, transient_is_failure
 from muster.skills.calling import call_skill
 from muster.skills.registry import SkillContext, get_skill
 
@@ -99,6 +101,7 @@ async def run_agent(call: AgentCall, services: AgentServices) -> AgentResult:
         TransientError: no model can be reached now; asking again later may help.
         BudgetExceeded, LimitReached: the next call was not made.
         BadOutput: the model's answers never fitted.
+        BreakerOpen: the agent, or every tier it has, has failed too often and is left alone for now.
         NoModel: there is neither a model nor an `offline` skill.
         PermanentError: every model refused the request.
     """
@@ -110,7 +113,13 @@ async def run_agent(call: AgentCall, services: AgentServices) -> AgentResult:
     if "muster.agents.tiered" not in sys.modules:
         # The first import of pydantic-ai takes seconds: not on the event loop.
         await asyncio.to_thread(importlib.import_module, "muster.agents.tiered")
-    return await _ask_models(call, services, tiers, output)
+    name = f"agent:{call.agent.id}"
+    async with Guard(breakers_of(services.database), name, policy_of(call.settings, name), _judge):
+        return await _ask_models(call, services, tiers, output)
+
+
+def _judge(error: BaseException) -> Verdict:
+    return "failure" if isinstance(error, BadOutput) else transient_is_failure(error)
 
 
 async def _offline(call: AgentCall, services: AgentServices, output: OutputType | None) -> AgentResult:
@@ -145,6 +154,7 @@ async def _ask_models(
             recorded=recorded,
             prices=price_table(call.settings),
             budget=run.budget,
+            breakers=breakers_of(services.database),
             outputs=built.outputs,
         ),
     )

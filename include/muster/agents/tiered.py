@@ -42,6 +42,8 @@ from muster.agents.prices import PriceTable
 from muster.errors import BudgetExceeded, ErrorClass, PermanentError, TransientError
 from muster.events.model import Event, EventType, NewEvent
 from muster.failures import classify
+from muster.recovery.breakers import BreakerOpen, Breakers, policy_of
+from muster.recovery.guarding import Guard, ProbeTimedOut, Verdict
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +87,7 @@ class Means:
     recorded: Recorded
     prices: PriceTable
     budget: Budget | None
+    breakers: Breakers
     outputs: dict[str, int]
     """The most output tokens seen in one answer, by tier; shared by the work of one agent."""
 
@@ -165,12 +168,14 @@ class TieredModel(FallbackModel):
             estimate = await self._reserve(tier, request)
             cost, version = Decimal(0), None
             try:
-                async with asyncio.timeout(self._call.request_timeout):
+                async with self._guard(tier), asyncio.timeout(self._call.request_timeout):
                     response = await request.send(tier)
                 event = await self._record(request, tier, response, failures)
                 cost, version = Decimal(event.data["cost"] or 0), event.version
                 return event
-            except (ModelAPIError, UnexpectedModelBehavior, FallbackExceptionGroup, TimeoutError) as error:
+            except _TIER_FAILURES as error:
+                if isinstance(error, BreakerOpen) and self._waits(error):
+                    raise
                 # A tier that failed stays out for the rest of this work: one wait for it is enough.
                 failures.append(TierFailure.of(self._tiers.pop(0), error, self._call.request_timeout))
                 log.warning("agent %s: %s", self._call.agent.id, failures[-1].message)
@@ -178,6 +183,13 @@ class TieredModel(FallbackModel):
                 if self._means.budget is not None:
                     await self._means.budget.settle(estimate, cost, version)
         raise _no_answer(self._call.agent.id, failures)
+
+    def _guard(self, tier: Tier) -> Guard:
+        name = f"tier:{tier.name}"
+        return Guard(self._means.breakers, name, policy_of(self._call.settings, name), _judge)
+
+    def _waits(self, error: BreakerOpen) -> bool:
+        return policy_of(self._call.settings, error.name).when_open == "wait"
 
     async def _reserve(self, tier: Tier, request: Request) -> Decimal:
         """Set the call's likely cost aside; zero for a model nobody knows the price of."""
@@ -233,6 +245,17 @@ class TieredModel(FallbackModel):
         return event
 
 
+_TIER_FAILURES = (
+    ModelAPIError,
+    UnexpectedModelBehavior,
+    FallbackExceptionGroup,
+    TimeoutError,
+    BreakerOpen,
+    ProbeTimedOut,
+)
+"""What makes it the next tier's turn."""
+
+
 @dataclass(frozen=True)
 class TierFailure:
     """Why one tier gave no answer."""
@@ -249,14 +272,14 @@ class TierFailure:
     def of(cls, tier: Tier, error: Exception, timeout: float) -> TierFailure:
         """What `error` means for `tier`."""
         errors = error.exceptions if isinstance(error, FallbackExceptionGroup) else (error,)
-        asked = [each.retry_after for each in errors if isinstance(each, ModelAPIError) and each.retry_after]
+        asked = [each.retry_after for each in errors if isinstance(each, ModelAPIError | BreakerOpen)]
         return cls(
             tier=tier.name,
             model=tier.model.model_name,
             kind=type(error).__name__,
             message=f"{tier.label} {_reason(errors[0], timeout)}",
             error_class=_together([_class_of(each) for each in errors]),
-            retry_after=min(asked, default=None),
+            retry_after=min(filter(None, asked), default=None),
         )
 
     def as_data(self) -> dict[str, Any]:
@@ -271,6 +294,13 @@ class TierFailure:
 
 
 _FOR_GOOD = frozenset({ErrorClass.AUTH, ErrorClass.BAD_REQUEST, ErrorClass.PERMANENT})
+
+
+def _judge(error: BaseException) -> Verdict:
+    """A tier that refuses what it is asked is there: that says nothing of how well it is."""
+    errors = error.exceptions if isinstance(error, FallbackExceptionGroup) else (error,)
+    failed = any(isinstance(each, _TIER_FAILURES) and _class_of(each) not in _FOR_GOOD for each in errors)
+    return "failure" if failed else "nothing"
 
 
 def _class_of(error: Exception) -> ErrorClass:
@@ -303,6 +333,8 @@ def _together(kinds: Sequence[ErrorClass]) -> ErrorClass:
 
 
 def _reason(error: Exception, timeout: float) -> str:
+    if isinstance(error, BreakerOpen):
+        return "is left alone: its circuit breaker is open"
     if isinstance(error, TimeoutError):
         return f"did not answer within {timeout:g} seconds"
     if isinstance(error, ModelConnectionError):
@@ -315,6 +347,9 @@ def _reason(error: Exception, timeout: float) -> str:
 
 
 def _no_answer(agent: str, failures: Sequence[TierFailure]) -> TransientError | PermanentError:
+    if failures and all(failure.kind == BreakerOpen.__name__ for failure in failures):
+        soonest = min(failures, key=lambda failure: failure.retry_after or 0.0)
+        return BreakerOpen(f"tier:{soonest.tier}", soonest.retry_after or 0.0)
     what = f"No model answered the agent {agent}: " + "; ".join(failure.message for failure in failures) + "."
     passing = [failure for failure in failures if failure.may_pass]
     kind = _together([failure.error_class for failure in failures])

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Literal
 
-from muster.errors import MusterError, TransientError
+from muster.errors import ErrorClass, MusterError, TransientError
+from muster.failures import classify
 from muster.recovery.breakers import BreakerOpen, Breakers, Permit, Policy
 from muster.recovery.leases import LeaseLost, LeaseTaken
 
@@ -24,8 +25,17 @@ class ProbeTimedOut(TransientError):
 
 def transient_is_failure(error: BaseException) -> Verdict:
     """What failed in a way that may pass counts; a refusal or a mistake of our own says nothing."""
-    ours = isinstance(error, BreakerOpen | LeaseTaken | LeaseLost)
-    return "failure" if isinstance(error, TransientError) and not ours else "nothing"
+    if isinstance(error, MusterError):
+        ours = isinstance(error, BreakerOpen | LeaseTaken | LeaseLost)
+        return "failure" if isinstance(error, TransientError) and not ours else "nothing"
+    kind = classify(error)
+    # A client's own errors are of its module, a mistake in the program is one of Python's.
+    of_a_client = isinstance(error, OSError) or type(error).__module__ != "builtins"
+    may_pass = kind in _BUSY or (kind == ErrorClass.TRANSIENT and of_a_client)
+    return "failure" if may_pass else "nothing"
+
+
+_BUSY = frozenset({ErrorClass.RATE_LIMIT, ErrorClass.OVERLOAD, ErrorClass.TIMEOUT})
 
 
 class Guard:
