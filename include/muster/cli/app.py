@@ -9,6 +9,7 @@ import typer
 
 from muster import __version__
 from muster.cli.output import Commands, Exit
+from muster.cli.recovering import breakers, effects
 
 app = typer.Typer(
     name="muster",
@@ -319,5 +320,8 @@ def verify(
 
     verify_log(run, checkpoint=checkpoint, begin=begin, file=file, as_json=as_json)
 
+
+app.add_typer(breakers, name="breakers", rich_help_panel=WORK)
+app.add_typer(effects, name="effects", rich_help_panel=WORK)
 
 __all__ = ["Exit", "app"]

@@ -38,15 +38,21 @@ def render() -> str:
         panels.setdefault(command.rich_help_panel, []).append(command)
     for panel, commands in panels.items():
         parts.append(f"## {panel}\n")
-        parts.extend(_command(command) for command in commands)
+        parts.extend(_command(command, command.name) for command in commands)
     return "\n".join(parts)
 
 
-def _command(command: Any) -> str:
+def _command(command: Any, name: str) -> str:
+    """A command, and those below it."""
+    below = [_command(each, f"{name} {each.name}") for each in getattr(command, "commands", {}).values()]
+    return "\n".join([_own(command, name), *below])
+
+
+def _own(command: Any, name: str) -> str:
     arguments = [it for it in command.params if it.param_type_name == "argument"]
     names = " ".join(_shown(it) for it in arguments)
     rows = "\n".join(_rows(command))
-    head = f"### `{f'muster {command.name} {names}'.strip()}`\n\n{command.help}\n"
+    head = f"### `{f'muster {name} {names}'.strip()}`\n\n{command.help}\n"
     return f"{head}\n| | |\n| --- | --- |\n{rows}\n" if rows else head
 
 

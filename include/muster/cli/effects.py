@@ -1,0 +1,53 @@
+"""`muster effects`: what was done outside, and a person's word on what is in doubt."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from muster.cli.output import console, emit
+from muster.cli.place import muster_dsn
+from muster.database import Database
+from muster.local.project import find_project
+from muster.recovery.ledger import Entry, Ledger
+
+STYLES = {"begun": "cyan", "done": "green", "failed": "red", "unknown": "yellow"}
+
+
+def show(*, run: str | None, in_doubt: bool, limit: int, as_json: bool) -> None:
+    """List effects, newest first."""
+    with closing(Database(muster_dsn(find_project()), max_size=2, timeout=10)) as database:
+        entries = Ledger(database).entries(run=run, in_doubt=in_doubt, limit=limit)
+    if as_json:
+        emit(entries)
+    elif entries:
+        _print(entries)
+    else:
+        console().print("There are no such effects.")
+
+
+def settle(key: str, *, happened: bool, result: Any, as_json: bool) -> None:
+    """Note what a person found out."""
+    with closing(Database(muster_dsn(find_project()), max_size=2, timeout=10)) as database:
+        Ledger(database).decide(key, happened=happened, result=result)
+    if as_json:
+        emit({"key": key, "happened": happened})
+    else:
+        what = "It counts as done." if happened else "The next attempt performs it."
+        console().print(f"{escape(key)} is settled. {what}")
+
+
+def _print(entries: list[Entry]) -> None:
+    table = Table("when", "state", "kind", "attempts", box=None, header_style="bold", padding=(0, 2))
+    for name in ("key", "error"):
+        table.add_column(name, overflow="fold")
+    for it in entries:
+        when, state = f"{it.begun_at.astimezone():%Y-%m-%d %H:%M}", f"[{STYLES[it.status]}]{it.status}[/]"
+        table.add_row(when, state, escape(it.kind), str(it.attempt), escape(it.key), escape(it.error or ""))
+    out = console()
+    out.print(table)
+    if doubts := sum(it.status == "unknown" for it in entries):
+        out.print(f"\n{doubts} in doubt: whether they happened is unknown. `muster effects settle` says it.")
