@@ -321,6 +321,25 @@ def verify(
     verify_log(run, checkpoint=checkpoint, begin=begin, file=file, as_json=as_json)
 
 
+@app.command(rich_help_panel=LOG)
+def audit(
+    run: Annotated[str | None, typer.Argument(metavar="RUN", help="A run's id, or a part that names only it.")] = None,
+    out: Annotated[Path, typer.Option(help="The folder to write to.")] = Path("audit"),
+    check: Annotated[Path | None, typer.Option(metavar="FILE", help="Check an exported trail instead.")] = None,
+    key: Annotated[Path | None, typer.Option(help="With --check: the public key. Default: this project's.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Export a run's complete trail: who did what, when and why, as signed JSON lines and as an HTML report."""
+    from muster.cli.auditing import check_file, export
+
+    if (run is None) == (check is None):
+        raise typer.BadParameter("Give either RUN or --check FILE.")
+    if check is not None:
+        check_file(check, key, as_json=as_json)
+    elif run is not None:
+        export(run, out, as_json=as_json)
+
+
 app.add_typer(breakers, name="breakers", rich_help_panel=WORK)
 app.add_typer(effects, name="effects", rich_help_panel=WORK)
 
