@@ -30,13 +30,14 @@ async def perform(services: Services, ref: WorkRef) -> Outcome:
         return await _failed_before_it_began(services, ref, error)
 
 
-async def begin(services: Services, ref: WorkRef, index: int | None = None) -> Piece | Outcome:
+async def begin(services: Services, ref: WorkRef) -> Piece | Outcome:
     """Start one piece whose work is done elsewhere (a person, an Airflow operator).
 
-    An `Outcome` means there is nothing to do: it has ended already, or it does not go ahead.
+    In a fan-out it is the one item of `ref.slot`. An `Outcome` means there is nothing to do: it has ended
+    already, or it does not go ahead.
     """
     try:
-        return await _begin(services, ref, index)
+        return await _begin(services, ref)
     except PermanentError as error:
         return await _failed_before_it_began(services, ref, error)
 
@@ -54,12 +55,12 @@ async def _perform(services: Services, ref: WorkRef) -> Outcome:
     return await _perform_items(services, spread, ref)
 
 
-async def _begin(services: Services, ref: WorkRef, index: int | None) -> Piece | Outcome:
-    if index is None:
+async def _begin(services: Services, ref: WorkRef) -> Piece | Outcome:
+    if ref.slot is None:
         view, step = await load(services, ref.run, ref.step)
         return await _begin_single(services, view, step, ref)
     spread = await spread_of(services, ref)
-    piece = _piece(spread, ref, index)
+    piece = _piece(spread, ref, spread.slot(ref.slot)[0])
     ended = await services.log.aunder_keys(ref.run, [piece.ended_key])
     if ended:
         return _outcome(ended[piece.ended_key])

@@ -113,18 +113,11 @@ def _run(context: Context, piece: Piece, work: Any) -> Any:
 
 
 def _piece(context: Context) -> Piece | Outcome:
-    from muster.execution.fanout import spread_of
     from muster.execution.performing import begin
-
-    async def find(services: Services) -> Piece | Outcome:
-        ref = work_ref(context["ti"], context["dag_run"], lane="worker")
-        index = (await spread_of(services, ref)).slot(ref.slot)[0] if ref.slot is not None else None
-        return await begin(services, ref, index)
-
     from muster_airflow.services import run
 
     services = _services(context)
-    return run(services, find(services))
+    return run(services, begin(services, work_ref(context["ti"], context["dag_run"], lane="worker")))
 
 
 def _write(context: Context, piece: Piece, event: Any) -> Event:

@@ -73,12 +73,9 @@ class HumanStep(ApprovalOperator):
         return await answer(services, piece, approved=approved, by=(user or {}).get("id"), note=_note(event))
 
     async def _begin(self, services: Services, context: Context) -> Piece | Outcome:
-        from muster.execution.fanout import spread_of
         from muster.execution.performing import begin
 
-        ref = work_ref(context["ti"], context["dag_run"], lane="worker")
-        index = (await spread_of(services, ref)).slot(ref.slot)[0] if ref.slot is not None else None
-        return await begin(services, ref, index)
+        return await begin(services, work_ref(context["ti"], context["dag_run"], lane="worker"))
 
 
 def _note(event: dict[str, Any]) -> str | None:

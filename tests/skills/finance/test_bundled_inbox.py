@@ -53,18 +53,16 @@ def process(site: Site, approve: set[str], invoices: list[str] = INVOICES) -> st
     run = site.open(definition, by="admin", invoices=invoices)
     for step in ("read", "vet", "code", "match"):
         site.step(run, step)
-    site.expand(run, "approve")
-    expanded = next(e for e in site.services.log.read(run) if e.key == "approve/expanded@0")
-    for index in expanded.data["indices"]:
-        site.do(decide(site, run, index, approve))
+    for slot in range(site.expand(run, "approve")):
+        site.do(decide(site, run, slot, approve))
     for step in ("post", "pay", "report", "tell"):
         site.step(run, step)
     site.close(run)
     return run
 
 
-async def decide(site: Site, run: str, index: int, approve: set[str]) -> None:
-    piece = await begin(site.services, WorkRef(run=run, step="approve", lane="worker"), index)
+async def decide(site: Site, run: str, slot: int, approve: set[str]) -> None:
+    piece = await begin(site.services, WorkRef(run=run, step="approve", slot=slot, lane="worker"))
     assert isinstance(piece, Piece)
     asked = await request(site.services, piece)
     approved = any(number in asked.subject for number in approve)
