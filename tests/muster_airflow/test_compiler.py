@@ -222,10 +222,16 @@ def test_what_can_be_undone_has_a_task_that_undoes_it_in_reverse(include: Path) 
         "unwind.d": ["unwind.begin"],
         "unwind.a": ["unwind.b", "unwind.begin", "unwind.d"],
     }
-    rules = {name: str(tasks[name].trigger_rule) for name in ("unwind.begin", "unwind.a", "close")}
+    rules = {name: str(tasks[name].trigger_rule.value) for name in ("unwind.begin", "unwind.a", "close")}
     assert rules == {"unwind.begin": "all_done", "unwind.a": "none_failed_min_one_success", "close": "all_done"}
     assert tasks["close"].upstream_task_ids == {"e", "unwind.a"}
 
 
 def test_an_automation_that_undoes_nothing_has_no_task_for_it(include: Path) -> None:
     assert not [name for name in dags(include)["everything"].task_dict if name.startswith("unwind")]
+
+
+def test_inputs_are_the_dags_and_no_task_has_a_copy_of_them(include: Path) -> None:
+    dag = dags(include)["everything"]
+    assert sorted(dag.params) == ["limit", "names"]
+    assert not any(task.params for task in dag.tasks)

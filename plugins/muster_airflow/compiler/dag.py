@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from airflow.sdk import DAG
+from airflow.sdk.definitions.param import ParamsDict
 
 from muster_airflow.compiler.deadlines import deadline_alerts
 from muster_airflow.compiler.documentation import documentation
@@ -41,8 +42,12 @@ def build_dag(definition: Definition, source: str) -> DAG:
         catchup=False,
         **schedule(definition),
     )
+    # Airflow gives every task a copy of its Dag's params, and checks the copies without what a run was given: in the
+    # triggerer a param without a default would bring down the process that all triggers run in.
+    own, dag.params = dag.params, ParamsDict()
     with dag:
         add_tasks(definition)
+    dag.params = own
     return dag
 
 
