@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Coroutine
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,7 +14,8 @@ from airflow.sdk import Connection, Context
 from muster.database import Database
 from muster.errors import MusterError
 from muster.events.definitions import DefinitionStore
-from muster.events.log import EventLog
+from muster.events.personal import load_master
+from muster.execution.personal import PersonalLog
 from muster.execution.services import Services
 from muster.redaction import connection_secrets, learn, learn_environment
 
@@ -84,6 +85,11 @@ def artifacts() -> Path:
     return Path(os.environ.get("MUSTER_ARTIFACTS") or Path(home).expanduser() / "artifacts")
 
 
+def _state() -> Path | None:
+    """The folder that the local stack keeps its secrets in."""
+    return Path(folder) if (folder := os.environ.get("MUSTER_STATE")) else None
+
+
 def learn_connection(connection: ConnectionType) -> None:
     """Keep the connection's secrets out of all that this process writes."""
     learn(connection.password, *connection_secrets(connection.extra or ""))
@@ -98,7 +104,7 @@ def _services(dsn: str, site: str, connections: int) -> Services:
     database = Database(dsn, max_size=connections)
     return Services(
         database=database,
-        log=EventLog(database),
+        log=PersonalLog(database, partial(load_master, _state())),
         definitions=DefinitionStore(database),
         models=ConnectionModels(),
         notices=airflow_sender(database),

@@ -10,13 +10,13 @@ from typing import Any
 
 from muster.database import Database
 from muster.events.definitions import DefinitionStore
-from muster.events.log import EventLog
 from muster.events.state import RunState, fold
 from muster.execution import human, unwinding
 from muster.execution.closing import close_run
 from muster.execution.fanout import expand
 from muster.execution.opening import Opening, open_run
 from muster.execution.outcome import Outcome
+from muster.execution.personal import PersonalLog
 from muster.execution.performing import begin, perform
 from muster.execution.piece import Piece
 from muster.execution.references import WorkRef, run_id
@@ -28,6 +28,8 @@ from muster.language.sagas import compensation_order
 from muster.notifications import Sender
 
 _numbers = itertools.count(1)
+MASTER = bytes(range(32))
+"""The master key of tests."""
 
 
 class NoModels:
@@ -159,7 +161,7 @@ class Site:
 def _services(database: Database, artifacts: Path, skills: Path, models: Any) -> Services:
     return Services(
         database=database,
-        log=EventLog(database),
+        log=PersonalLog(database, lambda: MASTER),
         definitions=DefinitionStore(database),
         models=models or NoModels(),
         notices=Sender(database),

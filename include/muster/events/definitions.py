@@ -37,6 +37,11 @@ class DefinitionStore:
         cached = self._cache.get(hash)
         return await arun(self._database, self._get(hash)) if cached is None else cached
 
+    def reading(self, hash: str) -> Work[str]:
+        """`get` as part of other work on the database."""
+        cached = self._cache.get(hash)
+        return (yield from self._get(hash)) if cached is None else cached
+
     def _put(self, content: str, hash: str, automation: str) -> Work[None]:
         if hash in self._cache:
             return

@@ -23,6 +23,11 @@ class EventType(StrEnum):
     """note; the actor is who says that undoing can go on."""
     RUN_RESTARTED = "run.restarted"
     """from (the step); the actor is who asked. What comes after it is done again."""
+    DEAD_LETTER_REDRIVEN = "dead_letter.redriven"
+    """pieces (indices by step, null for a step outside a fan-out); the actor is who asked. They are done again, and
+    what comes after them; other items of the same lists keep their outcome."""
+    DEAD_LETTER_DISCARDED = "dead_letter.discarded"
+    """pieces, reason; the actor is who decided that they are not to be done any more."""
     SAGA_UNWINDING = "saga.unwinding"
     """reason, pieces (indices by step, null for a step outside a fan-out), epoch: what is to be undone."""
     COMPENSATION_STARTED = "compensation.started"
@@ -62,6 +67,8 @@ class EventType(StrEnum):
     """step, index, subject, assignees, within, otherwise."""
     APPROVAL_ANSWERED = "approval.answered"
     """step, index, approved, by, answer (`person` | `timeout` | `refused`), note."""
+    SUBJECT_FORGOTTEN = "subject.forgotten"
+    """subject (its id): in the stream `subjects/<id>`; the actor is who asked. Its data cannot be read any more."""
     NOTICE_SENT = "notice.sent"
     """step, index, channel, target, text, delivered_by (`slack` | `smtp` | `outbox`)."""
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from muster.errors import PermanentError
 from muster.events.model import EventType, NewEvent
+from muster.execution.personal import conceal_inputs
 from muster.execution.references import OPENED
 from muster.execution.services import Services
 from muster.language.definition import Definition
@@ -59,8 +60,7 @@ async def open_run(services: Services, opening: Opening) -> Mapping[str, Any]:
             f"The inputs do not fit {definition.name}: {'; '.join(problems)}.",
             remedy="Trigger the run again with inputs that do.",
         )
-    found: Mapping[str, Any] = stored[0].data["inputs"]
-    return found
+    return conceal_inputs(definition, stored[0].data["inputs"])
 
 
 def _inputs(opening: Opening) -> dict[str, Any]:
@@ -76,4 +76,10 @@ def _problems(definition: Definition, inputs: Mapping[str, Any]) -> list[str]:
     validator = jsonschema.Draft202012Validator(
         definition.input_schema, format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER
     )
-    return [f"{error.json_path.removeprefix('$.')}: {error.message}" for error in validator.iter_errors(dict(inputs))]
+    marked = {path.partition(".")[0] for path in definition.personal.inputs} if definition.personal else set()
+    return [
+        # The message repeats the value.
+        f"{path}: {'does not fit' if set(error.path) & marked else error.message}"
+        for error in validator.iter_errors(dict(inputs))
+        for path in [error.json_path.removeprefix("$.")]
+    ]

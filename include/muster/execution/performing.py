@@ -11,23 +11,23 @@ from muster.events.model import Event, EventType
 from muster.execution import flow
 from muster.execution.actions import act, fall_back, uses_threads
 from muster.execution.concurrency import at_once
-from muster.execution.fanout import Spread, complete, holds, spread_of
+from muster.execution.fanout import ENDINGS, Spread, complete, holds, spread_of
 from muster.execution.outcome import Outcome
+from muster.execution.personal import conceal
 from muster.execution.piece import Piece, failed_as_a_whole, finish, skipped, started
 from muster.execution.references import WorkRef
 from muster.execution.services import Services
-from muster.execution.view import RunView, load
+from muster.execution.view import RunView, definition_of, load
 from muster.language.definition import ResolvedStep
-
-ENDINGS = frozenset({EventType.STEP_SUCCEEDED, EventType.STEP_FAILED, EventType.STEP_SKIPPED, EventType.STEP_SET_ASIDE})
 
 
 async def perform(services: Services, ref: WorkRef) -> Outcome:
     """Perform the work of one task instance and say how it ended. Performing it again does nothing twice."""
     try:
-        return await _perform(services, ref)
+        outcome = await _perform(services, ref)
     except PermanentError as error:
-        return await _failed_before_it_began(services, ref, error)
+        outcome = await _failed_before_it_began(services, ref, error)
+    return conceal(await definition_of(services, ref.run), ref.step, outcome)
 
 
 async def begin(services: Services, ref: WorkRef) -> Piece | Outcome:
@@ -61,9 +61,9 @@ async def _begin(services: Services, ref: WorkRef) -> Piece | Outcome:
         return await _begin_single(services, view, step, ref)
     spread = await spread_of(services, ref)
     piece = _piece(spread, ref, spread.slot(ref.slot)[0])
-    ended = await services.log.aunder_keys(ref.run, [piece.ended_key])
-    if ended:
-        return _outcome(ended[piece.ended_key])
+    if ended := await _endings(services, spread, [piece]):
+        await complete(services, spread, ref)
+        return _outcome(ended[piece.key])
     await services.log.aappend(ref.run, [started(piece)])
     return piece
 
@@ -91,14 +91,21 @@ async def _perform_items(services: Services, spread: Spread, ref: WorkRef) -> Ou
     pieces = [_piece(spread, ref, index) for index in spread.slot(ref.slot)]
     if not pieces:
         return Outcome(status="skipped", reason="there is nothing to do for it")
-    endings = await services.log.aunder_keys(ref.run, [piece.ended_key for piece in pieces])
-    left = [piece for piece in pieces if piece.ended_key not in endings]
+    endings = await _endings(services, spread, pieces)
+    left = [piece for piece in pieces if piece.key not in endings]
     if left:
         await services.log.aappend(ref.run, [started(piece) for piece in left])
     jobs = [partial(finish, services, piece, act, fall_back) for piece in left]
     done = await at_once(jobs, threads=uses_threads(spread.step, services))
     await complete(services, spread, ref)
     return _together([*endings.values(), *done], single=ref.slot is not None and len(pieces) == 1)
+
+
+async def _endings(services: Services, spread: Spread, pieces: Sequence[Piece]) -> dict[str, Event]:
+    """How those of the pieces ended that are not done again, by their key."""
+    found = await services.log.aunder_keys(spread.view.id, [piece.ended_key for piece in pieces])
+    endings = {piece.key: found.get(piece.ended_key) or spread.kept.get(piece.index or 0) for piece in pieces}
+    return {key: ending for key, ending in endings.items() if ending is not None}
 
 
 def _piece(spread: Spread, ref: WorkRef, index: int) -> Piece:

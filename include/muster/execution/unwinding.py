@@ -24,8 +24,8 @@ from muster.execution.references import WorkRef, work_key
 from muster.execution.services import Services
 from muster.execution.variables import variables_for
 from muster.execution.verdict import TaskStates, reasons_to_undo
-from muster.execution.view import RunView, load_all
-from muster.language.definition import Definition, ResolvedCompensation, ResolvedStep
+from muster.execution.view import RunView, definition_of, load_all
+from muster.language.definition import WITHHELD, Definition, ResolvedCompensation, ResolvedStep
 from muster.language.expressions import evaluate
 from muster.skills.calling import call_skill
 from muster.skills.registry import get_skill
@@ -180,5 +180,6 @@ async def _stuck(services: Services, ref: WorkRef, step: str, index: int | None,
     data = {"step": step, "index": index, "error": described, "epoch": ref.epoch}
     event = NewEvent(type=EventType.RUN_STUCK, data=data, key=f"stuck@{ref.epoch}")
     await services.log.aappend(ref.run, [event])
-    await tell_stuck(services, ref, step, index, described)
-    return Outcome(status="failed", reason=f"stuck at {work_key(step, index)}: {described['message']}")
+    why = WITHHELD if (await definition_of(services, ref.run)).is_personal(step) else described["message"]
+    await tell_stuck(services, ref, step, index, {**described, "message": why})
+    return Outcome(status="failed", reason=f"stuck at {work_key(step, index)}: {why}")

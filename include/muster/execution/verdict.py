@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from muster.events.state import RunState, StepState
-from muster.language.definition import Definition
+from muster.language.definition import WITHHELD, Definition
 
 TaskStates = Mapping[str, str | None]
 """Airflow's state by task (`step`, `step_<map index>`, `step.items`), for work whose process died without a word
@@ -20,7 +20,7 @@ def failures(definition: Definition, state: RunState, task_states: TaskStates) -
     """Why the run failed, one sentence a step; empty when it succeeded."""
     if state.status == "unknown":
         return ["the run was never opened"]
-    found = [reason for step in definition.steps if (reason := _failure(state.step(step.id), task_states))]
+    found = [reason for step in definition.steps if (reason := _failure(definition, state.step(step.id), task_states))]
     return [*_cancelled(state), *found]
 
 
@@ -41,7 +41,11 @@ def reasons_to_undo(definition: Definition, state: RunState, task_states: TaskSt
     found = _cancelled(state)
     for step in definition.steps:
         result = state.step(step.id)
-        if step.kind not in HARMLESS and _lost_altogether(result) and (reason := _failure(result, task_states)):
+        if (
+            step.kind not in HARMLESS
+            and _lost_altogether(result)
+            and (reason := _failure(definition, result, task_states))
+        ):
             found.append(reason)
     return found
 
@@ -52,13 +56,14 @@ def _lost_altogether(result: StepState) -> bool:
     return not result.counts["succeeded"] and not result.counts["set_aside"]
 
 
-def _failure(result: StepState, task_states: TaskStates) -> str | None:
+def _failure(definition: Definition, result: StepState, task_states: TaskStates) -> str | None:
     if result.is_fan_out and (lost := result.counts["failed"]):
         return f"{lost} of {len(result.indices)} items of step {result.id} failed"
     if result.is_fan_out and result.status == "failed":
         return f"every item of step {result.id} was set aside"
     if result.status == "failed":
-        return f"step {result.id} failed: {(result.whole.error or {}).get('message')}"
+        why = WITHHELD if definition.is_personal(result.id) else (result.whole.error or {}).get("message")
+        return f"step {result.id} failed: {why}"
     if any(_belongs(task, result.id) and task_states[task] == "failed" for task in task_states):
         # The process died before it could say so, or after it had: either way Airflow shows red.
         return f"step {result.id} stopped {'after its outcome' if result.ended else 'without an outcome'}"

@@ -8,6 +8,7 @@ from pydantic import Discriminator, Field, Tag
 
 from muster.language.durations import Duration
 from muster.language.fields import Text, Words
+from muster.language.personal import Personal
 from muster.language.steps import Retry, Step, Target, tag_of
 from muster.written import Name, Usd, Written
 
@@ -136,6 +137,8 @@ class Automation(Written):
     """What one run may spend; default: no limit."""
     defaults: StepDefaults = StepDefaults()
     """What every step has that does not say otherwise."""
+    personal: Personal | None = None
+    """Which data is about a person; default: none."""
     settings: dict[Name, Any] = {}
     """Settings of this automation; they win over the folder's and the site's."""
     steps: Annotated[list[Step], Field(min_length=1, max_length=500)]

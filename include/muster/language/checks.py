@@ -13,6 +13,7 @@ from muster.language.explain import Located
 from muster.language.expressions import ExpressionSyntaxError, References, parse, texts
 from muster.language.graph import After, before, circle, waits
 from muster.language.problems import Problem, did_you_mean, one_of
+from muster.language.personal import check_personal
 from muster.language.reading import Path
 from muster.language.resolve import chosen_agent
 from muster.language.steps import (
@@ -76,7 +77,7 @@ class _Checker:
     def parts(self) -> list[Callable[[], Iterable[Problem]]]:
         return [
             self._ids, self._order, self._circle, self._each_step, self._expressions, self._triggers,
-            self._inputs, self._deadlines, self._own_settings, self._no_expressions,
+            self._inputs, self._deadlines, self._personal, self._own_settings, self._no_expressions,
         ]  # fmt: skip
 
     @cached_property
@@ -331,6 +332,9 @@ class _Checker:
             if found.variables - {"settings"}:
                 yield self.document.problem("only `settings` are known here, before a run", place)
             yield from self._named(found.settings, self.settings, "setting", place)
+
+    def _personal(self) -> Iterator[Problem]:
+        yield from check_personal(self.automation.personal, self.automation.inputs, self.ids, self.document)
 
     def _own_settings(self) -> Iterator[Problem]:
         yield from computed_settings(self.document, self.automation.settings, ("settings",))

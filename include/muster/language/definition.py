@@ -155,6 +155,27 @@ class ResolvedTrigger(_Resolved):
     """Seconds between two looks at the folder."""
 
 
+WITHHELD = "why is personal data; `muster show` says it"
+"""What stands for a reason that others than the log must not know."""
+
+
+class ResolvedPersonal(_Resolved):
+    """Which data of a run is about a person."""
+
+    subject: str
+    """An expression that names the person."""
+    inputs: tuple[str, ...] = ()
+    """Paths inside `inputs`; the empty one stands for all of them."""
+    outputs: dict[str, tuple[str, ...]] = {}
+    """Paths inside the outputs of steps; the empty one stands for the whole output."""
+    passing: tuple[str, ...] = ()
+    """The steps that use such data, and so may write it anywhere."""
+
+    def touches(self, step: str) -> bool:
+        """True when the step's words may hold personal data."""
+        return step in self.outputs or step in self.passing
+
+
 class ResolvedDeadline(_Resolved):
     """Who is told when a run takes longer than `within` seconds."""
 
@@ -182,6 +203,8 @@ class Definition(_Resolved):
     """The most US dollars one run may cost; None for no limit."""
     retries: int | None = None
     """The most retries that all steps of one run may use together; None for no limit."""
+    personal: ResolvedPersonal | None = None
+    """What of a run can be forgotten."""
     settings: dict[str, Any] = {}
     steps: tuple[ResolvedStep, ...]
     agents: dict[str, AgentSpec] = {}
@@ -190,6 +213,10 @@ class Definition(_Resolved):
     def step(self, step_id: str) -> ResolvedStep:
         """The step of that id; raises KeyError."""
         return self._by_id[step_id]
+
+    def is_personal(self, step_id: str) -> bool:
+        """True when what the step says may hold personal data, which only the log may know."""
+        return self.personal is not None and self.personal.touches(step_id)
 
     @cached_property
     def _by_id(self) -> dict[str, ResolvedStep]:

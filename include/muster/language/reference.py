@@ -23,6 +23,7 @@ from muster.language.automation import (
     StepDefaults,
 )
 from muster.language.explain import keys_of
+from muster.language.personal import Personal
 from muster.language.schema import SCHEMAS, as_text
 from muster.language.steps import (
     STEP_KINDS,
@@ -142,7 +143,7 @@ def page() -> str:
     return "\n".join([
         _INTRODUCTION.replace("{first}", examples.FIRST),
         "## The automation\n",
-        _tables([Automation, ScheduleTrigger, FilesTrigger, Files, Deadline, Budget, StepDefaults]),
+        _tables([Automation, ScheduleTrigger, FilesTrigger, Files, Deadline, Budget, Personal, StepDefaults]),
         _steps(),
         _fill(_EXPRESSIONS, jinja=_jinja_filters(), own=_filter_table()),
         _fill(

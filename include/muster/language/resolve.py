@@ -31,6 +31,7 @@ from muster.language.definition import (
 from muster.language.durations import parse_duration
 from muster.language.expressions import evaluate
 from muster.language.graph import waits
+from muster.language.personal import resolve_personal
 from muster.language.steps import (
     AgentFallback,
     AgentStep,
@@ -94,6 +95,7 @@ def resolve(
         incidents=_told(automation.incidents, settings),
         budget=automation.budget.usd if automation.budget else None,
         retries=automation.budget.retries if automation.budget else None,
+        personal=resolve_personal(automation.personal, usages),
         settings=dict(settings),
         steps=steps,
         agents=_inlined(steps, among),

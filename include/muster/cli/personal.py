@@ -1,0 +1,35 @@
+"""`muster forget`: a person's data in the log becomes unreadable for good."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import typer
+
+from muster.cli.output import console, emit, messages
+from muster.cli.place import muster_dsn
+from muster.database import Database
+from muster.events.personal import Vault, load_master
+from muster.execution.forgetting import find_subject, forget
+from muster.local.project import find_project
+
+
+def forget_subject(subject: str, *, yes: bool, user: str, as_json: bool) -> None:
+    """Ask, unless `yes`, then throw the key away and say what that took with it."""
+    project = find_project()
+    vault = Vault(partial(load_master, project.state))
+    database = Database(muster_dsn(project), max_size=2, timeout=10)
+    try:
+        find_subject(database, vault, subject)
+        if not yes:
+            typer.confirm(f"Forget {subject}? Nothing brings the data back.", abort=True, err=True)
+        done = forget(database, vault, subject, by=user)
+    finally:
+        database.close()
+    if as_json:
+        emit({"subject": done.subject, "runs": done.runs, "notices": done.notices, "by": user})
+        return
+    console().print(f"{subject} is forgotten: the personal data of {done.runs} runs cannot be read any more.")
+    messages().print(
+        "What has left Muster stays where it is: messages that were sent, questions in Airflow, files.", style="dim"
+    )

@@ -1,0 +1,194 @@
+"""Promises of personal data: sealed before it is written, readable while the key lives, forgotten with it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from muster.database import Database
+from muster.errors import MusterError
+from muster.events.log import EventLog
+from muster.events.personal import FORGOTTEN, SEALED, Vault
+from muster.execution.forgetting import forget
+from muster.notifications import Notice
+from support.runs import MASTER, Site
+
+AUTOMATION = """
+automation: tested
+inputs: {customer: {type: string}, email: {type: string, format: email, default: jane@example.com}, size: {default: 1}}
+personal:
+  subject: "{{ inputs.customer }}"
+  fields: [inputs.customer, inputs.email, steps.read.output.people.name]
+steps:
+  - {id: read, skill: people.read, with: {number: 7}}
+  - {id: greet, skill: people.greet, with: {who: "{{ steps.read.people[0].name }}", at: "{{ inputs.email }}"}}
+  - {id: count, after: [read], skill: people.count, with: {size: "{{ inputs.size }}"}}
+  - {id: fail, after: [greet], skill: people.fail, with: {text: "{{ steps.greet }}"}, retry: {times: 1, delay: 0s}}
+"""
+SKILLS = """
+from muster.skills import skill
+
+@skill("people.read")
+def read(number: int) -> dict:
+    '''Read.'''
+    return {"number": number, "people": [{"name": "Jane Roe", "role": "buyer"}, {"name": "John Roe", "role": "boss"}]}
+
+@skill("people.greet")
+def greet(who: str, at: str) -> str:
+    '''Greet.'''
+    return f"Hello {who} at {at}"
+
+@skill("people.count")
+def count(size: int) -> int:
+    '''Count.'''
+    return size + 1
+
+@skill("people.fail")
+def fail(text: str) -> str:
+    '''Fail.'''
+    raise ValueError(f"cannot take: {text}")
+"""
+PERSONAL = ("Jane Roe", "John Roe", "jane@example.com", "acme-jane")
+
+
+@pytest.fixture
+def site(tmp_path: Path, database: Database) -> Site:
+    made = Site(tmp_path, database)
+    made.skills("people", SKILLS)
+    return made
+
+
+def everything_stored(database: Database) -> str:
+    with database.connection() as connection:
+        found = [
+            row[0]
+            for table in ("events", "runs", "steps", "subjects", "outbox")
+            for row in connection.execute(f"SELECT row_to_json(t)::text FROM {table} AS t").fetchall()
+        ]
+        found += [row[0] for row in connection.execute("SELECT convert_from(content, 'UTF8') FROM objects").fetchall()]
+    return "\n".join(found)
+
+
+def whole_run(site: Site, **inputs: Any) -> tuple[str, list[Any]]:
+    run = site.open(site.definition(AUTOMATION), customer="acme-jane", **inputs)
+    return run, [site.step(run, step) for step in ("read", "greet", "count", "fail")]
+
+
+def vault() -> Vault:
+    return Vault(lambda: MASTER)
+
+
+def test_steps_see_personal_data_and_nothing_stored_holds_it(site: Site, database: Database) -> None:
+    run, _ = whole_run(site)
+    site.close(run)
+    state = site.state(run)
+    assert state.inputs["email"] == "jane@example.com"
+    assert state.step("greet").output == "Hello Jane Roe at jane@example.com"
+    assert "Hello Jane" in state.step("fail").whole.error["message"]
+    stored = everything_stored(database)
+    assert not [line for line in stored.splitlines() if any(text in line for text in PERSONAL)]
+    assert '"role": "buyer"' in stored or '"role":"buyer"' in stored, "what is not marked stays readable"
+    assert EventLog(database).verify(run) is None
+
+
+def test_only_what_is_marked_or_passes_it_on_is_sealed(site: Site, database: Database) -> None:
+    run, _ = whole_run(site)
+    stored = {event.data.get("step"): event.data for event in EventLog(database).read(run)}
+    assert SEALED in stored["greet"]["output"]
+    assert stored["count"]["output"] == 2
+    read = next(e.data for e in EventLog(database).read(run) if e.type == "step.succeeded" and e.data["step"] == "read")
+    assert read["output"]["number"] == 7
+    assert [SEALED in person["name"] for person in read["output"]["people"]] == [True, True]
+
+
+def test_airflow_is_told_nothing_personal(site: Site) -> None:
+    _, outcomes = whole_run(site)
+    told = json.dumps([[outcome.output, outcome.reason] for outcome in outcomes])
+    assert not [text for text in PERSONAL if text in told]
+    assert outcomes[2].output == 2
+
+
+def test_the_forgotten_cannot_be_read_and_the_log_still_verifies(site: Site, database: Database) -> None:
+    run, _ = whole_run(site)
+    site.close(run)
+    other = site.open(site.definition(AUTOMATION), customer="somebody-else")
+    before = [event.hash for event in EventLog(database).read(run)]
+    done = forget(database, vault(), "acme-jane", by="officer")
+    assert done.runs == 1
+    state = site.state(run)
+    assert state.inputs["email"] == {FORGOTTEN: done.subject}
+    assert state.step("greet").output == {FORGOTTEN: done.subject}
+    assert state.step("count").output == 2
+    assert site.state(other).inputs["email"] == "jane@example.com", "nobody else is forgotten"
+    assert [event.hash for event in EventLog(database).read(run)] == before
+    assert list(EventLog(database).verify_all()) == []
+    (said,) = EventLog(database).read(f"subjects/{done.subject}")
+    assert (said.type, said.actor) == ("subject.forgotten", "officer")
+
+
+def test_a_run_that_goes_on_after_its_subject_was_forgotten_writes_nothing_about_them(
+    site: Site, database: Database
+) -> None:
+    run = site.open(site.definition(AUTOMATION), customer="acme-jane")
+    done = forget(database, vault(), "acme-jane", by="officer")
+    site.step(run, "read")
+    assert site.state(run).step("read").output["people"][0] == {"name": {FORGOTTEN: done.subject}, "role": "buyer"}
+    with database.connection() as connection:
+        assert connection.execute("SELECT count(*) FROM subjects WHERE wrapped_key IS NOT NULL").fetchone() == (0,)
+
+
+def test_who_comes_back_after_being_forgotten_has_a_new_key(site: Site, database: Database) -> None:
+    definition = site.definition(AUTOMATION)
+    old = site.open(definition, customer="acme-jane")
+    forget(database, vault(), "acme-jane", by="officer")
+    new = site.open(definition, customer="acme-jane")
+    assert site.state(new).inputs["customer"] == "acme-jane"
+    assert FORGOTTEN in site.state(old).inputs["customer"]
+    assert forget(database, vault(), "acme-jane", by="officer").runs == 1
+    assert FORGOTTEN in site.state(new).inputs["customer"]
+
+
+@pytest.mark.parametrize("twice", [False, True])
+def test_forgetting_an_unknown_subject_or_one_twice_changes_nothing(
+    site: Site, database: Database, twice: bool
+) -> None:
+    site.open(site.definition(AUTOMATION), customer="acme-jane")
+    if twice:
+        forget(database, vault(), "acme-jane", by="officer")
+    stored = everything_stored(database)
+    with pytest.raises(MusterError, match="was forgotten on" if twice else "There is no personal data of 'acme-joan'"):
+        forget(database, vault(), "acme-jane" if twice else "acme-joan", by="officer")
+    assert everything_stored(database) == stored
+
+
+def test_a_run_that_names_nobody_still_writes_nothing_in_the_clear(site: Site, database: Database) -> None:
+    run = site.open(site.definition(AUTOMATION), customer="")
+    assert site.state(run).inputs["email"] == "jane@example.com"
+    assert "jane@example.com" not in everything_stored(database)
+
+
+def test_inputs_that_do_not_fit_are_refused_without_repeating_them(site: Site, database: Database) -> None:
+    with pytest.raises(MusterError, match="email: does not fit") as caught:
+        site.open(site.definition(AUTOMATION), customer="acme-jane", email="Jane Roe")
+    assert "Jane Roe" not in str(caught.value)
+    assert "Jane Roe" not in everything_stored(database)
+
+
+def test_a_large_output_is_sealed_before_it_becomes_an_object(site: Site, database: Database) -> None:
+    site.skills(
+        "people", SKILLS.replace('"role": "buyer"', '"role": "buyer" * 20_000').replace("John Roe", "J" * 90_000)
+    )
+    run, _ = whole_run(site)
+    assert site.state(run).step("read").output["people"][1]["name"] == "J" * 90_000
+    assert "JJJJJ" not in everything_stored(database)
+
+
+def test_forgetting_takes_the_text_of_notices_along(site: Site, database: Database) -> None:
+    run = site.open(site.definition(AUTOMATION), customer="acme-jane")
+    notice = Notice(channel="email", target="jane@example.com", text="Hello Jane Roe", key="k", run=run)
+    site.do(site.services.notices.send(notice))
+    assert forget(database, vault(), "acme-jane", by="officer").notices == 1
+    assert not [text for text in PERSONAL if text in everything_stored(database)]
