@@ -34,9 +34,8 @@ def later(upcasters: Upcasters, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Lets the release with these upcasters begin."""
 
     def begin() -> None:
-        for module in (batch, rows):
+        for module in (batch, rows, facts):
             monkeypatch.setattr(module, "UPCASTERS", upcasters)
-        monkeypatch.setattr(facts, "_upcast", upcasters.upcast)
 
     return begin
 

@@ -271,6 +271,9 @@ _PLACES = 12
 
 def money(value: Any) -> Decimal:
     """A cost in USD from its decimal string, to 12 places; zero when it is unknown or no amount anyone could owe."""
+    if isinstance(value, str) and len(value) <= _PLACES and value.isascii() and value.replace(".", "", 1).isdigit():
+        # Nearly every cost: so few digits are within the places, whichever side of the point they are on.
+        return Decimal(value)
     try:
         amount = Decimal(value) if isinstance(value, str | int) else Decimal(0)
     except InvalidOperation:

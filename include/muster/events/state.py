@@ -90,6 +90,8 @@ class WorkState:
     """`class`, `message` and `remedy` of the last failure; None once it succeeded."""
     findings: list[Any] = field(default_factory=list)
     approval: Approval | None = None
+    decision: Literal["redriven", "discarded"] | None = None
+    """What a person decided about it as a dead letter; None again once it has ended anew."""
     undoing: Undoing | None = None
     """Its compensation, once that began; None again when the work is done anew."""
     epoch: int = 0
@@ -194,6 +196,8 @@ class RunState:
     cancelled_by: str | None = None
     """Who asked for the run to be cancelled; None when nobody has."""
     cancel_reason: str | None = None
+    redriven: dict[str, list[int | None]] = field(default_factory=dict)
+    """The dead letters being done again, positions by step; empty once the run has closed."""
     unwinding: Unwinding | None = None
     """What it last began to undo."""
     stuck: Stuck | None = None
@@ -234,13 +238,15 @@ class RunState:
     def apply(self, event: Happening) -> None:
         """Take one more event in; types that say nothing about the state only move the version."""
         self.id, self.version = event.stream, event.version
-        if (on_run := _ON_RUN.get(event.type)) is not None:
+        type, data = event.type, event.data
+        # Called for every event of a replay: what `step` and `work` do is said here again, without the calls.
+        if (on_step := _ON_STEP.get(type)) is not None:
+            if isinstance(name := data.get("step"), str):
+                step = self.steps.get(name) or self.step(name)
+                index = data.get("index")
+                on_step(self, step, step.whole if index is None else step.items.get(index) or step.work(index), event)
+        elif (on_run := _ON_RUN.get(type)) is not None:
             on_run(self, event)
-            return
-        name = event.data.get("step")
-        if isinstance(name, str) and (on_step := _ON_STEP.get(event.type)) is not None:
-            step = self.step(name)
-            on_step(self, step, step.work(event.data.get("index")), event)
 
 
 def fold(events: Iterable[Happening], state: RunState | None = None) -> RunState:
@@ -271,7 +277,7 @@ def _opened(run: RunState, event: Happening) -> None:
 def _closed(run: RunState, event: Happening) -> None:
     data = event.data
     run.status, run.closed_at, run.reason = data.get("status", "failed"), event.at, data.get("reason")
-    run.counts = dict(data.get("counts") or {})
+    run.counts, run.redriven = dict(data.get("counts") or {}), {}
 
 
 def _cancel_requested(run: RunState, event: Happening) -> None:
@@ -280,6 +286,18 @@ def _cancel_requested(run: RunState, event: Happening) -> None:
 
 def _restarted(run: RunState, event: Happening) -> None:
     run.cancelled_by = run.cancel_reason = None
+    run.redriven = {}
+
+
+def _decided(decision: Literal["redriven", "discarded"]) -> Callable[[RunState, Happening], None]:
+    def apply(run: RunState, event: Happening) -> None:
+        for name, indices in event.data["pieces"].items():
+            for index in indices:
+                run.step(name).work(index).decision = decision
+            if decision == "redriven":
+                run.redriven[name] = sorted({*run.redriven.get(name, ()), *indices}, key=lambda index: index or 0)
+
+    return apply
 
 
 def _unwinding(run: RunState, event: Happening) -> None:
@@ -313,7 +331,7 @@ def _ended(status: Status) -> Callable[[RunState, StepState, WorkState, Happenin
     def apply(run: RunState, step: StepState, work: WorkState, event: Happening) -> None:
         data = event.data
         _anew(work, data)
-        work.status, work.ended_at = status, event.at
+        work.status, work.ended_at, work.decision = status, event.at, None
         work.output, work.output_type = data.get("output"), data.get("output_type")
         work.produced_by, work.fallback = data.get("produced_by"), bool(data.get("fallback"))
         work.reason, work.error = data.get("reason"), data.get("error")
@@ -359,13 +377,15 @@ def _stuck(run: RunState, step: StepState, work: WorkState, event: Happening) ->
 
 
 def _called(run: RunState, step: StepState, work: WorkState, event: Happening) -> None:
-    cost = money(event.data.get("cost"))
+    data = event.data
+    cost = money(data.get("cost"))
     run.cost, run.calls = run.cost + cost, run.calls + 1
     work.cost, work.calls = work.cost + cost, work.calls + 1
-    for name, amount in (event.data.get("usage") or {}).items():
-        if isinstance(amount, int):
-            run.usage[name] = run.usage.get(name, 0) + amount
-            work.usage[name] = work.usage.get(name, 0) + amount
+    if usage := data.get("usage"):
+        for used in (run.usage, work.usage):
+            for name, amount in usage.items():
+                if isinstance(amount, int):
+                    used[name] = used.get(name, 0) + amount
 
 
 def _requested(run: RunState, step: StepState, work: WorkState, event: Happening) -> None:
@@ -399,6 +419,8 @@ _ON_RUN: Mapping[str, Callable[[RunState, Happening], None]] = {
     T.RUN_CLOSED: _closed,
     T.RUN_CANCEL_REQUESTED: _cancel_requested,
     T.RUN_RESTARTED: _restarted,
+    T.DEAD_LETTER_REDRIVEN: _decided("redriven"),
+    T.DEAD_LETTER_DISCARDED: _decided("discarded"),
     T.SAGA_UNWINDING: _unwinding,
 }
 

@@ -7,7 +7,6 @@ the data of one version into the next; a type's upcasters are applied one after 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -25,7 +24,8 @@ class Upcasters:
 
     def __init__(self) -> None:
         self._steps: dict[tuple[str, int], Upcast] = {}
-        self._last: Counter[str] = Counter()
+        self.evolved: dict[str, int] = {}
+        """Today's version of every type that has had more than one."""
 
     def add(self, type: str, version: int) -> Callable[[Upcast], Upcast]:
         """Register what brings `type` from `version` to the next; today's version is then `version + 1`.
@@ -39,14 +39,14 @@ class Upcasters:
 
         def register(upcast: Upcast) -> Upcast:
             self._steps[type, version] = upcast
-            self._last[type] = version
+            self.evolved[type] = version + 1
             return upcast
 
         return register
 
     def current(self, type: str) -> int:
         """The version events of this type are written in."""
-        return self._last[type] + 1
+        return self.evolved.get(type, 1)
 
     def stamp(self, type: str, data: Mapping[str, Any]) -> Mapping[str, Any]:
         """Data as it is stored: with its version when it is not the first.
@@ -56,7 +56,7 @@ class Upcasters:
         """
         if MARK in data:
             raise PermanentError(f"{MARK!r} is no key for an event's data.", remedy="Name it otherwise.")
-        return {**data, MARK: self._last[type] + 1} if type in self._last else data
+        return {**data, MARK: self.evolved[type]} if type in self.evolved else data
 
     def upcast(self, type: str, data: Any) -> Any:
         """Stored data in today's shape.
@@ -64,12 +64,11 @@ class Upcasters:
         Raises:
             MusterError: the event was written by a newer Muster than this one.
         """
-        if type not in self._last and not (isinstance(data, dict) and MARK in data):
-            return data
         if not isinstance(data, dict):
             return data
-        version = data.pop(MARK, 1)
-        current = self.current(type)
+        version, current = data.pop(MARK, 1), self.evolved.get(type, 1)
+        if version == current:
+            return data
         if not isinstance(version, int) or not 1 <= version <= current:
             raise MusterError(
                 f"An event {type} is of version {version!r}, and this Muster knows versions up to {current}.",

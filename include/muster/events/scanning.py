@@ -1,0 +1,58 @@
+"""The whole log, stream after stream, as fast as one connection gives it and in memory that does not grow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+from operator import itemgetter
+
+from psycopg.sql import SQL
+
+from muster.database import Database
+from muster.events import statements
+from muster.events.driver import Work, run
+from muster.events.facts import FACT_COLUMNS, Fact, to_fact
+from muster.events.failures import database_failures
+from muster.events.objects import REFERENCE, attach, by_name, references
+from muster.events.state import RunState
+
+CHUNK = 2_000
+"""Rows the server sends at a time: enough that it works ahead while they are folded."""
+
+_SCAN = SQL(f"SELECT {FACT_COLUMNS} FROM events ORDER BY stream, version")
+_LARGE = f'"{REFERENCE}"'
+
+
+def scan(database: Database) -> Iterator[Fact]:
+    """Every event by stream and version, as of the moment the scan begins; large values included.
+
+    Raises:
+        TransientError: the database was lost on the way.
+    """
+    with database_failures(), database.connection() as connection:
+        # So that every time has the zone events have, and none has to be converted.
+        connection.execute("SET LOCAL TIME ZONE 'UTC'")
+        for row in connection.cursor().stream(_SCAN, size=CHUNK):
+            fact = to_fact(row)
+            yield _resolved(database, fact) if _LARGE in row[5] else fact
+
+
+def states(database: Database) -> Iterator[RunState]:
+    """The state of every stream, folded from all of its events: one at a time, in order of name."""
+    for _, facts in groupby(scan(database), itemgetter(0)):
+        state = RunState()
+        apply = state.apply
+        for fact in facts:
+            apply(fact)
+        yield state
+
+
+def _resolved(database: Database, fact: Fact) -> Fact:
+    wanted = references(fact.data) if isinstance(fact.data, dict) else set()
+    if not wanted:
+        return fact
+    return fact._replace(data=attach(fact.data, run(database, _contents(wanted))))
+
+
+def _contents(names: set[str]) -> Work[dict[str, bytes]]:
+    return by_name((yield [statements.objects(names)])[0])
