@@ -1,0 +1,184 @@
+"""Bugs to put back into recovery, one at a time: what each changes, and the property that must notice it."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Property = Literal["leases", "effects", "breakers"]
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """One bug."""
+
+    guarantee: str
+    """The promise it breaks, as docs/guarantees.md says it."""
+    held_by: Property
+    module: str
+    replaced: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """By the name of a text in the module: a part of it, and what stands there instead."""
+    functions: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    """By name: what is called instead."""
+
+    def apply(self) -> None:
+        """Put the bug into this process; a part that is not there fails, so that the table cannot grow stale."""
+        module = importlib.import_module(self.module)
+        for name, (old, new) in self.replaced.items():
+            text = getattr(module, name)
+            assert text.count(old), f"{self.module}.{name} no longer holds {old!r}"
+            setattr(module, name, text.replace(old, new))
+        for name, function in self.functions.items():
+            assert hasattr(module, name)
+            setattr(module, name, function)
+
+
+def _keep_what_was_free(names: list[str], owner: str, ttl: float) -> Any:
+    from muster.recovery.leases import ACQUIRE, Lease, Query
+
+    rows = (yield [Query(ACQUIRE, {"names": names, "owner": owner, "ttl": ttl})])[0]
+    return Lease(owner, dict(sorted(rows)), ttl) if len(rows) == len(names) else None
+
+
+def _as_given(names: Any) -> list[str]:
+    return list(names)
+
+
+def _always_failed(error: BaseException) -> str:
+    return "failed"
+
+
+def _nothing() -> None:
+    """Looks at nothing."""
+
+
+LEASES, LEDGER = "muster.recovery.leases", "muster.recovery.ledger"
+EFFECTS, BREAKERS = "muster.recovery.effects", "muster.recovery.breakers"
+
+_FREE = "WHERE held.expires_at IS NULL OR held.expires_at <= clock_timestamp()"
+_MINE = "ON mine.name = held.name AND mine.token = held.token"
+_IN_TIME = "WHERE held.expires_at > clock_timestamp()"
+_SAME = "WHERE known.status = 'failed' AND known.kind = EXCLUDED.kind AND known.request = EXCLUDED.request"
+_IN_DOUBT = "AND (status = 'unknown' OR (status = 'begun' AND claimed_until <= clock_timestamp()))"
+_CLAIMED = "coalesce(extract(epoch FROM claimed_until - clock_timestamp())::float8, 0)"
+_THIS = "AND generation = %(generation)s::bigint AND state <> 'open'"
+
+MUTATIONS: dict[str, Mutation] = {
+    "a held lease is handed out again": Mutation(
+        "a name has one holder at a time", "leases", LEASES, {"ACQUIRE": (_FREE, "")}
+    ),
+    "a lease that ran out is never handed out again": Mutation(
+        "what a dead holder held is free when its time is over",
+        "leases", LEASES, {"ACQUIRE": (_FREE, "WHERE held.expires_at IS NULL")},
+    ),
+    "the fencing token does not grow": Mutation(
+        "tokens of a name only grow", "leases", LEASES, {"ACQUIRE": ("token = held.token + 1", "token = held.token")}
+    ),
+    "the fencing token starts afresh after a release": Mutation(
+        "tokens of a name only grow",
+        "leases", LEASES, {"RELEASE": ("SET owner = NULL", "SET token = 0, owner = NULL")},
+    ),
+    "a lease is renewed without looking at its token": Mutation(
+        "a lost lease cannot be renewed", "leases", LEASES, {"RENEW": (_MINE, "ON mine.name = held.name")}
+    ),
+    "a lease is released without looking at its token": Mutation(
+        "nobody lets go of what another holds", "leases", LEASES, {"RELEASE": (_MINE, "ON mine.name = held.name")}
+    ),
+    "a lease that ran out counts as held": Mutation(
+        "a lost lease is noticed", "leases", LEASES, {"IS_HELD": (_IN_TIME, "")}
+    ),
+    "the fence lets a lease pass that ran out": Mutation(
+        "a lost lease is noticed before what it protects is written", "leases", LEASES, {"FENCE": (_IN_TIME, "")}
+    ),
+    "some of several names are kept when not all are free": Mutation(
+        "several names are taken together or not at all",
+        "leases", LEASES, functions={"_acquire": _keep_what_was_free},
+    ),
+    "names are locked in the order they are given": Mutation(
+        "leases never deadlock",
+        "leases", LEASES, {"ACQUIRE": ('ORDER BY name COLLATE "C"', "")}, {"_checked": _as_given},
+    ),
+    "an effect in doubt is begun again without asking": Mutation(
+        "a crashed attempt finds out what happened first",
+        "effects", LEDGER, {"BEGIN": ("WHERE known.status = 'failed'", "WHERE known.status <> 'done'")},
+    ),
+    "an effect that is done is begun again": Mutation(
+        "an effect that happened is never performed again",
+        "effects", LEDGER, {"BEGIN": ("WHERE known.status = 'failed'", "WHERE known.status IN ('failed', 'done')")},
+    ),
+    "the same key with another request is accepted": Mutation(
+        "a key stands for one request",
+        "effects", LEDGER,
+        {"BEGIN": (_SAME, "WHERE known.status = 'failed'"),
+         "FIND": ("SELECT kind, request", "SELECT %(kind)s::text, %(request)s::text")},
+    ),
+    "a done effect is not written down": Mutation(
+        "an effect that happened is never performed again",
+        "effects", LEDGER, {"DONE": ("SET status = 'done'", "SET status = 'unknown'")},
+    ),
+    "an effect that is being performed is taken for abandoned": Mutation(
+        "of several attempts at once one performs",
+        "effects", LEDGER,
+        {"FIND": (_CLAIMED, "0::float8"), "TAKE": (_IN_DOUBT, "AND status <> 'done'")},
+    ),
+    "who was overtaken says that nothing happened": Mutation(
+        "only the attempt that holds the claim may call it failed",
+        "effects", LEDGER, {"NOT_DONE": ("AND attempt = %(attempt)s AND status = 'begun'", "")},
+    ),
+    "a second result replaces the first": Mutation(
+        "every attempt is given the first result", "effects", LEDGER, {"DONE": (" AND status <> 'done'", "")}
+    ),
+    "an error that says nothing counts as not happened": Mutation(
+        "an unknown outcome is never taken for a failure", "effects", EFFECTS, functions={"_status": _always_failed}
+    ),
+    "an effect is begun under a lease that was lost": Mutation(
+        "a lost lease is noticed before the next effect", "effects", EFFECTS, functions={"check_held": _nothing}
+    ),
+    "several probes are let through at once": Mutation(
+        "one call at a time probes, in all processes together",
+        "breakers", BREAKERS,
+        {"PROBE": ("probe_until <= clock_timestamp()", "true"), "READ": ("probe_until ELSE", "NULL ELSE")},
+    ),
+    "a probe that died blocks the breaker for ever": Mutation(
+        "a probe that died is followed by another",
+        "breakers", BREAKERS, {"PROBE": ("OR (state = 'half_open' AND probe_until <= clock_timestamp())", "")},
+    ),
+    "an open breaker is probed before its time": Mutation(
+        "an open breaker is left alone for its time",
+        "breakers", BREAKERS,
+        {"PROBE": ("AND open_until <= clock_timestamp()", ""), "READ": ("ELSE open_until", "ELSE NULL")},
+    ),
+    "a late failure counts in another generation": Mutation(
+        "what began before a change of state says nothing after it",
+        "breakers", BREAKERS, {"FAILED": ("WHERE known.generation = %(generation)s::bigint AND", "WHERE")},
+    ),
+    "a late success closes an open breaker": Mutation(
+        "what began before a change of state says nothing after it", "breakers", BREAKERS, {"SUCCEEDED": (_THIS, "")}
+    ),
+    "a probe that died may still speak": Mutation(
+        "what began before a change of state says nothing after it",
+        "breakers", BREAKERS,
+        {"PROBE": ("generation = generation + 1", "generation = generation"),
+         "FAILED": ("generation = known.generation + ", "generation = known.generation + 0 * "),
+         "SUCCEEDED": ("generation = generation + (state = 'half_open')::int", "generation = generation")},
+    ),
+    "a failed probe leaves the breaker closed": Mutation(
+        "a failed probe opens the breaker again",
+        "breakers", BREAKERS, {"FAILED": ("known.state = 'half_open' OR ", "")},
+    ),
+    "a success does not end a row of failures": Mutation(
+        "a breaker opens after so many failures in a row", "breakers", BREAKERS,
+        {"SUCCEEDED": ("failures = 0,", "failures = failures,")},
+    ),
+    "a breaker opens one failure too late": Mutation(
+        "a breaker opens after so many failures in a row",
+        "breakers", BREAKERS, {"FAILED": ("known.failures + 1 >= %(limit)s", "known.failures >= %(limit)s")},
+    ),
+    "a reset lets early calls go on speaking": Mutation(
+        "what began before a change of state says nothing after it",
+        "breakers", BREAKERS, {"RESET": ("generation = generation + 1, ", "")},
+    ),
+}  # fmt: skip
+"""By what the bug does."""
