@@ -123,6 +123,18 @@ def lint(
 
 
 @app.command(rich_help_panel=LOOK)
+def test(
+    automation: Annotated[str | None, typer.Argument(help="Only this automation.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Leave out the crashes, which take longest.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Rehearse automations: whole, broken at every step, repeated, undone, crashed between any two events."""
+    from muster.cli.rehearsing import rehearse
+
+    rehearse(automation, quick=quick, as_json=as_json)
+
+
+@app.command(rich_help_panel=LOOK)
 def schema() -> None:
     """Print the JSON Schema of automations, for editors."""
     from muster.cli.automations import print_schema

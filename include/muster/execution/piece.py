@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from muster.errors import ErrorClass, MusterError, SetAside, TransientError
 from muster.events.model import Event, EventType, NewEvent
@@ -16,8 +16,8 @@ from muster.execution.retrying import with_retries
 from muster.execution.services import Services
 from muster.execution.view import RunView
 from muster.failures import classify
-from muster.redaction import redact
 from muster.language.definition import ResolvedStep
+from muster.redaction import redact
 
 LONGEST_MESSAGE = 2_000
 
@@ -149,7 +149,10 @@ async def attempts(
     async def once() -> T:
         try:
             async with asyncio.timeout(piece.step.timeout):
-                return await act(services, replace(piece, fresh=fresh))
+                given = replace(piece, fresh=fresh)
+                if services.intercept is not None:
+                    return cast("T", await services.intercept(given, lambda: act(services, given)))
+                return await act(services, given)
         except TimeoutError as error:
             if piece.step.timeout is None:
                 raise

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from muster.agents.models import ModelProvider
 from muster.database import Database
@@ -39,6 +40,8 @@ class Services:
     clock: Callable[[], datetime] = utc_now
     rng: Random = field(default_factory=Random)
     """Draws the waits between attempts; a seeded one makes them repeatable."""
+    intercept: Callable[[Any, Callable[[], Awaitable[Any]]], Awaitable[Any]] | None = None
+    """Stands between a piece of work and its action when an automation is rehearsed."""
 
     @cached_property
     def queries(self) -> Queries:

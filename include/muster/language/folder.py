@@ -26,6 +26,9 @@ from muster.language.usage import Usage, usage
 DEFAULTS = "_defaults.yaml"
 """What a folder's automations have in common. No file whose name begins with `_` is an automation."""
 
+REHEARSAL = ".test.yaml"
+"""Ends the name of a file that rehearses the automation beside it."""
+
 MAX_CHAIN = 10
 """Longest chain of `extends`."""
 
@@ -201,7 +204,7 @@ def _yaml_files(folder: Path) -> Iterator[str]:
     for parent, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in files:
-            if name.endswith((".yaml", ".yml")) and not name.startswith(("_", ".")):
+            if name.endswith((".yaml", ".yml")) and not name.startswith(("_", ".")) and not name.endswith(REHEARSAL):
                 yield os.path.join(parent, name)  # noqa: PTH118 - a path object each costs more than the walk
 
 

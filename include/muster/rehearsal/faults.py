@@ -1,0 +1,101 @@
+"""What goes wrong in a rehearsal: actions that fail or happen twice, and a process that dies between two events."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from muster.database import Database
+from muster.errors import PermanentError
+from muster.events.log import EventLog
+from muster.events.model import Event, NewEvent
+from muster.execution.piece import Answer, Piece
+from muster.rehearsal.script import Mock
+
+
+class Crash(BaseException):
+    """The process dies. No `except Exception` may notice."""
+
+
+@dataclass(frozen=True)
+class Faults:
+    """What goes wrong; nothing unless said otherwise."""
+
+    fail: str | None = None
+    """A step that fails for good."""
+    after: bool = False
+    """True when it fails after it did its work, so that nobody knows it happened."""
+    twice: bool = False
+    """Every action happens twice, as after a crash between the effect and its record."""
+    undo_twice: bool = False
+    """The same for every compensation."""
+    fail_undo: str | None = None
+    """A step whose compensation fails for good."""
+    crash: int | None = None
+    """The append to the log at which the process dies, counted from 1."""
+    when: Literal["before", "after"] = "before"
+    """Whether it dies before or after that append is written."""
+
+
+NONE = Faults()
+
+
+@dataclass
+class Interference:
+    """Stands between a step and its action."""
+
+    faults: Faults
+    mocks: Mapping[str, Mock] = field(default_factory=dict)
+
+    async def __call__(self, piece: Piece, act: Callable[[], Awaitable[Any]]) -> Any:
+        """What the action answers, or a failure in its place."""
+        if piece.undoes:
+            return await self._undo(piece, act)
+        if self.faults.fail == piece.step.id and not self.faults.after:
+            raise PermanentError(f"The rehearsal lets {piece.step.id} fail.")
+        answer = await self._act(piece, act)
+        if self.faults.fail == piece.step.id:
+            raise PermanentError(f"The rehearsal lets {piece.step.id} fail after its work was done.")
+        return answer
+
+    async def _act(self, piece: Piece, act: Callable[[], Awaitable[Any]]) -> Any:
+        if (mock := self.mocks.get(piece.step.id)) is not None:
+            if mock.fails is not None:
+                raise PermanentError(mock.fails)
+            return Answer(output=mock.output)
+        answer = await act()
+        return await act() if self.faults.twice else answer
+
+    async def _undo(self, piece: Piece, act: Callable[[], Awaitable[Any]]) -> Any:
+        if self.faults.fail_undo == piece.step.id:
+            raise PermanentError(f"The rehearsal lets the compensation of {piece.step.id} fail.")
+        answer = await act()
+        return await act() if self.faults.undo_twice else answer
+
+
+class MortalLog(EventLog):
+    """A log whose writer dies at one append, once."""
+
+    def __init__(self, database: Database, faults: Faults, written: list[int]) -> None:
+        super().__init__(database)
+        self._faults, self._written = faults, written
+
+    async def aappend(
+        self,
+        stream: str,
+        events: Sequence[NewEvent],
+        *,
+        expected: int | None = None,
+        correlation: str | None = None,
+    ) -> list[Event]:
+        """Append, or die."""
+        # One list for all processes of a run: who comes back after a crash counts on.
+        self._written.append(1)
+        fatal = len(self._written) == self._faults.crash
+        if fatal and self._faults.when == "before":
+            raise Crash
+        stored = await super().aappend(stream, events, expected=expected, correlation=correlation)
+        if fatal:
+            raise Crash
+        return stored

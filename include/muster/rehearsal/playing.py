@@ -1,0 +1,192 @@
+"""Plays one run as Airflow would, task by task, and takes up again what a crash left."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from muster.database import Database
+from muster.errors import MusterError
+from muster.events.definitions import DefinitionStore
+from muster.events.state import RunState, afold
+from muster.execution import human, unwinding
+from muster.execution.closing import close_run
+from muster.execution.fanout import end, expand
+from muster.execution.opening import Opening, open_run
+from muster.execution.outcome import Outcome
+from muster.execution.performing import begin, perform
+from muster.execution.piece import Answer, Piece, attempts, failed, succeeded
+from muster.execution.references import WorkRef, run_id
+from muster.execution.services import Services
+from muster.language.definition import Definition, ResolvedStep
+from muster.language.sagas import compensation_order
+from muster.notifications.sender import Sender
+from muster.rehearsal.faults import NONE, Crash, Faults, Interference, MortalLog
+from muster.rehearsal.script import Case
+
+T = TypeVar("T")
+
+LIVES = 3
+"""How often a task is started: one crash leaves the second try to go through."""
+
+_numbers = itertools.count(1)
+
+
+class NoModels:
+    """No connection to any model: agents answer with their offline skills."""
+
+    async def model(self, tier: str) -> None:
+        """None, whatever the tier."""
+        return
+
+
+@dataclass
+class Playing:
+    """One run of a definition in a database of its own."""
+
+    definition: Definition
+    case: Case
+    database: Database
+    artifacts: Path
+    site: Path | None
+    faults: Faults = NONE
+    models: Any = field(default_factory=NoModels)
+    run: str = ""
+    epoch: int = 0
+    _written: list[int] = field(default_factory=list)
+    _died: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        """Name the run."""
+        self.run = self.run or run_id(self.definition.name, f"rehearsal__{next(_numbers)}")
+
+    @property
+    def appends(self) -> int:
+        """How often the log was written to."""
+        return len(self._written)
+
+    async def play(self) -> RunState:
+        """The whole run, to its end; the state it ended in."""
+        await self._lives("open", self._open)
+        for step in in_order(self.definition):
+            await self._step(step)
+        await self.unwind()
+        return await self.close()
+
+    async def unwind(self, *, anew: bool = True) -> None:
+        """Undo what has to be undone; `anew` decides first what that is."""
+        if anew:
+            outcome = await self._lives("begin", lambda: unwinding.begin(self.services(), self._ref("begin"), {}))
+            if outcome.status != "succeeded":
+                return
+        for step_id in compensation_order(self.definition):
+            ref = self._ref(step_id)
+            if (await self._lives(step_id, partial(self._compensate, ref))).status == "failed":
+                return
+
+    async def close(self) -> RunState:
+        """Close the run."""
+        await self._lives("close", lambda: close_run(self.services(), self._ref("close"), {}))
+        return await self.state()
+
+    async def state(self) -> RunState:
+        """What the log says."""
+        return await afold(self.services().log.aread(self.run))
+
+    async def _compensate(self, ref: WorkRef) -> Outcome:
+        return await unwinding.compensate(self.services(), ref)
+
+    async def _open(self) -> Mapping[str, Any]:
+        name = self.run.partition("/")[2]
+        opening = Opening(
+            run=self.run,
+            dag_id=self.definition.name,
+            dag_run_id=name,
+            definition=self.definition,
+            bundle_version=None,
+            conf=self.case.inputs,
+        )
+        return await open_run(self.services(), opening)
+
+    async def _step(self, step: ResolvedStep) -> None:
+        ref = self._ref(step.id)
+        if step.each is None or step.pack == "all":
+            await self._task(step, ref)
+            return
+        try:
+            spread = await self._lives(step.id, lambda: expand(self.services(), ref))
+        except MusterError:
+            return
+        for slot in range(spread.slots()):
+            await self._task(step, replace(ref, slot=slot))
+
+    async def _task(self, step: ResolvedStep, ref: WorkRef) -> None:
+        act = {"human": self._ask, "operator": self._operate}.get(step.kind)
+        if act is None:
+            await self._lives(step.id, lambda: perform(self.services(), ref))
+        else:
+            await self._lives(step.id, lambda: self._elsewhere(ref, act))
+
+    async def _elsewhere(self, ref: WorkRef, act: Callable[[Services, Piece], Awaitable[Any]]) -> None:
+        services = self.services()
+        begun = await begin(services, ref)
+        if isinstance(begun, Piece):
+            await act(services, begun)
+
+    async def _ask(self, services: Services, piece: Piece) -> None:
+        if self.faults.fail == piece.step.id:
+            await end(services, piece.ref, [failed(piece, MusterError(f"The rehearsal lets {piece.step.id} fail."))])
+            return
+        await human.request(services, piece)
+        approved = self.case.answers.get(piece.step.id, "approve") == "approve"
+        await human.answer(services, piece, approved=approved, by="rehearsal")
+
+    async def _operate(self, services: Services, piece: Piece) -> None:
+        async def missing(services: Services, piece: Piece) -> Answer:
+            raise MusterError(f"{piece.step.operator} runs in Airflow only.", remedy=f"Give {piece.step.id} a mock.")
+
+        try:
+            ending = succeeded(piece, await attempts(services, piece, missing))
+        except Exception as error:
+            ending = failed(piece, error)
+        await end(services, piece.ref, [ending])
+
+    async def _lives(self, name: str, task: Callable[[], Awaitable[T]]) -> T:
+        """The task's result; a process that dies is followed by another that knows nothing of it."""
+        for _ in range(LIVES):
+            try:
+                return await task()
+            except Crash:
+                self._died.add(name)
+        raise MusterError(f"{name} died {LIVES} times.")
+
+    def services(self) -> Services:
+        """As a new process has them."""
+        return Services(
+            database=self.database,
+            log=MortalLog(self.database, self.faults, self._written),
+            definitions=DefinitionStore(self.database),
+            models=self.models,
+            notices=Sender(self.database),
+            artifacts=self.artifacts,
+            site=self.site,
+            intercept=Interference(self.faults, self.case.mocks),
+        )
+
+    def _ref(self, step: str) -> WorkRef:
+        return WorkRef(run=self.run, step=step, epoch=self.epoch)
+
+
+def in_order(definition: Definition) -> list[ResolvedStep]:
+    """The steps, each after those it waits for."""
+    done: dict[str, ResolvedStep] = {}
+    waiting = list(definition.steps)
+    while waiting:
+        ready = [step for step in waiting if all(name in done for name in step.after)]
+        done |= {step.id: step for step in ready}
+        waiting = [step for step in waiting if step.id not in done]
+    return list(done.values())

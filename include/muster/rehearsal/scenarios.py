@@ -1,0 +1,216 @@
+"""What a rehearsal tries, and how it judges what came of it.
+
+Every case is played as it is. The first one is also played with each step failing, before and after its work;
+with every action done twice; undone with every compensation done twice; with each compensation failing and the
+run resumed; and with its process dying before and after each append to the log, forwards and while undoing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal
+
+from muster.events.state import RunState
+from muster.execution.resuming import resume
+from muster.execution.unwinding import started
+from muster.execution.variables import variables_for
+from muster.execution.verdict import HARMLESS
+from muster.language.definition import Definition, ResolvedStep
+from muster.language.expressions import evaluate
+from muster.rehearsal.faults import NONE, Faults
+from muster.rehearsal.playing import Playing, in_order
+from muster.rehearsal.script import Case, Script
+from muster.rehearsal.stage import Stage
+
+TRUSTED = ("succeeded", "failed", "compensated", "stuck")
+"""How a run may end; anything else is a run nobody can trust."""
+
+
+@dataclass
+class Scenario:
+    """One thing that is tried."""
+
+    name: str
+    judge: Callable[[], Awaitable[list[str]]] = field(repr=False)
+    """Plays it; what is wrong, nothing when all is well."""
+
+
+class Rehearsal:
+    """Everything that is tried with one automation."""
+
+    def __init__(self, definition: Definition, script: Script, stage: Stage) -> None:
+        self.definition, self.script, self.stage = definition, script, stage
+        self._first = script.cases[0]
+        self._baseline: tuple[RunState, list[Any]] | None = None
+        self._begin: list[Any] = []
+
+    async def scenarios(self) -> list[Scenario]:
+        """What is tried, in order. The first case is played once to find out where it can crash."""
+        self._begin = await self.stage.state()
+        plain, undone = await self._lengths()
+        return [
+            *self._cases(),
+            *self._failures(),
+            *self._repetitions(),
+            *self._compensations(),
+            *self._crashes(plain, undone),
+        ]
+
+    def _cases(self) -> Iterator[Scenario]:
+        for case in self.script.cases:
+            yield Scenario(case.name, partial(self._case, case))
+
+    def _failures(self) -> Iterator[Scenario]:
+        for step in in_order(self.definition):
+            if step.kind == "branch":
+                continue
+            yield Scenario(f"{step.id} fails", partial(self._fails, step, after=False))
+            if step.kind not in ("human", "operator"):
+                name = f"{step.id} fails after its work was done"
+                yield Scenario(name, partial(self._fails, step, after=True))
+
+    def _repetitions(self) -> Iterator[Scenario]:
+        yield Scenario("every action happens twice", partial(self._same, Faults(twice=True)))
+        if (last := self._last()) is not None:
+            faults = Faults(fail=last.id, after=True, undo_twice=True)
+            yield Scenario("every compensation happens twice", partial(self._undone, faults))
+
+    def _compensations(self) -> Iterator[Scenario]:
+        last = self._last()
+        for step in in_order(self.definition):
+            if step.compensate is not None and last is not None:
+                name = f"the compensation of {step.id} fails, and the run is resumed"
+                yield Scenario(name, partial(self._stuck, step, last))
+
+    def _crashes(self, plain: int, undone: int) -> Iterator[Scenario]:
+        whens: tuple[Literal["before", "after"], ...] = ("before", "after")
+        for number in range(1, plain + 1):
+            for when in whens:
+                faults = Faults(crash=number, when=when)
+                yield Scenario(f"a crash {when} append {number}", partial(self._same, faults))
+        if (last := self._last()) is None:
+            return
+        for number in range(1, undone + 1):
+            for when in whens:
+                faults = Faults(fail=last.id, after=True, crash=number, when=when)
+                yield Scenario(f"a crash {when} append {number} of an undone run", partial(self._undone, faults))
+
+    async def _case(self, case: Case) -> list[str]:
+        async with self.stage.playing(self.definition, case) as playing:
+            state = await playing.play()
+            return [*await self._sound(playing), *self._unexpected(case, state, playing)]
+
+    def _unexpected(self, case: Case, state: RunState, playing: Playing) -> Iterator[str]:
+        wanted = case.expect
+        if state.status != wanted.status:
+            yield f"it ended {state.status} ({state.reason}), not {wanted.status}"
+        for name, status in wanted.steps.items():
+            if (found := state.step(name).status) != status:
+                yield f"step {name} is {found}, not {status}"
+        names = [step.id for step in self.definition.steps]
+        variables = variables_for(self.definition, names, state, playing.services())
+        for expression in wanted.hold:
+            if not evaluate(expression, variables, where=f"case {case.name}"):
+                yield f"{expression} does not hold"
+
+    async def _fails(self, step: ResolvedStep, *, after: bool) -> list[str]:
+        async with self.stage.playing(self.definition, self._first, Faults(fail=step.id, after=after)) as playing:
+            state = await playing.play()
+            problems = await self._sound(playing)
+            if not any(work.started_at for work in _works(state, step)):
+                return problems  # this case does not come to the step
+            left = started(self.definition, state)
+            if state.status == "succeeded" and step.fallback is None:
+                problems.append("the run succeeded all the same")
+            if step.kind in HARMLESS:
+                return problems
+            if state.status == "compensated" and left:
+                problems.append(f"it counts as undone, and {', '.join(left)} is not")
+            if state.status == "compensated":
+                problems += await self._back_at_the_beginning()
+            return problems
+
+    async def _same(self, faults: Faults) -> list[str]:
+        """The run ends as without the fault, and so does everything outside the log."""
+        if self._baseline is None:
+            async with self.stage.playing(self.definition, self._first) as playing:
+                self._baseline = (await playing.play(), await self.stage.state())
+        state, outside = self._baseline
+        async with self.stage.playing(self.definition, self._first, faults) as playing:
+            found = await playing.play()
+            problems = await self._sound(playing)
+            if found.status != state.status:
+                problems.append(f"it ended {found.status} ({found.reason}), not {state.status}")
+            if _statuses(found) != _statuses(state):
+                problems.append(f"its steps ended {_statuses(found)}, not {_statuses(state)}")
+            return problems + _differences("left", outside, await self.stage.state())
+
+    async def _undone(self, faults: Faults) -> list[str]:
+        async with self.stage.playing(self.definition, self._first, faults) as playing:
+            state = await playing.play()
+            problems = await self._sound(playing)
+            if state.status != "compensated":
+                problems.append(f"it ended {state.status} ({state.reason}), not compensated")
+            return problems + await self._back_at_the_beginning()
+
+    async def _stuck(self, step: ResolvedStep, last: ResolvedStep) -> list[str]:
+        faults = Faults(fail=last.id, after=True, fail_undo=step.id)
+        async with self.stage.playing(self.definition, self._first, faults) as playing:
+            state = await playing.play()
+            problems = await self._sound(playing)
+            if not any(work.started_at for work in _works(state, step)):
+                return problems
+            if state.status != "stuck":
+                return [*problems, f"it ended {state.status} ({state.reason}), not stuck"]
+            resume(playing.services().log, playing.run, by="rehearsal")
+            playing.faults, playing.epoch = NONE, 1
+            await playing.unwind(anew=False)
+            state = await playing.close()
+            if state.status != "compensated":
+                problems.append(f"resumed, it ended {state.status} ({state.reason}), not compensated")
+            return problems + await self._back_at_the_beginning()
+
+    async def _sound(self, playing: Playing) -> list[str]:
+        """What must hold however a run went."""
+        state = await playing.state()
+        problems = [] if state.status in TRUSTED else [f"it ended {state.status}: nobody can trust that"]
+        if (fault := await playing.services().log.averify(playing.run)) is not None:
+            problems.append(f"the log does not verify: {fault.message}")
+        return problems
+
+    async def _back_at_the_beginning(self) -> list[str]:
+        return _differences("is not as it was before the run", self._begin, await self.stage.state())
+
+    async def _lengths(self) -> tuple[int, int]:
+        """How often the log is written to in the first case, and when its last step fails."""
+        async with self.stage.playing(self.definition, self._first) as playing:
+            await playing.play()
+            plain = playing.appends
+        if (last := self._last()) is None:
+            return plain, 0
+        async with self.stage.playing(self.definition, self._first, Faults(fail=last.id, after=True)) as playing:
+            state = await playing.play()
+            return plain, playing.appends if state.status == "compensated" else 0
+
+    def _last(self) -> ResolvedStep | None:
+        """The last step whose failure has the run undone; None when nothing can be undone."""
+        if not any(step.compensate for step in self.definition.steps):
+            return None
+        steps = [step for step in in_order(self.definition) if step.kind not in {*HARMLESS, "branch", "human"}]
+        return next((step for step in reversed(steps) if not step.irreversible), None)
+
+
+def _works(state: RunState, step: ResolvedStep) -> Iterator[Any]:
+    found = state.step(step.id)
+    yield from found.items.values() if found.is_fan_out else [found.whole]
+
+
+def _statuses(state: RunState) -> dict[str, str]:
+    return {name: step.status for name, step in state.steps.items()}
+
+
+def _differences(what: str, wanted: list[Any], found: list[Any]) -> list[str]:
+    pairs = zip(wanted, found, strict=True)
+    return [f"query {number} of `state` {what}: {b}, not {a}" for number, (a, b) in enumerate(pairs, 1) if a != b]
