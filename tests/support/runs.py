@@ -94,9 +94,9 @@ class Site:
         """Perform one task instance's work."""
         return self.do(perform(self.services, WorkRef(run=run, step=step, slot=slot, **more)))
 
-    def expand(self, run: str, step: str) -> int:
+    def expand(self, run: str, step: str, *, epoch: int = 0) -> int:
         """Lay out a fan-out; how many task instances it has."""
-        return self.do(expand(self.services, WorkRef(run=run, step=step))).slots()
+        return self.do(expand(self.services, WorkRef(run=run, step=step, epoch=epoch))).slots()
 
     def approve(self, run: str, step: str, *, by: str, approved: bool = True) -> None:
         """A person's answer."""

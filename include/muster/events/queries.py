@@ -143,6 +143,14 @@ class Queries:
                 rows = await (await connection.execute(statement, (run, step, list(indices)))).fetchall()
         return dict.fromkeys(("succeeded", "failed", "skipped", "set_aside"), 0) | dict(rows)
 
+    async def acount_keys(self, run: str, keys: Sequence[str]) -> int:
+        """How many of these keys are in the run's stream."""
+        statement = "SELECT count(*) FROM events WHERE stream = %s AND key = ANY(%s)"
+        with database_failures():
+            async with self._database.aconnection() as connection:
+                row = await (await connection.execute(statement, (run, list(keys)))).fetchone()
+        return int(row[0]) if row else 0
+
     def timeline(self, run: str) -> list[Event]:
         """Everything that happened to the run, in order."""
         return list(self._log.read(run))

@@ -97,7 +97,7 @@ async def _ask_agent(
         run=piece.view.id,
         step=piece.step.id,
         index=piece.index,
-        key=f"{piece.key}/afresh/{piece.fresh}" if piece.fresh else piece.key,
+        key=_journaled_under(piece),
         agent=agent,
         ask=evaluate_marked(ask or "", piece.variables, fence, where=f"step {piece.step.id}, ask"),
         data=evaluate(arguments, piece.variables, where=f"step {piece.step.id}, with"),
@@ -107,6 +107,12 @@ async def _ask_agent(
     )
     result = await run_agent(call, services)
     return Answer(output=result.output, output_type=result.output_type, produced_by=result.produced_by)
+
+
+def _journaled_under(piece: Piece) -> str:
+    """What was answered before is asked again once an answer was of no use, or a person had the work done again."""
+    key = f"{piece.key}@{piece.ref.epoch}" if piece.ref.epoch else piece.key
+    return f"{key}/afresh/{piece.fresh}" if piece.fresh else key
 
 
 async def _notify(services: Services, piece: Piece) -> Answer:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from muster.errors import PermanentError
@@ -19,6 +19,8 @@ from muster.language.expressions import evaluate, references
 
 _spreads: OrderedDict[tuple[str, str, str, int], Spread] = OrderedDict()
 SPREADS_KEPT = 8
+ENDINGS = frozenset({EventType.STEP_SUCCEEDED, EventType.STEP_FAILED, EventType.STEP_SKIPPED, EventType.STEP_SET_ASIDE})
+"""How an item can end."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class Spread:
     items: Sequence[Any]
     indices: Sequence[int]
     variables: Mapping[str, Any]
+    kept: Mapping[int, Event] = field(default_factory=dict)
+    """How items ended that a redrive of others leaves as they are."""
 
     def slot(self, number: int | None) -> Sequence[int]:
         """The positions that task instance `number` works on; all of them when it is the only one."""
@@ -56,7 +60,7 @@ async def expand(services: Services, ref: WorkRef) -> Spread:
     found = _recorded(view, step, ref.epoch)
     if found is None:
         try:
-            found = await _lay_out(services, view, step, ref)
+            found = await (_redriven(services, view, step, ref) or _lay_out(services, view, step, ref))
         except PermanentError as error:
             await services.log.aappend(ref.run, [failed_as_a_whole(ref, error)])
             raise
@@ -68,6 +72,8 @@ async def complete(services: Services, spread: Spread, ref: WorkRef) -> None:
 
     Whoever ends an item asks after having written so: of two that end at once, at least one sees both.
     """
+    if ref.epoch and not await _ended_anew(services, spread, ref):
+        return
     counts = await services.queries.aended_items(ref.run, spread.step.id, spread.indices)
     if sum(counts.values()) >= len(spread.indices):
         await _completed(services, ref, counts)
@@ -87,7 +93,46 @@ def _spread(services: Services, view: RunView, step: ResolvedStep, expanded: Eve
     variables = view.variables(step, services)
     indices = expanded.data["indices"]
     items = items_of(step, variables) if indices else []
-    return Spread(view, step, items, indices, variables)
+    return Spread(view, step, items, indices, variables, _kept(view, step))
+
+
+async def _ended_anew(services: Services, spread: Spread, ref: WorkRef) -> bool:
+    """True when every item that this epoch does again has ended in it: what earlier ones left does not count."""
+    step, kept = spread.step.id, spread.kept
+    keys = [f"{work_key(step, index)}/ended@{ref.epoch}" for index in spread.indices if index not in kept]
+    return await services.queries.acount_keys(ref.run, keys) == len(keys)
+
+
+def _kept(view: RunView, step: ResolvedStep) -> dict[int, Event]:
+    """How each item ended that the redrive under way leaves as it is; empty when everything is done again.
+
+    The redriven items are done again in their own step and in every step after it that fans out over the same list.
+    """
+    redriven = view.state.redriven
+    before = {step.id, *(other.id for other in flow.ancestors(view.definition, step))}
+    causes = before & redriven.keys()
+    if not causes or not all(_same_list(view.definition.step(name), step) for name in causes):
+        return {}
+    again = {index for name in causes for index in redriven[name]}
+    endings = {event.data["index"]: event for event in view.events if _ends_item(event, step)}
+    return {index: event for index, event in endings.items() if index not in again}
+
+
+def _same_list(one: ResolvedStep, other: ResolvedStep) -> bool:
+    return one.aligned_to is not None and one.aligned_to == other.aligned_to
+
+
+def _ends_item(event: Event, step: ResolvedStep) -> bool:
+    return event.type in ENDINGS and event.data["step"] == step.id and event.data["index"] is not None
+
+
+def _redriven(services: Services, view: RunView, step: ResolvedStep, ref: WorkRef) -> Coroutine[Any, Any, Event] | None:
+    """The layout of a step whose own items are redriven: as it was, because Airflow's tasks are as they were."""
+    redriven = view.state.redriven
+    if step.id not in redriven or any(before.id in redriven for before in flow.ancestors(view.definition, step)):
+        return None
+    result = view.state.step(step.id)
+    return _write(services, ref, step, result.length or 0, result.indices, [])
 
 
 def _recorded(view: RunView, step: ResolvedStep, epoch: int) -> Event | None:

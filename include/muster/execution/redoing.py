@@ -1,0 +1,190 @@
+"""A person's word that work is done again: a run from one of its steps on, or its dead letters.
+
+A plan says what would be done again and refuses what cannot be; `order` writes it down. Whoever drives the
+run then has the plan's tasks performed again, which begins a new epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from muster.errors import ConcurrencyError, PermanentError
+from muster.events.definitions import DefinitionStore
+from muster.events.log import EventLog
+from muster.events.model import EventType, NewEvent
+from muster.events.state import RunState, WorkState, fold
+from muster.execution.flow import ancestors
+from muster.execution.references import work_key
+from muster.language.definition import Definition
+
+Pieces = Mapping[str, Sequence[int | None]]
+"""Positions by step; None stands for a step outside a fan-out."""
+AGAIN = frozenset({"failed", "set_aside"})
+"""How work ended that can be redriven."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is done again, and on which state of the run that was decided."""
+
+    run: str
+    steps: tuple[str, ...]
+    """Steps done again as they are laid out then, in order."""
+    slots: tuple[tuple[str, int], ...]
+    """Single task instances of steps that are otherwise left alone, by map index."""
+    events: tuple[NewEvent, ...]
+    version: int
+
+    def tasks(self, known: Iterable[str]) -> list[str | tuple[str, int]]:
+        """What Airflow has to perform again, of the run's task ids: undoing and `close` judge the run anew."""
+        chosen = [task for task in known if task.removesuffix(".items") in self.steps or ends(task)]
+        return [*sorted(set(chosen)), *self.slots]
+
+
+def ends(task_id: str) -> bool:
+    """True for the tasks that undo a run and close it."""
+    return task_id == "close" or task_id.startswith("unwind.")
+
+
+def plan_restart(log: EventLog, definitions: DefinitionStore, run: str, step: str, *, by: str) -> Plan:
+    """The run from `step` on: that step and everything after it, as if they had not been performed.
+
+    Raises:
+        PermanentError: there is no such step, the run has not ended, or what was undone lies outside.
+        MusterError: there is no such run, or its definition is gone.
+    """
+    state, definition = _load(log, definitions, run)
+    _ended(state)
+    names = [each.id for each in definition.steps]
+    if step not in names:
+        raise PermanentError(f"{run} has no step {step!r}.", remedy=f"Its steps are {', '.join(names)}.")
+    steps = (step, *_after(definition, [step]))
+    _nothing_undone_outside(definition, state, steps)
+    return Plan(run, steps, (), (NewEvent(type=EventType.RUN_RESTARTED, data={"from": step}, actor=by),), state.version)
+
+
+def plan_redrive(log: EventLog, definitions: DefinitionStore, run: str, pieces: Pieces, *, by: str) -> Plan:
+    """Dead letters of one run, and what comes after them; other items keep their outcome.
+
+    Raises:
+        PermanentError: one of them is no dead letter or was discarded, or the run has not ended or was undone.
+        MusterError: there is no such run, or its definition is gone.
+    """
+    state, definition = _load(log, definitions, run)
+    _ended(state)
+    for name, indices in pieces.items():
+        for index in indices:
+            _may_be_redriven(state, name, index)
+    after = _after(definition, list(pieces))
+    whole = [name for name, indices in pieces.items() if None in indices or definition.step(name).pack == "all"]
+    steps = tuple(step.id for step in definition.steps if step.id in {*whole, *after})
+    _nothing_undone_outside(definition, state, steps)
+    slots = {
+        (name, slot_of(definition, state, name, index))
+        for name, indices in pieces.items()
+        if name not in steps
+        for index in indices
+        if index is not None
+    }
+    event = NewEvent(type=EventType.DEAD_LETTER_REDRIVEN, data={"pieces": _plain(pieces)}, actor=by)
+    return Plan(run, steps, tuple(sorted(slots)), (event,), state.version)
+
+
+def plan_discard(log: EventLog, run: str, pieces: Pieces, *, by: str, reason: str) -> Plan:
+    """Dead letters that nobody will do again: only the decision is written.
+
+    Raises:
+        PermanentError: one of them is no dead letter or was discarded already.
+    """
+    state = fold(log.read(run))
+    for name, indices in pieces.items():
+        for index in indices:
+            _dead(state, name, index)
+    event = NewEvent(type=EventType.DEAD_LETTER_DISCARDED, data={"pieces": _plain(pieces), "reason": reason}, actor=by)
+    return Plan(run, (), (), (event,), state.version)
+
+
+def order(log: EventLog, plan: Plan) -> None:
+    """Write the plan down.
+
+    Raises:
+        PermanentError: something has happened to the run since it was planned; nothing was written.
+    """
+    try:
+        log.append(plan.run, plan.events, expected=plan.version)
+    except ConcurrencyError as error:
+        raise PermanentError(
+            f"Somebody else did something to {plan.run} at the same moment; nothing was changed.",
+            remedy=f"Look at `muster show {plan.run}` and decide again.",
+        ) from error
+
+
+def slot_of(definition: Definition, state: RunState, step: str, index: int) -> int:
+    """The map index of the task instance that works on an item."""
+    pack = definition.step(step).pack
+    return state.step(step).indices.index(index) // (pack if isinstance(pack, int) else 1)
+
+
+def _load(log: EventLog, definitions: DefinitionStore, run: str) -> tuple[RunState, Definition]:
+    state = fold(log.read(run))
+    if state.definition is None:
+        raise PermanentError(f"There is no run {run}.", remedy="`muster runs` lists them.")
+    return state, Definition.model_validate_json(definitions.get(state.definition))
+
+
+def _ended(state: RunState) -> None:
+    if state.status == "open":
+        raise PermanentError(
+            f"{state.id} has not ended.", remedy=f"Wait for its end, or stop it with `muster cancel {state.id}`."
+        )
+
+
+def _dead(state: RunState, name: str, index: int | None) -> WorkState:
+    work = state.steps[name].work(index) if name in state.steps else None
+    if work is None or work.status not in AGAIN:
+        raise PermanentError(
+            f"{work_key(name, index)} of {state.id} is no dead letter.", remedy="`muster dead-letters list` shows them."
+        )
+    if work.decision == "discarded":
+        raise PermanentError(
+            f"{work_key(name, index)} of {state.id} was discarded; nothing was changed.",
+            remedy=f"`muster restart {state.id} --from {name}` does the whole step again.",
+        )
+    return work
+
+
+def _may_be_redriven(state: RunState, name: str, index: int | None) -> None:
+    _dead(state, name, index)
+    if state.status in ("compensated", "stuck"):
+        raise PermanentError(
+            f"{state.id} is {state.status}: what it did was undone, or is to be.",
+            remedy=f"`muster restart {state.id} --from STEP` does it again, all of it.",
+        )
+
+
+def _nothing_undone_outside(definition: Definition, state: RunState, again: Collection[str]) -> None:
+    """What was undone, or is to be, must be done again as well: else the run would go on without it."""
+    unwinding = state.unwinding
+    if unwinding is None:
+        return
+    undone = {
+        name
+        for name, indices in unwinding.pieces.items()
+        if any(state.step(name).work(index).epoch <= unwinding.epoch for index in indices)
+    }
+    outside = [step.id for step in definition.steps if step.id in undone - set(again)]
+    if outside:
+        raise PermanentError(
+            f"Step {outside[0]} of {state.id} was undone, or is to be, and would not be done again.",
+            remedy=f"Begin earlier: `muster restart {state.id} --from {outside[0]}`.",
+        )
+
+
+def _after(definition: Definition, names: Collection[str]) -> list[str]:
+    """Every step after one of these, in order."""
+    return [step.id for step in definition.steps if any(before.id in names for before in ancestors(definition, step))]
+
+
+def _plain(pieces: Pieces) -> dict[str, list[int | None]]:
+    return {name: list(indices) for name, indices in pieces.items()}
