@@ -166,7 +166,7 @@ MUTATIONS: dict[str, Mutation] = {
     ),
     "a failed probe leaves the breaker closed": Mutation(
         "a failed probe opens the breaker again",
-        "breakers", BREAKERS, {"FAILED": ("known.state = 'half_open' OR ", "")},
+        "breakers", BREAKERS, {"FAILED": ("known.state = 'half_open' OR", "known.state <> 'half_open' AND")},
     ),
     "a success does not end a row of failures": Mutation(
         "a breaker opens after so many failures in a row", "breakers", BREAKERS,

@@ -92,12 +92,13 @@ class LeasesMachine(Machine):
         names = self.full(list(NAMES))
         if any(name in self.holder for name in names):
             return
-        lease, _ = self.ask(0, "acquire", names)
+        lease, error = self.ask(0, "acquire", names)
+        assert error is None
         self.granted(lease, list(NAMES))
         self.end_of(lease)
         assert self.ask(0, "release", lease) == (True, None)
         with self.connection.transaction():
-            self.sql("SELECT FROM leases WHERE name = %s FOR UPDATE", names[1])
+            self.sql("SELECT 1 FROM leases WHERE name = %s FOR UPDATE", names[1])
             self.processes.send(0, "acquire", names)
             self.processes.send(1, "acquire", names[::-1])
             assert eventually(lambda: self.waiting() == 2)
@@ -358,7 +359,7 @@ class BreakersMachine(Machine):
 
     @rule(which=WHICH)
     def reset(self, which: int) -> None:
-        if self.sql("SELECT FROM breakers WHERE name = %s", self.name):
+        if self.sql("SELECT 1 FROM breakers WHERE name = %s", self.name):
             self.ask(which, "reset", self.name)
             self.change("closed")
 
