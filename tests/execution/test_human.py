@@ -53,9 +53,9 @@ def site(tmp_path: Path, database: Database) -> Site:
     return made
 
 
-def ask(site: Site, run: str, index: int | None = None, slot: int | None = None) -> tuple[Piece, Request]:
+def ask(site: Site, run: str, slot: int | None = None) -> tuple[Piece, Request]:
     async def asking() -> tuple[Piece, Request]:
-        piece = await begin(site.services, WorkRef(run=run, step="approve", lane="worker", slot=slot), index)
+        piece = await begin(site.services, WorkRef(run=run, step="approve", lane="worker", slot=slot))
         assert isinstance(piece, Piece)
         return piece, await request(site.services, piece)
 
@@ -125,7 +125,7 @@ def test_a_rejected_item_is_skipped_afterwards_and_the_others_are_not(site: Site
     site.step(run, "read")
     assert site.expand(run, "approve") == 2
     for slot, (index, approved) in enumerate(((1, False), (2, True))):
-        piece, asked = ask(site, run, index, slot)
+        piece, asked = ask(site, run, slot)
         assert asked.subject == f"Pay {(index + 1) * 10}?"
         reply(site, piece, approved=approved, by="lead")
     site.step(run, "pay")

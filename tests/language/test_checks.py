@@ -37,6 +37,22 @@ HEAD = "automation: a\nsteps:\n" + READ
             "7:14: this way has no `when`, so those below it are never taken",
         ),
         (
+            HEAD + "  - {id: b, human: {ask: x, assignees: [a], within: 4h, remind: [1h, 4h]}}\n",
+            "6:70: `4h` is never reached: no answer within `4h` is a rejection",
+        ),
+        (
+            HEAD + "  - {id: b, human: {ask: x, assignees: [a], within: 4h, escalate: [{after: 5h, to: b}]}}\n",
+            "6:76: `5h` is never reached",
+        ),
+        (
+            HEAD + "  - {id: b, human: {ask: x, assignees: [a], escalate: [{after: 5h, to: []}]}}\n",
+            "6:72: it is escalated to nobody: `to` is empty",
+        ),
+        (
+            HEAD + "  - {id: b, human: {ask: x, assignees: [a, a], approvals: 2}}\n",
+            "6:59: 2 people have to approve, and only 1 may answer Name more people",
+        ),
+        (
             HEAD + "    retry: {times: 2, on: {rate_limt: {times: 8}}}\n",
             "6:28: must be `rate_limit`, `overload`, `timeout`, `auth`, `bad_request`, `bad_output` or `transient`,"
             " not the text `rate_limt` Did you mean `rate_limit`?",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal
 
 from muster.errors import PermanentError
 from muster.events.model import EventType, NewEvent
+from muster.execution.escalation import Question, question, tell_due
 from muster.execution.fanout import end
 from muster.execution.piece import Answer, Piece, succeeded
 from muster.execution.services import Services
@@ -23,9 +25,9 @@ class Request:
     subject: str
     body: str | None
     assignees: Sequence[str]
-    """The user names who may answer; never the one who asked for the run."""
+    """The user names who may answer, now or once it has escalated; never the one who asked for the run."""
     within: float | None
-    """Seconds until the answer counts as a rejection."""
+    """Seconds until somebody has to look at it again: to remind, to escalate, or because no answer counts any more."""
 
 
 async def request(services: Services, piece: Piece) -> Request:
@@ -36,32 +38,103 @@ async def request(services: Services, piece: Piece) -> Request:
     """
     human = _human(piece)
     where = f"step {piece.step.id}, human"
-    asked = Request(
-        subject=redact(str(evaluate(human.ask, piece.variables, where=where))),
-        body=redact(str(evaluate(human.details, piece.variables, where=where))) if human.details else None,
-        assignees=_assignees(piece, human),
-        within=human.within,
-    )
+    now = services.clock()
+    assignees, levels = _chain(piece, human)
     data = {
         "step": piece.step.id,
         "index": piece.index,
-        "subject": asked.subject,
-        "assignees": list(asked.assignees),
-        "within": asked.within,
+        "subject": redact(str(evaluate(human.ask, piece.variables, where=where))),
+        "assignees": assignees,
+        "within": human.within,
         "otherwise": human.otherwise,
+        "asked_at": now.isoformat(),
+        "remind": list(human.remind),
+        "levels": levels,
+        "approvals": human.approvals,
         "epoch": piece.ref.epoch,
     }
     key = f"{piece.key}/requested@{piece.ref.epoch}"
     await services.log.aappend(piece.ref.run, [NewEvent(type=EventType.APPROVAL_REQUESTED, data=data, key=key)])
-    return asked
+    return _request(piece, await question(services, piece), now)
+
+
+async def respond(
+    services: Services,
+    piece: Piece,
+    *,
+    approved: bool,
+    by: str | None,
+    at: datetime | None = None,
+    note: str | None = None,
+) -> dict[str, Any] | Request:
+    """Take what Airflow collected: an answer, or that it is time to look again (`by` is None).
+
+    The step's output when that settles it. Else the question goes on waiting, as the `Request` says: it is not over
+    yet, one of several approvals was given, or whoever answered may not (yet), which counts for nothing.
+    """
+    asked, now = await question(services, piece), services.clock()
+    at = now if at is None else at
+    if by is None or asked.is_over(at):
+        if asked.is_over(now):
+            return await answer(services, piece, approved=False, by=None, note=note)
+    elif by != piece.view.opened.data["requested_by"] and not asked.may_answer(by, at):
+        await _refuse(services, piece, approved=approved, by=by, at=at)
+    elif approved and by not in asked.granted and len(asked.granted) + 1 < asked.needed and _is_other(piece, by):
+        await _grant(services, piece, by=by, note=note, needed=asked.needed)
+        asked = await question(services, piece)
+    else:
+        return await answer(services, piece, approved=approved, by=by, note=note, before=asked.granted)
+    await tell_due(services, piece, asked, now)
+    return _request(piece, asked, now)
+
+
+def _request(piece: Piece, asked: Question, now: datetime) -> Request:
+    human = _human(piece)
+    details = evaluate(human.details, piece.variables, where=f"step {piece.step.id}, human") if human.details else None
+    return Request(
+        subject=asked.subject,
+        body=redact(str(details)) if details else None,
+        assignees=list(dict.fromkeys([*asked.assignees, *(name for _, names in asked.levels for name in names)])),
+        within=asked.until_next(now),
+    )
+
+
+def _is_other(piece: Piece, by: str) -> bool:
+    return bool(by != piece.view.opened.data["requested_by"])
+
+
+async def _grant(services: Services, piece: Piece, *, by: str, note: str | None, needed: int) -> None:
+    """Write one of several approvals, once for each person."""
+    data = {**_place(piece), "by": by, "needed": needed, "note": note}
+    key = f"{piece.key}/granted/{by}@{piece.ref.epoch}"
+    event = NewEvent(type=EventType.APPROVAL_GRANTED, data=data, actor=by, key=key)
+    await services.log.aappend(piece.ref.run, [event])
+
+
+async def _refuse(services: Services, piece: Piece, *, approved: bool, by: str, at: datetime) -> None:
+    """Write an answer that does not count."""
+    data = {**_place(piece), "by": by, "approved": approved, "why": "not one of those it waits for at this time"}
+    key = f"{piece.key}/refused/{by}/{at.isoformat()}@{piece.ref.epoch}"
+    event = NewEvent(type=EventType.APPROVAL_REFUSED, data=data, actor=by, key=key)
+    await services.log.aappend(piece.ref.run, [event])
+
+
+def _place(piece: Piece) -> dict[str, Any]:
+    return {"step": piece.step.id, "index": piece.index, "epoch": piece.ref.epoch}
 
 
 async def answer(
-    services: Services, piece: Piece, *, approved: bool, by: str | None, note: str | None = None
+    services: Services,
+    piece: Piece,
+    *,
+    approved: bool,
+    by: str | None,
+    note: str | None = None,
+    before: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Write a person's answer, or the silence that counts as one; return the step's output.
+    """Write the answer that settles a question, or the silence that counts as one; return the step's output.
 
-    The requester's own approval counts as a rejection, whoever let it through.
+    `before` are those who approved already, where several have to. The requester's own approval counts as a rejection, whoever let it through.
     """
     how: Literal["person", "timeout", "refused"] = "person" if by is not None else "timeout"
     if approved and (by is None or by == piece.view.opened.data["requested_by"]):
@@ -72,6 +145,7 @@ async def answer(
         "how": how,
         "note": note,
         "at": services.clock().isoformat(),
+        "approvers": [*before, *([by] if approved else [])],
     }
     data = {"step": piece.step.id, "index": piece.index, "answer": how, "epoch": piece.ref.epoch, **output}
     answered = NewEvent(
@@ -92,14 +166,32 @@ def _human(piece: Piece) -> ResolvedHuman:
     return piece.step.human
 
 
-def _assignees(piece: Piece, human: ResolvedHuman) -> list[str]:
-    value = evaluate(human.assignees, piece.variables, where=f"step {piece.step.id}, assignees")
-    names = [value] if isinstance(value, str) else list(value or [])
+def _chain(piece: Piece, human: ResolvedHuman) -> tuple[list[str], list[dict[str, Any]]]:
+    """Who may answer from the beginning, and who besides after how long.
+
+    Raises:
+        PermanentError: too few are left when the requester is not counted.
+    """
+    assignees = _names(piece, human.assignees)
+    levels: list[dict[str, Any]] = [{"after": level.after, "to": _names(piece, level.to)} for level in human.escalate]
     requester = piece.view.opened.data["requested_by"]
-    allowed = [str(name) for name in names if name != requester]
-    if not allowed:
+    people = {*assignees, *(name for level in levels for name in level["to"])}
+    if not people:
         raise PermanentError(
-            f"Nobody may answer step {piece.step.id}: its assignees are {names}, and {requester} asked for the run.",
+            f"Nobody may answer step {piece.step.id}, and {requester} asked for the run.",
             remedy="Name another assignee; whoever asks for a run cannot approve it.",
         )
-    return allowed
+    if len(people) < human.approvals:
+        raise PermanentError(
+            f"Step {piece.step.id} needs {human.approvals} people to approve; only {', '.join(sorted(people))} may.",
+            remedy="Name more people; whoever asks for a run cannot approve it.",
+        )
+    return assignees, levels
+
+
+def _names(piece: Piece, people: Sequence[str] | str) -> list[str]:
+    """User names, the requester's left out."""
+    value = evaluate(people, piece.variables, where=f"step {piece.step.id}, human")
+    names = [value] if isinstance(value, str) else list(value or [])
+    requester = piece.view.opened.data["requested_by"]
+    return [str(name) for name in dict.fromkeys(names) if name != requester]

@@ -9,11 +9,12 @@ from typing import Any
 from muster.language import inputs as input_checks
 from muster.language import triggers as trigger_checks
 from muster.language.automation import Automation
+from muster.language.escalation import check_escalation
 from muster.language.explain import Located
 from muster.language.expressions import ExpressionSyntaxError, References, parse, texts
 from muster.language.graph import After, before, circle, waits
-from muster.language.problems import Problem, did_you_mean, one_of
 from muster.language.personal import check_personal
+from muster.language.problems import Problem, did_you_mean, one_of
 from muster.language.reading import Path
 from muster.language.resolve import chosen_agent
 from muster.language.steps import (
@@ -190,6 +191,7 @@ class _Checker:
         if not step.human.assignees:
             message = "nobody may answer: `assignees` is empty"
             yield self.document.problem(message, (*path, "human", "assignees"))
+        yield from check_escalation(step.human, (*path, "human"), self.document)
 
     def _notices(self, step: NotifyStep, path: Path) -> Iterator[Problem]:
         for position, target in enumerate(step.notify):

@@ -68,6 +68,15 @@ class ResolvedFallback(_Resolved):
     """Its own, or the step's."""
 
 
+class ResolvedEscalation(_Resolved):
+    """Who may answer besides, after some time."""
+
+    after: float
+    """Seconds since the question was put."""
+    to: tuple[str, ...] | str
+    """User names, or one expression that gives them."""
+
+
 class ResolvedHuman(_Resolved):
     """A decision by a person."""
 
@@ -78,6 +87,14 @@ class ResolvedHuman(_Resolved):
     within: float | None = None
     """Seconds; None for as long as it takes."""
     otherwise: Literal["reject"] = "reject"
+    remind: tuple[float, ...] = ()
+    """Seconds after which those who may answer are reminded, ascending."""
+    escalate: tuple[ResolvedEscalation, ...] = ()
+    """Ascending."""
+    approvals: int = 1
+    """How many different people have to approve."""
+    notify: tuple[ResolvedTarget, ...] = ()
+    """Who is told of reminders and escalations."""
 
 
 class ResolvedTarget(_Resolved):

@@ -30,6 +30,7 @@ from muster.language.steps import (
     AgentFallback,
     ClassRetry,
     EmailTarget,
+    Escalation,
     Human,
     MappedStep,
     Needs,
@@ -46,7 +47,7 @@ PAGE = "language.md"
 
 _KIND_PARTS: dict[str, list[type[BaseModel]]] = {
     "agent": [Needs],
-    "human": [Human],
+    "human": [Human, Escalation],
     "notify": [SlackTarget, EmailTarget],
     "branch": [Way],
 }

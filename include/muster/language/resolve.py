@@ -20,6 +20,7 @@ from muster.language.definition import (
     ResolvedClassRetry,
     ResolvedCompensation,
     ResolvedDeadline,
+    ResolvedEscalation,
     ResolvedFallback,
     ResolvedHuman,
     ResolvedRetry,
@@ -40,6 +41,7 @@ from muster.language.steps import (
     Compensation,
     EmailTarget,
     Fallback,
+    Human,
     HumanStep,
     MappedStep,
     NotifyStep,
@@ -190,15 +192,30 @@ def _of_kind(step: StepBase, among: Surroundings) -> dict[str, Any]:
             "fallback": _fallback(step.fallback, step.arguments, step.ask),
         }
     if isinstance(step, HumanStep):
-        human = step.human
-        assignees = human.assignees if isinstance(human.assignees, str) else tuple(human.assignees)
-        within = parse_duration(human.within) if human.within else None
-        return {"human": ResolvedHuman(ask=human.ask, details=human.details, assignees=assignees, within=within)}
+        return {"human": _human(step.human)}
     if isinstance(step, NotifyStep):
         return {"notify": tuple(_target(target) for target in step.notify)}
     if isinstance(step, BranchStep):
         return {"branch": tuple(ResolvedWay(when=way.when, to=tuple(way.to)) for way in step.branch)}
     return {"operator": step.operator, "arguments": step.arguments} if isinstance(step, OperatorStep) else {}
+
+
+def _human(human: Human) -> ResolvedHuman:
+    levels = [ResolvedEscalation(after=parse_duration(level.after), to=_people(level.to)) for level in human.escalate]
+    return ResolvedHuman(
+        ask=human.ask,
+        details=human.details,
+        assignees=_people(human.assignees),
+        within=parse_duration(human.within) if human.within else None,
+        remind=tuple(sorted({parse_duration(after) for after in human.remind})),
+        escalate=tuple(sorted(levels, key=lambda level: level.after)),
+        approvals=human.approvals,
+        notify=tuple(_target(target) for target in human.notify),
+    )
+
+
+def _people(people: list[str] | str) -> tuple[str, ...] | str:
+    return people if isinstance(people, str) else tuple(people)
 
 
 def _lane(step: StepBase, among: Surroundings) -> Lane:

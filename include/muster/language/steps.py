@@ -202,29 +202,6 @@ class AgentStep(WorkStep):
     """What takes over when the step failed for good."""
 
 
-class Human(Written):
-    """A decision by a person. The requester of a run can never approve it."""
-
-    ask: Text
-    """The question, in one line."""
-    details: Text | None = None
-    """What the person needs to know to decide, in Markdown."""
-    assignees: People
-    """The user names of those who may answer: a list, or an expression that gives one."""
-    within: Duration | None = None
-    """How long they have; default: as long as it takes."""
-    otherwise: Literal["reject"] = "reject"
-    """What no answer in time counts as. There is no value that approves."""
-
-
-class HumanStep(MappedStep):
-    """Waits for a person to approve or reject."""
-
-    kind: ClassVar[str] = "human"
-    human: Human
-    """The question, who may answer, and how long they have."""
-
-
 class SlackTarget(Written):
     """A message to a Slack channel."""
 
@@ -254,6 +231,46 @@ Target = Annotated[
     Discriminator(_target_tag),
 ]
 """Where a notice goes."""
+
+
+class Escalation(Written):
+    """Who may answer a question besides, when it has waited for some time. Those before them still may."""
+
+    after: Duration
+    """How long after the question."""
+    to: People
+    """Their user names: a list, or an expression that gives one."""
+
+
+class Human(Written):
+    """A decision by a person. The requester of a run can never approve it."""
+
+    ask: Text
+    """The question, in one line."""
+    details: Text | None = None
+    """What the person needs to know to decide, in Markdown."""
+    assignees: People
+    """The user names of those who may answer: a list, or an expression that gives one."""
+    within: Duration | None = None
+    """How long they have; default: as long as it takes."""
+    otherwise: Literal["reject"] = "reject"
+    """What no answer in time counts as. There is no value that approves."""
+    remind: list[Duration] = []
+    """How long after the question those it waits for are reminded, once each."""
+    escalate: list[Escalation] = []
+    """Who may answer besides when nobody has."""
+    approvals: int = Field(default=1, ge=1, le=10)
+    """How many different people have to approve; 2 is the two-person rule. One rejection is enough to reject."""
+    notify: list[Target] = []
+    """Where reminders and escalations are sent; default: the Slack channel `#approvals`."""
+
+
+class HumanStep(MappedStep):
+    """Waits for a person to approve or reject."""
+
+    kind: ClassVar[str] = "human"
+    human: Human
+    """The question, who may answer, and how long they have."""
 
 
 class NotifyStep(WorkStep):

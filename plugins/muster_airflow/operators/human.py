@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
@@ -10,7 +10,7 @@ from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowFailException
 
 from muster.errors import PermanentError
-from muster.execution.human import answer, request
+from muster.execution.human import Request, request, respond
 from muster.execution.outcome import Outcome
 from muster.execution.piece import Piece, failed
 from muster.execution.services import Services
@@ -42,17 +42,27 @@ class HumanStep(ApprovalOperator):
         asked = run(services, self._ask(services, context))
         if isinstance(asked, Outcome):
             return report(asked)
-        self.subject, self.body = asked.subject, asked.body
-        self.assigned_users = [{"id": name, "name": name} for name in asked.assignees]
-        self.response_timeout = timedelta(seconds=asked.within) if asked.within else None
-        return super().execute(context)
+        return self._wait(context, asked)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
         """Write down the answer that Airflow collected."""
         from muster_airflow.services import run, services_in_worker
 
         services = services_in_worker(context)
-        return run(services, self._answered(services, context, event))
+        settled = run(services, self._answered(services, context, event))
+        # Asked anew, Airflow drops the answer that settled nothing and waits for the next.
+        return self._wait(context, settled) if isinstance(settled, Request) else settled
+
+    def _wait(self, context: Context, asked: Request) -> Any:
+        """Put the question, or put it again, until somebody answers or it is time to look at it.
+
+        Airflow keeps the assignees of the first time, so all who may ever answer are named then; who may answer
+        when is for the log to decide.
+        """
+        self.subject, self.body = asked.subject, asked.body
+        self.assigned_users = [{"id": name, "name": name} for name in asked.assignees]
+        self.response_timeout = timedelta(seconds=asked.within) if asked.within else None
+        return super().execute(context)
 
     async def _ask(self, services: Services, context: Context) -> Any:
         piece = await self._begin(services, context)
@@ -70,12 +80,20 @@ class HumanStep(ApprovalOperator):
             return report(piece)
         user = event.get("responded_by_user")
         approved = event.get("chosen_options") == [self.APPROVE] and "error" not in event
-        return await answer(services, piece, approved=approved, by=(user or {}).get("id"), note=_note(event))
+        by = (user or {}).get("id")
+        return await respond(services, piece, approved=approved, by=by, at=_answered_at(event), note=_note(event))
 
     async def _begin(self, services: Services, context: Context) -> Piece | Outcome:
         from muster.execution.performing import begin
 
         return await begin(services, work_ref(context["ti"], context["dag_run"], lane="worker"))
+
+
+def _answered_at(event: dict[str, Any]) -> datetime | None:
+    """When the answer came: this task may have been started long after."""
+    at = event.get("responded_at")
+    at = datetime.fromisoformat(at) if isinstance(at, str) else at
+    return at if isinstance(at, datetime) and at.tzinfo is not None else None
 
 
 def _note(event: dict[str, Any]) -> str | None:

@@ -1,0 +1,192 @@
+"""What happens while nobody answers, and who may answer when: reminders, further people, more than one approval.
+
+Everything follows from what was asked, from the answers so far, and from the time: whoever looks decides the same.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from muster.events.model import Event, EventType, NewEvent
+from muster.execution.piece import Piece
+from muster.execution.services import Services
+from muster.language.definition import ResolvedHuman, ResolvedTarget
+from muster.language.expressions import evaluate
+from muster.notifications.model import Notice
+
+log = logging.getLogger(__name__)
+
+NOBODY = "#approvals"
+"""The channel that is told when the step names nobody."""
+SHORTEST = 1.0
+"""Seconds; nobody is woken sooner than that."""
+
+_TYPES = (
+    EventType.APPROVAL_REQUESTED,
+    EventType.APPROVAL_GRANTED,
+    EventType.APPROVAL_REMINDED,
+    EventType.APPROVAL_ESCALATED,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """A question to people as the log has it."""
+
+    subject: str
+    asked_at: datetime
+    assignees: Sequence[str]
+    """Who may answer from the beginning."""
+    levels: Sequence[tuple[float, Sequence[str]]]
+    """Who may answer besides, after so many seconds."""
+    remind: Sequence[float]
+    within: float | None
+    needed: int
+    """How many different people have to approve."""
+    granted: Sequence[str]
+    """Who has approved."""
+    noticed: frozenset[str]
+    """Keys of the reminders and escalations that are done."""
+
+    def may_answer(self, by: str, at: datetime) -> bool:
+        """True for one of those it waits for at that time, who has not approved yet."""
+        people = {
+            *self.assignees,
+            *(name for after, names in self.levels if self._since(at) >= after for name in names),
+        }
+        return by in people and by not in self.granted
+
+    def is_over(self, at: datetime) -> bool:
+        """True when no answer counts any more."""
+        return self.within is not None and self._since(at) >= self.within
+
+    def until_next(self, now: datetime) -> float | None:
+        """Seconds until something is due; None when nothing is."""
+        times = [*self.remind, *(after for after, _ in self.levels), *([] if self.within is None else [self.within])]
+        left = [time - self._since(now) for time in times if time > self._since(now)]
+        return max(min(left), SHORTEST) if left else None
+
+    def due(self, now: datetime) -> Iterator[tuple[str, EventType, float, Sequence[str]]]:
+        """What is to be done now and is not: key, type, after how long, and who may answer besides."""
+        levels = [
+            (f"escalated/{n}", EventType.APPROVAL_ESCALATED, after, names)
+            for n, (after, names) in enumerate(self.levels)
+        ]
+        reminders: list[tuple[str, EventType, float, Sequence[str]]] = [
+            (f"reminded/{n}", EventType.APPROVAL_REMINDED, after, ()) for n, after in enumerate(self.remind)
+        ]
+        for key, type, after, names in sorted([*levels, *reminders], key=lambda entry: (entry[2], entry[0])):
+            if after <= self._since(now) and key not in self.noticed:
+                yield key, type, after, names
+
+    def people(self, at: datetime) -> list[str]:
+        """Who may answer at that time."""
+        everybody = [*self.assignees, *(name for _, names in self.levels for name in names)]
+        return [name for name in dict.fromkeys(everybody) if self.may_answer(name, at)]
+
+    def _since(self, at: datetime) -> float:
+        return (at - self.asked_at).total_seconds()
+
+
+async def question(services: Services, piece: Piece) -> Question:
+    """The question as it was put, with what has happened to it since."""
+    events = services.log.aread(piece.ref.run, steps=[piece.step.id], types=_TYPES)
+    own = [event async for event in events if _belongs(event, piece)]
+    asked = next(event for event in own if event.type == EventType.APPROVAL_REQUESTED)
+    data = asked.data
+    return Question(
+        subject=str(data["subject"]),
+        asked_at=datetime.fromisoformat(data["asked_at"]) if "asked_at" in data else asked.at,
+        assignees=data["assignees"],
+        levels=[(level["after"], level["to"]) for level in data.get("levels", ())],
+        remind=data.get("remind", ()),
+        within=data["within"],
+        needed=data.get("approvals", 1),
+        granted=[event.data["by"] for event in own if event.type == EventType.APPROVAL_GRANTED],
+        noticed=frozenset(_own_key(event, piece) for event in own if event.key is not None),
+    )
+
+
+async def tell_due(services: Services, piece: Piece, asked: Question, now: datetime) -> None:
+    """Send the reminders and escalations that are due, each once, and write them down.
+
+    A notice that cannot be sent stays in the outbox: who may answer does not depend on it.
+    """
+    for key, type, after, names in asked.due(now):
+        people = asked.people(now)
+        for notice in _notices(services, piece, asked, key, people):
+            try:
+                await services.notices.send(notice)
+            except Exception:
+                log.exception("A notice about %s could not be sent; it is in the outbox", notice.key)
+        data = {
+            "step": piece.step.id,
+            "index": piece.index,
+            "epoch": piece.ref.epoch,
+            "after": after,
+            "people": people,
+            **({"to": list(names)} if type == EventType.APPROVAL_ESCALATED else {}),
+        }
+        event = NewEvent(type=type, data=data, key=f"{piece.key}/{key}@{piece.ref.epoch}")
+        await services.log.aappend(piece.ref.run, [event])
+
+
+def _notices(services: Services, piece: Piece, asked: Question, key: str, people: Sequence[str]) -> Iterator[Notice]:
+    human = piece.step.human
+    title = piece.view.definition.title
+    lines = [
+        f"{title}: a question has waited since {asked.asked_at:%Y-%m-%d %H:%M %Z}.",
+        asked.subject,
+        f"It waits for {_of(asked)}{', '.join(people)}.",
+        *_end(asked),
+        f"Run {piece.ref.run}, step {piece.step.id}. Answer in Airflow, or: muster approve {piece.ref.run}",
+    ]
+    subject = f"{'Escalated' if key.startswith('escalated') else 'Reminder'}: {title}"
+    places = _places(human, piece) if human is not None else []
+    for number, (channel, target) in enumerate(places or [("slack", NOBODY)]):
+        own = f"{piece.ref.run}/{piece.key}/{key}@{piece.ref.epoch}/{number}"
+        yield Notice(
+            run=piece.ref.run,
+            key=own,
+            channel="email" if channel == "email" else "slack",
+            target=target,
+            subject=subject,
+            text="\n".join(lines),
+        )
+
+
+def _of(asked: Question) -> str:
+    missing = asked.needed - len(asked.granted)
+    return f"{missing} of " if missing > 1 else ""
+
+
+def _end(asked: Question) -> list[str]:
+    if asked.within is None:
+        return []
+    return [f"No answer by {asked.asked_at + timedelta(seconds=asked.within):%Y-%m-%d %H:%M %Z} is a rejection."]
+
+
+def _places(human: ResolvedHuman, piece: Piece) -> list[tuple[str, str]]:
+    targets = evaluate(
+        [target.model_dump() for target in human.notify], piece.variables, where=f"step {piece.step.id}, notify"
+    )
+    found: list[tuple[str, str]] = []
+    for target in (ResolvedTarget.model_validate(each) for each in targets):
+        found += [("slack", target.slack)] if target.slack is not None else []
+        found += [("email", address) for address in target.email or ()]
+    return found
+
+
+def _belongs(event: Event, piece: Piece) -> bool:
+    data: Any = event.data
+    return bool(
+        data.get("step") == piece.step.id and data.get("index") == piece.index and data.get("epoch") == piece.ref.epoch
+    )
+
+
+def _own_key(event: Event, piece: Piece) -> str:
+    return (event.key or "").removeprefix(f"{piece.key}/").removesuffix(f"@{piece.ref.epoch}")

@@ -1,0 +1,208 @@
+"""Promises of escalation: reminded and escalated on time and once, two different people, nobody before their turn."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from muster.database import Database
+from muster.errors import PermanentError
+from muster.execution.human import Request, request, respond
+from muster.execution.performing import begin
+from muster.execution.piece import Piece
+from muster.execution.references import WorkRef
+from support.runs import Site
+
+AUTOMATION = """
+automation: tested
+title: Payments
+inputs: {channel: {default: "#finance"}}
+steps:
+  - id: approve
+    human:
+      ask: "Pay 10?"
+      assignees: [lead, deputy, requester]
+      remind: [20h, 4h]
+      escalate: [{after: 8h, to: [finance-head, requester]}]
+      approvals: APPROVALS
+      notify: [{slack: "{{ inputs.channel }}"}, {email: office@example.com}]
+      within: 24h
+"""
+HOUR = 3600
+
+
+class Clock:
+    """A clock that stands still until it is put forward."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 3, 1, 8, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def after(self, hours: float) -> datetime:
+        """So many hours after the beginning."""
+        return datetime(2026, 3, 1, 8, tzinfo=UTC) + timedelta(hours=hours)
+
+
+class Approval:
+    """A run that waits for an approval, and the time."""
+
+    def __init__(self, site: Site, source: str) -> None:
+        self.site, self.clock = site, Clock()
+        site.services = dataclasses.replace(site.services, clock=self.clock)
+        self.run = site.open(site.definition(source))
+        self.asked: Request = site.do(self._ask())
+
+    async def _piece(self) -> Piece:
+        piece = await begin(self.site.services, WorkRef(run=self.run, step="approve", lane="worker"))
+        assert isinstance(piece, Piece)
+        return piece
+
+    async def _ask(self) -> Request:
+        return await request(self.site.services, await self._piece())
+
+    def at(self, hours: float, by: str | None = None, *, approved: bool = True, seen: float | None = None) -> Any:
+        """What comes of an answer, or of looking, so many hours later; `seen` when Airflow got round to it later."""
+        self.clock.now = self.clock.after(hours if seen is None else seen)
+        at = self.clock.after(hours) if by is not None else None
+
+        async def answered() -> Any:
+            return await respond(self.site.services, await self._piece(), approved=approved, by=by, at=at)
+
+        return self.site.do(answered())
+
+    def events(self, kind: str) -> list[dict[str, Any]]:
+        return [dict(event.data) for event in self.site.services.log.read(self.run) if event.type == f"approval.{kind}"]
+
+
+@pytest.fixture
+def site(tmp_path: Path, database: Database) -> Site:
+    return Site(tmp_path, database)
+
+
+@pytest.fixture
+def one(site: Site) -> Approval:
+    return Approval(site, AUTOMATION.replace("APPROVALS", "1"))
+
+
+@pytest.fixture
+def two(site: Site) -> Approval:
+    return Approval(site, AUTOMATION.replace("APPROVALS", "2"))
+
+
+def test_airflow_is_told_all_who_may_ever_answer_and_when_to_look_again(one: Approval) -> None:
+    assert one.asked.assignees == ["lead", "deputy", "finance-head"]
+    assert one.asked.within == 4 * HOUR
+    waits = [one.at(hours).within for hours in (4, 8, 20)]
+    assert waits == [4 * HOUR, 12 * HOUR, 4 * HOUR]
+
+
+def test_reminders_and_escalations_are_sent_once_each_however_often_somebody_looks(one: Approval) -> None:
+    for hours in (1, 4, 4.1, 8, 8, 20, 21):
+        one.at(hours)
+    assert [event["after"] for event in one.events("reminded")] == [4 * HOUR, 20 * HOUR]
+    (escalated,) = one.events("escalated")
+    assert (escalated["to"], escalated["people"]) == (["finance-head"], ["lead", "deputy", "finance-head"])
+    sent = one.site.services.notices.outbox.entries(run=one.run)
+    assert sorted((entry.channel, entry.target) for entry in sent) == 3 * [("email", "office@example.com")] + 3 * [
+        ("slack", "#finance")
+    ]
+    first = next(entry for entry in sent if "reminded/0" in entry.key)
+    assert "Pay 10?" in first.text
+    assert "lead, deputy" in first.text
+    assert "finance-head" not in first.text
+    assert "No answer by 2026-03-02 08:00 UTC is a rejection." in first.text
+
+
+def test_what_was_due_while_nobody_could_look_is_made_up_for(one: Approval) -> None:
+    one.at(21)
+    assert (len(one.events("reminded")), len(one.events("escalated"))) == (2, 1)
+
+
+def test_silence_is_a_rejection_at_the_end_and_not_before(one: Approval) -> None:
+    assert isinstance(one.at(23.9), Request)
+    settled = one.at(24)
+    assert (settled["approved"], settled["how"], settled["by"]) == (False, "timeout", None)
+
+
+def test_an_answer_after_the_end_counts_for_nothing(one: Approval) -> None:
+    settled = one.at(24.1, "lead")
+    assert (settled["approved"], settled["how"]) == (False, "timeout")
+
+
+def test_an_answer_in_time_counts_although_airflow_comes_late(one: Approval) -> None:
+    settled = one.at(23.9, "lead", seen=30)
+    assert (settled["approved"], settled["by"]) == (True, "lead")
+
+
+def test_whoever_it_escalates_to_may_not_answer_before_and_may_afterwards(one: Approval) -> None:
+    for hours, approved in ((7.8, True), (7.9, False)):
+        assert isinstance(one.at(hours, "finance-head", approved=approved), Request)
+    assert [(event["by"], event["approved"]) for event in one.events("refused")] == [
+        ("finance-head", True),
+        ("finance-head", False),
+    ]
+    assert one.at(8, "finance-head")["approved"] is True
+
+
+def test_those_asked_first_may_still_answer_after_it_escalated(one: Approval) -> None:
+    one.at(9)
+    assert one.at(10, "deputy")["by"] == "deputy"
+
+
+def test_an_outsiders_answer_counts_for_nothing_and_the_question_stays(one: Approval) -> None:
+    assert isinstance(one.at(1, "stranger"), Request)
+    assert one.at(2, "lead")["approved"] is True
+
+
+def test_two_different_people_have_to_approve(two: Approval) -> None:
+    assert isinstance(two.at(1, "lead"), Request)
+    assert isinstance(two.at(2, "lead"), Request), "the same person again does not count"
+    settled = two.at(3, "deputy")
+    assert (settled["approved"], settled["approvers"]) == (True, ["lead", "deputy"])
+    assert [event["by"] for event in two.events("granted")] == ["lead"]
+    assert len(two.events("answered")) == 1
+
+
+def test_one_of_two_is_not_enough_when_time_is_up(two: Approval) -> None:
+    two.at(1, "lead")
+    settled = two.at(24)
+    assert (settled["approved"], settled["approvers"]) == (False, [])
+
+
+def test_one_rejection_is_enough(two: Approval) -> None:
+    two.at(1, "lead")
+    assert two.at(2, "deputy", approved=False)["approved"] is False
+
+
+def test_the_requester_is_neither_of_the_two(two: Approval) -> None:
+    two.at(1, "lead")
+    settled = two.at(2, "requester")
+    assert (settled["approved"], settled["how"]) == (False, "refused")
+
+
+def test_an_approval_taken_up_twice_after_a_crash_counts_once(two: Approval) -> None:
+    for _ in range(2):
+        assert isinstance(two.at(1, "lead"), Request)
+    assert len(two.events("granted")) == 1
+
+
+def test_too_few_people_without_the_requester_fails_before_anybody_is_asked(site: Site) -> None:
+    source = AUTOMATION.replace("[lead, deputy, requester]", "[lead, requester]").replace("finance-head, ", "")
+    with pytest.raises(PermanentError, match="needs 2 people to approve; only lead may"):
+        Approval(site, source.replace("APPROVALS", "2"))
+
+
+def test_a_notice_that_cannot_be_sent_changes_nothing_about_who_may_answer(one: Approval) -> None:
+    class Broken:
+        async def send(self, notice: Any) -> Any:
+            raise OSError("no network")
+
+    one.site.services = dataclasses.replace(one.site.services, notices=Broken())  # type: ignore[arg-type]
+    assert isinstance(one.at(9), Request)
+    assert one.at(10, "finance-head")["approved"] is True
