@@ -10,6 +10,7 @@ import typer
 from muster import __version__
 from muster.cli.output import Commands, Exit
 from muster.cli.recovering import breakers, effects
+from muster.cli.redoing import dead_letters
 
 app = typer.Typer(
     name="muster",
@@ -301,6 +302,20 @@ def forget(
     forget_subject(subject, yes=yes, user=user, as_json=as_json)
 
 
+@app.command(rich_help_panel=WORK)
+def restart(
+    run: RunId,
+    step: Annotated[str, typer.Option("--from", metavar="STEP", help="This step and everything after it.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done again.")] = False,
+    user: As = "admin",
+    as_json: Json = False,
+) -> None:
+    """Do a run again from a step on; approvals before it stay valid, those after it are asked again."""
+    from muster.cli.dead_letters import restart_run
+
+    restart_run(run, step=step, dry_run=dry_run, user=user, as_json=as_json)
+
+
 @app.command(rich_help_panel=LOG)
 def replay(
     run: RunId,
@@ -367,5 +382,6 @@ def audit(
 
 app.add_typer(breakers, name="breakers", rich_help_panel=WORK)
 app.add_typer(effects, name="effects", rich_help_panel=WORK)
+app.add_typer(dead_letters, name="dead-letters", rich_help_panel=WORK)
 
 __all__ = ["Exit", "app"]

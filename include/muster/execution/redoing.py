@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from muster.errors import ConcurrencyError, PermanentError
 from muster.events.definitions import DefinitionStore
 from muster.events.log import EventLog
 from muster.events.model import EventType, NewEvent
 from muster.events.state import RunState, WorkState, fold
+from muster.execution.fanout import items_of
 from muster.execution.flow import ancestors
 from muster.execution.references import work_key
 from muster.language.definition import Definition
@@ -188,3 +190,17 @@ def _after(definition: Definition, names: Collection[str]) -> list[str]:
 
 def _plain(pieces: Pieces) -> dict[str, list[int | None]]:
     return {name: list(indices) for name, indices in pieces.items()}
+
+
+def content(
+    log: EventLog, definitions: DefinitionStore, run: str, step: str | None, index: int | None
+) -> dict[str, Any]:
+    """What a dead letter was to work on, as the log has it: the run's inputs, and its item in a fan-out."""
+    state, definition = _load(log, definitions, run)
+    found: dict[str, Any] = {"inputs": state.inputs}
+    if step is not None and index is not None:
+        resolved = definition.step(step)
+        outputs = {name: state.step(name).output for name in resolved.references}
+        variables = {"inputs": state.inputs, "settings": definition.settings, "steps": outputs, "run": {"id": run}}
+        found["item"] = items_of(resolved, variables)[index]
+    return found

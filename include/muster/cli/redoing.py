@@ -1,0 +1,115 @@
+"""The commands below `muster dead-letters` and their options."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from muster.recovery.dead_letters import Filter
+
+dead_letters = typer.Typer(
+    no_args_is_help=True, help="What could not be processed: list it, show it whole, redrive or discard it."
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output and nothing else.")]
+As = Annotated[str, typer.Option("--as", metavar="USER", envvar="MUSTER_USER", help="Sign in as this person.")]
+Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="As the list shows them.")]
+Run = Annotated[str | None, typer.Option(help="Only of this run.")]
+Automation = Annotated[str | None, typer.Option(help="Only of this automation.")]
+Step = Annotated[str | None, typer.Option(help="Only of this step.")]
+Error = Annotated[str | None, typer.Option(metavar="CLASS", help="Only with this class of error.")]
+Older = Annotated[str | None, typer.Option(metavar="DURATION", help="Only older than this, for example 2h or 3d.")]
+Aside = Annotated[bool, typer.Option("--set-aside", help="With items that were set aside with findings.")]
+Limit = Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")]
+Dry = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")]
+
+
+@dead_letters.command("list")
+def list_(
+    run: Run = None,
+    automation: Automation = None,
+    step: Step = None,
+    error: Error = None,
+    older_than: Older = None,
+    set_aside: Aside = False,
+    discarded: Annotated[bool, typer.Option("--discarded", help="With those that were discarded.")] = False,
+    limit: Limit = 20,
+    as_json: Json = False,
+) -> None:
+    """List what could not be processed, newest first."""
+    from muster.cli.dead_letters import list_letters
+
+    wanted = _filter(run, automation, step, error, older_than, set_aside)
+    list_letters(wanted, limit=limit, discarded=discarded, as_json=as_json)
+
+
+@dead_letters.command()
+def show(id: Annotated[str, typer.Argument(help="As the list shows it.")], as_json: Json = False) -> None:
+    """Show one dead letter whole: its cause, what it was to work on, and what was tried."""
+    from muster.cli.dead_letters import show_letter
+
+    show_letter(id, as_json=as_json)
+
+
+@dead_letters.command()
+def redrive(
+    ids: Ids = None,
+    run: Run = None,
+    automation: Automation = None,
+    step: Step = None,
+    error: Error = None,
+    older_than: Older = None,
+    set_aside: Aside = False,
+    limit: Limit = 1_000,
+    dry_run: Dry = False,
+    user: As = "admin",
+    as_json: Json = False,
+) -> None:
+    """Do dead letters again, and what comes after them; other items of the same list keep their outcome."""
+    from muster.cli.dead_letters import redrive as carry_out
+
+    wanted = _filter(run, automation, step, error, older_than, set_aside)
+    carry_out(ids or [], wanted, limit=limit, dry_run=dry_run, user=user, as_json=as_json)
+
+
+@dead_letters.command()
+def discard(
+    reason: Annotated[str, typer.Option(help="Why; kept in the log.")],
+    ids: Ids = None,
+    run: Run = None,
+    automation: Automation = None,
+    step: Step = None,
+    error: Error = None,
+    older_than: Older = None,
+    set_aside: Aside = False,
+    limit: Limit = 1_000,
+    dry_run: Dry = False,
+    user: As = "admin",
+    as_json: Json = False,
+) -> None:
+    """Decide that dead letters are not to be done any more: they leave the list, and the log keeps them."""
+    from muster.cli.dead_letters import discard as carry_out
+
+    wanted = _filter(run, automation, step, error, older_than, set_aside)
+    carry_out(ids or [], wanted, limit=limit, reason=reason, dry_run=dry_run, user=user, as_json=as_json)
+
+
+def _filter(
+    run: str | None,
+    automation: str | None,
+    step: str | None,
+    error: str | None,
+    older_than: str | None,
+    set_aside: bool,
+) -> Filter:
+    from muster.language.durations import parse_duration
+    from muster.recovery.dead_letters import Filter
+
+    try:
+        age = timedelta(seconds=parse_duration(older_than)) if older_than else None
+    except ValueError as error_:
+        raise typer.BadParameter(f"--older-than: {error_}") from error_
+    return Filter(run=run, automation=automation, step=step, error_class=error, older_than=age, set_aside=set_aside)

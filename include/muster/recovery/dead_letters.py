@@ -1,0 +1,145 @@
+"""Dead letters: what could not be processed, kept whole with its cause until a person decides.
+
+They are derived, not copied: items and steps that failed for good in runs that have ended, runs that failed
+without a word of any step, and notices that could not be delivered. What a person decided about one is an
+event in the run's own stream.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from psycopg.rows import class_row
+
+from muster.database import Database
+from muster.errors import PermanentError
+from muster.events.log import EventLog
+from muster.events.model import EventType
+from muster.events.state import fold
+
+Kind = Literal["item", "step", "run", "notice"]
+DECISIONS = (EventType.DEAD_LETTER_REDRIVEN, EventType.DEAD_LETTER_DISCARDED)
+
+# Of a run that was undone nothing waits any more, and one that is stuck waits for `muster resume`.
+FIND = """
+SELECT * FROM (
+    SELECT s.run || '#' || s.step || CASE WHEN s.index < 0 THEN '' ELSE '[' || s.index || ']' END AS id,
+           CASE WHEN s.index < 0 THEN 'step' ELSE 'item' END AS kind, s.run, r.automation, s.step,
+           nullif(s.index, -1) AS index, s.status, s.error_class, s.error AS cause, s.ended_at AS at
+    FROM steps s JOIN runs r ON r.id = s.run
+    WHERE s.status IN ('failed', 'set_aside') AND s.error IS NOT NULL AND r.status IN ('failed', 'succeeded')
+    UNION ALL
+    SELECT r.id, 'run', r.id, r.automation, NULL, NULL, 'failed', NULL, r.reason, r.closed_at
+    FROM runs r
+    WHERE r.status = 'failed' AND NOT EXISTS (
+        SELECT FROM steps s WHERE s.run = r.id AND s.status IN ('failed', 'set_aside') AND s.error IS NOT NULL)
+    UNION ALL
+    SELECT 'notice/' || o.id, 'notice', o.run, r.automation, NULL, NULL, 'failed', NULL, o.error,
+           coalesce(o.settled_at, o.created_at)
+    FROM outbox o LEFT JOIN runs r ON r.id = o.run
+    WHERE o.status = 'failed'
+) AS letters
+WHERE (%(id)s::text IS NULL OR id = %(id)s)
+  AND (%(set_aside)s OR status = 'failed')
+  AND (%(run)s::text IS NULL OR run = %(run)s)
+  AND (%(automation)s::text IS NULL OR automation = %(automation)s)
+  AND (%(step)s::text IS NULL OR step = %(step)s)
+  AND (%(error_class)s::text IS NULL OR error_class = %(error_class)s)
+  AND (%(older_than)s::interval IS NULL OR at < clock_timestamp() - %(older_than)s::interval)
+ORDER BY at DESC, id LIMIT %(limit)s OFFSET %(offset)s
+"""
+PAGE = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeadLetter:
+    """Something that could not be processed."""
+
+    id: str
+    """`<run>#<step>[<index>]`, `<run>#<step>`, `<run>` or `notice/<number>`."""
+    kind: Kind
+    run: str | None
+    automation: str | None
+    step: str | None
+    index: int | None
+    status: Literal["failed", "set_aside"]
+    error_class: str | None
+    cause: str | None
+    at: datetime
+    """Since when it lies here."""
+    decision: Literal["redriven", "discarded"] | None = None
+    """None while it waits for a person; `redriven` until it has ended anew."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filter:
+    """Which dead letters; everything that is None lets all through."""
+
+    run: str | None = None
+    automation: str | None = None
+    step: str | None = None
+    error_class: str | None = None
+    older_than: timedelta | None = None
+    set_aside: bool = False
+    """With items that were set aside: they were told with their findings, and wait for nobody."""
+
+
+class DeadLetters:
+    """Finds what waits for a person."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._log = EventLog(database)
+
+    def waiting(self, wanted: Filter, *, limit: int, discarded: bool = False) -> list[DeadLetter]:
+        """The newest first: those nobody has decided about, or also those that were discarded."""
+        found: list[DeadLetter] = []
+        offset = 0
+        while len(found) < limit:
+            page = self._find(wanted, limit=PAGE, offset=offset)
+            found += [it for it in self._decided(page) if discarded or it.decision != "discarded"]
+            offset += len(page)
+            if len(page) < PAGE:
+                break
+        return found[:limit]
+
+    def get(self, id: str) -> DeadLetter:
+        """One of them, set aside or not, whatever was decided.
+
+        Raises:
+            PermanentError: there is none of this id.
+        """
+        found = self._decided(self._find(Filter(set_aside=True), id=id, limit=1))
+        if not found:
+            raise PermanentError(f"There is no dead letter {id!r}.", remedy="`muster dead-letters list` shows them.")
+        return found[0]
+
+    def _find(self, wanted: Filter, *, id: str | None = None, limit: int, offset: int = 0) -> list[DeadLetter]:
+        values: dict[str, Any] = {name: getattr(wanted, name) for name in Filter.__dataclass_fields__}
+        values |= {"id": id, "limit": limit, "offset": offset}
+        with (
+            self._database.connection() as connection,
+            connection.cursor(row_factory=class_row(DeadLetter)) as cursor,
+        ):
+            return cursor.execute(FIND, values).fetchall()
+
+    def _decided(self, letters: Iterable[DeadLetter]) -> list[DeadLetter]:
+        """The same, with what the runs' streams say of them."""
+        letters = list(letters)
+        states = {run: fold(self._log.read(run)) for run in self._with_decisions(letters)}
+        return [
+            replace(it, decision=states[it.run].step(it.step).work(it.index).decision)
+            if it.run in states and it.step is not None
+            else it
+            for it in letters
+        ]
+
+    def _with_decisions(self, letters: Iterable[DeadLetter]) -> list[str]:
+        runs = list(OrderedDict.fromkeys(it.run for it in letters if it.run is not None))
+        statement = "SELECT DISTINCT stream FROM events WHERE stream = ANY(%s) AND type = ANY(%s)"
+        with self._database.connection() as connection:
+            return [row[0] for row in connection.execute(statement, (runs, [*map(str, DECISIONS)])).fetchall()]

@@ -1,0 +1,103 @@
+"""A site whose work leaves marks and breaks where a file says so, and what Airflow does with a plan."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from muster.database import Database
+from muster.execution.redoing import Plan, order, plan_redrive, plan_restart
+from muster.language.definition import Definition
+from support.runs import Site
+
+SKILLS = '''
+from pathlib import Path
+from muster.errors import PermanentError
+from muster.skills import SkillContext, skill
+
+@skill("depot.work", lane="async")
+async def work(name: str, folder: str, context: SkillContext) -> str:
+    """Notes that it was called, and breaks while there is a file that says so."""
+    with (Path(folder) / "calls").open("a") as calls:
+        calls.write(f"{context.step} {name}\\n")
+    if (Path(folder) / f"{name}.broken").exists():
+        raise PermanentError(f"{name} is broken")
+    return name
+'''
+AUTOMATION = """
+automation: tested
+inputs: {{folder: {{type: string}}, names: {{type: array}}}}
+steps:
+  - {{id: first, skill: depot.work, with: {{name: first, folder: "{{{{ inputs.folder }}}}"}}}}
+  - id: each
+    each: "{{{{ inputs.names }}}}"
+    pack: {pack}
+    skill: depot.work
+    with: {{name: "{{{{ item }}}}", folder: "{{{{ inputs.folder }}}}"}}
+  - id: then
+    each: "{{{{ steps.each }}}}"
+    pack: {pack}
+    skill: depot.work
+    with: {{name: "{{{{ item }}}}", folder: "{{{{ inputs.folder }}}}"}}
+  - {{id: last, skill: depot.work, with: {{name: last, folder: "{{{{ inputs.folder }}}}"}}}}
+"""
+NAMES = ["a", "b", "c", "d", "e"]
+
+
+class Depot:
+    """A site, and what was called there."""
+
+    def __init__(self, folder: Path, database: Database) -> None:
+        self.folder = folder / "marks"
+        self.folder.mkdir()
+        self.site = Site(folder, database)
+        self.site.skills("depot", SKILLS)
+
+    def run(self, pack: Any, *broken: str) -> str:
+        """A run in which these are broken, which are mended afterwards."""
+        for name in broken:
+            (self.folder / f"{name}.broken").touch()
+        self.definition = self.site.definition(AUTOMATION.format(pack=pack))
+        run = self.site.run(self.definition, folder=str(self.folder), names=NAMES)
+        for name in broken:
+            (self.folder / f"{name}.broken").unlink()
+        self.called()
+        return run
+
+    def called(self) -> list[str]:
+        """What was called since the last time, sorted."""
+        file = self.folder / "calls"
+        lines = file.read_text().splitlines() if file.exists() else []
+        file.unlink(missing_ok=True)
+        return sorted(lines)
+
+    def redrive(self, run: str, **pieces: list[int | None]) -> Plan:
+        """Plan and order."""
+        plan = plan_redrive(self.site.services.log, self.site.services.definitions, run, pieces, by="ada")
+        order(self.site.services.log, plan)
+        return plan
+
+    def restart(self, run: str, step: str) -> Plan:
+        """Plan and order."""
+        plan = plan_restart(self.site.services.log, self.site.services.definitions, run, step, by="ada")
+        order(self.site.services.log, plan)
+        return plan
+
+    def perform(self, run: str, plan: Plan, epoch: int = 1) -> None:
+        """Do what Airflow does once the plan's tasks are cleared."""
+        tasks = plan.tasks(airflow_tasks(self.definition))
+        for step in self.definition.steps:
+            slots = [slot for name, slot in plan.slots if name == step.id]
+            if step.id in tasks and (step.each is None or step.pack == "all"):
+                self.site.step(run, step.id, epoch=epoch)
+            elif step.id in tasks:
+                slots = list(range(self.site.expand(run, step.id, epoch=epoch)))
+            for slot in slots:
+                self.site.step(run, step.id, slot, epoch=epoch)
+        self.site.close(run, epoch=epoch)
+
+
+def airflow_tasks(definition: Definition) -> list[str]:
+    """The task ids of a run."""
+    mapped = [f"{step.id}.items" for step in definition.steps if step.each is not None and step.pack != "all"]
+    return ["open", *mapped, *(step.id for step in definition.steps), "unwind.begin", "close"]
