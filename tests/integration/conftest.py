@@ -40,7 +40,9 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, models: ModelServer) -> It
         "extra": {"model": "openai-chat:proving"},
     }
     stack = Stack(project, variables={"AIRFLOW_CONN_PROVING_MODEL": json.dumps(model)})
-    stack.start()
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("MUSTER_USERS", "finance-head:user")
+        stack.start()
     try:
         yield Airflow(stack)
     finally:
