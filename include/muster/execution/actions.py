@@ -136,10 +136,15 @@ def _notices(piece: Piece, targets: Sequence[ResolvedTarget]) -> Iterator[dict[s
 
 
 async def _branch(services: Services, piece: Piece) -> Answer:
-    for way in piece.step.branch:
-        if way.when is None or evaluate(way.when, piece.variables, where=f"step {piece.step.id}, branch"):
-            return Answer(output=list(way.to))
-    return Answer(output=[])
+    return Answer(output=ways_taken(piece.step, piece.variables))
+
+
+def ways_taken(step: ResolvedStep, variables: Mapping[str, Any]) -> list[str]:
+    """The steps that a branch goes on with: those of its first way whose `when` is true."""
+    for way in step.branch:
+        if way.when is None or evaluate(way.when, variables, where=f"step {step.id}, branch"):
+            return list(way.to)
+    return []
 
 
 def _named(name: str | None) -> str:

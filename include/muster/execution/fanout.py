@@ -147,7 +147,7 @@ def _key(step: ResolvedStep, epoch: int) -> str:
 async def _lay_out(services: Services, view: RunView, step: ResolvedStep, ref: WorkRef) -> Event:
     skip = flow.decide(view.definition, step, view.state)
     variables = view.variables(step, services)
-    if skip is None and not _by_item(step) and not holds(step, variables):
+    if skip is None and not by_item(step) and not holds(step, variables):
         skip = flow.Skip(flow.WHEN)
     if skip is not None:
         notes = [_skipped(step, None, skip.reason, ref)]
@@ -169,7 +169,7 @@ def _positions(
             continue
         if index in rejected:
             notes.append(_skipped(step, index, flow.REJECTED, ref))
-        elif _by_item(step) and not holds(step, {**variables, "item": item, "index": index}):
+        elif by_item(step) and not holds(step, {**variables, "item": item, "index": index}):
             notes.append(_skipped(step, index, flow.WHEN, ref))
         else:
             indices.append(index)
@@ -198,7 +198,7 @@ def holds(step: ResolvedStep, variables: Mapping[str, Any]) -> bool:
     return step.when is None or bool(evaluate(step.when, variables, where=f"step {step.id}, when"))
 
 
-def _by_item(step: ResolvedStep) -> bool:
+def by_item(step: ResolvedStep) -> bool:
     """True when `when` is a question about each item and not about the step."""
     return isinstance(step.when, str) and bool(references(step.when).variables & {"item", "index"})
 

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 from muster.agents.types import hydrate
 from muster.events.state import RunState, StepState
-from muster.execution.services import Services
 from muster.language.definition import Definition
 
 
-def variables_for(definition: Definition, names: Iterable[str], state: RunState, services: Services) -> dict[str, Any]:
+class Site(Protocol):
+    """What hydrating needs of the services."""
+
+    @property
+    def site(self) -> Path | None:
+        """Folder of the site's own skills, whose types outputs may have."""
+
+
+def variables_for(definition: Definition, names: Iterable[str], state: RunState, services: Site) -> dict[str, Any]:
     """The variables of an expression that refers to the steps of these names: `inputs`, `steps`, `settings`, `run`."""
     return {
         "inputs": state.inputs,
@@ -26,13 +34,13 @@ def variables_for(definition: Definition, names: Iterable[str], state: RunState,
     }
 
 
-def _hydrated(result: StepState, services: Services) -> Any:
+def _hydrated(result: StepState, services: Site) -> Any:
     """A step's output with its money and dates as such."""
     if not result.is_fan_out or result.whole.status == "skipped":
         return hydrate(result.whole.output_type, result.output, services.site)
     return [_item(result, index, services) for index in range(result.length or 0)]
 
 
-def _item(result: StepState, index: int, services: Services) -> Any:
+def _item(result: StepState, index: int, services: Site) -> Any:
     item = result.items.get(index)
     return hydrate(item.output_type, item.output, services.site) if item is not None else None
