@@ -11,6 +11,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from airflow.sdk import BaseOperatorLink
 
+from muster_airflow.operators.external import ExternalStep
 from muster_airflow.operators.human import HumanStep
 from muster_airflow.operators.opening import OpenRun
 from muster_airflow.operators.steps import (
@@ -35,6 +36,7 @@ STEPS: list[type[Any]] = [
     AsyncSkillStep,
     BranchStep,
     CloseRun,
+    ExternalStep,
     HumanStep,
     ItemsStep,
     NotifyStep,

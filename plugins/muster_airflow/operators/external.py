@@ -82,8 +82,14 @@ def external_step(path: str) -> type[BaseOperator]:
         ) from error
     if not (isinstance(found, type) and issubclass(found, BaseOperator)):
         raise MusterError(f"{path} is not an Airflow operator.")
-    members = {"_muster_class": found, "__module__": __name__, "__doc__": f"{path} as a step."}
-    return type(f"{found.__name__}Step", (ExternalStep,), members)
+    members = {
+        "_muster_class": found,
+        "custom_operator_name": found.__name__,
+        "__module__": __name__,
+        "__doc__": f"{path} as a step.",
+    }
+    # One name for all of them: by it Airflow finds the links of a task.
+    return type(ExternalStep.__name__, (ExternalStep,), members)
 
 
 def _run(context: Context, piece: Piece, work: Any) -> Any:

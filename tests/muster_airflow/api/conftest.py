@@ -26,6 +26,7 @@ steps:
   # This comment is only in what was written.
   - {id: greet, title: Say hello, each: "{{ inputs.names }}", pack: 2, skill: proving.upper, with: {text: "{{ item }}"}}
   - {id: tell, notify: [{slack: "#ops", text: done}]}
+  - {id: shell, operator: airflow.providers.standard.operators.bash.BashOperator, with: {bash_command: "true"}}
 """
 SKILL = """
 from muster.skills import skill

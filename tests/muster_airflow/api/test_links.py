@@ -24,7 +24,7 @@ def link(task_id: str, name: str, *, map_index: int = -1, run_id: str = "monday"
     return found
 
 
-@pytest.mark.parametrize("task", ["open", "greet.items", "greet", "tell", "close"])
+@pytest.mark.parametrize("task", ["open", "greet.items", "greet", "tell", "shell", "close"])
 def test_every_task_links_to_its_events_and_to_its_automation(server: TestClient, task: str) -> None:
     assert link(task, "Events").endswith(f"/muster/runs/greeting/monday?task={task}")
     assert link(task, "Automation").endswith("/muster/runs/greeting/monday?show=automation")
