@@ -48,17 +48,20 @@ WHERE key = %(key)s AND attempt = %(attempt)s
 RETURNING attempt
 """
 
+# An outcome need not wait for the disk: one that is lost with the database's memory is in doubt, and found out.
+_UNFLUSHED = "set_config('synchronous_commit', 'off', true) = 'off'"
+
 # Whoever performed it may say so, also after its claim had run out: it is true, and stops everybody else.
-DONE = """
+DONE = f"""
 UPDATE effects SET status = 'done', result = %(result)s::json, error = NULL, claimed_until = NULL,
     settled_at = clock_timestamp()
-WHERE key = %(key)s AND status <> 'done' RETURNING 1
+WHERE key = %(key)s AND status <> 'done' AND {_UNFLUSHED} RETURNING 1
 """
 
 # Only the attempt that holds the claim knows that nothing happened, or that nobody knows.
-NOT_DONE = """
+NOT_DONE = f"""
 UPDATE effects SET status = %(status)s, error = %(error)s, claimed_until = NULL, settled_at = clock_timestamp()
-WHERE key = %(key)s AND attempt = %(attempt)s AND status = 'begun' RETURNING 1
+WHERE key = %(key)s AND attempt = %(attempt)s AND status = 'begun' AND {_UNFLUSHED} RETURNING 1
 """
 
 DECIDE = """
