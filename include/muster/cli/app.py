@@ -384,4 +384,19 @@ app.add_typer(breakers, name="breakers", rich_help_panel=WORK)
 app.add_typer(effects, name="effects", rich_help_panel=WORK)
 app.add_typer(dead_letters, name="dead-letters", rich_help_panel=WORK)
 
+
+@app.command(rich_help_panel=LOG)
+def debug(
+    run: RunId,
+    own: Annotated[
+        bool, typer.Option("--own", help="With the version the run started with: only code may have changed.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Make a run's decisions again with today's code and YAML, calling nothing outside (exit code 1: one differs)."""
+    from muster.cli.debugging import debug_run
+
+    debug_run(run, own=own, as_json=as_json)
+
+
 __all__ = ["Exit", "app"]

@@ -1,0 +1,95 @@
+"""`muster debug`: the decisions of a run made again, with nothing called outside."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.markup import escape
+
+from muster.cli.log import opened, stream_of
+from muster.cli.output import Exit, console, emit
+from muster.database import Database
+from muster.errors import MusterError
+from muster.events.definitions import DefinitionStore
+from muster.events.model import Event
+from muster.events.personal import load_master
+from muster.execution.debugging import Debugged, Difference, debug
+from muster.execution.personal import PersonalLog
+from muster.language import load_folder
+from muster.language.definition import Definition
+from muster.local.project import Project, find_project
+
+
+@dataclass(frozen=True)
+class _Local:
+    site: Path | None
+
+
+def debug_run(id: str, *, own: bool, as_json: bool) -> None:
+    """Compare a run's decisions with those of today's code and YAML, or of today's code and the run's own version."""
+    project = find_project()
+    with opened() as database:
+        stream = stream_of(database, id)
+        events = list(PersonalLog(database, partial(load_master, project.state)).read(stream))
+        started = _own(database, stream, events)
+    today, note = (started, "its own version") if own else _today(project, started)
+    found = debug(events, today, started, _Local(project.site_skills))
+    if as_json:
+        emit({**asdict(found), "with": note, "first": found.differences[0] if found.differences else None})
+    else:
+        _show(found, note)
+    if found.differences:
+        raise typer.Exit(Exit.FAILED)
+
+
+def _own(database: Database, stream: str, events: list[Event]) -> Definition:
+    name = events[0].data.get("definition") if events else None
+    if not isinstance(name, str):
+        raise MusterError(f"{stream} was never opened, so there are no decisions in it.", remedy="`muster runs`.")
+    return Definition.model_validate_json(DefinitionStore(database).get(name))
+
+
+def _today(project: Project, started: Definition) -> tuple[Definition, str]:
+    """The automation as its YAML says now.
+
+    Raises:
+        MusterError: its YAML is broken.
+    """
+    catalogue = load_folder(project.include)
+    found = catalogue.definitions.get(started.name)
+    if found is not None:
+        return found, "the same YAML" if found.hash == started.hash else "another YAML than it started with"
+    if catalogue.problems:
+        raise MusterError(
+            f"The automation {started.name} cannot be read as it is now: {catalogue.problems[0]}",
+            remedy="Mend it, or give --own for the version the run started with.",
+        )
+    return started, "its own version: its YAML is gone"
+
+
+def _show(found: Debugged, note: str) -> None:
+    out = console()
+    out.print(f"run  {found.run}", markup=False)
+    out.print(f"with {note} ({found.definition[:12]}), {found.decisions} decisions made again", markup=False)
+    if not found.differences:
+        out.print("[green]Every decision is as it was.[/]")
+        return
+    first = found.differences[0]
+    out.print(f"\n[bold red]The first that differs[/], at event {first.version}: {escape(_where(first))}, {first.what}")
+    out.print(f"  recorded  {_text(first.recorded)}", markup=False)
+    out.print(f"  today     {_text(first.today)}", markup=False)
+    if len(found.differences) > 1:
+        out.print(f"{len(found.differences) - 1} more follow, some as its consequence; --json prints all.")
+
+
+def _where(difference: Difference) -> str:
+    return difference.step if difference.index is None else f"{difference.step}[{difference.index}]"
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

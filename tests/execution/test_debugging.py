@@ -1,0 +1,177 @@
+"""A run's decisions are made again from its log, and only those that changed are told."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from muster.database import Database
+from muster.errors import MusterError
+from muster.execution import fanout
+from muster.execution.debugging import Debugged, debug
+from muster.language.definition import Definition
+from support.runs import Site
+
+SKILLS = '''
+from muster.errors import PermanentError
+from muster.skills import skill
+
+CALLS = []
+
+@skill("desk.read")
+def read(name: str) -> str:
+    """Reads."""
+    CALLS.append(name)
+    return name.upper()
+
+@skill("desk.refuse")
+def refuse() -> str:
+    """Refuses."""
+    raise PermanentError("never")
+'''
+AUTOMATION = """
+automation: tested
+inputs: {names: {type: array, items: {type: string}}}
+settings: {limit: 2}
+steps:
+  - {id: read, each: "{{ inputs.names }}", when: "{{ item != 'no' }}", skill: desk.read, with: {name: "{{ item }}"}}
+  - {id: many, when: "{{ steps.read | present | length > settings.limit }}", skill: desk.read, with: {name: many}}
+  - id: way
+    after: [read]
+    branch:
+      - {when: "{{ 'ONE' in steps.read }}", to: [left]}
+      - {to: [right]}
+  - {id: left, skill: desk.read, with: {name: left}}
+  - {id: right, skill: desk.read, with: {name: right}}
+"""
+
+
+ONE, LEFT = {"name": "one"}, {"name": "left"}
+
+
+@pytest.fixture
+def site(tmp_path: Path, database: Database) -> Site:
+    made = Site(tmp_path, database)
+    made.skills("desk", SKILLS)
+    return made
+
+
+def again(site: Site, run: str, own: Definition, source: str | None = None) -> Debugged:
+    """Debug the run under another source of its automation, or its own."""
+    definition = own if source is None else site.definition(source)
+    return debug(site.services.log.read(run), definition, own, site.services)
+
+
+def told(found: Debugged) -> list[tuple[str, int | None, str, Any, Any]]:
+    return [(each.step, each.index, each.what, each.recorded, each.today) for each in found.differences]
+
+
+def test_a_run_that_nothing_changed_for_makes_every_decision_as_before(site: Site) -> None:
+    own = site.definition(AUTOMATION)
+    for names in (["one", "no", "two"], ["one", "two", "three"], [], ["three"]):
+        run = site.run(own, names=names)
+        found = again(site, run, own)
+        assert (found.differences, found.definition, found.own) == ([], own.hash, own.hash)
+        assert found.decisions >= 4
+        before = len(list(site.services.log.read(run)))
+        again(site, run, own)
+        assert len(list(site.services.log.read(run))) == before
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "first"),
+    [
+        ("limit: 2", "limit: 1", ("many", None, "whether it goes ahead", "skipped: when", "goes ahead")),
+        ("'ONE' in", "'TWO' in", None),
+        ("'ONE' in", "'SIX' in", ("way", None, "the way it takes", ["left"], ["right"])),
+        (
+            "item != 'no'",
+            "item != 'one'",
+            (
+                "read",
+                None,
+                "the fan-out",
+                {"length": 3, "positions with work": [0, 2]},
+                {"length": 3, "positions with work": [1, 2]},
+            ),
+        ),
+        (
+            'name: "{{ item }}"',
+            'name: "{{ item }}!"',
+            ("read", 0, "what it is given", {"name": "one"}, {"name": "one!"}),
+        ),
+        ("inputs.names }}", "inputs.names | first }}", ("read", None, "the fan-out", ..., ...)),
+        (
+            "with: {name: left}",
+            "with: {name: west}",
+            ("left", None, "what it is given", {"name": "left"}, {"name": "west"}),
+        ),
+        ("id: many, when", "id: most, when", ("many", None, "the step", "is there", "is gone")),
+    ],
+)
+def test_the_first_decision_that_another_yaml_changes_is_told(
+    site: Site, old: str, new: str, first: tuple[Any, ...] | None
+) -> None:
+    own = site.definition(AUTOMATION)
+    run = site.run(own, names=["one", "no", "two"])
+    assert old in AUTOMATION
+    found = told(again(site, run, own, AUTOMATION.replace(old, new)))
+    if first is None:
+        assert found == []
+    else:
+        assert [part for part, expected in zip(found[0], first, strict=True) if expected is not ...] == [
+            expected for expected in first if expected is not ...
+        ]
+
+
+def test_a_step_that_was_not_there_is_told(site: Site) -> None:
+    own = site.definition(AUTOMATION)
+    run = site.run(own, names=["one"])
+    found = told(again(site, run, own, AUTOMATION + "  - {id: late, skill: desk.read, with: {name: late}}\n"))
+    assert found == [("late", None, "the step", "was not there", "is there")]
+
+
+def test_changed_code_shows_in_the_decision_it_changes(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = site.definition(AUTOMATION)
+    run = site.run(own, names=["one", "no"])
+    from muster.execution import debugging
+
+    monkeypatch.setattr(debugging, "holds", lambda step, variables: True)
+    found = told(again(site, run, own))
+    assert [each[:3] for each in found] == [
+        ("read", None, "the fan-out"),
+        ("read", 1, "whether it goes ahead"),
+        ("many", None, "whether it goes ahead"),
+    ]
+    assert fanout.holds is not debugging.holds
+
+
+def test_nothing_is_called_and_failures_are_the_recorded_ones(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing = """
+automation: tested
+inputs: {names: {type: array, items: {type: string}}}
+steps:
+  - {id: first, skill: desk.refuse}
+  - {id: second, skill: desk.read, with: {name: second}}
+  - {id: broken, when: "{{ inputs.names[7].x > 1 }}", skill: desk.read, with: {name: x}, after: []}
+"""
+    own = site.definition(failing)
+    run = site.run(own, names=["one"])
+
+    def refused(*arguments: Any, **more: Any) -> None:
+        raise AssertionError("the outside was called")
+
+    events = list(site.services.log.read(run))
+    assert [event.type for event in events].count("step.failed") == 2
+    monkeypatch.setattr(socket.socket, "connect", refused)
+    monkeypatch.setattr("muster.skills.calling.call_skill", refused)
+    found = debug(events, own, own, site.services)
+    assert (found.differences, found.decisions) == ([], 3)
+
+
+def test_a_run_without_events_is_none() -> None:
+    with pytest.raises(MusterError, match="no events"):
+        debug([], None, None, None)  # type: ignore[arg-type]
