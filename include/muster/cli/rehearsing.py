@@ -30,7 +30,9 @@ def rehearse(name: str | None, *, quick: bool, as_json: bool) -> None:
     results: dict[str, Judged] = {}
     with own_server() as (server, folder):
         for path, script in found.items():
-            results[script.automation] = asyncio.run(_rehearsed(include, script, server, folder, quick, as_json))
+            results[script.automation] = asyncio.run(
+                rehearsed(include, script, server, folder, quick=quick, silent=as_json)
+            )
             if not as_json:
                 _show(path, results[script.automation])
     if as_json:
@@ -57,7 +59,15 @@ def scripts(include: Path, name: str | None = None) -> Iterator[tuple[Path, Scri
     yield from fitting.items()
 
 
-async def _rehearsed(include: Path, script: Script, server: str, folder: Path, quick: bool, silent: bool) -> Judged:
+async def rehearsed(
+    include: Path, script: Script, server: str, folder: Path, *, quick: bool = False, silent: bool = True
+) -> Judged:
+    """Play everything one script asks for.
+
+    Raises:
+        LanguageError: the automation is not right.
+        MusterError: there is no such automation.
+    """
     catalogue = load_folder(include, only=script.automation)
     if catalogue.problems:
         raise LanguageError(catalogue.problems)

@@ -14,6 +14,7 @@ from typing import Any
 import psycopg
 
 from muster.database import Database
+from muster.errors import MusterError
 from muster.language.definition import Definition
 from muster.local.postgres import PostgresServer, free_port
 from muster.migrations import migrate
@@ -78,8 +79,7 @@ class Stage:
     async def state(self) -> list[Any]:
         """The answers to the script's queries, in the database of the run that is played, else at the beginning."""
         with psycopg.connect(self._dsn(self._current or BASE)) as connection:
-            # The author's own words about the author's own tables.
-            return [connection.execute(query).fetchall() for query in self.queries]
+            return [_answer(connection, number, query) for number, query in enumerate(self.queries, 1)]
 
     def close(self) -> None:
         """Drop the database that runs begin with."""
@@ -91,6 +91,15 @@ class Stage:
     def _execute(self, statement: str) -> None:
         with psycopg.connect(self.server, autocommit=True) as connection:
             connection.execute(statement)
+
+
+def _answer(connection: psycopg.Connection[Any], number: int, query: str) -> list[Any]:
+    try:
+        # The author's own words about the author's own tables.
+        return connection.execute(query).fetchall()
+    except psycopg.Error as error:
+        said = str(error).partition("\n")[0]
+        raise MusterError(f"Query {number} of `state` cannot be answered: {said}.", remedy=query) from error
 
 
 @contextmanager

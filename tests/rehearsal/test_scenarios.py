@@ -1,0 +1,158 @@
+"""A rehearsal finds what is wrong with an automation, and is content with one that is right."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from muster.errors import MusterError
+from muster.language import LanguageError, load_folder
+from muster.language.explain import validate
+from muster.language.source import parse_source
+from muster.rehearsal.scenarios import Rehearsal
+from muster.rehearsal.script import Script
+from muster.rehearsal.stage import Stage
+
+SKILLS = '''
+from muster.errors import PermanentError
+from muster.skills import SkillContext, skill
+
+
+def change(context: SkillContext, key: str, amount: int, once: bool) -> None:
+    with context.database.connection() as connection:
+        done = connection.execute("SELECT 1 FROM money WHERE key = %s", (key,)).fetchone()
+        if not (once and done):
+            connection.execute("INSERT INTO money VALUES (%s, %s)", (key, amount))
+
+
+@skill("bank.prepare")
+def prepare(context: SkillContext) -> None:
+    """The table."""
+    with context.database.connection() as connection:
+        connection.execute("CREATE TABLE money (key text, amount int)")
+
+
+@skill("bank.pay")
+def pay(context: SkillContext, once: bool = True) -> str:
+    """Pays."""
+    change(context, context.key, 100, once)
+    return "paid"
+
+
+@skill("bank.refund")
+def refund(context: SkillContext, once: bool = True, asks: bool = True) -> str:
+    """Gives back what was paid, if it was."""
+    with context.database.connection() as connection:
+        paid = connection.execute("SELECT 1 FROM money WHERE key = %s", (context.undoes,)).fetchone()
+    if paid or not asks:
+        change(context, context.key, -100, once)
+    return "given back"
+
+
+@skill("bank.look")
+def look() -> str:
+    """Looks."""
+    return "fine"
+'''
+AUTOMATION = """automation: paying
+steps:
+  - id: pay
+    skill: bank.pay
+    with: {once: %s}
+    compensate: {skill: bank.refund, with: {once: %s, asks: %s}}
+  - {id: agree, human: {ask: Well?, assignees: [boss]}}
+  - {id: look, skill: bank.look}
+  - {id: tell, notify: [{slack: "#bank", text: Paid}]}
+"""
+SCRIPT = b"""automation: paying
+prepare: [{skill: bank.prepare}]
+state: ["SELECT coalesce(sum(amount), 0) FROM money"]
+cases:
+  - name: paid
+    expect: {steps: {look: succeeded}, hold: ["{{ steps.look == 'fine' }}"]}
+  - name: refused
+    answers: {agree: reject}
+    expect: {steps: {look: skipped}}
+"""
+
+
+def rehearse(
+    folder: Path, server: str, automation: str, script: bytes = SCRIPT, only: Sequence[str] = ()
+) -> dict[str, list[str]]:
+    """What is wrong, by scenario: all of them, or `only` some."""
+    for name in ("automations", "skills"):
+        (folder / name).mkdir()
+    (folder / "skills" / "bank.py").write_text(SKILLS)
+    (folder / "automations" / "paying.yaml").write_text(automation)
+    (folder / "automations" / "paying.test.yaml").write_bytes(script)
+    catalogue = load_folder(folder)
+    assert not catalogue.problems, catalogue.problems
+
+    async def judged() -> dict[str, list[str]]:
+        stage = Stage(server, folder / "files", folder / "skills")
+        try:
+            script_ = validate(Script, parse_source(script))
+            await stage.prepare(script_, {})
+            scenarios = await Rehearsal(catalogue.definitions["paying"], script_, stage).scenarios()
+            return {
+                scenario.name: await scenario.judge() for scenario in scenarios if not only or scenario.name in only
+            }
+        finally:
+            stage.close()
+
+    return asyncio.run(judged())
+
+
+def test_an_automation_that_is_right_holds_in_every_scenario(tmp_path: Path, postgres: str) -> None:
+    judged = rehearse(tmp_path, postgres, AUTOMATION % ("true", "true", "true"))
+    assert {name: said for name, said in judged.items() if said} == {}
+    assert {"paid", "refused", "pay fails", "look fails after its work was done"} <= judged.keys()
+    assert {"every action happens twice", "every compensation happens twice"} <= judged.keys()
+    assert "the compensation of pay fails, and the run is resumed" in judged
+    assert "a crash before append 1" in judged
+    assert "a crash after append 9 of an undone run" in judged
+
+
+@pytest.mark.parametrize(
+    ("once", "undone_once", "asks", "found"),
+    [
+        ("false", "true", "true", "every action happens twice"),
+        ("true", "false", "true", "every compensation happens twice"),
+        ("true", "true", "false", "pay fails"),
+    ],
+)
+def test_what_happens_twice_or_never_happened_is_found(
+    tmp_path: Path, postgres: str, once: str, undone_once: str, asks: str, found: str
+) -> None:
+    judged = rehearse(tmp_path, postgres, AUTOMATION % (once, undone_once, asks), only=[found])
+    assert "query 1 of `state`" in judged[found][0]
+
+
+def test_a_case_that_comes_to_another_end_is_found(tmp_path: Path, postgres: str) -> None:
+    script = SCRIPT.replace(b"'fine'", b"'bad'").replace(b"{look: skipped}", b"{look: succeeded}")
+    judged = rehearse(tmp_path, postgres, AUTOMATION % ("true", "true", "true"), script, ["paid", "refused"])
+    assert judged["paid"] == ["{{ steps.look == 'bad' }} does not hold"]
+    assert judged["refused"] == ["step look is skipped, not succeeded"]
+
+
+def test_a_step_with_a_mock_is_not_performed(tmp_path: Path, postgres: str) -> None:
+    script = SCRIPT.replace(b"name: paid\n", b"name: paid\n    mocks: {pay: {output: later}, look: {output: fine}}\n")
+    judged = rehearse(
+        tmp_path, postgres, AUTOMATION % ("true", "true", "true"), script, ["paid", "every action happens twice"]
+    )
+    assert {name: said for name, said in judged.items() if said} == {}
+
+
+def test_a_mistake_in_a_script_is_located() -> None:
+    with pytest.raises(LanguageError) as caught:
+        validate(Script, parse_source(SCRIPT.replace(b"answers:", b"anwsers:"), "paying.test.yaml"))
+    assert "paying.test.yaml:8:5: unknown key `anwsers`" in str(caught.value)
+
+
+def test_a_query_that_cannot_be_answered_is_named(tmp_path: Path, postgres: str) -> None:
+    script = SCRIPT.replace(b"FROM money", b"FROM mony")
+    with pytest.raises(MusterError, match="Query 1 of `state` cannot be answered"):
+        rehearse(tmp_path, postgres, AUTOMATION % ("true", "true", "true"), script)
