@@ -114,6 +114,7 @@ async def test_what_was_sent_and_what_was_not_is_in_the_ledger_of_effects(databa
     await sender.send(NOTICE)
     [entry] = ledger.entries()
     assert (entry.status, entry.attempt, entry.result["reference"]) == ("done", 2, "ok")
+    assert "finance-ops" not in str(entry), "who was told is personal, and is in the outbox only"
     await sender.send(NOTICE.model_copy(update={"channel": "email", "target": "a@example.com", "key": "other"}))
     assert ledger.entries()[0].status == "failed", "nobody was told, so nothing has happened"
 

@@ -73,7 +73,8 @@ class Sender:
         # A second later than `_send` gives up, and its claim ends with the outbox's.
         once = Once(self._ledger, effect, repeatable, patience=self._patience + 1, grace=self._grace - 1)
         try:
-            return Delivery.model_validate(await once.aperform(partial(self._send, notice)))
+            sent = await once.aperform(partial(self._send, notice))
+            return Delivery(target=notice.target, **sent)
         except NotConfigured as reason:
             return Delivery(
                 delivered_by="outbox",
@@ -85,7 +86,9 @@ class Sender:
     async def _send(self, notice: Notice) -> dict[str, Any]:
         try:
             async with asyncio.timeout(self._patience):
-                return (await self._channel(notice.channel).send(notice)).model_dump(mode="json")
+                delivery = await self._channel(notice.channel).send(notice)
+                # Who was told is personal, and the outbox has it.
+                return delivery.model_dump(mode="json", exclude={"target"})
         except TimeoutError as error:
             raise TransientError(
                 f"{notice.channel} did not accept the notice to {notice.target} within {self._patience:g} s.",

@@ -20,8 +20,10 @@ from typing import Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from muster.database import Database
-from muster.errors import MusterError, PermanentError, TransientError
+from muster.errors import MusterError, PermanentError
 from muster.events.driver import Query, Work, arun, run
+from muster.recovery.ledger import NotPerformed
+from muster.redaction import redact
 
 State = Literal["closed", "open", "half_open"]
 Kind = Literal["agent", "tier", "tool", "host"]
@@ -88,7 +90,7 @@ SELECT name, state, failures, greatest(0, extract(epoch FROM open_until - clock_
 """
 
 
-class BreakerOpen(TransientError):
+class BreakerOpen(NotPerformed):
     """The breaker is open, so the call was not made: another tier or agent is used, or the step waits."""
 
     def __init__(self, name: str, retry_after: float) -> None:
@@ -269,7 +271,7 @@ def _query(permit: Permit, policy: Policy, failure: BaseException | None) -> Que
         return _of(SUCCEEDED, permit) if permit.writes_success else None
     if not policy.failures:
         return None
-    text = f"{type(failure).__name__}: {failure}"[:LONGEST_ERROR]
+    text = redact(f"{type(failure).__name__}: {failure}")[:LONGEST_ERROR]
     error = text.replace("\0", "\ufffd").encode(errors="replace").decode()
     return _of(FAILED, permit, limit=policy.failures, open_for=policy.open_seconds, error=error)
 

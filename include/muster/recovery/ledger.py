@@ -18,6 +18,7 @@ from muster.database import Database
 from muster.errors import MusterError, PermanentError, TransientError
 from muster.events.canonical import canonical
 from muster.events.driver import Query, Rows, Work, arun, run
+from muster.redaction import redact
 
 T = TypeVar("T")
 Status = Literal["begun", "done", "failed", "unknown"]
@@ -251,7 +252,7 @@ def done(effect: Effect, result: Any) -> Work[Any]:
 def not_done(effect: Effect, attempt: int, error: BaseException | str, status: Status) -> Work[bool]:
     """Settle that it did not happen (`failed`), or that nobody knows (`unknown`)."""
     text = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
-    text = text[:LONGEST_ERROR].replace("\0", "\ufffd").encode(errors="replace").decode()
+    text = redact(text)[:LONGEST_ERROR].replace("\0", "\ufffd").encode(errors="replace").decode()
     return (yield from _changed(NOT_DONE, key=effect.key, attempt=attempt, status=status, error=text))
 
 
