@@ -23,6 +23,7 @@ def main(path: Path) -> int:
         "FERNET_KEY": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
         "JWT_SECRET": base64.b64encode(secrets.token_bytes(64)).decode(),
         "API_SECRET_KEY": secrets.token_urlsafe(32),
+        "MUSTER_MASTER_KEY": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
         "MUSTER_LOGINS": f"'{json.dumps(logins)}'",
     }
     try:

@@ -11,6 +11,7 @@ import pytest
 from muster import redaction
 from muster.agents.prompts import fence, request
 from muster.database import Database
+from muster.events.canonical import canonical
 from muster.events.log import EventLog
 from muster.events.model import EventType, NewEvent
 from muster.execution.piece import describe
@@ -50,7 +51,8 @@ def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_looks_like_a_secret_is_redacted(text: str, clean: str) -> None:
     assert redact(text) == clean
     assert redact(clean) == clean, "redacting twice is redacting once"
-    assert may_hold_secrets(json.dumps(text))
+    for around in ("{}", "first line\n{}", "tab\t{} \u00e9"):
+        assert may_hold_secrets(canonical({"a": [around.format(text)]}))
 
 
 @pytest.mark.parametrize(
@@ -66,6 +68,7 @@ def test_what_looks_like_a_secret_is_redacted(text: str, clean: str) -> None:
 )
 def test_ordinary_text_stays_as_it_is(text: str) -> None:
     assert redact(text) == text
+    assert not may_hold_secrets(canonical({"text": text, "uri": "file:///a.xml", "token": 7}))
     assert redact_data({"text": text, "input_tokens": 5, "token": 7}) == {"text": text, "input_tokens": 5, "token": 7}
 
 

@@ -15,9 +15,7 @@ REDACTED = "[redacted]"
 SHORTEST = 8
 """Characters; a shorter password may be a word of any text, so it is only found where it looks like one."""
 
-_NAMES = (
-    r"password|passwd|passphrase|secret|api_?key|private_?key|(?:access|refresh|auth|bearer|id)_?token|credentials?"
-)
+_NAMES = r"password|passwd|passphrase|secret|(?:api|private|master|fernet|secret)_?key|(?:access|refresh|auth|bearer|id)_?token|credentials?"
 _SECRET_NAME = re.compile(rf"(?:^|[_-])(?:{_NAMES}|token)$", re.IGNORECASE)
 _SECRET_KEYS = re.compile(rf"(?:\w+_)?(?:{_NAMES})|authorization", re.IGNORECASE)
 
@@ -36,7 +34,7 @@ _PATTERNS = (
         REDACTED,
     ),
     # The user of a URL stays: it says whose secret was there.
-    _Pattern(("://",), re.compile(r"(\b[a-zA-Z][\w+.-]{0,20}://[^\s/:@\"']*):[^\s/\"']+@"), rf"\1:{REDACTED}@"),
+    _Pattern(("@",), re.compile(r"(://[^\s/:@\"']*):[^\s/\"']+@"), rf"\1:{REDACTED}@"),
     _Pattern(("hooks.slack",), re.compile(r"(hooks\.slack(?:-gov)?\.com/\w+)/[\w/-]+"), rf"\1/{REDACTED}"),
     _Pattern(
         ("earer ", "EARER ", "asic ", "ASIC "),
@@ -120,8 +118,10 @@ def redact(text: str) -> str:
         if secret in text:
             text = text.replace(secret, REDACTED)
     for hints, looks_like, instead in _PATTERNS:
-        if any(hint in text for hint in hints):
-            text = looks_like.sub(instead, text)
+        for hint in hints:
+            if hint in text:
+                text = looks_like.sub(instead, text)
+                break
     return text
 
 
@@ -140,16 +140,36 @@ def redact_data(value: Any) -> Any:
 
 
 def may_hold_secrets(json_text: str) -> bool:
-    """False when `redact_data` has nothing to do for the data that was written as this JSON."""
-    return (
-        any(secret in json_text for secret in _known.forms)
-        or any(hint in json_text for pattern in _PATTERNS for hint in pattern.hints)
-        or _KEY_IN_JSON.search(json_text) is not None
-    )
+    """False when `redact_data` has nothing to do for the data that was written as this canonical JSON."""
+    # Lists, not generators: this is done for every event.
+    if [secret for secret in _known.forms if secret in json_text]:
+        return True
+    if likely := [pattern for hint, pattern in _HINTS if hint in json_text]:
+        # An escaped line break would glue its letter to the word after it.
+        plain = _ESCAPE.sub(" ", json_text)
+        if any(pattern.looks_like.search(plain) for pattern in likely):
+            return True
+    lower = json_text.lower()
+    return bool([word for word in _KEY_WORDS if word in lower]) and _KEY_IN_JSON.search(json_text) is not None
 
 
+_HINTS = tuple((hint, pattern) for pattern in _PATTERNS for hint in pattern.hints)
+_ESCAPE = re.compile(r"\\(?:u[0-9a-f]{4}|.)")
+_KEY_WORDS = (
+    "passw",
+    "passphrase",
+    "secret",
+    "api_key",
+    "apikey",
+    "private",
+    "_token",
+    'token":"',
+    "credential",
+    "authoriz",
+)
 _KEY_IN_JSON = re.compile(
-    r'(?i:password|passwd|passphrase|secret|api_?key|private_?key|token|credentials?|authorization)":"'
+    r'(?:password|passwd|passphrase|secret|(?:api|private|master|fernet|secret)_?key|token|credentials?|authorization)":"',
+    re.IGNORECASE,
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 
 from muster.database import Database
 from muster.errors import MusterError
@@ -32,8 +33,14 @@ def muster_dsn(project: Project) -> str:
 
 def open_queries() -> tuple[Queries, Database]:
     """Questions to Muster's database; close the database afterwards."""
-    database = Database(muster_dsn(find_project()), max_size=2, timeout=10)
-    return Queries(database), database
+    # Here, because most commands have no use for the language that says what is personal.
+    from muster.events.personal import load_master
+    from muster.execution.personal import PersonalLog
+
+    project = find_project()
+    database = Database(muster_dsn(project), max_size=2, timeout=10)
+    # A person at this machine may read what its key opens.
+    return Queries(database, PersonalLog(database, partial(load_master, project.state))), database
 
 
 def airflow(user: str) -> AirflowClient:

@@ -39,7 +39,7 @@ def load_master(state: Path | None) -> bytes:
     Raises:
         MusterError: it is not 32 bytes, or there is no folder to keep it in.
     """
-    text = os.environ.get("MUSTER_MASTER_KEY")
+    text = os.environ.get("MUSTER_MASTER_KEY") or None
     if text is None and state is None:
         raise MusterError(
             "There is no master key for personal data.", remedy="Set MUSTER_MASTER_KEY to 32 bytes in Base64."

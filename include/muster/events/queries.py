@@ -85,9 +85,9 @@ class VersionRow:
 class Queries:
     """Answers about runs and their steps."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, log: EventLog | None = None) -> None:
         self._database = database
-        self._log = EventLog(database)
+        self._log = EventLog(database) if log is None else log
 
     def runs(self, *, limit: int = 50, automation: str | None = None, status: str | None = None) -> list[RunRow]:
         """The newest runs first."""

@@ -94,6 +94,11 @@ def _answered(data: Data) -> str:
     return _joined(f"{word}{by}", data.get("answer") if data.get("answer") != "person" else None, data.get("note"))
 
 
+def _reminded(data: Data) -> str:
+    people = data.get("people")
+    return f"waiting for {', '.join(map(str, people))}" if isinstance(people, list) else ""
+
+
 def _noticed(data: Data) -> str:
     return _joined(data.get("channel"), data.get("target"), data.get("text"))
 
@@ -121,6 +126,10 @@ _TELLERS: Mapping[str, Callable[[Data], str]] = {
     T.MODEL_CALLED: _called_model,
     T.TOOL_CALLED: _called_tool,
     T.APPROVAL_REQUESTED: _requested,
+    T.APPROVAL_REMINDED: _reminded,
+    T.APPROVAL_ESCALATED: _reminded,
+    T.APPROVAL_GRANTED: lambda data: _joined(f"by {data.get('by')}", f"of {data.get('needed')}", data.get("note")),
+    T.APPROVAL_REFUSED: lambda data: _joined(f"by {data.get('by')}", data.get("why")),
     T.APPROVAL_ANSWERED: _answered,
     T.NOTICE_SENT: _noticed,
 }

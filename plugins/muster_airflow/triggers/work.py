@@ -18,6 +18,7 @@ from airflow.triggers.base import (
 
 from muster.errors import PermanentError, TransientError
 from muster.execution.outcome import Outcome
+from muster.redaction import redact
 from muster_airflow.reference import work_ref
 from muster_airflow.xcom import push_from_trigger
 
@@ -59,7 +60,7 @@ class WorkTrigger(BaseTrigger):
         except Exception as error:
             # A trigger that raises is sent to a worker only to fail there.
             log.exception("The step's work could not be recorded")
-            yield TaskFailedEvent(xcoms={"muster_error": f"{type(error).__name__}: {error}"})
+            yield TaskFailedEvent(xcoms={"muster_error": redact(f"{type(error).__name__}: {error}")})
             return
         if outcome.status == "succeeded":
             yield TaskSuccessEvent()
@@ -79,7 +80,7 @@ class WorkTrigger(BaseTrigger):
             except Exception as error:
                 if pause is None:
                     raise
-                log.warning("trying again", error=f"{type(error).__name__}: {error}", seconds=pause)
+                log.warning("trying again", error=redact(f"{type(error).__name__}: {error}"), seconds=pause)
                 await asyncio.sleep(pause)
         raise AssertionError("unreachable")
 
@@ -88,7 +89,7 @@ class WorkTrigger(BaseTrigger):
 
         ti = self._running
         ref = work_ref(ti, ti.get_template_context()["dag_run"], lane="async")
-        outcome = await self.work(await services_in_triggerer(), ref)
+        outcome = await self.work(await services_in_triggerer(ref.run), ref)
         await self._show(outcome)
         return outcome
 
