@@ -24,7 +24,7 @@ from muster.events.log import EventLog
 from muster.events.queries import Queries
 from muster.events.rebuild import rebuild
 from muster.events.replay import Difference, Replay, has_events, replay
-from muster.events.state import StepState, WorkState
+from muster.events.work import StepState, WorkState
 from muster.local.project import find_project
 
 SHOWN = 20

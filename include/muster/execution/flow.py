@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from muster.events.state import RunState, StepState
+from muster.events.state import RunState
+from muster.events.work import StepState
 from muster.language.definition import Definition, ResolvedStep
 
 UPSTREAM_FAILED = "upstream_failed"

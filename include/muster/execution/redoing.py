@@ -14,7 +14,8 @@ from muster.errors import ConcurrencyError, PermanentError
 from muster.events.definitions import DefinitionStore
 from muster.events.log import EventLog
 from muster.events.model import EventType, NewEvent
-from muster.events.state import RunState, WorkState, fold
+from muster.events.state import RunState, fold
+from muster.events.work import WorkState
 from muster.execution.fanout import items_of
 from muster.execution.flow import ancestors
 from muster.execution.references import work_key

@@ -13,7 +13,8 @@ from typing import Any
 
 from muster.errors import MusterError
 from muster.events.model import EventType, NewEvent
-from muster.events.state import RunState, StepState, WorkState
+from muster.events.state import RunState
+from muster.events.work import StepState, WorkState
 from muster.execution.actions import skill_context, uses_threads
 from muster.execution.concurrency import at_once
 from muster.execution.fanout import items_of

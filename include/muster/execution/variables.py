@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from muster.agents.types import hydrate
-from muster.events.state import RunState, StepState
+from muster.events.state import RunState
+from muster.events.work import StepState
 from muster.language.definition import Definition
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from muster.events.state import RunState, StepState
+from muster.events.state import RunState
+from muster.events.work import StepState
 from muster.language.definition import WITHHELD, Definition
 
 TaskStates = Mapping[str, str | None]

@@ -1,0 +1,147 @@
+"""The state of one piece of a run's work: a step, or an item of a fan-out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Literal
+
+from muster.events.projections import fan_out_status
+
+Status = Literal["pending", "running", "retrying", "waiting", "succeeded", "failed", "skipped", "set_aside", "undone"]
+
+ENDED: frozenset[Status] = frozenset({"succeeded", "failed", "skipped", "set_aside", "undone"})
+"""What a step or item never leaves."""
+
+
+@dataclass(slots=True)
+class Approval:
+    """A question to people, and what came of it."""
+
+    subject: Any = None
+    assignees: list[str] = field(default_factory=list)
+    within: Any = None
+    otherwise: str | None = None
+    requested_at: datetime | None = None
+    approved: bool | None = None
+    """None while nobody has answered."""
+    by: str | None = None
+    answer: str | None = None
+    """`person`, `timeout` or `refused`."""
+    note: str | None = None
+    answered_at: datetime | None = None
+
+
+@dataclass(slots=True)
+class Undoing:
+    """The compensation of one piece of work."""
+
+    status: Literal["running", "retrying", "succeeded", "failed"] = "running"
+    error: Mapping[str, Any] | None = None
+    output: Any = None
+    by_hand: bool = False
+    """True when a person did it."""
+
+
+@dataclass(slots=True)
+class WorkState:
+    """One piece of work: a step outside a fan-out, or one item of a fan-out."""
+
+    status: Status = "pending"
+    attempt: int = 0
+    input: Any = None
+    output: Any = None
+    """JSON data; None unless it succeeded."""
+    output_type: str | None = None
+    produced_by: str | None = None
+    fallback: bool = False
+    reason: str | None = None
+    """Why it was skipped."""
+    error: Mapping[str, Any] | None = None
+    """`class`, `message` and `remedy` of the last failure; None once it succeeded."""
+    findings: list[Any] = field(default_factory=list)
+    approval: Approval | None = None
+    decision: Literal["redriven", "discarded"] | None = None
+    """What a person decided about it as a dead letter; None again once it has ended anew."""
+    undoing: Undoing | None = None
+    """Its compensation, once that began; None again when the work is done anew."""
+    epoch: int = 0
+    """The epoch of its latest execution."""
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    calls: int = 0
+    cost: Decimal = Decimal(0)
+    """USD spent on model calls."""
+    usage: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def ended(self) -> bool:
+        """True when its outcome is final."""
+        return self.status in ENDED
+
+
+@dataclass(slots=True)
+class StepState:
+    """A step, and its items when it is a fan-out."""
+
+    id: str
+    kind: str | None = None
+    lane: str | None = None
+    whole: WorkState = field(default_factory=WorkState)
+    """The step itself: all there is outside a fan-out."""
+    length: int | None = None
+    """Length of the list it fans out over; None outside a fan-out or before it was expanded."""
+    indices: list[int] = field(default_factory=list)
+    """The positions that have work."""
+    items: dict[int, WorkState] = field(default_factory=dict)
+
+    @property
+    def is_fan_out(self) -> bool:
+        """True when the step works on the items of a list."""
+        return self.length is not None
+
+    @property
+    def status(self) -> Status:
+        """Where the step stands; a fan-out has ended when every position with work has."""
+        if self.whole.ended or self.length is None:
+            return self.whole.status
+        if self.indices and not all(index in self.items and self.items[index].ended for index in self.indices):
+            return "running"
+        return fan_out_status(self.counts)
+
+    @property
+    def ended(self) -> bool:
+        """True when its outcome is final."""
+        return self.status in ENDED
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many items ended in which way."""
+        counts = dict.fromkeys(("succeeded", "failed", "skipped", "set_aside"), 0)
+        for item in self.items.values():
+            if item.ended:
+                counts[item.status] = counts.get(item.status, 0) + 1
+        return counts
+
+    @property
+    def output(self) -> Any:
+        """What `{{ steps.<id> }}` stands for: in a fan-out, a list with null where nothing came out."""
+        if self.length is None or self.whole.status == "skipped":
+            return self.whole.output
+        return [self.items[index].output if index in self.items else None for index in range(self.length)]
+
+    def work(self, index: int | None) -> WorkState:
+        """The state of an item, or of the step itself for None; made when it is not there."""
+        if index is None:
+            return self.whole
+        found = self.items.get(index)
+        if found is None:
+            found = self.items[index] = WorkState()
+        return found
+
+    @property
+    def cost(self) -> Decimal:
+        """USD spent by the step and its items."""
+        return sum((item.cost for item in self.items.values()), self.whole.cost)
