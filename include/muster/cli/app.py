@@ -8,6 +8,9 @@ from typing import Annotated, Literal
 import typer
 
 from muster import __version__
+from muster.cli.forgetting import forget
+from muster.cli.history import LOG, history
+from muster.cli.options import As, Json, RunId
 from muster.cli.output import Commands, Exit
 from muster.cli.recovering import breakers, effects
 from muster.cli.redoing import dead_letters
@@ -25,12 +28,8 @@ app = typer.Typer(
 )
 
 PLACE, WORK, LOOK = "On this machine", "Runs and approvals", "Automations, agents and skills"
-LOG = "The log"
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output and nothing else.")]
-As = Annotated[str, typer.Option("--as", metavar="USER", envvar="MUSTER_USER", help="Sign in as this person.")]
 NoticeStatus = Literal["pending", "sent", "failed", "kept"]
-RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or a part that names only it.")]
 
 
 def _version(wanted: bool) -> None:
@@ -289,114 +288,13 @@ def resume(
     resume_run(run, note=note, by_hand=by_hand, user=user, as_json=as_json)
 
 
-@app.command(rich_help_panel=LOG)
-def forget(
-    subject: Annotated[str, typer.Argument(metavar="SUBJECT", help="The person's name, as runs name it, or the id.")],
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    user: As = "admin",
-    as_json: Json = False,
-) -> None:
-    """Forget a person: nothing personal about them in the log can be read any more, and it still verifies."""
-    from muster.cli.personal import forget_subject
-
-    forget_subject(subject, yes=yes, user=user, as_json=as_json)
+app.command(rich_help_panel=LOG)(forget)
 
 
-@app.command(rich_help_panel=WORK)
-def restart(
-    run: RunId,
-    step: Annotated[str, typer.Option("--from", metavar="STEP", help="This step and everything after it.")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done again.")] = False,
-    user: As = "admin",
-    as_json: Json = False,
-) -> None:
-    """Do a run again from a step on; approvals before it stay valid, those after it are asked again."""
-    from muster.cli.dead_letters import restart_run
-
-    restart_run(run, step=step, dry_run=dry_run, user=user, as_json=as_json)
-
-
-@app.command(rich_help_panel=LOG)
-def replay(
-    run: RunId,
-    until: Annotated[
-        str | None, typer.Option(metavar="VERSION|TIME", help="Stop after this event, or at this time.")
-    ] = None,
-    step: Annotated[str | None, typer.Option(help="Stop when this step had its last event, and show it whole.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Rebuild a run's state from the log; at its end, compare the projections with it (exit code 1: they differ)."""
-    from muster.cli.log import replay_run
-
-    replay_run(run, until=until, step=step, as_json=as_json)
-
-
-@app.command(rich_help_panel=LOG)
-def rebuild(
-    run: Annotated[str | None, typer.Argument(metavar="RUN", help="Default: all runs.")] = None, as_json: Json = False
-) -> None:
-    """Make the projections new from the log, while everything goes on."""
-    from muster.cli.log import rebuild_projections
-
-    rebuild_projections(run, as_json=as_json)
-
-
-@app.command(rich_help_panel=LOG)
-def verify(
-    run: Annotated[str | None, typer.Argument(metavar="RUN", help="Default: the whole log.")] = None,
-    checkpoint: Annotated[
-        bool, typer.Option("--checkpoint", help="Afterwards, note where the log ends, to notice a tail cut off it.")
-    ] = False,
-    begin: Annotated[
-        bool, typer.Option("--begin", help="With --checkpoint: begin a new file where the old one is lost or broken.")
-    ] = False,
-    file: Annotated[
-        Path | None, typer.Option(help="Of the checkpoints. Default: checkpoints.jsonl in the state folder.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Find events that were altered, removed or reordered, also at the log's end (exit code 1 when there are any)."""
-    from muster.cli.log import verify_log
-
-    verify_log(run, checkpoint=checkpoint, begin=begin, file=file, as_json=as_json)
-
-
-@app.command(rich_help_panel=LOG)
-def audit(
-    run: Annotated[str | None, typer.Argument(metavar="RUN", help="A run's id, or a part that names only it.")] = None,
-    out: Annotated[Path, typer.Option(help="The folder to write to.")] = Path("audit"),
-    check: Annotated[Path | None, typer.Option(metavar="FILE", help="Check an exported trail instead.")] = None,
-    key: Annotated[Path | None, typer.Option(help="With --check: the public key. Default: this project's.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Export a run's complete trail: who did what, when and why, as signed JSON lines and as an HTML report."""
-    from muster.cli.auditing import check_file, export
-
-    if (run is None) == (check is None):
-        raise typer.BadParameter("Give either RUN or --check FILE.")
-    if check is not None:
-        check_file(check, key, as_json=as_json)
-    elif run is not None:
-        export(run, out, as_json=as_json)
-
-
+app.add_typer(history)
 app.add_typer(breakers, name="breakers", rich_help_panel=WORK)
 app.add_typer(effects, name="effects", rich_help_panel=WORK)
 app.add_typer(dead_letters, name="dead-letters", rich_help_panel=WORK)
-
-
-@app.command(rich_help_panel=LOG)
-def debug(
-    run: RunId,
-    own: Annotated[
-        bool, typer.Option("--own", help="With the version the run started with: only code may have changed.")
-    ] = False,
-    as_json: Json = False,
-) -> None:
-    """Make a run's decisions again with today's code and YAML, calling nothing outside (exit code 1: one differs)."""
-    from muster.cli.debugging import debug_run
-
-    debug_run(run, own=own, as_json=as_json)
 
 
 __all__ = ["Exit", "app"]
