@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Coroutine
+from dataclasses import replace
 from functools import lru_cache, partial
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,6 +19,7 @@ from muster.events.definitions import DefinitionStore
 from muster.events.personal import load_master
 from muster.execution.personal import PersonalLog
 from muster.execution.services import Services
+from muster.execution.view import bundle_version
 from muster.redaction import connection_secrets, learn, learn_environment
 
 if TYPE_CHECKING:
@@ -46,10 +49,12 @@ def services_in_worker(context: Context) -> Services:
     return _services(dsn_of(Connection.get(CONNECTION)), str(site_skills(context)), 4)
 
 
-async def services_in_triggerer() -> Services:
-    """Services for the triggerer, shared by all of its coroutines."""
+async def services_in_triggerer(run: str | None = None) -> Services:
+    """Services for the triggerer: one database for all of its coroutines, the skills of the run's own version."""
     connection = await Connection.async_get(CONNECTION)
-    return _services(dsn_of(connection), str(site_skills(None)), TRIGGERER_CONNECTIONS)
+    shared = _services(dsn_of(connection), str(site_skills(None)), TRIGGERER_CONNECTIONS)
+    pinned = pinned_skills(await bundle_version(shared, run)) if run is not None else None
+    return shared if pinned is None else replace(shared, site=pinned)
 
 
 def dsn_of(connection: ConnectionType) -> str:
@@ -77,6 +82,17 @@ def site_skills(context: Context | None) -> Path:
         return Path(pinned)
     project = Path(os.environ.get("MUSTER_PROJECT", ""))
     return Path(os.environ.get("MUSTER_INCLUDE") or project / "include") / "skills"
+
+
+def pinned_skills(version: str | None) -> Path | None:
+    """The site's own skills in a version that a bundle has published; None when no bundle keeps versions here."""
+    from airflow.dag_processing.bundles.base import get_bundle_storage_root_path
+
+    if version is None:
+        return None
+    # A trigger is not told which bundle its task belongs to; a version is the hash of its content.
+    folders = get_bundle_storage_root_path().glob(f"*/versions/{escape(version)}/include")
+    return next((Path(folder) / "skills" for folder in sorted(folders)), None)
 
 
 def artifacts() -> Path:

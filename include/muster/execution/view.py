@@ -24,6 +24,10 @@ _opened: OrderedDict[tuple[str, str], Event] = OrderedDict()
 OPENED_KEPT = 256
 
 
+class NeverOpened(MusterError):
+    """Nothing is known of the run: nothing was done for it."""
+
+
 @dataclass(frozen=True)
 class RunView:
     """A run up to one moment. Immutable, so that many items of a fan-out may share it."""
@@ -74,6 +78,15 @@ async def definition_of(services: Services, run: str) -> Definition:
     return await _definition(services, await _opening(services, run))
 
 
+async def bundle_version(services: Services, run: str) -> str | None:
+    """The version of the Dag bundle that a run was opened with; None when it has none, or is not opened yet."""
+    try:
+        version = (await _opening(services, run)).data["bundle_version"]
+    except NeverOpened:
+        return None
+    return None if version is None else str(version)
+
+
 async def _definition(services: Services, opened: Event) -> Definition:
     """The run's own definition, kept in memory because it never changes."""
     name = opened.data["definition"]
@@ -92,7 +105,7 @@ async def _opening(services: Services, run: str) -> Event:
     if key not in _opened:
         found = await services.log.aunder_keys(run, [OPENED])
         if not found:
-            raise MusterError(f"Run {run} was never opened.", remedy="Trigger it again; nothing was done for it.")
+            raise NeverOpened(f"Run {run} was never opened.", remedy="Trigger it again; nothing was done for it.")
         _opened[key] = found[OPENED]
         while len(_opened) > OPENED_KEPT:
             _opened.popitem(last=False)

@@ -9,10 +9,12 @@ import inspect
 import sys
 import typing
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError, create_model
@@ -139,9 +141,26 @@ class Skill:
         return self.output.dump_python(value, mode="json")
 
 
+SITE = "muster_site."
+"""Begins the names of the modules made from a site's own files."""
+
 _skills: dict[str, Skill] = {}
-_stamps: dict[str, tuple[Path, int]] = {}
-"""Which file, as of when, each of the site's modules was imported from."""
+"""The skills that ship with Muster."""
+
+
+@dataclass(frozen=True)
+class _SiteModule:
+    """One of the site's files, as of one moment."""
+
+    stamp: int
+    module: ModuleType
+    skills: Mapping[str, Skill]
+
+
+_site: dict[Path, _SiteModule] = {}
+"""By file: runs of several versions share one triggerer, each with the skills of its own version."""
+_importing: ContextVar[dict[str, Skill] | None] = ContextVar("importing", default=None)
+"""Where the file that is being imported registers its skills."""
 
 
 def skill(name: str, *, lane: Lane = "worker", timeout: float | None = None) -> Callable[[F], F]:
@@ -152,7 +171,10 @@ def skill(name: str, *, lane: Lane = "worker", timeout: float | None = None) -> 
     """
 
     def register(function: F) -> F:
-        _skills[name] = Skill(name, function, lane, timeout)
+        own = _importing.get()
+        # What ships with Muster belongs to everybody, also when a site's file is the first to import it.
+        known = own if own is not None and function.__module__.startswith(SITE) else _skills
+        known[name] = Skill(name, function, lane, timeout)
         return function
 
     return register
@@ -167,14 +189,15 @@ def get_skill(name: str, site: Path | None = None) -> Skill:
         MusterError: there is no such skill; the message suggests the nearest name.
     """
     domain = name.partition(".")[0]
+    own: Mapping[str, Skill] = {}
     if site is not None and (path := site / f"{domain}.py").is_file():
-        import_site_module(path)
-    if name not in _skills:
+        own = _imported(path).skills
+    if name not in own and name not in _skills:
         _import_shipped(domain)
     try:
-        return _skills[name]
+        return own[name] if name in own else _skills[name]
     except KeyError:
-        near = difflib.get_close_matches(name, _skills, n=1)
+        near = difflib.get_close_matches(name, [*own, *_skills], n=1)
         raise MusterError(
             f"There is no skill named {name!r}.",
             remedy=f"Did you mean {near[0]!r}?" if near else "`muster skill --list` shows them all.",
@@ -191,19 +214,33 @@ def import_site_module(path: Path) -> Any:
 
     The triggerer lives for weeks: it must not go on with the skills of the day it started.
     """
-    module_name = f"muster_site.{path.stem}"
-    stamp = (path, path.stat().st_mtime_ns)
-    if module_name in sys.modules and _stamps.get(module_name) == stamp:
-        return sys.modules[module_name]
+    return _imported(path).module
+
+
+def _imported(path: Path) -> _SiteModule:
+    module_name, stamp = f"{SITE}{path.stem}", path.stat().st_mtime_ns
+    found = _site.get(path)
+    if found is None or found.stamp != stamp:
+        found = _site[path] = _execute(path, module_name, stamp)
+    sys.modules[module_name] = found.module
+    return found
+
+
+def _execute(path: Path, module_name: str, stamp: int) -> _SiteModule:
     spec = importlib.util.spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:
         raise MusterError(f"{path} cannot be imported as a Python module.")
     module = importlib.util.module_from_spec(spec)
+    before, skills = sys.modules.get(module_name), dict[str, Skill]()
     sys.modules[module_name] = module
+    token = _importing.set(skills)
     try:
         spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[module_name]
+        if before is not None:
+            sys.modules[module_name] = before
         raise
-    _stamps[module_name] = stamp
-    return module
+    finally:
+        _importing.reset(token)
+    return _SiteModule(stamp, module, skills)
