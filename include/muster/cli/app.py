@@ -8,7 +8,6 @@ from typing import Annotated, Literal
 import typer
 
 from muster import __version__
-from muster.cli.forgetting import forget
 from muster.cli.history import LOG, history
 from muster.cli.options import As, Json, RunId
 from muster.cli.output import Commands, Exit
@@ -286,9 +285,6 @@ def resume(
     from muster.cli.undoing import resume_run
 
     resume_run(run, note=note, by_hand=by_hand, user=user, as_json=as_json)
-
-
-app.command(rich_help_panel=LOG)(forget)
 
 
 app.add_typer(history)

@@ -7,11 +7,24 @@ from typing import Annotated
 
 import typer
 
-from muster.cli.options import Json, RunId
+from muster.cli.options import As, Json, RunId
 
 LOG = "The log"
 
 history = typer.Typer()
+
+
+@history.command(rich_help_panel=LOG)
+def forget(
+    subject: Annotated[str, typer.Argument(metavar="SUBJECT", help="The person's name, as runs name it, or the id.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    user: As = "admin",
+    as_json: Json = False,
+) -> None:
+    """Forget a person: nothing personal about them in the log can be read any more, and it still verifies."""
+    from muster.cli.personal import forget_subject
+
+    forget_subject(subject, yes=yes, user=user, as_json=as_json)
 
 
 @history.command(rich_help_panel=LOG)
