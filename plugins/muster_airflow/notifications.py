@@ -20,8 +20,8 @@ from muster.errors import ErrorClass, MusterError, PermanentError, TransientErro
 from muster.failures import class_of_status, parse_retry_after
 from muster.notifications import Channel, ChannelName, Delivery, NotConfigured, Notice, Sender
 from muster.notifications.slack import slack_text
-from muster_airflow.services import learn_connection
 from muster.recovery import NotPerformed
+from muster_airflow.services import learn_connection
 
 if TYPE_CHECKING:
     from slack_sdk.webhook import WebhookResponse

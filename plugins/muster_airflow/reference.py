@@ -9,6 +9,8 @@ from muster.execution.references import WorkRef, run_id
 if TYPE_CHECKING:
     from airflow.sdk.types import RuntimeTaskInstanceProtocol
 
+    from muster.execution.services import Services
+
 ITEMS_SUFFIX = ".items"
 """Ends the id of the task that lays out a fan-out; a step's id has no dot."""
 FILES_SUFFIX = ".files"
@@ -28,14 +30,17 @@ def step_of(task_id: str) -> str | None:
     return task_id.removeprefix(_UNDOES).removesuffix(ITEMS_SUFFIX)
 
 
-def work_ref(ti: RuntimeTaskInstanceProtocol, dag_run: Any, *, lane: str) -> WorkRef:
+async def work_ref(services: Services, ti: RuntimeTaskInstanceProtocol, dag_run: Any, *, lane: str) -> WorkRef:
     """The piece of work that `ti` was started for."""
+    from muster.execution.epochs import epoch_of
+
+    run = run_id(ti.dag_id, ti.run_id)
     mapped = ti.map_index is not None and ti.map_index >= 0
     return WorkRef(
-        run=run_id(ti.dag_id, ti.run_id),
+        run=run,
         step=step_of(ti.task_id) or ti.task_id,
         slot=ti.map_index if mapped else None,
         lane=lane,
         attempt=ti.try_number,
-        epoch=dag_run.clear_number or 0,
+        epoch=await epoch_of(services, run, dag_run.start_date),
     )

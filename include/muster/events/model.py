@@ -15,6 +15,8 @@ class EventType(StrEnum):
 
     RUN_OPENED = "run.opened"
     """automation, definition (hash), bundle_version, inputs, trigger, requested_by, dag_id, dag_run_id."""
+    RUN_BEGUN = "run.begun"
+    """epoch, started: Airflow has started the run again, because tasks of it were cleared."""
     RUN_CANCEL_REQUESTED = "run.cancel_requested"
     """reason; the actor is who asked. What has not begun does not begin, and the run unwinds."""
     RUN_STUCK = "run.stuck"

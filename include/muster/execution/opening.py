@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from muster.errors import PermanentError
 from muster.events.model import EventType, NewEvent
+from muster.execution.epochs import instant
 from muster.execution.personal import conceal_inputs
 from muster.execution.references import OPENED
 from muster.execution.services import Services
@@ -25,6 +27,8 @@ class Opening:
     definition: Definition
     bundle_version: str | None
     conf: Mapping[str, Any] = field(default_factory=dict)
+    started: datetime | None = None
+    """When Airflow started the run: what tells this execution of it from later ones."""
     trigger: str = "manual"
     """Airflow's run type: manual, scheduled, backfill, asset_triggered."""
     requested_by: str | None = None
@@ -51,6 +55,7 @@ async def open_run(services: Services, opening: Opening) -> Mapping[str, Any]:
         "requested_by": opening.requested_by,
         "dag_id": opening.dag_id,
         "dag_run_id": opening.dag_run_id,
+        "started": instant(opening.started) if opening.started is not None else None,
     }
     actor = opening.requested_by or "airflow"
     event = NewEvent(type=EventType.RUN_OPENED, data=data, key=OPENED, actor=actor)

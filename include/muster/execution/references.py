@@ -30,4 +30,4 @@ class WorkRef:
     attempt: int = 1
     """Airflow's try number; retries of the step itself are counted apart."""
     epoch: int = 0
-    """How often a person has cleared the run: work of an earlier epoch is done again when asked for."""
+    """Which execution of the run this is: work of an earlier epoch is done again when its task is cleared."""

@@ -123,7 +123,11 @@ def _piece(context: Context) -> Piece | Outcome:
     from muster_airflow.services import run
 
     services = _services(context)
-    return run(services, begin(services, work_ref(context["ti"], context["dag_run"], lane="worker")))
+
+    async def begun() -> Piece | Outcome:
+        return await begin(services, await work_ref(services, context["ti"], context["dag_run"], lane="worker"))
+
+    return run(services, begun())
 
 
 def _write(context: Context, piece: Piece, event: Any) -> Event:

@@ -86,7 +86,7 @@ class HumanStep(ApprovalOperator):
     async def _begin(self, services: Services, context: Context) -> Piece | Outcome:
         from muster.execution.performing import begin
 
-        return await begin(services, work_ref(context["ti"], context["dag_run"], lane="worker"))
+        return await begin(services, await work_ref(services, context["ti"], context["dag_run"], lane="worker"))
 
 
 def _answered_at(event: dict[str, Any]) -> datetime | None:

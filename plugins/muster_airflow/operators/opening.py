@@ -49,6 +49,7 @@ class OpenRun(MusterOperator):
             definition=self._definition,
             bundle_version=getattr(getattr(ti, "bundle_instance", None), "version", None),
             conf=dag_run.conf or {},
+            started=dag_run.start_date,
             trigger=getattr(dag_run.run_type, "value", dag_run.run_type),
             requested_by=dag_run.triggering_user_name,
         )

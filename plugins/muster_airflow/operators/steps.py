@@ -53,9 +53,12 @@ def perform_here(context: Context, *, lane: str) -> Any:
     from muster.execution.performing import perform
     from muster_airflow.services import run, services_in_worker
 
-    ref = work_ref(context["ti"], context["dag_run"], lane=lane)
     services = services_in_worker(context)
-    return report(run(services, perform(services, ref)))
+
+    async def performed() -> Outcome:
+        return await perform(services, await work_ref(services, context["ti"], context["dag_run"], lane=lane))
+
+    return report(run(services, performed()))
 
 
 def report(outcome: Outcome) -> Any:

@@ -18,6 +18,7 @@ from airflow.triggers.base import (
 
 from muster.errors import PermanentError, TransientError
 from muster.execution.outcome import Outcome
+from muster.execution.references import run_id
 from muster.redaction import redact
 from muster_airflow.reference import work_ref
 from muster_airflow.xcom import push_from_trigger
@@ -88,8 +89,9 @@ class WorkTrigger(BaseTrigger):
         from muster_airflow.services import services_in_triggerer
 
         ti = self._running
-        ref = work_ref(ti, ti.get_template_context()["dag_run"], lane="async")
-        outcome = await self.work(await services_in_triggerer(ref.run), ref)
+        services = await services_in_triggerer(run_id(ti.dag_id, ti.run_id))
+        ref = await work_ref(services, ti, ti.get_template_context()["dag_run"], lane="async")
+        outcome = await self.work(services, ref)
         await self._show(outcome)
         return outcome
 

@@ -1,0 +1,50 @@
+"""Which execution of a run this is, told from when Airflow started it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from muster.database import Database
+from muster.execution import epochs
+from muster.execution.epochs import epoch_of
+from muster.execution.opening import Opening, open_run
+from support.runs import Site
+
+FIRST = datetime(2026, 11, 21, 8, 0, 0, 123456, UTC)
+AUTOMATION = "automation: a\nsteps:\n  - {id: b, notify: [{slack: '#x', text: y}]}\n"
+
+
+@pytest.fixture
+def site(tmp_path: Path, database: Database) -> Site:
+    return Site(tmp_path, database)
+
+
+def opened(site: Site, started: datetime | None) -> None:
+    definition = site.definition(AUTOMATION)
+    opening = Opening(
+        run="a/1", dag_id="a", dag_run_id="1", definition=definition, bundle_version=None, started=started
+    )
+    site.do(open_run(site.services, opening))
+
+
+def epoch(site: Site, started: datetime | None) -> int:
+    epochs._epochs.clear()  # as another process has it
+    found: int = site.do(epoch_of(site.services, "a/1", started))
+    return found
+
+
+def test_each_start_of_a_run_is_an_epoch_the_same_in_every_process(site: Site) -> None:
+    opened(site, FIRST)
+    again, once_more = FIRST + timedelta(hours=1), FIRST + timedelta(days=3)
+    assert [epoch(site, at) for at in (FIRST, again, FIRST, again, once_more, again)] == [0, 1, 0, 1, 2, 1]
+    assert [event.type for event in site.services.log.read("a/1")].count("run.begun") == 2
+
+
+def test_a_run_that_says_nothing_of_its_start_is_in_its_first_epoch(site: Site) -> None:
+    assert epoch(site, FIRST) == 0, "never opened"
+    opened(site, None)
+    assert epoch(site, FIRST) == 0
+    assert epoch(site, None) == 0
