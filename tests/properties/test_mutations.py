@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+
+import psycopg
 import pytest
 
 from support.mutations import MUTATIONS
@@ -9,9 +13,21 @@ from support.recovery_machines import MACHINES, play
 from support.recovery_processes import Processes
 
 
+@pytest.fixture(scope="module")
+def processes(postgres: str, migrated_template: str) -> Iterator[Processes]:
+    """Processes on one database for all bugs: they are told which to have."""
+    name = f"muster_mutations_{os.getpid()}"
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {migrated_template}")
+        with Processes(psycopg.conninfo.make_conninfo(postgres, dbname=name)) as started:
+            yield started
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
 @pytest.mark.parametrize("bug", MUTATIONS)
-def test_the_property_fails_when_the_bug_is_put_back(dsn: str, bug: str) -> None:
-    with Processes(dsn, mutation=bug) as processes, pytest.raises(BaseException) as found:
+def test_the_property_fails_when_the_bug_is_put_back(processes: Processes, bug: str) -> None:
+    assert {error for _, error in processes.at_once("put_back", lambda _: (bug,))} == {None}
+    with pytest.raises(BaseException) as found:
         play(processes, MACHINES[MUTATIONS[bug].held_by], examples=400, shrink=False)
     assert is_broken_promise(found.value), found.value
 

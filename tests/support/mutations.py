@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -23,16 +24,21 @@ class Mutation:
     functions: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     """By name: what is called instead."""
 
-    def apply(self) -> None:
-        """Put the bug into this process; a part that is not there fails, so that the table cannot grow stale."""
-        module = importlib.import_module(self.module)
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """The bug in this process; a part that is not there fails, so that the table cannot grow stale."""
+        module, instead = importlib.import_module(self.module), dict[str, Any](self.functions)
         for name, (old, new) in self.replaced.items():
-            text = getattr(module, name)
-            assert text.count(old), f"{self.module}.{name} no longer holds {old!r}"
-            setattr(module, name, text.replace(old, new))
-        for name, function in self.functions.items():
-            assert hasattr(module, name)
-            setattr(module, name, function)
+            assert old in getattr(module, name), f"{self.module}.{name} no longer holds {old!r}"
+            instead[name] = getattr(module, name).replace(old, new)
+        right = {name: getattr(module, name) for name in instead}
+        try:
+            for name, wrong in instead.items():
+                setattr(module, name, wrong)
+            yield
+        finally:
+            for name, value in right.items():
+                setattr(module, name, value)
 
 
 def _keep_what_was_free(names: list[str], owner: str, ttl: float) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -36,6 +37,7 @@ class Worker:
         self.breakers = Breakers(self.database, cached=0)
         self.world = psycopg.connect(dsn, autocommit=True)
         self.inside: dict[int, effects.Once] = {}
+        self.bug = ExitStack()
 
     def acquire(self, names: Sequence[str]) -> Lease:
         return self.leases.acquire(names, "somebody", ttl=LONG)
@@ -96,8 +98,11 @@ class Worker:
     def reset(self, name: str) -> None:
         self.breakers.reset(name)
 
-    def mutate(self, name: str) -> None:
-        MUTATIONS[name].apply()
+    def put_back(self, bug: str | None) -> None:
+        """Work with a bug from now on, in place of the one before, or with none."""
+        self.bug.close()
+        if bug is not None:
+            self.bug.enter_context(MUTATIONS[bug].applied())
 
     def _once(self, key: str, amount: int, find_out: str) -> effects.Once:
         answers: dict[str, FindOut] = {
@@ -125,21 +130,19 @@ class Worker:
         return Happened(100 + row[0]) if row[0] is not None else NEVER_HAPPENED
 
 
-def serve(dsn: str, pipe: Connection, mutation: str | None) -> None:
+def serve(dsn: str, pipe: Connection) -> None:
     """Do what comes through the pipe until it is closed."""
     effects._pause = _never  # type: ignore[assignment]
-    if mutation is not None:
-        MUTATIONS[mutation].apply()
     worker = Worker(dsn)
     while True:
         try:
-            what, arguments = pipe.recv()
+            number, what, arguments = pipe.recv()
         except EOFError:
             return
         try:
-            pipe.send((getattr(worker, what)(*arguments), None))
+            pipe.send((number, getattr(worker, what)(*arguments), None))
         except MusterError as error:
-            pipe.send((None, error.__class__.__name__ if "deadlock" not in str(error) else "Deadlock"))
+            pipe.send((number, None, "Deadlock" if "deadlock" in str(error) else type(error).__name__))
 
 
 def _never(*_: Any) -> float:
@@ -149,14 +152,15 @@ def _never(*_: Any) -> float:
 class Processes:
     """Several such processes; a context manager."""
 
-    def __init__(self, dsn: str, mutation: str | None = None, count: int = 3) -> None:
+    def __init__(self, dsn: str, count: int = 3) -> None:
         self.dsn = dsn
+        self._numbers = [0] * count
         context = multiprocessing.get_context("spawn")
         self._pipes: list[Connection] = []
         self._processes = []
         for _ in range(count):
             ours, theirs = context.Pipe()
-            process = context.Process(target=serve, args=(dsn, theirs, mutation), daemon=True)
+            process = context.Process(target=serve, args=(dsn, theirs), daemon=True)
             process.start()
             theirs.close()
             self._pipes.append(ours)
@@ -164,18 +168,22 @@ class Processes:
 
     def ask(self, which: int, what: str, *arguments: Any) -> tuple[Any, str | None]:
         """Have one of them do something; what it gave back, or the name of the error."""
-        self._pipes[which].send((what, arguments))
+        self.send(which, what, *arguments)
         return self.answer(which)
 
     def send(self, which: int, what: str, *arguments: Any) -> None:
         """Tell one of them to do something and go on."""
-        self._pipes[which].send((what, arguments))
+        self._numbers[which] += 1
+        self._pipes[which].send((self._numbers[which], what, arguments))
 
     def answer(self, which: int) -> tuple[Any, str | None]:
-        """What came of it."""
-        assert self._pipes[which].poll(60), "a process does not answer"
-        answer: tuple[Any, str | None] = self._pipes[which].recv()
-        return answer
+        """What came of the last thing it was told."""
+        while True:
+            assert self._pipes[which].poll(60), "a process does not answer"
+            number, result, error = self._pipes[which].recv()
+            # A promise that broke half-way may have left an answer that nobody took.
+            if number == self._numbers[which]:
+                return result, error
 
     def at_once(self, what: str, arguments: Callable[[int], tuple[Any, ...]]) -> list[tuple[Any, str | None]]:
         """Have all of them do the same at once."""
