@@ -192,3 +192,25 @@ def test_forgetting_takes_the_text_of_notices_along(site: Site, database: Databa
     site.do(site.services.notices.send(notice))
     assert forget(database, vault(), "acme-jane", by="officer").notices == 1
     assert not [text for text in PERSONAL if text in everything_stored(database)]
+
+
+def test_the_findings_of_an_item_that_is_set_aside_are_sealed(site: Site, database: Database) -> None:
+    site.skills(
+        "people",
+        "from muster.errors import SetAside\nfrom muster.findings import Finding\nfrom muster.skills import skill\n\n"
+        "@skill('people.check')\ndef check(name: str) -> str:\n    '''Refuse.'''\n"
+        "    raise SetAside(f'{name} is unknown', [Finding(rule='X', message=f'who is {name}?')])\n",
+    )
+    run = site.open(
+        site.definition(
+            "automation: tested\ninputs: {names: {default: []}, who: {default: x}}\n"
+            "personal: {subject: '{{ inputs.who }}', fields: [inputs.names]}\n"
+            "steps:\n  - {id: check, each: '{{ inputs.names }}', skill: people.check, with: {name: '{{ item }}'}}\n"
+        ),
+        names=["Jane Roe"],
+    )
+    assert site.expand(run, "check") == 1
+    site.step(run, "check", 0)
+    (finding,) = site.state(run).step("check").items[0].findings
+    assert finding["message"] == "who is Jane Roe?"
+    assert "Jane Roe" not in everything_stored(database)

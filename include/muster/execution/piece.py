@@ -17,6 +17,7 @@ from muster.execution.services import Services
 from muster.execution.view import RunView
 from muster.failures import classify
 from muster.language.definition import ResolvedStep
+from muster.recovery.leases import LeaseLost
 from muster.redaction import redact
 
 LONGEST_MESSAGE = 2_000
@@ -165,8 +166,8 @@ async def attempts(
         kind = classify(error)
         fresh += kind == ErrorClass.BAD_OUTPUT
         data = _data(piece, attempt=attempt, error=describe(error), delay=delay, **{"class": kind.value})
-        if piece.undoes:
-            # A compensation is never given up for the sake of a budget.
+        if piece.undoes or isinstance(error, LeaseLost):
+            # A compensation is never given up for the sake of a budget, nor work that was no failure of its own.
             await services.log.aappend(piece.ref.run, [NewEvent(type=retried, data=data)])
         else:
             await spend(services, piece.ref, piece.view.definition.retries, data)
