@@ -30,7 +30,8 @@ ROOMS = {
     "notifications": {"recovery"},
     "execution": {"language", "skills", "agents", "events", "notifications", "recovery"},
     "local": set(),
-    "cli": {"language", "skills", "agents", "events", "notifications", "execution", "local", "recovery"},
+    "rehearsal": {"language", "skills", "events", "notifications", "execution", "local"},
+    "cli": {"language", "skills", "agents", "events", "notifications", "execution", "local", "recovery", "rehearsal"},
 }
 """What each room of the domain may import beside the shared ones; docs/architecture.md says why."""
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from muster import __version__
-from muster.cli.history import LOG, history
+from muster.cli.history import history
 from muster.cli.options import As, Json, RunId
 from muster.cli.output import Commands, Exit
 from muster.cli.recovering import breakers, effects
@@ -121,8 +121,8 @@ def lint(
     check(folder, as_json=as_json)
 
 
-@app.command(rich_help_panel=LOOK)
-def test(
+@app.command("test", rich_help_panel=LOOK)
+def rehearse_(
     automation: Annotated[str | None, typer.Argument(help="Only this automation.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Leave out the crashes, which take longest.")] = False,
     as_json: Json = False,

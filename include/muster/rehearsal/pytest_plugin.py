@@ -33,7 +33,7 @@ class Rehearsed(pytest.Item):
 
     def runtest(self) -> None:
         """Play them all."""
-        from muster.cli.rehearsing import rehearsed
+        from muster.rehearsal.rehearsing import rehearsed
         from muster.rehearsal.script import read_script
         from muster.rehearsal.stage import own_server
 

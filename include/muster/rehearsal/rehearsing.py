@@ -1,0 +1,77 @@
+"""Everything the files beside the automations of a folder ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from muster.errors import MusterError
+from muster.language.folder import REHEARSAL, load_folder
+from muster.language.problems import LanguageError, did_you_mean
+from muster.rehearsal.scenarios import Rehearsal, Scenario
+from muster.rehearsal.script import Script, read_script
+from muster.rehearsal.stage import Stage
+
+Judged = list[tuple[str, list[str]]]
+"""Each scenario's name, and what is wrong with it."""
+
+
+def scripts(include: Path, name: str | None = None) -> Iterator[tuple[Path, Script]]:
+    """The scripts of a folder by file, or the one of an automation.
+
+    Raises:
+        LanguageError: a script is not right.
+        MusterError: there is none.
+    """
+    found = {path: read_script(path) for path in sorted((include / "automations").rglob(f"*{REHEARSAL}"))}
+    fitting = {path: script for path, script in found.items() if name in (None, script.automation)}
+    if not fitting:
+        named = f"for {name}" if name else f"in {include / 'automations'}"
+        hint = did_you_mean(name, [script.automation for script in found.values()]) if name else None
+        raise MusterError(
+            f"There is no file that ends in {REHEARSAL} {named}.", remedy=hint or "docs/rehearsals.md shows one."
+        )
+    yield from fitting.items()
+
+
+async def rehearsed(
+    include: Path,
+    script: Script,
+    server: str,
+    folder: Path,
+    *,
+    quick: bool = False,
+    heard: Callable[[str, list[str]], None] | None = None,
+) -> Judged:
+    """Play everything one script asks for.
+
+    Raises:
+        LanguageError: the automation is not right.
+        MusterError: there is no such automation.
+    """
+    catalogue = load_folder(include, only=script.automation)
+    if catalogue.problems:
+        raise LanguageError(catalogue.problems)
+    definition = catalogue.definitions.get(script.automation)
+    if definition is None:
+        raise MusterError(f"There is no automation {script.automation}.", remedy="`muster list` shows them all.")
+    stage = Stage(server, folder, include / "skills")
+    try:
+        await stage.prepare(script, definition.settings)
+        rehearsal = Rehearsal(definition, script, stage)
+        scenarios = await rehearsal.scenarios()
+        return [(it.name, await _judged(it, heard)) for it in _chosen(scenarios, quick)]
+    finally:
+        stage.close()
+
+
+async def _judged(scenario: Scenario, heard: Callable[[str, list[str]], None] | None) -> list[str]:
+    problems = await scenario.judge()
+    if heard is not None:
+        heard(scenario.name, problems)
+    return problems
+
+
+def _chosen(scenarios: list[Scenario], quick: bool) -> list[Scenario]:
+    """All of them, or without the crashes, which are most of them."""
+    return [it for it in scenarios if not (quick and it.name.startswith("a crash "))]
