@@ -73,11 +73,12 @@ def test_ordinary_text_stays_as_it_is(text: str) -> None:
 
 
 def test_a_known_secret_is_found_in_every_form_and_wherever_it_stands() -> None:
-    learn(SECRET, "short", None)
+    learn(SECRET, "short", "postgres", None)
     assert redact(f"<{SECRET}>") == f"<{REDACTED}>"
     assert redact(json.dumps({"a": SECRET})) == f'{{"a": "{REDACTED}"}}'
     assert redact("https://x/?q=S3cret%20%22horse%22%20battery") == f"https://x/?q={REDACTED}"
-    assert redact("a short word") == "a short word"
+    assert redact("a short word about postgres") == "a short word about postgres"
+    assert redact("postgres://postgres:postgres@db/") == f"postgres://postgres:{REDACTED}@db/"
     assert redact_data({"a": [{SECRET: SECRET}]}) == {"a": [{REDACTED: REDACTED}]}
 
 

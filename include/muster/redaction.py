@@ -14,6 +14,8 @@ REDACTED = "[redacted]"
 """What stands where a secret stood."""
 SHORTEST = 8
 """Characters; a shorter password may be a word of any text, so it is only found where it looks like one."""
+A_WORD = 13
+"""Characters of a password that is nothing but small letters, such as `postgres`: likewise."""
 
 _NAMES = r"password|passwd|passphrase|secret|(?:api|private|master|fernet|secret)_?key|(?:access|refresh|auth|bearer|id)_?token|credentials?"
 _SECRET_NAME = re.compile(rf"(?:^|[_-])(?:{_NAMES}|token)$", re.IGNORECASE)
@@ -195,7 +197,7 @@ def _password(text: str) -> str | None:
 
 def _forms(secret: str) -> Iterator[str]:
     """How a secret may be written: as it is, in JSON, in a URL."""
-    if len(secret.strip()) >= SHORTEST:
+    if len(secret.strip()) >= (A_WORD if secret.isalpha() and secret.islower() else SHORTEST):
         yield secret
         yield json.dumps(secret, ensure_ascii=False)[1:-1]
         yield quote(secret, safe="")
