@@ -110,6 +110,36 @@ def test_what_is_not_there_is_named_with_what_is(
         replay(database, **arguments)  # type: ignore[arg-type]
 
 
+def test_a_run_that_is_undone_stuck_and_resumed_agrees_with_its_rows_after_every_event(
+    log: EventLog, database: Database
+) -> None:
+    error = {"class": "PermanentError", "message": "no", "remedy": None}
+    story = [
+        opened(),
+        step(T.STEP_STARTED, "pay", kind="skill", attempt=1),
+        step(T.STEP_SUCCEEDED, "pay", output=1),
+        step(T.STEP_FAILED, "tell", error=error),
+        step(T.SAGA_UNWINDING, "pay", reason="tell failed", pieces={"pay": [None]}, epoch=0),
+        step(T.COMPENSATION_STARTED, "pay", work_epoch=0, epoch=0),
+        step(T.COMPENSATION_RETRIED, "pay", attempt=1, error=error, delay=1),
+        step(T.COMPENSATION_FAILED, "pay", work_epoch=0, error=error),
+        step(T.RUN_STUCK, "pay", error=error, epoch=0),
+        closed("stuck"),
+        step(T.RUN_RESUMED, "pay", note="mended", actor="ada"),
+        step(T.COMPENSATION_SUCCEEDED, "pay", work_epoch=0, output=None, by_hand=True),
+        closed("compensated"),
+        step(T.RUN_RESTARTED, "pay", actor="ada", **{"from": "pay"}),
+        step(T.STEP_STARTED, "pay", kind="skill", attempt=1, epoch=1),
+        step(T.STEP_SUCCEEDED, "again", output=1, epoch=1),
+        closed("succeeded"),
+    ]
+    for event in story:
+        log.append("saga", [event])
+        found = replay(database, "saga")
+        assert found.differences == [], event.type
+    assert found.state.status == "succeeded"
+
+
 def test_a_hole_in_the_log_is_no_state(dsn: str, database: Database) -> None:
     with psycopg.connect(dsn) as connection:
         connection.execute("ALTER TABLE events DISABLE TRIGGER append_only")

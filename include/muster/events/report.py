@@ -15,7 +15,19 @@ from muster.events.projections import money
 SHOWN = 4_000
 """Characters of an event's data on the page; the JSON lines have all."""
 
-PEOPLE = frozenset(map(str, (T.APPROVAL_ANSWERED, T.RUN_CANCEL_REQUESTED, T.RUN_RESUMED, T.RUN_RESTARTED)))
+PEOPLE = frozenset(
+    map(
+        str,
+        (
+            T.APPROVAL_ANSWERED,
+            T.RUN_CANCEL_REQUESTED,
+            T.RUN_RESUMED,
+            T.RUN_RESTARTED,
+            T.DEAD_LETTER_REDRIVEN,
+            T.DEAD_LETTER_DISCARDED,
+        ),
+    )
+)
 """Events in which a person decided."""
 
 STYLE = """
