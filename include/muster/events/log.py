@@ -155,7 +155,10 @@ class EventLog:
         return await arun(self._database, _under_keys(stream, keys))
 
     def state(self, stream: str) -> RunState:
-        """The state after all of the stream's events: the fold of `read`, with a snapshot's help when it is long."""
+        """The state after all of the stream's events as they are stored, with a snapshot's help when it is long.
+
+        What is sealed stays sealed, here and in the snapshot.
+        """
         return run(self._database, state_of(stream))
 
     async def astate(self, stream: str) -> RunState:
