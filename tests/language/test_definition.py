@@ -124,11 +124,13 @@ def test_fan_outs_are_aligned_when_they_go_over_the_same_list_and_only_then(defi
           - { id: fewer, each: "{{ steps.one | present }}", skill: office.read_letter, with: { uri: x } }
           - { id: other, each: "{{ inputs.others }}", skill: office.read_letter, with: { uri: "{{ item }}" } }
           - { id: fixed, each: [1, 2], skill: office.read_letter, with: { uri: "{{ item }}" } }
+          - { id: after_fixed, each: "{{ steps.fixed }}", skill: office.read_letter, with: { uri: "{{ item }}" } }
+          - { id: after_fewer, each: "{{ steps.fewer }}", skill: office.read_letter, with: { uri: "{{ item }}" } }
         """
     )
     assert {step.id: step.aligned_to for step in definition.steps} == {
         "one": "one", "two": "one", "three": "one", "same": "one", "fewer": "fewer",
-        "other": "other", "fixed": "fixed",
+        "other": "other", "fixed": "fixed", "after_fixed": "fixed", "after_fewer": "fewer",
     }  # fmt: skip
 
 

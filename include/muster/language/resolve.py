@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from muster.agents.spec import AgentSpec
@@ -79,7 +79,8 @@ def resolve(
         usages: What each step refers to.
         among: Agents and skills.
     """
-    after, aligned = waits(automation.steps), alignments(usages)
+    fan_outs = {step.id for step in automation.steps if isinstance(step, MappedStep) and step.each is not None}
+    after, aligned = waits(automation.steps), alignments(usages, fan_outs)
     steps = tuple(
         _step(step, automation.defaults, after[step.id], usages[step.id], aligned.get(step.id), among)
         for step in automation.steps
@@ -126,12 +127,15 @@ def _fitting(step: AgentStep, among: Surroundings) -> list[AgentSpec]:
     return among.agents.fitting(step.needs) if step.needs else []
 
 
-def alignments(usages: Mapping[str, Usage]) -> dict[str, str]:
-    """For each step that fans out over a path, the first step that fans out over the same list."""
+def alignments(usages: Mapping[str, Usage], fan_outs: Collection[str]) -> dict[str, str]:
+    """For each step that fans out, the first step that fans out over the same list."""
     first: dict[tuple[str, ...], str] = {}
     found: dict[str, str] = {}
     for step_id, used in usages.items():
-        # Without a plain path there is no telling that two lists are the same.
+        if step_id not in fan_outs:
+            continue
+        # Without a plain path there is no telling that two lists are the same: then it is the first of its own.
+        found[step_id] = step_id
         if path := used.each.path:
             if len(path) == 2 and path[0] == "steps" and path[1] in found:
                 found[step_id] = found[path[1]]
