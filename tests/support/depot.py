@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,8 @@ NAMES = ["a", "b", "c", "d", "e"]
 class Depot:
     """A site, and what was called there."""
 
-    def __init__(self, folder: Path, database: Database) -> None:
+    def __init__(self, folder: Path, database: Database, names: Sequence[str] = NAMES) -> None:
+        self.names = list(names)
         self.folder = folder / "marks"
         self.folder.mkdir()
         self.site = Site(folder, database)
@@ -58,7 +60,7 @@ class Depot:
         for name in broken:
             (self.folder / f"{name}.broken").touch()
         self.definition = self.site.definition(AUTOMATION.format(pack=pack))
-        run = self.site.run(self.definition, folder=str(self.folder), names=NAMES)
+        run = self.site.run(self.definition, folder=str(self.folder), names=self.names)
         for name in broken:
             (self.folder / f"{name}.broken").unlink()
         self.called()
@@ -83,10 +85,12 @@ class Depot:
         order(self.site.services.log, plan)
         return plan
 
-    def perform(self, run: str, plan: Plan, epoch: int = 1) -> None:
-        """Do what Airflow does once the plan's tasks are cleared."""
+    def perform(self, run: str, plan: Plan, epoch: int = 1, steps: Sequence[str] | None = None) -> None:
+        """Do what Airflow does once the plan's tasks are cleared, or only these steps of it."""
         tasks = plan.tasks(airflow_tasks(self.definition))
         for step in self.definition.steps:
+            if steps is not None and step.id not in steps:
+                continue
             slots = [slot for name, slot in plan.slots if name == step.id]
             if step.id in tasks and (step.each is None or step.pack == "all"):
                 self.site.step(run, step.id, epoch=epoch)
@@ -94,7 +98,8 @@ class Depot:
                 slots = list(range(self.site.expand(run, step.id, epoch=epoch)))
             for slot in slots:
                 self.site.step(run, step.id, slot, epoch=epoch)
-        self.site.close(run, epoch=epoch)
+        if steps is None:
+            self.site.close(run, epoch=epoch)
 
 
 def airflow_tasks(definition: Definition) -> list[str]:
