@@ -17,7 +17,10 @@ SHORTEST = 8
 A_WORD = 13
 """Characters of a password that is nothing but small letters, such as `postgres`: likewise."""
 
-_NAMES = r"password|passwd|passphrase|secret|(?:api|private|master|fernet|secret)_?key|(?:access|refresh|auth|bearer|id)_?token|credentials?"
+_NAMES = (
+    r"password|passwd|passphrase|secret|(?:api|private|master|fernet|secret)_?key"
+    r"|(?:access|refresh|auth|bearer|id)_?token|credentials?"
+)
 _SECRET_NAME = re.compile(rf"(?:^|[_-])(?:{_NAMES}|token)$", re.IGNORECASE)
 _SECRET_KEYS = re.compile(rf"(?:\w+_)?(?:{_NAMES})|authorization", re.IGNORECASE)
 
