@@ -223,19 +223,23 @@ class EffectsMachine(Machine):
             if self.holds.get(key) == each and self.state[key] == "begun" and each not in self.acted
         ]
         if ready:
-            chosen = ready[number % len(ready)]
-            which, key = self.inside[chosen]
-            self.ask(which, "act", chosen, key)
-            self.count[key] += 1
-            self.acted.add(chosen)
+            self.act_as(ready[number % len(ready)])
+
+    def act_as(self, chosen: int) -> None:
+        which, key = self.inside[chosen]
+        self.ask(which, "act", chosen, key)
+        self.count[key] += 1
+        self.acted.add(chosen)
 
     @rule(number=ANY)
     def leave(self, number: int) -> None:
-        if not self.inside:
-            return
-        chosen = sorted(self.inside)[number % len(self.inside)]
+        if self.inside:
+            self.leave_as(sorted(self.inside)[number % len(self.inside)])
+
+    def leave_as(self, chosen: int) -> None:
         which, key = self.inside.pop(chosen)
         if chosen in self.acted:
+            self.acted.discard(chosen)
             answer, error = self.ask(which, "leave", chosen, "ok")
             self.settled(key, "done", 1)
             assert (answer, error) == (self.result[key], None)
@@ -243,6 +247,30 @@ class EffectsMachine(Machine):
             assert self.ask(which, "leave", chosen, "refused")[1] is None
             if self.holds.get(key) == chosen:
                 self.settled(key, "failed")
+
+    @rule(number=ANY)
+    def somebody_finds_out_what_a_slow_one_did(self, number: int) -> None:
+        name = f"slow {number}"
+        key = self.key(name)
+        if key in self.amount or number in self.inside:
+            return
+        self.enter(number, 0, name, "truth")
+        self.act_as(number)
+        self.time_passes(name)
+        self.perform(1, name, 1, "ok", "truth")
+        self.leave_as(number)
+        self.perform(2, name, 1, "ok", "truth")
+
+    @rule(number=ANY)
+    def who_was_overtaken_gives_up_while_the_next_one_is_at_it(self, number: int) -> None:
+        name = f"overtaken {number}"
+        if self.key(name) in self.amount or number in self.inside or number + 1 in self.inside:
+            return
+        self.enter(number, 0, name, "truth")
+        self.time_passes(name)
+        self.enter(number + 1, 1, name, "truth")
+        self.leave_as(number)
+        self.perform(2, name, 1, "ok", "truth")
 
     @rule(name=st.sampled_from(["x", "y"]))
     def time_passes(self, name: str) -> None:
@@ -316,6 +344,20 @@ class BreakersMachine(Machine):
         assert error == (None if self.state == "closed" or self.due else "BreakerOpen")
         if permit is not None:
             self.admitted(permit)
+
+    @rule()
+    def fail_until_it_opens(self) -> None:
+        while self.state == "closed":
+            self.admit(0)
+            self.report(len(self.permits) - 1, 0, "failed")
+
+    @rule(how=st.sampled_from(["failed", "succeeded"]))
+    def a_probe_that_died_speaks_after_the_next_has_begun(self, how: str) -> None:
+        self.fail_until_it_opens()
+        for which in (0, 1):
+            self.time_passes()
+            self.admit(which)
+        self.report(len(self.permits) - 2, 0, how)
 
     @rule()
     def admit_at_once(self) -> None:
