@@ -134,7 +134,8 @@ async def answer(
 ) -> dict[str, Any]:
     """Write the answer that settles a question, or the silence that counts as one; return the step's output.
 
-    `before` are those who approved already, where several have to. The requester's own approval counts as a rejection, whoever let it through.
+    `before` are those who approved already, where several have to. The requester's own approval counts as a rejection,
+    whoever let it through.
     """
     how: Literal["person", "timeout", "refused"] = "person" if by is not None else "timeout"
     if approved and (by is None or by == piece.view.opened.data["requested_by"]):
