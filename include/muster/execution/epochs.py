@@ -18,7 +18,7 @@ EPOCHS_KEPT = 512
 
 
 async def epoch_of(services: Services, run: str, started: datetime | None) -> int:
-    """The epoch of the execution that Airflow started at `started`: 0, 1, 2, …
+    """The epoch of the execution that Airflow started at `started`, counted from 0.
 
     What is cleared while its run still goes on belongs to the same execution, and keeps its outcome.
     """

@@ -22,7 +22,8 @@ def failures(definition: Definition, state: RunState, task_states: TaskStates) -
     if state.status == "unknown":
         return ["the run was never opened"]
     found = [reason for step in definition.steps if (reason := _failure(definition, state.step(step.id), task_states))]
-    return [*_cancelled(state), *found]
+    # What a cancelled run stopped in the middle of has not failed by itself.
+    return _cancelled(state) or found
 
 
 def _cancelled(state: RunState) -> list[str]:
@@ -39,7 +40,9 @@ def reasons_to_undo(definition: Definition, state: RunState, task_states: TaskSt
     """
     if state.status == "unknown":
         return []
-    found = _cancelled(state)
+    if cancelled := _cancelled(state):
+        return cancelled
+    found = []
     for step in definition.steps:
         result = state.step(step.id)
         if (
