@@ -42,9 +42,11 @@ def test_a_run_keeps_its_version_through_an_approval_and_an_edit(airflow: Airflo
     run = airflow.start("proving_version", "first")
     (question,) = airflow.waiting(run, "ask")
     path.write_text(APPROVAL.format(name="proving_version", text="new"))
+    written = time.monotonic()
     before = airflow.queries.run(run)
 
     airflow.until("the edit", lambda: 'text: "new"' in airflow.client.get(DETAILS)["doc_md"])
+    print(f"The edit was visible after {time.monotonic() - written:.1f} s.")
     airflow.answer(question)
     assert airflow.finish(run) == "success"
     outputs = {e.data["step"]: e.data["output"] for e in airflow.log.read(run) if e.type == "step.succeeded"}
