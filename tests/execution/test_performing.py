@@ -79,7 +79,7 @@ def calls() -> list[Any]:
     import sys
 
     module = sys.modules.get("muster_site.shop")
-    return module.calls if module else []
+    return getattr(module, "calls", [])
 
 
 def steps(text: str, more: str = "") -> str:
