@@ -123,7 +123,7 @@ def whole_run(site: Site, *names: str) -> str:
 
 
 async def approve(site: Site, run: str) -> None:
-    piece = await begin(site.services, WorkRef(run=run, step="approve", lane="worker"), None)
+    piece = await begin(site.services, WorkRef(run=run, step="approve", lane="worker"))
     assert isinstance(piece, Piece)
     await request(site.services, piece)
     await answer(site.services, piece, approved=True, by="lead")
