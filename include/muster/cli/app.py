@@ -287,6 +287,20 @@ def resume(
     resume_run(run, note=note, by_hand=by_hand, user=user, as_json=as_json)
 
 
+@app.command(rich_help_panel=WORK)
+def restart(
+    run: RunId,
+    step: Annotated[str, typer.Option("--from", metavar="STEP", help="This step and everything after it.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done again.")] = False,
+    user: As = "admin",
+    as_json: Json = False,
+) -> None:
+    """Do a run again from a step on; approvals before it stay valid, those after it are asked again."""
+    from muster.cli.dead_letters import restart_run
+
+    restart_run(run, step=step, dry_run=dry_run, user=user, as_json=as_json)
+
+
 app.add_typer(history)
 app.add_typer(breakers, name="breakers", rich_help_panel=WORK)
 app.add_typer(effects, name="effects", rich_help_panel=WORK)
