@@ -105,7 +105,7 @@ def test_each_step_is_a_task_of_its_kind_and_lane(include: Path) -> None:
         "choose": ("branch", True),
         "left": ("notify", True),
         "right": ("notify", True),
-        "shell": ("operator", False),
+        "shell": ("BashOperator", False),
         "close": ("close", True),
     }
     assert dag.get_task("mapped").partial_kwargs["pool"] == "narrow"
