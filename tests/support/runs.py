@@ -16,8 +16,8 @@ from muster.execution.closing import close_run
 from muster.execution.fanout import expand
 from muster.execution.opening import Opening, open_run
 from muster.execution.outcome import Outcome
-from muster.execution.personal import PersonalLog
 from muster.execution.performing import begin, perform
+from muster.execution.personal import PersonalLog
 from muster.execution.piece import Piece
 from muster.execution.references import WorkRef, run_id
 from muster.execution.services import Services

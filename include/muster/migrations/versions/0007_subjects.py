@@ -23,7 +23,8 @@ def upgrade() -> None:
             forgotten_at timestamptz,
             CHECK ((wrapped_key IS NULL) = (forgotten_at IS NOT NULL))
         );
-        COMMENT ON COLUMN subjects.id IS 'HMAC-SHA-256 of the name under the master key; `.1`, `.2` and so on for who came back.';
+        COMMENT ON COLUMN subjects.id IS
+            'HMAC-SHA-256 of the name under the master key; `.1`, `.2` and so on for who came back.';
         COMMENT ON COLUMN subjects.wrapped_key IS 'AES-256 key, AES-GCM under the master key; null once forgotten.';
         """
     )
