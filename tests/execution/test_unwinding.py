@@ -228,7 +228,8 @@ def test_work_done_anew_after_it_was_undone_can_be_undone_again(site: Site) -> N
     assert site.state(run).step("reserve").status == "succeeded"
     assert site.unwind(run, epoch=1) == "succeeded"
     site.close(run, epoch=1)
-    assert [name for name, _ in depot().undone] == ["pay", "reserve"] * 2
+    assert [name for name, _ in depot().undone] == ["pay", "reserve", "pay~1", "reserve~1"]
+    assert [key.rpartition("/")[2] for key in depot().done] == ["reserve", "pay", "reserve~1", "pay~1"]
     assert site.state(run).status == "compensated"
 
 

@@ -231,6 +231,7 @@ def _undoing(status: Literal["running", "retrying", "failed"]) -> Callable[..., 
 
 def _undone(run: RunState, step: StepState, work: WorkState, event: Happening) -> None:
     data = event.data
+    work.undone += 1
     work.undoing = Undoing("succeeded", output=data.get("output"), by_hand=bool(data.get("by_hand")))
     work.status, work.ended_at = "undone", event.at
 

@@ -67,6 +67,8 @@ class WorkState:
     """What a person decided about it as a dead letter; None again once it has ended anew."""
     undoing: Undoing | None = None
     """Its compensation, once that began; None again when the work is done anew."""
+    undone: int = 0
+    """How often it has been undone: what is done after that is other work, with effects of its own."""
     epoch: int = 0
     """The epoch of its latest execution."""
     started_at: datetime | None = None

@@ -46,7 +46,7 @@ def uses_threads(step: ResolvedStep, services: Services) -> bool:
 
 def skill_context(services: Services, piece: Piece) -> SkillContext:
     """What a skill may know of the piece it works for."""
-    key = f"{piece.view.id}/{piece.key}"
+    key = _effect_key(piece)
     return SkillContext(
         run=piece.view.id,
         step=piece.step.id,
@@ -58,6 +58,14 @@ def skill_context(services: Services, piece: Piece) -> SkillContext:
         workspace=services.workspace(piece.view.id),
         settings=piece.view.definition.settings,
     )
+
+
+def _effect_key(piece: Piece) -> str:
+    """The key of what the piece does outside the log: another one once it has been undone."""
+    result = piece.view.state.step(piece.step.id)
+    work = result.whole if piece.index is None else result.items.get(piece.index)
+    undone = work.undone if work is not None else 0
+    return f"{piece.view.id}/{piece.key}" + (f"~{undone}" if undone else "")
 
 
 async def _skill(services: Services, piece: Piece) -> Answer:
@@ -118,7 +126,7 @@ def _journaled_under(piece: Piece) -> str:
 async def _notify(services: Services, piece: Piece) -> Answer:
     deliveries = []
     for number, notice in enumerate(_notices(piece, piece.step.notify)):
-        key = f"{piece.view.id}/{piece.key}/notice/{number}"
+        key = f"{_effect_key(piece)}/notice/{number}"
         delivery = await services.notices.send(Notice(run=piece.view.id, key=key, **notice))
         deliveries.append(delivery.model_dump(mode="json"))
     return Answer(output=deliveries)
