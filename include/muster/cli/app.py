@@ -197,7 +197,7 @@ def run(
 @app.command(rich_help_panel=WORK)
 def runs(
     automation: Annotated[str | None, typer.Option(help="Only of this automation.")] = None,
-    state: Annotated[str | None, typer.Option("--status", help="Only open, succeeded or failed ones.")] = None,
+    state: Annotated[str | None, typer.Option("--status", help="Only open, succeeded, failed, compensated or stuck ones.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")] = 20,
     as_json: Json = False,
 ) -> None:
@@ -269,6 +269,19 @@ def cancel(
     from muster.cli.undoing import cancel_run
 
     cancel_run(run, reason=reason, user=user, as_json=as_json)
+
+
+@app.command(rich_help_panel=WORK)
+def reconcile(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only look.")] = False,
+    quiet: Annotated[float, typer.Option(metavar="MINUTES", help="Leave alone what happened since.")] = 10,
+    user: As = "admin",
+    as_json: Json = False,
+) -> None:
+    """Find where the log and Airflow disagree, close runs that Airflow ended without a word, report the rest."""
+    from muster.cli.reconciling import run
+
+    run(dry_run=dry_run, quiet_minutes=quiet, user=user, as_json=as_json)
 
 
 @app.command(rich_help_panel=WORK)

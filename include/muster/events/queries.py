@@ -31,7 +31,7 @@ class RunRow:
     definition: str | None
     bundle_version: str | None
     status: str | None
-    """`open`, `succeeded` or `failed`."""
+    """`open`, `succeeded`, `failed`, `compensated` or `stuck`."""
     reason: str | None
     trigger: str | None
     requested_by: str | None
