@@ -30,7 +30,7 @@ ROOMS = {
     "notifications": {"recovery"},
     "execution": {"language", "skills", "agents", "events", "notifications", "recovery"},
     "local": set(),
-    "rehearsal": {"language", "skills", "events", "notifications", "execution", "local"},
+    "rehearsal": {"language", "skills", "events", "notifications", "execution", "local", "recovery"},
     "cli": {"language", "skills", "agents", "events", "notifications", "execution", "local", "recovery", "rehearsal"},
 }
 """What each room of the domain may import beside the shared ones; docs/architecture.md says why."""

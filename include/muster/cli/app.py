@@ -197,7 +197,9 @@ def run(
 @app.command(rich_help_panel=WORK)
 def runs(
     automation: Annotated[str | None, typer.Option(help="Only of this automation.")] = None,
-    state: Annotated[str | None, typer.Option("--status", help="Only open, succeeded, failed, compensated or stuck ones.")] = None,
+    state: Annotated[
+        str | None, typer.Option("--status", help="Only open, succeeded, failed, compensated or stuck ones.")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")] = 20,
     as_json: Json = False,
 ) -> None:
@@ -269,6 +271,14 @@ def cancel(
     from muster.cli.undoing import cancel_run
 
     cancel_run(run, reason=reason, user=user, as_json=as_json)
+
+
+@app.command(rich_help_panel=WORK)
+def check(as_json: Json = False) -> None:
+    """Ask the database what automations declare under `checks`; exit code 1 when something does not hold."""
+    from muster.cli.reconciling import check
+
+    check(as_json=as_json)
 
 
 @app.command(rich_help_panel=WORK)

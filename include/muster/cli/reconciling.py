@@ -1,15 +1,44 @@
-"""`muster reconcile`: where the log and the world disagree."""
+"""`muster reconcile` and `muster check`: where the log and the world disagree, and what must hold."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import typer
 from rich.table import Table
 from rich.text import Text
 
 from muster.cli.output import console, emit
 from muster.cli.place import airflow, open_queries
 from muster.execution.reconciling import reconcile
+from muster.language.definition import ResolvedCheck
+from muster.language.folder import load_folder
+from muster.local.project import find_project
+from muster.recovery.consistency import violations
+
+
+def check(*, as_json: bool) -> None:
+    """Ask what the automations declare under `checks`; exit code 1 when something does not hold."""
+    _, database = open_queries()
+    try:
+        checks = declared()
+        found = violations(database, checks)
+    finally:
+        database.close()
+    if as_json:
+        emit([vars(each) for each in found])
+    for each in [] if as_json else found:
+        console().print(Text(f"{each.check}: {each.message}", style="red"))
+    if found:
+        raise typer.Exit(1)
+    if not as_json:
+        console().print(f"All {len(checks)} checks hold.")
+
+
+def declared() -> list[ResolvedCheck]:
+    """The checks of all automations."""
+    definitions = load_folder(find_project().include).definitions.values()
+    return [check for definition in definitions for check in definition.checks]
 
 
 def run(*, dry_run: bool, quiet_minutes: float, user: str, as_json: bool) -> None:
@@ -21,6 +50,7 @@ def run(*, dry_run: bool, quiet_minutes: float, user: str, as_json: bool) -> Non
                 database,
                 lambda dag_id, run_id: (client.run(dag_id, run_id) or {}).get("state"),
                 datetime.now(UTC),
+                checks=declared(),
                 quiet=timedelta(minutes=quiet_minutes),
                 mend=not dry_run,
             )

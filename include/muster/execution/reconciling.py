@@ -6,7 +6,7 @@ nobody received; effects whose outcome nobody knows; runs that wait, stuck, for 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -16,9 +16,10 @@ from muster.events.log import EventLog
 from muster.events.model import EventType, NewEvent
 from muster.events.queries import Queries, RunRow
 from muster.notifications.outbox import Outbox
+from muster.recovery.consistency import Query, violations
 from muster.recovery.ledger import Ledger
 
-Kind = Literal["run", "stuck", "notice", "effect"]
+Kind = Literal["run", "stuck", "notice", "effect", "check"]
 AirflowState = Callable[[str, str], str | None]
 """Airflow's state of a run, by Dag and run id; None when Airflow does not know it."""
 
@@ -44,12 +45,14 @@ def reconcile(
     airflow_state: AirflowState,
     now: datetime,
     *,
+    checks: Iterable[Query] = (),
     quiet: timedelta = timedelta(minutes=10),
     mend: bool = True,
 ) -> list[Disagreement]:
     """What disagrees, mended where that is safe. Doing it again mends nothing twice.
 
     Args:
+        checks: What must hold in the database.
         quiet: How long nothing may have happened to a run before it counts as abandoned: Airflow needs a moment
             between the end of a task and the events that follow from it.
         mend: False only looks.
@@ -73,6 +76,10 @@ def reconcile(
     found += [
         Disagreement("effect", entry.key, "nobody knows whether it happened", "Find out, then `muster effects settle`.")
         for entry in Ledger(database).entries(in_doubt=True, limit=LIMIT)
+    ]
+    found += [
+        Disagreement("check", each.check, each.message, "Look at what its query finds.")
+        for each in violations(database, checks)
     ]
     return found
 

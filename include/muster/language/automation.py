@@ -72,6 +72,15 @@ class Budget(Written):
     person's restart begins with a full budget."""
 
 
+class Check(Written):
+    """What must always hold in the database."""
+
+    name: Name
+    """What it is called in reports."""
+    sql: Text
+    """A query in the database of Muster that finds what is wrong; when all is well it answers no rows."""
+
+
 class StepDefaults(Written):
     """What every step has that does not say otherwise; left out where a kind of step does not know it."""
 
@@ -133,6 +142,8 @@ class Automation(Written):
     """Who is told when a run takes too long."""
     incidents: list[Target] = []
     """Who is told when a run is stuck: a compensation has failed, and a person must act."""
+    checks: list[Check] = []
+    """What must hold whatever its runs do: looked at by `muster check`, `muster reconcile` and `muster test`."""
     budget: Budget | None = None
     """What one run may spend; default: no limit."""
     defaults: StepDefaults = StepDefaults()

@@ -342,6 +342,10 @@ class _Checker:
         yield from computed_settings(self.document, self.automation.settings, ("settings",))
 
     def _no_expressions(self) -> Iterator[Problem]:
+        for position, query in enumerate(self.automation.checks):
+            for _ in texts(query.sql):
+                # A query that data could change would be a hole, and its answer no proof.
+                yield self.document.problem("no expression can stand in `sql`", ("checks", position, "sql"))
         for key in ("title", "description", "owner"):
             for _ in texts(getattr(self.automation, key)):
                 yield self.document.problem(f"no expression can stand in `{key}`", (key,))

@@ -200,6 +200,13 @@ class ResolvedDeadline(_Resolved):
     notify: tuple[ResolvedTarget, ...]
 
 
+class ResolvedCheck(_Resolved):
+    """A query that answers no rows when all is well."""
+
+    name: str
+    sql: str
+
+
 class Definition(_Resolved):
     """An automation, complete: nothing outside it decides what a run of it does."""
 
@@ -216,6 +223,7 @@ class Definition(_Resolved):
     deadlines: tuple[ResolvedDeadline, ...] = ()
     incidents: tuple[ResolvedTarget, ...] = ()
     """Who is told when a run is stuck."""
+    checks: tuple[ResolvedCheck, ...] = ()
     budget: Usd | None = None
     """The most US dollars one run may cost; None for no limit."""
     retries: int | None = None

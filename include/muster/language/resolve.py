@@ -17,6 +17,7 @@ from muster.language.automation import (
 )
 from muster.language.definition import (
     Definition,
+    ResolvedCheck,
     ResolvedClassRetry,
     ResolvedCompensation,
     ResolvedDeadline,
@@ -96,6 +97,7 @@ def resolve(
         inputs=automation.inputs,
         deadlines=tuple(_deadline(deadline, settings) for deadline in automation.deadlines),
         incidents=_told(automation.incidents, settings),
+        checks=tuple(ResolvedCheck(name=check.name, sql=check.sql) for check in automation.checks),
         budget=automation.budget.usd if automation.budget else None,
         retries=automation.budget.retries if automation.budget else None,
         personal=resolve_personal(automation.personal, usages),

@@ -19,6 +19,7 @@ from muster.execution.variables import variables_for
 from muster.execution.verdict import HARMLESS
 from muster.language.definition import Definition, ResolvedStep
 from muster.language.expressions import evaluate
+from muster.recovery.consistency import violations
 from muster.rehearsal.faults import NONE, Faults
 from muster.rehearsal.playing import Playing, in_order
 from muster.rehearsal.script import Case, Script
@@ -178,6 +179,8 @@ class Rehearsal:
         problems = [] if state.status in TRUSTED else [f"it ended {state.status}: nobody can trust that"]
         if (fault := await playing.services().log.averify(playing.run)) is not None:
             problems.append(f"the log does not verify: {fault.message}")
+        broken = violations(playing.database, self.definition.checks)
+        problems += [f"check {each.check} does not hold: {each.message}" for each in broken]
         return problems
 
     async def _back_at_the_beginning(self) -> list[str]:
