@@ -269,6 +269,18 @@ def test_a_step_that_died_silently_fails_the_run(site: Site) -> None:
     assert (closed.status, closed.reason) == ("failed", "step one stopped without an outcome")
 
 
+def test_a_task_that_airflow_failed_after_its_outcome_matters_only_when_something_was_left_undone(site: Site) -> None:
+    two = '  - {id: one, skill: shop.echo, with: {value: "x"}}\n  - {id: two, skill: shop.echo, with: {value: "y"}}'
+    definition = site.definition(steps(two))
+    run = site.open(definition)
+    site.step(run, "one")
+    red = {"one": "failed", "two": "upstream_failed"}
+    assert site.close(run, red).reason == "step one stopped after its outcome"
+    again = site.run(definition)
+    site.close(again, {"one": "failed"})
+    assert site.state(again).status == "succeeded"
+
+
 def test_an_unopened_run_is_refused_clearly(site: Site) -> None:
     with pytest.raises(MusterError, match="never opened"):
         site.step("tested/nothing", "one")

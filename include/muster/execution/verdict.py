@@ -21,7 +21,11 @@ def failures(definition: Definition, state: RunState, task_states: TaskStates) -
     """Why the run failed, one sentence a step; empty when it succeeded."""
     if state.status == "unknown":
         return ["the run was never opened"]
-    found = [reason for step in definition.steps if (reason := _failure(definition, state.step(step.id), task_states))]
+    found = []
+    for step in definition.steps:
+        result = state.step(step.id)
+        if reason := _failure(definition, result) or _stopped(definition, state, result, task_states):
+            found.append(reason)
     # What a cancelled run stopped in the middle of has not failed by itself.
     return _cancelled(state) or found
 
@@ -45,11 +49,11 @@ def reasons_to_undo(definition: Definition, state: RunState, task_states: TaskSt
     found = []
     for step in definition.steps:
         result = state.step(step.id)
-        if (
-            step.kind not in HARMLESS
-            and _lost_altogether(result)
-            and (reason := _failure(definition, result, task_states))
-        ):
+        lost = _lost_altogether(result)
+        reason = _failure(definition, result) if lost else None
+        if reason is None and (lost or result.status == "succeeded"):
+            reason = _stopped(definition, state, result, task_states)
+        if reason is not None and step.kind not in HARMLESS:
             found.append(reason)
     return found
 
@@ -60,7 +64,7 @@ def _lost_altogether(result: StepState) -> bool:
     return not result.counts["succeeded"] and not result.counts["set_aside"]
 
 
-def _failure(definition: Definition, result: StepState, task_states: TaskStates) -> str | None:
+def _failure(definition: Definition, result: StepState) -> str | None:
     if result.is_fan_out and (lost := result.counts["failed"]):
         return f"{lost} of {len(result.indices)} items of step {result.id} failed"
     if result.is_fan_out and result.status == "failed":
@@ -68,9 +72,19 @@ def _failure(definition: Definition, result: StepState, task_states: TaskStates)
     if result.status == "failed":
         why = WITHHELD if definition.is_personal(result.id) else (result.whole.error or {}).get("message")
         return f"step {result.id} failed: {why}"
-    if any(_belongs(task, result.id) and task_states[task] == "failed" for task in task_states):
-        # The process died before it could say so, or after it had: either way Airflow shows red.
-        return f"step {result.id} stopped {'after its outcome' if result.ended else 'without an outcome'}"
+    return None
+
+
+def _stopped(definition: Definition, state: RunState, result: StepState, task_states: TaskStates) -> str | None:
+    """Why a task that Airflow failed matters: it left no outcome, or what comes after it was not performed."""
+    if not any(_belongs(task, result.id) and task_states[task] == "failed" for task in task_states):
+        return None
+    if not result.ended:
+        return f"step {result.id} stopped without an outcome"
+    if result.status == "succeeded" and not all(state.step(step.id).ended for step in definition.steps):
+        return f"step {result.id} stopped after its outcome"
+    # Airflow may fail a task whose outcome is in the log already: an answered question, for one
+    # (apache/airflow#72716). The log knows better.
     return None
 
 
