@@ -7,10 +7,13 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
+from hypothesis.errors import FlakyStrategyDefinition
 
 from support.mutations import MUTATIONS
 from support.recovery_machines import MACHINES, play
 from support.recovery_processes import Processes
+
+ROUNDS = 5
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +30,20 @@ def processes(postgres: str, migrated_template: str) -> Iterator[Processes]:
 @pytest.mark.parametrize("bug", MUTATIONS)
 def test_the_property_fails_when_the_bug_is_put_back(processes: Processes, bug: str) -> None:
     assert {error for _, error in processes.at_once("put_back", lambda _: (bug,))} == {None}
+    found = played(processes, bug)
+    for _ in range(ROUNDS):
+        if not isinstance(found, FlakyStrategyDefinition):
+            break
+        # A bug about time need not show twice in one way: Hypothesis gives up on such an example before it tells.
+        found = played(processes, bug)
+    assert is_broken_promise(found), found
+
+
+def played(processes: Processes, bug: str) -> BaseException:
+    """What came of playing with the bug."""
     with pytest.raises(BaseException) as found:
         play(processes, MACHINES[MUTATIONS[bug].held_by], examples=400, shrink=False)
-    assert is_broken_promise(found.value), found.value
+    return found.value
 
 
 def is_broken_promise(error: BaseException) -> bool:

@@ -111,6 +111,6 @@ class Airflow:
         An answer in the first seconds after the question races with the executor's own report, and Airflow
         then fails the task (apache/airflow#72716).
         """
-        time.sleep(4)
+        time.sleep(8)
         client = self.lead if by == "finance-lead" else self.stack.client(by)
         client.answer(question["task_instance"], option)
