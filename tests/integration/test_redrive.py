@@ -8,25 +8,11 @@ from pathlib import Path
 import pytest
 
 from support.airflow import Airflow
+from support.depot import SKILLS as DEPOT
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
-SKILLS = '''
-from pathlib import Path
-
-from muster.errors import PermanentError
-from muster.skills import SkillContext, skill
-
-
-@skill("ward.work", lane="async")
-async def work(name: str, folder: str, context: SkillContext) -> str:
-    """Leaves a mark, and breaks while there is a file that says so."""
-    with (Path(folder) / "calls").open("a") as calls:
-        calls.write(f"{context.step} {name}\\n")
-    if (Path(folder) / f"{name}.broken").exists():
-        raise PermanentError(f"{name} is broken")
-    return name
-'''
+SKILLS = DEPOT.replace("depot.", "ward.")
 FOLDER = 'folder: "{{ inputs.folder }}"'
 AUTOMATION = f"""automation: proving_redrive
 inputs: {{folder: {{type: string}}}}

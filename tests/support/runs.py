@@ -26,18 +26,11 @@ from muster.language import load_folder
 from muster.language.definition import Definition
 from muster.language.sagas import compensation_order
 from muster.notifications import Sender
+from muster.rehearsal.playing import NoModels
 
 _numbers = itertools.count(1)
 MASTER = bytes(range(32))
 """The master key of tests."""
-
-
-class NoModels:
-    """A provider without any connection: every agent answers with its offline skill."""
-
-    async def model(self, tier: str) -> None:
-        """None, whatever the tier."""
-        return
 
 
 class Site:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output and nothing else.")]
+from muster.cli.options import Json
 
 breakers = typer.Typer(invoke_without_command=True)
 effects = typer.Typer(invoke_without_command=True)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from muster.cli.options import As, Json
+
 if TYPE_CHECKING:
     from muster.recovery.dead_letters import Filter
 
@@ -14,8 +16,6 @@ dead_letters = typer.Typer(
     no_args_is_help=True, help="What could not be processed: list it, show it whole, redrive or discard it."
 )
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output and nothing else.")]
-As = Annotated[str, typer.Option("--as", metavar="USER", envvar="MUSTER_USER", help="Sign in as this person.")]
 Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="As the list shows them.")]
 Run = Annotated[str | None, typer.Option(help="Only of this run.")]
 Automation = Annotated[str | None, typer.Option(help="Only of this automation.")]

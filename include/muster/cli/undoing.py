@@ -6,6 +6,7 @@ from muster.cli.output import console, emit
 from muster.cli.place import airflow, open_queries
 from muster.events.log import EventLog
 from muster.execution.cancelling import request_cancel
+from muster.execution.redoing import ends
 from muster.execution.resuming import AlreadyResumed, resume
 from muster.local.client import AirflowClient
 
@@ -26,7 +27,7 @@ def cancel_run(run: str, *, reason: str | None, user: str, as_json: bool) -> Non
     dag_id, _, run_id = run.partition("/")
     with airflow(user) as client:
         stopped = [
-            task for task in client.tasks(dag_id, run_id) if task["state"] in ACTIVE and not _ends(task["task_id"])
+            task for task in client.tasks(dag_id, run_id) if task["state"] in ACTIVE and not ends(task["task_id"])
         ]
         for task in stopped:
             client.fail(task)
@@ -61,9 +62,5 @@ def resume_run(run: str, *, note: str | None, by_hand: bool, user: str, as_json:
 def _go_on(client: AirflowClient, dag_id: str, run_id: str) -> int:
     """Have everything that undoes and did not, and the end of the run, performed again."""
     client.wait_for_run(dag_id, run_id, timeout=60)
-    tasks = sorted({task["task_id"] for task in client.tasks(dag_id, run_id) if _ends(task["task_id"])})
+    tasks = sorted({task["task_id"] for task in client.tasks(dag_id, run_id) if ends(task["task_id"])})
     return client.clear(dag_id, run_id, tasks, only_failed=True)
-
-
-def _ends(task_id: str) -> bool:
-    return task_id == "close" or task_id.startswith("unwind.")

@@ -5,7 +5,6 @@ Everything follows from what was asked, from the answers so far, and from the ti
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,11 +13,10 @@ from typing import Any
 from muster.events.model import Event, EventType, NewEvent
 from muster.execution.piece import Piece
 from muster.execution.services import Services
+from muster.execution.telling import tell
 from muster.language.definition import ResolvedHuman, ResolvedTarget
 from muster.language.expressions import evaluate
-from muster.notifications.model import Notice
-
-log = logging.getLogger(__name__)
+from muster.notifications.model import ChannelName, Notice
 
 NOBODY = "#approvals"
 """The channel that is told when the step names nobody."""
@@ -118,11 +116,7 @@ async def tell_due(services: Services, piece: Piece, asked: Question, now: datet
     """
     for key, type, after, names in asked.due(now):
         people = asked.people(now)
-        for notice in _notices(services, piece, asked, key, people):
-            try:
-                await services.notices.send(notice)
-            except Exception:
-                log.exception("A notice about %s could not be sent; it is in the outbox", notice.key)
+        await tell(services, _notices(services, piece, asked, key, people))
         data = {
             "step": piece.step.id,
             "index": piece.index,
@@ -152,7 +146,7 @@ def _notices(services: Services, piece: Piece, asked: Question, key: str, people
         yield Notice(
             run=piece.ref.run,
             key=own,
-            channel="email" if channel == "email" else "slack",
+            channel=channel,
             target=target,
             subject=subject,
             text="\n".join(lines),
@@ -170,15 +164,11 @@ def _end(asked: Question) -> list[str]:
     return [f"No answer by {asked.asked_at + timedelta(seconds=asked.within):%Y-%m-%d %H:%M %Z} is a rejection."]
 
 
-def _places(human: ResolvedHuman, piece: Piece) -> list[tuple[str, str]]:
+def _places(human: ResolvedHuman, piece: Piece) -> list[tuple[ChannelName, str]]:
     targets = evaluate(
         [target.model_dump() for target in human.notify], piece.variables, where=f"step {piece.step.id}, notify"
     )
-    found: list[tuple[str, str]] = []
-    for target in (ResolvedTarget.model_validate(each) for each in targets):
-        found += [("slack", target.slack)] if target.slack is not None else []
-        found += [("email", address) for address in target.email or ()]
-    return found
+    return [place for each in targets for place in ResolvedTarget.model_validate(each).places]
 
 
 def _belongs(event: Event, piece: Piece) -> bool:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from muster.execution.references import WorkRef, work_key
 from muster.execution.services import Services
+from muster.execution.telling import tell
 from muster.execution.view import definition_of
 from muster.language.definition import Definition
 from muster.notifications.model import Notice
-
-log = logging.getLogger(__name__)
 
 NOBODY = "#incidents"
 """The channel that is told when the automation names nobody."""
@@ -21,11 +19,7 @@ NOBODY = "#incidents"
 async def tell_stuck(services: Services, ref: WorkRef, step: str, index: int | None, error: Mapping[str, Any]) -> None:
     """Send one notice to each place; one that cannot be sent stays in the outbox, and the run is stuck all the same."""
     definition = await definition_of(services, ref.run)
-    for notice in _notices(definition, ref, work_key(step, index), error):
-        try:
-            await services.notices.send(notice)
-        except Exception:
-            log.exception("Nobody could be told that %s is stuck; the notice is in the outbox", ref.run)
+    await tell(services, _notices(definition, ref, work_key(step, index), error))
 
 
 def _notices(definition: Definition, ref: WorkRef, piece: str, error: Mapping[str, Any]) -> Iterator[Notice]:
@@ -35,8 +29,7 @@ def _notices(definition: Definition, ref: WorkRef, piece: str, error: Mapping[st
         f"Then: muster resume {ref.run}"
     )
     subject = f"Stuck: {definition.title}, {piece}"
-    places = [("slack", target.slack) for target in definition.incidents if target.slack is not None]
-    places += [("email", address) for target in definition.incidents for address in target.email or ()]
+    places = [place for target in definition.incidents for place in target.places]
     for number, (channel, target) in enumerate(places or [("slack", NOBODY)]):
         key = f"{ref.run}/stuck@{ref.epoch}/{number}"
         yield Notice(run=ref.run, key=key, channel=channel, target=target, subject=subject, text=text)

@@ -92,7 +92,7 @@ def _run(
     state = airflow_state(row.dag_id, row.dag_run_id)
     if state is not None and state not in ENDED:
         return
-    last = max((event for event in log.read(row.id)), key=lambda event: event.version)
+    last = next(log.read(row.id, after_version=log.version(row.id) - 1))
     if last.at > before:
         return
     ended = "does not know it any more" if state is None else f"ended it as {state}"

@@ -104,7 +104,13 @@ class ResolvedTarget(_Resolved):
     email: tuple[str, ...] | None = None
     subject: str | None = None
     text: str | None = None
-    """None only in a deadline, which has a text of its own."""
+    """None where the notice has a text of its own, as in a deadline."""
+
+    @property
+    def places(self) -> list[tuple[Literal["slack", "email"], str]]:
+        """Each place it names: how a notice travels there, and the channel or address."""
+        slack: list[tuple[Literal["slack", "email"], str]] = [("slack", self.slack)] if self.slack is not None else []
+        return [*slack, *(("email", address) for address in self.email or ())]
 
 
 class ResolvedWay(_Resolved):

@@ -35,6 +35,5 @@ def _notice(definition: Definition, deadline: ResolvedDeadline) -> dict[str, Any
     entries = []
     for target in deadline.notify:
         said = target.model_dump(include={"text", "subject"}, exclude_none=True)
-        entries += [{"slack": target.slack, **said}] if target.slack else []
-        entries += [{"email": address, **said} for address in target.email or ()]
+        entries += [{channel: place, **said} for channel, place in target.places]
     return {"notify": entries, "subject": f"Late: {definition.title}", "within": f"{deadline.within:g} s"}
