@@ -29,9 +29,23 @@ ROOMS = {
     "recovery": {"events"},
     "notifications": {"recovery"},
     "execution": {"language", "skills", "agents", "events", "notifications", "recovery"},
+    "saga": {"language", "skills", "events", "notifications", "execution"},
+    "operations": {"language", "skills", "events", "notifications", "execution", "recovery", "saga"},
     "local": set(),
-    "rehearsal": {"language", "skills", "events", "notifications", "execution", "local", "recovery"},
-    "cli": {"language", "skills", "agents", "events", "notifications", "execution", "local", "recovery", "rehearsal"},
+    "rehearsal": {"language", "skills", "events", "notifications", "execution", "saga", "local", "recovery"},
+    "cli": {
+        "language",
+        "skills",
+        "agents",
+        "events",
+        "notifications",
+        "execution",
+        "saga",
+        "operations",
+        "local",
+        "recovery",
+        "rehearsal",
+    },
 }
 """What each room of the domain may import beside the shared ones; docs/architecture.md says why."""
 

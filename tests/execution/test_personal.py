@@ -12,8 +12,8 @@ from muster.database import Database
 from muster.errors import MusterError
 from muster.events.log import EventLog
 from muster.events.personal import FORGOTTEN, SEALED, Vault
-from muster.execution.forgetting import forget
 from muster.notifications import Notice
+from muster.operations.forgetting import forget
 from support.runs import MASTER, Site
 
 AUTOMATION = """

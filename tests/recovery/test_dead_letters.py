@@ -9,7 +9,7 @@ import pytest
 
 from muster.database import Database
 from muster.errors import MusterError
-from muster.execution.redoing import order, plan_discard
+from muster.operations.redoing import order, plan_discard
 from muster.recovery.dead_letters import DeadLetters, Filter
 from support.depot import AUTOMATION, Depot
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from muster.database import Database
-from muster.execution.redoing import Plan, order, plan_redrive, plan_restart
 from muster.language.definition import Definition
+from muster.operations.redoing import Plan, order, plan_redrive, plan_restart
 from support.runs import Site
 
 SKILLS = '''

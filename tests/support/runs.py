@@ -11,7 +11,7 @@ from typing import Any
 from muster.database import Database
 from muster.events.definitions import DefinitionStore
 from muster.events.state import RunState, fold
-from muster.execution import human, unwinding
+from muster.execution import human
 from muster.execution.closing import close_run
 from muster.execution.fanout import expand
 from muster.execution.opening import Opening, open_run
@@ -27,6 +27,7 @@ from muster.language.definition import Definition
 from muster.language.sagas import compensation_order
 from muster.notifications import Sender
 from muster.rehearsal.playing import NoModels
+from muster.saga import unwinding
 
 _numbers = itertools.count(1)
 MASTER = bytes(range(32))

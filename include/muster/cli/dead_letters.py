@@ -17,10 +17,10 @@ from muster.errors import PermanentError
 from muster.events.definitions import DefinitionStore
 from muster.events.log import EventLog
 from muster.events.queries import Queries
-from muster.execution.redoing import Plan, content, order, plan_discard, plan_redrive, plan_restart
 from muster.local.client import AirflowClient
 from muster.local.project import find_project
 from muster.notifications.outbox import Outbox
+from muster.operations.redoing import Plan, content, order, plan_discard, plan_redrive, plan_restart
 from muster.recovery.dead_letters import DeadLetter, DeadLetters, Filter
 
 STYLES = {"redriven": "cyan", "discarded": "dim"}

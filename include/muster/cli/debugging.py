@@ -18,11 +18,11 @@ from muster.errors import MusterError
 from muster.events.definitions import DefinitionStore
 from muster.events.model import Event
 from muster.events.personal import load_master
-from muster.execution.debugging import Debugged, Difference, debug
 from muster.execution.personal import PersonalLog
 from muster.language import load_folder
 from muster.language.definition import Definition
 from muster.local.project import Project, find_project
+from muster.operations.debugging import Debugged, Difference, debug
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from muster.cli.output import console, emit, messages
 from muster.cli.place import muster_dsn
 from muster.database import Database
 from muster.events.personal import Vault, load_master
-from muster.execution.forgetting import find_subject, forget
 from muster.local.project import find_project
+from muster.operations.forgetting import find_subject, forget
 
 
 def forget_subject(subject: str, *, yes: bool, user: str, as_json: bool) -> None:

@@ -10,10 +10,10 @@ from rich.text import Text
 
 from muster.cli.output import console, emit
 from muster.cli.place import airflow, open_queries
-from muster.execution.reconciling import reconcile
 from muster.language.definition import ResolvedCheck
 from muster.language.folder import load_folder
 from muster.local.project import find_project
+from muster.operations.reconciling import reconcile
 from muster.recovery.consistency import violations
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from muster.cli.output import console, emit
 from muster.cli.place import airflow, open_queries
 from muster.events.log import EventLog
-from muster.execution.cancelling import request_cancel
-from muster.execution.redoing import ends
-from muster.execution.resuming import AlreadyResumed, resume
 from muster.local.client import AirflowClient
+from muster.operations.cancelling import request_cancel
+from muster.operations.redoing import ends
+from muster.saga.resuming import AlreadyResumed, resume
 
 ACTIVE = frozenset(
     {"running", "deferred", "awaiting_input", "queued", "up_for_retry", "up_for_reschedule", "restarting"}

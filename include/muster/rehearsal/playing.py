@@ -13,7 +13,7 @@ from muster.database import Database
 from muster.errors import MusterError
 from muster.events.definitions import DefinitionStore
 from muster.events.state import RunState, afold
-from muster.execution import human, unwinding
+from muster.execution import human
 from muster.execution.closing import close_run
 from muster.execution.fanout import end, expand
 from muster.execution.opening import Opening, open_run
@@ -27,6 +27,7 @@ from muster.language.sagas import compensation_order
 from muster.notifications.sender import Sender
 from muster.rehearsal.faults import NONE, Crash, Faults, Interference, MortalLog
 from muster.rehearsal.script import Case
+from muster.saga import unwinding
 
 T = TypeVar("T")
 

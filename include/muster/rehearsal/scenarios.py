@@ -13,8 +13,6 @@ from functools import partial
 from typing import Any, Literal
 
 from muster.events.state import RunState
-from muster.execution.resuming import resume
-from muster.execution.unwinding import started
 from muster.execution.variables import variables_for
 from muster.execution.verdict import HARMLESS
 from muster.language.definition import Definition, ResolvedStep
@@ -24,6 +22,8 @@ from muster.rehearsal.faults import NONE, Faults
 from muster.rehearsal.playing import Playing, in_order
 from muster.rehearsal.script import Case, Script
 from muster.rehearsal.stage import Stage
+from muster.saga.resuming import resume
+from muster.saga.unwinding import started
 
 TRUSTED = ("succeeded", "failed", "compensated", "stuck")
 """How a run may end; anything else is a run nobody can trust."""

@@ -134,7 +134,7 @@ class UndoTrigger(WorkTrigger):
 
     async def work(self, services: Services, ref: WorkRef) -> Outcome:
         """Run its compensation."""
-        from muster.execution.unwinding import compensate
+        from muster.saga.unwinding import compensate
 
         return await compensate(services, ref)
 
@@ -158,7 +158,7 @@ class UnwindTrigger(_EndTrigger):
 
     async def work(self, services: Services, ref: WorkRef) -> Outcome:
         """Write down what is to be undone; there is nothing more to do when that is nothing."""
-        from muster.execution.unwinding import begin
+        from muster.saga.unwinding import begin
 
         return await begin(services, ref, await self._task_states())
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from muster.database import Database
-from muster.execution.reconciling import Disagreement, reconcile
+from muster.operations.reconciling import Disagreement, reconcile
 from support.runs import Site
 
 AUTOMATION = "automation: a\nsteps:\n  - {id: b, notify: [{slack: '#x', text: y}]}\n"

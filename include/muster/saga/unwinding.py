@@ -18,7 +18,6 @@ from muster.events.work import StepState, WorkState
 from muster.execution.actions import skill_context, uses_threads
 from muster.execution.concurrency import at_once
 from muster.execution.fanout import items_of
-from muster.execution.incidents import tell_stuck
 from muster.execution.outcome import Outcome
 from muster.execution.piece import Piece, attempts, describe
 from muster.execution.references import WorkRef, work_key
@@ -28,6 +27,7 @@ from muster.execution.verdict import TaskStates, reasons_to_undo
 from muster.execution.view import RunView, definition_of, load_all
 from muster.language.definition import WITHHELD, Definition, ResolvedCompensation, ResolvedStep
 from muster.language.expressions import evaluate
+from muster.saga.incidents import tell_stuck
 from muster.skills.calling import call_skill
 from muster.skills.registry import get_skill
 

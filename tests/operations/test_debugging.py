@@ -11,8 +11,8 @@ import pytest
 from muster.database import Database
 from muster.errors import MusterError
 from muster.execution import fanout
-from muster.execution.debugging import Debugged, debug
 from muster.language.definition import Definition
+from muster.operations.debugging import Debugged, debug
 from support.runs import Site
 
 SKILLS = '''
@@ -137,7 +137,7 @@ def test_a_step_that_was_not_there_is_told(site: Site) -> None:
 def test_changed_code_shows_in_the_decision_it_changes(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     own = site.definition(AUTOMATION)
     run = site.run(own, names=["one", "no"])
-    from muster.execution import debugging
+    from muster.operations import debugging
 
     monkeypatch.setattr(debugging, "holds", lambda step, variables: True)
     found = told(again(site, run, own))

@@ -9,7 +9,7 @@ import pytest
 
 from muster.database import Database
 from muster.errors import MusterError
-from muster.execution.redoing import order, plan_discard, plan_redrive
+from muster.operations.redoing import order, plan_discard, plan_redrive
 from support.depot import AUTOMATION, NAMES, Depot, airflow_tasks
 
 

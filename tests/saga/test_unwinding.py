@@ -10,8 +10,8 @@ import pytest
 
 from muster.database import Database
 from muster.errors import PermanentError
-from muster.execution.cancelling import request_cancel
-from muster.execution.resuming import AlreadyResumed, resume
+from muster.operations.cancelling import request_cancel
+from muster.saga.resuming import AlreadyResumed, resume
 from support.runs import Site
 
 SKILLS = '''
