@@ -8,6 +8,7 @@ import select
 import weakref
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from itertools import count
 from typing import Any, NamedTuple
 
 from psycopg import AsyncConnection, Connection, Error
@@ -43,6 +44,9 @@ class Database:
     def __init__(self, dsn: str, *, max_size: int = 4, timeout: float = 30.0) -> None:
         self.dsn = dsn
         """A libpq URI or keyword string; never logged."""
+        self.sessions = 0
+        """How many connections were ever made: while it stays the same, the server has gone on without a break."""
+        self._counting = count(1)
         self._max_size = max_size
         self._timeout = timeout
         self._sync: dict[int, ConnectionPool[Connection[TupleRow]]] = {}
@@ -150,7 +154,7 @@ class Database:
         pid = os.getpid()
         pool = self._sync.get(pid)
         if pool is None:
-            made = ConnectionPool(self.dsn, open=True, **self._pool_options())
+            made = ConnectionPool(self.dsn, open=True, configure=self._count, **self._pool_options())
             # No lock, which a fork could inherit locked: of two threads that come here at once, one closes its own.
             pool = self._sync.setdefault(pid, made)
             if pool is not made:
@@ -163,10 +167,16 @@ class Database:
         loop = asyncio.get_running_loop()
         pool = self._async.get(loop)
         if pool is None:
-            pool = AsyncConnectionPool(self.dsn, open=False, **self._pool_options())
+            pool = AsyncConnectionPool(self.dsn, open=False, configure=self._acount, **self._pool_options())
             self._async[loop] = pool
             await pool.open()
         return pool
+
+    def _count(self, _: Connection[TupleRow]) -> None:
+        self.sessions = next(self._counting)
+
+    async def _acount(self, _: AsyncConnection[TupleRow]) -> None:
+        self.sessions = next(self._counting)
 
     def _pool_options(self) -> dict[str, Any]:
         return {

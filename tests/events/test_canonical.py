@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from muster.errors import PermanentError
-from muster.events.canonical import GENESIS, canonical, event_hash
+from muster.events.canonical import GENESIS, canonical, event_hash, instant
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -46,7 +46,7 @@ def test_the_hash_never_changes_for_stored_events() -> None:
             stream="invoices/r1",
             version=1,
             id=UUID(int=1),
-            at=datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC),
+            at=instant(datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC)),
             type="run.opened",
             key=None,
             actor="ada",

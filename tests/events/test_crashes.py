@@ -147,3 +147,26 @@ async def test_of_five_hundred_coroutines_one_fails_and_each_gets_its_own_answer
 def _more(n: int) -> list[NewEvent]:
     """Some callers bring two events."""
     return [] if n % 3 else [NewEvent(type="noted", data={"n": n})]
+
+
+async def test_a_server_that_took_over_without_the_last_events_is_written_to_from_where_it_stands(
+    dsn: str, database: Database
+) -> None:
+    log = EventLog(database)
+    for number in range(3):
+        log.append("s", [NewEvent(type="noted", data={"number": number})])
+        await log.aappend("a", [NewEvent(type="noted", data={"number": number})])
+    with psycopg.connect(dsn, autocommit=True) as server:
+        # What a failover to a replica that lagged behind does: events are gone, and every connection with them.
+        server.execute("ALTER TABLE events DISABLE TRIGGER append_only")
+        server.execute("DELETE FROM events WHERE version > 1")
+        server.execute("ALTER TABLE events ENABLE TRIGGER append_only")
+        server.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database()"
+            " AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+        )
+
+    assert log.append("s", [NewEvent(type="noted", data={})])[0].version == 2
+    assert (await log.aappend("a", [NewEvent(type="noted", data={})]))[0].version == 2
+    await database.aclose()
+    assert list(log.verify_all()) == []

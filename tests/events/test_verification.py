@@ -7,7 +7,7 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
-from muster.events.canonical import event_hash
+from muster.events.canonical import event_hash, instant
 from muster.events.log import EventLog
 from muster.events.model import NewEvent
 
@@ -129,7 +129,7 @@ def test_a_forged_event_with_a_hash_of_its_own_breaks_the_chain_at_the_next(log:
         stream="s",
         version=3,
         id=third.id,
-        at=third.at,
+        at=instant(third.at),
         type=third.type,
         key=third.key,
         actor=third.actor,

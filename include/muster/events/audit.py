@@ -23,7 +23,7 @@ from muster import __version__
 from muster.database import Database
 from muster.errors import MusterError
 from muster.events import statements
-from muster.events.canonical import GENESIS, canonical, event_hash
+from muster.events.canonical import GENESIS, canonical, event_hash, instant
 from muster.events.definitions import DefinitionStore
 from muster.events.driver import Work, run
 from muster.events.model import EventType as T
@@ -150,7 +150,7 @@ def _check_event(line: Line, chain: str, number: int, found: Checked) -> str:
         stream=found.run,
         version=line["version"],
         id=UUID(line["id"]),
-        at=datetime.fromisoformat(line["when"]),
+        at=instant(datetime.fromisoformat(line["when"])),
         type=line["what"],
         key=line["key"],
         actor=line["who"],

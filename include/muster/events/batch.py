@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
 from muster.errors import ConcurrencyError, MusterError, PermanentError
-from muster.events.canonical import GENESIS, event_hash
+from muster.events.canonical import GENESIS, event_hash, instant
 from muster.events.facts import Fact
 from muster.events.model import Event, NewEvent
 from muster.events.objects import StoredObject, detach
@@ -43,8 +43,8 @@ class Row(NamedTuple):
     """What a new event adds to the table `events`, beside its stream."""
 
     version: int
-    id: UUID
-    at: datetime
+    id: str
+    at: str
     causation: UUID | None
     type: str
     step: str
@@ -54,6 +54,13 @@ class Row(NamedTuple):
     previous_hash: str
     hash: str
     data: str
+
+
+class Written(NamedTuple):
+    """What a row was made of."""
+
+    event: Prepared
+    id: UUID
 
 
 @dataclass(frozen=True)
@@ -117,8 +124,10 @@ class Plan:
     stream: str
     before: Head
     after: Head
+    at: datetime
+    """The time of all its events."""
     rows: list[Row] = field(default_factory=list)
-    written: list[Prepared] = field(default_factory=list)
+    written: list[Written] = field(default_factory=list)
     _answers: list[list[Event | int] | MusterError] = field(default_factory=list)
 
     @property
@@ -129,15 +138,15 @@ class Plan:
     def facts(self) -> list[Fact]:
         """What the projections read of the rows."""
         return [
-            Fact(self.stream, row.version, row.type, row.actor, row.at, prepared.stored)
-            for row, prepared in zip(self.rows, self.written, strict=True)
+            Fact(self.stream, row.version, row.type, row.actor, self.at, written.event.stored)
+            for row, written in zip(self.rows, self.written, strict=True)
         ]
 
     def outcomes(self, positions: Mapping[int, int]) -> list[Outcome]:
         """Each request's events, once the database gave each version its position."""
         events = [
-            _event(self.stream, row, prepared.new, positions[row.version])
-            for row, prepared in zip(self.rows, self.written, strict=True)
+            _event(self, row, written, positions[row.version])
+            for row, written in zip(self.rows, self.written, strict=True)
         ]
         return [
             answer
@@ -153,8 +162,8 @@ def plan(stream: str, head: Head, stored: Mapping[str, Event], requests: Sequenc
     `stored` are the stream's events under keys the requests use. A request whose events are all there
     is answered with them, whatever version it expected: it is the retry of an append that worked.
     """
-    result = Plan(stream, head, head)
-    at = datetime.now(UTC)
+    result = Plan(stream, head, head, datetime.now(UTC))
+    at = instant(result.at)
     row_by_key: dict[str, int] = {}
     for request in requests:
         fresh = [
@@ -180,13 +189,14 @@ def plan(stream: str, head: Head, stored: Mapping[str, Event], requests: Sequenc
     return result
 
 
-def _add(result: Plan, event: Prepared, correlation: str, at: datetime) -> int:
+def _add(result: Plan, event: Prepared, correlation: str, at: str) -> int:
     new, id, version, previous = event.new, uuid4(), result.after.version + 1, result.after.hash
+    name = str(id)
     hash = event_hash(
         previous=previous,
         stream=result.stream,
         version=version,
-        id=id,
+        id=name,
         at=at,
         type=new.type,
         key=new.key,
@@ -195,43 +205,33 @@ def _add(result: Plan, event: Prepared, correlation: str, at: datetime) -> int:
         causation=new.causation,
         data=event.data,
     )
-    result.rows.append(
-        Row(
-            version,
-            id,
-            at,
-            new.causation,
-            str(new.type),
-            event.step,
-            new.key,
-            new.actor,
-            correlation,
-            previous,
-            hash,
-            event.data,
-        )
-    )
-    result.written.append(event)
+    type, key, actor = str(new.type), new.key, new.actor
+    row = Row(version, name, at, new.causation, type, event.step, key, actor, correlation, previous, hash, event.data)
+    result.rows.append(row)
+    result.written.append(Written(event, id))
     result.after = Head(version, hash)
     return len(result.rows) - 1
 
 
-def _event(stream: str, row: Row, new: NewEvent, position: int) -> Event:
-    return Event(
+def _event(plan: Plan, row: Row, written: Written, position: int) -> Event:
+    event = object.__new__(Event)
+    # What `Event(...)` does, without thirteen calls of `object.__setattr__`: this is done for every append.
+    event.__dict__.update(
         type=row.type,
-        data=dict(new.data),
+        data=dict(written.event.new.data),
         actor=row.actor,
         key=row.key,
         causation=row.causation,
         position=position,
-        stream=stream,
+        stream=plan.stream,
         version=row.version,
-        id=row.id,
-        at=row.at,
+        id=written.id,
+        at=plan.at,
         correlation=row.correlation,
         previous_hash=row.previous_hash,
         hash=row.hash,
     )
+    return event
 
 
 def _conflict(stream: str, expected: int, actual: int) -> ConcurrencyError:

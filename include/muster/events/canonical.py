@@ -43,13 +43,18 @@ def _escape_surrogates(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+def instant(at: datetime) -> str:
+    """A moment as the hash and the database are given it."""
+    return at.isoformat(timespec="microseconds")
+
+
 def event_hash(
     *,
     previous: str,
     stream: str,
     version: int,
-    id: UUID,
-    at: datetime,
+    id: UUID | str,
+    at: str,
     type: str,
     key: str | None,
     actor: str,
@@ -59,11 +64,11 @@ def event_hash(
 ) -> str:
     """SHA-256 (FIPS 180-4) over the event's header as a JSON array, a newline, and its data as stored.
 
-    `data` is the canonical text itself, so checking a hash never has to serialise anything again.
+    `at` is an `instant`; `data` is the canonical text itself, so checking a hash never has to serialise anything again.
     JSON without indentation holds no newline: no two events share one message.
     """
     header = (
-        f'["{previous}",{_quote(stream)},{version},"{id}","{at.isoformat(timespec="microseconds")}",{_quote(type)},'
+        f'["{previous}",{_quote(stream)},{version},"{id}","{at}",{_quote(type)},'
         f"{'null' if key is None else _quote(key)},{_quote(actor)},{_quote(correlation)},"
         f"{'null' if causation is None else _quote(str(causation))}]"
     )

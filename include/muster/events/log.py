@@ -21,6 +21,7 @@ READ_PAGE = 1_000
 """Events fetched at a time: a long stream never has to fit in memory."""
 
 _HEADS_KEPT = 10_000
+_UNSEEN: tuple[Head | None, int] = (None, -1)
 
 
 @dataclass(frozen=True, order=True)
@@ -62,9 +63,11 @@ class EventLog:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        # Where streams stood when we last looked: a guess that saves a round trip. It is checked
-        # in the statement that writes, so being wrong costs time and nothing else.
-        self._heads: dict[str, Head] = {}
+        # Where streams stood when we last looked, and in how many sessions the database had been used by then: a
+        # guess that saves a round trip. That the stream has grown shows when writing, and costs time and nothing
+        # else. That it is shorter than we knew (another server took over and lacks the last events) it can only
+        # be after connections were lost: what was seen before the latest of our sessions began is not believed.
+        self._heads: dict[str, tuple[Head, int]] = {}
         self._coalescer = Coalescer(self._append_all)
 
     @property
@@ -222,16 +225,17 @@ class EventLog:
         objects = [item for request in requests for item in request.objects]
         if objects:
             yield statements.store_objects(objects)
-        guess = self._heads.pop(stream, None)
-        if guess is None and requests[0].expected == 0:
-            guess = EMPTY
+        sessions = self._database.sessions
+        guess, seen = self._heads.pop(stream, _UNSEEN)
+        if seen != sessions:
+            guess = EMPTY if requests[0].expected == 0 else None
         if guess is not None:
             attempt = plan(stream, guess, {}, requests)
             if not attempt.refused and (rows := (yield [statements.append(attempt)])[0]):
-                return self._appended(attempt, rows)
-        return (yield from self._append_locked(stream, requests))
+                return self._appended(attempt, rows, sessions)
+        return (yield from self._append_locked(stream, requests, sessions))
 
-    def _append_locked(self, stream: str, requests: Sequence[Request]) -> Work[list[Outcome]]:
+    def _append_locked(self, stream: str, requests: Sequence[Request], sessions: int) -> Work[list[Outcome]]:
         keys = [key for request in requests for key in request.keys]
         _, _, heads, known = yield [
             statements.BEGIN,
@@ -244,19 +248,19 @@ class EventLog:
         attempt = plan(stream, head, stored, requests)
         if not attempt.rows:
             yield [statements.COMMIT]
-            return self._appended(attempt, [])
+            return self._appended(attempt, [], sessions)
         rows, _ = yield [statements.append(attempt), statements.COMMIT]
         if not rows:
             raise MusterError(
                 f"The head of the stream {stream} does not agree with its events.",
                 remedy=f"Run `muster verify {stream}`: somebody changed the tables by hand.",
             )
-        return self._appended(attempt, rows)
+        return self._appended(attempt, rows, sessions)
 
-    def _appended(self, attempt: Plan, rows: Rows) -> list[Outcome]:
+    def _appended(self, attempt: Plan, rows: Rows, sessions: int) -> list[Outcome]:
         if len(self._heads) >= _HEADS_KEPT:
             self._heads.clear()
-        self._heads[attempt.stream] = attempt.after
+        self._heads[attempt.stream] = attempt.after, sessions
         return attempt.outcomes(dict(rows))
 
 

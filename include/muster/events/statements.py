@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from muster.events import projections
-from muster.events.batch import Plan
+from muster.events.batch import Plan, Row
 from muster.events.driver import HotQuery, Query
 from muster.events.objects import StoredObject
 
@@ -27,11 +27,8 @@ _INTO = (
 _ONE = f"""{_INTO}
     SELECT %(stream)s::text, %(version)s::integer, %(id)s::uuid, %(at)s::timestamptz, %(causation)s::uuid,
            %(type)s::text, %(step)s::text, %(key)s::text, %(actor)s::text, %(correlation)s::text,
-           decode(%(last_hash)s::text, 'hex'), decode(%(hash)s::text, 'hex'), %(data)s::text::json
+           decode(%(previous_hash)s::text, 'hex'), decode(%(hash)s::text, 'hex'), %(data)s::text::json
     FROM (SELECT pg_advisory_xact_lock(hashtextextended(%(stream)s::text, 0))) AS gate
-    WHERE %(last)s::integer = 0 OR EXISTS (
-        SELECT FROM events e WHERE e.stream = %(stream)s::text AND e.version = %(last)s::integer
-                               AND e.hash = decode(%(last_hash)s::text, 'hex'))
     ON CONFLICT DO NOTHING RETURNING version, position"""
 
 _MANY = f"""{_INTO}
@@ -60,28 +57,27 @@ def _append_sql(one: bool, runs: bool, steps: bool) -> str:
 def append(plan: Plan) -> Query:
     """Everything an append writes, as one statement.
 
-    It returns (version, position) of each row; none when the stream is not where the plan began or
+    It returns (version, position) of each row; none when the stream has grown since the plan was made or
     holds one of its keys, and then nothing is written.
     """
-    parameters: dict[str, Any] = {
-        "stream": plan.stream,
-        "last": plan.before.version,
-        "last_hash": plan.before.hash,
-    }
     runs, steps = projections.changes(plan.stream, plan.facts())
     one = len(plan.rows) == 1
+    parameters: dict[str, Any] = {"stream": plan.stream}
     if one:
-        parameters.update(plan.rows[0]._asdict())
+        parameters.update(zip(_ROW, plan.rows[0], strict=True))
         for table, changed in ((projections.RUNS, runs), (projections.STEPS, steps)):
             if changed:
                 parameters.update(table.parameters(changed[0]))
     else:
+        parameters["last"], parameters["last_hash"] = plan.before
         parameters["rows"] = projections.as_parameter([row._asdict() for row in plan.rows])
         parameters["keys"] = projections.as_parameter([row.key for row in plan.rows if row.key is not None])
         parameters["runs"] = projections.as_parameter(runs)
         parameters["steps"] = projections.as_parameter(steps)
     return HotQuery(_append_sql(one, bool(runs), bool(steps)), parameters)
 
+
+_ROW = Row._fields
 
 BEGIN = Query("BEGIN ISOLATION LEVEL READ COMMITTED")
 COMMIT = Query("COMMIT")

@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import Literal
 
 from muster.events import statements
-from muster.events.canonical import GENESIS, event_hash
+from muster.events.canonical import GENESIS, event_hash, instant
 from muster.events.driver import Query, Work
 from muster.events.model import Event
 from muster.events.objects import by_name, references
@@ -46,7 +46,7 @@ class _Chain:
             stream=event.stream,
             version=event.version,
             id=event.id,
-            at=event.at,
+            at=instant(event.at),
             type=event.type,
             key=event.key,
             actor=event.actor,
