@@ -43,6 +43,11 @@ def test_an_error_is_psycopgs_own_and_the_connection_stays_usable(connection: ps
         connection.wait(perform(connection, "SELEKT %(number)s::integer", {"number": 1}))
 
 
+def test_a_text_with_a_nul_is_refused_and_not_cut_off_there(dsn: str) -> None:
+    with psycopg.connect(dsn, autocommit=True) as connection, pytest.raises(psycopg.DataError, match="NUL"):
+        connection.wait(perform(connection, "SELECT length(%(text)s::text)", {"text": "a\0b"}))
+
+
 def test_a_pooler_that_forgets_prepared_statements_costs_a_round_trip_and_nothing_else(dsn: str) -> None:
     database = Database(dsn, max_size=1)
     log = EventLog(database)

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from psycopg import AsyncConnection, Connection
 from psycopg.abc import PQGen
-from psycopg.errors import InvalidSqlStatementName, error_from_result
+from psycopg.errors import DataError, InvalidSqlStatementName, error_from_result
 from psycopg.generators import execute
 from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGresult
@@ -45,6 +45,9 @@ def perform(connection: AnyConnection, sql: str, parameters: Mapping[str, Any]) 
     """
     statement = _statement(sql)
     values = [None if (value := parameters[name]) is None else str(value).encode() for name in statement.parameters]
+    if b"\0" in b"".join(filter(None, values)):
+        # libpq would end the text there, and two keys that differ after it would be one.
+        raise DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes")
     pgconn, known = connection.pgconn, _prepared.setdefault(connection, set())
     if statement.name in known:
         pgconn.send_query_prepared(statement.name, values)

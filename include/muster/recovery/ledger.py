@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 from muster.database import Database
 from muster.errors import MusterError, PermanentError, TransientError
 from muster.events.canonical import canonical
-from muster.events.driver import Query, Rows, Work, arun, run
+from muster.events.driver import HotQuery, Query, Rows, Work, arun, run
 from muster.redaction import redact
 
 T = TypeVar("T")
@@ -26,7 +26,7 @@ Status = Literal["begun", "done", "failed", "unknown"]
 # An effect that certainly did not happen may be begun again; everything else is looked at first.
 BEGIN = """
 INSERT INTO effects AS known (key, kind, request, run, status, claimed_until)
-VALUES (%(key)s, %(kind)s, %(request)s, %(run)s, 'begun',
+VALUES (%(key)s::text, %(kind)s::text, %(request)s::text, %(run)s::text, 'begun',
         clock_timestamp() + make_interval(secs => %(claim)s::float8))
 ON CONFLICT (key) DO UPDATE SET
     status = 'begun', attempt = known.attempt + 1, claimed_until = EXCLUDED.claimed_until, error = NULL,
@@ -54,9 +54,9 @@ _UNFLUSHED = "set_config('synchronous_commit', 'off', true) = 'off'"
 
 # Whoever performed it may say so, also after its claim had run out: it is true, and stops everybody else.
 DONE = f"""
-UPDATE effects SET status = 'done', result = %(result)s::json, error = NULL, claimed_until = NULL,
+UPDATE effects SET status = 'done', result = %(result)s::text::json, error = NULL, claimed_until = NULL,
     settled_at = clock_timestamp()
-WHERE key = %(key)s AND status <> 'done' AND {_UNFLUSHED} RETURNING 1
+WHERE key = %(key)s::text AND status <> 'done' AND {_UNFLUSHED} RETURNING 1
 """
 
 # Only the attempt that holds the claim knows that nothing happened, or that nobody knows.
@@ -226,7 +226,7 @@ def begin(effect: Effect, claim: float) -> Work[Begun | InDoubt | Done | Busy]:
         EffectConflict: its key was used for something else.
     """
     values = {"key": effect.key, "kind": effect.kind, "request": effect.request, "run": effect.run, "claim": claim}
-    if rows := (yield [Query(BEGIN, values)])[0]:
+    if rows := (yield [HotQuery(BEGIN, values)])[0]:
         return Begun(rows[0][0])
     kind, request, status, attempt, result, claimed = (yield [Query(FIND, values)])[0][0]
     if (kind, request) != (effect.kind, effect.request):
@@ -244,7 +244,7 @@ def begin(effect: Effect, claim: float) -> Work[Begun | InDoubt | Done | Busy]:
 
 def done(effect: Effect, result: Any) -> Work[Any]:
     """Settle that it happened; the result that counts, which is another attempt's when that one was first."""
-    if not (yield [Query(DONE, {"key": effect.key, "result": canonical(result)})])[0]:
+    if not (yield [HotQuery(DONE, {"key": effect.key, "result": canonical(result)})])[0]:
         return (yield [Query(FIND, {"key": effect.key})])[0][0][4]
     return result
 
