@@ -15,6 +15,11 @@ ITEMS_SUFFIX = ".items"
 """Ends the id of the task that lays out a fan-out; a step's id has no dot."""
 FILES_SUFFIX = ".files"
 """Ends the id of the Dag that watches an automation's folder."""
+RECONCILER = "muster_reconciler"
+"""The Dag that looks after all runs."""
+
+CHILD = "muster_child"
+"""The key under which a task's XCom names the run it has asked for."""
 
 OPEN, CLOSE = "open", "close"
 """The tasks of every automation that are none of its steps."""

@@ -130,6 +130,7 @@ def _services(dsn: str, site: str, connections: int) -> Services:
 
 
 def _libpq_options(connection: ConnectionType) -> dict[str, str]:
+        pinned=pinned_skills,
     """What libpq takes from the connection's extra; the provider's own keys stay out."""
     known = {"sslmode", "sslcert", "sslkey", "sslrootcert", "options", "application_name", "connect_timeout"}
     return {key: str(value) for key, value in connection.extra_dejson.items() if key in known}

@@ -153,13 +153,16 @@ def test_when_references_name_only_the_steps_of_when(define: Define) -> None:
     assert definition.step("three").when_references == ("two",)
 
 
-@pytest.mark.parametrize("text", [examples.FIRST, *examples.KINDS.values()])
-def test_a_definition_survives_being_written_and_read_to_the_byte(define: Define, text: str) -> None:
-    definition = define(text)
-    read_back = Definition.model_validate_json(definition.canonical_json())
-    assert read_back == definition
-    assert read_back.canonical_json() == definition.canonical_json()
-    assert read_back.hash == definition.hash
+def test_a_definition_survives_being_written_and_read_to_the_byte(site: Path) -> None:
+    for number, text in enumerate([examples.FIRST, *examples.KINDS.values()]):
+        (site / "automations" / f"{number}.yaml").write_text(text)
+    catalogue = load_folder(site)
+    assert len(catalogue.definitions) == len(examples.KINDS) + 1
+    for definition in catalogue.definitions.values():
+        read_back = Definition.model_validate_json(definition.canonical_json())
+        assert read_back == definition
+        assert read_back.canonical_json() == definition.canonical_json()
+        assert read_back.hash == definition.hash
 
 
 def test_the_hash_is_the_same_in_processes_with_different_hash_seeds(site: Path) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from typing import Any
+
 from muster.cli.output import console, emit
 from muster.cli.place import airflow, open_queries
+from muster.errors import PermanentError
 from muster.events.log import EventLog
 from muster.local.client import AirflowClient
-from muster.operations.cancelling import request_cancel
+from muster.operations.cancelling import open_children, request_cancel
 from muster.operations.redoing import ends
 from muster.saga.resuming import AlreadyResumed, resume
 
@@ -17,24 +21,37 @@ ACTIVE = frozenset(
 
 
 def cancel_run(run: str, *, reason: str | None, user: str, as_json: bool) -> None:
-    """Write the wish down, then stop what is under way: what has not begun sees the wish and skips itself."""
+    """Write the wish down, then stop what is under way: what has not begun sees the wish and skips itself.
+
+    The runs it has asked for and that are open are cancelled with it.
+    """
     queries, database = open_queries()
     try:
-        run = queries.run(run).id
-        request_cancel(EventLog(database), run, by=user, reason=reason)
+        run, log = queries.run(run).id, EventLog(database)
+        request_cancel(log, run, by=user, reason=reason)
+        children = list(open_children(log, run))
+        for child in children:
+            with suppress(PermanentError):  # It has ended since.
+                request_cancel(log, child, by=user, reason=reason or f"{run} is cancelled")
     finally:
         database.close()
-    dag_id, _, run_id = run.partition("/")
     with airflow(user) as client:
-        stopped = [
-            task for task in client.tasks(dag_id, run_id) if task["state"] in ACTIVE and not ends(task["task_id"])
-        ]
-        for task in stopped:
-            client.fail(task)
+        stopped = [task for each in (*children, run) for task in _stop(client, each)]
     if as_json:
-        emit({"run": run, "stopped": [task["task_id"] for task in stopped], "by": user})
+        emit({"run": run, "children": children, "stopped": [task["task_id"] for task in stopped], "by": user})
         return
-    console().print(f"{run} is cancelled; {len(stopped)} tasks were stopped. `muster show {run}` tells what is undone.")
+    with_them = f" with {len(children)} runs it has asked for" if children else ""
+    said = f"{run} is cancelled{with_them}; {len(stopped)} tasks were stopped."
+    console().print(f"{said} `muster show {run}` tells what is undone.")
+
+
+def _stop(client: AirflowClient, run: str) -> list[dict[str, Any]]:
+    """Stop the tasks of a run that are under way, but for those that undo it and close it."""
+    dag_id, _, run_id = run.partition("/")
+    stopped = [task for task in client.tasks(dag_id, run_id) if task["state"] in ACTIVE and not ends(task["task_id"])]
+    for task in stopped:
+        client.fail(task)
+    return stopped
 
 
 def resume_run(run: str, *, note: str | None, by_hand: bool, user: str, as_json: bool) -> None:
@@ -63,4 +80,5 @@ def _go_on(client: AirflowClient, dag_id: str, run_id: str) -> int:
     """Have everything that undoes and did not, and the end of the run, performed again."""
     client.wait_for_run(dag_id, run_id, timeout=60)
     tasks = sorted({task["task_id"] for task in client.tasks(dag_id, run_id) if ends(task["task_id"])})
-    return client.clear(dag_id, run_id, tasks, only_failed=True)
+    # A run that is undone with the one that asked for it has not failed in Airflow.
+    return client.clear(dag_id, run_id, tasks, only_failed=True) or client.clear(dag_id, run_id, tasks)

@@ -14,13 +14,16 @@ class EventType(StrEnum):
     """Everything that can happen to a run. Stored by value: never rename one."""
 
     RUN_OPENED = "run.opened"
-    """automation, definition (hash), bundle_version, inputs, trigger, requested_by, dag_id, dag_run_id."""
+    """automation, definition (hash), bundle_version, inputs, trigger, requested_by, dag_id, dag_run_id; parent (run,
+    step, index) when a step of another run has asked for it, whose event is the causation."""
     RUN_BEGUN = "run.begun"
     """epoch, started: Airflow has started the run again, because tasks of it were cleared."""
     RUN_CANCEL_REQUESTED = "run.cancel_requested"
     """reason; the actor is who asked. What has not begun does not begin, and the run unwinds."""
     RUN_STUCK = "run.stuck"
     """step, index, error, epoch: undoing has stopped, and a person must act."""
+    RUN_UNDO_REQUESTED = "run.undo_requested"
+    """reason, parent (run, step, index), epoch: the run that asked for this one is undone, and this one with it."""
     RUN_RESUMED = "run.resumed"
     """note; the actor is who says that undoing can go on."""
     RUN_RESTARTED = "run.restarted"
@@ -48,6 +51,8 @@ class EventType(StrEnum):
     STEP_STARTED = "step.started"
     """step, index, kind, lane, attempt, input (what the step was given, after expressions)."""
     STEP_RETRIED = "step.retried"
+    CHILD_REQUESTED = "child.requested"
+    """step, index, child (a run's id), automation, epoch: that run is about to be started."""
     """step, index, attempt, error {class, message}, class (what kind of failure), delay (seconds until the next
     attempt)."""
     STEP_SUCCEEDED = "step.succeeded"

@@ -152,6 +152,16 @@ class Queries:
         return int(row[0]) if row else 0
 
     def timeline(self, run: str) -> list[Event]:
+    async def aend_of(self, run: str) -> str | None:
+        """The status the run was closed with, None before that; `unknown` for a run that was never opened."""
+        with database_failures():
+            async with self._database.aconnection() as connection:
+                rows = await connection.execute("SELECT status, closed_at FROM runs WHERE id = %s", (run,))
+                row = await rows.fetchone()
+        if row is None:
+            return "unknown"
+        return str(row[0]) if row[1] is not None else None
+
         """Everything that happened to the run, in order."""
         return list(self._log.read(run))
 

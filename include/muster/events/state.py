@@ -62,6 +62,10 @@ class RunState:
     cancelled_by: str | None = None
     """Who asked for the run to be cancelled; None when nobody has."""
     cancel_reason: str | None = None
+    parent: dict[str, Any] | None = None
+    """The run, step and index that asked for this run; None when no run did."""
+    undo_reason: str | None = None
+    """Why it is undone although it did not fail itself; None when nobody wants that."""
     redriven: dict[str, list[int | None]] = field(default_factory=dict)
     """The dead letters being done again, positions by step; empty once the run has closed."""
     unwinding: Unwinding | None = None
@@ -138,6 +142,7 @@ def _opened(run: RunState, event: Happening) -> None:
     run.bundle_version, run.requested_by = data.get("bundle_version"), data.get("requested_by")
     run.inputs, run.trigger = dict(data.get("inputs") or {}), data.get("trigger")
     run.dag_id, run.dag_run_id = data.get("dag_id"), data.get("dag_run_id")
+    run.parent = data.get("parent")
 
 
 def _closed(run: RunState, event: Happening) -> None:
@@ -150,8 +155,14 @@ def _cancel_requested(run: RunState, event: Happening) -> None:
     run.cancelled_by, run.cancel_reason = event.actor, event.data.get("reason")
 
 
+def _undo_requested(run: RunState, event: Happening) -> None:
+    run.undo_reason = event.data["reason"]
+
+
 def _restarted(run: RunState, event: Happening) -> None:
-    run.cancelled_by = run.cancel_reason = None
+    if event.data.get("keeps"):
+        return
+    run.cancelled_by = run.cancel_reason = run.undo_reason = None
     run.redriven = {}
 
 
@@ -185,6 +196,11 @@ def _started(run: RunState, step: StepState, work: WorkState, event: Happening) 
         return
     work.status, work.attempt = "running", data.get("attempt") or work.attempt + 1
     work.input, work.started_at = data.get("input"), work.started_at or event.at
+
+
+def _child_requested(run: RunState, step: StepState, work: WorkState, event: Happening) -> None:
+    if (child := event.data["child"]) not in work.children:
+        work.children.append(child)
 
 
 def _retried(run: RunState, step: StepState, work: WorkState, event: Happening) -> None:
@@ -285,6 +301,7 @@ _ON_RUN: Mapping[str, Callable[[RunState, Happening], None]] = {
     T.RUN_OPENED: _opened,
     T.RUN_CLOSED: _closed,
     T.RUN_CANCEL_REQUESTED: _cancel_requested,
+    T.RUN_UNDO_REQUESTED: _undo_requested,
     T.RUN_RESTARTED: _restarted,
     T.DEAD_LETTER_REDRIVEN: _decided("redriven"),
     T.DEAD_LETTER_DISCARDED: _decided("discarded"),
@@ -294,6 +311,7 @@ _ON_RUN: Mapping[str, Callable[[RunState, Happening], None]] = {
 _ON_STEP: Mapping[str, Callable[[RunState, StepState, WorkState, Happening], None]] = {
     T.STEP_EXPANDED: _expanded,
     T.STEP_STARTED: _started,
+    T.CHILD_REQUESTED: _child_requested,
     T.STEP_RETRIED: _retried,
     T.STEP_SUCCEEDED: _ended("succeeded"),
     T.STEP_FAILED: _ended("failed"),

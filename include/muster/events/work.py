@@ -65,6 +65,8 @@ class WorkState:
     approval: Approval | None = None
     decision: Literal["redriven", "discarded"] | None = None
     """What a person decided about it as a dead letter; None again once it has ended anew."""
+    children: list[str] = field(default_factory=list)
+    """The ids of the runs it has asked for, in order."""
     undoing: Undoing | None = None
     """Its compensation, once that began; None again when the work is done anew."""
     undone: int = 0

@@ -9,6 +9,7 @@ from typing import Any
 
 from muster.errors import PermanentError
 from muster.events.model import EventType, NewEvent
+from muster.execution.children import requested_by
 from muster.execution.epochs import instant
 from muster.execution.personal import conceal_inputs
 from muster.execution.references import OPENED
@@ -58,7 +59,11 @@ async def open_run(services: Services, opening: Opening) -> Mapping[str, Any]:
         "started": instant(opening.started) if opening.started is not None else None,
     }
     actor = opening.requested_by or "airflow"
-    event = NewEvent(type=EventType.RUN_OPENED, data=data, key=OPENED, actor=actor)
+    asked = await requested_by(services, opening.run, opening.conf)
+    if asked is not None:
+        data["parent"] = {"run": asked.stream, "step": asked.data["step"], "index": asked.data["index"]}
+    causation = asked.id if asked is not None else None
+    event = NewEvent(type=EventType.RUN_OPENED, data=data, key=OPENED, actor=actor, causation=causation)
     stored = await services.log.aappend(opening.run, [event])
     if problems:
         raise PermanentError(

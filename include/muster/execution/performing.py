@@ -42,9 +42,15 @@ async def begin(services: Services, ref: WorkRef) -> Piece | Outcome:
         return await _failed_before_it_began(services, ref, error)
 
 
+async def take_up(services: Services, ref: WorkRef) -> Piece | Outcome:
+    """Go on with one piece that another process has begun; an `Outcome` means that it has ended."""
+    piece, ended = await _find(services, ref)
+    return piece if ended is None else outcome_of(ended)
+
+
 async def _failed_before_it_began(services: Services, ref: WorkRef, error: PermanentError) -> Outcome:
     """A `when` or `each` that cannot be evaluated fails the step as a whole."""
-    return _outcome((await services.log.aappend(ref.run, [failed_as_a_whole(ref, error)]))[0])
+    return outcome_of((await services.log.aappend(ref.run, [failed_as_a_whole(ref, error)]))[0])
 
 
 async def _perform(services: Services, ref: WorkRef) -> Outcome:
@@ -56,21 +62,32 @@ async def _perform(services: Services, ref: WorkRef) -> Outcome:
 
 
 async def _begin(services: Services, ref: WorkRef) -> Piece | Outcome:
+    piece, ended = await _find(services, ref)
     if ref.slot is None:
-        view, step = await load(services, ref.run, ref.step)
-        return await _begin_single(services, view, step, ref)
-    spread = await spread_of(services, ref)
-    piece = _piece(spread, ref, spread.slot(ref.slot)[0])
-    if ended := await _endings(services, spread, [piece]):
-        await complete(services, spread, ref)
-        return _outcome(ended[piece.key])
+        return await _begin_single(services, piece, ended)
+    if ended is not None:
+        await complete(services, await spread_of(services, ref), ref)
+        return outcome_of(ended)
     await services.log.aappend(ref.run, [started(piece)])
     return piece
 
 
-async def _begin_single(services: Services, view: RunView, step: ResolvedStep, ref: WorkRef) -> Piece | Outcome:
+async def _find(services: Services, ref: WorkRef) -> tuple[Piece, Event | None]:
+    """The one piece of a task instance, and how it ended."""
+    if ref.slot is None:
+        return _single(services, *await load(services, ref.run, ref.step), ref)
+    spread = await spread_of(services, ref)
+    piece = _piece(spread, ref, spread.slot(ref.slot)[0])
+    return piece, (await _endings(services, spread, [piece])).get(piece.key)
+
+
+def _single(services: Services, view: RunView, step: ResolvedStep, ref: WorkRef) -> tuple[Piece, Event | None]:
     piece = Piece(view=view, step=step, ref=ref, index=None, variables=view.variables(step, services))
-    ended = next((event for event in view.events if event.key == piece.ended_key), None)
+    return piece, next((event for event in view.events if event.key == piece.ended_key), None)
+
+
+async def _begin_single(services: Services, piece: Piece, ended: Event | None) -> Piece | Outcome:
+    view, step, ref = piece.view, piece.step, piece.ref
     if ended is None:
         skip = flow.decide(view.definition, step, view.state)
         if skip is None and not holds(step, piece.variables):
@@ -79,12 +96,12 @@ async def _begin_single(services: Services, view: RunView, step: ResolvedStep, r
             await services.log.aappend(ref.run, [started(piece)])
             return piece
         ended = (await services.log.aappend(ref.run, [skipped(piece, skip.reason)]))[0]
-    return _outcome(ended)
+    return outcome_of(ended)
 
 
 async def _perform_single(services: Services, view: RunView, step: ResolvedStep, ref: WorkRef) -> Outcome:
-    begun = await _begin_single(services, view, step, ref)
-    return begun if isinstance(begun, Outcome) else _outcome(await finish(services, begun, act, fall_back))
+    begun = await _begin_single(services, *_single(services, view, step, ref))
+    return begun if isinstance(begun, Outcome) else outcome_of(await finish(services, begun, act, fall_back))
 
 
 async def _perform_items(services: Services, spread: Spread, ref: WorkRef) -> Outcome:
@@ -113,7 +130,8 @@ def _piece(spread: Spread, ref: WorkRef, index: int) -> Piece:
     return Piece(view=spread.view, step=spread.step, ref=ref, index=index, variables=variables)
 
 
-def _outcome(ending: Event) -> Outcome:
+def outcome_of(ending: Event) -> Outcome:
+    """What the event that ended a piece says of it."""
     data = ending.data
     if ending.type == EventType.STEP_SUCCEEDED:
         return Outcome(status="succeeded", output=data["output"])
@@ -127,7 +145,7 @@ def _outcome(ending: Event) -> Outcome:
 def _together(endings: Sequence[Event], *, single: bool) -> Outcome:
     """The end of a pack: red when an item failed for good, else green."""
     if single:
-        return _outcome(endings[0])
+        return outcome_of(endings[0])
     counts = {kind.value.removeprefix("step."): _count(endings, kind) for kind in sorted(ENDINGS)}
     failures = [event for event in endings if event.type == EventType.STEP_FAILED]
     if failures:

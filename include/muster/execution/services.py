@@ -37,6 +37,8 @@ class Services:
     """Folder under which each run has one of its own for the files it makes."""
     site: Path | None = None
     """Folder of the site's own skills."""
+    pinned: Callable[[str | None], Path | None] = lambda version: None
+    """Where a version of the Dag bundle keeps the site's own skills; None when that is not known."""
     clock: Callable[[], datetime] = utc_now
     rng: Random = field(default_factory=Random)
     """Draws the waits between attempts; a seeded one makes them repeatable."""

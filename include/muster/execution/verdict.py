@@ -27,10 +27,13 @@ def failures(definition: Definition, state: RunState, task_states: TaskStates) -
         if reason := _failure(definition, result) or _stopped(definition, state, result, task_states):
             found.append(reason)
     # What a cancelled run stopped in the middle of has not failed by itself.
-    return _cancelled(state) or found
+    return _ordered(state) or found
 
 
-def _cancelled(state: RunState) -> list[str]:
+def _ordered(state: RunState) -> list[str]:
+    """Why it is undone by somebody's wish."""
+    if state.undo_reason is not None:
+        return [state.undo_reason]
     if state.cancelled_by is None:
         return []
     return [f"cancelled by {state.cancelled_by}" + (f": {state.cancel_reason}" if state.cancel_reason else "")]
@@ -44,8 +47,8 @@ def reasons_to_undo(definition: Definition, state: RunState, task_states: TaskSt
     """
     if state.status == "unknown":
         return []
-    if cancelled := _cancelled(state):
-        return cancelled
+    if ordered := _ordered(state):
+        return ordered
     found = []
     for step in definition.steps:
         result = state.step(step.id)

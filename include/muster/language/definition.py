@@ -13,7 +13,7 @@ from muster.agents.spec import AgentSpec
 from muster.skills.index import Lane
 from muster.written import Usd
 
-Kind = Literal["skill", "agent", "human", "notify", "branch", "operator"]
+Kind = Literal["skill", "agent", "human", "notify", "branch", "operator", "run"]
 
 
 class _Resolved(BaseModel):
@@ -156,12 +156,19 @@ class ResolvedStep(_Resolved):
     notify: tuple[ResolvedTarget, ...] = ()
     branch: tuple[ResolvedWay, ...] = ()
     operator: str | None = None
+    run: str | None = None
+    """The automation of which it starts a run."""
     references: tuple[str, ...] = ()
     """Ids of the steps its expressions use, sorted."""
     when_references: tuple[str, ...] = ()
     """Ids of the steps its `when` uses, sorted."""
     aligned_to: str | None = None
     """In a fan-out: the first step that fans out over the same list. Position n of both is the same item."""
+
+    @property
+    def can_be_undone(self) -> bool:
+        """True when it says what undoes it, or starts runs, which say so themselves."""
+        return self.compensate is not None or self.kind == "run"
 
 
 class ResolvedTrigger(_Resolved):

@@ -193,6 +193,18 @@ steps:
     timeout: 10m
     pool: default_pool
 """,
+    "run": """automation: letters_of_the_day
+inputs:
+  letters: { type: array, items: { type: string }, default: [] }
+steps:
+  - id: file
+    run: file_letters
+    with: { letters: "{{ inputs.letters }}" }
+    timeout: 2h
+
+  - id: tell
+    notify: [{ slack: "#office", text: "{{ steps.file.outputs.file | present | length }} letters filed" }]
+""",
 }
 """One automation for each kind of step."""
 

@@ -19,6 +19,7 @@ from muster.language.expressions import ExpressionSyntaxError
 from muster.language.merging import Layered, merged, merged_documents
 from muster.language.problems import LanguageError, Problem
 from muster.language.resolve import resolve
+from muster.language.runs import check_runs, runs
 from muster.language.source import Source, read_source
 from muster.language.surroundings import Surroundings, shown
 from muster.language.usage import Usage, usage
@@ -28,6 +29,9 @@ DEFAULTS = "_defaults.yaml"
 
 REHEARSAL = ".test.yaml"
 """Ends the name of a file that rehearses the automation beside it."""
+
+Named = dict[str, list[tuple[Path, Definition | None]]]
+"""The files that declare a name, each with its definition when it is valid."""
 
 MAX_CHAIN = 10
 """Longest chain of `extends`."""
@@ -71,7 +75,7 @@ class Folder:
 
     def _load(self, only: str | None) -> Catalogue:
         catalogue = Catalogue()
-        named: dict[str, list[tuple[Path, Definition | None]]] = {}
+        named: Named = {}
         for path in self._candidates(only):
             name, definition, problems = self._read(path, only)
             if name is not None and only in (None, name):
@@ -79,6 +83,7 @@ class Folder:
             if problems and only in (None, name):
                 catalogue.broken[path] = problems
         self._settle(named, catalogue)
+        self._check_runs(named, catalogue, whole=only is None)
         shared = [*self.among.problems, *([] if only else self.among.agents.problems)]
         own = [problem for found in catalogue.broken.values() for problem in found]
         catalogue.problems = sorted({*shared, *own})
@@ -96,7 +101,7 @@ class Folder:
         except LanguageError as error:
             return name, None, list(error.problems)
 
-    def _settle(self, named: dict[str, list[tuple[Path, Definition | None]]], catalogue: Catalogue) -> None:
+    def _settle(self, named: Named, catalogue: Catalogue) -> None:
         """A name that one file has becomes a definition; of files that share a name, none does."""
         for name in sorted(named):
             found = named[name]
@@ -113,6 +118,38 @@ class Folder:
             elif (definition := found[0][1]) is not None:
                 catalogue.definitions[name] = definition
                 catalogue.sources[name] = found[0][0]
+
+    def _check_runs(self, named: Named, catalogue: Catalogue, *, whole: bool) -> None:
+        """Leave out the automations that ask for runs which cannot be."""
+        known = {name: found[0][1] or True for name, found in named.items()}
+
+        def other(name: str) -> Definition | bool:
+            if name not in known:
+                known[name] = False if whole else self._other(name)
+            return known[name]
+
+        for name, definition in list(catalogue.definitions.items()):
+            if not any(runs(definition)):
+                continue
+            path = catalogue.sources[name]
+            if problems := list(check_runs(definition, self._document(path), other, self._names)):
+                catalogue.broken[path] = problems
+                del catalogue.definitions[name], catalogue.sources[name]
+
+    def _other(self, name: str) -> Definition | bool:
+        """An automation that was not asked for."""
+        for path in self._candidates(name):
+            declared, definition, _ = self._read(path, name)
+            if declared == name:
+                return definition or True
+        return False
+
+    def _names(self) -> Iterator[str]:
+        """The names that files declare, read as quickly as can be."""
+        declared = re.compile(rb"""^automation:[ \t]*["']?(\w+)""", re.MULTILINE)
+        for path in self._candidates(None):
+            if found := declared.search(_content(path)):
+                yield found[1].decode()
 
     def _define(self, document: Layered) -> Definition:
         automation = validate(Automation, document)

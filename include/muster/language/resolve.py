@@ -48,6 +48,7 @@ from muster.language.steps import (
     NotifyStep,
     OperatorStep,
     Retry,
+    RunStep,
     SkillStep,
     SlackTarget,
     StepBase,
@@ -58,7 +59,7 @@ from muster.language.surroundings import Surroundings
 from muster.language.usage import Usage
 from muster.skills.index import Lane
 
-_LANES: dict[str, Lane] = {"skill": "worker", "operator": "worker"}
+_LANES: dict[str, Lane] = {"skill": "worker", "operator": "worker", "run": "worker"}
 """Lanes by kind where nothing else is said; every other kind runs `async`."""
 
 
@@ -168,7 +169,7 @@ def _step(
         priority=step.priority if step.priority is not None else defaults.priority,
         pool=step.pool if step.pool is not None else defaults.pool,
         retry=_retry(work.retry or defaults.retry if work else None),
-        timeout=_timeout(work, defaults, among) if work else None,
+        timeout=_timeout(step, defaults, among),
         compensate=_compensation(work.compensate, used, among) if work and work.compensate else None,
         irreversible=work.irreversible if work else False,
         lock=tuple(work.lock or ()) if work else (),
@@ -203,6 +204,8 @@ def _of_kind(step: StepBase, among: Surroundings) -> dict[str, Any]:
         return {"notify": tuple(_target(target) for target in step.notify)}
     if isinstance(step, BranchStep):
         return {"branch": tuple(ResolvedWay(when=way.when, to=tuple(way.to)) for way in step.branch)}
+    if isinstance(step, RunStep):
+        return {"run": step.run, "arguments": step.arguments}
     return {"operator": step.operator, "arguments": step.arguments} if isinstance(step, OperatorStep) else {}
 
 
@@ -253,7 +256,12 @@ def _class_retry(own: ClassRetry) -> ResolvedClassRetry:
     )
 
 
-def _timeout(step: WorkStep, defaults: StepDefaults, among: Surroundings) -> float | None:
+def _timeout(step: StepBase, defaults: StepDefaults, among: Surroundings) -> float | None:
+    if isinstance(step, RunStep):
+        # A folder's default is for an attempt at work, not for a whole run.
+        return parse_duration(step.timeout) if step.timeout is not None else None
+    if not isinstance(step, WorkStep):
+        return None
     if step.timeout is not None:
         return parse_duration(step.timeout)
     entry = among.skills.get(step.skill) if isinstance(step, SkillStep) else None

@@ -20,10 +20,10 @@ def undone_after(definition: Definition) -> Mapping[str, tuple[str, ...]]:
     for step_id in _last_first(following):
         found: dict[str, None] = {}
         for after in following[step_id]:
-            own = definition.step(after).compensate is not None
+            own = definition.step(after).can_be_undone
             found.update(dict.fromkeys([after] if own else nearest[after]))
         nearest[step_id] = tuple(sorted(found))
-    return {step_id: waits for step_id, waits in nearest.items() if definition.step(step_id).compensate is not None}
+    return {step_id: waits for step_id, waits in nearest.items() if definition.step(step_id).can_be_undone}
 
 
 def compensation_order(definition: Definition) -> list[str]:

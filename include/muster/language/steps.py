@@ -308,6 +308,24 @@ class OperatorStep(WorkStep):
     """The operator's arguments by name."""
 
 
+class RunStep(MappedStep):
+    """Starts a run of another automation and waits for its end, without a worker.
+
+    The output is `run` (its id), `automation`, `status`, `counts`, and `outputs`: what its steps gave back, by id,
+    personal data left out. When the run does not succeed, the step fails. When this automation's run is undone, what
+    the other one did is undone as well, by the compensations of its own steps.
+    """
+
+    kind: ClassVar[str] = "run"
+    run: Name
+    """The automation's name. The run belongs to the version that is current when it begins."""
+    arguments: Values = Field(default_factory=dict, alias="with")
+    """Its inputs by name."""
+    timeout: Duration | None = None
+    """How long it may take from being asked for to its end; then it is cancelled and the step fails. Default: as long
+    as it takes."""
+
+
 KIND_KEYS = {
     "skill": "skill",
     "agent": "agent",
@@ -316,11 +334,12 @@ KIND_KEYS = {
     "notify": "notify",
     "branch": "branch",
     "operator": "operator",
+    "run": "run",
 }
 """The key that makes a step what it is, and the kind it makes it."""
 
 STEP_KINDS: dict[str, type[StepBase]] = {
-    step.kind: step for step in (SkillStep, AgentStep, HumanStep, NotifyStep, BranchStep, OperatorStep)
+    step.kind: step for step in (SkillStep, AgentStep, HumanStep, NotifyStep, BranchStep, OperatorStep, RunStep)
 }
 """The model of each kind."""
 
@@ -335,7 +354,8 @@ Step = Annotated[
     | Annotated[HumanStep, Tag("kind:human")]
     | Annotated[NotifyStep, Tag("kind:notify")]
     | Annotated[BranchStep, Tag("kind:branch")]
-    | Annotated[OperatorStep, Tag("kind:operator")],
+    | Annotated[OperatorStep, Tag("kind:operator")]
+    | Annotated[RunStep, Tag("kind:run")],
     Discriminator(_step_tag),
 ]
 """One step: exactly one kind."""

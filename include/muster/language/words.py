@@ -4,7 +4,7 @@ from __future__ import annotations
 
 NOT_YET: dict[str, tuple[str, ...]] = {
     "automation": (),
-    "step": ("team", "browser", "run"),
+    "step": ("team", "browser"),
     "trigger": ("webhook",),
 }
 """Where a word will stand, and the words."""

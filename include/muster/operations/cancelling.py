@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from muster.errors import PermanentError
 from muster.events.log import EventLog
 from muster.events.model import EventType, NewEvent
@@ -21,3 +23,12 @@ def request_cancel(log: EventLog, run: str, *, by: str, reason: str | None = Non
         raise PermanentError(f"{run} has ended ({state.status}): nothing is left to cancel.")
     event = NewEvent(type=EventType.RUN_CANCEL_REQUESTED, data={"reason": reason}, actor=by, key="cancel")
     log.append(run, [event])
+
+
+def open_children(log: EventLog, run: str) -> Iterator[str]:
+    """The runs that a run has asked for and that are open, each followed by its own."""
+    for event in log.read(run, types=[EventType.CHILD_REQUESTED]):
+        child = event.data["child"]
+        if fold(log.read(child, types=[EventType.RUN_OPENED, EventType.RUN_CLOSED])).status == "open":
+            yield child
+            yield from open_children(log, child)

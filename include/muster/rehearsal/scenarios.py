@@ -22,8 +22,8 @@ from muster.rehearsal.faults import NONE, Faults
 from muster.rehearsal.playing import Playing, in_order
 from muster.rehearsal.script import Case, Script
 from muster.rehearsal.stage import Stage
+from muster.saga.extent import started
 from muster.saga.resuming import resume
-from muster.saga.unwinding import started
 
 TRUSTED = ("succeeded", "failed", "compensated", "stuck")
 """How a run may end; anything else is a run nobody can trust."""

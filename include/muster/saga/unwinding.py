@@ -8,14 +8,14 @@ undone. Then the rest stays as it is, people are told, and a person must act bef
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from muster.errors import MusterError
 from muster.events.model import EventType, NewEvent
-from muster.events.state import RunState
-from muster.events.work import StepState, WorkState
 from muster.execution.actions import skill_context, uses_threads
+from muster.execution.closing import close_run
 from muster.execution.concurrency import at_once
 from muster.execution.fanout import items_of
 from muster.execution.outcome import Outcome
@@ -25,13 +25,14 @@ from muster.execution.services import Services
 from muster.execution.variables import variables_for
 from muster.execution.verdict import TaskStates, reasons_to_undo
 from muster.execution.view import RunView, definition_of, load_all
-from muster.language.definition import WITHHELD, Definition, ResolvedCompensation, ResolvedStep
+from muster.language.definition import WITHHELD, ResolvedCompensation, ResolvedRetry, ResolvedStep
 from muster.language.expressions import evaluate
+from muster.language.sagas import compensation_order
+from muster.saga.children import undo_children
+from muster.saga.extent import irrevocable, started
 from muster.saga.incidents import tell_stuck
 from muster.skills.calling import call_skill
 from muster.skills.registry import get_skill
-
-Pieces = dict[str, list[int | None]]
 
 
 class Irreversible(MusterError):
@@ -52,7 +53,7 @@ async def begin(services: Services, ref: WorkRef, task_states: TaskStates) -> Ou
         return Outcome(status="skipped", reason="nothing has to be undone")
     stuck = view.state.stuck
     told = stuck is not None and stuck.epoch < ref.epoch and view.definition.step(stuck.step).irreversible
-    if not told and (final := _cannot_be_undone(view.definition, view.state)) is not None:
+    if not told and (final := irrevocable(view.definition, view.state)) is not None:
         error = Irreversible(
             f"{'; '.join(reasons)}; and {final} cannot be undone.",
             remedy=f"Go forward with `muster restart {ref.run} --from STEP`, or undo it by hand and "
@@ -93,38 +94,21 @@ async def compensate(services: Services, ref: WorkRef) -> Outcome:
     return Outcome(status="succeeded", output={"undone": len(left)})
 
 
-def started(definition: Definition, state: RunState) -> Pieces:
-    """What a run has begun and not undone, of the steps that can be undone: positions by step, last step first.
-
-    An unknown outcome counts as begun: whether anything came of it is for the compensation to find out.
-    """
-    found: Pieces = {}
-    for step in reversed(definition.steps):
-        if step.compensate is not None and (indices := list(_begun(state.step(step.id)))):
-            found[step.id] = indices
-    return found
-
-
-def _begun(result: StepState) -> Iterator[int | None]:
-    if _may_have_happened(result.whole) and not result.is_fan_out:
-        yield None
-    for index in sorted(result.items):
-        if _may_have_happened(result.items[index]):
-            yield index
-
-
-def _may_have_happened(work: WorkState) -> bool:
-    return work.status not in ("pending", "skipped", "undone")
-
-
-def _cannot_be_undone(definition: Definition, state: RunState) -> str | None:
-    """The step that cannot be undone and may have happened."""
-    begun = [step.id for step in definition.steps if step.irreversible and list(_begun(state.step(step.id)))]
-    return begun[-1] if begun else None
+async def unwind(services: Services, run: str, epoch: int) -> None:
+    """Undo a run that has ended, all of it, and close it anew: `compensated`, or `stuck`."""
+    ref = WorkRef(run=run, step="begin", epoch=epoch)
+    if (await begin(services, ref, {})).status == "succeeded":
+        for step in compensation_order(await definition_of(services, run)):
+            if (await compensate(services, replace(ref, step=step))).status == "failed":
+                break
+    await close_run(services, replace(ref, step="close"), {})
 
 
 def _undoing(step: ResolvedStep) -> ResolvedStep:
     """The step's compensation as a step: what is called, how it is repeated, and how long it may take."""
+    if step.kind == "run":
+        # How long its runs may take is for `undo_children` to say, which waits for them.
+        return step.model_copy(update={"retry": ResolvedRetry(times=5), "timeout": None})
     undo = _compensation(step)
     return step.model_copy(
         update={"kind": "skill", "skill": undo.skill, "retry": undo.retry, "timeout": undo.timeout, "agent": None}
@@ -140,7 +124,8 @@ def _compensation(step: ResolvedStep) -> ResolvedCompensation:
 def _pieces(
     services: Services, view: RunView, step: ResolvedStep, ref: WorkRef, indices: list[int | None]
 ) -> Iterator[Piece]:
-    names = {*_compensation(step).references, *step.references}
+    undo = step.compensate
+    names = {*(undo.references if undo is not None else ()), *step.references}
     variables = variables_for(view.definition, names, view.state, services)
     items = items_of(step, variables) if step.each is not None else ()
     result, undoing = view.state.step(step.id), _undoing(step)
@@ -170,6 +155,9 @@ async def _undo(services: Services, piece: Piece) -> Exception | None:
 
 
 async def _call(services: Services, piece: Piece) -> Any:
+    if piece.step.kind == "run":
+        step = piece.view.definition.step(piece.step.id)
+        return await undo_children(services, piece, unwind, limit=step.timeout)
     undo = _compensation(piece.step)
     skill = get_skill(undo.skill, services.site)
     values = evaluate(undo.arguments, piece.variables, where=f"step {piece.step.id}, compensate")

@@ -9,6 +9,7 @@ from airflow.sdk.definitions.mappedoperator import MappedOperator
 
 from muster_airflow.compiler.unwinding import add_unwinding
 from muster_airflow.operators.base import restart_policy, retry_policy
+from muster_airflow.operators.children import RunStep
 from muster_airflow.operators.opening import OpenRun
 from muster_airflow.operators.steps import (
     AgentStep,
@@ -34,6 +35,7 @@ _CLASSES: dict[tuple[str, str], type[BaseOperator]] = {
     ("agent", "worker"): WorkerAgentStep,
     ("notify", "async"): NotifyStep,
     ("branch", "async"): BranchStep,
+    ("run", "worker"): RunStep,
 }
 
 

@@ -23,7 +23,7 @@ def add_unwinding(definition: Definition, leaves: Sequence[BaseOperator | Mapped
 
     In a run that succeeds only the first of them is started. It is skipped, and Airflow skips the others with it.
     """
-    if not any(step.compensate or step.irreversible for step in definition.steps):
+    if not any(step.can_be_undone or step.irreversible for step in definition.steps):
         return []
     with TaskGroup(UNWIND, tooltip="Undoes what the run did, when it cannot be finished"):
         begin = UnwindRun(task_id=BEGIN, task_display_name="unwind", trigger_rule="all_done")

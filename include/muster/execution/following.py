@@ -1,0 +1,135 @@
+"""Waits for the end of the run that a step has asked for, patiently, and gives up where it can never come."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from muster.errors import ErrorClass, PermanentError, TransientError
+from muster.execution.children import Child, ChildFailed, answer_of, ask_for, settle, withdraw
+from muster.execution.outcome import Outcome
+from muster.execution.performing import take_up
+from muster.execution.piece import Answer, Piece
+from muster.execution.references import WorkRef
+from muster.execution.services import Services
+from muster.redaction import redact
+
+log = logging.getLogger(__name__)
+
+AirflowState = Callable[[str, str], Awaitable[str | None]]
+"""Airflow's state of a run, by Dag and run id; None when Airflow does not know it.
+
+Raises TransientError when it cannot be asked."""
+
+ENDED = frozenset({"success", "failed"})
+"""Airflow's states of a run that has ended."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How often it is looked, in seconds."""
+
+    first: float = 1.0
+    """Before the second look; each wait is half as long again as the one before."""
+    longest: float = 15.0
+    airflow: float = 30.0
+    """Between two questions to Airflow: the log says what matters, unless Airflow has lost the run."""
+    begins: float = 900.0
+    """How long a run may take to begin: one that has not by then is taken to be held up for good."""
+
+
+USUAL = Pace()
+
+
+async def follow(services: Services, ref: WorkRef, airflow_state: AirflowState, pace: Pace = USUAL) -> Outcome:
+    """Wait for the end of the run that a piece has asked for, and write how the piece ended."""
+    piece = await take_up(services, ref)
+    if isinstance(piece, Outcome):
+        return piece
+    came: Answer | Exception
+    try:
+        child = await ask_for(services, piece)
+        await _Wait(services, piece, child, airflow_state, pace).over()
+        came = await answer_of(services, child.run)
+    except PermanentError as error:
+        came = error
+    return await settle(services, piece, came)
+
+
+class _Wait:
+    """The wait of one piece for one run."""
+
+    def __init__(self, services: Services, piece: Piece, child: Child, airflow_state: AirflowState, pace: Pace) -> None:
+        self._services, self._piece, self._child, self._pace = services, piece, child, pace
+        self._airflow_state = airflow_state
+        self._asked_airflow = float("-inf")
+        self._ended_in_airflow = False
+
+    async def over(self) -> None:
+        """Return once the run has ended.
+
+        Raises:
+            PermanentError: it never will, or not in time; it has been cancelled.
+        """
+        wait = self._pace.first
+        while not await self._look():
+            await asyncio.sleep(min(wait, self._left()))
+            wait = min(wait * 1.5, self._pace.longest)
+
+    async def _look(self) -> bool:
+        try:
+            end = await self._services.queries.aend_of(self._child.run)
+            if end not in (None, "unknown"):
+                return True
+            await self._may_still_end(begun=end is None)
+        except TransientError as error:
+            # There is nothing to lose by waiting on, and nowhere to write that it was given up.
+            log.warning("looking again for the end of %s: %s", self._child.run, redact(str(error)))
+        return False
+
+    async def _may_still_end(self, *, begun: bool) -> None:
+        since = self._since()
+        limit = self._piece.step.timeout
+        if limit is not None and since >= limit:
+            await self._give_up(
+                f"The run {self._child.run} took longer than the step's timeout of {limit:g} s, and was cancelled.",
+                ErrorClass.TIMEOUT,
+            )
+        if not begun and since >= self._pace.begins:
+            await self._give_up(
+                f"The run {self._child.run} has not begun within {self._pace.begins:g} s; it never will now.",
+                remedy=f"See in Airflow whether {self._child.automation} is paused, or has too many runs at once.",
+            )
+        if since - self._asked_airflow >= self._pace.airflow:
+            self._asked_airflow = since
+            await self._ask_airflow(begun=begun)
+
+    async def _ask_airflow(self, *, begun: bool) -> None:
+        state = await self._airflow_state(self._child.automation, self._child.dag_run_id)
+        ended = state is None or state in ENDED
+        # Between Airflow's word and the log's lies a moment: only the second time it counts.
+        if ended and self._ended_in_airflow:
+            how = "does not know it any more" if state is None else f"ended it as {state}"
+            said = "without an end in the log" if begun else "before it began"
+            await self._give_up(
+                f"Airflow {how}, {said}: the run {self._child.run}.",
+                remedy=f"`muster reconcile` closes it; `muster show {self._child.run}` tells what happened.",
+            )
+        self._ended_in_airflow = ended
+
+    async def _give_up(
+        self, message: str, kind: ErrorClass = ErrorClass.PERMANENT, *, remedy: str | None = None
+    ) -> None:
+        await withdraw(
+            self._services, self._child.run, by=self._piece.ref.run, reason="its step no longer waits for it"
+        )
+        raise ChildFailed(message, remedy=remedy, error_class=kind)
+
+    def _since(self) -> float:
+        return (self._services.clock() - self._child.asked_at).total_seconds()
+
+    def _left(self) -> float:
+        limit = self._piece.step.timeout
+        return self._pace.longest if limit is None else max(limit - self._since(), 0.1)

@@ -1,0 +1,67 @@
+"""What must hold between an automation and those it runs; every breach is located."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from muster.language.definition import Definition, ResolvedStep
+from muster.language.explain import Located
+from muster.language.problems import Problem, did_you_mean
+from muster.language.reading import Path
+
+Others = Callable[[str], "Definition | bool"]
+"""The definition of the automation of a name; True for one that is not valid, False where there is none."""
+
+
+def runs(definition: Definition) -> Iterator[tuple[int, ResolvedStep, str]]:
+    """The steps that run another automation: position, step, that automation's name."""
+    for position, step in enumerate(definition.steps):
+        if step.run is not None:
+            yield position, step, step.run
+
+
+def check_runs(
+    definition: Definition, document: Located, others: Others, names: Callable[[], Iterable[str]]
+) -> Iterator[Problem]:
+    """What is wrong with the runs that an automation asks for; `names` are asked for when one is not found."""
+    for position, step, name in runs(definition):
+        path: Path = ("steps", position)
+        other = others(name)
+        if other is False:
+            suggestion = did_you_mean(name, names()) or "`muster list` shows them all."
+            yield document.problem(f"there is no automation `{name}`", (*path, "run"), suggestion=suggestion)
+        elif (around := _circle(definition.name, name, others)) is not None:
+            message = f"these automations run each other: {' → '.join([definition.name, *around])}"
+            yield document.problem(message, (*path, "run"), suggestion="A run would never end; leave one of them out.")
+        elif isinstance(other, Definition):
+            yield from _inputs(step, other, path, document)
+
+
+def _circle(start: str, first: str, others: Others) -> list[str] | None:
+    """The names from `first` on that lead back to `start`; None when none do."""
+    ways: dict[str, list[str]] = {first: [first]}
+    waiting = [first]
+    while waiting:
+        name = waiting.pop(0)
+        if name == start:
+            return ways[name]
+        other = others(name)
+        for _, _, after in runs(other) if isinstance(other, Definition) else ():
+            if after not in ways:
+                ways[after] = [*ways[name], after]
+                waiting.append(after)
+    return None
+
+
+def _inputs(step: ResolvedStep, other: Definition, path: Path, document: Located) -> Iterator[Problem]:
+    known: Mapping[str, object] = other.inputs
+    for name in step.arguments:
+        if name not in known:
+            suggestion = did_you_mean(name, known) or f"Its inputs are {', '.join(known) or 'none'}."
+            message = f"the automation `{other.name}` has no input `{name}`"
+            yield document.problem(message, (*path, "with", name), key=True, suggestion=suggestion)
+    missing = [name for name, schema in other.inputs.items() if "default" not in schema and name not in step.arguments]
+    if missing:
+        words = ", ".join(f"`{name}`" for name in missing)
+        suggestion = f"Give it in `with`: `with: {{ {missing[0]}: … }}`."
+        yield document.problem(f"the automation `{other.name}` needs {words}", (*path, "run"), suggestion=suggestion)

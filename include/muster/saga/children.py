@@ -1,0 +1,127 @@
+"""Undoes the runs that a step has asked for, when its own run is undone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from muster.errors import PermanentError
+from muster.events.model import EventType, NewEvent
+from muster.execution.children import withdraw
+from muster.execution.epochs import begin_epoch
+from muster.execution.piece import Piece
+from muster.execution.services import Services
+from muster.execution.view import NeverOpened, RunView, load_all
+from muster.saga.extent import irrevocable, started
+
+Unwind = Callable[[Services, str, int], Awaitable[None]]
+"""Undoes one run, in an epoch."""
+
+PATIENCE = 900.0
+"""Seconds that a run which is still open may take to stop and undo itself, where its step has no timeout."""
+_UNDONE_HERE = "begun/undo/"
+"""Begins the key of an execution of a run that only undoes it, on behalf of the run that asked for it."""
+_GOES_ON = frozenset({EventType.RUN_OPENED, EventType.RUN_BEGUN, EventType.RUN_RESTARTED, EventType.RUN_RESUMED})
+FIRST_LOOK, LONGEST_WAIT = 0.5, 10.0
+"""Seconds between two looks at it: the first wait, and the longest."""
+
+
+class ChildNotUndone(PermanentError):
+    """A run that belongs to this one is not undone, so neither is this one: it is stuck, and a person acts."""
+
+
+async def undo_children(services: Services, piece: Piece, unwind: Unwind, *, limit: float | None) -> dict[str, str]:
+    """Undo every run that a piece has asked for, the last one first; how each of them stands then, by its id.
+
+    Done again it undoes nothing twice: what a run has undone is in its own log.
+
+    Raises:
+        ChildNotUndone: one of them is stuck, or does not come to an end.
+    """
+    children = piece.view.state.step(piece.step.id).work(piece.index).children
+    return {
+        child: await _undo(services, piece, child, unwind, PATIENCE if limit is None else limit)
+        for child in reversed(children)
+    }
+
+
+async def _undo(services: Services, piece: Piece, child: str, unwind: Unwind, limit: float) -> str:
+    view = await _ended(services, piece, child, limit)
+    if view is None:
+        return "never begun"
+    if view.state.status != "stuck" and _is_left(view):
+        own = _with_its_skills(services, view)
+        await unwind(own, child, await _order(own, piece, view))
+        view = await load_all(services, child)
+    if view.state.status == "stuck":
+        raise ChildNotUndone(
+            f"The run {child} is stuck: {view.state.reason}.",
+            remedy=f"Resume that one first: muster resume {child}. Once it has ended, go on with this one.",
+        )
+    return view.state.status
+
+
+async def _ended(services: Services, piece: Piece, child: str, limit: float) -> RunView | None:
+    """The run once it has ended, cancelled if need be; None when it never begins."""
+    view = await _view(services, child)
+    if view is not None and not _is_open(view):
+        return view
+    reason = f"step {piece.step.id} of {piece.ref.run} is undone"
+    # What was stuck and goes on undoing needs no second wish.
+    undoing = view is not None and view.state.status == "stuck"
+    if not undoing and await withdraw(services, child, by=piece.ref.run, reason=reason):
+        return None
+    wait, loop = FIRST_LOOK, asyncio.get_running_loop()
+    until = loop.time() + limit
+    while (view := await _view(services, child)) is None or _is_open(view):
+        if loop.time() >= until:
+            raise ChildNotUndone(
+                f"The run {child} was cancelled and has not ended within {limit:g} s.",
+                remedy=f"Stop what it waits for: muster cancel {child}. Once it has ended, go on with this one.",
+            )
+        await asyncio.sleep(wait)
+        wait = min(wait * 1.5, LONGEST_WAIT)
+    return view
+
+
+async def _order(services: Services, piece: Piece, view: RunView) -> int:
+    """Write into the child's log that it is to be undone, and why; the epoch that is done in."""
+    by = f"{piece.ref.run}/{piece.key}@{piece.ref.epoch}"
+    epoch = await begin_epoch(services, view.id, f"{_UNDONE_HERE}{by}", f"undone with {piece.ref.run}")
+    data = {
+        "reason": f"undone with step {piece.step.id} of {piece.ref.run}",
+        "parent": {"run": piece.ref.run, "step": piece.step.id, "index": piece.index},
+        "epoch": epoch,
+    }
+    event = NewEvent(type=EventType.RUN_UNDO_REQUESTED, data=data, key=f"undo/{by}")
+    await services.log.aappend(view.id, [event])
+    return epoch
+
+
+async def _view(services: Services, run: str) -> RunView | None:
+    try:
+        return await load_all(services, run)
+    except NeverOpened:
+        return None
+
+
+def _is_open(view: RunView) -> bool:
+    """True while Airflow performs the run, or is about to again."""
+    for event in reversed(view.events):
+        if event.type == EventType.RUN_CLOSED:
+            return False
+        if event.type in _GOES_ON and not (event.key or "").startswith(_UNDONE_HERE):
+            return True
+    return True
+
+
+def _is_left(view: RunView) -> bool:
+    definition, state = view.definition, view.state
+    return bool(started(definition, state)) or irrevocable(definition, state) is not None
+
+
+def _with_its_skills(services: Services, view: RunView) -> Services:
+    """The services with the site's skills of the run's own version."""
+    site = services.pinned(view.state.bundle_version)
+    return services if site is None else replace(services, site=site)

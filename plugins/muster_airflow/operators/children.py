@@ -1,0 +1,112 @@
+"""A run of another automation as a step: started by a short task process, awaited in the triggerer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import Context
+from airflow.sdk.exceptions import AirflowFailException, AirflowRuntimeError, ErrorType, TaskDeferred
+
+from muster.errors import PermanentError, TransientError
+from muster.execution.outcome import Outcome
+from muster_airflow.operators.base import MusterOperator
+from muster_airflow.operators.steps import report
+from muster_airflow.reference import CHILD, work_ref
+from muster_airflow.triggers.children import ChildTrigger
+
+if TYPE_CHECKING:
+    from muster.execution.children import Child
+    from muster.execution.piece import Piece
+    from muster.execution.references import WorkRef
+    from muster.execution.services import Services
+
+REFUSED = frozenset({400, 404, 422})
+"""Airflow's answers to what it will never do: no such Dag, one that cannot be read, inputs that do not fit."""
+
+
+class RunStep(MusterOperator):
+    """Starts a run of another automation, once, and waits for its end without a worker.
+
+    Only a task process may start a run; the triggerer may not.
+    """
+
+    custom_operator_name = "run"
+    ui_color = "#cffafe"
+
+    def __init__(self, *, slot: int | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.slot = slot
+
+    def execute(self, context: Context) -> Any:
+        """Ask for the run, have Airflow start it, and leave the wait to the triggerer."""
+        from muster_airflow.services import run, services_in_worker
+
+        services = services_in_worker(context)
+        asked = run(services, _asked(services, context))
+        if isinstance(asked, Outcome):
+            return report(asked)
+        ref, piece, child = asked
+        try:
+            _start(context, child)
+        except PermanentError as error:
+            run(services, _failed(services, piece, error))
+            raise AirflowFailException(str(error)) from error
+        context["ti"].xcom_push(key=CHILD, value=child.run)
+        raise TaskDeferred(trigger=ChildTrigger.of(ref), method_name="execute")
+
+
+async def _asked(services: Services, context: Context) -> Outcome | tuple[WorkRef, Piece, Child]:
+    from muster.execution.children import ask_for, settle
+    from muster.execution.performing import begin
+
+    ref = await work_ref(services, context["ti"], context["dag_run"], lane="worker")
+    piece = await begin(services, ref)
+    if isinstance(piece, Outcome):
+        return piece
+    try:
+        return ref, piece, await ask_for(services, piece)
+    except PermanentError as error:
+        return await settle(services, piece, error)
+
+
+async def _failed(services: Services, piece: Piece, error: PermanentError) -> Outcome:
+    from muster.execution.children import settle
+
+    return await settle(services, piece, error)
+
+
+def _start(context: Context, child: Child) -> None:
+    """Have Airflow start the run; one that is there already is the one.
+
+    Raises:
+        PermanentError: it cannot be started.
+        TransientError: Airflow did not start it now.
+    """
+    from airflow.sdk.execution_time import task_runner
+    from airflow.sdk.execution_time.comms import ErrorResponse, TriggerDagRun
+
+    name = child.automation
+    try:
+        if context["ti"].get_dag(name).is_paused:
+            raise PermanentError(f"{name} is paused in Airflow, so a run of it would not begin.", remedy="Unpause it.")
+        asked = TriggerDagRun(dag_id=name, run_id=child.dag_run_id, conf=child.conf, reset_dag_run=False)
+        answer = task_runner.SUPERVISOR_COMMS.send(asked)
+    except AirflowRuntimeError as error:
+        answer = error.error
+    if not isinstance(answer, ErrorResponse) or answer.error == ErrorType.DAGRUN_ALREADY_EXISTS:
+        return
+    detail = answer.detail or {}
+    if detail.get("status_code") in REFUSED:
+        raise PermanentError(
+            f"Airflow starts no run of {name}: {_said(detail)}.",
+            remedy=f"Look at {name} in Airflow's list of Dags and their import errors.",
+        )
+    raise TransientError(f"Airflow did not start a run of {name}: {answer.error}.")
+
+
+def _said(detail: dict[str, Any]) -> str:
+    """Airflow's reason in the answer of its API."""
+    inner: Any = detail.get("detail")
+    while isinstance(inner, dict) and ("detail" in inner or "message" in inner):
+        inner = inner.get("message") or inner.get("detail")
+    return str(inner or detail.get("message") or "it does not know it")

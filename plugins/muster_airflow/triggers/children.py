@@ -1,0 +1,69 @@
+"""Awaits the end of a run that a step has asked for, in the triggerer."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from muster.errors import TransientError
+from muster.execution.outcome import Outcome
+from muster.execution.references import WorkRef
+from muster_airflow.triggers.work import WorkTrigger
+
+if TYPE_CHECKING:
+    from muster.execution.services import Services
+
+
+class ChildTrigger(WorkTrigger):
+    """Waits for the run of one piece, and ends the task.
+
+    A task that defers itself is not shown its Dag in the triggerer, so its worker says which piece it is.
+    """
+
+    def __init__(self, **work: Any) -> None:
+        super().__init__()
+        self._ref = WorkRef(**work)
+
+    @classmethod
+    def of(cls, ref: WorkRef) -> ChildTrigger:
+        """The trigger that waits for the piece of `ref`."""
+        return cls(**asdict(ref))
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Class path and arguments, as the triggerer stores them."""
+        return f"{type(self).__module__}.{type(self).__qualname__}", asdict(self._ref)
+
+    async def _once(self) -> Outcome:
+        from muster_airflow.services import services_in_triggerer
+
+        services = await services_in_triggerer(self._ref.run)
+        outcome = await self.work(services, self._ref)
+        await self._show(outcome)
+        return outcome
+
+    async def work(self, services: Services, ref: WorkRef) -> Outcome:
+        """Wait until the run has ended, and write how the piece has."""
+        from muster.execution.following import follow
+
+        return await follow(services, ref, airflow_state)
+
+
+async def airflow_state(dag_id: str, run_id: str) -> str | None:
+    """Airflow's state of a run, None when it does not know it.
+
+    Raises:
+        TransientError: it could not be asked.
+    """
+    from airflow.sdk.exceptions import AirflowRuntimeError
+    from airflow.sdk.execution_time.comms import DagRunStateResult, GetDagRunState
+    from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
+
+    try:
+        answer = await SUPERVISOR_COMMS.asend(GetDagRunState(dag_id=dag_id, run_id=run_id))
+    except AirflowRuntimeError as error:
+        if (error.error.detail or {}).get("status_code") == 404:
+            return None
+        raise TransientError(f"Airflow did not say how {dag_id}/{run_id} is: {error.error.error}.") from error
+    if not isinstance(answer, DagRunStateResult):
+        raise TransientError(f"Airflow did not say how {dag_id}/{run_id} is: {answer}.")
+    return str(getattr(answer.state, "value", answer.state))

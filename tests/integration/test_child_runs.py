@@ -1,0 +1,135 @@
+"""Promises of runs within runs on the real Airflow: awaited without a worker, cancelled and undone with their parent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.airflow import Airflow
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+
+SKILLS = '''
+from pathlib import Path
+
+from muster.errors import PermanentError
+from muster.skills import SkillContext, skill
+
+
+@skill("parcel.act", lane="async")
+def act(name: str, breaks: bool = False) -> str:
+    """Does something, or breaks."""
+    if breaks:
+        raise PermanentError(f"{name} is broken")
+    return name
+
+
+@skill("parcel.undo", lane="async")
+def undo(folder: str, name: str) -> str:
+    """Undoes it and leaves a mark."""
+    with (Path(folder) / "undone").open("a") as marks:
+        marks.write(f"{name}\\n")
+    return "undone"
+'''
+
+
+def _undo(name: str) -> str:
+    return f"compensate: {{skill: parcel.undo, with: {{folder: '{{{{ inputs.folder }}}}', name: {name}}}}}"
+
+
+CHILD = f"""automation: proving_delivery
+inputs: {{folder: {{type: string}}, parcel: {{type: string}}, asks: {{type: boolean, default: false}}}}
+steps:
+  - {{id: pick, skill: parcel.act, with: {{name: "{{{{ inputs.parcel }}}}"}}, {_undo("pick")}}}
+  - id: ask
+    when: "{{{{ inputs.asks }}}}"
+    human: {{ask: "Send {{{{ inputs.parcel }}}}?", assignees: [finance-lead]}}
+  - {{id: send, skill: parcel.act, with: {{name: "{{{{ inputs.parcel }}}}"}}, {_undo("send")}}}
+"""
+PARENT = f"""automation: proving_order
+inputs:
+  folder: {{type: string}}
+  parcels: {{type: array, items: {{type: string}}, default: [one, two]}}
+  asks: {{type: boolean, default: false}}
+  breaks: {{type: boolean, default: false}}
+steps:
+  - {{id: reserve, skill: parcel.act, with: {{name: reserve}}, {_undo("reserve")}}}
+  - id: deliver
+    each: "{{{{ inputs.parcels }}}}"
+    run: proving_delivery
+    with: {{folder: "{{{{ inputs.folder }}}}", parcel: "{{{{ item }}}}", asks: "{{{{ inputs.asks }}}}"}}
+  - id: bill
+    skill: parcel.act
+    with: {{name: "{{{{ steps.deliver[0].outputs.send }}}}", breaks: "{{{{ inputs.breaks }}}}"}}
+"""
+
+
+def begin(airflow: Airflow, name: str, **inputs: Any) -> tuple[str, Path]:
+    (airflow.project / "include" / "skills" / "parcel.py").write_text(SKILLS)
+    folder = airflow.project / name
+    folder.mkdir()
+    airflow.automation("proving_delivery", CHILD)
+    airflow.automation("proving_order", PARENT)
+    return airflow.start("proving_order", name, folder=str(folder), **inputs), folder
+
+
+def states(airflow: Airflow, run: str) -> dict[str, list[str]]:
+    dag_id, _, run_id = run.partition("/")
+    found: dict[str, list[str]] = {}
+    for task in airflow.client.tasks(dag_id, run_id):
+        found.setdefault(task["task_id"], []).append(task["state"])
+    return found
+
+
+def children(airflow: Airflow, run: str) -> list[str]:
+    return [event.data["child"] for event in airflow.log.read(run) if event.type == "child.requested"]
+
+
+def test_children_are_awaited_and_undone_with_the_run_that_asked_for_them(airflow: Airflow) -> None:
+    run, folder = begin(airflow, "undone", breaks=True)
+    assert airflow.finish(run) == "failed"
+    seen = states(airflow, run)
+    assert seen["deliver"] == ["success", "success"]
+    assert (seen["bill"], seen["unwind.deliver"], seen["close"]) == (["failed"], ["success"], ["failed"])
+    assert airflow.queries.run(run).status == "compensated"
+    marks = (folder / "undone").read_text().split()
+    assert (sorted(marks[:4]), marks[4:]) == (["pick", "pick", "send", "send"], ["reserve"])
+    names = children(airflow, run)
+    assert len(set(names)) == 2
+    for child in names:
+        assert airflow.finish(child) == "success"  # what Airflow saw; the log knows what came after
+        row = airflow.queries.run(child)
+        assert (row.status, row.requested_by, row.trigger) == ("compensated", "admin", "operator_triggered")
+        opened = next(event for event in airflow.log.read(child) if event.type == "run.opened")
+        assert opened.data["parent"]["run"] == run
+        assert opened.causation in {event.id for event in airflow.log.read(run)}
+        assert airflow.log.verify(child) is None
+    assert airflow.log.verify(run) is None
+
+
+def test_cancelling_reaches_the_children_that_wait(airflow: Airflow) -> None:
+    run, folder = begin(airflow, "cancelled", asks=True, parcels=["one"])
+    (child,) = airflow.until("a child", lambda: children(airflow, run))
+    airflow.waiting(child, "ask")
+    assert states(airflow, run)["deliver"] == ["deferred"]
+    assert airflow.command("cancel", run, "--reason", "wrong order").returncode == 0
+    assert airflow.finish(run) == "failed"
+    assert (folder / "undone").read_text().split() == ["pick", "reserve"]
+    assert airflow.queries.run(run).status == "compensated"
+    assert airflow.queries.run(child).status == "compensated"
+    assert airflow.finish(child) == "failed"
+
+
+def test_a_child_that_is_paused_is_not_waited_for(airflow: Airflow) -> None:
+    begin(airflow, "once", parcels=[])
+    airflow.client._send("PATCH", "/api/v2/dags/proving_delivery", json={"is_paused": True})
+    try:
+        run, folder = begin(airflow, "paused", parcels=["one"])
+        assert airflow.finish(run) == "failed"
+    finally:
+        airflow.client._send("PATCH", "/api/v2/dags/proving_delivery", json={"is_paused": False})
+    assert (folder / "undone").read_text().split() == ["reserve"]
+    errors = [event.data["error"]["message"] for event in airflow.log.read(run) if event.type == "step.failed"]
+    assert errors == ["proving_delivery is paused in Airflow, so a run of it would not begin."]
