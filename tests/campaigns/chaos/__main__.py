@@ -1,0 +1,56 @@
+"""Many runs on the real Airflow while everything breaks: `python tests/campaigns/chaos [RUNS] [SEED]`.
+
+Processes are killed, connections dropped, a disk fills up, clocks jump, and the model answers nonsense or nothing; a
+witness that stands outside counts what really happened. It ends with a table, and with exit code 1 when something
+that Muster promises did not hold.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+from random import Random
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from campaigns.chaos.campaign import campaign
+from campaigns.chaos.judging import judge
+from campaigns.chaos.settling import settle
+from campaigns.chaos.table import table
+from campaigns.chaos.world import world
+
+
+def main() -> None:
+    """Play, settle, judge, print."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Whatever ends the campaign, what it started is stopped.
+        signal.signal(number, lambda caught, _: sys.exit(128 + caught))
+    runs, seed = (int(text) for text in [*sys.argv[1:], *("200", "1")[len(sys.argv) - 1 :]])
+    # A pool that says of each connection that it is broken would hide everything else.
+    logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
+    began = time.monotonic()
+
+    def say(text: str) -> None:
+        print(text, flush=True)
+
+    with (
+        tempfile.TemporaryDirectory(prefix="muster-chaos-", dir="/tmp") as name,
+        world(Random(f"world {seed}"), Path(name), say) as broken,
+    ):
+        Path(name).chmod(0o755)
+        played = campaign(broken, runs, seed, say)
+        played.play()
+        settled = settle(played)
+        report = judge(played, settled)
+        seconds = time.monotonic() - began
+    say(table(report, runs, seed, seconds))
+    if report.broken:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,182 @@
+"""Compares what really happened with what the log says: what was lost, what was doubled, what does not hold."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from campaigns.chaos.campaign import Campaign
+from campaigns.chaos.faults import Strike
+from campaigns.chaos.follower import Seen
+from campaigns.chaos.plan import Planned
+from campaigns.chaos.settling import Settled
+from campaigns.chaos.witness import Deed
+from muster.database import Database
+from muster.events.log import EventLog
+from muster.events.model import Event, EventType
+from muster.events.queries import Queries
+from muster.events.replay import replay
+from muster.recovery.leases import Leases
+from muster.recovery.ledger import Ledger
+
+Work = tuple[str, str, int | None]
+"""A run, a step of it, and the position of an item."""
+
+
+@dataclass
+class Report:
+    """What a campaign has shown."""
+
+    ends: Counter[str] = field(default_factory=Counter)
+    """How the runs ended, by status."""
+    resumed: int = 0
+    """Runs that had been stuck."""
+    lost: list[str] = field(default_factory=list)
+    """Events that were there and are not, or should be there."""
+    doubled: list[str] = field(default_factory=list)
+    """Effects that happened more than once."""
+    invariants: list[str] = field(default_factory=list)
+    """Everything else that does not hold."""
+    in_doubt: int = 0
+    """Effects whose outcome nobody knew; each was reported."""
+    deeds: int = 0
+    repeated: int = 0
+    """Calls that the other side dropped as repetitions."""
+    events: int = 0
+    strikes: Sequence[Strike] = ()
+    impossible: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def broken(self) -> bool:
+        """True when Muster did not keep what it promises."""
+        return bool(self.lost or self.doubled or self.invariants)
+
+
+def judge(played: Campaign, settled: Settled) -> Report:
+    """Look at everything."""
+    world = played.world
+    world.follower.stop()
+    database = Database(world.dsn, max_size=2)
+    try:
+        log, queries = EventLog(database), Queries(database)
+        streams = {run.id: list(log.read(run.id)) for run in played.started}
+        rows = {row.id: row.status for row in queries.runs(limit=100_000)}
+        statuses = {run.id: rows.get(run.id, "never opened") for run in played.started}
+        deeds = world.witness.deeds
+        report = Report(
+            ends=Counter(statuses.values()),
+            resumed=len(settled.stuck),
+            lost=[*lost(world.follower.seen, streams), *unwritten(deeds, streams)],
+            doubled=[*doubled(deeds), *(f"{order} was performed after it was undone" for order in world.witness.late)],
+            in_doubt=len(settled.in_doubt),
+            deeds=len(deeds),
+            repeated=world.witness.repeated,
+            events=sum(map(len, streams.values())),
+            strikes=played.strikes,
+            impossible=played.impossible,
+        )
+        report.invariants += [f"{fault.stream}: {fault.message}" for fault in log.verify_all()]
+        report.invariants += _projections(database, streams)
+        report.invariants += ends(played.started, statuses, deeds)
+        report.invariants += reported(settled)
+        report.invariants += _leftovers(database)
+        if len(played.started) < len(played.runs):
+            report.invariants.append(f"{len(played.runs) - len(played.started)} runs could not be started in time")
+        return report
+    finally:
+        database.close()
+
+
+def lost(seen: Iterable[Seen], streams: Mapping[str, Sequence[Event]]) -> Iterator[str]:
+    """Events that a follower has read and that are not in the log, and gaps between versions."""
+    seen = list(seen)
+    stored = {(stream, event.version): event.hash for stream, events in streams.items() for event in events}
+    for event in seen:
+        if event.stream in streams and stored.get((event.stream, event.version)) != event.hash:
+            yield f"{event.stream}: version {event.version} ({event.type}) was read, and is not there any more"
+    followed = {(event.stream, event.version) for event in seen}
+    for stream, events in streams.items():
+        for number, event in enumerate(events, 1):
+            if event.version != number:
+                yield f"{stream}: version {number} is missing"
+                break
+            if (stream, event.version) not in followed:
+                yield f"{stream}: version {number} ({event.type}) was skipped for who follows the log"
+
+
+def unwritten(deeds: Iterable[Deed], streams: Mapping[str, Sequence[Event]]) -> Iterator[str]:
+    """Effects that were acknowledged, and whose work never began or never ended in the log."""
+    began, ended = set(), set()
+    for stream, events in streams.items():
+        for event in events:
+            work = (stream, event.data.get("step"), event.data.get("index"))
+            if event.type == EventType.STEP_STARTED:
+                began.add(work)
+            elif event.type in (EventType.STEP_SUCCEEDED, EventType.STEP_FAILED, EventType.COMPENSATION_SUCCEEDED):
+                ended.add(work)
+    for deed in deeds:
+        if deed.work not in began:
+            yield f"{_name(deed.work)} happened, and the log does not say that it began"
+        elif deed.answered and deed.work not in ended:
+            yield f"{_name(deed.work)} was acknowledged, and the log does not say how it ended"
+
+
+def doubled(deeds: Iterable[Deed]) -> Iterator[str]:
+    """Pieces of work whose effect happened more than once: nothing in a campaign is meant to be done again."""
+    for work, count in Counter(deed.work for deed in deeds).items():
+        if count > 1:
+            yield f"{_name(work)} happened {count} times"
+
+
+def ends(runs: Iterable[Planned], statuses: Mapping[str, str | None], deeds: Iterable[Deed]) -> Iterator[str]:
+    """Runs that did not end as they may, or whose effects are not what their end says."""
+    done: dict[str, list[Deed]] = {}
+    for deed in deeds:
+        done.setdefault(deed.run, []).append(deed)
+    for run in runs:
+        status, of_run = statuses[run.id], done.get(run.id, [])
+        standing = {(deed.step, deed.index) for deed in of_run if deed.undone is None}
+        if status == "succeeded":
+            if run.fails:
+                yield f"{run.id} succeeded and was meant to fail"
+            if standing != set(run.effects):
+                yield f"{run.id} succeeded, and of its {len(run.effects)} effects {len(standing)} are there"
+        elif status in ("compensated", "failed", "never opened"):
+            # Which of them is right depends on what had begun; what matters is that nothing is left of it.
+            yield from (f"{run.id} is {status}, and {_name((run.id, *work))} is still there" for work in standing)
+        else:
+            yield f"{run.id} is {status} in the end"
+
+
+def reported(settled: Settled) -> Iterator[str]:
+    """What the reconciler did not tell, and what it still tells when everybody has acted."""
+    told = {each.subject for each in settled.found}
+    yield from (f"{run} was stuck, and the reconciler did not say so" for run in settled.stuck if run not in told)
+    yield from (f"{key} was in doubt, and the reconciler did not say so" for key in settled.in_doubt if key not in told)
+    yield from (
+        f"the reconciler still says: {each.subject}: {each.message}" for each in settled.left if not each.mended
+    )
+    yield from settled.refused
+
+
+def _projections(database: Database, streams: Mapping[str, Sequence[Event]]) -> Iterator[str]:
+    for stream, events in streams.items():
+        if events:
+            yield from (
+                f"{stream}: {each.table} {each.row}.{each.column} is {each.stored!r}, the log says {each.derived!r}"
+                for each in replay(database, stream).differences or ()
+            )
+
+
+def _leftovers(database: Database) -> Iterator[str]:
+    for holder in Leases(database).held():
+        if holder.expires_in > 0:
+            yield f"the lease {holder.name} is still held by {holder.owner}"
+    for entry in Ledger(database).entries(in_doubt=True, limit=10_000):
+        yield f"the effect {entry.key} is still in doubt"
+
+
+def _name(work: Work) -> str:
+    run, step, index = work
+    return f"{run} {step}" + ("" if index is None else f"[{index}]")

@@ -1,0 +1,118 @@
+"""What people and the reconciler do after the storm: look for disagreements, resume what is stuck, settle doubts."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from campaigns.chaos.campaign import LEFT, Campaign
+from muster.database import Database
+from muster.events.queries import Queries
+from muster.recovery.effects import GRACE, PATIENCE
+from muster.recovery.ledger import Ledger
+
+
+class Found(NamedTuple):
+    """One thing that `muster reconcile` found."""
+
+    kind: str
+    subject: str
+    message: str
+    mended: bool
+
+
+@dataclass
+class Settled:
+    """What was found, and what was done about it."""
+
+    found: list[Found] = field(default_factory=list)
+    """What the reconciler reported once every run had ended."""
+    left: list[Found] = field(default_factory=list)
+    """What it still reports when everybody has acted."""
+    stuck: list[str] = field(default_factory=list)
+    in_doubt: list[str] = field(default_factory=list)
+    """Keys of effects that nobody knew the outcome of."""
+    refused: list[str] = field(default_factory=list)
+    """What a command that should have worked said."""
+
+
+def settle(played: Campaign) -> Settled:
+    """Act as people would."""
+    played.recover()
+    world, database = played.world, Database(played.world.dsn, max_size=2)
+    settled = Settled()
+    try:
+        # A claim that a killed attempt left behind has to run out before its effect counts as in doubt.
+        played.wait("claims to run out", lambda: not _claimed(database), PATIENCE + GRACE)
+        settled.found = _reconcile(played, settled)
+        settled.stuck = [row.id for row in Queries(database).runs(status="stuck", limit=10_000)]
+        settled.in_doubt = [entry.key for entry in Ledger(database).entries(in_doubt=True, limit=10_000)]
+        for key in settled.in_doubt:
+            _settle_effect(played, settled, key)
+        world.witness.mended = True
+        for run in settled.stuck:
+            _command(played, settled, "resume", run, "--note", "mended by the campaign")
+        resumed = set(settled.stuck)
+        played.wait("resumed runs to end", lambda: resumed <= world.ended_runs().keys() and not _stuck(database), LEFT)
+        played.wait("leases to end", lambda: not _leased(database), 60.0)
+        settled.left = _reconcile(played, settled)
+    finally:
+        database.close()
+    return settled
+
+
+def _reconcile(played: Campaign, settled: Settled) -> list[Found]:
+    """What `muster reconcile` tells, at once rather than after runs have been quiet for a while."""
+    answer = _command(played, settled, "reconcile", "--quiet", "0", "--json")
+    return [
+        Found(each["kind"], each["subject"], each["message"], each["mended"]) for each in json.loads(answer or "[]")
+    ]
+
+
+def _settle_effect(played: Campaign, settled: Settled, key: str) -> None:
+    """A person asks the other side whether it happened, and says so."""
+    order = key.partition("/effect/")[0]
+    happened = any(deed.order == order for deed in played.world.witness.deeds)
+    said = ("--happened", "--result", "0") if happened else ("--never-happened",)
+    _command(played, settled, "effects", "settle", key, *said)
+
+
+def _command(played: Campaign, settled: Settled, *arguments: str) -> str:
+    """Run `muster` as people do; what it printed."""
+    world = played.world
+    place = {
+        "MUSTER_DSN": world.dsn,
+        "AIRFLOW_URL": f"http://127.0.0.1:{world.stack.port}",
+        "MUSTER_PASSWORD": world.stack.credentials.logins["admin"].password,
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "muster.cli", *arguments],
+        cwd=world.stack.project.root,
+        env=os.environ | place,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode:
+        settled.refused.append(f"muster {' '.join(arguments)}: {done.stderr.strip()[-300:]}")
+    return done.stdout if done.returncode == 0 else ""
+
+
+def _stuck(database: Database) -> bool:
+    return bool(Queries(database).runs(status="stuck", limit=1))
+
+
+def _claimed(database: Database) -> bool:
+    with database.connection() as connection:
+        row = connection.execute("SELECT count(*) FROM effects WHERE claimed_until > clock_timestamp()").fetchone()
+    return bool(row and row[0])
+
+
+def _leased(database: Database) -> bool:
+    with database.connection() as connection:
+        row = connection.execute("SELECT count(*) FROM leases WHERE expires_at > clock_timestamp()").fetchone()
+    return bool(row and row[0])

@@ -1,0 +1,217 @@
+"""Everything a campaign has under its hands: the stack on a copy of the project, and all that stands round it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from random import Random
+
+import psutil
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+from campaigns.chaos.faults import Strike, compiled_clock, mount, set_clock
+from campaigns.chaos.follower import Follower
+from campaigns.chaos.line import Line, line
+from campaigns.chaos.witness import Witness, serving
+from muster.errors import MusterError
+from muster.local.airflow import component_specs, connection_json
+from muster.local.client import AirflowClient, Unreachable
+from muster.local.stack import Say, Stack
+from support.model_server import ModelServer
+
+ROOT = Path(__file__).parents[3]
+SITE = Path(__file__).with_name("site")
+AUTOMATIONS = ("chaos_order", "chaos_parcels", "chaos_payment")
+TASK = re.compile(r"^airflow worker -- [0-9a-f]{8}-[0-9a-f-]{27}")
+"""The title of a process that performs a task."""
+DISK = 16
+"""Megabytes of the disk that is filled."""
+SKEWED = ("scheduler", "triggerer")
+"""Components whose clock may jump: what decides about tasks and performs them, in both lanes."""
+
+
+class SkewedStack(Stack):
+    """A stack whose components each have a clock that a file can set wrong."""
+
+    clocks: dict[str, Path]
+    library: Path | None
+
+    def launch(self) -> None:
+        """Start Airflow's processes, some of them with a clock of their own."""
+        specs = component_specs(self.project, self.environment)
+        for spec in specs:
+            if self.library is not None and spec.name in SKEWED:
+                path = self.project.state / f"{spec.name}.clock"
+                set_clock(path, 0)
+                self.clocks[spec.name] = path
+                skewed = {"LD_PRELOAD": str(self.library), "CHAOS_CLOCK": str(path)}
+                spec = replace(spec, environment={**spec.environment, **skewed})
+            self.supervisor.specs = [*self.supervisor.specs, spec]
+        self.supervisor.start()
+
+
+@dataclass
+class World:
+    """The stack, the other side, the line to the database, the model, the disk and the clocks."""
+
+    stack: SkewedStack
+    witness: Witness
+    models: ModelServer
+    proxy: Line
+    follower: Follower
+    client: AirflowClient
+    disk: Path | None
+    """A file system of its own for the runs' files; None where none can be mounted."""
+    said: list[str] = field(default_factory=list)
+    """What the supervisor said."""
+
+    @property
+    def dsn(self) -> str:
+        """Muster's database, without the line."""
+        return self.stack.dsn
+
+    @property
+    def airflow_dsn(self) -> str:
+        """Airflow's database."""
+        return self.stack._prepared.airflow
+
+    @property
+    def clocks(self) -> dict[str, Path]:
+        """The file that sets a component's clock, by component; none where there is no such clock."""
+        return self.stack.clocks
+
+    def main_process(self, component: str) -> psutil.Process | None:
+        """The process that a keeper started; None while there is none."""
+        keeper = self.stack.supervisor.components[component].process.pid
+        with contextlib.suppress(psutil.Error):
+            if keeper is not None and (children := psutil.Process(keeper).children()):
+                return children[0]
+        return None
+
+    def task_processes(self) -> list[psutil.Process]:
+        """The processes that perform a task right now."""
+        main, found = self.main_process("scheduler"), []
+        with contextlib.suppress(psutil.Error):
+            for process in main.children(recursive=True) if main is not None else ():
+                with contextlib.suppress(psutil.Error):
+                    if TASK.match(" ".join(process.cmdline())):
+                        found.append(process)
+        return found
+
+    def terminate_backends(self, share: float) -> int:
+        """Have the server end a share of its connections; how many."""
+        statement = (
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+            " WHERE pid <> pg_backend_pid() AND backend_type = 'client backend' AND random() < %s"
+        )
+        passwords = self.stack.credentials.database_passwords
+        server = make_conninfo(self.dsn, dbname="postgres", user="postgres", password=passwords["postgres"])
+        with psycopg.connect(server, connect_timeout=3, autocommit=True) as connection:
+            row = connection.execute(statement, (share,)).fetchone()
+        return int(row[0]) if row else 0
+
+    def api_answers(self) -> bool:
+        """True when the REST API is there."""
+        try:
+            return bool(self.client.health())
+        except MusterError:
+            return False
+
+    def has_new_job(self, kind: str, strike: Strike) -> bool:
+        """True when a process of this kind has started since, and shows signs of life."""
+        statement = (
+            "SELECT 1 FROM job WHERE job_type = %s AND start_date > now() - make_interval(secs => %s::float8)"
+            " AND latest_heartbeat > start_date LIMIT 1"
+        )
+        with contextlib.suppress(psycopg.Error):
+            since = time.monotonic() - strike.began
+            return bool(self.ask_airflow(statement, kind, since))
+        return False
+
+    def ask_airflow(self, statement: str, *parameters: object) -> list[tuple[object, ...]]:
+        """Ask Airflow's database."""
+        with psycopg.connect(self.airflow_dsn, connect_timeout=3) as connection:
+            return connection.execute(statement, parameters).fetchall()
+
+    def ended_runs(self) -> dict[str, str]:
+        """How Airflow ended each run, by the run's id; none while the database is away."""
+        with contextlib.suppress(psycopg.Error):
+            rows = self.ask_airflow("SELECT dag_id, run_id, state FROM dag_run WHERE state IN ('success', 'failed')")
+            return {f"{dag}/{run}": str(state) for dag, run, state in rows}
+        return {}
+
+
+@contextmanager
+def world(random: Random, folder: Path, say: Say) -> Iterator[World]:
+    """All of it, running and healthy; everything is stopped and removed in the end."""
+    said: list[str] = []
+    with ExitStack() as keep:
+        witness = keep.enter_context(serving(Witness(Random(random.random()))))
+        models = keep.enter_context(ModelServer())
+        project = _copy(folder / "project")
+        disk = mount(folder / "disk", DISK)
+        if disk is not None:
+            keep.callback(_unmount, disk)
+        variables = {
+            "CHAOS_WITNESS": witness.url,
+            "AIRFLOW_CONN_CHAOS_MODEL": _model(models.url),
+            **({"MUSTER_ARTIFACTS": str(disk)} if disk is not None else {}),
+        }
+        stack = SkewedStack(project, variables=variables, say=said.append)
+        stack.clocks, stack.library = {}, compiled_clock(folder)
+        keep.callback(stack.discard)
+        keep.callback(stack.stop)
+        stack.prepare()
+        proxy = keep.enter_context(line(stack.dsn))
+        stack.environment["AIRFLOW_CONN_MUSTER_DB"] = connection_json(proxy.dsn)
+        say("Starting Airflow")
+        stack.launch()
+        stack.wait_healthy()
+        client = keep.enter_context(stack.client(timeout=10.0))
+        follower = Follower(stack.dsn)
+        follower.start()
+        keep.callback(follower.stop)
+        made = World(stack, witness, models, proxy, follower, client, disk, said)
+        _wait_for_dags(made)
+        yield made
+
+
+def _copy(project: Path) -> Path:
+    """The project as people have it, with the campaign's automations in place of its own."""
+    project.mkdir(parents=True)
+    project.chmod(0o755)
+    shutil.copytree(SITE, project / "include", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("dags", "plugins"):
+        shutil.copytree(ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return project
+
+
+def _model(url: str) -> str:
+    extra = {"model": "openai-chat:chaos"}
+    return json.dumps({"conn_type": "pydanticai", "host": url, "password": "any", "extra": extra})
+
+
+def _unmount(disk: Path) -> None:
+    subprocess.run(["umount", "--lazy", str(disk)], check=False)
+
+
+def _wait_for_dags(world: World, patience: float = 120.0) -> None:
+    deadline = time.monotonic() + patience
+    while True:
+        with contextlib.suppress(Unreachable):
+            if all(world.client.dag(name) for name in AUTOMATIONS):
+                return
+            if errors := world.client.import_errors():
+                raise MusterError(errors[0]["stack_trace"])
+        if time.monotonic() > deadline:
+            raise MusterError("Airflow did not find the campaign's automations.")
+        time.sleep(0.5)

@@ -1,0 +1,217 @@
+"""The parts of the fault campaign by themselves: what is doubled, lost or half undone must be found."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from random import Random
+from uuid import uuid4
+
+import httpx
+import psycopg
+import pytest
+
+from campaigns.chaos.faults import Strike, compiled_clock, set_clock
+from campaigns.chaos.follower import Follower, Seen
+from campaigns.chaos.judging import Report, doubled, ends, lost, reported, unwritten
+from campaigns.chaos.line import line
+from campaigns.chaos.plan import EFFECTS, Planned, deck, plan
+from campaigns.chaos.settling import Settled
+from campaigns.chaos.table import table
+from campaigns.chaos.witness import Deed, Witness, serving
+from campaigns.chaos.world import AUTOMATIONS, SITE
+from muster.database import Database
+from muster.events.log import EventLog
+from muster.events.model import Event, NewEvent
+from muster.language import load_folder
+
+RUN = Planned("chaos_payment", "one", fails=False, stuck=False)
+
+
+def deed(order: str = "k", run: str = RUN.id, step: str = "pay", **more: object) -> Deed:
+    return Deed(1, order, run, step, None, keyed=False, at=0.0, answered=True, **more)  # type: ignore[arg-type]
+
+
+def event(version: int, kind: str, run: str = RUN.id, **data: object) -> Event:
+    return Event(
+        type=kind,
+        data=data,
+        position=version,
+        stream=run,
+        version=version,
+        id=uuid4(),
+        at=datetime.now(UTC),
+        correlation=run,
+        previous_hash="",
+        hash=f"hash {version}",
+    )
+
+
+def seen(of: Event) -> Seen:
+    return Seen(of.stream, of.version, of.hash, of.type, of.at, 0.0, of.data)
+
+
+def ask(witness: Witness, path: str, **body: object) -> httpx.Response:
+    return httpx.post(f"{witness.url}/{path}", json=body, trust_env=False)
+
+
+def order(key: str, *, keyed: bool) -> dict[str, object]:
+    return {"order": key, "keyed": keyed, "run": RUN.id, "step": "pay", "index": None}
+
+
+def test_the_other_side_drops_a_repetition_by_its_key_and_repeats_without_one() -> None:
+    with serving(Witness(Random(1), lost=0.0, slowest=0.0)) as witness:
+        receipts = [ask(witness, "do", **order("a", keyed=True)).json()["receipt"] for _ in range(2)]
+        assert receipts == [1, 1]
+        assert list(doubled(witness.deeds)) == []
+        for _ in range(2):
+            ask(witness, "do", **order("b", keyed=False))
+        assert witness.repeated == 1
+        assert list(doubled(witness.deeds)) == [f"{RUN.id} pay happened 3 times"]
+
+
+def test_an_answer_that_is_lost_leaves_the_deed_done() -> None:
+    with serving(Witness(Random(1), lost=1.0, slowest=0.0)) as witness:
+        with pytest.raises(httpx.TransportError):
+            ask(witness, "do", **order("a", keyed=True))
+        assert [each.answered for each in witness.deeds] == [False]
+
+
+def test_what_is_taken_back_stays_so_and_what_comes_later_is_noticed() -> None:
+    with serving(Witness(Random(1), lost=0.0, slowest=0.0)) as witness:
+        ask(witness, "do", **order("a", keyed=False))
+        assert ask(witness, "undo", **order("a", keyed=False), stuck=True).status_code == 423
+        assert witness.deeds[0].undone is None
+        witness.mended = True
+        assert ask(witness, "undo", **order("a", keyed=False), stuck=True).status_code == 200
+        assert witness.deeds[0].undone is not None
+        ask(witness, "do", **order("a", keyed=False))
+        assert witness.late == ["a"]
+
+
+def test_an_event_that_was_read_and_is_gone_altered_or_was_skipped_is_found() -> None:
+    events = [event(number, "step.started", step="pay") for number in (1, 2, 3)]
+    assert list(lost(map(seen, events), {RUN.id: events})) == []
+    assert list(lost(map(seen, events), {RUN.id: events[:2]})) == [
+        f"{RUN.id}: version 3 (step.started) was read, and is not there any more"
+    ]
+    assert list(lost(map(seen, events[:2]), {RUN.id: events})) == [
+        f"{RUN.id}: version 3 (step.started) was skipped for who follows the log"
+    ]
+    assert f"{RUN.id}: version 2 is missing" in list(lost([], {RUN.id: [events[0], events[2]]}))
+
+
+def test_an_effect_without_its_events_is_found() -> None:
+    began, ended = event(1, "step.started", step="pay", index=None), event(2, "step.succeeded", step="pay", index=None)
+    assert list(unwritten([deed()], {RUN.id: [began, ended]})) == []
+    assert list(unwritten([deed()], {RUN.id: [began]})) == [
+        f"{RUN.id} pay was acknowledged, and the log does not say how it ended"
+    ]
+    assert list(unwritten([deed()], {RUN.id: []})) == [f"{RUN.id} pay happened, and the log does not say that it began"]
+
+
+@pytest.mark.parametrize(
+    ("status", "deeds", "found"),
+    [
+        ("succeeded", [deed()], []),
+        ("succeeded", [], ["succeeded, and of its 1 effects 0 are there"]),
+        ("succeeded", [deed(undone=1.0)], ["succeeded, and of its 1 effects 0 are there"]),
+        ("compensated", [deed(undone=1.0)], []),
+        ("compensated", [deed()], ["is compensated, and chaos_payment/one pay is still there"]),
+        ("failed", [deed()], ["is failed, and chaos_payment/one pay is still there"]),
+        ("never opened", [], []),
+        ("stuck", [], ["is stuck in the end"]),
+        ("open", [], ["is open in the end"]),
+    ],
+)
+def test_a_runs_end_must_fit_what_really_happened(status: str, deeds: list[Deed], found: list[str]) -> None:
+    assert list(ends([RUN], {RUN.id: status}, deeds)) == [f"{RUN.id} {text}" for text in found]
+
+
+def test_a_run_that_is_meant_to_fail_may_not_succeed() -> None:
+    meant = Planned("chaos_payment", "one", fails=True, stuck=False)
+    assert list(ends([meant], {meant.id: "succeeded"}, [deed()])) == [f"{RUN.id} succeeded and was meant to fail"]
+
+
+def test_what_the_reconciler_does_not_report_is_found() -> None:
+    assert list(reported(Settled(stuck=["a"], in_doubt=["b"]))) == [
+        "a was stuck, and the reconciler did not say so",
+        "b was in doubt, and the reconciler did not say so",
+    ]
+
+
+def test_a_follower_keeps_what_it_has_read(dsn: str, database: Database) -> None:
+    follower = Follower(dsn)
+    follower.start()
+    moment = time.monotonic()
+    EventLog(database).append("a", [NewEvent(type="step.started", data={}), NewEvent(type="step.succeeded", data={})])
+    follower.stop()
+    assert [each.version for each in follower.seen] == [1, 2]
+    found = follower.after(moment, working=True)
+    assert found is not None
+    assert found.type == "step.succeeded"
+    assert follower.after(time.monotonic()) is None
+
+
+def test_a_line_that_is_cut_ends_its_connections_and_refuses_new_ones(dsn: str) -> None:
+    with line(dsn) as wire, psycopg.connect(wire.dsn) as connection:
+        connection.execute("SELECT 1")
+        assert wire.cut() == 1
+        with pytest.raises(psycopg.OperationalError):
+            connection.execute("SELECT 1")
+        with pytest.raises(psycopg.OperationalError):
+            psycopg.connect(wire.dsn)
+        wire.mend()
+        with psycopg.connect(wire.dsn) as again:
+            again.execute("SELECT 1")
+
+
+def test_a_clock_that_jumps_is_wrong_for_its_process_alone(tmp_path: Path) -> None:
+    library = compiled_clock(tmp_path)
+    if library is None:
+        pytest.skip("no C compiler here")
+    clock = tmp_path / "clock"
+    set_clock(clock, -4000)
+    told = subprocess.run(
+        [sys.executable, "-c", "import time; a = time.monotonic(); time.sleep(0.1); print(time.time())"],
+        env=os.environ | {"LD_PRELOAD": str(library), "CHAOS_CLOCK": str(clock)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert -4002 < float(told.stdout) - time.time() < -3999
+
+
+def test_a_seed_stands_for_one_campaign() -> None:
+    assert plan(50, Random("7")) == plan(50, Random("7"))
+    assert plan(50, Random("7")) != plan(50, Random("8"))
+    kinds = deck(["a", "b", "c"], Random("7"))
+    assert sorted(next(kinds) for _ in range(3)) == ["a", "b", "c"]
+
+
+def test_the_automations_are_right_and_do_what_the_plan_expects() -> None:
+    catalogue = load_folder(SITE)
+    assert [str(problem) for problem in catalogue.problems] == []
+    assert set(catalogue.definitions) == set(EFFECTS) == set(AUTOMATIONS)
+    for name, effects in EFFECTS.items():
+        undone = {step.id for step in catalogue.definitions[name].steps if step.compensate is not None}
+        assert {step for step, _ in effects} == undone
+
+
+def test_the_table_names_what_was_found_and_what_could_not_be_tried() -> None:
+    report = Report(
+        doubled=["x happened 2 times"],
+        strikes=[Strike("kill worker", "task", 0.0, 0.0, 4.0), Strike("kill worker", "task", 0.0, 0.0)],
+        impossible={"full disk": "not root"},
+    )
+    assert report.broken
+    lines = table(report, 8, 1, 60.0).splitlines()
+    assert "effects doubled" in "".join(lines)
+    assert any(each.split() == ["kill", "worker", "2", "4.0", "4.0", "1"] for each in lines)
+    assert "full disk             NOT POSSIBLE HERE: not root" in lines
+    assert "doubled: x happened 2 times" in lines
+    assert not Report().broken
