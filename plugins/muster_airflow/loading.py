@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from muster.language.problems import Problem
 
 
-def load_automations(namespace: dict[str, Any], include: str | os.PathLike[str] | None = None) -> None:
-    """Put one Dag for each automation below `include` into `namespace`.
+def load_automations(
+    namespace: dict[str, Any], include: str | os.PathLike[str] | None = None, *, reconciler: bool = True
+) -> None:
+    """Put one Dag for each automation below `include` into `namespace`, and the one that looks after their runs.
 
     In a task process only the Dag that is needed is built. An automation that is not valid becomes
     a Dag that says what is wrong and cannot run; it hides no other.
@@ -24,6 +26,8 @@ def load_automations(namespace: dict[str, Any], include: str | os.PathLike[str] 
     Args:
         namespace: the Dag file's `globals()`.
         include: the folder that holds `automations/`; by default `include` beside the Dag file's folder.
+        reconciler: False leaves out the Dag `muster_reconciler`: in a second Dag file, for example. `MUSTER_RECONCILE`
+            is when it runs, as a cron expression, or `off`.
     """
     from airflow.sdk import get_parsing_context
 
@@ -34,7 +38,7 @@ def load_automations(namespace: dict[str, Any], include: str | os.PathLike[str] 
     wanted = get_parsing_context().dag_id
     with collector_paused():
         catalogue = load_folder(folder, only=_automation(wanted))
-        for dag in _dags(catalogue):
+        for dag in (*_dags(catalogue), *(_reconciler(wanted) if reconciler else ())):
             if wanted is None or dag.dag_id == wanted:
                 namespace[dag.dag_id] = dag
 
@@ -54,6 +58,17 @@ def _dags(catalogue: Catalogue) -> Iterable[DAG]:
             yield build_stub(name, f"{catalogue.sources[name].name}: {error}")
     for name, problems in _unusable(catalogue).items():
         yield build_stub(name, "\n\n".join(str(problem) for problem in problems))
+
+
+def _reconciler(wanted: str | None) -> Iterable[DAG]:
+    from muster_airflow.reference import RECONCILER
+
+    if wanted in (None, RECONCILER):
+        from muster_airflow.compiler.reconciler import build_reconciler
+
+        dag = build_reconciler()
+        if dag is not None:
+            yield dag
 
 
 def _unusable(catalogue: Catalogue) -> dict[str, list[Problem]]:

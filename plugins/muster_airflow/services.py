@@ -97,8 +97,12 @@ def pinned_skills(version: str | None) -> Path | None:
 
 def artifacts() -> Path:
     """The folder for files that runs make."""
-    home = os.environ.get("MUSTER_STATE") or os.environ.get("AIRFLOW_HOME") or "~/airflow"
-    return Path(os.environ.get("MUSTER_ARTIFACTS") or Path(home).expanduser() / "artifacts")
+    return Path(os.environ.get("MUSTER_ARTIFACTS") or state_folder() / "artifacts")
+
+
+def state_folder() -> Path:
+    """The folder for what Muster keeps outside of its database."""
+    return Path(os.environ.get("MUSTER_STATE") or os.environ.get("AIRFLOW_HOME") or "~/airflow").expanduser()
 
 
 def _state() -> Path | None:
@@ -126,11 +130,11 @@ def _services(dsn: str, site: str, connections: int) -> Services:
         notices=airflow_sender(database),
         artifacts=artifacts(),
         site=Path(site),
+        pinned=pinned_skills,
     )
 
 
 def _libpq_options(connection: ConnectionType) -> dict[str, str]:
-        pinned=pinned_skills,
     """What libpq takes from the connection's extra; the provider's own keys stay out."""
     known = {"sslmode", "sslcert", "sslkey", "sslrootcert", "options", "application_name", "connect_timeout"}
     return {key: str(value) for key, value in connection.extra_dejson.items() if key in known}

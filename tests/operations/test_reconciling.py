@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -9,48 +10,333 @@ from typing import Any
 import pytest
 
 from muster.database import Database
-from muster.operations.reconciling import Disagreement, reconcile
+from muster.errors import TransientError
+from muster.events.model import EventType, NewEvent
+from muster.execution.epochs import epoch_of
+from muster.operations.reconciling import Disagreement, Scope, reconcile
+from muster.recovery.leases import Leases
+from muster.recovery.ledger import Effect, Ledger, begin
 from support.runs import Site
 
 AUTOMATION = "automation: a\nsteps:\n  - {id: b, notify: [{slack: '#x', text: y}]}\n"
 LATER = timedelta(hours=1)
+SKILLS = '''
+from muster.skills import SkillContext, skill
+
+
+@skill("depot.act")
+def act(name: str) -> str:
+    """Does something."""
+    return name
+
+
+@skill("depot.undo")
+def undo(context: SkillContext) -> str:
+    """Undoes it."""
+    return context.step
+'''
+UNDONE = """automation: a
+incidents: [{slack: "#stuck"}]
+steps:
+  - {id: one, skill: depot.act, with: {name: one}, compensate: {skill: depot.undo}}
+  - {id: two, skill: depot.act, with: {name: two}}
+"""
+
+
+class FakeAirflow:
+    """What Airflow would say, and what it was asked to do."""
+
+    def __init__(self, state: str | None = "failed", tasks: Mapping[str, str | None] | None = None) -> None:
+        self.run_state, self.task_states = state, tasks if tasks is not None else {"close": "failed"}
+        self.restarted: list[str] = []
+        self.refuses = False
+
+    def state(self, dag_id: str, run_id: str) -> str | None:
+        return self.run_state
+
+    def has_running(self, dag_id: str) -> bool:
+        return self.run_state == "running"
+
+    def tasks(self, dag_id: str, run_id: str) -> Mapping[str, str | None]:
+        return self.task_states
+
+    def restart(self, dag_id: str, run_id: str) -> None:
+        if self.refuses:
+            raise TransientError("no answer")
+        self.restarted.append(run_id)
 
 
 @pytest.fixture
 def site(tmp_path: Path, database: Database) -> Site:
-    return Site(tmp_path, database)
+    site = Site(tmp_path, database)
+    site.skills("depot", SKILLS)
+    return site
 
 
-def found(site: Site, state: str | None, *, later: timedelta = LATER, **how: Any) -> list[Disagreement]:
-    return reconcile(site.services.database, lambda dag_id, run_id: state, datetime.now(UTC) + later, **how)
+def found(site: Site, airflow: FakeAirflow, *, later: timedelta = LATER, **how: Any) -> list[Disagreement]:
+    def send(notice: Any) -> None:
+        site.do(site.services.notices.send(notice))
+
+    now = datetime.now(UTC) + later
+    return reconcile(Scope(database=site.services.database, airflow=airflow, now=now, **({"send": send} | how)))
 
 
-@pytest.mark.parametrize("state", ["failed", "success", None])
-def test_a_run_that_ended_in_airflow_without_a_word_is_closed_once(site: Site, state: str | None) -> None:
+def told(site: Site) -> list[tuple[str, str]]:
+    """Where people were told what, by whom it was found."""
+    return [(entry.target, entry.key) for entry in site.services.notices.outbox.entries() if "reconciler/" in entry.key]
+
+
+@pytest.mark.parametrize("state", ["success", None])
+def test_a_run_that_nobody_can_go_on_with_is_closed_and_told_once(site: Site, state: str | None) -> None:
     run = site.open(site.definition(AUTOMATION))
-    (seen,) = found(site, state, mend=False)
+    airflow = FakeAirflow(state)
+    (seen,) = found(site, airflow, mend=False)
     assert (seen.subject, seen.mended, site.state(run).status) == (run, False, "open")
-    (mended,) = found(site, state)
+    assert told(site) == []
+    (mended,) = found(site, airflow)
     assert mended.mended
     assert site.services.queries.run(run).status == "failed"
-    assert "open in the log, and Airflow" in site.state(run).reason
-    assert found(site, state) == []
+    assert "open in the log, and Airflow" in str(site.state(run).reason)
+    assert found(site, airflow) == []
+    assert [target for target, _ in told(site)] == ["#incidents"]
+    assert airflow.restarted == []
     assert site.services.log.verify(run) is None
 
 
 @pytest.mark.parametrize(("state", "later"), [("running", LATER), ("queued", LATER), ("failed", timedelta(minutes=1))])
 def test_a_run_that_goes_on_or_ended_just_now_is_left_alone(site: Site, state: str, later: timedelta) -> None:
     run = site.open(site.definition(AUTOMATION))
-    assert found(site, state, later=later) == []
+    assert found(site, FakeAirflow(state), later=later) == []
     assert site.state(run).status == "open"
 
 
-def test_what_only_a_person_can_mend_is_reported(site: Site, database: Database) -> None:
+def test_a_run_that_died_goes_on_in_the_same_epoch_so_that_its_outcomes_stand(site: Site) -> None:
+    run = site.open(site.definition(UNDONE))
+    site.step(run, "one")
+    airflow = FakeAirflow()
+    (restarted,) = found(site, airflow)
+    assert (restarted.mended, restarted.person, airflow.restarted) == (True, False, [run.partition("/")[2]])
+    assert told(site) == []
+    (event,) = site.services.log.read(run, types=[EventType.RUN_RESTARTED])
+    assert (event.actor, event.data["keeps"]) == ("reconciler", True)
+
+    assert site.do(begun_again(site, run)) == 0
+    version = site.services.log.version(run)
+    assert site.step(run, "one").status == "succeeded"
+    assert site.services.log.version(run) == version
+    assert site.step(run, "two").status == "succeeded"
+    assert site.close(run).status == "succeeded"
+    assert site.services.log.verify(run) is None
+
+
+async def begun_again(site: Site, run: str) -> int:
+    """The epoch of an execution that Airflow starts now."""
+    from muster.execution.epochs import begin_epoch, instant
+
+    at = instant(datetime.now(UTC))
+    return await begin_epoch(site.services, run, f"begun/{at}", at)
+
+
+def test_an_execution_that_a_person_asked_for_is_a_new_epoch_also_after_one_that_died(site: Site) -> None:
+    run = site.open(site.definition(UNDONE))
+    found(site, FakeAirflow())
+    assert site.do(begun_again(site, run)) == 0
+    assert site.do(begun_again(site, run)) == 1
+    assert site.do(epoch_of(site.services, run, None)) == 0
+
+
+def test_a_run_that_dies_again_and_again_is_undone_and_then_left_to_a_person(site: Site) -> None:
+    run = site.open(site.definition(UNDONE))
+    site.step(run, "one")
+    airflow = FakeAirflow()
+    for _ in range(3):
+        (restarted,) = found(site, airflow)
+        assert not restarted.person
+        site.do(begun_again(site, run))
+    (undone,) = found(site, airflow)
+    assert (undone.mended, undone.person) == (True, True)
+    assert site.state(run).cancelled_by == "reconciler"
+    site.do(begun_again(site, run))
+    (closed,) = found(site, airflow)
+    assert "one was begun and is not undone" in closed.message
+    assert site.services.queries.run(run).status == "stuck"
+    assert len(airflow.restarted) == 4
+    assert [each.kind for each in found(site, airflow)] == ["stuck"]
+    assert [target for target, _ in told(site)] == ["#stuck", "#stuck"]
+    assert site.services.log.verify(run) is None
+
+
+def test_what_died_too_often_is_undone_by_its_own_tasks(site: Site) -> None:
+    run = site.open(site.definition(UNDONE))
+    site.step(run, "one")
+    airflow = FakeAirflow()
+    for _ in range(4):
+        found(site, airflow)
+        site.do(begun_again(site, run))
+    assert site.step(run, "two").status == "skipped"
+    assert site.unwind(run) == "succeeded"
+    site.close(run)
+    assert site.state(run).status == "compensated"
+    assert "died again after 3 restarts" in str(site.state(run).reason)
+
+
+@pytest.mark.parametrize("close", ["skipped", "success"])
+def test_a_run_that_a_person_ended_in_airflow_is_not_restarted_but_undone(site: Site, close: str) -> None:
+    run = site.open(site.definition(UNDONE))
+    site.step(run, "one")
+    airflow = FakeAirflow(tasks={"close": close})
+    (undone,) = found(site, airflow)
+    assert "by hand" in undone.message
+    assert len(airflow.restarted) == 1
+    assert site.state(run).cancelled_by == "reconciler"
+
+
+def test_a_run_ended_by_hand_that_did_nothing_is_closed(site: Site) -> None:
+    run = site.open(site.definition(UNDONE))
+    airflow = FakeAirflow(tasks={"close": "skipped"})
+    found(site, airflow)
+    assert (airflow.restarted, site.state(run).status) == ([], "failed")
+
+
+def test_a_restart_that_airflow_did_not_take_is_asked_for_again_for_a_day_and_counts_once(site: Site) -> None:
+    run = site.open(site.definition(UNDONE))
+    site.step(run, "one")
+    airflow = FakeAirflow()
+    airflow.refuses = True
+    for _ in range(5):
+        (seen,) = found(site, airflow)
+        assert (seen.mended, seen.person) == (False, True)
+    assert len(list(site.services.log.read(run, types=[EventType.RUN_RESTARTED]))) == 1
+    assert len(told(site)) == 1
+    airflow.refuses = False
+    (seen,) = found(site, airflow)
+    assert seen.mended
+    (given_up,) = found(site, airflow, later=timedelta(days=2))
+    assert "one was begun and is not undone" in given_up.message
+    assert site.state(run).status == "failed"
+
+
+def test_a_run_in_which_something_happens_at_that_moment_is_left_alone(site: Site) -> None:
+    run = site.open(site.definition(UNDONE))
+
+    class Racing(FakeAirflow):
+        def tasks(self, dag_id: str, run_id: str) -> Mapping[str, str | None]:
+            site.step(run, "one")
+            return super().tasks(dag_id, run_id)
+
+    assert found(site, airflow := Racing()) == []
+    assert airflow.restarted == []
+
+
+def test_a_lease_that_ran_out_is_let_go_and_one_renewed_for_an_ended_run_is_told(site: Site) -> None:
+    leases = Leases(site.services.database)
+    run = site.open(site.definition(UNDONE))
+    leases.acquire(["dead"], f"{run}/one", ttl=-1.0)
+    (mended,) = found(site, FakeAirflow("running"))
+    assert (mended.kind, mended.subject, mended.mended, mended.person) == ("lease", "dead", True, False)
+    assert leases.held() == []
+
+    leases.acquire(["bank"], f"{run}/one", ttl=600)
+    assert found(site, FakeAirflow("running")) == []
+    site.close(run)
+    (held,) = [each for each in found(site, FakeAirflow("failed")) if each.kind == "lease"]
+    assert (held.subject, held.mended, held.person) == ("bank", False, True)
+    assert [holder.name for holder in leases.held()] == ["bank"]
+
+
+def failed_notice(database: Database, key: str, error: str, age: str = "20 minutes", status: str = "failed") -> None:
     with database.connection() as connection:
         connection.execute(
-            "INSERT INTO outbox (key, channel, target, text, status, error)"
-            " VALUES ('k', 'slack', '#ops', 'hello', 'failed', 'gone')"
+            "INSERT INTO outbox (key, channel, target, text, status, error, attempts, created_at, settled_at,"
+            " claimed_until) VALUES (%(key)s, 'slack', '#ops', 'hello', %(status)s, %(error)s, 1,"
+            " clock_timestamp() - %(age)s::interval, clock_timestamp() - %(age)s::interval,"
+            " CASE WHEN %(status)s = 'pending' THEN clock_timestamp() - interval '1 minute' END)",
+            {"key": key, "error": error, "age": age, "status": status},
         )
-    (notice,) = found(site, None)
-    assert (notice.kind, notice.subject, notice.mended) == ("notice", "k", False)
-    assert "#ops: gone" in notice.message
+
+
+@pytest.mark.parametrize(("status", "error"), [("failed", "TransientError: busy"), ("pending", "")])
+def test_a_notice_that_may_pass_is_sent_again_under_its_own_key(
+    site: Site, database: Database, status: str, error: str
+) -> None:
+    failed_notice(database, "k", error, status=status)
+    (mended,) = found(site, FakeAirflow(None))
+    assert (mended.kind, mended.subject, mended.mended) == ("notice", "k", True)
+    (entry,) = site.services.notices.outbox.entries()
+    assert (entry.status, entry.attempts) == ("kept", 2)
+    assert found(site, FakeAirflow(None)) == []
+
+
+@pytest.mark.parametrize(("error", "age"), [("PermanentError: gone", "20 minutes"), ("TransientError: busy", "2 days")])
+def test_a_notice_that_will_not_pass_is_told_once_and_not_sent_again(
+    site: Site, database: Database, error: str, age: str
+) -> None:
+    failed_notice(database, "k", error, age)
+    for _ in range(2):
+        (notice,) = found(site, FakeAirflow(None))
+        assert (notice.kind, notice.subject, notice.mended, notice.person) == ("notice", "k", False, True)
+        assert f"#ops: {error}" in notice.message
+    assert len(told(site)) == 1
+
+
+def test_notices_are_sent_again_less_and_less_often(site: Site, database: Database) -> None:
+    failed_notice(database, "k", "TransientError: busy", "6 hours")
+    with database.connection() as connection:
+        connection.execute("UPDATE outbox SET settled_at = clock_timestamp() - interval '20 minutes'")
+    (waiting,) = found(site, FakeAirflow(None), later=timedelta())
+    assert (waiting.mended, waiting.person) == (False, False)
+
+
+def test_that_a_notice_of_its_own_is_lost_is_not_told_in_another(site: Site, database: Database) -> None:
+    failed_notice(database, "reconciler/effect/x/0", "PermanentError: gone")
+    (notice,) = found(site, FakeAirflow(None))
+    assert not notice.person
+    assert len(told(site)) == 1
+
+
+def test_an_effect_in_doubt_is_told_once_its_run_has_ended(site: Site, database: Database) -> None:
+    run = site.open(site.definition(UNDONE))
+    Ledger(database).do(begin(Effect.of(f"{run}/one/effect/charge", "payment", {}, run), -1.0))
+    (open_,) = found(site, FakeAirflow("running"))
+    assert (open_.kind, open_.person) == ("effect", False)
+    site.close(run)
+    (ended,) = found(site, FakeAirflow("failed"))
+    assert (ended.kind, ended.person) == ("effect", True)
+    assert "muster effects settle" in ended.remedy
+
+
+def test_a_task_that_waits_for_a_step_that_has_ended_is_told_with_its_remedy(site: Site) -> None:
+    run = site.open(site.definition(UNDONE))
+    site.step(run, "one")
+    airflow = FakeAirflow("running", tasks={"one": "deferred", "two": "deferred"})
+    assert found(site, airflow, later=timedelta(minutes=1)) == []
+    (stale,) = found(site, airflow)
+    assert (stale.kind, stale.subject, stale.mended, stale.person) == ("task", f"{run}#one", False, True)
+    assert "Clear the task one" in stale.remedy
+    assert "deferred" in stale.message
+
+
+def test_a_run_over_in_the_log_is_ended_in_airflow_when_nothing_is_left_to_do(site: Site) -> None:
+    run = site.run(site.definition(UNDONE))
+    airflow = FakeAirflow("running", tasks={"close": "deferred"})
+    assert found(site, airflow, mend=False)[0].mended is False
+    assert airflow.restarted == []
+    (mended,) = found(site, airflow)
+    assert (mended.kind, mended.subject, mended.mended) == ("task", run, True)
+    assert len(airflow.restarted) == 1
+
+
+def test_a_run_over_in_the_log_with_steps_to_do_is_left_to_a_person(site: Site) -> None:
+    run = site.open(site.definition(UNDONE))
+    site.step(run, "one")
+    site.services.log.append(run, [NewEvent(type=EventType.STEP_STARTED, data={"step": "two", "index": None})])
+    site.close(run, {"two": "failed"})
+    airflow = FakeAirflow("running", tasks={"two": "deferred"})
+    (stale,) = found(site, airflow)
+    assert (stale.mended, stale.person, airflow.restarted) == (False, True, [])
+
+
+def test_a_run_that_was_begun_again_may_go_on(site: Site) -> None:
+    run = site.run(site.definition(UNDONE))
+    site.do(begun_again(site, run))
+    assert found(site, FakeAirflow("running", tasks={"one": "running"})) == []

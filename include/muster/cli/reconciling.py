@@ -13,7 +13,8 @@ from muster.cli.place import airflow, open_queries
 from muster.language.definition import ResolvedCheck
 from muster.language.folder import load_folder
 from muster.local.project import find_project
-from muster.operations.reconciling import reconcile
+from muster.local.restarting import RestAirflow
+from muster.operations.reconciling import Scope, reconcile, unmet
 from muster.recovery.consistency import violations
 
 
@@ -42,18 +43,18 @@ def declared() -> list[ResolvedCheck]:
 
 
 def run(*, dry_run: bool, quiet_minutes: float, user: str, as_json: bool) -> None:
-    """Look for disagreements, mend what can be mended, and list them all."""
+    """Look for disagreements, mend what can be mended, and list them all; messages are left to the reconciler's Dag."""
     _, database = open_queries()
     try:
         with airflow(user) as client:
-            found = reconcile(
-                database,
-                lambda dag_id, run_id: (client.run(dag_id, run_id) or {}).get("state"),
-                datetime.now(UTC),
-                checks=declared(),
+            scope = Scope(
+                database=database,
+                airflow=RestAirflow(client),
+                now=datetime.now(UTC),
                 quiet=timedelta(minutes=quiet_minutes),
                 mend=not dry_run,
             )
+            found = [*reconcile(scope), *unmet(violations(database, declared()))]
     finally:
         database.close()
     if as_json:

@@ -27,7 +27,8 @@ class EventType(StrEnum):
     RUN_RESUMED = "run.resumed"
     """note; the actor is who says that undoing can go on."""
     RUN_RESTARTED = "run.restarted"
-    """from (the step); the actor is who asked. What comes after it is done again."""
+    """from (the step); the actor is who asked. What comes after it is done again. With `keeps` (true, and no step) the
+    run died and goes on where it stopped: every outcome stands."""
     DEAD_LETTER_REDRIVEN = "dead_letter.redriven"
     """pieces (indices by step, null for a step outside a fan-out); the actor is who asked. They are done again, and
     what comes after them; other items of the same lists keep their outcome."""
@@ -50,9 +51,9 @@ class EventType(StrEnum):
     """step, length (of the list fanned out over), indices (the positions that have work)."""
     STEP_STARTED = "step.started"
     """step, index, kind, lane, attempt, input (what the step was given, after expressions)."""
-    STEP_RETRIED = "step.retried"
     CHILD_REQUESTED = "child.requested"
     """step, index, child (a run's id), automation, epoch: that run is about to be started."""
+    STEP_RETRIED = "step.retried"
     """step, index, attempt, error {class, message}, class (what kind of failure), delay (seconds until the next
     attempt)."""
     STEP_SUCCEEDED = "step.succeeded"

@@ -99,6 +99,15 @@ class Queries:
             {"automation": automation, "status": status, "limit": limit},
         )
 
+    def settled_runs(self, after: datetime, before: datetime, *, limit: int = 50) -> list[RunRow]:
+        """Runs that were closed after one moment and up to another, the newest first."""
+        return self._fetch(
+            RunRow,
+            "SELECT * FROM runs WHERE status <> 'open' AND closed_at > %(after)s AND closed_at <= %(before)s"
+            " ORDER BY closed_at DESC, id LIMIT %(limit)s",
+            {"after": after, "before": before, "limit": limit},
+        )
+
     def run(self, id: str) -> RunRow:
         """The run with this id, or the one run whose id, or Airflow run id, contains it.
 
@@ -143,15 +152,6 @@ class Queries:
                 rows = await (await connection.execute(statement, (run, step, list(indices)))).fetchall()
         return dict.fromkeys(("succeeded", "failed", "skipped", "set_aside"), 0) | dict(rows)
 
-    async def acount_keys(self, run: str, keys: Sequence[str]) -> int:
-        """How many of these keys are in the run's stream."""
-        statement = "SELECT count(*) FROM events WHERE stream = %s AND key = ANY(%s)"
-        with database_failures():
-            async with self._database.aconnection() as connection:
-                row = await (await connection.execute(statement, (run, list(keys)))).fetchone()
-        return int(row[0]) if row else 0
-
-    def timeline(self, run: str) -> list[Event]:
     async def aend_of(self, run: str) -> str | None:
         """The status the run was closed with, None before that; `unknown` for a run that was never opened."""
         with database_failures():
@@ -162,6 +162,15 @@ class Queries:
             return "unknown"
         return str(row[0]) if row[1] is not None else None
 
+    async def acount_keys(self, run: str, keys: Sequence[str]) -> int:
+        """How many of these keys are in the run's stream."""
+        statement = "SELECT count(*) FROM events WHERE stream = %s AND key = ANY(%s)"
+        with database_failures():
+            async with self._database.aconnection() as connection:
+                row = await (await connection.execute(statement, (run, list(keys)))).fetchone()
+        return int(row[0]) if row else 0
+
+    def timeline(self, run: str) -> list[Event]:
         """Everything that happened to the run, in order."""
         return list(self._log.read(run))
 

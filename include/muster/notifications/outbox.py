@@ -9,6 +9,7 @@ from psycopg.rows import class_row
 from pydantic import BaseModel, ConfigDict
 
 from muster.database import Database
+from muster.errors import TransientError
 from muster.notifications.model import ChannelName, Delivery, Notice
 
 Status = Literal["pending", "sent", "failed", "kept"]
@@ -66,6 +67,11 @@ class OutboxEntry(BaseModel):
     settled_at: datetime | None
 
     @property
+    def may_pass(self) -> bool:
+        """True when sending it again can help: its sender died, or what went wrong was of a kind that passes."""
+        return self.status == "pending" or (self.error or "").partition(":")[0] in _passing(TransientError)
+
+    @property
     def delivery(self) -> Delivery | None:
         """What became of it, once it was sent or kept."""
         if self.status not in ("sent", "kept") or self.delivered_by is None or self.reference is None:
@@ -96,6 +102,18 @@ class Outbox:
                 f"SELECT {COLUMNS} FROM outbox WHERE (%(run)s::text IS NULL OR run = %(run)s)"
                 " AND (%(status)s::text IS NULL OR status = %(status)s) ORDER BY id DESC LIMIT %(limit)s",
                 {"run": run, "status": status, "limit": limit},
+            ).fetchall()
+
+    def undelivered(self, before: datetime, *, limit: int = 100) -> list[OutboxEntry]:
+        """Oldest first: those that failed, and those whose sender died before `before`."""
+        with (
+            self._database.connection() as connection,
+            connection.cursor(row_factory=class_row(OutboxEntry)) as cursor,
+        ):
+            return cursor.execute(
+                f"SELECT {COLUMNS} FROM outbox WHERE status = 'failed' OR (status = 'pending'"
+                " AND claimed_until < clock_timestamp() AND created_at <= %(before)s) ORDER BY id LIMIT %(limit)s",
+                {"before": before, "limit": limit},
             ).fetchall()
 
     async def find(self, key: str) -> OutboxEntry | None:
@@ -135,3 +153,8 @@ class Outbox:
         """Record why this attempt failed and let go of the claim."""
         async with self._database.aconnection() as connection:
             await connection.execute(FAIL, {"key": notice.key, "attempt": attempt, "error": error})
+
+
+def _passing(kind: type[TransientError]) -> set[str]:
+    """The names of the errors after which trying again can help."""
+    return {kind.__name__}.union(*(_passing(each) for each in kind.__subclasses__()))

@@ -66,6 +66,12 @@ IS_HELD = f"SELECT count(*) FROM ({_MINE}) AS mine"
 # Who would take the lease over has to wait until the transaction that holds this lock has ended.
 FENCE = f"""{_MINE} ORDER BY held.name COLLATE "C" FOR SHARE OF held"""
 
+# What was left behind is let go only while nobody has taken it over.
+LET_GO = """
+UPDATE leases SET owner = NULL, expires_at = NULL
+ WHERE name = %(name)s AND token = %(token)s AND expires_at <= clock_timestamp() RETURNING name
+"""
+
 HOLDER = """
 SELECT name, owner, extract(epoch FROM expires_at - clock_timestamp())::float8 FROM leases
  WHERE name = ANY(%(names)s::text[]) AND expires_at > clock_timestamp() ORDER BY expires_at DESC LIMIT 1
@@ -176,6 +182,10 @@ class Leases:
         """`is_held` for coroutines."""
         row = await arun(self._database, _one(Query(IS_HELD, _parameters(lease))))
         return row is not None and row[0] == len(lease.tokens)
+
+    def let_go(self, left: Holder) -> bool:
+        """Release what its holder left behind; false when it has not run out, or somebody else has it by now."""
+        return run(self._database, _one(Query(LET_GO, {"name": left.name, "token": left.token}))) is not None
 
     def held(self) -> list[Holder]:
         """Every lease that was not released, by name; those that ran out were left by somebody who died."""

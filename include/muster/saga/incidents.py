@@ -10,7 +10,7 @@ from muster.execution.services import Services
 from muster.execution.telling import tell
 from muster.execution.view import definition_of
 from muster.language.definition import Definition
-from muster.notifications.model import Notice
+from muster.notifications.model import ChannelName, Notice
 
 NOBODY = "#incidents"
 """The channel that is told when the automation names nobody."""
@@ -22,6 +22,12 @@ async def tell_stuck(services: Services, ref: WorkRef, step: str, index: int | N
     await tell(services, _notices(definition, ref, work_key(step, index), error))
 
 
+def incident_places(definition: Definition | None) -> list[tuple[ChannelName, str]]:
+    """Where people are told that something needs them: the automation's `incidents`, else the common channel."""
+    places = [place for target in definition.incidents for place in target.places] if definition is not None else []
+    return places or [("slack", NOBODY)]
+
+
 def _notices(definition: Definition, ref: WorkRef, piece: str, error: Mapping[str, Any]) -> Iterator[Notice]:
     text = (
         f"{definition.title}: the run {ref.run} is stuck at {piece} and half undone. {error['message']}\n"
@@ -29,7 +35,6 @@ def _notices(definition: Definition, ref: WorkRef, piece: str, error: Mapping[st
         f"Then: muster resume {ref.run}"
     )
     subject = f"Stuck: {definition.title}, {piece}"
-    places = [place for target in definition.incidents for place in target.places]
-    for number, (channel, target) in enumerate(places or [("slack", NOBODY)]):
+    for number, (channel, target) in enumerate(incident_places(definition)):
         key = f"{ref.run}/stuck@{ref.epoch}/{number}"
         yield Notice(run=ref.run, key=key, channel=channel, target=target, subject=subject, text=text)

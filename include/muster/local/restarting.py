@@ -1,0 +1,43 @@
+"""What the reconciler asks of Airflow, over the REST API."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from muster.errors import PermanentError
+from muster.local.client import AirflowClient
+
+
+class RestAirflow:
+    """Airflow as seen by a person who is signed in."""
+
+    def __init__(self, client: AirflowClient) -> None:
+        self._client = client
+
+    def state(self, dag_id: str, run_id: str) -> str | None:
+        """The state of a run; None when Airflow does not know it."""
+        found = self._client.run(dag_id, run_id)
+        return None if found is None else str(found["state"])
+
+    def has_running(self, dag_id: str) -> bool:
+        """True when the Dag has runs that have not ended."""
+        if self._client.dag(dag_id) is None:
+            return False
+        path = f"/api/v2/dags/{dag_id}/dagRuns"
+        return bool(self._client.get(path, state=["queued", "running"], limit=1)["total_entries"])
+
+    def tasks(self, dag_id: str, run_id: str) -> Mapping[str, str | None]:
+        """The state of each of its tasks, as `task` or `task_<map index>`."""
+        if self._client.run(dag_id, run_id) is None:
+            return {}
+        return {
+            task["task_id"] if task["map_index"] < 0 else f"{task['task_id']}_{task['map_index']}": task["state"]
+            for task in self._client.tasks(dag_id, run_id)
+        }
+
+    def restart(self, dag_id: str, run_id: str) -> None:
+        """Clear all tasks of a run that is there."""
+        if self._client.run(dag_id, run_id) is None:
+            raise PermanentError(f"Airflow does not know the run {run_id} of {dag_id} any more.")
+        tasks = sorted({task["task_id"] for task in self._client.tasks(dag_id, run_id)})
+        self._client.clear(dag_id, run_id, tasks)

@@ -1,0 +1,55 @@
+"""The reconciler: finds where the log, Airflow and the outside disagree, mends what can be, and reports the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from hashlib import sha256
+
+from muster.operations.reconciling.effects import find_effects
+from muster.operations.reconciling.findings import LIMIT, QUIET, Airflow, Disagreement, Kind, Scope
+from muster.operations.reconciling.leases import find_leases
+from muster.operations.reconciling.notices import find_notices
+from muster.operations.reconciling.runs import find_runs
+from muster.operations.reconciling.stale import find_stale
+from muster.operations.reconciling.telling import tell_people
+from muster.recovery.consistency import Violation
+
+__all__ = ["QUIET", "Airflow", "Disagreement", "Kind", "Scope", "reconcile", "unmet"]
+
+
+def reconcile(scope: Scope) -> list[Disagreement]:
+    """What disagrees, mended where that is safe; people are told of the rest. Doing it again mends nothing twice.
+
+    Raises:
+        MusterError: Airflow or the database gives no answer; what was found before stays mended.
+    """
+    found = [each for find in FINDERS for each in find(scope)]
+    if scope.mend:
+        tell_people(scope, found)
+    return found
+
+
+def unmet(violations: Iterable[Violation]) -> list[Disagreement]:
+    """Checks that do not hold; with other rows it is another finding."""
+    return [
+        Disagreement(
+            "check",
+            each.check,
+            each.message,
+            "Look at what its query finds; `muster check` asks again.",
+            mark=sha256(each.message.encode()).hexdigest()[:12],
+        )
+        for each in violations
+    ]
+
+
+def find_stuck(scope: Scope) -> Iterator[Disagreement]:
+    """Runs that wait, half undone, for a person."""
+    for row in scope.queries.runs(status="stuck", limit=LIMIT):
+        yield Disagreement(
+            "stuck", row.id, f"half undone: {row.reason}", f"Act, then `muster resume {row.id}`.", run=row.id
+        )
+
+
+FINDERS = (find_stuck, find_runs, find_stale, find_leases, find_notices, find_effects)
+"""In this order: what one mends or closes the next finds no more, nor is it listed twice."""

@@ -1,0 +1,33 @@
+"""Effects that were begun and whose outcome nobody knows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from muster.operations.reconciling.findings import LIMIT, Disagreement, Scope
+from muster.recovery.ledger import Ledger
+
+NOTICE = "notice/"
+"""How the keys of notices begin: the outbox answers for them."""
+
+
+def find_effects(scope: Scope) -> Iterator[Disagreement]:
+    """Effects in doubt of work that nobody will try again.
+
+    Only the skill itself can ask what became of its effect, and does when its step is performed again. While the run
+    is open that may still come; afterwards a person has to find out.
+    """
+    for entry in Ledger(scope.database).entries(in_doubt=True, limit=LIMIT):
+        if entry.key.startswith(NOTICE) or entry.begun_at > scope.before:
+            continue
+        row = scope.queries.run_of(entry.run) if entry.run is not None else None
+        going_on = row is not None and row.status == "open"
+        message = f"nobody knows whether this {entry.kind} happened"
+        remedy = (
+            "Its step asks when it is tried again."
+            if going_on
+            else f'Find out, then `muster effects settle "{entry.key}" --happened` or `--never-happened`.'
+        )
+        yield Disagreement(
+            "effect", entry.key, message, remedy, run=entry.run, person=not going_on, mark=str(entry.attempt)
+        )

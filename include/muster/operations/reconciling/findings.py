@@ -1,0 +1,98 @@
+"""What the reconciler finds, and what it is given to look with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import Literal, Protocol
+
+from muster.database import Database
+from muster.events.definitions import DefinitionStore
+from muster.events.log import EventLog
+from muster.events.queries import Queries
+from muster.language.definition import Definition
+from muster.notifications.model import Notice
+
+Kind = Literal["run", "stuck", "task", "lease", "notice", "effect", "check", "checkpoint"]
+
+ENDED = frozenset({"success", "failed"})
+"""States of a run that Airflow does nothing more for."""
+LIMIT = 10_000
+"""Of each kind, at most so many are looked at."""
+QUIET = timedelta(minutes=10)
+"""How long nothing may have happened to something before it counts as abandoned: Airflow needs a moment between the
+end of a task and the events that follow from it."""
+
+
+class Airflow(Protocol):
+    """What is asked of Airflow; every method raises a `MusterError` when it gives no answer."""
+
+    def state(self, dag_id: str, run_id: str) -> str | None:
+        """The state of a run; None when Airflow does not know it."""
+
+    def has_running(self, dag_id: str) -> bool:
+        """True when the Dag has runs that have not ended."""
+
+    def tasks(self, dag_id: str, run_id: str) -> Mapping[str, str | None]:
+        """The state of each of its tasks, as `task` or `task_<map index>`."""
+
+    def restart(self, dag_id: str, run_id: str) -> None:
+        """Have all tasks of a run performed again, on the version the run belongs to."""
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """One thing that is not as it should be."""
+
+    kind: Kind
+    subject: str
+    """The run's id, or the key of the notice or effect, or the name of the lease or check."""
+    message: str
+    remedy: str
+    mended: bool = False
+    run: str | None = None
+    """The run it belongs to, when it belongs to one."""
+    person: bool = True
+    """True when people have to know: only they can mend it, or something was given up."""
+    mark: str = ""
+    """What tells it from an earlier finding about the same subject."""
+
+    @property
+    def key(self) -> str:
+        """The same each time the same thing is found: people are told once."""
+        return f"reconciler/{self.kind}/{self.subject}" + (f"@{self.mark}" if self.mark else "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scope:
+    """Where the reconciler looks, and with what."""
+
+    database: Database
+    airflow: Airflow
+    now: datetime
+    quiet: timedelta = QUIET
+    mend: bool = True
+    """False only looks."""
+    send: Callable[[Notice], None] | None = None
+    """Sends a notice, and raises when that fails; None where there are no channels."""
+
+    @property
+    def before(self) -> datetime:
+        """What happened last before this moment has come to rest."""
+        return self.now - self.quiet
+
+    @cached_property
+    def log(self) -> EventLog:
+        """The log."""
+        return EventLog(self.database)
+
+    @cached_property
+    def queries(self) -> Queries:
+        """The projections."""
+        return Queries(self.database, self.log)
+
+    def definition(self, hash: str) -> Definition:
+        """A definition by its hash."""
+        return Definition.model_validate_json(DefinitionStore(self.database).get(hash))

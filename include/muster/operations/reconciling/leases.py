@@ -1,0 +1,38 @@
+"""Leases that their holder left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from muster.operations.reconciling.findings import Disagreement, Scope
+from muster.recovery.leases import Holder, Leases
+
+
+def find_leases(scope: Scope) -> Iterator[Disagreement]:
+    """Leases that ran out without being released are let go; one held for a run that has ended is reported."""
+    leases = Leases(scope.database)
+    for held in leases.held():
+        if held.expires_in < 0:
+            message = f"{held.owner} neither renewed nor released it: it died"
+            mended = scope.mend and leases.let_go(held)
+            yield Disagreement("lease", held.name, message, "", mended=mended, run=_run(held), person=False)
+        elif (run := _ended_run(scope, held)) is not None:
+            message = f"still renewed by {held.owner}, though the run has ended"
+            remedy = "Whatever renews it still works for the run: end that process, and it runs out within a minute."
+            yield Disagreement("lease", held.name, message, remedy, run=run, mark=str(held.token))
+
+
+def _ended_run(scope: Scope, held: Holder) -> str | None:
+    """The run a lease is held for, when that came to its end a while ago."""
+    row = scope.queries.run_of(run) if (run := _run(held)) is not None else None
+    if row is None or row.status == "open" or row.closed_at is None or row.closed_at > scope.before:
+        return None
+    begun_again = scope.log.read(row.id, after_version=max(0, scope.log.version(row.id) - 1))
+    last = next(begun_again, None)
+    return row.id if last is not None and last.at <= scope.before else None
+
+
+def _run(held: Holder) -> str | None:
+    """The run in an owner's name, `<run>/<piece of work>`."""
+    run, slash, _ = held.owner.rpartition("/")
+    return run if slash and "/" in run else None

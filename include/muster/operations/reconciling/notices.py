@@ -1,0 +1,53 @@
+"""Notices that nobody received: sent again for a day when it may help, else reported."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from datetime import timedelta
+
+from muster.notifications.model import Notice
+from muster.notifications.outbox import Outbox, OutboxEntry
+from muster.operations.reconciling.findings import LIMIT, Disagreement, Scope
+
+log = logging.getLogger(__name__)
+
+PATIENCE = timedelta(days=1)
+"""How long a notice is worth sending again."""
+OWN = "reconciler/"
+"""How the keys of the reconciler's own notices begin: that one of them is lost is not told in another."""
+
+
+def find_notices(scope: Scope) -> Iterator[Disagreement]:
+    """Notices that failed, or whose sender died. The outbox and the ledger see to it that none arrives twice."""
+    outbox = Outbox(scope.database)
+    for entry in outbox.undelivered(scope.before, limit=LIMIT):
+        why = entry.error or "its sender died"
+        message = f"not delivered to {entry.target}: {why}"
+        if not (entry.may_pass and scope.now - entry.created_at < PATIENCE):
+            person = not entry.key.startswith(OWN)
+            remedy = "`muster outbox` shows it: tell its people by other means."
+            yield Disagreement("notice", entry.key, message, remedy, run=entry.run, person=person)
+        elif scope.send is not None and scope.mend and _is_due(scope, entry):
+            yield _again(scope, entry, message)
+        else:
+            remedy = f"It is sent again until it is {PATIENCE.days * 24} hours old."
+            yield Disagreement("notice", entry.key, message, remedy, run=entry.run, person=False)
+
+
+def _is_due(scope: Scope, entry: OutboxEntry) -> bool:
+    """Less and less often: after half as long again as it has taken so far."""
+    tried = entry.settled_at
+    return tried is None or scope.now - tried >= max(scope.quiet, (tried - entry.created_at) / 2)
+
+
+def _again(scope: Scope, entry: OutboxEntry, message: str) -> Disagreement:
+    assert scope.send is not None
+    names = ("key", "run", "channel", "target", "subject", "text")
+    try:
+        scope.send(Notice(**{name: getattr(entry, name) for name in names}))
+    except Exception as error:
+        log.warning("The notice %s was sent again and failed: %s", entry.key, error)
+        again = f"not delivered to {entry.target}: {type(error).__name__}: {error}"
+        return Disagreement("notice", entry.key, again, "", run=entry.run, person=False)
+    return Disagreement("notice", entry.key, f"{message}; sent again", "", mended=True, run=entry.run, person=False)

@@ -1,0 +1,143 @@
+"""Runs that are open in the log and have ended in Airflow, or are gone there.
+
+Normally the tasks that end a run judge it, whatever became of the others. A run whose end itself died is
+restarted where it stopped: in the same epoch, so every outcome in the log stands and only what has none is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+from muster.errors import ConcurrencyError, MusterError
+from muster.events.model import Event, EventType, NewEvent
+from muster.events.queries import RunRow
+from muster.events.state import RunState, fold
+from muster.execution.epochs import RECONCILER, latest_epoch
+from muster.language.definition import Definition
+from muster.operations.reconciling.findings import ENDED, LIMIT, Disagreement, Scope
+from muster.saga.extent import irrevocable, started
+
+RESTARTS = 3
+"""How often a run is restarted before what it did is undone instead."""
+PATIENCE = timedelta(days=1)
+"""How long Airflow is asked again for a restart that it did not carry out."""
+BY_HAND = frozenset({"skipped", "success"})
+"""What `close` is in a run that a person has marked as ended in Airflow: it never gets so by itself with the run
+still open in the log."""
+
+
+def find_runs(scope: Scope) -> Iterator[Disagreement]:
+    """What disagrees, restarted or closed where `scope` says so."""
+    for row in scope.queries.runs(status="open", limit=LIMIT):
+        if row.dag_id is None or row.dag_run_id is None:
+            continue
+        state = scope.airflow.state(row.dag_id, row.dag_run_id)
+        if state is None or state in ENDED:
+            try:
+                yield from _ended(scope, row, row.dag_id, row.dag_run_id, state)
+            except ConcurrencyError:
+                # Something happened to it at this moment, so it is not abandoned.
+                continue
+
+
+def _ended(scope: Scope, row: RunRow, dag_id: str, run_id: str, state: str | None) -> Iterator[Disagreement]:
+    events = list(scope.log.read(row.id))
+    last = events[-1]
+    if last.at > scope.before:
+        return
+    run = fold(events)
+    definition = scope.definition(run.definition or "")
+    if state != "failed":
+        ended = "does not know it any more" if state is None else f"ended it as {state}"
+        yield _close(scope, run, definition, last, f"open in the log, and Airflow {ended}")
+        return
+    by_hand = scope.airflow.tasks(dag_id, run_id).get("close") in BY_HAND
+    message = "open in the log, and " + ("ended in Airflow by hand" if by_hand else "Airflow ended it as failed")
+    if by_hand and not _leaves_something(run, definition):
+        yield _close(scope, run, definition, last, message)
+        return
+    ordered = _ordered(scope, events, undo=by_hand)
+    if ordered is None:
+        yield _close(scope, run, definition, last, f"{message}; {RESTARTS} restarts came to nothing, nor was it undone")
+        return
+    yield _restart(scope, run, last, ordered, message)
+
+
+def _ordered(scope: Scope, events: list[Event], *, undo: bool) -> list[NewEvent] | None:
+    """What has to be written before Airflow is asked to go on; None when that was tried often enough."""
+    last, mine = events[-1], [event for event in events if event.actor == RECONCILER]
+    if last in mine and last.type == EventType.RUN_RESTARTED:
+        # Airflow did not carry it out: nothing has begun since.
+        return [] if last.at > scope.now - PATIENCE else None
+    if any(event.type == EventType.RUN_CANCEL_REQUESTED for event in mine):
+        return None
+    restarts = sum(event.type == EventType.RUN_RESTARTED for event in mine)
+    undo = undo or restarts >= RESTARTS
+    why = "it was ended in Airflow by hand" if restarts < RESTARTS else f"it died again after {restarts} restarts"
+    cancel = NewEvent(
+        type=EventType.RUN_CANCEL_REQUESTED,
+        data={"reason": why},
+        actor=RECONCILER,
+        key=f"cancel/{RECONCILER}@{last.version}",
+    )
+    restart = NewEvent(
+        type=EventType.RUN_RESTARTED,
+        data={"from": None, "keeps": True, "number": restarts + 1},
+        actor=RECONCILER,
+        key=f"restarted/{RECONCILER}@{last.version}",
+    )
+    return [cancel, restart] if undo else [restart]
+
+
+def _restart(scope: Scope, run: RunState, last: Event, ordered: list[NewEvent], message: str) -> Disagreement:
+    undo = any(event.type == EventType.RUN_CANCEL_REQUESTED for event in ordered) or run.cancelled_by == RECONCILER
+    done = "what it did is undone" if undo else "it goes on where it stopped"
+    if not scope.mend:
+        return Disagreement("run", run.id, message, f"`muster reconcile`: {done}.", run=run.id, person=False)
+    if ordered:
+        # Before Airflow is asked: a task that begins must know that what has ended stands.
+        scope.log.append(run.id, ordered, expected=last.version)
+    try:
+        scope.airflow.restart(run.dag_id or "", run.dag_run_id or "")
+    except MusterError as error:
+        return Disagreement(
+            "run",
+            run.id,
+            f"{message}; Airflow did not restart it: {error}",
+            f"Clear the run in Airflow; it is tried again for {PATIENCE.days * 24} hours.",
+            run=run.id,
+            # Of the order to restart it, which stays the same until Airflow has taken it.
+            mark=str(last.version + len(ordered)),
+        )
+    return Disagreement(
+        "run", run.id, f"{message}: {done}", "", mended=True, run=run.id, person=undo, mark=str(last.version)
+    )
+
+
+def _close(scope: Scope, run: RunState, definition: Definition, last: Event, message: str) -> Disagreement:
+    """Close the run: as stuck when something is left that has to be undone and may be, else as failed."""
+    left = _leaves_something(run, definition)
+    stuck = left if run.cancelled_by == RECONCILER else None
+    said = message + (f"; {left} was begun and is not undone" if left else "")
+    if scope.mend:
+        scope.log.append(run.id, list(_closing(scope, run, last, said, stuck)), expected=last.version)
+    remedy = f"`muster resume {run.id}`." if stuck else f"`muster restart {run.id} --from STEP` does it again."
+    return Disagreement("run", run.id, said, remedy, mended=scope.mend, run=run.id, mark=str(last.version))
+
+
+def _closing(scope: Scope, run: RunState, last: Event, reason: str, stuck: str | None) -> Iterator[NewEvent]:
+    epoch = latest_epoch(scope.log.read(run.id, types=[EventType.RUN_BEGUN]))
+    if stuck is not None:
+        error = {"class": "MusterError", "message": f"the run was found {reason}", "remedy": None}
+        data = {"step": stuck, "index": None, "error": error, "epoch": epoch}
+        yield NewEvent(type=EventType.RUN_STUCK, data=data, actor=RECONCILER, key=f"stuck@{epoch}")
+    status = "failed" if stuck is None else "stuck"
+    closed = {"status": status, "reason": f"the run was found {reason}", "counts": {}, "reconciled": True}
+    key = f"closed/{RECONCILER}@{last.version}"
+    yield NewEvent(type=EventType.RUN_CLOSED, data={**closed, "epoch": epoch}, actor=RECONCILER, key=key)
+
+
+def _leaves_something(run: RunState, definition: Definition) -> str | None:
+    """The step, the last of them, that was begun, can or cannot be undone, and is not; None when there is none."""
+    return next(iter(started(definition, run)), None) or irrevocable(definition, run)

@@ -1,0 +1,75 @@
+"""Tasks that still wait in Airflow for what the log says is over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+
+from muster.errors import MusterError
+from muster.events.model import EventType
+from muster.events.queries import RunRow
+from muster.operations.reconciling.findings import ENDED, LIMIT, Disagreement, Scope
+
+ACTIVE = frozenset({"deferred", "awaiting_input", "running", "queued", "scheduled", "up_for_retry", "restarting"})
+"""States of a task that Airflow means to do something about."""
+OVER = frozenset({"succeeded", "failed", "skipped", "set_aside", "undone"})
+"""How a step has ended in the projections."""
+BEGINS_AGAIN = (EventType.RUN_BEGUN, EventType.RUN_RESTARTED, EventType.RUN_RESUMED, EventType.DEAD_LETTER_REDRIVEN)
+"""What is written when a run that has ended goes on."""
+WINDOW = timedelta(hours=6)
+"""How long ago the runs have ended at most that Airflow is asked about."""
+
+
+def find_stale(scope: Scope) -> Iterator[Disagreement]:
+    """Runs that have ended in the log and go on in Airflow, and steps that ended and whose task still waits."""
+    settled = scope.queries.settled_runs(scope.before - WINDOW, scope.before, limit=LIMIT)
+    busy = {dag_id for dag_id in {row.dag_id for row in settled} if dag_id and scope.airflow.has_running(dag_id)}
+    for row in settled:
+        if row.dag_id in busy and row.dag_run_id is not None:
+            yield from _run_over(scope, row, row.dag_id, row.dag_run_id)
+    for row in scope.queries.runs(status="open", limit=LIMIT):
+        if row.dag_id is not None and row.dag_run_id is not None:
+            yield from _step_over(scope, row, scope.airflow.tasks(row.dag_id, row.dag_run_id))
+
+
+def _goes_on(scope: Scope, row: RunRow) -> bool:
+    """True when the run was begun again after it had ended."""
+    *_, last = scope.log.read(row.id, types=[EventType.RUN_OPENED, EventType.RUN_CLOSED, *BEGINS_AGAIN])
+    return last.type in BEGINS_AGAIN
+
+
+def _run_over(scope: Scope, row: RunRow, dag_id: str, run_id: str) -> Iterator[Disagreement]:
+    state = scope.airflow.state(dag_id, run_id)
+    if state is None or state in ENDED or _goes_on(scope, row):
+        return
+    tasks = scope.airflow.tasks(dag_id, run_id)
+    waiting = sorted(task for task, state in tasks.items() if state in ACTIVE)
+    message = f"{row.status} in the log, and {state} in Airflow: {', '.join(waiting) or 'no task'} under way"
+    steps = scope.queries.steps(row.id)
+    if any(step.status not in OVER for step in steps if step.index < 0):
+        # Performed again, a step without an outcome would begin, in a run that is over.
+        remedy = f"Mark the run as failed in Airflow ({dag_id}, {run_id})."
+        yield Disagreement("task", row.id, message, remedy, run=row.id, mark=str(row.closed_at))
+        return
+    if scope.mend:
+        try:
+            scope.airflow.restart(dag_id, run_id)
+        except MusterError as error:
+            remedy = f"Clear the run in Airflow ({dag_id}, {run_id}): its tasks find their outcomes."
+            yield Disagreement("task", row.id, f"{message}: {error}", remedy, run=row.id, mark=str(row.closed_at))
+            return
+    yield Disagreement("task", row.id, message, "", mended=scope.mend, run=row.id, person=False)
+
+
+def _step_over(scope: Scope, row: RunRow, tasks: Mapping[str, str | None]) -> Iterator[Disagreement]:
+    waiting = {task for task, state in tasks.items() if state in ACTIVE}
+    if not waiting:
+        return
+    for step in scope.queries.steps(row.id):
+        over = step.status in OVER and step.ended_at is not None and step.ended_at <= scope.before
+        if over and step.index < 0 and step.step in waiting:
+            state = tasks[step.step]
+            message = f"{step.status} in the log since {step.ended_at:%Y-%m-%d %H:%M} UTC, and {state} in Airflow"
+            remedy = f"Clear the task {step.step} of {row.dag_id}, {row.dag_run_id} in Airflow: it finds its outcome."
+            subject = f"{row.id}#{step.step}"
+            yield Disagreement("task", subject, message, remedy, run=row.id, mark=str(step.ended_at))

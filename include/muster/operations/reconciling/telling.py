@@ -1,0 +1,40 @@
+"""Tells people, once for each thing, what the reconciler cannot mend or has given up."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+from muster.events.state import fold
+from muster.language.definition import Definition
+from muster.notifications.model import Notice
+from muster.operations.reconciling.findings import Disagreement, Scope
+from muster.saga.incidents import incident_places
+
+log = logging.getLogger(__name__)
+
+TOLD_ELSEWHERE = frozenset({"stuck"})
+"""Kinds that people were told of when it happened."""
+LONGEST_KEY = 900
+
+
+def tell_people(scope: Scope, found: Iterable[Disagreement]) -> None:
+    """One notice to each place of the automation's `incidents`; one that cannot be sent stays in the outbox."""
+    for each in found:
+        if scope.send is None or not each.person or each.kind in TOLD_ELSEWHERE:
+            continue
+        for number, (channel, target) in enumerate(incident_places(_definition(scope, each.run))):
+            text = f"{each.kind} {each.subject}: {each.message}\n{each.remedy}".strip()
+            subject = f"Muster found: {each.kind} {each.subject}"[:200]
+            key = f"{each.key[:LONGEST_KEY]}/{number}"
+            try:
+                scope.send(Notice(run=each.run, key=key, channel=channel, target=target, subject=subject, text=text))
+            except Exception:
+                log.exception("A notice could not be sent; it is in the outbox as %s", key)
+
+
+def _definition(scope: Scope, run: str | None) -> Definition | None:
+    if run is None:
+        return None
+    state = fold(scope.log.read(run, types=["run.opened"]))
+    return scope.definition(state.definition) if state.definition is not None else None

@@ -1,0 +1,72 @@
+"""What a task may ask of Airflow about runs of other Dags, over its own connection to it: no login is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from muster.errors import PermanentError, TransientError
+
+UNFINISHED = ["queued", "running"]
+"""States of a run that Airflow still does something for."""
+
+
+class TaskAirflow:
+    """Airflow as seen from a task process.
+
+    Raises:
+        TransientError: Airflow does not answer, or not as it should.
+        PermanentError: it refuses.
+    """
+
+    def state(self, dag_id: str, run_id: str) -> str | None:
+        """The state of a run; None when Airflow does not know it."""
+        from airflow.sdk.execution_time.comms import GetDagRunState
+
+        # Asked first: about a run that is not there, Airflow writes an error into the task's log.
+        if not self._count(dag_id, run_ids=[run_id]):
+            return None
+        return str(_ask(GetDagRunState(dag_id=dag_id, run_id=run_id)).state.value)
+
+    def has_running(self, dag_id: str) -> bool:
+        """True when the Dag has runs that have not ended."""
+        return self._count(dag_id, states=UNFINISHED) > 0
+
+    def tasks(self, dag_id: str, run_id: str) -> Mapping[str, str | None]:
+        """The state of each of its tasks, as `task` or `task_<map index>`."""
+        from airflow.sdk.execution_time.comms import GetTaskStates
+
+        states = _ask(GetTaskStates(dag_id=dag_id, run_ids=[run_id])).task_states
+        return dict(states.get(run_id, {}))
+
+    def restart(self, dag_id: str, run_id: str) -> None:
+        """Clear all tasks of a run that is there."""
+        from airflow.sdk.execution_time.comms import TriggerDagRun
+
+        if not self._count(dag_id, run_ids=[run_id]):
+            raise PermanentError(f"Airflow does not know the run {run_id} of {dag_id} any more.")
+        # A run that is there already is cleared, on the version it belongs to.
+        _ask(TriggerDagRun(dag_id=dag_id, run_id=run_id, conf={}, reset_dag_run=True))
+
+    def _count(self, dag_id: str, **which: Any) -> int:
+        from airflow.sdk.execution_time.comms import GetDRCount
+
+        return int(_ask(GetDRCount(dag_id=dag_id, **which)).count)
+
+
+def _ask(question: Any) -> Any:
+    from airflow.sdk.exceptions import AirflowRuntimeError
+    from airflow.sdk.execution_time import task_runner
+    from airflow.sdk.execution_time.comms import ErrorResponse
+
+    kind = type(question).__name__
+    try:
+        answer = task_runner.SUPERVISOR_COMMS.send(question)
+    except AirflowRuntimeError as error:
+        status = (error.error.detail or {}).get("status_code", HTTPStatus.INTERNAL_SERVER_ERROR)
+        refused = HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR
+        raise (PermanentError if refused else TransientError)(f"Airflow did not answer {kind}: {error}.") from error
+    if answer is None or isinstance(answer, ErrorResponse):
+        raise TransientError(f"Airflow did not answer {kind}: {answer}.")
+    return answer

@@ -1,0 +1,87 @@
+"""The tasks of the reconciler's Dag; the XCom of each is what it found and did."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator, Context
+
+from muster_airflow.operators.base import restart_policy
+
+if TYPE_CHECKING:
+    from muster.notifications.model import Notice
+    from muster.operations.reconciling import Disagreement, Scope
+
+
+class ReconcilingOperator(BaseOperator):
+    """Looks after runs; what it finds is no failure of its own."""
+
+    custom_operator_name = "reconcile"
+    ui_color = "#f1f5f9"
+    ui_fgcolor = "#10182b"
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**restart_policy(), **kwargs)
+
+
+class Reconcile(ReconcilingOperator):
+    """Finds where the log, Airflow and the outside disagree, and mends what can be mended."""
+
+    def execute(self, context: Context) -> list[dict[str, Any]]:
+        """Mend, tell people, and return everything that was found."""
+        from muster.operations.reconciling import reconcile
+
+        return self._told(reconcile(_scope(context)))
+
+    def _told(self, found: list[Disagreement]) -> list[dict[str, Any]]:
+        for each in found:
+            how = "mended: " if each.mended else ""
+            level = self.log.warning if each.person else self.log.info
+            level("%s %s: %s%s %s", each.kind, each.subject, how, each.message, each.remedy)
+        if not found:
+            self.log.info("The log and Airflow agree; nothing is left over.")
+        return [vars(each) for each in found]
+
+
+class WriteCheckpoint(ReconcilingOperator):
+    """Writes where every stream ends into the file outside of the database."""
+
+    custom_operator_name = "checkpoint"
+
+    def execute(self, context: Context) -> dict[str, Any] | None:
+        """Add a checkpoint; people are told when the file was cut or edited. The XCom is its number and hash."""
+        from muster.errors import MusterError
+        from muster.events.checkpoints import CHECKPOINTS, write_checkpoint
+        from muster.operations.reconciling import Disagreement
+        from muster.operations.reconciling.telling import tell_people
+        from muster_airflow.services import state_folder
+
+        scope, path = _scope(context), state_folder() / CHECKPOINTS
+        try:
+            written = write_checkpoint(scope.log, path)
+        except MusterError as error:
+            remedy = error.remedy or ""
+            found = Disagreement("checkpoint", str(path), error.message, remedy)
+            self.log.warning("%s: %s %s", path, error.message, remedy)
+            tell_people(scope, [found])
+            return vars(found)
+        if written is None:
+            self.log.info("Nothing was appended since the last checkpoint.")
+            return None
+        self.log.info("Checkpoint %s: %s", written.number, written.hash)
+        return {"number": written.number, "hash": written.hash}
+
+
+def _scope(context: Context) -> Scope:
+    from muster.operations.reconciling import Scope
+    from muster_airflow.airflow_runs import TaskAirflow
+    from muster_airflow.services import run, services_in_worker
+
+    services = services_in_worker(context)
+
+    def send(notice: Notice) -> None:
+        run(services, services.notices.send(notice))
+
+    quiet = timedelta(minutes=float(context["params"]["quiet"]))
+    return Scope(database=services.database, airflow=TaskAirflow(), now=services.clock(), quiet=quiet, send=send)

@@ -1,0 +1,95 @@
+"""Promises of the reconciler on the real Airflow: what died goes on where it stopped, and people are told once."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from muster.events.model import EventType, NewEvent
+from support.airflow import Airflow
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+
+SKILLS = '''
+from pathlib import Path
+
+from muster.skills import SkillContext, skill
+
+
+@skill("reconciled.mark")
+def mark(folder: str, context: SkillContext) -> str:
+    """Leaves a mark each time it is called."""
+    with (Path(folder) / "marks").open("a") as marks:
+        marks.write(f"{context.step}{'' if context.index is None else context.index}\\n")
+    return "done"
+'''
+AUTOMATION = """automation: proving_reconciler
+incidents: [{slack: "#reconciled"}]
+inputs: {folder: {type: string}}
+steps:
+  - {id: one, skill: reconciled.mark, with: {folder: "{{ inputs.folder }}"},
+     compensate: {skill: reconciled.mark, with: {folder: "{{ inputs.folder }}"}}}
+  - {id: many, each: "{{ [1, 2] }}", skill: reconciled.mark, with: {folder: "{{ inputs.folder }}"}}
+  - {id: ask, human: {ask: "Go on?", assignees: [finance-lead]}}
+  - {id: two, skill: reconciled.mark, with: {folder: "{{ inputs.folder }}"}}
+"""
+DIED = """
+UPDATE task_instance SET state = 'failed' WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s
+    AND state IS DISTINCT FROM 'success';
+"""
+ENDED = "UPDATE dag_run SET state = 'failed' WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s"
+
+
+def die(airflow: Airflow, run: str) -> None:
+    """Leave the run in Airflow as when everything under way was lost, and the tasks that end it with it."""
+    dag_id, _, run_id = run.partition("/")
+    with psycopg.connect(airflow.stack._prepared.airflow) as connection:
+        for statement in (ENDED, DIED):
+            connection.execute(statement, {"dag_id": dag_id, "run_id": run_id})
+
+
+def reconcile(airflow: Airflow) -> list[dict[str, Any]]:
+    """Run the reconciler's Dag now: what it found."""
+    run_id = f"test__{uuid4().hex[:8]}"
+    airflow.start("muster_reconciler", run_id, quiet=0)
+    assert airflow.finish(f"muster_reconciler/{run_id}") == "success"
+    path = f"/api/v2/dags/muster_reconciler/dagRuns/{run_id}/taskInstances/reconcile/xcomEntries/return_value"
+    found: list[dict[str, Any]] = airflow.client.get(path, deserialize=True)["value"]
+    return found
+
+
+def test_a_run_that_died_goes_on_where_it_stopped_and_people_are_told_once(airflow: Airflow) -> None:
+    (airflow.project / "include" / "skills" / "reconciled.py").write_text(SKILLS)
+    airflow.automation("proving_reconciler", AUTOMATION)
+    folder = airflow.project / "reconciled"
+    folder.mkdir()
+    run = airflow.start("proving_reconciler", "died", folder=str(folder))
+    airflow.waiting(run, "ask")
+    die(airflow, run)
+    opened = next(airflow.log.read(run))
+    gone = "proving_reconciler/gone"
+    data = {**opened.data, "dag_run_id": "gone"}
+    airflow.log.append(gone, [NewEvent(type=EventType.RUN_OPENED, data=data, key="opened")])
+
+    found = {each["subject"]: each for each in reconcile(airflow)}
+    assert found[run]["mended"]
+    assert "goes on where it stopped" in found[run]["message"]
+    assert "does not know it any more" in found[gone]["message"]
+
+    airflow.until("the second question", lambda: airflow.types(run).count("run.begun") == 1)
+    (question,) = airflow.waiting(run, "ask")
+    airflow.answer(question)
+    assert airflow.finish(run) == "success"
+    assert airflow.queries.run(run).status == "succeeded"
+    assert sorted((folder / "marks").read_text().split()) == ["many0", "many1", "one", "two"]
+    assert airflow.log.verify(run) is None
+
+    assert gone not in {each["subject"] for each in reconcile(airflow)}
+    told = airflow.sql("SELECT target FROM outbox WHERE key LIKE 'reconciler/%%' AND run IN (%s, %s)", run, gone)
+    assert told == [("#reconciled",)]
+    assert airflow.queries.run(gone).status == "failed"
+    checkpoints = airflow.stack.project.state / "checkpoints.jsonl"
+    assert len(checkpoints.read_text().splitlines()) >= 2
