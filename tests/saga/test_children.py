@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from muster.database import Database
+from muster.operations.cancelling import open_children, request_cancel
+from muster.saga import children
 from muster.saga.resuming import resume
-from support.children import Family, step
+from support.children import SKILLS, Family, step
 
 CHILD = "steps:\n" + step("pick") + step("pack") + step("weigh", undo=False)
 PARENT = "steps:\n" + step("reserve") + "  - {id: deliver, run: child}\n" + step("bill")
@@ -19,11 +22,19 @@ def family(tmp_path: Path, database: Database) -> Family:
     return Family(tmp_path, database, {"parent": PARENT, "child": CHILD})
 
 
-def test_what_a_child_did_is_undone_with_its_parent_in_its_own_log_and_order(family: Family) -> None:
+def broken(family: Family) -> tuple[str, str]:
+    """A run whose last step broke after its child had succeeded, not undone yet; and the child."""
     family.depot.broken.add("bill")
     run = family.open("parent")
-    state = family.play(run)
-    (child,) = state.step("deliver").whole.children
+    family.site.step(run, "reserve")
+    child = family.child(run, "deliver")
+    family.site.step(run, "bill")
+    return run, child
+
+
+def test_what_a_child_did_is_undone_with_its_parent_in_its_own_log_and_order(family: Family) -> None:
+    run, child = broken(family)
+    state = family.finish(run)
     assert (state.status, state.step("deliver").status) == ("compensated", "undone")
     assert family.depot.undone == ["bill", "pack", "pick", "reserve"]
     below = family.site.state(child)
@@ -38,3 +49,213 @@ def test_what_a_child_did_is_undone_with_its_parent_in_its_own_log_and_order(fam
     assert undone[1].data["output"] == {child: "compensated"}
     assert family.site.services.log.verify(child) is None
     assert family.site.services.queries.run(child).status == "compensated"
+
+
+def test_a_run_that_succeeds_leaves_its_children_alone(family: Family) -> None:
+    run = family.open("parent")
+    state = family.play(run)
+    assert state.status == "succeeded"
+    assert family.site.state(state.children[0]).status == "succeeded"
+    assert family.depot.undone == []
+
+
+def test_undoing_that_dies_in_the_middle_of_a_child_goes_on_there(family: Family) -> None:
+    run, child = broken(family)
+    family.depot.dies.add("pack")
+    with pytest.raises(family.depot.Death):
+        family.site.unwind(run)
+    assert family.site.state(child).status == "succeeded"
+    assert family.finish(run).status == "compensated"
+    # What died after it had undone, and before anybody knew, is undone by the compensation's own key; nothing else is.
+    assert family.depot.undone == ["bill", "pack", "pack", "pick", "reserve"]
+    assert family.types(child).count("run.undo_requested") == 1
+    assert family.types(child).count("saga.unwinding") == 1
+
+
+def test_undoing_twice_undoes_a_child_once(family: Family) -> None:
+    run, child = broken(family)
+    family.finish(run)
+    before = family.types(child)
+    assert family.site.unwind(run) == "succeeded"
+    assert family.types(child) == before
+
+
+def test_children_of_children_are_undone_with_them(tmp_path: Path, database: Database) -> None:
+    middle = "steps:\n" + step("pick") + "  - {id: below, run: child}\n"
+    parent = "steps:\n  - {id: deliver, run: middle}\n" + step("bill")
+    family = Family(tmp_path, database, {"parent": parent, "middle": middle, "child": "steps:\n" + step("pack")})
+    family.depot.broken.add("bill")
+    run = family.open("parent")
+    state = family.play(run)
+    (middle_run,) = state.children
+    (lowest,) = family.site.state(middle_run).children
+    assert [family.site.state(each).status for each in (run, middle_run, lowest)] == ["compensated"] * 3
+    assert family.depot.undone == ["bill", "pack", "pick"]
+
+
+def test_a_child_that_cannot_be_undone_makes_both_stuck_until_a_person_has_acted(family: Family) -> None:
+    run, child = broken(family)
+    family.depot.broken.add("undo pick")
+    state = family.finish(run)
+    assert (state.status, family.site.state(child).status) == ("stuck", "stuck")
+    assert state.reason is not None
+    assert f"The run {child} is stuck" in state.stuck.error["message"]  # type: ignore[union-attr]
+    assert f"muster resume {child}" in state.stuck.error["remedy"]  # type: ignore[union-attr]
+    assert "reserve" not in family.depot.undone
+
+    family.depot.broken.clear()
+    log = family.site.services.log
+    resume(log, run, by="ada")
+    family.site.unwind(run, epoch=1, only=["deliver", "reserve"])
+    family.site.close(run, epoch=1)
+    assert family.site.state(run).status == "stuck"  # the child comes first
+
+    resume(log, child, by="ada", note="mended")
+    # What Airflow does then: the child's own tasks that undo it, in its next epoch.
+    assert family.finish(child, epoch=2).status == "compensated"
+    resume(log, run, by="ada")
+    family.site.unwind(run, epoch=2, only=["deliver", "reserve"])
+    family.site.close(run, epoch=2)
+    assert family.site.state(run).status == "compensated"
+    assert family.depot.undone == ["bill", "pack", "pick", "reserve"]
+
+
+def test_what_nothing_can_undo_in_a_child_makes_both_stuck(tmp_path: Path, database: Database) -> None:
+    child = (
+        "steps:\n" + step("pick") + "  - {id: agreed, human: {ask: 'Ship?', assignees: [boss]}}\n"
+        "  - {id: ship, skill: depot.act, with: {name: ship}, irreversible: true}\n"
+    )
+    family = Family(tmp_path, database, {"parent": PARENT, "child": child})
+    family.depot.broken.add("bill")
+    run = family.open("parent")
+    family.site.step(run, "reserve")
+    asked = family.ask(run, "deliver")
+    family.begin(asked)
+    family.site.step(asked.run, "pick")
+    family.site.approve(asked.run, "agreed", by="boss")
+    family.site.step(asked.run, "ship")
+    assert family.finish(asked.run).status == "succeeded"
+    assert family.follow(run, "deliver").status == "succeeded"
+    family.site.step(run, "bill")
+    state = family.finish(run)
+    assert (state.status, family.site.state(asked.run).status) == ("stuck", "stuck")
+    assert family.depot.undone == ["bill"]
+    # A person undid it outside, and has the rest of it undone; then of the run above.
+    resume(family.site.services.log, asked.run, by="ada", by_hand=True)
+    assert family.finish(asked.run, epoch=2).status == "compensated"
+    resume(family.site.services.log, run, by="ada")
+    family.site.unwind(run, epoch=1, only=["deliver", "reserve"])
+    family.site.close(run, epoch=1)
+    assert family.site.state(run).status == "compensated"
+    assert family.depot.undone == ["bill", "pick", "reserve"]
+
+
+def test_a_child_that_failed_and_undid_itself_is_left_as_it_is(family: Family) -> None:
+    family.depot.broken.add("pack")
+    run = family.open("parent")
+    state = family.play(run)
+    (child,) = state.children
+    assert state.status == "compensated"
+    assert family.depot.undone == ["pack", "pick", "reserve"]
+    assert "run.undo_requested" not in family.types(child)
+
+
+def test_what_is_left_of_a_child_that_failed_without_undoing_is_undone(tmp_path: Path, database: Database) -> None:
+    child = "steps:\n" + step("pick") + "  - {id: tell, notify: [{slack: '#a', text: '{{ steps.pick[7].x }}'}]}\n"
+    family = Family(tmp_path, database, {"parent": PARENT, "child": child})
+    run = family.open("parent")
+    state = family.play(run)
+    assert state.step("deliver").whole.error["message"].startswith(f"The run {state.children[0]} ended failed")  # type: ignore[index]
+    assert state.status == "compensated"
+    assert family.depot.undone == ["pick", "reserve"]
+
+
+def test_a_child_that_is_still_open_is_cancelled_and_waited_for(
+    family: Family, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(children, "PATIENCE", 0.2)
+    monkeypatch.setattr(children, "FIRST_LOOK", 0.01)
+    run = family.open("parent")
+    family.site.step(run, "reserve")
+    child = family.begin(family.ask(run, "deliver"))
+    family.site.step(child, "pick")
+    log = family.site.services.log
+    request_cancel(log, run, by="ada")
+    assert list(open_children(log, run)) == [child]
+    state = family.finish(run)
+    assert state.status == "stuck"
+    assert "has not ended within" in state.stuck.error["message"]  # type: ignore[union-attr]
+    # Its next step sees the wish, and it undoes itself.
+    assert family.site.step(child, "pack").reason == "cancelled"
+    assert family.finish(child).status == "compensated"
+    assert list(open_children(log, run)) == []
+    resume(log, run, by="ada")
+    family.site.unwind(run, epoch=1, only=["deliver", "reserve"])
+    family.site.close(run, epoch=1)
+    assert family.site.state(run).status == "compensated"
+    assert family.depot.undone == ["pick", "reserve"]
+
+
+def test_a_child_that_never_began_never_does(family: Family) -> None:
+    run = family.open("parent")
+    family.site.step(run, "reserve")
+    child = family.ask(run, "deliver")
+    request_cancel(family.site.services.log, run, by="ada")
+    assert family.finish(run).status == "compensated"
+    undone = [event for event in family.site.services.log.read(run) if event.type == "compensation.succeeded"]
+    assert undone[0].data["output"] == {child.run: "never begun"}
+    # Airflow starts it all the same, when somebody unpauses it.
+    state = family.play(family.begin(child))
+    assert (state.status, family.depot.done) == ("failed", [f"{run}/reserve"])
+
+
+def test_a_run_done_again_asks_for_another_child_and_both_are_undone(family: Family) -> None:
+    run, first = broken(family)
+    # `muster restart RUN --from deliver`, in its next epoch.
+    second = family.child(run, "deliver", epoch=1)
+    assert first != second
+    family.site.step(run, "bill", epoch=1)
+    assert family.finish(run, epoch=1).status == "compensated"
+    assert [family.site.state(each).status for each in (first, second)] == ["compensated", "compensated"]
+    assert family.depot.undone == ["bill", "pack", "pick", "pack", "pick", "reserve"]
+
+
+def test_every_child_of_a_fan_out_is_undone(tmp_path: Path, database: Database) -> None:
+    parent = "steps:\n  - {id: deliver, each: [1, null, 3], run: child}\n" + step("bill")
+    family = Family(tmp_path, database, {"parent": parent, "child": CHILD})
+    family.depot.broken.add("bill")
+    run = family.open("parent")
+    assert family.site.expand(run, "deliver") == 2
+    for slot in range(2):
+        family.play(family.begin(family.ask(run, "deliver", slot)))
+        assert family.follow(run, "deliver", slot).status == "succeeded"
+    family.site.step(run, "bill")
+    state = family.finish(run)
+    assert state.status == "compensated"
+    assert sorted(state.step("deliver").items) == [0, 2]
+    assert len(set(state.children)) == 2
+    assert sorted(family.depot.undone) == ["bill", "pack", "pack", "pick", "pick"]
+
+
+def test_a_child_is_undone_by_the_skills_of_its_own_version(family: Family, tmp_path: Path) -> None:
+    family.depot.broken.add("bill")
+    run = family.open("parent")
+    family.site.step(run, "reserve")
+    asked = family.ask(run, "deliver")
+    family.play(family.begin(asked, version="v1"))
+    family.follow(run, "deliver")
+    family.site.step(run, "bill")
+    pinned = tmp_path / "v1" / "skills"
+    pinned.mkdir(parents=True)
+    (pinned / "depot.py").write_text(SKILLS.replace('return "undone"', 'return "undone as in v1"'))
+    family.site.services = replace(family.site.services, pinned={"v1": pinned}.get)
+    assert family.finish(run).status == "compensated"
+    outputs = [
+        [
+            event.data["output"]
+            for event in family.site.services.log.read(each)
+            if event.type == "compensation.succeeded"
+        ]
+        for each in (asked.run, run)
+    ]
+    assert outputs == [["undone as in v1"] * 2, ["undone", {asked.run: "compensated"}, "undone"]]

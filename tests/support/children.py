@@ -110,14 +110,14 @@ class Family:
         outcome: Outcome = self.site.do(follow(self.site.services, ref, state, PACE))
         return outcome
 
-    def begin(self, child: Child, *, by: str | None = "requester") -> str:
+    def begin(self, child: Child, *, by: str | None = "requester", version: str | None = None) -> str:
         """Airflow starts the run, and it opens."""
         opening = Opening(
             run=child.run,
             dag_id=child.automation,
             dag_run_id=child.dag_run_id,
             definition=self.definitions[child.automation],
-            bundle_version=None,
+            bundle_version=version,
             conf=child.conf,
             requested_by=by,
             trigger="operator_triggered",

@@ -96,6 +96,12 @@ class RunState:
         return {id: step.output for id, step in self.steps.items() if step.ended}
 
     @property
+    def children(self) -> list[str]:
+        """The ids of all runs that its steps have asked for."""
+        works = [work for step in self.steps.values() for work in (step.whole, *step.items.values())]
+        return [child for work in works for child in work.children]
+
+    @property
     def approvals(self) -> dict[tuple[str, int | None], Approval]:
         """Every question put to people, by step and index."""
         return {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from muster.database import Database
@@ -37,6 +37,10 @@ class Faults:
     when: Literal["before", "after"] = "before"
     """Whether it dies before or after that append is written."""
 
+    def everywhere(self) -> Faults:
+        """What of it goes wrong in the runs as well that the run asks for: all that names no step."""
+        return replace(self, fail=None, after=False, fail_undo=None)
+
 
 NONE = Faults()
 
@@ -45,6 +49,8 @@ NONE = Faults()
 class Interference:
     """Stands between a step and its action."""
 
+    automation: str
+    """Whose steps the faults and the mocks name: a run that it asks for may have steps of the same name."""
     faults: Faults
     mocks: Mapping[str, Mock] = field(default_factory=dict)
 
@@ -52,15 +58,16 @@ class Interference:
         """What the action answers, or a failure in its place."""
         if piece.undoes:
             return await self._undo(piece, act)
-        if self.faults.fail == piece.step.id and not self.faults.after:
+        fails = self.faults.fail == piece.step.id and self._is_named(piece)
+        if fails and not self.faults.after:
             raise PermanentError(f"The rehearsal lets {piece.step.id} fail.")
         answer = await self._act(piece, act)
-        if self.faults.fail == piece.step.id:
+        if fails:
             raise PermanentError(f"The rehearsal lets {piece.step.id} fail after its work was done.")
         return answer
 
     async def _act(self, piece: Piece, act: Callable[[], Awaitable[Any]]) -> Any:
-        if (mock := self.mocks.get(piece.step.id)) is not None:
+        if self._is_named(piece) and (mock := self.mocks.get(piece.step.id)) is not None:
             if mock.fails is not None:
                 raise PermanentError(mock.fails)
             return Answer(output=mock.output)
@@ -68,10 +75,13 @@ class Interference:
         return await act() if self.faults.twice else answer
 
     async def _undo(self, piece: Piece, act: Callable[[], Awaitable[Any]]) -> Any:
-        if self.faults.fail_undo == piece.step.id:
+        if self.faults.fail_undo == piece.step.id and self._is_named(piece):
             raise PermanentError(f"The rehearsal lets the compensation of {piece.step.id} fail.")
         answer = await act()
         return await act() if self.faults.undo_twice else answer
+
+    def _is_named(self, piece: Piece) -> bool:
+        return bool(piece.view.definition.name == self.automation)
 
 
 class MortalLog(EventLog):

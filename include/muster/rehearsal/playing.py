@@ -14,6 +14,7 @@ from muster.errors import MusterError
 from muster.events.definitions import DefinitionStore
 from muster.events.state import RunState, afold
 from muster.execution import human
+from muster.execution.children import answer_of, ask_for
 from muster.execution.closing import close_run
 from muster.execution.fanout import end, expand
 from muster.execution.opening import Opening, open_run
@@ -55,6 +56,8 @@ class Playing:
     artifacts: Path
     site: Path | None
     faults: Faults = NONE
+    others: Mapping[str, Definition] = field(default_factory=dict)
+    """The automations it runs, by name."""
     models: Any = field(default_factory=NoModels)
     run: str = ""
     epoch: int = 0
@@ -126,7 +129,7 @@ class Playing:
             await self._task(step, replace(ref, slot=slot))
 
     async def _task(self, step: ResolvedStep, ref: WorkRef) -> None:
-        act = {"human": self._ask, "operator": self._operate}.get(step.kind)
+        act = {"human": self._ask, "operator": self._operate, "run": self._play_child}.get(step.kind)
         if act is None:
             await self._lives(step.id, lambda: perform(self.services(), ref))
         else:
@@ -150,8 +153,30 @@ class Playing:
         async def missing(services: Services, piece: Piece) -> Answer:
             raise MusterError(f"{piece.step.operator} runs in Airflow only.", remedy=f"Give {piece.step.id} a mock.")
 
+        await self._attempt(services, piece, missing)
+
+    async def _play_child(self, services: Services, piece: Piece) -> None:
+        """The run it asks for is played in the same database, with everybody approving in it."""
+
+        async def played(services: Services, piece: Piece) -> Answer:
+            child = await ask_for(services, piece)
+            definition = self.others.get(child.automation)
+            if definition is None:
+                remedy = f"Mend it, or give {piece.step.id} a mock."
+                raise MusterError(f"{child.automation} is not valid.", remedy=remedy)
+            case = Case(name=child.run, inputs=child.conf)
+            below = replace(self, definition=definition, case=case, faults=self.faults.everywhere(), run=child.run)
+            below.epoch = 0
+            await below.play()
+            return await answer_of(services, child.run)
+
+        await self._attempt(services, piece, played)
+
+    async def _attempt(
+        self, services: Services, piece: Piece, act: Callable[[Services, Piece], Awaitable[Answer]]
+    ) -> None:
         try:
-            ending = succeeded(piece, await attempts(services, piece, missing))
+            ending = succeeded(piece, await attempts(services, piece, act))
         except Exception as error:
             ending = failed(piece, error)
         await end(services, piece.ref, [ending])
@@ -175,7 +200,7 @@ class Playing:
             notices=Sender(self.database),
             artifacts=self.artifacts,
             site=self.site,
-            intercept=Interference(self.faults, self.case.mocks),
+            intercept=Interference(self.definition.name, self.faults, self.case.mocks),
         )
 
     def _ref(self, step: str) -> WorkRef:

@@ -8,6 +8,7 @@ from pathlib import Path
 from muster.errors import MusterError
 from muster.language.folder import REHEARSAL, load_folder
 from muster.language.problems import LanguageError, did_you_mean
+from muster.language.runs import runs
 from muster.rehearsal.scenarios import Rehearsal, Scenario
 from muster.rehearsal.script import Script, read_script
 from muster.rehearsal.stage import Stage
@@ -55,7 +56,8 @@ async def rehearsed(
     definition = catalogue.definitions.get(script.automation)
     if definition is None:
         raise MusterError(f"There is no automation {script.automation}.", remedy="`muster list` shows them all.")
-    stage = Stage(server, folder, include / "skills")
+    others = load_folder(include).definitions if any(runs(definition)) else {}
+    stage = Stage(server, folder, include / "skills", others)
     try:
         await stage.prepare(script, definition.settings)
         rehearsal = Rehearsal(definition, script, stage)

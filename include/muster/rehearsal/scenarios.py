@@ -81,7 +81,7 @@ class Rehearsal:
     def _compensations(self) -> Iterator[Scenario]:
         last = self._last()
         for step in in_order(self.definition):
-            if step.compensate is not None and last is not None:
+            if step.can_be_undone and last is not None:
                 name = f"the compensation of {step.id} fails, and the run is resumed"
                 yield Scenario(name, partial(self._stuck, step, last))
 
@@ -177,8 +177,9 @@ class Rehearsal:
         """What must hold however a run went."""
         state = await playing.state()
         problems = [] if state.status in TRUSTED else [f"it ended {state.status}: nobody can trust that"]
-        if (fault := await playing.services().log.averify(playing.run)) is not None:
-            problems.append(f"the log does not verify: {fault.message}")
+        log = playing.services().log
+        found = [(run, await log.averify(run)) for run in (playing.run, *state.children)]
+        problems += [f"the log of {run} does not verify: {fault.message}" for run, fault in found if fault is not None]
         broken = violations(playing.database, self.definition.checks)
         problems += [f"check {each.check} does not hold: {each.message}" for each in broken]
         return problems
@@ -199,7 +200,7 @@ class Rehearsal:
 
     def _last(self) -> ResolvedStep | None:
         """The last step whose failure has the run undone; None when nothing can be undone."""
-        if not any(step.compensate for step in self.definition.steps):
+        if not any(step.can_be_undone for step in self.definition.steps):
             return None
         steps = [step for step in in_order(self.definition) if step.kind not in {*HARMLESS, "branch", "human"}]
         return next((step for step in reversed(steps) if not step.irreversible), None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -37,6 +37,8 @@ class Stage:
     """For the files of runs."""
     site: Path | None
     """The site's own skills."""
+    others: Mapping[str, Definition] = field(default_factory=dict)
+    """The automations that those rehearsed run, by name."""
     queries: Sequence[str] = ()
     """What matters outside the log."""
     _current: str | None = None
@@ -70,7 +72,7 @@ class Stage:
         database = Database(self._dsn(name))
         self._current = name
         try:
-            yield Playing(definition, case, database, self.folder / name, self.site, faults)
+            yield Playing(definition, case, database, self.folder / name, self.site, faults, self.others)
         finally:
             await database.aclose()
             self._current = None
