@@ -72,7 +72,8 @@ class EventType(StrEnum):
     TOOL_CALLED = "tool.called"
     """step, index, agent, tool, arguments, result or error."""
     APPROVAL_REQUESTED = "approval.requested"
-    """step, index, subject, assignees, within, otherwise, asked_at, remind (seconds), levels (after, to), approvals."""
+    """step, index, subject, details (hash), assignees, within, otherwise, asked_at, remind (seconds), levels (after,
+    to), approvals."""
     APPROVAL_REMINDED = "approval.reminded"
     """step, index, after (seconds since it was asked), people (who may answer): nobody has answered yet."""
     APPROVAL_ESCALATED = "approval.escalated"
@@ -82,7 +83,8 @@ class EventType(StrEnum):
     APPROVAL_REFUSED = "approval.refused"
     """step, index, by, approved, why: an answer that does not count, by someone who may not give it (now)."""
     APPROVAL_ANSWERED = "approval.answered"
-    """step, index, approved, by, answer (`person` | `timeout` | `refused`), note, approvers (all of them)."""
+    """step, index, approved, by, answer (`person` | `timeout` | `refused`), note, approvers (all of them), kept (true
+    when it was given before a restart and stands)."""
     SUBJECT_FORGOTTEN = "subject.forgotten"
     """subject (its id): in the stream `subjects/<id>`; the actor is who asked. Its data cannot be read any more."""
     NOTICE_SENT = "notice.sent"

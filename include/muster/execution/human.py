@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 from typing import Any, Literal
 
 from muster.errors import PermanentError
@@ -36,26 +37,40 @@ async def request(services: Services, piece: Piece) -> Request:
     Raises:
         PermanentError: nobody is left who may answer.
     """
-    human = _human(piece)
-    where = f"step {piece.step.id}, human"
-    now = services.clock()
-    assignees, levels = _chain(piece, human)
+    human, now = human_of(piece), services.clock()
     data = {
         "step": piece.step.id,
         "index": piece.index,
-        "subject": redact(str(evaluate(human.ask, piece.variables, where=where))),
-        "assignees": assignees,
+        **wording(piece),
         "within": human.within,
         "otherwise": human.otherwise,
         "asked_at": now.isoformat(),
         "remind": list(human.remind),
-        "levels": levels,
-        "approvals": human.approvals,
         "epoch": piece.ref.epoch,
     }
     key = f"{piece.key}/requested@{piece.ref.epoch}"
     await services.log.aappend(piece.ref.run, [NewEvent(type=EventType.APPROVAL_REQUESTED, data=data, key=key)])
     return _request(piece, await question(services, piece), now)
+
+
+def wording(piece: Piece) -> dict[str, Any]:
+    """What is asked, and of whom: an answer is an answer to exactly this.
+
+    Raises:
+        PermanentError: nobody is left who may answer.
+    """
+    human = human_of(piece)
+    assignees, levels = _chain(piece, human)
+    subject = evaluate(human.ask, piece.variables, where=f"step {piece.step.id}, human")
+    # Only where it will be compared: a hash is a trace of what may be personal.
+    details = _details(piece) if human.on_restart == "keep" else None
+    return {
+        "subject": redact(str(subject)),
+        "details": sha256(details.encode()).hexdigest() if details is not None else None,
+        "assignees": assignees,
+        "levels": levels,
+        "approvals": human.approvals,
+    }
 
 
 async def respond(
@@ -89,14 +104,18 @@ async def respond(
 
 
 def _request(piece: Piece, asked: Question, now: datetime) -> Request:
-    human = _human(piece)
-    details = evaluate(human.details, piece.variables, where=f"step {piece.step.id}, human") if human.details else None
     return Request(
         subject=asked.subject,
-        body=redact(str(details)) if details else None,
+        body=_details(piece),
         assignees=list(dict.fromkeys([*asked.assignees, *(name for _, names in asked.levels for name in names)])),
         within=asked.until_next(now),
     )
+
+
+def _details(piece: Piece) -> str | None:
+    human = human_of(piece)
+    details = evaluate(human.details, piece.variables, where=f"step {piece.step.id}, human") if human.details else None
+    return redact(str(details)) if details else None
 
 
 def _is_other(piece: Piece, by: str) -> bool:
@@ -161,7 +180,8 @@ async def answer(
     return found
 
 
-def _human(piece: Piece) -> ResolvedHuman:
+def human_of(piece: Piece) -> ResolvedHuman:
+    """What the step says of its question."""
     if piece.step.human is None:
         raise PermanentError(f"Step {piece.step.id} does not ask a person.")
     return piece.step.human

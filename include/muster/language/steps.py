@@ -263,6 +263,10 @@ class Human(Written):
     """How many different people have to approve; 2 is the two-person rule. One rejection is enough to reject."""
     notify: list[Target] = []
     """Where reminders and escalations are sent; default: the Slack channel `#approvals`."""
+    on_restart: Literal["ask", "keep"] | None = None
+    """What becomes of an approval when the run is restarted from one of its steps. `keep`: it stands, wherever the run
+    restarts, while exactly the same is asked of the same people. `ask`: a restart from any step after it begins with
+    the question. Default: it stands when it lies before that step, and is asked again when it lies after it."""
 
 
 class HumanStep(MappedStep):

@@ -53,6 +53,8 @@ def ends(task_id: str) -> bool:
 def plan_restart(log: EventLog, definitions: DefinitionStore, run: str, step: str, *, by: str) -> Plan:
     """The run from `step` on: that step and everything after it, as if they had not been performed.
 
+    Approvals before it that are to be asked again (`on_restart: ask`) come first, with everything after them.
+
     Raises:
         PermanentError: there is no such step, the run has not ended, or what was undone lies outside.
         MusterError: there is no such run, or its definition is gone.
@@ -62,7 +64,9 @@ def plan_restart(log: EventLog, definitions: DefinitionStore, run: str, step: st
     names = [each.id for each in definition.steps]
     if step not in names:
         raise PermanentError(f"{run} has no step {step!r}.", remedy=f"Its steps are {', '.join(names)}.")
-    steps = (step, *_after(definition, [step]))
+    begins = [step, *_asked_again(definition, step)]
+    after = _after(definition, begins)
+    steps = tuple(each for each in names if each in {*begins, *after})
     _nothing_undone_outside(definition, state, steps)
     return Plan(run, steps, (), (NewEvent(type=EventType.RUN_RESTARTED, data={"from": step}, actor=by),), state.version)
 
@@ -182,6 +186,12 @@ def _nothing_undone_outside(definition: Definition, state: RunState, again: Coll
             f"Step {outside[0]} of {state.id} was undone, or is to be, and would not be done again.",
             remedy=f"Begin earlier: `muster restart {state.id} --from {outside[0]}`.",
         )
+
+
+def _asked_again(definition: Definition, step: str) -> list[str]:
+    """The approvals before a step that a restart from it asks again."""
+    before = ancestors(definition, definition.step(step))
+    return [each.id for each in before if each.human is not None and each.human.on_restart == "ask"]
 
 
 def _after(definition: Definition, names: Collection[str]) -> list[str]:

@@ -11,6 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from muster.errors import PermanentError
 from muster.execution.human import Request, request, respond
+from muster.execution.kept_answers import keep_answer
 from muster.execution.outcome import Outcome
 from muster.execution.piece import Piece, failed
 from muster.execution.services import Services
@@ -69,7 +70,7 @@ class HumanStep(ApprovalOperator):
         if isinstance(piece, Outcome):
             return piece
         try:
-            return await request(services, piece)
+            return await keep_answer(services, piece) or await request(services, piece)
         except PermanentError as error:
             await services.log.aappend(piece.ref.run, [failed(piece, error)])
             raise AirflowFailException(str(error)) from error
