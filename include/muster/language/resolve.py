@@ -222,6 +222,7 @@ def _human(human: Human) -> ResolvedHuman:
         notify=tuple(_target(target) for target in human.notify),
     )
 
+        on_restart=human.on_restart,
 
 def _people(people: list[str] | str) -> tuple[str, ...] | str:
     return people if isinstance(people, str) else tuple(people)

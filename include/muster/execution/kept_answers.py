@@ -1,0 +1,57 @@
+"""An approval that outlives a restart: `on_restart: keep`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from muster.events.model import Event, EventType, NewEvent
+from muster.execution.fanout import end
+from muster.execution.human import human_of, wording
+from muster.execution.outcome import Outcome
+from muster.execution.piece import Answer, Piece, succeeded
+from muster.execution.services import Services
+
+
+async def keep_answer(services: Services, piece: Piece) -> Outcome | None:
+    """Let an approval of an earlier execution of the run stand, where the automation says so.
+
+    Only a person's approval stands, and only for the same question: word for word, with the same details, of the
+    same people. None means that the question is to be asked.
+    """
+    if human_of(piece).on_restart != "keep" or piece.ref.epoch == 0:
+        return None
+    earlier = await _last_answered(services, piece)
+    if earlier is None:
+        return None
+    asked, answered = earlier
+    if not answered.data["approved"] or answered.data["answer"] != "person" or not _same(asked.data, piece):
+        return None
+    names = ("approved", "by", "how", "note", "at", "approvers")
+    output = {name: answered.data[name] for name in names}
+    data = {**answered.data, "epoch": piece.ref.epoch, "kept": True}
+    again = NewEvent(
+        type=EventType.APPROVAL_ANSWERED,
+        data=data,
+        actor=answered.actor,
+        causation=answered.id,
+        key=f"{piece.key}/answered@{piece.ref.epoch}",
+    )
+    ended = succeeded(piece, Answer(output=output, produced_by=f"person:{output['by']}"))
+    stored = await end(services, piece.ref, [again, ended])
+    return Outcome(status="succeeded", output=stored[1].data["output"])
+
+
+async def _last_answered(services: Services, piece: Piece) -> tuple[Event, Event] | None:
+    epochs = range(piece.ref.epoch - 1, -1, -1)
+    keys = [f"{piece.key}/{what}@{epoch}" for epoch in epochs for what in ("requested", "answered")]
+    found = await services.log.aunder_keys(piece.ref.run, keys)
+    for epoch in epochs:
+        asked, answered = (found.get(f"{piece.key}/{what}@{epoch}") for what in ("requested", "answered"))
+        if asked is not None and answered is not None:
+            return asked, answered
+    return None
+
+
+def _same(asked: Mapping[str, Any], piece: Piece) -> bool:
+    return all(asked.get(name) == value for name, value in wording(piece).items())
