@@ -38,7 +38,7 @@ def load_automations(
     wanted = get_parsing_context().dag_id
     with collector_paused():
         catalogue = load_folder(folder, only=_automation(wanted))
-        for dag in (*_dags(catalogue), *(_reconciler(wanted) if reconciler else ())):
+        for dag in (*_dags(catalogue), *(_reconciler(folder, wanted) if reconciler else ())):
             if wanted is None or dag.dag_id == wanted:
                 namespace[dag.dag_id] = dag
 
@@ -60,13 +60,13 @@ def _dags(catalogue: Catalogue) -> Iterable[DAG]:
         yield build_stub(name, "\n\n".join(str(problem) for problem in problems))
 
 
-def _reconciler(wanted: str | None) -> Iterable[DAG]:
+def _reconciler(include: Path, wanted: str | None) -> Iterable[DAG]:
     from muster_airflow.reference import RECONCILER
 
     if wanted in (None, RECONCILER):
         from muster_airflow.compiler.reconciler import build_reconciler
 
-        dag = build_reconciler()
+        dag = build_reconciler(include)
         if dag is not None:
             yield dag
 

@@ -189,6 +189,27 @@ HEAD = "automation: a\nsteps:\n" + READ
             HEAD + 'deadlines: [{within: 3m, notify: [{slack: "{{ settings.offce_channel }}"}]}]\n',
             "6:43: there is no setting `offce_channel` Did you mean `office_channel`?",
         ),
+        (HEAD + "checks: [{name: c, sql: 'SELECT {{ settings.limit }}'}]\n", "6:25: no expression can stand in `sql`"),
+        (
+            HEAD + "checks: [{name: c, skill: office.raed_letter, with: {uri: x}}]\n",
+            "6:27: there is no skill `office.raed_letter` Did you mean",
+        ),
+        (
+            HEAD + "checks: [{name: c, skill: office.read_letter}]\n",
+            "6:27: the skill `office.read_letter` needs `uri` Give it in `with`",
+        ),
+        (
+            HEAD + "checks: [{name: c, skill: office.read_letter, with: {uri: '{{ inputs.x }}'}}]\n",
+            "6:59: only `settings` are known here, before a run",
+        ),
+        (
+            HEAD + "checks: [{name: c, sql: SELECT 1, schedule: '0 6 * *'}]\n",
+            "6:45: a schedule has five fields",
+        ),
+        (
+            HEAD + "checks: [{name: c, sql: SELECT 1, schedule: '@dayly'}]\n",
+            "6:45: there is no schedule `@dayly` Did you mean `@daily`?",
+        ),
     ],
 )
 def test_what_does_not_fit_is_located_with_a_suggestion(problems: Problems, text: str, expected: str) -> None:
@@ -249,3 +270,18 @@ def test_the_setting_allowed_operators_replaces_the_default(problems: Problems) 
     step = "  - id: b\n    operator: airflow.providers.standard.operators.empty.EmptyOperator\n"
     (said,) = problems(HEAD + step + "settings: {allowed_operators: [my.company.*]}\n")
     assert "The setting `allowed_operators` allows my.company.*." in said
+
+
+def test_a_check_is_a_query_or_a_skill_with_settings_filled_in(define: Define) -> None:
+    definition = define(
+        HEAD
+        + """settings: {at: letters}
+checks:
+  - {name: rows, sql: SELECT 1, schedule: "@daily"}
+  - {name: looks, skill: office.read_letter, with: {uri: "{{ settings.at }}"}}
+"""
+    )
+    rows, looks = definition.checks
+    assert (rows.sql, rows.schedule, rows.skill) == ("SELECT 1", "@daily", None)
+    assert (looks.sql, looks.skill, looks.arguments) == (None, "office.read_letter", {"uri": "letters"})
+    assert Definition.model_validate_json(definition.canonical_json()) == definition

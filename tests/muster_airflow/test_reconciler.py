@@ -43,13 +43,13 @@ def test_it_comes_with_the_automations_unless_it_is_left_out(tmp_path: Path, mon
 
 
 def test_it_runs_when_the_variable_says_and_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    dag = build_reconciler()
+    dag = build_reconciler(Path("/srv/include"))
     assert dag is not None
     assert (dag.max_active_runs, dag.catchup, dag.is_paused_upon_creation) == (1, False, False)
     assert dag.timetable.expression == "*/10 * * * *"
     assert "operations" in dag.tags
     monkeypatch.setenv("MUSTER_RECONCILE", "0 * * * *")
-    hourly = build_reconciler()
+    hourly = build_reconciler(Path("/srv/include"))
     assert hourly is not None
     assert hourly.timetable.expression == "0 * * * *"
 
@@ -63,7 +63,7 @@ def test_a_schedule_that_cannot_be_read_hides_no_automation(tmp_path: Path, monk
 
 
 def test_it_is_the_same_to_the_byte_each_time() -> None:
-    one, other = build_reconciler(), build_reconciler()
+    one, other = build_reconciler(Path("/srv/include")), build_reconciler(Path("/srv/include"))
     assert one is not None
     assert other is not None
     assert DagSerialization.to_dict(one) == DagSerialization.to_dict(other)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import typer
@@ -10,20 +11,22 @@ from rich.text import Text
 
 from muster.cli.output import console, emit
 from muster.cli.place import airflow, open_queries
-from muster.language.definition import ResolvedCheck
+from muster.database import Database
+from muster.execution.checking import broken_checks
+from muster.language.definition import Definition
 from muster.language.folder import load_folder
 from muster.local.project import find_project
 from muster.local.restarting import RestAirflow
-from muster.operations.reconciling import Scope, reconcile, unmet
-from muster.recovery.consistency import violations
+from muster.operations.reconciling import Scope, ask_checks, reconcile
+from muster.recovery.consistency import Violation
 
 
 def check(*, as_json: bool) -> None:
     """Ask what the automations declare under `checks`; exit code 1 when something does not hold."""
     _, database = open_queries()
     try:
-        checks = declared()
-        found = violations(database, checks)
+        definitions = declaring()
+        found = [each for definition in definitions for each in asyncio.run(_broken(definition, database))]
     finally:
         database.close()
     if as_json:
@@ -33,13 +36,23 @@ def check(*, as_json: bool) -> None:
     if found:
         raise typer.Exit(1)
     if not as_json:
-        console().print(f"All {len(checks)} checks hold.")
+        console().print(f"All {sum(len(definition.checks) for definition in definitions)} checks hold.")
 
 
-def declared() -> list[ResolvedCheck]:
-    """The checks of all automations."""
+def declaring() -> list[Definition]:
+    """The automations that declare checks."""
     definitions = load_folder(find_project().include).definitions.values()
-    return [check for definition in definitions for check in definition.checks]
+    return [definition for definition in definitions if definition.checks]
+
+
+async def _broken(definition: Definition, database: Database) -> list[Violation]:
+    project = find_project()
+    try:
+        return await broken_checks(
+            definition, database, artifacts=project.artifacts, site=project.site_skills, now=datetime.now(UTC)
+        )
+    finally:
+        await database.aclose()
 
 
 def run(*, dry_run: bool, quiet_minutes: float, user: str, as_json: bool) -> None:
@@ -54,7 +67,9 @@ def run(*, dry_run: bool, quiet_minutes: float, user: str, as_json: bool) -> Non
                 quiet=timedelta(minutes=quiet_minutes),
                 mend=not dry_run,
             )
-            found = [*reconcile(scope), *unmet(violations(database, declared()))]
+            project = find_project()
+            found = reconcile(scope)
+            found += ask_checks(scope, declaring(), artifacts=project.artifacts, site=project.site_skills)
     finally:
         database.close()
     if as_json:

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 from pydantic import Discriminator, Field, Tag
 
 from muster.language.durations import Duration
-from muster.language.fields import Text, Words
+from muster.language.fields import Text, Values, Words
 from muster.language.personal import Personal
 from muster.language.steps import Retry, Step, Target, tag_of
-from muster.written import Name, Usd, Written
+from muster.written import Name, SkillName, Usd, Written
 
 
 class ScheduleTrigger(Written):
@@ -72,13 +72,42 @@ class Budget(Written):
     person's restart begins with a full budget."""
 
 
-class Check(Written):
-    """What must always hold in the database."""
+class CheckBase(Written):
+    """What every check has."""
 
     name: Name
     """What it is called in reports."""
+    schedule: str | None = Field(default=None, min_length=1, max_length=200)
+    """When the reconciler asks, in UTC, written as in a `schedule` that starts runs; default: each time it looks. After
+    it has mended something it asks all."""
+
+
+class SqlCheck(CheckBase):
+    """What must always hold in the database."""
+
     sql: Text
     """A query in the database of Muster that finds what is wrong; when all is well it answers no rows."""
+
+
+class SkillCheck(CheckBase):
+    """What must always hold, looked at by a skill."""
+
+    skill: SkillName
+    """A skill that only looks. What it gives back is what is wrong: all is well with `true`, nothing or an empty list.
+    An error that cannot pass is an answer, too."""
+    arguments: Values = Field(default_factory=dict, alias="with")
+    """The skill's arguments by name; `settings` may be used."""
+
+
+def _check_tag(value: Any) -> str | None:
+    return tag_of(value, {"sql": "sql", "skill": "skill"})
+
+
+Check = Annotated[
+    Annotated[SqlCheck, Tag("kind:sql")] | Annotated[SkillCheck, Tag("kind:skill")],
+    Discriminator(_check_tag),
+]
+"""What must always hold."""
 
 
 class StepDefaults(Written):
@@ -143,7 +172,7 @@ class Automation(Written):
     incidents: list[Target] = []
     """Who is told when a run is stuck: a compensation has failed, and a person must act."""
     checks: list[Check] = []
-    """What must hold whatever its runs do: looked at by `muster check`, `muster reconcile` and `muster test`."""
+    """What must hold whatever its runs do: looked at by the reconciler, `muster check` and `muster test`."""
     budget: Budget | None = None
     """What one run may spend; default: no limit."""
     defaults: StepDefaults = StepDefaults()

@@ -8,7 +8,7 @@ from typing import Any
 
 from muster.language import inputs as input_checks
 from muster.language import triggers as trigger_checks
-from muster.language.automation import Automation
+from muster.language.automation import Automation, SkillCheck
 from muster.language.escalation import check_escalation
 from muster.language.explain import Located
 from muster.language.expressions import ExpressionSyntaxError, References, parse, texts
@@ -78,7 +78,7 @@ class _Checker:
     def parts(self) -> list[Callable[[], Iterable[Problem]]]:
         return [
             self._ids, self._order, self._circle, self._each_step, self._expressions, self._triggers,
-            self._inputs, self._deadlines, self._personal, self._own_settings, self._no_expressions,
+            self._inputs, self._deadlines, self._personal, self._own_settings, self._checks, self._no_expressions,
         ]  # fmt: skip
 
     @cached_property
@@ -341,11 +341,20 @@ class _Checker:
     def _own_settings(self) -> Iterator[Problem]:
         yield from computed_settings(self.document, self.automation.settings, ("settings",))
 
-    def _no_expressions(self) -> Iterator[Problem]:
-        for position, query in enumerate(self.automation.checks):
-            for _ in texts(query.sql):
+    def _checks(self) -> Iterator[Problem]:
+        for position, asked in enumerate(self.automation.checks):
+            path: Path = ("checks", position)
+            if asked.schedule is not None:
+                yield from trigger_checks.check_schedule(asked.schedule, (*path, "schedule"), self.document)
+            if isinstance(asked, SkillCheck):
+                yield from self._skill(asked.skill, asked.arguments, (*path, "skill"), (*path, "with"))
+                yield from self._settings_only(asked.arguments, (*path, "with"))
+                continue
+            for _ in texts(asked.sql):
                 # A query that data could change would be a hole, and its answer no proof.
-                yield self.document.problem("no expression can stand in `sql`", ("checks", position, "sql"))
+                yield self.document.problem("no expression can stand in `sql`", (*path, "sql"))
+
+    def _no_expressions(self) -> Iterator[Problem]:
         for key in ("title", "description", "owner"):
             for _ in texts(getattr(self.automation, key)):
                 yield self.document.problem(f"no expression can stand in `{key}`", (key,))

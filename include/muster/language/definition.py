@@ -95,8 +95,6 @@ class ResolvedHuman(_Resolved):
     """How many different people have to approve."""
     notify: tuple[ResolvedTarget, ...] = ()
     """Who is told of reminders and escalations."""
-    on_restart: Literal["ask", "keep"] | None = None
-    """Whether an approval is asked again or stands; None: as the place of the step says from which the run restarts."""
 
 
 class ResolvedTarget(_Resolved):
@@ -216,10 +214,14 @@ class ResolvedDeadline(_Resolved):
 
 
 class ResolvedCheck(_Resolved):
-    """A query that answers no rows when all is well."""
+    """A query that answers no rows, or a skill that has nothing to say, when all is well."""
 
     name: str
-    sql: str
+    sql: str | None = None
+    skill: str | None = None
+    arguments: dict[str, Any] = {}
+    schedule: str | None = None
+    """When the reconciler asks; None: each time it looks."""
 
 
 class Definition(_Resolved):

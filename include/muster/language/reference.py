@@ -20,6 +20,8 @@ from muster.language.automation import (
     FilesTrigger,
     FolderDefaults,
     ScheduleTrigger,
+    SkillCheck,
+    SqlCheck,
     StepDefaults,
 )
 from muster.language.explain import keys_of
@@ -144,7 +146,8 @@ def page() -> str:
     return "\n".join([
         _INTRODUCTION.replace("{first}", examples.FIRST),
         "## The automation\n",
-        _tables([Automation, ScheduleTrigger, FilesTrigger, Files, Deadline, Budget, Personal, StepDefaults]),
+        _tables([Automation, ScheduleTrigger, FilesTrigger, Files, Deadline, SqlCheck, SkillCheck]),
+        _tables([Budget, Personal, StepDefaults]),
         _steps(),
         _fill(_EXPRESSIONS, jinja=_jinja_filters(), own=_filter_table()),
         _fill(

@@ -12,6 +12,8 @@ from muster.language.automation import (
     Files,
     FilesTrigger,
     ScheduleTrigger,
+    SkillCheck,
+    SqlCheck,
     StepDefaults,
     Trigger,
 )
@@ -98,7 +100,7 @@ def resolve(
         inputs=automation.inputs,
         deadlines=tuple(_deadline(deadline, settings) for deadline in automation.deadlines),
         incidents=_told(automation.incidents, settings),
-        checks=tuple(ResolvedCheck(name=check.name, sql=check.sql) for check in automation.checks),
+        checks=tuple(_check(check, settings) for check in automation.checks),
         budget=automation.budget.usd if automation.budget else None,
         retries=automation.budget.retries if automation.budget else None,
         personal=resolve_personal(automation.personal, usages),
@@ -222,7 +224,6 @@ def _human(human: Human) -> ResolvedHuman:
         notify=tuple(_target(target) for target in human.notify),
     )
 
-        on_restart=human.on_restart,
 
 def _people(people: list[str] | str) -> tuple[str, ...] | str:
     return people if isinstance(people, str) else tuple(people)
@@ -314,6 +315,13 @@ def _trigger(trigger: Trigger, automation: Automation, settings: Mapping[str, An
 
 def _deadline(deadline: Deadline, settings: Mapping[str, Any]) -> ResolvedDeadline:
     return ResolvedDeadline(within=parse_duration(deadline.within), notify=_told(deadline.notify, settings))
+
+
+def _check(check: SqlCheck | SkillCheck, settings: Mapping[str, Any]) -> ResolvedCheck:
+    if isinstance(check, SqlCheck):
+        return ResolvedCheck(name=check.name, schedule=check.schedule, sql=check.sql)
+    arguments = evaluate(check.arguments, {"settings": settings})
+    return ResolvedCheck(name=check.name, schedule=check.schedule, skill=check.skill, arguments=arguments)
 
 
 def _told(targets: Sequence[Target], settings: Mapping[str, Any]) -> tuple[ResolvedTarget, ...]:

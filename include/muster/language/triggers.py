@@ -32,17 +32,20 @@ def check(automation: Automation, document: Located) -> Iterator[Problem]:
 def _schedule(trigger: ScheduleTrigger, path: Path, document: Located, count: int) -> Iterator[Problem]:
     if count > 1:
         yield document.problem("an automation has one schedule", path, suggestion="Write the times as one expression.")
-    if trigger.schedule.startswith("@"):
-        if trigger.schedule not in PRESETS:
-            suggestion = did_you_mean(trigger.schedule, PRESETS) or f"There are {', '.join(PRESETS)}."
-            yield document.problem(
-                f"there is no schedule `{trigger.schedule}`", (*path, "schedule"), suggestion=suggestion
-            )
-    elif mistake := cron_mistake(trigger.schedule):
-        yield document.problem(mistake, (*path, "schedule"))
+    yield from check_schedule(trigger.schedule, (*path, "schedule"), document)
     if not _zone_exists(trigger.timezone):
         message = f"there is no time zone `{trigger.timezone}`"
         yield document.problem(message, (*path, "timezone"), suggestion=did_you_mean(trigger.timezone, _zones()))
+
+
+def check_schedule(schedule: str, path: Path, document: Located) -> Iterator[Problem]:
+    """What is wrong with the times that a schedule names."""
+    if schedule.startswith("@"):
+        if schedule not in PRESETS:
+            suggestion = did_you_mean(schedule, PRESETS) or f"There are {', '.join(PRESETS)}."
+            yield document.problem(f"there is no schedule `{schedule}`", path, suggestion=suggestion)
+    elif mistake := cron_mistake(schedule):
+        yield document.problem(mistake, path)
 
 
 def _files(trigger: FilesTrigger, automation: Automation, path: Path, document: Located) -> Iterator[Problem]:

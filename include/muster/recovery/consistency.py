@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import psycopg
 
@@ -24,8 +24,8 @@ class Query(Protocol):
         """What it is called."""
 
     @property
-    def sql(self) -> str:
-        """What finds what is wrong."""
+    def sql(self) -> str | None:
+        """What finds what is wrong; None when it is no query that does."""
 
 
 @dataclass(frozen=True)
@@ -37,20 +37,33 @@ class Violation:
 
 
 def violations(database: Database, checks: Iterable[Query]) -> list[Violation]:
-    """What does not hold, each asked in a transaction of its own that can only read."""
-    return [found for check in checks if (found := _violation(database, check)) is not None]
+    """What does not hold, each query asked in a transaction of its own that can only read."""
+    asked = [(check.name, check.sql) for check in checks if check.sql is not None]
+    return [found for name, sql in asked if (found := _violation(database, name, sql)) is not None]
 
 
-def _violation(database: Database, check: Query) -> Violation | None:
+def shown(name: str, rows: Sequence[Any]) -> Violation:
+    """A check that found these rows."""
+    return Violation(name, "; ".join(_line(row) for row in rows[:SHOWN]))
+
+
+def unasked(name: str, error: BaseException | str) -> Violation:
+    """A check that gave no answer."""
+    return Violation(name, f"it cannot be asked: {str(error).partition(chr(10))[0]}")
+
+
+def _line(row: Any) -> str:
+    return ", ".join(map(str, row)) if isinstance(row, list | tuple) else str(row)
+
+
+def _violation(database: Database, name: str, sql: str) -> Violation | None:
     try:
         with database.connection() as connection:
             connection.execute("SET TRANSACTION READ ONLY")
             connection.execute(f"SET LOCAL statement_timeout = '{PATIENCE}'")
-            rows = connection.execute(check.sql).fetchmany(SHOWN)
+            rows = connection.execute(sql).fetchmany(SHOWN)
     except psycopg.OperationalError:
         raise
     except psycopg.Error as error:
-        return Violation(check.name, f"it cannot be asked: {str(error).partition(chr(10))[0]}")
-    if not rows:
-        return None
-    return Violation(check.name, "; ".join(", ".join(map(str, row)) for row in rows))
+        return unasked(name, error)
+    return shown(name, rows) if rows else None

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from airflow.sdk import DAG, CronTriggerTimetable, Param
 
 from muster_airflow.compiler.stub import build_stub
-from muster_airflow.operators.reconciling import Reconcile, WriteCheckpoint
+from muster_airflow.operators.reconciling import AskChecks, Reconcile, WriteCheckpoint
 from muster_airflow.reference import RECONCILER
 
 SCHEDULE = "MUSTER_RECONCILE"
@@ -18,14 +19,18 @@ _QUIET = "What happened to something in the last minutes is left to come to rest
 DOC = """Looks after all runs, and mends what can be mended:
 
 - `reconcile`: runs that died are restarted, leases left behind are let go, notices are sent again; the rest is told.
+- `checks`: what automations declare under `checks` is asked; after something was mended, all of it.
 - `checkpoint`: where every stream of the log ends is written into a file outside of the database.
 
 What needs a person is told once, in the channels that the automation names under `incidents`. This Dag fails only when
 it cannot look. Its schedule is the variable `MUSTER_RECONCILE`; `docs/recovery.md` says more."""
 
 
-def build_reconciler() -> DAG | None:
-    """The Dag; None when it is switched off, and one that says so when its schedule cannot be read."""
+def build_reconciler(include: Path) -> DAG | None:
+    """The Dag that looks after the automations below `include`; None when it is switched off.
+
+    A schedule that cannot be read gives a Dag that says so: it must not hide the automations.
+    """
     from muster.language.triggers import cron_mistake
 
     schedule = os.environ.get(SCHEDULE, "").strip() or EVERY_TEN_MINUTES
@@ -46,6 +51,6 @@ def build_reconciler() -> DAG | None:
         params={QUIET: Param(10, type="number", minimum=0, title="Minutes of quiet", description=_QUIET)},
         default_args={"owner": "muster"},
     ) as dag:
-        Reconcile(task_id="reconcile")
+        Reconcile(task_id="reconcile") >> AskChecks(task_id="checks", include=include)
         WriteCheckpoint(task_id="checkpoint")
     return dag

@@ -10,6 +10,8 @@ from airflow.sdk import BaseOperator, Context
 from muster_airflow.operators.base import restart_policy
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from muster.notifications.model import Notice
     from muster.operations.reconciling import Disagreement, Scope
 
@@ -24,6 +26,16 @@ class ReconcilingOperator(BaseOperator):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**restart_policy(), **kwargs)
 
+    def _told(self, found: list[Disagreement], *, well: str) -> list[dict[str, Any]]:
+        """What was found, for the XCom; the task's log has it for people."""
+        for each in found:
+            how = "mended: " if each.mended else ""
+            level = self.log.warning if each.person else self.log.info
+            level("%s %s: %s%s %s", each.kind, each.subject, how, each.message, each.remedy)
+        if not found:
+            self.log.info(well)
+        return [vars(each) for each in found]
+
 
 class Reconcile(ReconcilingOperator):
     """Finds where the log, Airflow and the outside disagree, and mends what can be mended."""
@@ -32,16 +44,30 @@ class Reconcile(ReconcilingOperator):
         """Mend, tell people, and return everything that was found."""
         from muster.operations.reconciling import reconcile
 
-        return self._told(reconcile(_scope(context)))
+        found = reconcile(_scope(context))
+        return self._told(found, well="The log and Airflow agree; nothing is left over.")
 
-    def _told(self, found: list[Disagreement]) -> list[dict[str, Any]]:
-        for each in found:
-            how = "mended: " if each.mended else ""
-            level = self.log.warning if each.person else self.log.info
-            level("%s %s: %s%s %s", each.kind, each.subject, how, each.message, each.remedy)
-        if not found:
-            self.log.info("The log and Airflow agree; nothing is left over.")
-        return [vars(each) for each in found]
+
+class AskChecks(ReconcilingOperator):
+    """Asks what automations declare under `checks`: those whose time has come, all after something was mended."""
+
+    custom_operator_name = "checks"
+
+    def __init__(self, *, include: Path, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._include = include
+
+    def execute(self, context: Context) -> list[dict[str, Any]]:
+        """Ask, tell people, and return what does not hold."""
+        from muster.language import load_folder
+        from muster.operations.reconciling import ask_checks
+        from muster_airflow.services import artifacts, site_skills
+
+        mended = any(each["mended"] for each in context["ti"].xcom_pull(task_ids="reconcile") or ())
+        since = None if mended else context["prev_start_date_success"]
+        definitions = load_folder(self._include).definitions.values()
+        found = ask_checks(_scope(context), definitions, artifacts=artifacts(), site=site_skills(context), since=since)
+        return self._told(found, well="Everything that was asked holds.")
 
 
 class WriteCheckpoint(ReconcilingOperator):

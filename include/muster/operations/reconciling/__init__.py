@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from hashlib import sha256
+from collections.abc import Iterator
 
+from muster.operations.reconciling.checks import ask_checks
 from muster.operations.reconciling.effects import find_effects
 from muster.operations.reconciling.findings import LIMIT, QUIET, Airflow, Disagreement, Kind, Scope
 from muster.operations.reconciling.leases import find_leases
@@ -12,9 +12,8 @@ from muster.operations.reconciling.notices import find_notices
 from muster.operations.reconciling.runs import find_runs
 from muster.operations.reconciling.stale import find_stale
 from muster.operations.reconciling.telling import tell_people
-from muster.recovery.consistency import Violation
 
-__all__ = ["QUIET", "Airflow", "Disagreement", "Kind", "Scope", "reconcile", "unmet"]
+__all__ = ["QUIET", "Airflow", "Disagreement", "Kind", "Scope", "ask_checks", "reconcile"]
 
 
 def reconcile(scope: Scope) -> list[Disagreement]:
@@ -27,20 +26,6 @@ def reconcile(scope: Scope) -> list[Disagreement]:
     if scope.mend:
         tell_people(scope, found)
     return found
-
-
-def unmet(violations: Iterable[Violation]) -> list[Disagreement]:
-    """Checks that do not hold; with other rows it is another finding."""
-    return [
-        Disagreement(
-            "check",
-            each.check,
-            each.message,
-            "Look at what its query finds; `muster check` asks again.",
-            mark=sha256(each.message.encode()).hexdigest()[:12],
-        )
-        for each in violations
-    ]
 
 
 def find_stuck(scope: Scope) -> Iterator[Disagreement]:

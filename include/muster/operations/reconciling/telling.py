@@ -18,12 +18,16 @@ TOLD_ELSEWHERE = frozenset({"stuck"})
 LONGEST_KEY = 900
 
 
-def tell_people(scope: Scope, found: Iterable[Disagreement]) -> None:
-    """One notice to each place of the automation's `incidents`; one that cannot be sent stays in the outbox."""
+def tell_people(scope: Scope, found: Iterable[Disagreement], about: Definition | None = None) -> None:
+    """One notice to each place of the automation's `incidents`; one that cannot be sent stays in the outbox.
+
+    Args:
+        about: The automation of what belongs to no run.
+    """
     for each in found:
         if scope.send is None or not each.person or each.kind in TOLD_ELSEWHERE:
             continue
-        for number, (channel, target) in enumerate(incident_places(_definition(scope, each.run))):
+        for number, (channel, target) in enumerate(incident_places(_definition(scope, each.run) or about)):
             text = f"{each.kind} {each.subject}: {each.message}\n{each.remedy}".strip()
             subject = f"Muster found: {each.kind} {each.subject}"[:200]
             key = f"{each.key[:LONGEST_KEY]}/{number}"

@@ -1,0 +1,62 @@
+"""What automations declare under `checks`, and does not hold."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterable
+from datetime import datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from muster.database import Database
+from muster.execution.checking import broken_checks, is_due
+from muster.language.definition import Definition
+from muster.operations.reconciling.findings import Disagreement, Scope
+from muster.operations.reconciling.telling import tell_people
+from muster.recovery.consistency import Violation
+
+
+def ask_checks(
+    scope: Scope,
+    definitions: Iterable[Definition],
+    *,
+    artifacts: Path,
+    site: Path | None,
+    since: datetime | None = None,
+) -> list[Disagreement]:
+    """What does not hold, told to the people that the automation names.
+
+    Args:
+        since: When somebody asked last: checks whose time has not come since then are left out. None asks all.
+
+    Raises:
+        TransientError: a skill, or the database, cannot be asked now and may be later.
+    """
+    found: list[Disagreement] = []
+    for definition in definitions:
+        due = [check for check in definition.checks if is_due(check, since, scope.now)]
+        asked = broken_checks(definition, scope.database, artifacts=artifacts, site=site, now=scope.now, checks=due)
+        broken = [_disagreement(definition, each) for each in asyncio.run(_closing(scope.database, asked))]
+        if scope.mend:
+            tell_people(scope, broken, definition)
+        found += broken
+    return found
+
+
+async def _closing(database: Database, asked: Coroutine[Any, Any, list[Violation]]) -> list[Violation]:
+    try:
+        return await asked
+    finally:
+        await database.aclose()
+
+
+def _disagreement(definition: Definition, broken: Violation) -> Disagreement:
+    return Disagreement(
+        "check",
+        f"{definition.name}/{broken.check}",
+        broken.message,
+        "Look at what it finds; `muster check` asks again.",
+        # With other rows it is another finding.
+        mark=sha256(broken.message.encode()).hexdigest()[:12],
+    )

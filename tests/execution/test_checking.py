@@ -1,0 +1,136 @@
+"""What automations declare under `checks` is asked as a query or of a skill, when its time has come."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from muster.database import Database
+from muster.errors import TransientError
+from muster.execution.checking import broken_checks, is_due
+from muster.language.definition import Definition, ResolvedCheck
+from muster.operations.reconciling import Disagreement, Scope, ask_checks
+from muster.recovery.consistency import Violation
+from support.runs import Site
+
+NOW = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
+SKILLS = '''
+import json
+
+from muster.errors import PermanentError, TransientError
+from muster.skills import SkillContext, skill
+
+
+@skill("books.look")
+def look(answer: str, context: SkillContext) -> list | bool | str | None:
+    """Answers what it is told to."""
+    assert context.run == "check/books" and context.key.startswith("check/books/it@")
+    if answer == "refuse":
+        raise PermanentError("17 is not balanced")
+    if answer == "later":
+        raise TransientError("the bank does not answer")
+    if answer == "break":
+        raise ZeroDivisionError("oops")
+    return json.loads(answer)
+'''
+BOOKS = """automation: books
+incidents: [{slack: "#books"}]
+checks: [CHECKS]
+steps: [{id: tell, notify: [{slack: "#x", text: y}]}]
+"""
+
+
+@pytest.fixture
+def site(tmp_path: Path, database: Database) -> Site:
+    site = Site(tmp_path, database)
+    site.skills("books", SKILLS)
+    return site
+
+
+def books(site: Site, *checks: str) -> Definition:
+    return site.definition(BOOKS.replace("CHECKS", ", ".join(checks)))
+
+
+def asked(site: Site, answer: str) -> list[Violation]:
+    definition = books(site, f"{{name: it, skill: books.look, with: {{answer: '{answer}'}}}}")
+    services = site.services
+    found: list[Violation] = site.do(
+        broken_checks(definition, services.database, artifacts=services.artifacts, site=services.site, now=NOW)
+    )
+    return found
+
+
+@pytest.mark.parametrize("answer", ["true", "null", "[]", '""'])
+def test_a_skill_that_has_nothing_to_say_holds(site: Site, answer: str) -> None:
+    assert asked(site, answer) == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ("false", "it does not hold"),
+        ('"off by 3"', "off by 3"),
+        ('[[17, "3.00"], "and 18"]', "17, 3.00; and 18"),
+        ("refuse", "17 is not balanced"),
+        ("break", "it cannot be asked: ZeroDivisionError: oops"),
+    ],
+)
+def test_what_a_skill_gives_back_is_what_is_wrong(site: Site, answer: str, message: str) -> None:
+    assert asked(site, answer) == [Violation("it", message)]
+
+
+def test_a_skill_that_cannot_look_now_is_asked_again_later(site: Site) -> None:
+    with pytest.raises(TransientError, match="does not answer"):
+        asked(site, "later")
+
+
+@pytest.mark.parametrize(
+    ("schedule", "since", "due"),
+    [
+        (None, timedelta(minutes=1), True),
+        ("0 6 * * *", timedelta(hours=1), False),
+        ("0 6 * * *", timedelta(hours=7), True),
+        ("0 6 * * *", None, True),
+        ("@hourly", timedelta(minutes=61), True),
+        ("@quarterly", timedelta(days=50), False),
+        ("@quarterly", timedelta(days=100), True),
+    ],
+)
+def test_a_check_is_due_when_its_time_came_since_it_was_asked_last(
+    schedule: str | None, since: timedelta | None, due: bool
+) -> None:
+    check = ResolvedCheck(name="it", sql="SELECT 1", schedule=schedule)
+    assert is_due(check, None if since is None else NOW - since, NOW) is due
+
+
+class Nothing:
+    """An Airflow that is not asked."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(name)
+
+
+def test_what_does_not_hold_is_told_once_in_the_automations_own_channel(site: Site) -> None:
+    definition = books(
+        site,
+        "{name: rows, sql: SELECT 1}",
+        "{name: later, sql: SELECT 2, schedule: '0 6 * * *'}",
+        "{name: it, skill: books.look, with: {answer: 'false'}}",
+    )
+    services = site.services
+
+    def send(notice: Any) -> None:
+        site.do(services.notices.send(notice))
+
+    def found(since: datetime | None) -> list[Disagreement]:
+        scope = Scope(database=services.database, airflow=Nothing(), now=NOW, send=send)
+        return ask_checks(scope, [definition], artifacts=services.artifacts, site=services.site, since=since)
+
+    recently = NOW - timedelta(minutes=10)
+    assert [each.subject for each in found(recently)] == ["books/rows", "books/it"]
+    assert [each.subject for each in found(None)] == ["books/rows", "books/later", "books/it"]
+    told = services.notices.outbox.entries()
+    assert [entry.target for entry in told] == ["#books"] * 3
