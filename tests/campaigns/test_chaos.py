@@ -205,7 +205,7 @@ def test_the_automations_are_right_and_do_what_the_plan_expects() -> None:
 def test_the_table_names_what_was_found_and_what_could_not_be_tried() -> None:
     report = Report(
         doubled=["x happened 2 times"],
-        strikes=[Strike("kill worker", "task", 0.0, 0.0, 4.0), Strike("kill worker", "task", 0.0, 0.0)],
+        strikes=[Strike("kill worker", "task", 0.0, recovered=4.0), Strike("kill worker", "task", 0.0)],
         impossible={"full disk": "not root"},
     )
     assert report.broken

@@ -18,6 +18,7 @@ from random import Random
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from campaigns.chaos.campaign import campaign
+from campaigns.chaos.evidence import keep
 from campaigns.chaos.judging import judge
 from campaigns.chaos.settling import settle
 from campaigns.chaos.table import table
@@ -39,17 +40,24 @@ def main() -> None:
 
     with (
         tempfile.TemporaryDirectory(prefix="muster-chaos-", dir="/tmp") as name,
-        world(Random(f"world {seed}"), Path(name), say) as broken,
+        world(Random(f"world {seed}"), open_to_all(Path(name)), say) as broken,
     ):
-        Path(name).chmod(0o755)
         played = campaign(broken, runs, seed, say)
         played.play()
         settled = settle(played)
         report = judge(played, settled)
+        if report.broken:
+            say(f"What is needed to find out why is kept in {keep(played)}")
         seconds = time.monotonic() - began
     say(table(report, runs, seed, seconds))
     if report.broken:
         sys.exit(1)
+
+
+def open_to_all(folder: Path) -> Path:
+    """A folder that PostgreSQL may enter, which runs as somebody else when root starts it."""
+    folder.chmod(0o755)
+    return folder
 
 
 if __name__ == "__main__":

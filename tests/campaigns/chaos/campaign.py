@@ -12,7 +12,7 @@ from campaigns.chaos.plan import Planned, deck, plan
 from campaigns.chaos.world import World
 from muster.errors import MusterError
 
-AT_ONCE = 10
+AT_ONCE = 16
 """Runs that are under way together."""
 GAP = (1.0, 8.0)
 """Seconds between two faults, from when the first has been got over."""

@@ -35,10 +35,11 @@ class Strike:
     detail: str
     began: float
     """On the monotonic clock."""
+    at: float = field(default_factory=time.time)
+    """When it began, by the clock."""
     ended: float | None = None
     """When the fault itself was over: at once for a kill."""
     recovered: float | None = None
-    marks: dict[str, float | str] = field(default_factory=dict)
 
     @property
     def took(self) -> float | None:
@@ -159,25 +160,29 @@ class CutConnections(Fault):
 
 
 class FullDisk(Fault):
-    """The disk that runs write their files to is full."""
+    """A disk is full: the one that runs write their files to, or PostgreSQL's."""
 
-    kind = "full disk"
     seconds = (5.0, 20.0)
 
+    def __init__(self, disk: str) -> None:
+        self.kind = f"full disk {disk}"
+        self._disk = disk
+
     def impossible(self, world: World) -> str | None:
-        return None if world.disk is not None else "no file system of its own can be mounted here (not root?)"
+        return None if self._disk in world.disks else "no file system of its own can be mounted here (not root?)"
 
     def begin(self, world: World, random: Random) -> str | None:
-        assert world.disk is not None
-        with contextlib.suppress(OSError), (world.disk / "ballast").open("wb") as file:
+        with contextlib.suppress(OSError), self._ballast(world).open("wb") as file:
             while True:
                 file.write(b"\0" * 65536)
                 file.flush()
-        return "artifacts"
+        return "not a byte left"
 
     def end(self, world: World) -> None:
-        assert world.disk is not None
-        (world.disk / "ballast").unlink(missing_ok=True)
+        self._ballast(world).unlink(missing_ok=True)
+
+    def _ballast(self, world: World) -> Path:
+        return world.disks[self._disk] / "ballast"
 
 
 class ClockJump(Fault):
@@ -194,7 +199,9 @@ class ClockJump(Fault):
 
     def begin(self, world: World, random: Random) -> str | None:
         self._component = random.choice(sorted(world.clocks))
-        jump = random.choice((-1, 1)) * random.choice((5, 40, 300, 4000))
+        # A lease that is taken while PostgreSQL's clock is ahead, by who then dies, is held for as long as it was.
+        largest = (5, 40, 120) if self._component == "postgres" else (5, 40, 300, 4000)
+        jump = random.choice((-1, 1)) * random.choice(largest)
         set_clock(world.clocks[self._component], jump)
         return f"{self._component} {jump:+} s"
 
@@ -260,7 +267,8 @@ def all_faults() -> list[Fault]:
         KillPostgres(),
         DropConnections(),
         CutConnections(),
-        FullDisk(),
+        FullDisk("artifacts"),
+        FullDisk("database"),
         ClockJump(),
         *models,
     ]

@@ -51,18 +51,16 @@ class Follower:
         self._thread.join(30)
         self._log.database.close()
 
-    def after(self, moment: float, *, stream: str | None = None, working: bool = False) -> Seen | None:
-        """The first event noticed after a moment, of one run or of all; `working`: one that ends a piece of work."""
+    def after(self, moment: float, *, working: bool = False) -> Seen | None:
+        """The first event noticed after a moment; `working`: the first that ends a piece of work."""
+        found = None
+        # From the end: there are many events, and a moment is never long ago.
         for event in reversed(self.seen):
             if event.noticed <= moment:
                 break
-        else:
-            event = None
-        start = self.seen.index(event) + 1 if event is not None else 0
-        for event in self.seen[start:]:
-            if stream in (None, event.stream) and (not working or event.type in WORK_ENDS):
-                return event
-        return None
+            if not working or event.type in WORK_ENDS:
+                found = event
+        return found
 
     def _follow(self) -> None:
         while True:

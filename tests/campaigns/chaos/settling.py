@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -14,6 +15,9 @@ from muster.database import Database
 from muster.events.queries import Queries
 from muster.recovery.effects import GRACE, PATIENCE
 from muster.recovery.ledger import Ledger
+
+ROUNDS = 6
+"""How often the reconciler is asked at most: it restarts a run three times, and then has it undone."""
 
 
 class Found(NamedTuple):
@@ -48,7 +52,7 @@ def settle(played: Campaign) -> Settled:
     try:
         # A claim that a killed attempt left behind has to run out before its effect counts as in doubt.
         played.wait("claims to run out", lambda: not _claimed(database), PATIENCE + GRACE)
-        settled.found = _reconcile(played, settled)
+        settled.found = list(_reconciled(played, settled))
         settled.stuck = [row.id for row in Queries(database).runs(status="stuck", limit=10_000)]
         settled.in_doubt = [entry.key for entry in Ledger(database).entries(in_doubt=True, limit=10_000)]
         for key in settled.in_doubt:
@@ -56,13 +60,22 @@ def settle(played: Campaign) -> Settled:
         world.witness.mended = True
         for run in settled.stuck:
             _command(played, settled, "resume", run, "--note", "mended by the campaign")
-        resumed = set(settled.stuck)
-        played.wait("resumed runs to end", lambda: resumed <= world.ended_runs().keys() and not _stuck(database), LEFT)
+        played.wait("resumed runs to end", lambda: not _stuck(database) and world.has_ended(played.started), LEFT)
         played.wait("leases to end", lambda: not _leased(database), 60.0)
         settled.left = _reconcile(played, settled)
     finally:
         database.close()
     return settled
+
+
+def _reconciled(played: Campaign, settled: Settled) -> Iterator[Found]:
+    """Everything that the reconciler finds, until it finds nothing more to mend and what it restarted has ended."""
+    for _ in range(ROUNDS):
+        found = _reconcile(played, settled)
+        yield from found
+        if not any(each.mended for each in found):
+            return
+        played.wait("what was restarted to end", lambda: played.world.has_ended(played.started), LEFT)
 
 
 def _reconcile(played: Campaign, settled: Settled) -> list[Found]:

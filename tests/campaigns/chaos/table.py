@@ -34,7 +34,7 @@ def _lines(report: Report, runs: int, seed: int, seconds: float) -> Iterator[str
         ("invariants broken", len(report.invariants)),
     ]
     yield from (f"{name:<52}{count:>8}" for name, count in rows)
-    yield f"\n{'fault':<20}{'times':>6}{'median s':>10}{'worst s':>9}{'not got over':>14}"
+    yield f"\n{'fault':<20}{'times':>6}{'median s':>10}{'worst s':>9}{'unseen':>8}"
     for kind in sorted({strike.kind for strike in report.strikes}):
         yield _times(kind, [strike for strike in report.strikes if strike.kind == kind])
     if report.strikes:
@@ -47,7 +47,8 @@ def _lines(report: Report, runs: int, seed: int, seconds: float) -> Iterator[str
 
 
 def _times(kind: str, strikes: Iterable[Strike]) -> str:
+    """One line; of a fault after which no work was left, nobody saw it go on."""
     strikes = list(strikes)
     took = [strike.took for strike in strikes if strike.took is not None]
     figures = f"{median(took):>10.1f}{max(took):>9.1f}" if took else f"{'-':>10}{'-':>9}"
-    return f"{kind:<20}{len(strikes):>6}{figures}{len(strikes) - len(took):>14}"
+    return f"{kind:<20}{len(strikes):>6}{figures}{len(strikes) - len(took):>8}"

@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,10 +21,15 @@ from psycopg.conninfo import make_conninfo
 from campaigns.chaos.faults import Strike, compiled_clock, mount, set_clock
 from campaigns.chaos.follower import Follower
 from campaigns.chaos.line import Line, line
+from campaigns.chaos.plan import Planned
 from campaigns.chaos.witness import Witness, serving
 from muster.errors import MusterError
 from muster.local.airflow import component_specs, connection_json
 from muster.local.client import AirflowClient, Unreachable
+from muster.local.credentials import load_credentials
+from muster.local.postgres import data_directory
+from muster.local.processes import ProcessSpec
+from muster.local.project import Project
 from muster.local.stack import Say, Stack
 from support.model_server import ModelServer
 
@@ -33,8 +38,8 @@ SITE = Path(__file__).with_name("site")
 AUTOMATIONS = ("chaos_order", "chaos_parcels", "chaos_payment")
 TASK = re.compile(r"^airflow worker -- [0-9a-f]{8}-[0-9a-f-]{27}")
 """The title of a process that performs a task."""
-DISK = 16
-"""Megabytes of the disk that is filled."""
+DISKS = {"artifacts": 16, "database": 512}
+"""Megabytes of each disk that is filled."""
 SKEWED = ("scheduler", "triggerer")
 """Components whose clock may jump: what decides about tasks and performs them, in both lanes."""
 
@@ -49,14 +54,50 @@ class SkewedStack(Stack):
         """Start Airflow's processes, some of them with a clock of their own."""
         specs = component_specs(self.project, self.environment)
         for spec in specs:
-            if self.library is not None and spec.name in SKEWED:
-                path = self.project.state / f"{spec.name}.clock"
-                set_clock(path, 0)
-                self.clocks[spec.name] = path
-                skewed = {"LD_PRELOAD": str(self.library), "CHAOS_CLOCK": str(path)}
-                spec = replace(spec, environment={**spec.environment, **skewed})
-            self.supervisor.specs = [*self.supervisor.specs, spec]
+            skewed = self._with_clock(spec) if spec.name in SKEWED else spec
+            self.supervisor.specs = [*self.supervisor.specs, skewed]
         self.supervisor.start()
+        self._note()
+
+    def prepare(self) -> None:
+        """Prepare as usual, and start PostgreSQL again with a clock of its own: it times leases and claims."""
+        super().prepare()
+        process = self.supervisor.components["postgres"].process
+        process.stop()
+        # Segments of its log that are kept for later use would fill a small disk by themselves.
+        spec = replace(process.spec, command=[*process.spec.command, "-c", "max_wal_size=96MB"])
+        process.spec = self._with_clock(spec)
+        process.start()
+        before = self._told()
+        if (path := self.clocks.get("postgres")) is not None:
+            set_clock(path, 5_000)
+            if self._told() - before < 4_000:
+                # Its account may not read what is needed for it.
+                del self.clocks["postgres"]
+            set_clock(path, 0)
+
+    def _with_clock(self, spec: ProcessSpec) -> ProcessSpec:
+        if self.library is None:
+            return spec
+        path = self.library.with_name(f"{spec.name}.clock")
+        set_clock(path, 0)
+        path.chmod(0o644)
+        self.clocks[spec.name] = path
+        own = {"LD_PRELOAD": str(self.library), "CHAOS_CLOCK": str(path)}
+        return replace(spec, environment={**spec.environment, **own})
+
+    def _told(self) -> float:
+        """What PostgreSQL takes for the time, once it answers; seconds."""
+        deadline = time.monotonic() + 30.0
+        while True:
+            try:
+                with psycopg.connect(self.dsn, connect_timeout=3) as connection:
+                    row = connection.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchone()
+                    return float(row[0]) if row else 0.0
+            except psycopg.OperationalError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
 
 
 @dataclass
@@ -69,8 +110,8 @@ class World:
     proxy: Line
     follower: Follower
     client: AirflowClient
-    disk: Path | None
-    """A file system of its own for the runs' files; None where none can be mounted."""
+    disks: dict[str, Path]
+    """Small file systems of their own, `artifacts` and `database`; none where none can be mounted."""
     said: list[str] = field(default_factory=list)
     """What the supervisor said."""
 
@@ -149,6 +190,11 @@ class World:
             return {f"{dag}/{run}": str(state) for dag, run, state in rows}
         return {}
 
+    def has_ended(self, runs: Sequence[Planned]) -> bool:
+        """True when Airflow has ended all of these runs."""
+        ended = self.ended_runs()
+        return all(run.id in ended for run in runs)
+
 
 @contextmanager
 def world(random: Random, folder: Path, say: Say) -> Iterator[World]:
@@ -158,15 +204,20 @@ def world(random: Random, folder: Path, say: Say) -> Iterator[World]:
         witness = keep.enter_context(serving(Witness(Random(random.random()))))
         models = keep.enter_context(ModelServer())
         project = _copy(folder / "project")
-        disk = mount(folder / "disk", DISK)
-        if disk is not None:
-            keep.callback(_unmount, disk)
+        disks: dict[str, Path] = {}
+        for name, place, megabytes in (
+            ("artifacts", folder / "disk", 16),
+            ("database", _database_folder(project), 512),
+        ):
+            if (disk := mount(place, megabytes)) is not None:
+                disks[name] = disk
+                keep.callback(_unmount, disk)
         variables = {
             "CHAOS_WITNESS": witness.url,
             "AIRFLOW_CONN_CHAOS_MODEL": _model(models.url),
-            **({"MUSTER_ARTIFACTS": str(disk)} if disk is not None else {}),
+            **({"MUSTER_ARTIFACTS": str(disks["artifacts"])} if disks else {}),
         }
-        stack = SkewedStack(project, variables=variables, say=said.append)
+        stack = SkewedStack(project, variables=variables, say=lambda text: said.append(f"{time.time():.1f} {text}"))
         stack.clocks, stack.library = {}, compiled_clock(folder)
         keep.callback(stack.discard)
         keep.callback(stack.stop)
@@ -180,7 +231,7 @@ def world(random: Random, folder: Path, say: Say) -> Iterator[World]:
         follower = Follower(stack.dsn)
         follower.start()
         keep.callback(follower.stop)
-        made = World(stack, witness, models, proxy, follower, client, disk, said)
+        made = World(stack, witness, models, proxy, follower, client, disks, said)
         _wait_for_dags(made)
         yield made
 
@@ -195,6 +246,13 @@ def _copy(project: Path) -> Path:
     return project
 
 
+def _database_folder(project: Path) -> Path:
+    """Where PostgreSQL will keep its data."""
+    state = Project(project, project / ".muster")
+    state.make_state()
+    return data_directory(state.state, load_credentials(state.state).identity).parent
+
+
 def _model(url: str) -> str:
     extra = {"model": "openai-chat:chaos"}
     return json.dumps({"conn_type": "pydanticai", "host": url, "password": "any", "extra": extra})
@@ -202,6 +260,8 @@ def _model(url: str) -> str:
 
 def _unmount(disk: Path) -> None:
     subprocess.run(["umount", "--lazy", str(disk)], check=False)
+    with contextlib.suppress(OSError):
+        disk.rmdir()
 
 
 def _wait_for_dags(world: World, patience: float = 120.0) -> None:
