@@ -11,6 +11,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from airflow.sdk import BaseOperatorLink
 
+from muster_airflow.operators.children import RunStep
 from muster_airflow.operators.external import ExternalStep
 from muster_airflow.operators.human import HumanStep
 from muster_airflow.operators.opening import OpenRun
@@ -26,6 +27,7 @@ from muster_airflow.operators.steps import (
     UnwindRun,
     WorkerAgentStep,
 )
+from muster_airflow.reference import CHILD
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
@@ -41,6 +43,7 @@ STEPS: list[type[Any]] = [
     ItemsStep,
     NotifyStep,
     OpenRun,
+    RunStep,
     SkillStep,
     UndoStep,
     UnwindRun,
@@ -83,3 +86,18 @@ class AutomationLink(BaseOperatorLink):
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
         """The run's page where it shows the automation."""
         return run_url(ti_key.dag_id, ti_key.run_id, show="automation")
+
+
+class ChildLink(BaseOperatorLink):
+    """The run that a task has asked for."""
+
+    operators: ClassVar[list[type[Any]]] = [RunStep]
+    name = "Child run"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
+        """That run's page; nothing before it was asked for."""
+        from airflow.serialization.definitions.operatorlink import XComOperatorLink
+
+        found: Any = XComOperatorLink(self.name, CHILD)
+        dag_id, _, run_id = found.get_link(operator, ti_key=ti_key).partition("/")
+        return run_url(dag_id, run_id) if run_id else ""

@@ -49,6 +49,6 @@ class MusterPlugin(AirflowPlugin):
     @cached_property
     def operator_extra_links(self) -> list[Any]:  # type: ignore[override]
         """Made when asked for: every process loads plugins, and only the API server needs all operators for it."""
-        from muster_airflow.links import AutomationLink, EventsLink
+        from muster_airflow.links import AutomationLink, ChildLink, EventsLink
 
-        return [EventsLink(), AutomationLink()]
+        return [EventsLink(), AutomationLink(), ChildLink()]

@@ -1,4 +1,4 @@
-"""Promises of runs within runs on the real Airflow: awaited without a worker, cancelled and undone with their parent."""
+"""Promises of runs within runs on the real Airflow: awaited without a worker, undone with their parent."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ def act(name: str, breaks: bool = False) -> str:
 
 @skill("parcel.undo", lane="async")
 def undo(folder: str, name: str) -> str:
-    """Undoes it and leaves a mark."""
+    """Undoes it and leaves a mark; breaks while there is a file that says so."""
+    if (Path(folder) / f"{name}.broken").exists():
+        raise PermanentError("it cannot be undone now")
     with (Path(folder) / "undone").open("a") as marks:
         marks.write(f"{name}\\n")
     return "undone"
@@ -36,7 +38,8 @@ def undo(folder: str, name: str) -> str:
 
 
 def _undo(name: str) -> str:
-    return f"compensate: {{skill: parcel.undo, with: {{folder: '{{{{ inputs.folder }}}}', name: {name}}}}}"
+    given = f"folder: '{{{{ inputs.folder }}}}', name: {name}"
+    return f"compensate: {{skill: parcel.undo, with: {{{given}}}, retry: {{times: 0}}}}"
 
 
 CHILD = f"""automation: proving_delivery
@@ -69,7 +72,7 @@ steps:
 def begin(airflow: Airflow, name: str, **inputs: Any) -> tuple[str, Path]:
     (airflow.project / "include" / "skills" / "parcel.py").write_text(SKILLS)
     folder = airflow.project / name
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     airflow.automation("proving_delivery", CHILD)
     airflow.automation("proving_order", PARENT)
     return airflow.start("proving_order", name, folder=str(folder), **inputs), folder
@@ -98,6 +101,12 @@ def test_children_are_awaited_and_undone_with_the_run_that_asked_for_them(airflo
     assert (sorted(marks[:4]), marks[4:]) == (["pick", "pick", "send", "send"], ["reserve"])
     names = children(airflow, run)
     assert len(set(names)) == 2
+    links = airflow.client.get("/api/v2/dags/proving_order/dagRuns/undone/taskInstances/deliver/links", map_index=0)[
+        "extra_links"
+    ]
+    assert links["Child run"].endswith(f"/muster/runs/{names[0]}") or links["Child run"].endswith(names[1])
+    shown = airflow.command("show", run).stdout
+    assert names[0].partition("/")[2] in "".join(shown.split())
     for child in names:
         assert airflow.finish(child) == "success"  # what Airflow saw; the log knows what came after
         row = airflow.queries.run(child)
@@ -133,3 +142,23 @@ def test_a_child_that_is_paused_is_not_waited_for(airflow: Airflow) -> None:
     assert (folder / "undone").read_text().split() == ["reserve"]
     errors = [event.data["error"]["message"] for event in airflow.log.read(run) if event.type == "step.failed"]
     assert errors == ["proving_delivery is paused in Airflow, so a run of it would not begin."]
+
+
+def test_a_child_that_cannot_be_undone_is_resumed_first_and_then_its_parent(airflow: Airflow) -> None:
+    (airflow.project / "stuck").mkdir(exist_ok=True)
+    (airflow.project / "stuck" / "pick.broken").touch()
+    run, folder = begin(airflow, "stuck", breaks=True, parcels=["one"])
+    assert airflow.finish(run) == "failed"
+    (child,) = children(airflow, run)
+    assert (airflow.queries.run(run).status, airflow.queries.run(child).status) == ("stuck", "stuck")
+    assert (folder / "undone").read_text().split() == ["send"]
+
+    (folder / "pick.broken").unlink()
+    assert airflow.command("resume", child, "--note", "mended").returncode == 0
+    airflow.until("the child's end", lambda: airflow.queries.run(child).status == "compensated")
+    assert airflow.finish(child) == "failed"
+    assert airflow.command("resume", run).returncode == 0
+    airflow.until("the end", lambda: airflow.queries.run(run).status == "compensated")
+    assert airflow.finish(run) == "failed"
+    assert (folder / "undone").read_text().split() == ["send", "pick", "reserve"]
+    assert airflow.log.verify(child) is None

@@ -178,8 +178,11 @@ def _gist(data: Any) -> str:
     if "approved" in data:
         note = f": {data['note']}" if data.get("note") else ""
         return f"{'approved' if data['approved'] else 'rejected'}{note}"
+    if isinstance(parent := data.get("parent"), dict) and "reason" not in data:
+        return f"for step {parent.get('step')} of {parent.get('run')}"
     for key in (
         "reason",
+        "child",
         "subject",
         "text",
         "note",

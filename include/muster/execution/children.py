@@ -100,6 +100,19 @@ async def requested_by(services: Services, run: str, conf: Mapping[str, Any]) ->
     return found
 
 
+async def is_waited_for(services: Services, asked: Event) -> bool:
+    """True while the run that asked goes on: what undoes it looks for what it asked for only once."""
+    types = [
+        EventType.RUN_OPENED,
+        EventType.RUN_BEGUN,
+        EventType.RUN_RESTARTED,
+        EventType.SAGA_UNWINDING,
+        EventType.RUN_CLOSED,
+    ]
+    events = [event async for event in services.log.aread(asked.stream, types=types)]
+    return events[-1].type not in (EventType.SAGA_UNWINDING, EventType.RUN_CLOSED)
+
+
 async def settle(services: Services, piece: Piece, came: Answer | Exception) -> Outcome:
     """Write how a piece ended whose run has: with that run's answer, or an error."""
     ending = failed(piece, came) if isinstance(came, Exception) else succeeded(piece, came)

@@ -9,7 +9,7 @@ from typing import Any
 
 from muster.errors import PermanentError
 from muster.events.model import EventType, NewEvent
-from muster.execution.children import requested_by
+from muster.execution.children import is_waited_for, requested_by, withdraw
 from muster.execution.epochs import instant
 from muster.execution.personal import conceal_inputs
 from muster.execution.references import OPENED
@@ -62,6 +62,8 @@ async def open_run(services: Services, opening: Opening) -> Mapping[str, Any]:
     asked = await requested_by(services, opening.run, opening.conf)
     if asked is not None:
         data["parent"] = {"run": asked.stream, "step": asked.data["step"], "index": asked.data["index"]}
+        if not await is_waited_for(services, asked):
+            await withdraw(services, opening.run, by=asked.stream, reason="nobody waits for it any more")
     causation = asked.id if asked is not None else None
     event = NewEvent(type=EventType.RUN_OPENED, data=data, key=OPENED, actor=actor, causation=causation)
     stored = await services.log.aappend(opening.run, [event])

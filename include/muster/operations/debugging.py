@@ -212,7 +212,7 @@ class _Walk:
             old = self._evaluated(self._own, before, getattr(before, attribute), index)
             new = self._evaluated(self._definition, step, getattr(step, attribute), index)
             self._compare(event, what, old, new)
-        for what in ("kind", "skill", "agent", "operator"):
+        for what in ("kind", "skill", "agent", "operator", "run"):
             self._compare(event, f"its {what}", getattr(before, what), getattr(step, what))
 
     def _evaluated(self, definition: Definition, step: ResolvedStep, value: Any, index: int | None) -> Any:

@@ -28,7 +28,9 @@ def gist(event: Event) -> str:
 
 
 def _opened(data: Data) -> str:
-    return f"asked by {data.get('requested_by') or 'nobody'} ({data.get('trigger')})"
+    parent = data.get("parent")
+    above = f"step {parent.get('step')} of {parent.get('run')}" if isinstance(parent, Mapping) else None
+    return _joined(f"asked by {data.get('requested_by') or 'nobody'} ({data.get('trigger')})", above)
 
 
 def _closed(data: Data) -> str:
@@ -115,6 +117,8 @@ def _joined(*parts: Any) -> str:
 _TELLERS: Mapping[str, Callable[[Data], str]] = {
     T.RUN_OPENED: _opened,
     T.RUN_CLOSED: _closed,
+    T.RUN_UNDO_REQUESTED: lambda data: str(data.get("reason") or ""),
+    T.CHILD_REQUESTED: lambda data: str(data.get("child") or ""),
     T.STEP_EXPANDED: _expanded,
     T.STEP_STARTED: _started,
     T.STEP_RETRIED: _retried,

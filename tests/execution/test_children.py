@@ -1,0 +1,191 @@
+"""Promises of a step that runs another automation: one run, whatever crashes; its end is the step's end."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from muster.database import Database
+from muster.errors import PermanentError, TransientError
+from muster.events.queries import Queries
+from muster.execution.children import PARENT, withdraw
+from muster.execution.performing import begin
+from muster.execution.references import WorkRef
+from support.children import Family, step
+
+CHILD = "inputs: {name: {type: string, default: x}}\nsteps:\n" + step("pick") + step("pack")
+PARENT_SOURCE = (
+    "steps:\n" + step("reserve") + "  - {id: deliver, run: child, with: {name: '{{ steps.reserve }}'}, timeout: 1h}\n"
+)
+
+
+@pytest.fixture
+def family(tmp_path: Path, database: Database) -> Family:
+    return Family(tmp_path, database, {"parent": PARENT_SOURCE, "child": CHILD})
+
+
+@pytest.fixture
+def run(family: Family) -> str:
+    opened = family.open("parent")
+    family.site.step(opened, "reserve")
+    return opened
+
+
+def test_the_run_is_named_once_and_knows_who_asked_for_it(family: Family, run: str) -> None:
+    first, second = family.ask(run, "deliver"), family.ask(run, "deliver")
+    assert first == second
+    assert family.types(run).count("child.requested") == 1
+    assert first.inputs == {"name": "RESERVE"}
+    family.begin(first)
+    opened = next(iter(family.site.services.log.read(first.run)))
+    assert opened.data["parent"] == {"run": run, "step": "deliver", "index": None}
+    assert opened.data["inputs"] == {"name": "RESERVE"}
+    assert opened.causation == first.requested.id
+    state = family.site.state(first.run)
+    assert (state.parent, state.requested_by) == (opened.data["parent"], "requester")
+
+
+@pytest.mark.parametrize("conf", ["forged", {"run": 1, "key": "x"}, {"run": "parent/none", "key": "deliver/child@0"}])
+def test_a_run_that_says_itself_who_asked_for_it_is_not_believed(family: Family, run: str, conf: Any) -> None:
+    stranger = family.site.open(family.definitions["child"], **{PARENT: conf})
+    assert family.site.state(stranger).parent is None
+    child = family.ask(run, "deliver")
+    other = family.site.open(family.definitions["child"], **{PARENT: child.conf[PARENT]})
+    assert family.site.state(other).parent is None
+
+
+def test_the_step_gives_back_what_the_runs_steps_gave_back(family: Family, run: str) -> None:
+    child = family.child(run, "deliver")
+    assert family.site.state(run).step("deliver").output == {
+        "run": child,
+        "automation": "child",
+        "status": "succeeded",
+        "counts": {"succeeded": 2, "failed": 0, "skipped": 0, "set_aside": 0, "undone": 0},
+        "outputs": {"pick": "PICK", "pack": "PACK"},
+    }
+    assert family.types(run).count("step.started") == 2  # of the two steps: who waits begins nothing anew
+
+
+def test_personal_data_stays_in_the_runs_own_log(tmp_path: Path, database: Database) -> None:
+    personal = "personal: {subject: '{{ inputs.name }}', fields: [steps.pick.output]}\n"
+    family = Family(tmp_path, database, {"parent": PARENT_SOURCE, "child": personal + CHILD})
+    run = family.open("parent")
+    family.site.step(run, "reserve")
+    family.child(run, "deliver")
+    assert family.site.state(run).step("deliver").output["outputs"] == {"pack": "PACK"}
+
+
+def test_a_run_that_does_not_succeed_fails_the_step_and_says_how_it_ended(family: Family, run: str) -> None:
+    family.depot.broken.add("pack")
+    child = family.child(run, "deliver")
+    error = family.site.state(run).step("deliver").whole.error
+    assert error is not None
+    assert error["message"] == f"The run {child} ended compensated: step pack failed: pack is broken."
+    assert error["remedy"] == f"`muster show {child}` tells what happened."
+
+
+def test_a_run_that_is_stuck_fails_the_step_and_says_what_to_resume(family: Family, run: str) -> None:
+    family.depot.broken.update({"pack", "undo pick"})
+    child = family.child(run, "deliver")
+    error = family.site.state(run).step("deliver").whole.error
+    assert error is not None
+    assert f"`muster resume {child}`" in error["remedy"]
+
+
+def test_waiting_again_after_the_end_changes_nothing(family: Family, run: str) -> None:
+    family.child(run, "deliver")
+    before = family.types(run)
+    assert family.follow(run, "deliver").status == "succeeded"
+    assert family.types(run) == before
+
+
+def later(family: Family, monkeypatch: pytest.MonkeyPatch, by: timedelta) -> None:
+    now = family.site.services.clock() + by
+    object.__setattr__(family.site.services, "clock", lambda: now)
+
+
+def test_a_run_that_takes_too_long_is_cancelled(family: Family, run: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    child = family.begin(family.ask(run, "deliver"))
+    later(family, monkeypatch, timedelta(hours=1))
+    outcome = family.follow(run, "deliver")
+    assert outcome.status == "failed"
+    assert outcome.reason == f"The run {child} took longer than the step's timeout of 3600 s, and was cancelled."
+    assert family.site.state(child).cancelled_by == run
+
+
+def test_a_run_that_does_not_begin_is_given_up_and_never_does(family: Family, run: str) -> None:
+    child = family.ask(run, "deliver")
+    outcome = family.follow(run, "deliver", airflow="queued")
+    assert outcome.reason is not None
+    assert "has not begun within 0.2 s" in outcome.reason
+    state = family.play(family.begin(child))
+    assert (state.status, state.step("pick").status) == ("failed", "skipped")
+
+
+@pytest.mark.parametrize(
+    ("airflow", "opened", "said"),
+    [
+        ("failed", True, "Airflow ended it as failed, without an end in the log"),
+        ("failed", False, "Airflow ended it as failed, before it began"),
+        (None, True, "Airflow does not know it any more, without an end in the log"),
+    ],
+)
+def test_a_run_that_airflow_has_lost_is_not_waited_for(
+    family: Family, run: str, airflow: str | None, opened: bool, said: str
+) -> None:
+    child = family.ask(run, "deliver")
+    if opened:
+        family.begin(child)
+    outcome = family.follow(run, "deliver", airflow=airflow)
+    assert outcome.reason is not None
+    assert outcome.reason.startswith(said)
+
+
+def test_an_outage_while_waiting_fails_nothing(family: Family, run: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    child = family.ask(run, "deliver")
+    family.play(family.begin(child))
+    look, away = Queries.aend_of, iter([True, True, True])
+
+    async def flaky(queries: Any, run: str) -> str | None:
+        if next(away, False):
+            raise TransientError("The database is away.")
+        return await look(queries, run)
+
+    monkeypatch.setattr(Queries, "aend_of", flaky)
+    assert family.follow(run, "deliver").status == "succeeded"
+
+
+def test_inputs_that_cannot_be_worked_out_fail_the_step(family: Family, run: str) -> None:
+    definition = family.definitions["parent"]
+    wrong = definition.step("deliver").model_copy(update={"arguments": {"name": "{{ steps.reserve.x.y }}"}})
+
+    async def asked() -> None:
+        from dataclasses import replace
+
+        from muster.execution.children import ask_for
+
+        piece = await begin(family.site.services, WorkRef(run=run, step="deliver"))
+        await ask_for(family.site.services, replace(piece, step=wrong))  # type: ignore[type-var]
+
+    with pytest.raises(PermanentError):
+        family.site.do(asked())
+    assert "child.requested" not in family.types(run)
+
+
+def test_a_run_that_is_withdrawn_twice_is_withdrawn_once(family: Family, run: str) -> None:
+    child = family.ask(run, "deliver")
+    for _ in range(2):
+        assert family.site.do(withdraw(family.site.services, child.run, by=run, reason="no more"))
+    assert family.types(child.run) == ["run.cancel_requested"]
+    family.begin(child)
+    assert family.site.do(withdraw(family.site.services, child.run, by=run, reason="no more"))
+
+
+def test_a_run_that_a_dying_process_asked_for_after_the_end_does_nothing(family: Family, run: str) -> None:
+    family.site.close(run)
+    child = family.ask(run, "deliver")
+    state = family.play(family.begin(child))
+    assert (state.status, state.cancelled_by, family.depot.done) == ("failed", run, [f"{run}/reserve"])
