@@ -13,9 +13,13 @@ from muster.database import Database
 from muster.errors import TransientError
 from muster.events.model import EventType, NewEvent
 from muster.execution.epochs import epoch_of
+from muster.execution.references import WorkRef
 from muster.operations.reconciling import Disagreement, Scope, reconcile
+from muster.operations.redoing import order, plan_restart
 from muster.recovery.leases import Leases
 from muster.recovery.ledger import Effect, Ledger, begin
+from muster.saga import unwinding
+from muster.saga.resuming import resume
 from support.runs import Site
 
 AUTOMATION = "automation: a\nsteps:\n  - {id: b, notify: [{slack: '#x', text: y}]}\n"
@@ -228,6 +232,50 @@ def test_a_run_in_which_something_happens_at_that_moment_is_left_alone(site: Sit
     assert airflow.restarted == []
 
 
+def test_a_run_begun_again_that_died_is_never_performed_whole_but_left_to_a_person(site: Site) -> None:
+    run = site.run(site.definition(UNDONE))
+    airflow = FakeAirflow("failed")
+    assert found(site, airflow) == []
+    order(site.services.log, plan_restart(site.services.log, site.services.definitions, run, "two", by="admin"))
+    assert site.do(begun_again(site, run)) == 1
+    assert found(site, FakeAirflow("running")) == []
+    (closed,) = found(site, airflow)
+    assert "one was begun and is not undone" in closed.message
+    assert (closed.mended, closed.person, airflow.restarted) == (True, True, [])
+    assert site.services.queries.run(run).status == "failed"
+    assert found(site, airflow) == []
+    assert site.services.log.verify(run) is None
+
+
+def test_a_run_that_died_while_it_was_resumed_is_stuck_again(site: Site) -> None:
+    run = site.open(site.definition(UNDONE))
+    site.step(run, "one")
+    airflow = FakeAirflow()
+    for _ in range(4):
+        found(site, airflow)
+        site.do(begun_again(site, run))
+    assert site.do(unwinding.begin(site.services, WorkRef(run=run, step="begin"), {})).status == "succeeded"
+    found(site, airflow)
+    resume(site.services.log, run, by="admin")
+    assert site.do(begun_again(site, run)) == 1
+    found(site, airflow)
+    assert site.services.queries.run(run).status == "stuck"
+
+    resume(site.services.log, run, by="admin")
+    assert site.do(begun_again(site, run)) == 2
+    assert site.unwind(run, epoch=2) == "succeeded"
+    site.close(run, epoch=2)
+    assert site.services.queries.run(run).status == "compensated"
+
+
+def test_a_run_open_in_a_later_epoch_is_not_performed_whole(site: Site) -> None:
+    run = site.open(site.definition(UNDONE))
+    site.do(begun_again(site, run))
+    airflow = FakeAirflow()
+    (closed,) = found(site, airflow)
+    assert (closed.person, airflow.restarted, site.state(run).status) == (True, [], "failed")
+
+
 def test_a_lease_that_ran_out_is_let_go_and_one_renewed_for_an_ended_run_is_told(site: Site) -> None:
     leases = Leases(site.services.database)
     run = site.open(site.definition(UNDONE))
@@ -334,6 +382,15 @@ def test_a_run_over_in_the_log_with_steps_to_do_is_left_to_a_person(site: Site) 
     airflow = FakeAirflow("running", tasks={"two": "deferred"})
     (stale,) = found(site, airflow)
     assert (stale.mended, stale.person, airflow.restarted) == (False, True, [])
+
+
+def test_a_run_over_in_the_log_after_it_was_begun_again_is_left_to_a_person(site: Site) -> None:
+    run = site.run(site.definition(UNDONE))
+    site.do(begun_again(site, run))
+    site.close(run, epoch=1)
+    airflow = FakeAirflow("running", tasks={"close": "deferred"})
+    (stale,) = found(site, airflow)
+    assert (stale.kind, stale.mended, stale.person, airflow.restarted) == ("task", False, True, [])
 
 
 def test_a_run_that_was_begun_again_may_go_on(site: Site) -> None:

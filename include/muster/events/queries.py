@@ -108,6 +108,18 @@ class Queries:
             {"after": after, "before": before, "limit": limit},
         )
 
+    def runs_gone_on(self, after: datetime, before: datetime, *, limit: int = 50) -> list[RunRow]:
+        """Runs that were closed after one moment, to whose streams something was added since, up to another."""
+        return self._fetch(
+            RunRow,
+            "SELECT runs.* FROM runs, LATERAL (SELECT at FROM events WHERE stream = runs.id"
+            " ORDER BY version DESC LIMIT 1) AS latest"
+            " WHERE runs.status <> 'open' AND runs.closed_at > %(after)s"
+            " AND latest.at > runs.closed_at AND latest.at <= %(before)s"
+            " ORDER BY runs.closed_at DESC, runs.id LIMIT %(limit)s",
+            {"after": after, "before": before, "limit": limit},
+        )
+
     def run(self, id: str) -> RunRow:
         """The run with this id, or the one run whose id, or Airflow run id, contains it.
 

@@ -13,11 +13,11 @@ from functools import partial
 from typing import Any, Literal
 
 from muster.events.state import RunState
+from muster.execution.checking import broken_checks
 from muster.execution.variables import variables_for
 from muster.execution.verdict import HARMLESS
 from muster.language.definition import Definition, ResolvedStep
 from muster.language.expressions import evaluate
-from muster.recovery.consistency import violations
 from muster.rehearsal.faults import NONE, Faults
 from muster.rehearsal.playing import Playing, in_order
 from muster.rehearsal.script import Case, Script
@@ -180,7 +180,14 @@ class Rehearsal:
         log = playing.services().log
         found = [(run, await log.averify(run)) for run in (playing.run, *state.children)]
         problems += [f"the log of {run} does not verify: {fault.message}" for run, fault in found if fault is not None]
-        broken = violations(playing.database, self.definition.checks)
+        services = playing.services()
+        broken = await broken_checks(
+            self.definition,
+            services.database,
+            artifacts=services.artifacts,
+            site=services.site,
+            now=services.clock(),
+        )
         problems += [f"check {each.check} does not hold: {each.message}" for each in broken]
         return problems
 

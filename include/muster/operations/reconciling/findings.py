@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 from muster.database import Database
 from muster.events.definitions import DefinitionStore
 from muster.events.log import EventLog
+from muster.events.model import EventType
 from muster.events.queries import Queries
 from muster.language.definition import Definition
 from muster.notifications.model import Notice
@@ -24,6 +25,9 @@ LIMIT = 10_000
 QUIET = timedelta(minutes=10)
 """How long nothing may have happened to something before it counts as abandoned: Airflow needs a moment between the
 end of a task and the events that follow from it."""
+
+BEGINS_AGAIN = (EventType.RUN_BEGUN, EventType.RUN_RESTARTED, EventType.RUN_RESUMED, EventType.DEAD_LETTER_REDRIVEN)
+"""What is written when a run that has ended goes on."""
 
 
 class Airflow(Protocol):

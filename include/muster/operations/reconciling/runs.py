@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 
 from muster.errors import ConcurrencyError, MusterError
 from muster.events.model import Event, EventType, NewEvent
@@ -15,13 +16,15 @@ from muster.events.queries import RunRow
 from muster.events.state import RunState, fold
 from muster.execution.epochs import RECONCILER, latest_epoch
 from muster.language.definition import Definition
-from muster.operations.reconciling.findings import ENDED, LIMIT, Disagreement, Scope
+from muster.operations.reconciling.findings import BEGINS_AGAIN, ENDED, LIMIT, Disagreement, Scope
 from muster.saga.extent import irrevocable, started
 
 RESTARTS = 3
 """How often a run is restarted before what it did is undone instead."""
 PATIENCE = timedelta(days=1)
 """How long Airflow is asked again for a restart that it did not carry out."""
+WINDOW = timedelta(days=30)
+"""How long ago a run was closed at most that may have been begun again."""
 BY_HAND = frozenset({"skipped", "success"})
 """What `close` is in a run that a person has marked as ended in Airflow: it never gets so by itself with the run
 still open in the log."""
@@ -29,7 +32,8 @@ still open in the log."""
 
 def find_runs(scope: Scope) -> Iterator[Disagreement]:
     """What disagrees, restarted or closed where `scope` says so."""
-    for row in scope.queries.runs(status="open", limit=LIMIT):
+    gone_on = scope.queries.runs_gone_on(scope.before - WINDOW, scope.before, limit=LIMIT)
+    for row in (*scope.queries.runs(status="open", limit=LIMIT), *filter(partial(_is_open, scope), gone_on)):
         if row.dag_id is None or row.dag_run_id is None:
             continue
         state = scope.airflow.state(row.dag_id, row.dag_run_id)
@@ -39,6 +43,12 @@ def find_runs(scope: Scope) -> Iterator[Disagreement]:
             except ConcurrencyError:
                 # Something happened to it at this moment, so it is not abandoned.
                 continue
+
+
+def _is_open(scope: Scope, row: RunRow) -> bool:
+    """True when the run was closed, begun again and not closed since."""
+    *_, last = scope.log.read(row.id, types=[EventType.RUN_OPENED, EventType.RUN_CLOSED, *BEGINS_AGAIN])
+    return last.type in BEGINS_AGAIN
 
 
 def _ended(scope: Scope, row: RunRow, dag_id: str, run_id: str, state: str | None) -> Iterator[Disagreement]:
@@ -51,6 +61,11 @@ def _ended(scope: Scope, row: RunRow, dag_id: str, run_id: str, state: str | Non
     if state != "failed":
         ended = "does not know it any more" if state is None else f"ended it as {state}"
         yield _close(scope, run, definition, last, f"open in the log, and Airflow {ended}")
+        return
+    if latest_epoch(event for event in events if event.type == EventType.RUN_BEGUN) or run.closed_at is not None:
+        # Only some of its tasks belong to the last epoch, and Airflow would clear them all: work of an earlier
+        # one would be done again.
+        yield _close(scope, run, definition, last, "open in the log after it was begun again, and Airflow ended it")
         return
     by_hand = scope.airflow.tasks(dag_id, run_id).get("close") in BY_HAND
     message = "open in the log, and " + ("ended in Airflow by hand" if by_hand else "Airflow ended it as failed")
@@ -116,13 +131,15 @@ def _restart(scope: Scope, run: RunState, last: Event, ordered: list[NewEvent], 
 
 
 def _close(scope: Scope, run: RunState, definition: Definition, last: Event, message: str) -> Disagreement:
-    """Close the run: as stuck when something is left that has to be undone and may be, else as failed."""
+    """Close the run: as stuck when it was to be undone and something is left, else as failed."""
     left = _leaves_something(run, definition)
-    stuck = left if run.cancelled_by == RECONCILER else None
+    stuck = left if run.cancelled_by == RECONCILER or run.unwinding is not None else None
     said = message + (f"; {left} was begun and is not undone" if left else "")
     if scope.mend:
         scope.log.append(run.id, list(_closing(scope, run, last, said, stuck)), expected=last.version)
-    remedy = f"`muster resume {run.id}`." if stuck else f"`muster restart {run.id} --from STEP` does it again."
+    remedy = f"`muster restart {run.id} --from STEP` does it again" + (
+        f", `muster resume {run.id}` undoes it." if stuck else "."
+    )
     return Disagreement("run", run.id, said, remedy, mended=scope.mend, run=run.id, mark=str(last.version))
 
 

@@ -8,14 +8,12 @@ from datetime import timedelta
 from muster.errors import MusterError
 from muster.events.model import EventType
 from muster.events.queries import RunRow
-from muster.operations.reconciling.findings import ENDED, LIMIT, Disagreement, Scope
+from muster.operations.reconciling.findings import BEGINS_AGAIN, ENDED, LIMIT, Disagreement, Scope
 
 ACTIVE = frozenset({"deferred", "awaiting_input", "running", "queued", "scheduled", "up_for_retry", "restarting"})
 """States of a task that Airflow means to do something about."""
 OVER = frozenset({"succeeded", "failed", "skipped", "set_aside", "undone"})
 """How a step has ended in the projections."""
-BEGINS_AGAIN = (EventType.RUN_BEGUN, EventType.RUN_RESTARTED, EventType.RUN_RESUMED, EventType.DEAD_LETTER_REDRIVEN)
-"""What is written when a run that has ended goes on."""
 WINDOW = timedelta(hours=6)
 """How long ago the runs have ended at most that Airflow is asked about."""
 
@@ -46,8 +44,9 @@ def _run_over(scope: Scope, row: RunRow, dag_id: str, run_id: str) -> Iterator[D
     waiting = sorted(task for task, state in tasks.items() if state in ACTIVE)
     message = f"{row.status} in the log, and {state} in Airflow: {', '.join(waiting) or 'no task'} under way"
     steps = scope.queries.steps(row.id)
-    if any(step.status not in OVER for step in steps if step.index < 0):
-        # Performed again, a step without an outcome would begin, in a run that is over.
+    again = any(scope.log.read(row.id, types=BEGINS_AGAIN))
+    if again or any(step.status not in OVER for step in steps if step.index < 0):
+        # Performed again, a step without an outcome in this epoch would begin, in a run that is over.
         remedy = f"Mark the run as failed in Airflow ({dag_id}, {run_id})."
         yield Disagreement("task", row.id, message, remedy, run=row.id, mark=str(row.closed_at))
         return
