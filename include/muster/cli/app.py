@@ -275,7 +275,7 @@ def cancel(
 
 @app.command(rich_help_panel=WORK)
 def check(as_json: Json = False) -> None:
-    """Ask the database what automations declare under `checks`; exit code 1 when something does not hold."""
+    """Ask what automations declare under `checks`; exit code 1 when something does not hold."""
     from muster.cli.reconciling import check
 
     check(as_json=as_json)
@@ -288,7 +288,7 @@ def reconcile(
     user: As = "admin",
     as_json: Json = False,
 ) -> None:
-    """Find where the log and Airflow disagree, close runs that Airflow ended without a word, report the rest."""
+    """Find where the log, Airflow and the outside disagree; restart runs that died, mend what can be, list the rest."""
     from muster.cli.reconciling import run
 
     run(dry_run=dry_run, quiet_minutes=quiet, user=user, as_json=as_json)

@@ -46,8 +46,10 @@ def find_runs(scope: Scope) -> Iterator[Disagreement]:
 
 
 def _is_open(scope: Scope, row: RunRow) -> bool:
-    """True when the run was closed, begun again and not closed since."""
-    *_, last = scope.log.read(row.id, types=[EventType.RUN_OPENED, EventType.RUN_CLOSED, *BEGINS_AGAIN])
+    """True when the run was closed, begun again in Airflow and not closed since."""
+    # A child that its parent undoes is begun again as well, but not in Airflow: seeing to it is the parent's.
+    ends = (EventType.RUN_OPENED, EventType.RUN_CLOSED, EventType.RUN_UNDO_REQUESTED)
+    *_, last = scope.log.read(row.id, types=[*ends, *BEGINS_AGAIN])
     return last.type in BEGINS_AGAIN
 
 
