@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 from airflow.sdk.execution_time import task_runner
@@ -19,10 +22,16 @@ from airflow.sdk.execution_time.comms import (
 )
 from airflow.serialization.serialized_objects import DagSerialization
 
+from muster.database import Database
 from muster.errors import PermanentError, TransientError
+from muster.events.checkpoints import CHECKPOINTS
+from muster.events.log import EventLog
+from muster.events.model import NewEvent
+from muster.local.airflow import connection_json
 from muster_airflow import load_automations
 from muster_airflow.airflow_runs import TaskAirflow
 from muster_airflow.compiler.reconciler import build_reconciler
+from muster_airflow.operators.reconciling import AskChecks, Reconcile, WriteCheckpoint
 
 AUTOMATION = "automation: a\nsteps:\n  - {id: b, notify: [{slack: '#x', text: y}]}\n"
 
@@ -120,3 +129,86 @@ def test_airflows_refusals_are_told_from_its_outages(
     supervised(monkeypatch, AirflowRuntimeError(error=error))
     with pytest.raises(kind, match="GetDRCount"):
         TaskAirflow().has_running("a")
+
+
+@pytest.fixture
+def place(tmp_path: Path, dsn: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A state folder, and the connection to a real database."""
+    monkeypatch.setenv("AIRFLOW_CONN_MUSTER_DB", connection_json(dsn))
+    monkeypatch.setenv("MUSTER_STATE", str(tmp_path))
+    return tmp_path
+
+
+def context(found: list[dict[str, Any]], since: Any = None) -> dict[str, Any]:
+    """What Airflow gives a task of the reconciler, after `reconcile` has found something."""
+
+    class TaskInstance:
+        bundle_instance = None
+
+        def xcom_pull(self, task_ids: str) -> list[dict[str, Any]]:
+            assert task_ids == "reconcile"
+            return found
+
+    return {"ti": TaskInstance(), "params": {"quiet": 10}, "prev_start_date_success": since}
+
+
+def outbox(dsn: str) -> list[tuple[str, str]]:
+    """Where people were told, and under which key."""
+    with psycopg.connect(dsn) as connection:
+        return connection.execute("SELECT target, key FROM outbox ORDER BY id").fetchall()
+
+
+def test_a_checkpoint_is_written_when_something_was_appended_and_a_cut_file_is_told_once(place: Path, dsn: str) -> None:
+    path, task = place / CHECKPOINTS, WriteCheckpoint(task_id="checkpoint")
+    log = EventLog(Database(dsn))
+    assert task.execute(context([])) is None
+    for number in (1, 2):
+        log.append("a/r", [NewEvent(type="step.started", data={"step": f"s{number}", "index": None})])
+        written = task.execute(context([]))
+        assert written is not None
+        assert written["number"] == number
+    assert len(path.read_text().splitlines()) == 2
+    assert task.execute(context([])) is None
+
+    path.write_text(path.read_text().splitlines(keepends=True)[0])
+    for _ in range(2):
+        found = task.execute(context([]))
+        assert found is not None
+        assert found["kind"] == "checkpoint"
+        assert "ends with checkpoint 1" in found["message"]
+    assert [target for target, _ in outbox(dsn)] == ["#incidents"]
+    assert len(path.read_text().splitlines()) == 1
+
+
+CHECKED = """automation: a
+checks: [{name: always, sql: SELECT 1}, {name: seldom, sql: SELECT 2, schedule: "@yearly"}]
+steps: [{id: b, notify: [{slack: '#x', text: y}]}]
+"""
+
+
+def test_after_something_was_mended_all_checks_are_asked(place: Path, dsn: str) -> None:
+    (place / "automations").mkdir()
+    (place / "automations" / "a.yaml").write_text(CHECKED)
+    task, now = AskChecks(task_id="checks", include=place), datetime.now(UTC)
+    # A year that began in between would make the other check due as well.
+    just_now = context([{"mended": False}], now - timedelta(seconds=1))
+    assert [each["subject"] for each in task.execute(just_now)] == ["a/always"]
+    mended = context([{"mended": True}], now - timedelta(seconds=1))
+    assert [each["subject"] for each in task.execute(mended)] == ["a/always", "a/seldom"]
+    assert [each["subject"] for each in task.execute(context([]))] == ["a/always", "a/seldom"]
+    assert len(outbox(dsn)) == 2
+
+
+def test_the_tasks_log_and_xcom_say_what_was_found_and_the_task_is_green(
+    place: Path, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with psycopg.connect(dsn) as connection:
+        connection.execute(
+            "INSERT INTO outbox (key, channel, target, text, status, error)"
+            " VALUES ('k', 'slack', '#ops', 'hello', 'failed', 'PermanentError: gone')"
+        )
+    supervised(monkeypatch)
+    (found,) = Reconcile(task_id="reconcile").execute(context([]))
+    assert (found["kind"], found["subject"], found["mended"]) == ("notice", "k", False)
+    json.dumps(found)
+    assert [target for target, _ in outbox(dsn)] == ["#ops", "#incidents"]
