@@ -189,3 +189,13 @@ def test_a_run_that_a_dying_process_asked_for_after_the_end_does_nothing(family:
     child = family.ask(run, "deliver")
     state = family.play(family.begin(child))
     assert (state.status, state.cancelled_by, family.depot.done) == ("failed", run, [f"{run}/reserve"])
+
+
+def test_a_run_that_a_person_has_done_again_needs_nobody_who_waits(family: Family, run: str) -> None:
+    child = family.ask(run, "deliver")
+    family.play(family.begin(child))
+    family.follow(run, "deliver")
+    family.site.close(run)
+    family.begin(child)  # all of its tasks were cleared in Airflow
+    assert family.site.state(child.run).cancelled_by is None
+    assert family.play(child.run, epoch=1).status == "succeeded"

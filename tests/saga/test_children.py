@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 
 from muster.database import Database
+from muster.events.audit import trail
+from muster.events.replay import replay
+from muster.events.snapshots import dump, restore
+from muster.execution.children import withdraw
 from muster.operations.cancelling import open_children, request_cancel
+from muster.operations.debugging import debug
 from muster.saga import children
 from muster.saga.resuming import resume
 from support.children import SKILLS, Family, step
@@ -217,6 +222,9 @@ def test_a_run_done_again_asks_for_another_child_and_both_are_undone(family: Fam
     family.site.step(run, "bill", epoch=1)
     assert family.finish(run, epoch=1).status == "compensated"
     assert [family.site.state(each).status for each in (first, second)] == ["compensated", "compensated"]
+    log = family.site.services.log
+    asked = [next(log.read(each, types=["run.undo_requested"])) for each in (second, first)]
+    assert asked[0].position < asked[1].position
     assert family.depot.undone == ["bill", "pack", "pick", "pack", "pick", "reserve"]
 
 
@@ -259,3 +267,29 @@ def test_a_child_is_undone_by_the_skills_of_its_own_version(family: Family, tmp_
         for each in (asked.run, run)
     ]
     assert outputs == [["undone as in v1"] * 2, ["undone", {asked.run: "compensated"}, "undone"]]
+
+
+def test_replay_and_debug_find_nothing_wrong_with_runs_within_runs(family: Family) -> None:
+    run, child = broken(family)
+    family.finish(run)
+    for each in (run, child):
+        replayed = replay(family.site.services.database, each)
+        assert (replayed.differences, replayed.state.status) == ([], "compensated")
+        definition = family.definitions[each.partition("/")[0]]
+        events = list(family.site.services.log.read(each))
+        assert debug(events, definition, definition, family.site.services).differences == []
+    assert restore(dump(family.site.state(run)) or "") == family.site.state(run)
+
+
+def test_the_trail_of_a_run_that_was_withdrawn_before_it_began_can_be_checked(family: Family) -> None:
+    run = family.open("parent")
+    family.site.step(run, "reserve")
+    child = family.ask(run, "deliver")
+    family.site.do(withdraw(family.site.services, child.run, by=run, reason="no more"))
+    database = family.site.services.database
+    assert replay(database, child.run).state.status == "unknown"
+    family.play(family.begin(child))
+    assert replay(database, child.run).differences == []
+    lines = list(trail(database, child.run, None))
+    assert lines[0]["automation"] == "child"
+    assert [line["what"] for line in lines[1:3]] == ["run.cancel_requested", "run.opened"]

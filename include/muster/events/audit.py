@@ -55,7 +55,9 @@ def trail(database: Database, stream: str, fault: str | None) -> Iterator[Line]:
     while page := run(database, _page(stream, version)):
         for line in page:
             if version == 0:
-                yield _head(database, stream, line, fault)
+                # A run may have been cancelled before it was opened.
+                opened = next((each for each in page if each["what"] == T.RUN_OPENED), line)
+                yield _head(database, stream, opened, fault)
             version = line["version"]
             _count(totals, line)
             yield line

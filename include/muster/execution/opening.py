@@ -62,7 +62,8 @@ async def open_run(services: Services, opening: Opening) -> Mapping[str, Any]:
     asked = await requested_by(services, opening.run, opening.conf)
     if asked is not None:
         data["parent"] = {"run": asked.stream, "step": asked.data["step"], "index": asked.data["index"]}
-        if not await is_waited_for(services, asked):
+        first = OPENED not in await services.log.aunder_keys(opening.run, [OPENED])
+        if first and not await is_waited_for(services, asked):
             await withdraw(services, opening.run, by=asked.stream, reason="nobody waits for it any more")
     causation = asked.id if asked is not None else None
     event = NewEvent(type=EventType.RUN_OPENED, data=data, key=OPENED, actor=actor, causation=causation)
