@@ -27,7 +27,7 @@ ROOMS = {
     "agents": {"events", "skills", "recovery"},
     "events": set(),
     "recovery": {"events"},
-    "notifications": {"recovery"},
+    "notifications": {"events.failures", "recovery"},
     "execution": {"language", "skills", "agents", "events", "notifications", "recovery"},
     "saga": {"language", "skills", "events", "notifications", "execution"},
     "operations": {"language", "skills", "events", "notifications", "execution", "recovery", "saga"},

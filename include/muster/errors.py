@@ -64,6 +64,10 @@ class TransientError(MusterError):
         """Seconds the other side asked us to wait, when it did."""
 
 
+class DatabaseLost(TransientError):
+    """Muster's own database did not answer: no failure of the work, which is done again once it does."""
+
+
 class PermanentError(MusterError):
     """Trying again cannot help: the step goes to its `fallback`, else it fails for good."""
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from muster.database import Database
-from muster.errors import TransientError
+from muster.errors import DatabaseLost, TransientError
+from muster.execution.concurrency import at_once
+from muster.execution.piece import Piece
 from muster.local.postgres import free_port
+from muster.notifications import Notice, Sender
+from muster.operations.cancelling import request_cancel
 from support.runs import Site
 
 SKILLS = """
@@ -78,3 +84,65 @@ def test_a_database_that_is_gone_is_an_outage_that_may_pass(tmp_path: Path) -> N
     with pytest.raises(TransientError) as raised:
         site.step("tested/one", "effect")
     assert "secret" not in str(raised.value), "the message never holds the password"
+
+
+async def _lost(piece: Piece, act: Callable[[], Awaitable[Any]]) -> Any:
+    await act()
+    raise DatabaseLost("The database did not answer.")
+
+
+@pytest.mark.parametrize("retries", [0, 2])
+def test_a_database_that_is_lost_under_a_step_is_no_failure_of_the_step(
+    tmp_path: Path, database: Database, retries: int
+) -> None:
+    site = Site(tmp_path, database)
+    site.skills("disk", SKILLS)
+    retried = f"disk.once, retry: {{times: {retries}, delay: 0s}}}}"
+    run = site.open(site.definition(AUTOMATION.replace("disk.once}", retried)))
+    object.__setattr__(site.services, "intercept", _lost)
+    with pytest.raises(DatabaseLost):
+        site.step(run, "effect")
+    assert "step.failed" not in [event.type for event in site.services.log.read(run)]
+    object.__setattr__(site.services, "intercept", None)
+    assert site.step(run, "effect").status == "succeeded"
+
+
+def test_a_database_that_is_lost_under_a_compensation_does_not_make_the_run_stuck(
+    tmp_path: Path, database: Database
+) -> None:
+    site = Site(tmp_path, database)
+    site.skills("disk", SKILLS)
+    undone = "disk.once, compensate: {skill: disk.once, retry: {times: 0}}}"
+    run = site.open(site.definition(AUTOMATION.replace("disk.once}", undone)))
+    site.step(run, "effect")
+    request_cancel(site.services.log, run, by="somebody", reason=None)
+    object.__setattr__(site.services, "intercept", _lost)
+    with pytest.raises(DatabaseLost):
+        site.unwind(run)
+    assert site.state(run).stuck is None
+    object.__setattr__(site.services, "intercept", None)
+    assert site.unwind(run) == "succeeded"
+    site.close(run)
+    assert site.state(run).status == "compensated"
+
+
+async def test_when_one_of_several_raises_the_others_come_to_their_end_first() -> None:
+    ended: list[str] = []
+
+    async def breaks() -> None:
+        raise DatabaseLost("The database did not answer.")
+
+    async def slow() -> None:
+        await asyncio.sleep(0.1)
+        ended.append("slow")
+
+    with pytest.raises(DatabaseLost):
+        await at_once([breaks, slow], threads=False)
+    assert ended == ["slow"]
+
+
+async def test_a_notice_whose_database_is_gone_says_so_as_all_the_rest_does() -> None:
+    gone = Database(f"postgresql://nobody:secret@127.0.0.1:{free_port()}/muster", timeout=1)
+    with pytest.raises(DatabaseLost) as raised:
+        await Sender(gone).send(Notice(channel="slack", target="#a", text="x", key="one/tell", run="one"))
+    assert "secret" not in str(raised.value)

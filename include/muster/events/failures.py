@@ -9,7 +9,7 @@ from typing import NoReturn
 import psycopg
 from psycopg import errors
 
-from muster.errors import MusterError, PermanentError, TransientError
+from muster.errors import DatabaseLost, MusterError, PermanentError
 
 DATABASE_ERRORS = (psycopg.Error, UnicodeEncodeError)
 """What talking to the database may raise."""
@@ -19,7 +19,7 @@ DATABASE_ERRORS = (psycopg.Error, UnicodeEncodeError)
 def database_failures() -> Iterator[None]:
     """Turn psycopg's exceptions into Muster's.
 
-    A lost connection leaves the outcome of an append unknown: `TransientError`. Appending again under
+    A lost connection leaves the outcome of an append unknown: `DatabaseLost`. Appending again under
     the same keys is safe and writes once.
     """
     try:
@@ -37,7 +37,7 @@ def raise_translated(error: psycopg.Error | UnicodeEncodeError) -> NoReturn:
             # Names from a command line may hold bytes that are no text at all.
             raise PermanentError(f"{error.object!r} is not text that can be stored or looked for.") from error
         case psycopg.OperationalError() | psycopg.InterfaceError():
-            raise TransientError(
+            raise DatabaseLost(
                 f"The database did not answer: {_first_line(error)}.",
                 remedy="The step is tried again; if this goes on, check PostgreSQL (`muster doctor`).",
             ) from error

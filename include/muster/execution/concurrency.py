@@ -16,11 +16,18 @@ THREADS_AT_ONCE = (os.cpu_count() or 2) + 2
 
 
 async def at_once(jobs: Sequence[Callable[[], Awaitable[T]]], *, threads: bool) -> list[T]:
-    """The results of all jobs, in their order; `threads` says that each of them blocks a thread."""
+    """The results of all jobs, in their order; `threads` says that each of them blocks a thread.
+
+    When one raises, the others come to their end first: whoever does all of it again must not meet them.
+    """
     gate = asyncio.Semaphore(THREADS_AT_ONCE if threads else ASYNC_AT_ONCE)
 
     async def one(job: Callable[[], Awaitable[T]]) -> T:
         async with gate:
             return await job()
 
-    return await asyncio.gather(*(one(job) for job in jobs))
+    results = await asyncio.gather(*(one(job) for job in jobs), return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return [result for result in results if not isinstance(result, BaseException)]

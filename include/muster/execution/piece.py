@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
 
-from muster.errors import ErrorClass, MusterError, SetAside, TransientError
+from muster.errors import DatabaseLost, ErrorClass, MusterError, SetAside, TransientError
 from muster.events.model import Event, EventType, NewEvent
 from muster.execution.locking import under_lock
 from muster.execution.references import WorkRef, work_key
@@ -78,11 +78,16 @@ async def finish(services: Services, piece: Piece, act: Action, fall_back: Actio
 
     The ending is idempotent: when another execution of the same work ended first, its ending is
     returned and this one's is dropped.
+
+    Raises:
+        DatabaseLost: the work has no ending, as if its process had died; perform it again.
     """
     try:
         ending = succeeded(piece, await attempts(services, piece, act))
     except SetAside as error:
         ending = _set_aside(piece, error)
+    except DatabaseLost:
+        raise
     except Exception as error:
         ending = await _fall_back(services, piece, fall_back, error)
     return (await services.log.aappend(piece.ref.run, [ending]))[0]
@@ -190,6 +195,8 @@ async def _fall_back(services: Services, piece: Piece, fall_back: Action, error:
         answer = await attempts(services, piece, fall_back)
     except SetAside as other:
         return _set_aside(piece, other)
+    except DatabaseLost:
+        raise
     except Exception as other:
         other.add_note(f"The step's fallback was tried after: {describe(error)['message']}")
         return failed(piece, other)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from muster.database import Database
 from muster.errors import TransientError
+from muster.events.failures import database_failures
 from muster.notifications.model import ChannelName, Delivery, Notice
 
 Status = Literal["pending", "sent", "failed", "kept"]
@@ -95,6 +96,7 @@ class Outbox:
     def entries(self, *, run: str | None = None, status: Status | None = None, limit: int = 100) -> list[OutboxEntry]:
         """Newest first, of one run or of all, in one state or in any."""
         with (
+            database_failures(),
             self._database.connection() as connection,
             connection.cursor(row_factory=class_row(OutboxEntry)) as cursor,
         ):
@@ -107,6 +109,7 @@ class Outbox:
     def undelivered(self, before: datetime, *, limit: int = 100) -> list[OutboxEntry]:
         """Oldest first: those that failed, and those whose sender died before `before`."""
         with (
+            database_failures(),
             self._database.connection() as connection,
             connection.cursor(row_factory=class_row(OutboxEntry)) as cursor,
         ):
@@ -118,10 +121,11 @@ class Outbox:
 
     async def find(self, key: str) -> OutboxEntry | None:
         """The entry recorded under `key`."""
-        async with self._database.aconnection() as connection:
-            cursor = connection.cursor(row_factory=class_row(OutboxEntry))
-            await cursor.execute(f"SELECT {COLUMNS} FROM outbox WHERE key = %s", (key,))
-            return await cursor.fetchone()
+        with database_failures():
+            async with self._database.aconnection() as connection:
+                cursor = connection.cursor(row_factory=class_row(OutboxEntry))
+                await cursor.execute(f"SELECT {COLUMNS} FROM outbox WHERE key = %s", (key,))
+                return await cursor.fetchone()
 
     async def claim(self, notice: Notice, lease: timedelta) -> int | None:
         """Record the notice and take it for sending.
@@ -130,8 +134,9 @@ class Outbox:
             The number of this attempt; None when it was settled before or another claim has not run out.
         """
         values = notice.model_dump() | {"lease": lease}
-        async with self._database.aconnection() as connection:
-            row = await (await connection.execute(CLAIM, values)).fetchone()
+        with database_failures():
+            async with self._database.aconnection() as connection:
+                row = await (await connection.execute(CLAIM, values)).fetchone()
         return None if row is None else int(row[0])
 
     async def settle(self, notice: Notice, delivery: Delivery) -> Delivery:
@@ -144,15 +149,17 @@ class Outbox:
             "reference": delivery.reference or None,
             "note": delivery.note,
         }
-        async with self._database.aconnection() as connection:
-            row = await (await connection.execute(SETTLE, values)).fetchone()
+        with database_failures():
+            async with self._database.aconnection() as connection:
+                row = await (await connection.execute(SETTLE, values)).fetchone()
         assert row is not None, "a notice is settled only after it was claimed"
         return delivery.model_copy(update={"reference": row[0], "at": row[1]})
 
     async def fail(self, notice: Notice, attempt: int, error: str) -> None:
         """Record why this attempt failed and let go of the claim."""
-        async with self._database.aconnection() as connection:
-            await connection.execute(FAIL, {"key": notice.key, "attempt": attempt, "error": error})
+        with database_failures():
+            async with self._database.aconnection() as connection:
+                await connection.execute(FAIL, {"key": notice.key, "attempt": attempt, "error": error})
 
 
 def _passing(kind: type[TransientError]) -> set[str]:

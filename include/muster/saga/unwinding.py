@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from muster.errors import MusterError
+from muster.errors import DatabaseLost, MusterError
 from muster.events.model import EventType, NewEvent
 from muster.execution.actions import skill_context, uses_threads
 from muster.execution.closing import close_run
@@ -137,12 +137,18 @@ def _pieces(
 
 
 async def _undo(services: Services, piece: Piece) -> Exception | None:
-    """Undo one piece; the error when that failed for good."""
+    """Undo one piece; the error when that failed for good.
+
+    Raises:
+        DatabaseLost: nobody knows whether it is undone, as if the process had died; undo it again.
+    """
     epoch = piece.view.state.step(piece.step.id).work(piece.index).epoch
     data = {"step": piece.step.id, "index": piece.index, "work_epoch": epoch, "epoch": piece.ref.epoch}
     await services.log.aappend(piece.ref.run, [NewEvent(type=EventType.COMPENSATION_STARTED, data=data)])
     try:
         output = await attempts(services, piece, _call, EventType.COMPENSATION_RETRIED)
+    except DatabaseLost:
+        raise
     except Exception as error:
         event = NewEvent(type=EventType.COMPENSATION_FAILED, data={**data, "error": describe(error)})
         await services.log.aappend(piece.ref.run, [event])
