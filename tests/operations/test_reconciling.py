@@ -11,6 +11,7 @@ import pytest
 
 from muster.database import Database
 from muster.errors import TransientError
+from muster.events.log import EventLog
 from muster.events.model import EventType, NewEvent
 from muster.execution.epochs import epoch_of
 from muster.execution.references import WorkRef
@@ -274,6 +275,29 @@ def test_a_run_open_in_a_later_epoch_is_not_performed_whole(site: Site) -> None:
     airflow = FakeAirflow()
     (closed,) = found(site, airflow)
     assert (closed.person, airflow.restarted, site.state(run).status) == (True, [], "failed")
+
+
+def test_a_run_that_cannot_be_understood_keeps_no_other_from_being_mended(site: Site, database: Database) -> None:
+    definition = site.definition(UNDONE)
+    whole = site.open(definition)
+    data = {"automation": "a", "definition": "0" * 64, "dag_id": "a", "dag_run_id": "odd", "inputs": {}}
+    EventLog(database).append("a/odd", [NewEvent(type=EventType.RUN_OPENED, data=data, key="opened")])
+    airflow = FakeAirflow()
+    seen = {each.subject: each for each in found(site, airflow)}
+    assert seen[whole].mended
+    assert "cannot be reconciled" in seen["a/odd"].message
+    assert (seen["a/odd"].mended, seen["a/odd"].person) == (False, True)
+    assert [target for target, _ in told(site)] == ["#incidents"]
+
+
+def test_after_an_outage_runs_begin_again_some_at_a_time(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("muster.operations.reconciling.runs.AT_ONCE", 2)
+    definition = site.definition(UNDONE)
+    for _ in range(3):
+        site.open(definition)
+    airflow = FakeAirflow()
+    assert len(found(site, airflow)) == 2
+    assert len(set(airflow.restarted)) == 2
 
 
 def test_a_lease_that_ran_out_is_let_go_and_one_renewed_for_an_ended_run_is_told(site: Site) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from functools import partial
 
-from muster.errors import ConcurrencyError, MusterError
+from muster.errors import ConcurrencyError, MusterError, TransientError
 from muster.events.model import Event, EventType, NewEvent
 from muster.events.queries import RunRow
 from muster.events.state import RunState, fold
@@ -21,6 +21,8 @@ from muster.saga.extent import irrevocable, started
 
 RESTARTS = 3
 """How often a run is restarted before what it did is undone instead."""
+AT_ONCE = 100
+"""How many runs are mended in one go: after an outage they would all begin again in the same minute."""
 PATIENCE = timedelta(days=1)
 """How long Airflow is asked again for a restart that it did not carry out."""
 WINDOW = timedelta(days=30)
@@ -33,16 +35,32 @@ still open in the log."""
 def find_runs(scope: Scope) -> Iterator[Disagreement]:
     """What disagrees, restarted or closed where `scope` says so."""
     gone_on = scope.queries.runs_gone_on(scope.before - WINDOW, scope.before, limit=LIMIT)
+    mended = 0
     for row in (*scope.queries.runs(status="open", limit=LIMIT), *filter(partial(_is_open, scope), gone_on)):
-        if row.dag_id is None or row.dag_run_id is None:
-            continue
-        state = scope.airflow.state(row.dag_id, row.dag_run_id)
-        if state is None or state in ENDED:
-            try:
-                yield from _ended(scope, row, row.dag_id, row.dag_run_id, state)
-            except ConcurrencyError:
-                # Something happened to it at this moment, so it is not abandoned.
-                continue
+        for each in _looked_at(scope, row):
+            yield each
+            mended += each.mended
+        if mended >= AT_ONCE:
+            break
+
+
+def _looked_at(scope: Scope, row: RunRow) -> Iterator[Disagreement]:
+    if row.dag_id is None or row.dag_run_id is None:
+        return
+    state = scope.airflow.state(row.dag_id, row.dag_run_id)
+    if state is not None and state not in ENDED:
+        return
+    try:
+        yield from _ended(scope, row, row.dag_id, row.dag_run_id, state)
+    except ConcurrencyError:
+        # Something happened to it at this moment, so it is not abandoned.
+        return
+    except TransientError:
+        raise
+    except MusterError as error:
+        # One that cannot be understood must not keep the others from being mended.
+        remedy = error.remedy or f"Look at `muster show {row.id}`."
+        yield Disagreement("run", row.id, f"cannot be reconciled: {error.message}", remedy, run=row.id)
 
 
 def _is_open(scope: Scope, row: RunRow) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 
+from muster.errors import MusterError, TransientError
+from muster.events.model import EventType
 from muster.events.state import fold
 from muster.language.definition import Definition
 from muster.notifications.model import Notice
@@ -40,5 +42,10 @@ def tell_people(scope: Scope, found: Iterable[Disagreement], about: Definition |
 def _definition(scope: Scope, run: str | None) -> Definition | None:
     if run is None:
         return None
-    state = fold(scope.log.read(run, types=["run.opened"]))
-    return scope.definition(state.definition) if state.definition is not None else None
+    state = fold(scope.log.read(run, types=[EventType.RUN_OPENED]))
+    try:
+        return scope.definition(state.definition) if state.definition is not None else None
+    except TransientError:
+        raise
+    except MusterError:
+        return None
