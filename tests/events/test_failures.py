@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from muster.database import Database
-from muster.errors import MusterError, PermanentError, TransientError
+from muster.errors import DatabaseLost, MusterError, PermanentError, TransientError
 from muster.events.failures import database_failures
 from muster.events.log import EventLog
 from muster.events.model import NewEvent
@@ -77,7 +77,7 @@ def test_no_connection_left_in_the_pool_is_transient(dsn: str) -> None:
         thread.start()
         thread.join(30)
     database.close()
-    assert [type(error) for error in failed] == [TransientError]
+    assert [type(error) for error in failed] == [DatabaseLost]
 
 
 def test_errors_that_are_no_failure_of_the_database_pass_unchanged() -> None:
