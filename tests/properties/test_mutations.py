@@ -9,8 +9,9 @@ import psycopg
 import pytest
 from hypothesis.errors import FlakyStrategyDefinition
 
+from support.machines import MACHINES
 from support.mutations import MUTATIONS
-from support.recovery_machines import MACHINES, play
+from support.recovery_machines import play
 from support.recovery_processes import Processes
 
 ROUNDS = 5

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from support.recovery_machines import MACHINES, play
+from support.machines import MACHINES
+from support.recovery_machines import play
 from support.recovery_processes import Processes
 
 

@@ -146,6 +146,23 @@ def test_work_with_an_unknown_outcome_counts_as_begun(site: Site) -> None:
     )
 
 
+@pytest.mark.parametrize("begun", [["reserve"], []])
+def test_what_was_taken_for_dead_begins_nothing_once_undoing_has_begun(site: Site, begun: list[str]) -> None:
+    run = site.open(site.definition(AUTOMATION), names=["a", "b"])
+    for step in begun:
+        site.step(run, step)
+    dead: dict[str, str | None] = {"pay" if begun else "reserve": "failed"}
+    assert site.unwind(run, dead) == ("succeeded" if begun else "skipped")
+    from muster.skills.registry import get_skill
+
+    get_skill("depot.act", site.services.site)
+    for step in ("pay", "pack") if begun else ("reserve",):
+        assert site.step(run, step).status == "skipped"
+    assert [key.rpartition("/")[2] for key in depot().done] == begun
+    site.close(run, dead)
+    assert site.state(run).status == ("compensated" if begun else "failed")
+
+
 def test_undoing_twice_undoes_once(site: Site) -> None:
     run = broken(site, "ship", names=["a"])
     assert site.unwind(run) == "succeeded"

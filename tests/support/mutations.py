@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Property = Literal["leases", "effects", "breakers"]
+Property = Literal["leases", "effects", "breakers", "saga"]
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,44 @@ def _always_failed(error: BaseException) -> str:
 
 def _nothing() -> None:
     """Looks at nothing."""
+
+
+async def _never_unwinding(*_: Any) -> bool:
+    return False
+
+
+def _only_what_succeeded(work: Any) -> bool:
+    return bool(work.status == "succeeded")
+
+
+def _in_any_order(definition: Any) -> dict[str, tuple[str, ...]]:
+    return {step.id: () for step in definition.steps if step.can_be_undone}
+
+
+async def _not_stuck(*_: Any) -> Any:
+    from muster.execution.outcome import Outcome
+
+    return Outcome(status="succeeded")
+
+
+def _always_compensated(state: Any, reasons: list[str], epoch: int) -> str:
+    if state.unwinding is not None:
+        return "compensated"
+    return "failed" if reasons else "succeeded"
+
+
+def _always_the_same() -> Any:
+    from uuid import UUID
+
+    return UUID(int=0)
+
+
+def _refuse_nothing(*_: Any) -> None:
+    """Lets everything through."""
+
+
+def _one_key_for_all(piece: Any) -> str:
+    return f"{piece.view.id}/{piece.key}"
 
 
 LEASES, LEDGER = "muster.recovery.leases", "muster.recovery.ledger"
@@ -185,6 +223,37 @@ MUTATIONS: dict[str, Mutation] = {
     "a reset lets early calls go on speaking": Mutation(
         "what began before a change of state says nothing after it",
         "breakers", BREAKERS, {"RESET": ("generation = generation + 1, ", "")},
+    ),
+    "who counts as dead begins while the run is undone": Mutation(
+        "no step is performed after undoing began",
+        "saga", "muster.execution.performing", functions={"_is_unwinding": _never_unwinding},
+    ),
+    "what ended without an outcome is not undone": Mutation(
+        "everything the run began is undone",
+        "saga", "muster.saga.extent", functions={"_may_have_happened": _only_what_succeeded},
+    ),
+    "steps are undone in any order": Mutation(
+        "a run is undone in reverse", "saga", "muster.language.sagas", functions={"undone_after": _in_any_order}
+    ),
+    "undoing goes on after a compensation failed": Mutation(
+        "once a compensation fails for good the rest stays as it is",
+        "saga", "muster.saga.unwinding", functions={"_stuck": _not_stuck},
+    ),
+    "a run half undone counts as compensated": Mutation(
+        "a run is undone as a whole, or stuck",
+        "saga", "muster.execution.closing", functions={"_status": _always_compensated},
+    ),
+    "several people resume a stuck run": Mutation(
+        "of several who resume a stuck run one does",
+        "saga", "muster.saga.resuming", functions={"uuid4": _always_the_same},
+    ),
+    "a restart leaves out what was undone": Mutation(
+        "a restart does again what was undone",
+        "saga", "muster.operations.redoing", functions={"_nothing_undone_outside": _refuse_nothing},
+    ),
+    "what is done anew is taken for what was undone": Mutation(
+        "each execution is undone once",
+        "saga", "muster.execution.actions", functions={"_effect_key": _one_key_for_all},
     ),
 }  # fmt: skip
 """By what the bug does."""

@@ -412,13 +412,6 @@ class BreakersMachine(Machine):
             assert (rows or [("closed", 0)]) == [(self.state, self.failures)]
 
 
-MACHINES: dict[str, type[Machine]] = {
-    "leases": LeasesMachine,
-    "effects": EffectsMachine,
-    "breakers": BreakersMachine,
-}
-
-
 @contextmanager
 def played_by(processes: Processes, machine: type[Machine]) -> Iterator[type[Machine]]:
     """The machine, with these processes to play against."""

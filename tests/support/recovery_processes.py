@@ -1,4 +1,4 @@
-"""Processes that do what they are told with leases, effects and breakers, each on connections of its own."""
+"""Processes that do what they are told with leases, effects, breakers and runs, each on connections of its own."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from muster.recovery.holding import _under
 from muster.recovery.leases import Lease, Leases
 from muster.recovery.ledger import CANNOT_TELL, NEVER_HAPPENED, Effect, FindOut, Happened, Ledger
 from support.mutations import MUTATIONS
+from support.saga_processes import Sagas
 
 LONG = 3600.0
 """Seconds of a lease or claim: time passes when the test says so."""
@@ -37,7 +38,12 @@ class Worker:
         self.breakers = Breakers(self.database, cached=0)
         self.world = psycopg.connect(dsn, autocommit=True)
         self.inside: dict[int, effects.Once] = {}
+        self.sagas = Sagas(self.database)
         self.bug = ExitStack()
+
+    def saga(self, what: str, *arguments: Any) -> Any:
+        """Do something about a run."""
+        return getattr(self.sagas, what)(*arguments)
 
     def acquire(self, names: Sequence[str]) -> Lease:
         return self.leases.acquire(names, "somebody", ttl=LONG)
@@ -143,6 +149,8 @@ def serve(dsn: str, pipe: Connection) -> None:
             pipe.send((number, getattr(worker, what)(*arguments), None))
         except MusterError as error:
             pipe.send((number, None, "Deadlock" if "deadlock" in str(error) else type(error).__name__))
+        except Exception as error:
+            pipe.send((number, None, f"{type(error).__name__}: {error}"))
 
 
 def _never(*_: Any) -> float:

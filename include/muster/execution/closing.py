@@ -17,10 +17,11 @@ async def close_run(services: Services, ref: WorkRef, task_states: TaskStates) -
     """Decide how the run ended, and write `run.closed`."""
     view = await load_all(services, ref.run)
     reasons = failures(view.definition, view.state, task_states)
+    unwinding = view.state.unwinding
+    if unwinding is not None and (unwinding.epoch == ref.epoch or _undone(view.state)):
+        # What failed may have been undone itself since, or have come to life and skipped itself.
+        reasons = [unwinding.reason]
     status = _status(view.state, reasons, ref.epoch)
-    if _undone(view.state) and view.state.unwinding is not None:
-        # What failed may have been undone itself since.
-        reasons = [view.state.unwinding.reason]
     counts = _counts(view.state)
     data = {
         "status": status,

@@ -14,6 +14,7 @@ REJECTED = "rejected"
 NOT_TAKEN = "not_taken"
 WHEN = "when"
 CANCELLED = "cancelled"
+UNWINDING = "unwinding"
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ def decide(definition: Definition, step: ResolvedStep, state: RunState) -> Skip 
     if state.cancelled_by is not None:
         return Skip(CANCELLED)
     verdicts = [_edge(definition, before, step, state) for before in step.after]
-    for reason in (UPSTREAM_FAILED, CANCELLED, REJECTED):
+    for reason in (UPSTREAM_FAILED, CANCELLED, UNWINDING, REJECTED):
         if reason in verdicts:
             return Skip(reason)
     if verdicts and all(verdict == NOT_TAKEN for verdict in verdicts):
@@ -71,7 +72,7 @@ def _edge(definition: Definition, before_id: str, step: ResolvedStep, state: Run
     if _failed(result):
         return UPSTREAM_FAILED
     reason = result.whole.reason
-    if result.status == "skipped" and reason in (UPSTREAM_FAILED, REJECTED, NOT_TAKEN, CANCELLED):
+    if result.status == "skipped" and reason in (UPSTREAM_FAILED, REJECTED, NOT_TAKEN, CANCELLED, UNWINDING):
         return None if reason == REJECTED and _asks_for_approval(definition, step) else reason
     if before.kind == "human" and before.each is None and _rejects(result.output):
         return None if before.id in step.when_references else REJECTED

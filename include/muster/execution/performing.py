@@ -15,7 +15,7 @@ from muster.execution.fanout import ENDINGS, Spread, complete, holds, spread_of
 from muster.execution.outcome import Outcome
 from muster.execution.personal import conceal
 from muster.execution.piece import Piece, failed_as_a_whole, finish, skipped, started
-from muster.execution.references import WorkRef
+from muster.execution.references import WorkRef, unwinding_key
 from muster.execution.services import Services
 from muster.execution.view import RunView, definition_of, load
 from muster.language.definition import ResolvedStep
@@ -65,11 +65,12 @@ async def _begin(services: Services, ref: WorkRef) -> Piece | Outcome:
     piece, ended = await _find(services, ref)
     if ref.slot is None:
         return await _begin_single(services, piece, ended)
-    if ended is not None:
-        await complete(services, await spread_of(services, ref), ref)
-        return outcome_of(ended)
-    await services.log.aappend(ref.run, [started(piece)])
-    return piece
+    if ended is None:
+        ended = next(iter(await _write_started(services, [piece], ref)), None)
+    if ended is None:
+        return piece
+    await complete(services, await spread_of(services, ref), ref)
+    return outcome_of(ended)
 
 
 async def _find(services: Services, ref: WorkRef) -> tuple[Piece, Event | None]:
@@ -93,8 +94,8 @@ async def _begin_single(services: Services, piece: Piece, ended: Event | None) -
         if skip is None and not holds(step, piece.variables):
             skip = flow.Skip(flow.WHEN)
         if skip is None:
-            await services.log.aappend(ref.run, [started(piece)])
-            return piece
+            late = await _write_started(services, [piece], ref)
+            return outcome_of(late[0]) if late else piece
         ended = (await services.log.aappend(ref.run, [skipped(piece, skip.reason)]))[0]
     return outcome_of(ended)
 
@@ -110,12 +111,32 @@ async def _perform_items(services: Services, spread: Spread, ref: WorkRef) -> Ou
         return Outcome(status="skipped", reason="there is nothing to do for it")
     endings = await _endings(services, spread, pieces)
     left = [piece for piece in pieces if piece.key not in endings]
-    if left:
-        await services.log.aappend(ref.run, [started(piece) for piece in left])
-    jobs = [partial(finish, services, piece, act, fall_back) for piece in left]
-    done = await at_once(jobs, threads=uses_threads(spread.step, services))
+    done = await _write_started(services, left, ref)
+    if not done:
+        jobs = [partial(finish, services, piece, act, fall_back) for piece in left]
+        done = await at_once(jobs, threads=uses_threads(spread.step, services))
     await complete(services, spread, ref)
     return _together([*endings.values(), *done], single=ref.slot is not None and len(pieces) == 1)
+
+
+async def _write_started(services: Services, pieces: Sequence[Piece], ref: WorkRef) -> list[Event]:
+    """Write that the pieces begin; how they ended instead when the run is being undone: who is so late was taken
+    for dead, and what it did now nobody would undo.
+    """
+    if not pieces:
+        return []
+    definition = pieces[0].view.definition
+    guarded = any(step.can_be_undone or step.irreversible for step in definition.steps)
+    # Again after the writing: one of the two that begin at the same moment sees the other.
+    if not (guarded and await _is_unwinding(services, ref)):
+        await services.log.aappend(ref.run, [started(piece) for piece in pieces])
+        if not (guarded and await _is_unwinding(services, ref)):
+            return []
+    return await services.log.aappend(ref.run, [skipped(piece, flow.UNWINDING) for piece in pieces])
+
+
+async def _is_unwinding(services: Services, ref: WorkRef) -> bool:
+    return bool(await services.log.aunder_keys(ref.run, [unwinding_key(ref.epoch)]))
 
 
 async def _endings(services: Services, spread: Spread, pieces: Sequence[Piece]) -> dict[str, Event]:

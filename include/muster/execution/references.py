@@ -13,6 +13,11 @@ def run_id(automation: str, dag_run_id: str) -> str:
     return f"{automation}/{dag_run_id}"
 
 
+def unwinding_key(epoch: int) -> str:
+    """The key of the event that undoing begins in an epoch: nothing of that epoch begins after it."""
+    return f"unwinding@{epoch}"
+
+
 def work_key(step: str, index: int | None) -> str:
     """The idempotency key of one piece of work: the same in every attempt."""
     return step if index is None else f"{step}[{index}]"

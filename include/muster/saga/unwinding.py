@@ -8,19 +8,20 @@ undone. Then the rest stays as it is, people are told, and a person must act bef
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from muster.errors import DatabaseLost, MusterError
-from muster.events.model import EventType, NewEvent
+from muster.errors import ConcurrencyError, DatabaseLost, MusterError
+from muster.events.model import Event, EventType, NewEvent
 from muster.execution.actions import skill_context, uses_threads
 from muster.execution.closing import close_run
 from muster.execution.concurrency import at_once
 from muster.execution.fanout import items_of
 from muster.execution.outcome import Outcome
 from muster.execution.piece import Piece, attempts, describe
-from muster.execution.references import WorkRef, work_key
+from muster.execution.references import WorkRef, unwinding_key, work_key
 from muster.execution.services import Services
 from muster.execution.variables import variables_for
 from muster.execution.verdict import TaskStates, reasons_to_undo
@@ -44,9 +45,15 @@ async def begin(services: Services, ref: WorkRef, task_states: TaskStates) -> Ou
 
     `skipped` means that there is nothing to undo, `failed` that only a person can go on.
     """
-    key = f"unwinding@{ref.epoch}"
+    while True:
+        with suppress(ConcurrencyError):
+            return await _begin(services, ref, task_states)
+
+
+async def _begin(services: Services, ref: WorkRef, task_states: TaskStates) -> Outcome:
+    key = unwinding_key(ref.epoch)
     if recorded := (await services.log.aunder_keys(ref.run, [key])).get(key):
-        return Outcome(status="succeeded", output=recorded.data["pieces"])
+        return _begun(recorded)
     view = await load_all(services, ref.run)
     reasons = reasons_to_undo(view.definition, view.state, task_states)
     if not reasons:
@@ -60,13 +67,17 @@ async def begin(services: Services, ref: WorkRef, task_states: TaskStates) -> Ou
             f"`muster resume {ref.run}` to have the rest undone.",
         )
         return await _stuck(services, ref, final, None, error)
-    pieces = started(view.definition, view.state)
+    data = {"reason": "; ".join(reasons), "pieces": started(view.definition, view.state), "epoch": ref.epoch}
+    # Written with nothing to undo as well: after it nothing begins, and before it nothing has that is not in it.
+    event = NewEvent(type=EventType.SAGA_UNWINDING, data=data, key=key)
+    return _begun((await services.log.aappend(ref.run, [event], expected=view.state.version))[0])
+
+
+def _begun(unwinding: Event) -> Outcome:
+    pieces = unwinding.data["pieces"]
     if not pieces:
         return Outcome(status="skipped", reason="nothing that was done can be undone")
-    data = {"reason": "; ".join(reasons), "pieces": pieces, "epoch": ref.epoch}
-    event = NewEvent(type=EventType.SAGA_UNWINDING, data=data, key=key)
-    written = (await services.log.aappend(ref.run, [event]))[0]
-    return Outcome(status="succeeded", output=written.data["pieces"])
+    return Outcome(status="succeeded", output=pieces)
 
 
 async def compensate(services: Services, ref: WorkRef) -> Outcome:
