@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -61,11 +62,41 @@ def reconcile(airflow: Airflow) -> list[dict[str, Any]]:
     return found
 
 
-def test_a_run_that_died_goes_on_where_it_stopped_and_people_are_told_once(airflow: Airflow) -> None:
+def test_a_run_that_a_person_ended_in_airflow_is_undone(airflow: Airflow) -> None:
+    folder = begin(airflow, "ended")
+    run = airflow.start("proving_reconciler", "ended", folder=str(folder))
+    airflow.waiting(run, "ask")
+    path = "/api/v2/dags/proving_reconciler/dagRuns/ended"
+    airflow.client._send("PATCH", path, json={"state": "failed"})
+    assert airflow.finish(run) == "failed"
+    assert airflow.queries.run(run).status == "open"
+
+    (found,) = [each for each in reconcile(airflow) if each["subject"] == run]
+    assert "ended in Airflow by hand: what it did is undone" in found["message"]
+    airflow.until("the undoing", lambda: airflow.queries.run(run).status == "compensated")
+    assert airflow.finish(run) == "failed"
+    assert sorted((folder / "marks").read_text().split()) == ["many0", "many1", "one", "one"]
+    assert [target for (target,) in airflow.sql("SELECT target FROM outbox WHERE run = %s", run)] == ["#reconciled"]
+
+
+def test_it_is_there_and_not_paused(airflow: Airflow) -> None:
+    dag = airflow.client.dag("muster_reconciler")
+    assert dag is not None
+    assert not dag["is_paused"]
+    assert not airflow.client.import_errors()
+
+
+def begin(airflow: Airflow, name: str) -> Path:
+    """The automation and its skill in the running project; a folder for the marks that a run leaves."""
     (airflow.project / "include" / "skills" / "reconciled.py").write_text(SKILLS)
     airflow.automation("proving_reconciler", AUTOMATION)
-    folder = airflow.project / "reconciled"
-    folder.mkdir()
+    folder = airflow.project / "reconciled" / name
+    folder.mkdir(parents=True)
+    return folder
+
+
+def test_a_run_that_died_goes_on_where_it_stopped_and_people_are_told_once(airflow: Airflow) -> None:
+    folder = begin(airflow, "died")
     run = airflow.start("proving_reconciler", "died", folder=str(folder))
     airflow.waiting(run, "ask")
     die(airflow, run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -386,6 +387,20 @@ def test_a_task_that_waits_for_a_step_that_has_ended_is_told_with_its_remedy(sit
     assert (stale.kind, stale.subject, stale.mended, stale.person) == ("task", f"{run}#one", False, True)
     assert "Clear the task one" in stale.remedy
     assert "deferred" in stale.message
+
+
+def test_the_tasks_of_a_run_that_was_just_restarted_are_not_taken_for_stale(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("muster.operations.reconciling.stale.SLOWEST", timedelta(seconds=1))
+    run = site.open(site.definition(UNDONE))
+    site.step(run, "one")
+    time.sleep(1.2)
+    at_once = {"later": timedelta(), "quiet": timedelta()}
+    seen = found(site, FakeAirflow("running", tasks={"one": "queued"}), **at_once)
+    assert [each.kind for each in seen] == ["task"]
+    seen = found(site, FakeAirflow(tasks={"close": "failed", "one": "queued"}), **at_once)
+    assert [each.kind for each in seen] == ["run"]
 
 
 def test_a_run_over_in_the_log_is_ended_in_airflow_when_nothing_is_left_to_do(site: Site) -> None:

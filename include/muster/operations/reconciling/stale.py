@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from muster.errors import MusterError
 from muster.events.model import EventType
@@ -16,18 +16,21 @@ OVER = frozenset({"succeeded", "failed", "skipped", "set_aside", "undone"})
 """How a step has ended in the projections."""
 WINDOW = timedelta(hours=6)
 """How long ago the runs have ended at most that Airflow is asked about."""
+SLOWEST = timedelta(minutes=5)
+"""How long Airflow may take, whatever `quiet` says, to end a task whose outcome is written."""
 
 
 def find_stale(scope: Scope) -> Iterator[Disagreement]:
     """Runs that have ended in the log and go on in Airflow, and steps that ended and whose task still waits."""
-    settled = scope.queries.settled_runs(scope.before - WINDOW, scope.before, limit=LIMIT)
+    before = min(scope.before, scope.now - SLOWEST)
+    settled = scope.queries.settled_runs(before - WINDOW, before, limit=LIMIT)
     busy = {dag_id for dag_id in {row.dag_id for row in settled} if dag_id and scope.airflow.has_running(dag_id)}
     for row in settled:
         if row.dag_id in busy and row.dag_run_id is not None:
             yield from _run_over(scope, row, row.dag_id, row.dag_run_id)
     for row in scope.queries.runs(status="open", limit=LIMIT):
         if row.dag_id is not None and row.dag_run_id is not None:
-            yield from _step_over(scope, row, scope.airflow.tasks(row.dag_id, row.dag_run_id))
+            yield from _step_over(scope, row, before, scope.airflow.tasks(row.dag_id, row.dag_run_id))
 
 
 def _goes_on(scope: Scope, row: RunRow) -> bool:
@@ -60,12 +63,13 @@ def _run_over(scope: Scope, row: RunRow, dag_id: str, run_id: str) -> Iterator[D
     yield Disagreement("task", row.id, message, "", mended=scope.mend, run=row.id, person=False)
 
 
-def _step_over(scope: Scope, row: RunRow, tasks: Mapping[str, str | None]) -> Iterator[Disagreement]:
+def _step_over(scope: Scope, row: RunRow, before: datetime, tasks: Mapping[str, str | None]) -> Iterator[Disagreement]:
     waiting = {task for task, state in tasks.items() if state in ACTIVE}
-    if not waiting:
+    # Begun again a moment ago, all of its tasks are on their way to outcomes that are there.
+    if not waiting or any(event.at > before for event in scope.log.read(row.id, types=BEGINS_AGAIN)):
         return
     for step in scope.queries.steps(row.id):
-        over = step.status in OVER and step.ended_at is not None and step.ended_at <= scope.before
+        over = step.status in OVER and step.ended_at is not None and step.ended_at <= before
         if over and step.index < 0 and step.step in waiting:
             state = tasks[step.step]
             message = f"{step.status} in the log since {step.ended_at:%Y-%m-%d %H:%M} UTC, and {state} in Airflow"
