@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from muster.database import Database
 from muster.errors import PermanentError, TransientError
 from muster.events.queries import Queries
+from muster.execution import following
 from muster.execution.children import PARENT, withdraw
 from muster.execution.performing import begin
 from muster.execution.references import WorkRef
@@ -123,6 +125,26 @@ def test_a_run_that_does_not_begin_is_given_up_and_never_does(family: Family, ru
     assert "has not begun within 0.2 s" in outcome.reason
     state = family.play(family.begin(child))
     assert (state.status, state.step("pick").status) == ("failed", "skipped")
+
+
+@pytest.mark.parametrize("why", ["as many as may go on at once", "another one has just begun"])
+def test_a_run_that_waits_for_its_turn_is_waited_for(
+    family: Family, run: str, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    async def queued(dag_id: str, run_id: str) -> str:
+        return "queued"
+
+    piece, child = family.piece(run, "deliver")
+    if why.startswith("another"):
+        time.sleep(3)
+        family.site.open(family.definitions["child"])
+    else:
+        monkeypatch.setattr(following, "AT_ONCE", 1)
+        family.site.open(family.definitions["child"])
+        time.sleep(3)
+    waiting = following._Wait(family.site.services, piece, child, queued, following.Pace(begins=3))
+    family.site.do(waiting._may_still_end(begun=False))
+    assert family.types(child.run) == []
 
 
 @pytest.mark.parametrize(

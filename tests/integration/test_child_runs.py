@@ -49,7 +49,10 @@ steps:
   - id: ask
     when: "{{{{ inputs.asks }}}}"
     human: {{ask: "Send {{{{ inputs.parcel }}}}?", assignees: [finance-lead]}}
-  - {{id: send, skill: parcel.act, with: {{name: "{{{{ inputs.parcel }}}}"}}, {_undo("send")}}}
+  - id: send
+    skill: parcel.act
+    with: {{name: "{{{{ inputs.parcel }}}}", breaks: "{{{{ inputs.parcel == 'lost' }}}}"}}
+    {_undo("send")}
 """
 PARENT = f"""automation: proving_order
 inputs:
@@ -130,6 +133,18 @@ def test_cancelling_reaches_the_children_that_wait(airflow: Airflow) -> None:
     assert airflow.queries.run(run).status == "compensated"
     assert airflow.queries.run(child).status == "compensated"
     assert airflow.finish(child) == "failed"
+
+
+def test_a_child_that_fails_fails_its_step_at_once(airflow: Airflow) -> None:
+    run, folder = begin(airflow, "lost", parcels=["lost"])
+    assert airflow.finish(run) == "failed"
+    (child,) = children(airflow, run)
+    (task,) = [task for task in airflow.client.tasks("proving_order", "lost") if task["task_id"] == "deliver"]
+    assert (task["state"], task["try_number"]) == ("failed", 1)
+    (error,) = [event.data["error"] for event in airflow.log.read(run) if event.type == "step.failed"]
+    assert error["message"] == f"The run {child} ended compensated: step send failed: lost is broken."
+    assert (folder / "undone").read_text().split() == ["send", "pick", "reserve"]
+    assert "run.undo_requested" not in airflow.types(child)
 
 
 def test_a_child_that_is_paused_is_not_waited_for(airflow: Airflow) -> None:

@@ -14,10 +14,12 @@ import pytest
 from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import DagRunStateResult, ErrorResponse, OKResponse, TriggerDagRun
+from airflow.triggers.base import TaskSuccessEvent, TriggerEvent
 
 from muster.errors import PermanentError, TransientError
 from muster.events.model import Event
 from muster.execution.children import Child
+from muster.execution.outcome import Outcome
 from muster.execution.references import WorkRef
 from muster_airflow.operators.children import RunStep, _start
 from muster_airflow.triggers.children import ChildTrigger, airflow_state
@@ -129,6 +131,22 @@ def test_the_trigger_comes_back_as_it_was_stored() -> None:
     assert path == "muster_airflow.triggers.children.ChildTrigger"
     assert arguments == asdict(ref)
     assert ChildTrigger(**arguments).serialize() == (path, arguments)
+
+
+@pytest.mark.parametrize(("status", "kind"), [("succeeded", TaskSuccessEvent), ("failed", TriggerEvent)])
+def test_a_failure_goes_back_to_the_task_which_airflow_would_else_repeat(
+    monkeypatch: pytest.MonkeyPatch, status: Any, kind: type
+) -> None:
+    trigger = ChildTrigger.of(WorkRef(run="parent/x", step="once"))
+
+    async def once() -> Outcome:
+        return Outcome(status=status)
+
+    async def first() -> TriggerEvent:
+        return await anext(aiter(trigger.run()))
+
+    monkeypatch.setattr(trigger, "_once", once)
+    assert type(asyncio.run(first())) is kind
 
 
 def test_a_run_step_is_started_in_a_worker_and_has_a_task_that_undoes_it(tmp_path: Path) -> None:

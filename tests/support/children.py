@@ -89,14 +89,18 @@ class Family:
 
     def ask(self, run: str, step: str, slot: int | None = None, *, epoch: int = 0) -> Child:
         """What the task process does: the piece begins, and the run is asked for."""
+        return self.piece(run, step, slot, epoch=epoch)[1]
 
-        async def asked() -> Child:
+    def piece(self, run: str, step: str, slot: int | None = None, *, epoch: int = 0) -> tuple[Piece, Child]:
+        """The piece, and the run it asks for."""
+
+        async def asked() -> tuple[Piece, Child]:
             piece = await begin(self.site.services, WorkRef(run=run, step=step, slot=slot, epoch=epoch))
             assert isinstance(piece, Piece), piece
-            return await ask_for(self.site.services, piece)
+            return piece, await ask_for(self.site.services, piece)
 
-        child: Child = self.site.do(asked())
-        return child
+        found: tuple[Piece, Child] = self.site.do(asked())
+        return found
 
     def follow(
         self, run: str, step: str, slot: int | None = None, *, epoch: int = 0, airflow: str | None = "running"

@@ -174,6 +174,14 @@ class Queries:
             return "unknown"
         return str(row[0]) if row[1] is not None else None
 
+    async def abegun(self, automation: str) -> tuple[int, datetime | None]:
+        """How many runs of an automation are open, and when the last one of all began."""
+        statement = "SELECT count(*) FILTER (WHERE status = 'open'), max(opened_at) FROM runs WHERE automation = %s"
+        with database_failures():
+            async with self._database.aconnection() as connection:
+                row = await (await connection.execute(statement, (automation,))).fetchone()
+        return (int(row[0]), row[1]) if row else (0, None)
+
     async def acount_keys(self, run: str, keys: Sequence[str]) -> int:
         """How many of these keys are in the run's stream."""
         statement = "SELECT count(*) FROM events WHERE stream = %s AND key = ANY(%s)"

@@ -14,6 +14,7 @@ from muster.execution.performing import take_up
 from muster.execution.piece import Answer, Piece
 from muster.execution.references import WorkRef
 from muster.execution.services import Services
+from muster.language.runs import AT_ONCE
 from muster.redaction import redact
 
 log = logging.getLogger(__name__)
@@ -97,7 +98,7 @@ class _Wait:
                 f"The run {self._child.run} took longer than the step's timeout of {limit:g} s, and was cancelled.",
                 ErrorClass.TIMEOUT,
             )
-        if not begun and since >= self._pace.begins:
+        if not begun and since >= self._pace.begins and await self._is_held_up():
             await self._give_up(
                 f"The run {self._child.run} has not begun within {self._pace.begins:g} s; it never will now.",
                 remedy=f"See in Airflow whether {self._child.automation} is paused, or has too many runs at once.",
@@ -105,6 +106,12 @@ class _Wait:
         if since - self._asked_airflow >= self._pace.airflow:
             self._asked_airflow = since
             await self._ask_airflow(begun=begun)
+
+    async def _is_held_up(self) -> bool:
+        """True when it is not for others that it waits: as many as may go on at once, or such as begin meanwhile."""
+        open_runs, last = await self._services.queries.abegun(self._child.automation)
+        recent = last is not None and (self._services.clock() - last).total_seconds() < self._pace.begins
+        return open_runs < AT_ONCE and not recent
 
     async def _ask_airflow(self, *, begun: bool) -> None:
         state = await self._airflow_state(self._child.automation, self._child.dag_run_id)

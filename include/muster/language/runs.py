@@ -12,6 +12,12 @@ from muster.language.reading import Path
 Others = Callable[[str], "Definition | bool"]
 """The definition of the automation of a name; True for one that is not valid, False where there is none."""
 
+AT_ONCE = 100
+"""So many runs of one automation go on at once; the others wait for their turn.
+
+A run that waits for a person is still a running run, so Airflow's default of 16 would block new ones.
+"""
+
 
 def runs(definition: Definition) -> Iterator[tuple[int, ResolvedStep, str]]:
     """The steps that run another automation: position, step, that automation's name."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from airflow.sdk import DAG
 from airflow.sdk.definitions.param import ParamsDict
 
+from muster.language.runs import AT_ONCE
 from muster_airflow.compiler.deadlines import deadline_alerts
 from muster_airflow.compiler.documentation import documentation
 from muster_airflow.compiler.inputs import params
@@ -16,8 +17,6 @@ from muster_airflow.compiler.tasks import add_tasks
 if TYPE_CHECKING:
     from muster.language.definition import Definition
 
-RUNS_AT_ONCE = 100
-"""A run that waits for a person is still a running run, so Airflow's default of 16 would block new ones."""
 TASKS_AT_ONCE = 1024
 """Steps in the triggerer hold no worker; those in workers are bounded by the executor."""
 
@@ -37,7 +36,7 @@ def build_dag(definition: Definition, source: str) -> DAG:
         params=params(definition),
         deadline=deadline_alerts(definition),
         default_args={"owner": definition.owner or "muster"},
-        max_active_runs=RUNS_AT_ONCE,
+        max_active_runs=AT_ONCE,
         max_active_tasks=TASKS_AT_ONCE,
         catchup=False,
         **schedule(definition),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from airflow.triggers.base import TriggerEvent
+
 from muster.errors import TransientError
 from muster.execution.outcome import Outcome
 from muster.execution.references import WorkRef
@@ -32,6 +34,11 @@ class ChildTrigger(WorkTrigger):
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Class path and arguments, as the triggerer stores them."""
         return f"{type(self).__module__}.{type(self).__qualname__}", asdict(self._ref)
+
+    def _failed(self) -> TriggerEvent:
+        # Airflow would count it as an attempt that may be repeated, because a worker that died is. Resumed, the task
+        # finds the outcome in the log and fails for good.
+        return TriggerEvent("failed")
 
     async def _once(self) -> Outcome:
         from muster_airflow.services import services_in_triggerer

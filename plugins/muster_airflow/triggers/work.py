@@ -70,7 +70,11 @@ class WorkTrigger(BaseTrigger):
             yield TaskSkippedEvent()
         else:
             log.error("failed", reason=outcome.reason)
-            yield TaskFailedEvent()
+            yield self._failed()
+
+    def _failed(self) -> TriggerEvent:
+        """The event that ends a task whose work failed for good."""
+        return TaskFailedEvent()
 
     async def _patiently(self) -> Outcome:
         for pause in (*PATIENCE, None):
