@@ -20,7 +20,7 @@ from campaigns.chaos.follower import Follower, Seen
 from campaigns.chaos.judging import Report, doubled, ends, lost, reported, unwritten
 from campaigns.chaos.line import line
 from campaigns.chaos.plan import EFFECTS, Planned, deck, plan
-from campaigns.chaos.settling import Settled
+from campaigns.chaos.settling import Found, Settled
 from campaigns.chaos.table import table
 from campaigns.chaos.witness import Deed, Witness, serving
 from campaigns.chaos.world import AUTOMATIONS, SITE
@@ -52,7 +52,7 @@ def event(version: int, kind: str, run: str = RUN.id, **data: object) -> Event:
 
 
 def seen(of: Event) -> Seen:
-    return Seen(of.stream, of.version, of.hash, of.type, of.at, 0.0, of.data)
+    return Seen(of.stream, of.version, of.hash, of.type, of.position)
 
 
 def ask(witness: Witness, path: str, **body: object) -> httpx.Response:
@@ -122,7 +122,9 @@ def test_an_effect_without_its_events_is_found() -> None:
         ("succeeded", [deed(undone=1.0)], ["succeeded, and of its 1 effects 0 are there"]),
         ("compensated", [deed(undone=1.0)], []),
         ("compensated", [deed()], ["is compensated, and chaos_payment/one pay is still there"]),
-        ("failed", [deed()], ["is failed, and chaos_payment/one pay is still there"]),
+        ("failed", [], []),
+        ("failed", [deed()], []),
+        ("never opened", [deed()], ["is never opened, and chaos_payment/one pay is still there"]),
         ("never opened", [], []),
         ("stuck", [], ["is stuck in the end"]),
         ("open", [], ["is open in the end"]),
@@ -137,7 +139,18 @@ def test_a_run_that_is_meant_to_fail_may_not_succeed() -> None:
     assert list(ends([meant], {meant.id: "succeeded"}, [deed()])) == [f"{RUN.id} succeeded and was meant to fail"]
 
 
-def test_what_the_reconciler_does_not_report_is_found() -> None:
+def test_of_a_run_that_failed_for_a_lost_notice_everything_or_nothing_is_left() -> None:
+    order = Planned("chaos_order", "one", fails=False, stuck=False)
+    assert list(ends([order], {order.id: "failed"}, [deed(run=order.id)])) == [
+        "chaos_order/one is failed, and chaos_order/one pay is still there"
+    ]
+
+
+def test_what_the_reconciler_does_not_report_or_mend_is_found() -> None:
+    assert list(reported(Settled(in_doubt=["notice/b"], found=[Found("notice", "b", "", mended=False)]))) == []
+    assert list(reported(Settled(left=[Found("run", "a", "it is open", mended=False)]))) == [
+        "the reconciler still says: a: it is open"
+    ]
     assert list(reported(Settled(stuck=["a"], in_doubt=["b"]))) == [
         "a was stuck, and the reconciler did not say so",
         "b was in doubt, and the reconciler did not say so",
@@ -147,14 +160,13 @@ def test_what_the_reconciler_does_not_report_is_found() -> None:
 def test_a_follower_keeps_what_it_has_read(dsn: str, database: Database) -> None:
     follower = Follower(dsn)
     follower.start()
-    moment = time.monotonic()
-    EventLog(database).append("a", [NewEvent(type="step.started", data={}), NewEvent(type="step.succeeded", data={})])
+    log = EventLog(database)
+    log.append("a", [NewEvent(type="step.succeeded", data={}), NewEvent(type="step.started", data={})])
+    before, _ = log.read("a")
     follower.stop()
     assert [each.version for each in follower.seen] == [1, 2]
-    found = follower.after(moment, working=True)
-    assert found is not None
-    assert found.type == "step.succeeded"
-    assert follower.after(time.monotonic()) is None
+    assert follower.has_gone_on(before.position - 1)
+    assert not follower.has_gone_on(before.position), "that work begins is no sign that it goes on"
 
 
 def test_a_line_that_is_cut_ends_its_connections_and_refuses_new_ones(dsn: str) -> None:

@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from random import Random
+from typing import NamedTuple
 
-from campaigns.chaos.faults import Fault, Strike, all_faults, struck
+from campaigns.chaos.faults import Fault, Strike, all_faults
 from campaigns.chaos.plan import Planned, deck, plan
 from campaigns.chaos.world import World
 from muster.errors import MusterError
@@ -23,7 +24,15 @@ HASTY = 0.25
 LEFT = 600.0
 """Seconds that runs get to end once nothing is broken any more."""
 BROKEN_FOR = 2400.0
-"""Seconds after which nothing more is broken, however many runs are left."""
+"""Seconds after which nothing more is broken or started, however many runs are left."""
+
+
+class Active(NamedTuple):
+    """A fault that goes on."""
+
+    fault: Fault
+    strike: Strike
+    until: float
 
 
 @dataclass
@@ -42,30 +51,26 @@ class Campaign:
     at_once: int = AT_ONCE
     most: int | None = None
     """Faults at most; None: until the last run has ended."""
+    _active: Active | None = None
+    _next_strike: float = 0.0
     _hasty: bool = False
 
     def play(self) -> None:
-        """Start every run while things break; come back when all have ended or time is up."""
-        faults = self._faults()
-        began, next_strike, active = time.monotonic(), time.monotonic() + 5.0, None
-        deadline, said = began + BROKEN_FOR + LEFT, 0.0
-        while time.monotonic() < deadline:
-            ended = self.world.ended_runs()
-            self._start(ended)
-            done = len(self.started) == len(self.runs) and all(run.id in ended for run in self.runs)
-            over = done or time.monotonic() > began + BROKEN_FOR
-            if active is None and not over and time.monotonic() >= next_strike and self._ready():
-                active = self._strike(faults)
-            if active is not None and (over or time.monotonic() >= active[2]):
-                self._end(*active[:2])
-                active, next_strike = None, time.monotonic() + self.random.uniform(*GAP)
-                self._hasty = self.random.random() < HASTY
+        """Start every run while things break; come back when all that were started have ended, or time is up."""
+        faults, began, said = self._faults(), time.monotonic(), 0.0
+        self._next_strike = began + 5.0
+        while (now := time.monotonic()) < began + BROKEN_FOR + LEFT:
+            ended, late = self.world.ended_runs(), now > began + BROKEN_FOR
+            if not late:
+                self._start(ended)
+            done = (late or len(self.started) == len(self.runs)) and all(run.id in ended for run in self.started)
+            self._break(faults, done or late)
             self._look()
-            if over and active is None and all(run.id in ended for run in self.started):
+            if done:
                 return
-            if time.monotonic() - said > 20:
-                said = time.monotonic()
-                self._progress(ended, said - began)
+            if now - said > 20:
+                said = now
+                self._progress(ended, now - began)
             time.sleep(0.5)
         self.say("Time is up.")
 
@@ -97,7 +102,7 @@ class Campaign:
                 del by_kind[kind]
         return (by_kind[kind] for kind in deck(list(by_kind), self.random))
 
-    def _ready(self) -> bool:
+    def _is_ready(self) -> bool:
         """True when the next fault may come."""
         last = self.strikes[-1] if self.strikes else None
         if self.most is not None and len(self.strikes) >= self.most:
@@ -115,20 +120,28 @@ class Campaign:
                 return
             self.started.append(run)
 
-    def _strike(self, faults: Iterator[Fault]) -> tuple[Fault, Strike, float] | None:
-        fault = next(faults)
-        lasts = self.random.uniform(*fault.seconds)
-        strike = struck(fault, "")
-        detail = fault.begin(self.world, self.random)
-        if detail is None:
+    def _break(self, faults: Iterator[Fault], enough: bool) -> None:
+        """Begin the next fault or end the present one, when it is time."""
+        now = time.monotonic()
+        if self._active is None:
+            if not enough and now >= self._next_strike and self._is_ready():
+                self._active = self._strike(next(faults))
+        elif enough or now >= self._active.until:
+            self._active.fault.end(self.world)
+            strike = self._active.strike
+            strike.ended, strike.position = time.monotonic(), max(strike.position, self.world.last_position())
+            self._active, self._next_strike = None, now + self.random.uniform(*GAP)
+            self._hasty = self.random.random() < HASTY
+
+    def _strike(self, fault: Fault) -> Active | None:
+        """None when there was nothing to break."""
+        lasts, position = self.random.uniform(*fault.seconds), self.world.last_position()
+        strike = Strike(fault.kind, "", time.monotonic(), position=position)
+        if (detail := fault.begin(self.world, self.random)) is None:
             return None
         strike.detail = detail
         self.strikes.append(strike)
-        return fault, strike, time.monotonic() + lasts
-
-    def _end(self, fault: Fault, strike: Strike) -> None:
-        fault.end(self.world)
-        strike.ended = time.monotonic()
+        return Active(fault, strike, time.monotonic() + lasts)
 
     def _look(self) -> None:
         """Note which faults have been got over."""

@@ -39,6 +39,8 @@ class Strike:
     """When it began, by the clock."""
     ended: float | None = None
     """When the fault itself was over: at once for a kill."""
+    position: int = 0
+    """Where the log ended when the fault was over, or when PostgreSQL last answered before."""
     recovered: float | None = None
 
     @property
@@ -67,7 +69,7 @@ class Fault(ABC):
 
     def is_mended(self, world: World, strike: Strike) -> bool:
         """True once work goes on: by default when some piece of work has ended after the fault was over."""
-        return strike.ended is not None and world.follower.after(strike.ended, working=True) is not None
+        return strike.ended is not None and world.follower.has_gone_on(strike.position)
 
 
 class Kill(Fault):
@@ -272,8 +274,3 @@ def all_faults() -> list[Fault]:
         ClockJump(),
         *models,
     ]
-
-
-def struck(fault: Fault, detail: str) -> Strike:
-    """A fault that has just begun."""
-    return Strike(fault.kind, detail, time.monotonic())

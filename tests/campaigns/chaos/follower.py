@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
 
 from muster.database import Database
 from muster.errors import MusterError
@@ -15,6 +12,8 @@ from muster.events.log import START, EventLog
 
 LOOK = 0.5
 """Seconds between two looks at the end of the log."""
+FAR = 1_000
+"""By how much positions may be out of order: a follower reads whole transactions."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +24,7 @@ class Seen:
     version: int
     hash: str
     type: str
-    at: datetime
-    noticed: float
-    """When it was read, on the monotonic clock."""
-    data: Mapping[str, Any]
+    position: int
 
 
 class Follower:
@@ -51,16 +47,15 @@ class Follower:
         self._thread.join(30)
         self._log.database.close()
 
-    def after(self, moment: float, *, working: bool = False) -> Seen | None:
-        """The first event noticed after a moment; `working`: the first that ends a piece of work."""
-        found = None
-        # From the end: there are many events, and a moment is never long ago.
+    def has_gone_on(self, position: int) -> bool:
+        """True when a piece of work has ended that was written after a position of the log."""
+        # From the end: there are many events, and the position is never far back.
         for event in reversed(self.seen):
-            if event.noticed <= moment:
-                break
-            if not working or event.type in WORK_ENDS:
-                found = event
-        return found
+            if event.position <= position - FAR:
+                return False
+            if event.position > position and event.type in WORK_ENDS:
+                return True
+        return False
 
     def _follow(self) -> None:
         while True:
@@ -77,8 +72,7 @@ class Follower:
 
     def _read(self) -> None:
         while (page := self._log.follow(self._place)).events:
-            now = time.monotonic()
-            self.seen += [Seen(e.stream, e.version, e.hash, e.type, e.at, now, e.data) for e in page.events]
+            self.seen += [Seen(e.stream, e.version, e.hash, e.type, e.position) for e in page.events]
             self._place = page.place
 
 

@@ -28,6 +28,11 @@ class Found(NamedTuple):
     message: str
     mended: bool
 
+    @property
+    def is_left(self) -> bool:
+        """True when it stays as it is: a notice is sent again by the reconciler's Dag, at its own time."""
+        return not self.mended and self.kind != "notice"
+
 
 @dataclass
 class Settled:

@@ -19,12 +19,14 @@ def table(report: Report, runs: int, seed: int, seconds: float) -> str:
 
 def _lines(report: Report, runs: int, seed: int, seconds: float) -> Iterator[str]:
     yield f"\n{runs} runs, seed {seed}, {len(report.strikes)} faults, {seconds / 60:.1f} minutes\n"
+    if report.not_started:
+        yield f"TIME WAS UP: {report.not_started} of them were not started.\n"
     rows = [
         ("runs completed", report.ends["succeeded"]),
         ("runs compensated", report.ends["compensated"]),
         ("  of these stuck before, then resumed", report.resumed),
         ("runs stuck in the end", report.ends["stuck"]),
-        ("runs failed, nothing left of them", report.ends["failed"] + report.ends["never opened"]),
+        ("runs failed, whole or with nothing left of them", report.ends["failed"] + report.ends["never opened"]),
         ("effects outside", report.deeds),
         ("  repetitions the other side dropped by their key", report.repeated),
         ("  in doubt, reported, settled by a person", report.in_doubt),

@@ -183,6 +183,13 @@ class World:
         with psycopg.connect(self.airflow_dsn, connect_timeout=3) as connection:
             return connection.execute(statement, parameters).fetchall()
 
+    def last_position(self) -> int:
+        """Where the log ends now, 0 while the database is away."""
+        with contextlib.suppress(psycopg.Error), psycopg.connect(self.dsn, connect_timeout=3) as connection:
+            row = connection.execute("SELECT coalesce(max(position), 0) FROM events").fetchone()
+            return int(row[0]) if row else 0
+        return 0
+
     def ended_runs(self) -> dict[str, str]:
         """How Airflow ended each run, by the run's id; none while the database is away."""
         with contextlib.suppress(psycopg.Error):
