@@ -95,6 +95,8 @@ class ResolvedHuman(_Resolved):
     """How many different people have to approve."""
     notify: tuple[ResolvedTarget, ...] = ()
     """Who is told of reminders and escalations."""
+    on_restart: Literal["ask", "keep"] | None = None
+    """Whether an approval is asked again or stands; None: as the place of the step says from which the run restarts."""
 
 
 class ResolvedTarget(_Resolved):

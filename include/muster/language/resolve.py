@@ -222,6 +222,7 @@ def _human(human: Human) -> ResolvedHuman:
         escalate=tuple(sorted(levels, key=lambda level: level.after)),
         approvals=human.approvals,
         notify=tuple(_target(target) for target in human.notify),
+        on_restart=human.on_restart,
     )
 
 
