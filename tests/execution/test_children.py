@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,16 @@ def test_a_run_that_is_stuck_fails_the_step_and_says_what_to_resume(family: Fami
     assert f"`muster resume {child}`" in error["remedy"]
 
 
+def test_a_run_that_somebody_else_has_started_by_the_childs_id_is_not_taken_for_it(family: Family, run: str) -> None:
+    child = family.ask(run, "deliver")
+    family.play(family.begin(replace(child, requested=replace(child.requested, key="forged"))))
+    outcome = family.follow(run, "deliver")
+    assert outcome.reason is not None
+    assert "somebody else has started it" in outcome.reason
+    assert family.finish(run).status == "compensated"
+    assert family.depot.undone == ["reserve"]
+
+
 def test_waiting_again_after_the_end_changes_nothing(family: Family, run: str) -> None:
     family.child(run, "deliver")
     before = family.types(run)
@@ -185,8 +196,6 @@ def test_inputs_that_cannot_be_worked_out_fail_the_step(family: Family, run: str
     wrong = definition.step("deliver").model_copy(update={"arguments": {"name": "{{ steps.reserve.x.y }}"}})
 
     async def asked() -> None:
-        from dataclasses import replace
-
         from muster.execution.children import ask_for
 
         piece = await begin(family.site.services, WorkRef(run=run, step="deliver"))

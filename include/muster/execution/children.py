@@ -100,6 +100,11 @@ async def requested_by(services: Services, run: str, conf: Mapping[str, Any]) ->
     return found
 
 
+def is_child(state: RunState, piece: Piece) -> bool:
+    """True when the run was opened for this piece: its id alone is no proof, anybody may start a run by any id."""
+    return state.parent == {"run": piece.ref.run, "step": piece.step.id, "index": piece.index}
+
+
 async def is_waited_for(services: Services, asked: Event) -> bool:
     """True while the run that asked goes on: what undoes it looks for what it asked for only once."""
     types = [
@@ -120,14 +125,19 @@ async def settle(services: Services, piece: Piece, came: Answer | Exception) -> 
     return conceal(piece.view.definition, piece.step.id, outcome_of(stored))
 
 
-async def answer_of(services: Services, run: str) -> Answer:
-    """What a run that has ended gives to the step that asked for it.
+async def answer_of(services: Services, piece: Piece, run: str) -> Answer:
+    """What a run that has ended gives to the piece that asked for it.
 
     Raises:
-        ChildFailed: it did not succeed.
+        ChildFailed: it did not succeed, or somebody else has started it.
     """
     view = await load_all(services, run)
     state = view.state
+    if not is_child(state, piece):
+        raise ChildFailed(
+            f"The run {run} was there before step {piece.step.id} asked for it: somebody else has started it.",
+            remedy=f"`muster restart {piece.ref.run} --from {piece.step.id}` asks for another.",
+        )
     if state.status != "succeeded":
         raise ChildFailed(
             f"The run {run} ended {state.status}: {state.reason}.",

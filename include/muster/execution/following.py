@@ -53,7 +53,7 @@ async def follow(services: Services, ref: WorkRef, airflow_state: AirflowState, 
     try:
         child = await ask_for(services, piece)
         await _Wait(services, piece, child, airflow_state, pace).over()
-        came = await answer_of(services, child.run)
+        came = await answer_of(services, piece, child.run)
     except PermanentError as error:
         came = error
     return await settle(services, piece, came)

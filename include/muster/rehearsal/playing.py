@@ -168,7 +168,7 @@ class Playing:
             below = replace(self, definition=definition, case=case, faults=self.faults.everywhere(), run=child.run)
             below.epoch = 0
             await below.play()
-            return await answer_of(services, child.run)
+            return await answer_of(services, piece, child.run)
 
         await self._attempt(services, piece, played)
 

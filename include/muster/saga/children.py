@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from muster.errors import PermanentError
 from muster.events.model import EventType, NewEvent
-from muster.execution.children import withdraw
+from muster.execution.children import is_child, withdraw
 from muster.execution.epochs import begin_epoch
 from muster.execution.piece import Piece
 from muster.execution.services import Services
@@ -47,6 +47,9 @@ async def undo_children(services: Services, piece: Piece, unwind: Unwind, *, lim
 
 
 async def _undo(services: Services, piece: Piece, child: str, unwind: Unwind, limit: float) -> str:
+    view = await _view(services, child)
+    if view is not None and not is_child(view.state, piece):
+        return "not its own"
     view = await _ended(services, piece, child, limit)
     if view is None:
         return "never begun"
