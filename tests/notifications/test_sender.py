@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from muster.database import Database
 from muster.errors import PermanentError, TransientError
 from muster.notifications import Delivery, Notice, Outbox, Sender
 from muster.recovery import EffectConflict
+from muster.recovery.breakers import BreakerOpen, Policy
 from muster.recovery.ledger import Ledger
 
 NOTICE = Notice(
@@ -193,3 +195,50 @@ async def test_killed_after_the_record_the_next_attempt_still_sends(
     assert (entry.status, entry.attempts) == ("sent", 2)
     # At least once: whoever dies after sending and before recording is repeated.
     assert len(journal.sent) == (2 if after_sending else 1)
+
+
+async def test_a_channel_that_keeps_failing_is_left_alone_and_its_notices_wait(
+    database: Database, journal: Journal
+) -> None:
+    policy = Policy(failures=2, open_seconds=0.5)
+    sender = Sender(database, {"slack": journal}, policy=policy)
+    journal.errors = [TransientError("Slack answered 503.") for _ in range(2)]
+    for number in range(2):
+        with pytest.raises(TransientError, match="503"):
+            await sender.send(NOTICE.model_copy(update={"key": f"before/{number}"}))
+    with pytest.raises(BreakerOpen) as left_alone:
+        await sender.send(NOTICE)
+    assert left_alone.value.name == "host:slack"
+    assert left_alone.value.retry_after
+    [entry] = Outbox(database).entries(run="invoices/r1", status="pending")
+    assert entry.error is not None
+    assert ("host:slack is open" in entry.error, entry.may_pass, journal.sent) == (True, True, [])
+    waiting = Outbox(database).undelivered(datetime.now(UTC))
+    assert NOTICE.key in [it.key for it in waiting], "the reconciler finds it"
+    assert [it.key for it in Ledger(database).entries(in_doubt=True)] == ["notice/before/1", "notice/before/0"]
+
+    await asyncio.sleep(0.6)
+    assert (await sender.send(NOTICE)).delivered_by == "slack"
+    assert (await sender.send(NOTICE)).repeated
+    assert journal.sent == ["Posted 3 invoices"], "sent later, and once"
+
+
+async def test_what_a_channel_refuses_for_good_does_not_close_it_to_others(
+    database: Database, journal: Journal
+) -> None:
+    sender = Sender(database, {"slack": journal}, policy=Policy(failures=1))
+    journal.errors = [PermanentError("There is no such channel.")]
+    with pytest.raises(PermanentError):
+        await sender.send(NOTICE.model_copy(update={"key": "refused"}))
+    assert (await sender.send(NOTICE)).delivered_by == "slack"
+
+
+async def test_a_channel_that_does_not_answer_in_time_counts_as_one_that_fails(
+    database: Database, journal: Journal
+) -> None:
+    journal.delay = 5
+    sender = Sender(database, {"slack": journal}, patience=0.1, policy=Policy(failures=1))
+    with pytest.raises(TransientError, match=r"within 0\.1 s"):
+        await sender.send(NOTICE.model_copy(update={"key": "slow"}))
+    with pytest.raises(BreakerOpen):
+        await sender.send(NOTICE)

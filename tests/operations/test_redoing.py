@@ -142,3 +142,60 @@ def test_a_run_that_has_not_ended_is_not_restarted(depot: Depot) -> None:
     run = depot.site.open(depot.site.definition(AUTOMATION.format(pack=1)), folder="", names=[])
     with pytest.raises(MusterError, match="has not ended"):
         depot.restart(run, "each")
+
+
+UNDO = "compensate: {skill: depot.work, with: {name: undo, folder: '{{ inputs.folder }}'}, retry: {times: 0}}"
+UNDOABLE = f"""automation: tested
+inputs: {{folder: {{type: string}}, names: {{type: array, items: {{type: string}}, default: []}}}}
+steps:
+  - {{id: before, skill: depot.work, with: {{name: before, folder: "{{{{ inputs.folder }}}}"}}}}
+  - {{id: first, skill: depot.work, with: {{name: first, folder: "{{{{ inputs.folder }}}}"}}, {UNDO}}}
+  - {{id: second, skill: depot.work, with: {{name: second, folder: "{{{{ inputs.folder }}}}"}}, {UNDO}}}
+  - {{id: last, skill: depot.work, with: {{name: last, folder: "{{{{ inputs.folder }}}}"}}}}
+"""
+STEPS = ("before", "first", "second", "last")
+
+
+def undone(depot: Depot, *broken: str) -> str:
+    """A run that broke at its last step and was undone as far as that goes."""
+    for name in ("last", *broken):
+        (depot.folder / f"{name}.broken").touch()
+    run = depot.site.open(depot.site.definition(UNDOABLE), folder=str(depot.folder))
+    for step in STEPS:
+        depot.site.step(run, step)
+    depot.site.unwind(run)
+    depot.site.close(run)
+    for file in depot.folder.glob("*.broken"):
+        file.unlink()
+    depot.called()
+    return run
+
+
+@pytest.mark.parametrize("broken", [(), ("undo",)])
+def test_a_run_that_was_undone_or_is_stuck_at_it_is_restarted_from_what_was_undone(
+    depot: Depot, broken: tuple[str, ...]
+) -> None:
+    run = undone(depot, *broken)
+    assert depot.site.state(run).status == ("stuck" if broken else "compensated")
+    plan = depot.restart(run, "first")
+    for step in plan.steps:
+        depot.site.step(run, step, epoch=1)
+    assert depot.site.unwind(run, epoch=1) == "skipped"
+    depot.site.close(run, epoch=1)
+    assert depot.called() == ["first first", "last last", "second second"]
+    state = depot.site.state(run)
+    assert (state.status, [state.step(step).status for step in STEPS]) == ("succeeded", ["succeeded"] * 4)
+
+
+@pytest.mark.parametrize("broken", [(), ("undo",)])
+@pytest.mark.parametrize("step", ["second", "last"])
+def test_a_restart_that_would_leave_undone_work_out_is_refused_and_names_where_to_begin(
+    depot: Depot, broken: tuple[str, ...], step: str
+) -> None:
+    run = undone(depot, *broken)
+    before = depot.site.state(run).version
+    with pytest.raises(MusterError, match="Step first of .* was undone") as refused:
+        depot.restart(run, step)
+    assert refused.value.remedy is not None
+    assert f"muster restart {run} --from first" in refused.value.remedy
+    assert depot.site.state(run).version == before

@@ -225,6 +225,16 @@ class SagaMachine(Machine):
         for task in list(self.forward()):
             assert self.ask(1, "saga", *self.arguments(task, None, True))[1] is None
 
+    @rule(number=ANY, which=WHICH)
+    def whatever_would_undo_it_is_broken(self, number: int, which: int) -> None:
+        if ("begin", None) in self.done or number % 4:
+            return
+        self.sql("UPDATE moods SET mood = 'broken' WHERE run = %s AND piece LIKE 'undo %%'", self.run)
+        self.perform(0, which, None, True)
+        self.cancel(which)
+        while self.ready():
+            self.perform(0, which, None, True)
+
     # What people do.
 
     @rule(which=WHICH)

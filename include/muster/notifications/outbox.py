@@ -43,6 +43,12 @@ UPDATE outbox SET status = 'failed', error = %(error)s, claimed_until = NULL, se
 WHERE key = %(key)s AND attempts = %(attempt)s AND status = 'pending'
 """
 
+# Free for whoever tries next, as what a sender that died has left.
+WAIT = """
+UPDATE outbox SET error = %(error)s, claimed_until = clock_timestamp()
+WHERE key = %(key)s AND attempts = %(attempt)s AND status = 'pending'
+"""
+
 
 class OutboxEntry(BaseModel):
     """One notice and its state."""
@@ -57,7 +63,8 @@ class OutboxEntry(BaseModel):
     subject: str
     text: str
     status: Status
-    """`pending`: being sent, or its sender died; `failed`: see `error`; `kept`: no channel is set."""
+    """`pending`: being sent, its sender died, or its channel is left alone for now; `failed`: see `error`; `kept`: no
+    channel is set."""
     delivered_by: Literal["slack", "smtp", "outbox"] | None
     reference: str | None
     note: str
@@ -157,9 +164,16 @@ class Outbox:
 
     async def fail(self, notice: Notice, attempt: int, error: str) -> None:
         """Record why this attempt failed and let go of the claim."""
+        await self._let_go(FAIL, notice, attempt, error)
+
+    async def wait(self, notice: Notice, attempt: int, error: str) -> None:
+        """Record why it was not tried to send it, and let go of the claim: it waits for the next attempt."""
+        await self._let_go(WAIT, notice, attempt, error)
+
+    async def _let_go(self, statement: str, notice: Notice, attempt: int, error: str) -> None:
         with database_failures():
             async with self._database.aconnection() as connection:
-                await connection.execute(FAIL, {"key": notice.key, "attempt": attempt, "error": error})
+                await connection.execute(statement, {"key": notice.key, "attempt": attempt, "error": error})
 
 
 def _passing(kind: type[TransientError]) -> set[str]:

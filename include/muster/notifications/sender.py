@@ -12,7 +12,9 @@ from muster.database import Database
 from muster.errors import ErrorClass, TransientError
 from muster.notifications.model import Channel, ChannelName, Delivery, NotConfigured, Notice
 from muster.notifications.outbox import Outbox
+from muster.recovery.breakers import BreakerOpen, Policy, breakers_of
 from muster.recovery.effects import Once
+from muster.recovery.guarding import Guard
 from muster.recovery.ledger import Effect, Ledger, repeatable
 
 PATIENCE = 40.0
@@ -21,6 +23,8 @@ GRACE = 20.0
 """Seconds a claim outlives the patience: a slow sender is not overtaken while it still writes its result."""
 POLL = 0.25
 """Seconds between looks at a notice that somebody else is sending."""
+POLICY = Policy()
+"""When a channel that fails is left alone: notices of all automations share it, so none of them can say otherwise."""
 
 
 class Sender:
@@ -39,11 +43,13 @@ class Sender:
         *,
         patience: float = PATIENCE,
         grace: float = GRACE,
+        policy: Policy = POLICY,
     ) -> None:
         self.outbox = Outbox(database)
         """Where every notice is recorded."""
         self._channels = dict(channels or {})
         self._ledger = Ledger(database)
+        self._breakers, self._policy = breakers_of(database), policy
         self._patience, self._grace = patience, grace
         self._lease = timedelta(seconds=patience + grace)
 
@@ -51,6 +57,7 @@ class Sender:
         """Deliver the notice, unless an attempt with its key already did.
 
         Raises:
+            BreakerOpen: the channel has failed so often that it is left alone; the notice waits in the outbox.
             TransientError: the channel may work later; the notice stays in the outbox as failed.
             PermanentError: the channel refused it for good; likewise.
         """
@@ -61,6 +68,9 @@ class Sender:
             await asyncio.sleep(POLL)
         try:
             delivery = await self._deliver(notice)
+        except BreakerOpen as error:
+            await self.outbox.wait(notice, attempt, str(error))
+            raise
         except Exception as error:
             await self.outbox.fail(notice, attempt, f"{type(error).__name__}: {error}")
             raise
@@ -84,16 +94,18 @@ class Sender:
             )
 
     async def _send(self, notice: Notice) -> dict[str, Any]:
-        try:
-            async with asyncio.timeout(self._patience):
-                delivery = await self._channel(notice.channel).send(notice)
-                # Who was told is personal, and the outbox has it.
-                return delivery.model_dump(mode="json", exclude={"target"})
-        except TimeoutError as error:
-            raise TransientError(
-                f"{notice.channel} did not accept the notice to {notice.target} within {self._patience:g} s.",
-                error_class=ErrorClass.TIMEOUT,
-            ) from error
+        channel = self._channel(notice.channel)
+        async with Guard(self._breakers, f"host:{notice.channel}", self._policy):
+            try:
+                async with asyncio.timeout(self._patience):
+                    delivery = await channel.send(notice)
+            except TimeoutError as error:
+                raise TransientError(
+                    f"{notice.channel} did not accept the notice to {notice.target} within {self._patience:g} s.",
+                    error_class=ErrorClass.TIMEOUT,
+                ) from error
+        # Who was told is personal, and the outbox has it.
+        return delivery.model_dump(mode="json", exclude={"target"})
 
     def _channel(self, name: ChannelName) -> Channel:
         if name not in self._channels:
