@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
 
 from muster.database import Database
+from muster.events.log import EventLog
 from support.command import Muster, read
-from support.depot import Depot
+from support.depot import AUTOMATION, Depot
+from support.runs import MASTER
 
 
 @pytest.fixture
@@ -76,3 +79,19 @@ def test_an_unknown_step_or_run_is_not_restarted(muster: Muster, depot: Depot) -
     run = depot.run(1, "b")
     assert "has no step 'eech'" in muster("restart", run, "--from", "eech").stderr
     assert "There is no run 'never'" in muster("restart", "never", "--from", "each").stderr
+
+
+def test_what_is_personal_is_shown_to_whoever_holds_the_key(
+    muster: Muster, depot: Depot, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MUSTER_MASTER_KEY", b64encode(MASTER).decode())
+    source = AUTOMATION.format(pack=1).replace(
+        "inputs:", 'personal: {subject: "{{ inputs.names }}", fields: [inputs.names, steps.each.output]}\ninputs:'
+    )
+    (depot.folder / "b.broken").touch()
+    run = depot.site.run(depot.site.definition(source), folder=str(depot.folder), names=["Jane Roe", "b"])
+    assert "Jane Roe" not in str([event.data for event in EventLog(database).read(run)]), "sealed in the log"
+    whole = read(muster("dead-letters", "show", f"{run}#each[1]", "--json"))
+    assert (whole["item"], whole["inputs"]["names"]) == ("b", ["Jane Roe", "b"])
+    failed = next(event for event in whole["events"] if event["type"] == "step.failed")
+    assert failed["data"]["error"]["message"] == "b is broken"

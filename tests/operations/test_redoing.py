@@ -9,7 +9,7 @@ import pytest
 
 from muster.database import Database
 from muster.errors import MusterError
-from muster.operations.redoing import order, plan_discard, plan_redrive
+from muster.operations.redoing import order, plan_discard, plan_redrive, standing
 from support.depot import AUTOMATION, NAMES, Depot, airflow_tasks
 
 
@@ -194,8 +194,35 @@ def test_a_restart_that_would_leave_undone_work_out_is_refused_and_names_where_t
 ) -> None:
     run = undone(depot, *broken)
     before = depot.site.state(run).version
-    with pytest.raises(MusterError, match="Step first of .* was undone") as refused:
+    with pytest.raises(MusterError, match=r"Step first of .* was undone") as refused:
         depot.restart(run, step)
     assert refused.value.remedy is not None
     assert f"muster restart {run} --from first" in refused.value.remedy
     assert depot.site.state(run).version == before
+
+
+ALIGNED = AUTOMATION.replace(
+    'with: {{name: "{{{{ item }}}}", folder: "{{{{ inputs.folder }}}}"}}',
+    'with: {{name: "{{{{ item }}}}", folder: "{{{{ inputs.folder }}}}"}}\n    '
+    "compensate: {{skill: depot.work, with: {{name: undo, folder: '{{{{ inputs.folder }}}}'}}}}",
+    1,
+)
+
+
+def test_discarding_an_item_says_what_was_done_for_it_before_and_undoes_nothing(depot: Depot) -> None:
+    depot.definition = depot.site.definition(ALIGNED.format(pack=1))
+    run = depot.site.open(depot.definition, folder=str(depot.folder), names=["a", "b"])
+    depot.site.step(run, "first")
+    for slot in range(depot.site.expand(run, "each")):
+        depot.site.step(run, "each", slot)
+    (depot.folder / "b.broken").touch()
+    for slot in range(depot.site.expand(run, "then")):
+        depot.site.step(run, "then", slot)
+    depot.site.step(run, "last")
+    depot.site.close(run)
+    depot.called()
+    log, definitions = depot.site.services.log, depot.site.services.definitions
+    assert standing(log, definitions, run, {"then": [1]}) == ["each[1]"], "what was done for this item, and no other"
+    order(log, plan_discard(log, run, {"then": [1]}, by="ada", reason="paid by hand"))
+    assert depot.called() == []
+    assert depot.site.state(run).step("each").work(1).status == "succeeded"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -11,16 +11,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from muster.cli.output import console, emit
-from muster.cli.place import airflow, muster_dsn
+from muster.cli.place import airflow, muster_dsn, open_log
 from muster.database import Database
-from muster.errors import PermanentError
+from muster.errors import MusterError, PermanentError
 from muster.events.definitions import DefinitionStore
-from muster.events.log import EventLog
 from muster.events.queries import Queries
 from muster.local.client import AirflowClient
 from muster.local.project import find_project
 from muster.notifications.outbox import Outbox
-from muster.operations.redoing import Plan, content, order, plan_discard, plan_redrive, plan_restart
+from muster.operations.redoing import Plan, content, order, plan_discard, plan_redrive, plan_restart, standing
 from muster.recovery.dead_letters import DeadLetter, DeadLetters, Filter
 
 STYLES = {"redriven": "cyan", "discarded": "dim"}
@@ -60,7 +59,7 @@ def redrive(ids: Sequence[str], wanted: Filter, *, limit: int, dry_run: bool, us
     with _database() as database:
         letters = _chosen(database, ids, wanted, limit)
         plans = [
-            plan_redrive(EventLog(database), DefinitionStore(database), run, pieces, by=user)
+            plan_redrive(open_log(database), DefinitionStore(database), run, pieces, by=user)
             for run, pieces in _by_run(letters).items()
         ]
         tasks = _carry_out(database, plans, user, dry_run=dry_run)
@@ -73,18 +72,23 @@ def discard(
     """Write down that dead letters are not to be done any more, and why."""
     with _database() as database:
         letters = _chosen(database, ids, wanted, limit)
-        log = EventLog(database)
-        plans = [plan_discard(log, run, pieces, by=user, reason=reason) for run, pieces in _by_run(letters).items()]
+        log, chosen = open_log(database), _by_run(letters)
+        plans = [plan_discard(log, run, pieces, by=user, reason=reason) for run, pieces in chosen.items()]
+        stands: dict[str, list[str]] = {}
+        for run, pieces in chosen.items():
+            # Discarding is right also for a run whose definition is gone; what it did before is then not known.
+            with suppress(MusterError):
+                stands[run] = standing(log, DefinitionStore(database), run, pieces)
         for plan in plans if not dry_run else ():
             order(log, plan)
-    _tell(letters, "Would discard" if dry_run else "Discarded", {}, as_json=as_json)
+    _tell(letters, "Would discard" if dry_run else "Discarded", {}, as_json=as_json, stands=stands)
 
 
 def restart_run(run: str, *, step: str, dry_run: bool, user: str, as_json: bool) -> None:
     """Have a run performed again from a step on."""
     with _database() as database:
         run = Queries(database).run(run).id
-        plan = plan_restart(EventLog(database), DefinitionStore(database), run, step, by=user)
+        plan = plan_restart(open_log(database), DefinitionStore(database), run, step, by=user)
         tasks = _carry_out(database, [plan], user, dry_run=dry_run)
     if as_json:
         emit({"run": run, "from": step, "steps": plan.steps, "tasks": tasks[run], "by": user, "dry_run": dry_run})
@@ -98,7 +102,7 @@ def _carry_out(database: Database, plans: Sequence[Plan], user: str, *, dry_run:
     with airflow(user) as client:
         tasks = {plan.run: _tasks(client, plan) for plan in plans}
         for plan in plans if not dry_run else ():
-            order(EventLog(database), plan)
+            order(open_log(database), plan)
             dag_id, _, run_id = plan.run.partition("/")
             client.clear(dag_id, run_id, tasks[plan.run])
     return tasks
@@ -151,7 +155,7 @@ def _whole(database: Database, letter: DeadLetter) -> dict[str, Any]:
         number = int(letter.id.removeprefix("notice/"))
         entries = Outbox(database).entries(run=letter.run, status="failed", limit=10_000)
         return {"notice": next((it.model_dump(mode="json") for it in entries if it.id == number), None)}
-    log = EventLog(database)
+    log = open_log(database)
     events = [
         {"version": it.version, "at": it.at, "type": it.type, "actor": it.actor, "data": it.data}
         for it in log.read(letter.run or "", steps=[letter.step] if letter.step else None)
@@ -171,12 +175,23 @@ def _table(letters: Sequence[DeadLetter]) -> Table:
     return table
 
 
-def _tell(letters: Sequence[DeadLetter], verb: str, tasks: dict[str, list[Any]], *, as_json: bool) -> None:
+def _tell(
+    letters: Sequence[DeadLetter],
+    verb: str,
+    tasks: dict[str, list[Any]],
+    *,
+    as_json: bool,
+    stands: Mapping[str, Sequence[str]] | None = None,
+) -> None:
     if as_json:
-        emit({"letters": [it.id for it in letters], "tasks": tasks, "done": not verb.startswith("Would")})
+        done = {"letters": [it.id for it in letters], "tasks": tasks, "done": not verb.startswith("Would")}
+        emit(done if stands is None else {**done, "stands": stands})
         return
     for it in letters:
         console().print(f"{verb} {it.id}: {it.cause or ''}", markup=False)
+    for run, works in (stands or {}).items():
+        if works:
+            console().print(f"What {run} did for it before stands: {', '.join(works)}.", markup=False)
 
 
 def _database() -> Any:

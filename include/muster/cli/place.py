@@ -7,6 +7,7 @@ from functools import partial
 
 from muster.database import Database
 from muster.errors import MusterError
+from muster.events.log import EventLog
 from muster.events.queries import Queries
 from muster.local.client import AirflowClient, Unreachable
 from muster.local.credentials import load_credentials
@@ -33,14 +34,17 @@ def muster_dsn(project: Project) -> str:
 
 def open_queries() -> tuple[Queries, Database]:
     """Questions to Muster's database; close the database afterwards."""
+    database = Database(muster_dsn(find_project()), max_size=2, timeout=10)
+    return Queries(database, open_log(database)), database
+
+
+def open_log(database: Database) -> EventLog:
+    """The log with personal data opened: a person at this machine may read what its key opens."""
     # Here, because most commands have no use for the language that says what is personal.
     from muster.events.personal import load_master
     from muster.execution.personal import PersonalLog
 
-    project = find_project()
-    database = Database(muster_dsn(project), max_size=2, timeout=10)
-    # A person at this machine may read what its key opens.
-    return Queries(database, PersonalLog(database, partial(load_master, project.state))), database
+    return PersonalLog(database, partial(load_master, find_project().state))
 
 
 def airflow(user: str) -> AirflowClient:

@@ -6,9 +6,8 @@ from contextlib import suppress
 from typing import Any
 
 from muster.cli.output import console, emit
-from muster.cli.place import airflow, open_queries
+from muster.cli.place import airflow, open_log, open_queries
 from muster.errors import PermanentError
-from muster.events.log import EventLog
 from muster.local.client import AirflowClient
 from muster.operations.cancelling import open_children, request_cancel
 from muster.operations.redoing import ends
@@ -27,7 +26,7 @@ def cancel_run(run: str, *, reason: str | None, user: str, as_json: bool) -> Non
     """
     queries, database = open_queries()
     try:
-        run, log = queries.run(run).id, EventLog(database)
+        run, log = queries.run(run).id, open_log(database)
         request_cancel(log, run, by=user, reason=reason)
         children = list(open_children(log, run))
         for child in children:
@@ -62,7 +61,7 @@ def resume_run(run: str, *, note: str | None, by_hand: bool, user: str, as_json:
         dag_id, _, run_id = run.partition("/")
         with airflow(user) as client:
             try:
-                resume(EventLog(database), run, by=user, note=note, by_hand=by_hand)
+                resume(open_log(database), run, by=user, note=note, by_hand=by_hand)
             except AlreadyResumed:
                 # Who was first may have died before Airflow was told: then Airflow still shows the run as failed.
                 if (client.run(dag_id, run_id) or {}).get("state") != "failed":

@@ -19,7 +19,7 @@ from muster.events.work import WorkState
 from muster.execution.fanout import items_of
 from muster.execution.flow import ancestors
 from muster.execution.references import work_key
-from muster.language.definition import Definition
+from muster.language.definition import Definition, ResolvedStep
 
 Pieces = Mapping[str, Sequence[int | None]]
 """Positions by step; None stands for a step outside a fan-out."""
@@ -110,6 +110,31 @@ def plan_discard(log: EventLog, run: str, pieces: Pieces, *, by: str, reason: st
             _dead(state, name, index)
     event = NewEvent(type=EventType.DEAD_LETTER_DISCARDED, data={"pieces": _plain(pieces), "reason": reason}, actor=by)
     return Plan(run, (), (), (event,), state.version)
+
+
+def standing(log: EventLog, definitions: DefinitionStore, run: str, pieces: Pieces) -> list[str]:
+    """What earlier steps did for these, could be undone and is not: discarding leaves it as it is.
+
+    Raises:
+        MusterError: there is no such run, or its definition is gone.
+    """
+    state, definition = _load(log, definitions, run)
+    found = {
+        work_key(before.id, None if before.each is None else index)
+        for name, indices in pieces.items()
+        for before in ancestors(definition, definition.step(name))
+        for index in indices
+        if before.can_be_undone and _concerns(definition.step(name), before)
+        if (state.step(before.id).work(None if before.each is None else index)).status == "succeeded"
+    }
+    return sorted(found)
+
+
+def _concerns(step: ResolvedStep, before: ResolvedStep) -> bool:
+    """True when what `before` did at a position was for the same item; of a step outside a fan-out, for all."""
+    if step.each is None or before.each is None:
+        return step.each is None and before.each is None
+    return before.aligned_to is not None and before.aligned_to == step.aligned_to
 
 
 def order(log: EventLog, plan: Plan) -> None:

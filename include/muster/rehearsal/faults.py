@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from muster.database import Database
 from muster.errors import PermanentError
-from muster.events.log import EventLog
 from muster.events.model import Event, NewEvent
+from muster.execution.personal import PersonalLog
 from muster.execution.piece import Answer, Piece
 from muster.rehearsal.script import Mock
 
@@ -84,11 +85,15 @@ class Interference:
         return bool(piece.view.definition.name == self.automation)
 
 
-class MortalLog(EventLog):
-    """A log whose writer dies at one append, once."""
+MASTER = secrets.token_bytes(32)
+"""Personal data is sealed as in earnest, under a master key that nobody keeps."""
+
+
+class MortalLog(PersonalLog):
+    """The log as execution uses it, whose writer dies at one append, once."""
 
     def __init__(self, database: Database, faults: Faults, written: list[int]) -> None:
-        super().__init__(database)
+        super().__init__(database, lambda: MASTER)
         self._faults, self._written = faults, written
 
     async def aappend(
