@@ -28,6 +28,8 @@ from muster.database import Database
 from muster.events.log import EventLog
 from muster.events.model import Event, NewEvent
 from muster.language import load_folder
+from muster.recovery import ledger
+from support.runs import Site
 
 RUN = Planned("chaos_payment", "one", fails=False, stuck=False)
 
@@ -91,6 +93,28 @@ def test_what_is_taken_back_stays_so_and_what_comes_later_is_noticed() -> None:
         assert witness.deeds[0].undone is not None
         ask(witness, "do", **order("a", keyed=False))
         assert witness.late == ["a"]
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_ledger_that_repeats_what_is_in_doubt_is_found(
+    tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch, broken: bool
+) -> None:
+    class Losing(Witness):
+        """Loses the first answer, after the deed."""
+
+        def draw(self) -> tuple[float, bool]:
+            return 0.0, not self.deeds
+
+    site = Site.of(SITE, database, tmp_path)
+    run = site.open(load_folder(SITE).definitions["chaos_payment"])
+    if broken:
+        monkeypatch.setattr(ledger, "cannot_tell", ledger.repeatable)
+    with serving(Losing(Random(1))) as witness:
+        monkeypatch.setenv("CHAOS_WITNESS", witness.url)
+        outcome = site.step(run, "pay")
+    assert outcome.status == ("succeeded" if broken else "failed")
+    assert list(doubled(witness.deeds)) == ([f"{run} pay happened 2 times"] if broken else [])
+    assert bool(ledger.Ledger(database).entries(in_doubt=True)) is not broken
 
 
 def test_an_event_that_was_read_and_is_gone_altered_or_was_skipped_is_found() -> None:

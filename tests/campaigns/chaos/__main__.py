@@ -1,4 +1,4 @@
-"""Many runs on the real Airflow while everything breaks: `python tests/campaigns/chaos [RUNS] [SEED]`.
+"""Many runs on the real Airflow while everything breaks: `python tests/campaigns/chaos [RUNS] [SEED] [MINUTES]`.
 
 Processes are killed, connections dropped, a disk fills up, clocks jump, and the model answers nonsense or nothing; a
 witness that stands outside counts what really happened. It ends with a table, and with exit code 1 when something
@@ -30,7 +30,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         # Whatever ends the campaign, what it started is stopped.
         signal.signal(number, lambda caught, _: sys.exit(128 + caught))
-    runs, seed = (int(text) for text in [*sys.argv[1:], *("200", "1")[len(sys.argv) - 1 :]])
+    runs, seed, minutes = (int(text) for text in [*sys.argv[1:], *("200", "1", "40")[len(sys.argv) - 1 :]])
     # A pool that says of each connection that it is broken would hide everything else.
     logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
     began = time.monotonic()
@@ -42,7 +42,7 @@ def main() -> None:
         tempfile.TemporaryDirectory(prefix="muster-chaos-", dir="/tmp") as name,
         world(Random(f"world {seed}"), open_to_all(Path(name)), say) as broken,
     ):
-        played = campaign(broken, runs, seed, say)
+        played = campaign(broken, runs, seed, minutes, say)
         played.play()
         settled = settle(played)
         report = judge(played, settled)

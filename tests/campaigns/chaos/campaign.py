@@ -51,6 +51,8 @@ class Campaign:
     at_once: int = AT_ONCE
     most: int | None = None
     """Faults at most; None: until the last run has ended."""
+    broken_for: float = BROKEN_FOR
+    _due: Fault | None = None
     _active: Active | None = None
     _next_strike: float = 0.0
     _hasty: bool = False
@@ -59,8 +61,8 @@ class Campaign:
         """Start every run while things break; come back when all that were started have ended, or time is up."""
         faults, began, said = self._faults(), time.monotonic(), 0.0
         self._next_strike = began + 5.0
-        while (now := time.monotonic()) < began + BROKEN_FOR + LEFT:
-            ended, late = self.world.ended_runs(), now > began + BROKEN_FOR
+        while (now := time.monotonic()) < began + self.broken_for + LEFT:
+            ended, late = self.world.ended_runs(), now > began + self.broken_for
             if not late:
                 self._start(ended)
             done = (late or len(self.started) == len(self.runs)) and all(run.id in ended for run in self.started)
@@ -125,7 +127,11 @@ class Campaign:
         now = time.monotonic()
         if self._active is None:
             if not enough and now >= self._next_strike and self._is_ready():
-                self._active = self._strike(next(faults))
+                self._due = self._due or next(faults)
+                self._active = self._strike(self._due)
+                # What finds nothing to break waits for it a while: a task's process lives for seconds.
+                if self._active is not None or now > self._next_strike + PATIENT:
+                    self._due = None
         elif enough or now >= self._active.until:
             self._active.fault.end(self.world)
             strike = self._active.strike
@@ -157,6 +163,7 @@ class Campaign:
         self.say(f"{seconds:5.0f} s  {done}/{len(self.runs)} ended, {len(self.strikes)} faults{recent}")
 
 
-def campaign(world: World, runs: int, seed: int, say: Callable[[str], None]) -> Campaign:
-    """The campaign that a seed stands for."""
-    return Campaign(world, plan(runs, Random(f"runs {seed}")), Random(f"faults {seed}"), say)
+def campaign(world: World, runs: int, seed: int, minutes: int, say: Callable[[str], None]) -> Campaign:
+    """The campaign that a seed stands for, and for how long things break in it at most."""
+    planned = plan(runs, Random(f"runs {seed}"))
+    return Campaign(world, planned, Random(f"faults {seed}"), say, broken_for=60.0 * minutes)
