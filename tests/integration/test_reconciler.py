@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -111,6 +112,13 @@ def test_a_run_that_died_goes_on_where_it_stopped_and_people_are_told_once(airfl
     assert "does not know it any more" in found[gone]["message"]
 
     airflow.until("the second question", lambda: airflow.types(run).count("run.begun") == 1)
+    airflow.waiting(run, "ask")
+    die(airflow, run)
+    said = airflow.command("reconcile", "--quiet", "0", "--json")
+    assert said.returncode == 0, said.stderr
+    (by_hand,) = [each for each in json.loads(said.stdout) if each["subject"] == run]
+    assert by_hand["mended"]
+    airflow.until("the third question", lambda: airflow.types(run).count("run.begun") == 2)
     (question,) = airflow.waiting(run, "ask")
     airflow.answer(question)
     assert airflow.finish(run) == "success"

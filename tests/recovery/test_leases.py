@@ -263,3 +263,16 @@ def test_many_who_want_one_name_in_one_process_each_get_it_in_turn(database: Dat
 
     asyncio.run(work())
     assert most == 1
+
+
+def test_only_what_was_left_behind_and_nobody_took_over_is_let_go(database: Database) -> None:
+    leases = Leases(database)
+    leases.acquire(["held"], "alive", ttl=600)
+    leases.acquire(["left"], "dead", ttl=-1.0)
+    held, left = leases.held()
+    assert not leases.let_go(held)
+    assert leases.let_go(left)
+    assert not leases.let_go(left)
+    leases.acquire(["left"], "next", ttl=-1.0)
+    assert not leases.let_go(left)
+    assert [holder.owner for holder in leases.held()] == ["alive", "next"]
