@@ -125,34 +125,72 @@ def test_a_child_that_cannot_be_undone_makes_both_stuck_until_a_person_has_acted
     assert family.depot.undone == ["bill", "pack", "pick", "reserve"]
 
 
-def test_what_nothing_can_undo_in_a_child_makes_both_stuck(tmp_path: Path, database: Database) -> None:
-    child = (
-        "steps:\n" + step("pick") + "  - {id: agreed, human: {ask: 'Ship?', assignees: [boss]}}\n"
-        "  - {id: ship, skill: depot.act, with: {name: ship}, irreversible: true}\n"
-    )
-    family = Family(tmp_path, database, {"parent": PARENT, "child": child})
+SHIP = (
+    "steps:\n" + step("pick") + "  - {id: agreed, human: {ask: 'Ship?', assignees: [boss]}}\n"
+    "  - {id: ship, skill: depot.act, with: {name: ship}, irreversible: true}\n"
+)
+
+
+def shipped(family: Family, run: str) -> str:
+    """A child that did what nothing can undo, and is still open."""
+    child = family.begin(family.ask(run, "deliver"))
+    family.site.step(child, "pick")
+    family.site.approve(child, "agreed", by="boss")
+    family.site.step(child, "ship")
+    return child
+
+
+@pytest.mark.parametrize("middle", [False, True])
+def test_what_nothing_can_undo_in_a_child_makes_its_parent_stuck_before_anything_is_undone(
+    tmp_path: Path, database: Database, middle: bool
+) -> None:
+    between = "steps:\n" + step("reserve") + "  - {id: deliver, run: child}\n"
+    parent = PARENT.replace("run: child", "run: middle") if middle else PARENT
+    family = Family(tmp_path, database, {"parent": parent, "child": SHIP, "middle": between})
     family.depot.broken.add("bill")
     run = family.open("parent")
     family.site.step(run, "reserve")
-    asked = family.ask(run, "deliver")
-    family.begin(asked)
-    family.site.step(asked.run, "pick")
-    family.site.approve(asked.run, "agreed", by="boss")
-    family.site.step(asked.run, "ship")
-    assert family.finish(asked.run).status == "succeeded"
-    assert family.follow(run, "deliver").status == "succeeded"
+    between_run = family.begin(family.ask(run, "deliver")) if middle else None
+    if between_run:
+        family.site.step(between_run, "reserve")
+    child = shipped(family, between_run or run)
+    assert family.finish(child).status == "succeeded"
+    if between_run:
+        family.follow(between_run, "deliver")
+        family.finish(between_run)
+    family.follow(run, "deliver")
     family.site.step(run, "bill")
     state = family.finish(run)
-    assert (state.status, family.site.state(asked.run).status) == ("stuck", "stuck")
-    assert family.depot.undone == ["bill"]
-    # A person undid it outside, and has the rest of it undone; then of the run above.
-    resume(family.site.services.log, asked.run, by="ada", by_hand=True)
-    assert family.finish(asked.run, epoch=2).status == "compensated"
+    assert (state.status, family.site.state(child).status) == ("stuck", "succeeded")
+    assert f"ship of {child} cannot be undone" in state.stuck.error["message"]  # type: ignore[union-attr]
+    assert family.depot.undone == []
+    # A person undid it outside, and says so once; the rest is undone, here and below.
+    resume(family.site.services.log, run, by="ada", by_hand=True)
+    assert family.finish(run, epoch=1).status == "compensated"
+    runs = [child, *([between_run] if between_run else [])]
+    assert {family.site.state(each).status for each in runs} == {"compensated"}
+    assert family.depot.undone == ["bill", "pick", "reserve", *(["reserve"] if middle else [])]
+
+
+def test_a_child_that_is_stuck_at_what_nothing_can_undo_comes_before_its_parent(
+    tmp_path: Path, database: Database
+) -> None:
+    child_source = SHIP + step("label")
+    family = Family(tmp_path, database, {"parent": PARENT, "child": child_source})
+    family.depot.broken.add("label")
+    run = family.open("parent")
+    family.site.step(run, "reserve")
+    child = shipped(family, run)
+    family.site.step(child, "label")
+    assert family.finish(child).status == "stuck"
+    assert family.follow(run, "deliver").status == "failed"
+    assert family.finish(run).status == "stuck"
+    assert family.depot.undone == []
+    resume(family.site.services.log, child, by="ada", by_hand=True)
+    assert family.finish(child, epoch=1).status == "compensated"
     resume(family.site.services.log, run, by="ada")
-    family.site.unwind(run, epoch=1, only=["deliver", "reserve"])
-    family.site.close(run, epoch=1)
-    assert family.site.state(run).status == "compensated"
-    assert family.depot.undone == ["bill", "pick", "reserve"]
+    assert family.finish(run, epoch=1).status == "compensated"
+    assert family.depot.undone == ["label", "pick", "reserve"]
 
 
 def test_a_child_that_failed_and_undid_itself_is_left_as_it_is(family: Family) -> None:

@@ -23,7 +23,8 @@ class EventType(StrEnum):
     RUN_STUCK = "run.stuck"
     """step, index, error, epoch: undoing has stopped, and a person must act."""
     RUN_UNDO_REQUESTED = "run.undo_requested"
-    """reason, parent (run, step, index), epoch: the run that asked for this one is undone, and this one with it."""
+    """reason, parent (run, step, index), epoch, told (true when a person knows of what nothing can undo): the run that
+    asked for this one is undone, and this one with it."""
     RUN_RESUMED = "run.resumed"
     """note; the actor is who says that undoing can go on."""
     RUN_RESTARTED = "run.restarted"

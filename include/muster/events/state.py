@@ -66,6 +66,8 @@ class RunState:
     """The run, step and index that asked for this run; None when no run did."""
     undo_reason: str | None = None
     """Why it is undone although it did not fail itself; None when nobody wants that."""
+    undo_told: bool = False
+    """True when a person knows that it did what nothing can undo, and wants the rest undone."""
     redriven: dict[str, list[int | None]] = field(default_factory=dict)
     """The dead letters being done again, positions by step; empty once the run has closed."""
     unwinding: Unwinding | None = None
@@ -162,7 +164,7 @@ def _cancel_requested(run: RunState, event: Happening) -> None:
 
 
 def _undo_requested(run: RunState, event: Happening) -> None:
-    run.undo_reason = event.data["reason"]
+    run.undo_reason, run.undo_told = event.data["reason"], bool(event.data.get("told"))
 
 
 def _restarted(run: RunState, event: Happening) -> None:

@@ -100,9 +100,9 @@ async def requested_by(services: Services, run: str, conf: Mapping[str, Any]) ->
     return found
 
 
-def is_child(state: RunState, piece: Piece) -> bool:
-    """True when the run was opened for this piece: its id alone is no proof, anybody may start a run by any id."""
-    return state.parent == {"run": piece.ref.run, "step": piece.step.id, "index": piece.index}
+def is_child(state: RunState, parent: str, step: str, index: int | None) -> bool:
+    """True when a run was opened for that piece: its id alone is no proof, anybody may start a run by any id."""
+    return state.parent == {"run": parent, "step": step, "index": index}
 
 
 async def is_waited_for(services: Services, asked: Event) -> bool:
@@ -133,7 +133,7 @@ async def answer_of(services: Services, piece: Piece, run: str) -> Answer:
     """
     view = await load_all(services, run)
     state = view.state
-    if not is_child(state, piece):
+    if not is_child(state, piece.ref.run, piece.step.id, piece.index):
         raise ChildFailed(
             f"The run {run} was there before step {piece.step.id} asked for it: somebody else has started it.",
             remedy=f"`muster restart {piece.ref.run} --from {piece.step.id}` asks for another.",

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from muster.errors import PermanentError
 from muster.events.model import EventType, NewEvent
+from muster.events.state import RunState, Stuck
 from muster.execution.children import is_child, withdraw
 from muster.execution.epochs import begin_epoch
 from muster.execution.piece import Piece
 from muster.execution.services import Services
 from muster.execution.view import NeverOpened, RunView, load_all
-from muster.saga.extent import irrevocable, started
+from muster.saga.extent import Irreversible, irrevocable, started
 
 Unwind = Callable[[Services, str, int], Awaitable[None]]
 """Undoes one run, in an epoch."""
@@ -46,9 +47,45 @@ async def undo_children(services: Services, piece: Piece, unwind: Unwind, *, lim
     }
 
 
+@dataclass(frozen=True)
+class Below:
+    """Something that nothing can undo, in a run that a piece has asked for."""
+
+    step: str
+    index: int | None
+    run: str
+    what: str
+    """The step of that run."""
+
+
+async def irrevocable_below(services: Services, view: RunView) -> Below | None:
+    """What a run's children did, or theirs, that nothing can undo and that no person has answered for yet."""
+    for step, result in view.state.steps.items():
+        for index, work in ((None, result.whole), *result.items.items()):
+            for child in work.children if work.status != "undone" else ():
+                below = await _view(services, child)
+                if below is None or not is_child(below.state, view.id, step, index) or not _is_unanswered(below.state):
+                    continue
+                if (final := irrevocable(below.definition, below.state)) is not None:
+                    return Below(step, index, child, final)
+                if (deeper := await irrevocable_below(services, below)) is not None:
+                    return Below(step, index, deeper.run, deeper.what)
+    return None
+
+
+def is_told_of_irrevocable(stuck: Stuck) -> bool:
+    """True when people were told, where undoing stopped, of something that nothing can undo."""
+    return stuck.error.get("class") == Irreversible.__name__
+
+
+def _is_unanswered(state: RunState) -> bool:
+    """True unless the run was stuck and a person has had it go on."""
+    return state.status == "stuck" or state.stuck is None
+
+
 async def _undo(services: Services, piece: Piece, child: str, unwind: Unwind, limit: float) -> str:
     view = await _view(services, child)
-    if view is not None and not is_child(view.state, piece):
+    if view is not None and not is_child(view.state, piece.ref.run, piece.step.id, piece.index):
         return "not its own"
     view = await _ended(services, piece, child, limit)
     if view is None:
@@ -96,10 +133,18 @@ async def _order(services: Services, piece: Piece, view: RunView) -> int:
         "reason": f"undone with step {piece.step.id} of {piece.ref.run}",
         "parent": {"run": piece.ref.run, "step": piece.step.id, "index": piece.index},
         "epoch": epoch,
+        "told": _is_told(piece),
     }
     event = NewEvent(type=EventType.RUN_UNDO_REQUESTED, data=data, key=f"undo/{by}")
     await services.log.aappend(view.id, [event])
     return epoch
+
+
+def _is_told(piece: Piece) -> bool:
+    """True when a person has the undoing go on, knowing of what nothing can undo below."""
+    state = piece.view.state
+    stuck = state.stuck
+    return state.undo_told or (stuck is not None and stuck.epoch < piece.ref.epoch and is_told_of_irrevocable(stuck))
 
 
 async def _view(services: Services, run: str) -> RunView | None:

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from muster.errors import MusterError
 from muster.events.state import RunState
 from muster.events.work import StepState, WorkState
 from muster.language.definition import Definition
+
+
+class Irreversible(MusterError):
+    """What happened cannot be undone."""
+
 
 Pieces = dict[str, list[int | None]]
 """Positions by step; None stands for a step outside a fan-out."""

@@ -29,15 +29,11 @@ from muster.execution.view import RunView, definition_of, load_all
 from muster.language.definition import WITHHELD, ResolvedCompensation, ResolvedRetry, ResolvedStep
 from muster.language.expressions import evaluate
 from muster.language.sagas import compensation_order
-from muster.saga.children import undo_children
-from muster.saga.extent import irrevocable, started
+from muster.saga.children import irrevocable_below, is_told_of_irrevocable, undo_children
+from muster.saga.extent import Irreversible, irrevocable, started
 from muster.saga.incidents import tell_stuck
 from muster.skills.calling import call_skill
 from muster.skills.registry import get_skill
-
-
-class Irreversible(MusterError):
-    """What happened cannot be undone."""
 
 
 async def begin(services: Services, ref: WorkRef, task_states: TaskStates) -> Outcome:
@@ -59,8 +55,9 @@ async def _begin(services: Services, ref: WorkRef, task_states: TaskStates) -> O
     if not reasons:
         return Outcome(status="skipped", reason="nothing has to be undone")
     stuck = view.state.stuck
-    told = stuck is not None and stuck.epoch < ref.epoch and view.definition.step(stuck.step).irreversible
-    if not told and (final := irrevocable(view.definition, view.state)) is not None:
+    told = view.state.undo_told or (stuck is not None and stuck.epoch < ref.epoch and is_told_of_irrevocable(stuck))
+    if not told and (final := await _irrevocable(services, view)) is not None:
+        step, index, what = final
         error = Irreversible(
             f"{'; '.join(reasons)}; and {final} cannot be undone.",
             remedy=f"Go forward with `muster restart {ref.run} --from STEP`, or undo it by hand and "
@@ -71,6 +68,15 @@ async def _begin(services: Services, ref: WorkRef, task_states: TaskStates) -> O
     # Written with nothing to undo as well: after it nothing begins, and before it nothing has that is not in it.
     event = NewEvent(type=EventType.SAGA_UNWINDING, data=data, key=key)
     return _begun((await services.log.aappend(ref.run, [event], expected=view.state.version))[0])
+
+
+async def _irrevocable(services: Services, view: RunView) -> tuple[str, int | None, str] | None:
+    """What happened and nothing can undo, here or in a run that this one has asked for: step, index, in words."""
+    if (own := irrevocable(view.definition, view.state)) is not None:
+        return own, None, own
+    if (below := await irrevocable_below(services, view)) is not None:
+        return below.step, below.index, f"{below.what} of {below.run}"
+    return None
 
 
 def _begun(unwinding: Event) -> Outcome:
