@@ -59,11 +59,11 @@ async def _begin(services: Services, ref: WorkRef, task_states: TaskStates) -> O
     if not told and (final := await _irrevocable(services, view)) is not None:
         step, index, what = final
         error = Irreversible(
-            f"{'; '.join(reasons)}; and {final} cannot be undone.",
+            f"{'; '.join(reasons)}; and {what} cannot be undone.",
             remedy=f"Go forward with `muster restart {ref.run} --from STEP`, or undo it by hand and "
             f"`muster resume {ref.run}` to have the rest undone.",
         )
-        return await _stuck(services, ref, final, None, error)
+        return await _stuck(services, ref, step, index, error)
     data = {"reason": "; ".join(reasons), "pieces": started(view.definition, view.state), "epoch": ref.epoch}
     # Written with nothing to undo as well: after it nothing begins, and before it nothing has that is not in it.
     event = NewEvent(type=EventType.SAGA_UNWINDING, data=data, key=key)
