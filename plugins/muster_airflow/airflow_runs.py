@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
 from muster.errors import PermanentError, TransientError
 
+AT_ONCE = 50
+"""Runs asked about in one question: their names go into an address."""
 UNFINISHED = ["queued", "running"]
 """States of a run that Airflow still does something for."""
 
@@ -29,9 +31,17 @@ class TaskAirflow:
             return None
         return str(_ask(GetDagRunState(dag_id=dag_id, run_id=run_id)).state.value)
 
-    def has_running(self, dag_id: str) -> bool:
-        """True when the Dag has runs that have not ended."""
-        return self._count(dag_id, states=UNFINISHED) > 0
+    def running(self, dag_id: str, run_ids: Sequence[str]) -> Collection[str]:
+        """Those of these runs that have not ended."""
+        found: list[str] = []
+        for start in range(0, len(run_ids), AT_ONCE):
+            some = list(run_ids[start : start + AT_ONCE])
+            count = self._count(dag_id, run_ids=some, states=UNFINISHED)
+            # Airflow counts and names none; mostly all of them have ended, or none has.
+            if 0 < count < len(some):
+                some = [each for each in some if self._count(dag_id, run_ids=[each], states=UNFINISHED)]
+            found += some if count else ()
+        return found
 
     def tasks(self, dag_id: str, run_id: str) -> Mapping[str, str | None]:
         """The state of each of its tasks, as `task` or `task_<map index>`."""

@@ -113,6 +113,22 @@ def test_states_and_tasks_are_asked_over_the_tasks_own_connection(monkeypatch: p
     assert TaskAirflow().tasks("a", "r") == {"close": "failed", "b_1": None}
 
 
+def test_many_runs_are_asked_about_at_once_and_one_by_one_only_when_some_have_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    runs = [f"r{number}" for number in range(150)]
+    supervisor = supervised(
+        monkeypatch,
+        DRCount(count=50),
+        DRCount(count=0),
+        DRCount(count=1),
+        *(DRCount(count=int(n == 7)) for n in range(50)),
+    )
+    assert TaskAirflow().running("a", runs) == [*runs[:50], runs[107]]
+    assert len(supervisor.asked) == 53
+    assert supervisor.asked[0].states == ["queued", "running"]
+
+
 def test_a_restart_clears_the_run_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     supervisor = supervised(monkeypatch, DRCount(count=1), OKResponse(ok=True))
     TaskAirflow().restart("a", "r")
@@ -128,7 +144,7 @@ def test_airflows_refusals_are_told_from_its_outages(
     error = ErrorResponse(error=ErrorType.API_SERVER_ERROR, detail={"status_code": status})
     supervised(monkeypatch, AirflowRuntimeError(error=error))
     with pytest.raises(kind, match="GetDRCount"):
-        TaskAirflow().has_running("a")
+        TaskAirflow().running("a", ["r"])
 
 
 @pytest.fixture

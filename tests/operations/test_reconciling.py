@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -60,8 +60,8 @@ class FakeAirflow:
     def state(self, dag_id: str, run_id: str) -> str | None:
         return self.run_state
 
-    def has_running(self, dag_id: str) -> bool:
-        return self.run_state == "running"
+    def running(self, dag_id: str, run_ids: Sequence[str]) -> Sequence[str]:
+        return run_ids if self.run_state in ("queued", "running") else ()
 
     def tasks(self, dag_id: str, run_id: str) -> Mapping[str, str | None]:
         return self.task_states

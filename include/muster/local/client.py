@@ -84,6 +84,10 @@ class AirflowClient:
         """A Dag run, None when there is no such run."""
         return self._get_or_none(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")
 
+    def runs(self, dag_id: str, *, state: Sequence[str]) -> list[dict[str, Any]]:
+        """The runs of a Dag that are in one of these states."""
+        return list(self._pages(f"/api/v2/dags/{dag_id}/dagRuns", "dag_runs", state=list(state)))
+
     def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
         """The task instances of a run."""
         return list(self._pages(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances", "task_instances"))

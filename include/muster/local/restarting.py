@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from muster.errors import PermanentError
 from muster.local.client import AirflowClient
@@ -19,12 +19,12 @@ class RestAirflow:
         found = self._client.run(dag_id, run_id)
         return None if found is None else str(found["state"])
 
-    def has_running(self, dag_id: str) -> bool:
-        """True when the Dag has runs that have not ended."""
+    def running(self, dag_id: str, run_ids: Sequence[str]) -> Collection[str]:
+        """Those of these runs that have not ended."""
         if self._client.dag(dag_id) is None:
-            return False
-        path = f"/api/v2/dags/{dag_id}/dagRuns"
-        return bool(self._client.get(path, state=["queued", "running"], limit=1)["total_entries"])
+            return ()
+        unfinished = {run["dag_run_id"] for run in self._client.runs(dag_id, state=["queued", "running"])}
+        return [each for each in run_ids if each in unfinished]
 
     def tasks(self, dag_id: str, run_id: str) -> Mapping[str, str | None]:
         """The state of each of its tasks, as `task` or `task_<map index>`."""

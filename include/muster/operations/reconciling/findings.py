@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -12,7 +12,7 @@ from muster.database import Database
 from muster.events.definitions import DefinitionStore
 from muster.events.log import EventLog
 from muster.events.model import EventType
-from muster.events.queries import Queries
+from muster.events.queries import Queries, RunRow
 from muster.language.definition import Definition
 from muster.notifications.model import Notice
 
@@ -36,8 +36,8 @@ class Airflow(Protocol):
     def state(self, dag_id: str, run_id: str) -> str | None:
         """The state of a run; None when Airflow does not know it."""
 
-    def has_running(self, dag_id: str) -> bool:
-        """True when the Dag has runs that have not ended."""
+    def running(self, dag_id: str, run_ids: Sequence[str]) -> Collection[str]:
+        """Those of these runs that have not ended."""
 
     def tasks(self, dag_id: str, run_id: str) -> Mapping[str, str | None]:
         """The state of each of its tasks, as `task` or `task_<map index>`."""
@@ -96,6 +96,14 @@ class Scope:
     def queries(self) -> Queries:
         """The projections."""
         return Queries(self.database, self.log)
+
+    def going_on(self, rows: Iterable[RunRow]) -> set[str]:
+        """Those of these runs, by id, that have not ended in Airflow: asked for many at a time."""
+        by_dag: dict[str, dict[str, str]] = {}
+        for row in rows:
+            if row.dag_id is not None and row.dag_run_id is not None:
+                by_dag.setdefault(row.dag_id, {})[row.dag_run_id] = row.id
+        return {ids[run_id] for dag_id, ids in by_dag.items() for run_id in self.airflow.running(dag_id, list(ids))}
 
     def definition(self, hash: str) -> Definition:
         """A definition by its hash."""

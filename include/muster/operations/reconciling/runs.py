@@ -34,10 +34,11 @@ still open in the log."""
 
 def find_runs(scope: Scope) -> Iterator[Disagreement]:
     """What disagrees, restarted or closed where `scope` says so."""
-    gone_on = scope.queries.runs_gone_on(scope.before - WINDOW, scope.before, limit=LIMIT)
-    mended = 0
-    for row in (*scope.queries.runs(status="open", limit=LIMIT), *filter(partial(_is_open, scope), gone_on)):
-        for each in _looked_at(scope, row):
+    again = scope.queries.runs_gone_on(scope.before - WINDOW, scope.before, limit=LIMIT)
+    rows = [*scope.queries.runs(status="open", limit=LIMIT), *filter(partial(_is_open, scope), again)]
+    going_on, mended = scope.going_on(rows), 0
+    for row in rows:
+        for each in _looked_at(scope, row) if row.id not in going_on else ():
             yield each
             mended += each.mended
         if mended >= AT_ONCE:

@@ -24,9 +24,9 @@ def find_stale(scope: Scope) -> Iterator[Disagreement]:
     """Runs that have ended in the log and go on in Airflow, and steps that ended and whose task still waits."""
     before = min(scope.before, scope.now - SLOWEST)
     settled = scope.queries.settled_runs(before - WINDOW, before, limit=LIMIT)
-    busy = {dag_id for dag_id in {row.dag_id for row in settled} if dag_id and scope.airflow.has_running(dag_id)}
+    going_on = scope.going_on(settled)
     for row in settled:
-        if row.dag_id in busy and row.dag_run_id is not None:
+        if row.id in going_on and row.dag_id is not None and row.dag_run_id is not None:
             yield from _run_over(scope, row, row.dag_id, row.dag_run_id)
     for row in scope.queries.runs(status="open", limit=LIMIT):
         if row.dag_id is not None and row.dag_run_id is not None:
