@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,12 @@ from rich.markup import escape
 
 from muster.cli.log import opened, stream_of
 from muster.cli.output import Exit, console, emit
+from muster.cli.place import open_log
 from muster.database import Database
 from muster.errors import MusterError
 from muster.events.definitions import DefinitionStore
+from muster.events.intact import demand_intact
 from muster.events.model import Event
-from muster.events.personal import load_master
-from muster.execution.personal import PersonalLog
 from muster.language import load_folder
 from muster.language.definition import Definition
 from muster.local.project import Project, find_project
@@ -34,8 +33,9 @@ def debug_run(id: str, *, own: bool, as_json: bool) -> None:
     """Compare a run's decisions with those of today's code and YAML, or of today's code and the run's own version."""
     project = find_project()
     with opened() as database:
-        stream = stream_of(database, id)
-        events = list(PersonalLog(database, partial(load_master, project.state)).read(stream))
+        stream, log = stream_of(database, id), open_log(database)
+        demand_intact(log, stream)
+        events = list(log.read(stream))
         started = _own(database, stream, events)
     today, note = (started, "its own version") if own else _today(project, started)
     found = debug(events, today, started, _Local(project.site_skills))

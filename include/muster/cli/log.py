@@ -20,6 +20,7 @@ from muster.cli.picture import mark, word
 from muster.cli.place import muster_dsn
 from muster.database import Database
 from muster.events.checkpoints import CHECKPOINTS, Checkpoint, Verification, known_streams, verify, write_checkpoint
+from muster.events.intact import demand_intact
 from muster.events.log import EventLog
 from muster.events.queries import Queries
 from muster.events.rebuild import rebuild
@@ -54,7 +55,9 @@ def replay_run(id: str, *, until: str | None, step: str | None, as_json: bool) -
     """Fold a run's events anew; at the end, hold the result against the projections."""
     moment = _moment(until)
     with opened() as database:
-        found = replay(database, stream_of(database, id), until=moment, step=step)
+        stream = stream_of(database, id)
+        demand_intact(EventLog(database), stream)
+        found = replay(database, stream, until=moment, step=step)
     if as_json:
         emit(_machine(found, step))
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from decimal import Decimal
@@ -12,11 +12,12 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from muster.cli.output import Exit, console, emit
+from muster.cli.output import Exit, console, emit, messages
 from muster.cli.picture import result, word
 from muster.cli.place import airflow, open_queries
 from muster.cli.skills import pairs
 from muster.errors import MusterError
+from muster.events.log import EventLog
 from muster.events.model import Event
 from muster.events.queries import Queries, RunRow
 from muster.local.client import AirflowClient
@@ -120,12 +121,25 @@ def show_run(id: str, *, as_json: bool) -> None:
     queries, database = open_queries()
     try:
         row = queries.run(id)
-        steps, events = queries.steps(row.id), queries.timeline(row.id)
+        fault = EventLog(database).verify(row.id)
+        # What is no event any more is for `muster audit` to show.
+        events = [event for event in queries.timeline(row.id) if isinstance(event.data, Mapping)]
+        steps = queries.steps(row.id)
     finally:
         database.close()
+    if fault is not None:
+        said = f"The log of {row.id} is not as it was written, so do not believe what it says: {fault.message}"
+        messages().print(said, style="bold red", markup=False)
     if as_json:
-        emit({"run": row, "steps": steps, "events": [_event(event) for event in events]})
-        return
+        told = {"run": row, "steps": steps, "events": [_event(event) for event in events]}
+        emit(told if fault is None else {**told, "fault": fault})
+    else:
+        _show(row, steps, events)
+    if fault is not None:
+        raise typer.Exit(Exit.FAILED)
+
+
+def _show(row: RunRow, steps: Sequence[Any], events: Sequence[Event]) -> None:
     out = console()
     out.print(_facts(row))
     out.print()

@@ -8,6 +8,7 @@ from typing import Any
 from muster.cli.output import console, emit
 from muster.cli.place import airflow, open_log, open_queries
 from muster.errors import PermanentError
+from muster.events.intact import demand_intact
 from muster.local.client import AirflowClient
 from muster.operations.cancelling import open_children, request_cancel
 from muster.operations.redoing import ends
@@ -58,6 +59,7 @@ def resume_run(run: str, *, note: str | None, by_hand: bool, user: str, as_json:
     queries, database = open_queries()
     try:
         run = queries.run(run).id
+        demand_intact(open_log(database), run)
         dag_id, _, run_id = run.partition("/")
         with airflow(user) as client:
             try:

@@ -175,7 +175,7 @@ def _page(stream: str, after: int) -> Work[list[Line]]:
             "when": event.at.isoformat(timespec="microseconds"),
             "who": event.actor,
             "what": event.type,
-            **_told(event.type, event.data),
+            **_told(event.type, _said(event.data)),
             "id": str(event.id),
             "key": event.key,
             "correlation": event.correlation,
@@ -192,6 +192,11 @@ def _page(stream: str, after: int) -> Work[list[Line]]:
 def _stored(text: str, data: Any) -> str | None:
     """What the hash was made of, where `data` is not that: large values and old shapes."""
     return None if canonical(data) == text else text
+
+
+def _said(data: Any) -> Mapping[str, Any]:
+    """An event's data; what somebody has put into the database in its place says nothing."""
+    return data if isinstance(data, Mapping) else {}
 
 
 def _told(type: str, data: Mapping[str, Any]) -> Line:
@@ -211,7 +216,7 @@ def _told(type: str, data: Mapping[str, Any]) -> Line:
 
 
 def _head(database: Database, stream: str, opened: Line, fault: str | None) -> Line:
-    data = opened["data"]
+    data = _said(opened["data"])
     definition = data.get("definition")
     try:
         content = json.loads(DefinitionStore(database).get(str(definition)))

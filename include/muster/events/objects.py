@@ -59,7 +59,9 @@ def is_reference(value: Any) -> bool:
 
 def references(data: Mapping[str, Any]) -> set[str]:
     """The SHA-256 of every object that `data` refers to."""
-    return {value[REFERENCE] for value in data.values() if is_reference(value)}
+    # What somebody has put into the database need not be an event's data.
+    values = data.values() if isinstance(data, Mapping) else ()
+    return {value[REFERENCE] for value in values if is_reference(value)}
 
 
 def attach(data: Mapping[str, Any], contents: Mapping[str, bytes]) -> dict[str, Any]:

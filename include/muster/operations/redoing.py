@@ -12,6 +12,7 @@ from typing import Any
 
 from muster.errors import ConcurrencyError, PermanentError
 from muster.events.definitions import DefinitionStore
+from muster.events.intact import demand_intact
 from muster.events.log import EventLog
 from muster.events.model import EventType, NewEvent
 from muster.events.state import RunState, fold
@@ -102,8 +103,9 @@ def plan_discard(log: EventLog, run: str, pieces: Pieces, *, by: str, reason: st
     """Dead letters that nobody will do again: only the decision is written.
 
     Raises:
-        PermanentError: one of them is no dead letter or was discarded already.
+        PermanentError: one of them is no dead letter or was discarded already, or the log was tampered with.
     """
+    demand_intact(log, run)
     state = fold(log.read(run))
     for name, indices in pieces.items():
         for index in indices:
@@ -159,6 +161,7 @@ def slot_of(definition: Definition, state: RunState, step: str, index: int) -> i
 
 
 def _load(log: EventLog, definitions: DefinitionStore, run: str) -> tuple[RunState, Definition]:
+    demand_intact(log, run)
     state = fold(log.read(run))
     if state.definition is None:
         raise PermanentError(f"There is no run {run}.", remedy="`muster runs` lists them.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from uuid import uuid4
 
 from muster.errors import PermanentError
+from muster.events.intact import demand_intact
 from muster.events.log import EventLog
 from muster.events.model import EventType, NewEvent
 from muster.events.state import RunState, fold
@@ -20,8 +21,10 @@ def resume(log: EventLog, run: str, *, by: str, note: str | None = None, by_hand
 
     Raises:
         PermanentError: the run is not there, or it is not stuck.
+        TamperedLog: its events are not as they were written.
         AlreadyResumed: of two that resume at once, this one came second; nothing was written for it.
     """
+    demand_intact(log, run)
     state = fold(log.read(run))
     if state.status == "unknown":
         raise PermanentError(f"There is no run {run}.", remedy="`muster runs` lists them.")
