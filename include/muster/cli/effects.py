@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import asdict
 from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
 
 from muster.cli.output import console, emit
-from muster.cli.place import muster_dsn
+from muster.cli.place import airflow, muster_dsn
 from muster.database import Database
 from muster.local.project import find_project
 from muster.recovery.ledger import Entry, Ledger
+from muster.recovery.pruning import prune
 
 STYLES = {"begun": "cyan", "done": "green", "failed": "red", "unknown": "yellow"}
 
@@ -38,6 +40,22 @@ def settle(key: str, *, happened: bool, result: Any, as_json: bool) -> None:
     else:
         what = "It counts as done." if happened else "The next attempt performs it."
         console().print(f"{escape(key)} is settled. {what}")
+
+
+def prune_old(age: float, *, dry_run: bool, user: str, as_json: bool) -> None:
+    """Ask Airflow which runs it has forgotten, and remove what they did from the ledger."""
+    with closing(Database(muster_dsn(find_project()), max_size=2, timeout=10)) as database, airflow(user) as client:
+
+        def is_known(run: str) -> bool:
+            dag_id, _, run_id = run.partition("/")
+            return client.run(dag_id, run_id) is not None
+
+        done = prune(database, age, is_known, dry_run=dry_run)
+    if as_json:
+        emit({**asdict(done), "done": not dry_run})
+        return
+    verb = "Would remove" if dry_run else "Removed"
+    console().print(f"{verb} {done.effects} effects of {done.runs} runs; {done.kept} runs as old are known to Airflow.")
 
 
 def _print(entries: list[Entry]) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from muster.cli.options import Json
+from muster.cli.options import As, Json
 
 breakers = typer.Typer(invoke_without_command=True)
 effects = typer.Typer(invoke_without_command=True)
@@ -66,3 +66,21 @@ def settle_effect(
     except ValueError as error:
         raise typer.BadParameter(f"--result is not JSON: {error}") from error
     settle(key, happened=happened, result=value, as_json=as_json)
+
+
+@effects.command("prune")
+def prune_effects(
+    older_than: Annotated[str, typer.Option(metavar="DURATION", help="Of runs that ended so long ago: 90d.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+    user: As = "admin",
+    as_json: Json = False,
+) -> None:
+    """Remove effects of runs that ended long ago and that Airflow has forgotten: nobody can do them again."""
+    from muster.cli.effects import prune_old
+    from muster.language.durations import parse_duration
+
+    try:
+        age = parse_duration(older_than)
+    except ValueError as error:
+        raise typer.BadParameter(f"--older-than: {error}") from error
+    prune_old(age, dry_run=dry_run, user=user, as_json=as_json)

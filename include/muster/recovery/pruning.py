@@ -1,0 +1,46 @@
+"""Retention of the ledger: effects of runs that nobody can do again need not be known any more.
+
+An effect in the ledger is what keeps a restart from performing it twice. So only those of runs go that ended long
+ago and that Airflow has forgotten: such a run cannot be restarted, nor redriven. Leases stay: a name's fencing token
+must only grow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from muster.database import Database
+
+# A run one of whose effects is in doubt, or under way, is left whole; so is a stuck one, which a person goes on with.
+_OLD = """
+SELECT e.run FROM effects e JOIN runs r ON r.id = e.run
+ WHERE r.status IN ('succeeded', 'failed', 'compensated')
+   AND r.closed_at < clock_timestamp() - make_interval(secs => %(age)s::float8)
+ GROUP BY e.run
+HAVING bool_and(e.status IN ('done', 'failed') AND e.settled_at < clock_timestamp() - make_interval(secs => %(age)s))
+"""
+_FIND = f"SELECT run, count(*) FROM effects WHERE run IN ({_OLD}) GROUP BY run ORDER BY run"
+_DELETE = f"DELETE FROM effects WHERE run = ANY(%(runs)s) AND run IN ({_OLD})"
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """What has gone, or would."""
+
+    runs: int
+    effects: int
+    kept: int
+    """Runs that are as old, and that Airflow still knows: they can be restarted, so their effects stay."""
+
+
+def prune(database: Database, age: float, is_known: Callable[[str], bool], *, dry_run: bool) -> Pruned:
+    """Remove the effects of runs that ended more than `age` seconds ago and that `is_known` does not know."""
+    with database.connection() as connection:
+        found = dict(connection.execute(_FIND, {"age": age}).fetchall())
+    gone = [run for run in found if not is_known(run)]
+    effects = sum(found[run] for run in gone)
+    if gone and not dry_run:
+        with database.connection() as connection:
+            effects = connection.execute(_DELETE, {"age": age, "runs": gone}).rowcount
+    return Pruned(len(gone), effects, len(found) - len(gone))
