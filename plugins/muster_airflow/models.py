@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from airflow.sdk import Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
 
-from muster_airflow.services import learn_connection
+from muster_airflow.connections import learn_connection
 
 if TYPE_CHECKING:
     from airflow.sdk.definitions.connection import Connection as ConnectionType

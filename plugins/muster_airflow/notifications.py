@@ -21,7 +21,7 @@ from muster.failures import class_of_status, parse_retry_after
 from muster.notifications import Channel, ChannelName, Delivery, NotConfigured, Notice, Sender
 from muster.notifications.slack import slack_text
 from muster.recovery import NotPerformed
-from muster_airflow.services import learn_connection
+from muster_airflow.connections import learn_connection
 
 if TYPE_CHECKING:
     from slack_sdk.webhook import WebhookResponse

@@ -9,25 +9,20 @@ from dataclasses import replace
 from functools import lru_cache, partial
 from glob import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from airflow.sdk import Connection, Context
 
 from muster.database import Database
-from muster.errors import MusterError
 from muster.events.definitions import DefinitionStore
 from muster.events.personal import load_master
 from muster.execution.personal import PersonalLog
 from muster.execution.services import Services
 from muster.execution.view import bundle_version
-from muster.redaction import connection_secrets, learn, learn_environment
-
-if TYPE_CHECKING:
-    from airflow.sdk.definitions.connection import Connection as ConnectionType
+from muster.redaction import learn_environment
+from muster_airflow.connections import CONNECTION, dsn_of
 
 T = TypeVar("T")
-CONNECTION = "muster_db"
-"""The Airflow connection that holds Muster's database."""
 TRIGGERER_CONNECTIONS = 12
 """Database connections that all coroutines of one triggerer share."""
 
@@ -55,24 +50,6 @@ async def services_in_triggerer(run: str | None = None) -> Services:
     shared = _services(dsn_of(connection), str(site_skills(None)), TRIGGERER_CONNECTIONS)
     pinned = pinned_skills(await bundle_version(shared, run)) if run is not None else None
     return shared if pinned is None else replace(shared, site=pinned)
-
-
-def dsn_of(connection: ConnectionType) -> str:
-    """A libpq URI, as the Postgres provider understands the connection.
-
-    Raises:
-        MusterError: the connection is of another type.
-    """
-    from airflow.providers.postgres.hooks.postgres import PostgresHook
-
-    learn_connection(connection)
-    if connection.conn_type not in ("postgres", "postgresql"):
-        raise MusterError(
-            f"The Airflow connection {CONNECTION!r} is of type {connection.conn_type!r}.",
-            remedy="Make it a Postgres connection to Muster's database.",
-        )
-    url = PostgresHook(connection=connection).sqlalchemy_url.set(drivername="postgresql")
-    return url.update_query_dict(_libpq_options(connection)).render_as_string(hide_password=False)
 
 
 def site_skills(context: Context | None) -> Path:
@@ -110,11 +87,6 @@ def _state() -> Path | None:
     return Path(folder) if (folder := os.environ.get("MUSTER_STATE")) else None
 
 
-def learn_connection(connection: ConnectionType) -> None:
-    """Keep the connection's secrets out of all that this process writes."""
-    learn(connection.password, *connection_secrets(connection.extra or ""))
-
-
 @lru_cache(maxsize=4)
 def _services(dsn: str, site: str, connections: int) -> Services:
     from muster_airflow.models import ConnectionModels
@@ -132,9 +104,3 @@ def _services(dsn: str, site: str, connections: int) -> Services:
         site=Path(site),
         pinned=pinned_skills,
     )
-
-
-def _libpq_options(connection: ConnectionType) -> dict[str, str]:
-    """What libpq takes from the connection's extra; the provider's own keys stay out."""
-    known = {"sslmode", "sslcert", "sslkey", "sslrootcert", "options", "application_name", "connect_timeout"}
-    return {key: str(value) for key, value in connection.extra_dejson.items() if key in known}

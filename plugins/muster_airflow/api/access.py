@@ -14,7 +14,7 @@ from muster.database import Database
 from muster.errors import MusterError, TransientError
 from muster.events.queries import Queries, RunRow
 from muster.execution.references import run_id as run_key
-from muster_airflow.services import CONNECTION, dsn_of
+from muster_airflow.connections import CONNECTION, dsn_of
 
 MAY_SEE_RUN = Depends(requires_access_dag("GET", DagAccessEntity.RUN))
 """Opens a route whose path has a `dag_id` to those who may see that Dag's runs."""

@@ -102,7 +102,7 @@ def viewer(server: TestClient, token: Callable[[str | None], dict[str, str]]) ->
 def _dsn_in_server() -> str:
     from airflow.models.connection import Connection
 
-    from muster_airflow.services import CONNECTION, dsn_of
+    from muster_airflow.connections import CONNECTION, dsn_of
 
     return dsn_of(Connection.get_connection_from_secrets(CONNECTION))
 

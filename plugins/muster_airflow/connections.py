@@ -1,0 +1,43 @@
+"""Airflow's connections: the one to Muster's database, and their secrets, which nothing that is written may hold."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from muster.errors import MusterError
+from muster.redaction import connection_secrets, learn
+
+if TYPE_CHECKING:
+    from airflow.sdk.definitions.connection import Connection
+
+CONNECTION = "muster_db"
+"""The Airflow connection that holds Muster's database."""
+
+
+def dsn_of(connection: Connection) -> str:
+    """A libpq URI, as the Postgres provider understands the connection.
+
+    Raises:
+        MusterError: the connection is of another type.
+    """
+    from airflow.providers.postgres.hooks.postgres import PostgresHook
+
+    learn_connection(connection)
+    if connection.conn_type not in ("postgres", "postgresql"):
+        raise MusterError(
+            f"The Airflow connection {CONNECTION!r} is of type {connection.conn_type!r}.",
+            remedy="Make it a Postgres connection to Muster's database.",
+        )
+    url = PostgresHook(connection=connection).sqlalchemy_url.set(drivername="postgresql")
+    return url.update_query_dict(_libpq_options(connection)).render_as_string(hide_password=False)
+
+
+def learn_connection(connection: Connection) -> None:
+    """Keep the connection's secrets out of all that this process writes."""
+    learn(connection.password, *connection_secrets(connection.extra or ""))
+
+
+def _libpq_options(connection: Connection) -> dict[str, str]:
+    """What libpq takes from the connection's extra; the provider's own keys stay out."""
+    known = {"sslmode", "sslcert", "sslkey", "sslrootcert", "options", "application_name", "connect_timeout"}
+    return {key: str(value) for key, value in connection.extra_dejson.items() if key in known}
