@@ -11,6 +11,7 @@ import pytest
 from muster.database import Database
 from muster.errors import PermanentError
 from muster.operations.cancelling import request_cancel
+from muster.operations.redoing import order, plan_restart
 from muster.saga.resuming import AlreadyResumed, resume
 from support.runs import Site
 
@@ -270,6 +271,24 @@ def test_what_is_not_stuck_cannot_be_resumed(site: Site, run: str | None, said: 
     with pytest.raises(PermanentError, match=said):
         resume(site.services.log, run, by="ann")
     assert types(site, run) == before
+
+
+def test_a_restarted_run_can_be_cancelled_again(site: Site) -> None:
+    log, definitions = site.services.log, site.services.definitions
+    definition = site.definition(AUTOMATION)
+    run = site.open(definition)
+    site.step(run, "reserve")
+    request_cancel(log, run, by="ann")
+    site.unwind(run)
+    site.close(run)
+    order(log, plan_restart(log, definitions, run, "reserve", by="ann"))
+    site.step(run, "reserve", epoch=1)
+    request_cancel(log, run, by="bob", reason="wrong again")
+    assert site.step(run, "pay", epoch=1).reason == "cancelled"
+    assert site.unwind(run, epoch=1) == "succeeded"
+    assert site.close(run, epoch=1).reason == "compensated: cancelled by bob: wrong again"
+    with pytest.raises(PermanentError, match="has ended"):
+        request_cancel(log, run, by="ann")
 
 
 def test_a_run_that_ended_cannot_be_cancelled(site: Site) -> None:

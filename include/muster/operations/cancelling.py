@@ -9,6 +9,9 @@ from muster.events.log import EventLog
 from muster.events.model import EventType, NewEvent
 from muster.events.state import fold
 
+AGAIN = (EventType.RUN_RESTARTED, EventType.DEAD_LETTER_REDRIVEN)
+"""A person's word that a run that has ended is done again."""
+
 
 def request_cancel(log: EventLog, run: str, *, by: str, reason: str | None = None) -> None:
     """Write that the run is to be cancelled: steps that have not begun skip themselves, and what was done is undone.
@@ -16,12 +19,20 @@ def request_cancel(log: EventLog, run: str, *, by: str, reason: str | None = Non
     Raises:
         PermanentError: the run is not there, or it has ended.
     """
-    state = fold(log.read(run, types=[EventType.RUN_OPENED, EventType.RUN_CLOSED, EventType.RUN_CANCEL_REQUESTED]))
+    events = list(log.read(run, types=[EventType.RUN_OPENED, EventType.RUN_CLOSED, *AGAIN]))
+    state = fold(events)
+    again = [event.version for event in events if event.type in AGAIN]
     if state.status == "unknown":
         raise PermanentError(f"There is no run {run}.", remedy="`muster runs` lists them.")
-    if state.status != "open":
+    # What is done again is under way, whatever the run ended as before.
+    if state.status != "open" and not (again and events[-1].version == again[-1]):
         raise PermanentError(f"{run} has ended ({state.status}): nothing is left to cancel.")
-    event = NewEvent(type=EventType.RUN_CANCEL_REQUESTED, data={"reason": reason}, actor=by, key="cancel")
+    event = NewEvent(
+        type=EventType.RUN_CANCEL_REQUESTED,
+        data={"reason": reason},
+        actor=by,
+        key=f"cancel@{len(again)}" if again else "cancel",
+    )
     log.append(run, [event])
 
 
