@@ -19,6 +19,10 @@ HEAD = "automation: a\nsteps:\n" + READ
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
+        (
+            HEAD.replace("automation: a", "automation: muster_reconciler"),
+            "1:13: `muster_reconciler` is the name of a Dag of Muster's own Choose another one.",
+        ),
         (HEAD + READ, "6:9: there are two steps `read`; the first is in line 3 Rename"),
         (
             "automation: a\nsteps:\n" + READ.replace("read\n", "close\n", 1),

@@ -27,11 +27,13 @@ from muster.errors import PermanentError, TransientError
 from muster.events.checkpoints import CHECKPOINTS
 from muster.events.log import EventLog
 from muster.events.model import NewEvent
+from muster.language.checks import DAGS
 from muster.local.airflow import connection_json
 from muster_airflow import load_automations
 from muster_airflow.airflow_runs import TaskAirflow
 from muster_airflow.compiler.reconciler import build_reconciler
 from muster_airflow.operators.reconciling import AskChecks, Reconcile, WriteCheckpoint
+from muster_airflow.reference import RECONCILER
 
 AUTOMATION = "automation: a\nsteps:\n  - {id: b, notify: [{slack: '#x', text: y}]}\n"
 
@@ -228,3 +230,7 @@ def test_the_tasks_log_and_xcom_say_what_was_found_and_the_task_is_green(
     assert (found["kind"], found["subject"], found["mended"]) == ("notice", "k", False)
     json.dumps(found)
     assert [target for target, _ in outbox(dsn)] == ["#ops", "#incidents"]
+
+
+def test_no_automation_may_take_the_reconcilers_name() -> None:
+    assert RECONCILER in DAGS

@@ -35,6 +35,8 @@ from muster.language.usage import WITH_EXPRESSIONS, Usage
 
 RESERVED = frozenset({"open", "close", "unwind"})
 """Ids that no step may have: Muster's own tasks are called so."""
+DAGS = frozenset({"muster_reconciler"})
+"""Names that no automation may have: Muster's own Dags are called so."""
 
 RUN_KEYS = ("id", "automation", "requested_by", "opened_at")
 """What `run` holds."""
@@ -77,7 +79,7 @@ class _Checker:
     @property
     def parts(self) -> list[Callable[[], Iterable[Problem]]]:
         return [
-            self._ids, self._order, self._circle, self._each_step, self._expressions, self._triggers,
+            self._name, self._ids, self._order, self._circle, self._each_step, self._expressions, self._triggers,
             self._inputs, self._deadlines, self._personal, self._own_settings, self._checks, self._no_expressions,
         ]  # fmt: skip
 
@@ -92,6 +94,11 @@ class _Checker:
     def circle(self) -> list[str] | None:
         """Steps that wait for each other; not looked for while an id stands for two steps."""
         return circle(self.after) if len(set(self.ids)) == len(self.ids) else None
+
+    def _name(self) -> Iterator[Problem]:
+        if self.automation.automation in DAGS:
+            message = f"`{self.automation.automation}` is the name of a Dag of Muster's own"
+            yield self.document.problem(message, ("automation",), suggestion="Choose another one.")
 
     def _ids(self) -> Iterator[Problem]:
         for position, step in enumerate(self.steps):
