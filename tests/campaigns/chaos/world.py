@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -208,15 +209,13 @@ def world(random: Random, folder: Path, say: Say) -> Iterator[World]:
     """All of it, running and healthy; everything is stopped and removed in the end."""
     said: list[str] = []
     with ExitStack() as keep:
+        keep.enter_context(_server_of_its_own())
         witness = keep.enter_context(serving(Witness(Random(random.random()))))
         models = keep.enter_context(ModelServer())
         project = _copy(folder / "project")
         disks: dict[str, Path] = {}
-        for name, place, megabytes in (
-            ("artifacts", folder / "disk", 16),
-            ("database", _database_folder(project), 512),
-        ):
-            if (disk := mount(place, megabytes)) is not None:
+        for name, place in (("artifacts", folder / "disk"), ("database", _database_folder(project))):
+            if (disk := mount(place, DISKS[name])) is not None:
                 disks[name] = disk
                 keep.callback(_unmount, disk)
         variables = {
@@ -251,6 +250,17 @@ def _copy(project: Path) -> Path:
     for name in ("dags", "plugins"):
         shutil.copytree(ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
     return project
+
+
+@contextmanager
+def _server_of_its_own() -> Iterator[None]:
+    """No PostgreSQL that others use is killed: the stack starts its own, whatever `DATABASE_URL` says."""
+    given = os.environ.pop("DATABASE_URL", None)
+    try:
+        yield
+    finally:
+        if given is not None:
+            os.environ["DATABASE_URL"] = given
 
 
 def _database_folder(project: Path) -> Path:
