@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from muster.database import Database
-from muster.errors import ConcurrencyError, PermanentError, TransientError
+from muster.errors import ConcurrencyError, DatabaseLost, PermanentError
 from muster.events.log import EventLog
 from muster.events.model import NewEvent
 
@@ -90,7 +90,7 @@ async def test_a_caller_that_is_cancelled_leaves_the_others_alone(log: EventLog)
 async def test_a_lost_database_is_told_to_every_caller() -> None:
     log = EventLog(Database("postgresql://muster@127.0.0.1:1/none?connect_timeout=1", timeout=0.5))
     results = await asyncio.gather(*[log.aappend("s", [noted()]) for _ in range(3)], return_exceptions=True)
-    assert [type(result) for result in results] == [TransientError] * 3
+    assert [type(result) for result in results] == [DatabaseLost] * 3
 
 
 def test_a_log_serves_one_event_loop_after_another(dsn: str) -> None:

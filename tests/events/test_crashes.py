@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import psycopg
 
 from muster.database import Database
-from muster.errors import TransientError
+from muster.errors import DatabaseLost, TransientError
 from muster.events.log import EventLog
 from muster.events.model import EventType as T
 from muster.events.model import NewEvent
@@ -115,7 +115,7 @@ async def test_a_group_whose_connection_is_cut_is_transient_for_all_and_written_
         results = await asyncio.gather(*calls, return_exceptions=True)
         holder.execute("SELECT pg_advisory_unlock_all()")
 
-    assert {type(result) for result in results} == {TransientError}
+    assert {type(result) for result in results} == {DatabaseLost}
     assert await log.aversion("s") == 0
     again = [log.aappend("s", [NewEvent(type="noted", key=f"{n % 50}", data={})]) for n in range(100)]
     answers = await asyncio.gather(*again)

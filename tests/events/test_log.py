@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from muster.database import Database
-from muster.errors import ConcurrencyError, PermanentError, TransientError
+from muster.errors import ConcurrencyError, DatabaseLost, PermanentError, TransientError
 from muster.events.log import READ_PAGE, EventLog
 from muster.events.model import NewEvent
 from support.postgres_proxy import postgres_proxy
@@ -253,7 +253,7 @@ def test_a_connection_cut_while_waiting_is_transient_and_writes_nothing(log: Eve
             time.sleep(0.02)
         waiting.join(1)
 
-    assert [type(failure) for failure in failures] == [TransientError]
+    assert [type(failure) for failure in failures] == [DatabaseLost]
     assert log.version("s") == 0
     assert log.append("s", [noted()])[0].version == 1
 
