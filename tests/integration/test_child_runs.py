@@ -74,8 +74,8 @@ steps:
 
 def begin(airflow: Airflow, name: str, **inputs: Any) -> tuple[str, Path]:
     (airflow.project / "include" / "skills" / "parcel.py").write_text(SKILLS)
-    folder = airflow.project / name
-    folder.mkdir(exist_ok=True)
+    folder = airflow.project / "parcels" / name
+    folder.mkdir(parents=True, exist_ok=True)
     airflow.automation("proving_delivery", CHILD)
     airflow.automation("proving_order", PARENT)
     return airflow.start("proving_order", name, folder=str(folder), **inputs), folder
@@ -161,8 +161,8 @@ def test_a_child_that_is_paused_is_not_waited_for(airflow: Airflow) -> None:
 
 
 def test_a_child_that_cannot_be_undone_is_resumed_first_and_then_its_parent(airflow: Airflow) -> None:
-    (airflow.project / "stuck").mkdir(exist_ok=True)
-    (airflow.project / "stuck" / "pick.broken").touch()
+    (airflow.project / "parcels" / "stuck").mkdir(parents=True, exist_ok=True)
+    (airflow.project / "parcels" / "stuck" / "pick.broken").touch()
     run, folder = begin(airflow, "stuck", breaks=True, parcels=["one"])
     assert airflow.finish(run) == "failed"
     (child,) = children(airflow, run)

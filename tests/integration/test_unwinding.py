@@ -55,8 +55,8 @@ def states(airflow: Airflow, run: str) -> dict[str, Any]:
 def begin(airflow: Airflow, name: str, **inputs: Any) -> tuple[str, Any]:
     (airflow.project / "include" / "skills").mkdir(exist_ok=True)
     (airflow.project / "include" / "skills" / "depot.py").write_text(SKILLS)
-    folder = airflow.project / name
-    folder.mkdir()
+    folder = airflow.project / "depot" / name
+    folder.mkdir(parents=True)
     airflow.automation("proving_saga", AUTOMATION)
     run = airflow.start("proving_saga", name, folder=str(folder), **inputs)
     return run, folder
