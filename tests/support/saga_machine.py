@@ -248,11 +248,22 @@ class SagaMachine(Machine):
     def resume(self, which: int, by_hand: bool) -> None:
         if ("close", None) not in self.done or self.state().status != "stuck":
             return
+        if by_hand:
+            self.undo_by_hand()
         answers = self.processes.at_once("saga", lambda _: ("resume", self.run, by_hand))
         assert sorted(error or "" for _, error in answers) == ["", "AlreadyResumed", "AlreadyResumed"]
         self.sql("UPDATE moods SET mood = 'ok' WHERE run = %s AND piece LIKE 'undo %%'", self.run)
         lost, forward = ("failed", "upstream_failed"), list(self.forward())
         self.again(task for task in self.done if self.done[task] in lost and task not in forward)
+
+    def undo_by_hand(self) -> None:
+        """A person undoes outside what undoing has stopped at, before saying so."""
+        stuck, deeds = self.state().stuck, self.deeds()
+        assert stuck is not None
+        piece = work_key(stuck.step, stuck.index)
+        for key in set(deeds["act"]) - set(deeds["undo"]):
+            if key.partition("~")[0] == piece:
+                self.sql("INSERT INTO deeds (run, what, key) VALUES (%s, 'undo', %s)", self.run, f"{self.run}/{key}")
 
     @rule(number=ANY, which=WHICH, mended=st.booleans())
     def restart(self, number: int, which: int, mended: bool) -> None:
