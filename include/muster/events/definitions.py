@@ -7,6 +7,10 @@ from muster.errors import MusterError
 from muster.events.driver import Query, Work, arun, run
 
 
+class DefinitionGone(MusterError):
+    """A run was opened with a definition that the database does not hold any more."""
+
+
 class DefinitionStore:
     """Resolved definitions by hash, kept for good in the database and cached in this process."""
 
@@ -27,7 +31,7 @@ class DefinitionStore:
         """The definition's JSON, exactly as it was put.
 
         Raises:
-            MusterError: no definition has this hash.
+            DefinitionGone: no definition has this hash.
         """
         cached = self._cache.get(hash)
         return run(self._database, self._get(hash)) if cached is None else cached
@@ -57,7 +61,7 @@ class DefinitionStore:
     def _get(self, hash: str) -> Work[str]:
         found = yield [Query("SELECT content::text FROM definitions WHERE hash = %(hash)s", {"hash": hash})]
         if not found[0]:
-            raise MusterError(
+            raise DefinitionGone(
                 f"There is no definition {hash}.", remedy="Restore the table `definitions` from a backup."
             )
         content: str = found[0][0][0]

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from muster.database import Database
 from muster.errors import PermanentError
 from muster.events import statements
-from muster.events.definitions import DefinitionStore
+from muster.events.definitions import DefinitionGone, DefinitionStore
 from muster.events.driver import Work, arun, run
 from muster.events.log import READ_PAGE, EventLog
 from muster.events.model import Event, EventType, NewEvent
@@ -180,11 +180,18 @@ class PersonalLog(EventLog):
 
     def _open(self, stream: str, events: Sequence[Event]) -> Work[list[Event]]:
         """Events with what was sealed opened, or marked as forgotten."""
-        if not events or (yield from self._rules_of(stream, ())) is None:
+        if not events or not (yield from self._may_hold_seals(stream)):
             return list(events)
         ids = set[str]().union(*(sealed_ids(event.data) for event in events))
         keys = (yield from self._vault.keys(sorted(ids))) if ids else {}
         return [replace(event, data=open_all(event.data, keys, stream)) for event in events]
+
+    def _may_hold_seals(self, stream: str) -> Work[bool]:
+        try:
+            return (yield from self._rules_of(stream, ())) is not None
+        except DefinitionGone:
+            # What is sealed says so itself: to read, the definition only saves looking for it.
+            return True
 
     def _seal(self, stream: str, events: Sequence[NewEvent]) -> Work[list[NewEvent]]:
         """Events with what is marked sealed. The key is asked for each time: it may be gone by now."""
