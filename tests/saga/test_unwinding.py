@@ -147,6 +147,23 @@ def test_work_with_an_unknown_outcome_counts_as_begun(site: Site) -> None:
     )
 
 
+@pytest.mark.parametrize("begun", [True, False])
+def test_what_a_process_died_in_is_undone_although_the_next_one_skips_it(site: Site, begun: bool) -> None:
+    run = site.open(site.definition(AUTOMATION))
+    from muster.execution.performing import begin
+    from muster.execution.references import WorkRef
+
+    if begun:
+        site.do(begin(site.services, WorkRef(run=run, step="reserve")))
+    request_cancel(site.services.log, run, by="ops")
+    assert site.step(run, "reserve").status == "skipped"
+    assert site.unwind(run) == ("succeeded" if begun else "skipped")
+    if begun:
+        assert depot().undone == [("reserve", None)]
+    site.close(run)
+    assert site.state(run).status == ("compensated" if begun else "failed")
+
+
 @pytest.mark.parametrize("begun", [["reserve"], []])
 def test_what_was_taken_for_dead_begins_nothing_once_undoing_has_begun(site: Site, begun: list[str]) -> None:
     run = site.open(site.definition(AUTOMATION), names=["a", "b"])

@@ -235,6 +235,19 @@ class SagaMachine(Machine):
         while self.ready():
             self.perform(0, which, None, True)
 
+    @rule(number=ANY, which=WHICH)
+    def it_is_undone_and_done_again(self, number: int, which: int) -> None:
+        if ("begin", None) in self.done or number % 4:
+            return
+        while ("begin", None) not in self.ready():
+            self.perform(0, which, None, True)
+        self.cancel(which)
+        while self.ready():
+            self.perform(0, which, None, True)
+        self.restart(number // 4, which, True)
+        while self.ready():
+            self.perform(0, which, None, True)
+
     # What people do.
 
     @rule(which=WHICH)
@@ -318,6 +331,7 @@ class SagaMachine(Machine):
     def undoing_goes_in_reverse_and_only_over_what_began(self) -> None:
         if not hasattr(self, "log"):
             return
+        guarded = any(step.can_be_undone or step.irreversible for step in self.definition.steps)
         begun: set[tuple[str, Any]] = set()
         open_: dict[int, set[tuple[str, Any]]] = {}
         undone: set[tuple[Any, ...]] = set()
@@ -332,7 +346,10 @@ class SagaMachine(Machine):
                         late.add((*piece, data["epoch"]))
                     begun.add(piece)
                 case "step.succeeded" | "step.failed" | "step.retried":
-                    assert (*piece, data["epoch"]) not in late, "no step is performed after unwinding began"
+                    # Where nothing can be undone, who comes late does no harm.
+                    assert not guarded or (*piece, data["epoch"]) not in late, (
+                        "no step is performed after unwinding began"
+                    )
                 case "saga.unwinding":
                     open_[data["epoch"]] = {(name, index) for name, all_ in data["pieces"].items() for index in all_}
                 case "run.stuck":
@@ -379,11 +396,19 @@ class SagaMachine(Machine):
             assert len(deeds["undo"]) >= sum(work.undone for work in works) - by_hand, "each execution is undone"
         if state.status == "succeeded":
             assert all(work.status != "undone" for work in works)
+            done = {work_key(*it) for it in self.pieces() if state.step(it[0]).work(it[1]).status == "succeeded"}
+            assert done <= {key.partition("~")[0] for key in standing}, "what counts as done was done, and stands"
         if state.status == "failed":
             assert not standing or not self.must_be_undone(state), "a run that lost a step does not stay half done"
         found = replay(self.database, self.run)
         assert found.differences == [], "the projections say what the log says"
         assert self.log.verify(self.run) is None
+
+    def pieces(self) -> Iterator[tuple[str, int | None]]:
+        """Every piece of the steps that can be undone."""
+        for step in self.definition.steps:
+            if self.undone(step.id):
+                yield from [(step.id, index) for index in ([None] if step.each is None else range(len(ITEMS)))]
 
     def must_be_undone(self, state: RunState) -> bool:
         """True when a whole step failed: single lost items undo nothing."""

@@ -204,6 +204,10 @@ def _started(run: RunState, step: StepState, work: WorkState, event: Happening) 
         return
     work.status, work.attempt = "running", data.get("attempt") or work.attempt + 1
     work.input, work.started_at = data.get("input"), work.started_at or event.at
+    epoch = data.get("epoch") or 0
+    if run.unwinding is None or run.unwinding.epoch != epoch:
+        # Who begins after undoing has begun is told so before it does anything.
+        work.begun = epoch
 
 
 def _child_requested(run: RunState, step: StepState, work: WorkState, event: Happening) -> None:

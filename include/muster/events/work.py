@@ -73,6 +73,8 @@ class WorkState:
     """How often it has been undone: what is done after that is other work, with effects of its own."""
     epoch: int = 0
     """The epoch of its latest execution."""
+    begun: int | None = None
+    """The epoch in which it last began, before any undoing: what was skipped after that may have happened."""
     started_at: datetime | None = None
     ended_at: datetime | None = None
     calls: int = 0

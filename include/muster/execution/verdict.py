@@ -82,13 +82,19 @@ def _stopped(definition: Definition, state: RunState, result: StepState, task_st
     """Why a task that Airflow failed matters: it left no outcome, or what comes after it was not performed."""
     if not any(_belongs(task, result.id) and task_states[task] == "failed" for task in task_states):
         return None
-    if not result.ended:
+    if not result.ended or _left_undone(result):
         return f"step {result.id} stopped without an outcome"
     if result.status == "succeeded" and not all(state.step(step.id).ended for step in definition.steps):
         return f"step {result.id} stopped after its outcome"
     # Airflow may fail a task whose outcome is in the log already: an answered question, for one
     # (apache/airflow#72716). The log knows better.
     return None
+
+
+def _left_undone(result: StepState) -> bool:
+    """True when items of a list were undone before the others were done anew, and have not been done since."""
+    newest = max((item.epoch for item in result.items.values()), default=0)
+    return any(item.status == "undone" and item.epoch < newest for item in result.items.values())
 
 
 def _belongs(task: str, step: str) -> bool:

@@ -45,4 +45,7 @@ def _begun(result: StepState) -> Iterator[int | None]:
 
 
 def _may_have_happened(work: WorkState) -> bool:
-    return work.status not in ("pending", "skipped", "undone")
+    if work.status == "skipped":
+        # A process died in the middle of it, and the next one skipped it: the run had been cancelled meanwhile.
+        return work.begun == work.epoch
+    return work.status not in ("pending", "undone")
