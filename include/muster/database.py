@@ -6,15 +6,17 @@ import asyncio
 import os
 import select
 import weakref
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from itertools import count
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from psycopg import AsyncConnection, Connection, Error
 from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
+
+T = TypeVar("T")
 
 _AT_REST = (TransactionStatus.IDLE, TransactionStatus.UNKNOWN)
 """Nothing to roll back: no transaction, or no connection any more."""
@@ -116,6 +118,17 @@ class Database:
             await connection.close()
         finally:
             await pool.putconn(connection)
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine in an event loop of its own, and close the connections it opened."""
+
+        async def closing() -> T:
+            try:
+                return await work
+            finally:
+                await self.aclose()
+
+        return asyncio.run(closing())
 
     def close(self) -> None:
         """Close this process's sync pool."""

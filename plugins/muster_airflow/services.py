@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Coroutine
 from dataclasses import replace
@@ -29,14 +28,7 @@ TRIGGERER_CONNECTIONS = 12
 
 def run(services: Services, work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine of the domain in this process, and close the connections it opened."""
-
-    async def closing() -> T:
-        try:
-            return await work
-        finally:
-            await services.database.aclose()
-
-    return asyncio.run(closing())
+    return services.database.run(work)
 
 
 def services_in_worker(context: Context) -> Services:

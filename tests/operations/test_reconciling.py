@@ -172,13 +172,19 @@ def test_a_run_that_dies_again_and_again_is_undone_and_then_left_to_a_person(sit
     assert site.services.log.verify(run) is None
 
 
-def test_what_died_too_often_is_undone_by_its_own_tasks(site: Site) -> None:
+def dies_four_times(site: Site) -> tuple[str, FakeAirflow]:
+    """A run that is to be undone, for it has died again after three restarts."""
     run = site.open(site.definition(UNDONE))
     site.step(run, "one")
     airflow = FakeAirflow()
     for _ in range(4):
         found(site, airflow)
         site.do(begun_again(site, run))
+    return run, airflow
+
+
+def test_what_died_too_often_is_undone_by_its_own_tasks(site: Site) -> None:
+    run, _ = dies_four_times(site)
     assert site.step(run, "two").status == "skipped"
     assert site.unwind(run) == "succeeded"
     site.close(run)
@@ -250,12 +256,7 @@ def test_a_run_begun_again_that_died_is_never_performed_whole_but_left_to_a_pers
 
 
 def test_a_run_that_died_while_it_was_resumed_is_stuck_again(site: Site) -> None:
-    run = site.open(site.definition(UNDONE))
-    site.step(run, "one")
-    airflow = FakeAirflow()
-    for _ in range(4):
-        found(site, airflow)
-        site.do(begun_again(site, run))
+    run, airflow = dies_four_times(site)
     assert site.do(unwinding.begin(site.services, WorkRef(run=run, step="begin"), {})).status == "succeeded"
     found(site, airflow)
     resume(site.services.log, run, by="admin")

@@ -6,7 +6,8 @@ import contextlib
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from typing import TypeVar
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
@@ -63,12 +64,19 @@ class PostgresProxy:
             end.close()
 
 
+Proxy = TypeVar("Proxy", bound=PostgresProxy)
+
+
 @contextmanager
-def postgres_proxy(dsn: str) -> Iterator[PostgresProxy]:
-    """A running proxy before the server of `dsn`."""
-    proxy = PostgresProxy(dsn)
+def forwarding(proxy: Proxy) -> Iterator[Proxy]:
+    """The proxy, at work."""
     threading.Thread(target=proxy.serve, daemon=True).start()
     try:
         yield proxy
     finally:
         proxy.close()
+
+
+def postgres_proxy(dsn: str) -> AbstractContextManager[PostgresProxy]:
+    """A running proxy before the server of `dsn`."""
+    return forwarding(PostgresProxy(dsn))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 from collections.abc import Mapping
 from pathlib import Path
@@ -142,14 +141,7 @@ class Site:
 
     def do(self, coroutine: Any) -> Any:
         """Run a coroutine and close the connections it opened."""
-
-        async def closing() -> Any:
-            try:
-                return await coroutine
-            finally:
-                await self.services.database.aclose()
-
-        return asyncio.run(closing())
+        return self.services.database.run(coroutine)
 
 
 def _services(database: Database, artifacts: Path, skills: Path, models: Any) -> Services:

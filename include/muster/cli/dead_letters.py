@@ -16,6 +16,7 @@ from muster.database import Database
 from muster.errors import MusterError, PermanentError
 from muster.events.definitions import DefinitionStore
 from muster.events.queries import Queries
+from muster.execution.references import ENDED_IN_AIRFLOW
 from muster.local.client import AirflowClient
 from muster.local.project import find_project
 from muster.notifications.outbox import Outbox
@@ -113,7 +114,7 @@ def _tasks(client: AirflowClient, plan: Plan) -> list[Any]:
     found = client.run(dag_id, run_id)
     if found is None:
         raise PermanentError(f"Airflow does not know {plan.run} any more: it cannot be done again.")
-    if found["state"] not in ("success", "failed"):
+    if found["state"] not in ENDED_IN_AIRFLOW:
         raise PermanentError(f"{plan.run} has not ended in Airflow.", remedy="Try again in a moment.")
     return plan.tasks(task["task_id"] for task in client.tasks(dag_id, run_id))
 

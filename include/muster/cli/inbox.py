@@ -18,6 +18,7 @@ from muster.database import Database
 from muster.errors import MusterError, TransientError
 from muster.events.model import EventType
 from muster.events.queries import Queries
+from muster.execution.references import ENDED_IN_AIRFLOW
 from muster.local.client import AirflowClient
 from muster.local.stack import Stack
 from muster.notifications.outbox import Outbox
@@ -47,7 +48,7 @@ def process_bundled_inbox(stack: Stack, out: Console) -> None:
     try:
         with stack.client() as client:
             run = client.run(AUTOMATION, RUN_ID)
-            if run is not None and run["state"] in ("success", "failed"):
+            if run is not None and run["state"] in ENDED_IN_AIRFLOW:
                 out.print(Text(f"The bundled invoices were processed before: {_show(NAME)}", style="dim"))
                 return
             if run is None:
@@ -85,7 +86,7 @@ def follow(
     run = None
     out.print(Text.assemble("Run ", (name, "bold")))
     with Live(console=out, refresh_per_second=8, transient=True, auto_refresh=out.is_terminal) as live:
-        while run is None or run["state"] not in ("success", "failed"):
+        while run is None or run["state"] not in ENDED_IN_AIRFLOW:
             try:
                 run = client.run(dag_id, run_id)
                 steps = queries.steps(name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, datetime, timedelta
 
 import typer
@@ -15,8 +14,8 @@ from muster.database import Database
 from muster.execution.checking import broken_checks
 from muster.language.definition import Definition
 from muster.language.folder import load_folder
+from muster.local.airflow_runs import RestAirflow
 from muster.local.project import find_project
-from muster.local.restarting import RestAirflow
 from muster.operations.reconciling import Scope, ask_checks, reconcile
 from muster.recovery.consistency import Violation
 
@@ -26,7 +25,7 @@ def check(*, as_json: bool) -> None:
     _, database = open_queries()
     try:
         definitions = declaring()
-        found = [each for definition in definitions for each in asyncio.run(_broken(definition, database))]
+        found = [each for definition in definitions for each in _broken(definition, database)]
     finally:
         database.close()
     if as_json:
@@ -45,14 +44,13 @@ def declaring() -> list[Definition]:
     return [definition for definition in definitions if definition.checks]
 
 
-async def _broken(definition: Definition, database: Database) -> list[Violation]:
+def _broken(definition: Definition, database: Database) -> list[Violation]:
     project = find_project()
-    try:
-        return await broken_checks(
+    return database.run(
+        broken_checks(
             definition, database, artifacts=project.artifacts, site=project.site_skills, now=datetime.now(UTC)
         )
-    finally:
-        await database.aclose()
+    )
 
 
 def run(*, dry_run: bool, quiet_minutes: float, user: str, as_json: bool) -> None:

@@ -172,7 +172,7 @@ def _page(stream: str, after: int) -> Work[list[Line]]:
         {
             "line": "event",
             "version": event.version,
-            "when": event.at.isoformat(timespec="microseconds"),
+            "when": instant(event.at),
             "who": event.actor,
             "what": event.type,
             **_told(event.type, _said(event.data)),

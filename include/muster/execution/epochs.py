@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
+from muster.events import canonical
 from muster.events.model import Event, EventType, NewEvent
 from muster.execution.references import OPENED
 from muster.execution.services import Services
@@ -43,7 +44,7 @@ def latest_epoch(begun: Iterable[Event]) -> int:
 
 def instant(at: datetime) -> str:
     """An instant as the log keeps it: the same text in every process."""
-    return at.astimezone(UTC).isoformat(timespec="microseconds")
+    return canonical.instant(at.astimezone(UTC))
 
 
 async def _epoch(services: Services, run: str, at: str) -> int:

@@ -12,7 +12,7 @@ from muster.execution.children import Child, ChildFailed, answer_of, ask_for, se
 from muster.execution.outcome import Outcome
 from muster.execution.performing import take_up
 from muster.execution.piece import Answer, Piece
-from muster.execution.references import WorkRef
+from muster.execution.references import ENDED_IN_AIRFLOW, WorkRef
 from muster.execution.services import Services
 from muster.language.runs import AT_ONCE
 from muster.redaction import redact
@@ -23,9 +23,6 @@ AirflowState = Callable[[str, str], Awaitable[str | None]]
 """Airflow's state of a run, by Dag and run id; None when Airflow does not know it.
 
 Raises TransientError when it cannot be asked."""
-
-ENDED = frozenset({"success", "failed"})
-"""Airflow's states of a run that has ended."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +112,7 @@ class _Wait:
 
     async def _ask_airflow(self, *, begun: bool) -> None:
         state = await self._airflow_state(self._child.automation, self._child.dag_run_id)
-        ended = state is None or state in ENDED
+        ended = state is None or state in ENDED_IN_AIRFLOW
         # Between Airflow's word and the log's lies a moment: only the second time it counts.
         if ended and self._ended_in_airflow:
             how = "does not know it any more" if state is None else f"ended it as {state}"

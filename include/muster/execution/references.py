@@ -7,6 +7,9 @@ from dataclasses import dataclass
 OPENED = "opened"
 """The key of the event that opens a run."""
 
+ENDED_IN_AIRFLOW = frozenset({"success", "failed"})
+"""Airflow's states of a run that it does nothing more for."""
+
 
 def run_id(automation: str, dag_run_id: str) -> str:
     """The id of a run, which is also the name of its stream."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from psycopg.rows import class_row
 from pydantic import BaseModel, ConfigDict
@@ -102,29 +103,27 @@ class Outbox:
 
     def entries(self, *, run: str | None = None, status: Status | None = None, limit: int = 100) -> list[OutboxEntry]:
         """Newest first, of one run or of all, in one state or in any."""
-        with (
-            database_failures(),
-            self._database.connection() as connection,
-            connection.cursor(row_factory=class_row(OutboxEntry)) as cursor,
-        ):
-            return cursor.execute(
-                f"SELECT {COLUMNS} FROM outbox WHERE (%(run)s::text IS NULL OR run = %(run)s)"
-                " AND (%(status)s::text IS NULL OR status = %(status)s) ORDER BY id DESC LIMIT %(limit)s",
-                {"run": run, "status": status, "limit": limit},
-            ).fetchall()
+        return self._fetch(
+            "WHERE (%(run)s::text IS NULL OR run = %(run)s) AND (%(status)s::text IS NULL OR status = %(status)s)"
+            " ORDER BY id DESC LIMIT %(limit)s",
+            {"run": run, "status": status, "limit": limit},
+        )
 
     def undelivered(self, before: datetime, *, limit: int = 100) -> list[OutboxEntry]:
         """Oldest first: those that failed, and those whose sender died before `before`."""
+        return self._fetch(
+            "WHERE status = 'failed' OR (status = 'pending' AND claimed_until < clock_timestamp()"
+            " AND created_at <= %(before)s) ORDER BY id LIMIT %(limit)s",
+            {"before": before, "limit": limit},
+        )
+
+    def _fetch(self, which: str, values: Mapping[str, Any]) -> list[OutboxEntry]:
         with (
             database_failures(),
             self._database.connection() as connection,
             connection.cursor(row_factory=class_row(OutboxEntry)) as cursor,
         ):
-            return cursor.execute(
-                f"SELECT {COLUMNS} FROM outbox WHERE status = 'failed' OR (status = 'pending'"
-                " AND claimed_until < clock_timestamp() AND created_at <= %(before)s) ORDER BY id LIMIT %(limit)s",
-                {"before": before, "limit": limit},
-            ).fetchall()
+            return cursor.execute(f"SELECT {COLUMNS} FROM outbox {which}", values).fetchall()
 
     async def find(self, key: str) -> OutboxEntry | None:
         """The entry recorded under `key`."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
-from support.postgres_proxy import PostgresProxy
+from support.postgres_proxy import PostgresProxy, forwarding
 
 
 class Line(PostgresProxy):
@@ -56,12 +55,6 @@ def _end(client: socket.socket) -> None:
         client.shutdown(socket.SHUT_RDWR)
 
 
-@contextmanager
-def line(dsn: str) -> Iterator[Line]:
+def line(dsn: str) -> AbstractContextManager[Line]:
     """A running line to the server of `dsn`."""
-    made = Line(dsn)
-    threading.Thread(target=made.serve, daemon=True).start()
-    try:
-        yield made
-    finally:
-        made.close()
+    return forwarding(Line(dsn))

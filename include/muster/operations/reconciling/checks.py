@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine, Iterable
+from collections.abc import Iterable
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
-from muster.database import Database
 from muster.execution.checking import broken_checks, is_due
 from muster.language.definition import Definition
 from muster.operations.reconciling.findings import Disagreement, Scope
@@ -37,18 +34,11 @@ def ask_checks(
     for definition in definitions:
         due = [check for check in definition.checks if is_due(check, since, scope.now)]
         asked = broken_checks(definition, scope.database, artifacts=artifacts, site=site, now=scope.now, checks=due)
-        broken = [_disagreement(definition, each) for each in asyncio.run(_closing(scope.database, asked))]
+        broken = [_disagreement(definition, each) for each in scope.database.run(asked)]
         if scope.mend:
             tell_people(scope, broken, definition)
         found += broken
     return found
-
-
-async def _closing(database: Database, asked: Coroutine[Any, Any, list[Violation]]) -> list[Violation]:
-    try:
-        return await asked
-    finally:
-        await database.aclose()
 
 
 def _disagreement(definition: Definition, broken: Violation) -> Disagreement:

@@ -18,8 +18,6 @@ from muster.notifications.model import Notice
 
 Kind = Literal["run", "stuck", "task", "lease", "notice", "effect", "check", "checkpoint"]
 
-ENDED = frozenset({"success", "failed"})
-"""States of a run that Airflow does nothing more for."""
 LIMIT = 10_000
 """Of each kind, at most so many are looked at."""
 QUIET = timedelta(minutes=10)

@@ -15,8 +15,9 @@ from muster.events.model import Event, EventType, NewEvent
 from muster.events.queries import RunRow
 from muster.events.state import RunState, fold
 from muster.execution.epochs import RECONCILER, latest_epoch
+from muster.execution.references import ENDED_IN_AIRFLOW
 from muster.language.definition import Definition
-from muster.operations.reconciling.findings import BEGINS_AGAIN, ENDED, LIMIT, Disagreement, Scope
+from muster.operations.reconciling.findings import BEGINS_AGAIN, LIMIT, Disagreement, Scope
 from muster.saga.extent import irrevocable, started
 
 RESTARTS = 3
@@ -49,7 +50,7 @@ def _looked_at(scope: Scope, row: RunRow) -> Iterator[Disagreement]:
     if row.dag_id is None or row.dag_run_id is None:
         return
     state = scope.airflow.state(row.dag_id, row.dag_run_id)
-    if state is not None and state not in ENDED:
+    if state is not None and state not in ENDED_IN_AIRFLOW:
         return
     try:
         yield from _ended(scope, row, row.dag_id, row.dag_run_id, state)

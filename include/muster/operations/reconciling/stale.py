@@ -8,12 +8,12 @@ from datetime import datetime, timedelta
 from muster.errors import MusterError
 from muster.events.model import EventType
 from muster.events.queries import RunRow
-from muster.operations.reconciling.findings import BEGINS_AGAIN, ENDED, LIMIT, Disagreement, Scope
+from muster.events.work import ENDED as WORK_ENDED
+from muster.execution.references import ENDED_IN_AIRFLOW
+from muster.operations.reconciling.findings import BEGINS_AGAIN, LIMIT, Disagreement, Scope
 
 ACTIVE = frozenset({"deferred", "awaiting_input", "running", "queued", "scheduled", "up_for_retry", "restarting"})
 """States of a task that Airflow means to do something about."""
-OVER = frozenset({"succeeded", "failed", "skipped", "set_aside", "undone"})
-"""How a step has ended in the projections."""
 WINDOW = timedelta(hours=6)
 """How long ago the runs have ended at most that Airflow is asked about."""
 SLOWEST = timedelta(minutes=5)
@@ -41,14 +41,14 @@ def _goes_on(scope: Scope, row: RunRow) -> bool:
 
 def _run_over(scope: Scope, row: RunRow, dag_id: str, run_id: str) -> Iterator[Disagreement]:
     state = scope.airflow.state(dag_id, run_id)
-    if state is None or state in ENDED or _goes_on(scope, row):
+    if state is None or state in ENDED_IN_AIRFLOW or _goes_on(scope, row):
         return
     tasks = scope.airflow.tasks(dag_id, run_id)
     waiting = sorted(task for task, state in tasks.items() if state in ACTIVE)
     message = f"{row.status} in the log, and {state} in Airflow: {', '.join(waiting) or 'no task'} under way"
     steps = scope.queries.steps(row.id)
     again = any(scope.log.read(row.id, types=BEGINS_AGAIN))
-    if again or any(step.status not in OVER for step in steps if step.index < 0):
+    if again or any(step.status not in WORK_ENDED for step in steps if step.index < 0):
         # Performed again, a step without an outcome in this epoch would begin, in a run that is over.
         remedy = f"Mark the run as failed in Airflow ({dag_id}, {run_id})."
         yield Disagreement("task", row.id, message, remedy, run=row.id, mark=str(row.closed_at))
@@ -69,7 +69,7 @@ def _step_over(scope: Scope, row: RunRow, before: datetime, tasks: Mapping[str, 
     if not waiting or any(event.at > before for event in scope.log.read(row.id, types=BEGINS_AGAIN)):
         return
     for step in scope.queries.steps(row.id):
-        over = step.status in OVER and step.ended_at is not None and step.ended_at <= before
+        over = step.status in WORK_ENDED and step.ended_at is not None and step.ended_at <= before
         if over and step.index < 0 and step.step in waiting:
             state = tasks[step.step]
             message = f"{step.status} in the log since {step.ended_at:%Y-%m-%d %H:%M} UTC, and {state} in Airflow"
