@@ -22,6 +22,8 @@ from support.saga_processes import Sagas
 
 LONG = 3600.0
 """Seconds of a lease or claim: time passes when the test says so."""
+PATIENCE = 300.0
+"""Seconds in which a process answers, however little of the machine it is given."""
 WORLD = "CREATE TABLE IF NOT EXISTS world (key text, receipt int, PRIMARY KEY (key, receipt))"
 
 
@@ -187,7 +189,7 @@ class Processes:
     def answer(self, which: int) -> tuple[Any, str | None]:
         """What came of the last thing it was told."""
         while True:
-            assert self._pipes[which].poll(60), "a process does not answer"
+            assert self._pipes[which].poll(PATIENCE), "a process does not answer"
             number, result, error = self._pipes[which].recv()
             # A promise that broke half-way may have left an answer that nobody took.
             if number == self._numbers[which]:
