@@ -268,6 +268,22 @@ def test_work_done_anew_after_it_was_undone_can_be_undone_again(site: Site) -> N
     assert site.state(run).status == "compensated"
 
 
+def test_what_was_undone_and_is_taken_for_dead_before_it_is_done_anew_does_nothing_more(site: Site) -> None:
+    log, definitions = site.services.log, site.services.definitions
+    run = site.open(site.definition(AUTOMATION))
+    site.step(run, "reserve")
+    request_cancel(log, run, by="ann")
+    site.unwind(run)
+    site.close(run)
+    order(log, plan_restart(log, definitions, run, "reserve", by="ann"))
+    dead: dict[str, str | None] = {"reserve": "failed"}
+    assert site.unwind(run, dead, epoch=1) == "skipped"
+    site.close(run, dead, epoch=1)
+    assert site.step(run, "reserve", epoch=1).status == "skipped"
+    assert [key.rpartition("/")[2] for key in depot().done] == ["reserve"]
+    assert (site.state(run).status, site.state(run).reason) == ("failed", "step reserve stopped without an outcome")
+
+
 def test_of_two_that_resume_a_stuck_run_at_once_one_is_told_who_was_first(site: Site) -> None:
     run = broken(site, "ship", "undo pay")
     site.unwind(run)

@@ -90,6 +90,14 @@ def _always_the_same() -> Any:
     return UUID(int=0)
 
 
+def _refuse_nothing(*_: Any) -> None:
+    """Lets everything through."""
+
+
+def _one_key_for_all(piece: Any) -> str:
+    return f"{piece.view.id}/{piece.key}"
+
+
 LEASES, LEDGER = "muster.recovery.leases", "muster.recovery.ledger"
 EFFECTS, BREAKERS = "muster.recovery.effects", "muster.recovery.breakers"
 
@@ -238,6 +246,14 @@ MUTATIONS: dict[str, Mutation] = {
     "several people resume a stuck run": Mutation(
         "of several who resume a stuck run one does",
         "saga", "muster.saga.resuming", functions={"uuid4": _always_the_same},
+    ),
+    "a restart leaves out what was undone": Mutation(
+        "a restart does again what was undone",
+        "saga", "muster.operations.redoing", functions={"_nothing_undone_outside": _refuse_nothing},
+    ),
+    "what is done anew is taken for what was undone": Mutation(
+        "each execution is undone once",
+        "saga", "muster.execution.actions", functions={"_effect_key": _one_key_for_all},
     ),
 }  # fmt: skip
 """By what the bug does."""

@@ -235,6 +235,19 @@ class SagaMachine(Machine):
         while self.ready():
             self.perform(0, which, None, True)
 
+    @rule(number=ANY, which=WHICH)
+    def it_is_undone_and_done_again(self, number: int, which: int) -> None:
+        if ("begin", None) in self.done:
+            return
+        while ("begin", None) not in self.ready():
+            self.perform(0, which, None, True)
+        self.cancel(which)
+        while self.ready():
+            self.perform(0, which, None, True)
+        self.restart(number, which, True)
+        while self.ready():
+            self.perform(0, which, None, True)
+
     # What people do.
 
     @rule(which=WHICH)

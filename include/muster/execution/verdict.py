@@ -92,9 +92,8 @@ def _stopped(definition: Definition, state: RunState, result: StepState, task_st
 
 
 def _left_undone(result: StepState) -> bool:
-    """True when items of a list were undone before the others were done anew, and have not been done since."""
-    newest = max((item.epoch for item in result.items.values()), default=0)
-    return any(item.status == "undone" and item.epoch < newest for item in result.items.values())
+    """True when what an earlier execution undid was to be done anew, all of it or the items of a list, and was not."""
+    return any(work.status == "undone" for work in (result.whole, *result.items.values()))
 
 
 def _belongs(task: str, step: str) -> bool:
