@@ -86,3 +86,36 @@ def test_a_connection_given_back_after_the_database_was_closed_is_closed(dsn: st
     with database.connection() as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
     database.close()
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_threads_that_outnumber_the_connections_wait_and_none_is_forgotten(dsn: str, size: int) -> None:
+    database = Database(dsn, max_size=size, timeout=20)
+
+    def work(number: int) -> set[int]:
+        pids = set()
+        for turn in range(150):
+            if (number + turn) % 3:
+                loan = database.borrow()
+                pids.add(loan.connection.info.backend_pid)
+                database.give_back(loan)
+            else:
+                with database.connection() as connection:
+                    pids.add(connection.info.backend_pid)
+        return pids
+
+    with ThreadPoolExecutor(6) as threads:
+        used = set().union(*[each.result() for each in [threads.submit(work, number) for number in range(6)]])
+    assert 1 <= len(used) <= size
+    database.close()
+
+
+def test_one_that_comes_back_to_a_closed_database_is_closed_and_one_at_hand_as_well(dsn: str) -> None:
+    database = Database(dsn)
+    first = database.borrow()
+    database.give_back(first)
+    second = database.borrow()
+    assert second.connection is first.connection, "what came back last is given out next"
+    database.give_back(second)
+    database.close()
+    assert first.connection.closed

@@ -22,10 +22,58 @@ _AT_REST = (TransactionStatus.IDLE, TransactionStatus.UNKNOWN)
 """Nothing to roll back: no transaction, or no connection any more."""
 
 
-class Loan(NamedTuple):
-    """A connection and the pool it goes back to."""
+class _Connections:
+    """One process's pool, and beside it the connection that came back last: most come one at a time, and passing
+    through the pool costs as much as preparing what is sent.
+    """
 
-    pool: ConnectionPool[Connection[TupleRow]]
+    def __init__(self, pool: ConnectionPool[Connection[TupleRow]]) -> None:
+        self.pool = pool
+        # Lists, because appending and popping need no lock.
+        self._at_hand: list[Connection[TupleRow]] = []
+        self._waiting: list[None] = []
+
+    def take(self) -> Connection[TupleRow]:
+        """A connection; waits for one while all that there may be are in use."""
+        if (connection := self._last()) is not None:
+            return connection
+        # First say that we wait, then look again: who gives one back in between sees the one or we the other.
+        self._waiting.append(None)
+        try:
+            return self._last() or self.pool.getconn()
+        finally:
+            self._waiting.pop()
+
+    def give_back(self, connection: Connection[TupleRow]) -> None:
+        """Take it back, whatever happened to it."""
+        at_rest = connection.pgconn.transaction_status == TransactionStatus.IDLE
+        if not at_rest or self._at_hand or self._waiting or self.pool.closed:
+            self.pool.putconn(connection)
+            return
+        self._at_hand.append(connection)
+        if self._waiting or self.pool.closed:
+            self._let_go()
+
+    def close(self) -> None:
+        """Close the pool; what is in use is closed when it comes back."""
+        self.pool.close()
+        self._let_go()
+
+    def _last(self) -> Connection[TupleRow] | None:
+        try:
+            return self._at_hand.pop()
+        except IndexError:
+            return None
+
+    def _let_go(self) -> None:
+        if (connection := self._last()) is not None:
+            self.pool.putconn(connection)
+
+
+class Loan(NamedTuple):
+    """A connection and where it goes back to."""
+
+    owner: _Connections
     connection: Connection[TupleRow]
 
 
@@ -51,7 +99,7 @@ class Database:
         self._counting = count(1)
         self._max_size = max_size
         self._timeout = timeout
-        self._sync: dict[int, ConnectionPool[Connection[TupleRow]]] = {}
+        self._sync: dict[int, _Connections] = {}
         self._async: weakref.WeakKeyDictionary[
             asyncio.AbstractEventLoop, AsyncConnectionPool[AsyncConnection[TupleRow]]
         ] = weakref.WeakKeyDictionary()
@@ -60,7 +108,7 @@ class Database:
     @contextmanager
     def connection(self) -> Iterator[Connection[TupleRow]]:
         """A connection in a transaction: committed on success, rolled back on an exception."""
-        pool, connection = self._take()
+        owner, connection = self._take()
         try:
             if connection.autocommit:
                 connection.autocommit = False
@@ -68,7 +116,7 @@ class Database:
             with connection:
                 yield connection
         finally:
-            pool.putconn(connection)
+            owner.give_back(connection)
 
     @asynccontextmanager
     async def aconnection(self) -> AsyncIterator[AsyncConnection[TupleRow]]:
@@ -92,14 +140,14 @@ class Database:
 
     def give_back(self, loan: Loan) -> None:
         """Return what `borrow` gave; an open transaction is rolled back, a broken connection dropped."""
-        pool, connection = loan
+        owner, connection = loan
         try:
             if connection.pgconn.transaction_status not in _AT_REST:
                 connection.rollback()
         except Error:
             connection.close()
         finally:
-            pool.putconn(connection)
+            owner.give_back(connection)
 
     async def aborrow(self) -> AsyncLoan:
         """`borrow` for coroutines."""
@@ -132,9 +180,8 @@ class Database:
 
     def close(self) -> None:
         """Close this process's sync pool."""
-        pool = self._sync.pop(os.getpid(), None)
-        if pool is not None:
-            pool.close()
+        if (connections := self._sync.pop(os.getpid(), None)) is not None:
+            connections.close()
 
     async def aclose(self) -> None:
         """Close the running loop's pool, and the sync one."""
@@ -144,14 +191,14 @@ class Database:
         self.close()
 
     def _take(self) -> Loan:
-        pool = self._sync_pool()
+        owner = self._connections()
         for _ in range(self._max_size):
-            connection = pool.getconn()
+            connection = owner.take()
             if not _was_cut(connection):
-                return Loan(pool, connection)
+                return Loan(owner, connection)
             connection.close()
-            pool.putconn(connection)
-        return Loan(pool, pool.getconn())
+            owner.give_back(connection)
+        return Loan(owner, owner.take())
 
     async def _atake(self) -> AsyncLoan:
         pool = await self._async_pool()
@@ -163,16 +210,16 @@ class Database:
             await pool.putconn(connection)
         return AsyncLoan(pool, await pool.getconn())
 
-    def _sync_pool(self) -> ConnectionPool[Connection[TupleRow]]:
+    def _connections(self) -> _Connections:
         pid = os.getpid()
-        pool = self._sync.get(pid)
-        if pool is None:
-            made = ConnectionPool(self.dsn, open=True, configure=self._count, **self._pool_options())
+        found = self._sync.get(pid)
+        if found is None:
+            made = _Connections(ConnectionPool(self.dsn, open=True, configure=self._count, **self._pool_options()))
             # No lock, which a fork could inherit locked: of two threads that come here at once, one closes its own.
-            pool = self._sync.setdefault(pid, made)
-            if pool is not made:
+            found = self._sync.setdefault(pid, made)
+            if found is not made:
                 made.close()
-        return pool
+        return found
 
     async def _async_pool(self) -> AsyncConnectionPool[AsyncConnection[TupleRow]]:
         if self._async_pid != os.getpid():

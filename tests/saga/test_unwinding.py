@@ -340,3 +340,5 @@ def test_a_compensation_that_hangs_is_cut_off_and_the_run_is_stuck(site: Site) -
     assert site.unwind(run) == "failed"
     depot().hanging.clear()
     assert "longer than" in site.state(run).stuck.error["message"]
+    (notice,) = site.services.notices.outbox.entries()
+    assert (notice.target, "muster resume" in notice.text) == ("#stuck", True)

@@ -63,8 +63,7 @@ class Written(NamedTuple):
     id: UUID
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """One caller's append: all of its events are written, or none."""
 
     events: tuple[Prepared, ...]

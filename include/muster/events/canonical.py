@@ -15,7 +15,10 @@ GENESIS = "0" * 64
 """The `previous_hash` of a stream's first event."""
 
 _quote = json.encoder.encode_basestring
-_encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False).encode
+_encoder = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
+# What the encoder makes anew for every value, made once: this is done for every event.
+_make: Any = getattr(json.encoder, "c_make_encoder", None)
+_pieces = _make and _make(None, _encoder.default, _quote, None, ":", ",", True, False, False)
 
 
 def canonical(value: Any) -> str:
@@ -36,6 +39,10 @@ def canonical(value: Any) -> str:
     escaped = _escape_surrogates(text)
     # Read back, two surrogates side by side become one character, which sorts elsewhere and needs no escape.
     return escaped if escaped == text else _escape_surrogates(_encode(json.loads(escaped)))
+
+
+def _encode(value: Any) -> str:
+    return "".join(_pieces(value, 0)) if _pieces else _encoder.encode(value)
 
 
 def _escape_surrogates(text: str) -> str:

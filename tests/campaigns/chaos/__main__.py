@@ -2,7 +2,7 @@
 
 Processes are killed, connections dropped, a disk fills up, clocks jump, and the model answers nonsense or nothing; a
 witness that stands outside counts what really happened. It ends with a table, and with exit code 1 when something
-that Muster promises did not hold.
+that Muster promises did not hold, and 2 when time was up before every run had been started.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def main() -> None:
             say(f"What is needed to find out why is kept in {keep(played)}")
         seconds = time.monotonic() - began
     say(table(report, runs, seed, seconds))
-    if report.broken:
-        sys.exit(1)
+    if report.broken or report.not_started:
+        sys.exit(1 if report.broken else 2)
 
 
 def open_to_all(folder: Path) -> Path:
