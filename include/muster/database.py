@@ -45,19 +45,29 @@ class _Connections:
             self._waiting.pop()
 
     def give_back(self, connection: Connection[TupleRow]) -> None:
-        """Take it back, whatever happened to it."""
-        at_rest = connection.pgconn.transaction_status == TransactionStatus.IDLE
-        if not at_rest or self._at_hand or self._waiting or self.pool.closed:
+        """Take it back; an open transaction is rolled back, a broken connection dropped."""
+        if connection.pgconn.transaction_status != TransactionStatus.IDLE:
+            self._mend(connection)
+        elif self._at_hand or self._waiting or self.pool.closed:
             self.pool.putconn(connection)
-            return
-        self._at_hand.append(connection)
-        if self._waiting or self.pool.closed:
-            self._let_go()
+        else:
+            self._at_hand.append(connection)
+            if self._waiting or self.pool.closed:
+                self._let_go()
 
     def close(self) -> None:
         """Close the pool; what is in use is closed when it comes back."""
         self.pool.close()
         self._let_go()
+
+    def _mend(self, connection: Connection[TupleRow]) -> None:
+        try:
+            if connection.pgconn.transaction_status not in _AT_REST:
+                connection.rollback()
+        except Error:
+            connection.close()
+        finally:
+            self.pool.putconn(connection)
 
     def _last(self) -> Connection[TupleRow] | None:
         try:
@@ -140,14 +150,7 @@ class Database:
 
     def give_back(self, loan: Loan) -> None:
         """Return what `borrow` gave; an open transaction is rolled back, a broken connection dropped."""
-        owner, connection = loan
-        try:
-            if connection.pgconn.transaction_status not in _AT_REST:
-                connection.rollback()
-        except Error:
-            connection.close()
-        finally:
-            owner.give_back(connection)
+        loan.owner.give_back(loan.connection)
 
     async def aborrow(self) -> AsyncLoan:
         """`borrow` for coroutines."""

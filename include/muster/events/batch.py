@@ -93,7 +93,7 @@ def prepare(stream: str, events: Sequence[NewEvent], expected: int | None, corre
     prepared, objects = [], []
     for new in events:
         data, moved = detach(UPCASTERS.stamp(new.type, new.data))
-        if may_hold_secrets(data) or any(may_hold_secrets(each.content.decode()) for each in moved):
+        if may_hold_secrets(data) or (moved and any(may_hold_secrets(each.content.decode()) for each in moved)):
             new = replace(new, data=redact_data(new.data))
             data, moved = detach(UPCASTERS.stamp(new.type, new.data))
         step = new.data.get("step")
@@ -127,12 +127,9 @@ class Plan:
     """The time of all its events."""
     rows: list[Row] = field(default_factory=list)
     written: list[Written] = field(default_factory=list)
+    refused: bool = False
+    """True when a request expected another version."""
     _answers: list[list[Event | int] | MusterError] = field(default_factory=list)
-
-    @property
-    def refused(self) -> bool:
-        """True when a request expected another version."""
-        return any(isinstance(answer, MusterError) for answer in self._answers)
 
     def facts(self) -> list[Fact]:
         """What the projections read of the rows."""
@@ -165,14 +162,13 @@ def plan(stream: str, head: Head, stored: Mapping[str, Event], requests: Sequenc
     at = instant(result.at)
     row_by_key: dict[str, int] = {}
     for request in requests:
-        fresh = [
-            event
-            for event in request.events
-            if event.new.key is None or not (event.new.key in stored or event.new.key in row_by_key)
-        ]
-        if fresh and request.expected is not None and request.expected != result.after.version:
-            result._answers.append(_conflict(stream, request.expected, result.after.version))
-            continue
+        expected = request.expected
+        if expected is not None and expected != result.after.version:
+            known = {*stored, *row_by_key}
+            if any(event.new.key is None or event.new.key not in known for event in request.events):
+                result._answers.append(_conflict(stream, expected, result.after.version))
+                result.refused = True
+                continue
         answer: list[Event | int] = []
         for event in request.events:
             key = event.new.key

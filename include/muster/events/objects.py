@@ -19,6 +19,8 @@ _SMALL = 256
 REFERENCE = "$object"
 """The key that marks a reference: `{"$object": sha256, "size": bytes, "media_type": ...}`."""
 
+_REFERENCE_KEY = f'"{REFERENCE}"'
+
 MEDIA_TYPE = "application/json"
 
 
@@ -32,10 +34,10 @@ class StoredObject(NamedTuple):
 
 def detach(data: Mapping[str, Any]) -> tuple[str, list[StoredObject]]:
     """The canonical text an event stores for `data`, and the values that moved out of it."""
-    data = dict(data)
     text = canonical(data)
-    if len(text) <= INLINE_LIMIT and f'"{REFERENCE}"' not in text:
+    if len(text) <= INLINE_LIMIT and _REFERENCE_KEY not in text:
         return text, []
+    data = dict(data)
     texts = {name: canonical(value) for name, value in data.items()}
     size = len(text)
     moved = []

@@ -48,7 +48,9 @@ def perform(connection: AnyConnection, sql: str, parameters: Mapping[str, Any]) 
     if b"\0" in b"".join(filter(None, values)):
         # libpq would end the text there, and two keys that differ after it would be one.
         raise DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes")
-    pgconn, known = connection.pgconn, _prepared.setdefault(connection, set())
+    pgconn, known = connection.pgconn, _prepared.get(connection)
+    if known is None:
+        known = _prepared[connection] = set()
     if statement.name in known:
         pgconn.send_query_prepared(statement.name, values)
         try:
