@@ -72,7 +72,7 @@ def _rows(connection: AnyConnection, result: PGresult) -> list[tuple[int, ...]]:
     return [tuple([int(value(row, each) or 0) for each in columns]) for row in range(result.ntuples)]
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=512)
 def _statement(sql: str) -> _Statement:
     names = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", sql)))
     numbered = re.sub(r"%\((\w+)\)s", lambda match: f"${names.index(match[1]) + 1}", sql)

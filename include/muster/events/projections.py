@@ -8,7 +8,7 @@ and in SQL (onto the stored row), so the result does not depend on how events we
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any, Literal
@@ -55,35 +55,37 @@ class Table:
 
     def upsert(self, parameter: str, source: str = "") -> str:
         """SQL that applies a JSON array of changes; `source` is a relation whose absence prevents it."""
-        typed = ", ".join(f"{name} {self._type(name)}" for name in self.columns)
+        typed = ", ".join(f"{name} {self.types.get(name, 'text')}" for name in self.columns)
         selected = ", ".join(f"coalesce(c.{n}, 0)" if n in self.total else f"c.{n}" for n in self.columns)
         return self._upsert(
-            f"{selected} FROM {source}{', ' if source else ''}json_to_recordset(%({parameter})s::json) AS c({typed})"
+            self.columns,
+            f"{selected} FROM {source}{', ' if source else ''}json_to_recordset(%({parameter})s::json) AS c({typed})",
         )
 
-    def upsert_one(self, source: str) -> str:
-        """SQL that applies one change, given as `parameters`."""
-        selected = ", ".join(f"%({self.name}_{name})s::{self._type(name)}" for name in self.columns)
-        return self._upsert(f"{selected} FROM {source}")
+    def upsert_one(self, given: Collection[str], source: str) -> str:
+        """SQL that applies one change with values for `given` columns: it says nothing of the others, which spares
+        the server most of the work. Their parameters are named by `parameter`.
+        """
+        values = [f"%({self.parameter(name)})s::{self.types.get(name, 'text')}" for name in given]
+        added = [name for name in self.total if name not in given]
+        return self._upsert((*given, *added), f"{', '.join([*values, *('0' for _ in added)])} FROM {source}")
 
-    def parameters(self, change: Change) -> Change:
-        """A change as `upsert_one` takes it."""
-        return {f"{self.name}_{name}": change.get(name, 0 if name in self.total else None) for name in self.columns}
+    def parameter(self, column: str) -> str:
+        """What `upsert_one` calls the value of a column."""
+        return f"{self.name}_{column}"
 
-    def _type(self, column: str) -> str:
-        return self.types.get(column, "text")
-
-    def _upsert(self, select: str) -> str:
+    def _upsert(self, columns: Collection[str], select: str) -> str:
         new, old = "excluded", self.name
         changes = f"{new}.status IS NOT NULL AND ({new}.{self.end} IS NOT NULL OR {old}.{self.end} IS NULL)"
+        overwritten = self.state if "status" in columns else ()
         assignments = ", ".join(
-            [f"{n} = CASE WHEN {changes} THEN {new}.{n} ELSE {old}.{n} END" for n in self.state]
-            + [f"{n} = coalesce({new}.{n}, {old}.{n})" for n in self.latest]
-            + [f"{n} = coalesce({old}.{n}, {new}.{n})" for n in self.first]
+            [f"{n} = CASE WHEN {changes} THEN {new}.{n} ELSE {old}.{n} END" for n in overwritten]
+            + [f"{n} = coalesce({new}.{n}, {old}.{n})" for n in self.latest if n in columns]
+            + [f"{n} = coalesce({old}.{n}, {new}.{n})" for n in self.first if n in columns]
             + [f"{n} = {old}.{n} + {new}.{n}" for n in self.total]
         )
         return (
-            f"INSERT INTO {self.name} ({', '.join(self.columns)}) SELECT {select}"
+            f"INSERT INTO {self.name} ({', '.join(columns)}) SELECT {select}"
             f" ON CONFLICT ({', '.join(self.key)}) DO UPDATE SET {assignments}"
         )
 
@@ -297,6 +299,8 @@ def _text(value: Any) -> str | None:
     if value is None:
         return None
     text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+    if text.isascii() and "\0" not in text:
+        return text
     # A column of type text can hold neither; the log itself keeps them.
     return text.replace("\0", "").encode("utf-8", "replace").decode()
 

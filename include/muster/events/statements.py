@@ -42,15 +42,30 @@ _MANY = f"""{_INTO}
     ORDER BY e.version RETURNING version, position"""
 
 
+_TABLES = (projections.RUNS, projections.STEPS)
+
+Shape = tuple[tuple[str, ...], ...]
+"""For `runs` and for `steps`: the columns that one event changes, none when it changes nothing."""
+
+
+@lru_cache(maxsize=256)
+def _one(shape: Shape) -> tuple[str, tuple[str, ...]]:
+    """The SQL of an append of one event, and the parameters of what it changes."""
+    changed = [(table, columns) for table, columns in zip(_TABLES, shape, strict=True) if columns]
+    upserts = [(table.name, table.upsert_one(columns, "written")) for table, columns in changed]
+    return _with(_ONE, upserts), tuple(table.parameter(column) for table, columns in changed for column in columns)
+
+
 @lru_cache
-def _append_sql(one: bool, runs: bool, steps: bool) -> str:
-    if not runs and not steps:
-        return _ONE if one else _MANY
-    parts = [f"written AS ({_ONE if one else _MANY})"]
-    for name, table, changed in (("runs", projections.RUNS, runs), ("steps", projections.STEPS, steps)):
-        if changed:
-            upsert = table.upsert_one("written") if one else table.upsert(name, "(SELECT FROM written LIMIT 1) AS w")
-            parts.append(f"in_{name} AS ({upsert})")
+def _many(runs: bool, steps: bool) -> str:
+    changed = [table for table, is_changed in zip(_TABLES, (runs, steps), strict=True) if is_changed]
+    return _with(_MANY, [(each.name, each.upsert(each.name, "(SELECT FROM written LIMIT 1) AS w")) for each in changed])
+
+
+def _with(insert: str, upserts: Sequence[tuple[str, str]]) -> str:
+    if not upserts:
+        return insert
+    parts = [f"written AS ({insert})", *(f"in_{name} AS ({upsert})" for name, upsert in upserts)]
     return f"WITH {', '.join(parts)} SELECT version, position FROM written"
 
 
@@ -61,20 +76,19 @@ def append(plan: Plan) -> Query:
     holds one of its keys, and then nothing is written.
     """
     runs, steps = projections.changes(plan.stream, plan.facts())
-    one = len(plan.rows) == 1
     parameters: dict[str, Any] = {"stream": plan.stream}
-    if one:
+    if len(plan.rows) == 1:
+        run, step = runs[0] if runs else {}, steps[0] if steps else {}
+        sql, names = _one((tuple(run), tuple(step)))
         parameters.update(zip(_ROW, plan.rows[0], strict=True))
-        for table, changed in ((projections.RUNS, runs), (projections.STEPS, steps)):
-            if changed:
-                parameters.update(table.parameters(changed[0]))
-    else:
-        parameters["last"], parameters["last_hash"] = plan.before
-        parameters["rows"] = projections.as_parameter([row._asdict() for row in plan.rows])
-        parameters["keys"] = projections.as_parameter([row.key for row in plan.rows if row.key is not None])
-        parameters["runs"] = projections.as_parameter(runs)
-        parameters["steps"] = projections.as_parameter(steps)
-    return HotQuery(_append_sql(one, bool(runs), bool(steps)), parameters)
+        parameters.update(zip(names, (*run.values(), *step.values()), strict=True))
+        return HotQuery(sql, parameters)
+    parameters["last"], parameters["last_hash"] = plan.before
+    parameters["rows"] = projections.as_parameter([row._asdict() for row in plan.rows])
+    parameters["keys"] = projections.as_parameter([row.key for row in plan.rows if row.key is not None])
+    parameters["runs"] = projections.as_parameter(runs)
+    parameters["steps"] = projections.as_parameter(steps)
+    return HotQuery(_many(bool(runs), bool(steps)), parameters)
 
 
 _ROW = Row._fields
