@@ -59,6 +59,10 @@ class TaskAirflow:
         # A run that is there already is cleared, on the version it belongs to.
         _ask(TriggerDagRun(dag_id=dag_id, run_id=run_id, conf={}, reset_dag_run=True))
 
+    def clear(self, dag_id: str, run_id: str, tasks: Sequence[str]) -> bool:
+        """Not possible: a task may only have whole runs cleared."""
+        return False
+
     def _count(self, dag_id: str, **which: Any) -> int:
         from airflow.sdk.execution_time.comms import GetDRCount
 

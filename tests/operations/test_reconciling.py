@@ -55,7 +55,8 @@ class FakeAirflow:
     def __init__(self, state: str | None = "failed", tasks: Mapping[str, str | None] | None = None) -> None:
         self.run_state, self.task_states = state, tasks if tasks is not None else {"close": "failed"}
         self.restarted: list[str] = []
-        self.refuses = False
+        self.cleared: list[list[str]] = []
+        self.refuses, self.clears = False, True
 
     def state(self, dag_id: str, run_id: str) -> str | None:
         return self.run_state
@@ -70,6 +71,13 @@ class FakeAirflow:
         if self.refuses:
             raise TransientError("no answer")
         self.restarted.append(run_id)
+
+    def clear(self, dag_id: str, run_id: str, tasks: Sequence[str]) -> bool:
+        if self.refuses:
+            raise TransientError("no answer")
+        if self.clears:
+            self.cleared.append(list(tasks))
+        return self.clears
 
 
 @pytest.fixture
@@ -379,21 +387,93 @@ def test_an_effect_in_doubt_is_told_once_its_run_has_ended(site: Site, database:
     assert "muster effects settle" in ended.remedy
 
 
-def test_a_task_that_waits_for_a_step_that_has_ended_is_told_with_its_remedy(site: Site) -> None:
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_task_that_waits_for_a_step_that_has_ended_is_performed_again(site: Site, alone: bool) -> None:
     run = site.open(site.definition(UNDONE))
     site.step(run, "one")
-    airflow = FakeAirflow("running", tasks={"one": "deferred", "two": "deferred"})
+    airflow = FakeAirflow("running", tasks={"one": "deferred", **({} if alone else {"two": "running"})})
     assert found(site, airflow, later=timedelta(minutes=1)) == []
-    (stale,) = found(site, airflow)
-    assert (stale.kind, stale.subject, stale.mended, stale.person) == ("task", f"{run}#one", False, True)
-    assert "Clear the task one" in stale.remedy
-    assert "deferred" in stale.message
+    (looked,) = found(site, airflow, mend=False)
+    assert (looked.kind, looked.subject, looked.mended, airflow.cleared) == ("task", run, False, [])
+    assert "one has ended in the log, and is deferred in Airflow" in looked.message
+    assert "clear the task one" in looked.remedy
+    (mended,) = found(site, airflow)
+    assert (mended.mended, mended.person, airflow.cleared) == (True, False, [["one"]])
+
+
+@pytest.mark.parametrize(
+    ("tasks", "lost"),
+    [
+        ({"two": "deferred"}, ["two"]),
+        ({"close": "deferred", "two": "success"}, ["close"]),
+        ({"unwind.begin": "deferred"}, ["unwind.begin"]),
+        ({"unwind.one": "deferred", "two": "failed"}, ["unwind.one"]),
+        ({"two": "scheduled"}, []),
+        ({"ask": "deferred"}, []),
+    ],
+)
+def test_a_task_that_no_triggerer_is_at_is_performed_again(
+    site: Site, tasks: dict[str, str | None], lost: list[str]
+) -> None:
+    run = site.open(site.definition(UNDONE + "  - {id: ask, human: {ask: Well?, assignees: [boss]}}\n"))
+    site.step(run, "one")
+    airflow = FakeAirflow("running", tasks=tasks)
+    assert found(site, airflow, later=timedelta(minutes=2), quiet=timedelta()) == [], "Airflow may need a while"
+    assert [each.mended for each in found(site, airflow)] == [True] * len(lost)
+    assert airflow.cleared == ([lost] if lost else [])
+
+
+def test_a_task_may_be_silent_for_as_long_as_its_step_may_take(site: Site) -> None:
+    run = site.open(site.definition(UNDONE.replace("{name: two}", "{name: two}, timeout: 50m")))
+    data = {"step": "two", "index": None, "epoch": 0}
+    site.services.log.append(run, [NewEvent(type=EventType.STEP_STARTED, data=data)])
+    airflow = FakeAirflow("running", tasks={"two": "deferred"})
+    assert found(site, airflow, later=timedelta(minutes=55)) == []
+    retried = {**data, "attempt": 1, "error": {}, "delay": 600}
+    site.services.log.append(run, [NewEvent(type=EventType.STEP_RETRIED, data=retried)])
+    assert found(site, airflow, later=timedelta(minutes=65)) == [], "it may rest before its next attempt"
+    assert found(site, airflow, later=timedelta(minutes=75))[0].mended
+
+
+def test_of_a_fan_out_the_instance_whose_items_have_not_begun_is_performed_again(site: Site) -> None:
+    run = site.open(site.definition(UNDONE.replace("name: two}", "name: two}, each: '{{ [1, 2, 3] }}', pack: 2")))
+    expanded = {"step": "two", "length": 3, "indices": [0, 1, 2], "epoch": 0}
+    began = {"step": "two", "index": 1, "epoch": 0}
+    log = site.services.log
+    log.append(run, [NewEvent(type=EventType.STEP_EXPANDED, data=expanded)])
+    log.append(run, [NewEvent(type=EventType.STEP_STARTED, data=began)])
+    airflow = FakeAirflow("running", tasks={"two_0": "deferred", "two_1": "deferred"})
+    assert found(site, airflow)[0].mended
+    assert airflow.cleared == [["two_1"]], "nobody can say how long the other one may take"
+
+
+def test_from_a_task_a_run_is_cleared_as_a_whole_only_when_that_does_nothing_else_again(site: Site) -> None:
+    run = site.open(site.definition(UNDONE))
+    site.step(run, "one")
+    airflow = FakeAirflow("running", tasks={"two": "deferred"})
+    airflow.clears = False
+    airflow.task_states = {"two": "deferred", "other": "running"}
+    assert [each.mended for each in found(site, airflow)] == [False]
+    airflow.task_states = {"two": "deferred"}
+    assert [each.mended for each in found(site, airflow)] == [True]
+    assert len(airflow.restarted) == 1
+    site.do(begun_again(site, run))
+    assert [(each.mended, each.person) for each in found(site, airflow)] == [(False, True)]
+    assert len(airflow.restarted) == 1, "what was done before it was begun again would be done once more"
+
+
+def test_that_airflow_does_not_answer_is_said_with_what_is_lost(site: Site) -> None:
+    run = site.open(site.definition(UNDONE))
+    airflow = FakeAirflow("running", tasks={"one": "deferred"})
+    airflow.refuses = True
+    (left,) = found(site, airflow)
+    assert (left.subject, left.mended, "no answer" in left.message) == (run, False, True)
 
 
 def test_the_tasks_of_a_run_that_was_just_restarted_are_not_taken_for_stale(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("muster.operations.reconciling.stale.SLOWEST", timedelta(seconds=1))
+    monkeypatch.setattr("muster.operations.reconciling.lost.SLOWEST", timedelta(seconds=1))
     run = site.open(site.definition(UNDONE))
     site.step(run, "one")
     time.sleep(1.2)

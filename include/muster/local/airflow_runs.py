@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from muster.errors import PermanentError
 from muster.local.client import AirflowClient
@@ -30,10 +31,7 @@ class RestAirflow:
         """The state of each of its tasks, as `task` or `task_<map index>`."""
         if self._client.run(dag_id, run_id) is None:
             return {}
-        return {
-            task["task_id"] if task["map_index"] < 0 else f"{task['task_id']}_{task['map_index']}": task["state"]
-            for task in self._client.tasks(dag_id, run_id)
-        }
+        return {_name(task): task["state"] for task in self._client.tasks(dag_id, run_id)}
 
     def restart(self, dag_id: str, run_id: str) -> None:
         """Clear all tasks of a run that is there."""
@@ -41,3 +39,13 @@ class RestAirflow:
             raise PermanentError(f"Airflow does not know the run {run_id} of {dag_id} any more.")
         tasks = sorted({task["task_id"] for task in self._client.tasks(dag_id, run_id)})
         self._client.clear(dag_id, run_id, tasks)
+
+    def clear(self, dag_id: str, run_id: str, tasks: Sequence[str]) -> bool:
+        """Clear these tasks, named as by `tasks`; always possible."""
+        found = [task for task in self._client.tasks(dag_id, run_id) if _name(task) in tasks]
+        which = [each["task_id"] if each["map_index"] < 0 else (each["task_id"], each["map_index"]) for each in found]
+        return self._client.clear(dag_id, run_id, which) > 0
+
+
+def _name(task: Mapping[str, Any]) -> str:
+    return str(task["task_id"]) if task["map_index"] < 0 else f"{task['task_id']}_{task['map_index']}"

@@ -23,6 +23,8 @@ HASTY = 0.25
 """Chance that a fault does not wait for the one before to be got over."""
 LEFT = 600.0
 """Seconds that runs get to end once nothing is broken any more."""
+STILL = 420.0
+"""Seconds after which runs that are left, and of which none ends, wait for the reconciler."""
 BROKEN_FOR = 2400.0
 """Seconds after which nothing more is broken or started, however many runs are left."""
 
@@ -58,14 +60,23 @@ class Campaign:
     _hasty: bool = False
 
     def play(self) -> None:
-        """Start every run while things break; come back when all that were started have ended, or time is up."""
-        faults, began, said = self._faults(), time.monotonic(), 0.0
+        """Start every run while things break; come back when all that were started have ended, or time is up, or
+        nothing moves any more.
+        """
+        faults, began, said, moved = self._faults(), time.monotonic(), 0.0, (0, 0.0)
         self._next_strike = began + 5.0
         while (now := time.monotonic()) < began + self.broken_for + LEFT:
             ended, late = self.world.ended_runs(), now > began + self.broken_for
             if not late:
                 self._start(ended)
-            done = (late or len(self.started) == len(self.runs)) and all(run.id in ended for run in self.started)
+            all_started = late or len(self.started) == len(self.runs)
+            if len(ended) != moved[0]:
+                moved = len(ended), now
+            if all_started and now > moved[1] + STILL:
+                self.say("None of the runs that are left ends any more.")
+                done = True
+            else:
+                done = all_started and all(run.id in ended for run in self.started)
             self._break(faults, done or late)
             self._look()
             if done:

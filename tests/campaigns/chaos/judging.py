@@ -32,6 +32,8 @@ class Report:
     """Runs for which there was no time: the machine was too slow for so many."""
     ends: Counter[str] = field(default_factory=Counter)
     """How the runs ended, by status."""
+    reconciled: int = 0
+    """Runs that ended because the reconciler saw to it."""
     resumed: int = 0
     """Runs that had been stuck."""
     lost: list[str] = field(default_factory=list)
@@ -69,6 +71,7 @@ def judge(played: Campaign, settled: Settled) -> Report:
         report = Report(
             not_started=len(played.runs) - len(played.started),
             ends=Counter(statuses.values()),
+            reconciled=len({each.subject for each in settled.found if each.mended and each.kind in ("run", "task")}),
             resumed=len(settled.stuck),
             lost=[*lost(world.follower.seen, streams), *unwritten(deeds, streams)],
             doubled=[*doubled(deeds), *(f"{order} was performed after it was undone" for order in world.witness.late)],

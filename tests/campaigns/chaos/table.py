@@ -25,6 +25,7 @@ def _lines(report: Report, runs: int, seed: int, seconds: float) -> Iterator[str
         ("runs completed", report.ends["succeeded"]),
         ("runs compensated", report.ends["compensated"]),
         ("  of these stuck before, then resumed", report.resumed),
+        ("runs the reconciler saw to", report.reconciled),
         ("runs stuck in the end", report.ends["stuck"]),
         ("runs failed, whole or with nothing left of them", report.ends["failed"] + report.ends["never opened"]),
         ("effects outside", report.deeds),

@@ -8,6 +8,7 @@ from muster.operations.reconciling.checks import ask_checks
 from muster.operations.reconciling.effects import find_effects
 from muster.operations.reconciling.findings import LIMIT, QUIET, Airflow, Disagreement, Kind, Scope
 from muster.operations.reconciling.leases import find_leases
+from muster.operations.reconciling.lost import find_lost
 from muster.operations.reconciling.notices import find_notices
 from muster.operations.reconciling.runs import find_runs
 from muster.operations.reconciling.stale import find_stale
@@ -36,5 +37,5 @@ def find_stuck(scope: Scope) -> Iterator[Disagreement]:
         )
 
 
-FINDERS = (find_stuck, find_runs, find_stale, find_leases, find_notices, find_effects)
+FINDERS = (find_stuck, find_runs, find_stale, find_lost, find_leases, find_notices, find_effects)
 """In this order: what one mends or closes the next finds no more, nor is it listed twice."""

@@ -24,6 +24,11 @@ QUIET = timedelta(minutes=10)
 """How long nothing may have happened to something before it counts as abandoned: Airflow needs a moment between the
 end of a task and the events that follow from it."""
 
+SLOWEST = timedelta(minutes=5)
+"""How long Airflow may take, whatever `quiet` says, to begin what is to be done, and to end what is done."""
+ACTIVE = frozenset({"deferred", "awaiting_input", "running", "queued", "scheduled", "up_for_retry", "restarting"})
+"""States of a task that Airflow means to do something about."""
+
 BEGINS_AGAIN = (EventType.RUN_BEGUN, EventType.RUN_RESTARTED, EventType.RUN_RESUMED, EventType.DEAD_LETTER_REDRIVEN)
 """What is written when a run that has ended goes on."""
 
@@ -42,6 +47,9 @@ class Airflow(Protocol):
 
     def restart(self, dag_id: str, run_id: str) -> None:
         """Have all tasks of a run performed again, on the version the run belongs to."""
+
+    def clear(self, dag_id: str, run_id: str, tasks: Sequence[str]) -> bool:
+        """Have only these tasks of a run performed again; False where that is not possible."""
 
 
 @dataclass(frozen=True)

@@ -1,36 +1,29 @@
-"""Tasks that still wait in Airflow for what the log says is over."""
+"""Runs that have ended in the log and go on in Airflow."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
+from collections.abc import Iterator
+from datetime import timedelta
 
 from muster.errors import MusterError
 from muster.events.model import EventType
 from muster.events.queries import RunRow
 from muster.events.work import ENDED as WORK_ENDED
 from muster.execution.references import ENDED_IN_AIRFLOW
-from muster.operations.reconciling.findings import BEGINS_AGAIN, LIMIT, Disagreement, Scope
+from muster.operations.reconciling.findings import ACTIVE, BEGINS_AGAIN, LIMIT, SLOWEST, Disagreement, Scope
 
-ACTIVE = frozenset({"deferred", "awaiting_input", "running", "queued", "scheduled", "up_for_retry", "restarting"})
-"""States of a task that Airflow means to do something about."""
 WINDOW = timedelta(hours=6)
 """How long ago the runs have ended at most that Airflow is asked about."""
-SLOWEST = timedelta(minutes=5)
-"""How long Airflow may take, whatever `quiet` says, to end a task whose outcome is written."""
 
 
 def find_stale(scope: Scope) -> Iterator[Disagreement]:
-    """Runs that have ended in the log and go on in Airflow, and steps that ended and whose task still waits."""
+    """Such runs, ended in Airflow where nothing is left to do."""
     before = min(scope.before, scope.now - SLOWEST)
     settled = scope.queries.settled_runs(before - WINDOW, before, limit=LIMIT)
     going_on = scope.going_on(settled)
     for row in settled:
         if row.id in going_on and row.dag_id is not None and row.dag_run_id is not None:
             yield from _run_over(scope, row, row.dag_id, row.dag_run_id)
-    for row in scope.queries.runs(status="open", limit=LIMIT):
-        if row.dag_id is not None and row.dag_run_id is not None:
-            yield from _step_over(scope, row, before, scope.airflow.tasks(row.dag_id, row.dag_run_id))
 
 
 def _goes_on(scope: Scope, row: RunRow) -> bool:
@@ -61,18 +54,3 @@ def _run_over(scope: Scope, row: RunRow, dag_id: str, run_id: str) -> Iterator[D
             yield Disagreement("task", row.id, f"{message}: {error}", remedy, run=row.id, mark=str(row.closed_at))
             return
     yield Disagreement("task", row.id, message, "", mended=scope.mend, run=row.id, person=False)
-
-
-def _step_over(scope: Scope, row: RunRow, before: datetime, tasks: Mapping[str, str | None]) -> Iterator[Disagreement]:
-    waiting = {task for task, state in tasks.items() if state in ACTIVE}
-    # Begun again a moment ago, all of its tasks are on their way to outcomes that are there.
-    if not waiting or any(event.at > before for event in scope.log.read(row.id, types=BEGINS_AGAIN)):
-        return
-    for step in scope.queries.steps(row.id):
-        over = step.status in WORK_ENDED and step.ended_at is not None and step.ended_at <= before
-        if over and step.index < 0 and step.step in waiting:
-            state = tasks[step.step]
-            message = f"{step.status} in the log since {step.ended_at:%Y-%m-%d %H:%M} UTC, and {state} in Airflow"
-            remedy = f"Clear the task {step.step} of {row.dag_id}, {row.dag_run_id} in Airflow: it finds its outcome."
-            subject = f"{row.id}#{step.step}"
-            yield Disagreement("task", subject, message, remedy, run=row.id, mark=str(step.ended_at))

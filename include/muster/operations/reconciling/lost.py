@@ -1,0 +1,160 @@
+"""Tasks of runs that go on at which nobody is: Airflow waits for work that has ended, or that no triggerer does.
+
+A triggerer that dies with its clock ahead counts as alive until its last heartbeat has come to pass, and what was
+given to it waits as long. Performed again in the same execution, a task finds its outcome or goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from muster.errors import MusterError
+from muster.events.model import Event, EventType
+from muster.events.queries import RunRow
+from muster.events.state import RunState, fold
+from muster.events.work import ENDED as WORK_ENDED
+from muster.events.work import StepState
+from muster.execution.epochs import latest_epoch
+from muster.language.definition import Definition, ResolvedStep
+from muster.operations.reconciling.findings import ACTIVE, BEGINS_AGAIN, LIMIT, SLOWEST, Disagreement, Scope
+
+AT_ONCE = timedelta(0)
+"""What has not begun, or takes no time."""
+OWN = frozenset({"close", "unwind.begin"})
+"""Tasks of Airflow's that stand for no step."""
+WAITS = frozenset({"human", "run"})
+"""Kinds of step that may wait for as long as it takes."""
+
+
+def find_lost(scope: Scope) -> Iterator[Disagreement]:
+    """Such tasks, performed again where that is safe."""
+    before = min(scope.before, scope.now - SLOWEST)
+    rows = [row for status in ("open", "stuck") for row in scope.queries.runs(status=status, limit=LIMIT)]
+    going_on = scope.going_on(rows)
+    for row in rows:
+        if row.id in going_on and row.dag_id is not None and row.dag_run_id is not None:
+            tasks = scope.airflow.tasks(row.dag_id, row.dag_run_id)
+            yield from _looked_at(scope, row, before, {task: state for task, state in tasks.items() if state in ACTIVE})
+
+
+def _looked_at(scope: Scope, row: RunRow, before: datetime, active: Mapping[str, str | None]) -> Iterator[Disagreement]:
+    # Begun again a moment ago, all of its tasks are on their way to outcomes that are there.
+    if not active or any(event.at > before for event in scope.log.read(row.id, types=BEGINS_AGAIN)):
+        return
+    over = [task for task in sorted(active) if _is_over(scope, row, task, before)]
+    deferred = [task for task in sorted(active) if active[task] == "deferred" and task not in over]
+    abandoned = _abandoned(scope, row, deferred, before) if deferred else []
+    if not over and not abandoned:
+        return
+    said = [f"{task} has ended in the log, and is {active[task]} in Airflow" for task in over]
+    said += [f"{task} is deferred in Airflow, and nothing has happened in the log since" for task in abandoned]
+    yield _performed_again(scope, row, [*over, *abandoned], active, "; ".join(said))
+
+
+def _is_over(scope: Scope, row: RunRow, task: str, before: datetime) -> bool:
+    """True when the step a task stands for ended a while ago."""
+    return any(
+        step.index < 0
+        and step.step == task
+        and step.status in WORK_ENDED
+        and step.ended_at is not None
+        and step.ended_at <= before
+        for step in scope.queries.steps(row.id)
+    )
+
+
+def _abandoned(scope: Scope, row: RunRow, deferred: Sequence[str], before: datetime) -> list[str]:
+    events = list(scope.log.read(row.id))
+    if not events or events[-1].at > before:
+        return []
+    run = fold(events)
+    definition = scope.definition(run.definition or "")
+    pause = max((float(event.data.get("delay") or 0) for event in events if event.type in _RETRIED), default=0.0)
+    limits = {task: _longest(definition, run, task) for task in deferred}
+    quiet = before - events[-1].at
+    return [
+        task
+        for task, limit in limits.items()
+        if limit is not None and quiet >= limit + (timedelta(seconds=pause) if limit else AT_ONCE)
+    ]
+
+
+_RETRIED = (EventType.STEP_RETRIED, EventType.COMPENSATION_RETRIED)
+
+
+def _longest(definition: Definition, run: RunState, task: str) -> timedelta | None:
+    """How long a task may be silent; None when nobody can say."""
+    if task in OWN or task.endswith(".items"):
+        return AT_ONCE
+    undoes = task.startswith("unwind.")
+    step, slot = _step_of(definition, task.removeprefix("unwind."))
+    if step is None or step.kind in WAITS:
+        return None
+    if undoes:
+        timeout = step.compensate.timeout if step.compensate is not None else None
+    elif not _has_begun(run.step(step.id), step, slot):
+        return AT_ONCE
+    else:
+        timeout = step.timeout
+    # Whoever waits for a lease says nothing meanwhile, and no limit holds for how long.
+    return timedelta(seconds=timeout) if timeout is not None and not step.lock else None
+
+
+def _step_of(definition: Definition, task: str) -> tuple[ResolvedStep | None, int | None]:
+    """The step, and the map index, that a task's name stands for."""
+    for step in definition.steps:
+        if task == step.id:
+            return step, None
+        name, _, slot = task.rpartition("_")
+        if name == step.id and slot.isdigit():
+            return step, int(slot)
+    return None, None
+
+
+def _has_begun(result: StepState, step: ResolvedStep, slot: int | None) -> bool:
+    """True when anything has happened to what one task instance works on."""
+    if step.each is None:
+        return result.whole.status != "pending"
+    size = step.pack if isinstance(step.pack, int) else 1
+    own = result.indices if slot is None or step.pack == "all" else result.indices[slot * size : (slot + 1) * size]
+    return any(index in result.items and result.items[index].status != "pending" for index in own)
+
+
+def _performed_again(
+    scope: Scope, row: RunRow, tasks: Sequence[str], active: Mapping[str, str | None], message: str
+) -> Disagreement:
+    mended = False
+    if scope.mend:
+        try:
+            mended = _again(scope, row, tasks, active)
+        except MusterError as error:
+            message = f"{message}; Airflow did not perform it again: {error}"
+    named = f"the task {tasks[0]}" if len(tasks) == 1 else f"the tasks {', '.join(tasks)}"
+    remedy = (
+        f"`muster reconcile`, or clear {named} of {row.dag_id}, {row.dag_run_id} in Airflow: what has ended stands."
+    )
+    return Disagreement(
+        "task",
+        row.id,
+        message,
+        "" if mended else remedy,
+        mended=mended,
+        run=row.id,
+        person=not mended,
+        mark=",".join(tasks),
+    )
+
+
+def _again(scope: Scope, row: RunRow, tasks: Sequence[str], active: Mapping[str, str | None]) -> bool:
+    """Have the tasks performed again; False where that cannot be done without doing other work again as well."""
+    dag_id, run_id = row.dag_id or "", row.dag_run_id or ""
+    if scope.airflow.clear(dag_id, run_id, tasks):
+        return True
+    events: list[Event] = list(scope.log.read(row.id, types=[EventType.RUN_BEGUN, EventType.RUN_CLOSED]))
+    # Cleared as a whole, a run in its first execution keeps every outcome; in a later one, only those of that one.
+    first = not any(event.type == EventType.RUN_CLOSED for event in events) and latest_epoch(events) == 0
+    if set(active) - set(tasks) or not first:
+        return False
+    scope.airflow.restart(dag_id, run_id)
+    return True
