@@ -435,6 +435,31 @@ def test_a_task_may_be_silent_for_as_long_as_its_step_may_take(site: Site) -> No
     assert found(site, airflow, later=timedelta(minutes=75))[0].mended
 
 
+def test_a_clock_that_was_wrong_keeps_no_run_from_being_looked_after(site: Site) -> None:
+    run = site.open(site.definition(UNDONE))
+    site.step(run, "one")
+    ahead = timedelta(hours=-2)
+    close = FakeAirflow("running", tasks={"close": "deferred"})
+    assert [each.mended for each in found(site, close, later=ahead)] == [True]
+    dead = FakeAirflow("failed")
+    (restarted,) = found(site, dead, later=ahead)
+    assert (restarted.mended, len(dead.restarted)) == (True, 1)
+
+
+def test_how_long_begun_work_is_silent_nobody_knows_of_a_clock_that_was_wrong(site: Site) -> None:
+    run = site.open(site.definition(UNDONE.replace("{name: two}", "{name: two}, timeout: 50m")))
+    data = {"step": "two", "index": None, "epoch": 0}
+    site.services.log.append(run, [NewEvent(type=EventType.STEP_STARTED, data=data)])
+    airflow = FakeAirflow("running", tasks={"two": "deferred"})
+    assert found(site, airflow, later=timedelta(hours=-2)) == []
+
+
+def test_a_run_that_was_closed_by_a_clock_that_was_wrong_is_ended_in_airflow(site: Site) -> None:
+    site.run(site.definition(UNDONE))
+    airflow = FakeAirflow("running", tasks={"close": "deferred"})
+    assert [each.mended for each in found(site, airflow, later=timedelta(hours=-2))] == [True]
+
+
 def test_of_a_fan_out_the_instance_whose_items_have_not_begun_is_performed_again(site: Site) -> None:
     run = site.open(site.definition(UNDONE.replace("name: two}", "name: two}, each: '{{ [1, 2, 3] }}', pack: 2")))
     expanded = {"step": "two", "length": 3, "indices": [0, 1, 2], "epoch": 0}

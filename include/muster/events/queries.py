@@ -99,25 +99,29 @@ class Queries:
             {"automation": automation, "status": status, "limit": limit},
         )
 
-    def settled_runs(self, after: datetime, before: datetime, *, limit: int = 50) -> list[RunRow]:
-        """Runs that were closed after one moment and up to another, the newest first."""
+    def settled_runs(self, after: datetime, before: datetime, *, beyond: datetime, limit: int = 50) -> list[RunRow]:
+        """Runs that were closed after one moment and up to another, or `beyond` what a right clock says by now; the
+        newest first.
+        """
         return self._fetch(
             RunRow,
-            "SELECT * FROM runs WHERE status <> 'open' AND closed_at > %(after)s AND closed_at <= %(before)s"
-            " ORDER BY closed_at DESC, id LIMIT %(limit)s",
-            {"after": after, "before": before, "limit": limit},
+            "SELECT * FROM runs WHERE status <> 'open' AND closed_at > %(after)s"
+            " AND (closed_at <= %(before)s OR closed_at > %(beyond)s) ORDER BY closed_at DESC, id LIMIT %(limit)s",
+            {"after": after, "before": before, "beyond": beyond, "limit": limit},
         )
 
-    def runs_gone_on(self, after: datetime, before: datetime, *, limit: int = 50) -> list[RunRow]:
-        """Runs that were closed after one moment, to whose streams something was added since, up to another."""
+    def runs_gone_on(self, after: datetime, before: datetime, *, beyond: datetime, limit: int = 50) -> list[RunRow]:
+        """Runs that were closed after one moment, to whose streams something was added since, up to another or `beyond`
+        what a right clock says by now.
+        """
         return self._fetch(
             RunRow,
             "SELECT runs.* FROM runs, LATERAL (SELECT at FROM events WHERE stream = runs.id"
             " ORDER BY version DESC LIMIT 1) AS latest"
             " WHERE runs.status <> 'open' AND runs.closed_at > %(after)s"
-            " AND latest.at > runs.closed_at AND latest.at <= %(before)s"
+            " AND latest.at > runs.closed_at AND (latest.at <= %(before)s OR latest.at > %(beyond)s)"
             " ORDER BY runs.closed_at DESC, runs.id LIMIT %(limit)s",
-            {"after": after, "before": before, "limit": limit},
+            {"after": after, "before": before, "beyond": beyond, "limit": limit},
         )
 
     def run(self, id: str) -> RunRow:

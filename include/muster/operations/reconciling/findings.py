@@ -26,6 +26,8 @@ end of a task and the events that follow from it."""
 
 SLOWEST = timedelta(minutes=5)
 """How long Airflow may take, whatever `quiet` says, to begin what is to be done, and to end what is done."""
+SKEW = timedelta(minutes=1)
+"""How far clocks may differ: what is said to happen later than that was told by one that is wrong."""
 ACTIVE = frozenset({"deferred", "awaiting_input", "running", "queued", "scheduled", "up_for_retry", "restarting"})
 """States of a task that Airflow means to do something about."""
 
@@ -92,6 +94,18 @@ class Scope:
     def before(self) -> datetime:
         """What happened last before this moment has come to rest."""
         return self.now - self.quiet
+
+    @property
+    def beyond(self) -> datetime:
+        """What is said to happen after this moment happened at some other one: a clock was wrong."""
+        return self.now + SKEW
+
+    def has_rested(self, at: datetime, least: timedelta = timedelta(0)) -> bool:
+        """True when what happened at a moment has come to rest; `least` counts where `quiet` is shorter.
+
+        Nobody knows how long ago it was when its clock was wrong: that must not keep a run from being looked after.
+        """
+        return at <= self.now - max(self.quiet, least) or at > self.beyond
 
     @cached_property
     def log(self) -> EventLog:

@@ -25,11 +25,11 @@ def find_leases(scope: Scope) -> Iterator[Disagreement]:
 def _ended_run(scope: Scope, held: Holder) -> str | None:
     """The run a lease is held for, when that came to its end a while ago."""
     row = scope.queries.run_of(run) if (run := _run(held)) is not None else None
-    if row is None or row.status == "open" or row.closed_at is None or row.closed_at > scope.before:
+    if row is None or row.status == "open" or row.closed_at is None or not scope.has_rested(row.closed_at):
         return None
     begun_again = scope.log.read(row.id, after_version=max(0, scope.log.version(row.id) - 1))
     last = next(begun_again, None)
-    return row.id if last is not None and last.at <= scope.before else None
+    return row.id if last is not None and scope.has_rested(last.at) else None
 
 
 def _run(held: Holder) -> str | None:

@@ -29,22 +29,21 @@ WAITS = frozenset({"human", "run"})
 
 def find_lost(scope: Scope) -> Iterator[Disagreement]:
     """Such tasks, performed again where that is safe."""
-    before = min(scope.before, scope.now - SLOWEST)
     rows = [row for status in ("open", "stuck") for row in scope.queries.runs(status=status, limit=LIMIT)]
     going_on = scope.going_on(rows)
     for row in rows:
         if row.id in going_on and row.dag_id is not None and row.dag_run_id is not None:
             tasks = scope.airflow.tasks(row.dag_id, row.dag_run_id)
-            yield from _looked_at(scope, row, before, {task: state for task, state in tasks.items() if state in ACTIVE})
+            yield from _looked_at(scope, row, {task: state for task, state in tasks.items() if state in ACTIVE})
 
 
-def _looked_at(scope: Scope, row: RunRow, before: datetime, active: Mapping[str, str | None]) -> Iterator[Disagreement]:
+def _looked_at(scope: Scope, row: RunRow, active: Mapping[str, str | None]) -> Iterator[Disagreement]:
     # Begun again a moment ago, all of its tasks are on their way to outcomes that are there.
-    if not active or any(event.at > before for event in scope.log.read(row.id, types=BEGINS_AGAIN)):
+    if not active or not all(_has_rested(scope, event.at) for event in scope.log.read(row.id, types=BEGINS_AGAIN)):
         return
-    over = [task for task in sorted(active) if _is_over(scope, row, task, before)]
+    over = [task for task in sorted(active) if _is_over(scope, row, task)]
     deferred = [task for task in sorted(active) if active[task] == "deferred" and task not in over]
-    abandoned = _abandoned(scope, row, deferred, before) if deferred else []
+    abandoned = _abandoned(scope, row, deferred) if deferred else []
     if not over and not abandoned:
         return
     said = [f"{task} has ended in the log, and is {active[task]} in Airflow" for task in over]
@@ -52,31 +51,36 @@ def _looked_at(scope: Scope, row: RunRow, before: datetime, active: Mapping[str,
     yield _performed_again(scope, row, [*over, *abandoned], active, "; ".join(said))
 
 
-def _is_over(scope: Scope, row: RunRow, task: str, before: datetime) -> bool:
+def _has_rested(scope: Scope, at: datetime) -> bool:
+    return scope.has_rested(at, SLOWEST)
+
+
+def _is_over(scope: Scope, row: RunRow, task: str) -> bool:
     """True when the step a task stands for ended a while ago."""
     return any(
         step.index < 0
         and step.step == task
         and step.status in WORK_ENDED
         and step.ended_at is not None
-        and step.ended_at <= before
+        and _has_rested(scope, step.ended_at)
         for step in scope.queries.steps(row.id)
     )
 
 
-def _abandoned(scope: Scope, row: RunRow, deferred: Sequence[str], before: datetime) -> list[str]:
+def _abandoned(scope: Scope, row: RunRow, deferred: Sequence[str]) -> list[str]:
     events = list(scope.log.read(row.id))
-    if not events or events[-1].at > before:
+    if not events or not _has_rested(scope, events[-1].at):
         return []
     run = fold(events)
     definition = scope.definition(run.definition or "")
-    pause = max((float(event.data.get("delay") or 0) for event in events if event.type in _RETRIED), default=0.0)
+    pause = timedelta(
+        seconds=max((event.data.get("delay") or 0 for event in events if event.type in _RETRIED), default=0)
+    )
+    quiet = scope.now - max(scope.quiet, SLOWEST) - events[-1].at
     limits = {task: _longest(definition, run, task) for task in deferred}
-    quiet = before - events[-1].at
+    # How long those have been silent that may be so for a while, nobody knows where a clock was wrong.
     return [
-        task
-        for task, limit in limits.items()
-        if limit is not None and quiet >= limit + (timedelta(seconds=pause) if limit else AT_ONCE)
+        task for task, limit in limits.items() if limit == AT_ONCE or (limit is not None and quiet >= limit + pause)
     ]
 
 

@@ -35,7 +35,7 @@ still open in the log."""
 
 def find_runs(scope: Scope) -> Iterator[Disagreement]:
     """What disagrees, restarted or closed where `scope` says so."""
-    again = scope.queries.runs_gone_on(scope.before - WINDOW, scope.before, limit=LIMIT)
+    again = scope.queries.runs_gone_on(scope.before - WINDOW, scope.before, beyond=scope.beyond, limit=LIMIT)
     rows = [*scope.queries.runs(status="open", limit=LIMIT), *filter(partial(_is_open, scope), again)]
     going_on, mended = scope.going_on(rows), 0
     for row in rows:
@@ -76,7 +76,7 @@ def _is_open(scope: Scope, row: RunRow) -> bool:
 def _ended(scope: Scope, row: RunRow, dag_id: str, run_id: str, state: str | None) -> Iterator[Disagreement]:
     events = list(scope.log.read(row.id))
     last = events[-1]
-    if last.at > scope.before:
+    if not scope.has_rested(last.at):
         return
     run = fold(events)
     definition = scope.definition(run.definition or "")

@@ -19,7 +19,7 @@ WINDOW = timedelta(hours=6)
 def find_stale(scope: Scope) -> Iterator[Disagreement]:
     """Such runs, ended in Airflow where nothing is left to do."""
     before = min(scope.before, scope.now - SLOWEST)
-    settled = scope.queries.settled_runs(before - WINDOW, before, limit=LIMIT)
+    settled = scope.queries.settled_runs(before - WINDOW, before, beyond=scope.beyond, limit=LIMIT)
     going_on = scope.going_on(settled)
     for row in settled:
         if row.id in going_on and row.dag_id is not None and row.dag_run_id is not None:
