@@ -9,6 +9,7 @@ import psycopg
 from muster.database import Database
 from muster.events import statements
 from muster.events.batch import EMPTY, plan, prepare
+from muster.events.driver import plain
 from muster.events.log import START, EventLog, Place
 from muster.events.model import Event, NewEvent
 from support.processes import finish, start
@@ -17,7 +18,7 @@ from support.processes import finish, start
 def append_in(connection: psycopg.Connection, stream: str) -> None:
     """What `EventLog.append` does, in a transaction that the caller ends when it likes."""
     request = prepare(stream, [NewEvent(type="noted", data={})], None, None)
-    rows = connection.execute(*statements.append(plan(stream, EMPTY, {}, [request]))).fetchall()
+    rows = connection.execute(*plain(statements.append(plan(stream, EMPTY, {}, [request])))).fetchall()
     assert len(rows) == 1
 
 

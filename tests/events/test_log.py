@@ -175,10 +175,11 @@ HANG = """
 import sys, time, psycopg
 from muster.events import statements
 from muster.events.batch import EMPTY, plan, prepare
+from muster.events.driver import plain
 from muster.events.model import NewEvent
 connection = psycopg.connect(sys.argv[1])
 events = [NewEvent(type="step.started", data={"step": "a"})]
-connection.execute(*statements.append(plan("s", EMPTY, {}, [prepare("s", events, None, None)])))
+connection.execute(*plain(statements.append(plan("s", EMPTY, {}, [prepare("s", events, None, None)]))))
 print("written", flush=True)
 time.sleep(60)
 """

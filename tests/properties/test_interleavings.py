@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from muster.database import Database
 from muster.events import statements
 from muster.events.batch import EMPTY, plan, prepare
+from muster.events.driver import plain
 from muster.events.log import EventLog, Place
 from muster.events.model import NewEvent
 
@@ -49,7 +50,7 @@ def act(connection: psycopg.Connection, what: str, stream: str, aborts: bool, ea
             connection.execute("SELECT pg_current_xact_id()")
     elif what == "write":
         request = prepare(stream, [NewEvent(type="noted", data={})], None, None)
-        assert connection.execute(*statements.append(plan(stream, EMPTY, {}, [request]))).fetchall()
+        assert connection.execute(*plain(statements.append(plan(stream, EMPTY, {}, [request])))).fetchall()
     else:
         connection.execute("ROLLBACK" if aborts else "COMMIT")
 

@@ -17,7 +17,7 @@ from psycopg.rows import TupleRow
 
 from muster.database import Database
 from muster.events.failures import DATABASE_ERRORS, raise_translated
-from muster.events.prepared import perform
+from muster.events.prepared import Parameters, named, perform
 
 T = TypeVar("T")
 
@@ -29,14 +29,16 @@ class Query(NamedTuple):
     parameters: Mapping[str, Any] = {}
 
 
-class HotQuery(Query):
+class HotQuery(NamedTuple):
     """One worth preparing: every parameter is cast in the SQL, and the rows are whole numbers."""
 
-    __slots__ = ()
+    sql: str
+    parameters: Parameters
+    """By name, or in the order in which the SQL first names them."""
 
 
 Rows = Sequence[tuple[Any, ...]]
-Work = Generator[Sequence[Query], list[Rows], T]
+Work = Generator[Sequence[Query | HotQuery], list[Rows], T]
 
 
 def run(database: Database, work: Work[T]) -> T:
@@ -79,26 +81,31 @@ async def arun(database: Database, work: Work[T]) -> T:
         raise_translated(error)
 
 
-def _execute(connection: Connection[TupleRow], queries: Sequence[Query]) -> list[Rows]:
+def _execute(connection: Connection[TupleRow], queries: Sequence[Query | HotQuery]) -> list[Rows]:
     if len(queries) == 1 and isinstance(queries[0], HotQuery):
         return [connection.wait(perform(connection, *queries[0]))]
     if len(queries) == 1:
-        cursors = [connection.execute(*queries[0])]
+        cursors = [connection.execute(*plain(queries[0]))]
     else:
         with connection.pipeline():
-            cursors = [connection.execute(*query) for query in queries]
+            cursors = [connection.execute(*plain(query)) for query in queries]
     return [cursor.fetchall() if _has_rows(cursor.pgresult) else [] for cursor in cursors]
 
 
-async def _aexecute(connection: AsyncConnection[TupleRow], queries: Sequence[Query]) -> list[Rows]:
+async def _aexecute(connection: AsyncConnection[TupleRow], queries: Sequence[Query | HotQuery]) -> list[Rows]:
     if len(queries) == 1 and isinstance(queries[0], HotQuery):
         return [await connection.wait(perform(connection, *queries[0]))]
     if len(queries) == 1:
-        cursors = [await connection.execute(*queries[0])]
+        cursors = [await connection.execute(*plain(queries[0]))]
     else:
         async with connection.pipeline():
-            cursors = [await connection.execute(*query) for query in queries]
+            cursors = [await connection.execute(*plain(query)) for query in queries]
     return [await cursor.fetchall() if _has_rows(cursor.pgresult) else [] for cursor in cursors]
+
+
+def plain(query: Query | HotQuery) -> Query:
+    """The query as a cursor takes it."""
+    return query if isinstance(query, Query) else Query(query.sql, named(query.sql, query.parameters))
 
 
 def _has_rows(result: PGresult | None) -> bool:

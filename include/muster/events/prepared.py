@@ -23,6 +23,8 @@ from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGresult
 from psycopg.rows import TupleRow
 
+Parameters: TypeAlias = Mapping[str, Any] | tuple[Any, ...]
+"""By name, or in the order in which the SQL first names them."""
 AnyConnection: TypeAlias = Connection[TupleRow] | AsyncConnection[TupleRow]
 
 
@@ -38,13 +40,14 @@ _numbers = itertools.count(1)
 _prepared: weakref.WeakKeyDictionary[AnyConnection, set[bytes]] = weakref.WeakKeyDictionary()
 
 
-def perform(connection: AnyConnection, sql: str, parameters: Mapping[str, Any]) -> PQGen[list[tuple[int, ...]]]:
+def perform(connection: AnyConnection, sql: str, parameters: Parameters) -> PQGen[list[tuple[int, ...]]]:
     """Run one statement: give what this returns to the connection's `wait`.
 
     Every `%(name)s` must be cast in the SQL; a value is sent as its text in UTF-8, None as null.
     """
     statement = _statement(sql)
-    values = [None if (value := parameters[name]) is None else str(value).encode() for name in statement.parameters]
+    given = parameters if isinstance(parameters, tuple) else [parameters[name] for name in statement.parameters]
+    values = [None if value is None else str(value).encode() for value in given]
     if b"\0" in b"".join(filter(None, values)):
         # libpq would end the text there, and two keys that differ after it would be one.
         raise DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes")
@@ -63,6 +66,13 @@ def perform(connection: AnyConnection, sql: str, parameters: Mapping[str, Any]) 
     known.add(statement.name)
     pgconn.send_query_prepared(statement.name, values)
     return _rows(connection, (yield from execute(pgconn))[-1])
+
+
+def named(sql: str, parameters: Parameters) -> Mapping[str, Any]:
+    """The parameters by name, as psycopg takes them."""
+    if isinstance(parameters, tuple):
+        return dict(zip(_statement(sql).parameters, parameters, strict=True))
+    return parameters
 
 
 def _rows(connection: AnyConnection, result: PGresult) -> list[tuple[int, ...]]:

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from muster.events import projections
-from muster.events.batch import Plan, Row
+from muster.events.batch import Plan
 from muster.events.driver import HotQuery, Query
 from muster.events.objects import StoredObject
 
@@ -49,11 +49,10 @@ Shape = tuple[tuple[str, ...], ...]
 
 
 @lru_cache(maxsize=256)
-def _one(shape: Shape) -> tuple[str, tuple[str, ...]]:
-    """The SQL of an append of one event, and the parameters of what it changes."""
+def _one(shape: Shape) -> str:
+    """The SQL of an append of one event. It names the stream, then the row, then what changes of each table."""
     changed = [(table, columns) for table, columns in zip(_TABLES, shape, strict=True) if columns]
-    upserts = [(table.name, table.upsert_one(columns, "written")) for table, columns in changed]
-    return _with(_ONE, upserts), tuple(table.parameter(column) for table, columns in changed for column in columns)
+    return _with(_ONE, [(table.name, table.upsert_one(columns, "written")) for table, columns in changed])
 
 
 @lru_cache
@@ -69,20 +68,22 @@ def _with(insert: str, upserts: Sequence[tuple[str, str]]) -> str:
     return f"WITH {', '.join(parts)} SELECT version, position FROM written"
 
 
-def append(plan: Plan) -> Query:
+def append(plan: Plan) -> HotQuery:
     """Everything an append writes, as one statement.
 
     It returns (version, position) of each row; none when the stream has grown since the plan was made or
     holds one of its keys, and then nothing is written.
     """
+    if len(plan.rows) == 1:
+        (row,) = plan.rows
+        if row.type not in projections.PROJECTED:
+            return HotQuery(_ONE, (plan.stream, *row))
+        runs, steps = projections.changes(plan.stream, plan.facts())
+        run, step = runs[0] if runs else {}, steps[0] if steps else {}
+        sql = _one((tuple(run), tuple(step)))
+        return HotQuery(sql, (plan.stream, *row, *run.values(), *step.values()))
     runs, steps = projections.changes(plan.stream, plan.facts())
     parameters: dict[str, Any] = {"stream": plan.stream}
-    if len(plan.rows) == 1:
-        run, step = runs[0] if runs else {}, steps[0] if steps else {}
-        sql, names = _one((tuple(run), tuple(step)))
-        parameters.update(zip(_ROW, plan.rows[0], strict=True))
-        parameters.update(zip(names, (*run.values(), *step.values()), strict=True))
-        return HotQuery(sql, parameters)
     parameters["last"], parameters["last_hash"] = plan.before
     parameters["rows"] = projections.as_parameter([row._asdict() for row in plan.rows])
     parameters["keys"] = projections.as_parameter([row.key for row in plan.rows if row.key is not None])
@@ -90,8 +91,6 @@ def append(plan: Plan) -> Query:
     parameters["steps"] = projections.as_parameter(steps)
     return HotQuery(_many(bool(runs), bool(steps)), parameters)
 
-
-_ROW = Row._fields
 
 BEGIN = Query("BEGIN ISOLATION LEVEL READ COMMITTED")
 COMMIT = Query("COMMIT")
