@@ -146,19 +146,20 @@ def redact_data(value: Any) -> Any:
 
 def may_hold_secrets(json_text: str) -> bool:
     """False when `redact_data` has nothing to do for the data that was written as this canonical JSON."""
-    # Lists, not generators: this is done for every event.
-    if [secret for secret in _known.forms if secret in json_text]:
+    # Without a Python step for each: this is done for every event.
+    holds = json_text.__contains__
+    if any(map(holds, _known.forms)):
         return True
-    if likely := [pattern for hint, pattern in _HINTS if hint in json_text]:
+    if any(map(holds, _HINTS)):
         # An escaped line break would glue its letter to the word after it.
         plain = _ESCAPE.sub(" ", json_text)
+        likely = [pattern for pattern in _PATTERNS if any(map(holds, pattern.hints))]
         if any(pattern.looks_like.search(plain) for pattern in likely):
             return True
-    lower = json_text.lower()
-    return bool([word for word in _KEY_WORDS if word in lower]) and _KEY_IN_JSON.search(json_text) is not None
+    return any(map(json_text.lower().__contains__, _KEY_WORDS)) and _KEY_IN_JSON.search(json_text) is not None
 
 
-_HINTS = tuple((hint, pattern) for pattern in _PATTERNS for hint in pattern.hints)
+_HINTS = tuple(hint for pattern in _PATTERNS for hint in pattern.hints)
 _ESCAPE = re.compile(r"\\(?:u[0-9a-f]{4}|.)")
 _KEY_WORDS = (
     "passw",
