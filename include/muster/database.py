@@ -32,6 +32,7 @@ class _Connections:
         # Lists, because appending and popping need no lock.
         self._at_hand: list[Connection[TupleRow]] = []
         self._waiting: list[None] = []
+        self._is_closed = False
 
     def take(self) -> Connection[TupleRow]:
         """A connection; waits for one while all that there may be are in use."""
@@ -48,15 +49,16 @@ class _Connections:
         """Take it back; an open transaction is rolled back, a broken connection dropped."""
         if connection.pgconn.transaction_status != TransactionStatus.IDLE:
             self._mend(connection)
-        elif self._at_hand or self._waiting or self.pool.closed:
+        elif self._at_hand or self._waiting or self._is_closed:
             self.pool.putconn(connection)
         else:
             self._at_hand.append(connection)
-            if self._waiting or self.pool.closed:
+            if self._waiting or self._is_closed:
                 self._let_go()
 
     def close(self) -> None:
         """Close the pool; what is in use is closed when it comes back."""
+        self._is_closed = True
         self.pool.close()
         self._let_go()
 

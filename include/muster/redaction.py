@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from threading import Lock
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
@@ -150,28 +150,46 @@ def may_hold_secrets(json_text: str) -> bool:
     holds = json_text.__contains__
     if any(map(holds, _known.forms)):
         return True
-    if any(map(holds, _HINTS)):
+    if _holds_any(json_text, _HINTS):
         # An escaped line break would glue its letter to the word after it.
         plain = _ESCAPE.sub(" ", json_text)
         likely = [pattern for pattern in _PATTERNS if any(map(holds, pattern.hints))]
         if any(pattern.looks_like.search(plain) for pattern in likely):
             return True
-    return any(map(json_text.lower().__contains__, _KEY_WORDS)) and _KEY_IN_JSON.search(json_text) is not None
+    return _holds_any(json_text.lower(), _KEY_WORDS) and _KEY_IN_JSON.search(json_text) is not None
 
 
-_HINTS = tuple(hint for pattern in _PATTERNS for hint in pattern.hints)
+def _holds_any(text: str, words: Mapping[str, Sequence[str]]) -> bool:
+    holds = text.__contains__
+    return any(any(map(holds, words[letter])) for letter in filter(holds, words))
+
+
+def _by_letter(words: Iterable[str], letters: str) -> Mapping[str, Sequence[str]]:
+    """The words by the first of the letters that each holds: a letter is found, or not, three times as fast as a word,
+    and so is that none of its words is there.
+    """
+    found: dict[str, list[str]] = {}
+    for word in words:
+        found.setdefault(next(letter for letter in letters if letter in word), []).append(word)
+    return found
+
+
+_HINTS = _by_letter((hint for pattern in _PATTERNS for hint in pattern.hints), "@=JxAkg -")
 _ESCAPE = re.compile(r"\\(?:u[0-9a-f]{4}|.)")
-_KEY_WORDS = (
-    "passw",
-    "passphrase",
-    "secret",
-    "api_key",
-    "apikey",
-    "private",
-    "_token",
-    'token":"',
-    "credential",
-    "authoriz",
+_KEY_WORDS = _by_letter(
+    (
+        "passw",
+        "passphrase",
+        "secret",
+        "api_key",
+        "apikey",
+        "private",
+        "_token",
+        'token":"',
+        "credential",
+        "authoriz",
+    ),
+    "zwkhvds",
 )
 _KEY_IN_JSON = re.compile(
     r'(?:password|passwd|passphrase|secret|(?:api|private|master|fernet|secret)_?key|token|credentials?|authorization)":"',

@@ -56,13 +56,6 @@ class Row(NamedTuple):
     data: str
 
 
-class Written(NamedTuple):
-    """What a row was made of."""
-
-    event: Prepared
-    id: UUID
-
-
 class Request(NamedTuple):
     """One caller's append: all of its events are written, or none."""
 
@@ -126,7 +119,8 @@ class Plan:
     at: datetime
     """The time of all its events."""
     rows: list[Row] = field(default_factory=list)
-    written: list[Written] = field(default_factory=list)
+    written: list[tuple[Prepared, UUID]] = field(default_factory=list)
+    """What each row was made of."""
     refused: bool = False
     """True when a request expected another version."""
     _answers: list[list[Event | int] | MusterError] = field(default_factory=list)
@@ -134,16 +128,19 @@ class Plan:
     def facts(self) -> list[Fact]:
         """What the projections read of the rows."""
         return [
-            Fact(self.stream, row.version, row.type, row.actor, self.at, written.event.stored)
-            for row, written in zip(self.rows, self.written, strict=True)
+            Fact(self.stream, row.version, row.type, row.actor, self.at, event.stored)
+            for row, (event, _) in zip(self.rows, self.written, strict=True)
         ]
 
     def outcomes(self, positions: Mapping[int, int]) -> list[Outcome]:
         """Each request's events, once the database gave each version its position."""
         events = [
-            _event(self, row, written, positions[row.version])
+            _event(self, row, *written, positions[row.version])
             for row, written in zip(self.rows, self.written, strict=True)
         ]
+        if self._answers == [[0]]:
+            # Most appends: one event.
+            return [events]
         return [
             answer
             if isinstance(answer, MusterError)
@@ -203,28 +200,33 @@ def _add(result: Plan, event: Prepared, correlation: str, at: str) -> int:
     type, key, actor = str(new.type), new.key, new.actor
     row = Row(version, name, at, new.causation, type, event.step, key, actor, correlation, previous, hash, event.data)
     result.rows.append(row)
-    result.written.append(Written(event, id))
+    result.written.append((event, id))
     result.after = Head(version, hash)
     return len(result.rows) - 1
 
 
-def _event(plan: Plan, row: Row, written: Written, position: int) -> Event:
+def _event(plan: Plan, row: Row, prepared: Prepared, id: UUID, position: int) -> Event:
     event = object.__new__(Event)
+    version, _, _, causation, type, _, key, actor, correlation, previous_hash, hash, _ = row
     # What `Event(...)` does, without thirteen calls of `object.__setattr__`: this is done for every append.
-    event.__dict__.update(
-        type=row.type,
-        data=dict(written.event.new.data),
-        actor=row.actor,
-        key=row.key,
-        causation=row.causation,
-        position=position,
-        stream=plan.stream,
-        version=row.version,
-        id=written.id,
-        at=plan.at,
-        correlation=row.correlation,
-        previous_hash=row.previous_hash,
-        hash=row.hash,
+    object.__setattr__(
+        event,
+        "__dict__",
+        {
+            "type": type,
+            "data": dict(prepared.new.data),
+            "actor": actor,
+            "key": key,
+            "causation": causation,
+            "position": position,
+            "stream": plan.stream,
+            "version": version,
+            "id": id,
+            "at": plan.at,
+            "correlation": correlation,
+            "previous_hash": previous_hash,
+            "hash": hash,
+        },
     )
     return event
 
