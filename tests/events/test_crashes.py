@@ -46,6 +46,9 @@ def cutting_connections(dsn: str) -> Iterator[None]:
         with psycopg.connect(dsn, autocommit=True) as connection:
             while not stop.wait(0.03):
                 connection.execute(cut)
+            # Being cut takes a moment: whoever reads afterwards must not meet the last one.
+            while connection.execute(cut).fetchall():
+                pass
 
     thread = threading.Thread(target=cutting)
     thread.start()
