@@ -15,7 +15,7 @@ steps:
     human:
       ask: "Go on?"
       assignees: [finance-lead]
-      remind: [2s]
+      remind: [12s] # sooner, a busy Airflow fails what it has not yet seen defer (apache/airflow#72716)
       escalate: [{after: 90s, to: [finance-head]}]
       approvals: 2
       within: 1h
