@@ -46,7 +46,8 @@ def build_dag(definition: Definition, source: str) -> DAG:
     own, dag.params = dag.params, ParamsDict()
     with dag:
         add_tasks(definition)
-    dag.params = own
+    # Past Airflow's setter, which would check them again: it did when the Dag was made, and takes as long as all tasks.
+    object.__setattr__(dag, "params", own)
     return dag
 
 
