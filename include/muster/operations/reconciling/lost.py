@@ -41,7 +41,7 @@ def _looked_at(scope: Scope, row: RunRow, active: Mapping[str, str | None]) -> I
     # Begun again a moment ago, all of its tasks are on their way to outcomes that are there.
     if not active or not all(_has_rested(scope, event.at) for event in scope.log.read(row.id, types=BEGINS_AGAIN)):
         return
-    over = [task for task in sorted(active) if _is_over(scope, row, task)]
+    over = sorted(_over(scope, row).intersection(active))
     deferred = [task for task in sorted(active) if active[task] == "deferred" and task not in over]
     abandoned = _abandoned(scope, row, deferred) if deferred else []
     if not over and not abandoned:
@@ -55,16 +55,16 @@ def _has_rested(scope: Scope, at: datetime) -> bool:
     return scope.has_rested(at, SLOWEST)
 
 
-def _is_over(scope: Scope, row: RunRow, task: str) -> bool:
-    """True when the step a task stands for ended a while ago."""
-    return any(
-        step.index < 0
-        and step.step == task
+def _over(scope: Scope, row: RunRow) -> set[str]:
+    """The steps that ended a while ago."""
+    return {
+        step.step
+        for step in scope.queries.steps(row.id)
+        if step.index < 0
         and step.status in WORK_ENDED
         and step.ended_at is not None
         and _has_rested(scope, step.ended_at)
-        for step in scope.queries.steps(row.id)
-    )
+    }
 
 
 def _abandoned(scope: Scope, row: RunRow, deferred: Sequence[str]) -> list[str]:
