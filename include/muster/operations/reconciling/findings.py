@@ -11,8 +11,9 @@ from typing import Literal, Protocol
 from muster.database import Database
 from muster.events.definitions import DefinitionStore
 from muster.events.log import EventLog
-from muster.events.model import EventType
+from muster.events.model import Event, EventType
 from muster.events.queries import Queries, RunRow
+from muster.execution.epochs import latest_epoch
 from muster.language.definition import Definition
 from muster.notifications.model import Notice
 
@@ -128,3 +129,12 @@ class Scope:
     def definition(self, hash: str) -> Definition:
         """A definition by its hash."""
         return Definition.model_validate_json(DefinitionStore(self.database).get(hash))
+
+
+def in_first_execution(events: Iterable[Event]) -> bool:
+    """True while a run is in its first execution: cleared as a whole it keeps every outcome, in a later one only those
+    of that one.
+    """
+    events = list(events)
+    begun = [event for event in events if event.type == EventType.RUN_BEGUN]
+    return latest_epoch(begun) == 0 and not any(event.type == EventType.RUN_CLOSED for event in events)

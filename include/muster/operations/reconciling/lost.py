@@ -10,14 +10,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from muster.errors import MusterError
-from muster.events.model import Event, EventType
+from muster.events.model import EventType
 from muster.events.queries import RunRow
 from muster.events.state import RunState, fold
 from muster.events.work import ENDED as WORK_ENDED
 from muster.events.work import StepState
-from muster.execution.epochs import latest_epoch
 from muster.language.definition import Definition, ResolvedStep
-from muster.operations.reconciling.findings import ACTIVE, BEGINS_AGAIN, LIMIT, SLOWEST, Disagreement, Scope
+from muster.operations.reconciling.findings import (
+    ACTIVE,
+    BEGINS_AGAIN,
+    LIMIT,
+    SLOWEST,
+    Disagreement,
+    Scope,
+    in_first_execution,
+)
 
 AT_ONCE = timedelta(0)
 """What has not begun, or takes no time."""
@@ -155,10 +162,8 @@ def _again(scope: Scope, row: RunRow, tasks: Sequence[str], active: Mapping[str,
     dag_id, run_id = row.dag_id or "", row.dag_run_id or ""
     if scope.airflow.clear(dag_id, run_id, tasks):
         return True
-    events: list[Event] = list(scope.log.read(row.id, types=[EventType.RUN_BEGUN, EventType.RUN_CLOSED]))
-    # Cleared as a whole, a run in its first execution keeps every outcome; in a later one, only those of that one.
-    first = not any(event.type == EventType.RUN_CLOSED for event in events) and latest_epoch(events) == 0
-    if set(active) - set(tasks) or not first:
+    events = scope.log.read(row.id, types=[EventType.RUN_BEGUN, EventType.RUN_CLOSED])
+    if set(active) - set(tasks) or not in_first_execution(events):
         return False
     scope.airflow.restart(dag_id, run_id)
     return True

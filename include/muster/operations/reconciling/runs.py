@@ -17,7 +17,7 @@ from muster.events.state import RunState, fold
 from muster.execution.epochs import RECONCILER, latest_epoch
 from muster.execution.references import ENDED_IN_AIRFLOW
 from muster.language.definition import Definition
-from muster.operations.reconciling.findings import BEGINS_AGAIN, LIMIT, Disagreement, Scope
+from muster.operations.reconciling.findings import BEGINS_AGAIN, LIMIT, Disagreement, Scope, in_first_execution
 from muster.saga.extent import irrevocable, started
 
 RESTARTS = 3
@@ -84,7 +84,7 @@ def _ended(scope: Scope, row: RunRow, dag_id: str, run_id: str, state: str | Non
         ended = "does not know it any more" if state is None else f"ended it as {state}"
         yield _close(scope, run, definition, last, f"open in the log, and Airflow {ended}")
         return
-    if latest_epoch(event for event in events if event.type == EventType.RUN_BEGUN) or run.closed_at is not None:
+    if not in_first_execution(events):
         # Only some of its tasks belong to the last epoch, and Airflow would clear them all: work of an earlier
         # one would be done again.
         yield _close(scope, run, definition, last, "open in the log after it was begun again, and Airflow ended it")
