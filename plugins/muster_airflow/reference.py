@@ -40,12 +40,14 @@ async def work_ref(services: Services, ti: RuntimeTaskInstanceProtocol, dag_run:
     from muster.execution.epochs import epoch_of
 
     run = run_id(ti.dag_id, ti.run_id)
+    step, epoch = step_of(ti.task_id), await epoch_of(services, run, dag_run.start_date)
     mapped = ti.map_index is not None and ti.map_index >= 0
     return WorkRef(
         run=run,
-        step=step_of(ti.task_id) or ti.task_id,
+        step=step or ti.task_id,
         slot=ti.map_index if mapped else None,
         lane=lane,
         attempt=ti.try_number,
-        epoch=await epoch_of(services, run, dag_run.start_date),
+        epoch=epoch.number,
+        stands=step in epoch.stands and not ti.task_id.startswith(_UNDOES),
     )

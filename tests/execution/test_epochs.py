@@ -32,8 +32,8 @@ def opened(site: Site, started: datetime | None) -> None:
 
 def epoch(site: Site, started: datetime | None) -> int:
     epochs._epochs.clear()  # as another process has it
-    found: int = site.do(epoch_of(site.services, "a/1", started))
-    return found
+    found: epochs.Epoch = site.do(epoch_of(site.services, "a/1", started))
+    return found.number
 
 
 def test_each_start_of_a_run_is_an_epoch_the_same_in_every_process(site: Site) -> None:

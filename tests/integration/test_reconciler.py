@@ -132,3 +132,28 @@ def test_a_run_that_died_goes_on_where_it_stopped_and_people_are_told_once(airfl
     assert airflow.queries.run(gone).status == "failed"
     checkpoints = airflow.stack.project.state / "checkpoints.jsonl"
     assert len(checkpoints.read_text().splitlines()) >= 2
+
+
+def test_a_restarted_run_that_died_goes_on_with_what_was_to_be_done_again(airflow: Airflow) -> None:
+    folder = begin(airflow, "later")
+    run = airflow.start("proving_reconciler", "later", folder=str(folder))
+    (question,) = airflow.waiting(run, "ask")
+    airflow.answer(question)
+    assert airflow.finish(run) == "success"
+    said = airflow.command("restart", run, "--from", "ask")
+    assert said.returncode == 0, said.stderr
+    airflow.waiting(run, "ask")
+    die(airflow, run)
+
+    (found,) = [each for each in reconcile(airflow) if each["subject"] == run]
+    assert found["mended"]
+    assert "goes on where it stopped" in found["message"]
+    airflow.until("the third start", lambda: airflow.types(run).count("run.begun") == 2)
+    (question,) = airflow.waiting(run, "ask")
+    airflow.answer(question)
+    assert airflow.finish(run) == "success"
+    assert airflow.queries.run(run).status == "succeeded"
+    assert sorted((folder / "marks").read_text().split()) == ["many0", "many1", "one", "two", "two"]
+    begun = airflow.log.read(run, types=[EventType.RUN_BEGUN])
+    assert [(event.data["epoch"], event.data["stands"]) for event in begun] == [(1, ["many", "one"])] * 2
+    assert airflow.log.verify(run) is None

@@ -3,81 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from muster.database import Database
-from muster.errors import TransientError
 from muster.events.log import EventLog
 from muster.events.model import EventType, NewEvent
-from muster.execution.epochs import epoch_of
-from muster.execution.references import WorkRef
-from muster.operations.reconciling import Disagreement, Scope, reconcile
-from muster.operations.redoing import order, plan_restart
+from muster.execution.epochs import Epoch, epoch_of
 from muster.recovery.leases import Leases
 from muster.recovery.ledger import Effect, Ledger, begin
-from muster.saga import unwinding
-from muster.saga.resuming import resume
+from support.reconciled import LATER, SKILLS, UNDONE, FakeAirflow, begun_again, found, told
 from support.runs import Site
 
 AUTOMATION = "automation: a\nsteps:\n  - {id: b, notify: [{slack: '#x', text: y}]}\n"
-LATER = timedelta(hours=1)
-SKILLS = '''
-from muster.skills import SkillContext, skill
-
-
-@skill("depot.act")
-def act(name: str) -> str:
-    """Does something."""
-    return name
-
-
-@skill("depot.undo")
-def undo(context: SkillContext) -> str:
-    """Undoes it."""
-    return context.step
-'''
-UNDONE = """automation: a
-incidents: [{slack: "#stuck"}]
-steps:
-  - {id: one, skill: depot.act, with: {name: one}, compensate: {skill: depot.undo}}
-  - {id: two, skill: depot.act, with: {name: two}}
-"""
-
-
-class FakeAirflow:
-    """What Airflow would say, and what it was asked to do."""
-
-    def __init__(self, state: str | None = "failed", tasks: Mapping[str, str | None] | None = None) -> None:
-        self.run_state, self.task_states = state, tasks if tasks is not None else {"close": "failed"}
-        self.restarted: list[str] = []
-        self.cleared: list[list[str]] = []
-        self.refuses, self.clears = False, True
-
-    def state(self, dag_id: str, run_id: str) -> str | None:
-        return self.run_state
-
-    def running(self, dag_id: str, run_ids: Sequence[str]) -> Sequence[str]:
-        return run_ids if self.run_state in ("queued", "running") else ()
-
-    def tasks(self, dag_id: str, run_id: str) -> Mapping[str, str | None]:
-        return self.task_states
-
-    def restart(self, dag_id: str, run_id: str) -> None:
-        if self.refuses:
-            raise TransientError("no answer")
-        self.restarted.append(run_id)
-
-    def clear(self, dag_id: str, run_id: str, tasks: Sequence[str]) -> bool:
-        if self.refuses:
-            raise TransientError("no answer")
-        if self.clears:
-            self.cleared.append(list(tasks))
-        return self.clears
 
 
 @pytest.fixture
@@ -85,19 +26,6 @@ def site(tmp_path: Path, database: Database) -> Site:
     site = Site(tmp_path, database)
     site.skills("depot", SKILLS)
     return site
-
-
-def found(site: Site, airflow: FakeAirflow, *, later: timedelta = LATER, **how: Any) -> list[Disagreement]:
-    def send(notice: Any) -> None:
-        site.do(site.services.notices.send(notice))
-
-    now = datetime.now(UTC) + later
-    return reconcile(Scope(database=site.services.database, airflow=airflow, now=now, **({"send": send} | how)))
-
-
-def told(site: Site) -> list[tuple[str, str]]:
-    """Where people were told what, by whom it was found."""
-    return [(entry.target, entry.key) for entry in site.services.notices.outbox.entries() if "reconciler/" in entry.key]
 
 
 @pytest.mark.parametrize("state", ["success", None])
@@ -143,20 +71,12 @@ def test_a_run_that_died_goes_on_in_the_same_epoch_so_that_its_outcomes_stand(si
     assert site.services.log.verify(run) is None
 
 
-async def begun_again(site: Site, run: str) -> int:
-    """The epoch of an execution that Airflow starts now."""
-    from muster.execution.epochs import begin_epoch, instant
-
-    at = instant(datetime.now(UTC))
-    return await begin_epoch(site.services, run, f"begun/{at}", at)
-
-
 def test_an_execution_that_a_person_asked_for_is_a_new_epoch_also_after_one_that_died(site: Site) -> None:
     run = site.open(site.definition(UNDONE))
     found(site, FakeAirflow())
     assert site.do(begun_again(site, run)) == 0
     assert site.do(begun_again(site, run)) == 1
-    assert site.do(epoch_of(site.services, run, None)) == 0
+    assert site.do(epoch_of(site.services, run, None)) == Epoch(0)
 
 
 def test_a_run_that_dies_again_and_again_is_undone_and_then_left_to_a_person(site: Site) -> None:
@@ -246,45 +166,6 @@ def test_a_run_in_which_something_happens_at_that_moment_is_left_alone(site: Sit
 
     assert found(site, airflow := Racing()) == []
     assert airflow.restarted == []
-
-
-def test_a_run_begun_again_that_died_is_never_performed_whole_but_left_to_a_person(site: Site) -> None:
-    run = site.run(site.definition(UNDONE))
-    airflow = FakeAirflow("failed")
-    assert found(site, airflow) == []
-    order(site.services.log, plan_restart(site.services.log, site.services.definitions, run, "two", by="admin"))
-    assert site.do(begun_again(site, run)) == 1
-    assert found(site, FakeAirflow("running")) == []
-    (closed,) = found(site, airflow)
-    assert "one was begun and is not undone" in closed.message
-    assert (closed.mended, closed.person, airflow.restarted) == (True, True, [])
-    assert site.services.queries.run(run).status == "failed"
-    assert found(site, airflow) == []
-    assert site.services.log.verify(run) is None
-
-
-def test_a_run_that_died_while_it_was_resumed_is_stuck_again(site: Site) -> None:
-    run, airflow = dies_four_times(site)
-    assert site.do(unwinding.begin(site.services, WorkRef(run=run, step="begin"), {})).status == "succeeded"
-    found(site, airflow)
-    resume(site.services.log, run, by="admin")
-    assert site.do(begun_again(site, run)) == 1
-    found(site, airflow)
-    assert site.services.queries.run(run).status == "stuck"
-
-    resume(site.services.log, run, by="admin")
-    assert site.do(begun_again(site, run)) == 2
-    assert site.unwind(run, epoch=2) == "succeeded"
-    site.close(run, epoch=2)
-    assert site.services.queries.run(run).status == "compensated"
-
-
-def test_a_run_open_in_a_later_epoch_is_not_performed_whole(site: Site) -> None:
-    run = site.open(site.definition(UNDONE))
-    site.do(begun_again(site, run))
-    airflow = FakeAirflow()
-    (closed,) = found(site, airflow)
-    assert (closed.person, airflow.restarted, site.state(run).status) == (True, [], "failed")
 
 
 def test_a_run_that_cannot_be_understood_keeps_no_other_from_being_mended(site: Site, database: Database) -> None:

@@ -17,7 +17,8 @@ class EventType(StrEnum):
     """automation, definition (hash), bundle_version, inputs, trigger, requested_by, dag_id, dag_run_id; parent (run,
     step, index) when a step of another run has asked for it, whose event is the causation."""
     RUN_BEGUN = "run.begun"
-    """epoch, started: Airflow has started the run again, because tasks of it were cleared."""
+    """epoch, started, stands (the steps that were not cleared, where an order says which): Airflow has started the run
+    again, because tasks of it were cleared."""
     RUN_CANCEL_REQUESTED = "run.cancel_requested"
     """reason; the actor is who asked. What has not begun does not begin, and the run unwinds."""
     RUN_STUCK = "run.stuck"
@@ -29,7 +30,8 @@ class EventType(StrEnum):
     """note; the actor is who says that undoing can go on."""
     RUN_RESTARTED = "run.restarted"
     """from (the step); the actor is who asked. What comes after it is done again. With `keeps` (true, and no step) the
-    run died and goes on where it stopped: every outcome stands."""
+    run died and goes on where it stopped: every outcome stands, and so do the steps in `stands`, which are none of the
+    execution that died."""
     DEAD_LETTER_REDRIVEN = "dead_letter.redriven"
     """pieces (indices by step, null for a step outside a fan-out); the actor is who asked. They are done again, and
     what comes after them; other items of the same lists keep their outcome."""

@@ -7,27 +7,37 @@ run was started last; each time it was is an epoch, numbered in the log.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from muster.events import canonical
 from muster.events.model import Event, EventType, NewEvent
+from muster.execution.again import TELLING, last_execution
 from muster.execution.references import OPENED
 from muster.execution.services import Services
+from muster.execution.view import definition_of
 
-_epochs: OrderedDict[tuple[str, str, str], int] = OrderedDict()
+_epochs: OrderedDict[tuple[str, str, str], Epoch] = OrderedDict()
 EPOCHS_KEPT = 512
 RECONCILER = "reconciler"
 """The actor of what the reconciler does about a run."""
 
 
-async def epoch_of(services: Services, run: str, started: datetime | None) -> int:
-    """The epoch of the execution that Airflow started at `started`, counted from 0.
+@dataclass(frozen=True)
+class Epoch:
+    """The number of an execution, counted from 0, and the steps that it leaves as they were."""
+
+    number: int
+    stands: frozenset[str] = frozenset()
+
+
+async def epoch_of(services: Services, run: str, started: datetime | None) -> Epoch:
+    """The epoch of the execution that Airflow started at `started`.
 
     What is cleared while its run still goes on belongs to the same execution, and keeps its outcome.
     """
     if started is None:
-        return 0
+        return Epoch(0)
     at = instant(started)
     known = (services.database.dsn, run, at)
     if known not in _epochs:
@@ -37,36 +47,35 @@ async def epoch_of(services: Services, run: str, started: datetime | None) -> in
     return _epochs[known]
 
 
-def latest_epoch(begun: Iterable[Event]) -> int:
-    """The epoch of the last execution, from a run's `run.begun` events."""
-    return max((int(event.data["epoch"]) for event in begun), default=0)
-
-
 def instant(at: datetime) -> str:
     """An instant as the log keeps it: the same text in every process."""
     return canonical.instant(at.astimezone(UTC))
 
 
-async def _epoch(services: Services, run: str, at: str) -> int:
+async def _epoch(services: Services, run: str, at: str) -> Epoch:
     key = f"begun/{at}"
     found = await services.log.aunder_keys(run, [OPENED, key])
     if key in found:
-        return int(found[key].data["epoch"])
+        return _of(found[key])
     if OPENED not in found or found[OPENED].data.get("started") in (at, None):
-        return 0
+        return Epoch(0)
     return await begin_epoch(services, run, key, at)
 
 
-async def begin_epoch(services: Services, run: str, key: str, started: str) -> int:
-    """The number of the execution that is written under `key`: the next one when it is new."""
+async def begin_epoch(services: Services, run: str, key: str, started: str) -> Epoch:
+    """The execution that is written under `key`: the next one when it is new."""
     if (found := (await services.log.aunder_keys(run, [key])).get(key)) is not None:
-        return int(found.data["epoch"])
-    kinds = [EventType.RUN_BEGUN, EventType.RUN_RESTARTED]
-    before = [event async for event in services.log.aread(run, types=kinds)]
-    latest = latest_epoch(event for event in before if event.type == EventType.RUN_BEGUN)
-    # Restarted where it died, it is the same execution: what has ended in it is not done again.
-    same = bool(before) and bool(before[-1].data.get("keeps"))
+        return _of(found)
+    definition = await definition_of(services, run)
+    last = last_execution(definition, [event async for event in services.log.aread(run, types=TELLING)])
+    # Nobody ordered it, nor did it die: a person has cleared tasks in Airflow, and only those are performed.
+    by_hand = last.begun and not last.keeps
+    data = {"epoch": last.epoch + by_hand, "started": started}
+    if not by_hand and last.stands:
+        data["stands"] = sorted(last.stands)
     # Of several tasks that begin at once the first one's event stands for all.
-    data = {"epoch": latest if same else latest + 1, "started": started}
-    begun = NewEvent(type=EventType.RUN_BEGUN, data=data, key=key)
-    return int((await services.log.aappend(run, [begun]))[0].data["epoch"])
+    return _of((await services.log.aappend(run, [NewEvent(type=EventType.RUN_BEGUN, data=data, key=key)]))[0])
+
+
+def _of(begun: Event) -> Epoch:
+    return Epoch(int(begun.data["epoch"]), frozenset(begun.data.get("stands") or ()))

@@ -33,7 +33,7 @@ class Spread:
     indices: Sequence[int]
     variables: Mapping[str, Any]
     kept: Mapping[int, Event] = field(default_factory=dict)
-    """How items ended that a redrive of others leaves as they are."""
+    """How items ended that this execution leaves as they were."""
 
     def slot(self, number: int | None) -> Sequence[int]:
         """The positions that task instance `number` works on; all of them when it is the only one."""
@@ -54,17 +54,19 @@ async def expand(services: Services, ref: WorkRef) -> Spread:
     A step that does not go ahead has no positions; why is in the log.
 
     Raises:
+        LeftAsItWas: it was never laid out, and this execution does not do it.
         PermanentError: `each` or `when` cannot be evaluated; the step has failed, which is in the log.
     """
     view, step = await load(services, ref.run, ref.step)
-    found = _recorded(view, step, ref.epoch)
+    found = _recorded(view, step, ref)
     if found is None:
+        ref.demand_again()
         try:
             found = await (_redriven(services, view, step, ref) or _lay_out(services, view, step, ref))
         except PermanentError as error:
             await services.log.aappend(ref.run, [failed_as_a_whole(ref, error)])
             raise
-    return _spread(services, view, step, found)
+    return _spread(services, view, step, ref, found)
 
 
 async def complete(services: Services, spread: Spread, ref: WorkRef) -> None:
@@ -72,7 +74,7 @@ async def complete(services: Services, spread: Spread, ref: WorkRef) -> None:
 
     Whoever ends an item asks after having written so: of two that end at once, at least one sees both.
     """
-    if ref.epoch and not await _ended_anew(services, spread, ref):
+    if ref.stands or (ref.epoch and not await _ended_anew(services, spread, ref)):
         return
     counts = await services.queries.aended_items(ref.run, spread.step.id, spread.indices)
     if sum(counts.values()) >= len(spread.indices):
@@ -89,11 +91,21 @@ async def spread_of(services: Services, ref: WorkRef) -> Spread:
     return _spreads[key]
 
 
-def _spread(services: Services, view: RunView, step: ResolvedStep, expanded: Event) -> Spread:
+def _spread(services: Services, view: RunView, step: ResolvedStep, ref: WorkRef, expanded: Event) -> Spread:
     variables = view.variables(step, services)
     indices = expanded.data["indices"]
     items = items_of(step, variables) if indices else []
-    return Spread(view, step, items, indices, variables, _kept(view, step))
+    kept = last_endings(view, step) if ref.stands else _kept(view, step)
+    return Spread(view, step, items, indices, variables, {index: kept[index] for index in indices if index in kept})
+
+
+def last_endings(view: RunView, step: ResolvedStep) -> dict[int | None, Event]:
+    """How each piece of a step ended last, by position; None stands for the step as a whole."""
+    return {event.data["index"]: event for event in view.events if event.type in ENDINGS and _is_of(event, step)}
+
+
+def _is_of(event: Event, step: ResolvedStep) -> bool:
+    return bool(event.data["step"] == step.id)
 
 
 async def _ended_anew(services: Services, spread: Spread, ref: WorkRef) -> bool:
@@ -103,7 +115,7 @@ async def _ended_anew(services: Services, spread: Spread, ref: WorkRef) -> bool:
     return await services.queries.acount_keys(ref.run, keys) == len(keys)
 
 
-def _kept(view: RunView, step: ResolvedStep) -> dict[int, Event]:
+def _kept(view: RunView, step: ResolvedStep) -> dict[int | None, Event]:
     """How each item ended that the redrive under way leaves as it is; empty when everything is done again.
 
     The redriven items are done again in their own step and in every step after it that fans out over the same list.
@@ -114,16 +126,11 @@ def _kept(view: RunView, step: ResolvedStep) -> dict[int, Event]:
     if not causes or not all(_same_list(view.definition.step(name), step) for name in causes):
         return {}
     again = {index for name in causes for index in redriven[name]}
-    endings = {event.data["index"]: event for event in view.events if _ends_item(event, step)}
-    return {index: event for index, event in endings.items() if index not in again}
+    return {index: event for index, event in last_endings(view, step).items() if index not in again}
 
 
 def _same_list(one: ResolvedStep, other: ResolvedStep) -> bool:
     return one.aligned_to is not None and one.aligned_to == other.aligned_to
-
-
-def _ends_item(event: Event, step: ResolvedStep) -> bool:
-    return event.type in ENDINGS and event.data["step"] == step.id and event.data["index"] is not None
 
 
 def _redriven(services: Services, view: RunView, step: ResolvedStep, ref: WorkRef) -> Coroutine[Any, Any, Event] | None:
@@ -135,9 +142,11 @@ def _redriven(services: Services, view: RunView, step: ResolvedStep, ref: WorkRe
     return _write(services, ref, step, result.length or 0, result.indices, [])
 
 
-def _recorded(view: RunView, step: ResolvedStep, epoch: int) -> Event | None:
-    key = _key(step, epoch)
-    return next((event for event in view.events if event.key == key), None)
+def _recorded(view: RunView, step: ResolvedStep, ref: WorkRef) -> Event | None:
+    """The layout of this execution; the last one there is of a step that it leaves as it was."""
+    found = [event for event in view.events if event.type == EventType.STEP_EXPANDED and _is_of(event, step)]
+    key = _key(step, ref.epoch)
+    return next((event for event in reversed(found) if ref.stands or event.key == key), None)
 
 
 def _key(step: ResolvedStep, epoch: int) -> str:

@@ -11,11 +11,11 @@ from muster.events.model import Event, EventType
 from muster.execution import flow
 from muster.execution.actions import act, fall_back, uses_threads
 from muster.execution.concurrency import at_once
-from muster.execution.fanout import ENDINGS, Spread, complete, holds, spread_of
+from muster.execution.fanout import ENDINGS, Spread, complete, holds, last_endings, spread_of
 from muster.execution.outcome import Outcome
 from muster.execution.personal import conceal
 from muster.execution.piece import Piece, failed_as_a_whole, finish, skipped, started
-from muster.execution.references import WorkRef, unwinding_key
+from muster.execution.references import LeftAsItWas, WorkRef, unwinding_key
 from muster.execution.services import Services
 from muster.execution.view import RunView, definition_of, load
 from muster.language.definition import ResolvedStep
@@ -25,6 +25,8 @@ async def perform(services: Services, ref: WorkRef) -> Outcome:
     """Perform the work of one task instance and say how it ended. Performing it again does nothing twice."""
     try:
         outcome = await _perform(services, ref)
+    except LeftAsItWas as error:
+        outcome = Outcome(status="failed", reason=error.message)
     except PermanentError as error:
         outcome = await _failed_before_it_began(services, ref, error)
     return conceal(await definition_of(services, ref.run), ref.step, outcome)
@@ -38,6 +40,8 @@ async def begin(services: Services, ref: WorkRef) -> Piece | Outcome:
     """
     try:
         return await _begin(services, ref)
+    except LeftAsItWas as error:
+        return Outcome(status="failed", reason=error.message)
     except PermanentError as error:
         return await _failed_before_it_began(services, ref, error)
 
@@ -84,12 +88,15 @@ async def _find(services: Services, ref: WorkRef) -> tuple[Piece, Event | None]:
 
 def _single(services: Services, view: RunView, step: ResolvedStep, ref: WorkRef) -> tuple[Piece, Event | None]:
     piece = Piece(view=view, step=step, ref=ref, index=None, variables=view.variables(step, services))
+    if ref.stands:
+        return piece, last_endings(view, step).get(None)
     return piece, next((event for event in view.events if event.key == piece.ended_key), None)
 
 
 async def _begin_single(services: Services, piece: Piece, ended: Event | None) -> Piece | Outcome:
     view, step, ref = piece.view, piece.step, piece.ref
     if ended is None:
+        ref.demand_again()
         skip = flow.decide(view.definition, step, view.state)
         if skip is None and not holds(step, piece.variables):
             skip = flow.Skip(flow.WHEN)
@@ -125,6 +132,7 @@ async def _write_started(services: Services, pieces: Sequence[Piece], ref: WorkR
     """
     if not pieces:
         return []
+    ref.demand_again()
     definition = pieces[0].view.definition
     guarded = any(step.can_be_undone or step.irreversible for step in definition.steps)
     # Again after the writing: one of the two that begin at the same moment sees the other.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from muster.errors import PermanentError
+
 OPENED = "opened"
 """The key of the event that opens a run."""
 
@@ -26,6 +28,10 @@ def work_key(step: str, index: int | None) -> str:
     return step if index is None else f"{step}[{index}]"
 
 
+class LeftAsItWas(PermanentError):
+    """Work that an execution of its run leaves as it was has no outcome: it is not begun now."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class WorkRef:
     """What one Airflow task instance was started for."""
@@ -39,3 +45,14 @@ class WorkRef:
     """Airflow's try number; retries of the step itself are counted apart."""
     epoch: int = 0
     """Which execution of the run this is: work of an earlier epoch is done again when its task is cleared."""
+    stands: bool = False
+    """True when this execution leaves the step as it was: its task only says how it ended."""
+
+    def demand_again(self) -> None:
+        """Before work is begun.
+
+        Raises:
+            LeftAsItWas: this execution begins none of the step's.
+        """
+        if self.stands:
+            raise LeftAsItWas(f"Step {self.step} has no outcome, and what was ordered does not include it.")

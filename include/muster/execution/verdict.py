@@ -80,7 +80,7 @@ def _failure(definition: Definition, result: StepState) -> str | None:
 
 def _stopped(definition: Definition, state: RunState, result: StepState, task_states: TaskStates) -> str | None:
     """Why a task that Airflow failed matters: it left no outcome, or what comes after it was not performed."""
-    if not any(_belongs(task, result.id) and task_states[task] == "failed" for task in task_states):
+    if not any(belongs(task, result.id) and task_states[task] == "failed" for task in task_states):
         return None
     if not result.ended or _left_undone(result):
         return f"step {result.id} stopped without an outcome"
@@ -96,6 +96,7 @@ def _left_undone(result: StepState) -> bool:
     return any(work.status == "undone" for work in (result.whole, *result.items.values()))
 
 
-def _belongs(task: str, step: str) -> bool:
+def belongs(task: str, step: str) -> bool:
+    """True when one of Airflow's tasks performs a step, lays it out, or is one of its map indices."""
     rest = task.removeprefix(step)
     return task.startswith(step) and (rest in ("", ".items") or (rest[0] == "_" and rest[1:].isdigit()))

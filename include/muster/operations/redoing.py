@@ -17,6 +17,7 @@ from muster.events.log import EventLog
 from muster.events.model import EventType, NewEvent
 from muster.events.state import RunState, fold
 from muster.events.work import WorkState
+from muster.execution.again import steps_after, steps_from
 from muster.execution.fanout import items_of
 from muster.execution.flow import ancestors
 from muster.execution.references import work_key
@@ -54,8 +55,6 @@ def ends(task_id: str) -> bool:
 def plan_restart(log: EventLog, definitions: DefinitionStore, run: str, step: str, *, by: str) -> Plan:
     """The run from `step` on: that step and everything after it, as if they had not been performed.
 
-    Approvals before it that are to be asked again (`on_restart: ask`) come first, with everything after them.
-
     Raises:
         PermanentError: there is no such step, the run has not ended, or what was undone lies outside.
         MusterError: there is no such run, or its definition is gone.
@@ -65,9 +64,7 @@ def plan_restart(log: EventLog, definitions: DefinitionStore, run: str, step: st
     names = [each.id for each in definition.steps]
     if step not in names:
         raise PermanentError(f"{run} has no step {step!r}.", remedy=f"Its steps are {', '.join(names)}.")
-    begins = [step, *_asked_again(definition, step)]
-    after = _after(definition, begins)
-    steps = tuple(each for each in names if each in {*begins, *after})
+    steps = steps_from(definition, step)
     _nothing_undone_outside(definition, state, steps)
     return Plan(run, steps, (), (NewEvent(type=EventType.RUN_RESTARTED, data={"from": step}, actor=by),), state.version)
 
@@ -84,7 +81,7 @@ def plan_redrive(log: EventLog, definitions: DefinitionStore, run: str, pieces: 
     for name, indices in pieces.items():
         for index in indices:
             _may_be_redriven(state, name, index)
-    after = _after(definition, list(pieces))
+    after = steps_after(definition, pieces)
     whole = [name for name, indices in pieces.items() if None in indices or definition.step(name).pack == "all"]
     steps = tuple(step.id for step in definition.steps if step.id in {*whole, *after})
     _nothing_undone_outside(definition, state, steps)
@@ -214,17 +211,6 @@ def _nothing_undone_outside(definition: Definition, state: RunState, again: Coll
             f"Step {outside[0]} of {state.id} was undone, or is to be, and would not be done again.",
             remedy=f"Begin earlier: `muster restart {state.id} --from {outside[0]}`.",
         )
-
-
-def _asked_again(definition: Definition, step: str) -> list[str]:
-    """The approvals before a step that a restart from it asks again."""
-    before = ancestors(definition, definition.step(step))
-    return [each.id for each in before if each.human is not None and each.human.on_restart == "ask"]
-
-
-def _after(definition: Definition, names: Collection[str]) -> list[str]:
-    """Every step after one of these, in order."""
-    return [step.id for step in definition.steps if any(before.id in names for before in ancestors(definition, step))]
 
 
 def _plain(pieces: Pieces) -> dict[str, list[int | None]]:

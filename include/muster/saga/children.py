@@ -128,16 +128,16 @@ async def _ended(services: Services, piece: Piece, child: str, limit: float) -> 
 async def _order(services: Services, piece: Piece, view: RunView) -> int:
     """Write into the child's log that it is to be undone, and why; the epoch that is done in."""
     by = f"{piece.ref.run}/{piece.key}@{piece.ref.epoch}"
-    epoch = await begin_epoch(services, view.id, f"{_UNDONE_HERE}{by}", f"undone with {piece.ref.run}")
+    begun = await begin_epoch(services, view.id, f"{_UNDONE_HERE}{by}", f"undone with {piece.ref.run}")
     data = {
         "reason": f"undone with step {piece.step.id} of {piece.ref.run}",
         "parent": {"run": piece.ref.run, "step": piece.step.id, "index": piece.index},
-        "epoch": epoch,
+        "epoch": begun.number,
         "told": _is_told(piece),
     }
     event = NewEvent(type=EventType.RUN_UNDO_REQUESTED, data=data, key=f"undo/{by}")
     await services.log.aappend(view.id, [event])
-    return epoch
+    return begun.number
 
 
 def _is_told(piece: Piece) -> bool:

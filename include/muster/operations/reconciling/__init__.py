@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from muster.operations.reconciling.checks import ask_checks
 from muster.operations.reconciling.effects import find_effects
-from muster.operations.reconciling.findings import LIMIT, QUIET, Airflow, Disagreement, Kind, Scope
+from muster.operations.reconciling.findings import QUIET, Airflow, Disagreement, Kind, Scope
 from muster.operations.reconciling.leases import find_leases
 from muster.operations.reconciling.lost import find_lost
 from muster.operations.reconciling.notices import find_notices
@@ -31,10 +31,9 @@ def reconcile(scope: Scope) -> list[Disagreement]:
 
 def find_stuck(scope: Scope) -> Iterator[Disagreement]:
     """Runs that wait, half undone, for a person."""
-    for row in scope.queries.runs(status="stuck", limit=LIMIT):
-        yield Disagreement(
-            "stuck", row.id, f"half undone: {row.reason}", f"Act, then `muster resume {row.id}`.", run=row.id
-        )
+    for row in scope.stuck_runs:
+        said, remedy = f"half undone: {row.reason}", f"Act, then `muster resume {row.id}`."
+        yield Disagreement("stuck", row.id, said, remedy, run=row.id)
 
 
 FINDERS = (find_stuck, find_runs, find_stale, find_lost, find_leases, find_notices, find_effects)

@@ -11,9 +11,8 @@ from typing import Literal, Protocol
 from muster.database import Database
 from muster.events.definitions import DefinitionStore
 from muster.events.log import EventLog
-from muster.events.model import Event, EventType
+from muster.events.model import EventType
 from muster.events.queries import Queries, RunRow
-from muster.execution.epochs import latest_epoch
 from muster.language.definition import Definition
 from muster.notifications.model import Notice
 
@@ -24,6 +23,9 @@ LIMIT = 10_000
 QUIET = timedelta(minutes=10)
 """How long nothing may have happened to something before it counts as abandoned: Airflow needs a moment between the
 end of a task and the events that follow from it."""
+
+WINDOW = timedelta(days=30)
+"""How long ago a run was closed at most that may have been begun again."""
 
 SLOWEST = timedelta(minutes=5)
 """How long Airflow may take, whatever `quiet` says, to begin what is to be done, and to end what is done."""
@@ -118,6 +120,23 @@ class Scope:
         """The projections."""
         return Queries(self.database, self.log)
 
+    @cached_property
+    def open_runs(self) -> list[RunRow]:
+        """Runs that have not come to their end: the log may show for a while how they ended before."""
+        again = self.queries.runs_gone_on(self.before - WINDOW, self.before, beyond=self.beyond, limit=LIMIT)
+        return [*self.queries.runs(status="open", limit=LIMIT), *(row for row in again if self.begun_again(row.id))]
+
+    @cached_property
+    def stuck_runs(self) -> list[RunRow]:
+        """Runs that wait, half undone, for a person."""
+        rows = self.queries.runs(status="stuck", limit=LIMIT)
+        return [row for row in rows if not self.begun_again(row.id)]
+
+    @cached_property
+    def at_work(self) -> set[str]:
+        """Those of all these runs, by id, that had not ended in Airflow when it was asked."""
+        return self.going_on([*self.open_runs, *self.stuck_runs])
+
     def going_on(self, rows: Iterable[RunRow]) -> set[str]:
         """Those of these runs, by id, that have not ended in Airflow: asked for many at a time."""
         by_dag: dict[str, dict[str, str]] = {}
@@ -126,15 +145,13 @@ class Scope:
                 by_dag.setdefault(row.dag_id, {})[row.dag_run_id] = row.id
         return {ids[run_id] for dag_id, ids in by_dag.items() for run_id in self.airflow.running(dag_id, list(ids))}
 
+    def begun_again(self, run: str) -> bool:
+        """True when the run was closed, begun again in Airflow, or ordered to be, and not closed since."""
+        # A child that its parent undoes is begun again as well, but not in Airflow: seeing to it is the parent's.
+        ends = (EventType.RUN_OPENED, EventType.RUN_CLOSED, EventType.RUN_UNDO_REQUESTED)
+        *_, last = self.log.read(run, types=[*ends, *BEGINS_AGAIN])
+        return last.type in BEGINS_AGAIN
+
     def definition(self, hash: str) -> Definition:
         """A definition by its hash."""
         return Definition.model_validate_json(DefinitionStore(self.database).get(hash))
-
-
-def in_first_execution(events: Iterable[Event]) -> bool:
-    """True while a run is in its first execution: cleared as a whole it keeps every outcome, in a later one only those
-    of that one.
-    """
-    events = list(events)
-    begun = [event for event in events if event.type == EventType.RUN_BEGUN]
-    return latest_epoch(begun) == 0 and not any(event.type == EventType.RUN_CLOSED for event in events)

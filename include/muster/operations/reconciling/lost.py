@@ -7,23 +7,22 @@ given to it waits as long. Performed again in the same execution, a task finds i
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from muster.errors import MusterError
-from muster.events.model import EventType
+from muster.events.model import Event, EventType
 from muster.events.queries import RunRow
 from muster.events.state import RunState, fold
-from muster.events.work import ENDED as WORK_ENDED
-from muster.events.work import StepState
+from muster.events.work import WorkState
+from muster.execution.again import TELLING, Execution, last_execution
 from muster.language.definition import Definition, ResolvedStep
 from muster.operations.reconciling.findings import (
     ACTIVE,
     BEGINS_AGAIN,
-    LIMIT,
     SLOWEST,
     Disagreement,
     Scope,
-    in_first_execution,
 )
 
 AT_ONCE = timedelta(0)
@@ -36,55 +35,67 @@ WAITS = frozenset({"human", "run"})
 
 def find_lost(scope: Scope) -> Iterator[Disagreement]:
     """Such tasks, performed again where that is safe."""
-    rows = [row for status in ("open", "stuck") for row in scope.queries.runs(status=status, limit=LIMIT)]
-    going_on = scope.going_on(rows)
-    for row in rows:
-        if row.id in going_on and row.dag_id is not None and row.dag_run_id is not None:
+    for row in (*scope.open_runs, *scope.stuck_runs):
+        if row.id in scope.at_work and row.dag_id is not None and row.dag_run_id is not None:
             tasks = scope.airflow.tasks(row.dag_id, row.dag_run_id)
-            yield from _looked_at(scope, row, {task: state for task, state in tasks.items() if state in ACTIVE})
+            active = {task: state for task, state in tasks.items() if state in ACTIVE}
+            yield from _looked_at(scope, row, active) if active else ()
+
+
+@dataclass(frozen=True)
+class _Case:
+    """A run that goes on."""
+
+    run: RunState
+    definition: Definition
+    execution: Execution
+
+    def is_of_it(self, step: str, work: WorkState) -> bool:
+        """True for what happened in the execution that is under way, and not in one before it."""
+        return step in (self.execution.stands or ()) or work.epoch == self.execution.epoch
 
 
 def _looked_at(scope: Scope, row: RunRow, active: Mapping[str, str | None]) -> Iterator[Disagreement]:
+    events = list(scope.log.read(row.id))
     # Begun again a moment ago, all of its tasks are on their way to outcomes that are there.
-    if not active or not all(_has_rested(scope, event.at) for event in scope.log.read(row.id, types=BEGINS_AGAIN)):
+    if not all(_has_rested(scope, event.at) for event in events if event.type in BEGINS_AGAIN):
         return
-    over = sorted(_over(scope, row).intersection(active))
+    run = fold(events)
+    definition = scope.definition(run.definition or "")
+    case = _Case(run, definition, last_execution(definition, (event for event in events if event.type in TELLING)))
+    over = sorted(_over(scope, case).intersection(active))
     deferred = [task for task in sorted(active) if active[task] == "deferred" and task not in over]
-    abandoned = _abandoned(scope, row, deferred) if deferred else []
+    abandoned = _abandoned(scope, case, events, deferred)
     if not over and not abandoned:
         return
     said = [f"{task} has ended in the log, and is {active[task]} in Airflow" for task in over]
     said += [f"{task} is deferred in Airflow, and nothing has happened in the log since" for task in abandoned]
-    yield _performed_again(scope, row, [*over, *abandoned], active, "; ".join(said))
+    yield _performed_again(scope, row, case, [*over, *abandoned], active, "; ".join(said))
 
 
 def _has_rested(scope: Scope, at: datetime) -> bool:
     return scope.has_rested(at, SLOWEST)
 
 
-def _over(scope: Scope, row: RunRow) -> set[str]:
+def _over(scope: Scope, case: _Case) -> set[str]:
     """The steps that ended a while ago."""
+    ended = {name: result.whole for name, result in case.run.steps.items() if result.whole.ended_at is not None}
     return {
-        step.step
-        for step in scope.queries.steps(row.id)
-        if step.index < 0
-        and step.status in WORK_ENDED
-        and step.ended_at is not None
-        and _has_rested(scope, step.ended_at)
+        name
+        for name, work in ended.items()
+        if work.ended and case.is_of_it(name, work) and work.ended_at is not None and _has_rested(scope, work.ended_at)
     }
 
 
-def _abandoned(scope: Scope, row: RunRow, deferred: Sequence[str]) -> list[str]:
-    events = list(scope.log.read(row.id))
-    if not events or not _has_rested(scope, events[-1].at):
+def _abandoned(scope: Scope, case: _Case, events: Sequence[Event], deferred: Sequence[str]) -> list[str]:
+    last = events[-1].at
+    if not _has_rested(scope, last):
         return []
-    run = fold(events)
-    definition = scope.definition(run.definition or "")
     pause = timedelta(
         seconds=max((event.data.get("delay") or 0 for event in events if event.type in _RETRIED), default=0)
     )
-    quiet = scope.now - max(scope.quiet, SLOWEST) - events[-1].at
-    limits = {task: _longest(definition, run, task) for task in deferred}
+    quiet = scope.now - max(scope.quiet, SLOWEST) - last
+    limits = {task: _longest(case, task) for task in deferred}
     # How long those have been silent that may be so for a while, nobody knows where a clock was wrong.
     return [
         task for task, limit in limits.items() if limit == AT_ONCE or (limit is not None and quiet >= limit + pause)
@@ -94,17 +105,19 @@ def _abandoned(scope: Scope, row: RunRow, deferred: Sequence[str]) -> list[str]:
 _RETRIED = (EventType.STEP_RETRIED, EventType.COMPENSATION_RETRIED)
 
 
-def _longest(definition: Definition, run: RunState, task: str) -> timedelta | None:
+def _longest(case: _Case, task: str) -> timedelta | None:
     """How long a task may be silent; None when nobody can say."""
     if task in OWN or task.endswith(".items"):
         return AT_ONCE
     undoes = task.startswith("unwind.")
-    step, slot = _step_of(definition, task.removeprefix("unwind."))
+    step, slot = _step_of(case.definition, task.removeprefix("unwind."))
+    if step is not None and not undoes and step.id in (case.execution.stands or ()):
+        return AT_ONCE
     if step is None or step.kind in WAITS:
         return None
     if undoes:
         timeout = step.compensate.timeout if step.compensate is not None else None
-    elif not _has_begun(run.step(step.id), step, slot):
+    elif not _has_begun(case, step, slot):
         return AT_ONCE
     else:
         timeout = step.timeout
@@ -123,22 +136,27 @@ def _step_of(definition: Definition, task: str) -> tuple[ResolvedStep | None, in
     return None, None
 
 
-def _has_begun(result: StepState, step: ResolvedStep, slot: int | None) -> bool:
+def _has_begun(case: _Case, step: ResolvedStep, slot: int | None) -> bool:
     """True when anything has happened to what one task instance works on."""
+    result = case.run.step(step.id)
     if step.each is None:
-        return result.whole.status != "pending"
+        return _is_begun(case, step, result.whole)
     size = step.pack if isinstance(step.pack, int) else 1
     own = result.indices if slot is None or step.pack == "all" else result.indices[slot * size : (slot + 1) * size]
-    return any(index in result.items and result.items[index].status != "pending" for index in own)
+    return any(index in result.items and _is_begun(case, step, result.items[index]) for index in own)
+
+
+def _is_begun(case: _Case, step: ResolvedStep, work: WorkState) -> bool:
+    return work.status != "pending" and case.is_of_it(step.id, work)
 
 
 def _performed_again(
-    scope: Scope, row: RunRow, tasks: Sequence[str], active: Mapping[str, str | None], message: str
+    scope: Scope, row: RunRow, case: _Case, tasks: Sequence[str], active: Mapping[str, str | None], message: str
 ) -> Disagreement:
     mended = False
     if scope.mend:
         try:
-            mended = _again(scope, row, tasks, active)
+            mended = _again(scope, row, case, tasks, active)
         except MusterError as error:
             message = f"{message}; Airflow did not perform it again: {error}"
     named = f"the task {tasks[0]}" if len(tasks) == 1 else f"the tasks {', '.join(tasks)}"
@@ -157,13 +175,12 @@ def _performed_again(
     )
 
 
-def _again(scope: Scope, row: RunRow, tasks: Sequence[str], active: Mapping[str, str | None]) -> bool:
+def _again(scope: Scope, row: RunRow, case: _Case, tasks: Sequence[str], active: Mapping[str, str | None]) -> bool:
     """Have the tasks performed again; False where that cannot be done without doing other work again as well."""
     dag_id, run_id = row.dag_id or "", row.dag_run_id or ""
     if scope.airflow.clear(dag_id, run_id, tasks):
         return True
-    events = scope.log.read(row.id, types=[EventType.RUN_BEGUN, EventType.RUN_CLOSED])
-    if set(active) - set(tasks) or not in_first_execution(events):
+    if set(active) - set(tasks) or case.execution.stands is None:
         return False
     scope.airflow.restart(dag_id, run_id)
     return True

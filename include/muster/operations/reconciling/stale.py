@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from muster.errors import MusterError
-from muster.events.model import EventType
 from muster.events.queries import RunRow
 from muster.events.work import ENDED as WORK_ENDED
 from muster.execution.references import ENDED_IN_AIRFLOW
@@ -26,15 +25,9 @@ def find_stale(scope: Scope) -> Iterator[Disagreement]:
             yield from _run_over(scope, row, row.dag_id, row.dag_run_id)
 
 
-def _goes_on(scope: Scope, row: RunRow) -> bool:
-    """True when the run was begun again after it had ended."""
-    *_, last = scope.log.read(row.id, types=[EventType.RUN_OPENED, EventType.RUN_CLOSED, *BEGINS_AGAIN])
-    return last.type in BEGINS_AGAIN
-
-
 def _run_over(scope: Scope, row: RunRow, dag_id: str, run_id: str) -> Iterator[Disagreement]:
     state = scope.airflow.state(dag_id, run_id)
-    if state is None or state in ENDED_IN_AIRFLOW or _goes_on(scope, row):
+    if state is None or state in ENDED_IN_AIRFLOW or scope.begun_again(row.id):
         return
     tasks = scope.airflow.tasks(dag_id, run_id)
     waiting = sorted(task for task, state in tasks.items() if state in ACTIVE)

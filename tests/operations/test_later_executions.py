@@ -1,0 +1,224 @@
+"""Runs that died after a person had them begun again go on as well, and nothing is done that nobody wanted done."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from muster.database import Database
+from muster.events.model import EventType, NewEvent
+from muster.execution.again import TELLING, last_execution
+from muster.execution.references import WorkRef
+from muster.execution.view import definition_of
+from muster.operations.redoing import order, plan_restart
+from muster.saga import unwinding
+from muster.saga.resuming import resume
+from support.depot import Depot
+from support.reconciled import SKILLS, UNDONE, FakeAirflow, begun_again, found, performed_whole, told
+from support.runs import Site
+
+
+@pytest.fixture
+def depot(tmp_path: Path, database: Database) -> Depot:
+    return Depot(tmp_path, database)
+
+
+@pytest.fixture
+def site(tmp_path: Path, database: Database) -> Site:
+    site = Site(tmp_path, database)
+    site.skills("depot", SKILLS)
+    return site
+
+
+def test_a_restarted_run_that_died_does_only_what_the_restart_was_of(depot: Depot) -> None:
+    run = depot.run(1)
+    plan = depot.restart(run, "then")
+    depot.perform(run, plan, steps=["then"])
+    depot.called()
+    airflow = FakeAirflow("failed")
+    (restarted,) = found(depot.site, airflow)
+    assert (restarted.mended, restarted.person, len(airflow.restarted)) == (True, False, 1)
+    ended = performed_whole(depot.site, run)
+    assert depot.called() == ["last last"], "the first steps stand as they were, and `then` had been done again"
+    assert set(ended.values()) == {"succeeded", "skipped"}
+    assert (ended["first"], ended["each_3"], ended["unwind"]) == ("succeeded", "succeeded", "skipped")
+    assert depot.site.services.queries.run(run).status == "succeeded"
+    assert [event.data["epoch"] for event in depot.site.services.log.read(run, types=[EventType.RUN_CLOSED])] == [0, 1]
+    assert depot.site.services.log.verify(run) is None
+
+
+def test_it_may_die_again(depot: Depot) -> None:
+    run = depot.run(1)
+    depot.perform(run, depot.restart(run, "each"), steps=["each"])
+    depot.called()
+    airflow = FakeAirflow("failed")
+    for number in range(3):
+        assert found(depot.site, airflow)[0].mended
+        performed_whole(depot.site, run, until="then")
+        assert depot.called() == [], f"death {number}"
+    (undone,) = found(depot.site, airflow)
+    assert "what it did is undone" in undone.message
+    performed_whole(depot.site, run)
+    assert depot.called() == []
+    assert depot.site.services.queries.run(run).status != "open"
+
+    depot.perform(run, depot.restart(run, "then"), epoch=2, steps=["then"])
+    assert depot.called() == [f"then {name}" for name in depot.names]
+    assert found(depot.site, airflow)[0].message.endswith("it goes on where it stopped"), "counted afresh"
+
+
+@pytest.mark.parametrize("pack", [1, 2, "all"])
+def test_a_redrive_that_died_does_the_dead_letters_and_no_other_item(depot: Depot, pack: int | str) -> None:
+    run = depot.run(pack, "b")
+    depot.redrive(run, each=[1])
+    assert depot.site.do(begun_again(depot.site, run)) == 1
+    assert found(depot.site, FakeAirflow("failed"))[0].mended
+    performed_whole(depot.site, run)
+    assert depot.called() == ["each b", "last last", "then b"]
+    state = depot.site.state(run)
+    assert (state.status, state.step("each").output) == ("succeeded", depot.names)
+    # What was redriven has its outcome in another execution than the other items: all of them stand.
+    depot.restart(run, "last")
+    assert found(depot.site, FakeAirflow("success"))[0].mended
+    performed_whole(depot.site, run)
+    assert depot.called() == ["last last"]
+    assert depot.site.state(run).step("each").output == depot.names
+
+
+@pytest.mark.parametrize("state", ["success", "failed"])
+def test_what_a_person_ordered_and_airflow_never_heard_of_is_carried_out(depot: Depot, state: str) -> None:
+    run = depot.run(1)
+    order(
+        depot.site.services.log,
+        plan_restart(depot.site.services.log, depot.site.services.definitions, run, "last", by="ada"),
+    )
+    airflow = FakeAirflow(state, tasks={"close": "success"})
+    assert found(depot.site, airflow, later=timedelta(minutes=1)) == []
+    (carried_out,) = found(depot.site, airflow)
+    assert (carried_out.mended, len(airflow.restarted)) == (True, 1)
+    performed_whole(depot.site, run)
+    assert depot.called() == ["last last"]
+    assert depot.site.state(run).status == "succeeded"
+
+
+def test_what_airflow_never_takes_is_given_up_after_a_day_and_can_be_ordered_again(depot: Depot) -> None:
+    run = depot.run(1)
+    depot.restart(run, "then")
+    airflow = FakeAirflow("failed")
+    airflow.refuses = True
+    assert not found(depot.site, airflow)[0].mended
+    (given_up,) = found(depot.site, airflow, later=timedelta(days=2))
+    assert "came to nothing" in given_up.message
+    depot.perform(run, depot.restart(run, "last"), steps=["last"])
+    assert depot.called() == ["last last"]
+    log, definition = depot.site.services.log, depot.site.do(definition_of(depot.site.services, run))
+    last = last_execution(definition, log.read(run, types=TELLING))
+    assert last.stands == {"first", "each", "then"}
+
+
+def test_a_run_that_died_while_it_was_resumed_begins_no_step(site: Site) -> None:
+    run = site.open(site.definition(UNDONE))
+    site.step(run, "one")
+    data = {"step": "two", "index": None, "epoch": 0}
+    site.services.log.append(run, [NewEvent(type=EventType.STEP_STARTED, data=data)])
+    (site.include / "skills" / "depot.py").write_text(
+        SKILLS.replace("    return context.step", '    raise PermanentError("undone it is not")').replace(
+            "from muster.skills", "from muster.errors import PermanentError\nfrom muster.skills", 1
+        )
+    )
+    states = {"two": "failed"}
+    assert site.unwind(run, states) == "failed"
+    site.close(run, states)
+    assert site.state(run).status == "stuck"
+    site.skills("depot", SKILLS)
+    resume(site.services.log, run, by="admin")
+    assert site.do(begun_again(site, run)) == 1
+
+    (restarted,) = found(site, FakeAirflow("failed"))
+    assert restarted.mended
+    ended = performed_whole(site, run)
+    assert ended == {"one": "succeeded", "two": "failed", "unwind": "succeeded", "close": "failed"}
+    assert site.services.queries.run(run).status == "compensated"
+    assert [event.data["step"] for event in site.services.log.read(run, types=[EventType.STEP_STARTED])] == [
+        "one",
+        "two",
+    ]
+
+
+def test_what_was_cleared_by_hand_is_told_from_what_airflow_says(depot: Depot) -> None:
+    run = depot.run(1)
+    depot.site.do(begun_again(depot.site, run))
+    tasks = {
+        "first": "success",
+        "each.items": "success",
+        **{f"each_{slot}": "success" for slot in range(5)},
+        "then.items": "failed",
+        **{f"then_{slot}": "upstream_failed" for slot in range(5)},
+        "last": None,
+        "close": "failed",
+    }
+    assert found(depot.site, FakeAirflow("failed", tasks=tasks))[0].mended
+    performed_whole(depot.site, run)
+    assert depot.called() == ["last last", *(f"then {name}" for name in depot.names)]
+
+
+def test_what_began_after_it_was_cleared_by_hand_is_not_left(depot: Depot) -> None:
+    run = depot.run(1)
+    epoch = depot.site.do(begun_again(depot.site, run))
+    depot.site.step(run, "last", epoch=epoch)
+    depot.called()
+    assert found(depot.site, FakeAirflow("failed", tasks={"first": "success", "last": "success"}))[0].mended
+    ended = performed_whole(depot.site, run)
+    assert (depot.called(), ended["last"]) == ([], "succeeded")
+
+
+def test_some_items_of_a_list_cleared_by_hand_are_left_to_a_person(depot: Depot) -> None:
+    run = depot.run(1)
+    depot.site.do(begun_again(depot.site, run))
+    tasks = {"each_0": "success", "each_1": "failed", "close": "failed"}
+    airflow = FakeAirflow("failed", tasks=tasks)
+    (closed,) = found(depot.site, airflow)
+    assert "cleared by hand" in closed.message
+    assert (closed.person, airflow.restarted, depot.site.state(run).status) == (True, [], "failed")
+    assert len(told(depot.site)) == 1
+
+
+def test_tasks_lost_in_a_later_execution_are_performed_again_in_it(depot: Depot) -> None:
+    run = depot.run(1)
+    plan = depot.restart(run, "then")
+    assert depot.site.do(begun_again(depot.site, run)) == 1
+    depot.perform(run, plan, steps=["then"])
+    depot.called()
+    airflow = FakeAirflow("running", tasks={"last": "deferred"})
+    airflow.clears = False
+    assert [(each.kind, each.mended) for each in found(depot.site, airflow)] == [("task", True)]
+    airflow.task_states = {"first": "deferred", "each_2": "deferred"}
+    assert [each.mended for each in found(depot.site, airflow)] == [True], "what stands takes no time"
+    assert len(airflow.restarted) == 2
+    airflow.task_states = {"then_0": "deferred"}
+    assert found(depot.site, airflow) == [], "it has begun, and nobody can say how long it may take"
+
+
+def test_a_step_that_stands_and_never_ended_is_not_begun(site: Site) -> None:
+    run = site.open(site.definition(UNDONE))
+    version = site.services.log.version(run)
+    outcome = site.step(run, "two", epoch=1, stands=True)
+    assert (outcome.status, "does not include it" in str(outcome.reason)) == ("failed", True)
+    assert site.services.log.version(run) == version
+
+
+def test_undoing_goes_on_where_it_died_in_a_later_execution(site: Site) -> None:
+    run = site.run(site.definition(UNDONE))
+    order(site.services.log, plan_restart(site.services.log, site.services.definitions, run, "two", by="admin"))
+    assert site.do(begun_again(site, run)) == 1
+    site.services.log.append(
+        run, [NewEvent(type=EventType.RUN_CANCEL_REQUESTED, data={"reason": "enough"}, actor="admin", key="cancel@1")]
+    )
+    begun = site.do(unwinding.begin(site.services, WorkRef(run=run, step="begin", epoch=1), {}))
+    assert begun.status == "succeeded"
+    assert found(site, FakeAirflow("failed"))[0].mended
+    ended = performed_whole(site, run)
+    assert (ended["one"], ended["unwind"]) == ("succeeded", "succeeded")
+    assert site.services.queries.run(run).status == "compensated"
