@@ -19,7 +19,7 @@ DOMAIN = ROOT / "include" / "muster"
 AIRFLOW = ROOT / "plugins"
 DAGS = ROOT / "dags"
 
-SHARED = {"errors", "failures", "findings", "database", "redaction", "written", "migrations"}
+SHARED = {"errors", "failures", "files", "findings", "database", "redaction", "written", "migrations"}
 """Rooms that every other room may use."""
 ROOMS = {
     "language": {"agents.spec", "skills.index"},

@@ -13,6 +13,7 @@ from psycopg import Connection
 from pydantic import BaseModel, ConfigDict
 
 from muster.errors import PermanentError
+from muster.files import write_whole
 from muster.skills.finance.policy import policy_of
 from muster.skills.finance.posting import Posting
 from muster.skills.finance.sepa import LARGEST, Transfer, credit_transfer
@@ -76,8 +77,7 @@ def propose_payment(postings: list[Posting], context: SkillContext) -> PaymentPr
         _lock(connection, postings)
         proposal, document = _find(connection, key) or _propose(connection, postings, context, key)
     if proposal.file is not None and document is not None:
-        context.workspace.mkdir(parents=True, exist_ok=True)
-        (context.workspace / proposal.file).write_text(document, encoding="utf-8")
+        write_whole(context.workspace / proposal.file, document)
     return proposal
 
 

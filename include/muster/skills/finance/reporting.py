@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
+from muster.files import write_whole
 from muster.skills.finance.casefile import Case, CaseFile, Fate, Stages, gather
 from muster.skills.finance.policy import policy_of
 from muster.skills.finance.register import file_name
@@ -94,10 +95,9 @@ def report(
         posted=_amounts(file.cases),
         file=file,
     )
-    context.workspace.mkdir(parents=True, exist_ok=True)
     html, json_file = context.workspace / "report.html", context.workspace / "report.json"
-    json_file.write_text(content.model_dump_json(indent=2), encoding="utf-8")
-    html.write_text(render(content), encoding="utf-8")
+    write_whole(json_file, content.model_dump_json(indent=2))
+    write_whole(html, render(content))
     return _summary(content, html, json_file)
 
 

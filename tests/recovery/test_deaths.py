@@ -1,0 +1,178 @@
+"""What happens outside happens once, wherever its process dies: before it, or after it with nothing written down."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from lxml import etree
+
+from muster.database import Database
+from muster.recovery.ledger import Ledger
+from support.bank import BankServer, bank_server
+from support.deaths import Deaths, Work
+from support.ledger import company
+from support.outside import (
+    charge_once,
+    charge_once_in_triggerer,
+    charge_unasked,
+    notify,
+    pay_and_withdraw,
+    pay_one,
+    post_and_reverse,
+    post_one,
+    reverse_one,
+    withdraw_one,
+)
+from support.slack import SlackServer, slack_server
+
+
+@pytest.fixture(scope="module")
+def deaths() -> Deaths:
+    """Processes that die."""
+    return Deaths("support.outside")
+
+
+@pytest.fixture
+def slack() -> Iterator[SlackServer]:
+    """A Slack of our own."""
+    with slack_server() as server:
+        yield server
+
+
+@pytest.fixture
+def bank() -> Iterator[BankServer]:
+    """A service outside."""
+    with bank_server() as server:
+        yield server
+
+
+def time_passes(dsn: str) -> None:
+    """The claims of who died have run out."""
+    with psycopg.connect(dsn) as connection:
+        for table, status in (("effects", "begun"), ("outbox", "pending")):
+            connection.execute(
+                f"UPDATE {table} SET claimed_until = clock_timestamp() - interval '1 s' WHERE status = %s", [status]
+            )
+
+
+@pytest.mark.parametrize("work", [charge_once, charge_once_in_triggerer])
+def test_an_effect_that_can_be_asked_about_happens_once(dsn: str, bank: BankServer, work: Work, deaths: Deaths) -> None:
+    names = []
+    for name in deaths.each(work, dsn, bank.url):
+        names.append(name)
+        before = bank.charges[name]
+        time_passes(dsn)
+        deaths.perform(work, dsn, bank.url, name)
+        assert bank.charges[name] == 1, f"{name}, which had charged {before} times"
+    assert len(names) >= 4
+
+
+def test_an_effect_that_nobody_can_ask_about_never_happens_twice(
+    dsn: str, bank: BankServer, database: Database, deaths: Deaths
+) -> None:
+    died_after = set()
+    for name in deaths.each(charge_unasked, dsn, bank.url):
+        died_after.add(bank.charges[name])
+        time_passes(dsn)
+        deaths.perform(charge_unasked, dsn, bank.url, name)
+        entry = next(it for it in Ledger(database).entries() if it.key == name)
+        assert (bank.charges[name], entry.status) in ((1, "done"), (0, "unknown"), (1, "unknown"))
+    assert died_after == {0, 1}, "it died before and after it had charged"
+
+
+def test_a_notice_is_sent_again_only_when_nothing_is_known_of_the_first(
+    dsn: str, slack: SlackServer, deaths: Deaths
+) -> None:
+    before = Counter[int]()
+    for name in deaths.each(notify, dsn, slack.url):
+        had = [message["text"] for message in slack.messages].count(name)
+        time_passes(dsn)
+        deaths.perform(notify, dsn, slack.url, name)
+        deaths.perform(notify, dsn, slack.url, name)
+        times = [message["text"] for message in slack.messages].count(name)
+        assert times in (1, 1 + had), "nobody can ask Slack"
+        before[times] += 1
+    assert before[2] <= 3, "it has died between the answer and the record of it, nowhere else"
+    assert before[1] >= 8
+
+
+def posted(dsn: str, name: str) -> tuple[int, int, bool]:
+    """How many postings of the run there are, how many reversals, and whether its invoice is posted."""
+    postings = (
+        "SELECT count(*) FILTER (WHERE reverses IS NULL), count(reverses) FROM finance.postings"
+        " WHERE key LIKE %(run)s || '/%%'"
+    )
+    with psycopg.connect(dsn) as connection:
+        difference = connection.execute("SELECT coalesce(sum(debit - credit), 0) FROM finance.entries").fetchone()
+        assert difference == (0,)
+        there = connection.execute(
+            "SELECT FROM finance.invoices WHERE number = %s AND posting_id IS NOT NULL", [name]
+        ).fetchone()
+        row = connection.execute(postings, {"run": f"invoices/{name}"}).fetchone()
+        assert row is not None
+        return (*row, there is not None)
+
+
+def test_an_invoice_is_posted_once(dsn: str, database: Database, tmp_path: Path, deaths: Deaths) -> None:
+    company(database, tmp_path)
+    before = set()
+    for name in deaths.each(post_one, dsn, tmp_path):
+        before.add(posted(dsn, name))
+        deaths.perform(post_one, dsn, tmp_path, name)
+        assert posted(dsn, name) == (1, 0, True)
+    assert before == {(0, 0, False), (1, 0, True)}
+
+
+def test_a_posting_is_reversed_once_and_only_when_there_is_one(
+    dsn: str, database: Database, tmp_path: Path, deaths: Deaths
+) -> None:
+    company(database, tmp_path)
+    before, after = set(), set()
+    for name in deaths.each(post_and_reverse, dsn, tmp_path):
+        before.add(posted(dsn, name))
+        deaths.perform(reverse_one, dsn, tmp_path, name)
+        after.add(posted(dsn, name))
+    assert before == {(0, 0, False), (1, 0, True), (1, 1, False)}
+    assert after == {(0, 0, False), (1, 1, False)}
+
+
+def proposed(dsn: str, folder: Path, name: str) -> tuple[int, int, list[str]]:
+    """How many proposals the run has, how many payments, and its files; each of them is whole."""
+    with psycopg.connect(dsn) as connection:
+        row = connection.execute(
+            "SELECT count(DISTINCT o.id), count(p.proposal_id) FROM finance.payment_proposals o"
+            " LEFT JOIN finance.payments p ON p.proposal_id = o.id WHERE o.key LIKE %s || '/%%'",
+            [f"invoices/{name}"],
+        ).fetchone()
+    assert row is not None
+    files = [file for file in sorted((folder / "invoices" / name).glob("*")) if not file.name.startswith(".")]
+    for file in files:
+        assert etree.parse(file).getroot().tag.endswith("}Document")
+    return (*row, [file.suffix for file in files])
+
+
+def test_a_payment_is_proposed_once_in_a_file_that_is_whole(
+    dsn: str, database: Database, tmp_path: Path, deaths: Deaths
+) -> None:
+    company(database, tmp_path)
+    before = []
+    for name in deaths.each(pay_one, dsn, tmp_path):
+        before.append(proposed(dsn, tmp_path, name))
+        deaths.perform(pay_one, dsn, tmp_path, name)
+        assert proposed(dsn, tmp_path, name) == (1, 1, [".xml"])
+    assert (0, 0, []) in before
+    assert (1, 1, []) in before, "it died before it had written the file"
+
+
+def test_a_payment_is_withdrawn_with_its_file(dsn: str, database: Database, tmp_path: Path, deaths: Deaths) -> None:
+    company(database, tmp_path)
+    after = []
+    for name in deaths.each(pay_and_withdraw, dsn, tmp_path):
+        deaths.perform(withdraw_one, dsn, tmp_path, name)
+        after.append(proposed(dsn, tmp_path, name))
+    assert {(proposals, payments) for proposals, payments, _ in after} == {(0, 0)}
+    assert {tuple(files) for _, _, files in after} == {(), (".withdrawn",)}

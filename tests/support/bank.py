@@ -1,0 +1,74 @@
+"""A service on loopback that charges as often as it is asked, and says what it has charged."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.request import Request, urlopen
+
+
+class BankServer(ThreadingHTTPServer):
+    """POST to a name charges it; GET tells how often that was."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.charges: Counter[str] = Counter()
+
+    @property
+    def url(self) -> str:
+        """Ends with a slash; a name comes after it."""
+        return f"http://127.0.0.1:{self.server_port}/"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: BankServer
+
+    def do_POST(self) -> None:
+        self.server.charges[self.path[1:]] += 1
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        body = json.dumps(self.server.charges[self.path[1:]]).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Keep the tests' output quiet."""
+
+
+@contextmanager
+def bank_server() -> Iterator[BankServer]:
+    """A running service."""
+    server = BankServer()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(5)
+
+
+def charge(url: str, name: str) -> int:
+    """Charge it; how often it has been charged."""
+    return _answer(Request(url + name, method="POST"))
+
+
+def charged(url: str, name: str) -> int:
+    """How often it has been charged."""
+    return _answer(Request(url + name))
+
+
+def _answer(request: Request) -> int:
+    with urlopen(request, timeout=10) as answer:
+        return int(json.load(answer))
