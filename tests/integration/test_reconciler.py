@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -11,11 +14,15 @@ import psycopg
 import pytest
 
 from muster.events.model import EventType, NewEvent
+from muster.local.airflow_runs import RestAirflow
+from muster.operations.reconciling import Scope
+from muster.operations.reconciling import reconcile as reconcile_now
 from support.airflow import Airflow
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 SKILLS = '''
+import asyncio
 from pathlib import Path
 
 from muster.skills import SkillContext, skill
@@ -27,6 +34,13 @@ def mark(folder: str, context: SkillContext) -> str:
     with (Path(folder) / "marks").open("a") as marks:
         marks.write(f"{context.step}{'' if context.index is None else context.index}\\n")
     return "done"
+
+
+@skill("reconciled.wait", lane="async")
+async def wait(folder: str, seconds: float, context: SkillContext) -> str:
+    """Leaves a mark once it has waited."""
+    await asyncio.sleep(seconds)
+    return mark(folder, context)
 '''
 AUTOMATION = """automation: proving_reconciler
 incidents: [{slack: "#reconciled"}]
@@ -37,6 +51,17 @@ steps:
   - {id: many, each: "{{ [1, 2] }}", skill: reconciled.mark, with: {folder: "{{ inputs.folder }}"}}
   - {id: ask, human: {ask: "Go on?", assignees: [finance-lead]}}
   - {id: two, skill: reconciled.mark, with: {folder: "{{ inputs.folder }}"}}
+"""
+WAITING = """automation: proving_lost
+inputs: {folder: {type: string}}
+steps:
+  - {id: one, skill: reconciled.mark, with: {folder: "{{ inputs.folder }}"}}
+  - {id: long, timeout: 1m, skill: reconciled.wait, with: {folder: "{{ inputs.folder }}", seconds: 10}}
+  - {id: two, skill: reconciled.mark, with: {folder: "{{ inputs.folder }}"}}
+"""
+AHEAD = """
+UPDATE job SET latest_heartbeat = clock_timestamp() + interval '1 hour'
+    WHERE job_type = 'TriggererJob' AND state = 'running'
 """
 DIED = """
 UPDATE task_instance SET state = 'failed' WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s
@@ -157,3 +182,35 @@ def test_a_restarted_run_that_died_goes_on_with_what_was_to_be_done_again(airflo
     begun = airflow.log.read(run, types=[EventType.RUN_BEGUN])
     assert [(event.data["epoch"], event.data["stands"]) for event in begun] == [(1, ["many", "one"])] * 2
     assert airflow.log.verify(run) is None
+
+
+def test_what_a_triggerer_was_at_that_died_with_its_clock_ahead_is_performed_again(airflow: Airflow) -> None:
+    folder = begin(airflow, "lost")
+    airflow.automation("proving_lost", WAITING)
+    run = airflow.start("proving_lost", "lost", folder=str(folder))
+    airflow.until("the wait", lambda: any(e.data.get("step") == "long" for e in airflow.log.read(run)))
+    triggerer = airflow.stack.supervisor.components["triggerer"].process.pid
+    os.kill(triggerer, signal.SIGKILL)
+    with psycopg.connect(airflow.stack._prepared.airflow) as connection:
+        dead = connection.execute(AHEAD)
+        assert dead.rowcount == 1
+    airflow.until("another triggerer", lambda: _triggerers(airflow) > 1)
+
+    # An hour later nothing has happened: the dead one still counts as alive, so nobody else was given its work.
+    now = datetime.now(UTC) + timedelta(hours=1)
+    scope = Scope(database=airflow.database, airflow=RestAirflow(airflow.client), now=now)
+    (found,) = [each for each in reconcile_now(scope) if each.subject == run]
+    assert (found.kind, found.mended) == ("task", True)
+    assert "long is deferred in Airflow, and nothing has happened in the log since" in found.message
+    assert airflow.finish(run) == "success"
+    assert (folder / "marks").read_text().split() == ["one", "long", "two"]
+    assert airflow.types(run).count("run.begun") == 0, "it is still the same execution"
+    with psycopg.connect(airflow.stack._prepared.airflow) as connection:
+        connection.execute("UPDATE job SET state = 'failed', end_date = now() WHERE latest_heartbeat > now()")
+
+
+def _triggerers(airflow: Airflow) -> int:
+    with psycopg.connect(airflow.stack._prepared.airflow) as connection:
+        query = "SELECT count(*) FROM job WHERE job_type = 'TriggererJob' AND state = 'running'"
+        row = connection.execute(query).fetchone()
+    return 0 if row is None else int(row[0])
