@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
@@ -17,9 +18,9 @@ import pytest
 
 from campaigns.chaos.faults import Strike, compiled_clock, set_clock
 from campaigns.chaos.follower import Follower, Seen
-from campaigns.chaos.judging import Report, doubled, ends, lost, reported, unwritten
+from campaigns.chaos.judging import Report, doubled, ends, lost, of_parent, reported, unwritten
 from campaigns.chaos.line import line
-from campaigns.chaos.plan import EFFECTS, Planned, deck, plan
+from campaigns.chaos.plan import CHILDREN, EFFECTS, Planned, deck, plan
 from campaigns.chaos.settling import Found, Settled
 from campaigns.chaos.table import table
 from campaigns.chaos.witness import Deed, Witness, serving
@@ -158,6 +159,19 @@ def test_a_runs_end_must_fit_what_really_happened(status: str, deeds: list[Deed]
     assert list(ends([RUN], {RUN.id: status}, deeds)) == [f"{RUN.id} {text}" for text in found]
 
 
+def test_what_a_run_of_another_automation_did_belongs_to_the_run_that_asked_for_it() -> None:
+    delivery = Planned("chaos_delivery", "one", fails=False, stuck=False)
+    deeds = [deed(run=delivery.id, step="book"), deed(run="chaos_parcel/of-one", step="pack")]
+    parents = {"chaos_parcel/of-one": delivery.id}
+    statuses = {delivery.id: "succeeded"}
+    assert list(ends([delivery], statuses, [of_parent(each, parents) for each in deeds])) == []
+    statuses = {delivery.id: "compensated"}
+    found = list(
+        ends([delivery], statuses, [of_parent(replace(deeds[0], undone=1.0), parents), of_parent(deeds[1], parents)])
+    )
+    assert found == ["chaos_delivery/one is compensated, and chaos_delivery/one pack is still there"]
+
+
 def test_a_run_that_is_meant_to_fail_may_not_succeed() -> None:
     meant = Planned("chaos_payment", "one", fails=True, stuck=False)
     assert list(ends([meant], {meant.id: "succeeded"}, [deed()])) == [f"{RUN.id} succeeded and was meant to fail"]
@@ -232,10 +246,15 @@ def test_a_seed_stands_for_one_campaign() -> None:
 def test_the_automations_are_right_and_do_what_the_plan_expects() -> None:
     catalogue = load_folder(SITE)
     assert [str(problem) for problem in catalogue.problems] == []
-    assert set(catalogue.definitions) == set(EFFECTS) == set(AUTOMATIONS)
+    assert set(catalogue.definitions) == {*EFFECTS, *CHILDREN} == set(AUTOMATIONS)
+
+    def undone(name: str) -> set[str]:
+        steps = catalogue.definitions[name].steps
+        below = {undone_below for step in steps if step.run is not None for undone_below in undone(step.run)}
+        return below | {step.id for step in steps if step.compensate is not None}
+
     for name, effects in EFFECTS.items():
-        undone = {step.id for step in catalogue.definitions[name].steps if step.compensate is not None}
-        assert {step for step, _ in effects} == undone
+        assert {step for step, _ in effects} == undone(name)
 
 
 def test_the_table_names_what_was_found_and_what_could_not_be_tried() -> None:

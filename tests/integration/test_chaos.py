@@ -17,8 +17,9 @@ from campaigns.chaos.world import world
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
-RUNS, SEED = 8, 174
-"""With this seed two of the runs are meant to fail, and one of those to be stuck before it is compensated."""
+RUNS, SEED = 8, 104
+"""With this seed two of the runs are meant to fail, and one of those to be stuck before it is compensated; both have
+asked a person and had another run do something."""
 
 
 def test_a_short_campaign_loses_and_doubles_nothing(tmp_path: Path) -> None:

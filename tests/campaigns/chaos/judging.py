@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from campaigns.chaos.campaign import Campaign
 from campaigns.chaos.faults import Strike
@@ -17,11 +17,16 @@ from muster.events.log import EventLog
 from muster.events.model import Event, EventType
 from muster.events.queries import Queries
 from muster.events.replay import replay
+from muster.events.state import fold
 from muster.recovery.leases import Leases
 from muster.recovery.ledger import Ledger
 
 Work = tuple[str, str, int | None]
 """A run, a step of it, and the position of an item."""
+
+
+UNENDED = frozenset({"open", "stuck"})
+"""Statuses that no run may have in the end."""
 
 
 @dataclass
@@ -65,6 +70,8 @@ def judge(played: Campaign, settled: Settled) -> Report:
     try:
         log, queries = EventLog(database), Queries(database)
         streams = {run.id: list(log.read(run.id)) for run in played.started}
+        parents = {child: run for run, events in streams.items() for child in fold(events).children}
+        streams |= {child: list(log.read(child)) for child in parents}
         rows = {row.id: row.status for row in queries.runs(limit=100_000)}
         statuses = {run.id: rows.get(run.id, "never opened") for run in played.started}
         deeds = world.witness.deeds
@@ -84,7 +91,8 @@ def judge(played: Campaign, settled: Settled) -> Report:
         )
         report.invariants += [f"{fault.stream}: {fault.message}" for fault in log.verify_all()]
         report.invariants += _projections(database, streams)
-        report.invariants += ends(played.started, statuses, deeds)
+        report.invariants += ends(played.started, statuses, [of_parent(deed, parents) for deed in deeds])
+        report.invariants += [f"{child} is {rows[child]} in the end" for child in parents if rows.get(child) in UNENDED]
         report.invariants += reported(settled)
         report.invariants += _leftovers(database)
         return report
@@ -131,6 +139,11 @@ def doubled(deeds: Iterable[Deed]) -> Iterator[str]:
     for work, count in Counter(deed.work for deed in deeds).items():
         if count > 1:
             yield f"{_name(work)} happened {count} times"
+
+
+def of_parent(deed: Deed, parents: Mapping[str, str]) -> Deed:
+    """The deed as one of the run that had it done."""
+    return replace(deed, run=parents.get(deed.run, deed.run))
 
 
 def ends(runs: Iterable[Planned], statuses: Mapping[str, str | None], deeds: Iterable[Deed]) -> Iterator[str]:

@@ -14,9 +14,12 @@ EFFECTS: dict[str, list[tuple[str, int | None]]] = {
         ("papers", None),
     ],
     "chaos_payment": [("pay", None)],
+    "chaos_delivery": [("book", None), ("pack", None)],
 }
-"""What a run of each automation does outside, by step and item."""
-WEIGHTS = {"chaos_order": 4, "chaos_parcels": 3, "chaos_payment": 3}
+"""What a run of each automation does outside, by step and item; `pack` in the run that chaos_delivery has asked for."""
+CHILDREN = {"chaos_parcel"}
+"""Automations that others have run."""
+WEIGHTS = {"chaos_order": 4, "chaos_parcels": 3, "chaos_payment": 3, "chaos_delivery": 3}
 FAILS, STUCK = 0.25, 0.3
 """The share of runs that are meant to fail, and of those the share that is meant to be stuck."""
 

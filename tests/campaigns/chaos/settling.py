@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from campaigns.chaos.campaign import LEFT, Campaign
+from campaigns.chaos.plan import CHILDREN
 from muster.database import Database
 from muster.events.queries import Queries
 from muster.recovery.effects import GRACE, PATIENCE
@@ -63,8 +64,10 @@ def settle(played: Campaign) -> Settled:
         for key in settled.in_doubt:
             _settle_effect(played, settled, key)
         world.witness.mended = True
-        for run in settled.stuck:
+        # A run is undone only after those that it has asked for.
+        for run in sorted(settled.stuck, key=lambda run: run.partition("/")[0] not in CHILDREN):
             _command(played, settled, "resume", run, "--note", "mended by the campaign")
+            played.wait(f"{run} to be undone", lambda run=run: not _is_stuck(database, run), LEFT)
         played.wait("resumed runs to end", lambda: not _stuck(database) and world.has_ended(played.started), LEFT)
         played.wait("leases to end", lambda: not _leased(database), 60.0)
         settled.left = _reconcile(played, settled)
@@ -118,6 +121,10 @@ def _command(played: Campaign, settled: Settled, *arguments: str) -> str:
     if done.returncode:
         settled.refused.append(f"muster {' '.join(arguments)}: {done.stderr.strip()[-300:]}")
     return done.stdout if done.returncode == 0 else ""
+
+
+def _is_stuck(database: Database, run: str) -> bool:
+    return run.partition("/")[0] in CHILDREN and Queries(database).run(run).status == "stuck"
 
 
 def _stuck(database: Database) -> bool:

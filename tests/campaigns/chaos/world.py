@@ -22,7 +22,7 @@ from psycopg.conninfo import make_conninfo
 from campaigns.chaos.faults import Strike, compiled_clock, mount, set_clock
 from campaigns.chaos.follower import Follower
 from campaigns.chaos.line import Line, line
-from campaigns.chaos.plan import Planned
+from campaigns.chaos.plan import CHILDREN, EFFECTS, Planned
 from campaigns.chaos.witness import Witness, serving
 from muster.errors import MusterError
 from muster.local.airflow import component_specs, connection_json
@@ -36,7 +36,7 @@ from support.model_server import ModelServer
 
 ROOT = Path(__file__).parents[3]
 SITE = Path(__file__).with_name("site")
-AUTOMATIONS = ("chaos_order", "chaos_parcels", "chaos_payment")
+AUTOMATIONS = (*EFFECTS, *CHILDREN)
 TASK = re.compile(r"^airflow worker -- [0-9a-f]{8}-[0-9a-f-]{27}")
 """The title of a process that performs a task."""
 DISKS = {"artifacts": 16, "database": 512}
@@ -111,6 +111,8 @@ class World:
     proxy: Line
     follower: Follower
     client: AirflowClient
+    lead: AirflowClient
+    """Who is asked for approval."""
     disks: dict[str, Path]
     """Small file systems of their own, `artifacts` and `database`; none where none can be mounted."""
     said: list[str] = field(default_factory=list)
@@ -237,7 +239,8 @@ def world(random: Random, folder: Path, say: Say) -> Iterator[World]:
         follower = Follower(stack.dsn)
         follower.start()
         keep.callback(follower.stop)
-        made = World(stack, witness, models, proxy, follower, client, disks, said)
+        lead = keep.enter_context(stack.client("finance-lead", timeout=10.0))
+        made = World(stack, witness, models, proxy, follower, client, lead, disks, said)
         _wait_for_dags(made)
         yield made
 
