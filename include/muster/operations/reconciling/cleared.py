@@ -50,6 +50,7 @@ def _is_done_whole(
     if step.each is None or step.pack == "all":
         return True
     positions = {event.data["index"] for event in touched if event.data.get("index") is not None}
-    begun = {slot_of(definition, state, step.id, index) for index in positions & set(state.step(step.id).indices)}
-    ended = {task.removeprefix(f"{step.id}_") for task, task_state in own.items() if task_state in UNTOUCHED}
-    return ended - {f"{step.id}.items", step.id} <= {str(slot) for slot in begun}
+    known = positions.intersection(state.step(step.id).indices)
+    begun = {f"{step.id}_{slot_of(definition, state, step.id, index)}" for index in known}
+    instances = own.keys() - {step.id, f"{step.id}.items"}
+    return all(task in begun or own[task] not in UNTOUCHED for task in instances)
