@@ -92,9 +92,64 @@ def test_the_same_key_with_another_request_is_refused(ledger: Ledger) -> None:
     bank = Bank()
     once(ledger).perform(bank.charge)
     for other in (Effect.of(CHARGE.key, "charge", {"amount": "9.51"}), Effect(CHARGE.key, "refund", CHARGE.request)):
-        with pytest.raises(EffectConflict, match="another request"):
+        with pytest.raises(EffectConflict, match="another request") as found:
             Once(ledger, other).perform(bank.charge)
+        assert "take it back by its own means" in found.value.remedy
     assert bank.charges == 1
+
+
+def test_another_request_for_what_is_in_doubt_waits_until_a_person_has_said_what_happened(
+    ledger: Ledger, connection: psycopg.Connection
+) -> None:
+    crash(connection)
+    bank, mended = Bank(), Effect.of(CHARGE.key, "charge", {"amount": "9.51"})
+    for _ in range(2):
+        with pytest.raises(EffectConflict) as found:
+            Once(ledger, mended, repeatable).perform(bank.charge)
+        assert "muster effects settle" in found.value.remedy
+    with once(ledger, repeatable), pytest.raises(EffectConflict):
+        Once(ledger, mended, repeatable).perform(bank.charge)
+    connection.execute("UPDATE effects SET status = 'unknown', claimed_until = NULL")
+    ledger.decide(CHARGE.key, happened=False)
+    assert Once(ledger, mended).perform(bank.charge) == {"receipt": 1}
+
+
+def test_what_did_not_happen_is_done_with_a_corrected_request_which_the_key_stands_for_from_then_on(
+    ledger: Ledger,
+) -> None:
+    def refuse() -> None:
+        raise PermanentError("no such account")
+
+    with pytest.raises(PermanentError, match="no such account"):
+        once(ledger).perform(refuse)
+    bank, mended = Bank(), Effect.of(CHARGE.key, "payment", {"amount": "9.51"})
+    assert Once(ledger, mended).perform(bank.charge) == {"receipt": 1}
+    assert Once(ledger, mended).perform(bank.charge) == {"receipt": 1}
+    with pytest.raises(EffectConflict):
+        once(ledger).perform(bank.charge)
+    [entry] = ledger.entries()
+    assert (bank.charges, entry.kind, entry.attempt) == (1, "payment", 2)
+
+
+async def test_a_slow_attempt_that_comes_through_late_says_what_it_did_and_not_what_was_corrected(
+    ledger: Ledger,
+) -> None:
+    mended = Effect.of(CHARGE.key, "charge", {"amount": "9.51"})
+
+    async def refuse() -> None:
+        raise PermanentError("refused")
+
+    async with once(ledger, patience=60, grace=-59.9) as slow:
+        await asyncio.sleep(0.15)
+        with pytest.raises(PermanentError, match="refused"):
+            await once(ledger, repeatable).aperform(refuse)
+        with pytest.raises(TransientError):
+            await Once(ledger, mended).aperform(Bank(TransientError("killed before it was sent")).acharge)
+        slow.result = "late"
+    with pytest.raises(EffectConflict):
+        await Once(ledger, mended, repeatable).aperform(Bank().acharge)
+    assert await once(ledger).aperform(Bank().acharge) == "late"
+    await ledger.database.aclose()
 
 
 def test_an_effect_that_did_not_happen_is_performed_by_the_next_attempt(ledger: Ledger) -> None:

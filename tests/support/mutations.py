@@ -104,7 +104,6 @@ EFFECTS, BREAKERS = "muster.recovery.effects", "muster.recovery.breakers"
 _FREE = "WHERE held.expires_at IS NULL OR held.expires_at <= clock_timestamp()"
 _MINE = "ON mine.name = held.name AND mine.token = held.token"
 _IN_TIME = "WHERE held.expires_at > clock_timestamp()"
-_SAME = "WHERE known.status = 'failed' AND known.kind = EXCLUDED.kind AND known.request = EXCLUDED.request"
 _IN_DOUBT = "AND (status = 'unknown' OR (status = 'begun' AND claimed_until <= clock_timestamp()))"
 _CLAIMED = "coalesce(extract(epoch FROM claimed_until - clock_timestamp())::float8, 0)"
 _THIS = "AND generation = %(generation)s::bigint AND state <> 'open'"
@@ -155,8 +154,13 @@ MUTATIONS: dict[str, Mutation] = {
     "the same key with another request is accepted": Mutation(
         "a key stands for one request",
         "effects", LEDGER,
-        {"BEGIN": (_SAME, "WHERE known.status = 'failed'"),
-         "FIND": ("SELECT kind, request", "SELECT %(kind)s::text, %(request)s::text")},
+        {"FIND": ("SELECT kind, request", "SELECT %(kind)s::text, %(request)s::text")},
+    ),
+    "a corrected request is not written down": Mutation(
+        "a key stands for the request that was carried out",
+        "effects", LEDGER,
+        {"BEGIN": ("kind = EXCLUDED.kind, request = EXCLUDED.request, ", ""),
+         "DONE": ("kind = %(kind)s::text, request = %(request)s::text, ", "")},
     ),
     "a done effect is not written down": Mutation(
         "an effect that happened is never performed again",

@@ -184,7 +184,9 @@ class EffectsMachine(Machine):
 
     def before(self, key: str, amount: int, find_out: str) -> str | None:
         """How an attempt ends before it acts; None when it is to act."""
-        if amount != self.amount.setdefault(key, amount):
+        if self.state[key] in ("new", "failed"):
+            self.amount[key] = amount
+        elif amount != self.amount[key]:
             return "EffectConflict"
         if self.state[key] == "begun":
             return "Busy"

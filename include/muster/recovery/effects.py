@@ -85,7 +85,7 @@ class Once:
         """What `do` gives back, or gave back to an earlier attempt; JSON. It must not take longer than the patience.
 
         Raises:
-            EffectConflict: the key stands for another request.
+            EffectConflict: the key stands for another request that happened, or may have.
             OutcomeUnknown: an earlier attempt did not come back and nobody can tell what became of it.
             LeaseLost: a lease this work is done under was lost; nothing was begun.
             TransientError: another attempt is still at it.

@@ -23,15 +23,16 @@ from muster.redaction import redact
 T = TypeVar("T")
 Status = Literal["begun", "done", "failed", "unknown"]
 
-# An effect that certainly did not happen may be begun again; everything else is looked at first.
+# An effect that certainly did not happen may be begun again, also with another request: somebody may have mended
+# what it was refused for. Everything else is looked at first.
 BEGIN = """
 INSERT INTO effects AS known (key, kind, request, run, status, claimed_until)
 VALUES (%(key)s::text, %(kind)s::text, %(request)s::text, %(run)s::text, 'begun',
         clock_timestamp() + make_interval(secs => %(claim)s::float8))
 ON CONFLICT (key) DO UPDATE SET
-    status = 'begun', attempt = known.attempt + 1, claimed_until = EXCLUDED.claimed_until, error = NULL,
-    begun_at = clock_timestamp(), settled_at = NULL
-WHERE known.status = 'failed' AND known.kind = EXCLUDED.kind AND known.request = EXCLUDED.request
+    kind = EXCLUDED.kind, request = EXCLUDED.request, status = 'begun', attempt = known.attempt + 1,
+    claimed_until = EXCLUDED.claimed_until, error = NULL, begun_at = clock_timestamp(), settled_at = NULL
+WHERE known.status = 'failed'
 RETURNING attempt
 """
 
@@ -52,10 +53,11 @@ RETURNING attempt
 # An outcome need not wait for the disk: one that is lost with the database's memory is in doubt, and found out.
 _UNFLUSHED = "set_config('synchronous_commit', 'off', true) = 'off'"
 
-# Whoever performed it may say so, also after its claim had run out: it is true, and stops everybody else.
+# Whoever performed it may say so, also after its claim had run out: it is true, and stops everybody else. Others may
+# have begun it with another request since, so what was done is written down as well.
 DONE = f"""
-UPDATE effects SET status = 'done', result = %(result)s::text::json, error = NULL, claimed_until = NULL,
-    settled_at = clock_timestamp()
+UPDATE effects SET kind = %(kind)s::text, request = %(request)s::text, status = 'done',
+    result = %(result)s::text::json, error = NULL, claimed_until = NULL, settled_at = clock_timestamp()
 WHERE key = %(key)s::text AND status <> 'done' AND {_UNFLUSHED} RETURNING 1
 """
 
@@ -81,9 +83,18 @@ SELECT key, kind, run, CASE WHEN claimed_until <= clock_timestamp() THEN 'unknow
 
 LONGEST_ERROR = 2_000
 
+_STANDS = (
+    "What was done stands: take it back by its own means where it was wrong. "
+    "Two effects of one piece of work need a name each."
+)
+_OPEN = (
+    "Whether that one happened comes first: find out, and say so with `muster effects settle`. If it did not happen, "
+    "the new request is carried out. Two effects of one piece of work need a name each."
+)
+
 
 class EffectConflict(PermanentError):
-    """The key was used for another request: that would hide one of the two effects, so nothing was performed."""
+    """The key stands for another request that happened, or may have: nothing was performed, so that neither hides."""
 
 
 class OutcomeUnknown(PermanentError):
@@ -223,16 +234,17 @@ def begin(effect: Effect, claim: float) -> Work[Begun | InDoubt | Done | Busy]:
     """Begin an effect, or say why not; the claim on it lasts for `claim` seconds.
 
     Raises:
-        EffectConflict: its key was used for something else.
+        EffectConflict: its key was used for something else that happened, or may have.
     """
     values = {"key": effect.key, "kind": effect.kind, "request": effect.request, "run": effect.run, "claim": claim}
     if rows := (yield [HotQuery(BEGIN, values)])[0]:
         return Begun(rows[0][0])
     kind, request, status, attempt, result, claimed = (yield [Query(FIND, values)])[0][0]
-    if (kind, request) != (effect.kind, effect.request):
+    # One that has failed since we looked is begun at the next look, whatever was asked for before.
+    if status != "failed" and (kind, request) != (effect.kind, effect.request):
         raise EffectConflict(
             f"The effect {effect.key!r} ({effect.kind}) was begun before, with another request.",
-            remedy="Give every effect of a piece of work a name of its own.",
+            remedy=_STANDS if status == "done" else _OPEN,
         )
     if status == "done":
         return Done(result)
@@ -244,7 +256,8 @@ def begin(effect: Effect, claim: float) -> Work[Begun | InDoubt | Done | Busy]:
 
 def done(effect: Effect, result: Any) -> Work[Any]:
     """Settle that it happened; the result that counts, which is another attempt's when that one was first."""
-    if not (yield [HotQuery(DONE, {"key": effect.key, "result": canonical(result)})])[0]:
+    values = {"key": effect.key, "kind": effect.kind, "request": effect.request, "result": canonical(result)}
+    if not (yield [HotQuery(DONE, values)])[0]:
         return (yield [Query(FIND, {"key": effect.key})])[0][0][4]
     return result
 
