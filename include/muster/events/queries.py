@@ -110,6 +110,15 @@ class Queries:
             {"after": after, "before": before, "beyond": beyond, "limit": limit},
         )
 
+    def ended_because(self, reasons: Sequence[str], after: datetime, *, limit: int = 50) -> list[RunRow]:
+        """Runs closed after a moment for a reason that begins with one of these; the newest first."""
+        return self._fetch(
+            RunRow,
+            "SELECT * FROM runs WHERE closed_at > %(after)s AND reason LIKE ANY(%(reasons)s)"
+            " ORDER BY closed_at DESC, id LIMIT %(limit)s",
+            {"reasons": [f"{each}%" for each in reasons], "after": after, "limit": limit},
+        )
+
     def runs_gone_on(self, after: datetime, before: datetime, *, beyond: datetime, limit: int = 50) -> list[RunRow]:
         """Runs that were closed after one moment, to whose streams something was added since, up to another or `beyond`
         what a right clock says by now.

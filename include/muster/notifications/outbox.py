@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -116,6 +116,12 @@ class Outbox:
             " AND created_at <= %(before)s) ORDER BY id LIMIT %(limit)s",
             {"before": before, "limit": limit},
         )
+
+    def known(self, keys: Collection[str]) -> set[str]:
+        """Those of these keys that somebody was told under, or is to be."""
+        with database_failures(), self._database.connection() as connection:
+            rows = connection.execute("SELECT key FROM outbox WHERE key = ANY(%s)", (list(keys),)).fetchall()
+        return {key for (key,) in rows}
 
     def _fetch(self, which: str, values: Mapping[str, Any]) -> list[OutboxEntry]:
         with (

@@ -49,7 +49,7 @@ class Reconcile(ReconcilingOperator):
 
 
 class AskChecks(ReconcilingOperator):
-    """Asks what automations declare under `checks`: those whose time has come, all after something was mended."""
+    """Asks what automations declare under `checks`: what is due, and all once something was mended or has recovered."""
 
     custom_operator_name = "checks"
 
@@ -60,13 +60,16 @@ class AskChecks(ReconcilingOperator):
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Ask, tell people, and return what does not hold."""
         from muster.language import load_folder
-        from muster.operations.reconciling import ask_checks
+        from muster.operations.reconciling import ask_checks, has_recovered
         from muster_airflow.services import artifacts, site_skills
 
         mended = any(each["mended"] for each in context["ti"].xcom_pull(task_ids="reconcile") or ())
-        since = None if mended else context["prev_start_date_success"]
+        scope, since = _scope(context), context["prev_start_date_success"]
+        # What was begun again has to hold as well once it has ended, which is later than it was mended.
+        if mended or (since is not None and has_recovered(scope, since)):
+            since = None
         definitions = load_folder(self._include).definitions.values()
-        found = ask_checks(_scope(context), definitions, artifacts=artifacts(), site=site_skills(context), since=since)
+        found = ask_checks(scope, definitions, artifacts=artifacts(), site=site_skills(context), since=since)
         return self._told(found, well="Everything that was asked holds.")
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from muster.operations.reconciling.checks import ask_checks
+from muster.operations.reconciling.checks import ask_checks, has_recovered
 from muster.operations.reconciling.effects import find_effects
 from muster.operations.reconciling.findings import QUIET, Airflow, Disagreement, Kind, Scope
 from muster.operations.reconciling.leases import find_leases
@@ -13,8 +11,9 @@ from muster.operations.reconciling.notices import find_notices
 from muster.operations.reconciling.runs import find_runs
 from muster.operations.reconciling.stale import find_stale
 from muster.operations.reconciling.telling import tell_people
+from muster.operations.reconciling.untold import find_stuck, find_untold
 
-__all__ = ["QUIET", "Airflow", "Disagreement", "Kind", "Scope", "ask_checks", "reconcile"]
+__all__ = ["QUIET", "Airflow", "Disagreement", "Kind", "Scope", "ask_checks", "has_recovered", "reconcile"]
 
 
 def reconcile(scope: Scope) -> list[Disagreement]:
@@ -23,18 +22,15 @@ def reconcile(scope: Scope) -> list[Disagreement]:
     Raises:
         MusterError: Airflow or the database gives no answer; what was found before stays mended.
     """
-    found = [each for find in FINDERS for each in find(scope)]
-    if scope.mend:
-        tell_people(scope, found)
+    found = []
+    for find in FINDERS:
+        for each in find(scope):
+            found.append(each)
+            if scope.mend:
+                # At once: what comes after it may find nobody to ask.
+                tell_people(scope, [each])
     return found
 
 
-def find_stuck(scope: Scope) -> Iterator[Disagreement]:
-    """Runs that wait, half undone, for a person."""
-    for row in scope.stuck_runs:
-        said, remedy = f"half undone: {row.reason}", f"Act, then `muster resume {row.id}`."
-        yield Disagreement("stuck", row.id, said, remedy, run=row.id)
-
-
-FINDERS = (find_stuck, find_runs, find_stale, find_lost, find_leases, find_notices, find_effects)
+FINDERS = (find_untold, find_stuck, find_runs, find_stale, find_lost, find_leases, find_notices, find_effects)
 """In this order: what one mends or closes the next finds no more, nor is it listed twice."""

@@ -7,9 +7,10 @@ from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 
+from muster.execution.again import ORDERS
 from muster.execution.checking import broken_checks, is_due
 from muster.language.definition import Definition
-from muster.operations.reconciling.findings import Disagreement, Scope
+from muster.operations.reconciling.findings import LIMIT, Disagreement, Scope
 from muster.operations.reconciling.telling import tell_people
 from muster.recovery.consistency import Violation
 
@@ -39,6 +40,12 @@ def ask_checks(
             tell_people(scope, broken, definition)
         found += broken
     return found
+
+
+def has_recovered(scope: Scope, since: datetime) -> bool:
+    """True when a run that was begun again has come to its end since then."""
+    ended = scope.queries.settled_runs(since, scope.now, beyond=scope.beyond, limit=LIMIT)
+    return any(next(scope.log.read(row.id, types=ORDERS), None) is not None for row in ended)
 
 
 def _disagreement(definition: Definition, broken: Violation) -> Disagreement:

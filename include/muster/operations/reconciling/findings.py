@@ -73,6 +73,8 @@ class Disagreement:
     """True when people have to know: only they can mend it, or something was given up."""
     mark: str = ""
     """What tells it from an earlier finding about the same subject."""
+    told: bool = False
+    """True when people were told by whoever it happened to."""
 
     @property
     def key(self) -> str:
@@ -128,7 +130,7 @@ class Scope:
 
     @cached_property
     def stuck_runs(self) -> list[RunRow]:
-        """Runs that wait, half undone, for a person."""
+        """Runs that are half undone, and wait for a person."""
         rows = self.queries.runs(status="stuck", limit=LIMIT)
         return [row for row in rows if not self.begun_again(row.id)]
 
@@ -149,8 +151,8 @@ class Scope:
         """True when the run was closed, begun again in Airflow, or ordered to be, and not closed since."""
         # A child that its parent undoes is begun again as well, but not in Airflow: seeing to it is the parent's.
         ends = (EventType.RUN_OPENED, EventType.RUN_CLOSED, EventType.RUN_UNDO_REQUESTED)
-        *_, last = self.log.read(run, types=[*ends, *BEGINS_AGAIN])
-        return last.type in BEGINS_AGAIN
+        events = list(self.log.read(run, types=[*ends, *BEGINS_AGAIN]))
+        return bool(events) and events[-1].type in BEGINS_AGAIN
 
     def definition(self, hash: str) -> Definition:
         """A definition by its hash."""

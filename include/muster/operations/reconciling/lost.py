@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from muster.errors import MusterError
 from muster.events.model import Event, EventType
@@ -24,6 +25,7 @@ from muster.operations.reconciling.findings import (
     Disagreement,
     Scope,
 )
+from muster.operations.reconciling.guarding import demand_readable, guarded
 
 AT_ONCE = timedelta(0)
 """What has not begun, or takes no time."""
@@ -39,7 +41,7 @@ def find_lost(scope: Scope) -> Iterator[Disagreement]:
         if row.id in scope.at_work and row.dag_id is not None and row.dag_run_id is not None:
             tasks = scope.airflow.tasks(row.dag_id, row.dag_run_id)
             active = {task: state for task, state in tasks.items() if state in ACTIVE}
-            yield from _looked_at(scope, row, active) if active else ()
+            yield from guarded(row.id, partial(_looked_at, scope, row, active)) if active else ()
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,8 @@ def _longest(case: _Case, task: str) -> timedelta | None:
     elif not _has_begun(case, step, slot):
         return AT_ONCE
     else:
-        timeout = step.timeout
+        # A fallback that comes after the last attempt says nothing when it begins.
+        timeout = 2 * step.timeout if step.timeout is not None and step.fallback is not None else step.timeout
     # Whoever waits for a lease says nothing meanwhile, and no limit holds for how long.
     return timedelta(seconds=timeout) if timeout is not None and not step.lock else None
 
@@ -155,6 +158,7 @@ def _performed_again(
 ) -> Disagreement:
     mended = False
     if scope.mend:
+        demand_readable(scope, row.id)
         try:
             mended = _again(scope, row, case, tasks, active)
         except MusterError as error:

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
-from muster.errors import ConcurrencyError, MusterError, TransientError
+from muster.errors import MusterError
 from muster.events.model import Event, EventType, NewEvent
 from muster.events.queries import RunRow
 from muster.events.state import RunState, fold
@@ -21,6 +22,7 @@ from muster.execution.references import ENDED_IN_AIRFLOW
 from muster.language.definition import Definition
 from muster.operations.reconciling.cleared import left_by_hand
 from muster.operations.reconciling.findings import Disagreement, Scope
+from muster.operations.reconciling.guarding import demand_readable, guarded
 from muster.saga.extent import irrevocable, started
 
 RESTARTS = 3
@@ -29,6 +31,8 @@ AT_ONCE = 100
 """How many runs are mended in one go: after an outage they would all begin again in the same minute."""
 PATIENCE = timedelta(days=1)
 """How long Airflow is asked again for a restart that it did not carry out."""
+FOUND = "the run was found "
+"""Begins the reason of a run that is closed here."""
 BY_HAND = frozenset({"skipped", "success"})
 """What `close` is in a run that a person has marked as ended in Airflow: it never gets so by itself with the run
 still open in the log."""
@@ -38,7 +42,7 @@ def find_runs(scope: Scope) -> Iterator[Disagreement]:
     """What disagrees, restarted or closed where `scope` says so."""
     mended = 0
     for row in scope.open_runs:
-        for each in _looked_at(scope, row) if row.id not in scope.at_work else ():
+        for each in guarded(row.id, partial(_looked_at, scope, row)) if row.id not in scope.at_work else ():
             yield each
             mended += each.mended
         if mended >= AT_ONCE:
@@ -49,22 +53,12 @@ def _looked_at(scope: Scope, row: RunRow) -> Iterator[Disagreement]:
     if row.dag_id is None or row.dag_run_id is None:
         return
     state = scope.airflow.state(row.dag_id, row.dag_run_id)
-    if state is not None and state not in ENDED_IN_AIRFLOW:
-        return
-    try:
+    if state is None or state in ENDED_IN_AIRFLOW:
         yield from _ended(scope, row, row.dag_id, row.dag_run_id, state)
-    except ConcurrencyError:
-        # Something happened to it at this moment, so it is not abandoned.
-        return
-    except TransientError:
-        raise
-    except MusterError as error:
-        # One that cannot be understood must not keep the others from being mended.
-        remedy = error.remedy or f"Look at `muster show {row.id}`."
-        yield Disagreement("run", row.id, f"cannot be reconciled: {error.message}", remedy, run=row.id)
 
 
 def _ended(scope: Scope, row: RunRow, dag_id: str, run_id: str, state: str | None) -> Iterator[Disagreement]:
+    demand_readable(scope, row.id)
     events = list(scope.log.read(row.id))
     last = events[-1]
     if not scope.has_rested(last.at):
@@ -179,11 +173,11 @@ def _close(case: _Case, message: str) -> Disagreement:
 def _closing(case: _Case, reason: str, stuck: str | None) -> Iterator[NewEvent]:
     epoch = case.execution.epoch
     if stuck is not None:
-        error = {"class": "MusterError", "message": f"the run was found {reason}", "remedy": None}
+        error = {"class": "MusterError", "message": f"{FOUND}{reason}", "remedy": None}
         data = {"step": stuck, "index": None, "error": error, "epoch": epoch}
         yield NewEvent(type=EventType.RUN_STUCK, data=data, actor=RECONCILER, key=f"stuck@{epoch}")
     status = "failed" if stuck is None else "stuck"
-    closed = {"status": status, "reason": f"the run was found {reason}", "counts": {}, "reconciled": True}
+    closed = {"status": status, "reason": f"{FOUND}{reason}", "counts": {}, "reconciled": True}
     key = f"closed/{RECONCILER}@{case.last.version}"
     yield NewEvent(type=EventType.RUN_CLOSED, data={**closed, "epoch": epoch}, actor=RECONCILER, key=key)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 
 from muster.errors import MusterError
 from muster.events.queries import RunRow
 from muster.events.work import ENDED as WORK_ENDED
 from muster.execution.references import ENDED_IN_AIRFLOW
 from muster.operations.reconciling.findings import ACTIVE, BEGINS_AGAIN, LIMIT, SLOWEST, Disagreement, Scope
+from muster.operations.reconciling.guarding import demand_readable, guarded
 
 WINDOW = timedelta(hours=6)
 """How long ago the runs have ended at most that Airflow is asked about."""
@@ -22,7 +24,7 @@ def find_stale(scope: Scope) -> Iterator[Disagreement]:
     going_on = scope.going_on(settled)
     for row in settled:
         if row.id in going_on and row.dag_id is not None and row.dag_run_id is not None:
-            yield from _run_over(scope, row, row.dag_id, row.dag_run_id)
+            yield from guarded(row.id, partial(_run_over, scope, row, row.dag_id, row.dag_run_id))
 
 
 def _run_over(scope: Scope, row: RunRow, dag_id: str, run_id: str) -> Iterator[Disagreement]:
@@ -40,6 +42,7 @@ def _run_over(scope: Scope, row: RunRow, dag_id: str, run_id: str) -> Iterator[D
         yield Disagreement("task", row.id, message, remedy, run=row.id, mark=str(row.closed_at))
         return
     if scope.mend:
+        demand_readable(scope, row.id)
         try:
             scope.airflow.restart(dag_id, run_id)
         except MusterError as error:

@@ -15,8 +15,6 @@ from muster.saga.incidents import incident_places
 
 log = logging.getLogger(__name__)
 
-TOLD_ELSEWHERE = frozenset({"stuck"})
-"""Kinds that people were told of when it happened."""
 LONGEST_KEY = 900
 
 
@@ -27,7 +25,7 @@ def tell_people(scope: Scope, found: Iterable[Disagreement], about: Definition |
         about: The automation of what belongs to no run.
     """
     for each in found:
-        if scope.send is None or not each.person or each.kind in TOLD_ELSEWHERE:
+        if scope.send is None or not each.person or each.told:
             continue
         for number, (channel, target) in enumerate(incident_places(_definition(scope, each.run) or about)):
             text = f"{each.kind} {each.subject}: {each.message}\n{each.remedy}".strip()

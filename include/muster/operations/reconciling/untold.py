@@ -1,0 +1,69 @@
+"""What people have to know and were never told: whoever was to tell them died, or could not.
+
+What happened is in the log, and who was told in the outbox; the key of a notice follows from the event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from functools import partial
+
+from muster.events.model import Event, EventType
+from muster.events.queries import RunRow
+from muster.execution.epochs import RECONCILER
+from muster.notifications.outbox import Outbox
+from muster.operations.reconciling.findings import LIMIT, Disagreement, Scope
+from muster.operations.reconciling.guarding import guarded
+from muster.operations.reconciling.runs import FOUND
+
+WINDOW = timedelta(days=7)
+"""How long after the end of a run people are still told of it."""
+REASONS = (FOUND, f"cancelled by {RECONCILER}")
+"""How the reasons of such runs begin."""
+GIVEN_UP = (EventType.RUN_CLOSED, EventType.RUN_CANCEL_REQUESTED)
+"""What the reconciler does to a run that people have to know of."""
+
+
+def find_stuck(scope: Scope) -> Iterator[Disagreement]:
+    """Runs that are half undone, and wait for a person."""
+    for row in scope.stuck_runs:
+        yield from guarded(row.id, partial(_stuck, scope, row))
+
+
+def find_untold(scope: Scope) -> Iterator[Disagreement]:
+    """Runs that the reconciler has closed, or had undone, without a word to anybody."""
+    if scope.send is None:
+        return
+    for row in scope.queries.ended_because(REASONS, scope.now - WINDOW, limit=LIMIT):
+        yield from guarded(row.id, partial(_untold, scope, row))
+
+
+def _stuck(scope: Scope, row: RunRow) -> Iterator[Disagreement]:
+    events = list(scope.log.read(row.id, types=[EventType.RUN_STUCK]))
+    told = not events or not scope.has_rested(events[-1].at) or _is_known(scope, _notice_of(events[-1]))
+    remedy = f"Act, then `muster resume {row.id}`."
+    mark = str(events[-1].version) if events else ""
+    yield Disagreement("stuck", row.id, f"half undone: {row.reason}", remedy, run=row.id, told=told, mark=mark)
+
+
+def _untold(scope: Scope, row: RunRow) -> Iterator[Disagreement]:
+    for event in scope.log.read(row.id, types=GIVEN_UP):
+        if event.actor == RECONCILER and event.key is not None and not _is_known(scope, _notice_of(event)):
+            message = f"{row.status}: {event.data.get('reason')}"
+            remedy = f"`muster show {row.id}` tells what happened."
+            mark = event.key.rpartition("@")[2]
+            yield Disagreement("run", row.id, message, remedy, mended=True, run=row.id, mark=mark)
+
+
+def _notice_of(event: Event) -> str:
+    """The key of the first notice about it."""
+    if event.type == EventType.RUN_STUCK and event.actor != RECONCILER:
+        return f"{event.stream}/stuck@{event.data['epoch']}/0"
+    # What was found was that nothing had happened since the event before.
+    before = str(event.version - 1) if event.type == EventType.RUN_STUCK else (event.key or "").rpartition("@")[2]
+    return f"{Disagreement('run', event.stream, '', '', mark=before).key}/0"
+
+
+def _is_known(scope: Scope, key: str) -> bool:
+    return bool(Outbox(scope.database).known([key]))
