@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from muster.database import Database
+from muster.errors import TransientError
 from muster.language.definition import ResolvedCheck
+from muster.recovery import consistency
 from muster.recovery.consistency import violations
 
 
@@ -19,7 +21,56 @@ def test_a_query_without_an_answer_holds_and_rows_are_what_is_wrong(database: Da
     assert (found.check, found.message) == ("it", "1, a; 2, b")
 
 
-@pytest.mark.parametrize("sql", ["DELETE FROM outbox RETURNING id", "SELECT * FROM nowhere", "SELEKT"])
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "DELETE FROM outbox RETURNING id",
+        "SELECT * FROM nowhere",
+        "SELEKT",
+        "SELECT lastval()",
+        "SELECT nextval('outbox_id_seq')",
+        "COPY (SELECT 1) TO STDOUT",
+        "COMMIT",
+        "",
+    ],
+)
 def test_one_that_cannot_be_asked_is_a_violation_and_changes_nothing(database: Database, sql: str) -> None:
     (found,) = violations(database, [check(sql), check("SELECT 1 WHERE false")])
     assert found.message.startswith("it cannot be asked: ")
+
+
+def test_one_that_takes_too_long_keeps_no_other_from_being_asked(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consistency, "PATIENCE", "100ms")
+    slow, other = violations(database, [check("SELECT pg_sleep(60)"), check("SELECT 'found'")])
+    assert (slow.message, other.message) == (
+        "it cannot be asked: canceling statement due to statement timeout",
+        "found",
+    )
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "COMMIT; CREATE TABLE strangers (); SELECT 1",
+        "SELECT 1; SELECT 2",
+        "SET TRANSACTION READ WRITE; CREATE TABLE strangers ()",
+    ],
+)
+def test_several_statements_are_no_check_and_none_of_them_is_carried_out(database: Database, sql: str) -> None:
+    (found,) = violations(database, [check(sql)])
+    assert found.message == "it cannot be asked: it is no query: a check is one statement that answers rows"
+    with database.connection() as connection:
+        assert connection.execute("SELECT to_regclass('strangers')").fetchone() == (None,)
+
+
+def test_what_a_check_sets_does_not_stay_with_the_connection(database: Database) -> None:
+    assert violations(database, [check("SELECT 1 WHERE set_config('muster.left', 'behind', false) = ''")]) == []
+    (found,) = violations(database, [check("SELECT coalesce(current_setting('muster.left', true), '')")])
+    assert found.message == ""
+
+
+def test_a_database_that_is_lost_is_no_finding(database: Database) -> None:
+    with pytest.raises(TransientError):
+        violations(database, [check("SELECT pg_terminate_backend(pg_backend_pid())")])

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import psycopg
+from psycopg import errors
+from psycopg.pq import ExecStatus
 
 from muster.database import Database
+from muster.events.failures import database_failures
 
 PATIENCE = "30s"
 """How long one query may take."""
@@ -37,7 +40,11 @@ class Violation:
 
 
 def violations(database: Database, checks: Iterable[Query]) -> list[Violation]:
-    """What does not hold, each query asked in a transaction of its own that can only read."""
+    """What does not hold, each query asked in a transaction of its own that can only read.
+
+    Raises:
+        TransientError: the database was lost.
+    """
     asked = [(check.name, check.sql) for check in checks if check.sql is not None]
     return [found for name, sql in asked if (found := _violation(database, name, sql)) is not None]
 
@@ -57,13 +64,33 @@ def _line(row: Any) -> str:
 
 
 def _violation(database: Database, name: str, sql: str) -> Violation | None:
-    try:
-        with database.connection() as connection:
+    with database_failures(), database.connection() as connection:
+        try:
             connection.execute("SET TRANSACTION READ ONLY")
             connection.execute(f"SET LOCAL statement_timeout = '{PATIENCE}'")
+            if not _is_a_query(connection, sql):
+                return unasked(name, "it is no query: a check is one statement that answers rows")
             rows = connection.execute(sql).fetchmany(SHOWN)
-    except psycopg.OperationalError:
-        raise
-    except psycopg.Error as error:
-        return unasked(name, error)
+        except psycopg.Error as error:
+            # One that takes too long, or needs more than the server gives it, says nothing of the other checks.
+            if connection.closed:
+                raise
+            return unasked(name, error)
+        finally:
+            # What it set for its session must not stay with the connection.
+            if not connection.closed:
+                connection.rollback()
     return shown(name, rows) if rows else None
+
+
+def _is_a_query(connection: psycopg.Connection[Any], sql: str) -> bool:
+    """True for one statement that answers rows: a COMMIT among several would let the rest write."""
+    pgconn = connection.pgconn
+    # Only what is prepared must be a single statement: what is simply sent may be any number of them.
+    for result in (pgconn.prepare(b"", sql.encode()), pgconn.describe_prepared(b"")):
+        if result.status != ExecStatus.COMMAND_OK:
+            error = errors.error_from_result(result, encoding=connection.info.encoding)
+            if isinstance(error, errors.SyntaxError) and "multiple commands" in str(error):
+                return False
+            raise error
+    return bool(result.nfields)
