@@ -7,17 +7,14 @@ given to it waits as long. Performed again in the same execution, a task finds i
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
 from muster.errors import MusterError
 from muster.events.model import Event, EventType
 from muster.events.queries import RunRow
-from muster.events.state import RunState, fold
-from muster.events.work import WorkState
-from muster.execution.again import TELLING, Execution, last_execution
-from muster.language.definition import Definition, ResolvedStep
+from muster.events.state import fold
+from muster.execution.again import TELLING, last_execution
 from muster.operations.reconciling.findings import (
     ACTIVE,
     BEGINS_AGAIN,
@@ -26,13 +23,7 @@ from muster.operations.reconciling.findings import (
     Scope,
 )
 from muster.operations.reconciling.guarding import demand_readable, guarded
-
-AT_ONCE = timedelta(0)
-"""What has not begun, or takes no time."""
-OWN = frozenset({"close", "unwind.begin"})
-"""Tasks of Airflow's that stand for no step."""
-WAITS = frozenset({"human", "run"})
-"""Kinds of step that may wait for as long as it takes."""
+from muster.operations.reconciling.silence import AT_ONCE, Case, longest
 
 
 def find_lost(scope: Scope) -> Iterator[Disagreement]:
@@ -44,19 +35,6 @@ def find_lost(scope: Scope) -> Iterator[Disagreement]:
             yield from guarded(row.id, partial(_looked_at, scope, row, active)) if active else ()
 
 
-@dataclass(frozen=True)
-class _Case:
-    """A run that goes on."""
-
-    run: RunState
-    definition: Definition
-    execution: Execution
-
-    def is_of_it(self, step: str, work: WorkState) -> bool:
-        """True for what happened in the execution that is under way, and not in one before it."""
-        return step in (self.execution.stands or ()) or work.epoch == self.execution.epoch
-
-
 def _looked_at(scope: Scope, row: RunRow, active: Mapping[str, str | None]) -> Iterator[Disagreement]:
     events = list(scope.log.read(row.id))
     # Begun again a moment ago, all of its tasks are on their way to outcomes that are there.
@@ -64,7 +42,7 @@ def _looked_at(scope: Scope, row: RunRow, active: Mapping[str, str | None]) -> I
         return
     run = fold(events)
     definition = scope.definition(run.definition or "")
-    case = _Case(run, definition, last_execution(definition, (event for event in events if event.type in TELLING)))
+    case = Case(run, definition, last_execution(definition, (event for event in events if event.type in TELLING)))
     over = sorted(_over(scope, case).intersection(active))
     deferred = [task for task in sorted(active) if active[task] == "deferred" and task not in over]
     abandoned = _abandoned(scope, case, events, deferred)
@@ -79,7 +57,7 @@ def _has_rested(scope: Scope, at: datetime) -> bool:
     return scope.has_rested(at, SLOWEST)
 
 
-def _over(scope: Scope, case: _Case) -> set[str]:
+def _over(scope: Scope, case: Case) -> set[str]:
     """The steps that ended a while ago."""
     ended = {name: result.whole for name, result in case.run.steps.items() if result.whole.ended_at is not None}
     return {
@@ -89,7 +67,7 @@ def _over(scope: Scope, case: _Case) -> set[str]:
     }
 
 
-def _abandoned(scope: Scope, case: _Case, events: Sequence[Event], deferred: Sequence[str]) -> list[str]:
+def _abandoned(scope: Scope, case: Case, events: Sequence[Event], deferred: Sequence[str]) -> list[str]:
     last = events[-1].at
     if not _has_rested(scope, last):
         return []
@@ -97,7 +75,7 @@ def _abandoned(scope: Scope, case: _Case, events: Sequence[Event], deferred: Seq
         seconds=max((event.data.get("delay") or 0 for event in events if event.type in _RETRIED), default=0)
     )
     quiet = scope.now - max(scope.quiet, SLOWEST) - last
-    limits = {task: _longest(case, task) for task in deferred}
+    limits = {task: longest(scope, case, task) for task in deferred}
     # How long those have been silent that may be so for a while, nobody knows where a clock was wrong.
     return [
         task for task, limit in limits.items() if limit == AT_ONCE or (limit is not None and quiet >= limit + pause)
@@ -107,54 +85,8 @@ def _abandoned(scope: Scope, case: _Case, events: Sequence[Event], deferred: Seq
 _RETRIED = (EventType.STEP_RETRIED, EventType.COMPENSATION_RETRIED)
 
 
-def _longest(case: _Case, task: str) -> timedelta | None:
-    """How long a task may be silent; None when nobody can say."""
-    if task in OWN or task.endswith(".items"):
-        return AT_ONCE
-    undoes = task.startswith("unwind.")
-    step, slot = _step_of(case.definition, task.removeprefix("unwind."))
-    if step is not None and not undoes and step.id in (case.execution.stands or ()):
-        return AT_ONCE
-    if step is None or step.kind in WAITS:
-        return None
-    if undoes:
-        timeout = step.compensate.timeout if step.compensate is not None else None
-    elif not _has_begun(case, step, slot):
-        return AT_ONCE
-    else:
-        # A fallback that comes after the last attempt says nothing when it begins.
-        timeout = 2 * step.timeout if step.timeout is not None and step.fallback is not None else step.timeout
-    # Whoever waits for a lease says nothing meanwhile, and no limit holds for how long.
-    return timedelta(seconds=timeout) if timeout is not None and not step.lock else None
-
-
-def _step_of(definition: Definition, task: str) -> tuple[ResolvedStep | None, int | None]:
-    """The step, and the map index, that a task's name stands for."""
-    for step in definition.steps:
-        if task == step.id:
-            return step, None
-        name, _, slot = task.rpartition("_")
-        if name == step.id and slot.isdigit():
-            return step, int(slot)
-    return None, None
-
-
-def _has_begun(case: _Case, step: ResolvedStep, slot: int | None) -> bool:
-    """True when anything has happened to what one task instance works on."""
-    result = case.run.step(step.id)
-    if step.each is None:
-        return _is_begun(case, step, result.whole)
-    size = step.pack if isinstance(step.pack, int) else 1
-    own = result.indices if slot is None or step.pack == "all" else result.indices[slot * size : (slot + 1) * size]
-    return any(index in result.items and _is_begun(case, step, result.items[index]) for index in own)
-
-
-def _is_begun(case: _Case, step: ResolvedStep, work: WorkState) -> bool:
-    return work.status != "pending" and case.is_of_it(step.id, work)
-
-
 def _performed_again(
-    scope: Scope, row: RunRow, case: _Case, tasks: Sequence[str], active: Mapping[str, str | None], message: str
+    scope: Scope, row: RunRow, case: Case, tasks: Sequence[str], active: Mapping[str, str | None], message: str
 ) -> Disagreement:
     mended = False
     if scope.mend:
@@ -179,7 +111,7 @@ def _performed_again(
     )
 
 
-def _again(scope: Scope, row: RunRow, case: _Case, tasks: Sequence[str], active: Mapping[str, str | None]) -> bool:
+def _again(scope: Scope, row: RunRow, case: Case, tasks: Sequence[str], active: Mapping[str, str | None]) -> bool:
     """Have the tasks performed again; False where that cannot be done without doing other work again as well."""
     dag_id, run_id = row.dag_id or "", row.dag_run_id or ""
     if scope.airflow.clear(dag_id, run_id, tasks):

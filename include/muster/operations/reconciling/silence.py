@@ -1,0 +1,91 @@
+"""How long a task of a run that goes on may say nothing before nobody can be at it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+from muster.events.state import RunState
+from muster.events.work import WorkState
+from muster.execution.again import Execution
+from muster.language.definition import Definition, ResolvedStep
+from muster.operations.reconciling.findings import SLOWEST, Scope
+from muster.saga.children import PATIENCE
+
+AT_ONCE = timedelta(0)
+"""What has not begun, or takes no time."""
+OWN = frozenset({"close", "unwind.begin"})
+"""Tasks of Airflow's that stand for no step."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A run that goes on."""
+
+    run: RunState
+    definition: Definition
+    execution: Execution
+
+    def is_of_it(self, step: str, work: WorkState) -> bool:
+        """True for what happened in the execution that is under way, and not in one before it."""
+        return step in (self.execution.stands or ()) or work.epoch == self.execution.epoch
+
+
+def longest(scope: Scope, case: Case, task: str) -> timedelta | None:
+    """How long a task may be silent; None when nobody can say."""
+    if task in OWN or task.endswith(".items"):
+        return AT_ONCE
+    undoes = task.startswith("unwind.")
+    step, slot = _step_of(case.definition, task.removeprefix("unwind."))
+    if step is None or step.kind == "human":
+        return None
+    works = list(_works(case, step, slot, undoes=undoes))
+    if not works or (step.id in (case.execution.stands or ()) and not undoes):
+        return AT_ONCE
+    if step.kind == "run":
+        return _of_children(scope, step, works, undoes=undoes)
+    if undoes:
+        timeout = step.compensate.timeout if step.compensate is not None else None
+    else:
+        # A fallback that comes after the last attempt says nothing when it begins.
+        timeout = 2 * step.timeout if step.timeout is not None and step.fallback is not None else step.timeout
+    # Whoever waits for a lease says nothing meanwhile, and no limit holds for how long.
+    return timedelta(seconds=timeout) if timeout is not None and not step.lock else None
+
+
+def _step_of(definition: Definition, task: str) -> tuple[ResolvedStep | None, int | None]:
+    """The step, and the map index, that a task's name stands for."""
+    for step in definition.steps:
+        if task == step.id:
+            return step, None
+        name, _, slot = task.rpartition("_")
+        if name == step.id and slot.isdigit():
+            return step, int(slot)
+    return None, None
+
+
+def _works(case: Case, step: ResolvedStep, slot: int | None, *, undoes: bool) -> Iterator[WorkState]:
+    """What one task instance has begun of what it works on."""
+    result = case.run.step(step.id)
+    whole = step.each is None or slot is None or step.pack == "all"
+    size = step.pack if isinstance(step.pack, int) else 1
+    own = result.indices if whole or slot is None else result.indices[slot * size : (slot + 1) * size]
+    works = [result.whole] if step.each is None else [result.items[index] for index in own if index in result.items]
+    for work in works:
+        if work.undoing is not None if undoes else work.status != "pending" and case.is_of_it(step.id, work):
+            yield work
+
+
+def _of_children(scope: Scope, step: ResolvedStep, works: list[WorkState], *, undoes: bool) -> timedelta | None:
+    """How long a task may be silent that waits for runs of other automations: they speak in logs of their own."""
+    for child in (child for work in works for child in work.children):
+        row = scope.queries.run_of(child)
+        *_, last = [None, *scope.log.read(child, after_version=max(0, scope.log.version(child) - 1))]
+        ended = row is not None and row.status not in ("open", "unknown")
+        if last is None or not scope.has_rested(last.at, SLOWEST) or not (ended or undoes):
+            return None
+    if not undoes:
+        return AT_ONCE
+    # Twice: a child that is open is waited for, and one of its compensations may take as long without a word.
+    return 2 * timedelta(seconds=PATIENCE if step.timeout is None else step.timeout)
