@@ -39,7 +39,10 @@ def exported(
     log.append("r", [step(T.STEP_SUCCEEDED, "odd", output=odd), step(T.STEP_SKIPPED, "z", reason="\ud83e\udd80 ‹")])
     with monkeypatch.context() as earlier:
         earlier.setattr(batch, "UPCASTERS", Upcasters())
-        log.append("r", [step(T.MODEL_CALLED, "code", agent="clerk", model="m", request="ab12", cost="0.5")])
+        prompt = [{"kind": "user-prompt", "text": "Which account?"}]
+        log.append(
+            "r", [step(T.MODEL_CALLED, "code", agent="clerk", model="m", request="ab12", prompt=prompt, cost="0.5")]
+        )
     path = tmp_path / "r.jsonl"
     for _ in write(trail(database, "r", None), path, signer):
         pass
@@ -62,7 +65,8 @@ def test_the_trail_tells_who_what_when_why_by_which_model_and_version_and_at_wha
     ]
     assert [event["data"] for event in events] == [event.data for event in log.read("r")]
     called = events[-1]
-    assert (called["model"], called["prompt"], called["cost_usd"], called["step"]) == ("m", "ab12", "0.5", "code")
+    assert (called["model"], called["request"], called["cost_usd"], called["step"]) == ("m", "ab12", "0.5", "code")
+    assert called["prompt"] == [{"kind": "user-prompt", "text": "Which account?"}]
     whys = {event["what"]: event["why"] for event in events if event["version"] < 22}
     assert (whys["approval.answered"], whys["step.retried"], whys["step.skipped"]) == ("ok", "late", "when")
     assert (end["events"], end["calls"], end["cost_usd"]) == (24, 3, "0.5012")

@@ -32,6 +32,7 @@ from pydantic_ai.models.fallback import FallbackModel
 from pydantic_ai.settings import ModelSettings
 from pydantic_core import to_jsonable_python
 
+from muster.agents.asked import asked
 from muster.agents.budget import Budget
 from muster.agents.call import AgentCall
 from muster.agents.errors import LimitReached
@@ -227,6 +228,7 @@ class TieredModel(FallbackModel):
             "tier": tier.name,
             "model": _name(tier, response),
             "request": request.question,
+            "prompt": asked(request.messages),
             "response": to_jsonable_python(response),
             "usage": {
                 "input_tokens": usage.input_tokens,

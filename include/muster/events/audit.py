@@ -210,7 +210,8 @@ def _told(type: str, data: Mapping[str, Any]) -> Line:
         "why": next((value for value in why if value not in (None, "")), None),
     }
     if type == T.MODEL_CALLED:
-        told |= {"model": data.get("model"), "tier": data.get("tier"), "prompt": data.get("request")}
+        told |= {"model": data.get("model"), "tier": data.get("tier"), "request": data.get("request")}
+        told["prompt"] = data.get("prompt")
         told |= {"usage": data.get("usage"), "cost_usd": data.get("cost")}
     return told
 

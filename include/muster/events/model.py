@@ -70,8 +70,8 @@ class EventType(StrEnum):
     STEP_COMPLETED = "step.completed"
     """step, counts: every item of a fan-out has ended."""
     MODEL_CALLED = "model.called"
-    """step, index, agent, tier, model, request (hash), response, usage, cost (USD, a decimal string or null),
-    failed (the tiers asked before it, each with its error)."""
+    """step, index, agent, tier, model, request (hash), prompt (kind and text of what is asked newly), response, usage,
+    cost (USD, a decimal string or null), failed (the tiers asked before it, each with its error)."""
     TOOL_CALLED = "tool.called"
     """step, index, agent, tool, arguments, result or error."""
     APPROVAL_REQUESTED = "approval.requested"

@@ -99,9 +99,11 @@ def _verdict(fault: Any) -> str:
 
 
 def _event(line: Line) -> str:
-    told = {"model": line.get("model"), "tier": line.get("tier"), "prompt": line.get("prompt")}
+    told = {"model": line.get("model"), "tier": line.get("tier"), "request": line.get("request")}
     told |= {"cost in USD": line.get("cost_usd")}
     about = "".join(f"<br>{name} {_text(value)}" for name, value in told.items() if value is not None)
+    if line.get("prompt"):
+        about += f"<details><summary>prompt</summary><pre>{_json(line['prompt'])}</pre></details>"
     cells = [line["version"], line["when"], line["who"], line["what"], _where(line)]
     return (
         "<tr>"

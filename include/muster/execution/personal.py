@@ -24,7 +24,7 @@ from muster.language.definition import WITHHELD, Definition, ResolvedPersonal
 from muster.language.expressions import evaluate
 from muster.redaction import redact_data
 
-SPEAKING = ("output", "input", "response", "arguments", "result", "subject", "note", "text", "target", "item")
+SPEAKING = ("output", "input", "prompt", "response", "arguments", "result", "subject", "note", "text", "target", "item")
 """What events of a step say in words of their own: it may repeat anything the step has read."""
 RUNS_KEPT = 1_024
 CONCEALED = {SEALED: "only in the log"}
