@@ -61,7 +61,13 @@ async def test_a_structured_answer_after_a_tool_call_is_validated_and_everything
         ("tool.called", "code/tool/0.0"),
         ("model.called", "code/model/1"),
     ]
-    first, tool, _ = (event.data for event in recorded)
+    first, tool, second = (event.data for event in recorded)
+    asked = {part["kind"]: part["text"] for part in first["prompt"]}
+    assert asked["instructions"] == next(
+        each["content"] for each in server.calls[0]["messages"] if each["role"] == "system"
+    )
+    assert asked["user-prompt"] == server.calls[0]["messages"][-1]["content"]
+    assert second["prompt"] == [], "what the tool answered is its own event"
     assert (first["agent"], first["tier"], first["model"]) == ("clerk", "small", "small-1")
     assert first["usage"]["input_tokens"] == 100
     assert first["cost"] is None
@@ -78,6 +84,8 @@ async def test_a_wrong_answer_is_sent_back_with_what_is_wrong_until_it_fits(
     assert result.output == GOOD
     assert result.requests == 2
     assert "cost_centre" in json.dumps(server.calls[1]["messages"][-1])
+    _, again = [event.data["prompt"] for event in await events(services)]
+    assert "cost_centre" in json.dumps(again)
 
 
 async def test_an_answer_that_never_fits_ends_after_the_agents_retries_as_bad_output(

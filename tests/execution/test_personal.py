@@ -11,6 +11,7 @@ import pytest
 from muster.database import Database
 from muster.errors import MusterError
 from muster.events.log import EventLog
+from muster.events.model import EventType, NewEvent
 from muster.events.personal import FORGOTTEN, SEALED, Vault
 from muster.notifications import Notice
 from muster.operations.forgetting import forget
@@ -102,6 +103,15 @@ def test_only_what_is_marked_or_passes_it_on_is_sealed(site: Site, database: Dat
     read = next(e.data for e in EventLog(database).read(run) if e.type == "step.succeeded" and e.data["step"] == "read")
     assert read["output"]["number"] == 7
     assert [SEALED in person["name"] for person in read["output"]["people"]] == [True, True]
+
+
+def test_what_a_model_is_asked_about_somebody_is_sealed(site: Site, database: Database) -> None:
+    run = site.open(site.definition(AUTOMATION), customer="acme-jane")
+    data = {"step": "greet", "index": None, "prompt": [{"kind": "user-prompt", "text": "Who is Jane Roe?"}]}
+    site.services.log.append(run, [NewEvent(type=EventType.MODEL_CALLED, data=data)])
+    *_, asked = site.services.log.read(run)
+    assert asked.data["prompt"][0]["text"] == "Who is Jane Roe?"
+    assert "Jane Roe" not in everything_stored(database)
 
 
 def test_airflow_is_told_nothing_personal(site: Site) -> None:

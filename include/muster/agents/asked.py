@@ -10,8 +10,8 @@ from pydantic_core import to_jsonable_python
 if TYPE_CHECKING:
     from pydantic_ai.messages import ModelMessage
 
-_SAID = frozenset({"system-prompt", "user-prompt", "retry-prompt"})
-"""Kinds of parts that are kept; what a tool answered is in the log by itself."""
+_ANSWERED = "tool-return"
+"""The kind of part that holds what a tool answered, which is in the log by itself, or what is wrong with an answer."""
 
 
 def asked(messages: Sequence[ModelMessage]) -> list[dict[str, Any]]:
@@ -26,7 +26,7 @@ def _parts(message: ModelMessage, *, first: bool) -> Iterator[dict[str, Any]]:
     if first and (instructions := getattr(message, "instructions", None)):
         yield {"kind": "instructions", "text": instructions}
     for part in message.parts:
-        if part.part_kind in _SAID:
+        if part.part_kind != _ANSWERED or getattr(part, "outcome", None) == "retried":
             yield {"kind": part.part_kind, "text": _text(getattr(part, "content", None))}
 
 
