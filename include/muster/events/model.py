@@ -53,7 +53,7 @@ class EventType(StrEnum):
     STEP_EXPANDED = "step.expanded"
     """step, length (of the list fanned out over), indices (the positions that have work)."""
     STEP_STARTED = "step.started"
-    """step, index, kind, lane, attempt, input (what the step was given, after expressions)."""
+    """step, index, kind, lane, attempt."""
     CHILD_REQUESTED = "child.requested"
     """step, index, child (a run's id), automation, epoch: that run is about to be started."""
     STEP_RETRIED = "step.retried"
