@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from muster.database import Database
-from muster.errors import MusterError
+from muster.errors import MusterError, PermanentError
 from muster.operations.redoing import order, plan_discard, plan_redrive, standing
 from support.depot import AUTOMATION, NAMES, Depot, airflow_tasks
+from support.reconciled import begun_again
 
 
 @pytest.fixture
@@ -120,6 +121,30 @@ def test_of_two_who_redrive_at_once_one_is_told(depot: Depot) -> None:
     with pytest.raises(MusterError, match="at the same moment; nothing was changed"):
         order(log, plans[1])
     assert [event.type for event in log.read(run)].count("dead_letter.redriven") == 1
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_what_is_being_redriven_is_neither_redriven_nor_discarded_nor_restarted(depot: Depot, begun: bool) -> None:
+    run = depot.run(1, "b", "e")
+    log = depot.site.services.log
+    plan = depot.redrive(run, each=[1])
+    if begun:
+        assert depot.site.do(begun_again(depot.site, run)) == 1
+    before = depot.site.state(run).version
+    said = r"goes on already: ada has redriven each\[1\] at .*; nothing was changed"
+    for again in (
+        lambda: depot.redrive(run, each=[1]),
+        lambda: depot.redrive(run, each=[4]),
+        lambda: depot.restart(run, "last"),
+        lambda: plan_discard(log, run, {"each": [1]}, by="bob", reason="paid by hand"),
+    ):
+        with pytest.raises(PermanentError, match=said) as told:
+            again()
+        assert f"muster cancel {run}" in str(told.value.remedy)
+    assert depot.site.state(run).version == before
+    depot.perform(run, plan)
+    depot.perform(run, depot.redrive(run, each=[4]), epoch=2)
+    assert depot.site.state(run).status == "succeeded"
 
 
 def test_an_unknown_run_step_or_definition_is_said_and_nothing_changed(depot: Depot, database: Database) -> None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any
 
 from muster.cli.output import console, emit
 from muster.cli.place import airflow, open_log, open_queries
-from muster.errors import PermanentError
-from muster.events.intact import demand_intact
-from muster.local.client import AirflowClient
+from muster.errors import MusterError, PermanentError
+from muster.events.log import EventLog
+from muster.execution.references import ENDED_IN_AIRFLOW
+from muster.local.client import AirflowClient, Unreachable
 from muster.operations.cancelling import open_children, request_cancel
 from muster.operations.redoing import ends
-from muster.saga.resuming import AlreadyResumed, resume
+from muster.saga.resuming import AlreadyResumed, Resumable, already_resumed, resumable, resume
 
 ACTIVE = frozenset(
     {"running", "deferred", "awaiting_input", "queued", "up_for_retry", "up_for_reschedule", "restarting"}
@@ -24,62 +24,133 @@ def cancel_run(run: str, *, reason: str | None, user: str, as_json: bool) -> Non
     """Write the wish down, then stop what is under way: what has not begun sees the wish and skips itself.
 
     The runs it has asked for and that are open are cancelled with it.
+
+    Raises:
+        MusterError: nobody is signed in, and nothing was written; or the wish is recorded, and some tasks go on.
     """
     queries, database = open_queries()
     try:
         run, log = queries.run(run).id, open_log(database)
-        request_cancel(log, run, by=user, reason=reason)
-        children = list(open_children(log, run))
-        for child in children:
-            with suppress(PermanentError):  # It has ended since.
-                request_cancel(log, child, by=user, reason=reason or f"{run} is cancelled")
+        with airflow(user) as client:
+            # Before anything is written: the log names only people whom Airflow knows.
+            client.run(*_in_airflow(run))
+            request_cancel(log, run, by=user, reason=reason)
+            children = list(open_children(log, run))
+            for child in children:
+                with suppress(PermanentError):  # It has ended since.
+                    request_cancel(log, child, by=user, reason=reason or f"{run} is cancelled")
+            stopped, left = _stop_all(client, (*children, run))
     finally:
         database.close()
-    with airflow(user) as client:
-        stopped = [task for each in (*children, run) for task in _stop(client, each)]
     if as_json:
-        emit({"run": run, "children": children, "stopped": [task["task_id"] for task in stopped], "by": user})
-        return
+        emit({"run": run, "children": children, "stopped": stopped, "by": user, "not_stopped": sorted(left)})
     with_them = f" with {len(children)} runs it has asked for" if children else ""
-    said = f"{run} is cancelled{with_them}; {len(stopped)} tasks were stopped."
-    console().print(f"{said} `muster show {run}` tells what is undone.")
+    if left:
+        why = next(iter(left.values()))
+        raise _like(why)(
+            f"It is recorded that {run} is cancelled{with_them}, and nothing of it begins any more. What has not been "
+            f"stopped: {', '.join(sorted(left))}. {why.message}",
+            remedy=f"`muster cancel {run}` again stops it; otherwise it ends by itself, and is undone after that.",
+        )
+    if not as_json:
+        said = f"{run} is cancelled{with_them}; {len(stopped)} tasks were stopped."
+        console().print(f"{said} `muster show {run}` tells what is undone.")
 
 
-def _stop(client: AirflowClient, run: str) -> list[dict[str, Any]]:
-    """Stop the tasks of a run that are under way, but for those that undo it and close it."""
-    dag_id, _, run_id = run.partition("/")
-    stopped = [task for task in client.tasks(dag_id, run_id) if task["state"] in ACTIVE and not ends(task["task_id"])]
-    for task in stopped:
-        client.fail(task)
-    return stopped
+def _stop_all(client: AirflowClient, runs: tuple[str, ...]) -> tuple[list[str], dict[str, MusterError]]:
+    """Stop the tasks of these runs that are under way, but for those that undo them and close them.
+
+    What was stopped, and what was not with the reason: a task, or all of a run whose tasks Airflow does not tell.
+    """
+    stopped, left = list[str](), dict[str, MusterError]()
+    for run in runs:
+        try:
+            active = [task for task in client.tasks(*_in_airflow(run)) if task["state"] in ACTIVE]
+        except MusterError as error:
+            left[f"what is under way of {run}"] = error
+            continue
+        for task in active:
+            if ends(task["task_id"]):
+                continue
+            try:
+                client.fail(task)
+            except MusterError as error:
+                left[f"{task['task_id']} of {run}"] = error
+            else:
+                stopped.append(task["task_id"])
+    return stopped, left
 
 
 def resume_run(run: str, *, note: str | None, by_hand: bool, user: str, as_json: bool) -> None:
-    """Write who resumes, then have Airflow go on with the tasks that undo."""
+    """Write who resumes, then have Airflow go on with the tasks that undo.
+
+    Raises:
+        MusterError: the run is not stuck or goes on already, or Airflow does not know it or does not answer: nothing
+            was written. When Airflow failed after that, it says so.
+    """
     queries, database = open_queries()
     try:
-        run = queries.run(run).id
-        demand_intact(open_log(database), run)
-        dag_id, _, run_id = run.partition("/")
+        run, log = queries.run(run).id, open_log(database)
+        seen = resumable(log, run)
         with airflow(user) as client:
-            try:
-                resume(open_log(database), run, by=user, note=note, by_hand=by_hand)
-            except AlreadyResumed:
-                # Who was first may have died before Airflow was told: then Airflow still shows the run as failed.
-                if (client.run(dag_id, run_id) or {}).get("state") != "failed":
-                    raise
-            cleared = _go_on(client, dag_id, run_id)
+            tasks = _tasks(client, run, seen, by_hand=by_hand)
+            earlier = _write(log, run, seen, note=note, by_hand=by_hand, by=user)
+            cleared = _go_on(client, run, tasks)
     finally:
         database.close()
+    by = user if earlier is None else earlier
     if as_json:
-        emit({"run": run, "tasks": cleared, "by": user})
+        emit({"run": run, "tasks": cleared, "by": by})
         return
+    if earlier is not None:
+        console().print(f"Airflow had not begun what {earlier} ordered before: that is carried out.", markup=False)
     console().print(f"{run} goes on undoing: {cleared} tasks. `muster show {run}` tells how far it is.")
 
 
-def _go_on(client: AirflowClient, dag_id: str, run_id: str) -> int:
-    """Have everything that undoes and did not, and the end of the run, performed again."""
+def _tasks(client: AirflowClient, run: str, seen: Resumable, *, by_hand: bool) -> list[str]:
+    """What undoes the run and ends it, once it has ended in Airflow: asked for before anything is written."""
+    dag_id, run_id = _in_airflow(run)
+    found = client.run(dag_id, run_id)
+    if found is None:
+        raise PermanentError(f"Airflow does not know {run} any more: nothing of it can be undone there.")
+    if seen.order is not None and found["state"] not in ENDED_IN_AIRFLOW:
+        raise already_resumed(run, seen.order, by_hand=by_hand)
+    # The end of a run that got stuck may take a moment.
     client.wait_for_run(dag_id, run_id, timeout=60)
-    tasks = sorted({task["task_id"] for task in client.tasks(dag_id, run_id) if ends(task["task_id"])})
-    # A run that is undone with the one that asked for it has not failed in Airflow.
-    return client.clear(dag_id, run_id, tasks, only_failed=True) or client.clear(dag_id, run_id, tasks)
+    return sorted({task["task_id"] for task in client.tasks(dag_id, run_id) if ends(task["task_id"])})
+
+
+def _write(log: EventLog, run: str, seen: Resumable, *, note: str | None, by_hand: bool, by: str) -> str | None:
+    """Write who resumes; who did so before, where Airflow has begun nothing of that and never will by itself."""
+    try:
+        resume(log, run, by=by, note=note, by_hand=by_hand, seen=seen)
+    except AlreadyResumed as error:
+        # Who was first may have died before Airflow was told; a moment ago it is rather about to be.
+        if not error.may_be_carried_out(by_hand=by_hand):
+            raise
+        return error.order.actor
+    return None
+
+
+def _go_on(client: AirflowClient, run: str, tasks: list[str]) -> int:
+    """Have everything that undoes and did not, and the end of the run, performed again."""
+    dag_id, run_id = _in_airflow(run)
+    try:
+        # A run that is undone with the one that asked for it has not failed in Airflow.
+        return client.clear(dag_id, run_id, tasks, only_failed=True) or client.clear(dag_id, run_id, tasks)
+    except MusterError as error:
+        raise _like(error)(
+            f"It is recorded that {run} goes on undoing, and Airflow did not begin it: {error.message}",
+            remedy=f"The reconciler has it begun after ten minutes, or `muster resume {run}` again after one.",
+        ) from error
+
+
+def _like(error: MusterError) -> type[MusterError]:
+    """What tells a script that Airflow does not answer, where that is why."""
+    return Unreachable if isinstance(error, Unreachable) else MusterError
+
+
+def _in_airflow(run: str) -> tuple[str, str]:
+    """The Dag, and the Dag run, of a run."""
+    dag_id, _, run_id = run.partition("/")
+    return dag_id, run_id

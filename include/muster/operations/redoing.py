@@ -14,7 +14,7 @@ from muster.errors import ConcurrencyError, PermanentError
 from muster.events.definitions import DefinitionStore
 from muster.events.intact import demand_intact
 from muster.events.log import EventLog
-from muster.events.model import EventType, NewEvent
+from muster.events.model import Event, EventType, NewEvent
 from muster.events.state import RunState, fold
 from muster.events.work import WorkState
 from muster.execution.again import steps_after, steps_from
@@ -22,6 +22,7 @@ from muster.execution.fanout import items_of
 from muster.execution.flow import ancestors
 from muster.execution.references import work_key
 from muster.language.definition import Definition, ResolvedStep
+from muster.saga.resuming import demand_rest
 
 Pieces = Mapping[str, Sequence[int | None]]
 """Positions by step; None stands for a step outside a fan-out."""
@@ -56,11 +57,11 @@ def plan_restart(log: EventLog, definitions: DefinitionStore, run: str, step: st
     """The run from `step` on: that step and everything after it, as if they had not been performed.
 
     Raises:
-        PermanentError: there is no such step, the run has not ended, or what was undone lies outside.
+        PermanentError: there is no such step, the run goes on, or what was undone lies outside.
         MusterError: there is no such run, or its definition is gone.
     """
-    state, definition = _load(log, definitions, run)
-    _ended(state)
+    state, definition, events = _load(log, definitions, run)
+    _at_rest(state, events)
     names = [each.id for each in definition.steps]
     if step not in names:
         raise PermanentError(f"{run} has no step {step!r}.", remedy=f"Its steps are {', '.join(names)}.")
@@ -73,11 +74,11 @@ def plan_redrive(log: EventLog, definitions: DefinitionStore, run: str, pieces: 
     """Dead letters of one run, and what comes after them; other items keep their outcome.
 
     Raises:
-        PermanentError: one of them is no dead letter or was discarded, or the run has not ended or was undone.
+        PermanentError: one of them is no dead letter or was discarded, or the run goes on or was undone.
         MusterError: there is no such run, or its definition is gone.
     """
-    state, definition = _load(log, definitions, run)
-    _ended(state)
+    state, definition, events = _load(log, definitions, run)
+    _at_rest(state, events)
     for name, indices in pieces.items():
         for index in indices:
             _may_be_redriven(state, name, index)
@@ -100,10 +101,11 @@ def plan_discard(log: EventLog, run: str, pieces: Pieces, *, by: str, reason: st
     """Dead letters that nobody will do again: only the decision is written.
 
     Raises:
-        PermanentError: one of them is no dead letter or was discarded already, or the log was tampered with.
+        PermanentError: one of them is no dead letter or was discarded already, is being done again at this moment, or
+            the log was tampered with.
     """
-    demand_intact(log, run)
-    state = fold(log.read(run))
+    state, events = _read(log, run)
+    demand_rest(run, events)
     for name, indices in pieces.items():
         for index in indices:
             _dead(state, name, index)
@@ -117,7 +119,7 @@ def standing(log: EventLog, definitions: DefinitionStore, run: str, pieces: Piec
     Raises:
         MusterError: there is no such run, or its definition is gone.
     """
-    state, definition = _load(log, definitions, run)
+    state, definition, _ = _load(log, definitions, run)
     found = {
         work_key(before.id, None if before.each is None else index)
         for name, indices in pieces.items()
@@ -157,19 +159,26 @@ def slot_of(definition: Definition, state: RunState, step: str, index: int) -> i
     return state.step(step).indices.index(index) // (pack if isinstance(pack, int) else 1)
 
 
-def _load(log: EventLog, definitions: DefinitionStore, run: str) -> tuple[RunState, Definition]:
+def _read(log: EventLog, run: str) -> tuple[RunState, list[Event]]:
     demand_intact(log, run)
-    state = fold(log.read(run))
+    events = list(log.read(run))
+    return fold(events), events
+
+
+def _load(log: EventLog, definitions: DefinitionStore, run: str) -> tuple[RunState, Definition, list[Event]]:
+    state, events = _read(log, run)
     if state.definition is None:
         raise PermanentError(f"There is no run {run}.", remedy="`muster runs` lists them.")
-    return state, Definition.model_validate_json(definitions.get(state.definition))
+    return state, Definition.model_validate_json(definitions.get(state.definition)), events
 
 
-def _ended(state: RunState) -> None:
+def _at_rest(state: RunState, events: Iterable[Event]) -> None:
+    """Refuse what the run has not ended for, or no longer: each word about it is carried out before the next."""
     if state.status == "open":
         raise PermanentError(
             f"{state.id} has not ended.", remedy=f"Wait for its end, or stop it with `muster cancel {state.id}`."
         )
+    demand_rest(state.id, events)
 
 
 def _dead(state: RunState, name: str, index: int | None) -> WorkState:
@@ -221,7 +230,7 @@ def content(
     log: EventLog, definitions: DefinitionStore, run: str, step: str | None, index: int | None
 ) -> dict[str, Any]:
     """What a dead letter was to work on, as the log has it: the run's inputs, and its item in a fan-out."""
-    state, definition = _load(log, definitions, run)
+    state, definition, _ = _load(log, definitions, run)
     found: dict[str, Any] = {"inputs": state.inputs}
     if step is not None and index is not None:
         resolved = definition.step(step)

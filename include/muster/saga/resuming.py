@@ -1,60 +1,221 @@
-"""A person's word that undoing a stuck run can go on."""
+"""A person's word that undoing a stuck run can go on, and whether an earlier word about a run is still under way."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
-from muster.errors import PermanentError
+from muster.errors import ConcurrencyError, PermanentError
 from muster.events.intact import demand_intact
 from muster.events.log import EventLog
-from muster.events.model import EventType, NewEvent
-from muster.events.state import RunState, fold
+from muster.events.model import Event, EventType, NewEvent
+from muster.events.state import RunState, Stuck, fold
+from muster.execution.again import ORDERS, TELLING
 from muster.execution.references import work_key
 
+FORGOTTEN = timedelta(seconds=60)
+"""How old an order must be that Airflow has not begun, for a second person to carry it out: whoever gave it has told
+Airflow long before, or died."""
+_EXECUTED = frozenset({EventType.RUN_BEGUN, EventType.RUN_CLOSED})
+"""The events that name an execution of the run itself."""
+_LOOK = "`muster show {}` tells how far it is."
 
-class AlreadyResumed(PermanentError):
+
+class UnderWay(PermanentError):
+    """The run goes on already, or is about to: nothing was changed."""
+
+
+class AlreadyResumed(UnderWay):
     """Somebody else was first."""
 
+    def __init__(self, message: str, order: Event, *, remedy: str | None = None) -> None:
+        super().__init__(message, remedy=remedy)
+        self.order = order
+        """What the first one wrote."""
 
-def resume(log: EventLog, run: str, *, by: str, note: str | None = None, by_hand: bool = False) -> RunState:
-    """Write that the run goes on undoing; `by_hand` says that a person has done what failed. The state before.
+    def may_be_carried_out(self, *, by_hand: bool, now: datetime | None = None) -> bool:
+        """True when a second person who says the same may do what the first did not come to, if Airflow never began."""
+        old = (now or datetime.now(UTC)) - self.order.at > FORGOTTEN
+        return old and bool(self.order.data.get("by_hand")) == by_hand
+
+
+@dataclass(frozen=True)
+class Going:
+    """What a run does that had ended, or was stuck, before."""
+
+    cause: Event
+    """The order it comes from, or, when nobody gave one, what began without it."""
+    before: int
+    """The epoch that had ended by then: its own is a later one."""
+    begun: bool
+    """False while Airflow has begun nothing of it."""
+
+
+def going(events: Iterable[Event]) -> Going | None:
+    """What is under way in a run, of its events that are `TELLING`; None when its end is the last that happened.
+
+    A run that goes on for the first time has no event that says so: its status is `open`.
+    """
+    found: Going | None = None
+    epoch = 0
+    for event in events:
+        said = int(event.data.get("epoch") or 0)
+        if event.type == EventType.RUN_CLOSED:
+            epoch = max(epoch, said)
+            # Undoing can be resumed as soon as it is stuck: then the end of what got stuck comes after the order.
+            if found is None or said > found.before or event.data.get("reconciled"):
+                found = None
+        elif event.type == EventType.RUN_BEGUN:
+            epoch = max(epoch, said)
+            found = Going(event, -1, begun=True) if found is None else replace(found, begun=True)
+        elif event.type == EventType.RUN_RESTARTED and event.data.get("keeps"):
+            # It goes on where it died, in the same epoch: whatever was ordered before that is still what it does.
+            found = found or Going(event, -1, begun=False)
+        elif event.type in ORDERS and (found is None or found.begun):
+            found = Going(event, epoch, begun=False)
+    return found
+
+
+def demand_rest(run: str, events: Iterable[Event]) -> None:
+    """Refuse to decide anything about a run that goes on already.
+
+    Raises:
+        UnderWay: it does, or is ordered to.
+    """
+    if (found := going(event for event in events if event.type in TELLING)) is not None:
+        raise _refusal(run, found)
+
+
+@dataclass(frozen=True)
+class Resumable:
+    """A run that is stuck, as somebody saw it who is about to have it go on."""
+
+    state: RunState
+    stuck: Stuck
+    epoch: int
+    """The one that ended so."""
+    order: Event | None
+    """Somebody's word that it goes on from there, of which Airflow has begun nothing."""
+
+
+def resumable(log: EventLog, run: str) -> Resumable:
+    """The run as it is stuck, and whether somebody has resumed it and nothing has come of that yet.
 
     Raises:
         PermanentError: the run is not there, or it is not stuck.
+        UnderWay: it goes on already.
         TamperedLog: its events are not as they were written.
-        AlreadyResumed: of two that resume at once, this one came second; nothing was written for it.
     """
     demand_intact(log, run)
-    state = fold(log.read(run))
+    events = list(log.read(run))
+    state = fold(events)
     if state.status == "unknown":
         raise PermanentError(f"There is no run {run}.", remedy="`muster runs` lists them.")
     if state.status != "stuck" or state.stuck is None:
         raise PermanentError(
             f"{run} is not stuck: it is {state.status}.", remedy="`muster runs --status stuck` lists those that are."
         )
-    stuck, token = state.stuck, uuid4().hex
-    resumed = NewEvent(
-        type=EventType.RUN_RESUMED,
-        data={"note": note, "by_hand": by_hand, "epoch": stuck.epoch, "token": token},
-        actor=by,
-        key=f"resumed@{stuck.epoch}",
+    telling = [event for event in events if event.type in TELLING]
+    ended = (int(event.data.get("epoch") or 0) for event in telling if event.type in _EXECUTED)
+    epoch = max(state.stuck.epoch, *ended, 0)
+    found = going(telling)
+    # What got stuck again, a moment before it is closed, has come to its end as well.
+    if found is None or (found.begun and state.stuck.epoch == epoch):
+        return Resumable(state, state.stuck, epoch, None)
+    if found.cause.type == EventType.RUN_RESUMED and not found.begun:
+        return Resumable(state, state.stuck, epoch, found.cause)
+    raise _refusal(run, found)
+
+
+def resume(
+    log: EventLog, run: str, *, by: str, note: str | None = None, by_hand: bool = False, seen: Resumable | None = None
+) -> RunState:
+    """Write that the run goes on undoing; `by_hand` says that a person has done what failed. The state before.
+
+    Args:
+        seen: What was stuck when the person said so: their word is about nothing that came after.
+
+    Raises:
+        PermanentError: the run is not there, it is not stuck, or not where it was when it was seen.
+        TamperedLog: its events are not as they were written.
+        AlreadyResumed: of two that resume at once, this one came second; nothing was written for it.
+        UnderWay: it goes on already; nothing was written.
+    """
+    token = uuid4().hex
+    while True:
+        now = resumable(log, run)
+        if seen is not None and now.epoch != seen.epoch:
+            raise UnderWay(f"{run} has gone on and is stuck anew; nothing was changed.", remedy=_LOOK.format(run))
+        order = now.order
+        if order is None:
+            data = {"note": note, "by_hand": by_hand, "epoch": now.epoch, "token": token}
+            new = NewEvent(type=EventType.RUN_RESUMED, data=data, actor=by, key=f"resumed@{now.epoch}")
+            # In one append: whoever dies in between would leave the word without the mark, or the mark without it.
+            mark = _done_by_hand(now, by) if by_hand else ()
+            try:
+                order = log.append(run, [new, *mark], expected=now.state.version)[0]
+            except ConcurrencyError:
+                continue
+        if order.data.get("token") != token:
+            raise already_resumed(run, order, by_hand=by_hand)
+        return now.state
+
+
+def already_resumed(run: str, order: Event, *, by_hand: bool) -> AlreadyResumed:
+    """What a second person is told who resumes the run, `by_hand` or not."""
+    said = f"{order.actor} has resumed {run} already, at {_at(order)}"
+    if bool(order.data.get("by_hand")) == by_hand:
+        return AlreadyResumed(f"{said}.", order, remedy=_LOOK.format(run))
+    how = "without saying" if by_hand else "and said"
+    return AlreadyResumed(
+        f"{said}, {how} that what failed was done by hand; what you say was not written.",
+        order,
+        remedy=f"Wait for the end of that: if it is stuck again, `muster resume {run} --by-hand`."
+        if by_hand
+        else _LOOK.format(run),
     )
-    stored = log.append(run, [resumed])[0]
-    if stored.data["token"] != token:
-        raise AlreadyResumed(f"{stored.actor} has resumed {run} already, at {stored.at:%Y-%m-%d %H:%M:%S} UTC.")
-    if by_hand:
-        _done_by_hand(log, run, state, by)
-    return state
 
 
-def _done_by_hand(log: EventLog, run: str, state: RunState, by: str) -> None:
-    stuck = state.stuck
-    assert stuck is not None
-    work = state.step(stuck.step).work(stuck.index)
+def _refusal(run: str, found: Going) -> UnderWay:
+    said = f"{run} goes on already: {_words(found.cause)}; nothing was changed."
+    can_be_cancelled = found.cause.type in (EventType.RUN_RESTARTED, EventType.DEAD_LETTER_REDRIVEN)
+    remedy = "Wait for its end" + (f", or stop it with `muster cancel {run}`." if can_be_cancelled else ".")
+    if not found.begun:
+        remedy += " What Airflow was not told of, the reconciler carries out after ten minutes."
+    return UnderWay(said, remedy=remedy)
+
+
+def _words(cause: Event) -> str:
+    """What is under way, since when and by whom."""
+    since = f"at {_at(cause)}"
+    if cause.type == EventType.RUN_RESTARTED and cause.data.get("keeps"):
+        return f"it died, and {cause.actor} had it go on where it stopped {since}"
+    if cause.type == EventType.RUN_RESTARTED:
+        return f"{cause.actor} has restarted it from {cause.data['from']} {since}"
+    if cause.type == EventType.DEAD_LETTER_REDRIVEN:
+        pieces = [work_key(name, index) for name, indices in cause.data["pieces"].items() for index in indices]
+        more = f" and {len(pieces) - 3} more" if len(pieces) > 3 else ""
+        return f"{cause.actor} has redriven {', '.join(pieces[:3])}{more} {since}"
+    if cause.type == EventType.RUN_RESUMED:
+        return f"{cause.actor} has resumed it {since}"
+    if str(started := cause.data.get("started")).startswith("undone with"):
+        return f"it is {started} since {_at(cause)}"
+    return f"tasks of it were cleared in Airflow, which began them {since}"
+
+
+def _at(event: Event) -> str:
+    return f"{event.at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _done_by_hand(now: Resumable, by: str) -> Iterator[NewEvent]:
+    stuck = now.stuck
+    work = now.state.step(stuck.step).work(stuck.index)
     if work.undoing is None:
         # What nothing can undo has no compensation; that a person acted is all there is to say.
         return
-    done = NewEvent(
+    yield NewEvent(
         type=EventType.COMPENSATION_SUCCEEDED,
         data={
             "step": stuck.step,
@@ -67,4 +228,3 @@ def _done_by_hand(log: EventLog, run: str, state: RunState, by: str) -> None:
         actor=by,
         key=f"{work_key(stuck.step, stuck.index)}/undone@{work.epoch}",
     )
-    log.append(run, [done])

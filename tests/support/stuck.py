@@ -1,0 +1,45 @@
+"""A run that is stuck: what its first step did cannot be undone, until a file says that it can."""
+
+from __future__ import annotations
+
+from support.runs import Site
+
+SKILLS = '''
+from pathlib import Path
+
+from muster.errors import PermanentError
+from muster.skills import SkillContext, skill
+
+MENDED = Path(__file__).parents[1] / "mended"
+
+@skill("depot.act")
+def act(name: str) -> str:
+    """Does something."""
+    if name == "bad" and not MENDED.exists():
+        raise PermanentError("it is broken")
+    return name
+
+@skill("depot.undo")
+def undo(context: SkillContext) -> str:
+    """Undoes it."""
+    if not MENDED.exists():
+        raise PermanentError("it cannot be undone now")
+    return context.step
+'''
+AUTOMATION = """automation: a
+steps:
+  - {id: one, skill: depot.act, with: {name: one}, compensate: {skill: depot.undo}}
+  - {id: two, skill: depot.act, with: {name: bad}}
+"""
+
+
+def stuck(site: Site, *, closed: bool = True) -> str:
+    """Such a run; its end may be a moment away."""
+    run = site.open(site.definition(AUTOMATION))
+    site.step(run, "one")
+    site.step(run, "two")
+    assert site.unwind(run) == "failed"
+    if closed:
+        site.close(run)
+    assert site.state(run).status == "stuck"
+    return run
