@@ -3,25 +3,47 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import Any
 
+from muster.errors import MusterError
 from muster.events.model import EventType, NewEvent
 from muster.events.state import RunState
+from muster.events.work import WorkState
 from muster.execution.outcome import Outcome
-from muster.execution.references import WorkRef
+from muster.execution.piece import describe
+from muster.execution.references import WorkRef, work_key
 from muster.execution.services import Services
 from muster.execution.verdict import TaskStates, failures
-from muster.execution.view import load_all
+from muster.execution.view import RunView, load_all
+from muster.language.sagas import compensation_order
+
+TellStuck = Callable[[Services, WorkRef, str, int | None, Mapping[str, Any]], Awaitable[None]]
+"""Tells people where undoing has stopped, a step and an index, and why."""
 
 
-async def close_run(services: Services, ref: WorkRef, task_states: TaskStates) -> Outcome:
-    """Decide how the run ended, and write `run.closed`."""
+class UndoingStopped(MusterError):
+    """A task that undoes ended without a word in the log."""
+
+
+async def close_run(
+    services: Services, ref: WorkRef, task_states: TaskStates, tell: TellStuck | None = None
+) -> Outcome:
+    """Decide how the run ended, and write `run.closed`.
+
+    Where undoing has stopped without a word, that is written first and people are told with `tell`: only what is known
+    to be stuck can be resumed.
+    """
     view = await load_all(services, ref.run)
+    key = f"closed@{ref.epoch}"
     reasons = failures(view.definition, view.state, task_states)
     unwinding = view.state.unwinding
     if unwinding is not None and (unwinding.epoch == ref.epoch or _undone(view.state)):
         # What failed may have been undone itself since, or have come to life and skipped itself.
         reasons = [unwinding.reason]
     status = _status(view.state, reasons, ref.epoch)
+    if status == "stuck" and not any(event.key in (key, _stuck_key(ref)) for event in view.events):
+        await _own_up(services, ref, view, tell)
     counts = _counts(view.state)
     data = {
         "status": status,
@@ -30,7 +52,7 @@ async def close_run(services: Services, ref: WorkRef, task_states: TaskStates) -
         "cost": str(view.state.cost),
         "epoch": ref.epoch,
     }
-    event = NewEvent(type=EventType.RUN_CLOSED, data=data, key=f"closed@{ref.epoch}")
+    event = NewEvent(type=EventType.RUN_CLOSED, data=data, key=key)
     closed = (await services.log.aappend(ref.run, [event]))[0]
     if closed.data["status"] != "succeeded":
         said, how = closed.data["reason"], closed.data["status"]
@@ -46,13 +68,46 @@ def _status(state: RunState, reasons: list[str], epoch: int) -> str:
     return "failed" if reasons else "succeeded"
 
 
+async def _own_up(services: Services, ref: WorkRef, view: RunView, tell: TellStuck | None) -> None:
+    """Write that undoing has stopped at the first piece that is left, in the order of undoing, and tell people."""
+    order = compensation_order(view.definition)
+    left = [(step, index, work) for step, index, work in _pieces(view.state) if work.status != "undone"]
+    step, index, work = min(left, key=lambda piece: order.index(piece[0]))
+    error = describe(
+        UndoingStopped(
+            f"Undoing {work_key(step, index)} stopped without a word.",
+            remedy="See in Airflow what became of its task, and whether anything of it is undone already.",
+        )
+    )
+    data = {"step": step, "index": index, "error": error, "epoch": ref.epoch}
+    failed = {**data, "work_epoch": work.epoch}
+    events = [
+        # It counts as tried, so that a person who does it by hand can say so.
+        NewEvent(type=EventType.COMPENSATION_FAILED, data=failed, key=f"{work_key(step, index)}/stopped@{ref.epoch}"),
+        NewEvent(type=EventType.RUN_STUCK, data=data, key=_stuck_key(ref)),
+    ]
+    await services.log.aappend(ref.run, events)
+    if tell is not None:
+        await tell(services, ref, step, index, error)
+
+
+def _stuck_key(ref: WorkRef) -> str:
+    return f"stuck@{ref.epoch}"
+
+
 def _undone(state: RunState) -> list[bool]:
-    """For each piece the run began to undo, whether that is done; what was performed anew since is not among them."""
+    """For each piece the run began to undo, whether that is done."""
+    return [work.status == "undone" for _, _, work in _pieces(state)]
+
+
+def _pieces(state: RunState) -> Iterator[tuple[str, int | None, WorkState]]:
+    """What the run began to undo; what was performed anew since is not among it."""
     unwinding = state.unwinding
-    if unwinding is None:
-        return []
-    pieces = [state.step(name).work(index) for name, indices in unwinding.pieces.items() for index in indices]
-    return [work.status == "undone" for work in pieces if work.epoch <= unwinding.epoch]
+    for name, indices in unwinding.pieces.items() if unwinding is not None else ():
+        for index in indices:
+            work = state.step(name).work(index)
+            if unwinding is not None and work.epoch <= unwinding.epoch:
+                yield name, index, work
 
 
 def _counts(state: RunState) -> dict[str, int]:

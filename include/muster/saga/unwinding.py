@@ -7,7 +7,7 @@ undone. Then the rest stays as it is, people are told, and a person must act bef
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -15,6 +15,8 @@ from typing import Any
 
 from muster.errors import ConcurrencyError, DatabaseLost, MusterError
 from muster.events.model import Event, EventType, NewEvent
+from muster.events.state import fold
+from muster.events.work import WorkState
 from muster.execution.actions import skill_context, uses_threads
 from muster.execution.closing import close_run
 from muster.execution.concurrency import at_once
@@ -104,8 +106,15 @@ async def compensate(services: Services, ref: WorkRef) -> Outcome:
         if not failures and (error := await _undo(services, piece)) is not None:
             failures.append((piece.index, error))
 
-    jobs = [partial(one, piece) for piece in _pieces(services, view, step, ref, left)]
-    await at_once(jobs, threads=uses_threads(_undoing(step), services))
+    try:
+        jobs = [partial(one, piece) for piece in _pieces(services, view, step, ref, left)]
+        threads = uses_threads(_undoing(step), services)
+    except Exception as error:
+        # Left to the task, it would be told to nobody, and nobody could have the run go on.
+        await _failed(services, ref, _data(view, ref, step.id, left[0]), error)
+        failures.append((left[0], error))
+    else:
+        await at_once(jobs, threads=threads)
     if failures:
         return await _stuck(services, ref, step.id, *failures[0])
     return Outcome(status="succeeded", output={"undone": len(left)})
@@ -118,7 +127,7 @@ async def unwind(services: Services, run: str, epoch: int) -> None:
         for step in compensation_order(await definition_of(services, run)):
             if (await compensate(services, replace(ref, step=step))).status == "failed":
                 break
-    await close_run(services, replace(ref, step="close"), {})
+    await close_run(services, replace(ref, step="close"), {}, tell_stuck)
 
 
 def _undoing(step: ResolvedStep) -> ResolvedStep:
@@ -144,13 +153,38 @@ def _pieces(
     undo = step.compensate
     names = {*(undo.references if undo is not None else ()), *step.references}
     variables = variables_for(view.definition, names, view.state, services)
-    items = items_of(step, variables) if step.each is not None else ()
     result, undoing = view.state.step(step.id), _undoing(step)
+    lists: dict[int, Sequence[Any]] = {}
     for index in indices:
-        own: dict[str, Any] = {"output": result.work(index).output}
+        work = result.work(index)
+        own: dict[str, Any] = {"output": work.output}
         if index is not None:
-            own |= {"item": items[index], "index": index}
+            laid_out = _laid_out(view, step, work)
+            if laid_out not in lists:
+                lists[laid_out] = _list(services, view, step, laid_out)
+            items = lists[laid_out]
+            own |= {"item": items[index] if index < len(items) else None, "index": index}
         yield Piece(view=view, step=undoing, ref=ref, index=index, variables={**variables, **own}, undoes=True)
+
+
+def _laid_out(view: RunView, step: ResolvedStep, work: WorkState) -> int:
+    """The version at which the list was laid out that an item was of when it was last begun."""
+    epoch = max(work.epoch, work.begun or 0)
+    layouts = (event for event in view.events if event.type == EventType.STEP_EXPANDED)
+    own = (event for event in layouts if event.data["step"] == step.id and event.data["epoch"] <= epoch)
+    return max((event.version for event in own), default=0)
+
+
+def _list(services: Services, view: RunView, step: ResolvedStep, version: int) -> Sequence[Any]:
+    """The list as it was at a version of the log: what was done since may have given another.
+
+    Empty when nobody can read it any more. A compensation mostly needs the output alone.
+    """
+    then = fold(event for event in view.events if event.version <= version)
+    try:
+        return items_of(step, variables_for(view.definition, step.references, then, services))
+    except MusterError:
+        return ()
 
 
 async def _undo(services: Services, piece: Piece) -> Exception | None:
@@ -159,22 +193,31 @@ async def _undo(services: Services, piece: Piece) -> Exception | None:
     Raises:
         DatabaseLost: nobody knows whether it is undone, as if the process had died; undo it again.
     """
-    epoch = piece.view.state.step(piece.step.id).work(piece.index).epoch
-    data = {"step": piece.step.id, "index": piece.index, "work_epoch": epoch, "epoch": piece.ref.epoch}
+    data = _data(piece.view, piece.ref, piece.step.id, piece.index)
     await services.log.aappend(piece.ref.run, [NewEvent(type=EventType.COMPENSATION_STARTED, data=data)])
     try:
         output = await attempts(services, piece, _call, EventType.COMPENSATION_RETRIED)
     except DatabaseLost:
         raise
     except Exception as error:
-        event = NewEvent(type=EventType.COMPENSATION_FAILED, data={**data, "error": describe(error)})
-        await services.log.aappend(piece.ref.run, [event])
+        await _failed(services, piece.ref, data, error)
         return error
     # Once for each execution of the work, whichever attempt at undoing it comes first.
-    key = f"{work_key(piece.step.id, piece.index)}/undone@{epoch}"
+    key = f"{work_key(piece.step.id, piece.index)}/undone@{data['work_epoch']}"
     done = NewEvent(type=EventType.COMPENSATION_SUCCEEDED, data={**data, "output": output}, key=key)
     await services.log.aappend(piece.ref.run, [done])
     return None
+
+
+def _data(view: RunView, ref: WorkRef, step: str, index: int | None) -> dict[str, Any]:
+    """What every event of a compensation says."""
+    work_epoch = view.state.step(step).work(index).epoch
+    return {"step": step, "index": index, "work_epoch": work_epoch, "epoch": ref.epoch}
+
+
+async def _failed(services: Services, ref: WorkRef, data: Mapping[str, Any], error: Exception) -> None:
+    event = NewEvent(type=EventType.COMPENSATION_FAILED, data={**data, "error": describe(error)})
+    await services.log.aappend(ref.run, [event])
 
 
 async def _call(services: Services, piece: Piece) -> Any:
