@@ -170,12 +170,19 @@ def _undo_requested(run: RunState, event: Happening) -> None:
 def _restarted(run: RunState, event: Happening) -> None:
     if event.data.get("keeps"):
         return
-    run.cancelled_by = run.cancel_reason = run.undo_reason = None
+    _wanted_again(run)
     run.redriven = {}
+
+
+def _wanted_again(run: RunState) -> None:
+    """A person's word that work is done again comes after everybody's wish that nothing more is."""
+    run.cancelled_by = run.cancel_reason = run.undo_reason = None
 
 
 def _decided(decision: Literal["redriven", "discarded"]) -> Callable[[RunState, Happening], None]:
     def apply(run: RunState, event: Happening) -> None:
+        if decision == "redriven":
+            _wanted_again(run)
         for name, indices in event.data["pieces"].items():
             for index in indices:
                 run.step(name).work(index).decision = decision
