@@ -9,6 +9,7 @@ import pytest
 
 from muster.database import Database
 from muster.errors import MusterError
+from muster.operations.cancelling import request_cancel
 from muster.operations.redoing import order, plan_discard
 from muster.recovery.dead_letters import DeadLetters, Filter
 from support.depot import AUTOMATION, Depot
@@ -63,6 +64,42 @@ def test_a_run_that_failed_without_a_word_of_any_step_is_one(depot: Depot, datab
     depot.site.close(run, {"first": "failed"})
     [letter] = DeadLetters(database).waiting(Filter(), limit=10)
     assert (letter.id, letter.kind, letter.step) == (run, "run", None)
+
+
+def test_a_run_as_a_whole_is_discarded_until_it_has_ended_anew(depot: Depot, database: Database) -> None:
+    run = depot.site.open(depot.site.definition(AUTOMATION.format(pack=1)), folder="", names=[])
+    depot.site.close(run, {"first": "failed"})
+    log = depot.site.services.log
+    order(log, plan_discard(log, run, {}, by="ada", reason="nobody needs it"))
+    assert ids(database) == []
+    assert ids(database, discarded=True) == [run]
+    assert DeadLetters(database).get(run).decision == "discarded"
+    with pytest.raises(MusterError, match="was discarded; nothing was changed"):
+        plan_discard(log, run, {}, by="bob", reason="again")
+    depot.restart(run, "first")
+    depot.site.close(run, {"first": "failed"}, epoch=1)
+    assert ids(database) == [run]
+
+
+def test_only_a_run_that_failed_is_discarded_as_a_whole(depot: Depot) -> None:
+    run = depot.run(1)
+    log = depot.site.services.log
+    with pytest.raises(MusterError, match="is no dead letter: it is succeeded"):
+        plan_discard(log, run, {}, by="ada", reason="x")
+
+
+@pytest.mark.parametrize(("by", "waits"), [("ann", False), ("reconciler", True)])
+def test_a_run_that_a_person_cancelled_before_anything_failed_is_none(
+    depot: Depot, database: Database, by: str, waits: bool
+) -> None:
+    run = depot.site.open(depot.site.definition(AUTOMATION.format(pack=1)), folder="", names=[])
+    request_cancel(depot.site.services.log, run, by=by)
+    depot.site.close(run)
+    assert depot.site.state(run).status == "failed"
+    assert ids(database) == ([run] if waits else [])
+    depot.restart(run, "first")
+    depot.site.close(run, {"first": "failed"}, epoch=1)
+    assert ids(database) == [run], "restarted, it failed by itself"
 
 
 def test_a_notice_that_could_not_be_delivered_is_one(database: Database) -> None:

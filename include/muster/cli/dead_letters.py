@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict
 from typing import Any
 
+import typer
 from rich.markup import escape
 from rich.table import Table
 
-from muster.cli.output import console, emit
+from muster.cli.output import Exit, console, emit, messages
 from muster.cli.place import airflow, muster_dsn, open_log
 from muster.database import Database
-from muster.errors import MusterError, PermanentError
+from muster.errors import MusterError, PermanentError, TransientError
 from muster.events.definitions import DefinitionStore
 from muster.events.queries import Queries
 from muster.execution.references import ENDED_IN_AIRFLOW
-from muster.local.client import AirflowClient
+from muster.local.client import AirflowClient, Unreachable
 from muster.local.project import find_project
 from muster.notifications.outbox import Outbox
-from muster.operations.redoing import Plan, content, order, plan_discard, plan_redrive, plan_restart, standing
+from muster.operations.redoing import Pieces, Plan, content, order, plan_discard, plan_redrive, plan_restart, standing
 from muster.recovery.dead_letters import DeadLetter, DeadLetters, Filter
+from muster.redaction import redact
 
 STYLES = {"redriven": "cyan", "discarded": "dim"}
 
@@ -56,33 +58,109 @@ def show_letter(id: str, *, as_json: bool) -> None:
 
 
 def redrive(ids: Sequence[str], wanted: Filter, *, limit: int, dry_run: bool, user: str, as_json: bool) -> None:
-    """Have dead letters done again, one run after the other."""
+    """Have dead letters done again, one run after the other; what is refused keeps no other back."""
     with _database() as database:
-        letters = _chosen(database, ids, wanted, limit)
-        plans = [
-            plan_redrive(open_log(database), DefinitionStore(database), run, pieces, by=user)
-            for run, pieces in _by_run(letters).items()
-        ]
-        tasks = _carry_out(database, plans, user, dry_run=dry_run)
-    _tell(letters, "Would redrive" if dry_run else "Redriven", tasks, as_json=as_json)
+        chosen = _Chosen(_letters(database, ids, wanted, limit))
+        log, definitions = open_log(database), DefinitionStore(database)
+        for it in chosen.whole_runs:
+            chosen.refuse(it, _without_a_step(it))
+        plans = chosen.each_run(lambda run, pieces: plan_redrive(log, definitions, run, pieces, by=user))
+        tasks = _carry_out(database, plans, user, dry_run=dry_run, refuse=chosen.refuse_run)
+
+        def send_again(it: DeadLetter) -> None:
+            if it.decision == "discarded":
+                raise PermanentError(f"{it.id} was discarded; nothing was changed.", remedy=_MEANS)
+            if not dry_run and not Outbox(database).send_again(_number(it), f"Redriven by {user}."):
+                raise PermanentError(f"{it.id} was sent or forgotten meanwhile; nothing was changed.", remedy=_SHOWN)
+
+        chosen.each_notice(send_again)
+    _tell(chosen, "Would redrive" if dry_run else "Redriven", tasks, as_json=as_json)
 
 
 def discard(
     ids: Sequence[str], wanted: Filter, *, limit: int, reason: str, dry_run: bool, user: str, as_json: bool
 ) -> None:
-    """Write down that dead letters are not to be done any more, and why."""
+    """Write down that dead letters are not to be done any more, and why; what is refused keeps no other back."""
     with _database() as database:
-        letters = _chosen(database, ids, wanted, limit)
-        log, chosen = open_log(database), _by_run(letters)
-        plans = [plan_discard(log, run, pieces, by=user, reason=reason) for run, pieces in chosen.items()]
+        chosen = _Chosen(_letters(database, ids, wanted, limit))
+        log = open_log(database)
         stands: dict[str, list[str]] = {}
-        for run, pieces in chosen.items():
+
+        def plan(run: str, pieces: Pieces) -> Plan:
+            planned = plan_discard(log, run, pieces, by=user, reason=reason)
             # Discarding is right also for a run whose definition is gone; what it did before is then not known.
             with suppress(MusterError):
                 stands[run] = standing(log, DefinitionStore(database), run, pieces)
-        for plan in plans if not dry_run else ():
-            order(log, plan)
-    _tell(letters, "Would discard" if dry_run else "Discarded", {}, as_json=as_json, stands=stands)
+            return planned
+
+        plans = chosen.each_run(plan, whole_runs=True)
+        for planned in plans if not dry_run else ():
+            try:
+                order(log, planned)
+            except MusterError as error:
+                chosen.refuse_run(planned.run, error)
+
+        def keep(it: DeadLetter) -> None:
+            note = f"Discarded by {user}: {reason}"
+            if it.decision == "discarded" or (not dry_run and not Outbox(database).discard(_number(it), note)):
+                raise PermanentError(f"{it.id} was discarded or sent; nothing was changed.", remedy=_SHOWN)
+
+        chosen.each_notice(keep)
+    _tell(chosen, "Would discard" if dry_run else "Discarded", {}, as_json=as_json, stands=stands)
+
+
+class _Chosen:
+    """The dead letters that a person has chosen, by run, and which of them were refused."""
+
+    def __init__(self, letters: Sequence[DeadLetter]) -> None:
+        self.letters = letters
+        self.whole_runs = [it for it in letters if it.kind == "run"]
+        self.refused: dict[str, MusterError] = {}
+        """Why, by the id of the dead letter."""
+
+    def refuse(self, letter: DeadLetter, error: MusterError) -> None:
+        """Leave one as it is."""
+        if len(self.letters) == 1:
+            raise error
+        self.refused[letter.id] = error
+
+    def refuse_run(self, run: str, error: MusterError) -> None:
+        """Leave all of a run as they are."""
+        own = [it for it in self.letters if it.run == run and it.kind != "notice"]
+        if len(own) == len(self.letters):
+            raise error
+        self.refused |= {it.id: error for it in own}
+
+    def each_notice(self, do: Callable[[DeadLetter], None]) -> None:
+        """Decide about the notices, one after the other."""
+        for it in self.letters:
+            if it.kind == "notice":
+                try:
+                    do(it)
+                except MusterError as error:
+                    self.refuse(it, error)
+
+    def each_run(self, plan: Callable[[str, Pieces], Plan], *, whole_runs: bool = False) -> list[Plan]:
+        """A plan for each run; without those that were refused.
+
+        Raises:
+            TransientError: the database does not answer, for no run; nothing is written yet.
+        """
+        runs: dict[str, dict[str, list[int | None]]] = {}
+        for it in self.letters:
+            if it.run is not None and it.step is not None:
+                runs.setdefault(it.run, {}).setdefault(it.step, []).append(it.index)
+        if whole_runs:
+            runs |= {it.run: {} for it in self.whole_runs if it.run is not None}
+        plans: list[Plan] = []
+        for run, pieces in runs.items():
+            try:
+                plans.append(plan(run, pieces))
+            except TransientError:
+                raise
+            except MusterError as error:
+                self.refuse_run(run, error)
+        return plans
 
 
 def restart_run(run: str, *, step: str, dry_run: bool, user: str, as_json: bool) -> None:
@@ -90,7 +168,7 @@ def restart_run(run: str, *, step: str, dry_run: bool, user: str, as_json: bool)
     with _database() as database:
         run = Queries(database).run(run).id
         plan = plan_restart(open_log(database), DefinitionStore(database), run, step, by=user)
-        tasks = _carry_out(database, [plan], user, dry_run=dry_run)
+        tasks = _carry_out(database, [plan], user, dry_run=dry_run, refuse=_raise)
     if as_json:
         emit({"run": run, "from": step, "steps": plan.steps, "tasks": tasks[run], "by": user, "dry_run": dry_run})
         return
@@ -98,15 +176,57 @@ def restart_run(run: str, *, step: str, dry_run: bool, user: str, as_json: bool)
     console().print(f"{escape(run)}: {', '.join(plan.steps)} {said}.")
 
 
-def _carry_out(database: Database, plans: Sequence[Plan], user: str, *, dry_run: bool) -> dict[str, list[Any]]:
-    """Ask Airflow before anything is written, write, then have it go on; the tasks by run."""
+def _raise(run: str, error: MusterError) -> None:
+    raise error
+
+
+def _carry_out(
+    database: Database,
+    plans: Sequence[Plan],
+    user: str,
+    *,
+    dry_run: bool,
+    refuse: Callable[[str, MusterError], None],
+) -> dict[str, list[Any]]:
+    """Ask Airflow about all of them before anything is written; then write and have it go on, one after the other.
+
+    The tasks by run, of those that were not refused.
+    """
+    if not plans:
+        return {}
+    found: dict[str, list[Any]] = {}
     with airflow(user) as client:
-        tasks = {plan.run: _tasks(client, plan) for plan in plans}
-        for plan in plans if not dry_run else ():
-            order(open_log(database), plan)
-            dag_id, _, run_id = plan.run.partition("/")
-            client.clear(dag_id, run_id, tasks[plan.run])
-    return tasks
+        for plan in plans:
+            try:
+                found[plan.run] = _tasks(client, plan)
+            except TransientError:
+                raise
+            except MusterError as error:
+                refuse(plan.run, error)
+        lost: BaseException | None = None
+        for plan in [plan for plan in plans if plan.run in found and not dry_run]:
+            try:
+                if isinstance(lost, Unreachable):
+                    # Without Airflow nothing more is ordered.
+                    raise Unreachable(f"Nothing was changed: {lost.message}", remedy=lost.remedy)
+                _begin(database, client, plan, found[plan.run])
+            except MusterError as error:
+                lost = lost or error.__cause__
+                del found[plan.run]
+                refuse(plan.run, error)
+    return found
+
+
+def _begin(database: Database, client: AirflowClient, plan: Plan, tasks: list[Any]) -> None:
+    order(open_log(database), plan)
+    dag_id, _, run_id = plan.run.partition("/")
+    try:
+        client.clear(dag_id, run_id, tasks)
+    except MusterError as error:
+        raise (Unreachable if isinstance(error, Unreachable) else MusterError)(
+            f"It is recorded that {plan.run} is done again, and Airflow did not begin it: {error.message}",
+            remedy="The reconciler has it begun after ten minutes.",
+        ) from error
 
 
 def _tasks(client: AirflowClient, plan: Plan) -> list[Any]:
@@ -119,43 +239,37 @@ def _tasks(client: AirflowClient, plan: Plan) -> list[Any]:
     return plan.tasks(task["task_id"] for task in client.tasks(dag_id, run_id))
 
 
-def _chosen(database: Database, ids: Sequence[str], wanted: Filter, limit: int) -> list[DeadLetter]:
+def _letters(database: Database, ids: Sequence[str], wanted: Filter, limit: int) -> list[DeadLetter]:
     """Those that are named, else those that the filter lets through and nobody has decided about."""
     letters = DeadLetters(database)
     if ids:
-        return [letters.get(id) for id in ids]
+        return [letters.get(id) for id in dict.fromkeys(ids)]
     if wanted == Filter(set_aside=wanted.set_aside):
         raise PermanentError("Nothing was chosen.", remedy="Name dead letters, or give a filter such as --automation.")
-    found = [it for it in letters.waiting(wanted, limit=limit) if it.kind in ("item", "step")]
+    found = letters.waiting(wanted, limit=limit)
     if not found:
         raise PermanentError("No dead letter fits.", remedy="`muster dead-letters list` shows them.")
     return found
 
 
-def _by_run(letters: Sequence[DeadLetter]) -> dict[str, dict[str, list[int | None]]]:
-    runs: dict[str, dict[str, list[int | None]]] = {}
-    for it in letters:
-        if it.kind == "notice":
-            raise PermanentError(f"{it.id} is a notice.", remedy=_about_notice(it))
-        if it.run is None or it.step is None:
-            raise PermanentError(
-                f"{it.id} failed without a word of any step.", remedy=f"Use `muster restart {it.id} --from STEP`."
-            )
-        runs.setdefault(it.run, {}).setdefault(it.step, []).append(it.index)
-    return runs
+_MEANS = "Tell its people by other means; `muster outbox` shows it whole."
+_SHOWN = "`muster outbox` shows what became of it."
 
 
-def _about_notice(letter: DeadLetter) -> str:
-    if letter.run is None:
-        return "Tell its people by other means; `muster outbox` shows it whole."
-    return f"Redrive the step of {letter.run} that sends it, or tell its people by other means."
+def _without_a_step(letter: DeadLetter) -> PermanentError:
+    return PermanentError(
+        f"{letter.id} failed without a word of any step.", remedy=f"Use `muster restart {letter.id} --from STEP`."
+    )
+
+
+def _number(notice: DeadLetter) -> int:
+    return int(notice.id.removeprefix("notice/"))
 
 
 def _whole(database: Database, letter: DeadLetter) -> dict[str, Any]:
     if letter.kind == "notice":
-        number = int(letter.id.removeprefix("notice/"))
-        entries = Outbox(database).entries(run=letter.run, status="failed", limit=10_000)
-        return {"notice": next((it.model_dump(mode="json") for it in entries if it.id == number), None)}
+        entry = Outbox(database).entry(_number(letter))
+        return {"notice": None if entry is None else entry.model_dump(mode="json")}
     log = open_log(database)
     events = [
         {"version": it.version, "at": it.at, "type": it.type, "actor": it.actor, "data": it.data}
@@ -177,22 +291,32 @@ def _table(letters: Sequence[DeadLetter]) -> Table:
 
 
 def _tell(
-    letters: Sequence[DeadLetter],
+    chosen: _Chosen,
     verb: str,
     tasks: dict[str, list[Any]],
     *,
     as_json: bool,
     stands: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
+    """Say what was done and what was refused; exit code 1 when anything was."""
+    done = [it for it in chosen.letters if it.id not in chosen.refused]
+    runs = {it.run for it in done if it.step is not None}
+    standing = None if stands is None else {run: works for run, works in stands.items() if run in runs}
     if as_json:
-        done = {"letters": [it.id for it in letters], "tasks": tasks, "done": not verb.startswith("Would")}
-        emit(done if stands is None else {**done, "stands": stands})
-        return
-    for it in letters:
+        refused = {id: str(error) for id, error in chosen.refused.items()}
+        said = {"letters": [it.id for it in done], "tasks": tasks, "done": not verb.startswith("Would")}
+        emit(said | {"refused": refused} | ({} if standing is None else {"stands": standing}))
+    for it in done if not as_json else ():
         console().print(f"{verb} {it.id}: {it.cause or ''}", markup=False)
-    for run, works in (stands or {}).items():
+    for run, works in (standing or {}).items() if not as_json else ():
         if works:
             console().print(f"What {run} did for it before stands: {', '.join(works)}.", markup=False)
+    if verb == "Redriven" and not as_json and any(it.kind == "notice" for it in done):
+        console().print("The reconciler sends the notices, each under its own key, in ten minutes or a little later.")
+    for id, error in chosen.refused.items():
+        messages().print(redact(f"Refused {id}: {error}"), markup=False, style="red")
+    if chosen.refused:
+        raise typer.Exit(Exit.FAILED)
 
 
 def _database() -> Any:

@@ -50,6 +50,20 @@ UPDATE outbox SET error = %(error)s, claimed_until = clock_timestamp()
 WHERE key = %(key)s AND attempts = %(attempt)s AND status = 'pending'
 """
 
+# As new: it is worth sending again for as long as one that was written now. Of one that was forgotten nothing is left.
+SEND_AGAIN = """
+UPDATE outbox SET status = 'pending', error = NULL, note = %(note)s, settled_at = NULL,
+    created_at = clock_timestamp(), claimed_until = clock_timestamp()
+WHERE id = %(id)s AND status = 'failed' AND text <> '[forgotten]' RETURNING id
+"""
+
+# Kept with its error: what no channel was set for has none.
+DISCARD = """
+UPDATE outbox SET status = 'kept', delivered_by = 'outbox', reference = coalesce(reference, 'outbox/' || id),
+    note = %(note)s, claimed_until = NULL, settled_at = clock_timestamp()
+WHERE id = %(id)s AND status = 'failed' RETURNING id
+"""
+
 
 class OutboxEntry(BaseModel):
     """One notice and its state."""
@@ -65,12 +79,12 @@ class OutboxEntry(BaseModel):
     text: str
     status: Status
     """`pending`: being sent, its sender died, or its channel is left alone for now; `failed`: see `error`; `kept`: no
-    channel is set."""
+    channel is set, or, with an error, a person wants it sent no more."""
     delivered_by: Literal["slack", "smtp", "outbox"] | None
     reference: str | None
     note: str
     error: str | None
-    """Why the last attempt failed."""
+    """Why the last attempt failed; it stays where a person has discarded the notice."""
     attempts: int
     created_at: datetime
     settled_at: datetime | None
@@ -108,6 +122,28 @@ class Outbox:
             " ORDER BY id DESC LIMIT %(limit)s",
             {"run": run, "status": status, "limit": limit},
         )
+
+    def entry(self, id: int) -> OutboxEntry | None:
+        """One of them."""
+        return next(iter(self._fetch("WHERE id = %(id)s", {"id": id})), None)
+
+    def send_again(self, id: int, note: str) -> bool:
+        """Have one that failed sent again, under its own key, by whoever looks for undelivered notices next.
+
+        False when it has not failed, or no longer, or its text was forgotten. `note` says who wants it.
+        """
+        return self._decided(SEND_AGAIN, id, note)
+
+    def discard(self, id: int, note: str) -> bool:
+        """Keep one that failed and send it no more; False when it has not failed, or no longer.
+
+        `note` says who decided that, and why.
+        """
+        return self._decided(DISCARD, id, note)
+
+    def _decided(self, statement: str, id: int, note: str) -> bool:
+        with database_failures(), self._database.connection() as connection:
+            return connection.execute(statement, {"id": id, "note": note}).fetchone() is not None
 
     def undelivered(self, before: datetime, *, limit: int = 100) -> list[OutboxEntry]:
         """Oldest first: those that failed, and those whose sender died before `before`."""

@@ -22,6 +22,7 @@ from muster.execution.fanout import items_of
 from muster.execution.flow import ancestors
 from muster.execution.references import work_key
 from muster.language.definition import Definition, ResolvedStep
+from muster.recovery.dead_letters import is_discarded
 from muster.saga.resuming import demand_rest
 
 Pieces = Mapping[str, Sequence[int | None]]
@@ -100,6 +101,9 @@ def plan_redrive(log: EventLog, definitions: DefinitionStore, run: str, pieces: 
 def plan_discard(log: EventLog, run: str, pieces: Pieces, *, by: str, reason: str) -> Plan:
     """Dead letters that nobody will do again: only the decision is written.
 
+    Args:
+        pieces: Empty for a run that failed without a word of any step: then it is the dead letter, as a whole.
+
     Raises:
         PermanentError: one of them is no dead letter or was discarded already, is being done again at this moment, or
             the log was tampered with.
@@ -109,7 +113,11 @@ def plan_discard(log: EventLog, run: str, pieces: Pieces, *, by: str, reason: st
     for name, indices in pieces.items():
         for index in indices:
             _dead(state, name, index)
-    event = NewEvent(type=EventType.DEAD_LETTER_DISCARDED, data={"pieces": _plain(pieces), "reason": reason}, actor=by)
+    data: dict[str, Any] = {"pieces": _plain(pieces), "reason": reason}
+    if not pieces:
+        _dead_run(state, events)
+        data["whole"] = True
+    event = NewEvent(type=EventType.DEAD_LETTER_DISCARDED, data=data, actor=by)
     return Plan(run, (), (), (event,), state.version)
 
 
@@ -193,6 +201,18 @@ def _dead(state: RunState, name: str, index: int | None) -> WorkState:
             remedy=f"`muster restart {state.id} --from {name}` does the whole step again.",
         )
     return work
+
+
+def _dead_run(state: RunState, events: Iterable[Event]) -> None:
+    if state.status != "failed":
+        raise PermanentError(
+            f"{state.id} is no dead letter: it is {state.status}.", remedy="`muster dead-letters list` shows them."
+        )
+    if is_discarded(events):
+        raise PermanentError(
+            f"{state.id} was discarded; nothing was changed.",
+            remedy=f"`muster restart {state.id} --from STEP` does it.",
+        )
 
 
 def _may_be_redriven(state: RunState, name: str, index: int | None) -> None:

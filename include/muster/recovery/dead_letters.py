@@ -2,7 +2,7 @@
 
 They are derived, not copied: items and steps that failed for good in runs that have ended, runs that failed
 without a word of any step, and notices that could not be delivered. What a person decided about one is an
-event in the run's own stream.
+event in the run's own stream; about a notice, it is in the outbox.
 """
 
 from __future__ import annotations
@@ -18,30 +18,38 @@ from psycopg.rows import class_row
 from muster.database import Database
 from muster.errors import PermanentError
 from muster.events.log import EventLog
-from muster.events.model import EventType
+from muster.events.model import Event, EventType
 from muster.events.state import fold
 
 Kind = Literal["item", "step", "run", "notice"]
 DECISIONS = (EventType.DEAD_LETTER_REDRIVEN, EventType.DEAD_LETTER_DISCARDED)
 
-# Of a run that was undone nothing waits any more, and one that is stuck waits for `muster resume`.
+# Of a run that was undone nothing waits any more, and one that is stuck waits for `muster resume`. One that a person
+# cancelled before anything failed waits for nobody; one that the reconciler gave up does. A notice that is kept with
+# its error was discarded.
 FIND = """
 SELECT * FROM (
     SELECT s.run || '#' || s.step || CASE WHEN s.index < 0 THEN '' ELSE '[' || s.index || ']' END AS id,
            CASE WHEN s.index < 0 THEN 'step' ELSE 'item' END AS kind, s.run, r.automation, s.step,
-           nullif(s.index, -1) AS index, s.status, s.error_class, s.error AS cause, s.ended_at AS at
+           nullif(s.index, -1) AS index, s.status, s.error_class, s.error AS cause, s.ended_at AS at,
+           NULL AS decision
     FROM steps s JOIN runs r ON r.id = s.run
     WHERE s.status IN ('failed', 'set_aside') AND s.error IS NOT NULL AND r.status IN ('failed', 'succeeded')
     UNION ALL
-    SELECT r.id, 'run', r.id, r.automation, NULL, NULL, 'failed', NULL, r.reason, r.closed_at
+    SELECT r.id, 'run', r.id, r.automation, NULL, NULL, 'failed', NULL, r.reason, r.closed_at, NULL
     FROM runs r
     WHERE r.status = 'failed' AND NOT EXISTS (
         SELECT FROM steps s WHERE s.run = r.id AND s.status IN ('failed', 'set_aside') AND s.error IS NOT NULL)
+      AND NOT EXISTS (
+        SELECT FROM events c WHERE c.stream = r.id AND c.type = 'run.cancel_requested' AND c.actor <> 'reconciler'
+           AND NOT EXISTS (
+              SELECT FROM events b WHERE b.stream = r.id AND b.version > c.version AND b.type = 'run.restarted'
+                 AND b.actor <> 'reconciler'))
     UNION ALL
     SELECT 'notice/' || o.id, 'notice', o.run, r.automation, NULL, NULL, 'failed', NULL, o.error,
-           coalesce(o.settled_at, o.created_at)
+           coalesce(o.settled_at, o.created_at), CASE o.status WHEN 'kept' THEN 'discarded' END
     FROM outbox o LEFT JOIN runs r ON r.id = o.run
-    WHERE o.status = 'failed'
+    WHERE o.status = 'failed' OR (o.status = 'kept' AND o.error IS NOT NULL)
 ) AS letters
 WHERE (%(id)s::text IS NULL OR id = %(id)s)
   AND (%(set_aside)s OR status = 'failed')
@@ -88,6 +96,20 @@ class Filter:
     """With items that were set aside: they were told with their findings, and wait for nobody."""
 
 
+def is_discarded(events: Iterable[Event]) -> bool:
+    """True when a person has decided that a run as a whole, which failed without a word of any step, is left as it is.
+
+    The events may be all of the run's or only those with which it ended and that decide about dead letters.
+    """
+    discarded = False
+    for event in events:
+        if event.type == EventType.RUN_CLOSED:
+            discarded = False
+        elif event.type == EventType.DEAD_LETTER_DISCARDED:
+            discarded = discarded or bool(event.data.get("whole"))
+    return discarded
+
+
 class DeadLetters:
     """Finds what waits for a person."""
 
@@ -130,13 +152,17 @@ class DeadLetters:
     def _decided(self, letters: Iterable[DeadLetter]) -> list[DeadLetter]:
         """The same, with what the runs' streams say of them."""
         letters = list(letters)
-        states = {run: fold(self._log.read(run)) for run in self._with_decisions(letters)}
-        return [
-            replace(it, decision=states[it.run].step(it.step).work(it.index).decision)
-            if it.run in states and it.step is not None
-            else it
-            for it in letters
-        ]
+        streams = {run: list(self._log.read(run)) for run in self._with_decisions(letters)}
+        states = {run: fold(events) for run, events in streams.items()}
+
+        def decided(it: DeadLetter) -> DeadLetter:
+            if it.kind == "notice" or it.run not in streams:
+                return it
+            if it.step is None:
+                return replace(it, decision="discarded" if is_discarded(streams[it.run]) else None)
+            return replace(it, decision=states[it.run].step(it.step).work(it.index).decision)
+
+        return [decided(it) for it in letters]
 
     def _with_decisions(self, letters: Iterable[DeadLetter]) -> list[str]:
         runs = list(OrderedDict.fromkeys(it.run for it in letters if it.run is not None))
