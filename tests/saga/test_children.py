@@ -9,11 +9,13 @@ import pytest
 
 from muster.database import Database
 from muster.events.audit import trail
+from muster.events.model import EventType, NewEvent
 from muster.events.replay import replay
 from muster.events.snapshots import dump, restore
 from muster.execution.children import withdraw
 from muster.operations.cancelling import open_children, request_cancel
 from muster.operations.debugging import debug
+from muster.operations.redoing import order, plan_redrive, plan_restart
 from muster.saga import children
 from muster.saga.resuming import resume
 from support.children import SKILLS, Family, step
@@ -241,6 +243,90 @@ def test_a_child_that_is_still_open_is_cancelled_and_waited_for(
     family.site.close(run, epoch=1)
     assert family.site.state(run).status == "compensated"
     assert family.depot.undone == ["pick", "reserve"]
+
+
+LETTERS = "steps:\n" + step("pick").replace("id: pick,", "id: pick, each: [1, 2], when: '{{ item }}',")
+
+
+def half_done(family: Family) -> tuple[str, str]:
+    """A run whose child lost one of its items; the parent has not been undone yet."""
+    run = family.open("parent")
+    family.site.step(run, "reserve")
+    child = family.begin(family.ask(run, "deliver"))
+    family.depot.broken.add("pick")
+    for slot in range(family.site.expand(child, "pick")):
+        family.site.step(child, "pick", slot)
+        family.depot.broken.clear()
+    assert family.finish(child).status == "failed"
+    return run, child
+
+
+def test_a_child_whose_redrive_is_ordered_is_waited_for_before_it_is_undone(
+    tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(children, "PATIENCE", 0.2)
+    monkeypatch.setattr(children, "FIRST_LOOK", 0.01)
+    family = Family(tmp_path, database, {"parent": PARENT, "child": LETTERS})
+    run, child = half_done(family)
+    log = family.site.services.log
+    order(log, plan_redrive(log, family.site.services.definitions, child, {"pick": [0]}, by="ada"))
+    assert family.follow(run, "deliver").status == "failed"
+    state = family.finish(run)
+    assert state.status == "stuck"
+    assert "has not ended within" in state.stuck.error["message"]  # type: ignore[union-attr]
+    assert family.depot.undone == []
+    # Airflow performs the redrive; its run knows that it is no longer wanted, and undoes itself.
+    family.site.expand(child, "pick", epoch=1)
+    family.site.step(child, "pick", 0, epoch=1)
+    assert family.finish(child, epoch=1).status == "compensated"
+    resume(log, run, by="ada")
+    assert family.finish(run, epoch=1).status == "compensated"
+    assert family.depot.undone == ["pick", "pick", "reserve"]
+
+
+@pytest.mark.parametrize("again", ["redriven", "restarted"])
+def test_cancelling_a_run_reaches_children_that_are_done_again(tmp_path: Path, database: Database, again: str) -> None:
+    top = "steps:\n  - {id: deliver, run: parent}\n"
+    family = Family(tmp_path, database, {"top": top, "parent": PARENT, "child": LETTERS})
+    log, definitions = family.site.services.log, family.site.services.definitions
+    first = family.open("top")
+    run = family.begin(family.ask(first, "deliver"))
+    family.site.step(run, "reserve")
+    child = family.begin(family.ask(run, "deliver"))
+    family.depot.broken.add("pick")
+    for slot in range(family.site.expand(child, "pick")):
+        family.site.step(child, "pick", slot)
+        family.depot.broken.clear()
+    assert list(open_children(log, first)) == [run, child]
+    family.finish(child)
+    family.site.close(run)
+    assert list(open_children(log, first)) == []
+    plan = (
+        plan_redrive(log, definitions, child, {"pick": [0]}, by="ada")
+        if again == "redriven"
+        else plan_restart(log, definitions, child, "pick", by="ada")
+    )
+    order(log, plan)
+    assert list(open_children(log, first)) == [child]
+    request_cancel(log, child, by="ada")
+    assert family.site.state(child).cancelled_by == "ada"
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_a_child_that_was_withdrawn_is_withdrawn_again_once_a_person_has_it_done_again(
+    family: Family, keeps: bool
+) -> None:
+    run = family.open("parent")
+    family.site.step(run, "reserve")
+    child = family.begin(family.ask(run, "deliver"))
+    services = family.site.services
+    family.site.do(withdraw(services, child, by=run, reason="no more"))
+    data = {"from": None, "keeps": True} if keeps else {"from": "pick"}
+    services.log.append(child, [NewEvent(type=EventType.RUN_RESTARTED, data=data, actor="ada")])
+    for _ in range(2):
+        assert not family.site.do(withdraw(services, child, by=run, reason="no more"))
+    assert family.types(child).count("run.cancel_requested") == (1 if keeps else 2)
+    assert family.site.state(child).cancelled_by == run
 
 
 def test_a_child_that_never_began_never_does(family: Family) -> None:

@@ -26,6 +26,8 @@ from muster.language.expressions import evaluate
 
 PARENT = "muster_parent"
 """The key of a run's conf that says which run has asked for it."""
+AGAIN = (EventType.RUN_RESTARTED, EventType.DEAD_LETTER_REDRIVEN)
+"""A person's word that a run which has ended is done again."""
 
 
 class ChildFailed(PermanentError):
@@ -161,7 +163,10 @@ async def withdraw(services: Services, run: str, *, by: str, reason: str) -> boo
 
     True when it had not been opened: from now on it never does anything, even if Airflow starts it later.
     """
-    event = NewEvent(type=EventType.RUN_CANCEL_REQUESTED, data={"reason": reason}, actor=by, key=f"cancel/{by}")
+    # A person's word that it is done again comes after an earlier wish: it takes another.
+    again = [order async for order in services.log.aread(run, types=AGAIN) if not order.data.get("keeps")]
+    key = f"cancel/{by}@{len(again)}" if again else f"cancel/{by}"
+    event = NewEvent(type=EventType.RUN_CANCEL_REQUESTED, data={"reason": reason}, actor=by, key=key)
     try:
         stored = (await services.log.aappend(run, [event], expected=0))[0]
     except ConcurrencyError:

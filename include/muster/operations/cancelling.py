@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from muster.errors import PermanentError
 from muster.events.log import EventLog
-from muster.events.model import EventType, NewEvent
+from muster.events.model import Event, EventType, NewEvent
 from muster.events.state import fold
 
 AGAIN = (EventType.RUN_RESTARTED, EventType.DEAD_LETTER_REDRIVEN)
@@ -24,8 +24,7 @@ def request_cancel(log: EventLog, run: str, *, by: str, reason: str | None = Non
     again = [event.version for event in events if event.type in AGAIN]
     if state.status == "unknown":
         raise PermanentError(f"There is no run {run}.", remedy="`muster runs` lists them.")
-    # What is done again is under way, whatever the run ended as before.
-    if state.status != "open" and not (again and events[-1].version == again[-1]):
+    if not _is_under_way(events):
         raise PermanentError(f"{run} has ended ({state.status}): nothing is left to cancel.")
     event = NewEvent(
         type=EventType.RUN_CANCEL_REQUESTED,
@@ -37,9 +36,16 @@ def request_cancel(log: EventLog, run: str, *, by: str, reason: str | None = Non
 
 
 def open_children(log: EventLog, run: str) -> Iterator[str]:
-    """The runs that a run has asked for and that are open, each followed by its own."""
+    """The runs below a run, asked for by it or by those it has asked for, that are open or done again."""
     for event in log.read(run, types=[EventType.CHILD_REQUESTED]):
         child = event.data["child"]
-        if fold(log.read(child, types=[EventType.RUN_OPENED, EventType.RUN_CLOSED])).status == "open":
+        if _is_under_way(list(log.read(child, types=[EventType.RUN_OPENED, EventType.RUN_CLOSED, *AGAIN]))):
             yield child
-            yield from open_children(log, child)
+        # Below one that has ended a person may have had another done again.
+        yield from open_children(log, child)
+
+
+def _is_under_way(events: Sequence[Event]) -> bool:
+    """True of a run that is open, or done again; from the events that it was opened, closed and done again."""
+    # What is done again is under way, whatever the run ended as before.
+    return bool(events) and (events[-1].type in AGAIN or fold(events).status == "open")

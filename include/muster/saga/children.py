@@ -23,7 +23,15 @@ PATIENCE = 900.0
 """Seconds that a run which is still open may take to stop and undo itself, where its step has no timeout."""
 _UNDONE_HERE = "begun/undo/"
 """Begins the key of an execution of a run that only undoes it, on behalf of the run that asked for it."""
-_GOES_ON = frozenset({EventType.RUN_OPENED, EventType.RUN_BEGUN, EventType.RUN_RESTARTED, EventType.RUN_RESUMED})
+_GOES_ON = frozenset(
+    {
+        EventType.RUN_OPENED,
+        EventType.RUN_BEGUN,
+        EventType.RUN_RESTARTED,
+        EventType.DEAD_LETTER_REDRIVEN,
+        EventType.RUN_RESUMED,
+    }
+)
 FIRST_LOOK, LONGEST_WAIT = 0.5, 10.0
 """Seconds between two looks at it: the first wait, and the longest."""
 
