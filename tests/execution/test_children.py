@@ -161,7 +161,7 @@ def test_a_run_that_waits_for_its_turn_is_waited_for(
 @pytest.mark.parametrize(
     ("airflow", "opened", "said"),
     [
-        ("failed", True, "Airflow ended it as failed, without an end in the log"),
+        ("success", True, "Airflow ended it as success, without an end in the log"),
         ("failed", False, "Airflow ended it as failed, before it began"),
         (None, True, "Airflow does not know it any more, without an end in the log"),
     ],
@@ -175,6 +175,64 @@ def test_a_run_that_airflow_has_lost_is_not_waited_for(
     outcome = family.follow(run, "deliver", airflow=airflow)
     assert outcome.reason is not None
     assert outcome.reason.startswith(said)
+
+
+def looks(family: Family, run: str, *said: tuple[float, str]) -> int:
+    """Looks at the run, each at a second after it was asked for and with what Airflow says then; how many were made."""
+    piece, child = family.piece(run, "deliver")
+    now, made = [(0.0, "running")], 0
+
+    async def airflow(dag_id: str, run_id: str) -> str:
+        return now[0][1]
+
+    object.__setattr__(family.site.services, "clock", lambda: child.asked_at + timedelta(seconds=now[0][0]))
+    waiting = following._Wait(family.site.services, piece, child, airflow, following.Pace())
+    for look in said:
+        now[0] = look
+        try:
+            family.site.do(waiting._may_still_end(begun=True))
+        except PermanentError:
+            break
+        made += 1
+    return made
+
+
+def test_a_run_that_died_with_its_machine_is_waited_for_until_the_reconciler_had_its_chance(
+    family: Family, run: str
+) -> None:
+    family.begin(family.ask(run, "deliver"))
+    every_minute = [(float(at), "failed") for at in range(60, 3600, 60)]
+    # For 25 minutes, and then it must be so at two looks.
+    assert looks(family, run, *every_minute) == 26
+    child = family.ask(run, "deliver").run
+    assert family.site.state(child).cancelled_by == run
+
+
+def test_a_run_that_died_and_goes_on_may_die_again(family: Family, run: str) -> None:
+    child = family.begin(family.ask(run, "deliver"))
+    said = [(60.0, "failed"), (1200.0, "failed"), (1260.0, "running"), (1320.0, "failed"), (2700.0, "failed")]
+    assert looks(family, run, *said) == len(said)
+    assert family.site.state(child).cancelled_by is None
+
+
+def test_a_run_that_died_is_waited_for_no_longer_than_the_step_may_take(family: Family, run: str) -> None:
+    family.begin(family.ask(run, "deliver"))
+    assert looks(family, run, (3000.0, "failed"), (3500.0, "failed"), (3600.0, "failed")) == 2
+
+
+def test_a_run_that_died_and_was_restarted_by_the_reconciler_ends_its_step(
+    family: Family, run: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child = family.begin(family.ask(run, "deliver"))
+    look, looked = Queries.aend_of, iter(range(20))
+
+    async def meanwhile(queries: Any, run: str) -> str | None:
+        # The reconciler has it go on where it stopped, and it ends.
+        return await look(queries, run) if next(looked, None) is None else None
+
+    monkeypatch.setattr(Queries, "aend_of", meanwhile)
+    family.play(child)
+    assert family.follow(run, "deliver", airflow="failed").status == "succeeded"
 
 
 def test_an_outage_while_waiting_fails_nothing(family: Family, run: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,6 +36,9 @@ class Pace:
     """Between two questions to Airflow: the log says what matters, unless Airflow has lost the run."""
     begins: float = 900.0
     """How long a run may take to begin: one that has not by then is taken to be held up for good."""
+    mended: float = 1500.0
+    """How long a run that died with its machine is waited for. The reconciler looks every ten minutes, and lets what it
+    finds rest for ten."""
 
 
 USUAL = Pace()
@@ -64,6 +67,7 @@ class _Wait:
         self._airflow_state = airflow_state
         self._asked_airflow = float("-inf")
         self._ended_in_airflow = False
+        self._died: float | None = None
 
     async def over(self) -> None:
         """Return once the run has ended.
@@ -113,6 +117,8 @@ class _Wait:
     async def _ask_airflow(self, *, begun: bool) -> None:
         state = await self._airflow_state(self._child.automation, self._child.dag_run_id)
         ended = state is None or state in ENDED_IN_AIRFLOW
+        if self._may_be_restarted(begun and state == "failed"):
+            return
         # Between Airflow's word and the log's lies a moment: only the second time it counts.
         if ended and self._ended_in_airflow:
             how = "does not know it any more" if state is None else f"ended it as {state}"
@@ -122,6 +128,15 @@ class _Wait:
                 remedy=f"`muster reconcile` closes it; `muster show {self._child.run}` tells what happened.",
             )
         self._ended_in_airflow = ended
+
+    def _may_be_restarted(self, died: bool) -> bool:
+        """True while the reconciler may still have a run that died go on where it stopped."""
+        if not died:
+            self._died = None
+            return False
+        since = self._since()
+        self._died = since if self._died is None else self._died
+        return since - self._died < self._pace.mended
 
     async def _give_up(
         self, message: str, kind: ErrorClass = ErrorClass.PERMANENT, *, remedy: str | None = None
