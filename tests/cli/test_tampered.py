@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import psycopg
@@ -19,6 +20,8 @@ ALTERED = {
     "an event is gone": "DELETE FROM events WHERE stream = %s AND version = 3",
     "no object": "UPDATE events SET data = '[1]' WHERE stream = %s AND version = 4",
     "the beginning is gone": "DELETE FROM events WHERE stream = %s AND version = 1",
+    "nothing in any": "UPDATE events SET data = 'null' WHERE stream = %s",
+    "all is gone": "DELETE FROM events WHERE stream = %s",
 }
 """What somebody with the database's password did."""
 CHANGES = {
@@ -31,9 +34,14 @@ LOOKS = {
     "show": ["show", "{run}"],
     "replay": ["replay", "{run}"],
     "verify": ["verify", "{run}"],
+    "verify all": ["verify"],
+    "rebuild": ["rebuild", "{run}"],
+    "rebuild all": ["rebuild"],
     "audit": ["audit", "{run}"],
     "debug": ["debug", "{run}", "--own"],
 }
+
+SAID = ("as it was written", "✗", "does not verify", "There is no run")
 
 
 @pytest.fixture
@@ -44,10 +52,7 @@ def tampered(
     monkeypatch.setenv("MUSTER_DSN", dsn)
     (tmp_path / "site").mkdir()
     run = Depot(tmp_path / "site", database, ["a", "b"]).run(1, "b")
-    with psycopg.connect(dsn) as connection:
-        connection.execute("ALTER TABLE events DISABLE TRIGGER ALL")
-        assert connection.execute(ALTERED[how], (run,)).rowcount
-        connection.execute("ALTER TABLE events ENABLE TRIGGER ALL")
+    tamper(dsn, run, how)
     return run
 
 
@@ -57,9 +62,7 @@ def test_looking_at_it_says_so(muster: Muster, tampered: str, what: str) -> None
     result = muster(*(word.format(run=tampered) for word in LOOKS[what]))
     assert result.exception is None or isinstance(result.exception, SystemExit), repr(result.exception)
     assert result.exit_code == 1
-    assert any(said in result.output + result.stderr for said in ("as it was written", "✗", "does not verify")), (
-        result.output
-    )
+    assert any(said in result.output + result.stderr for said in SAID), result.output
 
 
 @pytest.mark.parametrize("how", ALTERED)
@@ -71,6 +74,37 @@ def test_changing_anything_is_refused(muster: Muster, tampered: str, what: str, 
     assert result.exit_code == 1
     assert f"The log of {tampered} is not as it was written" in " ".join(result.stderr.split())
     assert events(database) == before
+
+
+@pytest.mark.parametrize("how", ["no object", "nothing in any"])
+@pytest.mark.parametrize("what", ["show", "approve", "cancel"])
+def test_what_is_no_event_any_more_is_said_without_a_traceback(
+    muster: Muster, tampered: str, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_URL", "http://127.0.0.1:9")
+    for words in ([what, tampered], ["dead-letters", "show", f"{tampered}#each[1]"]):
+        result = muster(*words)
+        assert isinstance(result.exception, SystemExit), repr(result.exception)
+        assert result.exit_code
+
+
+def test_the_run_is_shown_as_far_as_it_can_be_read(
+    muster: Muster, tmp_path: Path, database: Database, dsn: str, monkeypatch: pytest.MonkeyPatch, project: Path
+) -> None:
+    monkeypatch.setenv("MUSTER_DSN", dsn)
+    (tmp_path / "site").mkdir()
+    run = Depot(tmp_path / "site", database, ["a", "b"]).run(1, "b")
+    tamper(dsn, run, "nothing in any")
+    result = muster("show", run, "--json")
+    told = json.loads(result.stdout)
+    assert (told["run"]["id"], told["events"], told["fault"]["version"]) == (run, [], 1)
+
+
+def tamper(dsn: str, run: str, how: str) -> None:
+    with psycopg.connect(dsn) as connection:
+        connection.execute("ALTER TABLE events DISABLE TRIGGER ALL")
+        assert connection.execute(ALTERED[how].encode(), (run,)).rowcount
+        connection.execute("ALTER TABLE events ENABLE TRIGGER ALL")
 
 
 def events(database: Database) -> int:

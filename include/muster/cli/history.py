@@ -46,7 +46,10 @@ def replay(
 def rebuild(
     run: Annotated[str | None, typer.Argument(metavar="RUN", help="Default: all runs.")] = None, as_json: Json = False
 ) -> None:
-    """Make the projections new from the log, while everything goes on."""
+    """Make the projections new from the log, while everything goes on.
+
+    A run whose log was tampered with keeps the rows it has (exit code 1 when there are any).
+    """
     from muster.cli.log import rebuild_projections
 
     rebuild_projections(run, as_json=as_json)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
@@ -15,7 +15,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from muster.cli.output import Exit, console, emit
+from muster.cli.output import Exit, console, emit, messages
 from muster.cli.picture import mark, word
 from muster.cli.place import muster_dsn
 from muster.database import Database
@@ -25,11 +25,13 @@ from muster.events.log import EventLog
 from muster.events.queries import Queries
 from muster.events.rebuild import rebuild
 from muster.events.replay import Difference, Replay, has_events, replay
+from muster.events.verification import Fault
 from muster.events.work import StepState, WorkState
 from muster.local.project import find_project
 
 SHOWN = 20
 """Differences printed for people; machines get all."""
+_RESTORE = "Restore the database or the file from a backup, and find out who changed it."
 
 
 @contextmanager
@@ -75,7 +77,14 @@ def rebuild_projections(id: str | None, *, as_json: bool) -> None:
     if as_json:
         emit({**asdict(done), "seconds": seconds})
     else:
+        _tell_faults(done.faults)
         console().print(f"Made {done.rows} rows of {done.runs} runs new from the log in {seconds:.1f} s.")
+    if done.faults:
+        messages().print(
+            f"{len(done.faults)} runs keep the rows they had: their logs are not as they were written. {_RESTORE}",
+            style="bold red",
+        )
+        raise typer.Exit(Exit.FAILED)
 
 
 def verify_log(id: str | None, *, checkpoint: bool, begin: bool, file: Path | None, as_json: bool) -> None:
@@ -104,12 +113,10 @@ def _verified_stream(database: Database, id: str, path: Path) -> str:
 
 def _report(found: Verification, written: Checkpoint | None, wanted: bool) -> None:
     out = console()
-    for fault in found.faults:
-        where = f"{fault.stream} at {fault.version}" if fault.stream else "checkpoints"
-        out.print(f"[red]✗[/] {escape(where)}: {fault.kind}: {escape(fault.message)}")
+    _tell_faults(found.faults)
     if found.faults:
         out.print(f"[bold red]{len(found.faults)} faults[/] in {found.streams} streams.")
-        out.print("Restore the database or the file from a backup, and find out who changed it.")
+        out.print(_RESTORE)
         if wanted:
             out.print("No checkpoint was written.")
         return
@@ -117,6 +124,12 @@ def _report(found: Verification, written: Checkpoint | None, wanted: bool) -> No
     out.print(f"Checkpoints: {found.checkpoints}; {found.covered} streams have their end witnessed by one.")
     if written is not None:
         out.print(f"Wrote checkpoint {written.number} ({written.hash}).")
+
+
+def _tell_faults(faults: Sequence[Fault]) -> None:
+    for fault in faults:
+        where = f"{fault.stream} at {fault.version}" if fault.stream else "checkpoints"
+        console().print(f"[red]✗[/] {escape(where)}: {fault.kind}: {escape(fault.message)}")
 
 
 def _moment(text: str | None) -> int | datetime | None:

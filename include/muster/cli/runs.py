@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from decimal import Decimal
@@ -20,6 +20,7 @@ from muster.errors import MusterError
 from muster.events.log import EventLog
 from muster.events.model import Event
 from muster.events.queries import Queries, RunRow
+from muster.events.verification import Fault
 from muster.local.client import AirflowClient
 
 
@@ -122,8 +123,7 @@ def show_run(id: str, *, as_json: bool) -> None:
     try:
         row = queries.run(id)
         fault = EventLog(database).verify(row.id)
-        # What is no event any more is for `muster audit` to show.
-        events = [event for event in queries.timeline(row.id) if isinstance(event.data, Mapping)]
+        events = _readable(queries, row.id, fault)
         steps = queries.steps(row.id)
     finally:
         database.close()
@@ -137,6 +137,16 @@ def show_run(id: str, *, as_json: bool) -> None:
         _show(row, steps, events)
     if fault is not None:
         raise typer.Exit(Exit.FAILED)
+
+
+def _readable(queries: Queries, run: str, fault: Fault | None) -> list[Event]:
+    """A run's events; none where somebody left nothing that can be read, which is for `muster audit` to show."""
+    try:
+        return queries.timeline(run)
+    except Exception:
+        if fault is None:
+            raise
+        return []
 
 
 def _show(row: RunRow, steps: Sequence[Any], events: Sequence[Event]) -> None:

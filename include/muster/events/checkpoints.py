@@ -23,7 +23,7 @@ from muster.events.canonical import GENESIS, canonical, digest
 from muster.events.driver import Query, Work, run
 from muster.events.log import START, EventLog, Place
 from muster.events.statements import BEGIN, COMMIT
-from muster.events.verification import Fault, checking, listing
+from muster.events.verification import Fault, checking, listing, strangers
 
 CHECKPOINTS = "checkpoints.jsonl"
 """The file's name in the state folder."""
@@ -116,7 +116,7 @@ def _all_streams(database: Database, witnesses: Witnesses) -> Iterator[str]:
         rest.difference_update(names)
         after = names[-1]
     # Of these, not one event is left.
-    yield from sorted(rest)
+    yield from sorted(rest.union(run(database, strangers())))
 
 
 def _witnesses(checkpoints: Sequence[Checkpoint]) -> dict[str, dict[int, str]]:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from muster.events.tampering import no_data, tampered
 from muster.events.upcasting import MARK, UPCASTERS
 
 FACT_COLUMNS = "stream, version, type, actor, at, data::text"
@@ -41,9 +42,15 @@ def parse(text: str) -> Any:
 
 
 def to_fact(row: Sequence[Any]) -> Fact:
-    """One row of `FACT_COLUMNS` in today's shape."""
+    """One row of `FACT_COLUMNS` in today's shape.
+
+    Raises:
+        TamperedLog: it is no event any more.
+    """
     stream, version, type, actor, at, text = row
     data = parse(text)
+    if data.__class__ is not dict:
+        raise tampered(stream, no_data(version))
     if type in UPCASTERS.evolved or _marked in text:
         data = UPCASTERS.upcast(type, data)
     # What `Fact(...)` does, without the call: this is done a million times in a replay.

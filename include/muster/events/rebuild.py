@@ -1,7 +1,8 @@
 """Makes the projections new from the log, while others go on appending.
 
 Run by run, not in shadow tables: rows are derived without a lock, then each small group of runs is swapped in one
-transaction that first takes in what was appended meanwhile. `docs/decisions/0009-replay-and-checkpoints.md` says why.
+transaction that first takes in what was appended meanwhile. A run whose log was tampered with keeps the rows it has:
+what was forged must not look like what happened. `docs/decisions/0009-replay-and-checkpoints.md` says why.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from muster.events.deriving import Derived, writing
 from muster.events.driver import Query, Work, run
 from muster.events.facts import FACT_COLUMNS, to_fact
 from muster.events.projections import PROJECTED
+from muster.events.screening import faults_of, odd
 from muster.events.statements import BEGIN, COMMIT
-from muster.events.verification import listing
+from muster.events.verification import Fault, listing, strangers
 
 STREAMS_AT_ONCE = 200
 """Streams whose rows are derived together."""
@@ -35,20 +37,25 @@ class Rebuilt:
     runs: int
     rows: int
     """Of runs, steps and items."""
+    faults: Sequence[Fault] = ()
+    """The first fault of every run that was left as it is, because its log was tampered with."""
 
 
 def rebuild(database: Database, stream: str | None = None) -> Rebuilt:
-    """Derive every row of `runs` and `steps` anew, or one run's; readers see each run's old rows or its new ones."""
+    """Derive every row of `runs` and `steps` anew, or one run's; readers see each run's old rows or its new ones.
+
+    Rows of a run that was tampered with, or of which no event is left, stay as they are.
+    """
     runs = rows = 0
+    faults = faults_of(database, run(database, strangers(stream)))
     for names in [[stream]] if stream is not None else _batches(database):
-        derived = run(database, _deriving(names))
+        faults += faults_of(database, run(database, odd(names)))
+        derived = run(database, _deriving(sorted({*names}.difference(fault.stream for fault in faults))))
         for group in _groups(derived):
             run(database, _swapping(group))
             runs += sum(each.run is not None for each in group)
             rows += sum(_rows(each) for each in group)
-    if stream is None:
-        run(database, _removing_strangers())
-    return Rebuilt(runs, rows)
+    return Rebuilt(runs, rows, faults)
 
 
 def _batches(database: Database) -> Iterator[list[str]]:
@@ -124,10 +131,3 @@ def _swapping(group: Sequence[Derived]) -> Work[None]:
 def _take_in(derived: dict[str, Derived], rows: Sequence[tuple[Any, ...]]) -> None:
     for stream, of_stream in groupby(rows, key=lambda row: row[0]):
         derived[stream].add([to_fact(row) for row in of_stream])
-
-
-def _removing_strangers() -> Work[None]:
-    yield [
-        Query("DELETE FROM runs WHERE NOT EXISTS (SELECT FROM events WHERE stream = runs.id)"),
-        Query("DELETE FROM steps WHERE NOT EXISTS (SELECT FROM events WHERE stream = steps.run)"),
-    ]

@@ -12,6 +12,7 @@ from muster.events.driver import Work
 from muster.events.facts import parse
 from muster.events.model import Event
 from muster.events.objects import attach, by_name, references
+from muster.events.tampering import no_data, tampered
 from muster.events.upcasting import UPCASTERS
 
 
@@ -45,8 +46,19 @@ def _event(row: Sequence[Any], data: Any) -> Event:
 
 
 def to_events(rows: Iterable[Sequence[Any]]) -> Work[list[Event]]:
-    """Rows as events with their large values."""
-    return (yield from resolve([to_event(row) for row in rows]))
+    """Rows as events with their large values.
+
+    Raises:
+        TamperedLog: one of them is no event any more.
+    """
+    return (yield from resolve([_insist_on_data(to_event(row)) for row in rows]))
+
+
+def _insist_on_data(event: Event) -> Event:
+    # Everything that reads a run looks into its events' data; none of it has to reckon with what somebody put there.
+    if not isinstance(event.data, dict):
+        raise tampered(event.stream, no_data(event.version))
+    return event
 
 
 def resolve(events: Sequence[Event]) -> Work[list[Event]]:

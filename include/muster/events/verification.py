@@ -77,6 +77,10 @@ class _Chain:
         lost = f"{known - self.version} events are missing at the end" if self.version else "all events are missing"
         return self._fault("truncated", f"{lost}: a checkpoint saw version {known}")
 
+    def all_missing(self) -> Fault:
+        """The fault of a run of which other tables tell."""
+        return self._fault("removed", "all events are missing, and the tables that screens read still tell of the run")
+
     def check_objects(self, wanted: dict[str, int], found: dict[str, bytes]) -> Fault | None:
         """Check the large values the events refer to."""
         for name, version in wanted.items():
@@ -125,7 +129,25 @@ def checking(stream: str, witnesses: Mapping[int, str]) -> Work[tuple[int, Fault
             if (fault := chain.check_objects(wanted, contents)) is not None:
                 return chain.version, fault
         if len(rows) < _PAGE:
-            return chain.version, chain.check_end()
+            fault = chain.check_end()
+            if fault is None and not chain.version and (yield from strangers(stream)):
+                fault = chain.all_missing()
+            return chain.version, fault
+
+
+def strangers(stream: str | None = None) -> Work[list[str]]:
+    """Runs of which the projections tell and the log does not, which is never so unless events were removed."""
+    # In one statement, so that a run that is being opened has its events and its rows, or neither.
+    found = yield [
+        Query(
+            "SELECT id FROM runs WHERE (%(stream)s::text IS NULL OR id = %(stream)s)"
+            " AND NOT EXISTS (SELECT FROM events WHERE stream = runs.id)"
+            " UNION SELECT run FROM steps WHERE (%(stream)s::text IS NULL OR run = %(stream)s)"
+            " AND NOT EXISTS (SELECT FROM events WHERE stream = steps.run) ORDER BY 1",
+            {"stream": stream},
+        )
+    ]
+    return [row[0] for row in found[0]]
 
 
 def listing(after: str) -> Work[list[str]]:

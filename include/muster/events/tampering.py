@@ -1,0 +1,22 @@
+"""What is said of a stream that somebody has changed by hand."""
+
+from __future__ import annotations
+
+from muster.errors import PermanentError
+
+
+class TamperedLog(PermanentError):
+    """The run's events are not as they were written: nothing was changed, and a person finds out who did it."""
+
+
+def tampered(run: str, what: str) -> TamperedLog:
+    """The error that says what is wrong with a run's events."""
+    return TamperedLog(
+        f"The log of {run} is not as it was written: {what}",
+        remedy=f"`muster verify {run}` and `muster audit {run}` show it. Restore the database from a backup.",
+    )
+
+
+def no_data(version: int) -> str:
+    """What is wrong with an event whose data is a list, a number or nothing."""
+    return f"event {version} does not hold an event's data"
