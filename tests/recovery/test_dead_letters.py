@@ -102,6 +102,22 @@ def test_a_run_that_a_person_cancelled_before_anything_failed_is_none(
     assert ids(database) == [run], "restarted, it failed by itself"
 
 
+def test_a_run_that_was_redriven_after_it_was_cancelled_can_be_one(depot: Depot, database: Database) -> None:
+    depot.definition = depot.site.definition(AUTOMATION.format(pack=1))
+    run = depot.site.open(depot.definition, folder=str(depot.folder), names=["a", "b"])
+    (depot.folder / "b.broken").touch()
+    depot.site.step(run, "first")
+    for slot in range(depot.site.expand(run, "each")):
+        depot.site.step(run, "each", slot)
+    request_cancel(depot.site.services.log, run, by="ann")
+    depot.site.close(run)
+    assert ids(database) == [f"{run}#each[1]"]
+    (depot.folder / "b.broken").unlink()
+    depot.perform(run, depot.redrive(run, each=[1]), steps=["each", "then"])
+    depot.site.close(run, {"last": "failed"}, epoch=1)
+    assert ids(database) == [run]
+
+
 def test_a_notice_that_could_not_be_delivered_is_one(database: Database) -> None:
     with database.connection() as connection:
         connection.execute(

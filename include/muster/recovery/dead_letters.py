@@ -43,8 +43,8 @@ SELECT * FROM (
       AND NOT EXISTS (
         SELECT FROM events c WHERE c.stream = r.id AND c.type = 'run.cancel_requested' AND c.actor <> 'reconciler'
            AND NOT EXISTS (
-              SELECT FROM events b WHERE b.stream = r.id AND b.version > c.version AND b.type = 'run.restarted'
-                 AND b.actor <> 'reconciler'))
+              SELECT FROM events b WHERE b.stream = r.id AND b.version > c.version
+                 AND b.type IN ('run.restarted', 'dead_letter.redriven') AND b.actor <> 'reconciler'))
     UNION ALL
     SELECT 'notice/' || o.id, 'notice', o.run, r.automation, NULL, NULL, 'failed', NULL, o.error,
            coalesce(o.settled_at, o.created_at), CASE o.status WHEN 'kept' THEN 'discarded' END
