@@ -19,6 +19,9 @@ from muster.local.project import find_project
 from muster.operations.reconciling import Scope, ask_checks, reconcile
 from muster.recovery.consistency import Violation
 
+LONGEST_QUIET = timedelta(days=30)
+"""What happened longer ago than this is never left alone."""
+
 
 def check(*, as_json: bool) -> None:
     """Ask what the automations declare under `checks`; exit code 1 when something does not hold."""
@@ -55,6 +58,13 @@ def _broken(definition: Definition, database: Database) -> list[Violation]:
 
 def run(*, dry_run: bool, quiet_minutes: float, user: str, as_json: bool) -> None:
     """Look for disagreements, mend what can be mended, and list them all; messages are left to the reconciler's Dag."""
+    # Written so that `nan`, which is neither less nor more than anything, is refused as well.
+    if not 0 <= quiet_minutes <= LONGEST_QUIET / timedelta(minutes=1):
+        raise typer.BadParameter(
+            f"{quiet_minutes:g} is no number of minutes from 0 to {LONGEST_QUIET / timedelta(minutes=1):g}"
+            f" ({LONGEST_QUIET.days} days).",
+            param_hint="--quiet",
+        )
     _, database = open_queries()
     try:
         with airflow(user) as client:

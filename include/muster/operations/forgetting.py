@@ -8,6 +8,7 @@ from datetime import datetime
 
 from muster.database import Database
 from muster.errors import MusterError
+from muster.events.failures import database_failures
 from muster.events.log import EventLog
 from muster.events.model import EventType, NewEvent
 from muster.events.personal import Vault
@@ -43,7 +44,7 @@ def find_subject(database: Database, vault: Vault, subject: str) -> list[str]:
     Raises:
         MusterError: there is no such person, or they are forgotten already.
     """
-    with database.connection() as connection:
+    with database_failures(), database.connection() as connection:
         found = connection.execute(_FIND, {"id": subject, "name": vault.name_id(subject)}).fetchall()
     if not found:
         raise MusterError(

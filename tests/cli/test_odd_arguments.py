@@ -1,0 +1,29 @@
+"""What a person may type by mistake is refused in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from support.command import Muster
+
+NO_TEXT = "a\udcffb"
+"""How Python gives a byte on the command line that is no UTF-8."""
+
+
+@pytest.mark.parametrize("minutes", ["nan", "inf", "-inf", "1e300", "-1", "43201"])
+def test_a_quiet_time_that_is_none_is_a_usage_error(muster: Muster, project: Path, minutes: str) -> None:
+    result = muster("reconcile", "--quiet", minutes)
+    assert result.exit_code == 2
+    assert "from 0 to 43200 (30 days)" in " ".join(result.stderr.replace("│", " ").split())
+
+
+def test_forgetting_somebody_whose_name_is_no_text_is_refused(
+    muster: Muster, project: Path, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MUSTER_DSN", dsn)
+    result = muster("forget", NO_TEXT, "--yes")
+    assert isinstance(result.exception, SystemExit), repr(result.exception)
+    assert result.exit_code == 1
+    assert "is not text that can be stored or looked for" in result.stderr
