@@ -356,6 +356,27 @@ def test_a_run_done_again_asks_for_another_child_and_both_are_undone(family: Fam
     assert family.depot.undone == ["bill", "pack", "pick", "pack", "pick", "reserve"]
 
 
+@pytest.mark.parametrize("again", ["restarted", "resumed"])
+def test_a_child_that_was_stuck_is_withdrawn_where_a_person_has_it_done_again(
+    family: Family, monkeypatch: pytest.MonkeyPatch, again: str
+) -> None:
+    monkeypatch.setattr(children, "PATIENCE", 0.2)
+    monkeypatch.setattr(children, "FIRST_LOOK", 0.01)
+    family.depot.broken.update({"pack", "undo pick"})
+    run = family.open("parent")
+    family.site.step(run, "reserve")
+    child = family.child(run, "deliver")
+    assert family.site.state(child).status == "stuck"
+    family.depot.broken.clear()
+    log = family.site.services.log
+    if again == "resumed":
+        resume(log, child, by="ada")
+    else:
+        order(log, plan_restart(log, family.site.services.definitions, child, "pick", by="ada"))
+    assert family.finish(run).status == "stuck"
+    assert family.site.state(child).cancelled_by == (run if again == "restarted" else None)
+
+
 def test_every_child_of_a_fan_out_is_undone(tmp_path: Path, database: Database) -> None:
     parent = "steps:\n  - {id: deliver, each: [1, null, 3], run: child}\n" + step("bill")
     family = Family(tmp_path, database, {"parent": parent, "child": CHILD})

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from muster.errors import PermanentError
 from muster.events.model import EventType, NewEvent
 from muster.events.state import RunState, Stuck
+from muster.execution.again import ORDERS
 from muster.execution.children import is_child, withdraw
 from muster.execution.epochs import begin_epoch
 from muster.execution.piece import Piece
@@ -116,8 +117,8 @@ async def _ended(services: Services, piece: Piece, child: str, limit: float) -> 
     if view is not None and not _is_open(view):
         return view
     reason = f"step {piece.step.id} of {piece.ref.run} is undone"
-    # What was stuck and goes on undoing needs no second wish.
-    undoing = view is not None and view.state.status == "stuck"
+    # What is stuck or goes on undoing needs no second wish; what a person has done again since does.
+    undoing = view is not None and view.state.status == "stuck" and not _is_done_again(view)
     if not undoing and await withdraw(services, child, by=piece.ref.run, reason=reason):
         return None
     wait, loop = FIRST_LOOK, asyncio.get_running_loop()
@@ -170,6 +171,12 @@ def _is_open(view: RunView) -> bool:
         if event.type in _GOES_ON and not (event.key or "").startswith(_UNDONE_HERE):
             return True
     return True
+
+
+def _is_done_again(view: RunView) -> bool:
+    """True when a person's last word on the run is to do it again."""
+    orders = [event for event in view.events if event.type in ORDERS and not event.data.get("keeps")]
+    return bool(orders) and orders[-1].type != EventType.RUN_RESUMED
 
 
 def _is_left(view: RunView) -> bool:
