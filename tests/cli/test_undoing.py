@@ -168,3 +168,12 @@ def test_what_is_under_way_is_stopped_and_what_is_not_is_said(muster: Muster, si
     airflow.refuses.clear()
     assert read(muster("cancel", run, "--json"))["not_stopped"] == []
     assert types(site, run).count("run.cancel_requested") == 1
+
+
+def test_a_run_that_airflow_does_not_know_is_cancelled_all_the_same(
+    muster: Muster, site: Site, airflow: Airflow
+) -> None:
+    run = site.open(site.definition(AUTOMATION))
+    airflow.run_state, airflow.refuses = None, {"tasks": MusterError("Airflow refused it (404).")}
+    assert muster("cancel", run).exit_code == 0
+    assert site.state(run).cancelled_by == "admin"

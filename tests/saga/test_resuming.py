@@ -137,6 +137,26 @@ def test_a_decision_is_made_again_when_something_else_was_written_meanwhile(
     assert resumable(log, run).order is not None
 
 
+@pytest.mark.parametrize("tells", [True, False])
+@pytest.mark.parametrize("first", [restart, resumed])
+def test_what_airflow_never_took_can_be_ordered_again_and_comes_to_its_end(
+    site: Site, first: Callable[..., None], tells: bool
+) -> None:
+    run = stuck(site)
+    first(site, run)
+    airflow = FakeAirflow("failed" if tells else None)
+    airflow.refuses = True
+    found(site, airflow)
+    if tells:
+        found(site, airflow, later=timedelta(days=2))
+    assert list(site.services.log.read(run))[-1].data["reconciled"], "given up"
+    restart(site, run)
+    with pytest.raises(UnderWay):
+        restart(site, run)
+    performed_whole(site, run)
+    restart(site, run)
+
+
 def test_a_word_is_about_what_its_giver_has_seen(site: Site) -> None:
     run = stuck(site)
     seen = resumable(site.services.log, run)

@@ -65,7 +65,9 @@ def _stop_all(client: AirflowClient, runs: tuple[str, ...]) -> tuple[list[str], 
     stopped, left = list[str](), dict[str, MusterError]()
     for run in runs:
         try:
-            active = [task for task in client.tasks(*_in_airflow(run)) if task["state"] in ACTIVE]
+            # Of a run that Airflow does not know nothing is under way.
+            known = client.run(*_in_airflow(run)) is not None
+            active = [task for task in client.tasks(*_in_airflow(run)) if task["state"] in ACTIVE] if known else []
         except MusterError as error:
             left[f"what is under way of {run}"] = error
             continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -47,8 +47,8 @@ class Going:
 
     cause: Event
     """The order it comes from, or, when nobody gave one, what began without it."""
-    before: int
-    """The epoch that had ended by then: its own is a later one."""
+    epoch: int
+    """Its own, or at least the one after all that were before it: the end of an earlier one is not its end."""
     begun: bool
     """False while Airflow has begun nothing of it."""
 
@@ -59,22 +59,24 @@ def going(events: Iterable[Event]) -> Going | None:
     A run that goes on for the first time has no event that says so: its status is `open`.
     """
     found: Going | None = None
-    epoch = 0
+    executed = 0
     for event in events:
-        said = int(event.data.get("epoch") or 0)
+        epoch = int(event.data.get("epoch") or 0)
         if event.type == EventType.RUN_CLOSED:
-            epoch = max(epoch, said)
+            given_up = bool(event.data.get("reconciled"))
+            if found is None or found.begun or not given_up:
+                executed = max(executed, epoch)
             # Undoing can be resumed as soon as it is stuck: then the end of what got stuck comes after the order.
-            if found is None or said > found.before or event.data.get("reconciled"):
+            if found is not None and (given_up or epoch >= found.epoch):
                 found = None
         elif event.type == EventType.RUN_BEGUN:
-            epoch = max(epoch, said)
-            found = Going(event, -1, begun=True) if found is None else replace(found, begun=True)
+            executed = max(executed, epoch)
+            found = Going(event if found is None else found.cause, epoch, begun=True)
         elif event.type == EventType.RUN_RESTARTED and event.data.get("keeps"):
             # It goes on where it died, in the same epoch: whatever was ordered before that is still what it does.
-            found = found or Going(event, -1, begun=False)
+            found = found or Going(event, executed, begun=False)
         elif event.type in ORDERS and (found is None or found.begun):
-            found = Going(event, epoch, begun=False)
+            found = Going(event, executed + 1, begun=False)
     return found
 
 
@@ -151,7 +153,7 @@ def resume(
         order = now.order
         if order is None:
             data = {"note": note, "by_hand": by_hand, "epoch": now.epoch, "token": token}
-            new = NewEvent(type=EventType.RUN_RESUMED, data=data, actor=by, key=f"resumed@{now.epoch}")
+            new = NewEvent(type=EventType.RUN_RESUMED, data=data, actor=by, key=f"resumed/{token}")
             # In one append: whoever dies in between would leave the word without the mark, or the mark without it.
             mark = _done_by_hand(now, by) if by_hand else ()
             try:
