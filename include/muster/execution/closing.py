@@ -15,7 +15,8 @@ from muster.execution.piece import describe
 from muster.execution.references import WorkRef, work_key
 from muster.execution.services import Services
 from muster.execution.verdict import TaskStates, failures
-from muster.execution.view import RunView, load_all
+from muster.execution.view import definition_of
+from muster.language.definition import Definition
 from muster.language.sagas import compensation_order
 
 TellStuck = Callable[[Services, WorkRef, str, int | None, Mapping[str, Any]], Awaitable[None]]
@@ -34,22 +35,22 @@ async def close_run(
     Where undoing has stopped without a word, that is written first and people are told with `tell`: only what is known
     to be stuck can be resumed.
     """
-    view = await load_all(services, ref.run)
+    definition, state = await definition_of(services, ref.run), await services.log.astate(ref.run)
     key = f"closed@{ref.epoch}"
-    reasons = failures(view.definition, view.state, task_states)
-    unwinding = view.state.unwinding
-    if unwinding is not None and (unwinding.epoch == ref.epoch or _undone(view.state)):
+    reasons = failures(definition, state, task_states)
+    unwinding = state.unwinding
+    if unwinding is not None and (unwinding.epoch == ref.epoch or _undone(state)):
         # What failed may have been undone itself since, or have come to life and skipped itself.
         reasons = [unwinding.reason]
-    status = _status(view.state, reasons, ref.epoch)
-    if status == "stuck" and not any(event.key in (key, _stuck_key(ref)) for event in view.events):
-        await _own_up(services, ref, view, tell)
-    counts = _counts(view.state)
+    status = _status(state, reasons, ref.epoch)
+    if status == "stuck" and not await services.log.aunder_keys(ref.run, [key, _stuck_key(ref)]):
+        await _own_up(services, ref, definition, state, tell)
+    counts = _counts(state)
     data = {
         "status": status,
         "reason": "; ".join(reasons) or None,
         "counts": counts,
-        "cost": str(view.state.cost),
+        "cost": str(state.cost),
         "epoch": ref.epoch,
     }
     event = NewEvent(type=EventType.RUN_CLOSED, data=data, key=key)
@@ -68,10 +69,12 @@ def _status(state: RunState, reasons: list[str], epoch: int) -> str:
     return "failed" if reasons else "succeeded"
 
 
-async def _own_up(services: Services, ref: WorkRef, view: RunView, tell: TellStuck | None) -> None:
+async def _own_up(
+    services: Services, ref: WorkRef, definition: Definition, state: RunState, tell: TellStuck | None
+) -> None:
     """Write that undoing has stopped at the first piece that is left, in the order of undoing, and tell people."""
-    order = compensation_order(view.definition)
-    left = [(step, index, work) for step, index, work in _pieces(view.state) if work.status != "undone"]
+    order = compensation_order(definition)
+    left = [(step, index, work) for step, index, work in _pieces(state) if work.status != "undone"]
     step, index, work = min(left, key=lambda piece: order.index(piece[0]))
     error = describe(
         UndoingStopped(
