@@ -31,6 +31,11 @@ def read(name: str) -> str:
 def refuse() -> str:
     """Refuses."""
     raise PermanentError("never")
+
+@skill("desk.none")
+def none() -> str:
+    """Answers in an agent's place."""
+    return "4400"
 '''
 AUTOMATION = """
 automation: tested
@@ -170,6 +175,131 @@ steps:
     monkeypatch.setattr("muster.skills.calling.call_skill", refused)
     found = debug(events, own, own, site.services)
     assert (found.differences, found.decisions) == ([], 3)
+
+
+WORKING = """
+automation: tested
+inputs: {who: {type: string}, names: {type: array, items: {type: string}}}
+settings: {channel: "#pay", hours: 3}
+steps:
+  - id: pay
+    human: {ask: "Pay {{ inputs.who }}?", assignees: [bob], within: 1h, notify: [{slack: "#late"}]}
+  - {id: tell, notify: [{slack: "{{ settings.channel }}", text: "Paid {{ inputs.who }}."}]}
+  - {id: code, agent: clerk, ask: "Code it."}
+  - id: book
+    each: "{{ inputs.names }}"
+    skill: desk.read
+    with: {name: "{{ item }}"}
+    lock: ["ledger:{{ item }}"]
+    compensate: {skill: desk.read, with: {name: "{{ output }}"}}
+    fallback: {skill: desk.read, with: {name: "instead of {{ item }}"}}
+"""
+AGENTS = """
+department: desk
+tiers: [small]
+agents:
+  - {id: clerk, role: Codes., offline: desk.none, instructions: "Be exact.", tools: [desk.read]}
+"""
+
+
+@pytest.fixture
+def worked(site: Site) -> tuple[Definition, str]:
+    """A run of steps that ask, tell, let an agent work and can be undone."""
+    site.agents(AGENTS)
+    own = site.definition(WORKING)
+    run = site.open(own, who="ann", names=["one", "two"])
+    site.approve(run, "pay", by="bob")
+    for step in ("tell", "code"):
+        site.step(run, step)
+    for slot in range(site.expand(run, "book")):
+        site.step(run, "book", slot)
+    site.close(run)
+    return own, run
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "differences"),
+    [
+        ("Paid {{", "Settled {{", [("tell", None, "its notify[0].text", "Paid ann.", "Settled ann.")]),
+        ('channel: "#pay"', 'channel: "#all"', [("tell", None, "its notify[0].slack", "#pay", "#all")]),
+        ('"{{ settings.channel }}"', '"#pay"', []),
+        ('ask: "Pay {{', 'ask: "Really pay {{', [("pay", None, "its human.ask", "Pay ann?", "Really pay ann?")]),
+        ("[bob]", "[eve]", [("pay", None, "its human.assignees[0]", "bob", "eve")]),
+        ("[bob]", "[bob, eve]", [("pay", None, "its human.assignees[1]", None, "eve")]),
+        ("within: 1h", "within: 2h", [("pay", None, "its human.within", 3600.0, 7200.0)]),
+        ('"#late"', '"#later"', [("pay", None, "its human.notify[0].slack", "#late", "#later")]),
+        (
+            'compensate: {skill: desk.read, with: {name: "{{ output }}"}}',
+            "compensate: {skill: desk.refuse}",
+            [("book", 0, "its compensate.skill", "desk.read", "desk.refuse")]
+            + [("book", n, "its compensate.with.name", "{{ output }}", None) for n in (0, 1)],
+        ),
+        (
+            '"{{ output }}"',
+            '"{{ output }}!"',
+            [("book", n, "its compensate.with.name", "{{ output }}", "{{ output }}!") for n in (0, 1)],
+        ),
+        (
+            "instead of",
+            "not",
+            [
+                ("book", n, "its fallback.with.name", f"instead of {it}", f"not {it}")
+                for n, it in ((0, "one"), (1, "two"))
+            ],
+        ),
+        (
+            "ledger:",
+            "books:",
+            [("book", n, "its lock[0]", f"ledger:{it}", f"books:{it}") for n, it in ((0, "one"), (1, "two"))],
+        ),
+        (
+            'ask: "Code it."',
+            'ask: "Code it.", timeout: 5m, returns: {type: string}, retry: {times: 7}',
+            [
+                ("code", None, "its retry.times", 0, 7),
+                ("code", None, "its timeout", None, 300.0),
+                ("code", None, "its returns.type", None, "string"),
+            ],
+        ),
+    ],
+)
+def test_whatever_a_step_would_do_otherwise_is_told_with_its_place(
+    site: Site, worked: tuple[Definition, str], old: str, new: str, differences: list[tuple[Any, ...]]
+) -> None:
+    own, run = worked
+    assert old in WORKING
+    assert told(again(site, run, own, WORKING.replace(old, new))) == differences
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "differences"),
+    [
+        ("Be exact.", "Be quick.", [("the agent clerk's instructions", "Be exact.", "Be quick.")]),
+        ("tools: [desk.read]", "tools: []", [("the agent clerk's tools[0]", "desk.read", None)]),
+        ("[small]", "[large, small]", [("the agent clerk's tiers[0]", "small", "large"), (..., None, "small")]),
+        ("id: clerk,", "id: clerk, limits: {requests: 3},", [("the agent clerk's limits.requests", 10, 3)]),
+        ("id: clerk,", "id: clerk, title: Ada,", []),
+    ],
+)
+def test_whatever_its_agent_would_do_otherwise_is_told(
+    site: Site, worked: tuple[Definition, str], old: str, new: str, differences: list[tuple[Any, ...]]
+) -> None:
+    own, run = worked
+    assert old in AGENTS
+    site.agents(AGENTS.replace(old, new))
+    found = told(again(site, run, own, WORKING))
+    assert {each[:2] for each in found} <= {("code", None)}
+    assert [each[3:] for each in found] == [each[1:] for each in differences]
+    assert all(each[2] == said[0] for each, said in zip(found, differences, strict=True) if said[0] is not ...)
+
+
+def test_what_a_run_was_done_with_and_nothing_changed_differs_in_nothing(
+    site: Site, worked: tuple[Definition, str]
+) -> None:
+    own, run = worked
+    assert again(site, run, own).differences == []
+    other = again(site, run, own, WORKING + "description: Another version of the same.\n")
+    assert (other.differences, other.definition == own.hash) == ([], False)
 
 
 def test_a_run_without_events_is_none() -> None:

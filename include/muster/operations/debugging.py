@@ -2,7 +2,8 @@
 
 Nothing outside is called and nothing is written: what skills, models and people answered comes from the log. Made
 again are the decisions in between: whether a step goes ahead, over what it fans out, which way a branch takes and,
-under another version of the YAML, what a step would be given.
+under another version of the YAML, what a step would be given, and do, and with what: whom it asks or tells and in which
+words, which agent works how, what undoes it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from muster.execution.fanout import by_item, holds, items_of
 from muster.execution.variables import Site, variables_for
 from muster.language.definition import Definition, ResolvedStep
 from muster.language.expressions import evaluate
+from muster.operations.differing import Part, parts
 
 GOES_AHEAD = "goes ahead"
 
@@ -69,6 +71,12 @@ class _Layout:
     error: str | None = None
 
 
+class _Failure(str):
+    """What is said where a value cannot be evaluated."""
+
+    __slots__ = ()
+
+
 def debug(events: Iterable[Event], definition: Definition, own: Definition, services: Site) -> Debugged:
     """Make the decisions of a run again under `definition`; `own` is the one it was opened with.
 
@@ -93,6 +101,8 @@ class _Walk:
         self._definition, self._own, self._services = definition, own, services
         self._state = RunState()
         self._layouts: dict[str, _Layout] = {}
+        self._parts: dict[str, list[Part]] = {}
+        """Of steps that have begun: what is compared anew for each item."""
 
     def take(self, event: Event) -> None:
         """Compare what the event recorded with what would be decided now, then take it in."""
@@ -212,15 +222,27 @@ class _Walk:
             old = self._evaluated(self._own, before, getattr(before, attribute), index)
             new = self._evaluated(self._definition, step, getattr(step, attribute), index)
             self._compare(event, what, old, new)
-        for what in ("kind", "skill", "agent", "operator", "run"):
-            self._compare(event, f"its {what}", getattr(before, what), getattr(step, what))
+        if step.id not in self._parts:
+            found = parts(self._own, before, self._definition, step)
+            # What is written without expressions is the same for all items, and told at the first.
+            for part in (part for part in found if not part.must_be_evaluated):
+                self._tell(event, part.path, part.old, part.new)
+            self._parts[step.id] = [part for part in found if part.must_be_evaluated]
+        for part in self._parts[step.id]:
+            old = self._evaluated(self._own, before, part.old, index)
+            new = self._evaluated(self._definition, step, part.new, index)
+            # A compensation may use what the step will give back: such words are compared as they are written.
+            if all(isinstance(value, _Failure) or value is None for value in (old, new)):
+                old, new = part.old, part.new
+            self._tell(event, part.path, old, new)
+        self.found.decisions += 1
 
     def _evaluated(self, definition: Definition, step: ResolvedStep, value: Any, index: int | None) -> Any:
         layout = self._layout(step) if definition is self._definition else self._own_layout(step)
         try:
             return evaluate(value, self._piece(layout, index))
         except PermanentError as error:
-            return f"fails: {error.message}"
+            return _Failure(f"fails: {error.message}")
 
     def _own_layout(self, step: ResolvedStep) -> _Layout:
         key = f"{step.id} as it was"
@@ -230,6 +252,9 @@ class _Walk:
 
     def _compare(self, event: Event, what: str, recorded: Any, today: Any) -> None:
         self.found.decisions += 1
+        self._tell(event, what, recorded, today)
+
+    def _tell(self, event: Event, what: str, recorded: Any, today: Any) -> None:
         if recorded != today:
             step, index = event.data["step"], event.data.get("index")
             self.found.differences.append(Difference(event.version, step, index, what, recorded, today))

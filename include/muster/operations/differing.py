@@ -1,0 +1,65 @@
+"""Two versions of a step held against each other, part by part, as their YAML names the parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from muster.language.definition import Definition, ResolvedStep
+from muster.language.expressions import is_expression
+
+_SHOWN = ("id", "title", "arguments", "ask", "when", "each", "branch")
+"""What nothing depends on, and what shows in the decisions it leads to."""
+_DERIVED = ("references", "when_references", "aligned_to")
+"""What follows from the rest."""
+_OF_AGENT = frozenset(("id", "title", "department", "skills"))
+"""What an agent is found and shown by, and does not work by."""
+_WRITTEN = {"its compensate.arguments": "its compensate.with", "its fallback.arguments": "its fallback.with"}
+"""Paths that differ in the YAML."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One value that the step has in either version; None in the one that lacks it."""
+
+    path: str
+    old: Any
+    new: Any
+
+    @property
+    def must_be_evaluated(self) -> bool:
+        """True when what is written does not say what it comes to."""
+        return any(isinstance(value, str) and is_expression(value) for value in (self.old, self.new))
+
+
+def parts(own: Definition, before: ResolvedStep, today: Definition, step: ResolvedStep) -> list[Part]:
+    """Everything that decides what the step does, of the step itself and of agents that it has in both versions."""
+    old, new = _step(before), _step(step)
+    for agent in sorted(_agents(before) & _agents(step) & own.agents.keys() & today.agents.keys()):
+        of = f"the agent {agent}'s "
+        old |= _leaves(of, own.agents[agent].model_dump(mode="json", exclude={*_OF_AGENT}))
+        new |= _leaves(of, today.agents[agent].model_dump(mode="json", exclude={*_OF_AGENT}))
+    return [Part(path, old.get(path), new.get(path)) for path in {**old, **new}]
+
+
+def _step(step: ResolvedStep) -> dict[str, Any]:
+    apart: dict[str, Any] = {**dict.fromkeys((*_SHOWN, *_DERIVED), True), "compensate": {"references"}}
+    return dict(_leaves("its ", step.model_dump(mode="json", exclude=apart)))
+
+
+def _agents(step: ResolvedStep) -> set[str]:
+    fallback = step.fallback.agent if step.fallback is not None else None
+    return {id for id in (step.agent, *step.others, fallback) if id is not None}
+
+
+def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for name, part in value.items():
+            below = f"{path}{name}" if path.endswith(" ") else f"{path}.{name}"
+            yield from _leaves(_WRITTEN.get(below, below), part)
+    elif isinstance(value, list):
+        for number, part in enumerate(value):
+            yield from _leaves(f"{path}[{number}]", part)
+    else:
+        yield path, value
