@@ -104,10 +104,10 @@ def debug(
 ) -> None:
     """Make a run's decisions again with today's code and YAML, calling nothing outside (exit code 1: one differs).
 
-    Made again are the conditions, lists and branches, and under another YAML everything that decides what the steps that
-    began would do: what they are given, whom they ask or tell in which words, what undoes them, the agents they use.
-    The first that differs is shown with its place. Not made again is what skills, models and people answered: that comes
-    from the log, so changes inside a skill do not show, nor do those of the whole automation (budget, deadlines, checks).
+    Made again are conditions, lists and branches, and under another YAML everything that decides what the steps that
+    began would do: what they are given, whom they ask or tell in which words, what undoes them, which agents they use.
+    The first that differs is shown with its place. Not made again is what skills, models and people answered, which
+    comes from the log: changes inside a skill do not show, nor do the automation's own budget, deadlines and checks.
     """
     from muster.cli.debugging import debug_run
 
