@@ -222,3 +222,42 @@ def test_undoing_goes_on_where_it_died_in_a_later_execution(site: Site) -> None:
     ended = performed_whole(site, run)
     assert (ended["one"], ended["unwind"]) == ("succeeded", "succeeded")
     assert site.services.queries.run(run).status == "compensated"
+
+
+def test_what_was_to_be_done_again_and_died_without_a_word_does_not_count_as_done(depot: Depot) -> None:
+    run = depot.run(1)
+    depot.restart(run, "first")
+    epoch = depot.site.do(begun_again(depot.site, run))
+    states = {"first": "failed", "each.items": "success"}
+    assert depot.site.expand(run, "each", epoch=epoch) == 0
+    assert depot.site.step(run, "last", epoch=epoch).status == "skipped"
+    assert depot.called() == [], "what comes after it has nothing to go on with"
+    closed = depot.site.close(run, states, epoch=epoch)
+    assert (closed.status, closed.reason) == ("failed", "step first stopped without an outcome")
+
+
+def test_a_list_that_was_to_be_laid_out_again_and_was_not_does_not_count_as_done(depot: Depot) -> None:
+    run = depot.run(1)
+    depot.restart(run, "each")
+    epoch = depot.site.do(begun_again(depot.site, run))
+    assert depot.site.expand(run, "then", epoch=epoch) == 0
+    assert depot.site.step(run, "last", epoch=epoch).status == "skipped"
+    assert depot.called() == []
+    states = {"each.items": "failed", "each": "upstream_failed"}
+    assert depot.site.close(run, states, epoch=epoch).reason == "step each stopped without an outcome"
+
+
+def test_an_item_that_was_redriven_and_died_without_a_word_does_not_count_as_done(depot: Depot) -> None:
+    run = depot.run(1, "b")
+    depot.redrive(run, each=[1])
+    epoch = depot.site.do(begun_again(depot.site, run))
+    assert depot.site.close(run, {"each_1": "failed", "then_1": "failed"}, epoch=epoch).status == "failed"
+
+
+def test_what_stands_counts_as_it_did(depot: Depot) -> None:
+    run = depot.run(1)
+    depot.perform(run, depot.restart(run, "last"), steps=[])
+    epoch = depot.site.do(begun_again(depot.site, run))
+    assert depot.site.step(run, "last", epoch=epoch).status == "succeeded"
+    # Airflow may have failed it after its outcome, in the first execution.
+    assert depot.site.close(run, {"first": "failed"}, epoch=epoch).status == "succeeded"

@@ -68,6 +68,10 @@ class RunState:
     """Why it is undone although it did not fail itself; None when nobody wants that."""
     undo_told: bool = False
     """True when a person knows that it did what nothing can undo, and wants the rest undone."""
+    epoch: int = 0
+    """The number of the execution that Airflow began last."""
+    stands: frozenset[str] | None = None
+    """The steps that this execution leaves as they were; None where the log cannot tell, and in the first one."""
     redriven: dict[str, list[int | None]] = field(default_factory=dict)
     """The dead letters being done again, positions by step; empty once the run has closed."""
     unwinding: Unwinding | None = None
@@ -157,6 +161,11 @@ def _closed(run: RunState, event: Happening) -> None:
     data = event.data
     run.status, run.closed_at, run.reason = data.get("status", "failed"), event.at, data.get("reason")
     run.counts, run.redriven = dict(data.get("counts") or {}), {}
+
+
+def _begun(run: RunState, event: Happening) -> None:
+    said = event.data.get("stands")
+    run.epoch, run.stands = event.data.get("epoch") or 0, None if said is None else frozenset(said)
 
 
 def _cancel_requested(run: RunState, event: Happening) -> None:
@@ -318,6 +327,7 @@ def _answered(run: RunState, step: StepState, work: WorkState, event: Happening)
 
 _ON_RUN: Mapping[str, Callable[[RunState, Happening], None]] = {
     T.RUN_OPENED: _opened,
+    T.RUN_BEGUN: _begun,
     T.RUN_CLOSED: _closed,
     T.RUN_CANCEL_REQUESTED: _cancel_requested,
     T.RUN_UNDO_REQUESTED: _undo_requested,

@@ -71,7 +71,7 @@ async def begin_epoch(services: Services, run: str, key: str, started: str) -> E
     # Nobody ordered it, nor did it die: a person has cleared tasks in Airflow, and only those are performed.
     by_hand = last.begun and not last.keeps
     data = {"epoch": last.epoch + by_hand, "started": started}
-    if not by_hand and last.stands:
+    if not by_hand and last.epoch and last.stands is not None:
         data["stands"] = sorted(last.stands)
     # Of several tasks that begin at once the first one's event stands for all.
     return _of((await services.log.aappend(run, [NewEvent(type=EventType.RUN_BEGUN, data=data, key=key)]))[0])

@@ -116,21 +116,11 @@ async def _ended_anew(services: Services, spread: Spread, ref: WorkRef) -> bool:
 
 
 def _kept(view: RunView, step: ResolvedStep) -> dict[int | None, Event]:
-    """How each item ended that the redrive under way leaves as it is; empty when everything is done again.
-
-    The redriven items are done again in their own step and in every step after it that fans out over the same list.
-    """
-    redriven = view.state.redriven
-    before = {step.id, *(other.id for other in flow.ancestors(view.definition, step))}
-    causes = before & redriven.keys()
-    if not causes or not all(_same_list(view.definition.step(name), step) for name in causes):
+    """How each item ended that the redrive under way leaves as it is; empty when everything is done again."""
+    again = flow.redriven(view.definition, step, view.state)
+    if again is None:
         return {}
-    again = {index for name in causes for index in redriven[name]}
     return {index: event for index, event in last_endings(view, step).items() if index not in again}
-
-
-def _same_list(one: ResolvedStep, other: ResolvedStep) -> bool:
-    return one.aligned_to is not None and one.aligned_to == other.aligned_to
 
 
 def _redriven(services: Services, view: RunView, step: ResolvedStep, ref: WorkRef) -> Coroutine[Any, Any, Event] | None:

@@ -54,6 +54,36 @@ def rejected_items(definition: Definition, step: ResolvedStep, state: RunState) 
     return rejected
 
 
+def left_over(definition: Definition, step: ResolvedStep, state: RunState) -> bool:
+    """True when a step was to be done again and has only the outcome of an earlier execution: whoever was to do it died
+    without a word.
+    """
+    if not state.epoch or state.stands is None or step.id in state.stands:
+        return False
+    result = state.step(step.id)
+    if not result.is_fan_out:
+        return result.whole.epoch < state.epoch
+    found = redriven(definition, step, state)
+    again = result.indices if found is None else found.intersection(result.indices)
+    return any(index not in result.items or result.items[index].epoch < state.epoch for index in again)
+
+
+def redriven(definition: Definition, step: ResolvedStep, state: RunState) -> set[int | None] | None:
+    """The positions that the redrive under way has done again; None when everything is.
+
+    The redriven items are done again in their own step and in every step after it that fans out over the same list.
+    """
+    before = {step.id, *(other.id for other in ancestors(definition, step))}
+    causes = before & state.redriven.keys()
+    if not causes or not all(_same_list(definition.step(name), step) for name in causes):
+        return None
+    return {index for name in causes for index in state.redriven[name]}
+
+
+def _same_list(one: ResolvedStep, other: ResolvedStep) -> bool:
+    return one.aligned_to is not None and one.aligned_to == other.aligned_to
+
+
 def ancestors(definition: Definition, step: ResolvedStep) -> Iterator[ResolvedStep]:
     """Every step that comes before `step`, nearest first, each once."""
     seen: set[str] = set()
@@ -69,7 +99,7 @@ def ancestors(definition: Definition, step: ResolvedStep) -> Iterator[ResolvedSt
 
 def _edge(definition: Definition, before_id: str, step: ResolvedStep, state: RunState) -> str | None:
     before, result = definition.step(before_id), state.step(before_id)
-    if _failed(result):
+    if _failed(result) or left_over(definition, before, state):
         return UPSTREAM_FAILED
     reason = result.whole.reason
     if result.status == "skipped" and reason in (UPSTREAM_FAILED, REJECTED, NOT_TAKEN, CANCELLED, UNWINDING):

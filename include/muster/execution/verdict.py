@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from muster.events.state import RunState
 from muster.events.work import StepState
+from muster.execution.flow import left_over
 from muster.language.definition import WITHHELD, Definition
 
 TaskStates = Mapping[str, str | None]
@@ -82,7 +83,7 @@ def _stopped(definition: Definition, state: RunState, result: StepState, task_st
     """Why a task that Airflow failed matters: it left no outcome, or what comes after it was not performed."""
     if not any(belongs(task, result.id) and task_states[task] == "failed" for task in task_states):
         return None
-    if not result.ended or _left_undone(result):
+    if not result.ended or _left_undone(result) or left_over(definition, definition.step(result.id), state):
         return f"step {result.id} stopped without an outcome"
     if result.status == "succeeded" and not all(state.step(step.id).ended for step in definition.steps):
         return f"step {result.id} stopped after its outcome"
