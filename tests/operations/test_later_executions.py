@@ -12,12 +12,19 @@ from muster.events.model import EventType, NewEvent
 from muster.execution.again import TELLING, last_execution
 from muster.execution.references import WorkRef
 from muster.execution.view import definition_of
+from muster.operations.cancelling import request_cancel
 from muster.operations.redoing import order, plan_restart
 from muster.saga import unwinding
 from muster.saga.resuming import resume
 from support.depot import Depot
 from support.reconciled import SKILLS, UNDONE, FakeAirflow, begun_again, found, performed_whole, told
 from support.runs import Site
+
+APART = """automation: apart
+steps:
+  - {id: one, skill: depot.act, with: {name: one}}
+  - {id: two, after: [], skill: depot.act, with: {name: two}}
+"""
 
 
 @pytest.fixture
@@ -261,3 +268,22 @@ def test_what_stands_counts_as_it_did(depot: Depot) -> None:
     assert depot.site.step(run, "last", epoch=epoch).status == "succeeded"
     # Airflow may have failed it after its outcome, in the first execution.
     assert depot.site.close(run, {"first": "failed"}, epoch=epoch).status == "succeeded"
+
+
+def test_a_run_that_was_cancelled_and_is_restarted_half_has_not_succeeded(site: Site) -> None:
+    run = site.open(site.definition(APART))
+    site.step(run, "one")
+    request_cancel(site.services.log, run, by="ann")
+    assert site.step(run, "two").status == "skipped"
+    site.close(run)
+    order(site.services.log, plan_restart(site.services.log, site.services.definitions, run, "one", by="ann"))
+    epoch = site.do(begun_again(site, run))
+    assert site.step(run, "one", epoch=epoch).status == "succeeded"
+    closed = site.close(run, epoch=epoch)
+    assert (closed.status, closed.reason) == (
+        "failed", "step two was left out when the run was cancelled, and has not been done since"
+    )  # fmt: skip
+    order(site.services.log, plan_restart(site.services.log, site.services.definitions, run, "two", by="ann"))
+    epoch = site.do(begun_again(site, run))
+    assert site.step(run, "two", epoch=epoch).status == "succeeded"
+    assert site.close(run, epoch=epoch).status == "succeeded"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from muster.events.state import RunState
 from muster.events.work import StepState
-from muster.execution.flow import left_over
+from muster.execution.flow import CANCELLED, UNWINDING, left_over
 from muster.language.definition import WITHHELD, Definition
 
 TaskStates = Mapping[str, str | None]
@@ -25,7 +25,8 @@ def failures(definition: Definition, state: RunState, task_states: TaskStates) -
     found = []
     for step in definition.steps:
         result = state.step(step.id)
-        if reason := _failure(definition, result) or _stopped(definition, state, result, task_states):
+        reason = _failure(definition, result) or _stopped(definition, state, result, task_states)
+        if reason := reason or _left_out(result):
             found.append(reason)
     # What a cancelled run stopped in the middle of has not failed by itself.
     return _ordered(state) or found
@@ -89,6 +90,13 @@ def _stopped(definition: Definition, state: RunState, result: StepState, task_st
         return f"step {result.id} stopped after its outcome"
     # Airflow may fail a task whose outcome is in the log already: an answered question, for one
     # (apache/airflow#72716). The log knows better.
+    return None
+
+
+def _left_out(result: StepState) -> str | None:
+    """Why a step that a cancelled run never did is missing from one that goes on all the same."""
+    if result.status == "skipped" and result.whole.reason in (CANCELLED, UNWINDING):
+        return f"step {result.id} was left out when the run was cancelled, and has not been done since"
     return None
 
 
