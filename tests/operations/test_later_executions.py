@@ -287,3 +287,27 @@ def test_a_run_that_was_cancelled_and_is_restarted_half_has_not_succeeded(site: 
     epoch = site.do(begun_again(site, run))
     assert site.step(run, "two", epoch=epoch).status == "succeeded"
     assert site.close(run, epoch=epoch).status == "succeeded"
+
+
+def test_an_order_that_is_given_up_leaves_its_number_to_the_next(site: Site) -> None:
+    run = site.open(site.definition(UNDONE))
+    site.step(run, "one")
+    error = {"class": "PermanentError", "message": "no", "remedy": None}
+    stuck = {"step": "one", "index": None, "error": error, "epoch": 0}
+    unwinding_ = {"reason": "no", "pieces": {"one": [None]}, "epoch": 0}
+    events = [
+        NewEvent(type=EventType.SAGA_UNWINDING, data=unwinding_, key="unwinding@0"),
+        NewEvent(type=EventType.RUN_STUCK, data=stuck, key="stuck@0"),
+    ]
+    request_cancel(site.services.log, run, by="ann")
+    site.services.log.append(run, events)
+    site.close(run)
+    resume(site.services.log, run, by="ann")
+    (given_up,) = found(site, FakeAirflow(None))
+    assert "does not know it any more" in given_up.message
+    assert site.services.queries.run(run).status == "stuck"
+    resume(site.services.log, run, by="ann")
+    epoch = site.do(begun_again(site, run))
+    assert (epoch, site.unwind(run, epoch=epoch)) == (1, "succeeded")
+    site.close(run, epoch=epoch)
+    assert site.services.queries.run(run).status == "compensated"

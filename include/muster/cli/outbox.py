@@ -38,8 +38,13 @@ def _show(entries: list[OutboxEntry]) -> None:
         state = f"[{STYLES[entry.status]}]{entry.status}[/]"
         when = f"{entry.created_at.astimezone():%Y-%m-%d %H:%M}"
         said = f"{entry.subject}: {entry.text}" if entry.subject else entry.text
-        table.add_row(when, state, escape(entry.target), escape(said), escape(entry.error or entry.note))
+        table.add_row(when, state, escape(entry.target), escape(said), escape(_why(entry)))
     out = console()
     out.print(table)
     if kept := sum(entry.status == "kept" for entry in entries):
         out.print(f"\n{kept} kept here: nobody outside was told. docs/notifications.md says how to change that.")
+
+
+def _why(entry: OutboxEntry) -> str:
+    """What is to be said of it: of one that is kept, why; else what went wrong."""
+    return entry.note if entry.status == "kept" else entry.error or entry.note

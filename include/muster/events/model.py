@@ -36,7 +36,8 @@ class EventType(StrEnum):
     """pieces (indices by step, null for a step outside a fan-out); the actor is who asked. They are done again, and
     what comes after them; other items of the same lists keep their outcome."""
     DEAD_LETTER_DISCARDED = "dead_letter.discarded"
-    """pieces, reason; the actor is who decided that they are not to be done any more."""
+    """pieces, reason; the actor is who decided that they are not to be done any more. With `whole` (true, and no
+    pieces) it is a run that failed without a word of any step."""
     SAGA_UNWINDING = "saga.unwinding"
     """reason, pieces (indices by step, null for a step outside a fan-out), epoch: what is to be undone."""
     COMPENSATION_STARTED = "compensation.started"

@@ -171,7 +171,9 @@ def _close(case: _Case, message: str) -> Disagreement:
 
 
 def _closing(case: _Case, reason: str, stuck: str | None) -> Iterator[NewEvent]:
-    epoch = case.execution.epoch
+    execution = case.execution
+    # One that was ordered and is given up unasked never was: the next one has its number.
+    epoch = execution.epoch if execution.begun or execution.keeps else execution.epoch - 1
     if stuck is not None:
         error = {"class": "MusterError", "message": f"{FOUND}{reason}", "remedy": None}
         data = {"step": stuck, "index": None, "error": error, "epoch": epoch}
