@@ -27,3 +27,16 @@ def test_forgetting_somebody_whose_name_is_no_text_is_refused(
     assert isinstance(result.exception, SystemExit), repr(result.exception)
     assert result.exit_code == 1
     assert "is not text that can be stored or looked for" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [("show", NO_TEXT), ("redrive", NO_TEXT), ("list", "--automation", NO_TEXT), ("discard", NO_TEXT)]
+)
+def test_dead_letters_whose_name_is_no_text_are_refused(
+    muster: Muster, project: Path, dsn: str, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("MUSTER_DSN", dsn)
+    result = muster("dead-letters", *words)
+    assert isinstance(result.exception, SystemExit), repr(result.exception)
+    assert result.exit_code in (1, 2)
+    assert "Traceback" not in result.stderr

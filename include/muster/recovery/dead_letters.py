@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -17,9 +18,11 @@ from psycopg.rows import class_row
 
 from muster.database import Database
 from muster.errors import PermanentError
+from muster.events.failures import database_failures
 from muster.events.log import EventLog
 from muster.events.model import Event, EventType
 from muster.events.state import fold
+from muster.events.tampering import TamperedLog
 
 Kind = Literal["item", "step", "run", "notice"]
 DECISIONS = (EventType.DEAD_LETTER_REDRIVEN, EventType.DEAD_LETTER_DISCARDED)
@@ -144,6 +147,7 @@ class DeadLetters:
         values: dict[str, Any] = {name: getattr(wanted, name) for name in Filter.__dataclass_fields__}
         values |= {"id": id, "limit": limit, "offset": offset}
         with (
+            database_failures(),
             self._database.connection() as connection,
             connection.cursor(row_factory=class_row(DeadLetter)) as cursor,
         ):
@@ -152,7 +156,11 @@ class DeadLetters:
     def _decided(self, letters: Iterable[DeadLetter]) -> list[DeadLetter]:
         """The same, with what the runs' streams say of them."""
         letters = list(letters)
-        streams = {run: list(self._log.read(run)) for run in self._with_decisions(letters)}
+        streams = {}
+        for run in self._with_decisions(letters):
+            # Of a run whose log was tampered with nobody knows the decisions: it is listed as if there were none.
+            with suppress(TamperedLog):
+                streams[run] = list(self._log.read(run))
         states = {run: fold(events) for run, events in streams.items()}
 
         def decided(it: DeadLetter) -> DeadLetter:
@@ -167,5 +175,5 @@ class DeadLetters:
     def _with_decisions(self, letters: Iterable[DeadLetter]) -> list[str]:
         runs = list(OrderedDict.fromkeys(it.run for it in letters if it.run is not None))
         statement = "SELECT DISTINCT stream FROM events WHERE stream = ANY(%s) AND type = ANY(%s)"
-        with self._database.connection() as connection:
+        with database_failures(), self._database.connection() as connection:
             return [row[0] for row in connection.execute(statement, (runs, [*map(str, DECISIONS)])).fetchall()]
