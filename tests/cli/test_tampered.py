@@ -29,6 +29,7 @@ CHANGES = {
     "redrive": ["dead-letters", "redrive", "{run}#each[1]"],
     "discard": ["dead-letters", "discard", "{run}#each[1]", "--reason", "paid"],
     "resume": ["resume", "{run}"],
+    "approve": ["approve", "{run}"],
 }
 LOOKS = {
     "show": ["show", "{run}"],

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from muster.cli.output import console, emit
-from muster.cli.place import airflow, open_queries
+from muster.cli.place import airflow, open_log, open_queries
 from muster.errors import MusterError
+from muster.events.intact import demand_intact
 from muster.events.model import Event, EventType
 from muster.local.client import AirflowClient
 
@@ -46,6 +47,9 @@ def answer(
     queries, database = open_queries()
     try:
         row = queries.run(run)
+        if approved:
+            # A rejection goes on with nothing.
+            demand_intact(open_log(database), row.id)
         events = queries.timeline(row.id)
     finally:
         database.close()
