@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import lazy_object_proxy
 import psycopg
 import pytest
 from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
@@ -167,7 +168,8 @@ def context(found: list[dict[str, Any]], since: Any = None) -> dict[str, Any]:
             assert task_ids == "reconcile"
             return found
 
-    return {"ti": TaskInstance(), "params": {"quiet": 10}, "prev_start_date_success": since}
+    last = lazy_object_proxy.Proxy(lambda: since)
+    return {"ti": TaskInstance(), "params": {"quiet": 10}, "prev_start_date_success": last}
 
 
 def outbox(dsn: str) -> list[tuple[str, str]]:
@@ -213,6 +215,8 @@ def test_after_something_was_mended_all_checks_are_asked(place: Path, dsn: str) 
     assert [each["subject"] for each in task.execute(just_now)] == ["a/always"]
     mended = context([{"mended": True}], now - timedelta(seconds=1))
     assert [each["subject"] for each in task.execute(mended)] == ["a/always", "a/seldom"]
+    first = context([{"mended": False}])
+    assert [each["subject"] for each in task.execute(first)] == ["a/always", "a/seldom"]
     assert [each["subject"] for each in task.execute(context([]))] == ["a/always", "a/seldom"]
     assert len(outbox(dsn)) == 2
 

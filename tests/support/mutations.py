@@ -164,7 +164,7 @@ MUTATIONS: dict[str, Mutation] = {
     ),
     "a done effect is not written down": Mutation(
         "an effect that happened is never performed again",
-        "effects", LEDGER, {"DONE": ("SET status = 'done'", "SET status = 'unknown'")},
+        "effects", LEDGER, {"DONE": ("status = 'done',", "status = 'unknown',")},
     ),
     "an effect that is being performed is taken for abandoned": Mutation(
         "of several attempts at once one performs",

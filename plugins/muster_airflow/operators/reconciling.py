@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, Context
@@ -64,7 +64,7 @@ class AskChecks(ReconcilingOperator):
         from muster_airflow.services import artifacts, site_skills
 
         mended = any(each["mended"] for each in context["ti"].xcom_pull(task_ids="reconcile") or ())
-        scope, since = _scope(context), context["prev_start_date_success"]
+        scope, since = _scope(context), _last_time(context)
         # What was begun again has to hold as well once it has ended, which is later than it was mended.
         if mended or (since is not None and has_recovered(scope, since)):
             since = None
@@ -100,6 +100,13 @@ class WriteCheckpoint(ReconcilingOperator):
             return None
         self.log.info("Checkpoint %s: %s", written.number, written.hash)
         return {"number": written.number, "hash": written.hash}
+
+
+def _last_time(context: Context) -> datetime | None:
+    """When the Dag last began a run that came through; None for the first one."""
+    # Airflow gives something that stands for it: never None itself, and of a type that no driver of a database takes.
+    at = context["prev_start_date_success"]
+    return datetime.fromtimestamp(at.timestamp(), UTC) if at else None
 
 
 def _scope(context: Context) -> Scope:
