@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.request import Request, urlopen
+
+from support.serving import serving
 
 
 class BankServer(ThreadingHTTPServer):
@@ -45,18 +45,9 @@ class _Handler(BaseHTTPRequestHandler):
         """Keep the tests' output quiet."""
 
 
-@contextmanager
-def bank_server() -> Iterator[BankServer]:
+def bank_server() -> AbstractContextManager[BankServer]:
     """A running service."""
-    server = BankServer()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(5)
+    return serving(BankServer())
 
 
 def charge(url: str, name: str) -> int:

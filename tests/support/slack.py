@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from support.serving import serving
 
 KNOWN_PATH = "/services/T000/B000/token"
 
@@ -72,15 +73,6 @@ class _Handler(BaseHTTPRequestHandler):
         """Keep the tests' output quiet."""
 
 
-@contextmanager
-def slack_server() -> Iterator[SlackServer]:
+def slack_server() -> AbstractContextManager[SlackServer]:
     """A running server."""
-    server = SlackServer()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(5)
+    return serving(SlackServer())

@@ -55,9 +55,9 @@ async def _begin(services: Services, ref: WorkRef, task_states: TaskStates) -> O
     # The state alone decides about a run that came through, and for a long one there is a snapshot of it.
     state = await services.log.astate(ref.run)
     reasons = reasons_to_undo(await definition_of(services, ref.run), state, task_states)
-    view = await load_all(services, ref.run) if reasons else None
-    if view is None:
+    if not reasons:
         return Outcome(status="skipped", reason="nothing has to be undone")
+    view = await load_all(services, ref.run)
     stuck = view.state.stuck
     told = view.state.undo_told or (stuck is not None and stuck.epoch < ref.epoch and is_told_of_irrevocable(stuck))
     if not told and (final := await _irrevocable(services, view)) is not None:

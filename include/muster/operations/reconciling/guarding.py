@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 import psycopg
 
 from muster.errors import ConcurrencyError, MusterError, TransientError
-from muster.events.intact import TamperedLog, demand_intact
-from muster.operations.reconciling.findings import Disagreement, Scope
+from muster.operations.reconciling.findings import Disagreement
 
 
 def guarded(run: str, look: Callable[[], Iterable[Disagreement]]) -> Iterator[Disagreement]:
@@ -31,16 +30,3 @@ def guarded(run: str, look: Callable[[], Iterable[Disagreement]]) -> Iterator[Di
         # What is in the log is not what Muster writes there; its text may hold anything.
         message = f"cannot be reconciled: its log cannot be read ({type(error).__name__})"
         yield Disagreement("run", run, message, f"`muster verify {run}` looks at it.", run=run)
-
-
-def demand_readable(scope: Scope, run: str) -> None:
-    """Before a run is gone on with.
-
-    Raises:
-        TamperedLog: its events are not as they were written, or are all gone.
-    """
-    if not scope.log.version(run):
-        raise TamperedLog(
-            f"{run} has no events any more.", remedy="They were removed. Restore the database from a backup."
-        )
-    demand_intact(scope.log, run)

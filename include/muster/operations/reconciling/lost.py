@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from muster.errors import MusterError
+from muster.events.intact import demand_intact
 from muster.events.model import Event, EventType
 from muster.events.queries import RunRow
 from muster.events.state import fold
@@ -22,7 +23,7 @@ from muster.operations.reconciling.findings import (
     Disagreement,
     Scope,
 )
-from muster.operations.reconciling.guarding import demand_readable, guarded
+from muster.operations.reconciling.guarding import guarded
 from muster.operations.reconciling.silence import AT_ONCE, Case, longest
 
 
@@ -90,7 +91,7 @@ def _performed_again(
 ) -> Disagreement:
     mended = False
     if scope.mend:
-        demand_readable(scope, row.id)
+        demand_intact(scope.log, row.id)
         try:
             mended = _again(scope, row, case, tasks, active)
         except MusterError as error:

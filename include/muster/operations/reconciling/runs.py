@@ -13,6 +13,7 @@ from datetime import timedelta
 from functools import partial
 
 from muster.errors import MusterError
+from muster.events.intact import demand_intact
 from muster.events.model import Event, EventType, NewEvent
 from muster.events.queries import RunRow
 from muster.events.state import RunState, fold
@@ -22,7 +23,7 @@ from muster.execution.references import ENDED_IN_AIRFLOW
 from muster.language.definition import Definition
 from muster.operations.reconciling.cleared import left_by_hand
 from muster.operations.reconciling.findings import Disagreement, Scope
-from muster.operations.reconciling.guarding import demand_readable, guarded
+from muster.operations.reconciling.guarding import guarded
 from muster.saga.extent import irrevocable, started
 
 RESTARTS = 3
@@ -58,7 +59,7 @@ def _looked_at(scope: Scope, row: RunRow) -> Iterator[Disagreement]:
 
 
 def _ended(scope: Scope, row: RunRow, dag_id: str, run_id: str, state: str | None) -> Iterator[Disagreement]:
-    demand_readable(scope, row.id)
+    demand_intact(scope.log, row.id)
     events = list(scope.log.read(row.id))
     last = events[-1]
     if not scope.has_rested(last.at):

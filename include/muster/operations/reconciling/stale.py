@@ -7,11 +7,12 @@ from datetime import timedelta
 from functools import partial
 
 from muster.errors import MusterError
+from muster.events.intact import demand_intact
 from muster.events.queries import RunRow
 from muster.events.work import ENDED as WORK_ENDED
 from muster.execution.references import ENDED_IN_AIRFLOW
 from muster.operations.reconciling.findings import ACTIVE, BEGINS_AGAIN, LIMIT, SLOWEST, Disagreement, Scope
-from muster.operations.reconciling.guarding import demand_readable, guarded
+from muster.operations.reconciling.guarding import guarded
 
 WINDOW = timedelta(hours=6)
 """How long ago the runs have ended at most that Airflow is asked about."""
@@ -42,7 +43,7 @@ def _run_over(scope: Scope, row: RunRow, dag_id: str, run_id: str) -> Iterator[D
         yield Disagreement("task", row.id, message, remedy, run=row.id, mark=str(row.closed_at))
         return
     if scope.mend:
-        demand_readable(scope, row.id)
+        demand_intact(scope.log, row.id)
         try:
             scope.airflow.restart(dag_id, run_id)
         except MusterError as error:
