@@ -12,6 +12,12 @@ from muster.skills.finance.invoice import Invoice
 DATA = Path(os.environ.get("MUSTER_TEST_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
 """Where the test data is."""
 
+SOURCES = {
+    "xrechnung": "the XML files of src/test/business-cases/standard of github.com/itplr-kosit/xrechnung-testsuite",
+    "invoice-pdfs": "the PDF and JSON files of tests/compare of github.com/invoice-x/invoice2data",
+}
+"""The folders of the test data, and where what belongs into each can be had."""
+
 CASES = [
     *(
         "01.01a",
@@ -42,13 +48,20 @@ CASES = [
 ]
 """The XRechnung test suite's examples, each in two syntaxes."""
 
+EXAMPLES = [(case, syntax) for case in CASES for syntax in ("ubl", "uncefact")]
+"""Every example in both, for parametrising."""
+
+
+def data(folder: str) -> Path:
+    """A folder of the test data; skips the test where there is none, in words that pytest gathers into one line."""
+    if not (DATA / folder).is_dir():
+        pytest.skip(f"there is no {DATA / folder}; it holds {SOURCES[folder]}; MUSTER_TEST_DATA names its parent")
+    return DATA / folder
+
 
 def example(case: str, syntax: str) -> Path:
-    """The file of an example in `ubl` or `uncefact`; skips the test when the data is absent."""
-    path = DATA / "xrechnung" / f"{case}-INVOICE_{syntax}.xml"
-    if not DATA.is_dir():
-        pytest.skip(f"the test data is not at {DATA}; set MUSTER_TEST_DATA to its folder")
-    return path
+    """The file of an example in `ubl` or `uncefact`."""
+    return data("xrechnung") / f"{case}-INVOICE_{syntax}.xml"
 
 
 def from_example(case: str, syntax: str) -> Invoice:
@@ -58,15 +71,6 @@ def from_example(case: str, syntax: str) -> Invoice:
     return read_xml(example(case, syntax).read_bytes())[0]
 
 
-def examples() -> list[object]:
-    """Every file of every example, for parametrising; one skipped parameter when the data is absent."""
-    if not DATA.is_dir():
-        return [pytest.param(None, marks=pytest.mark.skip(reason=f"the test data is not at {DATA}"))]
-    return [DATA / "xrechnung" / f"{case}-INVOICE_{syntax}.xml" for case in CASES for syntax in ("ubl", "uncefact")]
-
-
-def supplier_pdfs() -> list[object]:
-    """Every real supplier PDF, for parametrising; one skipped parameter when the data is absent."""
-    if not DATA.is_dir():
-        return [pytest.param(None, marks=pytest.mark.skip(reason=f"the test data is not at {DATA}"))]
-    return sorted((DATA / "invoice-pdfs").glob("*.pdf"))
+def supplier_pdfs() -> list[Path]:
+    """Every real supplier PDF; its true fields are in the JSON file beside it."""
+    return sorted(data("invoice-pdfs").glob("*.pdf"))
