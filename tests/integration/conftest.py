@@ -11,6 +11,7 @@ import pytest
 
 from muster.local.stack import Stack
 from support.airflow import Airflow
+from support.bank import BankServer, bank_server
 from support.model_server import ModelServer
 
 ROOT = Path(__file__).parents[2]
@@ -24,7 +25,14 @@ def models() -> Iterator[ModelServer]:
 
 
 @pytest.fixture(scope="session")
-def airflow(tmp_path_factory: pytest.TempPathFactory, models: ModelServer) -> Iterator[Airflow]:
+def witness() -> Iterator[BankServer]:
+    """The server outside that counts what the site's skills do."""
+    with bank_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def airflow(tmp_path_factory: pytest.TempPathFactory, models: ModelServer, witness: BankServer) -> Iterator[Airflow]:
     """The stack, on a copy of this project in a folder of its own."""
     project = tmp_path_factory.mktemp("project")
     project.chmod(0o755)
@@ -39,7 +47,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, models: ModelServer) -> It
         "password": "any",
         "extra": {"model": "openai-chat:proving"},
     }
-    stack = Stack(project, variables={"AIRFLOW_CONN_PROVING_MODEL": json.dumps(model)})
+    stack = Stack(project, variables={"AIRFLOW_CONN_PROVING_MODEL": json.dumps(model), "PROVING_WITNESS": witness.url})
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("MUSTER_USERS", "finance-head:user")
         stack.start()

@@ -1,38 +1,48 @@
-"""Skills that integration tests put into a site: they write down each time they are performed."""
+"""Skills that integration tests put into a site. A server outside counts each thing they do, repetitions included."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import time
+from urllib.request import Request, urlopen
 
+from muster.recovery import NEVER_HAPPENED, Happened
+from muster.recovery.ledger import Answer
 from muster.skills import SkillContext, skill
-
-TABLE = "CREATE TABLE IF NOT EXISTS performed (key text, pid integer)"
 
 
 @skill("proving.note")
 def note(text: str, context: SkillContext, seconds: float = 0) -> str:
-    """Write down that it was performed, once for each idempotency key, after a while."""
+    """Have an effect, work a while, have another."""
+    _once(context, "first")
     time.sleep(seconds)
-    _write(context)
+    _once(context, "last")
     return text
 
 
 @skill("proving.wait", lane="async")
 async def wait(seconds: float, context: SkillContext) -> float:
-    """Wait in the triggerer, then write down that it was performed."""
+    """The same in the triggerer."""
+    await asyncio.to_thread(_once, context, "first")
     await asyncio.sleep(seconds)
-    await asyncio.to_thread(_write, context)
+    await asyncio.to_thread(_once, context, "last")
     return seconds
 
 
-def _write(context: SkillContext) -> None:
-    with context.database.connection() as connection:
-        connection.execute("SELECT pg_advisory_xact_lock(7)")
-        connection.execute(TABLE)
-        connection.execute(
-            "INSERT INTO performed (key, pid) SELECT %(key)s, %(pid)s"
-            " WHERE NOT EXISTS (SELECT 1 FROM performed WHERE key = %(key)s)",
-            {"key": context.key, "pid": os.getpid()},
-        )
+def _once(context: SkillContext, name: str) -> None:
+    """An effect that the witness performs as often as it is asked to: the ledger alone keeps it to one."""
+    url = f"{os.environ['PROVING_WITNESS']}{context.key}/{name}"
+
+    def find_out() -> Happened | Answer:
+        times = _ask(Request(url))
+        return Happened(times) if times else NEVER_HAPPENED
+
+    effect = context.effect(name, request={"url": url}, find_out=find_out)
+    effect.perform(lambda: _ask(Request(url, method="POST")))
+
+
+def _ask(request: Request) -> int:
+    with urlopen(request, timeout=10) as answer:
+        return int(json.load(answer))

@@ -11,6 +11,7 @@ import pytest
 
 from muster.errors import MusterError
 from support.airflow import Airflow
+from support.bank import BankServer
 from support.model_server import ModelServer
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
@@ -134,29 +135,33 @@ steps:
     assert outputs["shell"] == "it's; $HOME"
 
 
-def test_nothing_is_lost_or_done_twice_when_triggerer_worker_and_scheduler_are_killed(airflow: Airflow) -> None:
+def test_nothing_is_lost_or_done_twice_when_triggerer_worker_and_scheduler_are_killed(
+    airflow: Airflow, witness: BankServer
+) -> None:
     airflow.automation(
         "proving_kills",
         """
 automation: proving_kills
 steps:
   - {id: waits, each: [15, 15, 15, 15], skill: proving.wait, with: {seconds: "{{ item }}"}}
-  - {id: works, skill: proving.note, with: {text: "x", seconds: 20}}
+  - {id: packed, each: [15, 15, 15], pack: all, after: [], skill: proving.wait, with: {seconds: "{{ item }}"}}
+  - {id: works, after: [waits, packed], skill: proving.note, with: {text: "x", seconds: 20}}
   - {id: last, skill: proving.note, with: {text: "y"}}
 """,
     )
     run = airflow.start("proving_kills", "one")
-    airflow.until("waits under way", lambda: airflow.types(run).count("step.started") >= 4)
+    airflow.until("waits under way", lambda: _begun(witness, run) == 7)
     os.kill(airflow.stack.supervisor.components["triggerer"].process.pid, signal.SIGKILL)
-    airflow.until("work under way", lambda: _started(airflow, run, "works"))
+    airflow.until("work under way", lambda: witness.charges[f"{run}/works/first"])
     worker = airflow.until("the worker", lambda: _worker(airflow, run))
     os.kill(worker, signal.SIGKILL)
     os.kill(airflow.stack.supervisor.components["scheduler"].process.pid, signal.SIGKILL)
     assert airflow.finish(run) == "success"
-    keys = [key for (key,) in airflow.sql("SELECT key FROM performed WHERE key LIKE %s ORDER BY key", f"{run}/%")]
-    assert keys == [f"{run}/last", *(f"{run}/waits[{n}]" for n in range(4)), f"{run}/works"]
+    works = ("last", "works", *(f"waits[{n}]" for n in range(4)), *(f"packed[{n}]" for n in range(3)))
+    wanted = {f"{run}/{work}/{effect}": 1 for work in works for effect in ("first", "last")}
+    assert {name: count for name, count in witness.charges.items() if name.startswith(run) and count} == wanted
     ended = [e.key for e in airflow.log.read(run) if e.type == "step.succeeded"]
-    assert len(ended) == len(set(ended)) == 6
+    assert len(ended) == len(set(ended)) == 9
     assert airflow.log.verify(run) is None
 
 
@@ -192,8 +197,8 @@ steps:
     assert "tool.called" in airflow.types(run)
 
 
-def _started(airflow: Airflow, run: str, step: str) -> bool:
-    return any(e.type == "step.started" and e.data["step"] == step for e in airflow.log.read(run))
+def _begun(witness: BankServer, run: str) -> int:
+    return sum(name.startswith(run) and name.endswith("/first") for name in list(witness.charges))
 
 
 def _worker(airflow: Airflow, run: str) -> int | None:

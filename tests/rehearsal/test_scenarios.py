@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,41 +15,53 @@ from muster.language.source import parse_source
 from muster.rehearsal.scenarios import Rehearsal
 from muster.rehearsal.script import Script
 from muster.rehearsal.stage import Stage
+from support.bank import BankServer, bank_server
 
 SKILLS = '''
-from muster.errors import PermanentError
+import json
+from urllib.request import Request, urlopen
+
+from muster.recovery import NEVER_HAPPENED, Happened
 from muster.skills import SkillContext, skill
 
 
-def change(context: SkillContext, key: str, amount: int, once: bool) -> None:
-    with context.database.connection() as connection:
-        done = connection.execute("SELECT 1 FROM money WHERE key = %s", (key,)).fetchone()
-        if not (once and done):
-            connection.execute("INSERT INTO money VALUES (%s, %s)", (key, amount))
+def ask(name: str, run: str, method: str = "GET") -> int:
+    with urlopen(Request("BANK" + name + "/" + run, method=method)) as answer:
+        return json.load(answer)
 
 
-@skill("bank.prepare")
-def prepare(context: SkillContext) -> None:
-    """The table."""
-    with context.database.connection() as connection:
-        connection.execute("CREATE TABLE money (key text, amount int)")
+def change(context: SkillContext, name: str, once: bool) -> None:
+    def post() -> int:
+        return ask(name, context.run, "POST")
+
+    def find_out():
+        return Happened() if ask(name, context.run) else NEVER_HAPPENED
+
+    if once:
+        context.effect(name, request=name, find_out=find_out).perform(post)
+    else:
+        post()
 
 
 @skill("bank.pay")
 def pay(context: SkillContext, once: bool = True) -> str:
     """Pays."""
-    change(context, context.key, 100, once)
+    change(context, "paid", once)
     return "paid"
 
 
 @skill("bank.refund")
 def refund(context: SkillContext, once: bool = True, asks: bool = True) -> str:
     """Gives back what was paid, if it was."""
-    with context.database.connection() as connection:
-        paid = connection.execute("SELECT 1 FROM money WHERE key = %s", (context.undoes,)).fetchone()
-    if paid or not asks:
-        change(context, context.key, -100, once)
+    if ask("paid", context.run) or not asks:
+        change(context, "back", once)
     return "given back"
+
+
+@skill("bank.balance")
+def balance(context: SkillContext) -> int:
+    """What the bank has of a run."""
+    return ask("paid", context.run) - ask("back", context.run)
 
 
 @skill("bank.look")
@@ -68,8 +80,7 @@ steps:
   - {id: tell, notify: [{slack: "#bank", text: Paid}]}
 """
 SCRIPT = b"""automation: paying
-prepare: [{skill: bank.prepare}]
-state: ["SELECT coalesce(sum(amount), 0) FROM money"]
+witness: [{skill: bank.balance}]
 cases:
   - name: paid
     expect: {steps: {look: succeeded}, hold: ["{{ steps.look == 'fine' }}"]}
@@ -79,13 +90,20 @@ cases:
 """
 
 
+@pytest.fixture
+def bank() -> Iterator[BankServer]:
+    """The other side: it performs whatever it is asked, as often as it is asked, and counts."""
+    with bank_server() as server:
+        yield server
+
+
 def rehearse(
-    folder: Path, server: str, automation: str, script: bytes = SCRIPT, only: Sequence[str] = ()
+    folder: Path, server: str, bank: BankServer, automation: str, script: bytes = SCRIPT, only: Sequence[str] = ()
 ) -> dict[str, list[str]]:
     """What is wrong, by scenario: all of them, or `only` some."""
     for name in ("automations", "skills"):
         (folder / name).mkdir()
-    (folder / "skills" / "bank.py").write_text(SKILLS)
+    (folder / "skills" / "bank.py").write_text(SKILLS.replace("BANK", bank.url))
     (folder / "automations" / "paying.yaml").write_text(automation)
     (folder / "automations" / "paying.test.yaml").write_bytes(script)
     catalogue = load_folder(folder)
@@ -106,8 +124,8 @@ def rehearse(
     return asyncio.run(judged())
 
 
-def test_an_automation_that_is_right_holds_in_every_scenario(tmp_path: Path, postgres: str) -> None:
-    judged = rehearse(tmp_path, postgres, AUTOMATION % ("true", "true", "true"))
+def test_an_automation_that_is_right_holds_in_every_scenario(tmp_path: Path, postgres: str, bank: BankServer) -> None:
+    judged = rehearse(tmp_path, postgres, bank, AUTOMATION % ("true", "true", "true"))
     assert {name: said for name, said in judged.items() if said} == {}
     assert {"paid", "refused", "pay fails", "look fails after its work was done"} <= judged.keys()
     assert {"every action happens twice", "every compensation happens twice"} <= judged.keys()
@@ -125,23 +143,23 @@ def test_an_automation_that_is_right_holds_in_every_scenario(tmp_path: Path, pos
     ],
 )
 def test_what_happens_twice_or_never_happened_is_found(
-    tmp_path: Path, postgres: str, once: str, undone_once: str, asks: str, found: str
+    tmp_path: Path, postgres: str, bank: BankServer, once: str, undone_once: str, asks: str, found: str
 ) -> None:
-    judged = rehearse(tmp_path, postgres, AUTOMATION % (once, undone_once, asks), only=[found])
-    assert "query 1 of `state`" in judged[found][0]
+    judged = rehearse(tmp_path, postgres, bank, AUTOMATION % (once, undone_once, asks), only=[found])
+    assert judged[found][0].startswith("bank.balance ")
 
 
-def test_a_case_that_comes_to_another_end_is_found(tmp_path: Path, postgres: str) -> None:
+def test_a_case_that_comes_to_another_end_is_found(tmp_path: Path, postgres: str, bank: BankServer) -> None:
     script = SCRIPT.replace(b"'fine'", b"'bad'").replace(b"{look: skipped}", b"{look: succeeded}")
-    judged = rehearse(tmp_path, postgres, AUTOMATION % ("true", "true", "true"), script, ["paid", "refused"])
+    judged = rehearse(tmp_path, postgres, bank, AUTOMATION % ("true", "true", "true"), script, ["paid", "refused"])
     assert judged["paid"] == ["{{ steps.look == 'bad' }} does not hold"]
     assert judged["refused"] == ["step look is skipped, not succeeded"]
 
 
-def test_a_step_with_a_mock_is_not_performed(tmp_path: Path, postgres: str) -> None:
+def test_a_step_with_a_mock_is_not_performed(tmp_path: Path, postgres: str, bank: BankServer) -> None:
     script = SCRIPT.replace(b"name: paid\n", b"name: paid\n    mocks: {pay: {output: later}, look: {output: fine}}\n")
     judged = rehearse(
-        tmp_path, postgres, AUTOMATION % ("true", "true", "true"), script, ["paid", "every action happens twice"]
+        tmp_path, postgres, bank, AUTOMATION % ("true", "true", "true"), script, ["paid", "every action happens twice"]
     )
     assert {name: said for name, said in judged.items() if said} == {}
 
@@ -149,10 +167,10 @@ def test_a_step_with_a_mock_is_not_performed(tmp_path: Path, postgres: str) -> N
 def test_a_mistake_in_a_script_is_located() -> None:
     with pytest.raises(LanguageError) as caught:
         validate(Script, parse_source(SCRIPT.replace(b"answers:", b"anwsers:"), "paying.test.yaml"))
-    assert "paying.test.yaml:8:5: unknown key `anwsers`" in str(caught.value)
+    assert "paying.test.yaml:7:5: unknown key `anwsers`" in str(caught.value)
 
 
-def test_a_query_that_cannot_be_answered_is_named(tmp_path: Path, postgres: str) -> None:
-    script = SCRIPT.replace(b"FROM money", b"FROM mony")
+def test_a_query_that_cannot_be_answered_is_named(tmp_path: Path, postgres: str, bank: BankServer) -> None:
+    script = SCRIPT + b'state: ["SELECT 1 FROM mony"]\n'
     with pytest.raises(MusterError, match="Query 1 of `state` cannot be answered"):
-        rehearse(tmp_path, postgres, AUTOMATION % ("true", "true", "true"), script)
+        rehearse(tmp_path, postgres, bank, AUTOMATION % ("true", "true", "true"), script)

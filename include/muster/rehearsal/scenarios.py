@@ -46,6 +46,10 @@ class Rehearsal:
         self._first = script.cases[0]
         self._baseline: tuple[RunState, list[Any]] | None = None
         self._begin: list[Any] = []
+        self._asked = [
+            *(f"query {n} of `state`" for n in range(1, len(script.state) + 1)),
+            *(each.skill for each in script.witness),
+        ]
 
     async def scenarios(self) -> list[Scenario]:
         """What is tried, in order. The first case is played once to find out where it can crash."""
@@ -146,7 +150,7 @@ class Rehearsal:
                 problems.append(f"it ended {found.status} ({found.reason}), not {state.status}")
             if _statuses(found) != _statuses(state):
                 problems.append(f"its steps ended {_statuses(found)}, not {_statuses(state)}")
-            return problems + _differences("left", outside, await self.stage.state())
+            return problems + self._differences("left", outside, await self.stage.state())
 
     async def _undone(self, faults: Faults) -> list[str]:
         async with self.stage.playing(self.definition, self._first, faults) as playing:
@@ -192,7 +196,11 @@ class Rehearsal:
         return problems
 
     async def _back_at_the_beginning(self) -> list[str]:
-        return _differences("is not as it was before the run", self._begin, await self.stage.state())
+        return self._differences("is not as it was before the run", self._begin, await self.stage.state())
+
+    def _differences(self, what: str, wanted: list[Any], found: list[Any]) -> list[str]:
+        answers = zip(self._asked, wanted, found, strict=True)
+        return [f"{asked} {what}: {b}, not {a}" for asked, a, b in answers if a != b]
 
     async def _lengths(self) -> tuple[int, int]:
         """How often the log is written to in the first case, and when its last step fails."""
@@ -220,8 +228,3 @@ def _works(state: RunState, step: ResolvedStep) -> Iterator[Any]:
 
 def _statuses(state: RunState) -> dict[str, str]:
     return {name: step.status for name, step in state.steps.items()}
-
-
-def _differences(what: str, wanted: list[Any], found: list[Any]) -> list[str]:
-    pairs = zip(wanted, found, strict=True)
-    return [f"query {number} of `state` {what}: {b}, not {a}" for number, (a, b) in enumerate(pairs, 1) if a != b]

@@ -13,8 +13,8 @@ from muster.language.source import read_source
 from muster.written import Name, SkillName, Written
 
 
-class Prepare(Written):
-    """A skill called before anything is played, for what the automation finds in the database."""
+class Call(Written):
+    """A skill that is called beside what is played."""
 
     skill: SkillName
     """The skill's name."""
@@ -62,11 +62,14 @@ class Script(Written):
 
     automation: Name
     """The automation they play."""
-    prepare: list[Prepare] = []
-    """What is done first, once."""
+    prepare: list[Call] = []
+    """What is done first, once, for what the automation finds in the database."""
     state: list[Text] = []
-    """SQL queries that say what matters outside the log. Their answers must be the same however often something was
+    """SQL queries that say what matters in the database. Their answers must be the same however often something was
     repeated or crashed, and those of the beginning once everything has been undone."""
+    witness: list[Call] = []
+    """Skills that ask the other side what it has counted; the same holds for their answers. `context.run` is the run
+    they are asked about."""
     cases: Annotated[list[Case], Field(min_length=1)]
     """The cases. The first is also played with every failure, repetition and crash."""
 
@@ -83,8 +86,12 @@ def read_script(path: Path) -> Script:
 def placed(script: Script, folder: Path) -> Script:
     """The script with `{folder}` filled in."""
     cases = [case.model_copy(update={"inputs": _filled(case.inputs, folder)}) for case in script.cases]
-    prepare = [one.model_copy(update={"arguments": _filled(one.arguments, folder)}) for one in script.prepare]
-    return script.model_copy(update={"cases": cases, "prepare": prepare})
+    called = {name: [_with_folder(one, folder) for one in getattr(script, name)] for name in ("prepare", "witness")}
+    return script.model_copy(update={"cases": cases, **called})
+
+
+def _with_folder(call: Call, folder: Path) -> Call:
+    return call.model_copy(update={"arguments": _filled(call.arguments, folder)})
 
 
 def _filled(value: Any, folder: Path) -> Any:

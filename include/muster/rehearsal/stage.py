@@ -20,11 +20,13 @@ from muster.local.postgres import PostgresServer, free_port
 from muster.migrations import migrate
 from muster.rehearsal.faults import NONE, Faults
 from muster.rehearsal.playing import Playing
-from muster.rehearsal.script import Case, Script
+from muster.rehearsal.script import Call, Case, Script
 from muster.skills.calling import call_skill
 from muster.skills.registry import SkillContext, get_skill
 
 BASE = "muster_rehearsal"
+BEGINNING = "rehearsal/beginning"
+"""The run that the other side is asked about before there is any."""
 
 
 @dataclass
@@ -39,28 +41,21 @@ class Stage:
     """The site's own skills."""
     others: Mapping[str, Definition] = field(default_factory=dict)
     """The automations that those rehearsed run, by name."""
-    queries: Sequence[str] = ()
-    """What matters outside the log."""
+    questions: Sequence[str | Call] = ()
+    """What matters outside the log: queries, and skills that ask the other side."""
+    settings: dict[str, Any] = field(default_factory=dict)
     _current: str | None = None
+    _run: str = BEGINNING
 
     async def prepare(self, script: Script, settings: dict[str, Any]) -> None:
         """Make the database that runs begin with."""
-        self.queries = script.state
+        self.questions, self.settings = [*script.state, *script.witness], settings
         self._execute(f"CREATE DATABASE {BASE}")
         migrate(self._dsn(BASE))
         database = Database(self._dsn(BASE))
         try:
             for number, step in enumerate(script.prepare):
-                context = SkillContext(
-                    run="rehearsal/prepare",
-                    step=f"prepare_{number}",
-                    key=f"rehearsal/prepare/{number}",
-                    now=datetime.now(UTC),
-                    database=database,
-                    workspace=self.folder,
-                    settings=settings,
-                )
-                await call_skill(get_skill(step.skill, self.site), step.arguments, context)
+                await self._call(step, "rehearsal/prepare", f"prepare_{number}", database)
         finally:
             await database.aclose()
 
@@ -72,16 +67,38 @@ class Stage:
         database = Database(self._dsn(name))
         self._current = name
         try:
-            yield Playing(definition, case, database, self.folder / name, self.site, faults, self.others)
+            playing = Playing(definition, case, database, self.folder / name, self.site, faults, self.others)
+            self._run = playing.run
+            yield playing
         finally:
             await database.aclose()
-            self._current = None
+            self._current, self._run = None, BEGINNING
             self._execute(f"DROP DATABASE {name} WITH (FORCE)")
 
     async def state(self) -> list[Any]:
-        """The answers to the script's queries, in the database of the run that is played, else at the beginning."""
-        with psycopg.connect(self._dsn(self._current or BASE)) as connection:
-            return [_answer(connection, number, query) for number, query in enumerate(self.queries, 1)]
+        """The answers to the script's questions, about the run that is played, else about the beginning."""
+        database = Database(self._dsn(self._current or BASE), max_size=1)
+        try:
+            return [await self._answer(question, number, database) for number, question in enumerate(self.questions, 1)]
+        finally:
+            await database.aclose()
+
+    async def _answer(self, question: str | Call, number: int, database: Database) -> Any:
+        if isinstance(question, Call):
+            return await self._call(question, self._run, f"state_{number}", database)
+        return _rows(database, number, question)
+
+    async def _call(self, call: Call, run: str, step: str, database: Database) -> Any:
+        context = SkillContext(
+            run=run,
+            step=step,
+            key=f"{run}/{step}",
+            now=datetime.now(UTC),
+            database=database,
+            workspace=self.folder,
+            settings=self.settings,
+        )
+        return await call_skill(get_skill(call.skill, self.site), call.arguments, context)
 
     def close(self) -> None:
         """Drop the database that runs begin with."""
@@ -95,10 +112,11 @@ class Stage:
             connection.execute(statement)
 
 
-def _answer(connection: psycopg.Connection[Any], number: int, query: str) -> list[Any]:
+def _rows(database: Database, number: int, query: str) -> list[Any]:
     try:
-        # The author's own words about the author's own tables.
-        return connection.execute(query).fetchall()
+        with database.connection() as connection:
+            # The author's own words about the author's own tables.
+            return connection.execute(query).fetchall()
     except psycopg.Error as error:
         said = str(error).partition("\n")[0]
         raise MusterError(f"Query {number} of `state` cannot be answered: {said}.", remedy=query) from error
