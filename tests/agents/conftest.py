@@ -109,7 +109,7 @@ def call(clerk: AgentSpec) -> Callable[..., AgentCall]:
         agent = changes.pop("agent", clerk)
         if "spec" in changes:
             agent = agent.model_copy(update=changes.pop("spec"))
-        given = {"run": "demo/1", "step": "code", "key": "code", "ask": "Code it.", "agent": agent}
-        return AgentCall(**(given | changes))
+        given = {"run": "demo/1", "step": "code", "key": "code", "effect_key": "demo/1/code", "ask": "Code it."}
+        return AgentCall(agent=agent, **(given | changes))
 
     return make

@@ -123,7 +123,7 @@ services = Services(
 )
 clerk = AgentSpec(id="clerk", department="finance", role="You code invoices.", tiers=["small"],
                   tools=["desk.find_order"])
-call = AgentCall(run="demo/1", step="code", key="code", ask="Code it.", agent=clerk)
+call = AgentCall(run="demo/1", step="code", key="code", effect_key="demo/1/code", ask="Code it.", agent=clerk)
 print(asyncio.run(run_agent(call, services)).output)
 """
 

@@ -38,7 +38,8 @@ async def main():
     database = Database(sys.argv[1])
     services = Services(models=models, log=EventLog(database), database=database, site=None, folder=Path("."))
     clerk = AgentSpec(id="clerk", role="You code invoices.", tiers=["not_connected", "muster_default"])
-    result = await run_agent(AgentCall(run="demo/1", step="a", key="a", agent=clerk, ask="Hello?"), services)
+    call = AgentCall(run="demo/1", step="a", key="a", effect_key="demo/1/a", agent=clerk, ask="Hello?")
+    result = await run_agent(call, services)
     print("answered", result.output, result.produced_by, sep="|")
 
 asyncio.run(main())

@@ -73,7 +73,7 @@ async def test_a_structured_answer_after_a_tool_call_is_validated_and_everything
     assert first["cost"] is None
     assert (tool["tool"], tool["arguments"]) == ("desk.find_order", {"number": "A-1"})
     assert tool["result"] == {"number": "A-1", "total": "12.50"}
-    assert "demo/1/code/tool/0.0" in (services.folder / "calls.txt").read_text()
+    assert "demo/1/code/tool/desk.find_order/" in (services.folder / "calls.txt").read_text()
 
 
 async def test_a_wrong_answer_is_sent_back_with_what_is_wrong_until_it_fits(

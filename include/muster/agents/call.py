@@ -24,7 +24,9 @@ class AgentCall:
     step: str
     index: int | None = None
     key: str
-    """Idempotency key of the work, the same in every attempt: `<step>` or `<step>[<index>]`."""
+    """What model and tool answers are journaled under: another key when the agent is asked afresh."""
+    effect_key: str
+    """Idempotency key of what the work does outside the log, the same however often the agent is asked."""
     agent: AgentSpec
     ask: str
     """What to do, rendered with `prompts.fence` around what expressions put into it."""

@@ -128,7 +128,7 @@ async def _offline(call: AgentCall, services: AgentServices, output: OutputType 
     skill = get_skill(call.agent.offline, services.site)
     given = {"ask": call.ask, **call.data}
     arguments = {name: given[name] for name in skill.input_model.model_fields if name in given}
-    value = await call_skill(skill, arguments, _context(call, services, call.key))
+    value = await call_skill(skill, arguments, _context(call, services, call.effect_key))
     if output is None:
         return AgentResult(output=value, output_type=f"skill:{skill.name}", produced_by=RULES)
     return AgentResult(output=output.check(value), output_type=output.returns, produced_by=RULES)
@@ -190,7 +190,7 @@ def _context(call: AgentCall, services: AgentServices, key: str) -> SkillContext
         run=call.run,
         step=call.step,
         index=call.index,
-        key=f"{call.run}/{key}",
+        key=key,
         now=services.clock(),
         database=services.database,
         workspace=services.workspace(call.run),

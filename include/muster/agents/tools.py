@@ -20,6 +20,7 @@ from muster.agents.call import AgentCall
 from muster.agents.errors import BadOutput, LimitReached
 from muster.agents.journal import Journal, Recorded, tool_key
 from muster.errors import MusterError, PermanentError, TransientError
+from muster.events.canonical import digest
 from muster.events.model import Event, EventType, NewEvent
 from muster.redaction import redact_data
 from muster.skills.calling import call_skill
@@ -56,7 +57,7 @@ class ToolCalls:
         same = {"tool": skill.name, "arguments": redact_data(arguments)}
         event = self._recorded.find(key, **same)
         if event is None:
-            event = await self._record(key, same, await self._outcome(skill, arguments, key))
+            event = await self._record(key, same, await self._outcome(skill, arguments))
         if (error := event.data.get("error")) is not None:
             raise ModelRetry(error["message"])
         return event.data["result"]
@@ -82,8 +83,10 @@ class ToolCalls:
                 " change. Use it, or call with other arguments."
             )
 
-    async def _outcome(self, skill: Skill, arguments: dict[str, Any], key: str) -> dict[str, Any]:
-        context = self._context(key)
+    async def _outcome(self, skill: Skill, arguments: dict[str, Any]) -> dict[str, Any]:
+        # By what is asked for, not by its place in the conversation: an agent that is asked afresh after a bad answer
+        # calls the tool again, and finds what it did the first time.
+        context = self._context(f"{self._call.effect_key}/tool/{skill.name}/{digest(arguments)[:16]}")
         try:
             async with context.guard(f"tool:{skill.name}"):
                 return {"result": await call_skill(skill, arguments, context)}

@@ -106,6 +106,7 @@ async def _ask_agent(
         step=piece.step.id,
         index=piece.index,
         key=_journaled_under(piece),
+        effect_key=_effect_key(piece),
         agent=agent,
         ask=evaluate_marked(ask or "", piece.variables, fence, where=f"step {piece.step.id}, ask"),
         data=evaluate(arguments, piece.variables, where=f"step {piece.step.id}, with"),
