@@ -19,7 +19,7 @@ DOMAIN = ROOT / "include" / "muster"
 AIRFLOW = ROOT / "plugins"
 DAGS = ROOT / "dags"
 
-SHARED = {"errors", "failures", "files", "findings", "database", "redaction", "written", "migrations"}
+SHARED = {"documents", "errors", "failures", "files", "findings", "database", "redaction", "written", "migrations"}
 """Rooms that every other room may use."""
 ROOMS = {
     "language": {"agents.spec", "skills.index"},
@@ -151,6 +151,36 @@ def test_the_shared_rooms_import_no_other() -> None:
         if name.startswith("muster.") and not name.startswith(allowed)
     ]
     assert found == []
+
+
+OPENS = {
+    "open", "fdopen", "popen", "read_bytes", "read_text", "readlink", "urlopen", "urlretrieve", "parse", "iterparse",
+    "from_file", "fromfile", "scandir", "listdir", "iterdir", "glob", "rglob", "walk",
+}  # fmt: skip
+"""What opens or looks for a file, or an address, whose name it is given."""
+OWN = {
+    "reading/pdf.py": {"pdfplumber.open(io.BytesIO(data))"},
+    "reporting.py": {"(files(__package__) / 'report.html').read_text(encoding='utf-8')"},
+    "sepa.py": {"(files('sepaxml') / 'schemas' / f'{SCHEMA}.xsd').read_bytes()"},
+}
+"""What skills open without being told its name: bytes they hold, and files that ship with the code."""
+
+
+def test_skills_open_only_the_documents_they_may() -> None:
+    found, known = [], set[str]()
+    finance = DOMAIN / "skills" / "finance"
+    for path in modules(*(folder for folder in (DOMAIN / "skills").iterdir() if folder.is_dir())):
+        own = OWN.get(str(path.relative_to(finance)), set())
+        for node in ast.walk(tree(path)):
+            if not isinstance(node, ast.Call):
+                continue
+            called = node.func
+            opens = called.attr in OPENS if isinstance(called, ast.Attribute) else ast.unparse(called) == "open"
+            if opens and ast.unparse(node) not in own:
+                found.append(f"{path.relative_to(ROOT)}:{node.lineno} calls {ast.unparse(node)}")
+            known |= {ast.unparse(node)} & own
+    assert found == [], "context.documents.read opens what somebody has named"
+    assert known == set().union(*OWN.values()), "these need no exception any more"
 
 
 def loaded_by(module: str) -> set[str]:

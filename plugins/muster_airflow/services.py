@@ -49,8 +49,13 @@ def site_skills(context: Context | None) -> Path:
     bundle = getattr(context["ti"], "bundle_instance", None) if context is not None else None
     if bundle is not None and (pinned := bundle.path.parent / "include" / "skills").is_dir():
         return Path(pinned)
+    return include_folder() / "skills"
+
+
+def include_folder() -> Path:
+    """The configured folder that holds the automations."""
     project = Path(os.environ.get("MUSTER_PROJECT", ""))
-    return Path(os.environ.get("MUSTER_INCLUDE") or project / "include") / "skills"
+    return Path(os.environ.get("MUSTER_INCLUDE") or project / "include")
 
 
 def pinned_skills(version: str | None) -> Path | None:
@@ -94,5 +99,6 @@ def _services(dsn: str, site: str, connections: int) -> Services:
         notices=airflow_sender(database),
         artifacts=artifacts(),
         site=Path(site),
+        readable=(include_folder() / "inbox", artifacts()),
         pinned=pinned_skills,
     )

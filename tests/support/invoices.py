@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from muster.database import Database
+from muster.documents import Documents
 from muster.skills.finance.invoice import Invoice
+from muster.skills.registry import SkillContext
 
 DATA = Path(os.environ.get("MUSTER_TEST_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
 """Where the test data is."""
@@ -74,3 +78,16 @@ def from_example(case: str, syntax: str) -> Invoice:
 def supplier_pdfs() -> list[Path]:
     """Every real supplier PDF; its true fields are in the JSON file beside it."""
     return sorted(data("invoice-pdfs").glob("*.pdf"))
+
+
+def reader(*folders: Path) -> SkillContext:
+    """The context of a skill that needs no database and may read these folders."""
+    return SkillContext(
+        run="try/1",
+        step="read",
+        key="read",
+        now=datetime.now(UTC),
+        database=Database("host=/nonexistent"),
+        workspace=Path("/nonexistent"),
+        documents=Documents(folders),
+    )

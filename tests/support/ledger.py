@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from muster.database import Database
+from muster.documents import documents_of
 from muster.skills.finance import CodedInvoice, OrderMatch, Posting, VettedInvoice, post_to_ledger
 from muster.skills.finance.invoice import Invoice, InvoiceLine, ReadInvoice
 from muster.skills.finance.master import load_master_data
@@ -64,7 +65,7 @@ def context(
     key = step if index is None else f"{step}[{index}]"
     return SkillContext(
         run=run, step=step, index=index, key=key, now=NOW, database=database, workspace=folder / run,
-        settings=settings,
+        settings=settings, documents=documents_of(settings, shared=[Path("/")]),
     )  # fmt: skip
 
 

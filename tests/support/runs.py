@@ -153,4 +153,5 @@ def _services(database: Database, artifacts: Path, skills: Path, models: Any) ->
         notices=Sender(database),
         artifacts=artifacts,
         site=skills,
+        readable=(skills.parent / "inbox", artifacts.parent),
     )

@@ -13,6 +13,7 @@ from muster.agents.models import ModelProvider
 from muster.agents.spec import AgentSpec
 from muster.agents.types import Returns
 from muster.database import Database
+from muster.documents import NO_DOCUMENTS, Documents
 from muster.events.log import EventLog
 
 
@@ -38,6 +39,8 @@ class AgentCall:
     """US dollars the whole run may spend; None for no limit."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """The automation's settings: `prices` is read here, tools get them all."""
+    documents: Documents = NO_DOCUMENTS
+    """The files its tools may read."""
     request_timeout: float = 120.0
     """Seconds one request to a model may take."""
 

@@ -195,6 +195,7 @@ def _context(call: AgentCall, services: AgentServices, key: str) -> SkillContext
         database=services.database,
         workspace=services.workspace(call.run),
         settings=call.settings,
+        documents=call.documents,
     )
 
 

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -16,6 +17,7 @@ from rich.table import Table
 from muster.cli.output import console, emit
 from muster.cli.place import muster_dsn
 from muster.database import Database
+from muster.documents import documents_of
 from muster.local.project import Project, find_project
 from muster.skills.registry import SkillContext, get_skill
 
@@ -84,4 +86,13 @@ def _context(project: Project, database: Database) -> SkillContext:
     run = f"try/{uuid.uuid4().hex[:12]}"
     workspace = project.artifacts / run
     workspace.mkdir(parents=True, exist_ok=True)
-    return SkillContext(run=run, step="try", key="try", now=datetime.now(UTC), database=database, workspace=workspace)
+    return SkillContext(
+        run=run,
+        step="try",
+        key="try",
+        now=datetime.now(UTC),
+        database=database,
+        workspace=workspace,
+        # Whoever types a command reads with their own rights.
+        documents=documents_of({}, shared=[Path("/")]),
+    )

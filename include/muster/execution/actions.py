@@ -57,6 +57,7 @@ def skill_context(services: Services, piece: Piece) -> SkillContext:
         database=services.database,
         workspace=services.workspace(piece.view.id),
         settings=piece.view.definition.settings,
+        documents=services.documents(piece.view.definition),
     )
 
 
@@ -113,6 +114,7 @@ async def _ask_agent(
         returns=returns,
         budget=definition.budget,
         settings=definition.settings,
+        documents=services.documents(definition),
     )
     result = await run_agent(call, services)
     return Answer(output=result.output, output_type=result.output_type, produced_by=result.produced_by)

@@ -9,6 +9,7 @@ from typing import Any
 
 from muster.database import Database
 from muster.errors import MusterError, TransientError
+from muster.execution.services import readable
 from muster.language.definition import Definition, ResolvedCheck
 from muster.recovery.consistency import Violation, shown, unasked, violations
 from muster.skills.calling import call_skill
@@ -92,4 +93,5 @@ def _context(
         database=database,
         workspace=workspace,
         settings=definition.settings,
+        documents=readable(definition, [artifacts]),
     )

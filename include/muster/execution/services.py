@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -12,9 +12,11 @@ from typing import Any
 
 from muster.agents.models import ModelProvider
 from muster.database import Database
+from muster.documents import Documents, documents_of
 from muster.events.definitions import DefinitionStore
 from muster.events.log import EventLog
 from muster.events.queries import Queries
+from muster.language.definition import Definition
 from muster.notifications.sender import Sender
 from muster.recovery.leases import Leases
 
@@ -37,6 +39,8 @@ class Services:
     """Folder under which each run has one of its own for the files it makes."""
     site: Path | None = None
     """Folder of the site's own skills."""
+    readable: tuple[Path, ...] = ()
+    """Folders whose files every automation may read, beside those that its own triggers and settings name."""
     pinned: Callable[[str | None], Path | None] = lambda version: None
     """Where a version of the Dag bundle keeps the site's own skills; None when that is not known."""
     clock: Callable[[], datetime] = utc_now
@@ -55,8 +59,22 @@ class Services:
         """What work of which only one may go on at a time is done under."""
         return Leases(self.database)
 
+    def documents(self, definition: Definition) -> Documents:
+        """The files that runs of an automation may read.
+
+        Raises:
+            PermanentError: a setting does not say what it should.
+        """
+        return readable(definition, self.readable)
+
     def workspace(self, run: str) -> Path:
         """The run's own folder, made when first asked for."""
         folder = self.artifacts / run.replace("/", "__").replace(":", "-")
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+
+def readable(definition: Definition, shared: Iterable[Path]) -> Documents:
+    """The files that runs of an automation may read, beside those that all may."""
+    watched = [trigger.path for trigger in definition.triggers if trigger.path is not None]
+    return documents_of(definition.settings, watched=watched, shared=shared)

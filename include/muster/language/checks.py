@@ -30,7 +30,7 @@ from muster.language.steps import (
     StepBase,
     WorkStep,
 )
-from muster.language.surroundings import Surroundings, computed_settings
+from muster.language.surroundings import Surroundings, computed_settings, file_settings
 from muster.language.usage import WITH_EXPRESSIONS, Usage
 
 RESERVED = frozenset({"open", "close", "unwind"})
@@ -347,6 +347,7 @@ class _Checker:
 
     def _own_settings(self) -> Iterator[Problem]:
         yield from computed_settings(self.document, self.automation.settings, ("settings",))
+        yield from file_settings(self.document, self.automation.settings, ("settings",))
 
     def _checks(self) -> Iterator[Problem]:
         for position, asked in enumerate(self.automation.checks):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from muster.agents.spec import AgentFile, AgentSpec
+from muster.documents import wrong_settings
 from muster.language.explain import Located, validate
 from muster.language.expressions import texts
 from muster.language.merging import merged
@@ -149,7 +150,7 @@ def _settings_file(path: Path, root: Path) -> dict[str, Any]:
         for name in source.data
         if not _NAME.fullmatch(name)
     ]
-    if problems := [*wrong, *computed_settings(source, source.data)]:
+    if problems := [*wrong, *computed_settings(source, source.data), *file_settings(source, source.data)]:
         raise LanguageError(problems)
     data: dict[str, Any] = source.data
     return data
@@ -160,4 +161,12 @@ def computed_settings(document: Located, settings: Mapping[str, Any], path: Sour
     return [
         document.problem("a setting is a plain value; no expression can stand here", (*path, *place))
         for place, _ in texts(settings)
+    ]
+
+
+def file_settings(document: Located, settings: Mapping[str, Any], path: SourcePath = ()) -> list[Problem]:
+    """What is wrong with the settings that say which files may be read."""
+    return [
+        document.problem(message, (*path, name), suggestion=remedy)
+        for name, message, remedy in wrong_settings(settings)
     ]

@@ -200,11 +200,17 @@ class Playing:
             notices=Sender(self.database),
             artifacts=self.artifacts,
             site=self.site,
+            readable=readable(self.site, self.artifacts),
             intercept=Interference(self.definition.name, self.faults, self.case.mocks),
         )
 
     def _ref(self, step: str) -> WorkRef:
         return WorkRef(run=self.run, step=step, epoch=self.epoch)
+
+
+def readable(site: Path | None, artifacts: Path) -> tuple[Path, ...]:
+    """What a rehearsal may read beside what runs may: the files that lie with the automations."""
+    return (artifacts,) if site is None else (artifacts, site.parent)
 
 
 def in_order(definition: Definition) -> list[ResolvedStep]:

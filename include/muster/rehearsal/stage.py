@@ -14,12 +14,13 @@ from typing import Any
 import psycopg
 
 from muster.database import Database
+from muster.documents import documents_of
 from muster.errors import MusterError
 from muster.language.definition import Definition
 from muster.local.postgres import PostgresServer, free_port
 from muster.migrations import migrate
 from muster.rehearsal.faults import NONE, Faults
-from muster.rehearsal.playing import Playing
+from muster.rehearsal.playing import Playing, readable
 from muster.rehearsal.script import Call, Case, Script
 from muster.skills.calling import call_skill
 from muster.skills.registry import SkillContext, get_skill
@@ -97,6 +98,7 @@ class Stage:
             database=database,
             workspace=self.folder,
             settings=self.settings,
+            documents=documents_of(self.settings, shared=readable(self.site, self.folder)),
         )
         return await call_skill(get_skill(call.skill, self.site), call.arguments, context)
 

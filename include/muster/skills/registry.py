@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError, create_model
 
+from muster.documents import NO_DOCUMENTS, Documents
 from muster.errors import MusterError, PermanentError
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ class SkillContext:
     workspace: Path
     """A folder for files this run produces; kept after the run."""
     settings: Mapping[str, Any] = field(default_factory=dict)
+    documents: Documents = NO_DOCUMENTS
+    """The files it may read: whoever starts a run names files, so a skill opens none but by `documents.read`."""
 
     def effect(self, name: str, *, request: Any, kind: str = "skill", find_out: FindOut | None = None) -> Once:
         """An effect outside of this piece of work, to be performed once however often the work is tried.

@@ -30,12 +30,13 @@ from muster.skills.finance.policy import policy_of
 from muster.skills.registry import get_skill
 from support.inbox.__main__ import INBOX
 from support.inbox.invoices import INVOICES, Invoice
+from support.invoices import reader
 from support.ledger import SETTINGS, coding, context, vetted
 
 
 @pytest.mark.parametrize("written", INVOICES, ids=[each.file for each in INVOICES])
 def test_the_fields_of_a_bundled_file_are_what_its_generator_put_in(written: Invoice) -> None:
-    result = read_invoice((INBOX / written.file).as_uri())
+    result = read_invoice((INBOX / written.file).as_uri(), reader(INBOX))
     found = result.invoice
     assert result.format == written.format
     assert (found.number, found.issue_date, found.due_date) == (written.number, written.issued, written.due)
@@ -58,7 +59,7 @@ def test_no_result_of_any_skill_holds_a_float(database: Database, tmp_path: Path
     postings = []
     for index, written in enumerate(INVOICES):
         at = context(database, tmp_path, index=index)
-        read = read_invoice((INBOX / written.file).as_uri())
+        read = read_invoice((INBOX / written.file).as_uri(), at)
         results["finance.check_supplier"] = check_supplier(read.invoice, at)
         results["finance.find_duplicates"] = find_duplicates(read, context(database, tmp_path, "try/1"))
         try:
@@ -89,7 +90,7 @@ def test_no_result_of_any_skill_holds_a_float(database: Database, tmp_path: Path
 def post_again(database: Database, folder: Path) -> int:
     """A posting in no payment file: the first invoice under another number."""
     at = context(database, folder, "other/1")
-    read = read_invoice((INBOX / INVOICES[0].file).as_uri())
+    read = read_invoice((INBOX / INVOICES[0].file).as_uri(), at)
     content = read.invoice.model_copy(update={"number": "ANOTHER", "issue_date": date(2026, 9, 29), "lines": []})
     return post_to_ledger(vetted(database, content, "e" * 64), coding("2000"), at).id
 

@@ -17,6 +17,7 @@ from muster.execution.performing import begin
 from muster.execution.piece import Piece
 from muster.execution.references import WorkRef
 from muster.language import load_folder
+from support.invoices import reader
 from support.runs import Site
 
 INCLUDE = Path(__file__).parents[3] / "include"
@@ -33,6 +34,7 @@ def site(database: Database, tmp_path: Path) -> Site:
 def load_master_data(site: Site) -> None:
     from datetime import UTC, datetime
 
+    from muster.documents import Documents
     from muster.skills.finance import load_master_data as load
     from muster.skills.registry import SkillContext
 
@@ -43,6 +45,7 @@ def load_master_data(site: Site) -> None:
         now=datetime.now(UTC),
         database=site.services.database,
         workspace=site.services.workspace("try"),
+        documents=Documents((INCLUDE / "inbox",)),
     )
     load(str(INCLUDE / "inbox" / "master-data.yaml"), context)
 
@@ -154,5 +157,7 @@ def test_only_the_one_that_is_meant_to_break_a_rule_does(invoice: str) -> None:
     from muster.skills.finance import read_invoice
     from muster.skills.finance.rules.catalogue import check
 
-    broken = {finding.rule for finding in check(read_invoice(invoice), today=date(2026, 10, 1))}
+    broken = {
+        finding.rule for finding in check(read_invoice(invoice, reader(INCLUDE / "inbox")), today=date(2026, 10, 1))
+    }
     assert broken == ({"BR-CO-10", "BR-S-08"} if "04-" in invoice else set())

@@ -14,7 +14,7 @@ from muster.database import Database
 from muster.errors import PermanentError
 from muster.skills.finance.invoice import CheckedInvoice, ReadInvoice
 from muster.skills.registry import SkillContext, get_skill
-from support.invoices import example
+from support.invoices import example, reader
 
 
 def context(day: str = "2026-11-21") -> SkillContext:
@@ -32,7 +32,7 @@ def context(day: str = "2026-11-21") -> SkillContext:
 def read_and_check(path: Path, **options: Any) -> CheckedInvoice:
     """As a run does it: each result is JSON before the next step sees it."""
     reading, checking = get_skill("finance.read_invoice"), get_skill("finance.check_invoice")
-    read = reading.dump(reading.function(**reading.arguments({"uri": str(path)})))
+    read = reading.dump(reading.function(**reading.arguments({"uri": str(path)}), context=reader(path.parent)))
     checked = checking.function(**checking.arguments({"invoice": read, **options}), context=context())
     result = checking.output.validate_python(checking.dump(checked))
     assert isinstance(result, CheckedInvoice)
@@ -73,7 +73,7 @@ def test_an_expected_currency_is_an_option_and_must_be_one() -> None:
 
 
 def test_the_day_of_the_run_decides_what_is_the_future() -> None:
-    read = get_skill("finance.read_invoice").function(str(example("01.15a", "ubl")))
+    read = get_skill("finance.read_invoice").function(str(path := example("01.15a", "ubl")), reader(path.parent))
     check = get_skill("finance.check_invoice").function
     assert isinstance(read, ReadInvoice)
     assert check(read, context=context("2017-12-11")).ok

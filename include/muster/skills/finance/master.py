@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import date
 from decimal import Decimal
-from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import unquote, urlsplit
 
 from psycopg import Connection, errors
 from psycopg.sql import SQL, Identifier, Placeholder
 from pydantic import BaseModel, Field, ValidationError
 
+from muster.documents import Documents
 from muster.errors import PermanentError
 from muster.skills.finance.coding import CostCentreCode
 from muster.skills.finance.invoice import Currency
-from muster.skills.finance.masterfile import MasterFile
+from muster.skills.finance.masterfile import MAX_BYTES, MasterFile
 from muster.skills.finance.policy import policy_of
 from muster.skills.finance.suppliers import vat_key
 from muster.skills.registry import SkillContext, skill
@@ -116,7 +115,7 @@ def load_master_data(file: str, context: SkillContext) -> Loaded:
     Raises:
         PermanentError: the file cannot be read, or does not hold master data; nothing of it was added.
     """
-    data, currency = _read(file), policy_of(context.settings).base_currency
+    data, currency = _read(file, context.documents), policy_of(context.settings).base_currency
     with context.database.connection() as connection:
         # Two loads at once would both see an empty table.
         connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('finance.load_master_data', 0))")
@@ -131,8 +130,8 @@ def load_master_data(file: str, context: SkillContext) -> Loaded:
     return Loaded(added=added)
 
 
-def _read(file: str) -> MasterData:
-    written = MasterFile(Path(unquote(urlsplit(file).path)) if file.startswith("file:") else Path(file))
+def _read(file: str, documents: Documents) -> MasterData:
+    written = MasterFile(file, documents.read(file, max_bytes=MAX_BYTES))
     try:
         return MasterData.model_validate(written.data, strict=False)
     except ValidationError as error:

@@ -4,29 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from muster.errors import PermanentError
 
-MAX_BYTES = 10_000_000
+MAX_BYTES = 10 * 1024 * 1024
 """A larger file is refused before it is parsed."""
 
 
 class MasterFile:
     """A parsed file: its values, and where they stand."""
 
-    def __init__(self, path: Path) -> None:
-        """Read and parse the file.
+    def __init__(self, path: str, content: bytes) -> None:
+        """Parse the content of the file called `path`.
 
         Raises:
-            PermanentError: it cannot be read, is too large, is not UTF-8 or not YAML; the message says where.
+            PermanentError: it is not UTF-8 or not YAML; the message says where.
         """
         self.path = path
         try:
-            loader = _Loader(_text(path))
+            loader = _Loader(_text(path, content))
             self._root = loader.get_single_node()
             self.data = {} if self._root is None else loader.construct_document(self._root)
             """Mappings, lists, text, dates, and numbers as int or Decimal."""
@@ -86,14 +85,7 @@ class _Loader(yaml.SafeLoader):
 _Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_exact)
 
 
-def _text(path: Path) -> str:
-    try:
-        with path.open("rb") as stream:
-            raw = stream.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:
-        raise PermanentError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
-    if len(raw) > MAX_BYTES:
-        raise PermanentError(f"{path} is larger than {MAX_BYTES // 1_000_000} MB and was not read.")
+def _text(path: str, raw: bytes) -> str:
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -111,5 +103,5 @@ def _below(node: yaml.Node | None, key: int | str) -> yaml.Node | None:
     return None
 
 
-def _place(path: Path, mark: yaml.Mark | None) -> str:
-    return str(path) if mark is None else f"{path}:{mark.line + 1}:{mark.column + 1}"
+def _place(path: str, mark: yaml.Mark | None) -> str:
+    return path if mark is None else f"{path}:{mark.line + 1}:{mark.column + 1}"
