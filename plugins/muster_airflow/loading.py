@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from airflow.sdk import DAG
 
-    from muster.language import Catalogue
+    from muster.language import Catalogue, Definition
     from muster.language.problems import Problem
 
 
@@ -21,7 +21,7 @@ def load_automations(
     """Put one Dag for each automation below `include` into `namespace`, and the one that looks after their runs.
 
     In a task process only the Dag that is needed is built. An automation that is not valid becomes
-    a Dag that says what is wrong and cannot run; it hides no other.
+    a Dag whose runs fail and say what is wrong; it hides no other.
 
     Args:
         namespace: the Dag file's `globals()`.
@@ -44,20 +44,27 @@ def load_automations(
 
 
 def _dags(catalogue: Catalogue) -> Iterable[DAG]:
-    from muster_airflow.compiler import build_dag
-    from muster_airflow.compiler.files import build_files_dag, watches
     from muster_airflow.compiler.stub import build_stub
 
     for name, definition in catalogue.definitions.items():
+        source = catalogue.sources[name]
         try:
-            yield build_dag(definition, catalogue.sources[name].read_text())
-            if watches(definition):
-                yield build_files_dag(definition)
+            dags = _whole(definition, source.read_text())
         except Exception as error:
-            # An operator whose provider is not installed, for example: it must not hide the others.
-            yield build_stub(name, f"{catalogue.sources[name].name}: {error}")
+            # What no file says, an operator whose module fails for example: it must not hide the others.
+            dags = [build_stub(name, f"{source.name}: {error}")]
+        yield from dags
     for name, problems in _unusable(catalogue).items():
         yield build_stub(name, "\n\n".join(str(problem) for problem in problems))
+
+
+def _whole(definition: Definition, source: str) -> list[DAG]:
+    """All Dags of an automation, or none of them: whatever is wrong with one is raised."""
+    from muster_airflow.compiler import build_dag
+    from muster_airflow.compiler.files import build_files_dag, watches
+
+    dag = build_dag(definition, source)
+    return [dag, build_files_dag(definition)] if watches(definition) else [dag]
 
 
 def _reconciler(include: Path, wanted: str | None) -> Iterable[DAG]:

@@ -84,3 +84,53 @@ def test_outside_of_a_project_the_remedy_is_said(
     assert result.exit_code == 1
     assert "MUSTER_PROJECT" in result.stderr
     assert result.stdout == ""
+
+
+NO_PROVIDER = """automation: fetches
+steps:
+  - id: before
+    notify: [{slack: "#ops", text: first}]
+  - id: fetch
+    operator: airflow.providers.http.operators.http.HttpOperator
+"""
+
+
+def test_an_operator_that_is_not_installed_is_located_and_the_package_named(muster: Muster, project: Path) -> None:
+    (project / "include/automations/fetches.yaml").write_text(NO_PROVIDER)
+    place, package = "include/automations/fetches.yaml:6:15", "apache-airflow-providers-http"
+    for command in ("lint", "list", "doctor"):
+        shown = muster(command)
+        said = "".join(shown.stdout.split())
+        assert place in said, command
+        assert "thereisnomodule`airflow.providers.http`here" in said, command
+        assert package in said, command
+    assert read(muster("list", "--json"))["automations"] == []
+    assert muster("lint").exit_code == muster("doctor").exit_code == 1
+
+
+def test_lint_checks_what_it_is_given(muster: Muster, project: Path, tmp_path: Path) -> None:
+    muster("new", "report", "--category", "sales")
+    bad = project / "include/automations/bad.yaml"
+    bad.write_text("automation: bad\nsteps:\n  - id: one\n    skil: x.y\n")
+    good = project / "include/automations/sales"
+    for path, valid, problems in (
+        (project, ["report"], True),
+        (project / "include", ["report"], True),
+        (project / "include/automations", ["report"], True),
+        (good, ["report"], False),
+        (good / "report.yaml", ["report"], False),
+        (bad, [], True),
+    ):
+        told = muster("lint", str(path), "--json")
+        assert read(told)["valid"] == valid, path
+        assert bool(read(told)["problems"]) is problems, path
+        assert told.exit_code == (1 if problems else 0), path
+
+
+def test_lint_refuses_what_holds_no_automation(muster: Muster, project: Path, tmp_path: Path) -> None:
+    (project / "include/automations/empty").mkdir()
+    (project / "include/agents").mkdir()
+    for path in (tmp_path, project / "include/agents", project / "include/automations/empty", project / "nowhere"):
+        refused = muster("lint", str(path))
+        assert refused.exit_code == 2, path
+        assert "valid automation" not in refused.output

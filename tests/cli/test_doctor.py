@@ -69,3 +69,18 @@ def test_an_agent_without_model_and_without_offline_skill_is_named(
 def test_a_broken_automation_is_bad(muster: Muster, project: Path) -> None:
     (project / "include" / "automations" / "bad.yaml").write_text("nonsense")
     assert checks(muster)["automations"]["verdict"] == "bad"
+
+
+def test_an_operator_whose_module_fails_is_found_where_lint_sees_nothing_wrong(muster: Muster, project: Path) -> None:
+    (project / "plugins").mkdir()
+    (project / "plugins" / "failing_operators.py").write_text("import nowhere_at_all\n\nclass Fails: ...\n")
+    (project / "include" / "settings.yaml").write_text("allowed_operators: [failing_operators.*, pathlib.*]\n")
+    path = project / "include" / "automations" / "fails.yaml"
+    path.write_text("automation: fails\nsteps:\n  - {id: one, operator: failing_operators.Fails}\n")
+    assert muster("lint").exit_code == 0
+    found = checks(muster)["operator"]
+    assert found["verdict"] == "bad"
+    assert "No module named 'nowhere_at_all'" in found["found"]
+    assert str(path) in found["found"]
+    path.write_text("automation: fails\nsteps:\n  - {id: one, operator: pathlib.Path}\n")
+    assert checks(muster)["operators"]["verdict"] == "good"

@@ -363,3 +363,37 @@ def test_a_fan_out_over_nothing_is_complete_at_once(site: Site) -> None:
     )
     state = site.state(site.run(definition))
     assert (state.step("many").status, state.status) == ("skipped", "succeeded")
+
+
+@pytest.mark.parametrize("text", ["", "false", "no", "yes", "x"])
+@pytest.mark.parametrize(
+    "step",
+    [
+        '{id: one, when: "{{ inputs.text }}", skill: shop.echo, with: {value: x}}',
+        '{id: one, when: "{{ inputs.n > 1 and inputs.text }}", skill: shop.echo, with: {value: x}}',
+        '{id: one, when: "{{ inputs.text }}", human: {ask: x, assignees: [lead]}}',
+        '{id: one, when: "{{ inputs.text }}", each: [1, 2], pack: all, skill: shop.echo, with: {value: x}}',
+        '{id: one, when: "{{ item }}", each: ["{{ inputs.text }}"], pack: all, skill: shop.echo, with: {value: x}}',
+        '{id: one, branch: [{when: "{{ inputs.text }}", to: [two]}, {to: []}]}',
+    ],
+)
+def test_a_condition_that_gives_text_fails_its_step_and_is_never_true(site: Site, step: str, text: str) -> None:
+    inputs = "inputs: {n: {type: integer}, text: {type: string}}"
+    definition = site.definition(
+        steps(f"  - {step}\n  - {{id: two, skill: shop.echo, with: {{value: y}}}}", inputs),
+    )
+    run = site.open(definition, n=3, text=text)
+    outcome = site.step(run, "one")
+    assert outcome.status == "failed"
+    assert "it gives text, which is neither true nor false" in outcome.reason
+    assert site.state(run).step("one").status == "failed"
+
+
+def test_a_condition_that_gives_text_lays_out_no_fan_out(site: Site) -> None:
+    from muster.errors import PermanentError
+
+    one = '{id: one, each: [a, "no"], when: "{{ item }}", skill: shop.echo, with: {value: x}}'
+    run = site.open(site.definition(steps(f"  - {one}")))
+    with pytest.raises(PermanentError, match="neither true nor false"):
+        site.expand(run, "one")
+    assert site.state(run).step("one").status == "failed"

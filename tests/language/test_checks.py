@@ -14,6 +14,7 @@ Define = Callable[[str], Definition]
 
 READ = "  - id: read\n    skill: office.read_letter\n    with: {uri: x}\n"
 HEAD = "automation: a\nsteps:\n" + READ
+EMPTY = "airflow.providers.standard.operators.empty.EmptyOperator"
 
 
 @pytest.mark.parametrize(
@@ -71,6 +72,34 @@ HEAD = "automation: a\nsteps:\n" + READ
         (HEAD + "    when: |\n      {{ true\n      and foo }}\n", "8:7: there is no variable `foo`"),
         (HEAD + '    when: "{{ true"\n', "6:11: not an expression: unexpected end of template"),
         (HEAD + '    when: "{{ inputs.x }}"\n', "6:11: there is no input `x`"),
+        (
+            HEAD + "    when: settings.n > 3\nsettings: {n: 1}\n",
+            '6:11: `when` is text, which is neither true nor false Write `when: "{{ settings.n > 3 }}"`.',
+        ),
+        (
+            HEAD + "    when: \"{{ settings.n }} > '3'\"\nsettings: {n: 1}\n",
+            """6:11: `when` is text, which is neither true nor false Write `when: "{{ settings.n > '3' }}"`.""",
+        ),
+        (
+            HEAD + "    when: 'settings.n == \"x\"'\nsettings: {n: 1}\n",
+            "6:11: `when` is text, which is neither true nor false Write `when: '{{ settings.n == \"x\" }}'`.",
+        ),
+        (HEAD + "    when: 'false'\n", "6:11: `when` is text, which is neither true nor false Write `when: false`,"),
+        (HEAD + "    when: \"{{ 'false' }}\"\n", "6:11: `when` is text, which is neither true nor false Write one"),
+        (HEAD + "    when: yes please\n", "6:11: `when` is text, which is neither true nor false Write one"),
+        (HEAD + "    when: ''\n", "6:11: `when` is text, which is neither true nor false Write one"),
+        (
+            HEAD + "    when: \"{{ run.id ~ 'x' }}\"\n",
+            "6:11: `when` is text, which is neither true nor false Write one",
+        ),
+        (
+            HEAD + '    when: "{% if run.id %}true{% endif %}"\n',
+            "6:11: `when` is text, which is neither true nor false Write one",
+        ),
+        (
+            HEAD + "  - id: b\n    branch: [{when: run.id == 'x', to: []}, {to: []}]\n",
+            """7:21: `when` is text, which is neither true nor false Write `when: "{{ run.id == 'x' }}"`.""",
+        ),
         (
             HEAD + '    when: "{{ settings.limt }}"\n',
             "6:11: there is no setting `limt` Did you mean `limit`?",
@@ -136,11 +165,11 @@ HEAD = "automation: a\nsteps:\n" + READ
             "7:15: the operator `os.system` is not allowed here The",
         ),
         (
-            HEAD + "  - id: b\n    operator: airflow.providers.x.Y\n    lane: async\n",
+            HEAD + f"  - id: b\n    operator: {EMPTY}\n    lane: async\n",
             "8:11: an operator runs in a task process",
         ),
         (
-            HEAD + "  - id: b\n    operator: airflow.providers.x.Y\n    lock: [a]\n",
+            HEAD + f"  - id: b\n    operator: {EMPTY}\n    lock: [a]\n",
             "8:5: an operator may leave its process and come back, so it cannot hold a lock",
         ),
         (HEAD + '    lock: ["x:{{ item }}"]\n', "6:12: `item` is only known in a step with `each`"),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.sdk.exceptions import AirflowFailException
 
 from muster_airflow.loading import load_automations
 
@@ -156,8 +157,9 @@ def test_an_invalid_automation_is_a_dag_that_says_so_and_hides_no_other(include:
     (include / "automations" / "bad.yaml").write_text("automation: bad\nsteps: [{id: x, skil: y}]\n")
     found = dags(include)
     assert found["everything"].tasks
-    assert found["bad"].tasks == []
     assert "unknown key `skil`" in found["bad"].doc_md
+    with pytest.raises(AirflowFailException, match="unknown key `skil`"):
+        found["bad"].get_task("muster.not_valid").execute({})
 
 
 def test_an_operator_that_is_not_installed_hides_no_other(include: Path) -> None:

@@ -71,7 +71,8 @@ def test_a_schedule_that_cannot_be_read_hides_no_automation(tmp_path: Path, monk
     namespace = loaded(tmp_path)
     assert set(namespace) == {"a", "muster_reconciler"}
     assert "MUSTER_RECONCILE" in str(namespace["muster_reconciler"].doc_md)
-    assert namespace["muster_reconciler"].tasks == []
+    assert namespace["muster_reconciler"].task_ids == ["muster.not_valid"]
+    assert namespace["muster_reconciler"].is_paused_upon_creation is False, "else it would stay so once it is mended"
 
 
 def test_it_is_the_same_to_the_byte_each_time() -> None:

@@ -112,13 +112,16 @@ def new(
 
 @app.command(rich_help_panel=LOOK)
 def lint(
-    folder: Annotated[Path | None, typer.Argument(help="Default: the project's include folder.")] = None,
+    path: Annotated[
+        Path | None,
+        typer.Argument(help="A project, or a folder or file below include/automations. Default: the project."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Check every automation and agent; each problem with its place (exit code 1 when there are any)."""
     from muster.cli.automations import check
 
-    check(folder, as_json=as_json)
+    check(path, as_json=as_json)
 
 
 @app.command("test", rich_help_panel=LOOK)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.markup import escape
@@ -13,6 +13,10 @@ from rich.table import Table
 from muster.cli.output import Exit, console, emit
 from muster.errors import MusterError
 from muster.local.project import find_project
+
+if TYPE_CHECKING:
+    from muster.language import Catalogue
+    from muster.language.problems import Problem
 
 TEMPLATE = """\
 automation: {name}
@@ -60,22 +64,51 @@ def create(name: str, *, category: str, as_json: bool) -> None:
         )
 
 
-def check(folder: Path | None, *, as_json: bool) -> None:
+def check(path: Path | None, *, as_json: bool) -> None:
     """Print every problem with its place; exit code 1 when there is one."""
-    include = folder or find_project().include
-    if not include.is_dir():
-        raise typer.BadParameter(f"{include} is not a folder.")
+    include, below = _place(path)
     catalogue = _catalogue(include)
+    valid = sorted(name for name, source in catalogue.sources.items() if source.is_relative_to(below))
+    problems = _problems(catalogue, below)
+    if path is not None and not valid and not problems:
+        raise typer.BadParameter(f"{path} holds no automation.")
     if as_json:
-        emit({"valid": sorted(catalogue.definitions), "problems": catalogue.problems})
+        emit({"valid": valid, "problems": problems})
     else:
         out = console()
-        for problem in catalogue.problems:
+        for problem in problems:
             where, _, rest = str(problem).partition(": ")
             out.print(f"[bold]{escape(where)}[/]: {escape(rest)}\n")
-        out.print(_verdict(len(catalogue.definitions), len(catalogue.problems)))
-    if catalogue.problems:
+        out.print(_verdict(len(valid), len(problems)))
+    if problems:
         raise typer.Exit(Exit.FAILED)
+
+
+def _place(path: Path | None) -> tuple[Path, Path]:
+    """The folder `include` that a path means, and what of it is meant: the project, that folder, or a part of it."""
+    if path is None:
+        include = find_project().include
+        return include, include
+    if not path.exists():
+        raise typer.BadParameter(f"{path} does not exist.")
+    found = path.resolve()
+    for include in (found, found / "include"):
+        if (include / "automations").is_dir():
+            return include, include
+    for folder in (found, *found.parents):
+        if folder.name == "automations":
+            return folder.parent, found
+    raise typer.BadParameter(
+        f"{path} holds no automations. Name a project, its folder `include`, or a folder or file below "
+        "`include/automations`."
+    )
+
+
+def _problems(catalogue: Catalogue, below: Path) -> list[Problem]:
+    """What is wrong with the automations in a folder, or with what all share."""
+    own = {problem for path, found in catalogue.broken.items() if path.is_relative_to(below) for problem in found}
+    others = {problem for found in catalogue.broken.values() for problem in found} - own
+    return [problem for problem in catalogue.problems if problem not in others]
 
 
 def print_schema() -> None:
@@ -111,6 +144,7 @@ def list_automations(*, as_json: bool) -> None:
                     for name, it in catalogue.definitions.items()
                 ],
                 "invalid": sorted(catalogue.broken),
+                "problems": catalogue.problems,
             }
         )
         return
@@ -130,14 +164,16 @@ def list_automations(*, as_json: bool) -> None:
         starts = ", ".join(_trigger(trigger) for trigger in it.triggers) or "by hand"
         table.add_row(name, it.hash[:12], it.category, str(len(it.steps)), starts, escape(it.title))
     for path in catalogue.broken:
-        table.add_row(f"[red]{escape(path.stem)}[/]", "[red]invalid[/]", "", "", "", "[red]see `muster lint`[/]")
+        table.add_row(f"[red]{escape(path.stem)}[/]", "[red]invalid[/]", "", "", "", "[red]as said below[/]")
     if table.row_count:
         out.print(table)
+        for problem in catalogue.problems:
+            out.print(f"\n[red]{escape(str(problem))}[/]")
     else:
         out.print("There are no automations yet. Write one with `muster new NAME`.")
 
 
-def _catalogue(include: Path) -> Any:
+def _catalogue(include: Path) -> Catalogue:
     from muster.language import load_folder
 
     return load_folder(include)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import shutil
+import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -193,13 +196,54 @@ def _automations(project: Project) -> Iterator[Check]:
     from muster.language import load_folder
 
     catalogue = load_folder(project.include)
-    found = f"{len(catalogue.definitions)} valid, {len(catalogue.problems)} problems"
-    yield Check(
-        "automations",
-        "bad" if catalogue.problems else "good",
-        found,
-        "`muster lint` shows each with its place." if catalogue.problems else None,
-    )
+    valid = f"{len(catalogue.definitions)} valid"
+    if catalogue.problems:
+        said = "\n".join(f"{problem.where}: {problem.message}" for problem in catalogue.problems)
+        remedies = dict.fromkeys(filter(None, (problem.suggestion for problem in catalogue.problems)))
+        remedy = "\n".join([*remedies, "`muster lint` shows each with its line."])
+        yield Check("automations", "bad", f"{valid}, {len(catalogue.problems)} problems\n{said}", remedy)
+    else:
+        yield Check("automations", "good", valid)
+    users: dict[str, list[str]] = {}
+    for name, definition in catalogue.definitions.items():
+        for step in definition.steps:
+            if step.operator is not None:
+                users.setdefault(step.operator, []).append(f"{catalogue.sources[name]}, step {step.id}")
+    yield from _operators(project, users)
+
+
+IMPORT = """\
+import importlib, json, sys
+sys.path[:0] = sys.argv[1:2]
+failed = {}
+for path in sys.argv[2:]:
+    module, _, name = path.rpartition(".")
+    try:
+        getattr(importlib.import_module(module), name)
+    except Exception as error:
+        failed[path] = f"{type(error).__name__}: {error}"
+print("\\n" + json.dumps(failed))
+"""
+
+
+def _operators(project: Project, users: dict[str, list[str]]) -> Iterator[Check]:
+    """Whether Airflow can import the operators, tried in a process of its own: lint only looks at their files."""
+    if not users:
+        return
+    command = [sys.executable, "-P", "-c", IMPORT, str(project.plugins), *sorted(users)]
+    with tempfile.TemporaryDirectory() as home:  # Airflow writes its configuration there when it is imported.
+        environment = {**os.environ, "AIRFLOW_HOME": home}
+        tried = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=True)
+    failed: dict[str, str] = json.loads(tried.stdout.splitlines()[-1])
+    for path, error in failed.items():
+        yield Check(
+            "operator",
+            "bad",
+            f"{path} cannot be imported ({'; '.join(users[path])}): {error}",
+            "Install what its module asks for; until then runs of the automation fail.",
+        )
+    if not failed:
+        yield Check("operators", "good", f"{len(users)} can be imported")
 
 
 def _models(project: Project) -> Iterator[Check]:

@@ -11,6 +11,7 @@ from muster.agents.runner import run_agent
 from muster.errors import PermanentError
 from muster.execution.piece import Answer, Piece
 from muster.execution.services import Services
+from muster.language.conditions import is_true
 from muster.language.definition import ResolvedStep, ResolvedTarget
 from muster.language.expressions import evaluate, evaluate_marked
 from muster.notifications.model import Notice
@@ -153,7 +154,7 @@ async def _branch(services: Services, piece: Piece) -> Answer:
 def ways_taken(step: ResolvedStep, variables: Mapping[str, Any]) -> list[str]:
     """The steps that a branch goes on with: those of its first way whose `when` is true."""
     for way in step.branch:
-        if way.when is None or evaluate(way.when, variables, where=f"step {step.id}, branch"):
+        if way.when is None or is_true(way.when, variables, where=f"step {step.id}, branch"):
             return list(way.to)
     return []
 

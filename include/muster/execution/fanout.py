@@ -14,6 +14,7 @@ from muster.execution.piece import failed_as_a_whole
 from muster.execution.references import WorkRef, work_key
 from muster.execution.services import Services
 from muster.execution.view import RunView, load
+from muster.language.conditions import is_true
 from muster.language.definition import ResolvedStep
 from muster.language.expressions import evaluate, references
 
@@ -194,7 +195,7 @@ def items_of(step: ResolvedStep, variables: Mapping[str, Any]) -> Sequence[Any]:
 
 def holds(step: ResolvedStep, variables: Mapping[str, Any]) -> bool:
     """True when the step has no `when`, or its `when` is true."""
-    return step.when is None or bool(evaluate(step.when, variables, where=f"step {step.id}, when"))
+    return step.when is None or is_true(step.when, variables, where=f"step {step.id}, when")
 
 
 def by_item(step: ResolvedStep) -> bool:

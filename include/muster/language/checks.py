@@ -9,10 +9,12 @@ from typing import Any
 from muster.language import inputs as input_checks
 from muster.language import triggers as trigger_checks
 from muster.language.automation import Automation, SkillCheck
+from muster.language.conditions import check_conditions
 from muster.language.escalation import check_escalation
 from muster.language.explain import Located
 from muster.language.expressions import ExpressionSyntaxError, References, parse, texts
 from muster.language.graph import After, before, circle, waits
+from muster.language.importing import obstacle
 from muster.language.personal import check_personal
 from muster.language.problems import Problem, did_you_mean, one_of
 from muster.language.reading import Path
@@ -79,8 +81,9 @@ class _Checker:
     @property
     def parts(self) -> list[Callable[[], Iterable[Problem]]]:
         return [
-            self._name, self._ids, self._order, self._circle, self._each_step, self._expressions, self._triggers,
-            self._inputs, self._deadlines, self._personal, self._own_settings, self._checks, self._no_expressions,
+            self._name, self._ids, self._order, self._circle, self._each_step, self._conditions, self._expressions,
+            self._triggers, self._inputs, self._deadlines, self._personal, self._own_settings, self._checks,
+            self._no_expressions,
         ]  # fmt: skip
 
     @cached_property
@@ -217,6 +220,9 @@ class _Checker:
             message = f"the operator `{step.operator}` is not allowed here"
             suggestion = f"The setting `allowed_operators` allows {', '.join(allowed) or 'none'}."
             yield self.document.problem(message, (*path, "operator"), suggestion=suggestion)
+        elif found := obstacle(step.operator, [self.among.root.parent / "plugins"]):
+            message = f"the operator `{step.operator}` cannot be imported: {found.message}"
+            yield self.document.problem(message, (*path, "operator"), suggestion=found.suggestion)
 
     def _undoing(self, step: WorkStep, path: Path) -> Iterator[Problem]:
         if step.compensate is not None:
@@ -247,6 +253,9 @@ class _Checker:
             yield from self._known_agent(fallback.agent, (*path, "agent"))
             if fallback.ask is None and isinstance(step, SkillStep):
                 yield self.document.problem("`ask` is missing: what the agent is asked", path)
+
+    def _conditions(self) -> Iterator[Problem]:
+        yield from check_conditions(self.steps, self.document)
 
     def _expressions(self) -> Iterator[Problem]:
         for position, step in enumerate(self.steps):

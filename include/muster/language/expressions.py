@@ -274,6 +274,12 @@ def _path(node: nodes.Node) -> tuple[str, ...] | None:
     return None
 
 
+def only_expression(text: str) -> nodes.Expr | None:
+    """The expression that a text is, when it is one and nothing else. Raises ExpressionSyntaxError."""
+    parse(text)
+    return _only_expression(_sandbox.parse(text.strip()))
+
+
 def _whole_path(tree: nodes.Template) -> tuple[str, ...] | None:
     expression = _only_expression(tree)
     return _path(expression) if expression is not None else None

@@ -89,6 +89,9 @@ _EXPRESSIONS = """## Expressions
 - A text that is one expression and nothing else keeps the value's type: a list stays a list, an amount a
   decimal, a date a date. An expression inside a longer text becomes text: a list or mapping as JSON, null
   as nothing.
+- `when` is one expression and nothing else. A number is true unless it is 0, a list or mapping unless it is
+  empty, null never. Text is neither, because `"false"` and `"no"` would be true: `muster lint` refuses what can
+  only be text, and a condition that gives text fails its step.
 - Values are plain data. `a.b` is the key `b` of the mapping `a`, whatever its name; there are no methods,
   no attributes and no functions but `range`.
 - What is not there is an error that names it, unless you ask: `{{ steps.read.note is defined }}`, `{{

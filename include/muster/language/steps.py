@@ -106,7 +106,7 @@ class StepBase(Written):
     after: Words | None = None
     """The steps this one waits for; default: the step above, or the branch it is a way of."""
     when: Flag | None = None
-    """The step is skipped unless this expression is true; in a fan-out it is asked item by item."""
+    """The step is skipped unless this expression is true; in a fan-out it is asked item by item. Text is refused."""
     priority: int | None = Field(default=None, ge=1, le=1000)
     """Airflow's priority weight; higher goes first when slots are short."""
     pool: str | None = Field(default=None, min_length=1, max_length=256)
@@ -307,7 +307,8 @@ class OperatorStep(WorkStep):
 
     kind: ClassVar[str] = "operator"
     operator: str = Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$", max_length=300)
-    """The operator's import path. The setting `allowed_operators` says which may be used."""
+    """The operator's import path, of a package that is installed. The setting `allowed_operators` says which may be
+    used."""
     arguments: Values = Field(default_factory=dict, alias="with")
     """The operator's arguments by name."""
 

@@ -39,6 +39,9 @@ def build_dag(definition: Definition, source: str) -> DAG:
         max_active_runs=AT_ONCE,
         max_active_tasks=TASKS_AT_ONCE,
         catchup=False,
+        # Airflow would register it as soon as `with` is left, also by an error: with half of its tasks, and in place of
+        # the Dag that says what is wrong.
+        auto_register=False,
         **schedule(definition),
     )
     # Airflow gives every task a copy of its Dag's params, and checks the copies without what a run was given: in the

@@ -31,6 +31,7 @@ def build_files_dag(definition: Definition) -> DAG:
         max_active_runs=1,
         default_args={"owner": definition.owner or "muster"},
         is_paused_upon_creation=False,
+        auto_register=False,
     )
     with dag:
         for number, watch in enumerate(watches(definition)):

@@ -37,7 +37,8 @@ def build_reconciler(include: Path) -> DAG | None:
     if schedule.lower() == "off":
         return None
     if mistake := cron_mistake(schedule):
-        return build_stub(RECONCILER, f"{SCHEDULE} is neither `off` nor a cron expression: {mistake}")
+        problem = f"{SCHEDULE} is neither `off` nor a cron expression: {mistake}"
+        return build_stub(RECONCILER, problem, paused=False)
     with DAG(
         dag_id=RECONCILER,
         dag_display_name="Reconciler",
@@ -50,6 +51,7 @@ def build_reconciler(include: Path) -> DAG | None:
         tags=["muster", "operations"],
         params={QUIET: Param(10, type="number", minimum=0, title="Minutes of quiet", description=_QUIET)},
         default_args={"owner": "muster"},
+        auto_register=False,
     ) as dag:
         Reconcile(task_id="reconcile") >> AskChecks(task_id="checks", include=include)
         WriteCheckpoint(task_id="checkpoint")

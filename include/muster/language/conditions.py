@@ -1,0 +1,82 @@
+"""Where a truth value is asked: `when` of a step, and of a branch's ways."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from jinja2 import nodes
+
+from muster.language.explain import Located
+from muster.language.expressions import (
+    ExpressionError,
+    ExpressionSyntaxError,
+    evaluate,
+    is_expression,
+    only_expression,
+    parse,
+)
+from muster.language.problems import Problem
+from muster.language.reading import Path
+from muster.language.steps import BranchStep, StepBase
+
+EXAMPLE = 'Write one expression, for example `when: "{{ inputs.amount > 100 }}"`.'
+
+
+def is_true(condition: bool | str, variables: Mapping[str, Any], *, where: str) -> bool:
+    """Whether a condition holds. A number is true unless it is 0; a list, a mapping unless it is empty; null never.
+
+    Raises:
+        ExpressionError: it fails on this data, or gives text: `false`, `no` and `0` would all be true.
+    """
+    value = evaluate(condition, variables, where=where)
+    if isinstance(value, str):
+        remedy = 'Compare it, for example `{{ inputs.mode == "fast" }}`.'
+        raise ExpressionError("it gives text, which is neither true nor false", str(condition), where, remedy=remedy)
+    return bool(value)
+
+
+def check_conditions(steps: Sequence[StepBase], document: Located) -> Iterator[Problem]:
+    """One problem for each condition that gives text whatever the data is: it would never be false."""
+    for position, step in enumerate(steps):
+        for condition, path in _conditions(step, ("steps", position)):
+            if isinstance(condition, str) and _gives_text(condition):
+                message = "`when` is text, which is neither true nor false"
+                yield document.problem(message, path, suggestion=_meant(condition))
+
+
+def _conditions(step: StepBase, path: Path) -> Iterator[tuple[bool | str | None, Path]]:
+    yield step.when, (*path, "when")
+    if isinstance(step, BranchStep):
+        for number, way in enumerate(step.branch):
+            yield way.when, (*path, "branch", number, "when")
+
+
+def _gives_text(text: str) -> bool:
+    """True for more, or less, than one expression, and for one that is a text in quotes or texts joined."""
+    if not is_expression(text):
+        return True
+    try:
+        if parse(text).path is not None:
+            return False
+        only = only_expression(text)
+    except ExpressionSyntaxError:
+        return False  # It gives nothing at all, and that is said elsewhere.
+    written = isinstance(only, nodes.Const) and isinstance(only.value, str)
+    return only is None or written or isinstance(only, nodes.Concat)
+
+
+def _meant(text: str) -> str:
+    """What to write for a text that stands in place of a condition."""
+    bare = re.sub(r"\{\{\s*(.*?)\s*\}\}", r"\1", text).strip()
+    if bare.lower() in ("true", "false"):
+        return f"Write `when: {bare.lower()}`, without quotes."
+    try:
+        parse(expression := f"{{{{ {bare} }}}}")
+    except ExpressionSyntaxError:
+        return EXAMPLE
+    if _gives_text(expression):
+        return EXAMPLE
+    quote = "'" if '"' in expression else '"'
+    return f"Write `when: {quote}{expression}{quote}`."

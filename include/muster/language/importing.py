@@ -1,0 +1,134 @@
+"""Whether an operator can be imported, seen from the files that are installed: nothing is imported for it."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import pkgutil
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+from typing import NamedTuple
+
+from muster.language.problems import did_you_mean
+
+PROVIDERS = ("airflow", "providers")
+FAMILIES = frozenset({"apache", "atlassian", "cncf", "common", "dbt", "ibm", "microsoft"})
+"""Beginnings of names that several providers share, each with a package of its own."""
+FINDS_NAMES = "__getattr__"
+"""The function by which a module answers for names that are not written in it."""
+
+
+class Obstacle(NamedTuple):
+    """Why a class cannot be imported."""
+
+    message: str
+    suggestion: str
+
+
+def obstacle(path: str, folders: Sequence[Path] = ()) -> Obstacle | None:
+    """Why the class at an import path cannot be imported; None when nothing speaks against it.
+
+    What only shows once its module is executed (a package that it needs itself, for example) is not seen here: Airflow
+    finds that out when it makes the Dag.
+
+    Args:
+        path: `package.module.Class`.
+        folders: Looked through besides Python's own path: the folder of Airflow's plugins.
+    """
+    module, _, name = path.rpartition(".")
+    search = [*map(str, folders), *sys.path]
+    parts = module.split(".")
+    spec = _top(parts[0], search)
+    for depth in range(1, len(parts)):
+        if spec is None:
+            return _absent(parts[:depth], parts)
+        # As Airflow's own package does: it extends over every folder of the path, so that providers may lie elsewhere.
+        places = [*(spec.submodule_search_locations or ()), *_beside(parts[:depth], search)]
+        # By its own name only: for a dotted one the finder wants the packages above it imported.
+        below = PathFinder.find_spec(parts[depth], places)
+        if below is None:
+            if _makes_modules(spec, parts[depth]):
+                return None
+            return _absent(parts[: depth + 1], parts, known=[found.name for found in pkgutil.iter_modules(places)])
+        spec = below
+    if spec is None:
+        return _absent(parts, parts)
+    # Parsing a long module takes as long as the rest of an automation: a name that stands in it is taken for bound.
+    if (source := _source(spec)) is None or re.search(rf"\b{name}\b", source):
+        return None
+    names = _bound_in(source)
+    if names is None or FINDS_NAMES in names:
+        return None
+    return Obstacle(f"there is no `{name}` in {module}", did_you_mean(name, names) or f"Look it up in {spec.origin}.")
+
+
+def _top(name: str, search: list[str]) -> ModuleSpec | None:
+    if spec := PathFinder.find_spec(name, search):
+        return spec
+    try:
+        return importlib.util.find_spec(name)  # An editable installation has a finder of its own.
+    except ValueError:
+        return None
+
+
+def _beside(parts: Sequence[str], search: list[str]) -> list[str]:
+    places = [Path(entry or ".", *parts) for entry in search]
+    return [str(place) for place in places if place.is_dir()]
+
+
+def _absent(missing: Sequence[str], wanted: Sequence[str], known: Sequence[str] = ()) -> Obstacle:
+    """The first part of a path that is not installed, and which package holds it."""
+    message = f"there is no module `{'.'.join(missing)}` here"
+    near = did_you_mean(missing[-1], known)
+    provider = _provider(wanted)
+    if provider and len(missing) <= len(PROVIDERS) + len(provider):
+        install = f"Install the package `apache-airflow-providers-{'-'.join(provider)}`."
+        return Obstacle(message, f"{near} If not: {install[0].lower()}{install[1:]}" if near else install)
+    return Obstacle(message, near or f"Install the package that holds `{'.'.join(wanted)}`, or mend the path.")
+
+
+def _provider(parts: Sequence[str]) -> Sequence[str]:
+    """The name of the provider a module belongs to: `cncf`, `kubernetes`; empty when it is no provider's."""
+    if tuple(parts[:2]) != PROVIDERS:
+        return ()
+    return parts[2:4] if parts[2:3] and parts[2] in FAMILIES else parts[2:3]
+
+
+def _makes_modules(spec: ModuleSpec, name: str) -> bool:
+    """True when a package may make a module by itself: it names it. So does Airflow with names that moved elsewhere."""
+    source = _source(spec)
+    return source is not None and f'"{name}"' in source
+
+
+def _source(spec: ModuleSpec) -> str | None:
+    if spec.origin is None or not spec.origin.endswith(".py"):
+        return None
+    try:
+        return Path(spec.origin).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _bound_in(source: str) -> frozenset[str] | None:
+    """The names a module binds; None when that cannot be told from its source."""
+    try:
+        names = frozenset(_bound(ast.parse(source).body))
+    except (SyntaxError, ValueError, RecursionError):
+        return None
+    return None if "*" in names else names
+
+
+def _bound(body: Sequence[ast.AST]) -> Iterator[str]:
+    """The names that statements bind, also inside `if`, `try` and `with`; `*` for what is imported as a whole."""
+    for node in body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node.name
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            yield from ((alias.asname or alias.name).partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        else:
+            yield from _bound(list(ast.iter_child_nodes(node)))

@@ -1,0 +1,65 @@
+"""What Airflow registers of a folder: its own reader of Dag files is the witness."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+
+FAILING = "import nowhere_at_all\n\nclass Fails: ...\n"
+AUTOMATION = """
+automation: {name}
+settings: {{allowed_operators: [failing_operators.Fails]}}
+triggers: [{{files: {{path: /srv/in, input: names}}}}]
+inputs: {{names: {{type: array, default: []}}}}
+steps:
+  - {{id: first, notify: [{{slack: "#ops", text: x}}]}}
+  - {{id: second, {what}}}
+"""
+NOTICE = """notify: [{slack: "#ops", text: x}]"""
+STUB = {"muster.not_valid"}
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project whose plugins hold an operator that cannot be imported, though its file is there."""
+    for folder in ("dags", "include/automations", "plugins"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "plugins" / "failing_operators.py").write_text(FAILING)
+    monkeypatch.syspath_prepend(tmp_path / "plugins")
+    dag_file = "from muster_airflow import load_automations\n\nload_automations(globals(), reconciler=False)\n"
+    (tmp_path / "dags" / "automations.py").write_text(dag_file)
+    return tmp_path
+
+
+def write(project: Path, name: str, what: str) -> None:
+    path = project / "include" / "automations" / f"{name}.yaml"
+    path.write_text(AUTOMATION.format(name=name, what=what))
+
+
+def registered(project: Path) -> dict[str, Any]:
+    bag = DagBag(dag_folder=str(project / "dags"), safe_mode=False)
+    assert not bag.import_errors
+    return dict(bag.dags)
+
+
+def test_a_dag_is_registered_whole_or_not_at_all(project: Path) -> None:
+    write(project, "whole", NOTICE)
+    names = [f"half_{number}" for number in range(5)]
+    for name in names:
+        write(project, name, "operator: failing_operators.Fails")
+    found = registered(project)
+    assert set(found) == {"whole", "whole.files", *names}
+    assert set(found["whole"].task_ids) == {"open", "first", "second", "close"}
+    assert {name: set(found[name].task_ids) for name in names} == dict.fromkeys(names, STUB)
+
+
+def test_what_stands_in_for_it_leaves_no_trace_once_it_is_mended(project: Path) -> None:
+    write(project, "half", "operator: failing_operators.Fails")
+    stub = registered(project)["half"]
+    assert stub.is_paused_upon_creation is None, "Airflow would keep the mended automation paused"
+    assert "nowhere_at_all" in stub.doc_md
+    write(project, "half", NOTICE)
+    assert set(registered(project)["half"].task_ids) == {"open", "first", "second", "close"}
