@@ -74,6 +74,10 @@ class PermanentError(MusterError):
     usual = ErrorClass.PERMANENT
 
 
+class Final(PermanentError):
+    """Nothing repeats it, and no fallback takes its place."""
+
+
 class SetAside(PermanentError):
     """This item cannot be processed: it is set aside with its findings and the other items go on."""
 

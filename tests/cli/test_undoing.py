@@ -28,6 +28,8 @@ class Airflow:
         self.cleared: list[list[str]] = []
         self.stopped: list[str] = []
         self.refuses: dict[str, MusterError] = {}
+        self.then: dict[str, str] = {}
+        """What is scheduled once something was stopped."""
 
     def __enter__(self) -> Airflow:
         return self
@@ -59,6 +61,7 @@ class Airflow:
     def fail(self, task: dict[str, Any]) -> None:
         self._asked(f"fail {task['task_id']}")
         self.stopped.append(task["task_id"])
+        self.task_states |= {task["task_id"]: "failed", **self.then}
 
 
 @pytest.fixture
@@ -168,6 +171,13 @@ def test_what_is_under_way_is_stopped_and_what_is_not_is_said(muster: Muster, si
     airflow.refuses.clear()
     assert read(muster("cancel", run, "--json"))["not_stopped"] == []
     assert types(site, run).count("run.cancel_requested") == 1
+
+
+def test_what_is_scheduled_or_queued_is_stopped_as_well(muster: Muster, site: Site, airflow: Airflow) -> None:
+    run = site.open(site.definition(AUTOMATION))
+    airflow.task_states = {"one": "success", "two": "scheduled", "three": "queued"}
+    airflow.then = {"four": "scheduled", "unwind.two": "scheduled", "close": "scheduled"}
+    assert read(muster("cancel", run, "--json"))["stopped"] == ["two", "three", "four"]
 
 
 def test_a_run_that_airflow_does_not_know_is_cancelled_all_the_same(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -20,6 +21,8 @@ class BankServer(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.charges: Counter[str] = Counter()
+        self.meanwhile: Callable[[], object] = lambda: None
+        """Done while the first charge is under way, before it is answered."""
 
     @property
     def url(self) -> str:
@@ -32,6 +35,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self.server.charges[self.path[1:]] += 1
+        if self.server.charges.total() == 1:
+            self.server.meanwhile()
         self.do_GET()
 
     def do_GET(self) -> None:

@@ -60,7 +60,7 @@ def _nothing() -> None:
     """Looks at nothing."""
 
 
-async def _never_unwinding(*_: Any) -> bool:
+def _never(*_: Any) -> bool:
     return False
 
 
@@ -230,7 +230,11 @@ MUTATIONS: dict[str, Mutation] = {
     ),
     "who counts as dead begins while the run is undone": Mutation(
         "no step is performed after undoing began",
-        "saga", "muster.execution.performing", functions={"_is_unwinding": _never_unwinding},
+        "saga", "muster.execution.stopping", functions={"_is_unwinding": _never},
+    ),
+    "a cancelled run goes on beginning items": Mutation(
+        "a cancelled run begins nothing more",
+        "saga", "muster.execution.stopping", functions={"_is_cancelled": _never},
     ),
     "what ended without an outcome is not undone": Mutation(
         "everything the run began is undone",

@@ -144,6 +144,11 @@ class Site:
         return self.services.database.run(coroutine)
 
 
+def perform_in_process(include: Path, dsn: str, artifacts: Path, run: str, step: str, slot: int | None) -> None:
+    """One task instance's work, as the target of a process of its own."""
+    Site.of(include, Database(dsn), artifacts).step(run, step, slot)
+
+
 def _services(database: Database, artifacts: Path, skills: Path, models: Any) -> Services:
     return Services(
         database=database,

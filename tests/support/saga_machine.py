@@ -226,6 +226,18 @@ class SagaMachine(Machine):
             assert self.ask(1, "saga", *self.arguments(task, None, True))[1] is None
 
     @rule(number=ANY, which=WHICH)
+    def it_is_cancelled_between_two_items(self, number: int, which: int) -> None:
+        if ("begin", None) in self.done:
+            return
+        while tasks := [task for task in self.ready() if task in self.forward()]:
+            self.perform(number, which, None, True)
+            if any(task[1] is not None for task in tasks):
+                break
+        self.cancel(which)
+        for task in [task for task in self.ready() if task in self.forward()]:
+            self.ended(task, *self.ask(which, "saga", *self.arguments(task, None, True)))
+
+    @rule(number=ANY, which=WHICH)
     def whatever_would_undo_it_is_broken(self, number: int, which: int) -> None:
         if ("begin", None) in self.done or number % 4:
             return
@@ -339,12 +351,14 @@ class SagaMachine(Machine):
         open_: dict[int, set[tuple[str, Any]]] = {}
         undone: set[tuple[Any, ...]] = set()
         late: set[tuple[Any, ...]] = set()
+        is_cancelled = False
         stuck: dict[int, str] = {}
         for event in self.events():
             data, step = event.data, event.data.get("step")
             piece = (str(step), data.get("index"))
             match event.type:
                 case "step.started":
+                    assert not is_cancelled, "a cancelled run begins nothing more"
                     if data["epoch"] in open_:
                         late.add((*piece, data["epoch"]))
                     begun.add(piece)
@@ -353,6 +367,8 @@ class SagaMachine(Machine):
                     assert not guarded or (*piece, data["epoch"]) not in late, (
                         "no step is performed after unwinding began"
                     )
+                case "run.cancel_requested" | "run.restarted":
+                    is_cancelled = event.type == "run.cancel_requested"
                 case "saga.unwinding":
                     open_[data["epoch"]] = {(name, index) for name, all_ in data["pieces"].items() for index in all_}
                 case "run.stuck":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
+from typing import Any
 
 from muster.cli.output import console, emit
 from muster.cli.place import airflow, open_log, open_queries
@@ -15,9 +17,20 @@ from muster.operations.redoing import ends
 from muster.saga.resuming import AlreadyResumed, Resumable, already_resumed, resumable, resume
 
 ACTIVE = frozenset(
-    {"running", "deferred", "awaiting_input", "queued", "up_for_retry", "up_for_reschedule", "restarting"}
+    {
+        "running",
+        "deferred",
+        "awaiting_input",
+        "scheduled",
+        "queued",
+        "up_for_retry",
+        "up_for_reschedule",
+        "restarting",
+    }
 )
-"""States of a task that is under way."""
+"""States of a task that is under way, or is about to be."""
+ROUNDS = 3
+"""How often Airflow is asked what is under way: while tasks are stopped it schedules those that come after them."""
 
 
 def cancel_run(run: str, *, reason: str | None, user: str, as_json: bool) -> None:
@@ -64,23 +77,35 @@ def _stop_all(client: AirflowClient, runs: tuple[str, ...]) -> tuple[list[str], 
     """
     stopped, left = list[str](), dict[str, MusterError]()
     for run in runs:
-        try:
-            # Of a run that Airflow does not know nothing is under way.
-            known = client.run(*_in_airflow(run)) is not None
-            active = [task for task in client.tasks(*_in_airflow(run)) if task["state"] in ACTIVE] if known else []
-        except MusterError as error:
-            left[f"what is under way of {run}"] = error
-            continue
-        for task in active:
-            if ends(task["task_id"]):
-                continue
+        seen: set[tuple[str, int]] = set()
+        for _ in range(ROUNDS):
             try:
-                client.fail(task)
+                active = [task for task in _active(client, run) if _instance(task) not in seen]
             except MusterError as error:
-                left[f"{task['task_id']} of {run}"] = error
-            else:
-                stopped.append(task["task_id"])
+                left[f"what is under way of {run}"] = error
+                break
+            if not active:
+                break
+            for task in active:
+                seen.add(_instance(task))
+                try:
+                    client.fail(task)
+                except MusterError as error:
+                    left[f"{task['task_id']} of {run}"] = error
+                else:
+                    stopped.append(task["task_id"])
     return stopped, left
+
+
+def _active(client: AirflowClient, run: str) -> list[dict[str, Any]]:
+    """The tasks of a run that are under way; none of one that Airflow does not know."""
+    if client.run(*_in_airflow(run)) is None:
+        return []
+    return [t for t in client.tasks(*_in_airflow(run)) if t["state"] in ACTIVE and not ends(t["task_id"])]
+
+
+def _instance(task: Mapping[str, Any]) -> tuple[str, int]:
+    return task["task_id"], task.get("map_index", -1)
 
 
 def resume_run(run: str, *, note: str | None, by_hand: bool, user: str, as_json: bool) -> None:

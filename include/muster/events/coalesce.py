@@ -1,4 +1,4 @@
-"""Group commit for coroutines: appends to one stream that meet share one transaction."""
+"""Group commit for coroutines: requests under one key that meet are performed as one, such as appends to a stream."""
 
 from __future__ import annotations
 
@@ -6,40 +6,46 @@ import asyncio
 import weakref
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from muster.errors import TransientError
-from muster.events.batch import Outcome, Request
+
+R = TypeVar("R")
+A = TypeVar("A")
 
 GROUP_LIMIT = 1_000
-"""Events in one transaction at most, unless a single request brings more."""
-
-Perform = Callable[[str, Sequence[Request]], Awaitable[list[Outcome]]]
+"""How much is performed as one at most, unless a single request brings more: of appends, events in a transaction."""
 
 
 @dataclass
-class _Waiting:
-    request: Request
-    answer: asyncio.Future[Outcome]
+class _Waiting(Generic[R, A]):
+    request: R
+    answer: asyncio.Future[A]
 
 
-class Coalescer:
-    """Collects what arrives while the last transaction of the stream is under way, then writes it as one."""
+class Coalescer(Generic[R, A]):
+    """Collects what arrives while the last of its key is under way, then performs it as one.
 
-    def __init__(self, perform: Perform) -> None:
-        self._perform = perform
-        self._waiting: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, list[_Waiting]]] = (
+    What a request is answered was begun after it had arrived.
+    """
+
+    def __init__(
+        self, perform: Callable[[str, Sequence[R]], Awaitable[list[A]]], size: Callable[[R], int] = lambda _: 1
+    ) -> None:
+        self._perform, self._size = perform, size
+        self._waiting: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, list[_Waiting[R, A]]]] = (
             weakref.WeakKeyDictionary()
         )
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def submit(self, stream: str, request: Request) -> Outcome:
-        """The request's own outcome, after its transaction committed.
+    async def submit(self, stream: str, request: R) -> A:
+        """The request's own outcome; of an append, after its transaction committed.
 
-        A caller that is cancelled stops waiting; its events may be written all the same.
+        A caller that is cancelled stops waiting; its request may be performed all the same.
         """
         loop = asyncio.get_running_loop()
         streams = self._waiting.setdefault(loop, {})
-        answer: asyncio.Future[Outcome] = loop.create_future()
+        answer: asyncio.Future[A] = loop.create_future()
         if stream in streams:
             streams[stream].append(_Waiting(request, answer))
         else:
@@ -50,17 +56,17 @@ class Coalescer:
             task.add_done_callback(self._tasks.discard)
         return await answer
 
-    async def _flush(self, streams: dict[str, list[_Waiting]], stream: str) -> None:
-        group: list[_Waiting] = []
+    async def _flush(self, streams: dict[str, list[_Waiting[R, A]]], stream: str) -> None:
+        group: list[_Waiting[R, A]] = []
         try:
-            while group := _take(streams[stream]):
+            while group := self._take(streams[stream]):
                 await self._write(stream, group)
         finally:
             for each in [*group, *streams.pop(stream)]:
                 if not each.answer.done():
                     each.answer.cancel()
 
-    async def _write(self, stream: str, group: Sequence[_Waiting]) -> None:
+    async def _write(self, stream: str, group: Sequence[_Waiting[R, A]]) -> None:
         try:
             outcomes = await self._perform(stream, [each.request for each in group])
         except Exception as error:
@@ -77,14 +83,13 @@ class Coalescer:
             if not each.answer.done():
                 each.answer.set_result(outcome)
 
-
-def _take(waiting: list[_Waiting]) -> list[_Waiting]:
-    """Remove and return the next group, without the callers that gave up."""
-    group: list[_Waiting] = []
-    size = 0
-    while waiting and (not group or size + len(waiting[0].request.events) <= GROUP_LIMIT):
-        each = waiting.pop(0)
-        if not each.answer.done():
-            group.append(each)
-            size += len(each.request.events)
-    return group
+    def _take(self, waiting: list[_Waiting[R, A]]) -> list[_Waiting[R, A]]:
+        """Remove and return the next group, without the callers that gave up."""
+        group: list[_Waiting[R, A]] = []
+        size = 0
+        while waiting and (not group or size + self._size(waiting[0].request) <= GROUP_LIMIT):
+            each = waiting.pop(0)
+            if not each.answer.done():
+                group.append(each)
+                size += self._size(each.request)
+        return group

@@ -68,7 +68,7 @@ class EventLog:
         # else. That it is shorter than we knew (another server took over and lacks the last events) it can only
         # be after connections were lost: what was seen before the latest of our sessions began is not believed.
         self._heads: dict[str, tuple[Head, int]] = {}
-        self._coalescer = Coalescer(self._append_all)
+        self._coalescer = Coalescer(self._append_all, lambda request: len(request.events))
 
     @property
     def database(self) -> Database:

@@ -17,6 +17,9 @@ from muster.events.work import Approval, Status, StepState, Undoing, WorkState
 Happening = Event | Fact
 """What a fold reads: events, or the little that bulk reading takes of them."""
 
+CANCELLED, UNWINDING = "cancelled", "unwinding"
+"""Why work is skipped that a run does not begin any more: what an earlier execution did of it stands."""
+
 RunStatus = Literal["unknown", "open", "succeeded", "failed", "compensated", "stuck"]
 
 
@@ -221,8 +224,8 @@ def _started(run: RunState, step: StepState, work: WorkState, event: Happening) 
     work.status, work.attempt = "running", data.get("attempt") or work.attempt + 1
     work.input, work.started_at = data.get("input"), work.started_at or event.at
     epoch = data.get("epoch") or 0
-    if run.unwinding is None or run.unwinding.epoch != epoch:
-        # Who begins after undoing has begun is told so before it does anything.
+    if run.cancelled_by is None and (run.unwinding is None or run.unwinding.epoch != epoch):
+        # Who begins after a run was cancelled, or is being undone, is told so before it does anything.
         work.begun = epoch
 
 
@@ -242,7 +245,9 @@ def _ended(status: Status) -> Callable[[RunState, StepState, WorkState, Happenin
         data = event.data
         _anew(work, data)
         work.status, work.ended_at, work.decision = status, event.at, None
-        work.output, work.output_type = data.get("output"), data.get("output_type")
+        if not (status == "skipped" and data.get("reason") in (CANCELLED, UNWINDING) and work.begun is not None):
+            # What is kept otherwise is for whoever undoes it.
+            work.output, work.output_type = data.get("output"), data.get("output_type")
         work.produced_by, work.fallback = data.get("produced_by"), bool(data.get("fallback"))
         work.reason, work.error = data.get("reason"), data.get("error")
         work.findings = list(data.get("findings") or [])
@@ -277,7 +282,7 @@ def _undone(run: RunState, step: StepState, work: WorkState, event: Happening) -
     data = event.data
     work.undone += 1
     work.undoing = Undoing("succeeded", output=data.get("output"), by_hand=bool(data.get("by_hand")))
-    work.status, work.ended_at = "undone", event.at
+    work.status, work.ended_at, work.begun = "undone", event.at, None
 
 
 def _stuck(run: RunState, step: StepState, work: WorkState, event: Happening) -> None:

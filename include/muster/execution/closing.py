@@ -43,7 +43,7 @@ async def close_run(
         # What failed may have been undone itself since, or have come to life and skipped itself.
         reasons = [unwinding.reason]
     status = _status(state, reasons, ref.epoch)
-    if status == "stuck" and not await services.log.aunder_keys(ref.run, [key, _stuck_key(ref)]):
+    if status == "stuck" and not await services.log.aunder_keys(ref.run, [key, stuck_key(ref)]):
         await _own_up(services, ref, definition, state, tell)
     counts = _counts(state)
     data = {
@@ -87,14 +87,15 @@ async def _own_up(
     events = [
         # It counts as tried, so that a person who does it by hand can say so.
         NewEvent(type=EventType.COMPENSATION_FAILED, data=failed, key=f"{work_key(step, index)}/stopped@{ref.epoch}"),
-        NewEvent(type=EventType.RUN_STUCK, data=data, key=_stuck_key(ref)),
+        NewEvent(type=EventType.RUN_STUCK, data=data, key=stuck_key(ref)),
     ]
     await services.log.aappend(ref.run, events)
     if tell is not None:
         await tell(services, ref, step, index, error)
 
 
-def _stuck_key(ref: WorkRef) -> str:
+def stuck_key(ref: WorkRef) -> str:
+    """The key of the event that undoing has stopped in an execution."""
     return f"stuck@{ref.epoch}"
 
 

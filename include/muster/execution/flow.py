@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from muster.events.state import RunState
+from muster.events.state import CANCELLED, UNWINDING, RunState
 from muster.events.work import StepState
 from muster.language.definition import Definition, ResolvedStep
 
@@ -13,8 +13,6 @@ UPSTREAM_FAILED = "upstream_failed"
 REJECTED = "rejected"
 NOT_TAKEN = "not_taken"
 WHEN = "when"
-CANCELLED = "cancelled"
-UNWINDING = "unwinding"
 
 
 @dataclass(frozen=True)

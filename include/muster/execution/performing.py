@@ -15,8 +15,9 @@ from muster.execution.fanout import ENDINGS, Spread, complete, holds, last_endin
 from muster.execution.outcome import Outcome
 from muster.execution.personal import conceal
 from muster.execution.piece import Piece, failed_as_a_whole, finish, skipped, started
-from muster.execution.references import LeftAsItWas, WorkRef, unwinding_key
+from muster.execution.references import LeftAsItWas, WorkRef
 from muster.execution.services import Services
+from muster.execution.stopping import why_stopped
 from muster.execution.view import RunView, definition_of, load
 from muster.language.definition import ResolvedStep
 
@@ -70,7 +71,7 @@ async def _begin(services: Services, ref: WorkRef) -> Piece | Outcome:
     if ref.slot is None:
         return await _begin_single(services, piece, ended)
     if ended is None:
-        ended = next(iter(await _write_started(services, [piece], ref)), None)
+        ended = await _start(services, piece)
     if ended is None:
         return piece
     await complete(services, await spread_of(services, ref), ref)
@@ -101,8 +102,8 @@ async def _begin_single(services: Services, piece: Piece, ended: Event | None) -
         if skip is None and not holds(step, piece.variables):
             skip = flow.Skip(flow.WHEN)
         if skip is None:
-            late = await _write_started(services, [piece], ref)
-            return outcome_of(late[0]) if late else piece
+            late = await _start(services, piece)
+            return piece if late is None else outcome_of(late)
         ended = (await services.log.aappend(ref.run, [skipped(piece, skip.reason)]))[0]
     return outcome_of(ended)
 
@@ -118,33 +119,26 @@ async def _perform_items(services: Services, spread: Spread, ref: WorkRef) -> Ou
         return Outcome(status="skipped", reason="there is nothing to do for it")
     endings = await _endings(services, spread, pieces)
     left = [piece for piece in pieces if piece.key not in endings]
-    done = await _write_started(services, left, ref)
-    if not done:
-        jobs = [partial(finish, services, piece, act, fall_back) for piece in left]
-        done = await at_once(jobs, threads=uses_threads(spread.step, services))
+    jobs = [partial(_perform_item, services, piece) for piece in left]
+    done = await at_once(jobs, threads=uses_threads(spread.step, services)) if left else []
     await complete(services, spread, ref)
     return _together([*endings.values(), *done], single=ref.slot is not None and len(pieces) == 1)
 
 
-async def _write_started(services: Services, pieces: Sequence[Piece], ref: WorkRef) -> list[Event]:
-    """Write that the pieces begin; how they ended instead when the run is being undone: who is so late was taken
-    for dead, and what it did now nobody would undo.
-    """
-    if not pieces:
-        return []
-    ref.demand_again()
-    definition = pieces[0].view.definition
-    guarded = any(step.can_be_undone or step.irreversible for step in definition.steps)
-    # Again after the writing: one of the two that begin at the same moment sees the other.
-    if not (guarded and await _is_unwinding(services, ref)):
-        await services.log.aappend(ref.run, [started(piece) for piece in pieces])
-        if not (guarded and await _is_unwinding(services, ref)):
-            return []
-    return await services.log.aappend(ref.run, [skipped(piece, flow.UNWINDING) for piece in pieces])
+async def _perform_item(services: Services, piece: Piece) -> Event:
+    """Begin one item when its turn has come, and finish it; how it ended."""
+    return await _start(services, piece) or await finish(services, piece, act, fall_back)
 
 
-async def _is_unwinding(services: Services, ref: WorkRef) -> bool:
-    return bool(await services.log.aunder_keys(ref.run, [unwinding_key(ref.epoch)]))
+async def _start(services: Services, piece: Piece) -> Event | None:
+    """Write that a piece begins; how it ended instead when the run begins nothing any more."""
+    piece.ref.demand_again()
+    if (skip := await why_stopped(services, piece.ref)) is None:
+        await services.log.aappend(piece.ref.run, [started(piece)])
+        # Again after the writing: of two at the same moment, one who begins and one who stops the run, one sees the
+        # other. Who took this for dead and has begun to undo would never undo what it did now.
+        skip = await why_stopped(services, piece.ref)
+    return None if skip is None else (await services.log.aappend(piece.ref.run, [skipped(piece, skip.reason)]))[0]
 
 
 async def _endings(services: Services, spread: Spread, pieces: Sequence[Piece]) -> dict[str, Event]:
@@ -177,6 +171,8 @@ def _together(endings: Sequence[Event], *, single: bool) -> Outcome:
         return outcome_of(endings[0])
     counts = {kind.value.removeprefix("step."): _count(endings, kind) for kind in sorted(ENDINGS)}
     failures = [event for event in endings if event.type == EventType.STEP_FAILED]
+    if counts["skipped"] == len(endings):
+        return Outcome(status="skipped", output=counts, reason=endings[0].data["reason"])
     if failures:
         first = failures[0].data["error"]["message"]
         return Outcome(status="failed", output=counts, reason=f"{len(failures)} of {len(endings)} failed: {first}")

@@ -14,6 +14,7 @@ from muster.execution.references import WorkRef, work_key
 from muster.execution.retry_budget import spend
 from muster.execution.retrying import with_retries
 from muster.execution.services import Services
+from muster.execution.stopping import Stopped, ensure_may_begin
 from muster.execution.view import RunView
 from muster.failures import classify
 from muster.language.definition import ResolvedStep
@@ -83,9 +84,12 @@ async def finish(services: Services, piece: Piece, act: Action, fall_back: Actio
         DatabaseLost: the work has no ending, as if its process had died; perform it again.
     """
     try:
-        ending = succeeded(piece, await attempts(services, piece, act))
+        # A piece without a lock was asked for when it began, a moment ago.
+        ending = succeeded(piece, await attempts(services, piece, act, asked=not piece.step.lock))
     except SetAside as error:
         ending = _set_aside(piece, error)
+    except Stopped as error:
+        ending = skipped(piece, error.skip.reason)
     except DatabaseLost:
         raise
     except Exception as error:
@@ -143,16 +147,26 @@ async def attempts(
     piece: Piece,
     act: Callable[[Services, Piece], Awaitable[T]],
     retried: EventType = EventType.STEP_RETRIED,
+    *,
+    asked: bool = False,
 ) -> T:
     """What `act` answers, after the step's retries; each attempt that failed is written down as `retried`.
 
+    Before each attempt it is asked whether it may still begin, but for a first one when that was `asked` a moment ago.
+
     Raises:
+        Stopped: the run begins nothing any more.
         Exception: what the last attempt raised.
     """
 
     fresh = _bad_answers(piece)
 
     async def once() -> T:
+        nonlocal asked
+        # A compensation is what a run that begins nothing any more still does.
+        if not asked and not piece.undoes:
+            await ensure_may_begin(services, piece.ref)
+        asked = False
         try:
             async with asyncio.timeout(piece.step.timeout):
                 given = replace(piece, fresh=fresh)
@@ -195,6 +209,8 @@ async def _fall_back(services: Services, piece: Piece, fall_back: Action, error:
         answer = await attempts(services, piece, fall_back)
     except SetAside as other:
         return _set_aside(piece, other)
+    except Stopped as stopped:
+        return skipped(piece, stopped.skip.reason)
     except DatabaseLost:
         raise
     except Exception as other:

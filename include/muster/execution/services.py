@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -13,9 +13,12 @@ from typing import Any
 from muster.agents.models import ModelProvider
 from muster.database import Database
 from muster.documents import Documents, documents_of
+from muster.events.coalesce import Coalescer
 from muster.events.definitions import DefinitionStore
 from muster.events.log import EventLog
 from muster.events.queries import Queries
+from muster.events.state import RunState
+from muster.execution import stopping
 from muster.language.definition import Definition
 from muster.notifications.sender import Sender
 from muster.recovery.leases import Leases
@@ -66,6 +69,11 @@ class Services:
             PermanentError: a setting does not say what it should.
         """
         return readable(definition, self.readable)
+
+    @cached_property
+    def standing(self) -> Coalescer[None, RunState]:
+        """What the log says of runs, as far as it decides whether their work may begin."""
+        return Coalescer(partial(stopping.standing, self))
 
     def workspace(self, run: str) -> Path:
         """The run's own folder, made when first asked for."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from muster.events.state import RunState
+from muster.events.state import CANCELLED, UNWINDING, RunState
 from muster.events.work import StepState
-from muster.execution.flow import CANCELLED, UNWINDING, left_over
+from muster.execution.flow import left_over
 from muster.language.definition import WITHHELD, Definition
 
 TaskStates = Mapping[str, str | None]
@@ -95,7 +95,8 @@ def _stopped(definition: Definition, state: RunState, result: StepState, task_st
 
 def _left_out(result: StepState) -> str | None:
     """Why a step that a cancelled run never did is missing from one that goes on all the same."""
-    if result.status == "skipped" and result.whole.reason in (CANCELLED, UNWINDING):
+    skipped = [work.reason for work in (result.whole, *result.items.values()) if work.status == "skipped"]
+    if CANCELLED in skipped or UNWINDING in skipped:
         return f"step {result.id} was left out when the run was cancelled, and has not been done since"
     return None
 

@@ -26,7 +26,7 @@ from muster.operations.differing import Part, parts
 
 GOES_AHEAD = "goes ahead"
 
-_OURS = frozenset((flow.UPSTREAM_FAILED, flow.REJECTED, flow.NOT_TAKEN, flow.WHEN, flow.CANCELLED))
+_OURS = frozenset((flow.UPSTREAM_FAILED, flow.REJECTED, flow.NOT_TAKEN, flow.WHEN))
 """Reasons of skips that follow from the log; others are a person's."""
 
 

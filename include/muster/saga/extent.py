@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from muster.errors import MusterError
-from muster.events.state import RunState
+from muster.events.state import CANCELLED, UNWINDING, RunState
 from muster.events.work import StepState, WorkState
 from muster.language.definition import Definition
 
@@ -46,6 +46,7 @@ def _begun(result: StepState) -> Iterator[int | None]:
 
 def _may_have_happened(work: WorkState) -> bool:
     if work.status == "skipped":
-        # A process died in the middle of it, and the next one skipped it: the run had been cancelled meanwhile.
-        return work.begun == work.epoch
+        # A process died in the middle of it, and the next one skipped it: the run had been cancelled meanwhile. So was
+        # one that was to do again what an earlier execution had begun.
+        return work.begun is not None and (work.begun == work.epoch or work.reason in (CANCELLED, UNWINDING))
     return work.status not in ("pending", "undone")

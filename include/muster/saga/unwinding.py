@@ -18,7 +18,7 @@ from muster.events.model import Event, EventType, NewEvent
 from muster.events.state import fold
 from muster.events.work import WorkState
 from muster.execution.actions import skill_context, uses_threads
-from muster.execution.closing import close_run
+from muster.execution.closing import close_run, stuck_key
 from muster.execution.concurrency import at_once
 from muster.execution.fanout import items_of
 from muster.execution.outcome import Outcome
@@ -102,11 +102,17 @@ async def compensate(services: Services, ref: WorkRef) -> Outcome:
     if not left:
         return Outcome(status="skipped", reason="nothing of it has to be undone")
     failures: list[tuple[int | None, Exception]] = []
+    undone = 0
 
     async def one(piece: Piece) -> None:
-        # Once one has failed the run is stuck: what has not begun is left as it is.
-        if not failures and (error := await _undo(services, piece)) is not None:
+        nonlocal undone
+        # Once one has failed, here or in another process, the run is stuck: what has not begun is left as it is.
+        if failures or await services.log.aunder_keys(ref.run, [stuck_key(ref)]):
+            return
+        if (error := await _undo(services, piece)) is not None:
             failures.append((piece.index, error))
+        else:
+            undone += 1
 
     try:
         jobs = [partial(one, piece) for piece in _pieces(services, view, step, ref, left)]
@@ -119,7 +125,9 @@ async def compensate(services: Services, ref: WorkRef) -> Outcome:
         await at_once(jobs, threads=threads)
     if failures:
         return await _stuck(services, ref, step.id, *failures[0])
-    return Outcome(status="succeeded", output={"undone": len(left)})
+    if undone < len(left):
+        return Outcome(status="failed", reason="undoing has stopped elsewhere")
+    return Outcome(status="succeeded", output={"undone": undone})
 
 
 async def unwind(services: Services, run: str, epoch: int) -> None:
@@ -171,7 +179,8 @@ def _pieces(
 
 def _laid_out(view: RunView, step: ResolvedStep, work: WorkState) -> int:
     """The version at which the list was laid out that an item was of when it was last begun."""
-    epoch = max(work.epoch, work.begun or 0)
+    begun = work.begun or 0
+    epoch = begun if work.status == "skipped" else max(work.epoch, begun)
     layouts = (event for event in view.events if event.type == EventType.STEP_EXPANDED)
     own = (event for event in layouts if event.data["step"] == step.id and event.data["epoch"] <= epoch)
     return max((event.version for event in own), default=0)
@@ -235,7 +244,7 @@ async def _call(services: Services, piece: Piece) -> Any:
 async def _stuck(services: Services, ref: WorkRef, step: str, index: int | None, error: Exception) -> Outcome:
     described = describe(error)
     data = {"step": step, "index": index, "error": described, "epoch": ref.epoch}
-    event = NewEvent(type=EventType.RUN_STUCK, data=data, key=f"stuck@{ref.epoch}")
+    event = NewEvent(type=EventType.RUN_STUCK, data=data, key=stuck_key(ref))
     await services.log.aappend(ref.run, [event])
     why = WITHHELD if (await definition_of(services, ref.run)).is_personal(step) else described["message"]
     await tell_stuck(services, ref, step, index, {**described, "message": why})
