@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from muster.database import Database
 from muster.errors import PermanentError, TransientError
+from muster.events.model import NewEvent
 from muster.events.queries import Queries
 from muster.execution import following
-from muster.execution.children import PARENT, withdraw
+from muster.execution.children import PARENT, Child, withdraw
+from muster.execution.epochs import begin_epoch
+from muster.execution.opening import Opening, open_run
 from muster.execution.performing import begin
 from muster.execution.references import WorkRef
+from muster.operations.cancelling import open_children
 from support.children import Family, step
 
 CHILD = "inputs: {name: {type: string, default: x}}\nsteps:\n" + step("pick") + step("pack")
@@ -98,14 +106,137 @@ def test_a_run_that_is_stuck_fails_the_step_and_says_what_to_resume(family: Fami
     assert f"`muster resume {child}`" in error["remedy"]
 
 
-def test_a_run_that_somebody_else_has_started_by_the_childs_id_is_not_taken_for_it(family: Family, run: str) -> None:
+OTHER = {"name": "mallory"}
+
+
+def stranger(family: Family, child: Child, conf: Mapping[str, Any]) -> str:
+    """Somebody who may trigger the child's Dag does so under the child's id, before the parent's process does."""
+    opening = Opening(
+        run=child.run,
+        dag_id=child.automation,
+        dag_run_id=child.dag_run_id,
+        definition=family.definitions["child"],
+        bundle_version=None,
+        conf=conf,
+        requested_by="mallory",
+    )
+    family.site.do(open_run(family.site.services, opening))
+    return child.run
+
+
+def forged(child: Child) -> dict[str, dict[str, Any]]:
+    """What somebody may write who knows everything of the parent's log, of its child's conf, and of another child's."""
+    parent = {name: value for name, value in child.conf[PARENT].items() if name != "proof"}
+    kept = child.requested.data["proof"]
+    return {
+        "nothing": OTHER,
+        "the parent, other inputs": {**OTHER, PARENT: parent},
+        "the parent, the same inputs": {**child.inputs, PARENT: parent},
+        "what the log keeps": {**child.inputs, PARENT: {**parent, "proof": kept}},
+        "the proof, other inputs": {**child.conf, **OTHER},
+        "the proof, an input more": {**child.conf, "more": 1},
+        "no text": {**child.inputs, PARENT: {**parent, "proof": [kept]}},
+    }
+
+
+FORGED = [
+    "nothing", "the parent, other inputs", "the parent, the same inputs", "what the log keeps",
+    "the proof, other inputs", "the proof, an input more", "no text",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("ended", [False, True])
+@pytest.mark.parametrize("how", FORGED)
+def test_a_run_that_somebody_else_has_started_by_the_childs_id_is_not_taken_for_it(
+    family: Family, run: str, how: str, ended: bool
+) -> None:
+    """Between the request and the trigger the parent's process has died, and somebody was quicker than the next one."""
     child = family.ask(run, "deliver")
-    family.play(family.begin(replace(child, requested=replace(child.requested, key="forged"))))
+    other = stranger(family, child, forged(child)[how])
+    assert family.site.state(other).parent is None
+    if ended:
+        family.play(other)
+    again = family.ask(run, "deliver")
+    assert again.run == other, "the next process asks for the same run, and Airflow says that it is there"
     outcome = family.follow(run, "deliver")
+    assert outcome.status == "failed"
     assert outcome.reason is not None
     assert "somebody else has started it" in outcome.reason
+    assert f"muster restart {run} --from deliver" in str(family.site.state(run).step("deliver").whole.error)
+
+    before = family.types(other)
+    assert list(open_children(family.site.services.log, run)) == []
     assert family.finish(run).status == "compensated"
     assert family.depot.undone == ["reserve"]
+    assert family.types(other) == before, "it goes on, or stays, as if the parent had never been"
+    if not ended:
+        assert family.play(other).status == "succeeded"
+
+
+def test_who_comes_after_the_child_was_opened_changes_nothing_of_it(family: Family, run: str) -> None:
+    child = family.ask(run, "deliver")
+    family.begin(child)
+    stranger(family, child, OTHER)
+    opened = next(iter(family.site.services.log.read(child.run)))
+    assert opened.data["inputs"] == {"name": "RESERVE"}
+    assert opened.data["requested_by"] == "requester"
+    family.play(child.run)
+    assert family.follow(run, "deliver").status == "succeeded"
+
+
+def test_after_a_strangers_run_a_restart_asks_for_another_child_that_is_taken(family: Family, run: str) -> None:
+    stranger(family, family.ask(run, "deliver"), OTHER)
+    family.follow(run, "deliver")
+    family.finish(run)
+    assert family.site.do(begin_epoch(family.site.services, run, "begun/again", "again")).number == 1
+    family.site.step(run, "reserve", epoch=1)
+    child = family.ask(run, "deliver", epoch=1)
+    family.play(family.begin(child))
+    assert family.follow(run, "deliver", epoch=1).status == "succeeded"
+    assert family.site.state(child.run).parent == {"run": run, "step": "deliver", "index": None}
+
+
+def test_a_childs_name_and_proof_follow_from_nothing_that_others_know(family: Family, run: str, dsn: str) -> None:
+    child = family.ask(run, "deliver")
+    public = f"{run}/deliver@0"
+    assert hashlib.sha256(public.encode()).hexdigest()[:24] not in child.run
+    with psycopg.connect(dsn) as connection:
+        rows = connection.execute("SELECT data::text FROM events UNION ALL SELECT content::text FROM definitions")
+        assert not [text for (text,) in rows if child.proof in text]
+        connection.execute("UPDATE installation_secrets SET value = decode(repeat('00', 32), 'hex')")
+    other = family.ask(run, "deliver")
+    assert other.run == child.run, "the log's word counts"
+    assert other.proof != child.proof
+    with pytest.raises(PermanentError, match="not those it was asked for with"):
+        _ = other.conf
+
+
+@pytest.mark.parametrize("value", [1e20, -0.0, 1.0, 0.1, 12345678901234567890, {"a": [1e3, None, True, "ä\n"]}])
+def test_inputs_that_went_through_airflows_database_are_the_same(
+    tmp_path: Path, database: Database, dsn: str, value: Any
+) -> None:
+    sources = {
+        "parent": "inputs: {given: {}}\nsteps:\n  - {id: deliver, run: child, with: {name: '{{ inputs.given }}'}}\n",
+        "child": "inputs: {name: {}}\nsteps:\n" + step("pick"),
+    }
+    family = Family(tmp_path, database, sources)
+    child = family.ask(family.open("parent", given=value), "deliver")
+    with psycopg.connect(dsn) as connection:
+        row = connection.execute("SELECT %s::jsonb", [json.dumps(child.conf)]).fetchone()
+    assert row is not None
+    stranger(family, child, row[0])
+    assert family.site.state(child.run).parent is not None
+
+
+def test_a_child_that_an_earlier_release_has_asked_for_is_still_taken(family: Family, run: str) -> None:
+    earlier = {"step": "deliver", "index": None, "child": "child/child__1", "automation": "child", "epoch": 0}
+    request = NewEvent(type="child.requested", data=earlier, key="deliver/child@0")
+    family.site.services.log.append(run, [request])
+    child = family.ask(run, "deliver")
+    assert child.run == "child/child__1"
+    parent = {"run": run, "step": "deliver", "index": None, "key": request.key}
+    stranger(family, child, {**child.inputs, PARENT: parent})
+    assert family.site.state(child.run).parent == {"run": run, "step": "deliver", "index": None}
 
 
 def test_waiting_again_after_the_end_changes_nothing(family: Family, run: str) -> None:

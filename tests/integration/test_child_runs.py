@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from muster.execution.proving import name_of
 from support.airflow import Airflow
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
@@ -178,3 +179,35 @@ def test_a_child_that_cannot_be_undone_is_resumed_first_and_then_its_parent(airf
     assert airflow.finish(run) == "failed"
     assert (folder / "undone").read_text().split() == ["send", "pick", "reserve"]
     assert airflow.log.verify(child) is None
+
+
+def test_a_stranger_who_was_quicker_is_not_taken_for_the_child(airflow: Airflow) -> None:
+    """Even one who has read the installation's secret, and so knows the child's id before it is asked for."""
+    begin(airflow, "first", parcels=["one"])
+    airflow.finish("proving_order/first")
+    (taken,) = children(airflow, "proving_order/first")
+    assert airflow.queries.run(taken).status == "succeeded", "what Airflow gives back of the conf proves it"
+
+    ((secret,),) = airflow.sql("SELECT value FROM installation_secrets WHERE name = 'children'")
+    parent = {"run": "proving_order/robbed", "step": "deliver", "index": 0, "key": "deliver[0]/child@0"}
+    name = name_of(bytes(secret), parent["run"], "deliver[0]", 0)
+    theirs = airflow.project / "parcels" / "theirs"
+    theirs.mkdir()
+    inputs = {"folder": str(theirs), "parcel": "two", "asks": True}
+    stranger = airflow.start("proving_delivery", name, **inputs, muster_parent={**parent, "proof": "0" * 64})
+    airflow.waiting(stranger, "ask")
+
+    run, folder = begin(airflow, "robbed", parcels=["one"])
+    assert airflow.finish(run) == "failed"
+    assert children(airflow, run) == [stranger]
+    (error,) = [event.data["error"] for event in airflow.log.read(run) if event.type == "step.failed"]
+    assert "somebody else has started it" in error["message"]
+    assert (folder / "undone").read_text().split() == ["reserve"]
+
+    assert airflow.queries.run(stranger).status == "open"
+    airflow.answer(airflow.waiting(stranger, "ask")[0])
+    assert airflow.finish(stranger) == "success"
+    assert airflow.queries.run(stranger).status == "succeeded"
+    assert not (theirs / "undone").exists()
+    opened = next(event for event in airflow.log.read(stranger) if event.type == "run.opened")
+    assert "parent" not in opened.data

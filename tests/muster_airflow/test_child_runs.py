@@ -62,7 +62,7 @@ def child() -> Child:
         type="child.requested", data={"step": "once", "index": None}, key="once/child@0", position=1, stream="parent/x",
         version=3, id=uuid4(), at=datetime.now(UTC), correlation="parent/x", previous_hash="", hash="",
     )  # fmt: skip
-    return Child(automation="child", dag_run_id="child__1", inputs={"name": "x"}, requested=requested)
+    return Child(automation="child", dag_run_id="child__1", inputs={"name": "x"}, requested=requested, proof="p")
 
 
 def start(monkeypatch: pytest.MonkeyPatch, answer: Any, *, paused: bool = False) -> Supervisor:
@@ -77,7 +77,7 @@ def test_airflow_is_asked_once_with_the_inputs_and_the_parent(monkeypatch: pytes
     (asked,) = start(monkeypatch, OKResponse(ok=True)).asked
     assert isinstance(asked, TriggerDagRun)
     assert (asked.dag_id, asked.run_id, asked.reset_dag_run) == ("child", "child__1", False)
-    parent = {"run": "parent/x", "step": "once", "index": None, "key": "once/child@0"}
+    parent = {"run": "parent/x", "step": "once", "index": None, "key": "once/child@0", "proof": "p"}
     assert asked.conf == {"name": "x", "muster_parent": parent}
 
 

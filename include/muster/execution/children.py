@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,12 +12,13 @@ from pydantic_core import to_jsonable_python
 from muster.errors import ConcurrencyError, PermanentError
 from muster.events.model import Event, EventType, NewEvent
 from muster.events.state import RunState
+from muster.execution import proving
 from muster.execution.fanout import end
 from muster.execution.outcome import Outcome
 from muster.execution.performing import outcome_of
 from muster.execution.personal import conceal
 from muster.execution.piece import Answer, Piece, failed, succeeded
-from muster.execution.references import run_id
+from muster.execution.references import OPENED, run_id
 from muster.execution.services import Services
 from muster.execution.view import load_all
 from muster.language.definition import Definition
@@ -42,6 +42,8 @@ class Child:
     dag_run_id: str
     inputs: Mapping[str, Any]
     requested: Event
+    proof: str
+    """What shows that it was asked for, with these inputs: nobody outside this installation can make it."""
 
     @property
     def run(self) -> str:
@@ -55,9 +57,20 @@ class Child:
 
     @property
     def conf(self) -> dict[str, Any]:
-        """What Airflow is given to start it with."""
+        """What Airflow is given to start it with.
+
+        Raises:
+            PermanentError: the inputs are others by now than those it was asked for with.
+        """
         asked = self.requested
+        if asked.data.get("proof") not in (None, proving.digest(self.proof)):
+            # Opened with them it would be nobody's child, and would be performed all the same.
+            raise PermanentError(
+                f"The inputs of {self.run} are not those it was asked for with: something in them was forgotten since.",
+                remedy=f"`muster restart {asked.stream} --from {asked.data['step']}` asks for another.",
+            )
         parent = {"run": asked.stream, **{name: asked.data[name] for name in ("step", "index")}, "key": asked.key}
+        parent["proof"] = self.proof
         return {**self.inputs, PARENT: parent}
 
 
@@ -69,42 +82,80 @@ async def ask_for(services: Services, piece: Piece) -> Child:
     Raises:
         PermanentError: its inputs cannot be worked out.
     """
-    automation = _automation(piece)
+    automation, secret = _automation(piece), await proving.secret_of(services.database)
     inputs = to_jsonable_python(evaluate(piece.step.arguments, piece.variables, where=f"step {piece.step.id}, with"))
-    dag_run_id = name_of(piece)
+    key = f"{piece.key}/child@{piece.ref.epoch}"
+    child = run_id(automation, proving.name_of(secret, piece.ref.run, piece.key, piece.ref.epoch))
     data = {
         "step": piece.step.id,
         "index": piece.index,
-        "child": run_id(automation, dag_run_id),
+        "child": child,
         "automation": automation,
         "epoch": piece.ref.epoch,
+        "proof": proving.digest(proving.prove(secret, piece.ref.run, key, child, inputs)),
     }
-    event = NewEvent(type=EventType.CHILD_REQUESTED, data=data, key=f"{piece.key}/child@{piece.ref.epoch}")
+    event = NewEvent(type=EventType.CHILD_REQUESTED, data=data, key=key)
     requested = (await services.log.aappend(piece.ref.run, [event]))[0]
-    return Child(automation=automation, dag_run_id=dag_run_id, inputs=inputs, requested=requested)
-
-
-def name_of(piece: Piece) -> str:
-    """The child's run id in Airflow: it follows from the piece and the epoch, whoever works it out."""
-    text = f"{piece.ref.run}/{piece.key}@{piece.ref.epoch}"
-    return f"child__{hashlib.sha256(text.encode()).hexdigest()[:24]}"
+    # What was written first counts: an earlier release gave other names.
+    child = str(requested.data["child"])
+    return Child(
+        automation=automation,
+        dag_run_id=child.partition("/")[2],
+        inputs=inputs,
+        requested=requested,
+        proof=proving.prove(secret, piece.ref.run, key, child, inputs),
+    )
 
 
 async def requested_by(services: Services, run: str, conf: Mapping[str, Any]) -> Event | None:
-    """The event by which another run has asked for this one; None when its conf names none, or a wrong one."""
+    """The event by which another run has asked for this one with these inputs; None when none has.
+
+    Anybody who may start a run chooses its id and writes its conf. So the other run's own log has the word, and the
+    conf the proof that it comes from there.
+    """
     named = conf.get(PARENT)
     if not isinstance(named, Mapping) or not all(isinstance(named.get(name), str) for name in ("run", "key")):
         return None
     found = (await services.log.aunder_keys(named["run"], [named["key"]])).get(named["key"])
-    # Anybody who starts a run can write its conf: the other run's own log has the word.
     if found is None or found.type != EventType.CHILD_REQUESTED or found.data["child"] != run:
         return None
-    return found
+    if "proof" not in found.data:
+        # It was asked for by an earlier release, and is about to begin in this one.
+        return found
+    proven = proving.is_proven(
+        await proving.secret_of(services.database),
+        named.get("proof"),
+        kept=found.data["proof"],
+        run=named["run"],
+        key=named["key"],
+        child=run,
+        inputs={name: value for name, value in conf.items() if name != PARENT},
+    )
+    return found if proven else None
+
+
+async def ensure_own(services: Services, piece: Piece, run: str) -> None:
+    """Look who has opened a run that is there.
+
+    Raises:
+        ChildFailed: it was not opened for the piece.
+    """
+    opened = (await services.log.aunder_keys(run, [OPENED])).get(OPENED)
+    if opened is not None and opened.data.get("parent") != _parent(piece.ref.run, piece.step.id, piece.index):
+        raise ChildFailed(
+            f"The run {run} is not the one that step {piece.step.id} asked for: somebody else has started it.",
+            remedy=f"`muster restart {piece.ref.run} --from {piece.step.id}` asks for another.",
+        )
 
 
 def is_child(state: RunState, parent: str, step: str, index: int | None) -> bool:
     """True when a run was opened for that piece: its id alone is no proof, anybody may start a run by any id."""
-    return state.parent == {"run": parent, "step": step, "index": index}
+    return state.parent == _parent(parent, step, index)
+
+
+def _parent(run: str, step: str, index: int | None) -> dict[str, Any]:
+    """What a run that was opened for a piece says of it."""
+    return {"run": run, "step": step, "index": index}
 
 
 async def is_waited_for(services: Services, asked: Event) -> bool:
@@ -133,13 +184,9 @@ async def answer_of(services: Services, piece: Piece, run: str) -> Answer:
     Raises:
         ChildFailed: it did not succeed, or somebody else has started it.
     """
+    await ensure_own(services, piece, run)
     view = await load_all(services, run)
     state = view.state
-    if not is_child(state, piece.ref.run, piece.step.id, piece.index):
-        raise ChildFailed(
-            f"The run {run} was there before step {piece.step.id} asked for it: somebody else has started it.",
-            remedy=f"`muster restart {piece.ref.run} --from {piece.step.id}` asks for another.",
-        )
     if state.status != "succeeded":
         raise ChildFailed(
             f"The run {run} ended {state.status}: {state.reason}.",

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from muster.errors import ErrorClass, PermanentError, TransientError
-from muster.execution.children import Child, ChildFailed, answer_of, ask_for, settle, withdraw
+from muster.execution.children import Child, ChildFailed, answer_of, ask_for, ensure_own, settle, withdraw
 from muster.execution.outcome import Outcome
 from muster.execution.performing import take_up
 from muster.execution.piece import Answer, Piece
@@ -68,6 +68,7 @@ class _Wait:
         self._asked_airflow = float("-inf")
         self._ended_in_airflow = False
         self._died: float | None = None
+        self._is_own = False
 
     async def over(self) -> None:
         """Return once the run has ended.
@@ -83,6 +84,7 @@ class _Wait:
     async def _look(self) -> bool:
         try:
             end = await self._services.queries.aend_of(self._child.run)
+            await self._ensure_own(begun=end != "unknown")
             if end not in (None, "unknown"):
                 return True
             await self._may_still_end(begun=end is None)
@@ -90,6 +92,12 @@ class _Wait:
             # There is nothing to lose by waiting on, and nowhere to write that it was given up.
             log.warning("looking again for the end of %s: %s", self._child.run, redact(str(error)))
         return False
+
+    async def _ensure_own(self, *, begun: bool) -> None:
+        """A stranger's run is not waited for, nor is it any of ours to cancel."""
+        if begun and not self._is_own:
+            await ensure_own(self._services, self._piece, self._child.run)
+            self._is_own = True
 
     async def _may_still_end(self, *, begun: bool) -> None:
         since = self._since()

@@ -8,6 +8,7 @@ from muster.errors import PermanentError
 from muster.events.log import EventLog
 from muster.events.model import Event, EventType, NewEvent
 from muster.events.state import fold
+from muster.execution.children import is_child
 
 AGAIN = (EventType.RUN_RESTARTED, EventType.DEAD_LETTER_REDRIVEN)
 """A person's word that a run that has ended is done again."""
@@ -39,7 +40,11 @@ def open_children(log: EventLog, run: str) -> Iterator[str]:
     """The runs below a run, asked for by it or by those it has asked for, that are open or done again."""
     for event in log.read(run, types=[EventType.CHILD_REQUESTED]):
         child = event.data["child"]
-        if _is_under_way(list(log.read(child, types=[EventType.RUN_OPENED, EventType.RUN_CLOSED, *AGAIN]))):
+        events = list(log.read(child, types=[EventType.RUN_OPENED, EventType.RUN_CLOSED, *AGAIN]))
+        if events and not is_child(fold(events), run, event.data["step"], event.data["index"]):
+            # Somebody else has started it by that name.
+            continue
+        if _is_under_way(events):
             yield child
         # Below one that has ended a person may have had another done again.
         yield from open_children(log, child)

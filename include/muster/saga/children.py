@@ -93,12 +93,11 @@ def _is_unanswered(state: RunState) -> bool:
 
 
 async def _undo(services: Services, piece: Piece, child: str, unwind: Unwind, limit: float) -> str:
-    view = await _view(services, child)
-    if view is not None and not is_child(view.state, piece.ref.run, piece.step.id, piece.index):
-        return "not its own"
     view = await _ended(services, piece, child, limit)
     if view is None:
         return "never begun"
+    if not _is_own(view, piece):
+        return "not its own"
     if view.state.status != "stuck" and _is_left(view):
         own = _with_its_skills(services, view)
         await unwind(own, child, await _order(own, piece, view))
@@ -112,9 +111,9 @@ async def _undo(services: Services, piece: Piece, child: str, unwind: Unwind, li
 
 
 async def _ended(services: Services, piece: Piece, child: str, limit: float) -> RunView | None:
-    """The run once it has ended, cancelled if need be; None when it never begins."""
+    """The run once it has ended, cancelled if need be; None when it never begins. A stranger's is left alone."""
     view = await _view(services, child)
-    if view is not None and not _is_open(view):
+    if view is not None and not (_is_own(view, piece) and _is_open(view)):
         return view
     reason = f"step {piece.step.id} of {piece.ref.run} is undone"
     # What is stuck or goes on undoing needs no second wish; what a person has done again since does.
@@ -123,7 +122,7 @@ async def _ended(services: Services, piece: Piece, child: str, limit: float) -> 
         return None
     wait, loop = FIRST_LOOK, asyncio.get_running_loop()
     until = loop.time() + limit
-    while (view := await _view(services, child)) is None or _is_open(view):
+    while (view := await _view(services, child)) is None or (_is_own(view, piece) and _is_open(view)):
         if loop.time() >= until:
             raise ChildNotUndone(
                 f"The run {child} was cancelled and has not ended within {limit:g} s.",
@@ -161,6 +160,10 @@ async def _view(services: Services, run: str) -> RunView | None:
         return await load_all(services, run)
     except NeverOpened:
         return None
+
+
+def _is_own(view: RunView, piece: Piece) -> bool:
+    return is_child(view.state, piece.ref.run, piece.step.id, piece.index)
 
 
 def _is_open(view: RunView) -> bool:
