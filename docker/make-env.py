@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""Writes `.env` for docker-compose.yaml: random secrets, private to their owner. Never overwrites."""
+"""Writes `.env` for docker-compose.yaml: random secrets, private to their owner. Never overwrites.
+
+Makes the folder `inbox` beside it too, for Docker would make it as root, and nobody else could put a file there.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,12 @@ import base64
 import json
 import os
 import secrets
+import socket
 import sys
 from pathlib import Path
 
 LOGINS = ("admin", "finance-lead")
+PORT = 8080
 
 
 def main(path: Path) -> int:
@@ -26,6 +31,9 @@ def main(path: Path) -> int:
         "MUSTER_MASTER_KEY": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
         "MUSTER_LOGINS": f"'{json.dumps(logins)}'",
     }
+    port = next((port for port in range(PORT, PORT + 100) if is_free(port)), PORT)
+    if port != PORT:
+        values["MUSTER_PORT"] = str(port)
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
@@ -33,8 +41,24 @@ def main(path: Path) -> int:
         return 1
     with os.fdopen(descriptor, "w") as file:
         file.writelines(f"{name}={value}\n" for name, value in values.items())
-    print(f"Wrote {path}. Sign in as " + " or ".join(f"{name} ({word})" for name, word in logins.items()) + ".")
+    (path.parent / "inbox" / "invoices").mkdir(parents=True, exist_ok=True)
+    if port != PORT:
+        print(f"Port {PORT} is in use by another program, so MUSTER_PORT is {port}.")
+    print(f"Wrote {path}. Sign in at http://localhost:{port} as", end=" ")
+    print(" or ".join(f"{name} ({word})" for name, word in logins.items()) + ".")
     return 0
+
+
+def is_free(port: int) -> bool:
+    """True when nothing on this machine listens there."""
+    with socket.socket() as probe:
+        # As Docker's proxy does: a connection that has just ended does not keep the port.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 if __name__ == "__main__":

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
+import socket
 import stat
 import subprocess
 import sys
@@ -12,6 +15,8 @@ from typing import Any
 
 import pytest
 import yaml
+
+from muster.local.airflow import _tuning
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "docker-compose.yaml"
@@ -82,7 +87,72 @@ def test_secrets_are_random_private_and_never_overwritten(env_file: Path, tmp_pa
     assert env_file.read_text() == before
     run(sys.executable, "docker/make-env.py", tmp_path / ".env")
     other = (tmp_path / ".env").read_text().splitlines()
-    assert not set(before.splitlines()) & set(other)
+    same = set(before.splitlines()) & set(other)
+    assert {line for line in same if not line.startswith("MUSTER_PORT=")} == set()
+
+
+def test_a_port_that_is_in_use_is_said_and_another_one_is_taken(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        with contextlib.suppress(OSError):  # whoever has it already does as well
+            other.bind(("127.0.0.1", 8080))
+            other.listen()
+        done = run(sys.executable, "docker/make-env.py", tmp_path / ".env")
+    [port] = re.findall(r"^MUSTER_PORT=(\d+)$", (tmp_path / ".env").read_text(), re.MULTILINE)
+    assert f"Port 8080 is in use by another program, so MUSTER_PORT is {port}." in done.stdout
+    assert f"http://localhost:{port}" in done.stdout
+    done = run(compose(), "--env-file", tmp_path / ".env", "-f", COMPOSE, "config", "--format", "json")
+    services = json.loads(done.stdout)["services"]
+    assert [each["published"] for each in services["api-server"]["ports"]] == [port]
+    assert services["scheduler"]["environment"]["AIRFLOW__API__BASE_URL"] == f"http://localhost:{port}"
+
+
+def test_the_folder_for_invoices_is_made_for_who_makes_the_secrets(env_file: Path) -> None:
+    assert (env_file.parent / "inbox" / "invoices").is_dir()
+
+
+def test_the_inbox_is_where_the_automations_look_and_cannot_be_written_to(resolved: dict[str, Any]) -> None:
+    settings = yaml.safe_load((ROOT / "include" / "settings.yaml").read_text())
+    for name in AIRFLOW:
+        mounts = {mount["target"]: mount for mount in resolved["services"][name]["volumes"]}
+        # A path of the settings counts from the folder that processes begin in.
+        inbox = mounts[f"/opt/muster/{settings['inbox']}"]
+        assert inbox["type"] == "bind"
+        assert inbox["read_only"] is True
+    assert "\nWORKDIR /opt/muster\n" in (ROOT / "Dockerfile").read_text()
+
+
+def test_the_image_is_built_once_and_never_asked_of_a_registry(resolved: dict[str, Any]) -> None:
+    ours = {name: service for name, service in resolved["services"].items() if name != "postgres"}
+    assert [name for name, service in ours.items() if "build" in service] == ["migrate"]
+    assert {(service["image"], service["pull_policy"]) for service in ours.values()} == {("muster:0.1.0", "never")}
+
+
+def test_containers_are_tuned_as_muster_up_tunes() -> None:
+    ours = yaml.safe_load(COMPOSE.read_text())["x-airflow"]["environment"]
+    # What depends on the machine: `.env` says it.
+    of_the_machine = {"parallelism", "parsing_processes", "statsd_on"}
+    for section, options in _tuning(2).items():
+        for option, value in options.items():
+            if option not in of_the_machine:
+                assert ours[f"AIRFLOW__{section.upper()}__{option.upper()}"] == str(value), option
+
+
+def test_the_command_finds_the_database_and_airflow(resolved: dict[str, Any]) -> None:
+    for name in AIRFLOW:
+        variables = resolved["services"][name]["environment"]
+        assert variables["MUSTER_DSN"] == variables["AIRFLOW_CONN_MUSTER_DB"]
+        assert variables["AIRFLOW_URL"] == "http://api-server:8080"
+
+
+def test_a_mounted_include_is_the_images_and_cannot_be_written_to(env_file: Path) -> None:
+    files = ("-f", COMPOSE, "-f", ROOT / "docker" / "edit.yaml")
+    done = run(compose(), "--env-file", env_file, *files, "config", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    for name in AIRFLOW:
+        mounts = {mount["target"]: mount for mount in json.loads(done.stdout)["services"][name]["volumes"]}
+        assert mounts["/opt/muster/include"]["source"] == str(ROOT / "include"), name
+        assert mounts["/opt/muster/include"]["read_only"] is True, name
+        assert set(mounts) == {"/opt/muster/include", "/opt/muster/inbox", "/var/lib/muster"}, name
 
 
 def test_every_component_has_a_health_check_and_waits_for_the_migration(resolved: dict[str, Any]) -> None:

@@ -52,9 +52,15 @@ def create(name: str, *, category: str, as_json: bool) -> None:
     taken = _catalogue(include).sources.get(name) or (path if path.exists() else None)
     if taken:
         raise MusterError(f"There is an automation {name!r} already: {taken}.", remedy="Choose another name.")
-    path.parent.mkdir(parents=True, exist_ok=True)
     title = name.replace("_", " ").capitalize()
-    path.write_text(TEMPLATE.format(name=name, title=title, category=category))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(TEMPLATE.format(name=name, title=title, category=category))
+    except OSError as error:
+        raise MusterError(
+            f"{path} cannot be written: {error.strerror}.",
+            remedy="Write it where the project's files are edited; in a container they are part of the image.",
+        ) from error
     if as_json:
         emit({"automation": name, "file": path})
     else:

