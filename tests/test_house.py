@@ -19,7 +19,10 @@ DOMAIN = ROOT / "include" / "muster"
 AIRFLOW = ROOT / "plugins"
 DAGS = ROOT / "dags"
 
-SHARED = {"documents", "errors", "failures", "files", "findings", "database", "redaction", "written", "migrations"}
+SHARED = {
+    "documents", "errors", "failures", "files", "findings", "database", "redaction", "secret_names", "written",
+    "migrations",
+}  # fmt: skip
 """Rooms that every other room may use."""
 ROOMS = {
     "language": {"agents.spec", "skills.index"},

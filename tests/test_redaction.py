@@ -45,6 +45,18 @@ def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
         (f"token {JWT}!", f"token {REDACTED}!"),
         ("host=db password=hunter2 user=app", f"host=db password={REDACTED} user=app"),
         ("?api_key=abc&page=2", f"?api_key={REDACTED}&page=2"),
+        ("?token=abc&page=2", f"?token={REDACTED}&page=2"),
+        ('sent {"X-Api-Key": "hunter2", "n": 1}', f'sent {{"X-Api-Key": "{REDACTED}", "n": 1}}'),
+        ("refused: {'X-Api-Key': b'hunter2', 'n': 1}", f"refused: {{'X-Api-Key': b'{REDACTED}', 'n': 1}}"),
+        ('{"api_keys": ["a", "b]"], "n": 1}', f'{{"api_keys": "{REDACTED}", "n": 1}}'),
+        ('{"body": "{\\"password\\": \\"hunt\\\\\\"er2\\"}"}', f'{{"body": "{{\\"password\\": \\"{REDACTED}\\"}}"}}'),
+        ('cut off: {"password": "hunt', f'cut off: {{"password": "{REDACTED}'),
+        ("user: anna\npassword: correct horse\nzone: eu", f"user: anna\npassword: {REDACTED}\nzone: eu"),
+        ("api_keys:\n- a1\n- b2\nzone: eu", f"api_keys:{REDACTED}\nzone: eu"),
+        ("private_key: |\n  one\n  two\nzone: eu", f"private_key: {REDACTED}\nzone: eu"),
+        ("{user: anna, password: horse, zone: eu}", f"{{user: anna, password: {REDACTED}, zone: eu}}"),
+        ("the wrong api key: k7-horse was sent", f"the wrong api key: {REDACTED} was sent"),
+        ("Authorization: Token 0123456789abcdef", f"Authorization: Token {REDACTED}"),
         ("-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----\nrest", f"{REDACTED}\nrest"),
     ],
 )
@@ -151,7 +163,7 @@ def test_no_secret_reaches_xcom() -> None:
     assert shown({"a": SECRET}) == {"a": REDACTED}
 
 
-def test_a_step_that_fails_with_a_secret_setting_in_its_message_shows_none(tmp_path: Path, database: Database) -> None:
+def test_a_run_opened_when_settings_could_be_secret_shows_none_in_a_failure(tmp_path: Path, database: Database) -> None:
     site = Site(tmp_path, database)
     site.skills(
         "vault",
@@ -160,9 +172,10 @@ def test_a_step_that_fails_with_a_secret_setting_in_its_message_shows_none(tmp_p
         "    '''Fail.'''\n    raise ValueError(f'wrong: {key}')\n",
     )
     definition = site.definition(
-        "automation: tested\nsettings: {vault_password: hunter2-hunter2}\n"
+        "automation: tested\nsettings: {vault_password: ''}\n"
         "steps:\n  - {id: one, skill: vault.open, with: {key: '{{ settings.vault_password }}'}}\n"
     )
+    definition = definition.model_copy(update={"settings": {"vault_password": "hunter2-hunter2"}})
     run = site.open(definition)
     assert site.step(run, "one").reason == f"wrong: {REDACTED}"
     assert "hunter2" not in json.dumps([event.data for event in site.services.log.read(run)])

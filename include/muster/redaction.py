@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from threading import Lock
 from typing import Any, NamedTuple
-from urllib.parse import parse_qsl, quote, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
+
+from muster.secret_names import MAY_BE_NAMED, WORDS, is_secret, kind_of, named
 
 REDACTED = "[redacted]"
 """What stands where a secret stood."""
 SHORTEST = 8
 """Characters; a shorter password may be a word of any text, so it is only found where it looks like one."""
+NESTED = 3
+"""How many times JSON may stand as a text within JSON and a known secret in it is still found."""
 A_WORD = 13
 """Characters of a password that is nothing but small letters, such as `postgres`: likewise."""
-
-_NAMES = (
-    r"password|passwd|passphrase|secret|(?:api|private|master|fernet|secret)_?key"
-    r"|(?:access|refresh|auth|bearer|id)_?token|credentials?"
-)
-_SECRET_NAME = re.compile(rf"(?:^|[_-])(?:{_NAMES}|token)$", re.IGNORECASE)
-_SECRET_KEYS = re.compile(rf"(?:\w+_)?(?:{_NAMES})|authorization", re.IGNORECASE)
 
 
 class _Pattern(NamedTuple):
@@ -55,8 +53,10 @@ _PATTERNS = (
     _Pattern(("xox",), re.compile(r"\bxox[abeprs]-[A-Za-z0-9-]{10,}"), REDACTED),
     _Pattern(("eyJ",), re.compile(r"(?<![\w-])eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"), REDACTED),
     _Pattern(
-        ("=",),
-        re.compile(rf"\b((?:\w+_)?(?:{_NAMES})\s*=\s*)(\"[^\"]+\"|'[^']+'|[^\s\"'&;,]+)", re.IGNORECASE),
+        ("uthorization", "UTHORIZATION"),
+        re.compile(
+            r"\b((?i:authorization)\s*[:=]\s*(?:[A-Za-z]+ +)?)(?=[^\s\"',;]*(?:[\d=]|[a-z][A-Z]))[^\s\"',;\[]{8,}"
+        ),
         rf"\1{REDACTED}",
     ),
 )
@@ -96,7 +96,7 @@ def learn_environment(environment: Mapping[str, str] | None = None) -> None:
             learn(*connection_secrets(value))
         elif "://" in value:
             learn(_password(value))
-        elif _SECRET_NAME.search(name):
+        elif kind_of(name) and name not in _FOLDERS:
             learn(value)
 
 
@@ -122,12 +122,14 @@ def redact(text: str) -> str:
     for secret in _known.forms:
         if secret in text:
             text = text.replace(secret, REDACTED)
-    for hints, looks_like, instead in _PATTERNS:
-        for hint in hints:
-            if hint in text:
-                text = looks_like.sub(instead, text)
-                break
-    return text
+    return _without_likely(text)
+
+
+def looks_secret(text: str) -> bool:
+    """True when a text holds what looks like a key, or `password=...`; a sentence about passwords does not."""
+    if _without_patterns(text) != text:
+        return True
+    return any(text[: span.start].rstrip("\"' \t").endswith("=") for span in named(text))
 
 
 def redact_data(value: Any) -> Any:
@@ -136,12 +138,50 @@ def redact_data(value: Any) -> Any:
         return redact(value)
     if isinstance(value, Mapping):
         return {
-            redact(key) if isinstance(key, str) else key: REDACTED if _is_secret(key, inner) else redact_data(inner)
+            redact(key) if isinstance(key, str) else key: (
+                _hidden(inner) if is_secret(key, inner) else redact_data(inner)
+            )
             for key, inner in value.items()
         }
     if isinstance(value, list | tuple):
         return [redact_data(inner) for inner in value]
+    if isinstance(value, int | float) and str(value) in _known.forms:
+        return REDACTED
     return value
+
+
+def _hidden(value: Any) -> Any:
+    """A secret with the shape it had, which may be declared: only what it says is gone."""
+    if isinstance(value, Mapping):
+        return {redact(key) if isinstance(key, str) else key: _hidden(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_hidden(inner) for inner in value]
+    return value if value is None or value == "" else REDACTED
+
+
+def _without_likely(text: str) -> str:
+    text = _without_patterns(text)
+    lowered = text.lower()
+    if _holds_any(lowered, _KEY_WORDS) and MAY_BE_NAMED.search(lowered):
+        text = _without_named(text)
+    return text
+
+
+def _without_patterns(text: str) -> str:
+    for hints, looks_like, instead in _PATTERNS:
+        for hint in hints:
+            if hint in text:
+                text = looks_like.sub(instead, text)
+                break
+    return text
+
+
+def _without_named(text: str) -> str:
+    parts, position = [], 0
+    for start, end, mark in named(text):
+        parts += [text[position:start], mark, REDACTED, mark]
+        position = end
+    return "".join([*parts, text[position:]])
 
 
 def may_hold_secrets(json_text: str) -> bool:
@@ -156,7 +196,8 @@ def may_hold_secrets(json_text: str) -> bool:
         likely = [pattern for pattern in _PATTERNS if any(map(holds, pattern.hints))]
         if any(pattern.looks_like.search(plain) for pattern in likely):
             return True
-    return _holds_any(json_text.lower(), _KEY_WORDS) and _KEY_IN_JSON.search(json_text) is not None
+    lowered = json_text.lower()
+    return _holds_any(lowered, _KEY_WORDS) and MAY_BE_NAMED.search(lowered) is not None
 
 
 def _holds_any(text: str, words: Mapping[str, Sequence[str]]) -> bool:
@@ -174,39 +215,31 @@ def _by_letter(words: Iterable[str], letters: str) -> Mapping[str, Sequence[str]
     return found
 
 
-_HINTS = _by_letter((hint for pattern in _PATTERNS for hint in pattern.hints), "@=JxAkg -")
+_HINTS = _by_letter((hint for pattern in _PATTERNS for hint in pattern.hints), "@JxAkgzZ -")
 _ESCAPE = re.compile(r"\\(?:u[0-9a-f]{4}|.)")
-_KEY_WORDS = _by_letter(
-    (
-        "passw",
-        "passphrase",
-        "secret",
-        "api_key",
-        "apikey",
-        "private",
-        "_token",
-        'token":"',
-        "credential",
-        "authoriz",
-    ),
-    "zwkhvds",
-)
-_KEY_IN_JSON = re.compile(
-    r'(?:password|passwd|passphrase|secret|(?:api|private|master|fernet|secret)_?key|token|credentials?|authorization)":"',
-    re.IGNORECASE,
-)
-
-
-def _is_secret(key: Any, value: Any) -> bool:
-    return isinstance(value, str) and bool(value) and isinstance(key, str) and bool(_SECRET_KEYS.fullmatch(key))
+_KEY_WORDS = _by_letter(WORDS, "wkhzds")
+_FOLDERS = frozenset({"PWD", "OLDPWD"})
+"""Environment variables that sound like a password and are none."""
 
 
 def _named_secret(values: Mapping[str, Any]) -> Iterator[str]:
     for name, value in values.items():
-        if isinstance(value, Mapping):
+        if is_secret(name, value):
+            yield from _leaves(value)
+        elif isinstance(value, Mapping):
             yield from _named_secret(value)
-        elif isinstance(value, str) and _SECRET_NAME.search(str(name)):
-            yield value
+        elif isinstance(value, list | tuple):
+            yield from _named_secret({str(position): inner for position, inner in enumerate(value)})
+
+
+def _leaves(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for inner in value:
+            yield from _leaves(inner)
+    elif value is not None and not isinstance(value, bool):
+        yield str(value)
 
 
 def _password(text: str) -> str | None:
@@ -218,8 +251,36 @@ def _password(text: str) -> str | None:
 
 
 def _forms(secret: str) -> Iterator[str]:
-    """How a secret may be written: as it is, in JSON, in a URL."""
-    if len(secret.strip()) >= (A_WORD if secret.isalpha() and secret.islower() else SHORTEST):
-        yield secret
-        yield json.dumps(secret, ensure_ascii=False)[1:-1]
-        yield quote(secret, safe="")
+    """How a secret may be written: as it is, in JSON (also in JSON within JSON), in Python, in a URL, in Base64."""
+    for text in {secret, secret.strip()}:
+        if len(text.strip()) < (A_WORD if text.isalpha() and text.islower() else SHORTEST):
+            continue
+        yield text
+        written = {text, repr(text)[1:-1]}
+        yield from written
+        for _ in range(NESTED + 1):  # What is looked through is JSON itself.
+            written = {json.dumps(each, ensure_ascii=ascii)[1:-1] for each in written for ascii in (False, True)}
+            yield from written
+        yield from _in_urls(text)
+        for coded in _in_base64(text.encode("utf-8", "surrogatepass")):
+            yield coded
+            yield from _in_urls(coded)
+
+
+def _in_urls(text: str) -> Iterator[str]:
+    for written in (quote(text, "", errors="surrogatepass"), quote(text, errors="surrogatepass")):
+        yield written
+        yield _ESCAPED_BYTE.sub(lambda found: found[0].lower(), written)
+    yield quote_plus(text, errors="surrogatepass")
+
+
+def _in_base64(secret: bytes) -> Iterator[str]:
+    """What is the same in Base64 wherever the secret stands and whatever stands around it."""
+    for before in range(3):
+        # A character holds six bits: those shared with what stands around belong to both, and are left out.
+        first, last = -(-before * 8 // 6), (before + len(secret)) * 8 // 6
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            yield encode(bytes(before) + secret).decode()[first:last]
+
+
+_ESCAPED_BYTE = re.compile("%[0-9A-F]{2}")

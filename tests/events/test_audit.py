@@ -72,6 +72,23 @@ def test_the_trail_tells_who_what_when_why_by_which_model_and_version_and_at_wha
     assert (end["events"], end["calls"], end["cost_usd"]) == (24, 3, "0.5012")
 
 
+def test_a_definition_that_was_stored_with_secrets_is_exported_without_them(
+    database: Database, log: EventLog, tmp_path: Path, signer: Signer
+) -> None:
+    settings = {"smtp_password": "hunter2-hunter2", "crm": {"X-Api-Key": ["k1-k1-k1"]}, "inbox": "/srv"}
+    content = json.dumps({"name": "invoices", "settings": settings, "ask": "Use sk-abcdefgh12345678."})
+    DefinitionStore(database).put(content, hash="d1", automation="invoices")
+    log.append("r", whole_run())
+    path = tmp_path / "r.jsonl"
+    for _ in write(trail(database, "r", None), path, signer):
+        pass
+    for secret in ("hunter2", "k1-k1", "sk-abc"):
+        assert secret not in path.read_text()
+    head = lines(path)[0]
+    assert (head["definition_content"]["settings"]["inbox"], head["definition_masked"]) == ("/srv", True)
+    assert check(path, signer.public).faults == []
+
+
 def test_an_untouched_trail_checks_with_the_key_that_signed_it_and_with_no_other(
     exported: Path, signer: Signer, tmp_path: Path
 ) -> None:

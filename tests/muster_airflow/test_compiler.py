@@ -238,3 +238,16 @@ def test_inputs_are_the_dags_and_no_task_has_a_copy_of_them(include: Path) -> No
     dag = dags(include)["everything"]
     assert sorted(dag.params) == ["limit", "names"]
     assert not any(task.params for task in dag.tasks)
+
+
+def test_no_secret_reaches_a_dags_documentation(include: Path) -> None:
+    (include / "automations" / "leaky.yaml").write_text(
+        "automation: leaky\nsettings: {api_key: hunter2-hunter2}\n"
+        "steps:\n  - {id: one, skill: proving.upper, with: {text: x}}\n"
+    )
+    (include / "automations" / "typo.yaml").write_text("automation: typo\npassword: hunter2-hunter2\nsteps: 3\n")
+    found = dags(include)
+    for name in ("leaky", "typo"):
+        (task,) = found[name].tasks
+        assert task.task_id == "muster.not_valid"
+        assert "hunter2" not in found[name].doc_md + found[name].description + task.problem

@@ -22,6 +22,7 @@ from muster.language import load_folder
 from muster.language.definition import Definition
 from muster.local.project import Project, find_project
 from muster.operations.debugging import Debugged, Difference, debug
+from muster.redaction import learn_settings, redact_data
 
 
 @dataclass(frozen=True)
@@ -37,10 +38,12 @@ def debug_run(id: str, *, own: bool, as_json: bool) -> None:
         demand_intact(log, stream)
         events = list(log.read(stream))
         started = _own(database, stream, events)
+    learn_settings(started.settings)
     today, note = (started, "its own version") if own else _today(project, started)
     found = debug(events, today, started, _Local(project.site_skills))
     if as_json:
-        emit({**asdict(found), "with": note, "first": found.differences[0] if found.differences else None})
+        told = redact_data(asdict(found))
+        emit({**told, "with": note, "first": told["differences"][0] if found.differences else None})
     else:
         _show(found, note)
     if found.differences:
@@ -92,4 +95,5 @@ def _where(difference: Difference) -> str:
 
 
 def _text(value: Any) -> str:
+    value = redact_data(value)
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

@@ -30,6 +30,7 @@ from muster.events.model import EventType as T
 from muster.events.projections import money
 from muster.events.rows import resolve, to_event
 from muster.events.signing import Checker, Signer
+from muster.redaction import redact_data
 
 _PAGE = 500
 
@@ -223,12 +224,15 @@ def _head(database: Database, stream: str, opened: Line, fault: str | None) -> L
         content = json.loads(DefinitionStore(database).get(str(definition)))
     except MusterError:
         content = None
+    shown = redact_data(content)
     return {
         "line": "run",
         "run": stream,
         "automation": data.get("automation"),
         "definition": definition,
-        "definition_content": content,
+        "definition_content": shown,
+        # What was masked does not add up to its hash any more; who checks it must know why.
+        **({"definition_masked": True} if shown != content else {}),
         "bundle_version": data.get("bundle_version"),
         "requested_by": data.get("requested_by"),
         "trigger": data.get("trigger"),

@@ -20,6 +20,7 @@ from muster.language.merging import Layered, merged, merged_documents
 from muster.language.problems import LanguageError, Problem
 from muster.language.resolve import resolve
 from muster.language.runs import check_runs, runs
+from muster.language.secret_settings import check_secrets
 from muster.language.source import Source, read_source
 from muster.language.surroundings import Surroundings, shown
 from muster.language.usage import Usage, usage
@@ -152,6 +153,11 @@ class Folder:
                 yield found[1].decode()
 
     def _define(self, document: Layered) -> Definition:
+        if self.among.problems:
+            # Without its settings it would be another automation.
+            raise LanguageError(self.among.problems)
+        if secrets := list(check_secrets(document, *(layer.text for layer in document.layers))):
+            raise LanguageError(secrets)
         automation = validate(Automation, document)
         settings = merged(dict(self.among.settings), automation.settings)
         usages = _usages(document.data["steps"])

@@ -113,7 +113,11 @@ Values come from these places; a later one wins, mappings are merged key by key,
 3. the file named by `extends`, and those it extends;
 4. the automation itself.
 
-Settings are plain values without expressions. A file whose name begins with `_` is no automation.
+Settings are plain values without expressions, and no secrets: they are stored with every run. What its name or its
+looks call a secret is refused; [keep it in an Airflow connection](operating.md#secrets-and-personal-data). Without its
+settings no automation runs: a mistake in `settings.yaml` stops all of them.
+
+A file whose name begins with `_` is no automation.
 
 ```yaml
 # settings.yaml

@@ -16,6 +16,7 @@ import yaml
 
 from muster.language.problems import LanguageError, Problem
 from muster.language.reading import Mistake, Path, Place, read_data, read_places
+from muster.redaction import redact
 
 MAX_BYTES = 1_000_000
 """A larger file is refused before it is parsed."""
@@ -64,8 +65,9 @@ class Source:
 
     def problem_at(self, message: str, place: Place, suggestion: str | None = None) -> Problem:
         """A problem at a place."""
-        snippet = self._line(place.line)
-        return Problem(self.file, place.line + 1, place.column + 1, message, suggestion, snippet, place.width)
+        # Whatever is wrong in it, a line that is shown carries no secret on.
+        snippet = redact(self._line(place.line))
+        return Problem(self.file, place.line + 1, place.column + 1, redact(message), suggestion, snippet, place.width)
 
     def _line(self, number: int) -> str:
         # Only YAML's line breaks: a form feed inside a text does not begin a line.

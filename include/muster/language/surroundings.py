@@ -17,6 +17,7 @@ from muster.language.expressions import texts
 from muster.language.merging import merged
 from muster.language.problems import LanguageError, Problem, did_you_mean
 from muster.language.reading import Path as SourcePath
+from muster.language.secret_settings import check_secrets
 from muster.language.source import Source, read_source
 from muster.language.steps import Needs
 from muster.skills.index import SkillIndex, skill_index
@@ -64,6 +65,8 @@ class Agents:
         for path in sorted(self._folder.glob("*.yaml")):
             try:
                 source = read_source(path, name=shown(path, self._root))
+                if secrets := list(check_secrets(source, source.text)):
+                    raise LanguageError(secrets)
                 specs = validate(AgentFile, source).specs()
             except LanguageError as error:
                 problems.extend(error.problems)
@@ -150,7 +153,8 @@ def _settings_file(path: Path, root: Path) -> dict[str, Any]:
         for name in source.data
         if not _NAME.fullmatch(name)
     ]
-    if problems := [*wrong, *computed_settings(source, source.data), *file_settings(source, source.data)]:
+    problems = [*wrong, *computed_settings(source, source.data), *file_settings(source, source.data)]
+    if problems := [*problems, *check_secrets(source, source.text)]:
         raise LanguageError(problems)
     data: dict[str, Any] = source.data
     return data

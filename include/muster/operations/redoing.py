@@ -23,6 +23,7 @@ from muster.execution.flow import ancestors
 from muster.execution.references import work_key
 from muster.language.definition import Definition, ResolvedStep
 from muster.recovery.dead_letters import is_discarded
+from muster.redaction import learn_settings, redact_data
 from muster.saga.resuming import demand_rest
 
 Pieces = Mapping[str, Sequence[int | None]]
@@ -256,5 +257,6 @@ def content(
         resolved = definition.step(step)
         outputs = {name: state.step(name).output for name in resolved.references}
         variables = {"inputs": state.inputs, "settings": definition.settings, "steps": outputs, "run": {"id": run}}
-        found["item"] = items_of(resolved, variables)[index]
+        learn_settings(definition.settings)
+        found["item"] = redact_data(items_of(resolved, variables)[index])
     return found

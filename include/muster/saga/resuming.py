@@ -145,22 +145,22 @@ def resume(
         AlreadyResumed: of two that resume at once, this one came second; nothing was written for it.
         UnderWay: it goes on already; nothing was written.
     """
-    token = uuid4().hex
+    key = f"resumed/{uuid4().hex}"
     while True:
         now = resumable(log, run)
         if seen is not None and now.epoch != seen.epoch:
             raise UnderWay(f"{run} has gone on and is stuck anew; nothing was changed.", remedy=_LOOK.format(run))
         order = now.order
         if order is None:
-            data = {"note": note, "by_hand": by_hand, "epoch": now.epoch, "token": token}
-            new = NewEvent(type=EventType.RUN_RESUMED, data=data, actor=by, key=f"resumed/{token}")
+            data = {"note": note, "by_hand": by_hand, "epoch": now.epoch}
+            new = NewEvent(type=EventType.RUN_RESUMED, data=data, actor=by, key=key)
             # In one append: whoever dies in between would leave the word without the mark, or the mark without it.
             mark = _done_by_hand(now, by) if by_hand else ()
             try:
                 order = log.append(run, [new, *mark], expected=now.state.version)[0]
             except ConcurrencyError:
                 continue
-        if order.data.get("token") != token:
+        if order.key != key:
             raise already_resumed(run, order, by_hand=by_hand)
         return now.state
 

@@ -15,6 +15,7 @@ from jinja2 import Environment
 from muster.events.definitions import DefinitionStore
 from muster.events.model import EventType
 from muster.events.queries import Queries
+from muster.redaction import redact_data
 from muster_airflow.api.access import MAY_SEE_DAG, MAY_SEE_RUN, Asked, KnownRun, Visible, database
 from muster_airflow.api.published import current, published, written_for_run
 from muster_airflow.api.rendering import environment
@@ -130,7 +131,8 @@ def _definition(hash: str | None) -> dict[str, Any]:
 
 
 def _as_yaml(definition: Mapping[str, Any]) -> str:
-    return yaml.safe_dump(definition, sort_keys=False, allow_unicode=True, width=110)
+    # Definitions that were stored before settings could hold no secret stay as they are: their runs need them.
+    return yaml.safe_dump(redact_data(definition), sort_keys=False, allow_unicode=True, width=110)
 
 
 def _page(request: Request, template: str, **values: Any) -> HTMLResponse:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from muster.redaction import redact
+
 if TYPE_CHECKING:
     from muster.language.definition import Definition
 
@@ -12,9 +14,9 @@ if TYPE_CHECKING:
 def documentation(definition: Definition, source: str) -> str:
     """Markdown with the description, the version and the YAML."""
     parts = [
-        definition.description or "",
+        redact(definition.description or ""),
         f"Version `{definition.hash[:12]}`",
-        f"```yaml\n{source.strip()}\n```",
+        f"```yaml\n{redact(source.strip())}\n```",
     ]
     return "\n\n".join(part for part in parts if part)
 
@@ -28,9 +30,10 @@ class Written(NamedTuple):
 
 
 def as_written(doc_md: str) -> Written | None:
-    """What `documentation` put into the text; None when the text is another Dag's."""
+    """What `documentation` put into the text, without secrets; None when the text is another Dag's."""
     found = _WRITTEN.search(doc_md)
-    return Written(*found.groups()) if found else None
+    # Airflow keeps what earlier versions of this program wrote, which may hold some.
+    return Written(found[1], redact(found[2])) if found else None
 
 
 _WRITTEN = re.compile(r"^Version `([0-9a-f]{12})`\n\n```yaml\n(.*)\n```\Z", re.DOTALL | re.MULTILINE)

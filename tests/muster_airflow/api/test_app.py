@@ -284,3 +284,46 @@ def test_a_question_that_makes_no_sense_is_refused(viewer: Get, run: str) -> Non
 def test_links_into_airflow_are_left_out_inside_its_frame(viewer: Get, run: str) -> None:
     assert "dags/greeting/runs/monday" not in viewer(RUN, **{"Sec-Fetch-Dest": "iframe"}).text
     assert "../../../dags/greeting/runs/monday" in viewer(RUN, **{"Sec-Fetch-Dest": "document"}).text
+
+
+def test_a_definition_that_was_stored_with_secrets_is_shown_without_them(
+    viewer: Get, log: Database, definition: Definition
+) -> None:
+    settings = {"smtp_password": "hunter2-hunter2", "crm": {"X-Api-Key": ["k1-k1-k1"]}, "inbox": "/srv/kept"}
+    write_run(log, definition.model_copy(update={"settings": settings}), "monday")
+    page = viewer(f"{RUN}?show=automation").text
+    assert "/srv/kept" in page
+    for secret in ("hunter2", "k1-k1"):
+        assert secret not in page
+
+
+def test_what_airflow_kept_of_a_dag_written_with_secrets_is_shown_without_them(
+    viewer: Get, log: Database, definition: Definition
+) -> None:
+    from airflow.models.serialized_dag import SerializedDagModel
+    from airflow.utils.session import create_session
+    from sqlalchemy.orm.attributes import flag_modified
+
+    source = "automation: greeting\nsettings: {smtp_password: hunter2-hunter2}\nsteps: []"
+    doc = f"Version `{definition.hash[:12]}`\n\n```yaml\n{source}\n```"
+    write_run(log, definition, "monday")
+    with create_session() as session:
+        kept = SerializedDagModel.get("greeting", session=session)
+        assert kept is not None
+        before, data = kept.data["dag"]["doc_md"], kept.data
+        data["dag"]["doc_md"] = doc
+        kept._data = data
+        flag_modified(kept, "_data")
+    try:
+        for address in ("/muster/automations/greeting", f"{RUN}?show=automation"):
+            page = viewer(address).text
+            assert "smtp_password" in page
+            assert "hunter2" not in page
+    finally:
+        with create_session() as session:
+            kept = SerializedDagModel.get("greeting", session=session)
+            assert kept is not None
+            data = kept.data
+            data["dag"]["doc_md"] = before
+            kept._data = data
+            flag_modified(kept, "_data")

@@ -1,0 +1,64 @@
+"""No secret stands in a file: a definition is stored with its runs for good, shown on pages and exported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from muster.language.explain import Located
+from muster.language.expressions import is_expression
+from muster.language.problems import Problem
+from muster.language.reading import Path
+from muster.redaction import looks_secret, may_hold_secrets
+from muster.secret_names import is_secret
+
+_REMEDY = (
+    "Keep it in an Airflow connection, which a skill opens when it needs it, take it out of this file,"
+    " and change the secret if a run has been opened with it."
+)
+
+
+def check_secrets(document: Located, *texts: str) -> Iterator[Problem]:
+    """One problem for each secret in a document; `texts` are the files it was read from."""
+    # Nearly every file holds none, and its text says so much faster than its values.
+    if not any(map(may_hold_secrets, texts)):
+        return
+    for path, message in _found(document.data, ()):
+        # The line itself would carry the secret on: to a screen, a log, a Dag's documentation.
+        yield replace(document.problem(message, path, suggestion=_REMEDY), snippet="")
+
+
+def _found(value: Any, path: Path) -> Iterator[tuple[Path, str]]:
+    if isinstance(value, str):
+        if looks_secret(value):
+            yield path, "what stands here looks like a secret, and would be stored with every run"
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            place = (*path, key)
+            if is_secret(key, inner) and not _is_schema(path):
+                yield from _literals(key, inner, place)
+            else:
+                yield from _found(inner, place)
+    elif isinstance(value, list):
+        for position, inner in enumerate(value):
+            yield from _found(inner, (*path, position))
+
+
+def _is_schema(path: Path) -> bool:
+    """True where a key is the name of a value that is given later."""
+    return path[:1] == ("inputs",) or "returns" in path
+
+
+def _literals(name: str, value: Any, path: Path) -> Iterator[tuple[Path, str]]:
+    """What stands under a secret's name in clear; an expression says where it comes from."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _literals(name, inner, (*path, key))
+    elif isinstance(value, list):
+        for position, inner in enumerate(value):
+            yield from _literals(name, inner, (*path, position))
+    elif isinstance(value, str) and is_expression(value):
+        yield from _found(value, path)
+    elif value is not None and value != "":
+        yield path, f"`{name}` is a secret by its name, and what stands here would be stored with every run"

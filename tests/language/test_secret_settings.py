@@ -1,0 +1,96 @@
+"""A secret never becomes part of a definition: it is refused where it stands, and nothing repeats it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from muster.language import load_folder
+
+Write = Callable[[str, str], Path]
+
+STEPS = "steps:\n  - {id: read, skill: office.read_letter, with: {uri: x}}\n"
+SECRET = "hunter2-hunter2"
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        (f"settings: {{smtp_password: {SECRET}}}\n{STEPS}", "2:27"),
+        (f"settings:\n  crm:\n    X-Api-Key: {SECRET}\n{STEPS}", "4:16"),
+        (f"settings: {{api_keys: [{SECRET}, b]}}\n{STEPS}", "2:23"),
+        (f"settings: {{private_key: 12345}}\n{STEPS.replace('x}', SECRET + '}')}", "2:25"),
+        (f"settings: {{place: 'https://anna:{SECRET}@example.com/'}}\n{STEPS}", "2:19"),
+        (f"settings: {{dsn: 'host=db password={SECRET}'}}\n{STEPS}", "2:17"),
+        (f"description: The key is sk-{SECRET}-{SECRET}.\n{STEPS}", "2:14"),
+        ("steps:\n  - {id: read, operator: airflow.providers.x.Y, with: {auth: {token: " + SECRET + "}}}\n", "3:70"),
+        ("steps:\n  - {id: read, skill: office.read_letter, with: {uri: 'Bearer Abc123Abc123Abc'}}\n", "3:55"),
+    ],
+)
+def test_a_secret_in_an_automation_is_refused_where_it_stands(site: Path, write: Write, text: str, where: str) -> None:
+    write("automations/a.yaml", "automation: a\n" + text)
+    catalogue = load_folder(site)
+    assert catalogue.definitions == {}
+    assert f"include/automations/a.yaml:{where}" in [problem.where for problem in catalogue.problems]
+    said = "\n\n".join(map(str, catalogue.problems))
+    assert "Airflow connection" in said
+    assert SECRET not in said
+    assert "Abc123" not in said
+
+
+def test_a_secret_in_a_shared_file_stops_what_would_hold_it(site: Path, write: Write) -> None:
+    write("automations/x/_defaults.yaml", f"settings: {{crm_token: {SECRET}}}\n")
+    write("automations/x/a.yaml", f"automation: a\n{STEPS}")
+    write("automations/b.yaml", f"automation: b\n{STEPS}")
+    catalogue = load_folder(site)
+    assert list(catalogue.definitions) == ["b"]
+    assert [problem.where for problem in catalogue.problems] == ["include/automations/x/_defaults.yaml:1:23"]
+    write("settings.yaml", f"inbox: /srv\nsmtp_password: {SECRET}\n")
+    catalogue = load_folder(site)
+    assert catalogue.definitions == {}
+    assert "include/settings.yaml:2:16" in [problem.where for problem in catalogue.problems]
+    assert SECRET not in "\n".join(map(str, catalogue.problems))
+
+
+def test_a_secret_in_an_agents_file_is_refused(site: Path, write: Write) -> None:
+    write(
+        "agents/more.yaml",
+        f"department: more\nagents:\n  - {{id: b, role: r, instructions: 'Use sk-{SECRET}-{SECRET}.'}}\n",
+    )
+    write("automations/a.yaml", "automation: a\nsteps:\n  - {id: one, agent: b, ask: x}\n")
+    catalogue = load_folder(site)
+    assert catalogue.definitions == {}
+    assert "include/agents/more.yaml:3:36" in [problem.where for problem in catalogue.problems]
+
+
+def test_names_and_words_about_secrets_are_no_secrets(site: Path, write: Write) -> None:
+    write(
+        "automations/a.yaml",
+        """
+        automation: a
+        description: |
+          Resets a password, and tells people so.
+          Password: the one they chose. Token: see the manual.
+        inputs:
+          api_key: { type: string, title: "The key: a text" }
+        settings: { password_policy: strict, max_tokens: 500, token: 7, key: a, smtp_connection: smtp }
+        steps:
+          - id: read
+            skill: office.read_letter
+            with: { uri: "{{ inputs.api_key }}" }
+          - id: call
+            operator: airflow.providers.standard.operators.bash.BashOperator
+            with: { bash_command: "true", env: { PASSWORD: "{{ inputs.api_key }}", has_password: true } }
+        """,
+    )
+    assert [str(problem) for problem in load_folder(site).problems] == []
+
+
+def test_a_line_that_is_shown_for_another_mistake_carries_no_secret(site: Path, write: Write) -> None:
+    write("automations/a.yaml", f"automation: a\npassword: {SECRET}\n{STEPS}")
+    write("automations/b.yaml", f"automation: b\nsettings: {{api_key: {SECRET}]\n{STEPS}")
+    said = "\n".join(map(str, load_folder(site).problems))
+    assert "b.yaml" in said
+    assert SECRET not in said
