@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseNotifier, Context
 
 from muster.errors import MusterError
 from muster.notifications import Notice
+
+if TYPE_CHECKING:
+    from muster.execution.services import Services
 
 LATE = (
     "{{ dag_run.dag_id }} has not finished within {{ within or 'its deadline' }}: "
@@ -49,14 +53,18 @@ class MusterNotifier(BaseNotifier):
         return context
 
     async def async_notify(self, context: Context) -> None:
-        """Send each notice; one that fails does not keep the others back.
+        """Send each notice; one that fails does not keep the others back. Of a run that ended in time none is sent.
 
         Raises:
             MusterError: at least one could not be sent; the outbox says which and why.
         """
         from muster_airflow.services import services_in_triggerer
 
-        sender = (await services_in_triggerer()).notices
+        services = await services_in_triggerer()
+        if await _ended_in_time(services, context):
+            self.log.info("%s/%s ended before its deadline: nobody is told.", *_run(context))
+            return
+        sender = services.notices
         failures = []
         for notice in self.notices(context):
             try:
@@ -94,6 +102,26 @@ def _run(context: Mapping[str, Any]) -> tuple[str, str]:
     if isinstance(run, Mapping):
         return run["dag_id"], run["dag_run_id"]
     return run.dag_id, run.run_id
+
+
+async def _ended_in_time(services: Services, context: Mapping[str, Any]) -> bool:
+    """True when a deadline is the occasion and the run had ended by then: Airflow forgets only those that succeeded."""
+    if not (deadline := context.get("deadline")):
+        return False
+    from muster.execution.punctuality import ended_by
+
+    moment = _moment(deadline["deadline_time"])
+    known = await ended_by(services.log, "/".join(_run(context)), moment)
+    if known is not None:
+        return known
+    # Ended by a person before it was opened, for example.
+    run = context["dag_run"]
+    ended = run.get("end_date") if isinstance(run, Mapping) else run.end_date
+    return ended is not None and _moment(ended) <= moment
+
+
+def _moment(said: datetime | str) -> datetime:
+    return datetime.fromisoformat(said) if isinstance(said, str) else said
 
 
 def _occasion(context: Mapping[str, Any]) -> str:

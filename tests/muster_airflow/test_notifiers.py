@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +13,12 @@ from airflow.triggers.callback import CallbackTrigger
 from psycopg.conninfo import conninfo_to_dict
 
 from muster.database import Database
+from muster.events.model import EventType, NewEvent
 from muster.notifications import Outbox
 from muster_airflow.notifiers import MusterNotifier
+from support.runs import Site
 from support.slack import slack_server
+from support.stuck import AUTOMATION, SKILLS, stuck
 
 CONTEXT = {
     "dag_run": {
@@ -37,10 +42,10 @@ def muster_db(monkeypatch: pytest.MonkeyPatch, dsn: str) -> None:
         monkeypatch.delenv(f"AIRFLOW_CONN_{name}", raising=False)
 
 
-async def fire(**kwargs: Any) -> dict[str, Any]:
+async def fire(context: dict[str, Any] = CONTEXT, **kwargs: Any) -> dict[str, Any]:
     """What the triggerer reports after a missed deadline."""
     callback = AsyncCallback(MusterNotifier, kwargs=kwargs)
-    trigger = CallbackTrigger(callback.path, {**callback.kwargs, "context": dict(CONTEXT)})
+    trigger = CallbackTrigger(callback.path, {**callback.kwargs, "context": dict(context)})
     events = [event.payload async for event in trigger.run()]
     return dict(events[-1])
 
@@ -93,3 +98,81 @@ async def test_a_runs_data_is_never_read_as_a_template(database: Database) -> No
     await fire(notify=[{"slack": "#ops", "text": "conf is {{ dag_run.conf.x }}"}])
     [entry] = Outbox(database).entries()
     assert entry.text == "conf is {{ 7 * 7 }}"
+
+
+def missed(run: str, *, at: datetime, ended: datetime | None = None) -> dict[str, Any]:
+    """What Airflow gives the callback of a deadline that passed at a moment."""
+    dag, _, dag_run = run.partition("/")
+    shown = {"dag_id": dag, "dag_run_id": dag_run, "state": "failed", "end_date": ended and ended.isoformat()}
+    return {"dag_run": shown, "deadline": {"id": run, "deadline_time": at.isoformat()}}
+
+
+def ended(site: Site, end: str) -> str:
+    """A run that ended in one of the ways there are."""
+    source = (
+        "automation: a\nsteps:\n  - {id: one, skill: depot.act, with: {name: NAME}, compensate: {skill: depot.undo}}\n"
+    )
+    (site.include / "mended").unlink(missing_ok=True)
+    if end == "stuck":
+        return stuck(site)
+    if end == "compensated":
+        run = site.open(site.definition(AUTOMATION))
+        site.step(run, "one")
+        site.step(run, "two")
+        (site.include / "mended").touch()
+        assert site.unwind(run) == "succeeded"
+    else:
+        run = site.open(site.definition(source.replace("NAME", "bad" if end == "failed" else "good")))
+        if end == "cancelled":
+            request = NewEvent(type=EventType.RUN_CANCEL_REQUESTED, data={"reason": "no need"}, actor="ann")
+            site.services.log.append(run, [request])
+        site.step(run, "one")
+    site.close(run)
+    return run
+
+
+@pytest.mark.parametrize("end", ["succeeded", "failed", "compensated", "cancelled"])
+def test_of_a_run_that_ended_in_time_nobody_is_told(tmp_path: Path, database: Database, end: str) -> None:
+    site = Site(tmp_path, database)
+    site.skills("depot", SKILLS)
+    run = ended(site, end)
+    closed = site.state(run).closed_at
+    assert closed is not None
+    late, early = closed + timedelta(seconds=1), closed - timedelta(seconds=0.001)
+    assert site.do(fire(missed(run, at=late), notify=[{"slack": "#ops"}]))["state"] == "success"
+    assert Outbox(database).entries() == []
+    assert site.do(fire(missed(run, at=early), notify=[{"slack": "#ops"}]))["state"] == "success"
+    assert [entry.run for entry in Outbox(database).entries()] == [run], "one that ended too late was late"
+
+
+def test_of_a_stuck_run_people_are_told_since_it_has_not_ended(tmp_path: Path, database: Database) -> None:
+    site = Site(tmp_path, database)
+    site.skills("depot", SKILLS)
+    run = ended(site, "stuck")
+    site.do(fire(missed(run, at=datetime.now(UTC) + timedelta(minutes=1)), notify=[{"slack": "#ops"}]))
+    assert [
+        entry.target for entry in Outbox(database).entries(run=run) if entry.key.startswith(f"{run}/deadline/")
+    ] == ["#ops"]
+
+
+def test_a_run_that_was_restarted_before_its_deadline_has_not_ended_at_it(tmp_path: Path, database: Database) -> None:
+    site = Site(tmp_path, database)
+    site.skills("depot", SKILLS)
+    run = ended(site, "failed")
+    closed = site.state(run).closed_at
+    assert closed is not None
+    order = NewEvent(type=EventType.RUN_RESTARTED, data={"step": "one", "epoch": 1, "stands": []}, actor="ann")
+    (restarted,) = site.services.log.append(run, [order])
+    between = closed + (restarted.at - closed) / 2
+    site.do(fire(missed(run, at=between), notify=[{"slack": "#ops"}]))
+    assert Outbox(database).entries() == [], "restarted later: at the deadline it had ended"
+    site.do(fire(missed(run, at=restarted.at + timedelta(minutes=1)), notify=[{"slack": "#ops"}]))
+    assert len(Outbox(database).entries()) == 1
+
+
+def test_of_a_run_that_was_ended_before_it_was_opened_airflow_is_asked(tmp_path: Path, database: Database) -> None:
+    site, now = Site(tmp_path, database), datetime.now(UTC)
+    site.do(fire(missed("a/ended", at=now, ended=now - timedelta(seconds=5)), notify=[{"slack": "#ops"}]))
+    assert Outbox(database).entries() == []
+    site.do(fire(missed("a/queued", at=now), notify=[{"slack": "#ops"}]))
+    assert len(Outbox(database).entries()) == 1

@@ -54,7 +54,7 @@ Trigger = Annotated[
 
 
 class Deadline(Written):
-    """Who is told when a run takes too long. The run goes on."""
+    """Who is told when a run takes too long. The run goes on. One that has ended is not late; a stuck one has not."""
 
     within: Duration
     """How long a run may take from the moment it is queued."""
