@@ -11,6 +11,7 @@ import pytest
 
 from muster.agents.call import AgentCall
 from muster.agents.runner import run_agent
+from muster.agents.spec import AgentLimits
 from muster.errors import BudgetExceeded, PermanentError, TransientError
 from support.agent_services import OneServer, Services
 from support.model_server import ModelServer
@@ -137,6 +138,32 @@ async def test_a_sites_own_price_is_used_and_without_any_the_cost_is_unknown_and
     unpriced = await run_agent(call(key="other"), services)
     assert unpriced.cost is None
     assert [event["cost"] for event in await called(services)] == ["0.0003", None]
+
+
+@pytest.mark.parametrize(
+    ("more", "what"),
+    [
+        ({"budget": Decimal(1)}, r"`budget\.usd`"),
+        ({"spec": {"limits": AgentLimits(usd=Decimal(1))}}, r"`limits\.usd` of the agent"),
+    ],
+)
+async def test_a_limit_that_cannot_be_counted_is_refused_before_the_first_call(
+    server: ModelServer, services: Services, call: Call, more: dict[str, Any], what: str
+) -> None:
+    with pytest.raises(PermanentError, match=rf"No price is known for small:small-1, so {what}") as caught:
+        await run_agent(call(**more), services)
+    assert server.calls == []
+    assert "prices: {small-1:" in (caught.value.remedy or "")
+    await run_agent(call(settings={"prices": {"small": {"input": 0, "output": 0}}}, **more), services)
+    assert len(server.calls) == 1, "zero is a price"
+
+
+async def test_an_answer_under_a_name_without_a_price_costs_what_was_asked_for(
+    server: ModelServer, services: Services, call: Call
+) -> None:
+    server.script({"model": "somebody-elses-name"})
+    result = await run_agent(call(settings=PRICES, budget=Decimal(1)), services)
+    assert result.cost == Decimal("0.0003")
 
 
 async def test_a_call_that_would_pass_the_runs_budget_is_not_made(

@@ -96,3 +96,20 @@ def test_an_approval_is_named_by_the_item_it_is_about_not_by_its_task(log: Event
     events = list(log.read(RUN))
     assert [position(events, "read", slot) for slot in (0, 1)] == [0, 2]
     assert position(events, "read", -1) is None
+
+
+def test_calls_without_a_price_are_said_and_never_shown_as_nothing(muster: Muster, log: EventLog) -> None:
+    def called(step: str, cost: str | None) -> NewEvent:
+        data = {"step": step, "index": None, "agent": "clerk", "model": "own", "cost": cost, "failed": []}
+        return NewEvent(type=EventType.MODEL_CALLED, data=data)
+
+    log.append("bills/tuesday", [called("code", None)])
+    assert "1 calls, unknown, 1 call unpriced" in muster("show", "tuesday").stdout
+    log.append("bills/tuesday", [called("code", "0.25"), called("tell", None)])
+    for command in ("show", "replay"):
+        assert "3 calls, at least $0.25, 2 calls unpriced" in muster(command, "tuesday").stdout, command
+    by_id = {row["id"]: row["unpriced_calls"] for row in read(muster("runs", "--json"))}
+    assert by_id == {RUN: 0, "bills/tuesday": 2}
+    assert read(muster("show", "tuesday", "--json"))["run"]["unpriced_calls"] == 2
+    log.append(RUN, [called("code", "0.5")])
+    assert "1 calls, $0.5" in muster("show", "monday").stdout

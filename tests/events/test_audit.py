@@ -17,6 +17,7 @@ from muster.events.audit import check, trail, write
 from muster.events.definitions import DefinitionStore
 from muster.events.log import EventLog
 from muster.events.model import EventType as T
+from muster.events.report import page
 from muster.events.signing import Signer
 from muster.events.upcasting import Upcasters
 from support.run_events import step, whole_run
@@ -87,6 +88,17 @@ def test_a_definition_that_was_stored_with_secrets_is_exported_without_them(
     head = lines(path)[0]
     assert (head["definition_content"]["settings"]["inbox"], head["definition_masked"]) == ("/srv", True)
     assert check(path, signer.public).faults == []
+
+
+def test_calls_without_a_price_are_counted_beside_the_cost(
+    database: Database, log: EventLog, tmp_path: Path, signer: Signer
+) -> None:
+    calls = [step(T.MODEL_CALLED, "code", agent="clerk", model="m", cost=cost) for cost in ("0.5", None)]
+    log.append("r", [*whole_run(), *calls])
+    kept = list(trail(database, "r", None))
+    before = sum(line.get("cost_usd") is None for line in kept if line.get("what") == T.MODEL_CALLED)
+    assert kept[-1]["unpriced_calls"] == before >= 1
+    assert f"{before} call" in "".join(page(kept, "key"))
 
 
 def test_an_untouched_trail_checks_with_the_key_that_signed_it_and_with_no_other(

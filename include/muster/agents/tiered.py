@@ -193,11 +193,18 @@ class TieredModel(FallbackModel):
         return policy_of(self._call.settings, error.name).when_open == "wait"
 
     async def _reserve(self, tier: Tier, request: Request) -> Decimal:
-        """Set the call's likely cost aside; zero for a model nobody knows the price of."""
+        """Set the call's likely cost aside; zero where nothing limits it and nobody knows the price.
+
+        Raises:
+            BudgetExceeded: the call would pass a limit.
+            PermanentError: there is a limit, and without a price of the model it cannot be counted.
+        """
         cap = (tier.model.settings or {}).get("max_tokens")
         output = cap or self._means.outputs.get(tier.name, FIRST_GUESS)
         estimate = self._means.prices.of_tokens(tier.model, request.size, output)
         agent, limit = self._call.agent, self._call.agent.limits.usd
+        if estimate is None and (limit is not None or self._means.budget is not None):
+            raise self._uncountable(tier)
         if limit is not None and self.tally.known_cost + (estimate or 0) >= limit:
             raise BudgetExceeded(
                 f"The agent {agent.id} may spend ${limit} on this and has spent ${self.tally.known_cost};"
@@ -205,21 +212,29 @@ class TieredModel(FallbackModel):
                 remedy="Raise `limits.usd` of the agent, or name a cheaper tier.",
             )
         if self._means.budget is not None:
-            if estimate is None:
-                log.warning(
-                    "No price is known for %s, so the run's budget cannot count its calls;"
-                    " `settings.prices` can name one.",
-                    tier.label,
-                )
             await self._means.budget.reserve(estimate or Decimal(0))
         return estimate or Decimal(0)
+
+    def _uncountable(self, tier: Tier) -> PermanentError:
+        agent, name = self._call.agent, tier.model.model_name
+        limit = "`budget.usd` of the automation"
+        if agent.limits.usd is not None:
+            limit = f"`limits.usd` of the agent {agent.id}"
+        return PermanentError(
+            f"No price is known for {tier.label}, so {limit} cannot be counted, and it was not asked.",
+            remedy=f"Give its price in US dollars for a million tokens, zero if it costs nothing, in settings.yaml:"
+            f" `prices: {{{name}: {{input: 0.10, output: 0.30}}}}`; or take the limit away.",
+        )
 
     async def _record(
         self, request: Request, tier: Tier, response: ModelResponse, failures: Sequence[TierFailure]
     ) -> Event:
         call, means = self._call, self._means
-        response.usage.cost = self._means.prices.of_response(response)
         usage = response.usage
+        usage.cost = means.prices.of_response(response)
+        if usage.cost is None:
+            # A server may answer under a name that nobody has priced; what was asked for has a price.
+            usage.cost = means.prices.of_tokens(tier.model, usage.input_tokens, usage.output_tokens)
         means.outputs[tier.name] = max(means.outputs.get(tier.name, 1), usage.output_tokens)
         data = {
             "step": call.step,

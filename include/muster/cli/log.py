@@ -20,6 +20,7 @@ from muster.cli.picture import mark, word
 from muster.cli.place import muster_dsn
 from muster.database import Database
 from muster.events.checkpoints import CHECKPOINTS, Checkpoint, Verification, known_streams, verify, write_checkpoint
+from muster.events.costs import by_run, cost_in_words
 from muster.events.intact import demand_intact
 from muster.events.log import EventLog
 from muster.events.queries import Queries
@@ -60,10 +61,11 @@ def replay_run(id: str, *, until: str | None, step: str | None, as_json: bool) -
         stream = stream_of(database, id)
         demand_intact(EventLog(database), stream)
         found = replay(database, stream, until=moment, step=step)
+        unpriced = by_run(Queries(database).unpriced([stream], until=found.version))[stream]
     if as_json:
         emit(_machine(found, step))
     else:
-        _show(found, step)
+        _show(found, step, unpriced)
     if found.differences:
         raise typer.Exit(Exit.FAILED)
 
@@ -156,14 +158,14 @@ def _machine(found: Replay, step: str | None) -> dict[str, Any]:
     return told
 
 
-def _show(found: Replay, step: str | None) -> None:
+def _show(found: Replay, step: str | None, unpriced: int) -> None:
     out, state = console(), found.state
     facts = Table.grid(padding=(0, 2))
     facts.add_row("run", f"[bold]{escape(found.run)}[/]")
     facts.add_row("events", f"{found.version} of {found.last}, the last of them {_when(found.at)}")
     facts.add_row("status", word(state.status) + (f"  {escape(state.reason)}" if state.reason else ""))
     facts.add_row("version", (state.definition or "")[:12])
-    facts.add_row("models", f"{state.calls} calls, ${state.cost.normalize():f}")
+    facts.add_row("models", f"{state.calls} calls, {cost_in_words(state.cost, state.calls, unpriced)}")
     out.print(facts)
     out.print()
     if step is None:

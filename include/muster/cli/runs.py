@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
 import typer
@@ -17,6 +16,7 @@ from muster.cli.picture import result, word
 from muster.cli.place import airflow, open_queries
 from muster.cli.skills import pairs
 from muster.errors import MusterError
+from muster.events.costs import by_run, cost_in_words
 from muster.events.log import EventLog
 from muster.events.model import Event
 from muster.events.queries import Queries, RunRow
@@ -78,10 +78,11 @@ def list_runs(*, automation: str | None, status: str | None, limit: int, as_json
     queries, database = open_queries()
     try:
         rows = queries.runs(limit=limit, automation=automation, status=status)
+        unpriced = by_run(queries.unpriced([row.id for row in rows]))
     finally:
         database.close()
     if as_json:
-        emit(rows)
+        emit([{**asdict(row), "unpriced_calls": unpriced[row.id]} for row in rows])
         return
     out = console()
     if not rows:
@@ -110,7 +111,7 @@ def list_runs(*, automation: str | None, status: str | None, limit: int, as_json
             _when(row.opened_at),
             _took(row),
             *("" if count is None else str(count) for count in counts),
-            _money(row.cost_usd),
+            cost_in_words(row.cost_usd, row.calls, unpriced[row.id]) if row.calls else "",
             escape(row.requested_by or ""),
         )
     out.print(table)
@@ -125,16 +126,18 @@ def show_run(id: str, *, as_json: bool) -> None:
         fault = EventLog(database).verify(row.id)
         events = _readable(queries, row.id, fault)
         steps = queries.steps(row.id)
+        unpriced = by_run(queries.unpriced([row.id]))[row.id]
     finally:
         database.close()
     if fault is not None:
         said = f"The log of {row.id} is not as it was written, so do not believe what it says: {fault.message}"
         messages().print(said, style="bold red", markup=False)
     if as_json:
-        told = {"run": row, "steps": steps, "events": [_event(event) for event in events]}
+        about = {**asdict(row), "unpriced_calls": unpriced}
+        told = {"run": about, "steps": steps, "events": [_event(event) for event in events]}
         emit(told if fault is None else {**told, "fault": fault})
     else:
-        _show(row, steps, events)
+        _show(row, steps, events, unpriced)
     if fault is not None:
         raise typer.Exit(Exit.FAILED)
 
@@ -149,9 +152,9 @@ def _readable(queries: Queries, run: str, fault: Fault | None) -> list[Event]:
         return []
 
 
-def _show(row: RunRow, steps: Sequence[Any], events: Sequence[Event]) -> None:
+def _show(row: RunRow, steps: Sequence[Any], events: Sequence[Event], unpriced: int) -> None:
     out = console()
-    out.print(_facts(row))
+    out.print(_facts(row, unpriced))
     out.print()
     if events:
         out.print(_timeline(events))
@@ -166,14 +169,14 @@ def _record(queries: Queries, id: str) -> RunRow | None:
         return None
 
 
-def _facts(row: RunRow) -> Table:
+def _facts(row: RunRow, unpriced: int) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_row("run", f"[bold]{escape(row.id)}[/]")
     table.add_row("status", word(row.status) + (f"  {escape(row.reason)}" if row.reason else ""))
     table.add_row("version", f"{(row.definition or '')[:12]}  bundle {row.bundle_version or 'none'}")
     table.add_row("started by", f"{row.trigger or ''} {escape(row.requested_by or '')}")
     table.add_row("opened", f"{_when(row.opened_at)}  took {_took(row)}")
-    table.add_row("models", f"{row.calls} calls, {_money(row.cost_usd) or '$0'}")
+    table.add_row("models", f"{row.calls} calls, {cost_in_words(row.cost_usd, row.calls, unpriced)}")
     return table
 
 
@@ -238,7 +241,3 @@ def _took(row: RunRow) -> str:
     hours, rest = divmod(seconds, 3600)
     minutes, seconds = divmod(rest, 60)
     return f"{hours}h {minutes}m" if hours else f"{minutes}m {seconds}s" if minutes else f"{seconds}s"
-
-
-def _money(amount: Decimal) -> str:
-    return f"${amount.normalize():f}" if amount else ""

@@ -44,6 +44,9 @@ class Totals:
     events: int = 0
     calls: int = 0
     cost: Decimal = Decimal(0)
+    """Of the calls whose price is known."""
+    unpriced: int = 0
+    """Calls whose price nobody knows."""
 
 
 def trail(database: Database, stream: str, fault: str | None) -> Iterator[Line]:
@@ -64,7 +67,8 @@ def trail(database: Database, stream: str, fault: str | None) -> Iterator[Line]:
             yield line
     if version == 0:
         raise MusterError(f"There is no run {stream!r} in the log.", remedy="`muster runs` lists them.")
-    yield {"line": "end", "events": totals.events, "calls": totals.calls, "cost_usd": str(totals.cost)}
+    sums = {"events": totals.events, "calls": totals.calls, "cost_usd": str(totals.cost)}
+    yield {"line": "end", **sums, "unpriced_calls": totals.unpriced}
 
 
 def write(lines: Iterator[Line], path: Path, signer: Signer) -> Iterator[Line]:
@@ -246,4 +250,5 @@ def _count(totals: Totals, line: Line) -> None:
     totals.events += 1
     if line["what"] == T.MODEL_CALLED:
         totals.calls += 1
+        totals.unpriced += line["cost_usd"] is None
         totals.cost += money(line["cost_usd"])

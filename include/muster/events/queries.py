@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -165,6 +166,22 @@ class Queries:
             " min(ended_at) OVER (PARTITION BY step), step, index",
             {"run": run},
         )
+
+    def unpriced(self, runs: Collection[str], *, until: int | None = None) -> Counter[tuple[str, str, int]]:
+        """How many model calls of these runs, up to a version, have no known price: by run, step and item.
+
+        What belongs to no item has the index -1.
+        """
+        # As text: PostgreSQL cannot look into JSON that holds a null character.
+        statement = (
+            """SELECT stream, step, coalesce(substring(data::text from '"index":([0-9]{1,9})')::int, -1), count(*)"""
+            " FROM events WHERE stream = ANY(%(runs)s) AND type = 'model.called'"
+            " AND (%(until)s::int IS NULL OR version <= %(until)s)"
+            """ AND data::text ~ '^[{]("[^"]*":("[^"]*"|[0-9]+),)*"cost":null[,}]' GROUP BY 1, 2, 3"""
+        )
+        with database_failures(), self._database.connection() as connection:
+            rows = connection.execute(SQL(statement), {"runs": list(runs), "until": until}).fetchall()
+        return Counter({(run, step, index): count for run, step, index, count in rows})
 
     async def aended_items(self, run: str, step: str, indices: Sequence[int]) -> dict[str, int]:
         """How many of these items of a fan-out ended in each way."""

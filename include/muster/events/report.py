@@ -9,6 +9,7 @@ from html import escape
 from typing import Any
 
 from muster.events.audit import Line
+from muster.events.costs import cost_in_words
 from muster.events.model import EventType as T
 from muster.events.projections import money
 
@@ -79,7 +80,7 @@ def _opening(head: Line, end: Line, key: str) -> str:
         ("asked for by", head.get("requested_by")),
         ("started by", head.get("trigger")),
         ("events", end.get("events")),
-        ("model calls", f"{end.get('calls')}, ${end.get('cost_usd')}"),
+        ("model calls", f"{end.get('calls')}, {_cost(end)}"),
         ("exported", f"{head.get('exported_at')} by Muster {head.get('muster')}"),
         ("signed with", key),
     ]
@@ -90,6 +91,11 @@ def _opening(head: Line, end: Line, key: str) -> str:
         f"<title>Audit trail of {_text(head.get('run'))}</title><style>{STYLE}</style></head><body>"
         f"<h1>Audit trail of {_text(head.get('run'))}</h1>{_verdict(head.get('fault'))}<dl>{listed}</dl>"
     )
+
+
+def _cost(end: Line) -> str:
+    # A trail that was exported by an earlier version says nothing of calls without a price.
+    return cost_in_words(money(end.get("cost_usd")), end.get("calls") or 0, end.get("unpriced_calls") or 0)
 
 
 def _verdict(fault: Any) -> str:
@@ -117,16 +123,18 @@ def _add(costs: dict[tuple[str, str], list[Any]], line: Line) -> None:
     if line["what"] != T.MODEL_CALLED:
         return
     usage = line["usage"] if isinstance(line["usage"], dict) else {}
-    sums = costs.setdefault((str(line["who"]), str(line["model"])), [0, 0, 0, Decimal(0)])
+    sums = costs.setdefault((str(line["who"]), str(line["model"])), [0, 0, 0, Decimal(0), 0])
     tokens = [usage.get(name) for name in ("input_tokens", "output_tokens")]
     sums[0] += 1
     sums[1] += tokens[0] if isinstance(tokens[0], int) else 0
     sums[2] += tokens[1] if isinstance(tokens[1], int) else 0
     sums[3] += money(line["cost_usd"])
+    sums[4] += line["cost_usd"] is None
 
 
 def _sorted(costs: dict[tuple[str, str], list[Any]]) -> list[list[Any]]:
-    return [[*names, *sums] for names, sums in sorted(costs.items(), key=lambda item: (-item[1][3], item[0]))]
+    listed = sorted(costs.items(), key=lambda item: (-item[1][3], item[0]))
+    return [[*names, *sums[:3], cost_in_words(sums[3], sums[0], sums[4])] for names, sums in listed]
 
 
 def _decided(line: Line) -> str:

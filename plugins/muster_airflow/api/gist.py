@@ -78,7 +78,7 @@ def _set_aside(data: Data) -> str:
 
 def _called_model(data: Data) -> str:
     cost = data.get("cost")
-    return _joined(data.get("agent"), data.get("model"), f"{cost} USD" if cost is not None else None)
+    return _joined(data.get("agent"), data.get("model"), f"{cost} USD" if cost is not None else "price unknown")
 
 
 def _called_tool(data: Data) -> str:

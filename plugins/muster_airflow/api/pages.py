@@ -12,6 +12,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment
 
+from muster.events.costs import by_step
 from muster.events.definitions import DefinitionStore
 from muster.events.model import EventType
 from muster.events.queries import Queries
@@ -71,6 +72,7 @@ def run(
     taken = int(slot) if slot is not None and slot.isdecimal() else None
     step = step_of(task) if task is not None else step
     indices = _indices(ask, run.id, definition, step, index, taken)
+    unpriced = ask.unpriced([run.id])
     events = []
     if show == "events":
         types = [EventType.RUN_OPENED, EventType.RUN_CLOSED] if task is not None and step is None else None
@@ -84,6 +86,8 @@ def run(
         inputs=_inputs(ask, run.id),
         steps=standings(definition, ask.steps(run.id)),
         events=events[:EVENTS_SHOWN],
+        unpriced=unpriced,
+        unpriced_steps=by_step(unpriced),
         more=len(events) > EVENTS_SHOWN,
         after=after,
         step=step,

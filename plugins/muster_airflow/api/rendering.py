@@ -11,6 +11,7 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from muster.events.costs import cost_in_words
 from muster_airflow.api.gist import gist
 
 # Airflow keeps the theme a person chose in the browser; a frame has no other way to learn of it.
@@ -67,8 +68,10 @@ def took(began: datetime | None, ended: datetime | None) -> str:
     return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
 
 
-def usd(amount: Decimal) -> str:
-    """An amount of dollars, to the cent or, below one, as exact as it is."""
+def usd(amount: Decimal, calls: int = 0, unpriced: int = 0) -> str:
+    """What model calls cost in dollars, to the cent or, below one, as exact as it is; what nobody knows is said."""
+    if unpriced:
+        return cost_in_words(amount, calls, unpriced)
     if amount == 0 or amount >= 1:
         return f"{amount:.2f} USD"
     return f"{amount.normalize():f} USD"

@@ -327,3 +327,12 @@ def test_what_airflow_kept_of_a_dag_written_with_secrets_is_shown_without_them(
             data["dag"]["doc_md"] = before
             kept._data = data
             flag_modified(kept, "_data")
+
+
+def test_calls_without_a_price_are_said_and_never_shown_as_nothing(viewer: Get, log: Database, run: str) -> None:
+    called = {"step": "greet", "index": 0, "agent": "clerk", "model": "own", "cost": None}
+    EventLog(log).append(run, [NewEvent(type=EventType.MODEL_CALLED, data=called)])
+    page = viewer(f"{RUN}?step=greet").text
+    assert page.count("at least $0.0421, 1 call unpriced") == 2, "of the run and of the step"
+    assert page.count("unknown, 1 call unpriced") == 1, "of the item"
+    assert "price unknown" in page, "of the call"
