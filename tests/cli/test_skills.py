@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,26 @@ async def keep(text: str, context: SkillContext) -> str:
     (context.workspace / "kept.txt").write_text(text)
     with context.database.connection() as connection:
         return str(connection.execute("SELECT 40 + 2").fetchone()[0])
+'''
+
+
+SITE += '''
+
+@skill("shop.charge")
+def charge(amount: int, context: SkillContext) -> str:
+    """Charge a card, which the other side writes down."""
+    from pathlib import Path
+
+    from muster.errors import TransientError
+
+    def perform() -> str:
+        with Path("charged.txt").open("a") as charges:
+            charges.write(f"{amount}\\n")
+        if amount == 13:
+            raise TransientError("the line went dead")
+        return f"charged {amount}"
+
+    return context.effect("charge", request={"amount": amount}).perform(perform)
 '''
 
 
@@ -75,3 +96,41 @@ def test_all_skills_are_listed_the_shipped_ones_and_the_sites_own(muster: Muster
     listed = {entry["name"]: entry for entry in read(muster("skill", "--list", "--json"))}
     assert listed["shop.keep"] == {"name": "shop.keep", "lane": "async", "summary": "Keep a text in the workspace."}
     assert "finance.read_invoice" in listed
+
+
+def charges(project: Path) -> list[str]:
+    """What the other side wrote down."""
+    return (project / "charged.txt").read_text().split()
+
+
+def test_each_call_by_hand_has_effects_of_its_own_and_a_key_repeats_one(
+    muster: Muster, project: Path, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MUSTER_DSN", dsn)
+    first = muster("skill", "shop.charge", "--with", "amount=5", "--json")
+    assert (first.exit_code, read(first)) == (0, "charged 5"), first.output
+    second = muster("skill", "shop.charge", "--with", "amount=6", "--json")
+    assert (second.exit_code, read(second)) == (0, "charged 6"), second.output
+    assert charges(project) == ["5", "6"]
+    key = re.search(r"under the key (try/\w+)", first.stderr)
+    assert key is not None
+    assert "for real" in first.stderr
+    again = muster("skill", "shop.charge", "--with", "amount=5", "--key", key[1], "--json")
+    assert (again.exit_code, read(again), charges(project)) == (0, "charged 5", ["5", "6"])
+    assert muster("skill", "shop.charge", "--with", "amount=5", "--key", "../x").exit_code == 2
+
+
+def test_an_effect_of_a_call_by_hand_that_is_in_doubt_is_seen_and_settled(
+    muster: Muster, project: Path, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MUSTER_DSN", dsn)
+    lost = muster("skill", "shop.charge", "--with", "amount=13")
+    assert lost.exit_code != 0
+    found = re.search(r"under the key (try/\w+)", lost.stderr)
+    assert found is not None
+    key = found[1]
+    [entry] = read(muster("effects", "--run", key, "--in-doubt", "--json"))
+    settled = muster("effects", "settle", entry["key"], "--happened", "--result", '"charged 13"')
+    assert settled.exit_code == 0, settled.output
+    again = muster("skill", "shop.charge", "--with", "amount=13", "--key", key, "--json")
+    assert (again.exit_code, read(again), charges(project)) == (0, "charged 13", ["13"])

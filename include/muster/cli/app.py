@@ -166,16 +166,19 @@ def skill(
     with_: Annotated[
         list[str] | None, typer.Option("--with", metavar="KEY=VALUE", help="An argument; repeatable.")
     ] = None,
+    key: Annotated[
+        str | None, typer.Option(metavar="KEY", help="The key of an earlier call: what that did is not done again.")
+    ] = None,
     listing: Annotated[bool, typer.Option("--list", help="List all skills.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Try one skill by hand, or list them."""
+    """Try one skill by hand, for real, or list them."""
     from muster.cli.skills import list_skills, try_skill
 
     if listing or name is None:
         list_skills(as_json=as_json)
     else:
-        try_skill(name, with_ or [], as_json=as_json)
+        try_skill(name, with_ or [], key=key, as_json=as_json)
 
 
 @app.command(rich_help_panel=WORK)

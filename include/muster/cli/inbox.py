@@ -13,7 +13,7 @@ from rich.text import Text
 from muster.cli.approvals import pending
 from muster.cli.output import muster_command
 from muster.cli.picture import picture, result
-from muster.cli.skills import call_skill
+from muster.cli.skills import call_skill, new_key
 from muster.database import Database
 from muster.errors import MusterError, TransientError
 from muster.events.model import EventType
@@ -55,7 +55,7 @@ def process_bundled_inbox(stack: Stack, out: Console) -> None:
                 if not _listed(client, out):
                     return
                 master_data = stack.project.include / "inbox" / "master-data.yaml"
-                call_skill("finance.load_master_data", {"file": str(master_data)}, stack.project, database)
+                call_skill("finance.load_master_data", {"file": str(master_data)}, stack.project, database, new_key())
                 client.trigger(AUTOMATION, {"invoices": invoices}, run_id=RUN_ID)
             queries = Queries(database)
             follow(client, queries, AUTOMATION, RUN_ID, out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -14,12 +15,14 @@ from typing import Any
 import typer
 from rich.table import Table
 
-from muster.cli.output import console, emit
+from muster.cli.output import console, emit, messages
 from muster.cli.place import muster_dsn
 from muster.database import Database
 from muster.documents import documents_of
 from muster.local.project import Project, find_project
 from muster.skills.registry import SkillContext, get_skill
+
+_KEY = re.compile(r"try/[\w-]{1,64}")
 
 
 def pairs(entries: Sequence[str], option: str, *, number: Callable[[str], Any] = float) -> dict[str, Any]:
@@ -39,18 +42,29 @@ def pairs(entries: Sequence[str], option: str, *, number: Callable[[str], Any] =
     return values
 
 
-def call_skill(name: str, values: Mapping[str, Any], project: Project, database: Database) -> Any:
-    """Call a skill as a step would, and return its result as JSON-ready data."""
+def new_key() -> str:
+    """A key for one call by hand: what it does outside is told from what every other call does."""
+    return f"try/{uuid.uuid4().hex[:12]}"
+
+
+def call_skill(name: str, values: Mapping[str, Any], project: Project, database: Database, key: str) -> Any:
+    """Call a skill as a step would, its effects under `key`, and return its result as JSON-ready data."""
     skill = get_skill(name, project.site_skills)
     arguments = skill.arguments(values)
     if skill.wants_context:
-        arguments["context"] = _context(project, database)
+        arguments["context"] = _context(project, database, key)
     outcome = skill.function(**arguments)
     return skill.dump(asyncio.run(outcome) if skill.is_async else outcome)
 
 
-def try_skill(name: str, entries: Sequence[str], *, as_json: bool) -> None:
-    """Call a skill with the arguments of the command line and print what it returns."""
+def try_skill(name: str, entries: Sequence[str], *, key: str | None, as_json: bool) -> None:
+    """Call a skill with the arguments of the command line and print what it returns.
+
+    What it does outside is done under `key`, by default a new one: the same key means the same work, once.
+    """
+    if key is not None and not _KEY.fullmatch(key):
+        raise typer.BadParameter(f"{key!r} is no key that `muster skill` gave.", param_hint="--key")
+    key = key or new_key()
     project = find_project()
     values = pairs(entries, "--with", number=Decimal)
     skill = get_skill(name, project.site_skills)
@@ -58,13 +72,24 @@ def try_skill(name: str, entries: Sequence[str], *, as_json: bool) -> None:
     dsn = muster_dsn(project) if skill.wants_context else "postgresql://127.0.0.1:1/none"
     database = Database(dsn, max_size=2)
     try:
-        answer = call_skill(name, values, project, database)
+        if skill.wants_context:
+            _announce(skill.name, key)
+        answer = call_skill(name, values, project, database, key)
     finally:
         database.close()
     if as_json:
         emit(answer)
     else:
         console().print_json(json.dumps(answer, ensure_ascii=False))
+
+
+def _announce(name: str, key: str) -> None:
+    # On the error stream: what the skill returns stays alone on the other one.
+    messages().print(
+        f"{name} is called for real: what it does outside and in the database is done, under the key {key}."
+        f"\nThe same again, not done twice: --key {key}. What it did outside: `muster effects --run {key}`.",
+        markup=False,
+    )
 
 
 def list_skills(*, as_json: bool) -> None:
@@ -82,14 +107,13 @@ def list_skills(*, as_json: bool) -> None:
     console().print(table)
 
 
-def _context(project: Project, database: Database) -> SkillContext:
-    run = f"try/{uuid.uuid4().hex[:12]}"
-    workspace = project.artifacts / run
+def _context(project: Project, database: Database, key: str) -> SkillContext:
+    workspace = project.artifacts / key
     workspace.mkdir(parents=True, exist_ok=True)
     return SkillContext(
-        run=run,
+        run=key,
         step="try",
-        key="try",
+        key=key,
         now=datetime.now(UTC),
         database=database,
         workspace=workspace,
