@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from muster.execution.references import WorkRef, run_id
+from muster.execution.task_keys import ITEMS_SUFFIX, UNDOES
 
 if TYPE_CHECKING:
     from airflow.sdk.types import RuntimeTaskInstanceProtocol
 
     from muster.execution.services import Services
 
-ITEMS_SUFFIX = ".items"
-"""Ends the id of the task that lays out a fan-out; a step's id has no dot."""
 FILES_SUFFIX = ".files"
 """Ends the id of the Dag that watches an automation's folder."""
 RECONCILER = "muster_reconciler"
@@ -25,14 +24,13 @@ OPEN, CLOSE = "open", "close"
 """The tasks of every automation that are none of its steps."""
 UNWIND, BEGIN = "unwind", "begin"
 """The group of tasks that undo a run, and the first of them; each of the others has the name of the step it undoes."""
-_UNDOES = f"{UNWIND}."
 
 
 def step_of(task_id: str) -> str | None:
     """The step that a task performs, lays out or undoes; None for the ends of a run."""
-    if task_id in (OPEN, CLOSE, _UNDOES + BEGIN):
+    if task_id in (OPEN, CLOSE, UNDOES + BEGIN):
         return None
-    return task_id.removeprefix(_UNDOES).removesuffix(ITEMS_SUFFIX)
+    return task_id.removeprefix(UNDOES).removesuffix(ITEMS_SUFFIX)
 
 
 async def work_ref(services: Services, ti: RuntimeTaskInstanceProtocol, dag_run: Any, *, lane: str) -> WorkRef:
@@ -49,5 +47,5 @@ async def work_ref(services: Services, ti: RuntimeTaskInstanceProtocol, dag_run:
         lane=lane,
         attempt=ti.try_number,
         epoch=epoch.number,
-        stands=step in epoch.stands and not ti.task_id.startswith(_UNDOES),
+        stands=step in epoch.stands and not ti.task_id.startswith(UNDOES),
     )

@@ -19,7 +19,7 @@ from muster.events.rebuild import rebuild
 from muster.events.replay import replay
 from muster.execution.human import answer, request
 from muster.execution.performing import begin
-from muster.execution.piece import Piece
+from muster.execution.piece import Answer, Piece, succeeded
 from muster.execution.references import WorkRef
 from support.processes import finish, start
 from support.run_events import step
@@ -140,6 +140,58 @@ def test_runs_as_they_really_are_come_back_to_the_byte(site: Site, dsn: str, dat
     rebuild(database)
 
     assert tables(dsn) == live
+
+
+DYING = """
+automation: tested
+inputs: {names: {type: array, items: {type: string}, default: [one, two, three]}}
+steps:
+  - {id: single, skill: desk.large, after: []}
+  - {id: many, each: "{{ inputs.names }}", skill: desk.read, with: {name: "{{ item }}"}, after: []}
+  - {id: ended, each: "{{ inputs.names }}", skill: desk.read, with: {name: "{{ item }}"}, after: []}
+  - {id: asked, human: {ask: Well?, assignees: [lead]}, after: []}
+  - {id: never, skill: desk.large, after: [single]}
+"""
+
+
+def test_a_closed_run_has_nothing_at_work_and_nobody_waited_for(site: Site, dsn: str, database: Database) -> None:
+    """Whoever was at it died without a word; begun again, it is at work again."""
+    run = site.open(site.definition(DYING))
+    begun = [WorkRef(run=run, step="single"), WorkRef(run=run, step="asked", lane="worker")]
+    assert site.expand(run, "many") == site.expand(run, "ended") == 3
+    site.step(run, "many", 0)
+    for slot in range(2):
+        site.step(run, "ended", slot)
+    last = site.do(begin(site.services, WorkRef(run=run, step="ended", slot=2)))
+    assert isinstance(last, Piece)
+    # Whoever ends the last item dies before it says that the list is done.
+    site.services.log.append(run, [succeeded(last, Answer(output=None))])
+    begun.append(WorkRef(run=run, step="many", slot=1))
+    pieces = [site.do(begin(site.services, ref)) for ref in begun]
+    assert isinstance(pieces[1], Piece)
+    site.do(request(site.services, pieces[1]))
+    before = {(row.step, row.index): row.status for row in site.services.queries.steps(run)}
+    assert before["single", -1] == before["many", -1] == before["many", 1] == before["ended", -1] == "running"
+    assert before["asked", -1] == "waiting"
+
+    assert site.close(run, {"single": "failed", "asked": "failed", "many_1": "failed"}).status == "failed"
+
+    after = {(row.step, row.index): row.status for row in site.services.queries.steps(run)}
+    assert not {"running", "retrying", "waiting"} & set(after.values())
+    assert after["single", -1] == after["many", -1] == after["many", 1] == after["asked", -1] == "stopped"
+    assert after["ended", -1] == after["many", 0] == "succeeded"
+    state = site.state(run)
+    assert {name: state.step(name).status for name in ("single", "many", "ended", "asked", "never")} == {
+        **dict.fromkeys(("single", "many", "asked"), "stopped"),
+        "ended": "succeeded",
+        "never": "pending",
+    }
+    live = tables(dsn)
+    rebuild(database)
+    assert tables(dsn) == live
+
+    site.do(begin(site.services, WorkRef(run=run, step="single", epoch=1)))
+    assert {row.step: row.status for row in site.services.queries.steps(run)}["single"] == "running"
 
 
 def test_every_page_and_batch_of_a_rebuild_counts(

@@ -206,3 +206,18 @@ def test_a_notice_that_cannot_be_sent_changes_nothing_about_who_may_answer(one: 
     one.site.services = dataclasses.replace(one.site.services, notices=Broken())  # type: ignore[arg-type]
     assert isinstance(one.at(9), Request)
     assert one.at(10, "finance-head")["approved"] is True
+
+
+def test_a_question_waits_for_people_also_after_they_were_reminded(one: Approval) -> None:
+    def shown() -> tuple[str | None, str]:
+        (row,) = one.site.services.queries.steps(one.run)
+        return row.status, one.site.state(one.run).step("approve").status
+
+    assert shown() == ("waiting", "waiting")
+    one.at(5)
+    assert len(one.events("reminded")) == 1
+    assert shown() == ("waiting", "waiting")
+    one.at(6)  # Looked at again, with nothing to say.
+    assert shown() == ("waiting", "waiting")
+    one.at(9, "lead")
+    assert shown() == ("succeeded", "succeeded")

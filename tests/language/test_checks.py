@@ -26,6 +26,10 @@ EMPTY = "airflow.providers.standard.operators.empty.EmptyOperator"
         ),
         (HEAD + READ, "6:9: there are two steps `read`; the first is in line 3 Rename"),
         (
+            HEAD + "    each: [1, 2]\n  - {id: read_1, notify: [{slack: '#ops', text: x}]}\n",
+            "7:10: `read_1` is also what Airflow calls item 1 of the fan-out `read` Rename one of the two steps.",
+        ),
+        (
             "automation: a\nsteps:\n" + READ.replace("read\n", "close\n", 1),
             "3:9: `close` is a name Muster uses",
         ),

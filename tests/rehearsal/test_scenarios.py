@@ -174,3 +174,56 @@ def test_a_query_that_cannot_be_answered_is_named(tmp_path: Path, postgres: str,
     script = SCRIPT + b'state: ["SELECT 1 FROM mony"]\n'
     with pytest.raises(MusterError, match="Query 1 of `state` cannot be answered"):
         rehearse(tmp_path, postgres, bank, AUTOMATION % ("true", "true", "true"), script)
+
+
+SKIPPED_LAST = AUTOMATION.replace("automation: paying\n", "automation: paying\ninputs: {n: {type: integer}}\n") + (
+    "  - {id: large, when: '{{ inputs.n > 5 }}', skill: bank.look}\n"
+)
+WITH_INPUTS = SCRIPT.replace(b"name: paid\n", b"name: paid\n    inputs: {n: 1}\n").replace(
+    b"name: refused\n", b"name: refused\n    inputs: {n: 9}\n"
+)
+
+
+def test_a_last_step_that_the_first_case_skips_makes_nothing_wrong(
+    tmp_path: Path, postgres: str, bank: BankServer
+) -> None:
+    judged = rehearse(tmp_path, postgres, bank, SKIPPED_LAST % ("true", "true", "true"), WITH_INPUTS)
+    assert {name: said for name, said in judged.items() if said} == {}
+    assert "every compensation happens twice" in judged
+    assert "a crash after append 9 of an undone run" in judged
+
+
+def test_a_first_case_that_does_nothing_to_undo_is_not_undone(tmp_path: Path, postgres: str, bank: BankServer) -> None:
+    automation = SKIPPED_LAST.replace("    skill: bank.pay", "    when: '{{ inputs.n > 5 }}'\n    skill: bank.pay")
+    judged = rehearse(
+        tmp_path, postgres, bank, automation % ("true", "true", "true"), WITH_INPUTS, ["paid", "pay fails"]
+    )
+    assert judged == {"paid": [], "pay fails": []}
+
+
+def test_a_case_with_wrong_inputs_hides_no_failure_of_another(tmp_path: Path, postgres: str, bank: BankServer) -> None:
+    script = (
+        WITH_INPUTS.replace(b"'fine'", b"'bad'")
+        + b"""  - name: mistaken
+    inputs: {n: many}
+  - name: after it
+    inputs: {n: 1}
+    expect: {status: failed}
+"""
+    )
+    only = ["paid", "mistaken", "after it"]
+    judged = rehearse(tmp_path, postgres, bank, SKIPPED_LAST % ("true", "true", "true"), script, only)
+    assert judged["paid"] == ["{{ steps.look == 'bad' }} does not hold"]
+    assert judged["mistaken"][0].startswith("it cannot be played: ")
+    assert "n" in judged["mistaken"][0]
+    assert judged["after it"] == ["it ended succeeded (None), not failed"]
+
+
+def test_a_first_case_with_wrong_inputs_says_so_and_the_others_are_played(
+    tmp_path: Path, postgres: str, bank: BankServer
+) -> None:
+    script = WITH_INPUTS.replace(b"{n: 1}", b"{n: many}").replace(b"{look: skipped}", b"{look: succeeded}")
+    judged = rehearse(tmp_path, postgres, bank, SKIPPED_LAST % ("true", "true", "true"), script)
+    assert judged.keys() == {"paid", "refused"}
+    assert judged["paid"][0].startswith("it cannot be played: ")
+    assert judged["refused"] == ["step look is skipped, not succeeded"]

@@ -23,13 +23,19 @@ MARKS = {
     "failed": ("✗", "red"),
     "set_aside": ("!", "yellow"),
     "skipped": ("–", "dim"),
+    "stopped": ("■", "red"),
     "waiting": ("?", "magenta"),
     "started": ("…", "cyan"),
     "retrying": ("↻", "yellow"),
 }
 """Status of a step: its mark and colour."""
 
-WORDS = {"set_aside": "set aside", "waiting": "waiting for a person", "started": "at work"}
+WORDS = {
+    "set_aside": "set aside",
+    "waiting": "waiting for a person",
+    "started": "at work",
+    "stopped": "stopped without an outcome",
+}
 
 
 def mark(status: str | None) -> str:
@@ -122,8 +128,9 @@ def _kind(own: StepRow, items: Sequence[StepRow]) -> str:
 def _common(items: Sequence[StepRow]) -> str | None:
     """How far a fan-out is that has not ended: its least finished item says."""
     seen = {row.status or "started" for row in items}
-    order = ("started", "retrying", "waiting", "failed", "succeeded", "approved", "rejected", "set_aside", "skipped")
-    return next((status for status in order if status in seen), None)
+    under_way = ("started", "running", "retrying", "waiting", "stopped")
+    ended = ("failed", "succeeded", "approved", "rejected", "set_aside", "skipped")
+    return next((status for status in (*under_way, *ended) if status in seen), None)
 
 
 def _counts(own: StepRow, items: Sequence[StepRow]) -> str:

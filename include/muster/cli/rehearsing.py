@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from muster.cli.output import console, emit
+from muster.errors import MusterError
 from muster.local.project import find_project
 from muster.rehearsal.rehearsing import Judged, rehearsed, scripts
 from muster.rehearsal.stage import own_server
@@ -23,7 +24,12 @@ def rehearse(name: str | None, *, quick: bool, as_json: bool) -> None:
     with own_server() as (server, folder):
         for path, script in found.items():
             heard = None if as_json else _mark
-            judged = asyncio.run(rehearsed(include, script, server, folder, quick=quick, heard=heard))
+            try:
+                judged = asyncio.run(rehearsed(include, script, server, folder, quick=quick, heard=heard))
+            except MusterError as error:
+                if len(found) == 1:
+                    raise
+                judged = [("the rehearsal", [str(error)])]  # What is wrong with one automation hides no other.
             results[script.automation] = judged
             if not as_json:
                 _show(path, judged)

@@ -68,6 +68,8 @@ class EventType(StrEnum):
     """step, index, reason (`when` | `rejected` | `not_taken` | `empty`)."""
     STEP_SET_ASIDE = "step.set_aside"
     """step, index, item, findings, error: this item is out, the others go on."""
+    STEP_STOPPED = "step.stopped"
+    """step, index, epoch: the run closes, and nothing says how this ended."""
     STEP_COMPLETED = "step.completed"
     """step, counts: every item of a fan-out has ended."""
     MODEL_CALLED = "model.called"

@@ -196,7 +196,8 @@ def _step_change(fact: Fact) -> Change | None:
 def _started(fact: Fact) -> Change:
     data = fact.data
     return {
-        "status": "running",
+        # A question stays one while its task is performed again: to remind people, or because its process died.
+        "status": "waiting" if data.get("kind") == "human" else "running",
         "started_at": fact.at,
         "kind": _text(data.get("kind")),
         "lane": _text(data.get("lane")),
@@ -248,6 +249,7 @@ _STEP_CHANGES: Mapping[str, Callable[[Fact], Change]] = {
     T.STEP_SKIPPED: _ended("skipped"),
     T.STEP_SET_ASIDE: _ended("set_aside"),
     T.STEP_COMPLETED: _completed,
+    T.STEP_STOPPED: lambda fact: {"status": "stopped"},
     T.COMPENSATION_SUCCEEDED: _ended("undone"),
     T.MODEL_CALLED: _called,
     T.APPROVAL_REQUESTED: lambda fact: {"status": "waiting"},

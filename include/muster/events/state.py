@@ -221,7 +221,9 @@ def _started(run: RunState, step: StepState, work: WorkState, event: Happening) 
     if work.ended and not _anew(work, data):
         # A second execution that lost the race: the first one's outcome stands.
         return
-    work.status, work.attempt = "running", data.get("attempt") or work.attempt + 1
+    # A question stays one while its task is performed again: to remind people, or because its process died.
+    work.status = "waiting" if data.get("kind") == "human" else "running"
+    work.attempt = data.get("attempt") or work.attempt + 1
     work.input, work.started_at = data.get("input"), work.started_at or event.at
     epoch = data.get("epoch") or 0
     if run.cancelled_by is None and (run.unwinding is None or run.unwinding.epoch != epoch):
@@ -267,6 +269,11 @@ def _anew(work: WorkState, data: Mapping[str, Any]) -> bool:
 def _completed(run: RunState, step: StepState, work: WorkState, event: Happening) -> None:
     if not work.ended:
         work.status, work.ended_at = fan_out_status(event.data.get("counts") or {}), event.at
+
+
+def _stopped(run: RunState, step: StepState, work: WorkState, event: Happening) -> None:
+    if not work.ended:
+        work.status = "stopped"
 
 
 def _undoing(status: Literal["running", "retrying", "failed"]) -> Callable[..., None]:
@@ -352,6 +359,7 @@ _ON_STEP: Mapping[str, Callable[[RunState, StepState, WorkState, Happening], Non
     T.STEP_SKIPPED: _ended("skipped"),
     T.STEP_SET_ASIDE: _ended("set_aside"),
     T.STEP_COMPLETED: _completed,
+    T.STEP_STOPPED: _stopped,
     T.COMPENSATION_STARTED: _undoing("running"),
     T.COMPENSATION_RETRIED: _undoing("retrying"),
     T.COMPENSATION_FAILED: _undoing("failed"),

@@ -10,8 +10,12 @@ from typing import Any, Literal
 
 from muster.events.projections import fan_out_status
 
-Status = Literal["pending", "running", "retrying", "waiting", "succeeded", "failed", "skipped", "set_aside", "undone"]
+Status = Literal[
+    "pending", "running", "retrying", "waiting", "stopped", "succeeded", "failed", "skipped", "set_aside", "undone"
+]
 
+OPEN: frozenset[Status] = frozenset({"running", "retrying", "waiting"})
+"""What a step or item is in while somebody is at it; when its run closes it is `stopped`, until it begins again."""
 ENDED: frozenset[Status] = frozenset({"succeeded", "failed", "skipped", "set_aside", "undone"})
 """What a step or item never leaves."""
 
@@ -114,7 +118,8 @@ class StepState:
         if self.whole.ended or self.length is None:
             return self.whole.status
         if self.indices and not all(index in self.items and self.items[index].ended for index in self.indices):
-            return "running"
+            is_open = any(item.status in OPEN for item in self.items.values())
+            return "stopped" if self.whole.status == "stopped" and not is_open else "running"
         return fan_out_status(self.counts)
 
     @property

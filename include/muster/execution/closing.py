@@ -9,7 +9,7 @@ from typing import Any
 from muster.errors import MusterError
 from muster.events.model import EventType, NewEvent
 from muster.events.state import RunState
-from muster.events.work import WorkState
+from muster.events.work import OPEN, WorkState
 from muster.execution.outcome import Outcome
 from muster.execution.piece import describe
 from muster.execution.references import WorkRef, work_key
@@ -54,11 +54,28 @@ async def close_run(
         "epoch": ref.epoch,
     }
     event = NewEvent(type=EventType.RUN_CLOSED, data=data, key=key)
-    closed = (await services.log.aappend(ref.run, [event]))[0]
+    closed = (await services.log.aappend(ref.run, [*left_open(state, ref.epoch), event]))[-1]
     if closed.data["status"] != "succeeded":
         said, how = closed.data["reason"], closed.data["status"]
         return Outcome(status="failed", output=counts, reason=said if how == "failed" else f"{how}: {said}")
     return Outcome(status="succeeded", output=counts)
+
+
+def left_open(state: RunState, epoch: int) -> Iterator[NewEvent]:
+    """What is to be written before a run closes: in a closed run nothing is at work, and nothing waits for a person.
+
+    A fan-out whose items have all ended is completed: whoever ended the last one died before saying so.
+    """
+    for name, step in state.steps.items():
+        for index, work in [(None, step.whole), *step.items.items()]:
+            if work.status not in OPEN:
+                continue
+            if index is None and step.is_fan_out and step.ended:
+                data = {"step": name, "counts": step.counts, "epoch": epoch}
+                yield NewEvent(type=EventType.STEP_COMPLETED, data=data, key=f"{name}/completed@{epoch}")
+            else:
+                data = {"step": name, "index": index, "epoch": epoch}
+                yield NewEvent(type=EventType.STEP_STOPPED, data=data, key=f"{work_key(name, index)}/left@{epoch}")
 
 
 def _status(state: RunState, reasons: list[str], epoch: int) -> str:

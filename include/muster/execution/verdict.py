@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from muster.events.state import CANCELLED, UNWINDING, RunState
 from muster.events.work import StepState
 from muster.execution.flow import left_over
+from muster.execution.task_keys import task_of
 from muster.language.definition import WITHHELD, Definition
 
 TaskStates = Mapping[str, str | None]
@@ -22,10 +23,10 @@ def failures(definition: Definition, state: RunState, task_states: TaskStates) -
     """Why the run failed, one sentence a step; empty when it succeeded."""
     if state.status == "unknown":
         return ["the run was never opened"]
-    found = []
+    found, stopped = [], _stopped_in_airflow(definition, task_states)
     for step in definition.steps:
         result = state.step(step.id)
-        reason = _failure(definition, result) or _stopped(definition, state, result, task_states)
+        reason = _failure(definition, result) or _stopped(definition, state, result, stopped)
         if reason := reason or _left_out(result):
             found.append(reason)
     # What a cancelled run stopped in the middle of has not failed by itself.
@@ -51,13 +52,13 @@ def reasons_to_undo(definition: Definition, state: RunState, task_states: TaskSt
         return []
     if ordered := _ordered(state):
         return ordered
-    found = []
+    found, stopped = [], _stopped_in_airflow(definition, task_states)
     for step in definition.steps:
         result = state.step(step.id)
         lost = _lost_altogether(result)
         reason = _failure(definition, result) if lost else None
         if reason is None and (lost or result.status == "succeeded"):
-            reason = _stopped(definition, state, result, task_states)
+            reason = _stopped(definition, state, result, stopped)
         if reason is not None and step.kind not in HARMLESS:
             found.append(reason)
     return found
@@ -80,9 +81,15 @@ def _failure(definition: Definition, result: StepState) -> str | None:
     return None
 
 
-def _stopped(definition: Definition, state: RunState, result: StepState, task_states: TaskStates) -> str | None:
+def _stopped_in_airflow(definition: Definition, task_states: TaskStates) -> set[str]:
+    """The steps of which Airflow failed a task that performs them or lays them out."""
+    failed = (task_of(definition, key) for key, state in task_states.items() if state == "failed")
+    return {task.step.id for task in failed if task is not None and task.role != "undoes"}
+
+
+def _stopped(definition: Definition, state: RunState, result: StepState, stopped: Collection[str]) -> str | None:
     """Why a task that Airflow failed matters: it left no outcome, or what comes after it was not performed."""
-    if not any(belongs(task, result.id) and task_states[task] == "failed" for task in task_states):
+    if result.id not in stopped:
         return None
     if not result.ended or _left_undone(result) or left_over(definition, definition.step(result.id), state):
         return f"step {result.id} stopped without an outcome"
@@ -104,9 +111,3 @@ def _left_out(result: StepState) -> str | None:
 def _left_undone(result: StepState) -> bool:
     """True when what an earlier execution undid was to be done anew, all of it or the items of a list, and was not."""
     return any(work.status == "undone" for work in (result.whole, *result.items.values()))
-
-
-def belongs(task: str, step: str) -> bool:
-    """True when one of Airflow's tasks performs a step, lays it out, or is one of its map indices."""
-    rest = task.removeprefix(step)
-    return task.startswith(step) and (rest in ("", ".items") or (rest[0] == "_" and rest[1:].isdigit()))

@@ -14,6 +14,7 @@ from muster.language.escalation import check_escalation
 from muster.language.explain import Located
 from muster.language.expressions import ExpressionSyntaxError, References, parse, texts
 from muster.language.graph import After, before, circle, waits
+from muster.language.ids import check_ids
 from muster.language.importing import obstacle
 from muster.language.personal import check_personal
 from muster.language.problems import Problem, did_you_mean, one_of
@@ -35,8 +36,6 @@ from muster.language.steps import (
 from muster.language.surroundings import Surroundings, computed_settings, file_settings
 from muster.language.usage import WITH_EXPRESSIONS, Usage
 
-RESERVED = frozenset({"open", "close", "unwind"})
-"""Ids that no step may have: Muster's own tasks are called so."""
 DAGS = frozenset({"muster_reconciler"})
 """Names that no automation may have: Muster's own Dags are called so."""
 
@@ -104,14 +103,7 @@ class _Checker:
             yield self.document.problem(message, ("automation",), suggestion="Choose another one.")
 
     def _ids(self) -> Iterator[Problem]:
-        for position, step in enumerate(self.steps):
-            path: Path = ("steps", position, "id")
-            if step.id in RESERVED:
-                yield self.document.problem(f"`{step.id}` is a name Muster uses itself", path)
-            elif step.id in self.ids[:position]:
-                first = self.document.problem("", ("steps", self.ids.index(step.id), "id"))
-                message = f"there are two steps `{step.id}`; the first is in line {first.line}"
-                yield self.document.problem(message, path, suggestion="Rename one of them.")
+        yield from check_ids(self.steps, self.document)
 
     def _order(self) -> Iterator[Problem]:
         for position, step in enumerate(self.steps):

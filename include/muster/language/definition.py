@@ -168,6 +168,11 @@ class ResolvedStep(_Resolved):
     """In a fan-out: the first step that fans out over the same list. Position n of both is the same item."""
 
     @property
+    def is_mapped(self) -> bool:
+        """True when Airflow has a task instance for each item or pack; a fan-out in one pack is one ordinary task."""
+        return self.each is not None and self.pack != "all"
+
+    @property
     def can_be_undone(self) -> bool:
         """True when it says what undoes it, or starts runs, which say so themselves."""
         return self.compensate is not None or self.kind == "run"

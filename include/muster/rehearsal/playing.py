@@ -118,7 +118,7 @@ class Playing:
 
     async def _step(self, step: ResolvedStep) -> None:
         ref = self._ref(step.id)
-        if step.each is None or step.pack == "all":
+        if not step.is_mapped:
             await self._task(step, ref)
             return
         try:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
+from muster.errors import MusterError
 from muster.events.state import RunState
 from muster.execution.checking import broken_checks
 from muster.execution.variables import variables_for
@@ -50,18 +51,20 @@ class Rehearsal:
             *(f"query {n} of `state`" for n in range(1, len(script.state) + 1)),
             *(each.skill for each in script.witness),
         ]
+        self._reached: RunState | None = None
 
     async def scenarios(self) -> list[Scenario]:
-        """What is tried, in order. The first case is played once to find out where it can crash."""
+        """What is tried, in order. The first case is played once to find out which steps it comes to, and where it
+        can crash; when it cannot be played, it says so itself, and the others are played as they are.
+        """
         self._begin = await self.stage.state()
-        plain, undone = await self._lengths()
-        return [
-            *self._cases(),
-            *self._failures(),
-            *self._repetitions(),
-            *self._compensations(),
-            *self._crashes(plain, undone),
-        ]
+        found = list(self._cases())
+        try:
+            plain, undone = await self._lengths()
+        except Exception:
+            return [_guarded(scenario) for scenario in found]
+        found += [*self._failures(), *self._repetitions(), *self._compensations(), *self._crashes(plain, undone)]
+        return [_guarded(scenario) for scenario in found]
 
     def _cases(self) -> Iterator[Scenario]:
         for case in self.script.cases:
@@ -205,7 +208,7 @@ class Rehearsal:
     async def _lengths(self) -> tuple[int, int]:
         """How often the log is written to in the first case, and when its last step fails."""
         async with self.stage.playing(self.definition, self._first) as playing:
-            await playing.play()
+            self._reached = await playing.play()
             plain = playing.appends
         if (last := self._last()) is None:
             return plain, 0
@@ -214,11 +217,31 @@ class Rehearsal:
             return plain, playing.appends if state.status == "compensated" else 0
 
     def _last(self) -> ResolvedStep | None:
-        """The last step whose failure has the run undone; None when nothing can be undone."""
-        if not any(step.can_be_undone for step in self.definition.steps):
+        """The last step the first case comes to whose failure has the run undone; None when it does nothing that can
+        be undone.
+        """
+        begun = [step for step in in_order(self.definition) if self._comes_to(step)]
+        if not any(step.can_be_undone for step in begun):
             return None
-        steps = [step for step in in_order(self.definition) if step.kind not in {*HARMLESS, "branch", "human"}]
+        steps = [step for step in begun if step.kind not in {*HARMLESS, "branch", "human"}]
         return next((step for step in reversed(steps) if not step.irreversible), None)
+
+    def _comes_to(self, step: ResolvedStep) -> bool:
+        return self._reached is not None and any(work.started_at for work in _works(self._reached, step))
+
+
+def _guarded(scenario: Scenario) -> Scenario:
+    """One that breaks off is wrong itself, and hides no other."""
+
+    async def judged() -> list[str]:
+        try:
+            return await scenario.judge()
+        except MusterError as error:
+            return [f"it cannot be played: {error}"]
+        except Exception as error:
+            return [f"it broke off: {type(error).__name__}: {error}"]
+
+    return Scenario(scenario.name, judged)
 
 
 def _works(state: RunState, step: ResolvedStep) -> Iterator[Any]:

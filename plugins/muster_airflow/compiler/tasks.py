@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 
+from muster.execution.task_keys import ITEMS_SUFFIX
 from muster_airflow.compiler.unwinding import add_unwinding
 from muster_airflow.operators.base import restart_policy, retry_policy
 from muster_airflow.operators.children import RunStep
@@ -20,8 +21,9 @@ from muster_airflow.operators.steps import (
     NotifyStep,
     SkillStep,
     WorkerAgentStep,
+    WorkerNotifyStep,
 )
-from muster_airflow.reference import CLOSE, ITEMS_SUFFIX, OPEN
+from muster_airflow.reference import CLOSE, OPEN
 
 if TYPE_CHECKING:
     from muster.language.definition import Definition, ResolvedStep
@@ -34,6 +36,7 @@ _CLASSES: dict[tuple[str, str], type[BaseOperator]] = {
     ("agent", "async"): AgentStep,
     ("agent", "worker"): WorkerAgentStep,
     ("notify", "async"): NotifyStep,
+    ("notify", "worker"): WorkerNotifyStep,
     ("branch", "async"): BranchStep,
     ("run", "worker"): RunStep,
 }
@@ -54,7 +57,7 @@ def add_tasks(definition: Definition) -> None:
 def _add(definition: Definition, step: ResolvedStep) -> tuple[Task, Task]:
     """The task that comes first for a step and the one that does its work; often the same."""
     operator, arguments = _operator(step), _arguments(definition, step)
-    if not _is_mapped(step):
+    if not step.is_mapped:
         task = operator(task_id=step.id, **arguments)
         return task, task
     items = ItemsStep(
@@ -93,11 +96,6 @@ def _arguments(definition: Definition, step: ResolvedStep) -> dict[str, Any]:
     elif step.lane == "worker" and step.kind != "human":
         arguments |= restart_policy()
     return arguments
-
-
-def _is_mapped(step: ResolvedStep) -> bool:
-    """A fan-out in one pack is one ordinary task; it lays itself out."""
-    return step.each is not None and step.pack != "all"
 
 
 def _trigger_rule(definition: Definition, step: ResolvedStep) -> str:

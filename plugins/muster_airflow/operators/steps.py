@@ -110,6 +110,13 @@ class NotifyStep(AsyncStep):
     ui_color = "#fef9c3"
 
 
+class WorkerNotifyStep(WorkerStep):
+    """A notification from a task process."""
+
+    custom_operator_name = "notify"
+    ui_color = "#fef9c3"
+
+
 class BranchStep(AsyncStep):
     """A choice between ways."""
 

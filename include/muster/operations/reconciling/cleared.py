@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from muster.events.model import Event
 from muster.events.state import RunState
 from muster.execution.again import Execution
-from muster.execution.verdict import belongs
+from muster.execution.task_keys import TaskKey, task_of
 from muster.language.definition import Definition, ResolvedStep
 from muster.operations.redoing import slot_of
 
@@ -25,10 +25,11 @@ def left_by_hand(
 ) -> frozenset[str] | None:
     """The steps that were not cleared; None when some items of a list were and others not."""
     left = set()
+    known = [(task_of(definition, key), task_state) for key, task_state in tasks.items()]
     for step in definition.steps:
         touched = [event for event in events if _is_touched(event, step, execution.epoch)]
-        own = {task: task_state for task, task_state in tasks.items() if belongs(task, step.id)}
-        if not touched and all(task_state in UNTOUCHED for task_state in own.values()):
+        own = [(task, task_state) for task, task_state in known if task is not None and _is_part(task, step)]
+        if not touched and all(task_state in UNTOUCHED for _, task_state in own):
             left.add(step.id)
         elif not _is_done_whole(definition, state, step, touched, own):
             return None
@@ -44,13 +45,18 @@ def _is_done_whole(
     state: RunState,
     step: ResolvedStep,
     touched: Sequence[Event],
-    own: Mapping[str, str | None],
+    own: Sequence[tuple[TaskKey, str | None]],
 ) -> bool:
     """True when nothing of a step that was cleared was left out."""
-    if step.each is None or step.pack == "all":
+    if not step.is_mapped:
         return True
     positions = {event.data["index"] for event in touched if event.data.get("index") is not None}
     known = positions.intersection(state.step(step.id).indices)
-    begun = {f"{step.id}_{slot_of(definition, state, step.id, index)}" for index in known}
-    instances = own.keys() - {step.id, f"{step.id}.items"}
-    return all(task in begun or own[task] not in UNTOUCHED for task in instances)
+    begun = {slot_of(definition, state, step.id, index) for index in known}
+    instances = [(task.slot, task_state) for task, task_state in own if task.slot is not None]
+    return all(slot in begun or task_state not in UNTOUCHED for slot, task_state in instances)
+
+
+def _is_part(task: TaskKey, step: ResolvedStep) -> bool:
+    """True for the tasks that lay a step out or perform it."""
+    return task.step.id == step.id and task.role != "undoes"

@@ -18,6 +18,7 @@ from muster.events.model import Event, EventType, NewEvent
 from muster.events.queries import RunRow
 from muster.events.state import RunState, fold
 from muster.execution.again import TELLING, Execution, last_execution
+from muster.execution.closing import left_open
 from muster.execution.epochs import RECONCILER
 from muster.execution.references import ENDED_IN_AIRFLOW
 from muster.language.definition import Definition
@@ -179,6 +180,7 @@ def _closing(case: _Case, reason: str, stuck: str | None) -> Iterator[NewEvent]:
         error = {"class": "MusterError", "message": f"{FOUND}{reason}", "remedy": None}
         data = {"step": stuck, "index": None, "error": error, "epoch": epoch}
         yield NewEvent(type=EventType.RUN_STUCK, data=data, actor=RECONCILER, key=f"stuck@{epoch}")
+    yield from left_open(case.run, epoch)
     status = "failed" if stuck is None else "stuck"
     closed = {"status": status, "reason": f"{FOUND}{reason}", "counts": {}, "reconciled": True}
     key = f"closed/{RECONCILER}@{case.last.version}"

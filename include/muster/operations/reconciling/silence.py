@@ -9,6 +9,7 @@ from datetime import timedelta
 from muster.events.state import RunState
 from muster.events.work import WorkState
 from muster.execution.again import Execution
+from muster.execution.task_keys import task_of
 from muster.language.definition import Definition, ResolvedStep
 from muster.operations.reconciling.findings import SLOWEST, Scope
 from muster.saga.children import PATIENCE
@@ -34,13 +35,13 @@ class Case:
 
 def longest(scope: Scope, case: Case, task: str) -> timedelta | None:
     """How long a task may be silent; None when nobody can say."""
-    if task in OWN or task.endswith(".items"):
+    stands_for = task_of(case.definition, task)
+    if task in OWN or (stands_for is not None and stands_for.role == "lays out"):
         return AT_ONCE
-    undoes = task.startswith("unwind.")
-    step, slot = _step_of(case.definition, task.removeprefix("unwind."))
-    if step is None or step.kind == "human":
+    if stands_for is None or stands_for.step.kind == "human":
         return None
-    works = list(_works(case, step, slot, undoes=undoes))
+    step, undoes = stands_for.step, stands_for.role == "undoes"
+    works = list(_works(case, step, stands_for.slot, undoes=undoes))
     if not works or (step.id in (case.execution.stands or ()) and not undoes):
         return AT_ONCE
     if step.kind == "run":
@@ -54,23 +55,11 @@ def longest(scope: Scope, case: Case, task: str) -> timedelta | None:
     return timedelta(seconds=timeout) if timeout is not None and not step.lock else None
 
 
-def _step_of(definition: Definition, task: str) -> tuple[ResolvedStep | None, int | None]:
-    """The step, and the map index, that a task's name stands for."""
-    for step in definition.steps:
-        if task == step.id:
-            return step, None
-        name, _, slot = task.rpartition("_")
-        if name == step.id and slot.isdigit():
-            return step, int(slot)
-    return None, None
-
-
 def _works(case: Case, step: ResolvedStep, slot: int | None, *, undoes: bool) -> Iterator[WorkState]:
     """What one task instance has begun of what it works on."""
     result = case.run.step(step.id)
-    whole = step.each is None or slot is None or step.pack == "all"
     size = step.pack if isinstance(step.pack, int) else 1
-    own = result.indices if whole or slot is None else result.indices[slot * size : (slot + 1) * size]
+    own = result.indices if slot is None else result.indices[slot * size : (slot + 1) * size]
     works = [result.whole] if step.each is None else [result.items[index] for index in own if index in result.items]
     for work in works:
         if work.undoing is not None if undoes else work.status != "pending" and case.is_of_it(step.id, work):

@@ -1,0 +1,41 @@
+"""What a task of Airflow's stands for, by the key under which Airflow tells its state."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, NamedTuple
+
+from muster.language.definition import Definition, ResolvedStep
+
+ITEMS_SUFFIX = ".items"
+"""Ends the id of the task that lays out a fan-out; a step's id has no dot."""
+UNDOES = "unwind."
+"""Begins the id of the tasks that undo a run."""
+
+
+class TaskKey(NamedTuple):
+    """What one task instance does."""
+
+    step: ResolvedStep
+    slot: int | None
+    """The map index; None for a task that is not mapped."""
+    role: Literal["performs", "lays out", "undoes"]
+
+
+def task_of(definition: Definition, key: str) -> TaskKey | None:
+    """What a key (`task`, or `task_<map index>`) stands for; None for the two ends of a run.
+
+    Airflow joins the id of a task and a map index with `_`, which step ids have as well: only the definition tells
+    step `a_1` from item 1 of step `a`. Where both could be meant, `muster lint` refuses the names.
+    """
+    undoes = key.startswith(UNDOES)
+    name = key.removeprefix(UNDOES)
+    for step in definition.steps:
+        if name == step.id:
+            return TaskKey(step, None, "undoes" if undoes else "performs")
+        if name == step.id + ITEMS_SUFFIX:
+            return TaskKey(step, None, "lays out")
+    for step in definition.steps:
+        if step.is_mapped and (slot := re.fullmatch(rf"{re.escape(step.id)}_(\d+)", name)):
+            return TaskKey(step, int(slot[1]), "undoes" if undoes else "performs")
+    return None
