@@ -1,26 +1,43 @@
 """A content-addressed Dag bundle: a snapshot of automations, agents, skills and settings is a version.
 
 A run keeps the version it started with, because Airflow asks the bundle for that version again
-whenever it starts one of the run's tasks. A file that has become invalid keeps its last valid
-content in the new version and shows as an import error of its own.
+whenever it starts one of the run's tasks. Muster's database keeps every version that a run may need;
+the folders on disk are a cache, so Airflow may clean them up and any machine can perform the run.
+A file that has become invalid keeps its last valid content in the new version and shows as an import
+error of its own.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
+import logging
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from airflow.dag_processing.bundles.base import BaseDagBundle, BundleVersion
+from airflow.dag_processing.bundles.base import BaseDagBundle, BundleVersion, BundleVersionLock
+from airflow.utils.session import NEW_SESSION, provide_session
+from sqlalchemy import select
 
+from muster.database import Database
 from muster.errors import MusterError
+from muster.events.bundles import BundleStore, VersionGone, version_of
+from muster_airflow import versions
+from muster_airflow.connections import muster_dsn
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+log = logging.getLogger(__name__)
+
+PATIENCE = 10.0
+"""Seconds that the Dag processor waits for a connection to Muster's database."""
 
 DAG_FILE = "automations.py"
 DAG_SOURCE = '''"""Every published automation becomes one Airflow Dag."""
@@ -50,6 +67,8 @@ class MusterBundle(BaseDagBundle):
         super().__init__(**kwargs)
         self._source = Path(path) / "include"
         self._current: str | None = None
+        self._stored: str | None = None
+        """The version that this process has seen kept in the database as the latest."""
 
     @property
     def path(self) -> Path:
@@ -58,10 +77,12 @@ class MusterBundle(BaseDagBundle):
         return self.versions_dir / (version or "unpublished") / "dags"
 
     def initialize(self) -> None:
-        """Publish the present content, unless a version is pinned.
+        """Publish the present content; a version that is pinned is put on this machine unless it is there, whole.
 
         Raises:
             CallbackNotNeeded: the Dag processor asks on behalf of a task's callback.
+            VersionGone: neither this machine nor the database has the pinned version as it was published.
+            TransientError: this machine does not have the version, and the database was lost.
         """
         if self.version is None:
             self.refresh()
@@ -70,6 +91,11 @@ class MusterBundle(BaseDagBundle):
             # ours has one. Airflow 3.3.2 parses the pinned file for it, and from then on takes the finish
             # time of that one parse for the file's last one, so that it parses the file without a pause.
             raise CallbackNotNeeded(f"Dags of the bundle {self.name} have no callbacks; nothing is lost.")
+        else:
+            # Before looking, and as long as this process needs it: Airflow itself takes its lock only when the
+            # Dag is parsed already, and a cleanup in between would remove the files that are being read.
+            self._hold()
+            self._restore(self.version)
         super().initialize()
 
     def get_current_version(self) -> BundleVersion | None:
@@ -78,14 +104,69 @@ class MusterBundle(BaseDagBundle):
         return BundleVersion(version=version) if version else None
 
     def refresh(self) -> None:
-        """Publish a new version when a file below the source has changed."""
-        with self.lock():
-            self._current = self._publisher.publish(self._published())
+        """Publish a new version when a file below the source has changed.
+
+        A version that the database cannot keep now is not published: the one before it stays, and the next refresh
+        tries again.
+
+        Raises:
+            MusterError: there is none before it.
+        """
+        with self.lock(), store() as find:
+            previous = self._current or self._published()
+            try:
+                self._current = self._publish(previous, find)
+            except MusterError as error:
+                if previous is None or not versions.is_whole(self.versions_dir / previous):
+                    raise
+                log.error("The bundle %s stays at its version %s: %s", self.name, previous, error)
+                self._current = previous
             _replace(self._pointer, self._current.encode())
+
+    def _publish(self, previous: str | None, find: versions.Stores) -> str:
+        if previous is None and self._stored is None:
+            # A new machine goes on from what another one published last.
+            previous = next(iter(find().versions(self.name)), None)
+        version = self._publisher.publish(previous)
+        if version != self._stored:
+            self._keep(version, find())
+            self._stored = version
+        return version
+
+    def _keep(self, version: str, kept: BundleStore) -> None:
+        """Keep a version in the database, and remove from it what no run needs any more."""
+        if self._stored is None:
+            self._keep_older(version, kept)
+        kept.put(self.name, versions.read(self.versions_dir / version))
+        try:
+            needed = known_to_airflow()
+        except Exception:
+            # Only processes that serve Airflow may ask its database; one of them prunes soon enough.
+            log.debug("Nothing is pruned, because Airflow's runs are unknown here.", exc_info=True)
+            return
+        for pruned in kept.prune(self.name, needed):
+            log.info("No run needs the version %s of the bundle %s any more.", pruned, self.name)
+
+    def _keep_older(self, current: str, kept: BundleStore) -> None:
+        """Keep what lies on this machine from before the database kept versions."""
+        known = {current, *kept.versions(self.name)}
+        for folder in sorted(self.versions_dir.iterdir()):
+            if folder.name not in known and versions.is_whole(folder):
+                at = datetime.fromtimestamp(folder.stat().st_mtime, UTC)
+                kept.put(self.name, versions.read(folder), published_at=at)
+
+    def _restore(self, version: str) -> None:
+        with store() as find:
+            versions.restore(self.name, version, find)
 
     @cached_property
     def _publisher(self) -> Publisher:
-        return Publisher(self._source, self.versions_dir)
+        return Publisher(self._source, self.versions_dir, self._restore)
+
+    def _hold(self) -> None:
+        self._lock = BundleVersionLock(self.name, self.version)
+        with suppress(OSError):
+            self._lock.acquire()
 
     @property
     def _pointer(self) -> Path:
@@ -99,36 +180,77 @@ class CallbackNotNeeded(MusterError):
     """Airflow passes over the callback, which would have done nothing, and goes on."""
 
 
-class Publisher:
-    """Copies a folder into `<store>/<hash of its content>`, with its invalid files held back."""
+@contextmanager
+def store() -> Iterator[versions.Stores]:
+    """Finds Muster's database when it is first asked for, and lets go of it at the end: the process may fork then."""
+    found: list[Database] = []
 
-    def __init__(self, source: Path, store: Path) -> None:
+    def find() -> BundleStore:
+        if not found:
+            found.append(Database(muster_dsn(), max_size=1, timeout=PATIENCE))
+        return BundleStore(found[0])
+
+    try:
+        yield find
+    finally:
+        for database in found:
+            database.close()
+
+
+@provide_session
+def known_to_airflow(session: Session = NEW_SESSION) -> set[str]:
+    """The versions of runs that Airflow may still begin, go on with, or do again: all that it knows."""
+    from airflow.models.dag import DagModel
+    from airflow.models.dag_version import DagVersion
+    from airflow.models.dagbundle import DagBundleModel
+    from airflow.models.dagrun import DagRun
+
+    columns = (DagRun.bundle_version, DagModel.bundle_version, DagVersion.bundle_version, DagBundleModel.version)
+    return {version for column in columns for version in session.scalars(select(column).distinct()) if version}
+
+
+class Publisher:
+    """Copies a folder into `<folder>/<hash of its content>`, with its invalid files held back.
+
+    Args:
+        restore: puts a version that is not whole back into the folder.
+    """
+
+    def __init__(self, source: Path, folder: Path, restore: Callable[[str], object] = lambda version: None) -> None:
         self._source = source
-        self._store = store
+        self._folder = folder
+        self._restore = restore
         self._seen: tuple[tuple[str, int, int], ...] | None = None
         self._last: str | None = None
 
     def publish(self, previous: str | None) -> str:
-        """The version of the present content, written to the store unless it is there already.
+        """The version of the present content, written to the folder unless it is there already.
 
         Args:
             previous: the version whose content stands in for files that are invalid now.
         """
         seen = tuple(_fingerprints(self._source))
-        if seen == self._seen and self._last is not None and (self._store / self._last).is_dir():
+        if seen == self._seen and self._last is not None and versions.is_whole(self._folder / self._last):
             return self._last
-        self._store.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix="draft-", dir=self._store))
+        self._folder.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix="draft-", dir=self._folder))
         try:
-            self._fill(draft, self._store / previous / "include" if previous else None)
-            version = _content_hash(draft)
-            if not (self._store / version).exists():
-                draft.chmod(0o755)
-                draft.rename(self._store / version)
+            self._fill(draft, self._include_of(previous))
+            files = versions.read(draft)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
+        version = version_of(files)
+        versions.write(self._folder / version, files)
         self._seen, self._last = seen, version
         return version
+
+    def _include_of(self, version: str | None) -> Path | None:
+        if version is None:
+            return None
+        with suppress(VersionGone):
+            self._restore(version)
+        folder = self._folder / version
+        return folder / "include" if versions.is_whole(folder) else None
 
     def _fill(self, draft: Path, previous: Path | None) -> None:
         from muster.language import load_folder
@@ -190,15 +312,6 @@ def _fingerprints(source: Path) -> Iterator[tuple[str, int, int]]:
     for file in _files(source):
         status = file.stat()
         yield str(file), status.st_mtime_ns, status.st_size
-
-
-def _content_hash(folder: Path) -> str:
-    manifest = {
-        str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest()
-        for file in sorted(folder.rglob("*"))
-        if file.is_file()
-    }
-    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _replace(path: Path, content: bytes) -> None:

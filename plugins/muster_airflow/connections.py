@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from muster.errors import MusterError
+from muster.errors import MusterError, TransientError
 from muster.redaction import connection_secrets, learn
 
 if TYPE_CHECKING:
@@ -30,6 +30,23 @@ def dsn_of(connection: Connection) -> str:
         )
     url = PostgresHook(connection=connection).sqlalchemy_url.set(drivername="postgresql")
     return url.update_query_dict(_libpq_options(connection)).render_as_string(hide_password=False)
+
+
+def muster_dsn() -> str:
+    """The DSN of Muster's database, found the way this process finds its connections: a task, or a part of Airflow.
+
+    Raises:
+        TransientError: no such connection is set, or it cannot be looked up now.
+    """
+    from airflow.sdk import Connection
+
+    try:
+        connection = Connection.get(CONNECTION)
+    except Exception as error:
+        raise TransientError(
+            f"The Airflow connection {CONNECTION!r} was not found: {error}.", remedy="Set it to Muster's database."
+        ) from error
+    return dsn_of(connection)
 
 
 def learn_connection(connection: Connection) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Coroutine
 from dataclasses import replace
 from functools import lru_cache, partial
-from glob import escape
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -40,7 +40,8 @@ async def services_in_triggerer(run: str | None = None) -> Services:
     """Services for the triggerer: one database for all of its coroutines, the skills of the run's own version."""
     connection = await Connection.async_get(CONNECTION)
     shared = _services(dsn_of(connection), str(site_skills(None)), TRIGGERER_CONNECTIONS)
-    pinned = pinned_skills(await bundle_version(shared, run)) if run is not None else None
+    version = await bundle_version(shared, run) if run is not None else None
+    pinned = await asyncio.to_thread(pinned_skills, version)
     return shared if pinned is None else replace(shared, site=pinned)
 
 
@@ -59,14 +60,20 @@ def include_folder() -> Path:
 
 
 def pinned_skills(version: str | None) -> Path | None:
-    """The site's own skills in a version that a bundle has published; None when no bundle keeps versions here."""
-    from airflow.dag_processing.bundles.base import get_bundle_storage_root_path
+    """The site's own skills in a version that a bundle has published; None when no bundle keeps versions here.
 
+    Raises:
+        VersionGone: neither this machine nor the database has the version as it was published.
+        TransientError: this machine does not have the version, and the database was lost.
+    """
     if version is None:
         return None
-    # A trigger is not told which bundle its task belongs to; a version is the hash of its content.
-    folders = get_bundle_storage_root_path().glob(f"*/versions/{escape(version)}/include")
-    return next((Path(folder) / "skills" for folder in sorted(folders)), None)
+    from muster_airflow.bundle import store
+    from muster_airflow.versions import pinned_folder
+
+    with store() as find:
+        folder = pinned_folder(version, find)
+    return folder / "include" / "skills" if folder is not None else None
 
 
 def artifacts() -> Path:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -208,3 +211,53 @@ def _worker(airflow: Airflow, run: str) -> int | None:
         if task["task_id"] == "works" and task["state"] == "running" and task["pid"]:
             return int(task["pid"])
     return None
+
+
+def test_a_run_that_waits_goes_on_when_its_version_was_cleaned_up(airflow: Airflow, tmp_path: Path) -> None:
+    path = airflow.automation("proving_cleanup", APPROVAL.format(name="proving_cleanup", text="old"))
+    run = airflow.start("proving_cleanup", "first")
+    (question,) = airflow.waiting(run, "ask")
+    version = airflow.queries.run(run).bundle_version
+    disk = Path(airflow.stack.environment["AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH"])
+    folder = disk / "muster" / "versions"
+
+    def published() -> str:
+        return (disk / "muster" / "current").read_text()
+
+    for number in range(12):
+        before = published()
+        path.write_text(APPROVAL.format(name="proving_cleanup", text=f"edit {number}"))
+        airflow.until("the edit", lambda before=before: published() != before)
+        # As if a task of it had run: Airflow cleans up only what it has used.
+        (disk / "_tracking" / "muster" / published()).write_text(f"2099-01-01T00:00:{number:02}+00:00")
+    cleanup = (
+        "from airflow.dag_processing.bundles.base import BundleUsageTrackingManager as Manager;"
+        "Manager().remove_stale_bundle_versions()"
+    )
+    thresholds = {"AIRFLOW__DAG_PROCESSOR__STALE_BUNDLE_CLEANUP_AGE_THRESHOLD": "0"}
+    environment = os.environ | airflow.stack.environment | thresholds
+
+    def cleaned() -> bool:
+        subprocess.run([sys.executable, "-c", cleanup], env=environment, check=True, capture_output=True)
+        return not (folder / str(version)).exists()
+
+    airflow.until("Airflow's cleanup", cleaned)
+
+    elsewhere = environment | {"AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH": str(tmp_path / "second")}
+    initialize = (
+        "import sys; from airflow.dag_processing.bundles.manager import DagBundlesManager as Manager;"
+        "bundle = Manager().get_bundle('muster', sys.argv[1]); bundle.initialize(); print(bundle.path)"
+    )
+    second = subprocess.run(
+        [sys.executable, "-c", initialize, str(version)], env=elsewhere, check=True, capture_output=True, text=True
+    )
+    copied = Path(second.stdout.splitlines()[-1]).parent / "include" / "automations" / "tests" / "proving_cleanup.yaml"
+    assert copied.is_relative_to(tmp_path)
+    assert 'text: "old"' in copied.read_text()
+
+    shutil.rmtree(folder)
+    airflow.answer(question)
+    assert airflow.finish(run) == "success"
+    outputs = {e.data["step"]: e.data["output"] for e in airflow.log.read(run) if e.type == "step.succeeded"}
+    assert outputs["after"] == "old"
+    assert 'text: "old"' in (folder / str(version) / copied.relative_to(copied.parents[3])).read_text()

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psycopg
 import pytest
+from airflow.dag_processing.bundles import base
+from airflow.models.dagbundle import DagBundleModel
+from airflow.utils.db import initdb
+from airflow.utils.session import create_session
 
-from muster_airflow.bundle import Publisher
+from muster.database import Database
+from muster.errors import TransientError
+from muster.events.bundles import BundleStore, VersionGone
+from muster.local.airflow import connection_json
+from muster_airflow.bundle import MusterBundle, Publisher
+from muster_airflow.services import pinned_skills
 
 GOOD = "automation: {name}\nsteps:\n  - {{id: tell, notify: [{{slack: '#ops', text: '{text}'}}]}}\n"
 
@@ -80,3 +92,200 @@ def test_a_broken_agents_file_does_not_take_its_automations_down(source: Path, t
     version = tmp_path / "store" / publisher.publish(first)
     assert "clerk" in (version / "include" / "agents" / "ops.yaml").read_text()
     assert list(version.glob("dags/invalid__*.py"))
+
+
+@pytest.fixture
+def machine(tmp_path: Path, dsn: str, source: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """A machine of its own with Muster's database, and the project that `source` belongs to."""
+    monkeypatch.setenv("AIRFLOW_CONN_MUSTER_DB", connection_json(dsn))
+    return Machine(tmp_path, source, monkeypatch)
+
+
+class Machine:
+    """Several machines one after the other: each has a disk of its own."""
+
+    def __init__(self, folder: Path, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._folder, self._source, self._monkeypatch = folder, source, monkeypatch
+        self.use("first")
+
+    def use(self, name: str) -> None:
+        self.disk = self._folder / "machines" / name
+        self._monkeypatch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH", str(self.disk))
+        self._monkeypatch.setattr(base, "STALE_BUNDLE_TRACKING_FOLDER", self.disk / "_tracking")
+
+    def bundle(self, version: str | None = None) -> MusterBundle:
+        """What Airflow makes of the bundle in a new process."""
+        bundle = MusterBundle(path=str(self._source.parent), name="muster", version=version, refresh_interval=5)
+        bundle.initialize()
+        return bundle
+
+    def publish(self) -> str:
+        current = self.bundle().get_current_version()
+        assert current is not None
+        return current.version
+
+    def said(self, version: str) -> str:
+        """What automation `one` says in a version, as a task process finds it."""
+        path = self.bundle(version).path
+        return (path.parent / "include" / "automations" / "one.yaml").read_text()
+
+    def versions(self) -> set[str]:
+        return {path.name for path in (self.disk / "muster" / "versions").glob("*")}
+
+
+def lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on the database cannot be reached."""
+    nowhere = {"conn_type": "postgres", "host": "127.0.0.1", "port": 9, "schema": "none", "login": "x"}
+    monkeypatch.setenv("AIRFLOW_CONN_MUSTER_DB", json.dumps(nowhere))
+    monkeypatch.setattr("muster_airflow.bundle.PATIENCE", 1.0)
+
+
+def test_a_version_that_airflow_has_cleaned_up_is_there_again_for_the_run_that_needs_it(
+    machine: Machine, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = machine.publish()
+    for number in range(12):
+        write(source, "one", f"edit {number}")
+        version = machine.publish()
+        with base.BundleVersionLock("muster", version):
+            pass  # A task has run.
+    with base.BundleVersionLock("muster", first):
+        pass
+    (machine.disk / "_tracking" / "muster" / first).write_text("2001-01-01T00:00:00+00:00")
+    monkeypatch.setenv("AIRFLOW__DAG_PROCESSOR__STALE_BUNDLE_CLEANUP_AGE_THRESHOLD", "60")
+    base.BundleUsageTrackingManager()._remove_stale_bundle_versions_for_bundle("muster")
+    assert first not in machine.versions(), "Airflow keeps ten versions"
+    assert "text: 'first'" in machine.said(first)
+
+
+def test_airflow_does_not_clean_up_what_a_process_uses(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = machine.publish()
+    using = machine.bundle(first)
+    monkeypatch.setenv("AIRFLOW__DAG_PROCESSOR__STALE_BUNDLE_CLEANUP_AGE_THRESHOLD", "-60")
+    monkeypatch.setenv("AIRFLOW__DAG_PROCESSOR__STALE_BUNDLE_CLEANUP_MIN_VERSIONS", "0")
+    base.BundleUsageTrackingManager()._remove_stale_bundle_versions_for_bundle("muster")
+    assert using.path.is_dir()
+
+
+def test_another_machine_fills_its_disk_from_the_database(machine: Machine) -> None:
+    first = machine.publish()
+    machine.use("second")
+    assert "text: 'first'" in machine.said(first)
+    assert machine.versions() == {first}
+
+
+def test_half_a_version_on_disk_is_not_used(machine: Machine) -> None:
+    first = machine.publish()
+    folder = machine.disk / "muster" / "versions" / first
+    (folder / "include" / "automations" / "one.yaml").unlink()
+    assert "text: 'first'" in machine.said(first)
+    (folder / "include" / "automations" / "one.yaml").write_text("automation: other\n")
+    assert "text: 'first'" in machine.said(first)
+    assert machine.versions() == {first}
+
+
+def test_what_python_keeps_beside_the_files_changes_no_version(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = machine.publish()
+    folder = machine.disk / "muster" / "versions" / first / "dags" / "__pycache__"
+    folder.mkdir()
+    (folder / "automations.cpython-311.pyc").write_bytes(b"x")
+    lost(monkeypatch)
+    assert "text: 'first'" in machine.said(first)
+
+
+def test_what_is_on_disk_works_without_the_database(
+    machine: Machine, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = machine.publish()
+    lost(monkeypatch)
+    assert "text: 'first'" in machine.said(first)
+    write(source, "one", "second")
+    assert machine.publish() == first, "nothing is published that the database does not keep"
+    machine.use("second")
+    with pytest.raises(TransientError):
+        machine.bundle(first)
+    with pytest.raises(TransientError):
+        machine.bundle()
+
+
+def test_what_could_not_be_kept_is_published_once_the_database_is_back(
+    machine: Machine, source: Path, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = machine.publish()
+    bundle = machine.bundle()
+    lost(monkeypatch)
+    write(source, "one", "second")
+    bundle.refresh()
+    assert str(first) in str(bundle.path)
+    monkeypatch.setenv("AIRFLOW_CONN_MUSTER_DB", connection_json(dsn))
+    bundle.refresh()
+    second = bundle.get_current_version()
+    assert second is not None
+    assert second.version != first
+    assert BundleStore(Database(dsn)).versions("muster") == [second.version, first]
+
+
+def test_two_that_fill_the_same_disk_at_once_both_find_it_whole(
+    machine: Machine, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (source / "agents").mkdir()
+    for number in range(50):
+        write(source, f"many_{number}", "x" * 1000)
+    first = machine.publish()
+    for name in ("empty", "half"):
+        machine.use(name)
+        if name == "half":
+            (machine.disk / "muster" / "versions" / first / "dags").mkdir(parents=True)
+        with ThreadPoolExecutor(8) as threads:
+            said = list(threads.map(lambda _: machine.said(first), range(16)))
+        assert all("text: 'first'" in text for text in said)
+        assert machine.versions() == {first}
+
+
+def test_versions_from_before_the_database_kept_them_are_kept_at_the_first_start(
+    machine: Machine, source: Path, dsn: str
+) -> None:
+    old = Publisher(source, machine.disk / "muster" / "versions").publish(None)
+    write(source, "one", "second")
+    (machine.disk / "muster" / "versions" / "0123456789abcdef").mkdir()
+    current = machine.publish()
+    store = BundleStore(Database(dsn))
+    assert store.versions("muster") == [current, old]
+    machine.use("second")
+    assert "text: 'first'" in machine.said(old)
+
+
+def test_a_new_machine_holds_an_invalid_file_back_as_the_one_before_did(machine: Machine, source: Path) -> None:
+    machine.publish()
+    machine.use("second")
+    (source / "automations" / "one.yaml").write_text("automation: one\nsteps: 7\n")
+    assert "text: 'first'" in machine.said(machine.publish())
+
+
+def test_what_airflow_knows_is_not_pruned(machine: Machine, source: Path, dsn: str) -> None:
+    initdb()
+    published = []
+    for number in range(5):
+        write(source, "one", f"edit {number}")
+        machine.use(f"machine {number}")
+        published.append(machine.publish())
+        if number == 0:
+            with create_session() as session:
+                session.merge(DagBundleModel(name="muster", version=published[0]))
+        with psycopg.connect(dsn) as connection:
+            connection.execute("UPDATE bundle_versions SET published_at = published_at - interval '2 days'")
+    assert BundleStore(Database(dsn)).versions("muster") == [*published[:2:-1], published[0]]
+
+
+def test_the_triggerer_takes_skills_from_the_database_too(machine: Machine, source: Path) -> None:
+    (source / "skills").mkdir()
+    (source / "skills" / "own.py").write_text("FIRST = True\n")
+    first = machine.publish()
+    machine.use("triggerer")
+    skills = pinned_skills(first)
+    assert skills is not None
+    assert (skills / "own.py").read_text() == "FIRST = True\n"
+    with pytest.raises(VersionGone):
+        pinned_skills("0123456789abcdef")

@@ -99,7 +99,7 @@ async def _undo(services: Services, piece: Piece, child: str, unwind: Unwind, li
     if not _is_own(view, piece):
         return "not its own"
     if view.state.status != "stuck" and _is_left(view):
-        own = _with_its_skills(services, view)
+        own = await _with_its_skills(services, view)
         await unwind(own, child, await _order(own, piece, view))
         view = await load_all(services, child)
     if view.state.status == "stuck":
@@ -187,7 +187,8 @@ def _is_left(view: RunView) -> bool:
     return bool(started(definition, state)) or irrevocable(definition, state) is not None
 
 
-def _with_its_skills(services: Services, view: RunView) -> Services:
+async def _with_its_skills(services: Services, view: RunView) -> Services:
     """The services with the site's skills of the run's own version."""
-    site = services.pinned(view.state.bundle_version)
+    # In a thread: what is not on this machine comes from the database.
+    site = await asyncio.to_thread(services.pinned, view.state.bundle_version)
     return services if site is None else replace(services, site=site)

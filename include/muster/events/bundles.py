@@ -1,0 +1,159 @@
+"""Versions of Dag bundles: the files that runs were started from, kept for as long as a run may need them.
+
+PostgreSQL is the source. What lies on a machine's disk is a cache, which Airflow empties and any machine can fill.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import zipfile
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from hashlib import sha256
+from pathlib import PurePosixPath
+from typing import Any
+
+from muster.database import Database
+from muster.errors import MusterError, PermanentError
+from muster.events.driver import Query, Rows, Work, run
+
+Files = Mapping[str, bytes]
+"""The content of a version's files, by their path below its folder."""
+
+LARGEST = 32 * 2**20
+"""Bytes of all files of a version together."""
+_SUPERSEDED = "1 day"
+"""How long a version is kept after the next one was published: Airflow may just be creating a run of it."""
+_ENDED = ("succeeded", "failed", "compensated")
+"""A run with one of these goes on only if Airflow still knows it, and then Airflow names its version."""
+
+
+class VersionGone(MusterError):
+    """The database does not hold the version, or not as it was published: nothing is started from it."""
+
+
+def version_of(files: Files) -> str:
+    """The name of a version: 64 bits, in hexadecimal, of the SHA-256 of its files' names and hashes."""
+    manifest = {path: sha256(content).hexdigest() for path, content in files.items()}
+    return sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def is_version(text: str) -> bool:
+    """True for a name that `version_of` may have given."""
+    return re.fullmatch("[0-9a-f]{16}", text) is not None
+
+
+class BundleStore:
+    """The published versions in PostgreSQL, each whole in a row of its own."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def put(self, bundle: str, files: Files, *, published_at: datetime | None = None) -> str:
+        """Keep a version and return its name; it is the latest unless `published_at` says when it was that.
+
+        Raises:
+            PermanentError: it is too large.
+            TransientError: the database was lost.
+        """
+        ensure_size(sum(map(len, files.values())))
+        version = version_of(files)
+        # Who publishes the same again heals what was changed by hand.
+        statement = (
+            "INSERT INTO bundle_versions (bundle, version, content, published_at)"
+            " VALUES (%(bundle)s, %(version)s, %(content)s, coalesce(%(at)s, clock_timestamp()))"
+            " ON CONFLICT (bundle, version) DO UPDATE SET content = EXCLUDED.content,"
+            " published_at = greatest(bundle_versions.published_at, EXCLUDED.published_at)"
+        )
+        values = {"bundle": bundle, "version": version, "content": _packed(files), "at": published_at}
+        run(self._database, _one(statement, values))
+        return version
+
+    def get(self, version: str) -> tuple[str, dict[str, bytes]]:
+        """The bundle that published a version, and its files, which are those its name was made of.
+
+        Raises:
+            VersionGone: the database does not hold it, or holds something else in its place.
+            TransientError: the database was lost.
+        """
+        statement = "SELECT bundle, content FROM bundle_versions WHERE version = %(version)s ORDER BY bundle LIMIT 1"
+        rows = run(self._database, _one(statement, {"version": version}))
+        if not rows:
+            raise VersionGone(
+                f"Muster's database does not hold the bundle version {version}.",
+                remedy="Restore the table `bundle_versions` from a backup, or start the run anew.",
+            )
+        bundle, content = rows[0]
+        try:
+            files = _unpacked(content)
+        except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError, MusterError):
+            files = {}
+        if version_of(files) != version:
+            raise VersionGone(
+                f"What Muster's database holds as the bundle version {version} is not what was published.",
+                remedy="Somebody changed the table `bundle_versions`: restore it from a backup.",
+            )
+        return bundle, files
+
+    def versions(self, bundle: str) -> list[str]:
+        """The versions of a bundle, the latest first."""
+        statement = (
+            "SELECT version FROM bundle_versions WHERE bundle = %(bundle)s ORDER BY published_at DESC, version DESC"
+        )
+        return [version for (version,) in run(self._database, _one(statement, {"bundle": bundle}))]
+
+    def prune(self, bundle: str, keep: Collection[str]) -> list[str]:
+        """Remove what nothing needs any more, and return it.
+
+        What stays: the latest version, what was the latest within the last day, what a run needs that has not ended
+        in the log, and the versions in `keep`.
+        """
+        statement = (
+            "DELETE FROM bundle_versions old WHERE bundle = %(bundle)s AND NOT version = ANY(%(keep)s)"
+            " AND EXISTS (SELECT FROM bundle_versions next WHERE next.bundle = old.bundle"
+            " AND next.published_at > old.published_at"
+            f" AND next.published_at < clock_timestamp() - interval '{_SUPERSEDED}')"
+            " AND NOT EXISTS (SELECT FROM runs WHERE runs.bundle_version = old.version"
+            " AND (runs.status IS NULL OR NOT runs.status = ANY(%(ended)s))) RETURNING version"
+        )
+        values = {"bundle": bundle, "keep": list(keep), "ended": list(_ENDED)}
+        return [version for (version,) in run(self._database, _one(statement, values))]
+
+
+def ensure_size(size: int) -> None:
+    """Refuse a version of so many bytes when that is too much.
+
+    Raises:
+        PermanentError: it is.
+    """
+    if size > LARGEST:
+        raise PermanentError(
+            f"The automations, agents, skills and settings are {size / 2**20:.1f} MiB together,"
+            f" and a version holds at most {LARGEST / 2**20:.0f} MiB.",
+            remedy="Move data that stands among them into files of its own, elsewhere, or into the database.",
+        )
+
+
+def _one(sql: str, values: Mapping[str, Any]) -> Work[Rows]:
+    return (yield [Query(sql, values)])[0]
+
+
+def _packed(files: Files) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(files):
+            # With a time of its own, the same content gives the same bytes.
+            archive.writestr(zipfile.ZipInfo(path), files[path], zipfile.ZIP_DEFLATED)
+    return buffer.getvalue()
+
+
+def _unpacked(content: bytes) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        entries = archive.infolist()
+        # Before anything is unpacked: what somebody put here may grow without end.
+        ensure_size(sum(entry.file_size for entry in entries))
+        if any(PurePosixPath(entry.filename).is_absolute() or ".." in entry.filename.split("/") for entry in entries):
+            raise ValueError("a file outside of the version")
+        return {entry.filename: archive.read(entry) for entry in entries}

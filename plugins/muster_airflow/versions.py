@@ -1,0 +1,128 @@
+"""Versions of a bundle as folders on this machine: a cache, filled from Muster's database."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from airflow.dag_processing.bundles.base import (
+    BundleVersionLock,
+    get_bundle_storage_root_path,
+    get_bundle_versions_base_folder,
+)
+
+from muster.events.bundles import BundleStore, Files, ensure_size, is_version, version_of
+
+Stores = Callable[[], BundleStore]
+"""Finds the database, which is asked only for what is not on this machine."""
+_ATTEMPTS = 5
+
+
+def restore(bundle: str, version: str, stores: Stores) -> Path:
+    """The folder of a version, whole: written from the database when this machine has none, or half of one.
+
+    Raises:
+        VersionGone: neither this machine nor the database has the version as it was published.
+        TransientError: this machine does not have it, and the database was lost.
+    """
+    folder = get_bundle_versions_base_folder(bundle) / version
+    if not is_whole(folder):
+        write(folder, stores().get(version)[1])
+    return folder
+
+
+def pinned_folder(version: str, stores: Stores) -> Path | None:
+    """The folder of a version of some bundle; None when it is of a kind of bundle that is not ours, and not here.
+
+    Raises:
+        VersionGone: it is ours, and neither this machine nor the database has it as it was published.
+        TransientError: this machine does not have it, and the database was lost.
+    """
+    # A trigger is not told which bundle its task belongs to; a version is the hash of its content.
+    found = [path for path in sorted(get_bundle_storage_root_path().glob("*/versions/*")) if path.name == version]
+    if not is_version(version):
+        return next((folder for folder in found if (folder / "include").is_dir()), None)
+    for folder in found:
+        with in_use(folder.parent.parent.name, version):
+            if is_whole(folder):
+                return folder
+    bundle, files = stores().get(version)
+    with in_use(bundle, version):
+        folder = get_bundle_versions_base_folder(bundle) / version
+        write(folder, files)
+    return folder
+
+
+def is_whole(folder: Path) -> bool:
+    """True when a folder holds exactly the files that its name was made of."""
+    try:
+        return folder.is_dir() and version_of(read(folder)) == folder.name
+    except OSError:
+        # Somebody is removing it at this moment.
+        return False
+
+
+def read(folder: Path) -> dict[str, bytes]:
+    """A version's files, without what Python keeps beside them.
+
+    Raises:
+        PermanentError: they are too large.
+    """
+    paths = [path for path in _below(folder) if path.is_file()]
+    ensure_size(sum(path.stat().st_size for path in paths))
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+
+def write(folder: Path, files: Files) -> None:
+    """Make a version's folder: whoever looks sees all of it, or none; several may do so at once."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix="draft-", dir=folder.parent))
+    try:
+        whole = draft / "whole"
+        for path, content in files.items():
+            target = whole / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+        whole.chmod(0o755)
+        _put(whole, folder, draft)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _put(whole: Path, folder: Path, draft: Path) -> None:
+    for attempt in range(_ATTEMPTS):
+        if is_whole(folder):
+            return
+        try:
+            whole.rename(folder)
+            return
+        except OSError:
+            # Half of one lies there, or somebody was faster. A folder with something in it cannot be replaced.
+            if attempt == _ATTEMPTS - 1:
+                raise
+            with suppress(FileNotFoundError):
+                folder.rename(draft / f"half-{attempt}")
+
+
+@contextmanager
+def in_use(bundle: str, version: str) -> Iterator[None]:
+    """Keep Airflow's cleanup away meanwhile, and, as it counts from the last use, for some hours after."""
+    lock = BundleVersionLock(bundle, version)
+    with suppress(OSError):
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.iterdir()):
+        if not path.is_dir():
+            yield path
+        elif not path.name.startswith((".", "__")):
+            yield from _below(path)
+
