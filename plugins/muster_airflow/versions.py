@@ -125,4 +125,3 @@ def _below(folder: Path) -> Iterator[Path]:
             yield path
         elif not path.name.startswith((".", "__")):
             yield from _below(path)
-

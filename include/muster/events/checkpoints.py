@@ -22,7 +22,7 @@ from muster.errors import MusterError
 from muster.events.canonical import GENESIS, canonical, digest
 from muster.events.driver import Query, Work, run
 from muster.events.log import START, EventLog, Place
-from muster.events.statements import BEGIN, COMMIT
+from muster.events.statements import BEGIN, COMMIT, FOLLOWING
 from muster.events.verification import Fault, checking, listing, strangers
 
 CHECKPOINTS = "checkpoints.jsonl"
@@ -208,14 +208,13 @@ def _writing(path: Path, begin: bool) -> Work[Checkpoint | None]:
 
 
 def _heads(place: Place) -> Work[Sequence[tuple[Any, ...]]]:
-    """(stream, version, hash, transaction, position) of the last event of each stream that grew since `place`."""
+    """(stream, version, hash, *place) of the last event of each stream that grew since `place`."""
     found = yield [
         Query(
-            "SELECT DISTINCT ON (stream) stream, version, encode(hash, 'hex'), transaction::text::bigint, position"
-            " FROM events WHERE transaction < pg_snapshot_xmin(pg_current_snapshot())"
-            " AND (transaction, position) > (%(transaction)s::text::xid8, %(position)s)"
-            " ORDER BY stream, version DESC",
-            {"transaction": str(place.transaction), "position": place.position},
+            "SELECT DISTINCT ON (stream) stream, version, encode(hash, 'hex'),"
+            " server_epoch, transaction::text::bigint, position"
+            f" FROM events WHERE {FOLLOWING} ORDER BY stream, version DESC",
+            place.parameters(),
         )
     ]
     return found[0]
@@ -225,7 +224,7 @@ def _lines(
     heads: Sequence[tuple[Any, ...]], before: Checkpoint | None, number: int, previous: str
 ) -> Iterator[Checkpoint]:
     """The new lines; only the last moves the place, so that a crash between two of them skips nothing."""
-    last = str(max((Place(head[3], head[4]) for head in heads), default=START))
+    last = str(max((Place(*head[3:]) for head in heads), default=START))
     number, previous = (before.number, before.hash) if before is not None else (number, previous)
     for start in range(0, len(heads), STREAMS_IN_ONE):
         some = heads[start : start + STREAMS_IN_ONE]

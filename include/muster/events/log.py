@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from muster.database import Database
 from muster.errors import MusterError
@@ -28,17 +29,23 @@ _UNSEEN: tuple[Head | None, int] = (None, -1)
 class Place:
     """How far a follower has read: everything up to and including this has been seen."""
 
+    server_epoch: int = 0
+    """Which of the servers that the log was written on: transactions of one say nothing about those of another."""
     transaction: int = 0
     position: int = 0
 
     def __str__(self) -> str:
-        return f"{self.transaction}:{self.position}"
+        return f"{self.server_epoch}:{self.transaction}:{self.position}"
 
     @classmethod
     def parse(cls, text: str) -> Place:
-        """The place that `str` wrote."""
-        transaction, _, position = text.partition(":")
-        return cls(int(transaction), int(position))
+        """The place that `str` wrote; one without an epoch is from before they were told apart, which was the first."""
+        *epoch, transaction, position = text.split(":")
+        return cls(int(epoch[0]) if epoch else 1, int(transaction), int(position))
+
+    def parameters(self) -> dict[str, Any]:
+        """What `statements.FOLLOWING` asks for."""
+        return {"server_epoch": self.server_epoch, "transaction": str(self.transaction), "position": self.position}
 
 
 START = Place()
@@ -180,7 +187,8 @@ class EventLog:
         """The next events of the whole log; an empty page means: ask again later.
 
         Nothing is skipped, however many write at once, and a stream's events come in order of version.
-        An event shows once every transaction older than its own has ended.
+        An event shows once every transaction older than its own has ended. After the database was restored on
+        another server, a place from before leads on to what is written there.
         """
         return run(self._database, _follow(after, limit))
 
@@ -288,11 +296,11 @@ def _version(stream: str) -> Work[int]:
 
 
 def _follow(after: Place, limit: int) -> Work[Page]:
-    found = yield [statements.follow(after.transaction, after.position, limit)]
+    found = yield [statements.follow(after.parameters(), limit)]
     rows = found[0]
     if not rows:
         return Page([], after)
-    return Page([to_event(row) for row in rows], Place(int(rows[-1][-1]), rows[-1][0]))
+    return Page([to_event(row) for row in rows], Place(rows[-1][-2], int(rows[-1][-1]), rows[-1][0]))
 
 
 def _resolve(events: Sequence[Event]) -> Work[list[Event]]:

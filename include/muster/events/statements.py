@@ -136,14 +136,22 @@ def read(
     )
 
 
-def follow(transaction: int, position: int, limit: int) -> Query:
-    """One page of the whole log, each row followed by its transaction."""
+FOLLOWING = (
+    # One comparison of rows each: the index gives both ends. Of the server that writes now, only what is older than
+    # every transaction under way; of those before it, after a restore, all.
+    "(server_epoch, transaction, position) > (%(server_epoch)s, %(transaction)s::text::xid8, %(position)s)"
+    " AND (server_epoch, transaction)"
+    " < ((SELECT muster_server_epoch()), (SELECT pg_snapshot_xmin(pg_current_snapshot())))"
+)
+"""The condition on events that come after a place (`Place.parameters`), and before which no other will come."""
+
+
+def follow(place: dict[str, Any], limit: int) -> Query:
+    """One page of the whole log, each row followed by its server's epoch and its transaction."""
     return Query(
-        f"SELECT {COLUMNS}, transaction::text FROM events"
-        " WHERE transaction < pg_snapshot_xmin(pg_current_snapshot())"
-        " AND (transaction, position) > (%(transaction)s::text::xid8, %(position)s)"
-        " ORDER BY events.transaction, events.position LIMIT %(limit)s",
-        {"transaction": str(transaction), "position": position, "limit": limit},
+        f"SELECT {COLUMNS}, server_epoch, transaction::text FROM events WHERE {FOLLOWING}"
+        " ORDER BY server_epoch, events.transaction, events.position LIMIT %(limit)s",
+        {**place, "limit": limit},
     )
 
 
