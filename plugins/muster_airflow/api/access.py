@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import lru_cache
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from airflow.api_fastapi.app import get_auth_manager
-from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
+from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
 from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
+from airflow.models.dag import DagModel
 from fastapi import Depends
 
 from muster.database import Database
@@ -16,10 +18,55 @@ from muster.events.queries import Queries, RunRow
 from muster.execution.references import run_id as run_key
 from muster_airflow.connections import CONNECTION, dsn_of
 
+if TYPE_CHECKING:
+    from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
+    from airflow.api_fastapi.auth.managers.models.batch_apis import IsAuthorizedDagRequest
+
 MAY_SEE_RUN = Depends(requires_access_dag("GET", DagAccessEntity.RUN))
 """Opens a route whose path has a `dag_id` to those who may see that Dag's runs."""
+EVENTS = (DagAccessEntity.TASK_INSTANCE, DagAccessEntity.XCOM, DagAccessEntity.HITL_DETAIL)
+"""What the events of a run hold: how its tasks went, what came out of them, and what people were asked and answered."""
+MAY_SEE_EVENTS = [Depends(requires_access_dag("GET", entity)) for entity in (DagAccessEntity.RUN, *EVENTS)]
+"""Opens a route whose path has a `dag_id` to those who may see all that the events of that Dag's runs hold."""
 MAY_SEE_DAG = Depends(requires_access_dag("GET"))
 """Opens a route whose path has a `dag_id` to those who may see that Dag."""
+
+
+class Rights:
+    """What of the Dags a person may see; each part of a page asks for the permission of what it shows."""
+
+    def __init__(self, user: BaseUser) -> None:
+        self._user = user
+
+    def may_see(self, dag_id: str, *entities: DagAccessEntity) -> bool:
+        """True when the person may see all of these of a Dag."""
+        return all(self.among([dag_id], entity) for entity in entities)
+
+    def among(self, dag_ids: Collection[str], entity: DagAccessEntity) -> list[str]:
+        """Those of the Dags of which the person may see this."""
+        teams = DagModel.get_dag_id_to_team_name_mapping(list(dag_ids))
+        asked: list[IsAuthorizedDagRequest] = [
+            {
+                "method": "GET",
+                "access_entity": entity,
+                "details": DagDetails(id=dag_id, team_name=teams.get(dag_id)),
+            }
+            for dag_id in dag_ids
+        ]
+        manager = get_auth_manager()
+        # Most people may see it of all: an auth manager that asks a server does so once then.
+        if manager.batch_is_authorized_dag(asked, user=self._user):
+            return list(dag_ids)
+        return [
+            dag_id
+            for dag_id, each in zip(dag_ids, asked, strict=True)
+            if manager.batch_is_authorized_dag([each], user=self._user)
+        ]
+
+
+def rights(user: GetUserDep) -> Rights:
+    """What the person who asks may see."""
+    return Rights(user)
 
 
 class UnknownRun(MusterError):
@@ -73,6 +120,8 @@ Asked = Annotated[Queries, Depends(queries)]
 """Questions to the projections, for a route."""
 KnownRun = Annotated[RunRow, Depends(known_run)]
 """The run that a route's path names."""
+Sees = Annotated[Rights, Depends(rights)]
+"""What the person who asks may see of a Dag beside the Dag itself."""
 Visible = Annotated[set[str], Depends(visible_dags)]
 """The ids of the Dags that the person who asks may see."""
 

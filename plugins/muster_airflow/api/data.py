@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse
 
 from muster.events.log import READ_PAGE, EventLog
 from muster.events.model import Event
 from muster.events.queries import RunRow
-from muster_airflow.api.access import MAY_SEE_RUN, Asked, KnownRun, Visible, database
+from muster_airflow.api.access import MAY_SEE_EVENTS, Asked, KnownRun, Sees, Visible, database
 from muster_airflow.api.published import Published, published
 
 router = APIRouter(tags=["data"])
 
 
-@router.get("/runs/{dag_id}/{run_id}/events", dependencies=[MAY_SEE_RUN])
+@router.get("/runs/{dag_id}/{run_id}/events", dependencies=MAY_SEE_EVENTS)
 def events(
     run: KnownRun,
     ask: Asked,
@@ -34,13 +35,13 @@ def events(
 
 
 @router.get("/api/automations")
-def automations(ask: Asked, visible: Visible) -> list[dict[str, Any]]:
-    """The automations that are published, each with its last run and the versions that ran."""
+def automations(ask: Asked, visible: Visible, sees: Sees) -> list[dict[str, Any]]:
+    """The automations that are published, each with its last run and the versions that ran, to whom may see those."""
     listed = published(visible)
     names = [each.automation for each in listed]
-    latest = ask.latest_runs(names)
+    latest = ask.latest_runs(sees.among(names, DagAccessEntity.RUN))
     versions: dict[str, list[dict[str, str]]] = {name: [] for name in names}
-    for row in ask.versions(names):
+    for row in ask.versions(sees.among(names, DagAccessEntity.VERSION)):
         versions[row.automation].append({"definition": row.hash, "first_seen": row.first_seen.isoformat()})
     return [_automation(each, latest.get(each.automation), versions[each.automation]) for each in listed]
 

@@ -8,6 +8,7 @@ from functools import cache
 from typing import Annotated, Any, Literal
 
 import yaml
+from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment
@@ -17,7 +18,7 @@ from muster.events.definitions import DefinitionStore
 from muster.events.model import EventType
 from muster.events.queries import Queries
 from muster.redaction import redact_data
-from muster_airflow.api.access import MAY_SEE_DAG, MAY_SEE_RUN, Asked, KnownRun, Visible, database
+from muster_airflow.api.access import EVENTS, MAY_SEE_DAG, MAY_SEE_RUN, Asked, KnownRun, Sees, Visible, database
 from muster_airflow.api.published import current, published, written_for_run
 from muster_airflow.api.rendering import environment
 from muster_airflow.api.standing import standings
@@ -30,23 +31,34 @@ RUNS_SHOWN = 50
 
 
 @router.get("/")
-def automations(request: Request, ask: Asked, visible: Visible) -> HTMLResponse:
+def automations(request: Request, ask: Asked, visible: Visible, sees: Sees) -> HTMLResponse:
     """The automations that the person may see, each with its last run."""
     listed = published(visible)
-    last = ask.latest_runs([each.automation for each in listed])
-    return _page(request, "automations.html", title="Automations", automations=listed, last=last)
+    open_runs = sees.among([each.automation for each in listed], DagAccessEntity.RUN)
+    last = ask.latest_runs(open_runs)
+    return _page(request, "automations.html", title="Automations", automations=listed, shown=open_runs, last=last)
 
 
 @router.get("/automations/{dag_id}", dependencies=[MAY_SEE_DAG])
-def automation(request: Request, dag_id: str, ask: Asked) -> HTMLResponse:
-    """One automation as it is now, and its last runs."""
+def automation(request: Request, dag_id: str, ask: Asked, sees: Sees) -> HTMLResponse:
+    """One automation as it is now, and its last runs; None in place of what the person may not see."""
     found = current(dag_id)
-    runs = ask.runs(limit=RUNS_SHOWN, automation=dag_id)
+    may_see_runs = sees.may_see(dag_id, DagAccessEntity.RUN)
+    runs = ask.runs(limit=RUNS_SHOWN, automation=dag_id) if may_see_runs else None
     if found is None and not runs:
         return message(f"The Dag {dag_id} is not an automation.", status=404)
     about, written = found or (None, None)
     title = about.title if about else dag_id
-    return _page(request, "automation.html", title=title, name=dag_id, about=about, written=written, runs=runs)
+    return _page(
+        request,
+        "automation.html",
+        title=title,
+        name=dag_id,
+        about=about,
+        written=written,
+        runs=runs,
+        code=sees.may_see(dag_id, DagAccessEntity.CODE),
+    )
 
 
 @router.get("/runs/{dag_id}/{run_id}", dependencies=[MAY_SEE_RUN])
@@ -56,6 +68,7 @@ def run(
     run_id: str,
     run: KnownRun,
     ask: Asked,
+    sees: Sees,
     step: Annotated[str | None, Query(max_length=200)] = None,
     index: Annotated[int | None, Query(ge=0)] = None,
     task: Annotated[str | None, Query(max_length=300)] = None,
@@ -66,15 +79,17 @@ def run(
     """One run: how it stands, its steps, and what happened or the automation it was made from.
 
     Of a `task`, the page of one of Airflow's tasks, only the events are shown. Its `slot` is the map index, which
-    Airflow's UI leaves a placeholder or negative where there is none.
+    Airflow's UI leaves a placeholder or negative where there is none. In place of what the person may not see is None.
     """
+    sees_steps = sees.may_see(dag_id, DagAccessEntity.TASK_INSTANCE)
+    sees_below = sees.may_see(dag_id, *(EVENTS if show == "events" else [DagAccessEntity.CODE]))
     definition = _definition(run.definition)
     taken = int(slot) if slot is not None and slot.isdecimal() else None
     step = step_of(task) if task is not None else step
-    indices = _indices(ask, run.id, definition, step, index, taken)
+    indices = _indices(ask, run.id, definition, step, index, taken) if sees_steps else None
     unpriced = ask.unpriced([run.id])
     events = []
-    if show == "events":
+    if show == "events" and sees_below:
         types = [EventType.RUN_OPENED, EventType.RUN_CLOSED] if task is not None and step is None else None
         limit = EVENTS_SHOWN + 1
         events = ask.events(run.id, step=step, indices=indices, types=types, after_version=after, limit=limit)
@@ -84,7 +99,8 @@ def run(
         title=run.id,
         run=run,
         inputs=_inputs(ask, run.id),
-        steps=standings(definition, ask.steps(run.id)),
+        steps=standings(definition, ask.steps(run.id)) if sees_steps else None,
+        sees_below=sees_below,
         events=events[:EVENTS_SHOWN],
         unpriced=unpriced,
         unpriced_steps=by_step(unpriced),
@@ -95,8 +111,8 @@ def run(
         slot=taken,
         indices=indices,
         show=show,
-        written=written_for_run(dag_id, run_id, run.definition) if show == "automation" else None,
-        resolved=_as_yaml(definition) if show == "automation" and definition else None,
+        written=written_for_run(dag_id, run_id, run.definition) if show == "automation" and sees_below else None,
+        resolved=_as_yaml(definition) if show == "automation" and sees_below and definition else None,
     )
 
 

@@ -9,6 +9,9 @@ from typing import Any
 
 import httpx
 import pytest
+from airflow.api_fastapi.app import _AuthManagerState
+from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
+from airflow.api_fastapi.auth.managers.simple.simple_auth_manager import SimpleAuthManager
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 
@@ -336,3 +339,61 @@ def test_calls_without_a_price_are_said_and_never_shown_as_nothing(viewer: Get, 
     assert page.count("at least $0.0421, 1 call unpriced") == 2, "of the run and of the step"
     assert page.count("unknown, 1 call unpriced") == 1, "of the item"
     assert "price unknown" in page, "of the call"
+
+
+PARTS = {
+    DagAccessEntity.RUN: ["monday", "ann", "first output"],
+    DagAccessEntity.CODE: ["This comment is only in what was written"],
+    DagAccessEntity.VERSION: ["first_seen"],
+    DagAccessEntity.TASK_INSTANCE: ["2 succeeded", "step.started"],
+    DagAccessEntity.XCOM: ["first output"],
+    DagAccessEntity.HITL_DETAIL: ["step.started"],
+}
+"""What nobody is told anywhere who may see a Dag, and not this of it."""
+
+
+class Lacking(SimpleAuthManager):
+    """Rights as finely divided as Airflow has them: everything of a Dag may be seen but one part."""
+
+    lacking: DagAccessEntity | None = None
+
+    def is_authorized_dag(self, *, access_entity: DagAccessEntity | None = None, **asked: Any) -> bool:
+        allowed = super().is_authorized_dag(access_entity=access_entity, **asked)
+        return allowed and (access_entity is None or access_entity != self.lacking)
+
+
+@pytest.fixture
+def lacking(server: TestClient, monkeypatch: pytest.MonkeyPatch) -> Lacking:
+    manager = Lacking()
+    monkeypatch.setattr(_AuthManagerState, "instance", manager)
+    return manager
+
+
+@pytest.mark.parametrize("entity", PARTS, ids=lambda entity: entity.name)
+def test_each_part_of_a_page_asks_for_the_permission_of_what_it_shows(
+    viewer: Get, run: str, lacking: Lacking, entity: DagAccessEntity
+) -> None:
+    shown = [*addresses(), f"{RUN}?show=automation", f"{RUN}?step=greet&index=0"]
+    everything = "".join(viewer(address).text for address in shown)
+    for told in PARTS[entity]:
+        assert told in everything, told
+    lacking.lacking = entity
+    answers = {address: viewer(address) for address in shown}
+    for address, answer in answers.items():
+        for told in PARTS[entity]:
+            # The address of the page itself is no secret to whoever asked for it.
+            assert told not in answer.text.replace(run, ""), (address, told)
+    assert "Greeting &lt;b&gt;everyone&lt;/b&gt;" in answers["/muster/"].text
+    assert answers["/muster/automations/greeting"].status_code == 200
+    of_a_run = {address: answer.status_code for address, answer in answers.items() if address.startswith(RUN)}
+    if entity is DagAccessEntity.RUN:
+        assert set(of_a_run.values()) == {403}
+
+
+def test_who_may_not_see_runs_is_told_so_and_not_that_there_are_none(viewer: Get, run: str, lacking: Lacking) -> None:
+    lacking.lacking = DagAccessEntity.RUN
+    assert "You may not see its runs." in viewer("/muster/").text
+    page = viewer("/muster/automations/greeting").text
+    assert "You may not see the runs of this automation." in page
+    assert "No run yet." not in page
+    assert viewer("/muster/api/automations").json()[0]["last_run"] is None
