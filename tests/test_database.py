@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import psycopg
 import pytest
@@ -119,3 +120,50 @@ def test_one_that_comes_back_to_a_closed_database_is_closed_and_one_at_hand_as_w
     database.give_back(second)
     database.close()
     assert first.connection.closed
+
+
+LEFT_BEHIND = (
+    "SELECT pg_advisory_lock(4711)",
+    "SET search_path = nowhere",
+    "SET ROLE pg_read_all_data",
+    "CREATE TEMP TABLE mine (n integer)",
+    "LISTEN mine",
+    "DECLARE mine CURSOR WITH HOLD FOR SELECT 1",
+)
+FOUND = (
+    "SELECT (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()),"
+    " current_setting('search_path') = 'nowhere', current_user = session_user, to_regclass('pg_temp.mine') IS NULL,"
+    " (SELECT count(*) FROM pg_listening_channels()), (SELECT count(*) FROM pg_cursors WHERE name = 'mine'),"
+    " pg_backend_pid()"
+)
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["", "after a failure"])
+@pytest.mark.parametrize("statement", LEFT_BEHIND)
+def test_nothing_of_a_session_stays_with_its_connection(dsn: str, statement: str, fails: bool) -> None:
+    database = Database(dsn, max_size=1)
+    with suppress(ZeroDivisionError), database.connection() as connection:
+        connection.execute(statement)
+        connection.commit()
+        (pid,) = connection.execute("SELECT pg_backend_pid()").fetchone() or (None,)
+        if fails:
+            connection.execute("SELECT 1")
+            raise ZeroDivisionError
+    with database.connection() as connection:
+        assert connection.execute(FOUND).fetchone() == (0, False, True, True, 0, 0, pid)
+    loan = database.borrow()
+    assert loan.connection.execute(FOUND).fetchone() == (0, False, True, True, 0, 0, pid)
+    database.give_back(loan)
+    database.close()
+
+
+@pytest.mark.parametrize("statement", LEFT_BEHIND)
+async def test_nothing_of_a_session_stays_for_coroutines_either(dsn: str, statement: str) -> None:
+    database = Database(dsn, max_size=1)
+    async with database.aconnection() as connection:
+        await connection.execute(statement)
+        await connection.commit()
+        (pid,) = await (await connection.execute("SELECT pg_backend_pid()")).fetchone() or (None,)
+    async with database.aconnection() as connection:
+        assert await (await connection.execute(FOUND)).fetchone() == (0, False, True, True, 0, 0, pid)
+    await database.aclose()

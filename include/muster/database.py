@@ -22,6 +22,13 @@ _AT_REST = (TransactionStatus.IDLE, TransactionStatus.UNKNOWN)
 """Nothing to roll back: no transaction, or no connection any more."""
 
 
+_RESET = """
+CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; UNLISTEN *; SELECT pg_advisory_unlock_all(); DISCARD TEMP;
+DISCARD SEQUENCES
+"""
+"""What DISCARD ALL does, but for plans: those this process has prepared stay."""
+
+
 class _Connections:
     """One process's pool, and beside it the connection that came back last: most come one at a time, and passing
     through the pool costs as much as preparing what is sent.
@@ -119,7 +126,10 @@ class Database:
 
     @contextmanager
     def connection(self) -> Iterator[Connection[TupleRow]]:
-        """A connection in a transaction: committed on success, rolled back on an exception."""
+        """A connection in a transaction: committed on success, rolled back on an exception.
+
+        What was set for its session (locks, variables, temporary tables, channels listened to) ends with it.
+        """
         owner, connection = self._take()
         try:
             if connection.autocommit:
@@ -128,6 +138,7 @@ class Database:
             with connection:
                 yield connection
         finally:
+            _reset(connection)
             owner.give_back(connection)
 
     @asynccontextmanager
@@ -140,10 +151,16 @@ class Database:
             async with connection:
                 yield connection
         finally:
-            await pool.putconn(connection)
+            try:
+                await _areset(connection)
+            finally:
+                await pool.putconn(connection)
 
     def borrow(self) -> Loan:
-        """A connection in autocommit, for work of one statement; `give_back` it, whatever happened to it."""
+        """A connection in autocommit, for work of one statement; `give_back` it, whatever happened to it.
+
+        What is set for its session stays with it: for Muster's own statements, which set nothing.
+        """
         loan = self._take()
         # Purely local: nothing is sent, so nothing can fail on a connection at rest.
         if not loan.connection.autocommit:
@@ -251,6 +268,33 @@ class Database:
             "timeout": self._timeout,
             "name": "muster",
         }
+
+
+def _reset(connection: Connection[TupleRow]) -> None:
+    """End what was set for the session, as whoever comes next must not inherit it; if that fails, end the session."""
+    if connection.closed:
+        return
+    try:
+        if connection.pgconn.transaction_status not in _AT_REST:
+            connection.rollback()
+        connection.autocommit = True
+        # Several statements are one round trip, which what is prepared cannot be.
+        connection.execute(_RESET, prepare=False)
+    except Error:
+        connection.close()
+
+
+async def _areset(connection: AsyncConnection[TupleRow]) -> None:
+    """`_reset` for coroutines."""
+    if connection.closed:
+        return
+    try:
+        if connection.pgconn.transaction_status not in _AT_REST:
+            await connection.rollback()
+        await connection.set_autocommit(True)
+        await connection.execute(_RESET, prepare=False)
+    except Error:
+        await connection.close()
 
 
 def _was_cut(connection: Connection[TupleRow] | AsyncConnection[TupleRow]) -> bool:

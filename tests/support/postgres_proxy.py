@@ -24,6 +24,8 @@ class PostgresProxy:
         self._lose = threading.Event()
         self.lost = 0
         """Answers that were swallowed."""
+        self.received = 0
+        """Bytes that the server has answered."""
 
     def lose_next_answer(self) -> None:
         """Let the next request through, wait until the server answered it, and drop the connection."""
@@ -53,6 +55,7 @@ class PostgresProxy:
     def _answers(self, server: socket.socket, client: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := server.recv(65536):
+                self.received += len(data)
                 if self._lose.is_set():
                     self._lose.clear()
                     self.lost += 1

@@ -34,7 +34,7 @@ def check(*, as_json: bool) -> None:
     if as_json:
         emit([vars(each) for each in found])
     for each in [] if as_json else found:
-        console().print(Text(f"{each.check}: {each.message}", style="red"))
+        console().print(Text(f"{each.check}: {each.text}", style="red"))
     if found:
         raise typer.Exit(1)
     if not as_json:

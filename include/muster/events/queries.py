@@ -100,6 +100,15 @@ class Queries:
             {"automation": automation, "status": status, "limit": limit},
         )
 
+    def is_from_before_server_epochs(self, id: str) -> bool:
+        """True for a run that was opened before the migration that told servers' epochs apart."""
+        statement = (
+            "SELECT opened_at < (SELECT min(began_at) FROM server_epochs WHERE epoch = 1) FROM runs WHERE id = %(id)s"
+        )
+        with database_failures(), self._database.connection() as connection:
+            row = connection.execute(SQL(statement), {"id": id}).fetchone()
+        return row is not None and row[0] is True
+
     def settled_runs(self, after: datetime, before: datetime, *, beyond: datetime, limit: int = 50) -> list[RunRow]:
         """Runs that were closed after one moment and up to another, or `beyond` what a right clock says by now; the
         newest first.

@@ -9,7 +9,7 @@ from typing import Any
 
 from muster.database import Database
 from muster.errors import MusterError, TransientError
-from muster.execution.services import readable
+from muster.execution.services import readable, workspace_of
 from muster.language.definition import Definition, ResolvedCheck
 from muster.recovery.consistency import Violation, shown, unasked, violations
 from muster.skills.calling import call_skill
@@ -82,7 +82,7 @@ def _context(
     definition: Definition, check: ResolvedCheck, database: Database, artifacts: Path, now: datetime
 ) -> SkillContext:
     run = f"check/{definition.name}"
-    workspace = artifacts / run.replace("/", "__")
+    workspace = workspace_of(artifacts, run)
     workspace.mkdir(parents=True, exist_ok=True)
     return SkillContext(
         run=run,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property, partial
+from hashlib import sha256
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -22,6 +24,9 @@ from muster.execution import stopping
 from muster.language.definition import Definition
 from muster.notifications.sender import Sender
 from muster.recovery.leases import Leases
+
+_READABLE = 150
+"""Characters of a run's id in the name of its folder, which a file system allows 255 bytes."""
 
 
 def utc_now() -> datetime:
@@ -77,8 +82,13 @@ class Services:
 
     def workspace(self, run: str) -> Path:
         """The run's own folder, made when first asked for."""
-        folder = self.artifacts / run.replace("/", "__").replace(":", "-")
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = workspace_of(self.artifacts, run)
+        if not folder.is_dir():
+            # Runs that are open since before two runs could never have one folder go on in the one they have.
+            earlier = self.artifacts / run.replace("/", "__").replace(":", "-")
+            if earlier.is_dir() and self.queries.is_from_before_server_epochs(run):
+                return earlier
+            folder.mkdir(parents=True, exist_ok=True)
         return folder
 
 
@@ -86,3 +96,9 @@ def readable(definition: Definition, shared: Iterable[Path]) -> Documents:
     """The files that runs of an automation may read, beside those that all may."""
     watched = [trigger.path for trigger in definition.triggers if trigger.path is not None]
     return documents_of(definition.settings, watched=watched, shared=shared)
+
+
+def workspace_of(artifacts: Path, run: str) -> Path:
+    """The folder below `artifacts` that is this run's alone: its name can be read, and no two runs have the same."""
+    name = re.sub(r"[^\w.+-]", "-", run.replace("/", "__"), flags=re.ASCII)[:_READABLE]
+    return artifacts / f"{name}~{sha256(run.encode()).hexdigest()[:16]}"

@@ -37,6 +37,16 @@ class Violation:
 
     check: str
     message: str
+    """What it found, at most `SHOWN` rows of it."""
+    more: int | None = 0
+    """How many rows it found beside those; None when counting them took too long."""
+
+    @property
+    def text(self) -> str:
+        """The message, and how much is not in it."""
+        if self.more == 0:
+            return self.message
+        return f"{self.message}; and {'more' if self.more is None else f'{self.more:,} more'}"
 
 
 def violations(database: Database, checks: Iterable[Query]) -> list[Violation]:
@@ -49,9 +59,10 @@ def violations(database: Database, checks: Iterable[Query]) -> list[Violation]:
     return [found for name, sql in asked if (found := _violation(database, name, sql)) is not None]
 
 
-def shown(name: str, rows: Sequence[Any]) -> Violation:
-    """A check that found these rows."""
-    return Violation(name, "; ".join(_line(row) for row in rows[:SHOWN]))
+def shown(name: str, rows: Sequence[Any], more: int | None = 0) -> Violation:
+    """A check that found these rows, and more that are not among them."""
+    beyond = len(rows[SHOWN:])
+    return Violation(name, "; ".join(_line(row) for row in rows[:SHOWN]), more if more is None else more + beyond)
 
 
 def unasked(name: str, error: BaseException | str) -> Violation:
@@ -70,17 +81,27 @@ def _violation(database: Database, name: str, sql: str) -> Violation | None:
             connection.execute(f"SET LOCAL statement_timeout = '{PATIENCE}'")
             if not _is_a_query(connection, sql):
                 return unasked(name, "it is no query: a check is one statement that answers rows")
-            rows = connection.execute(sql).fetchmany(SHOWN)
+            # The server keeps the rows: a check that finds everything to be wrong would bring all of it here.
+            connection.execute(f"DECLARE found NO SCROLL CURSOR FOR {sql}", prepare=False)
+            rows = connection.execute(f"FETCH {SHOWN} FROM found").fetchall()
+            more = _count_rest(connection) if len(rows) == SHOWN else 0
         except psycopg.Error as error:
             # One that takes too long, or needs more than the server gives it, says nothing of the other checks.
             if connection.closed:
                 raise
             return unasked(name, error)
         finally:
-            # What it set for its session must not stay with the connection.
+            # It only read; what it set for its session ends as the connection goes back.
             if not connection.closed:
                 connection.rollback()
-    return shown(name, rows) if rows else None
+    return shown(name, rows, more) if rows else None
+
+
+def _count_rest(connection: psycopg.Connection[Any]) -> int | None:
+    try:
+        return connection.execute("MOVE FORWARD ALL FROM found").rowcount
+    except errors.QueryCanceled:
+        return None
 
 
 def _is_a_query(connection: psycopg.Connection[Any], sql: str) -> bool:

@@ -195,7 +195,7 @@ class Rehearsal:
             site=services.site,
             now=services.clock(),
         )
-        problems += [f"check {each.check} does not hold: {each.message}" for each in broken]
+        problems += [f"check {each.check} does not hold: {each.text}" for each in broken]
         return problems
 
     async def _back_at_the_beginning(self) -> list[str]:

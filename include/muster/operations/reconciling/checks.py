@@ -52,8 +52,8 @@ def _disagreement(definition: Definition, broken: Violation) -> Disagreement:
     return Disagreement(
         "check",
         f"{definition.name}/{broken.check}",
-        broken.message,
+        broken.text,
         "Look at what it finds; `muster check` asks again.",
-        # With other rows it is another finding.
+        # With other rows it is another finding; how many there are beside those shown changes too often.
         mark=sha256(broken.message.encode()).hexdigest()[:12],
     )
