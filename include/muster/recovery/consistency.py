@@ -8,7 +8,6 @@ from typing import Any, Protocol
 
 import psycopg
 from psycopg import errors
-from psycopg.pq import ExecStatus
 
 from muster.database import Database
 from muster.events.failures import database_failures
@@ -79,16 +78,17 @@ def _violation(database: Database, name: str, sql: str) -> Violation | None:
         try:
             connection.execute("SET TRANSACTION READ ONLY")
             connection.execute(f"SET LOCAL statement_timeout = '{PATIENCE}'")
-            if not _is_a_query(connection, sql):
-                return unasked(name, "it is no query: a check is one statement that answers rows")
-            # The server keeps the rows: a check that finds everything to be wrong would bring all of it here.
-            connection.execute(f"DECLARE found NO SCROLL CURSOR FOR {sql}", prepare=False)
+            # The server keeps the rows: a check that finds everything to be wrong would bring all of it here. Only what
+            # is prepared must be a single statement: a COMMIT among several would let the rest write.
+            connection.execute(f"DECLARE found NO SCROLL CURSOR FOR {sql}", prepare=True)
             rows = connection.execute(f"FETCH {SHOWN} FROM found").fetchall()
             more = _count_rest(connection) if len(rows) == SHOWN else 0
         except psycopg.Error as error:
             # One that takes too long, or needs more than the server gives it, says nothing of the other checks.
             if connection.closed:
                 raise
+            if "multiple commands" in str(error):
+                return unasked(name, "it is no query: a check is one statement that answers rows")
             return unasked(name, error)
         finally:
             # It only read; what it set for its session ends as the connection goes back.
@@ -102,16 +102,3 @@ def _count_rest(connection: psycopg.Connection[Any]) -> int | None:
         return connection.execute("MOVE FORWARD ALL FROM found").rowcount
     except errors.QueryCanceled:
         return None
-
-
-def _is_a_query(connection: psycopg.Connection[Any], sql: str) -> bool:
-    """True for one statement that answers rows: a COMMIT among several would let the rest write."""
-    pgconn = connection.pgconn
-    # Only what is prepared must be a single statement: what is simply sent may be any number of them.
-    for result in (pgconn.prepare(b"", sql.encode()), pgconn.describe_prepared(b"")):
-        if result.status != ExecStatus.COMMAND_OK:
-            error = errors.error_from_result(result, encoding=connection.info.encoding)
-            if isinstance(error, errors.SyntaxError) and "multiple commands" in str(error):
-                return False
-            raise error
-    return bool(result.nfields)
