@@ -14,6 +14,7 @@ from airflow.dag_processing.bundles.base import (
     get_bundle_versions_base_folder,
 )
 
+from muster.errors import PermanentError
 from muster.events.bundles import BundleStore, Files, ensure_size, is_version, version_of
 
 Stores = Callable[[], BundleStore]
@@ -60,8 +61,8 @@ def is_whole(folder: Path) -> bool:
     """True when a folder holds exactly the files that its name was made of."""
     try:
         return folder.is_dir() and version_of(read(folder)) == folder.name
-    except OSError:
-        # Somebody is removing it at this moment.
+    except (OSError, PermanentError):
+        # Somebody is removing it at this moment, or has put something into it.
         return False
 
 
