@@ -11,10 +11,11 @@ from pathlib import Path
 from airflow.dag_processing.bundles.base import (
     BundleVersionLock,
     get_bundle_storage_root_path,
+    get_bundle_tracking_file,
     get_bundle_versions_base_folder,
 )
 
-from muster.errors import PermanentError
+from muster.errors import MusterError, PermanentError
 from muster.events.bundles import BundleStore, Files, ensure_size, is_version, version_of
 
 Stores = Callable[[], BundleStore]
@@ -31,7 +32,13 @@ def restore(bundle: str, version: str, stores: Stores) -> Path:
     """
     folder = get_bundle_versions_base_folder(bundle) / version
     if not is_whole(folder):
-        write(folder, stores().get(version)[1])
+        try:
+            write(folder, stores().get(version)[1])
+        except MusterError:
+            if not folder.is_dir():
+                # Airflow's cleanup breaks off, each time, at a version that it tracks and does not find.
+                get_bundle_tracking_file(bundle, version).unlink(missing_ok=True)
+            raise
     return folder
 
 

@@ -206,6 +206,7 @@ def test_what_is_on_disk_works_without_the_database(
     machine.use("second")
     with pytest.raises(TransientError):
         machine.bundle(first)
+    assert not base.get_bundle_tracking_file("muster", first).exists(), "Airflow's cleanup breaks off at such a one"
     with pytest.raises(TransientError):
         machine.bundle()
 
