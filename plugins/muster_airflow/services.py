@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from airflow.sdk import Connection, Context
+from airflow.sdk.exceptions import AirflowFailException
 
 from muster.database import Database
 from muster.events.definitions import DefinitionStore
 from muster.events.personal import load_master
-from muster.execution.personal import PersonalLog
+from muster.events.tampering import TamperedLog
+from muster.execution.personal import RunLog
 from muster.execution.services import Services
 from muster.execution.view import bundle_version
 from muster.redaction import learn_environment
@@ -27,8 +29,15 @@ TRIGGERER_CONNECTIONS = 12
 
 
 def run(services: Services, work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine of the domain in this process, and close the connections it opened."""
-    return services.database.run(work)
+    """Run a coroutine of the domain in this process, and close the connections it opened.
+
+    Raises:
+        AirflowFailException: the run's log was tampered with: trying again cannot help.
+    """
+    try:
+        return services.database.run(work)
+    except TamperedLog as error:
+        raise AirflowFailException(str(error)) from error
 
 
 def services_in_worker(context: Context) -> Services:
@@ -100,7 +109,7 @@ def _services(dsn: str, site: str, connections: int) -> Services:
     database = Database(dsn, max_size=connections)
     return Services(
         database=database,
-        log=PersonalLog(database, partial(load_master, _state())),
+        log=RunLog(database, partial(load_master, _state())),
         definitions=DefinitionStore(database),
         models=ConnectionModels(),
         notices=airflow_sender(database),

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from muster.database import Database
+from muster.events import log as log_module
 from muster.events import snapshots
 from muster.events.log import EventLog
 from muster.events.model import EventType as T
@@ -29,7 +30,7 @@ HAPPENINGS = [replace(event, key=None) for event in [*whole_run(), LARGE, step(T
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every third event is worth a snapshot, and a page holds two."""
     monkeypatch.setattr(snapshots, "EVERY", 3)
-    monkeypatch.setattr(snapshots, "_PAGE", 2)
+    monkeypatch.setattr(log_module, "READ_PAGE", 2)
 
 
 def kept(dsn: str) -> list[Any]:

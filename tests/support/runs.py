@@ -16,7 +16,7 @@ from muster.execution.fanout import expand
 from muster.execution.opening import Opening, open_run
 from muster.execution.outcome import Outcome
 from muster.execution.performing import begin, perform
-from muster.execution.personal import PersonalLog
+from muster.execution.personal import RunLog
 from muster.execution.piece import Piece
 from muster.execution.references import WorkRef, run_id
 from muster.execution.services import Services
@@ -152,7 +152,7 @@ def perform_in_process(include: Path, dsn: str, artifacts: Path, run: str, step:
 def _services(database: Database, artifacts: Path, skills: Path, models: Any) -> Services:
     return Services(
         database=database,
-        log=PersonalLog(database, lambda: MASTER),
+        log=RunLog(database, lambda: MASTER),
         definitions=DefinitionStore(database),
         models=models or NoModels(),
         notices=Sender(database),

@@ -133,7 +133,7 @@ class EventLog:
         `steps` keeps the events of these steps and those that belong to no step.
         """
         while True:
-            page = run(self._database, _read(stream, after_version, steps, types))
+            page = run(self._database, self._read(stream, after_version, steps, types))
             yield from page
             if len(page) < READ_PAGE:
                 return
@@ -149,7 +149,7 @@ class EventLog:
     ) -> AsyncIterator[Event]:
         """`read` for coroutines."""
         while True:
-            page = await arun(self._database, _read(stream, after_version, steps, types))
+            page = await arun(self._database, self._read(stream, after_version, steps, types))
             for event in page:
                 yield event
             if len(page) < READ_PAGE:
@@ -158,22 +158,22 @@ class EventLog:
 
     def under_keys(self, stream: str, keys: Sequence[str]) -> dict[str, Event]:
         """The stream's events that were appended under these keys, by key; large values included."""
-        return run(self._database, _under_keys(stream, keys))
+        return _by_key(run(self._database, self._under_keys(stream, keys)) if keys else [])
 
     async def aunder_keys(self, stream: str, keys: Sequence[str]) -> dict[str, Event]:
         """`under_keys` for coroutines."""
-        return await arun(self._database, _under_keys(stream, keys))
+        return _by_key(await arun(self._database, self._under_keys(stream, keys)) if keys else [])
 
     def state(self, stream: str) -> RunState:
         """The state after all of the stream's events as they are stored, with a snapshot's help when it is long.
 
         What is sealed stays sealed, here and in the snapshot.
         """
-        return run(self._database, state_of(stream))
+        return run(self._database, self._state(stream))
 
     async def astate(self, stream: str) -> RunState:
         """`state` for coroutines."""
-        return await arun(self._database, state_of(stream))
+        return await arun(self._database, self._state(stream))
 
     def version(self, stream: str) -> int:
         """The version of the stream's last event, 0 without events."""
@@ -225,6 +225,23 @@ class EventLog:
             yield from names
             after = names[-1]
 
+    def _read(
+        self, stream: str, after: int, steps: Collection[str] | None, types: Collection[str] | None
+    ) -> Work[list[Event]]:
+        found = yield [statements.read(stream, after, steps, types, READ_PAGE)]
+        return (yield from to_events(found[0]))
+
+    def _under_keys(self, stream: str, keys: Sequence[str]) -> Work[list[Event]]:
+        found = yield [statements.under_keys(stream, list(keys))]
+        return (yield from to_events(found[0]))
+
+    def _stored(self, stream: str, rows: Rows) -> Work[list[Event]]:
+        """What was appended before, under the keys of what is being appended."""
+        return (yield from to_events(rows))
+
+    def _state(self, stream: str) -> Work[RunState]:
+        return (yield from state_of(stream, lambda after: self._read(stream, after, None, None), READ_PAGE))
+
     async def _append_all(self, stream: str, requests: Sequence[Request]) -> list[Outcome]:
         return await arun(self._database, self._append(stream, requests))
 
@@ -252,7 +269,7 @@ class EventLog:
             statements.under_keys(stream, keys),
         ]
         head = Head(*heads[0]) if heads else EMPTY
-        stored = {event.key: event for event in (yield from to_events(known)) if event.key is not None}
+        stored = _by_key((yield from self._stored(stream, known)))
         attempt = plan(stream, head, stored, requests)
         if not attempt.rows:
             yield [statements.COMMIT]
@@ -278,16 +295,8 @@ def _events(outcome: Outcome) -> list[Event]:
     return outcome
 
 
-def _read(stream: str, after: int, steps: Collection[str] | None, types: Collection[str] | None) -> Work[list[Event]]:
-    found = yield [statements.read(stream, after, steps, types, READ_PAGE)]
-    return (yield from to_events(found[0]))
-
-
-def _under_keys(stream: str, keys: Sequence[str]) -> Work[dict[str, Event]]:
-    if not keys:
-        return {}
-    found = yield [statements.under_keys(stream, list(keys))]
-    return {event.key: event for event in (yield from to_events(found[0])) if event.key is not None}
+def _by_key(events: Sequence[Event]) -> dict[str, Event]:
+    return {event.key: event for event in events if event.key is not None}
 
 
 def _version(stream: str) -> Work[int]:

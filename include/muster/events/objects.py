@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from muster.errors import MusterError
+from muster.errors import PermanentError
 from muster.events.canonical import canonical
 
 INLINE_LIMIT = 64 * 1024
@@ -22,6 +22,10 @@ REFERENCE = "$object"
 _REFERENCE_KEY = f'"{REFERENCE}"'
 
 MEDIA_TYPE = "application/json"
+
+
+class ObjectHarmed(PermanentError):
+    """A large value of an event is gone, or is not what was stored."""
 
 
 class StoredObject(NamedTuple):
@@ -70,7 +74,7 @@ def attach(data: Mapping[str, Any], contents: Mapping[str, bytes]) -> dict[str, 
     """`data` with its references replaced by what they stand for.
 
     Raises:
-        MusterError: an object is missing or its content was changed.
+        ObjectHarmed: an object is missing or its content was changed.
     """
     return {
         name: json.loads(_checked(value[REFERENCE], contents)) if is_reference(value) else value
@@ -81,7 +85,7 @@ def attach(data: Mapping[str, Any], contents: Mapping[str, bytes]) -> dict[str, 
 def _checked(name: str, contents: Mapping[str, bytes]) -> bytes:
     content = contents.get(name)
     if content is None or sha256(content).hexdigest() != name:
-        raise MusterError(
+        raise ObjectHarmed(
             f"The object {name} of an event is {'missing' if content is None else 'not what was stored'}.",
             remedy="Restore the table `objects` from a backup; `muster verify` shows what else is wrong.",
         )

@@ -8,6 +8,7 @@ of its version is the one it was made from and the code that folds is the code t
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
 from functools import cache
@@ -15,10 +16,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from muster.events import facts, objects, projections, statements, upcasting, work
+from muster.events import facts, objects, projections, upcasting, work
 from muster.events import state as folding
 from muster.events.driver import Query, Work
-from muster.events.rows import to_events
+from muster.events.model import Event
 from muster.events.state import RunState
 
 if TYPE_CHECKING:
@@ -27,20 +28,21 @@ if TYPE_CHECKING:
 EVERY = 1_000
 """Events folded before their result is kept: shorter streams never have a snapshot."""
 
-_PAGE = 1_000
 
+def state_of(stream: str, read: Callable[[int], Work[list[Event]]], size: int) -> Work[RunState]:
+    """The state after all events of a stream, in as few of them as the last snapshot leaves to fold.
 
-def state_of(stream: str) -> Work[RunState]:
-    """The state after all events of a stream, in as few of them as the last snapshot leaves to fold."""
+    `read` gives the events after a version, `size` of them at most.
+    """
     state = (yield from _snapshot(stream)) or RunState()
     first, hash = state.version, ""
     while True:
-        page = yield from to_events((yield [statements.read(stream, state.version, None, None, _PAGE)])[0])
+        page = yield from read(state.version)
         for event in page:
             state.apply(event)
         if page:
             hash = page[-1].hash
-        if len(page) < _PAGE:
+        if len(page) < size:
             break
     if state.version - first >= EVERY and (text := dump(state)) is not None:
         yield [_keep(stream, state.version, hash, text)]
@@ -71,12 +73,20 @@ def code() -> str:
 def _snapshot(stream: str) -> Work[RunState | None]:
     found = yield [
         Query(
-            "SELECT s.state FROM snapshots s JOIN events e USING (stream, version, hash)"
-            " WHERE s.stream = %(stream)s AND s.code = %(code)s",
-            {"stream": stream, "code": code()},
+            "SELECT s.state, s.code, encode(s.hash, 'hex') FROM snapshots s JOIN events e USING (stream, version, hash)"
+            " WHERE s.stream = %(stream)s",
+            {"stream": stream},
         )
     ]
-    return restore(found[0][0][0]) if found[0] else None
+    for text, sealed, hash in found[0]:
+        if sealed == _sealed(hash, text):
+            return restore(text)
+    return None
+
+
+def _sealed(hash: str, text: str) -> str:
+    """What a state is kept with: it is only as good as the event, the code and the text it was kept with."""
+    return sha256("\n".join((code(), hash, text)).encode()).hexdigest()
 
 
 def _keep(stream: str, version: int, hash: str, text: str) -> Query:
@@ -85,7 +95,7 @@ def _keep(stream: str, version: int, hash: str, text: str) -> Query:
         " VALUES (%(stream)s, %(version)s, decode(%(hash)s, 'hex'), %(code)s, %(state)s)"
         " ON CONFLICT (stream) DO UPDATE SET version = excluded.version, hash = excluded.hash, code = excluded.code,"
         " state = excluded.state, made_at = excluded.made_at",
-        {"stream": stream, "version": version, "hash": hash, "code": code(), "state": text},
+        {"stream": stream, "version": version, "hash": hash, "code": _sealed(hash, text), "state": text},
     )
 
 

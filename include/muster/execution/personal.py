@@ -11,13 +11,12 @@ from typing import Any, NamedTuple
 
 from muster.database import Database
 from muster.errors import PermanentError
-from muster.events import statements
 from muster.events.definitions import DefinitionGone, DefinitionStore
 from muster.events.driver import Work, arun, run
 from muster.events.log import READ_PAGE, EventLog
 from muster.events.model import Event, EventType, NewEvent
 from muster.events.personal import SEALED, Keys, Vault, open_all, seal, sealed_ids
-from muster.events.rows import to_events
+from muster.events.verified import VerifiedLog
 from muster.execution.outcome import Outcome
 from muster.execution.references import OPENED
 from muster.language.definition import WITHHELD, Definition, ResolvedPersonal
@@ -207,7 +206,7 @@ class PersonalLog(EventLog):
         """The run's rules, from the event that opened it, stored or about to be; kept, for they never change."""
         if stream in self._rules:
             return self._rules[stream]
-        stored = yield from to_events((yield [statements.under_keys(stream, [OPENED])])[0])
+        stored = yield from self._under_keys(stream, [OPENED])
         new = [event for event in events if event.type == EventType.RUN_OPENED]
         opened: NewEvent | None = next(iter([*stored, *new]), None)
         if opened is None:
@@ -233,6 +232,10 @@ class PersonalLog(EventLog):
     @cached_property
     def _definitions(self) -> DefinitionStore:
         return DefinitionStore(self._database)
+
+
+class RunLog(PersonalLog, VerifiedLog):
+    """The log as runs are gone on with: every read is of events as they were written, and opened."""
 
 
 def conceal(definition: Definition, step: str, outcome: Outcome) -> Outcome:

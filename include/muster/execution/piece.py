@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast
 
 from muster.errors import DatabaseLost, ErrorClass, MusterError, SetAside, TransientError
 from muster.events.model import Event, EventType, NewEvent
+from muster.events.tampering import TamperedLog
 from muster.execution.locking import under_lock
 from muster.execution.references import WorkRef, work_key
 from muster.execution.retry_budget import spend
@@ -90,7 +91,7 @@ async def finish(services: Services, piece: Piece, act: Action, fall_back: Actio
         ending = _set_aside(piece, error)
     except Stopped as error:
         ending = skipped(piece, error.skip.reason)
-    except DatabaseLost:
+    except (DatabaseLost, TamperedLog):
         raise
     except Exception as error:
         ending = await _fall_back(services, piece, fall_back, error)

@@ -17,9 +17,9 @@ from muster.database import Database
 from muster.documents import Documents, documents_of
 from muster.events.coalesce import Coalescer
 from muster.events.definitions import DefinitionStore
-from muster.events.log import EventLog
 from muster.events.queries import Queries
 from muster.events.state import RunState
+from muster.events.verified import VerifiedLog
 from muster.execution import stopping
 from muster.language.definition import Definition
 from muster.notifications.sender import Sender
@@ -39,7 +39,7 @@ class Services:
     """Everything a step may reach outside its own process."""
 
     database: Database
-    log: EventLog
+    log: VerifiedLog
     definitions: DefinitionStore
     models: ModelProvider
     notices: Sender

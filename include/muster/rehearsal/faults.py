@@ -10,7 +10,7 @@ from typing import Any, Literal
 from muster.database import Database
 from muster.errors import PermanentError
 from muster.events.model import Event, NewEvent
-from muster.execution.personal import PersonalLog
+from muster.execution.personal import RunLog
 from muster.execution.piece import Answer, Piece
 from muster.rehearsal.script import Mock
 
@@ -89,7 +89,7 @@ MASTER = secrets.token_bytes(32)
 """Personal data is sealed as in earnest, under a master key that nobody keeps."""
 
 
-class MortalLog(PersonalLog):
+class MortalLog(RunLog):
     """The log as execution uses it, whose writer dies at one append, once."""
 
     def __init__(self, database: Database, faults: Faults, written: list[int]) -> None:

@@ -1,0 +1,210 @@
+"""The log by which a run is gone on with: nothing is decided by an event that is not as it was written.
+
+The hash chain of a stream is checked once for each event and process, and what was seen is kept in memory: the hash of
+every version, and by which step, type and key it is found. So a read costs its own events and what is new since, and
+yet an event that was altered, put in or taken out shows in every read that it belongs to.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from muster.database import Database
+from muster.events import statements
+from muster.events.driver import Query, Rows, Work, arun, run
+from muster.events.log import READ_PAGE, EventLog
+from muster.events.model import Event, NewEvent
+from muster.events.objects import ObjectHarmed
+from muster.events.rows import as_stored, to_events
+from muster.events.tampering import TamperedLog, tampered
+from muster.events.verification import Chain, own_hash, strangers
+
+EVENTS_KEPT = 200_000
+"""Events of which the hashes are kept, of all streams together: about 300 bytes each."""
+
+
+@dataclass
+class _Known:
+    """A stream as far as it was checked."""
+
+    chain: Chain
+    sessions: int
+    """In how many sessions the database had been used by then: another server may lack the last events."""
+    hashes: list[bytes] = field(default_factory=list)
+    """By version, from 1."""
+    types: list[str] = field(default_factory=list)
+    of_type: dict[str, list[int]] = field(default_factory=dict)
+    of_step: dict[str, list[int]] = field(default_factory=dict)
+    of_key: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def version(self) -> int:
+        """The last version that was checked."""
+        return self.chain.version
+
+    def take(self, rows: Rows) -> str | None:
+        """Check the rows that follow, each with its step; what is wrong with the first that is not right."""
+        for row in rows:
+            if row[2] <= self.version:
+                # Another coroutine has read them at the same time.
+                continue
+            event = as_stored(row)
+            if (fault := self.chain.check(event, own_hash(row), row[-1])) is not None:
+                return fault.message
+            self.hashes.append(bytes.fromhex(event.hash))
+            self.types.append(event.type)
+            self.of_type.setdefault(event.type, []).append(event.version)
+            self.of_step.setdefault(row[-1], []).append(event.version)
+            if event.key is not None:
+                self.of_key[event.key] = event.version
+        return None
+
+    def versions(self, after: int, steps: Collection[str] | None, types: Collection[str] | None) -> Iterator[int]:
+        """The versions that a read has to find."""
+        if steps is not None:
+            some: Iterable[int] = (version for step in {"", *steps} for version in self.of_step.get(step, ()))
+        elif types is not None:
+            return (version for type in set(types) for version in self.of_type.get(type, ()) if version > after)
+        else:
+            some = range(after + 1, self.version + 1)
+        wanted = None if types is None else set(types)
+        return (v for v in some if v > after and (wanted is None or self.types[v - 1] in wanted))
+
+    def wrong(self, row: Sequence[Any]) -> str | None:
+        """What is wrong with a row that was read."""
+        version = row[2]
+        if version > self.version or bytes.fromhex(own_hash(row)) != self.hashes[version - 1]:
+            return f"event {version} ({row[6]}) is not what was written"
+        return None
+
+
+class VerifiedLog(EventLog):
+    """The log, all of whose reads are of events as they were written.
+
+    Raises `TamperedLog` in every method when that is not so: nothing is decided by such a run, nor written to it.
+    """
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._harmed: set[str] = set()
+        self._lock = threading.Lock()
+
+    def append(
+        self,
+        stream: str,
+        events: Sequence[NewEvent],
+        *,
+        expected: int | None = None,
+        correlation: str | None = None,
+    ) -> list[Event]:
+        """Append; not to a stream that was found harmed, unless it has been restored."""
+        if stream in self._harmed:
+            run(self._database, self._checked(stream))
+        return super().append(stream, events, expected=expected, correlation=correlation)
+
+    async def aappend(
+        self,
+        stream: str,
+        events: Sequence[NewEvent],
+        *,
+        expected: int | None = None,
+        correlation: str | None = None,
+    ) -> list[Event]:
+        """`append` for coroutines."""
+        if stream in self._harmed:
+            await arun(self._database, self._checked(stream))
+        return await super().aappend(stream, events, expected=expected, correlation=correlation)
+
+    def _read(
+        self, stream: str, after: int, steps: Collection[str] | None, types: Collection[str] | None
+    ) -> Work[list[Event]]:
+        known, upto, rows = yield from self._checked(stream, statements.read(stream, after, steps, types, READ_PAGE))
+        last = rows[-1][2] if len(rows) == READ_PAGE else upto
+        names = None if types is None else [str(each) for each in types]
+        wanted = {version for version in known.versions(after, steps, names) if version <= min(last, upto)}
+        return (yield from self._right(stream, known, rows, wanted))
+
+    def _under_keys(self, stream: str, keys: Sequence[str]) -> Work[list[Event]]:
+        known, upto, rows = yield from self._checked(stream, statements.under_keys(stream, list(keys)))
+        wanted = {known.of_key[key] for key in keys if known.of_key.get(key, upto + 1) <= upto}
+        return (yield from self._right(stream, known, rows, wanted))
+
+    def _stored(self, stream: str, rows: Rows) -> Work[list[Event]]:
+        if not rows:
+            return []
+        known, _, _ = yield from self._checked(stream)
+        return (yield from self._right(stream, known, rows, set()))
+
+    def _checked(self, stream: str, query: Query | None = None) -> Work[tuple[_Known, int, Rows]]:
+        """Check what is new of a stream; how far it was known when the query was answered, and the answer."""
+        known = self._of(stream)
+        while True:
+            upto = known.version
+            new = Query(
+                f"SELECT {statements.COLUMNS}, step FROM events WHERE stream = %(stream)s AND version > %(after)s"
+                " ORDER BY version LIMIT %(limit)s",
+                {"stream": stream, "after": upto, "limit": READ_PAGE},
+            )
+            # In this order: what the first has seen the second sees as well.
+            page, *answers = yield [new] if query is None else [new, query]
+            self._take(stream, known, page)
+            if len(page) < READ_PAGE:
+                break
+        # Others may know more by now; what they have seen since need not be in this answer.
+        upto = page[-1][2] if page else upto
+        if not upto and (yield from strangers(stream)):
+            raise self._harm(stream, known.chain.all_missing().message)
+        rows = answers[0] if answers else []
+        if any(row[2] > upto for row in rows):
+            # Written between the two.
+            yield from self._checked(stream)
+        self._harmed.discard(stream)
+        return known, upto, rows
+
+    def _right(self, stream: str, known: _Known, rows: Rows, wanted: set[int]) -> Work[list[Event]]:
+        """The rows as events.
+
+        Raises:
+            TamperedLog: one of them is not as it was written, or one that is wanted is not among them.
+        """
+        for row in rows:
+            if (what := known.wrong(row)) is not None:
+                raise self._harm(stream, what)
+        if missing := wanted.difference(row[2] for row in rows):
+            raise self._harm(stream, f"event {min(missing)} is missing, or is not what was written")
+        try:
+            return (yield from to_events(rows))
+        except ObjectHarmed as error:
+            raise self._harm(stream, error.message) from error
+        except TamperedLog:
+            self._harmed.add(stream)
+            raise
+
+    def _take(self, stream: str, known: _Known, page: Rows) -> None:
+        with self._lock:
+            fault = known.take(page)
+        if fault is not None:
+            raise self._harm(stream, fault)
+
+    def _harm(self, stream: str, what: str) -> TamperedLog:
+        # Begun anew each time it is asked for: a person may have put it right.
+        self._known.pop(stream, None)
+        self._harmed.add(stream)
+        return tampered(stream, what)
+
+    def _of(self, stream: str) -> _Known:
+        sessions = self._database.sessions
+        with self._lock:
+            known = self._known.get(stream)
+            if known is None or known.sessions != sessions:
+                kept = sum(each.version for each in self._known.values())
+                while kept > EVENTS_KEPT:
+                    kept -= self._known.popitem(last=False)[1].version
+                known = self._known[stream] = _Known(Chain(stream, {}), sessions)
+            self._known.move_to_end(stream)
+            return known
