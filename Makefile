@@ -12,12 +12,13 @@ ARGS ?=
 LOCK = --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
 COMPILE = $(BIN)/uv pip compile pyproject.toml $(LOCK)
 
-.PHONY: help up down test lint format bench campaign chaos lock clean
+.PHONY: help up down test test-compose lint format bench campaign chaos lock clean
 
 help:
 	@echo "make up       install what is needed and start Muster (ARGS=\"--port 8081\" for another port)"
 	@echo "make down     stop it"
 	@echo "make test     the whole test suite"
+	@echo "make test-compose  the guide to Docker on a real engine, which it makes where there is none and it may"
 	@echo "make lint     ruff and mypy"
 	@echo "make format   bring the sources into shape"
 	@echo "make bench    the benchmarks (ARGS=\"pack events\" for some of them)"
@@ -34,6 +35,9 @@ down: $(VENV)/.runtime
 
 test: $(VENV)/.develop
 	@$(RUN) pytest -q $(ARGS)
+
+test-compose: $(VENV)/.develop
+	@$(BIN)/python -P tests/docker/campaign.py
 
 lint: $(VENV)/.develop
 	@$(RUN) ruff check .

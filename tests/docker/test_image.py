@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from muster.cli.app import app
 from muster.language import load_folder
 from muster.language.surroundings import Surroundings
-from support.documents import ROOT
+from support.documents import ROOT, blocks
 from support.image import image_files, instructions, write_image
 
 INCLUDE = PurePosixPath("/opt/muster/include")
@@ -87,3 +87,10 @@ def test_the_image_installs_what_is_locked_without_what_is_not_used_there(tmp_pa
 
 def _pins(text: str) -> set[str]:
     return set(re.findall(r"^([\w.-]+(?:\[[\w,-]+\])?==[^\s;]+)", text, re.MULTILINE))
+
+
+def test_every_command_of_the_guide_is_done_by_the_test_on_an_engine() -> None:
+    done = re.findall(r'site\.guide\("(\w+)"\)', (ROOT / "tests" / "docker" / "campaign.py").read_text())
+    parts = [block.marks - {"docker"} for block in blocks("sh", "bash", "console") if block.page.name == "docker.md"]
+    assert sorted(part for marks in parts for part in marks) == sorted(done)
+    assert all(len(marks) == 1 for marks in parts), "a part has a name, by which the test finds it"
