@@ -49,6 +49,23 @@ def muster_dsn() -> str:
     return dsn_of(connection)
 
 
+def dsn_in_server() -> str:
+    """The same in Airflow's API server, which finds its connections in another way.
+
+    Raises:
+        TransientError: no such connection is set; whoever asks is told so until it is.
+    """
+    from airflow.models.connection import Connection
+    from airflow.sdk.exceptions import AirflowNotFoundException
+
+    try:
+        return dsn_of(Connection.get_connection_from_secrets(CONNECTION))
+    except AirflowNotFoundException as error:
+        raise TransientError(
+            f"There is no Airflow connection {CONNECTION!r}.", remedy="Set it to Muster's database."
+        ) from error
+
+
 def learn_connection(connection: Connection) -> None:
     """Keep the connection's secrets out of all that this process writes."""
     learn(connection.password, *connection_secrets(connection.extra or ""))

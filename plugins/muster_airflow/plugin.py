@@ -17,7 +17,6 @@ class MusterPlugin(AirflowPlugin):
     """
 
     name = "muster"
-    fastapi_apps: list[Any] = [{"app": LazyApp(), "url_prefix": "/muster", "name": "Muster"}]
     external_views: list[Any] = [
         {
             "name": "Automations",
@@ -45,6 +44,14 @@ class MusterPlugin(AirflowPlugin):
             "url_route": "muster-task",
         },
     ]
+
+    @cached_property
+    def fastapi_apps(self) -> list[Any]:  # type: ignore[override]
+        """Asked for by the API server alone, which takes people's answers."""
+        from muster_airflow.answers import listen
+
+        listen()
+        return [{"app": LazyApp(), "url_prefix": "/muster", "name": "Muster"}]
 
     @cached_property
     def operator_extra_links(self) -> list[Any]:  # type: ignore[override]

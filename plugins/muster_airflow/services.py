@@ -21,7 +21,7 @@ from muster.execution.personal import RunLog
 from muster.execution.services import Services
 from muster.execution.view import bundle_version
 from muster.redaction import learn_environment
-from muster_airflow.connections import CONNECTION, dsn_of
+from muster_airflow.connections import CONNECTION, dsn_in_server, dsn_of
 
 T = TypeVar("T")
 TRIGGERER_CONNECTIONS = 12
@@ -38,6 +38,16 @@ def run(services: Services, work: Coroutine[Any, Any, T]) -> T:
         return services.database.run(work)
     except TamperedLog as error:
         raise AirflowFailException(str(error)) from error
+
+
+def services_in_server() -> Services:
+    """Services for one request to Airflow's API server, in a thread of its own.
+
+    Raises:
+        TransientError: there is no connection to Muster's database.
+    """
+    # Never shared: whoever is done closes the connections, also those that another thread is at.
+    return _make(dsn_in_server(), str(site_skills(None)), 1)
 
 
 def services_in_worker(context: Context) -> Services:
@@ -102,6 +112,10 @@ def _state() -> Path | None:
 
 @lru_cache(maxsize=4)
 def _services(dsn: str, site: str, connections: int) -> Services:
+    return _make(dsn, site, connections)
+
+
+def _make(dsn: str, site: str, connections: int) -> Services:
     from muster_airflow.models import ConnectionModels
     from muster_airflow.notifications import airflow_sender
 

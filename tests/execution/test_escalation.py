@@ -11,7 +11,8 @@ import pytest
 
 from muster.database import Database
 from muster.errors import PermanentError
-from muster.execution.human import Request, request, respond
+from muster.execution.decisions import Reply, respond
+from muster.execution.human import Request, request
 from muster.execution.performing import begin
 from muster.execution.piece import Piece
 from muster.execution.references import WorkRef
@@ -72,7 +73,8 @@ class Approval:
         at = self.clock.after(hours) if by is not None else None
 
         async def answered() -> Any:
-            return await respond(self.site.services, await self._piece(), approved=approved, by=by, at=at)
+            reply = Reply(approved=approved, by=by, at=at) if by and at else None
+            return await respond(self.site.services, await self._piece(), reply)
 
         return self.site.do(answered())
 
@@ -182,8 +184,9 @@ def test_one_rejection_is_enough(two: Approval) -> None:
 
 def test_the_requester_is_neither_of_the_two(two: Approval) -> None:
     two.at(1, "lead")
-    settled = two.at(2, "requester")
-    assert (settled["approved"], settled["how"]) == (False, "refused")
+    assert isinstance(two.at(2, "requester"), Request)
+    assert [event["by"] for event in two.events("refused")] == ["requester"]
+    assert two.at(3, "deputy")["approvers"] == ["lead", "deputy"]
 
 
 def test_an_approval_taken_up_twice_after_a_crash_counts_once(two: Approval) -> None:

@@ -120,10 +120,10 @@ def test_close_is_the_only_leaf_and_runs_whatever_happens(include: Path) -> None
     assert [task.task_id for task in dag.roots] == ["open"]
 
 
-def test_an_approval_is_never_retried_and_rejects_by_default(include: Path) -> None:
+def test_an_approval_may_begin_again_and_stays_open_to_answers_while_it_is_woken(include: Path) -> None:
     asks = dags(include)["everything"].get_task("asks")
-    assert asks.retries == 0
-    assert asks.defaults == ["Reject"]
+    assert asks.retries > 100
+    assert asks.defaults is None
 
 
 def test_an_operator_has_the_steps_own_retries(include: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,11 +13,8 @@ from muster.events.intact import demand_intact
 from muster.events.model import Event, EventType
 from muster.local.client import AirflowClient
 
-SETTLE = 3.0
-"""Seconds an approval must have waited before it is answered: an answer that comes sooner can reach
-Airflow's scheduler before the news that the task began to wait, and would fail the task."""
-PATIENCE = 30.0
-"""Seconds to wait for an approval that is about to be asked."""
+OPEN = frozenset({"awaiting_input", "deferred", "running", "scheduled", "queued", "up_for_retry"})
+"""States of a task whose question is open: also while it is woken, to remind somebody for one."""
 
 
 @dataclass(frozen=True)
@@ -56,15 +52,16 @@ def answer(
     dag_id, _, run_id = row.id.partition("/")
     with airflow(user) as client:
         chosen = _choose(pending(client, dag_id, run_id, events), row.id, step, item, user)
-        for waiting in chosen:
-            _let_settle(client, waiting)
-            client.answer(dict(waiting.task), "Approve" if approved else "Reject", {"note": note} if note else None)
+        option, values = "Approve" if approved else "Reject", {"note": note} if note else None
+        # "detail" where more approvals are needed: how many there are.
+        more = [client.answer(dict(waiting.task), option, values).get("detail") for waiting in chosen]
     verdict = "approved" if approved else "rejected"
     if as_json:
-        emit([{"run": row.id, "step": it.step, "item": it.index, "answer": verdict, "by": user} for it in chosen])
+        answers = [{"run": row.id, "step": it.step, "item": it.index, "answer": verdict, "by": user} for it in chosen]
+        emit([{**answer, **({"more": words} if words else {})} for answer, words in zip(answers, more, strict=True)])
         return
-    for it in chosen:
-        console().print(f"{user} {verdict}: {it.subject}", markup=False)
+    for it, words in zip(chosen, more, strict=True):
+        console().print(f"{user} {verdict}: {it.subject}" + (f" ({words})" if words else ""), markup=False)
 
 
 def pending(client: AirflowClient, dag_id: str, run_id: str, events: Sequence[Event]) -> list[Waiting]:
@@ -72,7 +69,7 @@ def pending(client: AirflowClient, dag_id: str, run_id: str, events: Sequence[Ev
     found = []
     for detail in client.approvals(dag_id, run_id):
         task = detail["task_instance"]
-        if task["state"] in ("awaiting_input", "deferred", "running", "queued"):
+        if task["state"] in OPEN:
             people = tuple(user["id"] for user in detail.get("assigned_users") or ())
             index = position(events, task["task_id"], task["map_index"])
             found.append(Waiting(task, detail["subject"], people, task["task_id"], index))
@@ -106,34 +103,6 @@ def _choose(waiting: Sequence[Waiting], run: str, step: str | None, item: int | 
             remedy=f"Add --as {people[0]} if that is you.",
         )
     return allowed
-
-
-def _let_settle(client: AirflowClient, waiting: Waiting) -> None:
-    task = waiting.task
-    path = (
-        f"/api/v2/dags/{task['dag_id']}/dagRuns/{task['dag_run_id']}/taskInstances/{task['task_id']}"
-        f"/{task['map_index']}"
-    )
-    deadline = time.monotonic() + PATIENCE
-    waited = task["state"] == "awaiting_input"
-    while client.get(path)["state"] != "awaiting_input":
-        waited = False
-        if time.monotonic() > deadline:
-            raise MusterError(f"{_name(waiting)} does not wait for a person.", remedy="Try again in a moment.")
-        time.sleep(0.5)
-    if not waited or _asked_just_now(client, task):
-        time.sleep(SETTLE)
-
-
-def _asked_just_now(client: AirflowClient, task: Mapping[str, Any]) -> bool:
-    from datetime import UTC, datetime
-
-    path = (
-        f"/api/v2/dags/{task['dag_id']}/dagRuns/{task['dag_run_id']}/taskInstances/{task['task_id']}"
-        f"/{task['map_index']}/hitlDetails"
-    )
-    asked = datetime.fromisoformat(client.get(path)["created_at"])
-    return (datetime.now(UTC) - asked).total_seconds() < SETTLE
 
 
 def _name(it: Waiting) -> str:

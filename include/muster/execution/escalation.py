@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from muster.errors import PermanentError
 from muster.events.model import Event, EventType, NewEvent
 from muster.execution.piece import Piece
 from muster.execution.services import Services
@@ -49,6 +50,11 @@ class Question:
     """Who has approved."""
     noticed: frozenset[str]
     """Keys of the reminders and escalations that are done."""
+
+    @property
+    def is_granted(self) -> bool:
+        """True when enough have approved."""
+        return len(self.granted) >= self.needed
 
     def may_answer(self, by: str, at: datetime) -> bool:
         """True for one of those it waits for at that time, who has not approved yet."""
@@ -91,10 +97,18 @@ class Question:
 
 
 async def question(services: Services, piece: Piece) -> Question:
-    """The question as it was put, with what has happened to it since."""
+    """The question as it was put, with what has happened to it since.
+
+    Raises:
+        PermanentError: this execution of the run has not put it yet.
+    """
     events = services.log.aread(piece.ref.run, steps=[piece.step.id], types=_TYPES)
     own = [event async for event in events if _belongs(event, piece)]
-    asked = next(event for event in own if event.type == EventType.APPROVAL_REQUESTED)
+    asked = next((event for event in own if event.type == EventType.APPROVAL_REQUESTED), None)
+    if asked is None:
+        raise PermanentError(
+            f"Step {piece.step.id} of {piece.ref.run} has not asked anybody yet.", remedy="Answer when it has."
+        )
     data = asked.data
     return Question(
         subject=str(data["subject"]),

@@ -73,32 +73,18 @@ def wording(piece: Piece) -> dict[str, Any]:
     }
 
 
-async def respond(
-    services: Services,
-    piece: Piece,
-    *,
-    approved: bool,
-    by: str | None,
-    at: datetime | None = None,
-    note: str | None = None,
-) -> dict[str, Any] | Request:
-    """Take what Airflow collected: an answer, or that it is time to look again (`by` is None).
+async def look(services: Services, piece: Piece) -> dict[str, Any] | Request:
+    """Do what is due while nobody has answered: remind, escalate, or take the silence for a rejection.
 
-    The step's output when that settles it. Else the question goes on waiting, as the `Request` says: it is not over
-    yet, one of several approvals was given, or whoever answered may not (yet), which counts for nothing.
+    The step's output when time is up. Else the question goes on waiting, as the `Request` says.
     """
     asked, now = await question(services, piece), services.clock()
-    at = now if at is None else at
-    if by is None or asked.is_over(at):
-        if asked.is_over(now):
-            return await answer(services, piece, approved=False, by=None, note=note)
-    elif by != piece.view.opened.data["requested_by"] and not asked.may_answer(by, at):
-        await _refuse(services, piece, approved=approved, by=by, at=at)
-    elif approved and by not in asked.granted and len(asked.granted) + 1 < asked.needed and _is_other(piece, by):
-        await _grant(services, piece, by=by, note=note, needed=asked.needed)
-        asked = await question(services, piece)
-    else:
-        return await answer(services, piece, approved=approved, by=by, note=note, before=asked.granted)
+    if asked.is_granted:
+        # Whoever gave the last approval died before it was said that this settles it.
+        *before, last = asked.granted
+        return await answer(services, piece, approved=True, by=last, before=before)
+    if asked.is_over(now):
+        return await answer(services, piece, approved=False, by=None)
     await tell_due(services, piece, asked, now)
     return _request(piece, asked, now)
 
@@ -118,30 +104,6 @@ def _details(piece: Piece) -> str | None:
     return redact(str(details)) if details else None
 
 
-def _is_other(piece: Piece, by: str) -> bool:
-    return bool(by != piece.view.opened.data["requested_by"])
-
-
-async def _grant(services: Services, piece: Piece, *, by: str, note: str | None, needed: int) -> None:
-    """Write one of several approvals, once for each person."""
-    data = {**_place(piece), "by": by, "needed": needed, "note": note}
-    key = f"{piece.key}/granted/{by}@{piece.ref.epoch}"
-    event = NewEvent(type=EventType.APPROVAL_GRANTED, data=data, actor=by, key=key)
-    await services.log.aappend(piece.ref.run, [event])
-
-
-async def _refuse(services: Services, piece: Piece, *, approved: bool, by: str, at: datetime) -> None:
-    """Write an answer that does not count."""
-    data = {**_place(piece), "by": by, "approved": approved, "why": "not one of those it waits for at this time"}
-    key = f"{piece.key}/refused/{by}/{at.isoformat()}@{piece.ref.epoch}"
-    event = NewEvent(type=EventType.APPROVAL_REFUSED, data=data, actor=by, key=key)
-    await services.log.aappend(piece.ref.run, [event])
-
-
-def _place(piece: Piece) -> dict[str, Any]:
-    return {"step": piece.step.id, "index": piece.index, "epoch": piece.ref.epoch}
-
-
 async def answer(
     services: Services,
     piece: Piece,
@@ -154,7 +116,7 @@ async def answer(
     """Write the answer that settles a question, or the silence that counts as one; return the step's output.
 
     `before` are those who approved already, where several have to. The requester's own approval counts as a rejection,
-    whoever let it through.
+    whoever let it through. Of several that come at once the first stands, and its output is returned to all.
     """
     how: Literal["person", "timeout", "refused"] = "person" if by is not None else "timeout"
     if approved and (by is None or by == piece.view.opened.data["requested_by"]):

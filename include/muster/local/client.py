@@ -98,10 +98,10 @@ class AirflowClient:
         return list(self._pages(path, "hitl_details", response_received=False))
 
     def answer(self, task: dict[str, Any], option: str, values: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Answer an approval.
+        """Answer an approval. What Airflow stored; only `detail`, in words, where more approvals are needed.
 
         Raises:
-            MusterError: this person may not answer it, or somebody already has.
+            MusterError: this person may not answer it, or it is not open any more.
         """
         path = (
             f"/api/v2/dags/{task['dag_id']}/dagRuns/{task['dag_run_id']}/taskInstances/{task['task_id']}"
@@ -111,11 +111,14 @@ class AirflowClient:
         answer = self._send("PATCH", path, json=body, accept=(403, 409))
         if answer.status_code == 403:
             raise MusterError(
-                f"{self.username} may not answer {task['task_id']}: {_detail(answer)}.",
+                f"{self.username} may not answer {task['task_id']}: {_detail(answer).rstrip('.')}.",
                 remedy="Name another person with --as.",
             )
         if answer.status_code == 409:
-            raise MusterError(f"{task['task_id']} has been answered already.", remedy="`muster show` tells by whom.")
+            raise MusterError(
+                f"{task['task_id']} cannot be answered: {_detail(answer).rstrip('.')}.",
+                remedy="`muster show` tells how it was decided.",
+            )
         result: dict[str, Any] = answer.json()
         return result
 

@@ -13,10 +13,10 @@ from airflow.models.dag import DagModel
 from fastapi import Depends
 
 from muster.database import Database
-from muster.errors import MusterError, TransientError
+from muster.errors import MusterError
 from muster.events.queries import Queries, RunRow
 from muster.execution.references import run_id as run_key
-from muster_airflow.connections import CONNECTION, dsn_of
+from muster_airflow.connections import dsn_in_server
 
 if TYPE_CHECKING:
     from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
@@ -84,16 +84,7 @@ def database() -> Database:
     Raises:
         TransientError: no such connection is set; the page says so until it is.
     """
-    from airflow.models.connection import Connection
-    from airflow.sdk.exceptions import AirflowNotFoundException
-
-    try:
-        connection = Connection.get_connection_from_secrets(CONNECTION)
-    except AirflowNotFoundException as error:
-        raise TransientError(
-            f"There is no Airflow connection {CONNECTION!r}.", remedy="Set it to Muster's database."
-        ) from error
-    return _database(dsn_of(connection))
+    return _database(dsn_in_server())
 
 
 def queries() -> Queries:

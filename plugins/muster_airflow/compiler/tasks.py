@@ -9,7 +9,7 @@ from airflow.sdk.definitions.mappedoperator import MappedOperator
 
 from muster.execution.task_keys import ITEMS_SUFFIX
 from muster_airflow.compiler.unwinding import add_unwinding
-from muster_airflow.operators.base import restart_policy, retry_policy
+from muster_airflow.operators.base import question_policy, restart_policy, retry_policy
 from muster_airflow.operators.children import RunStep
 from muster_airflow.operators.opening import OpenRun
 from muster_airflow.operators.steps import (
@@ -93,7 +93,9 @@ def _arguments(definition: Definition, step: ResolvedStep) -> dict[str, Any]:
         arguments["pool"] = step.pool
     if step.kind == "operator":
         arguments |= retry_policy(step.retry)
-    elif step.lane == "worker" and step.kind != "human":
+    elif step.kind == "human":
+        arguments |= question_policy()
+    elif step.lane == "worker":
         arguments |= restart_policy()
     return arguments
 

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 RESTARTS = 3
 """How often Airflow starts a worker task again whose process died; a step that failed is not repeated."""
 
+WAKE_UPS = 1_000
+"""How often Airflow starts a question's task again. Each time it is woken (by a reminder, the end of its time, the
+answer) Airflow may take it for failed, once (apache/airflow#72716): far more than a question can have of these."""
+
 
 class MusterOperator(BaseOperator):
     """A task of an automation. Which step it performs follows from its task id."""
@@ -33,3 +37,8 @@ def retry_policy(retry: ResolvedRetry) -> dict[str, Any]:
 def restart_policy() -> dict[str, Any]:
     """Arguments that let Airflow restart a worker task after its process died."""
     return {"retries": RESTARTS, "retry_delay": timedelta(seconds=5), "retry_exponential_backoff": 2.0}
+
+
+def question_policy() -> dict[str, Any]:
+    """Arguments that let Airflow start a question's task again when it takes it for failed: nobody is asked anew."""
+    return {"retries": WAKE_UPS, "retry_delay": timedelta(seconds=2)}

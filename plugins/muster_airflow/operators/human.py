@@ -1,28 +1,34 @@
-"""A person's decision, on Airflow's own approval: it fails closed and is never retried."""
+"""A person's decision, on Airflow's own approval: it fails closed, and is asked once however often the task runs."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Context
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, TaskAwaitingInput
+from airflow.sdk.execution_time.hitl import upsert_hitl_detail
 
 from muster.errors import PermanentError
-from muster.execution.human import Request, request, respond
+from muster.execution.decisions import Reply, note_of, respond
+from muster.execution.human import Request, look, request
 from muster.execution.kept_answers import keep_answer
 from muster.execution.outcome import Outcome
-from muster.execution.piece import Piece, failed
+from muster.execution.performing import begin, take_up
+from muster.execution.piece import failed
+from muster.execution.references import WorkRef
 from muster.execution.services import Services
 from muster_airflow.operators.steps import report
 from muster_airflow.reference import work_ref
 
 
 class HumanStep(ApprovalOperator):
-    """Asks a person, waits without a worker, and writes down the answer.
+    """Asks a person, waits without a worker, and says how it was decided.
 
-    No answer in time, an answer by the requester, and anything but a clear approval are rejections.
+    An answer is in the log before Airflow knows of it (`muster_airflow.answers`); the task only reports what stands
+    there. So it may be begun again at any time: it asks nobody anew, and keeps the time that was given.
+    No answer in time, and anything but a clear approval, are rejections.
     A rejection is an answer: the task succeeds, and what comes after it is skipped.
     """
 
@@ -30,73 +36,91 @@ class HumanStep(ApprovalOperator):
     ui_color = "#ffedd5"
 
     def __init__(self, *, slot: int | None = None, **kwargs: Any) -> None:
-        # Airflow would ask again on a retry: an approval is asked once.
-        kwargs["retries"] = 0
-        super().__init__(subject=kwargs["task_id"], defaults=self.REJECT, **kwargs)
+        # Without a default, Airflow leaves the question open to answers while it is woken to remind somebody.
+        super().__init__(subject=kwargs["task_id"], defaults=None, **kwargs)
         self.slot = slot
 
     def execute(self, context: Context) -> Any:
-        """Work out the question and put it to its assignees."""
-        from muster_airflow.services import run, services_in_worker
-
-        services = services_in_worker(context)
-        asked = run(services, self._ask(services, context))
-        if isinstance(asked, Outcome):
-            return report(asked)
-        return self._wait(context, asked)
+        """Put the question to its assignees, or go on with it when it was put already."""
+        return self._go_on(context, None)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
-        """Write down the answer that Airflow collected."""
+        """Say how it was decided; put the question again when it is not."""
+        return self._go_on(context, _reply(event))
+
+    def _go_on(self, context: Context, reply: Reply | None) -> Any:
         from muster_airflow.services import run, services_in_worker
 
         services = services_in_worker(context)
-        settled = run(services, self._answered(services, context, event))
-        # Asked anew, Airflow drops the answer that settled nothing and waits for the next.
-        return self._wait(context, settled) if isinstance(settled, Request) else settled
+        asked = run(services, self._asked(services, context, reply))
+        if isinstance(asked, Request):
+            self._put(context, asked)
+            # Putting it drops an answer that came just before. That answer is in the log since before Airflow took
+            # it, so it is seen here; one that comes later than this, Airflow sees when the task begins to wait.
+            asked = run(services, self._looked(services, context))
+        if isinstance(asked, Request):
+            timeout = timedelta(seconds=asked.within) if asked.within else None
+            raise TaskAwaitingInput(method_name="execute_complete", timeout=timeout)
+        return report(asked) if isinstance(asked, Outcome) else asked
 
-    def _wait(self, context: Context, asked: Request) -> Any:
-        """Put the question, or put it again, until somebody answers or it is time to look at it.
+    def _put(self, context: Context, asked: Request) -> None:
+        """Have Airflow show the question.
 
         Airflow keeps the assignees of the first time, so all who may ever answer are named then; who may answer
         when is for the log to decide.
         """
         self.subject, self.body = asked.subject, asked.body
         self.assigned_users = [{"id": name, "name": name} for name in asked.assignees]
-        self.response_timeout = timedelta(seconds=asked.within) if asked.within else None
-        return super().execute(context)
+        upsert_hitl_detail(
+            ti_id=context["ti"].id,
+            options=self.options,
+            subject=self.subject,
+            body=self.body,
+            defaults=None,
+            multiple=False,
+            params={},
+            assigned_users=self.assigned_users,
+        )
 
-    async def _ask(self, services: Services, context: Context) -> Any:
-        piece = await self._begin(services, context)
+    async def _asked(self, services: Services, context: Context, reply: Reply | None) -> Any:
+        """The question as it is put, or how it was decided."""
+        piece = await begin(services, await self._ref(services, context))
         if isinstance(piece, Outcome):
             return piece
+        if reply is not None:
+            return await respond(services, piece, reply)
         try:
             return await keep_answer(services, piece) or await request(services, piece)
         except PermanentError as error:
             await services.log.aappend(piece.ref.run, [failed(piece, error)])
             raise AirflowFailException(str(error)) from error
 
-    async def _answered(self, services: Services, context: Context, event: dict[str, Any]) -> Any:
-        piece = await self._begin(services, context)
-        if isinstance(piece, Outcome):
-            return report(piece)
-        user = event.get("responded_by_user")
-        approved = event.get("chosen_options") == [self.APPROVE] and "error" not in event
-        by = (user or {}).get("id")
-        return await respond(services, piece, approved=approved, by=by, at=_answered_at(event), note=_note(event))
+    async def _looked(self, services: Services, context: Context) -> Any:
+        piece = await take_up(services, await self._ref(services, context))
+        return piece if isinstance(piece, Outcome) else await look(services, piece)
 
-    async def _begin(self, services: Services, context: Context) -> Piece | Outcome:
-        from muster.execution.performing import begin
-
-        return await begin(services, await work_ref(services, context["ti"], context["dag_run"], lane="worker"))
+    async def _ref(self, services: Services, context: Context) -> WorkRef:
+        return await work_ref(services, context["ti"], context["dag_run"], lane="worker")
 
 
-def _answered_at(event: dict[str, Any]) -> datetime | None:
+def _reply(event: dict[str, Any]) -> Reply | None:
+    """The answer that Airflow woke the task with; None when it only is time to look.
+
+    It is in the log already, unless the API server runs without Muster's plugin.
+    """
+    user = event.get("responded_by_user")
+    if user is None or "error" in event:
+        return None
+    return Reply(
+        approved=event.get("chosen_options") == [ApprovalOperator.APPROVE],
+        by=str(user["name"]),
+        at=_answered_at(event),
+        note=note_of(event.get("params_input")),
+    )
+
+
+def _answered_at(event: dict[str, Any]) -> datetime:
     """When the answer came: this task may have been started long after."""
     at = event.get("responded_at")
     at = datetime.fromisoformat(at) if isinstance(at, str) else at
-    return at if isinstance(at, datetime) and at.tzinfo is not None else None
-
-
-def _note(event: dict[str, Any]) -> str | None:
-    note = (event.get("params_input") or {}).get("note")
-    return str(note) if note else None
+    return at if isinstance(at, datetime) and at.tzinfo is not None else datetime.now(UTC)

@@ -1,0 +1,142 @@
+"""A person's reply on its way into the log: may this person answer now, and does it settle the question.
+
+It is decided here, from the log and the clock, before anybody is told that it counts. What it wakes in Airflow
+comes after, and finds the decision in the log however often it is begun again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from muster.events.model import EventType, NewEvent
+from muster.execution.escalation import Question, question
+from muster.execution.human import Request, answer, look
+from muster.execution.performing import take_up
+from muster.execution.piece import Piece
+from muster.execution.references import WorkRef
+from muster.execution.services import Services
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """What a person says to a question."""
+
+    approved: bool
+    by: str
+    at: datetime
+    """When Airflow was given it."""
+    note: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """What has become of a reply; it is in the log already."""
+
+    status: Literal["settled", "counted", "refused", "closed"]
+    """The question is settled as it says; it counts, and more approvals are needed; this person may not give it now;
+    the question is not open any more."""
+    message: str
+    """The same in words, for the person."""
+    output: dict[str, Any] | None = None
+    """The step's output, once the question is settled, by whomever."""
+
+
+def note_of(values: Mapping[str, Any] | None) -> str | None:
+    """What a person adds to an answer, from the values that Airflow keeps with it."""
+    note = (values or {}).get("note")
+    return str(note) if note else None
+
+
+async def take_reply(services: Services, ref: WorkRef, reply: Reply) -> Decision:
+    """Write a person's reply and say what has become of it. Given again, it counts once.
+
+    Raises:
+        PermanentError: this execution of the run has not put the question yet.
+    """
+    piece = await take_up(services, ref)
+    if isinstance(piece, Piece):
+        return await decide(services, piece, reply)
+    if isinstance(piece.output, dict) and "approved" in piece.output:
+        return _settled(reply, piece.output)
+    return Decision(status="closed", message=f"It is not asked any more: {piece.reason or 'its step has ended'}.")
+
+
+async def respond(services: Services, piece: Piece, reply: Reply | None) -> dict[str, Any] | Request:
+    """Take what Airflow woke the task with: a reply, or that it is time to look again (None).
+
+    The step's output when the question is settled; else it goes on waiting, as the `Request` says.
+    """
+    if reply is not None:
+        decision = await decide(services, piece, reply)
+        if decision.output is not None:
+            return decision.output
+    return await look(services, piece)
+
+
+async def decide(services: Services, piece: Piece, reply: Reply) -> Decision:
+    """Write what a reply to an open question means."""
+    asked = await question(services, piece)
+    if asked.is_over(reply.at):
+        return Decision(status="closed", message="Time is up: no answer counts any more, which is a rejection.")
+    again = reply.approved and reply.by in asked.granted
+    if not again and (why := _objection(piece, asked, reply)):
+        await _refuse(services, piece, reply, why)
+        return Decision(status="refused", message=why)
+    if reply.approved and asked.needed > 1 and len({*asked.granted, reply.by}) < asked.needed:
+        await _grant(services, piece, reply, asked.needed)
+        # Of two who approve at once, each may have seen nobody before it; whoever writes last sees both.
+        asked = await question(services, piece)
+        if not asked.is_granted:
+            return Decision(status="counted", message=progress(asked))
+    before = [name for name in asked.granted if name != reply.by]
+    output = await answer(services, piece, approved=reply.approved, by=reply.by, note=reply.note, before=before)
+    return _settled(reply, output)
+
+
+def progress(asked: Question) -> str:
+    """How many have approved and how many more have to, in words."""
+    missing = asked.needed - len(asked.granted)
+    return f"{len(asked.granted)} of {asked.needed}; {'one more is' if missing == 1 else f'{missing} more are'} needed."
+
+
+def _settled(reply: Reply, output: Mapping[str, Any]) -> Decision:
+    """The decision where the question is settled: by this reply, or before it."""
+    said = "approved" if output["approved"] else "rejected"
+    if output["by"] is not None and output["approved"] == reply.approved:
+        return Decision(status="settled", message=f"It is {said}.", output=dict(output))
+    how = f"by {output['by']}" if output["by"] else "because nobody had answered in time"
+    return Decision(status="closed", message=f"It was {said} already, {how}.", output=dict(output))
+
+
+def _objection(piece: Piece, asked: Question, reply: Reply) -> str | None:
+    """Why this person's reply does not count now; None when it does."""
+    if reply.by == piece.view.opened.data["requested_by"]:
+        return f"{reply.by} asked for the run, and whoever does cannot answer for it."
+    if reply.by in asked.granted:
+        return f"{reply.by} has approved it before: {progress(asked)}"
+    if not asked.may_answer(reply.by, reply.at):
+        return f"{reply.by} is not one of those it waits for at this time: {', '.join(asked.people(reply.at))}."
+    return None
+
+
+async def _grant(services: Services, piece: Piece, reply: Reply, needed: int) -> None:
+    """Write one of several approvals, once for each person."""
+    data = {**_place(piece), "by": reply.by, "needed": needed, "note": reply.note}
+    key = f"{piece.key}/granted/{reply.by}@{piece.ref.epoch}"
+    event = NewEvent(type=EventType.APPROVAL_GRANTED, data=data, actor=reply.by, key=key)
+    await services.log.aappend(piece.ref.run, [event])
+
+
+async def _refuse(services: Services, piece: Piece, reply: Reply, why: str) -> None:
+    """Write an answer that does not count."""
+    data = {**_place(piece), "by": reply.by, "approved": reply.approved, "why": why}
+    key = f"{piece.key}/refused/{reply.by}/{reply.at.isoformat()}@{piece.ref.epoch}"
+    event = NewEvent(type=EventType.APPROVAL_REFUSED, data=data, actor=reply.by, key=key)
+    await services.log.aappend(piece.ref.run, [event])
+
+
+def _place(piece: Piece) -> dict[str, Any]:
+    return {"step": piece.step.id, "index": piece.index, "epoch": piece.ref.epoch}

@@ -1,0 +1,84 @@
+"""People's answers in Airflow's API server: written into the log before Airflow takes them.
+
+A task that is woken with an answer may be taken for failed by Airflow (apache/airflow#72716), and then forgets it.
+So what was answered is decided here, inside Airflow's transaction and before its end: if the log cannot be written, the
+request fails in words and nothing is answered. If Airflow's own transaction fails after it, the question stays open
+there, and the task, or whoever answers again, finds the decision in the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from fastapi import HTTPException
+
+from muster.errors import MusterError, TransientError
+from muster.execution.decisions import Decision, Reply, note_of, take_reply
+from muster.execution.services import utc_now
+from muster_airflow.reference import work_ref
+from muster_airflow.services import services_in_server
+
+if TYPE_CHECKING:
+    from airflow.models.hitl import HITLDetail
+
+PATIENCE = 20.0
+"""Seconds the log may take."""
+OPERATOR = "HumanStep"
+"""The operator whose questions are Muster's."""
+STATUS = {
+    "counted": HTTPStatus.ACCEPTED,
+    "refused": HTTPStatus.FORBIDDEN,
+    "closed": HTTPStatus.CONFLICT,
+}
+"""What a person is told of an answer that does not wake the task; the question stays as it is in Airflow."""
+
+log = logging.getLogger(__name__)
+
+
+def listen() -> None:
+    """See to it, once in a process, that no answer is stored before it is in the log."""
+    from airflow.models.hitl import HITLDetail
+    from sqlalchemy import event
+
+    if not event.contains(HITLDetail, "before_update", _before_update):
+        event.listen(HITLDetail, "before_update", _before_update)
+
+
+def _before_update(mapper: Any, connection: Any, detail: HITLDetail) -> None:
+    """Raise what Airflow answers in place of storing; return to have the answer stored and the task woken."""
+    from sqlalchemy import inspect
+
+    changes: Any = inspect(detail)
+    ti: Any = detail.task_instance
+    # Without a person it is no answer: Airflow makes room for the next one, or looks after the time.
+    if (who := detail.responded_by) is None or not changes.attrs.responded_at.history.added:
+        return
+    if ti.operator != OPERATOR:
+        return
+    reply = Reply(
+        approved=detail.chosen_options == ["Approve"],
+        by=str(who["name"]),
+        at=detail.responded_at or utc_now(),
+        note=note_of(detail.params_input),
+    )
+    try:
+        decision = asyncio.run(asyncio.wait_for(_take(ti, reply), PATIENCE))
+    except (TransientError, TimeoutError, OSError) as error:
+        log.exception("An answer could not be written into Muster's log.")
+        words = f"It is not known whether the answer counts: Muster's log does not answer ({type(error).__name__})."
+        raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, f"{words} Answer again; it counts once.") from error
+    except MusterError as error:
+        raise HTTPException(HTTPStatus.CONFLICT, str(error)) from error
+    if decision.status != "settled":
+        raise HTTPException(STATUS[decision.status], decision.message)
+
+
+async def _take(ti: Any, reply: Reply) -> Decision:
+    services = services_in_server()
+    try:
+        return await take_reply(services, await work_ref(services, ti, ti.dag_run, lane="worker"), reply)
+    finally:
+        await services.database.aclose()
