@@ -33,7 +33,7 @@ up: $(VENV)/.runtime
 down: $(VENV)/.runtime
 	@$(RUN) muster.cli down
 
-test: $(VENV)/.develop
+test: $(VENV)/.develop $(VENV)/.auth
 	@$(RUN) pytest -q $(ARGS)
 
 test-compose: $(VENV)/.develop
@@ -62,6 +62,7 @@ lock: $(VENV)/.uv
 	@$(COMPILE) --group build --output-file requirements.txt $(ARGS)
 	@$(COMPILE) --group dev --constraints requirements.txt --output-file requirements-dev.txt $(ARGS)
 	@$(BIN)/uv pip compile $(LOCK) --group bench --no-deps --output-file requirements-bench.txt $(ARGS)
+	@$(BIN)/uv pip compile $(LOCK) --group auth --no-deps --output-file requirements-auth.txt $(ARGS)
 
 clean:
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -95,12 +96,13 @@ $(VENV)/.runtime: requirements.txt pyproject.toml | $(VENV)/.uv
 $(VENV)/.develop: requirements-dev.txt pyproject.toml | $(VENV)/.uv
 	$(call install,requirements-dev.txt,$@ $(VENV)/.runtime)
 
-# In a folder of its own: one of the tools compared with is a plugin of every Airflow it is installed beside.
-$(VENV)/.bench: requirements-bench.txt | $(VENV)/.uv
-	@rm -rf $(VENV)/bench
+# In folders of their own. Of the benchmarks' tools, one is a plugin of every Airflow it is installed beside; the auth
+# managers want other versions of what Airflow needs.
+$(VENV)/.bench $(VENV)/.auth: $(VENV)/.%: requirements-%.txt | $(VENV)/.uv
+	@rm -rf $(VENV)/$*
 	@if test -x $(BIN)/uv; then \
-		VIRTUAL_ENV="$$PWD/$(VENV)" $(BIN)/uv pip install --quiet --no-deps --require-hashes --target $(VENV)/bench -r $<; \
+		VIRTUAL_ENV="$$PWD/$(VENV)" $(BIN)/uv pip install --quiet --no-deps --require-hashes --target $(VENV)/$* -r $<; \
 	else \
-		$(RUN) pip install --quiet --disable-pip-version-check --no-deps --require-hashes --target $(VENV)/bench -r $<; \
+		$(RUN) pip install --quiet --disable-pip-version-check --no-deps --require-hashes --target $(VENV)/$* -r $<; \
 	fi
 	@touch $@

@@ -18,7 +18,7 @@ from fastapi import HTTPException
 from muster.errors import MusterError, TransientError
 from muster.execution.decisions import Decision, Reply, note_of, take_reply
 from muster.execution.services import utc_now
-from muster_airflow.reference import work_ref
+from muster_airflow.reference import QUESTION, work_ref
 from muster_airflow.services import services_in_server
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 PATIENCE = 20.0
 """Seconds the log may take."""
-OPERATOR = "HumanStep"
-"""The operator whose questions are Muster's."""
 STATUS = {
     "counted": HTTPStatus.ACCEPTED,
     "refused": HTTPStatus.FORBIDDEN,
@@ -56,13 +54,14 @@ def _before_update(mapper: Any, connection: Any, detail: HITLDetail) -> None:
     # Without a person it is no answer: Airflow makes room for the next one, or looks after the time.
     if (who := detail.responded_by) is None or not changes.attrs.responded_at.history.added:
         return
-    if ti.operator != OPERATOR:
+    if ti.operator != QUESTION:
         return
     reply = Reply(
         approved=detail.chosen_options == ["Approve"],
         by=str(who["name"]),
         at=detail.responded_at or utc_now(),
         note=note_of(detail.params_input),
+        id=str(who["id"]),
     )
     try:
         decision = asyncio.run(asyncio.wait_for(_take(ti, reply), PATIENCE))
@@ -74,6 +73,22 @@ def _before_update(mapper: Any, connection: Any, detail: HITLDetail) -> None:
         raise HTTPException(HTTPStatus.CONFLICT, str(error)) from error
     if decision.status != "settled":
         raise HTTPException(STATUS[decision.status], decision.message)
+    _wake(connection, ti.id)
+
+
+def _wake(connection: Any, ti: Any) -> None:
+    """Have a task that waits go on.
+
+    Airflow does so itself, unless it read the task just before it began to wait: it locks the row then, and still goes
+    by what it had read. The task would wait for ever.
+    """
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.utils.state import TaskInstanceState
+    from sqlalchemy import update
+
+    waits = (TaskInstance.id == ti, TaskInstance.state == TaskInstanceState.AWAITING_INPUT)
+    now = {"state": TaskInstanceState.SCHEDULED, "scheduled_dttm": utc_now()}
+    connection.execute(update(TaskInstance).where(*waits).values(now))
 
 
 async def _take(ti: Any, reply: Reply) -> Decision:

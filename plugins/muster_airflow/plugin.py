@@ -48,9 +48,10 @@ class MusterPlugin(AirflowPlugin):
     @cached_property
     def fastapi_apps(self) -> list[Any]:  # type: ignore[override]
         """Asked for by the API server alone, which takes people's answers."""
-        from muster_airflow.answers import listen
+        from muster_airflow import answers, people
 
-        listen()
+        answers.listen()
+        people.listen()
         return [{"app": LazyApp(), "url_prefix": "/muster", "name": "Muster"}]
 
     @cached_property

@@ -17,6 +17,8 @@ FILES_SUFFIX = ".files"
 RECONCILER = "muster_reconciler"
 """The Dag that looks after all runs."""
 
+QUESTION = "HumanStep"
+"""The operator that asks people, as Airflow names it."""
 CHILD = "muster_child"
 """The key under which a task's XCom names the run it has asked for."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,17 @@ from support.bank import BankServer, bank_server
 from support.model_server import ModelServer
 
 ROOT = Path(__file__).parents[2]
+
+
+def copy_project(folder: Path) -> Path:
+    """This project in a folder of its own, with the skills that tests use."""
+    folder.chmod(0o755)
+    shutil.copytree(ROOT / "include", folder / "include", ignore=shutil.ignore_patterns("muster", "__pycache__"))
+    for name in ("dags", "plugins"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "include" / "skills").mkdir(exist_ok=True)
+    shutil.copy(Path(__file__).with_name("site_skills.py"), folder / "include" / "skills" / "proving.py")
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -32,15 +43,15 @@ def witness() -> Iterator[BankServer]:
 
 
 @pytest.fixture(scope="session")
-def airflow(tmp_path_factory: pytest.TempPathFactory, models: ModelServer, witness: BankServer) -> Iterator[Airflow]:
+def project_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
+    """Makes copies of this project."""
+    return lambda: copy_project(tmp_path_factory.mktemp("project"))
+
+
+@pytest.fixture(scope="session")
+def airflow(project_folder: Callable[[], Path], models: ModelServer, witness: BankServer) -> Iterator[Airflow]:
     """The stack, on a copy of this project in a folder of its own."""
-    project = tmp_path_factory.mktemp("project")
-    project.chmod(0o755)
-    shutil.copytree(ROOT / "include", project / "include", ignore=shutil.ignore_patterns("muster", "__pycache__"))
-    for folder in ("dags", "plugins"):
-        shutil.copytree(ROOT / folder, project / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    (project / "include" / "skills").mkdir(exist_ok=True)
-    shutil.copy(Path(__file__).with_name("site_skills.py"), project / "include" / "skills" / "proving.py")
+    project = project_folder()
     model = {
         "conn_type": "pydanticai",
         "host": models.url,

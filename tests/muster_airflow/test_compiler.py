@@ -121,9 +121,13 @@ def test_close_is_the_only_leaf_and_runs_whatever_happens(include: Path) -> None
 
 
 def test_an_approval_may_begin_again_and_stays_open_to_answers_while_it_is_woken(include: Path) -> None:
-    asks = dags(include)["everything"].get_task("asks")
-    assert asks.retries > 100
-    assert asks.defaults is None
+    (include / "automations" / "each.yaml").write_text(
+        'automation: each\nsteps:\n  - {id: asks, each: [1, 2], human: {ask: "Well?", assignees: [lead]}}\n'
+    )
+    one, each = (dags(include)[name].get_task("asks") for name in ("everything", "each"))
+    assert one.retries == each.partial_kwargs["retries"] > 100
+    assert one.retry_delay == each.partial_kwargs["retry_delay"]
+    assert one.defaults is None
 
 
 def test_an_operator_has_the_steps_own_retries(include: Path) -> None:

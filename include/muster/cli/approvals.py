@@ -70,7 +70,7 @@ def pending(client: AirflowClient, dag_id: str, run_id: str, events: Sequence[Ev
     for detail in client.approvals(dag_id, run_id):
         task = detail["task_instance"]
         if task["state"] in OPEN:
-            people = tuple(user["id"] for user in detail.get("assigned_users") or ())
+            people = tuple(user["name"] for user in detail.get("assigned_users") or ())
             index = position(events, task["task_id"], task["map_index"])
             found.append(Waiting(task, detail["subject"], people, task["task_id"], index))
     return found

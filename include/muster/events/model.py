@@ -85,7 +85,7 @@ class EventType(StrEnum):
     APPROVAL_ESCALATED = "approval.escalated"
     """step, index, after, to (who may answer besides from now on), people (all who may)."""
     APPROVAL_GRANTED = "approval.granted"
-    """step, index, by, needed, note: one of several approvals that are needed."""
+    """step, index, by (name), by_id (the auth manager's), needed, note: one of several approvals that are needed."""
     APPROVAL_REFUSED = "approval.refused"
     """step, index, by, approved, why: an answer that does not count, by someone who may not give it (now)."""
     APPROVAL_ANSWERED = "approval.answered"

@@ -26,9 +26,12 @@ class Reply:
 
     approved: bool
     by: str
+    """The person's name, as the automation and the run's `requested_by` have it; never an id."""
     at: datetime
     """When Airflow was given it."""
     note: str | None = None
+    id: str | None = None
+    """What the auth manager calls the person, for the record: it decides nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +95,9 @@ async def decide(services: Services, piece: Piece, reply: Reply) -> Decision:
         if not asked.is_granted:
             return Decision(status="counted", message=progress(asked))
     before = [name for name in asked.granted if name != reply.by]
-    output = await answer(services, piece, approved=reply.approved, by=reply.by, note=reply.note, before=before)
+    output = await answer(
+        services, piece, approved=reply.approved, by=reply.by, note=reply.note, before=before, id=reply.id
+    )
     return _settled(reply, output)
 
 
@@ -124,7 +129,7 @@ def _objection(piece: Piece, asked: Question, reply: Reply) -> str | None:
 
 async def _grant(services: Services, piece: Piece, reply: Reply, needed: int) -> None:
     """Write one of several approvals, once for each person."""
-    data = {**_place(piece), "by": reply.by, "needed": needed, "note": reply.note}
+    data = {**_place(piece), "by": reply.by, "by_id": reply.id, "needed": needed, "note": reply.note}
     key = f"{piece.key}/granted/{reply.by}@{piece.ref.epoch}"
     event = NewEvent(type=EventType.APPROVAL_GRANTED, data=data, actor=reply.by, key=key)
     await services.log.aappend(piece.ref.run, [event])
@@ -132,7 +137,7 @@ async def _grant(services: Services, piece: Piece, reply: Reply, needed: int) ->
 
 async def _refuse(services: Services, piece: Piece, reply: Reply, why: str) -> None:
     """Write an answer that does not count."""
-    data = {**_place(piece), "by": reply.by, "approved": reply.approved, "why": why}
+    data = {**_place(piece), "by": reply.by, "by_id": reply.id, "approved": reply.approved, "why": why}
     key = f"{piece.key}/refused/{reply.by}/{reply.at.isoformat()}@{piece.ref.epoch}"
     event = NewEvent(type=EventType.APPROVAL_REFUSED, data=data, actor=reply.by, key=key)
     await services.log.aappend(piece.ref.run, [event])

@@ -112,11 +112,13 @@ async def answer(
     by: str | None,
     note: str | None = None,
     before: Sequence[str] = (),
+    id: str | None = None,
 ) -> dict[str, Any]:
     """Write the answer that settles a question, or the silence that counts as one; return the step's output.
 
-    `before` are those who approved already, where several have to. The requester's own approval counts as a rejection,
-    whoever let it through. Of several that come at once the first stands, and its output is returned to all.
+    `by` is a person's name and `id` what the auth manager calls them. `before` are those who approved already, where
+    several have to. The requester's own approval counts as a rejection, whoever let it through. Of several answers
+    that come at once the first stands, and its output is returned to all.
     """
     how: Literal["person", "timeout", "refused"] = "person" if by is not None else "timeout"
     if approved and (by is None or by == piece.view.opened.data["requested_by"]):
@@ -129,7 +131,7 @@ async def answer(
         "at": services.clock().isoformat(),
         "approvers": [*before, *([by] if approved else [])],
     }
-    data = {"step": piece.step.id, "index": piece.index, "answer": how, "epoch": piece.ref.epoch, **output}
+    data = {"step": piece.step.id, "index": piece.index, "answer": how, "epoch": piece.ref.epoch, **output, "by_id": id}
     answered = NewEvent(
         type=EventType.APPROVAL_ANSWERED,
         data=data,

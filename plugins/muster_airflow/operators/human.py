@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from typing import Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Context
-from airflow.sdk.exceptions import AirflowFailException, TaskAwaitingInput
+from airflow.sdk.exceptions import AirflowFailException, AirflowRuntimeError, TaskAwaitingInput
 from airflow.sdk.execution_time.hitl import upsert_hitl_detail
 
 from muster.errors import PermanentError
 from muster.execution.decisions import Reply, note_of, respond
+from muster.execution.fanout import end
 from muster.execution.human import Request, look, request
 from muster.execution.kept_answers import keep_answer
 from muster.execution.outcome import Outcome
@@ -44,9 +46,9 @@ class HumanStep(ApprovalOperator):
         """Put the question to its assignees, or go on with it when it was put already."""
         return self._go_on(context, None)
 
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
+    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """Say how it was decided; put the question again when it is not."""
-        return self._go_on(context, _reply(event))
+        return self._go_on(context, _reply(event or {}))
 
     def _go_on(self, context: Context, reply: Reply | None) -> Any:
         from muster_airflow.services import run, services_in_worker
@@ -54,7 +56,11 @@ class HumanStep(ApprovalOperator):
         services = services_in_worker(context)
         asked = run(services, self._asked(services, context, reply))
         if isinstance(asked, Request):
-            self._put(context, asked)
+            try:
+                self._put(context, asked)
+            except PermanentError as error:
+                run(services, self._failed(services, context, error))
+                raise AirflowFailException(str(error)) from error
             # Putting it drops an answer that came just before. That answer is in the log since before Airflow took
             # it, so it is seen here; one that comes later than this, Airflow sees when the task begins to wait.
             asked = run(services, self._looked(services, context))
@@ -67,20 +73,29 @@ class HumanStep(ApprovalOperator):
         """Have Airflow show the question.
 
         Airflow keeps the assignees of the first time, so all who may ever answer are named then; who may answer
-        when is for the log to decide.
+        when is for the log to decide. The API server adds what it calls them.
+
+        Raises:
+            PermanentError: it knows nobody of them.
         """
         self.subject, self.body = asked.subject, asked.body
         self.assigned_users = [{"id": name, "name": name} for name in asked.assignees]
-        upsert_hitl_detail(
-            ti_id=context["ti"].id,
-            options=self.options,
-            subject=self.subject,
-            body=self.body,
-            defaults=None,
-            multiple=False,
-            params={},
-            assigned_users=self.assigned_users,
-        )
+        try:
+            upsert_hitl_detail(
+                ti_id=context["ti"].id,
+                options=self.options,
+                subject=self.subject,
+                body=self.body,
+                defaults=None,
+                multiple=False,
+                params={},
+                assigned_users=self.assigned_users,
+            )
+        except AirflowRuntimeError as error:
+            told = error.error.detail or {}
+            if told.get("status_code") == HTTPStatus.UNPROCESSABLE_ENTITY:
+                raise PermanentError(str((told.get("detail") or {}).get("detail") or error)) from error
+            raise
 
     async def _asked(self, services: Services, context: Context, reply: Reply | None) -> Any:
         """The question as it is put, or how it was decided."""
@@ -94,6 +109,11 @@ class HumanStep(ApprovalOperator):
         except PermanentError as error:
             await services.log.aappend(piece.ref.run, [failed(piece, error)])
             raise AirflowFailException(str(error)) from error
+
+    async def _failed(self, services: Services, context: Context, error: PermanentError) -> None:
+        piece = await take_up(services, await self._ref(services, context))
+        if not isinstance(piece, Outcome):
+            await end(services, piece.ref, [failed(piece, error)])
 
     async def _looked(self, services: Services, context: Context) -> Any:
         piece = await take_up(services, await self._ref(services, context))
@@ -116,6 +136,7 @@ def _reply(event: dict[str, Any]) -> Reply | None:
         by=str(user["name"]),
         at=_answered_at(event),
         note=note_of(event.get("params_input")),
+        id=str(user["id"]),
     )
 
 

@@ -95,8 +95,13 @@ def published(server: TestClient, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 @pytest.fixture
-def ask(server: TestClient, published: Path, log: Database, tmp_path: Path) -> Iterator[Callable[[], Question]]:
+def ask(
+    server: TestClient, published: Path, log: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[], Question]]:
     """Puts a question, in the log and in Airflow."""
+
+    # To Airflow a person is somebody who can sign in.
+    monkeypatch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS", "lead:admin,deputy:admin,asker:admin")
 
     def put() -> Question:
         site = Site.of(published, log, tmp_path)
@@ -158,7 +163,8 @@ def test_an_answer_is_in_the_log_when_airflow_says_that_it_was_taken(ask: Callab
     answer = question.answer("lead", "Reject", note="not ordered")
     assert answer.status_code == 200, answer.text
     (answered,) = question.events("answered")
-    assert (answered["approved"], answered["by"], answered["note"]) == (False, "lead", "not ordered")
+    assert (answered["approved"], answered["by"], answered["by_id"]) == (False, "lead", "lead")
+    assert answered["note"] == "not ordered"
     assert question.in_airflow() == ("scheduled", True)
 
 
@@ -224,3 +230,37 @@ def test_an_answer_after_its_time_is_refused_in_words(ask: Callable[[], Question
     assert answers.STATUS["closed"] == refused.status_code == 409
     assert "Time is up" in refused.json()["detail"]
     assert question.in_airflow() == ("awaiting_input", False)
+
+
+def test_a_task_that_began_to_wait_in_the_moment_of_the_answer_is_woken(ask: Callable[[], Question]) -> None:
+    from airflow.models.hitl import HITLDetail
+    from airflow.models.taskinstance import TaskInstance
+    from sqlalchemy import event, update
+    from sqlalchemy.orm import object_session
+
+    question = ask()
+    _set_state(question, "running")
+
+    def begin_to_wait(detail: Any, *_: Any) -> None:
+        session = object_session(detail)
+        assert session is not None
+        session.connection().execute(
+            update(TaskInstance).where(TaskInstance.id == detail.ti_id).values(state="awaiting_input")
+        )
+
+    event.listen(HITLDetail.responded_at, "set", begin_to_wait)
+    try:
+        assert question.answer("lead", "Reject").status_code == 200
+    finally:
+        event.remove(HITLDetail.responded_at, "set", begin_to_wait)
+    assert question.in_airflow() == ("scheduled", True)
+
+
+def _set_state(question: Question, state: str) -> None:
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.utils.session import create_session
+    from sqlalchemy import update
+
+    task = (TaskInstance.run_id == question.run.partition("/")[2], TaskInstance.task_id == "ask")
+    with create_session() as session:
+        session.execute(update(TaskInstance).where(*task).values(state=state))
