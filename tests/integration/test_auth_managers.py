@@ -13,6 +13,7 @@ import pytest
 from muster.errors import MusterError
 from muster.local.stack import Stack
 from support.airflow import Airflow
+from support.bank import BankServer
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1200)]
 
@@ -35,11 +36,12 @@ steps:
 
 
 @pytest.fixture(scope="module")
-def fab(project_folder: Callable[[], Path]) -> Iterator[Airflow]:
+def fab(project_folder: Callable[[], Path], witness: BankServer) -> Iterator[Airflow]:
     """A running Airflow with FAB."""
     if not AUTH.is_dir():
         pytest.skip("FAB is not installed beside the project: `make .venv/.auth`")
-    stack = Stack(project_folder(), variables={"AIRFLOW__CORE__AUTH_MANAGER": FAB, "PYTHONPATH": str(AUTH)})
+    variables = {"AIRFLOW__CORE__AUTH_MANAGER": FAB, "PYTHONPATH": str(AUTH), "PROVING_WITNESS": witness.url}
+    stack = Stack(project_folder(), variables=variables)
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("MUSTER_USERS", "asker:user,2:user")
         try:
