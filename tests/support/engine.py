@@ -112,7 +112,7 @@ def _have_bases(variables: dict[str, str]) -> None:
         folder = Path(name)
         packages = "python3,python3-venv,ca-certificates,postgresql-17"
         command = ["mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", f"--include={packages}"]
-        command += ["--aptopt=Acquire::Languages none", "--dpkgopt=force-unsafe-io", "trixie", f"{folder}/base.tar"]
+        command += ['--aptopt=Acquire::Languages "none"', "--dpkgopt=force-unsafe-io", "trixie", f"{folder}/base.tar"]
         subprocess.run(command, check=True)
         subprocess.run(["docker", "import", f"{folder}/base.tar", STAND_IN], check=True, env=variables)
         (folder / "base.tar").unlink()
