@@ -157,7 +157,7 @@ def test_no_secret_reaches_a_notice() -> None:
 
 
 def test_no_secret_reaches_xcom() -> None:
-    from muster_airflow.xcom import shown
+    from muster_airflow.egress import shown
 
     learn(SECRET)
     assert shown({"a": SECRET}) == {"a": REDACTED}

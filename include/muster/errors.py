@@ -35,6 +35,8 @@ class MusterError(Exception):
 
     usual: ClassVar[ErrorClass] = ErrorClass.TRANSIENT
     """What kind of failure it is unless it says otherwise."""
+    repeats_data: ClassVar[bool] = True
+    """False when its words are only about runs and steps: no personal data can get into them, so anybody may hear."""
 
     def __init__(self, message: str, *, remedy: str | None = None, error_class: ErrorClass | None = None) -> None:
         super().__init__(message)
@@ -66,6 +68,8 @@ class TransientError(MusterError):
 
 class DatabaseLost(TransientError):
     """Muster's own database did not answer: no failure of the work, which is done again once it does."""
+
+    repeats_data = False
 
 
 class PermanentError(MusterError):

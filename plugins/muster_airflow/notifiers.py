@@ -11,6 +11,7 @@ from airflow.sdk import BaseNotifier, Context
 
 from muster.errors import MusterError
 from muster.notifications import Notice
+from muster_airflow.egress import note, text_of
 
 if TYPE_CHECKING:
     from muster.execution.services import Services
@@ -62,7 +63,7 @@ class MusterNotifier(BaseNotifier):
 
         services = await services_in_triggerer()
         if await _ended_in_time(services, context):
-            self.log.info("%s/%s ended before its deadline: nobody is told.", *_run(context))
+            note("info", f"{'/'.join(_run(context))} ended before its deadline: nobody is told.")
             return
         sender = services.notices
         failures = []
@@ -70,8 +71,10 @@ class MusterNotifier(BaseNotifier):
             try:
                 await sender.send(notice)
             except MusterError as error:
-                self.log.warning("The notice to %s was not sent: %s", notice.target, error)
-                failures.append(f"{notice.target}: {error}")
+                about_somebody = await services.log.asubject("/".join(_run(context))) is not None
+                place = notice.key if about_somebody else notice.target
+                failures.append(f"{place}: {text_of(error, about_somebody=about_somebody)}")
+                note("warning", f"A notice was not sent: {failures[-1]}")
         if failures:
             raise MusterError("; ".join(failures), remedy="`muster outbox --status failed` shows them.")
 

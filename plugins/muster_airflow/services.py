@@ -11,12 +11,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from airflow.sdk import Connection, Context
-from airflow.sdk.exceptions import AirflowFailException
 
 from muster.database import Database
 from muster.events.definitions import DefinitionStore
 from muster.events.personal import load_master
-from muster.events.tampering import TamperedLog
 from muster.execution.personal import RunLog
 from muster.execution.services import Services
 from muster.execution.view import bundle_version
@@ -29,15 +27,8 @@ TRIGGERER_CONNECTIONS = 12
 
 
 def run(services: Services, work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine of the domain in this process, and close the connections it opened.
-
-    Raises:
-        AirflowFailException: the run's log was tampered with: trying again cannot help.
-    """
-    try:
-        return services.database.run(work)
-    except TamperedLog as error:
-        raise AirflowFailException(str(error)) from error
+    """Run a coroutine of the domain in this process, and close the connections it opened."""
+    return services.database.run(work)
 
 
 def services_in_server() -> Services:

@@ -14,7 +14,8 @@ import pytest
 from muster.database import Database
 from muster.errors import MusterError
 from muster.events.driver import run
-from muster.events.personal import FORGOTTEN, SEALED, Vault, load_master, open_all, seal, sealed_ids
+from muster.events.personal import Vault, load_master
+from muster.events.sealing import FORGOTTEN, SEALED, open_all, seal, sealed_ids
 
 KEY = bytes(range(32))
 MASTER = bytes(range(1, 33))

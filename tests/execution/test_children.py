@@ -81,7 +81,7 @@ def test_the_step_gives_back_what_the_runs_steps_gave_back(family: Family, run: 
 
 
 def test_personal_data_stays_in_the_runs_own_log(tmp_path: Path, database: Database) -> None:
-    personal = "personal: {subject: '{{ inputs.name }}', fields: [steps.pick.output]}\n"
+    personal = "personal: {subject: '{{ inputs.name }}', impersonal: pack}\n"
     family = Family(tmp_path, database, {"parent": PARENT_SOURCE, "child": personal + CHILD})
     run = family.open("parent")
     family.site.step(run, "reserve")

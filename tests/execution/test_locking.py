@@ -117,3 +117,10 @@ def test_an_expression_may_give_several_names_and_none_is_refused() -> None:
     assert names == ["x:7", "a", "b"]
     with pytest.raises(Exception, match="None does not name a lock"):
         locking.lock_names(["{{ item.none }}"], variables, where="here")
+
+
+def test_a_lock_excludes_whoever_names_it_also_where_its_name_is_not_stored() -> None:
+    about_nobody = locking.lease_names(["person/jane"], ["person/jane"])
+    about_jane = locking.lease_names(["person/jane"], ["person/{{ inputs.who }}"])
+    assert set(about_nobody) > set(about_jane)
+    assert "jane" not in str(about_jane)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,16 @@ from muster.database import Database
 from muster.errors import MusterError
 from muster.events.log import EventLog
 from muster.events.model import EventType, NewEvent
-from muster.events.personal import FORGOTTEN, SEALED, Vault
+from muster.events.personal import Vault
+from muster.events.sealing import FORGOTTEN, SEALED
+from muster.execution.arrivals import Arrival, claim, look, started, waiting
+from muster.execution.opening import Opening, open_run
+from muster.execution.personal import conceal
 from muster.notifications import Notice
 from muster.operations.forgetting import forget
+from muster.operations.reconciling.findings import Scope
+from muster.operations.reconciling.notices import find_notices
+from support.children import Family, step
 from support.runs import MASTER, Site
 
 AUTOMATION = """
@@ -22,7 +31,8 @@ automation: tested
 inputs: {customer: {type: string}, email: {type: string, format: email, default: jane@example.com}, size: {default: 1}}
 personal:
   subject: "{{ inputs.customer }}"
-  fields: [inputs.customer, inputs.email, steps.read.output.people.name]
+  impersonal: [read, count]
+  fields: [steps.read.output.people.name]
 steps:
   - {id: read, skill: people.read, with: {number: 7}}
   - {id: greet, skill: people.greet, with: {who: "{{ steps.read.people[0].name }}", at: "{{ inputs.email }}"}}
@@ -95,7 +105,7 @@ def test_steps_see_personal_data_and_nothing_stored_holds_it(site: Site, databas
     assert EventLog(database).verify(run) is None
 
 
-def test_only_what_is_marked_or_passes_it_on_is_sealed(site: Site, database: Database) -> None:
+def test_everything_is_sealed_but_structure_and_what_is_said_to_be_impersonal(site: Site, database: Database) -> None:
     run, _ = whole_run(site)
     stored = {event.data.get("step"): event.data for event in EventLog(database).read(run)}
     assert SEALED in stored["greet"]["output"]
@@ -103,6 +113,42 @@ def test_only_what_is_marked_or_passes_it_on_is_sealed(site: Site, database: Dat
     read = next(e.data for e in EventLog(database).read(run) if e.type == "step.succeeded" and e.data["step"] == "read")
     assert read["output"]["number"] == 7
     assert [SEALED in person["name"] for person in read["output"]["people"]] == [True, True]
+    opened = next(EventLog(database).read(run)).data
+    assert all(SEALED in value for value in opened["inputs"].values()), "inputs are, named or not"
+    error = stored["fail"]["error"]
+    assert error["class"] == "ValueError"
+    assert SEALED in error["message"]
+
+
+def test_a_field_that_nobody_has_thought_of_is_sealed(site: Site, database: Database) -> None:
+    run = site.open(site.definition(AUTOMATION), customer="acme-jane")
+    site.services.log.append(run, [NewEvent(type="step.invented", data={"step": "count", "said": "Jane Roe"})])
+    assert "Jane Roe" not in everything_stored(database)
+    assert [event.data["said"] for event in site.services.log.read(run, types=["step.invented"])] == ["Jane Roe"]
+
+
+def test_what_an_earlier_version_left_in_clear_is_still_read(site: Site, database: Database) -> None:
+    run = site.open(site.definition(AUTOMATION), customer="acme-jane")
+    plain = {"step": "count", "index": None, "epoch": 0, "output": 2, "output_type": None, "produced_by": "rules"}
+    EventLog(database).append(run, [NewEvent(type=EventType.STEP_SUCCEEDED, data=plain, key="count/ended@0")])
+    assert site.state(run).step("count").output == 2
+    assert site.step(run, "count").output == 2
+
+
+def test_a_rejection_counts_also_when_whom_it_is_about_was_forgotten(site: Site, database: Database) -> None:
+    definition = site.definition(
+        "automation: tested\ninputs: {who: {}}\npersonal: {subject: '{{ inputs.who }}'}\nsteps:\n"
+        "  - {id: ask, human: {ask: 'Pay {{ inputs.who }}?', assignees: [lead]}}\n"
+        "  - {id: way, after: [], branch: [{when: '{{ false }}', to: pay}, {to: keep}]}\n"
+        "  - {id: pay, after: [ask, way], skill: people.count, with: {size: 1}}\n"
+        "  - {id: keep, after: [way], skill: people.count, with: {size: 1}}\n"
+    )
+    run = site.open(definition, who="acme-jane")
+    site.approve(run, "ask", by="lead", approved=False)
+    site.step(run, "way")
+    forget(database, vault(), "acme-jane", by="officer")
+    assert site.step(run, "pay").reason == "rejected"
+    assert site.step(run, "keep").status == "succeeded"
 
 
 def test_what_a_model_is_asked_about_somebody_is_sealed(site: Site, database: Database) -> None:
@@ -116,9 +162,10 @@ def test_what_a_model_is_asked_about_somebody_is_sealed(site: Site, database: Da
 
 def test_airflow_is_told_nothing_personal(site: Site) -> None:
     _, outcomes = whole_run(site)
-    told = json.dumps([[outcome.output, outcome.reason] for outcome in outcomes])
+    concealed = [conceal(outcome, "skill") for outcome in outcomes]
+    told = json.dumps([[outcome.output, outcome.reason] for outcome in concealed])
     assert not [text for text in PERSONAL if text in told]
-    assert outcomes[2].output == 2
+    assert [outcome.status for outcome in concealed] == ["succeeded"] * 3 + ["failed"]
 
 
 def test_the_forgotten_cannot_be_read_and_the_log_still_verifies(site: Site, database: Database) -> None:
@@ -196,6 +243,45 @@ def test_a_large_output_is_sealed_before_it_becomes_an_object(site: Site, databa
     assert "JJJJJ" not in everything_stored(database)
 
 
+def test_a_notice_that_was_still_to_be_sent_is_not_and_that_is_written_down(site: Site, database: Database) -> None:
+    run = site.open(site.definition(AUTOMATION), customer="acme-jane")
+    notice = Notice(channel="email", target="jane@example.com", text="Hello Jane Roe", key="k", run=run)
+    outbox = site.services.notices.outbox
+    attempt = site.do(outbox.claim(notice, timedelta(0)))
+    done = forget(database, vault(), "acme-jane", by="officer")
+    assert (done.notices, done.unsent) == (1, 1)
+    assert not [text for text in PERSONAL if text in everything_stored(database)]
+    (entry,) = outbox.entries()
+    assert (entry.status, entry.note) == ("kept", "not sent, because whom it is about was forgotten")
+    site.do(outbox.fail(notice, attempt, "TransientError: jane@example.com is busy"))
+    assert outbox.undelivered(datetime.now(UTC) + timedelta(days=1)) == []
+    assert site.do(site.services.notices.send(notice)).repeated, "and nobody sends it by asking again"
+    assert not [text for text in PERSONAL if text in everything_stored(database)]
+
+
+def test_a_run_that_a_run_asks_for_is_about_the_same_person_and_so_are_those_below(
+    tmp_path: Path, database: Database
+) -> None:
+    sources = {
+        name: f"{personal}inputs: {{name: {{default: jane@example.com}}}}\nsteps:\n{steps}"
+        for name, personal, steps in [
+            ("above", "personal: {subject: '{{ inputs.name }}'}\n", "  - {id: run, run: middle}\n"),
+            ("middle", "", "  - {id: run, run: below}\n"),
+            ("below", "personal: {subject: 'of {{ inputs.name }}'}\n", step("pick")),
+        ]
+    }
+    family = Family(tmp_path, database, sources)
+    runs = [family.open("above")]
+    for _ in range(2):
+        runs.append(family.begin(family.ask(runs[-1], "run")))
+    family.site.step(runs[-1], "pick")
+    assert [family.site.state(run).inputs["name"] for run in runs] == ["jane@example.com"] * 3
+    assert "jane@example.com" not in everything_stored(database)
+    assert forget(database, vault(), "jane@example.com", by="officer").runs == 3
+    assert [FORGOTTEN in family.site.state(run).inputs["name"] for run in runs] == [True] * 3
+    assert forget(database, vault(), "of jane@example.com", by="officer").runs == 1
+
+
 def test_forgetting_takes_the_text_of_notices_along(site: Site, database: Database) -> None:
     run = site.open(site.definition(AUTOMATION), customer="acme-jane")
     notice = Notice(channel="email", target="jane@example.com", text="Hello Jane Roe", key="k", run=run)
@@ -224,3 +310,49 @@ def test_the_findings_of_an_item_that_is_set_aside_are_sealed(site: Site, databa
     (finding,) = site.state(run).step("check").items[0].findings
     assert finding["message"] == "who is Jane Roe?"
     assert "Jane Roe" not in everything_stored(database)
+
+
+def test_a_file_whose_run_was_about_somebody_is_known_without_its_name(
+    site: Site, tmp_path: Path, database: Database
+) -> None:
+    inbox = tmp_path / "inbox"
+    inbox.mkdir()
+
+    def arrived(name: str) -> list[Arrival]:
+        (inbox / name).write_text("a letter")
+        os.utime(inbox / name, (1, 1))
+        return look(inbox, ["*"])
+
+    (batch,) = claim(database, "tested", arrived("Jane Roe.txt"), site.services.log.digest)
+    started(database, "tested", batch)
+    run = f"files__{batch.name}"
+    definition = site.definition(AUTOMATION)
+    opening = Opening(
+        run=f"tested/{run}",
+        dag_id="tested",
+        dag_run_id=run,
+        definition=definition,
+        bundle_version=None,
+        conf={"customer": "acme-jane"},
+    )
+    site.do(open_run(site.services, opening))
+    forget(database, vault(), "acme-jane", by="officer")
+    with database.connection() as connection:
+        (uri,) = connection.execute("SELECT uri FROM arrivals").fetchone() or ("",)
+    assert "Jane" not in uri
+    digest = site.services.log.digest
+    assert not waiting(database, "tested", look(inbox, ["*"]), digest)
+    assert claim(database, "tested", look(inbox, ["*"]), digest) == []
+    (other,) = claim(database, "tested", arrived("John Roe.txt"), digest)
+    assert [Path(each).name for each in other.uris] == ["John%20Roe.txt"], "one of the same size and time is another"
+
+
+def test_what_the_reconciler_finds_about_a_notice_names_nobody(site: Site, database: Database) -> None:
+    run = site.open(site.definition(AUTOMATION), customer="acme-jane")
+    notice = Notice(channel="email", target="jane@example.com", text="Hello Jane Roe", key="k", run=run)
+    outbox = site.services.notices.outbox
+    attempt = site.do(outbox.claim(notice, timedelta(0)))
+    site.do(outbox.fail(notice, attempt, "PermanentError: jane@example.com is unknown"))
+    scope = Scope(database=database, airflow=None, now=datetime.now(UTC))  # type: ignore[arg-type]
+    (found,) = find_notices(scope)
+    assert found.message == "not delivered: PermanentError"

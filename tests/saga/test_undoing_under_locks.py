@@ -63,7 +63,7 @@ def test_what_was_done_under_a_lock_is_undone_under_the_same_one(site: Site) -> 
     assert site.unwind(run) == "succeeded"
     state = site.state(run)
     take = state.step("take").whole
-    assert take.output == [f"till:7 by {run}/take"]
+    assert [held for held in take.output if not held.startswith("sha256:")] == [f"till:7 by {run}/take"]
     assert take.undoing is not None
     assert take.undoing.output == take.output
     for index, name in enumerate("ab"):

@@ -64,9 +64,21 @@ def step(name: str, *, undo: bool = True, more: str = "") -> str:
 class Family:
     """A site with several automations."""
 
-    def __init__(self, folder: Path, database: Database, automations: Mapping[str, str]) -> None:
-        self.site = Site(folder, database)
-        self.site.skills("depot", SKILLS)
+    def __init__(
+        self,
+        folder: Path,
+        database: Database,
+        automations: Mapping[str, str],
+        *,
+        models: Any = None,
+        skills: Mapping[str, str] | None = None,
+        agents: str | None = None,
+    ) -> None:
+        self.site = Site(folder, database, models)
+        for name, source in {"depot": SKILLS, **(skills or {})}.items():
+            self.site.skills(name, source)
+        if agents is not None:
+            self.site.agents(agents)
         for name, source in automations.items():
             (self.site.include / "automations" / f"{name}.yaml").write_text(f"automation: {name}\n{source}")
         catalogue = load_folder(self.site.include)

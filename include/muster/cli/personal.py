@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
+from pathlib import Path
 
 import typer
 
@@ -17,19 +19,31 @@ from muster.operations.forgetting import find_subject, forget
 def forget_subject(subject: str, *, yes: bool, user: str, as_json: bool) -> None:
     """Ask, unless `yes`, then throw the key away and say what that took with it."""
     project = find_project()
+    artifacts = Path(named) if (named := os.environ.get("MUSTER_ARTIFACTS")) else project.artifacts
     vault = Vault(partial(load_master, project.state))
     database = Database(muster_dsn(project), max_size=2, timeout=10)
     try:
         find_subject(database, vault, subject)
         if not yes:
             typer.confirm(f"Forget {subject}? Nothing brings the data back.", abort=True, err=True)
-        done = forget(database, vault, subject, by=user)
+        done = forget(database, vault, subject, by=user, artifacts=artifacts)
     finally:
         database.close()
     if as_json:
-        emit({"subject": done.subject, "runs": done.runs, "notices": done.notices, "by": user})
+        emit(
+            {
+                "subject": done.subject,
+                "runs": done.runs,
+                "notices": done.notices,
+                "unsent": done.unsent,
+                "by": user,
+            }
+        )
         return
     console().print(f"{subject} is forgotten: the personal data of {done.runs} runs cannot be read any more.")
     messages().print(
-        "What has left Muster stays where it is: messages that were sent, questions in Airflow, files.", style="dim"
+        f"{done.unsent} notices that were still to be sent are not. What has left Muster stays where it is: messages"
+        " that were sent, tables that skills wrote, and in Airflow the trigger form's values and the text of questions,"
+        " until these runs are deleted there.",
+        style="dim",
     )

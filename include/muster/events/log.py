@@ -14,6 +14,7 @@ from muster.events.coalesce import Coalescer
 from muster.events.driver import Rows, Work, arun, run
 from muster.events.model import Event, NewEvent
 from muster.events.rows import resolve, to_event, to_events
+from muster.events.sealing import Seals
 from muster.events.snapshots import state_of
 from muster.events.state import RunState
 from muster.events.verification import Fault, listing, verifying
@@ -175,6 +176,26 @@ class EventLog:
         """`state` for coroutines."""
         return await arun(self._database, self._state(stream))
 
+    def subject(self, stream: str) -> str | None:
+        """The id of whom a run is about; None when it is about nobody, or not opened yet."""
+        return run(self._database, _subject(stream))
+
+    async def asubject(self, stream: str) -> str | None:
+        """`subject` for coroutines."""
+        return await arun(self._database, _subject(stream))
+
+    def digest(self, name: str) -> str:
+        """A keyed hash of a name, for a log that has a key.
+
+        Raises:
+            MusterError: it has none.
+        """
+        raise MusterError("This log has no key.", remedy="Ask the log that execution uses.")
+
+    async def aseals(self, stream: str) -> Seals | None:
+        """What seals for whom a run is about, for a log that can; None when it is about nobody."""
+        return None
+
     def version(self, stream: str) -> int:
         """The version of the stream's last event, 0 without events."""
         return run(self._database, _version(stream))
@@ -302,6 +323,11 @@ def _by_key(events: Sequence[Event]) -> dict[str, Event]:
 def _version(stream: str) -> Work[int]:
     found = yield [statements.head(stream)]
     return found[0][0][0] if found[0] else 0
+
+
+def _subject(stream: str) -> Work[str | None]:
+    found = yield [statements.subject(stream)]
+    return found[0][0][0] if found[0] else None
 
 
 def _follow(after: Place, limit: int) -> Work[Page]:

@@ -9,28 +9,15 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
-import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 from muster.errors import MusterError
-from muster.events.canonical import canonical
 from muster.events.driver import Query, Work
-
-SEALED = "$personal"
-"""The key that marks a sealed value: `{"$personal": subject id, "sealed": Base64 of nonce and ciphertext}`."""
-FORGOTTEN = "$forgotten"
-"""The key that marks what nobody can read any more: `{"$forgotten": subject id}`."""
-
-_NONCE = 12
-"""Bytes; NIST SP 800-38D, section 8.2: 96 bits, drawn at random, for far fewer than 2^32 values a key."""
-
-Keys = Mapping[str, bytes | None]
-"""The key of each subject that is known; None for one that was forgotten."""
+from muster.events.sealing import AND, Keys, decrypt, encrypt
 
 
 def load_master(state: Path | None) -> bytes:
@@ -100,15 +87,16 @@ class Vault:
             yield [_insert(fresh, self._wrap(fresh, os.urandom(32)))]
 
     def keys(self, ids: Sequence[str]) -> Work[Keys]:
-        """The keys of these subjects; an unknown one is left out."""
-        found = yield [_select(ids)]
-        return {id: None if wrapped is None else self._unwrap(id, bytes(wrapped)) for id, wrapped in found[0]}
+        """The keys of these subjects, or of several together (`a+b`); an unknown one is left out."""
+        found = yield [_select(sorted({part for id in ids for part in id.split(AND)}))]
+        own = {id: None if wrapped is None else self._unwrap(id, bytes(wrapped)) for id, wrapped in found[0]}
+        return {id: _together([own[part] for part in id.split(AND)]) for id in ids if own.keys() >= {*id.split(AND)}}
 
     def _wrap(self, id: str, key: bytes) -> bytes:
-        return _encrypt(self._derived(b"wrapping"), key, id.encode())
+        return encrypt(self._derived(b"wrapping"), key, id.encode())
 
     def _unwrap(self, id: str, wrapped: bytes) -> bytes:
-        key = _decrypt(self._derived(b"wrapping"), wrapped, id.encode())
+        key = decrypt(self._derived(b"wrapping"), wrapped, id.encode())
         if key is None:
             raise MusterError(
                 "The key of a subject was wrapped by another master key than this process has.",
@@ -120,81 +108,11 @@ class Vault:
         return hmac.digest(self._master, b"muster personal data: " + purpose, sha256)
 
 
-def seal(value: Any, *, id: str, key: bytes | None, stream: str) -> Any:
-    """`value` as only the subject's key can open it. Without a key there is nobody to seal it for: it is dropped."""
-    if value is None or is_marker(value):
-        return value
-    if key is None:
-        return {FORGOTTEN: id}
-    sealed = _encrypt(key, canonical(value).encode(), _bound_to(id, stream))
-    return {SEALED: id, "sealed": base64.b64encode(sealed).decode()}
-
-
-def open_all(value: Any, keys: Keys, stream: str) -> Any:
-    """`value` with everything in it opened that can be, and the rest marked as forgotten."""
-    if isinstance(value, list):
-        return [open_all(inner, keys, stream) for inner in value]
-    if not isinstance(value, Mapping):
-        return value
-    if not is_sealed(value):
-        return {name: open_all(inner, keys, stream) for name, inner in value.items()}
-    id = value[SEALED]
-    if id not in keys:
-        return dict(value)
-    key = keys[id]
-    if key is None:
-        return {FORGOTTEN: id}
-    plain = _decrypt(key, _bytes(value["sealed"]), _bound_to(id, stream))
-    # What only looks sealed, as a document may hold, stays what it is.
-    return dict(value) if plain is None else json.loads(plain)
-
-
-def sealed_ids(value: Any) -> set[str]:
-    """The subjects whose data is in `value`."""
-    if isinstance(value, list):
-        return set().union(*(sealed_ids(inner) for inner in value))
-    if not isinstance(value, Mapping):
-        return set()
-    return {value[SEALED]} if is_sealed(value) else set().union(*(sealed_ids(inner) for inner in value.values()))
-
-
-def is_sealed(value: Any) -> bool:
-    """True for a sealed value."""
-    return isinstance(value, Mapping) and value.keys() == {SEALED, "sealed"} and isinstance(value[SEALED], str)
-
-
-def is_marker(value: Any) -> bool:
-    """True for what stands for forgotten data."""
-    return isinstance(value, Mapping) and value.keys() == {FORGOTTEN}
-
-
-def _encrypt(key: bytes, plain: bytes, bound_to: bytes) -> bytes:
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-    nonce = os.urandom(_NONCE)
-    return nonce + AESGCM(key).encrypt(nonce, plain, bound_to)
-
-
-def _decrypt(key: bytes, sealed: bytes, bound_to: bytes) -> bytes | None:
-    from cryptography.exceptions import InvalidTag
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-    try:
-        return AESGCM(key).decrypt(sealed[:_NONCE], sealed[_NONCE:], bound_to)
-    except (InvalidTag, ValueError):
-        return None
-
-
-def _bound_to(id: str, stream: str) -> bytes:
-    """What a ciphertext belongs to: carried into another run, it does not open."""
-    return f"{id}\n{stream}".encode()
-
-
-def _bytes(text: Any) -> bytes:
-    try:
-        return base64.b64decode(text, validate=True)
-    except (TypeError, ValueError):
-        return b""
+def _together(keys: Sequence[bytes | None]) -> bytes | None:
+    """One key from those of several subjects; none when one of them is forgotten."""
+    if None in keys or len(keys) == 1:
+        return None if None in keys else keys[0]
+    return hmac.digest(b"muster personal data: several subjects", b"".join(filter(None, keys)), sha256)
 
 
 def _newest(base: str) -> Query:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from muster.events.facts import Fact
 from muster.events.model import EventType as T
+from muster.events.sealing import is_marker, is_sealed, words
 
 Change = dict[str, Any]
 
@@ -300,7 +301,8 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 def _text(value: Any) -> str | None:
     if value is None:
         return None
-    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+    text = words(value) if isinstance(value, str) or is_sealed(value) or is_marker(value) else None
+    text = json.dumps(value, sort_keys=True) if text is None else text
     if text.isascii() and "\0" not in text:
         return text
     # A column of type text can hold neither; the log itself keeps them.

@@ -12,6 +12,7 @@ from muster.events.facts import Fact
 from muster.events.model import Event
 from muster.events.model import EventType as T
 from muster.events.projections import fan_out_status, money
+from muster.events.sealing import words
 from muster.events.work import Approval, Status, StepState, Undoing, WorkState
 
 Happening = Event | Fact
@@ -162,7 +163,7 @@ def _opened(run: RunState, event: Happening) -> None:
 
 def _closed(run: RunState, event: Happening) -> None:
     data = event.data
-    run.status, run.closed_at, run.reason = data.get("status", "failed"), event.at, data.get("reason")
+    run.status, run.closed_at, run.reason = data.get("status", "failed"), event.at, words(data.get("reason"))
     run.counts, run.redriven = dict(data.get("counts") or {}), {}
 
 
@@ -172,7 +173,7 @@ def _begun(run: RunState, event: Happening) -> None:
 
 
 def _cancel_requested(run: RunState, event: Happening) -> None:
-    run.cancelled_by, run.cancel_reason = event.actor, event.data.get("reason")
+    run.cancelled_by, run.cancel_reason = event.actor, words(event.data.get("reason"))
 
 
 def _undo_requested(run: RunState, event: Happening) -> None:
@@ -251,7 +252,7 @@ def _ended(status: Status) -> Callable[[RunState, StepState, WorkState, Happenin
             # What is kept otherwise is for whoever undoes it.
             work.output, work.output_type = data.get("output"), data.get("output_type")
         work.produced_by, work.fallback = data.get("produced_by"), bool(data.get("fallback"))
-        work.reason, work.error = data.get("reason"), data.get("error")
+        work.reason, work.error = words(data.get("reason")), data.get("error")
         work.findings = list(data.get("findings") or [])
 
     return apply
@@ -295,7 +296,7 @@ def _undone(run: RunState, step: StepState, work: WorkState, event: Happening) -
 def _stuck(run: RunState, step: StepState, work: WorkState, event: Happening) -> None:
     data = event.data
     if run.closed_at is None:
-        run.status, run.reason = "stuck", data["error"].get("message")
+        run.status, run.reason = "stuck", words(data["error"].get("message"))
     run.stuck = Stuck(data["step"], data.get("index"), data["error"], data["epoch"])
 
 
@@ -332,7 +333,7 @@ def _answered(run: RunState, step: StepState, work: WorkState, event: Happening)
         data.get("by"),
         data.get("answer"),
     )
-    approval.note, approval.answered_at = data.get("note"), event.at
+    approval.note, approval.answered_at = words(data.get("note")), event.at
     if not work.ended:
         work.status = "running"
 

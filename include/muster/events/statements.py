@@ -101,6 +101,15 @@ def lock(stream: str) -> Query:
     return Query("SELECT pg_advisory_xact_lock(hashtextextended(%(stream)s, 0))", {"stream": stream})
 
 
+def subject(stream: str) -> Query:
+    """Whom a run is about, from the event that opened it."""
+    return Query(
+        "SELECT data->>'subject' FROM events WHERE stream = %(stream)s AND type = 'run.opened'"
+        " ORDER BY version LIMIT 1",
+        {"stream": stream},
+    )
+
+
 def head(stream: str) -> Query:
     """(version, hash) of the stream's last event; no row for a stream without events."""
     return Query(

@@ -8,6 +8,8 @@ from muster.errors import PermanentError
 class TamperedLog(PermanentError):
     """The run's events are not as they were written: nothing was changed, and a person finds out who did it."""
 
+    repeats_data = False
+
 
 def tampered(run: str, what: str) -> TamperedLog:
     """The error that says what is wrong with a run's events."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,12 @@ class Arrival:
 
     uri: str
     fingerprint: str
+
+
+GONE = "forgotten:"
+"""Begins what stands in the table for the address of a file whose run was about somebody who is forgotten."""
+Digest = Callable[[str], str]
+"""Gives what stands for an address then: a keyed hash, by which the file is known when it is seen again."""
 
 
 @dataclass(frozen=True)
@@ -46,28 +52,19 @@ def look(folder: Path, patterns: Sequence[str], *, now: float | None = None) -> 
         raise TransientError(f"The folder {folder} cannot be read: {error.strerror}.") from error
 
 
-def waiting(database: Database, automation: str, found: Sequence[Arrival]) -> bool:
+def waiting(database: Database, automation: str, found: Sequence[Arrival], digest: Digest | None = None) -> bool:
     """True when there is a file that no run was started for."""
     with database.connection() as connection:
-        rows = connection.execute(
-            "SELECT uri, fingerprint FROM arrivals WHERE automation = %s AND started_at IS NOT NULL AND uri = ANY(%s)",
-            (automation, [arrival.uri for arrival in found]),
-        ).fetchall()
-    return not {(arrival.uri, arrival.fingerprint) for arrival in found} <= set(rows)
+        rows = connection.execute(f"{_KNOWN} AND started_at IS NOT NULL", _asked(automation, found)).fetchall()
+    return bool(_unknown(found, set(rows), digest))
 
 
-def claim(database: Database, automation: str, found: Sequence[Arrival]) -> list[Batch]:
+def claim(database: Database, automation: str, found: Sequence[Arrival], digest: Digest | None = None) -> list[Batch]:
     """Batches to start a run for: what is new in `found`, and what an earlier attempt left unstarted."""
     with database.connection() as connection:
         # Two claims at once would split one arrival of many files into two runs.
         connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"arrivals/{automation}",))
-        known = set(
-            connection.execute(
-                "SELECT uri, fingerprint FROM arrivals WHERE automation = %s AND uri = ANY(%s)",
-                (automation, [arrival.uri for arrival in found]),
-            ).fetchall()
-        )
-        new = [arrival for arrival in found if (arrival.uri, arrival.fingerprint) not in known]
+        new = _unknown(found, set(connection.execute(_KNOWN, _asked(automation, found)).fetchall()), digest)
         name = _name(new)
         with connection.cursor() as cursor:
             cursor.executemany(
@@ -89,6 +86,31 @@ def started(database: Database, automation: str, batch: Batch) -> None:
             "UPDATE arrivals SET started_at = clock_timestamp() WHERE automation = %s AND batch = %s",
             (automation, batch.name),
         )
+
+
+_KNOWN = """
+SELECT uri, fingerprint FROM arrivals WHERE automation = %s
+   AND (uri = ANY(%s) OR (starts_with(uri, 'forgotten:') AND fingerprint = ANY(%s)))
+"""
+
+
+def _asked(automation: str, found: Sequence[Arrival]) -> tuple[str, list[str], list[str]]:
+    return automation, [arrival.uri for arrival in found], [arrival.fingerprint for arrival in found]
+
+
+def _unknown(found: Sequence[Arrival], known: set[tuple[str, str]], digest: Digest | None) -> list[Arrival]:
+    """What no run was claimed for, or forgotten since. The key of the hash is asked for only where it is needed."""
+    forgotten = {fingerprint for uri, fingerprint in known if uri.startswith(GONE)}
+    return [
+        arrival
+        for arrival in found
+        if (arrival.uri, arrival.fingerprint) not in known
+        and not (
+            arrival.fingerprint in forgotten
+            and digest is not None
+            and (GONE + digest(arrival.uri), arrival.fingerprint) in known
+        )
+    ]
 
 
 def _settled(folder: Path, patterns: Sequence[str], moment: float) -> Iterator[Arrival]:

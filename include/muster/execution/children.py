@@ -11,12 +11,12 @@ from pydantic_core import to_jsonable_python
 
 from muster.errors import ConcurrencyError, PermanentError
 from muster.events.model import Event, EventType, NewEvent
+from muster.events.sealing import AND
 from muster.events.state import RunState
 from muster.execution import proving
 from muster.execution.fanout import end
 from muster.execution.outcome import Outcome
 from muster.execution.performing import outcome_of
-from muster.execution.personal import conceal
 from muster.execution.piece import Answer, Piece, failed, succeeded
 from muster.execution.references import OPENED, run_id
 from muster.execution.services import Services
@@ -32,6 +32,8 @@ AGAIN = (EventType.RUN_RESTARTED, EventType.DEAD_LETTER_REDRIVEN)
 
 class ChildFailed(PermanentError):
     """The run that a step has asked for did not succeed: the step fails, and what its own run did is undone."""
+
+    repeats_data = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,7 +177,7 @@ async def settle(services: Services, piece: Piece, came: Answer | Exception) -> 
     """Write how a piece ended whose run has: with that run's answer, or an error."""
     ending = failed(piece, came) if isinstance(came, Exception) else succeeded(piece, came)
     stored = (await end(services, piece.ref, [ending]))[0]
-    return conceal(piece.view.definition, piece.step.id, outcome_of(stored))
+    return outcome_of(stored)
 
 
 async def answer_of(services: Services, piece: Piece, run: str) -> Answer:
@@ -200,7 +202,7 @@ async def answer_of(services: Services, piece: Piece, run: str) -> Answer:
             "automation": view.definition.name,
             "status": state.status,
             "counts": dict(state.counts),
-            "outputs": _outputs(view.definition, state),
+            "outputs": _outputs(view.definition, state, withheld=await _is_about_others(services, piece.ref.run, run)),
         }
     )
 
@@ -228,10 +230,17 @@ def _automation(piece: Piece) -> str:
     return piece.step.run
 
 
-def _outputs(definition: Definition, state: RunState) -> dict[str, Any]:
-    """What the run's steps gave back, but for what only its own log may know."""
+async def _is_about_others(services: Services, parent: str, run: str) -> bool:
+    """True when a run is about somebody whom the run that asked for it is not about: its log would keep their data."""
+    subjects = [(await services.log.asubject(each) or "").split(AND) for each in (run, parent)]
+    return not set(subjects[0]) <= {*subjects[1], ""}
+
+
+def _outputs(definition: Definition, state: RunState, *, withheld: bool) -> dict[str, Any]:
+    """What the run's steps gave back; when it is withheld, only what says nothing about a person."""
+    impersonal = definition.personal.impersonal if definition.personal is not None else ()
     return {
         step.id: state.step(step.id).output
         for step in definition.steps
-        if state.step(step.id).status == "succeeded" and not definition.is_personal(step.id)
+        if state.step(step.id).status == "succeeded" and (not withheld or step.id in impersonal)
     }

@@ -26,6 +26,8 @@ TellStuck = Callable[[Services, WorkRef, str, int | None, Mapping[str, Any]], Aw
 class UndoingStopped(MusterError):
     """A task that undoes ended without a word in the log."""
 
+    repeats_data = False
+
 
 async def close_run(
     services: Services, ref: WorkRef, task_states: TaskStates, tell: TellStuck | None = None
@@ -57,8 +59,9 @@ async def close_run(
     closed = (await services.log.aappend(ref.run, [*left_open(state, ref.epoch), event]))[-1]
     if closed.data["status"] != "succeeded":
         said, how = closed.data["reason"], closed.data["status"]
-        return Outcome(status="failed", output=counts, reason=said if how == "failed" else f"{how}: {said}")
-    return Outcome(status="succeeded", output=counts)
+        reason = said if how == "failed" else f"{how}: {said}"
+        return Outcome(status="failed", output=counts, reason=reason, structural="all")
+    return Outcome(status="succeeded", output=counts, structural="all")
 
 
 def left_open(state: RunState, epoch: int) -> Iterator[NewEvent]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from muster.errors import PermanentError
+from muster.events.sealing import current_seals
 from muster.execution.retrying import Recorder
 from muster.language.expressions import evaluate
 from muster.recovery.holding import holding
@@ -33,7 +35,9 @@ def under_lock(
         return work
 
     async def locked() -> T:
-        names = lock_names(piece.step.lock, piece.variables, where=f"step {piece.step.id}, lock")
+        locks = lock_names(piece.step.lock, piece.variables, where=f"step {piece.step.id}, lock")
+        # In work about somebody only what the YAML says in these words names nobody.
+        names = lease_names(locks, locks if current_seals() is None else piece.step.lock)
         owner = f"{piece.view.id}/{piece.key}"
         for loss in range(1, LOSSES + 1):
             try:
@@ -53,7 +57,18 @@ def lock_names(lock: Sequence[str], variables: Mapping[str, Any], *, where: str)
     Raises:
         PermanentError: an expression gives nothing to name a lock by.
     """
-    return [_name(value, where) for value in _flat(evaluate(list(lock), variables, where=where))]
+    values = _flat(evaluate(list(lock), variables, where=where))
+    return [_name(value, where) for value in values]
+
+
+def lease_names(names: Sequence[str], known: Collection[str]) -> list[str]:
+    """The leases to take for locks of these names: one by the hash of each, and one by the name where that is known.
+
+    A lease's row stays for good, so a name that may say whom the work is about is stored as its hash only. The hash is
+    taken in every automation: one that is about nobody may exclude another that is about somebody.
+    """
+    hashes = [f"sha256:{sha256(name.encode()).hexdigest()}" for name in names]
+    return [*hashes, *(name for name in names if name in known)]
 
 
 def _flat(values: Sequence[Any]) -> Iterator[Any]:

@@ -11,7 +11,6 @@ from muster.errors import PermanentError
 from muster.events.model import EventType, NewEvent
 from muster.execution.children import is_waited_for, requested_by, withdraw
 from muster.execution.epochs import instant
-from muster.execution.personal import conceal_inputs
 from muster.execution.references import OPENED
 from muster.execution.services import Services
 from muster.language.definition import Definition
@@ -36,17 +35,22 @@ class Opening:
     """The user who asked for the run; None when nobody did."""
 
 
+class InputsDoNotFit(PermanentError):
+    """The inputs of a run are not what its automation asks for; values are repeated only where they may be."""
+
+    repeats_data = False
+
+
 async def open_run(services: Services, opening: Opening) -> Mapping[str, Any]:
     """Validate the inputs, store the definition, write `run.opened`; return the inputs.
 
     Raises:
-        PermanentError: the inputs do not fit; the run is opened all the same, so that it shows why.
+        InputsDoNotFit: the inputs do not fit; the run is opened all the same, so that it shows why.
     """
     definition = opening.definition
     learn_settings(definition.settings)
     await services.definitions.aput(definition.canonical_json(), hash=definition.hash, automation=definition.name)
     inputs = _inputs(opening)
-    problems = _problems(definition, inputs)
     data = {
         "automation": definition.name,
         "definition": definition.hash,
@@ -68,12 +72,12 @@ async def open_run(services: Services, opening: Opening) -> Mapping[str, Any]:
     causation = asked.id if asked is not None else None
     event = NewEvent(type=EventType.RUN_OPENED, data=data, key=OPENED, actor=actor, causation=causation)
     stored = await services.log.aappend(opening.run, [event])
-    if problems:
-        raise PermanentError(
+    if problems := _problems(definition, inputs, repeat=await services.log.asubject(opening.run) is None):
+        raise InputsDoNotFit(
             f"The inputs do not fit {definition.name}: {'; '.join(problems)}.",
             remedy="Trigger the run again with inputs that do.",
         )
-    return conceal_inputs(definition, stored[0].data["inputs"])
+    return dict(stored[0].data["inputs"])
 
 
 def _inputs(opening: Opening) -> dict[str, Any]:
@@ -83,16 +87,15 @@ def _inputs(opening: Opening) -> dict[str, Any]:
     return defaults | {name: value for name, value in opening.conf.items() if name in schemas}
 
 
-def _problems(definition: Definition, inputs: Mapping[str, Any]) -> list[str]:
+def _problems(definition: Definition, inputs: Mapping[str, Any], *, repeat: bool) -> list[str]:
+    """What does not fit; `repeat` says that the values may be repeated."""
     import jsonschema
 
     validator = jsonschema.Draft202012Validator(
         definition.input_schema, format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER
     )
-    marked = {path.partition(".")[0] for path in definition.personal.inputs} if definition.personal else set()
     return [
-        # The message repeats the value.
-        f"{path}: {'does not fit' if set(error.path) & marked else error.message}"
+        f"{path}: {error.message if repeat else 'does not fit'}"
         for error in validator.iter_errors(dict(inputs))
         for path in [error.json_path.removeprefix("$.")]
     ]

@@ -17,3 +17,5 @@ class Outcome:
     """JSON-ready: what people see as the XCom; nothing depends on it."""
     reason: str | None = None
     """Why it was skipped or failed, in one sentence."""
+    structural: Literal["nothing", "output", "all"] = "nothing"
+    """What of it is Muster's own words and numbers about the run: no personal data can get into that."""

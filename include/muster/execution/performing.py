@@ -8,29 +8,29 @@ from typing import Any
 
 from muster.errors import PermanentError
 from muster.events.model import Event, EventType
+from muster.events.sealing import working_about
 from muster.execution import flow
 from muster.execution.actions import act, fall_back, uses_threads
 from muster.execution.concurrency import at_once
 from muster.execution.fanout import ENDINGS, Spread, complete, holds, last_endings, spread_of
 from muster.execution.outcome import Outcome
-from muster.execution.personal import conceal
 from muster.execution.piece import Piece, failed_as_a_whole, finish, skipped, started
 from muster.execution.references import LeftAsItWas, WorkRef
 from muster.execution.services import Services
 from muster.execution.stopping import why_stopped
-from muster.execution.view import RunView, definition_of, load
+from muster.execution.view import RunView, load
 from muster.language.definition import ResolvedStep
 
 
 async def perform(services: Services, ref: WorkRef) -> Outcome:
     """Perform the work of one task instance and say how it ended. Performing it again does nothing twice."""
     try:
-        outcome = await _perform(services, ref)
+        with working_about(await services.log.aseals(ref.run)):
+            return await _perform(services, ref)
     except LeftAsItWas as error:
-        outcome = Outcome(status="failed", reason=error.message)
+        return Outcome(status="failed", reason=error.message, structural="all")
     except PermanentError as error:
-        outcome = await _failed_before_it_began(services, ref, error)
-    return conceal(await definition_of(services, ref.run), ref.step, outcome)
+        return await _failed_before_it_began(services, ref, error)
 
 
 async def begin(services: Services, ref: WorkRef) -> Piece | Outcome:
@@ -42,7 +42,7 @@ async def begin(services: Services, ref: WorkRef) -> Piece | Outcome:
     try:
         return await _begin(services, ref)
     except LeftAsItWas as error:
-        return Outcome(status="failed", reason=error.message)
+        return Outcome(status="failed", reason=error.message, structural="all")
     except PermanentError as error:
         return await _failed_before_it_began(services, ref, error)
 
@@ -116,7 +116,7 @@ async def _perform_single(services: Services, view: RunView, step: ResolvedStep,
 async def _perform_items(services: Services, spread: Spread, ref: WorkRef) -> Outcome:
     pieces = [_piece(spread, ref, index) for index in spread.slot(ref.slot)]
     if not pieces:
-        return Outcome(status="skipped", reason="there is nothing to do for it")
+        return Outcome(status="skipped", reason="there is nothing to do for it", structural="all")
     endings = await _endings(services, spread, pieces)
     left = [piece for piece in pieces if piece.key not in endings]
     jobs = [partial(_perform_item, services, piece) for piece in left]
@@ -172,13 +172,13 @@ def _together(endings: Sequence[Event], *, single: bool) -> Outcome:
     counts = {kind.value.removeprefix("step."): _count(endings, kind) for kind in sorted(ENDINGS)}
     failures = [event for event in endings if event.type == EventType.STEP_FAILED]
     if counts["skipped"] == len(endings):
-        return Outcome(status="skipped", output=counts, reason=endings[0].data["reason"])
+        return Outcome(status="skipped", output=counts, reason=endings[0].data["reason"], structural="output")
     if failures:
-        first = failures[0].data["error"]["message"]
-        return Outcome(status="failed", output=counts, reason=f"{len(failures)} of {len(endings)} failed: {first}")
+        said = f"{len(failures)} of {len(endings)} failed: {failures[0].data['error']['message']}"
+        return Outcome(status="failed", output=counts, reason=said, structural="output")
     if counts["set_aside"] == len(endings):
-        return Outcome(status="failed", output=counts, reason="every item was set aside")
-    return Outcome(status="succeeded", output=counts)
+        return Outcome(status="failed", output=counts, reason="every item was set aside", structural="all")
+    return Outcome(status="succeeded", output=counts, structural="all")
 
 
 def _count(endings: Iterable[Event], kind: Any) -> int:

@@ -15,31 +15,31 @@ from muster.events.definitions import DefinitionGone, DefinitionStore
 from muster.events.driver import Work, arun, run
 from muster.events.log import READ_PAGE, EventLog
 from muster.events.model import Event, EventType, NewEvent
-from muster.events.personal import SEALED, Keys, Vault, open_all, seal, sealed_ids
+from muster.events.personal import Vault
+from muster.events.sealing import AND, SEALED, WITHHELD, Keys, Seals, open_all, seal, sealed_ids
+from muster.events.structure import SKIPPED, seal_data, seal_output
 from muster.events.verified import VerifiedLog
 from muster.execution.outcome import Outcome
 from muster.execution.references import OPENED
-from muster.language.definition import WITHHELD, Definition, ResolvedPersonal
+from muster.language.definition import Definition, ResolvedPersonal
 from muster.language.expressions import evaluate
 from muster.redaction import redact_data
 
-SPEAKING = ("output", "input", "prompt", "response", "arguments", "result", "subject", "note", "text", "target", "item")
-"""What events of a step say in words of their own: it may repeat anything the step has read."""
 RUNS_KEPT = 1_024
 CONCEALED = {SEALED: "only in the log"}
 """What XCom holds in place of personal data."""
 
 
 class _Rules(NamedTuple):
-    """What is personal in one run, and whose it is."""
+    """Whom one run is about, and by what its events are told apart."""
 
-    personal: ResolvedPersonal
     subject: str
+    definition: Definition
 
 
 @dataclass(frozen=True)
 class _Sealer:
-    """Seals values of one stream under one subject's key."""
+    """Seals what events of one stream say, under the key of the stream's subject."""
 
     rules: _Rules
     keys: Keys
@@ -50,45 +50,40 @@ class _Sealer:
         id = self.rules.subject
         return seal(value, id=id, key=self.keys.get(id), stream=self.stream)
 
-    def path(self, value: Any, path: Sequence[str]) -> Any:
+    def event(self, event: NewEvent) -> NewEvent:
+        """The event as it is stored."""
+        data = seal_data(event.type, event.data, self.value)
+        if event.type == EventType.RUN_OPENED:
+            data["subject"] = self.rules.subject
+        if "output" in data:
+            data["output"] = self._output(data.get("step"), data["output"])
+        return replace(event, data=data)
+
+    def _output(self, step: Any, output: Any) -> Any:
+        definition = self.rules.definition
+        personal = definition.personal
+        if personal is None or step not in personal.impersonal:
+            return seal_output(kind_of(definition, step), output, self.value)
+        for path in personal.outputs.get(step, ()):
+            output = self._path(output, path.split(".") if path else ())
+        return output
+
+    def _path(self, value: Any, path: Sequence[str]) -> Any:
         """`value` with what is at `path` in it sealed; a list is gone through."""
         if not path:
             return self.value(value)
         if isinstance(value, list):
-            return [self.path(inner, path) for inner in value]
+            return [self._path(inner, path) for inner in value]
         if isinstance(value, Mapping) and path[0] in value:
-            return {**value, path[0]: self.path(value[path[0]], path[1:])}
+            return {**value, path[0]: self._path(value[path[0]], path[1:])}
         return value
-
-    def data(self, event: NewEvent) -> Mapping[str, Any]:
-        """The event's data as it is stored."""
-        personal, data = self.rules.personal, dict(event.data)
-        if event.type == EventType.RUN_OPENED:
-            inputs = data["inputs"]
-            for path in personal.inputs:
-                inputs = self.path(inputs, path.split("."))
-            return {**data, "inputs": inputs, "subject": self.rules.subject}
-        step = data.get("step")
-        if not isinstance(step, str) or not personal.touches(step):
-            return data
-        return self._of_step(data, personal.outputs.get(step, ("",)))
-
-    def _of_step(self, data: dict[str, Any], outputs: Sequence[str]) -> dict[str, Any]:
-        for name in SPEAKING:
-            if name != "output" and name in data:
-                data[name] = self.value(data[name])
-        for path in outputs:
-            if "output" in data:
-                data["output"] = self.path(data["output"], path.split(".") if path else ())
-        if isinstance(error := data.get("error"), Mapping):
-            data["error"] = {**error, **{name: self.value(error.get(name)) for name in ("message", "remedy")}}
-        if isinstance(findings := data.get("findings"), list):
-            data["findings"] = [self.value(finding) for finding in findings]
-        return data
 
 
 class PersonalLog(EventLog):
-    """The log as execution uses it: what is marked as personal is sealed on its way in and opened on its way out."""
+    """The log as execution uses it: a run that is about somebody is sealed on its way in and opened on its way out.
+
+    Only structure is stored as it is (`muster.events.structure`).
+    """
 
     def __init__(self, database: Database, master: Callable[[], bytes]) -> None:
         super().__init__(database)
@@ -169,6 +164,34 @@ class PersonalLog(EventLog):
             return found
         return await arun(self._database, self._open_by_key(stream, found))
 
+    def subject(self, stream: str) -> str | None:
+        """The id of whom a run is about; None when it is about nobody, or not opened yet."""
+        rules = run(self._database, self._rules_of(stream, ()))
+        return None if rules is None else rules.subject
+
+    async def asubject(self, stream: str) -> str | None:
+        """`subject` for coroutines."""
+        if stream in self._rules:
+            rules = self._rules[stream]
+        else:
+            rules = await arun(self._database, self._rules_of(stream, ()))
+        return None if rules is None else rules.subject
+
+    def digest(self, name: str) -> str:
+        """A keyed hash of a name, under the master key."""
+        return self._vault.name_id(name)
+
+    async def aseals(self, stream: str) -> Seals | None:
+        """What seals for whom the run is about; None when it is about nobody."""
+        return None if self._is_plain(stream) else await arun(self._database, self._seals_of(stream))
+
+    def _seals_of(self, stream: str) -> Work[Seals | None]:
+        rules = yield from self._rules_of(stream, ())
+        if rules is None:
+            return None
+        keys = yield from self._vault.keys([rules.subject])
+        return Seals(rules.subject, keys.get(rules.subject), stream)
+
     def _is_plain(self, stream: str) -> bool:
         """True when the stream is known to hold nothing personal."""
         return stream in self._rules and self._rules[stream] is None
@@ -193,37 +216,42 @@ class PersonalLog(EventLog):
             return True
 
     def _seal(self, stream: str, events: Sequence[NewEvent]) -> Work[list[NewEvent]]:
-        """Events with what is marked sealed. The key is asked for each time: it may be gone by now."""
+        """Events as they are stored. The key is asked for each time: it may be gone by now."""
         rules = yield from self._rules_of(stream, events)
         if rules is None:
             return list(events)
         sealer = _Sealer(rules, (yield from self._vault.keys([rules.subject])), stream)
         # Redacted first: sealed, a secret is not found any more.
-        clean = (replace(event, data=redact_data(event.data)) for event in events)
-        return [replace(event, data=sealer.data(event)) for event in clean]
+        return [sealer.event(replace(event, data=redact_data(event.data))) for event in events]
 
     def _rules_of(self, stream: str, events: Sequence[NewEvent]) -> Work[_Rules | None]:
         """The run's rules, from the event that opened it, stored or about to be; kept, for they never change."""
         if stream in self._rules:
             return self._rules[stream]
         stored = yield from self._under_keys(stream, [OPENED])
-        new = [event for event in events if event.type == EventType.RUN_OPENED]
-        opened: NewEvent | None = next(iter([*stored, *new]), None)
-        if opened is None:
-            return None
-        definition = yield from self._definition(opened.data["definition"])
-        personal = definition.personal
-        if personal is None:
-            rules = None
-        elif stored:
-            rules = _Rules(personal, opened.data["subject"])
-        else:
-            return _Rules(personal, (yield from self._vault.enrol(_name(personal, definition, opened, stream))))
-        if stored:
-            self._rules[stream] = rules
-            while len(self._rules) > RUNS_KEPT:
-                self._rules.popitem(last=False)
+        if not stored:
+            new = next((event for event in events if event.type == EventType.RUN_OPENED), None)
+            return None if new is None else (yield from self._rules_for(stream, new))
+        data = stored[0].data
+        subject = data.get("subject")
+        rules = None if subject is None else _Rules(subject, (yield from self._definition(data["definition"])))
+        self._rules[stream] = rules
+        while len(self._rules) > RUNS_KEPT:
+            self._rules.popitem(last=False)
         return rules
+
+    def _rules_for(self, stream: str, opened: NewEvent) -> Work[_Rules | None]:
+        """The rules of a run that is about to be opened: it is about whom its automation names, and about whom the run
+        is that has asked for it.
+        """
+        definition = yield from self._definition(opened.data["definition"])
+        subjects: list[str] = []
+        if (parent := opened.data.get("parent")) is not None:
+            asked_by = yield from self._rules_of(parent["run"], ())
+            subjects += [] if asked_by is None else asked_by.subject.split(AND)
+        if definition.personal is not None:
+            subjects.append((yield from self._vault.enrol(_name(definition.personal, definition, opened, stream))))
+        return _Rules(AND.join(dict.fromkeys(subjects)), definition) if subjects else None
 
     def _definition(self, hash: str) -> Work[Definition]:
         content = yield from self._definitions.reading(hash)
@@ -238,22 +266,19 @@ class RunLog(PersonalLog, VerifiedLog):
     """The log as runs are gone on with: every read is of events as they were written, and opened."""
 
 
-def conceal(definition: Definition, step: str, outcome: Outcome) -> Outcome:
-    """What others than the log may know of how a step with personal data ended: Airflow forgets nobody."""
-    if not definition.is_personal(step):
+def kind_of(definition: Definition, step: Any) -> str | None:
+    """The kind of a step; None when there is no such step."""
+    return next((each.kind for each in definition.steps if each.id == step), None)
+
+
+def conceal(outcome: Outcome, kind: str | None) -> Outcome:
+    """What others than the log may know of how a step ended in a run about somebody: Airflow forgets nobody."""
+    if outcome.structural == "all":
         return outcome
-    said = outcome.reason is not None and (outcome.status == "failed" or outcome.reason.startswith("set aside"))
-    return Outcome(
-        status=outcome.status,
-        output=None if outcome.output is None else dict(CONCEALED),
-        reason=WITHHELD if said else outcome.reason,
-    )
-
-
-def conceal_inputs(definition: Definition, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """A run's inputs without those that hold personal data."""
-    marked = {path.partition(".")[0] for path in definition.personal.inputs} if definition.personal else set()
-    return {name: dict(CONCEALED) if name in marked else value for name, value in inputs.items()}
+    output, reason = outcome.output, outcome.reason
+    if outcome.structural == "nothing" and output is not None:
+        output = seal_output(kind, output, lambda value: None if value is None else dict(CONCEALED))
+    return replace(outcome, output=output, reason=reason if reason is None or reason in SKIPPED else WITHHELD)
 
 
 @lru_cache(maxsize=128)

@@ -31,6 +31,8 @@ def work_key(step: str, index: int | None) -> str:
 class LeftAsItWas(PermanentError):
     """Work that an execution of its run leaves as it was has no outcome: it is not begun now."""
 
+    repeats_data = False
+
 
 @dataclass(frozen=True, kw_only=True)
 class WorkRef:

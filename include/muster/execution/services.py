@@ -85,7 +85,7 @@ class Services:
         folder = workspace_of(self.artifacts, run)
         if not folder.is_dir():
             # Runs that are open since before two runs could never have one folder go on in the one they have.
-            earlier = self.artifacts / run.replace("/", "__").replace(":", "-")
+            earlier = earlier_workspace_of(self.artifacts, run)
             if earlier.is_dir() and self.queries.is_from_before_server_epochs(run):
                 return earlier
             folder.mkdir(parents=True, exist_ok=True)
@@ -102,3 +102,8 @@ def workspace_of(artifacts: Path, run: str) -> Path:
     """The folder below `artifacts` that is this run's alone: its name can be read, and no two runs have the same."""
     name = re.sub(r"[^\w.+-]", "-", run.replace("/", "__"), flags=re.ASCII)[:_READABLE]
     return artifacts / f"{name}~{sha256(run.encode()).hexdigest()[:16]}"
+
+
+def earlier_workspace_of(artifacts: Path, run: str) -> Path:
+    """The folder that a run had before: several could have one."""
+    return artifacts / run.replace("/", "__").replace(":", "-")

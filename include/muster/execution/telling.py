@@ -16,5 +16,6 @@ async def tell(services: Services, notices: Iterable[Notice]) -> None:
     for notice in notices:
         try:
             await services.notices.send(notice)
-        except Exception:
-            log.exception("A notice could not be sent; it is in the outbox as %s", notice.key)
+        except Exception as error:
+            # Not in words: what a mail server says repeats whom it was for, and the outbox has it.
+            log.error("A notice could not be sent (%s); it is in the outbox as %s", type(error).__name__, notice.key)

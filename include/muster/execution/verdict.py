@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+from muster.events.sealing import words
 from muster.events.state import CANCELLED, UNWINDING, RunState
 from muster.events.work import StepState
 from muster.execution.flow import left_over
 from muster.execution.task_keys import task_of
-from muster.language.definition import WITHHELD, Definition
+from muster.language.definition import Definition
 
 TaskStates = Mapping[str, str | None]
 """Airflow's state by task (`step`, `step_<map index>`, `step.items`), for work whose process died without a word
@@ -20,13 +21,16 @@ The notice stays in the outbox."""
 
 
 def failures(definition: Definition, state: RunState, task_states: TaskStates) -> list[str]:
-    """Why the run failed, one sentence a step; empty when it succeeded."""
+    """Why the run failed, one sentence a step; empty when it succeeded.
+
+    Of a sealed state the reasons repeat nothing that is sealed: they are stored and told as they are.
+    """
     if state.status == "unknown":
         return ["the run was never opened"]
     found, stopped = [], _stopped_in_airflow(definition, task_states)
     for step in definition.steps:
         result = state.step(step.id)
-        reason = _failure(definition, result) or _stopped(definition, state, result, stopped)
+        reason = _failure(result) or _stopped(definition, state, result, stopped)
         if reason := reason or _left_out(result):
             found.append(reason)
     # What a cancelled run stopped in the middle of has not failed by itself.
@@ -56,7 +60,7 @@ def reasons_to_undo(definition: Definition, state: RunState, task_states: TaskSt
     for step in definition.steps:
         result = state.step(step.id)
         lost = _lost_altogether(result)
-        reason = _failure(definition, result) if lost else None
+        reason = _failure(result) if lost else None
         if reason is None and (lost or result.status == "succeeded"):
             reason = _stopped(definition, state, result, stopped)
         if reason is not None and step.kind not in HARMLESS:
@@ -70,14 +74,13 @@ def _lost_altogether(result: StepState) -> bool:
     return not result.counts["succeeded"] and not result.counts["set_aside"]
 
 
-def _failure(definition: Definition, result: StepState) -> str | None:
+def _failure(result: StepState) -> str | None:
     if result.is_fan_out and (lost := result.counts["failed"]):
         return f"{lost} of {len(result.indices)} items of step {result.id} failed"
     if result.is_fan_out and result.status == "failed":
         return f"every item of step {result.id} was set aside"
     if result.status == "failed":
-        why = WITHHELD if definition.is_personal(result.id) else (result.whole.error or {}).get("message")
-        return f"step {result.id} failed: {why}"
+        return f"step {result.id} failed: {words((result.whole.error or {}).get('message'))}"
     return None
 
 

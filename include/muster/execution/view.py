@@ -27,6 +27,8 @@ OPENED_KEPT = 256
 class NeverOpened(MusterError):
     """Nothing is known of the run: nothing was done for it."""
 
+    repeats_data = False
+
 
 @dataclass(frozen=True)
 class RunView:

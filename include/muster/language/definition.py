@@ -192,25 +192,19 @@ class ResolvedTrigger(_Resolved):
     """Seconds between two looks at the folder."""
 
 
-WITHHELD = "why is personal data; `muster show` says it"
-"""What stands for a reason that others than the log must not know."""
-
-
 class ResolvedPersonal(_Resolved):
-    """Which data of a run is about a person."""
+    """Whom a run is about: everything it says is sealed but its structure and what is said to be impersonal."""
 
     subject: str
     """An expression that names the person."""
-    inputs: tuple[str, ...] = ()
-    """Paths inside `inputs`; the empty one stands for all of them."""
+    impersonal: tuple[str, ...] = ()
+    """The steps whose outputs are stored as they are."""
     outputs: dict[str, tuple[str, ...]] = {}
-    """Paths inside the outputs of steps; the empty one stands for the whole output."""
+    """Paths inside the outputs of impersonal steps that are sealed all the same; the empty one stands for all of it."""
+    inputs: tuple[str, ...] = ()
+    """Paths inside `inputs`: all inputs are sealed, named or not."""
     passing: tuple[str, ...] = ()
-    """The steps that use such data, and so may write it anywhere."""
-
-    def touches(self, step: str) -> bool:
-        """True when the step's words may hold personal data."""
-        return step in self.outputs or step in self.passing
+    """Only in definitions of earlier versions, which sealed less."""
 
 
 class ResolvedDeadline(_Resolved):
@@ -262,10 +256,6 @@ class Definition(_Resolved):
     def step(self, step_id: str) -> ResolvedStep:
         """The step of that id; raises KeyError."""
         return self._by_id[step_id]
-
-    def is_personal(self, step_id: str) -> bool:
-        """True when what the step says may hold personal data, which only the log may know."""
-        return self.personal is not None and self.personal.touches(step_id)
 
     @cached_property
     def _by_id(self) -> dict[str, ResolvedStep]:

@@ -6,14 +6,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from muster.language.definition import ResolvedPersonal
 from muster.language.expressions import ExpressionSyntaxError, parse
 from muster.language.fields import Text, Words
 from muster.language.problems import did_you_mean
-from muster.language.usage import Usage
 from muster.written import Written
 
 if TYPE_CHECKING:
@@ -38,23 +37,22 @@ FieldPath = Annotated[
 
 
 class Personal(Written):
-    """Which data of a run is about a person. It is sealed in the log under a key of that person's own, and
-    `muster forget` throws the key away.
-
-    A step whose expressions use a marked input, or the output of a step with marked data, is taken to pass it on:
-    all it writes is sealed too, unless `impersonal` names it. In a list, a path goes into every entry.
+    """Whom a run is about. All that is said in such a run is sealed under a key of that person's own, which
+    `muster forget` throws away: inputs, outputs, prompts, errors, findings, notes. What stays readable is the
+    structure: steps, states, times, counts, and who approved. A run that a step asks for is about the same person.
     """
 
     subject: Text
     """An expression over `inputs` and `settings` that names the person, for example `{{ inputs.customer }}`."""
-    fields: Annotated[list[FieldPath], Field(min_length=1)]
-    """What is personal: `inputs.email`, `steps.read.output.person`, or all of a step's output: `steps.read.output`."""
     impersonal: Words = []
-    """Steps that use personal data and write none."""
+    """Steps whose outputs say nothing about a person, and stay readable when the person is forgotten."""
+    fields: list[FieldPath] = []
+    """What is personal in the output of an impersonal step, such as `steps.read.output.person`. Everything else is
+    sealed without being named; to name it tells readers what it is about."""
 
 
-def resolve_personal(personal: Personal | None, usages: Mapping[str, Usage]) -> ResolvedPersonal | None:
-    """`personal` with the steps that pass the data on, found by what they refer to."""
+def resolve_personal(personal: Personal | None) -> ResolvedPersonal | None:
+    """`personal` with its paths by step."""
     if personal is None:
         return None
     inputs = [field.removeprefix("inputs.") for field in personal.fields if field.startswith("inputs.")]
@@ -65,32 +63,10 @@ def resolve_personal(personal: Personal | None, usages: Mapping[str, Usage]) -> 
             outputs.setdefault(step, []).append(".".join(path))
     return ResolvedPersonal(
         subject=personal.subject,
+        impersonal=tuple(sorted(personal.impersonal)),
         inputs=tuple(sorted(inputs)),
         outputs={step: tuple(sorted(paths)) for step, paths in sorted(outputs.items())},
-        passing=tuple(sorted(_passing(inputs, outputs, usages, personal.impersonal) - outputs.keys())),
     )
-
-
-def _passing(
-    inputs: Sequence[str], outputs: Mapping[str, object], usages: Mapping[str, Usage], impersonal: Sequence[str]
-) -> set[str]:
-    """The steps that use personal data, directly or through others."""
-    names = {path.partition(".")[0] for path in inputs}
-    found: set[str] = set()
-    while True:
-        sources = found | outputs.keys()
-        more = {
-            step
-            for step, used in usages.items()
-            if step not in impersonal and (used.steps & sources or _inputs_of(used) & names)
-        }
-        if more <= found:
-            return found
-        found |= more
-
-
-def _inputs_of(used: Usage) -> frozenset[str]:
-    return used.each.inputs | used.when.inputs | used.work.inputs | used.undo.inputs
 
 
 def check_personal(

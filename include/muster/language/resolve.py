@@ -103,7 +103,7 @@ def resolve(
         checks=tuple(_check(check, settings) for check in automation.checks),
         budget=automation.budget.usd if automation.budget else None,
         retries=automation.budget.retries if automation.budget else None,
-        personal=resolve_personal(automation.personal, usages),
+        personal=resolve_personal(automation.personal),
         settings=dict(settings),
         steps=steps,
         agents=_inlined(steps, among),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from muster.database import Database
 from muster.errors import MusterError
@@ -12,16 +14,36 @@ from muster.events.failures import database_failures
 from muster.events.log import EventLog
 from muster.events.model import EventType, NewEvent
 from muster.events.personal import Vault
+from muster.events.queries import Queries
+from muster.execution.arrivals import GONE
+from muster.execution.services import earlier_workspace_of, workspace_of
 
 _FIND = """
 SELECT id, forgotten_at FROM subjects
 WHERE id = %(id)s OR starts_with(id, %(id)s || '.') OR id = %(name)s OR starts_with(id, %(name)s || '.') ORDER BY id
 """
-_RUNS = "SELECT stream FROM events WHERE type = 'run.opened' AND data->>'subject' = ANY(%(ids)s)"
-# What is still on its way would be sent without its text; the next attempt to forget finds it settled.
+_RUNS = """
+SELECT stream FROM events WHERE type = 'run.opened' AND string_to_array(data->>'subject', '+') && %(ids)s::text[]
+"""
+# What was not sent yet never is: whoever has taken it from here this moment still does, and settles a row without text.
+_UNSENT = f"""
+UPDATE outbox SET status = 'kept', delivered_by = 'outbox', reference = 'outbox/' || id, claimed_until = NULL,
+    note = 'not sent, because whom it is about was forgotten', settled_at = clock_timestamp()
+WHERE run IN ({_RUNS}) AND status IN ('pending', 'failed')
+"""
 _NOTICES = f"""
 UPDATE outbox SET text = '[forgotten]', subject = '', target = '[forgotten]', error = NULL
-WHERE run IN ({_RUNS}) AND status IN ('sent', 'kept', 'failed') AND text <> '[forgotten]'
+WHERE run IN ({_RUNS}) AND text <> '[forgotten]'
+"""
+# Sealed since effects are; those of earlier versions were not.
+_EFFECTS = f'UPDATE effects SET result = \'{{"$forgotten": ""}}\', error = NULL WHERE run IN ({_RUNS})'
+# By its name a file may say whom it is about; it must be known when it is seen again all the same.
+_ARRIVALS = f"""
+SELECT automation, uri, fingerprint FROM arrivals
+WHERE automation || '/files__' || batch IN ({_RUNS}) AND NOT starts_with(uri, '{GONE}')
+"""
+_ARRIVAL = """
+UPDATE arrivals SET uri = %(gone)s WHERE automation = %(automation)s AND uri = %(uri)s AND fingerprint = %(mark)s
 """
 _KEYS = "UPDATE subjects SET wrapped_key = NULL, forgotten_at = clock_timestamp() WHERE id = ANY(%(ids)s)"
 
@@ -36,6 +58,8 @@ class Forgotten:
     """Runs whose personal data nobody can read any more."""
     notices: int
     """Notices of these runs whose text was removed from the outbox."""
+    unsent: int = 0
+    """Those of them that were still to be sent, and are not."""
 
 
 def find_subject(database: Database, vault: Vault, subject: str) -> list[str]:
@@ -57,19 +81,35 @@ def find_subject(database: Database, vault: Vault, subject: str) -> list[str]:
     return left
 
 
-def forget(database: Database, vault: Vault, subject: str, *, by: str) -> Forgotten:
-    """Throw a person's key away. It cannot be undone.
+def forget(database: Database, vault: Vault, subject: str, *, by: str, artifacts: Path | None = None) -> Forgotten:
+    """Throw a person's key away, and what their runs left outside of the log. It cannot be undone.
+
+    Args:
+        artifacts: The folder that holds the runs' own; None where this machine has none.
 
     Raises:
         MusterError: there is no such person, or they are forgotten already; nothing was changed.
     """
     ids = find_subject(database, vault, subject)
     _write_down(database, ids, by)
+    given = {"ids": ids}
+    with database.connection() as connection:
+        runs = [run for (run,) in connection.execute(_RUNS, given)]
+    # Before the key goes: whoever dies in between finds a person who is not forgotten yet, and does all of it again.
+    if artifacts is not None:
+        for run in runs:
+            shutil.rmtree(workspace_of(artifacts, run), ignore_errors=True)
+            if Queries(database).is_from_before_server_epochs(run):
+                shutil.rmtree(earlier_workspace_of(artifacts, run), ignore_errors=True)
     with database.connection() as connection, connection.transaction():
-        connection.execute(_KEYS, {"ids": ids})
-        runs = connection.execute(f"SELECT count(*) FROM ({_RUNS}) AS runs", {"ids": ids}).fetchone()
-        notices = connection.execute(_NOTICES, {"ids": ids}).rowcount
-    return Forgotten(ids[0].partition(".")[0], runs[0] if runs else 0, notices)
+        connection.execute(_KEYS, given)
+        for automation, uri, fingerprint in connection.execute(_ARRIVALS, given).fetchall():
+            gone = GONE + vault.name_id(uri)
+            connection.execute(_ARRIVAL, {"gone": gone, "automation": automation, "uri": uri, "mark": fingerprint})
+        unsent = connection.execute(_UNSENT, given).rowcount
+        notices = connection.execute(_NOTICES, given).rowcount
+        connection.execute(_EFFECTS, given)
+    return Forgotten(ids[0].partition(".")[0], len(runs), notices, unsent)
 
 
 def _write_down(database: Database, ids: Sequence[str], by: str) -> None:

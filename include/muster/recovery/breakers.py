@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from muster.database import Database
 from muster.errors import MusterError, PermanentError
 from muster.events.driver import Query, Work, arun, run
+from muster.events.sealing import told
 from muster.recovery.ledger import NotPerformed
 from muster.redaction import redact
 
@@ -271,7 +272,7 @@ def _query(permit: Permit, policy: Policy, failure: BaseException | None) -> Que
         return _of(SUCCEEDED, permit) if permit.writes_success else None
     if not policy.failures:
         return None
-    text = redact(f"{type(failure).__name__}: {failure}")[:LONGEST_ERROR]
+    text = redact(told(failure))[:LONGEST_ERROR]
     error = text.replace("\0", "\ufffd").encode(errors="replace").decode()
     return _of(FAILED, permit, limit=policy.failures, open_for=policy.open_seconds, error=error)
 

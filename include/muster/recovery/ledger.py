@@ -18,6 +18,7 @@ from muster.database import Database
 from muster.errors import MusterError, PermanentError, TransientError
 from muster.events.canonical import canonical
 from muster.events.driver import HotQuery, Query, Rows, Work, arun, run
+from muster.events.sealing import current_seals, told
 from muster.redaction import redact
 
 T = TypeVar("T")
@@ -247,7 +248,7 @@ def begin(effect: Effect, claim: float) -> Work[Begun | InDoubt | Done | Busy]:
             remedy=_STANDS if status == "done" else _OPEN,
         )
     if status == "done":
-        return Done(result)
+        return Done(_opened(result))
     if claimed > 0:
         return Busy(claimed)
     rows = (yield [Query(TAKE, {**values, "attempt": attempt})])[0]
@@ -256,17 +257,27 @@ def begin(effect: Effect, claim: float) -> Work[Begun | InDoubt | Done | Busy]:
 
 def done(effect: Effect, result: Any) -> Work[Any]:
     """Settle that it happened; the result that counts, which is another attempt's when that one was first."""
-    values = {"key": effect.key, "kind": effect.kind, "request": effect.request, "result": canonical(result)}
+    values = {"key": effect.key, "kind": effect.kind, "request": effect.request, "result": canonical(_sealed(result))}
     if not (yield [HotQuery(DONE, values)])[0]:
-        return (yield [Query(FIND, {"key": effect.key})])[0][0][4]
+        return _opened((yield [Query(FIND, {"key": effect.key})])[0][0][4])
     return result
 
 
 def not_done(effect: Effect, attempt: int, error: BaseException | str, status: Status) -> Work[bool]:
     """Settle that it did not happen (`failed`), or that nobody knows (`unknown`)."""
-    text = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
+    text = error if isinstance(error, str) else told(error)
     text = redact(text)[:LONGEST_ERROR].replace("\0", "\ufffd").encode(errors="replace").decode()
     return (yield from _changed(NOT_DONE, key=effect.key, attempt=attempt, status=status, error=text))
+
+
+def _sealed(result: Any) -> Any:
+    seals = current_seals()
+    return result if seals is None else seals.seal(result)
+
+
+def _opened(result: Any) -> Any:
+    seals = current_seals()
+    return result if seals is None else seals.open(result)
 
 
 def _changed(sql: str, **values: Any) -> Work[bool]:

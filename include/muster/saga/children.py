@@ -40,6 +40,8 @@ FIRST_LOOK, LONGEST_WAIT = 0.5, 10.0
 class ChildNotUndone(PermanentError):
     """A run that belongs to this one is not undone, so neither is this one: it is stuck, and a person acts."""
 
+    repeats_data = False
+
 
 async def undo_children(services: Services, piece: Piece, unwind: Unwind, *, limit: float | None) -> dict[str, str]:
     """Undo every run that a piece has asked for, the last one first; how each of them stands then, by its id.

@@ -13,6 +13,8 @@ from muster.language.definition import Definition
 class Irreversible(MusterError):
     """What happened cannot be undone."""
 
+    repeats_data = False
+
 
 Pieces = dict[str, list[int | None]]
 """Positions by step; None stands for a step outside a fan-out."""

@@ -15,6 +15,7 @@ from typing import Any
 
 from muster.errors import ConcurrencyError, DatabaseLost, MusterError
 from muster.events.model import Event, EventType, NewEvent
+from muster.events.sealing import WITHHELD, working_about
 from muster.events.state import fold
 from muster.events.work import WorkState
 from muster.execution.actions import skill_context, uses_threads
@@ -28,7 +29,7 @@ from muster.execution.services import Services
 from muster.execution.variables import variables_for
 from muster.execution.verdict import TaskStates, reasons_to_undo
 from muster.execution.view import RunView, definition_of, load_all
-from muster.language.definition import WITHHELD, ResolvedCompensation, ResolvedRetry, ResolvedStep
+from muster.language.definition import ResolvedCompensation, ResolvedRetry, ResolvedStep
 from muster.language.expressions import evaluate
 from muster.language.sagas import compensation_order
 from muster.saga.children import irrevocable_below, is_told_of_irrevocable, undo_children
@@ -56,7 +57,7 @@ async def _begin(services: Services, ref: WorkRef, task_states: TaskStates) -> O
     state = await services.log.astate(ref.run)
     reasons = reasons_to_undo(await definition_of(services, ref.run), state, task_states)
     if not reasons:
-        return Outcome(status="skipped", reason="nothing has to be undone")
+        return Outcome(status="skipped", reason="nothing has to be undone", structural="all")
     view = await load_all(services, ref.run)
     stuck = view.state.stuck
     told = view.state.undo_told or (stuck is not None and stuck.epoch < ref.epoch and is_told_of_irrevocable(stuck))
@@ -86,8 +87,8 @@ async def _irrevocable(services: Services, view: RunView) -> tuple[str, int | No
 def _begun(unwinding: Event) -> Outcome:
     pieces = unwinding.data["pieces"]
     if not pieces:
-        return Outcome(status="skipped", reason="nothing that was done can be undone")
-    return Outcome(status="succeeded", output=pieces)
+        return Outcome(status="skipped", reason="nothing that was done can be undone", structural="all")
+    return Outcome(status="succeeded", output=pieces, structural="all")
 
 
 async def compensate(services: Services, ref: WorkRef) -> Outcome:
@@ -95,12 +96,13 @@ async def compensate(services: Services, ref: WorkRef) -> Outcome:
     view = await load_all(services, ref.run)
     stuck, unwinding = view.state.stuck, view.state.unwinding
     if stuck is not None and stuck.epoch == ref.epoch:
-        return Outcome(status="failed", reason=f"undoing has stopped at {work_key(stuck.step, stuck.index)}")
+        where = work_key(stuck.step, stuck.index)
+        return Outcome(status="failed", reason=f"undoing has stopped at {where}", structural="all")
     step = view.definition.step(ref.step)
     indices = unwinding.pieces.get(step.id, []) if unwinding is not None else []
     left = [index for index in indices if view.state.step(step.id).work(index).status != "undone"]
     if not left:
-        return Outcome(status="skipped", reason="nothing of it has to be undone")
+        return Outcome(status="skipped", reason="nothing of it has to be undone", structural="all")
     failures: list[tuple[int | None, Exception]] = []
     undone = 0
 
@@ -122,12 +124,13 @@ async def compensate(services: Services, ref: WorkRef) -> Outcome:
         await _failed(services, ref, _data(view, ref, step.id, left[0]), error)
         failures.append((left[0], error))
     else:
-        await at_once(jobs, threads=threads)
+        with working_about(await services.log.aseals(ref.run)):
+            await at_once(jobs, threads=threads)
     if failures:
         return await _stuck(services, ref, step.id, *failures[0])
     if undone < len(left):
-        return Outcome(status="failed", reason="undoing has stopped elsewhere")
-    return Outcome(status="succeeded", output={"undone": undone})
+        return Outcome(status="failed", reason="undoing has stopped elsewhere", structural="all")
+    return Outcome(status="succeeded", output={"undone": undone}, structural="all")
 
 
 async def unwind(services: Services, run: str, epoch: int) -> None:
@@ -246,6 +249,10 @@ async def _stuck(services: Services, ref: WorkRef, step: str, index: int | None,
     data = {"step": step, "index": index, "error": described, "epoch": ref.epoch}
     event = NewEvent(type=EventType.RUN_STUCK, data=data, key=stuck_key(ref))
     await services.log.aappend(ref.run, [event])
-    why = WITHHELD if (await definition_of(services, ref.run)).is_personal(step) else described["message"]
-    await tell_stuck(services, ref, step, index, {**described, "message": why})
-    return Outcome(status="failed", reason=f"stuck at {work_key(step, index)}: {why}")
+    repeats = not isinstance(error, MusterError) or error.repeats_data
+    if repeats and await services.log.asubject(ref.run) is not None:
+        # A notice is read where nothing is forgotten: what the log seals, the remedy as well, is said there alone.
+        described = {"class": described["class"], "message": WITHHELD, "remedy": None}
+    await tell_stuck(services, ref, step, index, described)
+    reason = f"stuck at {work_key(step, index)}: {described['message']}"
+    return Outcome(status="failed", reason=reason, structural="all")

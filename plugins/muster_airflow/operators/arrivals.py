@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator, Context
 
 from muster.errors import TransientError
+from muster_airflow.egress import leaves
 
 if TYPE_CHECKING:
     from muster.execution.arrivals import Batch
@@ -35,15 +36,17 @@ class StartRuns(BaseOperator):
         self.match = match
         self.input = input
 
+    @leaves
     def execute(self, context: Context) -> list[str]:
         """Start the runs; the XCom is the list of their ids."""
         # Here, because it brings the database's client, which parsing the Dags has no use for.
         from muster.execution.arrivals import claim, look, started
         from muster_airflow.services import services_in_worker
 
-        database = services_in_worker(context).database
+        services = services_in_worker(context)
+        database = services.database
         found = look(Path(self.path), self.match)
-        batches = claim(database, self.automation, found)
+        batches = claim(database, self.automation, found, services.log.digest)
         for batch in batches:
             self._start(batch)
             started(database, self.automation, batch)

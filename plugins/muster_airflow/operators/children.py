@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Context
-from airflow.sdk.exceptions import AirflowFailException, AirflowRuntimeError, ErrorType, TaskDeferred
+from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType, TaskDeferred
 
 from muster.errors import PermanentError, TransientError
 from muster.execution.outcome import Outcome
+from muster_airflow.egress import concealed, leaves, push
 from muster_airflow.operators.base import MusterOperator
-from muster_airflow.operators.steps import report
 from muster_airflow.reference import CHILD, work_ref
 from muster_airflow.triggers.children import ChildTrigger
 
@@ -37,26 +37,37 @@ class RunStep(MusterOperator):
         super().__init__(**kwargs)
         self.slot = slot
 
+    @leaves
     def execute(self, context: Context) -> Any:
         """Ask for the run, have Airflow start it, and leave the wait to the triggerer."""
-        from muster_airflow.services import run, services_in_worker
+        return _start_and_wait(context)
 
-        services = services_in_worker(context)
-        asked = run(services, _asked(services, context))
-        if isinstance(asked, Outcome):
-            return report(asked)
-        ref, piece, child = asked
-        try:
-            _start(context, child)
-        except PermanentError as error:
-            run(services, _failed(services, piece, error))
-            raise AirflowFailException(str(error)) from error
-        context["ti"].xcom_push(key=CHILD, value=child.run)
-        raise TaskDeferred(trigger=ChildTrigger.of(ref), method_name="execute_complete")
-
+    @leaves
     def execute_complete(self, context: Context, event: Any = None) -> Any:
         """Fail as the log says the step has; while it says nothing, wait on."""
-        return self.execute(context)
+        return _start_and_wait(context)
+
+
+def _start_and_wait(context: Context) -> Outcome:
+    """How the step ended, where it has.
+
+    Raises:
+        TaskDeferred: its run goes on; the triggerer waits for it.
+    """
+    from muster_airflow.services import run, services_in_worker
+
+    services = services_in_worker(context)
+    asked = run(services, _asked(services, context))
+    if isinstance(asked, Outcome):
+        return asked
+    ref, piece, child = asked
+    try:
+        _start(context, child)
+    except PermanentError as error:
+        run(services, _failed(services, piece, error))
+        raise
+    push(context, CHILD, child.run)
+    raise TaskDeferred(trigger=ChildTrigger.of(ref), method_name="execute_complete")
 
 
 async def _asked(services: Services, context: Context) -> Outcome | tuple[WorkRef, Piece, Child]:
@@ -66,11 +77,11 @@ async def _asked(services: Services, context: Context) -> Outcome | tuple[WorkRe
     ref = await work_ref(services, context["ti"], context["dag_run"], lane="worker")
     piece = await begin(services, ref)
     if isinstance(piece, Outcome):
-        return piece
+        return await concealed(services, ref.run, ref.step, piece)
     try:
         return ref, piece, await ask_for(services, piece)
     except PermanentError as error:
-        return await settle(services, piece, error)
+        return await concealed(services, ref.run, ref.step, await settle(services, piece, error))
 
 
 async def _failed(services: Services, piece: Piece, error: PermanentError) -> Outcome:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk._shared.module_loading import import_string
 from airflow.sdk.exceptions import (
-    AirflowFailException,
     AirflowRescheduleException,
     AirflowSkipException,
     DagRunTriggerException,
@@ -18,15 +19,15 @@ from airflow.sdk.exceptions import (
 
 from muster.errors import MusterError, PermanentError
 from muster.events.model import Event
+from muster.events.sealing import working_about
 from muster.execution.outcome import Outcome
 from muster.execution.piece import Answer, Piece, failed, skipped, succeeded
 from muster.execution.retrying import NEVER
 from muster.execution.services import Services
 from muster.failures import classify
 from muster.language.expressions import evaluate
-from muster_airflow.operators.steps import report
+from muster_airflow.egress import concealed, hold_pushes, leaves
 from muster_airflow.reference import work_ref
-from muster_airflow.xcom import shown
 
 
 class ExternalStep(BaseOperator):
@@ -44,18 +45,20 @@ class ExternalStep(BaseOperator):
         super().__init__(**kwargs)
         self.slot = slot
 
+    @leaves
     def execute(self, context: Context) -> Any:
         """Render the arguments, run the operator, write down what it returned."""
         piece = _piece(context)
         if isinstance(piece, Outcome):
-            return report(piece)
+            return piece
         return _run(context, piece, lambda: self._instance(piece).execute(context))
 
+    @leaves
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after the operator had deferred itself."""
         piece = _piece(context)
         if isinstance(piece, Outcome):
-            return report(piece)
+            return piece
         return _run(context, piece, lambda: self._instance(piece).resume_execution(next_method, next_kwargs, context))
 
     def _instance(self, piece: Piece) -> BaseOperator:
@@ -95,7 +98,8 @@ def external_step(path: str) -> type[BaseOperator]:
 def _run(context: Context, piece: Piece, work: Any) -> Any:
     """Run the operator's own code; every way it can end goes to the log."""
     try:
-        result = work()
+        with _working(context, piece):
+            result = work()
     except (TaskDeferred, TaskAwaitingInput, AirflowRescheduleException):
         raise  # It goes on later, in `resume_execution` or from the beginning.
     except AirflowSkipException as skip:
@@ -110,12 +114,31 @@ def _run(context: Context, piece: Piece, work: Any) -> Any:
     except Exception as error:
         if classify(error) in NEVER:
             _write(context, piece, failed(piece, error))
-            raise AirflowFailException(str(error)) from error
+            raise PermanentError(str(error)) from error
         if _last_try(context):
             _write(context, piece, failed(piece, error))
         raise
     ended = _write(context, piece, succeeded(piece, Answer(output=_jsonable(result))))
-    return shown(ended.data["output"])
+    return _told(context, piece, ended)
+
+
+@contextmanager
+def _working(context: Context, piece: Piece) -> Iterator[None]:
+    """The operator's own code: what it logs and pushes in a run about somebody stays here."""
+    services = _services(context)
+    seals = services.database.run(services.log.aseals(piece.ref.run))
+    if seals is not None:
+        hold_pushes(context)
+    with working_about(seals):
+        yield
+
+
+def _told(context: Context, piece: Piece, ended: Event) -> Outcome:
+    from muster.execution.performing import outcome_of
+    from muster_airflow.services import run
+
+    services = _services(context)
+    return run(services, concealed(services, piece.ref.run, piece.step.id, outcome_of(ended)))
 
 
 def _piece(context: Context) -> Piece | Outcome:
@@ -125,7 +148,9 @@ def _piece(context: Context) -> Piece | Outcome:
     services = _services(context)
 
     async def begun() -> Piece | Outcome:
-        return await begin(services, await work_ref(services, context["ti"], context["dag_run"], lane="worker"))
+        ref = await work_ref(services, context["ti"], context["dag_run"], lane="worker")
+        piece = await begin(services, ref)
+        return await concealed(services, ref.run, ref.step, piece) if isinstance(piece, Outcome) else piece
 
     return run(services, begun())
 

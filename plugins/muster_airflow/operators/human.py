@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Context
-from airflow.sdk.exceptions import AirflowFailException, AirflowRuntimeError, TaskAwaitingInput
+from airflow.sdk.exceptions import AirflowRuntimeError, TaskAwaitingInput
 from airflow.sdk.execution_time.hitl import upsert_hitl_detail
 
 from muster.errors import PermanentError
@@ -21,7 +21,7 @@ from muster.execution.performing import begin, take_up
 from muster.execution.piece import failed
 from muster.execution.references import WorkRef
 from muster.execution.services import Services
-from muster_airflow.operators.steps import report
+from muster_airflow.egress import concealed, leaves
 from muster_airflow.reference import work_ref
 
 
@@ -42,10 +42,12 @@ class HumanStep(ApprovalOperator):
         super().__init__(subject=kwargs["task_id"], defaults=None, **kwargs)
         self.slot = slot
 
+    @leaves
     def execute(self, context: Context) -> Any:
         """Put the question to its assignees, or go on with it when it was put already."""
         return self._go_on(context, None)
 
+    @leaves
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """Say how it was decided; put the question again when it is not."""
         return self._go_on(context, _reply(event or {}))
@@ -60,14 +62,15 @@ class HumanStep(ApprovalOperator):
                 self._put(context, asked)
             except PermanentError as error:
                 run(services, self._failed(services, context, error))
-                raise AirflowFailException(str(error)) from error
+                raise
             # Putting it drops an answer that came just before. That answer is in the log since before Airflow took
             # it, so it is seen here; one that comes later than this, Airflow sees when the task begins to wait.
             asked = run(services, self._looked(services, context))
         if isinstance(asked, Request):
             timeout = timedelta(seconds=asked.within) if asked.within else None
             raise TaskAwaitingInput(method_name="execute_complete", timeout=timeout)
-        return report(asked) if isinstance(asked, Outcome) else asked
+        decided = asked if isinstance(asked, Outcome) else Outcome(status="succeeded", output=asked)
+        return run(services, self._told(services, context, decided))
 
     def _put(self, context: Context, asked: Request) -> None:
         """Have Airflow show the question.
@@ -108,7 +111,12 @@ class HumanStep(ApprovalOperator):
             return await keep_answer(services, piece) or await request(services, piece)
         except PermanentError as error:
             await services.log.aappend(piece.ref.run, [failed(piece, error)])
-            raise AirflowFailException(str(error)) from error
+            raise
+
+    async def _told(self, services: Services, context: Context, outcome: Outcome) -> Outcome:
+        """How it was decided, as Airflow may know it: without its note where the run is about somebody."""
+        ref = await self._ref(services, context)
+        return await concealed(services, ref.run, ref.step, outcome)
 
     async def _failed(self, services: Services, context: Context, error: PermanentError) -> None:
         piece = await take_up(services, await self._ref(services, context))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from airflow.sdk import Context
-from airflow.sdk.exceptions import AirflowFailException
 
-from muster.errors import PermanentError
+from muster.execution.outcome import Outcome
 from muster.execution.references import run_id
 from muster.language.definition import Definition
+from muster_airflow.egress import concealed, leaves
 from muster_airflow.operators.base import MusterOperator
 
 
@@ -26,16 +26,20 @@ class OpenRun(MusterOperator):
         super().__init__(**kwargs)
         self._definition = definition
 
+    @leaves
     def execute(self, context: Context) -> Any:
         """Open the run; the inputs are the XCom."""
         from muster.execution.opening import open_run
         from muster_airflow.services import run, services_in_worker
 
         services = services_in_worker(context)
-        try:
-            return dict(run(services, open_run(services, self._opening(context))))
-        except PermanentError as error:
-            raise AirflowFailException(str(error)) from error
+        opening = self._opening(context)
+
+        async def opened() -> Outcome:
+            inputs = await open_run(services, opening)
+            return await concealed(services, opening.run, None, Outcome(status="succeeded", output=dict(inputs)))
+
+        return run(services, opened())
 
     def _opening(self, context: Context) -> Any:
         from muster.execution.opening import Opening

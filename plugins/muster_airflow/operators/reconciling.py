@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, Context
 
+from muster_airflow.egress import leaves, note
 from muster_airflow.operators.base import restart_policy
 
 if TYPE_CHECKING:
@@ -27,19 +28,20 @@ class ReconcilingOperator(BaseOperator):
         super().__init__(**restart_policy(), **kwargs)
 
     def _told(self, found: list[Disagreement], *, well: str) -> list[dict[str, Any]]:
-        """What was found, for the XCom; the task's log has it for people."""
+        """What was found, for the XCom; the task's log has it for people. It reads the log without a key."""
         for each in found:
             how = "mended: " if each.mended else ""
-            level = self.log.warning if each.person else self.log.info
-            level("%s %s: %s%s %s", each.kind, each.subject, how, each.message, each.remedy)
+            level = "warning" if each.person else "info"
+            note(level, f"{each.kind} {each.subject}: {how}{each.message} {each.remedy}")
         if not found:
-            self.log.info(well)
+            note("info", well)
         return [vars(each) for each in found]
 
 
 class Reconcile(ReconcilingOperator):
     """Finds where the log, Airflow and the outside disagree, and mends what can be mended."""
 
+    @leaves
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Mend, tell people, and return everything that was found."""
         from muster.operations.reconciling import reconcile
@@ -57,6 +59,7 @@ class AskChecks(ReconcilingOperator):
         super().__init__(**kwargs)
         self._include = include
 
+    @leaves
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Ask, tell people, and return what does not hold."""
         from muster.language import load_folder
@@ -78,6 +81,7 @@ class WriteCheckpoint(ReconcilingOperator):
 
     custom_operator_name = "checkpoint"
 
+    @leaves
     def execute(self, context: Context) -> dict[str, Any] | None:
         """Add a checkpoint; people are told when the file was cut or edited. The XCom is its number and hash."""
         from muster.errors import MusterError
@@ -92,13 +96,13 @@ class WriteCheckpoint(ReconcilingOperator):
         except MusterError as error:
             remedy = error.remedy or ""
             found = Disagreement("checkpoint", str(path), error.message, remedy)
-            self.log.warning("%s: %s %s", path, error.message, remedy)
+            note("warning", f"{path}: {error.message} {remedy}")
             tell_people(scope, [found])
             return vars(found)
         if written is None:
-            self.log.info("Nothing was appended since the last checkpoint.")
+            note("info", "Nothing was appended since the last checkpoint.")
             return None
-        self.log.info("Checkpoint %s: %s", written.number, written.hash)
+        note("info", f"Checkpoint {written.number}: {written.hash}")
         return {"number": written.number, "hash": written.hash}
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from airflow.sdk import Context
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow.triggers.base import StartTriggerArgs
 
 from muster.execution.outcome import Outcome
+from muster_airflow.egress import concealed, leaves
 from muster_airflow.operators.base import MusterOperator
 from muster_airflow.reference import work_ref
-from muster_airflow.xcom import shown
 
 
 def in_triggerer(trigger: str) -> StartTriggerArgs:
@@ -31,6 +30,7 @@ class AsyncStep(MusterOperator):
         self.start_from_trigger = True
         self.start_trigger_args = type(self).start_trigger_args
 
+    @leaves
     def execute(self, context: Context) -> Any:
         """Do the same work here, for `dag.test()` and other places without a triggerer."""
         return perform_here(context, lane="async")
@@ -43,36 +43,24 @@ class WorkerStep(MusterOperator):
         super().__init__(**kwargs)
         self.slot = slot
 
+    @leaves
     def execute(self, context: Context) -> Any:
         """Perform the step."""
         return perform_here(context, lane="worker")
 
 
-def perform_here(context: Context, *, lane: str) -> Any:
-    """Perform the task instance's work in this process and report its end to Airflow."""
+def perform_here(context: Context, *, lane: str) -> Outcome:
+    """Perform the task instance's work in this process; its end as Airflow may know it."""
     from muster.execution.performing import perform
     from muster_airflow.services import run, services_in_worker
 
     services = services_in_worker(context)
 
     async def performed() -> Outcome:
-        return await perform(services, await work_ref(services, context["ti"], context["dag_run"], lane=lane))
+        ref = await work_ref(services, context["ti"], context["dag_run"], lane=lane)
+        return await concealed(services, ref.run, ref.step, await perform(services, ref))
 
-    return report(run(services, performed()))
-
-
-def report(outcome: Outcome) -> Any:
-    """The XCom of an outcome.
-
-    Raises:
-        AirflowSkipException: it was skipped.
-        AirflowFailException: it failed for good, so that Airflow does not repeat it.
-    """
-    if outcome.status == "skipped":
-        raise AirflowSkipException(outcome.reason)
-    if outcome.status == "failed":
-        raise AirflowFailException(outcome.reason)
-    return shown(outcome.output)
+    return run(services, performed())
 
 
 class SkillStep(WorkerStep):

@@ -7,10 +7,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import structlog
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
-log = structlog.get_logger(__name__)
+from muster_airflow.egress import note
 
 
 class ArrivalTrigger(BaseEventTrigger):
@@ -43,7 +42,7 @@ class ArrivalTrigger(BaseEventTrigger):
                     yield TriggerEvent({"automation": self.automation})
             except Exception as error:
                 # A folder or a database that is away for a while must not end the watch.
-                log.warning("cannot look for files", path=self.path, error=f"{type(error).__name__}: {error}")
+                note("warning", "cannot look for files", path=self.path, error=f"{type(error).__name__}: {error}")
             await asyncio.sleep(self.every)
 
     async def _waiting(self) -> bool:
@@ -52,4 +51,6 @@ class ArrivalTrigger(BaseEventTrigger):
 
         services = await services_in_triggerer()
         found = await asyncio.to_thread(look, Path(self.path), self.match)
-        return bool(found) and await asyncio.to_thread(waiting, services.database, self.automation, found)
+        return bool(found) and await asyncio.to_thread(
+            waiting, services.database, self.automation, found, services.log.digest
+        )

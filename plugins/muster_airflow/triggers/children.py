@@ -44,9 +44,7 @@ class ChildTrigger(WorkTrigger):
         from muster_airflow.services import services_in_triggerer
 
         services = await services_in_triggerer(self._ref.run)
-        outcome = await self.work(services, self._ref)
-        await self._show(outcome)
-        return outcome
+        return await self._told(services, self._ref, await self.work(services, self._ref))
 
     async def work(self, services: Services, ref: WorkRef) -> Outcome:
         """Wait until the run has ended, and write how the piece has."""

@@ -7,7 +7,6 @@ from abc import abstractmethod
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, cast
 
-import structlog
 from airflow.triggers.base import (
     BaseTrigger,
     TaskFailedEvent,
@@ -19,17 +18,14 @@ from airflow.triggers.base import (
 from muster.errors import PermanentError, TransientError
 from muster.execution.outcome import Outcome
 from muster.execution.references import run_id
-from muster.redaction import redact
+from muster_airflow.egress import concealed, failed_event, note, push_from_trigger, text_of, withhold_log_lines
 from muster_airflow.reference import work_ref
-from muster_airflow.xcom import push_from_trigger
 
 if TYPE_CHECKING:
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
     from muster.execution.references import WorkRef
     from muster.execution.services import Services
-
-log = structlog.get_logger(__name__)
 
 PATIENCE = (1, 2, 5, 10, 20, 30, 60, 60, 60, 60)
 """Seconds between attempts while Muster's database or Airflow's API cannot be reached: five minutes in all.
@@ -56,20 +52,19 @@ class WorkTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield the one event that ends the task."""
+        withhold_log_lines()
         try:
             outcome = await self._patiently()
         except Exception as error:
-            # A trigger that raises is sent to a worker only to fail there.
-            log.exception("The step's work could not be recorded")
-            yield TaskFailedEvent(xcoms={"muster_error": redact(f"{type(error).__name__}: {error}")})
+            yield failed_event(error, about_somebody=await self._is_about_somebody())
             return
         if outcome.status == "succeeded":
             yield TaskSuccessEvent()
         elif outcome.status == "skipped":
-            log.info("skipped", reason=outcome.reason)
+            note("info", "skipped", reason=outcome.reason)
             yield TaskSkippedEvent()
         else:
-            log.error("failed", reason=outcome.reason)
+            note("error", "failed", reason=outcome.reason)
             yield self._failed()
 
     def _failed(self) -> TriggerEvent:
@@ -81,11 +76,13 @@ class WorkTrigger(BaseTrigger):
             try:
                 return await self._once()
             except PermanentError as error:
-                return Outcome(status="failed", reason=str(error))
+                about_somebody = await self._is_about_somebody()
+                return Outcome(status="failed", reason=text_of(error, about_somebody=about_somebody), structural="all")
             except Exception as error:
                 if pause is None:
                     raise
-                log.warning("trying again", error=redact(f"{type(error).__name__}: {error}"), seconds=pause)
+                text = text_of(error, about_somebody=await self._is_about_somebody())
+                note("warning", "trying again", error=text, seconds=pause)
                 await asyncio.sleep(pause)
         raise AssertionError("unreachable")
 
@@ -95,9 +92,23 @@ class WorkTrigger(BaseTrigger):
         ti = self._running
         services = await services_in_triggerer(run_id(ti.dag_id, ti.run_id))
         ref = await work_ref(services, ti, ti.get_template_context()["dag_run"], lane="async")
-        outcome = await self.work(services, ref)
+        return await self._told(services, ref, await self.work(services, ref))
+
+    async def _told(self, services: Services, ref: WorkRef, outcome: Outcome) -> Outcome:
+        """The outcome as Airflow may know it, shown."""
+        outcome = await concealed(services, ref.run, ref.step, outcome)
         await self._show(outcome)
         return outcome
+
+    async def _is_about_somebody(self) -> bool:
+        """True also when nobody can say: what cannot be found out is not told."""
+        from muster_airflow.services import services_in_triggerer
+
+        try:
+            ti = self._running
+            return await (await services_in_triggerer()).log.asubject(run_id(ti.dag_id, ti.run_id)) is not None
+        except Exception:
+            return True
 
     async def _show(self, outcome: Outcome) -> None:
         if outcome.output is not None:
@@ -127,7 +138,7 @@ class ItemsTrigger(WorkTrigger):
         from muster.execution.fanout import expand
 
         spread = await expand(services, ref)
-        return Outcome(status="succeeded", output=list(range(spread.slots())))
+        return Outcome(status="succeeded", output=list(range(spread.slots())), structural="all")
 
     async def _show(self, outcome: Outcome) -> None:
         await push_from_trigger(self._running, outcome.output, mapped_length=len(outcome.output))

@@ -23,7 +23,7 @@ def find_notices(scope: Scope) -> Iterator[Disagreement]:
     outbox = Outbox(scope.database)
     for entry in outbox.undelivered(scope.before, limit=LIMIT):
         why = entry.error or "its sender died"
-        message = f"not delivered to {entry.target}: {why}"
+        message = _undelivered(scope, entry, why)
         if not (entry.may_pass and scope.now - entry.created_at < PATIENCE):
             person = not entry.key.startswith(OWN)
             remedy = "`muster outbox` shows it: tell its people by other means."
@@ -33,6 +33,13 @@ def find_notices(scope: Scope) -> Iterator[Disagreement]:
         else:
             remedy = f"It is sent again until it is {PATIENCE.days * 24} hours old."
             yield Disagreement("notice", entry.key, message, remedy, run=entry.run, person=False)
+
+
+def _undelivered(scope: Scope, entry: OutboxEntry, why: str) -> str:
+    """What happened; to whom, and why in words, only where the run is about nobody: Airflow keeps what is found."""
+    if entry.run is not None and scope.log.subject(entry.run) is not None:
+        return f"not delivered: {why.partition(':')[0]}"
+    return f"not delivered to {entry.target}: {why}"
 
 
 def _is_due(scope: Scope, entry: OutboxEntry) -> bool:
@@ -47,7 +54,8 @@ def _again(scope: Scope, entry: OutboxEntry, message: str) -> Disagreement:
     try:
         scope.send(Notice(**{name: getattr(entry, name) for name in names}))
     except Exception as error:
-        log.warning("The notice %s was sent again and failed: %s", entry.key, error)
-        again = f"not delivered to {entry.target}: {type(error).__name__}: {error}"
+        # Not in words: what a mail server says repeats whom it was for.
+        log.warning("The notice %s was sent again and failed: %s", entry.key, type(error).__name__)
+        again = _undelivered(scope, entry, f"{type(error).__name__}: {error}")
         return Disagreement("notice", entry.key, again, "", run=entry.run, person=False)
     return Disagreement("notice", entry.key, f"{message}; sent again", "", mended=True, run=entry.run, person=False)

@@ -33,8 +33,9 @@ def tell_people(scope: Scope, found: Iterable[Disagreement], about: Definition |
             key = f"{each.key[:LONGEST_KEY]}/{number}"
             try:
                 scope.send(Notice(run=each.run, key=key, channel=channel, target=target, subject=subject, text=text))
-            except Exception:
-                log.exception("A notice could not be sent; it is in the outbox as %s", key)
+            except Exception as error:
+                # Not in words: what a mail server says repeats whom it was for, and the outbox has it.
+                log.error("A notice could not be sent (%s); it is in the outbox as %s", type(error).__name__, key)
 
 
 def _definition(scope: Scope, run: str | None) -> Definition | None:

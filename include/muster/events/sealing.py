@@ -1,0 +1,157 @@
+"""What is sealed: values under a subject's key, what marks them, and whom the work under way is about."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from muster.events.canonical import canonical
+
+SEALED = "$personal"
+"""The key that marks a sealed value: `{"$personal": subject id, "sealed": Base64 of nonce and ciphertext}`."""
+FORGOTTEN = "$forgotten"
+"""The key that marks what nobody can read any more: `{"$forgotten": subject id}`."""
+AND = "+"
+"""Between the ids of several subjects: what is sealed for all of them is forgotten with any of them."""
+WITHHELD = "why is personal data; `muster show` says it"
+"""What stands for words that others than the log must not know."""
+GONE = "[forgotten]"
+"""What stands for words that nobody can read any more."""
+
+_NONCE = 12
+"""Bytes; NIST SP 800-38D, section 8.2: 96 bits, drawn at random, for far fewer than 2^32 values a key."""
+
+Keys = Mapping[str, bytes | None]
+"""The key of each subject that is known; None for one that was forgotten."""
+
+
+def seal(value: Any, *, id: str, key: bytes | None, stream: str) -> Any:
+    """`value` as only the subject's key can open it. Without a key there is nobody to seal it for: it is dropped."""
+    if value is None or is_marker(value):
+        return value
+    if key is None:
+        return {FORGOTTEN: id}
+    sealed = encrypt(key, canonical(value).encode(), _bound_to(id, stream))
+    return {SEALED: id, "sealed": base64.b64encode(sealed).decode()}
+
+
+@dataclass(frozen=True)
+class Seals:
+    """Seals and opens what is kept about one run outside of its log."""
+
+    subject: str
+    key: bytes | None
+    stream: str
+
+    def seal(self, value: Any) -> Any:
+        """`value` as only the subject's key can open it."""
+        return seal(value, id=self.subject, key=self.key, stream=self.stream)
+
+    def open(self, value: Any) -> Any:
+        """What was sealed."""
+        return open_all(value, {self.subject: self.key}, self.stream)
+
+
+_current: ContextVar[Seals | None] = ContextVar("muster_seals", default=None)
+
+
+@contextmanager
+def working_about(seals: Seals | None) -> Iterator[None]:
+    """Whatever is kept of the work in the body, by whom it may be, is about this subject; None: about nobody."""
+    before = _current.set(seals)
+    try:
+        yield
+    finally:
+        _current.reset(before)
+
+
+def current_seals() -> Seals | None:
+    """Those of the work under way: in this coroutine, in what it has begun, and in threads it was handed to."""
+    return _current.get()
+
+
+def told(error: BaseException) -> str:
+    """An error in words, for tables that are read without a key: of work about somebody only its class."""
+    return type(error).__name__ if current_seals() is not None else f"{type(error).__name__}: {error}"
+
+
+def open_all(value: Any, keys: Keys, stream: str) -> Any:
+    """`value` with everything in it opened that can be, and the rest marked as forgotten."""
+    if isinstance(value, list):
+        return [open_all(inner, keys, stream) for inner in value]
+    if not isinstance(value, Mapping):
+        return value
+    if not is_sealed(value):
+        return {name: open_all(inner, keys, stream) for name, inner in value.items()}
+    id = value[SEALED]
+    if id not in keys:
+        return dict(value)
+    key = keys[id]
+    if key is None:
+        return {FORGOTTEN: id}
+    plain = decrypt(key, _bytes(value["sealed"]), _bound_to(id, stream))
+    # What only looks sealed, as a document may hold, stays what it is.
+    return dict(value) if plain is None else json.loads(plain)
+
+
+def sealed_ids(value: Any) -> set[str]:
+    """The subjects whose data is in `value`."""
+    if isinstance(value, list):
+        return set().union(*(sealed_ids(inner) for inner in value))
+    if not isinstance(value, Mapping):
+        return set()
+    return {value[SEALED]} if is_sealed(value) else set().union(*(sealed_ids(inner) for inner in value.values()))
+
+
+def words(value: Any) -> str | None:
+    """A text of an event for whoever holds no key: what is sealed or forgotten is said to be so."""
+    if value is None or isinstance(value, str):
+        return value
+    return WITHHELD if is_sealed(value) else GONE if is_marker(value) else str(value)
+
+
+def is_sealed(value: Any) -> bool:
+    """True for a sealed value."""
+    return isinstance(value, Mapping) and value.keys() == {SEALED, "sealed"} and isinstance(value[SEALED], str)
+
+
+def is_marker(value: Any) -> bool:
+    """True for what stands for forgotten data."""
+    return isinstance(value, Mapping) and value.keys() == {FORGOTTEN}
+
+
+def encrypt(key: bytes, plain: bytes, bound_to: bytes) -> bytes:
+    """AES-256-GCM: a random nonce, and the ciphertext, which opens only for what it is bound to."""
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    nonce = os.urandom(_NONCE)
+    return nonce + AESGCM(key).encrypt(nonce, plain, bound_to)
+
+
+def decrypt(key: bytes, sealed: bytes, bound_to: bytes) -> bytes | None:
+    """What was encrypted; None when it was not with this key, or not for this."""
+    from cryptography.exceptions import InvalidTag
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    try:
+        return AESGCM(key).decrypt(sealed[:_NONCE], sealed[_NONCE:], bound_to)
+    except (InvalidTag, ValueError):
+        return None
+
+
+def _bound_to(id: str, stream: str) -> bytes:
+    """What a ciphertext belongs to: carried into another run, it does not open."""
+    return f"{id}\n{stream}".encode()
+
+
+def _bytes(text: Any) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (TypeError, ValueError):
+        return b""

@@ -1,0 +1,250 @@
+"""The one way out to Airflow: every value, error text and log line of a task passes here, and nothing else does it.
+
+Airflow forgets nobody: what a task pushes, raises or logs stays in its database and its log files. Of a run that is
+about somebody it is told structure only: how a task ended, counts, positions, the class of an error. Why is in the
+run's own log, sealed.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import sys
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TextIO, cast
+
+import structlog
+from airflow.sdk.exceptions import (
+    AirflowFailException,
+    AirflowRescheduleException,
+    AirflowSkipException,
+    DagRunTriggerException,
+    DownstreamTasksSkipped,
+)
+
+from muster.errors import MusterError, PermanentError
+from muster.events.sealing import WITHHELD, current_seals
+from muster.execution.outcome import Outcome
+from muster.redaction import redact, redact_data
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+    from airflow.sdk.types import RuntimeTaskInstanceProtocol
+    from airflow.triggers.base import TaskFailedEvent
+
+    from muster.execution.services import Services
+
+LARGEST = 48_000
+"""Characters of JSON shown in the UI; longer outputs are shown by their shape, the log has them whole."""
+LINE = "a line about somebody, which only the run's log may keep"
+"""What stands for a log line that is written while work about somebody goes on."""
+SIGNALS = (AirflowRescheduleException, DagRunTriggerException, DownstreamTasksSkipped)
+"""What an operator raises to have Airflow do something: no text of it is kept."""
+
+log = structlog.get_logger(__name__)
+Execute = Callable[..., Any]
+
+
+class Withheld(Exception):
+    """An error in a run about somebody, without its words and without what it came from."""
+
+
+class Told(AirflowFailException):
+    """A failure in words that have passed here."""
+
+
+def leaves(execute: Execute) -> Execute:
+    """Decorates what Airflow calls of an operator, which gives back a value or an `Outcome`, or raises.
+
+    Raises:
+        AirflowSkipException: the outcome says so.
+        AirflowFailException: it failed for good, so that Airflow does not repeat it.
+        Withheld: it failed in a run about somebody, and may be repeated.
+    """
+
+    @functools.wraps(execute)
+    def leaving(operator: Any, *given: Any, **named: Any) -> Any:
+        withhold_log_lines()
+        context = _context_of(given, named)
+        failure: Exception
+        try:
+            found = execute(operator, *given, **named)
+        except SIGNALS:
+            raise
+        except Exception as error:
+            failure, cause = _failure(operator, context, error)
+            if failure is error:
+                raise
+        else:
+            return _given(found)
+        # Outside of the handler: inside, what it came from would be its context, and be printed with it.
+        raise failure from cause
+
+    return leaving
+
+
+def _context_of(given: tuple[Any, ...], named: Mapping[str, Any]) -> Any:
+    found = next((each for each in given if isinstance(each, Mapping) and "ti" in each), None)
+    return named.get("context", found)
+
+
+def _given(found: Any) -> Any:
+    """The XCom of what an operator gives back."""
+    if not isinstance(found, Outcome):
+        return shown(found)
+    if found.status == "skipped":
+        raise AirflowSkipException(found.reason)
+    if found.status == "failed":
+        raise Told(found.reason)
+    return shown(found.output)
+
+
+def _failure(operator: Any, context: Any, error: Exception) -> tuple[Exception, Exception | None]:
+    """What to raise in place of an error, and what it may say it came from."""
+    if isinstance(error, Told):
+        return error, None
+    if not _is_about_somebody(operator, context):
+        return (AirflowFailException(str(error)), error) if isinstance(error, PermanentError) else (error, None)
+    text = text_of(error, about_somebody=True)
+    if isinstance(error, AirflowSkipException):
+        return AirflowSkipException(text), None
+    if isinstance(error, PermanentError | AirflowFailException):
+        return Told(text), None
+    return Withheld(text), None
+
+
+def _is_about_somebody(operator: Any, context: Any) -> bool:
+    """True also when nobody can say: what cannot be found out is not told."""
+    from muster.execution.references import run_id
+    from muster_airflow.services import services_in_worker
+
+    definition = getattr(operator, "_definition", None)
+    if definition is not None and definition.personal is not None:
+        return True
+    try:
+        ti = context["ti"]
+        return services_in_worker(context).log.subject(run_id(ti.dag_id, ti.run_id)) is not None
+    except Exception:
+        return True
+
+
+def text_of(error: BaseException, *, about_somebody: bool) -> str:
+    """An error in words for Airflow; of a run about somebody, its class and what cannot repeat anything."""
+    if not about_somebody:
+        return redact(str(error) if isinstance(error, MusterError) else f"{type(error).__name__}: {error}")
+    plain = isinstance(error, MusterError) and not error.repeats_data
+    return redact(str(error)) if plain else f"{type(error).__name__}: {WITHHELD}"
+
+
+async def concealed(services: Services, run: str, step: str | None, outcome: Outcome) -> Outcome:
+    """An outcome as Airflow may know it."""
+    from muster.execution.personal import conceal, kind_of
+    from muster.execution.view import definition_of
+
+    if await services.log.asubject(run) is None:
+        return outcome
+    return conceal(outcome, kind_of(await definition_of(services, run), step))
+
+
+async def push_from_trigger(ti: RuntimeTaskInstanceProtocol, value: Any, *, mapped_length: int | None = None) -> None:
+    """Push `value` as the task's return value.
+
+    A trigger's own `xcoms` are encoded twice and record no map length, so this speaks the
+    protocol that workers speak.
+    """
+    from airflow.sdk.execution_time.comms import SetXCom
+    from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
+
+    await SUPERVISOR_COMMS.asend(
+        SetXCom(
+            key="return_value",
+            value=shown(value),
+            dag_id=ti.dag_id,
+            run_id=ti.run_id,
+            task_id=ti.task_id,
+            map_index=ti.map_index if ti.map_index is not None else -1,
+            mapped_length=mapped_length,
+        )
+    )
+
+
+def push(context: Context, key: str, value: str) -> None:
+    """Push the name of something under a key of its own, from a task process."""
+    context["ti"].xcom_push(key=key, value=value)
+
+
+def hold_pushes(context: Context) -> None:
+    """What an operator of another class pushes from here on is kept back: its run is about somebody."""
+    # The task instance is a model; what stands in its `__dict__` hides the method of its class.
+    vars(context["ti"])["xcom_push"] = lambda key, value, **more: None
+
+
+def failed_event(error: BaseException, *, about_somebody: bool) -> TaskFailedEvent:
+    """The end of a task whose work could not be recorded: what raises is sent to a worker only to fail there."""
+    from airflow.triggers.base import TaskFailedEvent
+
+    text = text_of(error, about_somebody=about_somebody)
+    if about_somebody:
+        log.error("The step's work could not be recorded", error=text)
+    else:
+        log.exception("The step's work could not be recorded")
+    return TaskFailedEvent(xcoms={"muster_error": text})
+
+
+def note(level: str, event: str, **values: Any) -> None:
+    """Write a line of the task's log; what it says has been concealed, or is Muster's own words."""
+    withhold_log_lines()
+    getattr(log, level)(event, **{name: redact(str(value)) for name, value in values.items()})
+
+
+def shown(value: Any) -> Any:
+    """`value`, without secrets, when it is small enough to show, else what it is."""
+    value = redact_data(value)
+    text = json.dumps(value)
+    if len(text) <= LARGEST:
+        return value
+    kind = f"{len(value)} items" if isinstance(value, list | dict) else type(value).__name__
+    return {"too_large_to_show": kind, "characters": len(text)}
+
+
+def withhold_log_lines() -> None:
+    """From now on nothing that is logged or printed in the middle of work about somebody reaches Airflow's logs.
+
+    A skill, a library or an operator may log what it works with. Installed once in each process, and again where
+    somebody has configured logging since.
+    """
+    processors = structlog.get_config()["processors"]
+    if _in_structlog not in processors:
+        # In place: loggers that are in use already hold this very list.
+        processors.insert(0, _in_structlog)
+    for handler in logging.getLogger().handlers:
+        if _in_logging not in handler.filters:
+            handler.addFilter(_in_logging)
+    for name in ("stdout", "stderr"):
+        if not isinstance(stream := getattr(sys, name), _Stream):
+            setattr(sys, name, cast("TextIO", _Stream(stream)))
+
+
+def _in_structlog(logger: Any, method: str, event: Any) -> Any:
+    return event if current_seals() is None else {"event": LINE}
+
+
+def _in_logging(record: logging.LogRecord) -> bool:
+    if current_seals() is not None:
+        record.msg, record.args, record.exc_info, record.exc_text, record.stack_info = LINE, (), None, None, None
+    return True
+
+
+class _Stream:
+    """A stream that drops what is printed in the middle of work about somebody."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write, or say that it was."""
+        return len(text) if current_seals() is not None else self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)

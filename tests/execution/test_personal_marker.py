@@ -1,0 +1,230 @@
+"""Promise: a text about a person that goes through everything a run has is found nowhere but where the guide says so,
+and nowhere at all in Muster's own places once the person is forgotten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from psycopg import sql
+
+from muster.database import Database
+from muster.events.log import EventLog
+from muster.events.personal import Vault
+from muster.events.rebuild import rebuild
+from muster.execution import human
+from muster.execution.decisions import Reply, respond
+from muster.execution.performing import begin
+from muster.execution.piece import Piece
+from muster.execution.references import WorkRef
+from muster.operations.cancelling import request_cancel
+from muster.operations.forgetting import forget
+from support.agent_services import OneServer
+from support.children import Family
+from support.model_server import ModelServer
+from support.runs import MASTER
+
+MARKER = "zqx-jane-4711"
+MAIL = f"{MARKER}@example.com"
+
+SKILLS = '''
+from muster.errors import PermanentError, SetAside, TransientError
+from muster.findings import Finding
+from muster.skills import SkillContext, skill
+
+@skill("people.read", lane="async")
+async def read(text: str, context: SkillContext) -> dict:
+    """Read a letter, keep it, and confirm it outside."""
+    (context.workspace / "letter.txt").write_text(text)
+    async with context.effect("confirm", request={"to": text}, kind="letter") as effect:
+        if not effect.happened:
+            effect.result = {"sent to": text}
+    return {"text": text, "parts": [f"{text} one", f"{text} two", "none"]}
+
+@skill("people.check", lane="async")
+async def check(part: str) -> str:
+    """Set aside what names a person."""
+    if part.endswith("one"):
+        raise SetAside(f"{part} is unknown", [Finding(rule="X", message=f"who is {part}?", path=part)])
+    if part.endswith("two"):
+        raise ValueError(f"cannot take {part}")
+    return part
+
+@skill("people.charge", lane="async")
+async def charge(text: str, context: SkillContext) -> str:
+    """An effect that is refused."""
+    async with context.effect("charge", request={"who": text}) as effect:
+        raise PermanentError(f"{text} has no account", remedy=f"ask {text}")
+
+@skill("people.call", lane="async")
+async def call(text: str, context: SkillContext) -> str:
+    """A host that is down."""
+    async with context.guard("host:registry"):
+        raise TransientError(f"no answer about {text}")
+
+@skill("people.greet", lane="async")
+async def greet(text: str) -> str:
+    """Greet."""
+    return f"Hello {text}"
+
+@skill("people.undo", lane="async")
+async def undo(text: str) -> str:
+    """A compensation that fails."""
+    raise PermanentError(f"cannot take back what {text} got", remedy=f"call {text}")
+'''
+AGENTS = """
+department: office
+agents:
+  - {id: clerk, role: You judge., tiers: [small, large], retries: 0, tools: [people.greet]}
+"""
+CHILD = """
+inputs: {about: {type: string}}
+steps:
+  - {id: greet, skill: people.greet, with: {text: "{{ inputs.about }}"}}
+  - {id: fail, skill: people.check, with: {part: "{{ steps.greet }} two"}, retry: {times: 0}}
+"""
+PARENT = """
+inputs: {who: {type: string}, names: {type: array, default: []}}
+personal: {subject: "{{ inputs.who }}", fields: [inputs.who]}
+steps:
+  - {id: read, skill: people.read, with: {text: "{{ inputs.who }}"},
+     compensate: {skill: people.undo, with: {text: "{{ output.text }}"}, retry: {times: 1, delay: 0s}}}
+  - {id: check, after: [read], each: "{{ steps.read.parts }}", when: "{{ item != 'none' }}", pack: all,
+     skill: people.check, with: {part: "{{ item }}"}, retry: {times: 1, delay: 0s}}
+  - {id: charge, after: [read], skill: people.charge, with: {text: "{{ inputs.who }}"}}
+  - {id: call, after: [read], skill: people.call, with: {text: "{{ inputs.who }}"}, retry: {times: 0}}
+  - {id: judge, after: [read], agent: clerk, ask: "Judge {{ inputs.who }}", retry: {times: 1, delay: 0s}}
+  - {id: pay, after: [read], human: {ask: "Pay {{ inputs.who }}?", details: "It is {{ inputs.who }}.",
+     assignees: [lead], within: 1h}}
+  - {id: tell, after: [read], notify: [{email: "{{ inputs.who }}@example.com", text: "Dear {{ inputs.who }}"}]}
+  - {id: lock, after: [read], skill: people.greet, lock: ["person/{{ inputs.who }}"], with: {text: "{{ inputs.who }}"}}
+  - {id: deliver, after: [read], run: child, with: {about: "{{ inputs.who }}"}}
+"""
+BEFORE = {"outbox", "arrivals"}
+"""Tables that hold such texts until the person is forgotten: what is still to be sent, and the names of files."""
+
+
+def found_in(database: Database) -> Iterator[str]:
+    """Every row that holds the marker: the table's name, and the row."""
+    with database.connection() as connection:
+        tables = [
+            name
+            for (name,) in connection.execute(
+                "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'"
+            )
+        ]
+        assert len(tables) >= 15
+        for table in tables:
+            rows = connection.execute(sql.SQL("SELECT t::text FROM {} AS t").format(sql.Identifier(table)))
+            yield from (f"{table}: {row}" for (row,) in rows if holds(row))
+        contents = connection.execute("SELECT content FROM objects").fetchall()
+        yield from ("objects: content" for (content,) in contents if holds(bytes(content).decode(errors="replace")))
+
+
+def holds(text: str) -> bool:
+    return MARKER in text.lower() or MARKER.encode().hex() in text.lower()
+
+
+def files_with(folder: Path) -> list[str]:
+    return sorted(
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if holds(path.name) or (path.is_file() and holds(path.read_bytes().decode(errors="replace")))
+    )
+
+
+@pytest.fixture
+def server() -> Iterator[ModelServer]:
+    with ModelServer() as server:
+        yield server
+
+
+@pytest.fixture
+def family(tmp_path: Path, database: Database, server: ModelServer) -> Family:
+    return Family(
+        tmp_path,
+        database,
+        {"parent": PARENT, "child": CHILD},
+        models=OneServer({"small": server.url, "large": server.url}),
+        skills={"people": SKILLS},
+        agents=AGENTS,
+    )
+
+
+def whole(family: Family, server: ModelServer) -> tuple[str, str]:
+    """A run that does everything a run can, each with the marker in it; its id, and its child's."""
+    site = family.site
+    run = family.open("parent", who=MARKER)
+    server.script(
+        {"status": 400, "body": {"error": {"message": f"no {MARKER}"}}},
+        {"call": {"name": "people_greet", "arguments": {"text": MARKER}}},
+        {"status": 400, "body": {"error": {"message": f"no {MARKER}"}}},
+        {"status": 400, "body": {"error": {"message": f"no {MARKER}"}}},
+    )
+    for step in ("read", "check", "charge", "call", "judge", "tell", "lock"):
+        site.step(run, step)
+
+    async def answered() -> None:
+        piece = await begin(site.services, WorkRef(run=run, step="pay"))
+        assert isinstance(piece, Piece)
+        await human.request(site.services, piece)
+        reply = Reply(approved=True, by="lead", at=site.services.clock(), note=f"{MARKER} is fine")
+        await respond(site.services, piece, reply)
+
+    site.do(answered())
+    child = family.ask(run, "deliver")
+    family.begin(child)
+    for step in ("greet", "fail"):
+        site.step(child.run, step)
+    family.finish(child.run)
+    family.follow(run, "deliver")
+    request_cancel(site.services.log, run, by="lead", reason=f"{MARKER} called")
+    family.finish(run)
+    assert site.state(run).status == "stuck"
+    return run, child.run
+
+
+def test_a_text_about_a_person_is_found_nowhere_and_once_forgotten_nowhere_at_all(
+    family: Family, server: ModelServer, database: Database
+) -> None:
+    run, child = whole(family, server)
+    site, artifacts = family.site, family.site.services.artifacts
+    state = site.state(run)
+    assert state.step("read").output["text"] == MARKER, "who holds the key reads it"
+    assert MARKER in str(state.step("charge").whole.error), "the errors were told as they are"
+    assert [event.type for event in site.services.log.read(run)].count("model.called") == 1
+    assert site.state(child).step("greet").output == f"Hello {MARKER}"
+    assert {row.partition(":")[0] for row in found_in(database)} <= BEFORE
+    assert all(path.endswith("letter.txt") for path in files_with(artifacts))
+
+    done = forget(database, Vault(lambda: MASTER), MARKER, by="officer", artifacts=artifacts)
+    assert done.runs == 2, "the child is about the same person"
+    assert list(found_in(database)) == []
+    assert files_with(artifacts) == []
+    assert "letter" not in str([path.name for path in artifacts.rglob("*")])
+    assert MARKER not in str([event.data for name in (run, child) for event in site.services.log.read(name)])
+    assert list(EventLog(database).verify_all()) == []
+
+
+def test_the_rows_of_a_run_about_somebody_are_made_anew_the_same(
+    family: Family, server: ModelServer, database: Database
+) -> None:
+    whole(family, server)
+
+    def rows() -> list[object]:
+        with database.connection() as connection:
+            return [
+                connection.execute(f"SELECT t::text FROM {table} AS t ORDER BY 1").fetchall()
+                for table in ("runs", "steps")
+            ]
+
+    before = rows()
+    assert "personal data" in str(before)
+    assert "$personal" not in str(before), "a screen shows words, not ciphertext"
+    rebuild(database)
+    assert rows() == before
+    forget(database, Vault(lambda: MASTER), MARKER, by="officer")
+    rebuild(database)
+    assert rows() == before

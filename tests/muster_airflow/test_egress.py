@@ -1,0 +1,191 @@
+"""Promises of the one way out to Airflow: nothing else tells it anything, and about somebody it tells structure."""
+
+from __future__ import annotations
+
+import ast
+import logging
+import traceback
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import structlog
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from airflow.triggers.base import TaskFailedEvent
+
+from muster.database import Database
+from muster.errors import PermanentError, TransientError
+from muster.events.sealing import Seals, working_about
+from muster.execution.outcome import Outcome
+from muster.execution.references import LeftAsItWas
+from muster.local.airflow import connection_json
+from muster_airflow import egress
+from muster_airflow.egress import LINE, concealed, leaves
+from support.runs import Site
+
+FLOOR = Path(egress.__file__).parent
+EXITS = {"xcom_push", "SetXCom", "AirflowFailException", "AirflowSkipException", "exception", "print"}
+LOGGERS = {"log", "logger", "_log"}
+LEVELS = {"debug", "info", "warning", "error", "critical"}
+AUTOMATION = """
+automation: tested
+inputs: {who: {default: nobody}}
+PERSONAL
+steps:
+  - {id: ask, human: {ask: "Pay {{ inputs.who }}?", assignees: [lead]}}
+"""
+
+
+def calls(path: Path) -> Iterator[tuple[int, str]]:
+    """Line and name of every call that tells Airflow something."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.Call):
+            continue
+        if isinstance(node.func, ast.Attribute):
+            of = node.func.value
+            name = of.attr if isinstance(of, ast.Attribute) else of.id if isinstance(of, ast.Name) else ""
+            if node.func.attr in EXITS or (name in LOGGERS and node.func.attr in LEVELS):
+                yield node.lineno, f"{name}.{node.func.attr}"
+        elif isinstance(node.func, ast.Name) and (
+            node.func.id in EXITS or (node.func.id == "TaskFailedEvent" and node.keywords)
+        ):
+            yield node.lineno, node.func.id
+
+
+def test_nothing_else_tells_airflow_anything() -> None:
+    tasks = [*FLOOR.glob("operators/*.py"), *FLOOR.glob("triggers/*.py"), FLOOR / "notifiers.py", FLOOR / "services.py"]
+    assert len(tasks) > 10
+    assert [f"{path.name}:{line} {name}" for path in tasks for line, name in calls(path)] == []
+    assert list(calls(FLOOR / "egress.py")), "the one that does is found"
+
+
+def test_what_airflow_calls_of_an_operator_passes_through_it() -> None:
+    found = {}
+    for path in FLOOR.glob("operators/*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef) and node.name in ("execute", "execute_complete", "resume_execution"):
+                found[f"{path.name}:{node.lineno}"] = [ast.unparse(each) for each in node.decorator_list]
+    assert len(found) > 10
+    assert {place: names for place, names in found.items() if names != ["leaves"]} == {}
+
+
+@pytest.fixture
+def site(tmp_path: Path, database: Database, dsn: str, monkeypatch: pytest.MonkeyPatch) -> Site:
+    monkeypatch.setenv("AIRFLOW_CONN_MUSTER_DB", connection_json(dsn))
+    monkeypatch.setenv("MUSTER_PROJECT", str(tmp_path / "project"))
+    monkeypatch.setenv("MUSTER_STATE", str(tmp_path / "state"))
+    return Site(tmp_path, database)
+
+
+def opened(site: Site, about: str | None) -> dict[str, Any]:
+    """The context of a task of a run, about somebody or about nobody."""
+    personal = "personal: {subject: '{{ inputs.who }}'}" if about else ""
+    run = site.open(site.definition(AUTOMATION.replace("PERSONAL", personal)), who=about or "Jane")
+    dag_id, _, run_id = run.partition("/")
+    ti = SimpleNamespace(dag_id=dag_id, run_id=run_id, task_id="ask", map_index=-1)
+    return {"ti": ti, "dag_run": SimpleNamespace(start_date=datetime.now(UTC))}
+
+
+class Operator:
+    """Does as it is told."""
+
+    def __init__(self, told: Any) -> None:
+        self.told = told
+
+    @leaves
+    def execute(self, context: Any) -> Any:
+        """Raise, or give back."""
+        if isinstance(self.told, Exception):
+            try:
+                raise KeyError("Jane Roe")
+            except KeyError as error:
+                raise self.told from error
+        return self.told
+
+
+def everything(error: BaseException) -> str:
+    """All that a log may print of an error, whatever it came from."""
+    seen = []
+    found: BaseException | None = error
+    while found is not None:
+        seen.append("".join(traceback.format_exception(found, chain=False)))
+        found = found.__cause__ or found.__context__
+    return "\n".join(seen)
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind"),
+    [
+        (PermanentError("Jane Roe is unknown", remedy="ask Jane Roe"), AirflowFailException),
+        (TransientError("Jane Roe does not answer"), egress.Withheld),
+        (ValueError("Jane Roe"), egress.Withheld),
+        (AirflowSkipException("Jane Roe"), AirflowSkipException),
+        (AirflowFailException("Jane Roe"), AirflowFailException),
+        (AirflowException("Jane Roe"), egress.Withheld),
+    ],
+)
+def test_what_an_operator_raises_about_somebody_leaves_without_words_and_without_its_cause(
+    site: Site, raised: Exception, kind: type[Exception]
+) -> None:
+    with pytest.raises(kind) as caught:
+        Operator(raised).execute(opened(site, "jane"))
+    assert "Jane Roe" not in everything(caught.value)
+    assert type(raised).__name__ in str(caught.value), "its class is structure"
+
+
+def test_what_cannot_repeat_anything_is_told_in_words(site: Site) -> None:
+    with pytest.raises(AirflowFailException, match="was not ordered"):
+        Operator(LeftAsItWas("Step a was not ordered.")).execute(opened(site, "jane"))
+
+
+def test_where_nobody_can_say_whom_it_is_about_nothing_is_told(site: Site) -> None:
+    operator = Operator(PermanentError("Jane Roe is unknown"))
+    with pytest.raises(AirflowFailException) as caught:
+        operator.execute({"ti": None})
+    assert "Jane Roe" not in everything(caught.value)
+
+
+def test_about_nobody_everything_is_told(site: Site) -> None:
+    context = opened(site, None)
+    with pytest.raises(AirflowFailException, match=r"Jane is unknown\. Ask\."):
+        Operator(PermanentError("Jane is unknown.", remedy="Ask.")).execute(context)
+    with pytest.raises(ValueError, match="Jane"):
+        Operator(ValueError("Jane")).execute(context)
+    with pytest.raises(AirflowSkipException, match="when"):
+        Operator(Outcome(status="skipped", reason="when")).execute(context)
+    assert Operator(Outcome(status="succeeded", output={"a": 1})).execute(context) == {"a": 1}
+
+
+def test_of_a_persons_answer_airflow_is_told_who_and_what_and_never_the_note(site: Site) -> None:
+    answer = {"approved": True, "by": "lead", "how": "person", "at": "now", "approvers": ["lead"], "note": "Jane Roe"}
+    run = "tested/" + opened(site, "jane")["ti"].run_id
+    told = site.do(concealed(site.services, run, "ask", Outcome(status="succeeded", output=answer)))
+    assert told.output == {**answer, "note": {"$personal": "only in the log"}}
+
+
+def test_a_failure_that_cannot_be_recorded_is_told_by_its_class() -> None:
+    event = egress.failed_event(ValueError("Jane Roe"), about_somebody=True)
+    assert isinstance(event, TaskFailedEvent)
+    assert "Jane Roe" not in str(event.serialize() if hasattr(event, "serialize") else vars(event))
+    assert "ValueError" in str(event.xcoms)
+
+
+def test_whatever_is_logged_or_printed_in_the_middle_of_work_about_somebody_does_not_leave(
+    caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    egress.withhold_log_lines()
+    logger = logging.getLogger("some.library")
+    with working_about(Seals("s", None, "a/1")):
+        logger.warning("calling %s", "Jane Roe")
+        structlog.get_logger("some.skill").warning("calling", who="Jane Roe")
+        print("Jane Roe")
+    logger.warning("calling %s", "nobody")
+    print("after")
+    out = capsys.readouterr()
+    assert "Jane Roe" not in caplog.text + out.out + out.err
+    assert LINE in caplog.text
+    assert "calling nobody" in caplog.text
+    assert "after" in out.out
