@@ -6,10 +6,10 @@ import asyncio
 import os
 import select
 import weakref
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from itertools import count
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from psycopg import AsyncConnection, Connection, Error
 from psycopg.pq import TransactionStatus
@@ -103,6 +103,18 @@ class AsyncLoan(NamedTuple):
     connection: AsyncConnection[TupleRow]
 
 
+class Fence(Protocol):
+    """What a transaction presents as it is committed."""
+
+    def fence(self) -> tuple[str, Mapping[str, Any]]:
+        """The statement and its parameters; raises when it may not be committed anyhow."""
+        ...
+
+    def judge(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Read the statement's answer; raises when it may not be committed."""
+        ...
+
+
 class Database:
     """Lazily opened pools for one DSN: safe to keep across a fork and across event loops.
 
@@ -113,6 +125,8 @@ class Database:
     def __init__(self, dsn: str, *, max_size: int = 4, timeout: float = 30.0) -> None:
         self.dsn = dsn
         """A libpq URI or keyword string; never logged."""
+        self.fence: Fence | None = None
+        """What every transaction presents before it is committed; None for those that anybody may make."""
         self.sessions = 0
         """How many connections were ever made: while it stays the same, the server has gone on without a break."""
         self._counting = count(1)
@@ -123,6 +137,11 @@ class Database:
             asyncio.AbstractEventLoop, AsyncConnectionPool[AsyncConnection[TupleRow]]
         ] = weakref.WeakKeyDictionary()
         self._async_pid = os.getpid()
+
+    @property
+    def bare(self) -> Database:
+        """The same database without a fence."""
+        return self
 
     @contextmanager
     def connection(self) -> Iterator[Connection[TupleRow]]:

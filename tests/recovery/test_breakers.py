@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterator
 
 import psycopg
@@ -13,6 +12,7 @@ from muster.database import Database
 from muster.errors import MusterError, PermanentError, TransientError
 from muster.recovery.breakers import Breaker, BreakerOpen, Breakers, Policy, breakers_of, policy_of
 from muster.recovery.guarding import Guard
+from support.recovery_processes import Processes
 
 POLICY = Policy(failures=3, open_seconds=60)
 NAME = "tier:muster_big"
@@ -129,7 +129,7 @@ def test_what_was_let_through_before_a_change_says_nothing_after_it(
     opened = only(breakers)
     for permit in early[3:]:
         breakers.report(permit, POLICY, TransientError("x"))
-    breakers.report(early[0]._replace(writes_success=True), POLICY, None)
+    breakers.report(early[0], POLICY, None)
     assert (only(breakers).opened_at, only(breakers).failures) == (opened.opened_at, 3)
     let_time_pass(connection)
     breakers.report(breakers.admit(NAME, POLICY), POLICY, None)
@@ -163,15 +163,18 @@ def test_one_failure_may_be_enough(breakers: Breakers) -> None:
         breakers.admit(NAME, fussy)
 
 
-def test_a_closed_breaker_costs_no_question_and_no_answer_while_it_is_remembered(database: Database) -> None:
+def test_a_closed_breaker_costs_no_question_while_it_is_remembered(database: Database) -> None:
     remembering = Breakers(database, cached=60)
     succeed(remembering)
     database._max_size, taken = 4, []
     borrow = database.borrow
     database.borrow = lambda: taken.append(1) or borrow()  # type: ignore[method-assign, func-returns-value]
-    for _ in range(50):
-        succeed(remembering)
+    permits = [remembering.admit(NAME, POLICY) for _ in range(50)]
     assert taken == []
+    for permit in permits:
+        remembering.report(permit, POLICY, None)
+    assert len(taken) == 50, "whether a success ends a row of failures only the database knows"
+    assert remembering.all() == []
     fail(remembering, 3)
     with pytest.raises(BreakerOpen):
         remembering.admit(NAME, POLICY)
@@ -179,11 +182,11 @@ def test_a_closed_breaker_costs_no_question_and_no_answer_while_it_is_remembered
 
 def test_a_change_elsewhere_is_noticed_when_the_memory_is_old(breakers: Breakers, dsn: str) -> None:
     elsewhere = Database(dsn)
-    other = Breakers(elsewhere, cached=0.2)
+    other = Breakers(elsewhere, cached=60)
     succeed(other)
     fail(breakers, 3)
     other.admit(NAME, POLICY)
-    time.sleep(0.25)
+    other._cached = 0.0
     with pytest.raises(BreakerOpen):
         other.admit(NAME, POLICY)
     elsewhere.close()
@@ -193,12 +196,40 @@ def test_all_work_of_a_process_shares_what_was_read(database: Database) -> None:
     assert breakers_of(database) is breakers_of(database)
 
 
-async def test_of_many_at_once_one_probes(breakers: Breakers, connection: psycopg.Connection) -> None:
+def test_of_many_processes_at_once_one_probes(breakers: Breakers, connection: psycopg.Connection, dsn: str) -> None:
+    fail(breakers, 3)
+    with Processes(dsn, count=4) as processes:
+        for _ in range(20):
+            let_time_pass(connection)
+            answers = processes.at_once("admit", lambda _: (NAME, POLICY))
+            assert sorted(error or "" for _, error in answers) == ["", "BreakerOpen", "BreakerOpen", "BreakerOpen"]
+            assert [permit.is_probe for permit, _ in answers if permit is not None] == [True]
+
+
+async def test_of_many_in_one_process_at_once_one_probes(breakers: Breakers, connection: psycopg.Connection) -> None:
     fail(breakers, 3)
     let_time_pass(connection)
     answers = await asyncio.gather(*(breakers.aadmit(NAME, POLICY) for _ in range(20)), return_exceptions=True)
     assert sorted(type(answer).__name__ for answer in answers) == ["BreakerOpen"] * 19 + ["Permit"]
     await breakers._database.aclose()
+
+
+@pytest.mark.parametrize("cached", [0.0, 60.0])
+async def test_of_calls_side_by_side_only_failures_in_a_row_open_it(database: Database, cached: float) -> None:
+    """All are let through while nothing has failed yet; they come back failed and well in turns."""
+    breakers, elsewhere = Breakers(database, cached=cached), Breakers(Database(database.dsn), cached=cached)
+    permits = [(each, await each.aadmit(NAME, POLICY)) for _ in range(8) for each in (breakers, elsewhere)]
+    for own, permit in permits:
+        await own.areport(permit, POLICY, TransientError("no answer") if own is breakers else None)
+    assert (only(breakers).state, only(breakers).failures) == ("closed", 0)
+    for _ in range(8):
+        fail(breakers, 2)
+        elsewhere.report(elsewhere.admit(NAME, POLICY), POLICY, None)
+    assert only(breakers).state == "closed"
+    fail(breakers, 3)
+    assert only(breakers).state == "open"
+    await database.aclose()
+    await elsewhere._database.aclose()
 
 
 async def guarded(breakers: Breakers, error: BaseException | None = None, seconds: float = 0.0) -> None:

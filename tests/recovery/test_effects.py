@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import multiprocessing
+import threading
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import psycopg
@@ -27,6 +30,9 @@ from muster.recovery.ledger import (
     cannot_tell,
     repeatable,
 )
+from support.bank import bank_server, charge
+from support.outside import SHORT, charge_slowly, charge_slowly_holding_the_loop
+from support.waiting import eventually
 
 CHARGE = Effect.of("run/pay", "charge", {"amount": "9.50"}, "run")
 
@@ -368,3 +374,26 @@ def test_a_coroutine_as_find_out_of_a_plain_with_is_said_and_leaves_the_doubt(
     with pytest.raises(TypeError, match="async with"):
         once(ledger, find_out).perform(Bank().charge)
     assert status(ledger) == "unknown"
+
+
+@pytest.mark.parametrize("slow", [charge_slowly, charge_slowly_holding_the_loop])
+def test_a_slow_effect_is_left_to_the_process_that_performs_it(
+    ledger: Ledger, dsn: str, slow: Callable[[str, str, str], None]
+) -> None:
+    is_over, asked = threading.Event(), list[str]()
+    with bank_server() as bank:
+        bank.meanwhile = lambda: is_over.wait(60)
+        process = multiprocessing.get_context("spawn").Process(target=slow, args=(dsn, bank.url, "pay"))
+        process.start()
+        assert eventually(lambda: bank.charges["pay"] == 1)
+        time.sleep(sum(SHORT.values()) + 1)
+
+        def find_out() -> Any:
+            asked.append("whether it happened")
+            return NEVER_HAPPENED
+
+        threading.Timer(1.0, is_over.set).start()
+        other = Once(ledger, Effect.of("pay", "charge", {"of": "pay"}), find_out)
+        assert other.perform(lambda: charge(bank.url, "pay")) == 1
+        process.join(60)
+        assert (process.exitcode, asked, bank.charges) == (0, [], {"pay": 1})

@@ -12,8 +12,9 @@ import pytest
 
 from muster.database import Database
 from muster.errors import PermanentError, TransientError
+from muster.recovery.attempts import Attempt
 from muster.recovery.holding import acheck_held, check_held, holding
-from muster.recovery.leases import Lease, LeaseLost, Leases, LeaseTaken, fence
+from muster.recovery.leases import Lease, LeaseLost, Leases, LeaseTaken
 
 
 @pytest.fixture
@@ -111,14 +112,21 @@ def test_a_fenced_transaction_keeps_the_lease_until_it_ends(
     leases: Leases, database: Database, connection: psycopg.Connection
 ) -> None:
     lease = leases.acquire(["x"], "one")
+    attempt = Attempt(run="r", work="r/one", execution=1, number=1, leases=(lease,))
     with database.connection() as writing:
-        fence(writing, lease)
+        present(writing, attempt)
         connection.execute("SET lock_timeout = '50ms'")
         with pytest.raises(psycopg.errors.LockNotAvailable):
             connection.execute("UPDATE leases SET token = token + 1, expires_at = NULL, owner = NULL")
     run_out(connection, "x")
     with database.connection() as writing, pytest.raises(LeaseLost):
-        fence(writing, lease)
+        present(writing, attempt)
+
+
+def present(writing: psycopg.Connection, attempt: Attempt) -> None:
+    writing.execute("SELECT pg_current_xact_id()")
+    query = attempt.fence()
+    attempt.judge(writing.execute(query.sql, query.parameters).fetchall())
 
 
 def test_a_body_longer_than_the_lease_keeps_it_and_lets_go_at_the_end(database: Database, leases: Leases) -> None:

@@ -21,6 +21,8 @@ class BankServer(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.charges: Counter[str] = Counter()
+        self.order: list[str] = []
+        """What was charged, one after the other."""
         self.meanwhile: Callable[[], object] = lambda: None
         """Done while the first charge is under way, before it is answered."""
 
@@ -35,6 +37,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self.server.charges[self.path[1:]] += 1
+        self.server.order.append(self.path[1:])
         if self.server.charges.total() == 1:
             self.server.meanwhile()
         self.do_GET()
@@ -66,5 +69,5 @@ def charged(url: str, name: str) -> int:
 
 
 def _answer(request: Request) -> int:
-    with urlopen(request, timeout=10) as answer:
+    with urlopen(request, timeout=120) as answer:
         return int(json.load(answer))

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Property = Literal["leases", "effects", "breakers", "saga"]
+Property = Literal["leases", "attempts", "effects", "breakers", "saga"]
 
 
 @dataclass(frozen=True)
@@ -98,9 +98,11 @@ def _one_key_for_all(piece: Any) -> str:
     return f"{piece.view.id}/{piece.key}"
 
 
+ATTEMPTS = "muster.recovery.attempts"
 LEASES, LEDGER = "muster.recovery.leases", "muster.recovery.ledger"
 EFFECTS, BREAKERS = "muster.recovery.effects", "muster.recovery.breakers"
 
+_LATEST = "WHERE (known.execution, known.attempt) <= (EXCLUDED.execution, EXCLUDED.attempt)"
 _FREE = "WHERE held.expires_at IS NULL OR held.expires_at <= clock_timestamp()"
 _MINE = "ON mine.name = held.name AND mine.token = held.token"
 _IN_TIME = "WHERE held.expires_at > clock_timestamp()"
@@ -133,7 +135,20 @@ MUTATIONS: dict[str, Mutation] = {
         "a lost lease is noticed", "leases", LEASES, {"IS_HELD": (_IN_TIME, "")}
     ),
     "the fence lets a lease pass that ran out": Mutation(
-        "a lost lease is noticed before what it protects is written", "leases", LEASES, {"FENCE": (_IN_TIME, "")}
+        "a lost lease is noticed before what it protects is written",
+        "leases", ATTEMPTS, {"FENCE": ("AND held.expires_at > clock_timestamp()", "")}
+    ),
+    "a revoked attempt may still write": Mutation(
+        "of the attempts at one piece of work one at a time can do anything",
+        "attempts", ATTEMPTS, {"FENCE": (_LATEST, "")},
+    ),
+    "an attempt takes back the place of a later one": Mutation(
+        "of the attempts at one piece of work one at a time can do anything",
+        "attempts", ATTEMPTS, {"ADVANCE": (_LATEST, "")},
+    ),
+    "a claim is not renewed": Mutation(
+        "an effect whose process lives is not begun again",
+        "effects", "muster.recovery.renewing", {"RENEW": ("effects.status = 'begun'", "false")},
     ),
     "some of several names are kept when not all are free": Mutation(
         "several names are taken together or not at all",
@@ -219,6 +234,10 @@ MUTATIONS: dict[str, Mutation] = {
     "a success does not end a row of failures": Mutation(
         "a breaker opens after so many failures in a row", "breakers", BREAKERS,
         {"SUCCEEDED": ("failures = 0,", "failures = failures,")},
+    ),
+    "a success is not counted where nothing had failed when the call began": Mutation(
+        "a breaker opens after so many failures in a row",
+        "breakers", BREAKERS, {"SUCCEEDED": ("(failures > 0 OR state = 'half_open')", "state = 'half_open'")},
     ),
     "a breaker opens one failure too late": Mutation(
         "a breaker opens after so many failures in a row",

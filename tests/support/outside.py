@@ -45,6 +45,26 @@ def charge_once_in_triggerer(dsn: str, url: str, name: str) -> None:
     assert asyncio.run(once(dsn, name, find_out).aperform(charging)) == 1
 
 
+SHORT = {"patience": 3.0, "grace": 1.5}
+"""How long a claim lasts that runs out while a test waits, unless it is renewed."""
+
+
+def charge_slowly(dsn: str, url: str, name: str) -> None:
+    """At a service that takes longer to answer than a claim lasts."""
+    effect = Once(Ledger(Database(dsn)), Effect.of(name, "charge", {"of": name}), **SHORT)
+    assert effect.perform(lambda: charge(url, name)) == 1
+
+
+def charge_slowly_holding_the_loop(dsn: str, url: str, name: str) -> None:
+    """The same from a coroutine that blocks its event loop."""
+
+    async def charging() -> int:
+        return charge(url, name)
+
+    effect = Once(Ledger(Database(dsn)), Effect.of(name, "charge", {"of": name}), **SHORT)
+    assert asyncio.run(effect.aperform(charging)) == 1
+
+
 def charge_unasked(dsn: str, url: str, name: str) -> None:
     """At a service that cannot say what it has charged."""
     try:

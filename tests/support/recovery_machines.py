@@ -275,6 +275,19 @@ class EffectsMachine(Machine):
         self.leave_as(number)
         self.perform(2, name, 1, "ok", "truth")
 
+    @rule(number=ANY)
+    def a_slow_one_lives_on(self, number: int) -> None:
+        name = f"renewed {number}"
+        if self.key(name) in self.amount or number in self.inside:
+            return
+        self.enter(number, 0, name, "truth")
+        key = self.key(name)
+        self.sql("UPDATE effects SET claimed_until = clock_timestamp() + interval '1 s' WHERE key = %s", key)
+        assert self.ask(0, "renew_claim", number)[1] is None
+        left = self.sql("SELECT extract(epoch FROM claimed_until - clock_timestamp()) FROM effects WHERE key = %s", key)
+        assert left[0][0] > 60, "a claim is renewed while its attempt lives"
+        self.leave_as(number)
+
     @rule(name=st.sampled_from(["x", "y"]))
     def time_passes(self, name: str) -> None:
         """The claim of an attempt that was killed, or is too slow, runs out."""
@@ -314,6 +327,49 @@ class EffectsMachine(Machine):
             rows = self.sql("SELECT key, count(*) FROM world WHERE key LIKE %s GROUP BY key", f"{self.prefix}/%")
             assert dict(rows) == {key: number for key, number in self.count.items() if number}
             assert all(number <= 1 for _, number in rows), "nothing happens twice"
+
+
+class AttemptsMachine(Machine):
+    """Of the attempts at a piece of work the latest that has shown itself may write, and none before it."""
+
+    @initialize()
+    def begin_attempts(self) -> None:
+        self.latest: dict[str, tuple[int, int]] = defaultdict(lambda: (0, 0))
+
+    def shown(self, work: str, place: tuple[int, int]) -> bool:
+        if place < self.latest[work]:
+            return False
+        self.latest[work] = place
+        return True
+
+    @rule(which=WHICH, name=st.sampled_from(["x", "y"]), execution=st.integers(1, 4), number=st.integers(1, 3))
+    def write(self, which: int, name: str, execution: int, number: int) -> None:
+        work = f"{self.prefix}/{name}"
+        _, error = self.ask(which, "write_as", work, execution, number)
+        assert error == (None if self.shown(work, (execution, number)) else "AttemptRevoked")
+
+    @rule(which=WHICH, name=st.sampled_from(["x", "y"]), execution=st.integers(1, 4), number=st.integers(1, 3))
+    def advance(self, which: int, name: str, execution: int, number: int) -> None:
+        work = f"{self.prefix}/{name}"
+        assert self.ask(which, "advance_to", work, execution, number) == (self.shown(work, (execution, number)), None)
+
+    @rule(name=st.sampled_from(["x", "y"]), execution=st.integers(1, 4))
+    def write_at_once(self, name: str, execution: int) -> None:
+        work = f"{self.prefix}/{name}"
+        before = self.latest[work]
+        answers = self.processes.at_once("write_as", lambda which: (work, execution, which + 1))
+        for number, (_, error) in enumerate(answers, 1):
+            assert error in (None, "AttemptRevoked")
+            assert error is not None or (execution, number) >= before, "a revoked attempt writes nothing"
+        if (execution, 3) >= before:
+            assert answers[2][1] is None, "the latest is refused by nobody"
+            self.latest[work] = (execution, 3)
+
+    @invariant()
+    def the_latest_is_kept(self) -> None:
+        if hasattr(self, "latest"):
+            rows = self.sql("SELECT work, execution, attempt FROM attempts WHERE work LIKE %s", f"{self.prefix}/%")
+            assert {work: (e, a) for work, e, a in rows} == {w: p for w, p in self.latest.items() if p != (0, 0)}
 
 
 class BreakersMachine(Machine):
@@ -379,7 +435,7 @@ class BreakersMachine(Machine):
         if how == "withdrawn":
             self.ask(which, "withdraw", permit)
         else:
-            self.ask(which, "report", permit._replace(writes_success=True), self.policy, how == "failed")
+            self.ask(which, "report", permit, self.policy, how == "failed")
         if generation != self.generation or self.state == "open":
             return
         if how == "withdrawn":

@@ -7,13 +7,17 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from multiprocessing.connection import Connection
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 
 from muster.database import Database
 from muster.errors import MusterError, PermanentError, TransientError
-from muster.recovery import effects, leases
+from muster.events.driver import run
+from muster.recovery import effects, renewing
+from muster.recovery.attempts import Attempt
 from muster.recovery.breakers import Breakers, Permit, Policy
+from muster.recovery.fencing import FencedDatabase
 from muster.recovery.holding import _under
 from muster.recovery.leases import Lease, Leases
 from muster.recovery.ledger import CANNOT_TELL, NEVER_HAPPENED, Effect, FindOut, Happened, Ledger
@@ -60,8 +64,20 @@ class Worker:
         return self.leases.is_held(lease)
 
     def write_fenced(self, lease: Lease) -> None:
-        with self.database.connection() as connection:
-            leases.fence(connection, lease)
+        """Write as work that is done under a lease."""
+        self._write(Attempt(run="r", work=f"r/{uuid4()}", execution=1, number=1, leases=(lease,)))
+
+    def write_as(self, work: str, execution: int, number: int) -> None:
+        """Write as an attempt."""
+        self._write(Attempt(run="r", work=work, execution=execution, number=number))
+
+    def advance_to(self, work: str, execution: int, number: int) -> bool:
+        """Let only this attempt, or a later one, write."""
+        return run(self.database, Attempt(run="r", work=work, execution=execution, number=number).advance(number))
+
+    def _write(self, attempt: Attempt) -> None:
+        with FencedDatabase(self.database, attempt).connection() as connection:
+            connection.execute("SELECT pg_current_xact_id()")
 
     def perform(self, key: str, amount: int, how: str, find_out: str) -> Any:
         """Perform an effect; `how`: it succeeds, is refused before it happens, or its answer is lost."""
@@ -78,6 +94,12 @@ class Worker:
     def act(self, number: int, key: str) -> None:
         """Perform what was begun, and write nothing down yet."""
         self.inside[number].result = self._act(key, "ok")
+
+    def renew_claim(self, number: int) -> None:
+        """Have the claim of a slow attempt renewed."""
+        claim = self.inside[number]._kept
+        assert claim is not None
+        renewing.renew(self.database.dsn, [claim])
 
     def leave(self, number: int, how: str) -> Any:
         """Come to an end: done, or refused without anything having happened."""

@@ -149,6 +149,11 @@ def perform_in_process(include: Path, dsn: str, artifacts: Path, run: str, step:
     Site.of(include, Database(dsn), artifacts).step(run, step, slot)
 
 
+def undo_in_process(include: Path, dsn: str, artifacts: Path, run: str) -> None:
+    """Undo a run whose step `work` has failed, as the target of a process of its own."""
+    assert Site.of(include, Database(dsn), artifacts).unwind(run, {"work": "failed"}) == "succeeded"
+
+
 def _services(database: Database, artifacts: Path, skills: Path, models: Any) -> Services:
     return Services(
         database=database,

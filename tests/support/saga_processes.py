@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from muster.database import Database
+from muster.errors import TransientError
 from muster.events.definitions import DefinitionStore
 from muster.events.log import EventLog
-from muster.execution import human
+from muster.execution import human, piece
 from muster.execution.closing import close_run
 from muster.execution.opening import Opening, open_run
 from muster.execution.outcome import Outcome
@@ -24,6 +25,7 @@ from muster.notifications import Sender
 from muster.operations.cancelling import request_cancel
 from muster.operations.redoing import order, plan_restart
 from muster.recovery import effects
+from muster.recovery.attempts import Superseded
 from muster.rehearsal.faults import Crash, Faults, MortalLog
 from muster.rehearsal.playing import NoModels
 from muster.saga import unwinding
@@ -121,11 +123,11 @@ class Sagas:
         """Ask people and answer for them."""
 
         async def answered(services: Services) -> Outcome:
-            piece = await begin(services, ref)
-            if isinstance(piece, Outcome):
-                return piece
-            await human.request(services, piece)
-            await human.answer(services, piece, approved=approved, by="boss")
+            begun = await begin(services, ref)
+            if isinstance(begun, Outcome):
+                return begun
+            await human.request(services, begun)
+            await human.answer(services, begun, approved=approved, by="boss")
             return await begin(services, ref)  # type: ignore[return-value]
 
         return self._do(site, death, answered)
@@ -185,12 +187,18 @@ async def _done(dsn: str, site: Path, death: Death | None, work: Callable[[Servi
     # For what other properties play with time stands still; here what another process is at is waited for.
     effects._pause = _pause
     effects.Once.__init__.__kwdefaults__.update(patience=CLAIM, grace=1.0)
+    piece.OVERTAKEN, piece.LOOK = 2.0, 0.1
     try:
         faults = Faults(crash=None if death is None else death.append, when=when)
         outcome = await work(_services(database, site, faults))
         await database.aclose()
     except Crash:
         os._exit(1)
+    except TransientError as error:
+        if isinstance(error.__cause__, Superseded):
+            # Whoever took its place died before the end: nobody waits here for as long as in earnest.
+            os._exit(1)
+        return f"!{type(error).__name__}: {error}"
     except Exception as error:
         return f"!{type(error).__name__}: {error}"
     return outcome if isinstance(outcome, str) else outcome.status

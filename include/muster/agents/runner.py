@@ -26,6 +26,7 @@ from muster.agents.spec import AgentSpec
 from muster.agents.types import OutputType, resolve
 from muster.events.log import EventLog
 from muster.recovery.breakers import breakers_of, policy_of
+from muster.recovery.fencing import fenced
 from muster.recovery.guarding import Guard, Verdict, transient_is_failure
 from muster.skills.calling import call_skill
 from muster.skills.registry import SkillContext, get_skill
@@ -192,7 +193,7 @@ def _context(call: AgentCall, services: AgentServices, key: str) -> SkillContext
         index=call.index,
         key=key,
         now=services.clock(),
-        database=services.database,
+        database=fenced(services.database),
         workspace=services.workspace(call.run),
         settings=call.settings,
         documents=call.documents,

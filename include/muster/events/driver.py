@@ -15,7 +15,7 @@ from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGresult
 from psycopg.rows import TupleRow
 
-from muster.database import Database
+from muster.database import Database, Fence
 from muster.events.failures import DATABASE_ERRORS, raise_translated
 from muster.events.prepared import Parameters, named, perform
 
@@ -47,6 +47,8 @@ def run(database: Database, work: Work[T]) -> T:
     Raises:
         TransientError: the database was lost on the way; whether the work was done is unknown.
     """
+    work = work if database.fence is None else _presenting(work, database.fence)
+    database = database.bare
     try:
         loan = database.borrow()
         try:
@@ -65,6 +67,8 @@ def run(database: Database, work: Work[T]) -> T:
 
 async def arun(database: Database, work: Work[T]) -> T:
     """Perform `work` on one connection, from a coroutine; raises what `run` raises."""
+    work = work if database.fence is None else _presenting(work, database.fence)
+    database = database.bare
     try:
         loan = await database.aborrow()
         try:
@@ -79,6 +83,31 @@ async def arun(database: Database, work: Work[T]) -> T:
             await database.agive_back(loan)
     except DATABASE_ERRORS as error:
         raise_translated(error)
+
+
+def _presenting(work: Work[T], fence: Fence) -> Work[T]:
+    """The work in one transaction, which presents the fence before it is committed; its own ones are within that."""
+    queries = [Query("BEGIN"), *(_within(query) for query in next(work))]
+    answers = (yield queries)[1:]
+    try:
+        while True:
+            queries = [_within(query) for query in work.send(answers)]
+            answers = yield queries
+    except StopIteration as stop:
+        result: T = stop.value
+    finally:
+        work.close()
+    fence.judge((yield [Query(*fence.fence())])[0])
+    yield [Query("COMMIT")]
+    return result
+
+
+_NESTED = {"BEGIN": "SAVEPOINT work", "COMMIT": "RELEASE SAVEPOINT work", "ROLLBACK": "ROLLBACK TO SAVEPOINT work"}
+
+
+def _within(query: Query | HotQuery) -> Query | HotQuery:
+    own = _NESTED.get(query.sql.partition(" ")[0])
+    return query if own is None else Query(own)
 
 
 def _execute(connection: Connection[TupleRow], queries: Sequence[Query | HotQuery]) -> list[Rows]:

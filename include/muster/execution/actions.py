@@ -16,6 +16,7 @@ from muster.language.definition import ResolvedStep, ResolvedTarget
 from muster.language.expressions import evaluate, evaluate_marked
 from muster.notifications.model import Notice
 from muster.recovery.breakers import BreakerOpen, policy_of
+from muster.recovery.fencing import fenced
 from muster.skills.calling import call_skill
 from muster.skills.registry import SkillContext, get_skill
 
@@ -55,7 +56,7 @@ def skill_context(services: Services, piece: Piece) -> SkillContext:
         key=f"{key}/undo" if piece.undoes else key,
         undoes=key if piece.undoes else None,
         now=services.clock(),
-        database=services.database,
+        database=fenced(services.database),
         workspace=services.workspace(piece.view.id),
         settings=piece.view.definition.settings,
         documents=services.documents(piece.view.definition),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
+from uuid import uuid4
 
 from muster.errors import PermanentError
 from muster.events.model import Event, EventType
@@ -70,12 +72,11 @@ async def _begin(services: Services, ref: WorkRef) -> Piece | Outcome:
     piece, ended = await _find(services, ref)
     if ref.slot is None:
         return await _begin_single(services, piece, ended)
-    if ended is None:
-        ended = await _start(services, piece)
-    if ended is None:
-        return piece
+    begun = await _start(services, piece) if ended is None else ended
+    if isinstance(begun, Piece):
+        return begun
     await complete(services, await spread_of(services, ref), ref)
-    return outcome_of(ended)
+    return outcome_of(begun)
 
 
 async def _find(services: Services, ref: WorkRef) -> tuple[Piece, Event | None]:
@@ -102,8 +103,8 @@ async def _begin_single(services: Services, piece: Piece, ended: Event | None) -
         if skip is None and not holds(step, piece.variables):
             skip = flow.Skip(flow.WHEN)
         if skip is None:
-            late = await _start(services, piece)
-            return piece if late is None else outcome_of(late)
+            begun = await _start(services, piece)
+            return begun if isinstance(begun, Piece) else outcome_of(begun)
         ended = (await services.log.aappend(ref.run, [skipped(piece, skip.reason)]))[0]
     return outcome_of(ended)
 
@@ -127,18 +128,32 @@ async def _perform_items(services: Services, spread: Spread, ref: WorkRef) -> Ou
 
 async def _perform_item(services: Services, piece: Piece) -> Event:
     """Begin one item when its turn has come, and finish it; how it ended."""
-    return await _start(services, piece) or await finish(services, piece, act, fall_back)
+    begun = await _start(services, piece)
+    return begun if isinstance(begun, Event) else await finish(services, begun, act, fall_back)
 
 
-async def _start(services: Services, piece: Piece) -> Event | None:
+async def _start(services: Services, piece: Piece) -> Piece | Event:
     """Write that a piece begins; how it ended instead when the run begins nothing any more."""
     piece.ref.demand_again()
     if (skip := await why_stopped(services, piece.ref)) is None:
-        await services.log.aappend(piece.ref.run, [started(piece)])
+        piece = await _started(services, piece)
         # Again after the writing: of two at the same moment, one who begins and one who stops the run, one sees the
         # other. Who took this for dead and has begun to undo would never undo what it did now.
         skip = await why_stopped(services, piece.ref)
-    return None if skip is None else (await services.log.aappend(piece.ref.run, [skipped(piece, skip.reason)]))[0]
+    return piece if skip is None else (await services.log.aappend(piece.ref.run, [skipped(piece, skip.reason)]))[0]
+
+
+async def _started(services: Services, piece: Piece) -> Piece:
+    """Write that it begins; the piece with the number of this execution, and whether there has been another one."""
+    known = piece.view.state.step(piece.step.id)
+    work = known.whole if piece.index is None else known.items.get(piece.index)
+    piece, begins = replace(piece, first=work is None or not work.attempt), uuid4().hex
+    begun = (await services.log.aappend(piece.ref.run, [started(piece, begins)]))[0]
+    if piece.first and begun.data.get("begins") != begins:
+        # Another process was first; what it has begun is begun here again, and may write nothing any more.
+        piece = replace(piece, first=False)
+        begun = (await services.log.aappend(piece.ref.run, [started(piece, begins)]))[0]
+    return replace(piece, execution=begun.version)
 
 
 async def _endings(services: Services, spread: Spread, pieces: Sequence[Piece]) -> dict[str, Event]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+import itertools
+import math
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar, cast
 
-from muster.errors import DatabaseLost, ErrorClass, MusterError, SetAside, TransientError
+from muster.errors import DatabaseLost, ErrorClass, Final, MusterError, SetAside, TransientError
 from muster.events.model import Event, EventType, NewEvent
 from muster.events.tampering import TamperedLog
 from muster.execution.locking import under_lock
@@ -19,10 +22,15 @@ from muster.execution.stopping import Stopped, ensure_may_begin
 from muster.execution.view import RunView
 from muster.failures import classify
 from muster.language.definition import ResolvedStep
+from muster.recovery.attempts import Superseded, attempting
 from muster.recovery.leases import LeaseLost
 from muster.redaction import redact
 
 LONGEST_MESSAGE = 2_000
+OVERTAKEN = 300.0
+"""Seconds that an execution which another has taken the place of waits for the other's end."""
+LOOK = 1.0
+"""Seconds between looks at it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +45,12 @@ class Piece:
     """Everything its expressions may name, `item` and `index` included."""
     undoes: bool = False
     """True when the work is to undo the piece."""
+    execution: int = 0
+    """Version of the event that this execution of the work began with; 0 before that."""
+    first: bool = True
+    """True when no other execution of the work has ever begun."""
+    numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1), compare=False)
+    """The numbers of its attempts, those of its fallback included."""
     fresh: int = 0
     """How often an agent has to be asked afresh: what it answered before could not be used."""
 
@@ -62,17 +76,22 @@ class Answer:
     produced_by: str = "rules"
 
 
+class Overtaken(TransientError):
+    """Another process has begun the same work since: this one has no ending, as if its process had died."""
+
+
 T = TypeVar("T")
 Action = Callable[[Services, Piece], Awaitable[Answer]]
 
 
-def started(piece: Piece) -> NewEvent:
-    """The event that work on the piece begins: after it, an unknown outcome counts as started."""
-    return NewEvent(
-        type=EventType.STEP_STARTED,
-        data=_data(piece, kind=piece.step.kind, lane=piece.ref.lane, attempt=piece.ref.attempt),
-        actor=_actor(piece),
-    )
+def started(piece: Piece, begins: str) -> NewEvent:
+    """The event that work on the piece begins: after it, an unknown outcome counts as started.
+
+    The first one of a piece takes a key: of two processes one finds a `begins` that is not its own.
+    """
+    data = _data(piece, kind=piece.step.kind, lane=piece.ref.lane, attempt=piece.ref.attempt, begins=begins)
+    key = f"{piece.key}/started" if piece.first else None
+    return NewEvent(type=EventType.STEP_STARTED, data=data, key=key, actor=_actor(piece))
 
 
 async def finish(services: Services, piece: Piece, act: Action, fall_back: Action) -> Event:
@@ -85,17 +104,26 @@ async def finish(services: Services, piece: Piece, act: Action, fall_back: Actio
         DatabaseLost: the work has no ending, as if its process had died; perform it again.
     """
     try:
-        # A piece without a lock was asked for when it began, a moment ago.
-        ending = succeeded(piece, await attempts(services, piece, act, asked=not piece.step.lock))
-    except SetAside as error:
-        ending = _set_aside(piece, error)
-    except Stopped as error:
-        ending = skipped(piece, error.skip.reason)
-    except (DatabaseLost, TamperedLog):
-        raise
-    except Exception as error:
-        ending = await _fall_back(services, piece, fall_back, error)
+        ending = await _ending(services, piece, act, fall_back)
+    except Overtaken as error:
+        return await _ending_by_another(services, piece, error)
     return (await services.log.aappend(piece.ref.run, [ending]))[0]
+
+
+async def _ending(services: Services, piece: Piece, act: Action, fall_back: Action) -> NewEvent:
+    try:
+        # A piece without a lock was asked for when it began, a moment ago.
+        return succeeded(piece, await attempts(services, piece, act, asked=not piece.step.lock))
+    except SetAside as error:
+        return _set_aside(piece, error)
+    except Stopped as error:
+        return skipped(piece, error.skip.reason)
+    except (DatabaseLost, TamperedLog, Overtaken):
+        raise
+    except Final as error:
+        return failed(piece, error)
+    except Exception as error:
+        return await _fall_back(services, piece, fall_back, error)
 
 
 def succeeded(piece: Piece, answer: Answer, *, fallback: bool = False) -> NewEvent:
@@ -157,6 +185,7 @@ async def attempts(
 
     Raises:
         Stopped: the run begins nothing any more.
+        Overtaken: another process has begun the same work since.
         Exception: what the last attempt raised.
     """
 
@@ -169,7 +198,7 @@ async def attempts(
             await ensure_may_begin(services, piece.ref)
         asked = False
         try:
-            async with asyncio.timeout(piece.step.timeout):
+            async with _attempt_at(services, piece), asyncio.timeout(piece.step.timeout):
                 given = replace(piece, fresh=fresh)
                 if services.intercept is not None:
                     return cast("T", await services.intercept(given, lambda: act(services, given)))
@@ -193,7 +222,37 @@ async def attempts(
             await spend(services, piece.ref, piece.view.definition.retries, data)
 
     work = under_lock(services, piece, once, record)
-    return await with_retries(piece.step.retry, work, record, rng=services.rng)
+    try:
+        return await with_retries(piece.step.retry, work, record, rng=services.rng)
+    except Superseded as error:
+        raise Overtaken(error.message) from error
+
+
+def _attempt_at(services: Services, piece: Piece) -> AbstractAsyncContextManager[object]:
+    """One attempt at a piece, as the body; its fallback and its compensation are attempts at the same work."""
+    number = next(piece.numbers)
+    return attempting(
+        services.database,
+        run=piece.ref.run,
+        work=f"{piece.ref.run}/{piece.key}",
+        execution=piece.execution,
+        number=number,
+        seizes=not piece.first and number == 1,
+    )
+
+
+async def _ending_by_another(services: Services, piece: Piece, error: Overtaken) -> Event:
+    """How the piece ended in the process that has begun it since.
+
+    Raises:
+        Overtaken: it does not end there: it is performed again here.
+    """
+    for _ in range(math.ceil(OVERTAKEN / LOOK)):
+        found = await services.log.aunder_keys(piece.ref.run, [piece.ended_key])
+        if piece.ended_key in found:
+            return found[piece.ended_key]
+        await asyncio.sleep(LOOK)
+    raise error
 
 
 def _bad_answers(piece: Piece) -> int:
@@ -212,7 +271,7 @@ async def _fall_back(services: Services, piece: Piece, fall_back: Action, error:
         return _set_aside(piece, other)
     except Stopped as stopped:
         return skipped(piece, stopped.skip.reason)
-    except DatabaseLost:
+    except (DatabaseLost, TamperedLog, Overtaken):
         raise
     except Exception as other:
         other.add_note(f"The step's fallback was tried after: {describe(error)['message']}")

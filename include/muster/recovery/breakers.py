@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from muster.database import Database
 from muster.errors import MusterError, PermanentError
+from muster.events.coalesce import Coalescer
 from muster.events.driver import Query, Work, arun, run
 from muster.events.sealing import told
 from muster.recovery.ledger import NotPerformed
@@ -67,10 +68,13 @@ WHERE known.generation = %(generation)s::bigint AND known.state <> 'open'
 RETURNING state
 """
 
+# Whether a failure was counted since the call was let through, here or elsewhere, only the row can tell. Where none
+# was, nothing is written, and nothing waits for the disk.
 SUCCEEDED = """
 UPDATE breakers SET generation = generation + (state = 'half_open')::int, state = 'closed', failures = 0,
     error = NULL, opened_at = NULL, open_until = NULL, probe_until = NULL, changed_at = clock_timestamp()
 WHERE name = %(name)s AND generation = %(generation)s::bigint AND state <> 'open'
+  AND (failures > 0 OR state = 'half_open')
 RETURNING state
 """
 
@@ -141,8 +145,6 @@ class Permit(NamedTuple):
     name: str
     generation: int
     is_probe: bool
-    writes_success: bool
-    """False where a success changes nothing, and so need not be written."""
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,8 @@ class Breakers:
         self._database = database
         self._cached = cached
         self._known: dict[str, _Known] = {}
+        # A thousand calls that come back together end a row of failures once.
+        self._successes = Coalescer(self._succeeded)
 
     def admit(self, name: str, policy: Policy) -> Permit:
         """Let a call through, as a probe where the breaker is half open.
@@ -196,12 +200,16 @@ class Breakers:
 
     def report(self, permit: Permit, policy: Policy, failure: BaseException | None) -> None:
         """Say how the call went: it failed, or (None) it succeeded."""
-        if (query := _query(permit, policy, failure)) is not None:
+        if failure is None:
+            run(self._database, self._end_row(permit))
+        elif (query := _query(permit, policy, failure)) is not None:
             run(self._database, self._write(permit.name, query))
 
     async def areport(self, permit: Permit, policy: Policy, failure: BaseException | None) -> None:
         """`report` for coroutines."""
-        if (query := _query(permit, policy, failure)) is not None:
+        if failure is None:
+            await self._successes.submit(f"{permit.generation}/{permit.name}", permit)
+        elif (query := _query(permit, policy, failure)) is not None:
             await arun(self._database, self._write(permit.name, query))
 
     def withdraw(self, permit: Permit) -> None:
@@ -232,7 +240,7 @@ class Breakers:
         if known is None or now - known.read >= self._cached:
             return None
         if known.state == "closed":
-            return Permit(name, known.generation, is_probe=False, writes_success=known.failures > 0)
+            return Permit(name, known.generation, is_probe=False)
         if known.until > now and policy.failures:
             raise BreakerOpen(name, known.until - now)
         return None
@@ -243,19 +251,28 @@ class Breakers:
         now = time.monotonic()
         self._known[name] = _Known(state, generation, failures, now + (left or 0.0), now)
         if state == "closed" or not policy.failures:
-            return Permit(name, generation, is_probe=False, writes_success=failures > 0)
+            return Permit(name, generation, is_probe=False)
         if not left:
             rows = (yield [Query(PROBE, {"name": name, "probe_for": policy.probe_seconds})])[0]
             self._known.pop(name, None)
             if rows:
-                return Permit(name, rows[0][0], is_probe=True, writes_success=True)
+                return Permit(name, rows[0][0], is_probe=True)
         raise BreakerOpen(name, left or 1.0)
+
+    async def _succeeded(self, _: str, permits: Sequence[Permit]) -> list[None]:
+        await arun(self._database, self._end_row(permits[0]))
+        return [None] * len(permits)
 
     def _write(self, name: str, query: Query) -> Work[bool]:
         self._known.pop(name, None)
         changed = bool((yield [query])[0])
         self._known.pop(name, None)
         return changed
+
+    def _end_row(self, permit: Permit) -> Work[None]:
+        """Write that a call succeeded; what was read stays true where that changes nothing."""
+        if (yield [_of(SUCCEEDED, permit)])[0]:
+            self._known.pop(permit.name, None)
 
 
 def breakers_of(database: Database) -> Breakers:
@@ -267,9 +284,7 @@ def breakers_of(database: Database) -> Breakers:
 _shared: weakref.WeakKeyDictionary[Database, Breakers] = weakref.WeakKeyDictionary()
 
 
-def _query(permit: Permit, policy: Policy, failure: BaseException | None) -> Query | None:
-    if failure is None:
-        return _of(SUCCEEDED, permit) if permit.writes_success else None
+def _query(permit: Permit, policy: Policy, failure: BaseException) -> Query | None:
     if not policy.failures:
         return None
     text = redact(told(failure))[:LONGEST_ERROR]

@@ -25,16 +25,16 @@ from muster.recovery.ledger import (
     NotPerformed,
     OutcomeUnknown,
     Status,
-    begin,
     cannot_tell,
     done,
     not_done,
 )
+from muster.recovery.renewing import Claim, keep, let_go
 
 PATIENCE = 60.0
-"""Seconds an effect may take; a crashed attempt's claim lasts as long, and a bit."""
+"""Seconds an effect may take in a coroutine; the claim of an attempt that was killed lasts as long, and a bit."""
 GRACE = 5.0
-"""Seconds a claim outlives the patience, so that a slow attempt can still write down its outcome."""
+"""Seconds a claim outlives the patience. It is renewed while the effect is performed, however long that takes."""
 POLL = 0.1
 """Seconds between looks at an effect that another attempt performs."""
 
@@ -71,6 +71,7 @@ class Once:
         self._ledger, self._effect, self._find_out = ledger, effect, find_out
         self._patience, self._claim = patience, patience + grace
         self._attempt = 0
+        self._kept: Claim | None = None
 
     @property
     def result(self) -> Any:
@@ -82,7 +83,7 @@ class Once:
         self._result, self._known = value, True
 
     def perform(self, do: Callable[[], Any]) -> Any:
-        """What `do` gives back, or gave back to an earlier attempt; JSON. It must not take longer than the patience.
+        """What `do` gives back, or gave back to an earlier attempt; JSON.
 
         Raises:
             EffectConflict: the key stands for another request that happened, or may have.
@@ -105,13 +106,16 @@ class Once:
     def __enter__(self) -> Once:
         check_held()
         until = time.monotonic() + 2 * self._claim
-        while isinstance(state := self._ledger.do(begin(self._effect, self._claim)), Busy):
+        while isinstance(state := self._ledger.begin(self._effect, self._claim), Busy):
             time.sleep(_pause(state, until, self._effect))
-        if self._is_in_doubt(state):
+        in_doubt = self._is_in_doubt(state)
+        self._keep()
+        if in_doubt:
             self._ask()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        self._let_go()
         if self.happened:
             return
         if error is None or self._known:
@@ -122,9 +126,11 @@ class Once:
     async def __aenter__(self) -> Once:
         await acheck_held()
         until = time.monotonic() + 2 * self._claim
-        while isinstance(state := await self._ledger.ado(begin(self._effect, self._claim)), Busy):  # noqa: ASYNC110
+        while isinstance(state := await self._ledger.abegin(self._effect, self._claim), Busy):  # noqa: ASYNC110
             await asyncio.sleep(_pause(state, until, self._effect))
-        if self._is_in_doubt(state):
+        in_doubt = self._is_in_doubt(state)
+        self._keep()
+        if in_doubt:
             await self._aask()
         self._limit = asyncio.timeout(self._patience)
         await self._limit.__aenter__()
@@ -133,6 +139,7 @@ class Once:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._let_go()
         with suppress(TimeoutError):
             await self._limit.__aexit__(kind, error, trace)
         if self.happened:
@@ -143,6 +150,15 @@ class Once:
             await self._aleave(error, _status(error))
         if error is not None and self._limit.expired():
             raise TransientError(f"The effect {self.key!r} took longer than {self._patience:g} s.") from error
+
+    def _keep(self) -> None:
+        """Renew the claim from now on: whoever finds the effect begun leaves it to this attempt while it lives."""
+        if not self.happened:
+            self._kept = keep(self._ledger.database.dsn, self.key, self._attempt, self._claim)
+
+    def _let_go(self) -> None:
+        if self._kept is not None:
+            let_go(self._kept)
 
     def _is_in_doubt(self, state: Begun | InDoubt | Done) -> bool:
         if isinstance(state, Done):
@@ -163,6 +179,7 @@ class Once:
             self._leave(error, "unknown")
             raise
         if self.happened:
+            self._let_go()
             self._result = self._ledger.do(done(self._effect, self._result))
 
     async def _aask(self) -> None:
@@ -174,6 +191,7 @@ class Once:
             await self._aleave(error, "unknown")
             raise
         if self.happened:
+            self._let_go()
             self._result = await self._ledger.ado(done(self._effect, self._result))
 
     def _decide(self, found: Happened | Answer) -> None:
@@ -186,11 +204,13 @@ class Once:
             )
 
     def _leave(self, error: BaseException, status: Status) -> None:
+        self._let_go()
         # The error that ended the attempt is the one to hear of; a claim that stays runs out.
         with suppress(MusterError):
             self._ledger.do(not_done(self._effect, self._attempt, error, status))
 
     async def _aleave(self, error: BaseException, status: Status) -> None:
+        self._let_go()
         with suppress(MusterError):
             await self._ledger.ado(not_done(self._effect, self._attempt, error, status))
 

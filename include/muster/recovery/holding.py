@@ -60,6 +60,11 @@ async def _kept(leases: Leases, lease: Lease) -> AsyncIterator[None]:
         raise lease.lost()
 
 
+def leases_held() -> tuple[Lease, ...]:
+    """What this work is done under."""
+    return tuple(lease for _, lease in _under.get())
+
+
 def check_held() -> None:
     """Look whether every lease this work is done under is still held: to be asked before an effect.
 

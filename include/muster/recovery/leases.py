@@ -14,9 +14,6 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from psycopg import Connection
-from psycopg.rows import TupleRow
-
 from muster.database import Database
 from muster.errors import PermanentError, TransientError
 from muster.events.driver import Query, Work, arun, run
@@ -62,9 +59,6 @@ RETURNING leases.name
 """
 
 IS_HELD = f"SELECT count(*) FROM ({_MINE}) AS mine"
-
-# Who would take the lease over has to wait until the transaction that holds this lock has ended.
-FENCE = f"""{_MINE} ORDER BY held.name COLLATE "C" FOR SHARE OF held"""
 
 # What was left behind is let go only while nobody has taken it over.
 LET_GO = """
@@ -190,15 +184,6 @@ class Leases:
     def held(self) -> list[Holder]:
         """Every lease that was not released, by name; those that ran out were left by somebody who died."""
         return [Holder(*row) for row in run(self._database, _rows(Query(LIST)))]
-
-
-def fence(connection: Connection[TupleRow], lease: Lease) -> None:
-    """Make what this transaction writes depend on the lease: nobody can take it over before the commit.
-
-    Raises:
-        LeaseLost: it is not held any more.
-    """
-    _held(lease, len(connection.execute(FENCE, _parameters(lease)).fetchall()))
 
 
 def _acquire(names: list[str], owner: str, ttl: float) -> Work[Lease | None]:

@@ -206,7 +206,8 @@ class Ledger:
     """Entries of effects in one database; `muster.recovery.effects` performs effects by it."""
 
     def __init__(self, database: Database) -> None:
-        self.database = database
+        # What has happened may be said by anybody, whatever became of the attempt: only beginnings present it.
+        self.database, self._presenting = database.bare, database
 
     def do(self, work: Work[T]) -> T:
         """Perform one of this module's pieces of work."""
@@ -215,6 +216,20 @@ class Ledger:
     async def ado(self, work: Work[T]) -> T:
         """`do` for coroutines."""
         return await arun(self.database, work)
+
+    def begin(self, effect: Effect, claim: float) -> Begun | InDoubt | Done | Busy:
+        """Begin an effect, or say why not; the claim on it lasts for `claim` seconds.
+
+        Raises:
+            EffectConflict: its key was used for something else that happened, or may have.
+            AttemptRevoked: the attempt that would perform it has ended.
+            LeaseLost: a lease that the attempt is made under was lost.
+        """
+        return run(self._presenting, begin(effect, claim))
+
+    async def abegin(self, effect: Effect, claim: float) -> Begun | InDoubt | Done | Busy:
+        """`begin` for coroutines."""
+        return await arun(self._presenting, begin(effect, claim))
 
     def entries(self, *, run: str | None = None, in_doubt: bool = False, limit: int = 100) -> list[Entry]:
         """Newest first; of one run or of all, everything or only what nobody knows the outcome of."""

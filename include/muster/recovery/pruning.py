@@ -22,6 +22,7 @@ HAVING bool_and(e.status IN ('done', 'failed') AND e.settled_at < clock_timestam
 """
 _FIND = f"SELECT run, count(*) FROM effects WHERE run IN ({_OLD}) GROUP BY run ORDER BY run"
 _DELETE = f"DELETE FROM effects WHERE run = ANY(%(runs)s) AND run IN ({_OLD})"
+_DELETE_ATTEMPTS = f"DELETE FROM attempts WHERE run = ANY(%(runs)s) AND run IN ({_OLD})"
 
 
 @dataclass(frozen=True)
@@ -42,5 +43,6 @@ def prune(database: Database, age: float, is_known: Callable[[str], bool], *, dr
     effects = sum(found[run] for run in gone)
     if gone and not dry_run:
         with database.connection() as connection:
+            connection.execute(_DELETE_ATTEMPTS, {"age": age, "runs": gone})
             effects = connection.execute(_DELETE, {"age": age, "runs": gone}).rowcount
     return Pruned(len(gone), effects, len(found) - len(gone))

@@ -23,7 +23,7 @@ from muster.execution.closing import close_run, stuck_key
 from muster.execution.concurrency import at_once
 from muster.execution.fanout import items_of
 from muster.execution.outcome import Outcome
-from muster.execution.piece import Piece, attempts, describe
+from muster.execution.piece import Overtaken, Piece, attempts, describe
 from muster.execution.references import WorkRef, unwinding_key, work_key
 from muster.execution.services import Services
 from muster.execution.variables import variables_for
@@ -205,13 +205,16 @@ async def _undo(services: Services, piece: Piece) -> Exception | None:
     """Undo one piece; the error when that failed for good.
 
     Raises:
+        Overtaken: another process has begun to undo it since.
         DatabaseLost: nobody knows whether it is undone, as if the process had died; undo it again.
     """
     data = _data(piece.view, piece.ref, piece.step.id, piece.index)
-    await services.log.aappend(piece.ref.run, [NewEvent(type=EventType.COMPENSATION_STARTED, data=data)])
+    begun = await services.log.aappend(piece.ref.run, [NewEvent(type=EventType.COMPENSATION_STARTED, data=data)])
+    # From here on nothing that is left of the work, or of another attempt at undoing it, writes any more.
+    piece = replace(piece, execution=begun[0].version, first=False)
     try:
         output = await attempts(services, piece, _call, EventType.COMPENSATION_RETRIED)
-    except DatabaseLost:
+    except (DatabaseLost, Overtaken):
         raise
     except Exception as error:
         await _failed(services, piece.ref, data, error)

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from muster.errors import ErrorClass, TransientError
+from muster.recovery.attempts import give_up
 from muster.skills.registry import Skill, SkillContext
 
 T = TypeVar("T")
@@ -64,5 +65,11 @@ async def in_thread(function: Callable[[], T]) -> T:
         if not loop.is_closed():
             loop.call_soon_threadsafe(settle, result, error)
 
-    threading.Thread(target=run, name="muster-skill", daemon=True).start()
-    return await answer
+    thread = threading.Thread(target=run, name="muster-skill", daemon=True)
+    thread.start()
+    try:
+        return await answer
+    except asyncio.CancelledError:
+        # Nothing can stop it: its attempt is revoked, and the next one begins when it has ended.
+        give_up(thread)
+        raise

@@ -79,7 +79,7 @@ class SkillContext:
         from muster.recovery.breakers import breakers_of, policy_of
         from muster.recovery.guarding import Guard
 
-        return Guard(breakers_of(self.database), name, policy_of(self.settings, name))
+        return Guard(breakers_of(self.database.bare), name, policy_of(self.settings, name))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,203 @@
+"""Attempts at a piece of work: the token by which what one writes is told from what a later one does.
+
+Two numbers fence a piece of work: its *execution*, which is the version of the event in the run's log that it began
+with, and the *attempt* within that. A row of the table `attempts` keeps the highest that has written anything, or has
+revoked an earlier one. Every transaction of a skill locks that row, and those of its leases, before it commits: whoever
+revokes it comes before the commit, which is refused then, or after it, and sees what was written. An attempt that
+writes nothing has no row, and costs nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+
+from muster.database import Database
+from muster.errors import Final, TransientError
+from muster.events.driver import Query, Rows, Work, arun
+from muster.recovery.holding import leases_held
+from muster.recovery.leases import Lease
+
+LINGER = 60.0
+"""Seconds that a blocking skill which was given up has to come to its end: so long is the next attempt kept waiting."""
+LOOK = 0.05
+"""Seconds between looks at it."""
+
+_ADVANCE = """
+INSERT INTO attempts AS known (work, run, execution, attempt)
+SELECT %(work)s::text, %(run)s::text, %(execution)s::bigint, %(attempt)s::integer {source}
+ON CONFLICT (work) DO UPDATE SET execution = EXCLUDED.execution, attempt = EXCLUDED.attempt
+WHERE (known.execution, known.attempt) <= (EXCLUDED.execution, EXCLUDED.attempt)
+RETURNING 1
+"""
+
+ADVANCE = _ADVANCE.format(source="")
+
+# What only reads is let through: to lock a row it would have to wait for the disk. The rows are locked after it was
+# looked whether anything was written, because locking them is writing.
+FENCE = f"""
+WITH wrote AS MATERIALIZED (SELECT pg_current_xact_id_if_assigned() IS NOT NULL AS anything),
+mine AS ({_ADVANCE.format(source="FROM wrote WHERE anything")}),
+held AS (
+    SELECT held.name FROM wrote, leases held
+      JOIN unnest(%(names)s::text[], %(tokens)s::bigint[]) AS mine (name, token)
+        ON mine.name = held.name AND mine.token = held.token
+     WHERE anything AND held.expires_at > clock_timestamp() ORDER BY held.name COLLATE "C" FOR SHARE OF held)
+SELECT anything, (SELECT count(*) FROM mine), (SELECT count(*) FROM held) FROM wrote
+"""
+
+
+class AttemptRevoked(TransientError):
+    """The attempt was given up, or another has begun: nothing that it still does is written."""
+
+
+class Superseded(Final):
+    """Another process has begun the same work since: how it ends is for that one to say."""
+
+
+class StillRunning(Final):
+    """A skill that was given up still runs: nothing begins beside it, and what it does is in doubt."""
+
+
+class Attempt:
+    """One attempt at a piece of work; what its skill writes presents it as a token."""
+
+    def __init__(self, *, run: str, work: str, execution: int, number: int, leases: tuple[Lease, ...] = ()) -> None:
+        self.run, self.work = run, work
+        self.execution, self.number = execution, number
+        self.leases = leases
+        """What the work is done under."""
+        self.was_refused = False
+        """True when another has taken its place, and it was told so."""
+        self._lock = threading.Lock()
+        self._ended = self._used = False
+
+    def fence(self) -> Query:
+        """The statement before a commit; `judge` reads its answer.
+
+        Raises:
+            AttemptRevoked: it has ended.
+        """
+        with self._lock:
+            if self._ended:
+                raise self._revoked()
+            self._used = True
+        tokens = {name: token for lease in self.leases for name, token in lease.tokens.items()}
+        return Query(FENCE, {**self._place(self.number), "names": list(tokens), "tokens": list(tokens.values())})
+
+    def judge(self, rows: Rows) -> None:
+        """Whether what was written may be committed.
+
+        Raises:
+            AttemptRevoked: another attempt has begun.
+            LeaseLost: a lease that the work is done under is somebody else's, or ran out.
+        """
+        anything, mine, held = rows[0]
+        if not anything:
+            return
+        if not mine:
+            self.was_refused = True
+            raise self._revoked()
+        if held != sum(len(lease.tokens) for lease in self.leases):
+            raise next(iter(self.leases)).lost()
+
+    def end(self) -> bool:
+        """From now on nothing is begun by it; true when it may have written, so that the database must know."""
+        with self._lock:
+            self._ended = True
+            return self._used
+
+    def advance(self, attempt: int) -> Work[bool]:
+        """Write that only this attempt, or a later one, may write; false when one of a later execution may."""
+        return bool((yield [Query(ADVANCE, self._place(attempt))])[0])
+
+    def _place(self, attempt: int) -> dict[str, object]:
+        return {"work": self.work, "run": self.run, "execution": self.execution, "attempt": attempt}
+
+    def _revoked(self) -> AttemptRevoked:
+        return AttemptRevoked(f"The attempt at {self.work} has ended: what it does now is refused.")
+
+
+_current: ContextVar[Attempt | None] = ContextVar("muster_attempt", default=None)
+_given_up: dict[str, dict[threading.Thread, float]] = defaultdict(dict)
+"""By work: the threads of this process that nobody waits for any more, and until when the next attempt does."""
+
+
+def current_attempt() -> Attempt | None:
+    """The attempt that this code belongs to."""
+    return _current.get()
+
+
+@asynccontextmanager
+async def attempting(
+    database: Database, *, run: str, work: str, execution: int, number: int, seizes: bool
+) -> AsyncIterator[Attempt]:
+    """The body is one attempt: it begins once nothing of an earlier one runs in this process.
+
+    One that does not come through ends revoked.
+
+    With `seizes`, whatever an earlier execution of the work still writes is refused from the beginning on.
+
+    Raises:
+        StillRunning: a skill that was given up does not come to its end.
+        Superseded: a later execution has begun.
+    """
+    await _quiet(work)
+    attempt = Attempt(run=run, work=work, execution=execution, number=number, leases=leases_held())
+    if seizes and not await arun(database, attempt.advance(number)):
+        raise _superseded(attempt)
+    mark = _current.set(attempt)
+    try:
+        yield attempt
+    except BaseException as error:
+        if attempt.end():
+            await arun(database, attempt.advance(number + 1))
+        if attempt.was_refused:
+            raise _superseded(attempt) from error
+        if isinstance(error, Exception):
+            # Under the locks of the work, if it has any: they are let go of when nothing of it goes on.
+            await _at_rest(work)
+        raise
+    finally:
+        attempt.end()
+        _current.reset(mark)
+    if attempt.was_refused:
+        raise _superseded(attempt)
+
+
+def give_up(thread: threading.Thread) -> None:
+    """Nobody waits for this thread any more: the next attempt at the work begins when it has ended."""
+    if (attempt := _current.get()) is not None and thread.is_alive():
+        _given_up[attempt.work][thread] = time.monotonic() + LINGER
+
+
+async def _quiet(work: str) -> None:
+    if not await _at_rest(work):
+        raise StillRunning(
+            f"A skill of {work} that was given up still runs, {LINGER:g} s later: what it does is in doubt.",
+            remedy="Give the skill a timeout of its own for what it waits for. When it has ended, go on with the run.",
+        )
+
+
+async def _at_rest(work: str) -> bool:
+    """True when no thread that was given up is left of the work, or once that is so; false when its time is over."""
+    while work in _given_up:
+        threads = _given_up[work]
+        for thread in [thread for thread in threads if not thread.is_alive()]:
+            del threads[thread]
+        if not threads:
+            del _given_up[work]
+        elif time.monotonic() >= max(threads.values()):
+            return False
+        else:
+            await asyncio.sleep(LOOK)
+    return True
+
+
+def _superseded(attempt: Attempt) -> Superseded:
+    return Superseded(f"Another process has begun {attempt.work} since.")

@@ -1,0 +1,147 @@
+"""The database as a skill is given it: what it writes is committed only while its attempt may still write."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, TypeVar
+
+from psycopg import AsyncConnection, Connection
+from psycopg.rows import TupleRow
+
+from muster.database import AsyncLoan, Database, Loan
+from muster.errors import PermanentError
+from muster.recovery.attempts import Attempt, current_attempt
+
+T = TypeVar("T")
+
+
+def fenced(database: Database) -> Database:
+    """The database for the attempt that this code belongs to; the database itself outside of one."""
+    attempt = current_attempt()
+    return database if attempt is None else FencedDatabase(database.bare, attempt)
+
+
+class FencedDatabase(Database):
+    """A database whose transactions present an attempt as they are committed, on the connections of another."""
+
+    def __init__(self, bare: Database, attempt: Attempt) -> None:
+        super().__init__(bare.dsn)
+        self._bare = bare
+        self.fence = attempt
+
+    @property
+    def bare(self) -> Database:
+        """The one whose connections these are."""
+        return self._bare
+
+    @contextmanager
+    def connection(self) -> Iterator[Connection[TupleRow]]:
+        """A connection in a transaction.
+
+        Raises:
+            AttemptRevoked: another attempt has begun, or this one was given up; nothing was committed.
+            LeaseLost: a lease the attempt is made under was lost; nothing was committed.
+        """
+        with self._bare.connection() as connection:
+
+            def check() -> None:
+                query = self._attempt.fence()
+                self._attempt.judge(connection.execute(query.sql, query.parameters).fetchall())
+
+            with _instead(connection, check):
+                yield connection
+                check()
+
+    @asynccontextmanager
+    async def aconnection(self) -> AsyncIterator[AsyncConnection[TupleRow]]:
+        """The same for coroutines."""
+        async with self._bare.aconnection() as connection:
+
+            async def check() -> None:
+                query = self._attempt.fence()
+                cursor = await connection.execute(query.sql, query.parameters)
+                self._attempt.judge(await cursor.fetchall())
+
+            with _ainstead(connection, check):
+                yield connection
+                await check()
+
+    def borrow(self) -> Loan:
+        """Not for skills: it has no end at which the attempt could be presented."""
+        raise _unfenced()
+
+    async def aborrow(self) -> AsyncLoan:
+        """As `borrow`."""
+        raise _unfenced()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """As the other's."""
+        return self._bare.run(work)
+
+    def close(self) -> None:
+        """As the other's."""
+        self._bare.close()
+
+    async def aclose(self) -> None:
+        """As the other's."""
+        await self._bare.aclose()
+
+    @property
+    def _attempt(self) -> Attempt:
+        assert isinstance(self.fence, Attempt)
+        return self.fence
+
+
+@contextmanager
+def _instead(connection: Connection[TupleRow], check: Callable[[], None]) -> Iterator[None]:
+    """Commits that the skill makes itself are checked as well."""
+    commit, transaction = connection.commit, connection.transaction
+
+    def checked() -> None:
+        check()
+        commit()
+
+    @contextmanager
+    def within(*arguments: Any, **named: Any) -> Iterator[Any]:
+        with transaction(*arguments, **named) as begun:
+            yield begun
+            check()
+
+    with _patched(connection, commit=checked, transaction=within):
+        yield
+
+
+@contextmanager
+def _ainstead(connection: AsyncConnection[TupleRow], check: Callable[[], Coroutine[Any, Any, None]]) -> Iterator[None]:
+    commit, transaction = connection.commit, connection.transaction
+
+    async def checked() -> None:
+        await check()
+        await commit()
+
+    @asynccontextmanager
+    async def within(*arguments: Any, **named: Any) -> AsyncIterator[Any]:
+        async with transaction(*arguments, **named) as begun:
+            yield begun
+            await check()
+
+    with _patched(connection, commit=checked, transaction=within):
+        yield
+
+
+@contextmanager
+def _patched(connection: object, **methods: Any) -> Iterator[None]:
+    # On this one object while it is lent: a class of its own would need a pool of its own.
+    vars(connection).update(methods)
+    try:
+        yield
+    finally:
+        for name in methods:
+            delattr(connection, name)
+
+
+def _unfenced() -> PermanentError:
+    return PermanentError(
+        "A skill cannot borrow a connection of its own.", remedy="Use `with context.database.connection()`."
+    )

@@ -1,0 +1,114 @@
+"""Renews the claims on effects that this process performs, from a thread of its own: a slow effect is nobody else's.
+
+A thread, because an effect may block the one it is performed in, and a coroutine's event loop. One for the whole
+process, started with its first effect; every claim that is due is renewed in one statement.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import psycopg
+
+log = logging.getLogger(__name__)
+
+RENEWALS = 3
+"""How often a claim is renewed within its time."""
+PAUSE = 1.0
+"""Seconds until a renewal that failed is tried again."""
+
+RENEW = """
+UPDATE effects SET claimed_until = clock_timestamp() + make_interval(secs => mine.seconds)
+  FROM unnest(%(keys)s::text[], %(attempts)s::integer[], %(seconds)s::float8[]) AS mine (key, attempt, seconds)
+ WHERE effects.key = mine.key AND effects.attempt = mine.attempt AND effects.status = 'begun'
+"""
+
+
+@dataclass(eq=False)
+class Claim:
+    """A claim on an effect while its body runs."""
+
+    dsn: str
+    key: str
+    attempt: int
+    seconds: float
+    due: float
+    """On the monotonic clock."""
+
+
+class _Renewer:
+    def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        # In a forked child as well: it has no such thread, and a lock that may have been held at that moment.
+        self._changed = threading.Condition()
+        self._claims: set[Claim] = set()
+        self._thread: threading.Thread | None = None
+
+    def add(self, claim: Claim) -> None:
+        with self._changed:
+            self._claims.add(claim)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="muster-claims", daemon=True)
+                self._thread.start()
+            elif claim.due <= min(each.due for each in self._claims):
+                self._changed.notify()
+
+    def remove(self, claim: Claim) -> None:
+        with self._changed:
+            self._claims.discard(claim)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                soonest = min((claim.due for claim in self._claims), default=None)
+                self._changed.wait(None if soonest is None else max(0.0, soonest - time.monotonic()))
+                now = time.monotonic()
+                due = [claim for claim in self._claims if claim.due <= now]
+            by_dsn = defaultdict[str, list[Claim]](list)
+            for claim in due:
+                by_dsn[claim.dsn].append(claim)
+            for dsn, claims in by_dsn.items():
+                pause: float | None = None
+                try:
+                    renew(dsn, claims)
+                except psycopg.Error as error:
+                    log.warning("%d claims on effects could not be renewed: %s", len(claims), error)
+                    pause = PAUSE
+                for claim in claims:
+                    claim.due = time.monotonic() + min(claim.seconds / RENEWALS, pause or claim.seconds)
+
+
+def renew(dsn: str, claims: Sequence[Claim]) -> None:
+    """Let them last for their time from now; what is not claimed any more stays as it is."""
+    values = {
+        "keys": [claim.key for claim in claims],
+        "attempts": [claim.attempt for claim in claims],
+        "seconds": [claim.seconds for claim in claims],
+    }
+    # A connection of its own: those of the pool may all be with what takes so long.
+    with psycopg.connect(dsn, autocommit=True, connect_timeout=10) as connection:
+        connection.execute(RENEW, values)
+
+
+def keep(dsn: str, key: str, attempt: int, seconds: float) -> Claim:
+    """Renew a claim until it is let go of."""
+    claim = Claim(dsn, key, attempt, seconds, time.monotonic() + seconds / RENEWALS)
+    _renewer.add(claim)
+    return claim
+
+
+def let_go(claim: Claim) -> None:
+    """Renew it no more."""
+    _renewer.remove(claim)
+
+
+_renewer = _Renewer()
+os.register_at_fork(after_in_child=_renewer.begin)

@@ -1,0 +1,261 @@
+"""Of the attempts at one piece of work one at a time can do anything; a server and a table see what was done."""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from muster.database import Database
+from muster.recovery import attempts
+from muster.saga.resuming import resume
+from support.bank import BankServer, bank_server
+from support.runs import Site, perform_in_process, undo_in_process
+from support.waiting import eventually
+
+SKILLS = '''
+import asyncio
+import threading
+import time
+from muster.skills import SkillContext, skill
+from support.bank import charge
+
+released = threading.Event()
+refused: list[str] = []
+
+@skill("shop.slow", timeout=0.2)
+def slow(url: str, seconds: float = 0.6) -> None:
+    """Takes longer than it may."""
+    charge(url, "in")
+    time.sleep(seconds)
+    charge(url, "out")
+
+@skill("shop.aslow", lane="async", timeout=0.2)
+def aslow(url: str, seconds: float = 0.6) -> None:
+    """The same, in the other lane."""
+    slow(url, seconds)
+
+@skill("shop.patient")
+def patient(url: str, seconds: float = 0.6) -> None:
+    """The same, where the step says how long it may take."""
+    slow(url, seconds)
+
+@skill("shop.hang", timeout=0.2)
+def hang(url: str) -> None:
+    """Comes to no end until it is released."""
+    charge(url, "hang")
+    released.wait(60)
+
+@skill("shop.ahang", lane="async", timeout=0.2)
+def ahang(url: str) -> None:
+    """The same, in the other lane."""
+    hang(url)
+
+@skill("shop.undo")
+def undo(url: str, context: SkillContext) -> None:
+    """Takes back what was done."""
+    charge(url, "undo")
+
+@skill("shop.instead")
+def instead(url: str) -> None:
+    """A fallback."""
+    charge(url, "instead")
+
+def late(url: str, context: SkillContext) -> None:
+    charge(url, "begun")
+    released.wait(60)
+    try:
+        with context.database.connection() as connection:
+            connection.execute("INSERT INTO done VALUES (%s)", (context.run,))
+    except Exception as error:
+        refused.append(type(error).__name__)
+    try:
+        context.effect("pay", request={}).perform(lambda: charge(url, "effect"))
+    except Exception as error:
+        refused.append(type(error).__name__)
+    charge(url, "ended")
+
+@skill("shop.late", timeout=0.2)
+def late_in_process(url: str, context: SkillContext) -> None:
+    """Does what it does long after it was given up."""
+    late(url, context)
+
+@skill("shop.alate", lane="async", timeout=0.2)
+def late_in_triggerer(url: str, context: SkillContext) -> None:
+    """The same, in the other lane."""
+    late(url, context)
+
+@skill("shop.write")
+def write(url: str, context: SkillContext) -> int:
+    """Asks outside, and then writes into the database and does something outside."""
+    charge(url, "asked")
+    with context.database.connection() as connection:
+        connection.execute("INSERT INTO done VALUES (%s)", (context.run,))
+    return context.effect("pay", request={}, find_out=lambda: NEVER_HAPPENED).perform(lambda: charge(url, "effect"))
+
+@skill("shop.awrite", lane="async")
+async def awrite(url: str, context: SkillContext) -> int:
+    """The same, as a coroutine."""
+    await asyncio.to_thread(charge, url, "asked")
+    async with context.database.aconnection() as connection:
+        await connection.execute("INSERT INTO done VALUES (%s)", (context.run,))
+    effect = context.effect("pay", request={}, find_out=lambda: NEVER_HAPPENED)
+    return await effect.aperform(lambda: asyncio.to_thread(charge, url, "effect"))
+
+from muster.recovery import NEVER_HAPPENED
+'''
+HEAD = "automation: tested\ninputs: {url: {type: string}}\nsteps:\n"
+WITH = "with: {url: '{{ inputs.url }}'}"
+UNDO = f"compensate: {{skill: shop.undo, {WITH}}}"
+
+
+@pytest.fixture
+def bank() -> Iterator[BankServer]:
+    with bank_server() as server:
+        yield server
+
+
+@pytest.fixture
+def site(tmp_path: Path, database: Database) -> Site:
+    made = Site(tmp_path, database)
+    made.skills("shop", SKILLS)
+    with database.connection() as connection:
+        connection.execute("CREATE TABLE done (run text)")
+    return made
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was given up is not waited for long."""
+    monkeypatch.setattr(attempts, "LINGER", 0.3)
+
+
+def module() -> Any:
+    return sys.modules["muster_site.shop"]
+
+
+def done(site: Site) -> list[str]:
+    with psycopg.connect(site.services.database.dsn) as connection:
+        return [row[0] for row in connection.execute("SELECT run FROM done").fetchall()]
+
+
+def begun(site: Site, bank: BankServer, step: str) -> str:
+    return site.open(site.definition(HEAD + f"  - {{id: work, {step}}}\n"), url=bank.url)
+
+
+LONG = "with: {url: '{{ inputs.url }}', seconds: 1.4}"
+
+
+@pytest.mark.parametrize(
+    "step", [f"skill: shop.slow, {WITH}", f"skill: shop.aslow, {WITH}", f"skill: shop.patient, timeout: 1s, {LONG}"]
+)
+def test_of_a_blocking_skill_that_takes_too_long_one_attempt_at_a_time_is_alive(
+    site: Site, bank: BankServer, step: str
+) -> None:
+    run = begun(site, bank, f"{step}, retry: {{times: 3, delay: 0s}}")
+    assert site.step(run, "work").status == "failed"
+    assert eventually(lambda: bank.charges["out"] == 4)
+    assert bank.order == ["in", "out"] * 4
+
+
+@pytest.mark.usefixtures("short")
+@pytest.mark.parametrize("skill", ["shop.hang", "shop.ahang"])
+def test_nothing_begins_beside_a_thread_that_does_not_come_to_its_end(site: Site, bank: BankServer, skill: str) -> None:
+    fallback = f"fallback: {{skill: shop.instead, {WITH}}}"
+    run = begun(site, bank, f"skill: {skill}, retry: {{times: 3, delay: 0s}}, {fallback}, {UNDO}, {WITH}")
+    outcome = site.step(run, "work")
+    assert "still runs" in (outcome.reason or "")
+    site.unwind(run)
+    state = site.state(run)
+    assert (state.status, state.stuck and state.stuck.error["class"]) == ("stuck", "StillRunning")
+    assert bank.order == ["hang"]
+    site.close(run)
+    module().released.set()
+    assert eventually(lambda: not any(thread.name == "muster-skill" for thread in threading.enumerate()))
+    resume(site.services.log, run, by="ann")
+    assert site.unwind(run, epoch=1) == "succeeded"
+    assert site.close(run, epoch=1).reason is not None
+    assert (site.state(run).status, bank.order) == ("compensated", ["hang", "undo"])
+
+
+@pytest.mark.usefixtures("short")
+@pytest.mark.parametrize("skill", ["shop.late", "shop.alate"])
+def test_what_a_skill_does_after_its_run_was_compensated_is_refused(site: Site, bank: BankServer, skill: str) -> None:
+    run = begun(site, bank, f"skill: {skill}, {UNDO}, {WITH}")
+    assert site.step(run, "work").status == "failed"
+    in_process(undo_in_process, *place(site), run)
+    assert site.close(run).reason is not None
+    assert site.state(run).status == "compensated"
+    module().released.set()
+    assert eventually(lambda: bank.charges["ended"] == 1)
+    assert (bank.charges["undo"], bank.charges["effect"], done(site)) == (1, 0, [])
+    assert module().refused == ["AttemptRevoked", "AttemptRevoked"]
+
+
+@pytest.mark.parametrize("skill", ["shop.write", "shop.awrite"])
+def test_of_two_processes_at_one_piece_of_work_the_one_that_began_last_does_it(
+    site: Site, bank: BankServer, skill: str
+) -> None:
+    run = begun(site, bank, f"skill: {skill}, {WITH}")
+    is_done = threading.Event()
+    bank.meanwhile = lambda: is_done.wait(60)
+    first = started(perform_in_process, *place(site), run, "work", None)
+    assert eventually(lambda: bank.charges["asked"] == 1)
+    assert site.step(run, "work").output == 1
+    is_done.set()
+    first.join(60)
+    assert (first.exitcode, done(site), bank.charges) == (0, [run], {"asked": 2, "effect": 1})
+    assert site.state(run).step("work").output == 1
+
+
+def test_after_a_kill_the_next_process_does_it_and_the_dead_one_nothing(site: Site, bank: BankServer) -> None:
+    run = begun(site, bank, f"skill: shop.write, {WITH}")
+    is_done = threading.Event()
+    bank.meanwhile = lambda: is_done.wait(60)
+    first = started(perform_in_process, *place(site), run, "work", None)
+    assert eventually(lambda: bank.charges["asked"] == 1)
+    first.kill()
+    first.join(60)
+    assert site.step(run, "work").output == 1
+    is_done.set()
+    assert (done(site), bank.charges["effect"]) == ([run], 1)
+
+
+@pytest.mark.parametrize("skill", ["shop.write", "shop.awrite"])
+def test_who_lost_its_lock_commits_nothing_after_the_next_holder(site: Site, bank: BankServer, skill: str) -> None:
+    definition = site.definition(HEAD + f"  - {{id: work, skill: {skill}, lock: [ledger], {WITH}}}\n")
+    slow, quick = (site.open(definition, url=bank.url) for _ in range(2))
+    is_done = threading.Event()
+    bank.meanwhile = lambda: is_done.wait(60)
+    first = started(perform_in_process, *place(site), slow, "work", None)
+    assert eventually(lambda: bank.charges["asked"] == 1)
+    with psycopg.connect(site.services.database.dsn) as connection:
+        connection.execute("UPDATE leases SET expires_at = clock_timestamp() WHERE name = 'ledger'")
+    assert site.step(quick, "work").status == "succeeded"
+    is_done.set()
+    first.join(120)
+    assert (first.exitcode, done(site)) == (0, [quick, slow]), "it is done again under a lease of its own"
+    assert bank.charges["effect"] == 2
+
+
+def place(site: Site) -> tuple[Path, str, Path]:
+    return site.include, site.services.database.dsn, site.services.artifacts
+
+
+def started(target: Callable[..., None], *arguments: Any) -> BaseProcess:
+    process = multiprocessing.get_context("spawn").Process(target=target, args=arguments)
+    process.start()
+    return process
+
+
+def in_process(target: Callable[..., None], *arguments: Any) -> None:
+    process = started(target, *arguments)
+    process.join(120)
+    assert process.exitcode == 0
