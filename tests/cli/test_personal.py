@@ -37,7 +37,13 @@ def forgotten(database: Database) -> bool:
 def test_a_person_is_forgotten_once(vault: Vault, database: Database) -> None:
     result = CliRunner().invoke(app, ["forget", "jane", "--yes", "--json", "--as", "admin"])
     assert result.exit_code == 0, result.output
-    assert json.loads(result.stdout) == {"subject": vault.name_id("jane"), "runs": 0, "notices": 0, "by": "admin"}
+    assert json.loads(result.stdout) == {
+        "subject": vault.name_id("jane"),
+        "runs": 0,
+        "notices": 0,
+        "unsent": 0,
+        "by": "admin",
+    }
     assert forgotten(database)
     again = CliRunner().invoke(app, ["forget", vault.name_id("jane"), "--yes"])
     assert again.exit_code == 1

@@ -15,6 +15,7 @@ from muster.events import canonical
 from muster.events.tampering import TamperedLog
 from muster.execution import fanout, human, view
 from muster.execution.closing import close_run
+from muster.execution.decisions import Reply, respond
 from muster.execution.performing import begin, perform
 from muster.execution.personal import RunLog
 from muster.execution.piece import Piece
@@ -135,7 +136,8 @@ class Depot:
     async def answered(self, run: str) -> Any:
         piece = await begin(self.site.services, WorkRef(run=run, step="ask"))
         assert isinstance(piece, Piece)
-        return await human.respond(self.site.services, piece, approved=True, by="finance-lead")
+        reply = Reply(approved=True, by="finance-lead", at=self.site.services.clock())
+        return await respond(self.site.services, piece, reply)
 
 
 GOES_ON: dict[str, Callable[[Depot, str], Any]] = {
