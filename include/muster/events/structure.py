@@ -36,7 +36,7 @@ FIELDS: Mapping[str, frozenset[str]] = {
     T.COMPENSATION_RETRIED: frozenset({"delay", "class"}),
     T.COMPENSATION_SUCCEEDED: frozenset({"by_hand"}),
     T.STEP_EXPANDED: frozenset({"length", "indices"}),
-    T.STEP_STARTED: frozenset({"kind", "lane"}),
+    T.STEP_STARTED: frozenset({"kind", "lane", "begins"}),
     T.CHILD_REQUESTED: frozenset({"child", "automation", "proof"}),
     T.STEP_RETRIED: frozenset({"delay", "class"}),
     T.STEP_SUCCEEDED: frozenset({"output_type", "produced_by", "fallback"}),
