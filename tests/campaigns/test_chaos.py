@@ -18,9 +18,19 @@ import pytest
 
 from campaigns.chaos.faults import Strike, compiled_clock, set_clock
 from campaigns.chaos.follower import Follower, Seen
-from campaigns.chaos.judging import Report, doubled, ends, lost, of_parent, reported, unwritten
+from campaigns.chaos.judging import (
+    Report,
+    begun_though_cancelled,
+    doubled,
+    ends,
+    lost,
+    of_parent,
+    refused_though_approved,
+    reported,
+    unwritten,
+)
 from campaigns.chaos.line import line
-from campaigns.chaos.plan import CHILDREN, EFFECTS, Planned, deck, plan
+from campaigns.chaos.plan import CHILDREN, EFFECTS, OPTIONAL, Planned, deck, plan
 from campaigns.chaos.settling import Found, Settled
 from campaigns.chaos.table import table
 from campaigns.chaos.witness import Deed, Witness, serving
@@ -36,7 +46,7 @@ RUN = Planned("chaos_payment", "one", fails=False, stuck=False)
 
 
 def deed(order: str = "k", run: str = RUN.id, step: str = "pay", **more: object) -> Deed:
-    return Deed(1, order, run, step, None, keyed=False, at=0.0, answered=True, **more)  # type: ignore[arg-type]
+    return Deed(1, order, run, step, None, at=0.0, answered=True, **more)  # type: ignore[arg-type]
 
 
 def event(version: int, kind: str, run: str = RUN.id, **data: object) -> Event:
@@ -62,37 +72,35 @@ def ask(witness: Witness, path: str, **body: object) -> httpx.Response:
     return httpx.post(f"{witness.url}/{path}", json=body, trust_env=False)
 
 
-def order(key: str, *, keyed: bool) -> dict[str, object]:
-    return {"order": key, "keyed": keyed, "run": RUN.id, "step": "pay", "index": None}
+def order(key: str, step: str = "pay") -> dict[str, object]:
+    return {"order": key, "run": RUN.id, "step": step, "index": None}
 
 
-def test_the_other_side_drops_a_repetition_by_its_key_and_repeats_without_one() -> None:
+def test_the_other_side_repeats_what_it_is_asked_for_again_and_can_tell_what_it_did() -> None:
     with serving(Witness(Random(1), lost=0.0, slowest=0.0)) as witness:
-        receipts = [ask(witness, "do", **order("a", keyed=True)).json()["receipt"] for _ in range(2)]
-        assert receipts == [1, 1]
-        assert list(doubled(witness.deeds)) == []
-        for _ in range(2):
-            ask(witness, "do", **order("b", keyed=False))
-        assert witness.repeated == 1
-        assert list(doubled(witness.deeds)) == [f"{RUN.id} pay happened 3 times"]
+        receipts = [ask(witness, "do", **order("a")).json()["receipt"] for _ in range(2)]
+        assert receipts == [1, 2]
+        assert list(doubled(witness.deeds)) == [f"{RUN.id} pay happened 2 times"]
+        assert ask(witness, "find", order="a").json()["receipt"] == 1
+        assert ask(witness, "find", order="b").json()["receipt"] == 0
 
 
 def test_an_answer_that_is_lost_leaves_the_deed_done() -> None:
     with serving(Witness(Random(1), lost=1.0, slowest=0.0)) as witness:
         with pytest.raises(httpx.TransportError):
-            ask(witness, "do", **order("a", keyed=True))
+            ask(witness, "do", **order("a"))
         assert [each.answered for each in witness.deeds] == [False]
 
 
 def test_what_is_taken_back_stays_so_and_what_comes_later_is_noticed() -> None:
     with serving(Witness(Random(1), lost=0.0, slowest=0.0)) as witness:
-        ask(witness, "do", **order("a", keyed=False))
-        assert ask(witness, "undo", **order("a", keyed=False), stuck=True).status_code == 423
+        ask(witness, "do", **order("a"))
+        assert ask(witness, "undo", **order("a"), stuck=True).status_code == 423
         assert witness.deeds[0].undone is None
         witness.mended = True
-        assert ask(witness, "undo", **order("a", keyed=False), stuck=True).status_code == 200
+        assert ask(witness, "undo", **order("a"), stuck=True).status_code == 200
         assert witness.deeds[0].undone is not None
-        ask(witness, "do", **order("a", keyed=False))
+        ask(witness, "do", **order("a"))
         assert witness.late == ["a"]
 
 
@@ -184,6 +192,35 @@ def test_of_a_run_that_failed_for_a_lost_notice_everything_or_nothing_is_left() 
     ]
 
 
+def test_an_agents_tool_that_was_never_called_is_no_effect_lost() -> None:
+    order = Planned("chaos_order", "one", fails=False, stuck=False)
+    deeds = [deed(run=order.id, step=step) for step in ("book", "pay", "advise")]
+    assert list(ends([order], {order.id: "succeeded"}, deeds)) == []
+    assert list(ends([order], {order.id: "succeeded"}, deeds[:2])) == []
+    assert list(ends([order], {order.id: "compensated"}, deeds[2:])) == [
+        "chaos_order/one is compensated, and chaos_order/one advise is still there"
+    ]
+
+
+def test_what_begins_in_a_run_that_was_cancelled_is_found() -> None:
+    cancelled = event(2, "run.cancel_requested")
+    before, after = (event(version, "step.started", step="pay", index=None) for version in (1, 3))
+    assert list(begun_though_cancelled({RUN.id: [before, cancelled, after]}, [deed()])) == []
+    assert list(begun_though_cancelled({RUN.id: [cancelled, after]}, [])) == [], "it was skipped at once"
+    assert list(begun_though_cancelled({RUN.id: [cancelled, after]}, [deed()])) == [
+        f"{RUN.id} pay began after the run was cancelled"
+    ]
+
+
+def test_an_approval_that_was_lost_is_found() -> None:
+    answered = event(1, "approval.answered", step="allow", approved=True, how="person")
+    assert list(refused_though_approved({RUN.id: [answered]})) == []
+    answered = event(1, "approval.answered", step="allow", approved=False, how="timeout")
+    assert list(refused_though_approved({RUN.id: [answered]})) == [
+        f"{RUN.id} allow was approved, and counts as rejected (timeout)"
+    ]
+
+
 def test_what_the_reconciler_does_not_report_or_mend_is_found() -> None:
     assert list(reported(Settled(in_doubt=["notice/b"], found=[Found("notice", "b", "", mended=False)]))) == []
     assert list(reported(Settled(left=[Found("run", "a", "it is open", mended=False)]))) == [
@@ -254,7 +291,7 @@ def test_the_automations_are_right_and_do_what_the_plan_expects() -> None:
         return below | {step.id for step in steps if step.compensate is not None}
 
     for name, effects in EFFECTS.items():
-        assert {step for step, _ in effects} == undone(name)
+        assert {step for step, _ in effects} == undone(name) - {step for step, _ in OPTIONAL}
 
 
 def test_the_table_names_what_was_found_and_what_could_not_be_tried() -> None:

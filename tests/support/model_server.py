@@ -12,8 +12,8 @@ An answer in the script is one of
   {"garbage": "<html>"}                             200 with a body that is not JSON
   {"body": {...}}                                   200 with this JSON, whatever it is
   {"hang": true}                                    never answers
-each with the optional keys `delay` (seconds), `usage` (input_tokens, output_tokens) and `when`
-(used only by a request whose text contains it). With nothing scripted the server answers at once
+each with the optional keys `delay` (seconds), `usage` (input_tokens, output_tokens), `when` and `unless`
+(used only by a request whose text contains it, or does not). With nothing scripted the server answers at once
 with text, or with a sample of the structured output's schema.
 """
 
@@ -166,12 +166,10 @@ class ModelServer:
         return 200, {}, self._completion(request, answer)
 
     def _next(self, request: dict[str, Any]) -> Answer:
-        text = None
+        text = json.dumps(request["messages"], ensure_ascii=False) if self._answers else ""
         for answer in self._answers:
-            if "when" in answer:
-                text = text or json.dumps(request["messages"], ensure_ascii=False)
-                if answer["when"] not in text:
-                    continue
+            if answer.get("when", "") not in text or ("unless" in answer and answer["unless"] in text):
+                continue
             if not answer.get("always"):
                 self._answers.remove(answer)
             return answer

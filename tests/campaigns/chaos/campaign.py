@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
@@ -26,10 +27,8 @@ LEFT = 600.0
 """Seconds that runs get to end once nothing is broken any more."""
 STILL = 420.0
 """Seconds after which runs that are left, and of which none ends, wait for the reconciler."""
-THINKS = 12.0
-"""Seconds a person takes to answer a question."""
-LOOKS = 3.0
-"""Seconds between two looks at what is asked."""
+LOOKS = 0.5
+"""Seconds between two looks at what is asked; what is seen is answered at once."""
 BROKEN_FOR = 2400.0
 """Seconds after which nothing more is broken or started, however many runs are left."""
 
@@ -63,9 +62,10 @@ class Campaign:
     _active: Active | None = None
     _next_strike: float = 0.0
     _hasty: bool = False
-    _asked: dict[tuple[str, ...], float] = field(default_factory=dict)
-    """When each question that waits was seen first."""
     _answered_at: float = 0.0
+    _to_cancel: dict[str, float] = field(default_factory=dict)
+    """When each run is to be cancelled."""
+    _cancelling: list[tuple[str, subprocess.Popen[bytes]]] = field(default_factory=list)
 
     def play(self) -> None:
         """Start every run while things break; come back when all that were started have ended, or time is up, or
@@ -88,6 +88,7 @@ class Campaign:
             self._break(faults, done or late)
             self._look()
             self._answer()
+            self._cancel(ended)
             if done:
                 return
             if now - said > 20:
@@ -142,6 +143,8 @@ class Campaign:
                 # Not there now; the id makes sure that a second attempt starts nothing twice.
                 return
             self.started.append(run)
+            if run.cancelled_after is not None:
+                self._to_cancel[run.id] = time.monotonic() + run.cancelled_after
 
     def _break(self, faults: Iterator[Fault], enough: bool) -> None:
         """Begin the next fault or end the present one, when it is time."""
@@ -171,17 +174,30 @@ class Campaign:
         return Active(fault, strike, time.monotonic() + lasts)
 
     def _answer(self) -> None:
-        """Approve what is asked, as its assignee, after what Airflow needs to settle (apache/airflow#72716)."""
+        """Approve what is asked the moment it is seen; whoever may not, or has already, is refused."""
         now = time.monotonic()
         if now < self._answered_at + LOOKS:
             return
         self._answered_at = now
         with suppress(MusterError):
-            waiting = [each["task_instance"] for each in self.world.lead.approvals()]
-            for task in waiting:
-                name = (task["dag_id"], task["dag_run_id"], task["id"])
-                if task["state"] == "awaiting_input" and now > self._asked.setdefault(name, now) + THINKS:
-                    self.world.lead.answer(task, "Approve")
+            for asked in self.world.lead.approvals():
+                if asked["task_instance"]["state"] != "awaiting_input":
+                    continue
+                for person in self.world.people:
+                    with suppress(MusterError):
+                        person.answer(asked["task_instance"], "Approve")
+
+    def _cancel(self, ended: Mapping[str, str]) -> None:
+        """Cancel what is due, by the command; again while that is refused and the run goes on."""
+        for run, process in [*self._cancelling]:
+            if (code := process.poll()) is not None:
+                self._cancelling.remove((run, process))
+                if code and run not in ended:
+                    self._to_cancel[run] = time.monotonic() + LOOKS
+        for run in [run for run, at in self._to_cancel.items() if time.monotonic() > at]:
+            del self._to_cancel[run]
+            if run not in ended:
+                self._cancelling.append((run, self.world.begin_command("cancel", run)))
 
     def _look(self) -> None:
         """Note which faults have been got over."""

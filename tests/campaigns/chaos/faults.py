@@ -227,11 +227,12 @@ class Model(Fault):
         self._answer = self.ANSWERS[answer]
 
     def begin(self, world: World, random: Random) -> str | None:
+        world.models.reset()
         world.models.always(self._answer)
         return "every call"
 
     def end(self, world: World) -> None:
-        world.models.reset()
+        world.script_models()
 
 
 def set_clock(path: Path, seconds: int) -> None:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from campaigns.chaos.campaign import Campaign
 from campaigns.chaos.faults import Strike
 from campaigns.chaos.follower import Seen
-from campaigns.chaos.plan import Planned
+from campaigns.chaos.plan import OPTIONAL, Planned
 from campaigns.chaos.settling import Settled
-from campaigns.chaos.witness import Deed
+from campaigns.chaos.witness import Deed, Work
 from muster.database import Database
 from muster.events.log import EventLog
 from muster.events.model import Event, EventType
@@ -20,10 +20,6 @@ from muster.events.replay import replay
 from muster.events.state import fold
 from muster.recovery.leases import Leases
 from muster.recovery.ledger import Ledger
-
-Work = tuple[str, str, int | None]
-"""A run, a step of it, and the position of an item."""
-
 
 UNENDED = frozenset({"open", "stuck"})
 """Statuses that no run may have in the end."""
@@ -50,8 +46,10 @@ class Report:
     in_doubt: int = 0
     """Effects whose outcome nobody knew; each was reported."""
     deeds: int = 0
-    repeated: int = 0
-    """Calls that the other side dropped as repetitions."""
+    found: int = 0
+    """Times that an attempt asked the other side, and learned that the effect had happened."""
+    cancelled: int = 0
+    """Runs that were cancelled on the way."""
     events: int = 0
     strikes: Sequence[Strike] = ()
     impossible: Mapping[str, str] = field(default_factory=dict)
@@ -84,7 +82,8 @@ def judge(played: Campaign, settled: Settled) -> Report:
             doubled=[*doubled(deeds), *(f"{order} was performed after it was undone" for order in world.witness.late)],
             in_doubt=len(settled.in_doubt),
             deeds=len(deeds),
-            repeated=world.witness.repeated,
+            found=world.witness.found,
+            cancelled=sum(_cancelled_at(events) is not None for events in streams.values()),
             events=sum(map(len, streams.values())),
             strikes=played.strikes,
             impossible=played.impossible,
@@ -93,6 +92,8 @@ def judge(played: Campaign, settled: Settled) -> Report:
         report.invariants += _projections(database, streams)
         report.invariants += ends(played.started, statuses, [of_parent(deed, parents) for deed in deeds])
         report.invariants += [f"{child} is {rows[child]} in the end" for child in parents if rows.get(child) in UNENDED]
+        report.invariants += begun_though_cancelled(streams, deeds)
+        report.invariants += refused_though_approved(streams)
         report.invariants += reported(settled)
         report.invariants += _leftovers(database)
         return report
@@ -157,15 +158,43 @@ def ends(runs: Iterable[Planned], statuses: Mapping[str, str | None], deeds: Ite
         if status == "succeeded":
             if run.fails:
                 yield f"{run.id} succeeded and was meant to fail"
-            if standing != set(run.effects):
+            if standing - OPTIONAL != set(run.effects):
                 yield f"{run.id} succeeded, and of its {len(run.effects)} effects {len(standing)} are there"
-        elif status == "failed" and standing == set(run.effects) and not run.fails:
+        elif status == "failed" and standing - OPTIONAL == set(run.effects) and not run.fails:
             # A notice that was lost undoes nothing.
             continue
         elif status in ("compensated", "failed", "never opened"):
             yield from (f"{run.id} is {status}, and {_name((run.id, *work))} is still there" for work in standing)
         else:
             yield f"{run.id} is {status} in the end"
+
+
+def begun_though_cancelled(streams: Mapping[str, Sequence[Event]], deeds: Iterable[Deed]) -> Iterator[str]:
+    """Work that began after its run had been cancelled, and did something."""
+    done = {deed.work for deed in deeds}
+    for stream, events in streams.items():
+        cancelled = _cancelled_at(events)
+        if cancelled is None:
+            continue
+        first: dict[Work, int] = {}
+        for event in events:
+            if event.type == EventType.STEP_STARTED:
+                first.setdefault((stream, event.data["step"], event.data["index"]), event.version)
+        for work, version in first.items():
+            if version > cancelled and work in done:
+                yield f"{_name(work)} began after the run was cancelled"
+
+
+def refused_though_approved(streams: Mapping[str, Sequence[Event]]) -> Iterator[str]:
+    """Questions that count as rejected: everybody who is asked in a campaign approves, and at once."""
+    for stream, events in streams.items():
+        for event in events:
+            if event.type == EventType.APPROVAL_ANSWERED and not event.data["approved"]:
+                yield f"{stream} {event.data['step']} was approved, and counts as rejected ({event.data['how']})"
+
+
+def _cancelled_at(events: Iterable[Event]) -> int | None:
+    return next((event.version for event in events if event.type == EventType.RUN_CANCEL_REQUESTED), None)
 
 
 def reported(settled: Settled) -> Iterator[str]:

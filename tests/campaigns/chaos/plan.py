@@ -17,11 +17,15 @@ EFFECTS: dict[str, list[tuple[str, int | None]]] = {
     "chaos_delivery": [("book", None), ("pack", None)],
 }
 """What a run of each automation does outside, by step and item; `pack` in the run that chaos_delivery has asked for."""
+OPTIONAL: set[tuple[str, int | None]] = {("advise", None)}
+"""What an agent's tool does when its model asks for it: a model that answers nonsense may never come to it."""
 CHILDREN = {"chaos_parcel"}
 """Automations that others have run."""
 WEIGHTS = {"chaos_order": 4, "chaos_parcels": 3, "chaos_payment": 3, "chaos_delivery": 3}
 FAILS, STUCK = 0.25, 0.3
 """The share of runs that are meant to fail, and of those the share that is meant to be stuck."""
+CANCELLED, CANCELLED_AFTER = 0.1, (1.0, 20.0)
+"""The share of the others that a person cancels on the way, and after how many seconds."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,8 @@ class Planned:
     name: str
     fails: bool
     stuck: bool
+    cancelled_after: float | None = None
+    """Seconds after its start at which a person cancels it."""
 
     @property
     def id(self) -> str:
@@ -51,7 +57,8 @@ def plan(runs: int, random: Random) -> list[Planned]:
         (automation,) = random.choices(list(WEIGHTS), list(WEIGHTS.values()))
         fails = random.random() < FAILS
         stuck = random.random() < STUCK
-        made.append(Planned(automation, f"run-{number:04}", fails, fails and stuck))
+        cancelled = random.uniform(*CANCELLED_AFTER) if random.random() < CANCELLED and not fails else None
+        made.append(Planned(automation, f"run-{number:04}", fails, fails and stuck, cancelled))
     return made
 
 

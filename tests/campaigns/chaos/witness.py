@@ -1,7 +1,7 @@
 """The other side: a loopback server that is told each effect, outside of all that is broken.
 
-It behaves like a bank. An order that carries a key is performed once and answered as before when it comes again; one
-without is performed each time it is asked for. Sometimes the answer gets lost after the deed.
+It performs an order as often as it is asked to, and drops nothing: what was asked for twice has happened twice. It can
+tell whether it has performed an order. Sometimes its answer gets lost after the deed.
 """
 
 from __future__ import annotations
@@ -22,24 +22,27 @@ SLOWEST = 0.6
 """Seconds between the deed and its answer, at most: the moment in which a kill hurts most."""
 
 
+Work = tuple[str, str, int | None]
+"""A run, a step of it, and the position of an item."""
+
+
 @dataclass
 class Deed:
     """One thing that happened outside."""
 
     receipt: int
     order: str
-    """What it was asked for under: the work's idempotency key."""
+    """What it was asked for under: the idempotency key of the work, or of an agent's tool."""
     run: str
     step: str
     index: int | None
-    keyed: bool
     at: float
     answered: bool = False
     """The one who asked was told: from now on Muster may say that it happened."""
     undone: float | None = None
 
     @property
-    def work(self) -> tuple[str, str, int | None]:
+    def work(self) -> Work:
         """The piece of work it belongs to."""
         return self.run, self.step, self.index
 
@@ -54,48 +57,44 @@ class Witness:
     deeds: list[Deed] = field(default_factory=list)
     late: list[str] = field(default_factory=list)
     """Orders performed after they had been taken back."""
-    repeated: int = 0
-    """Calls for what had happened already: dropped, as they carried a key."""
+    found: int = 0
+    """Questions whether an order was performed that were answered with yes."""
     answers_lost: int = 0
     mended: bool = False
     """True once what should be stuck may be taken back."""
-    taken_back: set[str] = field(default_factory=set)
-    """Orders that were taken back, whether or not they had happened."""
+    taken_back: set[Work] = field(default_factory=set)
+    """Work that was taken back, whether or not it had happened."""
     url: str = ""
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
 
     def do(self, body: dict[str, Any]) -> Deed:
-        """Perform an order, once if it is keyed."""
+        """Perform an order."""
         with self._lock:
-            if body["keyed"]:
-                for deed in self.deeds:
-                    if deed.order == body["order"]:
-                        self.repeated += 1
-                        return deed
-            if body["order"] in self.taken_back:
+            work = body["run"], body["step"], body["index"]
+            if work in self.taken_back:
                 self.late.append(body["order"])
-            deed = Deed(
-                len(self.deeds) + 1,
-                body["order"],
-                body["run"],
-                body["step"],
-                body["index"],
-                keyed=body["keyed"],
-                at=time.time(),
-            )
+            deed = Deed(len(self.deeds) + 1, body["order"], *work, at=time.time())
             self.deeds.append(deed)
             return deed
 
+    def find(self, body: dict[str, Any]) -> int:
+        """The receipt of an order that was performed, else 0."""
+        with self._lock:
+            receipt = next((deed.receipt for deed in self.deeds if deed.order == body["order"]), 0)
+            self.found += bool(receipt)
+            return receipt
+
     def undo(self, body: dict[str, Any]) -> bool:
-        """Take back all that happened under an order; False while it cannot be."""
+        """Take back all that a piece of work did; False while it cannot be."""
         with self._lock:
             if body["stuck"] and not self.mended:
                 return False
-            self.taken_back.add(body["order"])
+            work = body["run"], body["step"], body["index"]
+            self.taken_back.add(work)
             for deed in self.deeds:
-                if deed.order == body["order"] and deed.undone is None:
+                if deed.work == work and deed.undone is None:
                     deed.undone = time.time()
             return True
 
@@ -119,6 +118,9 @@ def serving(witness: Witness) -> Iterator[Witness]:
             pause, lost = witness.draw()
             if self.path == "/undo":
                 self._answer(200 if witness.undo(body) else 423, {"receipt": 0})
+                return
+            if self.path == "/find":
+                self._answer(200, {"receipt": witness.find(body)})
                 return
             deed = witness.do(body)
             time.sleep(pause)

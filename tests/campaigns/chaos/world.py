@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -37,6 +38,7 @@ from support.model_server import ModelServer
 ROOT = Path(__file__).parents[3]
 SITE = Path(__file__).with_name("site")
 AUTOMATIONS = (*EFFECTS, *CHILDREN)
+PEOPLE = ("finance-lead", "chaos-head")
 TASK = re.compile(r"^airflow worker -- [0-9a-f]{8}-[0-9a-f-]{27}")
 """The title of a process that performs a task."""
 DISKS = {"artifacts": 16, "database": 512}
@@ -111,12 +113,34 @@ class World:
     proxy: Line
     follower: Follower
     client: AirflowClient
-    lead: AirflowClient
+    people: list[AirflowClient]
     """Who is asked for approval."""
     disks: dict[str, Path]
     """Small file systems of their own, `artifacts` and `database`; none where none can be mounted."""
     said: list[str] = field(default_factory=list)
     """What the supervisor said."""
+
+    @property
+    def lead(self) -> AirflowClient:
+        """One of them."""
+        return self.people[0]
+
+    def script_models(self) -> None:
+        """Models call the agent's tool first, then answer."""
+        self.models.reset()
+        call = {"name": "chaos_note", "arguments": {"text": "advised"}}
+        self.models.always({"call": call, "unless": '"role": "tool"'})
+
+    def begin_command(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start a `muster` command as people do."""
+        place = {
+            "MUSTER_DSN": self.dsn,
+            "AIRFLOW_URL": f"http://127.0.0.1:{self.stack.port}",
+            "MUSTER_PASSWORD": self.stack.credentials.logins["admin"].password,
+        }
+        command = [sys.executable, "-m", "muster.cli", *arguments]
+        cwd, quiet = self.stack.project.root, subprocess.DEVNULL
+        return subprocess.Popen(command, cwd=cwd, env=os.environ | place, stdout=quiet, stderr=quiet)
 
     @property
     def dsn(self) -> str:
@@ -212,6 +236,7 @@ def world(random: Random, folder: Path, say: Say) -> Iterator[World]:
     said: list[str] = []
     with ExitStack() as keep:
         keep.enter_context(_server_of_its_own())
+        keep.enter_context(_logins())
         witness = keep.enter_context(serving(Witness(Random(random.random()))))
         models = keep.enter_context(ModelServer())
         project = _copy(folder / "project")
@@ -239,8 +264,9 @@ def world(random: Random, folder: Path, say: Say) -> Iterator[World]:
         follower = Follower(stack.dsn)
         follower.start()
         keep.callback(follower.stop)
-        lead = keep.enter_context(stack.client("finance-lead", timeout=10.0))
-        made = World(stack, witness, models, proxy, follower, client, lead, disks, said)
+        people = [keep.enter_context(stack.client(name, timeout=10.0)) for name in PEOPLE]
+        made = World(stack, witness, models, proxy, follower, client, people, disks, said)
+        made.script_models()
         _wait_for_dags(made)
         yield made
 
@@ -253,6 +279,17 @@ def _copy(project: Path) -> Path:
     for name in ("dags", "plugins"):
         shutil.copytree(ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
     return project
+
+
+@contextmanager
+def _logins() -> Iterator[None]:
+    """People who are asked in twos."""
+    given = os.environ.get("MUSTER_USERS")
+    os.environ["MUSTER_USERS"] = "chaos-head:user"
+    try:
+        yield
+    finally:
+        os.environ.pop("MUSTER_USERS") if given is None else os.environ.update(MUSTER_USERS=given)
 
 
 @contextmanager

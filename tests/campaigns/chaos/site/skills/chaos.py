@@ -8,6 +8,8 @@ from typing import Any
 import httpx
 
 from muster.errors import PermanentError
+from muster.recovery import NEVER_HAPPENED, Happened
+from muster.recovery.ledger import Answer
 from muster.skills import SkillContext, skill
 
 PATIENCE = 10.0
@@ -17,37 +19,38 @@ PAPER = 32 * 1024
 
 @skill("chaos.book")
 def book(context: SkillContext) -> int:
-    """An effect from a task process; the other side drops repetitions by their key."""
-    return _ask("do", order=context.key, keyed=True, **_work(context))
+    """An effect from a task process."""
+    return _once(context)
 
 
 @skill("chaos.call", lane="async")
 async def call(context: SkillContext) -> int:
     """The same from the triggerer."""
-    return await _aask("do", order=context.key, keyed=True, **_work(context))
+    return await _aonce(context)
+
+
+@skill("chaos.note", lane="async")
+async def note(text: str, context: SkillContext) -> int:
+    """The same by an agent's tool."""
+    return await _aonce(context)
 
 
 @skill("chaos.pay", lane="async")
 async def pay(context: SkillContext) -> int:
-    """An effect that the other side would perform as often as it is asked: the ledger alone keeps it to one."""
-    payment = context.effect("pay", kind="payment", request={"run": context.run})
-    async with payment as effect:
-        if not effect.happened:
-            effect.result = await _aask("do", order=context.key, keyed=False, **_work(context))
-    return payment.result
+    """An effect that nobody can ask about afterwards: one in doubt waits for a person."""
+    return await context.effect("do", kind="payment", request={"run": context.run}).aperform(lambda: _ado(context))
 
 
 @skill("chaos.pay_by_hand")
 def pay_by_hand(context: SkillContext) -> int:
     """The same from a task process."""
-    work = {"order": context.key, "keyed": False, **_work(context)}
-    return context.effect("pay", kind="payment", request={"run": context.run}).perform(lambda: _ask("do", **work))
+    return context.effect("do", kind="payment", request={"run": context.run}).perform(lambda: _do(context))
 
 
 @skill("chaos.undo")
 def undo(context: SkillContext, stuck: bool = False) -> None:
     """Takes back what the other side knows of; when `stuck`, only once somebody has mended it."""
-    _ask("undo", order=context.undoes, stuck=stuck, **_work(context))
+    _ask("undo", stuck=stuck, **_work(context))
 
 
 @skill("chaos.write")
@@ -58,7 +61,7 @@ def write(context: SkillContext) -> str:
         file.write(b"x" * PAPER)
         file.flush()
         os.fsync(file.fileno())
-    _ask("do", order=context.key, keyed=True, **_work(context))
+    _once(context)
     return path.name
 
 
@@ -66,7 +69,7 @@ def write(context: SkillContext) -> str:
 def remove(context: SkillContext) -> None:
     """Remove the file again."""
     (context.workspace / "papers").unlink(missing_ok=True)
-    _ask("undo", order=context.undoes, stuck=False, **_work(context))
+    _ask("undo", stuck=False, **_work(context))
 
 
 @skill("chaos.advise", lane="async")
@@ -81,6 +84,33 @@ async def end(fails: bool) -> str:
     if fails:
         raise PermanentError("This run is meant to fail.")
     return "done"
+
+
+def _once(context: SkillContext) -> int:
+    """The other side would perform it as often as it is asked: the ledger alone keeps it to one."""
+
+    def find_out() -> Happened | Answer:
+        receipt = _ask("find", order=context.key)
+        return Happened(receipt) if receipt else NEVER_HAPPENED
+
+    return context.effect("do", request={"run": context.run}, find_out=find_out).perform(lambda: _do(context))
+
+
+async def _aonce(context: SkillContext) -> int:
+    async def find_out() -> Happened | Answer:
+        receipt = await _aask("find", order=context.key)
+        return Happened(receipt) if receipt else NEVER_HAPPENED
+
+    effect = context.effect("do", request={"run": context.run}, find_out=find_out)
+    return await effect.aperform(lambda: _ado(context))
+
+
+def _do(context: SkillContext) -> int:
+    return _ask("do", order=context.key, **_work(context))
+
+
+async def _ado(context: SkillContext) -> int:
+    return await _aask("do", order=context.key, **_work(context))
 
 
 def _work(context: SkillContext) -> dict[str, Any]:
