@@ -72,7 +72,14 @@ def test_a_file_of_checkpoints_that_was_cut_is_told_and_begun_anew_only_when_ask
 def test_a_replay_says_that_the_projections_agree(muster: Muster) -> None:
     shown = muster("replay", "monday")
     assert shown.exit_code == 0, shown.output
-    for said in (RUN, "21 of 21", "succeeded", "2 calls, at least $0.0012", "3 of 3: 2 succeeded, 1 set_aside", "say what"):
+    for said in (
+        RUN,
+        "21 of 21",
+        "succeeded",
+        "2 calls, at least $0.0012",
+        "3 of 3: 2 succeeded, 1 set_aside",
+        "say what",
+    ):
         assert said in shown.stdout, said
     told = read(muster("replay", RUN, "--json"))
     assert (told["differences"], told["state"]["steps"]["read"]["status"]) == ([], "succeeded")
