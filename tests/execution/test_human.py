@@ -143,3 +143,38 @@ def test_an_answered_question_is_not_asked_again(site: Site) -> None:
     reply(site, piece, approved=True, by="lead")
     again = site.do(begin(site.services, WorkRef(run=run, step="approve", lane="worker")))
     assert isinstance(again, Outcome)
+
+
+@pytest.mark.parametrize("condition", ["{{ steps.ask }}", "{{ steps.ask and true }}", "{{ not (not steps.ask) }}"])
+@pytest.mark.parametrize("approved", [True, False])
+def test_a_condition_that_names_only_the_question_is_true_when_it_was_approved(
+    site: Site, condition: str, approved: bool
+) -> None:
+    definition = site.definition(
+        f"""
+automation: tested
+steps:
+  - {{id: ask, human: {{ask: "Pay?", assignees: [bob]}}}}
+  - {{id: pay, skill: desk.echo, with: {{value: x}}, after: [ask], when: "{condition}"}}
+"""
+    )
+    run = site.open(definition)
+    site.approve(run, "ask", by="bob", approved=approved)
+    assert site.step(run, "pay").status == ("succeeded" if approved else "skipped")
+
+
+def test_so_is_one_that_names_the_answer_for_an_item(site: Site) -> None:
+    definition = site.definition(
+        """
+automation: tested
+steps:
+  - {id: ask, each: [1, 2], human: {ask: "Pay?", assignees: [bob]}}
+  - {id: pay, each: [1, 2], pack: all, skill: desk.echo, with: {value: x}, after: [ask], when: "{{ steps.ask[index] }}"}
+"""
+    )
+    run = site.open(definition)
+    site.expand(run, "ask")
+    for slot in range(2):
+        site.approve(run, "ask", by="bob", approved=slot == 1, slot=slot)
+    site.step(run, "pay")
+    assert [item.status for _, item in sorted(site.state(run).step("pay").items.items())] == ["skipped", "succeeded"]

@@ -9,7 +9,8 @@ from typing import Any, Protocol
 from muster.agents.types import hydrate
 from muster.events.state import RunState
 from muster.events.work import StepState
-from muster.language.definition import Definition
+from muster.language.definition import Definition, ResolvedStep
+from muster.language.expressions import Decision
 
 
 class Site(Protocol):
@@ -31,8 +32,20 @@ def variables_for(definition: Definition, names: Iterable[str], state: RunState,
             "requested_by": state.requested_by,
             "opened_at": state.opened_at,
         },
-        "steps": {name: _hydrated(state.step(name), services) for name in sorted(names)},
+        "steps": {name: _seen(definition.step(name), state.step(name), services) for name in sorted(names)},
     }
+
+
+def _seen(step: ResolvedStep, result: StepState, services: Site) -> Any:
+    """A step's output as expressions see it: a rejection is false, although it is a mapping that says something."""
+    output = _hydrated(result, services)
+    if step.kind != "human":
+        return output
+    return [_decision(item) for item in output] if isinstance(output, list) else _decision(output)
+
+
+def _decision(output: Any) -> Any:
+    return Decision(output) if isinstance(output, dict) else output
 
 
 def _hydrated(result: StepState, services: Site) -> Any:

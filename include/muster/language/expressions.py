@@ -62,6 +62,13 @@ class ExpressionSyntaxError(ValueError):
         self.suggestion = suggestion
 
 
+class Decision(dict[str, Any]):
+    """A person's answer as expressions see it: a mapping, and true only when it approves."""
+
+    def __bool__(self) -> bool:
+        return self.get("approved") is True
+
+
 class References(NamedTuple):
     """What a text refers to."""
 
@@ -375,7 +382,7 @@ def _settled(value: Any) -> Any:
         value = list(value)
     if isinstance(value, list | tuple):
         return [_settled(inner) for inner in value]
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) and not isinstance(value, Decision):
         return {key: _settled(inner) for key, inner in value.items()}
     return value
 
