@@ -9,6 +9,8 @@ import pytest
 
 from muster.database import Database
 from muster.errors import PermanentError
+from muster.events.model import EventType, NewEvent
+from muster.execution.closing import left_open
 from muster.execution.human import Request, answer, request
 from muster.execution.outcome import Outcome
 from muster.execution.performing import begin
@@ -178,3 +180,14 @@ steps:
         site.approve(run, "ask", by="bob", approved=slot == 1, slot=slot)
     site.step(run, "pay")
     assert [item.status for _, item in sorted(site.state(run).step("pay").items.items())] == ["skipped", "succeeded"]
+
+
+def test_a_question_that_was_put_again_after_its_run_was_closed_does_not_wait_for_ever(site: Site) -> None:
+    """The reconciler closed the run; its task was alive after all, and Airflow's own last task closes it again."""
+    run = site.open(site.definition(AUTOMATION))
+    ask(site, run)
+    closed = NewEvent(type=EventType.RUN_CLOSED, data={"status": "failed", "reason": "x", "counts": {}, "epoch": 0})
+    site.services.log.append(run, [*left_open(site.state(run), 0), closed])
+    ask(site, run)
+    site.close(run, {"approve": "failed"})
+    assert site.state(run).step("approve").whole.status == "stopped"

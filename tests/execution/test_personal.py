@@ -197,6 +197,25 @@ def test_a_run_that_goes_on_after_its_subject_was_forgotten_writes_nothing_about
         assert connection.execute("SELECT count(*) FROM subjects WHERE wrapped_key IS NOT NULL").fetchone() == (0,)
 
 
+def test_a_retry_of_a_run_about_a_forgotten_person_uses_up_one_of_its_budget(site: Site, database: Database) -> None:
+    site.skills(
+        "flaky",
+        "from muster.errors import TransientError\nfrom muster.skills import skill\n\nfailed = []\n\n\n"
+        '@skill(\'flaky.work\')\ndef work() -> int:\n    """Fail once."""\n    failed.append(1)\n'
+        "    if len(failed) == 1:\n        raise TransientError('not yet')\n    return 1\n",
+    )
+    run = site.open(
+        site.definition(
+            "automation: tested\npersonal: {subject: '{{ inputs.who }}'}\ninputs: {who: {type: string}}\n"
+            "budget: {retries: 5}\nsteps:\n  - {id: a, skill: flaky.work, retry: {times: 3, delay: 0s}}\n"
+        ),
+        who="Ann",
+    )
+    forget(database, vault(), "Ann", by="officer")
+    assert site.step(run, "a").status == "succeeded"
+    assert [event.type for event in site.services.log.read(run)].count("step.retried") == 1
+
+
 def test_who_comes_back_after_being_forgotten_has_a_new_key(site: Site, database: Database) -> None:
     definition = site.definition(AUTOMATION)
     old = site.open(definition, customer="acme-jane")

@@ -38,7 +38,7 @@ FIELDS: Mapping[str, frozenset[str]] = {
     T.STEP_EXPANDED: frozenset({"length", "indices"}),
     T.STEP_STARTED: frozenset({"kind", "lane", "begins"}),
     T.CHILD_REQUESTED: frozenset({"child", "automation", "proof"}),
-    T.STEP_RETRIED: frozenset({"delay", "class"}),
+    T.STEP_RETRIED: frozenset({"delay", "class", "mark"}),
     T.STEP_SUCCEEDED: frozenset({"output_type", "produced_by", "fallback"}),
     T.STEP_COMPLETED: frozenset({"counts"}),
     T.MODEL_CALLED: frozenset({"agent", "tier", "model", "request", "usage", "cost"}),

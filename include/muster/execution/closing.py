@@ -78,7 +78,9 @@ def left_open(state: RunState, epoch: int) -> Iterator[NewEvent]:
                 yield NewEvent(type=EventType.STEP_COMPLETED, data=data, key=f"{name}/completed@{epoch}")
             else:
                 data = {"step": name, "index": index, "epoch": epoch}
-                yield NewEvent(type=EventType.STEP_STOPPED, data=data, key=f"{work_key(name, index)}/left@{epoch}")
+                # By what was seen: who closes the run again, after work that lived on, has something new to write.
+                key = f"{work_key(name, index)}/left@{state.version}"
+                yield NewEvent(type=EventType.STEP_STOPPED, data=data, key=key)
 
 
 def _status(state: RunState, reasons: list[str], epoch: int) -> str:
