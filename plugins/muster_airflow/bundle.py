@@ -261,11 +261,23 @@ class Publisher:
         (dags / DAG_FILE).write_text(DAG_SOURCE)
         for path, message in _problems_by_file(load_folder(self._source), self._source).items():
             self._hold_back(path, message, include, previous, dags)
-        if previous is not None and load_folder(include).problems:
+        if previous is None:
+            self._leave_out(include, dags)
+        elif (found := _problems(include)) and not found <= _problems(previous):
             # What is invalid now has company it needs, such as an agent that is gone: only the whole
-            # of the last version is known to fit together.
+            # of the last version is known to fit together. What today's rules refuse in it was valid then.
             shutil.rmtree(include)
             _copy(previous, include)
+
+    def _leave_out(self, include: Path, dags: Path) -> None:
+        """Leave out what is not valid without the files that were left out."""
+        from muster.language import load_folder
+
+        before = -1
+        while (left := len(list(_files(include)))) != before:
+            before = left
+            for path, message in _problems_by_file(load_folder(include), include).items():
+                self._hold_back(path, message, include, None, dags)
 
     def _hold_back(self, path: Path, message: str, include: Path, previous: Path | None, dags: Path) -> None:
         """Put the last valid content in the place of an invalid file, and an import error beside it."""
@@ -284,6 +296,13 @@ def _copy(source: Path, include: Path) -> None:
         target = include / file.relative_to(source)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, target)
+
+
+def _problems(include: Path) -> set[Any]:
+    """Everything that is wrong by today's rules with a folder that was published, or is about to be."""
+    from muster.language import load_folder
+
+    return set(load_folder(include, published=True).problems)
 
 
 def _problems_by_file(catalogue: Any, source: Path) -> dict[Path, str]:

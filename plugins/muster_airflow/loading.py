@@ -21,7 +21,8 @@ def load_automations(
     """Put one Dag for each automation below `include` into `namespace`, and the one that looks after their runs.
 
     In a task process only the Dag that is needed is built. An automation that is not valid becomes
-    a Dag whose runs fail and say what is wrong; it hides no other.
+    a Dag whose runs fail and say what is wrong; it hides no other. In a version that a bundle has published,
+    what only the rules of today refuse is built all the same: its runs go on, and the next publishing refuses it.
 
     Args:
         namespace: the Dag file's `globals()`.
@@ -33,11 +34,12 @@ def load_automations(
 
     from muster.language import load_folder
     from muster.language.folder import collector_paused
+    from muster_airflow.versions import is_published
 
     folder = Path(include) if include is not None else Path(namespace["__file__"]).resolve().parent.parent / "include"
     wanted = get_parsing_context().dag_id
     with collector_paused():
-        catalogue = load_folder(folder, only=_automation(wanted))
+        catalogue = load_folder(folder, only=_automation(wanted), published=is_published(folder.parent))
         for dag in (*_dags(catalogue), *(_reconciler(folder, wanted) if reconciler else ())):
             if wanted is None or dag.dag_id == wanted:
                 namespace[dag.dag_id] = dag
@@ -52,10 +54,15 @@ def _dags(catalogue: Catalogue) -> Iterable[DAG]:
             dags = _whole(definition, source.read_text())
         except Exception as error:
             # What no file says, an operator whose module fails for example: it must not hide the others.
-            dags = [build_stub(name, f"{source.name}: {error}")]
+            problems = catalogue.broken.get(source)
+            dags = [build_stub(name, _text(problems) if problems else f"{source.name}: {error}")]
         yield from dags
     for name, problems in _unusable(catalogue).items():
-        yield build_stub(name, "\n\n".join(str(problem) for problem in problems))
+        yield build_stub(name, _text(problems))
+
+
+def _text(problems: Iterable[Problem]) -> str:
+    return "\n\n".join(str(problem) for problem in problems)
 
 
 def _whole(definition: Definition, source: str) -> list[DAG]:

@@ -115,6 +115,13 @@ def _put(whole: Path, folder: Path, draft: Path) -> None:
                 folder.rename(draft / f"half-{attempt}")
 
 
+def is_published(folder: Path) -> bool:
+    """True for the folder of a version below Airflow's storage: only a bundle writes there, and only what was valid."""
+    storage = get_bundle_storage_root_path().resolve()
+    parts = folder.resolve().parts[len(storage.parts) :]
+    return folder.resolve().is_relative_to(storage) and parts[1:2] == ("versions",) and is_version(parts[-1])
+
+
 @contextmanager
 def in_use(bundle: str, version: str) -> Iterator[None]:
     """Keep Airflow's cleanup away meanwhile, and, as it counts from the last use, for some hours after."""

@@ -9,15 +9,17 @@ from pathlib import Path
 import psycopg
 import pytest
 from airflow.dag_processing.bundles import base
+from airflow.dag_processing.dagbag import DagBag
 from airflow.models.dagbundle import DagBundleModel
 from airflow.utils.db import initdb
 from airflow.utils.session import create_session
 
 from muster.database import Database
 from muster.errors import TransientError
-from muster.events.bundles import BundleStore, VersionGone
+from muster.events.bundles import BundleStore, VersionGone, version_of
 from muster.local.airflow import connection_json
-from muster_airflow.bundle import MusterBundle, Publisher
+from muster_airflow import versions
+from muster_airflow.bundle import DAG_FILE, DAG_SOURCE, MusterBundle, Publisher
 from muster_airflow.services import pinned_skills
 
 GOOD = "automation: {name}\nsteps:\n  - {{id: tell, notify: [{{slack: '#ops', text: '{text}'}}]}}\n"
@@ -79,6 +81,15 @@ def test_a_file_that_was_never_valid_is_left_out_and_named(source: Path, tmp_pat
     assert [path.name for path in version.glob("dags/invalid__*.py")] == ["invalid__automations__three.py"]
 
 
+def test_what_is_not_valid_without_a_file_that_was_left_out_is_left_out_too(source: Path, tmp_path: Path) -> None:
+    (source / "settings.yaml").write_text("channel: '#ops'\nNot a name: 1\n")
+    write(source, "two", "{{ settings.channel }}")
+    version = tmp_path / "store" / Publisher(source, tmp_path / "store").publish(None)
+    assert [path.name for path in (version / "include" / "automations").iterdir()] == ["one.yaml"]
+    names = sorted(path.name for path in version.glob("dags/invalid__*.py"))
+    assert names == ["invalid__automations__two.py", "invalid__settings.py"]
+
+
 def test_a_broken_agents_file_does_not_take_its_automations_down(source: Path, tmp_path: Path) -> None:
     (source / "agents").mkdir()
     agents = source / "agents" / "ops.yaml"
@@ -131,6 +142,21 @@ class Machine:
 
     def versions(self) -> set[str]:
         return {path.name for path in (self.disk / "muster" / "versions").glob("*")}
+
+    def published_by_rules_of_that_day(self, source: Path) -> str:
+        """Publish a folder without looking at what it says, as whoever had other rules did."""
+        files = {f"include/{path.relative_to(source)}": path.read_bytes() for path in source.rglob("*.*")}
+        files |= {f"dags/{DAG_FILE}": DAG_SOURCE.encode()}
+        version = version_of(files)
+        versions.write(self.disk / "muster" / "versions" / version, files)
+        (self.disk / "muster" / "current").write_text(version)
+        return version
+
+    def tasks(self, version: str) -> dict[str, set[str]]:
+        """The tasks of each automation in a version, as Airflow finds them."""
+        bag = DagBag(dag_folder=str(self.bundle(version).path / DAG_FILE), safe_mode=False)
+        assert not bag.import_errors
+        return {name: set(dag.task_ids) for name, dag in bag.dags.items() if name != "muster_reconciler"}
 
 
 def lost(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -290,3 +316,72 @@ def test_the_triggerer_takes_skills_from_the_database_too(machine: Machine, sour
     assert (skills / "own.py").read_text() == "FIRST = True\n"
     with pytest.raises(VersionGone):
         pinned_skills("0123456789abcdef")
+
+
+BASH = """automation: {name}
+steps:
+  - {{id: dump, operator: airflow.providers.standard.operators.bash.BashOperator, with: {{bash_command: "{command}"}}}}
+  - {{id: wait, human: {{ask: "Ok?", assignees: [bob]}}}}
+"""
+WHOLE = {"open", "close", "dump", "wait"}
+
+
+def refused_today(source: Path, what: str) -> None:
+    """Something that was valid on the day it was published."""
+    if what == "setting":
+        (source / "settings.yaml").write_text("auth_key: customer_no\n")
+    elif what == "command":
+        text = BASH.format(name="dumping", command="PGPASSWORD=$DB_PASS psql")
+        (source / "automations" / "dumping.yaml").write_text(text)
+    elif what == "agent":
+        (source / "agents").mkdir()
+        agents = 'department: ops\nagents:\n  - {id: clerk, role: A clerk., instructions: "password=hunter2secret"}\n'
+        (source / "agents" / "ops.yaml").write_text(agents)
+        text = "automation: one\nsteps:\n  - {id: tell, agent: clerk, ask: 'What now?'}\n"
+        (source / "automations" / "one.yaml").write_text(text)
+    else:
+        text = GOOD.format(name="one", text="first").replace("id: tell,", "id: tell, when: 'n > 3',")
+        (source / "automations" / "one.yaml").write_text(text)
+
+
+@pytest.mark.parametrize("what", ["setting", "command", "agent", "condition"])
+def test_a_run_goes_on_in_a_version_that_todays_rules_would_refuse(
+    machine: Machine, source: Path, tmp_path: Path, what: str
+) -> None:
+    (source / "automations" / "dumping.yaml").write_text(BASH.format(name="dumping", command="true"))
+    refused_today(source, what)
+    old = machine.published_by_rules_of_that_day(source)
+    tasks = machine.tasks(old)
+    assert {name: found >= WHOLE for name, found in tasks.items()}["dumping"], tasks
+    assert "tell" in tasks["one"]
+    fresh = tmp_path / "fresh" / Publisher(source, tmp_path / "fresh").publish(None)
+    assert list(fresh.glob("dags/invalid__*.py")), "published anew, it is refused"
+
+
+@pytest.mark.parametrize("what", ["setting", "command", "agent", "condition"])
+def test_what_todays_rules_refuse_stops_neither_the_others_nor_their_edits(
+    machine: Machine, source: Path, what: str
+) -> None:
+    (source / "automations" / "dumping.yaml").write_text(BASH.format(name="dumping", command="true"))
+    refused_today(source, what)
+    old = machine.published_by_rules_of_that_day(source)
+    write(source, "two", "second")
+    new = machine.publish()
+    assert new != old
+    assert machine.tasks(new) == machine.tasks(old)
+    version = machine.disk / "muster" / "versions" / new
+    assert "second" in (version / "include" / "automations" / "two.yaml").read_text()
+    assert list(version.glob("dags/invalid__*.py")), "what is refused is said"
+    write(source, "two", "third }}{{")
+    version = machine.disk / "muster" / "versions" / machine.publish()
+    assert machine.tasks(version.name) == machine.tasks(old)
+    assert "second" in (version / "include" / "automations" / "two.yaml").read_text()
+
+
+def test_without_settings_that_can_be_read_nothing_of_a_version_is_built(
+    machine: Machine, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = machine.published_by_rules_of_that_day(source)
+    assert "tell" in machine.tasks(version)["one"]
+    monkeypatch.setenv("MUSTER_ENVIRONMENT", "nowhere")
+    assert machine.tasks(version) == {"one": {"muster.not_valid"}, "two": {"muster.not_valid"}}

@@ -49,24 +49,29 @@ class Catalogue:
     sources: dict[str, Path] = field(default_factory=dict)
     """The file of each valid automation."""
     broken: dict[Path, list[Problem]] = field(default_factory=dict)
-    """The files of automations that are not valid, and why."""
+    """The files of automations that are not valid, and why. Of a published folder, some have a definition still."""
 
 
-def load_folder(include: Path, *, only: str | None = None) -> Catalogue:
+def load_folder(include: Path, *, only: str | None = None, published: bool = False) -> Catalogue:
     """Every automation in a folder, or the one named `only`.
 
     The folder holds `automations/**/*.yaml`, `agents/*.yaml`, `skills/*.py` and `settings.yaml`. With `only`,
     as few files are read as possible: those of that name if one declares the automation, else every file.
+
+    Args:
+        published: True for a version that was valid when it was published, maybe by rules of that day. What is refused
+            today is a problem then, and the automation has its definition wherever one can be made.
     """
-    return Folder(include).load(only)
+    return Folder(include, published=published).load(only)
 
 
 class Folder:
     """One folder, with what its automations share read once."""
 
-    def __init__(self, include: Path) -> None:
+    def __init__(self, include: Path, *, published: bool = False) -> None:
         self.root = include
-        self.among = Surroundings.of(include)
+        self.published = published
+        self.among = Surroundings.of(include, published=published)
         self._defaults: dict[Path, list[Source] | LanguageError] = {}
 
     def load(self, only: str | None = None) -> Catalogue:
@@ -98,7 +103,7 @@ class Folder:
             name = _name(document)
             if only not in (None, name):
                 return name, None, []
-            return name, self._define(document), []
+            return name, *self._define(document)
         except LanguageError as error:
             return name, None, list(error.problems)
 
@@ -134,7 +139,9 @@ class Folder:
                 continue
             path = catalogue.sources[name]
             if problems := list(check_runs(definition, self._document(path), other, self._names)):
-                catalogue.broken[path] = problems
+                catalogue.broken.setdefault(path, []).extend(problems)
+                if self.published:
+                    continue
                 del catalogue.definitions[name], catalogue.sources[name]
 
     def _other(self, name: str) -> Definition | bool:
@@ -152,18 +159,26 @@ class Folder:
             if found := declared.search(_content(path)):
                 yield found[1].decode()
 
-    def _define(self, document: Layered) -> Definition:
-        if self.among.problems:
+    def _define(self, document: Layered) -> tuple[Definition, list[Problem]]:
+        """The definition, with what is refused of a version that was published before it was refused."""
+        if self.among.problems and not (self.published and self.among.whole):
             # Without its settings it would be another automation.
             raise LanguageError(self.among.problems)
-        if secrets := list(check_secrets(document, *(layer.text for layer in document.layers))):
-            raise LanguageError(secrets)
+        problems = [*self.among.problems, *check_secrets(document, *(layer.text for layer in document.layers))]
+        if problems and not self.published:
+            raise LanguageError(problems)
         automation = validate(Automation, document)
         settings = merged(dict(self.among.settings), automation.settings)
         usages = _usages(document.data["steps"])
-        if problems := check(automation, document, settings, usages, self.among):
+        problems += check(automation, document, settings, usages, self.among)
+        if problems and not self.published:
             raise LanguageError(problems)
-        return resolve(automation, settings, usages, self.among)
+        try:
+            return resolve(automation, settings, usages, self.among), problems
+        except Exception:
+            if problems:
+                raise LanguageError(problems) from None
+            raise
 
     def _document(self, path: Path) -> Layered:
         """The file merged with those it extends and with its folders' defaults."""

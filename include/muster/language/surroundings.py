@@ -31,8 +31,8 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*")
 class Agents:
     """The agents of a folder by id, read when first asked for."""
 
-    def __init__(self, folder: Path, root: Path, skills: SkillIndex) -> None:
-        self._folder, self._root, self._skills = folder, root, skills
+    def __init__(self, folder: Path, root: Path, skills: SkillIndex, *, published: bool = False) -> None:
+        self._folder, self._root, self._skills, self._published = folder, root, skills, published
 
     def get(self, agent_id: str) -> AgentSpec | None:
         """The agent of that id, or None."""
@@ -65,8 +65,10 @@ class Agents:
         for path in sorted(self._folder.glob("*.yaml")):
             try:
                 source = read_source(path, name=shown(path, self._root))
-                if secrets := list(check_secrets(source, source.text)):
-                    raise LanguageError(secrets)
+                secrets = list(check_secrets(source, source.text))
+                problems.extend(secrets)
+                if secrets and not self._published:
+                    continue
                 specs = validate(AgentFile, source).specs()
             except LanguageError as error:
                 problems.extend(error.problems)
@@ -108,13 +110,16 @@ class Surroundings:
     agents: Agents
     problems: tuple[Problem, ...] = ()
     """What is wrong with the settings files."""
+    whole: bool = True
+    """False when a settings file is missing or cannot be read, so that `settings` lacks what it says."""
 
     @classmethod
-    def of(cls, root: Path) -> Surroundings:
-        """The surroundings in a folder."""
+    def of(cls, root: Path, *, published: bool = False) -> Surroundings:
+        """The surroundings in a folder; of one that was published, agents are known although they are refused today."""
         skills = skill_index(root / "skills")
-        settings, problems = _site_settings(root)
-        return cls(root, settings, skills, Agents(root / "agents", root, skills), tuple(problems))
+        settings, problems, whole = _site_settings(root)
+        agents = Agents(root / "agents", root, skills, published=published)
+        return cls(root, settings, skills, agents, tuple(problems), whole)
 
 
 def shown(path: Path, root: Path) -> str:
@@ -125,26 +130,38 @@ def shown(path: Path, root: Path) -> str:
         return str(path)
 
 
-def _site_settings(root: Path) -> tuple[dict[str, Any], list[Problem]]:
+def settings_files() -> list[str]:
+    """The names of the settings files in use here, the stronger one last."""
+    environment = os.environ.get(ENVIRONMENT, "")
+    return ["settings.yaml", f"settings.{environment}.yaml"] if environment else ["settings.yaml"]
+
+
+def _site_settings(root: Path) -> tuple[dict[str, Any], list[Problem], bool]:
+    """The settings, what is wrong with them, and whether every file of theirs could be read."""
     settings: dict[str, Any] = {}
     problems: list[Problem] = []
-    environment = os.environ.get(ENVIRONMENT, "")
-    names = ["settings.yaml", f"settings.{environment}.yaml"] if environment else ["settings.yaml"]
-    for name in names:
+    whole = True
+    for name in settings_files():
         path = root / name
         if not path.is_file():
             if name != "settings.yaml":
                 message = f"the environment variable {ENVIRONMENT} asks for this file, and it does not exist"
                 problems.append(Problem(shown(path, root), 1, 1, message))
+                whole = False
             continue
         try:
-            settings = merged(settings, _settings_file(path, root))
+            own, wrong = _settings_file(path, root)
         except LanguageError as error:
             problems.extend(error.problems)
-    return settings, problems
+            whole = False
+        else:
+            settings = merged(settings, own)
+            problems.extend(wrong)
+    return settings, problems, whole
 
 
-def _settings_file(path: Path, root: Path) -> dict[str, Any]:
+def _settings_file(path: Path, root: Path) -> tuple[dict[str, Any], list[Problem]]:
+    """What a file says, and what of it is refused."""
     source = read_source(path, name=shown(path, root))
     if not isinstance(source.data, dict):
         raise LanguageError([source.problem("settings are a mapping (lines of `name: value`)")])
@@ -153,11 +170,8 @@ def _settings_file(path: Path, root: Path) -> dict[str, Any]:
         for name in source.data
         if not _NAME.fullmatch(name)
     ]
-    problems = [*wrong, *computed_settings(source, source.data), *file_settings(source, source.data)]
-    if problems := [*problems, *check_secrets(source, source.text)]:
-        raise LanguageError(problems)
-    data: dict[str, Any] = source.data
-    return data
+    refused = [*computed_settings(source, source.data), *file_settings(source, source.data)]
+    return source.data, [*wrong, *refused, *check_secrets(source, source.text)]
 
 
 def computed_settings(document: Located, settings: Mapping[str, Any], path: SourcePath = ()) -> list[Problem]:

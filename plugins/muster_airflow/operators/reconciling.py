@@ -65,13 +65,14 @@ class AskChecks(ReconcilingOperator):
         from muster.language import load_folder
         from muster.operations.reconciling import ask_checks, has_recovered
         from muster_airflow.services import artifacts, site_skills
+        from muster_airflow.versions import is_published
 
         mended = any(each["mended"] for each in context["ti"].xcom_pull(task_ids="reconcile") or ())
         scope, since = _scope(context), _last_time(context)
         # What was begun again has to hold as well once it has ended, which is later than it was mended.
         if mended or (since is not None and has_recovered(scope, since)):
             since = None
-        definitions = load_folder(self._include).definitions.values()
+        definitions = load_folder(self._include, published=is_published(self._include.parent)).definitions.values()
         found = ask_checks(scope, definitions, artifacts=artifacts(), site=site_skills(context), since=since)
         return self._told(found, well="Everything that was asked holds.")
 
