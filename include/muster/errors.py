@@ -72,6 +72,12 @@ class DatabaseLost(TransientError):
     repeats_data = False
 
 
+class RowLocked(TransientError):
+    """Another transaction has locked a row, and did not end in the time we wait for it."""
+
+    repeats_data = False
+
+
 class PermanentError(MusterError):
     """Trying again cannot help: the step goes to its `fallback`, else it fails for good."""
 

@@ -109,6 +109,29 @@ async def awrite(url: str, context: SkillContext) -> int:
     effect = context.effect("pay", request={}, find_out=lambda: NEVER_HAPPENED)
     return await effect.aperform(lambda: asyncio.to_thread(charge, url, "effect"))
 
+@skill("shop.book")
+def book(url: str, context: SkillContext) -> int:
+    """Does something outside in the middle of a transaction, after a savepoint."""
+    with context.database.connection() as connection:
+        with connection.transaction():
+            connection.execute("INSERT INTO done VALUES (%s)", (context.run,))
+        connection.execute("INSERT INTO done VALUES (%s)", (context.run,))
+        with connection.transaction():
+            connection.execute("INSERT INTO done VALUES (%s)", (context.run,))
+        return context.effect("pay", request={}).perform(lambda: charge(url, "effect"))
+
+@skill("shop.abook", lane="async")
+async def abook(url: str, context: SkillContext) -> int:
+    """The same, as a coroutine."""
+    async with context.database.aconnection() as connection:
+        async with connection.transaction():
+            await connection.execute("INSERT INTO done VALUES (%s)", (context.run,))
+        await connection.execute("INSERT INTO done VALUES (%s)", (context.run,))
+        async with connection.transaction():
+            await connection.execute("INSERT INTO done VALUES (%s)", (context.run,))
+        effect = context.effect("pay", request={})
+        return await effect.aperform(lambda: asyncio.to_thread(charge, url, "effect"))
+
 from muster.recovery import NEVER_HAPPENED
 '''
 HEAD = "automation: tested\ninputs: {url: {type: string}}\nsteps:\n"
@@ -213,6 +236,16 @@ def test_of_two_processes_at_one_piece_of_work_the_one_that_began_last_does_it(
     first.join(60)
     assert (first.exitcode, done(site), bank.charges) == (0, [run], {"asked": 2, "effect": 1})
     assert site.state(run).step("work").output == 1
+
+
+@pytest.mark.parametrize("lock", ["", "lock: [ledger], "])
+@pytest.mark.parametrize("skill", ["shop.book", "shop.abook"])
+def test_a_skill_with_savepoints_and_an_effect_does_not_wait_for_itself(
+    site: Site, bank: BankServer, skill: str, lock: str
+) -> None:
+    run = begun(site, bank, f"skill: {skill}, {lock}{WITH}")
+    assert site.step(run, "work").output == 1
+    assert (done(site), bank.charges["effect"]) == ([run] * 3, 1)
 
 
 def test_after_a_kill_the_next_process_does_it_and_the_dead_one_nothing(site: Site, bank: BankServer) -> None:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import suppress
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 import psycopg
 import pytest
 
 from muster.database import Database
-from muster.errors import PermanentError, TransientError
+from muster.errors import PermanentError, RowLocked, TransientError
 from muster.events.driver import run
 from muster.events.log import EventLog
 from muster.events.model import NewEvent
-from muster.recovery.attempts import Attempt, AttemptRevoked, Superseded, attempting
+from muster.recovery import attempts
+from muster.recovery.attempts import Attempt, AttemptRevoked, StillRunning, Superseded, attempting
 from muster.recovery.effects import Once
 from muster.recovery.fencing import fenced
 from muster.recovery.holding import holding
@@ -93,6 +96,25 @@ async def a_coroutines_effect(database: Database) -> None:
         effect.result = 1
 
 
+async def a_savepoint(database: Database) -> None:
+    with database.connection() as connection:
+        connection.execute("INSERT INTO written VALUES ('here')")
+        with connection.transaction():
+            connection.execute("INSERT INTO written VALUES ('there')")
+
+
+async def a_coroutines_savepoint(database: Database) -> None:
+    async with database.aconnection() as connection:
+        await connection.execute("INSERT INTO written VALUES ('here')")
+        async with connection.transaction():
+            await connection.execute("INSERT INTO written VALUES ('there')")
+
+
+async def a_transaction_of_its_own_with_a_savepoint(database: Database) -> None:
+    with database.connection() as connection, connection.transaction(), connection.transaction():
+        connection.execute("INSERT INTO written VALUES ('here')")
+
+
 WAYS: list[Write] = [
     a_transaction,
     a_commit_of_its_own,
@@ -100,6 +122,9 @@ WAYS: list[Write] = [
     a_coroutines_transaction,
     a_coroutines_commit_of_its_own,
     a_coroutines_transaction_of_its_own,
+    a_savepoint,
+    a_coroutines_savepoint,
+    a_transaction_of_its_own_with_a_savepoint,
     the_log,
     several_events,
     an_object,
@@ -208,6 +233,113 @@ async def test_who_revokes_an_attempt_waits_for_what_it_is_committing(
     with pytest.raises(Superseded):
         await overtaken()
     assert order == ["committed", "seized"]
+    assert count(table) == 1
+    await database.aclose()
+
+
+@contextmanager
+def saved(database: Database) -> Iterator[None]:
+    """An open transaction after a savepoint of it has ended."""
+    with database.connection() as connection:
+        connection.execute("INSERT INTO written VALUES ('here')")
+        with connection.transaction(), connection.transaction("named"):
+            connection.execute("INSERT INTO written VALUES ('there')")
+        yield
+
+
+@asynccontextmanager
+async def asaved(database: Database) -> AsyncIterator[None]:
+    async with database.aconnection() as connection:
+        await connection.execute("INSERT INTO written VALUES ('here')")
+        async with connection.transaction(), connection.transaction("named"):
+            await connection.execute("INSERT INTO written VALUES ('there')")
+        yield
+
+
+async def pays(database: Database) -> None:
+    """A blocking skill that goes on in its transaction and does something outside."""
+
+    def skill() -> None:
+        with saved(database):
+            time.sleep(1.5)
+            Once(Ledger(database), Effect.of("pay", "charge", {})).perform(lambda: 1)
+
+    await asyncio.to_thread(skill)
+
+
+async def apays(database: Database) -> None:
+    async with asaved(database):
+        await asyncio.sleep(1.5)
+        async with Once(Ledger(database), Effect.of("pay", "charge", {})) as effect:
+            effect.result = 1
+
+
+@pytest.mark.parametrize("skill", [pays, apays])
+async def test_an_effect_after_a_savepoint_does_not_wait_for_its_own_transaction(
+    database: Database, table: psycopg.Connection, skill: Write
+) -> None:
+    """Nor do the renewals of its lease."""
+    async with (
+        holding(Leases(database), ["ledger"], "one", ttl=1.0),
+        attempting(database, run="r", work="r/pay", execution=3, number=1, seizes=False),
+    ):
+        await skill(fenced(database))
+    assert count(table) == 3
+    await database.aclose()
+
+
+async def test_a_savepoint_keeps_nobody_from_revoking_the_attempt(
+    database: Database, dsn: str, table: psycopg.Connection
+) -> None:
+    later = Attempt(run="r", work="r/pay", execution=9, number=1)
+
+    async def overtaken() -> None:
+        async with attempting(database, run="r", work="r/pay", execution=3, number=1, seizes=False):
+            with saved(fenced(database)):
+                assert run(Database(dsn), later.advance(1))
+
+    with pytest.raises(Superseded):
+        await overtaken()
+
+    async def aovertaken() -> None:
+        async with attempting(database, run="r", work="r/buy", execution=3, number=1, seizes=False):
+            async with asaved(fenced(database)):
+                assert run(Database(dsn), Attempt(run="r", work="r/buy", execution=9, number=1).advance(1))
+
+    with pytest.raises(Superseded):
+        await aovertaken()
+    assert count(table) == 0
+    await database.aclose()
+
+
+async def test_nothing_waits_without_a_limit_for_a_commit_that_hangs(
+    database: Database, dsn: str, table: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a process that hangs between the two may still write is in doubt: a person decides."""
+    monkeypatch.setattr(attempts, "PATIENCE", 0.1)
+    monkeypatch.setattr(attempts, "LINGER", 0.3)
+    hanging = psycopg.connect(dsn)
+
+    async def given_up() -> None:
+        async with attempting(database, run="r", work="r/pay", execution=3, number=1, seizes=False) as attempt:
+            hanging.execute("INSERT INTO written VALUES ('here')")
+            query = attempt.fence()
+            attempt.judge(hanging.execute(query.sql, query.parameters).fetchall())
+            with pytest.raises(RowLocked):
+                await an_effect(fenced(database))
+            with pytest.raises(psycopg.errors.LockNotAvailable):
+                await a_transaction(fenced(database))
+            raise TransientError("it took too long")
+
+    with pytest.raises(StillRunning, match="being committed"):
+        await given_up()
+    with pytest.raises(StillRunning, match="being committed"):
+        async with attempting(database, run="r", work="r/pay", execution=7, number=1, seizes=True):
+            pytest.fail("nothing begins beside it")
+    assert count(table) == 0
+    hanging.close()
+    async with attempting(database, run="r", work="r/pay", execution=8, number=1, seizes=True):
+        await a_transaction(fenced(database))
     assert count(table) == 1
     await database.aclose()
 

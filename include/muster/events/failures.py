@@ -9,7 +9,7 @@ from typing import NoReturn
 import psycopg
 from psycopg import errors
 
-from muster.errors import DatabaseLost, MusterError, PermanentError
+from muster.errors import DatabaseLost, MusterError, PermanentError, RowLocked
 
 DATABASE_ERRORS = (psycopg.Error, UnicodeEncodeError)
 """What talking to the database may raise."""
@@ -36,6 +36,8 @@ def raise_translated(error: psycopg.Error | UnicodeEncodeError) -> NoReturn:
         case UnicodeEncodeError():
             # Names from a command line may hold bytes that are no text at all.
             raise PermanentError(f"{error.object!r} is not text that can be stored or looked for.") from error
+        case errors.LockNotAvailable():
+            raise RowLocked("Another transaction holds what has to be locked, and does not end.") from error
         case psycopg.OperationalError() | psycopg.InterfaceError():
             raise DatabaseLost(
                 f"The database did not answer: {_first_line(error)}.",

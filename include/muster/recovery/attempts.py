@@ -18,7 +18,7 @@ from contextlib import asynccontextmanager
 from contextvars import ContextVar
 
 from muster.database import Database
-from muster.errors import Final, TransientError
+from muster.errors import Final, RowLocked, TransientError
 from muster.events.driver import Query, Rows, Work, arun
 from muster.recovery.holding import leases_held
 from muster.recovery.leases import Lease
@@ -28,6 +28,12 @@ LINGER = 60.0
 LOOK = 0.05
 """Seconds between looks at it."""
 
+PATIENCE = 10.0
+"""Seconds that a statement waits for the rows: who has locked them is committing, unless its process hangs."""
+
+# Until the transaction ends, which is at once: what is set here comes before a commit.
+_PATIENT = "set_config('lock_timeout', %(patience)s::text, true) <> ''"
+
 _ADVANCE = """
 INSERT INTO attempts AS known (work, run, execution, attempt)
 SELECT %(work)s::text, %(run)s::text, %(execution)s::bigint, %(attempt)s::integer {source}
@@ -36,12 +42,12 @@ WHERE (known.execution, known.attempt) <= (EXCLUDED.execution, EXCLUDED.attempt)
 RETURNING 1
 """
 
-ADVANCE = _ADVANCE.format(source="")
+ADVANCE = _ADVANCE.format(source=f"WHERE {_PATIENT}")
 
 # What only reads is let through: to lock a row it would have to wait for the disk. The rows are locked after it was
 # looked whether anything was written, because locking them is writing.
 FENCE = f"""
-WITH wrote AS MATERIALIZED (SELECT pg_current_xact_id_if_assigned() IS NOT NULL AS anything),
+WITH wrote AS MATERIALIZED (SELECT pg_current_xact_id_if_assigned() IS NOT NULL AS anything WHERE {_PATIENT}),
 mine AS ({_ADVANCE.format(source="FROM wrote WHERE anything")}),
 held AS (
     SELECT held.name FROM wrote, leases held
@@ -113,11 +119,16 @@ class Attempt:
             return self._used
 
     def advance(self, attempt: int) -> Work[bool]:
-        """Write that only this attempt, or a later one, may write; false when one of a later execution may."""
+        """Write that only this attempt, or a later one, may write; false when one of a later execution may.
+
+        Raises:
+            RowLocked: what an earlier one writes is being committed, and does not come to its end.
+        """
         return bool((yield [Query(ADVANCE, self._place(attempt))])[0])
 
     def _place(self, attempt: int) -> dict[str, object]:
-        return {"work": self.work, "run": self.run, "execution": self.execution, "attempt": attempt}
+        place = {"work": self.work, "run": self.run, "execution": self.execution, "attempt": attempt}
+        return {**place, "patience": f"{PATIENCE * 1000:.0f}ms"}
 
     def _revoked(self) -> AttemptRevoked:
         return AttemptRevoked(f"The attempt at {self.work} has ended: what it does now is refused.")
@@ -144,19 +155,24 @@ async def attempting(
     With `seizes`, whatever an earlier execution of the work still writes is refused from the beginning on.
 
     Raises:
-        StillRunning: a skill that was given up does not come to its end.
+        StillRunning: a skill that was given up, or what it is committing, does not come to its end.
         Superseded: a later execution has begun.
     """
     await _quiet(work)
     attempt = Attempt(run=run, work=work, execution=execution, number=number, leases=leases_held())
-    if seizes and not await arun(database, attempt.advance(number)):
+    if seizes and not await _advance(database, attempt, number):
         raise _superseded(attempt)
     mark = _current.set(attempt)
     try:
         yield attempt
     except BaseException as error:
         if attempt.end():
-            await arun(database, attempt.advance(number + 1))
+            try:
+                await _advance(database, attempt, number + 1)
+            except StillRunning:
+                # Who cancels this must not be told of another error.
+                if isinstance(error, Exception):
+                    raise
         if attempt.was_refused:
             raise _superseded(attempt) from error
         if isinstance(error, Exception):
@@ -174,6 +190,20 @@ def give_up(thread: threading.Thread) -> None:
     """Nobody waits for this thread any more: the next attempt at the work begins when it has ended."""
     if (attempt := _current.get()) is not None and thread.is_alive():
         _given_up[attempt.work][thread] = time.monotonic() + LINGER
+
+
+async def _advance(database: Database, attempt: Attempt, number: int) -> bool:
+    """`Attempt.advance`, as long as it may take: what is being committed can neither be refused nor passed by."""
+    end = time.monotonic() + LINGER
+    while True:
+        try:
+            return await arun(database, attempt.advance(number))
+        except RowLocked as error:
+            if time.monotonic() >= end:
+                raise StillRunning(
+                    f"What was written of {attempt.work} is being committed, and that does not end: it is in doubt.",
+                    remedy="End the process or the database session that holds it. Then go on with the run.",
+                ) from error
 
 
 async def _quiet(work: str) -> None:

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
 from psycopg import AsyncConnection, Connection
+from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
 
 from muster.database import AsyncLoan, Database, Loan
@@ -104,9 +105,11 @@ def _instead(connection: Connection[TupleRow], check: Callable[[], None]) -> Ite
 
     @contextmanager
     def within(*arguments: Any, **named: Any) -> Iterator[Any]:
+        commits = _is_outermost(connection)
         with transaction(*arguments, **named) as begun:
             yield begun
-            check()
+            if commits:
+                check()
 
     with _patched(connection, commit=checked, transaction=within):
         yield
@@ -122,12 +125,20 @@ def _ainstead(connection: AsyncConnection[TupleRow], check: Callable[[], Corouti
 
     @asynccontextmanager
     async def within(*arguments: Any, **named: Any) -> AsyncIterator[Any]:
+        commits = _is_outermost(connection)
         async with transaction(*arguments, **named) as begun:
             yield begun
-            await check()
+            if commits:
+                await check()
 
     with _patched(connection, commit=checked, transaction=within):
         yield
+
+
+def _is_outermost(connection: Connection[TupleRow] | AsyncConnection[TupleRow]) -> bool:
+    # As psycopg decides it. A savepoint commits nothing: checked at its end, the rows would stay locked until the
+    # transaction around it ends, and an effect begun in between, on another connection, would wait for its own thread.
+    return connection.info.transaction_status == TransactionStatus.IDLE
 
 
 @contextmanager
