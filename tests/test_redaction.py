@@ -56,6 +56,9 @@ def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
         ("private_key: |\n  one\n  two\nzone: eu", f"private_key: {REDACTED}\nzone: eu"),
         ("{user: anna, password: horse, zone: eu}", f"{{user: anna, password: {REDACTED}, zone: eu}}"),
         ("the wrong api key: k7-horse was sent", f"the wrong api key: {REDACTED} was sent"),
+        ("user: anna\ntoken: hunter2-x\nzone: eu", f"user: anna\ntoken: {REDACTED}\nzone: eu"),
+        ("Set-Cookie: sid=f00ba4b4z; Path=/\nzone: eu", f"Set-Cookie: {REDACTED}\nzone: eu"),
+        ('{"credentials": "f00ba4b4z", "n": 1}', f'{{"credentials": "{REDACTED}", "n": 1}}'),
         ("Authorization: Token 0123456789abcdef", f"Authorization: Token {REDACTED}"),
         ("-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----\nrest", f"{REDACTED}\nrest"),
     ],
@@ -82,6 +85,73 @@ def test_ordinary_text_stays_as_it_is(text: str) -> None:
     assert redact(text) == text
     assert not may_hold_secrets(canonical({"text": text, "uri": "file:///a.xml", "token": 7}))
     assert redact_data({"text": text, "input_tokens": 5, "token": 7}) == {"text": text, "input_tokens": 5, "token": 7}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Token: INV-2024-001",
+        "- Token: INV-2024-001",
+        "Voucher, token: INV-2024-001, paid",
+        "the token: INV-2024-001 was paid",
+        "Cookie: Oatmeal & Raisin 12 pcs",
+        "Shared key: ring 12mm, qty 3",
+        "Order:\n  Shared key: ring 12mm, qty 3\n  SSH key: management course 3 days",
+        "Credentials: PhD, CPA",
+        "is_secret: true",
+    ],
+)
+def test_a_line_whose_name_has_other_meanings_stays_as_it_is(text: str) -> None:
+    assert redact(text) == text
+    assert redact_data({"text": text}) == {"text": text}
+    assert redact(json.dumps({"text": text})) == json.dumps({"text": text})
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"ssh_keys": 3, "access_keys": [1, 2], "tokens": 7},
+        {"secret": True, "password": False},
+        {"authorization": "12.5", "by": "anna"},
+        {"authorization": {"approved_by": "anna", "amount": 5, "at": "2026-11-22T10:00:00Z"}},
+        {"authorization": "2026-11-22T10:00:00Z"},
+        {"credentials": ["PhD", "CPA"]},
+        {"credentials": {"type": "service_account", "region": "europe-west1"}},
+        {"cookie": "oat"},
+    ],
+)
+def test_data_whose_names_have_other_meanings_stays_as_it_is(data: dict[str, object]) -> None:
+    assert redact_data(data) == data
+
+
+def test_what_looks_random_is_hidden_also_under_a_name_that_has_other_meanings() -> None:
+    data = {"credentials": ["PhD", "f00ba4b4z"], "cookie": "sid=f00ba4b4z", "authorization": "Token f00ba4b4z"}
+    clean = {"credentials": ["PhD", REDACTED], "cookie": REDACTED, "authorization": REDACTED}
+    assert redact_data(data) == clean
+    assert may_hold_secrets(canonical(data))
+
+
+def test_numbers_and_truth_values_under_names_that_sound_secret_reach_the_next_step(
+    tmp_path: Path, database: Database
+) -> None:
+    site = Site(tmp_path, database)
+    site.skills(
+        "access",
+        "from decimal import Decimal\nfrom pydantic import BaseModel\nfrom muster.skills import skill\n\n"
+        "class Access(BaseModel):\n    ssh_keys: int\n    credentials: list[int]\n    secret: bool\n"
+        "    authorization: Decimal\n\n"
+        "@skill('access.of')\ndef of(who: str) -> Access:\n    'What somebody may open.'\n"
+        "    return Access(ssh_keys=3, credentials=[1, 2], secret=True, authorization=Decimal('12.5'))\n\n"
+        "@skill('access.count')\ndef count(n: int) -> int:\n    'Count.'\n    return n\n",
+    )
+    run = site.run(
+        site.definition(
+            "automation: tested\nsteps:\n  - {id: a, skill: access.of, with: {who: anna}}\n"
+            "  - {id: b, when: '{{ steps.a.secret and steps.a.authorization > 5 }}', skill: access.count,"
+            " with: {n: '{{ steps.a.ssh_keys }}'}}\n"
+        )
+    )
+    assert site.state(run).step("b").output == 3
 
 
 def test_a_known_secret_is_found_in_every_form_and_wherever_it_stands() -> None:
@@ -111,6 +181,23 @@ def test_secrets_are_learned_from_settings_and_the_environment() -> None:
     for secret in ("dsn-horse", "named-horse"):
         assert redact(secret) == REDACTED
     assert redact("settings-plain /home/plain") == "settings-plain /home/plain"
+
+
+def test_only_what_is_secret_in_a_connection_is_learned_and_digits_only_as_a_whole_number() -> None:
+    extra = {
+        "credentials": {"type": "service_account", "region": "europe-west1", "id": "f00ba4b4z", "password": "a-b-c-d-e"}
+    }
+    learn_environment({"AIRFLOW_CONN_GCP": json.dumps({"conn_type": "x", "extra": extra}), "DB_PASSWORD": "20240115"})
+    assert redact("service_account in europe-west1") == "service_account in europe-west1"
+    assert redact("f00ba4b4z and a-b-c-d-e") == f"{REDACTED} and {REDACTED}"
+    assert redact("IBAN DE8920240115000, 20240115") == f"IBAN DE8920240115000, {REDACTED}"
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_secrets_that_overlap_leave_nothing_of_each_other(many: bool) -> None:
+    learn("correct-horse-battery", "horse-battery-staple", "horse-battery")
+    learn(*[f"another-secret-{number}" for number in range(100 if many else 0)])
+    assert redact("a correct-horse-battery-staple b horse-battery") == f"a {REDACTED} b {REDACTED}"
 
 
 def test_no_secret_reaches_the_log_and_it_still_verifies(database: Database) -> None:
@@ -191,3 +278,59 @@ def test_looking_for_secrets_costs_little() -> None:
     for hostile in ("a.", "a-", "eyJ-", "a://", "a://b:", "a_", "sk-", "xoxb-", "password ", "bearer ", "-----BEGIN "):
         redact(hostile * 20_000 + "://=k_live_eyJ PRIVATE KEY")
     assert time.process_time() - begun < 4
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "token: is a ",
+        "password: is it ok\n",
+        json.dumps("password: is it ok\n")[1:-1],
+        json.dumps("token: 5\n")[1:-1],
+        '"token: a b ',
+        "x,token: 5,",
+        "x, token: a b",
+        "token:",
+        "cookie: ",
+        "cookie: [",
+        '"cookie": "',
+        "- token: is a ",
+        "  token: |\n",
+        '{"token": 5, "',
+        '\\"token: 5 ',
+    ],
+)
+@pytest.mark.parametrize("around", ["{}", '{{"body": "{}"}}', "{}\\n{}"])
+def test_twice_as_long_a_text_takes_about_twice_as_long(hostile: str, around: str) -> None:
+    """A text of another hand must not stop the process that looks through it. Eight times the text is let take 24 times
+    as long, where looking through all of it again for each of its words takes 64 times.
+    """
+
+    def took(times: int) -> float:
+        text, best = around.format(hostile * times, hostile * times), float("inf")
+        for _ in range(3):
+            begun = time.thread_time()
+            redact(text)
+            best = min(best, time.thread_time() - begun)
+        return best
+
+    assert took(2_400) < 24 * took(300) + 0.01
+
+
+def test_many_known_secrets_cost_little_more_than_some() -> None:
+    """A hundred times as many; a search for each of them takes a hundred times as long."""
+    text = "Invoice line of some ordinary sort 12.50 EUR. " * 150
+
+    def took() -> float:
+        redact(text)
+        best = float("inf")
+        for _ in range(5):
+            begun = time.thread_time()
+            redact(text)
+            best = min(best, time.thread_time() - begun)
+        return best
+
+    learn(*[f"aQ7-{number}-secret-of-many" for number in range(10)])
+    some = took()
+    learn(*[f"bQ7-{number}-secret-of-many" for number in range(1_000)])
+    assert took() < 12 * some + 0.005

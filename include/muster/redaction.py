@@ -11,7 +11,7 @@ from threading import Lock
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 
-from muster.secret_names import MAY_BE_NAMED, WORDS, is_secret, kind_of, named
+from muster.secret_names import MAY_BE_NAMED, WORDS, is_secret, kind_of, looks_random, named
 
 REDACTED = "[redacted]"
 """What stands where a secret stood."""
@@ -67,6 +67,7 @@ class _Memory:
 
     def __init__(self) -> None:
         self.forms: tuple[str, ...] = ()
+        self._heads: tuple[tuple[str, ...], dict[str, list[str]]] = ((), {})
         self._lock = Lock()
 
     def add(self, forms: set[str]) -> None:
@@ -75,7 +76,39 @@ class _Memory:
                 # The longest first: a secret that is part of another must not leave the rest of it.
                 self.forms = tuple(sorted({*self.forms, *forms}, key=lambda form: (-len(form), form)))
 
+    def places(self, text: str) -> list[tuple[int, int]]:
+        """Where known secrets stand in a text, from left to right, those that overlap as one."""
+        forms = self.forms
+        if len(forms) < _MANY and not any(map(text.__contains__, forms)):
+            return []
+        # Every form is at least SHORTEST long. To look each part of a text up costs the same for any number of secrets.
+        built, heads = self._heads
+        if built is not forms:
+            heads = {}
+            for form in forms:
+                heads.setdefault(form[:SHORTEST], []).append(form)
+            self._heads = (forms, heads)
+        found: list[tuple[int, int]] = []
+        for start in [at for at in range(len(text) - SHORTEST + 1) if text[at : at + SHORTEST] in heads]:
+            for form in heads[text[start : start + SHORTEST]]:
+                end = start + len(form)
+                if not text.startswith(form, start) or (form.isdecimal() and _within_word(text, start, end)):
+                    continue
+                if found and start < found[-1][1]:
+                    start, end = found[-1][0], max(end, found[-1][1])
+                    found.pop()
+                found.append((start, end))
+                break
+        return found
 
+
+def _within_word(text: str, start: int, end: int) -> bool:
+    """True when digits are part of a longer number or name, such as an account's."""
+    return text[start - 1 : start].isalnum() or text[end : end + 1].isalnum()
+
+
+_MANY = 200
+"""Forms of known secrets from which on looking for each of them costs more than looking up the parts of a text."""
 _known = _Memory()
 
 
@@ -119,17 +152,14 @@ def connection_secrets(text: str) -> Iterator[str]:
 
 def redact(text: str) -> str:
     """`text` without secrets."""
-    for secret in _known.forms:
-        if secret in text:
-            text = text.replace(secret, REDACTED)
-    return _without_likely(text)
+    return _without_likely(_without_known(text))
 
 
 def looks_secret(text: str) -> bool:
     """True when a text holds what looks like a key, or `password=...`; a sentence about passwords does not."""
     if _without_patterns(text) != text:
         return True
-    return any(text[: span.start].rstrip("\"' \t").endswith("=") for span in named(text))
+    return any(text[max(0, span.start - 8) : span.start].rstrip("\"' \t").endswith("=") for span in named(text))
 
 
 def redact_data(value: Any) -> Any:
@@ -139,7 +169,7 @@ def redact_data(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {
             redact(key) if isinstance(key, str) else key: (
-                _hidden(inner) if is_secret(key, inner) else redact_data(inner)
+                _hidden(key, inner) if is_secret(key, inner) else redact_data(inner)
             )
             for key, inner in value.items()
         }
@@ -150,13 +180,29 @@ def redact_data(value: Any) -> Any:
     return value
 
 
-def _hidden(value: Any) -> Any:
-    """A secret with the shape it had, which may be declared: only what it says is gone."""
+def _hidden(name: str, value: Any) -> Any:
+    """What a name calls secret, with the shape it had, which may be declared: only what it says is gone."""
     if isinstance(value, Mapping):
-        return {redact(key) if isinstance(key, str) else key: _hidden(inner) for key, inner in value.items()}
+        # What stands in a mapping has a name of its own, so that a number there is a length, a count or a version.
+        return {
+            redact(key) if isinstance(key, str) else key: (
+                redact_data(inner)
+                if isinstance(inner, int | float) and not is_secret(key, inner)
+                else _hidden(name, inner)
+            )
+            for key, inner in value.items()
+        }
     if isinstance(value, list | tuple):
-        return [_hidden(inner) for inner in value]
-    return value if value is None or value == "" else REDACTED
+        return [_hidden(name, inner) for inner in value]
+    return REDACTED if is_secret(name, value) else redact_data(value)
+
+
+def _without_known(text: str) -> str:
+    parts, position = [], 0
+    for start, end in _known.places(text):
+        parts += [text[position:start], REDACTED]
+        position = end
+    return "".join([*parts, text[position:]]) if parts else text
 
 
 def _without_likely(text: str) -> str:
@@ -188,7 +234,7 @@ def may_hold_secrets(json_text: str) -> bool:
     """False when `redact_data` has nothing to do for the data that was written as this canonical JSON."""
     # Without a Python step for each: this is done for every event.
     holds = json_text.__contains__
-    if any(map(holds, _known.forms)):
+    if _known.places(json_text):
         return True
     if _holds_any(json_text, _HINTS):
         # An escaped line break would glue its letter to the word after it.
@@ -224,21 +270,18 @@ _FOLDERS = frozenset({"PWD", "OLDPWD"})
 
 def _named_secret(values: Mapping[str, Any]) -> Iterator[str]:
     for name, value in values.items():
-        if is_secret(name, value):
-            yield from _leaves(value)
-        elif isinstance(value, Mapping):
-            yield from _named_secret(value)
-        elif isinstance(value, list | tuple):
-            yield from _named_secret({str(position): inner for position, inner in enumerate(value)})
+        yield from _secrets_of(name, value, within=False)
 
 
-def _leaves(value: Any) -> Iterator[str]:
+def _secrets_of(name: str, value: Any, *, within: bool) -> Iterator[str]:
+    """The texts and numbers that a name calls secret; `within` what one calls so, also those that look random."""
     if isinstance(value, Mapping):
-        value = list(value.values())
-    if isinstance(value, list | tuple):
+        for own, inner in value.items():
+            yield from _secrets_of(str(own), inner, within=within or bool(kind_of(name)))
+    elif isinstance(value, list | tuple):
         for inner in value:
-            yield from _leaves(inner)
-    elif value is not None and not isinstance(value, bool):
+            yield from _secrets_of(name, inner, within=within)
+    elif is_secret(name, value) or (within and isinstance(value, str) and looks_random(value)):
         yield str(value)
 
 

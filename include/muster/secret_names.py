@@ -3,6 +3,9 @@
 One rule for names, however they are written: `X-Api-Key`, `xApiKey`, `x_api_key` and `api key 2` are one name.
 A text may hold JSON, also as a string within JSON, YAML, or what Python prints of a mapping: a value ends where the
 quote, the bracket, the line or the block ends that it began with. What has no end is secret to the end of the text.
+
+Looking takes time that grows with the length of a text and no faster, whatever it holds: what is found and then left
+alone has been judged by what stands right beside its name.
 """
 
 from __future__ import annotations
@@ -13,14 +16,17 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 _KEYS = "api|private|master|fernet|secret|access|signing|encryption|subscription|shared|ssh|auth"
-_ALWAYS = f"password|passwd|passphrase|passcode|pwd|secret|(?:{_KEYS})key|credential"
+_ALWAYS = f"password|passwd|passphrase|passcode|pwd|secret|(?:{_KEYS})key"
 _TOKENS = "access|refresh|auth|bearer|id|api|session|csrf|xsrf|bot"
 _OTHER_TOKENS = (
     "page next previous continuation sync delta cursor change attempt lease fence fencing claim run step work order"
 )
-_SECRET = re.compile(rf"(?:(?:{_ALWAYS}|(?:{_TOKENS})token)s?|^(?:x|http|proxy)*authorization|^(?:set)?cookie)\d*$")
+_SECRET = re.compile(rf"(?:{_ALWAYS}|(?:{_TOKENS})token)\d*$")
+_SECRETS = re.compile(rf"(?:{_ALWAYS}|(?:{_TOKENS})token)s\d*$")
+_PERHAPS = re.compile(r"credentials?\d*$|^(?:x|http|proxy)*authorization\d*$|^(?:set)?cookie\d*$")
 _TOKEN = re.compile("".join(f"(?<!{word})" for word in _OTHER_TOKENS.split()) + r"token\d*$")
-_QUESTION = re.compile(r"(?:is|has|needs|requires)[_A-Z-]")
+_NOTHING_ELSE = re.compile(r"passw|passphrase|passcode|pwd|secret|(?:api|private|master|fernet).?key", re.IGNORECASE)
+"""Names that also in a sentence mean what must stay secret: a shared key may be a key ring, a token a voucher."""
 
 WORDS = ("passw", "pwd", "passphrase", "passcode", "secret", "key", "token", "credential", "authoriz", "cookie")
 """A text in small letters that holds none of these names nothing secret."""
@@ -37,12 +43,25 @@ _SLASHED = {quote: re.compile(rf"(?<!\\)(\\*){quote}") for quote in "\"'"}
 _QUOTE = re.compile(r"[bBrRuUfF]{0,2}(\\*[\"'])")
 _PLAIN = re.compile(r"(?:[^\s\"'&;,\\]|\\(?!\\*[\"'nrt]))+")
 _INLINE = re.compile(r"[^\s,;\"'\\})\]]+")
+_ALONE = re.compile(r"([^\s,{}\[\]]+)[ \t]*(?:[,})\]\n]|\Z)")
+_OPENING = re.compile(r"\[?[ \t]*(?:[bBrRuUfF]{0,2}\\*[\"'])?")
+_PERHAPS_VALUE = {":": re.compile(r"[^\n\"'\\{}]*"), "=": re.compile(r"[^\s\"'\\{}&;,]*")}
 _NO_WORD = re.compile(r"\d|[a-z][A-Z]|[!@#$%^&*+=/_~]")
 _BLOCK = re.compile(r"(?:[|>][-+\d]*[ \t]*)?(?:#.*)?")
 _STRING = re.compile(r"(?:(?P<mark>(?<!\\)\\*[\"'])\w|(?P<line>(?<!\\)\\+)[nr])\Z")
 """Before a name: the quote that begins the string it stands in, or the escaped end of a line in one."""
+_RANDOM = re.compile(r"\d[^\W\d_]|[\w+/]{11}=\Z")
+_DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:")
+_PLAIN_PART = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|\d+|")
+_BEFORE = 64
+"""Characters before a name that tell what it stands in: five strings within one another need 32."""
+_INDENT = 400
+"""Characters before a name that can still be the indent of its line."""
+_JUDGED = 512
+"""Characters of a value that tell whether it looks like a secret."""
 _NOTHING = frozenset({"", "null", "None", "~", "[redacted]"})
 _AFTER_COMMA = ("", " ", "\t", "\n", "\r", '"', "'", "\\")
+_FIRST_WORD = re.compile(r"[ \t]*([A-Za-z]{1,8})[ \t]+\S")
 _PROSE = frozenset(
     [
         "a",
@@ -104,64 +123,111 @@ class Span(NamedTuple):
 
 @lru_cache(maxsize=8192)
 def kind_of(name: str) -> str:
-    """`secret`, `token` where only a text is secret since tokens are counts too, or nothing."""
+    """What a name says of its value: `secret`; `texts`, where numbers are counts; `perhaps`, where only what looks
+    random is secret since the word has other meanings; or nothing.
+    """
     plain = re.sub(r"[^a-z0-9]", "", name.lower())
-    return "secret" if _SECRET.search(plain) else "token" if _TOKEN.search(plain) else ""
+    if _SECRET.search(plain):
+        return "secret"
+    if _SECRETS.search(plain) or _TOKEN.search(plain):
+        return "texts"
+    return "perhaps" if _PERHAPS.search(plain) else ""
 
 
 def is_secret(name: Any, value: Any) -> bool:
-    """True when what the name stands for is to be hidden: texts, numbers and truth values, also within lists."""
-    if not isinstance(name, str) or value is None or value in ("", [], {}, ()):
+    """True when a value, or something in it, is to be hidden because of its name. A truth value tells nobody a secret,
+    and a model that declares one could not be read back.
+    """
+    if not isinstance(name, str) or value is None or value in ("", [], {}, ()) or isinstance(value, bool):
         return False
     kind = kind_of(name)
-    if isinstance(value, bool):
-        return kind == "secret" and not _QUESTION.match(name)
-    return kind == "secret" or (kind == "token" and not isinstance(value, int | float))
+    if isinstance(value, int | float):
+        return kind == "secret"
+    if kind != "perhaps":
+        return bool(kind)
+    if isinstance(value, list | tuple):
+        return any(is_secret(name, inner) for inner in value)
+    return isinstance(value, str) and looks_random(value)
+
+
+def looks_random(text: str) -> bool:
+    """True when a word of the text is none that people write: `k7Qx9fZZ`, not `europe-west1` nor `2026-11-22`."""
+    return any(len(word) >= 8 and _RANDOM.search(word) and not _DATE.match(word) for word in text.split())
 
 
 def named(text: str) -> Iterator[Span]:
     """The values that a name in the text calls secret, from left to right."""
-    position = 0
+    position = seen = line = 0
     while found := _NAMED.search(text, position):
-        position = found.end()
+        line = max(line, text.rfind("\n", seen, found.start()) + 1)
+        seen, position = found.start(), found.end()
         kind = kind_of(found["name"])
-        span = _value(text, found) if kind else None
-        if span is None or _left_alone(found["name"], kind, text[span.start : span.end]):
+        span = _value(text, found, kind, line) if kind else None
+        if span is None or _left_alone(kind, text[span.start : span.end]):
             continue
         yield span
         position = max(span.end, position)
 
 
-def _left_alone(name: str, kind: str, value: str) -> bool:
+def _left_alone(kind: str, value: str) -> bool:
     plain = value.strip()
-    if plain in _NOTHING or (kind == "token" and re.fullmatch(r"-?[\d.]+", plain)):
+    if plain in _NOTHING or plain.lower() in ("true", "false"):
         return True
-    return plain.lower() in ("true", "false") and _QUESTION.match(name) is not None
+    return kind == "texts" and re.fullmatch(r"-?[\d.]+", plain) is not None
 
 
-def _value(text: str, found: re.Match[str]) -> Span | None:
-    start, close = found.end(), found["close"] or ""
-    if not close and found["name"].lower().endswith("authorization"):
+def _value(text: str, found: re.Match[str], kind: str, line: int) -> Span | None:
+    """`line`: where the line begins that the name stands in."""
+    start, close, name = found.end(), found["close"] or "", found["name"]
+    if not close and name.lower().endswith("authorization"):
         return None  # The scheme before it tells a header from a sentence: that is looked for elsewhere.
+    if kind == "perhaps":
+        return _perhaps(text, start, found["sep"])
     if quoted := _QUOTE.match(text, start):
         return _quoted(text, quoted, to_the_end=bool(close))
     if found["sep"] == "=":
         plain = _PLAIN.match(text, start)
         return Span(start, plain.end(), "") if plain else None
-    before = text[text.rfind("\n", 0, found.start()) + 1 : found.start()]
+    indent = found.start() - line
     if close:
         end = _end(text, start, len(close) - 1)
         opened = _BLOCK.fullmatch(text[start:end].strip()) is not None
-        return _of_line(text, start, len(before) - 1) if opened else Span(start, end, close)
-    if not before.strip(" \t-"):
-        return _of_line(text, start, len(before))
-    if around := _STRING.search(before + found["name"][0]):
+        return _of_line(text, start, indent - 1, sure=True) if opened else Span(start, end, close)
+    sure = _NOTHING_ELSE.search(name) is not None
+    if indent <= _INDENT and not text[line : found.start()].strip(" \t-"):
+        return _of_line(text, start, indent, sure=sure)
+    before = text[max(line, found.start() - _BEFORE) : found.start()]
+    if around := _STRING.search(before + name[0]):
         mark = around["mark"] or around["line"][1:] + '"'
-        return _of_escaped_line(text, start, mark)
-    if text[start : start + 1] in ("[", "{") or before.rstrip()[-1:] in ("{", ","):
+        return _of_escaped_line(text, start, mark, sure=sure)
+    if text[start : start + 1] in ("[", "{"):
         return Span(start, _end(text, start, 0), "")
-    inline = _INLINE.match(text, start)
-    return Span(start, inline.end(), "") if inline and _NO_WORD.search(inline[0]) else None
+    if before.rstrip()[-1:] in ("{", ","):
+        alone = None if sure else _ALONE.match(text, start, start + _JUDGED)
+        return Span(start, _end(text, start, 0), "") if sure or (alone and _is_no_word(alone[1])) else None
+    inline = _INLINE.match(text, start, start + _JUDGED)
+    if inline is None or not _NO_WORD.search(inline[0]) or not (sure or _is_no_word(inline[0])):
+        return None
+    rest = _INLINE.match(text, inline.end())
+    return Span(start, rest.end() if rest else inline.end(), "")
+
+
+def _perhaps(text: str, start: int, separator: str) -> Span | None:
+    """A value whose name has other meanings, when it looks random."""
+    opening, value = _OPENING.match(text, start), _PERHAPS_VALUE[separator]
+    start = opening.end() if opening else start
+    judged = value.match(text, start, start + _JUDGED)
+    if judged is None or not looks_random(judged[0]):
+        return None
+    rest = value.match(text, judged.end())
+    return Span(start, rest.end() if rest else judged.end(), "")
+
+
+def _is_no_word(value: str) -> bool:
+    """True for a single word, unless it is made of plain words and numbers as `INV-2024-001` is."""
+    if not value or len(value.split()) > 1:
+        return False
+    return not all(map(_PLAIN_PART.fullmatch, re.split(r"[-_./:,;#]", value)))
 
 
 def _quoted(text: str, opening: re.Match[str], *, to_the_end: bool) -> Span:
@@ -173,11 +239,14 @@ def _quoted(text: str, opening: re.Match[str], *, to_the_end: bool) -> Span:
     return Span(start, end, "")
 
 
-def _closing(text: str, start: int, mark: str) -> int:
-    """Where the quote stands that ends what `mark` began; -1 when it does not end."""
+def _closing(text: str, start: int, mark: str, line: re.Pattern[str] | None = None) -> int:
+    """Where the quote stands that ends what `mark` began, or else the `line` that ends before; -1 when neither does."""
     unit, position = len(mark), start
-    while found := _SLASHED[mark[-1]].search(text, position):
+    ends = line or _SLASHED[mark[-1]]
+    while found := ends.search(text, position):
         position = found.end()
+        if found[1] is None:
+            return found.start()
         # A string within strings has 1, 3, 7 ... backslashes before its quotes, and twice one more for its own each.
         more = len(found[1]) - (unit - 1)
         if more < 0 or more % (2 * unit):
@@ -212,27 +281,30 @@ def _end(text: str, start: int, level: int) -> int:
     return len(text)
 
 
-def _of_escaped_line(text: str, start: int, mark: str) -> Span | None:
+def _of_escaped_line(text: str, start: int, mark: str, *, sure: bool) -> Span | None:
     """A YAML value within a string that `mark` ends: its line, or the rest where lines of its own may follow."""
-    end = _closing(text, start, mark)
+    if _is_prose(text, start):
+        return None  # Before its end is looked for: each line of a long string may begin like this one.
+    line = re.compile(rf"(?<!\\)(?:\\{{{len(mark)}}}[nr]|(\\*){mark[-1]})")
+    end = _closing(text, start, mark, line)
+    if end >= 0 and _BLOCK.fullmatch(text[start:end].strip()):
+        end, sure = _closing(text, start, mark), True
     if end < 0:
         end = text.find("\n", start)
     end = len(text) if end < 0 else end
-    line = re.compile(rf"(?<!\\)\\{{{len(mark)}}}[nr]").search(text, start, end)
-    value = text[start : line.start() if line else end]
-    if not _BLOCK.fullmatch(value.strip()):
-        end = start + len(value)
-    return None if _is_prose(value) else Span(start, end, "")
+    return Span(start, end, "") if sure or _is_no_word(text[start:end].strip()) else None
 
 
-def _of_line(text: str, start: int, indent: int) -> Span | None:
+def _of_line(text: str, start: int, indent: int, *, sure: bool) -> Span | None:
     """A YAML value: the rest of its line and the lines that are indented further."""
+    if _is_prose(text, start):
+        return None
     line_end = text.find("\n", start)
     line_end = len(text) if line_end < 0 else line_end
     first = text[start:line_end].strip()
-    if _is_prose(first):
-        return None
     opened = _BLOCK.fullmatch(first) is not None
+    if not (opened or sure or first[:1] in ("[", "{") or _is_no_word(first)):
+        return None
     end = line_end
     while end < len(text):
         following = text.find("\n", end + 1)
@@ -245,6 +317,7 @@ def _of_line(text: str, start: int, indent: int) -> Span | None:
     return Span(start, end, "") if text[start:end].strip() else None
 
 
-def _is_prose(line: str) -> bool:
-    first, *more = line.split(maxsplit=1) or [""]
-    return bool(more) and first.lower() in _PROSE
+def _is_prose(text: str, start: int) -> bool:
+    """True when what stands there begins as a sentence does."""
+    first = _FIRST_WORD.match(text, start)
+    return first is not None and first[1].lower() in _PROSE
