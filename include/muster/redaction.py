@@ -62,6 +62,12 @@ _PATTERNS = (
 )
 
 
+_FROM_ELSEWHERE = re.compile(
+    r"\$\{[^{}\s]*\}|\$\([^()\"']*\)|\$\w+|\{\{[^{}\"']*\}\}|(?<!\{)\{\w*\}(?!\})|<[^<>\s]{1,40}>|%\(\w+\)s"
+)
+"""A variable, an expression without a text in it, a blank to fill in: what comes in its place is not known here."""
+
+
 class _Memory:
     """The secrets this process knows, in every form they may be written in."""
 
@@ -155,11 +161,16 @@ def redact(text: str) -> str:
     return _without_likely(_without_known(text))
 
 
-def looks_secret(text: str) -> bool:
-    """True when a text holds what looks like a key, or `password=...`; a sentence about passwords does not."""
+def looks_secret(text: str, *, prose: bool = False) -> bool:
+    """True when a text holds what looks like a key, or `password=...`; a sentence about passwords does not, nor does
+    what says where the secret comes from, such as `password=$DB_PASSWORD`. In `prose` only a key counts.
+    """
+    text = _FROM_ELSEWHERE.sub(REDACTED, text)
     if _without_patterns(text) != text:
         return True
-    return any(text[max(0, span.start - 8) : span.start].rstrip("\"' \t").endswith("=") for span in named(text))
+    return not prose and any(
+        text[max(0, span.start - 8) : span.start].rstrip("\"' \t").endswith("=") for span in named(text)
+    )
 
 
 def redact_data(value: Any) -> Any:

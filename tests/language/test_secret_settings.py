@@ -27,6 +27,10 @@ SECRET = "hunter2-hunter2"
         (f"description: The key is sk-{SECRET}-{SECRET}.\n{STEPS}", "2:14"),
         ("steps:\n  - {id: read, operator: airflow.providers.x.Y, with: {auth: {token: " + SECRET + "}}}\n", "3:70"),
         ("steps:\n  - {id: read, skill: office.read_letter, with: {uri: 'Bearer Abc123Abc123Abc'}}\n", "3:55"),
+        (f"inputs: {{password: {{type: string, default: {SECRET}}}}}\n{STEPS}", "2:44"),
+        (f"inputs: {{api_key: {{type: string, enum: [a, {SECRET}]}}}}\n{STEPS}", "2:44"),
+        (f"settings: {{dsn: 'psql password={SECRET} host=$HOST'}}\n{STEPS}", "2:17"),
+        (f"settings: {{who: \"{{{{ 'sk-{SECRET}-{SECRET}' }}}}\"}}\n{STEPS}", "2:17"),
     ],
 )
 def test_a_secret_in_an_automation_is_refused_where_it_stands(site: Path, write: Write, text: str, where: str) -> None:
@@ -84,6 +88,60 @@ def test_names_and_words_about_secrets_are_no_secrets(site: Path, write: Write) 
             operator: airflow.providers.standard.operators.bash.BashOperator
             with: { bash_command: "true", env: { PASSWORD: "{{ inputs.api_key }}", has_password: true } }
         """,
+    )
+    assert [str(problem) for problem in load_folder(site).problems] == []
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "PGPASSWORD=$DB_PASS psql",
+        "PASSWORD=${DB_PASS} x",
+        'export API_KEY="$(cat /run/secrets/k)"',
+        "mysql --password=$PW",
+        "PASSWORD={{ run.id }} x",
+        "https://x.example/?token={id}",
+        "https://x.example/?token=<your-token>",
+        "postgres://u:{password}@h/db",
+        "postgres://u:$PASSWORD@h/db",
+        "curl -H 'Authorization: Bearer $TOKEN1xTOKEN1x' https://x.example",
+    ],
+)
+def test_what_says_where_a_secret_comes_from_is_none(site: Path, write: Write, value: str) -> None:
+    quoted = value.replace("'", "''")
+    write("automations/a.yaml", "automation: a\n" + STEPS.replace("x}", f"'{quoted}'}}"))
+    write("settings.yaml", "command: '" + ("" if "{{" in value else quoted) + "'\n")
+    assert [str(problem) for problem in load_folder(site).problems] == []
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "password: false",
+        "private_key: /run/secrets/key",
+        "crm_token: crm_default",
+        "smtp_password: $SMTP_PASSWORD",
+        "api_key: <the key>",
+        "vault_secret: {path: /kv/crm}",
+        "credentials: muster_crm",
+        "ssh_keys: 3",
+    ],
+)
+def test_a_setting_that_is_no_secret_keeps_its_name(site: Path, write: Write, setting: str) -> None:
+    write("settings.yaml", setting + "\n")
+    write("automations/a.yaml", f"automation: a\n{STEPS}")
+    assert [str(problem) for problem in load_folder(site).problems] == []
+
+
+def test_examples_in_what_people_and_models_read_are_no_secrets(site: Path, write: Write) -> None:
+    write(
+        "agents/more.yaml",
+        "department: more\nagents:\n  - {id: b, role: Finds token=abc, instructions: See password=abc.}\n",
+    )
+    write(
+        "automations/a.yaml",
+        "automation: a\ndescription: Call with ?token=YOUR_TOKEN\n"
+        "steps:\n  - {id: one, agent: b, ask: Report lines such as token=abc}\n",
     )
     assert [str(problem) for problem in load_folder(site).problems] == []
 

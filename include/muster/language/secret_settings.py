@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -29,20 +30,47 @@ def check_secrets(document: Located, *texts: str) -> Iterator[Problem]:
         yield replace(document.problem(message, path, suggestion=_REMEDY), snippet="")
 
 
+_PROSE = frozenset({"description", "ask", "role", "title", "instructions", "human"})
+"""What people or models read: `?token=...` in it is an example, only a real key is refused."""
+_GIVEN_HERE = ("default", "const", "enum", "example", "examples")
+"""What a schema holds of the values themselves."""
+_FROM_ELSEWHERE = re.compile(
+    r"[$<{].*"  # A variable of the shell, a blank to fill in.
+    r"|(?:~|\.{1,2})?(?:/[\w.-]+){2,}"  # The file that holds it.
+    r"|[a-z][a-z0-9_]*_(?:default|conn|connection)",  # The connection that holds it.
+    re.DOTALL,
+)
+
+
 def _found(value: Any, path: Path) -> Iterator[tuple[Path, str]]:
     if isinstance(value, str):
-        if looks_secret(value):
+        if looks_secret(value, prose=_is_prose(path)):
             yield path, "what stands here looks like a secret, and would be stored with every run"
     elif isinstance(value, Mapping):
         for key, inner in value.items():
             place = (*path, key)
             if is_secret(key, inner) and not _is_schema(path):
                 yield from _literals(key, inner, place)
-            else:
-                yield from _found(inner, place)
+                continue
+            given = _given(key, inner) if _is_schema(path) else {}
+            for word, example in given.items():
+                yield from _literals(key, example, (*place, word))
+            left = {word: deeper for word, deeper in inner.items() if word not in given} if given else inner
+            yield from _found(left, place)
     elif isinstance(value, list):
         for position, inner in enumerate(value):
             yield from _found(inner, (*path, position))
+
+
+def _given(name: Any, schema: Any) -> Mapping[str, Any]:
+    """What the schema of a value whose name is secret already says of it."""
+    if not isinstance(schema, Mapping):
+        return {}
+    return {word: schema[word] for word in _GIVEN_HERE if word in schema and is_secret(name, schema[word])}
+
+
+def _is_prose(path: Path) -> bool:
+    return path[-1:] != () and path[-1] in _PROSE and not {"with", "settings"} & set(path)
 
 
 def _is_schema(path: Path) -> bool:
@@ -58,7 +86,7 @@ def _literals(name: str, value: Any, path: Path) -> Iterator[tuple[Path, str]]:
     elif isinstance(value, list):
         for position, inner in enumerate(value):
             yield from _literals(name, inner, (*path, position))
-    elif isinstance(value, str) and is_expression(value):
+    elif isinstance(value, str) and (is_expression(value) or _FROM_ELSEWHERE.fullmatch(value)):
         yield from _found(value, path)
-    elif value is not None and value != "":
+    elif is_secret(name, value):
         yield path, f"`{name}` is a secret by its name, and what stands here would be stored with every run"
