@@ -27,16 +27,32 @@ def main(component: str) -> str | None:
 
 
 def not_loaded() -> str | None:
-    """The files that Airflow lists as import errors. From its database: any login may be another one tomorrow."""
+    """The files that Airflow lists as import errors, and the automations that have only a stub.
+
+    From its database: any login may be another one tomorrow.
+    """
     import psycopg
 
     url = os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"].replace("+psycopg", "", 1)
     with psycopg.connect(url, connect_timeout=5) as connection:
         errors = connection.execute("SELECT filename, stacktrace FROM import_error ORDER BY filename").fetchall()
+        stubs = connection.execute(
+            "SELECT dag_id, description FROM dag JOIN dag_tag USING (dag_id)"
+            " WHERE NOT is_stale AND name = 'not valid' AND description LIKE 'NOT VALID: %' ORDER BY dag_id"
+        ).fetchall()
         loaded = connection.execute("SELECT EXISTS (SELECT FROM dag WHERE NOT is_stale)").fetchone()
-    if errors:
-        return "\n".join(f"{name} does not load: {trace.strip().splitlines()[-1]}" for name, trace in errors)
+    wrong = [f"{name} does not load: {said(trace)}" for name, trace in errors]
+    wrong += [f"{name} does not load: {description}" for name, description in stubs]
+    if wrong:
+        return "\n".join(wrong)
     return None if loaded == (True,) else "no automation is loaded yet"
+
+
+def said(trace: str) -> str:
+    """What went wrong: the line that names the last error, after which its remedy may follow."""
+    lines = trace.strip().splitlines()
+    frame = max((number for number, line in enumerate(lines) if line.startswith('  File "')), default=-1)
+    return next((line for line in lines[frame + 1 :] if line and not line.startswith(" ")), lines[-1] if lines else "")
 
 
 if __name__ == "__main__":

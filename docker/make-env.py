@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Writes `.env` for docker-compose.yaml: random secrets, private to their owner. Never overwrites.
 
-Makes the folder `inbox` beside it too, for Docker would make it as root, and nobody else could put a file there.
+Makes the folder `inbox` beside it too, whether the file is new or not, for Docker would make it as root, and nobody
+else could put a file there.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ PORT = 8080
 
 def main(path: Path) -> int:
     """Write the file, or say why not."""
+    (path.parent / "inbox" / "invoices").mkdir(parents=True, exist_ok=True)
     logins = {name: secrets.token_urlsafe(12) for name in LOGINS}
     values = {
         "POSTGRES_PASSWORD": secrets.token_urlsafe(24),
@@ -41,7 +43,6 @@ def main(path: Path) -> int:
         return 1
     with os.fdopen(descriptor, "w") as file:
         file.writelines(f"{name}={value}\n" for name, value in values.items())
-    (path.parent / "inbox" / "invoices").mkdir(parents=True, exist_ok=True)
     if port != PORT:
         print(f"Port {PORT} is in use by another program, so MUSTER_PORT is {port}.")
     print(f"Wrote {path}. Sign in at http://localhost:{port} as", end=" ")

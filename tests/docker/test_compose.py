@@ -110,6 +110,12 @@ def test_the_folder_for_invoices_is_made_for_who_makes_the_secrets(env_file: Pat
     assert (env_file.parent / "inbox" / "invoices").is_dir()
 
 
+def test_the_folder_for_invoices_is_made_beside_secrets_that_are_there_already(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("of an older version\n")
+    assert run(sys.executable, "docker/make-env.py", tmp_path / ".env").returncode == 1
+    assert (tmp_path / "inbox" / "invoices").is_dir()
+
+
 def test_the_inbox_is_where_the_automations_look_and_cannot_be_written_to(resolved: dict[str, Any]) -> None:
     settings = yaml.safe_load((ROOT / "include" / "settings.yaml").read_text())
     for name in AIRFLOW:

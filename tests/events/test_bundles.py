@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
@@ -47,6 +48,12 @@ def test_what_was_published_last_is_the_latest(store: BundleStore) -> None:
     store.put("muster", numbered(1))
     assert store.versions("muster") == [one, two]
     assert store.versions("other") == []
+
+
+def test_a_time_to_come_does_not_stay_the_latest(store: BundleStore) -> None:
+    ahead = store.put("muster", numbered(1), published_at=datetime.now(UTC) + timedelta(days=300))
+    now = store.put("muster", numbered(2))
+    assert store.versions("muster") == [now, ahead]
 
 
 def packed(name: str, content: bytes) -> bytes:

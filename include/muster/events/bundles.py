@@ -54,6 +54,8 @@ class BundleStore:
     def put(self, bundle: str, files: Files, *, published_at: datetime | None = None) -> str:
         """Keep a version and return its name; it is the latest unless `published_at` says when it was that.
 
+        A time to come counts as now: whatever is published after it is later.
+
         Raises:
             PermanentError: it is too large.
             TransientError: the database was lost.
@@ -63,7 +65,7 @@ class BundleStore:
         # Who publishes the same again heals what was changed by hand.
         statement = (
             "INSERT INTO bundle_versions (bundle, version, content, published_at)"
-            " VALUES (%(bundle)s, %(version)s, %(content)s, coalesce(%(at)s, clock_timestamp()))"
+            " VALUES (%(bundle)s, %(version)s, %(content)s, least(%(at)s, clock_timestamp()))"
             " ON CONFLICT (bundle, version) DO UPDATE SET content = EXCLUDED.content,"
             " published_at = greatest(bundle_versions.published_at, EXCLUDED.published_at)"
         )
