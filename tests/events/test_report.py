@@ -41,7 +41,7 @@ def test_the_page_tells_the_run_its_costs_its_decisions_and_every_event(log: Eve
     found = report(database)
     for said in (
         "Audit trail of r",
-        "2, $0.0012",
+        "2, at least $0.0012",
         "What people decided",
         "approved: ok",
         "The log verified",

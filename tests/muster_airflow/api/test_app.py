@@ -262,7 +262,8 @@ def test_automations_are_listed_with_their_last_run_and_all_their_versions(
     later = definition.model_copy(update={"title": "Edited"})
     del later.__dict__["hash"]
     write_run(log, later, "second")
-    (found,) = viewer("/muster/api/automations").json()
+    listed = viewer("/muster/api/automations").json()
+    (found,) = (automation for automation in listed if automation["automation"] == definition.name)
     assert found["automation"] == "greeting"
     assert found["last_run"] == {"id": "greeting/second", "status": "failed", "definition": later.hash}
     assert [each["definition"] for each in found["versions"]] == [definition.hash, later.hash]
