@@ -316,15 +316,21 @@ def _problems_by_file(catalogue: Any, source: Path) -> dict[Path, str]:
 
 
 def _files(source: Path) -> Iterator[Path]:
-    """What a version is made of: YAML anywhere below the source, and the site's own skills."""
+    """What a version is made of: YAML anywhere below the source, the site's own skills, and the settings in use.
+
+    What no run reads, and so nobody has looked at, is not kept: rehearsals, and other environments' settings.
+    """
+    from muster.language.folder import REHEARSAL
+    from muster.language.surroundings import settings_files
+
     folders = ("automations", "agents", "skills")
     for folder in folders:
         for root, names, files in os.walk(source / folder):
             names[:] = sorted(name for name in names if not name.startswith((".", "__")))
             for name in sorted(files):
-                if name.endswith((".yaml", ".yml", ".py")):
+                if name.endswith((".yaml", ".yml", ".py")) and not name.endswith(REHEARSAL):
                     yield Path(root) / name
-    yield from sorted(source.glob("settings*.yaml"))
+    yield from filter(Path.is_file, (source / name for name in settings_files()))
 
 
 def _fingerprints(source: Path) -> Iterator[tuple[str, int, int]]:

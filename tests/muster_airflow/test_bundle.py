@@ -90,6 +90,26 @@ def test_what_is_not_valid_without_a_file_that_was_left_out_is_left_out_too(sour
     assert names == ["invalid__automations__two.py", "invalid__settings.py"]
 
 
+def test_what_no_run_reads_is_not_published(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (source / "settings.yaml").write_text("limit: 1\n")
+    (source / "settings.prod.yaml").write_text("limit: 2\n")
+    (source / "settings.test.yaml").write_text("smtp_password: hunter2secret\n")
+    (source / "automations" / "one.test.yaml").write_text("cases: [{name: x, inputs: {password: hunter2secret}}]\n")
+    monkeypatch.setenv("MUSTER_ENVIRONMENT", "prod")
+    prod = tmp_path / "store" / Publisher(source, tmp_path / "store").publish(None)
+    assert sorted(path.name for path in (prod / "include").rglob("*.yaml")) == [
+        "one.yaml",
+        "settings.prod.yaml",
+        "settings.yaml",
+        "two.yaml",
+    ]
+    monkeypatch.delenv("MUSTER_ENVIRONMENT")
+    none = tmp_path / "store" / Publisher(source, tmp_path / "store").publish(prod.name)
+    assert none != prod, "other settings make another version"
+    assert not any(b"hunter2secret" in content for content in versions.read(none).values())
+    assert not (none / "include" / "settings.prod.yaml").exists()
+
+
 def test_a_broken_agents_file_does_not_take_its_automations_down(source: Path, tmp_path: Path) -> None:
     (source / "agents").mkdir()
     agents = source / "agents" / "ops.yaml"
