@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from muster.cli.inbox import bundled_invoices
-from muster.cli.skills import call_skill
+from muster.cli.skills import call_skill, new_key
 from muster.local.client import AirflowClient
 from support.airflow import Airflow
 
@@ -25,7 +25,7 @@ def run(airflow: Airflow) -> str:
     """The bundled inbox, processed; a person approved two invoices and rejected one."""
     include = airflow.stack.project.include
     master_data = {"file": str(include / "inbox" / "master-data.yaml")}
-    call_skill("finance.load_master_data", master_data, airflow.stack.project, airflow.database)
+    call_skill("finance.load_master_data", master_data, airflow.stack.project, airflow.database, new_key())
     airflow.until("the Dag", lambda: airflow.client.dag("invoice_processing"))
     run = airflow.start("invoice_processing", "proof", invoices=bundled_invoices(include))
     questions = airflow.until("three questions", lambda: _three(airflow.waiting(run, "approve")))
