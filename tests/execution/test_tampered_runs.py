@@ -202,7 +202,7 @@ def test_a_process_that_has_seen_the_run_before_sees_what_was_altered_since(
     }
 
     async def seen_before() -> None:
-        """On one connection: after a break another server may be there, and all is looked at anew."""
+        """In one process, on one connection."""
         await view.load_all(services, run)
         depot.tamper(dsn, run, how)
         known.append(services.log._known[run].version)

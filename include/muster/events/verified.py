@@ -3,15 +3,18 @@
 The hash chain of a stream is checked once for each event and process, and what was seen is kept in memory: the hash of
 every version, and by which step, type and key it is found. So a read costs its own events and what is new since, and
 yet an event that was altered, put in or taken out shows in every read that it belongs to.
+
+What was read may differ from what is kept although nobody has changed anything: another server has taken over and
+lacks the last events. So a stream is checked once more from its first event on before it is called harmed.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from muster.database import Database
 from muster.events import statements
@@ -23,6 +26,7 @@ from muster.events.rows import as_stored, to_events
 from muster.events.tampering import TamperedLog, tampered
 from muster.events.verification import Chain, own_hash, strangers
 
+T = TypeVar("T")
 EVENTS_KEPT = 200_000
 """Events of which the hashes are kept, of all streams together: about 300 bytes each."""
 
@@ -32,8 +36,6 @@ class _Known:
     """A stream as far as it was checked."""
 
     chain: Chain
-    sessions: int
-    """In how many sessions the database had been used by then: another server may lack the last events."""
     hashes: list[bytes] = field(default_factory=list)
     """By version, from 1."""
     types: list[str] = field(default_factory=list)
@@ -104,7 +106,7 @@ class VerifiedLog(EventLog):
     ) -> list[Event]:
         """Append; not to a stream that was found harmed, unless it has been restored."""
         if stream in self._harmed:
-            run(self._database, self._checked(stream))
+            run(self._database, self._twice(lambda: self._checked(stream)))
         return super().append(stream, events, expected=expected, correlation=correlation)
 
     async def aappend(
@@ -117,32 +119,69 @@ class VerifiedLog(EventLog):
     ) -> list[Event]:
         """`append` for coroutines."""
         if stream in self._harmed:
-            await arun(self._database, self._checked(stream))
+            await arun(self._database, self._twice(lambda: self._checked(stream)))
         return await super().aappend(stream, events, expected=expected, correlation=correlation)
 
     def _read(
         self, stream: str, after: int, steps: Collection[str] | None, types: Collection[str] | None
     ) -> Work[list[Event]]:
-        known, upto, rows = yield from self._checked(stream, statements.read(stream, after, steps, types, READ_PAGE))
-        last = rows[-1][2] if len(rows) == READ_PAGE else upto
+        query = statements.read(stream, after, steps, types, READ_PAGE)
         names = None if types is None else [str(each) for each in types]
-        wanted = {version for version in known.versions(after, steps, names) if version <= min(last, upto)}
-        return (yield from self._right(stream, known, rows, wanted))
+
+        def look() -> Work[list[Event]]:
+            known, upto, rows = yield from self._checked(stream, query)
+            last = rows[-1][2] if len(rows) == READ_PAGE else upto
+            wanted = {version for version in known.versions(after, steps, names) if version <= min(last, upto)}
+            return (yield from self._right(stream, known, rows, wanted))
+
+        return (yield from self._twice(look))
 
     def _under_keys(self, stream: str, keys: Sequence[str]) -> Work[list[Event]]:
-        known, upto, rows = yield from self._checked(stream, statements.under_keys(stream, list(keys)))
-        wanted = {known.of_key[key] for key in keys if known.of_key.get(key, upto + 1) <= upto}
-        return (yield from self._right(stream, known, rows, wanted))
+        query = statements.under_keys(stream, list(keys))
+
+        def look() -> Work[list[Event]]:
+            known, upto, rows = yield from self._checked(stream, query)
+            wanted = {known.of_key[key] for key in keys if known.of_key.get(key, upto + 1) <= upto}
+            return (yield from self._right(stream, known, rows, wanted))
+
+        return (yield from self._twice(look))
 
     def _stored(self, stream: str, rows: Rows) -> Work[list[Event]]:
         if not rows:
             return []
-        known, _, _ = yield from self._checked(stream)
-        return (yield from self._right(stream, known, rows, set()))
+
+        def look() -> Work[list[Event]]:
+            known, _, _ = yield from self._checked(stream)
+            return (yield from self._right(stream, known, rows, set()))
+
+        return (yield from self._twice(look))
+
+    def _twice(self, look: Callable[[], Work[T]]) -> Work[T]:
+        """What `look` finds, the second time from the stream's first event on.
+
+        Raises:
+            TamperedLog: both times something is not as it was written.
+        """
+        try:
+            return (yield from look())
+        except TamperedLog:
+            # Nothing of the stream is kept any more (`_harm`), so nothing that is only outdated can differ.
+            return (yield from look())
 
     def _checked(self, stream: str, query: Query | None = None) -> Work[tuple[_Known, int, Rows]]:
         """Check what is new of a stream; how far it was known when the query was answered, and the answer."""
         known = self._of(stream)
+        upto, rows = yield from self._catch_up(stream, known, query)
+        if not upto and (yield from strangers(stream)):
+            raise self._harm(stream, known.chain.all_missing().message)
+        if any(row[2] > upto for row in rows):
+            # Written between the two. By now the log may keep another `_Known` of the stream, which is no help here.
+            yield from self._catch_up(stream, known)
+        self._harmed.discard(stream)
+        return known, upto, rows
+
+    def _catch_up(self, stream: str, known: _Known, query: Query | None = None) -> Work[tuple[int, Rows]]:
+        """Check what is new; up to which version the query's answer, the second, has to hold everything."""
         while True:
             upto = known.version
             new = Query(
@@ -154,17 +193,8 @@ class VerifiedLog(EventLog):
             page, *answers = yield [new] if query is None else [new, query]
             self._take(stream, known, page)
             if len(page) < READ_PAGE:
-                break
-        # Others may know more by now; what they have seen since need not be in this answer.
-        upto = page[-1][2] if page else upto
-        if not upto and (yield from strangers(stream)):
-            raise self._harm(stream, known.chain.all_missing().message)
-        rows = answers[0] if answers else []
-        if any(row[2] > upto for row in rows):
-            # Written between the two.
-            yield from self._checked(stream)
-        self._harmed.discard(stream)
-        return known, upto, rows
+                # Others may know more by now; what they have seen since need not be in this answer.
+                return page[-1][2] if page else upto, answers[0] if answers else []
 
     def _right(self, stream: str, known: _Known, rows: Rows, wanted: set[int]) -> Work[list[Event]]:
         """The rows as events.
@@ -182,7 +212,7 @@ class VerifiedLog(EventLog):
         except ObjectHarmed as error:
             raise self._harm(stream, error.message) from error
         except TamperedLog:
-            self._harmed.add(stream)
+            self._forget(stream)
             raise
 
     def _take(self, stream: str, known: _Known, page: Rows) -> None:
@@ -192,19 +222,22 @@ class VerifiedLog(EventLog):
             raise self._harm(stream, fault)
 
     def _harm(self, stream: str, what: str) -> TamperedLog:
-        # Begun anew each time it is asked for: a person may have put it right.
-        self._known.pop(stream, None)
-        self._harmed.add(stream)
+        self._forget(stream)
         return tampered(stream, what)
 
+    def _forget(self, stream: str) -> None:
+        # Begun anew each time it is asked for: a person may have put it right.
+        with self._lock:
+            self._known.pop(stream, None)
+        self._harmed.add(stream)
+
     def _of(self, stream: str) -> _Known:
-        sessions = self._database.sessions
         with self._lock:
             known = self._known.get(stream)
-            if known is None or known.sessions != sessions:
+            if known is None:
                 kept = sum(each.version for each in self._known.values())
                 while kept > EVENTS_KEPT:
                     kept -= self._known.popitem(last=False)[1].version
-                known = self._known[stream] = _Known(Chain(stream, {}), sessions)
+                known = self._known[stream] = _Known(Chain(stream, {}))
             self._known.move_to_end(stream)
             return known
