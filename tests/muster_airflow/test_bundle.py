@@ -351,11 +351,12 @@ def refused_today(source: Path, what: str) -> None:
     if what == "setting":
         (source / "settings.yaml").write_text("auth_key: customer_no\n")
     elif what == "command":
-        text = BASH.format(name="dumping", command="PGPASSWORD=$DB_PASS psql")
+        text = BASH.format(name="dumping", command="PGPASSWORD=Xk29vQw71zLm psql")
         (source / "automations" / "dumping.yaml").write_text(text)
     elif what == "agent":
         (source / "agents").mkdir()
-        agents = 'department: ops\nagents:\n  - {id: clerk, role: A clerk., instructions: "password=hunter2secret"}\n'
+        clerk = '{id: clerk, role: A clerk., instructions: "sk-ant-api03-Xk29vQw71zLmPq84RtYb53NcHd60"}'
+        agents = f"department: ops\nagents:\n  - {clerk}\n"
         (source / "agents" / "ops.yaml").write_text(agents)
         text = "automation: one\nsteps:\n  - {id: tell, agent: clerk, ask: 'What now?'}\n"
         (source / "automations" / "one.yaml").write_text(text)
