@@ -127,6 +127,8 @@ class Database:
         """A libpq URI or keyword string; never logged."""
         self.fence: Fence | None = None
         """What every transaction presents before it is committed; None for those that anybody may make."""
+        self.seals: Any = None
+        """The `Seals` of the work that it was given to; None when that is about nobody, or not known."""
         self.sessions = 0
         """How many connections were ever made: while it stays the same, the server has gone on without a break."""
         self._counting = count(1)

@@ -24,7 +24,7 @@ from airflow.sdk.exceptions import (
 )
 
 from muster.errors import MusterError, PermanentError
-from muster.events.sealing import WITHHELD, current_seals
+from muster.events.sealing import WITHHELD, current_seals, may_be_about_somebody
 from muster.execution.outcome import Outcome
 from muster.redaction import redact, redact_data
 
@@ -212,7 +212,8 @@ def withhold_log_lines() -> None:
     """From now on nothing that is logged or printed in the middle of work about somebody reaches Airflow's logs.
 
     A skill, a library or an operator may log what it works with. Installed once in each process, and again where
-    somebody has configured logging since.
+    somebody has configured logging since. A thread that a skill or a library starts inherits no context, so nobody
+    knows whose its lines are: they are withheld while any work about somebody goes on in the process.
     """
     processors = structlog.get_config()["processors"]
     if _in_structlog not in processors:
@@ -226,12 +227,20 @@ def withhold_log_lines() -> None:
             setattr(sys, name, cast("TextIO", _Stream(stream)))
 
 
+def _is_withheld() -> bool:
+    # Airflow binds the id of each of a triggerer's triggers in its context, which no foreign thread has: a trigger that
+    # has not said that it works about somebody does not.
+    return may_be_about_somebody() and (
+        current_seals() is not None or "trigger_id" not in structlog.contextvars.get_contextvars()
+    )
+
+
 def _in_structlog(logger: Any, method: str, event: Any) -> Any:
-    return event if current_seals() is None else {"event": LINE}
+    return {"event": LINE} if _is_withheld() else event
 
 
 def _in_logging(record: logging.LogRecord) -> bool:
-    if current_seals() is not None:
+    if _is_withheld():
         record.msg, record.args, record.exc_info, record.exc_text, record.stack_info = LINE, (), None, None, None
     return True
 
@@ -244,7 +253,7 @@ class _Stream:
 
     def write(self, text: str) -> int:
         """Write, or say that it was."""
-        return len(text) if current_seals() is not None else self._stream.write(text)
+        return len(text) if _is_withheld() else self._stream.write(text)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)

@@ -21,6 +21,7 @@ from muster.execution.piece import Piece
 from muster.execution.references import WorkRef
 from muster.operations.cancelling import request_cancel
 from muster.operations.forgetting import forget
+from muster_airflow import egress
 from support.agent_services import OneServer
 from support.children import Family
 from support.model_server import ModelServer
@@ -30,6 +31,9 @@ MARKER = "zqx-jane-4711"
 MAIL = f"{MARKER}@example.com"
 
 SKILLS = '''
+import logging
+from concurrent.futures import ThreadPoolExecutor
+
 from muster.errors import PermanentError, SetAside, TransientError
 from muster.findings import Finding
 from muster.skills import SkillContext, skill
@@ -64,6 +68,30 @@ async def call(text: str, context: SkillContext) -> str:
     async with context.guard("host:registry"):
         raise TransientError(f"no answer about {text}")
 
+@skill("people.mail")
+def mail(text: str, context: SkillContext) -> str:
+    """Threads of its own, which inherit no context: what they do, what they say, and what fails."""
+    def send(number: int) -> None:
+        for again in (False, True):
+            with context.effect(f"mail {number}", request={"to": text}) as effect:
+                if not effect.happened:
+                    effect.result = {"sent to": text}
+            if (effect.happened, effect.result) != (again, {"sent to": text}):
+                raise PermanentError(f"read {effect.result}")
+        logging.getLogger("a.library").warning("sent to %s", text)
+        print(f"sent to {text}")
+        try:
+            with context.guard("host:mail"):
+                raise TransientError(f"no answer about {text}")
+        except TransientError:
+            pass
+        with context.effect(f"reminder {number}", request={"to": text}):
+            raise ValueError(f"{text} has no mailbox")
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(send, range(2)))
+    return text
+
 @skill("people.greet", lane="async")
 async def greet(text: str) -> str:
     """Greet."""
@@ -95,6 +123,7 @@ steps:
      skill: people.check, with: {part: "{{ item }}"}, retry: {times: 1, delay: 0s}}
   - {id: charge, after: [read], skill: people.charge, with: {text: "{{ inputs.who }}"}}
   - {id: call, after: [read], skill: people.call, with: {text: "{{ inputs.who }}"}, retry: {times: 0}}
+  - {id: mail, after: [read], skill: people.mail, with: {text: "{{ inputs.who }}"}, retry: {times: 0}}
   - {id: judge, after: [read], agent: clerk, ask: "Judge {{ inputs.who }}", retry: {times: 1, delay: 0s}}
   - {id: pay, after: [read], human: {ask: "Pay {{ inputs.who }}?", details: "It is {{ inputs.who }}.",
      assignees: [lead], within: 1h}}
@@ -163,7 +192,7 @@ def whole(family: Family, server: ModelServer) -> tuple[str, str]:
         {"status": 400, "body": {"error": {"message": f"no {MARKER}"}}},
         {"status": 400, "body": {"error": {"message": f"no {MARKER}"}}},
     )
-    for step in ("read", "check", "charge", "call", "judge", "tell", "lock"):
+    for step in ("read", "check", "charge", "call", "mail", "judge", "tell", "lock"):
         site.step(run, step)
 
     async def answered() -> None:
@@ -187,13 +216,22 @@ def whole(family: Family, server: ModelServer) -> tuple[str, str]:
 
 
 def test_a_text_about_a_person_is_found_nowhere_and_once_forgotten_nowhere_at_all(
-    family: Family, server: ModelServer, database: Database
+    family: Family,
+    server: ModelServer,
+    database: Database,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    egress.withhold_log_lines()
     run, child = whole(family, server)
+    said = capsys.readouterr()
+    assert not holds(caplog.text + said.out + said.err)
+    assert egress.LINE in caplog.text, "it was said, and withheld"
     site, artifacts = family.site, family.site.services.artifacts
     state = site.state(run)
     assert state.step("read").output["text"] == MARKER, "who holds the key reads it"
     assert MARKER in str(state.step("charge").whole.error), "the errors were told as they are"
+    assert state.step("mail").whole.error["message"].endswith(f"{MARKER} has no mailbox"), "its threads came so far"
     assert [event.type for event in site.services.log.read(run)].count("model.called") == 1
     assert site.state(child).step("greet").output == f"Hello {MARKER}"
     assert {row.partition(":")[0] for row in found_in(database)} <= BEFORE

@@ -6,6 +6,7 @@ import ast
 import logging
 import traceback
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -189,3 +190,40 @@ def test_whatever_is_logged_or_printed_in_the_middle_of_work_about_somebody_does
     assert LINE in caplog.text
     assert "calling nobody" in caplog.text
     assert "after" in out.out
+
+
+def test_a_thread_that_belongs_to_nobody_known_says_nothing_while_work_about_somebody_goes_on(
+    caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    egress.withhold_log_lines()
+
+    def say(what: str) -> None:
+        logging.getLogger("some.library").warning("calling %s", what)
+        structlog.get_logger("some.skill").warning("calling", who=what)
+        print(what)
+
+    def of_another_run(what: str) -> None:
+        with working_about(None):
+            say(what)
+
+    def of_another_trigger(what: str) -> None:
+        with structlog.contextvars.bound_contextvars(trigger_id=7):
+            say(what)
+
+    with ThreadPoolExecutor(1) as older, working_about(Seals("s", None, "a/1")):
+        older.submit(say, "Jane Roe").result()
+        with working_about(Seals("t", None, "a/2")), ThreadPoolExecutor(1) as own:
+            own.submit(say, "John Roe").result()
+        older.submit(say, "Jane Roe again").result()
+        older.submit(of_another_run, "nobody").result()
+        older.submit(of_another_trigger, "no one").result()
+    with ThreadPoolExecutor(1) as later:
+        later.submit(say, "whoever").result()
+    out = capsys.readouterr()
+    assert "Roe" not in caplog.text + out.out + out.err
+    assert [line for line in ("nobody", "no one", "whoever") if line in out.out.splitlines()] == [
+        "nobody",
+        "no one",
+        "whoever",
+    ]
+    assert all(f"calling {who}" in caplog.text for who in ("nobody", "no one", "whoever"))

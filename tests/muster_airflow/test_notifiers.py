@@ -176,3 +176,21 @@ def test_of_a_run_that_was_ended_before_it_was_opened_airflow_is_asked(tmp_path:
     assert Outbox(database).entries() == []
     site.do(fire(missed("a/queued", at=now), notify=[{"slack": "#ops"}]))
     assert len(Outbox(database).entries()) == 1
+
+
+def test_where_nobody_can_say_whether_a_run_ended_in_time_people_are_told(tmp_path: Path, database: Database) -> None:
+    site = Site(tmp_path, database)
+    site.skills("depot", SKILLS)
+    run = ended(site, "failed")
+    closed = site.state(run).closed_at
+    assert closed is not None
+    with database.connection() as connection:
+        connection.execute("ALTER TABLE events DISABLE TRIGGER ALL")
+        connection.execute(
+            """UPDATE events SET data = replace(data::text, '"failed"', '"succeeded"')::json
+               WHERE stream = %s AND type = 'run.closed'""",
+            [run],
+        )
+    report = site.do(fire(missed(run, at=closed + timedelta(minutes=1)), notify=[{"slack": "#ops"}]))
+    assert report["state"] == "success"
+    assert [entry.target for entry in Outbox(database).entries()] == ["#ops"], "an altered log is not believed"

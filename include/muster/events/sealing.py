@@ -58,27 +58,44 @@ class Seals:
         return open_all(value, {self.subject: self.key}, self.stream)
 
 
-_current: ContextVar[Seals | None] = ContextVar("muster_seals", default=None)
+# Set nowhere where nobody has said whom the work is about: in a thread that a skill or a library has started.
+_current: ContextVar[Seals | None] = ContextVar("muster_seals")
+_under_way: set[object] = set()
+"""A mark for each piece of work about somebody that this process is in the middle of."""
 
 
 @contextmanager
 def working_about(seals: Seals | None) -> Iterator[None]:
     """Whatever is kept of the work in the body, by whom it may be, is about this subject; None: about nobody."""
-    before = _current.set(seals)
+    before, mark = _current.set(seals), object()
+    if seals is not None:
+        _under_way.add(mark)
     try:
         yield
     finally:
+        _under_way.discard(mark)
         _current.reset(before)
 
 
 def current_seals() -> Seals | None:
-    """Those of the work under way: in this coroutine, in what it has begun, and in threads it was handed to."""
-    return _current.get()
+    """Those of the work under way: in this coroutine, in what it has begun, and in threads it was handed to.
+
+    Not in a thread that a skill starts itself: what a skill is given carries them there.
+    """
+    return _current.get(None)
 
 
-def told(error: BaseException) -> str:
+def may_be_about_somebody() -> bool:
+    """True when this code works about somebody, or nobody knows and some of its process does."""
+    try:
+        return _current.get() is not None
+    except LookupError:
+        return bool(_under_way)
+
+
+def told(error: BaseException, seals: Seals | None) -> str:
     """An error in words, for tables that are read without a key: of work about somebody only its class."""
-    return type(error).__name__ if current_seals() is not None else f"{type(error).__name__}: {error}"
+    return f"{type(error).__name__}: {error}" if seals is None else type(error).__name__
 
 
 def open_all(value: Any, keys: Keys, stream: str) -> Any:

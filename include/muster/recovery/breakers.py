@@ -23,7 +23,7 @@ from muster.database import Database
 from muster.errors import MusterError, PermanentError
 from muster.events.coalesce import Coalescer
 from muster.events.driver import Query, Work, arun, run
-from muster.events.sealing import told
+from muster.events.sealing import Seals, told
 from muster.recovery.ledger import NotPerformed
 from muster.redaction import redact
 
@@ -198,18 +198,20 @@ class Breakers:
             return permit
         return await arun(self._database, self._admit(name, policy))
 
-    def report(self, permit: Permit, policy: Policy, failure: BaseException | None) -> None:
-        """Say how the call went: it failed, or (None) it succeeded."""
+    def report(self, permit: Permit, policy: Policy, failure: BaseException | None, seals: Seals | None = None) -> None:
+        """Say how the call went: it failed, or (None) it succeeded; with seals the error's words are not kept."""
         if failure is None:
             run(self._database, self._end_row(permit))
-        elif (query := _query(permit, policy, failure)) is not None:
+        elif (query := _query(permit, policy, failure, seals)) is not None:
             run(self._database, self._write(permit.name, query))
 
-    async def areport(self, permit: Permit, policy: Policy, failure: BaseException | None) -> None:
+    async def areport(
+        self, permit: Permit, policy: Policy, failure: BaseException | None, seals: Seals | None = None
+    ) -> None:
         """`report` for coroutines."""
         if failure is None:
             await self._successes.submit(f"{permit.generation}/{permit.name}", permit)
-        elif (query := _query(permit, policy, failure)) is not None:
+        elif (query := _query(permit, policy, failure, seals)) is not None:
             await arun(self._database, self._write(permit.name, query))
 
     def withdraw(self, permit: Permit) -> None:
@@ -284,10 +286,10 @@ def breakers_of(database: Database) -> Breakers:
 _shared: weakref.WeakKeyDictionary[Database, Breakers] = weakref.WeakKeyDictionary()
 
 
-def _query(permit: Permit, policy: Policy, failure: BaseException) -> Query | None:
+def _query(permit: Permit, policy: Policy, failure: BaseException, seals: Seals | None) -> Query | None:
     if not policy.failures:
         return None
-    text = redact(told(failure))[:LONGEST_ERROR]
+    text = redact(told(failure, seals))[:LONGEST_ERROR]
     error = text.replace("\0", "\ufffd").encode(errors="replace").decode()
     return _of(FAILED, permit, limit=policy.failures, open_for=policy.open_seconds, error=error)
 

@@ -119,7 +119,7 @@ class Once:
         if self.happened:
             return
         if error is None or self._known:
-            self._result = self._ledger.do(done(self._effect, self._result))
+            self._result = self._ledger.do(done(self._effect, self._result, self._ledger.seals))
         else:
             self._leave(error, _status(error))
 
@@ -145,7 +145,7 @@ class Once:
         if self.happened:
             pass
         elif error is None or self._known:
-            self._result = await self._ledger.ado(done(self._effect, self._result))
+            self._result = await self._ledger.ado(done(self._effect, self._result, self._ledger.seals))
         else:
             await self._aleave(error, _status(error))
         if error is not None and self._limit.expired():
@@ -180,7 +180,7 @@ class Once:
             raise
         if self.happened:
             self._let_go()
-            self._result = self._ledger.do(done(self._effect, self._result))
+            self._result = self._ledger.do(done(self._effect, self._result, self._ledger.seals))
 
     async def _aask(self) -> None:
         try:
@@ -192,7 +192,7 @@ class Once:
             raise
         if self.happened:
             self._let_go()
-            self._result = await self._ledger.ado(done(self._effect, self._result))
+            self._result = await self._ledger.ado(done(self._effect, self._result, self._ledger.seals))
 
     def _decide(self, found: Happened | Answer) -> None:
         if isinstance(found, Happened):
@@ -207,12 +207,12 @@ class Once:
         self._let_go()
         # The error that ended the attempt is the one to hear of; a claim that stays runs out.
         with suppress(MusterError):
-            self._ledger.do(not_done(self._effect, self._attempt, error, status))
+            self._ledger.do(not_done(self._effect, self._attempt, error, status, self._ledger.seals))
 
     async def _aleave(self, error: BaseException, status: Status) -> None:
         self._let_go()
         with suppress(MusterError):
-            await self._ledger.ado(not_done(self._effect, self._attempt, error, status))
+            await self._ledger.ado(not_done(self._effect, self._attempt, error, status, self._ledger.seals))
 
 
 def _status(error: BaseException) -> Status:

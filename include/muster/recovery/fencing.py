@@ -12,6 +12,7 @@ from psycopg.rows import TupleRow
 
 from muster.database import AsyncLoan, Database, Loan
 from muster.errors import PermanentError
+from muster.events.sealing import Seals, current_seals
 from muster.recovery.attempts import Attempt, current_attempt
 
 T = TypeVar("T")
@@ -20,16 +21,19 @@ T = TypeVar("T")
 def fenced(database: Database) -> Database:
     """The database for the attempt that this code belongs to; the database itself outside of one."""
     attempt = current_attempt()
-    return database if attempt is None else FencedDatabase(database.bare, attempt)
+    return database if attempt is None else FencedDatabase(database.bare, attempt, current_seals())
 
 
 class FencedDatabase(Database):
-    """A database whose transactions present an attempt as they are committed, on the connections of another."""
+    """A database whose transactions present an attempt as they are committed, on the connections of another.
 
-    def __init__(self, bare: Database, attempt: Attempt) -> None:
+    It carries the attempt and the seals, because threads that a skill starts itself inherit no context.
+    """
+
+    def __init__(self, bare: Database, attempt: Attempt, seals: Seals | None = None) -> None:
         super().__init__(bare.dsn)
         self._bare = bare
-        self.fence = attempt
+        self.fence, self.seals = attempt, seals
 
     @property
     def bare(self) -> Database:

@@ -18,7 +18,7 @@ from muster.database import Database
 from muster.errors import MusterError, PermanentError, TransientError
 from muster.events.canonical import canonical
 from muster.events.driver import HotQuery, Query, Rows, Work, arun, run
-from muster.events.sealing import current_seals, told
+from muster.events.sealing import Seals, current_seals, told
 from muster.redaction import redact
 
 T = TypeVar("T")
@@ -209,6 +209,12 @@ class Ledger:
         # What has happened may be said by anybody, whatever became of the attempt: only beginnings present it.
         self.database, self._presenting = database.bare, database
 
+    @property
+    def seals(self) -> Seals | None:
+        """What seals the outcomes of the work it was given to, in any thread, or else of the work under way."""
+        given: Seals | None = self._presenting.seals
+        return given or current_seals()
+
     def do(self, work: Work[T]) -> T:
         """Perform one of this module's pieces of work."""
         return run(self.database, work)
@@ -225,11 +231,11 @@ class Ledger:
             AttemptRevoked: the attempt that would perform it has ended.
             LeaseLost: a lease that the attempt is made under was lost.
         """
-        return run(self._presenting, begin(effect, claim))
+        return run(self._presenting, begin(effect, claim, self.seals))
 
     async def abegin(self, effect: Effect, claim: float) -> Begun | InDoubt | Done | Busy:
         """`begin` for coroutines."""
-        return await arun(self._presenting, begin(effect, claim))
+        return await arun(self._presenting, begin(effect, claim, self.seals))
 
     def entries(self, *, run: str | None = None, in_doubt: bool = False, limit: int = 100) -> list[Entry]:
         """Newest first; of one run or of all, everything or only what nobody knows the outcome of."""
@@ -246,7 +252,7 @@ class Ledger:
             raise MusterError(f"The effect {key!r} is not in doubt.", remedy="`muster effects` shows those that are.")
 
 
-def begin(effect: Effect, claim: float) -> Work[Begun | InDoubt | Done | Busy]:
+def begin(effect: Effect, claim: float, seals: Seals | None = None) -> Work[Begun | InDoubt | Done | Busy]:
     """Begin an effect, or say why not; the claim on it lasts for `claim` seconds.
 
     Raises:
@@ -263,35 +269,32 @@ def begin(effect: Effect, claim: float) -> Work[Begun | InDoubt | Done | Busy]:
             remedy=_STANDS if status == "done" else _OPEN,
         )
     if status == "done":
-        return Done(_opened(result))
+        return Done(_opened(result, seals))
     if claimed > 0:
         return Busy(claimed)
     rows = (yield [Query(TAKE, {**values, "attempt": attempt})])[0]
     return InDoubt(rows[0][0]) if rows else Busy(0.0)
 
 
-def done(effect: Effect, result: Any) -> Work[Any]:
+def done(effect: Effect, result: Any, seals: Seals | None) -> Work[Any]:
     """Settle that it happened; the result that counts, which is another attempt's when that one was first."""
-    values = {"key": effect.key, "kind": effect.kind, "request": effect.request, "result": canonical(_sealed(result))}
+    kept = canonical(result if seals is None else seals.seal(result))
+    values = {"key": effect.key, "kind": effect.kind, "request": effect.request, "result": kept}
     if not (yield [HotQuery(DONE, values)])[0]:
-        return _opened((yield [Query(FIND, {"key": effect.key})])[0][0][4])
+        return _opened((yield [Query(FIND, {"key": effect.key})])[0][0][4], seals)
     return result
 
 
-def not_done(effect: Effect, attempt: int, error: BaseException | str, status: Status) -> Work[bool]:
+def not_done(
+    effect: Effect, attempt: int, error: BaseException | str, status: Status, seals: Seals | None
+) -> Work[bool]:
     """Settle that it did not happen (`failed`), or that nobody knows (`unknown`)."""
-    text = error if isinstance(error, str) else told(error)
+    text = error if isinstance(error, str) else told(error, seals)
     text = redact(text)[:LONGEST_ERROR].replace("\0", "\ufffd").encode(errors="replace").decode()
     return (yield from _changed(NOT_DONE, key=effect.key, attempt=attempt, status=status, error=text))
 
 
-def _sealed(result: Any) -> Any:
-    seals = current_seals()
-    return result if seals is None else seals.seal(result)
-
-
-def _opened(result: Any) -> Any:
-    seals = current_seals()
+def _opened(result: Any, seals: Seals | None) -> Any:
     return result if seals is None else seals.open(result)
 
 

@@ -79,7 +79,8 @@ class SkillContext:
         from muster.recovery.breakers import breakers_of, policy_of
         from muster.recovery.guarding import Guard
 
-        return Guard(breakers_of(self.database.bare), name, policy_of(self.settings, name))
+        breakers, policy = breakers_of(self.database.bare), policy_of(self.settings, name)
+        return Guard(breakers, name, policy, seals=self.database.seals)
 
 
 @dataclass(frozen=True)
