@@ -14,6 +14,7 @@ import psycopg
 import pytest
 
 from muster.database import Database
+from muster.operations.cancelling import request_cancel
 from muster.recovery import attempts
 from muster.saga.resuming import resume
 from support.bank import BankServer, bank_server
@@ -246,6 +247,33 @@ def test_a_skill_with_savepoints_and_an_effect_does_not_wait_for_itself(
     run = begun(site, bank, f"skill: {skill}, {lock}{WITH}")
     assert site.step(run, "work").output == 1
     assert (done(site), bank.charges["effect"]) == ([run] * 3, 1)
+
+
+@pytest.mark.parametrize("undo", ["", f", {UNDO}"])
+@pytest.mark.parametrize("skill", ["shop.write", "shop.awrite", "shop.patient"])
+@pytest.mark.parametrize("way", ["cancelled", "failed", "closed"])
+def test_what_goes_on_after_its_run_was_closed_does_nothing(
+    site: Site, bank: BankServer, skill: str, way: str, undo: str
+) -> None:
+    """Work in a process that was taken for dead, whether or not it can be undone."""
+    run = begun(site, bank, f"skill: {skill}, {WITH}{undo}")
+    is_done = threading.Event()
+    bank.meanwhile = lambda: is_done.wait(60)
+    first = started(perform_in_process, *place(site), run, "work", None)
+    assert eventually(lambda: sum(bank.charges.values()) == 1)
+    if way == "cancelled":
+        request_cancel(site.services.log, run, by="ann")
+    if way != "closed":
+        site.unwind(run, {"work": "failed"})
+    site.close(run, {"work": "failed"})
+    before = [event.type for event in site.services.log.read(run)]
+    is_done.set()
+    first.join(60)
+    assert first.exitcode is not None, "it does not wait for an ending that never comes"
+    assert (bank.charges["effect"], done(site)) == (0, [])
+    if skill != "shop.patient" or (way != "closed" and not undo):
+        # What wrote nothing has not been told; where nothing undid it, its ending was written as the run was closed.
+        assert [event.type for event in site.services.log.read(run)] == before
 
 
 def test_after_a_kill_the_next_process_does_it_and_the_dead_one_nothing(site: Site, bank: BankServer) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from muster.errors import MusterError
 from muster.events.model import EventType, NewEvent
 from muster.events.state import RunState
-from muster.events.work import OPEN, WorkState
+from muster.events.work import ENDED, OPEN, WorkState
 from muster.execution.outcome import Outcome
 from muster.execution.piece import describe
 from muster.execution.references import WorkRef, work_key
@@ -18,6 +19,7 @@ from muster.execution.verdict import TaskStates, failures
 from muster.execution.view import definition_of
 from muster.language.definition import Definition
 from muster.language.sagas import compensation_order
+from muster.recovery.attempts import StillRunning, revoke
 
 TellStuck = Callable[[Services, WorkRef, str, int | None, Mapping[str, Any]], Awaitable[None]]
 """Tells people where undoing has stopped, a step and an index, and why."""
@@ -39,6 +41,8 @@ async def close_run(
     """
     definition, state = await definition_of(services, ref.run), await services.log.astate(ref.run)
     key = f"closed@{ref.epoch}"
+    # What is left of a piece that has no outcome says nothing any more once the run is closed.
+    await revoke_left(services, ref, state, state.version + 1)
     reasons = failures(definition, state, task_states)
     unwinding = state.unwinding
     if unwinding is not None and (unwinding.epoch == ref.epoch or _undone(state)):
@@ -56,12 +60,47 @@ async def close_run(
         "epoch": ref.epoch,
     }
     event = NewEvent(type=EventType.RUN_CLOSED, data=data, key=key)
-    closed = (await services.log.aappend(ref.run, [*left_open(state, ref.epoch), event]))[-1]
+    closed = (await services.log.aappend(ref.run, [*_left_for_good(state, ref), event]))[-1]
     if closed.data["status"] != "succeeded":
         said, how = closed.data["reason"], closed.data["status"]
         reason = said if how == "failed" else f"{how}: {said}"
         return Outcome(status="failed", output=counts, reason=reason, structural="all")
     return Outcome(status="succeeded", output=counts, structural="all")
+
+
+async def revoke_left(
+    services: Services, ref: WorkRef, state: RunState, execution: int
+) -> tuple[str, int | None, StillRunning] | None:
+    """Refuse what is left of each piece that was begun and has no outcome; the last one where that cannot be done.
+
+    What was skipped after it began may be at work as well: its process was taken for dead, and the next one skipped it.
+    """
+    hanging: tuple[str, int | None, StillRunning] | None = None
+    for name, step in state.steps.items():
+        for index, work in [(None, step.whole), *step.items.items()]:
+            if not work.attempt or (work.status in ENDED and work.status != "skipped"):
+                continue
+            try:
+                key = f"{ref.run}/{work_key(name, index)}"
+                await revoke(services.database, run=ref.run, work=key, execution=execution)
+            except StillRunning as error:
+                hanging = name, index, error
+    return hanging
+
+
+def _left_for_good(state: RunState, ref: WorkRef) -> Iterator[NewEvent]:
+    """`left_open`; where nothing begins any more the end of work that was left is its ending, and a later one is none.
+
+    A question keeps its own: whoever answers late is told so.
+    """
+    is_over = state.cancelled_by is not None or (state.unwinding is not None and state.unwinding.epoch == ref.epoch)
+    for event in left_open(state, ref.epoch):
+        if is_over and event.type == EventType.STEP_STOPPED:
+            step, index = event.data["step"], event.data["index"]
+            if state.step(step).work(index).status != "waiting":
+                yield replace(event, key=f"{work_key(step, index)}/ended@{ref.epoch}")
+                continue
+        yield event
 
 
 def left_open(state: RunState, epoch: int) -> Iterator[NewEvent]:

@@ -177,6 +177,8 @@ def outcome_of(ending: Event) -> Outcome:
         return Outcome(status="skipped", reason=data["reason"])
     if ending.type == EventType.STEP_SET_ASIDE:
         return Outcome(status="skipped", reason=f"set aside: {data['error']['message']}")
+    if ending.type == EventType.STEP_STOPPED:
+        return Outcome(status="failed", reason="its run was closed before it had ended")
     return Outcome(status="failed", reason=data["error"]["message"])
 
 
@@ -185,11 +187,11 @@ def _together(endings: Sequence[Event], *, single: bool) -> Outcome:
     if single:
         return outcome_of(endings[0])
     counts = {kind.value.removeprefix("step."): _count(endings, kind) for kind in sorted(ENDINGS)}
-    failures = [event for event in endings if event.type == EventType.STEP_FAILED]
+    failures = [event for event in endings if event.type in (EventType.STEP_FAILED, EventType.STEP_STOPPED)]
     if counts["skipped"] == len(endings):
         return Outcome(status="skipped", output=counts, reason=endings[0].data["reason"], structural="output")
     if failures:
-        said = f"{len(failures)} of {len(endings)} failed: {failures[0].data['error']['message']}"
+        said = f"{len(failures)} of {len(endings)} failed: {outcome_of(failures[0]).reason}"
         return Outcome(status="failed", output=counts, reason=said, structural="output")
     if counts["set_aside"] == len(endings):
         return Outcome(status="failed", output=counts, reason="every item was set aside", structural="all")

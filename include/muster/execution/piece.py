@@ -247,10 +247,17 @@ async def _ending_by_another(services: Services, piece: Piece, error: Overtaken)
     Raises:
         Overtaken: it does not end there: it is performed again here.
     """
+    over = (EventType.SAGA_UNWINDING, EventType.RUN_CLOSED)
     for _ in range(math.ceil(OVERTAKEN / LOOK)):
+        # Asked for first: an ending that came before it is found below.
+        since = services.log.aread(piece.ref.run, after_version=piece.execution, steps=(), types=over)
+        is_over = [event async for event in since]
         found = await services.log.aunder_keys(piece.ref.run, [piece.ended_key])
         if piece.ended_key in found:
             return found[piece.ended_key]
+        if is_over:
+            # It was a compensation that took its place, or whoever closed the run: there will be no ending.
+            break
         await asyncio.sleep(LOOK)
     raise error
 

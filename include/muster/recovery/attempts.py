@@ -186,6 +186,15 @@ async def attempting(
         raise _superseded(attempt)
 
 
+async def revoke(database: Database, *, run: str, work: str, execution: int) -> None:
+    """Refuse whatever executions of the work before this one still write; a later one does as it likes.
+
+    Raises:
+        StillRunning: what it is committing does not come to its end.
+    """
+    await _advance(database, Attempt(run=run, work=work, execution=execution, number=0), 0)
+
+
 def give_up(thread: threading.Thread) -> None:
     """Nobody waits for this thread any more: the next attempt at the work begins when it has ended."""
     if (attempt := _current.get()) is not None and thread.is_alive():

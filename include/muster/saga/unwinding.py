@@ -16,10 +16,10 @@ from typing import Any
 from muster.errors import ConcurrencyError, DatabaseLost, MusterError
 from muster.events.model import Event, EventType, NewEvent
 from muster.events.sealing import WITHHELD, working_about
-from muster.events.state import fold
+from muster.events.state import RunState, fold
 from muster.events.work import WorkState
 from muster.execution.actions import skill_context, uses_threads
-from muster.execution.closing import close_run, stuck_key
+from muster.execution.closing import close_run, revoke_left, stuck_key
 from muster.execution.concurrency import at_once
 from muster.execution.fanout import items_of
 from muster.execution.outcome import Outcome
@@ -52,7 +52,7 @@ async def begin(services: Services, ref: WorkRef, task_states: TaskStates) -> Ou
 async def _begin(services: Services, ref: WorkRef, task_states: TaskStates) -> Outcome:
     key = unwinding_key(ref.epoch)
     if recorded := (await services.log.aunder_keys(ref.run, [key])).get(key):
-        return _begun(recorded)
+        return await _begun(services, ref, await services.log.astate(ref.run), recorded)
     # The state alone decides about a run that came through, and for a long one there is a snapshot of it.
     state = await services.log.astate(ref.run)
     reasons = reasons_to_undo(await definition_of(services, ref.run), state, task_states)
@@ -72,7 +72,8 @@ async def _begin(services: Services, ref: WorkRef, task_states: TaskStates) -> O
     data = {"reason": "; ".join(reasons), "pieces": started(view.definition, view.state), "epoch": ref.epoch}
     # Written with nothing to undo as well: after it nothing begins, and before it nothing has that is not in it.
     event = NewEvent(type=EventType.SAGA_UNWINDING, data=data, key=key)
-    return _begun((await services.log.aappend(ref.run, [event], expected=view.state.version))[0])
+    written = (await services.log.aappend(ref.run, [event], expected=view.state.version))[0]
+    return await _begun(services, ref, view.state, written)
 
 
 async def _irrevocable(services: Services, view: RunView) -> tuple[str, int | None, str] | None:
@@ -84,7 +85,10 @@ async def _irrevocable(services: Services, view: RunView) -> tuple[str, int | No
     return None
 
 
-def _begun(unwinding: Event) -> Outcome:
+async def _begun(services: Services, ref: WorkRef, state: RunState, unwinding: Event) -> Outcome:
+    # Compensations refuse what is left of their pieces; this one also what no compensation is there for.
+    if (hanging := await revoke_left(services, ref, state, unwinding.version)) is not None:
+        return await _stuck(services, ref, *hanging)
     pieces = unwinding.data["pieces"]
     if not pieces:
         return Outcome(status="skipped", reason="nothing that was done can be undone", structural="all")
