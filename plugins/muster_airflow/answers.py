@@ -71,6 +71,10 @@ def _before_update(mapper: Any, connection: Any, detail: HITLDetail) -> None:
         raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, f"{words} Answer again; it counts once.") from error
     except MusterError as error:
         raise HTTPException(HTTPStatus.CONFLICT, str(error)) from error
+    except Exception as error:
+        log.exception("An answer could not be taken.")
+        words = f"The answer was not taken: {type(error).__name__}; the API server's log says more."
+        raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, f"{words} Answer again; it counts once.") from error
     if decision.status != "settled":
         raise HTTPException(STATUS[decision.status], decision.message)
     _wake(connection, ti.id)

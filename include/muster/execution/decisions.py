@@ -12,12 +12,14 @@ from datetime import datetime
 from typing import Any, Literal
 
 from muster.events.model import EventType, NewEvent
+from muster.events.state import CANCELLED
 from muster.execution.escalation import Question, question
 from muster.execution.human import Request, answer, look
 from muster.execution.performing import take_up
 from muster.execution.piece import Piece
 from muster.execution.references import WorkRef
 from muster.execution.services import Services
+from muster.execution.stopping import why_stopped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,10 +63,34 @@ async def take_reply(services: Services, ref: WorkRef, reply: Reply) -> Decision
     """
     piece = await take_up(services, ref)
     if isinstance(piece, Piece):
-        return await decide(services, piece, reply)
+        if (why := await _over(services, ref)) is not None:
+            return Decision(status="closed", message=why)
+        decision = await decide(services, piece, reply)
+        # Again after the writing: who closes the run at this moment may have read the log before it.
+        if decision.status == "settled" and (why := await _over(services, ref, piece.ended_key)) is not None:
+            return Decision(status="closed", message=why)
+        return decision
     if isinstance(piece.output, dict) and "approved" in piece.output:
         return _settled(reply, piece.output)
     return Decision(status="closed", message=f"It is not asked any more: {piece.reason or 'its step has ended'}.")
+
+
+async def _over(services: Services, ref: WorkRef, ending: str | None = None) -> str | None:
+    """Why no answer counts in this execution of the run any more; None when one does.
+
+    With the key of a piece's ending: why that one, which is written, came too late.
+    """
+    closings = services.log.aread(ref.run, steps=(), types=[EventType.RUN_CLOSED])
+    found = [event async for event in closings if event.data.get("epoch", 0) == ref.epoch]
+    closed = found[0] if found else None
+    if ending is not None:
+        ended = (await services.log.aunder_keys(ref.run, [ending])).get(ending)
+        if closed is None or ended is None or ended.version < closed.version:
+            return None
+    if (skip := await why_stopped(services, ref)) is not None:
+        why = "the run was cancelled" if skip.reason == CANCELLED else "the run is being undone"
+        return f"It is not asked any more: {why}."
+    return None if closed is None else "It is not asked any more: the run has ended."
 
 
 async def respond(services: Services, piece: Piece, reply: Reply | None) -> dict[str, Any] | Request:

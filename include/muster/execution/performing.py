@@ -20,6 +20,7 @@ from muster.execution.piece import Piece, failed_as_a_whole, finish, skipped, st
 from muster.execution.references import LeftAsItWas, WorkRef
 from muster.execution.services import Services
 from muster.execution.stopping import why_stopped
+from muster.execution.variables import Variables
 from muster.execution.view import RunView, load
 from muster.language.definition import ResolvedStep
 
@@ -89,7 +90,8 @@ async def _find(services: Services, ref: WorkRef) -> tuple[Piece, Event | None]:
 
 
 def _single(services: Services, view: RunView, step: ResolvedStep, ref: WorkRef) -> tuple[Piece, Event | None]:
-    piece = Piece(view=view, step=step, ref=ref, index=None, variables=view.variables(step, services))
+    variables = Variables(partial(view.variables, step, services))
+    piece = Piece(view=view, step=step, ref=ref, index=None, variables=variables)
     if ref.stands:
         return piece, last_endings(view, step).get(None)
     return piece, next((event for event in view.events if event.key == piece.ended_key), None)
@@ -100,6 +102,9 @@ async def _begin_single(services: Services, piece: Piece, ended: Event | None) -
     if ended is None:
         ref.demand_again()
         skip = flow.decide(view.definition, step, view.state)
+        if skip is None:
+            # Worked out before it begins: where that fails, no attempt has failed.
+            len(piece.variables)
         if skip is None and not holds(step, piece.variables):
             skip = flow.Skip(flow.WHEN)
         if skip is None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,6 +20,26 @@ class Site(Protocol):
     @property
     def site(self) -> Path | None:
         """Folder of the site's own skills, whose types outputs may have."""
+
+
+class Variables(Mapping[str, Any]):
+    """Variables that are worked out when the first is asked for: it takes the site's skills, an answer does not."""
+
+    def __init__(self, work_out: Callable[[], Mapping[str, Any]]) -> None:
+        self._work_out = work_out
+
+    @cached_property
+    def _found(self) -> Mapping[str, Any]:
+        return self._work_out()
+
+    def __getitem__(self, name: str) -> Any:
+        return self._found[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
 
 
 def variables_for(definition: Definition, names: Iterable[str], state: RunState, services: Site) -> dict[str, Any]:
