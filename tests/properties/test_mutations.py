@@ -33,18 +33,22 @@ def test_the_property_fails_when_the_bug_is_put_back(processes: Processes, bug: 
     assert {error for _, error in processes.at_once("put_back", lambda _: (bug,))} == {None}
     found = played(processes, bug)
     for _ in range(ROUNDS):
-        if not isinstance(found, FlakyStrategyDefinition):
+        if found is not None and not isinstance(found, FlakyStrategyDefinition):
             break
-        # A bug about time need not show twice in one way: Hypothesis gives up on such an example before it tells.
+        # A bug about time need not show twice in one way: Hypothesis gives up on such an example before it tells. And
+        # one that needs calls side by side may be missed by chance where the machine is busy.
         found = played(processes, bug)
+    assert found is not None, "the bug did not show"
     assert is_broken_promise(found), found
 
 
-def played(processes: Processes, bug: str) -> BaseException:
-    """What came of playing with the bug."""
-    with pytest.raises(BaseException) as found:
+def played(processes: Processes, bug: str) -> BaseException | None:
+    """What came of playing with the bug; None when it did not show."""
+    try:
         play(processes, MACHINES[MUTATIONS[bug].held_by], examples=400, shrink=False)
-    return found.value
+    except (Exception, BaseExceptionGroup) as found:
+        return found
+    return None
 
 
 def is_broken_promise(error: BaseException) -> bool:
