@@ -14,6 +14,7 @@ import pytest
 
 from muster.database import Database
 from muster.errors import MusterError, PermanentError, TransientError
+from muster.recovery import renewing
 from muster.recovery.effects import Once
 from muster.recovery.holding import holding
 from muster.recovery.leases import LeaseLost, Leases
@@ -137,6 +138,13 @@ def test_what_did_not_happen_is_done_with_a_corrected_request_which_the_key_stan
     assert (bank.charges, entry.kind, entry.attempt) == (1, "payment", 2)
 
 
+@pytest.fixture
+def unrenewed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A holder that lives and cannot renew its claims, as when its machine stood still: others may overtake it."""
+    monkeypatch.setattr(renewing, "renew", lambda dsn, claims: None)
+
+
+@pytest.mark.usefixtures("unrenewed")
 async def test_a_slow_attempt_that_comes_through_late_says_what_it_did_and_not_what_was_corrected(
     ledger: Ledger,
 ) -> None:
@@ -301,6 +309,7 @@ async def test_a_cancelled_effect_is_in_doubt(ledger: Ledger) -> None:
     await ledger.database.aclose()
 
 
+@pytest.mark.usefixtures("unrenewed")
 async def test_who_was_overtaken_cannot_undo_the_success_of_another(ledger: Ledger) -> None:
     bank = Bank()
 
@@ -317,6 +326,7 @@ async def test_who_was_overtaken_cannot_undo_the_success_of_another(ledger: Ledg
     await ledger.database.aclose()
 
 
+@pytest.mark.usefixtures("unrenewed")
 async def test_two_that_both_performed_agree_on_the_first_result(ledger: Ledger) -> None:
     first = once(ledger, patience=60, grace=-59.9)
     async with first:
