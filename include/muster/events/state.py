@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -108,18 +108,19 @@ class RunState:
     @property
     def children(self) -> list[str]:
         """The ids of all runs that its steps have asked for."""
-        works = [work for step in self.steps.values() for work in (step.whole, *step.items.values())]
-        return [child for work in works for child in work.children]
+        return [child for _, _, work in self.works() for child in work.children]
 
     @property
     def approvals(self) -> dict[tuple[str, int | None], Approval]:
         """Every question put to people, by step and index."""
-        return {
-            (id, index): work.approval
-            for id, step in self.steps.items()
-            for index, work in [(None, step.whole), *step.items.items()]
-            if work.approval is not None
-        }
+        return {(id, index): work.approval for id, index, work in self.works() if work.approval is not None}
+
+    def works(self) -> Iterator[tuple[str, int | None, WorkState]]:
+        """Each step as a whole, and each of its items: the step's id, the item's position, and how it stands."""
+        for id, step in self.steps.items():
+            yield id, None, step.whole
+            for index, work in step.items.items():
+                yield id, index, work
 
     def apply(self, event: Happening) -> None:
         """Take one more event in; types that say nothing about the state only move the version."""

@@ -18,9 +18,10 @@ from typing import Any, TypeVar
 
 from muster.database import Database
 from muster.events import statements
-from muster.events.driver import Query, Rows, Work, arun, run
+from muster.events.batch import Outcome, Request
+from muster.events.driver import Query, Rows, Work
 from muster.events.log import READ_PAGE, EventLog
-from muster.events.model import Event, NewEvent
+from muster.events.model import Event
 from muster.events.objects import ObjectHarmed
 from muster.events.rows import as_stored, to_events
 from muster.events.tampering import TamperedLog, tampered
@@ -96,31 +97,11 @@ class VerifiedLog(EventLog):
         self._harmed: set[str] = set()
         self._lock = threading.Lock()
 
-    def append(
-        self,
-        stream: str,
-        events: Sequence[NewEvent],
-        *,
-        expected: int | None = None,
-        correlation: str | None = None,
-    ) -> list[Event]:
-        """Append; not to a stream that was found harmed, unless it has been restored."""
+    def _append(self, stream: str, requests: Sequence[Request]) -> Work[list[Outcome]]:
         if stream in self._harmed:
-            run(self._database, self._twice(lambda: self._checked(stream)))
-        return super().append(stream, events, expected=expected, correlation=correlation)
-
-    async def aappend(
-        self,
-        stream: str,
-        events: Sequence[NewEvent],
-        *,
-        expected: int | None = None,
-        correlation: str | None = None,
-    ) -> list[Event]:
-        """`append` for coroutines."""
-        if stream in self._harmed:
-            await arun(self._database, self._twice(lambda: self._checked(stream)))
-        return await super().aappend(stream, events, expected=expected, correlation=correlation)
+            # It may have been restored since.
+            yield from self._twice(lambda: self._checked(stream))
+        return (yield from super()._append(stream, requests))
 
     def _read(
         self, stream: str, after: int, steps: Collection[str] | None, types: Collection[str] | None

@@ -76,15 +76,14 @@ async def revoke_left(
     What was skipped after it began may be at work as well: its process was taken for dead, and the next one skipped it.
     """
     hanging: tuple[str, int | None, StillRunning] | None = None
-    for name, step in state.steps.items():
-        for index, work in [(None, step.whole), *step.items.items()]:
-            if not work.attempt or (work.status in ENDED and work.status != "skipped"):
-                continue
-            try:
-                key = f"{ref.run}/{work_key(name, index)}"
-                await revoke(services.database, run=ref.run, work=key, execution=execution)
-            except StillRunning as error:
-                hanging = name, index, error
+    for name, index, work in state.works():
+        if not work.attempt or (work.status in ENDED and work.status != "skipped"):
+            continue
+        try:
+            key = f"{ref.run}/{work_key(name, index)}"
+            await revoke(services.database, run=ref.run, work=key, execution=execution)
+        except StillRunning as error:
+            hanging = name, index, error
     return hanging
 
 
@@ -108,18 +107,18 @@ def left_open(state: RunState, epoch: int) -> Iterator[NewEvent]:
 
     A fan-out whose items have all ended is completed: whoever ended the last one died before saying so.
     """
-    for name, step in state.steps.items():
-        for index, work in [(None, step.whole), *step.items.items()]:
-            if work.status not in OPEN:
-                continue
-            if index is None and step.is_fan_out and step.ended:
-                data = {"step": name, "counts": step.counts, "epoch": epoch}
-                yield NewEvent(type=EventType.STEP_COMPLETED, data=data, key=f"{name}/completed@{epoch}")
-            else:
-                data = {"step": name, "index": index, "epoch": epoch}
-                # By what was seen: who closes the run again, after work that lived on, has something new to write.
-                key = f"{work_key(name, index)}/left@{state.version}"
-                yield NewEvent(type=EventType.STEP_STOPPED, data=data, key=key)
+    for name, index, work in state.works():
+        step = state.step(name)
+        if work.status not in OPEN:
+            continue
+        if index is None and step.is_fan_out and step.ended:
+            data = {"step": name, "counts": step.counts, "epoch": epoch}
+            yield NewEvent(type=EventType.STEP_COMPLETED, data=data, key=f"{name}/completed@{epoch}")
+        else:
+            data = {"step": name, "index": index, "epoch": epoch}
+            # By what was seen: who closes the run again, after work that lived on, has something new to write.
+            key = f"{work_key(name, index)}/left@{state.version}"
+            yield NewEvent(type=EventType.STEP_STOPPED, data=data, key=key)
 
 
 def _status(state: RunState, reasons: list[str], epoch: int) -> str:

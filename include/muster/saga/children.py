@@ -71,16 +71,15 @@ class Below:
 
 async def irrevocable_below(services: Services, view: RunView) -> Below | None:
     """What a run's children did, or theirs, that nothing can undo and that no person has answered for yet."""
-    for step, result in view.state.steps.items():
-        for index, work in ((None, result.whole), *result.items.items()):
-            for child in work.children if work.status != "undone" else ():
-                below = await _view(services, child)
-                if below is None or not is_child(below.state, view.id, step, index) or not _is_unanswered(below.state):
-                    continue
-                if (final := irrevocable(below.definition, below.state)) is not None:
-                    return Below(step, index, child, final)
-                if (deeper := await irrevocable_below(services, below)) is not None:
-                    return Below(step, index, deeper.run, deeper.what)
+    for step, index, work in view.state.works():
+        for child in work.children if work.status != "undone" else ():
+            below = await _view(services, child)
+            if below is None or not is_child(below.state, view.id, step, index) or not _is_unanswered(below.state):
+                continue
+            if (final := irrevocable(below.definition, below.state)) is not None:
+                return Below(step, index, child, final)
+            if (deeper := await irrevocable_below(services, below)) is not None:
+                return Below(step, index, deeper.run, deeper.what)
     return None
 
 
