@@ -410,6 +410,15 @@ class BreakersMachine(Machine):
             self.admit(0)
             self.report(len(self.permits) - 1, 0, "failed")
 
+    @rule(which=WHICH)
+    def a_success_comes_after_a_failure(self, which: int) -> None:
+        """Both were let through before the failure, while nothing had failed."""
+        if self.state == "closed":
+            self.admit(which)
+            self.admit(0)
+            self.report(len(self.permits) - 1, 0, "failed")
+            self.report(len(self.permits) - 1, which, "succeeded")
+
     @rule(how=st.sampled_from(["failed", "succeeded"]))
     def a_probe_that_died_speaks_after_the_next_has_begun(self, how: str) -> None:
         self.fail_until_it_opens()
@@ -479,8 +488,12 @@ def played_by(processes: Processes, machine: type[Machine]) -> Iterator[type[Mac
         yield played
 
 
-def play(processes: Processes, machine: type[Machine], *, examples: int, shrink: bool) -> None:
+def play(
+    processes: Processes, machine: type[Machine], *, examples: int, shrink: bool, alike: bool = "CI" in os.environ
+) -> None:
     """Let hypothesis look for a sequence in which the processes do not what the machine says.
+
+    `alike`: it plays the same each time, as continuous integration does; else it looks further each time.
 
     Raises:
         AssertionError: it found one.
@@ -494,8 +507,7 @@ def play(processes: Processes, machine: type[Machine], *, examples: int, shrink:
                 stateful_step_count=30,
                 deadline=None,
                 database=None,
-                # Continuous integration plays the same each time; whoever runs the tests by hand looks further.
-                derandomize=not shrink or "CI" in os.environ,
+                derandomize=alike,
                 phases=phases,
                 suppress_health_check=list(HealthCheck),
                 report_multiple_bugs=False,
