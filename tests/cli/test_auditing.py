@@ -9,9 +9,10 @@ import pytest
 
 from muster.cli.auditing import PUBLIC, file_name
 from muster.database import Database
+from muster.events.definitions import DefinitionStore
 from muster.events.log import EventLog
 from support.command import Muster, read
-from support.run_events import whole_run
+from support.run_events import CONTENT, DEFINITION, whole_run
 
 RUN = "bills/monday"
 
@@ -20,6 +21,7 @@ RUN = "bills/monday"
 def log(database: Database, dsn: str, monkeypatch: pytest.MonkeyPatch, project: Path) -> EventLog:
     monkeypatch.setenv("MUSTER_DSN", dsn)
     log = EventLog(database)
+    DefinitionStore(database).put(CONTENT, hash=DEFINITION, automation="bills")
     log.append(RUN, whole_run())
     return log
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from muster.events.model import EventType as T
 from muster.events.report import page
 from muster.events.signing import Signer
 from muster.events.upcasting import Upcasters
-from support.run_events import step, whole_run
+from support.run_events import CONTENT, DEFINITION, opened, step, whole_run
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def exported(
 ) -> Path:
     """A trail in pages, with a large value, odd characters and an event of an old shape."""
     monkeypatch.setattr(audit, "_PAGE", 4)
-    DefinitionStore(database).put('{"name":"invoices"}', hash="d1", automation="invoices")
+    DefinitionStore(database).put(CONTENT, hash=DEFINITION, automation="invoices")
     log.append("r", whole_run())
     odd = {"text": "x" * 70_000, "half": 0.1, "large": 10**30, "broken": "\ud800 \ud83e\udd80"}
     log.append("r", [step(T.STEP_SUCCEEDED, "odd", output=odd), step(T.STEP_SKIPPED, "z", reason="\ud83e\udd80 ‹")])
@@ -58,7 +59,7 @@ def test_the_trail_tells_who_what_when_why_by_which_model_and_version_and_at_wha
     exported: Path, log: EventLog
 ) -> None:
     head, *events, end = lines(exported)
-    assert (head["run"], head["definition"], head["definition_content"]) == ("r", "d1", {"name": "invoices"})
+    assert (head["run"], head["definition"], head["definition_content"]) == ("r", DEFINITION, {"name": "invoices"})
     assert (head["bundle_version"], head["requested_by"], head["fault"]) == ("b1", "ada", None)
     assert [event["version"] for event in events] == list(range(1, 25))
     assert [(e["who"], e["what"], e["when"]) for e in events] == [
@@ -78,8 +79,9 @@ def test_a_definition_that_was_stored_with_secrets_is_exported_without_them(
 ) -> None:
     settings = {"smtp_password": "hunter2-hunter2", "crm": {"X-Api-Key": ["k1-k1-k1"]}, "inbox": "/srv"}
     content = json.dumps({"name": "invoices", "settings": settings, "ask": "Use sk-abcdefgh12345678."})
-    DefinitionStore(database).put(content, hash="d1", automation="invoices")
-    log.append("r", whole_run())
+    hash = sha256(content.encode()).hexdigest()
+    DefinitionStore(database).put(content, hash=hash, automation="invoices")
+    log.append("r", [opened(definition=hash), *whole_run()[1:]])
     path = tmp_path / "r.jsonl"
     for _ in write(trail(database, "r", None), path, signer):
         pass

@@ -16,7 +16,7 @@ from muster.events.model import NewEvent
 from muster.events.projections import fan_out_status
 from muster.events.rebuild import rebuild
 from muster.events.state import fold
-from support.run_events import closed, opened, step, whole_run
+from support.run_events import DEFINITION, closed, opened, step, whole_run
 
 Tables = dict[str, list[str]]
 
@@ -42,7 +42,7 @@ def test_a_run_shows_in_runs_steps_and_workflow_executions(log: EventLog, dsn: s
         dsn,
         "SELECT id, automation, definition, status, requested_by, succeeded, set_aside, calls, cost_usd::text"
         " FROM runs",
-    ) == [("invoices/r1", "invoices", "d1", "succeeded", "ada", 2, 1, 2, "0.0012")]
+    ) == [("invoices/r1", "invoices", DEFINITION, "succeeded", "ada", 2, 1, 2, "0.0012")]
     found = rows(dsn, "SELECT step, index, status, attempt, error, produced_by FROM steps ORDER BY step, index")
     assert found == [
         ("approve", -1, "succeeded", 1, None, "person"),

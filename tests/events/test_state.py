@@ -12,7 +12,7 @@ import pytest
 from muster.events.model import Event, NewEvent
 from muster.events.model import EventType as T
 from muster.events.state import RunState, fold
-from support.run_events import closed, opened, step, whole_run
+from support.run_events import DEFINITION, closed, opened, step, whole_run
 
 
 def happened(*events: NewEvent) -> list[Event]:
@@ -42,7 +42,7 @@ def folded(*events: NewEvent) -> RunState:
 def test_a_whole_run_is_read_from_its_events() -> None:
     run = folded(*whole_run())
 
-    assert (run.id, run.status, run.automation, run.definition) == ("invoices/r1", "succeeded", "invoices", "d1")
+    assert (run.id, run.status, run.automation, run.definition) == ("invoices/r1", "succeeded", "invoices", DEFINITION)
     assert (run.requested_by, run.inputs, run.version) == ("ada", {"folder": "inbox"}, 21)
     assert {id: state.status for id, state in run.steps.items()} == {
         "read": "succeeded",

@@ -12,6 +12,7 @@ import pytest
 
 from muster.database import Database
 from muster.events import canonical
+from muster.events.definitions import DefinitionStore
 from muster.events.tampering import TamperedLog
 from muster.execution import fanout, human, view
 from muster.execution.closing import close_run
@@ -119,7 +120,8 @@ class Depot:
     def new_process(self) -> None:
         """What comes next is done by one that has seen nothing yet."""
         services = self.site.services
-        self.site.services = replace(services, log=RunLog(services.database, lambda: MASTER))
+        fresh = {"log": RunLog(services.database, lambda: MASTER), "definitions": DefinitionStore(services.database)}
+        self.site.services = replace(services, **fresh)
         for cache in (view._opened, view._definitions, fanout._spreads):
             cache.clear()
 
@@ -184,6 +186,25 @@ def test_nothing_of_an_open_run_goes_on_in_any_lane(depot: Depot, dsn: str, how:
     for what in ("a step", "an answer", "the end"):
         GOES_ON[what](depot, other)
     assert depot.site.state(other).step("single").status == "succeeded"
+
+
+def test_a_changed_definition_is_not_carried_out(depot: Depot, dsn: str) -> None:
+    run = depot.half_way()
+    with psycopg.connect(dsn) as connection:
+        connection.execute(
+            "UPDATE definitions SET content = replace(replace(content::text, 'finance-lead', 'anybody'),"
+            " 'steps.second', 'steps.first')::json"
+        )
+    before, events = depot.done(), everything(dsn)
+    for what, go_on in GOES_ON.items():
+        depot.new_process()
+        with pytest.raises(TamperedLog, match=r"definition .* is not as it was written"):
+            go_on(depot, run)
+        assert depot.done() == before, f"{what} was performed"
+    assert everything(dsn) == events
+    fault = depot.site.services.log.verify(run)
+    assert fault is not None
+    assert (fault.version, fault.kind, depot.definition.hash in fault.message) == (1, "altered", True)
 
 
 @pytest.mark.parametrize("what", ["a step", "an answer", "undoing", "the end"])

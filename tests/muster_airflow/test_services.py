@@ -28,8 +28,8 @@ def store(tmp_path: Path, dsn: str, monkeypatch: pytest.MonkeyPatch) -> Path:
 def opened(database: Database, run: str, version: str | None) -> None:
     """A run that began with this version."""
     definition = Definition(name="a", title="A", category="tests", steps=())
-    DefinitionStore(database).put(definition.canonical_json(), hash="d", automation="a")
-    data = {"automation": "a", "definition": "d", "bundle_version": version, "inputs": {}}
+    DefinitionStore(database).put(definition.canonical_json(), hash=definition.hash, automation="a")
+    data = {"automation": "a", "definition": definition.hash, "bundle_version": version, "inputs": {}}
     EventLog(database).append(run, [NewEvent(type=EventType.RUN_OPENED, data=data, key=OPENED)])
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import Any
 
 from muster.events.model import EventType as T
 from muster.events.model import NewEvent
+
+CONTENT = '{"name":"invoices"}'
+"""What stands for the runs' definition."""
+DEFINITION = sha256(CONTENT.encode()).hexdigest()
 
 
 def opened(**data: Any) -> NewEvent:
@@ -14,7 +19,7 @@ def opened(**data: Any) -> NewEvent:
         actor="ada",
         data={
             "automation": "invoices",
-            "definition": "d1",
+            "definition": DEFINITION,
             "bundle_version": "b1",
             "inputs": {"folder": "inbox"},
             "trigger": "manual",

@@ -96,8 +96,9 @@ def verify(database: Database, path: Path, stream: str | None = None, *, lost: b
     found, faults = ([], []) if lost else _read(path, anchors)
     witnesses = _witnesses(found)
     streams = events = 0
+    intact: set[str] = set()
     for name in [stream] if stream is not None else _all_streams(database, witnesses):
-        count, fault = run(database, checking(name, witnesses.get(name, {})))
+        count, fault = run(database, checking(name, witnesses.get(name, {}), intact))
         streams, events = streams + 1, events + count
         if fault is not None:
             faults.append(fault)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from hashlib import sha256
+
 from muster.database import Database
 from muster.errors import MusterError
 from muster.events.driver import Query, Work, arun, run
+from muster.events.tampering import tampered_definition
 
 
 class DefinitionGone(MusterError):
@@ -32,6 +36,7 @@ class DefinitionStore:
 
         Raises:
             DefinitionGone: no definition has this hash.
+            TamperedLog: what is stored under the hash is not what was put: nobody carries it out.
         """
         cached = self._cache.get(hash)
         return run(self._database, self._get(hash)) if cached is None else cached
@@ -46,6 +51,14 @@ class DefinitionStore:
         cached = self._cache.get(hash)
         return (yield from self._get(hash)) if cached is None else cached
 
+    def as_stored(self, hash: str) -> str:
+        """What stands under the hash, whether it fits or not: for screens, on which a harmed run can be looked at.
+
+        Raises:
+            DefinitionGone: no definition has this hash.
+        """
+        return run(self._database, self._as_stored(hash))
+
     def _put(self, content: str, hash: str, automation: str) -> Work[None]:
         if hash in self._cache:
             return
@@ -59,11 +72,26 @@ class DefinitionStore:
         self._cache[hash] = content
 
     def _get(self, hash: str) -> Work[str]:
+        content = yield from self._as_stored(hash)
+        if sha256(content.encode()).hexdigest() != hash:
+            raise tampered_definition(hash)
+        self._cache[hash] = content
+        return content
+
+    def _as_stored(self, hash: str) -> Work[str]:
         found = yield [Query("SELECT content::text FROM definitions WHERE hash = %(hash)s", {"hash": hash})]
         if not found[0]:
             raise DefinitionGone(
                 f"There is no definition {hash}.", remedy="Restore the table `definitions` from a backup."
             )
         content: str = found[0][0][0]
-        self._cache[hash] = content
         return content
+
+
+def harmed(hashes: Collection[str]) -> Query:
+    """(hash) of those of the definitions that are gone or not what was put."""
+    return Query(
+        "SELECT hash FROM unnest(%(hashes)s::text[]) hash LEFT JOIN definitions USING (hash)"
+        " WHERE content IS NULL OR encode(sha256(convert_to(content::text, 'UTF8')), 'hex') <> hash",
+        {"hashes": list(hashes)},
+    )

@@ -6,7 +6,7 @@ from muster.errors import PermanentError
 
 
 class TamperedLog(PermanentError):
-    """The run's events are not as they were written: nothing was changed, and a person finds out who did it."""
+    """A run's events, or its definition, are not as written: nothing was changed, and a person finds out who did it."""
 
     repeats_data = False
 
@@ -16,6 +16,14 @@ def tampered(run: str, what: str) -> TamperedLog:
     return TamperedLog(
         f"The log of {run} is not as it was written: {what}",
         remedy=f"`muster verify {run}` and `muster audit {run}` show it. Restore the database from a backup.",
+    )
+
+
+def tampered_definition(hash: str) -> TamperedLog:
+    """The error that says that a definition does not fit its hash."""
+    return TamperedLog(
+        f"The definition {hash} is not as it was written.",
+        remedy="`muster verify` shows which runs were opened with it. Restore the table `definitions` from a backup.",
     )
 
 

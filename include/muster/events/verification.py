@@ -10,8 +10,9 @@ from typing import Any, Literal
 
 from muster.events import statements
 from muster.events.canonical import GENESIS, event_hash, instant
+from muster.events.definitions import harmed
 from muster.events.driver import Query, Work
-from muster.events.model import Event
+from muster.events.model import Event, EventType
 from muster.events.objects import by_name, references
 from muster.events.rows import as_stored
 
@@ -109,11 +110,15 @@ def verifying(stream: str) -> Work[Fault | None]:
     return (yield from checking(stream, {}))[1]
 
 
-def checking(stream: str, witnesses: Mapping[int, str]) -> Work[tuple[int, Fault | None]]:
+def checking(
+    stream: str, witnesses: Mapping[int, str], intact: set[str] | None = None
+) -> Work[tuple[int, Fault | None]]:
     """How many events of a stream are right, and its first fault.
 
-    `witnesses` are hashes by version that the stream is known to have had.
+    `witnesses` are hashes by version that the stream is known to have had; `intact` the definitions that were looked
+    at already, to which those of this stream are added.
     """
+    intact = set() if intact is None else intact
     chain = Chain(stream, witnesses)
     while True:
         found = yield [
@@ -125,15 +130,23 @@ def checking(stream: str, witnesses: Mapping[int, str]) -> Work[tuple[int, Fault
         ]
         rows = found[0]
         wanted: dict[str, int] = {}
+        opened: dict[str, int] = {}
         for row in rows:
             event = as_stored(row)
             if (fault := chain.check(event, own_hash(row), row[-1])) is not None:
                 return chain.version, fault
             wanted.update(dict.fromkeys(references(event.data), event.version))
+            if event.type == EventType.RUN_OPENED and isinstance(hash := event.data.get("definition"), str):
+                opened[hash] = event.version
         if wanted:
             contents = by_name((yield [statements.objects(wanted)])[0])
             if (fault := chain.check_objects(wanted, contents)) is not None:
                 return chain.version, fault
+        if new := opened.keys() - intact:
+            for (hash,) in (yield [harmed(new)])[0]:
+                what = f"the definition {hash} of event {opened[hash]} is gone, or is not what was written"
+                return chain.version, Fault(stream, opened[hash], "altered", what)
+            intact |= new
         if len(rows) < _PAGE:
             fault = chain.check_end()
             if fault is None and not chain.version and (yield from strangers(stream)):

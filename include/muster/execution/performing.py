@@ -11,6 +11,7 @@ from uuid import uuid4
 from muster.errors import PermanentError
 from muster.events.model import Event, EventType
 from muster.events.sealing import working_about
+from muster.events.tampering import TamperedLog
 from muster.execution import flow
 from muster.execution.actions import act, fall_back, uses_threads
 from muster.execution.concurrency import at_once
@@ -32,6 +33,8 @@ async def perform(services: Services, ref: WorkRef) -> Outcome:
             return await _perform(services, ref)
     except LeftAsItWas as error:
         return Outcome(status="failed", reason=error.message, structural="all")
+    except TamperedLog:
+        raise  # It is no failure of the work, and nothing is written into a run that is not as it was written.
     except PermanentError as error:
         return await _failed_before_it_began(services, ref, error)
 
@@ -46,6 +49,8 @@ async def begin(services: Services, ref: WorkRef) -> Piece | Outcome:
         return await _begin(services, ref)
     except LeftAsItWas as error:
         return Outcome(status="failed", reason=error.message, structural="all")
+    except TamperedLog:
+        raise  # It is no failure of the work, and nothing is written into a run that is not as it was written.
     except PermanentError as error:
         return await _failed_before_it_began(services, ref, error)
 

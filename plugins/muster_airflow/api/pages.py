@@ -146,7 +146,7 @@ def _inputs(ask: Queries, run: str) -> Any:
 
 def _definition(hash: str | None) -> dict[str, Any]:
     """The definition the run was made from, as its canonical JSON has it."""
-    found: dict[str, Any] = json.loads(DefinitionStore(database()).get(hash)) if hash else {}
+    found: dict[str, Any] = json.loads(DefinitionStore(database()).as_stored(hash)) if hash else {}
     return found
 
 
