@@ -107,11 +107,15 @@ class Fence(Protocol):
     """What a transaction presents as it is committed."""
 
     def fence(self) -> tuple[str, Mapping[str, Any]]:
-        """The statement and its parameters; raises when it may not be committed anyhow."""
+        """The statement and its parameters, as a `HotQuery` has them; raises when it may not be committed anyhow."""
+        ...
+
+    def around(self, sql: str, values: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+        """One statement that is a transaction of its own, and what it presents; it selects `FROM fence`."""
         ...
 
     def judge(self, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Read the statement's answer; raises when it may not be committed."""
+        """Read the statement's answer; raises when it may not be committed, or was not carried out."""
         ...
 
 

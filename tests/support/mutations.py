@@ -103,6 +103,7 @@ LEASES, LEDGER = "muster.recovery.leases", "muster.recovery.ledger"
 EFFECTS, BREAKERS = "muster.recovery.effects", "muster.recovery.breakers"
 
 _LATEST = "WHERE (known.execution, known.attempt) <= (EXCLUDED.execution, EXCLUDED.attempt)"
+_LAPSED = ("held.expires_at > clock_timestamp()", "true")
 _FREE = "WHERE held.expires_at IS NULL OR held.expires_at <= clock_timestamp()"
 _MINE = "ON mine.name = held.name AND mine.token = held.token"
 _IN_TIME = "WHERE held.expires_at > clock_timestamp()"
@@ -136,11 +137,22 @@ MUTATIONS: dict[str, Mutation] = {
     ),
     "the fence lets a lease pass that ran out": Mutation(
         "a lost lease is noticed before what it protects is written",
-        "leases", ATTEMPTS, {"FENCE": ("AND held.expires_at > clock_timestamp()", "")}
+        "leases", ATTEMPTS, {"FENCE": _LAPSED}
+    ),
+    "an effect is begun under a lease that ran out": Mutation(
+        "a lost lease is noticed before what it protects is written", "leases", ATTEMPTS, {"FENCED": _LAPSED}
     ),
     "a revoked attempt may still write": Mutation(
         "of the attempts at one piece of work one at a time can do anything",
         "attempts", ATTEMPTS, {"FENCE": (_LATEST, "")},
+    ),
+    "a revoked attempt may still begin an effect": Mutation(
+        "of the attempts at one piece of work one at a time can do anything",
+        "attempts", ATTEMPTS, {"FENCED": (_LATEST, "")},
+    ),
+    "an effect is begun although its attempt was refused": Mutation(
+        "of the attempts at one piece of work one at a time can do anything",
+        "attempts", ATTEMPTS, {"FENCED": ("mine = 1 AND", "")},
     ),
     "an attempt takes back the place of a later one": Mutation(
         "of the attempts at one piece of work one at a time can do anything",

@@ -22,6 +22,8 @@ from support.waiting import eventually
 NAMES = ("a", "m", "z")
 SOME_NAMES = st.lists(st.sampled_from(NAMES), min_size=1, max_size=3, unique=True)
 WHICH = st.integers(0, 2)
+FENCED = ("write_fenced", "begin_fenced")
+WRITING = st.sampled_from(["write_as", "begin_as"])
 ANY = st.integers(0, 1_000)
 """Which of those there are, whatever their number."""
 
@@ -114,14 +116,14 @@ class LeasesMachine(Machine):
             ).fetchone()
         return row[0] if row else 0
 
-    @rule(number=ANY, which=WHICH, what=st.sampled_from(["renew", "release", "is_held", "write_fenced"]))
+    @rule(number=ANY, which=WHICH, what=st.sampled_from(["renew", "release", "is_held", *FENCED]))
     def use(self, number: int, which: int, what: str) -> None:
         if not self.leases:
             return
         lease = self.leases[number % len(self.leases)]
         held = self.is_held(lease)
         answer, error = self.ask(which, what, lease)
-        if what in ("renew", "write_fenced"):
+        if what in ("renew", *FENCED):
             assert error == (None if held else "LeaseLost")
         else:
             assert (answer, error) == (held, None)
@@ -342,10 +344,16 @@ class AttemptsMachine(Machine):
         self.latest[work] = place
         return True
 
-    @rule(which=WHICH, name=st.sampled_from(["x", "y"]), execution=st.integers(1, 4), number=st.integers(1, 3))
-    def write(self, which: int, name: str, execution: int, number: int) -> None:
+    @rule(
+        which=WHICH,
+        what=WRITING,
+        name=st.sampled_from(["x", "y"]),
+        execution=st.integers(1, 4),
+        number=st.integers(1, 3),
+    )
+    def write(self, which: int, what: str, name: str, execution: int, number: int) -> None:
         work = f"{self.prefix}/{name}"
-        _, error = self.ask(which, "write_as", work, execution, number)
+        _, error = self.ask(which, what, work, execution, number)
         assert error == (None if self.shown(work, (execution, number)) else "AttemptRevoked")
 
     @rule(which=WHICH, name=st.sampled_from(["x", "y"]), execution=st.integers(1, 4), number=st.integers(1, 3))
@@ -353,11 +361,11 @@ class AttemptsMachine(Machine):
         work = f"{self.prefix}/{name}"
         assert self.ask(which, "advance_to", work, execution, number) == (self.shown(work, (execution, number)), None)
 
-    @rule(name=st.sampled_from(["x", "y"]), execution=st.integers(1, 4))
-    def write_at_once(self, name: str, execution: int) -> None:
+    @rule(what=WRITING, name=st.sampled_from(["x", "y"]), execution=st.integers(1, 4))
+    def write_at_once(self, what: str, name: str, execution: int) -> None:
         work = f"{self.prefix}/{name}"
         before = self.latest[work]
-        answers = self.processes.at_once("write_as", lambda which: (work, execution, which + 1))
+        answers = self.processes.at_once(what, lambda which: (work, execution, which + 1))
         for number, (_, error) in enumerate(answers, 1):
             assert error in (None, "AttemptRevoked")
             assert error is not None or (execution, number) >= before, "a revoked attempt writes nothing"

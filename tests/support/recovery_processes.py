@@ -67,9 +67,17 @@ class Worker:
         """Write as work that is done under a lease."""
         self._write(Attempt(run="r", work=f"r/{uuid4()}", execution=1, number=1, leases=(lease,)))
 
+    def begin_fenced(self, lease: Lease) -> None:
+        """Begin an effect as work that is done under a lease."""
+        self._begin(Attempt(run="r", work=f"r/{uuid4()}", execution=1, number=1, leases=(lease,)))
+
     def write_as(self, work: str, execution: int, number: int) -> None:
         """Write as an attempt."""
         self._write(Attempt(run="r", work=work, execution=execution, number=number))
+
+    def begin_as(self, work: str, execution: int, number: int) -> None:
+        """Begin an effect as an attempt."""
+        self._begin(Attempt(run="r", work=work, execution=execution, number=number))
 
     def advance_to(self, work: str, execution: int, number: int) -> bool:
         """Let only this attempt, or a later one, write."""
@@ -78,6 +86,14 @@ class Worker:
     def _write(self, attempt: Attempt) -> None:
         with FencedDatabase(self.database, attempt).connection() as connection:
             connection.execute("SELECT pg_current_xact_id()")
+
+    def _begin(self, attempt: Attempt) -> None:
+        key = f"as an attempt/{uuid4()}"
+        try:
+            Ledger(FencedDatabase(self.database, attempt)).begin(Effect.of(key, "charge", 1), LONG)
+        except MusterError:
+            assert not self.world.execute("SELECT 1 FROM effects WHERE key = %s", (key,)).fetchone(), "it was begun"
+            raise
 
     def perform(self, key: str, amount: int, how: str, find_out: str) -> Any:
         """Perform an effect; `how`: it succeeds, is refused before it happens, or its answer is lost."""

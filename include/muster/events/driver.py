@@ -97,7 +97,7 @@ def _presenting(work: Work[T], fence: Fence) -> Work[T]:
         result: T = stop.value
     finally:
         work.close()
-    fence.judge((yield [Query(*fence.fence())])[0])
+    fence.judge((yield [HotQuery(*fence.fence())])[0])
     yield [Query("COMMIT")]
     return result
 

@@ -14,7 +14,7 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any, Literal, NamedTuple, TypeVar
 
-from muster.database import Database
+from muster.database import Database, Fence
 from muster.errors import MusterError, PermanentError, TransientError
 from muster.events.canonical import canonical
 from muster.events.driver import HotQuery, Query, Rows, Work, arun, run
@@ -28,8 +28,8 @@ Status = Literal["begun", "done", "failed", "unknown"]
 # what it was refused for. Everything else is looked at first.
 BEGIN = """
 INSERT INTO effects AS known (key, kind, request, run, status, claimed_until)
-VALUES (%(key)s::text, %(kind)s::text, %(request)s::text, %(run)s::text, 'begun',
-        clock_timestamp() + make_interval(secs => %(claim)s::float8))
+SELECT %(key)s::text, %(kind)s::text, %(request)s::text, %(effect_run)s::text, 'begun',
+       clock_timestamp() + make_interval(secs => %(claim)s::float8) FROM fence
 ON CONFLICT (key) DO UPDATE SET
     kind = EXCLUDED.kind, request = EXCLUDED.request, status = 'begun', attempt = known.attempt + 1,
     claimed_until = EXCLUDED.claimed_until, error = NULL, begun_at = clock_timestamp(), settled_at = NULL
@@ -44,11 +44,11 @@ SELECT kind, request, status, attempt, result,
 
 # Of several that find the same effect in doubt, one finds out what happened.
 TAKE = """
-UPDATE effects SET status = 'begun', attempt = attempt + 1, begun_at = clock_timestamp(), settled_at = NULL,
-    claimed_until = clock_timestamp() + make_interval(secs => %(claim)s::float8)
-WHERE key = %(key)s AND attempt = %(attempt)s
+UPDATE effects SET status = 'begun', attempt = effects.attempt + 1, begun_at = clock_timestamp(), settled_at = NULL,
+    claimed_until = clock_timestamp() + make_interval(secs => %(claim)s::float8) FROM fence
+WHERE key = %(key)s::text AND effects.attempt = %(found)s::integer
   AND (status = 'unknown' OR (status = 'begun' AND claimed_until <= clock_timestamp()))
-RETURNING attempt
+RETURNING effects.attempt
 """
 
 # An outcome need not wait for the disk: one that is lost with the database's memory is in doubt, and found out.
@@ -207,12 +207,12 @@ class Ledger:
 
     def __init__(self, database: Database) -> None:
         # What has happened may be said by anybody, whatever became of the attempt: only beginnings present it.
-        self.database, self._presenting = database.bare, database
+        self.database, self._fence, self._given = database.bare, database.fence, database.seals
 
     @property
     def seals(self) -> Seals | None:
         """What seals the outcomes of the work it was given to, in any thread, or else of the work under way."""
-        given: Seals | None = self._presenting.seals
+        given: Seals | None = self._given
         return given or current_seals()
 
     def do(self, work: Work[T]) -> T:
@@ -231,11 +231,11 @@ class Ledger:
             AttemptRevoked: the attempt that would perform it has ended.
             LeaseLost: a lease that the attempt is made under was lost.
         """
-        return run(self._presenting, begin(effect, claim, self.seals))
+        return run(self.database, begin(effect, claim, self.seals, self._fence))
 
     async def abegin(self, effect: Effect, claim: float) -> Begun | InDoubt | Done | Busy:
         """`begin` for coroutines."""
-        return await arun(self._presenting, begin(effect, claim, self.seals))
+        return await arun(self.database, begin(effect, claim, self.seals, self._fence))
 
     def entries(self, *, run: str | None = None, in_doubt: bool = False, limit: int = 100) -> list[Entry]:
         """Newest first; of one run or of all, everything or only what nobody knows the outcome of."""
@@ -252,15 +252,17 @@ class Ledger:
             raise MusterError(f"The effect {key!r} is not in doubt.", remedy="`muster effects` shows those that are.")
 
 
-def begin(effect: Effect, claim: float, seals: Seals | None = None) -> Work[Begun | InDoubt | Done | Busy]:
+def begin(
+    effect: Effect, claim: float, seals: Seals | None = None, fence: Fence | None = None
+) -> Work[Begun | InDoubt | Done | Busy]:
     """Begin an effect, or say why not; the claim on it lasts for `claim` seconds.
 
     Raises:
         EffectConflict: its key was used for something else that happened, or may have.
     """
-    values = {"key": effect.key, "kind": effect.kind, "request": effect.request, "run": effect.run, "claim": claim}
-    if rows := (yield [HotQuery(BEGIN, values)])[0]:
-        return Begun(rows[0][0])
+    values = {"key": effect.key, "kind": effect.kind, "request": effect.request, "claim": claim}
+    if number := (yield from _alone(BEGIN, {**values, "effect_run": effect.run}, fence)):
+        return Begun(number)
     kind, request, status, attempt, result, claimed = (yield [Query(FIND, values)])[0][0]
     # One that has failed since we looked is begun at the next look, whatever was asked for before.
     if status != "failed" and (kind, request) != (effect.kind, effect.request):
@@ -272,8 +274,18 @@ def begin(effect: Effect, claim: float, seals: Seals | None = None) -> Work[Begu
         return Done(_opened(result, seals))
     if claimed > 0:
         return Busy(claimed)
-    rows = (yield [Query(TAKE, {**values, "attempt": attempt})])[0]
-    return InDoubt(rows[0][0]) if rows else Busy(0.0)
+    number = yield from _alone(TAKE, {**values, "found": attempt}, fence)
+    return InDoubt(number) if number else Busy(0.0)
+
+
+def _alone(sql: str, values: dict[str, Any], fence: Fence | None) -> Work[int]:
+    """The number that a statement gives back, or 0: it writes what it selects from `fence`."""
+    if fence is None:
+        rows = (yield [HotQuery(f"WITH fence AS (SELECT) {sql}", values)])[0]
+    else:
+        rows = (yield [HotQuery(*fence.around(sql, values))])[0]
+        fence.judge(rows)
+    return int(rows[0][-1]) if rows else 0
 
 
 def done(effect: Effect, result: Any, seals: Seals | None) -> Work[Any]:
