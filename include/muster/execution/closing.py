@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from muster.errors import MusterError
 from muster.events.model import EventType, NewEvent
 from muster.events.state import RunState
 from muster.events.work import ENDED, OPEN, WorkState
+from muster.execution.concurrency import undisturbed
 from muster.execution.outcome import Outcome
 from muster.execution.piece import describe
 from muster.execution.references import WorkRef, work_key
@@ -39,6 +41,10 @@ async def close_run(
     Where undoing has stopped without a word, that is written first and people are told with `tell`: only what is known
     to be stuck can be resumed.
     """
+    return await undisturbed(partial(_close, services, ref, task_states, tell))
+
+
+async def _close(services: Services, ref: WorkRef, task_states: TaskStates, tell: TellStuck | None) -> Outcome:
     definition, state = await definition_of(services, ref.run), await services.log.astate(ref.run)
     key = f"closed@{ref.epoch}"
     # What is left of a piece that has no outcome says nothing any more once the run is closed.
@@ -60,7 +66,8 @@ async def close_run(
         "epoch": ref.epoch,
     }
     event = NewEvent(type=EventType.RUN_CLOSED, data=data, key=key)
-    closed = (await services.log.aappend(ref.run, [*_left_for_good(state, ref), event]))[-1]
+    events = [*_left_for_good(state, ref), event]
+    closed = (await services.log.aappend(ref.run, events, expected=state.version))[-1]
     if closed.data["status"] != "succeeded":
         said, how = closed.data["reason"], closed.data["status"]
         reason = said if how == "failed" else f"{how}: {said}"

@@ -1,11 +1,14 @@
-"""Many pieces of work side by side in one task instance, within bounds."""
+"""Many pieces of work side by side in one task instance, within bounds; and many processes at one log."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import TypeVar
+
+from muster.errors import ConcurrencyError
 
 T = TypeVar("T")
 
@@ -31,3 +34,13 @@ async def at_once(jobs: Sequence[Callable[[], Awaitable[T]]], *, threads: bool) 
         if isinstance(result, BaseException):
             raise result
     return [result for result in results if not isinstance(result, BaseException)]
+
+
+async def undisturbed(decide: Callable[[], Awaitable[T]]) -> T:
+    """What is decided by the log: anew when something was written between what it read and what it writes.
+
+    `decide` appends with the version `expected` that it has read.
+    """
+    while True:
+        with suppress(ConcurrencyError):
+            return await decide()

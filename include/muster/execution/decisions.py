@@ -7,14 +7,17 @@ comes after, and finds the decision in the log however often it is begun again.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any, Literal
 
 from muster.events.model import EventType, NewEvent
 from muster.events.state import CANCELLED
+from muster.execution.concurrency import undisturbed
 from muster.execution.escalation import Question, question
 from muster.execution.human import Request, answer, look
+from muster.execution.outcome import Outcome
 from muster.execution.performing import take_up
 from muster.execution.piece import Piece
 from muster.execution.references import WorkRef
@@ -58,39 +61,32 @@ def note_of(values: Mapping[str, Any] | None) -> str | None:
 async def take_reply(services: Services, ref: WorkRef, reply: Reply) -> Decision:
     """Write a person's reply and say what has become of it. Given again, it counts once.
 
+    Nothing comes between what it is decided by and what is written: neither the end of the run nor another person.
+
     Raises:
         PermanentError: this execution of the run has not put the question yet.
     """
+    return await undisturbed(partial(_take, services, ref, reply))
+
+
+async def _take(services: Services, ref: WorkRef, reply: Reply) -> Decision:
+    version = await services.log.aversion(ref.run)
     piece = await take_up(services, ref)
-    if isinstance(piece, Piece):
-        if (why := await _over(services, ref)) is not None:
-            return Decision(status="closed", message=why)
-        decision = await decide(services, piece, reply)
-        # Again after the writing: who closes the run at this moment may have read the log before it.
-        if decision.status == "settled" and (why := await _over(services, ref, piece.ended_key)) is not None:
-            return Decision(status="closed", message=why)
-        return decision
-    if isinstance(piece.output, dict) and "approved" in piece.output:
+    if isinstance(piece, Outcome) and isinstance(piece.output, dict) and "approved" in piece.output:
         return _settled(reply, piece.output)
-    return Decision(status="closed", message=f"It is not asked any more: {piece.reason or 'its step has ended'}.")
+    if (why := await _over(services, ref)) is not None:
+        return Decision(status="closed", message=f"It is not asked any more: {why}.")
+    if isinstance(piece, Outcome):
+        return Decision(status="closed", message=f"It is not asked any more: {piece.reason or 'its step has ended'}.")
+    return await _decide(services, piece, reply, version)
 
 
-async def _over(services: Services, ref: WorkRef, ending: str | None = None) -> str | None:
-    """Why no answer counts in this execution of the run any more; None when one does.
-
-    With the key of a piece's ending: why that one, which is written, came too late.
-    """
-    closings = services.log.aread(ref.run, steps=(), types=[EventType.RUN_CLOSED])
-    found = [event async for event in closings if event.data.get("epoch", 0) == ref.epoch]
-    closed = found[0] if found else None
-    if ending is not None:
-        ended = (await services.log.aunder_keys(ref.run, [ending])).get(ending)
-        if closed is None or ended is None or ended.version < closed.version:
-            return None
+async def _over(services: Services, ref: WorkRef) -> str | None:
+    """Why no answer counts in this execution of the run any more; None when one does."""
     if (skip := await why_stopped(services, ref)) is not None:
-        why = "the run was cancelled" if skip.reason == CANCELLED else "the run is being undone"
-        return f"It is not asked any more: {why}."
-    return None if closed is None else "It is not asked any more: the run has ended."
+        return "the run was cancelled" if skip.reason == CANCELLED else "the run is being undone"
+    closings = services.log.aread(ref.run, steps=(), types=[EventType.RUN_CLOSED])
+    return "the run has ended" if ref.epoch in [event.data.get("epoch", 0) async for event in closings] else None
 
 
 async def respond(services: Services, piece: Piece, reply: Reply | None) -> dict[str, Any] | Request:
@@ -99,30 +95,34 @@ async def respond(services: Services, piece: Piece, reply: Reply | None) -> dict
     The step's output when the question is settled; else it goes on waiting, as the `Request` says.
     """
     if reply is not None:
-        decision = await decide(services, piece, reply)
+        decision = await take_reply(services, piece.ref, reply)
         if decision.output is not None:
             return decision.output
     return await look(services, piece)
 
 
-async def decide(services: Services, piece: Piece, reply: Reply) -> Decision:
-    """Write what a reply to an open question means."""
+async def _decide(services: Services, piece: Piece, reply: Reply, version: int) -> Decision:
+    """Write what a reply to an open question means, if the log is still at this version."""
     asked = await question(services, piece)
     if asked.is_over(reply.at):
         return Decision(status="closed", message="Time is up: no answer counts any more, which is a rejection.")
     again = reply.approved and reply.by in asked.granted
     if not again and (why := _objection(piece, asked, reply)):
-        await _refuse(services, piece, reply, why)
+        await services.log.aappend(piece.ref.run, [_refusal(piece, reply, why)], expected=version)
         return Decision(status="refused", message=why)
-    if reply.approved and asked.needed > 1 and len({*asked.granted, reply.by}) < asked.needed:
-        await _grant(services, piece, reply, asked.needed)
-        # Of two who approve at once, each may have seen nobody before it; whoever writes last sees both.
-        asked = await question(services, piece)
-        if not asked.is_granted:
-            return Decision(status="counted", message=progress(asked))
     before = [name for name in asked.granted if name != reply.by]
+    if reply.approved and len(before) + 1 < asked.needed:
+        await services.log.aappend(piece.ref.run, [_grant(piece, reply, asked.needed)], expected=version)
+        return Decision(status="counted", message=progress(replace(asked, granted=[*before, reply.by])))
     output = await answer(
-        services, piece, approved=reply.approved, by=reply.by, note=reply.note, before=before, id=reply.id
+        services,
+        piece,
+        approved=reply.approved,
+        by=reply.by,
+        note=reply.note,
+        before=before,
+        id=reply.id,
+        expected=version,
     )
     return _settled(reply, output)
 
@@ -153,20 +153,18 @@ def _objection(piece: Piece, asked: Question, reply: Reply) -> str | None:
     return None
 
 
-async def _grant(services: Services, piece: Piece, reply: Reply, needed: int) -> None:
-    """Write one of several approvals, once for each person."""
+def _grant(piece: Piece, reply: Reply, needed: int) -> NewEvent:
+    """One of several approvals, once for each person."""
     data = {**_place(piece), "by": reply.by, "by_id": reply.id, "needed": needed, "note": reply.note}
     key = f"{piece.key}/granted/{reply.by}@{piece.ref.epoch}"
-    event = NewEvent(type=EventType.APPROVAL_GRANTED, data=data, actor=reply.by, key=key)
-    await services.log.aappend(piece.ref.run, [event])
+    return NewEvent(type=EventType.APPROVAL_GRANTED, data=data, actor=reply.by, key=key)
 
 
-async def _refuse(services: Services, piece: Piece, reply: Reply, why: str) -> None:
-    """Write an answer that does not count."""
+def _refusal(piece: Piece, reply: Reply, why: str) -> NewEvent:
+    """An answer that does not count."""
     data = {**_place(piece), "by": reply.by, "by_id": reply.id, "approved": reply.approved, "why": why}
     key = f"{piece.key}/refused/{reply.by}/{reply.at.isoformat()}@{piece.ref.epoch}"
-    event = NewEvent(type=EventType.APPROVAL_REFUSED, data=data, actor=reply.by, key=key)
-    await services.log.aappend(piece.ref.run, [event])
+    return NewEvent(type=EventType.APPROVAL_REFUSED, data=data, actor=reply.by, key=key)
 
 
 def _place(piece: Piece) -> dict[str, Any]:

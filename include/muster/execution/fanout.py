@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import Any
 
 from muster.errors import PermanentError
@@ -13,6 +14,7 @@ from muster.execution import flow
 from muster.execution.piece import failed_as_a_whole
 from muster.execution.references import WorkRef, work_key
 from muster.execution.services import Services
+from muster.execution.variables import Variables
 from muster.execution.view import RunView, load
 from muster.language.conditions import is_true
 from muster.language.definition import ResolvedStep
@@ -30,11 +32,24 @@ class Spread:
 
     view: RunView
     step: ResolvedStep
-    items: Sequence[Any]
     indices: Sequence[int]
     variables: Mapping[str, Any]
+    """Without `item` and `index`; worked out when the first is asked for."""
     kept: Mapping[int, Event] = field(default_factory=dict)
     """How items ended that this execution leaves as they were."""
+
+    @cached_property
+    def items(self) -> Sequence[Any]:
+        """The list.
+
+        Raises:
+            PermanentError: `each` gives none.
+        """
+        return items_of(self.step, self.variables)
+
+    def variables_of(self, index: int) -> Mapping[str, Any]:
+        """What the expressions of an item may name."""
+        return Variables(lambda: {**self.variables, "item": self.items[index], "index": index})
 
     def slot(self, number: int | None) -> Sequence[int]:
         """The positions that task instance `number` works on; all of them when it is the only one."""
@@ -93,11 +108,10 @@ async def spread_of(services: Services, ref: WorkRef) -> Spread:
 
 
 def _spread(services: Services, view: RunView, step: ResolvedStep, ref: WorkRef, expanded: Event) -> Spread:
-    variables = view.variables(step, services)
     indices = expanded.data["indices"]
-    items = items_of(step, variables) if indices else []
+    variables = Variables(partial(view.variables, step, services))
     kept = last_endings(view, step) if ref.stands else _kept(view, step)
-    return Spread(view, step, items, indices, variables, {index: kept[index] for index in indices if index in kept})
+    return Spread(view, step, indices, variables, {index: kept[index] for index in indices if index in kept})
 
 
 def last_endings(view: RunView, step: ResolvedStep) -> dict[int | None, Event]:
@@ -215,9 +229,11 @@ def _skipped_as_a_whole(notes: list[NewEvent]) -> bool:
     return any(note.data["index"] is None for note in notes)
 
 
-async def end(services: Services, ref: WorkRef, endings: Sequence[NewEvent]) -> list[Event]:
+async def end(
+    services: Services, ref: WorkRef, endings: Sequence[NewEvent], *, expected: int | None = None
+) -> list[Event]:
     """Write how a piece ended whose work was done elsewhere, and that its fan-out has if it was the last."""
-    stored = await services.log.aappend(ref.run, endings)
+    stored = await services.log.aappend(ref.run, endings, expected=expected)
     if ref.slot is not None:
         await complete(services, await spread_of(services, ref), ref)
     return stored

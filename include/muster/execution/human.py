@@ -113,12 +113,16 @@ async def answer(
     note: str | None = None,
     before: Sequence[str] = (),
     id: str | None = None,
+    expected: int | None = None,
 ) -> dict[str, Any]:
     """Write the answer that settles a question, or the silence that counts as one; return the step's output.
 
     `by` is a person's name and `id` what the auth manager calls them. `before` are those who approved already, where
     several have to. The requester's own approval counts as a rejection, whoever let it through. Of several answers
     that come at once the first stands, and its output is returned to all.
+
+    Raises:
+        ConcurrencyError: the run's log is at another version than `expected`.
     """
     how: Literal["person", "timeout", "refused"] = "person" if by is not None else "timeout"
     if approved and (by is None or by == piece.view.opened.data["requested_by"]):
@@ -139,7 +143,7 @@ async def answer(
         key=f"{piece.key}/answered@{piece.ref.epoch}",
     )
     ended = succeeded(piece, Answer(output=output, produced_by=f"person:{by}" if by else "rules"))
-    stored = await end(services, piece.ref, [answered, ended])
+    stored = await end(services, piece.ref, [answered, ended], expected=expected)
     found: dict[str, Any] = stored[1].data["output"]
     return found
 

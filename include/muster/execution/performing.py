@@ -107,9 +107,6 @@ async def _begin_single(services: Services, piece: Piece, ended: Event | None) -
     if ended is None:
         ref.demand_again()
         skip = flow.decide(view.definition, step, view.state)
-        if skip is None:
-            # Worked out before it begins: where that fails, no attempt has failed.
-            len(piece.variables)
         if skip is None and not holds(step, piece.variables):
             skip = flow.Skip(flow.WHEN)
         if skip is None:
@@ -145,6 +142,8 @@ async def _perform_item(services: Services, piece: Piece) -> Event:
 async def _start(services: Services, piece: Piece) -> Piece | Event:
     """Write that a piece begins; how it ended instead when the run begins nothing any more."""
     piece.ref.demand_again()
+    # Worked out before it begins: where that fails, no attempt has failed.
+    len(piece.variables)
     if (skip := await why_stopped(services, piece.ref)) is None:
         piece = await _started(services, piece)
         # Again after the writing: of two at the same moment, one who begins and one who stops the run, one sees the
@@ -174,8 +173,7 @@ async def _endings(services: Services, spread: Spread, pieces: Sequence[Piece]) 
 
 
 def _piece(spread: Spread, ref: WorkRef, index: int) -> Piece:
-    variables = {**spread.variables, "item": spread.items[index], "index": index}
-    return Piece(view=spread.view, step=spread.step, ref=ref, index=index, variables=variables)
+    return Piece(view=spread.view, step=spread.step, ref=ref, index=index, variables=spread.variables_of(index))
 
 
 def outcome_of(ending: Event) -> Outcome:

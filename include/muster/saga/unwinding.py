@@ -8,19 +8,18 @@ undone. Then the rest stays as it is, people are told, and a person must act bef
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from muster.errors import ConcurrencyError, DatabaseLost, MusterError
+from muster.errors import DatabaseLost, MusterError
 from muster.events.model import Event, EventType, NewEvent
 from muster.events.sealing import WITHHELD, working_about
 from muster.events.state import RunState, fold
 from muster.events.work import WorkState
 from muster.execution.actions import skill_context, uses_threads
 from muster.execution.closing import close_run, revoke_left, stuck_key
-from muster.execution.concurrency import at_once
+from muster.execution.concurrency import at_once, undisturbed
 from muster.execution.fanout import items_of
 from muster.execution.outcome import Outcome
 from muster.execution.piece import Overtaken, Piece, attempts, describe
@@ -44,9 +43,7 @@ async def begin(services: Services, ref: WorkRef, task_states: TaskStates) -> Ou
 
     `skipped` means that there is nothing to undo, `failed` that only a person can go on.
     """
-    while True:
-        with suppress(ConcurrencyError):
-            return await _begin(services, ref, task_states)
+    return await undisturbed(partial(_begin, services, ref, task_states))
 
 
 async def _begin(services: Services, ref: WorkRef, task_states: TaskStates) -> Outcome:

@@ -10,6 +10,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from fastapi.testclient import TestClient
 
@@ -22,6 +23,7 @@ from muster.execution.references import WorkRef, run_id
 from muster.language import load_folder
 from muster.local.airflow import connection_json
 from support.runs import Site
+from support.waiting import hold, in_turn
 
 AUTOMATION = """
 automation: asking
@@ -193,6 +195,37 @@ def test_without_the_log_nothing_is_answered_and_the_person_is_told(
     monkeypatch.setenv("AIRFLOW_CONN_MUSTER_DB", connection_json(dsn))
     assert question.answer("lead", "Reject").status_code == 200
     assert question.in_airflow() == ("scheduled", True)
+
+
+def test_an_answer_that_cannot_be_written_in_time_is_not_answered_and_the_person_is_told(
+    ask: Callable[[], Question], dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log can be read, and who else appends to it hangs."""
+    question = ask()
+    monkeypatch.setattr("muster_airflow.answers.PATIENCE", 2.0)
+    with psycopg.connect(dsn) as holder:
+        hold(holder, question.run)
+        refused = question.answer("lead", "Reject")
+    assert (refused.status_code, question.in_airflow()) == (503, ("awaiting_input", False))
+    assert "Muster's log does not answer" in refused.json()["detail"]
+    assert not question.events("answered")
+    assert question.answer("lead", "Reject").status_code == 200
+    assert (len(question.events("answered")), question.in_airflow()) == (1, ("scheduled", True))
+
+
+def test_an_answer_that_comes_as_its_run_ends_is_in_neither_log_nor_airflow(
+    ask: Callable[[], Question], dsn: str, tmp_path: Path
+) -> None:
+    question = ask()
+    closing = Site.of(question.site.include, Database(dsn), tmp_path)
+    _, refused = in_turn(
+        dsn,
+        question.run,
+        lambda: closing.close(question.run, {"ask": "failed"}),
+        lambda: question.answer("lead", "Reject"),
+    )
+    assert (refused.status_code, refused.json()["detail"]) == (409, "It is not asked any more: the run has ended.")
+    assert (question.events("answered"), question.in_airflow()) == ([], ("awaiting_input", False))
 
 
 def test_an_answer_that_airflow_lost_stands_and_wakes_the_task_when_it_is_given_again(
