@@ -15,6 +15,7 @@ from airflow.sdk import Connection, Context
 from muster.database import Database
 from muster.events.definitions import DefinitionStore
 from muster.events.personal import load_master
+from muster.events.verified import Verified
 from muster.execution.personal import RunLog
 from muster.execution.services import Services
 from muster.execution.view import bundle_version
@@ -37,8 +38,11 @@ def services_in_server() -> Services:
     Raises:
         TransientError: there is no connection to Muster's database.
     """
+    dsn = dsn_in_server()
     # Never shared: whoever is done closes the connections, also those that another thread is at.
-    return _make(dsn_in_server(), str(site_skills(None)), 1)
+    services = _make(dsn, str(site_skills(None)), 1)
+    services.log.verified = _verified_in_server(dsn)
+    return services
 
 
 def services_in_worker(context: Context) -> Services:
@@ -99,6 +103,12 @@ def state_folder() -> Path:
 def _state() -> Path | None:
     """The folder that the local stack keeps its secrets in."""
     return Path(folder) if (folder := os.environ.get("MUSTER_STATE")) else None
+
+
+@lru_cache(maxsize=4)
+def _verified_in_server(dsn: str) -> Verified:
+    """What all requests to this API server have verified: an answer costs what is new in the log since the last."""
+    return Verified()
 
 
 @lru_cache(maxsize=4)

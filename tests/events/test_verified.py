@@ -42,7 +42,7 @@ def one_more_connection(database: Database, _: VerifiedLog) -> None:
 
 MEANWHILE: dict[str, Callable[[Database, VerifiedLog], None]] = {
     "another connection is opened": one_more_connection,
-    "what was known is dropped for other streams": lambda _, log: log._known.clear(),
+    "what was known is dropped for other streams": lambda _, log: log.verified._known.clear(),
 }
 
 

@@ -10,6 +10,7 @@ from muster.database import Database
 from muster.events.definitions import DefinitionStore
 from muster.events.log import EventLog
 from muster.events.model import EventType, NewEvent
+from muster.events.tampering import TamperedLog
 from muster.execution.references import OPENED
 from muster.language.definition import Definition
 from muster.local.airflow import connection_json
@@ -67,3 +68,34 @@ async def test_all_runs_in_the_triggerer_share_one_database(store: Path, databas
     assert one.database is two.database
     await one.database.aclose()
     one.database.close()
+
+
+async def test_requests_to_the_api_server_share_what_they_verified_and_no_connection(
+    store: Path, database: Database
+) -> None:
+    from muster_airflow.services import services_in_server
+
+    def some(count: int) -> list[NewEvent]:
+        return [NewEvent(type=EventType.STEP_STARTED, data={"step": "s", "index": n}) for n in range(count)]
+
+    async def verified_anew() -> int:
+        """How many events one request verifies."""
+        services = services_in_server()
+        check, _ = next(services.log._read("a/1", 0, (), None))
+        assert [event async for event in services.log.aread("a/1", steps=())] != []
+        await services.database.aclose()
+        return services.log.version("a/1") - dict(check.parameters)["after"]
+
+    opened(database, "a/1", None)
+    EventLog(database).append("a/1", some(50))
+    assert await verified_anew() == 51
+    assert await verified_anew() == 0
+    EventLog(database).append("a/1", some(2))
+    assert await verified_anew() == 2
+    with database.connection() as connection:
+        connection.execute("ALTER TABLE events DISABLE TRIGGER ALL")
+        connection.execute('UPDATE events SET data = data::jsonb || \'{"requested_by": "eve"}\' WHERE version = 1')
+        connection.execute("ALTER TABLE events ENABLE TRIGGER ALL")
+    with pytest.raises(TamperedLog, match="event 1"):
+        await verified_anew()
+    assert services_in_server().database is not services_in_server().database

@@ -85,6 +85,38 @@ class _Known:
         return None
 
 
+class Verified:
+    """What was verified of the streams of one database; several logs of a process may share it, in any thread."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self.harmed: set[str] = set()
+        self._lock = threading.Lock()
+
+    def of(self, stream: str) -> _Known:
+        """A stream as far as it was checked."""
+        with self._lock:
+            known = self._known.get(stream)
+            if known is None:
+                kept = sum(each.version for each in self._known.values())
+                while kept > EVENTS_KEPT:
+                    kept -= self._known.popitem(last=False)[1].version
+                known = self._known[stream] = _Known(Chain(stream, {}))
+            self._known.move_to_end(stream)
+            return known
+
+    def take(self, known: _Known, page: Rows) -> str | None:
+        """Check the rows that follow; what is wrong with the first that is not right."""
+        with self._lock:
+            return known.take(page)
+
+    def forget(self, stream: str) -> None:
+        """Begin anew each time the stream is asked for: a person may have put it right."""
+        with self._lock:
+            self._known.pop(stream, None)
+        self.harmed.add(stream)
+
+
 class VerifiedLog(EventLog):
     """The log, all of whose reads are of events as they were written.
 
@@ -93,12 +125,11 @@ class VerifiedLog(EventLog):
 
     def __init__(self, database: Database) -> None:
         super().__init__(database)
-        self._known: OrderedDict[str, _Known] = OrderedDict()
-        self._harmed: set[str] = set()
-        self._lock = threading.Lock()
+        self.verified = Verified()
+        """What this process has verified; where its logs are many, they are given one."""
 
     def _append(self, stream: str, requests: Sequence[Request]) -> Work[list[Outcome]]:
-        if stream in self._harmed:
+        if stream in self.verified.harmed:
             # It may have been restored since.
             yield from self._twice(lambda: self._checked(stream))
         return (yield from super()._append(stream, requests))
@@ -151,14 +182,14 @@ class VerifiedLog(EventLog):
 
     def _checked(self, stream: str, query: Query | None = None) -> Work[tuple[_Known, int, Rows]]:
         """Check what is new of a stream; how far it was known when the query was answered, and the answer."""
-        known = self._of(stream)
+        known = self.verified.of(stream)
         upto, rows = yield from self._catch_up(stream, known, query)
         if not upto and (yield from strangers(stream)):
             raise self._harm(stream, known.chain.all_missing().message)
         if any(row[2] > upto for row in rows):
             # Written between the two. By now the log may keep another `_Known` of the stream, which is no help here.
             yield from self._catch_up(stream, known)
-        self._harmed.discard(stream)
+        self.verified.harmed.discard(stream)
         return known, upto, rows
 
     def _catch_up(self, stream: str, known: _Known, query: Query | None = None) -> Work[tuple[int, Rows]]:
@@ -193,32 +224,13 @@ class VerifiedLog(EventLog):
         except ObjectHarmed as error:
             raise self._harm(stream, error.message) from error
         except TamperedLog:
-            self._forget(stream)
+            self.verified.forget(stream)
             raise
 
     def _take(self, stream: str, known: _Known, page: Rows) -> None:
-        with self._lock:
-            fault = known.take(page)
-        if fault is not None:
+        if (fault := self.verified.take(known, page)) is not None:
             raise self._harm(stream, fault)
 
     def _harm(self, stream: str, what: str) -> TamperedLog:
-        self._forget(stream)
+        self.verified.forget(stream)
         return tampered(stream, what)
-
-    def _forget(self, stream: str) -> None:
-        # Begun anew each time it is asked for: a person may have put it right.
-        with self._lock:
-            self._known.pop(stream, None)
-        self._harmed.add(stream)
-
-    def _of(self, stream: str) -> _Known:
-        with self._lock:
-            known = self._known.get(stream)
-            if known is None:
-                kept = sum(each.version for each in self._known.values())
-                while kept > EVENTS_KEPT:
-                    kept -= self._known.popitem(last=False)[1].version
-                known = self._known[stream] = _Known(Chain(stream, {}))
-            self._known.move_to_end(stream)
-            return known
