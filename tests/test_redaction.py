@@ -99,6 +99,12 @@ def test_ordinary_text_stays_as_it_is(text: str) -> None:
         "Order:\n  Shared key: ring 12mm, qty 3\n  SSH key: management course 3 days",
         "Credentials: PhD, CPA",
         "is_secret: true",
+        "Use <api_key> or <your-token> here, and nothing else.",
+        "password_policy: strict-2",
+        '{"name": "password", "type": "string", "note": "x9-horse"}',
+        '{"key": "order", "value": "A1B2C3D4"}',
+        "bypass: k7-horse",
+        "include/muster/secret_names.py:14: error",
     ],
 )
 def test_a_line_whose_name_has_other_meanings_stays_as_it_is(text: str) -> None:
@@ -118,6 +124,12 @@ def test_a_line_whose_name_has_other_meanings_stays_as_it_is(text: str) -> None:
         {"credentials": ["PhD", "CPA"]},
         {"credentials": {"type": "service_account", "region": "europe-west1"}},
         {"cookie": "oat"},
+        {"token_count": 5, "max_tokens": "5k7", "password_policy": "p-1a", "public_key": "ssh-ed25519 AA1b"},
+        {"key_account": "K4711a", "first_pass": "k7-horse", "passport_number": "C01X00T47", "secretary": "a1-x"},
+        {"token_symbol": "ETH", "password_reset_url": "https://example.com/a1b2", "api_key_id": "k7-horse"},
+        {"name": "password", "type": "string"},
+        {"field": "password", "error": "is too short"},
+        {"name": "order", "value": "A1B2C3D4"},
     ],
 )
 def test_data_whose_names_have_other_meanings_stays_as_it_is(data: dict[str, object]) -> None:
@@ -298,6 +310,21 @@ def test_looking_for_secrets_costs_little() -> None:
         "  token: |\n",
         '{"token": 5, "',
         '\\"token: 5 ',
+        "token",
+        "a_token",
+        "<token>",
+        "<token",
+        "<password><token>",
+        "&lt;cookie&gt;",
+        "</token>",
+        "<token>5</token>",
+        "name: token ",
+        'name="token" ',
+        '"name": "token", "value": 5, ',
+        'value="a", ',
+        '"value": "a ',
+        "<name>token</name>",
+        "name: password\nvalue: is it ok\n",
     ],
 )
 @pytest.mark.parametrize("around", ["{}", '{{"body": "{}"}}', "{}\\n{}"])

@@ -11,7 +11,9 @@ from threading import Lock
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 
-from muster.secret_names import MAY_BE_NAMED, WORDS, is_secret, kind_of, looks_random, named
+from muster.secret_names import MAY_BE_NAMED, WORDS, named
+from muster.secret_shapes import elements, pairs
+from muster.secret_words import is_secret, kind_of, looks_random, name_in
 
 REDACTED = "[redacted]"
 """What stands where a secret stood."""
@@ -135,7 +137,7 @@ def learn_environment(environment: Mapping[str, str] | None = None) -> None:
             learn(*connection_secrets(value))
         elif "://" in value:
             learn(_password(value))
-        elif kind_of(name) and name not in _FOLDERS:
+        elif is_secret(name, value) and name not in _FOLDERS:
             learn(value)
 
 
@@ -165,12 +167,16 @@ def looks_secret(text: str, *, prose: bool = False) -> bool:
     """True when a text holds what looks like a key, or `password=...`; a sentence about passwords does not, nor does
     what says where the secret comes from, such as `password=$DB_PASSWORD`. In `prose` only a key counts.
     """
+    if not prose and any(_FROM_ELSEWHERE.sub("", text[span.start : span.end]).strip() for span in elements(text)):
+        return True  # Looked for first: an element's name looks like a blank to fill in.
     text = _FROM_ELSEWHERE.sub(REDACTED, text)
     if _without_patterns(text) != text:
         return True
-    return not prose and any(
-        text[max(0, span.start - 8) : span.start].rstrip("\"' \t").endswith("=") for span in named(text)
-    )
+    if prose:
+        return False
+    if any(True for _ in pairs(text)):
+        return True
+    return any(text[max(0, span.start - 8) : span.start].rstrip("\"' \t").endswith("=") for span in named(text))
 
 
 def redact_data(value: Any) -> Any:
@@ -180,7 +186,7 @@ def redact_data(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {
             redact(key) if isinstance(key, str) else key: (
-                _hidden(key, inner) if is_secret(key, inner) else redact_data(inner)
+                _hidden(name, inner) if is_secret(name := name_in(value, key), inner) else redact_data(inner)
             )
             for key, inner in value.items()
         }
@@ -234,11 +240,13 @@ def _without_patterns(text: str) -> str:
 
 
 def _without_named(text: str) -> str:
-    parts, position = [], 0
-    for start, end, mark in named(text):
-        parts += [text[position:start], mark, REDACTED, mark]
-        position = end
-    return "".join([*parts, text[position:]])
+    for spans in (elements, pairs, named):
+        parts, position = [], 0
+        for start, end, mark in spans(text):
+            parts += [text[position:start], mark, REDACTED, mark]
+            position = end
+        text = "".join([*parts, text[position:]]) if parts else text
+    return text
 
 
 def may_hold_secrets(json_text: str) -> bool:
@@ -280,15 +288,15 @@ _FOLDERS = frozenset({"PWD", "OLDPWD"})
 
 
 def _named_secret(values: Mapping[str, Any]) -> Iterator[str]:
-    for name, value in values.items():
-        yield from _secrets_of(name, value, within=False)
+    for key, value in values.items():
+        yield from _secrets_of(name_in(values, key), value, within=False)
 
 
 def _secrets_of(name: str, value: Any, *, within: bool) -> Iterator[str]:
     """The texts and numbers that a name calls secret; `within` what one calls so, also those that look random."""
     if isinstance(value, Mapping):
         for own, inner in value.items():
-            yield from _secrets_of(str(own), inner, within=within or bool(kind_of(name)))
+            yield from _secrets_of(str(name_in(value, own)), inner, within=within or bool(kind_of(name)))
     elif isinstance(value, list | tuple):
         for inner in value:
             yield from _secrets_of(name, inner, within=within)

@@ -1,6 +1,5 @@
-"""Which names say that what they name is secret, and where such a name stands in a text with its value.
+"""Where in a text a secret's name stands with its value.
 
-One rule for names, however they are written: `X-Api-Key`, `xApiKey`, `x_api_key` and `api key 2` are one name.
 A text may hold JSON, also as a string within JSON, YAML, or what Python prints of a mapping: a value ends where the
 quote, the bracket, the line or the block ends that it began with. What has no end is secret to the end of the text.
 
@@ -12,31 +11,32 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-_KEYS = "api|private|master|fernet|secret|access|signing|encryption|subscription|shared|ssh|auth"
-_ALWAYS = f"password|passwd|passphrase|passcode|pwd|secret|(?:{_KEYS})key"
-_TOKENS = "access|refresh|auth|bearer|id|api|session|csrf|xsrf|bot"
-_OTHER_TOKENS = (
-    "page next previous continuation sync delta cursor change attempt lease fence fencing claim run step work order"
-)
-_SECRET = re.compile(rf"(?:{_ALWAYS}|(?:{_TOKENS})token)\d*$")
-_SECRETS = re.compile(rf"(?:{_ALWAYS}|(?:{_TOKENS})token)s\d*$")
-_PERHAPS = re.compile(r"credentials?\d*$|^(?:x|http|proxy)*authorization\d*$|^(?:set)?cookie\d*$")
-_TOKEN = re.compile("".join(f"(?<!{word})" for word in _OTHER_TOKENS.split()) + r"token\d*$")
+from muster.secret_words import BEHIND, KEYS, NAMING, kind_of, looks_random
+
 _NOTHING_ELSE = re.compile(r"passw|passphrase|passcode|pwd|secret|(?:api|private|master|fernet).?key", re.IGNORECASE)
 """Names that also in a sentence mean what must stay secret: a shared key may be a key ring, a token a voucher."""
 
-WORDS = ("passw", "pwd", "passphrase", "passcode", "secret", "key", "token", "credential", "authoriz", "cookie")
+WORDS = ("pass", "pw", "secret", "key", "token", "credential", "authoriz", "cookie")
 """A text in small letters that holds none of these names nothing secret."""
 _GAP = r"[^a-z0-9\"'\\\n:=,]{0,2}"
-_NAME = rf"(?:passw(?:or)?d|passphrase|passcode|pwd|secret|(?:{_KEYS}){_GAP}key|credential|token|authorization|cookie)"
-MAY_BE_NAMED = re.compile(rf"{_NAME}s?[-_ ]?\d*\\*[\"']?\s*[:=](?!(?<=\"token\":)-?[\d.]+[,}}])")
-"""Is found in every text in small letters, JSON or not, in which `named` or `is_secret` finds something."""
+NAME = (
+    rf"(?:passw(?:or)?d|passphrase|passcode|pwd|pass(?![a-z])|pw(?![a-z])|secret|(?:{KEYS}){_GAP}key|credential|token"
+    r"|authorization|cookie)"
+)
+_BEHIND = rf"[\w.-]{{0,{BEHIND + 9}}}(?: \d{{1,4}})?"
+"""The words behind a secret's name, and what stands between them: bounded, so that looking takes time in proportion."""
+MAY_BE_NAMED = re.compile(
+    rf"{NAME}{_BEHIND}(?:\\*[\"']?\s*[:=](?!(?<=\"token\":)-?[\d.]+[,}}])|\\*[\"'](?!\s*:)|\n|\\+[nr]|[<>]|&[lg]t;)"
+    rf"|(?:{'|'.join(NAMING)})\\*[\"']?\s*[:=]\s*[bru]?\\*[\"']?[\w.-]{{0,{BEHIND}}}{NAME}"
+    rf"|<[\w.:-]{{0,{BEHIND}}}?{NAME}"
+)
+"""Is found in every text in small letters, JSON or not, in which `named`, `is_secret` or `name_in` finds something."""
 
 _NAMED = re.compile(
-    rf"(?<![\w.-])(?P<name>[\w.-]*{_NAME}s?[-_ ]?\d*)(?P<close>\\*[\"'])?\s*(?P<sep>[:=])>?[ \t]*", re.IGNORECASE
+    rf"(?<![\w.-])(?P<name>[\w.-]*{NAME}{_BEHIND})(?P<close>\\*[\"'])?\s*(?P<sep>[:=])>?[ \t]*",
+    re.IGNORECASE,
 )
 _MARK = re.compile(r"(?<!\\)\\*[\"']|[][(){},\n]")
 _SLASHED = {quote: re.compile(rf"(?<!\\)(\\*){quote}") for quote in "\"'"}
@@ -50,8 +50,6 @@ _NO_WORD = re.compile(r"\d|[a-z][A-Z]|[!@#$%^&*+=/_~]")
 _BLOCK = re.compile(r"(?:[|>][-+\d]*[ \t]*)?(?:#.*)?")
 _STRING = re.compile(r"(?:(?P<mark>(?<!\\)\\*[\"'])\w|(?P<line>(?<!\\)\\+)[nr])\Z")
 """Before a name: the quote that begins the string it stands in, or the escaped end of a line in one."""
-_RANDOM = re.compile(r"\d[^\W\d_]|[\w+/]{11}=\Z")
-_DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:")
 _PLAIN_PART = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|\d+|")
 _BEFORE = 64
 """Characters before a name that tell what it stands in: five strings within one another need 32."""
@@ -121,40 +119,6 @@ class Span(NamedTuple):
     """What must stand around the word that takes the value's place."""
 
 
-@lru_cache(maxsize=8192)
-def kind_of(name: str) -> str:
-    """What a name says of its value: `secret`; `texts`, where numbers are counts; `perhaps`, where only what looks
-    random is secret since the word has other meanings; or nothing.
-    """
-    plain = re.sub(r"[^a-z0-9]", "", name.lower())
-    if _SECRET.search(plain):
-        return "secret"
-    if _SECRETS.search(plain) or _TOKEN.search(plain):
-        return "texts"
-    return "perhaps" if _PERHAPS.search(plain) else ""
-
-
-def is_secret(name: Any, value: Any) -> bool:
-    """True when a value, or something in it, is to be hidden because of its name. A truth value tells nobody a secret,
-    and a model that declares one could not be read back.
-    """
-    if not isinstance(name, str) or value is None or value in ("", [], {}, ()) or isinstance(value, bool):
-        return False
-    kind = kind_of(name)
-    if isinstance(value, int | float):
-        return kind == "secret"
-    if kind != "perhaps":
-        return bool(kind)
-    if isinstance(value, list | tuple):
-        return any(is_secret(name, inner) for inner in value)
-    return isinstance(value, str) and looks_random(value)
-
-
-def looks_random(text: str) -> bool:
-    """True when a word of the text is none that people write: `k7Qx9fZZ`, not `europe-west1` nor `2026-11-22`."""
-    return any(len(word) >= 8 and _RANDOM.search(word) and not _DATE.match(word) for word in text.split())
-
-
 def named(text: str) -> Iterator[Span]:
     """The values that a name in the text calls secret, from left to right."""
     position = seen = line = 0
@@ -162,23 +126,24 @@ def named(text: str) -> Iterator[Span]:
         line = max(line, text.rfind("\n", seen, found.start()) + 1)
         seen, position = found.start(), found.end()
         kind = kind_of(found["name"])
-        span = _value(text, found, kind, line) if kind else None
-        if span is None or _left_alone(kind, text[span.start : span.end]):
+        span = value_of(text, found, kind, line, found["name"]) if kind else None
+        if span is None or left_alone(kind, text[span.start : span.end]):
             continue
         yield span
         position = max(span.end, position)
 
 
-def _left_alone(kind: str, value: str) -> bool:
+def left_alone(kind: str, value: str) -> bool:
+    """True for what tells nobody a secret: nothing, a truth value, what was hidden before; of `texts`, a number."""
     plain = value.strip()
     if plain in _NOTHING or plain.lower() in ("true", "false"):
         return True
     return kind == "texts" and re.fullmatch(r"-?[\d.]+", plain) is not None
 
 
-def _value(text: str, found: re.Match[str], kind: str, line: int) -> Span | None:
-    """`line`: where the line begins that the name stands in."""
-    start, close, name = found.end(), found["close"] or "", found["name"]
+def value_of(text: str, found: re.Match[str], kind: str, line: int, name: str) -> Span | None:
+    """The value behind the key `found`, which the name of a kind calls secret; `line`: where the key's line begins."""
+    start, close = found.end(), found["close"] or ""
     if not close and name.lower().endswith("authorization"):
         return None  # The scheme before it tells a header from a sentence: that is looked for elsewhere.
     if kind == "perhaps":
@@ -188,15 +153,15 @@ def _value(text: str, found: re.Match[str], kind: str, line: int) -> Span | None
     if found["sep"] == "=":
         plain = _PLAIN.match(text, start)
         return Span(start, plain.end(), "") if plain else None
-    indent = found.start() - line
+    indent = found.start("name") - line
     if close:
         end = _end(text, start, len(close) - 1)
         opened = _BLOCK.fullmatch(text[start:end].strip()) is not None
         return _of_line(text, start, indent - 1, sure=True) if opened else Span(start, end, close)
     sure = _NOTHING_ELSE.search(name) is not None
-    if indent <= _INDENT and not text[line : found.start()].strip(" \t-"):
+    if indent <= _INDENT and not text[line : found.start("name")].strip(" \t-"):
         return _of_line(text, start, indent, sure=sure)
-    before = text[max(line, found.start() - _BEFORE) : found.start()]
+    before = text[max(line, found.start("name") - _BEFORE) : found.start("name")]
     if around := _STRING.search(before + name[0]):
         mark = around["mark"] or around["line"][1:] + '"'
         return _of_escaped_line(text, start, mark, sure=sure)

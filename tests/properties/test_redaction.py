@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 from muster import redaction
 from muster.events.canonical import canonical
 from muster.redaction import learn, may_hold_secrets, redact, redact_data
+from muster.secret_words import ABOUT, NAMING
+from muster.secret_words import VALUES as VALUE_KEYS
 
 EXAMPLES = settings(max_examples=200, deadline=None)
 
@@ -54,6 +56,13 @@ NAMES = st.sampled_from(
         "aws_secret_access_key",
         "password2",
         "db.password",
+        "smtp_pass",
+        "SMTP_PASS",
+        "api_key_prod",
+        "client_secret_value",
+        "passwordNew",
+        "private_key_pem",
+        "DB_PASSWORD_EU_2",
     ]
 )
 ORDINARY = st.recursive(
@@ -174,6 +183,118 @@ def test_what_its_name_calls_secret_never_comes_through_in_json_or_yaml_inside_t
     assert "anna" in shown, "what stands before it stays"
     assert may_hold_secrets(canonical({"text": text}))
     assert redact(shown) == shown, "redacting twice is redacting once"
+
+
+WORDS = st.text("abcdefghijklmnopqrstuvwxyz", min_size=2, max_size=9).filter(lambda it: it not in ABOUT)
+STYLES: list[Callable[[list[str]], str]] = [
+    "_".join,
+    "-".join,
+    ".".join,
+    lambda it: "_".join(it).upper(),
+    lambda it: it[0] + "".join(word.capitalize() for word in it[1:]),
+    lambda it: "".join(word.capitalize() for word in it),
+]
+NOUNS = st.sampled_from([["password"], ["passphrase"], ["client", "secret"], ["api", "key"], ["private", "key"],
+                         ["access", "token"], ["pwd"]])  # fmt: skip
+
+
+@EXAMPLES
+@given(
+    before=st.lists(WORDS, max_size=2),
+    noun=NOUNS,
+    behind=st.lists(WORDS, max_size=2),
+    style=st.sampled_from(STYLES),
+    value=VALUES,
+    write=st.sampled_from(WRITTEN),
+)
+def test_what_a_name_says_it_says_with_further_words_too(
+    before: list[str],
+    noun: list[str],
+    behind: list[str],
+    style: Callable[[list[str]], str],
+    value: str,
+    write: Callable[[Any], str],
+) -> None:
+    data = {style([*before, *noun, *behind]): value, "zone": "eu"}
+    assert may_hold_secrets(canonical(data))
+    assert set(redact_data(data).values()) == {redaction.REDACTED, "eu"}
+    assert "ZZ9" not in redact(write(data))
+
+
+@EXAMPLES
+@given(
+    noun=NOUNS,
+    words=st.lists(st.sampled_from(sorted(ABOUT)), min_size=1, max_size=2),
+    style=st.sampled_from(STYLES),
+    value=st.integers() | st.sampled_from(["strict", "k7-horse", "/srv/x", "https://example.com/reset"]),
+    write=st.sampled_from(WRITTEN),
+)
+def test_what_is_about_a_secret_stays_as_it_is(
+    noun: list[str], words: list[str], style: Callable[[list[str]], str], value: Any, write: Callable[[Any], str]
+) -> None:
+    data = {style([*noun, *words]): value}
+    assert redact_data(data) == data
+    assert redact(write(data)) == write(data)
+
+
+@EXAMPLES
+@given(
+    name=NAMES,
+    value=VALUES,
+    keys=st.tuples(st.sampled_from(NAMING), st.sampled_from(VALUE_KEYS)),
+    style=st.sampled_from([str, str.capitalize, str.upper, lambda it: f"Parameter{it.capitalize()}"]),
+    write=st.sampled_from(WRITTEN),
+    value_first=st.booleans(),
+)
+def test_a_pair_that_names_a_secret_is_hidden(
+    name: str,
+    value: str,
+    keys: tuple[str, str],
+    style: Callable[[str], str],
+    write: Callable[[Any], str],
+    value_first: bool,
+) -> None:
+    """As environments, headers, parameters and settings are listed."""
+    pair = {style(keys[0]): name, style(keys[1]): value}
+    data = {"list": [{"name": "zone", "value": "eu"}, dict(reversed(pair.items())) if value_first else pair]}
+    assert may_hold_secrets(canonical(data))
+    shown = redact_data(data)
+    assert shown["list"][1] == {style(keys[0]): name, style(keys[1]): redaction.REDACTED}
+    assert shown["list"][0] == data["list"][0]
+    text = write(data)
+    assert may_hold_secrets(canonical({"text": text}))
+    assert "ZZ9" not in redact(text), text
+    assert redact(redact(text)) == redact(text)
+
+
+@EXAMPLES
+@given(
+    name=NAMES.filter(lambda it: "." not in it),
+    value=VALUES.filter(lambda it: not set(it) & set('<>&"')),
+    form=st.sampled_from(
+        [
+            "<{0}>{1}</{0}>",
+            "<{0}>\n  {1}\n</{0}>",
+            '<ns:{0} type="text">{1}</ns:{0}>',
+            "<{0}><inner>{1}</inner></{0}>",
+            "<{0}><![CDATA[{1}]]></{0}>",
+            "&lt;{0}&gt;{1}&lt;/{0}&gt;",
+            "<key>{0}</key> <string>{1}</string>",
+            '<add key="{0}" value="{1}"/>',
+        ]
+    ),
+    encode=st.sampled_from([str, json.dumps, lambda it: json.dumps({"body": json.dumps(it)})]),
+)
+def test_an_xml_element_that_names_a_secret_is_hidden(
+    name: str, value: str, form: str, encode: Callable[[str], str]
+) -> None:
+    text = encode("<a><user>anna</user>" + form.format(name, value) + "<zone>eu</zone></a>")
+    shown = redact(text)
+    assert "ZZ9" not in shown, text
+    assert "anna" in shown
+    assert "<zone>eu</zone>" in shown
+    assert may_hold_secrets(canonical({"text": text}))
+    assert redact(shown) == shown
 
 
 @EXAMPLES

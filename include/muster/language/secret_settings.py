@@ -12,7 +12,7 @@ from muster.language.expressions import is_expression
 from muster.language.problems import Problem
 from muster.language.reading import Path
 from muster.redaction import looks_secret, may_hold_secrets
-from muster.secret_names import is_secret
+from muster.secret_words import is_secret, name_in
 
 _REMEDY = (
     "Keep it in an Airflow connection, which a skill opens when it needs it, take it out of this file,"
@@ -49,8 +49,8 @@ def _found(value: Any, path: Path) -> Iterator[tuple[Path, str]]:
     elif isinstance(value, Mapping):
         for key, inner in value.items():
             place = (*path, key)
-            if is_secret(key, inner) and not _is_schema(path):
-                yield from _literals(key, inner, place)
+            if is_secret(name := name_in(value, key), inner) and not _is_schema(path):
+                yield from _literals(name, inner, place)
                 continue
             given = _given(key, inner) if _is_schema(path) else {}
             for word, example in given.items():

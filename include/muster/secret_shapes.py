@@ -1,0 +1,125 @@
+"""Where in a text a secret stands whose name is not right before it: in an XML element, in a pair of name and value."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Iterator
+
+from muster.secret_names import NAME, Span, left_alone, value_of
+from muster.secret_words import BEHIND, NAMING, VALUES, kind_of, looks_random
+
+_OPEN, _CLOSE = "(?:<|&lt;)", "(?:>|&gt;)"
+_NAMED = rf"[\w.-]{{0,40}}{NAME}[\w.-]{{0,{BEHIND}}}"
+_ELEMENT = re.compile(
+    rf"{_OPEN}(?:[\w.-]{{1,40}}:)?(?P<name>{_NAMED})(?:\s[^<>]{{0,400}}?)?(?<!/){_CLOSE}", re.IGNORECASE
+)
+_CLOSING = re.compile(rf"{_OPEN}\\?/(?:[\w.-]{{1,40}}:)?(?P<name>[\w.-]{{1,120}})\s{{0,9}}{_CLOSE}")
+_CUT_OFF = re.compile(r"[^\s<]{1,200}\Z")
+_JUDGED = 512
+"""Characters of a value that tell whether it is left alone."""
+
+_XML_PAIR = re.compile(
+    rf"{_OPEN}[\w.:-]{{0,40}}(?:{'|'.join(NAMING)}){_CLOSE}\s{{0,20}}(?P<held>{_NAMED})\s{{0,20}}{_OPEN}/[\w.:-]{{1,60}}{_CLOSE}"
+    rf"\s{{0,200}}{_OPEN}[\w.:-]{{1,60}}{_CLOSE}(?P<plain>[^<&]{{1,4000}})",
+    re.IGNORECASE,
+)
+_MARK = r"\\*[\"']"
+_KEY_END = rf"(?:{_MARK})?\s{{0,20}}[:=]\s{{0,20}}"
+_NAMES_IT = rf"(?<![\w.-])[\w.-]{{0,40}}(?:{'|'.join(NAMING)}){_KEY_END}"
+_HELD = rf"[bru]?(?:{_MARK})?(?P<held>{_NAMED})(?![\w.-])(?!{_KEY_END})"
+_VALUE = (
+    rf"(?<![\w.-])(?P<name>[\w.-]{{0,40}}(?:{'|'.join(VALUES)}))(?P<close>{_MARK})?\s{{0,20}}(?P<sep>[:=])[ \t]{{0,20}}"
+)
+_BETWEEN = r"[^{}\[\]]{0,120}?"
+_NAME_FIRST = re.compile(rf"{_NAMES_IT}{_HELD}(?P<between>{_BETWEEN}){_VALUE}", re.IGNORECASE)
+_QUOTED = r"(?:(?P=mark){2}|(?!(?<!\\)(?P=mark)).){1,2000}"
+_BREAK = r"(?:\n|\\+[nr])"
+_PLAIN = r"[^\s{}\[\],\"'][^{}\[\],\n]{0,300}?"
+_LINE = r"[^\s{}\[\]|>\"'](?:(?!\\+[nr])[^\n]){0,500}?"
+_VALUE_FIRST = re.compile(
+    rf"{_VALUE}(?:[bru]?(?P<mark>{_MARK})(?P<quoted>{_QUOTED})(?P=mark)(?:[\s,]|\\+[nr]){{1,20}}"
+    rf"|(?P<plain>{_PLAIN})(?:[\s,]|\\+[nr]){{1,20}}|(?P<line>{_LINE}){_BREAK}[ \t]{{0,60}})"
+    rf"(?:{_MARK})?{_NAMES_IT}{_HELD}",
+    re.IGNORECASE | re.DOTALL,
+)
+_WHOLE = ("quoted", "plain", "line")
+_NAMED_BY_A_KEY = re.compile(rf"{_NAMES_IT}{_HELD}", re.IGNORECASE)
+_ANOTHER = re.compile(_NAMES_IT, re.IGNORECASE)
+
+
+def elements(text: str) -> Iterator[Span]:
+    """What stands in the XML elements whose names are secret: `<password>...</password>`."""
+    if "<" not in text and "&lt;" not in text:
+        return
+    closings: dict[str, list[int]] | None = None
+    position = 0
+    while found := _ELEMENT.search(text, position):
+        position = found.end()
+        if not (kind := kind_of(found["name"])):
+            continue
+        # All closings at once: a text may open thousands of elements, and end none of them.
+        closings = _closings(text) if closings is None else closings
+        end = _end(text, position, closings.get(found["name"].lower(), []))
+        judged = text[position : min(end, position + _JUDGED)]
+        if left_alone(kind, judged) or (kind == "perhaps" and not looks_random(judged)):
+            continue
+        yield Span(position, end, "")
+        position = end
+
+
+def _closings(text: str) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for closing in _CLOSING.finditer(text):
+        found.setdefault(closing["name"].lower(), []).append(closing.start())
+    return found
+
+
+def _end(text: str, start: int, closings: list[int]) -> int:
+    """Where the element ends. One without an end is a blank to be filled in, as in `?token=<token>`, unless the text
+    was cut off in it.
+    """
+    if (place := bisect_left(closings, start)) < len(closings):
+        return closings[place]
+    cut = _CUT_OFF.match(text, start)
+    return cut.end() if cut else start
+
+
+def pairs(text: str) -> Iterator[Span]:
+    """The values of pairs that name what they hold, such as `{"name": "password", "value": ...}`."""
+    spans = list(_whole(text, _XML_PAIR)) if "<" in text or "&lt;" in text else []
+    # Most texts have names beside values, and none of a secret among them.
+    if any(kind_of(found["held"]) for found in _NAMED_BY_A_KEY.finditer(text)):
+        spans += [*_name_first(text), *_whole(text, _VALUE_FIRST)]
+    position = 0
+    for span in sorted(spans):
+        if span.start >= position:
+            yield span
+            position = span.end
+
+
+def _name_first(text: str) -> Iterator[Span]:
+    position = seen = line = 0
+    while found := _NAME_FIRST.search(text, position):
+        # What follows may begin within what stands between.
+        position = found.end("held")
+        line = max(line, text.rfind("\n", seen, found.start("name")) + 1)
+        seen = found.start("name")
+        if not (kind := kind_of(found["held"])) or _ANOTHER.search(found["between"]):
+            continue
+        span = value_of(text, found, kind, line, found["held"])
+        if span is not None and not left_alone(kind, text[span.start : span.end]):
+            yield span
+            position = max(span.end, position)
+
+
+def _whole(text: str, pair: re.Pattern[str]) -> Iterator[Span]:
+    position = 0
+    while found := pair.search(text, position):
+        which = next(group for group in _WHOLE if found.groupdict().get(group) is not None)
+        position = found.start(which)
+        kind, value = kind_of(found["held"]), found[which]
+        if not kind or left_alone(kind, value) or (kind == "perhaps" and not looks_random(value)):
+            continue
+        yield Span(*found.span(which), "")
+        position = found.end()
