@@ -9,6 +9,7 @@ error of its own.
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import shutil
@@ -229,9 +230,12 @@ class Publisher:
         Args:
             previous: the version whose content stands in for files that are invalid now.
         """
-        seen = tuple(_fingerprints(self._source))
+        # What is held back because its operator is not installed is looked at again once something was installed.
+        seen = (*_fingerprints(self._source), *_importable(self._source.parent / "plugins"))
         if seen == self._seen and self._last is not None and versions.is_whole(self._folder / self._last):
             return self._last
+        # Python keeps that a folder was not there, or what was in it a moment ago.
+        importlib.invalidate_caches()
         self._folder.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix="draft-", dir=self._folder))
         try:
@@ -337,6 +341,16 @@ def _fingerprints(source: Path) -> Iterator[tuple[str, int, int]]:
     for file in _files(source):
         status = file.stat()
         yield str(file), status.st_mtime_ns, status.st_size
+
+
+def _importable(plugins: Path) -> Iterator[tuple[str, int, int]]:
+    """What operators are imported from, as far as it changes when one is installed or edited."""
+    for folder in dict.fromkeys(filter(None, sys.path)):
+        with suppress(OSError):
+            yield folder, Path(folder).stat().st_mtime_ns, 0
+    for file in sorted(plugins.rglob("*.py")):
+        with suppress(OSError):
+            yield str(file), file.stat().st_mtime_ns, file.stat().st_size
 
 
 def _replace(path: Path, content: bytes) -> None:

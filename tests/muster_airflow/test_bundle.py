@@ -90,6 +90,29 @@ def test_what_is_not_valid_without_a_file_that_was_left_out_is_left_out_too(sour
     assert names == ["invalid__automations__two.py", "invalid__settings.py"]
 
 
+@pytest.mark.parametrize("where", ["a folder of the path", "a folder that was not there", "the project's plugins"])
+def test_an_operator_that_is_installed_later_is_found_without_an_edit(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    site = source.parent / "plugins" if where == "the project's plugins" else tmp_path / "site"
+    if where == "a folder of the path":
+        site.mkdir()
+    monkeypatch.syspath_prepend(site)
+    (source / "settings.yaml").write_text("allowed_operators: [later_provider.*]\n")
+    automation = "automation: three\nsteps:\n  - {id: go, operator: later_provider.operators.Thing}\n"
+    (source / "automations" / "three.yaml").write_text(automation)
+    publisher = Publisher(source, tmp_path / "store")
+    without = publisher.publish(None)
+    assert publisher.publish(without) == without
+    assert list((tmp_path / "store" / without).glob("dags/invalid__*three.py"))
+    (site / "later_provider").mkdir(parents=True)
+    (site / "later_provider" / "__init__.py").touch()
+    (site / "later_provider" / "operators.py").write_text("class Thing: ...\n")
+    whole = tmp_path / "store" / publisher.publish(without)
+    assert (whole / "include" / "automations" / "three.yaml").read_text() == automation
+    assert not list(whole.glob("dags/invalid__*.py"))
+
+
 def test_what_no_run_reads_is_not_published(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (source / "settings.yaml").write_text("limit: 1\n")
     (source / "settings.prod.yaml").write_text("limit: 2\n")
