@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from muster.errors import PermanentError
+from muster.files import site_path
 
 MEGABYTE = 1024 * 1024
 MAX_FILE_MB = 20
@@ -88,7 +89,7 @@ NO_DOCUMENTS = Documents()
 def documents_of(settings: Mapping[str, Any], *, watched: Iterable[str] = (), shared: Iterable[Path] = ()) -> Documents:
     """What an automation may read: what it watches, the site's inbox, what `allowed_files` names, and what all may.
 
-    Relative folders count from the working directory, as those of `triggers` do.
+    Relative folders count from the project's folder, as those of `triggers` do.
 
     Raises:
         PermanentError: a setting does not say what it should.
@@ -102,7 +103,7 @@ def documents_of(settings: Mapping[str, Any], *, watched: Iterable[str] = (), sh
         *settings.get("allowed_files", ()),
         *map(str, shared),
     ]
-    absolute = dict.fromkeys(Path(os.path.abspath(folder)) for folder in folders)  # noqa: PTH100 - follows no links
+    absolute = dict.fromkeys(map(site_path, folders))
     return Documents(tuple(absolute), int(settings.get("max_file_mb", MAX_FILE_MB) * MEGABYTE))
 
 

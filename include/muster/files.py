@@ -7,6 +7,21 @@ from pathlib import Path
 from secrets import token_hex
 
 
+def site_path(path: str | os.PathLike[str]) -> Path:
+    """A path that settings or an automation name, absolute: a relative one counts from the project's folder, wherever
+    the process was started. That is `MUSTER_PROJECT`, else what holds `MUSTER_INCLUDE`, else the nearest project at
+    or above the working directory, else that directory.
+    """
+    named, include = os.environ.get("MUSTER_PROJECT"), os.environ.get("MUSTER_INCLUDE")
+    base = Path(named) if named else Path(include).parent if include else nearest_project(Path.cwd()) or Path.cwd()
+    return Path(os.path.abspath(base / path))  # noqa: PTH100 - follows no links
+
+
+def nearest_project(here: Path) -> Path | None:
+    """The folder at or above this one that holds `include/automations`."""
+    return next((folder for folder in (here, *here.parents) if (folder / "include" / "automations").is_dir()), None)
+
+
 def write_whole(path: Path, text: str) -> None:
     """Write a file in UTF-8, and the folders it is in; whoever dies meanwhile leaves the old one, or none.
 

@@ -71,6 +71,19 @@ def test_a_broken_automation_is_bad(muster: Muster, project: Path) -> None:
     assert checks(muster)["automations"]["verdict"] == "bad"
 
 
+def test_a_watched_folder_is_said_where_it_is(muster: Muster, project: Path) -> None:
+    (project / "include" / "automations" / "watches.yaml").write_text(
+        "automation: watches\ntriggers: [{files: {path: letters, match: ['*']}}]\n"
+        "inputs: {letters: {type: array, items: {type: string}}}\n"
+        "steps:\n  - {id: tell, notify: [{slack: '#ops', text: x}]}\n"
+    )
+    found = checks(muster)["files of watches"]
+    assert (found["verdict"], found["found"]) == ("note", f"{project / 'letters'} is no folder")
+    assert f"a relative path counts from {project}" in found["remedy"]
+    (project / "letters").mkdir()
+    assert checks(muster)["files of watches"]["found"] == str(project / "letters")
+
+
 def test_an_operator_whose_module_fails_is_found_where_lint_sees_nothing_wrong(muster: Muster, project: Path) -> None:
     (project / "plugins").mkdir()
     (project / "plugins" / "failing_operators.py").write_text("import nowhere_at_all\n\nclass Fails: ...\n")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from muster.database import Database
+from muster.documents import documents_of
 from muster.errors import TransientError
 from muster.execution.arrivals import Arrival, claim, look, started, waiting
 
@@ -27,6 +28,25 @@ def test_only_settled_visible_matching_files_count(tmp_path: Path) -> None:
         "b.pdf",
     ]
     assert look(tmp_path, ["*"], now=(tmp_path / "a.xml").stat().st_mtime + 0.5) == []
+
+
+@pytest.mark.parametrize("known_by", ["MUSTER_PROJECT", "MUSTER_INCLUDE", "where it was started"])
+def test_a_relative_folder_counts_from_the_project_wherever_the_process_was_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known_by: str
+) -> None:
+    (below := tmp_path / "project" / "include" / "automations").mkdir(parents=True)
+    for folder in (tmp_path / "project" / "inbox", tmp_path / "inbox", below / "inbox"):
+        folder.mkdir()
+        arrive(folder, "a.xml")
+    project = tmp_path / "project"
+    for name, value in (("MUSTER_PROJECT", project), ("MUSTER_INCLUDE", project / "include")):
+        monkeypatch.setenv(name, str(value)) if name == known_by else monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(below if known_by == "where it was started" else tmp_path)
+    assert [arrival.uri for arrival in look("inbox", ["*"], now=LATER)] == [(project / "inbox" / "a.xml").as_uri()]
+    assert documents_of({"inbox": "inbox", "allowed_files": ["archive"]}).folders == (
+        project / "inbox",
+        project / "archive",
+    )
 
 
 def test_a_missing_folder_is_an_outage_and_not_an_empty_folder(tmp_path: Path) -> None:

@@ -9,11 +9,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import typer
 from rich.markup import escape
@@ -22,8 +22,12 @@ from rich.table import Table
 from muster.cli.output import Exit, console, emit
 from muster.cli.place import airflow, airflow_elsewhere
 from muster.errors import MusterError
+from muster.files import site_path
 from muster.local.project import Project, find_project
 from muster.local.running import PortBusy, check_port, find_running
+
+if TYPE_CHECKING:
+    from muster.language.definition import Definition
 
 LEAST_DISK = 2 * 1024**3
 """Bytes that should be free for the database and logs."""
@@ -216,7 +220,20 @@ def _automations(project: Project) -> Iterator[Check]:
         for step in definition.steps:
             if step.operator is not None:
                 users.setdefault(step.operator, []).append(f"{catalogue.sources[name]}, step {step.id}")
+    yield from _watched(catalogue.definitions.values())
     yield from _operators(project, users)
+
+
+def _watched(definitions: Iterable[Definition]) -> Iterator[Check]:
+    """Where the folders are that start runs: a relative one is easily taken for another."""
+    for definition in definitions:
+        for path in (trigger.path for trigger in definition.triggers if trigger.path is not None):
+            folder, name = site_path(path), f"files of {definition.name}"
+            if folder.is_dir():
+                yield Check(name, "good", str(folder))
+            else:
+                remedy = f"Make it, or name another folder: a relative path counts from {site_path('.')}."
+                yield Check(name, "note", f"{folder} is no folder", remedy)
 
 
 IMPORT = """\

@@ -7,10 +7,12 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 
 from muster.database import Database
 from muster.errors import TransientError
+from muster.files import site_path
 
 SETTLED_AFTER = 2.0
 """Seconds since its last change after which a file counts as whole."""
@@ -39,13 +41,15 @@ class Batch:
     uris: tuple[str, ...]
 
 
-def look(folder: Path, patterns: Sequence[str], *, now: float | None = None) -> list[Arrival]:
-    """The settled files of `folder` that match one of `patterns`, by name. Hidden files do not count.
+def look(path: str | PathLike[str], patterns: Sequence[str], *, now: float | None = None) -> list[Arrival]:
+    """The settled files of the folder that match one of `patterns`, by name. Hidden files do not count. A relative
+    path counts from the project's folder.
 
     Raises:
         TransientError: the folder cannot be read just now.
     """
     moment = time.time() if now is None else now
+    folder = site_path(path)
     try:
         return list(_settled(folder, patterns, moment))
     except OSError as error:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from muster.errors import MusterError
+from muster.files import nearest_project
 
 
 @dataclass(frozen=True)
@@ -74,11 +75,9 @@ def find_project(start: Path | None = None) -> Project:
     """
     named = os.environ.get("MUSTER_PROJECT")
     here = Path(named or start or Path.cwd()).resolve()
-    for folder in (here, *here.parents):
-        if (folder / "include" / "automations").is_dir():
-            return Project(folder, Path(os.environ.get("MUSTER_STATE") or folder / ".muster").resolve())
-        if named:
-            break
+    folder = nearest_project(here)
+    if folder is not None and (folder == here or not named):
+        return Project(folder, Path(os.environ.get("MUSTER_STATE") or folder / ".muster").resolve())
     raise MusterError(
         f"{here} is not inside a Muster project: no `include/automations` is there or above it.",
         remedy="Go to the project's folder, or set MUSTER_PROJECT.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, Context
@@ -45,7 +44,7 @@ class StartRuns(BaseOperator):
 
         services = services_in_worker(context)
         database = services.database
-        found = look(Path(self.path), self.match)
+        found = look(self.path, self.match)
         batches = claim(database, self.automation, found, services.log.digest)
         for batch in batches:
             self._start(batch)

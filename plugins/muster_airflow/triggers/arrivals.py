@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
@@ -50,7 +49,7 @@ class ArrivalTrigger(BaseEventTrigger):
         from muster_airflow.services import services_in_triggerer
 
         services = await services_in_triggerer()
-        found = await asyncio.to_thread(look, Path(self.path), self.match)
+        found = await asyncio.to_thread(look, self.path, self.match)
         return bool(found) and await asyncio.to_thread(
             waiting, services.database, self.automation, found, services.log.digest
         )
