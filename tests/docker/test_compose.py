@@ -210,7 +210,6 @@ def test_the_image_copies_only_files_that_the_build_context_holds() -> None:
     assert [name for name in copied if not (ROOT / name).exists()] == []
 
 
-def test_an_image_version_is_the_projects() -> None:
-    text = yaml.safe_load(COMPOSE.read_text())
-    version = text["x-airflow"]["image"].partition(":")[2]
+def test_an_image_version_is_the_projects(resolved: dict[str, Any]) -> None:
+    version = resolved["services"]["migrate"]["image"].partition(":")[2]
     assert f'version = "{version}"' in (ROOT / "pyproject.toml").read_text()

@@ -84,37 +84,47 @@ def engine() -> Iterator[dict[str, str]]:
             daemon.wait(60)
 
 
-def have_bases(variables: dict[str, str]) -> None:
-    """See to it that the images which the project starts from are there (present, pulled, or made by us), and work.
+@contextmanager
+def bases(variables: dict[str, str]) -> Iterator[None]:
+    """See to it that the images which the project starts from are there, and work; those that we make go in the end.
 
     Raises:
         NoEngine: they cannot be had, or a container of theirs cannot reach the package index.
     """
+    made = _missing(variables)
     try:
-        _have_bases(variables)
-    except subprocess.CalledProcessError as error:
-        raise NoEngine(f"no image to start from can be pulled or made: {error}") from error
-    probe = "python3 -m venv /tmp/v && /tmp/v/bin/pip download --quiet --no-deps --dest /tmp/d hatchling"
-    if not _docker(variables, "run", "--rm", next(iter(BASES)), "sh", "-c", probe, timeout=300):
-        raise NoEngine("containers do not start here, or cannot reach the package index")
+        _make(made, variables)
+        probe = "python3 -m venv /tmp/v && /tmp/v/bin/pip download --quiet --no-deps --dest /tmp/d hatchling"
+        if not _docker(variables, "run", "--rm", next(iter(BASES)), "sh", "-c", probe, timeout=300):
+            raise NoEngine("containers do not start here, or cannot reach the package index")
+        yield
+    finally:
+        # Somebody else's engine would take them for what their names say.
+        if made:
+            _docker(variables, "image", "rm", "--force", *made, STAND_IN)
 
 
-def _have_bases(variables: dict[str, str]) -> None:
+def _missing(variables: dict[str, str]) -> list[str]:
+    """The images that are neither there nor can be pulled."""
     missing = [name for name in BASES if not _docker(variables, "image", "inspect", name)]
     # One look tells whether a registry answers: Docker itself would try for minutes.
     if missing and _docker(variables, "pull", "--quiet", missing[0], timeout=120):
-        missing = [name for name in missing[1:] if not _docker(variables, "pull", "--quiet", name, timeout=300)]
-    if not missing:
+        return [name for name in missing[1:] if not _docker(variables, "pull", "--quiet", name, timeout=300)]
+    return missing
+
+
+def _make(images: list[str], variables: dict[str, str]) -> None:
+    if not images:
         return
-    print(f"no registry answers: making {' and '.join(missing)} from Debian's packages", flush=True)
+    print(f"no registry answers: making {' and '.join(images)} from Debian's packages", flush=True)
     _install({"mmdebstrap": "mmdebstrap"})
     with tempfile.TemporaryDirectory(prefix="muster-base-") as name:
         folder = Path(name)
         packages = "python3,python3-venv,ca-certificates,postgresql-17"
         command = ["mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", f"--include={packages}"]
         command += ['--aptopt=Acquire::Languages "none"', "--dpkgopt=force-unsafe-io", "trixie", f"{folder}/base.tar"]
-        subprocess.run(command, check=True)
-        subprocess.run(["docker", "import", f"{folder}/base.tar", STAND_IN], check=True, env=variables)
+        _do(command, variables)
+        _do(["docker", "import", f"{folder}/base.tar", STAND_IN], variables)
         (folder / "base.tar").unlink()
         (folder / "certificates").mkdir()
         for certificate in CERTIFICATES.glob("*.crt"):
@@ -122,9 +132,15 @@ def _have_bases(variables: dict[str, str]) -> None:
         (folder / "Dockerfile").write_text(DOCKERFILE)
         (folder / "entry").write_text(POSTGRES_ENTRY)
         (folder / "entry").chmod(0o755)
-        for image in missing:
-            command = ["docker", "build", "--quiet", "--target", BASES[image], "--tag", image, str(folder)]
-            subprocess.run(command, check=True, env=variables)
+        for image in images:
+            _do(["docker", "build", "--quiet", "--target", BASES[image], "--tag", image, str(folder)], variables)
+
+
+def _do(command: list[str], variables: dict[str, str]) -> None:
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        said = (done.stderr.strip() or "it says nothing").splitlines()[-1]
+        raise NoEngine(f"no image to start from can be pulled or made: {' '.join(command[:2])}: {said}")
 
 
 def _with_compose(config: Path) -> Path:
