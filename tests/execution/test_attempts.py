@@ -18,6 +18,7 @@ from muster.operations.cancelling import request_cancel
 from muster.recovery import attempts
 from muster.saga.resuming import resume
 from support.bank import BankServer, bank_server
+from support.reconciled import FakeAirflow, found
 from support.runs import Site, perform_in_process, undo_in_process
 from support.waiting import eventually
 
@@ -47,6 +48,11 @@ def aslow(url: str, seconds: float = 0.6) -> None:
 def patient(url: str, seconds: float = 0.6) -> None:
     """The same, where the step says how long it may take."""
     slow(url, seconds)
+
+@skill("shop.apatient", lane="async")
+async def apatient(url: str, seconds: float = 0.6) -> None:
+    """The same, as a coroutine."""
+    await asyncio.to_thread(slow, url, seconds)
 
 @skill("shop.hang", timeout=0.2)
 def hang(url: str) -> None:
@@ -251,7 +257,7 @@ def test_a_skill_with_savepoints_and_an_effect_does_not_wait_for_itself(
 
 @pytest.mark.parametrize("undo", ["", f", {UNDO}"])
 @pytest.mark.parametrize("skill", ["shop.write", "shop.awrite", "shop.patient"])
-@pytest.mark.parametrize("way", ["cancelled", "failed", "closed"])
+@pytest.mark.parametrize("way", ["cancelled", "failed", "closed", "reconciled"])
 def test_what_goes_on_after_its_run_was_closed_does_nothing(
     site: Site, bank: BankServer, skill: str, way: str, undo: str
 ) -> None:
@@ -263,17 +269,60 @@ def test_what_goes_on_after_its_run_was_closed_does_nothing(
     assert eventually(lambda: sum(bank.charges.values()) == 1)
     if way == "cancelled":
         request_cancel(site.services.log, run, by="ann")
-    if way != "closed":
+    if way in ("cancelled", "failed"):
         site.unwind(run, {"work": "failed"})
-    site.close(run, {"work": "failed"})
+    if way == "reconciled":
+        assert [each.mended for each in found(site, FakeAirflow("success"))] == [True]
+    else:
+        site.close(run, {"work": "failed"})
     before = [event.type for event in site.services.log.read(run)]
     is_done.set()
     first.join(60)
     assert first.exitcode is not None, "it does not wait for an ending that never comes"
     assert (bank.charges["effect"], done(site)) == (0, [])
-    if skill != "shop.patient" or (way != "closed" and not undo):
-        # What wrote nothing has not been told; where nothing undid it, its ending was written as the run was closed.
-        assert [event.type for event in site.services.log.read(run)] == before
+    assert [event.type for event in site.services.log.read(run)] == before
+
+
+EACH = 'each: "{{ [1, 2] }}", '
+SHAPES = {
+    "single": ("", None),
+    "mapped": (EACH, 1),
+    "packed": (EACH + "pack: 2, ", 0),
+    "one pack": (EACH + "pack: all, ", None),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("skill", ["shop.patient", "shop.apatient"])
+@pytest.mark.parametrize("undone", [True, False], ids=["undone", "closed"])
+def test_what_ends_after_it_was_given_up_has_no_outcome_of_its_own(
+    site: Site, bank: BankServer, skill: str, shape: str, undone: bool
+) -> None:
+    """Work that wrote nothing of its own, in a process that was taken for dead."""
+    each, slot = SHAPES[shape]
+    run = begun(site, bank, f"{each}skill: {skill}, {WITH}, {UNDO}")
+    if slot is not None:
+        site.expand(run, "work")
+    is_done = threading.Event()
+    bank.meanwhile = lambda: is_done.wait(60)
+    first = started(perform_in_process, *place(site), run, "work", slot)
+    items = 1 if shape in ("single", "mapped") else 2
+    assert eventually(lambda: bank.charges["in"] == items)
+    bank.meanwhile = lambda: None
+    if undone:
+        assert site.unwind(run, {"work": "failed"}) == "succeeded"
+        assert bank.charges["undo"] == items
+    else:
+        site.close(run, {"work": "failed"})
+    before = [event.type for event in site.services.log.read(run)]
+    is_done.set()
+    first.join(60)
+    assert (first.exitcode, bank.charges["out"]) == (0, items)
+    assert [event.type for event in site.services.log.read(run)] == before
+    if undone:
+        site.close(run, {"work": "failed"})
+        state = site.state(run)
+        assert (state.status, state.step("work").work(None if not each else 1).status) == ("compensated", "undone")
 
 
 def test_after_a_kill_the_next_process_does_it_and_the_dead_one_nothing(site: Site, bank: BankServer) -> None:

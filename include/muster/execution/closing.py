@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from muster.database import Database
 from muster.errors import MusterError
 from muster.events.model import EventType, NewEvent
 from muster.events.state import RunState
@@ -48,7 +49,7 @@ async def _close(services: Services, ref: WorkRef, task_states: TaskStates, tell
     definition, state = await definition_of(services, ref.run), await services.log.astate(ref.run)
     key = f"closed@{ref.epoch}"
     # What is left of a piece that has no outcome says nothing any more once the run is closed.
-    await revoke_left(services, ref, state, state.version + 1)
+    await revoke_left(services.database, state, state.version + 1)
     reasons = failures(definition, state, task_states)
     unwinding = state.unwinding
     if unwinding is not None and (unwinding.epoch == ref.epoch or _undone(state)):
@@ -66,7 +67,7 @@ async def _close(services: Services, ref: WorkRef, task_states: TaskStates, tell
         "epoch": ref.epoch,
     }
     event = NewEvent(type=EventType.RUN_CLOSED, data=data, key=key)
-    events = [*_left_for_good(state, ref), event]
+    events = [*left_open(state, ref.epoch), event]
     closed = (await services.log.aappend(ref.run, events, expected=state.version))[-1]
     if closed.data["status"] != "succeeded":
         said, how = closed.data["reason"], closed.data["status"]
@@ -76,7 +77,7 @@ async def _close(services: Services, ref: WorkRef, task_states: TaskStates, tell
 
 
 async def revoke_left(
-    services: Services, ref: WorkRef, state: RunState, execution: int
+    database: Database, state: RunState, execution: int
 ) -> tuple[str, int | None, StillRunning] | None:
     """Refuse what is left of each piece that was begun and has no outcome; the last one where that cannot be done.
 
@@ -87,26 +88,10 @@ async def revoke_left(
         if not work.attempt or (work.status in ENDED and work.status != "skipped"):
             continue
         try:
-            key = f"{ref.run}/{work_key(name, index)}"
-            await revoke(services.database, run=ref.run, work=key, execution=execution)
+            await revoke(database, run=state.id, work=f"{state.id}/{work_key(name, index)}", execution=execution)
         except StillRunning as error:
             hanging = name, index, error
     return hanging
-
-
-def _left_for_good(state: RunState, ref: WorkRef) -> Iterator[NewEvent]:
-    """`left_open`; where nothing begins any more the end of work that was left is its ending, and a later one is none.
-
-    A question keeps its own: whoever answers late is told so.
-    """
-    is_over = state.cancelled_by is not None or (state.unwinding is not None and state.unwinding.epoch == ref.epoch)
-    for event in left_open(state, ref.epoch):
-        if is_over and event.type == EventType.STEP_STOPPED:
-            step, index = event.data["step"], event.data["index"]
-            if state.step(step).work(index).status != "waiting":
-                yield replace(event, key=f"{work_key(step, index)}/ended@{ref.epoch}")
-                continue
-        yield event
 
 
 def left_open(state: RunState, epoch: int) -> Iterator[NewEvent]:
@@ -121,11 +106,17 @@ def left_open(state: RunState, epoch: int) -> Iterator[NewEvent]:
         if index is None and step.is_fan_out and step.ended:
             data = {"step": name, "counts": step.counts, "epoch": epoch}
             yield NewEvent(type=EventType.STEP_COMPLETED, data=data, key=f"{name}/completed@{epoch}")
+        elif work.status == "waiting":
+            # A question has no ending: whoever answers late is told why.
+            yield replace(given_up(name, index, epoch), key=f"{work_key(name, index)}/left@{state.version}")
         else:
-            data = {"step": name, "index": index, "epoch": epoch}
-            # By what was seen: who closes the run again, after work that lived on, has something new to write.
-            key = f"{work_key(name, index)}/left@{state.version}"
-            yield NewEvent(type=EventType.STEP_STOPPED, data=data, key=key)
+            yield given_up(name, index, epoch)
+
+
+def given_up(step: str, index: int | None, epoch: int) -> NewEvent:
+    """The ending of a piece of work that nobody waits for any more: one that comes later is none."""
+    data = {"step": step, "index": index, "epoch": epoch}
+    return NewEvent(type=EventType.STEP_STOPPED, data=data, key=f"{work_key(step, index)}/ended@{epoch}")
 
 
 def _status(state: RunState, reasons: list[str], epoch: int) -> str:

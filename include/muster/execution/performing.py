@@ -186,7 +186,7 @@ def outcome_of(ending: Event) -> Outcome:
     if ending.type == EventType.STEP_SET_ASIDE:
         return Outcome(status="skipped", reason=f"set aside: {data['error']['message']}")
     if ending.type == EventType.STEP_STOPPED:
-        return Outcome(status="failed", reason="its run was closed before it had ended")
+        return Outcome(status="failed", reason="it was given up before it had ended")
     return Outcome(status="failed", reason=data["error"]["message"])
 
 

@@ -18,7 +18,7 @@ from muster.events.sealing import WITHHELD, working_about
 from muster.events.state import RunState, fold
 from muster.events.work import WorkState
 from muster.execution.actions import skill_context, uses_threads
-from muster.execution.closing import close_run, revoke_left, stuck_key
+from muster.execution.closing import close_run, given_up, revoke_left, stuck_key
 from muster.execution.concurrency import at_once, undisturbed
 from muster.execution.fanout import items_of
 from muster.execution.outcome import Outcome
@@ -84,7 +84,7 @@ async def _irrevocable(services: Services, view: RunView) -> tuple[str, int | No
 
 async def _begun(services: Services, ref: WorkRef, state: RunState, unwinding: Event) -> Outcome:
     # Compensations refuse what is left of their pieces; this one also what no compensation is there for.
-    if (hanging := await revoke_left(services, ref, state, unwinding.version)) is not None:
+    if (hanging := await revoke_left(services.database, state, unwinding.version)) is not None:
         return await _stuck(services, ref, *hanging)
     pieces = unwinding.data["pieces"]
     if not pieces:
@@ -210,7 +210,11 @@ async def _undo(services: Services, piece: Piece) -> Exception | None:
         DatabaseLost: nobody knows whether it is undone, as if the process had died; undo it again.
     """
     data = _data(piece.view, piece.ref, piece.step.id, piece.index)
-    begun = await services.log.aappend(piece.ref.run, [NewEvent(type=EventType.COMPENSATION_STARTED, data=data)])
+    events = [NewEvent(type=EventType.COMPENSATION_STARTED, data=data)]
+    work = piece.view.state.step(piece.step.id).work(piece.index)
+    if not work.ended and work.begun is not None:
+        events.append(given_up(piece.step.id, piece.index, work.begun))
+    begun = await services.log.aappend(piece.ref.run, events)
     # From here on nothing that is left of the work, or of another attempt at undoing it, writes any more.
     piece = replace(piece, execution=begun[0].version, first=False)
     try:

@@ -18,7 +18,7 @@ from muster.events.model import Event, EventType, NewEvent
 from muster.events.queries import RunRow
 from muster.events.state import RunState, fold
 from muster.execution.again import TELLING, Execution, last_execution
-from muster.execution.closing import left_open
+from muster.execution.closing import left_open, revoke_left
 from muster.execution.epochs import RECONCILER
 from muster.execution.references import ENDED_IN_AIRFLOW
 from muster.language.definition import Definition
@@ -165,6 +165,8 @@ def _close(case: _Case, message: str) -> Disagreement:
     stuck = left if run.cancelled_by == RECONCILER or run.unwinding is not None else None
     said = message + (f"; {left} was begun and is not undone" if left else "")
     if scope.mend:
+        # As `close` does: what is left of a piece that has no outcome says nothing any more.
+        scope.database.run(revoke_left(scope.database, run, last.version + 1))
         scope.log.append(run.id, list(_closing(case, said, stuck)), expected=last.version)
     remedy = f"`muster restart {run.id} --from STEP` does it again" + (
         f", `muster resume {run.id}` undoes it." if stuck else "."
