@@ -13,8 +13,11 @@ from muster.database import Database
 from muster.events.log import EventLog
 from muster.events.model import EventType, NewEvent
 from muster.execution.epochs import Epoch, epoch_of
+from muster.execution.performing import begin
+from muster.execution.references import WorkRef
+from muster.recovery import ledger
 from muster.recovery.leases import Leases
-from muster.recovery.ledger import Effect, Ledger, begin
+from muster.recovery.ledger import Effect, Ledger
 from support.reconciled import LATER, SKILLS, UNDONE, FakeAirflow, begun_again, found, told
 from support.runs import Site
 
@@ -259,7 +262,7 @@ def test_that_a_notice_of_its_own_is_lost_is_not_told_in_another(site: Site, dat
 
 def test_an_effect_in_doubt_is_told_once_its_run_has_ended(site: Site, database: Database) -> None:
     run = site.open(site.definition(UNDONE))
-    Ledger(database).do(begin(Effect.of(f"{run}/one/effect/charge", "payment", {}, run), -1.0))
+    Ledger(database).do(ledger.begin(Effect.of(f"{run}/one/effect/charge", "payment", {}, run), -1.0))
     (open_,) = found(site, FakeAirflow("running"))
     assert (open_.kind, open_.person) == ("effect", False)
     site.close(run)
@@ -280,6 +283,56 @@ def test_a_task_that_waits_for_a_step_that_has_ended_is_performed_again(site: Si
     assert "clear the task one" in looked.remedy
     (mended,) = found(site, airflow)
     assert (mended.mended, mended.person, airflow.cleared) == (True, False, [["one"]])
+
+
+FAN_OUTS = """automation: a
+steps:
+  - {id: ask, each: "{{ [1, 2, 3] }}", human: {ask: "Pay {{ item }}?", assignees: [boss]}}
+  - {id: two, after: [], each: "{{ ['a', 'b', 'c'] }}", pack: 2, skill: depot.act, with: {name: "{{ item }}"}}
+  - {id: all, after: [], each: "{{ ['a', 'b'] }}", pack: all, skill: depot.act, with: {name: "{{ item }}"}}
+  - {id: none, after: [], each: "{{ [] }}", pack: all, skill: depot.act, with: {name: "{{ item }}"}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("waiting", "over"),
+    [
+        ({"ask_0": "awaiting_input", "ask_1": "awaiting_input"}, ["ask_1"]),
+        ({"two_0": "deferred", "two_1": "running"}, ["two_0"]),
+        ({"all": "running"}, ["all"]),
+        ({"none": "running"}, ["none"]),
+        ({"ask_0": "awaiting_input"}, []),
+        ({"two_1": "running"}, []),
+    ],
+)
+def test_a_task_that_waits_for_items_that_have_ended_is_performed_again(
+    site: Site, waiting: dict[str, str | None], over: list[str]
+) -> None:
+    """An answered item's question, for one, whose API server died before Airflow had the answer."""
+    run = site.open(site.definition(FAN_OUTS))
+    for step in ("ask", "two", "all", "none"):
+        site.expand(run, step)
+    site.approve(run, "ask", by="boss", slot=1)
+    site.step(run, "two", 0)
+    site.step(run, "all")
+    begin_item(site, run, "two", 2)
+    airflow = FakeAirflow("running", tasks=waiting)
+    assert found(site, airflow, later=timedelta(minutes=1)) == []
+    assert [each.mended for each in found(site, airflow)] == [True] * len(over)
+    assert airflow.cleared == ([over] if over else [])
+
+
+def test_an_item_that_has_ended_is_done_by_its_task_when_that_is_performed_again(site: Site) -> None:
+    run = site.open(site.definition(FAN_OUTS))
+    site.expand(run, "ask")
+    site.approve(run, "ask", by="boss", slot=1)
+    outcome = site.do(begin(site.services, WorkRef(run=run, step="ask", slot=1)))
+    assert (outcome.status, outcome.output["by"]) == ("succeeded", "boss")
+
+
+def begin_item(site: Site, run: str, step: str, index: int) -> None:
+    data = {"step": step, "index": index, "epoch": 0, "kind": "skill", "lane": "worker", "attempt": 1}
+    site.services.log.append(run, [NewEvent(type=EventType.STEP_STARTED, data=data)])
 
 
 @pytest.mark.parametrize(

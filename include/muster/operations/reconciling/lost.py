@@ -16,6 +16,7 @@ from muster.events.model import Event, EventType
 from muster.events.queries import RunRow
 from muster.events.state import fold
 from muster.execution.again import TELLING, last_execution
+from muster.execution.task_keys import task_of
 from muster.operations.reconciling.findings import (
     ACTIVE,
     BEGINS_AGAIN,
@@ -44,7 +45,7 @@ def _looked_at(scope: Scope, row: RunRow, active: Mapping[str, str | None]) -> I
     run = fold(events)
     definition = scope.definition(run.definition or "")
     case = Case(run, definition, last_execution(definition, (event for event in events if event.type in TELLING)))
-    over = sorted(_over(scope, case).intersection(active))
+    over = [task for task in sorted(active) if _is_over(scope, case, task)]
     deferred = [task for task in sorted(active) if active[task] == "deferred" and task not in over]
     abandoned = _abandoned(scope, case, events, deferred)
     if not over and not abandoned:
@@ -58,14 +59,18 @@ def _has_rested(scope: Scope, at: datetime) -> bool:
     return scope.has_rested(at, SLOWEST)
 
 
-def _over(scope: Scope, case: Case) -> set[str]:
-    """The steps that ended a while ago."""
-    ended = {name: result.whole for name, result in case.run.steps.items() if result.whole.ended_at is not None}
-    return {
-        name
-        for name, work in ended.items()
-        if work.ended and case.is_of_it(name, work) and work.ended_at is not None and _has_rested(scope, work.ended_at)
-    }
+def _is_over(scope: Scope, case: Case, task: str) -> bool:
+    """True when everything that a task performs ended a while ago."""
+    stands_for = task_of(case.definition, task)
+    if stands_for is None or stands_for.role != "performs":
+        return False
+    step, whole = stands_for.step.id, case.run.step(stands_for.step.id).whole
+    # As a whole a fan-out has ended when it was skipped, or had nothing to do.
+    works = [whole] if whole.ended else case.works(stands_for)
+    return bool(works) and all(
+        work.ended and case.is_of_it(step, work) and work.ended_at is not None and _has_rested(scope, work.ended_at)
+        for work in works
+    )
 
 
 def _abandoned(scope: Scope, case: Case, events: Sequence[Event], deferred: Sequence[str]) -> list[str]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
 from muster.events.state import RunState
 from muster.events.work import WorkState
 from muster.execution.again import Execution
-from muster.execution.task_keys import task_of
+from muster.execution.task_keys import TaskKey, task_of
 from muster.language.definition import Definition, ResolvedStep
 from muster.operations.reconciling.findings import SLOWEST, Scope
 from muster.saga.children import PATIENCE
@@ -32,6 +31,15 @@ class Case:
         """True for what happened in the execution that is under way, and not in one before it."""
         return step in (self.execution.stands or ()) or work.epoch == self.execution.epoch
 
+    def works(self, task: TaskKey) -> list[WorkState]:
+        """Everything that one task instance works on, whether or not it has begun."""
+        result, step = self.run.step(task.step.id), task.step
+        if step.each is None:
+            return [result.whole]
+        size = step.pack if isinstance(step.pack, int) else 1
+        own = result.indices if task.slot is None else result.indices[task.slot * size : (task.slot + 1) * size]
+        return [result.work(index) for index in own]
+
 
 def longest(scope: Scope, case: Case, task: str) -> timedelta | None:
     """How long a task may be silent; None when nobody can say."""
@@ -41,7 +49,11 @@ def longest(scope: Scope, case: Case, task: str) -> timedelta | None:
     if stands_for is None or stands_for.step.kind == "human":
         return None
     step, undoes = stands_for.step, stands_for.role == "undoes"
-    works = list(_works(case, step, stands_for.slot, undoes=undoes))
+    works = [
+        work
+        for work in case.works(stands_for)
+        if (work.undoing is not None if undoes else work.status != "pending" and case.is_of_it(step.id, work))
+    ]
     if not works or (step.id in (case.execution.stands or ()) and not undoes):
         return AT_ONCE
     if step.kind == "run":
@@ -53,17 +65,6 @@ def longest(scope: Scope, case: Case, task: str) -> timedelta | None:
         timeout = 2 * step.timeout if step.timeout is not None and step.fallback is not None else step.timeout
     # Whoever waits for a lease says nothing meanwhile, and no limit holds for how long.
     return timedelta(seconds=timeout) if timeout is not None and not step.lock else None
-
-
-def _works(case: Case, step: ResolvedStep, slot: int | None, *, undoes: bool) -> Iterator[WorkState]:
-    """What one task instance has begun of what it works on."""
-    result = case.run.step(step.id)
-    size = step.pack if isinstance(step.pack, int) else 1
-    own = result.indices if slot is None else result.indices[slot * size : (slot + 1) * size]
-    works = [result.whole] if step.each is None else [result.items[index] for index in own if index in result.items]
-    for work in works:
-        if work.undoing is not None if undoes else work.status != "pending" and case.is_of_it(step.id, work):
-            yield work
 
 
 def _of_children(scope: Scope, step: ResolvedStep, works: list[WorkState], *, undoes: bool) -> timedelta | None:
