@@ -75,7 +75,7 @@ def prune_effects(
     user: As = "admin",
     as_json: Json = False,
 ) -> None:
-    """Remove effects of runs that ended long ago and that Airflow has forgotten: nobody can do them again."""
+    """Remove effects and attempts of runs that ended long ago and Airflow has forgotten: nobody can do them again."""
     from muster.cli.effects import prune_old
     from muster.language.durations import parse_duration
 

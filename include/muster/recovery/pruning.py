@@ -1,8 +1,8 @@
-"""Retention of the ledger: effects of runs that nobody can do again need not be known any more.
+"""Retention of the ledger: effects and attempts of runs that nobody can do again need not be known any more.
 
-An effect in the ledger is what keeps a restart from performing it twice. So only those of runs go that ended long
-ago and that Airflow has forgotten: such a run cannot be restarted, nor redriven. Leases stay: a name's fencing token
-must only grow.
+An effect in the ledger is what keeps a restart from performing it twice, and an attempt what keeps one that was taken
+for dead from writing. So only those of runs go that ended long ago and that Airflow has forgotten: such a run cannot
+be restarted, nor redriven. Leases stay: a name's fencing token must only grow.
 """
 
 from __future__ import annotations
@@ -14,13 +14,19 @@ from muster.database import Database
 
 # A run one of whose effects is in doubt, or under way, is left whole; so is a stuck one, which a person goes on with.
 _OLD = """
-SELECT e.run FROM effects e JOIN runs r ON r.id = e.run
+SELECT r.id FROM runs r
  WHERE r.status IN ('succeeded', 'failed', 'compensated')
    AND r.closed_at < clock_timestamp() - make_interval(secs => %(age)s::float8)
- GROUP BY e.run
-HAVING bool_and(e.status IN ('done', 'failed') AND e.settled_at < clock_timestamp() - make_interval(secs => %(age)s))
+   AND NOT EXISTS (
+       SELECT FROM effects e
+        WHERE e.run = r.id AND (e.status IN ('done', 'failed')
+              AND e.settled_at < clock_timestamp() - make_interval(secs => %(age)s)) IS NOT TRUE)
 """
-_FIND = f"SELECT run, count(*) FROM effects WHERE run IN ({_OLD}) GROUP BY run ORDER BY run"
+_FIND = f"""
+SELECT run, sum(effects) FROM (
+    SELECT run, 1 AS effects FROM effects UNION ALL SELECT run, 0 FROM attempts) AS known
+ WHERE run IN ({_OLD}) GROUP BY run ORDER BY run
+"""
 _DELETE = f"DELETE FROM effects WHERE run = ANY(%(runs)s) AND run IN ({_OLD})"
 _DELETE_ATTEMPTS = f"DELETE FROM attempts WHERE run = ANY(%(runs)s) AND run IN ({_OLD})"
 
@@ -36,7 +42,7 @@ class Pruned:
 
 
 def prune(database: Database, age: float, is_known: Callable[[str], bool], *, dry_run: bool) -> Pruned:
-    """Remove the effects of runs that ended more than `age` seconds ago and that `is_known` does not know."""
+    """Remove what is known of runs that ended more than `age` seconds ago and that `is_known` does not know."""
     with database.connection() as connection:
         found = dict(connection.execute(_FIND, {"age": age}).fetchall())
     gone = [run for run in found if not is_known(run)]
