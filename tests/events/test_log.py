@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import threading
 import time
@@ -67,6 +68,33 @@ def test_an_expected_version_that_is_wrong_writes_nothing_and_names_both(log: Ev
 
     assert log.version("s") == 2
     assert log.append("s", [noted()], expected=2)[0].version == 3
+
+
+@pytest.mark.parametrize("knows", [True, False], ids=["who has written before", "who has not"])
+def test_an_expected_version_may_be_about_some_steps(log: EventLog, dsn: str, knows: bool) -> None:
+    """Events of other steps may have come since; one of its own, or of no step, refuses the append."""
+    other = EventLog(Database(dsn))
+    (other if knows else log).append("s", [noted("a")], expected=0)
+    log.append("s", [noted("b"), noted("c")])
+    assert other.append("s", [noted("a")], expected=1, within=["a"])[0].version == 4
+    log.append("s", [noted("b")])
+    with pytest.raises(ConcurrencyError, match="not 3 as expected"):
+        other.append("s", [noted("a")], expected=3, within=["a"])
+    log.append("s", [NewEvent(type="closed", data={}), noted("b")])
+    with pytest.raises(ConcurrencyError, match="not 5 as expected"):
+        other.append("s", [noted("a")], expected=5, within=["a"])
+    assert other.append("s", [noted("a", key="k")], expected=6, within=["a"])[0].version == 8
+    assert other.append("s", [noted("a", key="k")], expected=1, within=["a"])[0].version == 8, "given again, it stands"
+    other.database.close()
+
+
+async def test_of_appends_that_share_a_transaction_one_of_the_same_step_refuses_those_after_it(log: EventLog) -> None:
+    await log.aappend("s", [noted("a")])
+    appends = [log.aappend("s", [noted(step)], expected=1, within=[step]) for step in ("a", "b", "a")]
+    found = await asyncio.gather(*appends, return_exceptions=True)
+    assert [type(each).__name__ for each in found] == ["list", "list", "ConcurrencyError"]
+    assert [event.data["step"] for event in log.read("s")] == ["a", "a", "b"]
+    await log.database.aclose()
 
 
 def test_a_key_is_written_once_and_the_stored_event_answers_for_it(log: EventLog, database: Database) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -63,6 +63,8 @@ class Request(NamedTuple):
     objects: tuple[StoredObject, ...]
     expected: int | None
     correlation: str
+    within: frozenset[str] | None = None
+    """The steps whose events, and those of no step, `expected` is about; None stands for all."""
 
     @property
     def keys(self) -> list[str]:
@@ -74,7 +76,13 @@ Outcome = list[Event] | MusterError
 """What one request got: its events, or why none was written."""
 
 
-def prepare(stream: str, events: Sequence[NewEvent], expected: int | None, correlation: str | None) -> Request:
+def prepare(
+    stream: str,
+    events: Sequence[NewEvent],
+    expected: int | None,
+    correlation: str | None,
+    within: Collection[str] | None = None,
+) -> Request:
     """Check and serialise events before anything waits for the database.
 
     Raises:
@@ -96,7 +104,9 @@ def prepare(stream: str, events: Sequence[NewEvent], expected: int | None, corre
         _check_names(stream, correlation, new.type, new.key, new.actor, event.step)
         prepared.append(event)
         objects += moved
-    return Request(tuple(prepared), tuple(objects), expected, stream if correlation is None else correlation)
+    correlation = stream if correlation is None else correlation
+    steps = None if within is None else frozenset({"", *within})
+    return Request(tuple(prepared), tuple(objects), expected, correlation, steps)
 
 
 def _check_names(*names: str | None) -> None:
@@ -149,9 +159,16 @@ class Plan:
         ]
 
 
-def plan(stream: str, head: Head, stored: Mapping[str, Event], requests: Sequence[Request]) -> Plan:
+def plan(
+    stream: str,
+    head: Head,
+    stored: Mapping[str, Event],
+    requests: Sequence[Request],
+    lasts: Mapping[str, int] | None = None,
+) -> Plan:
     """Chain the requests' events onto `head`, one request after the other.
 
+    `lasts` are the versions of the last events of steps, as far as requests ask for them; None when that is not known.
     `stored` are the stream's events under keys the requests use. A request whose events are all there
     is answered with them, whatever version it expected: it is the retry of an append that worked.
     """
@@ -160,7 +177,7 @@ def plan(stream: str, head: Head, stored: Mapping[str, Event], requests: Sequenc
     row_by_key: dict[str, int] = {}
     for request in requests:
         expected = request.expected
-        if expected is not None and expected != result.after.version:
+        if expected is not None and expected != _version_for(request, result, lasts):
             known = {*stored, *row_by_key}
             if any(event.new.key is None or event.new.key not in known for event in request.events):
                 result._answers.append(_conflict(stream, expected, result.after.version))
@@ -179,6 +196,15 @@ def plan(stream: str, head: Head, stored: Mapping[str, Event], requests: Sequenc
                     row_by_key[key] = len(result.rows) - 1
         result._answers.append(answer)
     return result
+
+
+def _version_for(request: Request, result: Plan, lasts: Mapping[str, int] | None) -> int | None:
+    """The version that a request's expectation is compared with: its own when nothing it is about came after that."""
+    if request.within is None or lasts is None:
+        return result.after.version
+    own = [row.version for row in result.rows if row.step in request.within]
+    last = max([*own, *(lasts.get(step, 0) for step in request.within)])
+    return request.expected if last <= (request.expected or 0) else last
 
 
 def _add(result: Plan, event: Prepared, correlation: str, at: str) -> int:

@@ -90,11 +90,13 @@ class EventLog:
         *,
         expected: int | None = None,
         correlation: str | None = None,
+        within: Collection[str] | None = None,
     ) -> list[Event]:
         """Write events to the end of a stream, all or none, durable on return.
 
         An event whose key the stream holds already is not written again: the stored one is returned in
         its place. `expected` is the version the stream must have (0: no events yet); None takes any.
+        With `within`, events of other steps than these may have come after it, and nothing else.
         `correlation` is the stream's name unless given.
 
         Raises:
@@ -104,7 +106,7 @@ class EventLog:
         """
         if not events:
             return []
-        request = prepare(stream, events, expected, correlation)
+        request = prepare(stream, events, expected, correlation, within)
         return _events(run(self._database, self._append(stream, [request]))[0])
 
     async def aappend(
@@ -114,11 +116,12 @@ class EventLog:
         *,
         expected: int | None = None,
         correlation: str | None = None,
+        within: Collection[str] | None = None,
     ) -> list[Event]:
         """`append`, sharing a transaction with the other coroutines that append to the stream right now."""
         if not events:
             return []
-        request = prepare(stream, events, expected, correlation)
+        request = prepare(stream, events, expected, correlation, within)
         return _events(await self._coalescer.submit(stream, request))
 
     def read(
@@ -283,15 +286,17 @@ class EventLog:
 
     def _append_locked(self, stream: str, requests: Sequence[Request], sessions: int) -> Work[list[Outcome]]:
         keys = [key for request in requests for key in request.keys]
-        _, _, heads, known = yield [
+        steps = frozenset[str]().union(*(request.within or () for request in requests))
+        _, _, heads, known, *lasts = yield [
             statements.BEGIN,
             statements.lock(stream),
             statements.head(stream),
             statements.under_keys(stream, keys),
+            *([statements.lasts(stream, steps)] if steps else []),
         ]
         head = Head(*heads[0]) if heads else EMPTY
         stored = _by_key((yield from self._stored(stream, known)))
-        attempt = plan(stream, head, stored, requests)
+        attempt = plan(stream, head, stored, requests, dict(*lasts))
         if not attempt.rows:
             yield [statements.COMMIT]
             return self._appended(attempt, [], sessions)

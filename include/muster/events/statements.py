@@ -118,6 +118,15 @@ def head(stream: str) -> Query:
     )
 
 
+def lasts(stream: str, steps: Collection[str]) -> Query:
+    """(step, version) of the last event of each of these steps; no row for one without events."""
+    return Query(
+        "SELECT step, version FROM unnest(%(steps)s::text[]) AS step, LATERAL (SELECT version FROM events"
+        " WHERE stream = %(stream)s AND events.step = step.step ORDER BY version DESC LIMIT 1) AS last",
+        {"stream": stream, "steps": sorted(steps)},
+    )
+
+
 def under_keys(stream: str, keys: Sequence[str]) -> Query:
     """The stream's events under any of the keys."""
     return Query(

@@ -102,17 +102,25 @@ async def respond(services: Services, piece: Piece, reply: Reply | None) -> dict
 
 
 async def _decide(services: Services, piece: Piece, reply: Reply, version: int) -> Decision:
-    """Write what a reply to an open question means, if the log is still at this version."""
+    """Write what a reply to an open question means, if nothing of its step, or of no step, has come since a version.
+
+    What other steps do says nothing about it: in a run that is busy, whoever waited for a moment without any would
+    wait for long.
+    """
     asked = await question(services, piece)
     if asked.is_over(reply.at):
         return Decision(status="closed", message="Time is up: no answer counts any more, which is a rejection.")
     again = reply.approved and reply.by in asked.granted
     if not again and (why := _objection(piece, asked, reply)):
-        await services.log.aappend(piece.ref.run, [_refusal(piece, reply, why)], expected=version)
+        await services.log.aappend(
+            piece.ref.run, [_refusal(piece, reply, why)], expected=version, within=[piece.step.id]
+        )
         return Decision(status="refused", message=why)
     before = [name for name in asked.granted if name != reply.by]
     if reply.approved and len(before) + 1 < asked.needed:
-        await services.log.aappend(piece.ref.run, [_grant(piece, reply, asked.needed)], expected=version)
+        await services.log.aappend(
+            piece.ref.run, [_grant(piece, reply, asked.needed)], expected=version, within=[piece.step.id]
+        )
         return Decision(status="counted", message=progress(replace(asked, granted=[*before, reply.by])))
     output = await answer(
         services,

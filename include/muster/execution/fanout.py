@@ -232,8 +232,12 @@ def _skipped_as_a_whole(notes: list[NewEvent]) -> bool:
 async def end(
     services: Services, ref: WorkRef, endings: Sequence[NewEvent], *, expected: int | None = None
 ) -> list[Event]:
-    """Write how a piece ended whose work was done elsewhere, and that its fan-out has if it was the last."""
-    stored = await services.log.aappend(ref.run, endings, expected=expected)
+    """Write how a piece ended whose work was done elsewhere, and that its fan-out has if it was the last.
+
+    Raises:
+        ConcurrencyError: something of the step, or of no step, has come after the version `expected`.
+    """
+    stored = await services.log.aappend(ref.run, endings, expected=expected, within=[ref.step])
     if ref.slot is not None:
         await complete(services, await spread_of(services, ref), ref)
     return stored

@@ -122,7 +122,7 @@ async def answer(
     that come at once the first stands, and its output is returned to all.
 
     Raises:
-        ConcurrencyError: the run's log is at another version than `expected`.
+        ConcurrencyError: something of the step, or of no step, has come after the version `expected`.
     """
     how: Literal["person", "timeout", "refused"] = "person" if by is not None else "timeout"
     if approved and (by is None or by == piece.view.opened.data["requested_by"]):

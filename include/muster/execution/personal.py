@@ -97,10 +97,11 @@ class PersonalLog(EventLog):
         *,
         expected: int | None = None,
         correlation: str | None = None,
+        within: Collection[str] | None = None,
     ) -> list[Event]:
         """Append with personal data sealed; the events come back opened."""
         prepared = run(self._database, self._seal(stream, events))
-        written = super().append(stream, prepared, expected=expected, correlation=correlation)
+        written = super().append(stream, prepared, expected=expected, correlation=correlation, within=within)
         return run(self._database, self._open(stream, written))
 
     async def aappend(
@@ -110,12 +111,13 @@ class PersonalLog(EventLog):
         *,
         expected: int | None = None,
         correlation: str | None = None,
+        within: Collection[str] | None = None,
     ) -> list[Event]:
         """`append` for coroutines."""
         if self._is_plain(stream):
-            return await super().aappend(stream, events, expected=expected, correlation=correlation)
+            return await super().aappend(stream, events, expected=expected, correlation=correlation, within=within)
         prepared = await arun(self._database, self._seal(stream, events))
-        written = await super().aappend(stream, prepared, expected=expected, correlation=correlation)
+        written = await super().aappend(stream, prepared, expected=expected, correlation=correlation, within=within)
         return await arun(self._database, self._open(stream, written))
 
     def read(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -103,6 +103,7 @@ class MortalLog(RunLog):
         *,
         expected: int | None = None,
         correlation: str | None = None,
+        within: Collection[str] | None = None,
     ) -> list[Event]:
         """Append, or die."""
         # One list for all processes of a run: who comes back after a crash counts on.
@@ -110,7 +111,7 @@ class MortalLog(RunLog):
         fatal = len(self._written) == self._faults.crash
         if fatal and self._faults.when == "before":
             raise Crash
-        stored = await super().aappend(stream, events, expected=expected, correlation=correlation)
+        stored = await super().aappend(stream, events, expected=expected, correlation=correlation, within=within)
         if fatal:
             raise Crash
         return stored
