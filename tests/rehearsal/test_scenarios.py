@@ -15,6 +15,7 @@ from muster.language.source import parse_source
 from muster.rehearsal.scenarios import Rehearsal
 from muster.rehearsal.script import Script
 from muster.rehearsal.stage import Stage
+from muster.saga import unwinding
 from support.bank import BankServer, bank_server
 
 SKILLS = '''
@@ -62,6 +63,19 @@ def refund(context: SkillContext, once: bool = True, asks: bool = True) -> str:
 def balance(context: SkillContext) -> int:
     """What the bank has of a run."""
     return ask("paid", context.run) - ask("back", context.run)
+
+
+@skill("bank.send")
+def send(context: SkillContext) -> str:
+    """Sends what nobody can call back."""
+    change(context, "sent", True)
+    return "sent"
+
+
+@skill("bank.letters")
+def letters(context: SkillContext) -> int:
+    """What was sent in a run."""
+    return ask("sent", context.run)
 
 
 @skill("bank.look")
@@ -132,6 +146,35 @@ def test_an_automation_that_is_right_holds_in_every_scenario(tmp_path: Path, pos
     assert "the compensation of pay fails, and the run is resumed" in judged
     assert "a crash before append 1" in judged
     assert "a crash after append 9 of an undone run" in judged
+
+
+IRREVERSIBLE = AUTOMATION.replace(
+    "  - {id: look,", "  - {id: send, skill: bank.send, irreversible: true}\n  - {id: look,"
+)
+
+
+def test_a_run_that_did_what_nothing_can_undo_must_be_stuck_and_undoes_the_rest_once_people_have_acted(
+    tmp_path: Path, postgres: str, bank: BankServer
+) -> None:
+    script = SCRIPT.replace(b"}]", b"}, {skill: bank.letters}]", 1)
+    judged = rehearse(tmp_path, postgres, bank, IRREVERSIBLE % ("true", "true", "true"), script)
+    assert {name: said for name, said in judged.items() if said} == {}
+    assert "the compensation of pay fails, and the run is resumed" in judged
+    assert "every compensation happens twice" in judged
+    assert any(name.endswith("of an undone run") for name in judged)
+
+
+def test_an_undone_run_that_counts_what_nothing_can_undo_as_undone_is_found(
+    tmp_path: Path, postgres: str, bank: BankServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nothing(*_: object) -> None:
+        return None
+
+    monkeypatch.setattr(unwinding, "_irrevocable", nothing)
+    names = ["look fails after its work was done", "every compensation happens twice"]
+    judged = rehearse(tmp_path, postgres, bank, IRREVERSIBLE % ("true", "true", "true"), only=names)
+    assert judged[names[0]] == ["it counts as undone, and send cannot be"]
+    assert "not stuck" in judged[names[1]][0]
 
 
 @pytest.mark.parametrize(

@@ -17,13 +17,15 @@ from muster.events.state import RunState
 from muster.execution.checking import broken_checks
 from muster.execution.variables import variables_for
 from muster.execution.verdict import HARMLESS
+from muster.execution.view import load_all
 from muster.language.definition import Definition, ResolvedStep
 from muster.language.expressions import evaluate
 from muster.rehearsal.faults import NONE, Faults
 from muster.rehearsal.playing import Playing, in_order
 from muster.rehearsal.script import Case, Script
 from muster.rehearsal.stage import Stage
-from muster.saga.extent import started
+from muster.saga.children import irrevocable_below
+from muster.saga.extent import irrevocable, started
 from muster.saga.resuming import resume
 
 TRUSTED = ("succeeded", "failed", "compensated", "stuck")
@@ -136,7 +138,9 @@ class Rehearsal:
                 return problems
             if state.status == "compensated" and left:
                 problems.append(f"it counts as undone, and {', '.join(left)} is not")
-            if state.status == "compensated":
+            if state.status == "compensated" and (final := await self._final(playing)) is not None:
+                problems.append(f"it counts as undone, and {final} cannot be")
+            elif state.status == "compensated":
                 problems += await self._back_at_the_beginning()
             return problems
 
@@ -159,9 +163,10 @@ class Rehearsal:
         async with self.stage.playing(self.definition, self._first, faults) as playing:
             state = await playing.play()
             problems = await self._sound(playing)
-            if state.status != "compensated":
-                problems.append(f"it ended {state.status} ({state.reason}), not compensated")
-            return problems + await self._back_at_the_beginning()
+            # What nothing can undo leaves the whole run as it is until a person has acted.
+            final = await self._final(playing)
+            problems += _not_ended(state, "compensated" if final is None else "stuck")
+            return problems + (await self._back_at_the_beginning() if final is None else [])
 
     async def _stuck(self, step: ResolvedStep, last: ResolvedStep) -> list[str]:
         faults = Faults(fail=last.id, after=True, fail_undo=step.id)
@@ -170,15 +175,31 @@ class Rehearsal:
             problems = await self._sound(playing)
             if not any(work.started_at for work in _works(state, step)):
                 return problems
-            if state.status != "stuck":
-                return [*problems, f"it ended {state.status} ({state.reason}), not stuck"]
-            resume(playing.services().log, playing.run, by="rehearsal")
-            playing.faults, playing.epoch = NONE, 1
-            await playing.unwind(anew=False)
-            state = await playing.close()
-            if state.status != "compensated":
-                problems.append(f"resumed, it ended {state.status} ({state.reason}), not compensated")
-            return problems + await self._back_at_the_beginning()
+            if wrong := _not_ended(state, "stuck"):
+                return [*problems, *wrong]
+            if (final := await self._final(playing)) is not None:
+                # It was stuck at that, before any compensation; the one that fails comes once people had it go on.
+                state = await self._resumed(playing)
+                if wrong := _not_ended(state, "stuck"):
+                    return [*problems, *(f"resumed, {said}" for said in wrong)]
+            playing.faults = NONE
+            state = await self._resumed(playing)
+            problems += [f"resumed, {said}" for said in _not_ended(state, "compensated")]
+            return problems + (await self._back_at_the_beginning() if final is None else [])
+
+    async def _resumed(self, playing: Playing) -> RunState:
+        resume(playing.services().log, playing.run, by="rehearsal")
+        playing.epoch += 1
+        # Stuck at what nothing can undo, it has not been decided yet what is to be undone.
+        await playing.unwind(anew=(await playing.state()).unwinding is None)
+        return await playing.close()
+
+    async def _final(self, playing: Playing) -> str | None:
+        """What the run did, or one below it, that nothing can undo."""
+        services = playing.services()
+        view = await load_all(services, playing.run)
+        below = await irrevocable_below(services, view)
+        return irrevocable(view.definition, view.state) or (None if below is None else f"{below.what} of {below.run}")
 
     async def _sound(self, playing: Playing) -> list[str]:
         """What must hold however a run went."""
@@ -214,7 +235,7 @@ class Rehearsal:
             return plain, 0
         async with self.stage.playing(self.definition, self._first, Faults(fail=last.id, after=True)) as playing:
             state = await playing.play()
-            return plain, playing.appends if state.status == "compensated" else 0
+            return plain, playing.appends if state.status in ("compensated", "stuck") else 0
 
     def _last(self) -> ResolvedStep | None:
         """The last step the first case comes to whose failure has the run undone; None when it does nothing that can
@@ -242,6 +263,10 @@ def _guarded(scenario: Scenario) -> Scenario:
             return [f"it broke off: {type(error).__name__}: {error}"]
 
     return Scenario(scenario.name, judged)
+
+
+def _not_ended(state: RunState, wanted: str) -> list[str]:
+    return [] if state.status == wanted else [f"it ended {state.status} ({state.reason}), not {wanted}"]
 
 
 def _works(state: RunState, step: ResolvedStep) -> Iterator[Any]:
