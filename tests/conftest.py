@@ -14,6 +14,7 @@ import pytest
 
 from muster.database import Database
 from muster.local.postgres import PostgresServer, free_port
+from support.bank import BankServer, bank_server
 
 
 @pytest.fixture(scope="session")
@@ -59,6 +60,13 @@ def database(dsn: str) -> Iterator[Database]:
     handle = Database(dsn)
     yield handle
     handle.close()
+
+
+@pytest.fixture
+def bank() -> Iterator[BankServer]:
+    """The other side: it performs whatever it is asked, as often as it is asked, and counts."""
+    with bank_server() as server:
+        yield server
 
 
 def _room() -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from muster.database import Database
 from support.agent_services import OneServer
-from support.bank import BankServer, bank_server
+from support.bank import BankServer
 from support.model_server import ModelServer
 from support.runs import Site
 
@@ -43,12 +43,6 @@ steps:
 CHARGE = {"call": {"name": "bank_charge", "arguments": {"amount": 7}}}
 NONSENSE = {"text": "no idea"}
 DONE = {"answer": {"done": True}}
-
-
-@pytest.fixture
-def bank() -> Iterator[BankServer]:
-    with bank_server() as server:
-        yield server
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from muster.database import Database
 from muster.operations.cancelling import request_cancel
 from muster.recovery import attempts
 from muster.saga.resuming import resume
-from support.bank import BankServer, bank_server
+from support.bank import BankServer
 from support.reconciled import FakeAirflow, found
 from support.runs import Site, perform_in_process, undo_in_process
 from support.waiting import eventually
@@ -144,12 +144,6 @@ from muster.recovery import NEVER_HAPPENED
 HEAD = "automation: tested\ninputs: {url: {type: string}}\nsteps:\n"
 WITH = "with: {url: '{{ inputs.url }}'}"
 UNDO = f"compensate: {{skill: shop.undo, {WITH}}}"
-
-
-@pytest.fixture
-def bank() -> Iterator[BankServer]:
-    with bank_server() as server:
-        yield server
 
 
 @pytest.fixture

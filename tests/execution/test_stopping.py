@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from muster.execution import concurrency
 from muster.execution.references import WorkRef
 from muster.operations.cancelling import request_cancel
 from muster.saga import unwinding
-from support.bank import BankServer, bank_server
+from support.bank import BankServer
 from support.runs import Site, perform_in_process
 
 SKILLS = '''
@@ -53,12 +53,6 @@ FAN_OUT = """  - id: charge
     skill: %s
     with: {url: "{{ inputs.url }}", item: "{{ item }}"}
 """
-
-
-@pytest.fixture
-def bank() -> Iterator[BankServer]:
-    with bank_server() as server:
-        yield server
 
 
 @pytest.fixture

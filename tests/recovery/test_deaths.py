@@ -12,7 +12,7 @@ from lxml import etree
 
 from muster.database import Database
 from muster.recovery.ledger import Ledger
-from support.bank import BankServer, bank_server
+from support.bank import BankServer
 from support.deaths import Deaths, Work
 from support.ledger import company
 from support.outside import (
@@ -40,13 +40,6 @@ def deaths() -> Deaths:
 def slack() -> Iterator[SlackServer]:
     """A Slack of our own."""
     with slack_server() as server:
-        yield server
-
-
-@pytest.fixture
-def bank() -> Iterator[BankServer]:
-    """A service outside."""
-    with bank_server() as server:
         yield server
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from muster.rehearsal.scenarios import Rehearsal
 from muster.rehearsal.script import Script
 from muster.rehearsal.stage import Stage
 from muster.saga import unwinding
-from support.bank import BankServer, bank_server
+from support.bank import BankServer
 
 SKILLS = '''
 import json
@@ -102,13 +102,6 @@ cases:
     answers: {agree: reject}
     expect: {steps: {look: skipped}}
 """
-
-
-@pytest.fixture
-def bank() -> Iterator[BankServer]:
-    """The other side: it performs whatever it is asked, as often as it is asked, and counts."""
-    with bank_server() as server:
-        yield server
 
 
 def rehearse(

@@ -143,7 +143,8 @@ async def _start(services: Services, piece: Piece) -> Piece | Event:
     """Write that a piece begins; how it ended instead when the run begins nothing any more."""
     piece.ref.demand_again()
     # Worked out before it begins: where that fails, no attempt has failed.
-    len(piece.variables)
+    if isinstance(piece.variables, Variables):
+        piece.variables.ensure_worked_out()
     if (skip := await why_stopped(services, piece.ref)) is None:
         piece = await _started(services, piece)
         # Again after the writing: of two at the same moment, one who begins and one who stops the run, one sees the

@@ -32,6 +32,10 @@ class Variables(Mapping[str, Any]):
     def _found(self) -> Mapping[str, Any]:
         return self._work_out()
 
+    def ensure_worked_out(self) -> None:
+        """Work them out unless they are: raises what working them out raises."""
+        _ = self._found
+
     def __getitem__(self, name: str) -> Any:
         return self._found[name]
 
