@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import pytest
 
 from muster.database import Database
 from muster.errors import PermanentError
+from muster.execution.view import RunView
 from muster.operations.cancelling import request_cancel
 from muster.operations.redoing import order, plan_restart
+from muster.saga import unwinding
 from muster.saga.resuming import AlreadyResumed, resume
 from support.runs import Site
 
@@ -93,6 +96,35 @@ def broken(site: Site, *names: str, source: str = AUTOMATION, **inputs: Any) -> 
 
 def types(site: Site, run: str) -> list[str]:
     return [event.type for event in site.services.log.read(run)]
+
+
+class Looked(list[Any]):
+    """Events, and how often somebody has gone through them."""
+
+    times = 0
+
+    def __iter__(self) -> Any:
+        Looked.times += 1
+        return super().__iter__()
+
+
+@pytest.mark.parametrize("count", [2, 40])
+def test_the_log_is_gone_through_as_often_for_many_items_as_for_few(
+    site: Site, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    run = broken(site, "ship", names=[str(number) for number in range(count)])
+
+    async def load_all(services: Any, name: str) -> RunView:
+        view = await loaded(services, name)
+        return replace(view, events=Looked(view.events))
+
+    loaded = unwinding.load_all
+    monkeypatch.setattr(unwinding, "load_all", load_all)
+    monkeypatch.setattr(Looked, "times", 0)
+    assert site.unwind(run) == "succeeded"
+    assert len(depot().undone) == count + 2
+    # For each step: its state, its layouts, and the list as it was laid out.
+    assert Looked.times < 20
 
 
 def test_what_a_broken_run_did_is_undone_in_reverse_and_the_run_is_compensated(site: Site) -> None:

@@ -265,8 +265,8 @@ async def _ending_by_another(services: Services, piece: Piece, error: Overtaken)
 def _bad_answers(piece: Piece) -> int:
     """How many conversations with an agent have come to nothing: repeated, their recorded answers would again."""
     kinds = (EventType.STEP_RETRIED, EventType.STEP_FAILED)
-    bad = [event for event in piece.view.events if event.type in kinds and event.data.get("step") == piece.step.id]
-    return sum(e.data["index"] == piece.index and e.data["error"]["class"] == "BadOutput" for e in bad)
+    ended = (event for kind in kinds for event in piece.view.events_of(kind, piece.step.id, piece.index))
+    return sum(event.data["error"]["class"] == "BadOutput" for event in ended)
 
 
 async def _fall_back(services: Services, piece: Piece, fall_back: Action, error: Exception) -> NewEvent:

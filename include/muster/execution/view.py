@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections import OrderedDict, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from muster.errors import MusterError
-from muster.events.model import Event
+from muster.events.model import Event, EventType
 from muster.events.state import RunState, fold
 from muster.execution.flow import ancestors
 from muster.execution.references import OPENED
@@ -43,6 +43,19 @@ class RunView:
     def state(self) -> RunState:
         """The fold of the events this view was loaded with."""
         return fold(self.events)
+
+    def events_of(self, type_: EventType, step: str, index: int | None = None) -> Sequence[Event]:
+        """The events of a type about a step as a whole, or about one of its items."""
+        return self._by_work.get((type_, step, index), ())
+
+    @cached_property
+    def _by_work(self) -> Mapping[tuple[str, str, int | None], Sequence[Event]]:
+        # Looked through once for all items: each of 10,000 would look through what all of them did.
+        found = defaultdict[tuple[str, str, int | None], list[Event]](list)
+        for event in self.events:
+            if (step := event.data.get("step")) is not None:
+                found[event.type, step, event.data.get("index")].append(event)
+        return found
 
     def variables(self, step: ResolvedStep, services: Services) -> dict[str, Any]:
         """What the expressions of `step` may name, `item` and `index` aside."""

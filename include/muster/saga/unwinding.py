@@ -185,9 +185,8 @@ def _laid_out(view: RunView, step: ResolvedStep, work: WorkState) -> int:
     """The version at which the list was laid out that an item was of when it was last begun."""
     begun = work.begun or 0
     epoch = begun if work.status == "skipped" else max(work.epoch, begun)
-    layouts = (event for event in view.events if event.type == EventType.STEP_EXPANDED)
-    own = (event for event in layouts if event.data["step"] == step.id and event.data["epoch"] <= epoch)
-    return max((event.version for event in own), default=0)
+    layouts = view.events_of(EventType.STEP_EXPANDED, step.id)
+    return max((event.version for event in layouts if event.data["epoch"] <= epoch), default=0)
 
 
 def _list(services: Services, view: RunView, step: ResolvedStep, version: int) -> Sequence[Any]:
