@@ -205,12 +205,76 @@ def test_a_proposal_is_withdrawn_once_and_its_postings_can_be_proposed_again(
     postings, pay = several(ready, tmp_path, 2), paying(ready, tmp_path)
     proposal = propose_payment(postings, pay)
     undo = replace(pay, key=f"{pay.key}/undo", undoes=pay.key)
-    assert withdraw_payment(undo) == Withdrawal(message_id=proposal.message_id, payments=2)
-    assert withdraw_payment(undo) == Withdrawal(message_id=None, payments=0)
+    assert withdraw_payment(undo) == Withdrawal(message_ids=[proposal.message_id], payments=2)
+    assert withdraw_payment(undo) == Withdrawal(message_ids=[], payments=0)
     assert [path.suffix for path in pay.workspace.iterdir() if path.stem == proposal.message_id] == [".withdrawn"]
     assert len(propose_payment(postings, paying(ready, tmp_path, run="invoices/2")).payments) == 2
 
 
 def test_withdrawing_what_was_never_proposed_does_nothing(ready: SkillContext, tmp_path: Path) -> None:
     pay = paying(ready, tmp_path)
-    assert withdraw_payment(replace(pay, undoes=pay.key)) == Withdrawal(message_id=None, payments=0)
+    assert withdraw_payment(replace(pay, undoes=pay.key)) == Withdrawal(message_ids=[], payments=0)
+
+
+def stored(database: Database) -> list[tuple[str, str]]:
+    """Each payment in the ledger's own words: the invoice and the file that pays it."""
+    with database.connection() as connection:
+        rows = connection.execute(
+            "SELECT i.number, m.message_id FROM finance.payments y JOIN finance.payment_proposals m"
+            " ON m.id = y.proposal_id JOIN finance.invoices i ON i.posting_id = y.posting_id ORDER BY m.id, i.number"
+        )
+        return list(rows)
+
+
+def test_what_is_in_no_file_yet_goes_into_another_one_when_the_work_is_done_again(
+    ready: SkillContext, tmp_path: Path
+) -> None:
+    (first, late, third), pay = several(ready, tmp_path, 3), paying(ready, tmp_path)
+    proposal = propose_payment([first, third], pay)
+    before = (pay.workspace / str(proposal.file)).read_bytes()
+    more = propose_payment([first, late, third], pay)
+    assert (pay.workspace / str(proposal.file)).read_bytes() == before, "it may be at the bank already"
+    assert [Decimal(text) for text in texts(document(more, pay), "InstdAmt")] == [late.due]
+    assert [file.message_id for file in more.files] == [proposal.message_id, more.message_id]
+    assert {payment.number: payment.file for payment in more.payments} == {
+        first.number: proposal.file,
+        third.number: proposal.file,
+        late.number: more.file,
+    }
+    assert (more.total, more.left_out) == (first.due + late.due + third.due, [])
+    assert propose_payment([first, late, third], pay) == more
+    assert propose_payment([third], pay) == more, "what is in a file stays in it"
+    assert [(posting, file) for posting, file in stored(ready.database)] == [
+        (first.number, proposal.message_id),
+        (third.number, proposal.message_id),
+        (late.number, more.message_id),
+    ]
+
+
+def test_two_attempts_at_once_with_other_postings_pay_each_once(ready: SkillContext, tmp_path: Path) -> None:
+    postings, pay = several(ready, tmp_path, 6), paying(ready, tmp_path)
+    start = Barrier(3)
+
+    def attempt(number: int) -> PaymentProposal:
+        start.wait(30)
+        return propose_payment(postings[number::3], pay)
+
+    with ThreadPoolExecutor(3) as pool:
+        for task in [pool.submit(attempt, number) for number in range(3)]:
+            task.result()
+    assert sorted(number for number, _ in stored(ready.database)) == [posting.number for posting in postings]
+    assert len(propose_payment(postings, pay).files) == 3
+
+
+def test_withdrawing_takes_back_every_file_of_the_work_and_no_other(ready: SkillContext, tmp_path: Path) -> None:
+    postings, pay = several(ready, tmp_path, 3), paying(ready, tmp_path)
+    other = propose_payment(postings[2:], paying(ready, tmp_path, run="invoices/2"))
+    propose_payment(postings[:1], pay)
+    proposal = propose_payment(postings, pay)
+    undo = replace(pay, key=f"{pay.key}/undo", undoes=pay.key)
+    withdrawn = withdraw_payment(undo)
+    assert withdrawn == Withdrawal(message_ids=[file.message_id for file in proposal.files], payments=2)
+    assert stored(ready.database) == [(postings[2].number, other.message_id)]
+    assert sorted(path.name for path in pay.workspace.iterdir()) == sorted(
+        f"{file.message_id}.withdrawn" for file in proposal.files
+    )

@@ -13,7 +13,7 @@ from muster.skills.finance.duplicates import DuplicateCheck, find_duplicates
 from muster.skills.finance.invoice import CheckedInvoice, Invoice, ReadInvoice
 from muster.skills.finance.master import Loaded, load_master_data
 from muster.skills.finance.matching import Discrepancy, OrderMatch, match_order
-from muster.skills.finance.payments import PaymentProposal, Withdrawal, propose_payment, withdraw_payment
+from muster.skills.finance.payments import PaymentFile, PaymentProposal, Withdrawal, propose_payment, withdraw_payment
 from muster.skills.finance.posting import Posting, Reversal, post_to_ledger, reverse_posting
 from muster.skills.finance.reading import read_invoice
 from muster.skills.finance.reporting import Report, report
@@ -31,6 +31,7 @@ __all__ = [
     "Invoice",
     "Loaded",
     "OrderMatch",
+    "PaymentFile",
     "PaymentProposal",
     "Posting",
     "ReadInvoice",

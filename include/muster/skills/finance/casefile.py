@@ -96,7 +96,7 @@ class Case(BaseModel):
     entries: list[Entry] = []
     due: Decimal | None = None
     paid_on: date | None = None
-    """When the run's payment file pays it; None when it does not."""
+    """When a payment file of the run pays it; None when none does."""
     unpaid_because: str | None = None
 
 

@@ -1,4 +1,8 @@
-"""Paying what was posted: one file of SEPA credit transfers for a run, each invoice in one file only."""
+"""Paying what was posted: files of SEPA credit transfers, each invoice in one of them only.
+
+A run writes one file, and one more each time it is done again with something that is in no file yet: an invoice whose
+posting came later. A file that is there may be at the bank already, so nothing is ever added to it.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from datetime import date
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from psycopg import Connection
 from pydantic import BaseModel, ConfigDict
@@ -35,6 +39,8 @@ class Payment(BaseModel):
     execution_date: date
     end_to_end_id: str
     """The reference that comes back on the bank statement."""
+    file: str | None = None
+    """Which file pays it; None where the log is from before there could be several."""
 
 
 class LeftOut(BaseModel):
@@ -47,18 +53,34 @@ class LeftOut(BaseModel):
     reason: str
 
 
+class PaymentFile(BaseModel):
+    """One file for the bank."""
+
+    model_config = ConfigDict(frozen=True)
+
+    file: str
+    """Its name in the run's workspace."""
+    message_id: str
+    total: Decimal
+
+
 class PaymentProposal(BaseModel):
-    """A file for the bank, for a person to release there."""
+    """What a run pays, in files for the bank, for a person to release there."""
 
     model_config = ConfigDict(frozen=True)
 
     file: str | None
-    """Its name in the run's workspace; None when there is nothing to pay."""
+    """The newest file's name in the run's workspace; None when there is nothing to pay."""
     message_id: str | None
+    """The newest file's."""
     currency: str = "EUR"
     total: Decimal
+    """Of all files."""
     payments: list[Payment]
+    """Of all files."""
     left_out: list[LeftOut]
+    files: list[PaymentFile] = []
+    """All of them, in the order they were written; empty where the log is from before there could be several."""
 
 
 @skill("finance.propose_payment", lane="worker")
@@ -66,19 +88,25 @@ def propose_payment(postings: list[Posting], context: SkillContext) -> PaymentPr
     """Write a SEPA file (pain.001) that pays the postings on their due dates, today where that has passed.
 
     Left out, with the reason: what is not in euros, credit notes, what is paid by card or direct debit, what has no
-    account, was reversed, or is in another proposal. Doing the same work again gives the same file.
+    account, was reversed, or is in another run's file. Doing the same work again gives the same file; with postings
+    that are in no file yet it writes another one beside it.
 
     Raises:
         PermanentError: the settings do not say who pays, from which account.
     """
     key = f"{context.run}/{context.key}"
-    postings = list({posting.id: posting for posting in postings}.values())
     with context.database.connection() as connection:
-        _lock(connection, postings)
-        proposal, document = _find(connection, key) or _propose(connection, postings, context, key)
-    if proposal.file is not None and document is not None:
-        write_whole(context.workspace / proposal.file, document)
-    return proposal
+        written = _written(connection, key)
+        paid = {payment.posting for file in written for payment in file.proposal.payments}
+        left = list({posting.id: posting for posting in postings if posting.id not in paid}.values())
+        _lock(connection, left)
+        left_out = list(_left_out(connection, left))
+        excluded = {one.posting for one in left_out}
+        if due := [posting for posting in left if posting.id not in excluded]:
+            written.append(_propose(connection, due, context, _part(key, len(written) + 1)))
+    for file in written:
+        write_whole(context.workspace / f"{file.proposal.message_id}.xml", file.document)
+    return _together([file.proposal for file in written], left_out)
 
 
 class Withdrawal(BaseModel):
@@ -86,32 +114,77 @@ class Withdrawal(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    message_id: str | None
-    """The file's; None when there was none."""
+    message_ids: list[str]
+    """Of its files; empty when there was none."""
     payments: int
-    """How many payments it held."""
+    """How many payments they held."""
 
 
 @skill("finance.withdraw_payment", lane="worker")
 def withdraw_payment(context: SkillContext) -> Withdrawal:
-    """Take back the payment file that the undone work wrote, if it ever did; its postings can be proposed again.
+    """Take back the payment files that the undone work wrote, if it ever did; their postings can be proposed again.
 
-    The file in the run's workspace is renamed, so that nobody releases it by mistake. What a person has released
+    The files in the run's workspace are renamed, so that nobody releases them by mistake. What a person has released
     at the bank already has to be called back there.
     """
     with context.database.connection() as connection:
-        row = connection.execute(
-            "SELECT id, message_id FROM finance.payment_proposals WHERE key = %s FOR UPDATE",
-            (f"{context.run}/{context.undoes}",),
-        ).fetchone()
-        if row is None:
-            return Withdrawal(message_id=None, payments=0)
-        deleted = connection.execute("DELETE FROM finance.payments WHERE proposal_id = %s", (row[0],))
-        connection.execute("DELETE FROM finance.payment_proposals WHERE id = %s", (row[0],))
-        file = context.workspace / f"{row[1]}.xml"
-        if file.exists():
-            file.rename(file.with_suffix(".withdrawn"))
-    return Withdrawal(message_id=row[1], payments=deleted.rowcount)
+        written = _written(connection, f"{context.run}/{context.undoes}")
+        for file in written:
+            connection.execute("DELETE FROM finance.payments WHERE proposal_id = %s", (file.id,))
+            connection.execute("DELETE FROM finance.payment_proposals WHERE id = %s", (file.id,))
+            path = context.workspace / f"{file.proposal.message_id}.xml"
+            if path.exists():
+                path.rename(path.with_suffix(".withdrawn"))
+    proposals = [file.proposal for file in written]
+    return Withdrawal(
+        message_ids=[str(proposal.message_id) for proposal in proposals],
+        payments=sum(len(proposal.payments) for proposal in proposals),
+    )
+
+
+class _Written(NamedTuple):
+    """A file as the database holds it."""
+
+    id: int
+    proposal: PaymentProposal
+    """Of this file alone."""
+    document: str
+
+
+def _written(connection: Connection[Any], key: str) -> list[_Written]:
+    """The files of a piece of work, in the order they were written; whoever else does it waits."""
+    # Not their rows: two attempts that both find none would both write the first.
+    connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"payments/{key}",))
+    found: list[_Written] = []
+    while row := connection.execute(
+        "SELECT id, result, document FROM finance.payment_proposals WHERE key = %s", (_part(key, len(found) + 1),)
+    ).fetchone():
+        found.append(_Written(row[0], PaymentProposal.model_validate(row[1]), row[2]))
+    return found
+
+
+def _part(key: str, number: int) -> str:
+    """The key of a file of the work: no step's name has a `#`."""
+    return key if number == 1 else f"{key}#{number}"
+
+
+def _together(proposals: Sequence[PaymentProposal], left_out: list[LeftOut]) -> PaymentProposal:
+    newest = proposals[-1] if proposals else None
+    return PaymentProposal(
+        file=newest.file if newest else None,
+        message_id=newest.message_id if newest else None,
+        total=sum((proposal.total for proposal in proposals), Decimal(0)),
+        payments=[
+            payment.model_copy(update={"file": proposal.file})
+            for proposal in proposals
+            for payment in proposal.payments
+        ],
+        left_out=left_out,
+        files=[
+            PaymentFile(file=str(proposal.file), message_id=str(proposal.message_id), total=proposal.total)
+            for proposal in proposals
+        ],
+    )
 
 
 def _lock(connection: Connection[Any], postings: Sequence[Posting]) -> None:
@@ -122,32 +195,19 @@ def _lock(connection: Connection[Any], postings: Sequence[Posting]) -> None:
     )
 
 
-def _find(connection: Connection[Any], key: str) -> tuple[PaymentProposal, str] | None:
-    row = connection.execute("SELECT result, document FROM finance.payment_proposals WHERE key = %s", (key,)).fetchone()
-    return None if row is None else (PaymentProposal.model_validate(row[0]), row[1])
-
-
-def _propose(
-    connection: Connection[Any], postings: Sequence[Posting], context: SkillContext, key: str
-) -> tuple[PaymentProposal, str | None]:
-    left_out = list(_left_out(connection, postings))
-    excluded = {one.posting for one in left_out}
-    payments = [_payment(posting, context.now.date()) for posting in postings if posting.id not in excluded]
-    if not payments:
-        return PaymentProposal(file=None, message_id=None, total=Decimal(0), payments=[], left_out=left_out), None
+def _propose(connection: Connection[Any], postings: Sequence[Posting], context: SkillContext, key: str) -> _Written:
     company = policy_of(context.settings).company
     if company is None:
         raise PermanentError("The settings do not say who pays.", remedy="Set finance.company in settings.yaml.")
+    payments = [_payment(posting, context.now.date()) for posting in postings]
     message_id = f"MUSTER-{hashlib.sha256(key.encode()).hexdigest()[:20].upper()}"
-    remittances = {posting.id: posting.remittance for posting in postings}
-    transfers = [_transfer(payment, remittances[payment.posting]) for payment in payments]
+    transfers = [_transfer(payment, posting.remittance) for payment, posting in zip(payments, postings, strict=True)]
     document = credit_transfer(company, transfers, message_id=message_id, created=context.now)
     total = sum((payment.amount for payment in payments), Decimal(0))
     proposal = PaymentProposal(
-        file=f"{message_id}.xml", message_id=message_id, total=total, payments=payments, left_out=left_out
+        file=f"{message_id}.xml", message_id=message_id, total=total, payments=payments, left_out=[]
     )
-    _store(connection, proposal, document, key)
-    return proposal, document
+    return _Written(_store(connection, proposal, document, key), proposal, document)
 
 
 def _left_out(connection: Connection[Any], postings: Sequence[Posting]) -> Iterator[LeftOut]:
@@ -223,7 +283,7 @@ def _transfer(payment: Payment, remittance: str) -> Transfer:
     )
 
 
-def _store(connection: Connection[Any], proposal: PaymentProposal, document: str, key: str) -> None:
+def _store(connection: Connection[Any], proposal: PaymentProposal, document: str, key: str) -> int:
     row = connection.execute(
         """INSERT INTO finance.payment_proposals (key, message_id, currency, total, result, document)
            VALUES (%s, %s, %s, %s, %s, %s) RETURNING id""",
@@ -235,3 +295,4 @@ def _store(connection: Connection[Any], proposal: PaymentProposal, document: str
             "INSERT INTO finance.payments (posting_id, proposal_id, end_to_end_id, amount) VALUES (%s, %s, %s, %s)",
             [(payment.posting, row[0], payment.end_to_end_id, payment.amount) for payment in proposal.payments],
         )
+    return int(row[0])

@@ -63,9 +63,11 @@ class Report(BaseModel):
     amounts: dict[str, Decimal]
     """Gross amount posted by this run, by currency."""
     payment_file: str | None
-    """The payment file's name in the same folder."""
+    """The newest payment file's name in the same folder."""
     payment_total: Decimal
-    """In euros."""
+    """In euros, of all payment files."""
+    payment_files: list[str] = []
+    """All of them: one more each time the run was done again with something to pay."""
 
 
 @skill("finance.report", lane="worker")
@@ -120,6 +122,7 @@ def _summary(content: RunReport, html: Path, json_file: Path) -> Report:
         amounts=content.posted,
         payment_file=payment.file if payment else None,
         payment_total=payment.total if payment else Decimal(0),
+        payment_files=[file.file for file in payment.files] if payment else [],
     )
 
 
