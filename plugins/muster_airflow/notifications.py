@@ -19,6 +19,7 @@ from muster.database import Database
 from muster.errors import ErrorClass, MusterError, PermanentError, TransientError
 from muster.failures import class_of_status, parse_retry_after
 from muster.notifications import Channel, ChannelName, Delivery, NotConfigured, Notice, Sender
+from muster.notifications.sender import SealsOf
 from muster.notifications.slack import slack_text
 from muster.recovery import NotPerformed
 from muster_airflow.connections import learn_connection
@@ -43,9 +44,9 @@ def channels() -> dict[ChannelName, Channel]:
     return {"slack": SlackChannel(), "email": EmailChannel()}
 
 
-def airflow_sender(database: Database) -> Sender:
+def airflow_sender(database: Database, seals: SealsOf) -> Sender:
     """Sends through this installation's connections, else into the outbox of `database`."""
-    return Sender(database, channels())
+    return Sender(database, channels(), seals=seals)
 
 
 async def find_connection(*ids: str) -> Connection:

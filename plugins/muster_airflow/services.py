@@ -122,12 +122,13 @@ def _make(dsn: str, site: str, connections: int) -> Services:
 
     learn_environment()
     database = Database(dsn, max_size=connections)
+    log = RunLog(database, partial(load_master, _state()))
     return Services(
         database=database,
-        log=RunLog(database, partial(load_master, _state())),
+        log=log,
         definitions=DefinitionStore(database),
         models=ConnectionModels(),
-        notices=airflow_sender(database),
+        notices=airflow_sender(database, log.aseals),
         artifacts=artifacts(),
         site=Path(site),
         readable=(include_folder() / "inbox", artifacts()),

@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 
 from muster.cli.app import app
 from muster.database import Database
-from muster.errors import TransientError
+from muster.errors import ErrorClass, TransientError
 from muster.recovery.breakers import BreakerOpen, Breakers, Policy
 from muster.recovery.effects import Once
 from muster.recovery.ledger import Effect, Ledger
@@ -34,11 +34,16 @@ def muster(*arguments: str) -> Result:
 def test_an_open_breaker_is_shown_with_its_error_and_closed_by_a_reset(database: Database) -> None:
     assert muster("breakers").output.strip() == "No circuit breaker has counted a failure."
     breakers = Breakers(database, cached=0)
-    breakers.report(breakers.admit("tier:a", POLICY), POLICY, TransientError("[bold]no answer[/]"))
+    breakers.report(
+        breakers.admit("tier:a", POLICY),
+        POLICY,
+        TransientError("no answer about jane", error_class=ErrorClass.OVERLOAD),
+    )
     shown = muster("breakers").output
     assert "tier:a" in shown
     assert "open" in shown
-    assert "[bold]no answer[/]" in shown
+    assert "TransientError (overload)" in shown
+    assert "jane" not in shown
     [entry] = json.loads(muster("breakers", "--json").stdout)
     assert (entry["name"], entry["state"], entry["failures"]) == ("tier:a", "open", 1)
     with pytest.raises(BreakerOpen):

@@ -4,13 +4,20 @@ and nowhere at all in Muster's own places once the person is forgotten.
 
 from __future__ import annotations
 
+import base64
+import json
+import logging
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
 from psycopg import sql
 
 from muster.database import Database
+from muster.errors import MusterError
 from muster.events.log import EventLog
 from muster.events.personal import Vault
 from muster.events.rebuild import rebuild
@@ -19,13 +26,23 @@ from muster.execution.decisions import Reply, respond
 from muster.execution.performing import begin
 from muster.execution.piece import Piece
 from muster.execution.references import WorkRef
+from muster.execution.services import Services
+from muster.local.airflow import connection_json
+from muster.notifications import Notice, Outbox, Sender
 from muster.operations.cancelling import request_cancel
 from muster.operations.forgetting import forget
+from muster.operations.reconciling import Scope
+from muster.operations.reconciling.notices import find_notices
+from muster.recovery.breakers import breakers_of
 from muster_airflow import egress
+from muster_airflow.notifications import channels
+from muster_airflow.notifiers import MusterNotifier
 from support.agent_services import OneServer
 from support.children import Family
 from support.model_server import ModelServer
+from support.reconciled import FakeAirflow
 from support.runs import MASTER
+from support.smtp import Mailbox, smtp_server
 
 MARKER = "zqx-jane-4711"
 MAIL = f"{MARKER}@example.com"
@@ -114,6 +131,7 @@ steps:
   - {id: fail, skill: people.check, with: {part: "{{ steps.greet }} two"}, retry: {times: 0}}
 """
 PARENT = """
+incidents: [{email: incidents@example.com}]
 inputs: {who: {type: string}, names: {type: array, default: []}}
 personal: {subject: "{{ inputs.who }}", fields: [inputs.who]}
 steps:
@@ -126,7 +144,7 @@ steps:
   - {id: mail, after: [read], skill: people.mail, with: {text: "{{ inputs.who }}"}, retry: {times: 0}}
   - {id: judge, after: [read], agent: clerk, ask: "Judge {{ inputs.who }}", retry: {times: 1, delay: 0s}}
   - {id: pay, after: [read], human: {ask: "Pay {{ inputs.who }}?", details: "It is {{ inputs.who }}.",
-     assignees: [lead], within: 1h}}
+     assignees: [lead], within: 1h, remind: [10m, 20m], notify: [{email: "{{ inputs.who }}@example.com"}]}}
   - {id: tell, after: [read], notify: [{email: "{{ inputs.who }}@example.com", text: "Dear {{ inputs.who }}"}]}
   - {id: lock, after: [read], skill: people.greet, lock: ["person/{{ inputs.who }}"], with: {text: "{{ inputs.who }}"}}
   - {id: deliver, after: [read], run: child, with: {about: "{{ inputs.who }}"}}
@@ -171,8 +189,20 @@ def server() -> Iterator[ModelServer]:
 
 
 @pytest.fixture
-def family(tmp_path: Path, database: Database, server: ModelServer) -> Family:
-    return Family(
+def mailbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[Mailbox]:
+    """A mail server that refuses everybody for now, and says whom."""
+    caplog.set_level(logging.WARNING, logger="mail.log")  # The other side's own.
+    with smtp_server(tmp_path) as mailbox:
+        extra = {"disable_ssl": True, "disable_tls": True, "from_email": "muster@example.org"}
+        fields = {"conn_type": "smtp", "host": "127.0.0.1", "port": mailbox.port, "extra": extra}
+        monkeypatch.setenv("AIRFLOW_CONN_MUSTER_SMTP", json.dumps(fields))
+        mailbox.refuse_recipient = f"450 {MAIL} is greylisted"
+        yield mailbox
+
+
+@pytest.fixture
+def family(tmp_path: Path, database: Database, server: ModelServer, mailbox: Mailbox) -> Family:
+    family = Family(
         tmp_path,
         database,
         {"parent": PARENT, "child": CHILD},
@@ -180,9 +210,12 @@ def family(tmp_path: Path, database: Database, server: ModelServer) -> Family:
         skills={"people": SKILLS},
         agents=AGENTS,
     )
+    services = family.site.services
+    family.site.services = replace(services, notices=Sender(database, channels(), seals=services.log.aseals))
+    return family
 
 
-def whole(family: Family, server: ModelServer) -> tuple[str, str]:
+def whole(family: Family, server: ModelServer, mailbox: Mailbox) -> tuple[str, str]:
     """A run that does everything a run can, each with the marker in it; its id, and its child's."""
     site = family.site
     run = family.open("parent", who=MARKER)
@@ -199,6 +232,10 @@ def whole(family: Family, server: ModelServer) -> tuple[str, str]:
         piece = await begin(site.services, WorkRef(run=run, step="pay"))
         assert isinstance(piece, Piece)
         await human.request(site.services, piece)
+        for minutes, answer in ((11, f"550 no {MAIL} here"), (21, f"450 {MAIL} is greylisted")):
+            mailbox.refuse_recipient = answer
+            later = datetime.now(UTC) + timedelta(minutes=minutes)
+            await human.look(replace(site.services, clock=lambda: later), piece)  # noqa: B023
         reply = Reply(approved=True, by="lead", at=site.services.clock(), note=f"{MARKER} is fine")
         await respond(site.services, piece, reply)
 
@@ -215,15 +252,43 @@ def whole(family: Family, server: ModelServer) -> tuple[str, str]:
     return run, child.run
 
 
+def late(database: Database, run: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Airflow's callbacks and the reconciler do about it, with nobody else's work around them."""
+    monkeypatch.setenv("AIRFLOW_CONN_MUSTER_DB", connection_json(database.dsn))
+    monkeypatch.setenv("MUSTER_MASTER_KEY", base64.b64encode(MASTER).decode())
+    dag, _, dag_run = run.partition("/")
+    context = {"dag_run": {"dag_id": dag, "dag_run_id": dag_run, "state": "running"}}
+    with pytest.raises(MusterError, match="TransientError"):
+        MusterNotifier(notify=[{"email": MAIL}], text="late").notify(context)  # type: ignore[arg-type]
+    tried = [entry.attempts for entry in Outbox(database).entries(status="failed")]
+    from muster_airflow.services import services_in_worker
+
+    services = services_in_worker({"ti": None})  # type: ignore[arg-type,typeddict-item]
+    breakers_of(database).reset("host:email")
+    now = datetime.now(UTC) + timedelta(hours=1)
+    send = partial(_sent, services)
+    said = list(find_notices(Scope(database=database, airflow=FakeAirflow(), now=now, send=send)))
+    assert not holds(str(said))
+    again = [entry.attempts for entry in Outbox(database).entries(status="failed")]
+    assert sum(again) > sum(tried), "some were sent again"
+
+
+def _sent(services: Services, notice: Notice) -> None:
+    services.database.run(services.notices.send(notice))
+
+
 def test_a_text_about_a_person_is_found_nowhere_and_once_forgotten_nowhere_at_all(
     family: Family,
     server: ModelServer,
+    mailbox: Mailbox,
     database: Database,
+    monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     egress.withhold_log_lines()
-    run, child = whole(family, server)
+    run, child = whole(family, server, mailbox)
+    late(database, run, monkeypatch)
     said = capsys.readouterr()
     assert not holds(caplog.text + said.out + said.err)
     assert egress.LINE in caplog.text, "it was said, and withheld"
@@ -234,9 +299,14 @@ def test_a_text_about_a_person_is_found_nowhere_and_once_forgotten_nowhere_at_al
     assert state.step("mail").whole.error["message"].endswith(f"{MARKER} has no mailbox"), "its threads came so far"
     assert [event.type for event in site.services.log.read(run)].count("model.called") == 1
     assert site.state(child).step("greet").output == f"Hello {MARKER}"
-    assert {row.partition(":")[0] for row in found_in(database)} <= BEFORE
+    refused = [entry for entry in Outbox(database).entries(run=run) if holds(entry.error or "")]
+    occasions = {entry.key.removeprefix(f"{run}/").rpartition("@")[0] or entry.key for entry in refused}
+    assert {"pay/reminded/0", "pay/reminded/1", "stuck"} <= occasions
+    assert [row for row in found_in(database) if row.partition(":")[0] not in BEFORE] == []
     assert all(path.endswith("letter.txt") for path in files_with(artifacts))
 
+    with database.connection() as connection:
+        connection.execute("UPDATE breakers SET error = %s", [f"TransientError: as it was kept once: {MARKER}"])
     done = forget(database, Vault(lambda: MASTER), MARKER, by="officer", artifacts=artifacts)
     assert done.runs == 2, "the child is about the same person"
     assert list(found_in(database)) == []
@@ -247,9 +317,9 @@ def test_a_text_about_a_person_is_found_nowhere_and_once_forgotten_nowhere_at_al
 
 
 def test_the_rows_of_a_run_about_somebody_are_made_anew_the_same(
-    family: Family, server: ModelServer, database: Database
+    family: Family, server: ModelServer, mailbox: Mailbox, database: Database
 ) -> None:
-    whole(family, server)
+    whole(family, server, mailbox)
 
     def rows() -> list[object]:
         with database.connection() as connection:

@@ -58,7 +58,7 @@ def test_it_opens_after_so_many_failures_in_a_row_and_says_for_how_long(breakers
         breakers.admit(NAME, POLICY)
     assert 0 < (caught.value.retry_after or 0) <= 60
     breaker = only(breakers)
-    assert (breaker.state, breaker.failures, breaker.error) == ("open", 3, "TransientError: no answer")
+    assert (breaker.state, breaker.failures, breaker.error) == ("open", 3, "TransientError (transient)")
     assert breaker.opened_at is not None
 
 

@@ -155,12 +155,13 @@ def undo_in_process(include: Path, dsn: str, artifacts: Path, run: str) -> None:
 
 
 def _services(database: Database, artifacts: Path, skills: Path, models: Any) -> Services:
+    log = RunLog(database, lambda: MASTER)
     return Services(
         database=database,
-        log=RunLog(database, lambda: MASTER),
+        log=log,
         definitions=DefinitionStore(database),
         models=models or NoModels(),
-        notices=Sender(database),
+        notices=Sender(database, seals=log.aseals),
         artifacts=artifacts,
         site=skills,
         readable=(skills.parent / "inbox", artifacts.parent),

@@ -196,8 +196,9 @@ class EventLog:
         raise MusterError("This log has no key.", remedy="Ask the log that execution uses.")
 
     async def aseals(self, stream: str) -> Seals | None:
-        """What seals for whom a run is about, for a log that can; None when it is about nobody."""
-        return None
+        """What seals for whom a run is about; None when it is about nobody. Without a key it keeps nothing."""
+        subject = await self.asubject(stream)
+        return None if subject is None else Seals(subject, None, stream)
 
     def version(self, stream: str) -> int:
         """The version of the stream's last event, 0 without events."""

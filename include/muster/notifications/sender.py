@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from functools import partial
 from typing import Any
 
 from muster.database import Database
-from muster.errors import ErrorClass, TransientError
-from muster.notifications.model import Channel, ChannelName, Delivery, NotConfigured, Notice
+from muster.errors import ErrorClass, MusterError, TransientError
+from muster.events.log import EventLog
+from muster.events.sealing import Seals, current_seals, is_marker, working_about
+from muster.notifications.model import Carrier, Channel, ChannelName, Delivery, NotConfigured, Notice
 from muster.notifications.outbox import Outbox
 from muster.recovery.breakers import BreakerOpen, Policy, breakers_of
 from muster.recovery.effects import Once
@@ -27,6 +29,12 @@ POLICY = Policy()
 """When a channel that fails is left alone: notices of all automations share it, so none of them can say otherwise."""
 
 
+CARRIERS: Mapping[ChannelName, Carrier] = {"slack": "slack", "email": "smtp"}
+"""What has carried a notice whose outcome nobody can read any more."""
+SealsOf = Callable[[str], Awaitable[Seals | None]]
+"""What seals for whom a run is about; None when it is about nobody."""
+
+
 class Sender:
     """Routes notices, with a record in the outbox and in the ledger of effects before and after each.
 
@@ -34,6 +42,9 @@ class Sender:
     sending and recording leaves its claim to run out, and the next attempt sends again, since neither Slack
     nor a mail server can be asked: Slack then shows the message twice, while a repeated e-mail carries the
     same Message-ID. A key that was used for another place is refused.
+
+    A notice of a run is sent as work about whom the run is about, whoever sends it and from where: what a mail server
+    answers repeats whom it was for.
     """
 
     def __init__(
@@ -44,11 +55,14 @@ class Sender:
         patience: float = PATIENCE,
         grace: float = GRACE,
         policy: Policy = POLICY,
+        seals: SealsOf | None = None,
     ) -> None:
+        """`seals` is of a log with the master key; without it what came of notices about somebody is not kept."""
         self.outbox = Outbox(database)
         """Where every notice is recorded."""
         self._channels = dict(channels or {})
         self._ledger = Ledger(database)
+        self._seals_of = seals or EventLog(database).aseals
         self._breakers, self._policy = breakers_of(database), policy
         self._patience, self._grace = patience, grace
         self._lease = timedelta(seconds=patience + grace)
@@ -67,7 +81,8 @@ class Sender:
                 return entry.delivery
             await asyncio.sleep(POLL)
         try:
-            delivery = await self._deliver(notice)
+            with working_about(await self._seals(notice)):
+                delivery = await self._deliver(notice)
         except BreakerOpen as error:
             await self.outbox.wait(notice, attempt, str(error))
             raise
@@ -75,6 +90,17 @@ class Sender:
             await self.outbox.fail(notice, attempt, f"{type(error).__name__}: {error}")
             raise
         return await self.outbox.settle(notice, delivery)
+
+    async def _seals(self, notice: Notice) -> Seals | None:
+        if notice.run is None:
+            return current_seals()
+        try:
+            return await self._seals_of(notice.run) or current_seals()
+        except TransientError:
+            raise
+        except MusterError:
+            # Of an altered log, for example, people must hear. Whom it is about nobody can say: nothing is kept of it.
+            return Seals("", None, notice.run)
 
     async def _deliver(self, notice: Notice) -> Delivery:
         # The text may differ between attempts, with the time that passed; the place may not.
@@ -84,6 +110,8 @@ class Sender:
         once = Once(self._ledger, effect, repeatable, patience=self._patience + 1, grace=self._grace - 1)
         try:
             sent = await once.aperform(partial(self._send, notice))
+            if is_marker(sent):
+                return Delivery(target=notice.target, delivered_by=CARRIERS[notice.channel], reference="")
             return Delivery(target=notice.target, **sent)
         except NotConfigured as reason:
             return Delivery(

@@ -45,6 +45,8 @@ WHERE automation || '/files__' || batch IN ({_RUNS}) AND NOT starts_with(uri, '{
 _ARRIVAL = """
 UPDATE arrivals SET uri = %(gone)s WHERE automation = %(automation)s AND uri = %(uri)s AND fingerprint = %(mark)s
 """
+# They keep no words; those of earlier versions did, and a breaker is of all runs together.
+_BREAKERS = "UPDATE breakers SET error = split_part(error, ':', 1) WHERE error LIKE '%:%'"
 _KEYS = "UPDATE subjects SET wrapped_key = NULL, forgotten_at = clock_timestamp() WHERE id = ANY(%(ids)s)"
 
 
@@ -109,6 +111,7 @@ def forget(database: Database, vault: Vault, subject: str, *, by: str, artifacts
         unsent = connection.execute(_UNSENT, given).rowcount
         notices = connection.execute(_NOTICES, given).rowcount
         connection.execute(_EFFECTS, given)
+        connection.execute(_BREAKERS)
     return Forgotten(ids[0].partition(".")[0], len(runs), notices, unsent)
 
 

@@ -23,9 +23,8 @@ from muster.database import Database
 from muster.errors import MusterError, PermanentError
 from muster.events.coalesce import Coalescer
 from muster.events.driver import Query, Work, arun, run
-from muster.events.sealing import Seals, told
+from muster.failures import classify
 from muster.recovery.ledger import NotPerformed
-from muster.redaction import redact
 
 State = Literal["closed", "open", "half_open"]
 Kind = Literal["agent", "tier", "tool", "host"]
@@ -33,7 +32,6 @@ KINDS: tuple[Kind, ...] = ("agent", "tier", "tool", "host")
 
 CACHED = 1.0
 """Seconds a process goes by what it last read: so long may a change by another process stay unnoticed."""
-LONGEST_ERROR = 500
 
 READ = """
 SELECT state, generation, failures, greatest(0, extract(epoch FROM
@@ -158,7 +156,7 @@ class Breaker:
     opens_for: float
     """Seconds until it may be probed; 0 when it is closed, or may be."""
     error: str | None
-    """The last failure's."""
+    """The class and kind of the last failure; its words are where it happened."""
     opened_at: datetime | None
     changed_at: datetime
 
@@ -198,20 +196,18 @@ class Breakers:
             return permit
         return await arun(self._database, self._admit(name, policy))
 
-    def report(self, permit: Permit, policy: Policy, failure: BaseException | None, seals: Seals | None = None) -> None:
-        """Say how the call went: it failed, or (None) it succeeded; with seals the error's words are not kept."""
+    def report(self, permit: Permit, policy: Policy, failure: BaseException | None) -> None:
+        """Say how the call went: it failed, or (None) it succeeded."""
         if failure is None:
             run(self._database, self._end_row(permit))
-        elif (query := _query(permit, policy, failure, seals)) is not None:
+        elif (query := _query(permit, policy, failure)) is not None:
             run(self._database, self._write(permit.name, query))
 
-    async def areport(
-        self, permit: Permit, policy: Policy, failure: BaseException | None, seals: Seals | None = None
-    ) -> None:
+    async def areport(self, permit: Permit, policy: Policy, failure: BaseException | None) -> None:
         """`report` for coroutines."""
         if failure is None:
             await self._successes.submit(f"{permit.generation}/{permit.name}", permit)
-        elif (query := _query(permit, policy, failure, seals)) is not None:
+        elif (query := _query(permit, policy, failure)) is not None:
             await arun(self._database, self._write(permit.name, query))
 
     def withdraw(self, permit: Permit) -> None:
@@ -286,11 +282,12 @@ def breakers_of(database: Database) -> Breakers:
 _shared: weakref.WeakKeyDictionary[Database, Breakers] = weakref.WeakKeyDictionary()
 
 
-def _query(permit: Permit, policy: Policy, failure: BaseException, seals: Seals | None) -> Query | None:
+def _query(permit: Permit, policy: Policy, failure: BaseException) -> Query | None:
     if not policy.failures:
         return None
-    text = redact(told(failure, seals))[:LONGEST_ERROR]
-    error = text.replace("\0", "\ufffd").encode(errors="replace").decode()
+    # Not in words, which may repeat whom a call was about: a breaker is of all runs together, so nothing would find
+    # them when one is forgotten.
+    error = f"{type(failure).__name__} ({classify(failure)})"
     return _of(FAILED, permit, limit=policy.failures, open_for=policy.open_seconds, error=error)
 
 

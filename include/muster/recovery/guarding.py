@@ -9,7 +9,6 @@ from types import TracebackType
 from typing import Literal
 
 from muster.errors import ErrorClass, MusterError, TransientError
-from muster.events.sealing import Seals, current_seals
 from muster.failures import classify
 from muster.recovery.breakers import BreakerOpen, Breakers, Permit, Policy
 from muster.recovery.leases import LeaseLost, LeaseTaken
@@ -55,11 +54,7 @@ class Guard:
         name: str,
         policy: Policy,
         judge: Callable[[BaseException], Verdict] = transient_is_failure,
-        *,
-        seals: Seals | None = None,
     ) -> None:
-        # Of the work it was made for, also when the call is made in a thread of its own.
-        self._seals = seals or current_seals()
         self._breakers, self._name, self._policy, self._judge = breakers, name, policy, judge
         self._permit: Permit | None = None
 
@@ -79,7 +74,7 @@ class Guard:
             if verdict == "nothing":
                 self._breakers.withdraw(self._permit)
             else:
-                self._breakers.report(self._permit, self._policy, error if verdict == "failure" else None, self._seals)
+                self._breakers.report(self._permit, self._policy, error if verdict == "failure" else None)
         except MusterError as lost:
             self._warn(lost)
 
@@ -113,7 +108,7 @@ class Guard:
             if verdict == "nothing":
                 await self._breakers.awithdraw(permit)
             else:
-                await self._breakers.areport(permit, self._policy, error if verdict == "failure" else None, self._seals)
+                await self._breakers.areport(permit, self._policy, error if verdict == "failure" else None)
         except MusterError as lost:
             self._warn(lost)
 

@@ -192,12 +192,13 @@ class Playing:
 
     def services(self) -> Services:
         """As a new process has them."""
+        log = MortalLog(self.database, self.faults, self._written)
         return Services(
             database=self.database,
-            log=MortalLog(self.database, self.faults, self._written),
+            log=log,
             definitions=DefinitionStore(self.database),
             models=self.models,
-            notices=Sender(self.database),
+            notices=Sender(self.database, seals=log.aseals),
             artifacts=self.artifacts,
             site=self.site,
             readable=readable(self.site, self.artifacts),

@@ -80,7 +80,7 @@ class SkillContext:
         from muster.recovery.guarding import Guard
 
         breakers, policy = breakers_of(self.database.bare), policy_of(self.settings, name)
-        return Guard(breakers, name, policy, seals=self.database.seals)
+        return Guard(breakers, name, policy)
 
 
 @dataclass(frozen=True)
