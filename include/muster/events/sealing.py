@@ -14,7 +14,7 @@ from typing import Any
 from muster.events.canonical import canonical
 
 SEALED = "$personal"
-"""The key that marks a sealed value: `{"$personal": subject id, "sealed": Base64 of nonce and ciphertext}`."""
+"""The key that marks a sealed value: `{"$personal": subject id, "sealed": Base64 of nonce, ciphertext; unpadded}`."""
 FORGOTTEN = "$forgotten"
 """The key that marks what nobody can read any more: `{"$forgotten": subject id}`."""
 AND = "+"
@@ -38,7 +38,8 @@ def seal(value: Any, *, id: str, key: bytes | None, stream: str) -> Any:
     if key is None:
         return {FORGOTTEN: id}
     sealed = encrypt(key, canonical(value).encode(), _bound_to(id, stream))
-    return {SEALED: id, "sealed": base64.b64encode(sealed).decode()}
+    # Without padding: ciphertext that happens to end in `pw==` looks like a password, and would be redacted.
+    return {SEALED: id, "sealed": base64.b64encode(sealed).decode().rstrip("=")}
 
 
 @dataclass(frozen=True)
@@ -169,6 +170,7 @@ def _bound_to(id: str, stream: str) -> bytes:
 
 def _bytes(text: Any) -> bytes:
     try:
-        return base64.b64decode(text, validate=True)
+        # Values of earlier versions have their padding.
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (TypeError, ValueError):
         return b""
