@@ -11,6 +11,7 @@ import functools
 import json
 import logging
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
@@ -18,6 +19,7 @@ import structlog
 from airflow.sdk.exceptions import (
     AirflowFailException,
     AirflowRescheduleException,
+    AirflowSensorTimeout,
     AirflowSkipException,
     DagRunTriggerException,
     DownstreamTasksSkipped,
@@ -46,12 +48,12 @@ log = structlog.get_logger(__name__)
 Execute = Callable[..., Any]
 
 
-class Withheld(Exception):
-    """An error in a run about somebody, without its words and without what it came from."""
+class Failed(Exception):
+    """A failure that may be repeated, in words that have passed here and without what it came from."""
 
 
 class Told(AirflowFailException):
-    """A failure in words that have passed here."""
+    """A failure for good, likewise."""
 
 
 def leaves(execute: Execute) -> Execute:
@@ -59,8 +61,8 @@ def leaves(execute: Execute) -> Execute:
 
     Raises:
         AirflowSkipException: the outcome says so.
-        AirflowFailException: it failed for good, so that Airflow does not repeat it.
-        Withheld: it failed in a run about somebody, and may be repeated.
+        Told: it failed for good, so that Airflow does not repeat it.
+        Failed: it failed, and may be repeated.
     """
 
     @functools.wraps(execute)
@@ -73,13 +75,11 @@ def leaves(execute: Execute) -> Execute:
         except SIGNALS:
             raise
         except Exception as error:
-            failure, cause = _failure(operator, context, error)
-            if failure is error:
-                raise
+            failure = _failure(operator, context, error)
         else:
             return _given(found)
-        # Outside of the handler: inside, what it came from would be its context, and be printed with it.
-        raise failure from cause
+        # Outside of the handler: inside, what it came from would be its context, and be kept with it.
+        raise failure from None
 
     return leaving
 
@@ -94,24 +94,30 @@ def _given(found: Any) -> Any:
     if not isinstance(found, Outcome):
         return shown(found)
     if found.status == "skipped":
-        raise AirflowSkipException(found.reason)
+        raise AirflowSkipException(redact(str(found.reason)))
     if found.status == "failed":
-        raise Told(found.reason)
+        raise Told(redact(str(found.reason)))
     return shown(found.output)
 
 
-def _failure(operator: Any, context: Any, error: Exception) -> tuple[Exception, Exception | None]:
-    """What to raise in place of an error, and what it may say it came from."""
+def _failure(operator: Any, context: Any, error: Exception) -> Exception:
+    """What to raise in place of an error: of its kind for Airflow, in words that may leave."""
     if isinstance(error, Told):
-        return error, None
-    if not _is_about_somebody(operator, context):
-        return (AirflowFailException(str(error)), error) if isinstance(error, PermanentError) else (error, None)
-    text = text_of(error, about_somebody=True)
+        # Made here, of an outcome.
+        return Told(redact(str(error)))
+    about_somebody = _is_about_somebody(operator, context)
+    text = text_of(error, about_somebody=about_somebody)
     if isinstance(error, AirflowSkipException):
-        return AirflowSkipException(text), None
-    if isinstance(error, PermanentError | AirflowFailException):
-        return Told(text), None
-    return Withheld(text), None
+        return AirflowSkipException(text)
+    if not about_somebody and not isinstance(error, MusterError):
+        note("error", "Where it failed", trace=_trace(error))
+    for_good = isinstance(error, PermanentError | AirflowFailException | AirflowSensorTimeout)
+    return Told(text) if for_good else Failed(text)
+
+
+def _trace(error: BaseException) -> str:
+    """Where an error comes from, with all that led to it; for `note`, which redacts it."""
+    return "".join(traceback.format_exception(error))
 
 
 def _is_about_somebody(operator: Any, context: Any) -> bool:
@@ -185,10 +191,7 @@ def failed_event(error: BaseException, *, about_somebody: bool) -> TaskFailedEve
     from airflow.triggers.base import TaskFailedEvent
 
     text = text_of(error, about_somebody=about_somebody)
-    if about_somebody:
-        log.error("The step's work could not be recorded", error=text)
-    else:
-        log.exception("The step's work could not be recorded")
+    note("error", "The step's work could not be recorded", error=text if about_somebody else _trace(error))
     return TaskFailedEvent(xcoms={"muster_error": text})
 
 

@@ -14,7 +14,15 @@ from typing import Any
 
 import pytest
 import structlog
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    AirflowRescheduleException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    DownstreamTasksSkipped,
+    TaskDeferred,
+)
 from airflow.triggers.base import TaskFailedEvent
 
 from muster.database import Database
@@ -23,6 +31,7 @@ from muster.events.sealing import Seals, working_about
 from muster.execution.outcome import Outcome
 from muster.execution.references import LeftAsItWas
 from muster.local.airflow import connection_json
+from muster.redaction import learn
 from muster_airflow import egress
 from muster_airflow.egress import LINE, concealed, leaves
 from support.runs import Site
@@ -93,16 +102,16 @@ def opened(site: Site, about: str | None) -> dict[str, Any]:
 class Operator:
     """Does as it is told."""
 
-    def __init__(self, told: Any) -> None:
-        self.told = told
+    def __init__(self, told: Any, came_from: Exception | None = None) -> None:
+        self.told, self.came_from = told, came_from or KeyError("Jane Roe")
 
     @leaves
     def execute(self, context: Any) -> Any:
         """Raise, or give back."""
-        if isinstance(self.told, Exception):
+        if isinstance(self.told, BaseException):
             try:
-                raise KeyError("Jane Roe")
-            except KeyError as error:
+                raise self.came_from
+            except Exception as error:
                 raise self.told from error
         return self.told
 
@@ -121,11 +130,11 @@ def everything(error: BaseException) -> str:
     ("raised", "kind"),
     [
         (PermanentError("Jane Roe is unknown", remedy="ask Jane Roe"), AirflowFailException),
-        (TransientError("Jane Roe does not answer"), egress.Withheld),
-        (ValueError("Jane Roe"), egress.Withheld),
+        (TransientError("Jane Roe does not answer"), egress.Failed),
+        (ValueError("Jane Roe"), egress.Failed),
         (AirflowSkipException("Jane Roe"), AirflowSkipException),
         (AirflowFailException("Jane Roe"), AirflowFailException),
-        (AirflowException("Jane Roe"), egress.Withheld),
+        (AirflowException("Jane Roe"), egress.Failed),
     ],
 )
 def test_what_an_operator_raises_about_somebody_leaves_without_words_and_without_its_cause(
@@ -153,11 +162,94 @@ def test_about_nobody_everything_is_told(site: Site) -> None:
     context = opened(site, None)
     with pytest.raises(AirflowFailException, match=r"Jane is unknown\. Ask\."):
         Operator(PermanentError("Jane is unknown.", remedy="Ask.")).execute(context)
-    with pytest.raises(ValueError, match="Jane"):
+    with pytest.raises(egress.Failed, match="ValueError: Jane"):
         Operator(ValueError("Jane")).execute(context)
     with pytest.raises(AirflowSkipException, match="when"):
         Operator(Outcome(status="skipped", reason="when")).execute(context)
     assert Operator(Outcome(status="succeeded", output={"a": 1})).execute(context) == {"a": 1}
+
+
+SECRET = "Tr0ub4dor-egress-9317"
+
+
+@pytest.mark.parametrize("about", [None, "jane"])
+@pytest.mark.parametrize(
+    ("raise_with", "kind"),
+    [
+        (PermanentError, AirflowFailException),
+        (TransientError, egress.Failed),
+        (ValueError, egress.Failed),
+        (AirflowException, egress.Failed),
+        (AirflowFailException, AirflowFailException),
+        (AirflowSensorTimeout, AirflowFailException),
+        (AirflowSkipException, AirflowSkipException),
+        (egress.Told, AirflowFailException),
+    ],
+)
+def test_no_error_takes_a_secret_along_whoever_it_is_about(
+    site: Site,
+    raise_with: type[Exception],
+    kind: type[Exception],
+    about: str | None,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    learn(SECRET)
+    error = raise_with(f"401 for https://api/?of={SECRET}")
+    error.add_note(f"the key was {SECRET}")
+    operator = Operator(error, came_from=RuntimeError(SECRET))
+    with pytest.raises(kind) as caught:
+        operator.execute(opened(site, about))
+    assert SECRET not in everything(caught.value)
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None
+    said = capsys.readouterr()
+    assert SECRET not in caplog.text + said.out + said.err
+    if about is None:
+        assert "401 for https://api/" in str(caught.value)
+
+
+@pytest.mark.parametrize("status", ["skipped", "failed"])
+def test_no_outcome_takes_a_secret_along(site: Site, status: Any) -> None:
+    learn(SECRET)
+    with pytest.raises(AirflowException) as caught:
+        Operator(Outcome(status=status, reason=f"for {SECRET}")).execute(opened(site, None))
+    assert "for [redacted]" in str(caught.value)
+    assert SECRET not in everything(caught.value)
+
+
+def test_where_a_foreign_operator_failed_about_nobody_is_in_the_log_without_secrets(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    learn(SECRET)
+    with pytest.raises(egress.Failed):
+        Operator(ValueError("no answer"), came_from=RuntimeError(f"from {SECRET}")).execute(opened(site, None))
+    said = capsys.readouterr().out
+    assert "test_egress.py" in said
+    assert "RuntimeError: from [redacted]" in said
+
+
+@pytest.mark.parametrize("about", [None, "jane"])
+def test_what_an_operator_tells_airflow_to_do_is_left_as_it_is(site: Site, about: str | None) -> None:
+    signals: list[BaseException] = [
+        AirflowRescheduleException(datetime.now(UTC)),
+        DownstreamTasksSkipped(tasks=["a"]),
+        TaskDeferred(trigger=SimpleNamespace(), method_name="execute"),
+    ]
+    for signal in signals:
+        with pytest.raises(type(signal)) as caught:
+            Operator(signal).execute(opened(site, about))
+        assert caught.value is signal
+
+
+def test_a_failure_that_cannot_be_recorded_takes_no_secret_along(
+    caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    learn(SECRET)
+    event = egress.failed_event(ValueError(f"about nobody, with {SECRET}"), about_somebody=False)
+    said = capsys.readouterr()
+    assert SECRET not in str(event.xcoms) + caplog.text + said.out + said.err
+    assert "about nobody, with [redacted]" in said.out
 
 
 def test_of_a_persons_answer_airflow_is_told_who_and_what_and_never_the_note(site: Site) -> None:
