@@ -55,13 +55,29 @@ def pinned_folder(version: str, stores: Stores) -> Path | None:
         return next((folder for folder in found if (folder / "include").is_dir()), None)
     for folder in found:
         with in_use(folder.parent.parent.name, version):
-            if is_whole(folder):
+            if _was_whole(folder):
                 return folder
     bundle, files = stores().get(version)
     with in_use(bundle, version):
         folder = get_bundle_versions_base_folder(bundle) / version
         write(folder, files)
     return folder
+
+
+_whole: set[tuple[Path, int, int]] = set()
+
+
+def _was_whole(folder: Path) -> bool:
+    """`is_whole`, read once for each folder and process: a thousand triggers that begin need not all read it."""
+    try:
+        status = folder.stat()
+    except OSError:
+        return False
+    # One that was removed and written anew is another.
+    found = folder, status.st_ino, status.st_ctime_ns
+    if found not in _whole and is_whole(folder):
+        _whole.add(found)
+    return found in _whole
 
 
 def is_whole(folder: Path) -> bool:

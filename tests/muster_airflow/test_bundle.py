@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -359,6 +360,25 @@ def test_the_triggerer_takes_skills_from_the_database_too(machine: Machine, sour
     assert (skills / "own.py").read_text() == "FIRST = True\n"
     with pytest.raises(VersionGone):
         pinned_skills("0123456789abcdef")
+
+
+def test_a_version_is_read_once_for_all_triggers_and_again_when_it_was_written_anew(
+    machine: Machine, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (source / "skills").mkdir()
+    (source / "skills" / "own.py").write_text("FIRST = True\n")
+    first = machine.publish()
+    folder = pinned_skills(first)
+    assert folder is not None
+    reads = []
+    monkeypatch.setattr(versions, "read", lambda read, real=versions.read: reads.append(read) or real(read))
+    assert [pinned_skills(first) for _ in range(5)] == [folder] * 5
+    assert len(reads) == 0
+    shutil.rmtree(folder.parent.parent)
+    assert pinned_skills(first) == folder
+    assert (folder / "own.py").read_text() == "FIRST = True\n"
+    assert pinned_skills(first) == folder
+    assert 0 < len(reads) < 4
 
 
 BASH = """automation: {name}
