@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +35,16 @@ class DocumentTooLarge(PermanentError):
 
 
 @dataclass(frozen=True)
+class Workspaces:
+    """The folders of runs' own files, of which a piece of work may read some."""
+
+    folder: Path
+    """Absolute; each run has one of its own in it."""
+    may_read: Callable[[str], bool]
+    """Says of one of them, by its name, whether it may be read. Asked when a file in it is named, and never before."""
+
+
+@dataclass(frozen=True)
 class Documents:
     """The files that a piece of work may read: regular files in these folders and below, no hidden ones and no links.
 
@@ -45,6 +55,7 @@ class Documents:
     folders: tuple[Path, ...] = ()
     """Absolute. That one is a link itself is its owner's wish."""
     max_bytes: int = MAX_FILE_MB * MEGABYTE
+    workspaces: Workspaces | None = None
 
     def read(self, name: str, *, max_bytes: int | None = None) -> bytes:
         """The content of a file, given by its path or `file://` URI.
@@ -80,6 +91,10 @@ class Documents:
             for way in dict.fromkeys((str(folder), real)):
                 if path.startswith(f"{way.rstrip('/')}/"):
                     yield real, path[len(way.rstrip("/")) + 1 :].split("/")
+        if self.workspaces is not None:
+            for real, inside in Documents((self.workspaces.folder,))._places(path):
+                if self.workspaces.may_read(inside[0]):
+                    yield real, inside
 
 
 NO_DOCUMENTS = Documents()

@@ -131,6 +131,6 @@ def _make(dsn: str, site: str, connections: int) -> Services:
         notices=airflow_sender(database, log.aseals),
         artifacts=artifacts(),
         site=Path(site),
-        readable=(include_folder() / "inbox", artifacts()),
+        readable=(include_folder() / "inbox",),
         pinned=pinned_skills,
     )

@@ -10,6 +10,7 @@ from muster.agents.prompts import fence
 from muster.agents.runner import run_agent
 from muster.errors import PermanentError
 from muster.execution.piece import Answer, Piece
+from muster.execution.reading import documents_of_run
 from muster.execution.services import Services
 from muster.language.conditions import is_true
 from muster.language.definition import ResolvedStep, ResolvedTarget
@@ -59,7 +60,7 @@ def skill_context(services: Services, piece: Piece) -> SkillContext:
         database=fenced(services.database),
         workspace=services.workspace(piece.view.id),
         settings=piece.view.definition.settings,
-        documents=services.documents(piece.view.definition),
+        documents=documents_of_run(services, piece.view),
     )
 
 
@@ -116,7 +117,7 @@ async def _ask_agent(
         returns=returns,
         budget=definition.budget,
         settings=definition.settings,
-        documents=services.documents(definition),
+        documents=documents_of_run(services, piece.view),
     )
     result = await run_agent(call, services)
     return Answer(output=result.output, output_type=result.output_type, produced_by=result.produced_by)

@@ -93,5 +93,5 @@ def _context(
         database=database,
         workspace=workspace,
         settings=definition.settings,
-        documents=readable(definition, [artifacts]),
+        documents=readable(definition, [workspace]),
     )

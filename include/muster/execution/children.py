@@ -11,13 +11,13 @@ from pydantic_core import to_jsonable_python
 
 from muster.errors import ConcurrencyError, PermanentError
 from muster.events.model import Event, EventType, NewEvent
-from muster.events.sealing import AND
 from muster.events.state import RunState
 from muster.execution import proving
 from muster.execution.fanout import end
 from muster.execution.outcome import Outcome
 from muster.execution.performing import outcome_of
 from muster.execution.piece import Answer, Piece, failed, succeeded
+from muster.execution.reading import is_about_no_others
 from muster.execution.references import OPENED, run_id
 from muster.execution.services import Services
 from muster.execution.view import load_all
@@ -232,8 +232,7 @@ def _automation(piece: Piece) -> str:
 
 async def _is_about_others(services: Services, parent: str, run: str) -> bool:
     """True when a run is about somebody whom the run that asked for it is not about: its log would keep their data."""
-    subjects = [(await services.log.asubject(each) or "").split(AND) for each in (run, parent)]
-    return not set(subjects[0]) <= {*subjects[1], ""}
+    return not is_about_no_others(await services.log.asubject(run), await services.log.asubject(parent))
 
 
 def _outputs(definition: Definition, state: RunState, *, withheld: bool) -> dict[str, Any]:

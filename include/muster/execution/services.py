@@ -67,14 +67,6 @@ class Services:
         """What work of which only one may go on at a time is done under."""
         return Leases(self.database)
 
-    def documents(self, definition: Definition) -> Documents:
-        """The files that runs of an automation may read.
-
-        Raises:
-            PermanentError: a setting does not say what it should.
-        """
-        return readable(definition, self.readable)
-
     @cached_property
     def standing(self) -> Coalescer[None, RunState]:
         """What the log says of runs, as far as it decides whether their work may begin."""
@@ -93,7 +85,11 @@ class Services:
 
 
 def readable(definition: Definition, shared: Iterable[Path]) -> Documents:
-    """The files that runs of an automation may read, beside those that all may."""
+    """The files that runs of an automation may read beside their own: what it names, and what all may.
+
+    Raises:
+        PermanentError: a setting does not say what it should.
+    """
     watched = [trigger.path for trigger in definition.triggers if trigger.path is not None]
     return documents_of(definition.settings, watched=watched, shared=shared)
 

@@ -6,6 +6,7 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from muster.errors import MusterError
@@ -13,7 +14,7 @@ from muster.events.model import Event, EventType
 from muster.events.state import RunState, fold
 from muster.execution.flow import ancestors
 from muster.execution.references import OPENED
-from muster.execution.services import Services
+from muster.execution.services import Services, earlier_workspace_of, workspace_of
 from muster.execution.variables import variables_for
 from muster.language.definition import Definition, ResolvedStep
 from muster.redaction import learn_settings
@@ -43,6 +44,14 @@ class RunView:
     def state(self) -> RunState:
         """The fold of the events this view was loaded with."""
         return fold(self.events)
+
+    @cached_property
+    def workspaces(self) -> Mapping[str, str]:
+        """By folder the runs whose files it may read: itself, and those it has asked for, so far as known."""
+        runs = (self.id, *self.state.children)
+        return {earlier_workspace_of(Path(), run).name: run for run in reversed(runs)} | {
+            workspace_of(Path(), run).name: run for run in runs
+        }
 
     def events_of(self, type_: EventType, step: str, index: int | None = None) -> Sequence[Event]:
         """The events of a type about a step as a whole, or about one of its items."""

@@ -201,7 +201,7 @@ class Playing:
             notices=Sender(self.database, seals=log.aseals),
             artifacts=self.artifacts,
             site=self.site,
-            readable=readable(self.site, self.artifacts),
+            readable=() if self.site is None else (self.site.parent,),
             intercept=Interference(self.definition.name, self.faults, self.case.mocks),
         )
 
