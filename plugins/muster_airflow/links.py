@@ -9,45 +9,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote, urlencode, urlsplit
 
-from airflow.sdk import BaseOperatorLink
+from airflow.sdk import BaseOperator, BaseOperatorLink
 
+from muster_airflow.operators import children, external, human, opening, steps
 from muster_airflow.operators.children import RunStep
-from muster_airflow.operators.external import ExternalStep
-from muster_airflow.operators.human import HumanStep
-from muster_airflow.operators.opening import OpenRun
-from muster_airflow.operators.steps import (
-    AgentStep,
-    AsyncSkillStep,
-    BranchStep,
-    CloseRun,
-    ItemsStep,
-    NotifyStep,
-    SkillStep,
-    UndoStep,
-    UnwindRun,
-    WorkerAgentStep,
-)
 from muster_airflow.reference import CHILD
 
 if TYPE_CHECKING:
-    from airflow.sdk import BaseOperator
     from airflow.sdk.types import TaskInstanceKey
 
 STEPS: list[type[Any]] = [
-    AgentStep,
-    AsyncSkillStep,
-    BranchStep,
-    CloseRun,
-    ExternalStep,
-    HumanStep,
-    ItemsStep,
-    NotifyStep,
-    OpenRun,
-    RunStep,
-    SkillStep,
-    UndoStep,
-    UnwindRun,
-    WorkerAgentStep,
+    each
+    for module in (children, external, human, opening, steps)
+    for each in vars(module).values()
+    if isinstance(each, type) and issubclass(each, BaseOperator) and each.__module__ == module.__name__
 ]
 """Every class whose tasks have the links."""
 

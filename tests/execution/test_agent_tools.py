@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from muster.database import Database
+from muster.events.model import EventType
+from muster.recovery.ledger import Ledger
 from support.agent_services import OneServer
 from support.bank import BankServer
 from support.model_server import ModelServer
@@ -91,3 +93,140 @@ def test_tools_that_are_called_with_other_arguments_do_other_things(
     run = site.open(site.definition(AUTOMATION))
     assert site.step(run, "ask").status == "succeeded"
     assert bank.charges == {"7": 1, "8": 1}
+
+
+LOSING = '''
+import asyncio
+
+from muster.errors import PermanentError, TransientError
+from muster.recovery import Happened
+from muster.skills import SkillContext, skill
+from support.bank import charge as post
+
+
+def pay(amount: int) -> int:
+    post("BANK", str(amount))
+    raise ERROR("the answer was lost")
+
+@skill("bank.charge")
+def charge(amount: int, memo: str, context: SkillContext) -> int:
+    """Charges; nobody hears of it."""
+    return context.effect("charge", request={"amount": amount, "memo": memo}).perform(lambda: pay(amount))
+
+@skill("bank.acharge", lane="async")
+async def acharge(amount: int, memo: str, context: SkillContext) -> int:
+    """The same, as a coroutine."""
+    effect = context.effect("charge", request={"amount": amount, "memo": memo})
+    return await effect.aperform(lambda: asyncio.to_thread(pay, amount))
+
+@skill("bank.swallow")
+def swallow(amount: int, memo: str, context: SkillContext) -> str:
+    """The same, and answers as if nothing had happened."""
+    try:
+        charge(amount, memo, context)
+    except Exception:
+        return "It did not work: try another memo."
+
+@skill("bank.bluntly")
+def bluntly(amount: int, memo: str, context: SkillContext) -> str:
+    """The same, in an error of its own that is about something else."""
+    try:
+        charge(amount, memo, context)
+    except Exception as error:
+        raise PermanentError("The memo is too long.") from error
+
+@skill("bank.asked")
+def asked(amount: int, memo: str, context: SkillContext) -> int:
+    """The same, where the bank can be asked."""
+    request = {"amount": amount, "memo": memo}
+    return context.effect("charge", request=request, find_out=lambda: Happened(1)).perform(lambda: pay(amount))
+'''
+LOST = ("ConnectionError", "TimeoutError", "TransientError", "OSError", "KeyError")
+SHAPES = {
+    "single": "",
+    "mapped": "each: [1, 2], ",
+    "packed": "each: [1, 2], pack: 2, ",
+    "whole": "each: [1, 2], pack: all, ",
+}
+
+
+def losing(
+    tmp_path: Path, database: Database, bank: BankServer, models: ModelServer, error: str, tool: str
+) -> tuple[Site, list[Any]]:
+    """A site whose tool loses the bank's answer, and what a model says that calls it again in other words."""
+    site = Site(tmp_path / "losing", database, OneServer({"tier": models.url}))
+    site.skills("bank", LOSING.replace("BANK", bank.url).replace("ERROR", error))
+    agent = f"{{id: clerk, role: You charge., tiers: [tier], tools: [{tool}]}}"
+    site.agents(f"department: bank\nagents:\n  - {agent}\n")
+    memos = ("invoice 12", "invoice 12, again")
+    calls = [{"call": {"name": tool.replace(".", "_"), "arguments": {"amount": 7, "memo": memo}}} for memo in memos]
+    return site, [*calls, DONE]
+
+
+def asking(shape: str, lane: str, times: int) -> str:
+    returns = "returns: {type: object, properties: {done: {type: boolean}}, required: [done]}"
+    step = f"id: ask, {SHAPES[shape]}agent: clerk, lane: {lane}, ask: Charge it., {returns}"
+    return f"automation: asking\nsteps:\n  - {{{step}, retry: {{times: {times}, delay: 0s}}}}\n"
+
+
+def statuses(site: Site) -> list[str]:
+    return [entry.status for entry in Ledger(site.services.database).entries()]
+
+
+@pytest.mark.parametrize("times", [0, 1], ids=["at once", "after a retry"])
+@pytest.mark.parametrize("tool", ["bank.charge", "bank.acharge", "bank.swallow", "bank.bluntly"])
+@pytest.mark.parametrize("error", LOST)
+def test_no_model_decides_about_what_may_have_happened(
+    tmp_path: Path, database: Database, bank: BankServer, models: ModelServer, error: str, tool: str, times: int
+) -> None:
+    site, answers = losing(tmp_path, database, bank, models, error, tool)
+    models.script(*answers)
+    run = site.run(site.definition(asking("single", "async", times)))
+    assert bank.charges == {"7": 1}
+    assert statuses(site) == ["unknown"]
+    assert site.state(run).status == "failed"
+    assert len(models.calls) == 1, "it was not asked what to do about it"
+
+
+@pytest.mark.parametrize("lane", ["async", "worker"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_no_model_decides_about_what_may_have_happened_in_any_shape(
+    tmp_path: Path, database: Database, bank: BankServer, models: ModelServer, shape: str, lane: str
+) -> None:
+    site, (first, again, done) = losing(tmp_path, database, bank, models, "ConnectionError", "bank.charge")
+    pieces = 2 if SHAPES[shape] else 1
+    models.script(*[first] * pieces, *[again] * pieces, *[done] * pieces)
+    run = site.run(site.definition(asking(shape, lane, 1)))
+    assert bank.charges == {"7": pieces}
+    assert statuses(site) == ["unknown"] * pieces
+    failed = [event.data["error"] for event in site.services.log.read(run) if event.type == EventType.STEP_FAILED]
+    assert [error["class"] for error in failed] == ["OutcomeUnknown"] * pieces
+    assert all("muster effects settle" in error["remedy"] for error in failed)
+
+
+@pytest.mark.parametrize("error", LOST)
+def test_what_can_be_found_out_is_found_out_and_the_agent_goes_on(
+    tmp_path: Path, database: Database, bank: BankServer, models: ModelServer, error: str
+) -> None:
+    site, (first, _, done) = losing(tmp_path, database, bank, models, error, "bank.asked")
+    models.script(first, done)
+    run = site.run(site.definition(asking("single", "async", 1)))
+    assert site.state(run).status == "succeeded"
+    assert (bank.charges, statuses(site)) == ({"7": 1}, ["done"])
+
+
+def test_an_agent_whose_step_is_done_again_is_not_asked_before_a_person_has_settled_what_happened(
+    tmp_path: Path, database: Database, bank: BankServer, models: ModelServer
+) -> None:
+    site, (first, again, done) = losing(tmp_path, database, bank, models, "ConnectionError", "bank.charge")
+    models.script(first, again, done)
+    run = site.open(site.definition(asking("single", "async", 0)))
+    assert site.step(run, "ask").status == "failed"
+    assert "was not asked to go on" in (site.step(run, "ask", epoch=1).reason or "")
+    assert (bank.charges, len(models.calls)) == ({"7": 1}, 1)
+    ledger = Ledger(database)
+    ledger.decide(ledger.entries()[0].key, happened=True, result=1)
+    models.reset()
+    models.script(first, done)
+    assert site.step(run, "ask", epoch=2).status == "succeeded"
+    assert bank.charges == {"7": 1}

@@ -10,6 +10,7 @@ import yaml
 
 from muster.language import load_folder
 from muster.language.steps import STEP_KINDS
+from muster_airflow.links import STEPS
 from muster_airflow.loading import load_automations
 
 WHAT: dict[str, dict[str, Any]] = {
@@ -72,6 +73,7 @@ def test_what_lint_lets_pass_is_a_dag_and_what_it_refuses_is_located(include: Pa
         assert "NOT VALID" not in (dag.description or ""), (name, dag.description)
         mapped = bool(shape) and shape.get("pack") != "all"
         assert set(dag.task_ids) >= {"open", "one", "close"} | ({"one.items"} if mapped else set()), name
+        assert {each.task_type for each in dag.tasks} <= {kind.__name__ for kind in STEPS}, "all have the links"
         task = dag.get_task("one")
         in_triggerer = ALWAYS.get(kind, lane == "async" if lane else kind in ("agent", "notify"))
         assert _starts_in_triggerer(task) is in_triggerer, name

@@ -14,6 +14,7 @@ import pytest
 
 from muster.database import Database
 from muster.errors import MusterError, PermanentError, TransientError
+from muster.events.driver import Work, run
 from muster.recovery import renewing
 from muster.recovery.effects import Once
 from muster.recovery.holding import holding
@@ -21,6 +22,7 @@ from muster.recovery.leases import LeaseLost, Leases
 from muster.recovery.ledger import (
     CANNOT_TELL,
     NEVER_HAPPENED,
+    Begun,
     Effect,
     EffectConflict,
     FindOut,
@@ -28,6 +30,7 @@ from muster.recovery.ledger import (
     Ledger,
     NotPerformed,
     OutcomeUnknown,
+    begin,
     cannot_tell,
     repeatable,
 )
@@ -407,3 +410,23 @@ def test_a_slow_effect_is_left_to_the_process_that_performs_it(
         assert other.perform(lambda: charge(bank.url, "pay")) == 1
         process.join(60)
         assert (process.exitcode, asked, bank.charges) == (0, [], {"pay": 1})
+
+
+def test_one_that_is_pruned_while_it_is_looked_at_is_begun_anew(
+    ledger: Ledger, database: Database, connection: psycopg.Connection
+) -> None:
+    bank = Bank()
+    once(ledger).perform(bank.charge)
+    looked = begin(CHARGE, 60.0)
+
+    def pruned_meanwhile() -> Work[Any]:
+        answers = yield next(looked)
+        connection.execute("DELETE FROM effects")
+        while True:
+            try:
+                answers = yield looked.send(answers)
+            except StopIteration as stop:
+                return stop.value
+
+    assert run(database, pruned_meanwhile()) == Begun(attempt=1)
+    assert status(ledger) == "begun"

@@ -28,6 +28,7 @@ from muster.events.log import EventLog
 from muster.recovery.breakers import breakers_of, policy_of
 from muster.recovery.fencing import fenced
 from muster.recovery.guarding import Guard, Verdict, transient_is_failure
+from muster.recovery.ledger import Ledger
 from muster.skills.calling import call_skill
 from muster.skills.registry import SkillContext, get_skill
 
@@ -101,6 +102,7 @@ async def run_agent(call: AgentCall, services: AgentServices) -> AgentResult:
     Raises:
         TransientError: no model can be reached now; asking again later may help.
         BudgetExceeded, LimitReached: the next call was not made.
+        OutcomeUnknown: what a tool began may have happened, and nobody can tell.
         BadOutput: the model's answers never fitted.
         BreakerOpen: the agent, or every tier it has, has failed too often and is left alone for now.
         NoModel: there is neither a model nor an `offline` skill.
@@ -156,6 +158,7 @@ async def _ask_models(
             prices=price_table(call.settings),
             budget=run.budget,
             breakers=breakers_of(services.database),
+            ledger=Ledger(services.database),
             outputs=built.outputs,
         ),
     )

@@ -40,11 +40,13 @@ from muster.agents.fingerprint import fingerprint
 from muster.agents.journal import Journal, Recorded, model_key
 from muster.agents.models import Tier
 from muster.agents.prices import PriceTable
+from muster.agents.tools import ensure_nothing_in_doubt
 from muster.errors import BudgetExceeded, ErrorClass, PermanentError, TransientError
 from muster.events.model import Event, EventType, NewEvent
 from muster.failures import classify
 from muster.recovery.breakers import BreakerOpen, Breakers, policy_of
 from muster.recovery.guarding import Guard, ProbeTimedOut, Verdict
+from muster.recovery.ledger import Ledger
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +91,7 @@ class Means:
     prices: PriceTable
     budget: Budget | None
     breakers: Breakers
+    ledger: Ledger
     outputs: dict[str, int]
     """The most output tokens seen in one answer, by tier; shared by the work of one agent."""
 
@@ -132,7 +135,7 @@ class TieredModel(FallbackModel):
         """The recorded answer to this request, or a new one, in the log before it is returned.
 
         Raises:
-            BudgetExceeded, LimitReached: the call was not made.
+            BudgetExceeded, LimitReached, OutcomeUnknown: the call was not made.
             TransientError: no tier answered, and one of them may later.
             PermanentError: no tier will ever take this request.
         """
@@ -140,6 +143,7 @@ class TieredModel(FallbackModel):
         question = fingerprint(messages, model_settings, model_request_parameters)
         event = self._means.recorded.find(key, request=question)
         if event is None:
+            await ensure_nothing_in_doubt(self._means.ledger, self._call)
             size = _size(messages, model_request_parameters)
             self._check_limits(size)
             request = Request(key, question, size, messages, model_settings, model_request_parameters)
@@ -378,9 +382,8 @@ def _no_answer(agent: str, failures: Sequence[TierFailure]) -> TransientError | 
 
 
 def _name(tier: Tier, response: ModelResponse) -> str:
-    if isinstance(tier.model, FallbackModel):
-        return response.model_name or tier.model.model_name
-    return tier.model.model_name
+    answered = response.model_name if isinstance(tier.model, FallbackModel) else None
+    return answered or tier.model.model_name
 
 
 def _size(messages: Sequence[ModelMessage], parameters: ModelRequestParameters) -> int:

@@ -22,6 +22,7 @@ from muster.agents.journal import Journal, Recorded, tool_key
 from muster.errors import MusterError, PermanentError, TransientError
 from muster.events.canonical import digest
 from muster.events.model import Event, EventType, NewEvent
+from muster.recovery.ledger import Ledger, OutcomeUnknown
 from muster.redaction import redact_data
 from muster.skills.calling import call_skill
 from muster.skills.registry import Skill, SkillContext, get_skill
@@ -49,6 +50,7 @@ class ToolCalls:
         Raises:
             ModelRetry: the tool failed or was just called like this; the model is told why.
             TransientError: something outside failed in a way that may pass: not for the model to mend.
+            Exception: the tool failed, and what it began outside may have happened.
             BadOutput, LimitReached: the work ends here.
         """
         self._check(skill, arguments)
@@ -92,12 +94,15 @@ class ToolCalls:
                 return {"result": await call_skill(skill, arguments, context)}
         except TransientError:
             raise
-        except MusterError as error:
-            return {"error": {"class": type(error).__name__, "message": str(error)}}
         except Exception as error:
-            # Its text may hold what no model should see: a path, a query, a secret.
+            # A model that is told of it would call with other arguments, which is another effect: the next attempt
+            # makes the same call, and finds out.
+            if await Ledger(context.database).ain_doubt(context.run, context.key) is not None:
+                raise
             kind = type(error).__name__
-            return {"error": {"class": kind, "message": f"{skill.name} failed: {kind}"}}
+            # The text of others may hold what no model should see: a path, a query, a secret.
+            told = str(error) if isinstance(error, MusterError) else f"{skill.name} failed: {kind}"
+            return {"error": {"class": kind, "message": told}}
 
     async def _record(self, key: str, same: Mapping[str, Any], outcome: Mapping[str, Any]) -> Event:
         call = self._call
@@ -108,6 +113,19 @@ class ToolCalls:
             # Another version of the program called something else here first.
             event = await self._journal.record(replace(new, key=f"{key}~{self.count}"))
         return event
+
+
+async def ensure_nothing_in_doubt(ledger: Ledger, call: AgentCall) -> None:
+    """Before a new question: a model that decides afresh may have the same done again, in other words.
+
+    Raises:
+        OutcomeUnknown: something that a tool of this piece of work began may have happened.
+    """
+    # All tools that the last answer asked for have ended by now.
+    if (key := await ledger.ain_doubt(call.run, call.effect_key)) is not None:
+        raise OutcomeUnknown.of(
+            key, f"Whether {key!r} happened is unknown, so the agent {call.agent.id} was not asked to go on."
+        )
 
 
 def tools(names: Sequence[str], site: Path | None) -> list[Tool[ToolCalls]]:

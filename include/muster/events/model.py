@@ -60,6 +60,8 @@ class EventType(StrEnum):
     STEP_RETRIED = "step.retried"
     """step, index, attempt, error {class, message}, class (what kind of failure), delay (seconds until the next
     attempt)."""
+    STEP_FELL_BACK = "step.fell_back"
+    """step, index, epoch, error {class, message, remedy}: no attempt is left, and the step's fallback takes over."""
     STEP_SUCCEEDED = "step.succeeded"
     """step, index, output, output_type, produced_by, fallback (true when the fallback answered)."""
     STEP_FAILED = "step.failed"

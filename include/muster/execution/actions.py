@@ -49,7 +49,7 @@ def uses_threads(step: ResolvedStep, services: Services) -> bool:
 
 def skill_context(services: Services, piece: Piece) -> SkillContext:
     """What a skill may know of the piece it works for."""
-    key = _effect_key(piece)
+    key = piece.effect_key
     return SkillContext(
         run=piece.view.id,
         step=piece.step.id,
@@ -62,14 +62,6 @@ def skill_context(services: Services, piece: Piece) -> SkillContext:
         settings=piece.view.definition.settings,
         documents=documents_of_run(services, piece.view),
     )
-
-
-def _effect_key(piece: Piece) -> str:
-    """The key of what the piece does outside the log: another one once it has been undone."""
-    result = piece.view.state.step(piece.step.id)
-    work = result.whole if piece.index is None else result.items.get(piece.index)
-    undone = work.undone if work is not None else 0
-    return f"{piece.view.id}/{piece.key}" + (f"~{undone}" if undone else "")
 
 
 async def _skill(services: Services, piece: Piece) -> Answer:
@@ -110,7 +102,7 @@ async def _ask_agent(
         step=piece.step.id,
         index=piece.index,
         key=_journaled_under(piece),
-        effect_key=_effect_key(piece),
+        effect_key=piece.effect_key,
         agent=agent,
         ask=evaluate_marked(ask or "", piece.variables, fence, where=f"step {piece.step.id}, ask"),
         data=evaluate(arguments, piece.variables, where=f"step {piece.step.id}, with"),
@@ -132,7 +124,7 @@ def _journaled_under(piece: Piece) -> str:
 async def _notify(services: Services, piece: Piece) -> Answer:
     deliveries = []
     for number, notice in enumerate(_notices(piece, piece.step.notify)):
-        key = f"{_effect_key(piece)}/notice/{number}"
+        key = f"{piece.effect_key}/notice/{number}"
         delivery = await services.notices.send(Notice(run=piece.view.id, key=key, **notice))
         deliveries.append(delivery.model_dump(mode="json"))
     return Answer(output=deliveries)

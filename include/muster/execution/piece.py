@@ -24,6 +24,7 @@ from muster.failures import classify
 from muster.language.definition import ResolvedStep
 from muster.recovery.attempts import Superseded, attempting
 from muster.recovery.leases import LeaseLost
+from muster.recovery.ledger import Ledger, OutcomeUnknown
 from muster.redaction import redact
 
 LONGEST_MESSAGE = 2_000
@@ -58,6 +59,19 @@ class Piece:
     def key(self) -> str:
         """The idempotency key within the run."""
         return work_key(self.step.id, self.index)
+
+    @property
+    def effect_key(self) -> str:
+        """The key of what it does outside the log: another one once it has been undone."""
+        result = self.view.state.step(self.step.id)
+        work = result.whole if self.index is None else result.items.get(self.index)
+        undone = work.undone if work is not None else 0
+        return f"{self.view.id}/{self.key}" + (f"~{undone}" if undone else "")
+
+    @property
+    def fell_back_key(self) -> str:
+        """The key of the event that its fallback has taken over, once per epoch."""
+        return f"{self.key}/fell_back@{self.ref.epoch}"
 
     @property
     def ended_key(self) -> str:
@@ -112,18 +126,21 @@ async def finish(services: Services, piece: Piece, act: Action, fall_back: Actio
 
 async def _ending(services: Services, piece: Piece, act: Action, fall_back: Action) -> NewEvent:
     try:
-        # A piece without a lock was asked for when it began, a moment ago.
-        return succeeded(piece, await attempts(services, piece, act, asked=not piece.step.lock))
+        if not await _has_fallen_back(services, piece):
+            try:
+                # A piece without a lock was asked for when it began, a moment ago.
+                return succeeded(piece, await attempts(services, piece, act, asked=not piece.step.lock))
+            except Exception as error:
+                await _hand_over(services, piece, error)
+        return succeeded(piece, await attempts(services, piece, fall_back), fallback=True)
     except SetAside as error:
         return _set_aside(piece, error)
     except Stopped as error:
         return skipped(piece, error.skip.reason)
     except (DatabaseLost, TamperedLog, Overtaken):
         raise
-    except Final as error:
-        return failed(piece, error)
     except Exception as error:
-        return await _fall_back(services, piece, fall_back, error)
+        return failed(piece, error)
 
 
 def succeeded(piece: Piece, answer: Answer, *, fallback: bool = False) -> NewEvent:
@@ -269,21 +286,39 @@ def _bad_answers(piece: Piece) -> int:
     return sum(event.data["error"]["class"] == "BadOutput" for event in ended)
 
 
-async def _fall_back(services: Services, piece: Piece, fall_back: Action, error: Exception) -> NewEvent:
-    if piece.step.fallback is None:
-        return failed(piece, error)
-    try:
-        answer = await attempts(services, piece, fall_back)
-    except SetAside as other:
-        return _set_aside(piece, other)
-    except Stopped as stopped:
-        return skipped(piece, stopped.skip.reason)
-    except (DatabaseLost, TamperedLog, Overtaken):
-        raise
-    except Exception as other:
-        other.add_note(f"The step's fallback was tried after: {describe(error)['message']}")
-        return failed(piece, other)
-    return succeeded(piece, answer, fallback=True)
+async def _has_fallen_back(services: Services, piece: Piece) -> bool:
+    """Whether an execution that did not come to its end had left the piece to its fallback."""
+    if piece.step.fallback is None or piece.first:
+        return False
+    return piece.fell_back_key in await services.log.aunder_keys(piece.ref.run, [piece.fell_back_key])
+
+
+async def _hand_over(services: Services, piece: Piece, error: Exception) -> None:
+    """Leave the piece to its fallback, and write why: whoever goes on with it goes on there.
+
+    Raises:
+        Exception: `error`, when no fallback takes its place.
+        OutcomeUnknown: what the piece began may have happened: the fallback would do it a second time.
+        Overtaken: another process has begun the same work since.
+    """
+    if piece.step.fallback is None or isinstance(error, _NEVER_HANDED_OVER):
+        raise error
+    if (key := await Ledger(services.database).ain_doubt(piece.view.id, piece.effect_key)) is not None:
+        raise OutcomeUnknown.of(
+            key, f"{_message(error)} Whether {key!r} happened is unknown, so the fallback of {piece.key} was not tried."
+        ) from error
+    event = NewEvent(type=EventType.STEP_FELL_BACK, data=_data(piece, error=describe(error)), key=piece.fell_back_key)
+    await services.log.aappend(piece.ref.run, [event])
+    # After the writing: who begins the same work writes that first, and looks then whether it was left to the fallback.
+    # So of two at the same moment one sees the other, and what comes first is not done beside its fallback.
+    kinds = (EventType.STEP_STARTED,)
+    since = services.log.aread(piece.ref.run, after_version=piece.execution, steps=(piece.step.id,), types=kinds)
+    if any([event.data["index"] == piece.index async for event in since]):
+        raise Overtaken(f"Another process has begun {piece.key} since.")
+
+
+_NEVER_HANDED_OVER = (SetAside, Final, DatabaseLost, TamperedLog, Overtaken)
+"""Errors that no fallback is an answer to."""
 
 
 def _set_aside(piece: Piece, error: SetAside) -> NewEvent:

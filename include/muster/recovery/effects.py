@@ -198,9 +198,9 @@ class Once:
         if isinstance(found, Happened):
             self.happened, self._result = True, found.result
         elif not found.may_repeat:
-            raise OutcomeUnknown(
+            raise OutcomeUnknown.of(
+                self.key,
                 f"An attempt at {self.key!r} ({self._effect.kind}) did not come back; whether it happened is unknown.",
-                remedy="Find out, and say so with `muster effects settle`.",
             )
 
     def _leave(self, error: BaseException, status: Status) -> None:

@@ -15,7 +15,7 @@ from hashlib import sha256
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from muster.database import Database, Fence
-from muster.errors import MusterError, PermanentError, TransientError
+from muster.errors import Final, MusterError, PermanentError, TransientError
 from muster.events.canonical import canonical
 from muster.events.driver import HotQuery, Query, Rows, Work, arun, run
 from muster.events.sealing import Seals, current_seals, told
@@ -82,6 +82,12 @@ SELECT key, kind, run, CASE WHEN claimed_until <= clock_timestamp() THEN 'unknow
  ORDER BY begun_at DESC LIMIT %(limit)s
 """
 
+# Also one whose claim has not run out: who asks knows that nothing of the work goes on any more.
+IN_DOUBT = """
+SELECT key FROM effects
+ WHERE run = %(run)s AND starts_with(key, %(under)s) AND status IN ('begun', 'unknown') ORDER BY begun_at LIMIT 1
+"""
+
 LONGEST_ERROR = 2_000
 
 _STANDS = (
@@ -98,8 +104,13 @@ class EffectConflict(PermanentError):
     """The key stands for another request that happened, or may have: nothing was performed, so that neither hides."""
 
 
-class OutcomeUnknown(PermanentError):
+class OutcomeUnknown(Final):
     """An attempt began the effect, and whether it happened cannot be found out: a person has to."""
+
+    @classmethod
+    def of(cls, key: str, message: str) -> OutcomeUnknown:
+        """The error about the effect of that key."""
+        return cls(message, remedy=f"Find out whether {key!r} happened, and say so with `muster effects settle`.")
 
 
 class NotPerformed(TransientError):
@@ -237,6 +248,13 @@ class Ledger:
         """`begin` for coroutines."""
         return await arun(self.database, begin(effect, claim, self.seals, self._fence))
 
+    async def ain_doubt(self, run: str, work: str) -> str | None:
+        """The key of an effect that a piece of work, of which nothing goes on any more, began without an outcome.
+
+        `work` is what begins the keys of its effects.
+        """
+        return await arun(self.database, _in_doubt({"run": run, "under": f"{work}/"}))
+
     def entries(self, *, run: str | None = None, in_doubt: bool = False, limit: int = 100) -> list[Entry]:
         """Newest first; of one run or of all, everything or only what nobody knows the outcome of."""
         return self.do(_entries({"run": run, "in_doubt": in_doubt, "limit": limit}))
@@ -263,7 +281,10 @@ def begin(
     values = {"key": effect.key, "kind": effect.kind, "request": effect.request, "claim": claim}
     if number := (yield from _alone(BEGIN, {**values, "effect_run": effect.run}, fence)):
         return Begun(number)
-    kind, request, status, attempt, result, claimed = (yield [Query(FIND, values)])[0][0]
+    if not (known := (yield [Query(FIND, values)])[0]):
+        # It was there a moment ago, and pruned since.
+        return (yield from begin(effect, claim, seals, fence))
+    kind, request, status, attempt, result, claimed = known[0]
     # One that has failed since we looked is begun at the next look, whatever was asked for before.
     if status != "failed" and (kind, request) != (effect.kind, effect.request):
         raise EffectConflict(
@@ -312,6 +333,11 @@ def _opened(result: Any, seals: Seals | None) -> Any:
 
 def _changed(sql: str, **values: Any) -> Work[bool]:
     return bool((yield [Query(sql, values)])[0])
+
+
+def _in_doubt(values: dict[str, Any]) -> Work[str | None]:
+    rows = (yield [Query(IN_DOUBT, values)])[0]
+    return rows[0][0] if rows else None
 
 
 def _entries(values: dict[str, Any]) -> Work[list[Entry]]:

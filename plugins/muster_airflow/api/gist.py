@@ -122,6 +122,7 @@ _TELLERS: Mapping[str, Callable[[Data], str]] = {
     T.STEP_EXPANDED: _expanded,
     T.STEP_STARTED: _started,
     T.STEP_RETRIED: _retried,
+    T.STEP_FELL_BACK: lambda data: f"the fallback takes over, after: {_error(data)}",
     T.STEP_SUCCEEDED: _succeeded,
     T.STEP_FAILED: _error,
     T.STEP_SKIPPED: _skipped,

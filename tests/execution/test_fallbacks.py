@@ -1,0 +1,214 @@
+"""A fallback never does a second time what may have happened; a server counts what was done."""
+
+from __future__ import annotations
+
+import multiprocessing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from muster.database import Database
+from muster.events.model import EventType, NewEvent
+from muster.execution import piece
+from muster.recovery.ledger import Ledger
+from support.bank import BankServer
+from support.runs import Site, perform_in_process
+
+SKILLS = '''
+import asyncio
+import os
+from pathlib import Path
+from muster.errors import PermanentError
+from muster.recovery import Happened
+from muster.skills import SkillContext, skill
+from support.bank import charge
+
+FOLDER = Path("PLACE")
+
+def lost(to: str) -> None:
+    charge("BANK", to)
+    raise ConnectionError("the answer was lost")
+
+@skill("pay.transfer")
+def transfer(to: str, context: SkillContext) -> None:
+    """Charges; nobody hears of it."""
+    context.effect("transfer", request={"to": to}).perform(lambda: lost(to))
+
+@skill("pay.atransfer", lane="async")
+async def atransfer(to: str, context: SkillContext) -> None:
+    """The same, as a coroutine."""
+    await context.effect("transfer", request={"to": to}).aperform(lambda: asyncio.to_thread(lost, to))
+
+@skill("pay.bluntly")
+def bluntly(to: str, context: SkillContext) -> None:
+    """The same, in an error of its own that is about something else."""
+    try:
+        transfer(to, context)
+    except Exception as error:
+        raise PermanentError("There was no money left.") from error
+
+@skill("pay.card")
+def card(to: str, context: SkillContext) -> int:
+    """A fallback."""
+    return context.effect("card", request={"to": to}).perform(lambda: charge("BANK", to))
+
+@skill("pay.acard", lane="async")
+async def acard(to: str, context: SkillContext) -> int:
+    """The same, as a coroutine."""
+    return await context.effect("card", request={"to": to}).aperform(lambda: asyncio.to_thread(charge, "BANK", to))
+
+def refuse(to: str) -> int:
+    if not (FOLDER / "mended").exists():
+        raise PermanentError("The account is closed.")
+    return charge("BANK", to)
+
+@skill("pay.refuse")
+def refused(to: str, context: SkillContext) -> int:
+    """Charges nothing, before somebody has mended it."""
+    return context.effect("transfer", request={"to": to}).perform(lambda: refuse(to))
+
+@skill("pay.arefuse", lane="async")
+async def arefused(to: str, context: SkillContext) -> int:
+    """The same, as a coroutine."""
+    return await context.effect("transfer", request={"to": to}).aperform(lambda: asyncio.to_thread(refuse, to))
+
+@skill("pay.die")
+def die(to: str, context: SkillContext) -> int:
+    """A fallback whose process dies after it has charged, the first time."""
+    card = context.effect("card", request={"to": to}, find_out=lambda: Happened(1))
+    with card:
+        if not card.happened:
+            card.result = charge("BANK", to)
+            if not (FOLDER / "mended").exists():
+                (FOLDER / "mended").touch()
+                os._exit(9)
+    return 2
+'''
+SHAPES = {
+    "single": "",
+    "mapped": "each: [a, b], ",
+    "packed": "each: [a, b], pack: 2, ",
+    "whole": "each: [a, b], pack: all, ",
+}
+EACH = [(f"pay.{a}transfer", f"pay.{a}card", lane) for a in ("", "a") for lane in ("async", "worker")]
+
+
+@pytest.fixture
+def site(tmp_path: Path, database: Database, bank: BankServer) -> Site:
+    site = Site(tmp_path, database)
+    site.skills("pay", SKILLS.replace("BANK", bank.url).replace("PLACE", str(tmp_path)))
+    return site
+
+
+def paying(shape: str, skill: str, fallback: str, more: str = "") -> str:
+    given = "with: {to: '{{ item }}'}" if SHAPES[shape] else "with: {to: a}"
+    fallback = f"fallback: {{skill: {fallback}, {given}}}"
+    step = f"id: pay, {SHAPES[shape]}skill: {skill}, {given}, {more}, {fallback}"
+    return f"automation: paying\nsteps:\n  - {{{step}}}\n"
+
+
+def counted(shape: str) -> dict[str, int]:
+    return {"a": 1, "b": 1} if SHAPES[shape] else {"a": 1}
+
+
+def effects(site: Site) -> set[tuple[str, str]]:
+    entries = Ledger(site.services.database).entries()
+    return {(entry.key.rpartition("/")[2], entry.status) for entry in entries}
+
+
+def errors(site: Site, run: str, kind: EventType) -> list[dict[str, Any]]:
+    return [event.data["error"] for event in site.services.log.read(run) if event.type == kind]
+
+
+@pytest.mark.parametrize("times", [0, 1], ids=["at once", "after a retry"])
+@pytest.mark.parametrize(("skill", "fallback", "lane"), EACH)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_no_fallback_begins_where_something_may_have_happened(
+    site: Site, bank: BankServer, shape: str, skill: str, fallback: str, lane: str, times: int
+) -> None:
+    more = f"retry: {{times: {times}, delay: 0s}}, lane: {lane}"
+    run = site.run(site.definition(paying(shape, skill, fallback, more)))
+    assert bank.charges == counted(shape)
+    assert effects(site) == {("transfer", "unknown")}
+    assert site.state(run).status == "failed"
+    found = errors(site, run, EventType.STEP_FAILED)
+    assert {error["class"] for error in found} == {"OutcomeUnknown"}
+    assert all("muster effects settle" in error["remedy"] for error in found)
+    assert not errors(site, run, EventType.STEP_FELL_BACK)
+
+
+def test_an_error_about_something_else_does_not_hide_what_may_have_happened(site: Site, bank: BankServer) -> None:
+    run = site.run(site.definition(paying("single", "pay.bluntly", "pay.card", "lane: worker")))
+    assert bank.charges == {"a": 1}
+    [error] = errors(site, run, EventType.STEP_FAILED)
+    assert "There was no money left." in error["message"]
+    assert "the fallback of pay was not tried" in error["message"]
+
+
+@pytest.mark.parametrize(("skill", "fallback", "lane"), EACH)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_log_says_why_a_fallback_came(
+    site: Site, bank: BankServer, shape: str, skill: str, fallback: str, lane: str
+) -> None:
+    skill = skill.replace("transfer", "refuse")
+    run = site.run(site.definition(paying(shape, skill, fallback, f"lane: {lane}")))
+    assert site.state(run).status == "succeeded"
+    assert bank.charges == counted(shape)
+    assert effects(site) == {("transfer", "failed"), ("card", "done")}
+    why = errors(site, run, EventType.STEP_FELL_BACK)
+    assert [error["message"] for error in why] == ["The account is closed."] * len(bank.charges)
+
+
+def test_once_a_person_has_said_that_it_never_happened_the_work_is_done_again(site: Site, bank: BankServer) -> None:
+    run = site.open(site.definition(paying("single", "pay.transfer", "pay.card", "lane: worker")))
+    assert site.step(run, "pay").status == "failed"
+    [entry] = Ledger(site.services.database).entries()
+    Ledger(site.services.database).decide(entry.key, happened=True, result=None)
+    assert site.step(run, "pay", epoch=1).status == "succeeded"
+    assert bank.charges == {"a": 1}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_fallback_whose_process_died_is_gone_on_with(site: Site, bank: BankServer, dsn: str, shape: str) -> None:
+    run = site.open(site.definition(paying(shape, "pay.refuse", "pay.die", "lane: worker")))
+    slot = None if shape in ("single", "whole") else 0
+    if SHAPES[shape]:
+        site.expand(run, "pay")
+    context = multiprocessing.get_context("fork")
+    place = (site.include, dsn, site.services.artifacts, run, "pay", slot)
+    process = context.Process(target=perform_in_process, args=place)
+    process.start()
+    process.join(60)
+    assert process.exitcode == 9
+    with site.services.database.connection() as connection:
+        connection.execute("UPDATE effects SET claimed_until = clock_timestamp() WHERE claimed_until IS NOT NULL")
+    # By now the step itself would come through: it would be done beside what its fallback did.
+    assert errors(site, run, EventType.STEP_FELL_BACK)
+    site.step(run, "pay", slot)
+    assert set(bank.charges.values()) == {1}
+
+
+def test_what_another_process_has_begun_is_not_left_to_a_fallback_here(
+    site: Site, bank: BankServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(piece, "OVERTAKEN", 0.0)
+    source = paying("single", "pay.late", "pay.card", "lane: worker")
+    skills = site.include / "skills" / "pay.py"
+    late = f"""
+@skill("pay.late")
+def late(to: str) -> None:
+    "Fails without a word to the database, after another process has begun it."
+    charge("{bank.url}", "late")
+    raise PermanentError("It is closed.")
+"""
+    skills.write_text(skills.read_text() + late)
+    run = site.open(site.definition(source))
+    begins = {"step": "pay", "index": None, "epoch": 0, "kind": "skill", "lane": "worker", "attempt": 1, "begins": "x"}
+    other = NewEvent(type=EventType.STEP_STARTED, data=begins)
+    bank.meanwhile = lambda: site.services.log.append(run, [other])
+    with pytest.raises(piece.Overtaken):
+        site.step(run, "pay")
+    assert bank.charges == {"late": 1}
+    assert site.step(run, "pay").status == "succeeded", "who performs it again goes on with the fallback"
+    assert bank.charges == {"late": 1, "a": 1}
