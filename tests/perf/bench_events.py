@@ -11,28 +11,24 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import secrets
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from multiprocessing.synchronize import Barrier
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import psycopg
 from figures import Figure, note
+from servers import fresh_database, postgres
 
 from muster.database import Database
 from muster.events.log import START, EventLog
 from muster.events.model import EventType, NewEvent
-from muster.local.postgres import PostgresServer, free_port
-from muster.migrations import migrate
 
 WRITERS = 8
 ROUNDS = 12
@@ -244,19 +240,11 @@ def compare(rates: dict[str, list[float]]) -> None:
 
 def main() -> None:
     """Bring up a server of our own and measure on it."""
-    with tempfile.TemporaryDirectory(prefix="muster-bench-", dir="/tmp") as folder:
-        Path(folder).chmod(0o755)
-        server = PostgresServer(Path(folder) / "data", port=free_port(), password=secrets.token_hex(8))
-        server.start()
-        try:
-            server.create_database("bench")
-            dsn = server.dsn("bench")
-            migrate(dsn)
-            with psycopg.connect(dsn) as connection:
-                connection.execute("CREATE TABLE plain (LIKE events INCLUDING ALL)")
-            measure(dsn)
-        finally:
-            server.stop()
+    with postgres() as server:
+        dsn = fresh_database(server, "bench")
+        with psycopg.connect(dsn) as connection:
+            connection.execute("CREATE TABLE plain (LIKE events INCLUDING ALL)")
+        measure(dsn)
 
 
 if __name__ == "__main__":

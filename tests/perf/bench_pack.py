@@ -13,7 +13,6 @@ import atexit
 import itertools
 import json
 import resource
-import secrets
 import shutil
 import statistics
 import subprocess
@@ -25,8 +24,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from muster.local.postgres import PostgresServer, free_port
-from muster.migrations import migrate
+from servers import fresh_database, postgres
+
+from muster.local.postgres import PostgresServer
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
@@ -53,16 +53,12 @@ def main() -> None:
     """Run both ways in turn, print the ratios."""
     from figures import Figure, note
 
-    with tempfile.TemporaryDirectory(prefix="muster-bench-", dir="/tmp") as name, _model_server() as url:
-        folder = Path(name)
-        folder.chmod(0o755)
-        with _database(folder) as server:
-            few = _in_process("muster", url, server, FEW)
-            rounds = [
-                (_in_process("bare", url, server, ITEMS), _in_process("muster", url, server, ITEMS))
-                for _ in range(ROUNDS)
-            ]
-            bare_few = _in_process("bare", url, server, FEW)
+    with postgres() as server, _model_server() as url:
+        few = _in_process("muster", url, server, FEW)
+        rounds = [
+            (_in_process("bare", url, server, ITEMS), _in_process("muster", url, server, ITEMS)) for _ in range(ROUNDS)
+        ]
+        bare_few = _in_process("bare", url, server, FEW)
     for bare, own in rounds:
         print(
             f"bare {bare['wall']:.1f} s, {bare['cpu']:.1f} CPU-s; Muster {own['wall']:.1f} s, "
@@ -104,10 +100,7 @@ def main() -> None:
 
 def _in_process(way: str, url: str, server: PostgresServer, count: int) -> dict[str, float]:
     """Run one way in a process of its own, on a fresh database."""
-    database = f"bench_{next(_numbers)}"
-    server.create_database(database)
-    dsn = server.dsn(database)
-    migrate(dsn)
+    dsn = fresh_database(server, f"bench_{next(_numbers)}")
     done = subprocess.run(
         [sys.executable, __file__, way, url, dsn, str(count)], stdout=subprocess.PIPE, text=True, check=True
     )
@@ -181,16 +174,6 @@ def muster(url: str, dsn: str, count: int) -> Callable[[], int]:
 
 
 _WAYS: dict[str, Callable[[str, str, int], Callable[[], int]]] = {"bare": bare, "muster": muster}
-
-
-@contextmanager
-def _database(folder: Path) -> Iterator[PostgresServer]:
-    server = PostgresServer(folder / "data", port=free_port(), password=secrets.token_hex(8))
-    server.start()
-    try:
-        yield server
-    finally:
-        server.stop()
 
 
 @contextmanager

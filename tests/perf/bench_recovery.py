@@ -10,19 +10,15 @@ the machine meets all alike.
 from __future__ import annotations
 
 import asyncio
-import secrets
 import statistics
-import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from itertools import count
-from pathlib import Path
 
 from figures import Figure, note
+from servers import fresh_database, postgres
 
 from muster.database import Database
-from muster.local.postgres import PostgresServer, free_port
-from muster.migrations import migrate
 from muster.recovery.attempts import Attempt
 from muster.recovery.breakers import Breakers, Policy
 from muster.recovery.effects import Once
@@ -41,15 +37,8 @@ Measured = dict[str, list[float]]
 
 def main() -> None:
     """Measure on a server of its own and print."""
-    with tempfile.TemporaryDirectory(prefix="muster-bench-pg-", dir="/tmp") as folder:
-        Path(folder).chmod(0o755)
-        server = PostgresServer(Path(folder) / "data", port=free_port(), password=secrets.token_hex(8))
-        server.start()
-        try:
-            migrate(server.dsn())
-            _print(asyncio.run(_measure(server.dsn())))
-        finally:
-            server.stop()
+    with postgres() as server:
+        _print(asyncio.run(_measure(fresh_database(server, "bench"))))
 
 
 async def _measure(dsn: str) -> Measured:

@@ -10,10 +10,8 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import resource
-import secrets
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +19,7 @@ from typing import Any
 
 import psycopg
 from figures import Figure, note
+from servers import fresh_database, postgres
 
 from muster.database import Database
 from muster.events.batch import EMPTY, plan, prepare
@@ -30,8 +29,6 @@ from muster.events.model import NewEvent
 from muster.events.rebuild import rebuild
 from muster.events.replay import replay
 from muster.events.scanning import states
-from muster.local.postgres import PostgresServer, free_port
-from muster.migrations import migrate
 
 EVENTS = 1_000_000
 REBUILT = 100_000
@@ -236,21 +233,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--events", type=int, default=EVENTS, help="of the replay")
     events = parser.parse_args().events
-    with tempfile.TemporaryDirectory(prefix="muster-bench-", dir="/tmp") as folder:
-        Path(folder).chmod(0o755)
-        server = PostgresServer(Path(folder) / "data", port=free_port(), password=secrets.token_hex(8))
-        server.start()
-        try:
-            for name, size in (("replay", events), ("rebuild", REBUILT)):
-                server.create_database(name)
-                migrate(server.dsn(name))
-                print(f"seeding {size:,} events", flush=True)
-                written = seed(server.dsn(name), size)
-                if name == "replay":
-                    measure_replay(server.dsn(name), written)
-            measure_rebuild(server.dsn("rebuild"))
-        finally:
-            server.stop()
+    with postgres() as server:
+        for name, size in (("replay", events), ("rebuild", REBUILT)):
+            dsn = fresh_database(server, name)
+            print(f"seeding {size:,} events", flush=True)
+            written = seed(dsn, size)
+            if name == "replay":
+                measure_replay(dsn, written)
+        measure_rebuild(server.dsn("rebuild"))
 
 
 if __name__ == "__main__":

@@ -7,16 +7,15 @@ planning, writing and performing the redrive, with and without one task instance
 
 from __future__ import annotations
 
-import secrets
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+from servers import fresh_database, postgres
+
 from muster.database import Database
-from muster.local.postgres import PostgresServer, free_port
-from muster.migrations import migrate
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
@@ -27,17 +26,10 @@ WAYS: tuple[tuple[Any, str], ...] = (("all", "one pack"), (50, "packs of 50"), (
 
 def main() -> None:
     """Measure each way of packing, print what was called."""
-    with tempfile.TemporaryDirectory(prefix="muster-bench-", dir="/tmp") as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        server = PostgresServer(folder / "data", port=free_port(), password=secrets.token_hex(8))
-        server.start()
-        try:
-            migrate(server.dsn())
-            for pack, way in WAYS:
-                _measure(folder / f"pack-{pack}", server.dsn(), pack, way)
-        finally:
-            server.stop()
+    with postgres() as server, tempfile.TemporaryDirectory(prefix="muster-bench-") as folder:
+        dsn = fresh_database(server, "bench")
+        for pack, way in WAYS:
+            _measure(Path(folder) / f"pack-{pack}", dsn, pack, way)
 
 
 def _measure(folder: Path, dsn: str, pack: Any, way: str) -> None:

@@ -7,23 +7,19 @@ triggerer), and by the log of one request where others have (the API server).
 
 from __future__ import annotations
 
-import secrets
 import statistics
-import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 from figures import Figure, note
+from servers import fresh_database, postgres
 
 from muster.database import Database
 from muster.events.log import EventLog
 from muster.events.model import Event, NewEvent
 from muster.events.model import EventType as T
 from muster.events.verified import VerifiedLog
-from muster.local.postgres import PostgresServer, free_port
-from muster.migrations import migrate
 
 EVENTS = 100
 ROUNDS = 200
@@ -90,16 +86,8 @@ def measure(dsn: str) -> None:
 
 def main() -> None:
     """Bring up a server of our own and measure on it."""
-    with tempfile.TemporaryDirectory(prefix="muster-bench-", dir="/tmp") as folder:
-        Path(folder).chmod(0o755)
-        server = PostgresServer(Path(folder) / "data", port=free_port(), password=secrets.token_hex(8))
-        server.start()
-        try:
-            server.create_database("bench")
-            migrate(server.dsn("bench"))
-            measure(server.dsn("bench"))
-        finally:
-            server.stop()
+    with postgres() as server:
+        measure(fresh_database(server, "bench"))
 
 
 if __name__ == "__main__":
