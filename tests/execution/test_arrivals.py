@@ -10,8 +10,9 @@ import pytest
 from muster.database import Database
 from muster.documents import documents_of
 from muster.errors import TransientError
-from muster.execution.arrivals import Arrival, claim, look, started, waiting
+from muster.execution.arrivals import Arrival, Watch, claim, look, started, waiting
 
+WATCH = Watch("invoices", "/in", "files", ("files",))
 LATER = 4_000_000_000.0
 
 
@@ -54,38 +55,96 @@ def test_a_missing_folder_is_an_outage_and_not_an_empty_folder(tmp_path: Path) -
         look(tmp_path / "nowhere", ["*"])
 
 
+def test_an_entry_that_cannot_be_looked_at_is_named_and_keeps_no_other_back(tmp_path: Path) -> None:
+    arrive(tmp_path, "a.xml", "c.xml")
+    (tmp_path / "b.xml").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "loop.xml").symlink_to("loop.xml")
+    (tmp_path / "other.txt").symlink_to(tmp_path / "nowhere")
+    told: list[str] = []
+    found = look(tmp_path, ["*.xml"], now=LATER, tell=told.append)
+    assert [Path(arrival.uri).name for arrival in found] == ["a.xml", "c.xml"]
+    assert [sentence.partition(" starts no run")[0] for sentence in told] == [
+        str(tmp_path / "b.xml"),
+        str(tmp_path / "loop.xml"),
+    ]
+
+
 def test_each_file_is_given_to_one_run(database: Database, tmp_path: Path) -> None:
     arrive(tmp_path, "a.xml", "b.xml")
     found = look(tmp_path, ["*"], now=LATER)
-    (batch,) = claim(database, "invoices", found)
+    (batch,) = claim(database, WATCH, found)
     assert [Path(uri).name for uri in batch.uris] == ["a.xml", "b.xml"]
     started(database, "invoices", batch)
-    assert claim(database, "invoices", found) == []
+    assert claim(database, WATCH, found) == []
     assert not waiting(database, "invoices", found)
     arrive(tmp_path, "c.xml")
-    (second,) = claim(database, "invoices", look(tmp_path, ["*"], now=LATER))
+    (second,) = claim(database, WATCH, look(tmp_path, ["*"], now=LATER))
     assert [Path(uri).name for uri in second.uris] == ["c.xml"]
     assert second.name != batch.name
 
 
 def test_a_batch_whose_start_was_cut_off_is_offered_again_under_the_same_name(database: Database) -> None:
     found = [Arrival("file:///in/a.xml", "1-1")]
-    first = claim(database, "invoices", found)
+    first = claim(database, WATCH, found)
     assert waiting(database, "invoices", found)
-    assert claim(database, "invoices", found) == first
+    assert claim(database, WATCH, found) == first
 
 
 def test_changed_content_under_an_old_name_is_a_new_arrival(database: Database) -> None:
-    (batch,) = claim(database, "invoices", [Arrival("file:///in/a.xml", "1-1")])
+    (batch,) = claim(database, WATCH, [Arrival("file:///in/a.xml", "1-1")])
     started(database, "invoices", batch)
     changed = [Arrival("file:///in/a.xml", "2-2")]
     assert waiting(database, "invoices", changed)
-    assert len(claim(database, "invoices", changed)) == 1
+    assert len(claim(database, WATCH, changed)) == 1
 
 
 def test_claims_at_once_never_split_or_double_a_batch(database: Database) -> None:
     found = [Arrival(f"file:///in/{number}.xml", "1-1") for number in range(50)]
     with ThreadPoolExecutor(4) as pool:
-        claims = list(pool.map(lambda _: claim(database, "invoices", found), range(8)))
+        claims = list(pool.map(lambda _: claim(database, WATCH, found), range(8)))
     assert {batches[0].name for batches in claims} == {claims[0][0].name}
     assert all(len(batches) == 1 and len(batches[0].uris) == 50 for batches in claims)
+
+
+LETTERS = Watch("invoices", "/letters", "letters", ("files", "letters"))
+BILLS = Watch("invoices", "/bills", "files", ("files", "letters"))
+
+
+def test_a_batch_that_was_left_unstarted_goes_to_the_input_it_was_claimed_for(database: Database) -> None:
+    letters, bills = [Arrival("file:///letters/a.xml", "1-1")], [Arrival("file:///bills/a.xml", "1-1")]
+    claimed = claim(database, LETTERS, letters)
+    own = claim(database, BILLS, bills)
+    assert [batch.uris for batch in claimed + own] == [("file:///letters/a.xml",), ("file:///bills/a.xml",)]
+    assert claim(database, LETTERS, []) == claimed
+    assert claim(database, BILLS, letters) == own, "also where its folder shows the other's files"
+
+
+def from_before(database: Database, batch: str, *uris: str) -> None:
+    """What was claimed before the input was written down."""
+    with database.connection() as connection:
+        for uri in uris:
+            connection.execute(
+                "INSERT INTO arrivals (automation, uri, fingerprint, batch) VALUES ('invoices', %s, '1-1', %s)",
+                (uri, batch),
+            )
+
+
+def test_a_batch_from_before_inputs_were_written_down_is_started_by_who_watches_its_folder(database: Database) -> None:
+    from_before(database, "old", "file:///letters/a.xml", "file:///letters/b.xml")
+    from_before(database, "below", "file:///letters/bills/a.xml")
+    from_before(database, "linked", "file:///elsewhere/a.xml")
+    linked = [Arrival("file:///elsewhere/a.xml", "1-1")]
+    assert claim(database, BILLS, []) == []
+    assert [batch.name for batch in claim(database, BILLS, linked)] == ["linked"]
+    (old,) = claim(database, LETTERS, [])
+    assert (old.name, old.uris) == ("old", ("file:///letters/a.xml", "file:///letters/b.xml"))
+    started(database, "invoices", old)
+    assert claim(database, LETTERS, [Arrival("file:///letters/a.xml", "1-1")]) == []
+
+
+def test_a_batch_whose_input_was_renamed_is_given_to_the_new_one(database: Database) -> None:
+    found = [Arrival("file:///bills/a.xml", "1-1")]
+    batches = claim(database, BILLS, found)
+    renamed = Watch("invoices", "/bills", "bills", ("bills", "letters"))
+    assert claim(database, LETTERS, []) == []
+    assert claim(database, renamed, []) == batches

@@ -16,7 +16,7 @@ from muster.events.log import EventLog
 from muster.events.model import EventType, NewEvent
 from muster.events.personal import Vault
 from muster.events.sealing import FORGOTTEN, SEALED
-from muster.execution.arrivals import Arrival, claim, look, started, waiting
+from muster.execution.arrivals import Arrival, Watch, claim, look, started, waiting
 from muster.execution.opening import Opening, open_run
 from muster.execution.personal import conceal
 from muster.notifications import Notice
@@ -336,13 +336,14 @@ def test_a_file_whose_run_was_about_somebody_is_known_without_its_name(
 ) -> None:
     inbox = tmp_path / "inbox"
     inbox.mkdir()
+    watch = Watch("tested", str(inbox), "files", ("files",))
 
     def arrived(name: str) -> list[Arrival]:
         (inbox / name).write_text("a letter")
         os.utime(inbox / name, (1, 1))
         return look(inbox, ["*"])
 
-    (batch,) = claim(database, "tested", arrived("Jane Roe.txt"), site.services.log.digest)
+    (batch,) = claim(database, watch, arrived("Jane Roe.txt"), site.services.log.digest)
     started(database, "tested", batch)
     run = f"files__{batch.name}"
     definition = site.definition(AUTOMATION)
@@ -361,8 +362,8 @@ def test_a_file_whose_run_was_about_somebody_is_known_without_its_name(
     assert "Jane" not in uri
     digest = site.services.log.digest
     assert not waiting(database, "tested", look(inbox, ["*"]), digest)
-    assert claim(database, "tested", look(inbox, ["*"]), digest) == []
-    (other,) = claim(database, "tested", arrived("John Roe.txt"), digest)
+    assert claim(database, watch, look(inbox, ["*"]), digest) == []
+    (other,) = claim(database, watch, arrived("John Roe.txt"), digest)
     assert [Path(each).name for each in other.uris] == ["John%20Roe.txt"], "one of the same size and time is another"
 
 

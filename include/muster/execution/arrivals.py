@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
+import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,19 @@ class Arrival:
     fingerprint: str
 
 
+@dataclass(frozen=True)
+class Watch:
+    """A trigger that gives an automation the new files of a folder."""
+
+    automation: str
+    path: str
+    """The folder."""
+    input: str
+    """What the files are given as."""
+    inputs: tuple[str, ...]
+    """What the automation's watches give files as, all of them."""
+
+
 GONE = "forgotten:"
 """Begins what stands in the table for the address of a file whose run was about somebody who is forgotten."""
 Digest = Callable[[str], str]
@@ -41,9 +55,18 @@ class Batch:
     uris: tuple[str, ...]
 
 
-def look(path: str | PathLike[str], patterns: Sequence[str], *, now: float | None = None) -> list[Arrival]:
+def look(
+    path: str | PathLike[str],
+    patterns: Sequence[str],
+    *,
+    now: float | None = None,
+    tell: Callable[[str], object] = lambda _: None,
+) -> list[Arrival]:
     """The settled files of the folder that match one of `patterns`, by name. Hidden files do not count. A relative
     path counts from the project's folder.
+
+    Args:
+        tell: Called with a sentence for each entry that is passed over because it cannot be looked at.
 
     Raises:
         TransientError: the folder cannot be read just now.
@@ -51,7 +74,7 @@ def look(path: str | PathLike[str], patterns: Sequence[str], *, now: float | Non
     moment = time.time() if now is None else now
     folder = site_path(path)
     try:
-        return list(_settled(folder, patterns, moment))
+        return list(_settled(folder, patterns, moment, tell))
     except OSError as error:
         raise TransientError(f"The folder {folder} cannot be read: {error.strerror}.") from error
 
@@ -63,8 +86,11 @@ def waiting(database: Database, automation: str, found: Sequence[Arrival], diges
     return bool(_unknown(found, set(rows), digest))
 
 
-def claim(database: Database, automation: str, found: Sequence[Arrival], digest: Digest | None = None) -> list[Batch]:
-    """Batches to start a run for: what is new in `found`, and what an earlier attempt left unstarted."""
+def claim(database: Database, watch: Watch, found: Sequence[Arrival], digest: Digest | None = None) -> list[Batch]:
+    """Batches to start a run for, with the watch's input: what is new in `found`, and what an earlier attempt left
+    unstarted. A file that several watches of the automation find is given to the one that claims it first.
+    """
+    automation = watch.automation
     with database.connection() as connection:
         # Two claims at once would split one arrival of many files into two runs.
         connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"arrivals/{automation}",))
@@ -72,14 +98,17 @@ def claim(database: Database, automation: str, found: Sequence[Arrival], digest:
         name = _name(new)
         with connection.cursor() as cursor:
             cursor.executemany(
-                "INSERT INTO arrivals (automation, uri, fingerprint, batch) VALUES (%s, %s, %s, %s)",
-                [(automation, arrival.uri, arrival.fingerprint, name) for arrival in new],
+                "INSERT INTO arrivals (automation, uri, fingerprint, batch, input) VALUES (%s, %s, %s, %s, %s)",
+                [(automation, arrival.uri, arrival.fingerprint, name, watch.input) for arrival in new],
             )
-        rows = connection.execute(
-            "SELECT batch, array_agg(uri ORDER BY uri) FROM arrivals"
-            " WHERE automation = %s AND started_at IS NULL GROUP BY batch ORDER BY min(arrived_at), batch",
-            (automation,),
-        ).fetchall()
+        given = {
+            "automation": automation,
+            "input": watch.input,
+            "inputs": list(watch.inputs),
+            "found": [arrival.uri for arrival in found],
+            "folder": f"{site_path(watch.path).resolve().as_uri()}/",
+        }
+        rows = connection.execute(_UNSTARTED, given).fetchall()
     return [Batch(batch, tuple(uris)) for batch, uris in rows]
 
 
@@ -92,6 +121,16 @@ def started(database: Database, automation: str, batch: Batch) -> None:
         )
 
 
+# A run passes over an input that it does not know. So a batch whose input no watch has any more, or that is from before
+# inputs were written down, goes to who watches its folder.
+_UNSTARTED = """
+SELECT batch, array_agg(uri ORDER BY uri) FROM arrivals WHERE automation = %(automation)s AND started_at IS NULL
+ GROUP BY batch
+HAVING min(input) = %(input)s
+    OR (min(input) IS NULL OR min(input) <> ALL(%(inputs)s))
+       AND bool_or(uri = ANY(%(found)s) OR regexp_replace(uri, '[^/]*$', '') = %(folder)s)
+ ORDER BY min(arrived_at), batch
+"""
 _KNOWN = """
 SELECT uri, fingerprint FROM arrivals WHERE automation = %s
    AND (uri = ANY(%s) OR (starts_with(uri, 'forgotten:') AND fingerprint = ANY(%s)))
@@ -117,13 +156,20 @@ def _unknown(found: Sequence[Arrival], known: set[tuple[str, str]], digest: Dige
     ]
 
 
-def _settled(folder: Path, patterns: Sequence[str], moment: float) -> Iterator[Arrival]:
+def _settled(folder: Path, patterns: Sequence[str], moment: float, tell: Callable[[str], object]) -> Iterator[Arrival]:
     for file in sorted(folder.iterdir()):
         if file.name.startswith(".") or not any(fnmatch.fnmatch(file.name, pattern) for pattern in patterns):
             continue
-        status = file.stat()
-        if file.is_file() and moment - status.st_mtime >= SETTLED_AFTER:
-            yield Arrival(file.resolve().as_uri(), f"{status.st_size}-{status.st_mtime_ns}")
+        try:
+            status = file.stat()
+            uri = file.resolve().as_uri()
+        except OSError as error:
+            # What somebody has taken away since the folder was listed is missed by nobody.
+            if not isinstance(error, FileNotFoundError) or file.is_symlink():
+                tell(f"{file} starts no run, because it cannot be looked at: {error.strerror}.")
+            continue
+        if stat.S_ISREG(status.st_mode) and moment - status.st_mtime >= SETTLED_AFTER:
+            yield Arrival(uri, f"{status.st_size}-{status.st_mtime_ns}")
 
 
 def _name(arrivals: Sequence[Arrival]) -> str:

@@ -41,6 +41,7 @@ def build_files_dag(definition: Definition) -> DAG:
                 path=watch.path,
                 match=watch.match,
                 input=watch.input,
+                inputs=sorted({each.input for each in watches(definition)}),
             )
     return dag
 

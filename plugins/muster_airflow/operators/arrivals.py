@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator, Context
 
 from muster.errors import TransientError
-from muster_airflow.egress import leaves
+from muster_airflow.egress import leaves, note
 
 if TYPE_CHECKING:
     from muster.execution.arrivals import Batch
@@ -23,29 +23,34 @@ class StartRuns(BaseOperator):
         path: the folder.
         match: name patterns.
         input: the input that is given the files' URIs.
+        inputs: what the automation's watches give files as, all of them.
     """
 
     custom_operator_name = "files"
     ui_color = "#f1f5f9"
 
-    def __init__(self, *, automation: str, path: str, match: list[str], input: str, **kwargs: Any) -> None:
+    def __init__(
+        self, *, automation: str, path: str, match: list[str], input: str, inputs: list[str], **kwargs: Any
+    ) -> None:
         super().__init__(retries=3, **kwargs)
         self.automation = automation
         self.path = path
         self.match = match
         self.input = input
+        self.inputs = inputs
 
     @leaves
     def execute(self, context: Context) -> list[str]:
         """Start the runs; the XCom is the list of their ids."""
         # Here, because it brings the database's client, which parsing the Dags has no use for.
-        from muster.execution.arrivals import claim, look, started
+        from muster.execution.arrivals import Watch, claim, look, started
         from muster_airflow.services import services_in_worker
 
         services = services_in_worker(context)
         database = services.database
-        found = look(self.path, self.match)
-        batches = claim(database, self.automation, found, services.log.digest)
+        watch = Watch(self.automation, self.path, self.input, tuple(self.inputs))
+        found = look(self.path, self.match, tell=lambda why: note("warning", "a file is passed over", why=why))
+        batches = claim(database, watch, found, services.log.digest)
         for batch in batches:
             self._start(batch)
             started(database, self.automation, batch)

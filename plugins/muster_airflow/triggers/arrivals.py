@@ -27,6 +27,7 @@ class ArrivalTrigger(BaseEventTrigger):
         self.path = path
         self.match = match
         self.every = every
+        self._told: set[str] = set()
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Class path and arguments, as Airflow stores them."""
@@ -49,7 +50,12 @@ class ArrivalTrigger(BaseEventTrigger):
         from muster_airflow.services import services_in_triggerer
 
         services = await services_in_triggerer()
-        found = await asyncio.to_thread(look, self.path, self.match)
+        passed_over: list[str] = []
+        found = await asyncio.to_thread(look, self.path, self.match, tell=passed_over.append)
+        for sentence in passed_over:
+            if sentence not in self._told:
+                note("warning", "a file is passed over", why=sentence)
+        self._told = set(passed_over)
         return bool(found) and await asyncio.to_thread(
             waiting, services.database, self.automation, found, services.log.digest
         )
