@@ -78,6 +78,8 @@ class RunState:
     """The steps that this execution leaves as they were; None where the log cannot tell, and in the first one."""
     redriven: dict[str, list[int | None]] = field(default_factory=dict)
     """The dead letters being done again, positions by step; empty once the run has closed."""
+    redid: dict[str, list[int | None]] = field(default_factory=dict)
+    """Those that the last execution had done again, once the run has closed."""
     unwinding: Unwinding | None = None
     """What it last began to undo."""
     stuck: Stuck | None = None
@@ -165,12 +167,14 @@ def _opened(run: RunState, event: Happening) -> None:
 def _closed(run: RunState, event: Happening) -> None:
     data = event.data
     run.status, run.closed_at, run.reason = data.get("status", "failed"), event.at, words(data.get("reason"))
-    run.counts, run.redriven = dict(data.get("counts") or {}), {}
+    run.counts, run.redriven, run.redid = dict(data.get("counts") or {}), {}, run.redriven or run.redid
 
 
 def _begun(run: RunState, event: Happening) -> None:
-    said = event.data.get("stands")
-    run.epoch, run.stands = event.data.get("epoch") or 0, None if said is None else frozenset(said)
+    said, epoch = event.data.get("stands"), event.data.get("epoch") or 0
+    if epoch > run.epoch:
+        run.redid = {}
+    run.epoch, run.stands = epoch, None if said is None else frozenset(said)
 
 
 def _cancel_requested(run: RunState, event: Happening) -> None:
@@ -213,7 +217,7 @@ def _unwinding(run: RunState, event: Happening) -> None:
 
 def _expanded(run: RunState, step: StepState, work: WorkState, event: Happening) -> None:
     step.length = event.data["length"]
-    step.indices = list(event.data["indices"])
+    step.indices, step.laid_out = list(event.data["indices"]), event.data.get("epoch") or 0
     work.status, work.started_at = "running", work.started_at or event.at
 
 
@@ -249,6 +253,7 @@ def _ended(status: Status) -> Callable[[RunState, StepState, WorkState, Happenin
         data = event.data
         _anew(work, data)
         work.status, work.ended_at, work.decision = status, event.at, None
+        work.outcome = data.get("epoch") or 0
         if not (status == "skipped" and data.get("reason") in (CANCELLED, UNWINDING) and work.begun is not None):
             # What is kept otherwise is for whoever undoes it.
             work.output, work.output_type = data.get("output"), data.get("output_type")

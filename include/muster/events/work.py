@@ -77,6 +77,8 @@ class WorkState:
     """How often it has been undone: what is done after that is other work, with effects of its own."""
     epoch: int = 0
     """The epoch of its latest execution."""
+    outcome: int | None = None
+    """The epoch of its latest outcome: an earlier one than `epoch` while it is done again."""
     begun: int | None = None
     """The epoch in which it last began, before any undoing: what was skipped after that may have happened."""
     started_at: datetime | None = None
@@ -105,6 +107,8 @@ class StepState:
     """Length of the list it fans out over; None outside a fan-out or before it was expanded."""
     indices: list[int] = field(default_factory=list)
     """The positions that have work."""
+    laid_out: int = 0
+    """The epoch in which the list was laid out last."""
     items: dict[int, WorkState] = field(default_factory=dict)
 
     @property

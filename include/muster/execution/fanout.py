@@ -175,14 +175,14 @@ def _positions(
     view: RunView, step: ResolvedStep, items: Sequence[Any], variables: Mapping[str, Any], ref: WorkRef
 ) -> tuple[list[int], list[NewEvent]]:
     """The positions with work, and the events that say why others have none."""
-    rejected = flow.rejected_items(view.definition, step, view.state)
+    kept_back = flow.kept_back(view.definition, step, view.state)
     indices: list[int] = []
     notes: list[NewEvent] = []
     for index, item in enumerate(items):
         if item is None:
             continue
-        if index in rejected:
-            notes.append(_skipped(step, index, flow.REJECTED, ref))
+        if index in kept_back:
+            notes.append(_skipped(step, index, kept_back[index], ref))
         elif by_item(step) and not holds(step, {**variables, "item": item, "index": index}):
             notes.append(_skipped(step, index, flow.WHEN, ref))
         else:

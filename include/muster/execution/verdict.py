@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from muster.events.sealing import words
 from muster.events.state import CANCELLED, UNWINDING, RunState
 from muster.events.work import StepState
-from muster.execution.flow import left_over
+from muster.execution.flow import decide, unfinished
 from muster.execution.task_keys import task_of
 from muster.language.definition import Definition
 
@@ -30,11 +30,11 @@ def failures(definition: Definition, state: RunState, task_states: TaskStates) -
     found, stopped = [], _stopped_in_airflow(definition, task_states)
     for step in definition.steps:
         result = state.step(step.id)
-        reason = _failure(result) or _stopped(definition, state, result, stopped)
-        if reason := reason or _left_out(result):
+        reason = _failure(result) or _stopped(definition, state, result, stopped) or _left_out(result)
+        if reason := reason or _without_outcome(definition, state, result):
             found.append(reason)
     # What a cancelled run stopped in the middle of has not failed by itself.
-    return _ordered(state) or found
+    return _ordered(state) or found or _never_begun(definition, state)
 
 
 def _ordered(state: RunState) -> list[str]:
@@ -63,9 +63,11 @@ def reasons_to_undo(definition: Definition, state: RunState, task_states: TaskSt
         reason = _failure(result) if lost else None
         if reason is None and (lost or result.status == "succeeded"):
             reason = _stopped(definition, state, result, stopped)
+        if reason is None and (lost or not result.is_fan_out):
+            reason = _without_outcome(definition, state, result)
         if reason is not None and step.kind not in HARMLESS:
             found.append(reason)
-    return found
+    return found or _never_begun(definition, state, HARMLESS)
 
 
 def _lost_altogether(result: StepState) -> bool:
@@ -94,7 +96,7 @@ def _stopped(definition: Definition, state: RunState, result: StepState, stopped
     """Why a task that Airflow failed matters: it left no outcome, or what comes after it was not performed."""
     if result.id not in stopped:
         return None
-    if not result.ended or _left_undone(result) or left_over(definition, definition.step(result.id), state):
+    if unfinished(definition, definition.step(result.id), state):
         return f"step {result.id} stopped without an outcome"
     if result.status == "succeeded" and not all(state.step(step.id).ended for step in definition.steps):
         return f"step {result.id} stopped after its outcome"
@@ -111,6 +113,22 @@ def _left_out(result: StepState) -> str | None:
     return None
 
 
-def _left_undone(result: StepState) -> bool:
-    """True when what an earlier execution undid was to be done anew, all of it or the items of a list, and was not."""
-    return any(work.status == "undone" for work in (result.whole, *result.items.values()))
+def _without_outcome(definition: Definition, state: RunState, result: StepState) -> str | None:
+    """What of a step has begun and never ended, whatever Airflow says of its tasks."""
+    if all(work.ended or work.status == "pending" for work in (result.whole, *result.items.values())):
+        return None
+    left = unfinished(definition, definition.step(result.id), state)
+    if left and left != [None]:
+        return f"{len(left)} of {len(result.indices)} items of step {result.id} have no outcome"
+    return f"step {result.id} has no outcome" if left else None
+
+
+def _never_begun(definition: Definition, state: RunState, but: Collection[str] = ()) -> list[str]:
+    """The steps that nothing kept from going ahead and that were not done: where there is no other reason."""
+    return [
+        f"step {step.id} has no outcome"
+        for step in definition.steps
+        if step.kind not in but
+        and unfinished(definition, step, state) == [None]
+        and decide(definition, step, state) is None
+    ]

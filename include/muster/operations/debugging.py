@@ -199,11 +199,11 @@ class _Walk:
     def _positions(
         self, definition: Definition, step: ResolvedStep, layout: _Layout
     ) -> tuple[list[int], dict[int, str]]:
-        rejected = flow.rejected_items(definition, step, self._state)
+        kept_back = flow.kept_back(definition, step, self._state)
         reasons: dict[int, str] = {}
         for index, item in enumerate(layout.items):
-            if item is not None and index in rejected:
-                reasons[index] = flow.REJECTED
+            if item is not None and index in kept_back:
+                reasons[index] = kept_back[index]
             elif item is not None and by_item(step) and not holds(step, self._piece(layout, index)):
                 reasons[index] = flow.WHEN
         return [n for n, item in enumerate(layout.items) if item is not None and n not in reasons], reasons

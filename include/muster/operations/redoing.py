@@ -19,7 +19,7 @@ from muster.events.state import RunState, fold
 from muster.events.work import WorkState
 from muster.execution.again import steps_after, steps_from
 from muster.execution.fanout import items_of
-from muster.execution.flow import ancestors
+from muster.execution.flow import ancestors, unfinished
 from muster.execution.references import work_key
 from muster.language.definition import Definition, ResolvedStep
 from muster.recovery.dead_letters import is_discarded
@@ -59,7 +59,7 @@ def plan_restart(log: EventLog, definitions: DefinitionStore, run: str, step: st
     """The run from `step` on: that step and everything after it, as if they had not been performed.
 
     Raises:
-        PermanentError: there is no such step, the run goes on, or what was undone lies outside.
+        PermanentError: there is no such step, the run goes on, or what was undone, or has no outcome, lies outside.
         MusterError: there is no such run, or its definition is gone.
     """
     state, definition, events = _load(log, definitions, run)
@@ -69,6 +69,7 @@ def plan_restart(log: EventLog, definitions: DefinitionStore, run: str, step: st
         raise PermanentError(f"{run} has no step {step!r}.", remedy=f"Its steps are {', '.join(names)}.")
     steps = steps_from(definition, step)
     _nothing_undone_outside(definition, state, steps)
+    _nothing_unfinished_before(definition, state, steps)
     return Plan(run, steps, (), (NewEvent(type=EventType.RUN_RESTARTED, data={"from": step}, actor=by),), state.version)
 
 
@@ -241,6 +242,17 @@ def _nothing_undone_outside(definition: Definition, state: RunState, again: Coll
             f"Step {outside[0]} of {state.id} was undone, or is to be, and would not be done again.",
             remedy=f"Begin earlier: `muster restart {state.id} --from {outside[0]}`.",
         )
+
+
+def _nothing_unfinished_before(definition: Definition, state: RunState, again: Collection[str]) -> None:
+    """What has no outcome, an unanswered question for one, must be done again as well: nothing goes ahead after it."""
+    before = {each.id for name in again for each in ancestors(definition, definition.step(name))} - set(again)
+    for step in definition.steps:
+        if step.id in before and unfinished(definition, step, state):
+            raise PermanentError(
+                f"Step {step.id} of {state.id} has no outcome, and nothing after it goes ahead without one.",
+                remedy=f"Begin earlier: `muster restart {state.id} --from {step.id}`.",
+            )
 
 
 def _plain(pieces: Pieces) -> dict[str, list[int | None]]:
