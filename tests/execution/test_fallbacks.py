@@ -48,6 +48,18 @@ def bluntly(to: str, context: SkillContext) -> None:
     except Exception as error:
         raise PermanentError("There was no money left.") from error
 
+@skill("pay.confused")
+def confused(to: str, context: SkillContext) -> None:
+    """Charges, and fails over something else."""
+    context.effect("transfer", request={"to": to}).perform(lambda: charge("BANK", to))
+    raise PermanentError("The receipt cannot be read.")
+
+@skill("pay.aconfused", lane="async")
+async def aconfused(to: str, context: SkillContext) -> None:
+    """The same, as a coroutine."""
+    await context.effect("transfer", request={"to": to}).aperform(lambda: asyncio.to_thread(charge, "BANK", to))
+    raise PermanentError("The receipt cannot be read.")
+
 @skill("pay.card")
 def card(to: str, context: SkillContext) -> int:
     """A fallback."""
@@ -138,6 +150,48 @@ def test_no_fallback_begins_where_something_may_have_happened(
     assert not errors(site, run, EventType.STEP_FELL_BACK)
 
 
+@pytest.mark.parametrize(("skill", "fallback", "lane"), EACH)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_no_fallback_does_again_what_has_happened(
+    site: Site, bank: BankServer, shape: str, skill: str, fallback: str, lane: str
+) -> None:
+    skill = skill.replace("transfer", "confused")
+    run = site.run(site.definition(paying(shape, skill, fallback, f"lane: {lane}")))
+    assert bank.charges == counted(shape)
+    assert effects(site) == {("transfer", "done")}
+    found = errors(site, run, EventType.STEP_FAILED)
+    assert len(found) == len(bank.charges)
+    assert all("The receipt cannot be read." in error["message"] for error in found)
+    assert all("has happened, so the fallback of pay" in error["message"] for error in found)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_step_that_is_done_again_is_not_done_beside_what_its_fallback_did(
+    site: Site, bank: BankServer, tmp_path: Path, shape: str
+) -> None:
+    run = site.run(site.definition(paying(shape, "pay.refuse", "pay.card", "lane: worker")))
+    assert bank.charges == counted(shape)
+    (tmp_path / "mended").touch()
+    for epoch in (90, 91):
+        slots = range(site.expand(run, "pay", epoch=epoch)) if SHAPES[shape] and shape != "whole" else [None]
+        for slot in slots:
+            site.step(run, "pay", slot, epoch=epoch)
+        assert site.state(run).step("pay").status == "succeeded"
+        assert bank.charges == counted(shape)
+    assert effects(site) == {("transfer", "failed"), ("card", "done")}
+
+
+def test_a_step_is_tried_itself_again_when_its_fallback_did_nothing(
+    site: Site, bank: BankServer, tmp_path: Path
+) -> None:
+    run = site.open(site.definition(paying("single", "pay.refuse", "pay.refuse", "lane: worker")))
+    assert site.step(run, "pay").status == "failed"
+    (tmp_path / "mended").touch()
+    assert site.step(run, "pay", epoch=1).status == "succeeded"
+    assert len(errors(site, run, EventType.STEP_FELL_BACK)) == 1
+    assert bank.charges == {"a": 1}
+
+
 def test_an_error_about_something_else_does_not_hide_what_may_have_happened(site: Site, bank: BankServer) -> None:
     run = site.run(site.definition(paying("single", "pay.bluntly", "pay.card", "lane: worker")))
     assert bank.charges == {"a": 1}
@@ -160,7 +214,7 @@ def test_the_log_says_why_a_fallback_came(
     assert [error["message"] for error in why] == ["The account is closed."] * len(bank.charges)
 
 
-def test_once_a_person_has_said_that_it_never_happened_the_work_is_done_again(site: Site, bank: BankServer) -> None:
+def test_what_a_person_has_said_to_have_happened_is_not_done_again(site: Site, bank: BankServer) -> None:
     run = site.open(site.definition(paying("single", "pay.transfer", "pay.card", "lane: worker")))
     assert site.step(run, "pay").status == "failed"
     [entry] = Ledger(site.services.database).entries()

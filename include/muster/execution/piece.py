@@ -24,7 +24,7 @@ from muster.failures import classify
 from muster.language.definition import ResolvedStep
 from muster.recovery.attempts import Superseded, attempting
 from muster.recovery.leases import LeaseLost
-from muster.recovery.ledger import Ledger, OutcomeUnknown
+from muster.recovery.ledger import Ledger, OutcomeUnknown, Outside
 from muster.redaction import redact
 
 LONGEST_MESSAGE = 2_000
@@ -71,7 +71,11 @@ class Piece:
     @property
     def fell_back_key(self) -> str:
         """The key of the event that its fallback has taken over, once per epoch."""
-        return f"{self.key}/fell_back@{self.ref.epoch}"
+        return self.fell_back_in(self.ref.epoch)
+
+    def fell_back_in(self, epoch: int) -> str:
+        """`fell_back_key` of another epoch."""
+        return f"{self.key}/fell_back@{epoch}"
 
     @property
     def ended_key(self) -> str:
@@ -287,10 +291,27 @@ def _bad_answers(piece: Piece) -> int:
 
 
 async def _has_fallen_back(services: Services, piece: Piece) -> bool:
-    """Whether an execution that did not come to its end had left the piece to its fallback."""
+    """Whether an execution before this one had left the piece to its fallback, which is to go on with it.
+
+    In an earlier epoch that counts only where the fallback has done something: the step would do it a second time.
+    """
     if piece.step.fallback is None or piece.first:
         return False
-    return piece.fell_back_key in await services.log.aunder_keys(piece.ref.run, [piece.fell_back_key])
+    started = piece.view.events_of(EventType.STEP_STARTED, piece.step.id, piece.index)
+    before = [event.data["epoch"] for event in started if event.data["epoch"] != piece.ref.epoch]
+    keys = [piece.fell_back_key, *(piece.fell_back_in(epoch) for epoch in before[-1:])]
+    found = await services.log.aunder_keys(piece.ref.run, keys)
+    if piece.fell_back_key in found:
+        return True
+    if not found or await Ledger(services.database).aoutside(piece.view.id, piece.effect_key) is None:
+        return False
+    await _fell_back(services, piece, found[keys[-1]].data["error"])
+    return True
+
+
+async def _fell_back(services: Services, piece: Piece, error: Mapping[str, Any]) -> None:
+    event = NewEvent(type=EventType.STEP_FELL_BACK, data=_data(piece, error=error), key=piece.fell_back_key)
+    await services.log.aappend(piece.ref.run, [event])
 
 
 async def _hand_over(services: Services, piece: Piece, error: Exception) -> None:
@@ -298,23 +319,31 @@ async def _hand_over(services: Services, piece: Piece, error: Exception) -> None
 
     Raises:
         Exception: `error`, when no fallback takes its place.
-        OutcomeUnknown: what the piece began may have happened: the fallback would do it a second time.
+        Final: what the piece began has happened, or may have: the fallback would do it a second time.
         Overtaken: another process has begun the same work since.
     """
     if piece.step.fallback is None or isinstance(error, _NEVER_HANDED_OVER):
         raise error
-    if (key := await Ledger(services.database).ain_doubt(piece.view.id, piece.effect_key)) is not None:
-        raise OutcomeUnknown.of(
-            key, f"{_message(error)} Whether {key!r} happened is unknown, so the fallback of {piece.key} was not tried."
-        ) from error
-    event = NewEvent(type=EventType.STEP_FELL_BACK, data=_data(piece, error=describe(error)), key=piece.fell_back_key)
-    await services.log.aappend(piece.ref.run, [event])
+    if (outside := await Ledger(services.database).aoutside(piece.view.id, piece.effect_key)) is not None:
+        raise _kept_from_its_fallback(piece, error, outside) from error
+    await _fell_back(services, piece, describe(error))
     # After the writing: who begins the same work writes that first, and looks then whether it was left to the fallback.
     # So of two at the same moment one sees the other, and what comes first is not done beside its fallback.
     kinds = (EventType.STEP_STARTED,)
     since = services.log.aread(piece.ref.run, after_version=piece.execution, steps=(piece.step.id,), types=kinds)
     if any([event.data["index"] == piece.index async for event in since]):
         raise Overtaken(f"Another process has begun {piece.key} since.")
+
+
+def _kept_from_its_fallback(piece: Piece, error: Exception, outside: Outside) -> Final:
+    untried = f"so the fallback of {piece.key} was not tried."
+    if outside.status == "done":
+        # Under the fallback's own key the ledger would let it happen once more.
+        return Final(
+            f"{_message(error)} {outside.key!r} has happened, {untried}",
+            remedy="Mend what failed and restart the step: what has happened is not repeated.",
+        )
+    return OutcomeUnknown.of(outside.key, f"{_message(error)} Whether {outside.key!r} happened is unknown, {untried}")
 
 
 _NEVER_HANDED_OVER = (SetAside, Final, DatabaseLost, TamperedLog, Overtaken)

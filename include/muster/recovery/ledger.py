@@ -83,9 +83,9 @@ SELECT key, kind, run, CASE WHEN claimed_until <= clock_timestamp() THEN 'unknow
 """
 
 # Also one whose claim has not run out: who asks knows that nothing of the work goes on any more.
-IN_DOUBT = """
-SELECT key FROM effects
- WHERE run = %(run)s AND starts_with(key, %(under)s) AND status IN ('begun', 'unknown') ORDER BY begun_at LIMIT 1
+UNDER = """
+SELECT key, status FROM effects
+ WHERE run = %(run)s AND starts_with(key, %(under)s) AND status <> 'failed' ORDER BY status = 'done', begun_at LIMIT 1
 """
 
 LONGEST_ERROR = 2_000
@@ -189,6 +189,13 @@ class Entry:
     settled_at: datetime | None
 
 
+class Outside(NamedTuple):
+    """An effect that a piece of work has begun, and that is not known not to have happened."""
+
+    key: str
+    status: Status
+
+
 class Begun(NamedTuple):
     """This attempt may perform the effect."""
 
@@ -253,7 +260,13 @@ class Ledger:
 
         `work` is what begins the keys of its effects.
         """
-        return await arun(self.database, _in_doubt({"run": run, "under": f"{work}/"}))
+        found = await self.aoutside(run, work)
+        return found.key if found is not None and found.status != "done" else None
+
+    async def aoutside(self, run: str, work: str) -> Outside | None:
+        """An effect that such a piece of work has had, or may have had; one in doubt before one that is done."""
+        rows = await arun(self.database, _rows(UNDER, {"run": run, "under": f"{work}/"}))
+        return Outside(*rows[0]) if rows else None
 
     def entries(self, *, run: str | None = None, in_doubt: bool = False, limit: int = 100) -> list[Entry]:
         """Newest first; of one run or of all, everything or only what nobody knows the outcome of."""
@@ -314,7 +327,9 @@ def done(effect: Effect, result: Any, seals: Seals | None) -> Work[Any]:
     kept = canonical(result if seals is None else seals.seal(result))
     values = {"key": effect.key, "kind": effect.kind, "request": effect.request, "result": kept}
     if not (yield [HotQuery(DONE, values)])[0]:
-        return _opened((yield [Query(FIND, {"key": effect.key})])[0][0][4], seals)
+        found = (yield [Query(FIND, {"key": effect.key})])[0]
+        # Where it is gone it was pruned since, and what is known here is all there is.
+        return _opened(found[0][4], seals) if found else result
     return result
 
 
@@ -335,9 +350,8 @@ def _changed(sql: str, **values: Any) -> Work[bool]:
     return bool((yield [Query(sql, values)])[0])
 
 
-def _in_doubt(values: dict[str, Any]) -> Work[str | None]:
-    rows = (yield [Query(IN_DOUBT, values)])[0]
-    return rows[0][0] if rows else None
+def _rows(sql: str, values: dict[str, Any]) -> Work[Rows]:
+    return (yield [Query(sql, values)])[0]
 
 
 def _entries(values: dict[str, Any]) -> Work[list[Entry]]:
