@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import secrets
 import shutil
@@ -15,6 +16,12 @@ import pytest
 from muster.database import Database
 from muster.local.postgres import PostgresServer, free_port
 from support.bank import BankServer, bank_server
+
+# Airflow keeps its files in a folder of this session's own: set before anything imports it.
+AIRFLOW_HOME = tempfile.mkdtemp(prefix="muster-test-airflow-")
+os.environ["AIRFLOW_HOME"] = AIRFLOW_HOME
+os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+atexit.register(shutil.rmtree, AIRFLOW_HOME, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -77,29 +77,24 @@ def test_changing_anything_is_refused(muster: Muster, tampered: str, what: str, 
     assert events(database) == before
 
 
-@pytest.mark.parametrize(
-    "change",
-    ["UPDATE definitions SET content = replace(content::text, 'each', 'none')::json", "DELETE FROM definitions"],
-)
-def test_a_definition_that_was_changed_or_taken_out_is_found_and_nothing_goes_on(
+def test_a_definition_that_was_changed_is_found_and_nothing_goes_on(
     muster: Muster,
     tmp_path: Path,
     database: Database,
     dsn: str,
     monkeypatch: pytest.MonkeyPatch,
     project: Path,
-    change: str,
 ) -> None:
     monkeypatch.setenv("MUSTER_DSN", dsn)
     (tmp_path / "site").mkdir()
     run = Depot(tmp_path / "site", database, ["a", "b"]).run(1, "b")
     assert muster("verify", "--checkpoint").exit_code == 0
     with psycopg.connect(dsn) as connection:
-        connection.execute(change.encode())
+        connection.execute("UPDATE definitions SET content = replace(content::text, 'each', 'none')::json")
     for words in (["verify", run], ["verify"], ["audit", run]):
         shown = muster(*words)
         assert shown.exit_code == 1, words
-        assert "is gone, or is not what was written" in " ".join((shown.output + shown.stderr).split()), words
+        assert "is not what was written" in " ".join((shown.output + shown.stderr).split()), words
     before = events(database)
     for words in CHANGES.values():
         shown = muster(*(word.format(run=run) for word in words))

@@ -158,7 +158,7 @@ def test_an_unknown_run_step_or_definition_is_said_and_nothing_changed(depot: De
         connection.execute("DELETE FROM definitions")
     depot.site.services.definitions._cache.clear()
     for attempt in (lambda: depot.restart(run, "each"), lambda: depot.redrive(run, each=[1])):
-        with pytest.raises(MusterError, match=r"the definition .* is gone"):
+        with pytest.raises(MusterError, match="no definition"):
             attempt()
     assert depot.site.state(run).version == before
 

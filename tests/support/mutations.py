@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -21,8 +21,8 @@ class Mutation:
     module: str
     replaced: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """By the name of a text in the module: a part of it, and what stands there instead."""
-    functions: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
-    """By name: what is called instead."""
+    functions: Mapping[str, Any] = field(default_factory=dict)
+    """By name, also that of a class's: what is called instead."""
 
     @contextmanager
     def applied(self) -> Iterator[None]:
@@ -31,14 +31,13 @@ class Mutation:
         for name, (old, new) in self.replaced.items():
             assert old in getattr(module, name), f"{self.module}.{name} no longer holds {old!r}"
             instead[name] = getattr(module, name).replace(old, new)
-        right = {name: getattr(module, name) for name in instead}
-        try:
+        with ExitStack() as undone:
             for name, wrong in instead.items():
-                setattr(module, name, wrong)
+                owner, _, attribute = name.rpartition(".")
+                place = getattr(module, owner) if owner else module
+                undone.callback(setattr, place, attribute, vars(place)[attribute])
+                setattr(place, attribute, wrong)
             yield
-        finally:
-            for name, value in right.items():
-                setattr(module, name, value)
 
 
 def _keep_what_was_free(names: list[str], owner: str, ttl: float) -> Any:
@@ -292,7 +291,7 @@ MUTATIONS: dict[str, Mutation] = {
     ),
     "what is done anew is taken for what was undone": Mutation(
         "each execution is undone once",
-        "saga", "muster.execution.actions", functions={"_effect_key": _one_key_for_all},
+        "saga", "muster.execution.piece", functions={"Piece.effect_key": property(_one_key_for_all)},
     ),
 }  # fmt: skip
 """By what the bug does."""

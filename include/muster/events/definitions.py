@@ -89,9 +89,9 @@ class DefinitionStore:
 
 
 def harmed(hashes: Collection[str]) -> Query:
-    """(hash) of those of the definitions that are gone or not what was put."""
+    """(hash) of those of the definitions that are not what was put; with one that is gone no run can go on."""
     return Query(
-        "SELECT hash FROM unnest(%(hashes)s::text[]) hash LEFT JOIN definitions USING (hash)"
-        " WHERE content IS NULL OR encode(sha256(convert_to(content::text, 'UTF8')), 'hex') <> hash",
+        "SELECT hash FROM unnest(%(hashes)s::text[]) hash JOIN definitions USING (hash)"
+        " WHERE encode(sha256(convert_to(content::text, 'UTF8')), 'hex') <> hash",
         {"hashes": list(hashes)},
     )

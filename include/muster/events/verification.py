@@ -144,7 +144,7 @@ def checking(
                 return chain.version, fault
         if new := opened.keys() - intact:
             for (hash,) in (yield [harmed(new)])[0]:
-                what = f"the definition {hash} of event {opened[hash]} is gone, or is not what was written"
+                what = f"the definition {hash} of event {opened[hash]} is not what was written"
                 return chain.version, Fault(stream, opened[hash], "altered", what)
             intact |= new
         if len(rows) < _PAGE:
