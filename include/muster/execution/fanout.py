@@ -116,11 +116,8 @@ def _spread(services: Services, view: RunView, step: ResolvedStep, ref: WorkRef,
 
 def last_endings(view: RunView, step: ResolvedStep) -> dict[int | None, Event]:
     """How each piece of a step ended last, by position; None stands for the step as a whole."""
-    return {event.data["index"]: event for event in view.events if event.type in ENDINGS and _is_of(event, step)}
-
-
-def _is_of(event: Event, step: ResolvedStep) -> bool:
-    return bool(event.data["step"] == step.id)
+    endings = (event for event in view.events if event.type in ENDINGS)
+    return {event.data["index"]: event for event in endings if event.data["step"] == step.id}
 
 
 async def _ended_anew(services: Services, spread: Spread, ref: WorkRef) -> bool:
@@ -149,7 +146,7 @@ def _redriven(services: Services, view: RunView, step: ResolvedStep, ref: WorkRe
 
 def _recorded(view: RunView, step: ResolvedStep, ref: WorkRef) -> Event | None:
     """The layout of this execution; the last one there is of a step that it leaves as it was."""
-    found = [event for event in view.events if event.type == EventType.STEP_EXPANDED and _is_of(event, step)]
+    found = view.events_of(EventType.STEP_EXPANDED, step.id)
     key = _key(step, ref.epoch)
     return next((event for event in reversed(found) if ref.stands or event.key == key), None)
 

@@ -77,7 +77,7 @@ def unfinished(definition: Definition, step: ResolvedStep, state: RunState) -> l
     if not result.is_fan_out or result.laid_out < since:
         return [None]
     found = _redone(definition, step, state.redriven or state.redid)
-    again = result.indices if found is None else found
+    again = set(result.indices) if found is None else found
     return [
         index
         for index in result.indices
