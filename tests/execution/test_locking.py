@@ -14,7 +14,7 @@ from support.runs import Site
 
 SKILLS = '''
 import asyncio
-from muster.errors import MusterError
+from muster.errors import TransientError
 from muster.skills import SkillContext, skill
 
 inside: dict[str, int] = {}
@@ -39,6 +39,18 @@ async def robbed(times: int, context: SkillContext) -> int:
         with context.database.connection() as connection:
             connection.execute("UPDATE leases SET expires_at = clock_timestamp()")
     return len(seen)
+
+@skill("store.unlucky", lane="async")
+async def unlucky(account: str, context: SkillContext) -> int:
+    """Loses its lease, fails once by itself, and comes through."""
+    seen.append((account, 1, []))
+    count = sum(name == account for name, _, _ in seen)
+    if count == 1:
+        with context.database.connection() as connection:
+            connection.execute("UPDATE leases SET expires_at = clock_timestamp()")
+    if count == 2:
+        raise TransientError("not now")
+    return count
 '''
 
 
@@ -93,6 +105,22 @@ def test_work_whose_lease_was_lost_is_done_again_with_every_loss_in_the_log(
     assert len(seen()) == min(losses, locking.LOSSES) + 1
     retried = [event for event in site.services.log.read(run) if event.type == EventType.STEP_RETRIED]
     assert [event.data["error"]["class"] for event in retried] == ["LeaseLost"] * min(losses, locking.LOSSES)
+
+
+@pytest.mark.parametrize("shape", ["", "each: [a, b], ", "each: [a, b], pack: 2, ", "each: [a, b], pack: all, "])
+@pytest.mark.parametrize("lane", ["async", "worker"])
+def test_a_lost_lease_uses_up_no_retry_of_the_run(site: Site, shape: str, lane: str) -> None:
+    items = 2 if shape else 1
+    account = "{{ item }}" if shape else "a"
+    step = f"id: post, {shape}skill: store.unlucky, with: {{account: '{account}'}}, lane: {lane}, lock: ledger"
+    source = (
+        f"automation: tested\nbudget: {{retries: {items}}}\nsteps:\n  - {{{step}, retry: {{times: 1, delay: 0s}}}}\n"
+    )
+    run = site.run(site.definition(source))
+    retried = [event for event in site.services.log.read(run) if event.type == EventType.STEP_RETRIED]
+    assert sorted(event.data["error"]["class"] for event in retried) == sorted(["LeaseLost", "TransientError"] * items)
+    assert site.state(run).step("post").output == ([3, 3] if shape else 3)
+    assert site.state(run).status == "succeeded"
 
 
 def test_a_lock_that_somebody_holds_for_too_long_fails_the_attempt_and_names_the_holder(

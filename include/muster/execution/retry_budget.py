@@ -37,6 +37,6 @@ async def spend(services: Services, ref: WorkRef, limit: int | None, data: Mappi
 
 
 async def _used(services: Services, ref: WorkRef) -> int:
-    """How many retries the run has used since a person last restarted it."""
+    """How many retries the run has used since a person last restarted it: those without a key cost nothing."""
     events = services.log.aread(ref.run, types=[EventType.STEP_RETRIED])
-    return len([event async for event in events if event.data["epoch"] == ref.epoch])
+    return len([event async for event in events if event.key is not None and event.data["epoch"] == ref.epoch])
