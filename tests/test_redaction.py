@@ -105,6 +105,11 @@ def test_ordinary_text_stays_as_it_is(text: str) -> None:
         '{"key": "order", "value": "A1B2C3D4"}',
         "bypass: k7-horse",
         "include/muster/secret_names.py:14: error",
+        "private_key_holder: anna",
+        '{"secret_shopper": "Anna Berg", "secret_level": "high"}',
+        '[["password", "reset", "link"], ["zone", "eu", "x"]]',
+        'required: ["password", "email"]',
+        "- - password\n  - reset\n  - link\n",
     ],
 )
 def test_a_line_whose_name_has_other_meanings_stays_as_it_is(text: str) -> None:
@@ -130,6 +135,11 @@ def test_a_line_whose_name_has_other_meanings_stays_as_it_is(text: str) -> None:
         {"name": "password", "type": "string"},
         {"field": "password", "error": "is too short"},
         {"name": "order", "value": "A1B2C3D4"},
+        {"private_key_holder": "anna", "secret_shopper": "Anna Berg", "password_score": 87, "secret_level": "high"},
+        {"trade_secret_clause": "Clause 7.2: nobody tells a competitor.", "password_score_text": "fair"},
+        {"compass": "k7-north", "bypass": "k7-horse", "encompass": "a1-b2", "boardingpass": "k7-horse"},
+        {"columns": ["password", "email"], "rows": [["password", "reset", "link"], ["zone", "eu", "x"]]},
+        {"headers": [["Authorization", "12.5"], ["Accept", "text/plain"], ["X-Zone", "eu"]]},
     ],
 )
 def test_data_whose_names_have_other_meanings_stays_as_it_is(data: dict[str, object]) -> None:
@@ -141,6 +151,43 @@ def test_what_looks_random_is_hidden_also_under_a_name_that_has_other_meanings()
     clean = {"credentials": ["PhD", REDACTED], "cookie": REDACTED, "authorization": REDACTED}
     assert redact_data(data) == clean
     assert may_hold_secrets(canonical(data))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("smtppass", "dbpass", "SMTPPASS", "smtppass2", "userpass", "db_pass", "dbpw", "db.password", "API_KEY_EU_2"),
+        *("api_key_prod", "client_secret_value", "passwordNew", "private_key_pem", "DB_PASSWORD_EU_2", "password_hash"),
+        *("passwordConfirm", "passwordForCrm", "api_key_for_acme_holder", "aws_secret_access_key_old", "api_key_a"),
+    ],
+)
+def test_a_name_that_says_it_of_any_text_hides_a_plain_word(name: str) -> None:
+    assert redact_data({name: "horse"}) == {name: REDACTED}
+    assert redact(f"host=db {name}=horse user=app") == f"host=db {name}={REDACTED} user=app"
+    assert may_hold_secrets(canonical({name: "horse"}))
+
+
+def test_a_name_with_words_behind_it_that_nobody_thought_of_hides_what_looks_random() -> None:
+    assert redact_data({"api_key_acme": "k7Qx9fZZ", "password_holder": "anna"}) == {
+        "api_key_acme": REDACTED,
+        "password_holder": "anna",
+    }
+    assert redact('{"api_key_acme": "k7Qx9fZZ"}') == f'{{"api_key_acme": "{REDACTED}"}}'
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "basic", "Token"])
+def test_headers_in_a_list_of_two_each_are_hidden_by_their_names(scheme: str) -> None:
+    data = {"headers": [["Authorization", f"{scheme} x"], ("X-Api-Key", "horse"), ["Accept", "text/plain"]]}
+    shown = [["Authorization", REDACTED], ["X-Api-Key", REDACTED], ["Accept", "text/plain"]]
+    assert redact_data(data) == {"headers": shown}
+    assert redact_data(shown) == shown
+    for text in (json.dumps(data), repr(data), json.dumps({"body": json.dumps(data, indent=2)})):
+        found = redact(text)
+        assert "horse" not in found
+        assert f"{scheme} x" not in found
+        assert "text/plain" in found
+        assert redact(found) == found
+        assert may_hold_secrets(canonical({"text": text}))
 
 
 def test_numbers_and_truth_values_under_names_that_sound_secret_reach_the_next_step(
@@ -320,6 +367,12 @@ def test_looking_for_secrets_costs_little() -> None:
         "<token>5</token>",
         "name: token ",
         'name="token" ',
+        '[["token", "a ',
+        '[["token", ',
+        '["token", "a"], ',
+        '[["password", "a", "b"], ',
+        "- - token\n  - a b\n",
+        "- - token\n",
         '"name": "token", "value": 5, ',
         'value="a", ',
         '"value": "a ',

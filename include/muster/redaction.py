@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 
 from muster.secret_names import MAY_BE_NAMED, WORDS, named
 from muster.secret_shapes import elements, pairs
-from muster.secret_words import is_secret, kind_of, looks_random, name_in
+from muster.secret_words import is_listed, is_secret, kind_of, looks_random, name_in
 
 REDACTED = "[redacted]"
 """What stands where a secret stood."""
@@ -185,16 +185,20 @@ def redact_data(value: Any) -> Any:
         return redact(value)
     if isinstance(value, Mapping):
         return {
-            redact(key) if isinstance(key, str) else key: (
-                _hidden(name, inner) if is_secret(name := name_in(value, key), inner) else redact_data(inner)
-            )
+            redact(key) if isinstance(key, str) else key: _under(name_in(value, key), inner)
             for key, inner in value.items()
         }
     if isinstance(value, list | tuple):
+        if is_listed(value):
+            return [[redact(name), _under(name, inner)] for name, inner in value]
         return [redact_data(inner) for inner in value]
     if isinstance(value, int | float) and str(value) in _known.forms:
         return REDACTED
     return value
+
+
+def _under(name: Any, value: Any) -> Any:
+    return _hidden(name, value) if is_secret(name, value) else redact_data(value)
 
 
 def _hidden(name: str, value: Any) -> Any:
@@ -298,8 +302,8 @@ def _secrets_of(name: str, value: Any, *, within: bool) -> Iterator[str]:
         for own, inner in value.items():
             yield from _secrets_of(str(name_in(value, own)), inner, within=within or bool(kind_of(name)))
     elif isinstance(value, list | tuple):
-        for inner in value:
-            yield from _secrets_of(name, inner, within=within)
+        for own, inner in value if is_listed(value) else [(name, inner) for inner in value]:
+            yield from _secrets_of(own, inner, within=within or bool(kind_of(name)))
     elif is_secret(name, value) or (within and isinstance(value, str) and looks_random(value)):
         yield str(value)
 

@@ -31,6 +31,7 @@ MAY_BE_NAMED = re.compile(
     rf"{NAME}{_BEHIND}(?:\\*[\"']?\s*[:=](?!(?<=\"token\":)-?[\d.]+[,}}])|\\*[\"'](?!\s*:)|\n|\\+[nr]|[<>]|&[lg]t;)"
     rf"|(?:{'|'.join(NAMING)})\\*[\"']?\s*[:=]\s*[bru]?\\*[\"']?[\w.-]{{0,{BEHIND}}}{NAME}"
     rf"|<[\w.:-]{{0,{BEHIND}}}?{NAME}"
+    rf"|[\[(]\s{{0,60}}[\w.-]{{0,{BEHIND}}}?{NAME}{_BEHIND}\s{{0,60}},"
 )
 """Is found in every text in small letters, JSON or not, in which `named`, `is_secret` or `name_in` finds something."""
 
@@ -40,7 +41,7 @@ _NAMED = re.compile(
 )
 _MARK = re.compile(r"(?<!\\)\\*[\"']|[][(){},\n]")
 _SLASHED = {quote: re.compile(rf"(?<!\\)(\\*){quote}") for quote in "\"'"}
-_QUOTE = re.compile(r"[bBrRuUfF]{0,2}(\\*[\"'])")
+QUOTE = re.compile(r"[bBrRuUfF]{0,2}(\\*[\"'])")
 _PLAIN = re.compile(r"(?:[^\s\"'&;,\\]|\\(?!\\*[\"'nrt]))+")
 _INLINE = re.compile(r"[^\s,;\"'\\})\]]+")
 _ALONE = re.compile(r"([^\s,{}\[\]]+)[ \t]*(?:[,})\]\n]|\Z)")
@@ -148,8 +149,8 @@ def value_of(text: str, found: re.Match[str], kind: str, line: int, name: str) -
         return None  # The scheme before it tells a header from a sentence: that is looked for elsewhere.
     if kind == "perhaps":
         return _perhaps(text, start, found["sep"])
-    if quoted := _QUOTE.match(text, start):
-        return _quoted(text, quoted, to_the_end=bool(close))
+    if quoted := QUOTE.match(text, start):
+        return quoted_value(text, quoted, to_the_end=bool(close))
     if found["sep"] == "=":
         plain = _PLAIN.match(text, start)
         return Span(start, plain.end(), "") if plain else None
@@ -195,7 +196,8 @@ def _is_no_word(value: str) -> bool:
     return not all(map(_PLAIN_PART.fullmatch, re.split(r"[-_./:,;#]", value)))
 
 
-def _quoted(text: str, opening: re.Match[str], *, to_the_end: bool) -> Span:
+def quoted_value(text: str, opening: re.Match[str], *, to_the_end: bool) -> Span:
+    """What stands in the quotes that `opening` begins; what has no end goes on to that of its line, or of the text."""
     mark, start = opening[1], opening.end()
     end = _closing(text, start, mark)
     if end < 0:

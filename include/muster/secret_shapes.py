@@ -6,8 +6,8 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterator
 
-from muster.secret_names import NAME, Span, left_alone, value_of
-from muster.secret_words import BEHIND, NAMING, VALUES, kind_of, looks_random
+from muster.secret_names import NAME, QUOTE, Span, left_alone, quoted_value, value_of
+from muster.secret_words import BEHIND, NAMING, VALUES, is_secret, kind_of, looks_random
 
 _OPEN, _CLOSE = "(?:<|&lt;)", "(?:>|&gt;)"
 _NAMED = rf"[\w.-]{{0,40}}{NAME}[\w.-]{{0,{BEHIND}}}"
@@ -45,6 +45,19 @@ _VALUE_FIRST = re.compile(
 )
 _WHOLE = ("quoted", "plain", "line")
 _NAMED_BY_A_KEY = re.compile(rf"{_NAMES_IT}{_HELD}", re.IGNORECASE)
+_SPACE = rf"(?:\s|{_BREAK}){{0,60}}"
+_FLOW_PAIR = re.compile(
+    rf"(?:[\[(]|[\])]{_SPACE},){_SPACE}[\[(]{_SPACE}[bru]?(?:{_MARK})?(?P<held>{_NAMED})(?:{_MARK})?{_SPACE},{_SPACE}",
+    re.IGNORECASE,
+)
+_FLOW_END = re.compile(rf"{_SPACE},?{_SPACE}(?:[\])]|\Z)")
+_FLOW_PLAIN = re.compile(r"[^\s,\[\](){}\"'\\][^,\[\](){}\n]{0,500}")
+_BLOCK_ITEM = rf"(?:(?!{_BREAK}).){{1,500}}+"
+_BLOCK_PAIR = re.compile(
+    rf"- - [\"']?(?P<held>{_NAMED})[\"']?{_BREAK}(?P<indent> {{2,40}})- "
+    rf"(?P<line>{_BLOCK_ITEM}(?:{_BREAK}(?P=indent) {{2,40}}(?!- ){_BLOCK_ITEM}){{0,40}}+)(?!{_BREAK}(?P=indent)- )",
+    re.IGNORECASE,
+)
 _ANOTHER = re.compile(_NAMES_IT, re.IGNORECASE)
 
 
@@ -91,11 +104,31 @@ def pairs(text: str) -> Iterator[Span]:
     # Most texts have names beside values, and none of a secret among them.
     if any(kind_of(found["held"]) for found in _NAMED_BY_A_KEY.finditer(text)):
         spans += [*_name_first(text), *_whole(text, _VALUE_FIRST)]
+    spans += _listed(text)
     position = 0
     for span in sorted(spans):
         if span.start >= position:
             yield span
             position = span.end
+
+
+def _listed(text: str) -> Iterator[Span]:
+    """What stands beside a secret's name in a list of such pairs: `[["X-Api-Key", ...]]`, in YAML `- - X-Api-Key`."""
+    for found in _FLOW_PAIR.finditer(text) if "[" in text else ():
+        if not kind_of(found["held"]):
+            continue
+        if opening := QUOTE.match(text, found.end()):
+            span, close = quoted_value(text, opening, to_the_end=True), len(opening[1])
+        elif plain := _FLOW_PLAIN.match(text, found.end()):
+            span, close = Span(*plain.span(), ""), 0
+        else:
+            continue
+        is_pair = _FLOW_END.match(text, min(span.end + close, len(text))) is not None
+        if is_pair and is_secret(found["held"], text[span.start : span.end]):
+            yield span
+    for found in _BLOCK_PAIR.finditer(text) if "- - " in text else ():
+        if not left_alone(kind_of(found["held"]), found["line"]) and is_secret(found["held"], found["line"]):
+            yield Span(*found.span("line"), "")
 
 
 def _name_first(text: str) -> Iterator[Span]:

@@ -1,16 +1,17 @@
 """Which names say that what they name is secret.
 
-One rule for names, however they are written: `X-Api-Key`, `xApiKey`, `x_api_key` and `api key 2` are one name. What
-it says with its last words it says with further words behind them too, as in `api_key_prod` and `passwordNew`, unless
-one of those says that the value is about a secret: `password_policy`, `token_count`, `private_key_path`.
+One rule for names, however they are written: `X-Api-Key`, `xApiKey`, `x_api_key` and `api key 2` are one name. Its last
+words say what it names. Behind those of a secret there may be words that tell which one it is, as in `api_key_prod` and
+`passwordNew`. With another word behind them (`private_key_holder`, `api_key_acme`) nobody can tell, and only what looks
+random is secret; with one about secrets (`password_policy`, `token_count`, `private_key_path`) nothing is.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeGuard
 
 KEYS = "api|private|master|fernet|secret|access|signing|encryption|subscription|shared|ssh|auth"
 _ALWAYS = f"password|passwd|passphrase|passcode|pwd|secret|(?:{KEYS})key"
@@ -23,10 +24,21 @@ _SECRETS = re.compile(rf"(?:{_ALWAYS}|(?:{_TOKENS})token)s\d*$")
 _PERHAPS = re.compile(r"credentials?\d*$|^(?:x|http|proxy)*authorization\d*$|^(?:set)?cookie\d*$")
 _TOKEN = re.compile("".join(f"(?<!{word})" for word in _OTHER_TOKENS.split()) + r"token\d*$")
 _SHORT = frozenset({"pass", "pw"})
-"""Words that mean a password behind another word: `smtp_pass`."""
+"""Words that mean a password behind another word: `smtp_pass`, `smtppass`."""
+_GLUED = re.compile(r"(\w{2,})(?:pass|pw)")
 _OTHER_PASSES = (
-    "all boarding bus by day dry final first gate hall last low multi new next one over press previous second season"
-    " single ski test third travel two under"
+    "all annual band boarding bus by com day dry encom final first gate guest hall high im last low month monthly multi"
+    " new next one over press previous rail season second single ski sur test third travel tres two under visitor week"
+    " weekly year yearly"
+)
+_WHICH = (
+    # Which of several.
+    "new old current original previous primary secondary backup main default fallback alternate spare temp temporary"
+    " initial confirm confirmation confirmed repeat repeated again copy for"
+    # How it is written.
+    " value values text string plain raw hex base encoded encrypted hash hashed digest salt pem der pkcs"
+    # Where it holds.
+    " prod production preprod live stage staging dev develop development testing sandbox qa uat ci local demo eu us"
 )
 _ABOUT = (
     # What somebody counts or measures.
@@ -49,8 +61,12 @@ _ABOUT = (
     # A file of code or settings.
     " html js json md py toml ts yaml yml"
 )
-_NO_PASSWORD, ABOUT = frozenset(_OTHER_PASSES.split()), frozenset(_ABOUT.split())
-"""The words that say, behind a secret's name, that the value is none itself; those before a `pass` that is none."""
+_NO_PASSWORD = frozenset(_OTHER_PASSES.split())
+"""What stands before a `pass` that is no password: `boarding_pass`, `compass`."""
+WHICH = frozenset(_WHICH.split())
+"""Words that tell, behind a secret's name, which secret it is."""
+ABOUT = frozenset(_ABOUT.split())
+"""Words that tell, behind a secret's name, that the value is none itself."""
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _IDENTIFIER = re.compile(r"[\w.-]+")
 BEHIND = 40
@@ -58,6 +74,7 @@ BEHIND = 40
 _NEAR = 4
 """Words that a secret's name has at most."""
 _RANDOM = re.compile(r"\d[^\W\d_]|[\w+/]{11}=\Z")
+_SCHEME = re.compile(r"\s*(?:basic|bearer|digest|token)\s+\S+\s*", re.IGNORECASE)
 _DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:")
 NAMING = ("name", "key", "header", "field", "variable", "parameter")
 """Words for what the value beside it is called: `{"name": "password", "value": ...}`."""
@@ -90,20 +107,25 @@ def _before_others(words: list[str]) -> str:
     """What a name says with words that have others behind them."""
     if _is_short(words):
         return "texts"
-    behind = 0
+    behind, is_one = 0, True
     for end in range(len(words) - 1, 0, -1):
-        behind += len(words[end])
-        if behind > BEHIND or words[end] in ABOUT:
+        word = words[end]
+        behind += len(word)
+        if behind > BEHIND or word in ABOUT:
             return ""
+        # Behind `for` stands what it is for, in any words.
+        is_one = word == "for" or (is_one and (word in WHICH or word.isdigit() or len(word) == 1))
         plain = "".join(words[max(0, end - _NEAR) : end])
         if kind := _ending(plain):
-            return "perhaps" if _TOKEN.search(plain) and kind == "texts" else kind
+            return kind if is_one and not (kind == "texts" and _TOKEN.search(plain)) else "perhaps"
     return ""
 
 
 def _is_short(words: list[str]) -> bool:
-    named = [word for word in words[-_NEAR:] if not word.isdigit()]
-    return len(named) > 1 and named[-1] in _SHORT and named[-2] not in _NO_PASSWORD
+    *before, last = [word for word in words[-_NEAR:] if not word.isdigit()] or [""]
+    glued = _GLUED.fullmatch(last)
+    whose = glued[1] if glued else before[-1] if before and last in _SHORT else None
+    return whose is not None and whose not in _NO_PASSWORD
 
 
 def _words(name: str) -> list[str]:
@@ -123,7 +145,19 @@ def is_secret(name: Any, value: Any) -> bool:
         return bool(kind)
     if isinstance(value, list | tuple):
         return any(is_secret(name, inner) for inner in value)
-    return isinstance(value, str) and looks_random(value)
+    return isinstance(value, str) and (looks_random(value) or _says_whose(name, value))
+
+
+def _says_whose(name: str, value: str) -> bool:
+    """True for what a header says that tells a server who asks: `Authorization: Bearer x`."""
+    return name.lower().endswith("authorization") and _SCHEME.fullmatch(value) is not None
+
+
+def is_listed(values: Sequence[Any]) -> TypeGuard[Sequence[tuple[str, Any]]]:
+    """True for names with their values, as HTTP clients list headers: `[["Authorization", "Bearer x"]]`."""
+    return bool(values) and all(
+        isinstance(pair, list | tuple) and len(pair) == 2 and isinstance(pair[0], str) for pair in values
+    )
 
 
 def name_in(values: Mapping[Any, Any], key: Any) -> Any:

@@ -28,6 +28,8 @@ SECRET = "hunter2-hunter2"
         (f"settings: {{passwordNew: {SECRET}}}\n{STEPS}", "2:25"),
         (f"settings: {{env: [{{name: DB_PASSWORD, value: {SECRET}}}]}}\n{STEPS}", "2:45"),
         (f"settings: {{headers: [{{key: X-Api-Key, value: {SECRET}}}]}}\n{STEPS}", "2:46"),
+        (f"settings: {{headers: [[X-Api-Key, {SECRET}]]}}\n{STEPS}", "2:34"),
+        (f"settings: {{smtppass: {SECRET}}}\n{STEPS}", "2:22"),
         (f"settings: {{body: '<a><password>{SECRET}</password></a>'}}\n{STEPS}", "2:18"),
         (f"settings: {{place: 'https://anna:{SECRET}@example.com/'}}\n{STEPS}", "2:19"),
         (f"settings: {{dsn: 'host=db password={SECRET}'}}\n{STEPS}", "2:17"),
@@ -132,6 +134,8 @@ def test_what_says_where_a_secret_comes_from_is_none(site: Path, write: Write, v
         "vault_secret: {path: /kv/crm}",
         "credentials: muster_crm",
         "ssh_keys: 3",
+        "private_key_holder: anna",
+        "secret_shopper: {name: Anna Berg, level: high}",
     ],
 )
 def test_a_setting_that_is_no_secret_keeps_its_name(site: Path, write: Write, setting: str) -> None:

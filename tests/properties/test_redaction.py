@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from muster import redaction
 from muster.events.canonical import canonical
 from muster.redaction import learn, may_hold_secrets, redact, redact_data
-from muster.secret_words import ABOUT, NAMING
+from muster.secret_words import ABOUT, NAMING, WHICH
 from muster.secret_words import VALUES as VALUE_KEYS
 
 EXAMPLES = settings(max_examples=200, deadline=None)
@@ -202,12 +202,39 @@ NOUNS = st.sampled_from([["password"], ["passphrase"], ["client", "secret"], ["a
 @given(
     before=st.lists(WORDS, max_size=2),
     noun=NOUNS,
-    behind=st.lists(WORDS, max_size=2),
+    behind=st.lists(st.sampled_from(sorted(WHICH)), max_size=2),
     style=st.sampled_from(STYLES),
     value=VALUES,
     write=st.sampled_from(WRITTEN),
 )
-def test_what_a_name_says_it_says_with_further_words_too(
+def test_what_a_name_says_it_says_with_words_behind_it_that_tell_which_one(
+    before: list[str],
+    noun: list[str],
+    behind: list[str],
+    style: Callable[[list[str]], str],
+    value: str,
+    write: Callable[[Any], str],
+) -> None:
+    data = {style([*before, *noun, *behind]): value, "zone": "eu"}
+    assert may_hold_secrets(canonical(data))
+    assert set(redact_data(data).values()) == {redaction.REDACTED, "eu"}
+    assert set(redact_data(data | dict.fromkeys(list(data)[:1], "horse")).values()) == {redaction.REDACTED, "eu"}
+    assert "ZZ9" not in redact(write(data))
+
+
+RANDOM = st.text("abcdefghijkABCDEFG0123456789+/_-", min_size=4, max_size=16).map(lambda it: f"{it}7Q{it[::-1]}ZZ9")
+
+
+@EXAMPLES
+@given(
+    before=st.lists(WORDS, max_size=2),
+    noun=NOUNS,
+    behind=st.lists(WORDS, min_size=1, max_size=2),
+    style=st.sampled_from(STYLES),
+    value=RANDOM,
+    write=st.sampled_from(WRITTEN),
+)
+def test_with_words_behind_it_that_may_say_anything_a_name_hides_what_looks_random(
     before: list[str],
     noun: list[str],
     behind: list[str],
@@ -219,6 +246,22 @@ def test_what_a_name_says_it_says_with_further_words_too(
     assert may_hold_secrets(canonical(data))
     assert set(redact_data(data).values()) == {redaction.REDACTED, "eu"}
     assert "ZZ9" not in redact(write(data))
+
+
+@EXAMPLES
+@given(
+    noun=st.sampled_from([["password"], ["private", "key"], ["trade", "secret"], ["api", "key"]]),
+    behind=st.sampled_from(["holder", "shopper", "score", "level", "clause", "sharing", "ceremony", "garden"]),
+    style=st.sampled_from(STYLES),
+    value=st.integers() | st.sampled_from(["anna", "Anna Berg", "high", "see clause 7.2", "2026-11-22", "Q4/2026"]),
+    write=st.sampled_from(WRITTEN),
+)
+def test_a_word_behind_a_secrets_name_makes_plain_data_of_it(
+    noun: list[str], behind: str, style: Callable[[list[str]], str], value: Any, write: Callable[[Any], str]
+) -> None:
+    data = {style([*noun, behind]): value}
+    assert redact_data(data) == data
+    assert redact(write(data)) == write(data)
 
 
 @EXAMPLES
@@ -264,6 +307,32 @@ def test_a_pair_that_names_a_secret_is_hidden(
     text = write(data)
     assert may_hold_secrets(canonical({"text": text}))
     assert "ZZ9" not in redact(text), text
+    assert redact(redact(text)) == redact(text)
+
+
+@EXAMPLES
+@given(
+    name=NAMES,
+    value=VALUES,
+    others=st.lists(st.tuples(st.sampled_from(["zone", "Accept"]), st.sampled_from(["eu", "text/plain"])), max_size=2),
+    place=st.integers(0, 2),
+    write=st.sampled_from(WRITTEN),
+)
+def test_a_list_of_names_with_their_values_is_hidden_as_a_mapping_is(
+    name: str, value: str, others: list[tuple[str, str]], place: int, write: Callable[[Any], str]
+) -> None:
+    """As HTTP clients list headers."""
+    listed = [list(pair) for pair in others]
+    listed.insert(place, [name, value])
+    data = {"user": "anna", "headers": listed}
+    assert may_hold_secrets(canonical(data))
+    shown = redact_data(data)["headers"]
+    assert [pair for pair in shown if pair[0] != name] == [list(pair) for pair in others]
+    assert [name, redaction.REDACTED] in shown
+    text = write(data)
+    assert may_hold_secrets(canonical({"text": text}))
+    assert "ZZ9" not in redact(text), text
+    assert "anna" in redact(text)
     assert redact(redact(text)) == redact(text)
 
 

@@ -12,7 +12,7 @@ from muster.language.expressions import is_expression
 from muster.language.problems import Problem
 from muster.language.reading import Path
 from muster.redaction import looks_secret, may_hold_secrets
-from muster.secret_words import is_secret, name_in
+from muster.secret_words import is_listed, is_secret, name_in
 
 _REMEDY = (
     "Keep it in an Airflow connection, which a skill opens when it needs it, take it out of this file,"
@@ -58,8 +58,13 @@ def _found(value: Any, path: Path) -> Iterator[tuple[Path, str]]:
             left = {word: deeper for word, deeper in inner.items() if word not in given} if given else inner
             yield from _found(left, place)
     elif isinstance(value, list):
+        named = dict(enumerate(value)) if is_listed(value) else {}
         for position, inner in enumerate(value):
-            yield from _found(inner, (*path, position))
+            name, held = named.get(position, (None, None))
+            if name is not None and is_secret(name, held):
+                yield from _literals(name, held, (*path, position, 1))
+            else:
+                yield from _found(inner, (*path, position))
 
 
 def _given(name: Any, schema: Any) -> Mapping[str, Any]:
