@@ -52,6 +52,8 @@ class Piece:
     """True when no other execution of the work has ever begun."""
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1), compare=False)
     """The numbers of its attempts, those of its fallback included."""
+    falls_back: bool = False
+    """True when its fallback does the work."""
     fresh: int = 0
     """How often an agent has to be asked afresh: what it answered before could not be used."""
 
@@ -136,6 +138,7 @@ async def _ending(services: Services, piece: Piece, act: Action, fall_back: Acti
                 return succeeded(piece, await attempts(services, piece, act, asked=not piece.step.lock))
             except Exception as error:
                 await _hand_over(services, piece, error)
+        piece = replace(piece, falls_back=True)
         return succeeded(piece, await attempts(services, piece, fall_back), fallback=True)
     except SetAside as error:
         return _set_aside(piece, error)
@@ -284,10 +287,20 @@ async def _ending_by_another(services: Services, piece: Piece, error: Overtaken)
 
 
 def _bad_answers(piece: Piece) -> int:
-    """How many conversations with an agent have come to nothing: repeated, their recorded answers would again."""
+    """How many conversations with an agent have come to nothing: repeated, their recorded answers would again.
+
+    Those of its fallback count from when that took over: it has a journal of its own.
+    """
     kinds = (EventType.STEP_RETRIED, EventType.STEP_FAILED)
     ended = (event for kind in kinds for event in piece.view.events_of(kind, piece.step.id, piece.index))
-    return sum(event.data["error"]["class"] == "BadOutput" for event in ended)
+    since = _fell_back_at(piece) if piece.falls_back else 0
+    return sum(event.version > since and event.data["error"]["class"] == "BadOutput" for event in ended)
+
+
+def _fell_back_at(piece: Piece) -> float:
+    """The version of the event that its fallback took over in this epoch; beyond all it has read, when that is new."""
+    found = piece.view.events_of(EventType.STEP_FELL_BACK, piece.step.id, piece.index)
+    return next((event.version for event in found if event.key == piece.fell_back_key), math.inf)
 
 
 async def _has_fallen_back(services: Services, piece: Piece) -> bool:
