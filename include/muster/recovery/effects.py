@@ -10,7 +10,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
-from muster.errors import MusterError, PermanentError, TransientError
+from muster.errors import Final, MusterError, PermanentError, TransientError
 from muster.recovery.holding import acheck_held, check_held
 from muster.recovery.ledger import (
     Answer,
@@ -18,6 +18,7 @@ from muster.recovery.ledger import (
     Busy,
     Done,
     Effect,
+    EffectConflict,
     FindOut,
     Happened,
     InDoubt,
@@ -50,7 +51,8 @@ class Once:
         return effect.result
 
     A body that ends with a `PermanentError` or with `NotPerformed` says that nothing happened. Any other error
-    leaves it open, and the next attempt asks `find_out`.
+    leaves it open, and the next attempt asks `find_out`; so do `OutcomeUnknown` and `EffectConflict` of an effect
+    within the body.
     """
 
     def __init__(
@@ -216,6 +218,9 @@ class Once:
 
 
 def _status(error: BaseException) -> Status:
+    # These are not what a body says of itself: an effect within it has happened or may have, and what came before that.
+    if isinstance(error, Final | EffectConflict):
+        return "unknown"
     return "failed" if isinstance(error, PermanentError | NotPerformed) else "unknown"
 
 
