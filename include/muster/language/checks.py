@@ -8,6 +8,7 @@ from typing import Any
 
 from muster.language import inputs as input_checks
 from muster.language import triggers as trigger_checks
+from muster.language.approvals import check_approvals
 from muster.language.automation import Automation, SkillCheck
 from muster.language.conditions import check_conditions
 from muster.language.escalation import check_escalation
@@ -80,9 +81,9 @@ class _Checker:
     @property
     def parts(self) -> list[Callable[[], Iterable[Problem]]]:
         return [
-            self._name, self._ids, self._order, self._circle, self._each_step, self._conditions, self._expressions,
-            self._triggers, self._inputs, self._deadlines, self._personal, self._own_settings, self._checks,
-            self._no_expressions,
+            self._name, self._ids, self._order, self._circle, self._each_step, self._approvals, self._conditions,
+            self._expressions, self._triggers, self._inputs, self._deadlines, self._personal, self._own_settings,
+            self._checks, self._no_expressions,
         ]  # fmt: skip
 
     @cached_property
@@ -90,7 +91,12 @@ class _Checker:
         """For each step all steps before it; empty while the order is broken."""
         if self.circle or len(set(self.ids)) < len(self.ids):
             return {}
-        return before({step: [other for other in after if other in self.after] for step, after in self.after.items()})
+        return before(self._known_after)
+
+    @property
+    def _known_after(self) -> After:
+        """What each step waits for, names aside that no step has."""
+        return {step: tuple(name for name in after if name in self.after) for step, after in self.after.items()}
 
     @cached_property
     def circle(self) -> list[str] | None:
@@ -225,14 +231,10 @@ class _Checker:
         if step.compensate is not None and step.irreversible:
             message = "a step is undone by `compensate`, or it is `irreversible`"
             yield self.document.problem(message, (*path, "irreversible"), key=True)
-        elif step.irreversible and self.before and not self._approved(step):
-            message = f"`{step.id}` cannot be undone, and nobody approves it"
-            suggestion = "Put a `human` step before it."
-            yield self.document.problem(message, (*path, "irreversible"), key=True, suggestion=suggestion)
 
-    def _approved(self, step: StepBase) -> bool:
-        before = self.before[step.id]
-        return any(isinstance(other, HumanStep) and other.id in before for other in self.steps)
+    def _approvals(self) -> Iterator[Problem]:
+        if self.before and len(self.usages) == len(self.steps):
+            yield from check_approvals(self.steps, self._known_after, self.usages, self.document)
 
     def _fallback(self, step: SkillStep | AgentStep, path: Path) -> Iterator[Problem]:
         fallback = step.fallback

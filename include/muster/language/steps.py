@@ -150,7 +150,7 @@ class WorkStep(MappedStep):
     compensate: Compensation | None = None
     """What undoes it when the run fails later on, or is cancelled."""
     irreversible: bool = False
-    """True for what nothing can undo: a person must have approved before it."""
+    """True for what nothing can undo: on every way that leads to it a person must have approved it."""
     lock: Words | None = None
     """Names of which only one piece of work at a time may hold each, in all runs together: it waits until it has
     them all, and is done again when it lost one meanwhile. In a fan-out each item has its own."""
