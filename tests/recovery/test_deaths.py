@@ -169,3 +169,33 @@ def test_a_payment_is_withdrawn_with_its_file(dsn: str, database: Database, tmp_
         after.append(proposed(dsn, tmp_path, name))
     assert {(proposals, payments) for proposals, payments, _ in after} == {(0, 0)}
     assert {tuple(files) for _, _, files in after} == {(), (".withdrawn",)}
+
+
+def test_a_payment_file_whose_process_stalls_while_it_is_withdrawn_does_not_come_back(
+    dsn: str, database: Database, tmp_path: Path, deaths: Deaths
+) -> None:
+    """Wherever it stalls, a file that lies there for the bank is one that the ledger knows."""
+    company(database, tmp_path)
+    found = set()
+    for name, go_on in deaths.stalls(pay_one, dsn, tmp_path):
+        with deaths.start(withdraw_one, dsn, tmp_path, name) as withdrawing:
+            while withdrawing.is_alive() and not somebody_waits(dsn):
+                withdrawing.join(0.02)
+            go_on()
+            withdrawing.join(60)
+            assert withdrawing.exitcode == 0
+        proposals, _, suffixes = proposed(dsn, tmp_path, name)
+        assert suffixes.count(".xml") == proposals, f"{name} left {suffixes}"
+        found.add((proposals, *suffixes))
+    assert found >= {(1, ".xml"), (0,), (0, ".withdrawn")}, (
+        "it stalled before the proposal, between it and its file, after"
+    )
+
+
+def somebody_waits(dsn: str) -> bool:
+    """True when a process waits for a lock that another has."""
+    with psycopg.connect(dsn) as connection:
+        row = connection.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        ).fetchone()
+    return row is not None and row[0] > 0

@@ -1,4 +1,4 @@
-"""Kills a process at each step that it takes outside of itself, one step after the other."""
+"""Kills or stops a process at each step that it takes outside of itself, one step after the other."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from functools import wraps
 from multiprocessing import forkserver
+from multiprocessing.process import BaseProcess
 from typing import Any
 
+import psutil
 import psycopg
 
 MOST = 200
@@ -48,29 +51,69 @@ class Deaths:
             yield name
         raise AssertionError(f"{work.__name__} takes more than {MOST} steps")
 
+    def stalls(self, work: Work, *arguments: Any) -> Iterator[tuple[str, Callable[[], None]]]:
+        """Once for each step that `work` takes: it has stopped there, until the function is called, which returns once
+        it has ended. It is given `arguments` and a name of its own.
+        """
+        for number in range(1, MOST):
+            name = f"stall-{number}"
+            with self._started(work, number, [*arguments, name], signal.SIGSTOP) as process:
+                while process.is_alive() and not _has_stopped(process.pid):
+                    process.join(0.02)
+                if not process.is_alive():
+                    assert process.exitcode == 0, f"{work.__name__} ended with {process.exitcode}"
+                    return
+                yield name, lambda process=process: _let_go_on(process)  # type: ignore[misc]
+        raise AssertionError(f"{work.__name__} takes more than {MOST} steps")
+
     def perform(self, work: Work, *arguments: Any) -> None:
         """The work in a process that lives."""
         assert self._run(work, 0, arguments) == 0
 
+    def start(self, work: Work, *arguments: Any) -> AbstractContextManager[BaseProcess]:
+        """The work in a process that goes on meanwhile."""
+        return self._started(work, 0, arguments, signal.SIGKILL)
+
     def _run(self, work: Work, number: int, arguments: Sequence[Any]) -> int | None:
-        process = self._context.Process(target=_working, args=(work, number, arguments))
-        process.start()
-        process.join(60)
-        try:
+        with self._started(work, number, arguments, signal.SIGKILL) as process:
+            process.join(60)
             return process.exitcode
+
+    @contextmanager
+    def _started(
+        self, work: Work, number: int, arguments: Sequence[Any], sent: signal.Signals
+    ) -> Iterator[BaseProcess]:
+        process = self._context.Process(target=_working, args=(work, number, arguments, sent))
+        process.start()
+        try:
+            yield process
         finally:
             process.kill()
             process.join()
 
 
-def _working(work: Work, number: int, arguments: Sequence[Any]) -> None:
+def _has_stopped(pid: int | None) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_STOPPED
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _let_go_on(process: BaseProcess) -> None:
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGCONT)
+    process.join(60)
+    assert process.exitcode is not None, "it did not end"
+
+
+def _working(work: Work, number: int, arguments: Sequence[Any], sent: signal.Signals) -> None:
     if number:
-        _die_at(number)
+        _stop_at(number, sent)
     work(*arguments)
 
 
-def _die_at(number: int) -> None:
-    """Die before or after the database answers, before a file is opened to be written or renamed, or before a
+def _stop_at(number: int, sent: signal.Signals) -> None:
+    """Die, or stop, before or after the database answers, before a file is opened to be written or renamed, or before a
     connection is made: after what came last, so that it has happened and nothing is known of it.
     """
     left = number
@@ -79,7 +122,7 @@ def _die_at(number: int) -> None:
         nonlocal left
         left -= 1
         if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), sent)
 
     def heard(event: str, details: tuple[Any, ...]) -> None:
         writes = event == "open" and isinstance(details[1], str) and not _WRITES.isdisjoint(details[1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from importlib.resources import files
 from pathlib import Path
@@ -209,6 +209,25 @@ def test_a_proposal_is_withdrawn_once_and_its_postings_can_be_proposed_again(
     assert withdraw_payment(undo) == Withdrawal(message_ids=[], payments=0)
     assert [path.suffix for path in pay.workspace.iterdir() if path.stem == proposal.message_id] == [".withdrawn"]
     assert len(propose_payment(postings, paying(ready, tmp_path, run="invoices/2")).payments) == 2
+
+
+def test_a_file_that_somebody_took_away_comes_back_the_same_or_under_another_name(
+    ready: SkillContext, tmp_path: Path
+) -> None:
+    """It may be at the bank: only the step is done again, or the run was undone and begins anew a day later."""
+    (first, late), pay = several(ready, tmp_path, 2), paying(ready, tmp_path)
+    exported = str(propose_payment([first], pay).file)
+    taken = (pay.workspace / exported).read_bytes()
+    for changes in ({}, {"now": NOW + timedelta(days=1)}):
+        (pay.workspace / exported).unlink()
+        propose_payment([first, late], replace(pay, **changes))
+        assert (pay.workspace / exported).read_bytes() == taken
+    (pay.workspace / exported).unlink()
+    withdraw_payment(replace(pay, key=f"{pay.key}/undo", undoes=pay.key))
+    anew = propose_payment([first, late], replace(pay, now=NOW + timedelta(days=1)))
+    assert texts(document(anew, pay), "MsgId") == [anew.message_id]
+    assert not (pay.workspace / exported).exists()
+    assert len(anew.payments) == 2
 
 
 def test_withdrawing_what_was_never_proposed_does_nothing(ready: SkillContext, tmp_path: Path) -> None:

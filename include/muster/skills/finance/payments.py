@@ -92,7 +92,7 @@ def propose_payment(postings: list[Posting], context: SkillContext) -> PaymentPr
     that are in no file yet it writes another one beside it.
 
     Raises:
-        PermanentError: the settings do not say who pays, from which account.
+        PermanentError: the settings do not say who pays, from which account; or a proposal was withdrawn meanwhile.
     """
     key = f"{context.run}/{context.key}"
     with context.database.connection() as connection:
@@ -104,9 +104,22 @@ def propose_payment(postings: list[Posting], context: SkillContext) -> PaymentPr
         excluded = {one.posting for one in left_out}
         if due := [posting for posting in left if posting.id not in excluded]:
             written.append(_propose(connection, due, context, _part(key, len(written) + 1)))
-    for file in written:
-        write_whole(context.workspace / f"{file.proposal.message_id}.xml", file.document)
+    _write_files(written, key, context)
     return _together([file.proposal for file in written], left_out)
+
+
+def _write_files(written: Sequence[_Written], key: str, context: SkillContext) -> None:
+    # Not before the proposal is committed: whoever died in between would leave a file that the ledger does not know.
+    # Not without the lock: a withdrawal between the commit and this line found no file to take back.
+    with context.database.connection() as connection:
+        still = {file.id for file in _written(connection, key)}
+        if gone := [str(file.proposal.message_id) for file in written if file.id not in still]:
+            raise PermanentError(
+                f"The payments {', '.join(gone)} were withdrawn before their file was written: the run was undone.",
+                remedy="Nothing is left to do. A restart of the run proposes the payments again.",
+            )
+        for file in written:
+            write_whole(context.workspace / f"{file.proposal.message_id}.xml", file.document)
 
 
 class Withdrawal(BaseModel):
@@ -200,8 +213,11 @@ def _propose(connection: Connection[Any], postings: Sequence[Posting], context: 
     if company is None:
         raise PermanentError("The settings do not say who pays.", remedy="Set finance.company in settings.yaml.")
     payments = [_payment(posting, context.now.date()) for posting in postings]
-    message_id = f"MUSTER-{hashlib.sha256(key.encode()).hexdigest()[:20].upper()}"
     transfers = [_transfer(payment, posting.remittance) for payment, posting in zip(payments, postings, strict=True)]
+    # Another content has another name: proposed again after a withdrawal, it must not be taken for the file that
+    # somebody took to the bank before.
+    content = repr((key, company, transfers, context.now))
+    message_id = f"MUSTER-{hashlib.sha256(content.encode()).hexdigest()[:20].upper()}"
     document = credit_transfer(company, transfers, message_id=message_id, created=context.now)
     total = sum((payment.amount for payment in payments), Decimal(0))
     proposal = PaymentProposal(
