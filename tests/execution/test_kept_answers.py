@@ -139,3 +139,19 @@ def test_a_restart_after_any_other_approval_leaves_it_alone(site: Site) -> None:
         run = opened(site, choice)
         first_time(site, run)
         assert restarted(site, run, "pay") == ("pay",)
+
+
+def test_an_approval_is_not_kept_in_a_run_that_has_ended(site: Site) -> None:
+    """By a task that was thought dead, and comes to it after the run was closed."""
+    run = opened(site, ", on_restart: keep")
+    first_time(site, run)
+    restarted(site, run, "read")
+    site.step(run, "read", epoch=1)
+    piece = site.do(begin(site.services, WorkRef(run=run, step="approve", epoch=1)))
+    assert isinstance(piece, Piece)
+    site.close(run, {"approve": "failed"}, epoch=1)
+    before = [event.type for event in site.services.log.read(run)]
+    kept = site.do(keep_answer(site.services, piece))
+    assert [event.type for event in site.services.log.read(run)] == before
+    assert kept is not None
+    assert kept.reason == "It is not asked any more: the run has ended."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from muster.database import Database
 from muster.events.model import EventType
 from muster.execution import fanout, human
 from muster.execution.decisions import Decision, Reply, take_reply
-from muster.execution.performing import begin
+from muster.execution.performing import begin, take_up
 from muster.execution.personal import RunLog
 from muster.execution.piece import Piece
 from muster.execution.references import WorkRef
@@ -26,12 +26,15 @@ from support.waiting import in_turn
 
 HEAD = "automation: tested\nsteps:\n  - {id: total, skill: shop.total}\n"
 AUTOMATIONS = {
-    "one question": (None, '  - {id: ask, human: {ask: "Pay {{ steps.total.amount }}?", assignees: [finance-lead]}}'),
+    "one question": (
+        None,
+        '  - {id: ask, human: {ask: "Pay {{ steps.total.amount }}?", assignees: [finance-lead], within: 24h}}',
+    ),
     "an item's": (
         0,
         """  - id: ask
     each: "{{ [steps.total] }}"
-    human: {ask: "Pay {{ item.amount }}?", assignees: [finance-lead]}
+    human: {ask: "Pay {{ item.amount }}?", assignees: [finance-lead], within: 24h}
 """,
     ),
 }
@@ -153,6 +156,52 @@ def test_an_answer_that_comes_as_its_run_ends_counts_when_it_is_first(asked: tup
     found = types(site, ref.run)
     assert found.index("approval.answered") < found.index("run.closed")
     assert EventType.STEP_STOPPED not in found, "the run is closed by what it was when it was closed"
+    assert site.state(ref.run).step("ask").status == "succeeded"
+
+
+def silence(site: Site, ref: WorkRef) -> Callable[[], Any]:
+    """What a task does that was thought dead: it has begun to look in time, and looks when time is up."""
+    piece = site.do(take_up(site.services, ref))
+    late = replace(site.services, clock=lambda: datetime.now(UTC) + timedelta(days=2))
+    return lambda: late.database.run(human.look(late, piece))
+
+
+def test_a_silence_that_is_found_after_the_run_has_ended_writes_nothing(asked: tuple[Site, WorkRef]) -> None:
+    site, ref = asked
+    looking = silence(site, ref)
+    site.close(ref.run, {"ask": "failed"})
+    before = types(site, ref.run)
+    found = looking()
+    assert types(site, ref.run) == before
+    assert (found.status, found.reason) == ("failed", "It is not asked any more: the run has ended.")
+
+
+def test_a_silence_that_is_found_as_its_run_ends_is_not_in_the_log(asked: tuple[Site, WorkRef]) -> None:
+    """Both have read the run as open; whoever ends it writes first."""
+    site, ref = asked
+    closing = elsewhere(site)
+    _, found = in_turn(
+        site.services.database.dsn,
+        ref.run,
+        lambda: closing.close(ref.run, {"ask": "failed"}),
+        silence(elsewhere(site), ref),
+    )
+    assert found.status == "failed"
+    assert types(site, ref.run)[-1] == EventType.RUN_CLOSED
+    assert EventType.APPROVAL_ANSWERED not in types(site, ref.run)
+
+
+def test_a_silence_that_is_found_as_its_run_ends_counts_when_it_is_first(asked: tuple[Site, WorkRef]) -> None:
+    site, ref = asked
+    closing = elsewhere(site)
+    found, _ = in_turn(
+        site.services.database.dsn,
+        ref.run,
+        silence(elsewhere(site), ref),
+        lambda: closing.close(ref.run, {"ask": "failed"}),
+    )
+    assert (found["how"], found["approved"]) == ("timeout", False)
+    assert types(site, ref.run)[-1] == EventType.RUN_CLOSED
     assert site.state(ref.run).step("ask").status == "succeeded"
 
 

@@ -22,7 +22,7 @@ from muster.execution.performing import take_up
 from muster.execution.piece import Piece
 from muster.execution.references import WorkRef
 from muster.execution.services import Services
-from muster.execution.stopping import why_stopped
+from muster.execution.stopping import has_closed, why_stopped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,14 +85,13 @@ async def _over(services: Services, ref: WorkRef) -> str | None:
     """Why no answer counts in this execution of the run any more; None when one does."""
     if (skip := await why_stopped(services, ref)) is not None:
         return "the run was cancelled" if skip.reason == CANCELLED else "the run is being undone"
-    closings = services.log.aread(ref.run, steps=(), types=[EventType.RUN_CLOSED])
-    return "the run has ended" if ref.epoch in [event.data.get("epoch", 0) async for event in closings] else None
+    return "the run has ended" if await has_closed(services, ref) else None
 
 
-async def respond(services: Services, piece: Piece, reply: Reply | None) -> dict[str, Any] | Request:
+async def respond(services: Services, piece: Piece, reply: Reply | None) -> dict[str, Any] | Request | Outcome:
     """Take what Airflow woke the task with: a reply, or that it is time to look again (None).
 
-    The step's output when the question is settled; else it goes on waiting, as the `Request` says.
+    The step's output when the question is settled; else what `look` says.
     """
     if reply is not None:
         decision = await take_reply(services, piece.ref, reply)

@@ -5,18 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from hashlib import sha256
 from typing import Any, Literal
 
 from muster.errors import PermanentError
 from muster.events.model import EventType, NewEvent
+from muster.execution.concurrency import undisturbed
 from muster.execution.escalation import Question, question, tell_due
 from muster.execution.fanout import end
+from muster.execution.outcome import Outcome
 from muster.execution.piece import Answer, Piece, succeeded
 from muster.execution.services import Services
+from muster.execution.stopping import has_closed
 from muster.language.definition import ResolvedHuman
 from muster.language.expressions import evaluate
 from muster.redaction import redact
+
+CLOSED = Outcome(status="failed", reason="It is not asked any more: the run has ended.")
+"""What comes of a question whose run has ended without an answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,18 +80,26 @@ def wording(piece: Piece) -> dict[str, Any]:
     }
 
 
-async def look(services: Services, piece: Piece) -> dict[str, Any] | Request:
+async def look(services: Services, piece: Piece) -> dict[str, Any] | Request | Outcome:
     """Do what is due while nobody has answered: remind, escalate, or take the silence for a rejection.
 
-    The step's output when time is up. Else the question goes on waiting, as the `Request` says.
+    The step's output when time is up; an `Outcome` when the run has ended meanwhile, of which nothing is written then.
+    Else the question goes on waiting, as the `Request` says.
     """
+    return await undisturbed(partial(_look, services, piece))
+
+
+async def _look(services: Services, piece: Piece) -> dict[str, Any] | Request | Outcome:
+    version = await services.log.aversion(piece.ref.run)
+    if await has_closed(services, piece.ref):
+        return CLOSED
     asked, now = await question(services, piece), services.clock()
     if asked.is_granted:
         # Whoever gave the last approval died before it was said that this settles it.
         *before, last = asked.granted
-        return await answer(services, piece, approved=True, by=last, before=before)
+        return await answer(services, piece, approved=True, by=last, before=before, expected=version)
     if asked.is_over(now):
-        return await answer(services, piece, approved=False, by=None)
+        return await answer(services, piece, approved=False, by=None, expected=version)
     await tell_due(services, piece, asked, now)
     return _request(piece, asked, now)
 

@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from muster.events.model import Event, EventType, NewEvent
+from muster.execution.concurrency import undisturbed
 from muster.execution.fanout import end
-from muster.execution.human import human_of, wording
+from muster.execution.human import CLOSED, human_of, wording
 from muster.execution.outcome import Outcome
 from muster.execution.piece import Answer, Piece, succeeded
 from muster.execution.services import Services
+from muster.execution.stopping import has_closed
 
 
 async def keep_answer(services: Services, piece: Piece) -> Outcome | None:
     """Let an approval of an earlier execution of the run stand, where the automation says so.
 
     Only a person's approval stands, and only for the same question: word for word, with the same details, of the
-    same people. None means that the question is to be asked.
+    same people. None means that the question is to be asked. When the run has ended meanwhile, nothing is
+    written of it.
     """
     if human_of(piece).on_restart != "keep" or piece.ref.epoch == 0:
         return None
+    return await undisturbed(partial(_keep, services, piece))
+
+
+async def _keep(services: Services, piece: Piece) -> Outcome | None:
+    version = await services.log.aversion(piece.ref.run)
+    if await has_closed(services, piece.ref):
+        return CLOSED
     earlier = await _last_answered(services, piece)
     if earlier is None:
         return None
@@ -38,7 +49,7 @@ async def keep_answer(services: Services, piece: Piece) -> Outcome | None:
         key=f"{piece.key}/answered@{piece.ref.epoch}",
     )
     ended = succeeded(piece, Answer(output=output, produced_by=f"person:{output['by']}"))
-    stored = await end(services, piece.ref, [again, ended])
+    stored = await end(services, piece.ref, [again, ended], expected=version)
     return Outcome(status="succeeded", output=stored[1].data["output"])
 
 

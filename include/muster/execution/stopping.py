@@ -52,6 +52,12 @@ async def ensure_may_begin(services: Services, ref: WorkRef) -> None:
         raise Stopped(skip)
 
 
+async def has_closed(services: Services, ref: WorkRef) -> bool:
+    """Whether this execution of the run has ended: nothing is to be written about its work any more."""
+    closings = services.log.aread(ref.run, steps=(), types=[EventType.RUN_CLOSED])
+    return ref.epoch in [event.data.get("epoch", 0) async for event in closings]
+
+
 async def standing(services: Services, run: str, asked: Sequence[None]) -> list[RunState]:
     """What the log says of a run, as far as it decides whether work may begin, for all who have asked."""
     state = fold([event async for event in services.log.aread(run, steps=(), types=TELLING)])
