@@ -177,8 +177,16 @@ def failed_as_a_whole(ref: WorkRef, error: BaseException) -> NewEvent:
 
 
 def skipped(piece: Piece, reason: str) -> NewEvent:
-    """The event that the piece was not done."""
+    """The event that the piece was not done; `reason` is one of Muster's own, which decide about what comes after."""
     return _ended(EventType.STEP_SKIPPED, piece, reason=reason)
+
+
+def skipped_itself(piece: Piece, words: str) -> NewEvent:
+    """The event that an Airflow operator skipped itself, in words of its own.
+
+    They stand behind Muster's: an operator that says "rejected" or "cancelled" is not what Muster means by it.
+    """
+    return skipped(piece, "the operator skipped itself" + (f": {words}" if words else ""))
 
 
 def describe(error: BaseException) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from muster.errors import MusterError, PermanentError
 from muster.events.model import Event
 from muster.events.sealing import working_about
 from muster.execution.outcome import Outcome
-from muster.execution.piece import Answer, Piece, failed, skipped, succeeded
+from muster.execution.piece import Answer, Piece, failed, skipped_itself, succeeded
 from muster.execution.retrying import NEVER
 from muster.execution.services import Services
 from muster.failures import classify
@@ -103,7 +103,7 @@ def _run(context: Context, piece: Piece, work: Any) -> Any:
     except (TaskDeferred, TaskAwaitingInput, AirflowRescheduleException):
         raise  # It goes on later, in `resume_execution` or from the beginning.
     except AirflowSkipException as skip:
-        _write(context, piece, skipped(piece, str(skip) or "the operator skipped itself"))
+        _write(context, piece, skipped_itself(piece, str(skip)))
         raise
     except DagRunTriggerException as asked:
         # Airflow starts the other run once this code has ended; if it cannot, it fails the task,
