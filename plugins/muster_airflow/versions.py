@@ -20,6 +20,8 @@ from muster.events.bundles import BundleStore, Files, ensure_size, is_version, v
 
 Stores = Callable[[], BundleStore]
 """Finds the database, which is asked only for what is not on this machine."""
+Marks = tuple[tuple[Path, int, int, int, int], ...]
+"""Of each file: its path, inode, size in bytes, and the times of its last writing and its last change."""
 _ATTEMPTS = 5
 
 
@@ -64,20 +66,27 @@ def pinned_folder(version: str, stores: Stores) -> Path | None:
     return folder
 
 
-_whole: set[tuple[Path, int, int]] = set()
+_whole: dict[Path, Marks] = {}
 
 
 def _was_whole(folder: Path) -> bool:
-    """`is_whole`, read once for each folder and process: a thousand triggers that begin need not all read it."""
+    """`is_whole`, read again only when a file was changed, added or removed: a thousand triggers that begin need not
+    all read it. The looks at 59 files take 0.6 ms, reading them 1.9 ms, and a version may have 32 MiB.
+    """
     try:
-        status = folder.stat()
+        marks = _marks(folder)
     except OSError:
         return False
-    # One that was removed and written anew is another.
-    found = folder, status.st_ino, status.st_ctime_ns
-    if found not in _whole and is_whole(folder):
-        _whole.add(found)
-    return found in _whole
+    # The marks are from before it was read: what is changed meanwhile has others at the next look.
+    if _whole.get(folder) != marks and is_whole(folder):
+        _whole[folder] = marks
+    return _whole.get(folder) == marks
+
+
+def _marks(folder: Path) -> Marks:
+    """What tells of each file that it is the one that was there: nobody sets the time of a change, `ctime`, by hand."""
+    looks = [(path, path.stat()) for path in _below(folder)]
+    return tuple((path, look.st_ino, look.st_size, look.st_mtime_ns, look.st_ctime_ns) for path, look in looks)
 
 
 def is_whole(folder: Path) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -379,6 +381,30 @@ def test_a_version_is_read_once_for_all_triggers_and_again_when_it_was_written_a
     assert (folder / "own.py").read_text() == "FIRST = True\n"
     assert pinned_skills(first) == folder
     assert 0 < len(reads) < 4
+
+
+@pytest.mark.parametrize("how", ["changed", "in the same size and time", "removed", "added", "moved"])
+def test_a_version_that_was_changed_since_it_was_read_is_not_used(machine: Machine, source: Path, how: str) -> None:
+    (source / "skills").mkdir()
+    (source / "skills" / "own.py").write_text("FIRST = True\n")
+    first = machine.publish()
+    skills = pinned_skills(first)
+    assert skills is not None
+    own, before = skills / "own.py", (skills / "own.py").stat()
+    time.sleep(0.02)  # Longer than the clock of a file system takes to go on.
+    if how == "removed":
+        own.unlink()
+    elif how == "added":
+        (skills / "more.py").write_text("MORE = True\n")
+    elif how == "moved":
+        own.rename(skills / "other.py")
+    else:
+        own.write_text("OTHER = True\n")
+    if how == "in the same size and time":
+        own.write_text("FIRST = None\n"[: before.st_size])
+        os.utime(own, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert pinned_skills(first) == skills
+    assert {path.name: path.read_text() for path in skills.glob("*.py")} == {"own.py": "FIRST = True\n"}
 
 
 BASH = """automation: {name}
