@@ -10,7 +10,7 @@ import pytest
 
 from muster.database import Database
 from muster.events.model import EventType, NewEvent
-from muster.execution import piece
+from muster.execution import overtaken
 from muster.recovery.ledger import Ledger
 from support.bank import BankServer
 from support.runs import Site, perform_in_process
@@ -246,7 +246,7 @@ def test_a_fallback_whose_process_died_is_gone_on_with(site: Site, bank: BankSer
 def test_what_another_process_has_begun_is_not_left_to_a_fallback_here(
     site: Site, bank: BankServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(piece, "OVERTAKEN", 0.0)
+    monkeypatch.setattr(overtaken, "PATIENCE", 0.0)
     source = paying("single", "pay.late", "pay.card", "lane: worker")
     skills = site.include / "skills" / "pay.py"
     late = f"""
@@ -261,7 +261,7 @@ def late(to: str) -> None:
     begins = {"step": "pay", "index": None, "epoch": 0, "kind": "skill", "lane": "worker", "attempt": 1, "begins": "x"}
     other = NewEvent(type=EventType.STEP_STARTED, data=begins)
     bank.meanwhile = lambda: site.services.log.append(run, [other])
-    with pytest.raises(piece.Overtaken):
+    with pytest.raises(overtaken.Overtaken):
         site.step(run, "pay")
     assert bank.charges == {"late": 1}
     assert site.step(run, "pay").status == "succeeded", "who performs it again goes on with the fallback"

@@ -12,7 +12,7 @@ from muster.database import Database
 from muster.errors import TransientError
 from muster.events.definitions import DefinitionStore
 from muster.events.log import EventLog
-from muster.execution import human, piece
+from muster.execution import human, overtaken
 from muster.execution.closing import close_run
 from muster.execution.opening import Opening, open_run
 from muster.execution.outcome import Outcome
@@ -187,7 +187,7 @@ async def _done(dsn: str, site: Path, death: Death | None, work: Callable[[Servi
     # For what other properties play with time stands still; here what another process is at is waited for.
     effects._pause = _pause
     effects.Once.__init__.__kwdefaults__.update(patience=CLAIM, grace=1.0)
-    piece.OVERTAKEN, piece.LOOK = 2.0, 0.1
+    overtaken.PATIENCE, overtaken.LOOK = 2.0, 0.1
     try:
         faults = Faults(crash=None if death is None else death.append, when=when)
         outcome = await work(_services(database, site, faults))

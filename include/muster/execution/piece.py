@@ -14,6 +14,7 @@ from muster.errors import DatabaseLost, ErrorClass, Final, MusterError, SetAside
 from muster.events.model import Event, EventType, NewEvent
 from muster.events.tampering import TamperedLog
 from muster.execution.locking import under_lock
+from muster.execution.overtaken import Overtaken, ending_by_another
 from muster.execution.references import WorkRef, work_key
 from muster.execution.retry_budget import spend
 from muster.execution.retrying import with_retries
@@ -23,15 +24,12 @@ from muster.execution.view import RunView
 from muster.failures import classify
 from muster.language.definition import ResolvedStep
 from muster.recovery.attempts import Superseded, attempting
+from muster.recovery.heartbeats import beating
 from muster.recovery.leases import LeaseLost
 from muster.recovery.ledger import Ledger, OutcomeUnknown, Outside
 from muster.redaction import redact
 
 LONGEST_MESSAGE = 2_000
-OVERTAKEN = 300.0
-"""Seconds that an execution which another has taken the place of waits for the other's end."""
-LOOK = 1.0
-"""Seconds between looks at it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +59,11 @@ class Piece:
     def key(self) -> str:
         """The idempotency key within the run."""
         return work_key(self.step.id, self.index)
+
+    @property
+    def work(self) -> str:
+        """What attempts at it are known by."""
+        return f"{self.ref.run}/{self.key}"
 
     @property
     def effect_key(self) -> str:
@@ -96,10 +99,6 @@ class Answer:
     produced_by: str = "rules"
 
 
-class Overtaken(TransientError):
-    """Another process has begun the same work since: this one has no ending, as if its process had died."""
-
-
 T = TypeVar("T")
 Action = Callable[[Services, Piece], Awaitable[Answer]]
 
@@ -124,9 +123,10 @@ async def finish(services: Services, piece: Piece, act: Action, fall_back: Actio
         DatabaseLost: the work has no ending, as if its process had died; perform it again.
     """
     try:
-        ending = await _ending(services, piece, act, fall_back)
+        with beating(services.database, piece.work, piece.execution):
+            ending = await _ending(services, piece, act, fall_back)
     except Overtaken as error:
-        return await _ending_by_another(services, piece, error)
+        return await ending_by_another(services, piece, error)
     return (await services.log.aappend(piece.ref.run, [ending]))[0]
 
 
@@ -266,32 +266,11 @@ def _attempt_at(services: Services, piece: Piece) -> AbstractAsyncContextManager
     return attempting(
         services.database,
         run=piece.ref.run,
-        work=f"{piece.ref.run}/{piece.key}",
+        work=piece.work,
         execution=piece.execution,
         number=number,
         seizes=not piece.first and number == 1,
     )
-
-
-async def _ending_by_another(services: Services, piece: Piece, error: Overtaken) -> Event:
-    """How the piece ended in the process that has begun it since.
-
-    Raises:
-        Overtaken: it does not end there: it is performed again here.
-    """
-    over = (EventType.SAGA_UNWINDING, EventType.RUN_CLOSED)
-    for _ in range(math.ceil(OVERTAKEN / LOOK)):
-        # Asked for first: an ending that came before it is found below.
-        since = services.log.aread(piece.ref.run, after_version=piece.execution, steps=(), types=over)
-        is_over = [event async for event in since]
-        found = await services.log.aunder_keys(piece.ref.run, [piece.ended_key])
-        if piece.ended_key in found:
-            return found[piece.ended_key]
-        if is_over:
-            # It was a compensation that took its place, or whoever closed the run: there will be no ending.
-            break
-        await asyncio.sleep(LOOK)
-    raise error
 
 
 def _bad_answers(piece: Piece) -> int:

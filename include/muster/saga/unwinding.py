@@ -22,7 +22,8 @@ from muster.execution.closing import close_run, given_up, revoke_left, stuck_key
 from muster.execution.concurrency import at_once, undisturbed
 from muster.execution.fanout import items_of
 from muster.execution.outcome import Outcome
-from muster.execution.piece import Overtaken, Piece, attempts, describe
+from muster.execution.overtaken import Overtaken
+from muster.execution.piece import Piece, attempts, describe
 from muster.execution.references import WorkRef, unwinding_key, work_key
 from muster.execution.services import Services
 from muster.execution.variables import variables_for

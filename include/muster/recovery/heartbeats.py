@@ -1,0 +1,113 @@
+"""Signs of life of work under way: who was overtaken by another execution leaves the work to it while that is alive.
+
+The row of the table `attempts` is written anew, with what it holds, as long as the execution that it names goes on. No
+clock is compared: who waits sees that the row has changed. Work whose attempts have no row costs nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import psycopg
+
+from muster.database import Database
+from muster.events.driver import Query, Rows, Work, arun
+
+log = logging.getLogger(__name__)
+
+BEAT = 60.0
+"""Seconds between signs of life."""
+
+# Who has locked a row writes it, which is a sign of life as well.
+_BEAT = """
+UPDATE attempts SET attempt = attempts.attempt
+  FROM (SELECT known.work FROM attempts known
+          JOIN unnest(%(works)s::text[], %(executions)s::bigint[]) AS mine (work, execution)
+            ON known.work = mine.work AND known.execution = mine.execution FOR UPDATE OF known SKIP LOCKED) AS beating
+ WHERE attempts.work = beating.work
+"""
+
+# `xmin` is the transaction that wrote the row last.
+_LOOK = "SELECT execution, xmin::text FROM attempts WHERE work = %(work)s AND execution > %(after)s"
+
+
+@dataclass(frozen=True, eq=False)
+class _Execution:
+    dsn: str
+    work: str
+    number: int
+
+
+class _Heart:
+    """The thread of this process that beats; a thread, because a skill may block the event loop that calls it."""
+
+    def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        # In a forked child as well: it has no such thread, and a lock that may have been held at that moment.
+        self._lock = threading.Lock()
+        self._executions: set[_Execution] = set()
+        self._thread: threading.Thread | None = None
+
+    def add(self, execution: _Execution) -> None:
+        with self._lock:
+            self._executions.add(execution)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="muster-heartbeats", daemon=True)
+                self._thread.start()
+
+    def remove(self, execution: _Execution) -> None:
+        with self._lock:
+            self._executions.discard(execution)
+
+    def _run(self) -> None:
+        never = threading.Event()
+        while not never.wait(BEAT):
+            by_dsn = defaultdict[str, list[_Execution]](list)
+            with self._lock:
+                for execution in self._executions:
+                    by_dsn[execution.dsn].append(execution)
+            for dsn, executions in by_dsn.items():
+                try:
+                    _beat(dsn, executions)
+                except psycopg.Error as error:
+                    log.warning("%d pieces of work could not give a sign of life: %s", len(executions), error)
+
+
+@contextmanager
+def beating(database: Database, work: str, execution: int) -> Iterator[None]:
+    """The body is an execution of the work that gives signs of life."""
+    mine = _Execution(database.dsn, work, execution)
+    _heart.add(mine)
+    try:
+        yield
+    finally:
+        _heart.remove(mine)
+
+
+async def heartbeat(database: Database, work: str, *, after: int) -> tuple[int, str] | None:
+    """What changes with each sign of life of an execution of the work later than `after`; None when there is none."""
+    rows = await arun(database, _look(work, after))
+    return (rows[0][0], rows[0][1]) if rows else None
+
+
+def _look(work: str, after: int) -> Work[Rows]:
+    return (yield [Query(_LOOK, {"work": work, "after": after})])[0]
+
+
+def _beat(dsn: str, executions: Sequence[_Execution]) -> None:
+    values = {"works": [each.work for each in executions], "executions": [each.number for each in executions]}
+    # A connection of its own: those of the pool may all be with what takes so long.
+    with psycopg.connect(dsn, autocommit=True, connect_timeout=10) as connection:
+        connection.execute(_BEAT, values)
+
+
+_heart = _Heart()
+os.register_at_fork(after_in_child=_heart.begin)

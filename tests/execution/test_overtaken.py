@@ -1,0 +1,123 @@
+"""Of two executions of the same work that live one does it, however long it takes; a server and a table count."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from muster.database import Database
+from muster.execution import overtaken
+from muster.recovery import heartbeats
+from support.bank import BankServer
+from support.runs import Site
+from support.waiting import eventually
+
+SECONDS = 3.0
+"""How long the work takes: longer than who was overtaken waits for a sign of life."""
+SKILLS = f'''
+import asyncio
+import time
+from muster.skills import SkillContext, skill
+from support.bank import charge
+
+@skill("shop.long")
+def long(url: str, context: SkillContext) -> None:
+    """Takes long, and writes at its end."""
+    charge(url, "asked")
+    time.sleep({SECONDS})
+    with context.database.connection() as connection:
+        connection.execute("INSERT INTO done VALUES (%s)", (context.run,))
+
+@skill("shop.along", lane="async")
+async def along(url: str, context: SkillContext) -> None:
+    """The same, as a coroutine."""
+    await asyncio.to_thread(charge, url, "asked")
+    await asyncio.sleep({SECONDS})
+    async with context.database.aconnection() as connection:
+        await connection.execute("INSERT INTO done VALUES (%s)", (context.run,))
+'''
+EACH = 'each: "{{ [1, 2] }}", '
+SHAPES = {
+    "single": ("", None),
+    "mapped": (EACH, 1),
+    "packed": (EACH + "pack: 2, ", 0),
+    "whole": (EACH + "pack: all, ", None),
+}
+
+
+@pytest.fixture
+def site(tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch) -> Site:
+    made = Site(tmp_path, database)
+    made.skills("shop", SKILLS)
+    with database.connection() as connection:
+        connection.execute("CREATE TABLE done (run text)")
+    monkeypatch.setattr(overtaken, "PATIENCE", 1.0)
+    monkeypatch.setattr(overtaken, "LOOK", 0.05)
+    monkeypatch.setattr(heartbeats, "BEAT", 0.1)
+    return made
+
+
+def begun(site: Site, bank: BankServer, shape: str, skill: str) -> str:
+    step = f"{{id: work, {SHAPES[shape][0]}skill: {skill}, with: {{url: '{bank.url}'}}}}"
+    run = site.open(site.definition(f"automation: tested\nsteps:\n  - {step}\n"))
+    if SHAPES[shape][1] is not None:
+        site.expand(run, "work")
+    return run
+
+
+def performing(site: Site, run: str, shape: str) -> BaseProcess:
+    """A process that performs the work, and does so again as Airflow would, but not for ever."""
+
+    def perform() -> None:
+        mine = Site.of(site.include, Database(site.services.database.dsn), site.services.artifacts)
+        for _ in range(3):
+            try:
+                assert mine.step(run, "work", SHAPES[shape][1]).status == "succeeded"
+            except overtaken.Overtaken:
+                continue
+            return
+
+    process = multiprocessing.get_context("fork").Process(target=perform)
+    process.start()
+    return process
+
+
+def done(site: Site) -> int:
+    with psycopg.connect(site.services.database.dsn) as connection:
+        return len(connection.execute("SELECT FROM done").fetchall())
+
+
+@pytest.mark.parametrize("skill", ["shop.long", "shop.along"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_who_was_overtaken_leaves_the_work_to_the_other_while_that_lives(
+    site: Site, bank: BankServer, shape: str, skill: str
+) -> None:
+    items = 1 if shape in ("single", "mapped") else 2
+    run = begun(site, bank, shape, skill)
+    first = performing(site, run, shape)
+    assert eventually(lambda: bank.charges["asked"] == items)
+    time.sleep(SECONDS * 0.5)
+    second = performing(site, run, shape)
+    first.join(60)
+    second.join(60)
+    assert (first.exitcode, second.exitcode) == (0, 0)
+    assert (bank.charges["asked"], done(site)) == (2 * items, items), "each of them began it once"
+
+
+@pytest.mark.parametrize("skill", ["shop.long", "shop.along"])
+def test_who_was_overtaken_does_the_work_when_the_other_has_died(site: Site, bank: BankServer, skill: str) -> None:
+    run = begun(site, bank, "single", skill)
+    first = performing(site, run, "single")
+    assert eventually(lambda: bank.charges["asked"] == 1)
+    second = performing(site, run, "single")
+    assert eventually(lambda: bank.charges["asked"] == 2)
+    second.kill()
+    second.join(60)
+    first.join(60)
+    assert first.exitcode == 0
+    assert (bank.charges["asked"], done(site)) == (3, 1)
