@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -97,12 +98,16 @@ def test_tools_that_are_called_with_other_arguments_do_other_things(
 
 LOSING = '''
 import asyncio
+import os
+from pathlib import Path
 
 from muster.errors import PermanentError, TransientError
 from muster.recovery import Happened
 from muster.skills import SkillContext, skill
 from support.bank import charge as post
 
+
+MENDED = Path("PLACE/mended")
 
 def pay(amount: int) -> int:
     post("BANK", str(amount))
@@ -141,6 +146,33 @@ def asked(amount: int, memo: str, context: SkillContext) -> int:
     request = {"amount": amount, "memo": memo}
     return context.effect("charge", request=request, find_out=lambda: Happened(1)).perform(lambda: pay(amount))
 '''
+LOSING += '''
+@skill("bank.aasked", lane="async")
+async def aasked(amount: int, memo: str, context: SkillContext) -> int:
+    """The same, as a coroutine."""
+    request = {"amount": amount, "memo": memo}
+    effect = context.effect("charge", request=request, find_out=lambda: Happened(1))
+    return await effect.aperform(lambda: asyncio.to_thread(pay, amount))
+
+def remember() -> Happened:
+    if not MENDED.exists():
+        raise TransientError("The bank does not answer.")
+    return Happened(1)
+
+@skill("bank.later")
+def later(amount: int, memo: str, context: SkillContext) -> int:
+    """The same, where the bank can be asked only later."""
+    request = {"amount": amount, "memo": memo}
+    return context.effect("charge", request=request, find_out=remember).perform(lambda: pay(amount))
+
+@skill("bank.die")
+def die() -> str:
+    """Its process dies, the first time."""
+    if MENDED.exists():
+        MENDED.unlink()
+        os._exit(9)
+    return "It lives."
+'''
 LOST = ("ConnectionError", "TimeoutError", "TransientError", "OSError", "KeyError")
 SHAPES = {
     "single": "",
@@ -155,7 +187,7 @@ def losing(
 ) -> tuple[Site, list[Any]]:
     """A site whose tool loses the bank's answer, and what a model says that calls it again in other words."""
     site = Site(tmp_path / "losing", database, OneServer({"tier": models.url}))
-    site.skills("bank", LOSING.replace("BANK", bank.url).replace("ERROR", error))
+    site.skills("bank", LOSING.replace("BANK", bank.url).replace("ERROR", error).replace("PLACE", str(tmp_path)))
     agent = f"{{id: clerk, role: You charge., tiers: [tier], tools: [{tool}]}}"
     site.agents(f"department: bank\nagents:\n  - {agent}\n")
     memos = ("invoice 12", "invoice 12, again")
@@ -222,7 +254,7 @@ def test_an_agent_whose_step_is_done_again_is_not_asked_before_a_person_has_sett
     models.script(first, again, done)
     run = site.open(site.definition(asking("single", "async", 0)))
     assert site.step(run, "ask").status == "failed"
-    assert "was not asked to go on" in (site.step(run, "ask", epoch=1).reason or "")
+    assert "whether it happened is unknown" in (site.step(run, "ask", epoch=1).reason or "")
     assert (bank.charges, len(models.calls)) == ({"7": 1}, 1)
     ledger = Ledger(database)
     ledger.decide(ledger.entries()[0].key, happened=True, result=1)
@@ -230,3 +262,49 @@ def test_an_agent_whose_step_is_done_again_is_not_asked_before_a_person_has_sett
     models.script(first, done)
     assert site.step(run, "ask", epoch=2).status == "succeeded"
     assert bank.charges == {"7": 1}
+
+
+@pytest.mark.parametrize("lane", ["async", "worker"])
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("tool", ["bank.asked", "bank.aasked"])
+def test_an_agent_whose_step_is_done_again_finds_out_at_once_what_can_be_found_out(
+    tmp_path: Path, database: Database, bank: BankServer, models: ModelServer, shape: str, lane: str, tool: str
+) -> None:
+    site, (first, _, _) = losing(tmp_path, database, bank, models, "ConnectionError", tool)
+    pieces = 2 if SHAPES[shape] else 1
+    models.always({**first, "unless": '"role": "tool"'})
+    run = site.run(site.definition(asking(shape, lane, 0)))
+    assert (bank.charges, statuses(site), len(models.calls)) == ({"7": pieces}, ["unknown"] * pieces, pieces)
+    models.always(DONE)
+    slots = range(site.expand(run, "ask", epoch=1)) if shape in ("mapped", "packed") else [None]
+    assert {site.step(run, "ask", slot, epoch=1).status for slot in slots} == {"succeeded"}
+    assert (bank.charges, statuses(site)) == ({"7": pieces}, ["done"] * pieces)
+    assert len(models.calls) == 2 * pieces, "each was told what its tool did, and asked nothing else"
+
+
+def test_an_agent_that_has_found_out_goes_on_there_when_it_is_tried_once_more(
+    tmp_path: Path, database: Database, bank: BankServer, models: ModelServer
+) -> None:
+    """Once in the same process, and once in another one."""
+    site, (first, _, done) = losing(tmp_path, database, bank, models, "ConnectionError", "bank.later, bank.die")
+    first = {"call": {**first["call"], "name": "bank_later"}}
+    models.script(first)
+    run = site.open(site.definition(asking("single", "async", 1)))
+    assert site.step(run, "ask").status == "failed"
+    (tmp_path / "mended").touch()
+    models.script({"status": 500}, {"call": {"name": "bank_die", "arguments": {}}})
+    process = multiprocessing.get_context("fork").Process(target=ask_again, args=(site, models.url, run))
+    process.start()
+    process.join(60)
+    assert process.exitcode == 9
+    models.script(done)
+    assert site.step(run, "ask", epoch=1).status == "succeeded"
+    assert (bank.charges, statuses(site)) == ({"7": 1}, ["done"])
+    assert [call["messages"][-1]["role"] for call in models.calls] == ["user", "tool", "tool", "tool"]
+
+
+def ask_again(site: Site, url: str, run: str) -> None:
+    mine = Site.of(
+        site.include, Database(site.services.database.dsn), site.services.artifacts, OneServer({"tier": url})
+    )
+    mine.step(run, "ask", epoch=1)

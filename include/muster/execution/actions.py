@@ -9,6 +9,7 @@ from muster.agents.call import AgentCall
 from muster.agents.prompts import fence
 from muster.agents.runner import run_agent
 from muster.errors import PermanentError
+from muster.execution.conversations import asked_under
 from muster.execution.piece import Answer, Piece
 from muster.execution.reading import documents_of_run
 from muster.execution.services import Services
@@ -101,7 +102,7 @@ async def _ask_agent(
         run=piece.view.id,
         step=piece.step.id,
         index=piece.index,
-        key=_journaled_under(piece, agent.id),
+        key=asked_under(piece, piece.asked_in, agent.id),
         effect_key=piece.effect_key,
         agent=agent,
         ask=evaluate_marked(ask or "", piece.variables, fence, where=f"step {piece.step.id}, ask"),
@@ -113,17 +114,6 @@ async def _ask_agent(
     )
     result = await run_agent(call, services)
     return Answer(output=result.output, output_type=result.output_type, produced_by=result.produced_by)
-
-
-def _journaled_under(piece: Piece, agent: str) -> str:
-    """What was answered before is asked again once an answer was of no use, or a person had the work done again."""
-    key = f"{piece.key}@{piece.ref.epoch}" if piece.ref.epoch else piece.key
-    # Who takes over finds what was asked of others under the step's own key, and would never find its own answers.
-    if piece.falls_back:
-        key += "/fallback"
-    elif agent != piece.step.agent:
-        key += f"/agent/{agent}"
-    return f"{key}/afresh/{piece.fresh}" if piece.fresh else key
 
 
 async def _notify(services: Services, piece: Piece) -> Answer:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import math
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
@@ -13,6 +12,7 @@ from typing import Any, TypeVar, cast
 from muster.errors import DatabaseLost, ErrorClass, Final, MusterError, SetAside, TransientError
 from muster.events.model import Event, EventType, NewEvent
 from muster.events.tampering import TamperedLog
+from muster.execution.conversations import bad_answers, conversation_of
 from muster.execution.locking import under_lock
 from muster.execution.overtaken import Overtaken, ending_by_another
 from muster.execution.references import WorkRef, work_key
@@ -54,6 +54,8 @@ class Piece:
     """True when its fallback does the work."""
     fresh: int = 0
     """How often an agent has to be asked afresh: what it answered before could not be used."""
+    asked_in: int = 0
+    """The epoch whose conversation with an agent is gone on with."""
 
     @property
     def key(self) -> str:
@@ -221,7 +223,8 @@ async def attempts(
         Exception: what the last attempt raised.
     """
 
-    fresh = _bad_answers(piece)
+    fresh = bad_answers(piece)
+    asked_in = await conversation_of(services, replace(piece, fresh=fresh))
 
     async def once() -> T:
         nonlocal asked
@@ -231,7 +234,7 @@ async def attempts(
         asked = False
         try:
             async with _attempt_at(services, piece), asyncio.timeout(piece.step.timeout):
-                given = replace(piece, fresh=fresh)
+                given = replace(piece, fresh=fresh, asked_in=asked_in)
                 if services.intercept is not None:
                     return cast("T", await services.intercept(given, lambda: act(services, given)))
                 return await act(services, given)
@@ -271,23 +274,6 @@ def _attempt_at(services: Services, piece: Piece) -> AbstractAsyncContextManager
         number=number,
         seizes=not piece.first and number == 1,
     )
-
-
-def _bad_answers(piece: Piece) -> int:
-    """How many conversations with an agent have come to nothing: repeated, their recorded answers would again.
-
-    Those of its fallback count from when that took over: it has a journal of its own.
-    """
-    kinds = (EventType.STEP_RETRIED, EventType.STEP_FAILED)
-    ended = (event for kind in kinds for event in piece.view.events_of(kind, piece.step.id, piece.index))
-    since = _fell_back_at(piece) if piece.falls_back else 0
-    return sum(event.version > since and event.data["error"]["class"] == "BadOutput" for event in ended)
-
-
-def _fell_back_at(piece: Piece) -> float:
-    """The version of the event that its fallback took over in this epoch; beyond all it has read, when that is new."""
-    found = piece.view.events_of(EventType.STEP_FELL_BACK, piece.step.id, piece.index)
-    return next((event.version for event in found if event.key == piece.fell_back_key), math.inf)
 
 
 async def _has_fallen_back(services: Services, piece: Piece) -> bool:

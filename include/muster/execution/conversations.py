@@ -1,0 +1,68 @@
+"""Which conversation with an agent a piece of work goes on with; what was answered in it is in the log."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from muster.events.model import EventType
+from muster.recovery.ledger import Ledger
+
+if TYPE_CHECKING:
+    from muster.execution.piece import Piece
+    from muster.execution.services import Services
+
+
+def asked_under(piece: Piece, epoch: int, agent: str | None = None) -> str:
+    """What the keys of a conversation in an epoch begin with; `agent` is who has it, when not the step's own.
+
+    What was answered before is asked again once an answer was of no use.
+    """
+    key = f"{piece.key}@{epoch}" if epoch else piece.key
+    # Who takes over finds what was asked of others under the step's own key, and would never find its own answers.
+    if piece.falls_back:
+        key += "/fallback"
+    elif agent not in (None, piece.step.agent):
+        key += f"/agent/{agent}"
+    return f"{key}/afresh/{piece.fresh}" if piece.fresh else key
+
+
+async def conversation_of(services: Services, piece: Piece) -> int:
+    """The epoch whose conversation is gone on with: of an earlier one, where that left in doubt what a tool did.
+
+    It leads to the same call, which finds out. Who comes after an execution that went on with it does so too.
+    """
+    now = piece.ref.epoch
+    kinds = (EventType.MODEL_CALLED, EventType.TOOL_CALLED) if now and not piece.undoes else ()
+    said = [event for kind in kinds for event in piece.view.events_of(kind, piece.step.id, piece.index)]
+    started = piece.view.events_of(EventType.STEP_STARTED, piece.step.id, piece.index)
+    begun = next((event.version for event in started if event.data["epoch"] == now), math.inf)
+    for epoch in range(now, -1, -1):
+        under = tuple(f"{asked_under(piece, epoch)}/{what}/" for what in ("model", "tool"))
+        own = [event.version for event in said if event.key is not None and event.key.startswith(under)]
+        if own and (epoch == now or max(own) > begun or await _left_in_doubt(services, piece)):
+            return epoch
+        if own:
+            break
+    return now
+
+
+async def _left_in_doubt(services: Services, piece: Piece) -> bool:
+    return await Ledger(services.database).ain_doubt(piece.view.id, piece.effect_key) is not None
+
+
+def bad_answers(piece: Piece) -> int:
+    """How many conversations with an agent have come to nothing: repeated, their recorded answers would again.
+
+    Those of its fallback count from when that took over: it has a journal of its own.
+    """
+    kinds = (EventType.STEP_RETRIED, EventType.STEP_FAILED)
+    ended = (event for kind in kinds for event in piece.view.events_of(kind, piece.step.id, piece.index))
+    since = _fell_back_at(piece) if piece.falls_back else 0
+    return sum(event.version > since and event.data["error"]["class"] == "BadOutput" for event in ended)
+
+
+def _fell_back_at(piece: Piece) -> float:
+    """The version of the event that its fallback took over in this epoch; beyond all it has read, when that is new."""
+    found = piece.view.events_of(EventType.STEP_FELL_BACK, piece.step.id, piece.index)
+    return next((event.version for event in found if event.key == piece.fell_back_key), math.inf)
