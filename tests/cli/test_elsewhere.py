@@ -20,11 +20,15 @@ WELL = {name: {"status": "healthy"} for name in ("metadatabase", "scheduler", "t
 
 @dataclass
 class Elsewhere:
-    """An Airflow that others started: what it says of its health, and who signed in."""
+    """An Airflow that others started: what it says of its health, who signed in, the inputs of `bills`, and for what
+    it was asked.
+    """
 
     url: str = ""
     health: dict[str, Any] = field(default_factory=lambda: dict(WELL))
     signed_in: list[dict[str, str]] = field(default_factory=list)
+    inputs: dict[str, Any] = field(default_factory=dict)
+    asked: list[Any] = field(default_factory=list)
 
 
 @pytest.fixture
@@ -33,12 +37,15 @@ def elsewhere(project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Elsewh
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.answer(airflow.health if self.path.endswith("/monitor/health") else {"connection_id": "x"})
+            known = {"/api/v2/monitor/health": airflow.health, "/api/v2/dags/bills/details": {"params": airflow.inputs}}
+            self.answer(known.get(self.path, {"connection_id": "x"}))
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             if self.path == "/auth/token":
                 airflow.signed_in.append(json.loads(body))
+            else:
+                airflow.asked.append(json.loads(body))
             self.answer({"access_token": "token"})
 
         def answer(self, value: Any) -> None:
@@ -106,6 +113,21 @@ def test_it_signs_in_with_the_password_that_airflow_itself_reads(
     monkeypatch.delenv("MUSTER_PASSWORD")
     unknown = muster("run", "anything", "--as", "nobody")
     assert "There is no login 'nobody'" in unknown.output
+
+
+def test_an_input_that_is_not_declared_starts_no_run(
+    elsewhere: Elsewhere, muster: Muster, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MUSTER_DSN", dsn)
+    monkeypatch.setenv("MUSTER_PASSWORD", "given")
+    elsewhere.inputs.update(invoices={"value": []}, month={"value": "may"})
+    refused = muster("run", "bills", "--input", "invoces=[]")
+    assert refused.exit_code == 1
+    assert "bills has no input `invoces`." in refused.stderr
+    assert "Did you mean `invoices`? Its inputs are `invoices`, `month`." in " ".join(refused.stderr.split())
+    assert elsewhere.asked == []
+    muster("run", "bills", "--input", "invoices=[]")
+    assert [asked["conf"] for asked in elsewhere.asked] == [{"invoices": []}]
 
 
 def test_a_new_automation_where_nothing_can_be_written_says_where_to_write_it(muster: Muster, project: Path) -> None:

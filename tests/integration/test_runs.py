@@ -41,6 +41,24 @@ def test_the_same_run_id_twice_is_refused_and_runs_once(airflow: Airflow) -> Non
     assert airflow.types(run).count("run.opened") == 1
 
 
+def test_an_input_that_is_not_declared_is_refused_wherever_it_comes_from(airflow: Airflow) -> None:
+    airflow.automation(
+        "proving_inputs",
+        "automation: proving_inputs\ninputs: {text: {type: string, default: x}}\n"
+        "steps:\n  - {id: one, skill: proving.note, with: {text: '{{ inputs.text }}'}}\n",
+    )
+    assert airflow.client.inputs("proving_inputs") == ["text"]
+    run = airflow.start("proving_inputs", "rest", texts="y")
+    assert airflow.finish(run) == "failed"
+    assert airflow.types(run)[0] == "run.opened"
+    assert "step.started" not in airflow.types(run)
+    assert next(airflow.log.read(run)).data["undeclared"] == ["texts"]
+    # What Airflow adds where it reports lineage, and what it was started with, are told apart.
+    assert (
+        airflow.finish(airflow.start("proving_inputs", "fits", text="y", openlineage={"parentRunId": "z"})) == "success"
+    )
+
+
 def test_a_run_keeps_its_version_through_an_approval_and_an_edit(airflow: Airflow) -> None:
     path = airflow.automation("proving_version", APPROVAL.format(name="proving_version", text="old"))
     run = airflow.start("proving_version", "first")

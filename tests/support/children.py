@@ -19,8 +19,8 @@ from muster.language import load_folder
 from muster.language.definition import Definition
 from support.runs import Site
 
-PACE = Pace(first=0.01, longest=0.02, airflow=0.05, begins=0.2)
-"""So quickly does a test look."""
+PACE = Pace(first=0.01, longest=0.02, airflow=0.05, begins=3600)
+"""So quickly does a test look; on a machine that has much to do, a run may begin late."""
 
 SKILLS = '''
 from muster.errors import PermanentError
@@ -115,7 +115,14 @@ class Family:
         return found
 
     def follow(
-        self, run: str, step: str, slot: int | None = None, *, epoch: int = 0, airflow: str | None = "running"
+        self,
+        run: str,
+        step: str,
+        slot: int | None = None,
+        *,
+        epoch: int = 0,
+        airflow: str | None = "running",
+        pace: Pace = PACE,
     ) -> Outcome:
         """What the triggerer does, while Airflow says that the run is in this state."""
 
@@ -123,7 +130,7 @@ class Family:
             return airflow
 
         ref = WorkRef(run=run, step=step, slot=slot, epoch=epoch)
-        outcome: Outcome = self.site.do(follow(self.site.services, ref, state, PACE))
+        outcome: Outcome = self.site.do(follow(self.site.services, ref, state, pace))
         return outcome
 
     def begin(self, child: Child, *, by: str | None = "requester", version: str | None = None) -> str:

@@ -21,6 +21,7 @@ from muster.events.log import EventLog
 from muster.events.model import Event
 from muster.events.queries import Queries, RunRow
 from muster.events.verification import Fault
+from muster.language.inputs import suggestion, undeclared
 from muster.local.client import AirflowClient
 
 
@@ -37,8 +38,12 @@ def start_run(
     """Start a run, and follow it to its end when asked to."""
     inputs = pairs(entries, "--input")
     with airflow(user) as client:
-        if client.dag(name) is None:
+        if (declared := client.inputs(name)) is None:
             raise MusterError(f"Airflow has no automation {name!r}.", remedy="`muster list` shows those there are.")
+        # Airflow takes any name, and the run would begin to fail.
+        if others := undeclared(inputs, declared):
+            named = ", ".join(f"`{other}`" for other in others)
+            raise MusterError(f"{name} has no input {named}.", remedy=suggestion(others, declared))
         run, new = client.trigger(name, inputs, run_id=run_id)
         identity = f"{name}/{run['dag_run_id']}"
         if wait:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from muster.errors import PermanentError
 from muster.events.model import EventType, NewEvent
-from muster.execution.children import is_waited_for, requested_by, withdraw
+from muster.execution.children import PARENT, is_waited_for, requested_by, withdraw
 from muster.execution.epochs import instant
 from muster.execution.references import OPENED
 from muster.execution.services import Services
 from muster.language.definition import Definition
+from muster.language.inputs import suggestion, undeclared
 from muster.redaction import learn_settings
+
+_NO_INPUTS = (PARENT, "openlineage")
+"""Keys of a run's conf that no person has written: ours, and what Airflow adds where it reports lineage."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +55,7 @@ async def open_run(services: Services, opening: Opening) -> Mapping[str, Any]:
     learn_settings(definition.settings)
     await services.definitions.aput(definition.canonical_json(), hash=definition.hash, automation=definition.name)
     inputs = _inputs(opening)
-    data = {
+    data: dict[str, Any] = {
         "automation": definition.name,
         "definition": definition.hash,
         "bundle_version": opening.bundle_version,
@@ -69,22 +73,33 @@ async def open_run(services: Services, opening: Opening) -> Mapping[str, Any]:
         first = OPENED not in await services.log.aunder_keys(opening.run, [OPENED])
         if first and not await is_waited_for(services, asked):
             await withdraw(services, opening.run, by=asked.stream, reason="nobody waits for it any more")
+    if others := undeclared(opening.conf, {*definition.inputs, *_NO_INPUTS}):
+        data["undeclared"] = others
     causation = asked.id if asked is not None else None
     event = NewEvent(type=EventType.RUN_OPENED, data=data, key=OPENED, actor=actor, causation=causation)
     stored = await services.log.aappend(opening.run, [event])
-    if problems := _problems(definition, inputs, repeat=await services.log.asubject(opening.run) is None):
+    # As it was when the run began: one that an earlier release has opened, and passed over a name in, goes on.
+    others = stored[0].data.get("undeclared", [])
+    repeat = await services.log.asubject(opening.run) is None
+    if problems := [*_undeclared(others, repeat=repeat), *_problems(definition, inputs, repeat=repeat)]:
+        there = f"{suggestion(others if repeat else (), definition.inputs)} " if others else ""
         raise InputsDoNotFit(
             f"The inputs do not fit {definition.name}: {'; '.join(problems)}.",
-            remedy="Trigger the run again with inputs that do.",
+            remedy=f"{there}Trigger the run again with inputs that do.",
         )
     return dict(stored[0].data["inputs"])
 
 
 def _inputs(opening: Opening) -> dict[str, Any]:
-    """The inputs among the run's conf, defaults filled in; users put other keys into a conf as well."""
+    """The inputs among the run's conf, defaults filled in."""
     schemas = opening.definition.inputs
     defaults = {name: schema["default"] for name, schema in schemas.items() if "default" in schema}
     return defaults | {name: value for name, value in opening.conf.items() if name in schemas}
+
+
+def _undeclared(names: Sequence[str], *, repeat: bool) -> list[str]:
+    """What is said of names that are no inputs; `repeat` says that they may be repeated."""
+    return [f"there is no input `{name}`" if repeat else "there is no input of a name that was given" for name in names]
 
 
 def _problems(definition: Definition, inputs: Mapping[str, Any], *, repeat: bool) -> list[str]:

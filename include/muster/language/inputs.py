@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
 from muster.language.explain import Located
-from muster.language.problems import Problem
+from muster.language.problems import Problem, did_you_mean
 from muster.language.reading import Path
 
 
@@ -42,6 +42,18 @@ def _mistake(schema_json: str) -> tuple[Path, str] | None:
         if mismatch
         else None
     )
+
+
+def undeclared(given: Iterable[str], declared: Collection[str]) -> list[str]:
+    """The names among `given` that the automation does not declare."""
+    return [name for name in given if name not in declared]
+
+
+def suggestion(names: Iterable[str], declared: Collection[str]) -> str:
+    """Which inputs may be meant by names that the automation does not declare, and those there are."""
+    meant = filter(None, (did_you_mean(name, declared) for name in names))
+    there = f"Its inputs are {', '.join(f'`{name}`' for name in declared)}." if declared else "It has no inputs."
+    return " ".join([*meant, there])
 
 
 def _refers_outside(schema: Any) -> bool:

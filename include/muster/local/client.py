@@ -44,6 +44,11 @@ class AirflowClient:
         """A Dag as Airflow lists it, None when there is no such Dag."""
         return self._get_or_none(f"/api/v2/dags/{dag_id}")
 
+    def inputs(self, dag_id: str) -> list[str] | None:
+        """The names of an automation's inputs, None when there is no such Dag."""
+        found = self._get_or_none(f"/api/v2/dags/{dag_id}/details")
+        return None if found is None else list(found.get("params") or {})
+
     def dags(self) -> list[dict[str, Any]]:
         """Every Dag."""
         return list(self._pages("/api/v2/dags", "dags"))
