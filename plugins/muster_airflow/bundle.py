@@ -219,6 +219,7 @@ class Publisher:
 
     def __init__(self, source: Path, folder: Path, restore: Callable[[str], object] = lambda version: None) -> None:
         self._source = source
+        self._plugins = source.parent / "plugins"
         self._folder = folder
         self._restore = restore
         self._seen: tuple[tuple[str, int, int], ...] | None = None
@@ -231,7 +232,7 @@ class Publisher:
             previous: the version whose content stands in for files that are invalid now.
         """
         # What is held back because its operator is not installed is looked at again once something was installed.
-        seen = (*_fingerprints(self._source), *_importable(self._source.parent / "plugins"))
+        seen = (*_fingerprints(self._source), *_importable(self._plugins))
         if seen == self._seen and self._last is not None and versions.is_whole(self._folder / self._last):
             return self._last
         # Python keeps that a folder was not there, or what was in it a moment ago.
@@ -267,11 +268,17 @@ class Publisher:
             self._hold_back(path, message, include, previous, dags)
         if previous is None:
             self._leave_out(include, dags)
-        elif (found := _problems(include)) and not found <= _problems(previous):
+        elif (found := self._problems(include)) and not found <= self._problems(previous):
             # What is invalid now has company it needs, such as an agent that is gone: only the whole
             # of the last version is known to fit together. What today's rules refuse in it was valid then.
             shutil.rmtree(include)
             _copy(previous, include)
+
+    def _problems(self, include: Path) -> set[Any]:
+        """Everything that is wrong by today's rules with a folder that was published, or is about to be."""
+        from muster.language import load_folder
+
+        return set(load_folder(include, published=True, plugins=self._plugins).problems)
 
     def _leave_out(self, include: Path, dags: Path) -> None:
         """Leave out what is not valid without the files that were left out."""
@@ -280,7 +287,7 @@ class Publisher:
         before = -1
         while (left := len(list(_files(include)))) != before:
             before = left
-            for path, message in _problems_by_file(load_folder(include), include).items():
+            for path, message in _problems_by_file(load_folder(include, plugins=self._plugins), include).items():
                 self._hold_back(path, message, include, None, dags)
 
     def _hold_back(self, path: Path, message: str, include: Path, previous: Path | None, dags: Path) -> None:
@@ -300,13 +307,6 @@ def _copy(source: Path, include: Path) -> None:
         target = include / file.relative_to(source)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, target)
-
-
-def _problems(include: Path) -> set[Any]:
-    """Everything that is wrong by today's rules with a folder that was published, or is about to be."""
-    from muster.language import load_folder
-
-    return set(load_folder(include, published=True).problems)
 
 
 def _problems_by_file(catalogue: Any, source: Path) -> dict[Path, str]:

@@ -116,6 +116,30 @@ def test_an_operator_that_is_installed_later_is_found_without_an_edit(
     assert not list(whole.glob("dags/invalid__*.py"))
 
 
+def test_an_operator_of_the_projects_own_plugins_is_known_wherever_it_is_published_from(
+    source: Path, tmp_path: Path
+) -> None:
+    """Also by a process of which Airflow has not put them on Python's path, and beside a file that is held back."""
+    plugins = source.parent / "plugins" / "own_operators"
+    plugins.mkdir(parents=True)
+    (plugins / "__init__.py").write_text("class Thing: ...\n")
+    (source / "settings.yaml").write_text("allowed_operators: [own_operators.*]\n")
+    automation = "automation: three\nsteps:\n  - {id: go, operator: own_operators.Thing}\n"
+    (source / "automations" / "three.yaml").write_text(automation)
+    (source / "automations" / "broken.yaml").write_text("automation: broken\nsteps: 5\n")
+    store = tmp_path / "store"
+    first = Publisher(source, store).publish(None)
+    (source / "automations" / "one.yaml").write_text("automation: one\nsteps: 6\n")
+    second = Publisher(source, store).publish(first)
+    for version in (first, second):
+        assert (store / version / "include" / "automations" / "three.yaml").read_text() == automation
+        held = {
+            path.name.removeprefix("invalid__").split("__")[-1]
+            for path in (store / version / "dags").glob("invalid__*")
+        }
+        assert not any("three" in name for name in held), held
+
+
 def test_what_no_run_reads_is_not_published(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (source / "settings.yaml").write_text("limit: 1\n")
     (source / "settings.prod.yaml").write_text("limit: 2\n")

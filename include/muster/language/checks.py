@@ -218,7 +218,7 @@ class _Checker:
             message = f"the operator `{step.operator}` is not allowed here"
             suggestion = f"The setting `allowed_operators` allows {', '.join(allowed) or 'none'}."
             yield self.document.problem(message, (*path, "operator"), suggestion=suggestion)
-        elif found := obstacle(step.operator, [self.among.root.parent / "plugins"]):
+        elif found := obstacle(step.operator, [self.among.plugins]):
             message = f"the operator `{step.operator}` cannot be imported: {found.message}"
             yield self.document.problem(message, (*path, "operator"), suggestion=found.suggestion)
 

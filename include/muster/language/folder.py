@@ -52,7 +52,9 @@ class Catalogue:
     """The files of automations that are not valid, and why. Of a published folder, some have a definition still."""
 
 
-def load_folder(include: Path, *, only: str | None = None, published: bool = False) -> Catalogue:
+def load_folder(
+    include: Path, *, only: str | None = None, published: bool = False, plugins: Path | None = None
+) -> Catalogue:
     """Every automation in a folder, or the one named `only`.
 
     The folder holds `automations/**/*.yaml`, `agents/*.yaml`, `skills/*.py` and `settings.yaml`. With `only`,
@@ -61,17 +63,18 @@ def load_folder(include: Path, *, only: str | None = None, published: bool = Fal
     Args:
         published: True for a version that was valid when it was published, maybe by rules of that day. What is refused
             today is a problem then, and the automation has its definition wherever one can be made.
+        plugins: the folder of the project's own operators, where it does not lie beside this one.
     """
-    return Folder(include, published=published).load(only)
+    return Folder(include, published=published, plugins=plugins).load(only)
 
 
 class Folder:
     """One folder, with what its automations share read once."""
 
-    def __init__(self, include: Path, *, published: bool = False) -> None:
+    def __init__(self, include: Path, *, published: bool = False, plugins: Path | None = None) -> None:
         self.root = include
         self.published = published
-        self.among = Surroundings.of(include, published=published)
+        self.among = Surroundings.of(include, published=published, plugins=plugins)
         self._defaults: dict[Path, list[Source] | LanguageError] = {}
 
     def load(self, only: str | None = None) -> Catalogue:

@@ -108,18 +108,22 @@ class Surroundings:
     settings: Mapping[str, Any]
     skills: SkillIndex
     agents: Agents
+    plugins: Path
+    """The folder of Airflow's plugins, which holds the project's own operators."""
     problems: tuple[Problem, ...] = ()
     """What is wrong with the settings files."""
     whole: bool = True
     """False when a settings file is missing or cannot be read, so that `settings` lacks what it says."""
 
     @classmethod
-    def of(cls, root: Path, *, published: bool = False) -> Surroundings:
-        """The surroundings in a folder; of one that was published, agents are known although they are refused today."""
+    def of(cls, root: Path, *, published: bool = False, plugins: Path | None = None) -> Surroundings:
+        """The surroundings in a folder; of one that was published, agents are known although they are refused today.
+        A copy of the folder has the plugins elsewhere.
+        """
         skills = skill_index(root / "skills")
         settings, problems, whole = _site_settings(root)
         agents = Agents(root / "agents", root, skills, published=published)
-        return cls(root, settings, skills, agents, tuple(problems), whole)
+        return cls(root, settings, skills, agents, plugins or root.parent / "plugins", tuple(problems), whole)
 
 
 def shown(path: Path, root: Path) -> str:
