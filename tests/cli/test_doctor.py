@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from muster.database import Database
+from muster.execution.arrivals import Watch, claim, look, started
 from support.command import Muster, read
 
 AGENTS = """\
@@ -82,6 +85,41 @@ def test_a_watched_folder_is_said_where_it_is(muster: Muster, project: Path) -> 
     assert f"a relative path counts from {project}" in found["remedy"]
     (project / "letters").mkdir()
     assert checks(muster)["files of watches"]["found"] == str(project / "letters")
+
+
+def test_files_whose_trigger_was_removed_before_their_run_began_are_told(
+    muster: Muster, project: Path, dsn: str, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MUSTER_DSN", dsn)
+    inbox, automation = project / "letters", project / "include" / "automations" / "watches.yaml"
+    inbox.mkdir()
+    (inbox / "a b.txt").write_text("x")
+    os.utime(inbox / "a b.txt", (1, 1))
+    without = (
+        "automation: watches\ninputs: {letters: {type: array, items: {type: string}, default: []}}\n"
+        "steps:\n  - {id: tell, notify: [{slack: '#ops', text: x}]}\n"
+    )
+    trigger = "triggers: [{files: {path: letters, match: ['*']}}]\n"
+    automation.write_text(without + trigger)
+    watch = Watch("watches", str(inbox), "letters", ("letters",))
+    (batch,) = claim(database, watch, look(inbox, ["*"]))
+    assert checks(muster)["files of watches"]["verdict"] == "good", "its watch will start their run"
+    automation.write_text(without)
+    told = checks(muster)["files of watches"]
+    assert told["verdict"] == "bad"
+    assert f"a file of {inbox} had arrived" in told["found"]
+    assert "Put the `files` trigger of watches back, for the input `letters`" in told["remedy"]
+    broken = automation.with_name("other.yaml")
+    broken.write_text("nonsense")
+    assert "files of watches" not in checks(muster), "the trigger may stand in what cannot be read"
+    broken.unlink()
+    automation.unlink()
+    assert checks(muster)["files of watches"]["verdict"] == "bad", "nor is there an automation of that name"
+    (inbox / "a b.txt").rename(project / "done.txt")
+    assert "files of watches" not in checks(muster), "somebody has dealt with it"
+    (project / "done.txt").rename(inbox / "a b.txt")
+    started(database, "watches", batch)
+    assert "files of watches" not in checks(muster)
 
 
 def test_an_operator_whose_module_fails_is_found_where_lint_sees_nothing_wrong(muster: Muster, project: Path) -> None:

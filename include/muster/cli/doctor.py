@@ -66,6 +66,7 @@ def all_checks(project: Project) -> Iterator[Check]:
         _airflow,
         _database,
         _automations,
+        _left_over,
         _models,
         _channels,
         _browser,
@@ -234,6 +235,44 @@ def _watched(definitions: Iterable[Definition]) -> Iterator[Check]:
             else:
                 remedy = f"Make it, or name another folder: a relative path counts from {site_path('.')}."
                 yield Check(name, "note", f"{folder} is no folder", remedy)
+
+
+def _left_over(project: Project) -> Iterator[Check]:
+    """Files whose trigger was removed before their run was started."""
+    import psycopg
+
+    from muster.database import Database
+    from muster.execution.arrivals import Watch, left_over
+    from muster.language import load_folder
+
+    running = find_running(project.state)
+    if (dsn := running.dsn if running else _named_database()) is None:
+        return
+    catalogue = load_folder(project.include)
+    if catalogue.problems:
+        return  # What is not valid has triggers too, which are not known.
+    watches: list[Watch] = []
+    for definition in catalogue.definitions.values():
+        files = [trigger for trigger in definition.triggers if trigger.path is not None]
+        inputs = tuple(sorted({str(trigger.input) for trigger in files}))
+        watches += [Watch(definition.name, str(trigger.path), str(trigger.input), inputs) for trigger in files]
+    database = Database(dsn)
+    try:
+        left = left_over(database, watches)
+    except (MusterError, psycopg.Error):
+        return  # The check of the database says that it does not answer; one without tables has no files.
+    finally:
+        database.close()
+    for one in left:
+        count = "a file" if len(one.uris) == 1 else f"{len(one.uris)} files"
+        yield Check(
+            f"files of {one.automation}",
+            "bad",
+            f"{count} of {', '.join(one.folders)} had arrived, and no run was started: no trigger is for them any more",
+            f"Put the `files` trigger of {one.automation} back, for the input `{one.input or '...'}`: it starts their"
+            " run."
+            f" Or start one yourself with `muster run`, and move them elsewhere.",
+        )
 
 
 IMPORT = """\

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from muster.database import Database
 from muster.errors import TransientError
@@ -38,6 +39,31 @@ class Watch:
     """What the files are given as."""
     inputs: tuple[str, ...]
     """What the automation's watches give files as, all of them."""
+
+
+@dataclass(frozen=True)
+class LeftOver:
+    """Files that were claimed for an automation and for which no run was started."""
+
+    automation: str
+    input: str | None
+    """What they were claimed for; None where that was not written down yet."""
+    uris: tuple[str, ...]
+
+    def is_for(self, watch: Watch) -> bool:
+        """True when the watch will start their run: the same choice as `claim` makes."""
+        if watch.automation != self.automation:
+            return False
+        folder = f"{site_path(watch.path).resolve().as_uri()}/"
+        return self.input == watch.input or (
+            self.input not in watch.inputs and any(uri.rpartition("/")[0] + "/" == folder for uri in self.uris)
+        )
+
+    @property
+    def folders(self) -> list[str]:
+        """Where files of them still lie; those that somebody has taken away are waited for by nobody."""
+        paths = [Path(unquote(urlsplit(uri).path)) for uri in self.uris if not uri.startswith(GONE)]
+        return sorted({str(path.parent) for path in paths if path.exists() or not path.parent.is_dir()})
 
 
 GONE = "forgotten:"
@@ -112,6 +138,14 @@ def claim(database: Database, watch: Watch, found: Sequence[Arrival], digest: Di
     return [Batch(batch, tuple(uris)) for batch, uris in rows]
 
 
+def left_over(database: Database, watches: Sequence[Watch]) -> list[LeftOver]:
+    """What no run was started for, and none of the watches will start one for: its trigger was removed meanwhile."""
+    with database.connection() as connection:
+        rows = connection.execute(_LEFT).fetchall()
+    left = [LeftOver(automation, given, tuple(uris)) for automation, given, uris in rows]
+    return [one for one in left if one.folders and not any(one.is_for(watch) for watch in watches)]
+
+
 def started(database: Database, automation: str, batch: Batch) -> None:
     """Note that the batch's run exists."""
     with database.connection() as connection:
@@ -130,6 +164,10 @@ HAVING min(input) = %(input)s
     OR (min(input) IS NULL OR min(input) <> ALL(%(inputs)s))
        AND bool_or(uri = ANY(%(found)s) OR regexp_replace(uri, '[^/]*$', '') = %(folder)s)
  ORDER BY min(arrived_at), batch
+"""
+_LEFT = """
+SELECT automation, min(input), array_agg(uri ORDER BY uri) FROM arrivals WHERE started_at IS NULL
+ GROUP BY automation, batch ORDER BY automation, min(arrived_at), batch
 """
 _KNOWN = """
 SELECT uri, fingerprint FROM arrivals WHERE automation = %s
