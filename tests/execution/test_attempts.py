@@ -14,7 +14,9 @@ import psycopg
 import pytest
 
 from muster.database import Database
+from muster.execution.epochs import begin_epoch
 from muster.operations.cancelling import request_cancel
+from muster.operations.redoing import order, plan_restart
 from muster.recovery import attempts
 from muster.saga.resuming import resume
 from support.bank import BankServer
@@ -249,32 +251,46 @@ def test_a_skill_with_savepoints_and_an_effect_does_not_wait_for_itself(
     assert (done(site), bank.charges["effect"]) == ([run] * 3, 1)
 
 
+def done_before(site: Site, bank: BankServer, run: str, epoch: int, slots: int = 0) -> list[str]:
+    """What the work wrote in an execution before this one, where there was one."""
+    if epoch:
+        for slot in range(site.expand(run, "work")) if slots else (None,):
+            site.step(run, "work", slot)
+        site.close(run)
+        order(site.services.log, plan_restart(site.services.log, site.services.definitions, run, "work", by="ann"))
+        site.do(begin_epoch(site.services, run, "begun/again", "again"))
+        bank.charges.clear()
+    return done(site)
+
+
 @pytest.mark.parametrize("undo", ["", f", {UNDO}"])
 @pytest.mark.parametrize("skill", ["shop.write", "shop.awrite", "shop.patient"])
 @pytest.mark.parametrize("way", ["cancelled", "failed", "closed", "reconciled"])
+@pytest.mark.parametrize("epoch", [0, 1])
 def test_what_goes_on_after_its_run_was_closed_does_nothing(
-    site: Site, bank: BankServer, skill: str, way: str, undo: str
+    site: Site, bank: BankServer, skill: str, way: str, undo: str, epoch: int
 ) -> None:
-    """Work in a process that was taken for dead, whether or not it can be undone."""
+    """Work in a process that was taken for dead, whether or not it can be undone, also when it is done again."""
     run = begun(site, bank, f"skill: {skill}, {WITH}{undo}")
+    before = done_before(site, bank, run, epoch)
     is_done = threading.Event()
     bank.meanwhile = lambda: is_done.wait(60)
-    first = started(perform_in_process, *place(site), run, "work", None)
+    first = started(perform_in_process, *place(site), run, "work", None, epoch)
     assert eventually(lambda: sum(bank.charges.values()) == 1)
     if way == "cancelled":
         request_cancel(site.services.log, run, by="ann")
     if way in ("cancelled", "failed"):
-        site.unwind(run, {"work": "failed"})
+        site.unwind(run, {"work": "failed"}, epoch=epoch)
     if way == "reconciled":
         assert [each.mended for each in found(site, FakeAirflow("success"))] == [True]
     else:
-        site.close(run, {"work": "failed"})
-    before = [event.type for event in site.services.log.read(run)]
+        site.close(run, {"work": "failed"}, epoch=epoch)
+    events = [event.type for event in site.services.log.read(run)]
     is_done.set()
     first.join(60)
     assert first.exitcode is not None, "it does not wait for an ending that never comes"
-    assert (bank.charges["effect"], done(site)) == (0, [])
-    assert [event.type for event in site.services.log.read(run)] == before
+    assert (bank.charges["effect"], done(site)) == (0, before)
+    assert [event.type for event in site.services.log.read(run)] == events
 
 
 EACH = 'each: "{{ [1, 2] }}", '
@@ -289,32 +305,34 @@ SHAPES = {
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("skill", ["shop.patient", "shop.apatient"])
 @pytest.mark.parametrize("undone", [True, False], ids=["undone", "closed"])
+@pytest.mark.parametrize("epoch", [0, 1])
 def test_what_ends_after_it_was_given_up_has_no_outcome_of_its_own(
-    site: Site, bank: BankServer, skill: str, shape: str, undone: bool
+    site: Site, bank: BankServer, skill: str, shape: str, undone: bool, epoch: int
 ) -> None:
     """Work that wrote nothing of its own, in a process that was taken for dead."""
     each, slot = SHAPES[shape]
     run = begun(site, bank, f"{each}skill: {skill}, {WITH}, {UNDO}")
+    done_before(site, bank, run, epoch, slots=0 if slot is None else 2 if shape == "mapped" else 1)
     if slot is not None:
-        site.expand(run, "work")
+        site.expand(run, "work", epoch=epoch)
     is_done = threading.Event()
     bank.meanwhile = lambda: is_done.wait(60)
-    first = started(perform_in_process, *place(site), run, "work", slot)
+    first = started(perform_in_process, *place(site), run, "work", slot, epoch)
     items = 1 if shape in ("single", "mapped") else 2
     assert eventually(lambda: bank.charges["in"] == items)
     bank.meanwhile = lambda: None
     if undone:
-        assert site.unwind(run, {"work": "failed"}) == "succeeded"
-        assert bank.charges["undo"] == items
+        assert site.unwind(run, {"work": "failed"}, epoch=epoch) == "succeeded"
+        assert bank.charges["undo"] == (2 if epoch and each else items)
     else:
-        site.close(run, {"work": "failed"})
+        site.close(run, {"work": "failed"}, epoch=epoch)
     before = [event.type for event in site.services.log.read(run)]
     is_done.set()
     first.join(60)
     assert (first.exitcode, bank.charges["out"]) == (0, items)
     assert [event.type for event in site.services.log.read(run)] == before
     if undone:
-        site.close(run, {"work": "failed"})
+        site.close(run, {"work": "failed"}, epoch=epoch)
         state = site.state(run)
         assert (state.status, state.step("work").work(None if not each else 1).status) == ("compensated", "undone")
 

@@ -205,6 +205,10 @@ def test_tasks_lost_in_a_later_execution_are_performed_again_in_it(depot: Depot)
     assert [each.mended for each in found(depot.site, airflow)] == [True], "what stands takes no time"
     assert len(airflow.restarted) == 2
     airflow.task_states = {"then_0": "deferred"}
+    assert [each.mended for each in found(depot.site, airflow)] == [True], "it has ended"
+    again = {"step": "then", "index": 0, "kind": "skill", "attempt": 2, "epoch": 2}
+    assert depot.site.do(begun_again(depot.site, run)) == 2
+    depot.site.services.log.append(run, [NewEvent(type=EventType.STEP_STARTED, data=again)])
     assert found(depot.site, airflow) == [], "it has begun, and nobody can say how long it may take"
 
 

@@ -144,9 +144,11 @@ class Site:
         return self.services.database.run(coroutine)
 
 
-def perform_in_process(include: Path, dsn: str, artifacts: Path, run: str, step: str, slot: int | None) -> None:
+def perform_in_process(
+    include: Path, dsn: str, artifacts: Path, run: str, step: str, slot: int | None, epoch: int = 0
+) -> None:
     """One task instance's work, as the target of a process of its own."""
-    Site.of(include, Database(dsn), artifacts).step(run, step, slot)
+    Site.of(include, Database(dsn), artifacts).step(run, step, slot, epoch=epoch)
 
 
 def undo_in_process(include: Path, dsn: str, artifacts: Path, run: str) -> None:

@@ -46,4 +46,4 @@ def writing(of: Sequence[Derived]) -> list[Query]:
 
 def full(table: Table, change: Mapping[str, Any]) -> dict[str, Any]:
     """A derived row with every column, as the table would hold it."""
-    return {name: change.get(name, 0 if name in table.total else None) for name in table.columns}
+    return {name: change.get(name, 0 if name in table.numbers else None) for name in table.columns}

@@ -67,7 +67,8 @@ class EventType(StrEnum):
     STEP_FAILED = "step.failed"
     """step, index, error {class, message, remedy}: for good, no attempt is left."""
     STEP_SKIPPED = "step.skipped"
-    """step, index, reason (`when` | `rejected` | `not_taken` | `empty`)."""
+    """step, index, reason (`when` | `rejected` | `not_taken` | `upstream_failed` | `cancelled` | `unwinding` |
+    `not_listed`)."""
     STEP_SET_ASIDE = "step.set_aside"
     """step, index, item, findings, error: this item is out, the others go on."""
     STEP_STOPPED = "step.stopped"

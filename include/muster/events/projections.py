@@ -38,26 +38,42 @@ class Table:
     """Added up."""
     types: Mapping[str, str]
     """SQL types of the columns that are not text."""
+    number: str | None = None
+    """The column with the number of the execution that the state is of: a later one overwrites an earlier one's state,
+    and an earlier one changes nothing any more."""
 
     def merge(self, old: Change, new: Change) -> Change:
         """The one change that does what `old` and then `new` do."""
         merged = {**old}
-        if new.get("status") is not None and (new.get(self.end) or not old.get(self.end)):
-            merged.update({name: new.get(name) for name in self.state})
+        if new.get("status") is not None and self._overwrites(old, new):
+            merged.update({name: new.get(name) for name in (*self.state, *self._number)})
         merged.update({name: new[name] for name in self.latest if new.get(name) is not None})
         merged.update({name: new[name] for name in self.first if old.get(name) is None and name in new})
         merged.update({name: old.get(name, 0) + new.get(name, 0) for name in self.total})
         return merged
 
+    def _overwrites(self, old: Change, new: Change) -> bool:
+        later = sum(new.get(name, 0) - old.get(name, 0) for name in self._number)
+        return later > 0 or (later == 0 and bool(new.get(self.end) or not old.get(self.end)))
+
+    @property
+    def _number(self) -> tuple[str, ...]:
+        return () if self.number is None else (self.number,)
+
     @property
     def columns(self) -> tuple[str, ...]:
         """Every column."""
-        return (*self.key, *self.state, *self.latest, *self.first, *self.total)
+        return (*self.key, *self.state, *self.latest, *self.first, *self.total, *self._number)
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """The columns that are never null: 0 where nothing is said of them."""
+        return (*self.total, *self._number)
 
     def upsert(self, parameter: str, source: str = "") -> str:
         """SQL that applies a JSON array of changes; `source` is a relation whose absence prevents it."""
         typed = ", ".join(f"{name} {self.types.get(name, 'text')}" for name in self.columns)
-        selected = ", ".join(f"coalesce(c.{n}, 0)" if n in self.total else f"c.{n}" for n in self.columns)
+        selected = ", ".join(f"coalesce(c.{n}, 0)" if n in self.numbers else f"c.{n}" for n in self.columns)
         return self._upsert(
             self.columns,
             f"{selected} FROM {source}{', ' if source else ''}json_to_recordset(%({parameter})s::json) AS c({typed})",
@@ -77,8 +93,12 @@ class Table:
 
     def _upsert(self, columns: Collection[str], select: str) -> str:
         new, old = "excluded", self.name
-        changes = f"{new}.status IS NOT NULL AND ({new}.{self.end} IS NOT NULL OR {old}.{self.end} IS NULL)"
-        overwritten = self.state if "status" in columns else ()
+        changes = f"({new}.{self.end} IS NOT NULL OR {old}.{self.end} IS NULL)"
+        if self.number is not None:
+            later, same = (f"{new}.{self.number} {sign} {old}.{self.number}" for sign in (">", "="))
+            changes = f"({later} OR ({same} AND {changes}))"
+        changes = f"{new}.status IS NOT NULL AND {changes}"
+        overwritten = (*self.state, *self._number) if "status" in columns else ()
         assignments = ", ".join(
             [f"{n} = CASE WHEN {changes} THEN {new}.{n} ELSE {old}.{n} END" for n in overwritten]
             + [f"{n} = coalesce({new}.{n}, {old}.{n})" for n in self.latest if n in columns]
@@ -119,8 +139,10 @@ STEPS = Table(
     latest=("kind", "lane", "attempt", "length", "actor"),
     first=("started_at",),
     total=("calls", "cost_usd"),
+    number="epoch",
     types={
         "index": "integer",
+        "epoch": "integer",
         "ended_at": "timestamptz",
         "started_at": "timestamptz",
         "attempt": "integer",
@@ -188,6 +210,8 @@ def _step_change(fact: Fact) -> Change | None:
     if build is None:
         return None
     change = build(fact)
+    if "status" in change:
+        change["epoch"] = _integer(fact.data.get("epoch")) or 0
     agent = fact.data.get("agent")
     if isinstance(agent, str) or fact.actor != "muster":
         change["actor"] = _text(agent if isinstance(agent, str) else fact.actor)

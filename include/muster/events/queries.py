@@ -72,6 +72,8 @@ class StepRow:
     error: str | None
     calls: int
     cost_usd: Decimal
+    epoch: int
+    """The execution of the run that its state is of, counted from 0."""
 
 
 @dataclass(frozen=True, kw_only=True)

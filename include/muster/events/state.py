@@ -74,12 +74,8 @@ class RunState:
     """True when a person knows that it did what nothing can undo, and wants the rest undone."""
     epoch: int = 0
     """The number of the execution that Airflow began last."""
-    stands: frozenset[str] | None = None
-    """The steps that this execution leaves as they were; None where the log cannot tell, and in the first one."""
     redriven: dict[str, list[int | None]] = field(default_factory=dict)
     """The dead letters being done again, positions by step; empty once the run has closed."""
-    redid: dict[str, list[int | None]] = field(default_factory=dict)
-    """Those that the last execution had done again, once the run has closed."""
     unwinding: Unwinding | None = None
     """What it last began to undo."""
     stuck: Stuck | None = None
@@ -167,14 +163,17 @@ def _opened(run: RunState, event: Happening) -> None:
 def _closed(run: RunState, event: Happening) -> None:
     data = event.data
     run.status, run.closed_at, run.reason = data.get("status", "failed"), event.at, words(data.get("reason"))
-    run.counts, run.redriven, run.redid = dict(data.get("counts") or {}), {}, run.redriven or run.redid
+    run.counts, run.redriven = dict(data.get("counts") or {}), {}
 
 
 def _begun(run: RunState, event: Happening) -> None:
-    said, epoch = event.data.get("stands"), event.data.get("epoch") or 0
-    if epoch > run.epoch:
-        run.redid = {}
-    run.epoch, run.stands = epoch, None if said is None else frozenset(said)
+    stands, epoch = event.data.get("stands"), event.data.get("epoch") or 0
+    if epoch > run.epoch and stands is not None:
+        # Where tasks were cleared in Airflow by hand, only what begins says what is done again.
+        for step in run.steps.values():
+            if step.id not in stands:
+                step.whole.since = epoch
+    run.epoch = epoch
 
 
 def _cancel_requested(run: RunState, event: Happening) -> None:
@@ -218,20 +217,35 @@ def _unwinding(run: RunState, event: Happening) -> None:
 def _expanded(run: RunState, step: StepState, work: WorkState, event: Happening) -> None:
     step.length = event.data["length"]
     step.indices, step.laid_out = list(event.data["indices"]), event.data.get("epoch") or 0
+    for index in _laid_out_again(run, step, event.data) if step.laid_out else ():
+        if (item := step.items.get(index)) is not None:
+            item.since = step.laid_out
     work.status, work.started_at = "running", work.started_at or event.at
+
+
+def _laid_out_again(run: RunState, step: StepState, data: Mapping[str, Any]) -> Iterable[int]:
+    """The positions of a list that are done again; a redrive leaves the others as they were."""
+    again = data.get("again")
+    if again is None and run.redriven:
+        # As it was written before layouts said so.
+        again = {index for indices in run.redriven.values() for index in indices}
+    return step.indices if again is None or None in again else again
 
 
 def _started(run: RunState, step: StepState, work: WorkState, event: Happening) -> None:
     data = event.data
     step.kind, step.lane = data.get("kind") or step.kind, data.get("lane") or step.lane
-    if work.ended and not _anew(work, data):
+    epoch = data.get("epoch") or 0
+    if work.ended and epoch <= work.epoch:
         # A second execution that lost the race: the first one's outcome stands.
         return
+    if epoch > work.epoch:
+        _anew(work, epoch)
+        work.ended_at = work.reason = None
     # A question stays one while its task is performed again: to remind people, or because its process died.
     work.status = "waiting" if data.get("kind") == "human" else "running"
     work.attempt = data.get("attempt") or work.attempt + 1
     work.input, work.started_at = data.get("input"), work.started_at or event.at
-    epoch = data.get("epoch") or 0
     if run.cancelled_by is None and (run.unwinding is None or run.unwinding.epoch != epoch):
         # Who begins after a run was cancelled, or is being undone, is told so before it does anything.
         work.begun = epoch
@@ -251,11 +265,15 @@ def _retried(run: RunState, step: StepState, work: WorkState, event: Happening) 
 def _ended(status: Status) -> Callable[[RunState, StepState, WorkState, Happening], None]:
     def apply(run: RunState, step: StepState, work: WorkState, event: Happening) -> None:
         data = event.data
-        _anew(work, data)
+        epoch = data.get("epoch") or 0
+        if epoch < work.epoch:
+            # It was begun anew since.
+            return
+        if epoch > work.epoch:
+            _anew(work, epoch)
         work.status, work.ended_at, work.decision = status, event.at, None
-        work.outcome = data.get("epoch") or 0
-        if not (status == "skipped" and data.get("reason") in (CANCELLED, UNWINDING) and work.begun is not None):
-            # What is kept otherwise is for whoever undoes it.
+        work.outcome = epoch
+        if status == "succeeded":
             work.output, work.output_type = data.get("output"), data.get("output_type")
         work.produced_by, work.fallback = data.get("produced_by"), bool(data.get("fallback"))
         work.reason, work.error = words(data.get("reason")), data.get("error")
@@ -264,13 +282,11 @@ def _ended(status: Status) -> Callable[[RunState, StepState, WorkState, Happenin
     return apply
 
 
-def _anew(work: WorkState, data: Mapping[str, Any]) -> bool:
-    """True when this is a later execution of work that had been undone."""
-    undone, epoch = work.undoing is not None, data.get("epoch") or 0
-    later = epoch > work.epoch
-    if later:
-        work.epoch, work.undoing = epoch, None
-    return undone and later
+def _anew(work: WorkState, epoch: int) -> None:
+    """A later execution of the work: nothing of it is undone, and what was undone before is as if it had never been."""
+    if work.status == "undone":
+        work.output = work.output_type = None
+    work.epoch, work.undoing = epoch, None
 
 
 def _completed(run: RunState, step: StepState, work: WorkState, event: Happening) -> None:

@@ -35,7 +35,7 @@ FIELDS: Mapping[str, frozenset[str]] = {
     T.RUN_CLOSED: frozenset({"status", "reason", "counts", "cost", "reconciled"}),
     T.COMPENSATION_RETRIED: frozenset({"delay", "class"}),
     T.COMPENSATION_SUCCEEDED: frozenset({"by_hand"}),
-    T.STEP_EXPANDED: frozenset({"length", "indices"}),
+    T.STEP_EXPANDED: frozenset({"length", "indices", "again"}),
     T.STEP_STARTED: frozenset({"kind", "lane", "begins"}),
     T.CHILD_REQUESTED: frozenset({"child", "automation", "proof"}),
     T.STEP_RETRIED: frozenset({"delay", "class", "mark"}),
@@ -60,7 +60,9 @@ OUTPUTS: Mapping[str, frozenset[str]] = {
 """Fields of the output of a kind of step that are stored as they are: what comes after it depends on them, and must
 also when the rest is forgotten. A branch's output is the names of steps."""
 
-SKIPPED = frozenset({"when", "rejected", "not_taken", "empty", "upstream_failed", "cancelled", "unwinding"})
+SKIPPED = frozenset(
+    {"when", "rejected", "not_taken", "empty", "upstream_failed", "cancelled", "unwinding", "not_listed"}
+)
 """Reasons of a skipped step that are Muster's own words."""
 
 

@@ -57,7 +57,7 @@ class WorkState:
     attempt: int = 0
     input: Any = None
     output: Any = None
-    """JSON data; None unless it succeeded."""
+    """JSON data: what it gave back when it last came through and was not undone since, for whoever undoes it."""
     output_type: str | None = None
     produced_by: str | None = None
     fallback: bool = False
@@ -76,9 +76,11 @@ class WorkState:
     undone: int = 0
     """How often it has been undone: what is done after that is other work, with effects of its own."""
     epoch: int = 0
-    """The epoch of its latest execution."""
+    """The epoch in which it was last begun or ended."""
     outcome: int | None = None
-    """The epoch of its latest outcome: an earlier one than `epoch` while it is done again."""
+    """The epoch of its latest outcome."""
+    since: int = 0
+    """The latest epoch that was to do it: an earlier outcome does not count any more."""
     begun: int | None = None
     """The epoch in which it last began, before any undoing: what was skipped after that may have happened."""
     started_at: datetime | None = None
@@ -92,6 +94,21 @@ class WorkState:
     def ended(self) -> bool:
         """True when its outcome is final."""
         return self.status in ENDED
+
+    @property
+    def has_outcome(self) -> bool:
+        """True when its outcome counts: it is not undone, and no later execution was to do the work again."""
+        return self.status in ENDED and self.status != "undone" and (self.outcome or 0) >= self.since
+
+    @property
+    def is_over(self) -> bool:
+        """True when nothing is to be done about it: it has an outcome that counts, or was undone."""
+        return self.has_outcome or self.status == "undone"
+
+    @property
+    def result(self) -> Any:
+        """What it gave back, for whatever comes after it: None unless it came through."""
+        return self.output if self.status in ("succeeded", "undone") else None
 
 
 @dataclass(slots=True)
@@ -119,9 +136,9 @@ class StepState:
     @property
     def status(self) -> Status:
         """Where the step stands; a fan-out has ended when every position with work has."""
-        if self.whole.ended or self.length is None:
+        if self.length is None or self.ended_as_a_whole:
             return self.whole.status
-        if self.indices and not all(index in self.items and self.items[index].ended for index in self.indices):
+        if not all(index in self.items and self.items[index].is_over for index in self.indices):
             is_open = any(item.status in OPEN for item in self.items.values())
             return "stopped" if self.whole.status == "stopped" and not is_open else "running"
         return fan_out_status(self.counts)
@@ -132,11 +149,17 @@ class StepState:
         return self.status in ENDED
 
     @property
+    def ended_as_a_whole(self) -> bool:
+        """True when it has ended, of a fan-out when it failed or was skipped before its items."""
+        outcome = self.whole.outcome
+        return self.whole.ended and outcome is not None and outcome >= self.laid_out
+
+    @property
     def counts(self) -> dict[str, int]:
         """How many items ended in which way."""
         counts = dict.fromkeys(("succeeded", "failed", "skipped", "set_aside"), 0)
         for item in self.items.values():
-            if item.ended:
+            if item.is_over:
                 counts[item.status] = counts.get(item.status, 0) + 1
         return counts
 
@@ -144,8 +167,8 @@ class StepState:
     def output(self) -> Any:
         """What `{{ steps.<id> }}` stands for: in a fan-out, a list with null where nothing came out."""
         if self.length is None or self.whole.status == "skipped":
-            return self.whole.output
-        return [self.items[index].output if index in self.items else None for index in range(self.length)]
+            return self.whole.result
+        return [self.items[index].result if index in self.items else None for index in range(self.length)]
 
     def work(self, index: int | None) -> WorkState:
         """The state of an item, or of the step itself for None; made when it is not there."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
@@ -35,6 +35,8 @@ class Spread:
     indices: Sequence[int]
     variables: Mapping[str, Any]
     """Without `item` and `index`; worked out when the first is asked for."""
+    epoch: int
+    """The epoch in which it was laid out."""
     kept: Mapping[int, Event] = field(default_factory=dict)
     """How items ended that this execution leaves as they were."""
 
@@ -80,7 +82,7 @@ async def expand(services: Services, ref: WorkRef) -> Spread:
         try:
             found = await (_redriven(services, view, step, ref) or _lay_out(services, view, step, ref))
         except PermanentError as error:
-            await services.log.aappend(ref.run, [failed_as_a_whole(ref, error)])
+            await services.log.aappend(ref.run, [failed_as_a_whole(ref, error), *_not_listed(view, step, ref)])
             raise
     return _spread(services, view, step, ref, found)
 
@@ -90,11 +92,13 @@ async def complete(services: Services, spread: Spread, ref: WorkRef) -> None:
 
     Whoever ends an item asks after having written so: of two that end at once, at least one sees both.
     """
-    if ref.stands or (ref.epoch and not await _ended_anew(services, spread, ref)):
+    # Of a list that was laid out earlier single items were cleared in Airflow by hand; nobody knows which.
+    by_hand = spread.epoch != ref.epoch
+    if ref.stands or (ref.epoch and not by_hand and not await _ended_anew(services, spread, ref)):
         return
     counts = await services.queries.aended_items(ref.run, spread.step.id, spread.indices)
     if sum(counts.values()) >= len(spread.indices):
-        await _completed(services, ref, counts)
+        await _completed(services, ref, counts, once=not by_hand)
 
 
 async def spread_of(services: Services, ref: WorkRef) -> Spread:
@@ -111,7 +115,8 @@ def _spread(services: Services, view: RunView, step: ResolvedStep, ref: WorkRef,
     indices = expanded.data["indices"]
     variables = Variables(partial(view.variables, step, services))
     kept = last_endings(view, step) if ref.stands else _kept(view, step)
-    return Spread(view, step, indices, variables, {index: kept[index] for index in indices if index in kept})
+    left = {index: kept[index] for index in indices if index in kept}
+    return Spread(view, step, indices, variables, expanded.data["epoch"], left)
 
 
 def last_endings(view: RunView, step: ResolvedStep) -> dict[int | None, Event]:
@@ -141,14 +146,18 @@ def _redriven(services: Services, view: RunView, step: ResolvedStep, ref: WorkRe
     if step.id not in redriven or any(before.id in redriven for before in flow.ancestors(view.definition, step)):
         return None
     result = view.state.step(step.id)
-    return _write(services, ref, step, result.length or 0, result.indices, [])
+    return _write(services, view, step, ref, result.length or 0, result.indices, [])
 
 
 def _recorded(view: RunView, step: ResolvedStep, ref: WorkRef) -> Event | None:
-    """The layout of this execution; the last one there is of a step that it leaves as it was."""
+    """The layout of this execution; the last one there is of a step that it leaves as it was.
+
+    Of a mapped task Airflow can perform single instances again, as they are: those of the last layout.
+    """
     found = view.events_of(EventType.STEP_EXPANDED, step.id)
+    any_will_do = ref.stands or (ref.slot is not None and not view.state.redriven)
     key = _key(step, ref.epoch)
-    return next((event for event in reversed(found) if ref.stands or event.key == key), None)
+    return next((event for event in reversed(found) if any_will_do or event.key == key), None)
 
 
 def _key(step: ResolvedStep, epoch: int) -> str:
@@ -161,11 +170,13 @@ async def _lay_out(services: Services, view: RunView, step: ResolvedStep, ref: W
     if skip is None and not by_item(step) and not holds(step, variables):
         skip = flow.Skip(flow.WHEN)
     if skip is not None:
-        notes = [_skipped(step, None, skip.reason, ref)]
-        return await _write(services, ref, step, 0, [], notes)
+        notes = [_skipped(step, None, skip.reason, ref), *_not_listed(view, step, ref)]
+        return await _write(services, view, step, ref, 0, [], notes)
     items = items_of(step, variables)
     indices, notes = _positions(view, step, items, variables, ref)
-    return await _write(services, ref, step, len(items), indices, notes)
+    noted = {note.data["index"] for note in notes}
+    notes += _not_listed(view, step, ref, but={*indices, *noted})
+    return await _write(services, view, step, ref, len(items), indices, notes)
 
 
 def _positions(
@@ -185,6 +196,13 @@ def _positions(
         else:
             indices.append(index)
     return indices, notes
+
+
+def _not_listed(view: RunView, step: ResolvedStep, ref: WorkRef, but: Collection[int] = ()) -> Iterator[NewEvent]:
+    """That there is no work any more for items of an earlier layout: what they gave back then is not gone on with."""
+    for index, item in view.state.step(step.id).items.items():
+        if index not in but and item.status != "pending":
+            yield _skipped(step, index, flow.NOT_LISTED, ref)
 
 
 def items_of(step: ResolvedStep, variables: Mapping[str, Any]) -> Sequence[Any]:
@@ -240,25 +258,27 @@ async def end(
     return stored
 
 
-async def _completed(services: Services, ref: WorkRef, counts: Mapping[str, int]) -> None:
+async def _completed(services: Services, ref: WorkRef, counts: Mapping[str, int], *, once: bool = True) -> None:
     data = {"step": ref.step, "counts": dict(counts), "epoch": ref.epoch}
-    event = NewEvent(type=EventType.STEP_COMPLETED, data=data, key=f"{ref.step}/completed@{ref.epoch}")
+    key = f"{ref.step}/completed@{ref.epoch}" if once else None
+    event = NewEvent(type=EventType.STEP_COMPLETED, data=data, key=key)
     await services.log.aappend(ref.run, [event])
 
 
 async def _write(
     services: Services,
-    ref: WorkRef,
+    view: RunView,
     step: ResolvedStep,
+    ref: WorkRef,
     length: int,
     indices: list[int],
     notes: list[NewEvent],
 ) -> Event:
-    expanded = NewEvent(
-        type=EventType.STEP_EXPANDED,
-        data={"step": step.id, "length": length, "indices": indices, "epoch": ref.epoch},
-        key=_key(step, ref.epoch),
-    )
+    data: dict[str, Any] = {"step": step.id, "length": length, "indices": indices, "epoch": ref.epoch}
+    if view.state.redriven:
+        again = flow.redriven(view.definition, step, view.state)
+        data["again"] = [index for index in indices if again is None or index in again]
+    expanded = NewEvent(type=EventType.STEP_EXPANDED, data=data, key=_key(step, ref.epoch))
     stored = await services.log.aappend(ref.run, [expanded, *notes])
     if not indices and not _skipped_as_a_whole(notes):
         await _completed(services, ref, dict(Counter(note.type.removeprefix("step.") for note in notes)))

@@ -13,6 +13,8 @@ UPSTREAM_FAILED = "upstream_failed"
 REJECTED = "rejected"
 NOT_TAKEN = "not_taken"
 WHEN = "when"
+NOT_LISTED = "not_listed"
+"""The list that was laid out anew has no work for an item of an earlier one."""
 
 
 @dataclass(frozen=True)
@@ -45,64 +47,43 @@ def kept_back(definition: Definition, step: ResolvedStep, state: RunState) -> Ma
     for before in ancestors(definition, step):
         if before.kind != "human" or before.each is None or before.id in step.when_references:
             continue
-        if before.aligned_to is None or before.aligned_to != step.aligned_to:
+        if not _same_list(before, step):
             continue
         result = state.step(before.id)
-        for index in range(result.length or 0):
-            if (reason := _answer(result.items.get(index))) is not None:
+        for index, reason in enumerate(_answers(result)):
+            if reason == REJECTED and result.items[index].status == "skipped" and _asks_for_approval(definition, step):
+                continue
+            if reason is not None:
                 found[index] = reason
     return found
 
 
+def _answers(result: StepState) -> list[str | None]:
+    """For each position why it may not go ahead; None where it may."""
+    return [_answer(result.items.get(index)) for index in range(result.length or 0)]
+
+
 def _answer(question: WorkState | None) -> str | None:
     """Why an item may not go ahead; None when it was approved, or its own `when` asks nobody about it."""
-    if question is not None and question.status == "skipped" and question.reason == WHEN:
-        return None
+    if question is not None and question.status == "skipped":
+        return None if question.reason == WHEN else _passed_on(question.reason) or UPSTREAM_FAILED
     if question is None or question.status != "succeeded":
         return UPSTREAM_FAILED
     return None if _approves(question.output) else REJECTED
 
 
-def unfinished(definition: Definition, step: ResolvedStep, state: RunState) -> list[int | None]:
+def unfinished(step: ResolvedStep, state: RunState) -> list[int | None]:
     """The positions of a step that have no outcome which counts; None stands for the step as a whole.
 
     None counts of what never began, is still at work or was given up, whatever Airflow says of its task. Nor does one
     of an earlier execution, where a later one has begun the work anew or was to do it again.
     """
     result = state.step(step.id)
-    # Where the log cannot tell what is done again, the list that was laid out anew says so of its items.
-    since = 0 if _stands(step, state) else result.laid_out if state.stands is None else state.epoch
-    if _ended_as_a_whole(result):
-        return [] if _counts(result.whole, since) else [None]
-    if not result.is_fan_out or result.laid_out < since:
+    if result.ended_as_a_whole:
+        return [] if result.whole.has_outcome else [None]
+    if not result.is_fan_out or result.laid_out < result.whole.since:
         return [None]
-    found = _redone(definition, step, state.redriven or state.redid)
-    again = set(result.indices) if found is None else found
-    return [
-        index
-        for index in result.indices
-        if not _counts(result.items.get(index, _NOTHING), since if index in again else 0)
-    ]
-
-
-_NOTHING = WorkState()
-
-
-def _ended_as_a_whole(result: StepState) -> bool:
-    """True of a step outside a fan-out, and of a fan-out that failed or was skipped before its items."""
-    outcome = result.whole.outcome
-    return result.whole.ended and outcome is not None and outcome >= result.laid_out
-
-
-def _stands(step: ResolvedStep, state: RunState) -> bool:
-    return not state.epoch or (state.stands is not None and step.id in state.stands)
-
-
-def _counts(work: WorkState, since: int) -> bool:
-    """True of an outcome of the latest execution of the work, which is none before `since`."""
-    if work.outcome is None or work.status == "undone" or not work.ended:
-        return False
-    return work.outcome >= max(since, work.epoch)
+    return [index for index in result.indices if index not in result.items or not result.items[index].has_outcome]
 
 
 def redriven(definition: Definition, step: ResolvedStep, state: RunState) -> set[int | None] | None:
@@ -110,17 +91,11 @@ def redriven(definition: Definition, step: ResolvedStep, state: RunState) -> set
 
     The redriven items are done again in their own step and in every step after it that fans out over the same list.
     """
-    return _redone(definition, step, state.redriven)
-
-
-def _redone(
-    definition: Definition, step: ResolvedStep, pieces: Mapping[str, list[int | None]]
-) -> set[int | None] | None:
     before = {step.id, *(other.id for other in ancestors(definition, step))}
-    causes = before & pieces.keys()
+    causes = before & state.redriven.keys()
     if not causes or not all(_same_list(definition.step(name), step) for name in causes):
         return None
-    return {index for name in causes for index in pieces[name]}
+    return {index for name in causes for index in state.redriven[name]}
 
 
 def _same_list(one: ResolvedStep, other: ResolvedStep) -> bool:
@@ -142,21 +117,33 @@ def ancestors(definition: Definition, step: ResolvedStep) -> Iterator[ResolvedSt
 
 def _edge(definition: Definition, before_id: str, step: ResolvedStep, state: RunState) -> str | None:
     before, result = definition.step(before_id), state.step(before_id)
-    if _failed(result) or unfinished(definition, before, state):
+    if _failed(result) or unfinished(before, state):
         return UPSTREAM_FAILED
-    reason = result.whole.reason
-    if result.status == "skipped" and reason in (UPSTREAM_FAILED, REJECTED, NOT_TAKEN, CANCELLED, UNWINDING):
+    nothing_approved = before.each is not None and not _same_list(before, step) and _is_rejected(result)
+    if result.status == "skipped":
+        reason = REJECTED if nothing_approved else _passed_on(result.whole.reason)
         return None if reason == REJECTED and _asks_for_approval(definition, step) else reason
-    if before.kind == "human" and before.each is None and result.status != "skipped" and not _approves(result.output):
-        return None if before.id in step.when_references else REJECTED
+    if before.kind == "human" and before.id not in step.when_references:
+        return REJECTED if nothing_approved or (before.each is None and not _approves(result.output)) else None
     if before.kind == "branch" and result.status == "succeeded" and step.id not in (result.output or []):
         return NOT_TAKEN
     return None
 
 
+def _is_rejected(result: StepState) -> bool:
+    """True of a fan-out with an item that was rejected, and none that was approved or needed no approval."""
+    reasons = _answers(result)
+    return REJECTED in reasons and None not in reasons
+
+
+def _passed_on(reason: str | None) -> str | None:
+    """Why a step was skipped, where that is a reason to skip what comes after it as well."""
+    return reason if reason in (UPSTREAM_FAILED, REJECTED, NOT_TAKEN, CANCELLED, UNWINDING) else None
+
+
 def _failed(result: StepState) -> bool:
     """A fan-out counts as failed only when no item of it came through."""
-    if not result.is_fan_out or _ended_as_a_whole(result):
+    if not result.is_fan_out or result.ended_as_a_whole:
         return result.status == "failed"
     counts = result.counts
     return bool(counts["failed"]) and not counts["succeeded"]

@@ -76,10 +76,10 @@ def _decision(output: Any) -> Any:
 def _hydrated(result: StepState, services: Site) -> Any:
     """A step's output with its money and dates as such."""
     if not result.is_fan_out or result.whole.status == "skipped":
-        return hydrate(result.whole.output_type, result.output, services.site)
+        return hydrate(result.whole.output_type, result.whole.result, services.site)
     return [_item(result, index, services) for index in range(result.length or 0)]
 
 
 def _item(result: StepState, index: int, services: Site) -> Any:
     item = result.items.get(index)
-    return hydrate(item.output_type, item.output, services.site) if item is not None else None
+    return hydrate(item.output_type, item.result, services.site) if item is not None else None

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from muster.events.sealing import words
 from muster.events.state import CANCELLED, UNWINDING, RunState
 from muster.events.work import StepState
-from muster.execution.flow import decide, unfinished
+from muster.execution.flow import UPSTREAM_FAILED, decide, unfinished
 from muster.execution.task_keys import task_of
 from muster.language.definition import Definition
 
@@ -34,7 +34,7 @@ def failures(definition: Definition, state: RunState, task_states: TaskStates) -
         if reason := reason or _without_outcome(definition, state, result):
             found.append(reason)
     # What a cancelled run stopped in the middle of has not failed by itself.
-    return _ordered(state) or found or _never_begun(definition, state)
+    return _ordered(state) or found or _never_begun(definition, state) or _kept_from_going_ahead(definition, state)
 
 
 def _ordered(state: RunState) -> list[str]:
@@ -77,13 +77,11 @@ def _lost_altogether(result: StepState) -> bool:
 
 
 def _failure(result: StepState) -> str | None:
+    if result.status == "failed" and (result.ended_as_a_whole or not result.is_fan_out):
+        return f"step {result.id} failed: {words((result.whole.error or {}).get('message'))}"
     if result.is_fan_out and (lost := result.counts["failed"]):
         return f"{lost} of {len(result.indices)} items of step {result.id} failed"
-    if result.is_fan_out and result.status == "failed":
-        return f"every item of step {result.id} was set aside"
-    if result.status == "failed":
-        return f"step {result.id} failed: {words((result.whole.error or {}).get('message'))}"
-    return None
+    return f"every item of step {result.id} was set aside" if result.status == "failed" else None
 
 
 def _stopped_in_airflow(definition: Definition, task_states: TaskStates) -> set[str]:
@@ -96,7 +94,7 @@ def _stopped(definition: Definition, state: RunState, result: StepState, stopped
     """Why a task that Airflow failed matters: it left no outcome, or what comes after it was not performed."""
     if result.id not in stopped:
         return None
-    if unfinished(definition, definition.step(result.id), state):
+    if unfinished(definition.step(result.id), state):
         return f"step {result.id} stopped without an outcome"
     if result.status == "succeeded" and not all(state.step(step.id).ended for step in definition.steps):
         return f"step {result.id} stopped after its outcome"
@@ -117,10 +115,19 @@ def _without_outcome(definition: Definition, state: RunState, result: StepState)
     """What of a step has begun and never ended, whatever Airflow says of its tasks."""
     if all(work.ended or work.status == "pending" for work in (result.whole, *result.items.values())):
         return None
-    left = unfinished(definition, definition.step(result.id), state)
+    left = unfinished(definition.step(result.id), state)
     if left and left != [None]:
         return f"{len(left)} of {len(result.indices)} items of step {result.id} have no outcome"
     return f"step {result.id} has no outcome" if left else None
+
+
+def _kept_from_going_ahead(definition: Definition, state: RunState) -> list[str]:
+    """The steps that were skipped for what came before them, where nothing of that says why any more."""
+    return [
+        f"step {step.id} was left out for what came before it"
+        for step in definition.steps
+        if (whole := state.step(step.id).whole).status == "skipped" and whole.reason == UPSTREAM_FAILED
+    ]
 
 
 def _never_begun(definition: Definition, state: RunState, but: Collection[str] = ()) -> list[str]:
@@ -128,7 +135,5 @@ def _never_begun(definition: Definition, state: RunState, but: Collection[str] =
     return [
         f"step {step.id} has no outcome"
         for step in definition.steps
-        if step.kind not in but
-        and unfinished(definition, step, state) == [None]
-        and decide(definition, step, state) is None
+        if step.kind not in but and unfinished(step, state) == [None] and decide(definition, step, state) is None
     ]

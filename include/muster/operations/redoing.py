@@ -89,6 +89,7 @@ def plan_redrive(log: EventLog, definitions: DefinitionStore, run: str, pieces: 
     whole = [name for name, indices in pieces.items() if None in indices or definition.step(name).pack == "all"]
     steps = tuple(step.id for step in definition.steps if step.id in {*whole, *after})
     _nothing_undone_outside(definition, state, steps)
+    _nothing_unfinished_before(definition, state, {*pieces, *after})
     slots = {
         (name, slot_of(definition, state, name, index))
         for name, indices in pieces.items()
@@ -192,8 +193,9 @@ def _at_rest(state: RunState, events: Iterable[Event]) -> None:
 
 
 def _dead(state: RunState, name: str, index: int | None) -> WorkState:
-    work = state.steps[name].work(index) if name in state.steps else None
-    if work is None or work.status not in AGAIN:
+    step = state.step(name)
+    work = step.work(index)
+    if work.status not in AGAIN or (index is not None and (step.ended_as_a_whole or index not in step.indices)):
         raise PermanentError(
             f"{work_key(name, index)} of {state.id} is no dead letter.", remedy="`muster dead-letters list` shows them."
         )
@@ -248,7 +250,7 @@ def _nothing_unfinished_before(definition: Definition, state: RunState, again: C
     """What has no outcome, an unanswered question for one, must be done again as well: nothing goes ahead after it."""
     before = {each.id for name in again for each in ancestors(definition, definition.step(name))} - set(again)
     for step in definition.steps:
-        if step.id in before and unfinished(definition, step, state):
+        if step.id in before and unfinished(step, state):
             raise PermanentError(
                 f"Step {step.id} of {state.id} has no outcome, and nothing after it goes ahead without one.",
                 remedy=f"Begin earlier: `muster restart {state.id} --from {step.id}`.",

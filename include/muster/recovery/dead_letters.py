@@ -28,8 +28,8 @@ Kind = Literal["item", "step", "run", "notice"]
 DECISIONS = (EventType.DEAD_LETTER_REDRIVEN, EventType.DEAD_LETTER_DISCARDED)
 
 # Of a run that was undone nothing waits any more, and one that is stuck waits for `muster resume`. One that a person
-# cancelled before anything failed waits for nobody; one that the reconciler gave up does. A notice that is kept with
-# its error was discarded.
+# cancelled before anything failed waits for nobody; one that the reconciler gave up does. One that was begun again is
+# none until it has ended again. A notice that is kept with its error was discarded.
 FIND = """
 SELECT * FROM (
     SELECT s.run || '#' || s.step || CASE WHEN s.index < 0 THEN '' ELSE '[' || s.index || ']' END AS id,
@@ -41,7 +41,10 @@ SELECT * FROM (
     UNION ALL
     SELECT r.id, 'run', r.id, r.automation, NULL, NULL, 'failed', NULL, r.reason, r.closed_at, NULL
     FROM runs r
-    WHERE r.status = 'failed' AND NOT EXISTS (
+    WHERE r.status = 'failed' AND 'run.closed' = (
+        SELECT e.type FROM events e WHERE e.stream = r.id AND e.type IN ('run.begun', 'run.closed')
+        ORDER BY e.version DESC LIMIT 1)
+      AND NOT EXISTS (
         SELECT FROM steps s WHERE s.run = r.id AND s.status IN ('failed', 'set_aside') AND s.error IS NOT NULL)
       AND NOT EXISTS (
         SELECT FROM events c WHERE c.stream = r.id AND c.type = 'run.cancel_requested' AND c.actor <> 'reconciler'

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from muster.errors import MusterError
-from muster.events.state import CANCELLED, UNWINDING, RunState
+from muster.events.state import RunState
 from muster.events.work import StepState, WorkState
 from muster.language.definition import Definition
 
@@ -48,7 +48,7 @@ def _begun(result: StepState) -> Iterator[int | None]:
 
 def _may_have_happened(work: WorkState) -> bool:
     if work.status == "skipped":
-        # A process died in the middle of it, and the next one skipped it: the run had been cancelled meanwhile. So was
-        # one that was to do again what an earlier execution had begun.
-        return work.begun is not None and (work.begun == work.epoch or work.reason in (CANCELLED, UNWINDING))
+        # A process died in the middle of it, and the next one skipped it: the run had been cancelled meanwhile. Or an
+        # earlier execution did it, and a later one had no work for it.
+        return work.begun is not None
     return work.status not in ("pending", "undone")

@@ -212,8 +212,8 @@ async def _undo(services: Services, piece: Piece) -> Exception | None:
     data = _data(piece.view, piece.ref, piece.step.id, piece.index)
     events = [NewEvent(type=EventType.COMPENSATION_STARTED, data=data)]
     work = piece.view.state.step(piece.step.id).work(piece.index)
-    if not work.ended and work.begun is not None:
-        events.append(given_up(piece.step.id, piece.index, work.begun))
+    if not work.ended:
+        events.append(given_up(piece.step.id, piece.index, work.epoch))
     begun = await services.log.aappend(piece.ref.run, events)
     # From here on nothing that is left of the work, or of another attempt at undoing it, writes any more.
     piece = replace(piece, execution=begun[0].version, first=False)

@@ -16,6 +16,7 @@ _REASONS = {
     "rejected": "a person rejected it",
     "not_taken": "the branch went another way",
     "empty": "there was nothing to do",
+    "not_listed": "there is no work for it in the list any more",
 }
 Data = Mapping[str, Any]
 

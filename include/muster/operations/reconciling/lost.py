@@ -64,9 +64,9 @@ def _is_over(scope: Scope, case: Case, task: str) -> bool:
     stands_for = task_of(case.definition, task)
     if stands_for is None or stands_for.role != "performs":
         return False
-    step, whole = stands_for.step.id, case.run.step(stands_for.step.id).whole
+    step, result = stands_for.step.id, case.run.step(stands_for.step.id)
     # As a whole a fan-out has ended when it was skipped, or had nothing to do.
-    works = [whole] if whole.ended else case.works(stands_for)
+    works = [result.whole] if result.ended_as_a_whole or not result.indices else case.works(stands_for)
     return bool(works) and all(
         work.ended and case.is_of_it(step, work) and work.ended_at is not None and _has_rested(scope, work.ended_at)
         for work in works
