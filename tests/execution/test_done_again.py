@@ -430,3 +430,13 @@ def test_a_step_that_asks_for_the_first_of_two_answers_itself_is_told_it(house: 
         house.site.step(run, "two")
         house.performs(run, "last")
     assert house.called() == (["tell x", "tell x"] if each else ["last x"])
+
+
+def test_an_item_of_a_list_that_is_to_be_laid_out_again_is_one_of_the_new_list(one: House) -> None:
+    """Also where the task that lays it out was marked success by hand: its instances are of the old list."""
+    run = one.ran(UNDONE, "list", "post", "last")
+    one.names("x y")
+    epoch = one.restart(run, "list")
+    one.performs(run, "list", epoch=epoch)
+    one.site.step(run, "post", 0, epoch=epoch)
+    assert (one.called(), one.site.state(run).step("post").length) == (["post x"], 2)

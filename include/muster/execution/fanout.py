@@ -152,10 +152,11 @@ def _redriven(services: Services, view: RunView, step: ResolvedStep, ref: WorkRe
 def _recorded(view: RunView, step: ResolvedStep, ref: WorkRef) -> Event | None:
     """The layout of this execution; the last one there is of a step that it leaves as it was.
 
-    Of a mapped task Airflow can perform single instances again, as they are: those of the last layout.
+    Of a mapped task single instances can be cleared in Airflow by hand: they are those of the last layout.
     """
-    found = view.events_of(EventType.STEP_EXPANDED, step.id)
-    any_will_do = ref.stands or (ref.slot is not None and not view.state.redriven)
+    found, result = view.events_of(EventType.STEP_EXPANDED, step.id), view.state.step(step.id)
+    as_it_is = not view.state.redriven and result.laid_out >= result.whole.since
+    any_will_do = ref.stands or (ref.slot is not None and as_it_is)
     key = _key(step, ref.epoch)
     return next((event for event in reversed(found) if any_will_do or event.key == key), None)
 
