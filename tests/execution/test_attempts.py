@@ -14,7 +14,11 @@ import psycopg
 import pytest
 
 from muster.database import Database
+from muster.events.work import OPEN
+from muster.execution import performing
+from muster.execution.closing import close_run
 from muster.execution.epochs import begin_epoch
+from muster.execution.references import WorkRef
 from muster.operations.cancelling import request_cancel
 from muster.operations.redoing import order, plan_restart
 from muster.recovery import attempts
@@ -381,3 +385,52 @@ def in_process(target: Callable[..., None], *arguments: Any) -> None:
     process = started(target, *arguments)
     process.join(120)
     assert process.exitcode == 0
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("skill", ["shop.patient", "shop.apatient"])
+@pytest.mark.parametrize("epoch", [0, 1])
+@pytest.mark.parametrize("way", ["closed", "reconciled"])
+def test_what_would_begin_after_its_run_was_closed_does_not(
+    site: Site, bank: BankServer, skill: str, shape: str, epoch: int, way: str
+) -> None:
+    each, slot = SHAPES[shape]
+    run = begun(site, bank, f"{each}skill: {skill}, {WITH}")
+    done_before(site, bank, run, epoch, slots=0 if slot is None else 2 if shape == "mapped" else 1)
+    if each:
+        site.expand(run, "work", epoch=epoch)
+    if way == "reconciled":
+        assert [each.mended for each in found(site, FakeAirflow("success"))] == [True]
+    else:
+        site.close(run, epoch=epoch)
+    before = [event.type for event in site.services.log.read(run)]
+    outcome = site.step(run, "work", slot, epoch=epoch)
+    assert (outcome.status, "has ended" in str(outcome.reason), sum(bank.charges.values())) == ("failed", True, 0)
+    assert [event.type for event in site.services.log.read(run)] == before
+    order(site.services.log, plan_restart(site.services.log, site.services.definitions, run, "work", by="ann"))
+    later = site.do(begin_epoch(site.services, run, "begun/later", "later")).number
+    if slot is not None:
+        site.expand(run, "work", epoch=later)
+    assert site.step(run, "work", slot, epoch=later).status == "succeeded", "what is ordered after it does"
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_what_begins_as_its_run_is_closed_does_nothing_and_is_not_at_work(
+    site: Site, bank: BankServer, shape: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run is closed after it was asked whether the work may begin, and before that is written."""
+    each, slot = SHAPES[shape]
+    run = begun(site, bank, f"{each}skill: shop.patient, {WITH}")
+    if each:
+        site.expand(run, "work")
+    writes = performing._started
+
+    async def closed_before(services: Any, piece: Any) -> Any:
+        if not any(event.type == "run.closed" for event in site.services.log.read(run)):
+            await close_run(services, WorkRef(run=run, step="close"), {})
+        return await writes(services, piece)
+
+    monkeypatch.setattr(performing, "_started", closed_before)
+    outcome = site.step(run, "work", slot)
+    assert (outcome.status, sum(bank.charges.values())) == ("failed", 0)
+    assert [work.status for _, _, work in site.state(run).works() if work.status in OPEN] == []

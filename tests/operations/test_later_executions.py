@@ -118,7 +118,8 @@ def test_what_airflow_never_takes_is_given_up_after_a_day_and_can_be_ordered_aga
     assert not found(depot.site, airflow)[0].mended
     (given_up,) = found(depot.site, airflow, later=timedelta(days=2))
     assert "came to nothing" in given_up.message
-    depot.perform(run, depot.restart(run, "last"), steps=["last"])
+    plan = depot.restart(run, "last")
+    depot.perform(run, plan, epoch=depot.site.do(begun_again(depot.site, run)), steps=["last"])
     assert depot.called() == ["last last"]
     log, definition = depot.site.services.log, depot.site.do(definition_of(depot.site.services, run))
     last = last_execution(definition, log.read(run, types=TELLING))

@@ -62,6 +62,8 @@ class RunState:
     dag_run_id: str | None = None
     opened_at: datetime | None = None
     closed_at: datetime | None = None
+    ended: int | None = None
+    """The epoch of the execution that has ended; None while one goes on."""
     reason: str | None = None
     cancelled_by: str | None = None
     """Who asked for the run to be cancelled; None when nobody has."""
@@ -163,6 +165,7 @@ def _opened(run: RunState, event: Happening) -> None:
 def _closed(run: RunState, event: Happening) -> None:
     data = event.data
     run.status, run.closed_at, run.reason = data.get("status", "failed"), event.at, words(data.get("reason"))
+    run.ended = data.get("epoch") or 0
     run.counts, run.redriven = dict(data.get("counts") or {}), {}
 
 
@@ -173,7 +176,8 @@ def _begun(run: RunState, event: Happening) -> None:
         for step in run.steps.values():
             if step.id not in stands:
                 step.whole.since = epoch
-    run.epoch = epoch
+    # One that was ordered, given up before it began, and ordered again has the number of the one that was given up.
+    run.epoch, run.ended = epoch, None
 
 
 def _cancel_requested(run: RunState, event: Happening) -> None:

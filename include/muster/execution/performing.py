@@ -14,13 +14,14 @@ from muster.events.sealing import working_about
 from muster.events.tampering import TamperedLog
 from muster.execution import flow
 from muster.execution.actions import act, fall_back, uses_threads
+from muster.execution.closing import given_up
 from muster.execution.concurrency import at_once
 from muster.execution.fanout import ENDINGS, Spread, complete, holds, last_endings, spread_of
 from muster.execution.outcome import Outcome
 from muster.execution.piece import Piece, failed_as_a_whole, finish, skipped, started
 from muster.execution.references import LeftAsItWas, WorkRef
 from muster.execution.services import Services
-from muster.execution.stopping import why_stopped
+from muster.execution.stopping import why_not_begun
 from muster.execution.variables import Variables
 from muster.execution.view import RunView, load
 from muster.language.definition import ResolvedStep
@@ -145,11 +146,16 @@ async def _start(services: Services, piece: Piece) -> Piece | Event:
     # Worked out before it begins: where that fails, no attempt has failed.
     if isinstance(piece.variables, Variables):
         piece.variables.ensure_worked_out()
-    if (skip := await why_stopped(services, piece.ref)) is None:
+    if (skip := await why_not_begun(services, piece.ref)) is None:
         piece = await _started(services, piece)
         # Again after the writing: of two at the same moment, one who begins and one who stops the run, one sees the
         # other. Who took this for dead and has begun to undo would never undo what it did now.
-        skip = await why_stopped(services, piece.ref)
+        try:
+            skip = await why_not_begun(services, piece.ref)
+        except LeftAsItWas:
+            # In a run that has ended nothing is at work.
+            await services.log.aappend(piece.ref.run, [given_up(piece.step.id, piece.index, piece.ref.epoch)])
+            raise
     return piece if skip is None else (await services.log.aappend(piece.ref.run, [skipped(piece, skip.reason)]))[0]
 
 

@@ -29,7 +29,7 @@ def work_key(step: str, index: int | None) -> str:
 
 
 class LeftAsItWas(PermanentError):
-    """Work that an execution of its run leaves as it was has no outcome: it is not begun now."""
+    """Work that has no outcome and is not begun now: the execution of its run leaves it as it was, or has ended."""
 
     repeats_data = False
 

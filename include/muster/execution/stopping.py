@@ -9,7 +9,7 @@ from muster.errors import Final
 from muster.events.model import EventType
 from muster.events.state import CANCELLED, UNWINDING, RunState, fold
 from muster.execution.flow import Skip
-from muster.execution.references import WorkRef
+from muster.execution.references import LeftAsItWas, WorkRef
 
 if TYPE_CHECKING:
     from muster.execution.services import Services
@@ -19,6 +19,8 @@ TELLING = (
     EventType.RUN_RESTARTED,
     EventType.DEAD_LETTER_REDRIVEN,
     EventType.SAGA_UNWINDING,
+    EventType.RUN_BEGUN,
+    EventType.RUN_CLOSED,
 )
 """The events that say whether work may begin; they belong to no step."""
 
@@ -32,14 +34,23 @@ class Stopped(Final):
 
 
 async def why_stopped(services: Services, ref: WorkRef) -> Skip | None:
-    """Why work of this execution may not begin; None when it may.
+    """Why work of this execution may not go on; None when it may.
 
     It is read from the log after the question was put. Those who ask of one run at the same time share an answer.
     """
+    return _why(await services.standing.submit(ref.run, None), ref)
+
+
+async def why_not_begun(services: Services, ref: WorkRef) -> Skip | None:
+    """Why work of this execution is skipped; None when it may begin.
+
+    Raises:
+        LeftAsItWas: the execution has ended, and nothing is written about its work any more.
+    """
     state = await services.standing.submit(ref.run, None)
-    if _is_cancelled(state):
-        return Skip(CANCELLED)
-    return Skip(UNWINDING) if _is_unwinding(state, ref.epoch) else None
+    if state.ended is not None and state.ended >= ref.epoch:
+        raise LeftAsItWas(f"{ref.run} has ended: step {ref.step} does not begin any more.")
+    return _why(state, ref)
 
 
 async def ensure_may_begin(services: Services, ref: WorkRef) -> None:
@@ -47,8 +58,9 @@ async def ensure_may_begin(services: Services, ref: WorkRef) -> None:
 
     Raises:
         Stopped: it may not.
+        LeftAsItWas: the execution has ended.
     """
-    if (skip := await why_stopped(services, ref)) is not None:
+    if (skip := await why_not_begun(services, ref)) is not None:
         raise Stopped(skip)
 
 
@@ -64,9 +76,7 @@ async def standing(services: Services, run: str, asked: Sequence[None]) -> list[
     return [state for _ in asked]
 
 
-def _is_cancelled(state: RunState) -> bool:
-    return state.cancelled_by is not None
-
-
-def _is_unwinding(state: RunState, epoch: int) -> bool:
-    return state.unwinding is not None and state.unwinding.epoch == epoch
+def _why(state: RunState, ref: WorkRef) -> Skip | None:
+    if state.cancelled_by is not None:
+        return Skip(CANCELLED)
+    return Skip(UNWINDING) if state.unwinding is not None and state.unwinding.epoch == ref.epoch else None
