@@ -341,6 +341,31 @@ def test_what_ends_after_it_was_given_up_has_no_outcome_of_its_own(
         assert (state.status, state.step("work").work(None if not each else 1).status) == ("compensated", "undone")
 
 
+@pytest.mark.parametrize("shape", ["single", "mapped", "packed"])
+@pytest.mark.parametrize("skill", ["shop.patient", "shop.apatient"])
+def test_who_waited_for_a_lock_while_another_process_ended_the_work_does_not_do_it_again(
+    site: Site, bank: BankServer, skill: str, shape: str
+) -> None:
+    each, slot = SHAPES[shape]
+    run = begun(site, bank, f"{each}skill: {skill}, lock: [till], {WITH}")
+    if each:
+        site.expand(run, "work")
+    is_done = threading.Event()
+    bank.meanwhile = lambda: is_done.wait(60)
+    first = started(perform_in_process, *place(site), run, "work", slot)
+    assert eventually(lambda: bank.charges["in"] == 1)
+    second = started(perform_in_process, *place(site), run, "work", slot)
+    begins = 4 if shape == "packed" else 2
+    assert eventually(
+        lambda: sum(event.type == "step.started" for event in site.services.log.read(run)) == begins, 60.0
+    )
+    is_done.set()
+    first.join(60)
+    second.join(60)
+    assert (first.exitcode, second.exitcode) == (0, 0)
+    assert bank.charges["in"] == (2 if shape == "packed" else 1)
+
+
 def test_after_a_kill_the_next_process_does_it_and_the_dead_one_nothing(site: Site, bank: BankServer) -> None:
     run = begun(site, bank, f"skill: shop.write, {WITH}")
     is_done = threading.Event()

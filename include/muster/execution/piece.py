@@ -231,6 +231,7 @@ async def attempts(
         # A compensation is what a run that begins nothing any more still does.
         if not asked and not piece.undoes:
             await ensure_may_begin(services, piece.ref)
+            await _ensure_not_ended(services, piece)
         asked = False
         try:
             async with _attempt_at(services, piece), asyncio.timeout(piece.step.timeout):
@@ -261,6 +262,16 @@ async def attempts(
         return await with_retries(piece.step.retry, work, record, rng=services.rng)
     except Superseded as error:
         raise Overtaken(error.message) from error
+
+
+async def _ensure_not_ended(services: Services, piece: Piece) -> None:
+    """While this execution waited for a lock, or between two attempts, an earlier one may have come to its end.
+
+    Raises:
+        Overtaken: it has.
+    """
+    if not piece.first and await services.log.aunder_keys(piece.ref.run, [piece.ended_key]):
+        raise Overtaken(f"{piece.key} has ended in another process.")
 
 
 def _attempt_at(services: Services, piece: Piece) -> AbstractAsyncContextManager[object]:
