@@ -58,7 +58,7 @@ def fab(project_folder: Callable[[], Path], witness: BankServer) -> Iterator[Air
 
 def _create(stack: Stack, name: str) -> None:
     arguments = ["--username", name, "--email", f"{name}@example.com", "--firstname", "A", "--lastname", "B"]
-    login = ["--role", "Admin", "--password", stack.credentials.logins[name].password]
+    login = ["--role", "Admin", f"--password={stack.credentials.logins[name].password}"]
     subprocess.run(
         [sys.executable, "-P", "-m", "airflow", "users", "create", *arguments, *login],
         env=stack.environment,
