@@ -150,6 +150,10 @@ from muster.recovery import NEVER_HAPPENED
 HEAD = "automation: tested\ninputs: {url: {type: string}}\nsteps:\n"
 WITH = "with: {url: '{{ inputs.url }}'}"
 UNDO = f"compensate: {{skill: shop.undo, {WITH}}}"
+SLOW_ENDINGS = """
+CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(1); RETURN NEW; END $$;
+CREATE TRIGGER slowly BEFORE INSERT ON events FOR EACH ROW WHEN (NEW.type = 'step.succeeded') EXECUTE FUNCTION slowly();
+"""
 
 
 @pytest.fixture
@@ -350,6 +354,9 @@ def test_who_waited_for_a_lock_while_another_process_ended_the_work_does_not_do_
     run = begun(site, bank, f"{each}skill: {skill}, lock: [till], {WITH}")
     if each:
         site.expand(run, "work")
+    # Time in which the other one would have the lock, and would not find how the work ended.
+    with site.services.database.connection() as connection:
+        connection.execute(SLOW_ENDINGS)
     is_done = threading.Event()
     bank.meanwhile = lambda: is_done.wait(60)
     first = started(perform_in_process, *place(site), run, "work", slot)

@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, TypeVar, cast
 
 from muster.errors import DatabaseLost, ErrorClass, Final, MusterError, SetAside, TransientError
@@ -25,6 +26,7 @@ from muster.failures import classify
 from muster.language.definition import ResolvedStep
 from muster.recovery.attempts import Superseded, attempting
 from muster.recovery.heartbeats import beating
+from muster.recovery.holding import acheck_held
 from muster.recovery.leases import LeaseLost
 from muster.recovery.ledger import Ledger, OutcomeUnknown, Outside
 from muster.redaction import redact
@@ -137,11 +139,13 @@ async def _ending(services: Services, piece: Piece, act: Action, fall_back: Acti
         if not await _has_fallen_back(services, piece):
             try:
                 # A piece without a lock was asked for when it began, a moment ago.
-                return succeeded(piece, await attempts(services, piece, act, asked=not piece.step.lock))
+                ends = partial(_conclude, services, piece)
+                return succeeded(piece, await attempts(services, piece, act, asked=not piece.step.lock, ends=ends))
             except Exception as error:
                 await _hand_over(services, piece, error)
         piece = replace(piece, falls_back=True)
-        return succeeded(piece, await attempts(services, piece, fall_back), fallback=True)
+        ends = partial(_conclude, services, piece, fallback=True)
+        return succeeded(piece, await attempts(services, piece, fall_back, ends=ends), fallback=True)
     except SetAside as error:
         return _set_aside(piece, error)
     except Stopped as error:
@@ -150,6 +154,17 @@ async def _ending(services: Services, piece: Piece, act: Action, fall_back: Acti
         raise
     except Exception as error:
         return failed(piece, error)
+
+
+async def _conclude(services: Services, piece: Piece, answer: Answer, *, fallback: bool = False) -> None:
+    """Write that it came through while its locks are held, so that whoever gets them next does not do it again.
+
+    Raises:
+        LeaseLost: one was lost meanwhile, and the answer does not count.
+    """
+    if piece.step.lock:
+        await acheck_held()
+        await services.log.aappend(piece.ref.run, [succeeded(piece, answer, fallback=fallback)])
 
 
 def succeeded(piece: Piece, answer: Answer, *, fallback: bool = False) -> NewEvent:
@@ -212,10 +227,12 @@ async def attempts(
     retried: EventType = EventType.STEP_RETRIED,
     *,
     asked: bool = False,
+    ends: Callable[[T], Awaitable[None]] | None = None,
 ) -> T:
     """What `act` answers, after the step's retries; each attempt that failed is written down as `retried`.
 
     Before each attempt it is asked whether it may still begin, but for a first one when that was `asked` a moment ago.
+    `ends` is given the answer while the step's locks are held.
 
     Raises:
         Stopped: the run begins nothing any more.
@@ -237,14 +254,18 @@ async def attempts(
             async with _attempt_at(services, piece), asyncio.timeout(piece.step.timeout):
                 given = replace(piece, fresh=fresh, asked_in=asked_in)
                 if services.intercept is not None:
-                    return cast("T", await services.intercept(given, lambda: act(services, given)))
-                return await act(services, given)
+                    answer = cast("T", await services.intercept(given, lambda: act(services, given)))
+                else:
+                    answer = await act(services, given)
         except TimeoutError as error:
             if piece.step.timeout is None:
                 raise
             raise TransientError(
                 f"It took longer than the step's timeout of {piece.step.timeout:g} s.", error_class=ErrorClass.TIMEOUT
             ) from error
+        if ends is not None:
+            await ends(answer)
+        return answer
 
     async def record(attempt: int, error: BaseException, delay: float) -> None:
         nonlocal fresh
@@ -265,12 +286,12 @@ async def attempts(
 
 
 async def _ensure_not_ended(services: Services, piece: Piece) -> None:
-    """While this execution waited for a lock, or between two attempts, an earlier one may have come to its end.
+    """While this execution waited for a lock, or between two attempts, another one may have come to its end.
 
     Raises:
         Overtaken: it has.
     """
-    if not piece.first and await services.log.aunder_keys(piece.ref.run, [piece.ended_key]):
+    if await services.log.aunder_keys(piece.ref.run, [piece.ended_key]):
         raise Overtaken(f"{piece.key} has ended in another process.")
 
 
