@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 from secrets import token_hex
 
@@ -28,6 +31,17 @@ def write_whole(path: Path, text: str) -> None:
     Raises:
         OSError: there is no room for it, or it may not be written.
     """
+    with draft_of(path, text) as draft:
+        draft.replace(path)
+
+
+@contextmanager
+def draft_of(path: Path, text: str) -> Iterator[Path]:
+    """A file beside `path`, whole and hidden, to be renamed to it: what was not renamed is gone afterwards.
+
+    Raises:
+        OSError: there is no room for it, or it may not be written.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     # A name of its own: two that write the same file at once do not write into each other's.
     draft = path.with_name(f".{path.name}.{token_hex(4)}.part")
@@ -36,6 +50,12 @@ def write_whole(path: Path, text: str) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        draft.replace(path)
+        yield draft
     finally:
+        draft.unlink(missing_ok=True)
+
+
+def remove_drafts(path: Path) -> None:
+    """Take away every draft of the file, whoever made it: none of them can be renamed to it any more."""
+    for draft in path.parent.glob(f".{escape(path.name)}.*.part"):
         draft.unlink(missing_ok=True)

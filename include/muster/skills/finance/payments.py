@@ -9,15 +9,17 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from datetime import date
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from psycopg import Connection
 from pydantic import BaseModel, ConfigDict
 
-from muster.errors import PermanentError
-from muster.files import write_whole
+from muster.errors import PermanentError, TransientError
+from muster.files import draft_of, remove_drafts
 from muster.skills.finance.policy import policy_of
 from muster.skills.finance.posting import Posting
 from muster.skills.finance.sepa import LARGEST, Transfer, credit_transfer
@@ -110,16 +112,28 @@ def propose_payment(postings: list[Posting], context: SkillContext) -> PaymentPr
 
 def _write_files(written: Sequence[_Written], key: str, context: SkillContext) -> None:
     # Not before the proposal is committed: whoever died in between would leave a file that the ledger does not know.
-    # Not without the lock: a withdrawal between the commit and this line found no file to take back.
-    with context.database.connection() as connection:
+    # The lock alone does not keep a withdrawal off until the files are there: it goes with the connection, and whoever
+    # stalls may lose that. So the drafts come first. A withdrawal that is not seen under the lock takes its turn after
+    # it, and takes the drafts away before it commits: what is left to rename is then only what the ledger knows.
+    with ExitStack() as stack:
+        paths = [_path(file, context) for file in written]
+        drafts = [stack.enter_context(draft_of(path, file.document)) for path, file in zip(paths, written, strict=True)]
+        connection = stack.enter_context(context.database.connection())
         still = {file.id for file in _written(connection, key)}
         if gone := [str(file.proposal.message_id) for file in written if file.id not in still]:
             raise PermanentError(
                 f"The payments {', '.join(gone)} were withdrawn before their file was written: the run was undone.",
                 remedy="Nothing is left to do. A restart of the run proposes the payments again.",
             )
-        for file in written:
-            write_whole(context.workspace / f"{file.proposal.message_id}.xml", file.document)
+        for draft, path in zip(drafts, paths, strict=True):
+            try:
+                draft.replace(path)
+            except FileNotFoundError as error:
+                raise TransientError(f"The payments {path.stem} are being withdrawn; no file was written.") from error
+
+
+def _path(file: _Written, context: SkillContext) -> Path:
+    return context.workspace / f"{file.proposal.message_id}.xml"
 
 
 class Withdrawal(BaseModel):
@@ -145,7 +159,9 @@ def withdraw_payment(context: SkillContext) -> Withdrawal:
         for file in written:
             connection.execute("DELETE FROM finance.payments WHERE proposal_id = %s", (file.id,))
             connection.execute("DELETE FROM finance.payment_proposals WHERE id = %s", (file.id,))
-            path = context.workspace / f"{file.proposal.message_id}.xml"
+            path = _path(file, context)
+            # In this order: of a draft that is gone no file can come any more.
+            remove_drafts(path)
             if path.exists():
                 path.rename(path.with_suffix(".withdrawn"))
     proposals = [file.proposal for file in written]
