@@ -108,6 +108,31 @@ def test_an_operator_that_is_not_installed_is_located_and_the_package_named(must
     assert muster("lint").exit_code == muster("doctor").exit_code == 1
 
 
+@pytest.mark.parametrize(
+    "operator", ["airflow.providers.standard.operators.latest_only.LatestOnlyOperator", "site_branches.OnlyOnMondays"]
+)
+def test_an_operator_that_has_airflow_skip_what_comes_after_it_is_refused(
+    muster: Muster, project: Path, operator: str
+) -> None:
+    (project / "plugins").mkdir()
+    (project / "plugins" / "site_branches.py").write_text(
+        "from airflow.providers.standard.operators.weekday import BranchDayOfWeekOperator\n\n"
+        "class OnlyOnMondays(BranchDayOfWeekOperator): ...\n"
+    )
+    (project / "include" / "settings.yaml").write_text("allowed_operators: [airflow.providers.*, site_branches.*]\n")
+    (project / "include/automations/fetches.yaml").write_text(
+        NO_PROVIDER.replace("airflow.providers.http.operators.http.HttpOperator", operator)
+    )
+    for command in ("lint", "list", "doctor"):
+        shown = muster(command)
+        said = "".join(shown.stdout.split())
+        assert "include/automations/fetches.yaml:6:15" in said, command
+        assert f"theoperator`{operator}`hasAirflowskiptasksafterit" in said, command
+        assert "Write`when`atthestepsthatarenotalwaystobedone" in said, command
+    assert read(muster("list", "--json"))["automations"] == []
+    assert muster("lint").exit_code == muster("doctor").exit_code == 1
+
+
 def test_lint_checks_what_it_is_given(muster: Muster, project: Path, tmp_path: Path) -> None:
     muster("new", "report", "--category", "sales")
     bad = project / "include/automations/bad.yaml"

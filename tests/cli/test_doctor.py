@@ -135,3 +135,20 @@ def test_an_operator_whose_module_fails_is_found_where_lint_sees_nothing_wrong(m
     assert str(path) in found["found"]
     path.write_text("automation: fails\nsteps:\n  - {id: one, operator: pathlib.Path}\n")
     assert checks(muster)["operators"]["verdict"] == "good"
+
+
+def test_an_operator_that_turns_out_to_have_tasks_skipped_is_found(muster: Muster, project: Path) -> None:
+    (project / "plugins").mkdir()
+    (project / "plugins" / "made_operators.py").write_text(
+        "import importlib\n\n"
+        "made = importlib.import_module('airflow.providers.standard.operators.latest_only')\n"
+        "Made = type('Made', (made.LatestOnlyOperator,), {})\n"
+    )
+    (project / "include" / "settings.yaml").write_text("allowed_operators: [made_operators.*]\n")
+    path = project / "include" / "automations" / "skips.yaml"
+    path.write_text("automation: skips\nsteps:\n  - {id: one, operator: made_operators.Made}\n")
+    assert muster("lint").exit_code == 0
+    found = checks(muster)["operator"]
+    assert found["verdict"] == "bad"
+    assert found["found"].startswith(f"made_operators.Made ({path}, step one) has Airflow skip tasks after it")
+    assert "Write `when`" in found["remedy"]

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow import providers
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from muster.database import Database
 from muster.events.structure import SKIPPED
+from muster.language.ancestry import skips_others
 from muster.local.airflow import connection_json
 from muster_airflow.operators.external import external_step
 from support.runs import Site
@@ -55,16 +60,28 @@ def site(tmp_path: Path, database: Database, dsn: str, monkeypatch: pytest.Monke
     return made
 
 
-def execute(run: str, step: str, slot: int | None = None) -> None:
+def execute(
+    run: str,
+    step: str,
+    slot: int | None = None,
+    *,
+    operator: str = "support.skipping.SkipsItself",
+    max_tries: int = 0,
+) -> None:
     """Execute an operator step as a task process does."""
     dag_id, _, run_id = run.partition("/")
     map_index = -1 if slot is None else slot
     ti = SimpleNamespace(
-        dag_id=dag_id, run_id=run_id, task_id=step, map_index=map_index, try_number=1, max_tries=0, bundle_instance=None
+        dag_id=dag_id,
+        run_id=run_id,
+        task_id=step,
+        map_index=map_index,
+        try_number=1,
+        max_tries=max_tries,
+        bundle_instance=None,
     )
-    operator = external_step("support.skipping.SkipsItself")(task_id=step, slot=slot)
     context: Any = {"ti": ti, "dag_run": SimpleNamespace(start_date=datetime.now(UTC))}
-    operator.execute(context)
+    external_step(operator)(task_id=step, slot=slot).execute(context)
 
 
 @pytest.mark.parametrize("words", [*sorted(SKIPPED), "the file is not there yet", ""])
@@ -92,3 +109,44 @@ def test_so_are_those_of_an_item(site: Site, tmp_path: Path, words: str) -> None
     site.close(run)
     assert (tmp_path / "calls").read_text().split() == ["note", "note"]
     assert site.state(run).status == "succeeded"
+
+
+@pytest.mark.parametrize("max_tries", [0, 1])
+def test_one_that_would_have_airflow_skip_what_comes_after_it_fails_for_good(
+    site: Site, tmp_path: Path, max_tries: int
+) -> None:
+    """Where lint could not see it, or an earlier version has it: Airflow is not told to, and the reason is said."""
+    others = SINGLE.replace("SkipsItself", "SkipsOthers")
+    run = site.open(site.definition(HEAD + others), words="", folder=str(tmp_path))
+    with pytest.raises(AirflowFailException, match="has Airflow skip tasks after it") as raised:
+        execute(run, "look", operator="support.skipping.SkipsOthers", max_tries=max_tries)
+    assert "Write `when`" in str(raised.value)
+    site.step(run, "note")
+    site.close(run)
+    assert not (tmp_path / "calls").exists(), "nothing goes ahead after a step that failed"
+    state = site.state(run)
+    assert (state.status, state.step("look").status) == ("failed", "failed")
+
+
+def test_lint_tells_operators_that_have_tasks_skipped_from_others_as_python_does() -> None:
+    """All that are installed here: what their files say is what they are."""
+    known = {
+        f"{module.name}.{name}": found
+        for module in pkgutil.walk_packages(providers.__path__, "airflow.providers.", onerror=lambda _: None)
+        if ".operators" in module.name and ".example" not in module.name
+        for name, found in members(module.name)
+    }
+    really = {path for path, found in known.items() if any(each.__name__ == "SkipMixin" for each in found.__mro__)}
+    assert {path for path in known if skips_others(path)} == really
+    assert len(known) > len(really) > 5
+
+
+def members(module: str) -> list[tuple[str, type[BaseOperator]]]:
+    """The operators of a module; none where it wants a package that is not installed."""
+    try:
+        found = importlib.import_module(module)
+    except Exception:
+        return []
+    return [
+        (name, each) for name, each in vars(found).items() if isinstance(each, type) and issubclass(each, BaseOperator)
+    ]

@@ -11,7 +11,7 @@ from airflow.dag_processing.dagbag import DagBag
 FAILING = "import nowhere_at_all\n\nclass Fails: ...\n"
 AUTOMATION = """
 automation: {name}
-settings: {{allowed_operators: [failing_operators.Fails]}}
+settings: {{allowed_operators: [failing_operators.Fails, airflow.providers.*]}}
 triggers: [{{files: {{path: /srv/in, input: names}}}}]
 inputs: {{names: {{type: array, default: []}}}}
 steps:
@@ -63,3 +63,10 @@ def test_what_stands_in_for_it_leaves_no_trace_once_it_is_mended(project: Path) 
     assert "nowhere_at_all" in stub.doc_md
     write(project, "half", NOTICE)
     assert set(registered(project)["half"].task_ids) == {"open", "first", "second", "close"}
+
+
+def test_an_operator_that_would_have_tasks_skipped_is_no_dag(project: Path) -> None:
+    write(project, "half", "operator: airflow.providers.standard.operators.latest_only.LatestOnlyOperator")
+    stub = registered(project)["half"]
+    assert stub.description.startswith("NOT VALID")
+    assert "has Airflow skip tasks after it" in stub.doc_md

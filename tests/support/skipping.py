@@ -1,11 +1,11 @@
-"""An Airflow operator that skips itself, in words of its own."""
+"""Airflow operators that skip: themselves, in words of their own, or what comes after them."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowSkipException, DownstreamTasksSkipped
 
 
 class SkipsItself(BaseOperator):
@@ -18,3 +18,11 @@ class SkipsItself(BaseOperator):
     def execute(self, context: Any) -> None:
         """Raise what Airflow knows for it."""
         raise AirflowSkipException(self.words)
+
+
+class SkipsOthers(SkipsItself):
+    """Would have what comes after it skipped."""
+
+    def execute(self, context: Any) -> None:
+        """Raise what Airflow knows for it."""
+        raise DownstreamTasksSkipped(tasks=["note", "close"])

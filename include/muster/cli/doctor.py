@@ -278,14 +278,18 @@ def _left_over(project: Project) -> Iterator[Check]:
 IMPORT = """\
 import importlib, json, sys
 sys.path[:0] = sys.argv[1:2]
-failed = {}
+failed, skipping = {}, []
 for path in sys.argv[2:]:
     module, _, name = path.rpartition(".")
     try:
-        getattr(importlib.import_module(module), name)
+        found = getattr(importlib.import_module(module), name)
     except Exception as error:
         failed[path] = f"{type(error).__name__}: {error}"
-print("\\n" + json.dumps(failed))
+        continue
+    ancestors = getattr(found, "__mro__", ())
+    if any(each.__name__ == "SkipMixin" and each.__module__.startswith("airflow.") for each in ancestors):
+        skipping.append(path)
+print("\\n" + json.dumps([failed, skipping]))
 """
 
 
@@ -293,11 +297,13 @@ def _operators(project: Project, users: dict[str, list[str]]) -> Iterator[Check]
     """Whether Airflow can import the operators, tried in a process of its own: lint only looks at their files."""
     if not users:
         return
+    from muster.language.ancestry import INSTEAD, SKIPS
+
     command = [sys.executable, "-P", "-c", IMPORT, str(project.plugins), *sorted(users)]
     with tempfile.TemporaryDirectory() as home:  # Airflow writes its configuration there when it is imported.
         environment = {**os.environ, "AIRFLOW_HOME": home}
         tried = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=True)
-    failed: dict[str, str] = json.loads(tried.stdout.splitlines()[-1])
+    failed, skipping = json.loads(tried.stdout.splitlines()[-1])
     for path, error in failed.items():
         yield Check(
             "operator",
@@ -305,7 +311,9 @@ def _operators(project: Project, users: dict[str, list[str]]) -> Iterator[Check]
             f"{path} cannot be imported ({'; '.join(users[path])}): {error}",
             "Install what its module asks for; until then runs of the automation fail.",
         )
-    if not failed:
+    for path in skipping:
+        yield Check("operator", "bad", f"{path} ({'; '.join(users[path])}) {SKIPS}", INSTEAD)
+    if not failed and not skipping:
         yield Check("operators", "good", f"{len(users)} can be imported")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from muster.language import inputs as input_checks
 from muster.language import triggers as trigger_checks
+from muster.language.ancestry import INSTEAD, SKIPS, skips_others
 from muster.language.approvals import check_approvals
 from muster.language.automation import Automation, SkillCheck
 from muster.language.conditions import check_conditions
@@ -221,6 +222,9 @@ class _Checker:
         elif found := obstacle(step.operator, [self.among.plugins]):
             message = f"the operator `{step.operator}` cannot be imported: {found.message}"
             yield self.document.problem(message, (*path, "operator"), suggestion=found.suggestion)
+        elif skips_others(step.operator, [self.among.plugins]):
+            message = f"the operator `{step.operator}` {SKIPS}"
+            yield self.document.problem(message, (*path, "operator"), suggestion=INSTEAD)
 
     def _undoing(self, step: WorkStep, path: Path) -> Iterator[Problem]:
         if step.compensate is not None:

@@ -39,8 +39,27 @@ def obstacle(path: str, folders: Sequence[Path] = ()) -> Obstacle | None:
         folders: Looked through besides Python's own path: the folder of Airflow's plugins.
     """
     module, _, name = path.rpartition(".")
+    spec = find_module(module, folders)
+    if spec is None or isinstance(spec, Obstacle):
+        return spec
+    # Parsing a long module takes as long as the rest of an automation: a name that stands in it is taken for bound.
+    if (source := source_of(spec)) is None or re.search(rf"\b{name}\b", source):
+        return None
+    names = _bound_in(source)
+    if names is None or FINDS_NAMES in names:
+        return None
+    return Obstacle(f"there is no `{name}` in {module}", did_you_mean(name, names) or f"Look it up in {spec.origin}.")
+
+
+def find_module(name: str, folders: Sequence[Path] = ()) -> ModuleSpec | Obstacle | None:
+    """Where a module's file is; None when the package above it makes the module by itself.
+
+    Args:
+        name: With dots, from the top.
+        folders: Looked through besides Python's own path.
+    """
     search = [*map(str, folders), *sys.path]
-    parts = module.split(".")
+    parts = name.split(".")
     spec = _top(parts[0], search)
     for depth in range(1, len(parts)):
         if spec is None:
@@ -54,15 +73,7 @@ def obstacle(path: str, folders: Sequence[Path] = ()) -> Obstacle | None:
                 return None
             return _absent(parts[: depth + 1], parts, known=[found.name for found in pkgutil.iter_modules(places)])
         spec = below
-    if spec is None:
-        return _absent(parts, parts)
-    # Parsing a long module takes as long as the rest of an automation: a name that stands in it is taken for bound.
-    if (source := _source(spec)) is None or re.search(rf"\b{name}\b", source):
-        return None
-    names = _bound_in(source)
-    if names is None or FINDS_NAMES in names:
-        return None
-    return Obstacle(f"there is no `{name}` in {module}", did_you_mean(name, names) or f"Look it up in {spec.origin}.")
+    return _absent(parts, parts) if spec is None else spec
 
 
 def _top(name: str, search: list[str]) -> ModuleSpec | None:
@@ -99,11 +110,12 @@ def _provider(parts: Sequence[str]) -> Sequence[str]:
 
 def _makes_modules(spec: ModuleSpec, name: str) -> bool:
     """True when a package may make a module by itself: it names it. So does Airflow with names that moved elsewhere."""
-    source = _source(spec)
+    source = source_of(spec)
     return source is not None and f'"{name}"' in source
 
 
-def _source(spec: ModuleSpec) -> str | None:
+def source_of(spec: ModuleSpec) -> str | None:
+    """The text of a module; None when it is not written in Python, or cannot be read."""
     if spec.origin is None or not spec.origin.endswith(".py"):
         return None
     try:

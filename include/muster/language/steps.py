@@ -303,7 +303,11 @@ class BranchStep(StepBase):
 
 
 class OperatorStep(WorkStep):
-    """Runs an Airflow operator in a task process; what it returns is the step's output."""
+    """Runs an Airflow operator in a task process; what it returns is the step's output.
+
+    Operators that have Airflow skip tasks after them (`LatestOnlyOperator`, `ShortCircuitOperator`, `BranchSQLOperator`
+    and every other with a `SkipMixin`) are refused: which steps are skipped is said by `when` and `branch`.
+    """
 
     kind: ClassVar[str] = "operator"
     operator: str = Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$", max_length=300)

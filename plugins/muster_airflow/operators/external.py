@@ -13,6 +13,7 @@ from airflow.sdk.exceptions import (
     AirflowRescheduleException,
     AirflowSkipException,
     DagRunTriggerException,
+    DownstreamTasksSkipped,
     TaskAwaitingInput,
     TaskDeferred,
 )
@@ -25,6 +26,7 @@ from muster.execution.piece import Answer, Piece, failed, skipped_itself, succee
 from muster.execution.retrying import NEVER
 from muster.execution.services import Services
 from muster.failures import classify
+from muster.language.ancestry import INSTEAD, SKIPS
 from muster.language.expressions import evaluate
 from muster_airflow.egress import concealed, hold_pushes, leaves
 from muster_airflow.reference import work_ref
@@ -111,6 +113,11 @@ def _run(context: Context, piece: Piece, work: Any) -> Any:
         run = {"dag_id": asked.trigger_dag_id, "run_id": asked.dag_run_id}
         _write(context, piece, succeeded(piece, Answer(output=run)))
         raise
+    except DownstreamTasksSkipped as asked:
+        # Airflow would call the task a success and skip what comes after it, `close` maybe, past the log.
+        refused = PermanentError(f"{piece.step.operator} {SKIPS}.", remedy=INSTEAD)
+        _write(context, piece, failed(piece, refused))
+        raise refused from asked
     except Exception as error:
         if classify(error) in NEVER:
             _write(context, piece, failed(piece, error))

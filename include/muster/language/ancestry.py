@@ -1,0 +1,136 @@
+"""What an operator inherits from, seen from the files that are installed: nothing is imported for it."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+from muster.language.importing import Obstacle, find_module, source_of
+
+SKIPPING = frozenset({"SkipMixin", "BranchMixIn", "BaseBranchOperator"})
+"""What those operators of Airflow inherit from that choose which of the tasks after them are skipped."""
+PLAIN = frozenset({"BaseOperator", "BaseSensorOperator"})
+"""What the others inherit from: there is no need to read Airflow's own long modules."""
+EVERYTHING = "*"
+
+SKIPS = "has Airflow skip tasks after it, and which steps are skipped only the automation says"
+INSTEAD = (
+    "Write `when` at the steps that are not always to be done, or a `branch`; where a person chooses, a `human` step."
+)
+
+
+def skips_others(path: str, folders: Sequence[Path] = ()) -> bool:
+    """True when the operator at an import path is of those that have Airflow skip tasks after them.
+
+    A class that only comes to be when its module is executed is not seen here.
+
+    Args:
+        path: `package.module.Class`.
+        folders: Looked through besides Python's own path: the folder of Airflow's plugins.
+    """
+    return _skips(path, folders, set())
+
+
+def _skips(path: str, folders: Sequence[Path], seen: set[str]) -> bool:
+    module, _, name = path.rpartition(".")
+    if module.partition(".")[0] == "airflow" and name in SKIPPING | PLAIN:
+        return name in SKIPPING
+    if not module or path in seen:
+        return False
+    seen.add(path)
+    return any(_skips(origin, folders, seen) for origin in _origins(module, name, folders))
+
+
+def _origins(module: str, name: str, folders: Sequence[Path]) -> Iterator[str]:
+    """The import paths of what a name of a module stands for or, of a class, inherits from."""
+    spec, package = find_module(module, folders), module.rpartition(".")[0]
+    makes_itself = spec is None
+    if makes_itself:
+        # The package above it makes this module, and says where its names really are.
+        spec = find_module(package, folders)
+    if spec is None or isinstance(spec, Obstacle) or (source := source_of(spec)) is None:
+        return
+    if not makes_itself:
+        names = _names(source, module if spec.submodule_search_locations is not None else package)
+        if name in names.imported or name in names.written:
+            yield from names.origins(name, module)
+            return
+        yield from (f"{place}.{name}" for place in names.imported.get(EVERYTHING, ()))
+    # It is answered for when it is asked for: `"Name": "where.it.is"`.
+    for place in re.findall(rf"""["']{name}["']\s*:\s*\(?\s*["']([\w.]+)["']""", source):
+        yield place if place.endswith(f".{name}") else f"{place}.{name}"
+
+
+class _Names(NamedTuple):
+    """What a module binds; a name maybe several times, for several versions of what it needs."""
+
+    imported: Mapping[str, list[str]]
+    """The import paths of what each name was imported from; below `*` the modules of which everything was."""
+    written: Mapping[str, list[str]]
+    """What a class inherits from, or another name stands for, in the module's own words."""
+
+    def origins(self, name: str, module: str) -> Iterator[str]:
+        """The import paths that the name leads to."""
+        yield from self.imported.get(name, ())
+        for words in self.written.get(name, ()):
+            first, dot, rest = words.partition(".")
+            yield from (f"{place}{dot}{rest}" for place in self.imported.get(first, ()))
+            if not dot:
+                yield f"{module}.{first}"
+
+
+@lru_cache(maxsize=256)
+def _names(source: str, package: str) -> _Names:
+    """What the text of a module of `package` binds."""
+    imported, written = defaultdict[str, list[str]](list), defaultdict[str, list[str]](list)
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError):
+        return _Names({}, {})
+    for node in _statements(tree):
+        if isinstance(node, ast.ClassDef):
+            written[node.name] += filter(None, map(_dotted, node.bases))
+        elif isinstance(node, ast.Assign) and (words := _dotted(node.value)):
+            for target in node.targets:
+                written[_dotted(target) or ""].append(words)
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                first = alias.name.partition(".")[0]
+                imported[alias.asname or first].append(alias.name if alias.asname else first)
+        elif isinstance(node, ast.ImportFrom):
+            place = _place(node, package)
+            for alias in node.names:
+                everything = alias.name == EVERYTHING
+                imported[alias.asname or alias.name].append(place if everything else f"{place}.{alias.name}")
+    return _Names(dict(imported), dict(written))
+
+
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """What a module carries out as it is imported, also inside `if`, `try` and `with`."""
+    for inner in ast.iter_child_nodes(node):
+        yield inner
+        if not isinstance(inner, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef | ast.expr):
+            yield from _statements(inner)
+
+
+def _dotted(node: ast.AST) -> str | None:
+    """`a.b.C`, also of `a.b.C[X]`; None for what is no plain name."""
+    if isinstance(node, ast.Subscript):
+        return _dotted(node.value)
+    if isinstance(node, ast.Attribute):
+        above = _dotted(node.value)
+        return f"{above}.{node.attr}" if above else None
+    return node.id if isinstance(node, ast.Name) else None
+
+
+def _place(node: ast.ImportFrom, package: str) -> str:
+    """The module that a statement imports from; one dot means the package itself."""
+    if not node.level:
+        return node.module or ""
+    parts = package.split(".")
+    return ".".join([*parts[: len(parts) - node.level + 1], *([node.module] if node.module else [])])
