@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import multiprocessing
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from muster.database import Database
-from muster.events.model import EventType, NewEvent
+from muster.events.model import Event, EventType, NewEvent
 from muster.execution import overtaken
+from muster.execution.performing import perform
+from muster.execution.personal import RunLog
+from muster.execution.references import WorkRef
 from muster.recovery.ledger import Ledger
 from support.bank import BankServer
-from support.runs import Site, perform_in_process
+from support.runs import MASTER, Site, perform_in_process
 
 SKILLS = '''
 import asyncio
@@ -84,6 +91,15 @@ def refused(to: str, context: SkillContext) -> int:
 async def arefused(to: str, context: SkillContext) -> int:
     """The same, as a coroutine."""
     return await context.effect("transfer", request={"to": to}).aperform(lambda: asyncio.to_thread(refuse, to))
+
+@skill("pay.decline")
+def decline(to: str, context: SkillContext) -> int:
+    """A fallback that charges nothing before it is accepted."""
+    def asked() -> int:
+        if not (FOLDER / "accepted").exists():
+            raise PermanentError("The card was declined.")
+        return charge("BANK", to)
+    return context.effect("card", request={"to": to}).perform(asked)
 
 @skill("pay.die")
 def die(to: str, context: SkillContext) -> int:
@@ -179,6 +195,101 @@ def test_a_step_that_is_done_again_is_not_done_beside_what_its_fallback_did(
         assert site.state(run).step("pay").status == "succeeded"
         assert bank.charges == counted(shape)
     assert effects(site) == {("transfer", "failed"), ("card", "done")}
+
+
+class Dead(BaseException):
+    """The process is gone. No `except Exception` notices."""
+
+
+class MortalLog(RunLog):
+    """The log as a process sees it that dies right after it has written one type of event, or in place of it."""
+
+    def __init__(self, site: Site, *, after: EventType | None = None, before: EventType | None = None) -> None:
+        super().__init__(site.services.database, lambda: MASTER)
+        self.after, self.before = after, before
+
+    async def aappend(self, stream: str, events: Sequence[NewEvent], **more: Any) -> list[Event]:
+        types = {event.type for event in events}
+        if self.before in types:
+            raise Dead
+        stored = await super().aappend(stream, events, **more)
+        if self.after in types:
+            raise Dead
+        return stored
+
+
+def pay(site: Site, run: str, shape: str, epoch: int, **dies: EventType) -> None:
+    """Perform the step; each of its tasks dies where it is said."""
+    services = replace(site.services, log=MortalLog(site, **dies)) if dies else site.services
+    for slot in range(site.expand(run, "pay", epoch=epoch)) if shape in ("mapped", "packed") else [None]:
+        with pytest.raises(Dead) if dies else nullcontext():
+            site.do(perform(services, WorkRef(run=run, step="pay", slot=slot, epoch=epoch)))
+
+
+@pytest.mark.parametrize("lane", ["async", "worker"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_nor_when_a_process_died_in_between_as_it_began(
+    site: Site, bank: BankServer, tmp_path: Path, shape: str, lane: str
+) -> None:
+    skill, fallback = ("pay.refuse", "pay.card") if lane == "worker" else ("pay.arefuse", "pay.acard")
+    run = site.run(site.definition(paying(shape, skill, fallback, f"lane: {lane}")))
+    assert bank.charges == counted(shape)
+    (tmp_path / "mended").touch()
+    for epoch in (1, 2):
+        pay(site, run, shape, epoch, after=EventType.STEP_STARTED)
+    pay(site, run, shape, 3)
+    assert site.state(run).step("pay").status == "succeeded"
+    assert bank.charges == counted(shape)
+    assert effects(site) == {("transfer", "failed"), ("card", "done")}
+
+
+@pytest.mark.parametrize("dies", [{}, {"before": EventType.STEP_SUCCEEDED}], ids=["ended", "died"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_what_the_step_has_done_itself_since_is_not_left_to_the_fallback_of_before(
+    site: Site, bank: BankServer, tmp_path: Path, shape: str, dies: dict[str, EventType]
+) -> None:
+    """Its fallback failed and had done nothing; then the step did it, and is done again once more."""
+    run = site.run(site.definition(paying(shape, "pay.refuse", "pay.decline", "lane: worker")))
+    assert (bank.charges, len(errors(site, run, EventType.STEP_FELL_BACK))) == ({}, len(counted(shape)))
+    (tmp_path / "mended").touch()
+    pay(site, run, shape, 1, **dies)
+    (tmp_path / "accepted").touch()
+    pay(site, run, shape, 2)
+    assert site.state(run).step("pay").status == "succeeded"
+    assert bank.charges == counted(shape)
+    assert effects(site) == {("transfer", "done"), ("card", "failed")}
+
+
+def test_nor_what_another_process_has_done_as_the_step_a_moment_ago(
+    site: Site, bank: BankServer, tmp_path: Path, dsn: str
+) -> None:
+    """Both find that the fallback had failed; the second looks at the ledger when the first has done it."""
+    run = site.run(site.definition(paying("mapped", "pay.refuse", "pay.decline", "lane: worker")))
+    for name in ("mended", "accepted"):
+        (tmp_path / name).touch()
+    assert site.expand(run, "pay", epoch=1) == 2
+
+    class Late(RunLog):
+        """The log of a process that another one overtakes between what it has read and what it writes."""
+
+        overtaken = False
+
+        async def aunder_keys(self, stream: str, keys: Sequence[str]) -> dict[str, Event]:
+            found = await super().aunder_keys(stream, keys)
+            if not self.overtaken and "pay[0]/ended@1" in keys:
+                self.overtaken = True
+                place = (site.include, dsn, site.services.artifacts, run, "pay", 0, 1)
+                other = multiprocessing.get_context("spawn").Process(target=perform_in_process, args=place)
+                other.start()
+                await asyncio.to_thread(other.join, 60)
+                assert other.exitcode == 0
+            return found
+
+    late = replace(site.services, log=Late(site.services.database, lambda: MASTER))
+    site.do(perform(late, WorkRef(run=run, step="pay", slot=0, epoch=1)))
+    assert late.log.overtaken
+    assert bank.charges == {"a": 1}
+    assert effects(site) == {("transfer", "done"), ("transfer", "failed"), ("card", "failed")}
 
 
 def test_a_step_is_tried_itself_again_when_its_fallback_did_nothing(

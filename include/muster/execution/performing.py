@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
-from uuid import uuid4
 
 from muster.errors import PermanentError
 from muster.events.model import Event, EventType
@@ -14,11 +13,12 @@ from muster.events.sealing import working_about
 from muster.events.tampering import TamperedLog
 from muster.execution import flow
 from muster.execution.actions import act, fall_back, uses_threads
+from muster.execution.beginning import begin_piece
 from muster.execution.closing import given_up
 from muster.execution.concurrency import at_once
 from muster.execution.fanout import ENDINGS, Spread, complete, holds, last_endings, spread_of
 from muster.execution.outcome import Outcome
-from muster.execution.piece import Piece, failed_as_a_whole, finish, skipped, started
+from muster.execution.piece import Piece, failed_as_a_whole, finish, skipped
 from muster.execution.references import LeftAsItWas, WorkRef
 from muster.execution.services import Services
 from muster.execution.stopping import why_not_begun
@@ -163,13 +163,8 @@ async def _started(services: Services, piece: Piece) -> Piece:
     """Write that it begins; the piece with the number of this execution, and whether there has been another one."""
     known = piece.view.state.step(piece.step.id)
     work = known.whole if piece.index is None else known.items.get(piece.index)
-    piece, begins = replace(piece, first=work is None or not work.attempt), uuid4().hex
-    begun = (await services.log.aappend(piece.ref.run, [started(piece, begins)]))[0]
-    if piece.first and begun.data.get("begins") != begins:
-        # Another process was first; what it has begun is begun here again, and may write nothing any more.
-        piece = replace(piece, first=False)
-        begun = (await services.log.aappend(piece.ref.run, [started(piece, begins)]))[0]
-    return replace(piece, execution=begun.version)
+    piece = replace(piece, first=work is None or not work.attempt)
+    return await begin_piece(services, piece)
 
 
 async def _endings(services: Services, spread: Spread, pieces: Sequence[Piece]) -> dict[str, Event]:

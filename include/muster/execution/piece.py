@@ -107,14 +107,15 @@ T = TypeVar("T")
 Action = Callable[[Services, Piece], Awaitable[Answer]]
 
 
-def started(piece: Piece, begins: str) -> NewEvent:
-    """The event that work on the piece begins: after it, an unknown outcome counts as started.
-
-    The first one of a piece takes a key: of two processes one finds a `begins` that is not its own.
-    """
+def started(piece: Piece, begins: str, key: str | None) -> NewEvent:
+    """The event that work on the piece begins: after it, an unknown outcome counts as started."""
     data = _data(piece, kind=piece.step.kind, lane=piece.ref.lane, attempt=piece.ref.attempt, begins=begins)
-    key = f"{piece.key}/started" if piece.first else None
     return NewEvent(type=EventType.STEP_STARTED, data=data, key=key, actor=_actor(piece))
+
+
+def fell_back(piece: Piece, error: Mapping[str, Any]) -> NewEvent:
+    """The event that its fallback takes over, after an error."""
+    return NewEvent(type=EventType.STEP_FELL_BACK, data=_data(piece, error=error), key=piece.fell_back_key)
 
 
 async def finish(services: Services, piece: Piece, act: Action, fall_back: Action) -> Event:
@@ -309,27 +310,10 @@ def _attempt_at(services: Services, piece: Piece) -> AbstractAsyncContextManager
 
 
 async def _has_fallen_back(services: Services, piece: Piece) -> bool:
-    """Whether an execution before this one had left the piece to its fallback, which is to go on with it.
-
-    In an earlier epoch that counts only where the fallback has done something: the step would do it a second time.
-    """
+    """Whether the piece is left to its fallback in this epoch: an execution before this one did so, or found it so."""
     if piece.step.fallback is None or piece.first:
         return False
-    started = piece.view.events_of(EventType.STEP_STARTED, piece.step.id, piece.index)
-    before = [event.data["epoch"] for event in started if event.data["epoch"] != piece.ref.epoch]
-    keys = [piece.fell_back_key, *(piece.fell_back_in(epoch) for epoch in before[-1:])]
-    found = await services.log.aunder_keys(piece.ref.run, keys)
-    if piece.fell_back_key in found:
-        return True
-    if not found or await Ledger(services.database).aoutside(piece.view.id, piece.effect_key) is None:
-        return False
-    await _fell_back(services, piece, found[keys[-1]].data["error"])
-    return True
-
-
-async def _fell_back(services: Services, piece: Piece, error: Mapping[str, Any]) -> None:
-    event = NewEvent(type=EventType.STEP_FELL_BACK, data=_data(piece, error=error), key=piece.fell_back_key)
-    await services.log.aappend(piece.ref.run, [event])
+    return bool(await services.log.aunder_keys(piece.ref.run, [piece.fell_back_key]))
 
 
 async def _hand_over(services: Services, piece: Piece, error: Exception) -> None:
@@ -344,7 +328,7 @@ async def _hand_over(services: Services, piece: Piece, error: Exception) -> None
         raise error
     if (outside := await Ledger(services.database).aoutside(piece.view.id, piece.effect_key)) is not None:
         raise _kept_from_its_fallback(piece, error, outside) from error
-    await _fell_back(services, piece, describe(error))
+    await services.log.aappend(piece.ref.run, [fell_back(piece, describe(error))])
     # After the writing: who begins the same work writes that first, and looks then whether it was left to the fallback.
     # So of two at the same moment one sees the other, and what comes first is not done beside its fallback.
     kinds = (EventType.STEP_STARTED,)

@@ -1,0 +1,54 @@
+"""How work on one piece begins: once in an execution of its run, and with word of who goes on with it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from uuid import uuid4
+
+from muster.events.model import EventType, NewEvent
+from muster.execution.piece import Piece, fell_back, started
+from muster.execution.services import Services
+from muster.recovery.ledger import Ledger
+
+
+async def begin_piece(services: Services, piece: Piece) -> Piece:
+    """Write that work on the piece begins; the piece with the number of this execution of the work.
+
+    The first beginning takes a key, and so does the first in a later epoch: of two processes one finds a `begins` that
+    is not its own. What the other has begun is begun here again, and may write nothing any more.
+    """
+    begins, key = uuid4().hex, _key(piece)
+    # In one append: who comes after a process that died in between would not know who had done the work last.
+    events = [started(piece, begins, key), *await _still_fallen_back(services, piece, key)]
+    begun = (await services.log.aappend(piece.ref.run, events))[0]
+    if key is not None and begun.data.get("begins") != begins:
+        piece = replace(piece, first=False)
+        begun = (await services.log.aappend(piece.ref.run, [started(piece, begins, None)]))[0]
+    return replace(piece, execution=begun.version)
+
+
+def _key(piece: Piece) -> str | None:
+    if piece.first:
+        return f"{piece.key}/started"
+    known = piece.view.events_of(EventType.STEP_STARTED, piece.step.id, piece.index)
+    begun = any(event.data["epoch"] == piece.ref.epoch for event in known)
+    return None if begun else f"{piece.key}/started@{piece.ref.epoch}"
+
+
+async def _still_fallen_back(services: Services, piece: Piece, key: str | None) -> list[NewEvent]:
+    """That the fallback goes on with a piece that is done again: it did it last, the step would do it a second time.
+
+    Of what neither has done, or what was undone since, the step itself is tried again.
+    """
+    known = piece.view.events_of(EventType.STEP_STARTED, piece.step.id, piece.index)
+    if piece.step.fallback is None or not known or key is None:
+        return []
+    told = piece.view.events_of(EventType.STEP_FELL_BACK, piece.step.id, piece.index)
+    last = next((event for event in told if event.key == piece.fell_back_in(known[-1].data["epoch"])), None)
+    if last is None or await Ledger(services.database).aoutside(piece.view.id, piece.effect_key) is None:
+        return []
+    # Asked for after the ledger: another process that has begun since may have decided that the step itself goes on,
+    # and the effect be that step's.
+    if await services.log.aunder_keys(piece.ref.run, [key]):
+        return []
+    return [fell_back(piece, last.data["error"])]
