@@ -303,6 +303,21 @@ def test_a_step_can_be_cleared_by_hand_in_a_run_that_was_redriven(house: House) 
     assert house.ends(run, epoch) == ("succeeded", None)
 
 
+def test_a_run_of_which_tasks_were_cleared_by_hand_can_be_cancelled(house: House) -> None:
+    run = house.ran(UNDONE, "list", "post", "last")
+    log = house.site.services.log
+    epoch = house.begun(run)
+    house.performs(run, "post", epoch=epoch)
+    house.called()
+    request_cancel(log, run, by="admin")
+    house.performs(run, "last", epoch=epoch)
+    assert house.called() == []
+    assert house.ends(run, epoch) == ("compensated", "cancelled by admin")
+    assert sorted(house.called()) == ["undo a", "undo b", "undo c"]
+    with pytest.raises(PermanentError, match="has ended"):
+        request_cancel(log, run, by="admin")
+
+
 def test_a_redrive_does_not_go_past_a_question_that_was_to_be_asked_again(house: House) -> None:
     run = house.open(
         HEAD

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 
 from muster.database import Database
 from muster.events.definitions import DefinitionStore
+from muster.events.model import EventType, NewEvent
 from muster.execution.human import answer, request
 from muster.execution.kept_answers import keep_answer
 from muster.execution.outcome import Outcome
@@ -39,7 +42,9 @@ def site(tmp_path: Path, database: Database) -> Site:
         "from pathlib import Path\n"
         "from muster.skills import skill\n\n"
         f"TOTAL = Path({str(tmp_path / 'total')!r})\n\n"
-        "@skill('kept_desk.read')\ndef read() -> str:\n    '''What the file says.'''\n    return TOTAL.read_text()\n",
+        "@skill('kept_desk.read')\ndef read() -> str:\n    '''What the file says.'''\n    return TOTAL.read_text()\n\n"
+        "@skill('kept_desk.names')\ndef names() -> list[str]:\n    '''Its words.'''\n"
+        "    return TOTAL.read_text().split()\n",
     )
     (tmp_path / "total").write_text("30")
     return made
@@ -155,3 +160,60 @@ def test_an_approval_is_not_kept_in_a_run_that_has_ended(site: Site) -> None:
     assert [event.type for event in site.services.log.read(run)] == before
     assert kept is not None
     assert kept.reason == "It is not asked any more: the run has ended."
+
+
+LISTED = """
+automation: tested
+steps:
+  - {id: read, skill: kept_desk.names}
+  - id: approve
+    each: "{{ steps.read }}"
+    human: {ask: "Pay?", details: "One of {{ steps.read | length }}", assignees: [lead], on_restart: keep}
+  - {id: pay, skill: kept_desk.read}
+"""
+
+
+def asked_again(site: Site, run: str, epoch: int) -> list[bool]:
+    """Ask about each of the list; whether somebody has to answer, and who does approves."""
+    assert site.step(run, "read", epoch=epoch).status == "succeeded"
+    asked = []
+    for slot in range(site.expand(run, "approve", epoch=epoch)):
+        piece, kept = ask(site, run, epoch, slot)
+        asked.append(kept is None)
+        if kept is None:
+            site.do(answer(site.services, piece, approved=True, by="lead"))
+    site.step(run, "pay", epoch=epoch)
+    site.close(run, epoch=epoch)
+    return asked
+
+
+def test_the_approval_of_an_item_is_not_kept_for_another_one_that_is_asked_about_in_the_same_words(
+    site: Site, tmp_path: Path
+) -> None:
+    run = site.open(site.definition(LISTED))
+    (tmp_path / "total").write_text("a b c")
+    assert asked_again(site, run, 0) == [True, True, True]
+    (tmp_path / "total").write_text("x b a")
+    restarted(site, run, "read")
+    assert asked_again(site, run, 1) == [True, False, True]
+    restarted(site, run, "read")
+    assert asked_again(site, run, 2) == [False, False, False]
+
+
+def test_an_approval_of_an_item_that_an_earlier_release_asked_for_is_asked_for_again(
+    site: Site, tmp_path: Path
+) -> None:
+    """It did not write which item it asked about."""
+    run = site.open(site.definition(LISTED))
+    (tmp_path / "total").write_text("a b")
+    earlier = {"subject": "Pay?", "details": sha256(b"One of 2").hexdigest(), "assignees": ["lead"], "levels": []}
+    for index in (0, 1):
+        data = {"step": "approve", "index": index, **earlier, "approvals": 1, "within": None, "otherwise": "reject"}
+        data |= {"asked_at": datetime.now(UTC).isoformat(), "remind": [], "epoch": 0}
+        key = f"approve[{index}]/requested@0"
+        site.services.log.append(run, [NewEvent(type=EventType.APPROVAL_REQUESTED, data=data, key=key)])
+    asked_again(site, run, 0)
+    restarted(site, run, "read")
+    assert asked_again(site, run, 1) == [True, True]
+    restarted(site, run, "read")
+    assert asked_again(site, run, 2) == [False, False]

@@ -13,6 +13,7 @@ from muster.events.model import EventType, NewEvent
 from muster.events.replay import replay
 from muster.events.snapshots import dump, restore
 from muster.execution.children import withdraw
+from muster.execution.epochs import begin_epoch
 from muster.operations.cancelling import open_children, request_cancel
 from muster.operations.debugging import debug
 from muster.operations.redoing import order, plan_redrive, plan_restart
@@ -310,6 +311,22 @@ def test_cancelling_a_run_reaches_children_that_are_done_again(tmp_path: Path, d
     assert list(open_children(log, first)) == [child]
     request_cancel(log, child, by="ada")
     assert family.site.state(child).cancelled_by == "ada"
+
+
+@pytest.mark.parametrize("undone", [False, True], ids=["cleared by hand", "undone with its parent"])
+def test_cancelling_a_run_reaches_children_of_which_tasks_were_cleared_by_hand_and_none_that_is_undone(
+    family: Family, undone: bool
+) -> None:
+    run = family.open("parent")
+    family.site.step(run, "reserve")
+    child = family.begin(family.ask(run, "deliver"))
+    family.site.step(child, "pick")
+    family.finish(child)
+    log = family.site.services.log
+    assert list(open_children(log, run)) == []
+    how = ("begun/undo/x", f"undone with {run}") if undone else ("begun/x", "2026-11-22T00:00:00.000000Z")
+    assert family.site.do(begin_epoch(family.site.services, child, *how)).number == 1
+    assert list(open_children(log, run)) == ([] if undone else [child])
 
 
 @pytest.mark.parametrize("keeps", [True, False])

@@ -81,8 +81,8 @@ class EventType(StrEnum):
     TOOL_CALLED = "tool.called"
     """step, index, agent, tool, arguments, result or error."""
     APPROVAL_REQUESTED = "approval.requested"
-    """step, index, subject, details (hash), assignees, within, otherwise, asked_at, remind (seconds), levels (after,
-    to), approvals."""
+    """step, index, subject, details and item (hashes), assignees, within, otherwise, asked_at, remind (seconds), levels
+    (after, to), approvals."""
     APPROVAL_REMINDED = "approval.reminded"
     """step, index, after (seconds since it was asked), people (who may answer): nobody has answered yet."""
     APPROVAL_ESCALATED = "approval.escalated"

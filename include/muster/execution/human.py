@@ -9,7 +9,10 @@ from functools import partial
 from hashlib import sha256
 from typing import Any, Literal
 
+from pydantic_core import to_jsonable_python
+
 from muster.errors import PermanentError
+from muster.events.canonical import canonical
 from muster.events.model import EventType, NewEvent
 from muster.execution.concurrency import undisturbed
 from muster.execution.escalation import Question, question, tell_due
@@ -69,11 +72,14 @@ def wording(piece: Piece) -> dict[str, Any]:
     human = human_of(piece)
     assignees, levels = _chain(piece, human)
     subject = evaluate(human.ask, piece.variables, where=f"step {piece.step.id}, human")
-    # Only where it will be compared: a hash is a trace of what may be personal.
-    details = _details(piece) if human.on_restart == "keep" else None
+    # Only where they will be compared: a hash is a trace of what may be personal.
+    compared = human.on_restart == "keep"
+    details = _details(piece) if compared else None
     return {
         "subject": redact(str(subject)),
         "details": sha256(details.encode()).hexdigest() if details is not None else None,
+        # Neither of them need name the item that it is asked about.
+        "item": _hash_of_item(piece) if compared else None,
         "assignees": assignees,
         "levels": levels,
         "approvals": human.approvals,
@@ -191,6 +197,12 @@ def _chain(piece: Piece, human: ResolvedHuman) -> tuple[list[str], list[dict[str
             remedy="Name more people; whoever asks for a run cannot approve it.",
         )
     return assignees, levels
+
+
+def _hash_of_item(piece: Piece) -> str | None:
+    if piece.step.each is None:
+        return None
+    return sha256(canonical(to_jsonable_python(piece.variables["item"])).encode()).hexdigest()
 
 
 def _names(piece: Piece, people: Sequence[str] | str) -> list[str]:

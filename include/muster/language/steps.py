@@ -265,8 +265,9 @@ class Human(Written):
     """Where reminders and escalations are sent; default: the Slack channel `#approvals`."""
     on_restart: Literal["ask", "keep"] | None = None
     """What becomes of an approval when the run is restarted from one of its steps. `keep`: it stands, wherever the run
-    restarts, while exactly the same is asked of the same people. `ask`: a restart from any step after it begins with
-    the question. Default: it stands when it lies before that step, and is asked again when it lies after it."""
+    restarts, while exactly the same is asked of the same people, in a fan-out about the same item. `ask`: a restart
+    from any step after it begins with the question. Default: it stands when it lies before that step, and is asked
+    again when it lies after it."""
 
 
 class HumanStep(MappedStep):

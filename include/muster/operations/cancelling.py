@@ -8,10 +8,13 @@ from muster.errors import PermanentError
 from muster.events.log import EventLog
 from muster.events.model import Event, EventType, NewEvent
 from muster.events.state import fold
+from muster.execution.again import TELLING
 from muster.execution.children import is_child
+from muster.saga.resuming import going
 
 AGAIN = (EventType.RUN_RESTARTED, EventType.DEAD_LETTER_REDRIVEN)
 """A person's word that a run that has ended is done again."""
+_TELLING = (EventType.RUN_OPENED, *TELLING)
 
 
 def request_cancel(log: EventLog, run: str, *, by: str, reason: str | None = None) -> None:
@@ -20,7 +23,7 @@ def request_cancel(log: EventLog, run: str, *, by: str, reason: str | None = Non
     Raises:
         PermanentError: the run is not there, or it has ended.
     """
-    events = list(log.read(run, types=[EventType.RUN_OPENED, EventType.RUN_CLOSED, *AGAIN]))
+    events = list(log.read(run, types=_TELLING))
     state = fold(events)
     again = [event.version for event in events if event.type in AGAIN]
     if state.status == "unknown":
@@ -40,7 +43,7 @@ def open_children(log: EventLog, run: str) -> Iterator[str]:
     """The runs below a run, asked for by it or by those it has asked for, that are open or done again."""
     for event in log.read(run, types=[EventType.CHILD_REQUESTED]):
         child = event.data["child"]
-        events = list(log.read(child, types=[EventType.RUN_OPENED, EventType.RUN_CLOSED, *AGAIN]))
+        events = list(log.read(child, types=_TELLING))
         if events and not is_child(fold(events), run, event.data["step"], event.data["index"]):
             # Somebody else has started it by that name.
             continue
@@ -51,6 +54,10 @@ def open_children(log: EventLog, run: str) -> Iterator[str]:
 
 
 def _is_under_way(events: Sequence[Event]) -> bool:
-    """True of a run that is open, or done again; from the events that it was opened, closed and done again."""
-    # What is done again is under way, whatever the run ended as before.
-    return bool(events) and (events[-1].type in AGAIN or fold(events).status == "open")
+    """True of a run whose steps are performed, for the first time or again; from its events that are `_TELLING`."""
+    if not events:
+        return False
+    # What is done again is under way, whatever the run ended as before, also where nobody ordered it but tasks were
+    # cleared in Airflow.
+    found = going(event for event in events if event.type in TELLING)
+    return fold(events).status == "open" if found is None else found.performs_steps

@@ -52,6 +52,12 @@ class Going:
     begun: bool
     """False while Airflow has begun nothing of it."""
 
+    @property
+    def performs_steps(self) -> bool:
+        """False when all that it does is undo, by itself or with the run that asked for it."""
+        with_another = str(self.cause.data.get("started")).startswith("undone with")
+        return self.cause.type != EventType.RUN_RESUMED and not with_another
+
 
 def going(events: Iterable[Event]) -> Going | None:
     """What is under way in a run, of its events that are `TELLING`; None when its end is the last that happened.
@@ -182,8 +188,7 @@ def already_resumed(run: str, order: Event, *, by_hand: bool) -> AlreadyResumed:
 
 def _refusal(run: str, found: Going) -> UnderWay:
     said = f"{run} goes on already: {_words(found.cause)}; nothing was changed."
-    can_be_cancelled = found.cause.type in (EventType.RUN_RESTARTED, EventType.DEAD_LETTER_REDRIVEN)
-    remedy = "Wait for its end" + (f", or stop it with `muster cancel {run}`." if can_be_cancelled else ".")
+    remedy = "Wait for its end" + (f", or stop it with `muster cancel {run}`." if found.performs_steps else ".")
     if not found.begun:
         remedy += " What Airflow was not told of, the reconciler carries out after ten minutes."
     return UnderWay(said, remedy=remedy)
