@@ -188,6 +188,8 @@ def test_a_question_that_was_put_again_after_its_run_was_closed_does_not_wait_fo
     ask(site, run)
     closed = NewEvent(type=EventType.RUN_CLOSED, data={"status": "failed", "reason": "x", "counts": {}, "epoch": 0})
     site.services.log.append(run, [*left_open(site.state(run), 0), closed])
-    ask(site, run)
+    again = site.do(begin(site.services, WorkRef(run=run, step="approve", lane="worker")))
+    assert isinstance(again, Outcome)
+    assert "has ended" in str(again.reason)
     site.close(run, {"approve": "failed"})
     assert site.state(run).step("approve").whole.status == "stopped"
