@@ -30,13 +30,23 @@ def automation(*steps: str) -> str:
 
 
 AFTER = "after: [approve, other]"
-UNHEARD = "goes ahead when `approve` is rejected"
+VAIN = (
+    "`post` cannot be undone, and a rejection of `approve` skips it, "
+    "also where `second` is asked after that and approves"
+)
+SECOND = f"id: second, {ASK}"
 POST = f"id: post, irreversible: true, {DO}"
 ROUTE = 'id: route, branch: [{when: "{{ inputs.names }}", to: approve}, {to: other}]'
 APPROVE, OTHER = f"id: approve, {ASK}", f"id: other, {DO}"
 PLAIN, ONE, READ = ROUTE.replace("approve", "one"), f"id: one, {DO}", f"id: read, {DO}"
 NOWHERE = ROUTE.replace("{to: other}", "{when: false, to: other}")
-BOTH = "Write `after: [approve, tell]`: then a rejection skips `post`."
+BOTH = (
+    "Say in its `when` what both answers mean for it; where each of them must approve, "
+    "write `after: [approve, second]`."
+)
+REFUSED, APPROVED = 'when: "{{ not steps.approve.approved }}"', 'when: "{{ steps.approve.approved }}"'
+TELL = f"id: tell, {REFUSED}, {DO}"
+DECIDES = 'id: route, branch: [{when: "{{ steps.approve.approved }}", to: [TO]}, {to: [second]}]'
 
 
 @pytest.mark.parametrize(
@@ -64,25 +74,15 @@ BOTH = "Write `after: [approve, tell]`: then a rejection skips `post`."
             [ROUTE, f"{APPROVE}, {LIST}", OTHER, f"{POST}, {LIST}, after: [approve, other]"],
             "`post` cannot be undone, and nobody approves it where `route` goes to `other`",
         ),
-        (
-            [APPROVE, f'id: tell, when: "{{{{ not steps.approve.approved }}}}", {DO}', POST],
-            f"`post` cannot be undone, and {UNHEARD}: `tell` decides about that for itself only {BOTH}",
-        ),
-        (
-            [APPROVE, f'id: tell, when: "{{{{ steps.approve.approved }}}}", {DO}', POST],
-            f"`post` cannot be undone, and {UNHEARD}: `tell` decides about that for itself only {BOTH}",
-        ),
-        (
-            [APPROVE, OTHER, f'id: tell, when: "{{{{ not steps.approve.approved }}}}", {DO}', POST],
-            f"`post` cannot be undone, and {UNHEARD}: `tell` decides about that for itself only {BOTH}",
-        ),
+        ([APPROVE, f"id: second, {REFUSED}, {ASK}", POST], VAIN),
+        ([APPROVE, f"id: second, {APPROVED}, {ASK}", POST], f"{VAIN} {BOTH}"),
+        ([APPROVE, f"id: second, {REFUSED}, {ASK}, {LIST}", f"{POST}, {LIST}"], VAIN),
+        ([APPROVE, TELL, SECOND, POST], VAIN),
+        ([APPROVE, DECIDES.replace("TO", ""), SECOND, POST], VAIN),
+        ([APPROVE, DECIDES.replace("TO", "post"), SECOND, f"{POST}, after: [second]"], VAIN),
         (
             [NOWHERE, APPROVE, f"id: other, {ASK}", f"{READ}, after: []", f"{POST}, after: [approve, other, read]"],
             "`post` cannot be undone, and nobody approves it where `route` goes nowhere",
-        ),
-        (
-            [APPROVE, 'id: route, when: "{{ steps.approve.approved }}", branch: [{to: post}]', POST],
-            f"`post` cannot be undone, and {UNHEARD}: `route` decides",
         ),
     ],
 )  # fmt: skip
@@ -115,12 +115,34 @@ def test_what_nobody_approves_on_some_way_is_refused(problems: Problems, steps: 
         # Whose own `when`, or whose branch, names the approval says itself what a rejection means.
         [f"{APPROVE}, {LIST}", f'{POST}, when: "{{{{ steps.approve | present }}}}"'],
         [APPROVE, 'id: route, branch: [{when: "{{ steps.approve.approved }}", to: post}, {to: other}]', POST, OTHER],
+        # It hears the rejection of every question before it, whatever decides about that in between.
+        [APPROVE, TELL, POST],
+        [APPROVE, OTHER, TELL, POST],
+        [APPROVE, SECOND, TELL, POST],
+        [APPROVE, f'id: route, {APPROVED}, branch: [{{to: post}}]', POST],
+        [APPROVE, DECIDES.replace("TO", "one").replace("second", "other"), ONE, OTHER, f"{POST}, after: [one, other]"],
+        # Who is asked after a rejection counts where the step says so; or where all must approve.
+        [APPROVE, TELL, SECOND, f'{POST}, when: "{{{{ steps.approve.approved or steps.second.approved }}}}"'],
+        [APPROVE, f"id: second, {APPROVED}, {ASK}", f"{POST}, after: [approve, second]"],
         # A question may have a `when` of its own: who is not asked about need not be approved.
         [f'{APPROVE}, when: "{{{{ inputs.names }}}}"', POST],
     ],
 )  # fmt: skip
 def test_what_somebody_approves_on_every_way_is_accepted(define: Define, steps: list[str]) -> None:
     assert define(automation(*steps)).step("post").irreversible
+
+
+def test_many_branches_beside_each_other_are_judged_at_once(problems: Problems) -> None:
+    """Twenty of them are a million ways to go."""
+    steps = [OTHER]
+    for number in range(20):
+        steps.append(f"id: b{number}, after: [other], branch: [{{when: true, to: x{number}}}, {{to: y{number}}}]")
+        steps += [f"id: x{number}, {DO}", f"id: y{number}, {DO}"]
+    ends = ", ".join(f"x{number}, y{number}" for number in range(20))
+    route = ROUTE.replace("id: route", "id: route, after: [other]").replace("{to: other}", "{to: read}")
+    (said,) = problems(automation(*steps, route, APPROVE, READ, f"{POST}, after: [approve, read, {ends}]"))
+    assert "nobody approves it where" in said
+    assert "`route` goes to `read`" in said
 
 
 def test_a_long_row_of_branches_is_judged_at_once(define: Define) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from muster.events.state import CANCELLED, UNWINDING, RunState
 from muster.events.work import StepState, WorkState
 from muster.language.definition import Definition, ResolvedStep
+from muster.language.expressions import references
+from muster.language.rejections import Rejections
 
 UPSTREAM_FAILED = "upstream_failed"
 REJECTED = "rejected"
@@ -32,11 +34,15 @@ def decide(definition: Definition, step: ResolvedStep, state: RunState) -> Skip 
     """
     if state.cancelled_by is not None:
         return Skip(CANCELLED)
-    verdicts = [_edge(definition, before, step, state) for before in step.after]
-    for reason in (UPSTREAM_FAILED, CANCELLED, UNWINDING, REJECTED):
+    direct = [definition.step(name) for name in step.after]
+    counting = [*direct, *_questions(definition, step)] if step.irreversible else direct
+    verdicts = [_edge(definition, before.id, step, state) for before in counting]
+    for reason in (UPSTREAM_FAILED, CANCELLED, UNWINDING):
         if reason in verdicts:
             return Skip(reason)
-    if verdicts and all(verdict == NOT_TAKEN for verdict in verdicts):
+    if _rejected(definition, counting, step, state):
+        return Skip(REJECTED)
+    if direct and all(verdict == NOT_TAKEN for verdict in verdicts[: len(direct)]):
         return Skip(NOT_TAKEN)
     return None
 
@@ -51,8 +57,12 @@ def kept_back(definition: Definition, step: ResolvedStep, state: RunState) -> Ma
             continue
         result = state.step(before.id)
         for index, reason in enumerate(_answers(result)):
-            if reason == REJECTED and result.items[index].status == "skipped" and _asks_for_approval(definition, step):
-                continue
+            if (
+                reason == REJECTED
+                and result.items[index].status == "skipped"
+                and _is_told(definition, before, index, state)
+            ):
+                continue  # Then the question that was rejected is judged itself.
             if reason is not None:
                 found[index] = reason
     return found
@@ -119,15 +129,74 @@ def _edge(definition: Definition, before_id: str, step: ResolvedStep, state: Run
     before, result = definition.step(before_id), state.step(before_id)
     if _failed(result) or unfinished(before, state):
         return UPSTREAM_FAILED
-    nothing_approved = before.each is not None and not _same_list(before, step) and _is_rejected(result)
     if result.status == "skipped":
-        reason = REJECTED if nothing_approved else _passed_on(result.whole.reason)
-        return None if reason == REJECTED and _asks_for_approval(definition, step) else reason
-    if before.kind == "human" and before.id not in step.when_references:
-        return REJECTED if nothing_approved or (before.each is None and not _approves(result.output)) else None
+        return _passed_on(result.whole.reason)
     if before.kind == "branch" and result.status == "succeeded" and step.id not in (result.output or []):
         return NOT_TAKEN
     return None
+
+
+def _rejected(definition: Definition, counting: Sequence[ResolvedStep], step: ResolvedStep, state: RunState) -> bool:
+    """True when a rejection skips the step, by the rule in `language/rejections.py`.
+
+    What comes directly before an ordinary step was skipped itself where a rejection reached it. To a step that cannot
+    be undone every question before it counts as if it came directly before it.
+    """
+    decided = _decided(definition, step, state)
+    found = [_told(definition, before, step, state) for before in counting]
+    # What was skipped for a rejection that nobody finds any more, because its question was put again by hand, counts.
+    return any(told is not None and (not told or told - decided) for told in found)
+
+
+def _decided(definition: Definition, step: ResolvedStep, state: RunState) -> set[str]:
+    """The questions that the step's own `when` names, or the ways of a branch that took it."""
+    named = set(step.when_references)
+    for before in map(definition.step, step.after):
+        if before.kind == "branch" and step.id in (state.step(before.id).output or []):
+            named |= references([way.when for way in before.branch]).steps
+    return named
+
+
+def _told(definition: Definition, before: ResolvedStep, step: ResolvedStep, state: RunState) -> set[str] | None:
+    """The rejected questions that `before` was skipped for, or is itself; None where nothing of it was rejected."""
+    result = state.step(before.id)
+    if before.kind == "human" and before.each is None and result.status == "succeeded":
+        return None if _approves(result.output) else {before.id}
+    is_left_out = result.status == "skipped"
+    by_items = before.each is not None and not _same_list(before, step) and (is_left_out or before.kind == "human")
+    if not (by_items and _is_rejected(result)) and not (is_left_out and result.whole.reason == REJECTED):
+        return None
+    if before.kind == "human" and _has_rejected(result):
+        return {before.id}
+    reach = _reach(definition)
+    return {
+        question.id
+        for question in _questions(definition, before)
+        if _has_rejected(state.step(question.id))
+        and (
+            question.id not in before.when_references
+            if _same_list(question, before)
+            else reach.skips(before.id, question.id)
+        )
+    }
+
+
+def _questions(definition: Definition, step: ResolvedStep) -> Iterator[ResolvedStep]:
+    return (before for before in ancestors(definition, step) if before.kind == "human")
+
+
+def _reach(definition: Definition) -> Rejections:
+    return Rejections(
+        after={step.id: step.after for step in definition.steps},
+        named={step.id: step.when_references for step in definition.steps},
+        irreversible={step.id for step in definition.steps if step.irreversible},
+    )
+
+
+def _has_rejected(question: StepState) -> bool:
+    """True when an answer to the question was no: that it was not asked is not an answer."""
+    answers = question.items.values() if question.is_fan_out else [question.whole]
+    return any(work.status == "succeeded" and not _approves(work.output) for work in answers)
 
 
 def _is_rejected(result: StepState) -> bool:
@@ -149,9 +218,11 @@ def _failed(result: StepState) -> bool:
     return bool(counts["failed"]) and not counts["succeeded"]
 
 
-def _asks_for_approval(definition: Definition, step: ResolvedStep) -> bool:
-    """True when the step's own `when` names an approval, and so decides about a rejection itself."""
-    return any(before.kind == "human" and before.id in step.when_references for before in ancestors(definition, step))
+def _is_told(definition: Definition, question: ResolvedStep, index: int, state: RunState) -> bool:
+    """True when an item of a question was not asked about because another question about it was rejected."""
+    others = (before for before in _questions(definition, question) if _same_list(before, question))
+    items = (state.step(other.id).items.get(index) for other in others)
+    return any(item is not None and item.status == "succeeded" and not _approves(item.output) for item in items)
 
 
 def _approves(output: object) -> bool:

@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from graphlib import TopologicalSorter
 
 from muster.language.explain import Located
-from muster.language.expressions import references
 from muster.language.graph import After, before
 from muster.language.problems import Problem
+from muster.language.rejections import Rejections
 from muster.language.resolve import alignments
 from muster.language.steps import BranchStep, HumanStep, MappedStep, StepBase, WorkStep
 from muster.language.usage import Usage
@@ -38,61 +38,48 @@ class _Checker:
         self.after, self.before = after, before(after)
         self.branches = {step.id: step for step in steps if isinstance(step, BranchStep)}
         self.aligned = alignments(usages, {step.id for step in steps if _fans_out(step)})
-        self.named = {step.id: references(step.when).steps for step in steps}
-        """The steps that each step's own `when` names; what the ways of a branch name is not among them."""
-        self.stopped_by = self._stopped_by()
+        self.named = {name: used.when.steps for name, used in usages.items()}
+        self.irreversible = {step.id for step in steps if isinstance(step, WorkStep) and step.irreversible}
 
     def missing(self, step: StepBase) -> tuple[str, str] | None:
         """What is wrong, and what to write; None where a rejection stops the step on every way."""
         asked = [name for name in self.steps if name in self.before[step.id] and self._is_question(name)]
+        single = [name for name in asked if not _fans_out(self.steps[name])]
+        if (overruled := self._overruled(step, single, asked)) is not None:
+            return overruled
         if self.named[step.id].intersection(asked):
             return None  # It says itself what the answer means for it.
-        aligned = {name for name in asked if _fans_out(step) and self.aligned.get(name) == self.aligned[step.id]}
-        guards = self.stopped_by[step.id] | aligned
-        if guards:
+        aligned = [name for name in asked if _fans_out(step) and self.aligned.get(name) == self.aligned[step.id]]
+        if guards := {*single, *aligned}:
             past = way_past(step.id, self.after, self.branches, guards)
             where = " and ".join(past or ())
             remedy = f"Put a `human` step on that way too, or one directly before `{step.id}`."
             return None if past is None else (f"nobody approves it where {where}", remedy)
         if not asked:
             return "nobody approves it", "Put a `human` step before it."
-        return self._unheard(step, asked)
-
-    def _unheard(self, step: StepBase, asked: Sequence[str]) -> tuple[str, str]:
-        """Why none of the approvals before a step is one of the step."""
-        for question in asked:
-            if not _fans_out(self.steps[question]):
-                between = [name for name in self.steps if question in self.before[name] and self._asks(name)]
-                other = next(name for name in between if name in self.before[step.id])
-                after = ", ".join(dict.fromkeys([question, *self.after[step.id]]))
-                message = f"goes ahead when `{question}` is rejected: `{other}` decides about that for itself only"
-                return message, f"Write `after: [{after}]`: then a rejection skips `{step.id}`."
         if not _fans_out(step):
             message = f"`{asked[0]}` asks about items, not about all of it"
             return message, "Put a `human` step without `each` before it, or say in its `when` what the answers mean."
         message = f"`{asked[0]}` asks about the items of another list"
         return message, "Fan both out over the same list, or put a `human` step without `each` before it."
 
-    def _stopped_by(self) -> dict[str, frozenset[str]]:
-        """For each step the single questions of which a rejection skips it, and with it what comes after it.
-
-        A step whose `when` names an approval decides about a rejection itself; it goes ahead, or is skipped by its
-        `when`, and what comes after it goes ahead in both cases.
-        """
-        found: dict[str, frozenset[str]] = {}
-        for name in TopologicalSorter(self.after).static_order():
-            direct = {
-                other
-                for other in self.after[name]
-                if self._is_question(other) and not _fans_out(self.steps[other]) and other not in self.named[name]
-            }
-            further = [] if self._asks(name) else [found[other] for other in self.after[name]]
-            found[name] = frozenset(direct).union(*further)
-        return found
-
-    def _asks(self, name: str) -> bool:
-        """True when the `when` of the step names an approval."""
-        return any(self._is_question(other) for other in self.named[name] & self.before[name])
+    def _overruled(self, step: StepBase, single: Sequence[str], asked: Sequence[str]) -> tuple[str, str] | None:
+        """A question that may be put after another was rejected: its answer cannot make up for that."""
+        ordinary = Rejections(self.after, self.named, self.irreversible - {step.id})
+        for first in single:
+            if first in self.named[step.id] or ordinary.skips(step.id, first):
+                continue
+            for second in asked:
+                if first in self.before[second] and not ordinary.skips(second, first):
+                    message = (
+                        f"a rejection of `{first}` skips it, also where `{second}` is asked after that and approves"
+                    )
+                    after = ", ".join(dict.fromkeys([first, *self.after[step.id]]))
+                    return message, (
+                        f"Say in its `when` what both answers mean for it; where each of them must approve, "
+                        f"write `after: [{after}]`."
+                    )
+        return None
 
     def _is_question(self, name: str) -> bool:
         return isinstance(self.steps[name], HumanStep)
@@ -103,33 +90,61 @@ def way_past(
 ) -> tuple[str, ...] | None:
     """A way to `goal` on which none of `guards` is: where each branch goes, in words. None when there is none.
 
-    Only the ways of a branch are alternatives; everything else that a step waits for has to end. Every choice is
-    played, step by step, and those after which the same edges are open are gone on with once.
+    Only the ways of a branch are alternatives; everything else that a step waits for has to end. So a step cannot be
+    on such a way if a guard always follows it, and of a branch the ways that lead to such a step are closed. Each
+    branch can choose for itself among the others: one that leads to the goal is a way past.
     """
     relevant = {goal, *before(after)[goal]}
     following = {name: {step for step in relevant if name in after[step]} for name in relevant}
-    played: dict[frozenset[tuple[str, str]], tuple[str, ...]] = {frozenset(): ()}
-    for step in TopologicalSorter({name: after[name] for name in relevant}).static_order():
-        reached: dict[frozenset[tuple[str, str]], tuple[str, ...]] = {}
-        for edges, said in played.items():
-            rest = frozenset(edge for edge in edges if edge[1] != step)
-            if rest == edges and after[step]:
-                reached.setdefault(rest, said)  # No way that was taken leads to it.
-            elif step == goal:
-                return said
-            elif step not in guards:
-                for to, words in _ways(step, branches.get(step), following[step]):
-                    reached.setdefault(rest | {(step, other) for other in to}, (*said, *words))
-        played = reached
-    return None
+    order = list(TopologicalSorter({name: after[name] for name in relevant}).static_order())
+    open_ways: dict[str, list[_Way]] = {}
+    for name in reversed(order):
+        ways = [] if name in guards else _ways(name, branches.get(name), following[name])
+        open_ways[name] = [way for way in ways if all(open_ways[other] for other in way[0])]
+    if not all(after[name] or open_ways[name] for name in relevant):
+        return None
+    chosen = _chosen(goal, [name for name in order if after[name]], after, open_ways)
+    if chosen is None:
+        return None
+    taken: set[str] = set()
+    said: list[str] = []
+    for name in order:
+        if not after[name] or any(name in chosen[other][0] for other in taken.intersection(after[name])):
+            taken.add(name)
+            said += chosen[name][1]
+    return tuple(said)
 
 
-def _ways(name: str, branch: BranchStep | None, following: set[str]) -> Iterator[tuple[set[str], tuple[str, ...]]]:
+def _chosen(
+    goal: str, order: Sequence[str], after: After, open_ways: Mapping[str, Sequence[_Way]]
+) -> dict[str, _Way] | None:
+    """A way of each step such that the goal is come to; None when there is none."""
+    through = {name: ways[0] for name, ways in open_ways.items() if ways}
+    came_by: dict[str, tuple[str, _Way]] = {}
+    for name in order:
+        for other in after[name]:
+            way = next((way for way in open_ways[other] if name in way[0]), None)
+            if way is not None and (other in came_by or not after[other]):
+                came_by[name] = other, way
+                break
+    if after[goal] and goal not in came_by:
+        return None
+    while goal in came_by:
+        goal, way = came_by[goal]
+        through[goal] = way
+    return through
+
+
+_Way = tuple[Collection[str], tuple[str, ...]]
+"""Where it goes on after a step, and words for it where there is a choice."""
+
+
+def _ways(name: str, branch: BranchStep | None, following: Collection[str]) -> Iterator[_Way]:
     """Where it can go on after a step, with words for it where there is a choice."""
     if branch is None:
         yield following, ()
         return
-    ways = [following.intersection(way.to) for way in branch.branch]
+    ways = [set(following).intersection(way.to) for way in branch.branch]
     for way, to in zip(branch.branch, ways, strict=True):
         names = " and ".join(f"`{other}`" for other in way.to)
         yield to, (f"`{name}` goes to {names}" if names else f"`{name}` goes nowhere",)
