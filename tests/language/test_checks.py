@@ -254,6 +254,45 @@ def test_what_does_not_fit_is_located_with_a_suggestion(problems: Problems, text
     assert said.startswith(expected)
 
 
+FAN = HEAD + '    each: ["a", "b"]\n'
+SHIFTED = (
+    "7:33: the items of `read` lose their positions here: one that is redriven later moves the others Write `each: "
+)
+
+
+@pytest.mark.parametrize(
+    "each",
+    [
+        "steps.read | present",
+        "steps.read | present | sort(attribute='sum')",
+        "steps.read | selectattr('sum') | list",
+        "(steps.read | reject('none'))[:3]",
+        "steps.read[1:]",
+    ],
+)
+def test_a_list_that_loses_its_positions_is_not_fanned_out_over(problems: Problems, each: str) -> None:
+    text = f'{FAN}  - {{id: post, pack: all, each: "{{{{ {each} }}}}", skill: office.read_letter, with: {{uri: x}}}}\n'
+    (said,) = problems(text)
+    assert said.startswith(SHIFTED)
+    assert '`each: "{{ steps.read }}"`: items that are null are passed over, and `when` can leave out others.' in said
+
+
+@pytest.mark.parametrize(
+    "each",
+    [
+        "steps.read",
+        "steps.read | list",
+        "steps.read | default([])",
+        "steps.one | present",
+        "steps.read[0].parts | present",
+        "steps.read | present | map(attribute='sum') | list",
+    ],
+)
+def test_one_that_keeps_them_is_or_that_has_other_items(define: Define, each: str) -> None:
+    text = FAN + "  - {id: one, skill: office.read_letter, with: {uri: x}}\n"
+    define(text + f'  - {{id: post, each: "{{{{ {each} }}}}", skill: office.read_letter, with: {{uri: x}}}}\n')
+
+
 def test_a_circle_through_several_steps_is_named_whole(problems: Problems) -> None:
     text = "automation: a\nsteps:\n"
     for step, after in (("one", "three"), ("two", "one"), ("three", "two")):

@@ -19,6 +19,7 @@ from muster.language.graph import After, before, circle, waits
 from muster.language.ids import check_ids
 from muster.language.importing import obstacle
 from muster.language.personal import check_personal
+from muster.language.positions import check_positions
 from muster.language.problems import Problem, did_you_mean, one_of
 from muster.language.reading import Path
 from muster.language.resolve import chosen_agent
@@ -82,9 +83,9 @@ class _Checker:
     @property
     def parts(self) -> list[Callable[[], Iterable[Problem]]]:
         return [
-            self._name, self._ids, self._order, self._circle, self._each_step, self._approvals, self._conditions,
-            self._expressions, self._triggers, self._inputs, self._deadlines, self._personal, self._own_settings,
-            self._checks, self._no_expressions,
+            self._name, self._ids, self._order, self._circle, self._each_step, self._approvals, self._positions,
+            self._conditions, self._expressions, self._triggers, self._inputs, self._deadlines, self._personal,
+            self._own_settings, self._checks, self._no_expressions,
         ]  # fmt: skip
 
     @cached_property
@@ -251,6 +252,10 @@ class _Checker:
             yield from self._known_agent(fallback.agent, (*path, "agent"))
             if fallback.ask is None and isinstance(step, SkillStep):
                 yield self.document.problem("`ask` is missing: what the agent is asked", path)
+
+    def _positions(self) -> Iterator[Problem]:
+        fan_outs = {step.id for step in self.steps if isinstance(step, MappedStep) and step.each is not None}
+        yield from check_positions(self.steps, fan_outs, self.document)
 
     def _conditions(self) -> Iterator[Problem]:
         yield from check_conditions(self.steps, self.document)

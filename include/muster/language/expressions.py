@@ -217,7 +217,7 @@ class _Reader:
             return
         if isinstance(node, nodes.Call):
             children: Iterator[nodes.Node] = iter(node.args)
-        elif (path := _path(node)) and path[0] not in local:
+        elif (path := path_of(node)) and path[0] not in local:
             self.refer(path, node.lineno or 1)
             return
         else:
@@ -270,14 +270,14 @@ def _no_call(node: nodes.Call, line: int) -> ExpressionSyntaxError:
     return ExpressionSyntaxError(f"`{name}(…)` cannot be called", line, suggestion)
 
 
-def _path(node: nodes.Node) -> tuple[str, ...] | None:
+def path_of(node: nodes.Node) -> tuple[str, ...] | None:
     """The names of `a.b["c"]`, up to the first part that is not a fixed name; None without any."""
     if isinstance(node, nodes.Name):
         return (node.name,)
-    if isinstance(node, nodes.Getattr) and (before := _path(node.node)):
+    if isinstance(node, nodes.Getattr) and (before := path_of(node.node)):
         return (*before, node.attr)
     if isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Const) and isinstance(node.arg.value, str):
-        return (*before, node.arg.value) if (before := _path(node.node)) else None
+        return (*before, node.arg.value) if (before := path_of(node.node)) else None
     return None
 
 
@@ -289,7 +289,7 @@ def only_expression(text: str) -> nodes.Expr | None:
 
 def _whole_path(tree: nodes.Template) -> tuple[str, ...] | None:
     expression = _only_expression(tree)
-    return _path(expression) if expression is not None else None
+    return path_of(expression) if expression is not None else None
 
 
 def _only_expression(tree: nodes.Template) -> nodes.Expr | None:
