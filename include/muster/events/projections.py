@@ -286,12 +286,17 @@ PROJECTED: list[str] = sorted({*map(str, _STEP_CHANGES), str(T.RUN_OPENED), str(
 """The types of events that change a projection."""
 
 
-def fan_out_status(counts: Mapping[str, Any]) -> Literal["succeeded", "failed", "skipped"]:
-    """How a fan-out ended: failed when every item with work was set aside or failed, skipped when none had work."""
+def fan_out_status(counts: Mapping[str, Any]) -> Literal["succeeded", "failed", "undone", "skipped"]:
+    """How a fan-out ended: failed when every item with work was set aside or failed, skipped when none had work.
+
+    Undone when every item that was not lost is.
+    """
     lost = (_integer(counts.get("set_aside")) or 0) + (_integer(counts.get("failed")) or 0)
     if _integer(counts.get("succeeded")):
         return "succeeded"
-    return "failed" if lost else "skipped"
+    if lost:
+        return "failed"
+    return "undone" if _integer(counts.get("undone")) else "skipped"
 
 
 _PLACES = 12

@@ -294,7 +294,7 @@ def _anew(work: WorkState, epoch: int) -> None:
 
 
 def _completed(run: RunState, step: StepState, work: WorkState, event: Happening) -> None:
-    if not work.ended:
+    if not step.ended_as_a_whole:
         work.status, work.ended_at = fan_out_status(event.data.get("counts") or {}), event.at
 
 

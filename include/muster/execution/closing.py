@@ -97,15 +97,17 @@ async def revoke_left(
 def left_open(state: RunState, epoch: int) -> Iterator[NewEvent]:
     """What is to be written before a run closes: in a closed run nothing is at work, and nothing waits for a person.
 
-    A fan-out whose items have all ended is completed: whoever ended the last one died before saying so.
+    A fan-out whose items have all ended is completed: whoever ended the last one died before saying so. One that was
+    completed before its items were undone is so anew.
     """
     for name, index, work in state.works():
         step = state.step(name)
-        if work.status not in OPEN:
-            continue
-        if index is None and step.is_fan_out and step.ended:
+        if index is None and step.is_fan_out and step.ended and work.status not in ("pending", "stopped", step.status):
             data = {"step": name, "counts": step.counts, "epoch": epoch}
-            yield NewEvent(type=EventType.STEP_COMPLETED, data=data, key=f"{name}/completed@{epoch}")
+            key = f"{name}/completed@{epoch}" if work.status in OPEN else f"{name}/undone@{epoch}"
+            yield NewEvent(type=EventType.STEP_COMPLETED, data=data, key=key)
+        elif work.status not in OPEN:
+            continue
         elif work.status == "waiting":
             # A question has no ending: whoever answers late is told why.
             yield replace(given_up(name, index, epoch), key=f"{work_key(name, index)}/left@{state.version}")
