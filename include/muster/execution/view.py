@@ -53,6 +53,11 @@ class RunView:
             workspace_of(Path(), run).name: run for run in runs
         }
 
+    def as_of(self, epoch: int) -> RunState:
+        """The state at the end of one execution of the run: what was done again since may have given something else."""
+        later = next((event for event in self.events if (event.data.get("epoch") or 0) > epoch), None)
+        return self.state if later is None else fold(event for event in self.events if event.version < later.version)
+
     def events_of(self, type_: EventType, step: str, index: int | None = None) -> Sequence[Event]:
         """The events of a type about a step as a whole, or about one of its items."""
         return self._by_work.get((type_, step, index), ())

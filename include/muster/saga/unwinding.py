@@ -165,39 +165,27 @@ def _compensation(step: ResolvedStep) -> ResolvedCompensation:
 def _pieces(
     services: Services, view: RunView, step: ResolvedStep, ref: WorkRef, indices: list[int | None]
 ) -> Iterator[Piece]:
-    undo = step.compensate
+    """What is to be undone, each with what its expressions may name: the rest of the run as it was when it was done."""
+    undo, undoing = step.compensate, _undoing(step)
     names = {*(undo.references if undo is not None else ()), *step.references}
-    variables = variables_for(view.definition, names, view.state, services)
-    result, undoing = view.state.step(step.id), _undoing(step)
-    lists: dict[int, Sequence[Any]] = {}
+    seen: dict[int, tuple[Mapping[str, Any], Sequence[Any]]] = {}
     for index in indices:
-        work = result.work(index)
+        work = view.state.step(step.id).work(index)
+        epoch = work.epoch if work.begun is None else work.begun
+        if epoch not in seen:
+            found = variables_for(view.definition, names, view.as_of(epoch), services)
+            seen[epoch] = found, _list(step, found)
+        variables, items = seen[epoch]
         own: dict[str, Any] = {"output": work.output}
         if index is not None:
-            laid_out = _laid_out(view, step, work)
-            if laid_out not in lists:
-                lists[laid_out] = _list(services, view, step, laid_out)
-            items = lists[laid_out]
             own |= {"item": items[index] if index < len(items) else None, "index": index}
         yield Piece(view=view, step=undoing, ref=ref, index=index, variables={**variables, **own}, undoes=True)
 
 
-def _laid_out(view: RunView, step: ResolvedStep, work: WorkState) -> int:
-    """The version at which the list was laid out that an item was of when it was last begun."""
-    begun = work.begun or 0
-    epoch = begun if work.status == "skipped" else max(work.epoch, begun)
-    layouts = view.events_of(EventType.STEP_EXPANDED, step.id)
-    return max((event.version for event in layouts if event.data["epoch"] <= epoch), default=0)
-
-
-def _list(services: Services, view: RunView, step: ResolvedStep, version: int) -> Sequence[Any]:
-    """The list as it was at a version of the log: what was done since may have given another.
-
-    Empty when nobody can read it any more. A compensation mostly needs the output alone.
-    """
-    then = fold(event for event in view.events if event.version <= version)
+def _list(step: ResolvedStep, variables: Mapping[str, Any]) -> Sequence[Any]:
+    """The list of a fan-out; empty when nobody can read it any more: a compensation mostly needs the output alone."""
     try:
-        return items_of(step, variables_for(view.definition, step.references, then, services))
+        return () if step.each is None else items_of(step, variables)
     except MusterError:
         return ()
 
