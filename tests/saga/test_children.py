@@ -20,6 +20,7 @@ from muster.operations.redoing import order, plan_redrive, plan_restart
 from muster.saga import children
 from muster.saga.resuming import resume
 from support.children import SKILLS, Family, step
+from support.reconciled import begun_again
 
 CHILD = "steps:\n" + step("pick") + step("pack") + step("weigh", undo=False)
 PARENT = "steps:\n" + step("reserve") + "  - {id: deliver, run: child}\n" + step("bill")
@@ -191,12 +192,13 @@ def test_a_child_that_is_stuck_at_what_nothing_can_undo_comes_before_its_parent(
     if not answered:
         assert family.finish(run).status == "stuck"
         assert family.depot.undone == []
-    resume(family.site.services.log, child, by="ada", by_hand=True)
-    assert family.finish(child, epoch=1).status == "compensated"
+    resume(family.site.services.log, child, by="ada", by_hand=not answered)
+    assert family.finish(child, epoch=family.site.do(begun_again(family.site, child))).status == "compensated"
     if not answered:
         resume(family.site.services.log, run, by="ada")
     # Nobody is asked again about what a person has answered for.
     assert family.finish(run, epoch=0 if answered else 1).status == "compensated"
+    assert family.site.state(child).status == "compensated", "it is left as it is"
     assert family.depot.undone == ["label", "pick", "reserve"]
 
 

@@ -269,6 +269,7 @@ def test_what_nothing_can_undo_makes_the_run_stuck_until_a_person_has_acted(site
     assert site.unwind(run) == "failed"
     assert depot().undone == []
     assert site.close(run).reason.startswith("stuck: ")
+    resume(site.services.log, run, by="ann")
     assert site.unwind(run, epoch=1) == "succeeded"
     site.close(run, epoch=1)
     assert depot().undone == [("reserve", "RESERVE")]

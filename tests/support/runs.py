@@ -91,11 +91,13 @@ class Site:
         """Lay out a fan-out; how many task instances it has."""
         return self.do(expand(self.services, WorkRef(run=run, step=step, epoch=epoch))).slots()
 
-    def approve(self, run: str, step: str, *, by: str, approved: bool = True, slot: int | None = None) -> None:
+    def approve(
+        self, run: str, step: str, *, by: str, approved: bool = True, slot: int | None = None, epoch: int = 0
+    ) -> None:
         """A person's answer."""
 
         async def answered() -> None:
-            piece = await begin(self.services, WorkRef(run=run, step=step, slot=slot))
+            piece = await begin(self.services, WorkRef(run=run, step=step, slot=slot, epoch=epoch))
             assert isinstance(piece, Piece)
             await human.request(self.services, piece)
             await human.answer(self.services, piece, approved=approved, by=by)

@@ -305,7 +305,10 @@ def resume(
     run: RunId,
     note: Annotated[str | None, typer.Option(help="What was done about it; kept in the log.")] = None,
     by_hand: Annotated[
-        bool, typer.Option("--by-hand", help="The compensation that failed has been done by a person.")
+        bool,
+        typer.Option(
+            "--by-hand", help="A person has done the compensation that failed, or undone what nothing could undo."
+        ),
     ] = False,
     user: As = "admin",
     as_json: Json = False,

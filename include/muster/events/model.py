@@ -22,12 +22,14 @@ class EventType(StrEnum):
     RUN_CANCEL_REQUESTED = "run.cancel_requested"
     """reason; the actor is who asked. What has not begun does not begin, and the run unwinds."""
     RUN_STUCK = "run.stuck"
-    """step, index, error, epoch: undoing has stopped, and a person must act."""
+    """step, index, error, epoch, irreversible (steps by run, where it stopped before what nothing can undo): undoing
+    has stopped, and a person must act."""
     RUN_UNDO_REQUESTED = "run.undo_requested"
-    """reason, parent (run, step, index), epoch, told (true when a person knows of what nothing can undo): the run that
-    asked for this one is undone, and this one with it."""
+    """reason, parent (run, step, index), epoch, told (true when a person knows of what nothing can undo), by_hand
+    (steps by run: what of that a person has undone): the run that asked for this one is undone, and this one too."""
     RUN_RESUMED = "run.resumed"
-    """note; the actor is who says that undoing can go on."""
+    """note, by_hand (true when a person has done what failed, or undone what nothing can undo), epoch; the actor is who
+    says that undoing can go on."""
     RUN_RESTARTED = "run.restarted"
     """from (the step); the actor is who asked. What comes after it is done again. With `keeps` (true, and no step) the
     run died and goes on where it stopped: every outcome stands, and so do the steps in `stands`, which are none of the

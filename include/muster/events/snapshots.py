@@ -16,7 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from muster.events import facts, objects, projections, sealing, upcasting, work
+from muster.events import facts, objects, projections, sealing, undoing, upcasting, work
 from muster.events import state as folding
 from muster.events.driver import Query, Work
 from muster.events.model import Event
@@ -66,7 +66,7 @@ def restore(text: str) -> RunState | None:
 @cache
 def code() -> str:
     """SHA-256 of the sources that decide what a fold gives: another release folds anew."""
-    modules = (folding, work, projections, sealing, facts, upcasting, objects)
+    modules = (folding, work, undoing, projections, sealing, facts, upcasting, objects)
     sources = (Path(str(module.__file__)) for module in modules)
     return sha256(b"\0".join(source.read_bytes() for source in sources)).hexdigest()
 

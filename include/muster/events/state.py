@@ -13,6 +13,7 @@ from muster.events.model import Event
 from muster.events.model import EventType as T
 from muster.events.projections import fan_out_status, money
 from muster.events.sealing import words
+from muster.events.undoing import IRREVERSIBLE, Stuck, Unwinding
 from muster.events.work import Approval, Status, StepState, Undoing, WorkState
 
 Happening = Event | Fact
@@ -22,26 +23,6 @@ CANCELLED, UNWINDING = "cancelled", "unwinding"
 """Why work is skipped that a run does not begin any more: what an earlier execution did of it stands."""
 
 RunStatus = Literal["unknown", "open", "succeeded", "failed", "compensated", "stuck"]
-
-
-@dataclass(frozen=True, slots=True)
-class Unwinding:
-    """What a run undoes, and why."""
-
-    reason: str
-    pieces: Mapping[str, list[int | None]]
-    """Positions by step; None stands for a step outside a fan-out."""
-    epoch: int
-
-
-@dataclass(frozen=True, slots=True)
-class Stuck:
-    """Where undoing has stopped."""
-
-    step: str
-    index: int | None
-    error: Mapping[str, Any]
-    epoch: int
 
 
 @dataclass(slots=True)
@@ -73,7 +54,10 @@ class RunState:
     undo_reason: str | None = None
     """Why it is undone although it did not fail itself; None when nobody wants that."""
     undo_told: bool = False
-    """True when a person knows that it did what nothing can undo, and wants the rest undone."""
+    """True when a person knows that it did what nothing can undo, and wants the rest undone. What is done again after
+    that may do more of it."""
+    undone_by_hand: dict[str, list[str]] = field(default_factory=dict)
+    """What of that a person has undone: steps by run."""
     epoch: int = 0
     """The number of the execution that Airflow began last."""
     redriven: dict[str, list[int | None]] = field(default_factory=dict)
@@ -171,8 +155,10 @@ def _closed(run: RunState, event: Happening) -> None:
 
 def _begun(run: RunState, event: Happening) -> None:
     stands, epoch = event.data.get("stands"), event.data.get("epoch") or 0
-    if epoch > run.epoch and stands is not None:
-        # Where tasks were cleared in Airflow by hand, only what begins says what is done again.
+    if epoch > run.epoch and stands is None:
+        # Tasks were cleared in Airflow by hand: only what begins says what is done again.
+        _untold(run)
+    elif epoch > run.epoch and stands is not None:
         for step in run.steps.values():
             if step.id not in stands:
                 step.whole.since = epoch
@@ -186,6 +172,13 @@ def _cancel_requested(run: RunState, event: Happening) -> None:
 
 def _undo_requested(run: RunState, event: Happening) -> None:
     run.undo_reason, run.undo_told = event.data["reason"], bool(event.data.get("told"))
+    run.undone_by_hand = dict(event.data.get("by_hand") or {})
+
+
+def _resumed(run: RunState, event: Happening) -> None:
+    if run.stuck is not None and run.stuck.error.get("class") == IRREVERSIBLE:
+        run.undo_told = True
+        run.undone_by_hand = dict(run.stuck.irreversible) if event.data.get("by_hand") else {}
 
 
 def _restarted(run: RunState, event: Happening) -> None:
@@ -198,6 +191,12 @@ def _restarted(run: RunState, event: Happening) -> None:
 def _wanted_again(run: RunState) -> None:
     """A person's word that work is done again comes after everybody's wish that nothing more is."""
     run.cancelled_by = run.cancel_reason = run.undo_reason = None
+    _untold(run)
+
+
+def _untold(run: RunState) -> None:
+    """What is done again may do more that nothing can undo: a person is asked about that as well."""
+    run.undo_told, run.undone_by_hand = False, {}
 
 
 def _decided(decision: Literal["redriven", "discarded"]) -> Callable[[RunState, Happening], None]:
@@ -323,7 +322,7 @@ def _stuck(run: RunState, step: StepState, work: WorkState, event: Happening) ->
     data = event.data
     if run.closed_at is None:
         run.status, run.reason = "stuck", words(data["error"].get("message"))
-    run.stuck = Stuck(data["step"], data.get("index"), data["error"], data["epoch"])
+    run.stuck = Stuck(data["step"], data.get("index"), data["error"], data["epoch"], data.get("irreversible") or {})
 
 
 def _called(run: RunState, step: StepState, work: WorkState, event: Happening) -> None:
@@ -370,6 +369,7 @@ _ON_RUN: Mapping[str, Callable[[RunState, Happening], None]] = {
     T.RUN_CLOSED: _closed,
     T.RUN_CANCEL_REQUESTED: _cancel_requested,
     T.RUN_UNDO_REQUESTED: _undo_requested,
+    T.RUN_RESUMED: _resumed,
     T.RUN_RESTARTED: _restarted,
     T.DEAD_LETTER_REDRIVEN: _decided("redriven"),
     T.DEAD_LETTER_DISCARDED: _decided("discarded"),

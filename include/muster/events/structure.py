@@ -25,7 +25,8 @@ FIELDS: Mapping[str, frozenset[str]] = {
         | {"parent", "subject"}
     ),
     T.RUN_BEGUN: frozenset({"started", "stands"}),
-    T.RUN_UNDO_REQUESTED: frozenset({"reason", "parent", "told"}),
+    T.RUN_UNDO_REQUESTED: frozenset({"reason", "parent", "told", "by_hand"}),
+    T.RUN_STUCK: frozenset({"irreversible"}),
     T.RUN_RESUMED: frozenset({"by_hand", "token"}),
     T.RUN_RESTARTED: frozenset({"from", "keeps", "stands", "number"}),
     T.DEAD_LETTER_REDRIVEN: frozenset({"pieces"}),

@@ -198,8 +198,8 @@ class Rehearsal:
         """What the run did, or one below it, that nothing can undo."""
         services = playing.services()
         view = await load_all(services, playing.run)
-        below = await irrevocable_below(services, view)
-        return irrevocable(view.definition, view.state) or (None if below is None else f"{below.what} of {below.run}")
+        below = [f"{each.what} of {each.run}" async for each in irrevocable_below(services, view)]
+        return next(iter([*irrevocable(view.definition, view.state), *below]), None)
 
     async def _sound(self, playing: Playing) -> list[str]:
         """What must hold however a run went."""

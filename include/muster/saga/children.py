@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from muster.errors import PermanentError
 from muster.events.model import EventType, NewEvent
-from muster.events.state import RunState, Stuck
 from muster.execution.again import ORDERS
 from muster.execution.children import is_child, withdraw
 from muster.execution.epochs import begin_epoch
 from muster.execution.piece import Piece
 from muster.execution.services import Services
 from muster.execution.view import NeverOpened, RunView, load_all
-from muster.saga.extent import Irreversible, irrevocable, started
+from muster.saga.extent import irrevocable, started, undone_by_hand
 
 Unwind = Callable[[Services, str, int], Awaitable[None]]
 """Undoes one run, in an epoch."""
@@ -59,38 +58,29 @@ async def undo_children(services: Services, piece: Piece, unwind: Unwind, *, lim
 
 
 @dataclass(frozen=True)
-class Below:
-    """Something that nothing can undo, in a run that a piece has asked for."""
+class Irrevocable:
+    """Something that nothing can undo, of a run or of one that it has asked for."""
 
     step: str
+    """The step, and position, of the run that is looked at."""
     index: int | None
     run: str
+    """The run that did it."""
     what: str
     """The step of that run."""
 
 
-async def irrevocable_below(services: Services, view: RunView) -> Below | None:
+async def irrevocable_below(services: Services, view: RunView) -> AsyncIterator[Irrevocable]:
     """What a run's children did, or theirs, that nothing can undo and that no person has answered for yet."""
     for step, index, work in view.state.works():
         for child in work.children if work.status != "undone" else ():
             below = await _view(services, child)
-            if below is None or not is_child(below.state, view.id, step, index) or not _is_unanswered(below.state):
+            if below is None or not is_child(below.state, view.id, step, index) or below.state.undo_told:
                 continue
-            if (final := irrevocable(below.definition, below.state)) is not None:
-                return Below(step, index, child, final)
-            if (deeper := await irrevocable_below(services, below)) is not None:
-                return Below(step, index, deeper.run, deeper.what)
-    return None
-
-
-def is_told_of_irrevocable(stuck: Stuck) -> bool:
-    """True when people were told, where undoing stopped, of something that nothing can undo."""
-    return stuck.error.get("class") == Irreversible.__name__
-
-
-def _is_unanswered(state: RunState) -> bool:
-    """True unless the run was stuck and a person has had it go on."""
-    return state.status == "stuck" or state.stuck is None
+            for final in irrevocable(below.definition, below.state):
+                yield Irrevocable(step, index, child, final)
+            async for deeper in irrevocable_below(services, below):
+                yield replace(deeper, step=step, index=index)
 
 
 async def _undo(services: Services, piece: Piece, child: str, unwind: Unwind, limit: float) -> str:
@@ -137,23 +127,19 @@ async def _ended(services: Services, piece: Piece, child: str, limit: float) -> 
 async def _order(services: Services, piece: Piece, view: RunView) -> int:
     """Write into the child's log that it is to be undone, and why; the epoch that is done in."""
     by = f"{piece.ref.run}/{piece.key}@{piece.ref.epoch}"
+    by_hand = piece.view.state.undone_by_hand
     begun = await begin_epoch(services, view.id, f"{_UNDONE_HERE}{by}", f"undone with {piece.ref.run}")
     data = {
         "reason": f"undone with step {piece.step.id} of {piece.ref.run}",
         "parent": {"run": piece.ref.run, "step": piece.step.id, "index": piece.index},
         "epoch": begun.number,
-        "told": _is_told(piece),
+        "told": piece.view.state.undo_told,
+        "by_hand": by_hand,
     }
     event = NewEvent(type=EventType.RUN_UNDO_REQUESTED, data=data, key=f"undo/{by}")
-    await services.log.aappend(view.id, [event])
+    marks = undone_by_hand(view.state, by_hand.get(view.id, ()), begun.number)
+    await services.log.aappend(view.id, [event, *marks])
     return begun.number
-
-
-def _is_told(piece: Piece) -> bool:
-    """True when a person has the undoing go on, knowing of what nothing can undo below."""
-    state = piece.view.state
-    stuck = state.stuck
-    return state.undo_told or (stuck is not None and stuck.epoch < piece.ref.epoch and is_told_of_irrevocable(stuck))
 
 
 async def _view(services: Services, run: str) -> RunView | None:
@@ -185,7 +171,7 @@ def _is_done_again(view: RunView) -> bool:
 
 def _is_left(view: RunView) -> bool:
     definition, state = view.definition, view.state
-    return bool(started(definition, state)) or irrevocable(definition, state) is not None
+    return bool(started(definition, state) or (irrevocable(definition, state) and not state.undo_told))
 
 
 async def _with_its_skills(services: Services, view: RunView) -> Services:

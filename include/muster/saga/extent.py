@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from muster.errors import MusterError
+from muster.events.model import EventType, NewEvent
 from muster.events.state import RunState
 from muster.events.work import StepState, WorkState
+from muster.execution.closing import given_up
+from muster.execution.references import work_key
 from muster.language.definition import Definition
 
 
@@ -27,18 +30,37 @@ def started(definition: Definition, state: RunState) -> Pieces:
     """
     found: Pieces = {}
     for step in reversed(definition.steps):
-        if step.can_be_undone and (indices := list(_begun(state.step(step.id)))):
+        if step.can_be_undone and (indices := list(begun(state.step(step.id)))):
             found[step.id] = indices
     return found
 
 
-def irrevocable(definition: Definition, state: RunState) -> str | None:
-    """The step that cannot be undone and may have happened."""
-    begun = [step.id for step in definition.steps if step.irreversible and list(_begun(state.step(step.id)))]
-    return begun[-1] if begun else None
+def irrevocable(definition: Definition, state: RunState) -> list[str]:
+    """The steps that cannot be undone and may have happened, last step first."""
+    return [step.id for step in reversed(definition.steps) if step.irreversible and list(begun(state.step(step.id)))]
 
 
-def _begun(result: StepState) -> Iterator[int | None]:
+def undone_by_hand(state: RunState, steps: Iterable[str], epoch: int, by: str | None = None) -> Iterator[NewEvent]:
+    """That a person has undone, outside, all that these steps did: done again, it is other work."""
+    for step in steps:
+        for index in begun(state.step(step)):
+            yield from piece_undone_by_hand(state, step, index, epoch, by)
+
+
+def piece_undone_by_hand(
+    state: RunState, step: str, index: int | None, epoch: int, by: str | None = None
+) -> Iterator[NewEvent]:
+    """That a person has undone one piece."""
+    work = state.step(step).work(index)
+    data = {"step": step, "index": index, "work_epoch": work.epoch, "epoch": epoch, "output": None, "by_hand": True}
+    if not work.ended:
+        yield given_up(step, index, work.epoch)
+    key = f"{work_key(step, index)}/undone@{work.epoch}"
+    yield NewEvent(type=EventType.COMPENSATION_SUCCEEDED, data=data, actor=by or "muster", key=key)
+
+
+def begun(result: StepState) -> Iterator[int | None]:
+    """The positions of a step that may have happened and are not undone; None stands for a step outside a fan-out."""
     if _may_have_happened(result.whole) and not result.is_fan_out:
         yield None
     for index in sorted(result.items):

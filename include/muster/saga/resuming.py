@@ -11,9 +11,11 @@ from muster.errors import ConcurrencyError, PermanentError
 from muster.events.intact import demand_intact
 from muster.events.log import EventLog
 from muster.events.model import Event, EventType, NewEvent
-from muster.events.state import RunState, Stuck, fold
+from muster.events.state import RunState, fold
+from muster.events.undoing import Stuck
 from muster.execution.again import ORDERS, TELLING
 from muster.execution.references import work_key
+from muster.saga.extent import piece_undone_by_hand, undone_by_hand
 
 FORGOTTEN = timedelta(seconds=60)
 """How old an order must be that Airflow has not begun, for a second person to carry it out: whoever gave it has told
@@ -217,21 +219,9 @@ def _at(event: Event) -> str:
 
 
 def _done_by_hand(now: Resumable, by: str) -> Iterator[NewEvent]:
-    stuck = now.stuck
-    work = now.state.step(stuck.step).work(stuck.index)
-    if work.undoing is None:
-        # What nothing can undo has no compensation; that a person acted is all there is to say.
-        return
-    yield NewEvent(
-        type=EventType.COMPENSATION_SUCCEEDED,
-        data={
-            "step": stuck.step,
-            "index": stuck.index,
-            "work_epoch": work.epoch,
-            "epoch": stuck.epoch,
-            "output": None,
-            "by_hand": True,
-        },
-        actor=by,
-        key=f"{work_key(stuck.step, stuck.index)}/undone@{work.epoch}",
-    )
+    """That what failed was done by a person; where nothing could undo what was done, that a person undid that."""
+    state, stuck = now.state, now.stuck
+    if stuck.irreversible:
+        yield from undone_by_hand(state, stuck.irreversible.get(state.id, ()), stuck.epoch, by)
+    elif state.step(stuck.step).work(stuck.index).undoing is not None:
+        yield from piece_undone_by_hand(state, stuck.step, stuck.index, stuck.epoch, by)

@@ -15,8 +15,7 @@ from typing import Any
 from muster.errors import DatabaseLost, MusterError
 from muster.events.model import Event, EventType, NewEvent
 from muster.events.sealing import WITHHELD, working_about
-from muster.events.state import RunState, fold
-from muster.events.work import WorkState
+from muster.events.state import RunState
 from muster.execution.actions import skill_context, uses_threads
 from muster.execution.closing import close_run, given_up, revoke_left, stuck_key
 from muster.execution.concurrency import at_once, undisturbed
@@ -32,11 +31,14 @@ from muster.execution.view import RunView, definition_of, load_all
 from muster.language.definition import ResolvedCompensation, ResolvedRetry, ResolvedStep
 from muster.language.expressions import evaluate
 from muster.language.sagas import compensation_order
-from muster.saga.children import irrevocable_below, is_told_of_irrevocable, undo_children
+from muster.saga.children import Irrevocable, irrevocable_below, undo_children
 from muster.saga.extent import Irreversible, irrevocable, started
 from muster.saga.incidents import tell_stuck
 from muster.skills.calling import call_skill
 from muster.skills.registry import get_skill
+
+MOST_NAMED = 5
+"""Steps that a message names; of more it says how many."""
 
 
 async def begin(services: Services, ref: WorkRef, task_states: TaskStates) -> Outcome:
@@ -53,20 +55,21 @@ async def _begin(services: Services, ref: WorkRef, task_states: TaskStates) -> O
         return await _begun(services, ref, await services.log.astate(ref.run), recorded)
     # The state alone decides about a run that came through, and for a long one there is a snapshot of it.
     state = await services.log.astate(ref.run)
-    reasons = reasons_to_undo(await definition_of(services, ref.run), state, task_states)
+    if state.status == "stuck" and state.undo_told and state.reason:
+        # What it was to be undone for, a person may have undone by hand since.
+        reasons = [state.reason]
+    else:
+        reasons = reasons_to_undo(await definition_of(services, ref.run), state, task_states)
     if not reasons:
         return Outcome(status="skipped", reason="nothing has to be undone", structural="all")
     view = await load_all(services, ref.run)
-    stuck = view.state.stuck
-    told = view.state.undo_told or (stuck is not None and stuck.epoch < ref.epoch and is_told_of_irrevocable(stuck))
-    if not told and (final := await _irrevocable(services, view)) is not None:
-        step, index, what = final
+    if not view.state.undo_told and (final := await _irrevocable(services, view)):
         error = Irreversible(
-            f"{'; '.join(reasons)}; and {what} cannot be undone.",
-            remedy=f"Go forward with `muster restart {ref.run} --from STEP`, or undo it by hand and "
-            f"`muster resume {ref.run}` to have the rest undone.",
+            f"{'; '.join(reasons)}; and {_named(view, final)} cannot be undone.",
+            remedy=f"Go forward with `muster restart {ref.run} --from STEP`, or have the rest undone with "
+            f"`muster resume {ref.run}`: with --by-hand, if you have undone it by hand.",
         )
-        return await _stuck(services, ref, step, index, error)
+        return await _stuck(services, ref, final[0].step, final[0].index, error, final)
     data = {"reason": "; ".join(reasons), "pieces": started(view.definition, view.state), "epoch": ref.epoch}
     # Written with nothing to undo as well: after it nothing begins, and before it nothing has that is not in it.
     event = NewEvent(type=EventType.SAGA_UNWINDING, data=data, key=key)
@@ -74,13 +77,15 @@ async def _begin(services: Services, ref: WorkRef, task_states: TaskStates) -> O
     return await _begun(services, ref, view.state, written)
 
 
-async def _irrevocable(services: Services, view: RunView) -> tuple[str, int | None, str] | None:
-    """What happened and nothing can undo, here or in a run that this one has asked for: step, index, in words."""
-    if (own := irrevocable(view.definition, view.state)) is not None:
-        return own, None, own
-    if (below := await irrevocable_below(services, view)) is not None:
-        return below.step, below.index, f"{below.what} of {below.run}"
-    return None
+async def _irrevocable(services: Services, view: RunView) -> list[Irrevocable]:
+    """What happened and nothing can undo, here or in a run that this one has asked for."""
+    own = [Irrevocable(step, None, view.id, step) for step in irrevocable(view.definition, view.state)]
+    return own + [below async for below in irrevocable_below(services, view)]
+
+
+def _named(view: RunView, final: Sequence[Irrevocable]) -> str:
+    names = [each.what if each.run == view.id else f"{each.what} of {each.run}" for each in final]
+    return ", ".join(names[:MOST_NAMED]) + (f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else "")
 
 
 async def _begun(services: Services, ref: WorkRef, state: RunState, unwinding: Event) -> Outcome:
@@ -240,9 +245,18 @@ async def _call(services: Services, piece: Piece) -> Any:
     return await call_skill(skill, values, skill_context(services, piece))
 
 
-async def _stuck(services: Services, ref: WorkRef, step: str, index: int | None, error: Exception) -> Outcome:
+async def _stuck(
+    services: Services,
+    ref: WorkRef,
+    step: str,
+    index: int | None,
+    error: Exception,
+    final: Sequence[Irrevocable] = (),
+) -> Outcome:
     described = describe(error)
-    data = {"step": step, "index": index, "error": described, "epoch": ref.epoch}
+    data: dict[str, Any] = {"step": step, "index": index, "error": described, "epoch": ref.epoch}
+    for each in final:
+        data.setdefault("irreversible", {}).setdefault(each.run, []).append(each.what)
     event = NewEvent(type=EventType.RUN_STUCK, data=data, key=stuck_key(ref))
     await services.log.aappend(ref.run, [event])
     repeats = not isinstance(error, MusterError) or error.repeats_data

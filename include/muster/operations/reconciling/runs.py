@@ -191,4 +191,4 @@ def _closing(case: _Case, reason: str, stuck: str | None) -> Iterator[NewEvent]:
 
 def _leaves_something(run: RunState, definition: Definition) -> str | None:
     """The step, the last of them, that was begun, can or cannot be undone, and is not; None when there is none."""
-    return next(iter(started(definition, run)), None) or irrevocable(definition, run)
+    return next(iter([*started(definition, run), *irrevocable(definition, run)]), None)
