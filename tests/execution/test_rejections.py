@@ -149,3 +149,9 @@ def test_a_step_that_names_another_question_does_not_decide_about_this_one(
     )
     source += do("later", "after: [told], ")
     assert done(site, tmp_path, source, second=True) == ["told", "later"]
+
+
+@pytest.mark.parametrize("fan", [f"{EACH}pack: 1, ", f"{EACH}pack: all, "])
+def test_items_that_nobody_was_asked_about_for_a_rejection_are_told_of_it(site: Site, tmp_path: Path, fan: str) -> None:
+    source = ask() + ask(SECOND, EACH) + do("tell", fan + REFUSED) + do("told", fan)
+    assert done(site, tmp_path, source) == ["tell", "tell", "told", "told"]

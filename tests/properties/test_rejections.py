@@ -47,12 +47,13 @@ def ensure_no_rejection_is_passed_over(automation: Checked) -> None:
 def ensure_somebody_is_asked(automation: Checked) -> None:
     """What the lint accepts was asked about, or a question says itself that nobody need be asked.
 
-    Where its own `when` names an answer, it says itself what that means.
+    Where it decides about an answer itself, the automation says what that means.
     """
-    last = automation.steps[-1]
-    if automation.problems or (last.when is not None and last.when.question in automation.before[LAST]):
+    if automation.problems:
         return
     for played in plays(automation, automation.definition):
+        if any(decided_itself(automation, played, question.name) for question in automation.questions):
+            continue
         for _, index in (work for work in played.did if work[0] == LAST):
             told = {*played.answers, *played.not_needed}
             assert any(

@@ -73,6 +73,7 @@ def known() -> dict[str, tuple[Step, ...]]:
     yes, no, fallen = Step("s2", "do"), Step("s3", "do"), Step(LAST, "do", after=("s2",))
     way, either = Step("s1", "branch", ways=((said, ("s2",)), (None, ("s3",)))), Step(LAST, "do", after=("s2", "s3"))
     through = Step("s1", "branch", ways=((refused, ("s2",)), (None, (LAST,))))
+    large = Step("s0", "branch", ways=((Told(), ("s1",)), (None, ("s2",))))
     other = Step(LAST, "do", after=("s1", "s2"), when=Told("s2", False, "{{ steps.s2 }}"))
     return {
         "a second question is skipped, and a step tells of the first": (one, two, Step("s2", "do", when=refused), last),
@@ -83,6 +84,8 @@ def known() -> dict[str, tuple[Step, ...]]:
         "the ways of a branch join again": (one, way, yes, no, either),
         "the other way of a branch goes on": (one, through, yes, fallen),
         "somebody else is asked on the other way of a branch": (one, through, Step("s2", "ask"), fallen),
+        "nobody is asked on the other way": (large, two, yes, Step(LAST, "do", after=("s1", "s2"))),
+        "the question is about another list": (Step("s0", "ask", "others"), Step(LAST, "do", "names")),
         "another question is named": (one, Step("s1", "do"), Step("s2", "ask", after=()), other),
     }
 

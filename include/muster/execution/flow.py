@@ -219,10 +219,17 @@ def _failed(result: StepState) -> bool:
 
 
 def _is_told(definition: Definition, question: ResolvedStep, index: int, state: RunState) -> bool:
-    """True when an item of a question was not asked about because another question about it was rejected."""
-    others = (before for before in _questions(definition, question) if _same_list(before, question))
-    items = (state.step(other.id).items.get(index) for other in others)
-    return any(item is not None and item.status == "succeeded" and not _approves(item.output) for item in items)
+    """True when an item of a question was not asked about because another question was rejected: that is judged."""
+    for other in _questions(definition, question):
+        result = state.step(other.id)
+        if not _same_list(other, question):
+            if state.step(question.id).ended_as_a_whole and _has_rejected(result):
+                return True
+        elif (
+            (item := result.items.get(index)) is not None and item.status == "succeeded" and not _approves(item.output)
+        ):
+            return True
+    return False
 
 
 def _approves(output: object) -> bool:
