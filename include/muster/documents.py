@@ -9,10 +9,9 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from muster.errors import PermanentError
-from muster.files import site_path
+from muster.files import path_named, site_path
 
 MEGABYTE = 1024 * 1024
 MAX_FILE_MB = 20
@@ -141,15 +140,8 @@ def _path(name: str) -> str:
     """
     if not name:
         raise ValueError(name)
-    parts = urlsplit(name)
-    if "://" in name or parts.scheme == "file":
-        if parts.scheme != "file" or parts.netloc not in ("", "localhost") or parts.query or parts.fragment:
-            raise ValueError(name)
-        name = unquote(parts.path, errors="surrogateescape")
-        if not name.startswith("/"):
-            raise ValueError(name)
     # One file has one path: what still is a link, or leads out, is met on the way down.
-    path = os.path.abspath(name)  # noqa: PTH100 - follows no links
+    path = os.path.abspath(path_named(name))  # noqa: PTH100 - follows no links
     return path[1:] if path.startswith("//") else path
 
 

@@ -4,20 +4,39 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
 from secrets import token_hex
+from urllib.parse import unquote, urlsplit
 
 
 def site_path(path: str | os.PathLike[str]) -> Path:
     """A path that settings or an automation name, absolute: a relative one counts from the project's folder, wherever
     the process was started. That is `MUSTER_PROJECT`, else what holds `MUSTER_INCLUDE`, else the nearest project at
-    or above the working directory, else that directory.
+    or above the working directory, else that directory. A `file://` URI names its path.
     """
     named, include = os.environ.get("MUSTER_PROJECT"), os.environ.get("MUSTER_INCLUDE")
     base = Path(named) if named else Path(include).parent if include else nearest_project(Path.cwd()) or Path.cwd()
+    with suppress(ValueError):
+        path = path_named(os.fspath(path))
     return Path(os.path.abspath(base / path))  # noqa: PTH100 - follows no links
+
+
+def path_named(name: str) -> str:
+    """The path that a path or a `file://` URI names, as it is.
+
+    Raises:
+        ValueError: it is a URI of something else, or on another machine.
+    """
+    parts = urlsplit(name)
+    if "://" not in name and parts.scheme != "file":
+        return name
+    path = unquote(parts.path, errors="surrogateescape")
+    here = parts.scheme == "file" and parts.netloc in ("", "localhost")
+    if not here or parts.query or parts.fragment or not path.startswith("/"):
+        raise ValueError(name)
+    return path
 
 
 def nearest_project(here: Path) -> Path | None:

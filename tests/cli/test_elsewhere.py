@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from muster.language.problems import NOT_VALID
 from muster.rehearsal.stage import BASE, SERVER, own_server
 from support.command import Muster, read
 from support.serving import serving
@@ -20,14 +21,15 @@ WELL = {name: {"status": "healthy"} for name in ("metadatabase", "scheduler", "t
 
 @dataclass
 class Elsewhere:
-    """An Airflow that others started: what it says of its health, who signed in, the inputs of `bills`, and for what
-    it was asked.
+    """An Airflow that others started: what it says of its health, who signed in, the inputs and the description of
+    `bills`, and for what it was asked.
     """
 
     url: str = ""
     health: dict[str, Any] = field(default_factory=lambda: dict(WELL))
     signed_in: list[dict[str, str]] = field(default_factory=list)
     inputs: dict[str, Any] = field(default_factory=dict)
+    description: str | None = None
     asked: list[Any] = field(default_factory=list)
 
 
@@ -37,7 +39,8 @@ def elsewhere(project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Elsewh
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            known = {"/api/v2/monitor/health": airflow.health, "/api/v2/dags/bills/details": {"params": airflow.inputs}}
+            bills = {"params": airflow.inputs, "description": airflow.description}
+            known = {"/api/v2/monitor/health": airflow.health, "/api/v2/dags/bills/details": bills}
             self.answer(known.get(self.path, {"connection_id": "x"}))
 
         def do_POST(self) -> None:
@@ -128,6 +131,20 @@ def test_an_input_that_is_not_declared_starts_no_run(
     assert elsewhere.asked == []
     muster("run", "bills", "--input", "invoices=[]")
     assert [asked["conf"] for asked in elsewhere.asked] == [{"invoices": []}]
+
+
+@pytest.mark.parametrize("given", [(), ("--input", "invoices=[]")])
+def test_of_an_automation_that_is_not_valid_it_is_said_why(
+    elsewhere: Elsewhere, muster: Muster, dsn: str, monkeypatch: pytest.MonkeyPatch, given: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("MUSTER_DSN", dsn)
+    monkeypatch.setenv("MUSTER_PASSWORD", "given")
+    elsewhere.description = f"{NOT_VALID}bills.yaml:3:1: there is no skill `x`"
+    refused = muster("run", "bills", *given)
+    assert refused.exit_code == 1
+    assert "bills is not valid and cannot run: bills.yaml:3:1: there is no skill `x`" in refused.stderr
+    assert "muster lint" in refused.stderr
+    assert elsewhere.asked == []
 
 
 def test_a_new_automation_where_nothing_can_be_written_says_where_to_write_it(muster: Muster, project: Path) -> None:

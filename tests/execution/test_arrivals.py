@@ -10,7 +10,7 @@ import pytest
 from muster.database import Database
 from muster.documents import documents_of
 from muster.errors import TransientError
-from muster.execution.arrivals import Arrival, Watch, claim, look, started, waiting
+from muster.execution.arrivals import Arrival, Watch, claim, left_over, look, started, waiting
 
 WATCH = Watch("invoices", "/in", "files", ("files",))
 LATER = 4_000_000_000.0
@@ -48,6 +48,18 @@ def test_a_relative_folder_counts_from_the_project_wherever_the_process_was_star
         project / "inbox",
         project / "archive",
     )
+
+
+def test_a_folder_may_be_named_by_its_uri(database: Database, tmp_path: Path) -> None:
+    (folder := tmp_path / "in box").mkdir()
+    arrive(folder, "a.xml")
+    for named in (folder.as_uri(), f"file://localhost{folder}".replace(" ", "%20"), f"{folder.as_uri()}/"):
+        (found,) = look(named, ["*"], now=LATER)
+        assert found.uri == (folder / "a.xml").as_uri()
+        assert documents_of({}, watched=[named]).read(found.uri) == b"a.xml"
+    (batch,) = claim(database, Watch("invoices", folder.as_uri(), "files", ("files",)), [found])
+    now = Watch("invoices", str(folder), "letters", ("letters",))
+    assert claim(database, now, []) == [batch], "it is the same folder, however it is named"
 
 
 def test_a_missing_folder_is_an_outage_and_not_an_empty_folder(tmp_path: Path) -> None:
@@ -148,3 +160,30 @@ def test_a_batch_whose_input_was_renamed_is_given_to_the_new_one(database: Datab
     renamed = Watch("invoices", "/bills", "bills", ("bills", "letters"))
     assert claim(database, LETTERS, []) == []
     assert claim(database, renamed, []) == batches
+
+
+def test_what_no_watch_will_start_is_left_over(database: Database, tmp_path: Path) -> None:
+    (folder := tmp_path / "in").mkdir()
+    (elsewhere := tmp_path / "elsewhere").mkdir()
+    arrive(elsewhere, "a.xml")
+    (folder / "a.xml").symlink_to(elsewhere / "a.xml")
+    found = look(folder, ["*"], now=LATER)
+    claim(database, Watch("invoices", str(folder), "old", ("old",)), found)
+    now = Watch("invoices", str(folder), "new", ("new",))
+    (left,) = left_over(database, {})
+    assert left.folders == [str(elsewhere)]
+    assert left_over(database, {now: look(folder, ["*.pdf"], now=LATER)}) == [left]
+    assert left_over(database, {now: found}) == []
+    (batch,) = claim(database, now, found)
+    assert batch.uris == left.uris, "what is not left over is started"
+
+
+def test_what_is_left_over_where_nothing_is_any_more_is_not_told(database: Database, tmp_path: Path) -> None:
+    (folder := tmp_path / "in").mkdir()
+    arrive(folder, "a.xml")
+    claim(database, Watch("invoices", str(folder), "files", ("files",)), look(folder, ["*"], now=LATER))
+    assert len(left_over(database, {})) == 1
+    folder.rename(tmp_path / "away")
+    assert left_over(database, {}) == []
+    (tmp_path / "away").rename(folder)
+    assert len(left_over(database, {})) == 1, "it was away for a while"

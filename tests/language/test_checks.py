@@ -62,6 +62,34 @@ EMPTY = "airflow.providers.standard.operators.empty.EmptyOperator"
             "6:59: 2 people have to approve, and only 1 may answer Name more people",
         ),
         (
+            HEAD + "  - {id: b, human: {ask: x, assignees: [a, ' ']}}\n",
+            "6:44: a person has no empty user name: nobody could answer",
+        ),
+        (
+            HEAD + "  - {id: b, human: {ask: x, assignees: [a], escalate: [{after: 5h, to: [b, '']}]}}\n",
+            "6:76: a person has no empty user name",
+        ),
+        (
+            HEAD.replace("uri: x", "uri: [x]"),
+            "5:17: the skill `office.read_letter` takes `str` as `uri`, not a list",
+        ),
+        (
+            HEAD + "    compensate: {skill: office.read_letter, with: {uri: 5}}\n",
+            "6:57: the skill `office.read_letter` takes `str` as `uri`, not `5`",
+        ),
+        (
+            HEAD + "    each: abc\n",
+            '6:11: `each` is text, which is no list Write one expression, for example `each: "{{',
+        ),
+        (
+            "inputs: {letters: {type: array}}\n" + HEAD + "    each: inputs.letters\n",
+            '7:11: `each` is text, which is no list Write `each: "{{ inputs.letters }}"`.',
+        ),
+        (
+            HEAD + '    each: "{{ [1, 2] }},"\n',
+            '6:11: `each` is text, which is no list Write one expression, for example `each: "{{',
+        ),
+        (
             HEAD + "    retry: {times: 2, on: {rate_limt: {times: 8}}}\n",
             "6:28: must be `rate_limit`, `overload`, `timeout`, `auth`, `bad_request`, `bad_output` or `transient`,"
             " not the text `rate_limt` Did you mean `rate_limit`?",
@@ -217,6 +245,20 @@ EMPTY = "airflow.providers.standard.operators.empty.EmptyOperator"
         (
             HEAD + 'triggers: [{schedule: "@daily"}]\ninputs: {b: {type: string}}\n',
             "6:12: this trigger cannot give the input `b` Give `b` a `default`.",
+        ),
+        (
+            "settings: {inbox: 's3://bucket/in'}\n"
+            + HEAD
+            + 'triggers: [{files: {path: "{{ settings.inbox }}", input: b}}]\ninputs: {b: {type: array}}\n',
+            "7:27: no folder of `s3://` can be watched, only one on this machine Write its path, or `file:///srv/letters`",
+        ),
+        (
+            HEAD + "triggers: [{files: {path: file://nas/in, input: b}}]\ninputs: {b: {type: array}}\n",
+            "6:27: no folder of `file://` can be watched, only one on this machine",
+        ),
+        (
+            HEAD + "triggers: [{files: {path: /a, input: b}}]\ninputs: {b: {type: array, items: {type: integer}}}\n",
+            "7:34: the input `b` gets the URIs of files, and its `items` are no texts Write `items: {type: string}`.",
         ),
         (
             HEAD + 'triggers: [{files: {path: "{{ inputs.a }}"}}]\ninputs: {a: {type: array}}\n',

@@ -105,3 +105,27 @@ def test_a_dangling_link_stops_no_watch_and_is_named_once(
     supervisor = supervised(monkeypatch)
     start(watched, 0)
     assert supervisor.given == [{"letters": ["letters.txt"]}]
+
+
+def test_a_folder_that_is_named_by_its_uri_starts_runs(
+    watched: DAG, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "include" / "automations" / "post.yaml"
+    path.write_text(AUTOMATION.format(folder=tmp_path.as_uri()))
+    catalogue = load_folder(tmp_path / "include")
+    assert not catalogue.problems
+    dag = build_files_dag(catalogue.definitions["post"])
+    watchers = [watcher for asset in dag.timetable.asset_condition.objects for watcher in asset.watchers]
+    assert len(watchers) == 2
+
+    async def first_look(watcher: Any) -> Any:
+        _, arguments = watcher.trigger.serialize()
+        async with asyncio.timeout(60):
+            return await anext(ArrivalTrigger(**arguments).run())
+
+    for watcher in watchers:
+        assert asyncio.run(first_look(watcher)).payload == {"automation": "post"}
+    supervisor = supervised(monkeypatch)
+    start(dag, 0)
+    start(dag, 1)
+    assert supervisor.given == [{"letters": ["letters.txt"]}, {"bills": ["bills.txt"]}]

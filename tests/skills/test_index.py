@@ -44,7 +44,11 @@ def test_names_lanes_and_parameters_are_read_without_importing(tmp_path: Path) -
     path.write_text(SOURCE)
     first, second = scan(path)
     assert (first.name, first.lane, first.timeout, first.is_async) == ("a.first", "worker", None, False)
-    assert first.parameters == (Parameter("uri", True), Parameter("limit", False), Parameter("must", True))
+    assert first.parameters == (
+        Parameter("uri", True, "str"),
+        Parameter("limit", False, "int"),
+        Parameter("must", True, "bool"),
+    )
     assert (first.summary, first.line, first.file) == ("Does the first thing.", 7, str(path))
     assert (second.name, second.lane, second.timeout, second.is_async) == ("a.second", "async", 2.5, True)
     assert second.parameters == (Parameter("one", True), Parameter("two", False), Parameter("three", False))

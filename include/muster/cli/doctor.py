@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -242,7 +244,7 @@ def _left_over(project: Project) -> Iterator[Check]:
     import psycopg
 
     from muster.database import Database
-    from muster.execution.arrivals import Watch, left_over
+    from muster.execution.arrivals import Arrival, Watch, left_over, look
     from muster.language import load_folder
 
     running = find_running(project.state)
@@ -251,11 +253,15 @@ def _left_over(project: Project) -> Iterator[Check]:
     catalogue = load_folder(project.include)
     if catalogue.problems:
         return  # What is not valid has triggers too, which are not known.
-    watches: list[Watch] = []
+    watches: dict[Watch, list[Arrival]] = {}
     for definition in catalogue.definitions.values():
         files = [trigger for trigger in definition.triggers if trigger.path is not None]
         inputs = tuple(sorted({str(trigger.input) for trigger in files}))
-        watches += [Watch(definition.name, str(trigger.path), str(trigger.input), inputs) for trigger in files]
+        for trigger in files:
+            watch = Watch(definition.name, str(trigger.path), str(trigger.input), inputs)
+            found = watches.setdefault(watch, [])
+            with suppress(MusterError):  # A folder that cannot be read just now.
+                found += look(watch.path, trigger.match, now=math.inf)
     database = Database(dsn)
     try:
         left = left_over(database, watches)

@@ -6,7 +6,7 @@ import fnmatch
 import hashlib
 import stat
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -50,20 +50,21 @@ class LeftOver:
     """What they were claimed for; None where that was not written down yet."""
     uris: tuple[str, ...]
 
-    def is_for(self, watch: Watch) -> bool:
-        """True when the watch will start their run: the same choice as `claim` makes."""
+    def is_for(self, watch: Watch, found: Sequence[Arrival]) -> bool:
+        """True when the watch, which finds these files, will start their run: the same choice as `claim` makes."""
         if watch.automation != self.automation:
             return False
-        folder = f"{site_path(watch.path).resolve().as_uri()}/"
+        folder, uris = _uri_of(watch), {arrival.uri for arrival in found}
         return self.input == watch.input or (
-            self.input not in watch.inputs and any(uri.rpartition("/")[0] + "/" == folder for uri in self.uris)
+            self.input not in watch.inputs
+            and any(uri in uris or uri.rpartition("/")[0] + "/" == folder for uri in self.uris)
         )
 
     @property
     def folders(self) -> list[str]:
-        """Where files of them still lie; those that somebody has taken away are waited for by nobody."""
+        """Where files of them still lie; those that are there no more are waited for by nobody."""
         paths = [Path(unquote(urlsplit(uri).path)) for uri in self.uris if not uri.startswith(GONE)]
-        return sorted({str(path.parent) for path in paths if path.exists() or not path.parent.is_dir()})
+        return sorted({str(path.parent) for path in paths if path.exists()})
 
 
 GONE = "forgotten:"
@@ -132,18 +133,22 @@ def claim(database: Database, watch: Watch, found: Sequence[Arrival], digest: Di
             "input": watch.input,
             "inputs": list(watch.inputs),
             "found": [arrival.uri for arrival in found],
-            "folder": f"{site_path(watch.path).resolve().as_uri()}/",
+            "folder": _uri_of(watch),
         }
         rows = connection.execute(_UNSTARTED, given).fetchall()
     return [Batch(batch, tuple(uris)) for batch, uris in rows]
 
 
-def left_over(database: Database, watches: Sequence[Watch]) -> list[LeftOver]:
-    """What no run was started for, and none of the watches will start one for: its trigger was removed meanwhile."""
+def left_over(database: Database, watches: Mapping[Watch, Sequence[Arrival]]) -> list[LeftOver]:
+    """What no run was started for, and none of the watches will start one for: its trigger was removed meanwhile.
+
+    Args:
+        watches: Those there are, each with what it finds.
+    """
     with database.connection() as connection:
         rows = connection.execute(_LEFT).fetchall()
     left = [LeftOver(automation, given, tuple(uris)) for automation, given, uris in rows]
-    return [one for one in left if one.folders and not any(one.is_for(watch) for watch in watches)]
+    return [one for one in left if one.folders and not any(one.is_for(*found) for found in watches.items())]
 
 
 def started(database: Database, automation: str, batch: Batch) -> None:
@@ -173,6 +178,10 @@ _KNOWN = """
 SELECT uri, fingerprint FROM arrivals WHERE automation = %s
    AND (uri = ANY(%s) OR (starts_with(uri, 'forgotten:') AND fingerprint = ANY(%s)))
 """
+
+
+def _uri_of(watch: Watch) -> str:
+    return f"{site_path(watch.path).resolve().as_uri()}/"
 
 
 def _asked(automation: str, found: Sequence[Arrival]) -> tuple[str, list[str], list[str]]:

@@ -17,7 +17,7 @@ class ScheduleTrigger(Written):
     """Starts a run at set times."""
 
     schedule: str = Field(min_length=1, max_length=200)
-    """A cron expression of five fields, or `@hourly`, `@daily`, `@weekly`, `@monthly`, `@yearly`."""
+    """A cron expression of five fields, or `@hourly`, `@daily`, `@weekly`, `@monthly`, `@quarterly`, `@yearly`."""
     timezone: str = "UTC"
     """The time zone the times are meant in, for example `Europe/Berlin`."""
 
@@ -26,7 +26,7 @@ class Files(Written):
     """Which files start a run."""
 
     path: Text
-    """The folder, or the URI of one, to watch; `settings` may be used."""
+    """The folder to watch, on this machine: its path, or its `file://` URI; `settings` may be used."""
     match: Words = ["*"]
     """Name patterns; a file that matches one of them counts."""
     input: Name | None = None

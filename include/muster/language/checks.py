@@ -11,13 +11,14 @@ from muster.language import triggers as trigger_checks
 from muster.language.ancestry import INSTEAD, SKIPS, skips_others
 from muster.language.approvals import check_approvals
 from muster.language.automation import Automation, SkillCheck
-from muster.language.conditions import check_conditions
+from muster.language.conditions import check_conditions, check_lists
 from muster.language.escalation import check_escalation
-from muster.language.explain import Located
+from muster.language.explain import Located, shown_value
 from muster.language.expressions import ExpressionSyntaxError, References, parse, texts
 from muster.language.graph import After, before, circle, waits
 from muster.language.ids import check_ids
 from muster.language.importing import obstacle
+from muster.language.literals import fits
 from muster.language.personal import check_personal
 from muster.language.positions import check_positions
 from muster.language.problems import Problem, did_you_mean, one_of
@@ -167,8 +168,11 @@ class _Checker:
             suggestion = did_you_mean(name, self.among.skills.entries) or "`muster skill --list` shows them all."
             yield self.document.problem(f"there is no skill `{name}`", path, suggestion=suggestion)
             return
-        known = [parameter.name for parameter in entry.parameters]
-        for argument in given:
+        known = {parameter.name: parameter.annotation for parameter in entry.parameters}
+        for argument, value in given.items():
+            if not fits(value, annotation := known.get(argument, "Any")):
+                message = f"the skill `{name}` takes `{annotation}` as `{argument}`, not {shown_value(value)}"
+                yield self.document.problem(message, (*arguments, argument))
             if argument not in known and not entry.takes_any:
                 suggestion = did_you_mean(argument, known) or f"It takes {', '.join(known) or 'none'}."
                 message = f"the skill `{name}` takes no argument `{argument}`"
@@ -259,6 +263,7 @@ class _Checker:
 
     def _conditions(self) -> Iterator[Problem]:
         yield from check_conditions(self.steps, self.document)
+        yield from check_lists(self.steps, self.document)
 
     def _expressions(self) -> Iterator[Problem]:
         for position, step in enumerate(self.steps):
@@ -330,7 +335,7 @@ class _Checker:
                 yield self.document.problem(f"there is no {kind} `{name}`", place, suggestion=suggestion)
 
     def _triggers(self) -> Iterator[Problem]:
-        yield from trigger_checks.check(self.automation, self.document)
+        yield from trigger_checks.check(self.automation, self.document, self.settings)
         for position, trigger in enumerate(self.automation.triggers):
             yield from self._settings_only(trigger.model_dump(), ("triggers", position))
 

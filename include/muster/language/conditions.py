@@ -1,4 +1,4 @@
-"""Where a truth value is asked: `when` of a step, and of a branch's ways."""
+"""Where a truth value is asked, `when` of a step and of a branch's ways, and where a list is: `each`."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from muster.language.expressions import (
 )
 from muster.language.problems import Problem
 from muster.language.reading import Path
-from muster.language.steps import BranchStep, StepBase
+from muster.language.steps import BranchStep, MappedStep, StepBase
 
-EXAMPLE = 'Write one expression, for example `when: "{{ inputs.amount > 100 }}"`.'
+EXAMPLES = {"when": "{{ inputs.amount > 100 }}", "each": "{{ inputs.letters }}"}
 
 
 def is_true(condition: bool | str, variables: Mapping[str, Any], *, where: str) -> bool:
@@ -43,7 +43,15 @@ def check_conditions(steps: Sequence[StepBase], document: Located) -> Iterator[P
         for condition, path in _conditions(step, ("steps", position)):
             if isinstance(condition, str) and _gives_text(condition):
                 message = "`when` is text, which is neither true nor false"
-                yield document.problem(message, path, suggestion=_meant(condition))
+                yield document.problem(message, path, suggestion=_meant("when", condition))
+
+
+def check_lists(steps: Sequence[StepBase], document: Located) -> Iterator[Problem]:
+    """One problem for each `each` that gives text whatever the data is: it would never be a list."""
+    for position, step in enumerate(steps):
+        if isinstance(step, MappedStep) and isinstance(step.each, str) and _gives_text(step.each):
+            message = "`each` is text, which is no list"
+            yield document.problem(message, ("steps", position, "each"), suggestion=_meant("each", step.each))
 
 
 def _conditions(step: StepBase, path: Path) -> Iterator[tuple[bool | str | None, Path]]:
@@ -67,16 +75,17 @@ def _gives_text(text: str) -> bool:
     return only is None or written or isinstance(only, nodes.Concat)
 
 
-def _meant(text: str) -> str:
-    """What to write for a text that stands in place of a condition."""
+def _meant(key: str, text: str) -> str:
+    """What to write for a text that stands in place of a condition or of a list."""
+    example = f'Write one expression, for example `{key}: "{EXAMPLES[key]}"`.'
     bare = re.sub(r"\{\{\s*(.*?)\s*\}\}", r"\1", text).strip()
-    if bare.lower() in ("true", "false"):
+    if key == "when" and bare.lower() in ("true", "false"):
         return f"Write `when: {bare.lower()}`, without quotes."
     try:
-        parse(expression := f"{{{{ {bare} }}}}")
+        path = parse(expression := f"{{{{ {bare} }}}}").path
     except ExpressionSyntaxError:
-        return EXAMPLE
-    if _gives_text(expression):
-        return EXAMPLE
+        return example
+    if _gives_text(expression) or (key == "each" and path is None):
+        return example
     quote = "'" if '"' in expression else '"'
-    return f"Write `when: {quote}{expression}{quote}`."
+    return f"Write `{key}: {quote}{expression}{quote}`."

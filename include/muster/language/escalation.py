@@ -27,15 +27,25 @@ def check_escalation(human: Human, path: Path, document: Located) -> Iterator[Pr
     for number, level in enumerate(human.escalate):
         if not level.to:
             yield document.problem("it is escalated to nobody: `to` is empty", (*path, "escalate", number, "to"))
-    people = _known_people(human)
-    if people and len(people) < human.approvals:
-        message = f"{human.approvals} people have to approve, and only {len(people)} may answer"
+    for people, place in _named(human):
+        for number, name in enumerate(people if isinstance(people, list) else filter(None, [people])):
+            if not name.strip():
+                message = "a person has no empty user name: nobody could answer"
+                yield document.problem(message, (*path, *place, number))
+    known = _known_people(human)
+    if known and len(known) < human.approvals:
+        message = f"{human.approvals} people have to approve, and only {len(known)} may answer"
         yield document.problem(message, (*path, "approvals"), suggestion="Name more people, or ask for fewer.")
+
+
+def _named(human: Human) -> list[tuple[list[str] | str, Path]]:
+    """Who may ever answer, and where it is said."""
+    levels = [(level.to, ("escalate", number, "to")) for number, level in enumerate(human.escalate)]
+    return [(human.assignees, ("assignees",)), *levels]
 
 
 def _known_people(human: Human) -> set[str] | None:
     """Everybody who may ever answer; None when expressions say who."""
-    named = [human.assignees, *(level.to for level in human.escalate)]
-    lists = [[entry] if isinstance(entry, str) else entry for entry in named]
+    lists = [[people] if isinstance(people, str) else people for people, _ in _named(human)]
     names = {name for entry in lists for name in entry}
     return None if any(is_expression(name) for name in names) else names

@@ -91,7 +91,7 @@ def _no_kind(path: Path, tags: list[str], document: Located) -> Problem:
     for part in path:
         value = value[part]
     if not isinstance(value, Mapping):
-        return document.problem(f"must be a mapping (lines of `key: value`), not {_shown(value)}", path)
+        return document.problem(f"must be a mapping (lines of `key: value`), not {shown_value(value)}", path)
     for word in ALL_NOT_YET:
         if word in value:
             return document.problem(refusal(word), (*path, word), key=True)
@@ -146,7 +146,7 @@ def _wording(details: ErrorDetails, value: Any) -> tuple[str, str | None]:
         suggestion = None
         if kind == "string_type" and isinstance(value, int | float):
             suggestion = "Put it in quotes to make it text."
-        return f"must be {_KINDS_OF_VALUE[kind]}, not {_shown(value)}", suggestion
+        return f"must be {_KINDS_OF_VALUE[kind]}, not {shown_value(value)}", suggestion
     if kind in _BOUNDS:
         name, words = _BOUNDS[kind]
         if name == "min_length" and context.get(name) == 1:
@@ -154,7 +154,7 @@ def _wording(details: ErrorDetails, value: Any) -> tuple[str, str | None]:
         return words.format(context.get(name)), None
     if kind == "literal_error":
         allowed = typing.cast("str", context["expected"]).replace("'", "`")
-        return f"must be {allowed}, not {_shown(value)}", did_you_mean(value, re.findall("`(.*?)`", allowed))
+        return f"must be {allowed}, not {shown_value(value)}", did_you_mean(value, re.findall("`(.*?)`", allowed))
     if kind == "string_pattern_mismatch":
         return _name_wording(str(context.get("pattern")), value)
     return details["msg"], None
@@ -170,7 +170,8 @@ def _name_wording(pattern: str, value: Any) -> tuple[str, str | None]:
     return f"`{value}` is not a name: lower-case letters, digits and `_`, beginning with a letter", suggestion
 
 
-def _shown(value: Any) -> str:
+def shown_value(value: Any) -> str:
+    """How a message names a value of the file."""
     if value is None:
         return "nothing"
     if isinstance(value, bool):

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 from muster.errors import MusterError
 
+NOT_VALID = "NOT VALID: "
+"""Begins the description of the Dag that stands in for an automation that is not valid; what is wrong follows."""
+
 
 @dataclass(frozen=True, order=True)
 class Problem:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from typing import Any
 
+from muster.files import path_named
 from muster.language.automation import Automation, FilesTrigger, ScheduleTrigger
 from muster.language.explain import Located
+from muster.language.expressions import ExpressionError, ExpressionSyntaxError, evaluate
 from muster.language.problems import Problem, did_you_mean
 from muster.language.reading import Path
 from muster.language.resolve import default_input
@@ -16,8 +19,8 @@ PRESETS = ("@hourly", "@daily", "@weekly", "@monthly", "@quarterly", "@yearly")
 """The names of schedules that Airflow knows."""
 
 
-def check(automation: Automation, document: Located) -> Iterator[Problem]:
-    """Everything wrong with an automation's triggers."""
+def check(automation: Automation, document: Located, settings: Mapping[str, Any]) -> Iterator[Problem]:
+    """Everything wrong with an automation's triggers; `settings` are those that it is given."""
     schedules = 0
     for position, trigger in enumerate(automation.triggers):
         path: Path = ("triggers", position)
@@ -26,6 +29,7 @@ def check(automation: Automation, document: Located) -> Iterator[Problem]:
             yield from _schedule(trigger, path, document, schedules)
             yield from _startable(automation, None, path, document)
         elif isinstance(trigger, FilesTrigger):
+            yield from _folder(trigger.files.path, settings, (*path, "files", "path"), document)
             yield from _files(trigger, automation, (*path, "files"), document)
 
 
@@ -48,6 +52,20 @@ def check_schedule(schedule: str, path: Path, document: Located) -> Iterator[Pro
         yield document.problem(mistake, path)
 
 
+def _folder(named: str, settings: Mapping[str, Any], path: Path, document: Located) -> Iterator[Problem]:
+    try:
+        folder = str(evaluate(named, {"settings": settings}))
+    except (ExpressionError, ExpressionSyntaxError):
+        return  # What is wrong with it is said of every expression.
+    try:
+        path_named(folder)
+    except ValueError:
+        # Only where it is: a whole URI may hold a password.
+        message = f"no folder of `{folder.partition(':')[0]}://` can be watched, only one on this machine"
+        remedy = "Write its path, or `file:///srv/letters`; what is elsewhere can be mounted as a folder."
+        yield document.problem(message, path, suggestion=remedy)
+
+
 def _files(trigger: FilesTrigger, automation: Automation, path: Path, document: Located) -> Iterator[Problem]:
     name = trigger.files.input or default_input(automation)
     if name is None:
@@ -61,7 +79,15 @@ def _files(trigger: FilesTrigger, automation: Automation, path: Path, document: 
         return
     if schema.get("type") != "array":
         yield document.problem(f"the input `{name}` is not an array", (*path, "input"))
+    elif not _takes_texts(schema.get("items")):
+        message = f"the input `{name}` gets the URIs of files, and its `items` are no texts"
+        yield document.problem(message, ("inputs", name, "items"), suggestion="Write `items: {type: string}`.")
     yield from _startable(automation, name, path, document)
+
+
+def _takes_texts(items: Any) -> bool:
+    kinds = items.get("type", "string") if isinstance(items, dict) else "string"
+    return "string" in ([kinds] if isinstance(kinds, str) else kinds)
 
 
 def _startable(automation: Automation, given: str | None, path: Path, document: Located) -> Iterator[Problem]:

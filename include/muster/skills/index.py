@@ -26,6 +26,8 @@ class Parameter:
 
     name: str
     required: bool
+    annotation: str = "Any"
+    """Its type, in the words of the source."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +170,12 @@ def _parameters(arguments: ast.arguments) -> Iterator[Parameter]:
     first_default = len(positional) - len(arguments.defaults)
     for position, argument in enumerate(positional):
         if argument.arg != "context":
-            yield Parameter(argument.arg, required=position < first_default)
+            yield _parameter(argument, required=position < first_default)
     for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
         if argument.arg != "context":
-            yield Parameter(argument.arg, required=default is None)
+            yield _parameter(argument, required=default is None)
+
+
+def _parameter(argument: ast.arg, *, required: bool) -> Parameter:
+    annotation = "Any" if argument.annotation is None else ast.unparse(argument.annotation)
+    return Parameter(argument.arg, required, annotation)

@@ -7,6 +7,7 @@ from typing import Any
 from airflow.sdk import DAG, BaseOperator, Context
 from airflow.sdk.exceptions import AirflowFailException
 
+from muster.language.problems import NOT_VALID
 from muster.redaction import redact
 
 TASK = "muster.not_valid"
@@ -40,7 +41,7 @@ def build_stub(name: str, problem: str, *, paused: bool | None = None) -> DAG:
     dag = DAG(
         dag_id=name,
         schedule=None,
-        description=f"NOT VALID: {problem.splitlines()[0]}",
+        description=NOT_VALID + problem.splitlines()[0],
         doc_md=f"This automation is not valid and cannot run.\n\n```\n{problem}\n```",
         tags=["muster", "not valid"],
         is_paused_upon_creation=paused,
