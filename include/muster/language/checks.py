@@ -8,7 +8,6 @@ from typing import Any
 
 from muster.language import inputs as input_checks
 from muster.language import triggers as trigger_checks
-from muster.language.ancestry import INSTEAD, SKIPS, skips_others
 from muster.language.approvals import check_approvals
 from muster.language.automation import Automation, SkillCheck
 from muster.language.conditions import check_conditions, check_lists
@@ -17,7 +16,6 @@ from muster.language.explain import Located, shown_value
 from muster.language.expressions import ExpressionSyntaxError, References, parse, texts
 from muster.language.graph import After, before, circle, waits
 from muster.language.ids import check_ids
-from muster.language.importing import obstacle
 from muster.language.literals import fits
 from muster.language.personal import check_personal
 from muster.language.positions import check_positions
@@ -224,12 +222,9 @@ class _Checker:
             message = f"the operator `{step.operator}` is not allowed here"
             suggestion = f"The setting `allowed_operators` allows {', '.join(allowed) or 'none'}."
             yield self.document.problem(message, (*path, "operator"), suggestion=suggestion)
-        elif found := obstacle(step.operator, [self.among.plugins]):
-            message = f"the operator `{step.operator}` cannot be imported: {found.message}"
+        elif found := self.among.refusal(step.operator):
+            message = f"the operator `{step.operator}` {found.message}"
             yield self.document.problem(message, (*path, "operator"), suggestion=found.suggestion)
-        elif skips_others(step.operator, [self.among.plugins]):
-            message = f"the operator `{step.operator}` {SKIPS}"
-            yield self.document.problem(message, (*path, "operator"), suggestion=INSTEAD)
 
     def _undoing(self, step: WorkStep, path: Path) -> Iterator[Problem]:
         if step.compensate is not None:

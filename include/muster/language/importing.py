@@ -22,7 +22,7 @@ FINDS_NAMES = "__getattr__"
 
 
 class Obstacle(NamedTuple):
-    """Why a class cannot be imported."""
+    """Why a class cannot be imported, or an operator be no step."""
 
     message: str
     suggestion: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,8 +12,10 @@ from typing import Any
 
 from muster.agents.spec import AgentFile, AgentSpec
 from muster.documents import wrong_settings
+from muster.language.ancestry import INSTEAD, SKIPS, skips_others
 from muster.language.explain import Located, validate
 from muster.language.expressions import texts
+from muster.language.importing import Obstacle, obstacle
 from muster.language.merging import merged
 from muster.language.problems import LanguageError, Problem, did_you_mean
 from muster.language.reading import Path as SourcePath
@@ -124,6 +126,22 @@ class Surroundings:
         settings, problems, whole = _site_settings(root)
         agents = Agents(root / "agents", root, skills, published=published)
         return cls(root, settings, skills, agents, plugins or root.parent / "plugins", tuple(problems), whole)
+
+    def refusal(self, operator: str) -> Obstacle | None:
+        """Why the operator at an import path cannot be a step; None when nothing speaks against it."""
+        if operator not in self._refusals:
+            self._refusals[operator] = _refusal(operator, [self.plugins])
+        return self._refusals[operator]
+
+    @cached_property
+    def _refusals(self) -> dict[str, Obstacle | None]:
+        return {}  # Many automations use the same few operators.
+
+
+def _refusal(operator: str, folders: Sequence[Path]) -> Obstacle | None:
+    if found := obstacle(operator, folders):
+        return Obstacle(f"cannot be imported: {found.message}", found.suggestion)
+    return Obstacle(SKIPS, INSTEAD) if skips_others(operator, folders) else None
 
 
 def shown(path: Path, root: Path) -> str:
