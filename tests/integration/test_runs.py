@@ -47,7 +47,7 @@ def test_an_input_that_is_not_declared_is_refused_wherever_it_comes_from(airflow
         "automation: proving_inputs\ninputs: {text: {type: string, default: x}}\n"
         "steps:\n  - {id: one, skill: proving.note, with: {text: '{{ inputs.text }}'}}\n",
     )
-    assert airflow.client.inputs("proving_inputs") == ["text"]
+    assert list((airflow.client.details("proving_inputs") or {})["params"]) == ["text"]
     run = airflow.start("proving_inputs", "rest", texts="y")
     assert airflow.finish(run) == "failed"
     assert airflow.types(run)[0] == "run.opened"

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import math
 import os
 import shutil
-import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -281,35 +278,14 @@ def _left_over(project: Project) -> Iterator[Check]:
         )
 
 
-IMPORT = """\
-import importlib, json, sys
-sys.path[:0] = sys.argv[1:2]
-failed, skipping = {}, []
-for path in sys.argv[2:]:
-    module, _, name = path.rpartition(".")
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except Exception as error:
-        failed[path] = f"{type(error).__name__}: {error}"
-        continue
-    ancestors = getattr(found, "__mro__", ())
-    if any(each.__name__ == "SkipMixin" and each.__module__.startswith("airflow.") for each in ancestors):
-        skipping.append(path)
-print("\\n" + json.dumps([failed, skipping]))
-"""
-
-
 def _operators(project: Project, users: dict[str, list[str]]) -> Iterator[Check]:
     """Whether Airflow can import the operators, tried in a process of its own: lint only looks at their files."""
     if not users:
         return
+    from muster.cli.importing import imported
     from muster.language.ancestry import INSTEAD, SKIPS
 
-    command = [sys.executable, "-P", "-c", IMPORT, str(project.plugins), *sorted(users)]
-    with tempfile.TemporaryDirectory() as home:  # Airflow writes its configuration there when it is imported.
-        environment = {**os.environ, "AIRFLOW_HOME": home}
-        tried = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=True)
-    failed, skipping = json.loads(tried.stdout.splitlines()[-1])
+    failed, skipping = imported(sorted(users), project.plugins)
     for path, error in failed.items():
         yield Check(
             "operator",

@@ -22,6 +22,7 @@ from muster.events.model import Event
 from muster.events.queries import Queries, RunRow
 from muster.events.verification import Fault
 from muster.language.inputs import suggestion, undeclared
+from muster.language.problems import NOT_VALID
 from muster.local.client import AirflowClient
 
 
@@ -38,8 +39,14 @@ def start_run(
     """Start a run, and follow it to its end when asked to."""
     inputs = pairs(entries, "--input")
     with airflow(user) as client:
-        if (declared := client.inputs(name)) is None:
+        if (dag := client.details(name)) is None:
             raise MusterError(f"Airflow has no automation {name!r}.", remedy="`muster list` shows those there are.")
+        if (said := str(dag.get("description"))).startswith(NOT_VALID):
+            raise MusterError(
+                f"{name} is not valid and cannot run: {said.removeprefix(NOT_VALID)}",
+                remedy="`muster lint` and `muster doctor` show what to do; it runs once Airflow has read it mended.",
+            )
+        declared = list(dag.get("params") or {})
         # Airflow takes any name, and the run would begin to fail.
         if others := undeclared(inputs, declared):
             named = ", ".join(f"`{other}`" for other in others)

@@ -9,7 +9,6 @@ from typing import Any
 import httpx
 
 from muster.errors import MusterError, TransientError
-from muster.language.problems import NOT_VALID
 
 
 class Unreachable(TransientError):
@@ -45,21 +44,9 @@ class AirflowClient:
         """A Dag as Airflow lists it, None when there is no such Dag."""
         return self._get_or_none(f"/api/v2/dags/{dag_id}")
 
-    def inputs(self, dag_id: str) -> list[str] | None:
-        """The names of an automation's inputs, None when there is no such Dag.
-
-        Raises:
-            MusterError: the Dag only stands in for an automation that is not valid.
-        """
-        found = self._get_or_none(f"/api/v2/dags/{dag_id}/details")
-        if found is None:
-            return None
-        if (said := str(found.get("description"))).startswith(NOT_VALID):
-            raise MusterError(
-                f"{dag_id} is not valid and cannot run: {said.removeprefix(NOT_VALID)}",
-                remedy="`muster lint` and `muster doctor` show what to do; it runs once Airflow has read it mended.",
-            )
-        return list(found.get("params") or {})
+    def details(self, dag_id: str) -> dict[str, Any] | None:
+        """All that Airflow says of a Dag, `params` included; None when there is no such Dag."""
+        return self._get_or_none(f"/api/v2/dags/{dag_id}/details")
 
     def dags(self) -> list[dict[str, Any]]:
         """Every Dag."""
