@@ -20,7 +20,7 @@ from muster.errors import PermanentError, TransientError
 from muster.events.model import NewEvent
 from muster.events.queries import Queries
 from muster.execution import following
-from muster.execution.children import PARENT, Child, withdraw
+from muster.execution.children import PARENT, Child, ask_for, withdraw
 from muster.execution.epochs import begin_epoch
 from muster.execution.opening import InputsDoNotFit, Opening, open_run
 from muster.execution.performing import begin
@@ -387,8 +387,6 @@ def test_inputs_that_cannot_be_worked_out_fail_the_step(family: Family, run: str
     wrong = definition.step("deliver").model_copy(update={"arguments": {"name": "{{ steps.reserve.x.y }}"}})
 
     async def asked() -> None:
-        from muster.execution.children import ask_for
-
         piece = await begin(family.site.services, WorkRef(run=run, step="deliver"))
         await ask_for(family.site.services, replace(piece, step=wrong))  # type: ignore[type-var]
 
@@ -407,8 +405,9 @@ def test_a_run_that_is_withdrawn_twice_is_withdrawn_once(family: Family, run: st
 
 
 def test_a_run_that_a_dying_process_asked_for_after_the_end_does_nothing(family: Family, run: str) -> None:
+    piece = family.site.do(begin(family.site.services, WorkRef(run=run, step="deliver")))
     family.site.close(run)
-    child = family.ask(run, "deliver")
+    child = family.site.do(ask_for(family.site.services, piece))
     state = family.play(family.begin(child))
     assert (state.status, state.cancelled_by, family.depot.done) == ("failed", run, [f"{run}/reserve"])
 

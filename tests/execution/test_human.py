@@ -185,11 +185,12 @@ steps:
 def test_a_question_that_was_put_again_after_its_run_was_closed_does_not_wait_for_ever(site: Site) -> None:
     """The reconciler closed the run; its task was alive after all, and Airflow's own last task closes it again."""
     run = site.open(site.definition(AUTOMATION))
-    ask(site, run)
+    piece, _ = ask(site, run)
     closed = NewEvent(type=EventType.RUN_CLOSED, data={"status": "failed", "reason": "x", "counts": {}, "epoch": 0})
     site.services.log.append(run, [*left_open(site.state(run), 0), closed])
     again = site.do(begin(site.services, WorkRef(run=run, step="approve", lane="worker")))
     assert isinstance(again, Outcome)
     assert "has ended" in str(again.reason)
+    site.do(request(site.services, piece))
     site.close(run, {"approve": "failed"})
     assert site.state(run).step("approve").whole.status == "stopped"

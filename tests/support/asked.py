@@ -239,9 +239,8 @@ def _play(definition: Definition, step: ResolvedStep, state: RunState, played: P
     elif step.each is None:
         _do(step, None, state, played, answers, variables)
     else:
-        kept_back = flow.kept_back(definition, step, state)
         items = items_of(step, variables)
-        reasons = dict(kept_back)
+        reasons = dict(flow.kept_back(definition, step, state, len(items)))
         for index, item in enumerate(items):
             if index not in reasons and by_item(step) and not holds(step, {**variables, "item": item, "index": index}):
                 reasons[index] = flow.WHEN

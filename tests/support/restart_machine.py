@@ -146,6 +146,10 @@ class Judge:
     """`ok`, `aside` or `broken` by step and name."""
     posted: dict[str, set[str]] = field(default_factory=dict)
     """The names that are posted and not undone, by key."""
+    tried: dict[str, str] = field(default_factory=dict)
+    """The name that was posted last, or failed to be, and is not undone, by key; what cannot be undone, only posted."""
+    replaces: bool = False
+    """True when the list of this execution has another name in the place of one of those."""
     wrong: list[str] = field(default_factory=list)
 
     def begins(self, steps: Collection[str], only: Collection[str] | None) -> None:
@@ -159,15 +163,29 @@ class Judge:
         step, *words = call.split()
         if step == "list":
             self.names = words
+            self.replaces = any(
+                f"post[{index}]" in key and name != self.tried[key]
+                for key in self.tried
+                for index, name in enumerate(words)
+            )
         elif step == "undo":
             self.posted.pop(words[0], None)
+            self.tried.pop(words[0], None)
         else:
             name, how, *key = words
-            if step == "post" and how == "ok":
-                self.posted.setdefault(key[0], set()).add(name)
+            if step == "post":
+                self._posts(name, how, key[0])
             if step != "last":
                 self._allowed(step, name)
             self.stands[step, name] = how
+
+    def _posts(self, name: str, how: str, key: str) -> None:
+        if self.case.shape != "plain" and self.tried.get(key, name) != name:
+            self.wrong.append(f"vii: {name} is posted in the place of {self.tried[key]}, which stands")
+        if how == "ok":
+            self.posted.setdefault(key, set()).add(name)
+        if self.case.shape != "plain" and (how == "ok" or self.case.shape != "final"):
+            self.tried[key] = name
 
     def _allowed(self, step: str, name: str) -> None:
         if name not in self.names:
@@ -187,7 +205,7 @@ class Judge:
             self.wrong.append(f"iv: compensated, and {sorted(posted)} stand posted")
         if lost and status == "succeeded":
             self.wrong.append(f"v: succeeded, and {lost} failed")
-        if not lost and not self._all_set_aside() and status != "succeeded":
+        if not lost and not self._all_set_aside() and not self.replaces and status != "succeeded":
             self.wrong.append(f"iii: {status} ({reason}), and nothing failed")
         if status == "succeeded" and (missing := [name for name in self._due() if name not in posted]):
             self.wrong.append(f"vi: succeeded, and {missing} are not posted")
@@ -277,7 +295,10 @@ class Player:
             whole = step.id in plan.steps
             slots = [slot for name, slot in plan.slots if name == step.id]
             if whole and step.is_mapped:
-                slots = list(range(self._site.expand(run, step.id, epoch=epoch)))
+                try:
+                    slots = list(range(self._site.expand(run, step.id, epoch=epoch)))
+                except PermanentError:
+                    slots, failed[f"{step.id}.items"] = [], "failed"
             for slot in [None] if whole and not step.is_mapped else slots:
                 ref = WorkRef(run=run, step=step.id, slot=slot, epoch=epoch)
                 if step.kind == "human":

@@ -166,7 +166,7 @@ class StepState:
     @property
     def output(self) -> Any:
         """What `{{ steps.<id> }}` stands for: in a fan-out, a list with null where nothing came out."""
-        if self.length is None or self.whole.status == "skipped":
+        if self.length is None or self.ended_as_a_whole:
             return self.whole.result
         return [self.items[index].result if index in self.items else None for index in range(self.length)]
 

@@ -10,12 +10,13 @@ from typing import Any
 
 from muster.errors import PermanentError
 from muster.events.model import Event, EventType, NewEvent
+from muster.events.work import WorkState
 from muster.execution import flow
 from muster.execution.piece import failed_as_a_whole
 from muster.execution.references import WorkRef, work_key
 from muster.execution.services import Services
 from muster.execution.variables import Variables
-from muster.execution.view import RunView, load
+from muster.execution.view import RunView, load, load_all
 from muster.language.conditions import is_true
 from muster.language.definition import ResolvedStep
 from muster.language.expressions import evaluate, references
@@ -143,7 +144,9 @@ def _kept(view: RunView, step: ResolvedStep) -> dict[int | None, Event]:
 def _redriven(services: Services, view: RunView, step: ResolvedStep, ref: WorkRef) -> Coroutine[Any, Any, Event] | None:
     """The layout of a step whose own items are redriven: as it was, because Airflow's tasks are as they were."""
     redriven = view.state.redriven
-    if step.id not in redriven or any(before.id in redriven for before in flow.ancestors(view.definition, step)):
+    if None in redriven.get(step.id, [None]):
+        return None
+    if any(before.id in redriven for before in flow.ancestors(view.definition, step)):
         return None
     result = view.state.step(step.id)
     return _write(services, view, step, ref, result.length or 0, result.indices, [])
@@ -170,25 +173,48 @@ async def _lay_out(services: Services, view: RunView, step: ResolvedStep, ref: W
     variables = view.variables(step, services)
     if skip is None and not by_item(step) and not holds(step, variables):
         skip = flow.Skip(flow.WHEN)
-    if skip is not None:
+    stays = _stays(view, step)
+    if skip is not None and not stays:
         notes = [_skipped(step, None, skip.reason, ref), *_not_listed(view, step, ref)]
         return await _write(services, view, step, ref, 0, [], notes)
-    items = items_of(step, variables)
-    indices, notes = _positions(view, step, items, variables, ref)
-    noted = {note.data["index"] for note in notes}
-    notes += _not_listed(view, step, ref, but={*indices, *noted})
-    return await _write(services, view, step, ref, len(items), indices, notes)
+    before = view.state.step(step.id)
+    indices: list[int] = []
+    if skip is not None:
+        length = before.length or 0
+        notes = [_skipped(step, index, skip.reason, ref) for index in range(length) if index not in stays]
+    else:
+        items = items_of(step, variables)
+        length = len(items)
+        indices, notes = _positions(view, step, items, variables, ref, stays)
+        await _ensure_not_replaced(services, view, step, indices)
+    notes += _not_listed(view, step, ref, but={*indices, *stays, *(note.data["index"] for note in notes)})
+    indices = sorted({*indices, *stays.intersection(before.indices)})
+    return await _write(services, view, step, ref, length, indices, notes)
+
+
+def _stays(view: RunView, step: ResolvedStep) -> set[int]:
+    """The positions that the redrive under way leaves as they are, with work or without; none where all is done again.
+
+    Their layout stays too: what a `when` or an approval says now is about what is done now.
+    """
+    again, before = flow.redriven(view.definition, step, view.state), view.state.step(step.id)
+    return set() if again is None or before.ended_as_a_whole else set(range(before.length or 0)) - again
 
 
 def _positions(
-    view: RunView, step: ResolvedStep, items: Sequence[Any], variables: Mapping[str, Any], ref: WorkRef
+    view: RunView,
+    step: ResolvedStep,
+    items: Sequence[Any],
+    variables: Mapping[str, Any],
+    ref: WorkRef,
+    stays: Collection[int],
 ) -> tuple[list[int], list[NewEvent]]:
-    """The positions with work, and the events that say why others have none."""
-    kept_back = flow.kept_back(view.definition, step, view.state)
+    """The positions with work, and the events that say why others have none; of those that stay neither."""
+    kept_back = flow.kept_back(view.definition, step, view.state, len(items))
     indices: list[int] = []
     notes: list[NewEvent] = []
     for index, item in enumerate(items):
-        if item is None:
+        if item is None or index in stays:
             continue
         if index in kept_back:
             notes.append(_skipped(step, index, kept_back[index], ref))
@@ -221,6 +247,37 @@ def items_of(step: ResolvedStep, variables: Mapping[str, Any]) -> Sequence[Any]:
             remedy="Make the expression yield a list.",
         )
     return items
+
+
+async def _ensure_not_replaced(services: Services, view: RunView, step: ResolvedStep, indices: Collection[int]) -> None:
+    """Refuse to do items again at whose position another one was done that stands: it would be forgotten.
+
+    What an item is, the first list says that the step's own is made of: texts that a model wrote anew are none. What a
+    step did through the ledger of effects is compared there.
+
+    Raises:
+        PermanentError: the list holds another item there now.
+    """
+    items = view.state.step(step.id).items
+    begun = {index: items[index].begun or 0 for index in indices if index in items and _stands(step, items[index])}
+    if not begun:
+        return
+    first = view.definition.step(step.aligned_to or step.id)
+    whole = await load_all(services, view.id)
+    now = items_of(first, whole.variables(first, services))
+    for epoch in set(begun.values()):
+        before = items_of(first, whole.until_end_of(epoch).variables(first, services))
+        for index in sorted(index for index, of in begun.items() if of == epoch):
+            if before[index : index + 1] != now[index : index + 1]:
+                raise PermanentError(
+                    f"{work_key(step.id, index)} was done for another item of its list, and that stands.",
+                    remedy="Start a new run for the new list; once this one has been undone, a restart does it too.",
+                )
+
+
+def _stands(step: ResolvedStep, work: WorkState) -> bool:
+    """True when what was done is to be undone one day, or never can be."""
+    return work.begun is not None and (step.compensate is not None or (step.irreversible and work.status != "failed"))
 
 
 def holds(step: ResolvedStep, variables: Mapping[str, Any]) -> bool:

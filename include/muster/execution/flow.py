@@ -17,6 +17,8 @@ NOT_TAKEN = "not_taken"
 WHEN = "when"
 NOT_LISTED = "not_listed"
 """The list that was laid out anew has no work for an item of an earlier one."""
+NOT_ASKED = "not_asked"
+"""An approval asks about the items of the list, and had no question about this one."""
 
 
 @dataclass(frozen=True)
@@ -47,37 +49,38 @@ def decide(definition: Definition, step: ResolvedStep, state: RunState) -> Skip 
     return None
 
 
-def kept_back(definition: Definition, step: ResolvedStep, state: RunState) -> Mapping[int, str]:
-    """The positions of a fan-out that an approval, somewhere before it, does not let go ahead, and why."""
+def kept_back(definition: Definition, step: ResolvedStep, state: RunState, length: int) -> Mapping[int, str]:
+    """The positions of a fan-out that an approval, somewhere before it, does not let go ahead, and why.
+
+    `length` is the length of the step's own list: an item that was asked about nowhere has not been approved.
+    """
     found: dict[int, str] = {}
     for before in ancestors(definition, step):
         if before.kind != "human" or before.each is None or before.id in step.when_references:
             continue
-        if not _same_list(before, step):
-            continue
         result = state.step(before.id)
-        for index, reason in enumerate(_answers(result)):
-            if (
-                reason == REJECTED
-                and result.items[index].status == "skipped"
-                and _is_told(definition, before, index, state)
-            ):
+        if not _same_list(before, step) or result.ended_as_a_whole:
+            continue  # What became of a question as a whole is judged with the step as a whole.
+        for index in range(length):
+            question = result.items.get(index)
+            reason = _answer(question)
+            inherited = reason == REJECTED and question is not None and question.status == "skipped"
+            if inherited and _is_told(definition, before, index, state):
                 continue  # Then the question that was rejected is judged itself.
             if reason is not None:
                 found[index] = reason
     return found
 
 
-def _answers(result: StepState) -> list[str | None]:
-    """For each position why it may not go ahead; None where it may."""
-    return [_answer(result.items.get(index)) for index in range(result.length or 0)]
-
-
 def _answer(question: WorkState | None) -> str | None:
     """Why an item may not go ahead; None when it was approved, or its own `when` asks nobody about it."""
-    if question is not None and question.status == "skipped":
+    if question is None:
+        return NOT_ASKED
+    if question.status == "skipped":
+        if question.reason in (NOT_LISTED, NOT_ASKED):
+            return NOT_ASKED
         return None if question.reason == WHEN else _passed_on(question.reason) or UPSTREAM_FAILED
-    if question is None or question.status != "succeeded":
+    if question.status != "succeeded":
         return UPSTREAM_FAILED
     return None if _approves(question.output) else REJECTED
 
@@ -96,7 +99,7 @@ def unfinished(step: ResolvedStep, state: RunState) -> list[int | None]:
     return [index for index in result.indices if index not in result.items or not result.items[index].has_outcome]
 
 
-def redriven(definition: Definition, step: ResolvedStep, state: RunState) -> set[int | None] | None:
+def redriven(definition: Definition, step: ResolvedStep, state: RunState) -> set[int] | None:
     """The positions that the redrive under way has done again; None when everything is.
 
     The redriven items are done again in their own step and in every step after it that fans out over the same list.
@@ -105,7 +108,9 @@ def redriven(definition: Definition, step: ResolvedStep, state: RunState) -> set
     causes = before & state.redriven.keys()
     if not causes or not all(_same_list(definition.step(name), step) for name in causes):
         return None
-    return {index for name in causes for index in state.redriven[name]}
+    again = {index for name in causes for index in state.redriven[name]}
+    # What failed as a whole has no items that could be left as they are.
+    return None if None in again else {index for index in again if index is not None}
 
 
 def _same_list(one: ResolvedStep, other: ResolvedStep) -> bool:
@@ -201,7 +206,7 @@ def _has_rejected(question: StepState) -> bool:
 
 def _is_rejected(result: StepState) -> bool:
     """True of a fan-out with an item that was rejected, and none that was approved or needed no approval."""
-    reasons = _answers(result)
+    reasons = [_answer(result.items.get(index)) for index in range(result.length or 0)]
     return REJECTED in reasons and None not in reasons
 
 
@@ -219,17 +224,10 @@ def _failed(result: StepState) -> bool:
 
 
 def _is_told(definition: Definition, question: ResolvedStep, index: int, state: RunState) -> bool:
-    """True when an item of a question was not asked about because another question was rejected: that is judged."""
-    for other in _questions(definition, question):
-        result = state.step(other.id)
-        if not _same_list(other, question):
-            if state.step(question.id).ended_as_a_whole and _has_rejected(result):
-                return True
-        elif (
-            (item := result.items.get(index)) is not None and item.status == "succeeded" and not _approves(item.output)
-        ):
-            return True
-    return False
+    """True when an item of a question was not asked about because another question about it was rejected."""
+    others = (before for before in _questions(definition, question) if _same_list(before, question))
+    items = (state.step(other.id).items.get(index) for other in others)
+    return any(item is not None and item.status == "succeeded" and not _approves(item.output) for item in items)
 
 
 def _approves(output: object) -> bool:

@@ -75,7 +75,7 @@ def _decision(output: Any) -> Any:
 
 def _hydrated(result: StepState, services: Site) -> Any:
     """A step's output with its money and dates as such."""
-    if not result.is_fan_out or result.whole.status == "skipped":
+    if not result.is_fan_out or result.ended_as_a_whole:
         return hydrate(result.whole.output_type, result.whole.result, services.site)
     return [_item(result, index, services) for index in range(result.length or 0)]
 

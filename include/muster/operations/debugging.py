@@ -199,7 +199,7 @@ class _Walk:
     def _positions(
         self, definition: Definition, step: ResolvedStep, layout: _Layout
     ) -> tuple[list[int], dict[int, str]]:
-        kept_back = flow.kept_back(definition, step, self._state)
+        kept_back = flow.kept_back(definition, step, self._state, len(layout.items))
         reasons: dict[int, str] = {}
         for index, item in enumerate(layout.items):
             if item is not None and index in kept_back:
