@@ -15,7 +15,7 @@ from muster.execution import flow
 from muster.execution.piece import failed_as_a_whole
 from muster.execution.references import WorkRef, work_key
 from muster.execution.services import Services
-from muster.execution.variables import Variables
+from muster.execution.variables import Variables, variables_for
 from muster.execution.view import RunView, load, load_all
 from muster.language.conditions import is_true
 from muster.language.definition import ResolvedStep
@@ -266,7 +266,7 @@ async def _ensure_not_replaced(services: Services, view: RunView, step: Resolved
     whole = await load_all(services, view.id)
     now = items_of(first, whole.variables(first, services))
     for epoch in set(begun.values()):
-        before = items_of(first, whole.until_end_of(epoch).variables(first, services))
+        before = items_of(first, variables_for(whole.definition, first.references, whole.as_of(epoch), services))
         for index in sorted(index for index, of in begun.items() if of == epoch):
             if before[index : index + 1] != now[index : index + 1]:
                 raise PermanentError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -44,12 +44,6 @@ class RunView:
     def state(self) -> RunState:
         """The fold of the events this view was loaded with."""
         return fold(self.events)
-
-    def until_end_of(self, epoch: int) -> RunView:
-        """The run as it was when that execution had ended: up to where Airflow began the next one."""
-        begun = (e.version for e in self.events if e.type == EventType.RUN_BEGUN and e.data["epoch"] > epoch)
-        end = next(begun, None)
-        return self if end is None else replace(self, events=[e for e in self.events if e.version < end])
 
     @cached_property
     def workspaces(self) -> Mapping[str, str]:
