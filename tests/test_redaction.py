@@ -378,6 +378,14 @@ def test_looking_for_secrets_costs_little() -> None:
         '"value": "a ',
         "<name>token</name>",
         "name: password\nvalue: is it ok\n",
+        '[["token", ["a", ',
+        '[["token", [[',
+        "(('token', ('a', ",
+        '"Password (a b) * ',
+        '["Password (again) *", ',
+        "password (a) (b) ",
+        "_password_",
+        "Authorization: a-key ",
     ],
 )
 @pytest.mark.parametrize("around", ["{}", '{{"body": "{}"}}', "{}\\n{}"])
@@ -391,6 +399,7 @@ def test_twice_as_long_a_text_takes_about_twice_as_long(hostile: str, around: st
         for _ in range(3):
             begun = time.thread_time()
             redact(text)
+            may_hold_secrets(canonical({"text": text}))
             best = min(best, time.thread_time() - begun)
         return best
 

@@ -54,10 +54,20 @@ _PATTERNS = (
     _Pattern(("github_pat_", "glpat-"), re.compile(r"\b(?:github_pat_|glpat-)[\w-]{16,}"), REDACTED),
     _Pattern(("xox",), re.compile(r"\bxox[abeprs]-[A-Za-z0-9-]{10,}"), REDACTED),
     _Pattern(("eyJ",), re.compile(r"(?<![\w-])eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"), REDACTED),
+    # Schemes that are no words: whatever stands behind one at the end of a line is what it hands over.
     _Pattern(
         ("uthorization", "UTHORIZATION"),
         re.compile(
-            r"\b((?i:authorization)\s*[:=]\s*(?:[A-Za-z]+ +)?)(?=[^\s\"',;]*(?:[\d=]|[a-z][A-Z]))[^\s\"',;\[]{8,}"
+            r"\b((?i:authorization\s*[:=]\s*(?:dpop|hawk|ntlm|ssws|[\w-]{0,40}api-?key|[\w-]{1,40}-(?:key|token))) +)"
+            r"[^\s\"',;\[\\]{8,}(?=[ \t]*(?:[\"',;\\\n]|\Z))"
+        ),
+        rf"\1{REDACTED}",
+    ),
+    _Pattern(
+        ("uthorization", "UTHORIZATION"),
+        re.compile(
+            r"\b((?i:authorization)\s*[:=]\s*(?:[A-Za-z]+ +)?)(?![\w-]+ +\[redacted)"
+            r"(?=[^\s\"',;]*(?:[\d=]|[a-z][A-Z]))[^\s\"',;\[]{8,}"
         ),
         rf"\1{REDACTED}",
     ),
@@ -190,18 +200,18 @@ def redact_data(value: Any) -> Any:
         }
     if isinstance(value, list | tuple):
         if is_listed(value):
-            return [[redact(name), _under(name, inner)] for name, inner in value]
+            return [[redact(name), _under(name, inner, listed=True)] for name, inner in value]
         return [redact_data(inner) for inner in value]
     if isinstance(value, int | float) and str(value) in _known.forms:
         return REDACTED
     return value
 
 
-def _under(name: Any, value: Any) -> Any:
-    return _hidden(name, value) if is_secret(name, value) else redact_data(value)
+def _under(name: Any, value: Any, *, listed: bool = False) -> Any:
+    return _hidden(name, value, listed) if is_secret(name, value, listed=listed) else redact_data(value)
 
 
-def _hidden(name: str, value: Any) -> Any:
+def _hidden(name: str, value: Any, listed: bool) -> Any:
     """What a name calls secret, with the shape it had, which may be declared: only what it says is gone."""
     if isinstance(value, Mapping):
         # What stands in a mapping has a name of its own, so that a number there is a length, a count or a version.
@@ -209,13 +219,13 @@ def _hidden(name: str, value: Any) -> Any:
             redact(key) if isinstance(key, str) else key: (
                 redact_data(inner)
                 if isinstance(inner, int | float) and not is_secret(key, inner)
-                else _hidden(name, inner)
+                else _hidden(name, inner, listed)
             )
             for key, inner in value.items()
         }
     if isinstance(value, list | tuple):
-        return [_hidden(name, inner) for inner in value]
-    return REDACTED if is_secret(name, value) else redact_data(value)
+        return [_hidden(name, inner, listed) for inner in value]
+    return REDACTED if is_secret(name, value, listed=listed) else redact_data(value)
 
 
 def _without_known(text: str) -> str:

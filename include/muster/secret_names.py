@@ -13,40 +13,64 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from muster.secret_words import BEHIND, KEYS, NAMING, kind_of, looks_random
+from muster.secret_words import (
+    BEHIND,
+    IN_DOUBT,
+    LONGEST,
+    NAME,
+    NAMING,
+    ODD,
+    Kind,
+    kind_of,
+    looks_random,
+    says_whose,
+    tells,
+)
 
 _NOTHING_ELSE = re.compile(r"passw|passphrase|passcode|pwd|secret|(?:api|private|master|fernet).?key", re.IGNORECASE)
 """Names that also in a sentence mean what must stay secret: a shared key may be a key ring, a token a voucher."""
 
-WORDS = ("pass", "pw", "secret", "key", "token", "credential", "authoriz", "cookie")
+WORDS = ("pass", "pw", "secret", "key", "token", "credential", "authoriz", "cookie", "kennw", "schl")
 """A text in small letters that holds none of these names nothing secret."""
-_GAP = r"[^a-z0-9\"'\\\n:=,]{0,2}"
-NAME = (
-    rf"(?:passw(?:or)?d|passphrase|passcode|pwd|pass(?![a-z])|pw(?![a-z])|secret|(?:{KEYS}){_GAP}key|credential|token"
-    r"|authorization|cookie)"
-)
 _BEHIND = rf"[\w.-]{{0,{BEHIND + 9}}}(?: \d{{1,4}})?"
 """The words behind a secret's name, and what stands between them: bounded, so that looking takes time in proportion."""
+REST = rf"[^\w.\-\"'\\\n:=][^\"'\\\n:=]{{0,{LONGEST}}}+"
+"""What else the quotes around a name may hold: `"Password (repeat) *"`."""
+_AFTER = r"[ \t]{0,2}(?:[*)\]]{1,3}|\([^()\"'\\\n]{0,40}\))"
+"""What a form writes behind the name of a field."""
+_RUN = rf"[^\"\\]{{0,{2 * LONGEST}}}"  # In small letters a character may be two.
+_BEFORE_NAME = rf"{_RUN}?(?:\\.{_RUN}?){{0,{ODD}}}?"
+_BEHIND_NAME = rf"{_RUN}+(?:\\.{_RUN}+){{0,{ODD}}}+"
 MAY_BE_NAMED = re.compile(
-    rf"{NAME}{_BEHIND}(?:\\*[\"']?\s*[:=](?!(?<=\"token\":)-?[\d.]+[,}}])|\\*[\"'](?!\s*:)|\n|\\+[nr]|[<>]|&[lg]t;)"
+    # In a text.
+    rf"{NAME}{_BEHIND}(?:(?:(?:{REST})?[:=]?\\*[\"']|{_AFTER})?\s*[:=](?!(?<=\"token\":)-?[\d.]+[,}}])|\\*[\"'](?!\s*:)|\n|\\+[nr]"
+    r"|[<>]|&[lg]t;)"
     rf"|(?:{'|'.join(NAMING)})\\*[\"']?\s*[:=]\s*[bru]?\\*[\"']?[\w.-]{{0,{BEHIND}}}{NAME}"
     rf"|<[\w.:-]{{0,{BEHIND}}}?{NAME}"
     rf"|[\[(]\s{{0,60}}[\w.-]{{0,{BEHIND}}}?{NAME}{_BEHIND}\s{{0,60}},"
+    rf"|[\[(](?:\s|\\+[nr]){{0,60}}[bru]?\\*[\"'][^\"'\\\n]{{0,{LONGEST}}}?{NAME}[^\"'\\\n]{{0,{LONGEST}}}+\\*[\"'](?:\s|\\+[nr]){{0,60}},"
+    # In JSON: a key, the first of two in a list, what a `name` says.
+    rf"|{NAME}{_BEHIND_NAME}\"\s*:(?!(?<=\"token\":)-?[\d.]+[,}}])"
+    rf"|\[\"{_BEFORE_NAME}{NAME}{_BEHIND_NAME}\","
+    rf"|(?:{'|'.join(NAMING)})\":\"{_BEFORE_NAME}{NAME}"
 )
 """Is found in every text in small letters, JSON or not, in which `named`, `is_secret` or `name_in` finds something."""
 
 _NAMED = re.compile(
-    rf"(?<![\w.-])(?P<name>[\w.-]*{NAME}{_BEHIND})(?P<close>\\*[\"'])?\s*(?P<sep>[:=])>?[ \t]*",
+    rf"(?<![\w.-])(?P<name>[\w.-]*{NAME}{_BEHIND})"
+    rf"(?:(?:{REST})?[:=]?(?P<close>\\*[\"'])|{_AFTER})?\s*(?P<sep>[:=])>?[ \t]*",
     re.IGNORECASE,
 )
 _MARK = re.compile(r"(?<!\\)\\*[\"']|[][(){},\n]")
 _SLASHED = {quote: re.compile(rf"(?<!\\)(\\*){quote}") for quote in "\"'"}
+_CLOSED = re.compile(r"([^\"'\\\n]*)\\*(?=[\"'])")
 QUOTE = re.compile(r"[bBrRuUfF]{0,2}(\\*[\"'])")
 _PLAIN = re.compile(r"(?:[^\s\"'&;,\\]|\\(?!\\*[\"'nrt]))+")
 _INLINE = re.compile(r"[^\s,;\"'\\})\]]+")
 _ALONE = re.compile(r"([^\s,{}\[\]]+)[ \t]*(?:[,})\]\n]|\Z)")
 _OPENING = re.compile(r"\[?[ \t]*(?:[bBrRuUfF]{0,2}\\*[\"'])?")
-_PERHAPS_VALUE = {":": re.compile(r"[^\n\"'\\{}]*"), "=": re.compile(r"[^\s\"'\\{}&;,]*")}
+_VALUE_IN_DOUBT = {":": re.compile(r"[^\n\"'\\{}]*"), "=": re.compile(r"[^\s\"'\\{}&;,]*")}
+_ONE = re.compile(r"([^\s,\"'\\{}\[\]]+)[ \t]*(?:[,})\]\n\"'\\&;]|#|\Z)")
 _NO_WORD = re.compile(r"\d|[a-z][A-Z]|[!@#$%^&*+=/_~]")
 _BLOCK = re.compile(r"(?:[|>][-+\d]*[ \t]*)?(?:#.*)?")
 _STRING = re.compile(r"(?:(?P<mark>(?<!\\)\\*[\"'])\w|(?P<line>(?<!\\)\\+)[nr])\Z")
@@ -126,7 +150,8 @@ def named(text: str) -> Iterator[Span]:
     while found := _NAMED.search(text, position):
         line = max(line, text.rfind("\n", seen, found.start()) + 1)
         seen, position = found.start(), found.end()
-        kind = kind_of(found["name"])
+        name = whole(text, *found.span("name")) if found["close"] else found["name"]
+        kind = kind_of(name[-LONGEST:])
         span = value_of(text, found, kind, line, found["name"]) if kind else None
         if span is None or left_alone(kind, text[span.start : span.end]):
             continue
@@ -134,7 +159,15 @@ def named(text: str) -> Iterator[Span]:
         position = max(span.end, position)
 
 
-def left_alone(kind: str, value: str) -> bool:
+def whole(text: str, start: int, end: int) -> str:
+    """All that stands in the quotes around a part of a name, `New password (repeat)`, or else that part."""
+    opened = max(text.rfind(mark, max(0, start - LONGEST), start) for mark in "\"'\n")
+    closed = _CLOSED.match(text, end, end + LONGEST)
+    quoted = opened >= 0 and closed is not None and text[closed.end() : closed.end() + 1] == text[opened]
+    return text[opened + 1 : closed.end(1)] if closed and quoted else text[start:end]
+
+
+def left_alone(kind: Kind, value: str) -> bool:
     """True for what tells nobody a secret: nothing, a truth value, what was hidden before; of `texts`, a number."""
     plain = value.strip()
     if plain in _NOTHING or plain.lower() in ("true", "false"):
@@ -142,13 +175,13 @@ def left_alone(kind: str, value: str) -> bool:
     return kind == "texts" and re.fullmatch(r"-?[\d.]+", plain) is not None
 
 
-def value_of(text: str, found: re.Match[str], kind: str, line: int, name: str) -> Span | None:
+def value_of(text: str, found: re.Match[str], kind: Kind, line: int, name: str) -> Span | None:
     """The value behind the key `found`, which the name of a kind calls secret; `line`: where the key's line begins."""
     start, close = found.end(), found["close"] or ""
     if not close and name.lower().endswith("authorization"):
         return None  # The scheme before it tells a header from a sentence: that is looked for elsewhere.
-    if kind == "perhaps":
-        return _perhaps(text, start, found["sep"])
+    if kind in IN_DOUBT:
+        return _in_doubt(text, start, found["sep"], kind, name)
     if quoted := QUOTE.match(text, start):
         return quoted_value(text, quoted, to_the_end=bool(close))
     if found["sep"] == "=":
@@ -156,7 +189,7 @@ def value_of(text: str, found: re.Match[str], kind: str, line: int, name: str) -
         return Span(start, plain.end(), "") if plain else None
     indent = found.start("name") - line
     if close:
-        end = _end(text, start, len(close) - 1)
+        end = end_of(text, start, len(close) - 1)
         opened = _BLOCK.fullmatch(text[start:end].strip()) is not None
         return _of_line(text, start, indent - 1, sure=True) if opened else Span(start, end, close)
     sure = _NOTHING_ELSE.search(name) is not None
@@ -167,10 +200,10 @@ def value_of(text: str, found: re.Match[str], kind: str, line: int, name: str) -
         mark = around["mark"] or around["line"][1:] + '"'
         return _of_escaped_line(text, start, mark, sure=sure)
     if text[start : start + 1] in ("[", "{"):
-        return Span(start, _end(text, start, 0), "")
+        return Span(start, end_of(text, start, 0), "")
     if before.rstrip()[-1:] in ("{", ","):
         alone = None if sure else _ALONE.match(text, start, start + _JUDGED)
-        return Span(start, _end(text, start, 0), "") if sure or (alone and _is_no_word(alone[1])) else None
+        return Span(start, end_of(text, start, 0), "") if sure or (alone and _is_no_word(alone[1])) else None
     inline = _INLINE.match(text, start, start + _JUDGED)
     if inline is None or not _NO_WORD.search(inline[0]) or not (sure or _is_no_word(inline[0])):
         return None
@@ -178,15 +211,16 @@ def value_of(text: str, found: re.Match[str], kind: str, line: int, name: str) -
     return Span(start, rest.end() if rest else inline.end(), "")
 
 
-def _perhaps(text: str, start: int, separator: str) -> Span | None:
-    """A value whose name has other meanings, when it looks random."""
-    opening, value = _OPENING.match(text, start), _PERHAPS_VALUE[separator]
+def _in_doubt(text: str, start: int, separator: str, kind: Kind, name: str) -> Span | None:
+    """A value that its name may call secret, when it looks like one."""
+    opening, value = _OPENING.match(text, start), _VALUE_IN_DOUBT[separator]
     start = opening.end() if opening else start
     judged = value.match(text, start, start + _JUDGED)
-    if judged is None or not looks_random(judged[0]):
-        return None
-    rest = value.match(text, judged.end())
-    return Span(start, rest.end() if rest else judged.end(), "")
+    if judged is not None and ((kind != "typed" and looks_random(judged[0])) or says_whose(name, judged[0])):
+        rest = value.match(text, judged.end())
+        return Span(start, rest.end() if rest else judged.end(), "")
+    alone = _ONE.match(text, start, start + _JUDGED)
+    return Span(start, alone.end(1), "") if alone and tells(kind, alone[1]) else None
 
 
 def _is_no_word(value: str) -> bool:
@@ -225,7 +259,7 @@ def _closing(text: str, start: int, mark: str, line: re.Pattern[str] | None = No
     return -1
 
 
-def _end(text: str, start: int, level: int) -> int:
+def end_of(text: str, start: int, level: int) -> int:
     """Where a value ends that brackets, strings and commas bound; `level`: backslashes before each of its quotes."""
     depth, position = 0, start
     while found := _MARK.search(text, position):

@@ -6,8 +6,8 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterator
 
-from muster.secret_names import NAME, QUOTE, Span, left_alone, quoted_value, value_of
-from muster.secret_words import BEHIND, NAMING, VALUES, is_secret, kind_of, looks_random
+from muster.secret_names import QUOTE, Span, end_of, left_alone, quoted_value, value_of, whole
+from muster.secret_words import BEHIND, LONGEST, NAME, NAMING, VALUES, is_secret, kind_of, tells
 
 _OPEN, _CLOSE = "(?:<|&lt;)", "(?:>|&gt;)"
 _NAMED = rf"[\w.-]{{0,40}}{NAME}[\w.-]{{0,{BEHIND}}}"
@@ -47,14 +47,17 @@ _WHOLE = ("quoted", "plain", "line")
 _NAMED_BY_A_KEY = re.compile(rf"{_NAMES_IT}{_HELD}", re.IGNORECASE)
 _SPACE = rf"(?:\s|{_BREAK}){{0,60}}"
 _FLOW_PAIR = re.compile(
-    rf"(?:[\[(]|[\])]{_SPACE},){_SPACE}[\[(]{_SPACE}[bru]?(?:{_MARK})?(?P<held>{_NAMED})(?:{_MARK})?{_SPACE},{_SPACE}",
+    rf"(?:[\[(]|[\])]{_SPACE},){_SPACE}[\[(]{_SPACE}[bru]?"
+    rf"(?:(?P<mark>{_MARK})(?P<quoted>[^\"'\\\n]{{1,{LONGEST}}})(?P=mark)|(?P<plain>{_NAMED})){_SPACE},{_SPACE}",
     re.IGNORECASE,
 )
 _FLOW_END = re.compile(rf"{_SPACE},?{_SPACE}(?:[\])]|\Z)")
+_FLOW_OPEN = re.compile(r"[\[(]")
+_FLOW_MARKS = re.compile(r"[\[\](),\"'\\]")
 _FLOW_PLAIN = re.compile(r"[^\s,\[\](){}\"'\\][^,\[\](){}\n]{0,500}")
 _BLOCK_ITEM = rf"(?:(?!{_BREAK}).){{1,500}}+"
 _BLOCK_PAIR = re.compile(
-    rf"- - [\"']?(?P<held>{_NAMED})[\"']?{_BREAK}(?P<indent> {{2,40}})- "
+    rf"- - (?P<held>(?:(?!{_BREAK}).){{1,{LONGEST}}}){_BREAK}(?P<indent> {{2,40}})- "
     rf"(?P<line>{_BLOCK_ITEM}(?:{_BREAK}(?P=indent) {{2,40}}(?!- ){_BLOCK_ITEM}){{0,40}}+)(?!{_BREAK}(?P=indent)- )",
     re.IGNORECASE,
 )
@@ -75,7 +78,7 @@ def elements(text: str) -> Iterator[Span]:
         closings = _closings(text) if closings is None else closings
         end = _end(text, position, closings.get(found["name"].lower(), []))
         judged = text[position : min(end, position + _JUDGED)]
-        if left_alone(kind, judged) or (kind == "perhaps" and not looks_random(judged)):
+        if left_alone(kind, judged) or not tells(kind, judged):
             continue
         yield Span(position, end, "")
         position = end
@@ -114,20 +117,30 @@ def pairs(text: str) -> Iterator[Span]:
 
 def _listed(text: str) -> Iterator[Span]:
     """What stands beside a secret's name in a list of such pairs: `[["X-Api-Key", ...]]`, in YAML `- - X-Api-Key`."""
-    for found in _FLOW_PAIR.finditer(text) if "[" in text else ():
-        if not kind_of(found["held"]):
+    looked = 0
+    for found in _FLOW_PAIR.finditer(text) if "[" in text or "(" in text else ():
+        if not (kind := kind_of(name := found["quoted"] or found["plain"], listed=True)):
             continue
+        mark, judged = found["mark"] or "", None
         if opening := QUOTE.match(text, found.end()):
             span, close = quoted_value(text, opening, to_the_end=True), len(opening[1])
+        elif _FLOW_OPEN.match(text, found.end()):
+            if found.end() < looked:
+                continue  # A text may open thousands of lists, and end none of them.
+            span, close = Span(found.end(), end_of(text, found.end(), len(mark[:-1])), mark), 0
+            looked = span.end
+            judged = _FLOW_MARKS.sub(" ", text[span.start : span.end]).split()
         elif plain := _FLOW_PLAIN.match(text, found.end()):
             span, close = Span(*plain.span(), ""), 0
         else:
             continue
+        said = judged if judged is not None else [text[span.start : span.end]]
         is_pair = _FLOW_END.match(text, min(span.end + close, len(text))) is not None
-        if is_pair and is_secret(found["held"], text[span.start : span.end]):
+        if is_pair and any(not left_alone(kind, each) and is_secret(name, each, listed=True) for each in said):
             yield span
     for found in _BLOCK_PAIR.finditer(text) if "- - " in text else ():
-        if not left_alone(kind_of(found["held"]), found["line"]) and is_secret(found["held"], found["line"]):
+        kind = kind_of(found["held"], listed=True)
+        if not left_alone(kind, found["line"]) and is_secret(found["held"], found["line"], listed=True):
             yield Span(*found.span("line"), "")
 
 
@@ -138,7 +151,7 @@ def _name_first(text: str) -> Iterator[Span]:
         position = found.end("held")
         line = max(line, text.rfind("\n", seen, found.start("name")) + 1)
         seen = found.start("name")
-        if not (kind := kind_of(found["held"])) or _ANOTHER.search(found["between"]):
+        if not (kind := kind_of(whole(text, *found.span("held")))) or _ANOTHER.search(found["between"]):
             continue
         span = value_of(text, found, kind, line, found["held"])
         if span is not None and not left_alone(kind, text[span.start : span.end]):
@@ -151,8 +164,8 @@ def _whole(text: str, pair: re.Pattern[str]) -> Iterator[Span]:
     while found := pair.search(text, position):
         which = next(group for group in _WHOLE if found.groupdict().get(group) is not None)
         position = found.start(which)
-        kind, value = kind_of(found["held"]), found[which]
-        if not kind or left_alone(kind, value) or (kind == "perhaps" and not looks_random(value)):
+        kind, value = kind_of(whole(text, *found.span("held"))), found[which]
+        if left_alone(kind, value) or not tells(kind, value):
             continue
         yield Span(*found.span(which), "")
         position = found.end()

@@ -167,7 +167,7 @@ class Folder:
         if self.among.problems and not (self.published and self.among.whole):
             # Without its settings it would be another automation.
             raise LanguageError(self.among.problems)
-        problems = [*self.among.problems, *check_secrets(document, *(layer.text for layer in document.layers))]
+        problems = [*self.among.problems, *check_secrets(document)]
         if problems and not self.published:
             raise LanguageError(problems)
         automation = validate(Automation, document)

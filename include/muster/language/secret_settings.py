@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -20,10 +21,10 @@ _REMEDY = (
 )
 
 
-def check_secrets(document: Located, *texts: str) -> Iterator[Problem]:
-    """One problem for each secret in a document; `texts` are the files it was read from."""
-    # Nearly every file holds none, and its text says so much faster than its values.
-    if not any(map(may_hold_secrets, texts)):
+def check_secrets(document: Located) -> Iterator[Problem]:
+    """One problem for each secret in a document."""
+    # Nearly every file holds none, and its JSON says so much faster than its values.
+    if not may_hold_secrets(json.dumps(document.data, ensure_ascii=False, separators=(",", ":"), default=str)):
         return
     for path, message in _found(document.data, ()):
         # The line itself would carry the secret on: to a screen, a log, a Dag's documentation.
@@ -61,7 +62,7 @@ def _found(value: Any, path: Path) -> Iterator[tuple[Path, str]]:
         named = dict(enumerate(value)) if is_listed(value) else {}
         for position, inner in enumerate(value):
             name, held = named.get(position, (None, None))
-            if name is not None and is_secret(name, held):
+            if name is not None and is_secret(name, held, listed=True):
                 yield from _literals(name, held, (*path, position, 1))
             else:
                 yield from _found(inner, (*path, position))

@@ -67,7 +67,7 @@ class Agents:
         for path in sorted(self._folder.glob("*.yaml")):
             try:
                 source = read_source(path, name=shown(path, self._root))
-                secrets = list(check_secrets(source, source.text))
+                secrets = list(check_secrets(source))
                 problems.extend(secrets)
                 if secrets and not self._published:
                     continue
@@ -193,7 +193,7 @@ def _settings_file(path: Path, root: Path) -> tuple[dict[str, Any], list[Problem
         if not _NAME.fullmatch(name)
     ]
     refused = [*computed_settings(source, source.data), *file_settings(source, source.data)]
-    return source.data, [*wrong, *refused, *check_secrets(source, source.text)]
+    return source.data, [*wrong, *refused, *check_secrets(source)]
 
 
 def computed_settings(document: Located, settings: Mapping[str, Any], path: SourcePath = ()) -> list[Problem]:
