@@ -217,6 +217,8 @@ def test_a_secrets_name_is_found_in_a_text(name: str) -> None:
             json.dumps({"body": json.dumps(data, ensure_ascii=False)}, ensure_ascii=False),
             json.dumps(data, indent=2, ensure_ascii=False),
         ):
+            lines = json.dumps({"doc": f"user: anna\n{name}: {CHOSEN}\nzone: eu"}, ensure_ascii=False)
+            assert not name.isascii() or not name.isidentifier() or "2024" not in redact(lines)
             if '"' in name or "\n" in name:
                 continue
             assert "2024" not in redact(text), text

@@ -73,6 +73,7 @@ _VALUE_IN_DOUBT = {":": re.compile(r"[^\n\"'\\{}]*"), "=": re.compile(r"[^\s\"'\
 _ONE = re.compile(r"([^\s,\"'\\{}\[\]]+)[ \t]*(?:[,})\]\n\"'\\&;]|#|\Z)")
 _NO_WORD = re.compile(r"\d|[a-z][A-Z]|[!@#$%^&*+=/_~]")
 _BLOCK = re.compile(r"(?:[|>][-+\d]*[ \t]*)?(?:#.*)?")
+_ESCAPE = re.compile(r"\\[nrt]\Z")
 _STRING = re.compile(r"(?:(?P<mark>(?<!\\)\\*[\"'])\w|(?P<line>(?<!\\)\\+)[nr])\Z")
 """Before a name: the quote that begins the string it stands in, or the escaped end of a line in one."""
 _PLAIN_PART = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|\d+|")
@@ -150,7 +151,9 @@ def named(text: str) -> Iterator[Span]:
     while found := _NAMED.search(text, position):
         line = max(line, text.rfind("\n", seen, found.start()) + 1)
         seen, position = found.start(), found.end()
-        name = whole(text, *found.span("name")) if found["close"] else found["name"]
+        # Within a string, the letter of an escaped line break stands right before a name.
+        first = found.start() + (_ESCAPE.search(text, max(0, found.start() - 1), found.start() + 1) is not None)
+        name = whole(text, first, found.end("name")) if found["close"] else text[first : found.end("name")]
         kind = kind_of(name[-LONGEST:])
         span = value_of(text, found, kind, line, found["name"]) if kind else None
         if span is None or left_alone(kind, text[span.start : span.end]):
