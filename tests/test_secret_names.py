@@ -259,6 +259,8 @@ def test_a_list_of_pairs_is_found_in_data_and_in_every_text(name: str, hold: Cal
         repr(data),
         repr(tuples),
         f"sent {tuples!r} to them",
+        yaml.safe_dump(data),
+        yaml.safe_dump(data, default_flow_style=True),
     ):
         assert KEY not in redact(text), text
         assert "anna" in redact(text)
@@ -323,6 +325,7 @@ HELD = st.sampled_from(["horse", CHOSEN, KEY, 12345, ["a", CHOSEN], {"a": KEY}, 
         ]
     ),
 )
+@example(name="password\t", other="api", value="horse", shape=lambda n, v, o: f"{n}: {v}\n{o} = {v}")
 @example(name="Password ", other="a", value=CHOSEN, shape=lambda n, v, o: {n: v})
 @example(name="Password *", other="a", value=CHOSEN, shape=lambda n, v, o: [[n, v]])
 def test_whatever_a_name_hides_is_looked_at(

@@ -6,7 +6,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterator
 
-from muster.secret_names import QUOTE, Span, end_of, left_alone, quoted_value, value_of, whole
+from muster.secret_names import PLAIN_REST, QUOTE, Span, end_of, left_alone, quoted_value, value_of, whole
 from muster.secret_words import BEHIND, LONGEST, NAME, NAMING, VALUES, is_secret, kind_of, tells
 
 _OPEN, _CLOSE = "(?:<|&lt;)", "(?:>|&gt;)"
@@ -48,7 +48,7 @@ _NAMED_BY_A_KEY = re.compile(rf"{_NAMES_IT}{_HELD}", re.IGNORECASE)
 _SPACE = rf"(?:\s|{_BREAK}){{0,60}}"
 _FLOW_PAIR = re.compile(
     rf"(?:[\[(]|[\])]{_SPACE},){_SPACE}[\[(]{_SPACE}[bru]?"
-    rf"(?:(?P<mark>{_MARK})(?P<quoted>[^\"'\\\n]{{1,{LONGEST}}})(?P=mark)|(?P<plain>{_NAMED})){_SPACE},{_SPACE}",
+    rf"(?:(?P<mark>{_MARK})(?P<quoted>[^\"'\\\x00-\x1f]{{1,{LONGEST}}})(?P=mark)|(?P<plain>{_NAMED}{PLAIN_REST})){_SPACE},{_SPACE}",
     re.IGNORECASE,
 )
 _FLOW_END = re.compile(rf"{_SPACE},?{_SPACE}(?:[\])]|\Z)")
@@ -57,8 +57,8 @@ _FLOW_MARKS = re.compile(r"[\[\](),\"'\\]")
 _FLOW_PLAIN = re.compile(r"[^\s,\[\](){}\"'\\][^,\[\](){}\n]{0,500}")
 _BLOCK_ITEM = rf"(?:(?!{_BREAK}).){{1,500}}+"
 _BLOCK_PAIR = re.compile(
-    rf"- - (?P<held>(?:(?!{_BREAK}).){{1,{LONGEST}}}){_BREAK}(?P<indent> {{2,40}})- "
-    rf"(?P<line>{_BLOCK_ITEM}(?:{_BREAK}(?P=indent) {{2,40}}(?!- ){_BLOCK_ITEM}){{0,40}}+)(?!{_BREAK}(?P=indent)- )",
+    rf"- - (?P<held>(?:(?!{_BREAK})[^\x00-\x1f]){{1,{LONGEST}}}){_BREAK}(?P<indent> {{2,40}})- "
+    rf"(?P<line>{_BLOCK_ITEM}(?:{_BREAK}(?P=indent) {{2,40}}{_BLOCK_ITEM}){{0,40}}+)(?!{_BREAK}(?P=indent)- )",
     re.IGNORECASE,
 )
 _ANOTHER = re.compile(_NAMES_IT, re.IGNORECASE)
