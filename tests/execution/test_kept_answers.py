@@ -12,6 +12,7 @@ import pytest
 from muster.database import Database
 from muster.events.definitions import DefinitionStore
 from muster.events.model import EventType, NewEvent
+from muster.execution.epochs import begin_epoch
 from muster.execution.human import answer, request
 from muster.execution.kept_answers import keep_answer
 from muster.execution.outcome import Outcome
@@ -217,3 +218,18 @@ def test_an_approval_of_an_item_that_an_earlier_release_asked_for_is_asked_for_a
     assert asked_again(site, run, 1) == [True, True]
     restarted(site, run, "read")
     assert asked_again(site, run, 2) == [False, False]
+
+
+def test_an_execution_that_is_ordered_again_after_it_was_given_up_has_not_ended(site: Site) -> None:
+    """Airflow never took the first order, and the reconciler gave it up: the second has its number."""
+    run = opened(site, ", on_restart: keep")
+    first_time(site, run)
+    restarted(site, run, "read")
+    closed = {"status": "failed", "reason": "given up", "counts": {}, "epoch": 1, "reconciled": True}
+    site.services.log.append(run, [NewEvent(type=EventType.RUN_CLOSED, data=closed)])
+    restarted(site, run, "read")
+    assert site.do(begin_epoch(site.services, run, "begun/x", "2026-11-22T00:00:00.000000Z")).number == 1
+    site.step(run, "read", epoch=1)
+    _, kept = ask(site, run, 1)
+    assert kept is not None
+    assert kept.status == "succeeded"

@@ -14,6 +14,7 @@ import pytest
 from muster.agents.errors import BadOutput
 from muster.database import Database
 from muster.errors import ErrorClass, PermanentError, TransientError
+from muster.events.model import EventType, NewEvent
 from muster.execution.references import WorkRef
 from muster.execution.retry_budget import spend
 from muster.execution.retrying import Patience, with_retries
@@ -185,7 +186,8 @@ def test_processes_at_once_cannot_overspend_a_budget(site: Site) -> None:
     async def one(number: int) -> bool:
         data = {"step": "work", "index": number, "epoch": 0, "error": {"class": "X", "message": "x"}}
         try:
-            await spend(site.services, WorkRef(run=run, step="work"), 10, data)
+            event = NewEvent(type=EventType.STEP_RETRIED, data=data)
+            await spend(site.services, WorkRef(run=run, step="work"), 10, event)
         except PermanentError:
             return False
         return True

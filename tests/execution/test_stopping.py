@@ -45,6 +45,16 @@ def refuse(url: str) -> int:
     """Charges it, and fails for good."""
     charge(url, "x")
     raise PermanentError("never")
+
+@skill("shop.late")
+def late(url: str, item: str) -> int:
+    """The same, for an item."""
+    return fail(url)
+
+@skill("shop.alate", lane="async")
+async def alate(url: str, item: str) -> int:
+    """The same, as a coroutine."""
+    return await asyncio.to_thread(fail, url)
 '''
 INPUTS = "automation: tested\ninputs: {url: {type: string}, items: {type: array, items: {type: string}}}\nsteps:\n"
 FAN_OUT = """  - id: charge
@@ -164,3 +174,30 @@ def test_what_a_cancelled_run_left_out_of_a_list_is_not_forgotten_when_it_goes_o
     assert site.close(run).reason == "cancelled by ann"
     site.services.log.append(run, [NewEvent(type=EventType.RUN_RESTARTED, data={"from": "later"})])
     assert "was left out when the run was cancelled" in (site.close(run, epoch=1).reason or "")
+
+
+@pytest.mark.parametrize("budget", ["", "budget: {retries: 5}\n"], ids=["no budget", "budget"])
+@pytest.mark.parametrize("skill", ["shop.late", "shop.alate"])
+@pytest.mark.parametrize("pack", ["single", "pack: 1", "pack: 2", "pack: all"])
+def test_an_attempt_that_fails_after_its_run_has_ended_is_followed_by_none_and_nothing_is_at_work(
+    site: Site, bank: BankServer, pack: str, skill: str, budget: str
+) -> None:
+    """Its task was taken for dead; its process was alive after all."""
+    step = FAN_OUT % ("" if pack == "single" else pack, skill) + "    retry: {times: 3, delay: 0s}\n"
+    if pack == "single":
+        step = step.replace('    each: "{{ inputs.items }}"\n', "").replace("{{ item }}", "x")
+    definition = site.definition(INPUTS.replace("steps:\n", budget + "steps:\n") + step)
+    run = site.open(definition, url=bank.url, items=["a", "b"])
+    slots = range(site.expand(run, "charge")) if pack in ("pack: 1", "pack: 2") else [None]
+
+    def close() -> None:
+        elsewhere = Site.of(site.include, Database(site.services.database.dsn), site.services.artifacts)
+        elsewhere.close(run, {"charge": "failed"})
+
+    bank.meanwhile = close
+    site.step(run, "charge", next(iter(slots)))
+    assert bank.charges == {"x": 1}
+    events = list(site.services.log.read(run))
+    assert EventType.STEP_RETRIED not in {event.type for event in events}
+    assert (site.state(run).status, site.state(run).step("charge").status) == ("failed", "stopped")
+    assert not {row.status for row in site.services.queries.steps(run)} & {"running", "retrying", "waiting"}

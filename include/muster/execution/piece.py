@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast
 from muster.errors import DatabaseLost, ErrorClass, Final, MusterError, SetAside, TransientError
 from muster.events.model import Event, EventType, NewEvent
 from muster.events.tampering import TamperedLog
+from muster.execution.concurrency import undisturbed
 from muster.execution.conversations import bad_answers, conversation_of
 from muster.execution.locking import under_lock
 from muster.execution.overtaken import Overtaken, ending_by_another
@@ -20,7 +21,7 @@ from muster.execution.references import WorkRef, work_key
 from muster.execution.retry_budget import spend
 from muster.execution.retrying import with_retries
 from muster.execution.services import Services
-from muster.execution.stopping import Stopped, ensure_may_begin
+from muster.execution.stopping import Stopped, ensure_may_begin, has_closed
 from muster.execution.view import RunView
 from muster.failures import classify
 from muster.language.definition import ResolvedStep
@@ -273,17 +274,29 @@ async def attempts(
         kind = classify(error)
         fresh += kind == ErrorClass.BAD_OUTPUT
         data = _data(piece, attempt=attempt, error=describe(error), delay=delay, **{"class": kind.value})
-        if piece.undoes or isinstance(error, LeaseLost):
-            # A compensation is never given up for the sake of a budget, nor work that was no failure of its own.
-            await services.log.aappend(piece.ref.run, [NewEvent(type=retried, data=data)])
-        else:
-            await spend(services, piece.ref, piece.view.definition.retries, data)
+        # A compensation is never given up for the sake of a budget, nor work that was no failure of its own.
+        unlimited = piece.undoes or isinstance(error, LeaseLost)
+        limit = None if unlimited else piece.view.definition.retries
+        await undisturbed(partial(_retried, services, piece, NewEvent(type=retried, data=data), limit))
 
     work = under_lock(services, piece, once, record)
     try:
         return await with_retries(piece.step.retry, work, record, rng=services.rng)
     except Superseded as error:
         raise Overtaken(error.message) from error
+
+
+async def _retried(services: Services, piece: Piece, event: NewEvent, limit: int | None) -> None:
+    """Write that an attempt failed and another follows, unless the execution of the run has ended meanwhile.
+
+    Raises:
+        Overtaken: it has: its process was taken for dead.
+        RetriesExhausted: the run's budget is used up.
+    """
+    version = await services.log.aversion(piece.ref.run)
+    if await has_closed(services, piece.ref):
+        raise Overtaken(f"{piece.ref.run} has ended: no attempt at {piece.key} follows.")
+    await spend(services, piece.ref, limit, event, expected=version)
 
 
 async def _ensure_not_ended(services: Services, piece: Piece) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
 from uuid import uuid4
 
 from muster.errors import RetriesExhausted
@@ -12,26 +11,31 @@ from muster.execution.references import WorkRef
 from muster.execution.services import Services
 
 
-async def spend(services: Services, ref: WorkRef, limit: int | None, data: Mapping[str, Any]) -> None:
-    """Write `step.retried`, if the run's budget allows one more.
+async def spend(
+    services: Services, ref: WorkRef, limit: int | None, event: NewEvent, *, expected: int | None = None
+) -> None:
+    """Write that an attempt failed and another follows, if the run's budget allows one more.
 
     Each retry takes one numbered key of the stream. Of two processes that want the same one, the log gives it to
     the first, and the other takes the next: the budget cannot be overspent, and nothing is locked.
 
     Raises:
+        ConcurrencyError: something that belongs to no step has come after the version `expected`.
         RetriesExhausted: the budget is used up; nothing was written.
     """
     if limit is None:
-        await services.log.aappend(ref.run, [NewEvent(type=EventType.STEP_RETRIED, data=data)])
+        await services.log.aappend(ref.run, [event], expected=expected, within=())
         return
     # What is stored may be sealed or redacted, so our own event is known by a mark and not by what it says.
-    marked = {**data, "mark": uuid4().hex}
+    mark = uuid4().hex
     for number in range(await _used(services, ref), limit):
-        event = NewEvent(type=EventType.STEP_RETRIED, data=marked, key=f"retry/{number + 1}@{ref.epoch}")
-        if (await services.log.aappend(ref.run, [event]))[0].data.get("mark") == marked["mark"]:
+        marked = replace(event, data={**event.data, "mark": mark}, key=f"retry/{number + 1}@{ref.epoch}")
+        stored = await services.log.aappend(ref.run, [marked], expected=expected, within=())
+        if stored[0].data.get("mark") == mark:
             return
+    said = event.data["error"]["message"]
     raise RetriesExhausted(
-        f"The run has used all {limit} retries of its budget; the last attempt failed: {data['error']['message']}",
+        f"The run has used all {limit} retries of its budget; the last attempt failed: {said}",
         remedy="Mend the cause and restart the step, which begins with a full budget, or raise `budget.retries`.",
     )
 

@@ -48,7 +48,7 @@ async def why_not_begun(services: Services, ref: WorkRef) -> Skip | None:
         LeftAsItWas: the execution has ended, and nothing is written about its work any more.
     """
     state = await services.standing.submit(ref.run, None)
-    if state.ended is not None and state.ended >= ref.epoch:
+    if _has_ended(state, ref):
         raise LeftAsItWas(f"{ref.run} has ended: step {ref.step} does not begin any more.")
     return _why(state, ref)
 
@@ -66,8 +66,7 @@ async def ensure_may_begin(services: Services, ref: WorkRef) -> None:
 
 async def has_closed(services: Services, ref: WorkRef) -> bool:
     """Whether this execution of the run has ended: nothing is to be written about its work any more."""
-    closings = services.log.aread(ref.run, steps=(), types=[EventType.RUN_CLOSED])
-    return ref.epoch in [event.data.get("epoch", 0) async for event in closings]
+    return _has_ended(await services.standing.submit(ref.run, None), ref)
 
 
 async def standing(services: Services, run: str, asked: Sequence[None]) -> list[RunState]:
@@ -76,7 +75,21 @@ async def standing(services: Services, run: str, asked: Sequence[None]) -> list[
     return [state for _ in asked]
 
 
+def _has_ended(state: RunState, ref: WorkRef) -> bool:
+    # Not by the ends that are in the log: one that was ordered, given up before it began, and ordered again has the
+    # number of the one that was given up.
+    return state.epoch > ref.epoch or (state.ended is not None and state.ended >= ref.epoch)
+
+
 def _why(state: RunState, ref: WorkRef) -> Skip | None:
-    if state.cancelled_by is not None:
+    if _is_cancelled(state):
         return Skip(CANCELLED)
-    return Skip(UNWINDING) if state.unwinding is not None and state.unwinding.epoch == ref.epoch else None
+    return Skip(UNWINDING) if _is_unwinding(state, ref.epoch) else None
+
+
+def _is_cancelled(state: RunState) -> bool:
+    return state.cancelled_by is not None
+
+
+def _is_unwinding(state: RunState, epoch: int) -> bool:
+    return state.unwinding is not None and state.unwinding.epoch == epoch
