@@ -265,6 +265,39 @@ def test_without_airflow_nothing_is_written(muster: Muster, depot: Depot, monkey
     assert depot.site.state(run).version == before
 
 
+APART = """automation: tested
+inputs: {folder: {type: string}}
+steps:
+  - {id: one, skill: depot.work, with: {name: one, folder: "{{ inputs.folder }}"}, UNDO}
+  - {id: two, after: [], skill: depot.work, with: {name: two, folder: "{{ inputs.folder }}"}, UNDO}
+  - {id: last, after: [one, two], skill: depot.work, with: {name: last, folder: "{{ inputs.folder }}"}}
+""".replace("UNDO", "compensate: {skill: depot.work, with: {name: undo, folder: '{{ inputs.folder }}'}}")
+
+
+def test_what_a_restart_does_again_besides_is_said_before_it_is_ordered(
+    muster: Muster, depot: Depot, airflow: Airflow
+) -> None:
+    (depot.folder / "last.broken").touch()
+    run = depot.site.open(depot.site.definition(APART), folder=str(depot.folder))
+    for step in ("one", "two", "last"):
+        depot.site.step(run, step)
+    depot.site.unwind(run)
+    depot.site.close(run)
+    before = depot.site.state(run).version
+    dry = muster("restart", run, "--from", "two", "--dry-run")
+    said = f"{run}: would also be done again: one, because step one was undone, or is to be."
+    assert (dry.exit_code, said in " ".join(dry.stdout.split())) == (0, True), dry.stdout
+    assert depot.site.state(run).version == before
+    airflow.loses = {run.partition("/")[2]}
+    lost = muster("restart", run, "--from", "two")
+    assert (lost.exit_code, "also done again: one, because" in " ".join(lost.stdout.split())) == (3, True), lost.stdout
+    assert "It is recorded that" in lost.stderr
+    [order] = depot.site.services.log.read(run, types=["run.restarted"])
+    assert order.data == {"from": "two", "also": ["one"]}
+    again = muster("restart", run, "--from", "last")
+    assert "goes on already: admin has restarted it from two, one" in " ".join(again.stderr.split())
+
+
 def test_an_unknown_step_or_run_is_not_restarted(muster: Muster, depot: Depot) -> None:
     run = depot.run(1, "b")
     assert "has no step 'eech'" in muster("restart", run, "--from", "eech").stderr

@@ -18,7 +18,7 @@ from muster.execution.references import WorkRef
 from muster.operations.cancelling import request_cancel
 from muster.operations.redoing import order, plan_redrive, plan_restart
 from muster.recovery.dead_letters import DeadLetters, Filter
-from support.reconciled import FakeAirflow, found
+from support.reconciled import FakeAirflow, found, performed_whole
 from support.runs import Site
 
 SKILLS = '''
@@ -455,3 +455,110 @@ def test_an_item_of_a_list_that_is_to_be_laid_out_again_is_one_of_the_new_list(o
     one.performs(run, "list", epoch=epoch)
     one.site.step(run, "post", 0, epoch=epoch)
     assert (one.called(), one.site.state(run).step("post").length) == (["post x"], 2)
+
+
+def apart(*ways: str) -> str:
+    """Ways that have no step in common before the last one."""
+    return HEAD + "".join(ways) + work("last", more=", after: [one, two]")
+
+
+def both(way: str) -> str:
+    """Twice the same way, as `one` and `two`."""
+    return apart(way.replace("WAY", "one"), way.replace("WAY", "two"))
+
+
+BACK = ', after: [], compensate: {skill: d.work, with: {name: WAY, step: undo, folder: "{{ inputs.folder }}"}}'
+ROOTS = {"single": work("WAY", more=BACK), "list": work("WAY", "inputs.names", BACK)}
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["Airflow is told", "Airflow is not told"])
+@pytest.mark.parametrize("asked", ["one", "two"])
+@pytest.mark.parametrize("shape", ROOTS)
+def test_two_ways_that_were_both_undone_are_done_again_together(
+    house: House, shape: str, asked: str, told: bool
+) -> None:
+    run = house.open(both(ROOTS[shape]))
+    steps = ["one", "two"] if shape == "list" else []
+    perform = (
+        (lambda epoch: house.performs(run, *steps, epoch=epoch))
+        if steps
+        else (lambda epoch: [house.site.step(run, step, epoch=epoch) for step in ("one", "two")])
+    )
+    house.breaks("last.last.broken")
+    perform(0)
+    house.performs(run, "last")
+    assert house.ends(run)[0] == "compensated"
+    house.breaks()
+    done = sorted(call for call in house.called() if not call.startswith("undo"))
+    with pytest.raises(PermanentError, match=r"Step one of .* was undone") as refused:
+        house.restart(run, "last")
+    assert "--from one`" in str(refused.value.remedy)
+    if told:
+        epoch = house.restart(run, asked)
+        perform(epoch)
+        house.performs(run, "last", epoch=epoch)
+        assert house.ends(run, epoch) == ("succeeded", None)
+    else:
+        site = house.site
+        order(site.services.log, plan_restart(site.services.log, site.services.definitions, run, asked, by="admin"))
+        assert found(site, FakeAirflow("failed"))[0].mended
+        assert performed_whole(site, run)["close"] == "succeeded"
+    assert sorted(house.called()) == done
+    assert house.site.state(run).status == "succeeded"
+
+
+@pytest.mark.parametrize("asked", ["one", "two"])
+@pytest.mark.parametrize("each", ["", EACH], ids=["single", "list"])
+def test_two_questions_that_were_open_when_the_run_was_cancelled_are_both_asked_again(
+    one: House, each: str, asked: str
+) -> None:
+    run = one.open(both(f"  - {{id: WAY, after: [], {each}{ASK}}}\n"))
+
+    def put(epoch: int) -> list[tuple[str, int | None]]:
+        steps = ("one", "two")
+        if not each:
+            return [(step, None) for step in steps]
+        return [(step, slot) for step in steps for slot in range(one.site.expand(run, step, epoch=epoch))]
+
+    for step, slot in put(0):
+        piece = one.site.do(begin(one.site.services, WorkRef(run=run, step=step, slot=slot)))
+        one.site.do(human.request(one.site.services, piece))
+    request_cancel(one.site.services.log, run, by="admin")
+    one.performs(run, "last")
+    one.ends(run)
+    with pytest.raises(PermanentError, match=r"Step one of .* has no outcome"):
+        one.restart(run, "last")
+    epoch = one.restart(run, asked)
+    questions = put(epoch)
+    for step, slot in questions[:-1]:
+        one.site.do(one._answered(WorkRef(run=run, step=step, slot=slot, epoch=epoch), True))
+    assert one.site.state(run).step(questions[-1][0]).work(0 if each else None).status != "skipped"
+    step, slot = questions[-1]
+    one.site.do(one._answered(WorkRef(run=run, step=step, slot=slot, epoch=epoch), True))
+    one.performs(run, "last", epoch=epoch)
+    assert one.ends(run, epoch) == ("succeeded", None)
+    assert one.called() == ["last last"]
+
+
+def test_what_is_done_again_besides_is_what_stands_in_the_way_and_what_comes_after_it(one: House) -> None:
+    source = apart(
+        work("one", more=", after: []"),
+        work("apart", more=", after: []"),
+        work("first", more=BACK.replace("WAY", "first")),
+        work("two", more=", after: [first]"),
+        work("beside", more=", after: [first]"),
+    )
+    run = one.open(source)
+    one.breaks("last.last.broken")
+    for step in ("one", "apart", "first", "two", "beside", "last"):
+        one.site.step(run, step)
+    assert one.ends(run)[0] == "compensated"
+    site = one.site
+    plan = plan_restart(site.services.log, site.services.definitions, run, "one", by="admin")
+    assert plan.steps == ("one", "first", "two", "beside", "last")
+    assert (plan.besides, plan.also) == (("first", "two", "beside"), {"first": "was undone, or is to be"})
+    with pytest.raises(PermanentError, match="--from first"):
+        one.restart(run, "beside")
+    one.restart(run, "first")
+    orders = [event.data for event in site.services.log.read(run, types=["run.restarted"])]
+    assert orders == [{"from": "first"}], "nothing else is in the way"

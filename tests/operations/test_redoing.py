@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from muster.database import Database
 from muster.errors import MusterError, PermanentError
-from muster.operations.redoing import order, plan_discard, plan_redrive, standing
+from muster.events.model import EventType, NewEvent
+from muster.operations.redoing import order, plan_discard, plan_redrive, plan_restart, standing
 from support.depot import AUTOMATION, NAMES, Depot, airflow_tasks
 from support.reconciled import begun_again
 
@@ -251,3 +254,69 @@ def test_discarding_an_item_says_what_was_done_for_it_before_and_undoes_nothing(
     order(log, plan_discard(log, run, {"then": [1]}, by="ada", reason="paid by hand"))
     assert depot.called() == []
     assert depot.site.state(run).step("each").work(1).status == "succeeded"
+
+
+class Fate(NamedTuple):
+    """A step of some run that has ended: what came before it, and what became of it."""
+
+    after: frozenset[int]
+    became: Literal["done", "undone", "open"]
+
+
+FATES = st.lists(
+    st.builds(Fate, st.frozensets(st.integers(0, 5), max_size=3), st.sampled_from(["done", "undone", "open"])),
+    min_size=1,
+    max_size=6,
+)
+
+
+def ended_so(depot: Depot, fates: list[Fate]) -> str:
+    """A run of these steps, each named after its place, that ended with them."""
+    work = 'skill: depot.work, with: {name: x, folder: ""}'
+    steps = list[str]()
+    for place, fate in enumerate(fates):
+        after = ", ".join(f"s{other}" for other in sorted(fate.after) if other < place)
+        steps.append(f"  - {{id: s{place}, after: [{after}], {work}, compensate: {{{work}}}}}")
+    run = depot.site.open(depot.site.definition("automation: tested\nsteps:\n" + "\n".join(steps)))
+    events = list[NewEvent]()
+    for place, fate in enumerate(fates):
+        about = {"step": f"s{place}", "index": None, "epoch": 0}
+        events.append(NewEvent(type=EventType.STEP_STARTED, data=about | {"kind": "skill", "attempt": 1}))
+        if fate.became != "open":
+            events.append(NewEvent(type=EventType.STEP_SUCCEEDED, data=about | {"output": "x"}))
+    undone = [f"s{place}" for place, fate in enumerate(fates) if fate.became == "undone"]
+    if undone:
+        data: dict[str, Any] = {"reason": "x", "pieces": {name: [None] for name in undone}, "epoch": 0}
+        events.append(NewEvent(type=EventType.SAGA_UNWINDING, data=data))
+    for name in undone:
+        data = {"step": name, "index": None, "work_epoch": 0, "epoch": 0, "output": None}
+        events.append(NewEvent(type=EventType.COMPENSATION_SUCCEEDED, data=data))
+    closed = {"status": "compensated" if undone else "failed", "reason": "x", "counts": {}, "epoch": 0}
+    depot.site.services.log.append(run, [*events, NewEvent(type=EventType.RUN_CLOSED, data=closed)])
+    return run
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(FATES)
+def test_every_run_can_be_restarted_from_somewhere(depot: Depot, fates: list[Fate]) -> None:
+    """Whoever begins where they are told to comes to a restart that is carried out, from whichever step."""
+    run = ended_so(depot, fates)
+    before = {place: {other for other in fate.after if other < place} for place, fate in enumerate(fates)}
+    for place, others in before.items():
+        before[place] = others.union(*(before[other] for other in others))
+    for place in range(len(fates)):
+        step, tried = f"s{place}", set[str]()
+        while True:
+            assert step not in tried, "told in a circle"
+            tried.add(step)
+            try:
+                plan = plan_restart(depot.site.services.log, depot.site.services.definitions, run, step, by="ada")
+                break
+            except PermanentError as error:
+                step = str(error.remedy).rpartition(" ")[2].rstrip("`.")
+        done = {int(name[1:]) for name in plan.steps}
+        undone = {number for number, fate in enumerate(fates) if fate.became == "undone"}
+        missing = {number for number, fate in enumerate(fates) if fate.became == "open"}
+        assert undone <= done
+        assert not missing & set().union(*(before[number] for number in done)) - done
+        assert {other for other in before if before[other] & done} <= done

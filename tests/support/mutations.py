@@ -89,10 +89,6 @@ def _always_the_same() -> Any:
     return UUID(int=0)
 
 
-def _refuse_nothing(*_: Any) -> None:
-    """Lets everything through."""
-
-
 def _one_key_for_all(piece: Any) -> str:
     return f"{piece.view.id}/{piece.key}"
 
@@ -287,7 +283,7 @@ MUTATIONS: dict[str, Mutation] = {
     ),
     "a restart leaves out what was undone": Mutation(
         "a restart does again what was undone",
-        "saga", "muster.operations.redoing", functions={"_nothing_undone_outside": _refuse_nothing},
+        "saga", "muster.operations.redoing", functions={"_is_undone": _never},
     ),
     "what is done anew is taken for what was undone": Mutation(
         "each execution is undone once",

@@ -168,9 +168,14 @@ def restart_run(run: str, *, step: str, dry_run: bool, user: str, as_json: bool)
     with _database() as database:
         run = Queries(database).run(run).id
         plan = plan_restart(open_log(database), DefinitionStore(database), run, step, by=user)
+        if plan.also and not as_json:
+            why = "; ".join(f"step {name} {reason}" for name, reason in plan.also.items())
+            also = "would also be done again" if dry_run else "also done again"
+            console().print(f"{escape(run)}: {also}: {', '.join(plan.besides)}, because {why}.")
         tasks = _carry_out(database, [plan], user, dry_run=dry_run, refuse=_raise)
     if as_json:
-        emit({"run": run, "from": step, "steps": plan.steps, "tasks": tasks[run], "by": user, "dry_run": dry_run})
+        done = {"run": run, "from": step, "also": list(plan.also), "steps": plan.steps, "tasks": tasks[run]}
+        emit({**done, "by": user, "dry_run": dry_run})
         return
     said = "would be done again" if dry_run else "are done again"
     console().print(f"{escape(run)}: {', '.join(plan.steps)} {said}.")

@@ -31,9 +31,9 @@ class EventType(StrEnum):
     """note, by_hand (true when a person has done what failed, or undone what nothing can undo), epoch; the actor is who
     says that undoing can go on."""
     RUN_RESTARTED = "run.restarted"
-    """from (the step); the actor is who asked. What comes after it is done again. With `keeps` (true, and no step) the
-    run died and goes on where it stopped: every outcome stands, and so do the steps in `stands`, which are none of the
-    execution that died."""
+    """from (the step), also (where else it begins, because no step leads to all that has to be done again); the actor
+    is who asked. What comes after them is done again. With `keeps` (true, and no step) the run died and goes on where
+    it stopped: every outcome stands, and so do the steps in `stands`, which are none of the execution that died."""
     DEAD_LETTER_REDRIVEN = "dead_letter.redriven"
     """pieces (indices by step, null for a step outside a fan-out); the actor is who asked. They are done again, and
     what comes after them; other items of the same lists keep their outcome."""

@@ -28,7 +28,7 @@ FIELDS: Mapping[str, frozenset[str]] = {
     T.RUN_UNDO_REQUESTED: frozenset({"reason", "parent", "told", "by_hand"}),
     T.RUN_STUCK: frozenset({"irreversible"}),
     T.RUN_RESUMED: frozenset({"by_hand", "token"}),
-    T.RUN_RESTARTED: frozenset({"from", "keeps", "stands", "number"}),
+    T.RUN_RESTARTED: frozenset({"from", "also", "keeps", "stands", "number"}),
     T.DEAD_LETTER_REDRIVEN: frozenset({"pieces"}),
     T.DEAD_LETTER_DISCARDED: frozenset({"pieces", "whole"}),
     # Worked out from the sealed form of the run, so its reasons repeat nothing that is sealed.

@@ -75,18 +75,18 @@ def _ordered(definition: Definition, before: Execution, orders: Sequence[Event])
 def done_again(definition: Definition, order: Event) -> set[str]:
     """The steps that an order has done again, all of them or some of their items."""
     if order.type == EventType.RUN_RESTARTED:
-        return set(steps_from(definition, order.data["from"]))
+        return set(steps_from(definition, [order.data["from"], *order.data.get("also", ())]))
     if order.type == EventType.DEAD_LETTER_REDRIVEN:
         return {*order.data["pieces"], *steps_after(definition, order.data["pieces"])}
     return set()
 
 
-def steps_from(definition: Definition, step: str) -> tuple[str, ...]:
-    """What a restart from a step does again, in order.
+def steps_from(definition: Definition, names: Iterable[str]) -> tuple[str, ...]:
+    """What a restart from these steps does again, in order.
 
-    Approvals before it that are to be asked again (`on_restart: ask`) come first, with everything after them.
+    Approvals before them that are to be asked again (`on_restart: ask`) come first, with everything after them.
     """
-    begins = {step, *_asked_again(definition, step)}
+    begins = {each for name in names for each in (name, *_asked_again(definition, name))}
     chosen = {*begins, *steps_after(definition, begins)}
     return tuple(each.id for each in definition.steps if each.id in chosen)
 

@@ -7,8 +7,8 @@ run then has the plan's tasks performed again, which begins a new epoch.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from muster.errors import ConcurrencyError, PermanentError
 from muster.events.definitions import DefinitionStore
@@ -43,6 +43,10 @@ class Plan:
     """Single task instances of steps that are otherwise left alone, by map index."""
     events: tuple[NewEvent, ...]
     version: int
+    also: Mapping[str, str] = field(default_factory=dict)
+    """Where it begins besides the step that was asked for, and why: in words that follow the step's name."""
+    besides: tuple[str, ...] = ()
+    """What is done again because of that only, in order."""
 
     def tasks(self, known: Iterable[str]) -> list[str | tuple[str, int]]:
         """What Airflow has to perform again, of the run's task ids: undoing and `close` judge the run anew."""
@@ -58,8 +62,10 @@ def ends(task_id: str) -> bool:
 def plan_restart(log: EventLog, definitions: DefinitionStore, run: str, step: str, *, by: str) -> Plan:
     """The run from `step` on: that step and everything after it, as if they had not been performed.
 
+    What was undone, or has no outcome, and lies on another way is done again with it: no step leads to both.
+
     Raises:
-        PermanentError: there is no such step, the run goes on, or what was undone, or has no outcome, lies outside.
+        PermanentError: there is no such step, the run goes on, or what was undone, or has no outcome, comes before it.
         MusterError: there is no such run, or its definition is gone.
     """
     state, definition, events = _load(log, definitions, run)
@@ -67,10 +73,12 @@ def plan_restart(log: EventLog, definitions: DefinitionStore, run: str, step: st
     names = [each.id for each in definition.steps]
     if step not in names:
         raise PermanentError(f"{run} has no step {step!r}.", remedy=f"Its steps are {', '.join(names)}.")
-    steps = steps_from(definition, step)
-    _nothing_undone_outside(definition, state, steps)
-    _nothing_unfinished_before(definition, state, steps)
-    return Plan(run, steps, (), (NewEvent(type=EventType.RUN_RESTARTED, data={"from": step}, actor=by),), state.version)
+    also = _also_again(definition, state, step)
+    steps = steps_from(definition, [step, *also])
+    besides = tuple(each for each in steps if each not in steps_from(definition, [step]))
+    data = {"from": step} | ({"also": list(also)} if also else {})
+    event = NewEvent(type=EventType.RUN_RESTARTED, data=data, actor=by)
+    return Plan(run, steps, (), (event,), state.version, also=also, besides=besides)
 
 
 def plan_redrive(log: EventLog, definitions: DefinitionStore, run: str, pieces: Pieces, *, by: str) -> Plan:
@@ -88,8 +96,8 @@ def plan_redrive(log: EventLog, definitions: DefinitionStore, run: str, pieces: 
     after = steps_after(definition, pieces)
     whole = [name for name, indices in pieces.items() if None in indices or definition.step(name).pack == "all"]
     steps = tuple(step.id for step in definition.steps if step.id in {*whole, *after})
-    _nothing_undone_outside(definition, state, steps)
-    _nothing_unfinished_before(definition, state, {*pieces, *after})
+    if (obstacle := _in_the_way(definition, state, steps, {*pieces, *after})) is not None:
+        raise obstacle.refusal(run)
     slots = {
         (name, slot_of(definition, state, name, index))
         for name, indices in pieces.items()
@@ -228,33 +236,56 @@ def _may_be_redriven(state: RunState, name: str, index: int | None) -> None:
         )
 
 
-def _nothing_undone_outside(definition: Definition, state: RunState, again: Collection[str]) -> None:
-    """What was undone, or is to be, must be done again as well: else the run would go on without it."""
-    unwinding = state.unwinding
-    if unwinding is None:
-        return
-    undone = {
-        name
-        for name, indices in unwinding.pieces.items()
-        if any(state.step(name).work(index).epoch <= unwinding.epoch for index in indices)
-    }
-    outside = [step.id for step in definition.steps if step.id in undone - set(again)]
-    if outside:
-        raise PermanentError(
-            f"Step {outside[0]} of {state.id} was undone, or is to be, and would not be done again.",
-            remedy=f"Begin earlier: `muster restart {state.id} --from {outside[0]}`.",
+class _Obstacle(NamedTuple):
+    """A step that has to be done again as well: else the run would go on without it."""
+
+    step: str
+    why: str
+    so: str
+
+    def refusal(self, run: str) -> PermanentError:
+        return PermanentError(
+            f"Step {self.step} of {run} {self.why}, {self.so}.",
+            remedy=f"Begin earlier: `muster restart {run} --from {self.step}`.",
         )
 
 
-def _nothing_unfinished_before(definition: Definition, state: RunState, again: Collection[str]) -> None:
-    """What has no outcome, an unanswered question for one, must be done again as well: nothing goes ahead after it."""
-    before = {each.id for name in again for each in ancestors(definition, definition.step(name))} - set(again)
+def _also_again(definition: Definition, state: RunState, step: str) -> dict[str, str]:
+    """What a restart from a step has to do again besides, and why, where no step leads to both.
+
+    Raises:
+        PermanentError: it comes before the step.
+    """
+    also: dict[str, str] = {}
+    steps = steps_from(definition, [step])
+    while (obstacle := _in_the_way(definition, state, steps, steps)) is not None:
+        if step in steps_from(definition, [obstacle.step]):
+            raise obstacle.refusal(state.id)
+        # Refused as well, each of two that do not lead to each other would name the other as where to begin.
+        also[obstacle.step] = obstacle.why
+        steps = steps_from(definition, [step, *also])
+    return also
+
+
+def _in_the_way(
+    definition: Definition, state: RunState, again: Collection[str], touched: Collection[str]
+) -> _Obstacle | None:
+    """The first step that was undone and is not done again, or that has no outcome and comes before what is touched."""
+    for step in definition.steps:
+        if step.id not in again and _is_undone(state, step.id):
+            return _Obstacle(step.id, "was undone, or is to be", "and would not be done again")
+    before = {each.id for name in touched for each in ancestors(definition, definition.step(name))} - set(touched)
     for step in definition.steps:
         if step.id in before and unfinished(step, state):
-            raise PermanentError(
-                f"Step {step.id} of {state.id} has no outcome, and nothing after it goes ahead without one.",
-                remedy=f"Begin earlier: `muster restart {state.id} --from {step.id}`.",
-            )
+            return _Obstacle(step.id, "has no outcome", "and nothing after it goes ahead without one")
+    return None
+
+
+def _is_undone(state: RunState, step: str) -> bool:
+    """True when what it did was undone, or is to be, and it was not done anew since."""
+    unwinding = state.unwinding
+    indices = unwinding.pieces.get(step, ()) if unwinding is not None else ()
+    return unwinding is not None and any(state.step(step).work(index).epoch <= unwinding.epoch for index in indices)
 
 
 def _plain(pieces: Pieces) -> dict[str, list[int | None]]:

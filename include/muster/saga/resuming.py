@@ -202,7 +202,8 @@ def _words(cause: Event) -> str:
     if cause.type == EventType.RUN_RESTARTED and cause.data.get("keeps"):
         return f"it died, and {cause.actor} had it go on where it stopped {since}"
     if cause.type == EventType.RUN_RESTARTED:
-        return f"{cause.actor} has restarted it from {cause.data['from']} {since}"
+        steps = ", ".join([cause.data["from"], *cause.data.get("also", ())])
+        return f"{cause.actor} has restarted it from {steps} {since}"
     if cause.type == EventType.DEAD_LETTER_REDRIVEN:
         pieces = [work_key(name, index) for name, indices in cause.data["pieces"].items() for index in indices]
         more = f" and {len(pieces) - 3} more" if len(pieces) > 3 else ""
