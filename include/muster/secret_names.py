@@ -69,6 +69,8 @@ _NAMED = re.compile(
 )
 _MARK = re.compile(r"(?<!\\)\\*[\"']|[][(){},\n]")
 _SLASHED = {quote: re.compile(rf"(?<!\\)(\\*){quote}") for quote in "\"'"}
+_MORE = re.compile(r"[<>{}=,]")
+"""In quotes, tells a document or a list that holds a name from the name."""
 _CLOSED = re.compile(r"([^\"'\\\n]*)\\*(?=[\"'])")
 QUOTE = re.compile(r"[bBrRuUfF]{0,2}(\\*[\"'])")
 _PLAIN = re.compile(r"(?:[^\s\"'&;,\\]|\\(?!\\*[\"'nrt]))+")
@@ -172,8 +174,10 @@ def whole(text: str, start: int, end: int) -> str:
     """All that stands in the quotes around a part of a name, `New password (repeat)`, or else that part."""
     opened = max(text.rfind(mark, max(0, start - LONGEST), start) for mark in "\"'\n")
     closed = _CLOSED.match(text, end, end + LONGEST)
-    quoted = opened >= 0 and closed is not None and text[closed.end() : closed.end() + 1] == text[opened]
-    return text[opened + 1 : closed.end(1)] if closed and quoted else text[start:end]
+    if opened < 0 or closed is None or text[closed.end() : closed.end() + 1] != text[opened]:
+        return text[start:end]
+    inside = text[opened + 1 : closed.end(1)]
+    return text[start:end] if _MORE.search(inside) else inside
 
 
 def left_alone(kind: Kind, value: str) -> bool:

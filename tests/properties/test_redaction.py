@@ -354,6 +354,7 @@ def test_a_list_of_names_with_their_values_is_hidden_as_a_mapping_is(
     ),
     encode=st.sampled_from([str, json.dumps, lambda it: json.dumps({"body": json.dumps(it)})]),
 )
+@example(name="password", value="abc1234567Q", form="<key>{0}</key> <string>{1}ZZ9</string>", encode=json.dumps)
 def test_an_xml_element_that_names_a_secret_is_hidden(
     name: str, value: str, form: str, encode: Callable[[str], str]
 ) -> None:
