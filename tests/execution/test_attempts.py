@@ -373,6 +373,32 @@ def test_who_waited_for_a_lock_while_another_process_ended_the_work_does_not_do_
     assert bank.charges["in"] == (2 if shape == "packed" else 1)
 
 
+@pytest.mark.parametrize("shape", ["single", "mapped", "packed"])
+def test_who_waited_for_a_lock_while_its_run_was_closed_does_nothing_and_says_nothing(
+    site: Site, bank: BankServer, shape: str
+) -> None:
+    each, slot = SHAPES[shape]
+    step = f"{each}skill: shop.patient, lock: [till], fallback: {{skill: shop.instead, {WITH}}}, {WITH}"
+    other, run = begun(site, bank, f"skill: shop.patient, lock: [till], {WITH}"), begun(site, bank, step)
+    if each:
+        site.expand(run, "work")
+    is_done = threading.Event()
+    bank.meanwhile = lambda: is_done.wait(60)
+    holds = started(perform_in_process, *place(site), other, "work", None)
+    assert eventually(lambda: bank.charges["in"] == 1)
+    waits = started(perform_in_process, *place(site), run, "work", slot)
+    items = 2 if shape == "packed" else 1
+    assert eventually(lambda: sum(event.type == "step.started" for event in site.services.log.read(run)) == items, 60.0)
+    site.close(run, {"work": "failed"})
+    before = [event.type for event in site.services.log.read(run)]
+    is_done.set()
+    holds.join(60)
+    waits.join(60)
+    assert (holds.exitcode, waits.exitcode) == (0, 0)
+    assert (bank.charges["in"], bank.charges["instead"]) == (1, 0)
+    assert [event.type for event in site.services.log.read(run)] == before
+
+
 def test_after_a_kill_the_next_process_does_it_and_the_dead_one_nothing(site: Site, bank: BankServer) -> None:
     run = begun(site, bank, f"skill: shop.write, {WITH}")
     is_done = threading.Event()

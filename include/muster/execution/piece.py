@@ -17,7 +17,7 @@ from muster.execution.concurrency import undisturbed
 from muster.execution.conversations import bad_answers, conversation_of
 from muster.execution.locking import under_lock
 from muster.execution.overtaken import Overtaken, ending_by_another
-from muster.execution.references import WorkRef, work_key
+from muster.execution.references import LeftAsItWas, WorkRef, work_key
 from muster.execution.retry_budget import spend
 from muster.execution.retrying import with_retries
 from muster.execution.services import Services
@@ -152,7 +152,7 @@ async def _ending(services: Services, piece: Piece, act: Action, fall_back: Acti
         return _set_aside(piece, error)
     except Stopped as error:
         return skipped(piece, error.skip.reason)
-    except (DatabaseLost, TamperedLog, Overtaken):
+    except (DatabaseLost, TamperedLog, Overtaken, LeftAsItWas):
         raise
     except Exception as error:
         return failed(piece, error)
@@ -361,7 +361,7 @@ def _kept_from_its_fallback(piece: Piece, error: Exception, outside: Outside) ->
     return OutcomeUnknown.of(outside.key, f"{_message(error)} Whether {outside.key!r} happened is unknown, {untried}")
 
 
-_NEVER_HANDED_OVER = (SetAside, Final, DatabaseLost, TamperedLog, Overtaken)
+_NEVER_HANDED_OVER = (SetAside, Final, DatabaseLost, TamperedLog, Overtaken, LeftAsItWas)
 """Errors that no fallback is an answer to."""
 
 
