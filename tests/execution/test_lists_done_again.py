@@ -9,7 +9,11 @@ import pytest
 
 from execution.test_done_again import ASK, HEAD, LIST, UNDO, House, house, one, work  # noqa: F401
 from muster.errors import PermanentError
+from muster.events.model import EventType, NewEvent
+from muster.execution import performing
+from muster.execution.fanout import spread_of
 from muster.execution.references import WorkRef
+from muster.saga.resuming import resume
 
 SKILLS = '''
 from muster.skills import skill
@@ -256,3 +260,198 @@ def test_the_output_of_a_list_is_a_list_also_where_every_item_was_left_out(one: 
     one.performs(run, "check", "post")
     assert one.ends(run) == ("succeeded", None)
     assert one.site.state(run).step("check").output == ["a" if kept == "a" else None, None]
+
+
+def begins_and_dies(house: House, run: str, step: str, index: int) -> dict[str, str | None]:
+    """The process dies after an item began, and after the others had ended; what Airflow says of its tasks."""
+
+    async def dies() -> None:
+        ref = WorkRef(run=run, step=step, slot=None if house.pack == "all" else 0)
+        spread = await spread_of(house.site.services, ref)
+        await performing._start(house.site.services, performing._piece(spread, ref, index))
+        for other in set(spread.indices) - {index}:
+            await performing._perform_item(house.site.services, performing._piece(spread, ref, other))
+
+    house.site.do(dies())
+    return {step if house.pack == "all" else f"{step}_0": "failed"}
+
+
+@pytest.mark.parametrize("final", ["", ", irreversible: true"])
+@pytest.mark.parametrize("what", ["rejected", "failed"])
+def test_an_item_that_died_goes_ahead_in_a_redrive_only_as_any_other(house: House, final: str, what: str) -> None:
+    run = house.open(
+        HEAD
+        + LIST
+        + work("check", "steps.list")
+        + work("single", more=", after: [check]")
+        + f"  - {{id: approve, after: [check], {ASK}}}\n"
+        + work("post", "steps.list", ", after: [approve, single]" + final)
+    )
+    house.breaks("check.c.broken")
+    house.performs(run, "list", "check", "single")
+    house.site.approve(run, "approve", by="lead")
+    tasks = begins_and_dies(house, run, "post", 0)
+    house.site.unwind(run, tasks)
+    house.site.close(run, tasks)
+    house.called()
+    house.breaks(*(["single.single.broken"] if what == "failed" else []))
+    epoch = house.redrive(run, check=[2])
+    house.performs(run, "check", "single", epoch=epoch)
+    house.site.do(house._answered(WorkRef(run=run, step="approve", epoch=epoch), what != "rejected"))
+    performed(house, run, "post", epoch=epoch)
+    assert [call for call in house.called() if call.startswith("post")] == []
+
+
+@pytest.mark.parametrize("undone", [False, True])
+def test_a_list_that_was_left_out_as_a_whole_since_is_laid_out_whole_in_a_redrive(house: House, undone: bool) -> None:
+    run = house.open(
+        HEAD
+        + LIST
+        + work("check", "steps.list")
+        + work("single", more=", after: [check]")
+        + work("post", "steps.list", UNDO + ", after: [single]")
+        + work("last")
+    )
+    house.breaks(*(["last.last.broken"] if undone else []))
+    house.performs(run, "list", "check", "single", "post", "last")
+    house.ends(run)
+    house.breaks("check.c.broken", "single.single.broken")
+    epoch = house.restart(run, "check")
+    performed(house, run, "check", "single", "post", "last", epoch=epoch)
+    house.ends(run, epoch)
+    house.called()
+    if not undone:
+        return  # What had been posted was undone now; a redrive is refused.
+    house.breaks()
+    epoch = house.redrive(run, check=[2])
+    performed(house, run, "check", "single", "post", "last", epoch=epoch)
+    assert house.ends(run, epoch) == ("succeeded", None)
+    assert house.site.state(run).step("post").output == ["a", "b", "c"]
+    assert house.called() == ["check c", "single single", "post a", "post b", "post c", "last last"]
+
+
+def test_what_a_restart_owed_is_done_by_a_redrive_too(house: House) -> None:
+    run = house.open(HEAD + LIST + work("check", "steps.list") + work("post", "steps.check"))
+    performed(house, run, "list", "check", "post")
+    house.ends(run)
+    house.breaks("check.c.broken")
+    epoch = house.restart(run, "check")
+    performed(house, run, "check", epoch=epoch)
+    tasks: dict[str, str | None] = {"post" if house.pack == "all" else "post.items": "failed"}
+    house.site.unwind(run, tasks, epoch=epoch)
+    house.site.close(run, tasks, epoch=epoch)
+    house.called()
+    house.breaks()
+    epoch = house.redrive(run, check=[2])
+    performed(house, run, "check", "post", epoch=epoch)
+    assert house.called() == ["check c", "post a", "post b", "post c"]
+    assert house.ends(run, epoch) == ("succeeded", None)
+
+
+def test_a_redrive_that_is_done_again_does_nothing_else_again(house: House) -> None:
+    """Its execution died before the list was laid out: that it was to be done is no word about the other items."""
+    run = house.open(HEAD + LIST + work("check", "steps.list") + work("post", "steps.list"))
+    house.breaks("check.c.broken")
+    performed(house, run, "list", "check", "post")
+    house.ends(run)
+    epoch = house.redrive(run, check=[2])
+    performed(house, run, "check", epoch=epoch)
+    tasks: dict[str, str | None] = {"post" if house.pack == "all" else "post.items": "failed"}
+    house.site.unwind(run, tasks, epoch=epoch)
+    house.site.close(run, tasks, epoch=epoch)
+    house.called()
+    house.breaks()
+    epoch = house.redrive(run, check=[2])
+    performed(house, run, "check", "post", epoch=epoch)
+    assert house.called() == ["check c", "post c"]
+    assert house.ends(run, epoch) == ("succeeded", None)
+
+
+def test_an_item_that_is_cleared_by_hand_is_not_done_in_the_place_of_another(one: House) -> None:
+    run = one.open(HEAD + LIST + work("post", "steps.list", UNPOST) + work("last"))
+    one.performs(run, "list", "post", "last")
+    one.ends(run)
+    one.called()
+    one.names("x b c")
+    one.breaks("last.last.broken")
+    epoch = one.begun(run)
+    one.performs(run, "list", epoch=epoch)
+    assert "another item" in (one.site.step(run, "post", 0, epoch=epoch).reason or "")
+    one.performs(run, "last", epoch=epoch)
+    assert one.ends(run, epoch)[0] == "compensated"
+    assert sorted(call for call in one.called() if call.startswith(("post", "undo"))) == [
+        "undo a/a",
+        "undo b/b",
+        "undo c/c",
+    ]
+
+
+def test_one_that_is_not_in_the_list_any_more_fails_in_words(one: House) -> None:
+    run = one.open(HEAD + LIST + work("post", "steps.list") + work("last"))
+    one.performs(run, "list", "post", "last")
+    one.ends(run)
+    one.names("a")
+    epoch = one.begun(run)
+    one.performs(run, "list", epoch=epoch)
+    assert "has 1 items now" in (one.site.step(run, "post", 2, epoch=epoch).reason or "")
+    assert one.ends(run, epoch)[0] == "failed"
+
+
+def undone_in_two_goes(house: House, *, by_hand: bool = False) -> str:
+    """A run with two ways, of which both were undone: the second after a person had it go on."""
+    single = UNDO.replace("{{ item }}", "single")
+    run = house.open(
+        HEAD
+        + work("b", "inputs.names", UNDO)
+        + work("single", more=single + ", after: []")
+        + work("last", more=", after: [single]")
+    )
+    house.breaks("last.last.broken", *([] if by_hand else ["undo.single.broken"]))
+    house.performs(run, "b", "single", "last")
+    assert house.ends(run)[0] == ("compensated" if by_hand else "stuck")
+    if by_hand:
+        epoch = house.begun(run)
+        house.performs(run, "single", "last", epoch=epoch)
+    else:
+        house.breaks()
+        resume(house.site.services.log, run, by="admin")
+        epoch = house.begun(run)
+    assert house.ends(run, epoch)[0] == "compensated"
+    house.breaks()
+    house.called()
+    return run
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_a_list_that_was_undone_on_its_own_way_is_done_again_with_the_rest(house: House, by_hand: bool) -> None:
+    run = undone_in_two_goes(house, by_hand=by_hand)
+    epoch = house.restart(run, "single")
+    house.performs(run, "b", "single", "last", epoch=epoch)
+    assert house.ends(run, epoch) == ("succeeded", None)
+    assert sorted(house.called()) == ["b a", "b b", "last last", "single single"]
+
+
+def test_a_run_of_which_something_is_undone_has_not_succeeded(house: House) -> None:
+    """Also where an order of an earlier version did not take it along."""
+    run = undone_in_two_goes(house)
+    house.site.services.log.append(run, [NewEvent(type=EventType.RUN_RESTARTED, data={"from": "single"}, actor="ann")])
+    epoch = house.begun(run)
+    house.performs(run, "single", "last", epoch=epoch)
+    assert house.ends(run, epoch) == ("failed", "step b was undone, and has not been done since")
+
+
+@pytest.mark.parametrize("more", [UNDO + ", after: [approve]", ", after: [approve], irreversible: true"])
+def test_a_list_that_could_not_be_laid_out_has_done_nothing(house: House, more: str) -> None:
+    run = house.open(
+        HEAD
+        + LIST
+        + f"  - {{id: approve, after: [list], {ASK}}}\n"
+        + work("single", more=UNDO.replace("{{ item }}", "single") + ", after: [list]")
+        + work("post", "steps.list[5]", more)
+        + work("last", more=", after: [post, single]")
+    )
+    house.performs(run, "list")
+    house.site.approve(run, "approve", by="lead")
+    performed(house, run, "single", "post", "last")
+    assert house.ends(run)[0] == "compensated"
+    assert house.called() == ["single single", "undo single"]

@@ -162,6 +162,8 @@ def _begun(run: RunState, event: Happening) -> None:
         for step in run.steps.values():
             if step.id not in stands:
                 step.whole.since = epoch
+                if not run.redriven:
+                    step.whole.anew = epoch
     # One that was ordered, given up before it began, and ordered again has the number of the one that was given up.
     run.epoch, run.ended = epoch, None
 

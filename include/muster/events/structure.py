@@ -62,7 +62,7 @@ OUTPUTS: Mapping[str, frozenset[str]] = {
 also when the rest is forgotten. A branch's output is the names of steps."""
 
 SKIPPED = frozenset(
-    {"when", "rejected", "not_taken", "empty", "upstream_failed", "cancelled", "unwinding", "not_listed"}
+    {"when", "rejected", "not_taken", "empty", "upstream_failed", "cancelled", "unwinding", "not_listed", "not_asked"}
 )
 """Reasons of a skipped step that are Muster's own words."""
 

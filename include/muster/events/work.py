@@ -81,6 +81,8 @@ class WorkState:
     """The epoch of its latest outcome."""
     since: int = 0
     """The latest epoch that was to do it: an earlier outcome does not count any more."""
+    anew: int = 0
+    """The latest epoch that was to do all of it again, and not only what a redrive names."""
     begun: int | None = None
     """The epoch in which it last began, before any undoing: what was skipped after that may have happened."""
     started_at: datetime | None = None

@@ -85,7 +85,10 @@ async def expand(services: Services, ref: WorkRef) -> Spread:
         except PermanentError as error:
             await services.log.aappend(ref.run, [failed_as_a_whole(ref, error), *_not_listed(view, step, ref)])
             raise
-    return _spread(services, view, step, ref, found)
+    spread = _spread(services, view, step, ref, found)
+    if spread.epoch != ref.epoch and not ref.stands:
+        await _ensure_of_its_list(services, spread, ref)
+    return spread
 
 
 async def complete(services: Services, spread: Spread, ref: WorkRef) -> None:
@@ -115,7 +118,7 @@ async def spread_of(services: Services, ref: WorkRef) -> Spread:
 def _spread(services: Services, view: RunView, step: ResolvedStep, ref: WorkRef, expanded: Event) -> Spread:
     indices = expanded.data["indices"]
     variables = Variables(partial(view.variables, step, services))
-    kept = last_endings(view, step) if ref.stands else _kept(view, step)
+    kept = last_endings(view, step) if ref.stands else _kept(view, step, expanded, ref)
     left = {index: kept[index] for index in indices if index in kept}
     return Spread(view, step, indices, variables, expanded.data["epoch"], left)
 
@@ -133,10 +136,10 @@ async def _ended_anew(services: Services, spread: Spread, ref: WorkRef) -> bool:
     return await services.queries.acount_keys(ref.run, keys) == len(keys)
 
 
-def _kept(view: RunView, step: ResolvedStep) -> dict[int | None, Event]:
+def _kept(view: RunView, step: ResolvedStep, expanded: Event, ref: WorkRef) -> dict[int | None, Event]:
     """How each item ended that the redrive under way leaves as it is; empty when everything is done again."""
-    again = flow.redriven(view.definition, step, view.state)
-    if again is None:
+    again = expanded.data.get("again", flow.redriven(view.definition, step, view.state))
+    if again is None or expanded.data["epoch"] != ref.epoch:
         return {}
     return {index: event for index, event in last_endings(view, step).items() if index not in again}
 
@@ -148,8 +151,8 @@ def _redriven(services: Services, view: RunView, step: ResolvedStep, ref: WorkRe
         return None
     if any(before.id in redriven for before in flow.ancestors(view.definition, step)):
         return None
-    result = view.state.step(step.id)
-    return _write(services, view, step, ref, result.length or 0, result.indices, [])
+    result, stays = view.state.step(step.id), _stays(view, step)
+    return _write(services, view, step, ref, result.length or 0, result.indices, [], stays)
 
 
 def _recorded(view: RunView, step: ResolvedStep, ref: WorkRef) -> Event | None:
@@ -176,7 +179,7 @@ async def _lay_out(services: Services, view: RunView, step: ResolvedStep, ref: W
     stays = _stays(view, step)
     if skip is not None and not stays:
         notes = [_skipped(step, None, skip.reason, ref), *_not_listed(view, step, ref)]
-        return await _write(services, view, step, ref, 0, [], notes)
+        return await _write(services, view, step, ref, 0, [], notes, stays)
     before = view.state.step(step.id)
     indices: list[int] = []
     if skip is not None:
@@ -189,16 +192,20 @@ async def _lay_out(services: Services, view: RunView, step: ResolvedStep, ref: W
         await _ensure_not_replaced(services, view, step, indices)
     notes += _not_listed(view, step, ref, but={*indices, *stays, *(note.data["index"] for note in notes)})
     indices = sorted({*indices, *stays.intersection(before.indices)})
-    return await _write(services, view, step, ref, length, indices, notes)
+    return await _write(services, view, step, ref, length, indices, notes, stays)
 
 
 def _stays(view: RunView, step: ResolvedStep) -> set[int]:
     """The positions that the redrive under way leaves as they are, with work or without; none where all is done again.
 
-    Their layout stays too: what a `when` or an approval says now is about what is done now.
+    Their layout stays too: what a `when` or an approval says now is about what is done now. What has no outcome that
+    counts is not left as it is: neither one item, nor a list that was to be laid out anew before the redrive.
     """
     again, before = flow.redriven(view.definition, step, view.state), view.state.step(step.id)
-    return set() if again is None or before.ended_as_a_whole else set(range(before.length or 0)) - again
+    if again is None or before.ended_as_a_whole or before.laid_out < before.whole.anew:
+        return set()
+    unfinished = {index for index in before.indices if index not in before.items or not before.items[index].has_outcome}
+    return set(range(before.length or 0)) - again - unfinished
 
 
 def _positions(
@@ -275,6 +282,21 @@ async def _ensure_not_replaced(services: Services, view: RunView, step: Resolved
                 )
 
 
+async def _ensure_of_its_list(services: Services, spread: Spread, ref: WorkRef) -> None:
+    """Refuse items that were cleared in Airflow by hand, of a list that was laid out earlier and is another one now.
+
+    Raises:
+        PermanentError: an item is another one now, or gone.
+    """
+    indices = spread.slot(ref.slot)
+    if any(index >= len(spread.items) for index in indices):
+        raise PermanentError(
+            f"The list of {spread.step.id} has {len(spread.items)} items now.",
+            remedy=f"Do all of it: `muster restart {ref.run} --from {spread.step.id}`.",
+        )
+    await _ensure_not_replaced(services, spread.view, spread.step, indices)
+
+
 def _stands(step: ResolvedStep, work: WorkState) -> bool:
     """True when what was done is to be undone one day, or never can be."""
     return work.begun is not None and (step.compensate is not None or (step.irreversible and work.status != "failed"))
@@ -331,11 +353,11 @@ async def _write(
     length: int,
     indices: list[int],
     notes: list[NewEvent],
+    stays: Collection[int],
 ) -> Event:
     data: dict[str, Any] = {"step": step.id, "length": length, "indices": indices, "epoch": ref.epoch}
     if view.state.redriven:
-        again = flow.redriven(view.definition, step, view.state)
-        data["again"] = [index for index in indices if again is None or index in again]
+        data["again"] = [index for index in indices if index not in stays]
     expanded = NewEvent(type=EventType.STEP_EXPANDED, data=data, key=_key(step, ref.epoch))
     stored = await services.log.aappend(ref.run, [expanded, *notes])
     if not indices and not _skipped_as_a_whole(notes):

@@ -34,7 +34,8 @@ def failures(definition: Definition, state: RunState, task_states: TaskStates) -
         if reason := reason or _without_outcome(definition, state, result):
             found.append(reason)
     # What a cancelled run stopped in the middle of has not failed by itself.
-    return _ordered(state) or found or _never_begun(definition, state) or _kept_from_going_ahead(definition, state)
+    found = _ordered(state) or found or _never_begun(definition, state)
+    return found or _kept_from_going_ahead(definition, state) or _undone(definition, state)
 
 
 def _ordered(state: RunState) -> list[str]:
@@ -71,7 +72,7 @@ def reasons_to_undo(definition: Definition, state: RunState, task_states: TaskSt
 
 
 def _lost_altogether(result: StepState) -> bool:
-    if not result.is_fan_out:
+    if not result.is_fan_out or result.ended_as_a_whole:
         return result.status != "succeeded"
     return not result.counts["succeeded"] and not result.counts["set_aside"]
 
@@ -127,6 +128,16 @@ def _kept_from_going_ahead(definition: Definition, state: RunState) -> list[str]
         f"step {step.id} was left out for what came before it"
         for step in definition.steps
         if (whole := state.step(step.id).whole).status == "skipped" and whole.reason == UPSTREAM_FAILED
+    ]
+
+
+def _undone(definition: Definition, state: RunState) -> list[str]:
+    """The steps of which something was undone and not done again, where nothing else says why it is missing."""
+    works = ((step.id, (state.step(step.id).whole, *state.step(step.id).items.values())) for step in definition.steps)
+    return [
+        f"step {name} was undone, and has not been done since"
+        for name, each in works
+        if any(work.status == "undone" for work in each)
     ]
 
 

@@ -283,6 +283,8 @@ def _in_the_way(
 
 def _is_undone(state: RunState, step: str) -> bool:
     """True when what it did was undone, or is to be, and it was not done anew since."""
+    if any(work.status == "undone" for work in (state.step(step).whole, *state.step(step).items.values())):
+        return True
     unwinding = state.unwinding
     indices = unwinding.pieces.get(step, ()) if unwinding is not None else ()
     return unwinding is not None and any(state.step(step).work(index).epoch <= unwinding.epoch for index in indices)

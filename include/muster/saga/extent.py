@@ -69,8 +69,6 @@ def begun(result: StepState) -> Iterator[int | None]:
 
 
 def _may_have_happened(work: WorkState) -> bool:
-    if work.status == "skipped":
-        # A process died in the middle of it, and the next one skipped it: the run had been cancelled meanwhile. Or an
-        # earlier execution did it, and a later one had no work for it.
-        return work.begun is not None
-    return work.status not in ("pending", "undone")
+    # Whatever became of it: a process may have died in the middle, and the next one have skipped it; or an earlier
+    # execution did it, and a later one had no work for it.
+    return work.begun is not None
