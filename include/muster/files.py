@@ -27,16 +27,30 @@ def path_named(name: str) -> str:
     """The path that a path or a `file://` URI names, as it is.
 
     Raises:
+        UnusablePath: it names none, in words that do not repeat it.
         ValueError: it is a URI of something else, or on another machine.
     """
-    parts = urlsplit(name)
-    if "://" not in name and parts.scheme != "file":
-        return name
-    path = unquote(parts.path, errors="surrogateescape")
-    here = parts.scheme == "file" and parts.netloc in ("", "localhost")
-    if not here or parts.query or parts.fragment or not path.startswith("/"):
-        raise ValueError(name)
+    path = name
+    if "://" in name or name[:5].lower() == "file:":
+        parts = urlsplit(name)
+        if parts.scheme != "file" or parts.netloc not in ("", "localhost"):
+            raise ValueError(name)
+        if parts.query or parts.fragment:
+            raise UnusablePath("a `file://` URI has no `#` and no `?`", "Write `%23` for `#` and `%3F` for `?`.")
+        path = unquote(parts.path, errors="surrogateescape")
+        if not path.startswith("/"):
+            raise UnusablePath("a `file:` URI names a whole path", "Write its path, or `file:///srv/letters`.")
+    if "\0" in path:
+        raise UnusablePath("a path holds no NUL character", "Write the path without it.")
     return path
+
+
+class UnusablePath(ValueError):
+    """What is written as a path and names none: what is wrong with it, and what to do."""
+
+    def __init__(self, message: str, remedy: str) -> None:
+        super().__init__(message)
+        self.message, self.remedy = message, remedy
 
 
 def nearest_project(here: Path) -> Path | None:

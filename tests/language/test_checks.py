@@ -257,6 +257,59 @@ EMPTY = "airflow.providers.standard.operators.empty.EmptyOperator"
             "6:27: no folder of `file://` can be watched, only one on this machine",
         ),
         (
+            HEAD + "triggers: [{files: {path: 'file:///srv/a#b', input: b}}]\ninputs: {b: {type: array}}\n",
+            "6:27: a `file://` URI has no `#` and no `?` Write `%23` for `#` and `%3F` for `?`",
+        ),
+        (
+            HEAD + "triggers: [{files: {path: 'file:srv/x', input: b}}]\ninputs: {b: {type: array}}\n",
+            "6:27: a `file:` URI names a whole path Write its path, or `file:///srv/letters`",
+        ),
+        (
+            HEAD + 'triggers: [{files: {path: "/srv/a\\0b", input: b}}]\ninputs: {b: {type: array}}\n',
+            "6:27: a path holds no NUL character",
+        ),
+        (
+            HEAD + "triggers: [{files: {path: 'file:///srv/a%00b', input: b}}]\ninputs: {b: {type: array}}\n",
+            "6:27: a path holds no NUL character",
+        ),
+        *(
+            (
+                "settings: {office: {inbox: in, limit: 3}, boss: [a, b]}\n"
+                + HEAD
+                + f'triggers: [{{files: {{path: "{path}", input: b}}}}]\ninputs: {{b: {{type: array}}}}\n',
+                f"7:27: {message}",
+            )
+            for path, message in {
+                "{{ settings.office.inbx }}": "`{{ settings.office.inbx }}`: there is no `inbx`",
+                "{{ settings.office.limit + 'x' }}": "`{{ settings.office.limit + 'x' }}`: ",
+                "{{ settings.boss | date }}": "`{{ settings.boss | date }}`: ",
+                "{{ settings }}": "`{{ settings }}` gives no text here",
+                "{{ none }}": "`{{ none }}` gives no text here",
+            }.items()
+        ),
+        *(
+            ("settings: {office: {inbox: in}, boss: [a, b]}\n" + HEAD + text + "\n", f"{place}: {message}")
+            for text, place, message in [
+                (
+                    'deadlines: [{within: 3m, notify: [{slack: "#a", text: "of {{ settings.office.inbx }}"}]}]',
+                    "7:55",
+                    "`of {{ settings.office.inbx }}`: there is no `inbx`",
+                ),
+                (
+                    'deadlines: [{within: 3m, notify: [{email: ["{{ settings.boss }}"]}]}]',
+                    "7:44",
+                    "`{{ settings.boss }}` gives no text here",
+                ),
+                ('incidents: [{slack: "{{ settings.office.inbx }}"}]', "7:21", "`{{ settings.office.inbx }}`: there"),
+                ('incidents: [{slack: "{{ settings.office }}"}]', "7:21", "`{{ settings.office }}` gives no text here"),
+                (
+                    "checks: [{name: c, skill: office.read_letter, with: {uri: '{{ settings.office.inbx }}'}}]",
+                    "7:59",
+                    "`{{ settings.office.inbx }}`: there is no `inbx`",
+                ),
+            ]
+        ),
+        (
             HEAD + "triggers: [{files: {path: /a, input: b}}]\ninputs: {b: {type: array, items: {type: integer}}}\n",
             "7:34: the input `b` gets the URIs of files, and its `items` are no texts Write `items: {type: string}`.",
         ),

@@ -31,6 +31,20 @@ def test_one_bad_file_never_hides_the_others(site: Path, write: Write) -> None:
     assert {path.name for path in catalogue.broken} == {"bad.yaml", "broken.yaml", "latin.yaml"}
 
 
+@pytest.mark.parametrize("published", [False, True])
+def test_nor_does_one_with_a_setting_that_is_not_there_below_another(
+    site: Path, write: Write, published: bool
+) -> None:
+    write("automations/good.yaml", GOOD.format(name="good"))
+    deadline = "incidents: [{slack: '{{ settings.finance.inbx }}'}]\nsettings: {finance: {inbox: in}}\n"
+    write("automations/bad.yaml", GOOD.format(name="bad") + deadline)
+    catalogue = load_folder(site, published=published)
+    assert list(catalogue.definitions) == ["good"]
+    (problem,) = catalogue.problems
+    assert problem.file == "include/automations/bad.yaml"
+    assert "there is no `inbx`" in problem.message
+
+
 def test_of_two_automations_with_one_name_neither_wins(site: Path, write: Write) -> None:
     write("automations/a.yaml", GOOD.format(name="same"))
     write("automations/b/c.yaml", "# a comment\n" + GOOD.format(name="same"))

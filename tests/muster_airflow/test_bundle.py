@@ -77,6 +77,20 @@ def test_an_invalid_file_keeps_its_last_valid_content_and_hides_no_other(source:
     assert "one.yaml:2" in error.read_text()
 
 
+def test_a_setting_that_is_not_there_below_another_stops_no_other_automation(source: Path, tmp_path: Path) -> None:
+    (source / "settings.yaml").write_text("finance: {inbox: in}\n")
+    publisher = Publisher(source, tmp_path / "store")
+    first = publisher.publish(None)
+    deadline = "deadlines: [{within: 1h, notify: [{slack: '#x', text: '{{ settings.finance.inbx }}'}]}]\n"
+    (source / "automations" / "one.yaml").write_text(GOOD.format(name="one", text="second") + deadline)
+    write(source, "two", "second")
+    for version in (publisher.publish(first), Publisher(source, tmp_path / "new").publish(None)):
+        folder = next((tmp_path / store / version for store in ("store", "new") if (tmp_path / store / version).exists()))
+        assert "second" in (folder / "include" / "automations" / "two.yaml").read_text()
+        (error,) = folder.glob("dags/invalid__*one.py")
+        assert "one.yaml:4" in error.read_text()
+
+
 def test_a_file_that_was_never_valid_is_left_out_and_named(source: Path, tmp_path: Path) -> None:
     (source / "automations" / "three.yaml").write_text("automation: three\n")
     version = tmp_path / "store" / Publisher(source, tmp_path / "store").publish(None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
+from types import UnionType
 from typing import Any
 
 from muster.language import inputs as input_checks
@@ -13,7 +14,7 @@ from muster.language.automation import Automation, SkillCheck
 from muster.language.conditions import check_conditions, check_lists
 from muster.language.escalation import check_escalation
 from muster.language.explain import Located, shown_value
-from muster.language.expressions import ExpressionSyntaxError, References, parse, texts
+from muster.language.expressions import ExpressionError, ExpressionSyntaxError, References, evaluate, parse, texts
 from muster.language.graph import After, before, circle, waits
 from muster.language.ids import check_ids
 from muster.language.literals import fits
@@ -332,7 +333,7 @@ class _Checker:
     def _triggers(self) -> Iterator[Problem]:
         yield from trigger_checks.check(self.automation, self.document, self.settings)
         for position, trigger in enumerate(self.automation.triggers):
-            yield from self._settings_only(trigger.model_dump(), ("triggers", position))
+            yield from self._settings_only(trigger.model_dump(), ("triggers", position), gives=str | int | float)
 
     def _inputs(self) -> Iterator[Problem]:
         yield from input_checks.check(self.automation.inputs, self.document)
@@ -340,10 +341,12 @@ class _Checker:
     def _deadlines(self) -> Iterator[Problem]:
         for position, deadline in enumerate(self.automation.deadlines):
             notices = [target.model_dump() for target in deadline.notify]
-            yield from self._settings_only(notices, ("deadlines", position, "notify"))
-        yield from self._settings_only([target.model_dump() for target in self.automation.incidents], ("incidents",))
+            yield from self._settings_only(notices, ("deadlines", position, "notify"), gives=str)
+        notices = [target.model_dump() for target in self.automation.incidents]
+        yield from self._settings_only(notices, ("incidents",), gives=str)
 
-    def _settings_only(self, value: Any, path: Path) -> Iterator[Problem]:
+    def _settings_only(self, value: Any, path: Path, *, gives: type | UnionType = object) -> Iterator[Problem]:
+        """What is wrong with expressions that are evaluated before any run: they are, here."""
         for inner, text in texts(value):
             place = (*path, *inner)
             found = self._parsed(text, place)
@@ -352,7 +355,20 @@ class _Checker:
                 continue
             if found.variables - {"settings"}:
                 yield self.document.problem("only `settings` are known here, before a run", place)
-            yield from self._named(found.settings, self.settings, "setting", place)
+            elif unknown := list(self._named(found.settings, self.settings, "setting", place)):
+                yield from unknown
+            else:
+                yield from self._value(text, place, gives)
+
+    def _value(self, text: str, place: Path, gives: type | UnionType) -> Iterator[Problem]:
+        try:
+            value = evaluate(text, {"settings": self.settings})
+        except ExpressionError as error:
+            yield self.document.problem(error.message.removesuffix("."), place, suggestion=error.remedy)
+        else:
+            if not isinstance(value, gives):
+                suggestion = "Name a setting that is a text."
+                yield self.document.problem(f"`{text}` gives no text here", place, suggestion=suggestion)
 
     def _personal(self) -> Iterator[Problem]:
         yield from check_personal(self.automation.personal, self.automation.inputs, self.ids, self.document)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-from muster.files import path_named
+from muster.files import UnusablePath, path_named
 from muster.language.automation import Automation, FilesTrigger, ScheduleTrigger
 from muster.language.explain import Located
 from muster.language.expressions import ExpressionError, ExpressionSyntaxError, evaluate
@@ -59,6 +59,8 @@ def _folder(named: str, settings: Mapping[str, Any], path: Path, document: Locat
         return  # What is wrong with it is said of every expression.
     try:
         path_named(folder)
+    except UnusablePath as error:
+        yield document.problem(error.message, path, suggestion=error.remedy)
     except ValueError:
         # Only where it is: a whole URI may hold a password.
         message = f"no folder of `{folder.partition(':')[0]}://` can be watched, only one on this machine"
