@@ -152,3 +152,33 @@ def test_an_operator_that_turns_out_to_have_tasks_skipped_is_found(muster: Muste
     assert found["verdict"] == "bad"
     assert found["found"].startswith(f"made_operators.Made ({path}, step one) has Airflow skip tasks after it")
     assert "Write `when`" in found["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("import sys\nsys.exit(0)\nclass Own: ...\n", "SystemExit: 0"),
+        ("raise SystemExit('it wants a licence')\nclass Own: ...\n", "SystemExit: it wants a licence"),
+        ("import os\nprint('no licence', flush=True)\nos._exit(0)\nclass Own: ...\n", "ends the process"),
+        ("import atexit\natexit.register(lambda: print('bye'))\nclass Own: ...\n", None),
+    ],
+    ids=["exits", "says why", "at once", "prints at its end"],
+)
+def test_an_operator_whose_module_ends_the_process_is_found_and_hides_no_other(
+    muster: Muster, project: Path, text: str, said: str | None
+) -> None:
+    (project / "plugins").mkdir()
+    (project / "plugins" / "ending_operators.py").write_text(text)
+    (project / "include" / "settings.yaml").write_text("allowed_operators: [ending_operators.*, pathlib.*]\n")
+    automations = project / "include" / "automations"
+    (automations / "ends.yaml").write_text(
+        "automation: ends\nsteps:\n"
+        "  - {id: one, operator: ending_operators.Own}\n  - {id: two, operator: pathlib.Path}\n"
+    )
+    found = checks(muster)
+    if said is None:
+        assert found["operators"]["verdict"] == "good"
+    else:
+        assert found["operator"]["verdict"] == "bad"
+        assert "ending_operators.Own" in found["operator"]["found"]
+        assert said in found["operator"]["found"]

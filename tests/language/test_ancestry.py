@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from muster.language.ancestry import skips_others
+from muster.language.importing import obstacle
 
 STANDARD = "airflow.providers.standard.operators"
 OWN = f"""
@@ -96,6 +97,42 @@ def test_who_has_tasks_skipped_is_known_by_what_it_inherits(plugins: Path, path:
 )
 def test_who_has_not_is_let_pass(plugins: Path, path: str) -> None:
     assert not skips_others(path, [plugins])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"x = {'-' * 20_000}1\nclass Own: ...\n",
+        f"x = {'+'.join(['1'] * 20_000)}\nclass Own: ...\n",
+        f"class Own({'.'.join(['a'] * 5_000)}): ...\n",
+        "if 0: pass\n" + "elif 1: pass\n" * 3_000 + "class Own: ...\n",
+    ],
+    ids=["signs", "sum", "dots", "elif"],
+)
+def test_what_is_nested_beyond_measure_is_let_pass(tmp_path: Path, text: str) -> None:
+    (tmp_path / "deep_operators.py").write_text(text)
+    assert not skips_others("deep_operators.Own", [tmp_path])
+    assert obstacle("deep_operators.Own", [tmp_path]) is None
+    obstacle("deep_operators.Missing", [tmp_path])  # Whatever it says, it says something.
+
+
+def test_a_long_line_of_ancestors_is_followed_to_its_end(tmp_path: Path) -> None:
+    chain = "".join(f"class Own{n}(Own{n + 1}): ...\n" for n in range(5_000))
+    last = "from airflow.sdk import SkipMixin\nclass Own5000(SkipMixin): ...\n"
+    (tmp_path / "long_operators.py").write_text(chain + last)
+    assert skips_others("long_operators.Own0", [tmp_path])
+    assert not skips_others("long_operators.Own5001", [tmp_path])
+
+
+def test_a_module_is_read_in_the_encoding_that_it_names(tmp_path: Path) -> None:
+    text = "# -*- coding: latin-1 -*-\nfrom airflow.sdk import SkipMixin\nname = '\xe4'\nclass Own(SkipMixin): ...\n"
+    (tmp_path / "latin_operators.py").write_bytes(text.encode("latin-1"))
+    (tmp_path / "marked_operators.py").write_bytes(text.replace("latin-1", "utf-8").encode("utf-8-sig"))
+    (tmp_path / "unknown_operators.py").write_text("# -*- coding: no-such-thing -*-\nclass Own: ...\n")
+    assert skips_others("latin_operators.Own", [tmp_path])
+    assert skips_others("marked_operators.Own", [tmp_path])
+    assert not skips_others("unknown_operators.Own", [tmp_path])
+    assert obstacle("unknown_operators.Own", [tmp_path]) is None
 
 
 def test_looking_imports_no_operator() -> None:

@@ -32,9 +32,7 @@ def test_one_bad_file_never_hides_the_others(site: Path, write: Write) -> None:
 
 
 @pytest.mark.parametrize("published", [False, True])
-def test_nor_does_one_with_a_setting_that_is_not_there_below_another(
-    site: Path, write: Write, published: bool
-) -> None:
+def test_nor_does_one_with_a_setting_that_is_not_there_below_another(site: Path, write: Write, published: bool) -> None:
     write("automations/good.yaml", GOOD.format(name="good"))
     deadline = "incidents: [{slack: '{{ settings.finance.inbx }}'}]\nsettings: {finance: {inbox: in}}\n"
     write("automations/bad.yaml", GOOD.format(name="bad") + deadline)

@@ -84,8 +84,9 @@ def test_a_setting_that_is_not_there_below_another_stops_no_other_automation(sou
     deadline = "deadlines: [{within: 1h, notify: [{slack: '#x', text: '{{ settings.finance.inbx }}'}]}]\n"
     (source / "automations" / "one.yaml").write_text(GOOD.format(name="one", text="second") + deadline)
     write(source, "two", "second")
-    for version in (publisher.publish(first), Publisher(source, tmp_path / "new").publish(None)):
-        folder = next((tmp_path / store / version for store in ("store", "new") if (tmp_path / store / version).exists()))
+    edited = tmp_path / "store" / publisher.publish(first)
+    new = tmp_path / "new" / Publisher(source, tmp_path / "new").publish(None)
+    for folder in (edited, new):
         assert "second" in (folder / "include" / "automations" / "two.yaml").read_text()
         (error,) = folder.glob("dags/invalid__*one.py")
         assert "one.yaml:4" in error.read_text()

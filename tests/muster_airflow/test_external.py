@@ -128,6 +128,26 @@ def test_one_that_would_have_airflow_skip_what_comes_after_it_fails_for_good(
     assert (state.status, state.step("look").status) == ("failed", "failed")
 
 
+@pytest.mark.parametrize("fan_out", [False, True])
+@pytest.mark.parametrize("max_tries", [0, 1])
+@pytest.mark.parametrize("name", ["FailsForGood", "TimesOut"])
+def test_one_that_airflow_does_not_try_again_fails_for_good_in_its_words(
+    site: Site, name: str, max_tries: int, fan_out: bool
+) -> None:
+    operator = f"support.failing.{name}"
+    each = "each: [1, 2], " if fan_out else ""
+    run = site.open(site.definition(f"{HEAD}  - {{id: look, {each}operator: {operator}}}\n"), words="", folder="")
+    slots = list(range(site.expand(run, "look"))) if fan_out else [None]
+    for slot in slots:
+        with pytest.raises(AirflowFailException, match="the account is closed"):
+            execute(run, "look", slot, operator=operator, max_tries=max_tries)
+    said = [event for event in site.services.log.read(run) if "the account is closed" in str(event.data)]
+    assert len(said) == len(slots), "each is told once, before the run is closed"
+    site.close(run)
+    state = site.state(run)
+    assert (state.status, state.step("look").status) == ("failed", "failed")
+
+
 def test_lint_tells_operators_that_have_tasks_skipped_from_others_as_python_does() -> None:
     """All that are installed here: what their files say is what they are."""
     known = {

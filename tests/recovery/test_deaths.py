@@ -157,6 +157,7 @@ def test_a_payment_is_proposed_once_in_a_file_that_is_whole(
         before.append(proposed(dsn, tmp_path, name))
         deaths.perform(pay_one, dsn, tmp_path, name)
         assert proposed(dsn, tmp_path, name) == (1, 1, (".xml",))
+        assert [file.suffix for file in (tmp_path / "invoices" / name).iterdir()] == [".xml"], "nor is a draft left"
     assert (0, 0, ()) in before
     assert (1, 1, ()) in before, "it died before it had written the file"
 
@@ -190,6 +191,22 @@ def test_a_payment_file_whose_process_stalls_while_it_is_withdrawn_does_not_come
     assert found >= {(1, ".xml"), (0,), (0, ".withdrawn")}, (
         "it stalled before the proposal, between it and its file, after"
     )
+
+
+def test_two_attempts_at_a_payment_write_one_file_and_both_succeed(
+    dsn: str, database: Database, tmp_path: Path, deaths: Deaths
+) -> None:
+    """Wherever one of them stalls while the other clears up behind itself."""
+    company(database, tmp_path)
+    for name, go_on in deaths.stalls(pay_one, dsn, tmp_path):
+        with deaths.start(pay_one, dsn, tmp_path, name) as other:
+            while other.is_alive() and not somebody_waits(dsn):
+                other.join(0.02)
+            assert go_on() == 0
+            other.join(60)
+            assert other.exitcode == 0
+        assert proposed(dsn, tmp_path, name) == (1, 1, (".xml",))
+        assert [file.suffix for file in (tmp_path / "invoices" / name).iterdir()] == [".xml"]
 
 
 @pytest.mark.parametrize("work", [pay_one, pay_and_withdraw])

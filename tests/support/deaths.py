@@ -51,8 +51,8 @@ class Deaths:
             yield name
         raise AssertionError(f"{work.__name__} takes more than {MOST} steps")
 
-    def stalls(self, work: Work, *arguments: Any) -> Iterator[tuple[str, Callable[[], None]]]:
-        """Once for each step that `work` takes: it has stopped there, until the function is called, which returns once
+    def stalls(self, work: Work, *arguments: Any) -> Iterator[tuple[str, Callable[[], int | None]]]:
+        """Once for each step that `work` takes: it has stopped there, until the function is called, which returns how
         it has ended. It is given `arguments` and a name of its own.
         """
         for number in range(1, MOST):
@@ -99,11 +99,12 @@ def _has_stopped(pid: int | None) -> bool:
         return False
 
 
-def _let_go_on(process: BaseProcess) -> None:
+def _let_go_on(process: BaseProcess) -> int | None:
     assert process.pid is not None
     os.kill(process.pid, signal.SIGCONT)
     process.join(60)
     assert process.exitcode is not None, "it did not end"
+    return process.exitcode
 
 
 def _working(work: Work, number: int, arguments: Sequence[Any], sent: signal.Signals) -> None:

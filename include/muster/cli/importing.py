@@ -14,25 +14,36 @@ IMPORT = """\
 import importlib, json, sys
 sys.path[:0] = sys.argv[1:2]
 failed, skipping = {}, []
-for path in sys.argv[2:]:
+for path in sys.argv[3:]:
     module, _, name = path.rpartition(".")
     try:
         found = getattr(importlib.import_module(module), name)
-    except Exception as error:
+    except BaseException as error:
         failed[path] = f"{type(error).__name__}: {error}"
         continue
     ancestors = getattr(found, "__mro__", ())
     if any(each.__name__ == "SkipMixin" and each.__module__.startswith("airflow.") for each in ancestors):
         skipping.append(path)
-print("\\n" + json.dumps([failed, skipping]))
+with open(sys.argv[2], "w") as file:
+    json.dump([failed, skipping], file)
 """
 
 
 def imported(operators: Sequence[str], plugins: Path) -> tuple[dict[str, str], list[str]]:
     """Import operators as Airflow does: the errors of those that cannot be, and those that have tasks skipped."""
-    command = [sys.executable, "-P", "-c", IMPORT, str(plugins), *operators]
     with tempfile.TemporaryDirectory() as home:  # Airflow writes its configuration there when it is imported.
+        answer = Path(home) / "answer.json"  # Not what it prints: modules print too.
+        command = [sys.executable, "-P", "-c", IMPORT, str(plugins), str(answer), *operators]
         environment = {**os.environ, "AIRFLOW_HOME": home}
-        tried = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=True)
-    failed, skipping = json.loads(tried.stdout.splitlines()[-1])
+        subprocess.run(command, env=environment, capture_output=True, timeout=300, check=False)
+        if answer.is_file():
+            failed, skipping = json.loads(answer.read_text())
+            return failed, skipping
+    if len(operators) == 1:
+        return {operators[0]: "its module ends the process that imports it"}, []
+    failed, skipping = {}, []
+    for operator in operators:
+        failed_alone, skipping_alone = imported([operator], plugins)
+        failed |= failed_alone
+        skipping += skipping_alone
     return failed, skipping

@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from muster.language.importing import Obstacle, find_module, source_of
+from muster.language.importing import UNREADABLE, Obstacle, find_module, source_of
 
 SKIPPING = frozenset({"SkipMixin", "BranchMixIn", "BaseBranchOperator"})
 """What those operators of Airflow inherit from that choose which of the tasks after them are skipped."""
@@ -33,17 +33,18 @@ def skips_others(path: str, folders: Sequence[Path] = ()) -> bool:
         path: `package.module.Class`.
         folders: Looked through besides Python's own path: the folder of Airflow's plugins.
     """
-    return _skips(path, folders, set())
-
-
-def _skips(path: str, folders: Sequence[Path], seen: set[str]) -> bool:
-    module, _, name = path.rpartition(".")
-    if module.partition(".")[0] == "airflow" and name in SKIPPING | PLAIN:
-        return name in SKIPPING
-    if not module or path in seen:
-        return False
-    seen.add(path)
-    return any(_skips(origin, folders, seen) for origin in _origins(module, name, folders))
+    seen: set[str] = set()
+    waiting = [path]
+    while waiting:
+        path = waiting.pop()
+        module, _, name = path.rpartition(".")
+        if module.partition(".")[0] == "airflow" and name in SKIPPING | PLAIN:
+            if name in SKIPPING:
+                return True
+        elif module and path not in seen:
+            seen.add(path)
+            waiting += _origins(module, name, folders)
+    return False
 
 
 def _origins(module: str, name: str, folders: Sequence[Path]) -> Iterator[str]:
@@ -87,11 +88,14 @@ class _Names(NamedTuple):
 @lru_cache(maxsize=256)
 def _names(source: str, package: str) -> _Names:
     """What the text of a module of `package` binds."""
-    imported, written = defaultdict[str, list[str]](list), defaultdict[str, list[str]](list)
     try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError):
+        return _bound(ast.parse(source), package)
+    except UNREADABLE:
         return _Names({}, {})
+
+
+def _bound(tree: ast.Module, package: str) -> _Names:
+    imported, written = defaultdict[str, list[str]](list), defaultdict[str, list[str]](list)
     for node in _statements(tree):
         if isinstance(node, ast.ClassDef):
             written[node.name] += filter(None, map(_dotted, node.bases))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
-from types import UnionType
 from typing import Any
 
 from muster.language import inputs as input_checks
@@ -12,9 +11,10 @@ from muster.language import triggers as trigger_checks
 from muster.language.approvals import check_approvals
 from muster.language.automation import Automation, SkillCheck
 from muster.language.conditions import check_conditions, check_lists
+from muster.language.early import check_early, named, parsed
 from muster.language.escalation import check_escalation
 from muster.language.explain import Located, shown_value
-from muster.language.expressions import ExpressionError, ExpressionSyntaxError, References, evaluate, parse, texts
+from muster.language.expressions import References, texts
 from muster.language.graph import After, before, circle, waits
 from muster.language.ids import check_ids
 from muster.language.literals import fits
@@ -271,7 +271,7 @@ class _Checker:
                 if path[0] not in WITH_EXPRESSIONS:
                     yield self.document.problem(f"no expression can stand in `{path[0]}`", place)
                     continue
-                found = self._parsed(text, place)
+                found = parsed(text, place, self.document)
                 if isinstance(found, Problem):
                     yield found
                 else:
@@ -297,12 +297,6 @@ class _Checker:
             )
         )
 
-    def _parsed(self, text: str, place: Path) -> References | Problem:
-        try:
-            return parse(text)
-        except ExpressionSyntaxError as error:
-            return self.document.problem(error.message, place, suggestion=error.suggestion, offset=error.line)
-
     def _referred(self, found: References, step: StepBase, key: str, place: Path) -> Iterator[Problem]:
         for name in sorted(found.steps):
             if name not in self.ids:
@@ -319,21 +313,16 @@ class _Checker:
         if "output" in found.variables and key != "compensate":
             message = "`output` is only known in `compensate`, where it is what the step gave back"
             yield self.document.problem(message, place)
-        yield from self._named(found.inputs, self.automation.inputs, "input", place)
-        yield from self._named(found.settings, self.settings, "setting", place)
-        yield from self._named(found.run, RUN_KEYS, "value of `run`", place)
-
-    def _named(self, names: Iterable[str], known: Iterable[str], kind: str, place: Path) -> Iterator[Problem]:
-        have = list(known)
-        for name in sorted(names):
-            if name not in have:
-                suggestion = did_you_mean(name, have) or (f"There are {', '.join(have)}." if have else None)
-                yield self.document.problem(f"there is no {kind} `{name}`", place, suggestion=suggestion)
+        yield from named(found.inputs, self.automation.inputs, "input", place, self.document)
+        yield from named(found.settings, self.settings, "setting", place, self.document)
+        yield from named(found.run, RUN_KEYS, "value of `run`", place, self.document)
 
     def _triggers(self) -> Iterator[Problem]:
         yield from trigger_checks.check(self.automation, self.document, self.settings)
         for position, trigger in enumerate(self.automation.triggers):
-            yield from self._settings_only(trigger.model_dump(), ("triggers", position), gives=str | int | float)
+            yield from check_early(
+                trigger.model_dump(), ("triggers", position), self.settings, self.document, gives=str | int | float
+            )
 
     def _inputs(self) -> Iterator[Problem]:
         yield from input_checks.check(self.automation.inputs, self.document)
@@ -341,34 +330,9 @@ class _Checker:
     def _deadlines(self) -> Iterator[Problem]:
         for position, deadline in enumerate(self.automation.deadlines):
             notices = [target.model_dump() for target in deadline.notify]
-            yield from self._settings_only(notices, ("deadlines", position, "notify"), gives=str)
+            yield from check_early(notices, ("deadlines", position, "notify"), self.settings, self.document, gives=str)
         notices = [target.model_dump() for target in self.automation.incidents]
-        yield from self._settings_only(notices, ("incidents",), gives=str)
-
-    def _settings_only(self, value: Any, path: Path, *, gives: type | UnionType = object) -> Iterator[Problem]:
-        """What is wrong with expressions that are evaluated before any run: they are, here."""
-        for inner, text in texts(value):
-            place = (*path, *inner)
-            found = self._parsed(text, place)
-            if isinstance(found, Problem):
-                yield found
-                continue
-            if found.variables - {"settings"}:
-                yield self.document.problem("only `settings` are known here, before a run", place)
-            elif unknown := list(self._named(found.settings, self.settings, "setting", place)):
-                yield from unknown
-            else:
-                yield from self._value(text, place, gives)
-
-    def _value(self, text: str, place: Path, gives: type | UnionType) -> Iterator[Problem]:
-        try:
-            value = evaluate(text, {"settings": self.settings})
-        except ExpressionError as error:
-            yield self.document.problem(error.message.removesuffix("."), place, suggestion=error.remedy)
-        else:
-            if not isinstance(value, gives):
-                suggestion = "Name a setting that is a text."
-                yield self.document.problem(f"`{text}` gives no text here", place, suggestion=suggestion)
+        yield from check_early(notices, ("incidents",), self.settings, self.document, gives=str)
 
     def _personal(self) -> Iterator[Problem]:
         yield from check_personal(self.automation.personal, self.automation.inputs, self.ids, self.document)
@@ -384,7 +348,7 @@ class _Checker:
                 yield from trigger_checks.check_schedule(asked.schedule, (*path, "schedule"), self.document)
             if isinstance(asked, SkillCheck):
                 yield from self._skill(asked.skill, asked.arguments, (*path, "skill"), (*path, "with"))
-                yield from self._settings_only(asked.arguments, (*path, "with"))
+                yield from check_early(asked.arguments, (*path, "with"), self.settings, self.document)
                 continue
             for _ in texts(asked.sql):
                 # A query that data could change would be a hole, and its answer no proof.

@@ -7,6 +7,7 @@ import importlib.util
 import pkgutil
 import re
 import sys
+import tokenize
 from collections.abc import Iterator, Sequence
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
@@ -19,6 +20,8 @@ FAMILIES = frozenset({"apache", "atlassian", "cncf", "common", "dbt", "ibm", "mi
 """Beginnings of names that several providers share, each with a package of its own."""
 FINDS_NAMES = "__getattr__"
 """The function by which a module answers for names that are not written in it."""
+UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
+"""What reading Python's words raises: the last two where they are nested beyond measure."""
 
 
 class Obstacle(NamedTuple):
@@ -119,8 +122,9 @@ def source_of(spec: ModuleSpec) -> str | None:
     if spec.origin is None or not spec.origin.endswith(".py"):
         return None
     try:
-        return Path(spec.origin).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
+        with tokenize.open(spec.origin) as file:  # In the encoding that it names.
+            return file.read()
+    except (OSError, SyntaxError, ValueError):
         return None
 
 
@@ -128,7 +132,7 @@ def _bound_in(source: str) -> frozenset[str] | None:
     """The names a module binds; None when that cannot be told from its source."""
     try:
         names = frozenset(_bound(ast.parse(source).body))
-    except (SyntaxError, ValueError, RecursionError):
+    except UNREADABLE:
         return None
     return None if "*" in names else names
 

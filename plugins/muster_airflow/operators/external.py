@@ -10,7 +10,9 @@ from typing import Any
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk._shared.module_loading import import_string
 from airflow.sdk.exceptions import (
+    AirflowFailException,
     AirflowRescheduleException,
+    AirflowSensorTimeout,
     AirflowSkipException,
     DagRunTriggerException,
     DownstreamTasksSkipped,
@@ -119,11 +121,12 @@ def _run(context: Context, piece: Piece, work: Any) -> Any:
         _write(context, piece, failed(piece, refused))
         raise refused from asked
     except Exception as error:
-        if classify(error) in NEVER:
+        never = classify(error) in NEVER
+        # Of the two Airflow makes no further try, whatever is left.
+        if never or isinstance(error, AirflowFailException | AirflowSensorTimeout) or _last_try(context):
             _write(context, piece, failed(piece, error))
+        if never:
             raise PermanentError(str(error)) from error
-        if _last_try(context):
-            _write(context, piece, failed(piece, error))
         raise
     ended = _write(context, piece, succeeded(piece, Answer(output=_jsonable(result))))
     return _told(context, piece, ended)

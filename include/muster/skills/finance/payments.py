@@ -129,7 +129,11 @@ def _write_files(written: Sequence[_Written], key: str, context: SkillContext) -
             try:
                 draft.replace(path)
             except FileNotFoundError as error:
-                raise TransientError(f"The payments {path.stem} are being withdrawn; no file was written.") from error
+                # Another attempt took the draft away, once it had written the same file; or a withdrawal did.
+                if not path.exists():
+                    message = f"The payments {path.stem} are being withdrawn; no file was written."
+                    raise TransientError(message) from error
+            remove_drafts(path)  # Whoever died over one before has left it.
 
 
 def _path(file: _Written, context: SkillContext) -> Path:

@@ -1,0 +1,24 @@
+"""Airflow operators that fail in a way that Airflow does not try again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout
+
+
+class FailsForGood(BaseOperator):
+    """Fails, and says why."""
+
+    def execute(self, context: Any) -> None:
+        """Raise what Airflow knows for it."""
+        raise AirflowFailException("the account is closed")
+
+
+class TimesOut(BaseOperator):
+    """Waits for nothing, and says so."""
+
+    def execute(self, context: Any) -> None:
+        """Raise what Airflow's sensors do."""
+        raise AirflowSensorTimeout("the account is closed")
