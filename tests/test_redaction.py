@@ -386,6 +386,14 @@ def test_looking_for_secrets_costs_little() -> None:
         "password (a) (b) ",
         "_password_",
         "Authorization: a-key ",
+        "Passwort: is es so ",
+        "Passwort: a b\n",
+        "x, Passwort: a b, ",
+        "{password: a b, ",
+        "(a, Passwort): a b ",
+        "(Passwort): ",
+        "account key: ",
+        "-----BEGIN PGP PRIVATE KEY BLOCK-----",
     ],
 )
 @pytest.mark.parametrize("around", ["{}", '{{"body": "{}"}}', "{}\\n{}"])

@@ -27,6 +27,7 @@ from support.runs import Site
 
 EXAMPLES = settings(max_examples=300, deadline=None)
 KEY, CHOSEN = "k7Qx9fZZ12ab34", "Sommer2024!"
+ENCODED = "Zm9vYmFyMTIzNDU2Nzg5MGFiY2RlZg=="
 
 
 def _names(text: str) -> list[str]:
@@ -91,7 +92,8 @@ IN_DOUBT = {
     smtp_password_office db_password_hamburg password_admin password_root client_secret_acme
     webhook_secret_github password_at password_ch db_password_host db_password_backend password_store
     password_event passwordBerlin passwort_buero passwort_hamburg kennwort_zentrale smtp_pass_office
-    db_pass_admin pw_admin pw_office pass test_pass guest_pass acme_pass visitor_pass user_pw_office secret_acme
+    db_pass_admin password_region password_zone password_user password_system
+    pw_admin pw_office pass test_pass guest_pass acme_pass visitor_pass user_pw_office secret_acme
     """
     ),
     KEY: _names(
@@ -99,9 +101,10 @@ IN_DOUBT = {
     api_key_at api_key_de api_key_backend api_key_host api_key_store api_key_acme apikey_stripe api_key_vault
     api_key_customer1 api_key_md ssh_key_deploy private_key_data access_token_github github_token_bot
     token_slack token_github crm_token_acme private_key_json credentials google_credentials Cookie Set-Cookie
-    Authorization
+    Authorization openai_key AZURE_OPENAI_KEY deepl_key stripeKey consumer_key hmac_key decryption_key
     """
     ),
+    ENCODED: _names("account_key AccountKey ACCOUNT_KEY storage_key storageKey app_key service_account_key"),
 }
 NONE = _names(
     """
@@ -125,6 +128,9 @@ NONE = _names(
     reisepass_nummer Reisepassnummer passnummer kompass engpass impfpass citypass Brennerpass gebirgspass
     Familienpass Kulturpass Sozialpass Studentenpass Skipass Bergpass Fahrpass passt passend passiv Passagier
     Passfoto Kontenschluessel kostenschluessel Verteilschluessel Umlageschlüssel Schlüsselnummer
+    password_template password_mail_template passwort_vorlage password_group passwort_gruppe password_queue
+    password_level secret_level password_hashing secret_scanning password_ticket password_tickets password_audit
+    password_category password_training password_tool
     Steuerschluessel schluessel Stichwort Sekretariat Schlagwort Vorwort Fachwort Kundenkey Hauptschlüssel
     """
 )
@@ -141,6 +147,8 @@ PLAIN = [
         "https://x.example/a1",
     ),
     *("<password>", "muster_crm", "yes", "12 months"),
+    *("welcome_v2", "it-2fa", "it-support-l2", "aws-ssm1", "vs-nfd2", "aberg2", "anna.berg2", "iphone15", "Nr. 12"),
+    *("invoices/2026/4711.pdf", "ACME-4711"),
 ]
 WHOLE_NONE = [*NONE, "Forgot the date", "Password policy", "API key name", "Reisepass Nr."]
 
@@ -225,6 +233,93 @@ def test_a_secrets_name_is_found_in_a_text(name: str) -> None:
             assert may_hold_secrets(canonical({"text": text})), text
 
 
+LINES = [
+    # A list of things that a sentence names.
+    'Anna: "Zugang (Laptop, Passwort): erledigt". Die Rechnung 4711 über 500 EUR, Anna\'s Ziel.',
+    "Betroffene Daten (Name, E-Mail, Passwort): 3.000 Kunden. Frist: 72 h\nMeldung an: LfDI",
+    "Leaked data (name, e-mail, password): 3,000 customers. The supplier's letter is attached.\nDeadline: 72 h",
+    "Leaked: name, password: no findings. The auditor's notes follow.\nPage 2\nPage 3",
+    "Fields (username, password): required",
+    "Priority (password *): high",
+    "Missing data (API key): ask the supplier",
+    "Supplier audit (API key): 2 findings",
+    "[reset-password]: https://example.com/2fa-reset",
+    "See [api-key].\n\n[api-key]: ./keys.md\n[1]: x",
+    "def login(user, password): return check(user, password)\n",
+    "class A:\n    def __init__(self, user, password):\n        self.user = user\n",
+    "Name, Passwort: folgt separat per Post. Bitte melden Sie sich bei Bert am Montag.",
+    "Inhalt: Name, Passwort: siehe Anlage; Betrag 500 EUR; Frist 3. Mai",
+    'Item "Victoria\'s Secret": 3 pcs',
+    # Sentences behind a name, in any language.
+    "Passwort: siehe Tresor",
+    "Passwort: folgt",
+    "Passwort: folgt\n  Ansprechpartner: Bert\n  Budget: 5000 EUR",
+    "- Passwort: liegt bei Anna\n  Termin: Montag 10 Uhr\n- Laptop: da",
+    "Passwort: ist abgelaufen!",
+    "Passwort: R&D-Team, C#-Projekt und anna@example.com (bitte!)",
+    "Passwort: muss 12 Zeichen haben",
+    "Passwort: wird per SMS verschickt",
+    "Passwort: geändert am 3. Mai",
+    "Passwort: Herr Meier's Aufgabe\nRechnung: 500 EUR",
+    "passwort: siehe Tresor",
+    "Passwörter: bitte alle 90 Tage ändern",
+    "Betreff: AW: Passwort: Termin",
+    "Mot de passe: Password: envoyé par courrier",
+    "Privater Schlüssel: Haus B, 2. Stock",
+    "Lager, neue Passwörter: 200 Stück; Thema: Passwort: 2025 wird alles neu",
+    "API-Schlüssel: liegt im Tresor",
+    "Password: sent by SMS",
+    "Password: min 12 characters",
+    "Password: required",
+    "Private key: left at reception",
+]
+SAID = [
+    ("(Password): Sommer2024!", "(Password): {}"),
+    ("Zugang (VPN, Passwort): Sommer2024! (bitte ändern)", "Zugang (VPN, Passwort): {} (bitte ändern)"),
+    ("user[password]: Sommer2024!\nzone: eu", "user[password]: {}\nzone: eu"),
+    ("Access (API key): k7Qx9fZZ12ab34 until May", "Access (API key): {} until May"),
+    ("Passwort: ist jetzt Sommer2024! und gilt ab Mai", "Passwort: ist jetzt {} und gilt ab Mai"),
+    ("Passwort: Sommer2024! gilt ab Mai", "Passwort: {} gilt ab Mai"),
+    ("Name: anna, Passwort: Sommer2024! Bitte ändern", "Name: anna, Passwort: {} Bitte ändern"),
+    ("Passwort: horse\n  Budget: 5000 EUR", "Passwort: {}\n  Budget: 5000 EUR"),
+    ("Passwort: hunter!x (bis Mai)", "Passwort: {} (bis Mai)"),
+    ("Das Passwort: hunter2 (bis Mai)", "Das Passwort: {} (bis Mai)"),
+    ("**Password:** Sommer2024!", "**Password:** {}"),
+    ("<b>Passwort:</b> Sommer2024!<br>", "<b>Passwort:</b> {}<br>"),
+    ("Passwort: geheim", "Passwort: {}"),
+    ("db_password: correct horse", "db_password: {}"),
+    ("{user: anna, password: correct horse, zone: eu}", "{{user: anna, password: {}, zone: eu}}"),
+    ("{user: anna, Passwort: geheim, zone: eu}", "{{user: anna, Passwort: {}, zone: eu}}"),
+    (
+        f"Protocol=https;AccountName=acme;AccountKey={ENCODED};Suffix=net",
+        "Protocol=https;AccountName=acme;AccountKey={};Suffix=net",
+    ),
+    ("-----BEGIN PGP PRIVATE KEY BLOCK-----\nab\n-----END PGP PRIVATE KEY BLOCK-----\nrest", "{}\nrest"),
+    ('{"note": "Setup (laptop, password): Sommer2024!", "n": 5}', '{{"note": "Setup (laptop, password): {}", "n": 5}}'),
+    ('[["user", "anna"], ["X-Api-Key", 12]]', '[["user", "anna"], ["X-Api-Key", "{}"]]'),
+]
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_sentence_behind_a_secrets_name_stays(line: str) -> None:
+    """Alone, in a longer text, and as JSON writes it within one: what stands behind it stays as well."""
+    for text in (line, f"1. Dear Anna\n{line}\n2. The end, it's late.\n", f"- {line}\n- zone: eu\n"):
+        for written in (text, json.dumps({"note": text, "n": 500}), json.dumps({"note": text}, ensure_ascii=False)):
+            assert redact(written) == written
+        assert redact_data({"note": text, "rows": [[1, text]]}) == {"note": text, "rows": [[1, text]]}
+
+
+@pytest.mark.parametrize(("line", "clean"), SAID)
+def test_of_a_sentence_only_what_looks_like_a_secret_goes(line: str, clean: str) -> None:
+    clean = clean.format(REDACTED)
+    for around in ("{}", "Dear Anna\n{}\nthe end, it's late"):
+        text, shown = around.format(line), around.format(clean)
+        assert redact(text) == shown
+        assert redact(shown) == shown, "redacting twice is redacting once"
+        assert may_hold_secrets(canonical({"text": text}))
+        assert redact(redact(json.dumps({"text": text}))) == redact(json.dumps({"text": text}))
+
+
 QUESTIONS = [
     [["I forgot my password", "Click on the link"], ["Where are you?", "In Kiel"]],
     [["How do I reset my password?", "Click"], ["What is an API key?", "A text"]],
@@ -283,6 +378,10 @@ def test_what_an_authorization_hands_over_is_hidden(scheme: str) -> None:
         assert redact(f"GET /\nAuthorization: {scheme} abcdefghi\nHost: x") == (
             f"GET /\nAuthorization: {scheme} {REDACTED}\nHost: x"
         )
+    signed = {"authorization": 'Signature keyId="a",x="abcdefghi"'}
+    assert redact_data(signed) == {"authorization": REDACTED}
+    for said in ("Signature required", "digest approved"):
+        assert redact_data({"authorization": said}) == {"authorization": said}
     prose = {"authorization": "given by Anna", "text": "Authorization: given yesterday, basic rules apply"}
     assert redact_data(prose) == prose
 

@@ -21,8 +21,10 @@ from muster.secret_words import (
     NAMING,
     ODD,
     Kind,
+    all_of,
+    holds_key,
+    is_said,
     kind_of,
-    looks_random,
     says_whose,
     tells,
 )
@@ -40,6 +42,8 @@ PLAIN_REST = r"(?: [^,:=\"'\\{}\[\]\x00-\x1f]{0,60}+)?"
 """The same without quotes, up to the comma of a list."""
 _AFTER = r" {0,2}(?:[*)\]]{1,3}|\([^()\"'\\\x00-\x1f]{0,40}\))"
 """What a form writes behind the name of a field."""
+_END_OF_LIST = re.compile(r" {0,2}\*?[)\]]")
+"""The end of a bracket that was opened before the name: what stands in it may be a list of things that a text names."""
 _RUN = rf"[^\"\\]{{0,{2 * LONGEST}}}"  # In small letters a character may be two.
 _BEFORE_NAME = rf"{_RUN}?(?:\\.{_RUN}?){{0,{ODD}}}?"
 _BEHIND_NAME = rf"{_RUN}+(?:\\.{_RUN}+){{0,{ODD}}}+"
@@ -64,7 +68,7 @@ MAY_BE_NAMED = re.compile(
 
 _NAMED = re.compile(
     rf"(?<![\w.-])(?P<name>[\w.-]*{NAME}{_BEHIND})"
-    rf"(?:(?:{REST})?[:=]?(?P<close>\\*[\"'])|{_AFTER})?\s*(?P<sep>[:=])>?[ \t]*",
+    rf"(?:(?:{REST})?[:=]?(?P<close>\\*[\"'])|(?P<after>{_AFTER}))?\s*(?P<sep>[:=])>?[ \t]*",
     re.IGNORECASE,
 )
 _MARK = re.compile(r"(?<!\\)\\*[\"']|[][(){},\n]")
@@ -75,11 +79,13 @@ _CLOSED = re.compile(r"([^\"'\\\n]*)\\*(?=[\"'])")
 QUOTE = re.compile(r"[bBrRuUfF]{0,2}(\\*[\"'])")
 _PLAIN = re.compile(r"(?:[^\s\"'&;,\\]|\\(?!\\*[\"'nrt]))+")
 _INLINE = re.compile(r"[^\s,;\"'\\})\]]+")
-_ALONE = re.compile(r"([^\s,{}\[\]]+)[ \t]*(?:[,})\]\n]|\Z)")
+_ALONE = re.compile(r"([^\s,{}\[\]]+?)(?=\\*[\"']?[ \t]*(?:[,})\]\n]|\Z))")
+_PLAIN_FLOW = re.compile(r"[^,{}\[\]\"'\\\n]+(?=[,}\n]|\Z)")
 _OPENING = re.compile(r"\[?[ \t]*(?:[bBrRuUfF]{0,2}\\*[\"'])?")
 _VALUE_IN_DOUBT = {":": re.compile(r"[^\n\"'\\{}]*"), "=": re.compile(r"[^\s\"'\\{}&;,]*")}
 _ONE = re.compile(r"([^\s,\"'\\{}\[\]]+)[ \t]*(?:[,})\]\n\"'\\&;]|#|\Z)")
 _NO_WORD = re.compile(r"\d|[a-z][A-Z]|[!@#$%^&*+=/_~]")
+_KEY = re.compile(r"\s*[^\s:][^:]{0,60}:(?:\s|\Z)")
 _BLOCK = re.compile(r"(?:[|>][-+\d]*[ \t]*)?(?:#.*)?")
 _ESCAPE = re.compile(r"\\[nrt]\Z")
 _STRING = re.compile(r"(?:(?P<mark>(?<!\\)\\*[\"'])\w|(?P<line>(?<!\\)\\+)[nr])\Z")
@@ -91,57 +97,23 @@ _INDENT = 400
 """Characters before a name that can still be the indent of its line."""
 _JUDGED = 512
 """Characters of a value that tell whether it looks like a secret."""
-_NOTHING = frozenset({"", "null", "None", "~", "[redacted]"})
+_HIDDEN = "[redacted]"
+_NOTHING = frozenset({"", "null", "None", "~", _HIDDEN})
 _AFTER_COMMA = ("", " ", "\t", "\n", "\r", '"', "'", "\\")
-_FIRST_WORD = re.compile(r"[ \t]*([A-Za-z]{1,8})[ \t]+\S")
-_PROSE = frozenset(
-    [
-        "a",
-        "an",
-        "and",
-        "are",
-        "as",
-        "at",
-        "be",
-        "but",
-        "can",
-        "cannot",
-        "for",
-        "from",
-        "has",
-        "have",
-        "if",
-        "in",
-        "is",
-        "it",
-        "may",
-        "must",
-        "no",
-        "not",
-        "of",
-        "on",
-        "one",
-        "or",
-        "please",
-        "see",
-        "should",
-        "that",
-        "the",
-        "they",
-        "this",
-        "to",
-        "too",
-        "was",
-        "were",
-        "which",
-        "who",
-        "will",
-        "with",
-        "wrong",
-        "you",
-        "your",
-    ]
+_FIRST_WORD = re.compile(r"[ \t]*([^\W\d_]{1,11})(?:[ \t]+\S|[ \t]*(?:[.,;)}\n\"'\\]|\Z))")
+_PROSE = all_of(
+    "a an and are as at be but can cannot for from has have if in is it may must no not of on one or please see should",
+    "that the they this to too was were which who will with wrong you your",
+    "am auf aus bei beim bitte das dem den der die ein eine fehlt folgt gilt hat im ist kann kein keine kommt liegt",
+    "mit muss nach nicht noch nur per siehe sind soll um und unter vom von vor war werden wie wird wurde zu zum zur",
+    "changed closed completed done expired failed forgotten invalid missing pending required sent solved unchanged",
+    "erledigt fertig geändert gelöst geschlossen offen unbekannt ungültig vergessen verschickt versandt",
 )
+"""Words that a sentence begins with, or is, and no password."""
+_LABEL = re.compile(r"(?=.*[a-zäöüß])[A-ZÄÖÜ][^\W_]*(?:[ \xa0-][^\W_]+)*")
+_SEVERAL = re.compile(r"[ \t]*(?![!|>&\[{#])(?:[^\s\"'\\]|\\+u[0-9a-fA-F]{4})+[ \t]+[^\s\"'\\#]")
+_SENTENCE = re.compile(r"(?:[^\n\"'\\{}]|\\+u[0-9a-fA-F]{4})*")
+_SAID = re.compile(r"[^\s,;()\[\]<>*=]+=*")
 
 
 class Span(NamedTuple):
@@ -163,7 +135,11 @@ def named(text: str) -> Iterator[Span]:
         first = found.start() + (_ESCAPE.search(text, max(0, found.start() - 1), found.start() + 1) is not None)
         name = whole(text, first, found.end("name")) if found["close"] else text[first : found.end("name")]
         kind = kind_of(name[-LONGEST:])
-        span = value_of(text, found, kind, line, found["name"]) if kind else None
+        if not kind:
+            continue
+        in_list = found["sep"] == ":" and _END_OF_LIST.match(found["after"] or "") is not None
+        said = text[first : found.end("name")]
+        span = _in_sentence(text, found.end()) if in_list else value_of(text, found, kind, line, said)
         if span is None or left_alone(kind, text[span.start : span.end]):
             continue
         yield span
@@ -191,6 +167,8 @@ def left_alone(kind: Kind, value: str) -> bool:
 def value_of(text: str, found: re.Match[str], kind: Kind, line: int, name: str) -> Span | None:
     """The value behind the key `found`, which the name of a kind calls secret; `line`: where the key's line begins."""
     start, close = found.end(), found["close"] or ""
+    if text.startswith(_HIDDEN, start):
+        return None  # What follows has been judged.
     if not close and name.lower().endswith("authorization"):
         return None  # The scheme before it tells a header from a sentence: that is looked for elsewhere.
     if kind in IN_DOUBT:
@@ -202,21 +180,30 @@ def value_of(text: str, found: re.Match[str], kind: Kind, line: int, name: str) 
         return Span(start, plain.end(), "") if plain else None
     indent = found.start("name") - line
     if close:
+        if _is_sentence(text, start, name):
+            return _in_sentence(text, start)  # No JSON: a title that a text quotes.
         end = end_of(text, start, len(close) - 1)
         opened = _BLOCK.fullmatch(text[start:end].strip()) is not None
-        return _of_line(text, start, indent - 1, sure=True) if opened else Span(start, end, close)
+        return _of_line(text, start, indent - 1, name, sure=True) if opened else Span(start, end, close)
     sure = _NOTHING_ELSE.search(name) is not None
     if indent <= _INDENT and not text[line : found.start("name")].strip(" \t-"):
-        return _of_line(text, start, indent, sure=sure)
+        return _of_line(text, start, indent, name, sure=sure)
     before = text[max(line, found.start("name") - _BEFORE) : found.start("name")]
-    if around := _STRING.search(before + name[0]):
+    if around := _STRING.search(before + text[found.start("name")]):
         mark = around["mark"] or around["line"][1:] + '"'
-        return _of_escaped_line(text, start, mark, sure=sure)
+        return _of_escaped_line(text, start, mark, name, sure=sure)
     if text[start : start + 1] in ("[", "{"):
         return Span(start, end_of(text, start, 0), "")
     if before.rstrip()[-1:] in ("{", ","):
-        alone = None if sure else _ALONE.match(text, start, start + _JUDGED)
-        return Span(start, end_of(text, start, 0), "") if sure or (alone and _is_no_word(alone[1])) else None
+        said = _is_prose(text, start)
+        if not said and (alone := _ALONE.match(text, start, start + _JUDGED)):
+            return Span(start, alone.end(1), "") if sure or _is_no_word(alone[1]) else None
+        several = _PLAIN_FLOW.match(text, start, start + _JUDGED)
+        if sure and several and not _is_sentence(text, start, name) and _is_open(text, line, found.start("name")):
+            return Span(start, several.end(), "")
+        return _in_sentence(text, start) if sure else None
+    if sure and _is_sentence(text, start, name):
+        return _in_sentence(text, start)
     inline = _INLINE.match(text, start, start + _JUDGED)
     if inline is None or not _NO_WORD.search(inline[0]) or not (sure or _is_no_word(inline[0])):
         return None
@@ -229,7 +216,7 @@ def _in_doubt(text: str, start: int, separator: str, kind: Kind, name: str) -> S
     opening, value = _OPENING.match(text, start), _VALUE_IN_DOUBT[separator]
     start = opening.end() if opening else start
     judged = value.match(text, start, start + _JUDGED)
-    if judged is not None and ((kind != "typed" and looks_random(judged[0])) or says_whose(name, judged[0])):
+    if judged is not None and (holds_key(kind, judged[0]) or says_whose(name, judged[0])):
         rest = value.match(text, judged.end())
         return Span(start, rest.end() if rest else judged.end(), "")
     alone = _ONE.match(text, start, start + _JUDGED)
@@ -295,10 +282,11 @@ def end_of(text: str, start: int, level: int) -> int:
     return len(text)
 
 
-def _of_escaped_line(text: str, start: int, mark: str, *, sure: bool) -> Span | None:
+def _of_escaped_line(text: str, start: int, mark: str, name: str, *, sure: bool) -> Span | None:
     """A YAML value within a string that `mark` ends: its line, or the rest where lines of its own may follow."""
-    if _is_prose(text, start):
-        return None  # Before its end is looked for: each line of a long string may begin like this one.
+    if _is_sentence(text, start, name):
+        # Before its end is looked for: each line of a long string may begin like this one.
+        return _in_sentence(text, start) if sure else None
     line = re.compile(rf"(?<!\\)(?:\\{{{len(mark)}}}[nr]|(\\*){mark[-1]})")
     end = _closing(text, start, mark, line)
     if end >= 0 and _BLOCK.fullmatch(text[start:end].strip()):
@@ -309,16 +297,17 @@ def _of_escaped_line(text: str, start: int, mark: str, *, sure: bool) -> Span | 
     return Span(start, end, "") if sure or _is_no_word(text[start:end].strip()) else None
 
 
-def _of_line(text: str, start: int, indent: int, *, sure: bool) -> Span | None:
+def _of_line(text: str, start: int, indent: int, name: str, *, sure: bool) -> Span | None:
     """A YAML value: the rest of its line and the lines that are indented further."""
-    if _is_prose(text, start):
-        return None
+    if _is_sentence(text, start, name):
+        return _in_sentence(text, start) if sure else None
     line_end = text.find("\n", start)
     line_end = len(text) if line_end < 0 else line_end
     first = text[start:line_end].strip()
     opened = _BLOCK.fullmatch(first) is not None
     if not (opened or sure or first[:1] in ("[", "{") or _is_no_word(first)):
         return None
+    holds_lines = opened or first[:1] in ("[", "{")
     end = line_end
     while end < len(text):
         following = text.find("\n", end + 1)
@@ -326,6 +315,8 @@ def _of_line(text: str, start: int, indent: int, *, sure: bool) -> Span | None:
         line = text[end + 1 : following]
         depth = len(line) - len(line.lstrip(" \t"))
         if line.strip() and depth <= indent and not (opened and depth == indent and line.lstrip().startswith("- ")):
+            break
+        if not holds_lines and _KEY.match(line):
             break
         end = following
     return Span(start, end, "") if text[start:end].strip() else None
@@ -335,3 +326,23 @@ def _is_prose(text: str, start: int) -> bool:
     """True when what stands there begins as a sentence does."""
     first = _FIRST_WORD.match(text, start)
     return first is not None and first[1].lower() in _PROSE
+
+
+def _is_sentence(text: str, start: int, name: str) -> bool:
+    """True also for several words behind a name such as `Passwort`, as people write it and no configuration does."""
+    several = _LABEL.fullmatch(name) is not None and _SEVERAL.match(text, start) is not None
+    return several or _is_prose(text, start)
+
+
+def _in_sentence(text: str, start: int) -> Span | None:
+    """From the first to the last word of a line that looks like a password: all else is what is said of it."""
+    opening = _OPENING.match(text, start)
+    line = _SENTENCE.match(text, opening.end() if opening else start, start + _JUDGED)
+    found = [word for word in _SAID.finditer(text, *line.span()) if is_said(word[0])] if line else []
+    return Span(found[0].start(), found[-1].end(), "") if found else None
+
+
+def _is_open(text: str, line: int, end: int) -> bool:
+    """True when a mapping is open there that began in the same line."""
+    begin = max(line, end - _INDENT)
+    return text.count("{", begin, end) > text.count("}", begin, end)

@@ -131,7 +131,7 @@ def _listed(text: str) -> Iterator[Span]:
             looked = span.end
             judged = _FLOW_MARKS.sub(" ", text[span.start : span.end]).split()
         elif plain := _FLOW_PLAIN.match(text, found.end()):
-            span, close = Span(*plain.span(), ""), 0
+            span, close = Span(*plain.span(), mark), 0  # In JSON a number stands without quotes.
         else:
             continue
         said = judged if judged is not None else [text[span.start : span.end]]

@@ -14,14 +14,15 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple, TypeGuard
 
-Kind = Literal["secret", "texts", "chosen", "typed", "random", ""]
+Kind = Literal["secret", "texts", "chosen", "typed", "random", "encoded", ""]
 """What a name says of its value: `secret`; `texts`, where numbers are counts; or nothing. In between the value decides:
-`random`, where only what a machine made up is secret; `typed`, where only what people think up as a password is, and no
-passport's number; `chosen`, where both are.
+`random`, where only what a machine made up is secret; `encoded`, where only the bytes of a key are, written as text;
+`typed`, where only what people think up as a password is, and no passport's number; `chosen`, where both are.
 """
 
 
-def _all_of(*lines: str) -> frozenset[str]:
+def all_of(*lines: str) -> frozenset[str]:
+    """The words in these lines."""
     return frozenset(word for line in lines for word in line.split())
 
 
@@ -39,6 +40,9 @@ _TOKENS = "access|refresh|auth|bearer|id|api|session|csrf|xsrf|bot"
 HEADS = {
     # Keys come first: in `secret_key` the key is named. Machines make them, and much else is said of keys.
     "key": _Head(rf"(?:{_KEYS}) keys?|(?:api|privater?|geheimer?) (?:schl(?:ü|ue)ssel)", "secret", "random"),
+    "some_key": _Head(r"(?:anthropic|azure|consumer|cosmos|deepl|decryption|hmac|openai|stripe) keys?", "random", ""),
+    # Also the path of what is stored, or the number of a customer.
+    "encoded_key": _Head(r"(?:account|app|application|storage) keys?", "encoded", ""),
     "password": _Head(
         r"(?:passw(?:or[dt]|d)|passphrase|passcode|pwd|secret)s?|kennwort|(?:pass|kenn)w(?:ö|oe)rter",
         "secret",
@@ -59,7 +63,7 @@ _OTHER_TOKENS = (
 )
 _HEADERS = re.compile(r"(?:x|http|proxy|set)*")
 """What stands before `authorization` and `cookie` where they are headers."""
-_HAVE_PASSWORDS = _all_of(
+_HAVE_PASSWORDS = all_of(
     # Who logs in.
     "admin benutzer konto login root sa sudo user usr",
     # Where one logs in.
@@ -71,13 +75,13 @@ _HAVE_PASSWORDS = _all_of(
     "cert key keystore master pdf pfx truststore zip",
 )
 """What has a password, so that a `pass` of it is one: `smtp_pass`, `dbpass`, and no `reisepass`."""
-_OTHER_PASSES = _all_of(
+_OTHER_PASSES = all_of(
     "all alpen annual boarding bus by city day dry eng final first gate hall high im impf last low month monthly",
     "mountain multi new next one over previous rail reise season second single ski third travel two under week weekly",
     "year yearly",
 )
 """What stands before a `pass` that is never a password: `boarding_pass`."""
-WHICH = _all_of(
+WHICH = all_of(
     # Which of several.
     "new old current original previous primary secondary backup main default fallback alternate spare temp temporary",
     "initial confirm confirmation confirmed repeat repeated again copy for neu neues alt altes aktuell wiederholen",
@@ -89,16 +93,18 @@ WHICH = _all_of(
     "us",
 )
 """Words that tell, behind a secret's name, which secret it is."""
-ABOUT = _all_of(
+ABOUT = all_of(
     # What somebody counts or measures.
     "anzahl average bits budget cost count counts entropy index laenge len length limit limits max min number numbers",
     "percent position price quota ratio remaining size staerke sum total usage used",
     # What it is called, where it is written and who looks after it.
     "alias arn class cmd column command comment conn connection dir directory endpoint env field file filename",
     "fingerprint folder form format handler header holder href id ids issuer item kind label link location manager",
-    "name names owner page param parameter path placeholder provider ref reference region role scope scopes screen",
-    "sock symbol title typ type types uri url username var variable version zone",
+    "name names owner page param parameter path placeholder provider ref reference role scope scopes screen",
+    "sock symbol title typ type types uri url username var variable version",
+    "category group groups gruppe level queue template templates vorlage",
     # When it changes, and what must be done with it.
+    "audit hashing scanning standard ticket tickets tool training",
     "ablauf aendern age algorithm alter attempts based birthday change changed check checked cipher complexity",
     "created curve date datum days deadline description disabled enabled error errors exists expired expires",
     "expiration expiry failures forgotten free frage geaendert gueltig help hinweis hint history hours invalid issued",
@@ -142,24 +148,28 @@ _REMARK = re.compile(r"\s[(\[<].*", re.DOTALL)
 """What a form says in brackets behind the name of a field."""
 _IDENTIFIER = re.compile(r"[\w.-]+")
 _EDGES = re.compile(r"\A[\W_]+|[\W_]+\Z")
-_DICTIONARY = _all_of(
+_DICTIONARY = all_of(
     "kennwort pass passcode passphrase password passwords passwort secret secrets token",
 )
 
 _RANDOM = re.compile(r"\d[^\W\d_]|[\w+/]{11}=\Z")
+_ENCODED = re.compile(r"[\w+/-]{15,}={1,2}|(?=\w*\d)(?=\w*[a-z])(?=\w*[A-Z])\w{20,}")
+_UNLIKE_PROSE = re.compile(r"\d|\w[!#$%@^~]\w")
+_EMPHASIS = re.compile(r"\A[*_`]+|[*_`]+\Z")
 _DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:")
 _NO_PASSWORD = re.compile(
     r"[^\s@]+@[\w-]+(?:\.[\w-]+)+"  # An address.
     r"|(?:[\w-]+\.)+[A-Za-z]{2,}(?::\d+)?"  # A host, a module, a file.
     r"|[\w.-]+(?:/[\w.-]*)+|[\[{<$/~].*|\w+://.*"  # A path, a list, a blank to fill in.
     r"|\d{4}-\d\d-\d\dT.*"
+    r"|[a-z]+\d{1,2}|[a-z\d]+(?:[._-][a-z\d]+)+"  # What people number, or what programs are told: `aberg2`, `it-2fa`.
 )
 _IN_JSON = re.compile(r"\\+u[0-9a-fA-F]{4}")
 """A letter as JSON may write it within a text."""
 _MARKED = re.compile(r"[!#$%&*+=?@^~]")
 _SCHEME = re.compile(
-    r"\s*(?:aws4-[\w-]+|basic|bearer|digest|dpop|gnap|hawk|hmac[\w-]*|negotiate|ntlm|oauth|scram-[\w-]+|signature|splunk"
-    r"|ssws|vapid|[\w-]*(?:key|token))\s+\S+\s*",
+    r"\s*(?:aws4-[\w-]+|basic|bearer|dpop|gnap|hawk|hmac[\w-]*|negotiate|ntlm|oauth|scram-[\w-]+|splunk|ssws|vapid"
+    r"|[\w-]*(?:key|token))\s+\S+\s*|\s*(?:digest|signature)\s+\S*=\S*\s*",
     re.IGNORECASE,
 )
 
@@ -243,7 +253,7 @@ def tells(kind: Kind, value: str) -> bool:
     """True when a text under a name of this kind is secret."""
     if kind not in IN_DOUBT:
         return kind != ""
-    return (kind != "typed" and looks_random(value)) or (kind != "random" and _looks_chosen(value))
+    return holds_key(kind, value) or (kind in ("chosen", "typed") and _looks_chosen(value))
 
 
 def is_secret(name: Any, value: Any, *, listed: bool = False) -> bool:
@@ -262,7 +272,7 @@ def is_secret(name: Any, value: Any, *, listed: bool = False) -> bool:
     return isinstance(value, str) and (tells(kind, value) or says_whose(name, value))
 
 
-IN_DOUBT = ("chosen", "typed", "random")
+IN_DOUBT = ("chosen", "typed", "random", "encoded")
 """Kinds of names under which the value decides."""
 
 
@@ -298,6 +308,21 @@ def looks_random(text: str) -> bool:
     """True when a word of the text is none that people write: `k7Qx9fZZ`, not `europe-west1` nor `2026-11-22`."""
     text = _IN_JSON.sub("x", text)
     return any(len(word) >= 8 and _RANDOM.search(word) and not _DATE.match(word) for word in text.split())
+
+
+def holds_key(kind: Kind, text: str) -> bool:
+    """True when what a name in doubt says may be a key, and a word of the text is made up by a machine."""
+    if kind == "encoded":
+        return any(map(_ENCODED.fullmatch, text.split()))
+    return kind != "typed" and looks_random(text)
+
+
+def is_said(word: str) -> bool:
+    """True for a word that gives a secret away in a sentence about it: `Sommer2024!`, `hunter2`, and no address."""
+    word = _EMPHASIS.sub("", word)
+    if "://" in word or not _UNLIKE_PROSE.search(word):
+        return False
+    return tells("chosen", word) or re.fullmatch(r"[a-z]{4,}\d{1,2}", word) is not None
 
 
 def _looks_chosen(text: str) -> bool:

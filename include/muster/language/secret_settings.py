@@ -17,7 +17,7 @@ from muster.secret_words import is_listed, is_secret, name_in
 
 _REMEDY = (
     "Keep it in an Airflow connection, which a skill opens when it needs it, take it out of this file,"
-    " and change the secret if a run has been opened with it."
+    " and change the secret if a run has been opened with it. If it is none, give it another name."
 )
 
 
