@@ -363,6 +363,14 @@ SHIFTED = (
         "steps.read | selectattr('sum') | list",
         "(steps.read | reject('none'))[:3]",
         "steps.read[1:]",
+        "steps.read | unique | list",
+        "steps.read | map(attribute='sum') | present | list",
+        "steps.read | present | map(attribute='sum') | list",
+        "(steps.read or []) | present",
+        "steps.read | present if true else []",
+        "[] if true else steps.read[1:]",
+        "steps.read[1:] + []",
+        "steps['read'] | present",
     ],
 )
 def test_a_list_that_loses_its_positions_is_not_fanned_out_over(problems: Problems, each: str) -> None:
@@ -380,7 +388,11 @@ def test_a_list_that_loses_its_positions_is_not_fanned_out_over(problems: Proble
         "steps.read | default([])",
         "steps.one | present",
         "steps.read[0].parts | present",
-        "steps.read | present | map(attribute='sum') | list",
+        "steps.read | map(attribute='sum') | list",
+        "(steps.read or []) + steps.read",
+        "(steps.read | present)[0].parts",
+        "[steps.read | present | sum(attribute='sum')]",
+        "range(steps.read | present | length)",
     ],
 )
 def test_one_that_keeps_them_is_or_that_has_other_items(define: Define, each: str) -> None:

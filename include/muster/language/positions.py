@@ -11,8 +11,8 @@ from muster.language.expressions import ExpressionSyntaxError, is_expression, on
 from muster.language.problems import Problem
 from muster.language.steps import MappedStep, StepBase
 
-_LEAVES_OUT = frozenset({"present", "select", "reject", "selectattr", "rejectattr"})
-_SAME_ITEMS = frozenset({"list", "sort", "reverse", "default", "d"})
+_LEAVES_OUT = frozenset({"present", "select", "reject", "selectattr", "rejectattr", "unique"})
+_SAME_ITEMS = frozenset({"list", "sort", "reverse", "default", "d", "map"})
 
 
 def check_positions(steps: Sequence[StepBase], fan_outs: Collection[str], document: Located) -> Iterator[Problem]:
@@ -22,7 +22,9 @@ def check_positions(steps: Sequence[StepBase], fan_outs: Collection[str], docume
     what it has done, and would leave others out. Fanning out over the output itself does the same work in place.
     """
     for position, step in enumerate(steps):
-        if isinstance(step, MappedStep) and isinstance(step.each, str) and (name := _filtered(step.each)) in fan_outs:
+        if not isinstance(step, MappedStep) or not isinstance(step.each, str):
+            continue
+        if name := next((name for name in _filtered(step.each) if name in fan_outs), None):
             message = f"the items of `{name}` lose their positions here: one that is redriven later moves the others"
             suggestion = (
                 f'Write `each: "{{{{ steps.{name} }}}}"`: items that are null are passed over, '
@@ -31,22 +33,30 @@ def check_positions(steps: Sequence[StepBase], fan_outs: Collection[str], docume
             yield document.problem(message, ("steps", position, "each"), suggestion=suggestion)
 
 
-def _filtered(text: str) -> str | None:
-    """The step of which an expression gives the output with items left out."""
+def _filtered(text: str) -> Iterator[str]:
+    """The steps of which an expression gives the output with items left out."""
     try:
         if not is_expression(text) or parse(text).path is not None:
-            return None
-        node: nodes.Node | None = only_expression(text)
+            return
+        expression = only_expression(text)
     except ExpressionSyntaxError:
-        return None  # That is said elsewhere.
-    leaves_out = False
-    while True:
-        if isinstance(node, nodes.Filter) and node.name in _LEAVES_OUT | _SAME_ITEMS:
-            leaves_out = leaves_out or node.name in _LEAVES_OUT
-            node = node.node
-        elif isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Slice):
-            leaves_out, node = True, node.node
-        else:
-            break
-    path = path_of(node) if node is not None else None
-    return path[1] if leaves_out and path is not None and len(path) == 2 and path[0] == "steps" else None
+        return  # That is said elsewhere.
+    if expression is not None:
+        yield from _lists(expression, leaves_out=False)
+
+
+def _lists(node: nodes.Node, *, leaves_out: bool) -> Iterator[str]:
+    """The steps whose output may be the list that a part of an expression gives, or a part of that list."""
+    if isinstance(node, nodes.Filter) and node.node is not None and node.name in _LEAVES_OUT | _SAME_ITEMS:
+        yield from _lists(node.node, leaves_out=leaves_out or node.name in _LEAVES_OUT)
+    elif isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Slice):
+        yield from _lists(node.node, leaves_out=True)
+    elif isinstance(node, nodes.Or | nodes.And | nodes.Add):
+        yield from _lists(node.left, leaves_out=leaves_out)
+        yield from _lists(node.right, leaves_out=leaves_out)
+    elif isinstance(node, nodes.CondExpr):
+        yield from _lists(node.expr1, leaves_out=leaves_out)
+        if node.expr2 is not None:
+            yield from _lists(node.expr2, leaves_out=leaves_out)
+    elif leaves_out and (path := path_of(node)) is not None and len(path) == 2 and path[0] == "steps":
+        yield path[1]
