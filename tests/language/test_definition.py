@@ -121,7 +121,7 @@ def test_fan_outs_are_aligned_when_they_go_over_the_same_list_and_only_then(defi
           - { id: two, each: "{{ steps.one }}", skill: office.read_letter, with: { uri: "{{ item }}" } }
           - { id: three, each: "{{ steps.two }}", skill: office.read_letter, with: { uri: "{{ item }}" } }
           - { id: same, each: "{{ inputs.letters }}", skill: office.read_letter, with: { uri: "{{ item }}" } }
-          - { id: fewer, each: "{{ steps.one | unique | list }}", skill: office.read_letter, with: { uri: x } }
+          - { id: fewer, each: "{{ steps.one[0].parts | unique }}", skill: office.read_letter, with: { uri: x } }
           - { id: other, each: "{{ inputs.others }}", skill: office.read_letter, with: { uri: "{{ item }}" } }
           - { id: fixed, each: [1, 2], skill: office.read_letter, with: { uri: "{{ item }}" } }
           - { id: after_fixed, each: "{{ steps.fixed }}", skill: office.read_letter, with: { uri: "{{ item }}" } }
