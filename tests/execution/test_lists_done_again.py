@@ -455,3 +455,91 @@ def test_a_list_that_could_not_be_laid_out_has_done_nothing(house: House, more: 
     performed(house, run, "single", "post", "last")
     assert house.ends(run)[0] == "compensated"
     assert house.called() == ["single single", "undo single"]
+
+
+@pytest.mark.parametrize("how", ["a step between failed", "the process died"])
+def test_what_a_redrive_did_not_come_to_is_done_by_the_next(house: House, how: str) -> None:
+    run = house.open(
+        HEAD
+        + LIST
+        + work("check", "steps.list")
+        + work("single", more=", after: [check]")
+        + work("post", "steps.check", ", after: [single, check]")
+    )
+    house.breaks("check.b.broken", "check.c.broken")
+    performed(house, run, "list", "check", "single", "post")
+    house.ends(run)
+    house.breaks("check.b.broken", *(["single.single.broken"] if how == "a step between failed" else []))
+    epoch = house.redrive(run, check=[2])
+    tasks: dict[str, str | None] = {}
+    if how == "the process died":
+        performed(house, run, "check", "single", epoch=epoch)
+        tasks = {"post" if house.pack == "all" else "post.items": "failed"}
+    else:
+        performed(house, run, "check", "single", "post", epoch=epoch)
+    house.site.unwind(run, tasks, epoch=epoch)
+    house.site.close(run, tasks, epoch=epoch)
+    house.breaks()
+    house.called()
+    epoch = house.redrive(run, check=[1])
+    performed(house, run, "check", "single", "post", epoch=epoch)
+    assert house.called() == ["check b", "single single", "post b", "post c"]
+    assert house.ends(run, epoch) == ("succeeded", None)
+    assert house.site.state(run).step("post").output == ["a", "b", "c"]
+
+
+def test_of_several_items_that_are_cleared_by_hand_each_is_looked_at(one: House) -> None:
+    run = one.open(HEAD + LIST + work("post", "steps.list", UNPOST) + work("last"))
+    one.performs(run, "list", "post", "last")
+    one.ends(run)
+    one.called()
+    one.names("a x c")
+    epoch = one.begun(run)
+    one.performs(run, "list", epoch=epoch)
+    assert one.site.step(run, "post", 0, epoch=epoch).status == "succeeded"
+    assert "another item" in (one.site.step(run, "post", 1, epoch=epoch).reason or "")
+    assert one.ends(run, epoch)[0] == "compensated"
+    assert sorted(one.called()) == ["post a", "undo a/a", "undo b/b", "undo c/c"]
+
+
+@pytest.mark.parametrize("names", ["a b d", "a"])
+def test_an_item_that_is_redriven_is_the_one_that_failed(house: House, names: str) -> None:
+    run = house.open(HEAD + LIST + work("post", "steps.list", UNPOST) + work("last"))
+    house.breaks("post.c.broken")
+    performed(house, run, "list", "post", "last")
+    house.ends(run)
+    house.names(names)
+    epoch = house.begun(run)
+    performed(house, run, "list", epoch=epoch)
+    house.ends(run, epoch)
+    house.breaks()
+    house.called()
+    epoch = house.redrive(run, post=[2])
+    performed(house, run, "post", "last", epoch=epoch)
+    assert house.ends(run, epoch)[0] == "compensated"
+    assert sorted(call for call in house.called() if call.startswith("post")) == []
+
+
+def test_what_a_redrive_of_another_list_owed_is_done_by_the_next(house: House) -> None:
+    run = house.open(
+        HEAD
+        + LIST
+        + work("other", "inputs.names")
+        + work("check", "steps.list", ", after: [list]")
+        + work("post", "steps.check", ", after: [other, check]")
+    )
+    house.breaks("other.a.broken", "check.c.broken")
+    performed(house, run, "list", "other", "check", "post")
+    house.ends(run)
+    house.breaks("check.c.broken")
+    epoch = house.redrive(run, other=[0])
+    performed(house, run, "other", epoch=epoch)
+    tasks: dict[str, str | None] = {"post" if house.pack == "all" else "post.items": "failed"}
+    house.site.unwind(run, tasks, epoch=epoch)
+    house.site.close(run, tasks, epoch=epoch)
+    house.breaks()
+    house.called()
+    epoch = house.redrive(run, check=[2])
+    performed(house, run, "check", "post", epoch=epoch)
+    assert sorted(house.called()) == ["check c", "post a", "post b", "post c"]
+    assert house.ends(run, epoch) == ("succeeded", None)

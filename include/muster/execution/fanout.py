@@ -85,10 +85,7 @@ async def expand(services: Services, ref: WorkRef) -> Spread:
         except PermanentError as error:
             await services.log.aappend(ref.run, [failed_as_a_whole(ref, error), *_not_listed(view, step, ref)])
             raise
-    spread = _spread(services, view, step, ref, found)
-    if spread.epoch != ref.epoch and not ref.stands:
-        await _ensure_of_its_list(services, spread, ref)
-    return spread
+    return _spread(services, view, step, ref, found)
 
 
 async def complete(services: Services, spread: Spread, ref: WorkRef) -> None:
@@ -138,7 +135,7 @@ async def _ended_anew(services: Services, spread: Spread, ref: WorkRef) -> bool:
 
 def _kept(view: RunView, step: ResolvedStep, expanded: Event, ref: WorkRef) -> dict[int | None, Event]:
     """How each item ended that the redrive under way leaves as it is; empty when everything is done again."""
-    again = expanded.data.get("again", flow.redriven(view.definition, step, view.state))
+    again = expanded.data.get("again", flow.redriven(view.definition, step, view.state.redriven))
     if again is None or expanded.data["epoch"] != ref.epoch:
         return {}
     return {index: event for index, event in last_endings(view, step).items() if index not in again}
@@ -151,8 +148,14 @@ def _redriven(services: Services, view: RunView, step: ResolvedStep, ref: WorkRe
         return None
     if any(before.id in redriven for before in flow.ancestors(view.definition, step)):
         return None
+    return _as_it_was(services, view, step, ref)
+
+
+async def _as_it_was(services: Services, view: RunView, step: ResolvedStep, ref: WorkRef) -> Event:
     result, stays = view.state.step(step.id), _stays(view, step)
-    return _write(services, view, step, ref, result.length or 0, result.indices, [], stays)
+    again = [index for index in result.indices if index not in stays]
+    await _ensure_still_there(services, view, step, items_of(step, view.variables(step, services)), again)
+    return await _write(services, view, step, ref, result.length or 0, result.indices, [], stays)
 
 
 def _recorded(view: RunView, step: ResolvedStep, ref: WorkRef) -> Event | None:
@@ -184,7 +187,8 @@ async def _lay_out(services: Services, view: RunView, step: ResolvedStep, ref: W
     indices: list[int] = []
     if skip is not None:
         length = before.length or 0
-        notes = [_skipped(step, index, skip.reason, ref) for index in range(length) if index not in stays]
+        known = {*before.items, *(flow.redriven(view.definition, step, view.state.redriven) or ())}
+        notes = [_skipped(step, index, skip.reason, ref) for index in sorted(known - stays) if index < length]
     else:
         items = items_of(step, variables)
         length = len(items)
@@ -196,16 +200,31 @@ async def _lay_out(services: Services, view: RunView, step: ResolvedStep, ref: W
 
 
 def _stays(view: RunView, step: ResolvedStep) -> set[int]:
-    """The positions that the redrive under way leaves as they are, with work or without; none where all is done again.
+    """The positions that the redrive under way leaves as they are: what was done, or left out by its `when`.
 
-    Their layout stays too: what a `when` or an approval says now is about what is done now. What has no outcome that
-    counts is not left as it is: neither one item, nor a list that was to be laid out anew before the redrive.
+    None where all is done again. Their layout stays too: what a `when` or an approval says now is about what is done
+    now. What died, or was skipped for what came before it, is judged anew: an earlier redrive may have come no further.
     """
-    again, before = flow.redriven(view.definition, step, view.state), view.state.step(step.id)
-    if again is None or before.ended_as_a_whole or before.laid_out < before.whole.anew:
+    again, before = flow.redriven(view.definition, step, view.state.redriven), view.state.step(step.id)
+    if again is None or before.ended_as_a_whole or before.laid_out < before.whole.anew or _owes_all(view, step):
         return set()
-    unfinished = {index for index in before.indices if index not in before.items or not before.items[index].has_outcome}
-    return set(range(before.length or 0)) - again - unfinished
+    return {
+        index
+        for index, item in before.items.items()
+        if index not in again and item.has_outcome and (item.status != "skipped" or item.reason == flow.WHEN)
+    }
+
+
+def _owes_all(view: RunView, step: ResolvedStep) -> bool:
+    """True when a redrive since the last layout, which did not come so far, was to do all of the step again."""
+    last = max((event.version for event in view.events_of(EventType.STEP_EXPANDED, step.id)), default=0)
+    orders = (event for event in view.events if event.type == EventType.DEAD_LETTER_REDRIVEN and event.version > last)
+    reached = {step.id, *(before.id for before in flow.ancestors(view.definition, step))}
+    return any(
+        flow.redriven(view.definition, step, order.data["pieces"]) is None
+        for order in orders
+        if reached.intersection(order.data["pieces"])
+    )
 
 
 def _positions(
@@ -282,19 +301,30 @@ async def _ensure_not_replaced(services: Services, view: RunView, step: Resolved
                 )
 
 
-async def _ensure_of_its_list(services: Services, spread: Spread, ref: WorkRef) -> None:
+async def ensure_of_its_list(services: Services, spread: Spread, ref: WorkRef) -> None:
     """Refuse items that were cleared in Airflow by hand, of a list that was laid out earlier and is another one now.
 
     Raises:
         PermanentError: an item is another one now, or gone.
     """
-    indices = spread.slot(ref.slot)
-    if any(index >= len(spread.items) for index in indices):
+    if spread.epoch != ref.epoch and not ref.stands:
+        await _ensure_still_there(services, spread.view, spread.step, spread.items, spread.slot(ref.slot))
+
+
+async def _ensure_still_there(
+    services: Services, view: RunView, step: ResolvedStep, items: Sequence[Any], indices: Sequence[int]
+) -> None:
+    """Refuse items of a layout that the list of now does not have, or has others in the place of.
+
+    Raises:
+        PermanentError: an item is another one now, or gone.
+    """
+    if any(index >= len(items) for index in indices):
         raise PermanentError(
-            f"The list of {spread.step.id} has {len(spread.items)} items now.",
-            remedy=f"Do all of it: `muster restart {ref.run} --from {spread.step.id}`.",
+            f"The list of {step.id} has {len(items)} items now.",
+            remedy=f"Do all of it: `muster restart {view.id} --from {step.id}`.",
         )
-    await _ensure_not_replaced(services, spread.view, spread.step, indices)
+    await _ensure_not_replaced(services, view, step, indices)
 
 
 def _stands(step: ResolvedStep, work: WorkState) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from muster.events.state import CANCELLED, UNWINDING, RunState
@@ -99,16 +99,18 @@ def unfinished(step: ResolvedStep, state: RunState) -> list[int | None]:
     return [index for index in result.indices if index not in result.items or not result.items[index].has_outcome]
 
 
-def redriven(definition: Definition, step: ResolvedStep, state: RunState) -> set[int] | None:
-    """The positions that the redrive under way has done again; None when everything is.
+def redriven(
+    definition: Definition, step: ResolvedStep, pieces: Mapping[str, Collection[int | None]]
+) -> set[int] | None:
+    """The positions that a redrive of these pieces, by step, has done again; None when everything is.
 
     The redriven items are done again in their own step and in every step after it that fans out over the same list.
     """
     before = {step.id, *(other.id for other in ancestors(definition, step))}
-    causes = before & state.redriven.keys()
+    causes = before & pieces.keys()
     if not causes or not all(_same_list(definition.step(name), step) for name in causes):
         return None
-    again = {index for name in causes for index in state.redriven[name]}
+    again = {index for name in causes for index in pieces[name]}
     # What failed as a whole has no items that could be left as they are.
     return None if None in again else {index for index in again if index is not None}
 

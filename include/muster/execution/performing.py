@@ -16,7 +16,7 @@ from muster.execution.actions import act, fall_back, uses_threads
 from muster.execution.beginning import begin_piece
 from muster.execution.closing import given_up
 from muster.execution.concurrency import at_once
-from muster.execution.fanout import ENDINGS, Spread, complete, holds, last_endings, spread_of
+from muster.execution.fanout import ENDINGS, Spread, complete, ensure_of_its_list, holds, last_endings, spread_of
 from muster.execution.outcome import Outcome
 from muster.execution.piece import Piece, failed_as_a_whole, finish, skipped
 from muster.execution.references import LeftAsItWas, WorkRef
@@ -72,6 +72,7 @@ async def _perform(services: Services, ref: WorkRef) -> Outcome:
     if view is not None and step is not None and step.each is None:
         return await _perform_single(services, view, step, ref)
     spread = await spread_of(services, ref)
+    await ensure_of_its_list(services, spread, ref)
     return await _perform_items(services, spread, ref)
 
 
@@ -79,6 +80,8 @@ async def _begin(services: Services, ref: WorkRef) -> Piece | Outcome:
     piece, ended = await _find(services, ref)
     if ref.slot is None:
         return await _begin_single(services, piece, ended)
+    if ended is None:
+        await ensure_of_its_list(services, await spread_of(services, ref), ref)
     begun = await _start(services, piece) if ended is None else ended
     if isinstance(begun, Piece):
         return begun
