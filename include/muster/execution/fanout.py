@@ -13,7 +13,7 @@ from muster.events.model import Event, EventType, NewEvent
 from muster.events.work import WorkState
 from muster.execution import flow
 from muster.execution.piece import failed_as_a_whole
-from muster.execution.references import WorkRef, work_key
+from muster.execution.references import LeftAsItWas, WorkRef, work_key
 from muster.execution.services import Services
 from muster.execution.variables import Variables, variables_for
 from muster.execution.view import RunView, load, load_all
@@ -154,7 +154,12 @@ def _redriven(services: Services, view: RunView, step: ResolvedStep, ref: WorkRe
 async def _as_it_was(services: Services, view: RunView, step: ResolvedStep, ref: WorkRef) -> Event:
     result, stays = view.state.step(step.id), _stays(view, step)
     again = [index for index in result.indices if index not in stays]
-    await _ensure_still_there(services, view, step, items_of(step, view.variables(step, services)), again)
+    if any(index >= len(items_of(step, view.variables(step, services))) for index in again):
+        raise PermanentError(
+            f"The list of {step.id} is shorter now.",
+            remedy=f"Do all of it: `muster restart {ref.run} --from {step.id}`.",
+        )
+    await _ensure_not_replaced(services, view, step, again)
     return await _write(services, view, step, ref, result.length or 0, result.indices, [], stays)
 
 
@@ -305,26 +310,14 @@ async def ensure_of_its_list(services: Services, spread: Spread, ref: WorkRef) -
     """Refuse items that were cleared in Airflow by hand, of a list that was laid out earlier and is another one now.
 
     Raises:
-        PermanentError: an item is another one now, or gone.
+        LeftAsItWas: an item is gone, and what was done of it stays as it is.
+        PermanentError: an item is another one now.
     """
-    if spread.epoch != ref.epoch and not ref.stands:
-        await _ensure_still_there(services, spread.view, spread.step, spread.items, spread.slot(ref.slot))
-
-
-async def _ensure_still_there(
-    services: Services, view: RunView, step: ResolvedStep, items: Sequence[Any], indices: Sequence[int]
-) -> None:
-    """Refuse items of a layout that the list of now does not have, or has others in the place of.
-
-    Raises:
-        PermanentError: an item is another one now, or gone.
-    """
-    if any(index >= len(items) for index in indices):
-        raise PermanentError(
-            f"The list of {step.id} has {len(items)} items now.",
-            remedy=f"Do all of it: `muster restart {view.id} --from {step.id}`.",
-        )
-    await _ensure_not_replaced(services, view, step, indices)
+    if spread.epoch == ref.epoch or ref.stands:
+        return
+    if any(index >= len(spread.items) for index in spread.slot(ref.slot)):
+        raise LeftAsItWas(f"The list of {ref.step} has {len(spread.items)} items now; nothing was changed.")
+    await _ensure_not_replaced(services, spread.view, spread.step, spread.slot(ref.slot))
 
 
 def _stands(step: ResolvedStep, work: WorkState) -> bool:

@@ -229,6 +229,11 @@ def _dead_run(state: RunState, events: Iterable[Event]) -> None:
 
 def _may_be_redriven(state: RunState, name: str, index: int | None) -> None:
     _dead(state, name, index)
+    if index is not None and state.step(name).laid_out < state.step(name).whole.anew:
+        raise PermanentError(
+            f"{work_key(name, index)} of {state.id} is of a list that a restart was to lay out anew, and did not.",
+            remedy=f"`muster restart {state.id} --from {name}` does all of it.",
+        )
     if state.status in ("compensated", "stuck"):
         raise PermanentError(
             f"{state.id} is {state.status}: what it did was undone, or is to be.",
