@@ -21,7 +21,7 @@ DAGS = ROOT / "dags"
 
 SHARED = {
     "documents", "errors", "failures", "files", "findings", "database", "redaction", "secret_names", "secret_shapes",
-    "secret_words", "written",
+    "secret_words", "turns", "written",
     "migrations",
 }  # fmt: skip
 """Rooms that every other room may use."""
@@ -34,7 +34,8 @@ ROOMS = {
     "notifications": {"events.failures", "events.log", "events.sealing", "recovery"},
     "execution": {"language", "skills", "agents", "events", "notifications", "recovery"},
     "saga": {"language", "skills", "events", "notifications", "execution"},
-    "operations": {"language", "skills", "events", "notifications", "execution", "recovery", "saga"},
+    "operations": {"language", "skills", "events", "notifications", "execution", "recovery", "saga", "triggers"},
+    "triggers": set(),
     "local": set(),
     "rehearsal": {"language", "skills", "events", "notifications", "execution", "saga", "local", "recovery"},
     "cli": {
@@ -49,6 +50,7 @@ ROOMS = {
         "local",
         "recovery",
         "rehearsal",
+        "triggers",
     },
 }
 """What each room of the domain may import beside the shared ones; docs/architecture.md says why."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from xml.sax.saxutils import escape
 
 import pytest
 
@@ -221,6 +222,14 @@ def test_a_known_secret_is_found_in_every_form_and_wherever_it_stands() -> None:
     assert redact("a short word about postgres") == "a short word about postgres"
     assert redact("postgres://postgres:postgres@db/") == f"postgres://postgres:{REDACTED}@db/"
     assert redact_data({"a": [{SECRET: SECRET}]}) == {"a": [{REDACTED: REDACTED}]}
+
+
+@pytest.mark.parametrize("quotes", [{}, {"'": "&apos;", '"': "&quot;"}, {"'": "&#39;", '"': "&quot;"}])
+def test_so_it_is_in_an_answer_in_xml_or_html(quotes: dict[str, str]) -> None:
+    learn("""Tr0ub4'dor&3<blue>"horse""")
+    answer = escape("""<said>Tr0ub4'dor&3<blue>"horse</said>""", quotes)
+    assert "ub4" not in redact(answer)
+    assert "ub4" not in redact(json.dumps({"body": answer}))
 
 
 def test_secrets_are_learned_from_settings_and_the_environment() -> None:

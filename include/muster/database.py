@@ -12,9 +12,13 @@ from itertools import count
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from psycopg import AsyncConnection, Connection, Error
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
-from psycopg_pool import AsyncConnectionPool, ConnectionPool
+from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout
+
+from muster.errors import DatabaseLost
+from muster.turns import Turns
 
 T = TypeVar("T")
 
@@ -27,6 +31,9 @@ CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; UNLISTEN *; SELECT pg_a
 DISCARD SEQUENCES
 """
 """What DISCARD ALL does, but for plans: those this process has prepared stay."""
+
+_NETWORK = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000}
+"""A network that loses everything is noticed within a minute (seconds; the last one milliseconds), not within hours."""
 
 
 class _Connections:
@@ -126,7 +133,7 @@ class Database:
     a socket or a lock with the parent.
     """
 
-    def __init__(self, dsn: str, *, max_size: int = 4, timeout: float = 30.0) -> None:
+    def __init__(self, dsn: str, *, max_size: int = 4, timeout: float = 30.0, turns: int = 4) -> None:
         self.dsn = dsn
         """A libpq URI or keyword string; never logged."""
         self.fence: Fence | None = None
@@ -135,6 +142,9 @@ class Database:
         """The `Seals` of the work that it was given to; None when that is about nobody, or not known."""
         self.sessions = 0
         """How many connections were ever made: while it stays the same, the server has gone on without a break."""
+        self.turns = Turns(turns)
+        """Whose turn it is to have a transaction that may last: of so many pieces of work at once."""
+        self._lasting = Database(dsn, max_size=2 * turns, timeout=timeout, turns=0) if turns else None
         self._counting = count(1)
         self._max_size = max_size
         self._timeout = timeout
@@ -148,6 +158,16 @@ class Database:
     def bare(self) -> Database:
         """The same database without a fence."""
         return self
+
+    @property
+    def lasting(self) -> Database:
+        """The same database, with connections apart for transactions that may last.
+
+        A skill does anything in the middle of one: were its connection one of those with which the log is written,
+        leases are renewed and effects begun, these would wait for the skill, and the skill for them. There are two for
+        each turn, so whoever has a turn may have a transaction within the first.
+        """
+        return self._lasting or self
 
     @contextmanager
     def connection(self) -> Iterator[Connection[TupleRow]]:
@@ -226,12 +246,16 @@ class Database:
         return asyncio.run(closing())
 
     def close(self) -> None:
-        """Close this process's sync pool."""
+        """Close this process's sync pools."""
+        if self._lasting is not None:
+            self._lasting.close()
         if (connections := self._sync.pop(os.getpid(), None)) is not None:
             connections.close()
 
     async def aclose(self) -> None:
-        """Close the running loop's pool, and the sync one."""
+        """Close the running loop's pools, and the sync ones."""
+        if self._lasting is not None:
+            await self._lasting.aclose()
         pool = self._async.pop(asyncio.get_running_loop(), None)
         if pool is not None:
             await pool.close()
@@ -239,23 +263,25 @@ class Database:
 
     def _take(self) -> Loan:
         owner = self._connections()
-        for _ in range(self._max_size):
-            connection = owner.take()
-            if not _was_cut(connection):
-                return Loan(owner, connection)
-            connection.close()
-            owner.give_back(connection)
-        return Loan(owner, owner.take())
+        with _waited_for():
+            for _ in range(self._max_size):
+                connection = owner.take()
+                if not _was_cut(connection):
+                    return Loan(owner, connection)
+                connection.close()
+                owner.give_back(connection)
+            return Loan(owner, owner.take())
 
     async def _atake(self) -> AsyncLoan:
         pool = await self._async_pool()
-        for _ in range(self._max_size):
-            connection = await pool.getconn()
-            if not _was_cut(connection):
-                return AsyncLoan(pool, connection)
-            await connection.close()
-            await pool.putconn(connection)
-        return AsyncLoan(pool, await pool.getconn())
+        with _waited_for():
+            for _ in range(self._max_size):
+                connection = await pool.getconn()
+                if not _was_cut(connection):
+                    return AsyncLoan(pool, connection)
+                await connection.close()
+                await pool.putconn(connection)
+            return AsyncLoan(pool, await pool.getconn())
 
     def _connections(self) -> _Connections:
         pid = os.getpid()
@@ -287,12 +313,30 @@ class Database:
 
     def _pool_options(self) -> dict[str, Any]:
         return {
-            "kwargs": {"client_encoding": "utf8"},
+            "kwargs": {"client_encoding": "utf8", **network_limits(self.dsn)},
             "min_size": 0,
             "max_size": self._max_size,
             "timeout": self._timeout,
             "name": "muster",
         }
+
+
+@contextmanager
+def _waited_for() -> Iterator[None]:
+    # Said in our words here, because a skill that asks for a connection would be told psycopg's.
+    try:
+        yield
+    except PoolTimeout as error:
+        raise DatabaseLost(
+            f"The database did not answer: {error}.",
+            remedy="The step is tried again; if this goes on, check PostgreSQL (`muster doctor`).",
+        ) from error
+
+
+def network_limits(dsn: str) -> dict[str, int]:
+    """Settings of libpq that find out a server which does not answer any more, but for those that the DSN says."""
+    said = conninfo_to_dict(dsn)
+    return {name: value for name, value in _NETWORK.items() if name not in said}
 
 
 def _reset(connection: Connection[TupleRow]) -> None:

@@ -23,6 +23,24 @@ def site_path(path: str | os.PathLike[str]) -> Path:
     return Path(os.path.abspath(base / path))  # noqa: PTH100 - follows no links
 
 
+def files_below(folder: str | os.PathLike[str], endings: tuple[str, ...]) -> Iterator[str]:
+    """The files below a folder whose names end so, in no order; those that begin with `.` are an editor's own.
+
+    A link that leads nowhere is one of them, for whoever reads it to say so; what is there and is no regular file is
+    not, because reading a pipe never ends. Links to folders are not followed.
+    """
+    try:
+        with os.scandir(folder) as found:
+            entries = [entry for entry in found if not entry.name.startswith(".")]
+    except OSError:
+        return
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            yield from files_below(entry.path, endings)
+        elif entry.name.endswith(endings) and (entry.is_file() or not os.path.exists(entry.path)):  # noqa: PTH110
+            yield entry.path
+
+
 def path_named(name: str) -> str:
     """The path that a path or a `file://` URI names, as it is.
 

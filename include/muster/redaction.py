@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
 import os
 import re
@@ -330,12 +331,12 @@ def _password(text: str) -> str | None:
 
 
 def _forms(secret: str) -> Iterator[str]:
-    """How a secret may be written: as it is, in JSON (also in JSON within JSON), in Python, in a URL, in Base64."""
+    """How a secret may be written: as it is, in JSON (also in JSON within JSON), in Python, XML, a URL, Base64."""
     for text in {secret, secret.strip()}:
         if len(text.strip()) < (A_WORD if text.isalpha() and text.islower() else SHORTEST):
             continue
         yield text
-        written = {text, repr(text)[1:-1]}
+        written = {text, repr(text)[1:-1], *_in_markup(text)}
         yield from written
         for _ in range(NESTED + 1):  # What is looked through is JSON itself.
             written = {json.dumps(each, ensure_ascii=ascii)[1:-1] for each in written for ascii in (False, True)}
@@ -344,6 +345,11 @@ def _forms(secret: str) -> Iterator[str]:
         for coded in _in_base64(text.encode("utf-8", "surrogatepass")):
             yield coded
             yield from _in_urls(coded)
+
+
+def _in_markup(text: str) -> Iterator[str]:
+    for escaped in (html.escape(text, quote=False), html.escape(text)):
+        yield from (escaped, escaped.replace("&#x27;", "&#39;"), escaped.replace("&#x27;", "&apos;"))
 
 
 def _in_urls(text: str) -> Iterator[str]:

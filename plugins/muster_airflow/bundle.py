@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import importlib
 import logging
-import os
 import shutil
 import sys
 import tempfile
@@ -29,6 +28,7 @@ from sqlalchemy import select
 from muster.database import Database
 from muster.errors import MusterError
 from muster.events.bundles import BundleStore, VersionGone, version_of
+from muster.files import files_below
 from muster_airflow import versions
 from muster_airflow.connections import muster_dsn
 
@@ -261,10 +261,11 @@ class Publisher:
         from muster.language import load_folder
 
         include, dags = draft / "include", draft / "dags"
-        _copy(self._source, include)
+        unread = _copy(self._source, include)
         dags.mkdir()
         (dags / DAG_FILE).write_text(DAG_SOURCE)
-        for path, message in _problems_by_file(load_folder(self._source), self._source).items():
+        problems = _problems_by_file(load_folder(self._source), self._source)
+        for path, message in {**unread, **problems}.items():
             self._hold_back(path, message, include, previous, dags)
         if previous is None:
             self._leave_out(include, dags)
@@ -272,7 +273,7 @@ class Publisher:
             # What is invalid now has company it needs, such as an agent that is gone: only the whole
             # of the last version is known to fit together. What today's rules refuse in it was valid then.
             shutil.rmtree(include)
-            _copy(previous, include)
+            shutil.copytree(previous, include, ignore=shutil.ignore_patterns("__pycache__"))
 
     def _problems(self, include: Path) -> set[Any]:
         """Everything that is wrong by today's rules with a folder that was published, or is about to be."""
@@ -294,6 +295,7 @@ class Publisher:
         """Put the last valid content in the place of an invalid file, and an import error beside it."""
         last_valid = previous / path if previous else None
         if last_valid is not None and last_valid.is_file():
+            (include / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(last_valid, include / path)
         else:
             (include / path).unlink(missing_ok=True)
@@ -301,12 +303,20 @@ class Publisher:
         (dags / f"invalid__{name}.py").write_text(INVALID_SOURCE.format(name=path, message=message))
 
 
-def _copy(source: Path, include: Path) -> None:
+def _copy(source: Path, include: Path) -> dict[Path, str]:
+    """Copy the files, and say of each that cannot be read why: a link that leads nowhere, or it is gone by now."""
     include.mkdir(exist_ok=True)
+    unread: dict[Path, str] = {}
     for file in _files(source):
-        target = include / file.relative_to(source)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, target)
+        path = file.relative_to(source)
+        try:
+            content = file.read_bytes()
+        except OSError as error:
+            unread[path] = f"{path}: the file cannot be read: {error.strerror}"
+            continue
+        (include / path).parent.mkdir(parents=True, exist_ok=True)
+        (include / path).write_bytes(content)
+    return unread
 
 
 def _problems_by_file(catalogue: Any, source: Path) -> dict[Path, str]:
@@ -322,25 +332,29 @@ def _problems_by_file(catalogue: Any, source: Path) -> dict[Path, str]:
 def _files(source: Path) -> Iterator[Path]:
     """What a version is made of: YAML anywhere below the source, the site's own skills, and the settings in use.
 
-    What no run reads, and so nobody has looked at, is not kept: rehearsals, and other environments' settings.
+    What no run reads, and so nobody has looked at, is not kept: rehearsals, and other environments' settings. These
+    are the files that the language looks at: what is valid is published.
     """
     from muster.language.folder import REHEARSAL
     from muster.language.surroundings import settings_files
 
     folders = ("automations", "agents", "skills")
     for folder in folders:
-        for root, names, files in os.walk(source / folder):
-            names[:] = sorted(name for name in names if not name.startswith((".", "__")))
-            for name in sorted(files):
-                if name.endswith((".yaml", ".yml", ".py")) and not name.endswith(REHEARSAL):
-                    yield Path(root) / name
+        for path in sorted(files_below(source / folder, (".yaml", ".yml", ".py"))):
+            if not path.endswith(REHEARSAL):
+                yield Path(path)
     yield from filter(Path.is_file, (source / name for name in settings_files()))
 
 
 def _fingerprints(source: Path) -> Iterator[tuple[str, int, int]]:
     for file in _files(source):
-        status = file.stat()
-        yield str(file), status.st_mtime_ns, status.st_size
+        try:
+            status = file.stat()
+        except OSError:
+            yield str(file), 0, 0
+        else:
+            # Unlike the time of the last writing, it changes too when a file that could not be read can be.
+            yield str(file), status.st_ctime_ns, status.st_size
 
 
 def _importable(plugins: Path) -> Iterator[tuple[str, int, int]]:

@@ -6,13 +6,15 @@ performs it, and a task in the triggerer has none.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote, urlencode, urlsplit
 
 from airflow.sdk import BaseOperator, BaseOperatorLink
 
-from muster_airflow.operators import children, external, human, opening, steps
-from muster_airflow.operators.children import RunStep
+from muster_airflow.operators import opening, steps
+from muster_airflow.operators.kinds import kinds
+from muster_airflow.operators.kinds.run import RunStep
 from muster_airflow.reference import CHILD
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 STEPS: list[type[Any]] = [
     each
-    for module in (children, external, human, opening, steps)
+    for module in (opening, steps, *(import_module(f"muster_airflow.operators.kinds.{kind}") for kind in kinds()))
     for each in vars(module).values()
     if isinstance(each, type) and issubclass(each, BaseOperator) and each.__module__ == module.__name__
 ]

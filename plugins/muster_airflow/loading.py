@@ -34,7 +34,7 @@ def load_automations(
 
     from muster.language import load_folder
     from muster.language.folder import collector_paused
-    from muster_airflow.versions import is_published
+    from muster_airflow.published import is_published
 
     folder = Path(include) if include is not None else Path(namespace["__file__"]).resolve().parent.parent / "include"
     wanted = get_parsing_context().dag_id
@@ -68,10 +68,9 @@ def _text(problems: Iterable[Problem]) -> str:
 def _whole(definition: Definition, source: str) -> list[DAG]:
     """All Dags of an automation, or none of them: whatever is wrong with one is raised."""
     from muster_airflow.compiler import build_dag
-    from muster_airflow.compiler.files import build_files_dag, watches
+    from muster_airflow.compiler.triggers import dags_beside
 
-    dag = build_dag(definition, source)
-    return [dag, build_files_dag(definition)] if watches(definition) else [dag]
+    return [build_dag(definition, source), *dags_beside(definition)]
 
 
 def _reconciler(include: Path, wanted: str | None) -> Iterable[DAG]:
@@ -93,6 +92,6 @@ def _unusable(catalogue: Catalogue) -> dict[str, list[Problem]]:
 
 def _automation(dag_id: str | None) -> str | None:
     """The automation a Dag id belongs to."""
-    from muster_airflow.reference import FILES_SUFFIX
+    from muster_airflow.reference import automation_of
 
-    return dag_id.removesuffix(FILES_SUFFIX) if dag_id else None
+    return automation_of(dag_id) if dag_id else None

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     from muster.execution.services import Services
 
-FILES_SUFFIX = ".files"
-"""Ends the id of the Dag that watches an automation's folder."""
 RECONCILER = "muster_reconciler"
 """The Dag that looks after all runs."""
 
@@ -26,6 +24,19 @@ OPEN, CLOSE = "open", "close"
 """The tasks of every automation that are none of its steps."""
 UNWIND, BEGIN = "unwind", "begin"
 """The group of tasks that undo a run, and the first of them; each of the others has the name of the step it undoes."""
+
+
+def beside(automation: str, trigger: str) -> str:
+    """The id of the Dag that a kind of trigger brings beside the automation's own."""
+    return f"{automation}.{trigger}"
+
+
+def automation_of(dag_id: str) -> str:
+    """The automation that a Dag is of, or stands beside; another Dag's own id."""
+    from muster.language.triggers import TRIGGERS
+
+    name, _, trigger = dag_id.rpartition(".")
+    return name if trigger in TRIGGERS else dag_id
 
 
 def step_of(task_id: str) -> str | None:

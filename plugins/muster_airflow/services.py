@@ -23,8 +23,12 @@ from muster.redaction import learn_environment
 from muster_airflow.connections import CONNECTION, dsn_in_server, dsn_of
 
 T = TypeVar("T")
-TRIGGERER_CONNECTIONS = 12
-"""Database connections that all coroutines of one triggerer share."""
+IN_WORKER = {"max_size": 4, "turns": 4}
+"""Database connections for the log, leases and effects of one task process, and how many items may have transactions
+of their own beside them at a time."""
+IN_TRIGGERER = {"max_size": 12, "turns": 8}
+"""The same for all that one triggerer does."""
+IN_SERVER = {"max_size": 1, "turns": 1}
 
 
 def run(services: Services, work: Coroutine[Any, Any, T]) -> T:
@@ -40,20 +44,20 @@ def services_in_server() -> Services:
     """
     dsn = dsn_in_server()
     # Never shared: whoever is done closes the connections, also those that another thread is at.
-    services = _make(dsn, str(site_skills(None)), 1)
+    services = _make(dsn, str(site_skills(None)), **IN_SERVER)
     services.log.verified = _verified_in_server(dsn)
     return services
 
 
 def services_in_worker(context: Context) -> Services:
     """Services for a task process."""
-    return _services(dsn_of(Connection.get(CONNECTION)), str(site_skills(context)), 4)
+    return _services(dsn_of(Connection.get(CONNECTION)), str(site_skills(context)), **IN_WORKER)
 
 
 async def services_in_triggerer(run: str | None = None) -> Services:
     """Services for the triggerer: one database for all of its coroutines, the skills of the run's own version."""
     connection = await Connection.async_get(CONNECTION)
-    shared = _services(dsn_of(connection), str(site_skills(None)), TRIGGERER_CONNECTIONS)
+    shared = _services(dsn_of(connection), str(site_skills(None)), **IN_TRIGGERER)
     version = await bundle_version(shared, run) if run is not None else None
     pinned = await asyncio.to_thread(pinned_skills, version)
     return shared if pinned is None else replace(shared, site=pinned)
@@ -112,16 +116,16 @@ def _verified_in_server(dsn: str) -> Verified:
 
 
 @lru_cache(maxsize=4)
-def _services(dsn: str, site: str, connections: int) -> Services:
-    return _make(dsn, site, connections)
+def _services(dsn: str, site: str, **connections: int) -> Services:
+    return _make(dsn, site, **connections)
 
 
-def _make(dsn: str, site: str, connections: int) -> Services:
+def _make(dsn: str, site: str, **connections: int) -> Services:
     from muster_airflow.models import ConnectionModels
     from muster_airflow.notifications import airflow_sender
 
     learn_environment()
-    database = Database(dsn, max_size=connections)
+    database = Database(dsn, **connections)
     log = RunLog(database, partial(load_master, _state()))
     return Services(
         database=database,

@@ -140,13 +140,6 @@ def _put(whole: Path, folder: Path, draft: Path) -> None:
                 folder.rename(draft / f"half-{attempt}")
 
 
-def is_published(folder: Path) -> bool:
-    """True for the folder of a version below Airflow's storage: only a bundle writes there, and only what was valid."""
-    storage = get_bundle_storage_root_path().resolve()
-    parts = folder.resolve().parts[len(storage.parts) :]
-    return folder.resolve().is_relative_to(storage) and parts[1:2] == ("versions",) and is_version(parts[-1])
-
-
 @contextmanager
 def in_use(bundle: str, version: str) -> Iterator[None]:
     """Keep Airflow's cleanup away meanwhile, and, as it counts from the last use, for some hours after."""
@@ -163,5 +156,5 @@ def _below(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.iterdir()):
         if not path.is_dir():
             yield path
-        elif not path.name.startswith((".", "__")):
+        elif not path.name.startswith(".") and path.name != "__pycache__":
             yield from _below(path)

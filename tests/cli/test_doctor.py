@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from muster.database import Database
-from muster.execution.arrivals import Watch, claim, look, started
+from muster.triggers.arrivals import Watch, claim, look, started
 from support.command import Muster, read
 
 AGENTS = """\

@@ -57,3 +57,11 @@ def test_a_fan_out_of_approvals_counts_both_answers_and_looks_ended(queries: Que
 def test_only_what_was_answered_is_called_so(queries: Queries) -> None:
     events = [event for event in queries.timeline(RUN) if event.type != EventType.APPROVAL_ANSWERED]
     assert {row.status for row in answered(queries.steps(RUN), events) if row.index >= 0} == {"succeeded"}
+
+
+def test_what_was_undone_is_told_from_what_has_not_begun(queries: Queries, database: Database) -> None:
+    undone = [NewEvent(type=EventType.COMPENSATION_SUCCEEDED, data={"step": "ask", "index": index}) for index in (0, 1)]
+    EventLog(database).append(RUN, undone)
+    [line] = [line for line in printed(queries) if "2 undone of 2" in line]
+    assert line.split()[:3] == [MARKS["undone"][0], "ask", "human"]
+    assert f"{MARKS['undone'][0]} undone" in "\n".join(printed(queries))

@@ -58,6 +58,16 @@ def test_runs_are_listed_and_filtered(muster: Muster) -> None:
     assert read(muster("runs", "--automation", "other", "--json")) == []
 
 
+def test_a_run_has_its_whole_name_in_a_narrow_list(
+    muster: Muster, log: EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "bills/scheduled__2026-11-23T01:43:00+00:00"
+    log.append(name, [NewEvent(type=EventType.RUN_OPENED, data={"automation": "bills"})])
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = muster("runs", "--limit", "1").stdout.splitlines()
+    assert "".join(line.split()[0] for line in lines[1:-1]).startswith(name)
+
+
 def test_a_run_is_shown_with_its_version_its_events_and_its_items(muster: Muster) -> None:
     shown = muster("show", "monday")
     assert shown.exit_code == 0, shown.output

@@ -92,6 +92,58 @@ def test_an_unknown_skill_gets_a_suggestion(muster: Muster) -> None:
     assert "shop.add_tax" in result.stderr
 
 
+BROKEN = '''
+from muster.skills import skill
+
+
+@skill("broken.divide")
+def divide(by: int) -> float:
+    """Divides."""
+    return 1 / by
+
+
+@skill("broken.give", lane="async")
+async def give() -> object:
+    """Gives back what is no data."""
+    return divide
+
+
+@skill("broken.leave", lane="async")
+async def leave(code: int) -> str:
+    """Leaves."""
+    raise SystemExit(code)
+
+
+@skill("broken.leave_at_once")
+def leave_at_once(code: int) -> str:
+    """Leaves."""
+    raise SystemExit(code)
+'''
+
+
+@pytest.mark.parametrize(
+    ("source", "arguments", "said"),
+    [
+        (BROKEN, ["broken.divide", "--with", "by=0"], ["broken.py:8: ZeroDivisionError: division by zero."]),
+        (BROKEN, ["broken.give"], ["broken.py:11 gave back what is no data: PydanticSerializationError: "]),
+        (BROKEN, ["broken.leave", "--with", "code=0"], ["skill broken.leave called sys.exit(0)", "Return a result"]),
+        (BROKEN, ["broken.leave_at_once", "--with", "code=0"], ["skill broken.leave_at_once called sys.exit(0)"]),
+        ("import nowhere\n" + BROKEN, ["broken.give"], ["broken.py:1: ModuleNotFoundError: No module named 'nowhere'"]),
+        ("if\n" + BROKEN, ["broken.give"], ["broken.py:1: SyntaxError: "]),
+        (BROKEN + "\n\nraise SystemExit\n", ["broken.give"], ["broken.py called sys.exit()"]),
+    ],
+)
+def test_what_fails_in_a_skill_is_said_with_its_place_and_no_traceback(
+    muster: Muster, project: Path, source: str, arguments: list[str], said: list[str]
+) -> None:
+    (project / "include" / "skills" / "broken.py").write_text(source)
+    result = muster("skill", *arguments)
+    assert (result.exit_code, result.stdout) == (1, ""), result.output
+    assert all(part in result.stderr for part in said), result.stderr
+    assert "Traceback" not in result.stderr
+    assert "Traceback" in muster("--debug", "skill", *arguments).stderr
+
+
 def test_all_skills_are_listed_the_shipped_ones_and_the_sites_own(muster: Muster) -> None:
     listed = {entry["name"]: entry for entry in read(muster("skill", "--list", "--json"))}
     assert listed["shop.keep"] == {"name": "shop.keep", "lane": "async", "summary": "Keep a text in the workspace."}

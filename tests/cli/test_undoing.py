@@ -55,8 +55,9 @@ class Airflow:
 
     def clear(self, dag_id: str, run_id: str, tasks: list[str], *, only_failed: bool = False) -> int:
         self._asked("clear")
-        self.cleared.append(tasks)
-        return len(tasks)
+        left = [task for task in tasks if not only_failed or self.task_states[task] == "failed"]
+        self.cleared.append(left)
+        return len(left)
 
     def fail(self, task: dict[str, Any]) -> None:
         self._asked(f"fail {task['task_id']}")
@@ -90,6 +91,23 @@ def test_a_stuck_run_goes_on(muster: Muster, site: Site, airflow: Airflow) -> No
     assert read(muster("resume", run, "--json")) == {"run": run, "tasks": 2, "by": "admin"}
     assert airflow.cleared == [["close", "unwind.one"]]
     assert types(site, run)[-1] == "run.resumed"
+
+
+def test_one_that_was_cancelled_as_it_ended_is_undone_though_nothing_of_that_has_failed(
+    muster: Muster, site: Site, airflow: Airflow
+) -> None:
+    (site.include / "mended").touch()
+    run = site.open(site.definition(AUTOMATION))
+    site.step(run, "one")
+    site.step(run, "two")
+    assert site.unwind(run) == "skipped"
+    airflow.run_state = "running"
+    muster("cancel", run)
+    assert site.close(run).reason == "stuck: cancelled by admin"
+    airflow.run_state = "failed"
+    airflow.task_states = {"one": "success", "unwind.begin": "skipped", "unwind.one": "skipped", "close": "failed"}
+    assert read(muster("resume", run, "--json"))["tasks"] == 3
+    assert airflow.cleared == [["close", "unwind.begin", "unwind.one"]]
 
 
 @pytest.mark.parametrize("command", ["resume", "cancel"])

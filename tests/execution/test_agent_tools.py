@@ -73,6 +73,15 @@ def test_an_agent_that_is_asked_afresh_finds_what_its_tools_did(
     assert bank.charges == {"7": 1}
 
 
+def test_a_tool_that_wants_to_end_the_process_has_failed(site: Site, models: ModelServer) -> None:
+    site.skills("bank", SKILLS.replace("    def post() -> int:", "    raise SystemExit(0)\n\n    def post() -> int:"))
+    models.script(CHARGE, DONE)
+    run = site.open(site.definition(AUTOMATION))
+    assert site.step(run, "ask").status == "succeeded"
+    [called] = [event for event in site.services.log.read(run) if event.type == EventType.TOOL_CALLED]
+    assert called.data["error"]["message"].startswith("The skill bank.charge called sys.exit(0)")
+
+
 def test_an_agent_whose_step_a_person_has_done_again_finds_what_its_tools_did(
     site: Site, bank: BankServer, models: ModelServer
 ) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import sys
 import threading
 from collections.abc import Callable
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,7 @@ import pytest
 
 from muster.database import Database
 from muster.events.work import OPEN
-from muster.execution import performing
+from muster.execution import locking, performing
 from muster.execution.closing import close_run
 from muster.execution.epochs import begin_epoch
 from muster.execution.references import WorkRef
@@ -25,7 +23,7 @@ from muster.recovery import attempts
 from muster.saga.resuming import resume
 from support.bank import BankServer
 from support.reconciled import FakeAirflow, found
-from support.runs import Site, perform_in_process, undo_in_process
+from support.runs import Site, perform_in_process, place, started, undo_in_process
 from support.waiting import eventually
 
 SKILLS = '''
@@ -373,6 +371,65 @@ def test_who_waited_for_a_lock_while_another_process_ended_the_work_does_not_do_
     assert bank.charges["in"] == (2 if shape == "packed" else 1)
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("skill", ["shop.write", "shop.awrite"])
+def test_who_waits_for_a_lock_that_the_same_work_holds_in_another_process_waits_for_its_end(
+    site: Site, bank: BankServer, skill: str, shape: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process was taken for dead and lives, longer than anybody waits for a lock.
+
+    No wait at all, so that often the lock is let go between a look at it and the question who has it.
+    """
+    each, slot = SHAPES[shape]
+    lock = "lock: ['till:{{ item }}']" if each else "lock: [till]"
+    run = begun(site, bank, f"{each}skill: {skill}, {lock}, retry: {{times: 2, delay: 60s}}, {WITH}")
+    if each:
+        site.expand(run, "work")
+    is_done = threading.Event()
+    bank.meanwhile = lambda: is_done.wait(60)
+    first = started(perform_in_process, *place(site), run, "work", slot)
+    items = 2 if shape in ("packed", "one pack") else 1
+    assert eventually(lambda: bank.charges["asked"] == items)
+    monkeypatch.setattr(locking, "WAIT", 0.0)
+    threading.Timer(1.5, is_done.set).start()
+    assert site.step(run, "work", slot).status == "succeeded"
+    first.join(60)
+    assert (first.exitcode, bank.charges["asked"], done(site)) == (0, items, [run] * items)
+    types = [event.type for event in site.services.log.read(run)]
+    assert (types.count("step.succeeded"), types.count("step.retried")) == (items, 0)
+
+
+@pytest.mark.parametrize(("way", "status"), [("cancelled", "skipped"), ("closed", "failed")])
+def test_who_waits_so_waits_no_longer_once_its_run_has_stopped(
+    site: Site, bank: BankServer, way: str, status: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = begun(site, bank, f"skill: shop.write, lock: [till], {WITH}")
+    is_done = threading.Event()
+    bank.meanwhile = lambda: is_done.wait(60)
+    first = started(perform_in_process, *place(site), run, "work", None)
+    assert eventually(lambda: bank.charges["asked"] == 1)
+    monkeypatch.setattr(locking, "WAIT", 0.0)
+
+    def stop() -> None:
+        assert eventually(lambda: sum(event.type == "step.started" for event in site.services.log.read(run)) == 2)
+        if way == "cancelled":
+            request_cancel(site.services.log, run, by="ann")
+        else:
+            other = Site.of(site.include, Database(site.services.database.dsn), site.services.artifacts)
+            other.close(run, {"work": "failed"})
+
+    stops = threading.Thread(target=stop)
+    stops.start()
+    outcome = site.step(run, "work")
+    assert (outcome.status, is_done.is_set()) == (status, False)
+    stops.join()
+    is_done.set()
+    first.join(60)
+    site.unwind(run, {"work": "failed"})
+    site.close(run, {"work": "failed"})
+    assert (site.state(run).status, bank.charges["effect"]) == ("failed", 0 if way == "closed" else 1)
+
+
 @pytest.mark.parametrize("shape", ["single", "mapped", "packed"])
 def test_who_waited_for_a_lock_while_its_run_was_closed_does_nothing_and_says_nothing(
     site: Site, bank: BankServer, shape: str
@@ -427,16 +484,6 @@ def test_who_lost_its_lock_commits_nothing_after_the_next_holder(site: Site, ban
     first.join(120)
     assert (first.exitcode, done(site)) == (0, [quick, slow]), "it is done again under a lease of its own"
     assert bank.charges["effect"] == 2
-
-
-def place(site: Site) -> tuple[Path, str, Path]:
-    return site.include, site.services.database.dsn, site.services.artifacts
-
-
-def started(target: Callable[..., None], *arguments: Any) -> BaseProcess:
-    process = multiprocessing.get_context("spawn").Process(target=target, args=arguments)
-    process.start()
-    return process
 
 
 def in_process(target: Callable[..., None], *arguments: Any) -> None:

@@ -20,13 +20,18 @@ from muster.errors import PermanentError, TransientError
 from muster.events.model import NewEvent
 from muster.events.queries import Queries
 from muster.execution import following
-from muster.execution.children import PARENT, Child, ask_for, withdraw
+from muster.execution.children import PARENT, Child, ask_for, settle, withdraw
 from muster.execution.epochs import begin_epoch
 from muster.execution.opening import InputsDoNotFit, Opening, open_run
 from muster.execution.performing import begin
-from muster.execution.references import WorkRef
-from muster.operations.cancelling import open_children
+from muster.execution.references import LeftAsItWas, WorkRef
+from muster.execution.stopping import Stopped
+from muster.operations.cancelling import open_children, request_cancel
+from muster.operations.redoing import order, plan_restart
+from muster.saga import unwinding
+from muster.saga.resuming import resume
 from support.children import PACE, Family, step
+from support.reconciled import FakeAirflow, begun_again, found
 
 CHILD = "inputs: {name: {type: string, default: x}}\nsteps:\n" + step("pick") + step("pack")
 PARENT_SOURCE = (
@@ -79,6 +84,64 @@ def test_the_step_gives_back_what_the_runs_steps_gave_back(family: Family, run: 
         "outputs": {"pick": "PICK", "pack": "PACK"},
     }
     assert family.types(run).count("step.started") == 2  # of the two steps: who waits begins nothing anew
+
+
+ASKS = "steps:\n  - {id: approve, EACHhuman: {ask: 'Well?', assignees: [lead]}}\n"
+BELOW = "steps:\n  - {id: sub, EACHrun: child}\n" + step("final", undo=False, more=", when: '{{ CONDITION }}'")
+
+
+def answer_below(family: Family, run: str, *, approved: bool) -> None:
+    """Play a run, and what it asks for first, of which the last asks people."""
+    first = family.definitions[run.partition("/")[0]].steps[0]
+    for slot in range(family.site.expand(run, first.id)) if first.each is not None else [None]:
+        if first.kind == "human":
+            family.site.approve(run, first.id, by="lead", approved=approved, slot=slot)
+        else:
+            answer_below(family, family.begin(family.ask(run, first.id, slot)), approved=approved)
+            family.follow(run, first.id, slot)
+    if first.kind == "run":
+        family.site.step(run, "final")
+    family.site.close(run)
+
+
+@pytest.mark.parametrize("approved", [False, True])
+@pytest.mark.parametrize("condition", ["OUTPUTS.approve", "not not OUTPUTS.approve", "OUTPUTS.approve and true"])
+@pytest.mark.parametrize("fan", ["", 'each: "{{ [1] }}", '])
+def test_a_rejection_in_a_child_is_false_in_its_parent(
+    tmp_path: Path, database: Database, fan: str, condition: str, approved: bool
+) -> None:
+    outputs = "steps.sub[0].outputs" if fan else "steps.sub.outputs"
+    source = BELOW.replace("CONDITION", condition.replace("OUTPUTS", outputs)).replace("EACH", fan)
+    family = Family(tmp_path, database, {"parent": source, "child": ASKS.replace("EACH", "")})
+    answer_below(family, family.open("parent"), approved=approved)
+    assert bool(family.depot.done) is approved
+
+
+@pytest.mark.parametrize("approved", [False, True])
+def test_so_is_one_further_below(tmp_path: Path, database: Database, approved: bool) -> None:
+    parent = BELOW.replace("EACHrun: child", "run: middle").replace(
+        "CONDITION", "steps.sub.outputs.sub.outputs.approve"
+    )
+    middle = BELOW.replace("EACH", "").replace("CONDITION", "false")
+    family = Family(tmp_path, database, {"parent": parent, "middle": middle, "child": ASKS.replace("EACH", "")})
+    answer_below(family, family.open("parent"), approved=approved)
+    assert bool(family.depot.done) is approved
+
+
+@pytest.mark.parametrize(
+    ("condition", "goes_ahead"),
+    [("ANSWERS[0]", False), ("ANSWERS | select", False), ("ANSWERS | length == 2", True), ("ANSWERS", False)],
+)
+def test_so_are_the_answers_about_each_item(
+    tmp_path: Path, database: Database, condition: str, goes_ahead: bool
+) -> None:
+    source = BELOW.replace("EACH", "").replace("CONDITION", condition.replace("ANSWERS", "steps.sub.outputs.approve"))
+    asks = ASKS.replace("EACH", 'each: "{{ [1, 2] }}", ')
+    family = Family(tmp_path, database, {"parent": source, "child": asks})
+    run = family.open("parent")
+    answer_below(family, run, approved=False)
+    assert bool(family.depot.done) is goes_ahead
+    assert family.site.state(run).status == ("failed" if condition == "ANSWERS" else "succeeded")
 
 
 def test_personal_data_stays_in_the_runs_own_log(tmp_path: Path, database: Database) -> None:
@@ -404,12 +467,116 @@ def test_a_run_that_is_withdrawn_twice_is_withdrawn_once(family: Family, run: st
     assert family.site.do(withdraw(family.site.services, child.run, by=run, reason="no more"))
 
 
-def test_a_run_that_a_dying_process_asked_for_after_the_end_does_nothing(family: Family, run: str) -> None:
+def test_nothing_is_asked_for_after_the_end(family: Family, run: str) -> None:
     piece = family.site.do(begin(family.site.services, WorkRef(run=run, step="deliver")))
     family.site.close(run)
-    child = family.site.do(ask_for(family.site.services, piece))
+    before = family.types(run)
+    with pytest.raises(LeftAsItWas) as refused:
+        family.site.do(ask_for(family.site.services, piece))
+    # The task says so, and nothing is written of it.
+    assert family.site.do(settle(family.site.services, piece, refused.value)).status == "failed"
+    assert family.types(run) == before
+
+
+def test_a_run_that_a_dying_process_asked_for_as_its_own_ended_does_nothing(family: Family, run: str) -> None:
+    child = family.ask(run, "deliver")
+    family.site.close(run)
     state = family.play(family.begin(child))
     assert (state.status, state.cancelled_by, family.depot.done) == ("failed", run, [f"{run}/reserve"])
+
+
+def test_a_run_that_was_asked_for_does_not_begin_once_its_own_is_cancelled(family: Family, run: str) -> None:
+    child = family.ask(run, "deliver")
+    request_cancel(family.site.services.log, run, by="ann")
+    assert family.play(family.begin(child)).cancelled_by == run
+    family.follow(run, "deliver")
+    assert family.finish(run).status == "compensated"
+    assert (family.depot.done, family.depot.undone) == ([f"{run}/reserve"], ["reserve"])
+
+
+def test_what_is_not_asked_for_in_a_run_that_is_cancelled_is_left_out(family: Family, run: str) -> None:
+    piece = family.site.do(begin(family.site.services, WorkRef(run=run, step="deliver")))
+    request_cancel(family.site.services.log, run, by="ann")
+    with pytest.raises(Stopped) as refused:
+        family.site.do(ask_for(family.site.services, piece))
+    outcome = family.site.do(settle(family.site.services, piece, refused.value))
+    assert (outcome.status, outcome.reason) == ("skipped", "cancelled")
+    assert family.site.state(run).children == []
+
+
+SHAPES = {"single": ("", [None]), "mapped": ("each: [a, b], ", [0, 1])}
+
+
+@pytest.mark.parametrize("asked", ["waits in Airflow", "is asked for late"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_run_that_an_earlier_execution_has_asked_for_does_not_begin_in_a_later_one(
+    tmp_path: Path, database: Database, shape: str, asked: str
+) -> None:
+    each, slots = SHAPES[shape]
+    parent = "steps:\n" + step("reserve") + f"  - {{id: deliver, {each}run: child, timeout: 1h}}\n"
+    family = Family(tmp_path, database, {"parent": parent, "child": "steps:\n" + step("pick")})
+    site, run = family.site, family.open("parent")
+
+    def laid_out(epoch: int) -> None:
+        site.step(run, "reserve", epoch=epoch)
+        if each:
+            site.expand(run, "deliver", epoch=epoch)
+
+    laid_out(0)
+    old: list[Child] = []
+    if asked == "waits in Airflow":
+        # The parent is lost there, and the reconciler closes it.
+        old += [family.ask(run, "deliver", slot) for slot in slots]
+        found(site, FakeAirflow(None))
+    else:
+        # A task process stalls, is taken for dead, and the parent is undone.
+        pieces = [site.do(begin(site.services, WorkRef(run=run, step="deliver", slot=slot))) for slot in slots]
+        site.unwind(run, {"deliver": "failed"})
+        site.close(run, {"deliver": "failed"})
+    assert site.state(run).status in ("failed", "compensated")
+    order(site.services.log, plan_restart(site.services.log, site.services.definitions, run, "reserve", by="ann"))
+    epoch = site.do(begun_again(site, run))
+    laid_out(epoch)
+    new = [family.ask(run, "deliver", slot, epoch=epoch) for slot in slots]
+    if not old:
+        before = family.types(run)
+        for piece in pieces:
+            with pytest.raises(LeftAsItWas):
+                site.do(ask_for(site.services, piece))
+        assert family.types(run) == before
+    for child in old:
+        state = family.play(family.begin(child))
+        assert (state.status, state.cancelled_by) == ("failed", run)
+    for child, slot in zip(new, slots, strict=True):
+        assert family.play(family.begin(child)).status == "succeeded"
+        assert family.follow(run, "deliver", slot, epoch=epoch).status == "succeeded"
+    assert family.finish(run, epoch=epoch).status == "succeeded"
+    assert [key for key in family.depot.done if key.endswith("/pick")] == [f"{child.run}/pick" for child in new]
+
+
+def test_a_run_that_was_asked_for_begins_when_its_own_has_died_and_goes_on(family: Family, run: str) -> None:
+    child = family.ask(run, "deliver")
+    found(family.site, FakeAirflow("failed"))
+    assert family.site.do(begun_again(family.site, run)) == 0
+    assert family.play(family.begin(child)).status == "succeeded"
+    assert family.ask(run, "deliver").run == child.run
+    assert family.follow(run, "deliver").status == "succeeded"
+
+
+def test_a_run_that_was_asked_for_does_not_begin_when_its_own_is_only_undone(family: Family, run: str) -> None:
+    """Where it had stopped before, a person has had it go on, and undoing has not come to this step."""
+    child = family.ask(run, "deliver")
+    family.depot.broken.add("undo reserve")
+    services = family.site.services
+    unwound = WorkRef(run=run, step="begin")
+    family.site.do(unwinding.begin(services, unwound, {"deliver": "failed"}))
+    family.site.do(unwinding.compensate(services, replace(unwound, step="reserve")))
+    family.site.close(run)
+    assert family.site.state(run).status == "stuck"
+    resume(services.log, run, by="ann")
+    family.site.do(begun_again(family.site, run))
+    assert family.play(family.begin(child)).cancelled_by == run
+    assert family.depot.done == [f"{run}/reserve"]
 
 
 def test_a_run_that_a_person_has_done_again_needs_nobody_who_waits(family: Family, run: str) -> None:

@@ -560,5 +560,56 @@ def test_what_is_done_again_besides_is_what_stands_in_the_way_and_what_comes_aft
     with pytest.raises(PermanentError, match="--from first"):
         one.restart(run, "beside")
     one.restart(run, "first")
-    orders = [event.data for event in site.services.log.read(run, types=["run.restarted"])]
-    assert orders == [{"from": "first"}], "nothing else is in the way"
+    [order] = site.services.log.read(run, types=["run.restarted"])
+    assert "also" not in order.data, "nothing else is in the way"
+    assert order.data["again"] == dict.fromkeys(("first", "two", "beside", "last"))
+
+
+def test_what_is_done_again_by_hand_of_a_run_that_was_undone_is_not_told_as_undone(house: House) -> None:
+    run = house.open(UNDONE)
+    house.breaks("last.last.broken")
+    house.performs(run, "list", "post", "last")
+    assert house.ends(run)[0] == "compensated"
+    house.breaks()
+    house.called()
+    epoch = house.begun(run)
+    if house.pack == "all":
+        house.performs(run, "post", "last", epoch=epoch)
+        assert house.ends(run, epoch) == ("succeeded", None)
+        return
+    house.site.step(run, "post", 0, epoch=epoch)
+    house.performs(run, "last", epoch=epoch)
+    assert house.ends(run, epoch) == ("failed", "step last was left out for what came before it")
+    assert "undo a" not in house.called()
+    epoch = house.restart(run, "post")
+    house.performs(run, "post", "last", epoch=epoch)
+    assert house.ends(run, epoch) == ("succeeded", None)
+
+
+@pytest.mark.parametrize("dies", ["read", "post"])
+def test_a_list_that_was_cleared_by_hand_and_died_before_its_layout_has_not_succeeded(house: House, dies: str) -> None:
+    """What comes after a fan-out goes ahead in Airflow whatever became of it."""
+    run = house.ran(CHAIN, "list", "read", "check", "post")
+    house.names("b")
+    epoch = house.begun(run)
+    steps = ["list", "check", "post"] if dies == "read" else ["list", "read", "check"]
+    house.performs(run, *steps, epoch=epoch)
+    tasks: dict[str, str | None] = {dies if house.pack == "all" else f"{dies}.items": "failed"}
+    house.site.unwind(run, tasks, epoch=epoch)
+    house.site.close(run, tasks, epoch=epoch)
+    state = house.site.state(run)
+    assert (state.status, state.reason) == ("failed", f"step {dies} stopped before it was done again")
+    house.called()
+    epoch = house.restart(run, dies)
+    house.performs(run, *("read", "check", "post")["rcp".index(dies[0]) :], epoch=epoch)
+    assert house.ends(run, epoch) == ("succeeded", None)
+
+
+def test_nor_has_an_item_that_was_cleared_by_hand_and_died_before_it_began(one: House) -> None:
+    run = one.ran(UNDONE, "list", "post", "last")
+    epoch = one.begun(run)
+    one.performs(run, "list", "last", epoch=epoch)
+    tasks: dict[str, str | None] = {"post_1": "failed"}
+    one.site.unwind(run, tasks, epoch=epoch)
+    one.site.close(run, tasks, epoch=epoch)
+    assert one.site.state(run).reason == "step post stopped before it was done again"

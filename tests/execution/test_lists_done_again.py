@@ -13,6 +13,7 @@ from muster.events.model import EventType, NewEvent
 from muster.execution import performing
 from muster.execution.fanout import spread_of
 from muster.execution.references import WorkRef
+from muster.operations.redoing import order, plan_discard, plan_redrive
 from muster.saga.resuming import resume
 
 SKILLS = '''
@@ -33,6 +34,13 @@ def performed(house: House, run: str, *steps: str, epoch: int = 0) -> None:
     for step in steps:
         with suppress(PermanentError):
             house.performs(run, step, epoch=epoch)
+
+
+def dies_before_its_layout(house: House, run: str, step: str, epoch: int) -> None:
+    """The process that was to lay out a list died, and Airflow failed its task."""
+    tasks: dict[str, str | None] = {step if house.pack == "all" else f"{step}.items": "failed"}
+    house.site.unwind(run, tasks, epoch=epoch)
+    house.site.close(run, tasks, epoch=epoch)
 
 
 def test_a_list_that_failed_as_a_whole_is_laid_out_anew_in_a_redrive(house: House) -> None:
@@ -262,11 +270,11 @@ def test_the_output_of_a_list_is_a_list_also_where_every_item_was_left_out(one: 
     assert one.site.state(run).step("check").output == ["a" if kept == "a" else None, None]
 
 
-def begins_and_dies(house: House, run: str, step: str, index: int) -> dict[str, str | None]:
+def begins_and_dies(house: House, run: str, step: str, index: int, epoch: int = 0) -> dict[str, str | None]:
     """The process dies after an item began, and after the others had ended; what Airflow says of its tasks."""
 
     async def dies() -> None:
-        ref = WorkRef(run=run, step=step, slot=None if house.pack == "all" else 0)
+        ref = WorkRef(run=run, step=step, slot=None if house.pack == "all" else 0, epoch=epoch)
         spread = await spread_of(house.site.services, ref)
         await performing._start(house.site.services, performing._piece(spread, ref, index))
         for other in set(spread.indices) - {index}:
@@ -337,9 +345,7 @@ def test_what_a_restart_owed_is_done_by_a_redrive_too(house: House) -> None:
     house.breaks("check.c.broken")
     epoch = house.restart(run, "check")
     performed(house, run, "check", epoch=epoch)
-    tasks: dict[str, str | None] = {"post" if house.pack == "all" else "post.items": "failed"}
-    house.site.unwind(run, tasks, epoch=epoch)
-    house.site.close(run, tasks, epoch=epoch)
+    dies_before_its_layout(house, run, "post", epoch)
     house.called()
     house.breaks()
     epoch = house.redrive(run, check=[2])
@@ -356,9 +362,7 @@ def test_a_redrive_that_is_done_again_does_nothing_else_again(house: House) -> N
     house.ends(run)
     epoch = house.redrive(run, check=[2])
     performed(house, run, "check", epoch=epoch)
-    tasks: dict[str, str | None] = {"post" if house.pack == "all" else "post.items": "failed"}
-    house.site.unwind(run, tasks, epoch=epoch)
-    house.site.close(run, tasks, epoch=epoch)
+    dies_before_its_layout(house, run, "post", epoch)
     house.called()
     house.breaks()
     epoch = house.redrive(run, check=[2])
@@ -471,14 +475,12 @@ def test_what_a_redrive_did_not_come_to_is_done_by_the_next(house: House, how: s
     house.ends(run)
     house.breaks("check.b.broken", *(["single.single.broken"] if how == "a step between failed" else []))
     epoch = house.redrive(run, check=[2])
-    tasks: dict[str, str | None] = {}
+    performed(house, run, "check", "single", epoch=epoch)
     if how == "the process died":
-        performed(house, run, "check", "single", epoch=epoch)
-        tasks = {"post" if house.pack == "all" else "post.items": "failed"}
+        dies_before_its_layout(house, run, "post", epoch)
     else:
-        performed(house, run, "check", "single", "post", epoch=epoch)
-    house.site.unwind(run, tasks, epoch=epoch)
-    house.site.close(run, tasks, epoch=epoch)
+        performed(house, run, "post", epoch=epoch)
+        house.ends(run, epoch)
     house.breaks()
     house.called()
     epoch = house.redrive(run, check=[1])
@@ -534,9 +536,7 @@ def test_what_a_redrive_of_another_list_owed_is_done_by_the_next(house: House) -
     house.breaks("check.c.broken")
     epoch = house.redrive(run, other=[0])
     performed(house, run, "other", epoch=epoch)
-    tasks: dict[str, str | None] = {"post" if house.pack == "all" else "post.items": "failed"}
-    house.site.unwind(run, tasks, epoch=epoch)
-    house.site.close(run, tasks, epoch=epoch)
+    dies_before_its_layout(house, run, "post", epoch)
     house.breaks()
     house.called()
     epoch = house.redrive(run, check=[2])
@@ -553,8 +553,259 @@ def test_an_item_of_a_list_that_a_restart_owed_is_not_redriven_alone(house: Hous
     house.breaks()
     epoch = house.restart(run, "list")
     performed(house, run, "list", "check", epoch=epoch)
-    tasks: dict[str, str | None] = {"post" if house.pack == "all" else "post.items": "failed"}
-    house.site.unwind(run, tasks, epoch=epoch)
-    house.site.close(run, tasks, epoch=epoch)
+    dies_before_its_layout(house, run, "post", epoch)
     with pytest.raises(PermanentError, match="--from post"):
         house.redrive(run, post=[1])
+
+
+def test_an_item_of_the_list_that_has_no_outcome_is_done_with_the_one_that_is_named(house: House) -> None:
+    """It died in an earlier redrive: Airflow is told to perform it as well."""
+    run = house.open(HEAD + LIST + work("check", "steps.list") + work("post", "steps.list", ", after: [check]"))
+    house.breaks("check.b.broken", "check.c.broken")
+    performed(house, run, "list", "check", "post")
+    house.ends(run)
+    epoch = house.redrive(run, check=[2])
+    tasks = begins_and_dies(house, run, "check", 2, epoch)
+    house.site.unwind(run, tasks, epoch=epoch)
+    house.site.close(run, tasks, epoch=epoch)
+    house.breaks()
+    house.called()
+    plan = plan_redrive(house.site.services.log, house.site.services.definitions, run, {"check": [1]}, by="admin")
+    [order] = plan.events
+    assert order.data["again"] == {"check": [1, 2], "post": [1, 2]}
+    assert (plan.steps, plan.slots) == (("check", "post"), ()), "the tasks of one slot are not enough"
+    epoch = house.redrive(run, check=[1])
+    performed(house, run, "check", "post", epoch=epoch)
+    assert sorted(house.called()) == ["check b", "check c", "post b", "post c"]
+    assert house.ends(run, epoch) == ("succeeded", None)
+
+
+THREE = FLAG.replace("[a, b]", "[a, b, c]")
+
+
+def ordered(house: House, run: str) -> dict[str, list[int] | None]:
+    """What the last order has done again."""
+    *_, order = house.site.services.log.read(run, types=["dead_letter.redriven"])
+    again: dict[str, list[int] | None] = order.data["again"]
+    return again
+
+
+def test_a_list_between_that_was_left_out_does_not_widen_a_redrive(house: House) -> None:
+    run = house.open(
+        THREE
+        + work("check", "inputs.names")
+        + work("extra", "inputs.names", ", after: [check], when: '{{ inputs.flag }}'")
+        + f"  - {{id: approve, after: [extra], {ASK}}}\n"
+        + work("pay", "inputs.names", ", after: [extra, approve], irreversible: true")
+    )
+    house.breaks("check.c.broken", "pay.c.broken")
+    performed(house, run, "check", "extra")
+    house.site.approve(run, "approve", by="lead")
+    performed(house, run, "pay")
+    house.ends(run)
+    house.breaks()
+    house.called()
+    epoch = house.redrive(run, check=[2])
+    performed(house, run, "check", "extra", epoch=epoch)
+    house.site.do(house._answered(WorkRef(run=run, step="approve", epoch=epoch), True))
+    performed(house, run, "pay", epoch=epoch)
+    assert house.called() == ["check c", "pay c"]
+    assert house.ends(run, epoch) == ("succeeded", None)
+
+
+def test_nor_does_an_item_between_that_was_rejected(house: House) -> None:
+    approve = f"  - {{id: approve, each: '{{{{ inputs.names }}}}', after: [check], {ASK}}}\n"
+    when = ", when: '{{ not steps.approve[index] }}', irreversible: true"
+    run = house.open(
+        THREE
+        + work("check", "inputs.names")
+        + approve
+        + work("mid", "inputs.names")
+        + work("tell", "inputs.names", when)
+    )
+    house.breaks("check.c.broken")
+    performed(house, run, "check")
+    assert house.site.expand(run, "approve") == 3
+    for slot, yes in ((0, True), (1, False), (2, True)):
+        house.answers(run, "approve", slot, approved=yes)
+    performed(house, run, "mid", "tell")
+    house.ends(run)
+    house.breaks()
+    house.called()
+    house.redrive(run, check=[2])
+    assert ordered(house, run) == {"check": [2], "approve": [2], "mid": [2], "tell": [2]}
+
+
+@pytest.mark.parametrize("why", ["rejected", "failed"])
+def test_an_item_that_is_redriven_alone_goes_ahead_only_as_any_other(house: House, why: str) -> None:
+    run = house.open(
+        THREE
+        + work("check", "inputs.names")
+        + work("single", more=", after: [check]")
+        + f"  - {{id: approve, after: [check], {ASK}}}\n"
+        + work("pay", "inputs.names", ", after: [approve, single]")
+    )
+    house.breaks("check.a.broken", "pay.b.broken")
+    performed(house, run, "check", "single")
+    house.site.approve(run, "approve", by="lead")
+    performed(house, run, "pay")
+    house.ends(run)
+    house.breaks(*(["single.single.broken"] if why == "failed" else []))
+    epoch = house.redrive(run, check=[0])
+    performed(house, run, "check", "single", epoch=epoch)
+    house.site.do(house._answered(WorkRef(run=run, step="approve", epoch=epoch), why == "failed"))
+    performed(house, run, "pay", epoch=epoch)
+    house.ends(run, epoch)
+    house.called()
+    epoch = house.redrive(run, pay=[1])
+    performed(house, run, "pay", epoch=epoch)
+    assert house.called() == []
+    assert house.ends(run, epoch)[0] == ("succeeded" if why == "rejected" else "failed")
+
+
+def test_what_was_discarded_is_done_again_by_no_redrive(house: House) -> None:
+    run = house.open(THREE + work("check", "inputs.names") + work("post", "steps.check"))
+    house.breaks("check.a.broken", "check.b.broken")
+    performed(house, run, "check", "post")
+    house.ends(run)
+    epoch = house.redrive(run, check=[0])
+    dies_before_its_layout(house, run, "check", epoch)
+    log = house.site.services.log
+    order(log, plan_discard(log, run, {"check": [0]}, by="ada", reason="done by hand"))
+    house.breaks()
+    house.called()
+    epoch = house.redrive(run, check=[1])
+    performed(house, run, "check", "post", epoch=epoch)
+    assert house.called() == ["check b", "post b"]
+    assert house.ends(run, epoch) == ("failed", "1 of 3 items of step check failed")
+
+
+def test_nor_by_one_of_what_comes_before_it(house: House) -> None:
+    run = house.open(THREE + work("other", "inputs.names") + work("pay", "inputs.names", ", after: [other]"))
+    house.breaks("other.a.broken", "pay.a.broken")
+    performed(house, run, "other", "pay")
+    house.ends(run)
+    log = house.site.services.log
+    order(log, plan_discard(log, run, {"pay": [0]}, by="ada", reason="paid by hand"))
+    house.breaks()
+    house.called()
+    epoch = house.redrive(run, other=[0])
+    performed(house, run, "other", "pay", epoch=epoch)
+    assert house.called() == ["other a"]
+    house.ends(run, epoch)
+    epoch = house.restart(run, "pay")
+    performed(house, run, "pay", epoch=epoch)
+    assert house.called() == ["pay a", "pay b", "pay c"], "a restart does all of a step"
+    assert house.ends(run, epoch) == ("succeeded", None)
+
+
+def test_a_redrive_before_a_step_that_was_discarded_is_refused(one: House) -> None:
+    run = one.open(THREE + work("check", "inputs.names") + work("single", more=", after: [check]"))
+    one.breaks("check.c.broken", "single.single.broken")
+    performed(one, run, "check", "single")
+    one.ends(run)
+    log = one.site.services.log
+    order(log, plan_discard(log, run, {"single": [None]}, by="ada", reason="sent by hand"))
+    with pytest.raises(PermanentError, match=r"Step single of .* was discarded"):
+        one.redrive(run, check=[2])
+
+
+@pytest.mark.parametrize("more", [UNDO, ", after: [approve], irreversible: true"])
+def test_a_redrive_that_dies_before_its_layout_leaves_the_other_items_as_they_are(house: House, more: str) -> None:
+    run = house.open(THREE + f"  - {{id: approve, {ASK}}}\n" + work("post", "inputs.names", more))
+    house.breaks("post.c.broken")
+    house.site.approve(run, "approve", by="lead")
+    performed(house, run, "post")
+    house.ends(run)
+    house.breaks()
+    house.called()
+    epoch = house.redrive(run, post=[2])
+    tasks: dict[str, str | None] = {{"1": "post_2", "2": "post_1", "all": "post"}[house.pack]: "failed"}
+    house.site.unwind(run, tasks, epoch=epoch)
+    house.site.close(run, tasks, epoch=epoch)
+    assert (house.site.state(run).status, house.called()) == ("failed", [])
+    epoch = house.redrive(run, post=[2])
+    performed(house, run, "post", epoch=epoch)
+    assert house.called() == ["post c"]
+    assert house.ends(run, epoch) == ("succeeded", None)
+
+
+def test_a_redrive_does_no_item_that_an_earlier_list_never_had(house: House) -> None:
+    run = house.open(HEAD + LIST + work("check", "steps.list") + work("pay", "steps.list", ", after: [check]"))
+    house.breaks("check.c.broken")
+    performed(house, run, "list", "check", "pay")
+    house.ends(run)
+    house.names("a b c d")
+    house.performs(run, "list", epoch=house.begun(run))
+    house.ends(run, 1)
+    house.breaks()
+    house.called()
+    epoch = house.redrive(run, check=[2])
+    performed(house, run, "check", "pay", epoch=epoch)
+    assert house.called() == ["check c", "pay c"]
+
+
+def test_what_an_order_of_an_earlier_version_owed_of_another_list_is_done_whole(house: House) -> None:
+    run = house.open(
+        HEAD
+        + LIST
+        + work("other", "inputs.names")
+        + work("check", "steps.list", ", after: [list]")
+        + work("post", "steps.check", ", after: [other, check]")
+    )
+    house.breaks("other.a.broken", "check.c.broken")
+    performed(house, run, "list", "other", "check", "post")
+    house.ends(run)
+    old = NewEvent(type=EventType.DEAD_LETTER_REDRIVEN, data={"pieces": {"other": [0]}}, actor="ann")
+    house.site.services.log.append(run, [old])
+    house.breaks("check.c.broken")
+    epoch = house.begun(run)
+    performed(house, run, "other", epoch=epoch)
+    dies_before_its_layout(house, run, "post", epoch)
+    house.breaks()
+    house.called()
+    epoch = house.redrive(run, check=[2])
+    performed(house, run, "check", "post", epoch=epoch)
+    assert sorted(house.called()) == ["check c", "post a", "post b", "post c"]
+    assert house.ends(run, epoch) == ("succeeded", None)
+
+
+def test_a_clearing_by_hand_is_no_part_of_a_redrive_that_was_not_closed(house: House) -> None:
+    run = house.open(THREE + work("check", "inputs.names") + work("post", "inputs.names", ", after: [check]"))
+    house.breaks("check.c.broken")
+    performed(house, run, "check", "post")
+    house.ends(run)
+    house.breaks()
+    epoch = house.redrive(run, check=[2])
+    performed(house, run, "check", "post", epoch=epoch)
+    house.called()
+    epoch = house.begun(run)
+    performed(house, run, "check", "post", epoch=epoch)
+    assert sorted(house.called()) == [f"{step} {name}" for step in ("check", "post") for name in "abc"]
+    assert house.ends(run, epoch) == ("succeeded", None)
+
+
+def test_an_item_that_was_left_out_for_what_is_mended_since_is_told(one: House) -> None:
+    run = one.open(
+        THREE
+        + work("check", "inputs.names")
+        + work("single", more=", after: [check]")
+        + work("post", "inputs.names", ", after: [single]")
+    )
+    one.breaks("check.c.broken", "post.b.broken")
+    performed(one, run, "check", "single", "post")
+    one.ends(run)
+    one.breaks("single.single.broken", "post.b.broken")
+    epoch = one.redrive(run, check=[2])
+    performed(one, run, "check", "single", "post", epoch=epoch)
+    one.ends(run, epoch)
+    one.breaks()
+    epoch = one.begun(run)
+    performed(one, run, "single", epoch=epoch)
+    one.ends(run, epoch)
+    epoch = one.redrive(run, post=[1])
+    performed(one, run, "post", epoch=epoch)
+    assert one.ends(run, epoch) == ("failed", "step post was left out for what came before it")
+    epoch = one.restart(run, "post")
+    performed(one, run, "post", epoch=epoch)
+    assert one.ends(run, epoch) == ("succeeded", None)

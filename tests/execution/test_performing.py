@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 
 from muster.database import Database
 from muster.errors import MusterError
+from muster.execution.performing import perform
+from muster.execution.references import WorkRef
 from support.runs import Site
 
 SKILLS = '''
@@ -58,6 +61,16 @@ async def slow() -> str:
     import asyncio
     await asyncio.sleep(30)
     return "late"
+
+@skill("shop.unanswered")
+def unanswered() -> str:
+    """Asks somebody who does not answer."""
+    raise TimeoutError("the bank did not answer")
+
+@skill("shop.aunanswered", lane="async")
+async def aunanswered() -> str:
+    """The same, as a coroutine."""
+    raise TimeoutError("the bank did not answer")
 
 @skill("shop.echo")
 def echo(value: str) -> str:
@@ -194,6 +207,93 @@ def test_a_step_past_its_timeout_fails(site: Site) -> None:
     outcome = site.step(run, "one")
     assert outcome.status == "failed"
     assert "timeout of 1 s" in (outcome.reason or "")
+
+
+@pytest.mark.parametrize("each", ["", "each: [a, b], ", "each: [a, b], pack: 2, ", "each: [a, b], pack: all, "])
+@pytest.mark.parametrize("skill", ["shop.unanswered", "shop.aunanswered"])
+def test_a_timeout_of_a_skills_own_is_not_said_to_be_the_steps(site: Site, skill: str, each: str) -> None:
+    last = "{id: last, skill: shop.refuse}"
+    undo = f"compensate: {{skill: {skill}, timeout: 1h, retry: {{times: 0}}}}"
+    one = f"{{id: one, {each}skill: {skill}, timeout: 1h, retry: {{times: 0}}}}"
+    run = site.run(site.definition(steps(f"  - {one}")))
+    errors = [event.data["error"] for event in site.services.log.read(run) if event.type == "step.failed"]
+    run = site.open(
+        site.definition(steps(f"  - {{id: one, skill: shop.echo, with: {{value: a}}, {undo}}}\n  - {last}"))
+    )
+    site.step(run, "one")
+    site.step(run, "last")
+    site.unwind(run)
+    errors += [event.data["error"] for event in site.services.log.read(run) if event.type == "compensation.failed"]
+    assert len(errors) == (3 if each else 2)
+    assert {(error["class"], error["message"]) for error in errors} == {("TimeoutError", "the bank did not answer")}
+
+
+LEAVING = '''
+import sys
+
+from muster.skills import skill
+
+
+@skill("exit.leave")
+def leave(code: int) -> str:
+    """Leaves."""
+    sys.exit(code)
+
+
+@skill("exit.aleave", lane="async")
+async def aleave(code: int) -> str:
+    """Leaves."""
+    sys.exit(code)
+
+
+@skill("exit.fine", lane="async")
+async def fine() -> str:
+    """Is fine."""
+    return "fine"
+'''
+
+
+@pytest.mark.parametrize("skill", ["leave", "aleave"])
+@pytest.mark.parametrize("code", [0, 3])
+def test_a_skill_that_wants_to_end_the_process_fails_alone(site: Site, skill: str, code: int) -> None:
+    """Beside the work of other runs, as in the triggerer, where each trigger is a task of one event loop."""
+    site.skills("exit", LEAVING)
+    run = site.open(site.definition(steps(f"  - {{id: one, skill: exit.{skill}, with: {{code: {code}}}}}\n")))
+    other = site.open(site.definition(steps("  - {id: one, skill: exit.fine}\n")))
+
+    async def triggerer() -> list[str]:
+        own, its = (
+            asyncio.create_task(perform(site.services, WorkRef(run=each, step="one", slot=None)))
+            for each in (run, other)
+        )
+        await asyncio.wait([own, its])
+        await asyncio.sleep(0.1)
+        return [own.result().status, its.result().status]
+
+    assert site.do(triggerer()) == ["failed", "succeeded"]
+    error = next(event.data["error"] for event in site.services.log.read(run) if event.type == "step.failed")
+    assert error["message"] == f"The skill exit.{skill} called sys.exit({code}), which ends nothing here."
+    assert "step.retried" not in [event.type for event in site.services.log.read(run)]
+
+
+@pytest.mark.parametrize("skill", ["leave", "aleave"])
+def test_so_does_a_compensation(site: Site, skill: str) -> None:
+    site.skills("exit", LEAVING)
+    undo = f"compensate: {{skill: exit.{skill}, with: {{code: 0}}, retry: {{times: 1, delay: 0s}}}}"
+    source = f"  - {{id: one, skill: exit.fine, {undo}}}\n  - {{id: two, skill: shop.refuse}}\n"
+    run = site.open(site.definition(steps(source)))
+    site.step(run, "one")
+    site.step(run, "two")
+    site.unwind(run)
+    site.close(run)
+    assert site.state(run).status == "stuck"
+
+
+def test_so_does_a_skill_file(site: Site) -> None:
+    site.skills("exit", LEAVING)
+    run = site.open(site.definition(steps("  - {id: one, skill: exit.fine}\n")))
+    site.skills("exit", LEAVING + "\n\nsys.exit()\n")
+    assert site.step(run, "one").status == "failed"
 
 
 def test_the_same_work_performed_again_does_nothing_twice(site: Site) -> None:

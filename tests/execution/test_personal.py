@@ -16,13 +16,13 @@ from muster.events.log import EventLog
 from muster.events.model import EventType, NewEvent
 from muster.events.personal import Vault
 from muster.events.sealing import FORGOTTEN, SEALED
-from muster.execution.arrivals import Arrival, Watch, claim, look, started, waiting
 from muster.execution.opening import Opening, open_run
 from muster.execution.personal import conceal
 from muster.notifications import Notice
 from muster.operations.forgetting import forget
 from muster.operations.reconciling.findings import Scope
 from muster.operations.reconciling.notices import find_notices
+from muster.triggers.arrivals import Arrival, Watch, claim, look, started, waiting
 from support.children import Family, step
 from support.runs import MASTER, Site
 

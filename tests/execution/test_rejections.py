@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from muster.database import Database
+from muster.errors import PermanentError
 from muster.execution.performing import begin
 from muster.execution.piece import Piece
 from muster.execution.references import WorkRef
@@ -45,6 +47,7 @@ def branch(yes: str, no: str, condition: str = "steps.approve") -> str:
     return f'  - {{id: route, branch: [{{when: "{{{{ {condition} }}}}", to: {yes}}}, {{to: {no}}}]}}\n'
 
 
+ASKED = 'when: "{{ steps.approve | length > 0 }}", '
 TELL, NO, YES = do("tell", REFUSED), do("no"), do("yes")
 FINAL = "irreversible: true, "
 OVERRULED = 'when: "{{ steps.approve or steps.second }}", '
@@ -99,7 +102,7 @@ def goes_ahead(site: Site, run: str, step: str, slot: int | None) -> bool:
         (ask() + ask(SECOND, REFUSED), ""),
         (ask() + ask(SECOND, APPROVED), ""),
         (ask() + ask(SECOND, EACH + APPROVED), ""),
-        (ask(more=OTHERS) + do("tell", "when: \"{{ steps.approve }}\", ") + ask(SECOND), ""),
+        (ask(more=OTHERS) + do("tell", ASKED) + ask(SECOND), ""),
         (ask() + branch("yes", "no") + YES + NO, "after: [yes, no], "),
         (ask() + branch("final", "no") + NO, "after: [no], "),
         (ask() + branch("second", "no") + ask(SECOND) + NO, "after: [second, no], "),
@@ -145,10 +148,67 @@ def test_a_step_that_names_another_question_does_not_decide_about_this_one(
     """What comes after a step that does goes ahead where it can be undone."""
     source = ask(more=list_) + do("between", EACH if list_ == EACH else "") + ask(SECOND, "after: [], ")
     source += do("last", BOTH + 'when: "{{ steps.second }}", ') + do(
-        "told", "after: [between], " + REFUSED if not list_ else 'after: [between], when: "{{ steps.approve }}", '
+        "told", "after: [between], " + (ASKED if list_ else REFUSED)
     )
     source += do("later", "after: [told], ")
     assert done(site, tmp_path, source, second=True) == ["told", "later"]
+
+
+@pytest.mark.parametrize("chosen", ["select", "selectattr('approved')", "present | map(attribute='approved') | select"])
+@pytest.mark.parametrize("approved", [False, True])
+def test_what_was_chosen_of_the_answers_is_false_when_it_is_nothing(
+    site: Site, tmp_path: Path, chosen: str, approved: bool
+) -> None:
+    condition = f'when: "{{{{ (steps.approve | {chosen}) and true }}}}", '
+    source = ask(more=EACH) + do("final", FINAL + condition)
+    assert done(site, tmp_path, source, approve=approved) == (["final"] if approved else [])
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "steps.approve",
+        "not steps.approve",
+        "steps.approve | present",
+        "steps.approve | map(attribute='approved')",
+        "steps.approve[:1] | list",
+        "steps.approve | sort(attribute='by') | reverse | default([], true)",
+        "inputs.names and steps.approve",
+        "steps.approve or inputs.names",
+        "true if steps.approve else true",
+        "steps.approve and index == 0",
+    ],
+)
+@pytest.mark.parametrize("fan", ["", f"{EACH}pack: 1, ", f"{EACH}pack: all, "])
+def test_the_answers_about_all_items_are_never_true_and_never_false(
+    site: Site, tmp_path: Path, fan: str, condition: str
+) -> None:
+    """Also of an automation that an earlier version accepted."""
+    definition = site.definition(HEAD + ask(more=EACH) + do("final", fan))
+    names = ("approve", *definition.step("final").references)
+    said = {"when": f"{{{{ {condition} }}}}", "irreversible": True, "references": names, "when_references": names[:1]}
+    steps = (definition.step("approve"), definition.step("final").model_copy(update=said))
+    run = site.open(definition.model_copy(update={"steps": steps}), folder=str(tmp_path))
+    for slot in range(site.expand(run, "approve")):
+        site.approve(run, "approve", by="lead", approved=False, slot=slot)
+    with suppress(PermanentError):
+        for slot in range(site.expand(run, "final")) if "pack: 1" in fan else [None]:
+            site.step(run, "final", slot)
+    site.close(run)
+    assert not (tmp_path / "done").exists()
+    assert site.state(run).status == "failed"
+    errors = [event.data["error"] for event in site.services.log.read(run) if event.type == "step.failed"]
+    assert errors
+    for error in errors:
+        assert "as a whole it is neither true nor false" in error["message"]
+        assert "steps.approve[index]" in error["remedy"]
+
+
+@pytest.mark.parametrize("list_", ["steps.approve", "[{'sub': steps.approve}]"])
+def test_they_are_a_list_that_is_fanned_out_over(site: Site, tmp_path: Path, list_: str) -> None:
+    condition = 'when: "{{ item }}", ' if list_ == "steps.approve" else 'when: "{{ item.sub[index] }}", '
+    source = ask(more=EACH) + do("final", f'{FINAL}each: "{{{{ {list_} }}}}", {condition}')
+    assert done(site, tmp_path, source) == []
 
 
 @pytest.mark.parametrize("fan", [f"{EACH}pack: 1, ", f"{EACH}pack: all, "])

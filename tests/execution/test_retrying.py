@@ -18,7 +18,7 @@ from muster.events.model import EventType, NewEvent
 from muster.execution.references import WorkRef
 from muster.execution.retry_budget import spend
 from muster.execution.retrying import Patience, with_retries
-from muster.language.definition import ResolvedClassRetry, ResolvedRetry
+from muster.language.resolved import ResolvedClassRetry, ResolvedRetry
 from support.runs import Site
 
 RATE = TransientError("slow down", error_class=ErrorClass.RATE_LIMIT)

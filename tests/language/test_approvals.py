@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 from muster.language import Definition
 from muster.language.approvals import way_past
 from muster.language.graph import waits
-from muster.language.steps import BranchStep, HumanStep, NotifyStep, StepBase
+from muster.language.kinds.branch import BranchStep
+from muster.language.kinds.human import HumanStep
+from muster.language.kinds.notify import NotifyStep
+from muster.language.steps import StepBase
 
 Problems = Callable[[str], list[str]]
 Define = Callable[[str], Definition]
@@ -113,7 +116,7 @@ def test_what_nobody_approves_on_some_way_is_refused(problems: Problems, steps: 
         # The rejection of what comes before a branch skips the branch, and so everything behind it.
         [APPROVE, PLAIN, ONE, OTHER, f"{READ}, after: []", f"{POST}, after: [one, read]"],
         # Whose own `when`, or whose branch, names the approval says itself what a rejection means.
-        [f"{APPROVE}, {LIST}", f'{POST}, when: "{{{{ steps.approve | present }}}}"'],
+        [f"{APPROVE}, {LIST}", f'{POST}, when: "{{{{ steps.approve | select | length > 0 }}}}"'],
         [APPROVE, 'id: route, branch: [{when: "{{ steps.approve.approved }}", to: post}, {to: other}]', POST, OTHER],
         # It hears the rejection of every question before it, whatever decides about that in between.
         [APPROVE, TELL, POST],
@@ -130,6 +133,70 @@ def test_what_nobody_approves_on_some_way_is_refused(problems: Problems, steps: 
 )  # fmt: skip
 def test_what_somebody_approves_on_every_way_is_accepted(define: Define, steps: list[str]) -> None:
     assert define(automation(*steps)).step("post").irreversible
+
+
+ALL = "`steps.approve` is the list of the answers about all items: as a whole it is neither true nor false"
+INSTEAD = (
+    "Write `steps.approve[index]` for the answer about the item, "
+    "or `steps.approve | select | length > 0` where one approval is enough."
+)
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "steps.approve",
+        "steps['approve']",
+        "not steps.approve",
+        "steps.approve | present",
+        "not steps.approve | list | reverse",
+        "steps.approve | map(attribute='approved')",
+        "steps.approve[1:]",
+        "inputs.names and steps.approve",
+        "steps.approve or inputs.names",
+        "(steps.approve | default([])) == [] if steps.approve else false",
+        "1 > (2 if steps.approve else 0)",
+    ],
+)
+@pytest.mark.parametrize(
+    ("step", "column"),
+    [
+        (f'{POST}, {LIST}, when: "{{{{ CONDITION }}}}"', 113),
+        (f'id: post, when: "{{{{ CONDITION }}}}", {DO}', 22),
+        ('id: route, branch: [{when: "{{ CONDITION }}", to: []}, {to: []}]', 33),
+    ],
+)
+def test_the_answers_about_all_items_are_no_condition(
+    problems: Problems, step: str, column: int, condition: str
+) -> None:
+    (said,) = problems(automation(f"{APPROVE}, {LIST}", step.replace("CONDITION", condition)))
+    assert said.endswith(f": {ALL} {INSTEAD}")
+    assert said.startswith(f"6:{column}: "), "where the condition stands"
+
+
+def test_nor_are_they_within_a_text(problems: Problems) -> None:
+    text = "{% if steps.approve %}yes{% endif %}"
+    (said,) = problems(automation(f"{APPROVE}, {LIST}", f'id: tell, notify: [{{slack: "#a", text: "{text}"}}]'))
+    assert ALL in said
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "steps.approve[0]",
+        "not steps.approve | first",
+        "steps.approve | select",
+        "steps.approve | selectattr('approved')",
+        "not steps.approve | reject",
+        "steps.approve | present | length == 2",
+        "inputs.names | length == steps.approve | length",
+        "inputs.names or steps.approve[0].approved",
+    ],
+)
+def test_what_is_said_of_them_is(define: Define, condition: str) -> None:
+    text = "{% for answer in steps.approve %}{{ answer.by if answer else '' }}{% endfor %}"
+    tell = f'id: tell, {CHECKED.replace("check", "approve")}, notify: [{{slack: "#a", text: "{text}"}}]'
+    assert define(automation(f"{APPROVE}, {LIST}", f'{POST}, when: "{{{{ {condition} }}}}"', tell))
 
 
 def test_many_branches_beside_each_other_are_judged_at_once(problems: Problems) -> None:

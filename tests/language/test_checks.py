@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from muster.language import Definition
-from muster.language.checks import operator_allowed
+from muster.language.kinds.operator import operator_allowed
 
 Problems = Callable[[str], list[str]]
 Define = Callable[[str], Definition]

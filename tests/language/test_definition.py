@@ -50,8 +50,8 @@ def test_every_field_of_the_first_example_is_resolved(define: Define) -> None:
 
 
 def test_agents_are_inlined_with_the_department_and_tiers_of_their_file(define: Define) -> None:
-    definition = define(examples.KINDS["agent"])
-    assert definition.step("summarise").agent == "clerk"
+    definition = define(examples.FIRST)
+    assert definition.step("sort").agent == "clerk"
     assert list(definition.agents) == ["clerk"]
     assert definition.agents["clerk"].department == "office"
     assert definition.agents["clerk"].tiers == ["fast_model", "careful_model"]

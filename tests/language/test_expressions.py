@@ -55,6 +55,7 @@ def value_of(text: Any) -> Any:
         ("{{ steps.read[index].number }}", "0012"),
         ("{{ steps.approve }}", None),
         ("{{ range(3) }}", [0, 1, 2]),
+        ("{{ range(3) == [0, 1, 2] }}", True),
         ("no expression", "no expression"),
         ("{ not: one }", "{ not: one }"),
         (17, 17),
@@ -102,6 +103,37 @@ def test_what_comes_out_of_data_can_be_marked_inside_an_authors_text(text: str, 
     data = {"letter": "pay me", "letters": ["pay me"], "amount": Decimal("3.5"), "nothing": None}
     assert evaluate_marked(text, {"inputs": data}, lambda value: f"[{value}]") == marked
     assert "[pay" not in evaluate(f"{text} ", {"inputs": data})
+
+
+LAZY: dict[str, Any] = {
+    name: {} if name == "items" else []
+    for name in [
+        "items", "map('upper')", "reject", "rejectattr('x')", "reverse", "select", "selectattr('x')", "unique",
+    ]
+}  # fmt: skip
+"""Filters that Jinja evaluates only when their values are asked for, with what they make an empty list of."""
+
+
+@pytest.mark.parametrize(("name", "nothing"), LAZY.items())
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ not (inputs.l | FILTER) }}",
+        "{{ 'no' if inputs.l | FILTER else true }}",
+        "{{ ((inputs.l | FILTER) and 5) == [] }}",
+        "{{ ((inputs.l | FILTER) or 5) == 5 }}",
+        "{{ (inputs.l | FILTER) == [] }}",
+        "{{ [inputs.l | FILTER | length, inputs.l | FILTER | list] == [0, []] }}",
+    ],
+)
+def test_a_filtered_list_is_false_when_nothing_is_left_of_it(text: str, name: str, nothing: Any) -> None:
+    assert evaluate(text.replace("FILTER", name), {"inputs": {"l": nothing}}) is True
+
+
+@pytest.mark.parametrize("name", LAZY)
+def test_nor_does_it_count_in_the_middle_of_a_text(name: str) -> None:
+    text = f"{{% if inputs.l | {name} %}}some{{% else %}}none{{% endif %}}, {{{{ inputs.l | {name} }}}}"
+    assert evaluate(text, {"inputs": {"l": LAZY[name]}}) == "none, []"
 
 
 def test_lists_and_mappings_are_evaluated_at_any_depth() -> None:

@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from muster.language.graph import before, circle, waits
-from muster.language.steps import BranchStep, NotifyStep, StepBase
+from muster.language.kinds.branch import BranchStep
+from muster.language.kinds.notify import NotifyStep
+from muster.language.steps import StepBase
 
 
 def step(step_id: str, **keys: object) -> StepBase:

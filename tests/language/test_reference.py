@@ -13,10 +13,10 @@ from jsonschema import Draft202012Validator
 from muster.agents.spec import AgentFile
 from muster.language import examples, load_folder
 from muster.language.automation import Automation, FolderDefaults
+from muster.language.kinds import KINDS
 from muster.language.reference import files
 from muster.language.schema import SCHEMAS, agents_schema, automation_schema, defaults_schema
 from muster.language.source import parse_source
-from muster.language.steps import STEP_KINDS
 
 DOCS = Path(__file__).parents[2] / "docs"
 Write = Callable[[str, str], Path]
@@ -42,15 +42,15 @@ def test_every_example_of_the_page_loads_and_fits_its_schema(site: Path, write: 
         name = named[1] if named else f"automations/office/{parse_source(text.encode()).data['automation']}.yaml"
         write(name, text)
         count += 1
-    assert count == len(examples.KINDS) + 6
+    assert count == len(examples.KINDS) + len(examples.MORE) + 6
     catalogue = load_folder(site)
     assert [str(problem) for problem in catalogue.problems] == []
-    assert len(catalogue.definitions) == len(examples.KINDS) + 2
-    assert {step.kind for d in catalogue.definitions.values() for step in d.steps} == set(STEP_KINDS)
+    assert len(catalogue.definitions) == len(examples.KINDS) + len(examples.MORE) + 2
+    assert {step.kind for d in catalogue.definitions.values() for step in d.steps} == set(KINDS)
 
 
 def test_every_kind_of_step_has_an_example_that_uses_it() -> None:
-    assert set(examples.KINDS) == set(STEP_KINDS)
+    assert set(examples.KINDS) == set(KINDS)
     for kind, text in examples.KINDS.items():
         data = parse_source(text.encode()).data
         assert any(step.keys() & {kind, "needs" if kind == "agent" else kind} for step in data["steps"])
@@ -61,7 +61,7 @@ def test_the_schemas_are_valid_schemas(name: str) -> None:
     Draft202012Validator.check_schema(SCHEMAS[name]())
 
 
-VALID = [examples.FIRST, *examples.KINDS.values(), examples.EXTENDING]
+VALID = [examples.FIRST, *examples.KINDS.values(), *examples.MORE, examples.EXTENDING]
 
 
 @pytest.mark.parametrize("text", VALID)
@@ -98,7 +98,7 @@ def test_the_schema_refuses_what_the_language_refuses(change: dict[str, Any]) ->
         Automation.model_validate(data)
 
 
-@pytest.mark.parametrize("model", [Automation, FolderDefaults, AgentFile, *STEP_KINDS.values()])
+@pytest.mark.parametrize("model", [Automation, FolderDefaults, AgentFile, *(kind.model for kind in KINDS.values())])
 def test_every_key_is_documented(model: Any) -> None:
     schema = model.model_json_schema()
     for owner in [schema, *schema.get("$defs", {}).values()]:

@@ -64,12 +64,8 @@ def test_loopback_is_never_asked_through_a_proxy(project: Project) -> None:
     assert env["no_proxy"] == env["NO_PROXY"]
 
 
-def test_the_bundle_keeps_versions_once_the_project_has_one(project: Project) -> None:
-    key = "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST"
-    assert json.loads(made(project)[key])[0]["classpath"].endswith("LocalDagBundle")
-    (project.plugins / "muster_airflow").mkdir(parents=True)
-    (project.plugins / "muster_airflow" / "bundle.py").touch()
-    [bundle] = json.loads(made(project)[key])
+def test_a_project_of_nothing_but_automations_is_published_in_versions(project: Project) -> None:
+    [bundle] = json.loads(made(project)["AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST"])
     assert bundle["classpath"] == "muster_airflow.bundle.MusterBundle"
     assert bundle["kwargs"] == {"path": str(project.root), "refresh_interval": 5}
 

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,8 +21,10 @@ from airflow.utils.session import create_session
 from muster.database import Database
 from muster.errors import TransientError
 from muster.events.bundles import BundleStore, VersionGone, version_of
+from muster.language import load_folder
 from muster.local.airflow import connection_json
-from muster_airflow import versions
+from muster.skills.index import skill_index
+from muster_airflow import bundle, versions
 from muster_airflow.bundle import DAG_FILE, DAG_SOURCE, MusterBundle, Publisher
 from muster_airflow.services import pinned_skills
 
@@ -173,6 +176,85 @@ def test_what_no_run_reads_is_not_published(source: Path, tmp_path: Path, monkey
     assert none != prod, "other settings make another version"
     assert not any(b"hunter2secret" in content for content in versions.read(none).values())
     assert not (none / "include" / "settings.prod.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "automations/.#one.yaml", "automations/gone.yaml", "automations/new/gone.yaml", "automations/one.yaml",
+        "skills/.#office.py", "skills/gone.py", "agents/.#ops.yaml", "agents/gone.yaml", "automations/_defaults.yaml",
+    ],
+)  # fmt: skip
+def test_a_link_that_leads_nowhere_stops_no_other_automation(source: Path, tmp_path: Path, path: str) -> None:
+    """Emacs makes one beside each file that is being edited."""
+    publisher, link = Publisher(source, tmp_path / "store"), source / path
+    first = publisher.publish(None)
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to("me@host.123:456")
+    write(source, "two", "second")
+    version = tmp_path / "store" / publisher.publish(first)
+    assert version.name != first
+    assert sorted(load_folder(version / "include").definitions) == ["one", "two"]
+    assert "second" in (version / "include" / "automations" / "two.yaml").read_text()
+    held = [file.read_text() for file in version.glob("dags/invalid__*.py")]
+    if "/." in path:
+        assert (held, load_folder(source).problems) == ([], [])
+    else:
+        assert len(held) == 1
+        assert "cannot be read" in held[0]
+    link.unlink()
+    write(source, "one", "third")
+    last = tmp_path / "store" / publisher.publish(version.name)
+    assert "third" in (last / "include" / "automations" / "one.yaml").read_text()
+    assert not list(last.glob("dags/invalid__*.py"))
+
+
+def test_a_pipe_among_the_automations_is_passed_over(source: Path, tmp_path: Path) -> None:
+    """Reading one waits for ever."""
+    os.mkfifo(source / "automations" / "pipe.yaml")
+    assert load_folder(source).problems == []
+    version = tmp_path / "store" / Publisher(source, tmp_path / "store").publish(None)
+    assert sorted(load_folder(version / "include").definitions) == ["one", "two"]
+
+
+def test_a_file_that_vanishes_while_it_is_published_is_held_back(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher = Publisher(source, tmp_path / "store")
+    first = publisher.publish(None)
+    write(source, "two", "second")
+    listed, looks = bundle._files, list[Path]()
+
+    def vanishing(folder: Path) -> Iterator[Path]:
+        looks.append(folder)
+        for file in listed(folder):
+            if looks == [source, source] and file.name == "one.yaml":
+                file.unlink()  # after the first look, for what has changed
+            yield file
+
+    monkeypatch.setattr(bundle, "_files", vanishing)
+    version = tmp_path / "store" / publisher.publish(first)
+    assert "first" in (version / "include" / "automations" / "one.yaml").read_text()
+    assert "second" in (version / "include" / "automations" / "two.yaml").read_text()
+
+
+@pytest.mark.parametrize("folder", ["__new", "_new", "new/__further", ".new"])
+def test_what_the_language_looks_at_is_published_and_nothing_else(source: Path, tmp_path: Path, folder: str) -> None:
+    (source / "automations" / folder).mkdir(parents=True)
+    write(source, f"{folder}/three", "first")
+    text = (source / "automations" / folder / "three.yaml").read_text()
+    (source / "automations" / folder / "three.yaml").write_text(text.replace(f"{folder}/three", "three"))
+    (source / "skills" / folder).mkdir(parents=True)
+    skill = "from muster.skills import skill\n\n\n@skill('office.act')\ndef act() -> None:\n    pass\n"
+    (source / "skills" / folder / "office.py").write_text(skill)
+    found = load_folder(source)
+    assert not found.problems
+    assert ("three" in found.definitions) is (folder != ".new")
+    include = tmp_path / "store" / Publisher(source, tmp_path / "store").publish(None) / "include"
+    assert sorted(load_folder(include).definitions) == sorted(found.definitions)
+    known = [skill_index(each / "skills").get("office.act") is not None for each in (source, include)]
+    assert known == [folder != ".new"] * 2
 
 
 def test_a_broken_agents_file_does_not_take_its_automations_down(source: Path, tmp_path: Path) -> None:

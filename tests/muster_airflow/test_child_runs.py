@@ -21,7 +21,7 @@ from muster.events.model import Event
 from muster.execution.children import Child
 from muster.execution.outcome import Outcome
 from muster.execution.references import WorkRef
-from muster_airflow.operators.children import RunStep, _start
+from muster_airflow.operators.kinds.run import RunStep, _start
 from muster_airflow.triggers.children import ChildTrigger, airflow_state
 
 AUTOMATIONS = {

@@ -18,7 +18,7 @@ from muster.database import Database
 from muster.events.structure import SKIPPED
 from muster.language.ancestry import skips_others
 from muster.local.airflow import connection_json
-from muster_airflow.operators.external import external_step
+from muster_airflow.operators.kinds.operator import external_step
 from support.runs import Site
 
 SKILLS = '''

@@ -18,7 +18,7 @@ from airflow.sdk.execution_time.comms import ErrorResponse, OKResponse, TriggerD
 from muster.database import Database
 from muster.language import load_folder
 from muster.local.airflow import connection_json
-from muster_airflow.compiler.files import build_files_dag
+from muster_airflow.compiler.triggers.files import build_files_dag
 from muster_airflow.triggers.arrivals import ArrivalTrigger
 
 AUTOMATION = """

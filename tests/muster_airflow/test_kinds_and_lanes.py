@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from muster.language import load_folder
-from muster.language.steps import STEP_KINDS
+from muster.language.kinds import KINDS
 from muster_airflow.links import STEPS
 from muster_airflow.loading import load_automations
 
@@ -48,7 +48,7 @@ def include(tmp_path: Path) -> Path:
 
 
 def test_what_lint_lets_pass_is_a_dag_and_what_it_refuses_is_located(include: Path) -> None:
-    assert WHAT.keys() == STEP_KINDS.keys()
+    assert WHAT.keys() == KINDS.keys()
     made: dict[str, tuple[str, str | None, dict[str, Any]]] = {}
     for kind, what in WHAT.items():
         for lane in LANES:

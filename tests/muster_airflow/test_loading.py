@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -70,3 +72,15 @@ def test_an_operator_that_would_have_tasks_skipped_is_no_dag(project: Path) -> N
     stub = registered(project)["half"]
     assert stub.description.startswith("NOT VALID")
     assert "has Airflow skip tasks after it" in stub.doc_md
+
+
+def test_a_dag_is_built_without_what_only_its_tasks_need(project: Path) -> None:
+    """The driver of the database takes longer to import than a Dag to build, and each task process would wait."""
+    write(project, "whole", NOTICE)
+    code = (
+        "import sys; from muster_airflow import load_automations; found = {}; "
+        "load_automations(found, sys.argv[1], reconciler=False); assert 'whole' in found; "
+        "print([name for name in ('psycopg', 'muster.database') if name in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", code, project / "include"], capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines()[-1] == "[]"

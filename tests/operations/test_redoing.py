@@ -13,6 +13,7 @@ from muster.database import Database
 from muster.errors import MusterError, PermanentError
 from muster.events.model import EventType, NewEvent
 from muster.operations.redoing import order, plan_discard, plan_redrive, plan_restart, standing
+from muster.saga.resuming import resume
 from support.depot import AUTOMATION, NAMES, Depot, airflow_tasks
 from support.reconciled import begun_again
 
@@ -185,7 +186,7 @@ STEPS = ("before", "first", "second", "last")
 
 
 def undone(depot: Depot, *broken: str) -> str:
-    """A run that broke at its last step and was undone as far as that goes."""
+    """A run that broke at its last step and was undone, also where that broke first and a person had it go on."""
     for name in ("last", *broken):
         (depot.folder / f"{name}.broken").touch()
     run = depot.site.open(depot.site.definition(UNDOABLE), folder=str(depot.folder))
@@ -195,21 +196,36 @@ def undone(depot: Depot, *broken: str) -> str:
     depot.site.close(run)
     for file in depot.folder.glob("*.broken"):
         file.unlink()
+    if broken:
+        assert depot.site.state(run).status == "stuck"
+        with pytest.raises(PermanentError, match=f"muster resume {run}"):
+            depot.restart(run, "first")
+        resumed(depot, run, by_hand=False)
+    assert depot.site.state(run).status == "compensated"
     depot.called()
     return run
 
 
+def resumed(depot: Depot, run: str, *, by_hand: bool) -> int:
+    """A person has the undoing of a stuck run go on; the epoch that comes after it."""
+    epoch = (depot.site.state(run).ended or 0) + 1
+    resume(depot.site.services.log, run, by="ada", by_hand=by_hand)
+    depot.site.unwind(run, epoch=epoch)
+    depot.site.close(run, epoch=epoch)
+    return epoch + 1
+
+
 @pytest.mark.parametrize("broken", [(), ("undo",)])
-def test_a_run_that_was_undone_or_is_stuck_at_it_is_restarted_from_what_was_undone(
+def test_a_run_that_was_undone_at_once_or_at_last_is_restarted_from_what_was_undone(
     depot: Depot, broken: tuple[str, ...]
 ) -> None:
     run = undone(depot, *broken)
-    assert depot.site.state(run).status == ("stuck" if broken else "compensated")
+    epoch = (depot.site.state(run).ended or 0) + 1
     plan = depot.restart(run, "first")
     for step in plan.steps:
-        depot.site.step(run, step, epoch=1)
-    assert depot.site.unwind(run, epoch=1) == "skipped"
-    depot.site.close(run, epoch=1)
+        depot.site.step(run, step, epoch=epoch)
+    assert depot.site.unwind(run, epoch=epoch) == "skipped"
+    depot.site.close(run, epoch=epoch)
     assert depot.called() == ["first first", "last last", "second second"]
     state = depot.site.state(run)
     assert (state.status, [state.step(step).status for step in STEPS]) == ("succeeded", ["succeeded"] * 4)
@@ -260,11 +276,13 @@ class Fate(NamedTuple):
     """A step of some run that has ended: what came before it, and what became of it."""
 
     after: frozenset[int]
-    became: Literal["done", "undone", "open"]
+    became: Literal["done", "undone", "half undone", "open"]
 
 
 FATES = st.lists(
-    st.builds(Fate, st.frozensets(st.integers(0, 5), max_size=3), st.sampled_from(["done", "undone", "open"])),
+    st.builds(
+        Fate, st.frozensets(st.integers(0, 5), max_size=3), st.sampled_from(["done", "undone", "half undone", "open"])
+    ),
     min_size=1,
     max_size=6,
 )
@@ -272,7 +290,7 @@ FATES = st.lists(
 
 def ended_so(depot: Depot, fates: list[Fate]) -> str:
     """A run of these steps, each named after its place, that ended with them."""
-    work = 'skill: depot.work, with: {name: x, folder: ""}'
+    work = f'skill: depot.work, with: {{name: x, folder: "{depot.folder}"}}'
     steps = list[str]()
     for place, fate in enumerate(fates):
         after = ", ".join(f"s{other}" for other in sorted(fate.after) if other < place)
@@ -284,23 +302,38 @@ def ended_so(depot: Depot, fates: list[Fate]) -> str:
         events.append(NewEvent(type=EventType.STEP_STARTED, data=about | {"kind": "skill", "attempt": 1}))
         if fate.became != "open":
             events.append(NewEvent(type=EventType.STEP_SUCCEEDED, data=about | {"output": "x"}))
-    undone = [f"s{place}" for place, fate in enumerate(fates) if fate.became == "undone"]
+    undone = [f"s{place}" for place, fate in enumerate(fates) if "undone" in fate.became]
+    half = [f"s{place}" for place, fate in enumerate(fates) if fate.became == "half undone"]
     if undone:
         data: dict[str, Any] = {"reason": "x", "pieces": {name: [None] for name in undone}, "epoch": 0}
         events.append(NewEvent(type=EventType.SAGA_UNWINDING, data=data))
     for name in undone:
         data = {"step": name, "index": None, "work_epoch": 0, "epoch": 0, "output": None}
-        events.append(NewEvent(type=EventType.COMPENSATION_SUCCEEDED, data=data))
-    closed = {"status": "compensated" if undone else "failed", "reason": "x", "counts": {}, "epoch": 0}
+        became = EventType.COMPENSATION_STARTED if name in half else EventType.COMPENSATION_SUCCEEDED
+        events.append(NewEvent(type=became, data=data))
+    if half:
+        data = {"step": half[-1], "index": None, "error": {"class": "E", "message": "x"}, "epoch": 0}
+        events.append(NewEvent(type=EventType.RUN_STUCK, data=data))
+    status = "stuck" if half else "compensated" if undone else "failed"
+    closed = {"status": status, "reason": "x", "counts": {}, "epoch": 0}
     depot.site.services.log.append(run, [*events, NewEvent(type=EventType.RUN_CLOSED, data=closed)])
     return run
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(FATES)
-def test_every_run_can_be_restarted_from_somewhere(depot: Depot, fates: list[Fate]) -> None:
-    """Whoever begins where they are told to comes to a restart that is carried out, from whichever step."""
+@given(FATES, st.booleans())
+def test_every_run_can_be_restarted_from_somewhere(depot: Depot, fates: list[Fate], by_hand: bool) -> None:
+    """Whoever begins where they are told to comes to a restart that is carried out, from whichever step.
+
+    What is half undone is to be resumed first, which is accepted in either way; then all of the run is undone.
+    """
     run = ended_so(depot, fates)
+    for step in (f"s{place}" for place in range(len(fates)) if depot.site.state(run).status == "stuck"):
+        with pytest.raises(PermanentError, match=f"muster resume {run}"):
+            plan_restart(depot.site.services.log, depot.site.services.definitions, run, step, by="ada")
+    while depot.site.state(run).status == "stuck":
+        resumed(depot, run, by_hand=by_hand)
+        fates = [Fate(fate.after, "undone") for fate in fates]
     before = {place: {other for other in fate.after if other < place} for place, fate in enumerate(fates)}
     for place, others in before.items():
         before[place] = others.union(*(before[other] for other in others))

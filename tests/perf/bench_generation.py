@@ -58,7 +58,7 @@ STEPS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
 OPERATORS = "muster_airflow.operators"
 TASK_PROCESS = "airflow.sdk.execution_time.task_runner"
 """What a task process has imported before it asks for a Dag."""
-OWN = ("muster_airflow.compiler", "muster_airflow.compiler.files", "muster.language")
+OWN = ("muster_airflow.compiler", "muster_airflow.compiler.triggers.files", "muster.language")
 HEAD = """automation: {name}
 title: {title}
 category: bench
@@ -250,7 +250,7 @@ def _tasks() -> list[tuple[str, str, str, str, tuple[str, ...], int]]:
         *(
             (
                 step,
-                f"{OPERATORS}.steps.{kind}",
+                f"{OPERATORS}.kinds.{kind.removesuffix('Step').lower()}.{kind}",
                 "none_failed",
                 step.capitalize(),
                 before or ("open",),
@@ -337,8 +337,11 @@ def declare(number: int) -> Any:
     """One Dag in plain Python: what Muster makes of the same automation, written by hand."""
     from airflow.sdk import DAG, CronTriggerTimetable, Param
 
+    from muster_airflow.operators.kinds.agent import AgentStep
+    from muster_airflow.operators.kinds.notify import NotifyStep
+    from muster_airflow.operators.kinds.skill import SkillStep
     from muster_airflow.operators.opening import OpenRun
-    from muster_airflow.operators.steps import AgentStep, CloseRun, NotifyStep, SkillStep
+    from muster_airflow.operators.steps import CloseRun
 
     again: dict[str, Any] = {
         "retries": 3,

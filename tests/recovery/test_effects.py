@@ -144,7 +144,7 @@ def test_what_did_not_happen_is_done_with_a_corrected_request_which_the_key_stan
 @pytest.fixture
 def unrenewed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A holder that lives and cannot renew its claims, as when its machine stood still: others may overtake it."""
-    monkeypatch.setattr(renewing, "renew", lambda dsn, claims: None)
+    monkeypatch.setattr(renewing, "renew", lambda dsn, claims: set())
 
 
 @pytest.mark.usefixtures("unrenewed")

@@ -377,22 +377,29 @@ def test_a_run_done_again_asks_for_another_child_and_both_are_undone(family: Fam
 
 @pytest.mark.parametrize("again", ["restarted", "resumed"])
 def test_a_child_that_was_stuck_is_withdrawn_where_a_person_has_it_done_again(
-    family: Family, monkeypatch: pytest.MonkeyPatch, again: str
+    tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch, again: str
 ) -> None:
+    """Nothing of it is half undone: else it could not be done again."""
     monkeypatch.setattr(children, "PATIENCE", 0.2)
     monkeypatch.setattr(children, "FIRST_LOOK", 0.01)
-    family.depot.broken.update({"pack", "undo pick"})
+    family = Family(tmp_path, database, {"parent": PARENT, "child": SHIP + step("pack")})
+    family.depot.broken.add("pack")
     run = family.open("parent")
     family.site.step(run, "reserve")
-    child = family.child(run, "deliver")
-    assert family.site.state(child).status == "stuck"
+    child = shipped(family, run)
+    family.site.step(child, "pack")
+    assert family.finish(child).status == "stuck"
+    family.follow(run, "deliver")
     family.depot.broken.clear()
     log = family.site.services.log
     if again == "resumed":
         resume(log, child, by="ada")
     else:
         order(log, plan_restart(log, family.site.services.definitions, child, "pick", by="ada"))
-    assert family.finish(run).status == "stuck"
+        # What nothing can undo is asked about first.
+        assert family.finish(run).status == "stuck"
+        resume(log, run, by="ada")
+    assert family.finish(run, epoch=int(again == "restarted")).status == "stuck"
     assert family.site.state(child).cancelled_by == (run if again == "restarted" else None)
 
 

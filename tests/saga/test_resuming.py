@@ -17,7 +17,7 @@ from muster.saga import resuming
 from muster.saga.resuming import FORGOTTEN, AlreadyResumed, UnderWay, resumable, resume
 from support.reconciled import FakeAirflow, begun_again, found, performed_whole
 from support.runs import Site
-from support.stuck import SKILLS, stuck
+from support.stuck import FINAL, SKILLS, stuck
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def resumed(site: Site, run: str, **how: Any) -> None:
 def test_what_goes_on_already_is_neither_restarted_nor_resumed(
     site: Site, first: Callable[..., None], said: str, second: Callable[..., None], begun: bool
 ) -> None:
-    run = stuck(site)
+    run = stuck(site, source=FINAL)
     first(site, run)
     if begun:
         assert site.do(begun_again(site, run)) == 1
@@ -61,7 +61,7 @@ def test_what_goes_on_already_is_neither_restarted_nor_resumed(
 
 
 def test_a_restarted_run_that_dies_goes_on_with_the_restart(site: Site) -> None:
-    run = stuck(site)
+    run = stuck(site, source=FINAL)
     restart(site, run)
     assert site.do(begun_again(site, run)) == 1
     site.step(run, "one", epoch=1)
@@ -83,8 +83,15 @@ def test_once_it_has_ended_anew_it_can_be_decided_about_again(site: Site) -> Non
         site.unwind(run, epoch=number + 1)
         if number != 1:
             site.close(run, epoch=number + 1)
-    restart(site, run)
+    with pytest.raises(PermanentError, match="has begun and has not come to its end"):
+        restart(site, run)
     assert site.state(run).status == "stuck"
+    resumed(site, run, by_hand=True)
+    assert site.do(begun_again(site, run)) == 4
+    site.unwind(run, epoch=4)
+    site.close(run, epoch=4)
+    assert site.state(run).status == "compensated"
+    restart(site, run)
 
 
 def test_a_word_given_before_the_run_that_got_stuck_is_closed_stands(site: Site) -> None:
@@ -142,7 +149,7 @@ def test_a_decision_is_made_again_when_something_else_was_written_meanwhile(
 def test_what_airflow_never_took_can_be_ordered_again_and_comes_to_its_end(
     site: Site, first: Callable[..., None], tells: bool
 ) -> None:
-    run = stuck(site)
+    run = stuck(site, source=FINAL)
     first(site, run)
     airflow = FakeAirflow("failed" if tells else None)
     airflow.refuses = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 
@@ -9,12 +10,16 @@ import pytest
 
 from muster.database import Database
 from muster.recovery.leases import Leases
-from support.runs import Site
+from support.bank import BankServer
+from support.runs import Site, place, started, undo_in_process
+from support.waiting import eventually
 
 SKILLS = '''
+import asyncio
 from muster.errors import PermanentError
 from muster.recovery.leases import Leases
 from muster.skills import SkillContext, skill
+from support.bank import charge
 
 @skill("till.take", lane="async")
 async def take(context: SkillContext) -> list[str]:
@@ -26,6 +31,32 @@ async def put_back(context: SkillContext) -> list[str]:
     """Puts it back, and says who holds what meanwhile."""
     return held(context)
 
+@skill("till.pay")
+def pay(url: str, context: SkillContext) -> None:
+    """Takes ten."""
+    with context.database.connection() as connection:
+        connection.execute("UPDATE till SET amount = amount - 10")
+
+@skill("till.apay", lane="async")
+async def apay(url: str, context: SkillContext) -> None:
+    """The same, as a coroutine."""
+    async with context.database.aconnection() as connection:
+        await connection.execute("UPDATE till SET amount = amount - 10")
+
+@skill("till.unpay")
+def unpay(url: str, context: SkillContext) -> None:
+    """Puts ten back, after it has asked outside."""
+    charge(url, "asked")
+    with context.database.connection() as connection:
+        connection.execute("UPDATE till SET amount = amount + 10")
+
+@skill("till.aunpay", lane="async")
+async def aunpay(url: str, context: SkillContext) -> None:
+    """The same, as a coroutine."""
+    await asyncio.to_thread(charge, url, "asked")
+    async with context.database.aconnection() as connection:
+        await connection.execute("UPDATE till SET amount = amount + 10")
+
 @skill("till.fail", lane="async")
 async def fail() -> None:
     """Fails."""
@@ -34,6 +65,11 @@ async def fail() -> None:
 def held(context):
     return [f"{it.name} by {it.owner}" for it in Leases(context.database).held()]
 '''
+SLOW_ENDINGS = """
+CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(1); RETURN NEW; END $$;
+CREATE TRIGGER slowly BEFORE INSERT ON events FOR EACH ROW WHEN (NEW.type = 'compensation.succeeded')
+EXECUTE FUNCTION slowly();
+"""
 AUTOMATION = """automation: paying
 inputs: {till: {type: string}}
 steps:
@@ -79,3 +115,49 @@ def test_undoing_waits_for_whoever_holds_its_lock(site: Site, database: Database
     began = time.monotonic()
     assert site.unwind(run) == "succeeded"
     assert time.monotonic() - began > 1.5
+
+
+SHAPES = ["", "each: [1, 2], ", "each: [1, 2], pack: 2, ", "each: [1, 2], pack: all, "]
+
+
+@pytest.mark.parametrize("each", SHAPES)
+@pytest.mark.parametrize(("does", "undoes"), [("till.pay", "till.unpay"), ("till.apay", "till.aunpay")])
+def test_of_two_processes_that_undo_it_one_does(
+    site: Site, bank: BankServer, each: str, does: str, undoes: str
+) -> None:
+    """One was taken for dead; the other one waits for the lock meanwhile."""
+    given = "with: {url: '{{ inputs.url }}'}"
+    source = f"""automation: paying
+inputs: {{url: {{type: string}}}}
+steps:
+  - {{id: pay, {each}skill: {does}, lock: [till], {given}, compensate: {{skill: {undoes}, {given}}}}}
+  - {{id: work, skill: till.fail}}
+"""
+    run = site.open(site.definition(source), url=bank.url)
+    log, database = site.services.log, site.services.database
+    with database.connection() as connection:
+        connection.execute("CREATE TABLE till (amount int)")
+        connection.execute("INSERT INTO till VALUES (100)")
+        # Time in which the other one would have the lock, and would not find that it is undone.
+        connection.execute(SLOW_ENDINGS)
+    mapped = bool(each) and "all" not in each
+    for slot in range(site.expand(run, "pay")) if mapped else [None]:
+        site.step(run, "pay", slot)
+    site.step(run, "work")
+    is_done = threading.Event()
+    bank.meanwhile = lambda: is_done.wait(60)
+    first = started(undo_in_process, *place(site), run)
+    assert eventually(lambda: bank.charges["asked"] == 1)
+    second = started(undo_in_process, *place(site), run)
+    items = 2 if each else 1
+    begun = 2 * items
+    assert eventually(lambda: sum(event.type == "compensation.started" for event in log.read(run)) == begun, 60.0)
+    is_done.set()
+    first.join(60)
+    second.join(60)
+    assert (first.exitcode, second.exitcode) == (0, 0)
+    with database.connection() as connection:
+        amount = connection.execute("SELECT amount FROM till").fetchone()
+    assert (amount, bank.charges["asked"]) == ((100,), items)
+    site.close(run)
+    assert site.state(run).status == "compensated"

@@ -16,8 +16,8 @@ from muster.errors import PermanentError
 from muster.events.model import Event, EventType
 from muster.events.state import RunState
 from muster.execution import flow
-from muster.execution.actions import ways_taken
 from muster.execution.fanout import by_item, holds, items_of
+from muster.execution.kinds.branch import ways_taken
 from muster.execution.variables import variables_for
 from muster.language import load_folder
 from muster.language.definition import Definition, ResolvedStep
@@ -86,6 +86,13 @@ def known() -> dict[str, tuple[Step, ...]]:
         "somebody else is asked on the other way of a branch": (one, through, Step("s2", "ask"), fallen),
         "nobody is asked on the other way": (large, two, yes, Step(LAST, "do", after=("s1", "s2"))),
         "the question is about another list": (Step("s0", "ask", "others"), Step(LAST, "do", "names")),
+        "a branch takes a second question that waits for the first": (
+            one,
+            Step("s1", "branch", ways=((refused, ("s3",)), (None, ()))),
+            Step("s2", "ask"),
+            Step("s3", "ask", after=("s0",)),
+            last,
+        ),
         "another question is named": (one, Step("s1", "do"), Step("s2", "ask", after=()), other),
     }
 

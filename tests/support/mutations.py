@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Property = Literal["leases", "attempts", "effects", "breakers", "saga"]
+Property = Literal["leases", "attempts", "effects", "breakers", "saga", "lives"]
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,26 @@ def _never(*_: Any) -> bool:
     return False
 
 
-def _only_what_succeeded(work: Any) -> bool:
-    return bool(work.status == "succeeded")
+def _only_what_succeeded(result: Any) -> list[int | None]:
+    if not result.is_fan_out:
+        return [None] if result.whole.status == "succeeded" else []
+    return [index for index in sorted(result.items) if result.items[index].status == "succeeded"]
 
 
 def _in_any_order(definition: Any) -> dict[str, tuple[str, ...]]:
     return {step.id: () for step in definition.steps if step.can_be_undone}
+
+
+def _none_of_it(*_: Any, **__: Any) -> set[Any]:
+    return set()
+
+
+async def _not_refused(*_: Any) -> None:
+    """Whatever stands there."""
+
+
+def _has_ended(work: Any) -> bool:
+    return bool(work.ended and work.status != "undone")
 
 
 async def _not_stuck(*_: Any) -> Any:
@@ -155,7 +169,7 @@ MUTATIONS: dict[str, Mutation] = {
     ),
     "a claim is not renewed": Mutation(
         "an effect whose process lives is not begun again",
-        "effects", "muster.recovery.renewing", {"RENEW": ("effects.status = 'begun'", "false")},
+        "effects", "muster.recovery.renewing", {"RENEW": ("known.status = 'begun'", "false")},
     ),
     "some of several names are kept when not all are free": Mutation(
         "several names are taken together or not at all",
@@ -264,7 +278,7 @@ MUTATIONS: dict[str, Mutation] = {
     ),
     "what ended without an outcome is not undone": Mutation(
         "everything the run began is undone",
-        "saga", "muster.saga.extent", functions={"_may_have_happened": _only_what_succeeded},
+        "saga", "muster.events.work", functions={"StepState.standing": property(_only_what_succeeded)},
     ),
     "steps are undone in any order": Mutation(
         "a run is undone in reverse", "saga", "muster.language.sagas", functions={"undone_after": _in_any_order}
@@ -288,6 +302,22 @@ MUTATIONS: dict[str, Mutation] = {
     "what is done anew is taken for what was undone": Mutation(
         "each execution is undone once",
         "saga", "muster.execution.piece", functions={"Piece.effect_key": property(_one_key_for_all)},
+    ),
+    "a redrive forgets what an earlier one did not come to": Mutation(
+        "what a redrive did not come to is done by the next",
+        "lives", "muster.execution.again", functions={"_without_outcome": _none_of_it, "_skipped": _none_of_it},
+    ),
+    "an item is done in the place of another that stands": Mutation(
+        "nothing is done in the place of another item that stands",
+        "lives", "muster.execution.fanout", functions={"_ensure_not_replaced": _not_refused},
+    ),
+    "what a list has no work for any more is gone on with": Mutation(
+        "nothing goes on with what an earlier execution left of an item that is out of the list",
+        "lives", "muster.execution.fanout", functions={"_not_listed": _none_of_it},
+    ),
+    "an outcome counts that a restart was to make anew": Mutation(
+        "what has no outcome lets nothing after it go ahead, also in a later execution",
+        "lives", "muster.events.work", functions={"WorkState.has_outcome": property(_has_ended)},
     ),
 }  # fmt: skip
 """By what the bug does."""

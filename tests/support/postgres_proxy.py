@@ -26,6 +26,13 @@ class PostgresProxy:
         """Answers that were swallowed."""
         self.received = 0
         """Bytes that the server has answered."""
+        self._swallowing, self._left = b"", 0.0
+        self.swallowed = 0
+        """Requests that were taken and never answered."""
+
+    def swallow(self, request: bytes, times: float = 1) -> None:
+        """Never answer the next so many requests that hold these bytes, nor what comes after them on a connection."""
+        self._swallowing, self._left = request, times
 
     def lose_next_answer(self) -> None:
         """Let the next request through, wait until the server answered it, and drop the connection."""
@@ -48,6 +55,11 @@ class PostgresProxy:
         threading.Thread(target=self._answers, args=(server, client), daemon=True).start()
         with contextlib.suppress(OSError):
             while data := client.recv(65536):
+                if self.swallowed < self._left and self._swallowing in data:
+                    self.swallowed += 1
+                    while client.recv(65536):
+                        pass
+                    break
                 server.sendall(data)
         with contextlib.suppress(OSError):
             server.shutdown(socket.SHUT_RDWR)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+import multiprocessing
+from collections.abc import Callable, Mapping
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +146,18 @@ class Site:
     def do(self, coroutine: Any) -> Any:
         """Run a coroutine and close the connections it opened."""
         return self.services.database.run(coroutine)
+
+
+def place(site: Site) -> tuple[Path, str, Path]:
+    """What a process of its own is told of a site."""
+    return site.include, site.services.database.dsn, site.services.artifacts
+
+
+def started(target: Callable[..., None], *arguments: Any) -> BaseProcess:
+    """A process that has begun."""
+    process = multiprocessing.get_context("spawn").Process(target=target, args=arguments)
+    process.start()
+    return process
 
 
 def perform_in_process(

@@ -144,7 +144,7 @@ def list_automations(*, as_json: bool) -> None:
                         "title": it.title,
                         "category": it.category,
                         "steps": len(it.steps),
-                        "triggers": [_trigger(trigger) for trigger in it.triggers],
+                        "triggers": [trigger.said for trigger in it.triggers],
                         "file": catalogue.sources[name],
                     }
                     for name, it in catalogue.definitions.items()
@@ -167,7 +167,7 @@ def list_automations(*, as_json: bool) -> None:
         padding=(0, 2),
     )
     for name, it in catalogue.definitions.items():
-        starts = ", ".join(_trigger(trigger) for trigger in it.triggers) or "by hand"
+        starts = ", ".join(trigger.said for trigger in it.triggers) or "by hand"
         table.add_row(name, it.hash[:12], it.category, str(len(it.steps)), starts, escape(it.title))
     for path in catalogue.broken:
         table.add_row(f"[red]{escape(path.stem)}[/]", "[red]invalid[/]", "", "", "", "[red]as said below[/]")
@@ -188,10 +188,6 @@ def _catalogue(include: Path) -> Catalogue:
 def _verdict(valid: int, problems: int) -> str:
     said = f"{valid} valid automation{'s' if valid != 1 else ''}"
     return f"[red]{problems} problem{'s' if problems != 1 else ''}[/], {said}" if problems else f"[green]{said}[/]"
-
-
-def _trigger(trigger: Any) -> str:
-    return f"{trigger.schedule} {trigger.timezone or ''}".strip() if trigger.schedule else f"files in {trigger.path}"
 
 
 def _short(path: Path) -> str:

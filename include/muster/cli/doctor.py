@@ -227,7 +227,7 @@ def _automations(project: Project) -> Iterator[Check]:
 def _watched(definitions: Iterable[Definition]) -> Iterator[Check]:
     """Where the folders are that start runs: a relative one is easily taken for another."""
     for definition in definitions:
-        for path in (trigger.path for trigger in definition.triggers if trigger.path is not None):
+        for path in (trigger.folder for trigger in definition.triggers if trigger.folder is not None):
             folder, name = site_path(path), f"files of {definition.name}"
             if folder.is_dir():
                 yield Check(name, "good", str(folder))
@@ -241,8 +241,9 @@ def _left_over(project: Project) -> Iterator[Check]:
     import psycopg
 
     from muster.database import Database
-    from muster.execution.arrivals import Arrival, Watch, left_over, look
     from muster.language import load_folder
+    from muster.language.triggers.files import ResolvedFiles
+    from muster.triggers.arrivals import Arrival, Watch, left_over, look
 
     running = find_running(project.state)
     if (dsn := running.dsn if running else _named_database()) is None:
@@ -252,10 +253,10 @@ def _left_over(project: Project) -> Iterator[Check]:
         return  # What is not valid has triggers too, which are not known.
     watches: dict[Watch, list[Arrival]] = {}
     for definition in catalogue.definitions.values():
-        files = [trigger for trigger in definition.triggers if trigger.path is not None]
+        files = [trigger for trigger in definition.triggers if isinstance(trigger, ResolvedFiles)]
         inputs = tuple(sorted({str(trigger.input) for trigger in files}))
         for trigger in files:
-            watch = Watch(definition.name, str(trigger.path), str(trigger.input), inputs)
+            watch = Watch(definition.name, trigger.path, str(trigger.input), inputs)
             found = watches.setdefault(watch, [])
             with suppress(MusterError):  # A folder that cannot be read just now.
                 found += look(watch.path, trigger.match, now=math.inf)

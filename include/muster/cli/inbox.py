@@ -111,7 +111,7 @@ def follow(
         _print_changes(steps, seen, out)
     out.print(result(steps, queries.timeline(name)))
     if run["state"] == "failed":
-        out.print(Text(f"The run failed: {_why(queries, name)}. See {_show(name)}.", style="red"))
+        out.print(Text(f"The run failed: {_why(queries, name).rstrip('.')}. See {_show(name)}.", style="red"))
     return bool(run["state"] == "success")
 
 

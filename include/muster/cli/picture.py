@@ -23,6 +23,7 @@ MARKS = {
     "failed": ("✗", "red"),
     "set_aside": ("!", "yellow"),
     "skipped": ("–", "dim"),
+    "undone": ("↶", "yellow"),
     "stopped": ("■", "red"),
     "waiting": ("?", "magenta"),
     "started": ("…", "cyan"),
@@ -129,7 +130,7 @@ def _common(items: Sequence[StepRow]) -> str | None:
     """How far a fan-out is that has not ended: its least finished item says."""
     seen = {row.status or "started" for row in items}
     under_way = ("started", "running", "retrying", "waiting", "stopped")
-    ended = ("failed", "succeeded", "approved", "rejected", "set_aside", "skipped")
+    ended = ("failed", "succeeded", "approved", "rejected", "set_aside", "undone", "skipped")
     return next((status for status in (*under_way, *ended) if status in seen), None)
 
 

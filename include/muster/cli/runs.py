@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from muster.cli.output import Exit, console, emit, messages
 from muster.cli.picture import result, word
@@ -40,7 +40,10 @@ def start_run(
     inputs = pairs(entries, "--input")
     with airflow(user) as client:
         if (dag := client.details(name)) is None:
-            raise MusterError(f"Airflow has no automation {name!r}.", remedy="`muster list` shows those there are.")
+            raise MusterError(
+                f"Airflow has no automation {name!r}.",
+                remedy="`muster list` shows those there are; Airflow has a new one within 15 seconds.",
+            )
         if (said := str(dag.get("description"))).startswith(NOT_VALID):
             raise MusterError(
                 f"{name} is not valid and cannot run: {said.removeprefix(NOT_VALID)}",
@@ -101,7 +104,8 @@ def list_runs(*, automation: str | None, status: str | None, limit: int, as_json
         out.print("There are no runs yet. Start one with `muster run NAME`.")
         return
     table = Table(
-        "run",
+        # Whole, also where there is little room: it is what other commands are given.
+        Column("run", overflow="fold"),
         "status",
         "opened",
         "took",

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import re
+import traceback
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import psycopg
+import psycopg_pool
 import typer
 from rich.table import Table
 
@@ -19,8 +24,9 @@ from muster.cli.output import console, emit, messages
 from muster.cli.place import muster_dsn
 from muster.database import Database
 from muster.documents import documents_of
+from muster.errors import MusterError, PermanentError
 from muster.local.project import Project, find_project
-from muster.skills.registry import SkillContext, get_skill
+from muster.skills.registry import Skill, SkillContext, get_skill, staying_alive
 
 _KEY = re.compile(r"try/[\w-]{1,64}")
 
@@ -48,13 +54,45 @@ def new_key() -> str:
 
 
 def call_skill(name: str, values: Mapping[str, Any], project: Project, database: Database, key: str) -> Any:
-    """Call a skill as a step would, its effects under `key`, and return its result as JSON-ready data."""
-    skill = get_skill(name, project.site_skills)
+    """Call a skill as a step would, its effects under `key`, and return its result as JSON-ready data.
+
+    Raises:
+        PermanentError: it failed in a way that it does not say itself; the message says where.
+    """
+    skill = _found(name, project)
     arguments = skill.arguments(values)
     if skill.wants_context:
         arguments["context"] = _context(project, database, key)
-    outcome = skill.function(**arguments)
-    return skill.dump(asyncio.run(outcome) if skill.is_async else outcome)
+    with _located(f"The skill {name} failed", project), staying_alive(f"The skill {name}"):
+        outcome = skill.function(**arguments)
+        result = asyncio.run(outcome) if skill.is_async else outcome
+    code = inspect.unwrap(skill.function).__code__
+    with _located(f"The skill {name} at {code.co_filename}:{code.co_firstlineno} gave back what is no data", project):
+        return skill.dump(result)
+
+
+def _found(name: str, project: Project) -> Skill:
+    with _located(f"The module of {name} cannot be imported", project):
+        return get_skill(name, project.site_skills)
+
+
+@contextmanager
+def _located(what: str, project: Project) -> Iterator[None]:
+    """Says of an error in a skill what it is and in which line of the site's own files it came up."""
+    try:
+        yield
+    except (MusterError, psycopg.OperationalError, psycopg_pool.PoolTimeout):
+        raise
+    except Exception as error:
+        lines = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+        if isinstance(error, SyntaxError) and error.filename is not None:
+            lines.append((error.filename, error.lineno))
+        own = [line for line in lines if Path(line[0]).is_relative_to(project.site_skills)]
+        where = f", at {own[-1][0]}:{own[-1][1]}" if own else ""
+        raise PermanentError(
+            f"{what}{where}: {type(error).__name__}: {error}".rstrip(": ") + ".",
+            remedy="`muster --debug skill` shows the traceback.",
+        ) from error
 
 
 def try_skill(name: str, entries: Sequence[str], *, key: str | None, as_json: bool) -> None:
@@ -67,7 +105,7 @@ def try_skill(name: str, entries: Sequence[str], *, key: str | None, as_json: bo
     key = key or new_key()
     project = find_project()
     values = pairs(entries, "--with", number=Decimal)
-    skill = get_skill(name, project.site_skills)
+    skill = _found(name, project)
     # Only a skill that asks for a context can need the database.
     dsn = muster_dsn(project) if skill.wants_context else "postgresql://127.0.0.1:1/none"
     database = Database(dsn, max_size=2)

@@ -122,7 +122,7 @@ def resume_run(run: str, *, note: str | None, by_hand: bool, user: str, as_json:
         with airflow(user) as client:
             tasks = _tasks(client, run, seen, by_hand=by_hand)
             earlier = _write(log, run, seen, note=note, by_hand=by_hand, by=user)
-            cleared = _go_on(client, run, tasks)
+            cleared = _go_on(client, run, tasks, only_failed=seen.stuck.has_begun)
     finally:
         database.close()
     by = user if earlier is None else earlier
@@ -159,12 +159,13 @@ def _write(log: EventLog, run: str, seen: Resumable, *, note: str | None, by_han
     return None
 
 
-def _go_on(client: AirflowClient, run: str, tasks: list[str]) -> int:
+def _go_on(client: AirflowClient, run: str, tasks: list[str], *, only_failed: bool) -> int:
     """Have everything that undoes and did not, and the end of the run, performed again."""
     dag_id, run_id = _in_airflow(run)
     try:
         # A run that is undone with the one that asked for it has not failed in Airflow.
-        return client.clear(dag_id, run_id, tasks, only_failed=True) or client.clear(dag_id, run_id, tasks)
+        cleared = client.clear(dag_id, run_id, tasks, only_failed=True) if only_failed else 0
+        return cleared or client.clear(dag_id, run_id, tasks)
     except MusterError as error:
         raise _like(error)(
             f"It is recorded that {run} goes on undoing, and Airflow did not begin it: {error.message}",

@@ -31,12 +31,13 @@ class EventType(StrEnum):
     """note, by_hand (true when a person has done what failed, or undone what nothing can undo), epoch; the actor is who
     says that undoing can go on."""
     RUN_RESTARTED = "run.restarted"
-    """from (the step), also (where else it begins, because no step leads to all that has to be done again); the actor
-    is who asked. What comes after them is done again. With `keeps` (true, and no step) the run died and goes on where
-    it stopped: every outcome stands, and so do the steps in `stands`, which are none of the execution that died."""
+    """from (the step), also (where else it begins, because no step leads to all that has to be done again), again (what
+    is done again: null by step, for all of it); the actor is who asked. With `keeps` (true, and no step) the run died
+    and goes on where it stopped: every outcome stands, and so do the steps in `stands`, which are none of the execution
+    that died."""
     DEAD_LETTER_REDRIVEN = "dead_letter.redriven"
-    """pieces (indices by step, null for a step outside a fan-out); the actor is who asked. They are done again, and
-    what comes after them; other items of the same lists keep their outcome."""
+    """pieces (indices by step, null for a step outside a fan-out), again (what is done again: indices by step, or null
+    for all of it); the actor is who asked. Other items of the same lists keep their outcome."""
     DEAD_LETTER_DISCARDED = "dead_letter.discarded"
     """pieces, reason; the actor is who decided that they are not to be done any more. With `whole` (true, and no
     pieces) it is a run that failed without a word of any step."""
@@ -54,7 +55,8 @@ class EventType(StrEnum):
     """status (`succeeded` | `failed` | `compensated` | `stuck`), reason,
     counts {succeeded, failed, skipped, set_aside, undone}, cost."""
     STEP_EXPANDED = "step.expanded"
-    """step, length (of the list fanned out over), indices (the positions that have work)."""
+    """step, length (of the list fanned out over), indices (the positions that have work), again (those of them that a
+    redrive does again)."""
     STEP_STARTED = "step.started"
     """step, index, kind, lane, attempt."""
     CHILD_REQUESTED = "child.requested"
@@ -100,6 +102,10 @@ class EventType(StrEnum):
     """subject (its id): in the stream `subjects/<id>`; the actor is who asked. Its data cannot be read any more."""
     NOTICE_SENT = "notice.sent"
     """step, index, channel, target, text, delivered_by (`slack` | `smtp` | `outbox`)."""
+
+
+ASKING = frozenset({"human"})
+"""Kinds of step that wait for a person once they have started, as `step.started` names them."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Literal
 
 from muster.events.facts import Fact
+from muster.events.model import ASKING
 from muster.events.model import EventType as T
 from muster.events.sealing import is_marker, is_sealed, words
 
@@ -222,7 +223,7 @@ def _started(fact: Fact) -> Change:
     data = fact.data
     return {
         # A question stays one while its task is performed again: to remind people, or because its process died.
-        "status": "waiting" if data.get("kind") == "human" else "running",
+        "status": "waiting" if data.get("kind") in ASKING else "running",
         "started_at": fact.at,
         "kind": _text(data.get("kind")),
         "lane": _text(data.get("lane")),

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from muster.events.facts import Fact
-from muster.events.model import Event
+from muster.events.model import ASKING, Event
 from muster.events.model import EventType as T
 from muster.events.projections import fan_out_status, money
 from muster.events.sealing import words
@@ -60,8 +60,12 @@ class RunState:
     """What of that a person has undone: steps by run."""
     epoch: int = 0
     """The number of the execution that Airflow began last."""
+    by_hand: bool = False
+    """True of an execution that nobody ordered: what of it was cleared in Airflow by hand, the log cannot tell."""
     redriven: dict[str, list[int | None]] = field(default_factory=dict)
     """The dead letters being done again, positions by step; empty once the run has closed."""
+    again: dict[str, list[int] | None] = field(default_factory=dict)
+    """What an order has done again, by step: positions of its list, or None for all of it; empty once it has closed."""
     unwinding: Unwinding | None = None
     """What it last began to undo."""
     stuck: Stuck | None = None
@@ -150,7 +154,7 @@ def _closed(run: RunState, event: Happening) -> None:
     data = event.data
     run.status, run.closed_at, run.reason = data.get("status", "failed"), event.at, words(data.get("reason"))
     run.ended = data.get("epoch") or 0
-    run.counts, run.redriven = dict(data.get("counts") or {}), {}
+    run.counts, run.redriven, run.again = dict(data.get("counts") or {}), {}, {}
 
 
 def _begun(run: RunState, event: Happening) -> None:
@@ -158,12 +162,11 @@ def _begun(run: RunState, event: Happening) -> None:
     if epoch > run.epoch and stands is None:
         # Tasks were cleared in Airflow by hand: only what begins says what is done again.
         _untold(run)
+        run.by_hand, run.redriven, run.again = True, {}, {}
     elif epoch > run.epoch and stands is not None:
-        for step in run.steps.values():
-            if step.id not in stands:
-                step.whole.since = epoch
-                if not run.redriven:
-                    step.whole.anew = epoch
+        run.by_hand = False
+        for step in (step for step in run.steps.values() if step.id not in stands):
+            step.owe(_ordered(run, step), epoch)
     # One that was ordered, given up before it began, and ordered again has the number of the one that was given up.
     run.epoch, run.ended = epoch, None
 
@@ -187,7 +190,7 @@ def _restarted(run: RunState, event: Happening) -> None:
     if event.data.get("keeps"):
         return
     _wanted_again(run)
-    run.redriven = {}
+    run.redriven, run.again = {}, dict(event.data.get("again") or {})
 
 
 def _wanted_again(run: RunState) -> None:
@@ -205,11 +208,10 @@ def _decided(decision: Literal["redriven", "discarded"]) -> Callable[[RunState, 
     def apply(run: RunState, event: Happening) -> None:
         if decision == "redriven":
             _wanted_again(run)
+            run.redriven, run.again = dict(event.data["pieces"]), dict(event.data.get("again") or {})
         for name, indices in event.data["pieces"].items():
             for index in indices:
                 run.step(name).work(index).decision = decision
-            if decision == "redriven":
-                run.redriven[name] = sorted({*run.redriven.get(name, ()), *indices}, key=lambda index: index or 0)
 
     return apply
 
@@ -220,21 +222,22 @@ def _unwinding(run: RunState, event: Happening) -> None:
 
 
 def _expanded(run: RunState, step: StepState, work: WorkState, event: Happening) -> None:
-    step.length = event.data["length"]
-    step.indices, step.laid_out = list(event.data["indices"]), event.data.get("epoch") or 0
-    for index in _laid_out_again(run, step, event.data) if step.laid_out else ():
-        if (item := step.items.get(index)) is not None:
-            item.since = step.laid_out
+    data = event.data
+    again = data.get("again")
+    if again is None and not run.again:
+        # As layouts of redrives were written before they said so.
+        named = [index for indices in run.redriven.values() for index in indices]
+        again = None if None in named else named or None
+    step.lay_out(data["length"], data["indices"], data.get("epoch") or 0, again)
     work.status, work.started_at = "running", work.started_at or event.at
 
 
-def _laid_out_again(run: RunState, step: StepState, data: Mapping[str, Any]) -> Iterable[int]:
-    """The positions of a list that are done again; a redrive leaves the others as they were."""
-    again = data.get("again")
-    if again is None and run.redriven:
-        # As it was written before layouts said so.
-        again = {index for indices in run.redriven.values() for index in indices}
-    return step.indices if again is None or None in again else again
+def _ordered(run: RunState, step: StepState) -> list[int] | None:
+    """The positions that are done again of a step that an order does not leave as it was; None for all of it."""
+    if run.again or None in run.redriven.get(step.id, [None]):
+        return run.again.get(step.id)
+    # As orders were written before they said so.
+    return [index for index in run.redriven[step.id] if index is not None]
 
 
 def _started(run: RunState, step: StepState, work: WorkState, event: Happening) -> None:
@@ -248,12 +251,12 @@ def _started(run: RunState, step: StepState, work: WorkState, event: Happening) 
         _anew(work, epoch)
         work.ended_at = work.reason = None
     # A question stays one while its task is performed again: to remind people, or because its process died.
-    work.status = "waiting" if data.get("kind") == "human" else "running"
+    work.status = "waiting" if data.get("kind") in ASKING else "running"
     work.attempt = data.get("attempt") or work.attempt + 1
     work.input, work.started_at = data.get("input"), work.started_at or event.at
     if run.cancelled_by is None and (run.unwinding is None or run.unwinding.epoch != epoch):
         # Who begins after a run was cancelled, or is being undone, is told so before it does anything.
-        work.begun = epoch
+        work.begun, work.undoing = epoch, None
 
 
 def _child_requested(run: RunState, step: StepState, work: WorkState, event: Happening) -> None:
@@ -288,10 +291,10 @@ def _ended(status: Status) -> Callable[[RunState, StepState, WorkState, Happenin
 
 
 def _anew(work: WorkState, epoch: int) -> None:
-    """A later execution of the work: nothing of it is undone, and what was undone before is as if it had never been."""
+    """A later execution: what was undone is as if it had never been. What was half undone and is left out, stays so."""
     if work.status == "undone":
-        work.output = work.output_type = None
-    work.epoch, work.undoing = epoch, None
+        work.output = work.output_type = work.undoing = None
+    work.epoch = epoch
 
 
 def _completed(run: RunState, step: StepState, work: WorkState, event: Happening) -> None:
@@ -306,9 +309,9 @@ def _stopped(run: RunState, step: StepState, work: WorkState, event: Happening) 
 
 def _undoing(status: Literal["running", "retrying", "failed"]) -> Callable[..., None]:
     def apply(run: RunState, step: StepState, work: WorkState, event: Happening) -> None:
-        undoing = work.undoing = work.undoing or Undoing()
-        if undoing.status != "succeeded":
-            undoing.status, undoing.error = status, event.data.get("error")
+        undoing, begun = work.undoing or Undoing(), work.begun or 0
+        if undoing.status != "succeeded" and event.data.get("work_epoch", begun) >= begun:  # Else it was done anew.
+            work.undoing, undoing.status, undoing.error = undoing, status, event.data.get("error")
 
     return apply
 
@@ -355,11 +358,8 @@ def _requested(run: RunState, step: StepState, work: WorkState, event: Happening
 def _answered(run: RunState, step: StepState, work: WorkState, event: Happening) -> None:
     data = event.data
     approval = work.approval = work.approval or Approval()
-    approval.approved, approval.by, approval.answer = (
-        bool(data.get("approved")),
-        data.get("by"),
-        data.get("answer"),
-    )
+    approval.approved, approval.by = bool(data.get("approved")), data.get("by")
+    approval.answer = data.get("answer")
     approval.note, approval.answered_at = words(data.get("note")), event.at
     if not work.ended:
         work.status = "running"

@@ -28,8 +28,8 @@ FIELDS: Mapping[str, frozenset[str]] = {
     T.RUN_UNDO_REQUESTED: frozenset({"reason", "parent", "told", "by_hand"}),
     T.RUN_STUCK: frozenset({"irreversible"}),
     T.RUN_RESUMED: frozenset({"by_hand", "token"}),
-    T.RUN_RESTARTED: frozenset({"from", "also", "keeps", "stands", "number"}),
-    T.DEAD_LETTER_REDRIVEN: frozenset({"pieces"}),
+    T.RUN_RESTARTED: frozenset({"from", "also", "again", "keeps", "stands", "number"}),
+    T.DEAD_LETTER_REDRIVEN: frozenset({"pieces", "again"}),
     T.DEAD_LETTER_DISCARDED: frozenset({"pieces", "whole"}),
     # Worked out from the sealed form of the run, so its reasons repeat nothing that is sealed.
     T.SAGA_UNWINDING: frozenset({"reason", "pieces"}),
@@ -54,13 +54,6 @@ FIELDS: Mapping[str, frozenset[str]] = {
 }
 """Fields of one type of event that are stored as they are."""
 
-OUTPUTS: Mapping[str, frozenset[str]] = {
-    "human": frozenset({"approved", "by", "by_id", "how", "at", "approvers"}),
-    "run": frozenset({"run", "automation", "status", "counts"}),
-}
-"""Fields of the output of a kind of step that are stored as they are: what comes after it depends on them, and must
-also when the rest is forgotten. A branch's output is the names of steps."""
-
 SKIPPED = frozenset(
     {"when", "rejected", "not_taken", "empty", "upstream_failed", "cancelled", "unwinding", "not_listed", "not_asked"}
 )
@@ -68,18 +61,9 @@ SKIPPED = frozenset(
 
 
 def seal_data(type: str, data: Mapping[str, Any], seal: Seal) -> dict[str, Any]:
-    """An event's data with everything sealed but its structure; `output` is left to `seal_output`."""
+    """An event's data with everything sealed but its structure: what of an `output` is, its kind of step says."""
     plain = EVERYWHERE | FIELDS.get(type, frozenset())
     return {name: value if name in plain else _sealed(name, value, seal) for name, value in data.items()}
-
-
-def seal_output(kind: str | None, output: Any, seal: Seal) -> Any:
-    """What a step of that kind gave back, with everything sealed but its structure."""
-    if kind == "branch":
-        return output
-    if (plain := OUTPUTS.get(kind or "")) is not None and isinstance(output, Mapping):
-        return {name: value if name in plain else seal(value) for name, value in output.items()}
-    return seal(output)
 
 
 def _sealed(name: str, value: Any, seal: Seal) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -81,8 +81,6 @@ class WorkState:
     """The epoch of its latest outcome."""
     since: int = 0
     """The latest epoch that was to do it: an earlier outcome does not count any more."""
-    anew: int = 0
-    """The latest epoch that was to do all of it again, and not only what a redrive names."""
     begun: int | None = None
     """The epoch in which it last began, before any undoing: what was skipped after that may have happened."""
     started_at: datetime | None = None
@@ -98,14 +96,27 @@ class WorkState:
         return self.status in ENDED
 
     @property
+    def half_undone(self) -> bool:
+        """True when undoing it has begun and has not come to its end: what of it still stands, nobody knows."""
+        return self.undoing is not None and self.undoing.status != "succeeded"
+
+    @property
     def has_outcome(self) -> bool:
-        """True when its outcome counts: it is not undone, and no later execution was to do the work again."""
-        return self.status in ENDED and self.status != "undone" and (self.outcome or 0) >= self.since
+        """True when its outcome counts: it is neither undone nor half undone, and no later execution was to do the work
+        again, or a person has discarded it since.
+        """
+        counts = (self.outcome or 0) >= self.since or self.decision == "discarded"
+        return counts and self.status in ENDED and self.status != "undone" and not self.half_undone
+
+    def due_again(self, epoch: int) -> None:
+        """An execution is to do it again: an earlier outcome does not count for it, nor what a person said before."""
+        self.since = epoch
+        self.decision = None if self.decision == "discarded" else self.decision
 
     @property
     def is_over(self) -> bool:
-        """True when nothing is to be done about it: it has an outcome that counts, or was undone."""
-        return self.has_outcome or self.status == "undone"
+        """True when nothing is to be done about it: it has an outcome that counts, or was undone, or is about to be."""
+        return self.has_outcome or self.status == "undone" or (self.ended and self.half_undone)
 
     @property
     def result(self) -> Any:
@@ -128,6 +139,8 @@ class StepState:
     """The positions that have work."""
     laid_out: int = 0
     """The epoch in which the list was laid out last."""
+    owed: list[int] | None = field(default_factory=list)
+    """The positions that were to be done again since, in executions that did not lay it out; None for all of it."""
     items: dict[int, WorkState] = field(default_factory=dict)
 
     @property
@@ -151,6 +164,31 @@ class StepState:
         return self.status in ENDED
 
     @property
+    def works(self) -> tuple[WorkState, ...]:
+        """The step as a whole, and each of its items."""
+        return (self.whole, *self.items.values())
+
+    @property
+    def unfinished(self) -> list[int]:
+        """The positions with work of which no outcome counts."""
+        return [index for index in self.indices if index not in self.items or not self.items[index].has_outcome]
+
+    @property
+    def standing(self) -> list[int | None]:
+        """The positions that may have happened and are not undone; None stands for a step outside a fan-out.
+
+        Whatever became of it: a process may have died in the middle, and the next one have skipped it; or an earlier
+        execution did it, and a later one had no work for it.
+        """
+        whole = [None] if self.whole.begun is not None and not self.is_fan_out else []
+        return [*whole, *(index for index in sorted(self.items) if self.items[index].begun is not None)]
+
+    @property
+    def has_undone(self) -> bool:
+        """True when some of what it did was undone, and not done anew since."""
+        return any(work.status == "undone" for work in self.works)
+
+    @property
     def ended_as_a_whole(self) -> bool:
         """True when it has ended, of a fan-out when it failed or was skipped before its items."""
         outcome = self.whole.outcome
@@ -171,6 +209,18 @@ class StepState:
         if self.length is None or self.ended_as_a_whole:
             return self.whole.result
         return [self.items[index].result if index in self.items else None for index in range(self.length)]
+
+    def owe(self, positions: Collection[int] | None, epoch: int) -> None:
+        """An execution is to do positions of it again, or all of it for None: earlier outcomes do not count for it."""
+        self.whole.due_again(epoch)
+        self.owed = None if self.owed is None or positions is None else sorted({*self.owed, *positions})
+
+    def lay_out(self, length: int, indices: Collection[int], epoch: int, again: Collection[int] | None) -> None:
+        """Its list was laid out: with these positions, of which those `again` are done again, or all for None."""
+        self.length, self.indices, self.laid_out, self.owed = length, list(indices), epoch, []
+        for index in indices if again is None else again:
+            if epoch and index in self.items:
+                self.items[index].due_again(epoch)
 
     def work(self, index: int | None) -> WorkState:
         """The state of an item, or of the step itself for None; made when it is not there."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from muster.events.model import Event, EventType
-from muster.execution.flow import ancestors
+from muster.events.state import RunState
+from muster.events.work import StepState
+from muster.execution.flow import ancestors, redriven, same_list, skipped_for_another
 from muster.language.definition import Definition
 
 ORDERS = frozenset({EventType.RUN_RESTARTED, EventType.DEAD_LETTER_REDRIVEN, EventType.RUN_RESUMED})
@@ -36,7 +38,7 @@ FIRST = Execution(epoch=0, stands=frozenset(), since=0, begun=True)
 
 def last_execution(definition: Definition, events: Iterable[Event]) -> Execution:
     """The last execution of a run, from those of its events that are `TELLING`."""
-    execution, orders = FIRST, list[Event]()
+    execution, begun, orders = FIRST, FIRST, list[Event]()
     for event in events:
         if event.type == EventType.RUN_RESTARTED and event.data.get("keeps"):
             # What a person has ordered and no task has begun is carried out by it.
@@ -45,9 +47,9 @@ def last_execution(definition: Definition, events: Iterable[Event]) -> Execution
         elif event.type in ORDERS:
             orders.append(event)
         elif event.type == EventType.RUN_CLOSED and event.data.get("reconciled"):
-            orders = []
+            execution, orders = begun, []
         elif event.type == EventType.RUN_BEGUN:
-            execution = _begun(definition, execution, orders, event)
+            execution = begun = _begun(definition, execution, orders, event)
             orders = []
     return _ordered(definition, execution, orders) if orders else execution
 
@@ -74,11 +76,79 @@ def _ordered(definition: Definition, before: Execution, orders: Sequence[Event])
 
 def done_again(definition: Definition, order: Event) -> set[str]:
     """The steps that an order has done again, all of them or some of their items."""
+    if (said := order.data.get("again")) is not None:
+        return set(said)
+    # As it was written before orders said so.
     if order.type == EventType.RUN_RESTARTED:
         return set(steps_from(definition, [order.data["from"], *order.data.get("also", ())]))
     if order.type == EventType.DEAD_LETTER_REDRIVEN:
         return {*order.data["pieces"], *steps_after(definition, order.data["pieces"])}
     return set()
+
+
+def redriven_with(
+    definition: Definition, state: RunState, pieces: Mapping[str, Collection[int | None]]
+) -> dict[str, list[int] | None]:
+    """What a redrive of these pieces does again, by step: positions of its list, or None for all of it.
+
+    Besides what is named, and the same items after it, that is in these steps what has no outcome that counts, and what
+    was skipped for something before it. What a person has discarded is left as it is, unless it is named.
+    """
+    found: dict[str, list[int] | None] = {}
+    after = steps_after(definition, pieces)
+    for step in definition.steps:
+        if step.id not in pieces and step.id not in after:
+            continue
+        result, named = state.step(step.id), redriven(definition, step, pieces)
+        if named is None or result.owed is None or result.ended_as_a_whole or not result.is_fan_out:
+            found[step.id] = None
+            continue
+        for each in (step, *ancestors(definition, step)):
+            if same_list(each, step) and (each.id in pieces or each.id in after):
+                before = state.step(each.id)
+                named |= _without_outcome(before)
+                if each.id in after:
+                    named |= {index for index in _skipped(before) if not _is_its_own(result, index)}
+        named -= {index for index in _discarded(result) if index not in pieces.get(step.id, ())}
+        found[step.id] = sorted(named)
+    return found
+
+
+def _without_outcome(result: StepState) -> set[int]:
+    """The positions of a list that were to be done, and have no outcome that counts."""
+    if result.owed is None:
+        return set()
+    return {*result.owed, *result.unfinished}
+
+
+def _skipped(result: StepState) -> set[int]:
+    """The positions that were skipped for something before them."""
+    return {index for index, item in result.items.items() if skipped_for_another(item)}
+
+
+def _is_its_own(result: StepState, index: int) -> bool:
+    """True when an item has an outcome that is not for something before it."""
+    item = result.items.get(index)
+    return item is not None and item.has_outcome and not skipped_for_another(item)
+
+
+def _discarded(result: StepState) -> set[int]:
+    return {index for index, item in result.items.items() if item.decision == "discarded"}
+
+
+def is_done_alone(
+    definition: Definition,
+    pieces: Mapping[str, Collection[int | None]],
+    again: Mapping[str, Collection[int] | None],
+    step: str,
+) -> bool:
+    """True when a redrive of these pieces does just these items of a step: then it is not laid out anew."""
+    named = pieces.get(step)
+    before = {each.id for each in ancestors(definition, definition.step(step))}
+    if named is None or None in named or before.intersection(pieces):
+        return False
+    # An order of before says nothing more.
+    return not again or set(again[step] or ()) == set(named)
 
 
 def steps_from(definition: Definition, names: Iterable[str]) -> tuple[str, ...]:

@@ -15,11 +15,13 @@ from muster.events.state import RunState
 from muster.execution import proving
 from muster.execution.fanout import end
 from muster.execution.outcome import Outcome
-from muster.execution.performing import outcome_of
-from muster.execution.piece import Answer, Piece, failed, succeeded
+from muster.execution.performing import left_as_it_was, outcome_of
+from muster.execution.personal import is_impersonal, with_personal
+from muster.execution.piece import Answer, Piece, failed, skipped, succeeded
 from muster.execution.reading import is_about_no_others
-from muster.execution.references import OPENED, run_id
+from muster.execution.references import OPENED, LeftAsItWas, WorkRef, run_id
 from muster.execution.services import Services
+from muster.execution.stopping import Stopped, ensure_may_begin, why_not_begun
 from muster.execution.view import load_all
 from muster.language.definition import Definition
 from muster.language.expressions import evaluate
@@ -83,6 +85,8 @@ async def ask_for(services: Services, piece: Piece) -> Child:
 
     Raises:
         PermanentError: its inputs cannot be worked out.
+        Stopped: it was not asked for, and the piece's own run begins nothing any more.
+        LeftAsItWas: nor was it, and the execution has ended.
     """
     automation, secret = _automation(piece), await proving.secret_of(services.database)
     inputs = to_jsonable_python(evaluate(piece.step.arguments, piece.variables, where=f"step {piece.step.id}, with"))
@@ -96,8 +100,12 @@ async def ask_for(services: Services, piece: Piece) -> Child:
         "epoch": piece.ref.epoch,
         "proof": proving.digest(proving.prove(secret, piece.ref.run, key, child, inputs)),
     }
-    event = NewEvent(type=EventType.CHILD_REQUESTED, data=data, key=key)
-    requested = (await services.log.aappend(piece.ref.run, [event]))[0]
+    if (requested := (await services.log.aunder_keys(piece.ref.run, [key])).get(key)) is None:
+        await ensure_may_begin(services, piece.ref)
+        event = NewEvent(type=EventType.CHILD_REQUESTED, data=data, key=key)
+        requested = (await services.log.aappend(piece.ref.run, [event]))[0]
+        # Again after the writing: who stopped the run before that has not seen what was asked for.
+        await ensure_may_begin(services, piece.ref)
     # What was written first counts: an earlier release gave other names.
     child = str(requested.data["child"])
     return Child(
@@ -161,21 +169,26 @@ def _parent(run: str, step: str, index: int | None) -> dict[str, Any]:
 
 
 async def is_waited_for(services: Services, asked: Event) -> bool:
-    """True while the run that asked goes on: what undoes it looks for what it asked for only once."""
-    types = [
-        EventType.RUN_OPENED,
-        EventType.RUN_BEGUN,
-        EventType.RUN_RESTARTED,
-        EventType.SAGA_UNWINDING,
-        EventType.RUN_CLOSED,
-    ]
-    events = [event async for event in services.log.aread(asked.stream, types=types)]
-    return events[-1].type not in (EventType.SAGA_UNWINDING, EventType.RUN_CLOSED)
+    """True while the execution that asked begins work: one that is asked for begins as any other work of it does.
+
+    What undoes a run looks for what it asked for only once, and a later execution asks for another. A step that this
+    one leaves as it was waits for nobody: it has its outcome, or none for good.
+    """
+    ref = WorkRef(run=asked.stream, step=asked.data["step"], epoch=asked.data["epoch"])
+    try:
+        return await why_not_begun(services, ref) is None
+    except LeftAsItWas:
+        return False
 
 
 async def settle(services: Services, piece: Piece, came: Answer | Exception) -> Outcome:
-    """Write how a piece ended whose run has: with that run's answer, or an error."""
-    ending = failed(piece, came) if isinstance(came, Exception) else succeeded(piece, came)
+    """Write how a piece ended whose run has, with that run's answer or an error; nothing once its own has ended."""
+    if isinstance(came, LeftAsItWas):
+        return left_as_it_was(came)
+    if isinstance(came, Stopped):
+        ending = skipped(piece, came.skip.reason)
+    else:
+        ending = failed(piece, came) if isinstance(came, Exception) else succeeded(piece, came)
     stored = (await end(services, piece.ref, [ending]))[0]
     return outcome_of(stored)
 
@@ -237,9 +250,13 @@ async def _is_about_others(services: Services, parent: str, run: str) -> bool:
 
 def _outputs(definition: Definition, state: RunState, *, withheld: bool) -> dict[str, Any]:
     """What the run's steps gave back; when it is withheld, only what says nothing about a person."""
-    impersonal = definition.personal.impersonal if definition.personal is not None else ()
+    found = {
+        step.id: state.step(step.id).output for step in definition.steps if state.step(step.id).status == "succeeded"
+    }
+    if not withheld:
+        return found
     return {
-        step.id: state.step(step.id).output
-        for step in definition.steps
-        if state.step(step.id).status == "succeeded" and (not withheld or step.id in impersonal)
+        name: with_personal(definition, name, output, lambda _: None)
+        for name, output in found.items()
+        if is_impersonal(definition, name)
     }

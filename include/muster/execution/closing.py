@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -18,7 +18,8 @@ from muster.execution.outcome import Outcome
 from muster.execution.piece import describe
 from muster.execution.references import WorkRef, work_key
 from muster.execution.services import Services
-from muster.execution.verdict import TaskStates, failures
+from muster.execution.task_keys import BEGINS_TO_UNDO
+from muster.execution.verdict import TaskStates, failures, reasons_to_undo
 from muster.execution.view import definition_of
 from muster.language.definition import Definition
 from muster.language.sagas import compensation_order
@@ -34,13 +35,19 @@ class UndoingStopped(MusterError):
     repeats_data = False
 
 
+class UndoingNotBegun(MusterError):
+    """The run is to be undone, and the task that begins that has not: it is undone once the run is resumed."""
+
+    repeats_data = False
+
+
 async def close_run(
     services: Services, ref: WorkRef, task_states: TaskStates, tell: TellStuck | None = None
 ) -> Outcome:
     """Decide how the run ended, and write `run.closed`.
 
-    Where undoing has stopped without a word, that is written first and people are told with `tell`: only what is known
-    to be stuck can be resumed.
+    Where undoing has stopped without a word, or was wanted too late to begin, that is written first and people are told
+    with `tell`: only what is known to be stuck can be resumed.
     """
     return await undisturbed(partial(_close, services, ref, task_states, tell))
 
@@ -52,12 +59,19 @@ async def _close(services: Services, ref: WorkRef, task_states: TaskStates, tell
     await revoke_left(services.database, state, state.version + 1)
     reasons = failures(definition, state, task_states)
     unwinding = state.unwinding
-    if unwinding is not None and (unwinding.epoch == ref.epoch or _undone(state)):
+    undone = _undone(state)
+    stands = any(state.step(step.id).standing for step in definition.steps if step.can_be_undone)
+    if unwinding is not None and unwinding.epoch < ref.epoch and all(undone) and stands:
+        # What was undone in an earlier execution was done again by hand in part.
+        undone = []
+    if unwinding is not None and (unwinding.epoch == ref.epoch or undone):
         # What failed may have been undone itself since, or have come to life and skipped itself.
         reasons = [unwinding.reason]
-    status = _status(state, reasons, ref.epoch)
-    if status == "stuck" and not await services.log.aunder_keys(ref.run, [key, stuck_key(ref)]):
-        await _own_up(services, ref, definition, state, tell)
+    status = _status(state, undone, reasons, ref.epoch)
+    first = _not_begun(definition, state, task_states, ref.epoch)
+    if (first or status == "stuck") and not await services.log.aunder_keys(ref.run, [key, stuck_key(ref)]):
+        # Then it is decided anew: the log has moved on.
+        await _own_up(services, ref, state, first or _stopped(definition, state), tell)
     counts = _counts(state)
     data = {
         "status": status,
@@ -77,15 +91,17 @@ async def _close(services: Services, ref: WorkRef, task_states: TaskStates, tell
 
 
 async def revoke_left(
-    database: Database, state: RunState, execution: int
+    database: Database, state: RunState, execution: int, among: Collection[tuple[str, int | None]] | None = None
 ) -> tuple[str, int | None, StillRunning] | None:
-    """Refuse what is left of each piece that was begun and has no outcome; the last one where that cannot be done.
+    """Refuse what is left of each piece that was begun and has no outcome, and of each compensation that has not come
+    to its end, of all of them or `among` some; the last one where that cannot be done.
 
     What was skipped after it began may be at work as well: its process was taken for dead, and the next one skipped it.
     """
     hanging: tuple[str, int | None, StillRunning] | None = None
     for name, index, work in state.works():
-        if not work.attempt or (work.status in ENDED and work.status != "skipped"):
+        left = work.attempt and (work.status not in ENDED or work.status == "skipped")
+        if not (left or work.half_undone) or (among is not None and (name, index) not in among):
             continue
         try:
             await revoke(database, run=state.id, work=f"{state.id}/{work_key(name, index)}", execution=execution)
@@ -121,37 +137,70 @@ def given_up(step: str, index: int | None, epoch: int) -> NewEvent:
     return NewEvent(type=EventType.STEP_STOPPED, data=data, key=f"{work_key(step, index)}/ended@{epoch}")
 
 
-def _status(state: RunState, reasons: list[str], epoch: int) -> str:
+def _status(state: RunState, undone: list[bool], reasons: list[str], epoch: int) -> str:
     if state.stuck is not None and state.stuck.epoch == epoch:
         return "stuck"
-    if undone := _undone(state):
+    if undone:
         return "compensated" if all(undone) else "stuck"
     return "failed" if reasons else "succeeded"
 
 
-async def _own_up(
-    services: Services, ref: WorkRef, definition: Definition, state: RunState, tell: TellStuck | None
-) -> None:
-    """Write that undoing has stopped at the first piece that is left, in the order of undoing, and tell people."""
+def _not_begun(
+    definition: Definition, state: RunState, task_states: TaskStates, epoch: int
+) -> tuple[str, int | None, UndoingNotBegun] | None:
+    """Where undoing would begin in a run that is to be undone and that this execution has not begun to undo."""
+    begun = [each.epoch for each in (state.unwinding, state.stuck) if each is not None]
+    # What an earlier execution has begun to undo is gone on with.
+    if epoch in begun or not all(_undone(state)):
+        return None
+    if state.cancelled_by is not None or state.undo_reason is not None:
+        why = "That it is to be undone was said when it had been decided that nothing of it is."
+    elif task_states.get(BEGINS_TO_UNDO) == "failed" and reasons_to_undo(definition, state, task_states):
+        why = "The task that begins to undo it died."
+    else:
+        return None
+    final = [step.id for step in reversed(definition.steps) if step.irreversible]
+    for step in (*final, *compensation_order(definition)):
+        for index in state.step(step).standing:
+            return step, index, UndoingNotBegun(why, remedy="Nothing has to be mended.")
+    return None
+
+
+def _stopped(definition: Definition, state: RunState) -> tuple[str, int | None, UndoingStopped]:
+    """The first piece that is left, in the order of undoing, where that has stopped without a word."""
     order = compensation_order(definition)
-    left = [(step, index, work) for step, index, work in _pieces(state) if work.status != "undone"]
-    step, index, work = min(left, key=lambda piece: order.index(piece[0]))
-    error = describe(
+    left = [(step, index) for step, index, work in _pieces(state) if work.status != "undone"]
+    step, index = min(left, key=lambda piece: order.index(piece[0]))
+    return (
+        step,
+        index,
         UndoingStopped(
             f"Undoing {work_key(step, index)} stopped without a word.",
             remedy="See in Airflow what became of its task, and whether anything of it is undone already.",
-        )
+        ),
     )
-    data = {"step": step, "index": index, "error": error, "epoch": ref.epoch}
-    failed = {**data, "work_epoch": work.epoch}
-    events = [
-        # It counts as tried, so that a person who does it by hand can say so.
-        NewEvent(type=EventType.COMPENSATION_FAILED, data=failed, key=f"{work_key(step, index)}/stopped@{ref.epoch}"),
-        NewEvent(type=EventType.RUN_STUCK, data=data, key=stuck_key(ref)),
-    ]
+
+
+async def _own_up(
+    services: Services,
+    ref: WorkRef,
+    state: RunState,
+    where: tuple[str, int | None, MusterError],
+    tell: TellStuck | None,
+) -> None:
+    """Write that undoing has stopped at a piece, or never began, and tell people."""
+    step, index, error = where
+    described = describe(error)
+    data = {"step": step, "index": index, "error": described, "epoch": ref.epoch}
+    events = [NewEvent(type=EventType.RUN_STUCK, data=data, key=stuck_key(ref))]
+    if isinstance(error, UndoingStopped):
+        # It counts as tried: what of it stands, nobody knows.
+        failed = {**data, "work_epoch": state.step(step).work(index).epoch}
+        tried = f"{work_key(step, index)}/stopped@{ref.epoch}"
+        events.insert(0, NewEvent(type=EventType.COMPENSATION_FAILED, data=failed, key=tried))
     await services.log.aappend(ref.run, events)
     if tell is not None:
-        await tell(services, ref, step, index, error)
+        await tell(services, ref, step, index, described)
 
 
 def stuck_key(ref: WorkRef) -> str:
@@ -170,7 +219,7 @@ def _pieces(state: RunState) -> Iterator[tuple[str, int | None, WorkState]]:
     for name, indices in unwinding.pieces.items() if unwinding is not None else ():
         for index in indices:
             work = state.step(name).work(index)
-            if unwinding is not None and work.epoch <= unwinding.epoch:
+            if unwinding is not None and (work.epoch <= unwinding.epoch or work.half_undone):
                 yield name, index, work
 
 

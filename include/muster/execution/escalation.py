@@ -15,8 +15,9 @@ from muster.events.model import Event, EventType, NewEvent
 from muster.execution.piece import Piece
 from muster.execution.services import Services
 from muster.execution.telling import tell
-from muster.language.definition import ResolvedHuman, ResolvedTarget
 from muster.language.expressions import evaluate
+from muster.language.kinds.human import ResolvedHuman
+from muster.language.resolved import ResolvedTarget
 from muster.notifications.model import ChannelName, Notice
 
 NOBODY = "#approvals"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Collection, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
@@ -12,6 +12,7 @@ from muster.errors import PermanentError
 from muster.events.model import Event, EventType, NewEvent
 from muster.events.work import WorkState
 from muster.execution import flow
+from muster.execution.again import is_done_alone
 from muster.execution.piece import failed_as_a_whole
 from muster.execution.references import LeftAsItWas, WorkRef, work_key
 from muster.execution.services import Services
@@ -19,7 +20,7 @@ from muster.execution.variables import Variables, variables_for
 from muster.execution.view import RunView, load, load_all
 from muster.language.conditions import is_true
 from muster.language.definition import ResolvedStep
-from muster.language.expressions import evaluate, references
+from muster.language.expressions import evaluate_seen, references
 
 _spreads: OrderedDict[tuple[str, str, str, int], Spread] = OrderedDict()
 SPREADS_KEPT = 8
@@ -81,7 +82,7 @@ async def expand(services: Services, ref: WorkRef) -> Spread:
     if found is None:
         ref.demand_again()
         try:
-            found = await (_redriven(services, view, step, ref) or _lay_out(services, view, step, ref))
+            found = await _lay_out(services, view, step, ref)
         except PermanentError as error:
             await services.log.aappend(ref.run, [failed_as_a_whole(ref, error), *_not_listed(view, step, ref)])
             raise
@@ -135,32 +136,10 @@ async def _ended_anew(services: Services, spread: Spread, ref: WorkRef) -> bool:
 
 def _kept(view: RunView, step: ResolvedStep, expanded: Event, ref: WorkRef) -> dict[int | None, Event]:
     """How each item ended that the redrive under way leaves as it is; empty when everything is done again."""
-    again = expanded.data.get("again", flow.redriven(view.definition, step, view.state.redriven))
+    again = expanded.data.get("again", _again(view, step))
     if again is None or expanded.data["epoch"] != ref.epoch:
         return {}
     return {index: event for index, event in last_endings(view, step).items() if index not in again}
-
-
-def _redriven(services: Services, view: RunView, step: ResolvedStep, ref: WorkRef) -> Coroutine[Any, Any, Event] | None:
-    """The layout of a step whose own items are redriven: as it was, because Airflow's tasks are as they were."""
-    redriven = view.state.redriven
-    if None in redriven.get(step.id, [None]):
-        return None
-    if any(before.id in redriven for before in flow.ancestors(view.definition, step)):
-        return None
-    return _as_it_was(services, view, step, ref)
-
-
-async def _as_it_was(services: Services, view: RunView, step: ResolvedStep, ref: WorkRef) -> Event:
-    result, stays = view.state.step(step.id), _stays(view, step)
-    again = [index for index in result.indices if index not in stays]
-    if any(index >= len(items_of(step, view.variables(step, services))) for index in again):
-        raise PermanentError(
-            f"The list of {step.id} is shorter now.",
-            remedy=f"Do all of it: `muster restart {ref.run} --from {step.id}`.",
-        )
-    await _ensure_not_replaced(services, view, step, again)
-    return await _write(services, view, step, ref, result.length or 0, result.indices, [], stays)
 
 
 def _recorded(view: RunView, step: ResolvedStep, ref: WorkRef) -> Event | None:
@@ -184,52 +163,49 @@ async def _lay_out(services: Services, view: RunView, step: ResolvedStep, ref: W
     variables = view.variables(step, services)
     if skip is None and not by_item(step) and not holds(step, variables):
         skip = flow.Skip(flow.WHEN)
-    stays = _stays(view, step)
-    if skip is not None and not stays:
+    before, stays = view.state.step(step.id), _stays(view, step)
+    # Then Airflow's task instances are those of before, and so are the positions.
+    alone = is_done_alone(view.definition, view.state.redriven, view.state.again, step.id)
+    if skip is not None and not stays and not alone:
         notes = [_skipped(step, None, skip.reason, ref), *_not_listed(view, step, ref)]
         return await _write(services, view, step, ref, 0, [], notes, stays)
-    before = view.state.step(step.id)
     indices: list[int] = []
     if skip is not None:
         length = before.length or 0
-        known = {*before.items, *(flow.redriven(view.definition, step, view.state.redriven) or ())}
+        known = {*before.items, *(_again(view, step) or ())}
         notes = [_skipped(step, index, skip.reason, ref) for index in sorted(known - stays) if index < length]
     else:
         items = items_of(step, variables)
         length = len(items)
+        if alone and any(index >= length for index in before.indices if index not in stays):
+            raise PermanentError(
+                f"The list of {step.id} is shorter now.",
+                remedy=f"Do all of it: `muster restart {ref.run} --from {step.id}`.",
+            )
         indices, notes = _positions(view, step, items, variables, ref, stays)
         await _ensure_not_replaced(services, view, step, indices)
     notes += _not_listed(view, step, ref, but={*indices, *stays, *(note.data["index"] for note in notes)})
-    indices = sorted({*indices, *stays.intersection(before.indices)})
-    return await _write(services, view, step, ref, length, indices, notes, stays)
+    indices = before.indices if alone else sorted({*indices, *stays.intersection(before.indices)})
+    return await _write(services, view, step, ref, before.length or 0 if alone else length, indices, notes, stays)
 
 
 def _stays(view: RunView, step: ResolvedStep) -> set[int]:
-    """The positions that the redrive under way leaves as they are: what was done, or left out by its `when`.
+    """The positions that the redrive under way leaves as they are; none where all is done again.
 
-    None where all is done again. Their layout stays too: what a `when` or an approval says now is about what is done
-    now. What died, or was skipped for what came before it, is judged anew: an earlier redrive may have come no further.
+    Their layout stays too: what a `when` or an approval says now is about what is done now.
     """
-    again, before = flow.redriven(view.definition, step, view.state.redriven), view.state.step(step.id)
-    if again is None or before.ended_as_a_whole or before.laid_out < before.whole.anew or _owes_all(view, step):
+    again, items = _again(view, step), view.state.step(step.id).items
+    if again is None:
         return set()
-    return {
-        index
-        for index, item in before.items.items()
-        if index not in again and item.has_outcome and (item.status != "skipped" or item.reason == flow.WHEN)
-    }
+    return {index for index, item in items.items() if index not in again and item.has_outcome}
 
 
-def _owes_all(view: RunView, step: ResolvedStep) -> bool:
-    """True when a redrive since the last layout, which did not come so far, was to do all of the step again."""
-    last = max((event.version for event in view.events_of(EventType.STEP_EXPANDED, step.id)), default=0)
-    orders = (event for event in view.events if event.type == EventType.DEAD_LETTER_REDRIVEN and event.version > last)
-    reached = {step.id, *(before.id for before in flow.ancestors(view.definition, step))}
-    return any(
-        flow.redriven(view.definition, step, order.data["pieces"]) is None
-        for order in orders
-        if reached.intersection(order.data["pieces"])
-    )
+def _again(view: RunView, step: ResolvedStep) -> Collection[int] | None:
+    """The positions that the redrive under way does again; None where that is all of them."""
+    if view.state.again:
+        return view.state.again.get(step.id)
+    # Of a redrive that was ordered before orders said so.
+    return flow.redriven(view.definition, step, view.state.redriven)
 
 
 def _positions(
@@ -242,10 +218,11 @@ def _positions(
 ) -> tuple[list[int], list[NewEvent]]:
     """The positions with work, and the events that say why others have none; of those that stay neither."""
     kept_back = flow.kept_back(view.definition, step, view.state, len(items))
+    again = view.state.again.get(step.id)
     indices: list[int] = []
     notes: list[NewEvent] = []
     for index, item in enumerate(items):
-        if item is None or index in stays:
+        if item is None or index in stays or (again is not None and index not in again):
             continue
         if index in kept_back:
             notes.append(_skipped(step, index, kept_back[index], ref))
@@ -269,7 +246,7 @@ def items_of(step: ResolvedStep, variables: Mapping[str, Any]) -> Sequence[Any]:
     Raises:
         PermanentError: `each` gives no list.
     """
-    items = evaluate(step.each, variables, where=f"step {step.id}, each")
+    items = evaluate_seen(step.each, variables, where=f"step {step.id}, each")
     if items is None:
         return []
     if not isinstance(items, list | tuple):
@@ -277,7 +254,7 @@ def items_of(step: ResolvedStep, variables: Mapping[str, Any]) -> Sequence[Any]:
             f"`each` of step {step.id} gave {type(items).__name__}, not a list.",
             remedy="Make the expression yield a list.",
         )
-    return items
+    return list(items)
 
 
 async def _ensure_not_replaced(services: Services, view: RunView, step: ResolvedStep, indices: Collection[int]) -> None:

@@ -56,10 +56,10 @@ def kept_back(definition: Definition, step: ResolvedStep, state: RunState, lengt
     """
     found: dict[int, str] = {}
     for before in ancestors(definition, step):
-        if before.kind != "human" or before.each is None or before.id in step.when_references:
+        if not before.asks or before.each is None or before.id in step.when_references:
             continue
         result = state.step(before.id)
-        if not _same_list(before, step) or result.ended_as_a_whole:
+        if not same_list(before, step) or result.ended_as_a_whole:
             continue  # What became of a question as a whole is judged with the step as a whole.
         for index in range(length):
             question = result.items.get(index)
@@ -85,6 +85,11 @@ def _answer(question: WorkState | None) -> str | None:
     return None if _approves(question.output) else REJECTED
 
 
+def skipped_for_another(work: WorkState) -> bool:
+    """True of what was skipped for something before it, and neither by itself nor because a person said so."""
+    return work.status == "skipped" and work.reason in (UPSTREAM_FAILED, NOT_TAKEN, CANCELLED, UNWINDING, NOT_ASKED)
+
+
 def unfinished(step: ResolvedStep, state: RunState) -> list[int | None]:
     """The positions of a step that have no outcome which counts; None stands for the step as a whole.
 
@@ -96,7 +101,7 @@ def unfinished(step: ResolvedStep, state: RunState) -> list[int | None]:
         return [] if result.whole.has_outcome else [None]
     if not result.is_fan_out or result.laid_out < result.whole.since:
         return [None]
-    return [index for index in result.indices if index not in result.items or not result.items[index].has_outcome]
+    return list(result.unfinished)
 
 
 def redriven(
@@ -108,14 +113,15 @@ def redriven(
     """
     before = {step.id, *(other.id for other in ancestors(definition, step))}
     causes = before & pieces.keys()
-    if not causes or not all(_same_list(definition.step(name), step) for name in causes):
+    if not causes or not all(same_list(definition.step(name), step) for name in causes):
         return None
     again = {index for name in causes for index in pieces[name]}
     # What failed as a whole has no items that could be left as they are.
     return None if None in again else {index for index in again if index is not None}
 
 
-def _same_list(one: ResolvedStep, other: ResolvedStep) -> bool:
+def same_list(one: ResolvedStep, other: ResolvedStep) -> bool:
+    """True when a position of one is the same item as that position of the other."""
     return one.aligned_to is not None and one.aligned_to == other.aligned_to
 
 
@@ -138,7 +144,7 @@ def _edge(definition: Definition, before_id: str, step: ResolvedStep, state: Run
         return UPSTREAM_FAILED
     if result.status == "skipped":
         return _passed_on(result.whole.reason)
-    if before.kind == "branch" and result.status == "succeeded" and step.id not in (result.output or []):
+    if before.of_kind.chooses and result.status == "succeeded" and step.id not in (result.output or []):
         return NOT_TAKEN
     return None
 
@@ -159,7 +165,7 @@ def _decided(definition: Definition, step: ResolvedStep, state: RunState) -> set
     """The questions that the step's own `when` names, or the ways of a branch that took it."""
     named = set(step.when_references)
     for before in map(definition.step, step.after):
-        if before.kind == "branch" and step.id in (state.step(before.id).output or []):
+        if before.of_kind.chooses and step.id in (state.step(before.id).output or []):
             named |= references([way.when for way in before.branch]).steps
     return named
 
@@ -167,13 +173,13 @@ def _decided(definition: Definition, step: ResolvedStep, state: RunState) -> set
 def _told(definition: Definition, before: ResolvedStep, step: ResolvedStep, state: RunState) -> set[str] | None:
     """The rejected questions that `before` was skipped for, or is itself; None where nothing of it was rejected."""
     result = state.step(before.id)
-    if before.kind == "human" and before.each is None and result.status == "succeeded":
+    if before.asks and before.each is None and result.status == "succeeded":
         return None if _approves(result.output) else {before.id}
     is_left_out = result.status == "skipped"
-    by_items = before.each is not None and not _same_list(before, step) and (is_left_out or before.kind == "human")
+    by_items = before.each is not None and not same_list(before, step) and (is_left_out or before.asks)
     if not (by_items and _is_rejected(result)) and not (is_left_out and result.whole.reason == REJECTED):
         return None
-    if before.kind == "human" and _has_rejected(result):
+    if before.asks and _has_rejected(result):
         return {before.id}
     reach = _reach(definition)
     return {
@@ -182,14 +188,14 @@ def _told(definition: Definition, before: ResolvedStep, step: ResolvedStep, stat
         if _has_rejected(state.step(question.id))
         and (
             question.id not in before.when_references
-            if _same_list(question, before)
+            if same_list(question, before)
             else reach.skips(before.id, question.id)
         )
     }
 
 
 def _questions(definition: Definition, step: ResolvedStep) -> Iterator[ResolvedStep]:
-    return (before for before in ancestors(definition, step) if before.kind == "human")
+    return (before for before in ancestors(definition, step) if before.asks)
 
 
 def _reach(definition: Definition) -> Rejections:
@@ -227,7 +233,7 @@ def _failed(result: StepState) -> bool:
 
 def _is_told(definition: Definition, question: ResolvedStep, index: int, state: RunState) -> bool:
     """True when an item of a question was not asked about because another question about it was rejected."""
-    others = (before for before in _questions(definition, question) if _same_list(before, question))
+    others = (before for before in _questions(definition, question) if same_list(before, question))
     items = (state.step(other.id).items.get(index) for other in others)
     return any(item is not None and item.status == "succeeded" and not _approves(item.output) for item in items)
 

@@ -21,8 +21,8 @@ from muster.execution.outcome import Outcome
 from muster.execution.piece import Answer, Piece, succeeded
 from muster.execution.services import Services
 from muster.execution.stopping import has_closed
-from muster.language.definition import ResolvedHuman
 from muster.language.expressions import evaluate
+from muster.language.kinds.human import ResolvedHuman
 from muster.redaction import redact
 
 CLOSED = Outcome(status="failed", reason="It is not asked any more: the run has ended.")

@@ -11,7 +11,7 @@ from muster.events.sealing import current_seals
 from muster.execution.retrying import Recorder
 from muster.language.expressions import evaluate
 from muster.recovery.holding import holding
-from muster.recovery.leases import LeaseLost
+from muster.recovery.leases import LeaseLost, LeaseTaken
 
 if TYPE_CHECKING:
     from muster.execution.piece import Piece
@@ -25,11 +25,16 @@ LOSSES = 3
 
 
 def under_lock(
-    services: Services, piece: Piece, work: Callable[[], Awaitable[T]], record: Recorder
+    services: Services,
+    piece: Piece,
+    work: Callable[[], Awaitable[T]],
+    record: Recorder,
+    ensure_due: Callable[[], Awaitable[None]],
 ) -> Callable[[], Awaitable[T]]:
     """`work`, done while the step's locks are held for the piece; `record` is told of each attempt given up.
 
     Its answer counts only when the leases were held to its end. The time spent waiting is not the step's `timeout`.
+    Another execution of the same step's work that holds them is waited for while it is alive, and the work is due.
     """
     if not piece.step.lock:
         return work
@@ -38,15 +43,25 @@ def under_lock(
         locks = lock_names(piece.step.lock, piece.variables, where=f"step {piece.step.id}, lock")
         # In work about somebody only what the YAML says in these words names nobody.
         names = lease_names(locks, locks if current_seals() is None else piece.step.lock)
-        owner = f"{piece.view.id}/{piece.key}"
         for loss in range(1, LOSSES + 1):
+            try:
+                return await held(names)
+            except LeaseLost as error:
+                await record(loss, error, 0.0)
+        return await held(names)
+
+    async def held(names: Sequence[str]) -> T:
+        owner = f"{piece.view.id}/{piece.key}"
+        while True:
             try:
                 async with holding(services.leases, names, owner, wait=WAIT):
                     return await work()
-            except LeaseLost as error:
-                await record(loss, error, 0.0)
-        async with holding(services.leases, names, owner, wait=WAIT):
-            return await work()
+            except LeaseTaken as taken:
+                # Nobody, where it was let go as that was asked. What undoes the work waits no longer for it than for
+                # anybody else: a person has to know.
+                if piece.undoes or taken.owner not in (owner, None):
+                    raise
+            await ensure_due()
 
     return locked
 

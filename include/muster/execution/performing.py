@@ -11,6 +11,7 @@ from muster.errors import PermanentError
 from muster.events.model import Event, EventType
 from muster.events.sealing import working_about
 from muster.events.tampering import TamperedLog
+from muster.events.work import WorkState
 from muster.execution import flow
 from muster.execution.actions import act, fall_back, uses_threads
 from muster.execution.beginning import begin_piece
@@ -19,7 +20,7 @@ from muster.execution.concurrency import at_once
 from muster.execution.fanout import ENDINGS, Spread, complete, ensure_of_its_list, holds, last_endings, spread_of
 from muster.execution.outcome import Outcome
 from muster.execution.piece import Piece, failed_as_a_whole, finish, skipped
-from muster.execution.references import LeftAsItWas, WorkRef
+from muster.execution.references import HalfUndone, LeftAsItWas, WorkRef
 from muster.execution.services import Services
 from muster.execution.stopping import why_not_begun
 from muster.execution.variables import Variables
@@ -33,7 +34,7 @@ async def perform(services: Services, ref: WorkRef) -> Outcome:
         with working_about(await services.log.aseals(ref.run)):
             return await _perform(services, ref)
     except LeftAsItWas as error:
-        return Outcome(status="failed", reason=error.message, structural="all")
+        return left_as_it_was(error)
     except TamperedLog:
         raise  # It is no failure of the work, and nothing is written into a run that is not as it was written.
     except PermanentError as error:
@@ -49,7 +50,7 @@ async def begin(services: Services, ref: WorkRef) -> Piece | Outcome:
     try:
         return await _begin(services, ref)
     except LeftAsItWas as error:
-        return Outcome(status="failed", reason=error.message, structural="all")
+        return left_as_it_was(error)
     except TamperedLog:
         raise  # It is no failure of the work, and nothing is written into a run that is not as it was written.
     except PermanentError as error:
@@ -150,6 +151,8 @@ async def _start(services: Services, piece: Piece) -> Piece | Event:
     if isinstance(piece.variables, Variables):
         piece.variables.ensure_worked_out()
     if (skip := await why_not_begun(services, piece.ref)) is None:
+        if (known := _known(piece)) is not None and known.half_undone:
+            raise HalfUndone(piece.ref.run, piece.key)
         piece = await _started(services, piece)
         # Again after the writing: of two at the same moment, one who begins and one who stops the run, one sees the
         # other. Who took this for dead and has begun to undo would never undo what it did now.
@@ -164,10 +167,15 @@ async def _start(services: Services, piece: Piece) -> Piece | Event:
 
 async def _started(services: Services, piece: Piece) -> Piece:
     """Write that it begins; the piece with the number of this execution, and whether there has been another one."""
-    known = piece.view.state.step(piece.step.id)
-    work = known.whole if piece.index is None else known.items.get(piece.index)
-    piece = replace(piece, first=work is None or not work.attempt)
+    known = _known(piece)
+    piece = replace(piece, first=known is None or not known.attempt)
     return await begin_piece(services, piece)
+
+
+def _known(piece: Piece) -> WorkState | None:
+    """What the log said of it; None of an item of which it said nothing."""
+    result = piece.view.state.step(piece.step.id)
+    return result.whole if piece.index is None else result.items.get(piece.index)
 
 
 async def _endings(services: Services, spread: Spread, pieces: Sequence[Piece]) -> dict[str, Event]:
@@ -179,6 +187,11 @@ async def _endings(services: Services, spread: Spread, pieces: Sequence[Piece]) 
 
 def _piece(spread: Spread, ref: WorkRef, index: int) -> Piece:
     return Piece(view=spread.view, step=spread.step, ref=ref, index=index, variables=spread.variables_of(index))
+
+
+def left_as_it_was(error: LeftAsItWas) -> Outcome:
+    """What the task of work says that is not begun now, and of which nothing is written."""
+    return Outcome(status="failed", reason=error.message, structural="all")
 
 
 def outcome_of(ending: Event) -> Outcome:

@@ -17,12 +17,13 @@ from muster.events.log import READ_PAGE, EventLog
 from muster.events.model import Event, EventType, NewEvent
 from muster.events.personal import Vault
 from muster.events.sealing import AND, SEALED, WITHHELD, Keys, Seals, open_all, seal, sealed_ids
-from muster.events.structure import SKIPPED, seal_data, seal_output
+from muster.events.structure import SKIPPED, Seal, seal_data
 from muster.events.verified import VerifiedLog
 from muster.execution.outcome import Outcome
 from muster.execution.references import OPENED
 from muster.language.definition import Definition, ResolvedPersonal
 from muster.language.expressions import evaluate
+from muster.language.kinds import KINDS
 from muster.redaction import redact_data
 
 RUNS_KEPT = 1_024
@@ -56,27 +57,13 @@ class _Sealer:
         if event.type == EventType.RUN_OPENED:
             data["subject"] = self.rules.subject
         if "output" in data:
-            data["output"] = self._output(data.get("step"), data["output"])
+            step, definition = data.get("step"), self.rules.definition
+            # What undoing it gave back is another output, of which nobody has said that it is about nobody.
+            if event.type == EventType.STEP_SUCCEEDED and is_impersonal(definition, step):
+                data["output"] = with_personal(definition, step, data["output"], self.value)
+            else:
+                data["output"] = seal_output(kind_of(definition, step), data["output"], self.value)
         return replace(event, data=data)
-
-    def _output(self, step: Any, output: Any) -> Any:
-        definition = self.rules.definition
-        personal = definition.personal
-        if personal is None or step not in personal.impersonal:
-            return seal_output(kind_of(definition, step), output, self.value)
-        for path in personal.outputs.get(step, ()):
-            output = self._path(output, path.split(".") if path else ())
-        return output
-
-    def _path(self, value: Any, path: Sequence[str]) -> Any:
-        """`value` with what is at `path` in it sealed; a list is gone through."""
-        if not path:
-            return self.value(value)
-        if isinstance(value, list):
-            return [self._path(inner, path) for inner in value]
-        if isinstance(value, Mapping) and path[0] in value:
-            return {**value, path[0]: self._path(value[path[0]], path[1:])}
-        return value
 
 
 class PersonalLog(EventLog):
@@ -252,7 +239,8 @@ class PersonalLog(EventLog):
             asked_by = yield from self._rules_of(parent["run"], ())
             subjects += [] if asked_by is None else asked_by.subject.split(AND)
         if definition.personal is not None:
-            subjects.append((yield from self._vault.enrol(_name(definition.personal, definition, opened, stream))))
+            for name in _names(definition.personal, definition, opened, stream):
+                subjects.append((yield from self._vault.enrol(name)))
         return _Rules(AND.join(dict.fromkeys(subjects)), definition) if subjects else None
 
     def _definition(self, hash: str) -> Work[Definition]:
@@ -273,6 +261,39 @@ def kind_of(definition: Definition, step: Any) -> str | None:
     return next((each.kind for each in definition.steps if each.id == step), None)
 
 
+def is_impersonal(definition: Definition, step: Any) -> bool:
+    """True when the automation says that what the step gives back is about nobody, but for the fields it names."""
+    return definition.personal is not None and step in definition.personal.impersonal
+
+
+def with_personal(definition: Definition, step: Any, output: Any, change: Seal) -> Any:
+    """What an impersonal step gave back, with the fields changed that are about somebody all the same."""
+    for path in definition.personal.outputs.get(step, ()) if definition.personal is not None else ():
+        output = _changed_at(output, path.split(".") if path else (), change)
+    return output
+
+
+def _changed_at(value: Any, path: Sequence[str], change: Seal) -> Any:
+    """`value` with what is at `path` in it changed; a list is gone through."""
+    if not path:
+        return change(value)
+    if isinstance(value, list):
+        return [_changed_at(inner, path, change) for inner in value]
+    if isinstance(value, Mapping) and path[0] in value:
+        return {**value, path[0]: _changed_at(value[path[0]], path[1:], change)}
+    return value
+
+
+def seal_output(kind: str | None, output: Any, seal: Seal) -> Any:
+    """What a step of that kind gave back, with everything sealed but its structure."""
+    known = KINDS.get(kind or "")
+    if known is not None and known.chooses:
+        return output  # The names of steps.
+    if known is not None and known.plain_output and isinstance(output, Mapping):
+        return {name: value if name in known.plain_output else seal(value) for name, value in output.items()}
+    return seal(output)
+
+
 def conceal(outcome: Outcome, kind: str | None) -> Outcome:
     """What others than the log may know of how a step ended in a run about somebody: Airflow forgets nobody."""
     if outcome.structural == "all":
@@ -288,7 +309,7 @@ def _parsed(content: str) -> Definition:
     return Definition.model_validate_json(content)
 
 
-def _name(personal: ResolvedPersonal, definition: Definition, opened: NewEvent, stream: str) -> str:
+def _names(personal: ResolvedPersonal, definition: Definition, opened: NewEvent, stream: str) -> list[str]:
     """Whose data it is. A run that names nobody, because an input is missing, has a subject of its own: nothing
     personal is ever written in the clear.
     """
@@ -297,4 +318,5 @@ def _name(personal: ResolvedPersonal, definition: Definition, opened: NewEvent, 
         found = evaluate(personal.subject, known, where="personal, subject")
     except PermanentError:
         found = None
-    return str(found) if found not in (None, "", [], {}) else f"run {stream}"
+    each = found if isinstance(found, list | tuple) else [found]
+    return [str(name) for name in each if name not in (None, "", [], {})] or [f"run {stream}"]

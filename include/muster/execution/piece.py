@@ -17,7 +17,7 @@ from muster.execution.concurrency import undisturbed
 from muster.execution.conversations import bad_answers, conversation_of
 from muster.execution.locking import under_lock
 from muster.execution.overtaken import Overtaken, ending_by_another
-from muster.execution.references import LeftAsItWas, WorkRef, work_key
+from muster.execution.references import LeftAsItWas, WorkRef, undone_key, work_key
 from muster.execution.retry_budget import spend
 from muster.execution.retrying import with_retries
 from muster.execution.services import Services
@@ -89,7 +89,9 @@ class Piece:
 
     @property
     def ended_key(self) -> str:
-        """The key of the event that ends it, once per epoch."""
+        """The key of the event that ends it: once per epoch, or once for each execution of the work that is undone."""
+        if self.undoes:
+            return undone_key(self.step.id, self.index, self.view.state.step(self.step.id).work(self.index).epoch)
         return f"{self.key}/ended@{self.ref.epoch}"
 
 
@@ -159,13 +161,8 @@ async def _ending(services: Services, piece: Piece, act: Action, fall_back: Acti
 
 
 async def _conclude(services: Services, piece: Piece, answer: Answer, *, fallback: bool = False) -> None:
-    """Write that it came through while its locks are held, so that whoever gets them next does not do it again.
-
-    Raises:
-        LeaseLost: one was lost meanwhile, and the answer does not count.
-    """
+    """Write that it came through while its locks are held, so that whoever gets them next does not do it again."""
     if piece.step.lock:
-        await acheck_held()
         await services.log.aappend(piece.ref.run, [succeeded(piece, answer, fallback=fallback)])
 
 
@@ -247,25 +244,26 @@ async def attempts(
 
     async def once() -> T:
         nonlocal asked
-        # A compensation is what a run that begins nothing any more still does.
-        if not asked and not piece.undoes:
-            await ensure_may_begin(services, piece.ref)
-            await _ensure_not_ended(services, piece)
+        if not asked:
+            await _ensure_due(services, piece)
         asked = False
+        limit = asyncio.timeout(piece.step.timeout)
         try:
-            async with _attempt_at(services, piece), asyncio.timeout(piece.step.timeout):
+            async with _attempt_at(services, piece), limit:
                 given = replace(piece, fresh=fresh, asked_in=asked_in)
                 if services.intercept is not None:
                     answer = cast("T", await services.intercept(given, lambda: act(services, given)))
                 else:
                     answer = await act(services, given)
         except TimeoutError as error:
-            if piece.step.timeout is None:
+            if not limit.expired():
                 raise
             raise TransientError(
                 f"It took longer than the step's timeout of {piece.step.timeout:g} s.", error_class=ErrorClass.TIMEOUT
             ) from error
         if ends is not None:
+            # Where a lock was lost meanwhile the answer does not count.
+            await acheck_held()
             await ends(answer)
         return answer
 
@@ -279,7 +277,7 @@ async def attempts(
         limit = None if unlimited else piece.view.definition.retries
         await undisturbed(partial(_retried, services, piece, NewEvent(type=retried, data=data), limit))
 
-    work = under_lock(services, piece, once, record)
+    work = under_lock(services, piece, once, record, partial(_ensure_due, services, piece))
     try:
         return await with_retries(piece.step.retry, work, record, rng=services.rng)
     except Superseded as error:
@@ -299,14 +297,21 @@ async def _retried(services: Services, piece: Piece, event: NewEvent, limit: int
     await spend(services, piece.ref, limit, event, expected=version)
 
 
-async def _ensure_not_ended(services: Services, piece: Piece) -> None:
+async def _ensure_due(services: Services, piece: Piece) -> None:
     """While this execution waited for a lock, or between two attempts, another one may have come to its end.
 
     Raises:
-        Overtaken: it has.
+        Stopped: the run begins nothing any more.
+        LeftAsItWas: the execution of the run has ended.
+        Superseded: it has come to its end; or what was to be undone was not by the time the run was closed.
     """
+    # A compensation is what a run that begins nothing any more still does, until it is closed.
+    if not piece.undoes:
+        await ensure_may_begin(services, piece.ref)
+    elif await has_closed(services, piece.ref):
+        raise Superseded(f"{piece.ref.run} has ended: nothing of {piece.key} is undone any more.")
     if await services.log.aunder_keys(piece.ref.run, [piece.ended_key]):
-        raise Overtaken(f"{piece.key} has ended in another process.")
+        raise Superseded(f"{piece.key} has ended in another process.")
 
 
 def _attempt_at(services: Services, piece: Piece) -> AbstractAsyncContextManager[object]:

@@ -28,10 +28,26 @@ def work_key(step: str, index: int | None) -> str:
     return step if index is None else f"{step}[{index}]"
 
 
+def undone_key(step: str, index: int | None, work_epoch: int) -> str:
+    """The key of the event that one execution of a piece of work is undone, whoever undoes it."""
+    return f"{work_key(step, index)}/undone@{work_epoch}"
+
+
 class LeftAsItWas(PermanentError):
     """Work that has no outcome and is not begun now: the execution of its run leaves it as it was, or has ended."""
 
     repeats_data = False
+
+
+class HalfUndone(LeftAsItWas):
+    """Work of which undoing has begun and not come to its end: done again before that, it would not be done at all."""
+
+    def __init__(self, run: str, key: str) -> None:
+        super().__init__(
+            f"Undoing {key} of {run} has begun and has not come to its end: until it has, nothing of the run is done "
+            f"again. `muster resume {run}` goes on, `muster resume {run} --by-hand` says that you have undone it.",
+            remedy="When the run is compensated, do it again.",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
 from muster.errors import ErrorClass
 from muster.failures import asked_to_wait, classify
-from muster.language.definition import ResolvedClassRetry, ResolvedRetry
+from muster.language.resolved import ResolvedClassRetry, ResolvedRetry
 
 T = TypeVar("T")
 Recorder = Callable[[int, BaseException, float], Awaitable[None]]

@@ -90,7 +90,7 @@ def readable(definition: Definition, shared: Iterable[Path]) -> Documents:
     Raises:
         PermanentError: a setting does not say what it should.
     """
-    watched = [trigger.path for trigger in definition.triggers if trigger.path is not None]
+    watched = [trigger.folder for trigger in definition.triggers if trigger.folder is not None]
     return documents_of(definition.settings, watched=watched, shared=shared)
 
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 from typing import Literal, NamedTuple
 
+from muster.events.state import RunState
+from muster.events.work import WorkState
 from muster.language.definition import Definition, ResolvedStep
 
 ITEMS_SUFFIX = ".items"
 """Ends the id of the task that lays out a fan-out; a step's id has no dot."""
 UNDOES = "unwind."
 """Begins the id of the tasks that undo a run."""
+BEGINS_TO_UNDO = f"{UNDOES}begin"
+"""The task that decides whether a run is undone, before those that undo it."""
 
 
 class TaskKey(NamedTuple):
@@ -39,3 +43,13 @@ def task_of(definition: Definition, key: str) -> TaskKey | None:
         if step.is_mapped and (slot := re.fullmatch(rf"{re.escape(step.id)}_(\d+)", name)):
             return TaskKey(step, int(slot[1]), "undoes" if undoes else "performs")
     return None
+
+
+def works_of(state: RunState, task: TaskKey) -> list[WorkState]:
+    """Everything that one task instance works on, whether or not it has begun."""
+    result, step = state.step(task.step.id), task.step
+    if step.each is None:
+        return [result.whole]
+    size = step.pack if isinstance(step.pack, int) else 1
+    own = result.indices if task.slot is None else result.indices[task.slot * size : (task.slot + 1) * size]
+    return [result.work(index) for index in own]

@@ -10,8 +10,8 @@ from typing import Any, Protocol
 from muster.agents.types import hydrate
 from muster.events.state import RunState
 from muster.events.work import StepState
+from muster.language.answers import answered, answered_below
 from muster.language.definition import Definition, ResolvedStep
-from muster.language.expressions import Decision
 
 
 class Site(Protocol):
@@ -63,14 +63,10 @@ def variables_for(definition: Definition, names: Iterable[str], state: RunState,
 
 def _seen(step: ResolvedStep, result: StepState, services: Site) -> Any:
     """A step's output as expressions see it: a rejection is false, although it is a mapping that says something."""
-    output = _hydrated(result, services)
-    if step.kind != "human":
-        return output
-    return [_decision(item) for item in output] if isinstance(output, list) else _decision(output)
-
-
-def _decision(output: Any) -> Any:
-    return Decision(output) if isinstance(output, dict) else output
+    output, name = _hydrated(result, services), f"steps.{step.id}"
+    if step.asks:
+        return answered(output, name)
+    return answered_below(output, name) if step.of_kind.done_by == "runs" else output
 
 
 def _hydrated(result: StepState, services: Site) -> Any:

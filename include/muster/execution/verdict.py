@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from muster.events.sealing import words
 from muster.events.state import CANCELLED, UNWINDING, RunState
 from muster.events.work import StepState
 from muster.execution.flow import UPSTREAM_FAILED, decide, unfinished
-from muster.execution.task_keys import task_of
-from muster.language.definition import Definition
+from muster.execution.task_keys import TaskKey, task_of, works_of
+from muster.language.definition import Definition, ResolvedStep
+from muster.language.kinds import KINDS
 
 TaskStates = Mapping[str, str | None]
 """Airflow's state by task (`step`, `step_<map index>`, `step.items`), for work whose process died without a word
 in the log."""
 
-HARMLESS = frozenset({"notify"})
-"""Kinds of step whose failure undoes nothing: that nobody could be told is no reason to take back what was done.
-The notice stays in the outbox."""
+HARMLESS = frozenset(name for name, kind in KINDS.items() if kind.is_harmless)
+"""Kinds of step whose failure undoes nothing."""
 
 
 def failures(definition: Definition, state: RunState, task_states: TaskStates) -> list[str]:
@@ -34,8 +34,9 @@ def failures(definition: Definition, state: RunState, task_states: TaskStates) -
         if reason := reason or _without_outcome(definition, state, result):
             found.append(reason)
     # What a cancelled run stopped in the middle of has not failed by itself.
-    found = _ordered(state) or found or _never_begun(definition, state)
-    return found or _kept_from_going_ahead(definition, state) or _undone(definition, state)
+    found = _ordered(state) or found or _never_begun(definition, state, definition.steps)
+    found = found or _kept_from_going_ahead(definition, state) or _undone(definition, state)
+    return found or _not_done_again(definition, state, task_states)
 
 
 def _ordered(state: RunState) -> list[str]:
@@ -62,13 +63,15 @@ def reasons_to_undo(definition: Definition, state: RunState, task_states: TaskSt
         result = state.step(step.id)
         lost = _lost_altogether(result)
         reason = _failure(result) if lost else None
-        if reason is None and (lost or result.status == "succeeded"):
+        if reason is None and (lost or result.status == "succeeded") and not _is_owed_in_part(result):
             reason = _stopped(definition, state, result, stopped)
         if reason is None and (lost or not result.is_fan_out):
             reason = _without_outcome(definition, state, result)
         if reason is not None and step.kind not in HARMLESS:
             found.append(reason)
-    return found or _never_begun(definition, state, HARMLESS)
+    counting = [step for step in definition.steps if step.kind not in HARMLESS]
+    owed = [step for step in counting if not _is_owed_in_part(state.step(step.id))]
+    return found or _half_undone(definition, state) or _never_begun(definition, state, owed)
 
 
 def _lost_altogether(result: StepState) -> bool:
@@ -77,8 +80,15 @@ def _lost_altogether(result: StepState) -> bool:
     return not result.counts["succeeded"] and not result.counts["set_aside"]
 
 
+def _is_owed_in_part(result: StepState) -> bool:
+    """True where only some items of a list were to be done again: the others stand, whatever kept these from it."""
+    return bool(result.owed) and not _lost_altogether(result)
+
+
 def _failure(result: StepState) -> str | None:
-    if result.status == "failed" and (result.ended_as_a_whole or not result.is_fan_out):
+    if result.whole.status == "failed" and (result.ended_as_a_whole or not result.is_fan_out):
+        if not result.whole.has_outcome:
+            return None  # It was to be done again since, and something else kept it from that.
         return f"step {result.id} failed: {words((result.whole.error or {}).get('message'))}"
     if result.is_fan_out and (lost := result.counts["failed"]):
         return f"{lost} of {len(result.indices)} items of step {result.id} failed"
@@ -106,7 +116,7 @@ def _stopped(definition: Definition, state: RunState, result: StepState, stopped
 
 def _left_out(result: StepState) -> str | None:
     """Why a step that a cancelled run never did is missing from one that goes on all the same."""
-    skipped = [work.reason for work in (result.whole, *result.items.values()) if work.status == "skipped"]
+    skipped = [work.reason for work in result.works if work.status == "skipped"]
     if CANCELLED in skipped or UNWINDING in skipped:
         return f"step {result.id} was left out when the run was cancelled, and has not been done since"
     return None
@@ -114,7 +124,7 @@ def _left_out(result: StepState) -> str | None:
 
 def _without_outcome(definition: Definition, state: RunState, result: StepState) -> str | None:
     """What of a step has begun and never ended, whatever Airflow says of its tasks."""
-    if all(work.ended or work.status == "pending" for work in (result.whole, *result.items.values())):
+    if all(work.ended or work.status == "pending" for work in result.works):
         return None
     left = unfinished(definition.step(result.id), state)
     if left and left != [None]:
@@ -127,24 +137,46 @@ def _kept_from_going_ahead(definition: Definition, state: RunState) -> list[str]
     return [
         f"step {step.id} was left out for what came before it"
         for step in definition.steps
-        if (whole := state.step(step.id).whole).status == "skipped" and whole.reason == UPSTREAM_FAILED
+        if any(work.status == "skipped" and work.reason == UPSTREAM_FAILED for work in state.step(step.id).works)
     ]
 
 
 def _undone(definition: Definition, state: RunState) -> list[str]:
     """The steps of which something was undone and not done again, where nothing else says why it is missing."""
-    works = ((step.id, (state.step(step.id).whole, *state.step(step.id).items.values())) for step in definition.steps)
     return [
-        f"step {name} was undone, and has not been done since"
-        for name, each in works
-        if any(work.status == "undone" for work in each)
+        f"step {step.id} was undone, and has not been done since"
+        for step in definition.steps
+        if state.step(step.id).has_undone
     ]
 
 
-def _never_begun(definition: Definition, state: RunState, but: Collection[str] = ()) -> list[str]:
-    """The steps that nothing kept from going ahead and that were not done: where there is no other reason."""
+def _half_undone(definition: Definition, state: RunState) -> list[str]:
+    """The steps of which undoing has begun and not come to its end: it goes on, whatever else went well."""
+    return [
+        f"undoing step {step.id} has begun and has not come to its end"
+        for step in definition.steps
+        if any(work.half_undone for work in state.step(step.id).works)
+    ]
+
+
+def _not_done_again(definition: Definition, state: RunState, task_states: TaskStates) -> list[str]:
+    """The steps that were cleared by hand and whose tasks Airflow failed before they had said a word."""
+    failed = (task_of(definition, key) for key, airflow in task_states.items() if state.by_hand and airflow == "failed")
+    found = [task for task in failed if task is not None and task.role != "undoes" and _is_of_before(state, task)]
+    return [f"step {name} stopped before it was done again" for name in dict.fromkeys(task.step.id for task in found)]
+
+
+def _is_of_before(state: RunState, task: TaskKey) -> bool:
+    """True when nothing of what a task is for was done in the execution that is under way."""
+    if task.role == "lays out":
+        return state.step(task.step.id).laid_out < state.epoch
+    return all((work.outcome or 0) < state.epoch for work in works_of(state, task))
+
+
+def _never_begun(definition: Definition, state: RunState, steps: Iterable[ResolvedStep]) -> list[str]:
+    """Those of the steps that nothing kept from going ahead and that were not done: where there is no other reason."""
     return [
         f"step {step.id} has no outcome"
-        for step in definition.steps
-        if step.kind not in but and unfinished(step, state) == [None] and decide(definition, step, state) is None
+        for step in steps
+        if unfinished(step, state) == [None] and decide(definition, step, state) is None
     ]

@@ -86,7 +86,7 @@ async def load(services: Services, run: str, step_id: str) -> tuple[RunView, Res
     definition = await _definition(services, opened)
     step = definition.step(step_id)
     needed = {step.id, *step.after, *step.references}
-    needed.update(before.id for before in ancestors(definition, step) if before.kind in ("human", "branch"))
+    needed.update(before.id for before in ancestors(definition, step) if before.asks or before.of_kind.chooses)
     events = [event async for event in services.log.aread(run, steps=needed)]
     return RunView(run, definition, opened, events), step
 

@@ -7,10 +7,11 @@ from graphlib import TopologicalSorter
 
 from muster.language.explain import Located
 from muster.language.graph import After, before
+from muster.language.kinds import KINDS
 from muster.language.problems import Problem
 from muster.language.rejections import Rejections
 from muster.language.resolve import alignments
-from muster.language.steps import BranchStep, HumanStep, MappedStep, StepBase, WorkStep
+from muster.language.steps import MappedStep, StepBase, WorkStep
 from muster.language.usage import Usage
 
 
@@ -36,7 +37,7 @@ class _Checker:
     def __init__(self, steps: Sequence[StepBase], after: After, usages: Mapping[str, Usage]) -> None:
         self.steps = {step.id: step for step in steps}
         self.after, self.before = after, before(after)
-        self.branches = {step.id: step for step in steps if isinstance(step, BranchStep)}
+        self.branches = {step.id: step for step in steps if step.ways}
         self.aligned = alignments(usages, {step.id for step in steps if _fans_out(step)})
         self.named = {name: used.when.steps for name, used in usages.items()}
         self.irreversible = {step.id for step in steps if isinstance(step, WorkStep) and step.irreversible}
@@ -65,7 +66,7 @@ class _Checker:
 
     def _overruled(self, step: StepBase, single: Sequence[str], asked: Sequence[str]) -> tuple[str, str] | None:
         """A question that may be put after another was rejected: its answer cannot make up for that."""
-        ordinary = Rejections(self.after, self.named, self.irreversible - {step.id})
+        ordinary = Rejections(self.after, self._decided(), self.irreversible - {step.id})
         for first in single:
             if first in self.named[step.id] or ordinary.skips(step.id, first):
                 continue
@@ -81,12 +82,25 @@ class _Checker:
                     )
         return None
 
+    def _decided(self) -> Mapping[str, Collection[str]]:
+        """For each step, the questions that it may decide about: it names them, or a branch that can take it does."""
+        return {
+            name: {*self.named[name]}.union(
+                *(
+                    self.named[other]
+                    for other in self.after[name]
+                    if any(name in way.to for way in self.steps[other].ways)
+                )
+            )
+            for name in self.steps
+        }
+
     def _is_question(self, name: str) -> bool:
-        return isinstance(self.steps[name], HumanStep)
+        return KINDS[self.steps[name].kind].done_by == "people"
 
 
 def way_past(
-    goal: str, after: After, branches: Mapping[str, BranchStep], guards: Collection[str]
+    goal: str, after: After, branches: Mapping[str, StepBase], guards: Collection[str]
 ) -> tuple[str, ...] | None:
     """A way to `goal` on which none of `guards` is: where each branch goes, in words. None when there is none.
 
@@ -139,16 +153,16 @@ _Way = tuple[Collection[str], tuple[str, ...]]
 """Where it goes on after a step, and words for it where there is a choice."""
 
 
-def _ways(name: str, branch: BranchStep | None, following: Collection[str]) -> Iterator[_Way]:
+def _ways(name: str, branch: StepBase | None, following: Collection[str]) -> Iterator[_Way]:
     """Where it can go on after a step, with words for it where there is a choice."""
     if branch is None:
         yield following, ()
         return
-    ways = [set(following).intersection(way.to) for way in branch.branch]
-    for way, to in zip(branch.branch, ways, strict=True):
+    ways = [set(following).intersection(way.to) for way in branch.ways]
+    for way, to in zip(branch.ways, ways, strict=True):
         names = " and ".join(f"`{other}`" for other in way.to)
         yield to, (f"`{name}` goes to {names}" if names else f"`{name}` goes nowhere",)
-    if branch.branch[-1].when is not None:
+    if branch.ways[-1].when is not None:
         yield set(), (f"`{name}` goes nowhere",)
     if branch.when is not None:
         # Then nothing is chosen, and whatever waits for it goes ahead.

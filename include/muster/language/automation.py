@@ -2,55 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Field
 
 from muster.language.durations import Duration
-from muster.language.fields import Text, Values, Words
+from muster.language.fields import Text, Values
+from muster.language.kinds import Step
 from muster.language.personal import Personal
-from muster.language.steps import Retry, Step, Target, tag_of
+from muster.language.steps import Retry, Target, union_of
+from muster.language.triggers import Trigger
 from muster.written import Name, SkillName, Usd, Written
-
-
-class ScheduleTrigger(Written):
-    """Starts a run at set times."""
-
-    schedule: str = Field(min_length=1, max_length=200)
-    """A cron expression of five fields, or `@hourly`, `@daily`, `@weekly`, `@monthly`, `@quarterly`, `@yearly`."""
-    timezone: str = "UTC"
-    """The time zone the times are meant in, for example `Europe/Berlin`."""
-
-
-class Files(Written):
-    """Which files start a run."""
-
-    path: Text
-    """The folder to watch, on this machine: its path, or its `file://` URI; `settings` may be used."""
-    match: Words = ["*"]
-    """Name patterns; a file that matches one of them counts."""
-    input: Name | None = None
-    """The input, an array, that gets the URIs of the new files; default: the only input that is an array."""
-    every: Duration = "30s"
-    """How often the folder is looked at."""
-
-
-class FilesTrigger(Written):
-    """Starts a run for files that are new in a folder, all of them together."""
-
-    files: Files
-    """Which files, and the input they are given as."""
-
-
-def _trigger_tag(value: Any) -> str | None:
-    return tag_of(value, {"schedule": "schedule", "files": "files"})
-
-
-Trigger = Annotated[
-    Annotated[ScheduleTrigger, Tag("kind:schedule")] | Annotated[FilesTrigger, Tag("kind:files")],
-    Discriminator(_trigger_tag),
-]
-"""What starts a run."""
 
 
 class Deadline(Written):
@@ -99,14 +61,10 @@ class SkillCheck(CheckBase):
     """The skill's arguments by name; `settings` may be used."""
 
 
-def _check_tag(value: Any) -> str | None:
-    return tag_of(value, {"sql": "sql", "skill": "skill"})
-
-
-Check = Annotated[
-    Annotated[SqlCheck, Tag("kind:sql")] | Annotated[SkillCheck, Tag("kind:skill")],
-    Discriminator(_check_tag),
-]
+if TYPE_CHECKING:
+    Check = SqlCheck | SkillCheck
+else:
+    Check = union_of({"sql": SqlCheck, "skill": SkillCheck})
 """What must always hold."""
 
 

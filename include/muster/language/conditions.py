@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
 from jinja2 import nodes
 
+from muster.language.answers import KEEPING, NeitherTrueNorFalse
 from muster.language.explain import Located
 from muster.language.expressions import (
     ExpressionError,
     ExpressionSyntaxError,
-    evaluate,
+    evaluate_seen,
     is_expression,
     only_expression,
     parse,
+    texts,
+    tree_of,
 )
+from muster.language.positions import lists_in
 from muster.language.problems import Problem
 from muster.language.reading import Path
-from muster.language.steps import BranchStep, MappedStep, StepBase
+from muster.language.steps import MappedStep, StepBase
+from muster.language.usage import Usage
 
 EXAMPLES = {"when": "{{ inputs.amount > 100 }}", "each": "{{ inputs.letters }}"}
 
@@ -28,13 +33,17 @@ def is_true(condition: bool | str, variables: Mapping[str, Any], *, where: str) 
     """Whether a condition holds. A number is true unless it is 0; a list, a mapping unless it is empty; null never.
 
     Raises:
-        ExpressionError: it fails on this data, or gives text: `false`, `no` and `0` would all be true.
+        ExpressionError: it fails on this data, or gives what is always true: text, also `false`, `no` and `0`; the
+            answers about all items, also if nobody approved.
     """
-    value = evaluate(condition, variables, where=where)
+    value = evaluate_seen(condition, variables, where=where)
     if isinstance(value, str):
         remedy = 'Compare it, for example `{{ inputs.mode == "fast" }}`.'
         raise ExpressionError("it gives text, which is neither true nor false", str(condition), where, remedy=remedy)
-    return bool(value)
+    try:
+        return bool(value)
+    except NeitherTrueNorFalse as error:
+        raise ExpressionError(error.message, str(condition), where, remedy=error.remedy) from None
 
 
 def check_conditions(steps: Sequence[StepBase], document: Located) -> Iterator[Problem]:
@@ -54,11 +63,46 @@ def check_lists(steps: Sequence[StepBase], document: Located) -> Iterator[Proble
             yield document.problem(message, ("steps", position, "each"), suggestion=_meant("each", step.each))
 
 
+def check_answers(
+    steps: Sequence[StepBase], questions: Set[str], usages: Mapping[str, Usage], document: Located
+) -> Iterator[Problem]:
+    """One problem for each expression that asks whether the answers about all items, as a whole, are true.
+
+    `questions` are the fan-outs that ask people.
+    """
+    for position, step in enumerate(steps):
+        used = usages.get(step.id)
+        if used is None or not questions & (used.steps | used.undo.steps):
+            continue
+        path: Path = ("steps", position)
+        conditions = {place for _, place in _conditions(step, path)}
+        for place, text in texts(document.data["steps"][position], path):
+            for name in _asked_as_a_whole(text, is_condition=place in conditions):
+                if name in questions:
+                    error = NeitherTrueNorFalse(f"steps.{name}")
+                    yield document.problem(error.message.removesuffix("."), place, suggestion=error.remedy)
+
+
+def _asked_as_a_whole(text: str, *, is_condition: bool) -> Iterator[str]:
+    """The steps of which a text asks whether their output is true."""
+    try:
+        tree, whole = tree_of(text), only_expression(text)
+    except ExpressionSyntaxError:
+        return  # That is said elsewhere.
+    asked: list[nodes.Node] = [whole] if is_condition and whole is not None else []
+    asked += [node.node for node in tree.find_all(nodes.Not)]
+    asked += [node.left for node in tree.find_all((nodes.And, nodes.Or))]
+    asked += [node.test for node in tree.find_all(nodes.CondExpr)]
+    asked += [node.test for node in tree.find_all(nodes.If)]
+    for expression in asked:
+        for name, _ in lists_in(expression, KEEPING):
+            yield name
+
+
 def _conditions(step: StepBase, path: Path) -> Iterator[tuple[bool | str | None, Path]]:
     yield step.when, (*path, "when")
-    if isinstance(step, BranchStep):
-        for number, way in enumerate(step.branch):
-            yield way.when, (*path, "branch", number, "when")
+    for number, way in enumerate(step.ways):
+        yield way.when, (*path, step.kind, number, "when")
 
 
 def _gives_text(text: str) -> bool:

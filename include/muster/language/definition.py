@@ -5,128 +5,32 @@ from __future__ import annotations
 import hashlib
 import json
 from functools import cached_property
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator
 
 from muster.agents.spec import AgentSpec
+from muster.language.kinds import KINDS
+from muster.language.kinds.branch import ResolvedWay
+from muster.language.kinds.human import ResolvedHuman
+from muster.language.resolved import Resolved, ResolvedCompensation, ResolvedFallback, ResolvedRetry, ResolvedTarget
+from muster.language.step_kind import StepKind
+from muster.language.triggers import AnyTrigger
 from muster.skills.index import Lane
 from muster.written import Usd
 
-Kind = Literal["skill", "agent", "human", "notify", "branch", "operator", "run"]
+
+def _known(kind: str) -> str:
+    if kind not in KINDS:
+        raise ValueError(f"there is no kind of step {kind}")
+    return kind
 
 
-class _Resolved(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-class ResolvedClassRetry(_Resolved):
-    """What differs for one kind of failure; None for what does not."""
-
-    times: int | None = None
-    """How often this kind is tried again, counted for itself."""
-    delay: float | None = None
-    backoff: float | None = None
-    max_delay: float | None = None
-
-
-class ResolvedRetry(_Resolved):
-    """How a failed attempt is repeated."""
-
-    times: int = 0
-    """How often the step is tried again after its first attempt."""
-    delay: float = 10.0
-    """Seconds of the longest wait before the second attempt."""
-    backoff: float = 2.0
-    """What that is multiplied by for each further wait."""
-    max_delay: float = 600.0
-    """Seconds of the longest wait."""
-    on: dict[str, ResolvedClassRetry] = {}
-    """What differs, by kind of failure."""
-
-
-class ResolvedCompensation(_Resolved):
-    """What undoes a step."""
-
-    skill: str
-    arguments: dict[str, Any] = {}
-    retry: ResolvedRetry = ResolvedRetry(times=5)
-    timeout: float = 900.0
-    """Seconds one attempt may take: a run must not hang half undone."""
-    references: tuple[str, ...] = ()
-    """Ids of the steps its expressions use, sorted."""
-
-
-class ResolvedFallback(_Resolved):
-    """What takes over when a step failed for good: a skill or an agent."""
-
-    skill: str | None = None
-    agent: str | None = None
-    ask: str | None = None
-    """What the agent is asked."""
-    arguments: dict[str, Any] = {}
-    """Its own, or the step's."""
-
-
-class ResolvedEscalation(_Resolved):
-    """Who may answer besides, after some time."""
-
-    after: float
-    """Seconds since the question was put."""
-    to: tuple[str, ...] | str
-    """User names, or one expression that gives them."""
-
-
-class ResolvedHuman(_Resolved):
-    """A decision by a person."""
-
-    ask: str
-    details: str | None = None
-    assignees: tuple[str, ...] | str
-    """User names, or one expression that gives them."""
-    within: float | None = None
-    """Seconds; None for as long as it takes."""
-    otherwise: Literal["reject"] = "reject"
-    remind: tuple[float, ...] = ()
-    """Seconds after which those who may answer are reminded, ascending."""
-    escalate: tuple[ResolvedEscalation, ...] = ()
-    """Ascending."""
-    approvals: int = 1
-    """How many different people have to approve."""
-    notify: tuple[ResolvedTarget, ...] = ()
-    """Who is told of reminders and escalations."""
-    on_restart: Literal["ask", "keep"] | None = None
-    """Whether an approval is asked again or stands; None: as the place of the step says from which the run restarts."""
-
-
-class ResolvedTarget(_Resolved):
-    """Where a notice goes: to Slack or by e-mail."""
-
-    slack: str | None = None
-    email: tuple[str, ...] | None = None
-    subject: str | None = None
-    text: str | None = None
-    """None where the notice has a text of its own, as in a deadline."""
-
-    @property
-    def places(self) -> list[tuple[Literal["slack", "email"], str]]:
-        """Each place it names: how a notice travels there, and the channel or address."""
-        slack: list[tuple[Literal["slack", "email"], str]] = [("slack", self.slack)] if self.slack is not None else []
-        return [*slack, *(("email", address) for address in self.email or ())]
-
-
-class ResolvedWay(_Resolved):
-    """One way out of a branch; `when` is None on the way taken otherwise."""
-
-    when: bool | str | None
-    to: tuple[str, ...]
-
-
-class ResolvedStep(_Resolved):
+class ResolvedStep(Resolved):
     """A step with everything filled in that the file left to defaults. Expressions stay as written."""
 
     id: str
-    kind: Kind
+    kind: Annotated[str, AfterValidator(_known)]
     title: str
     after: tuple[str, ...]
     """The steps it waits for; empty for a step that begins right after `open`."""
@@ -160,12 +64,24 @@ class ResolvedStep(_Resolved):
     operator: str | None = None
     run: str | None = None
     """The automation of which it starts a run."""
+    own: dict[str, Any] = {}
+    """What another kind of step says, by the names that its module in `kinds/` chose."""
     references: tuple[str, ...] = ()
     """Ids of the steps its expressions use, sorted."""
     when_references: tuple[str, ...] = ()
     """Ids of the steps its `when` uses, sorted."""
     aligned_to: str | None = None
     """In a fan-out: the first step that fans out over the same list. Position n of both is the same item."""
+
+    @property
+    def of_kind(self) -> StepKind[Any]:
+        """What its kind means."""
+        return KINDS[self.kind]
+
+    @property
+    def asks(self) -> bool:
+        """True when a person approves or rejects."""
+        return self.of_kind.done_by == "people"
 
     @property
     def is_mapped(self) -> bool:
@@ -175,24 +91,10 @@ class ResolvedStep(_Resolved):
     @property
     def can_be_undone(self) -> bool:
         """True when it says what undoes it, or starts runs, which say so themselves."""
-        return self.compensate is not None or self.kind == "run"
+        return self.compensate is not None or self.of_kind.done_by == "runs"
 
 
-class ResolvedTrigger(_Resolved):
-    """What starts a run: a schedule or new files."""
-
-    schedule: str | None = None
-    timezone: str | None = None
-    path: str | None = None
-    """The folder to watch, settings filled in."""
-    match: tuple[str, ...] = ()
-    input: str | None = None
-    """The input that gets the URIs of the new files."""
-    every: float | None = None
-    """Seconds between two looks at the folder."""
-
-
-class ResolvedPersonal(_Resolved):
+class ResolvedPersonal(Resolved):
     """Whom a run is about: everything it says is sealed but its structure and what is said to be impersonal."""
 
     subject: str
@@ -207,14 +109,14 @@ class ResolvedPersonal(_Resolved):
     """Only in definitions of earlier versions, which sealed less."""
 
 
-class ResolvedDeadline(_Resolved):
+class ResolvedDeadline(Resolved):
     """Who is told when a run takes longer than `within` seconds."""
 
     within: float
     notify: tuple[ResolvedTarget, ...]
 
 
-class ResolvedCheck(_Resolved):
+class ResolvedCheck(Resolved):
     """A query that answers no rows, or a skill that has nothing to say, when all is well."""
 
     name: str
@@ -225,7 +127,7 @@ class ResolvedCheck(_Resolved):
     """When the reconciler asks; None: each time it looks."""
 
 
-class Definition(_Resolved):
+class Definition(Resolved):
     """An automation, complete: nothing outside it decides what a run of it does."""
 
     format: Literal[1] = 1
@@ -235,7 +137,7 @@ class Definition(_Resolved):
     department: str | None = None
     owner: str | None = None
     description: str | None = None
-    triggers: tuple[ResolvedTrigger, ...] = ()
+    triggers: tuple[AnyTrigger, ...] = ()
     inputs: dict[str, dict[str, Any]] = {}
     """A JSON Schema by name; one without `default` is required."""
     deadlines: tuple[ResolvedDeadline, ...] = ()

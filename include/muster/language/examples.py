@@ -2,22 +2,63 @@
 
 from __future__ import annotations
 
-SKILLS = '''from decimal import Decimal
-from typing import Any
+from muster.language.kinds import KINDS as _KINDS
 
-from muster.skills import skill
+SKILLS = '''from decimal import Decimal
+
+from pydantic import BaseModel
+
+from muster.errors import SetAside
+from muster.skills import SkillContext, skill
+
+
+class Letter(BaseModel):
+    uri: str
+    amount: Decimal
+    sender: str
 
 
 @skill("office.read_letter")
-def read_letter(uri: str) -> dict[str, Any]:
+def read_letter(uri: str) -> Letter:
     """Reads a letter."""
-    return {"uri": uri, "amount": Decimal(uri.count("1") * 1000), "sender": "post@example.com"}
+    return Letter(uri=uri, amount=Decimal(uri.count("1") * 1000), sender="post@example.com")
+
+
+@skill("office.check_letter")
+def check_letter(letter: Letter) -> Letter:
+    """Sets a letter aside that names no amount."""
+    if not letter.amount:
+        raise SetAside("The letter names no amount.")
+    return letter
 
 
 @skill("office.file_letter", lane="async", timeout=30)
-async def file_letter(letter: dict[str, Any], folder: str = "inbox") -> str:
+async def file_letter(letter: Letter, folder: str = "inbox") -> str:
     """Files a letter in a folder."""
-    return f"{folder}/{letter['uri']}"
+    return f"{folder}/{letter.uri}"
+
+
+@skill("office.unfile_letter")
+def unfile_letter(letter: Letter, context: SkillContext) -> None:
+    """Takes a letter out of its folder, if the work that `context.undoes` names ever put it there."""
+
+
+@skill("office.guess_department")
+def guess_department(letter: Letter) -> str:
+    """Guesses which department a letter is for."""
+    return "purchasing" if letter.amount else "front desk"
+
+
+@skill("office.sum_up")
+def sum_up(letter: Letter) -> dict[str, str | float]:
+    """Sums a letter up."""
+    return {"summary": f"A letter from {letter.sender}.", "amount": float(letter.amount)}
+
+
+@skill("office.lost_letters")
+def lost_letters(folder: str) -> list[str]:
+    """Looks for letters that are in no folder: those it gives back are what is wrong."""
+    return []
 '''
 """`skills/office.py`"""
 
@@ -36,16 +77,35 @@ agents:
     tools: [office.read_letter]
     instructions: |
       Name the department a letter is for, and say why in one sentence.
-    limits: { requests: 4, usd: 0.05 }
+    limits: { requests: 4, tool_calls: 8, tokens: 20000, usd: 0.05 }
+    offline: office.guess_department
+
+  - id: secretary
+    title: The secretary
+    department: office
+    role: You sum up letters.
+    skills: [summaries]
+    tiers: [careful_model]
+    returns: { type: object, properties: { summary: { type: string }, amount: { type: number } } }
+    temperature: 0.2
+    retries: 1
+    offline: office.sum_up
 """
 """`agents/office.yaml`"""
 
 DEFAULTS = """category: office
 department: office
 owner: front-desk
+triggers: []
+deadlines:
+  - within: 1d
+    notify: [{ slack: "#office" }]
+incidents: [{ slack: "#office", text: "A run is stuck." }]
+budget: { retries: 100 }
 defaults:
   retry: { times: 2, delay: 5s }
   timeout: 5m
+settings: { folder: letters }
 """
 """`automations/office/_defaults.yaml`"""
 
@@ -75,7 +135,8 @@ steps:
   - id: sort
     each: "{{ steps.read }}"
     agent: clerk
-    ask: "Which department is this letter for? {{ item }}"
+    ask: Which department is this letter for?
+    with: { letter: "{{ item }}" }
 
   - id: approve
     each: "{{ steps.read }}"
@@ -92,120 +153,7 @@ steps:
 """
 """An automation with a little of everything."""
 
-KINDS: dict[str, str] = {
-    "skill": """automation: file_letters
-inputs:
-  letters: { type: array, items: { type: string }, default: [] }
-steps:
-  - id: read
-    each: "{{ inputs.letters }}"
-    pack: 100
-    skill: office.read_letter
-    with: { uri: "{{ item }}" }
-    retry: { times: 3, delay: 10s, backoff: 2 }
-    timeout: 2m
-
-  - id: file
-    each: "{{ steps.read }}"
-    skill: office.file_letter
-    with: { letter: "{{ item }}", folder: "{{ 'large' if item.amount > settings.limit else 'small' }}" }
-""",
-    "agent": """automation: summarise_letter
-inputs:
-  uri: { type: string }
-steps:
-  - id: read
-    skill: office.read_letter
-    with: { uri: "{{ inputs.uri }}" }
-
-  - id: summarise
-    needs: { skills: [summaries], department: office }
-    ask: Summarise the letter in one sentence, and name the amount.
-    with: { letter: "{{ steps.read }}" }
-    returns:
-      type: object
-      properties: { summary: { type: string }, amount: { type: number } }
-      required: [summary, amount]
-    fallback: { agent: clerk, ask: "Summarise {{ steps.read }} briefly." }
-""",
-    "human": """automation: ask_first
-inputs:
-  uri: { type: string }
-  boss: { type: string, default: office-lead }
-steps:
-  - id: read
-    skill: office.read_letter
-    with: { uri: "{{ inputs.uri }}" }
-
-  - id: approve
-    human:
-      ask: "Answer {{ steps.read.sender }}?"
-      details: |
-        | sender | amount |
-        | --- | --- |
-        | {{ steps.read.sender }} | {{ steps.read.amount | money }} |
-      assignees: "{{ [inputs.boss] }}"
-      within: 8h
-
-  - id: file
-    skill: office.file_letter
-    with: { letter: "{{ steps.read }}" }
-""",
-    "notify": """automation: greet
-steps:
-  - id: greet
-    notify:
-      - { slack: "#office", text: "Good morning." }
-      - { email: [front-desk@example.com], subject: Today, text: "Run {{ run.id }} has begun." }
-""",
-    "branch": """automation: two_ways
-inputs:
-  uri: { type: string }
-steps:
-  - id: read
-    skill: office.read_letter
-    with: { uri: "{{ inputs.uri }}" }
-
-  - id: choose
-    branch:
-      - when: "{{ steps.read.amount > settings.limit }}"
-        to: approve
-      - to: file
-
-  - id: approve
-    human: { ask: "Accept {{ steps.read.amount }}?", assignees: [office-lead] }
-
-  - id: file
-    skill: office.file_letter
-    with: { letter: "{{ steps.read }}" }
-
-  - id: done
-    after: [approve, file]
-    notify: [{ slack: "#office", text: "Done with {{ inputs.uri }}" }]
-""",
-    "operator": """automation: nightly_copy
-triggers:
-  - schedule: "@daily"
-steps:
-  - id: copy
-    operator: airflow.providers.standard.operators.bash.BashOperator
-    with: { bash_command: "echo copied {{ settings.inbox }}" }
-    timeout: 10m
-    pool: default_pool
-""",
-    "run": """automation: letters_of_the_day
-inputs:
-  letters: { type: array, items: { type: string }, default: [] }
-steps:
-  - id: file
-    run: file_letters
-    with: { letters: "{{ inputs.letters }}" }
-    timeout: 2h
-
-  - id: tell
-    notify: [{ slack: "#office", text: "{{ steps.file.outputs.file | present | length }} letters filed" }]
-""",
-}
+KINDS = {name: kind.example for name, kind in _KINDS.items()}
 """One automation for each kind of step."""
 
 BASE = """steps:
@@ -234,3 +182,163 @@ steps:
     with: { letter: "{{ steps.read }}", folder: "{{ settings.folder }}" }
 """
 """An automation that extends `_letter.yaml`: another limit for `read`, and a step behind it."""
+
+AUTOMATION = """automation: file_the_post
+title: File the post
+category: office
+department: office
+owner: front-desk
+description: Files what arrived, every working day and as it comes.
+
+triggers:
+  - schedule: "0 7 * * 1-5"
+    timezone: Europe/Berlin
+  - files: { path: "{{ settings.inbox }}", match: ["*.txt"], input: letters, every: 1m }
+
+inputs:
+  letters: { type: array, items: { type: string }, default: [] }
+
+deadlines:
+  - within: 2h
+    notify: [{ email: office-lead@example.com, subject: Late, text: The post is not filed yet. }]
+incidents:
+  - slack: "#office"
+    text: A run could not be undone.
+checks:
+  - name: nothing_stuck
+    sql: SELECT id FROM runs WHERE status = 'stuck'
+  - name: no_letter_lost
+    schedule: "@daily"
+    skill: office.lost_letters
+    with: { folder: "{{ settings.folder }}" }
+budget: { usd: 1.00, retries: 50 }
+defaults:
+  retry: { times: 2 }
+  timeout: 5m
+  priority: 5
+  pool: default_pool
+settings: { folder: post }
+
+steps:
+  - id: read
+    each: "{{ inputs.letters }}"
+    skill: office.read_letter
+    with: { uri: "{{ item }}" }
+"""
+"""Every key of an automation but `extends` and `personal`."""
+
+PERSONAL = """automation: answer_customer
+inputs:
+  customer: { type: string }
+  letter: { type: string }
+personal:
+  subject: "{{ inputs.customer }}"
+  impersonal: [read]
+  fields: [inputs.letter, steps.read.output.sender]
+steps:
+  - id: read
+    skill: office.read_letter
+    with: { uri: "{{ inputs.letter }}" }
+"""
+"""A run that is about somebody."""
+
+STEPS = """automation: pay_letters
+inputs:
+  letters: { type: array, items: { type: string }, default: [] }
+steps:
+  - id: read
+    title: Read the letters
+    each: "{{ inputs.letters }}"
+    pack: 20
+    skill: office.read_letter
+    with: { uri: "{{ item }}" }
+    retry:
+      times: 3
+      delay: 10s
+      backoff: 3
+      max_delay: 5m
+      on:
+        rate_limit: { times: 10, delay: 1m, backoff: 1, max_delay: 30m }
+        auth: { times: 1 }
+    timeout: 2m
+    fallback: { agent: clerk, ask: "Read {{ item }}.", with: { uri: "{{ item }}" } }
+
+  - id: approve
+    human: { ask: "File {{ steps.read | present | length }} letters?", assignees: [office-lead] }
+
+  - id: file
+    after: approve
+    when: "{{ item.amount < settings.limit }}"
+    each: "{{ steps.read }}"
+    skill: office.file_letter
+    with: { letter: "{{ item }}" }
+    lock: ["letter:{{ item.uri }}"]
+    lane: worker
+    priority: 10
+    pool: default_pool
+    compensate:
+      skill: office.unfile_letter
+      with: { letter: "{{ item }}" }
+      retry: { times: 3 }
+      timeout: 1m
+    fallback: { skill: office.file_letter, with: { letter: "{{ item }}", folder: later } }
+
+  - id: announce
+    irreversible: true
+    notify: [{ slack: "#office", text: "Filed." }]
+"""
+"""Every key that steps have in common."""
+
+REJECTED = """automation: answer_letter
+inputs:
+  uri: { type: string }
+steps:
+  - id: read
+    skill: office.read_letter
+    with: { uri: "{{ inputs.uri }}" }
+
+  - id: approve
+    human: { ask: "Answer {{ steps.read.sender }}?", assignees: [office-lead] }
+
+  - id: file
+    skill: office.file_letter
+    with: { letter: "{{ steps.read }}" }
+
+  - id: archive
+    skill: office.file_letter
+    with: { letter: "{{ steps.read }}", folder: archive }
+
+  - id: refuse
+    after: approve
+    when: "{{ not steps.approve.approved }}"
+    notify: [{ slack: "#office", text: "Rejected: {{ steps.approve.note | default('no reason', true) }}" }]
+"""
+"""What a rejection skips, and a step that decides about it itself."""
+
+SET_ASIDE = """automation: check_letters
+inputs:
+  letters: { type: array, items: { type: string }, default: [] }
+steps:
+  - id: read
+    each: "{{ inputs.letters }}"
+    skill: office.read_letter
+    with: { uri: "{{ item }}" }
+
+  - id: check
+    each: "{{ steps.read }}"
+    skill: office.check_letter
+    with: { letter: "{{ item }}" }
+
+  - id: file
+    each: "{{ steps.check }}"
+    when: "{{ item.amount < settings.limit }}"
+    skill: office.file_letter
+    with: { letter: "{{ item }}" }
+
+  - id: tell
+    notify: [{ slack: "#office", text: "{{ steps.file | present | length }} of {{ inputs.letters | length }} filed" }]
+"""
+"""Items that are set aside and items that are skipped."""
+
+MORE = (AUTOMATION, PERSONAL, STEPS, REJECTED, SET_ASIDE)
+"""The automations of the page beside the first, those of the kinds, and the one that extends another."""

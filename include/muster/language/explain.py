@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 
 from muster.language.problems import LanguageError, Problem, did_you_mean, one_of
 from muster.language.reading import Path
-from muster.language.steps import KIND_KEYS, STEP_KINDS, TAG
+from muster.language.steps import TAG
 from muster.language.words import ALL_NOT_YET, refusal
 
 M = TypeVar("M", bound=BaseModel)
@@ -58,11 +58,11 @@ def _explain_one(details: ErrorDetails, model: type[BaseModel], document: Locate
     kind, key = details["type"], str(path[-1]) if path else ""
     suggestion: str | None
     if kind == "extra_forbidden":
-        return _unknown_key(key, path, _owner(model, loc[:-1]), document)
+        return _unknown_key(key, path, _owner(model, loc[:-1]), _kinds_at(model, loc[:-2]), document)
     if kind == "missing":
         return document.problem(f"`{key}` is missing", path[:-1])
     if kind == "union_tag_not_found":
-        return _no_kind(path, _owner_tags(model, loc), document)
+        return _no_kind(path, _kinds_at(model, loc), document)
     if path and path[-1] == "[key]":
         message, suggestion = _wording(details, path[-2])
         return document.problem(message, path[:-1], key=True, suggestion=suggestion)
@@ -72,21 +72,21 @@ def _explain_one(details: ErrorDetails, model: type[BaseModel], document: Locate
     return document.problem(message, path, suggestion=suggestion)
 
 
-def _unknown_key(key: str, path: Path, owner: type[BaseModel] | None, document: Located) -> Problem:
+def _unknown_key(
+    key: str, path: Path, owner: type[BaseModel] | None, others: Mapping[str, type[BaseModel]], document: Located
+) -> Problem:
     known = keys_of(owner) if owner else []
     if key in ALL_NOT_YET:
         return document.problem(refusal(key), path, key=True)
     kind = getattr(owner, "kind", None)
-    if kind and any(key in keys_of(other) for other in STEP_KINDS.values()):
-        fitting = one_of(name for name, other in STEP_KINDS.items() if key in keys_of(other))
-        return document.problem(
-            f"{_a(kind)} step takes no `{key}`", path, key=True, suggestion=f"Only {fitting} steps take it."
-        )
+    if kind and (fitting := [name for name, other in others.items() if key in keys_of(other)]):
+        only = f"Only {one_of(fitting)} steps take it."
+        return document.problem(f"{a(kind)} step takes no `{key}`", path, key=True, suggestion=only)
     suggestion = did_you_mean(key, known) or (f"Known here: {', '.join(known)}." if known else None)
     return document.problem(f"unknown key `{key}`", path, key=True, suggestion=suggestion)
 
 
-def _no_kind(path: Path, tags: list[str], document: Located) -> Problem:
+def _no_kind(path: Path, kinds: Mapping[str, type[BaseModel]], document: Located) -> Problem:
     value: Any = document.data
     for part in path:
         value = value[part]
@@ -95,7 +95,7 @@ def _no_kind(path: Path, tags: list[str], document: Located) -> Problem:
     for word in ALL_NOT_YET:
         if word in value:
             return document.problem(refusal(word), (*path, word), key=True)
-    known = list(KIND_KEYS) if "branch" in tags else tags
+    known = [key for name, kind in kinds.items() for key in getattr(kind, "keys", ()) or (name,)]
     found = [key for key in known if key in value]
     if len(found) > 1:
         message = f"exactly one of {one_of(known)} can stand here, not {' and '.join(f'`{key}`' for key in found)}"
@@ -184,7 +184,8 @@ def shown_value(value: Any) -> str:
     return f"{'the text ' if isinstance(value, str) else ''}`{text[:60] + '…' if len(text) > 60 else text}`"
 
 
-def _a(word: str) -> str:
+def a(word: str) -> str:
+    """The word with its article."""
     return f"{'an' if word[0] in 'aeiou' else 'a'} {word}"
 
 
@@ -194,8 +195,9 @@ def _owner(model: type[BaseModel], loc: Iterable[str | int]) -> type[BaseModel] 
     return found if isinstance(found, type) and issubclass(found, BaseModel) else None
 
 
-def _owner_tags(model: type[BaseModel], loc: Iterable[str | int]) -> list[str]:
-    return [tag.removeprefix(TAG) for tag in _tagged(_follow(model, loc))]
+def _kinds_at(model: type[BaseModel], loc: Iterable[str | int]) -> dict[str, type[BaseModel]]:
+    """The models that can stand at a location, by the name of their kind; empty where there is no choice."""
+    return {tag.removeprefix(TAG): kind for tag, kind in _tagged(_follow(model, loc)).items()}
 
 
 def _follow(kind: Any, loc: Iterable[str | int]) -> Any:

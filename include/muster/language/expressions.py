@@ -7,18 +7,19 @@ becomes text. See `docs/language.md`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from jinja2 import TemplateSyntaxError, Undefined, nodes
+from jinja2 import TemplateSyntaxError, nodes
 from jinja2.environment import Template, TemplateExpression
 from jinja2.exceptions import TemplateError
 
 from muster.errors import PermanentError
+from muster.language.answers import NeitherTrueNorFalse
 from muster.language.filters import FILTERS, MAX_TEXT, as_text
 from muster.language.problems import did_you_mean
-from muster.language.sandbox import Mark, Sandbox, loop_budget, marking
+from muster.language.sandbox import Mark, Sandbox, as_seen, loop_budget, marking, plain
 
 VARIABLES = ("inputs", "steps", "settings", "run", "item", "index", "output")
 """What an expression can begin with."""
@@ -60,13 +61,6 @@ class ExpressionSyntaxError(ValueError):
         self.message = message
         self.line = line
         self.suggestion = suggestion
-
-
-class Decision(dict[str, Any]):
-    """A person's answer as expressions see it: a mapping, and true only when it approves."""
-
-    def __bool__(self) -> bool:
-        return self.get("approved") is True
 
 
 class References(NamedTuple):
@@ -281,10 +275,15 @@ def path_of(node: nodes.Node) -> tuple[str, ...] | None:
     return None
 
 
+def tree_of(text: str) -> nodes.Template:
+    """A text with expressions as Jinja reads it. Raises ExpressionSyntaxError."""
+    parse(text)
+    return _sandbox.parse(text.strip())
+
+
 def only_expression(text: str) -> nodes.Expr | None:
     """The expression that a text is, when it is one and nothing else. Raises ExpressionSyntaxError."""
-    parse(text)
-    return _only_expression(_sandbox.parse(text.strip()))
+    return _only_expression(tree_of(text))
 
 
 def _whole_path(tree: nodes.Template) -> tuple[str, ...] | None:
@@ -302,9 +301,7 @@ def _only_expression(tree: nodes.Template) -> nodes.Expr | None:
 @lru_cache(maxsize=4096)
 def _compile(text: str) -> Template | TemplateExpression:
     """The compiled text: an expression when it is nothing else, a template when text is around it."""
-    parse(text)
-    tree = _sandbox.parse(text.strip())
-    whole = _only_expression(tree)
+    whole = only_expression(text)
     if whole is None:
         return _sandbox.from_string(text)
     body = [nodes.Assign(nodes.Name("result", "store"), whole, lineno=1)]
@@ -341,7 +338,7 @@ def evaluate(value: Any, variables: Mapping[str, Any], *, where: str | None = No
         ExpressionError: an expression fails on this data.
     """
     if isinstance(value, str):
-        return _evaluate_text(value, variables, where) if is_expression(value) else value
+        return _evaluate_text(value, variables, where, plain) if is_expression(value) else value
     if isinstance(value, Mapping):
         return {key: evaluate(inner, variables, where=where) for key, inner in value.items()}
     if isinstance(value, list | tuple):
@@ -349,14 +346,27 @@ def evaluate(value: Any, variables: Mapping[str, Any], *, where: str | None = No
     return value
 
 
-def _evaluate_text(text: str, variables: Mapping[str, Any], where: str | None) -> Any:
+def evaluate_seen(value: Any, variables: Mapping[str, Any], *, where: str | None = None) -> Any:
+    """`evaluate` for what is asked for its truth, or named by other expressions: a list of answers stays one.
+
+    Raises:
+        ExpressionError: an expression fails on this data.
+    """
+    if not isinstance(value, str) or not is_expression(value):
+        return evaluate(value, variables, where=where)
+    return _evaluate_text(value, variables, where, as_seen)
+
+
+def _evaluate_text(text: str, variables: Mapping[str, Any], where: str | None, settled: Callable[[Any], Any]) -> Any:
     try:
         compiled = _compile(text)
         if isinstance(compiled, TemplateExpression):
-            return _settled(compiled(variables, **loop_budget()))
+            return settled(compiled(variables, **loop_budget()))
         return _render(compiled, variables)
     except ExpressionSyntaxError as error:
         raise ExpressionError(error.message, text, where, remedy=error.suggestion) from None
+    except NeitherTrueNorFalse as error:
+        raise ExpressionError(error.message, text, where, remedy=error.remedy) from None
     except TemplateError as error:
         raise ExpressionError((error.message or str(error)).rstrip("."), text, where) from None
     except (ArithmeticError, LookupError, TypeError, ValueError, RecursionError, MemoryError) as error:
@@ -372,19 +382,6 @@ def _render(template: Template, variables: Mapping[str, Any]) -> str:
             raise ValueError(f"the text is longer than {MAX_TEXT:,} characters")
         parts.append(part)
     return "".join(parts)
-
-
-def _settled(value: Any) -> Any:
-    """The value as data: what filters leave unevaluated becomes a list."""
-    if isinstance(value, Undefined):
-        value._fail_with_undefined_error()
-    if isinstance(value, range | Iterator):
-        value = list(value)
-    if isinstance(value, list | tuple):
-        return [_settled(inner) for inner in value]
-    if isinstance(value, Mapping) and not isinstance(value, Decision):
-        return {key: _settled(inner) for key, inner in value.items()}
-    return value
 
 
 def _reason(error: Exception) -> str:

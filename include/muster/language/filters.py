@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+from functools import wraps
 from typing import Any
 
 from jinja2 import Environment
@@ -13,6 +14,8 @@ from jinja2.exceptions import SecurityError
 from jinja2.filters import FILTERS as JINJA
 from jinja2.filters import make_attrgetter
 from jinja2.utils import pass_environment
+
+from muster.language.answers import KEEPING, Answers
 
 MAX_TEXT = 1_000_000
 """Longest text a filter or an evaluation makes."""
@@ -94,8 +97,7 @@ def _plain(value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, Decimal):
         return str(value)
-    # What is neither data nor a scalar (a generator of `map`) is a list of values.
-    return list(value) if isinstance(value, Iterable) else str(value)
+    return str(value)
 
 
 def _check(size: int) -> None:
@@ -183,7 +185,28 @@ def split(text: str, separator: str | None = None) -> list[str]:
     return str(text).split(separator)
 
 
-FILTERS: dict[str, Callable[..., Any]] = {
+def _listed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The filter with a list in place of what Jinja leaves unevaluated, which is true also when nothing is in it.
+
+    What it keeps of a list of answers stays one.
+    """
+    first = 1 if hasattr(function, "jinja_pass_arg") else 0
+
+    @wraps(function)
+    def listed(*arguments: Any, **options: Any) -> Any:
+        given = arguments[first]
+        if isinstance(given, Answers):
+            # Jinja itself asks whether a list is true before it looks what is in it.
+            arguments = (*arguments[:first], list(given), *arguments[first + 1 :])
+        value = function(*arguments, **options)
+        if isinstance(value, Iterator):
+            value = list(value)
+        return Answers(value, given.name) if name in KEEPING and isinstance(given, Answers) else value
+
+    return listed
+
+
+_KNOWN: dict[str, Callable[..., Any]] = {
     **{name: JINJA[name] for name in _SAFE},
     "date": format_date,
     "join": join,
@@ -197,4 +220,6 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "tojson": to_json,
     "truncate": truncate,
 }
+
+FILTERS = {name: _listed(name, function) for name, function in _KNOWN.items()}
 """Every filter by name."""

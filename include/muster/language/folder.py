@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from muster.files import files_below
 from muster.language.automation import Automation, FolderDefaults
 from muster.language.checks import check
 from muster.language.definition import Definition
@@ -262,11 +263,10 @@ def collector_paused() -> Iterator[None]:
 
 
 def _yaml_files(folder: Path) -> Iterator[str]:
-    for parent, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
-            if name.endswith((".yaml", ".yml")) and not name.startswith(("_", ".")) and not name.endswith(REHEARSAL):
-                yield os.path.join(parent, name)  # noqa: PTH118 - a path object each costs more than the walk
+    # Texts, because a path object each costs more than the walk.
+    for path in files_below(folder, (".yaml", ".yml")):
+        if path[path.rindex(os.sep) + 1] != "_" and not path.endswith(REHEARSAL):
+            yield path
 
 
 def _content(path: Path) -> bytes:

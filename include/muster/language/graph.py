@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from muster.language.steps import BranchStep, StepBase
+from muster.language.steps import StepBase
 
 After = dict[str, tuple[str, ...]]
 """For each step, the steps it waits for."""
@@ -26,9 +26,8 @@ def branches_to(steps: Sequence[StepBase]) -> dict[str, list[str]]:
     """For each step that is a way of a branch, the ids of those branches."""
     found: dict[str, list[str]] = {}
     for step in steps:
-        if isinstance(step, BranchStep):
-            for target in dict.fromkeys(target for way in step.branch for target in way.to):
-                found.setdefault(target, []).append(step.id)
+        for target in dict.fromkeys(target for way in step.ways for target in way.to):
+            found.setdefault(target, []).append(step.id)
     return found
 
 

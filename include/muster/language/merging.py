@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from muster.language.kinds import KIND_KEYS
 from muster.language.problems import Problem
 from muster.language.reading import Path
 from muster.language.source import Source
-from muster.language.steps import KIND_KEYS
 
 
 def merged(below: Any, above: Any) -> Any:

@@ -43,7 +43,7 @@ class Personal(Written):
     """
 
     subject: Text
-    """An expression over `inputs` and `settings` that names the person, for example `{{ inputs.customer }}`."""
+    """An expression over `inputs` and `settings` that names the person, or a list of them: `{{ inputs.customer }}`."""
     impersonal: Words = []
     """Steps whose outputs say nothing about a person, and stay readable when the person is forgotten."""
     fields: list[FieldPath] = []

@@ -42,21 +42,24 @@ def _filtered(text: str) -> Iterator[str]:
     except ExpressionSyntaxError:
         return  # That is said elsewhere.
     if expression is not None:
-        yield from _lists(expression, leaves_out=False)
+        yield from (name for name, less in lists_in(expression, _LEAVES_OUT | _SAME_ITEMS) if less)
 
 
-def _lists(node: nodes.Node, *, leaves_out: bool) -> Iterator[str]:
-    """The steps whose output may be the list that a part of an expression gives, or a part of that list."""
-    if isinstance(node, nodes.Filter) and node.node is not None and node.name in _LEAVES_OUT | _SAME_ITEMS:
-        yield from _lists(node.node, leaves_out=leaves_out or node.name in _LEAVES_OUT)
+def lists_in(node: nodes.Node, through: Collection[str], *, less: bool = False) -> Iterator[tuple[str, bool]]:
+    """The steps whose output may be the list that a part of an expression gives; true with those that are a part of it.
+
+    `through` are the filters that are looked through.
+    """
+    if isinstance(node, nodes.Filter) and node.node is not None and node.name in through:
+        yield from lists_in(node.node, through, less=less or node.name in _LEAVES_OUT)
     elif isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Slice):
-        yield from _lists(node.node, leaves_out=True)
+        yield from lists_in(node.node, through, less=True)
     elif isinstance(node, nodes.Or | nodes.And | nodes.Add):
-        yield from _lists(node.left, leaves_out=leaves_out)
-        yield from _lists(node.right, leaves_out=leaves_out)
+        yield from lists_in(node.left, through, less=less)
+        yield from lists_in(node.right, through, less=less)
     elif isinstance(node, nodes.CondExpr):
-        yield from _lists(node.expr1, leaves_out=leaves_out)
+        yield from lists_in(node.expr1, through, less=less)
         if node.expr2 is not None:
-            yield from _lists(node.expr2, leaves_out=leaves_out)
-    elif leaves_out and (path := path_of(node)) is not None and len(path) == 2 and path[0] == "steps":
-        yield path[1]
+            yield from lists_in(node.expr2, through, less=less)
+    elif (path := path_of(node)) is not None and len(path) == 2 and path[0] == "steps":
+        yield path[1], less

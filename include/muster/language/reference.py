@@ -3,173 +3,89 @@
 from __future__ import annotations
 
 import inspect
+import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 
 from muster.agents.spec import AgentFile, AgentLimits, AgentSpec
-from muster.language import examples, filters
+from muster.language import examples, expressions, filters, folder, prose, reading, sandbox, source
 from muster.language.automation import (
     Automation,
     Budget,
     Deadline,
-    Files,
-    FilesTrigger,
     FolderDefaults,
-    ScheduleTrigger,
     SkillCheck,
     SqlCheck,
     StepDefaults,
 )
 from muster.language.explain import keys_of
+from muster.language.kinds import KINDS
 from muster.language.personal import Personal
+from muster.language.problems import one_of
 from muster.language.schema import SCHEMAS, as_text
 from muster.language.steps import (
-    STEP_KINDS,
     AgentFallback,
     ClassRetry,
-    EmailTarget,
-    Escalation,
-    Human,
+    Compensation,
     MappedStep,
-    Needs,
     Retry,
     SkillFallback,
-    SlackTarget,
     StepBase,
-    Way,
     WorkStep,
 )
+from muster.language.triggers import TRIGGERS
 from muster.language.words import NOT_YET
 
 PAGE = "language.md"
-
-_KIND_PARTS: dict[str, list[type[BaseModel]]] = {
-    "agent": [Needs],
-    "human": [Human, Escalation],
-    "notify": [SlackTarget, EmailTarget],
-    "branch": [Way],
-}
-
-_INTRODUCTION = """# The language
-
-<!-- Written by `python -m muster.language.reference docs` from the models; edit those, not this page. -->
-
-A business process is one YAML file, an *automation*, in `include/automations/<category>/`. Muster checks
-it, resolves it to a *definition* with a hash of its own, and compiles that to one Airflow Dag. A run
-belongs to the definition it started with. `muster lint` says what is wrong with a file and where; editors
-say it while you type when the file begins with `# yaml-language-server: $schema=<path
-to>/docs/automation.schema.json`.
-
-```yaml
-{first}```
-
-The YAML is YAML 1.2: `no`, `on` and `2026-01-31` are text, and so is a number with a leading zero. A key
-twice in a mapping, tags, merge keys and more than one document are refused, and so is a file that is not
-UTF-8 or larger than 1 MB. Durations are written `30s`, `5m`, `24h`, `1d`, or together: `1h30m`.
-"""
-
-_EXPRESSIONS = """## Expressions
-
-`{{ … }}` is [Jinja](https://jinja.palletsprojects.com/) in a sandbox. Expressions can stand in `when`,
-`each`, `with`, `ask`, `human`, `notify`, `branch` and `fallback`; in triggers and deadlines only
-`settings` are known.
-
-| variable | what it is |
-| --- | --- |
-| `inputs.<name>` | what the run was given |
-| `steps.<id>` | the output of a step that comes before; null when it was skipped |
-| `settings.<name>` | the settings |
-| `run.id`, `run.automation`, `run.requested_by`, `run.opened_at` | the run itself |
-| `item`, `index` | in a step with `each`: the item, and its position from 0 |
-
-- A text that is one expression and nothing else keeps the value's type: a list stays a list, an amount a
-  decimal, a date a date. An expression inside a longer text becomes text: a list or mapping as JSON, null
-  as nothing.
-- `when` is one expression and nothing else. A number is true unless it is 0, a list or mapping unless it is
-  empty, null never. Text is neither, because `"false"` and `"no"` would be true: `muster lint` refuses what can
-  only be text, and a condition that gives text fails its step.
-- Values are plain data. `a.b` is the key `b` of the mapping `a`, whatever its name; there are no methods,
-  no attributes and no functions but `range`.
-- What is not there is an error that names it, unless you ask: `{{ steps.read.note is defined }}`, `{{
-  steps.read.note | default("none") }}`.
-- `{% if %}` and `{% for %}` can be used in longer texts. Loops, texts and numbers are bounded.
-- `each` passes over null, so positions stay the same down a chain of fan-outs: `{{ steps.approve[index]
-  }}` is the approval of this item.
-
-The filters of Muster's own; besides these there are Jinja's {jinja}.
-
-{own}"""
-
-_MERGING = """## Settings, defaults, and files that extend others
-
-Values come from these places; a later one wins, mappings are merged key by key, and null removes:
-
-1. `settings.yaml`, then `settings.<environment>.yaml` for the environment that `MUSTER_ENVIRONMENT` names;
-2. `_defaults.yaml` of each folder, from `automations/` down to the automation's own;
-3. the file named by `extends`, and those it extends;
-4. the automation itself.
-
-Settings are plain values without expressions, and no secrets: they are stored with every run. What its name or its
-looks call a secret is refused; [keep it in an Airflow connection](operating.md#secrets-and-personal-data). Without its
-settings no automation runs: a mistake in `settings.yaml` stops all of them.
-
-A file whose name begins with `_` is no automation.
-
-```yaml
-# settings.yaml
-{settings}```
-
-```yaml
-# automations/office/_defaults.yaml
-{defaults}```
-
-With `extends`, steps are merged by their `id`. A step of another kind replaces the one it extends. A new
-step stands behind the one written above it, or at the end when it is the first.
-
-```yaml
-# automations/office/_letter.yaml
-{base}```
-
-```yaml
-{extending}```
-"""
-
-_SKILLS = """## A site's own skills
-
-A skill is a typed Python function in `include/skills/*.py`. `muster lint` reads names, lanes and
-parameters from the source without importing it, so the arguments of `@skill` are literals.
-
-```python
-{skills}```
-"""
 
 
 def page() -> str:
     """The text of `docs/language.md`."""
     return "\n".join([
-        _INTRODUCTION.replace("{first}", examples.FIRST),
-        "## The automation\n",
-        _tables([Automation, ScheduleTrigger, FilesTrigger, Files, Deadline, SqlCheck, SkillCheck]),
-        _tables([Budget, Personal, StepDefaults]),
+        prose.INTRODUCTION.replace("{first}", examples.FIRST),
+        f"## The automation\n\n{_yaml(examples.AUTOMATION)}",
+        _tables([Automation, *_triggers(), Deadline, SqlCheck, SkillCheck]),
+        _tables([Budget, Personal]),
+        _yaml(examples.PERSONAL),
+        _tables([StepDefaults]),
         _steps(),
-        _fill(_EXPRESSIONS, jinja=_jinja_filters(), own=_filter_table()),
+        _fill(prose.ENDINGS, rejected=examples.REJECTED, set_aside=examples.SET_ASIDE),
+        _fill(prose.EXPRESSIONS, jinja=_jinja_filters(), own=_filter_table()),
         _fill(
-            _MERGING,
+            prose.MERGING,
             settings=examples.SETTINGS,
             defaults=examples.DEFAULTS,
             base=examples.BASE,
             extending=examples.EXTENDING,
         ),
         _tables([FolderDefaults]),
-        "## Agents\n\n```yaml\n# agents/office.yaml\n" + examples.AGENTS + "```\n",
+        "## The files of agents\n\n```yaml\n# agents/office.yaml\n" + examples.AGENTS + "```\n",
         _tables([AgentFile, AgentSpec, AgentLimits]),
-        _fill(_SKILLS, skills=examples.SKILLS),
+        _fill(prose.SKILLS, skills=examples.SKILLS),
+        _fill(prose.BOUNDS, rows="\n".join(f"| {what} | {most} |" for what, most in BOUNDS.items())),
         _later(),
     ])  # fmt: skip
+
+
+BOUNDS = {
+    "a file": f"{source.MAX_BYTES // 1_000_000} MB",
+    "values in a file, aliases written out": f"{reading.MAX_VALUES:,}",
+    "levels of nesting in a file": f"{reading.MAX_DEPTH}",
+    "files that extend each other": f"{folder.MAX_CHAIN}",
+    "a text, with its expressions": f"{expressions.MAX_LENGTH:,} characters",
+    "levels of nesting in an expression": f"{expressions.MAX_DEPTH}",
+    "what an expression makes of a text": f"{filters.MAX_TEXT:,} characters",
+    "rounds of all loops of a text": f"{sandbox.MAX_ITERATIONS:,}",
+    "numbers of a `range`": f"{sandbox.MAX_RANGE:,}",
+    "a text made with `*`": f"{sandbox.MAX_REPEAT:,} characters",
+    "a whole number that is worked out": f"{sandbox.MAX_BITS:,} bits",
+}
+"""What is bounded beside single keys."""
 
 
 def write(docs: Path) -> None:
@@ -190,30 +106,93 @@ def _fill(text: str, **values: str) -> str:
 
 
 def _steps() -> str:
-    names = ", ".join(f"`{kind}`" for kind in STEP_KINDS)
+    names = ", ".join(f"`{kind}`" for kind in KINDS)
     parts = [
         f"## Steps\n\nA step is exactly one of {names}. Every step has:\n",
         _table(StepBase),
-        "All but `branch` can be repeated for the items of a list:\n",
+        f"All but {_kinds(MappedStep, are=False)} can be repeated for the items of a list:\n",
         _table(MappedStep, without=StepBase),
-        "`skill`, `agent`, `notify` and `operator` perform work, so they have besides:\n",
+        f"{_kinds(WorkStep)} perform work, so they have besides:\n",
         _table(WorkStep, without=MappedStep),
-        _tables([Retry, ClassRetry, SkillFallback, AgentFallback], level=3),
+        _yaml(examples.STEPS),
+        _tables([Retry, ClassRetry, Compensation, SkillFallback, AgentFallback]),
+        _fill(prose.OUTPUTS, table=_output_table()),
     ]
-    for kind, model in STEP_KINDS.items():
-        base = next(other for other in (WorkStep, MappedStep, StepBase) if issubclass(model, other))
-        parts.append(f"### {kind}\n\n{_summary(model)}\n\n{_table(model, without=base)}")
-        parts.append(_tables(_KIND_PARTS.get(kind, []), level=4))
-        parts.append(f"```yaml\n{examples.KINDS[kind]}```\n")
+    for name, kind in KINDS.items():
+        base = next(other for other in (WorkStep, MappedStep, StepBase) if issubclass(kind.model, other))
+        parts.append(f"### {name}\n\n{_summary(kind.model)}\n\n{_table(kind.model, without=base)}")
+        parts.append(_tables(kind.parts, level=4))
+        parts.append(_yaml(kind.example))
     return "\n".join(part for part in parts if part)
 
 
+def _yaml(text: str) -> str:
+    return f"```yaml\n{text}```\n"
+
+
+def _output_table() -> str:
+    rows = ["| kind | what it puts out | for example |", "| --- | --- | --- |"]
+    rows += [f"| [{name}](#{name}) | {kind.output} | `{kind.output_example}` |" for name, kind in KINDS.items()]
+    return "\n".join(rows) + "\n"
+
+
+def _kinds(model: type[StepBase], *, are: bool = True) -> str:
+    """The kinds of step that have all that a model has, or those that do not, for a sentence."""
+    return one_of(name for name, kind in KINDS.items() if issubclass(kind.model, model) is are).replace(" or ", " and ")
+
+
+def _triggers() -> list[type[BaseModel]]:
+    return [model for kind in TRIGGERS.values() for model in (kind.model, *kind.parts)]
+
+
 def _tables(models: Iterable[type[BaseModel]], level: int = 3) -> str:
-    return "\n".join(f"{'#' * level} {model.__name__}\n\n{_summary(model)}\n\n{_table(model)}" for model in models)
+    words = headings()
+    return "\n".join(
+        f"{'#' * level} {words[model.__name__]}\n\n{_summary(model)}\n\n{_table(model)}" for model in models
+    )
+
+
+@cache
+def headings() -> Mapping[str, str]:
+    """For each model of the language, by its class's name, the words that a person writes where it is meant."""
+    roots: dict[type[BaseModel], str] = {Automation: "automation", FolderDefaults: "_defaults.yaml"}
+    roots |= {AgentFile: "agents/&lt;department&gt;.yaml"} | {kind.model: name for name, kind in KINDS.items()}
+    found = {model.__name__: words for model, words in roots.items()}
+
+    def look_into(model: type[BaseModel]) -> None:
+        for key, models in _inside(model):
+            for inner in models:
+                if inner.__name__ not in found:
+                    words = key if len(models) == 1 else f"{key}: {_own_key(inner)}"
+                    found[inner.__name__] = f"under {words}" if words in KINDS else words
+                    look_into(inner)
+
+    for root in roots:
+        look_into(root)
+    return found
+
+
+def _inside(model: type[BaseModel]) -> Iterator[tuple[str, list[type[BaseModel]]]]:
+    """The keys of a model that hold models, and which."""
+    for name, field in model.model_fields.items():
+        if models := list(dict.fromkeys(_models(field.annotation))):
+            yield field.alias or name, models
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models(part)
+
+
+def _own_key(model: type[BaseModel]) -> str:
+    """The first key that a model has beside those of its base: it tells it apart from others."""
+    return next(name for name in model.model_fields if name in model.__annotations__)
 
 
 def _summary(model: type[BaseModel]) -> str:
-    return inspect.cleandoc(model.__doc__ or "").replace("\n", " ")
+    return " ".join((model.__doc__ or "").split())
 
 
 def _table(model: type[BaseModel], without: type[BaseModel] | None = None) -> str:
@@ -223,7 +202,7 @@ def _table(model: type[BaseModel], without: type[BaseModel] | None = None) -> st
     for name, described in schema["properties"].items():
         if name not in left_out:
             required = " (required)" if name in schema.get("required", ()) else ""
-            meaning = " ".join(described.get("description", "").split()) + _default(described)
+            meaning = " ".join(described.get("description", "").split()) + _default(described) + _bounds(described)
             rows.append(f"| `{name}` | {_kind(described)}{required} | {meaning} |".replace("||", "|"))
     return "\n".join(rows) + "\n"
 
@@ -232,8 +211,21 @@ def _default(schema: dict[str, Any]) -> str:
     value = schema.get("default")
     if value in (None, "", []) or isinstance(value, dict):
         return ""
+    if isinstance(value, bool):
+        value = str(value).lower()
     shown = ", ".join(str(part) for part in value) if isinstance(value, list) else str(value)
     return f" Default: `{shown}`."
+
+
+def _bounds(schema: dict[str, Any]) -> str:
+    """The bounds of a value, in a sentence with a space before it; none of a text that is as long as any."""
+    for part in (schema, *schema.get("anyOf", ())):
+        low, high = part.get("minimum"), part.get("maximum")
+        if low is not None:
+            return f" From {low:,g} to {high:,g}." if high is not None else f" At least {low:g}."
+        if part.get("maxLength", expressions.MAX_LENGTH) < expressions.MAX_LENGTH and "pattern" not in part:
+            return f" At most {part['maxLength']} characters."
+    return f" At most {schema['maxItems']}." if "maxItems" in schema else ""
 
 
 _WORDS = {
@@ -248,8 +240,8 @@ _WORDS = {
 def _kind(schema: dict[str, Any]) -> str:
     """What a value is, in words."""
     if "$ref" in schema:
-        name = schema["$ref"].rpartition("/")[2]
-        return f"[{name}](#{name.removesuffix('Step').lower()})"
+        words = headings()[schema["$ref"].rpartition("/")[2]]
+        return f"[{words}](#{anchor(words)})"
     if "const" in schema:
         return f"`{schema['const']}`"
     if "enum" in schema:
@@ -266,6 +258,11 @@ def _kind(schema: dict[str, Any]) -> str:
     if "pattern" in schema and "30m" in schema.get("examples", ()):
         return "duration"
     return _WORDS.get(schema.get("type", ""), "any value")
+
+
+def anchor(heading: str) -> str:
+    """What a heading is called in a link."""
+    return re.sub(r"[^\w\- ]", "", re.sub(r"&\w+;", "", heading).lower()).replace(" ", "-")
 
 
 _USD = {"minimum": 0.0, "type": "number"}

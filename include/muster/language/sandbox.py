@@ -17,6 +17,7 @@ from jinja2.runtime import Context, LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from muster.language import filters
+from muster.language.answers import Answers, Decision
 from muster.language.problems import did_you_mean
 
 MAX_ITERATIONS = 100_000
@@ -142,12 +143,32 @@ def loop_budget() -> dict[str, Any]:
     return {"loop budget": [MAX_ITERATIONS]}
 
 
-def _range(*arguments: int) -> range:
+def plain(value: Any) -> Any:
+    """What an expression gives, as plain data. Raises UndefinedError for what is not there."""
+    return _settled(value, lambda given, entries: entries)
+
+
+def as_seen(value: Any) -> Any:
+    """`plain`, but a list of answers stays one."""
+    return _settled(value, lambda given, entries: Answers(entries, given.name) if type(given) is Answers else entries)
+
+
+def _settled(value: Any, listed: Callable[[Any, list[Any]], list[Any]]) -> Any:
+    if isinstance(value, Undefined):
+        value._fail_with_undefined_error()
+    if isinstance(value, list | tuple):
+        return listed(value, [_settled(inner, listed) for inner in value])
+    if isinstance(value, Mapping) and not isinstance(value, Decision):
+        return {key: _settled(inner, listed) for key, inner in value.items()}
+    return value
+
+
+def _range(*arguments: int) -> list[int]:
     numbers = range(*arguments)
     # len() of a huge range overflows; the distance between its ends does not.
     if abs(numbers.stop - numbers.start) // abs(numbers.step) > MAX_RANGE:
         raise SecurityError(f"`range` gives more than {MAX_RANGE:,} numbers")
-    return numbers
+    return list(numbers)
 
 
 def _check_product(left: Any, right: Any) -> None:

@@ -1,13 +1,15 @@
-"""The kinds of step a person writes, one model each."""
+"""What every step a person writes has around it, and the parts that several kinds share."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import BaseModel, Discriminator, Field, Tag
 
 from muster.language.durations import Duration
-from muster.language.fields import Elements, Flag, Pack, People, Shape, Text, Values, Words
+from muster.language.fields import Elements, Flag, Pack, Text, Values, Words
+from muster.language.resolved import ResolvedFallback, ResolvedTarget
 from muster.skills.index import Lane
 from muster.written import Name, SkillName, Written
 
@@ -62,6 +64,10 @@ class SkillFallback(Written):
     arguments: Values | None = Field(default=None, alias="with")
     """Its arguments; default: those of the step."""
 
+    def resolved(self, given: Mapping[str, Any], ask: str | None) -> ResolvedFallback:
+        """As it is in a definition; `given` and `ask` are the step's own."""
+        return ResolvedFallback(skill=self.skill, arguments=dict(given if self.arguments is None else self.arguments))
+
 
 class AgentFallback(Written):
     """An agent that does the work when the step failed for good."""
@@ -73,25 +79,35 @@ class AgentFallback(Written):
     arguments: Values | None = Field(default=None, alias="with")
     """What it is given besides; default: the arguments of the step."""
 
-
-def tag_of(value: Any, kinds: dict[str, str]) -> str | None:
-    """The tag of the one key of `kinds` that a mapping has; None when it has none or several."""
-    if isinstance(value, BaseModel):
-        return next((kinds[name] for name in kinds if name in type(value).model_fields), None)
-    if not isinstance(value, dict):
-        return None
-    found = [key for key in kinds if key in value]
-    return TAG + kinds[found[0]] if len(found) == 1 else None
+    def resolved(self, given: Mapping[str, Any], ask: str | None) -> ResolvedFallback:
+        """As it is in a definition; `given` and `ask` are the step's own."""
+        arguments = dict(given if self.arguments is None else self.arguments)
+        return ResolvedFallback(agent=self.agent, ask=self.ask or ask, arguments=arguments)
 
 
-def _fallback_tag(value: Any) -> str | None:
-    return tag_of(value, {"skill": "skill", "agent": "agent"})
+def union_of(models: Mapping[str, type[BaseModel]], keys: Mapping[str, str] | None = None) -> Any:
+    """One of the models, told apart by the one key of `keys` that a mapping has.
+
+    Args:
+        models: By the name of their kind.
+        keys: The kind that each key stands for; default: each kind is a key.
+    """
+    kinds = {name: name for name in models} if keys is None else keys
+
+    def tag(value: Any) -> str | None:
+        if isinstance(value, BaseModel):
+            return next((TAG + name for name, model in models.items() if isinstance(value, model)), None)
+        found = [key for key in kinds if key in value] if isinstance(value, dict) else []
+        return TAG + kinds[found[0]] if len(found) == 1 else None
+
+    members = tuple(Annotated[model, Tag(TAG + name)] for name, model in models.items())
+    return Annotated[Union[members], Discriminator(tag)]  # noqa: UP007 - its members are not known to the reader
 
 
-Fallback = Annotated[
-    Annotated[SkillFallback, Tag("kind:skill")] | Annotated[AgentFallback, Tag("kind:agent")],
-    Discriminator(_fallback_tag),
-]
+if TYPE_CHECKING:
+    Fallback = SkillFallback | AgentFallback
+else:
+    Fallback = union_of({"skill": SkillFallback, "agent": AgentFallback})
 """What takes over when a step failed for good: a skill or an agent."""
 
 
@@ -99,6 +115,8 @@ class StepBase(Written):
     """What every kind of step has around it."""
 
     kind: ClassVar[str]
+    keys: ClassVar[tuple[str, ...]] = ()
+    """The keys of which each makes a step one of this kind, where the kind's name is not the only one."""
     id: Name
     """The step's name: `steps.<id>` in expressions, and the task's name in Airflow."""
     title: Text | None = None
@@ -111,6 +129,11 @@ class StepBase(Written):
     """Airflow's priority weight; higher goes first when slots are short."""
     pool: str | None = Field(default=None, min_length=1, max_length=256)
     """The Airflow pool that limits how many such steps run at once."""
+
+    @property
+    def ways(self) -> Sequence[Way]:
+        """The ways that a step chooses from which decides what goes ahead after it."""
+        return ()
 
 
 class MappedStep(StepBase):
@@ -159,49 +182,6 @@ class WorkStep(MappedStep):
     else `worker` for skills and operators, `async` for agents and notices."""
 
 
-class SkillStep(WorkStep):
-    """Calls a skill: a typed Python function."""
-
-    kind: ClassVar[str] = "skill"
-    skill: SkillName
-    """The skill's name, `<domain>.<verb_noun>`."""
-    arguments: Values = Field(default_factory=dict, alias="with")
-    """The skill's arguments by name."""
-    fallback: Fallback | None = None
-    """What takes over when the step failed for good."""
-
-
-class Needs(Written):
-    """What an agent must be good at to be given the step."""
-
-    skills: Annotated[list[Name], Field(min_length=1)]
-    """All of these must be among the agent's `skills`."""
-    department: Name | None = None
-    """The department it must belong to."""
-
-
-class AgentStep(WorkStep):
-    """Asks an agent."""
-
-    # The discriminator sees to this; editors learn it from here.
-    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["agent"]}, {"required": ["needs"]}]})
-
-    kind: ClassVar[str] = "agent"
-    agent: Name | None = None
-    """The agent's id."""
-    needs: Needs | None = None
-    """In place of `agent`: what it must be good at. The agent with the fewest other skills is chosen; while its
-    circuit breaker is open, the next one that fits."""
-    ask: Text
-    """What the agent is asked to do."""
-    arguments: Values = Field(default_factory=dict, alias="with")
-    """Values the agent is given besides, by name. They are the arguments of its offline skill."""
-    returns: Shape | None = None
-    """What it answers: a Pydantic model by name, or a JSON Schema; default: as the agent says, else text."""
-    fallback: Fallback | None = None
-    """What takes over when the step failed for good."""
-
-
 class SlackTarget(Written):
     """A message to a Slack channel."""
 
@@ -209,6 +189,10 @@ class SlackTarget(Written):
     """The channel, `#name`, or a member's id."""
     text: Text | None = None
     """The message. A step must say it; a deadline has a text of its own."""
+
+    def resolved(self) -> ResolvedTarget:
+        """As it is in a definition."""
+        return ResolvedTarget(slack=self.slack, text=self.text)
 
 
 class EmailTarget(Written):
@@ -221,69 +205,16 @@ class EmailTarget(Written):
     text: Text | None = None
     """The message. A step must say it; a deadline has a text of its own."""
 
+    def resolved(self) -> ResolvedTarget:
+        """As it is in a definition."""
+        return ResolvedTarget(email=tuple(self.email), subject=self.subject, text=self.text)
 
-def _target_tag(value: Any) -> str | None:
-    return tag_of(value, {"slack": "slack", "email": "email"})
 
-
-Target = Annotated[
-    Annotated[SlackTarget, Tag("kind:slack")] | Annotated[EmailTarget, Tag("kind:email")],
-    Discriminator(_target_tag),
-]
+if TYPE_CHECKING:
+    Target = SlackTarget | EmailTarget
+else:
+    Target = union_of({"slack": SlackTarget, "email": EmailTarget})
 """Where a notice goes."""
-
-
-class Escalation(Written):
-    """Who may answer a question besides, when it has waited for some time. Those before them still may."""
-
-    after: Duration
-    """How long after the question."""
-    to: People
-    """Their user names: a list, or an expression that gives one."""
-
-
-class Human(Written):
-    """A decision by a person. The requester of a run can never approve it."""
-
-    ask: Text
-    """The question, in one line."""
-    details: Text | None = None
-    """What the person needs to know to decide, in Markdown."""
-    assignees: People
-    """The user names of those who may answer: a list, or an expression that gives one."""
-    within: Duration | None = None
-    """How long they have; default: as long as it takes."""
-    otherwise: Literal["reject"] = "reject"
-    """What no answer in time counts as. There is no value that approves."""
-    remind: list[Duration] = []
-    """How long after the question those it waits for are reminded, once each."""
-    escalate: list[Escalation] = []
-    """Who may answer besides when nobody has."""
-    approvals: int = Field(default=1, ge=1, le=10)
-    """How many different people have to approve; 2 is the two-person rule. One rejection is enough to reject."""
-    notify: list[Target] = []
-    """Where reminders and escalations are sent; default: the Slack channel `#approvals`."""
-    on_restart: Literal["ask", "keep"] | None = None
-    """What becomes of an approval when the run is restarted from one of its steps. `keep`: it stands, wherever the run
-    restarts, while exactly the same is asked of the same people, in a fan-out about the same item. `ask`: a restart
-    from any step after it begins with the question. Default: it stands when it lies before that step, and is asked
-    again when it lies after it."""
-
-
-class HumanStep(MappedStep):
-    """Waits for a person to approve or reject."""
-
-    kind: ClassVar[str] = "human"
-    human: Human
-    """The question, who may answer, and how long they have."""
-
-
-class NotifyStep(WorkStep):
-    """Sends notices."""
-
-    kind: ClassVar[str] = "notify"
-    notify: Annotated[list[Target], Field(min_length=1)]
-    """The notices to send."""
 
 
 class Way(Written):
@@ -293,79 +224,3 @@ class Way(Written):
     """The way is taken when this is true and no way above it was; only the last way may leave it out."""
     to: Words
     """The steps that follow on this way; an empty list follows none."""
-
-
-class BranchStep(StepBase):
-    """Takes the first way whose `when` is true; steps reachable only through the other ways are skipped."""
-
-    kind: ClassVar[str] = "branch"
-    branch: Annotated[list[Way], Field(min_length=1)]
-    """The ways, from first to last."""
-
-
-class OperatorStep(WorkStep):
-    """Runs an Airflow operator in a task process; what it returns is the step's output.
-
-    Operators that have Airflow skip tasks after them (`LatestOnlyOperator`, `ShortCircuitOperator`, `BranchSQLOperator`
-    and every other with a `SkipMixin`) are refused: which steps are skipped is said by `when` and `branch`.
-    """
-
-    kind: ClassVar[str] = "operator"
-    operator: str = Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$", max_length=300)
-    """The operator's import path, of a package that is installed. The setting `allowed_operators` says which may be
-    used."""
-    arguments: Values = Field(default_factory=dict, alias="with")
-    """The operator's arguments by name."""
-
-
-class RunStep(MappedStep):
-    """Starts a run of another automation and waits for its end, without a worker.
-
-    The output is `run` (its id), `automation`, `status`, `counts`, and `outputs`: what its steps gave back, by id,
-    personal data left out. When the run does not succeed, the step fails. When this automation's run is undone, what
-    the other one did is undone as well, by the compensations of its own steps.
-    """
-
-    kind: ClassVar[str] = "run"
-    run: Name
-    """The automation's name. The run belongs to the version that is current when it begins."""
-    arguments: Values = Field(default_factory=dict, alias="with")
-    """Its inputs by name."""
-    timeout: Duration | None = None
-    """How long it may take from being asked for to its end; then it is cancelled and the step fails. Default: as long
-    as it takes."""
-
-
-KIND_KEYS = {
-    "skill": "skill",
-    "agent": "agent",
-    "needs": "agent",
-    "human": "human",
-    "notify": "notify",
-    "branch": "branch",
-    "operator": "operator",
-    "run": "run",
-}
-"""The key that makes a step what it is, and the kind it makes it."""
-
-STEP_KINDS: dict[str, type[StepBase]] = {
-    step.kind: step for step in (SkillStep, AgentStep, HumanStep, NotifyStep, BranchStep, OperatorStep, RunStep)
-}
-"""The model of each kind."""
-
-
-def _step_tag(value: Any) -> str | None:
-    return TAG + value.kind if isinstance(value, StepBase) else tag_of(value, KIND_KEYS)
-
-
-Step = Annotated[
-    Annotated[SkillStep, Tag("kind:skill")]
-    | Annotated[AgentStep, Tag("kind:agent")]
-    | Annotated[HumanStep, Tag("kind:human")]
-    | Annotated[NotifyStep, Tag("kind:notify")]
-    | Annotated[BranchStep, Tag("kind:branch")]
-    | Annotated[OperatorStep, Tag("kind:operator")]
-    | Annotated[RunStep, Tag("kind:run")],
-    Discriminator(_step_tag),
-]
-"""One step: exactly one kind."""

@@ -12,16 +12,17 @@ from typing import Any
 
 from muster.agents.spec import AgentFile, AgentSpec
 from muster.documents import wrong_settings
+from muster.files import files_below
 from muster.language.ancestry import INSTEAD, SKIPS, skips_others
 from muster.language.explain import Located, validate
 from muster.language.expressions import texts
 from muster.language.importing import Obstacle, obstacle
+from muster.language.kinds.agent import Needs
 from muster.language.merging import merged
 from muster.language.problems import LanguageError, Problem, did_you_mean
 from muster.language.reading import Path as SourcePath
 from muster.language.secret_settings import check_secrets
 from muster.language.source import Source, read_source
-from muster.language.steps import Needs
 from muster.skills.index import SkillIndex, skill_index
 
 ENVIRONMENT = "MUSTER_ENVIRONMENT"
@@ -64,7 +65,9 @@ class Agents:
     def _read(self) -> tuple[dict[str, AgentSpec], list[Problem]]:
         found: dict[str, tuple[AgentSpec, Source, int]] = {}
         problems: list[Problem] = []
-        for path in sorted(self._folder.glob("*.yaml")):
+        for path in sorted(
+            path for path in map(Path, files_below(self._folder, (".yaml",))) if path.parent == self._folder
+        ):
             try:
                 source = read_source(path, name=shown(path, self._root))
                 secrets = list(check_secrets(source))

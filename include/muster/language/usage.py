@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from muster.language.expressions import References, references
+from muster.language.kinds import KINDS
 
-WITH_EXPRESSIONS = frozenset({
-    "when", "each", "with", "ask", "human", "notify", "branch", "fallback", "compensate", "lock",
-})  # fmt: skip
+WITH_EXPRESSIONS = frozenset({"when", "each", "with", "fallback", "compensate", "lock"}).union(
+    *(kind.expressions for kind in KINDS.values())
+)
 """The keys of a step in which expressions can stand."""
+_CONDITIONS = frozenset({"when"}).union(*(kind.expressions for kind in KINDS.values() if kind.chooses))
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +42,17 @@ def usage(step: Mapping[str, Any]) -> Usage:
     Raises:
         ExpressionSyntaxError: a text is not an expression of the language.
     """
-    work, rest = [], []
+    conditions, work, rest = [], [], []
     for key, value in step.items():
         if key not in WITH_EXPRESSIONS:
             rest.append(value)
-        elif key not in ("each", "when", "branch", "compensate"):
+        elif key in _CONDITIONS:
+            conditions.append(value)
+        elif key not in ("each", "compensate"):
             work.append(value)
     return Usage(
         each=references(step.get("each")),
-        when=references([step["when"], step.get("branch")] if "when" in step else step.get("branch")),
+        when=references(conditions),
         work=references(work),
         undo=references(step.get("compensate")),
         elsewhere=bool(references(rest).variables),

@@ -187,19 +187,11 @@ def _required(
 
 
 def bundle(project: Project) -> dict[str, object]:
-    """The one Dag bundle: a version for each state of the automations, once the project has such a bundle."""
-    if (project.plugins / "muster_airflow" / "bundle.py").is_file():
-        classpath = "muster_airflow.bundle.MusterBundle"
-        return {
-            "name": "muster",
-            "classpath": classpath,
-            "kwargs": {"path": str(project.root), "refresh_interval": 5},
-        }
-    classpath = "airflow.dag_processing.bundles.local.LocalDagBundle"
+    """The one Dag bundle: a version for each state of the automations."""
     return {
         "name": "muster",
-        "classpath": classpath,
-        "kwargs": {"path": str(project.dags), "refresh_interval": 5},
+        "classpath": "muster_airflow.bundle.MusterBundle",
+        "kwargs": {"path": str(project.root), "refresh_interval": 5},
     }
 
 

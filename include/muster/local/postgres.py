@@ -84,7 +84,11 @@ class PostgresServer:
 
     def _spec(self) -> ProcessSpec:
         # fsync stays on: "nothing is lost" must hold on a laptop too.
-        options = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "max_connections": "200"}
+        options = {
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": "",
+            "max_connections": str(_connections()),
+        }
         command = [str(_binaries() / "postgres"), "-D", str(self.data), "-p", str(self.port)]
         for name, value in options.items():
             command += ["-c", f"{name}={value}"]
@@ -199,6 +203,11 @@ def _open_for_passage(folder: Path) -> None:
 def _unprivileged_ids() -> tuple[int, int]:
     account = pwd.getpwnam(UNPRIVILEGED)
     return account.pw_uid, account.pw_gid
+
+
+def _connections() -> int:
+    # What docs/operating.md adds up, with two task processes for each CPU.
+    return 200 + 26 * 2 * (os.cpu_count() or 1)
 
 
 def _binaries() -> Path:

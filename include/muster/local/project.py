@@ -80,5 +80,5 @@ def find_project(start: Path | None = None) -> Project:
         return Project(folder, Path(os.environ.get("MUSTER_STATE") or folder / ".muster").resolve())
     raise MusterError(
         f"{here} is not inside a Muster project: no `include/automations` is there or above it.",
-        remedy="Go to the project's folder, or set MUSTER_PROJECT.",
+        remedy="Go to the project's folder, set MUSTER_PROJECT, or begin a project: `mkdir -p include/automations`.",
     )

@@ -17,8 +17,8 @@ from muster.events.model import Event
 from muster.events.model import EventType as T
 from muster.events.state import RunState
 from muster.execution import flow
-from muster.execution.actions import ways_taken
 from muster.execution.fanout import by_item, holds, items_of
+from muster.execution.kinds.branch import ways_taken
 from muster.execution.variables import Site, variables_for
 from muster.language.definition import Definition, ResolvedStep
 from muster.language.expressions import evaluate
@@ -158,7 +158,7 @@ class _Walk:
 
     def succeeded(self, step: ResolvedStep, event: Event) -> None:
         """A branch took a way."""
-        if step.kind != "branch" or event.data.get("fallback"):
+        if not step.of_kind.chooses or event.data.get("fallback"):
             return
         try:
             today: Any = ways_taken(step, self._piece(self._layout(step), event.data.get("index")))

@@ -15,8 +15,8 @@ from muster.events.log import EventLog
 from muster.events.model import EventType, NewEvent
 from muster.events.personal import Vault
 from muster.events.queries import Queries
-from muster.execution.arrivals import GONE
 from muster.execution.services import earlier_workspace_of, workspace_of
+from muster.triggers.arrivals import GONE
 
 _FIND = """
 SELECT id, forgotten_at FROM subjects

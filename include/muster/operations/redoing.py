@@ -17,10 +17,10 @@ from muster.events.log import EventLog
 from muster.events.model import Event, EventType, NewEvent
 from muster.events.state import RunState, fold
 from muster.events.work import WorkState
-from muster.execution.again import steps_after, steps_from
+from muster.execution.again import is_done_alone, redriven_with, steps_from
 from muster.execution.fanout import items_of
-from muster.execution.flow import ancestors, unfinished
-from muster.execution.references import work_key
+from muster.execution.flow import ancestors, same_list, unfinished
+from muster.execution.references import HalfUndone, work_key
 from muster.language.definition import Definition, ResolvedStep
 from muster.recovery.dead_letters import is_discarded
 from muster.redaction import learn_settings, redact_data
@@ -76,7 +76,7 @@ def plan_restart(log: EventLog, definitions: DefinitionStore, run: str, step: st
     also = _also_again(definition, state, step)
     steps = steps_from(definition, [step, *also])
     besides = tuple(each for each in steps if each not in steps_from(definition, [step]))
-    data = {"from": step} | ({"also": list(also)} if also else {})
+    data: dict[str, Any] = {"from": step, "again": dict.fromkeys(steps)} | ({"also": list(also)} if also else {})
     event = NewEvent(type=EventType.RUN_RESTARTED, data=data, actor=by)
     return Plan(run, steps, (), (event,), state.version, also=also, besides=besides)
 
@@ -93,19 +93,25 @@ def plan_redrive(log: EventLog, definitions: DefinitionStore, run: str, pieces: 
     for name, indices in pieces.items():
         for index in indices:
             _may_be_redriven(state, name, index)
-    after = steps_after(definition, pieces)
-    whole = [name for name, indices in pieces.items() if None in indices or definition.step(name).pack == "all"]
-    steps = tuple(step.id for step in definition.steps if step.id in {*whole, *after})
-    if (obstacle := _in_the_way(definition, state, steps, {*pieces, *after})) is not None:
+    again = redriven_with(definition, state, pieces)
+    alone = [name for name in pieces if is_done_alone(definition, pieces, again, name)]
+    steps = tuple(name for name in again if name not in alone or definition.step(name).pack == "all")
+    if (obstacle := _in_the_way(definition, state, steps, again)) is not None:
         raise obstacle.refusal(run)
+    discarded = (name for name in steps if name not in pieces and state.step(name).whole.decision == "discarded")
+    if (final := next(discarded, None)) is not None:
+        raise PermanentError(
+            f"Step {final} of {run} was discarded, and comes after what is to be redriven.",
+            remedy=f"`muster restart {run} --from STEP` does it again all the same.",
+        )
     slots = {
         (name, slot_of(definition, state, name, index))
-        for name, indices in pieces.items()
+        for name in alone
         if name not in steps
-        for index in indices
-        if index is not None
+        for index in again[name] or ()
     }
-    event = NewEvent(type=EventType.DEAD_LETTER_REDRIVEN, data={"pieces": _plain(pieces)}, actor=by)
+    data = {"pieces": _plain(pieces), "again": again}
+    event = NewEvent(type=EventType.DEAD_LETTER_REDRIVEN, data=data, actor=by)
     return Plan(run, steps, tuple(sorted(slots)), (event,), state.version)
 
 
@@ -154,7 +160,7 @@ def _concerns(step: ResolvedStep, before: ResolvedStep) -> bool:
     """True when what `before` did at a position was for the same item; of a step outside a fan-out, for all."""
     if step.each is None or before.each is None:
         return step.each is None and before.each is None
-    return before.aligned_to is not None and before.aligned_to == step.aligned_to
+    return same_list(before, step)
 
 
 def order(log: EventLog, plan: Plan) -> None:
@@ -192,12 +198,18 @@ def _load(log: EventLog, definitions: DefinitionStore, run: str) -> tuple[RunSta
 
 
 def _at_rest(state: RunState, events: Iterable[Event]) -> None:
-    """Refuse what the run has not ended for, or no longer: each word about it is carried out before the next."""
+    """Refuse what the run has not ended for, or no longer: each word about it is carried out before the next.
+
+    What is half undone is undone first. Under the keys of before, what is taken back already would not happen again.
+    """
     if state.status == "open":
         raise PermanentError(
             f"{state.id} has not ended.", remedy=f"Wait for its end, or stop it with `muster cancel {state.id}`."
         )
     demand_rest(state.id, events)
+    for step, index, work in state.works():
+        if work.half_undone:
+            raise HalfUndone(state.id, work_key(step, index))
 
 
 def _dead(state: RunState, name: str, index: int | None) -> WorkState:
@@ -229,7 +241,7 @@ def _dead_run(state: RunState, events: Iterable[Event]) -> None:
 
 def _may_be_redriven(state: RunState, name: str, index: int | None) -> None:
     _dead(state, name, index)
-    if index is not None and state.step(name).laid_out < state.step(name).whole.anew:
+    if index is not None and state.step(name).owed is None:
         raise PermanentError(
             f"{work_key(name, index)} of {state.id} is of a list that a restart was to lay out anew, and did not.",
             remedy=f"`muster restart {state.id} --from {name}` does all of it.",
@@ -288,7 +300,7 @@ def _in_the_way(
 
 def _is_undone(state: RunState, step: str) -> bool:
     """True when what it did was undone, or is to be, and it was not done anew since."""
-    if any(work.status == "undone" for work in (state.step(step).whole, *state.step(step).items.values())):
+    if state.step(step).has_undone:
         return True
     unwinding = state.unwinding
     indices = unwinding.pieces.get(step, ()) if unwinding is not None else ()

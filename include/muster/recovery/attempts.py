@@ -146,6 +146,16 @@ class Attempt:
             self._ended = True
             return self._used
 
+    def ensure_goes_on(self) -> None:
+        """Nobody has ended it.
+
+        Raises:
+            AttemptRevoked: somebody has.
+        """
+        with self._lock:
+            if self._ended:
+                raise self._revoked()
+
     def advance(self, attempt: int) -> Work[bool]:
         """Write that only this attempt, or a later one, may write; false when one of a later execution may.
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 from psycopg import AsyncConnection, Connection
@@ -24,6 +26,19 @@ def fenced(database: Database) -> Database:
     return database if attempt is None else FencedDatabase(database.bare, attempt, current_seals())
 
 
+def present(database: Database, connection: Connection[Any]) -> None:
+    """Present the attempt before the end of a transaction that has written: what cannot be rolled back comes after it.
+
+    From then on nobody takes its place until the transaction ends, so that should be soon.
+
+    Raises:
+        AttemptRevoked: another attempt has begun, or this one was given up.
+        LeaseLost: a lease the attempt is made under was lost.
+    """
+    if isinstance(database, FencedDatabase):
+        database.present(connection)
+
+
 class FencedDatabase(Database):
     """A database whose transactions present an attempt as they are committed, on the connections of another.
 
@@ -31,9 +46,11 @@ class FencedDatabase(Database):
     """
 
     def __init__(self, bare: Database, attempt: Attempt, seals: Seals | None = None) -> None:
-        super().__init__(bare.dsn)
+        super().__init__(bare.dsn, turns=0)
         self._bare = bare
         self.fence, self.seals = attempt, seals
+        self._lock = threading.Lock()
+        self._open = self._held = 0
 
     @property
     def bare(self) -> Database:
@@ -42,35 +59,41 @@ class FencedDatabase(Database):
 
     @contextmanager
     def connection(self) -> Iterator[Connection[TupleRow]]:
-        """A connection in a transaction.
+        """A connection in a transaction, once it is this attempt's turn.
 
         Raises:
             AttemptRevoked: another attempt has begun, or this one was given up; nothing was committed.
             LeaseLost: a lease the attempt is made under was lost; nothing was committed.
         """
-        with self._bare.connection() as connection:
-
-            def check() -> None:
-                query = self._attempt.fence()
-                self._attempt.judge(connection.execute(query.sql, query.parameters).fetchall())
-
+        if is_first := not self._open:
+            self._bare.turns.take(self._attempt.ensure_goes_on)
+        with self._counted(is_first), self._bare.lasting.connection() as connection:
+            check = partial(self.present, connection)
             with _instead(connection, check):
                 yield connection
                 check()
 
+    def present(self, connection: Connection[Any]) -> None:
+        """As the function."""
+        query = self._attempt.fence()
+        self._attempt.judge(connection.execute(query.sql, query.parameters).fetchall())
+
     @asynccontextmanager
     async def aconnection(self) -> AsyncIterator[AsyncConnection[TupleRow]]:
         """The same for coroutines."""
-        async with self._bare.aconnection() as connection:
+        if is_first := not self._open:
+            await self._bare.turns.atake()
+        with self._counted(is_first):
+            async with self._bare.lasting.aconnection() as connection:
 
-            async def check() -> None:
-                query = self._attempt.fence()
-                cursor = await connection.execute(query.sql, query.parameters)
-                self._attempt.judge(await cursor.fetchall())
+                async def check() -> None:
+                    query = self._attempt.fence()
+                    cursor = await connection.execute(query.sql, query.parameters)
+                    self._attempt.judge(await cursor.fetchall())
 
-            with _ainstead(connection, check):
-                yield connection
-                await check()
+                with _ainstead(connection, check):
+                    yield connection
+                    await check()
 
     def borrow(self) -> Loan:
         """Not for skills: it has no end at which the attempt could be presented."""
@@ -91,6 +114,23 @@ class FencedDatabase(Database):
     async def aclose(self) -> None:
         """As the other's."""
         await self._bare.aclose()
+
+    @contextmanager
+    def _counted(self, is_first: bool) -> Iterator[None]:
+        """A transaction of the attempt, which has its turn until the last one that it has open ends.
+
+        One within another, or in a thread that the skill waits for, would wait for itself if it waited for a turn.
+        """
+        with self._lock:
+            self._open, self._held = self._open + 1, self._held + is_first
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._open -= 1
+                over, self._held = (0, self._held) if self._open else (self._held, 0)
+            for _ in range(over):
+                self._bare.turns.give_back()
 
     @property
     def _attempt(self) -> Attempt:

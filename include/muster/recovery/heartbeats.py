@@ -14,15 +14,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import psycopg
-
 from muster.database import Database
 from muster.events.driver import Query, Rows, Work, arun
+from muster.recovery.lifeline import say
 
 log = logging.getLogger(__name__)
 
 BEAT = 60.0
 """Seconds between signs of life."""
+LIMIT = 10.0
+"""Seconds that one may take."""
 
 # Who has locked a row writes it, which is a sign of life as well.
 _BEAT = """
@@ -30,7 +31,7 @@ UPDATE attempts SET attempt = attempts.attempt
   FROM (SELECT known.work FROM attempts known
           JOIN unnest(%(works)s::text[], %(executions)s::bigint[]) AS mine (work, execution)
             ON known.work = mine.work AND known.execution = mine.execution FOR UPDATE OF known SKIP LOCKED) AS beating
- WHERE attempts.work = beating.work
+ WHERE attempts.work = beating.work RETURNING 1
 """
 
 # `xmin` is the transaction that wrote the row last.
@@ -77,7 +78,8 @@ class _Heart:
             for dsn, executions in by_dsn.items():
                 try:
                     _beat(dsn, executions)
-                except psycopg.Error as error:
+                # Whatever it is: without this thread nothing of the process would give a sign any more.
+                except Exception as error:
                     log.warning("%d pieces of work could not give a sign of life: %s", len(executions), error)
 
 
@@ -104,9 +106,7 @@ def _look(work: str, after: int) -> Work[Rows]:
 
 def _beat(dsn: str, executions: Sequence[_Execution]) -> None:
     values = {"works": [each.work for each in executions], "executions": [each.number for each in executions]}
-    # A connection of its own: those of the pool may all be with what takes so long.
-    with psycopg.connect(dsn, autocommit=True, connect_timeout=10) as connection:
-        connection.execute(_BEAT, values)
+    say(dsn, _BEAT, values, LIMIT)
 
 
 _heart = _Heart()

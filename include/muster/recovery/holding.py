@@ -5,18 +5,24 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from contextvars import ContextVar
+from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from muster.errors import MusterError
-from muster.recovery.leases import TTL, Lease, LeaseLost, Leases, LeaseTaken
+from muster.recovery.leases import TTL, Lease, LeaseLost, Leases
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 RENEWALS = 3
 """How often a lease is renewed within its time to live."""
+TRIES = 2
+"""How often one that gets no answer is tried within a third of that."""
+PAUSE = 1.0
+"""Seconds until it is tried again, at most."""
 
 _under: ContextVar[tuple[tuple[Leases, Lease], ...]] = ContextVar("muster_leases", default=())
 _lines: WeakValueDictionary[tuple[asyncio.AbstractEventLoop, Leases, str], asyncio.Lock] = WeakValueDictionary()
@@ -51,13 +57,17 @@ async def _kept(leases: Leases, lease: Lease) -> AsyncIterator[None]:
         async with keeper:
             yield
     except BaseException:
-        with suppress(MusterError):
-            await leases.arelease(lease)
+        with suppress(MusterError, TimeoutError):
+            await _within(lease.ttl / RENEWALS, leases.arelease(lease))
         raise
     finally:
         _under.reset(mark)
-    if not await leases.arelease(lease):
-        raise lease.lost()
+    try:
+        # Without an answer for so long it has run out.
+        if not await _within(lease.ttl, leases.arelease(lease)):
+            raise lease.lost()
+    except TimeoutError as error:
+        raise lease.lost() from error
 
 
 def leases_held() -> tuple[Lease, ...]:
@@ -95,7 +105,7 @@ async def _in_line(leases: Leases, names: list[str], wait: float) -> AsyncIterat
                     line = _lines.setdefault((loop, leases, name), asyncio.Lock())
                     await stack.enter_async_context(line)
         except TimeoutError:
-            raise LeaseTaken(f"Other work in this process holds or awaits {', '.join(names)}.") from None
+            raise await leases.ataken(names) from None
         yield
 
 
@@ -122,19 +132,35 @@ class _Keeper:
 
     async def _renew(self) -> None:
         # A duration, for which any clock will do: counted from before the request, so never too long.
-        renewed = time.monotonic()
+        renewed, often = time.monotonic(), self._lease.ttl / RENEWALS
+        pause = often
         while True:
-            await asyncio.sleep(self._lease.ttl / RENEWALS)
+            await asyncio.sleep(pause)
             asked = time.monotonic()
             try:
-                async with asyncio.timeout(max(0.0, renewed + self._lease.ttl - asked)):
-                    await self._leases.arenew(self._lease)
-                renewed = asked
+                await _within(min(often / TRIES, renewed + self._lease.ttl - asked), self._leases.arenew(self._lease))
+                renewed, pause = asked, often
             except LeaseLost:
                 break
             except (MusterError, TimeoutError) as error:
                 log.warning("the lease on %s could not be renewed: %s", self._lease.names, error)
                 if time.monotonic() - renewed >= self._lease.ttl:
                     break
+                # On another connection: the one that got no answer is not given back before it has one.
+                pause = min(often / TRIES, PAUSE)
         self._lost = True
         self._body.cancel()
+
+
+async def _within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
+    """`asyncio.timeout`, but for how long the work takes to be cancelled: psycopg asks the server to stop first."""
+    task = asyncio.create_task(work)
+    # Whoever left it behind does not ask for its error.
+    task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+    try:
+        await asyncio.wait([task], timeout=max(0.0, seconds))
+        if not task.done():
+            raise TimeoutError(f"no answer within {seconds:.1f} s")
+        return task.result()
+    finally:
+        task.cancel()

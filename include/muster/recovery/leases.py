@@ -80,6 +80,9 @@ SELECT name, token, owner, extract(epoch FROM expires_at - clock_timestamp())::f
 class LeaseTaken(TransientError):
     """Somebody else holds the lease and did not let go in time: the step is retried as its `retry` says."""
 
+    owner: str | None = None
+    """Who holds it; None when nobody did any more as that was asked."""
+
 
 class LeaseLost(TransientError):
     """The lease ran out, or somebody else has it now: the attempt is given up and made again."""
@@ -135,7 +138,7 @@ class Leases:
                 return lease
             if pause is not None:
                 time.sleep(pause)
-        raise _taken(wanted, run(self._database, _one(Query(HOLDER, {"names": wanted}))))
+        raise _taken(wanted, run(self._database, _one(_holder(wanted))))
 
     async def aacquire(self, names: Iterable[str], owner: str, *, ttl: float = TTL, wait: float = 0.0) -> Lease:
         """`acquire` for coroutines."""
@@ -145,7 +148,11 @@ class Leases:
                 return lease
             if pause is not None:
                 await asyncio.sleep(pause)
-        raise _taken(wanted, await arun(self._database, _one(Query(HOLDER, {"names": wanted}))))
+        raise await self.ataken(wanted)
+
+    async def ataken(self, names: list[str]) -> LeaseTaken:
+        """What is said to who has waited in vain for one of the names."""
+        return _taken(names, await arun(self._database, _one(_holder(names))))
 
     def renew(self, lease: Lease) -> None:
         """Let it last for its `ttl` from now.
@@ -197,6 +204,10 @@ def _acquire(names: list[str], owner: str, ttl: float) -> Work[Lease | None]:
     return Lease(owner, dict(sorted(rows)), ttl) if len(rows) == len(names) else None
 
 
+def _holder(names: list[str]) -> Query:
+    return Query(HOLDER, {"names": names})
+
+
 def _count(sql: str, lease: Lease) -> Work[int]:
     return len((yield [Query(sql, _parameters(lease))])[0])
 
@@ -239,7 +250,9 @@ def _taken(names: list[str], row: tuple[object, ...] | None) -> LeaseTaken:
     if row is None:
         return LeaseTaken(f"The lease on {', '.join(names)} was taken by somebody else.", retry_after=FIRST_PAUSE)
     name, owner, left = row
-    return LeaseTaken(
+    taken = LeaseTaken(
         f"{owner} holds {name} for another {left:.1f} s at least.",
         remedy="It is tried again; a holder that died lets go when its lease runs out.",
     )
+    taken.owner = str(owner)
+    return taken

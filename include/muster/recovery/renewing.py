@@ -1,7 +1,8 @@
 """Renews the claims on effects that this process performs, from a thread of its own: a slow effect is nobody else's.
 
 A thread, because an effect may block the one it is performed in, and a coroutine's event loop. One for the whole
-process, started with its first effect; every claim that is due is renewed in one statement.
+process, started with its first effect; every claim that is due is renewed in one statement, which waits neither for the
+row of one that somebody has locked nor without a limit for an answer.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import psycopg
+from muster.recovery.lifeline import say
 
 log = logging.getLogger(__name__)
 
@@ -22,11 +23,16 @@ RENEWALS = 3
 """How often a claim is renewed within its time."""
 PAUSE = 1.0
 """Seconds until a renewal that failed is tried again."""
+TRIES = 4
+"""How often one that gets no answer is tried within a third of a claim's time."""
 
 RENEW = """
 UPDATE effects SET claimed_until = clock_timestamp() + make_interval(secs => mine.seconds)
-  FROM unnest(%(keys)s::text[], %(attempts)s::integer[], %(seconds)s::float8[]) AS mine (key, attempt, seconds)
- WHERE effects.key = mine.key AND effects.attempt = mine.attempt AND effects.status = 'begun'
+  FROM (SELECT known.key, claim.seconds FROM effects known
+          JOIN unnest(%(keys)s::text[], %(attempts)s::integer[], %(seconds)s::float8[]) AS claim (key, attempt, seconds)
+            ON known.key = claim.key AND known.attempt = claim.attempt AND known.status = 'begun'
+           FOR UPDATE OF known SKIP LOCKED) AS mine
+ WHERE effects.key = mine.key RETURNING effects.key
 """
 
 
@@ -76,26 +82,30 @@ class _Renewer:
             for claim in due:
                 by_dsn[claim.dsn].append(claim)
             for dsn, claims in by_dsn.items():
-                pause: float | None = None
                 try:
-                    renew(dsn, claims)
-                except psycopg.Error as error:
+                    renewed = renew(dsn, claims)
+                # Whatever it is: without this thread no claim of the process would be renewed any more.
+                except Exception as error:
                     log.warning("%d claims on effects could not be renewed: %s", len(claims), error)
-                    pause = PAUSE
+                    renewed = set()
+                now = time.monotonic()
                 for claim in claims:
-                    claim.due = time.monotonic() + min(claim.seconds / RENEWALS, pause or claim.seconds)
+                    often = claim.seconds / RENEWALS
+                    claim.due = now + (often if claim.key in renewed else min(often / TRIES, PAUSE))
 
 
-def renew(dsn: str, claims: Sequence[Claim]) -> None:
-    """Let them last for their time from now; what is not claimed any more stays as it is."""
+def renew(dsn: str, claims: Sequence[Claim]) -> set[str]:
+    """Let them last for their time from now; the keys of those that do.
+
+    What is not claimed any more stays as it is, and so does what another transaction has locked.
+    """
     values = {
         "keys": [claim.key for claim in claims],
         "attempts": [claim.attempt for claim in claims],
         "seconds": [claim.seconds for claim in claims],
     }
-    # A connection of its own: those of the pool may all be with what takes so long.
-    with psycopg.connect(dsn, autocommit=True, connect_timeout=10) as connection:
-        connection.execute(RENEW, values)
+    limit = min(claim.seconds for claim in claims) / RENEWALS / TRIES
+    return {key for (key,) in say(dsn, RENEW, values, limit)}
 
 
 def keep(dsn: str, key: str, attempt: int, seconds: float) -> Claim:

@@ -129,7 +129,7 @@ class Playing:
             await self._task(step, replace(ref, slot=slot))
 
     async def _task(self, step: ResolvedStep, ref: WorkRef) -> None:
-        act = {"human": self._ask, "operator": self._operate, "run": self._play_child}.get(step.kind)
+        act = {"people": self._ask, "airflow": self._operate, "runs": self._play_child}.get(step.of_kind.done_by)
         if act is None:
             await self._lives(step.id, lambda: perform(self.services(), ref))
         else:

@@ -16,10 +16,9 @@ from muster.errors import MusterError
 from muster.events.state import RunState
 from muster.execution.checking import broken_checks
 from muster.execution.variables import variables_for
-from muster.execution.verdict import HARMLESS
 from muster.execution.view import load_all
+from muster.language.conditions import is_true
 from muster.language.definition import Definition, ResolvedStep
-from muster.language.expressions import evaluate
 from muster.rehearsal.faults import NONE, Faults
 from muster.rehearsal.playing import Playing, in_order
 from muster.rehearsal.script import Case, Script
@@ -74,10 +73,10 @@ class Rehearsal:
 
     def _failures(self) -> Iterator[Scenario]:
         for step in in_order(self.definition):
-            if step.kind == "branch":
+            if step.of_kind.chooses:
                 continue
             yield Scenario(f"{step.id} fails", partial(self._fails, step, after=False))
-            if step.kind not in ("human", "operator"):
+            if step.of_kind.done_by not in ("people", "airflow"):
                 name = f"{step.id} fails after its work was done"
                 yield Scenario(name, partial(self._fails, step, after=True))
 
@@ -122,7 +121,7 @@ class Rehearsal:
         names = [step.id for step in self.definition.steps]
         variables = variables_for(self.definition, names, state, playing.services())
         for expression in wanted.hold:
-            if not evaluate(expression, variables, where=f"case {case.name}"):
+            if not is_true(expression, variables, where=f"case {case.name}"):
                 yield f"{expression} does not hold"
 
     async def _fails(self, step: ResolvedStep, *, after: bool) -> list[str]:
@@ -134,7 +133,7 @@ class Rehearsal:
             left = started(self.definition, state)
             if state.status == "succeeded" and step.fallback is None:
                 problems.append("the run succeeded all the same")
-            if step.kind in HARMLESS:
+            if step.of_kind.is_harmless:
                 return problems
             if state.status == "compensated" and left:
                 problems.append(f"it counts as undone, and {', '.join(left)} is not")
@@ -244,7 +243,7 @@ class Rehearsal:
         begun = [step for step in in_order(self.definition) if self._comes_to(step)]
         if not any(step.can_be_undone for step in begun):
             return None
-        steps = [step for step in begun if step.kind not in {*HARMLESS, "branch", "human"}]
+        steps = [step for step in begun if not (step.asks or step.of_kind.chooses or step.of_kind.is_harmless)]
         return next((step for step in reversed(steps) if not step.irreversible), None)
 
     def _comes_to(self, step: ResolvedStep) -> bool:

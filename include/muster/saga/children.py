@@ -89,7 +89,8 @@ async def _undo(services: Services, piece: Piece, child: str, unwind: Unwind, li
         return "never begun"
     if not _is_own(view, piece):
         return "not its own"
-    if view.state.status != "stuck" and _is_left(view):
+    stuck = view.state.stuck if view.state.status == "stuck" else None
+    if (stuck is None or not stuck.has_begun) and _is_left(view):
         own = await _with_its_skills(services, view)
         await unwind(own, child, await _order(own, piece, view))
         view = await load_all(services, child)

@@ -7,9 +7,8 @@ from collections.abc import Iterable, Iterator
 from muster.errors import MusterError
 from muster.events.model import EventType, NewEvent
 from muster.events.state import RunState
-from muster.events.work import StepState, WorkState
 from muster.execution.closing import given_up
-from muster.execution.references import work_key
+from muster.execution.references import undone_key
 from muster.language.definition import Definition
 
 
@@ -30,20 +29,34 @@ def started(definition: Definition, state: RunState) -> Pieces:
     """
     found: Pieces = {}
     for step in reversed(definition.steps):
-        if step.can_be_undone and (indices := list(begun(state.step(step.id)))):
+        if step.can_be_undone and (indices := state.step(step.id).standing):
             found[step.id] = indices
     return found
 
 
+def to_undo(definition: Definition, state: RunState) -> Pieces:
+    """What undoing a run is about: what is `started`; or what is undone, where people have undone all that was left.
+
+    Without that a stuck run would not be known as one that was undone.
+    """
+    if (found := started(definition, state)) or state.unwinding is None or state.status != "stuck":
+        return found
+    pieces = {
+        step: [index for index in indices if state.step(step).work(index).status == "undone"]
+        for step, indices in state.unwinding.pieces.items()
+    }
+    return {step: indices for step, indices in pieces.items() if indices}
+
+
 def irrevocable(definition: Definition, state: RunState) -> list[str]:
     """The steps that cannot be undone and may have happened, last step first."""
-    return [step.id for step in reversed(definition.steps) if step.irreversible and list(begun(state.step(step.id)))]
+    return [step.id for step in reversed(definition.steps) if step.irreversible and state.step(step.id).standing]
 
 
 def undone_by_hand(state: RunState, steps: Iterable[str], epoch: int, by: str | None = None) -> Iterator[NewEvent]:
     """That a person has undone, outside, all that these steps did: done again, it is other work."""
     for step in steps:
-        for index in begun(state.step(step)):
+        for index in state.step(step).standing:
             yield from piece_undone_by_hand(state, step, index, epoch, by)
 
 
@@ -55,20 +68,5 @@ def piece_undone_by_hand(
     data = {"step": step, "index": index, "work_epoch": work.epoch, "epoch": epoch, "output": None, "by_hand": True}
     if not work.ended:
         yield given_up(step, index, work.epoch)
-    key = f"{work_key(step, index)}/undone@{work.epoch}"
+    key = undone_key(step, index, work.epoch)
     yield NewEvent(type=EventType.COMPENSATION_SUCCEEDED, data=data, actor=by or "muster", key=key)
-
-
-def begun(result: StepState) -> Iterator[int | None]:
-    """The positions of a step that may have happened and are not undone; None stands for a step outside a fan-out."""
-    if _may_have_happened(result.whole) and not result.is_fan_out:
-        yield None
-    for index in sorted(result.items):
-        if _may_have_happened(result.items[index]):
-            yield index
-
-
-def _may_have_happened(work: WorkState) -> bool:
-    # Whatever became of it: a process may have died in the middle, and the next one have skipped it; or an earlier
-    # execution did it, and a later one had no work for it.
-    return work.begun is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
@@ -14,8 +14,9 @@ from muster.events.model import Event, EventType, NewEvent
 from muster.events.state import RunState, fold
 from muster.events.undoing import Stuck
 from muster.execution.again import ORDERS, TELLING
+from muster.execution.closing import revoke_left
 from muster.execution.references import work_key
-from muster.saga.extent import piece_undone_by_hand, undone_by_hand
+from muster.saga.extent import piece_undone_by_hand
 
 FORGOTTEN = timedelta(seconds=60)
 """How old an order must be that Airflow has not begun, for a second person to carry it out: whoever gave it has told
@@ -148,7 +149,9 @@ def resume(
         seen: What was stuck when the person said so: their word is about nothing that came after.
 
     Raises:
-        PermanentError: the run is not there, it is not stuck, or not where it was when it was seen.
+        PermanentError: the run is not there, it is not stuck, or not where it was when it was seen; or nothing is left
+            that a person could have undone by hand.
+        StillRunning: what undid it by machine is committing something, and that does not come to its end.
         TamperedLog: its events are not as they were written.
         AlreadyResumed: of two that resume at once, this one came second; nothing was written for it.
         UnderWay: it goes on already; nothing was written.
@@ -163,9 +166,9 @@ def resume(
             data = {"note": note, "by_hand": by_hand, "epoch": now.epoch}
             new = NewEvent(type=EventType.RUN_RESUMED, data=data, actor=by, key=key)
             # In one append: whoever dies in between would leave the word without the mark, or the mark without it.
-            mark = _done_by_hand(now, by) if by_hand else ()
+            marks = _done_by_hand(log, now, by) if by_hand else ()
             try:
-                order = log.append(run, [new, *mark], expected=now.state.version)[0]
+                order = log.append(run, [new, *marks], expected=now.state.version)[0]
             except ConcurrencyError:
                 continue
         if order.key != key:
@@ -219,10 +222,26 @@ def _at(event: Event) -> str:
     return f"{event.at:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def _done_by_hand(now: Resumable, by: str) -> Iterator[NewEvent]:
-    """That what failed was done by a person; where nothing could undo what was done, that a person undid that."""
+def _done_by_hand(log: EventLog, now: Resumable, by: str) -> list[NewEvent]:
+    """That what failed was undone by a person; where nothing could undo what was done, that they undid all of that.
+
+    What is left of undoing it writes nothing any more: it would happen a second time.
+
+    Raises:
+        PermanentError: there is nothing that they could have undone.
+        StillRunning: what is left of it is committing something, and that does not come to its end.
+    """
     state, stuck = now.state, now.stuck
-    if stuck.irreversible:
-        yield from undone_by_hand(state, stuck.irreversible.get(state.id, ()), stuck.epoch, by)
-    elif state.step(stuck.step).work(stuck.index).undoing is not None:
-        yield from piece_undone_by_hand(state, stuck.step, stuck.index, stuck.epoch, by)
+    named = stuck.irreversible.get(state.id, ()) if stuck.irreversible else (stuck.step,)
+    pieces = [(step, index) for step in named for index in state.step(step).standing]
+    if stuck.index is not None:
+        pieces = [piece for piece in pieces if piece[1] == stuck.index]
+    if not pieces and not stuck.irreversible:
+        raise PermanentError(
+            f"{work_key(stuck.step, stuck.index)} of {state.id} is undone already; nothing was changed.",
+            remedy=f"`muster resume {state.id}` undoes what is left.",
+        )
+    hanging = log.database.run(revoke_left(log.database, state, state.version + 1, frozenset(pieces)))
+    if hanging is not None:
+        raise hanging[-1]
+    return [event for step, index in pieces for event in piece_undone_by_hand(state, step, index, stuck.epoch, by)]

@@ -16,23 +16,26 @@ from muster.errors import DatabaseLost, MusterError
 from muster.events.model import Event, EventType, NewEvent
 from muster.events.sealing import WITHHELD, working_about
 from muster.events.state import RunState
-from muster.execution.actions import skill_context, uses_threads
+from muster.execution.actions import uses_threads
 from muster.execution.closing import close_run, given_up, revoke_left, stuck_key
 from muster.execution.concurrency import at_once, undisturbed
 from muster.execution.fanout import items_of
+from muster.execution.kinds.skill import skill_context
 from muster.execution.outcome import Outcome
 from muster.execution.overtaken import Overtaken
 from muster.execution.piece import Piece, attempts, describe
 from muster.execution.references import WorkRef, unwinding_key, work_key
 from muster.execution.services import Services
+from muster.execution.stopping import has_closed
 from muster.execution.variables import variables_for
 from muster.execution.verdict import TaskStates, reasons_to_undo
 from muster.execution.view import RunView, definition_of, load_all
-from muster.language.definition import ResolvedCompensation, ResolvedRetry, ResolvedStep
+from muster.language.definition import ResolvedStep
 from muster.language.expressions import evaluate
+from muster.language.resolved import ResolvedCompensation, ResolvedRetry
 from muster.language.sagas import compensation_order
 from muster.saga.children import Irrevocable, irrevocable_below, undo_children
-from muster.saga.extent import Irreversible, irrevocable, started
+from muster.saga.extent import Irreversible, irrevocable, to_undo
 from muster.saga.incidents import tell_stuck
 from muster.skills.calling import call_skill
 from muster.skills.registry import get_skill
@@ -70,7 +73,7 @@ async def _begin(services: Services, ref: WorkRef, task_states: TaskStates) -> O
             f"`muster resume {ref.run}`: with --by-hand, if you have undone it by hand.",
         )
         return await _stuck(services, ref, final[0].step, final[0].index, error, final)
-    data = {"reason": "; ".join(reasons), "pieces": started(view.definition, view.state), "epoch": ref.epoch}
+    data = {"reason": "; ".join(reasons), "pieces": to_undo(view.definition, view.state), "epoch": ref.epoch}
     # Written with nothing to undo as well: after it nothing begins, and before it nothing has that is not in it.
     event = NewEvent(type=EventType.SAGA_UNWINDING, data=data, key=key)
     written = (await services.log.aappend(ref.run, [event], expected=view.state.version))[0]
@@ -115,8 +118,10 @@ async def compensate(services: Services, ref: WorkRef) -> Outcome:
 
     async def one(piece: Piece) -> None:
         nonlocal undone
-        # Once one has failed, here or in another process, the run is stuck: what has not begun is left as it is.
-        if failures or await services.log.aunder_keys(ref.run, [stuck_key(ref)]):
+        # Once one has failed, here or in another process, the run is stuck: what has not begun is left as it is. So it
+        # is in a process that was taken for dead, once the run was closed.
+        stuck = failures or await services.log.aunder_keys(ref.run, [stuck_key(ref)])
+        if stuck or await has_closed(services, ref):
             return
         if (error := await _undo(services, piece)) is not None:
             failures.append((piece.index, error))
@@ -152,7 +157,7 @@ async def unwind(services: Services, run: str, epoch: int) -> None:
 
 def _undoing(step: ResolvedStep) -> ResolvedStep:
     """The step's compensation as a step: what is called, how it is repeated, and how long it may take."""
-    if step.kind == "run":
+    if step.of_kind.done_by == "runs":
         # How long its runs may take is for `undo_children` to say, which waits for them.
         return step.model_copy(update={"retry": ResolvedRetry(times=5), "timeout": None})
     undo = _compensation(step)
@@ -211,17 +216,24 @@ async def _undo(services: Services, piece: Piece) -> Exception | None:
     # From here on nothing that is left of the work, or of another attempt at undoing it, writes any more.
     piece = replace(piece, execution=begun[0].version, first=False)
     try:
-        output = await attempts(services, piece, _call, EventType.COMPENSATION_RETRIED)
-    except (DatabaseLost, Overtaken):
+        ends = partial(_undone, services, piece, data)
+        await attempts(services, piece, _call, EventType.COMPENSATION_RETRIED, ends=ends)
+    except DatabaseLost:
         raise
+    except Overtaken:
+        if not await services.log.aunder_keys(piece.ref.run, [piece.ended_key]):
+            raise
     except Exception as error:
         await _failed(services, piece.ref, data, error)
         return error
-    # Once for each execution of the work, whichever attempt at undoing it comes first.
-    key = f"{work_key(piece.step.id, piece.index)}/undone@{data['work_epoch']}"
-    done = NewEvent(type=EventType.COMPENSATION_SUCCEEDED, data={**data, "output": output}, key=key)
-    await services.log.aappend(piece.ref.run, [done])
     return None
+
+
+async def _undone(services: Services, piece: Piece, data: Mapping[str, Any], output: Any) -> None:
+    """Write that it is undone while its locks are held, so that whoever gets them next does not do it again."""
+    # Once for each execution of the work, whichever attempt at undoing it comes first.
+    done = NewEvent(type=EventType.COMPENSATION_SUCCEEDED, data={**data, "output": output}, key=piece.ended_key)
+    await services.log.aappend(piece.ref.run, [done])
 
 
 def _data(view: RunView, ref: WorkRef, step: str, index: int | None) -> dict[str, Any]:
@@ -236,7 +248,7 @@ async def _failed(services: Services, ref: WorkRef, data: Mapping[str, Any], err
 
 
 async def _call(services: Services, piece: Piece) -> Any:
-    if piece.step.kind == "run":
+    if piece.step.of_kind.done_by == "runs":
         step = piece.view.definition.step(piece.step.id)
         return await undo_children(services, piece, unwind, limit=step.timeout)
     undo = _compensation(piece.step)

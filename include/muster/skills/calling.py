@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from muster.errors import ErrorClass, TransientError
 from muster.recovery.attempts import give_up
-from muster.skills.registry import Skill, SkillContext
+from muster.skills.registry import Skill, SkillContext, staying_alive
 
 T = TypeVar("T")
 
@@ -20,9 +20,14 @@ async def call_skill(skill: Skill, values: Mapping[str, Any], context: SkillCont
     """The skill's result as JSON-ready data.
 
     Raises:
-        PermanentError: the arguments do not fit; nothing was called.
+        PermanentError: the arguments do not fit, and nothing was called; or it wanted to end the process.
         TransientError: it took longer than its `timeout`.
     """
+    with staying_alive(f"The skill {skill.name}"):
+        return await _called(skill, values, context)
+
+
+async def _called(skill: Skill, values: Mapping[str, Any], context: SkillContext) -> Any:
     arguments = skill.arguments(values)
     if skill.wants_context:
         arguments["context"] = context

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 
+from muster.files import files_below
 from muster.skills.registry import Lane
 
 __all__ = ["SHIPPED", "Lane", "Parameter", "SkillEntry", "SkillIndex", "scan", "skill_index"]
@@ -73,7 +74,7 @@ class SkillIndex:
 
     @cached_property
     def _files(self) -> list[Path]:
-        return [path for folder in self._folders for path in sorted(folder.rglob("*.py"))]
+        return [path for folder in self._folders for path in sorted(map(Path, files_below(folder, (".py",))))]
 
     def _search(self, name: str) -> SkillEntry | None:
         quoted = re.compile(rb"""["']%s["']""" % re.escape(name.encode()))

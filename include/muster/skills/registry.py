@@ -8,7 +8,8 @@ import importlib.util
 import inspect
 import sys
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -145,6 +146,22 @@ class Skill:
         return self.output.dump_python(value, mode="json")
 
 
+@contextmanager
+def staying_alive(what: str) -> Iterator[None]:
+    """Other people's code inside does not end the process: in the triggerer that is everybody's.
+
+    Raises:
+        PermanentError: it called `sys.exit`.
+    """
+    try:
+        yield
+    except SystemExit as error:
+        raise PermanentError(
+            f"{what} called sys.exit({'' if error.code is None else repr(error.code)}), which ends nothing here.",
+            remedy="Return a result, or raise an error that says what is wrong.",
+        ) from error
+
+
 SITE = "muster_site."
 """Begins the names of the modules made from a site's own files."""
 
@@ -239,7 +256,8 @@ def _execute(path: Path, module_name: str, stamp: int) -> _SiteModule:
     sys.modules[module_name] = module
     token = _importing.set(skills)
     try:
-        spec.loader.exec_module(module)
+        with staying_alive(str(path)):
+            spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[module_name]
         if before is not None:

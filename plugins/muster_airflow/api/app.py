@@ -15,6 +15,7 @@ from muster.errors import MusterError, TransientError
 from muster_airflow.api import data, pages
 from muster_airflow.api.access import UnknownRun
 from muster_airflow.api.rendering import THEME_SCRIPT
+from muster_airflow.compiler.triggers import routers
 
 _OWN_SCRIPT = base64.b64encode(sha256(THEME_SCRIPT.encode()).digest()).decode()
 
@@ -39,6 +40,8 @@ def create_app() -> FastAPI:
     )
     app.include_router(data.router)
     app.include_router(pages.router)
+    for router in routers():
+        app.include_router(router)
     app.add_exception_handler(MusterError, _not_shown)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _misunderstood)

@@ -14,7 +14,7 @@ from airflow.utils.session import create_session
 from sqlalchemy import select
 
 from muster_airflow.compiler.documentation import Written, as_written
-from muster_airflow.reference import FILES_SUFFIX
+from muster_airflow.reference import automation_of
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -43,7 +43,7 @@ def published(visible: Collection[str]) -> list[Published]:
     with create_session() as session:
         tagged = select(DagTag.dag_id).where(DagTag.name == TAG)
         found = session.scalars(select(DagModel).where(DagModel.dag_id.in_(tagged), DagModel.is_stale.is_(False)))
-        listed = [_published(dag) for dag in found.unique() if dag.dag_id in visible and not _watches_files(dag)]
+        listed = [_published(dag) for dag in found.unique() if dag.dag_id in visible and not _stands_beside(dag)]
     return sorted(listed, key=lambda each: (each.title.casefold(), each.automation))
 
 
@@ -80,8 +80,8 @@ def _published(dag: DagModel) -> Published:
     )
 
 
-def _watches_files(dag: DagModel) -> bool:
-    return dag.dag_id.endswith(FILES_SUFFIX)
+def _stands_beside(dag: DagModel) -> bool:
+    return automation_of(dag.dag_id) != dag.dag_id
 
 
 def _latest(session: Session, dag_id: str) -> SerializedDagModel | None:

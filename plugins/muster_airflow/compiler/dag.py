@@ -11,8 +11,8 @@ from muster.language.runs import AT_ONCE
 from muster_airflow.compiler.deadlines import deadline_alerts
 from muster_airflow.compiler.documentation import documentation
 from muster_airflow.compiler.inputs import params
-from muster_airflow.compiler.schedule import schedule
 from muster_airflow.compiler.tasks import add_tasks
+from muster_airflow.compiler.triggers import schedule
 
 if TYPE_CHECKING:
     from muster.language.definition import Definition
@@ -42,7 +42,7 @@ def build_dag(definition: Definition, source: str) -> DAG:
         # Airflow would register it as soon as `with` is left, also by an error: with half of its tasks, and in place of
         # the Dag that says what is wrong.
         auto_register=False,
-        **schedule(definition),
+        schedule=schedule(definition),
     )
     # Airflow gives every task a copy of its Dag's params, and checks the copies without what a run was given: in the
     # triggerer a param without a default would bring down the process that all triggers run in.

@@ -31,7 +31,7 @@ def build_reconciler(include: Path) -> DAG | None:
 
     A schedule that cannot be read gives a Dag that says so: it must not hide the automations.
     """
-    from muster.language.triggers import cron_mistake
+    from muster.language.triggers.schedule import cron_mistake
 
     schedule = os.environ.get(SCHEDULE, "").strip() or EVERY_TEN_MINUTES
     if schedule.lower() == "off":

@@ -9,37 +9,16 @@ from airflow.sdk.definitions.mappedoperator import MappedOperator
 
 from muster.execution.task_keys import ITEMS_SUFFIX
 from muster_airflow.compiler.unwinding import add_unwinding
-from muster_airflow.operators.base import question_policy, restart_policy, retry_policy
-from muster_airflow.operators.children import RunStep
+from muster_airflow.operators.base import restart_policy
+from muster_airflow.operators.kinds import task_of
 from muster_airflow.operators.opening import OpenRun
-from muster_airflow.operators.steps import (
-    AgentStep,
-    AsyncSkillStep,
-    BranchStep,
-    CloseRun,
-    ItemsStep,
-    NotifyStep,
-    SkillStep,
-    WorkerAgentStep,
-    WorkerNotifyStep,
-)
+from muster_airflow.operators.steps import CloseRun, ItemsStep
 from muster_airflow.reference import CLOSE, OPEN
 
 if TYPE_CHECKING:
     from muster.language.definition import Definition, ResolvedStep
 
 Task = BaseOperator | MappedOperator
-
-_CLASSES: dict[tuple[str, str], type[BaseOperator]] = {
-    ("skill", "worker"): SkillStep,
-    ("skill", "async"): AsyncSkillStep,
-    ("agent", "async"): AgentStep,
-    ("agent", "worker"): WorkerAgentStep,
-    ("notify", "async"): NotifyStep,
-    ("notify", "worker"): WorkerNotifyStep,
-    ("branch", "async"): BranchStep,
-    ("run", "worker"): RunStep,
-}
 
 
 def add_tasks(definition: Definition) -> None:
@@ -56,7 +35,7 @@ def add_tasks(definition: Definition) -> None:
 
 def _add(definition: Definition, step: ResolvedStep) -> tuple[Task, Task]:
     """The task that comes first for a step and the one that does its work; often the same."""
-    operator, arguments = _operator(step), _arguments(definition, step)
+    operator, arguments = task_of(step.kind).operator(step), _arguments(definition, step)
     if not step.is_mapped:
         task = operator(task_id=step.id, **arguments)
         return task, task
@@ -69,18 +48,6 @@ def _add(definition: Definition, step: ResolvedStep) -> tuple[Task, Task]:
     return items, work
 
 
-def _operator(step: ResolvedStep) -> type[BaseOperator]:
-    if step.kind == "human":
-        from muster_airflow.operators.human import HumanStep
-
-        return HumanStep
-    if step.kind == "operator":
-        from muster_airflow.operators.external import external_step
-
-        return external_step(step.operator)
-    return _CLASSES[step.kind, step.lane]
-
-
 def _arguments(definition: Definition, step: ResolvedStep) -> dict[str, Any]:
     """What Airflow is told of a step; absent keys keep Airflow's defaults."""
     arguments: dict[str, Any] = {
@@ -91,13 +58,7 @@ def _arguments(definition: Definition, step: ResolvedStep) -> dict[str, Any]:
         arguments |= {"priority_weight": step.priority, "weight_rule": "absolute"}
     if step.pool is not None:
         arguments["pool"] = step.pool
-    if step.kind == "operator":
-        arguments |= retry_policy(step.retry)
-    elif step.kind == "human":
-        arguments |= question_policy()
-    elif step.lane == "worker":
-        arguments |= restart_policy()
-    return arguments
+    return arguments | task_of(step.kind).retries(step)
 
 
 def _trigger_rule(definition: Definition, step: ResolvedStep) -> str:

@@ -10,7 +10,7 @@ from muster.errors import TransientError
 from muster_airflow.egress import leaves, note
 
 if TYPE_CHECKING:
-    from muster.execution.arrivals import Batch
+    from muster.triggers.arrivals import Batch
 
 
 class StartRuns(BaseOperator):
@@ -43,7 +43,7 @@ class StartRuns(BaseOperator):
     def execute(self, context: Context) -> list[str]:
         """Start the runs; the XCom is the list of their ids."""
         # Here, because it brings the database's client, which parsing the Dags has no use for.
-        from muster.execution.arrivals import Watch, claim, look, started
+        from muster.triggers.arrivals import Watch, claim, look, started
         from muster_airflow.services import services_in_worker
 
         services = services_in_worker(context)

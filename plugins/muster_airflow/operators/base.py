@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
 if TYPE_CHECKING:
-    from muster.language.definition import ResolvedRetry
+    from muster.language.definition import ResolvedStep
+    from muster.language.resolved import ResolvedRetry
+    from muster.skills.index import Lane
 
 RESTARTS = 3
 """How often Airflow starts a worker task again whose process died; a step that failed is not repeated."""
@@ -42,3 +46,22 @@ def restart_policy() -> dict[str, Any]:
 def question_policy() -> dict[str, Any]:
     """Arguments that let Airflow start a question's task again when it takes it for failed: nobody is asked anew."""
     return {"retries": WAKE_UPS, "retry_delay": timedelta(seconds=2)}
+
+
+def _restarts(step: ResolvedStep) -> dict[str, Any]:
+    return restart_policy() if step.lane == "worker" else {}
+
+
+@dataclass(frozen=True)
+class StepTask:
+    """A kind of step as a task of Airflow's."""
+
+    operator: Callable[[ResolvedStep], type[BaseOperator]]
+    """The class of a step's task: its name and colour are what people see in the graph."""
+    retries: Callable[[ResolvedStep], dict[str, Any]] = _restarts
+    """Arguments that say what Airflow does when a task dies or fails."""
+
+    @classmethod
+    def by_lane(cls, operators: Mapping[Lane, type[BaseOperator]]) -> StepTask:
+        """One class for each lane that the kind has."""
+        return cls(lambda step: operators[step.lane])

@@ -64,8 +64,8 @@ class AskChecks(ReconcilingOperator):
         """Ask, tell people, and return what does not hold."""
         from muster.language import load_folder
         from muster.operations.reconciling import ask_checks, has_recovered
+        from muster_airflow.published import is_published
         from muster_airflow.services import artifacts, site_skills
-        from muster_airflow.versions import is_published
 
         mended = any(each["mended"] for each in context["ti"].xcom_pull(task_ids="reconcile") or ())
         scope, since = _scope(context), _last_time(context)

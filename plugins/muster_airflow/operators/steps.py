@@ -1,4 +1,4 @@
-"""Steps in both lanes. The class says what kind of step a task is, for people who look at the graph."""
+"""Tasks in both lanes, and those of a run that are none of its steps."""
 
 from __future__ import annotations
 
@@ -61,55 +61,6 @@ def perform_here(context: Context, *, lane: str) -> Outcome:
         return await concealed(services, ref.run, ref.step, await perform(services, ref))
 
     return run(services, performed())
-
-
-class SkillStep(WorkerStep):
-    """A skill in a task process."""
-
-    custom_operator_name = "skill"
-    ui_color = "#dbeafe"
-
-
-class AsyncSkillStep(AsyncStep):
-    """A skill in the triggerer."""
-
-    custom_operator_name = "skill"
-    ui_color = "#dbeafe"
-
-
-class AgentStep(AsyncStep):
-    """An agent in the triggerer."""
-
-    custom_operator_name = "agent"
-    ui_color = "#ede9fe"
-
-
-class WorkerAgentStep(WorkerStep):
-    """An agent in a task process."""
-
-    custom_operator_name = "agent"
-    ui_color = "#ede9fe"
-
-
-class NotifyStep(AsyncStep):
-    """A notification."""
-
-    custom_operator_name = "notify"
-    ui_color = "#fef9c3"
-
-
-class WorkerNotifyStep(WorkerStep):
-    """A notification from a task process."""
-
-    custom_operator_name = "notify"
-    ui_color = "#fef9c3"
-
-
-class BranchStep(AsyncStep):
-    """A choice between ways."""
-
-    custom_operator_name = "branch"
-    ui_color = "#e0f2fe"
 
 
 class ItemsStep(AsyncStep):

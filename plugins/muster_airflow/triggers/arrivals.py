@@ -46,7 +46,7 @@ class ArrivalTrigger(BaseEventTrigger):
             await asyncio.sleep(self.every)
 
     async def _waiting(self) -> bool:
-        from muster.execution.arrivals import look, waiting
+        from muster.triggers.arrivals import look, waiting
         from muster_airflow.services import services_in_triggerer
 
         services = await services_in_triggerer()

@@ -54,7 +54,7 @@ def test_airflow_loads_the_plugin_once_and_without_a_complaint(server: TestClien
 
 
 def test_the_plugin_alone_imports_neither_the_server_nor_the_operators() -> None:
-    heavy = ("fastapi", "muster_airflow.api.app", "muster_airflow.operators.human", "psycopg", "pydantic_ai")
+    heavy = ("fastapi", "muster_airflow.api.app", "muster_airflow.operators.kinds.human", "psycopg", "pydantic_ai")
     program = f"import muster_airflow.plugin, sys; print([name for name in {heavy!r} if name in sys.modules])"
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert told.stdout.splitlines()[-1] == "[]"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date, timedelta
@@ -16,6 +17,7 @@ from lxml import etree
 
 from muster.database import Database
 from muster.errors import PermanentError
+from muster.saga.resuming import resume
 from muster.skills.finance import (
     PaymentProposal,
     Posting,
@@ -28,7 +30,10 @@ from muster.skills.finance.invoice import Invoice
 from muster.skills.finance.policy import Company
 from muster.skills.finance.sepa import NAMESPACE, SCHEMA, Transfer, credit_transfer, sepa_text
 from muster.skills.registry import SkillContext
+from support.bank import BankServer
 from support.ledger import NOW, company, context, invoice, line, post
+from support.runs import Site, place, started, undo_in_process
+from support.waiting import eventually
 
 
 @pytest.fixture
@@ -230,6 +235,22 @@ def test_a_file_that_somebody_took_away_comes_back_the_same_or_under_another_nam
     assert len(anew.payments) == 2
 
 
+@pytest.mark.parametrize("key", ["pay", "pay[2]"])
+def test_what_a_person_has_undone_by_hand_is_paid_anew(ready: SkillContext, tmp_path: Path, key: str) -> None:
+    """Its key is another one then, and what it wrote before is in the ledger: no compensation has taken it back."""
+    postings, pay = several(ready, tmp_path, 2), replace(paying(ready, tmp_path), key=key)
+    other = propose_payment(postings[:1], paying(ready, tmp_path, run="invoices/2"))
+    files = [propose_payment(postings, pay).file]
+    for number in (1, 2):
+        again = propose_payment(postings, replace(pay, key=f"{key}~{number}", now=NOW + timedelta(days=number)))
+        assert [payment.number for payment in again.payments] == [postings[1].number]
+        files.append(again.file)
+    assert len(set(files)) == 3
+    assert [path.name for path in pay.workspace.glob("*.xml")] == files[-1:]
+    rows = [message for _, message in stored(ready.database)]
+    assert sorted(rows) == sorted(str(name).removesuffix(".xml") for name in (other.file, files[-1]))
+
+
 def test_withdrawing_what_was_never_proposed_does_nothing(ready: SkillContext, tmp_path: Path) -> None:
     pay = paying(ready, tmp_path)
     assert withdraw_payment(replace(pay, undoes=pay.key)) == Withdrawal(message_ids=[], payments=0)
@@ -297,3 +318,61 @@ def test_withdrawing_takes_back_every_file_of_the_work_and_no_other(ready: Skill
     assert sorted(path.name for path in pay.workspace.iterdir()) == sorted(
         f"{file.message_id}.withdrawn" for file in proposal.files
     )
+
+
+STALLING = '''
+from muster.errors import PermanentError
+from muster.skills import SkillContext, skill
+from muster.skills.finance import PaymentProposal, Posting, Withdrawal, propose_payment, withdraw_payment
+from support.bank import charge
+
+@skill("stalling.pay")
+def pay(postings: list[Posting], context: SkillContext) -> PaymentProposal:
+    """As shipped."""
+    return propose_payment(postings, context)
+
+@skill("stalling.withdraw")
+def withdraw(url: str, context: SkillContext) -> Withdrawal:
+    """As shipped, in a process that stalls before it begins."""
+    charge(url, "stalls")
+    return withdraw_payment(context)
+
+@skill("stalling.fail")
+def fail() -> None:
+    """Fails."""
+    raise PermanentError("broken")
+'''
+WITHDRAWN = """automation: tested
+inputs: {url: {type: string}, postings: {type: array}}
+settings: {finance: {company: {name: Nordlicht, iban: DE34999999990000100100}}}
+steps:
+  - id: pay
+    skill: stalling.pay
+    with: {postings: "{{ inputs.postings }}"}
+    compensate: {skill: stalling.withdraw, with: {url: "{{ inputs.url }}"}}
+  - {id: work, skill: stalling.fail}
+"""
+
+
+def test_a_withdrawal_whose_place_was_taken_takes_no_file_away(
+    ready: SkillContext, tmp_path: Path, database: Database, bank: BankServer
+) -> None:
+    postings = [posting.model_dump(mode="json") for posting in several(ready, tmp_path, 2)]
+    site = Site(tmp_path, database)
+    site.skills("stalling", STALLING)
+    run = site.open(site.definition(WITHDRAWN), url=bank.url, postings=postings)
+    file = site.services.workspace(run) / site.step(run, "pay").output["file"]
+    site.step(run, "work")
+    is_done = threading.Event()
+    bank.meanwhile = lambda: is_done.wait(60)
+    stalled = started(undo_in_process, *place(site), run)
+    assert eventually(lambda: bank.charges["stalls"] == 1)
+    # Its process was taken for dead, and the run was closed.
+    site.close(run, {"unwind.pay": "failed"})
+    is_done.set()
+    stalled.join(60)
+    assert (stalled.exitcode is not None, file.exists(), len(stored(database))) == (True, True, 2)
+    resume(site.services.log, run, by="ann")
+    site.unwind(run, epoch=1)
+    site.close(run, epoch=1)
+    assert (site.state(run).status, file.exists(), stored(database)) == ("compensated", False, [])

@@ -16,7 +16,7 @@ from muster.events.model import Event, EventType
 from muster.events.queries import RunRow
 from muster.events.state import fold
 from muster.execution.again import TELLING, last_execution
-from muster.execution.task_keys import task_of
+from muster.execution.task_keys import task_of, works_of
 from muster.operations.reconciling.findings import (
     ACTIVE,
     BEGINS_AGAIN,
@@ -66,7 +66,7 @@ def _is_over(scope: Scope, case: Case, task: str) -> bool:
         return False
     step, result = stands_for.step.id, case.run.step(stands_for.step.id)
     # As a whole a fan-out has ended when it was skipped, or had nothing to do.
-    works = [result.whole] if result.ended_as_a_whole or not result.indices else case.works(stands_for)
+    works = [result.whole] if result.ended_as_a_whole or not result.indices else works_of(case.run, stands_for)
     return bool(works) and all(
         work.ended and case.is_of_it(step, work) and work.ended_at is not None and _has_rested(scope, work.ended_at)
         for work in works

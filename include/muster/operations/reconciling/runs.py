@@ -168,9 +168,11 @@ def _close(case: _Case, message: str) -> Disagreement:
         # As `close` does: what is left of a piece that has no outcome says nothing any more.
         scope.database.run(revoke_left(scope.database, run, last.version + 1))
         scope.log.append(run.id, list(_closing(case, said, stuck)), expected=last.version)
-    remedy = f"`muster restart {run.id} --from STEP` does it again" + (
-        f", `muster resume {run.id}` undoes it." if stuck else "."
-    )
+    ways = [f"`muster restart {run.id} --from STEP` does it again"]
+    if any(work.half_undone for _, _, work in run.works()):
+        ways.clear()
+    ways += [f"`muster resume {run.id}` undoes it"] if stuck else []
+    remedy = ", ".join(ways) + "."
     return Disagreement("run", run.id, said, remedy, mended=scope.mend, run=run.id, mark=str(last.version))
 
 

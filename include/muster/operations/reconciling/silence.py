@@ -8,14 +8,14 @@ from datetime import timedelta
 from muster.events.state import RunState
 from muster.events.work import WorkState
 from muster.execution.again import Execution
-from muster.execution.task_keys import TaskKey, task_of
+from muster.execution.task_keys import BEGINS_TO_UNDO, task_of, works_of
 from muster.language.definition import Definition, ResolvedStep
 from muster.operations.reconciling.findings import SLOWEST, Scope
 from muster.saga.children import PATIENCE
 
 AT_ONCE = timedelta(0)
 """What has not begun, or takes no time."""
-OWN = frozenset({"close", "unwind.begin"})
+OWN = frozenset({"close", BEGINS_TO_UNDO})
 """Tasks of Airflow's that stand for no step."""
 
 
@@ -31,32 +31,23 @@ class Case:
         """True for what happened in the execution that is under way, and not in one before it."""
         return step in (self.execution.stands or ()) or work.epoch == self.execution.epoch
 
-    def works(self, task: TaskKey) -> list[WorkState]:
-        """Everything that one task instance works on, whether or not it has begun."""
-        result, step = self.run.step(task.step.id), task.step
-        if step.each is None:
-            return [result.whole]
-        size = step.pack if isinstance(step.pack, int) else 1
-        own = result.indices if task.slot is None else result.indices[task.slot * size : (task.slot + 1) * size]
-        return [result.work(index) for index in own]
-
 
 def longest(scope: Scope, case: Case, task: str) -> timedelta | None:
     """How long a task may be silent; None when nobody can say."""
     stands_for = task_of(case.definition, task)
     if task in OWN or (stands_for is not None and stands_for.role == "lays out"):
         return AT_ONCE
-    if stands_for is None or stands_for.step.kind == "human":
+    if stands_for is None or stands_for.step.of_kind.done_by == "people":
         return None
     step, undoes = stands_for.step, stands_for.role == "undoes"
     works = [
         work
-        for work in case.works(stands_for)
+        for work in works_of(case.run, stands_for)
         if (work.undoing is not None if undoes else work.status != "pending" and case.is_of_it(step.id, work))
     ]
     if not works or (step.id in (case.execution.stands or ()) and not undoes):
         return AT_ONCE
-    if step.kind == "run":
+    if step.of_kind.done_by == "runs":
         return _of_children(scope, step, works, undoes=undoes)
     if undoes:
         timeout = step.compensate.timeout if step.compensate is not None else None

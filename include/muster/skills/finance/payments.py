@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict
 
 from muster.errors import PermanentError, TransientError
 from muster.files import draft_of, remove_drafts
+from muster.recovery.fencing import present
 from muster.skills.finance.policy import policy_of
 from muster.skills.finance.posting import Posting
 from muster.skills.finance.sepa import LARGEST, Transfer, credit_transfer
@@ -91,12 +92,15 @@ def propose_payment(postings: list[Posting], context: SkillContext) -> PaymentPr
 
     Left out, with the reason: what is not in euros, credit notes, what is paid by card or direct debit, what has no
     account, was reversed, or is in another run's file. Doing the same work again gives the same file; with postings
-    that are in no file yet it writes another one beside it.
+    that are in no file yet it writes another one beside it. After a person undid it by hand it first takes back what it
+    wrote then, as `withdraw_payment` does.
 
     Raises:
         PermanentError: the settings do not say who pays, from which account; or a proposal was withdrawn meanwhile.
     """
     key = f"{context.run}/{context.key}"
+    for undone in _undone_before(context.key):
+        _withdraw(context, undone)
     with context.database.connection() as connection:
         written = _written(connection, key)
         paid = {payment.posting for file in written for payment in file.proposal.payments}
@@ -158,21 +162,36 @@ def withdraw_payment(context: SkillContext) -> Withdrawal:
     The files in the run's workspace are renamed, so that nobody releases them by mistake. What a person has released
     at the bank already has to be called back there.
     """
+    proposals = _withdraw(context, str(context.undoes))
+    return Withdrawal(
+        message_ids=[str(proposal.message_id) for proposal in proposals],
+        payments=sum(len(proposal.payments) for proposal in proposals),
+    )
+
+
+def _withdraw(context: SkillContext, key: str) -> list[PaymentProposal]:
+    """Take back the files of a piece of work; what they proposed."""
     with context.database.connection() as connection:
-        written = _written(connection, f"{context.run}/{context.undoes}")
+        written = _written(connection, f"{context.run}/{key}")
         for file in written:
             connection.execute("DELETE FROM finance.payments WHERE proposal_id = %s", (file.id,))
             connection.execute("DELETE FROM finance.payment_proposals WHERE id = %s", (file.id,))
+        # No file comes back when the commit is refused: whose place was taken must meet that before.
+        present(context.database, connection)
+        for file in written:
             path = _path(file, context)
             # In this order: of a draft that is gone no file can come any more.
             remove_drafts(path)
             if path.exists():
                 path.rename(path.with_suffix(".withdrawn"))
-    proposals = [file.proposal for file in written]
-    return Withdrawal(
-        message_ids=[str(proposal.message_id) for proposal in proposals],
-        payments=sum(len(proposal.payments) for proposal in proposals),
-    )
+    return [file.proposal for file in written]
+
+
+def _undone_before(key: str) -> Iterator[str]:
+    """The keys that the work had before it was undone: under them is in the ledger what a person undid by hand."""
+    first, _, number = key.partition("~")
+    for earlier in range(int(number or 0)):
+        yield f"{first}~{earlier}" if earlier else first
 
 
 class _Written(NamedTuple):

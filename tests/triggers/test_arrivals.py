@@ -10,7 +10,7 @@ import pytest
 from muster.database import Database
 from muster.documents import documents_of
 from muster.errors import TransientError
-from muster.execution.arrivals import Arrival, Watch, claim, left_over, look, started, waiting
+from muster.triggers.arrivals import Arrival, Watch, claim, left_over, look, started, waiting
 
 WATCH = Watch("invoices", "/in", "files", ("files",))
 LATER = 4_000_000_000.0

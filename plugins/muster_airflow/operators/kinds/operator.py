@@ -29,8 +29,10 @@ from muster.execution.retrying import NEVER
 from muster.execution.services import Services
 from muster.failures import classify
 from muster.language.ancestry import INSTEAD, SKIPS
+from muster.language.definition import ResolvedStep
 from muster.language.expressions import evaluate
 from muster_airflow.egress import concealed, hold_pushes, leaves
+from muster_airflow.operators.base import StepTask, retry_policy
 from muster_airflow.reference import work_ref
 
 
@@ -189,3 +191,11 @@ def _jsonable(value: Any) -> Any:
     from pydantic import TypeAdapter
 
     return TypeAdapter(Any).dump_python(value, mode="json", fallback=str)
+
+
+def _operator(step: ResolvedStep) -> type[BaseOperator]:
+    assert step.operator is not None
+    return external_step(step.operator)
+
+
+TASK = StepTask(_operator, lambda step: retry_policy(step.retry))

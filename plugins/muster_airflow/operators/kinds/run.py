@@ -10,7 +10,7 @@ from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType, TaskDeferred
 from muster.errors import PermanentError, TransientError
 from muster.execution.outcome import Outcome
 from muster_airflow.egress import concealed, leaves, push
-from muster_airflow.operators.base import MusterOperator
+from muster_airflow.operators.base import MusterOperator, StepTask
 from muster_airflow.reference import CHILD, work_ref
 from muster_airflow.triggers.children import ChildTrigger
 
@@ -125,3 +125,6 @@ def _said(detail: dict[str, Any]) -> str:
     while isinstance(inner, dict) and ("detail" in inner or "message" in inner):
         inner = inner.get("message") or inner.get("detail")
     return str(inner or detail.get("message") or "it does not know it")
+
+
+TASK = StepTask.by_lane({"worker": RunStep})

@@ -22,6 +22,7 @@ from muster.execution.piece import failed
 from muster.execution.references import WorkRef
 from muster.execution.services import Services
 from muster_airflow.egress import concealed, leaves
+from muster_airflow.operators.base import StepTask, question_policy
 from muster_airflow.reference import work_ref
 
 
@@ -153,3 +154,6 @@ def _answered_at(event: dict[str, Any]) -> datetime:
     at = event.get("responded_at")
     at = datetime.fromisoformat(at) if isinstance(at, str) else at
     return at if isinstance(at, datetime) and at.tzinfo is not None else datetime.now(UTC)
+
+
+TASK = StepTask(lambda step: HumanStep, lambda step: question_policy())

@@ -1,0 +1,13 @@
+"""What Muster does for the kinds of step whose work it does itself: one module for each, with its `ACTION`."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pkgutil import iter_modules
+
+from muster.execution.action import Action
+
+ACTIONS: dict[str, Action] = {
+    module.name: import_module(f"{__name__}.{module.name}").ACTION for module in iter_modules(__path__)
+}
+"""By the name of the kind."""

@@ -1,0 +1,61 @@
+"""`agent`: asks an agent, and the next one that fits while the circuit breaker of one is open."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from muster.agents.call import AgentCall
+from muster.agents.prompts import fence
+from muster.agents.runner import run_agent
+from muster.execution.action import Action, named
+from muster.execution.conversations import asked_under
+from muster.execution.piece import Answer, Piece
+from muster.execution.reading import documents_of_run
+from muster.execution.services import Services
+from muster.language.expressions import evaluate, evaluate_marked
+from muster.recovery.breakers import BreakerOpen, policy_of
+
+
+async def _act(services: Services, piece: Piece) -> Answer:
+    *preferred, last = (piece.step.agent, *piece.step.others)
+    for agent in preferred:
+        try:
+            return await ask_agent(services, piece, agent, piece.step.ask, piece.step.arguments)
+        except BreakerOpen as error:
+            if not goes_on(piece, error):
+                raise
+    return await ask_agent(services, piece, last, piece.step.ask, piece.step.arguments)
+
+
+def goes_on(piece: Piece, error: BreakerOpen) -> bool:
+    """True when the automation wants somebody else to do what a breaker keeps from being done."""
+    return policy_of(piece.view.definition.settings, error.name).when_open == "next"
+
+
+async def ask_agent(
+    services: Services, piece: Piece, name: str | None, ask: str | None, arguments: Mapping[str, Any]
+) -> Answer:
+    """Ask an agent about a piece of work."""
+    definition = piece.view.definition
+    agent = definition.agents[named(name)]
+    returns = piece.step.returns if piece.step.returns is not None else agent.returns
+    call = AgentCall(
+        run=piece.view.id,
+        step=piece.step.id,
+        index=piece.index,
+        key=asked_under(piece, piece.asked_in, agent.id),
+        effect_key=piece.effect_key,
+        agent=agent,
+        ask=evaluate_marked(ask or "", piece.variables, fence, where=f"step {piece.step.id}, ask"),
+        data=evaluate(arguments, piece.variables, where=f"step {piece.step.id}, with"),
+        returns=returns,
+        budget=definition.budget,
+        settings=definition.settings,
+        documents=documents_of_run(services, piece.view),
+    )
+    result = await run_agent(call, services)
+    return Answer(output=result.output, output_type=result.output_type, produced_by=result.produced_by)
+
+
+ACTION = Action(_act)

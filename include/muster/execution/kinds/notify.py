@@ -1,0 +1,36 @@
+"""`notify`: sends notices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from muster.execution.action import Action
+from muster.execution.piece import Answer, Piece
+from muster.execution.services import Services
+from muster.language.expressions import evaluate
+from muster.language.resolved import ResolvedTarget
+from muster.notifications.model import Notice
+
+
+async def _act(services: Services, piece: Piece) -> Answer:
+    deliveries = []
+    for number, notice in enumerate(_notices(piece, piece.step.notify)):
+        key = f"{piece.effect_key}/notice/{number}"
+        delivery = await services.notices.send(Notice(run=piece.view.id, key=key, **notice))
+        deliveries.append(delivery.model_dump(mode="json"))
+    return Answer(output=deliveries)
+
+
+def _notices(piece: Piece, targets: Sequence[ResolvedTarget]) -> Iterator[dict[str, Any]]:
+    """One notice for each place: a target may name several addresses."""
+    for target in targets:
+        values = evaluate(target.model_dump(), piece.variables, where=f"step {piece.step.id}, notify")
+        subject = values["subject"] or piece.view.definition.title
+        if values["slack"] is not None:
+            yield {"channel": "slack", "target": values["slack"], "text": values["text"]}
+        for address in values["email"] or ():
+            yield {"channel": "email", "target": address, "subject": subject, "text": values["text"]}
+
+
+ACTION = Action(_act)

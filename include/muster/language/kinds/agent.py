@@ -1,0 +1,117 @@
+"""`agent`, or `needs`: asks an agent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import ConfigDict, Field
+
+from muster.language.fields import Shape, Text, Values
+from muster.language.problems import did_you_mean, one_of
+from muster.language.step_kind import StepKind
+from muster.language.steps import Fallback, WorkStep
+from muster.written import Name, Written
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from muster.agents.spec import AgentSpec
+    from muster.language.problems import Problem
+    from muster.language.spot import Spot
+    from muster.language.surroundings import Surroundings
+
+
+class Needs(Written):
+    """What an agent must be good at to be given the step."""
+
+    skills: Annotated[list[Name], Field(min_length=1)]
+    """All of these must be among the agent's `skills`."""
+    department: Name | None = None
+    """The department it must belong to."""
+
+
+class AgentStep(WorkStep):
+    """Asks an agent."""
+
+    # The discriminator sees to this; editors learn it from here.
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["agent"]}, {"required": ["needs"]}]})
+
+    kind: ClassVar[str] = "agent"
+    keys: ClassVar[tuple[str, ...]] = ("agent", "needs")
+    agent: Name | None = None
+    """The agent's id."""
+    needs: Needs | None = None
+    """In place of `agent`: what it must be good at. The agent with the fewest other skills is chosen; while its
+    circuit breaker is open, the next one that fits."""
+    ask: Text
+    """What the agent is asked to do."""
+    arguments: Values = Field(default_factory=dict, alias="with")
+    """Values the agent is given besides, by name. They are the arguments of its offline skill."""
+    returns: Shape | None = None
+    """What it answers: a Pydantic model by name, or a JSON Schema; default: as the agent says, else text."""
+    fallback: Fallback | None = None
+    """What takes over when the step failed for good."""
+
+
+def _able(step: AgentStep, among: Surroundings) -> list[AgentSpec]:
+    """The agent a step names, or those that fit what it needs, the one that is chosen first."""
+    if step.agent is not None:
+        named = among.agents.get(step.agent)
+        return [named] if named else []
+    return among.agents.fitting(step.needs) if step.needs else []
+
+
+def _resolve(step: AgentStep, among: Surroundings) -> dict[str, Any]:
+    able = _able(step, among)
+    return {
+        "agent": able[0].id if able else None,
+        "others": tuple(other.id for other in able[1:]),
+        "ask": step.ask,
+        "arguments": step.arguments,
+        "returns": step.returns if step.returns is not None or not able else able[0].returns,
+        "fallback": step.fallback.resolved(step.arguments, step.ask) if step.fallback else None,
+    }
+
+
+def _check(step: AgentStep, spot: Spot) -> Iterator[Problem]:
+    yield from spot.fallback(step.fallback, step.arguments, step.ask)
+    if step.agent is not None:
+        yield from spot.agent(step.agent, "agent")
+    elif step.needs is not None and not _able(step, spot.among):
+        wanted = f"has {one_of(step.needs.skills).replace(' or ', ' and ')} among its skills"
+        place = f" in the department `{step.needs.department}`" if step.needs.department else ""
+        agents = spot.among.agents.by_id.values()
+        known = {skill for agent in agents for skill in agent.skills}
+        hints = [did_you_mean(skill, known) for skill in step.needs.skills if skill not in known]
+        yield spot.problem(f"no agent{place} {wanted}", "needs", suggestion=next(filter(None, hints), None))
+
+
+KIND = StepKind(
+    model=AgentStep,
+    place=20,
+    parts=(Needs,),
+    expressions=frozenset({"ask"}),
+    lanes=("async", "worker"),
+    resolve=_resolve,
+    check=_check,
+    example="""automation: summarise_letter
+inputs:
+  uri: { type: string }
+steps:
+  - id: read
+    skill: office.read_letter
+    with: { uri: "{{ inputs.uri }}" }
+
+  - id: summarise
+    needs: { skills: [summaries], department: office }
+    ask: Summarise the letter in one sentence, and name the amount.
+    with: { letter: "{{ steps.read }}" }
+    returns:
+      type: object
+      properties: { summary: { type: string }, amount: { type: number } }
+      required: [summary, amount]
+    fallback: { agent: clerk, ask: "Summarise {{ steps.read }} briefly." }
+""",
+    output="What `returns` describes, of the step or else of the agent; text where neither says it.",
+    output_example='{"summary": "A letter from post@example.com.", "amount": 1000.0}',
+)

@@ -1,0 +1,55 @@
+"""`notify`: sends notices."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from pydantic import Field
+
+from muster.language.step_kind import StepKind
+from muster.language.steps import EmailTarget, SlackTarget, Target, WorkStep
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from muster.language.problems import Problem
+    from muster.language.spot import Spot
+
+
+class NotifyStep(WorkStep):
+    """Sends notices."""
+
+    kind: ClassVar[str] = "notify"
+    notify: Annotated[list[Target], Field(min_length=1)]
+    """The notices to send."""
+
+
+def _check(step: NotifyStep, spot: Spot) -> Iterator[Problem]:
+    for position, target in enumerate(step.notify):
+        if target.text is None:
+            yield spot.problem("`text` is missing: what the notice says", "notify", position)
+
+
+KIND = StepKind(
+    model=NotifyStep,
+    place=40,
+    parts=(SlackTarget, EmailTarget),
+    expressions=frozenset({"notify"}),
+    lanes=("async", "worker"),
+    resolve=lambda step, among: {"notify": tuple(target.resolved() for target in step.notify)},
+    check=_check,
+    # That nobody could be told is no reason to take back what was done. The notice stays in the outbox.
+    is_harmless=True,
+    example="""automation: greet
+steps:
+  - id: greet
+    notify:
+      - { slack: "#office", text: "Good morning." }
+      - { email: [front-desk@example.com], subject: Today, text: "Run {{ run.id }} has begun." }
+""",
+    output="One entry for each notice. `delivered_by` is `slack`, `smtp`, or `outbox` where nothing is connected.",
+    output_example=(
+        '[{"delivered_by": "outbox", "target": "#office", "reference": "outbox/1", "note": "Kept in the '
+        'outbox: nobody has set up slack here.", "at": "2026-01-31T09:30:00Z", "repeated": false}]'
+    ),
+)

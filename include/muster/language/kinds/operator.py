@@ -1,0 +1,79 @@
+"""`operator`: any Airflow operator."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field
+
+from muster.language.fields import Values
+from muster.language.step_kind import StepKind
+from muster.language.steps import WorkStep
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from muster.language.problems import Problem
+    from muster.language.spot import Spot
+
+
+class OperatorStep(WorkStep):
+    """Runs an Airflow operator in a task process; what it returns is the step's output.
+
+    Operators that have Airflow skip tasks after them (`LatestOnlyOperator`, `ShortCircuitOperator`, `BranchSQLOperator`
+    and every other with a `SkipMixin`) are refused: which steps are skipped is said by `when` and `branch`.
+    """
+
+    kind: ClassVar[str] = "operator"
+    operator: str = Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$", max_length=300)
+    """The operator's import path, of a package that is installed. The setting `allowed_operators` says which may be
+    used."""
+    arguments: Values = Field(default_factory=dict, alias="with")
+    """The operator's arguments by name."""
+
+
+def _check(step: OperatorStep, spot: Spot) -> Iterator[Problem]:
+    if step.lock is not None:
+        message = "an operator may leave its process and come back, so it cannot hold a lock"
+        yield spot.problem(message, "lock", key=True, suggestion="Lock a skill instead.")
+    allowed = allowed_operators(spot.settings)
+    if not operator_allowed(step.operator, allowed):
+        message = f"the operator `{step.operator}` is not allowed here"
+        suggestion = f"The setting `allowed_operators` allows {', '.join(allowed) or 'none'}."
+        yield spot.problem(message, "operator", suggestion=suggestion)
+    elif found := spot.among.refusal(step.operator):
+        message = f"the operator `{step.operator}` {found.message}"
+        yield spot.problem(message, "operator", suggestion=found.suggestion)
+
+
+def allowed_operators(settings: Mapping[str, Any]) -> list[str]:
+    """The import paths, or their beginnings followed by `.*`, of the operators that may be used."""
+    allowed = settings.get("allowed_operators", ["airflow.providers.*"])
+    return [str(entry) for entry in allowed] if isinstance(allowed, list) else []
+
+
+def operator_allowed(path: str, allowed: Iterable[str]) -> bool:
+    """True when one of the entries allows the operator."""
+    return any(path.startswith(entry[:-1]) if entry.endswith(".*") else path == entry for entry in allowed)
+
+
+KIND = StepKind(
+    model=OperatorStep,
+    place=60,
+    lanes=("worker",),
+    resolve=lambda step, among: {"operator": step.operator, "arguments": step.arguments},
+    check=_check,
+    done_by="airflow",
+    example="""automation: nightly_copy
+triggers:
+  - schedule: "@daily"
+steps:
+  - id: copy
+    operator: airflow.providers.standard.operators.bash.BashOperator
+    with: { bash_command: "echo copied {{ settings.inbox }}" }
+    timeout: 10m
+    pool: default_pool
+""",
+    output="What the operator returns, as JSON.",
+    output_example='"copied /srv/letters"',
+)

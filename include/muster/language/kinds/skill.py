@@ -1,0 +1,75 @@
+"""`skill`: calls a typed Python function."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field
+
+from muster.language.fields import Values
+from muster.language.step_kind import StepKind
+from muster.language.steps import Fallback, WorkStep
+from muster.written import SkillName
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from muster.language.problems import Problem
+    from muster.language.spot import Spot
+    from muster.language.surroundings import Surroundings
+
+
+class SkillStep(WorkStep):
+    """Calls a skill: a typed Python function."""
+
+    kind: ClassVar[str] = "skill"
+    skill: SkillName
+    """The skill's name, `<domain>.<verb_noun>`."""
+    arguments: Values = Field(default_factory=dict, alias="with")
+    """The skill's arguments by name."""
+    fallback: Fallback | None = None
+    """What takes over when the step failed for good."""
+
+
+def _resolve(step: SkillStep, among: Surroundings) -> dict[str, Any]:
+    entry = among.skills.get(step.skill)
+    return {
+        "skill": step.skill,
+        "arguments": step.arguments,
+        "fallback": step.fallback.resolved(step.arguments, None) if step.fallback else None,
+        "lane": entry.lane if entry else None,
+        "timeout": entry.timeout if entry else None,
+    }
+
+
+def _check(step: SkillStep, spot: Spot) -> Iterator[Problem]:
+    yield from spot.skill(step.skill, step.arguments, ("skill",), ("with",))
+    yield from spot.fallback(step.fallback, step.arguments, None)
+
+
+KIND = StepKind(
+    model=SkillStep,
+    place=10,
+    lanes=("worker", "async"),
+    resolve=_resolve,
+    check=_check,
+    example="""automation: file_letters
+inputs:
+  letters: { type: array, items: { type: string }, default: [] }
+steps:
+  - id: read
+    each: "{{ inputs.letters }}"
+    pack: 100
+    skill: office.read_letter
+    with: { uri: "{{ item }}" }
+    retry: { times: 3, delay: 10s, backoff: 2 }
+    timeout: 2m
+
+  - id: file
+    each: "{{ steps.read }}"
+    skill: office.file_letter
+    with: { letter: "{{ item }}", folder: "{{ 'large' if item.amount > settings.limit else 'small' }}" }
+""",
+    output="What the function returns.",
+    output_example='[{"uri": "letters/1.txt", "amount": "1000", "sender": "post@example.com"}]',
+)

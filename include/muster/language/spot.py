@@ -1,0 +1,86 @@
+"""Where a check of one step looks, and what it says about the names that stand there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import getitem
+from typing import TYPE_CHECKING, Any
+
+from muster.language.explain import Located, shown_value
+from muster.language.literals import fits
+from muster.language.problems import Problem, did_you_mean
+from muster.language.reading import Path
+from muster.language.steps import AgentFallback, Fallback, SkillFallback
+
+if TYPE_CHECKING:
+    from muster.language.surroundings import Surroundings
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A step, or something else that names skills and agents, at its place in a file."""
+
+    document: Located
+    path: Path
+    """Where it stands; the paths of the methods begin there."""
+    settings: Mapping[str, Any]
+    among: Surroundings
+    ids: Sequence[str] = ()
+    """The ids of all steps."""
+
+    def problem(self, message: str, *path: str | int, key: bool = False, suggestion: str | None = None) -> Problem:
+        """A problem there, or below."""
+        return self.document.problem(message, (*self.path, *path), key=key, suggestion=suggestion)
+
+    def steps(self, names: Sequence[str], *path: str | int) -> Iterator[Problem]:
+        """One problem for each of the names, a list or a single text, that no step has."""
+        for position, name in enumerate(names):
+            written = reduce(getitem, (*self.path, *path), self.document.data)
+            yield from self.step(name, *path, *([position] if isinstance(written, list) else []))
+
+    def step(self, name: str, *path: str | int) -> Iterator[Problem]:
+        """What is wrong with the name of a step."""
+        if name not in self.ids:
+            suggestion = did_you_mean(name, self.ids) or f"The steps are {', '.join(self.ids)}."
+            yield self.problem(f"there is no step `{name}`", *path, suggestion=suggestion)
+
+    def agent(self, name: str, *path: str | int) -> Iterator[Problem]:
+        """What is wrong with the name of an agent."""
+        if self.among.agents.get(name) is None:
+            suggestion = did_you_mean(name, self.among.agents.by_id) or "`muster agents` shows them all."
+            yield self.problem(f"there is no agent `{name}`", *path, suggestion=suggestion)
+
+    def skill(self, name: str, given: Mapping[str, Any], path: Path, arguments: Path) -> Iterator[Problem]:
+        """What is wrong with the name of a skill, which stands at `path`, and with its arguments."""
+        entry = self.among.skills.get(name)
+        if entry is None:
+            suggestion = did_you_mean(name, self.among.skills.entries) or "`muster skill --list` shows them all."
+            yield self.problem(f"there is no skill `{name}`", *path, suggestion=suggestion)
+            return
+        known = {parameter.name: parameter.annotation for parameter in entry.parameters}
+        for argument, value in given.items():
+            if not fits(value, annotation := known.get(argument, "Any")):
+                message = f"the skill `{name}` takes `{annotation}` as `{argument}`, not {shown_value(value)}"
+                yield self.problem(message, *arguments, argument)
+            if argument not in known and not entry.takes_any:
+                suggestion = did_you_mean(argument, known) or f"It takes {', '.join(known) or 'none'}."
+                message = f"the skill `{name}` takes no argument `{argument}`"
+                yield self.problem(message, *arguments, argument, key=True, suggestion=suggestion)
+        missing = [p.name for p in entry.parameters if p.required and p.name not in given]
+        if missing:
+            words = ", ".join(f"`{argument}`" for argument in missing)
+            message = f"the skill `{name}` needs {words}"
+            yield self.problem(message, *path, suggestion=f"Give it in `with`: `with: {{ {missing[0]}: … }}`.")
+
+    def fallback(self, other: Fallback | None, given: Mapping[str, Any], ask: str | None) -> Iterator[Problem]:
+        """What is wrong with a step's `fallback`; `given` and `ask` are the step's own."""
+        if isinstance(other, SkillFallback):
+            place: Path = ("with",) if other.arguments is None else ("fallback", "with")
+            arguments = given if other.arguments is None else other.arguments
+            yield from self.skill(other.skill, arguments, ("fallback", "skill"), place)
+        elif isinstance(other, AgentFallback):
+            yield from self.agent(other.agent, "fallback", "agent")
+            if other.ask is None and ask is None:
+                yield self.problem("`ask` is missing: what the agent is asked", "fallback")

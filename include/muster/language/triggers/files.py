@@ -1,0 +1,135 @@
+"""`files`: new files in a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from muster.files import UnusablePath, path_named
+from muster.language.durations import Duration, parse_duration
+from muster.language.expressions import ExpressionError, ExpressionSyntaxError, evaluate
+from muster.language.fields import Text, Words
+from muster.language.problems import Problem, did_you_mean
+from muster.language.reading import Path
+from muster.language.resolved import ResolvedTrigger
+from muster.language.spot import Spot
+from muster.language.trigger_kind import TriggerKind, startable
+from muster.written import Name, Written
+
+if TYPE_CHECKING:
+    from muster.language.automation import Automation
+
+
+class Files(Written):
+    """Which files start a run."""
+
+    path: Text
+    """The folder to watch, on this machine: its path, or its `file://` URI; `settings` may be used."""
+    match: Words = ["*"]
+    """Name patterns; a file that matches one of them counts."""
+    input: Name | None = None
+    """The input, an array, that gets the URIs of the new files; default: the only input that is an array."""
+    every: Duration = "30s"
+    """How often the folder is looked at."""
+
+
+class FilesTrigger(Written):
+    """Starts a run for files that are new in a folder, all of them together."""
+
+    files: Files
+    """Which files, and the input they are given as."""
+
+
+class ResolvedFiles(ResolvedTrigger):
+    """New files in a folder."""
+
+    path: str
+    """The folder to watch, settings filled in."""
+    match: tuple[str, ...] = ()
+    input: str | None = None
+    """The input that gets the URIs of the new files."""
+    every: float | None = None
+    """Seconds between two looks at the folder."""
+
+    @property
+    def said(self) -> str:
+        """Where the files are."""
+        return f"files in {self.path}"
+
+    @property
+    def folder(self) -> str | None:
+        """The folder that is watched."""
+        return self.path
+
+
+def _resolve(trigger: FilesTrigger, automation: Automation, settings: Mapping[str, Any]) -> ResolvedFiles:
+    files = trigger.files
+    return ResolvedFiles(
+        path=str(evaluate(files.path, {"settings": settings})),
+        match=tuple(files.match),
+        input=files.input or default_input(automation),
+        every=parse_duration(files.every),
+    )
+
+
+def default_input(automation: Automation) -> str | None:
+    """The only input that is an array, which new files are given as; None when there are none or several."""
+    arrays = [name for name, schema in automation.inputs.items() if schema.get("type") == "array"]
+    return arrays[0] if len(arrays) == 1 else None
+
+
+def _check(trigger: FilesTrigger, automation: Automation, spot: Spot) -> Iterator[Problem]:
+    yield from _folder(trigger.files.path, spot)
+    yield from _files(trigger, automation, spot)
+
+
+def _folder(named: str, spot: Spot) -> Iterator[Problem]:
+    try:
+        folder = str(evaluate(named, {"settings": spot.settings}))
+    except (ExpressionError, ExpressionSyntaxError):
+        return  # What is wrong with it is said of every expression.
+    try:
+        path_named(folder)
+    except UnusablePath as error:
+        yield spot.problem(error.message, "files", "path", suggestion=error.remedy)
+    except ValueError:
+        # Only where it is: a whole URI may hold a password.
+        message = f"no folder of `{folder.partition(':')[0]}://` can be watched, only one on this machine"
+        remedy = "Write its path, or `file:///srv/letters`; what is elsewhere can be mounted as a folder."
+        yield spot.problem(message, "files", "path", suggestion=remedy)
+
+
+def _files(trigger: FilesTrigger, automation: Automation, spot: Spot) -> Iterator[Problem]:
+    name = trigger.files.input or default_input(automation)
+    if name is None:
+        yield spot.problem("which input gets the files is not clear: name an array in `input`", "files")
+        return
+    schema = automation.inputs.get(name)
+    if schema is None:
+        suggestion = did_you_mean(name, automation.inputs)
+        yield spot.problem(f"there is no input `{name}`", "files", "input", suggestion=suggestion)
+        return
+    if schema.get("type") != "array":
+        yield spot.problem(f"the input `{name}` is not an array", "files", "input")
+    elif not _takes_texts(schema.get("items")):
+        message = f"the input `{name}` gets the URIs of files, and its `items` are no texts"
+        place: Path = ("inputs", name, "items")
+        yield spot.document.problem(message, place, suggestion="Write `items: {type: string}`.")
+    yield from startable(automation, name, spot, "files")
+
+
+def _takes_texts(items: Any) -> bool:
+    kinds = items.get("type", "string") if isinstance(items, dict) else "string"
+    return "string" in ([kinds] if isinstance(kinds, str) else kinds)
+
+
+TRIGGER = TriggerKind(
+    name="files",
+    place=20,
+    model=FilesTrigger,
+    parts=(Files,),
+    resolved=ResolvedFiles,
+    known_by="path",
+    resolve=_resolve,
+    check=_check,
+)

@@ -1,0 +1,114 @@
+"""`schedule`: set times."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from muster.language.explain import Located
+from muster.language.problems import Problem, did_you_mean
+from muster.language.reading import Path
+from muster.language.resolved import ResolvedTrigger
+from muster.language.spot import Spot
+from muster.language.trigger_kind import TriggerKind, startable
+from muster.written import Written
+
+if TYPE_CHECKING:
+    from muster.language.automation import Automation
+
+PRESETS = ("@hourly", "@daily", "@weekly", "@monthly", "@quarterly", "@yearly")
+"""The names of schedules that Airflow knows."""
+
+
+class ScheduleTrigger(Written):
+    """Starts a run at set times."""
+
+    schedule: str = Field(min_length=1, max_length=200)
+    """A cron expression of five fields, or `@hourly`, `@daily`, `@weekly`, `@monthly`, `@quarterly`, `@yearly`."""
+    timezone: str = "UTC"
+    """The time zone the times are meant in, for example `Europe/Berlin`."""
+
+
+class ResolvedSchedule(ResolvedTrigger):
+    """Set times."""
+
+    schedule: str
+    timezone: str | None = None
+
+    @property
+    def said(self) -> str:
+        """The times, and where they are meant."""
+        return f"{self.schedule} {self.timezone or ''}".strip()
+
+
+def _check(trigger: ScheduleTrigger, automation: Automation, spot: Spot) -> Iterator[Problem]:
+    above = automation.triggers[: int(spot.path[-1])]
+    if any(isinstance(other, ScheduleTrigger) for other in above):
+        yield spot.problem("an automation has one schedule", suggestion="Write the times as one expression.")
+    yield from check_schedule(trigger.schedule, (*spot.path, "schedule"), spot.document)
+    if not _zone_exists(trigger.timezone):
+        message = f"there is no time zone `{trigger.timezone}`"
+        yield spot.problem(message, "timezone", suggestion=did_you_mean(trigger.timezone, _zones()))
+    yield from startable(automation, None, spot)
+
+
+def check_schedule(schedule: str, path: Path, document: Located) -> Iterator[Problem]:
+    """What is wrong with the times that a schedule names."""
+    if schedule.startswith("@"):
+        if schedule not in PRESETS:
+            suggestion = did_you_mean(schedule, PRESETS) or f"There are {', '.join(PRESETS)}."
+            yield document.problem(f"there is no schedule `{schedule}`", path, suggestion=suggestion)
+    elif mistake := cron_mistake(schedule):
+        yield document.problem(mistake, path)
+
+
+@lru_cache(maxsize=1024)
+def cron_mistake(expression: str) -> str | None:
+    """What is wrong with a cron expression of five fields, or None."""
+    # Imported late: an automation without a schedule does not pay for it.
+    from croniter import CroniterError, croniter  # type: ignore[import-untyped]
+
+    if len(fields := expression.split()) != 5:
+        return f"a schedule has five fields (minute, hour, day, month, weekday), not {len(fields)}"
+    if not re.fullmatch(r"[0-9A-Za-z*/,\- #?]+", expression):
+        return f"`{expression}` is not a cron expression"
+    try:
+        croniter(expression).get_next()
+    except (CroniterError, ValueError) as error:
+        return f"`{expression}` is not a cron expression: {error}"
+    return None
+
+
+@lru_cache(maxsize=256)
+def _zone_exists(name: str) -> bool:
+    from zoneinfo import ZoneInfo
+
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        return False
+    return True
+
+
+@lru_cache(maxsize=1)
+def _zones() -> frozenset[str]:
+    from zoneinfo import available_timezones
+
+    return frozenset(available_timezones())
+
+
+TRIGGER = TriggerKind(
+    name="schedule",
+    place=10,
+    model=ScheduleTrigger,
+    resolved=ResolvedSchedule,
+    known_by="schedule",
+    resolve=lambda trigger, automation, settings: ResolvedSchedule(
+        schedule=trigger.schedule, timezone=trigger.timezone
+    ),
+    check=_check,
+)

@@ -1,0 +1,126 @@
+"""Promises of a compensation in a process that was taken for dead: it does nothing once its run was closed."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from muster.database import Database
+from muster.execution.epochs import begin_epoch
+from muster.saga.resuming import resume
+from support.bank import BankServer
+from support.reconciled import FakeAirflow, found
+from support.runs import Site, place, started, undo_in_process
+from support.waiting import eventually
+
+SKILLS = '''
+import asyncio
+
+from muster.errors import PermanentError
+from muster.recovery import NEVER_HAPPENED
+from muster.skills import SkillContext, skill
+from support.bank import charge
+
+@skill("till.take")
+def take(context: SkillContext) -> None:
+    """Takes ten out of the till."""
+    with context.database.connection() as connection:
+        connection.execute("UPDATE till SET amount = amount - 10")
+
+@skill("till.put")
+def put(url: str, context: SkillContext) -> int:
+    """Asks outside, puts ten back, and tells outside."""
+    charge(url, "asked")
+    with context.database.connection() as connection:
+        connection.execute("UPDATE till SET amount = amount + 10")
+    return context.effect("refund", request={}, find_out=lambda: NEVER_HAPPENED).perform(lambda: charge(url, "refund"))
+
+@skill("till.aput", lane="async")
+async def aput(url: str, context: SkillContext) -> int:
+    """The same, as a coroutine."""
+    await asyncio.to_thread(charge, url, "asked")
+    async with context.database.aconnection() as connection:
+        await connection.execute("UPDATE till SET amount = amount + 10")
+    effect = context.effect("refund", request={}, find_out=lambda: NEVER_HAPPENED)
+    return await effect.aperform(lambda: asyncio.to_thread(charge, url, "refund"))
+
+@skill("till.fail")
+def fail() -> None:
+    """Fails."""
+    raise PermanentError("broken")
+'''
+AUTOMATION = """automation: tested
+inputs: {{url: {{type: string}}}}
+steps:
+  - {{id: pay, {shape}skill: till.take, compensate: {{skill: {skill}, with: {{url: "{{{{ inputs.url }}}}"}}}}}}
+  - {{id: work, skill: till.fail}}
+"""
+EACH = 'each: "{{ [1, 2] }}", '
+SHAPES = {"single": "", "mapped": EACH, "packed": EACH + "pack: 2, ", "one pack": EACH + "pack: all, "}
+
+
+@pytest.fixture
+def site(tmp_path: Path, database: Database) -> Site:
+    made = Site(tmp_path, database)
+    made.skills("till", SKILLS)
+    with database.connection() as connection:
+        connection.execute("CREATE TABLE till (amount integer)")
+        connection.execute("INSERT INTO till VALUES (100)")
+    return made
+
+
+def amount(site: Site, more: int = 0) -> int:
+    """What is in the till, after a person has put some more into it."""
+    with psycopg.connect(site.services.database.dsn) as connection:
+        row = connection.execute("UPDATE till SET amount = amount + %s RETURNING amount", (more,)).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def failed(site: Site, bank: BankServer, shape: str, skill: str) -> str:
+    """A run that has to be undone."""
+    run = site.open(site.definition(AUTOMATION.format(shape=SHAPES[shape], skill=skill)), url=bank.url)
+    if shape in ("single", "one pack"):
+        site.step(run, "pay")
+    else:
+        for slot in range(site.expand(run, "pay")):
+            site.step(run, "pay", slot)
+    site.step(run, "work")
+    return run
+
+
+@pytest.mark.parametrize("goes_on", ["by hand", "resumed"])
+@pytest.mark.parametrize("way", ["closed", "reconciled"])
+@pytest.mark.parametrize("skill", ["till.put", "till.aput"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_compensation_that_wakes_up_after_a_person_has_acted_does_nothing(
+    site: Site, bank: BankServer, shape: str, skill: str, way: str, goes_on: str
+) -> None:
+    run = failed(site, bank, shape, skill)
+    pieces = 1 if shape == "single" else 2
+    is_done = threading.Event()
+    bank.meanwhile = lambda: is_done.wait(60)
+    stalled = started(undo_in_process, *place(site), run)
+    # Of two items one stalls.
+    assert eventually(lambda: (bank.charges["asked"], bank.charges["refund"]) == (pieces, pieces - 1))
+    # Airflow has failed the task of the compensation without a word: its process was taken for dead.
+    if way == "reconciled":
+        assert [each.mended for each in found(site, FakeAirflow(None))] == [True]
+    else:
+        site.close(run, {"unwind.pay": "failed"})
+    assert site.state(run).status == "stuck"
+    by_hand = goes_on == "by hand"
+    assert amount(site, 10 if by_hand else 0) == (100 if by_hand else 90)
+    resume(site.services.log, run, by="ann", by_hand=by_hand)
+    epoch = site.do(begin_epoch(site.services, run, "begun/again", "again")).number
+    site.unwind(run, epoch=epoch)
+    site.close(run, epoch=epoch)
+    assert (site.state(run).status, amount(site)) == ("compensated", 100)
+    is_done.set()
+    stalled.join(60)
+    assert stalled.exitcode is not None
+    assert (site.state(run).status, amount(site)) == ("compensated", 100)
+    assert bank.charges["refund"] == pieces - by_hand

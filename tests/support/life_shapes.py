@@ -1,0 +1,196 @@
+"""The automations whose runs live lives, and what a judge has to know of each: what every step is made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+Pack = Literal["1", "2", "all"]
+NAMES = ("x", "y")
+"""What `others` fans out over: an input, so that it never changes."""
+SKILLS = '''
+import json
+from pathlib import Path
+from typing import Any
+
+from muster.errors import PermanentError, SetAside
+from muster.skills import SkillContext, skill
+
+def says(folder: str, gave: Any = None, **call: Any) -> Any:
+    """Write down a call; what it gives back when it came through: of no two calls the same, but for lists of names."""
+    calls = Path(folder) / "calls"
+    number = len(calls.read_text().splitlines()) + 1
+    name = str(call["of"][0]).split(".")[0] if call["index"] is not None else call["step"]
+    how = "ok"
+    for file in ("aside", "broken"):
+        if f"{call['step']}.{name}" in (Path(folder) / file).read_text().split():
+            how = file
+    if gave is None:
+        gave = f"{name}.{number}"
+    with calls.open("a") as file:
+        file.write(json.dumps({"number": number, "how": how, "gave": gave if how == "ok" else None, **call}) + "\\n")
+    if how == "aside":
+        raise SetAside(f"{name} is set aside")
+    if how == "broken":
+        raise PermanentError(f"{name} is broken")
+    return gave
+
+@skill("life.names", lane="async")
+async def names(folder: str, step: str) -> list[str]:
+    """What the file says today."""
+    return says(folder, (Path(folder) / "names").read_text().split(), step=step, index=None, of=[])
+
+@skill("life.present", lane="async")
+async def present(folder: str, step: str, of: list[Any]) -> list[str]:
+    """The names of what came through."""
+    return says(folder, [one.split(".")[0] for one in of[0] if one is not None], step=step, index=None, of=of)
+
+@skill("life.work", lane="async")
+async def work(folder: str, step: str, of: list[Any], index: int = -1) -> str:
+    """Makes something of what others made."""
+    return says(folder, step=step, index=None if index < 0 else index, of=of)
+
+@skill("life.undo", lane="async")
+async def undo(folder: str, step: str, index: int, context: SkillContext) -> None:
+    """Takes back whatever was made."""
+    says(folder, step="undo", index=index, of=[context.undoes], undone=step)
+'''
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A step as the judge knows it."""
+
+    id: str
+    over: str | None = None
+    """The step whose list it fans out over; None for a step outside a fan-out, and `inputs` for the input."""
+    given: tuple[str, ...] = ()
+    """The steps it is made from besides."""
+    after: tuple[str, ...] = ()
+    family: str | None = None
+    """What its positions are those of: all steps of one family are aligned."""
+    skill: str = "work"
+    final: bool = False
+    """True for the one step that may be undone, or never can be, and has a `when`."""
+    asked: bool = False
+    """True for a question to a person."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What its items may be called."""
+        return NAMES if self.family == "names" else ("a", "b", "c", "d")
+
+
+def _alone(id: str, *given: str, skill: str = "work", after: tuple[str, ...] = ()) -> Stage:
+    return Stage(id, given=given, after=(*given, *after), skill=skill)
+
+
+def _fan(id: str, over: str, *given: str, family: str = "list", after: tuple[str, ...] = (), **more: bool) -> Stage:
+    return Stage(id, over, given, (*([] if over == "inputs" else [over]), *given, *after), family, **more)
+
+
+LIST, LAST = _alone("list", skill="names"), _alone("last", "post")
+SHAPES: dict[str, tuple[Stage, ...]] = {
+    "chain": (LIST, _fan("read", "list"), _fan("check", "read"), _fan("post", "check", final=True), LAST),
+    "through": (
+        LIST,
+        _fan("check", "list"),
+        _alone("present", "check", skill="present"),
+        _fan("post", "present", family="present", final=True),
+        LAST,
+    ),
+    "between": (
+        LIST,
+        _fan("check", "list"),
+        _alone("single", "check"),
+        _fan("post", "check", "single", final=True),
+        LAST,
+    ),
+    "asked": (
+        LIST,
+        _fan("check", "list"),
+        _fan("approve", "check", asked=True),
+        _fan("post", "check", after=("approve",), final=True),
+        LAST,
+    ),
+    "ways": (
+        LIST,
+        _fan("one", "list"),
+        _fan("two", "list"),
+        _fan("post", "one", "two", final=True),
+        LAST,
+    ),
+    "others": (
+        LIST,
+        _fan("other", "inputs", family="names"),
+        _fan("check", "list"),
+        _fan("post", "check", "other", final=True),
+        LAST,
+    ),
+}
+"""A chain of fan-outs; one over what came through of another; a step between two; a question about the items; two ways
+over one list that join; two ways over two lists."""
+WHEN = "{{ steps.list | length > 2 or index == 0 }}"
+
+
+def wanted(index: int, length: int) -> bool:
+    """What `WHEN` says."""
+    return length > 2 or index == 0
+
+
+@dataclass(frozen=True)
+class Form:
+    """An automation."""
+
+    shape: str = "chain"
+    pack: Pack = "1"
+    ends: Literal["", "undone", "irreversible"] = ""
+    """What its one final step is."""
+    when: bool = False
+
+    @cached_property
+    def stages(self) -> tuple[Stage, ...]:
+        """Its steps in order."""
+        return SHAPES[self.shape]
+
+    def source(self) -> str:
+        """The automation as it is written."""
+        return (
+            "automation: tested\n"
+            f"inputs: {{folder: {{type: string}}, names: {{type: array, default: [{', '.join(NAMES)}]}}}}\n"
+            "steps:\n" + "".join(f"  - {{{self._step(stage)}}}\n" for stage in self.stages)
+        )
+
+    def _step(self, stage: Stage) -> str:
+        said = [f"id: {stage.id}", f"after: [{', '.join(stage.after)}]"]
+        if stage.over is not None:
+            said.append(f'each: "{{{{ {_named(stage.over)} }}}}"')
+        if stage.asked:
+            return ", ".join([*said, 'human: {ask: "Post {{ item }}?", assignees: [lead]}'])
+        if stage.over is not None:
+            said.append(f"pack: {self.pack}")
+        folder = 'folder: "{{ inputs.folder }}"'
+        given = [folder, f"step: {stage.id}"]
+        if stage.over is not None:
+            given.append('index: "{{ index }}"')
+        if stage.skill != "names":
+            given.append(f"of: [{', '.join(self._given(stage))}]")
+        said.append(f"skill: life.{stage.skill}, with: {{{', '.join(given)}}}")
+        if stage.final and self.ends == "irreversible":
+            said.append("irreversible: true")
+        if stage.final and self.ends == "undone":
+            undo = f'{folder}, step: {stage.id}, index: "{{{{ index }}}}"'
+            said.append(f"compensate: {{skill: life.undo, with: {{{undo}}}}}")
+        if stage.final and self.when:
+            said.append(f'when: "{WHEN}"')
+        return ", ".join(said)
+
+    def _given(self, stage: Stage) -> list[str]:
+        aligned = {each.id for each in self.stages if each.family is not None and each.family == stage.family}
+        items = ['"{{ item }}"'] if stage.over is not None else []
+        return items + [f'"{{{{ steps.{name}{"[index]" if name in aligned else ""} }}}}"' for name in stage.given]
+
+
+def _named(over: str) -> str:
+    return "inputs.names" if over == "inputs" else f"steps.{over}"

@@ -1,0 +1,92 @@
+"""A kind of step, or of trigger, is added in three files, and none is missing anywhere."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from muster.events.model import ASKING
+from muster.execution.kinds import ACTIONS
+from muster.language.kinds import KINDS
+from muster.language.triggers import TRIGGERS
+from muster_airflow.compiler import triggers as brought
+from muster_airflow.operators import kinds as tasks
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+
+
+def test_no_kind_is_missing_anywhere() -> None:
+    assert set(tasks.kinds()) == set(KINDS), "each has its operators"
+    assert set(ACTIONS) == {name for name, kind in KINDS.items() if kind.done_by == "muster"}, (
+        "each is done by somebody"
+    )
+    assert set(ASKING) == {name for name, kind in KINDS.items() if kind.done_by == "people"}, "the log shows who waits"
+    for name, kind in KINDS.items():
+        assert Path(sys.modules[kind.model.__module__].__file__ or "").stem == name, "it is called as its module"
+        assert kind.expressions <= {*kind.model.model_fields}, name
+        assert tasks.task_of(name), name
+
+
+def test_no_kind_of_trigger_is_missing_anywhere() -> None:
+    assert set(brought.kinds()) == set(TRIGGERS), "each has what it brings"
+    for name, kind in TRIGGERS.items():
+        what = brought.brings(name)
+        assert what.schedule or what.dag or what.router, f"nothing starts a run for {name}"
+        assert name in kind.model.model_fields
+        assert kind.known_by in kind.resolved.model_fields
+    assert len({kind.known_by for kind in TRIGGERS.values()}) == len(TRIGGERS), "stored ones are told apart"
+
+
+BY_NAME = {
+    "include/muster/cli/dead_letters.py": "it asks for kinds of dead letters",
+    "include/muster/events/model.py": "the log is below the language",
+    "plugins/muster_airflow/links.py": "a task that asks for a run has a link to it",
+    "plugins/muster_airflow/reference.py": "Airflow names the operator of a question",
+}
+"""Files that know a kind by its name although they are none of its own, each with the reason."""
+
+
+def test_no_other_file_asks_for_a_kind_by_its_name() -> None:
+    names, models = "|".join(KINDS), "|".join(kind.model.__name__ for kind in KINDS.values())
+    compared = rf"""\bkind["')\]]*\s*(?:[!=]=|(?:not )?in)[\s(\[{{]*"(?:{names})\""""
+    asks = re.compile(rf"""{compared}|\b(?:{models})\b|\({{"(?:{names})"}}\)""")
+    files = [*(ROOT / "include/muster").rglob("*.py"), *(ROOT / "plugins").rglob("*.py")]
+    own = [path for path in files if path.parent.name == "kinds"]
+    assert len([path for path in own if asks.search(path.read_text())]) > len(KINDS), "it finds them"
+    found = {str(path.relative_to(ROOT)) for path in {*files} - {*own} if asks.search(path.read_text())}
+    assert found == set(BY_NAME)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_lane_of_a_kind_has_an_operator_that_is_named_after_it(name: str) -> None:
+    from muster.language.definition import ResolvedStep
+
+    path = "airflow.providers.standard.operators.empty.EmptyOperator"
+    for lane in KINDS[name].lanes:
+        step = ResolvedStep(id="one", kind=name, title="One", after=(), lane=lane, operator=path)
+        found = tasks.task_of(name).operator(step)
+        assert found.custom_operator_name == (name if name != "operator" else "EmptyOperator")
+        assert found.ui_color != "#fff", "it has a colour of its own"
+        if KINDS[name].done_by == "muster":
+            assert found.start_from_trigger is (lane == "async")
+
+
+def test_toys_of_three_files_each_are_written_checked_performed_undone_and_documented(postgres: str) -> None:
+    assert [len(list((HERE / "toys").rglob(f"{name}.py"))) for name in ("echo", "bell")] == [3, 3]
+    played = subprocess.run(
+        [sys.executable, "-P", "-m", "pytest", "-q", "-p", "support.toys", HERE / "toys" / "played.py"],
+        cwd=HERE.parent,
+        env={**os.environ, "PYTHONPATH": str(HERE), "DATABASE_URL": postgres},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=200,
+    )
+    assert played.returncode == 0, played.stdout + played.stderr
+    assert "5 passed" in played.stdout, played.stdout
