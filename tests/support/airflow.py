@@ -15,7 +15,7 @@ import psycopg
 from muster.database import Database
 from muster.events.log import EventLog
 from muster.events.queries import Queries
-from muster.local.client import AirflowClient
+from muster.local.client import AirflowClient, Unreachable
 from muster.local.stack import Stack
 
 PATIENCE = 300.0
@@ -48,11 +48,14 @@ class Airflow:
         return f"{dag_id}/{run_id}"
 
     def finish(self, run: str) -> str:
-        """Wait for Airflow's verdict on a run."""
+        """Wait for Airflow's verdict on a run; an API server that is being started anew is asked again."""
         dag_id, _, run_id = run.partition("/")
 
         def state() -> str | None:
-            found = (self.client.run(dag_id, run_id) or {}).get("state")
+            try:
+                found = (self.client.run(dag_id, run_id) or {}).get("state")
+            except Unreachable:
+                return None
             return found if found in ("success", "failed") else None
 
         ended: str = self.until(f"the end of {run}", state)
