@@ -149,6 +149,17 @@ def test_mistakes_in_agent_files_are_located_and_leave_the_other_agents(site: Pa
     ]  # fmt: skip
 
 
+def test_a_skill_in_a_file_that_cannot_be_read_is_missed_with_the_place_in_that_file(site: Path, write: Write) -> None:
+    write("skills/bad.py", '@skill("office.seal"\ndef seal(): ...\n')
+    write("agents/more.yaml", "department: more\nagents: [{id: helper, role: x, tools: [office.seal]}]\n")
+    write("automations/a.yaml", "automation: a\nsteps: [{id: b, skill: office.seal}]\n")
+    said = f"{site / 'skills' / 'bad.py'}:1 names it, and cannot be read: '(' was never closed."
+    problems = load_folder(site).problems
+    assert [(problem.message, problem.suggestion) for problem in problems] == 2 * [
+        ("there is no skill `office.seal`", said)
+    ]
+
+
 def test_only_finds_one_automation_by_its_file_or_by_what_files_declare(site: Path, write: Write) -> None:
     write("automations/x/one.yaml", GOOD.format(name="one"))
     write("automations/two.yaml", GOOD.format(name="renamed"))

@@ -65,6 +65,23 @@ def test_a_file_that_is_not_python_has_no_skills_and_hides_none(tmp_path: Path) 
     assert index.get("a.bad") is None
 
 
+@pytest.mark.parametrize("deep", ["-" * 5_000 + "1", "-" * 100_000 + "1", "x" + ".a" * 5_000, "x" + "[0]" * 900])
+def test_a_file_too_deeply_nested_to_be_read_hides_no_other_skill(tmp_path: Path, deep: str) -> None:
+    (tmp_path / "deep.py").write_text(f'@skill("a.deep")\ndef deep(x: {deep}): ...\n')
+    (tmp_path / "good.py").write_text('@skill("a.good")\ndef good(): ...\n')
+    index = SkillIndex(tmp_path)
+    assert list(index.entries) == ["a.good"]
+    assert index.unreadable("a.deep") == f"{tmp_path / 'deep.py'} names it, and is nested too deeply to be read."
+    assert index.unreadable("a.good") is None
+
+
+def test_a_skill_whose_file_cannot_be_read_is_told_from_one_that_nobody_wrote(tmp_path: Path) -> None:
+    (tmp_path / "bad.py").write_text('import os\n\n@skill("a.bad"\ndef bad(): ...\n')
+    index = SkillIndex(tmp_path)
+    assert index.unreadable("a.bad") == f"{tmp_path / 'bad.py'}:3 names it, and cannot be read: '(' was never closed."
+    assert index.unreadable("a.other") is None
+
+
 def test_an_edit_is_seen_by_the_next_index(tmp_path: Path) -> None:
     path = tmp_path / "a.py"
     path.write_text('@skill("a.one")\ndef one(): ...\n')

@@ -56,7 +56,9 @@ class Spot:
         """What is wrong with the name of a skill, which stands at `path`, and with its arguments."""
         entry = self.among.skills.get(name)
         if entry is None:
-            suggestion = did_you_mean(name, self.among.skills.entries) or "`muster skill --list` shows them all."
+            skills = self.among.skills
+            suggestion = skills.unreadable(name) or did_you_mean(name, skills.entries)
+            suggestion = suggestion or "`muster skill --list` shows them all."
             yield self.problem(f"there is no skill `{name}`", *path, suggestion=suggestion)
             return
         known = {parameter.name: parameter.annotation for parameter in entry.parameters}

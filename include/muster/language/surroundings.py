@@ -92,7 +92,11 @@ class Agents:
         if agent.offline is not None:
             named.append((agent.offline, (*place, "offline")))
         return [
-            source.problem(f"there is no skill `{skill}`", path, suggestion=did_you_mean(skill, self._skills.entries))
+            source.problem(
+                f"there is no skill `{skill}`",
+                path,
+                suggestion=self._skills.unreadable(skill) or did_you_mean(skill, self._skills.entries),
+            )
             for skill, path in named
             if self._skills.get(skill) is None
         ]

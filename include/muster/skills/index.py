@@ -17,6 +17,7 @@ from muster.skills.registry import Lane
 
 __all__ = ["SHIPPED", "Lane", "Parameter", "SkillEntry", "SkillIndex", "scan", "skill_index"]
 
+_UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
 SHIPPED = Path(__file__).parent
 """The folder of the skills that come with Muster."""
 
@@ -62,6 +63,10 @@ class SkillIndex:
             self._found[name] = self._search(name)
         return self._found[name]
 
+    def unreadable(self, name: str) -> str | None:
+        """Why a skill is not known although a file names it: that one cannot be read, and where. None otherwise."""
+        return next(filter(None, map(_obstacle, self._naming(name))), None)
+
     @cached_property
     def entries(self) -> dict[str, SkillEntry]:
         """Every skill by name, sorted. Parses every file that has one."""
@@ -77,12 +82,14 @@ class SkillIndex:
         return [path for folder in self._folders for path in sorted(map(Path, files_below(folder, (".py",))))]
 
     def _search(self, name: str) -> SkillEntry | None:
-        quoted = re.compile(rb"""["']%s["']""" % re.escape(name.encode()))
         found = None
-        for path in self._files:
-            if quoted.search(_read(path)):
-                found = next((entry for entry in scan(path) if entry.name == name), found)
+        for path in self._naming(name):
+            found = next((entry for entry in scan(path) if entry.name == name), found)
         return found
+
+    def _naming(self, name: str) -> Iterator[Path]:
+        quoted = re.compile(rb"""["']%s["']""" % re.escape(name.encode()))
+        return (path for path in self._files if quoted.search(_read(path)))
 
 
 def skill_index(site: Path | None = None) -> SkillIndex:
@@ -119,10 +126,21 @@ def _scan(path: Path, mtime: int, size: int) -> tuple[SkillEntry, ...]:
     if b"@" not in content:
         return ()
     try:
-        tree = ast.parse(content)
-    except (SyntaxError, ValueError):
+        return tuple(_entries(ast.parse(content), path))
+    except _UNREADABLE:
         return ()
-    return tuple(_entries(tree, path))
+
+
+def _obstacle(path: Path) -> str | None:
+    try:
+        tuple(_entries(ast.parse(_read(path)), path))
+    except SyntaxError as error:
+        return f"{path}:{error.lineno} names it, and cannot be read: {error.msg}."
+    except ValueError as error:
+        return f"{path} names it, and cannot be read: {error}."
+    except (RecursionError, MemoryError):
+        return f"{path} names it, and is nested too deeply to be read."
+    return None
 
 
 def _entries(tree: ast.Module, path: Path) -> Iterator[SkillEntry]:
