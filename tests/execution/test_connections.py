@@ -26,7 +26,7 @@ from support.waiting import eventually
 SKILLS = '''
 import asyncio
 import threading
-import time
+from concurrent.futures import ThreadPoolExecutor
 from muster.skills import SkillContext, skill
 from support.bank import charge
 
@@ -90,8 +90,21 @@ def another(context: SkillContext) -> None:
 
 @skill("shop.deep")
 def deep(context: SkillContext) -> None:
-    """More transactions within each other than there are connections."""
+    """More transactions than there are connections, one of them in a thread that is waited for."""
+    with context.database.connection(), context.database.connection(), ThreadPoolExecutor(1) as thread:
+        thread.submit(another, context).result()
+
+@skill("shop.third")
+def third(context: SkillContext) -> None:
+    """A third transaction within two."""
     with context.database.connection(), context.database.connection(), context.database.connection():
+        pass
+
+@skill("shop.athird", lane="async")
+async def athird(context: SkillContext) -> None:
+    """The same, as a coroutine."""
+    database = context.database
+    async with database.aconnection(), database.aconnection(), database.aconnection():
         pass
 '''
 HEAD = "automation: tested\ninputs: {url: {type: string}}\nsteps:\n"
@@ -204,6 +217,15 @@ def test_a_transaction_within_another_does_not_wait_for_the_turn_of_its_own(site
     run = begun(site, bank, f"pack: all, skill: shop.within, {WITH}", 6)
     assert site.step(run, "work").output["succeeded"] == 6
     assert done(site) == 24
+
+
+@pytest.mark.parametrize("skill", ["shop.third", "shop.athird"])
+def test_a_third_transaction_within_two_is_refused_at_once(site: Site, skill: str) -> None:
+    run = site.open(site.definition(f"automation: tested\nsteps:\n  - {{id: work, skill: {skill}}}\n"))
+    outcome = site.step(run, "work")
+    assert outcome.status == "failed"
+    assert "third transaction within two" in str(outcome.reason)
+    assert "step.retried" not in [event.type for event in site.services.log.read(run)]
 
 
 def test_a_connection_that_does_not_come_is_no_failure_of_the_step(tmp_path: Path, database: Database) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from functools import partial
 from typing import Any, TypeVar
 
@@ -18,6 +19,8 @@ from muster.events.sealing import Seals, current_seals
 from muster.recovery.attempts import Attempt, current_attempt
 
 T = TypeVar("T")
+_depth = ContextVar("_depth", default=0)
+"""How many transactions this thread or coroutine is within."""
 
 
 def fenced(database: Database) -> Database:
@@ -64,7 +67,9 @@ class FencedDatabase(Database):
         Raises:
             AttemptRevoked: another attempt has begun, or this one was given up; nothing was committed.
             LeaseLost: a lease the attempt is made under was lost; nothing was committed.
+            PermanentError: it is a third one within two.
         """
+        _ensure_not_third()
         if is_first := not self._open:
             self._bare.turns.take(self._attempt.ensure_goes_on)
         with self._counted(is_first), self._bare.lasting.connection() as connection:
@@ -81,6 +86,7 @@ class FencedDatabase(Database):
     @asynccontextmanager
     async def aconnection(self) -> AsyncIterator[AsyncConnection[TupleRow]]:
         """The same for coroutines."""
+        _ensure_not_third()
         if is_first := not self._open:
             await self._bare.turns.atake()
         with self._counted(is_first):
@@ -123,9 +129,11 @@ class FencedDatabase(Database):
         """
         with self._lock:
             self._open, self._held = self._open + 1, self._held + is_first
+        _depth.set(_depth.get() + 1)
         try:
             yield
         finally:
+            _depth.set(_depth.get() - 1)
             with self._lock:
                 self._open -= 1
                 over, self._held = (0, self._held) if self._open else (self._held, 0)
@@ -136,6 +144,15 @@ class FencedDatabase(Database):
     def _attempt(self) -> Attempt:
         assert isinstance(self.fence, Attempt)
         return self.fence
+
+
+def _ensure_not_third() -> None:
+    # There are two connections for each turn: a third one would wait for those that wait for it.
+    if _depth.get() >= 2:
+        raise PermanentError(
+            "A skill has asked for a third transaction within two.",
+            remedy="Use the connection it has already, or end one of the transactions first.",
+        )
 
 
 @contextmanager
