@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from muster.database import Database
-from muster.errors import PermanentError, TransientError
+from muster.errors import ErrorClass, PermanentError, TransientError
 from muster.notifications import Delivery, Notice, Outbox, Sender
 from muster.recovery import EffectConflict
 from muster.recovery.breakers import BreakerOpen, Policy
@@ -149,6 +149,16 @@ async def test_a_channel_that_hangs_is_given_up_and_can_be_retried(database: Dat
     journal.delay = 0
     await Sender(database, {"slack": journal}).send(NOTICE)
     assert journal.sent == ["Posted 3 invoices"]
+
+
+async def test_a_channel_that_times_out_by_itself_is_not_said_to_have_had_all_the_time_there_is(
+    database: Database, journal: Journal
+) -> None:
+    journal.errors = [TimeoutError("no answer to the handshake")]
+    with pytest.raises(TransientError, match="did not accept") as failure:
+        await Sender(database, {"slack": journal}).send(NOTICE)
+    assert failure.value.message.endswith(": no answer to the handshake.")
+    assert failure.value.error_class == ErrorClass.TIMEOUT
 
 
 async def test_a_slow_failure_does_not_undo_a_newer_success(

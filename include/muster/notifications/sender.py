@@ -124,12 +124,15 @@ class Sender:
     async def _send(self, notice: Notice) -> dict[str, Any]:
         channel = self._channel(notice.channel)
         async with Guard(self._breakers, f"host:{notice.channel}", self._policy):
+            limit = asyncio.timeout(self._patience)
             try:
-                async with asyncio.timeout(self._patience):
+                async with limit:
                     delivery = await channel.send(notice)
             except TimeoutError as error:
+                # A channel has limits of its own, such as one for a connection.
+                after = f" within {self._patience:g} s" if limit.expired() else f": {error or 'it gave up waiting'}"
                 raise TransientError(
-                    f"{notice.channel} did not accept the notice to {notice.target} within {self._patience:g} s.",
+                    f"{notice.channel} did not accept the notice to {notice.target}{after}.",
                     error_class=ErrorClass.TIMEOUT,
                 ) from error
         # Who was told is personal, and the outbox has it.
