@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from muster.cli.importing import imported
 from muster.database import Database
 from muster.triggers.arrivals import Watch, claim, look, started
 from support.command import Muster, read
@@ -152,6 +153,13 @@ def test_an_operator_that_turns_out_to_have_tasks_skipped_is_found(muster: Muste
     assert found["verdict"] == "bad"
     assert found["found"].startswith(f"made_operators.Made ({path}, step one) has Airflow skip tasks after it")
     assert "Write `when`" in found["remedy"]
+
+
+def test_an_operator_whose_module_hangs_is_found_and_hides_no_other(project: Path) -> None:
+    (project / "plugins").mkdir()
+    (project / "plugins" / "hanging_operators.py").write_text("import time\ntime.sleep(300)\n")
+    failed, skipping = imported(["hanging_operators.Own", "pathlib.Path"], project / "plugins", limit=2)
+    assert (failed, skipping) == ({"hanging_operators.Own": "its module is not imported within 2 s"}, [])
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 
 from muster.database import Database
 from muster.documents import documents_of
-from muster.errors import TransientError
+from muster.errors import PermanentError, TransientError
 from muster.triggers.arrivals import Arrival, Watch, claim, left_over, look, started, waiting
 
 WATCH = Watch("invoices", "/in", "files", ("files",))
@@ -48,6 +48,11 @@ def test_a_relative_folder_counts_from_the_project_wherever_the_process_was_star
         project / "inbox",
         project / "archive",
     )
+
+
+def test_a_folder_whose_name_can_be_no_name_is_refused_with_what_to_do() -> None:
+    with pytest.raises(PermanentError, match=r"'/in\\x00box' cannot be watched: .*null byte.*`path`"):
+        look("/in\0box", ["*"])
 
 
 def test_a_folder_may_be_named_by_its_uri(database: Database, tmp_path: Path) -> None:

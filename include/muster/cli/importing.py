@@ -10,6 +10,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+LIMIT = 300.0
+"""Seconds that importing them may take."""
 IMPORT = """\
 import importlib, json, sys
 sys.path[:0] = sys.argv[1:2]
@@ -29,21 +31,25 @@ with open(sys.argv[2], "w") as file:
 """
 
 
-def imported(operators: Sequence[str], plugins: Path) -> tuple[dict[str, str], list[str]]:
+def imported(operators: Sequence[str], plugins: Path, limit: float = LIMIT) -> tuple[dict[str, str], list[str]]:
     """Import operators as Airflow does: the errors of those that cannot be, and those that have tasks skipped."""
     with tempfile.TemporaryDirectory() as home:  # Airflow writes its configuration there when it is imported.
         answer = Path(home) / "answer.json"  # Not what it prints: modules print too.
         command = [sys.executable, "-P", "-c", IMPORT, str(plugins), str(answer), *operators]
         environment = {**os.environ, "AIRFLOW_HOME": home}
-        subprocess.run(command, env=environment, capture_output=True, timeout=300, check=False)
+        end = "ends the process that imports it"
+        try:
+            subprocess.run(command, env=environment, capture_output=True, timeout=limit, check=False)
+        except subprocess.TimeoutExpired:
+            end = f"is not imported within {limit:g} s"
         if answer.is_file():
             failed, skipping = json.loads(answer.read_text())
             return failed, skipping
     if len(operators) == 1:
-        return {operators[0]: "its module ends the process that imports it"}, []
+        return {operators[0]: f"its module {end}"}, []
     failed, skipping = {}, []
     for operator in operators:
-        failed_alone, skipping_alone = imported([operator], plugins)
+        failed_alone, skipping_alone = imported([operator], plugins, limit)
         failed |= failed_alone
         skipping += skipping_alone
     return failed, skipping

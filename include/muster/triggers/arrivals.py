@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from muster.database import Database
-from muster.errors import TransientError
+from muster.errors import PermanentError, TransientError
 from muster.files import site_path
 
 SETTLED_AFTER = 2.0
@@ -97,6 +97,7 @@ def look(
 
     Raises:
         TransientError: the folder cannot be read just now.
+        PermanentError: no folder can have this name.
     """
     moment = time.time() if now is None else now
     folder = site_path(path)
@@ -104,6 +105,11 @@ def look(
         return list(_settled(folder, patterns, moment, tell))
     except OSError as error:
         raise TransientError(f"The folder {folder} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise PermanentError(
+            f"The folder {str(folder)!r} cannot be watched: {error}.",
+            remedy="Write the name of a folder as `path` of the `files` trigger, or in the setting that it names.",
+        ) from error
 
 
 def waiting(database: Database, automation: str, found: Sequence[Arrival], digest: Digest | None = None) -> bool:
