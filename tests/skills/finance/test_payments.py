@@ -228,7 +228,8 @@ def test_a_file_that_somebody_took_away_comes_back_the_same_or_under_another_nam
         propose_payment([first, late], replace(pay, **changes))
         assert (pay.workspace / exported).read_bytes() == taken
     (pay.workspace / exported).unlink()
-    withdraw_payment(replace(pay, key=f"{pay.key}/undo", undoes=pay.key))
+    withdrawn = withdraw_payment(replace(pay, key=f"{pay.key}/undo", undoes=pay.key))
+    assert withdrawn.missing == [exported], "whoever calls it back at the bank learns which"
     anew = propose_payment([first, late], replace(pay, now=NOW + timedelta(days=1)))
     assert texts(document(anew, pay), "MsgId") == [anew.message_id]
     assert not (pay.workspace / exported).exists()

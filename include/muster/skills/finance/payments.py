@@ -153,6 +153,8 @@ class Withdrawal(BaseModel):
     """Of its files; empty when there was none."""
     payments: int
     """How many payments they held."""
+    missing: list[str] = []
+    """The files that lay in the run's workspace no more: somebody may have taken them to the bank."""
 
 
 @skill("finance.withdraw_payment", lane="worker")
@@ -160,17 +162,14 @@ def withdraw_payment(context: SkillContext) -> Withdrawal:
     """Take back the payment files that the undone work wrote, if it ever did; their postings can be proposed again.
 
     The files in the run's workspace are renamed, so that nobody releases them by mistake. What a person has released
-    at the bank already has to be called back there.
+    at the bank already has to be called back there: the result names the files that are gone.
     """
-    proposals = _withdraw(context, str(context.undoes))
-    return Withdrawal(
-        message_ids=[str(proposal.message_id) for proposal in proposals],
-        payments=sum(len(proposal.payments) for proposal in proposals),
-    )
+    return _withdraw(context, str(context.undoes))
 
 
-def _withdraw(context: SkillContext, key: str) -> list[PaymentProposal]:
-    """Take back the files of a piece of work; what they proposed."""
+def _withdraw(context: SkillContext, key: str) -> Withdrawal:
+    """Take back the files of a piece of work."""
+    missing: list[str] = []
     with context.database.connection() as connection:
         written = _written(connection, f"{context.run}/{key}")
         for file in written:
@@ -182,9 +181,16 @@ def _withdraw(context: SkillContext, key: str) -> list[PaymentProposal]:
             path = _path(file, context)
             # In this order: of a draft that is gone no file can come any more.
             remove_drafts(path)
+            withdrawn = path.with_suffix(".withdrawn")
             if path.exists():
-                path.rename(path.with_suffix(".withdrawn"))
-    return [file.proposal for file in written]
+                path.rename(withdrawn)
+            elif not withdrawn.exists():  # An attempt before this one may have come so far.
+                missing.append(path.name)
+    return Withdrawal(
+        message_ids=[str(file.proposal.message_id) for file in written],
+        payments=sum(len(file.proposal.payments) for file in written),
+        missing=missing,
+    )
 
 
 def _undone_before(key: str) -> Iterator[str]:
