@@ -294,7 +294,8 @@ def test_a_run_that_was_cancelled_and_is_restarted_half_has_not_succeeded(site: 
     assert site.close(run, epoch=epoch).status == "succeeded"
 
 
-def test_an_order_that_is_given_up_leaves_its_number_to_the_next(site: Site) -> None:
+def stuck_and_resumed(site: Site) -> str:
+    """A run whose undoing has stopped, and of which somebody has said that it goes on."""
     run = site.open(site.definition(UNDONE))
     site.step(run, "one")
     error = {"class": "PermanentError", "message": "no", "remedy": None}
@@ -308,11 +309,48 @@ def test_an_order_that_is_given_up_leaves_its_number_to_the_next(site: Site) -> 
     site.services.log.append(run, events)
     site.close(run)
     resume(site.services.log, run, by="ann")
-    (given_up,) = found(site, FakeAirflow(None))
-    assert "does not know it any more" in given_up.message
+    return run
+
+
+@pytest.mark.parametrize("asked_for", [False, True])
+def test_an_order_that_is_given_up_leaves_its_number_to_the_next(site: Site, asked_for: bool) -> None:
+    run = stuck_and_resumed(site)
+    if asked_for:
+        # Airflow was asked for it, and never began.
+        assert "goes on where it stopped" in found(site, FakeAirflow("failed"))[0].message
+        (given_up,) = found(site, FakeAirflow("failed"), later=timedelta(days=2))
+        assert "came to nothing" in given_up.message
+    else:
+        (given_up,) = found(site, FakeAirflow(None))
+        assert "does not know it any more" in given_up.message
     assert site.services.queries.run(run).status == "stuck"
     resume(site.services.log, run, by="ann")
     epoch = site.do(begun_again(site, run))
     assert (epoch, site.unwind(run, epoch=epoch)) == (1, "succeeded")
+    site.close(run, epoch=epoch)
+    assert site.services.queries.run(run).status == "compensated"
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+@pytest.mark.parametrize("state", [None, "failed"])
+def test_a_run_that_somebody_cancelled_and_that_died_before_it_was_undone_is_stuck(
+    site: Site, state: str | None, by_hand: bool
+) -> None:
+    run = site.open(site.definition(UNDONE))
+    site.step(run, "one")
+    request_cancel(site.services.log, run, by="ann")
+    if state is None:
+        (closed,) = found(site, FakeAirflow(None))
+    else:
+        airflow = FakeAirflow(state)
+        airflow.refuses = True
+        assert not found(site, airflow)[0].mended
+        (closed,) = found(site, airflow, later=timedelta(days=2))
+    assert ("one was begun and is not undone" in closed.message, "muster resume" in closed.remedy) == (True, True)
+    assert site.services.queries.run(run).status == "stuck"
+    resume(site.services.log, run, by="ann", by_hand=by_hand)
+    epoch = site.do(begun_again(site, run))
+    assert (epoch, site.step(run, "two", epoch=epoch).status) == (1, "skipped")
+    assert site.unwind(run, epoch=epoch) == "succeeded"
     site.close(run, epoch=epoch)
     assert site.services.queries.run(run).status == "compensated"

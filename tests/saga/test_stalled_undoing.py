@@ -47,6 +47,15 @@ async def aput(url: str, context: SkillContext) -> int:
     effect = context.effect("refund", request={}, find_out=lambda: NEVER_HAPPENED)
     return await effect.aperform(lambda: asyncio.to_thread(charge, url, "refund"))
 
+@skill("till.refuse")
+def refuse(url: str, context: SkillContext) -> None:
+    """Asks outside, and fails for good when it was asked for the first time."""
+    with context.database.connection() as connection:
+        row = connection.execute("INSERT INTO asked VALUES (%s) ON CONFLICT DO NOTHING", (context.index or 0,))
+    if row.rowcount:
+        charge(url, "asked")
+        raise PermanentError("It cannot be put back.")
+
 @skill("till.fail")
 def fail() -> None:
     """Fails."""
@@ -69,6 +78,7 @@ def site(tmp_path: Path, database: Database) -> Site:
     with database.connection() as connection:
         connection.execute("CREATE TABLE till (amount integer)")
         connection.execute("INSERT INTO till VALUES (100)")
+        connection.execute("CREATE TABLE asked (index integer PRIMARY KEY)")
     return made
 
 
@@ -124,3 +134,31 @@ def test_a_compensation_that_wakes_up_after_a_person_has_acted_does_nothing(
     assert stalled.exitcode is not None
     assert (site.state(run).status, amount(site)) == ("compensated", 100)
     assert bank.charges["refund"] == pieces - by_hand
+
+
+@pytest.mark.parametrize("goes_on", ["by hand", "resumed"])
+@pytest.mark.parametrize("way", ["closed", "reconciled"])
+@pytest.mark.parametrize("shape", ["single", "mapped", "packed"])
+def test_a_compensation_that_fails_after_a_person_has_acted_says_nothing(
+    site: Site, bank: BankServer, shape: str, way: str, goes_on: str
+) -> None:
+    run = failed(site, bank, shape, "till.refuse")
+    is_done = threading.Event()
+    bank.meanwhile = lambda: is_done.wait(60)
+    stalled = started(undo_in_process, *place(site), run)
+    assert eventually(lambda: bank.charges["asked"] == (1 if shape == "single" else 2))
+    if way == "reconciled":
+        assert [each.mended for each in found(site, FakeAirflow(None))] == [True]
+    else:
+        site.close(run, {"unwind.pay": "failed"})
+    resume(site.services.log, run, by="ann", by_hand=goes_on == "by hand")
+    epoch = site.do(begin_epoch(site.services, run, "begun/again", "again")).number
+    site.unwind(run, epoch=epoch)
+    site.close(run, epoch=epoch)
+    before = site.services.log.version(run)
+    assert site.state(run).status == "compensated"
+    is_done.set()
+    stalled.join(60)
+    assert stalled.exitcode is not None
+    assert [event.type for event in site.services.log.read(run, after_version=before)] == []
+    assert site.state(run).status == "compensated"

@@ -309,8 +309,8 @@ def _stopped(run: RunState, step: StepState, work: WorkState, event: Happening) 
 
 def _undoing(status: Literal["running", "retrying", "failed"]) -> Callable[..., None]:
     def apply(run: RunState, step: StepState, work: WorkState, event: Happening) -> None:
-        undoing, begun = work.undoing or Undoing(), work.begun or 0
-        if undoing.status != "succeeded" and event.data.get("work_epoch", begun) >= begun:  # Else it was done anew.
+        undoing, begun = work.undoing or Undoing(), work.begun  # It is neither undone nor done anew.
+        if undoing.status != "succeeded" and begun is not None and event.data.get("work_epoch", begun) >= begun:
             work.undoing, undoing.status, undoing.error = undoing, status, event.data.get("error")
 
     return apply

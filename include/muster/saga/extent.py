@@ -39,13 +39,12 @@ def to_undo(definition: Definition, state: RunState) -> Pieces:
 
     Without that a stuck run would not be known as one that was undone.
     """
-    if (found := started(definition, state)) or state.unwinding is None or state.status != "stuck":
-        return found
-    pieces = {
-        step: [index for index in indices if state.step(step).work(index).status == "undone"]
-        for step, indices in state.unwinding.pieces.items()
-    }
-    return {step: indices for step, indices in pieces.items() if indices}
+    found = started(definition, state)
+    if not found and state.status == "stuck":
+        for step, index, work in state.works():
+            if work.status == "undone":
+                found.setdefault(step, []).append(index)
+    return found
 
 
 def irrevocable(definition: Definition, state: RunState) -> list[str]:

@@ -42,6 +42,7 @@ from muster.skills.registry import get_skill
 
 MOST_NAMED = 5
 """Steps that a message names; of more it says how many."""
+_OVERTAKING = (EventType.COMPENSATION_STARTED, EventType.COMPENSATION_SUCCEEDED)
 
 
 async def begin(services: Services, ref: WorkRef, task_states: TaskStates) -> Outcome:
@@ -133,7 +134,7 @@ async def compensate(services: Services, ref: WorkRef) -> Outcome:
         threads = uses_threads(_undoing(step), services)
     except Exception as error:
         # Left to the task, it would be told to nobody, and nobody could have the run go on.
-        await _failed(services, ref, _data(view, ref, step.id, left[0]), error)
+        await services.log.aappend(ref.run, [_failed(_data(view, ref, step.id, left[0]), error)])
         failures.append((left[0], error))
     else:
         with working_about(await services.log.aseals(ref.run)):
@@ -220,13 +221,28 @@ async def _undo(services: Services, piece: Piece) -> Exception | None:
         await attempts(services, piece, _call, EventType.COMPENSATION_RETRIED, ends=ends)
     except DatabaseLost:
         raise
-    except Overtaken:
-        if not await services.log.aunder_keys(piece.ref.run, [piece.ended_key]):
-            raise
     except Exception as error:
-        await _failed(services, piece.ref, data, error)
-        return error
+        return await undisturbed(partial(_not_undone, services, piece, data, error))
     return None
+
+
+async def _not_undone(services: Services, piece: Piece, data: Mapping[str, Any], error: Exception) -> Exception | None:
+    """Write that undoing it failed for good; None when it is undone all the same.
+
+    Raises:
+        Overtaken: how it ends is not for this process to say: another has begun to undo it, or has closed the run.
+    """
+    version, log = await services.log.aversion(piece.ref.run), services.log
+    since = log.aread(piece.ref.run, after_version=piece.execution, steps=[piece.step.id], types=_OVERTAKING)
+    ended = [event async for event in since if event.data.get("index") == piece.index]
+    if any(event.type == EventType.COMPENSATION_SUCCEEDED for event in ended):
+        return None
+    if isinstance(error, Overtaken):
+        raise error
+    if ended or await has_closed(services, piece.ref):
+        raise Overtaken(f"{piece.work} was taken over, or its run closed, before undoing it failed here.") from error
+    await log.aappend(piece.ref.run, [_failed(data, error)], expected=version)
+    return error
 
 
 async def _undone(services: Services, piece: Piece, data: Mapping[str, Any], output: Any) -> None:
@@ -242,9 +258,8 @@ def _data(view: RunView, ref: WorkRef, step: str, index: int | None) -> dict[str
     return {"step": step, "index": index, "work_epoch": work_epoch, "epoch": ref.epoch}
 
 
-async def _failed(services: Services, ref: WorkRef, data: Mapping[str, Any], error: Exception) -> None:
-    event = NewEvent(type=EventType.COMPENSATION_FAILED, data={**data, "error": describe(error)})
-    await services.log.aappend(ref.run, [event])
+def _failed(data: Mapping[str, Any], error: Exception) -> NewEvent:
+    return NewEvent(type=EventType.COMPENSATION_FAILED, data={**data, "error": describe(error)})
 
 
 async def _call(services: Services, piece: Piece) -> Any:

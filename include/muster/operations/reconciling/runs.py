@@ -17,6 +17,7 @@ from muster.events.intact import demand_intact
 from muster.events.model import Event, EventType, NewEvent
 from muster.events.queries import RunRow
 from muster.events.state import RunState, fold
+from muster.events.undoing import UNDOING_NOT_BEGUN
 from muster.execution.again import TELLING, Execution, last_execution
 from muster.execution.closing import left_open, revoke_left
 from muster.execution.epochs import RECONCILER
@@ -162,7 +163,8 @@ def _close(case: _Case, message: str) -> Disagreement:
     """Close the run: as stuck when it was to be undone and something is left, else as failed."""
     scope, run, last = case.scope, case.run, case.last
     left = _leaves_something(run, case.definition)
-    stuck = left if run.cancelled_by == RECONCILER or run.unwinding is not None else None
+    is_to_be_undone = bool(run.cancelled_by or run.undo_reason or run.unwinding)
+    stuck = left if is_to_be_undone else None
     said = message + (f"; {left} was begun and is not undone" if left else "")
     if scope.mend:
         # As `close` does: what is left of a piece that has no outcome says nothing any more.
@@ -179,9 +181,10 @@ def _close(case: _Case, message: str) -> Disagreement:
 def _closing(case: _Case, reason: str, stuck: str | None) -> Iterator[NewEvent]:
     execution = case.execution
     # One that was ordered and is given up unasked never was: the next one has its number.
-    epoch = execution.epoch if execution.begun or execution.keeps else execution.epoch - 1
+    epoch = execution.epoch if execution.begun else execution.epoch - 1
     if stuck is not None:
-        error = {"class": "MusterError", "message": f"{FOUND}{reason}", "remedy": None}
+        kind = UNDOING_NOT_BEGUN if case.run.unwinding is None else MusterError.__name__
+        error = {"class": kind, "message": f"{FOUND}{reason}", "remedy": None}
         data = {"step": stuck, "index": None, "error": error, "epoch": epoch}
         yield NewEvent(type=EventType.RUN_STUCK, data=data, actor=RECONCILER, key=f"stuck@{epoch}")
     yield from left_open(case.run, epoch)
