@@ -111,7 +111,7 @@ EXPRESSIONS = """## Expressions
   only be text, and a condition that gives text fails its step.
 - The answers about all items of a fan-out (`steps.approve` without `[index]`) are as a whole neither: `muster lint`
   refuses such a condition, and it fails its step. `{{ steps.approve | select | length > 0 }}` says that somebody
-  approved.
+  approved; without `select` it counts the items, also rejected ones.
 - Values are plain data. `a.b` is the key `b` of the mapping `a`, whatever its name; there are no methods,
   no attributes and no functions but `range`.
 - What is not there is an error that names it, unless you ask: `{{ steps.read.note is defined }}`, `{{
