@@ -613,3 +613,16 @@ def test_nor_has_an_item_that_was_cleared_by_hand_and_died_before_it_began(one: 
     one.site.unwind(run, tasks, epoch=epoch)
     one.site.close(run, tasks, epoch=epoch)
     assert one.site.state(run).reason == "step post stopped before it was done again"
+
+
+def test_a_task_that_airflow_had_failed_though_its_work_was_done_counts_as_done_once_a_person_has_marked_it(
+    one: House,
+) -> None:
+    """Airflow keeps it as failed, and whether it was cleared with another one nobody can tell."""
+    run, tasks = one.ran(UNDONE, "list", "post", "last"), dict[str, str | None](post_1="failed")
+    assert one.site.state(run).status == "succeeded"
+    one.performs(run, "last", epoch=(epoch := one.begun(run)))
+    one.site.close(run, tasks, epoch=epoch)
+    assert one.site.state(run).reason == "step post stopped before it was done again"
+    one.site.close(run, {"post_1": "success"}, epoch=one.begun(run))
+    assert one.site.state(run).status == "succeeded"
