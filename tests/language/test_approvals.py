@@ -48,6 +48,7 @@ BOTH = (
     "write `after: [approve, second]`."
 )
 REFUSED, APPROVED = 'when: "{{ not steps.approve.approved }}"', 'when: "{{ steps.approve.approved }}"'
+APPEAL = 'when: "{{ not steps.approve[index].approved }}"'
 TELL = f"id: tell, {REFUSED}, {DO}"
 DECIDES = 'id: route, branch: [{when: "{{ steps.approve.approved }}", to: [TO]}, {to: [second]}]'
 
@@ -80,6 +81,7 @@ DECIDES = 'id: route, branch: [{when: "{{ steps.approve.approved }}", to: [TO]},
         ([APPROVE, f"id: second, {REFUSED}, {ASK}", POST], VAIN),
         ([APPROVE, f"id: second, {APPROVED}, {ASK}", POST], f"{VAIN} {BOTH}"),
         ([APPROVE, f"id: second, {REFUSED}, {ASK}, {LIST}", f"{POST}, {LIST}"], VAIN),
+        ([f"{APPROVE}, {LIST}", f"id: second, {LIST}, {APPEAL}, {ASK}", f"{POST}, {LIST}"], VAIN),
         ([APPROVE, TELL, SECOND, POST], VAIN),
         ([APPROVE, DECIDES.replace("TO", ""), SECOND, POST], VAIN),
         ([APPROVE, DECIDES.replace("TO", "post"), SECOND, f"{POST}, after: [second]"], VAIN),
@@ -127,6 +129,13 @@ def test_what_nobody_approves_on_some_way_is_refused(problems: Problems, steps: 
         # Who is asked after a rejection counts where the step says so; or where all must approve.
         [APPROVE, TELL, SECOND, f'{POST}, when: "{{{{ steps.approve.approved or steps.second.approved }}}}"'],
         [APPROVE, f"id: second, {APPROVED}, {ASK}", f"{POST}, after: [approve, second]"],
+        [
+            f"{APPROVE}, {LIST}",
+            f"id: second, {LIST}, {APPEAL}, {ASK}",
+            f'{POST}, {LIST}, when: "{{{{ steps.approve[index].approved or steps.second[index].approved }}}}"',
+        ],
+        # Whether all of a list shall be, after each was asked about: the rejected items stay out of it.
+        [f"{APPROVE}, {LIST}", f'{SECOND}, when: "{{{{ steps.approve | select | length > 0 }}}}"', f"{POST}, {LIST}"],
         # A question may have a `when` of its own: who is not asked about need not be approved.
         [f'{APPROVE}, when: "{{{{ inputs.names }}}}"', POST],
     ],

@@ -74,12 +74,15 @@ def ensure_nobody_is_asked_in_vain(automation: Checked) -> None:
     for played, ordinary in both:
         for _, index in {work for work in ordinary.did if work[0] == LAST} - played.did:
             for first in automation.questions:
-                if first.each is None and played.rejected(first) and not decided_itself(automation, played, first.name):
-                    assert not any(
-                        played.answers.get((second.name, index if second.each else None), False)
-                        for second in automation.questions
-                        if first.name in automation.before[second.name]
-                    ), f"{first.name} was rejected, and somebody was asked again"
+                if not about(automation, first, index) or decided_itself(automation, played, first.name):
+                    continue
+                if played.answers.get((first.name, index if first.each else None), True):
+                    continue
+                assert not any(
+                    played.answers.get((second.name, index if second.each else None), False)
+                    for second in automation.questions
+                    if first.name in automation.before[second.name] and first.each in (None, second.each)
+                ), f"{first.name} was rejected, and somebody was asked again"
 
 
 PROMISES = [ensure_no_rejection_is_passed_over, ensure_somebody_is_asked, ensure_nobody_is_asked_in_vain]

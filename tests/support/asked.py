@@ -80,6 +80,11 @@ def known() -> dict[str, tuple[Step, ...]]:
         "a step tells of it": (one, Step("s1", "do", when=refused), last),
         "a second question overrules it": (one, Step("s1", "ask", when=refused), last),
         "a second question is put after an approval": (one, Step("s1", "ask", when=said), last),
+        "an item's second question overrules its first": (
+            Step("s0", "ask", "names"),
+            Step("s1", "ask", "names", when=Told("s0", True, "{{ not steps.s0[index] }}")),
+            Step(LAST, "do", "names"),
+        ),
         "so is one about items": (one, Step("s1", "ask", "names", when=said), Step(LAST, "do", "names")),
         "the ways of a branch join again": (one, way, yes, no, either),
         "the other way of a branch goes on": (one, through, yes, fallen),

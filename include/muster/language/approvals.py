@@ -46,11 +46,13 @@ class _Checker:
         """What is wrong, and what to write; None where a rejection stops the step on every way."""
         asked = [name for name in self.steps if name in self.before[step.id] and self._is_question(name)]
         single = [name for name in asked if not _fans_out(self.steps[name])]
-        if (overruled := self._overruled(step, single, asked)) is not None:
+        aligned = [name for name in asked if _fans_out(step) and self.aligned.get(name) == self.aligned[step.id]]
+        # In one list an item's second question is about the same item; of lists as a whole nobody rejects all.
+        overruled = self._overruled(step, single, asked) or self._overruled(step, aligned, aligned)
+        if overruled is not None:
             return overruled
         if self.named[step.id].intersection(asked):
             return None  # It says itself what the answer means for it.
-        aligned = [name for name in asked if _fans_out(step) and self.aligned.get(name) == self.aligned[step.id]]
         if guards := {*single, *aligned}:
             past = way_past(step.id, self.after, self.branches, guards)
             where = " and ".join(past or ())
