@@ -61,6 +61,19 @@ def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
         ("Set-Cookie: sid=f00ba4b4z; Path=/\nzone: eu", f"Set-Cookie: {REDACTED}\nzone: eu"),
         ('{"credentials": "f00ba4b4z", "n": 1}', f'{{"credentials": "{REDACTED}", "n": 1}}'),
         ("Authorization: Token 0123456789abcdef", f"Authorization: Token {REDACTED}"),
+        ("mysql --password hunter2-x -u root", f"mysql --password {REDACTED} -u root"),
+        ("run --db-password 'correct horse 7' now", f"run --db-password '{REDACTED}' now"),
+        ('["mysql", "--password", "hunter2-x", "-u"]', f'["mysql", "--password", "{REDACTED}", "-u"]'),
+        ("run --api-key k7-horse; run --token abc123def.", f"run --api-key {REDACTED}; run --token {REDACTED}"),
+        ("args:\n  - --password\n  - hunter2-x\n", f"args:\n  - --password\n  - {REDACTED}\n"),
+        ("curl --cookie sid=f00ba4b4z --secret k7Qx9fZZ", f"curl --cookie {REDACTED} --secret {REDACTED}"),
+        ("mysqldump -u root -phunter2-x db2 | gzip", f"mysqldump -u root -p{REDACTED} db2 | gzip"),
+        ("sshpass -p 'hunter2-x' ssh -p 2222 host", f"sshpass -p '{REDACTED}' ssh -p 2222 host"),
+        ("npm_" + "a1B" * 12, REDACTED),
+        ("hf_" + "aBc" * 12, REDACTED),
+        ("SG." + "a1B-c" * 4 + "." + "a1B_c" * 8, REDACTED),
+        ("wpa_psk=hunter2horse zone=eu", f"wpa_psk={REDACTED} zone=eu"),
+        ("wlan_schluessel: hunter2-x\nzone: eu", f"wlan_schluessel: {REDACTED}\nzone: eu"),
         ("-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----\nrest", f"{REDACTED}\nrest"),
     ],
 )
@@ -111,6 +124,14 @@ def test_ordinary_text_stays_as_it_is(text: str) -> None:
         '[["password", "reset", "link"], ["zone", "eu", "x"]]',
         'required: ["password", "email"]',
         "- - password\n  - reset\n  - link\n",
+        "The option --password takes a text, --token is missing, --password PASSWORD",
+        "Use --password, --token or --private-key ~/.ssh/id_2 and --password-file /run/k7",
+        "ansible --private-key keys/deploy1.pem --secret id=npmrc,src=k7 --secret billing-2",
+        "run --password $DB_PASS1 --token <token-1> --password ${X1} --password --user2",
+        "ssh -p 2222 host; mkdir -p a/b1; docker run -p 80:80; mysql -p db2; sshpass -p prompts",
+        "use mysql -pager less-2, mysql -P 3307",
+        "npm_config_registry=x, hf_hub_download, SG.example.com, 8-PSK, psk_mode: wpa2",
+        "PIN: 560001, pin: 4711 on the map; shipping: 4711",
     ],
 )
 def test_a_line_whose_name_has_other_meanings_stays_as_it_is(text: str) -> None:
@@ -139,6 +160,8 @@ def test_a_line_whose_name_has_other_meanings_stays_as_it_is(text: str) -> None:
         {"private_key_holder": "anna", "secret_shopper": "Anna Berg", "password_score": 87, "secret_level": "high"},
         {"trade_secret_clause": "Clause 7.2: nobody tells a competitor.", "password_score_text": "fair"},
         {"compass": "k7-north", "bypass": "k7-horse", "encompass": "a1-b2", "boardingpass": "k7-horse"},
+        {"pin": 4711, "pins": "4711", "shipping": "4711", "pin_count": "4711", "PIN": "560001", "spin": "4711"},
+        {"pin": "GPIO17", "modulation_psk": "QPSK", "args": ["--password", "--token", "text", "--secret", "billing-2"]},
         {"columns": ["password", "email"], "rows": [["password", "reset", "link"], ["zone", "eu", "x"]]},
         {"headers": [["Authorization", "12.5"], ["Accept", "text/plain"], ["X-Zone", "eu"]]},
     ],
@@ -152,6 +175,22 @@ def test_what_looks_random_is_hidden_also_under_a_name_that_has_other_meanings()
     clean = {"credentials": ["PhD", REDACTED], "cookie": REDACTED, "authorization": REDACTED}
     assert redact_data(data) == clean
     assert may_hold_secrets(canonical(data))
+
+
+def test_what_stands_behind_an_option_in_a_list_of_words_is_hidden() -> None:
+    data = {"args": ["mysql", "--password", "hunter2-x", "--api-key", "k7-horse", "-u", "root"]}
+    assert redact_data(data) == {"args": ["mysql", "--password", REDACTED, "--api-key", REDACTED, "-u", "root"]}
+    assert redact_data(redact_data(data)) == redact_data(data)
+    assert may_hold_secrets(canonical(data))
+    assert redact(json.dumps(data)) == json.dumps(redact_data(data))
+
+
+def test_four_or_five_digits_under_the_name_of_a_pin_are_hidden() -> None:
+    data = {"pin": "4711", "simPIN": "4711", "card-pin": "47110", "PIN (card)": "4711"}
+    assert redact_data(data) == dict.fromkeys(data, REDACTED) | {"simPIN": "4711"}
+    assert redact_data({"name": "pin", "value": "4711"}) == {"name": "pin", "value": REDACTED}
+    assert may_hold_secrets(canonical({"pin": "4711"}))
+    assert may_hold_secrets(canonical([["pin", "4711"]]))
 
 
 @pytest.mark.parametrize(
@@ -403,6 +442,15 @@ def test_looking_for_secrets_costs_little() -> None:
         "(Passwort): ",
         "account key: ",
         "-----BEGIN PGP PRIVATE KEY BLOCK-----",
+        "--password ",
+        "--password is ",
+        "--password 'a ",
+        '"--password", ',
+        "--a_token\n - ",
+        "--",
+        "mysql -p ",
+        "mysql -pa sshpass -p ",
+        "npm_hf_SG.",
     ],
 )
 @pytest.mark.parametrize("around", ["{}", '{{"body": "{}"}}', "{}\\n{}"])

@@ -59,7 +59,7 @@ SURE = _names(
     Kennwort kennwort db_kennwort datenbank_passwort Benutzerpasswort Datenbankpasswort E-Mail-Passwort
     WLAN-Passwort smtp_passwort passwort_neu passwort_alt passwort_wiederholen Passwort-Bestaetigung
     Einmalpasswort Initialpasswort Administratorkennwort mail_kennwort PASSWORT_TEST api_schluessel
-    privater_schluessel API-Schlüssel
+    privater_schluessel API-Schlüssel wlan_schluessel WLAN-Schlüssel wifi_key wpa_key
     """
 )
 LABELS = [
@@ -93,6 +93,7 @@ IN_DOUBT = {
     webhook_secret_github password_at password_ch db_password_host db_password_backend password_store
     password_event passwordBerlin passwort_buero passwort_hamburg kennwort_zentrale smtp_pass_office
     db_pass_admin password_region password_zone password_user password_system
+    psk wpa_psk wifiPsk WLAN_PSK ike_psk_office wlan_schluessel_gast
     pw_admin pw_office pass test_pass guest_pass acme_pass visitor_pass user_pw_office secret_acme
     """
     ),
@@ -131,6 +132,7 @@ NONE = _names(
     password_template password_mail_template passwort_vorlage password_group passwort_gruppe password_queue
     password_level secret_level password_hashing secret_scanning password_ticket password_tickets password_audit
     password_category password_training password_tool
+    pins pinned pin_count shipping mapping spin GPIO_PIN_MODE psk_mode
     Steuerschluessel schluessel Stichwort Sekretariat Schlagwort Vorwort Fachwort Kundenkey Hauptschlüssel
     """
 )

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 
 from muster.secret_names import MAY_BE_NAMED, WORDS, named
-from muster.secret_shapes import elements, pairs
-from muster.secret_words import is_listed, is_secret, kind_of, looks_random, name_in
+from muster.secret_shapes import elements, is_given, options, pairs
+from muster.secret_words import PIN, is_listed, is_secret, kind_of, looks_random, name_in
 
 REDACTED = "[redacted]"
 """What stands where a secret stood."""
@@ -33,6 +33,8 @@ class _Pattern(NamedTuple):
     instead: str
 
 
+_GIVEN = r"(?![-\[<({]|\$[\w({])(?=[^\s\"'\\|;&]*[\d!@#$%^&*+=~])[^\s\"'\\|;&]+"
+"""What stands behind an option, and is no word, no other option and not to be filled in."""
 _PATTERNS = (
     _Pattern(
         ("PRIVATE KEY",),
@@ -56,8 +58,17 @@ _PATTERNS = (
     _Pattern(("AIza",), re.compile(r"\bAIza[\w-]{30,}"), REDACTED),
     _Pattern(("ghp_", "gho_", "ghu_", "ghs_", "ghr_"), re.compile(r"\bgh[pousr]_[A-Za-z0-9]{20,}"), REDACTED),
     _Pattern(("github_pat_", "glpat-"), re.compile(r"\b(?:github_pat_|glpat-)[\w-]{16,}"), REDACTED),
+    _Pattern(("npm_", "hf_"), re.compile(r"\b(?:npm|hf)_[A-Za-z0-9]{30,}"), REDACTED),
+    _Pattern(("SG.",), re.compile(r"\bSG\.[\w-]{16,}\.[\w-]{30,}"), REDACTED),
     _Pattern(("xox",), re.compile(r"\bxox[abeprs]-[A-Za-z0-9-]{10,}"), REDACTED),
     _Pattern(("eyJ",), re.compile(r"(?<![\w-])eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"), REDACTED),
+    # The only commands of which everybody knows what `-p` is; elsewhere it is a port, a path or a project.
+    _Pattern(("sshpass -p",), re.compile(rf"\b(sshpass -p +(?:\\*[\"'])?){_GIVEN}"), rf"\1{REDACTED}"),
+    _Pattern(
+        ("mysql", "mariadb"),
+        re.compile(rf"\b((?:mysql|mariadb)[\w-]{{0,20}} (?:[^\n|;&]{{0,200}}? )?-p(?:\\*[\"'])?){_GIVEN}"),
+        rf"\1{REDACTED}",
+    ),
     # Schemes that are no words: whatever stands behind one at the end of a line is what it hands over.
     _Pattern(
         ("uthorization", "UTHORIZATION"),
@@ -188,7 +199,7 @@ def looks_secret(text: str, *, prose: bool = False) -> bool:
         return True
     if prose:
         return False
-    if any(True for _ in pairs(text)):
+    if any(True for find in (pairs, options) for _ in find(text)):
         return True
     return any(text[max(0, span.start - 8) : span.start].rstrip("\"' \t").endswith("=") for span in named(text))
 
@@ -205,7 +216,8 @@ def redact_data(value: Any) -> Any:
     if isinstance(value, list | tuple):
         if is_listed(value):
             return [[redact(name), _under(name, inner, listed=True)] for name, inner in value]
-        return [redact_data(inner) for inner in value]
+        before = [None, *value]
+        return [REDACTED if is_given(*pair) else redact_data(pair[1]) for pair in zip(before, value, strict=False)]
     if isinstance(value, int | float) and str(value) in _known.forms:
         return REDACTED
     return value
@@ -258,7 +270,7 @@ def _without_patterns(text: str) -> str:
 
 
 def _without_named(text: str) -> str:
-    for spans in (elements, pairs, named):
+    for spans in (elements, pairs, options, named):
         parts, position = [], 0
         for start, end, mark in spans(text):
             parts += [text[position:start], mark, REDACTED, mark]
@@ -280,7 +292,12 @@ def may_hold_secrets(json_text: str) -> bool:
         if any(pattern.looks_like.search(plain) for pattern in likely):
             return True
     lowered = json_text.lower()
-    return _holds_any(lowered, _KEY_WORDS) and MAY_BE_NAMED.search(lowered) is not None
+    if _holds_any(lowered, _KEY_WORDS) and MAY_BE_NAMED.search(lowered):
+        return True
+    return "pin" in lowered and _PIN.search(lowered) is not None
+
+
+_PIN = re.compile(rf'"{PIN}"')
 
 
 def _holds_any(text: str, words: Mapping[str, Sequence[str]]) -> bool:
@@ -298,7 +315,7 @@ def _by_letter(words: Iterable[str], letters: str) -> Mapping[str, Sequence[str]
     return found
 
 
-_HINTS = _by_letter((hint for pattern in _PATTERNS for hint in pattern.hints), "@JxAkgzZ -")
+_HINTS = _by_letter((hint for pattern in _PATTERNS for hint in pattern.hints), "@JxAkgzZ -G_my")
 _ESCAPE = re.compile(r"\\(?:u[0-9a-f]{4}|.)")
 _KEY_WORDS = _by_letter(WORDS, "wkhzds")
 _FOLDERS = frozenset({"PWD", "OLDPWD"})

@@ -32,7 +32,7 @@ from muster.secret_words import (
 _NOTHING_ELSE = re.compile(r"passw|passphrase|passcode|pwd|secret|(?:api|private|master|fernet).?key", re.IGNORECASE)
 """Names that also in a sentence mean what must stay secret: a shared key may be a key ring, a token a voucher."""
 
-WORDS = ("pass", "pw", "secret", "key", "token", "credential", "authoriz", "cookie", "kennw", "schl")
+WORDS = ("pass", "pw", "secret", "key", "token", "credential", "authoriz", "cookie", "kennw", "schl", "psk")
 """A text in small letters that holds none of these names nothing secret."""
 _BEHIND = rf"[\w.-]{{0,{BEHIND + 9}}}(?: \d{{1,4}})?"
 """The words behind a secret's name, and what stands between them: bounded, so that looking takes time in proportion."""
@@ -59,6 +59,8 @@ MAY_BE_NAMED = re.compile(
     rf"|[\[(]{_SPACE}{{0,60}}[bru]?\\*[\"'][^\"'\\\n]{{0,{LONGEST}}}?{NAME}[^\"'\\\n]{{0,{LONGEST}}}+"
     rf"\\*[\"']{_SPACE}{{0,60}},"
     rf"|- - [^\\\n]{{0,{LONGEST}}}?{NAME}"
+    # An option of a command.
+    rf"|(?<!-)--[\w.-]{{0,{BEHIND}}}?{NAME}"
     # In JSON: a key, the first of two in a list, what a `name` says.
     rf"|{NAME}{_BEHIND_NAME}\"\s*:(?!(?<=\"token\":)-?[\d.]+[,}}])"
     rf"|\[\"{_BEFORE_NAME}{NAME}{_BEHIND_NAME}\","
@@ -84,7 +86,7 @@ _PLAIN_FLOW = re.compile(r"[^,{}\[\]\"'\\\n]+(?=[,}\n]|\Z)")
 _OPENING = re.compile(r"\[?[ \t]*(?:[bBrRuUfF]{0,2}\\*[\"'])?")
 _VALUE_IN_DOUBT = {":": re.compile(r"[^\n\"'\\{}]*"), "=": re.compile(r"[^\s\"'\\{}&;,]*")}
 _ONE = re.compile(r"([^\s,\"'\\{}\[\]]+)[ \t]*(?:[,})\]\n\"'\\&;]|#|\Z)")
-_NO_WORD = re.compile(r"\d|[a-z][A-Z]|[!@#$%^&*+=/_~]")
+NO_WORD = re.compile(r"\d|[a-z][A-Z]|[!@#$%^&*+=/_~]")
 _KEY = re.compile(r"\s*[^\s:][^:]{0,60}:(?:\s|\Z)")
 _BLOCK = re.compile(r"(?:[|>][-+\d]*[ \t]*)?(?:#.*)?")
 _ESCAPE = re.compile(r"\\[nrt]\Z")
@@ -197,7 +199,7 @@ def value_of(text: str, found: re.Match[str], kind: Kind, line: int, name: str) 
     if before.rstrip()[-1:] in ("{", ","):
         said = _is_prose(text, start)
         if not said and (alone := _ALONE.match(text, start, start + _JUDGED)):
-            return Span(start, alone.end(1), "") if sure or _is_no_word(alone[1]) else None
+            return Span(start, alone.end(1), "") if sure or is_no_word(alone[1]) else None
         several = _PLAIN_FLOW.match(text, start, start + _JUDGED)
         if sure and several and not _is_sentence(text, start, name) and _is_open(text, line, found.start("name")):
             return Span(start, several.end(), "")
@@ -205,7 +207,7 @@ def value_of(text: str, found: re.Match[str], kind: Kind, line: int, name: str) 
     if sure and _is_sentence(text, start, name):
         return _in_sentence(text, start)
     inline = _INLINE.match(text, start, start + _JUDGED)
-    if inline is None or not _NO_WORD.search(inline[0]) or not (sure or _is_no_word(inline[0])):
+    if inline is None or not NO_WORD.search(inline[0]) or not (sure or is_no_word(inline[0])):
         return None
     rest = _INLINE.match(text, inline.end())
     return Span(start, rest.end() if rest else inline.end(), "")
@@ -223,7 +225,7 @@ def _in_doubt(text: str, start: int, separator: str, kind: Kind, name: str) -> S
     return Span(start, alone.end(1), "") if alone and tells(kind, alone[1]) else None
 
 
-def _is_no_word(value: str) -> bool:
+def is_no_word(value: str) -> bool:
     """True for a single word, unless it is made of plain words and numbers as `INV-2024-001` is."""
     if not value or len(value.split()) > 1:
         return False
@@ -294,7 +296,7 @@ def _of_escaped_line(text: str, start: int, mark: str, name: str, *, sure: bool)
     if end < 0:
         end = text.find("\n", start)
     end = len(text) if end < 0 else end
-    return Span(start, end, "") if sure or _is_no_word(text[start:end].strip()) else None
+    return Span(start, end, "") if sure or is_no_word(text[start:end].strip()) else None
 
 
 def _of_line(text: str, start: int, indent: int, name: str, *, sure: bool) -> Span | None:
@@ -305,7 +307,7 @@ def _of_line(text: str, start: int, indent: int, name: str, *, sure: bool) -> Sp
     line_end = len(text) if line_end < 0 else line_end
     first = text[start:line_end].strip()
     opened = _BLOCK.fullmatch(first) is not None
-    if not (opened or sure or first[:1] in ("[", "{") or _is_no_word(first)):
+    if not (opened or sure or first[:1] in ("[", "{") or is_no_word(first)):
         return None
     holds_lines = opened or first[:1] in ("[", "{")
     end = line_end

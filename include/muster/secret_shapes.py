@@ -5,9 +5,21 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Iterator
+from typing import Any
 
-from muster.secret_names import PLAIN_REST, QUOTE, Span, end_of, left_alone, quoted_value, value_of, whole
-from muster.secret_words import BEHIND, LONGEST, NAME, NAMING, VALUES, is_secret, kind_of, tells
+from muster.secret_names import (
+    NO_WORD,
+    PLAIN_REST,
+    QUOTE,
+    Span,
+    end_of,
+    is_no_word,
+    left_alone,
+    quoted_value,
+    value_of,
+    whole,
+)
+from muster.secret_words import BEHIND, IN_DOUBT, LONGEST, NAME, NAMING, VALUES, is_secret, kind_of, tells
 
 _OPEN, _CLOSE = "(?:<|&lt;)", "(?:>|&gt;)"
 _NAMED = rf"[\w.-]{{0,40}}{NAME}[\w.-]{{0,{BEHIND}}}"
@@ -61,6 +73,15 @@ _BLOCK_PAIR = re.compile(
     rf"(?P<line>{_BLOCK_ITEM}(?:{_BREAK}(?P=indent) {{2,40}}{_BLOCK_ITEM}){{0,40}}+)(?!{_BREAK}(?P=indent)- )",
     re.IGNORECASE,
 )
+_OPTION_NAME = re.compile(rf"--(?P<name>{_NAMED})", re.IGNORECASE)
+_OPTION = re.compile(
+    # In a command, or in the list of its words.
+    rf"(?<!-)--(?P<name>{_NAMED})(?:[ \t]{{1,20}}|{_MARK}\s{{0,20}},\s{{0,20}}[bru]?(?={_MARK})|\n[ \t]{{0,40}}- )"
+    rf"(?:(?P<mark>{_MARK})(?P<quoted>[^\"'\\\n]{{1,200}})(?P=mark)|(?P<plain>[^\s\"'`\\,;|&()]{{1,500}}))",
+    re.IGNORECASE,
+)
+_ELSEWHERE = re.compile(r"[-/~.<\[{(].*|\$[\w({].*|\w+://.*|.*\.[A-Za-z]{2,5}", re.DOTALL)
+"""Another option, a file that holds it, what is to be filled in."""
 _ANOTHER = re.compile(_NAMES_IT, re.IGNORECASE)
 
 
@@ -113,6 +134,36 @@ def pairs(text: str) -> Iterator[Span]:
         if span.start >= position:
             yield span
             position = span.end
+
+
+def options(text: str) -> Iterator[Span]:
+    """What stands behind an option whose name is secret: `--password hunter2-x`, `["--password", "hunter2-x"]`."""
+    if "--" not in text:
+        return
+    for found in _OPTION.finditer(text):
+        which = "quoted" if found["mark"] else "plain"
+        if _is_given(found["name"], found[which]):
+            yield Span(*found.span(which), "")
+
+
+def is_given(option: Any, value: Any) -> bool:
+    """True when of two words of a command the first is an option that calls the other secret."""
+    if not isinstance(option, str) or not isinstance(value, str) or not option.startswith("--"):
+        return False
+    name = _OPTION_NAME.fullmatch(option)
+    return name is not None and _is_given(name["name"], value)
+
+
+def _is_given(name: str, value: str) -> bool:
+    """True for what is no word: it may also be a sentence about the option."""
+    kind = kind_of(name)
+    if not kind or left_alone(kind, value) or _ELSEWHERE.fullmatch(value):
+        return False
+    if name.lower() == "secret":
+        kind = "random"  # Mostly it says which of a vault's: `--secret id=npmrc`, `--secret billing-2`.
+    if kind in IN_DOUBT:
+        return tells(kind, value)
+    return NO_WORD.search(value) is not None and (kind == "secret" or is_no_word(value))
 
 
 def _listed(text: str) -> Iterator[Span]:

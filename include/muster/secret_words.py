@@ -14,10 +14,11 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple, TypeGuard
 
-Kind = Literal["secret", "texts", "chosen", "typed", "random", "encoded", ""]
+Kind = Literal["secret", "texts", "chosen", "typed", "random", "encoded", "pin", ""]
 """What a name says of its value: `secret`; `texts`, where numbers are counts; or nothing. In between the value decides:
 `random`, where only what a machine made up is secret; `encoded`, where only the bytes of a key are, written as text;
-`typed`, where only what people think up as a password is, and no passport's number; `chosen`, where both are.
+`typed`, where only what people think up as a password is, and no passport's number; `chosen`, where both are; `pin`,
+where only four or five digits are.
 """
 
 
@@ -44,7 +45,8 @@ HEADS = {
     # Also the path of what is stored, or the number of a customer.
     "encoded_key": _Head(r"(?:account|app|application|storage) keys?", "encoded", ""),
     "password": _Head(
-        r"(?:passw(?:or[dt]|d)|passphrase|passcode|pwd|secret)s?|kennwort|(?:pass|kenn)w(?:ö|oe)rter",
+        r"(?:passw(?:or[dt]|d)|passphrase|passcode|pwd|secret)s?|kennwort|(?:pass|kenn)w(?:ö|oe)rter"
+        r"|(?:wlan|wifi|wpa) (?:key|schl(?:ü|ue)ssel)",
         "secret",
         "chosen",
     ),
@@ -53,6 +55,10 @@ HEADS = {
     "some_token": _Head("token", "texts", "random"),
     # A mountain's, a ticket's or a run's, unless it is one of `_HAVE_PASSWORDS`.
     "pass": _Head("pass|pw", "texts", "chosen"),
+    # A key that people think up and share; also how a signal is modulated.
+    "psk": _Head("psk", "chosen", "chosen"),
+    # A card's; also a board's, a map's, or a post office's, so no text is looked through for it.
+    "pin": _Head("(?<![a-z])pin", "pin", ""),
     # A scholar's, a clearance, a biscuit.
     "credential": _Head("credentials?", "random", ""),
     "header": _Head("authorization|cookie", "random", ""),
@@ -118,6 +124,8 @@ ABOUT = all_of(
 """Words that tell, behind a secret's name, that the value is none itself. No place, system or country is among them:
 `api_key_at` may be Austria's.
 """
+PIN = r"\d{4,5}"
+"""What a card's or a door's is; a text of more digits is a postal code or a customer's number."""
 LONGEST = 100
 """Characters of a name; what is longer is a text."""
 ODD = 4
@@ -133,7 +141,7 @@ _NAMING = frozenset(NAMING)
 _VALUES = frozenset(VALUES)
 
 _GAP = r"[ \xa0._/-]{0,2}"
-NAME = "(?:" + "|".join(head.words for head in HEADS.values()).replace(" ", _GAP) + ")"
+NAME = "(?:" + "|".join(head.words for head in HEADS.values() if head.alone != "pin").replace(" ", _GAP) + ")"
 """Every secret's name there is, as it stands in a text; a word may go on behind it."""
 _HEAD = re.compile(
     "(?:"
@@ -272,7 +280,7 @@ def is_secret(name: Any, value: Any, *, listed: bool = False) -> bool:
     return isinstance(value, str) and (tells(kind, value) or says_whose(name, value))
 
 
-IN_DOUBT = ("chosen", "typed", "random", "encoded")
+IN_DOUBT = ("chosen", "typed", "random", "encoded", "pin")
 """Kinds of names under which the value decides."""
 
 
@@ -314,6 +322,8 @@ def holds_key(kind: Kind, text: str) -> bool:
     """True when what a name in doubt says may be a key, and a word of the text is made up by a machine."""
     if kind == "encoded":
         return any(map(_ENCODED.fullmatch, text.split()))
+    if kind == "pin":
+        return re.fullmatch(PIN, text) is not None
     return kind != "typed" and looks_random(text)
 
 

@@ -13,6 +13,7 @@ from muster.language.expressions import is_expression
 from muster.language.problems import Problem
 from muster.language.reading import Path
 from muster.redaction import looks_secret, may_hold_secrets
+from muster.secret_shapes import is_given
 from muster.secret_words import is_listed, is_secret, name_in
 
 _REMEDY = (
@@ -62,7 +63,9 @@ def _found(value: Any, path: Path) -> Iterator[tuple[Path, str]]:
         named = dict(enumerate(value)) if is_listed(value) else {}
         for position, inner in enumerate(value):
             name, held = named.get(position, (None, None))
-            if name is not None and is_secret(name, held, listed=True):
+            if position and is_given(option := value[position - 1], inner):
+                yield from _literals(option, inner, (*path, position))
+            elif name is not None and is_secret(name, held, listed=True):
                 yield from _literals(name, held, (*path, position, 1))
             else:
                 yield from _found(inner, (*path, position))
