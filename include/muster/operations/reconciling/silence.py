@@ -47,6 +47,9 @@ def longest(scope: Scope, case: Case, task: str) -> timedelta | None:
     ]
     if not works or (step.id in (case.execution.stands or ()) and not undoes):
         return AT_ONCE
+    if step.of_kind.done_by == "airflow" and not undoes:
+        # What it waits for in the triggerer says nothing in the log, and Airflow, not Muster, sees to its end.
+        return None
     if step.of_kind.done_by == "runs":
         return _of_children(scope, step, works, undoes=undoes)
     if undoes:
