@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from muster.database import Database
+from muster.events.lifecycle import TELLING, RunLifecycle
 from muster.events.model import EventType, NewEvent
-from muster.execution.again import TELLING, last_execution
+from muster.execution.again import stands_of
 from muster.execution.references import WorkRef
 from muster.execution.view import definition_of
 from muster.operations.cancelling import request_cancel
@@ -122,8 +123,8 @@ def test_what_airflow_never_takes_is_given_up_after_a_day_and_can_be_ordered_aga
     depot.perform(run, plan, epoch=depot.site.do(begun_again(depot.site, run)), steps=["last"])
     assert depot.called() == ["last last"]
     log, definition = depot.site.services.log, depot.site.do(definition_of(depot.site.services, run))
-    last = last_execution(definition, log.read(run, types=TELLING))
-    assert last.stands == {"first", "each", "then"}
+    last = RunLifecycle.of(log.read(run, types=TELLING)).last
+    assert stands_of(definition, last) == {"first", "each", "then"}
 
 
 def test_a_run_that_died_while_it_was_resumed_begins_no_step(site: Site) -> None:

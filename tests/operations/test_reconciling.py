@@ -62,8 +62,8 @@ def test_a_run_that_died_goes_on_in_the_same_epoch_so_that_its_outcomes_stand(si
     (restarted,) = found(site, airflow)
     assert (restarted.mended, restarted.person, airflow.restarted) == (True, False, [run.partition("/")[2]])
     assert told(site) == []
-    (event,) = site.services.log.read(run, types=[EventType.RUN_RESTARTED])
-    assert (event.actor, event.data["keeps"]) == ("reconciler", True)
+    (event,) = site.services.log.read(run, types=[EventType.RUN_CONTINUED])
+    assert event.actor == "reconciler"
 
     assert site.do(begun_again(site, run)) == 0
     version = site.services.log.version(run)
@@ -149,7 +149,7 @@ def test_a_restart_that_airflow_did_not_take_is_asked_for_again_for_a_day_and_co
     for _ in range(5):
         (seen,) = found(site, airflow)
         assert (seen.mended, seen.person) == (False, True)
-    assert len(list(site.services.log.read(run, types=[EventType.RUN_RESTARTED]))) == 1
+    assert len(list(site.services.log.read(run, types=[EventType.RUN_CONTINUED]))) == 1
     assert len(told(site)) == 1
     airflow.refuses = False
     (seen,) = found(site, airflow)

@@ -326,8 +326,9 @@ def test_cancelling_a_run_reaches_children_of_which_tasks_were_cleared_by_hand_a
     family.finish(child)
     log = family.site.services.log
     assert list(open_children(log, run)) == []
-    how = ("begun/undo/x", f"undone with {run}") if undone else ("begun/x", "2026-11-22T00:00:00.000000Z")
-    assert family.site.do(begin_epoch(family.site.services, child, *how)).number == 1
+    started = None if undone else "2026-11-22T00:00:00.000000Z"
+    begun = begin_epoch(family.site.services, child, "begun/x", started, undone_with=run if undone else None)
+    assert family.site.do(begun).number == 1
     assert list(open_children(log, run)) == ([] if undone else [child])
 
 
@@ -340,8 +341,8 @@ def test_a_child_that_was_withdrawn_is_withdrawn_again_once_a_person_has_it_done
     child = family.begin(family.ask(run, "deliver"))
     services = family.site.services
     family.site.do(withdraw(services, child, by=run, reason="no more"))
-    data = {"from": None, "keeps": True} if keeps else {"from": "pick"}
-    services.log.append(child, [NewEvent(type=EventType.RUN_RESTARTED, data=data, actor="ada")])
+    how = EventType.RUN_CONTINUED if keeps else EventType.RUN_RESTARTED
+    services.log.append(child, [NewEvent(type=how, data={} if keeps else {"from": "pick"}, actor="ada")])
     for _ in range(2):
         assert not family.site.do(withdraw(services, child, by=run, reason="no more"))
     assert family.types(child).count("run.cancel_requested") == (1 if keeps else 2)

@@ -13,7 +13,6 @@ from muster.database import Database
 from muster.errors import ConcurrencyError, PermanentError
 from muster.events.model import EventType
 from muster.operations.redoing import order, plan_restart
-from muster.saga import resuming
 from muster.saga.resuming import FORGOTTEN, AlreadyResumed, UnderWay, resumable, resume
 from support.reconciled import FakeAirflow, begun_again, found, performed_whole
 from support.runs import Site
@@ -194,7 +193,6 @@ def test_an_order_that_came_to_nothing_is_carried_out_by_who_says_the_same(
 
 def test_what_is_under_way_is_told_in_words(site: Site) -> None:
     run = stuck(site)
-    assert resuming.going([]) is None
     site.do(begun_again(site, run))
     with pytest.raises(UnderWay, match="tasks of it were cleared in Airflow"):
         restart(site, run)

@@ -51,7 +51,7 @@ def to_fact(row: Sequence[Any]) -> Fact:
     data = parse(text)
     if data.__class__ is not dict:
         raise tampered(stream, no_data(version))
-    if type in UPCASTERS.evolved or _marked in text:
-        data = UPCASTERS.upcast(type, data)
+    if type in UPCASTERS.evolved or type in UPCASTERS.split or _marked in text:
+        type, data = UPCASTERS.today(type, data)
     # What `Fact(...)` does, without the call: this is done a million times in a replay.
     return _new(Fact, (stream, version, type, actor, at, data))

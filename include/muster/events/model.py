@@ -18,7 +18,11 @@ class EventType(StrEnum):
     step, index) when a step of another run has asked for it, whose event is the causation."""
     RUN_BEGUN = "run.begun"
     """epoch, started, stands (the steps that were not cleared, where an order says which): Airflow has started the run
-    again, because tasks of it were cleared."""
+    again, because tasks of it were cleared. With undone_with (a run's id, and no start) Airflow has not: the run is
+    undone with that one, which asked for it."""
+    RUN_CONTINUED = "run.continued"
+    """number (which time), stands (the steps that are none of it): the execution that died is to go on where it
+    stopped, and every outcome of it stands. Written as `run.restarted` with `keeps` before it was a type of its own."""
     RUN_CANCEL_REQUESTED = "run.cancel_requested"
     """reason; the actor is who asked. What has not begun does not begin, and the run unwinds."""
     RUN_STUCK = "run.stuck"
@@ -32,9 +36,7 @@ class EventType(StrEnum):
     says that undoing can go on."""
     RUN_RESTARTED = "run.restarted"
     """from (the step), also (where else it begins, because no step leads to all that has to be done again), again (what
-    is done again: null by step, for all of it); the actor is who asked. With `keeps` (true, and no step) the run died
-    and goes on where it stopped: every outcome stands, and so do the steps in `stands`, which are none of the execution
-    that died."""
+    is done again: null by step, for all of it); the actor is who asked."""
     DEAD_LETTER_REDRIVEN = "dead_letter.redriven"
     """pieces (indices by step, null for a step outside a fan-out), again (what is done again: indices by step, or null
     for all of it); the actor is who asked. Other items of the same lists keep their outcome."""

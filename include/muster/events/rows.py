@@ -18,16 +18,16 @@ from muster.events.upcasting import UPCASTERS
 
 def to_event(row: Sequence[Any]) -> Event:
     """One row of `statements.COLUMNS` as an event in today's shape, its large values left as references."""
-    return _event(row, UPCASTERS.upcast(row[6], parse(row[12])))
+    return _event(row, *UPCASTERS.today(row[6], parse(row[12])))
 
 
 def as_stored(row: Sequence[Any]) -> Event:
     """One row of `statements.COLUMNS` as it was written, however old its shape is."""
-    return _event(row, parse(row[12]))
+    return _event(row, row[6], parse(row[12]))
 
 
-def _event(row: Sequence[Any], data: Any) -> Event:
-    position, stream, version, id, at, causation, type, key, actor, correlation, previous, own = row[:12]
+def _event(row: Sequence[Any], type: str, data: Any) -> Event:
+    position, stream, version, id, at, causation, _, key, actor, correlation, previous, own = row[:12]
     return Event(
         type=type,
         data=data,

@@ -187,8 +187,6 @@ def _resumed(run: RunState, event: Happening) -> None:
 
 
 def _restarted(run: RunState, event: Happening) -> None:
-    if event.data.get("keeps"):
-        return
     _wanted_again(run)
     run.redriven, run.again = {}, dict(event.data.get("again") or {})
 

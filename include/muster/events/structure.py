@@ -24,11 +24,12 @@ FIELDS: Mapping[str, frozenset[str]] = {
         {"automation", "definition", "bundle_version", "trigger", "requested_by", "dag_id", "dag_run_id", "started"}
         | {"parent", "subject"}
     ),
-    T.RUN_BEGUN: frozenset({"started", "stands"}),
+    T.RUN_BEGUN: frozenset({"started", "stands", "undone_with"}),
+    T.RUN_CONTINUED: frozenset({"number", "stands"}),
     T.RUN_UNDO_REQUESTED: frozenset({"reason", "parent", "told", "by_hand"}),
     T.RUN_STUCK: frozenset({"irreversible"}),
     T.RUN_RESUMED: frozenset({"by_hand", "token"}),
-    T.RUN_RESTARTED: frozenset({"from", "also", "again", "keeps", "stands", "number"}),
+    T.RUN_RESTARTED: frozenset({"from", "also", "again"}),
     T.DEAD_LETTER_REDRIVEN: frozenset({"pieces", "again"}),
     T.DEAD_LETTER_DISCARDED: frozenset({"pieces", "whole"}),
     # Worked out from the sealed form of the run, so its reasons repeat nothing that is sealed.

@@ -2,7 +2,8 @@
 
 What is stored never changes, so old hashes go on verifying. An event's data carries the version of its shape
 under `$schema` once its type has had more than one; without it, the shape is the first. An upcaster turns
-the data of one version into the next; a type's upcasters are applied one after the other.
+the data of one version into the next; a type's upcasters are applied one after the other. What was one type and
+is several today is told apart by its data.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ class Upcasters:
         self._steps: dict[tuple[str, int], Upcast] = {}
         self.evolved: dict[str, int] = {}
         """Today's version of every type that has had more than one."""
+        self.split: dict[str, Callable[[Mapping[str, Any]], str]] = {}
+        """By type, what tells its events of today's type from others."""
 
     def add(self, type: str, version: int) -> Callable[[Upcast], Upcast]:
         """Register what brings `type` from `version` to the next; today's version is then `version + 1`.
@@ -58,6 +61,15 @@ class Upcasters:
             raise PermanentError(f"{MARK!r} is no key for an event's data.", remedy="Name it otherwise.")
         return {**data, MARK: self.evolved[type]} if type in self.evolved else data
 
+    def today(self, type: str, data: Any) -> tuple[str, Any]:
+        """A stored event's type and data as they would be written today.
+
+        Raises:
+            MusterError: the event was written by a newer Muster than this one.
+        """
+        data = self.upcast(type, data)
+        return (self.split[type](data) if type in self.split and isinstance(data, dict) else type), data
+
     def upcast(self, type: str, data: Any) -> Any:
         """Stored data in today's shape.
 
@@ -87,3 +99,18 @@ UPCASTERS = Upcasters()
 def _tiers_that_failed(data: dict[str, Any]) -> dict[str, Any]:
     """The first version did not tell which tiers were asked before the one that answered."""
     return {"failed": [], **data}
+
+
+@UPCASTERS.add("run.begun", 1)
+def _undone_with(data: dict[str, Any]) -> dict[str, Any]:
+    """The first version said in words that the run is undone with the one that asked for it."""
+    words, _, run = str(data.get("started")).partition("undone with ")
+    return {**data, "started": None, "undone_with": run} if run and not words else data
+
+
+def _restarted(data: Mapping[str, Any]) -> str:
+    """That a run goes on where it died was once written as a restart."""
+    return "run.continued" if data.get("keeps") else "run.restarted"
+
+
+UPCASTERS.split["run.restarted"] = _restarted

@@ -2,76 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping
 
+from muster.events.lifecycle import Execution
 from muster.events.model import Event, EventType
 from muster.events.state import RunState
 from muster.events.work import StepState
 from muster.execution.flow import ancestors, redriven, same_list, skipped_for_another
 from muster.language.definition import Definition
 
-ORDERS = frozenset({EventType.RUN_RESTARTED, EventType.DEAD_LETTER_REDRIVEN, EventType.RUN_RESUMED})
-"""A person's word that a run which has ended goes on; Airflow is asked after it is written."""
-TELLING = frozenset({EventType.RUN_BEGUN, EventType.RUN_CLOSED, *ORDERS})
-"""The events from which the executions of a run are told."""
 
-
-@dataclass(frozen=True)
-class Execution:
-    """One execution of a run."""
-
-    epoch: int
-    stands: frozenset[str] | None
-    """The steps that it leaves as they were; None when tasks were cleared in Airflow by hand and the log cannot tell
-    which."""
-    since: int
-    """Version of the event it comes from; 0 for the first one."""
-    begun: bool
-    """False while it is ordered and no task of it has begun."""
-    keeps: bool = False
-    """True when it died and is to go on: what Airflow starts next is still this execution."""
-
-
-FIRST = Execution(epoch=0, stands=frozenset(), since=0, begun=True)
-
-
-def last_execution(definition: Definition, events: Iterable[Event]) -> Execution:
-    """The last execution of a run, from those of its events that are `TELLING`."""
-    execution, begun, orders = FIRST, FIRST, list[Event]()
-    for event in events:
-        if event.type == EventType.RUN_RESTARTED and event.data.get("keeps"):
-            # What a person has ordered and no task has begun is carried out by it.
-            execution = _kept(_ordered(definition, execution, orders) if orders else execution, event)
-            orders = []
-        elif event.type in ORDERS:
-            orders.append(event)
-        elif event.type == EventType.RUN_CLOSED and event.data.get("reconciled"):
-            execution, orders = begun, []
-        elif event.type == EventType.RUN_BEGUN:
-            execution = begun = _begun(definition, execution, orders, event)
-            orders = []
-    return _ordered(definition, execution, orders) if orders else execution
-
-
-def _kept(execution: Execution, event: Event) -> Execution:
-    said = event.data.get("stands")
-    return replace(execution, keeps=True, stands=execution.stands if said is None else frozenset(said))
-
-
-def _begun(definition: Definition, before: Execution, orders: Sequence[Event], event: Event) -> Execution:
-    epoch, said = int(event.data["epoch"]), event.data.get("stands")
-    if epoch <= before.epoch:
-        return replace(before, begun=True, keeps=False)
-    ordered = _ordered(definition, before, orders).stands if orders else None
-    since = orders[0].version if orders else event.version
-    return Execution(epoch, ordered if said is None else frozenset(said), since, begun=True)
-
-
-def _ordered(definition: Definition, before: Execution, orders: Sequence[Event]) -> Execution:
-    again = {step for order in orders for step in done_again(definition, order)}
-    stands = frozenset(step.id for step in definition.steps if step.id not in again)
-    return Execution(before.epoch + 1, stands, orders[0].version, begun=False)
+def stands_of(definition: Definition, execution: Execution) -> frozenset[str] | None:
+    """The steps that an execution leaves as they were; None when tasks were cleared in Airflow by hand and the log
+    cannot tell which.
+    """
+    if execution.stands is not None:
+        return execution.stands
+    if not execution.orders:
+        return None if execution.epoch else frozenset()
+    again = {step for order in execution.orders for step in done_again(definition, order)}
+    return frozenset(step.id for step in definition.steps if step.id not in again)
 
 
 def done_again(definition: Definition, order: Event) -> set[str]:

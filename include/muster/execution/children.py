@@ -10,6 +10,7 @@ from typing import Any
 from pydantic_core import to_jsonable_python
 
 from muster.errors import ConcurrencyError, PermanentError
+from muster.events.lifecycle import AGAIN
 from muster.events.model import Event, EventType, NewEvent
 from muster.events.state import RunState
 from muster.execution import proving
@@ -28,8 +29,6 @@ from muster.language.expressions import evaluate
 
 PARENT = "muster_parent"
 """The key of a run's conf that says which run has asked for it."""
-AGAIN = (EventType.RUN_RESTARTED, EventType.DEAD_LETTER_REDRIVEN)
-"""A person's word that a run which has ended is done again."""
 
 
 class ChildFailed(PermanentError):
@@ -226,7 +225,7 @@ async def withdraw(services: Services, run: str, *, by: str, reason: str) -> boo
     True when it had not been opened: from now on it never does anything, even if Airflow starts it later.
     """
     # A person's word that it is done again comes after an earlier wish: it takes another.
-    again = [order async for order in services.log.aread(run, types=AGAIN) if not order.data.get("keeps")]
+    again = [order async for order in services.log.aread(run, types=AGAIN) if order.type in AGAIN]
     key = f"cancel/{by}@{len(again)}" if again else f"cancel/{by}"
     event = NewEvent(type=EventType.RUN_CANCEL_REQUESTED, data={"reason": reason}, actor=by, key=key)
     try:

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from muster.events import canonical
+from muster.events.lifecycle import TELLING, RunLifecycle
 from muster.events.model import Event, EventType, NewEvent
-from muster.execution.again import TELLING, last_execution
+from muster.execution.again import stands_of
 from muster.execution.references import OPENED
 from muster.execution.services import Services
 from muster.execution.view import definition_of
@@ -62,17 +63,25 @@ async def _epoch(services: Services, run: str, at: str) -> Epoch:
     return await begin_epoch(services, run, key, at)
 
 
-async def begin_epoch(services: Services, run: str, key: str, started: str) -> Epoch:
-    """The execution that is written under `key`: the next one when it is new."""
+async def begin_epoch(
+    services: Services, run: str, key: str, started: str | None, *, undone_with: str | None = None
+) -> Epoch:
+    """The execution that is written under `key`: the next one when it is new.
+
+    Airflow started it at an instant; or nobody did, and the run is undone with the one that asked for it.
+    """
     if (found := (await services.log.aunder_keys(run, [key])).get(key)) is not None:
         return _of(found)
     definition = await definition_of(services, run)
-    last = last_execution(definition, [event async for event in services.log.aread(run, types=TELLING)])
+    last = RunLifecycle.of([event async for event in services.log.aread(run, types=TELLING)]).last
     # Nobody ordered it, nor did it die: a person has cleared tasks in Airflow, and only those are performed.
-    by_hand = last.begun and not last.keeps
-    data = {"epoch": last.epoch + by_hand, "started": started}
-    if not by_hand and last.epoch and last.stands is not None:
-        data["stands"] = sorted(last.stands)
+    by_hand = not last.is_awaited
+    data: dict[str, object] = {"epoch": last.epoch + by_hand, "started": started}
+    if undone_with is not None:
+        data["undone_with"] = undone_with
+    stands = stands_of(definition, last)
+    if not by_hand and last.epoch and stands is not None:
+        data["stands"] = sorted(stands)
     # Of several tasks that begin at once the first one's event stands for all.
     return _of((await services.log.aappend(run, [NewEvent(type=EventType.RUN_BEGUN, data=data, key=key)]))[0])
 

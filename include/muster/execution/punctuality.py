@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from muster.events.lifecycle import TELLING, RunLifecycle
 from muster.events.log import EventLog
-from muster.events.model import EventType
-from muster.execution.again import TELLING
 
 
 async def ended_by(log: EventLog, run: str, deadline: datetime) -> bool | None:
@@ -15,8 +14,7 @@ async def ended_by(log: EventLog, run: str, deadline: datetime) -> bool | None:
     A stuck run has not ended: a person must act. Nor has one that was to go on again by then, after a restart, a
     redrive or a resume. What happened after the deadline makes no difference: asking later gives the same answer.
     """
-    ended: bool | None = None
-    async for event in log.aread(run, types=[EventType.RUN_OPENED, *TELLING]):
-        if event.at <= deadline:
-            ended = event.type == EventType.RUN_CLOSED and event.data.get("status") != "stuck"
-    return ended
+    life = RunLifecycle.of([event async for event in log.aread(run, types=TELLING) if event.at <= deadline])
+    if not life.is_opened:
+        return None
+    return life.under_way is None and life.status != "stuck"

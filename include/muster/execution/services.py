@@ -17,8 +17,8 @@ from muster.database import Database
 from muster.documents import Documents, documents_of
 from muster.events.coalesce import Coalescer
 from muster.events.definitions import DefinitionStore
+from muster.events.lifecycle import RunLifecycle
 from muster.events.queries import Queries
-from muster.events.state import RunState
 from muster.events.verified import VerifiedLog
 from muster.execution import stopping
 from muster.language.definition import Definition
@@ -68,9 +68,9 @@ class Services:
         return Leases(self.database)
 
     @cached_property
-    def standing(self) -> Coalescer[None, RunState]:
+    def lives(self) -> Coalescer[None, RunLifecycle]:
         """What the log says of runs, as far as it decides whether their work may begin."""
-        return Coalescer(partial(stopping.standing, self))
+        return Coalescer(partial(stopping.lives, self))
 
     def workspace(self, run: str) -> Path:
         """The run's own folder, made when first asked for."""

@@ -6,23 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from muster.errors import Final
-from muster.events.model import EventType
-from muster.events.state import CANCELLED, UNWINDING, RunState, fold
+from muster.events.lifecycle import TELLING, RunLifecycle
+from muster.events.state import CANCELLED, UNWINDING
 from muster.execution.flow import Skip
 from muster.execution.references import LeftAsItWas, WorkRef
 
 if TYPE_CHECKING:
     from muster.execution.services import Services
-
-TELLING = (
-    EventType.RUN_CANCEL_REQUESTED,
-    EventType.RUN_RESTARTED,
-    EventType.DEAD_LETTER_REDRIVEN,
-    EventType.SAGA_UNWINDING,
-    EventType.RUN_BEGUN,
-    EventType.RUN_CLOSED,
-)
-"""The events that say whether work may begin; they belong to no step."""
 
 
 class Stopped(Final):
@@ -38,7 +28,7 @@ async def why_stopped(services: Services, ref: WorkRef) -> Skip | None:
 
     It is read from the log after the question was put. Those who ask of one run at the same time share an answer.
     """
-    return _why(await services.standing.submit(ref.run, None), ref)
+    return _why(await services.lives.submit(ref.run, None), ref)
 
 
 async def why_not_begun(services: Services, ref: WorkRef) -> Skip | None:
@@ -47,10 +37,10 @@ async def why_not_begun(services: Services, ref: WorkRef) -> Skip | None:
     Raises:
         LeftAsItWas: the execution has ended, and nothing is written about its work any more.
     """
-    state = await services.standing.submit(ref.run, None)
-    if _has_ended(state, ref):
+    life = await services.lives.submit(ref.run, None)
+    if life.has_ended(ref.epoch):
         raise LeftAsItWas(f"{ref.run} has ended: step {ref.step} does not begin any more.")
-    return _why(state, ref)
+    return _why(life, ref)
 
 
 async def ensure_may_begin(services: Services, ref: WorkRef) -> None:
@@ -66,30 +56,17 @@ async def ensure_may_begin(services: Services, ref: WorkRef) -> None:
 
 async def has_closed(services: Services, ref: WorkRef) -> bool:
     """Whether this execution of the run has ended: nothing is to be written about its work any more."""
-    return _has_ended(await services.standing.submit(ref.run, None), ref)
+    life = await services.lives.submit(ref.run, None)
+    return life.has_ended(ref.epoch)
 
 
-async def standing(services: Services, run: str, asked: Sequence[None]) -> list[RunState]:
+async def lives(services: Services, run: str, asked: Sequence[None]) -> list[RunLifecycle]:
     """What the log says of a run, as far as it decides whether work may begin, for all who have asked."""
-    state = fold([event async for event in services.log.aread(run, steps=(), types=TELLING)])
-    return [state for _ in asked]
+    life = RunLifecycle.of([event async for event in services.log.aread(run, steps=(), types=TELLING)])
+    return [life for _ in asked]
 
 
-def _has_ended(state: RunState, ref: WorkRef) -> bool:
-    # Not by the ends that are in the log: one that was ordered, given up before it began, and ordered again has the
-    # number of the one that was given up.
-    return state.epoch > ref.epoch or (state.ended is not None and state.ended >= ref.epoch)
-
-
-def _why(state: RunState, ref: WorkRef) -> Skip | None:
-    if _is_cancelled(state):
+def _why(life: RunLifecycle, ref: WorkRef) -> Skip | None:
+    if life.is_cancelled:
         return Skip(CANCELLED)
-    return Skip(UNWINDING) if _is_unwinding(state, ref.epoch) else None
-
-
-def _is_cancelled(state: RunState) -> bool:
-    return state.cancelled_by is not None
-
-
-def _is_unwinding(state: RunState, epoch: int) -> bool:
-    return state.unwinding is not None and state.unwinding.epoch == epoch
+    return Skip(UNWINDING) if life.unwound_in == ref.epoch else None

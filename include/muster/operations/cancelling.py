@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from muster.errors import PermanentError
+from muster.events.lifecycle import AGAIN, TELLING, RunLifecycle
 from muster.events.log import EventLog
-from muster.events.model import Event, EventType, NewEvent
+from muster.events.model import EventType, NewEvent
 from muster.events.state import fold
-from muster.execution.again import TELLING
 from muster.execution.children import is_child
-from muster.saga.resuming import going
-
-AGAIN = (EventType.RUN_RESTARTED, EventType.DEAD_LETTER_REDRIVEN)
-"""A person's word that a run that has ended is done again."""
-_TELLING = (EventType.RUN_OPENED, *TELLING)
 
 
 def request_cancel(log: EventLog, run: str, *, by: str, reason: str | None = None) -> None:
@@ -23,12 +18,12 @@ def request_cancel(log: EventLog, run: str, *, by: str, reason: str | None = Non
     Raises:
         PermanentError: the run is not there, or it has ended.
     """
-    events = list(log.read(run, types=_TELLING))
+    events = list(log.read(run, types=TELLING))
     state = fold(events)
     again = [event.version for event in events if event.type in AGAIN]
     if state.status == "unknown":
         raise PermanentError(f"There is no run {run}.", remedy="`muster runs` lists them.")
-    if not _is_under_way(events):
+    if not RunLifecycle.of(events).performs_steps:
         raise PermanentError(f"{run} has ended ({state.status}): nothing is left to cancel.")
     event = NewEvent(
         type=EventType.RUN_CANCEL_REQUESTED,
@@ -43,21 +38,11 @@ def open_children(log: EventLog, run: str) -> Iterator[str]:
     """The runs below a run, asked for by it or by those it has asked for, that are open or done again."""
     for event in log.read(run, types=[EventType.CHILD_REQUESTED]):
         child = event.data["child"]
-        events = list(log.read(child, types=_TELLING))
+        events = list(log.read(child, types=TELLING))
         if events and not is_child(fold(events), run, event.data["step"], event.data["index"]):
             # Somebody else has started it by that name.
             continue
-        if _is_under_way(events):
+        if RunLifecycle.of(events).performs_steps:
             yield child
         # Below one that has ended a person may have had another done again.
         yield from open_children(log, child)
-
-
-def _is_under_way(events: Sequence[Event]) -> bool:
-    """True of a run whose steps are performed, for the first time or again; from its events that are `_TELLING`."""
-    if not events:
-        return False
-    # What is done again is under way, whatever the run ended as before, also where nobody ordered it but tasks were
-    # cleared in Airflow.
-    found = going(event for event in events if event.type in TELLING)
-    return fold(events).status == "open" if found is None else found.performs_steps

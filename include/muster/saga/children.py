@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from muster.errors import PermanentError
+from muster.events.lifecycle import ORDERS, RunLifecycle
 from muster.events.model import EventType, NewEvent
-from muster.execution.again import ORDERS
 from muster.execution.children import is_child, withdraw
 from muster.execution.epochs import begin_epoch
 from muster.execution.piece import Piece
@@ -21,17 +21,6 @@ Unwind = Callable[[Services, str, int], Awaitable[None]]
 
 PATIENCE = 900.0
 """Seconds that a run which is still open may take to stop and undo itself, where its step has no timeout."""
-_UNDONE_HERE = "begun/undo/"
-"""Begins the key of an execution of a run that only undoes it, on behalf of the run that asked for it."""
-_GOES_ON = frozenset(
-    {
-        EventType.RUN_OPENED,
-        EventType.RUN_BEGUN,
-        EventType.RUN_RESTARTED,
-        EventType.DEAD_LETTER_REDRIVEN,
-        EventType.RUN_RESUMED,
-    }
-)
 FIRST_LOOK, LONGEST_WAIT = 0.5, 10.0
 """Seconds between two looks at it: the first wait, and the longest."""
 
@@ -129,7 +118,7 @@ async def _order(services: Services, piece: Piece, view: RunView) -> int:
     """Write into the child's log that it is to be undone, and why; the epoch that is done in."""
     by = f"{piece.ref.run}/{piece.key}@{piece.ref.epoch}"
     by_hand = piece.view.state.undone_by_hand
-    begun = await begin_epoch(services, view.id, f"{_UNDONE_HERE}{by}", f"undone with {piece.ref.run}")
+    begun = await begin_epoch(services, view.id, f"begun/undo/{by}", None, undone_with=piece.ref.run)
     data = {
         "reason": f"undone with step {piece.step.id} of {piece.ref.run}",
         "parent": {"run": piece.ref.run, "step": piece.step.id, "index": piece.index},
@@ -156,17 +145,12 @@ def _is_own(view: RunView, piece: Piece) -> bool:
 
 def _is_open(view: RunView) -> bool:
     """True while Airflow performs the run, or is about to again."""
-    for event in reversed(view.events):
-        if event.type == EventType.RUN_CLOSED:
-            return False
-        if event.type in _GOES_ON and not (event.key or "").startswith(_UNDONE_HERE):
-            return True
-    return True
+    return RunLifecycle.of(view.events).is_performed
 
 
 def _is_done_again(view: RunView) -> bool:
     """True when a person's last word on the run is to do it again."""
-    orders = [event for event in view.events if event.type in ORDERS and not event.data.get("keeps")]
+    orders = [event for event in view.events if event.type in ORDERS]
     return bool(orders) and orders[-1].type != EventType.RUN_RESUMED
 
 

@@ -9,11 +9,11 @@ from uuid import uuid4
 
 from muster.errors import ConcurrencyError, PermanentError
 from muster.events.intact import demand_intact
+from muster.events.lifecycle import Execution, RunLifecycle
 from muster.events.log import EventLog
 from muster.events.model import Event, EventType, NewEvent
 from muster.events.state import RunState, fold
 from muster.events.undoing import Stuck
-from muster.execution.again import ORDERS, TELLING
 from muster.execution.closing import revoke_left
 from muster.execution.references import work_key
 from muster.saga.extent import piece_undone_by_hand
@@ -21,8 +21,6 @@ from muster.saga.extent import piece_undone_by_hand
 FORGOTTEN = timedelta(seconds=60)
 """How old an order must be that Airflow has not begun, for a second person to carry it out: whoever gave it has told
 Airflow long before, or died."""
-_EXECUTED = frozenset({EventType.RUN_BEGUN, EventType.RUN_CLOSED})
-"""The events that name an execution of the run itself."""
 _LOOK = "`muster show {}` tells how far it is."
 
 
@@ -44,58 +42,13 @@ class AlreadyResumed(UnderWay):
         return old and bool(self.order.data.get("by_hand")) == by_hand
 
 
-@dataclass(frozen=True)
-class Going:
-    """What a run does that had ended, or was stuck, before."""
-
-    cause: Event
-    """The order it comes from, or, when nobody gave one, what began without it."""
-    epoch: int
-    """Its own, or at least the one after all that were before it: the end of an earlier one is not its end."""
-    begun: bool
-    """False while Airflow has begun nothing of it."""
-
-    @property
-    def performs_steps(self) -> bool:
-        """False when all that it does is undo, by itself or with the run that asked for it."""
-        with_another = str(self.cause.data.get("started")).startswith("undone with")
-        return self.cause.type != EventType.RUN_RESUMED and not with_another
-
-
-def going(events: Iterable[Event]) -> Going | None:
-    """What is under way in a run, of its events that are `TELLING`; None when its end is the last that happened.
-
-    A run that goes on for the first time has no event that says so: its status is `open`.
-    """
-    found: Going | None = None
-    executed = 0
-    for event in events:
-        epoch = int(event.data.get("epoch") or 0)
-        if event.type == EventType.RUN_CLOSED:
-            given_up = bool(event.data.get("reconciled"))
-            if found is None or found.begun or not given_up:
-                executed = max(executed, epoch)
-            # Undoing can be resumed as soon as it is stuck: then the end of what got stuck comes after the order.
-            if found is not None and (given_up or epoch >= found.epoch):
-                found = None
-        elif event.type == EventType.RUN_BEGUN:
-            executed = max(executed, epoch)
-            found = Going(event if found is None else found.cause, epoch, begun=True)
-        elif event.type == EventType.RUN_RESTARTED and event.data.get("keeps"):
-            # It goes on where it died, in the same epoch: whatever was ordered before that is still what it does.
-            found = found or Going(event, executed, begun=False)
-        elif event.type in ORDERS and (found is None or found.begun):
-            found = Going(event, executed + 1, begun=False)
-    return found
-
-
 def demand_rest(run: str, events: Iterable[Event]) -> None:
     """Refuse to decide anything about a run that goes on already.
 
     Raises:
         UnderWay: it does, or is ordered to.
     """
-    if (found := going(event for event in events if event.type in TELLING)) is not None:
+    if (found := RunLifecycle.of(events).goes_on) is not None:
         raise _refusal(run, found)
 
 
@@ -128,15 +81,13 @@ def resumable(log: EventLog, run: str) -> Resumable:
         raise PermanentError(
             f"{run} is not stuck: it is {state.status}.", remedy="`muster runs --status stuck` lists those that are."
         )
-    telling = [event for event in events if event.type in TELLING]
-    ended = (int(event.data.get("epoch") or 0) for event in telling if event.type in _EXECUTED)
-    epoch = max(state.stuck.epoch, *ended, 0)
-    found = going(telling)
+    life = RunLifecycle.of(events)
+    epoch, found = max(state.stuck.epoch, life.begun.epoch, life.ended or 0), life.goes_on
     # What got stuck again, a moment before it is closed, has come to its end as well.
-    if found is None or (found.begun and state.stuck.epoch == epoch):
+    if found is None or (not found.is_awaited and state.stuck.epoch == epoch):
         return Resumable(state, state.stuck, epoch, None)
-    if found.cause.type == EventType.RUN_RESUMED and not found.begun:
-        return Resumable(state, state.stuck, epoch, found.cause)
+    if found.start is not None and found.start.type == EventType.RUN_RESUMED and found.is_awaited:
+        return Resumable(state, state.stuck, epoch, found.start)
     raise _refusal(run, found)
 
 
@@ -191,18 +142,23 @@ def already_resumed(run: str, order: Event, *, by_hand: bool) -> AlreadyResumed:
     )
 
 
-def _refusal(run: str, found: Going) -> UnderWay:
-    said = f"{run} goes on already: {_words(found.cause)}; nothing was changed."
+def _refusal(run: str, found: Execution) -> UnderWay:
+    said = f"{run} goes on already: {_words(found)}; nothing was changed."
     remedy = "Wait for its end" + (f", or stop it with `muster cancel {run}`." if found.performs_steps else ".")
-    if not found.begun:
+    if found.is_awaited:
         remedy += " What Airflow was not told of, the reconciler carries out after ten minutes."
     return UnderWay(said, remedy=remedy)
 
 
-def _words(cause: Event) -> str:
+def _words(found: Execution) -> str:
     """What is under way, since when and by whom."""
+    cause = found.cause
+    if cause is None:
+        return "it has not ended"
     since = f"at {_at(cause)}"
-    if cause.type == EventType.RUN_RESTARTED and cause.data.get("keeps"):
+    if found.undone_with is not None:
+        return f"it is undone with {found.undone_with} since {_at(cause)}"
+    if cause.type == EventType.RUN_CONTINUED:
         return f"it died, and {cause.actor} had it go on where it stopped {since}"
     if cause.type == EventType.RUN_RESTARTED:
         steps = ", ".join([cause.data["from"], *cause.data.get("also", ())])
@@ -213,8 +169,6 @@ def _words(cause: Event) -> str:
         return f"{cause.actor} has redriven {', '.join(pieces[:3])}{more} {since}"
     if cause.type == EventType.RUN_RESUMED:
         return f"{cause.actor} has resumed it {since}"
-    if str(started := cause.data.get("started")).startswith("undone with"):
-        return f"it is {started} since {_at(cause)}"
     return f"tasks of it were cleared in Airflow, which began them {since}"
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 
-from muster.execution.again import ORDERS
+from muster.events.lifecycle import GOES_ON
 from muster.execution.checking import broken_checks, is_due
 from muster.language.definition import Definition
 from muster.operations.reconciling.findings import LIMIT, Disagreement, Scope
@@ -45,7 +45,7 @@ def ask_checks(
 def has_recovered(scope: Scope, since: datetime) -> bool:
     """True when a run that was begun again has come to its end since then."""
     ended = scope.queries.settled_runs(since, scope.now, beyond=scope.beyond, limit=LIMIT)
-    return any(next(scope.log.read(row.id, types=ORDERS), None) is not None for row in ended)
+    return any(next(scope.log.read(row.id, types=GOES_ON), None) is not None for row in ended)
 
 
 def _disagreement(definition: Definition, broken: Violation) -> Disagreement:

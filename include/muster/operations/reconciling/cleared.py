@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from muster.events.lifecycle import Execution
 from muster.events.model import Event
 from muster.events.state import RunState
-from muster.execution.again import Execution
 from muster.execution.task_keys import TaskKey, task_of
 from muster.language.definition import Definition, ResolvedStep
 from muster.operations.redoing import slot_of

@@ -10,8 +10,8 @@ from typing import Literal, Protocol
 
 from muster.database import Database
 from muster.events.definitions import DefinitionStore
+from muster.events.lifecycle import TELLING, RunLifecycle
 from muster.events.log import EventLog
-from muster.events.model import EventType
 from muster.events.queries import Queries, RunRow
 from muster.language.definition import Definition
 from muster.notifications.model import Notice
@@ -33,9 +33,6 @@ SKEW = timedelta(minutes=1)
 """How far clocks may differ: what is said to happen later than that was told by one that is wrong."""
 ACTIVE = frozenset({"deferred", "awaiting_input", "running", "queued", "scheduled", "up_for_retry", "restarting"})
 """States of a task that Airflow means to do something about."""
-
-BEGINS_AGAIN = (EventType.RUN_BEGUN, EventType.RUN_RESTARTED, EventType.RUN_RESUMED, EventType.DEAD_LETTER_REDRIVEN)
-"""What is written when a run that has ended goes on."""
 
 
 class Airflow(Protocol):
@@ -150,9 +147,8 @@ class Scope:
     def begun_again(self, run: str) -> bool:
         """True when the run was closed, begun again in Airflow, or ordered to be, and not closed since."""
         # A child that its parent undoes is begun again as well, but not in Airflow: seeing to it is the parent's.
-        ends = (EventType.RUN_OPENED, EventType.RUN_CLOSED, EventType.RUN_UNDO_REQUESTED)
-        events = list(self.log.read(run, types=[*ends, *BEGINS_AGAIN]))
-        return bool(events) and events[-1].type in BEGINS_AGAIN
+        life = RunLifecycle.of(self.log.read(run, types=TELLING))
+        return life.goes_on is not None and life.is_performed
 
     def definition(self, hash: str) -> Definition:
         """A definition by its hash."""

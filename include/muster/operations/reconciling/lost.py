@@ -12,14 +12,13 @@ from functools import partial
 
 from muster.errors import MusterError
 from muster.events.intact import demand_intact
+from muster.events.lifecycle import GOES_ON, RunLifecycle
 from muster.events.model import Event, EventType
 from muster.events.queries import RunRow
 from muster.events.state import fold
-from muster.execution.again import TELLING, last_execution
 from muster.execution.task_keys import task_of, works_of
 from muster.operations.reconciling.findings import (
     ACTIVE,
-    BEGINS_AGAIN,
     SLOWEST,
     Disagreement,
     Scope,
@@ -40,11 +39,11 @@ def find_lost(scope: Scope) -> Iterator[Disagreement]:
 def _looked_at(scope: Scope, row: RunRow, active: Mapping[str, str | None]) -> Iterator[Disagreement]:
     events = list(scope.log.read(row.id))
     # Begun again a moment ago, all of its tasks are on their way to outcomes that are there.
-    if not all(_has_rested(scope, event.at) for event in events if event.type in BEGINS_AGAIN):
+    if not all(_has_rested(scope, event.at) for event in events if event.type in GOES_ON):
         return
     run = fold(events)
     definition = scope.definition(run.definition or "")
-    case = Case(run, definition, last_execution(definition, (event for event in events if event.type in TELLING)))
+    case = Case(run, definition, RunLifecycle.of(events).last)
     over = [task for task in sorted(active) if _is_over(scope, case, task)]
     deferred = [task for task in sorted(active) if active[task] == "deferred" and task not in over]
     abandoned = _abandoned(scope, case, events, deferred)
@@ -122,7 +121,7 @@ def _again(scope: Scope, row: RunRow, case: Case, tasks: Sequence[str], active: 
     dag_id, run_id = row.dag_id or "", row.dag_run_id or ""
     if scope.airflow.clear(dag_id, run_id, tasks):
         return True
-    if set(active) - set(tasks) or case.execution.stands is None:
+    if set(active) - set(tasks) or case.stands is None:
         return False
     scope.airflow.restart(dag_id, run_id)
     return True

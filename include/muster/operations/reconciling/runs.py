@@ -14,11 +14,12 @@ from functools import partial
 
 from muster.errors import MusterError
 from muster.events.intact import demand_intact
+from muster.events.lifecycle import Execution, RunLifecycle
 from muster.events.model import Event, EventType, NewEvent
 from muster.events.queries import RunRow
 from muster.events.state import RunState, fold
 from muster.events.undoing import UNDOING_NOT_BEGUN
-from muster.execution.again import TELLING, Execution, last_execution
+from muster.execution.again import stands_of
 from muster.execution.closing import left_open, revoke_left
 from muster.execution.epochs import RECONCILER
 from muster.execution.references import ENDED_IN_AIRFLOW
@@ -68,7 +69,7 @@ def _ended(scope: Scope, row: RunRow, dag_id: str, run_id: str, state: str | Non
         return
     run = fold(events)
     definition = scope.definition(run.definition or "")
-    execution = last_execution(definition, (event for event in events if event.type in TELLING))
+    execution = RunLifecycle.of(events).last
     case = _Case(scope, run, definition, execution, last)
     # What was ordered and not begun, Airflow has not taken: it still shows how the run ended before.
     if state is None or (state != "failed" and execution.begun):
@@ -81,7 +82,7 @@ def _ended(scope: Scope, row: RunRow, dag_id: str, run_id: str, state: str | Non
     if by_hand and not _leaves_something(run, definition):
         yield _close(case, message)
         return
-    stands = execution.stands
+    stands = stands_of(definition, execution)
     if stands is None:
         stands = left_by_hand(definition, run, events, execution, tasks)
     if stands is None:
@@ -110,12 +111,12 @@ def _ordered(case: _Case, events: list[Event], stands: Iterable[str], *, undo: b
     """What has to be written before Airflow is asked to go on; None when that was tried often enough."""
     last, scope = case.last, case.scope
     mine = [event for event in events if event.actor == RECONCILER and event.version > case.execution.since]
-    if last in mine and last.type == EventType.RUN_RESTARTED:
+    if last in mine and last.type == EventType.RUN_CONTINUED:
         # Airflow did not carry it out: nothing has begun since.
         return [] if last.at > scope.now - PATIENCE else None
     if any(event.type == EventType.RUN_CANCEL_REQUESTED for event in mine):
         return None
-    restarts = sum(event.type == EventType.RUN_RESTARTED for event in mine)
+    restarts = sum(event.type == EventType.RUN_CONTINUED for event in mine)
     undo = undo or restarts >= RESTARTS
     why = "it was ended in Airflow by hand" if restarts < RESTARTS else f"it died again after {restarts} restarts"
     cancel = NewEvent(
@@ -125,8 +126,8 @@ def _ordered(case: _Case, events: list[Event], stands: Iterable[str], *, undo: b
         key=f"cancel/{RECONCILER}@{last.version}",
     )
     restart = NewEvent(
-        type=EventType.RUN_RESTARTED,
-        data={"from": None, "keeps": True, "number": restarts + 1, "stands": sorted(stands)},
+        type=EventType.RUN_CONTINUED,
+        data={"number": restarts + 1, "stands": sorted(stands)},
         actor=RECONCILER,
         key=f"restarted/{RECONCILER}@{last.version}",
     )

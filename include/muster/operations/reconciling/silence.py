@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 
+from muster.events.lifecycle import Execution
 from muster.events.state import RunState
 from muster.events.work import WorkState
-from muster.execution.again import Execution
+from muster.execution.again import stands_of
 from muster.execution.task_keys import BEGINS_TO_UNDO, task_of, works_of
 from muster.language.definition import Definition, ResolvedStep
 from muster.operations.reconciling.findings import SLOWEST, Scope
@@ -27,9 +29,14 @@ class Case:
     definition: Definition
     execution: Execution
 
+    @cached_property
+    def stands(self) -> frozenset[str] | None:
+        """The steps that the execution leaves as they were; None where the log cannot tell."""
+        return stands_of(self.definition, self.execution)
+
     def is_of_it(self, step: str, work: WorkState) -> bool:
         """True for what happened in the execution that is under way, and not in one before it."""
-        return step in (self.execution.stands or ()) or work.epoch == self.execution.epoch
+        return step in (self.stands or ()) or work.epoch == self.execution.epoch
 
 
 def longest(scope: Scope, case: Case, task: str) -> timedelta | None:
@@ -45,7 +52,7 @@ def longest(scope: Scope, case: Case, task: str) -> timedelta | None:
         for work in works_of(case.run, stands_for)
         if (work.undoing is not None if undoes else work.status != "pending" and case.is_of_it(step.id, work))
     ]
-    if not works or (step.id in (case.execution.stands or ()) and not undoes):
+    if not works or (step.id in (case.stands or ()) and not undoes):
         return AT_ONCE
     if step.of_kind.done_by == "airflow" and not undoes:
         # What it waits for in the triggerer says nothing in the log, and Airflow, not Muster, sees to its end.

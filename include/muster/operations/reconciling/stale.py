@@ -8,10 +8,11 @@ from functools import partial
 
 from muster.errors import MusterError
 from muster.events.intact import demand_intact
+from muster.events.lifecycle import GOES_ON
 from muster.events.queries import RunRow
 from muster.events.work import ENDED as WORK_ENDED
 from muster.execution.references import ENDED_IN_AIRFLOW
-from muster.operations.reconciling.findings import ACTIVE, BEGINS_AGAIN, LIMIT, SLOWEST, Disagreement, Scope
+from muster.operations.reconciling.findings import ACTIVE, LIMIT, SLOWEST, Disagreement, Scope
 from muster.operations.reconciling.guarding import guarded
 
 WINDOW = timedelta(hours=6)
@@ -36,7 +37,7 @@ def _run_over(scope: Scope, row: RunRow, dag_id: str, run_id: str) -> Iterator[D
     waiting = sorted(task for task, state in tasks.items() if state in ACTIVE)
     message = f"{row.status} in the log, and {state} in Airflow: {', '.join(waiting) or 'no task'} under way"
     steps = scope.queries.steps(row.id)
-    again = any(scope.log.read(row.id, types=BEGINS_AGAIN))
+    again = any(scope.log.read(row.id, types=GOES_ON))
     if again or any(step.status not in WORK_ENDED for step in steps if step.index < 0):
         # Performed again, a step without an outcome in this epoch would begin, in a run that is over.
         remedy = f"Mark the run as failed in Airflow ({dag_id}, {run_id})."
