@@ -28,7 +28,6 @@ from sqlalchemy import select
 from muster.database import Database
 from muster.errors import MusterError
 from muster.events.bundles import BundleStore, VersionGone, version_of
-from muster.files import files_below
 from muster_airflow import versions
 from muster_airflow.connections import muster_dsn
 
@@ -53,6 +52,7 @@ from muster_airflow.invalid import InvalidAutomation
 
 raise InvalidAutomation({message!r})
 '''
+UNPUBLISHED = "No edit is published until this is mended. All automations run as they did before."
 
 
 class MusterBundle(BaseDagBundle):
@@ -274,6 +274,8 @@ class Publisher:
             # of the last version is known to fit together. What today's rules refuse in it was valid then.
             shutil.rmtree(include)
             shutil.copytree(previous, include, ignore=shutil.ignore_patterns("__pycache__"))
+            said = "\n\n".join(map(str, sorted(found - self._problems(previous))))
+            _say_invalid(dags, Path("include"), f"{UNPUBLISHED}\n\n{said}")
 
     def _problems(self, include: Path) -> set[Any]:
         """Everything that is wrong by today's rules with a folder that was published, or is about to be."""
@@ -299,8 +301,13 @@ class Publisher:
             shutil.copyfile(last_valid, include / path)
         else:
             (include / path).unlink(missing_ok=True)
-        name = "__".join(path.with_suffix("").parts)
-        (dags / f"invalid__{name}.py").write_text(INVALID_SOURCE.format(name=path, message=message))
+        _say_invalid(dags, path, message)
+
+
+def _say_invalid(dags: Path, path: Path, message: str) -> None:
+    """Leave an import error."""
+    name = "__".join(path.with_suffix("").parts)
+    (dags / f"invalid__{name}.py").write_text(INVALID_SOURCE.format(name=path, message=message))
 
 
 def _copy(source: Path, include: Path) -> dict[Path, str]:
@@ -330,20 +337,9 @@ def _problems_by_file(catalogue: Any, source: Path) -> dict[Path, str]:
 
 
 def _files(source: Path) -> Iterator[Path]:
-    """What a version is made of: YAML anywhere below the source, the site's own skills, and the settings in use.
+    from muster.language.folder import files_of
 
-    What no run reads, and so nobody has looked at, is not kept: rehearsals, and other environments' settings. These
-    are the files that the language looks at: what is valid is published.
-    """
-    from muster.language.folder import REHEARSAL
-    from muster.language.surroundings import settings_files
-
-    folders = ("automations", "agents", "skills")
-    for folder in folders:
-        for path in sorted(files_below(source / folder, (".yaml", ".yml", ".py"))):
-            if not path.endswith(REHEARSAL):
-                yield Path(path)
-    yield from filter(Path.is_file, (source / name for name in settings_files()))
+    return files_of(source)
 
 
 def _fingerprints(source: Path) -> Iterator[tuple[str, int, int]]:

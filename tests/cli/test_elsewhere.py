@@ -22,7 +22,7 @@ WELL = {name: {"status": "healthy"} for name in ("metadatabase", "scheduler", "t
 @dataclass
 class Elsewhere:
     """An Airflow that others started: what it says of its health, who signed in, the inputs and the description of
-    `bills`, and for what it was asked.
+    `bills`, for what it was asked, and its import errors.
     """
 
     url: str = ""
@@ -31,6 +31,7 @@ class Elsewhere:
     inputs: dict[str, Any] = field(default_factory=dict)
     description: str | None = None
     asked: list[Any] = field(default_factory=list)
+    errors: list[dict[str, str]] = field(default_factory=list)
 
 
 @pytest.fixture
@@ -41,7 +42,10 @@ def elsewhere(project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Elsewh
         def do_GET(self) -> None:
             bills = {"params": airflow.inputs, "description": airflow.description}
             known = {"/api/v2/monitor/health": airflow.health, "/api/v2/dags/bills/details": bills}
-            self.answer(known.get(self.path, {"connection_id": "x"}))
+            if self.path.startswith("/api/v2/importErrors"):
+                self.answer({"import_errors": airflow.errors, "total_entries": len(airflow.errors)})
+            else:
+                self.answer(known.get(self.path, {"connection_id": "x"}))
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -85,6 +89,15 @@ def test_what_runs_elsewhere_is_started_and_stopped_there(elsewhere: Elsewhere, 
     assert done.exit_code == 1
     assert elsewhere.url in done.output
     assert not (Path.cwd() / ".muster").exists(), "nothing is begun"
+
+
+def test_the_doctor_says_what_is_held_back(elsewhere: Elsewhere, muster: Muster) -> None:
+    assert "published" not in {check["name"] for check in read(muster("doctor", "--json"))}
+    trace = "Traceback ...\nmuster_airflow.invalid.InvalidAutomation: No edit is published until this is mended."
+    elsewhere.errors.append({"filename": "invalid__include.py", "stack_trace": trace})
+    (check,) = (check for check in read(muster("doctor", "--json")) if check["name"] == "published")
+    assert check["verdict"] == "bad"
+    assert check["found"] == "invalid__include.py: No edit is published until this is mended."
 
 
 def test_the_doctor_examines_what_is_named(

@@ -106,3 +106,28 @@ def test_what_cannot_be_extended_is_located(site: Path, write: Write, target: st
     found = [p for p in load_folder(site).problems if p.file == "include/automations/a.yaml" and message in p.message]
     assert found
     assert found[0].line == 2
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["../shared/base.yaml", "base.yaml.in", ".base.yaml", ".old/base.yaml", "base.test.yaml", "linked/base.yaml"],
+)
+def test_nor_is_what_publishing_would_not_copy(site: Path, write: Write, target: str) -> None:
+    base = write("shared/base.yaml", "steps: [{id: a, agent: clerk, ask: one}]\n")
+    (site / "automations" / "linked").symlink_to(base.parent)
+    if not (site / "automations" / target).exists():
+        write(f"automations/{target}", base.read_text())
+    write("automations/a.yaml", f"automation: a\nextends: {target}\n")
+    (problem,) = load_folder(site).problems
+    assert problem.message == f"`{target}` would not be published with this file"
+    assert (problem.file, problem.line) == ("include/automations/a.yaml", 2)
+
+
+def test_a_base_may_be_a_link(site: Path, write: Write) -> None:
+    """As where a folder is mounted whose files are links into a hidden one."""
+    write("automations/..data/_base.yaml", "steps: [{id: a, agent: clerk, ask: one}]\n")
+    (site / "automations" / "_base.yaml").symlink_to("..data/_base.yaml")
+    write("automations/a.yaml", "automation: a\nextends: _base.yaml\n")
+    catalogue = load_folder(site)
+    assert catalogue.problems == []
+    assert list(catalogue.definitions) == ["a"]

@@ -218,6 +218,22 @@ def test_a_pipe_among_the_automations_is_passed_over(source: Path, tmp_path: Pat
     assert sorted(load_folder(version / "include").definitions) == ["one", "two"]
 
 
+@pytest.mark.parametrize("base", ["../shared/base.yaml", ".base.yaml"])
+def test_one_that_extends_what_is_not_published_stops_no_other_automation(
+    source: Path, tmp_path: Path, base: str
+) -> None:
+    publisher = Publisher(source, tmp_path / "store")
+    first = publisher.publish(None)
+    (source / "shared").mkdir()
+    (source / "automations" / base).write_text("steps: [{id: tell, notify: [{slack: '#x', text: one}]}]\n")
+    (source / "automations" / "a.yaml").write_text(f"automation: a\nextends: {base}\n")
+    write(source, "two", "second")
+    version = tmp_path / "store" / publisher.publish(first)
+    assert "second" in (version / "include" / "automations" / "two.yaml").read_text()
+    (error,) = version.glob("dags/invalid__*.py")
+    assert "a.yaml:2" in error.read_text()
+
+
 def test_a_file_that_vanishes_while_it_is_published_is_held_back(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -270,6 +286,23 @@ def test_a_broken_agents_file_does_not_take_its_automations_down(source: Path, t
     version = tmp_path / "store" / publisher.publish(first)
     assert "clerk" in (version / "include" / "agents" / "ops.yaml").read_text()
     assert list(version.glob("dags/invalid__*.py"))
+
+
+def test_where_the_last_version_is_put_back_as_a_whole_that_is_said(source: Path, tmp_path: Path) -> None:
+    (source / "agents").mkdir()
+    agents = source / "agents" / "ops.yaml"
+    agents.write_text("department: ops\nagents:\n  - {id: clerk, role: A clerk.}\n")
+    ask = "automation: asks\nsteps:\n  - {id: ask, agent: clerk, ask: 'What now?'}\n"
+    (source / "automations" / "asks.yaml").write_text(ask)
+    publisher = Publisher(source, tmp_path / "store")
+    first = publisher.publish(None)
+    agents.write_text("department: ops\nagents:\n  - {id: other, role: Another.}\n")
+    write(source, "two", "second")
+    version = tmp_path / "store" / publisher.publish(first)
+    assert "first" in (version / "include" / "automations" / "two.yaml").read_text()
+    said = (version / "dags" / "invalid__include.py").read_text()
+    assert "No edit is published" in said
+    assert "there is no agent `clerk`" in said
 
 
 @pytest.fixture

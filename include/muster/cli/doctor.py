@@ -63,6 +63,7 @@ def all_checks(project: Project) -> Iterator[Check]:
         _state,
         _disk,
         _airflow,
+        _published,
         _database,
         _automations,
         _left_over,
@@ -169,6 +170,22 @@ def _airflow(project: Project) -> Iterator[Check]:
         if ill
         else None,
     )
+
+
+def _published(project: Project) -> Iterator[Check]:
+    """What is held back while it is published: Airflow goes on with what was valid before."""
+    if find_running(project.state) is None and airflow_elsewhere() is None:
+        return
+    try:
+        with airflow("admin") as client:
+            errors = client.import_errors()
+    except MusterError:
+        return  # The check of Airflow says that it does not answer.
+    for error in errors:
+        said = str(error["stack_trace"]).rpartition("InvalidAutomation: ")[2].strip()
+        yield Check(
+            "published", "bad", f"{error['filename']}: {said}", "Mend it; until then Airflow has what was before."
+        )
 
 
 def _database(project: Project) -> Iterator[Check]:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from muster.language.resolve import resolve
 from muster.language.runs import check_runs, runs
 from muster.language.secret_settings import check_secrets
 from muster.language.source import Source, read_source
-from muster.language.surroundings import Surroundings, shown
+from muster.language.surroundings import Surroundings, settings_files, shown
 from muster.language.usage import Usage, usage
 
 DEFAULTS = "_defaults.yaml"
@@ -37,6 +38,12 @@ Named = dict[str, list[tuple[Path, Definition | None]]]
 
 MAX_CHAIN = 10
 """Longest chain of `extends`."""
+
+BASES = (
+    "Put it below `automations/`, under a name that ends in `.yaml`, but not in `.test.yaml`; neither its name nor its"
+    " folder's begins with `.`."
+)
+"""Where files lie that others extend."""
 
 
 @dataclass
@@ -196,23 +203,30 @@ class Folder:
     def _chain(self, path: Path) -> list[Source]:
         """The file and the files it extends, one after the other."""
         chain = [read_source(path, name=shown(path, self.root))]
-        paths: list[Path] = []
+        paths = [Path(os.path.normpath(path))]
         while isinstance(chain[-1].data, dict) and isinstance(target := chain[-1].data.get("extends"), str):
-            paths = paths or [path.resolve()]
-            base = (paths[-1].parent / target).resolve()
+            # Through links as they are written: what is published is the file that a link leads to, in its place.
+            base = Path(os.path.normpath(paths[-1].parent / target))
             source = chain[-1]
             if base in paths:
                 circle = " → ".join(other.name for other in [*paths[paths.index(base) :], base])
                 raise LanguageError([source.problem(f"these files extend each other: {circle}", ("extends",))])
-            if not base.is_relative_to(self.root.resolve()):
+            if not base.resolve().is_relative_to(self.root.resolve()):
                 raise LanguageError([source.problem("the file lies outside the folder", ("extends",))])
             if not base.is_file():
                 raise LanguageError([source.problem(f"there is no file `{target}`", ("extends",))])
+            if str(base) not in self._published_files:
+                message = f"`{target}` would not be published with this file"
+                raise LanguageError([source.problem(message, ("extends",), suggestion=BASES)])
             if len(chain) > MAX_CHAIN:
                 raise LanguageError([source.problem(f"more than {MAX_CHAIN} files extend each other", ("extends",))])
-            chain.append(read_source(base, name=shown(base, self.root.resolve())))
+            chain.append(read_source(base, name=shown(base, self.root)))
             paths.append(base)
         return chain
+
+    @cached_property
+    def _published_files(self) -> frozenset[str]:
+        return frozenset(os.path.normpath(path) for path in files_of(self.root))
 
     def _defaults_for(self, folder: Path) -> list[Source]:
         """The defaults of a folder and of those above it, the nearest first."""
@@ -246,6 +260,19 @@ class Folder:
         if any(declared.search(_content(path)) for path in named):
             return named
         return sorted(path for path in map(Path, _yaml_files(top)) if only.encode() in _content(path))
+
+
+def files_of(include: Path) -> Iterator[Path]:
+    """What a version is made of: YAML and the site's own skills in their folders, and the settings in use.
+
+    What no run reads, and so nobody has looked at, is not kept: rehearsals, and other environments' settings. These
+    are the files that the language looks at: what is valid is published.
+    """
+    for folder in ("automations", "agents", "skills"):
+        for path in sorted(files_below(include / folder, (".yaml", ".yml", ".py"))):
+            if not path.endswith(REHEARSAL):
+                yield Path(path)
+    yield from filter(Path.is_file, (include / name for name in settings_files()))
 
 
 @contextmanager

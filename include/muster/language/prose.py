@@ -137,7 +137,8 @@ Settings are plain values without expressions, and no secrets: they are stored w
 looks call a secret is refused; [keep it in an Airflow connection](operating.md#secrets-and-personal-data). Without its
 settings no automation runs: a mistake in `settings.yaml` stops all of them.
 
-A file whose name begins with `_` is no automation.
+A file whose name begins with `_` is no automation. What others extend is published with them, so it lies below
+`automations/`, too, and its name ends in `.yaml` or `.yml`.
 
 ```yaml
 # settings.yaml
