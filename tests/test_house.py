@@ -20,8 +20,8 @@ AIRFLOW = ROOT / "plugins"
 DAGS = ROOT / "dags"
 
 SHARED = {
-    "documents", "errors", "failures", "files", "findings", "database", "redaction", "secret_names", "secret_shapes",
-    "secret_words", "turns", "written",
+    "addresses", "documents", "errors", "failures", "files", "findings", "database", "redaction", "secret_names",
+    "secret_shapes", "secret_words", "turns", "written",
     "migrations",
 }  # fmt: skip
 """Rooms that every other room may use."""

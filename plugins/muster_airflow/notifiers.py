@@ -67,12 +67,12 @@ class MusterNotifier(BaseNotifier):
             return
         sender = services.notices
         failures = []
-        for notice in self.notices(context):
+        for fields in self.notices(context):
             try:
-                await sender.send(notice)
+                await sender.send(Notice(**fields))
             except MusterError as error:
                 about_somebody = await _is_about_somebody(services, context)
-                place = notice.key if about_somebody else notice.target
+                place = fields["key"] if about_somebody else fields["target"]
                 failures.append(f"{place}: {text_of(error, about_somebody=about_somebody)}")
                 note("warning", f"A notice was not sent: {failures[-1]}")
         if failures:
@@ -82,19 +82,19 @@ class MusterNotifier(BaseNotifier):
         """The same from a process without an event loop."""
         asyncio.run(self.async_notify(context))
 
-    def notices(self, context: Context) -> list[Notice]:
-        """The rendered entries; the same event of the same run always gives the same keys."""
+    def notices(self, context: Context) -> list[dict[str, Any]]:
+        """The rendered entries as the fields of notices; the same event of the same run always gives the same keys."""
         dag, run = _run(context)
         occasion = _occasion(context)
         return [
-            Notice(
-                channel="slack" if "slack" in entry else "email",
-                target=entry.get("slack") or entry.get("email") or "",
-                subject=entry.get("subject", self.subject),
-                text=entry.get("text", self.text),
-                key=f"{dag}/{run}/{occasion}/notice/{number}",
-                run=f"{dag}/{run}",
-            )
+            {
+                "channel": "slack" if "slack" in entry else "email",
+                "target": entry.get("slack") or entry.get("email") or "",
+                "subject": entry.get("subject", self.subject),
+                "text": entry.get("text", self.text),
+                "key": f"{dag}/{run}/{occasion}/notice/{number}",
+                "run": f"{dag}/{run}",
+            }
             for number, entry in enumerate(self.notify_entries)
         ]
 

@@ -224,3 +224,45 @@ def test_a_question_waits_for_people_also_after_they_were_reminded(one: Approval
     assert shown() == ("waiting", "waiting")
     one.at(9, "lead")
     assert shown() == ("succeeded", "succeeded")
+
+
+BADLY_TOLD = """
+automation: tested
+inputs: {nobody: {default: null}, office: {default: "Me <me@x.com>"}}
+steps:
+  - id: approve
+    human:
+      ask: "Pay 10?"
+      assignees: [lead]
+      remind: [4h]
+      notify: [{email: "WRITTEN"}, {slack: "#finance"}]
+"""
+
+
+@pytest.mark.parametrize("written", ["{{ inputs.nobody }}", "{{ inputs.nobody.address }}", "{{ inputs.office }}"])
+def test_one_address_that_is_none_keeps_neither_the_question_nor_the_other_places_back(
+    site: Site, written: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    waiting = Approval(site, BADLY_TOLD.replace("WRITTEN", written))
+    assert isinstance(waiting.at(4), Request)
+    assert [entry.target for entry in site.services.notices.outbox.entries(run=waiting.run)] == ["#finance"]
+    assert "reminded/0@0/0 (PermanentError)" in caplog.text, "whoever was not told is said in the log"
+    assert "me@x.com" not in caplog.text
+    assert waiting.at(5, "lead")["approved"] is True
+
+
+def test_a_step_whose_places_all_come_to_nothing_tells_the_common_channel(site: Site) -> None:
+    source = (
+        AUTOMATION.replace("APPROVALS", "1").replace('"#finance"', "null").replace(", {email: office@example.com}", "")
+    )
+    waiting = Approval(site, source)
+    waiting.at(4)
+    assert [entry.target for entry in site.services.notices.outbox.entries(run=waiting.run)] == ["#approvals"]
+
+
+@pytest.mark.parametrize("title", ["title: >\n  Pay\n  suppliers\n", "title: |\n  Pay\n  suppliers\n"])
+def test_a_title_of_several_lines_is_one_line_of_a_subject(site: Site, title: str) -> None:
+    waiting = Approval(site, AUTOMATION.replace("APPROVALS", "1").replace("title: Payments\n", title))
+    waiting.at(4)
+    subjects = {entry.subject for entry in site.services.notices.outbox.entries(run=waiting.run)}
+    assert subjects == {"Reminder: Pay suppliers"}

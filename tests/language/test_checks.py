@@ -66,6 +66,19 @@ EMPTY = "airflow.providers.standard.operators.empty.EmptyOperator"
             "6:44: a person has no empty user name: nobody could answer",
         ),
         (
+            HEAD + "  - {id: b, notify: [{slack: '#a', text: x}, {email: [a@b.de, 'B <b@b.de>'], text: x}]}\n",
+            "6:63: `B <b@b.de>` is not one e-mail address Write the address alone",
+        ),
+        (
+            HEAD + "  - {id: b, human: {ask: x, assignees: [a], notify: [{email: office}]}}\n",
+            "6:62: `office` is not one e-mail address",
+        ),
+        (
+            HEAD + "deadlines: [{within: 1h, notify: [{email: 'a@b.de, b@b.de'}]}]\n",
+            "6:43: `a@b.de, b@b.de` is not one e-mail address",
+        ),
+        (HEAD + "incidents: [{email: [a@b.de, b]}]\n", "6:30: `b` is not one e-mail address"),
+        (
             HEAD + "  - {id: b, human: {ask: x, assignees: [a], escalate: [{after: 5h, to: [b, '']}]}}\n",
             "6:76: a person has no empty user name",
         ),

@@ -94,6 +94,13 @@ async def test_one_notice_that_fails_does_not_keep_the_others_back(
     }
 
 
+async def test_one_address_that_is_none_does_not_keep_the_others_back(database: Database) -> None:
+    report = await fire(notify=[{"email": "Ops <ops@example.com>"}, {"slack": "#ops"}])
+    assert [entry.target for entry in Outbox(database).entries()] == ["#ops"]
+    assert report["state"] == "failed"
+    assert "is not one e-mail address" in report["body"]
+
+
 async def test_a_runs_data_is_never_read_as_a_template(database: Database) -> None:
     await fire(notify=[{"slack": "#ops", "text": "conf is {{ dag_run.conf.x }}"}])
     [entry] = Outbox(database).entries()

@@ -230,6 +230,16 @@ def test_a_compensation_is_repeated_as_it_says(site: Site) -> None:
     assert [name for name, _ in depot().undone] == ["pay", "reserve"]
 
 
+def test_of_the_places_of_a_stuck_run_one_that_is_none_keeps_no_other_back(site: Site) -> None:
+    source = AUTOMATION.replace(
+        'incidents: [{slack: "#stuck"}]',
+        'settings: {office: "Ops <ops@example.com>"}\nincidents: [{email: "{{ settings.office }}"}, {slack: "#stuck"}]',
+    )
+    run = broken(site, "ship", "undo pay", source=source, names=["a"])
+    assert site.unwind(run) == "failed"
+    assert [entry.target for entry in site.services.notices.outbox.entries(run=run)] == ["#stuck"]
+
+
 def test_a_compensation_that_fails_for_good_stops_the_rest_and_tells_people(site: Site) -> None:
     run = broken(site, "ship", "undo pay", names=["a"])
     assert site.unwind(run) == "failed"

@@ -15,10 +15,9 @@ from muster.events.model import Event, EventType, NewEvent
 from muster.execution.piece import Piece
 from muster.execution.services import Services
 from muster.execution.telling import tell
-from muster.language.expressions import evaluate
+from muster.language.expressions import ExpressionError, evaluate
 from muster.language.kinds.human import ResolvedHuman
-from muster.language.resolved import ResolvedTarget
-from muster.notifications.model import ChannelName, Notice
+from muster.notifications.model import ChannelName
 
 NOBODY = "#approvals"
 """The channel that is told when the step names nobody."""
@@ -131,7 +130,7 @@ async def tell_due(services: Services, piece: Piece, asked: Question, now: datet
     """
     for key, type, after, names in asked.due(now):
         people = asked.people(now)
-        await tell(services, _notices(services, piece, asked, key, people))
+        await tell(services, _notices(piece, asked, key, people))
         data = {
             "step": piece.step.id,
             "index": piece.index,
@@ -144,7 +143,7 @@ async def tell_due(services: Services, piece: Piece, asked: Question, now: datet
         await services.log.aappend(piece.ref.run, [event])
 
 
-def _notices(services: Services, piece: Piece, asked: Question, key: str, people: Sequence[str]) -> Iterator[Notice]:
+def _notices(piece: Piece, asked: Question, key: str, people: Sequence[str]) -> Iterator[dict[str, Any]]:
     human = piece.step.human
     title = piece.view.definition.title
     lines = [
@@ -155,17 +154,18 @@ def _notices(services: Services, piece: Piece, asked: Question, key: str, people
         f"Run {piece.ref.run}, step {piece.step.id}. Answer in Airflow, or: muster approve {piece.ref.run}",
     ]
     subject = f"{'Escalated' if key.startswith('escalated') else 'Reminder'}: {title}"
-    places = _places(human, piece) if human is not None else []
-    for number, (channel, target) in enumerate(places or [("slack", NOBODY)]):
-        own = f"{piece.ref.run}/{piece.key}/{key}@{piece.ref.epoch}/{number}"
-        yield Notice(
-            run=piece.ref.run,
-            key=own,
-            channel=channel,
-            target=target,
-            subject=subject,
-            text="\n".join(lines),
-        )
+    places = list(_places(human, piece)) if human is not None else []
+    if not any(target for _, target in places):
+        places.append(("slack", NOBODY))
+    for number, (channel, target) in enumerate(places):
+        yield {
+            "run": piece.ref.run,
+            "key": f"{piece.ref.run}/{piece.key}/{key}@{piece.ref.epoch}/{number}",
+            "channel": channel,
+            "target": target,
+            "subject": subject,
+            "text": "\n".join(lines),
+        }
 
 
 def _of(asked: Question) -> str:
@@ -179,11 +179,13 @@ def _end(asked: Question) -> list[str]:
     return [f"No answer by {asked.asked_at + timedelta(seconds=asked.within):%Y-%m-%d %H:%M %Z} is a rejection."]
 
 
-def _places(human: ResolvedHuman, piece: Piece) -> list[tuple[ChannelName, str]]:
-    targets = evaluate(
-        [target.model_dump() for target in human.notify], piece.variables, where=f"step {piece.step.id}, notify"
-    )
-    return [place for each in targets for place in ResolvedTarget.model_validate(each).places]
+def _places(human: ResolvedHuman, piece: Piece) -> Iterator[tuple[ChannelName, Any]]:
+    """Where the step has people told; None in place of what cannot be worked out, of which no notice can be made."""
+    for channel, written in (place for target in human.notify for place in target.places):
+        try:
+            yield channel, evaluate(written, piece.variables, where=f"step {piece.step.id}, notify")
+        except ExpressionError:
+            yield channel, None
 
 
 def _belongs(event: Event, piece: Piece) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from muster.execution.services import Services
 from muster.notifications.model import Notice
@@ -11,9 +12,18 @@ from muster.notifications.model import Notice
 log = logging.getLogger(__name__)
 
 
-async def tell(services: Services, notices: Iterable[Notice]) -> None:
-    """Send each notice; one that cannot be sent stays in the outbox, and what it is about goes on all the same."""
-    for notice in notices:
+async def tell(services: Services, notices: Iterable[Mapping[str, Any]]) -> None:
+    """Send the notices with these fields; one that cannot be sent keeps neither the others nor the work back.
+
+    It stays in the outbox, unless no notice can be made of it, because its address is none for example.
+    """
+    for fields in notices:
+        try:
+            notice = Notice(**fields)
+        except Exception as error:
+            # Not in words either: the address may be personal.
+            log.error("No notice can be made of %s (%s): look at its address", fields["key"], type(error).__name__)
+            continue
         try:
             await services.notices.send(notice)
         except Exception as error:

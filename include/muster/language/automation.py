@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from muster.language.durations import Duration
-from muster.language.fields import Text, Values
+from muster.language.fields import Line, Text, Values
 from muster.language.kinds import Step
 from muster.language.personal import Personal
 from muster.language.steps import Retry, Target, union_of
@@ -109,7 +109,7 @@ class Automation(Written):
 
     automation: Name
     """The name: the Dag's id, and unique among all automations."""
-    title: Text | None = None
+    title: Line | None = None
     """The name people read; default: the name in words."""
     category: Name = "general"
     """The category, a tag in Airflow."""

@@ -228,8 +228,10 @@ class _Checker:
         for position, deadline in enumerate(self.automation.deadlines):
             notices = [target.model_dump() for target in deadline.notify]
             yield from check_early(notices, ("deadlines", position, "notify"), self.settings, self.document, gives=str)
+            yield from self._spot("deadlines", position).addresses(deadline.notify, "notify")
         notices = [target.model_dump() for target in self.automation.incidents]
         yield from check_early(notices, ("incidents",), self.settings, self.document, gives=str)
+        yield from self._spot("incidents").addresses(self.automation.incidents)
 
     def _personal(self) -> Iterator[Problem]:
         yield from check_personal(self.automation.personal, self.automation.inputs, self.ids, self.document)

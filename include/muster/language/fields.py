@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 
@@ -46,6 +46,9 @@ def _shape(value: Any) -> Any:
 
 Text = Annotated[str, Field(min_length=1, max_length=50_000)]
 """Text; may hold expressions."""
+
+Line = Annotated[Text, AfterValidator(lambda text: " ".join(text.split()))]
+"""Text that becomes a subject: YAML's `>` and `|` end it with a line break, and no header may hold one."""
 
 Flag = Annotated[bool | str, BeforeValidator(_flag)]
 """An expression that is true or false."""

@@ -8,11 +8,13 @@ from functools import reduce
 from operator import getitem
 from typing import TYPE_CHECKING, Any
 
+from muster.addresses import is_address
 from muster.language.explain import Located, shown_value
+from muster.language.expressions import is_expression
 from muster.language.literals import fits
 from muster.language.problems import Problem, did_you_mean
 from muster.language.reading import Path
-from muster.language.steps import AgentFallback, Fallback, SkillFallback
+from muster.language.steps import AgentFallback, EmailTarget, Fallback, SkillFallback, Target
 
 if TYPE_CHECKING:
     from muster.language.surroundings import Surroundings
@@ -45,6 +47,15 @@ class Spot:
         if name not in self.ids:
             suggestion = did_you_mean(name, self.ids) or f"The steps are {', '.join(self.ids)}."
             yield self.problem(f"there is no step `{name}`", *path, suggestion=suggestion)
+
+    def addresses(self, targets: Sequence[Target], *path: str | int) -> Iterator[Problem]:
+        """What is wrong with the e-mail addresses that stand there as they are."""
+        for position, target in enumerate(targets):
+            for number, address in enumerate(target.email if isinstance(target, EmailTarget) else ()):
+                if not is_expression(address) and not is_address(address):
+                    message = f"`{address}` is not one e-mail address"
+                    suggestion = "Write the address alone, as in `office@example.com`."
+                    yield self.problem(message, *path, position, "email", number, suggestion=suggestion)
 
     def agent(self, name: str, *path: str | int) -> Iterator[Problem]:
         """What is wrong with the name of an agent."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union
 from pydantic import BaseModel, Discriminator, Field, Tag
 
 from muster.language.durations import Duration
-from muster.language.fields import Elements, Flag, Pack, Text, Values, Words
+from muster.language.fields import Elements, Flag, Line, Pack, Text, Values, Words
 from muster.language.resolved import ResolvedFallback, ResolvedTarget
 from muster.skills.index import Lane
 from muster.written import Name, SkillName, Written
@@ -119,7 +119,7 @@ class StepBase(Written):
     """The keys of which each makes a step one of this kind, where the kind's name is not the only one."""
     id: Name
     """The step's name: `steps.<id>` in expressions, and the task's name in Airflow."""
-    title: Text | None = None
+    title: Line | None = None
     """The name people read; default: the id in words."""
     after: Words | None = None
     """The steps this one waits for; default: the step above, or the branch it is a way of."""
@@ -200,7 +200,7 @@ class EmailTarget(Written):
 
     email: Annotated[Words, Field(min_length=1)]
     """The address, or a list of addresses."""
-    subject: Text | None = None
+    subject: Line | None = None
     """The subject; default: the automation's title."""
     text: Text | None = None
     """The message. A step must say it; a deadline has a text of its own."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from datetime import datetime
-from email.errors import HeaderParseError
-from email.headerregistry import Address
 from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import (
@@ -21,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from muster.addresses import is_address
 from muster.errors import PermanentError
 from muster.redaction import redact
 
@@ -77,14 +76,10 @@ class Notice(BaseModel):
     @field_validator("target")
     @classmethod
     def _is_an_address(cls, value: str, info: ValidationInfo) -> str:
-        if info.data.get("channel") != "email":
-            return value
-        try:
-            address = Address(addr_spec=value)
-        except (ValueError, IndexError, HeaderParseError) as error:
-            raise _bad_address(value) from error
-        if not address.username or "." not in address.domain.strip("."):
-            raise _bad_address(value)
+        if info.data.get("channel") == "email" and not is_address(value):
+            raise PermanentError(
+                f"{value!r} is not one e-mail address.", remedy="Write one address as in `finance-ops@example.com`."
+            )
         return value
 
     @model_validator(mode="wrap")
@@ -104,12 +99,6 @@ class Notice(BaseModel):
     def message_id(self, domain: str) -> str:
         """The e-mail's Message-ID: the same in every attempt, so that mail systems can drop a repetition."""
         return f"<{hashlib.sha256(self.key.encode()).hexdigest()[:40]}@{domain}>"
-
-
-def _bad_address(value: str) -> PermanentError:
-    return PermanentError(
-        f"{value!r} is not one e-mail address.", remedy="Write one address as in `finance-ops@example.com`."
-    )
 
 
 class Delivery(BaseModel):

@@ -10,7 +10,7 @@ from muster.execution.services import Services
 from muster.execution.telling import tell
 from muster.execution.view import definition_of
 from muster.language.definition import Definition
-from muster.notifications.model import ChannelName, Notice
+from muster.notifications.model import ChannelName
 
 NOBODY = "#incidents"
 """The channel that is told when the automation names nobody."""
@@ -28,7 +28,7 @@ def incident_places(definition: Definition | None) -> list[tuple[ChannelName, st
     return places or [("slack", NOBODY)]
 
 
-def _notices(definition: Definition, ref: WorkRef, piece: str, error: Mapping[str, Any]) -> Iterator[Notice]:
+def _notices(definition: Definition, ref: WorkRef, piece: str, error: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     text = (
         f"{definition.title}: the run {ref.run} is stuck at {piece} and half undone. {error['message']}\n"
         f"{error.get('remedy') or 'Mend the cause.'}\n"
@@ -37,4 +37,4 @@ def _notices(definition: Definition, ref: WorkRef, piece: str, error: Mapping[st
     subject = f"Stuck: {definition.title}, {piece}"
     for number, (channel, target) in enumerate(incident_places(definition)):
         key = f"{ref.run}/stuck@{ref.epoch}/{number}"
-        yield Notice(run=ref.run, key=key, channel=channel, target=target, subject=subject, text=text)
+        yield {"run": ref.run, "key": key, "channel": channel, "target": target, "subject": subject, "text": text}

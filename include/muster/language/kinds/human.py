@@ -141,6 +141,7 @@ def _check(step: HumanStep, spot: Spot) -> Iterator[Problem]:
             if not name.strip():
                 message = "a person has no empty user name: nobody could answer"
                 yield spot.problem(message, "human", *place, number)
+    yield from spot.addresses(human.notify, "human", "notify")
     known = _known_people(human)
     if known and len(known) < human.approvals:
         message = f"{human.approvals} people have to approve, and only {len(known)} may answer"

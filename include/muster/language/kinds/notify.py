@@ -28,6 +28,7 @@ def _check(step: NotifyStep, spot: Spot) -> Iterator[Problem]:
     for position, target in enumerate(step.notify):
         if target.text is None:
             yield spot.problem("`text` is missing: what the notice says", "notify", position)
+    yield from spot.addresses(step.notify, "notify")
 
 
 KIND = StepKind(
