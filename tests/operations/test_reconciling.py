@@ -476,3 +476,17 @@ def test_a_run_that_was_begun_again_may_go_on(site: Site) -> None:
     run = site.run(site.definition(UNDONE))
     site.do(begun_again(site, run))
     assert found(site, FakeAirflow("running", tasks={"one": "running"})) == []
+
+
+class _EndsMeanwhile(FakeAirflow):
+    """Airflow, in which the run comes to its end after it was looked at for the first time."""
+
+    def state(self, dag_id: str, run_id: str) -> str | None:
+        known, self.run_state = self.run_state, "success"
+        return known
+
+
+def test_a_run_that_ends_while_its_log_is_read_is_not_begun_again(site: Site) -> None:
+    run = site.run(site.definition(UNDONE))
+    airflow = _EndsMeanwhile("running", tasks={"one": "success", "two": "success", "close": "deferred"})
+    assert (found(site, airflow), airflow.restarted, site.state(run).status) == ([], [], "succeeded")

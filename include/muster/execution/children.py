@@ -15,8 +15,8 @@ from muster.events.model import Event, EventType, NewEvent
 from muster.events.state import RunState
 from muster.execution import proving
 from muster.execution.fanout import end
-from muster.execution.outcome import Outcome
-from muster.execution.performing import left_as_it_was, outcome_of
+from muster.execution.outcome import Outcome, left_as_it_was
+from muster.execution.performing import outcome_of
 from muster.execution.personal import is_impersonal, with_personal
 from muster.execution.piece import Answer, Piece, failed, skipped, succeeded
 from muster.execution.reading import is_about_no_others
@@ -183,7 +183,7 @@ async def is_waited_for(services: Services, asked: Event) -> bool:
 async def settle(services: Services, piece: Piece, came: Answer | Exception) -> Outcome:
     """Write how a piece ended whose run has, with that run's answer or an error; nothing once its own has ended."""
     if isinstance(came, LeftAsItWas):
-        return left_as_it_was(came)
+        return left_as_it_was(came.message)
     if isinstance(came, Stopped):
         ending = skipped(piece, came.skip.reason)
     else:

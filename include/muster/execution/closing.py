@@ -10,14 +10,15 @@ from typing import Any
 
 from muster.database import Database
 from muster.errors import MusterError
-from muster.events.model import EventType, NewEvent
+from muster.events.model import Event, EventType, NewEvent
 from muster.events.state import RunState
 from muster.events.work import ENDED, OPEN, WorkState
 from muster.execution.concurrency import undisturbed
-from muster.execution.outcome import Outcome
+from muster.execution.outcome import Outcome, left_as_it_was
 from muster.execution.piece import describe
 from muster.execution.references import WorkRef, work_key
 from muster.execution.services import Services
+from muster.execution.stopping import has_closed
 from muster.execution.task_keys import BEGINS_TO_UNDO
 from muster.execution.verdict import TaskStates, failures, reasons_to_undo
 from muster.execution.view import definition_of
@@ -55,6 +56,10 @@ async def close_run(
 async def _close(services: Services, ref: WorkRef, task_states: TaskStates, tell: TellStuck | None) -> Outcome:
     definition, state = await definition_of(services, ref.run), await services.log.astate(ref.run)
     key = f"closed@{ref.epoch}"
+    if await has_closed(services, ref):
+        # Of one that was taken for dead: what it would revoke and close belongs to whoever came after it.
+        ended = (await services.log.aunder_keys(ref.run, [key])).get(key)
+        return _how(ended) if ended is not None else left_as_it_was(f"{ref.run} has ended without it.")
     # What is left of a piece that has no outcome says nothing any more once the run is closed.
     await revoke_left(services.database, state, state.version + 1)
     reasons = failures(definition, state, task_states)
@@ -82,9 +87,13 @@ async def _close(services: Services, ref: WorkRef, task_states: TaskStates, tell
     }
     event = NewEvent(type=EventType.RUN_CLOSED, data=data, key=key)
     events = [*left_open(state, ref.epoch), event]
-    closed = (await services.log.aappend(ref.run, events, expected=state.version))[-1]
-    if closed.data["status"] != "succeeded":
-        said, how = closed.data["reason"], closed.data["status"]
+    return _how((await services.log.aappend(ref.run, events, expected=state.version))[-1])
+
+
+def _how(closed: Event) -> Outcome:
+    """How the task that closed a run ends."""
+    counts, said, how = closed.data["counts"], closed.data["reason"], closed.data["status"]
+    if how != "succeeded":
         reason = said if how == "failed" else f"{how}: {said}"
         return Outcome(status="failed", output=counts, reason=reason, structural="all")
     return Outcome(status="succeeded", output=counts, structural="all")

@@ -19,3 +19,8 @@ class Outcome:
     """Why it was skipped or failed, in one sentence."""
     structural: Literal["nothing", "output", "all"] = "nothing"
     """What of it is Muster's own words and numbers about the run: no personal data can get into that."""
+
+
+def left_as_it_was(reason: str) -> Outcome:
+    """What the task of work says that is not done now, and of which nothing is written."""
+    return Outcome(status="failed", reason=reason, structural="all")

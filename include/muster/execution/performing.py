@@ -18,7 +18,7 @@ from muster.execution.beginning import begin_piece
 from muster.execution.closing import given_up
 from muster.execution.concurrency import at_once
 from muster.execution.fanout import ENDINGS, Spread, complete, ensure_of_its_list, holds, last_endings, spread_of
-from muster.execution.outcome import Outcome
+from muster.execution.outcome import Outcome, left_as_it_was
 from muster.execution.piece import Piece, failed_as_a_whole, finish, skipped
 from muster.execution.references import HalfUndone, LeftAsItWas, WorkRef
 from muster.execution.services import Services
@@ -34,7 +34,7 @@ async def perform(services: Services, ref: WorkRef) -> Outcome:
         with working_about(await services.log.aseals(ref.run)):
             return await _perform(services, ref)
     except LeftAsItWas as error:
-        return left_as_it_was(error)
+        return left_as_it_was(error.message)
     except TamperedLog:
         raise  # It is no failure of the work, and nothing is written into a run that is not as it was written.
     except PermanentError as error:
@@ -50,7 +50,7 @@ async def begin(services: Services, ref: WorkRef) -> Piece | Outcome:
     try:
         return await _begin(services, ref)
     except LeftAsItWas as error:
-        return left_as_it_was(error)
+        return left_as_it_was(error.message)
     except TamperedLog:
         raise  # It is no failure of the work, and nothing is written into a run that is not as it was written.
     except PermanentError as error:
@@ -187,11 +187,6 @@ async def _endings(services: Services, spread: Spread, pieces: Sequence[Piece]) 
 
 def _piece(spread: Spread, ref: WorkRef, index: int) -> Piece:
     return Piece(view=spread.view, step=spread.step, ref=ref, index=index, variables=spread.variables_of(index))
-
-
-def left_as_it_was(error: LeftAsItWas) -> Outcome:
-    """What the task of work says that is not begun now, and of which nothing is written."""
-    return Outcome(status="failed", reason=error.message, structural="all")
 
 
 def outcome_of(ending: Event) -> Outcome:

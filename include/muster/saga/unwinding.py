@@ -21,7 +21,7 @@ from muster.execution.closing import close_run, given_up, revoke_left, stuck_key
 from muster.execution.concurrency import at_once, undisturbed
 from muster.execution.fanout import items_of
 from muster.execution.kinds.skill import skill_context
-from muster.execution.outcome import Outcome
+from muster.execution.outcome import Outcome, left_as_it_was
 from muster.execution.overtaken import Overtaken
 from muster.execution.piece import Piece, attempts, describe
 from muster.execution.references import WorkRef, unwinding_key, work_key
@@ -57,6 +57,8 @@ async def _begin(services: Services, ref: WorkRef, task_states: TaskStates) -> O
     key = unwinding_key(ref.epoch)
     if recorded := (await services.log.aunder_keys(ref.run, [key])).get(key):
         return await _begun(services, ref, await services.log.astate(ref.run), recorded)
+    if await has_closed(services, ref):
+        return left_as_it_was(f"{ref.run} has ended: it is not undone any more.")
     # The state alone decides about a run that came through, and for a long one there is a snapshot of it.
     state = await services.log.astate(ref.run)
     if state.status == "stuck" and state.undo_told and state.reason:

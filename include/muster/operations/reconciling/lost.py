@@ -16,6 +16,7 @@ from muster.events.lifecycle import GOES_ON, RunLifecycle
 from muster.events.model import Event, EventType
 from muster.events.queries import RunRow
 from muster.events.state import fold
+from muster.execution.references import ENDED_IN_AIRFLOW
 from muster.execution.task_keys import task_of, works_of
 from muster.operations.reconciling.findings import (
     ACTIVE,
@@ -121,7 +122,7 @@ def _again(scope: Scope, row: RunRow, case: Case, tasks: Sequence[str], active: 
     dag_id, run_id = row.dag_id or "", row.dag_run_id or ""
     if scope.airflow.clear(dag_id, run_id, tasks):
         return True
-    if set(active) - set(tasks) or case.stands is None:
+    if set(active) - set(tasks) or case.stands is None or scope.airflow.state(dag_id, run_id) in ENDED_IN_AIRFLOW:
         return False
     scope.airflow.restart(dag_id, run_id)
     return True

@@ -45,6 +45,9 @@ def _run_over(scope: Scope, row: RunRow, dag_id: str, run_id: str) -> Iterator[D
         return
     if scope.mend:
         demand_intact(scope.log, row.id)
+        if scope.airflow.state(dag_id, run_id) in ENDED_IN_AIRFLOW:
+            # Cleared after its end, everything would be done again. Reading a long log takes a while.
+            return
         try:
             scope.airflow.restart(dag_id, run_id)
         except MusterError as error:
