@@ -11,12 +11,13 @@ import pytest
 from muster.cli import undoing
 from muster.database import Database
 from muster.errors import MusterError
+from muster.events.lifecycle import RunLifecycle
 from muster.local.client import Unreachable
 from muster.saga import resuming
 from support.command import Muster, read
 from support.reconciled import begun_again
 from support.runs import Site
-from support.stuck import AUTOMATION, SKILLS, stuck
+from support.stuck import AUTOMATION, FINAL, SKILLS, stuck
 
 
 class Airflow:
@@ -131,15 +132,39 @@ def test_who_airflow_does_not_know_writes_nothing(muster: Muster, site: Site, ai
     assert types(site, run) == before
 
 
-@pytest.mark.parametrize(("state", "refuses"), [(None, ""), ("running", "wait"), ("failed", "tasks")])
+@pytest.mark.parametrize(("state", "refuses"), [("running", "wait"), ("failed", "tasks")])
 def test_a_run_that_airflow_cannot_undo_now_is_not_resumed(
-    muster: Muster, site: Site, airflow: Airflow, state: str | None, refuses: str
+    muster: Muster, site: Site, airflow: Airflow, state: str, refuses: str
 ) -> None:
     run = stuck(site)
     airflow.run_state, airflow.refuses = state, {refuses: Unreachable("Airflow does not answer.")}
     before = types(site, run)
-    assert muster("resume", run, "--by-hand").exit_code == (3 if refuses else 1)
+    assert muster("resume", run, "--by-hand").exit_code == 3
     assert types(site, run) == before
+
+
+@pytest.mark.parametrize("source", [AUTOMATION, FINAL])
+@pytest.mark.parametrize("resumed", [False, True])
+def test_a_run_that_airflow_has_forgotten_is_ended_by_whoever_has_undone_what_was_left_of_it(
+    muster: Muster, site: Site, airflow: Airflow, source: str, resumed: bool
+) -> None:
+    run = stuck(site, source=source)
+    if resumed:
+        airflow.refuses["clear"] = Unreachable("Airflow does not answer.")
+        muster("resume", run)
+    airflow.run_state = None
+    before = types(site, run)
+    result = muster("resume", run)
+    assert (result.exit_code, f"muster resume {run} --by-hand" in " ".join(result.stderr.split())) == (1, True)
+    assert types(site, run) == before
+    result = muster("resume", run, "--by-hand", "--note", "paid back by hand", "--as", "ann")
+    assert (result.exit_code, "has ended as compensated" in result.stdout) == (0, True)
+    assert (site.state(run).status, site.services.queries.run(run).status) == ("compensated", "compensated")
+    assert site.state(run).step("one").status == "undone"
+    assert site.services.log.verify(run) is None
+    assert (muster("resume", run, "--by-hand").exit_code, RunLifecycle.of(site.services.log.read(run)).under_way) == (
+        1, None
+    )  # fmt: skip
 
 
 def test_of_two_who_resume_at_once_the_second_is_told(muster: Muster, site: Site, airflow: Airflow) -> None:

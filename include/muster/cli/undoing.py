@@ -14,7 +14,7 @@ from muster.execution.references import ENDED_IN_AIRFLOW
 from muster.local.client import AirflowClient, Unreachable
 from muster.operations.cancelling import open_children, request_cancel
 from muster.operations.redoing import ends
-from muster.saga.resuming import AlreadyResumed, Resumable, already_resumed, resumable, resume
+from muster.saga.resuming import AlreadyResumed, Resumable, already_resumed, end_by_hand, resumable, resume
 
 ACTIVE = frozenset(
     {
@@ -112,35 +112,50 @@ def resume_run(run: str, *, note: str | None, by_hand: bool, user: str, as_json:
     """Write who resumes, then have Airflow go on with the tasks that undo.
 
     Raises:
-        MusterError: the run is not stuck or goes on already, or Airflow does not know it or does not answer: nothing
-            was written. When Airflow failed after that, it says so.
+        MusterError: the run is not stuck or goes on already, or Airflow does not answer, or does not know it and it was
+            not undone by hand: nothing was written. When Airflow failed after that, it says so.
     """
     queries, database = open_queries()
     try:
         run, log = queries.run(run).id, open_log(database)
         seen = resumable(log, run)
         with airflow(user) as client:
-            tasks = _tasks(client, run, seen, by_hand=by_hand)
-            earlier = _write(log, run, seen, note=note, by_hand=by_hand, by=user)
-            cleared = _go_on(client, run, tasks, only_failed=seen.stuck.has_begun)
+            earlier, cleared = None, 0
+            if is_known := client.run(*_in_airflow(run)) is not None:
+                tasks = _tasks(client, run, seen, by_hand=by_hand)
+                earlier = _write(log, run, seen, note=note, by_hand=by_hand, by=user)
+                cleared = _go_on(client, run, tasks, only_failed=seen.stuck.has_begun)
+            else:
+                _end(log, run, seen, note=note, by_hand=by_hand, by=user)
     finally:
         database.close()
     by = user if earlier is None else earlier
     if as_json:
         emit({"run": run, "tasks": cleared, "by": by})
         return
+    if not is_known:
+        console().print(f"{run} has ended as compensated: you have undone by hand what was left of it.")
+        return
     if earlier is not None:
         console().print(f"Airflow had not begun what {earlier} ordered before: that is carried out.", markup=False)
     console().print(f"{run} goes on undoing: {cleared} tasks. `muster show {run}` tells how far it is.")
 
 
+def _end(log: EventLog, run: str, seen: Resumable, *, note: str | None, by_hand: bool, by: str) -> None:
+    if not by_hand:
+        raise PermanentError(
+            f"Airflow does not know {run} any more: nothing of it can be undone there.",
+            remedy=f"`muster show {run}` says what is not undone. Once you have undone that, `muster resume {run} "
+            "--by-hand` says so, and ends it.",
+        )
+    end_by_hand(log, run, by=by, note=note, seen=seen)
+
+
 def _tasks(client: AirflowClient, run: str, seen: Resumable, *, by_hand: bool) -> list[str]:
     """What undoes the run and ends it, once it has ended in Airflow: asked for before anything is written."""
     dag_id, run_id = _in_airflow(run)
-    found = client.run(dag_id, run_id)
-    if found is None:
-        raise PermanentError(f"Airflow does not know {run} any more: nothing of it can be undone there.")
-    if seen.order is not None and found["state"] not in ENDED_IN_AIRFLOW:
+    state = (client.run(dag_id, run_id) or {}).get("state")
+    if seen.order is not None and state not in ENDED_IN_AIRFLOW:
         raise already_resumed(run, seen.order, by_hand=by_hand)
     # The end of a run that got stuck may take a moment.
     client.wait_for_run(dag_id, run_id, timeout=60)

@@ -77,7 +77,7 @@ async def _close(services: Services, ref: WorkRef, task_states: TaskStates, tell
     if (first or status == "stuck") and not await services.log.aunder_keys(ref.run, [key, stuck_key(ref)]):
         # Then it is decided anew: the log has moved on.
         await _own_up(services, ref, state, first or _stopped(definition, state), tell)
-    counts = _counts(state)
+    counts = counts_of(state)
     data = {
         "status": status,
         "reason": "; ".join(reasons) or None,
@@ -232,7 +232,7 @@ def _pieces(state: RunState) -> Iterator[tuple[str, int | None, WorkState]]:
                 yield name, index, work
 
 
-def _counts(state: RunState) -> dict[str, int]:
+def counts_of(state: RunState) -> dict[str, int]:
     """How many pieces of work ended in each way."""
     counts: Counter[str] = Counter()
     for result in state.steps.values():

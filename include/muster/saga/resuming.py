@@ -14,9 +14,9 @@ from muster.events.log import EventLog
 from muster.events.model import Event, EventType, NewEvent
 from muster.events.state import RunState, fold
 from muster.events.undoing import Stuck
-from muster.execution.closing import revoke_left
+from muster.execution.closing import counts_of, left_open, revoke_left
 from muster.execution.references import work_key
-from muster.saga.extent import piece_undone_by_hand
+from muster.saga.extent import piece_undone_by_hand, undone_by_hand
 
 FORGOTTEN = timedelta(seconds=60)
 """How old an order must be that Airflow has not begun, for a second person to carry it out: whoever gave it has told
@@ -125,6 +125,31 @@ def resume(
         if order.key != key:
             raise already_resumed(run, order, by_hand=by_hand)
         return now.state
+
+
+def end_by_hand(log: EventLog, run: str, *, by: str, note: str | None = None, seen: Resumable) -> None:
+    """Write that a person has undone all that is left of a run, and close it: Airflow does not know it any more.
+
+    Raises:
+        PermanentError: the run is not there, it is not stuck, or not where it was when it was seen.
+        StillRunning: what undid it by machine is committing something, and that does not come to its end.
+        TamperedLog: its events are not as they were written.
+    """
+    now = resumable(log, run)
+    if now.epoch != seen.epoch:
+        raise UnderWay(f"{run} has gone on and is stuck anew; nothing was changed.", remedy=_LOOK.format(run))
+    state, epoch = now.state, now.epoch + 1
+    if (hanging := log.database.run(revoke_left(log.database, state, state.version + 1))) is not None:
+        raise hanging[-1]
+    data = {"note": note, "by_hand": True, "epoch": now.epoch}
+    word = NewEvent(type=EventType.RUN_RESUMED, data=data, actor=by)
+    marks = undone_by_hand(state, list(state.steps), now.stuck.epoch, by)
+    log.append(run, [word, *marks], expected=state.version)
+    state = log.state(run)
+    reason = state.reason if state.unwinding is None else state.unwinding.reason
+    closed = {"status": "compensated", "reason": reason, "counts": counts_of(state), "cost": str(state.cost)}
+    event = NewEvent(type=EventType.RUN_CLOSED, data={**closed, "epoch": epoch}, actor=by, key=f"closed@{epoch}")
+    log.append(run, [*left_open(state, epoch), event], expected=state.version)
 
 
 def already_resumed(run: str, order: Event, *, by_hand: bool) -> AlreadyResumed:
