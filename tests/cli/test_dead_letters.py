@@ -16,6 +16,7 @@ from muster.local.client import Unreachable
 from muster.notifications import Sender
 from muster.notifications.model import Delivery, Notice
 from muster.operations.redoing import Plan
+from support.children import Family, step
 from support.command import Muster, read
 from support.depot import AUTOMATION, Depot
 from support.reconciled import FakeAirflow, found
@@ -279,8 +280,8 @@ def test_what_a_restart_does_again_besides_is_said_before_it_is_ordered(
 ) -> None:
     (depot.folder / "last.broken").touch()
     run = depot.site.open(depot.site.definition(APART), folder=str(depot.folder))
-    for step in ("one", "two", "last"):
-        depot.site.step(run, step)
+    for name in ("one", "two", "last"):
+        depot.site.step(run, name)
     depot.site.unwind(run)
     depot.site.close(run)
     before = depot.site.state(run).version
@@ -296,6 +297,35 @@ def test_what_a_restart_does_again_besides_is_said_before_it_is_ordered(
     assert order.data["also"] == ["one"]
     again = muster("restart", run, "--from", "last")
     assert "goes on already: admin has restarted it from two, one" in " ".join(again.stderr.split())
+
+
+def test_by_a_filter_the_run_below_is_redriven_and_not_whoever_asked_for_it(
+    muster: Muster, tmp_path: Path, database: Database, dsn: str, monkeypatch: pytest.MonkeyPatch, project: Path
+) -> None:
+    monkeypatch.setenv("MUSTER_DSN", dsn)
+    monkeypatch.setattr(dead_letters, "airflow", lambda user: Airflow())
+    (tmp_path / "site").mkdir()
+    family = Family(
+        tmp_path / "site",
+        database,
+        {
+            "parent": "steps:\n  - {id: deliver, each: '{{ [1, 2] }}', run: child}\n",
+            "child": "steps:\n" + step("pay", undo=False) + step("tell", undo=False),
+        },
+    )
+    run = family.open("parent")
+    family.depot.broken.add("tell")
+    for slot in range(family.site.expand(run, "deliver")):
+        child = family.begin(family.ask(run, "deliver", slot))
+        family.play(child)
+        family.follow(run, "deliver", slot)
+        family.depot.broken.clear()
+    family.finish(run)
+    result = muster("dead-letters", "redrive", "--error", "ChildFailed")
+    assert (result.exit_code, "asks for another run" in " ".join(result.stderr.split())) == (1, True)
+    done = read(muster("dead-letters", "redrive", "--older-than", "0s", "--dry-run", "--json"))
+    assert ([it.endswith("#tell") for it in done["letters"]], list(done["refused"])) == ([True], [f"{run}#deliver[0]"])
+    assert muster("dead-letters", "redrive", f"{run}#deliver[0]", "--dry-run").exit_code == 0
 
 
 def test_an_unknown_step_or_run_is_not_restarted(muster: Muster, depot: Depot) -> None:

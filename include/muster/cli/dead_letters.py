@@ -64,6 +64,10 @@ def redrive(ids: Sequence[str], wanted: Filter, *, limit: int, dry_run: bool, us
         log, definitions = open_log(database), DefinitionStore(database)
         for it in chosen.whole_runs:
             chosen.refuse(it, _without_a_step(it))
+        for it in chosen.letters if not ids else ():
+            # What failed below is a dead letter of its own: with both, what came through there would be done twice.
+            if it.error_class == "ChildFailed":
+                chosen.refuse(it, _of_a_run_below(it))
         plans = chosen.each_run(lambda run, pieces: plan_redrive(log, definitions, run, pieces, by=user))
         tasks = _carry_out(database, plans, user, dry_run=dry_run, refuse=chosen.refuse_run)
 
@@ -148,7 +152,7 @@ class _Chosen:
         """
         runs: dict[str, dict[str, list[int | None]]] = {}
         for it in self.letters:
-            if it.run is not None and it.step is not None:
+            if it.run is not None and it.step is not None and it.id not in self.refused:
                 runs.setdefault(it.run, {}).setdefault(it.step, []).append(it.index)
         if whole_runs:
             runs |= {it.run: {} for it in self.whole_runs if it.run is not None}
@@ -259,6 +263,14 @@ def _letters(database: Database, ids: Sequence[str], wanted: Filter, limit: int)
 
 _MEANS = "Tell its people by other means; `muster outbox` shows it whole."
 _SHOWN = "`muster outbox` shows what became of it."
+
+
+def _of_a_run_below(letter: DeadLetter) -> PermanentError:
+    return PermanentError(
+        f"{letter.id} failed because the run that it has asked for did: {letter.cause}",
+        remedy="Redrive what failed in that run. "
+        f"`muster dead-letters redrive '{letter.id}'` asks for another run, which does all of it again.",
+    )
 
 
 def _without_a_step(letter: DeadLetter) -> PermanentError:
