@@ -16,6 +16,7 @@ from jinja2.filters import make_attrgetter
 from jinja2.utils import pass_environment
 
 from muster.language.answers import KEEPING, Answers
+from muster.language.decimals import COMPARING, exact_if_mixed
 
 MAX_TEXT = 1_000_000
 """Longest text a filter or an evaluation makes."""
@@ -140,7 +141,8 @@ def total(environment: Environment, values: Any, attribute: str | int | None = N
     """The sum of numbers, or of one key of each mapping."""
     if isinstance(start, list | tuple | str):
         raise TypeError("`sum` adds numbers")
-    return sum(_picked(environment, values, attribute), start)
+    start, *picked = exact_if_mixed([start, *_picked(environment, values, attribute)])
+    return sum(picked, start)
 
 
 @pass_environment
@@ -198,6 +200,8 @@ def _listed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         if isinstance(given, Answers):
             # Jinja itself asks whether a list is true before it looks what is in it.
             arguments = (*arguments[:first], list(given), *arguments[first + 1 :])
+        if name in COMPARING:
+            arguments = (*arguments[:first], exact_if_mixed(arguments[first]), *arguments[first + 1 :])
         value = function(*arguments, **options)
         if isinstance(value, Iterator):
             value = list(value)

@@ -114,6 +114,8 @@ EXPRESSIONS = """## Expressions
   approved; without `select` it counts the items, also rejected ones.
 - Values are plain data. `a.b` is the key `b` of the mapping `a`, whatever its name; there are no methods,
   no attributes and no functions but `range`.
+- A number with a fraction beside a decimal is the decimal that it is written as: an amount of 1000.10 is neither more
+  nor less than a setting, an input or a number of 1000.10, and can be multiplied by 1.19.
 - What is not there is an error that names it, unless you ask: `{{ steps.read.note is defined }}`, `{{
   steps.read.note | default("none") }}`.
 - `{% if %}` and `{% for %}` can be used in longer texts. Loops, texts and numbers are bounded.

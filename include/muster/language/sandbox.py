@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
+from decimal import Decimal
 from typing import Any, cast
 
 from jinja2 import StrictUndefined, Undefined, nodes, pass_context
@@ -18,6 +19,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from muster.language import filters
 from muster.language.answers import Answers, Decision
+from muster.language.decimals import ExactComparisons, comparing, exact
 from muster.language.problems import did_you_mean
 
 MAX_ITERATIONS = 100_000
@@ -32,24 +34,11 @@ MAX_BITS = 4_096
 _LOOP_KEYS = frozenset({"index", "index0", "first", "last", "length", "revindex", "revindex0"})
 _TESTS = frozenset(
     {"defined", "undefined", "none", "string", "number", "integer", "float", "boolean", "true", "false"}
-    | {"mapping", "sequence", "iterable", "even", "odd", "divisibleby", "lower", "upper", "in"}
-    | {
-        "eq",
-        "equalto",
-        "==",
-        "ne",
-        "!=",
-        "lt",
-        "lessthan",
-        "<",
-        "le",
-        "<=",
-        "gt",
-        "greaterthan",
-        ">",
-        "ge",
-        ">=",
-    }
+    | {"mapping", "sequence", "iterable", "even", "odd", "lower", "upper"}
+)
+_COMPARING_TESTS = frozenset(
+    {"eq", "equalto", "==", "ne", "!=", "lt", "lessthan", "<", "le", "<=", "gt", "greaterthan", ">", "ge", ">="}
+    | {"divisibleby", "in"}
 )
 
 
@@ -75,13 +64,18 @@ class Missing(StrictUndefined):
 class Sandbox(ImmutableSandboxedEnvironment):
     """The environment all expressions share."""
 
-    intercepted_binops = frozenset({"*", "**", "%"})
+    intercepted_binops = frozenset({"+", "-", "*", "/", "//", "%", "**"})
+    code_generator_class = ExactComparisons
+    exact = staticmethod(exact)
 
     def __init__(self) -> None:
         super().__init__(undefined=Missing, optimized=False, autoescape=False, finalize=_written, cache_size=0)
         self.filters = dict(filters.FILTERS)
         self.filters[_BOUNDED] = _bounded
-        self.tests = {name: test for name, test in self.tests.items() if name in _TESTS}
+        self.tests = {
+            **{name: self.tests[name] for name in _TESTS},
+            **{name: comparing(self.tests[name]) for name in _COMPARING_TESTS},
+        }
         self.globals = {"range": _range}
 
     def getattr(self, obj: Any, attribute: str) -> Any:
@@ -104,12 +98,14 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return Missing(_what_is_missing(obj, argument), obj, str(argument))
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        """`*`, `**` and `%`, refused where the result would be out of all proportion."""
+        """A calculation, exact where one side is a decimal; refused where its result would be out of all proportion."""
+        if {type(left), type(right)} == {float, Decimal}:
+            left, right = exact(left), exact(right)
         if operator == "*":
             _check_product(left, right)
         elif operator == "**":
             _check_power(left, right)
-        elif isinstance(left, str | bytes):
+        elif operator == "%" and isinstance(left, str | bytes):
             raise SecurityError("`%` does not format text here; join texts with `~`")
         return super().call_binop(context, operator, left, right)
 
