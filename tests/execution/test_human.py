@@ -109,6 +109,30 @@ def test_the_requester_is_never_among_those_who_may_answer(site: Site) -> None:
     assert asked.assignees == ["lead"]
 
 
+ASSIGNED = """
+automation: tested
+inputs: {leads: {default: [anna, ben]}, given: {default: null}}
+steps: [{id: approve, human: {ask: Pay?, assignees: WRITTEN}}]
+"""
+
+
+@pytest.mark.parametrize("written", ["'{{ inputs.leads }}'", "['{{ inputs.leads }}']", "['{{ inputs.leads }}', ben]"])
+def test_an_expression_may_give_one_name_or_several_wherever_it_stands(site: Site, written: str) -> None:
+    _, asked = ask(site, site.open(site.definition(ASSIGNED.replace("WRITTEN", written))))
+    assert asked.assignees == ["anna", "ben"]
+
+
+@pytest.mark.parametrize("written", ["'{{ inputs.given }}'", "[anna, '{{ inputs.given }}']"])
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [(None, "nothing"), (5, "`5`"), ("", "the text ``"), ("a, b", "the text `a, b`"), ({}, "a mapping")],
+)
+def test_what_is_no_user_name_is_refused_in_words(site: Site, written: str, given: Any, told: str) -> None:
+    run = site.open(site.definition(ASSIGNED.replace("WRITTEN", written)), given=given)
+    with pytest.raises(PermanentError, match=f"Step approve asks {told}, which is no user name"):
+        ask(site, run)
+
+
 def test_an_approval_that_nobody_else_may_give_fails_clearly(site: Site) -> None:
     run = site.open(site.definition(AUTOMATION.replace("[lead, requester]", "[requester]")), by="requester")
     with pytest.raises(PermanentError, match="Nobody may answer step approve"):

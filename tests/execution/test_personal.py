@@ -16,10 +16,10 @@ from muster.events.log import EventLog
 from muster.events.model import EventType, NewEvent
 from muster.events.personal import Vault
 from muster.events.sealing import FORGOTTEN, SEALED
-from muster.execution.opening import Opening, open_run
+from muster.execution.opening import InputsDoNotFit, Opening, open_run
 from muster.execution.personal import conceal
 from muster.notifications import Notice
-from muster.operations.forgetting import forget
+from muster.operations.forgetting import find_subject, forget
 from muster.operations.reconciling.findings import Scope
 from muster.operations.reconciling.notices import find_notices
 from muster.triggers.arrivals import Arrival, Watch, claim, look, started, waiting
@@ -244,6 +244,52 @@ def test_a_run_that_names_nobody_still_writes_nothing_in_the_clear(site: Site, d
     run = site.open(site.definition(AUTOMATION), customer="")
     assert site.state(run).inputs["email"] == "jane@example.com"
     assert "jane@example.com" not in everything_stored(database)
+
+
+@pytest.mark.parametrize(
+    ("subject", "told"),
+    [
+        ("{{ inputs.who.id.name }}", "cannot be worked out"),
+        ("{{ [inputs.customer, inputs.who.none.name] }}", "cannot be worked out"),
+        ("{{ inputs.who }}", "something other than texts and numbers"),
+        ("{{ [inputs.customer, [inputs.customer]] }}", "something other than texts and numbers"),
+        ("{{ inputs.customer == 'acme-jane' }}", "something other than texts and numbers"),
+    ],
+)
+def test_a_run_of_which_nobody_can_say_whom_it_is_about_is_sealed_and_fails(
+    site: Site, database: Database, subject: str, told: str
+) -> None:
+    definition = site.definition(
+        "automation: tested\ninputs: {customer: {type: string}, who: {type: object}}\n"
+        f'personal: {{subject: "{subject}"}}\n'
+        "steps: [{id: greet, skill: people.count, with: {size: 1}}]\n"
+    )
+    with pytest.raises(InputsDoNotFit, match=f"personal.subject: .*{told}") as caught:
+        site.open(definition, customer="acme-jane", who={"id": "Jane Roe"})
+    assert not [text for text in PERSONAL if text in f"{caught.value}{everything_stored(database)}"]
+
+
+def test_a_run_is_about_those_of_several_that_there_are(site: Site, database: Database) -> None:
+    source = AUTOMATION.replace('"{{ inputs.customer }}"', '"{{ [inputs.customer, inputs.size, inputs.other] }}"')
+    definition = site.definition(source.replace("size: {default: 1}", "size: {default: 1}, other: {default: null}"))
+    site.open(definition, customer="acme-jane")
+    assert forget(database, vault(), "1", by="officer").runs == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "typed"), [(" acme-jane ", "acme-jane"), ("acme-jane", "acme-jane "), ("Zoe\u0308", "Zo\u00eb")]
+)
+def test_somebody_is_found_however_the_name_was_typed(site: Site, database: Database, given: str, typed: str) -> None:
+    site.open(site.definition(AUTOMATION), customer=given)
+    site.open(site.definition(AUTOMATION), customer=typed)
+    assert forget(database, vault(), typed, by="officer").runs == 2
+
+
+def test_somebody_whom_an_earlier_version_knew_as_typed_is_still_found(site: Site, database: Database) -> None:
+    site.open(site.definition(AUTOMATION), customer="acme-jane")
+    with database.connection() as connection:
+        connection.execute("UPDATE subjects SET id = %s", [vault().name_id(" acme-jane")])
+    assert find_subject(database, vault(), " acme-jane") == [vault().name_id(" acme-jane")]
 
 
 def test_inputs_that_do_not_fit_are_refused_without_repeating_them(site: Site, database: Database) -> None:

@@ -79,6 +79,10 @@ EMPTY = "airflow.providers.standard.operators.empty.EmptyOperator"
         ),
         (HEAD + "incidents: [{email: [a@b.de, b]}]\n", "6:30: `b` is not one e-mail address"),
         (
+            HEAD + "  - {id: b, human: {ask: x, assignees: 'anna, ben'}}\n",
+            "6:40: `anna, ben` is one user name: nobody could answer Write a list: `[anna, ben]`.",
+        ),
+        (
             HEAD + "  - {id: b, human: {ask: x, assignees: [a], escalate: [{after: 5h, to: [b, '']}]}}\n",
             "6:76: a person has no empty user name",
         ),

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from muster.errors import MusterError
-from muster.local.credentials import Credentials, load_credentials, write_secret
+from muster.local.credentials import Credentials, load_credentials, renew_logins, write_secret
 
 
 def test_the_file_is_readable_by_its_owner_only_whatever_the_umask(tmp_path: Path) -> None:
@@ -56,11 +56,37 @@ def test_more_logins_come_from_the_environment_and_keep_their_passwords(
 ) -> None:
     first = load_credentials(tmp_path)
     monkeypatch.setenv("MUSTER_USERS", "cfo:user, auditor:viewer")
-    more = load_credentials(tmp_path)
+    more = renew_logins(tmp_path)
     assert {"cfo", "auditor"} <= set(more.logins)
     assert more.logins["auditor"].role == "viewer"
     assert more.admin == first.admin
-    assert load_credentials(tmp_path) == more
+    assert more.jwt_secret == first.jwt_secret, "nobody has to sign in again for a login that is new"
+    assert renew_logins(tmp_path) == more
+
+
+def test_a_role_or_a_login_is_taken_back_at_the_next_start_and_nobody_stays_signed_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MUSTER_USERS", "cfo:admin,temp:op")
+    first = renew_logins(tmp_path)
+    monkeypatch.setenv("MUSTER_USERS", "cfo:viewer")
+    then = renew_logins(tmp_path)
+    assert {name: login.role for name, login in then.logins.items()} == {
+        "admin": "admin",
+        "finance-lead": "user",
+        "cfo": "viewer",
+    }
+    assert then.logins["cfo"].password == first.logins["cfo"].password
+    assert then.jwt_secret != first.jwt_secret, "a token says which role its holder has"
+    monkeypatch.setenv("MUSTER_USERS", "cfo:viewer,temp:op")
+    assert renew_logins(tmp_path).logins["temp"].password != first.logins["temp"].password
+
+
+def test_a_command_in_another_shell_takes_nothing_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MUSTER_USERS", "cfo:user")
+    started = renew_logins(tmp_path)
+    monkeypatch.delenv("MUSTER_USERS")
+    assert load_credentials(tmp_path) == started
 
 
 def test_a_wrong_role_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import base64
 import binascii
 import hmac
 import os
+import unicodedata
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from hashlib import sha256
@@ -78,7 +79,7 @@ class Vault:
 
     def enrol(self, name: str) -> Work[str]:
         """The subject's id, its key made at first use. Someone who was forgotten and comes back gets a new one."""
-        base = self.name_id(name)
+        base = self.name_id(as_known(name))
         while True:
             found = (yield [_newest(base)])[0]
             if found and found[0][1]:
@@ -106,6 +107,11 @@ class Vault:
 
     def _derived(self, purpose: bytes) -> bytes:
         return hmac.digest(self._master, b"muster personal data: " + purpose, sha256)
+
+
+def as_known(name: str) -> str:
+    """A person's name however it was typed: without spaces around it, a letter and its accent as one sign."""
+    return unicodedata.normalize("NFC", name.strip())
 
 
 def _together(keys: Sequence[bytes | None]) -> bytes | None:

@@ -21,6 +21,7 @@ from muster.execution.outcome import Outcome
 from muster.execution.piece import Answer, Piece, succeeded
 from muster.execution.services import Services
 from muster.execution.stopping import has_closed
+from muster.language.explain import shown_value
 from muster.language.expressions import evaluate
 from muster.language.kinds.human import ResolvedHuman
 from muster.redaction import redact
@@ -180,7 +181,7 @@ def _chain(piece: Piece, human: ResolvedHuman) -> tuple[list[str], list[dict[str
     """Who may answer from the beginning, and who besides after how long.
 
     Raises:
-        PermanentError: too few are left when the requester is not counted.
+        PermanentError: too few are left when the requester is not counted, or a name is none.
     """
     assignees = _names(piece, human.assignees)
     levels: list[dict[str, Any]] = [{"after": level.after, "to": _names(piece, level.to)} for level in human.escalate]
@@ -206,8 +207,22 @@ def _hash_of_item(piece: Piece) -> str | None:
 
 
 def _names(piece: Piece, people: Sequence[str] | str) -> list[str]:
-    """User names, the requester's left out."""
-    value = evaluate(people, piece.variables, where=f"step {piece.step.id}, human")
-    names = [value] if isinstance(value, str) else list(value or [])
+    """User names, the requester's left out.
+
+    Raises:
+        PermanentError: one of them is none.
+    """
+    given = _listed(evaluate(people, piece.variables, where=f"step {piece.step.id}, human"))
+    names = [name for each in given for name in _listed(each)]
+    for name in names:
+        if not isinstance(name, str) or not name.strip() or "," in name:
+            raise PermanentError(
+                f"Step {piece.step.id} asks {shown_value(name)}, which is no user name.",
+                remedy="Let the expression give a user name, or a list of them.",
+            )
     requester = piece.view.opened.data["requested_by"]
-    return [str(name) for name in dict.fromkeys(names) if name != requester]
+    return [name for name in dict.fromkeys(names) if name != requester]
+
+
+def _listed(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list | tuple) else [value]

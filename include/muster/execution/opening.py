@@ -11,6 +11,7 @@ from muster.errors import PermanentError
 from muster.events.model import EventType, NewEvent
 from muster.execution.children import PARENT, is_waited_for, requested_by, withdraw
 from muster.execution.epochs import instant
+from muster.execution.personal import SubjectDoesNotFit, names_of
 from muster.execution.references import OPENED
 from muster.execution.services import Services
 from muster.language.definition import Definition
@@ -109,8 +110,13 @@ def _problems(definition: Definition, inputs: Mapping[str, Any], *, repeat: bool
     validator = jsonschema.Draft202012Validator(
         definition.input_schema, format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER
     )
-    return [
+    problems = [
         f"{path}: {error.message if repeat else 'does not fit'}"
         for error in validator.iter_errors(dict(inputs))
         for path in [error.json_path.removeprefix("$.")]
     ]
+    try:
+        names_of(definition, inputs)
+    except SubjectDoesNotFit as error:
+        return problems or [error.message]
+    return problems

@@ -21,7 +21,7 @@ from muster.events.structure import SKIPPED, Seal, seal_data
 from muster.events.verified import VerifiedLog
 from muster.execution.outcome import Outcome
 from muster.execution.references import OPENED
-from muster.language.definition import Definition, ResolvedPersonal
+from muster.language.definition import Definition
 from muster.language.expressions import evaluate
 from muster.language.kinds import KINDS
 from muster.redaction import redact_data
@@ -239,7 +239,12 @@ class PersonalLog(EventLog):
             asked_by = yield from self._rules_of(parent["run"], ())
             subjects += [] if asked_by is None else asked_by.subject.split(AND)
         if definition.personal is not None:
-            for name in _names(definition.personal, definition, opened, stream):
+            try:
+                names = names_of(definition, opened.data["inputs"])
+            except SubjectDoesNotFit:
+                names = []
+            # A run that names nobody has a subject of its own: nothing personal is ever written in the clear.
+            for name in names or [f"run {stream}"]:
                 subjects.append((yield from self._vault.enrol(name)))
         return _Rules(AND.join(dict.fromkeys(subjects)), definition) if subjects else None
 
@@ -309,14 +314,24 @@ def _parsed(content: str) -> Definition:
     return Definition.model_validate_json(content)
 
 
-def _names(personal: ResolvedPersonal, definition: Definition, opened: NewEvent, stream: str) -> list[str]:
-    """Whose data it is. A run that names nobody, because an input is missing, has a subject of its own: nothing
-    personal is ever written in the clear.
+class SubjectDoesNotFit(PermanentError):
+    """Nobody can say whom a run is about."""
+
+
+def names_of(definition: Definition, inputs: Mapping[str, Any]) -> list[str]:
+    """Whom a run with these inputs is about; nobody where an input is missing.
+
+    Raises:
+        SubjectDoesNotFit: it cannot be worked out, or is something that nobody is called. No value is repeated.
     """
-    known = {"inputs": opened.data["inputs"], "settings": definition.settings}
+    if definition.personal is None:
+        return []
+    known = {"inputs": inputs, "settings": definition.settings}
     try:
-        found = evaluate(personal.subject, known, where="personal, subject")
+        found = evaluate(definition.personal.subject, known, where="personal, subject")
     except PermanentError:
-        found = None
+        raise SubjectDoesNotFit("personal.subject: cannot be worked out from them") from None
     each = found if isinstance(found, list | tuple) else [found]
-    return [str(name) for name in each if name not in (None, "", [], {})] or [f"run {stream}"]
+    if any(isinstance(name, bool) or not isinstance(name, str | int | float | None) for name in each):
+        raise SubjectDoesNotFit("personal.subject: gives something other than texts and numbers")
+    return [str(name) for name in each if name is not None and str(name).strip()]

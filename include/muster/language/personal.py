@@ -40,10 +40,12 @@ class Personal(Written):
     """Whom a run is about. All that is said in such a run is sealed under a key of that person's own, which
     `muster forget` throws away: inputs, outputs, prompts, errors, findings, notes. What stays readable is the
     structure: steps, states, times, counts, and who approved. A run that a step asks for is about the same person.
+    Names are the same with spaces around them and without, and differ in upper and lower case.
     """
 
     subject: Text
-    """An expression over `inputs` and `settings` that names the person, or a list of them: `{{ inputs.customer }}`."""
+    """An expression over `inputs` and `settings` that names the person, or a list of them: `{{ inputs.customer }}`. It
+    gives texts or numbers, null and empty ones aside; a run with which it cannot fails as it opens."""
     impersonal: Words = []
     """Steps whose outputs say nothing about a person, and stay readable when the person is forgotten."""
     fields: list[FieldPath] = []

@@ -6,7 +6,7 @@ import base64
 import json
 import os
 import secrets
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from muster.errors import MusterError
@@ -47,18 +47,37 @@ class Credentials:
 
 
 def load_credentials(state: Path) -> Credentials:
-    """The project's credentials, made at first use. MUSTER_USERS (`name:role,name:role`) adds logins.
+    """The project's credentials as it was started with them last, made at first use.
+
+    Raises:
+        MusterError: the file is damaged, or, at first use, MUSTER_USERS is not understood.
+    """
+    path = state / "credentials.json"
+    return _read(path) if path.exists() else renew_logins(state)
+
+
+def renew_logins(state: Path) -> Credentials:
+    """The project's credentials with the logins that MUSTER_USERS (`name:role,name:role`) gives, and no others.
+
+    Whoever stays keeps the password. Where a login or a role was taken away nobody stays signed in: Airflow takes the
+    role from a token that it signed before.
 
     Raises:
         MusterError: the file is damaged, or MUSTER_USERS is not understood.
     """
     path = state / "credentials.json"
     known = _read(path) if path.exists() else _new()
-    missing = {name: role for name, role in _wanted_logins().items() if name not in known.logins}
-    known.logins.update({name: Login(role, secrets.token_urlsafe(12)) for name, role in missing.items()})
-    if missing or not path.exists():
-        write_secret(path, json.dumps(asdict(known), indent=2))
-    return known
+    wanted = _wanted_logins()
+    given = {name: it.role for name, it in known.logins.items()}
+    if wanted == given:
+        return known
+    passwords = {name: it.password for name, it in known.logins.items()}
+    logins = {name: Login(role, passwords.get(name) or secrets.token_urlsafe(12)) for name, role in wanted.items()}
+    # Whoever only comes in addition takes nothing from anybody.
+    jwt_secret = known.jwt_secret if given.items() <= wanted.items() else _jwt_secret()
+    renewed = replace(known, logins=logins, jwt_secret=jwt_secret)
+    write_secret(path, json.dumps(asdict(renewed), indent=2))
+    return renewed
 
 
 def write_secret(path: Path, text: str) -> None:
@@ -77,11 +96,15 @@ def _new() -> Credentials:
     return Credentials(
         identity=secrets.token_hex(6),
         fernet_key=base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
-        jwt_secret=base64.b64encode(secrets.token_bytes(64)).decode(),
+        jwt_secret=_jwt_secret(),
         api_secret=secrets.token_urlsafe(32),
         database_passwords={role: secrets.token_urlsafe(24) for role in ("postgres", "airflow", "muster")},
         logins={},
     )
+
+
+def _jwt_secret() -> str:
+    return base64.b64encode(secrets.token_bytes(64)).decode()
 
 
 def _read(path: Path) -> Credentials:

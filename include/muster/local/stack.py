@@ -18,7 +18,7 @@ import psycopg
 from muster.errors import MusterError
 from muster.local.airflow import COMPONENTS, Ports, component_specs, environment, password_file
 from muster.local.client import AirflowClient, Unreachable
-from muster.local.credentials import Credentials, load_credentials, write_secret
+from muster.local.credentials import Credentials, renew_logins, write_secret
 from muster.local.databases import Databases, prepare_embedded, prepare_given
 from muster.local.postgres import PostgresServer, data_directory, free_port
 from muster.local.project import Project
@@ -114,7 +114,7 @@ class Stack:
                 remedy="`muster status` shows it, `muster down` stops it.",
             )
         check_port(self.port, self._host)
-        self.credentials = load_credentials(self.project.state)
+        self.credentials = renew_logins(self.project.state)
         self._databases = self._prepare_databases()
         self.environment = self._make_environment(self._databases)
         self._write_for_people()

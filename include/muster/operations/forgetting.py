@@ -13,14 +13,14 @@ from muster.errors import MusterError
 from muster.events.failures import database_failures
 from muster.events.log import EventLog
 from muster.events.model import EventType, NewEvent
-from muster.events.personal import Vault
+from muster.events.personal import Vault, as_known
 from muster.events.queries import Queries
 from muster.execution.services import earlier_workspace_of, workspace_of
 from muster.triggers.arrivals import GONE
 
 _FIND = """
 SELECT id, forgotten_at FROM subjects
-WHERE id = %(id)s OR starts_with(id, %(id)s || '.') OR id = %(name)s OR starts_with(id, %(name)s || '.') ORDER BY id
+WHERE id = %(id)s OR split_part(id, '.', 1) = ANY(%(ids)s) ORDER BY id
 """
 _RUNS = """
 SELECT stream FROM events WHERE type = 'run.opened' AND string_to_array(data->>'subject', '+') && %(ids)s::text[]
@@ -70,8 +70,10 @@ def find_subject(database: Database, vault: Vault, subject: str) -> list[str]:
     Raises:
         MusterError: there is no such person, or they are forgotten already.
     """
+    # Earlier versions knew people by their names as they were typed.
+    ids = [subject, *(vault.name_id(name) for name in (subject, as_known(subject)))]
     with database_failures(), database.connection() as connection:
-        found = connection.execute(_FIND, {"id": subject, "name": vault.name_id(subject)}).fetchall()
+        found = connection.execute(_FIND, {"id": subject, "ids": ids}).fetchall()
     if not found:
         raise MusterError(
             f"There is no personal data of {subject!r}, so nothing was changed.",

@@ -40,7 +40,7 @@ class Human(Written):
     details: Text | None = None
     """What the person needs to know to decide, in Markdown."""
     assignees: People
-    """The user names of those who may answer: a list, or an expression that gives one."""
+    """The user names of those who may answer: a list, or an expression that gives one; so may each entry."""
     within: Duration | None = None
     """How long they have; default: as long as it takes."""
     otherwise: Literal["reject"] = "reject"
@@ -141,6 +141,9 @@ def _check(step: HumanStep, spot: Spot) -> Iterator[Problem]:
             if not name.strip():
                 message = "a person has no empty user name: nobody could answer"
                 yield spot.problem(message, "human", *place, number)
+            elif "," in name and not is_expression(name):
+                message = f"`{name}` is one user name: nobody could answer"
+                yield spot.problem(message, "human", *place, number, suggestion="Write a list: `[anna, ben]`.")
     yield from spot.addresses(human.notify, "human", "notify")
     known = _known_people(human)
     if known and len(known) < human.approvals:
