@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from muster.errors import ErrorClass, MusterError
+from muster.errors import ErrorClass, MusterError, TransientError
 
 _BY_STATUS: Mapping[int, ErrorClass] = {
     401: ErrorClass.AUTH,
@@ -46,6 +46,11 @@ def classify(error: BaseException) -> ErrorClass:
     if isinstance(error, TimeoutError) or any(isinstance(error, kind) for kind in _known(_TIMEOUTS)):
         return ErrorClass.TIMEOUT
     return ErrorClass.TRANSIENT
+
+
+def took_too_long(timeout: float | None) -> TransientError:
+    """The error of an attempt that did not come to its end within its step's timeout, in seconds."""
+    return TransientError(f"It took longer than the step's timeout of {timeout:g} s.", error_class=ErrorClass.TIMEOUT)
 
 
 def class_of_status(status: int) -> ErrorClass:

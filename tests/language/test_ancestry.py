@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from muster.language.ancestry import skips_others
+from muster.language.ancestry import skips_others, starts_runs
 from muster.language.importing import obstacle
 
 STANDARD = "airflow.providers.standard.operators"
@@ -114,6 +114,15 @@ def test_what_is_nested_beyond_measure_is_let_pass(tmp_path: Path, text: str) ->
     assert not skips_others("deep_operators.Own", [tmp_path])
     assert obstacle("deep_operators.Own", [tmp_path]) is None
     obstacle("deep_operators.Missing", [tmp_path])  # Whatever it says, it says something.
+
+
+def test_who_has_airflow_start_runs_is_known_likewise(tmp_path: Path) -> None:
+    own = f"from {STANDARD}.trigger_dagrun import TriggerDagRunOperator as Base\nclass Own(Base): ...\n"
+    (tmp_path / "starting_operators.py").write_text(own)
+    assert starts_runs("starting_operators.Own", [tmp_path])
+    assert starts_runs(f"{STANDARD}.trigger_dagrun.TriggerDagRunOperator")
+    assert not starts_runs(f"{STANDARD}.bash.BashOperator")
+    assert not starts_runs(f"{STANDARD}.python.ShortCircuitOperator")
 
 
 def test_a_long_line_of_ancestors_is_followed_to_its_end(tmp_path: Path) -> None:

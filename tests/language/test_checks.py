@@ -15,6 +15,7 @@ Define = Callable[[str], Definition]
 READ = "  - id: read\n    skill: office.read_letter\n    with: {uri: x}\n"
 HEAD = "automation: a\nsteps:\n" + READ
 EMPTY = "airflow.providers.standard.operators.empty.EmptyOperator"
+TRIGGER = "airflow.providers.standard.operators.trigger_dagrun.TriggerDagRunOperator"
 
 
 @pytest.mark.parametrize(
@@ -220,6 +221,18 @@ EMPTY = "airflow.providers.standard.operators.empty.EmptyOperator"
         (
             HEAD + f"  - id: b\n    operator: {EMPTY}\n    lock: [a]\n",
             "8:5: an operator may leave its process and come back, so it cannot hold a lock",
+        ),
+        (
+            HEAD + f"  - id: b\n    operator: {EMPTY}\n    each: [1, 2]\n    pack: 2\n",
+            "9:11: Airflow performs an operator once in a task, so it cannot take several items in one Leave",
+        ),
+        (
+            HEAD + f"  - id: b\n    operator: {EMPTY}\n    each: [1, 2]\n    pack: all\n",
+            "9:11: Airflow performs an operator once in a task, so it cannot take several items in one Leave",
+        ),
+        (
+            HEAD + f"  - id: b\n    operator: {TRIGGER}\n    with: {{trigger_dag_id: x, wait_for_completion: true}}\n",
+            "8:52: `wait_for_completion` has Airflow wait for the other run",
         ),
         (HEAD + '    lock: ["x:{{ item }}"]\n', "6:12: `item` is only known in a step with `each`"),
         (HEAD + '    lock: "{{ steps.later }}"\n', "6:11: there is no step `later`"),

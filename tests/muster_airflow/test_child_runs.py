@@ -6,14 +6,19 @@ import asyncio
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 from airflow.sdk.execution_time import task_runner
-from airflow.sdk.execution_time.comms import DagRunStateResult, ErrorResponse, OKResponse, TriggerDagRun
+from airflow.sdk.execution_time.comms import (
+    DagRunStateResult,
+    ErrorResponse,
+    GetDagRunState,
+    OKResponse,
+    TriggerDagRun,
+)
 from airflow.triggers.base import TaskSuccessEvent, TriggerEvent
 
 from muster.errors import PermanentError, TransientError
@@ -23,33 +28,12 @@ from muster.execution.outcome import Outcome
 from muster.execution.references import WorkRef
 from muster_airflow.operators.kinds.run import RunStep, _start
 from muster_airflow.triggers.children import ChildTrigger, airflow_state
+from support.supervisor import Supervisor, refused
 
 AUTOMATIONS = {
     "child": "automation: child\nsteps:\n  - {id: tell, notify: [{slack: '#a', text: x}]}\n",
     "parent": "automation: parent\nsteps:\n  - {id: deliver, each: [1, 2], run: child}\n  - {id: once, run: child}\n",
 }
-
-
-class Supervisor:
-    """Airflow's supervisor, which answers as it is told."""
-
-    def __init__(self, answer: Any) -> None:
-        self.answer, self.asked = answer, list[Any]()
-
-    def send(self, message: Any) -> Any:
-        self.asked.append(message)
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        return self.answer
-
-    async def asend(self, message: Any) -> Any:
-        return self.send(message)
-
-
-def refused(status: int | None, **detail: Any) -> AirflowRuntimeError:
-    """How Airflow's API says no."""
-    answer = {"status_code": status, "message": "Server returned error", **detail}
-    return AirflowRuntimeError(ErrorResponse(error=ErrorType.API_SERVER_ERROR, detail=answer))
 
 
 def no(status: int, reason: str, message: str) -> AirflowRuntimeError:
@@ -66,10 +50,9 @@ def child() -> Child:
 
 
 def start(monkeypatch: pytest.MonkeyPatch, answer: Any, *, paused: bool = False) -> Supervisor:
-    supervisor = Supervisor(answer)
+    supervisor = Supervisor(answer, paused=paused)
     monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", supervisor, raising=False)
-    ti = SimpleNamespace(get_dag=lambda dag_id: SimpleNamespace(is_paused=paused))
-    _start({"ti": ti}, child())  # type: ignore[typeddict-item]
+    _start(child())
     return supervisor
 
 
@@ -108,7 +91,17 @@ def test_what_may_pass_is_tried_again(monkeypatch: pytest.MonkeyPatch, answer: A
 
 def test_a_paused_dag_is_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(PermanentError, match="is paused"):
-        start(monkeypatch, OKResponse(ok=True), paused=True)
+        start(monkeypatch, refused(404), paused=True)
+
+
+def test_a_run_that_was_started_before_its_dag_was_paused_is_the_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Knows(Supervisor):
+        def send(self, message: Any) -> Any:
+            return DagRunStateResult(state="running") if isinstance(message, GetDagRunState) else super().send(message)  # type: ignore[arg-type]
+
+    exists = ErrorResponse(error=ErrorType.DAGRUN_ALREADY_EXISTS)
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", Knows(exists, paused=True), raising=False)
+    _start(child())
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 import yaml
 
+from muster.database import Database
 from muster.language import load_folder
 from muster.language.kinds import KINDS
+from muster.rehearsal.playing import NoModels
 from muster_airflow.links import STEPS
 from muster_airflow.loading import load_automations
+from support.runs import Site
 
 WHAT: dict[str, dict[str, Any]] = {
     "skill": {"skill": "proving.upper", "with": {"text": "x"}},
@@ -78,6 +81,26 @@ def test_what_lint_lets_pass_is_a_dag_and_what_it_refuses_is_located(include: Pa
         in_triggerer = ALWAYS.get(kind, lane == "async" if lane else kind in ("agent", "notify"))
         assert _starts_in_triggerer(task) is in_triggerer, name
     assert not {name for name in refused if made[name][0] in ("skill", "agent", "notify")}, "these have every lane"
+
+
+@pytest.mark.parametrize("pack", [2, "all"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_pack_is_done_whole_or_refused(
+    include: Path, tmp_path: Path, database: Database, kind: str, pack: int | str
+) -> None:
+    step = {"id": "one", "each": [1, 2, 3], "pack": pack, **WHAT[kind]}
+    path = include / "automations" / "packed.yaml"
+    path.write_text(yaml.safe_dump({"automation": "packed", "steps": [step]}, sort_keys=False))
+    catalogue = load_folder(include)
+    if path in catalogue.broken:
+        assert kind in ("human", "branch", "run", "operator")
+        assert any("pack" in str(problem) for problem in catalogue.broken[path])
+        return
+    site = Site.of(include, database, tmp_path / "artifacts", NoModels())
+    events = list(site.services.log.read(site.run(catalogue.definitions["packed"])))
+    # What became of an item does not matter here: each was begun, and ended.
+    for types in ({"step.started"}, {"step.succeeded", "step.failed"}):
+        assert sorted(event.data["index"] for event in events if event.type in types) == [0, 1, 2]
 
 
 def _starts_in_triggerer(task: Any) -> bool:

@@ -2,21 +2,45 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import TaskDeferred
+from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR, TriggerFailureReason
+from airflow.sdk.exceptions import (
+    AirflowFailException,
+    AirflowRescheduleException,
+    AirflowSkipException,
+    ErrorType,
+    TaskDeferred,
+)
+from airflow.sdk.execution_time import task_runner
+from airflow.sdk.execution_time.comms import ErrorResponse, OKResponse
 
 from muster.database import Database
+from muster.events.state import RunState
 from muster.local.airflow import connection_json
-from muster_airflow.operators.kinds.operator import external_step
+from muster_airflow import services
+from muster_airflow.egress import Failed
+from muster_airflow.operators.kinds import operator
+from muster_airflow.operators.kinds.operator import ExternalStep, external_step
 from support import operators
 from support.operators import context_of
+from support.postgres_proxy import postgres_proxy
 from support.reconciled import FakeAirflow, found
 from support.runs import Site
+from support.supervisor import Supervisor, refused
 
+BASH = "airflow.providers.standard.operators.bash.BashOperator"
+TRIGGER = "airflow.providers.standard.operators.trigger_dagrun.TriggerDagRunOperator"
 SUBMITS = "support.operators.Submits"
+TIMED_OUT = {"error": TriggerFailureReason.TRIGGER_TIMEOUT}
 
 
 @pytest.fixture
@@ -25,6 +49,7 @@ def site(tmp_path: Path, database: Database, dsn: str, monkeypatch: pytest.Monke
     monkeypatch.setenv("MUSTER_PROJECT", str(tmp_path))
     monkeypatch.setenv("MUSTER_STATE", str(tmp_path / "state"))
     operators.executed.clear()
+    monkeypatch.setattr(operators, "meanwhile", [])
     return Site(tmp_path, database)
 
 
@@ -34,15 +59,231 @@ def opened(site: Site, step: str) -> str:
     return site.open(site.definition(f"{head}  - {{id: job, {step}}}\n"))
 
 
+def task(path: str) -> ExternalStep:
+    """The task of the step, as the compiler makes it."""
+    made = external_step(path)(task_id="job", slot=None)
+    assert isinstance(made, ExternalStep)
+    return made
+
+
+def deferred(run: str) -> TaskDeferred:
+    """What Airflow is told by an operator that hands over its job."""
+    with pytest.raises(TaskDeferred) as raised:
+        task(SUBMITS).execute(context_of(run, "job"))
+    return raised.value
+
+
+def told(state: RunState) -> tuple[str, str]:
+    """How the step ended, and why."""
+    work = state.step("job").whole
+    return work.status, str((work.error or {}).get("message") or work.reason or "")
+
+
 @pytest.mark.parametrize("timeout", ["", ", timeout: 10m"])
 def test_an_operator_that_waits_in_the_triggerer_is_left_alone(site: Site, timeout: str) -> None:
     """However long it says nothing: what it has handed over would be handed over again."""
     run = opened(site, f"operator: {SUBMITS}{timeout}")
-    context = context_of(run, "job")
-    with pytest.raises(TaskDeferred):
-        external_step(SUBMITS)(task_id="job", slot=None).execute(context)
+    deferred(run)
     airflow = FakeAirflow("running", {"job": "deferred"})
     airflow.clears = True
     assert not list(found(site, airflow, later=timedelta(hours=5)))
     assert (airflow.cleared, airflow.restarted) == ([], [])
     assert operators.executed == ["submitted"]
+
+
+def in_task_process(run: str, path: str) -> None:
+    """What Airflow's task process does: it has the task stop what it has started when it is told to end."""
+    made = task(path)
+    signal.signal(signal.SIGTERM, lambda *_: made.on_kill())
+    made.execute(context_of(run, "job"))
+
+
+def test_what_an_operator_has_started_ends_with_its_task(site: Site, tmp_path: Path) -> None:
+    """As when the run is cancelled: Airflow ends the process of its task."""
+    command = f"echo $$ > {tmp_path}/shell; sleep 60; touch {tmp_path}/happened"
+    run = opened(site, f'operator: {BASH}, with: {{bash_command: "{command}"}}')
+    process = multiprocessing.get_context("fork").Process(target=in_task_process, args=(run, BASH))
+    process.start()
+    shell = shell_of(tmp_path)
+    os.kill(process.pid or 0, signal.SIGTERM)
+    process.join(20)
+    assert process.exitcode is not None
+    assert not is_alive(shell)
+    assert told(site.state(run))[0] == "failed"
+
+
+@pytest.mark.parametrize("max_tries", [0, 1])
+def test_an_operator_ends_at_its_steps_timeout_and_so_does_what_it_has_started(
+    site: Site, tmp_path: Path, max_tries: int
+) -> None:
+    command = f"echo $$ > {tmp_path}/shell; sleep 60"
+    run = opened(site, f'operator: {BASH}, timeout: 2s, retry: {{times: 1}}, with: {{bash_command: "{command}"}}')
+    begun = time.monotonic()
+    with pytest.raises(Failed, match="longer than the step's timeout of 2 s"):
+        task(BASH).execute(context_of(run, "job", max_tries=max_tries))
+    assert time.monotonic() - begun < 20
+    assert not is_alive(shell_of(tmp_path))
+    if max_tries:
+        assert told(site.state(run)) == ("running", ""), "Airflow tries again"
+    else:
+        assert told(site.state(run)) == ("failed", "It took longer than the step's timeout of 2 s.")
+
+
+def test_so_does_one_that_waits_in_the_triggerer_however_often_it_is_woken(site: Site) -> None:
+    run = opened(site, f"operator: {SUBMITS}, timeout: 10m")
+    first = deferred(run).timeout
+    assert timedelta(minutes=9) < first <= timedelta(minutes=10)
+    time.sleep(0.1)
+    with pytest.raises(TaskDeferred) as raised:
+        task(SUBMITS).resume_execution("done", {"event": "not yet"}, context_of(run, "job"))
+    assert timedelta(minutes=9) < raised.value.timeout <= first - timedelta(seconds=0.1)
+    with pytest.raises(TaskDeferred) as raised:
+        task(SUBMITS).execute(context_of(run, "job", try_number=2))
+    assert raised.value.timeout > first - timedelta(seconds=0.1), "another attempt has time of its own"
+
+
+@pytest.mark.parametrize("soft_fail", ["false", "true"])
+def test_when_its_time_is_over_it_has_failed_whatever_it_would_say_itself(site: Site, soft_fail: str) -> None:
+    run = opened(site, f"operator: {SUBMITS}, timeout: 1s, with: {{soft_fail: {soft_fail}}}")
+    deferred(run)
+    time.sleep(1)
+    with pytest.raises(Failed, match="longer than the step's timeout"):
+        task(SUBMITS).resume_execution(TRIGGER_FAIL_REPR, TIMED_OUT, context_of(run, "job"))
+    assert told(site.state(run)) == ("failed", "It took longer than the step's timeout of 1 s.")
+
+
+def test_a_limit_of_its_own_stays_its_own(site: Site) -> None:
+    run = opened(site, f"operator: {SUBMITS}, timeout: 1h, with: {{soft_fail: true}}")
+    deferred(run)
+    with pytest.raises(AirflowSkipException):
+        task(SUBMITS).resume_execution(TRIGGER_FAIL_REPR, TIMED_OUT, context_of(run, "job"))
+    assert told(site.state(run)) == ("skipped", "the operator skipped itself: nothing came")
+
+
+def test_what_has_come_is_taken_up_also_when_the_worker_kept_it_waiting(site: Site) -> None:
+    run = opened(site, f"operator: {SUBMITS}, timeout: 1s")
+    deferred(run)
+    time.sleep(1)
+    assert task(SUBMITS).resume_execution("done", {"event": "here"}, context_of(run, "job")) == "done"
+    assert told(site.state(run))[0] == "succeeded"
+
+
+def test_one_that_looks_now_and_then_ends_in_time_too(site: Site) -> None:
+    run = opened(site, "operator: support.operators.Pokes, timeout: 1s")
+    begun = datetime.now(UTC)
+    with pytest.raises(AirflowRescheduleException) as raised:
+        task("support.operators.Pokes").execute(context_of(run, "job"))
+    assert raised.value.reschedule_date < begun + timedelta(seconds=20)
+    time.sleep(1)
+    with pytest.raises(Failed, match="longer than the step's timeout"):
+        task("support.operators.Pokes").execute(context_of(run, "job"))
+    assert operators.executed == ["looked"]
+    assert told(site.state(run))[0] == "failed"
+
+
+def test_one_that_ends_its_process_has_failed(site: Site) -> None:
+    run = opened(site, "operator: support.operators.Exits")
+    with pytest.raises(Failed, match="wanted to end its process"):
+        task("support.operators.Exits").execute(context_of(run, "job"))
+    assert told(site.state(run))[0] == "failed"
+
+
+def triggering(site: Site, answer: Any, monkeypatch: pytest.MonkeyPatch, more: str = "") -> tuple[str, Supervisor]:
+    """A run with a step that starts a run of another Dag; what Airflow says to that."""
+    supervisor = Supervisor(answer)
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", supervisor, raising=False)
+    step = f"operator: {TRIGGER}, with: {{trigger_dag_id: warehouse, trigger_run_id: r1{more}}}"
+    return opened(site, step), supervisor
+
+
+def test_an_operator_that_starts_a_run_has_succeeded_once_it_was_started(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, supervisor = triggering(site, OKResponse(ok=True), monkeypatch, ", conf: {a: 1}")
+    task(TRIGGER).execute(context_of(run, "job"))
+    assert [(asked.dag_id, asked.run_id, asked.conf) for asked in supervisor.asked] == [("warehouse", "r1", {"a": 1})]
+    assert site.state(run).step("job").output == {"dag_id": "warehouse", "run_id": "r1"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "more", "ended"),
+    [
+        (refused(404), "", "failed"),
+        (refused(503), "", "failed"),
+        (ErrorResponse(error=ErrorType.DAGRUN_ALREADY_EXISTS), "", "failed"),
+        (ErrorResponse(error=ErrorType.DAGRUN_ALREADY_EXISTS), ", skip_when_already_exists: true", "skipped"),
+    ],
+)
+def test_what_airflow_did_not_start_is_not_said_to_be(
+    site: Site, monkeypatch: pytest.MonkeyPatch, answer: Any, more: str, ended: str
+) -> None:
+    run, _ = triggering(site, answer, monkeypatch, more)
+    with pytest.raises((AirflowFailException, Failed, AirflowSkipException)):
+        task(TRIGGER).execute(context_of(run, "job"))
+    assert told(site.state(run))[0] == ended
+
+
+@pytest.mark.parametrize("deferrable", ["false", "true"])
+def test_one_that_would_wait_for_it_starts_nothing_and_fails_for_good(
+    site: Site, monkeypatch: pytest.MonkeyPatch, deferrable: str
+) -> None:
+    """Where lint could not see it: how the other run went would be known only after the step has ended."""
+    waits = f", wait_for_completion: '{{{{ 1 == 1 }}}}', deferrable: {deferrable}"
+    run, supervisor = triggering(site, OKResponse(ok=True), monkeypatch, waits)
+    with pytest.raises(AirflowFailException, match="Write a `run` step"):
+        task(TRIGGER).execute(context_of(run, "job", max_tries=3))
+    assert supervisor.asked == []
+    assert told(site.state(run))[0] == "failed"
+
+
+def test_a_database_that_is_away_as_an_operator_ends_is_no_failure_of_it(
+    site: Site, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = opened(site, "operator: support.operators.Works")
+    monkeypatch.setattr(operator, "PATIENCE", (0.5,) * 60)
+    monkeypatch.setitem(services.IN_WORKER, "timeout", 1)
+    with postgres_proxy(dsn) as proxy:
+        monkeypatch.setenv("AIRFLOW_CONN_MUSTER_DB", connection_json(proxy.dsn))
+
+        def back() -> None:
+            proxy.is_away = False
+
+        def away() -> None:
+            proxy.is_away = True
+            threading.Timer(5, back).start()
+
+        operators.meanwhile.append(away)
+        assert task("support.operators.Works").execute(context_of(run, "job")) == "done"
+    assert operators.executed == ["worked"]
+    assert told(site.state(run))[0] == "succeeded"
+
+
+def test_an_output_that_the_log_cannot_hold_fails_the_step(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = opened(site, "operator: support.operators.Works")
+    monkeypatch.setattr(operator, "_jsonable", lambda _: 10**5000)
+    with pytest.raises(AirflowFailException, match="cannot be written to the log"):
+        task("support.operators.Works").execute(context_of(run, "job"))
+    assert told(site.state(run))[0] == "failed"
+
+
+def shell_of(folder: Path) -> int:
+    """The process that a command has said to be."""
+    until = time.monotonic() + 30
+    while not (folder / "shell").exists() or not (folder / "shell").read_text().strip():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    return int((folder / "shell").read_text())
+
+
+def is_alive(process: int) -> bool:
+    """True while it is there and has not ended; it gets some time to end."""
+    until = time.monotonic() + 10
+    while time.monotonic() < until:
+        try:
+            state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+        except FileNotFoundError:
+            return False
+        if state == "Z":
+            return False
+        time.sleep(0.05)
+    return True

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
 from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import TaskDeferred
+from airflow.sdk.exceptions import (
+    AirflowRescheduleException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    TaskDeferralTimeout,
+    TaskDeferred,
+)
 
 executed: list[str] = []
 """What was done outside, in this process."""
+meanwhile: list[Callable[[], object]] = []
+"""What happens while `Works` is at work."""
 
 
 def context_of(run: str, step: str, slot: int | None = None, *, try_number: int = 1, max_tries: int = 0) -> Any:
@@ -29,8 +38,23 @@ def context_of(run: str, step: str, slot: int | None = None, *, try_number: int 
     return {"ti": ti, "dag_run": SimpleNamespace(start_date=datetime.now(UTC), logical_date=None)}
 
 
+class Works(BaseOperator):
+    """Does something, and what a test has happen meanwhile."""
+
+    def execute(self, context: Any) -> str:
+        """Do it."""
+        executed.append("worked")
+        for each in meanwhile:
+            each()
+        return "done"
+
+
 class Submits(BaseOperator):
     """Hands a job to another system, and waits for its end in the triggerer."""
+
+    def __init__(self, *, soft_fail: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.soft_fail = soft_fail
 
     def execute(self, context: Any) -> None:
         """Hand it over."""
@@ -38,5 +62,31 @@ class Submits(BaseOperator):
         raise TaskDeferred(trigger=TimeDeltaTrigger(timedelta(hours=3)), method_name="done")
 
     def done(self, context: Any, event: Any = None) -> str:
-        """Take up what came of it."""
+        """Take up what came of it; wait on for what has not come."""
+        if event == "not yet":
+            raise TaskDeferred(trigger=TimeDeltaTrigger(timedelta(hours=3)), method_name="done")
         return "done"
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Any) -> Any:
+        """As a sensor does, which may skip itself when what it waits for does not come."""
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except TaskDeferralTimeout as error:
+            raise (AirflowSkipException if self.soft_fail else AirflowSensorTimeout)("nothing came") from error
+
+
+class Pokes(BaseOperator):
+    """Looks for something once an hour, in a process of its own each time."""
+
+    def execute(self, context: Any) -> None:
+        """Look."""
+        executed.append("looked")
+        raise AirflowRescheduleException(datetime.now(UTC) + timedelta(hours=1))
+
+
+class Exits(BaseOperator):
+    """Ends the process."""
+
+    def execute(self, context: Any) -> None:
+        """End it."""
+        raise SystemExit(3)

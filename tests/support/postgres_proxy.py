@@ -26,6 +26,8 @@ class PostgresProxy:
         """Answers that were swallowed."""
         self.received = 0
         """Bytes that the server has answered."""
+        self.is_away = False
+        """True while whoever connects is turned away."""
         self._swallowing, self._left = b"", 0.0
         self.swallowed = 0
         """Requests that were taken and never answered."""
@@ -51,6 +53,9 @@ class PostgresProxy:
         self._listener.close()
 
     def _connect(self, client: socket.socket) -> None:
+        if self.is_away:
+            client.close()
+            return
         server = socket.create_connection(self._upstream)
         threading.Thread(target=self._answers, args=(server, client), daemon=True).start()
         with contextlib.suppress(OSError):

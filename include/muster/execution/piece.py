@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar, cast
 
-from muster.errors import DatabaseLost, ErrorClass, Final, MusterError, SetAside, TransientError
+from muster.errors import DatabaseLost, ErrorClass, Final, MusterError, PermanentError, SetAside
 from muster.events.model import Event, EventType, NewEvent
 from muster.events.tampering import TamperedLog
 from muster.execution.concurrency import undisturbed
@@ -23,7 +23,7 @@ from muster.execution.retrying import with_retries
 from muster.execution.services import Services
 from muster.execution.stopping import Stopped, ensure_may_begin, has_closed
 from muster.execution.view import RunView
-from muster.failures import classify
+from muster.failures import classify, took_too_long
 from muster.language.definition import ResolvedStep
 from muster.recovery.attempts import Superseded, attempting
 from muster.recovery.heartbeats import beating
@@ -135,7 +135,17 @@ async def finish(services: Services, piece: Piece, act: Action, fall_back: Actio
             ending = await _ending(services, piece, act, fall_back)
     except Overtaken as error:
         return await ending_by_another(services, piece, error)
-    return (await services.log.aappend(piece.ref.run, [ending]))[0]
+    return await written(piece, ending, lambda event: services.log.aappend(piece.ref.run, [event]))
+
+
+async def written(piece: Piece, ending: NewEvent, append: Callable[[NewEvent], Awaitable[list[Event]]]) -> Event:
+    """Write how a piece ended; one whose output the log cannot hold has failed."""
+    try:
+        return (await append(ending))[0]
+    except TamperedLog:
+        raise
+    except PermanentError as error:
+        return (await append(failed(piece, error)))[0]
 
 
 async def _ending(services: Services, piece: Piece, act: Action, fall_back: Action) -> NewEvent:
@@ -258,9 +268,7 @@ async def attempts(
         except TimeoutError as error:
             if not limit.expired():
                 raise
-            raise TransientError(
-                f"It took longer than the step's timeout of {piece.step.timeout:g} s.", error_class=ErrorClass.TIMEOUT
-            ) from error
+            raise took_too_long(piece.step.timeout) from error
         if ends is not None:
             # Where a lock was lost meanwhile the answer does not count.
             await acheck_held()

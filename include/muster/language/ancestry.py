@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +14,8 @@ from muster.language.importing import UNREADABLE, Obstacle, find_module, source_
 
 SKIPPING = frozenset({"SkipMixin", "BranchMixIn", "BaseBranchOperator"})
 """What those operators of Airflow inherit from that choose which of the tasks after them are skipped."""
+TRIGGERING = frozenset({"TriggerDagRunOperator"})
+"""What those inherit from that have Airflow start a run of a Dag."""
 PLAIN = frozenset({"BaseOperator", "BaseSensorOperator"})
 """What the others inherit from: there is no need to read Airflow's own long modules."""
 EVERYTHING = "*"
@@ -22,15 +24,32 @@ SKIPS = "has Airflow skip tasks after it, and which steps are skipped only the a
 INSTEAD = (
     "Write `when` at the steps that are not always to be done, or a `branch`; where a person chooses, a `human` step."
 )
+WAITING = "wait_for_completion"
+WAITS = "has Airflow wait for the other run once the operator has ended, where its step can no more be said to fail"
+WAIT_SO = (
+    "Write a `run` step, which starts a run of another automation and waits for it; for a Dag that is none, leave "
+    f"`{WAITING}` out and add a step with a sensor."
+)
 
 
 def skips_others(path: str, folders: Sequence[Path] = ()) -> bool:
-    """True when the operator at an import path is of those that have Airflow skip tasks after them.
+    """True when the operator at an import path is of those that have Airflow skip tasks after them."""
+    return _descends(path, SKIPPING, folders)
+
+
+def starts_runs(path: str, folders: Sequence[Path] = ()) -> bool:
+    """True when the operator at an import path is of those that have Airflow start a run of a Dag."""
+    return _descends(path, TRIGGERING, folders)
+
+
+def _descends(path: str, wanted: Collection[str], folders: Sequence[Path]) -> bool:
+    """True when an operator is one of those of Airflow's, or inherits from one.
 
     A class that only comes to be when its module is executed is not seen here.
 
     Args:
         path: `package.module.Class`.
+        wanted: Their names.
         folders: Looked through besides Python's own path: the folder of Airflow's plugins.
     """
     seen: set[str] = set()
@@ -38,8 +57,8 @@ def skips_others(path: str, folders: Sequence[Path] = ()) -> bool:
     while waiting:
         path = waiting.pop()
         module, _, name = path.rpartition(".")
-        if module.partition(".")[0] == "airflow" and name in SKIPPING | PLAIN:
-            if name in SKIPPING:
+        if module.partition(".")[0] == "airflow" and (name in wanted or name in PLAIN):
+            if name in wanted:
                 return True
         elif module and path not in seen:
             seen.add(path)

@@ -165,7 +165,7 @@ class WorkStep(MappedStep):
     """A step that performs work, and so can fail, be repeated and be replaced."""
 
     pack: Pack | None = None
-    """How many items of `each` share one task instance: a number, or `all`; default: 1."""
+    """How many items of `each` share one task instance: a number, or `all`; default: 1. An operator takes one."""
     retry: Retry | None = None
     """How a failed attempt is repeated; default: not at all."""
     timeout: Duration | None = None

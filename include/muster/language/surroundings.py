@@ -13,7 +13,7 @@ from typing import Any
 from muster.agents.spec import AgentFile, AgentSpec
 from muster.documents import wrong_settings
 from muster.files import files_below
-from muster.language.ancestry import INSTEAD, SKIPS, skips_others
+from muster.language.ancestry import INSTEAD, SKIPS, skips_others, starts_runs
 from muster.language.explain import Located, validate
 from muster.language.expressions import texts
 from muster.language.importing import Obstacle, obstacle
@@ -139,6 +139,10 @@ class Surroundings:
         if operator not in self._refusals:
             self._refusals[operator] = _refusal(operator, [self.plugins])
         return self._refusals[operator]
+
+    def starts_runs(self, operator: str) -> bool:
+        """True when the operator at an import path has Airflow start a run of a Dag."""
+        return starts_runs(operator, [self.plugins])
 
     @cached_property
     def _refusals(self) -> dict[str, Obstacle | None]:

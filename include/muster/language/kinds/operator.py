@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
+from muster.language.ancestry import WAIT_SO, WAITING, WAITS
+from muster.language.expressions import is_expression
 from muster.language.fields import Values
 from muster.language.step_kind import StepKind
 from muster.language.steps import WorkStep
@@ -21,7 +23,11 @@ class OperatorStep(WorkStep):
     """Runs an Airflow operator in a task process; what it returns is the step's output.
 
     Operators that have Airflow skip tasks after them (`LatestOnlyOperator`, `ShortCircuitOperator`, `BranchSQLOperator`
-    and every other with a `SkipMixin`) are refused: which steps are skipped is said by `when` and `branch`.
+    and every other with a `SkipMixin`) are refused: which steps are skipped is said by `when` and `branch`. So is
+    `wait_for_completion` of a `TriggerDagRunOperator`: a `run` step waits for another run. The step's `timeout` counts
+    through everything that one attempt waits for, in the triggerer too. An operator that is at work in its process is
+    told at its end, and when the run is cancelled, to stop what it has started (`on_kill`). Each item of `each` has a
+    task of its own: there is no `pack`.
     """
 
     kind: ClassVar[str] = "operator"
@@ -36,6 +42,10 @@ def _check(step: OperatorStep, spot: Spot) -> Iterator[Problem]:
     if step.lock is not None:
         message = "an operator may leave its process and come back, so it cannot hold a lock"
         yield spot.problem(message, "lock", key=True, suggestion="Lock a skill instead.")
+    if step.pack not in (None, 1):
+        message = "Airflow performs an operator once in a task, so it cannot take several items in one"
+        suggestion = "Leave `pack` out: each item gets a task of its own. For many small items write a skill."
+        yield spot.problem(message, "pack", suggestion=suggestion)
     allowed = allowed_operators(spot.settings)
     if not operator_allowed(step.operator, allowed):
         message = f"the operator `{step.operator}` is not allowed here"
@@ -44,6 +54,13 @@ def _check(step: OperatorStep, spot: Spot) -> Iterator[Problem]:
     elif found := spot.among.refusal(step.operator):
         message = f"the operator `{step.operator}` {found.message}"
         yield spot.problem(message, "operator", suggestion=found.suggestion)
+    elif _is_set(step.arguments.get(WAITING)) and spot.among.starts_runs(step.operator):
+        yield spot.problem(f"`{WAITING}` {WAITS}", "with", WAITING, suggestion=WAIT_SO)
+
+
+def _is_set(value: Any) -> bool:
+    """True for what is no expression, of which nobody knows yet what it gives."""
+    return bool(value) and not (isinstance(value, str) and is_expression(value))
 
 
 def allowed_operators(settings: Mapping[str, Any]) -> list[str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Coroutine
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk._shared.module_loading import import_string
+from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR, TriggerFailureReason
 from airflow.sdk.exceptions import (
     AirflowFailException,
     AirflowRescheduleException,
@@ -20,20 +21,31 @@ from airflow.sdk.exceptions import (
     TaskDeferred,
 )
 
-from muster.errors import MusterError, PermanentError
-from muster.events.model import Event
+from muster.errors import DatabaseLost, MusterError, PermanentError
+from muster.events.model import Event, NewEvent
 from muster.events.sealing import working_about
 from muster.execution.outcome import Outcome
-from muster.execution.piece import Answer, Piece, failed, skipped_itself, succeeded
+from muster.execution.piece import Answer, Piece, failed, skipped_itself, succeeded, written
 from muster.execution.retrying import NEVER
 from muster.execution.services import Services
 from muster.failures import classify
-from muster.language.ancestry import INSTEAD, SKIPS
+from muster.language.ancestry import INSTEAD, SKIPS, WAIT_SO, WAITING, WAITS
 from muster.language.definition import ResolvedStep
 from muster.language.expressions import evaluate
-from muster_airflow.egress import concealed, hold_pushes, leaves
+from muster_airflow.egress import concealed, hold_pushes, leaves, note
 from muster_airflow.operators.base import StepTask, retry_policy
+from muster_airflow.operators.limits import Limit
 from muster_airflow.reference import work_ref
+from muster_airflow.starting import start_run
+from muster_airflow.triggers.work import PATIENCE
+
+T = TypeVar("T")
+Work = Callable[[BaseOperator], Any]
+TIMED_OUT = TriggerFailureReason.TRIGGER_TIMEOUT
+
+
+class StartedBefore(Exception):
+    """The run that an operator asks for is there already, and that is no failure of it."""
 
 
 class ExternalStep(BaseOperator):
@@ -46,6 +58,8 @@ class ExternalStep(BaseOperator):
     custom_operator_name = "operator"
     ui_color = "#dcfce7"
     _muster_class: type[BaseOperator]
+    _at_work: BaseOperator | None = None
+    """The operator itself, while its own code runs."""
 
     def __init__(self, *, slot: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -54,18 +68,76 @@ class ExternalStep(BaseOperator):
     @leaves
     def execute(self, context: Context) -> Any:
         """Render the arguments, run the operator, write down what it returned."""
-        piece = _piece(context)
-        if isinstance(piece, Outcome):
-            return piece
-        return _run(context, piece, lambda: self._instance(piece).execute(context))
+        return self._performed(context, lambda operator: operator.execute(context))
 
     @leaves
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after the operator had deferred itself."""
+        waited_in_vain = next_method == TRIGGER_FAIL_REPR and (next_kwargs or {}).get("error") == TIMED_OUT
+        return self._performed(
+            context,
+            lambda operator: operator.resume_execution(next_method, next_kwargs, context),
+            resumed=True,
+            waited_in_vain=waited_in_vain,
+        )
+
+    def on_kill(self) -> None:
+        """Airflow ends the task: the operator stops what it has started."""
+        if self._at_work is not None:
+            self._at_work.on_kill()
+
+    def _performed(
+        self, context: Context, work: Work, *, resumed: bool = False, waited_in_vain: bool = False
+    ) -> Outcome:
+        """Run the operator's own code; every way it can end goes to the log."""
         piece = _piece(context)
         if isinstance(piece, Outcome):
             return piece
-        return _run(context, piece, lambda: self._instance(piece).resume_execution(next_method, next_kwargs, context))
+        seals, limit = _seals(context, piece), Limit(piece, resumed=resumed)
+        try:
+            if waited_in_vain:
+                # An operator would take it for a limit of its own, which may mean something else to it.
+                limit.ensure_left()
+            with working_about(seals):
+                result = self._result(piece, limit, work)
+        except (TaskDeferred, TaskAwaitingInput) as asked:
+            asked.timeout = limit.within(asked.timeout)
+            raise  # It goes on later, in `resume_execution`.
+        except AirflowRescheduleException as asked:
+            asked.reschedule_date = limit.before(asked.reschedule_date)
+            raise  # It goes on later, from the beginning.
+        except StartedBefore as skip:
+            return _told(context, piece, _write(context, piece, skipped_itself(piece, str(skip))))
+        except AirflowSkipException as skip:
+            _write(context, piece, skipped_itself(piece, str(skip)))
+            raise
+        except Exception as error:
+            never = classify(error) in NEVER
+            # Of the two Airflow makes no further try, whatever is left.
+            if never or isinstance(error, AirflowFailException | AirflowSensorTimeout) or _last_try(context):
+                _write(context, piece, failed(piece, error))
+            if never:
+                raise PermanentError(str(error)) from error
+            raise
+        ended = _write(context, piece, succeeded(piece, Answer(output=_jsonable(result))))
+        return _told(context, piece, ended)
+
+    def _result(self, piece: Piece, limit: Limit, work: Work) -> Any:
+        operator = self._instance(piece)
+        self._at_work = operator
+        try:
+            with limit.kept(operator):
+                try:
+                    return work(operator)
+                except DagRunTriggerException as asked:
+                    # Not left to Airflow, which would start the run once this code has ended: only what was started
+                    # may be said to be.
+                    return _started(asked)
+        except DownstreamTasksSkipped as asked:
+            # Airflow would call the task a success and skip what comes after it, `close` maybe, past the log.
+            raise PermanentError(f"{piece.step.operator} {SKIPS}.", remedy=INSTEAD) from asked
+        finally:
+            self._at_work = None
 
     def _instance(self, piece: Piece) -> BaseOperator:
         """The operator itself, with the arguments of this run."""
@@ -101,61 +173,48 @@ def external_step(path: str) -> type[BaseOperator]:
     return type(ExternalStep.__name__, (ExternalStep,), members)
 
 
-def _run(context: Context, piece: Piece, work: Any) -> Any:
-    """Run the operator's own code; every way it can end goes to the log."""
-    try:
-        with _working(context, piece):
-            result = work()
-    except (TaskDeferred, TaskAwaitingInput, AirflowRescheduleException):
-        raise  # It goes on later, in `resume_execution` or from the beginning.
-    except AirflowSkipException as skip:
-        _write(context, piece, skipped_itself(piece, str(skip)))
-        raise
-    except DagRunTriggerException as asked:
-        # Airflow starts the other run once this code has ended; if it cannot, it fails the task,
-        # and `close` takes its word for it.
-        run = {"dag_id": asked.trigger_dag_id, "run_id": asked.dag_run_id}
-        _write(context, piece, succeeded(piece, Answer(output=run)))
-        raise
-    except DownstreamTasksSkipped as asked:
-        # Airflow would call the task a success and skip what comes after it, `close` maybe, past the log.
-        refused = PermanentError(f"{piece.step.operator} {SKIPS}.", remedy=INSTEAD)
-        _write(context, piece, failed(piece, refused))
-        raise refused from asked
-    except Exception as error:
-        never = classify(error) in NEVER
-        # Of the two Airflow makes no further try, whatever is left.
-        if never or isinstance(error, AirflowFailException | AirflowSensorTimeout) or _last_try(context):
-            _write(context, piece, failed(piece, error))
-        if never:
-            raise PermanentError(str(error)) from error
-        raise
-    ended = _write(context, piece, succeeded(piece, Answer(output=_jsonable(result))))
-    return _told(context, piece, ended)
+def _started(asked: DagRunTriggerException) -> dict[str, str]:
+    """Start the run that an operator asks for; which one it is.
+
+    Raises:
+        PermanentError: it would be waited for, or there is one of that name already.
+        TransientError: Airflow did not start it now.
+        StartedBefore: there is one of that name already, and then the operator is to skip itself.
+    """
+    from airflow.sdk.execution_time.comms import TriggerDagRun
+
+    if asked.wait_for_completion:
+        raise PermanentError(f"`{WAITING}` {WAITS}.", remedy=WAIT_SO)
+    names = {"dag_id": asked.trigger_dag_id, "run_id": asked.dag_run_id}
+    given = ("logical_date", "run_after", "conf", "reset_dag_run", "note")
+    if start_run(TriggerDagRun(**names, **{name: getattr(asked, name) for name in given})):
+        return names
+    there = f"There is a run {asked.dag_run_id} of {asked.trigger_dag_id} already."
+    if asked.skip_when_already_exists:
+        raise StartedBefore(there)
+    raise PermanentError(
+        there, remedy="Give each run a `trigger_run_id` of its own, or set `skip_when_already_exists`."
+    )
 
 
-@contextmanager
-def _working(context: Context, piece: Piece) -> Iterator[None]:
-    """The operator's own code: what it logs and pushes in a run about somebody stays here."""
+def _seals(context: Context, piece: Piece) -> Any:
+    """Whom the operator works about: what it logs and pushes in a run about somebody stays here."""
     services = _services(context)
-    seals = services.database.run(services.log.aseals(piece.ref.run))
+    seals = _patiently(services, lambda: services.log.aseals(piece.ref.run))
     if seals is not None:
         hold_pushes(context)
-    with working_about(seals):
-        yield
+    return seals
 
 
 def _told(context: Context, piece: Piece, ended: Event) -> Outcome:
     from muster.execution.performing import outcome_of
-    from muster_airflow.services import run
 
     services = _services(context)
-    return run(services, concealed(services, piece.ref.run, piece.step.id, outcome_of(ended)))
+    return _patiently(services, lambda: concealed(services, piece.ref.run, piece.step.id, outcome_of(ended)))
 
 
 def _piece(context: Context) -> Piece | Outcome:
     from muster.execution.performing import begin
-    from muster_airflow.services import run
 
     services = _services(context)
 
@@ -164,15 +223,30 @@ def _piece(context: Context) -> Piece | Outcome:
         piece = await begin(services, ref)
         return await concealed(services, ref.run, ref.step, piece) if isinstance(piece, Outcome) else piece
 
-    return run(services, begun())
+    return _patiently(services, begun)
 
 
-def _write(context: Context, piece: Piece, event: Any) -> Event:
+def _write(context: Context, piece: Piece, ending: NewEvent) -> Event:
     from muster.execution.fanout import end
-    from muster_airflow.services import run
 
     services = _services(context)
-    return run(services, end(services, piece.ref, [event]))[0]
+    return _patiently(services, lambda: written(piece, ending, lambda event: end(services, piece.ref, [event])))
+
+
+def _patiently(services: Services, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Ask the log, or write into it, also when the database is away for a while.
+
+    What the operator does is done once: a task that failed here would have it done again, or undone, for nothing.
+    """
+    from muster_airflow.services import run
+
+    for pause in PATIENCE:
+        try:
+            return run(services, work())
+        except DatabaseLost as error:
+            note("warning", "trying again", error=error, seconds=pause)
+            time.sleep(pause)
+    return run(services, work())
 
 
 def _services(context: Context) -> Services:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Context
-from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType, TaskDeferred
+from airflow.sdk.exceptions import TaskDeferred
 
-from muster.errors import PermanentError, TransientError
+from muster.errors import PermanentError
 from muster.execution.outcome import Outcome
 from muster_airflow.egress import concealed, leaves, push
 from muster_airflow.operators.base import MusterOperator, StepTask
 from muster_airflow.reference import CHILD, work_ref
+from muster_airflow.starting import is_paused, is_there, start_run
 from muster_airflow.triggers.children import ChildTrigger
 
 if TYPE_CHECKING:
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from muster.execution.piece import Piece
     from muster.execution.references import WorkRef
     from muster.execution.services import Services
-
-REFUSED = frozenset({400, 404, 422})
-"""Airflow's answers to what it will never do: no such Dag, one that cannot be read, inputs that do not fit."""
 
 
 class RunStep(MusterOperator):
@@ -62,7 +60,7 @@ def _start_and_wait(context: Context) -> Outcome:
         return asked
     ref, piece, child = asked
     try:
-        _start(context, child)
+        _start(child)
     except PermanentError as error:
         run(services, _failed(services, piece, error))
         raise
@@ -90,41 +88,20 @@ async def _failed(services: Services, piece: Piece, error: PermanentError) -> Ou
     return await settle(services, piece, error)
 
 
-def _start(context: Context, child: Child) -> None:
+def _start(child: Child) -> None:
     """Have Airflow start the run; one that is there already is the one.
 
     Raises:
         PermanentError: it cannot be started.
         TransientError: Airflow did not start it now.
     """
-    from airflow.sdk.execution_time import task_runner
-    from airflow.sdk.execution_time.comms import ErrorResponse, TriggerDagRun
+    from airflow.sdk.execution_time.comms import TriggerDagRun
 
     name = child.automation
-    try:
-        if context["ti"].get_dag(name).is_paused:
-            raise PermanentError(f"{name} is paused in Airflow, so a run of it would not begin.", remedy="Unpause it.")
-        asked = TriggerDagRun(dag_id=name, run_id=child.dag_run_id, conf=child.conf, reset_dag_run=False)
-        answer = task_runner.SUPERVISOR_COMMS.send(asked)
-    except AirflowRuntimeError as error:
-        answer = error.error
-    if not isinstance(answer, ErrorResponse) or answer.error == ErrorType.DAGRUN_ALREADY_EXISTS:
-        return
-    detail = answer.detail or {}
-    if detail.get("status_code") in REFUSED:
-        raise PermanentError(
-            f"Airflow starts no run of {name}: {_said(detail)}.",
-            remedy=f"Look at {name} in Airflow's list of Dags and their import errors.",
-        )
-    raise TransientError(f"Airflow did not start a run of {name}: {answer.error}.")
-
-
-def _said(detail: dict[str, Any]) -> str:
-    """Airflow's reason in the answer of its API."""
-    inner: Any = detail.get("detail")
-    while isinstance(inner, dict) and ("detail" in inner or "message" in inner):
-        inner = inner.get("message") or inner.get("detail")
-    return str(inner or detail.get("message") or "it does not know it")
+    # One that was started before its Dag was paused is waited for.
+    if is_paused(name) and not is_there(name, child.dag_run_id):
+        raise PermanentError(f"{name} is paused in Airflow, so a run of it would not begin.", remedy="Unpause it.")
+    start_run(TriggerDagRun(dag_id=name, run_id=child.dag_run_id, conf=child.conf, reset_dag_run=False))
 
 
 TASK = StepTask.by_lane({"worker": RunStep})

@@ -1,0 +1,85 @@
+"""How long an attempt of an operator of another class may take, in its process and where it waits outside of one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from datetime import UTC, datetime, timedelta
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowTaskTimeout
+from airflow.sdk.execution_time.timeout import timeout
+
+from muster.errors import ErrorClass, TransientError
+from muster.events.model import EventType
+from muster.execution.piece import Piece
+from muster.failures import took_too_long
+
+TAKE_UP = 60.0
+"""Seconds that an operator always gets to take up what it has waited for: its worker may have kept it waiting."""
+
+
+class Limit:
+    """The step's `timeout` of one attempt, counted from its beginning in the log: it may go through many processes."""
+
+    def __init__(self, piece: Piece, *, resumed: bool) -> None:
+        self._seconds, self._resumed = piece.step.timeout, resumed
+        known = piece.view.events_of(EventType.STEP_STARTED, piece.step.id, piece.index)
+        place = piece.ref.epoch, piece.ref.attempt
+        began = (event.at for event in known if (event.data["epoch"], event.data["attempt"]) == place)
+        self._end: datetime | None = None
+        if self._seconds is not None:
+            self._end = next(began, datetime.now(UTC)) + timedelta(seconds=self._seconds)
+
+    @property
+    def is_over(self) -> bool:
+        """True when its time is over."""
+        return self._end is not None and datetime.now(UTC) >= self._end
+
+    def ensure_left(self) -> None:
+        """Its time is not over.
+
+        Raises:
+            TransientError: it is.
+        """
+        if self.is_over:
+            raise took_too_long(self._seconds)
+
+    def within(self, own: timedelta | None) -> timedelta | None:
+        """How long it may wait outside of a process that wants to wait for `own`."""
+        if self._end is None:
+            return own
+        left = max(timedelta(0), self._end - datetime.now(UTC))
+        return left if own is None else min(own, left)
+
+    def before(self, own: datetime) -> datetime:
+        """When to look again instead of `own`: at the end at the latest."""
+        return own if self._end is None else min(own, self._end)
+
+    @contextmanager
+    def kept(self, operator: BaseOperator) -> Iterator[None]:
+        """The operator's own code, as the body, which ends with its time; what it has started is stopped then.
+
+        Raises:
+            TransientError: it was ended, or wanted to end the process.
+        """
+        try:
+            with self._timer():
+                yield
+        except AirflowTaskTimeout as error:
+            # That it took too long is what is to be said, whatever comes of stopping it.
+            with suppress(Exception):
+                operator.on_kill()
+            if self.is_over:
+                raise took_too_long(self._seconds) from error
+            raise TransientError(f"It gave up: {error}.", error_class=ErrorClass.TIMEOUT) from error
+        except SystemExit as error:
+            raise TransientError(f"It wanted to end its process: SystemExit({error.code!r}).") from error
+
+    def _timer(self) -> timeout | nullcontext[None]:
+        if self._end is None:
+            return nullcontext()
+        if not self._resumed:
+            self.ensure_left()
+        left = (self._end - datetime.now(UTC)).total_seconds()
+        return timeout(max(left, TAKE_UP) if self._resumed else left)
