@@ -85,9 +85,13 @@ def _reconciler(include: Path, wanted: str | None) -> Iterable[DAG]:
 
 
 def _unusable(catalogue: Catalogue) -> dict[str, list[Problem]]:
-    """The problems of automations that have no definition, by the name of their file."""
-    by_file = {re.sub(r"\W", "_", path.stem): problems for path, problems in catalogue.broken.items()}
-    return {name: problems for name, problems in by_file.items() if name not in catalogue.definitions}
+    """The problems of automations that have no definition, by name."""
+    found: dict[str, list[Problem]] = {}
+    for path, problems in catalogue.broken.items():
+        name = re.sub(r"\W", "_", catalogue.called[path])
+        if name not in catalogue.definitions:
+            found.setdefault(name, []).extend(problems)
+    return found
 
 
 def _automation(dag_id: str | None) -> str | None:

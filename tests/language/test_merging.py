@@ -91,6 +91,26 @@ def test_problems_point_into_the_file_that_holds_the_value(site: Path, write: Wr
     ]
 
 
+APPROVED = """steps:
+  - {id: approve, human: {ask: Is it ours?, assignees: [clerk]}}
+  - {id: approve, human: {ask: Pay it?, assignees: [boss]}}
+"""
+
+
+@pytest.mark.parametrize(("in_base", "file"), [(False, "a.yaml"), (True, "_base.yaml")])
+def test_two_steps_of_one_id_in_one_file_are_refused(site: Path, write: Write, in_base: bool, file: str) -> None:
+    """As they are where nothing is extended: the second question would take the place of the first."""
+    tell = "steps: [{id: tell, notify: [{slack: '#x', text: one}]}]\n"
+    write("automations/_base.yaml", APPROVED if in_base else tell)
+    write("automations/a.yaml", "extends: _base.yaml\n" + (tell if in_base else APPROVED) + "automation: a\n")
+    catalogue = load_folder(site)
+    (problem,) = catalogue.problems
+    assert problem.file == f"include/automations/{file}"
+    assert problem.line == (3 if in_base else 4)
+    assert problem.message == f"there are two steps `approve`; the first is in line {problem.line - 1}"
+    assert not catalogue.definitions
+
+
 @pytest.mark.parametrize(
     ("target", "message"),
     [

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 
+from muster.language import load_folder
+
 FAILING = "import nowhere_at_all\n\nclass Fails: ...\n"
 AUTOMATION = """
 automation: {name}
@@ -65,6 +67,28 @@ def test_what_stands_in_for_it_leaves_no_trace_once_it_is_mended(project: Path) 
     assert "nowhere_at_all" in stub.doc_md
     write(project, "half", NOTICE)
     assert set(registered(project)["half"].task_ids) == {"open", "first", "second", "close"}
+
+
+def test_what_stands_in_is_called_as_its_file_says(project: Path) -> None:
+    broken = "automation: {name}\nsteps: [{{id: first, skill: nowhere.nothing}}]\n"
+    texts = {
+        "invoices.yaml": broken.format(name="processing"),
+        "x/pay.yaml": broken.format(name="pay_x"),
+        "y/pay.yaml": broken.format(name="pay_y"),
+        "y/twice.yaml": broken.format(name="pay_y"),
+        "unread.yaml": "automation: cannot_be_read\nsteps: [\n",
+        "un-named.yaml": "steps: 3\n",
+        "z/whole.yaml": "automation: pay\nsteps: [{id: tell, notify: [{slack: '#x', text: one}]}]\n",
+    }
+    for name, text in texts.items():
+        path = project / "include" / "automations" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    found = {name: set(dag.task_ids) == STUB for name, dag in registered(project).items()}
+    stubs = ["processing", "pay_x", "pay_y", "cannot_be_read", "un_named"]
+    assert found == {"pay": False, **dict.fromkeys(stubs, True)}
+    for name in stubs[:-1]:
+        assert set(load_folder(project / "include", only=name).called.values()) == {name}, "also in a task's process"
 
 
 def test_an_operator_that_would_have_tasks_skipped_is_no_dag(project: Path) -> None:

@@ -58,6 +58,8 @@ class Catalogue:
     """The file of each valid automation."""
     broken: dict[Path, list[Problem]] = field(default_factory=dict)
     """The files of automations that are not valid, and why. Of a published folder, some have a definition still."""
+    called: dict[Path, str] = field(default_factory=dict)
+    """The name that each of those files declares; its own, without the ending, where none can be read."""
 
 
 def load_folder(
@@ -84,6 +86,7 @@ class Folder:
         self.published = published
         self.among = Surroundings.of(include, published=published, plugins=plugins)
         self._defaults: dict[Path, list[Source] | LanguageError] = {}
+        self._called: dict[Path, str] = {}
 
     def load(self, only: str | None = None) -> Catalogue:
         """The catalogue of all automations, or of one."""
@@ -97,10 +100,12 @@ class Folder:
             name, definition, problems = self._read(path, only)
             if name is not None and only in (None, name):
                 named.setdefault(name, []).append((path, definition))
-            if problems and only in (None, name):
+            self._called[path] = name or _declared(path) or path.stem
+            if problems and only in (None, self._called[path]):
                 catalogue.broken[path] = problems
         self._settle(named, catalogue)
         self._check_runs(named, catalogue, whole=only is None)
+        catalogue.called = {path: self._called[path] for path in catalogue.broken}
         shared = [*self.among.problems, *([] if only else self.among.agents.problems)]
         own = [problem for found in catalogue.broken.values() for problem in found]
         catalogue.problems = sorted({*shared, *own})
@@ -164,18 +169,15 @@ class Folder:
         return False
 
     def _names(self) -> Iterator[str]:
-        """The names that files declare, read as quickly as can be."""
-        declared = re.compile(rb"""^automation:[ \t]*["']?(\w+)""", re.MULTILINE)
-        for path in self._candidates(None):
-            if found := declared.search(_content(path)):
-                yield found[1].decode()
+        """The names that files declare."""
+        return filter(None, map(_declared, self._candidates(None)))
 
     def _define(self, document: Layered) -> tuple[Definition, list[Problem]]:
         """The definition, with what is refused of a version that was published before it was refused."""
         if self.among.problems and not (self.published and self.among.whole):
             # Without its settings it would be another automation.
             raise LanguageError(self.among.problems)
-        problems = [*self.among.problems, *check_secrets(document)]
+        problems = [*self.among.problems, *check_secrets(document), *document.twice()]
         if problems and not self.published:
             raise LanguageError(problems)
         automation = validate(Automation, document)
@@ -301,6 +303,12 @@ def _content(path: Path) -> bytes:
         return path.read_bytes()
     except OSError:
         return b""
+
+
+def _declared(path: Path) -> str | None:
+    """The name that a file declares, read as quickly as can be, and also where the rest cannot be."""
+    found = re.search(rb"""^automation:[ \t]*["']?(\w+)""", _content(path), re.MULTILINE)
+    return found[1].decode() if found else None
 
 
 def _usages(steps: list[Any]) -> dict[str, Usage]:

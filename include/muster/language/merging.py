@@ -5,7 +5,7 @@ Mappings are merged key by key, steps by their id; every other value replaces th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +56,11 @@ def _merged_steps(below: list[Any], above: list[Any]) -> list[Any]:
     return result
 
 
+def _steps(layer: Source) -> list[Any]:
+    steps = layer.data.get("steps") if isinstance(layer.data, dict) else None
+    return steps if isinstance(steps, list) else []
+
+
 def _id(step: Any) -> Any:
     return step.get("id") if isinstance(step, dict) else None
 
@@ -98,14 +103,22 @@ class Layered:
             shorter = shorter[:-1]
         return self.layers[0].problem(message, suggestion=suggestion)
 
+    def twice(self) -> Iterator[Problem]:
+        """One problem for each step of a file that has the id of another one there: they would be merged."""
+        for layer in self.layers:
+            for position, step in enumerate(steps := _steps(layer)):
+                if (name := _id(step)) is not None and name in (before := [_id(other) for other in steps[:position]]):
+                    first = layer.problem("", ("steps", before.index(name), "id"))
+                    message = f"there are two steps `{name}`; the first is in line {first.line}"
+                    yield layer.problem(message, ("steps", position, "id"), suggestion="Rename one of them.")
+
     def _translate(self, path: Path, layer: Source) -> Path | None:
         """The path as it is in one of the files: a step may stand at another position there."""
         with_steps = [source for source in self.layers if isinstance(source.data, dict) and "steps" in source.data]
         if len(path) < 2 or path[0] != "steps" or len(with_steps) < 2:
             return path
-        steps = layer.data.get("steps") if isinstance(layer.data, dict) else None
         wanted = _id(self.data["steps"][path[1]])
-        for position, step in enumerate(steps if isinstance(steps, list) else []):
+        for position, step in enumerate(_steps(layer)):
             if wanted is not None and _id(step) == wanted:
                 return ("steps", position, *path[2:])
         return None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from muster.files import UnusablePath, path_named
@@ -26,7 +27,7 @@ class Files(Written):
     path: Text
     """The folder to watch, on this machine: its path, or its `file://` URI; `settings` may be used."""
     match: Words = ["*"]
-    """Name patterns; a file that matches one of them counts."""
+    """Name patterns such as `*.pdf`; a file whose name matches one of them counts. `settings` may be used."""
     input: Name | None = None
     """The input, an array, that gets the URIs of the new files; default: the only input that is an array."""
     every: Duration = "30s"
@@ -66,10 +67,14 @@ def _resolve(trigger: FilesTrigger, automation: Automation, settings: Mapping[st
     files = trigger.files
     return ResolvedFiles(
         path=str(evaluate(files.path, {"settings": settings})),
-        match=tuple(files.match),
+        match=tuple(_patterns(files.match, settings)),
         input=files.input or default_input(automation),
         every=parse_duration(files.every),
     )
+
+
+def _patterns(match: Sequence[str], settings: Mapping[str, Any]) -> list[str]:
+    return [str(evaluate(pattern, {"settings": settings})) for pattern in match]
 
 
 def default_input(automation: Automation) -> str | None:
@@ -80,6 +85,7 @@ def default_input(automation: Automation) -> str | None:
 
 def _check(trigger: FilesTrigger, automation: Automation, spot: Spot) -> Iterator[Problem]:
     yield from _folder(trigger.files.path, spot)
+    yield from _match(trigger.files.match, spot)
     yield from _files(trigger, automation, spot)
 
 
@@ -97,6 +103,28 @@ def _folder(named: str, spot: Spot) -> Iterator[Problem]:
         message = f"no folder of `{folder.partition(':')[0]}://` can be watched, only one on this machine"
         remedy = "Write its path, or `file:///srv/letters`; what is elsewhere can be mounted as a folder."
         yield spot.problem(message, "files", "path", suggestion=remedy)
+
+
+def _match(match: Sequence[str], spot: Spot) -> Iterator[Problem]:
+    try:
+        patterns = _patterns(match, spot.settings)
+    except (ExpressionError, ExpressionSyntaxError):
+        return  # That is said elsewhere, too.
+    if not patterns:
+        yield spot.problem("no pattern is named, so that no file starts a run", "files", "match")
+    for pattern in patterns:
+        if found := next((said for sign, said in _NEVER.items() if re.match(sign, pattern)), None):
+            yield spot.problem(f"`{pattern}` matches no file: {found[0]}", "files", "match", suggestion=found[1])
+
+
+_NEVER = {
+    r".*/": ("it is the name alone that is matched", "Name the folder in `path`; those below it are not looked at."),
+    r"\.": ("hidden files start no run", "Write the pattern without the `.` that it begins with, or `*.`."),
+    r".*\{.*,.*\}": ("braces are no choice here", "Write a list: `match: ['*.pdf', '*.xml']`."),
+    r".*\*.*,\s*\*": ("a comma separates nothing here", "Write a list: `match: ['*.pdf', '*.xml']`."),
+    r"\s*$": ("it is empty", "Write a pattern such as `*.pdf`."),
+}
+"""What no file is ever found by, why, and what to write."""
 
 
 def _files(trigger: FilesTrigger, automation: Automation, spot: Spot) -> Iterator[Problem]:
