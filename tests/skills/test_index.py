@@ -58,7 +58,7 @@ def test_names_lanes_and_parameters_are_read_without_importing(tmp_path: Path) -
 def test_a_file_that_is_not_python_has_no_skills_and_hides_none(tmp_path: Path) -> None:
     (tmp_path / "bad.py").write_text('@skill("a.bad"\ndef')
     (tmp_path / "null.py").write_bytes(b'@skill("a.null")\0')
-    (tmp_path / "good.py").write_text('@skill("a.good")\ndef good(): ...\n')
+    (tmp_path / "a.py").write_text('@skill("a.good")\ndef good(): ...\n')
     index = SkillIndex(tmp_path)
     assert list(index.entries) == ["a.good"]
     assert index.get("a.good") is not None
@@ -68,7 +68,7 @@ def test_a_file_that_is_not_python_has_no_skills_and_hides_none(tmp_path: Path) 
 @pytest.mark.parametrize("deep", ["-" * 5_000 + "1", "-" * 100_000 + "1", "x" + ".a" * 5_000, "x" + "[0]" * 900])
 def test_a_file_too_deeply_nested_to_be_read_hides_no_other_skill(tmp_path: Path, deep: str) -> None:
     (tmp_path / "deep.py").write_text(f'@skill("a.deep")\ndef deep(x: {deep}): ...\n')
-    (tmp_path / "good.py").write_text('@skill("a.good")\ndef good(): ...\n')
+    (tmp_path / "a.py").write_text('@skill("a.good")\ndef good(): ...\n')
     index = SkillIndex(tmp_path)
     assert list(index.entries) == ["a.good"]
     assert index.unreadable("a.deep") == f"{tmp_path / 'deep.py'} names it, and is nested too deeply to be read."
@@ -95,13 +95,14 @@ def test_the_entries_are_sorted_and_a_sites_skill_wins(tmp_path: Path) -> None:
     shipped, site = tmp_path / "shipped", tmp_path / "site"
     for folder, names in ((shipped, ["b.x", "a.x"]), (site, ["c.x", "a.x"])):
         folder.mkdir()
-        (folder / "s.py").write_text("".join(f'@skill("{name}")\ndef {name[0]}(): ...\n' for name in names))
+        for name in names:
+            (folder / f"{name[0]}.py").write_text(f'@skill("{name}")\ndef {name[0]}(): ...\n')
     index = SkillIndex(shipped, site)
     assert list(index.entries) == ["a.x", "b.x", "c.x"]
-    assert index.entries["a.x"].file == str(site / "s.py")
+    assert index.entries["a.x"].file == str(site / "a.py")
     found = index.get("a.x")
     assert found is not None
-    assert found.file == str(site / "s.py")
+    assert found.file == str(site / "a.py")
 
 
 @pytest.mark.parametrize("name", list(skill_index().entries))

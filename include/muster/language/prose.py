@@ -163,7 +163,8 @@ step stands behind the one written above it, or at the end when it is the first.
 
 SKILLS = """## A site's own skills
 
-A skill is a typed Python function in `include/skills/*.py`. `muster lint` reads names, lanes and
+A skill is a typed Python function in `include/skills/<domain>.py`: runs look for `office.read_letter`, and for the type
+`office.Letter`, in `office.py` and nowhere else. `muster lint` reads names, lanes and
 parameters from the source without importing it, so the arguments of `@skill` are literals.
 
 ```python

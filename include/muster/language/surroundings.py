@@ -21,6 +21,7 @@ from muster.language.kinds.agent import Needs
 from muster.language.merging import merged
 from muster.language.problems import LanguageError, Problem, did_you_mean
 from muster.language.reading import Path as SourcePath
+from muster.language.returns import mistake
 from muster.language.secret_settings import check_secrets
 from muster.language.source import Source, read_source
 from muster.skills.index import SkillIndex, skill_index
@@ -81,6 +82,8 @@ class Agents:
             for position, agent in enumerate(specs):
                 place = ("agents", position)
                 problems.extend(self._unknown_skills(agent, source, place))
+                if wrong := mistake(agent.returns, self._skills):
+                    problems.append(source.problem(wrong[0], (*place, "returns"), suggestion=wrong[1]))
                 if agent.id in found:
                     problems.append(_twice(agent, found[agent.id], source, position))
                 else:

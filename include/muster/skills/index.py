@@ -64,13 +64,27 @@ class SkillIndex:
         return self._found[name]
 
     def unreadable(self, name: str) -> str | None:
-        """Why a skill is not known although a file names it: that one cannot be read, and where. None otherwise."""
-        return next(filter(None, map(_obstacle, self._naming(name))), None)
+        """Why a skill is not known although a file names it: that one cannot be read, or no run looks there. None
+        otherwise.
+        """
+        for path in self._naming(name):
+            if found := _obstacle(path):
+                return found
+            if not self._is_place(path, name) and any(entry.name == name for entry in scan(path)):
+                place = self._folders[-1] / f"{name.partition('.')[0]}.py"
+                return f"{path} has it, where no run looks: move it to {place}."
+        return None
+
+    def has_type(self, name: str) -> bool:
+        """True when a domain's file binds the name of a type, `<domain>.<name>`; what that is, an import would say."""
+        domain, _, attribute = name.partition(".")
+        files = [self._folders[-1] / f"{domain}.py", SHIPPED / f"{domain}.py", SHIPPED / domain / "__init__.py"]
+        return any(_binds(path, attribute.partition(".")[0]) for path in files)
 
     @cached_property
     def entries(self) -> dict[str, SkillEntry]:
         """Every skill by name, sorted. Parses every file that has one."""
-        found = {entry.name: entry for path in self._files for entry in scan(path)}
+        found = {entry.name: entry for path in self._files for entry in scan(path) if self._is_place(path, entry.name)}
         return dict(sorted(found.items()))
 
     @cached_property
@@ -84,8 +98,14 @@ class SkillIndex:
     def _search(self, name: str) -> SkillEntry | None:
         found = None
         for path in self._naming(name):
-            found = next((entry for entry in scan(path) if entry.name == name), found)
+            if self._is_place(path, name):
+                found = next((entry for entry in scan(path) if entry.name == name), found)
         return found
+
+    def _is_place(self, path: Path, name: str) -> bool:
+        """Whether a run looks for a skill of this name there, as `get_skill` does."""
+        domain = name.partition(".")[0]
+        return path.is_relative_to(SHIPPED / domain) or any(path == folder / f"{domain}.py" for folder in self._folders)
 
     def _naming(self, name: str) -> Iterator[Path]:
         quoted = re.compile(rb"""["']%s["']""" % re.escape(name.encode()))
@@ -129,6 +149,19 @@ def _scan(path: Path, mtime: int, size: int) -> tuple[SkillEntry, ...]:
         return tuple(_entries(ast.parse(content), path))
     except _UNREADABLE:
         return ()
+
+
+def _binds(path: Path, name: str) -> bool:
+    try:
+        nodes = list(ast.walk(ast.parse(path.read_bytes())))
+    except (OSError, *_UNREADABLE):
+        return False
+    return any(
+        (isinstance(node, ast.ClassDef) and node.name == name)
+        or (isinstance(node, ast.alias) and (node.asname or node.name) in (name, "*"))
+        or (isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id == name)
+        for node in nodes
+    )
 
 
 def _obstacle(path: Path) -> str | None:

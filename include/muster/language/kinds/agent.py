@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field
 
 from muster.language.fields import Shape, Text, Values
 from muster.language.problems import did_you_mean, one_of
+from muster.language.returns import mistake
 from muster.language.step_kind import StepKind
 from muster.language.steps import Fallback, WorkStep
 from muster.written import Name, Written
@@ -75,6 +76,8 @@ def _resolve(step: AgentStep, among: Surroundings) -> dict[str, Any]:
 
 def _check(step: AgentStep, spot: Spot) -> Iterator[Problem]:
     yield from spot.fallback(step.fallback, step.arguments, step.ask)
+    if found := mistake(step.returns, spot.among.skills):
+        yield spot.problem(found[0], "returns", suggestion=found[1])
     if step.agent is not None:
         yield from spot.agent(step.agent, "agent")
     elif step.needs is not None and not _able(step, spot.among):
