@@ -34,6 +34,25 @@ TRIGGER = "airflow.providers.standard.operators.trigger_dagrun.TriggerDagRunOper
             "automation: a\nsteps:\n" + READ.replace("read\n", "close\n", 1),
             "3:9: `close` is a name Muster uses",
         ),
+        (HEAD + "    timeout: 0s\n", "6:14: `timeout` is `0s`: no work can be done in no time"),
+        (
+            HEAD + "deadlines: [{within: 0h0m, notify: [{slack: '#x'}]}]\n",
+            "6:22: `within` is `0h0m`: nobody can keep to it",
+        ),
+        (
+            HEAD + "triggers: [{files: {path: /x, every: 0s}}]\ninputs: {l: {type: array, default: []}}\n",
+            "6:38: `every` is `0s`: there would be no pause between two looks",
+        ),
+        (HEAD + "    lock: []\n", "6:11: `lock` names nothing"),
+        (HEAD + "    lock: ['a', ' ']\n", "6:11: `lock` names nothing"),
+        (
+            HEAD + "checks:\n  - {name: x, sql: select 1}\n  - {name: x, sql: select 2}\n",
+            "8:12: there are two checks `x` Rename one of them.",
+        ),
+        (
+            HEAD + "inputs: {muster_parent: {type: object, default: {}}}\n",
+            "6:10: `muster_parent` is a name Muster uses itself, so this input would never be given",
+        ),
         (HEAD + "    after: [raed]\n", "6:13: there is no step `raed` Did you mean `read`?"),
         (HEAD + "    after: raed\n", "6:12: there is no step `raed` Did you mean `read`?"),
         (HEAD + "    after: read\n", "6:5: these steps wait for each other: read → read"),

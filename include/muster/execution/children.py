@@ -26,9 +26,7 @@ from muster.execution.stopping import Stopped, ensure_may_begin, why_not_begun
 from muster.execution.view import load_all
 from muster.language.definition import Definition
 from muster.language.expressions import evaluate
-
-PARENT = "muster_parent"
-"""The key of a run's conf that says which run has asked for it."""
+from muster.language.inputs import PARENT
 
 
 class ChildFailed(PermanentError):

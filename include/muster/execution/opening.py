@@ -9,13 +9,13 @@ from typing import Any
 
 from muster.errors import PermanentError
 from muster.events.model import EventType, NewEvent
-from muster.execution.children import PARENT, is_waited_for, requested_by, withdraw
+from muster.execution.children import is_waited_for, requested_by, withdraw
 from muster.execution.epochs import instant
 from muster.execution.personal import SubjectDoesNotFit, names_of
 from muster.execution.references import OPENED
 from muster.execution.services import Services
 from muster.language.definition import Definition
-from muster.language.inputs import suggestion, undeclared
+from muster.language.inputs import PARENT, suggestion, undeclared
 from muster.redaction import learn_settings
 
 _NO_INPUTS = (PARENT, "openlineage")

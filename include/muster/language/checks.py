@@ -26,6 +26,7 @@ from muster.language.surroundings import Surroundings, computed_settings, file_s
 from muster.language.triggers import kind_of
 from muster.language.triggers.schedule import check_schedule
 from muster.language.usage import WITH_EXPRESSIONS, Usage
+from muster.language.vain import check_vain
 from muster.skills.index import Lane
 
 DAGS = frozenset({"muster_reconciler"})
@@ -74,7 +75,7 @@ class _Checker:
         return [
             self._name, self._ids, self._order, self._circle, self._each_step, self._approvals, self._positions,
             self._conditions, self._expressions, self._triggers, self._inputs, self._deadlines, self._personal,
-            self._own_settings, self._checks, self._no_expressions,
+            self._own_settings, self._checks, self._no_expressions, self._vain,
         ]  # fmt: skip
 
     @cached_property
@@ -252,6 +253,9 @@ class _Checker:
             for _ in texts(asked.sql):
                 # A query that data could change would be a hole, and its answer no proof.
                 yield self.document.problem("no expression can stand in `sql`", (*path, "sql"))
+
+    def _vain(self) -> Iterator[Problem]:
+        yield from check_vain(self.automation, self.document)
 
     def _no_expressions(self) -> Iterator[Problem]:
         for key in ("title", "description", "owner"):

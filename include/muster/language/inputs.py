@@ -11,10 +11,16 @@ from muster.language.explain import Located
 from muster.language.problems import Problem, did_you_mean
 from muster.language.reading import Path
 
+PARENT = "muster_parent"
+"""The key of a run's conf that says which run has asked for it, and so is no input."""
+
 
 def check(inputs: Mapping[str, dict[str, Any]], document: Located) -> Iterator[Problem]:
     """One problem for each input whose schema is wrong or whose default does not fit."""
     for name, schema in inputs.items():
+        if name == PARENT:
+            message = f"`{name}` is a name Muster uses itself, so this input would never be given"
+            yield document.problem(message, ("inputs", name), key=True, suggestion="Rename it.")
         if mistake := _mistake(json.dumps(schema)):
             path, message = mistake
             yield document.problem(message, ("inputs", name, *path))

@@ -25,7 +25,7 @@ class RunStep(MappedStep):
     run: Name
     """The automation's name. The run belongs to the version that is current when it begins."""
     arguments: Values = Field(default_factory=dict, alias="with")
-    """Its inputs by name."""
+    """Its inputs by name. A decimal or a date is given as text; `| float` makes a number of the decimal."""
     timeout: Duration | None = None
     """How long it may take from being asked for to its end; then it is cancelled and the step fails. Default: as long
     as it takes."""
