@@ -57,7 +57,7 @@ class MusterNotifier(BaseNotifier):
         """Send each notice; one that fails does not keep the others back. Of a run that ended in time none is sent.
 
         Raises:
-            MusterError: at least one could not be sent; the outbox says which and why.
+            MusterError: at least one could not be sent; the outbox has it, unless its address is none.
         """
         from muster_airflow.services import services_in_triggerer
 
@@ -76,7 +76,8 @@ class MusterNotifier(BaseNotifier):
                 failures.append(f"{place}: {text_of(error, about_somebody=about_somebody)}")
                 note("warning", f"A notice was not sent: {failures[-1]}")
         if failures:
-            raise MusterError("; ".join(failures), remedy="`muster outbox --status failed` shows them.")
+            remedy = "`muster outbox --status failed` shows those that have an address."
+            raise MusterError("; ".join(failures), remedy=remedy)
 
     def notify(self, context: Context) -> None:
         """The same from a process without an event loop."""
