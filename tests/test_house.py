@@ -21,7 +21,7 @@ DAGS = ROOT / "dags"
 
 SHARED = {
     "addresses", "documents", "errors", "failures", "files", "findings", "database", "redaction", "secret_names",
-    "secret_shapes", "secret_words", "turns", "written",
+    "secret_shapes", "secret_words", "kept", "turns", "written",
     "migrations",
 }  # fmt: skip
 """Rooms that every other room may use."""

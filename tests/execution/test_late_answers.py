@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -20,6 +19,7 @@ from muster.execution.personal import RunLog
 from muster.execution.piece import Piece
 from muster.execution.references import WorkRef
 from muster.execution.services import Services
+from muster.kept import Kept
 from muster.operations.cancelling import request_cancel
 from support.runs import MASTER, Site
 from support.waiting import in_turn
@@ -95,7 +95,7 @@ def test_an_answer_counts_whatever_the_skill_file_has_become(
     new = Site(tmp_path / "edited", Database(site.services.database.dsn))
     new.skills("shop", EDITS[edit])
     # Another process: nothing is known there of what was laid out here.
-    monkeypatch.setattr(fanout, "_spreads", OrderedDict())
+    monkeypatch.setattr(fanout, "_spreads", Kept(8))
     assert approve(replace(new.services, log=RunLog(new.services.database, lambda: MASTER)), ref).status == "settled"
 
 

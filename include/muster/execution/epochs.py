@@ -6,7 +6,6 @@ run was started last; each time it was is an epoch, numbered in the log.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -17,9 +16,9 @@ from muster.execution.again import stands_of
 from muster.execution.references import OPENED
 from muster.execution.services import Services
 from muster.execution.view import definition_of
+from muster.kept import Kept
 
-_epochs: OrderedDict[tuple[str, str, str], Epoch] = OrderedDict()
-EPOCHS_KEPT = 512
+_epochs: Kept[tuple[str, str, str], Epoch] = Kept(512)
 RECONCILER = "reconciler"
 """The actor of what the reconciler does about a run."""
 
@@ -41,11 +40,9 @@ async def epoch_of(services: Services, run: str, started: datetime | None) -> Ep
         return Epoch(0)
     at = instant(started)
     known = (services.database.dsn, run, at)
-    if known not in _epochs:
-        _epochs[known] = await _epoch(services, run, at)
-        while len(_epochs) > EPOCHS_KEPT:
-            _epochs.popitem(last=False)
-    return _epochs[known]
+    if (found := _epochs.get(known)) is None:
+        found = _epochs[known] = await _epoch(services, run, at)
+    return found
 
 
 def instant(at: datetime) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -18,12 +18,12 @@ from muster.execution.references import LeftAsItWas, WorkRef, work_key
 from muster.execution.services import Services
 from muster.execution.variables import Variables, variables_for
 from muster.execution.view import RunView, load, load_all
+from muster.kept import Kept
 from muster.language.conditions import is_true
 from muster.language.definition import ResolvedStep
 from muster.language.expressions import evaluate_seen, references
 
-_spreads: OrderedDict[tuple[str, str, str, int], Spread] = OrderedDict()
-SPREADS_KEPT = 8
+_spreads: Kept[tuple[str, str, str, int], Spread] = Kept(8)
 ENDINGS = frozenset({EventType.STEP_SUCCEEDED, EventType.STEP_FAILED, EventType.STEP_SKIPPED, EventType.STEP_SET_ASIDE})
 """How an item can end."""
 
@@ -59,13 +59,11 @@ class Spread:
         """The positions that task instance `number` works on; all of them when it is the only one."""
         if number is None:
             return self.indices
-        size = self.step.pack if isinstance(self.step.pack, int) else 1
-        return self.indices[number * size : (number + 1) * size]
+        return self.step.of_slot(self.indices, number)
 
     def slots(self) -> int:
         """How many task instances the work is spread over."""
-        size = self.step.pack if isinstance(self.step.pack, int) else 1
-        return -(-len(self.indices) // size)
+        return -(-len(self.indices) // self.step.pack_size)
 
 
 async def expand(services: Services, ref: WorkRef) -> Spread:
@@ -106,11 +104,9 @@ async def complete(services: Services, spread: Spread, ref: WorkRef) -> None:
 async def spread_of(services: Services, ref: WorkRef) -> Spread:
     """The laid-out fan-out of `ref.step`, from memory when another item has loaded it already."""
     key = (services.database.dsn, ref.run, ref.step, ref.epoch)
-    if key not in _spreads:
-        _spreads[key] = await expand(services, ref)
-        while len(_spreads) > SPREADS_KEPT:
-            _spreads.popitem(last=False)
-    return _spreads[key]
+    if (found := _spreads.get(key)) is None:
+        found = _spreads[key] = await expand(services, ref)
+    return found
 
 
 def _spread(services: Services, view: RunView, step: ResolvedStep, ref: WorkRef, expanded: Event) -> Spread:

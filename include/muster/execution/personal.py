@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -21,6 +20,7 @@ from muster.events.structure import SKIPPED, Seal, seal_data
 from muster.events.verified import VerifiedLog
 from muster.execution.outcome import Outcome
 from muster.execution.references import OPENED
+from muster.kept import Kept
 from muster.language.definition import Definition
 from muster.language.expressions import evaluate
 from muster.language.kinds import KINDS
@@ -75,7 +75,7 @@ class PersonalLog(EventLog):
     def __init__(self, database: Database, master: Callable[[], bytes]) -> None:
         super().__init__(database)
         self._vault = Vault(master)
-        self._rules: OrderedDict[str, _Rules | None] = OrderedDict()
+        self._rules: Kept[str, _Rules | None] = Kept(RUNS_KEPT)
 
     def append(
         self,
@@ -225,8 +225,6 @@ class PersonalLog(EventLog):
         subject = data.get("subject")
         rules = None if subject is None else _Rules(subject, (yield from self._definition(data["definition"])))
         self._rules[stream] = rules
-        while len(self._rules) > RUNS_KEPT:
-            self._rules.popitem(last=False)
         return rules
 
     def _rules_for(self, stream: str, opened: NewEvent) -> Work[_Rules | None]:

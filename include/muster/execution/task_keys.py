@@ -50,6 +50,5 @@ def works_of(state: RunState, task: TaskKey) -> list[WorkState]:
     result, step = state.step(task.step.id), task.step
     if step.each is None:
         return [result.whole]
-    size = step.pack if isinstance(step.pack, int) else 1
-    own = result.indices if task.slot is None else result.indices[task.slot * size : (task.slot + 1) * size]
+    own = result.indices if task.slot is None else step.of_slot(result.indices, task.slot)
     return [result.work(index) for index in own]

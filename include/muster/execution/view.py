@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,13 +16,12 @@ from muster.execution.flow import ancestors
 from muster.execution.references import OPENED
 from muster.execution.services import Services, earlier_workspace_of, workspace_of
 from muster.execution.variables import variables_for
+from muster.kept import Kept
 from muster.language.definition import Definition, ResolvedStep
 from muster.redaction import learn_settings
 
-_definitions: OrderedDict[str, Definition] = OrderedDict()
-DEFINITIONS_KEPT = 128
-_opened: OrderedDict[tuple[str, str], Event] = OrderedDict()
-OPENED_KEPT = 256
+_definitions: Kept[str, Definition] = Kept(128)
+_opened: Kept[tuple[str, str], Event] = Kept(256)
 
 
 class NeverOpened(MusterError):
@@ -119,23 +118,19 @@ async def bundle_version(services: Services, run: str) -> str | None:
 async def _definition(services: Services, opened: Event) -> Definition:
     """The run's own definition, kept in memory because it never changes."""
     name = opened.data["definition"]
-    if name not in _definitions:
+    if (found := _definitions.get(name)) is None:
         found = Definition.model_validate_json(await services.definitions.aget(name))
         learn_settings(found.settings)
         _definitions[name] = found
-        while len(_definitions) > DEFINITIONS_KEPT:
-            _definitions.popitem(last=False)
-    return _definitions[name]
+    return found
 
 
 async def _opening(services: Services, run: str) -> Event:
     """The run's first event, kept in memory because it never changes."""
     key = (services.database.dsn, run)
-    if key not in _opened:
+    if (opened := _opened.get(key)) is None:
         found = await services.log.aunder_keys(run, [OPENED])
         if not found:
             raise NeverOpened(f"Run {run} was never opened.", remedy="Trigger it again; nothing was done for it.")
-        _opened[key] = found[OPENED]
-        while len(_opened) > OPENED_KEPT:
-            _opened.popitem(last=False)
-    return _opened[key]
+        opened = _opened[key] = found[OPENED]
+    return opened

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -87,6 +88,15 @@ class ResolvedStep(Resolved):
     def is_mapped(self) -> bool:
         """True when Airflow has a task instance for each item or pack; a fan-out in one pack is one ordinary task."""
         return self.each is not None and self.pack != "all"
+
+    @property
+    def pack_size(self) -> int:
+        """How many items one of its task instances works on."""
+        return self.pack if isinstance(self.pack, int) else 1
+
+    def of_slot(self, positions: Sequence[int], slot: int) -> Sequence[int]:
+        """Those of the positions with work that the task instance with this map index works on."""
+        return positions[slot * self.pack_size : (slot + 1) * self.pack_size]
 
     @property
     def can_be_undone(self) -> bool:

@@ -180,8 +180,7 @@ def order(log: EventLog, plan: Plan) -> None:
 
 def slot_of(definition: Definition, state: RunState, step: str, index: int) -> int:
     """The map index of the task instance that works on an item."""
-    pack = definition.step(step).pack
-    return state.step(step).indices.index(index) // (pack if isinstance(pack, int) else 1)
+    return state.step(step).indices.index(index) // definition.step(step).pack_size
 
 
 def _read(log: EventLog, run: str) -> tuple[RunState, list[Event]]:
