@@ -70,9 +70,9 @@ def find_subject(database: Database, vault: Vault, subject: str) -> list[str]:
     Raises:
         MusterError: there is no such person, or they are forgotten already.
     """
-    # Earlier versions knew people by their names as they were typed.
-    ids = [subject, *(vault.name_id(name) for name in (subject, as_known(subject)))]
     with database_failures(), database.connection() as connection:
+        # Earlier versions knew people by their names as they were typed.
+        ids = [subject, *(vault.name_id(name) for name in (subject, as_known(subject)))]
         found = connection.execute(_FIND, {"id": subject, "ids": ids}).fetchall()
     if not found:
         raise MusterError(
