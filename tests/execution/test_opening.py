@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from muster.database import Database
+from muster.events.keys import OPENED
 from muster.events.model import EventType, NewEvent
 from muster.execution.opening import InputsDoNotFit, Opening, open_run
-from muster.execution.references import OPENED
 from muster.language.definition import Definition
 from support.children import Family, step
 from support.runs import Site

@@ -8,10 +8,10 @@ import pytest
 
 from muster.database import Database
 from muster.events.definitions import DefinitionStore
+from muster.events.keys import OPENED
 from muster.events.log import EventLog
 from muster.events.model import EventType, NewEvent
 from muster.events.tampering import TamperedLog
-from muster.execution.references import OPENED
 from muster.language.definition import Definition
 from muster.local.airflow import connection_json
 

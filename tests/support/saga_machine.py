@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, rule
 
 from muster.database import Database
+from muster.events.keys import work_key
 from muster.events.log import EventLog
 from muster.events.model import Event
 from muster.events.replay import replay
 from muster.events.state import RunState, fold
-from muster.execution.references import WorkRef, work_key
+from muster.execution.references import WorkRef
 from muster.language import load_folder
 from support.recovery_machines import ANY, WHICH, Machine
 from support.saga_processes import DEEDS, SKILLS, Death

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from uuid import uuid4
 
+from muster.events import keys
 from muster.events.model import EventType, NewEvent
 from muster.execution.piece import Piece, fell_back, started
 from muster.execution.services import Services
@@ -29,10 +30,10 @@ async def begin_piece(services: Services, piece: Piece) -> Piece:
 
 def _key(piece: Piece) -> str | None:
     if piece.first:
-        return f"{piece.key}/started"
+        return keys.started(piece.key, None)
     known = piece.view.events_of(EventType.STEP_STARTED, piece.step.id, piece.index)
     begun = any(event.data["epoch"] == piece.ref.epoch for event in known)
-    return None if begun else f"{piece.key}/started@{piece.ref.epoch}"
+    return None if begun else keys.started(piece.key, piece.ref.epoch)
 
 
 async def _still_fallen_back(services: Services, piece: Piece, key: str | None) -> list[NewEvent]:

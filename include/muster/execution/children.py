@@ -10,6 +10,8 @@ from typing import Any
 from pydantic_core import to_jsonable_python
 
 from muster.errors import ConcurrencyError, PermanentError
+from muster.events import keys
+from muster.events.keys import OPENED
 from muster.events.lifecycle import AGAIN
 from muster.events.model import Event, EventType, NewEvent
 from muster.events.state import RunState
@@ -20,7 +22,7 @@ from muster.execution.performing import outcome_of
 from muster.execution.personal import is_impersonal, with_personal
 from muster.execution.piece import Answer, Piece, failed, skipped, succeeded
 from muster.execution.reading import is_about_no_others
-from muster.execution.references import OPENED, LeftAsItWas, WorkRef, run_id
+from muster.execution.references import LeftAsItWas, WorkRef, run_id
 from muster.execution.services import Services
 from muster.execution.stopping import Stopped, ensure_may_begin, why_not_begun
 from muster.execution.view import load_all
@@ -87,7 +89,7 @@ async def ask_for(services: Services, piece: Piece) -> Child:
     """
     automation, secret = _automation(piece), await proving.secret_of(services.database)
     inputs = to_jsonable_python(evaluate(piece.step.arguments, piece.variables, where=f"step {piece.step.id}, with"))
-    key = f"{piece.key}/child@{piece.ref.epoch}"
+    key = keys.child(piece.key, piece.ref.epoch)
     child = run_id(automation, proving.name_of(secret, piece.ref.run, piece.key, piece.ref.epoch))
     data = {
         "step": piece.step.id,
@@ -224,7 +226,7 @@ async def withdraw(services: Services, run: str, *, by: str, reason: str) -> boo
     """
     # A person's word that it is done again comes after an earlier wish: it takes another.
     again = [order async for order in services.log.aread(run, types=AGAIN) if order.type in AGAIN]
-    key = f"cancel/{by}@{len(again)}" if again else f"cancel/{by}"
+    key = keys.cancel(len(again), by)
     event = NewEvent(type=EventType.RUN_CANCEL_REQUESTED, data={"reason": reason}, actor=by, key=key)
     try:
         stored = (await services.log.aappend(run, [event], expected=0))[0]

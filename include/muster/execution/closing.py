@@ -10,13 +10,15 @@ from typing import Any
 
 from muster.database import Database
 from muster.errors import MusterError
+from muster.events import keys
+from muster.events.keys import work_key
 from muster.events.model import Event, EventType, NewEvent
 from muster.events.state import RunState
 from muster.events.work import ENDED, OPEN, WorkState
 from muster.execution.concurrency import undisturbed
 from muster.execution.outcome import Outcome, left_as_it_was
 from muster.execution.piece import describe
-from muster.execution.references import WorkRef, work_key
+from muster.execution.references import WorkRef
 from muster.execution.services import Services
 from muster.execution.stopping import has_closed
 from muster.execution.task_keys import BEGINS_TO_UNDO
@@ -55,7 +57,7 @@ async def close_run(
 
 async def _close(services: Services, ref: WorkRef, task_states: TaskStates, tell: TellStuck | None) -> Outcome:
     definition, state = await definition_of(services, ref.run), await services.log.astate(ref.run)
-    key = f"closed@{ref.epoch}"
+    key = keys.closed(ref.epoch)
     if await has_closed(services, ref):
         # Of one that was taken for dead: what it would revoke and close belongs to whoever came after it.
         ended = (await services.log.aunder_keys(ref.run, [key])).get(key)
@@ -74,7 +76,7 @@ async def _close(services: Services, ref: WorkRef, task_states: TaskStates, tell
         reasons = [unwinding.reason]
     status = _status(state, undone, reasons, ref.epoch)
     first = _not_begun(definition, state, task_states, ref.epoch)
-    if (first or status == "stuck") and not await services.log.aunder_keys(ref.run, [key, stuck_key(ref)]):
+    if (first or status == "stuck") and not await services.log.aunder_keys(ref.run, [key, keys.stuck(ref.epoch)]):
         # Then it is decided anew: the log has moved on.
         await _own_up(services, ref, state, first or _stopped(definition, state), tell)
     counts = counts_of(state)
@@ -129,13 +131,13 @@ def left_open(state: RunState, epoch: int) -> Iterator[NewEvent]:
         step = state.step(name)
         if index is None and step.is_fan_out and step.ended and work.status not in ("pending", "stopped", step.status):
             data = {"step": name, "counts": step.counts, "epoch": epoch}
-            key = f"{name}/completed@{epoch}" if work.status in OPEN else f"{name}/undone@{epoch}"
+            key = (keys.completed if work.status in OPEN else keys.list_undone)(name, epoch)
             yield NewEvent(type=EventType.STEP_COMPLETED, data=data, key=key)
         elif work.status not in OPEN:
             continue
         elif work.status == "waiting":
             # A question has no ending: whoever answers late is told why.
-            yield replace(given_up(name, index, epoch), key=f"{work_key(name, index)}/left@{state.version}")
+            yield replace(given_up(name, index, epoch), key=keys.left(work_key(name, index), state.version))
         else:
             yield given_up(name, index, epoch)
 
@@ -143,7 +145,7 @@ def left_open(state: RunState, epoch: int) -> Iterator[NewEvent]:
 def given_up(step: str, index: int | None, epoch: int) -> NewEvent:
     """The ending of a piece of work that nobody waits for any more: one that comes later is none."""
     data = {"step": step, "index": index, "epoch": epoch}
-    return NewEvent(type=EventType.STEP_STOPPED, data=data, key=f"{work_key(step, index)}/ended@{epoch}")
+    return NewEvent(type=EventType.STEP_STOPPED, data=data, key=keys.ended(work_key(step, index), epoch))
 
 
 def _status(state: RunState, undone: list[bool], reasons: list[str], epoch: int) -> str:
@@ -201,20 +203,15 @@ async def _own_up(
     step, index, error = where
     described = describe(error)
     data = {"step": step, "index": index, "error": described, "epoch": ref.epoch}
-    events = [NewEvent(type=EventType.RUN_STUCK, data=data, key=stuck_key(ref))]
+    events = [NewEvent(type=EventType.RUN_STUCK, data=data, key=keys.stuck(ref.epoch))]
     if isinstance(error, UndoingStopped):
         # It counts as tried: what of it stands, nobody knows.
         failed = {**data, "work_epoch": state.step(step).work(index).epoch}
-        tried = f"{work_key(step, index)}/stopped@{ref.epoch}"
+        tried = keys.undoing_stopped(work_key(step, index), ref.epoch)
         events.insert(0, NewEvent(type=EventType.COMPENSATION_FAILED, data=failed, key=tried))
     await services.log.aappend(ref.run, events)
     if tell is not None:
         await tell(services, ref, step, index, described)
-
-
-def stuck_key(ref: WorkRef) -> str:
-    """The key of the event that undoing has stopped in an execution."""
-    return f"stuck@{ref.epoch}"
 
 
 def _undone(state: RunState) -> list[bool]:

@@ -12,6 +12,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Literal
 
+from muster.events import keys
 from muster.events.model import EventType, NewEvent
 from muster.events.state import CANCELLED
 from muster.execution.concurrency import undisturbed
@@ -163,14 +164,14 @@ def _objection(piece: Piece, asked: Question, reply: Reply) -> str | None:
 def _grant(piece: Piece, reply: Reply, needed: int) -> NewEvent:
     """One of several approvals, once for each person."""
     data = {**_place(piece), "by": reply.by, "by_id": reply.id, "needed": needed, "note": reply.note}
-    key = f"{piece.key}/granted/{reply.by}@{piece.ref.epoch}"
+    key = keys.granted(piece.key, reply.by, piece.ref.epoch)
     return NewEvent(type=EventType.APPROVAL_GRANTED, data=data, actor=reply.by, key=key)
 
 
 def _refusal(piece: Piece, reply: Reply, why: str) -> NewEvent:
     """An answer that does not count."""
     data = {**_place(piece), "by": reply.by, "by_id": reply.id, "approved": reply.approved, "why": why}
-    key = f"{piece.key}/refused/{reply.by}/{reply.at.isoformat()}@{piece.ref.epoch}"
+    key = keys.refused(piece.key, reply.by, reply.at.isoformat(), piece.ref.epoch)
     return NewEvent(type=EventType.APPROVAL_REFUSED, data=data, actor=reply.by, key=key)
 
 

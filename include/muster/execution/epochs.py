@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from muster.events import canonical
+from muster.events import canonical, keys
+from muster.events.keys import OPENED
 from muster.events.lifecycle import TELLING, RunLifecycle
 from muster.events.model import Event, EventType, NewEvent
 from muster.execution.again import stands_of
-from muster.execution.references import OPENED
 from muster.execution.services import Services
 from muster.execution.view import definition_of
 from muster.kept import Kept
@@ -51,7 +51,7 @@ def instant(at: datetime) -> str:
 
 
 async def _epoch(services: Services, run: str, at: str) -> Epoch:
-    key = f"begun/{at}"
+    key = keys.begun(at)
     found = await services.log.aunder_keys(run, [OPENED, key])
     if key in found:
         return _of(found[key])

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from muster.errors import PermanentError
+from muster.events import keys
 from muster.events.model import Event, EventType, NewEvent
 from muster.execution.piece import Piece
 from muster.execution.services import Services
@@ -119,7 +120,9 @@ async def question(services: Services, piece: Piece) -> Question:
         within=data["within"],
         needed=data.get("approvals", 1),
         granted=[event.data["by"] for event in own if event.type == EventType.APPROVAL_GRANTED],
-        noticed=frozenset(_own_key(event, piece) for event in own if event.key is not None),
+        noticed=frozenset(
+            keys.which_told(event.key, piece.key, piece.ref.epoch) for event in own if event.key is not None
+        ),
     )
 
 
@@ -139,7 +142,7 @@ async def tell_due(services: Services, piece: Piece, asked: Question, now: datet
             "people": people,
             **({"to": list(names)} if type == EventType.APPROVAL_ESCALATED else {}),
         }
-        event = NewEvent(type=type, data=data, key=f"{piece.key}/{key}@{piece.ref.epoch}")
+        event = NewEvent(type=type, data=data, key=keys.told(piece.key, key, piece.ref.epoch))
         await services.log.aappend(piece.ref.run, [event])
 
 
@@ -160,7 +163,7 @@ def _notices(piece: Piece, asked: Question, key: str, people: Sequence[str]) -> 
     for number, (channel, target) in enumerate(places):
         yield {
             "run": piece.ref.run,
-            "key": f"{piece.ref.run}/{piece.key}/{key}@{piece.ref.epoch}/{number}",
+            "key": f"{piece.ref.run}/{keys.told(piece.key, key, piece.ref.epoch)}/{number}",
             "channel": channel,
             "target": target,
             "subject": subject,
@@ -193,7 +196,3 @@ def _belongs(event: Event, piece: Piece) -> bool:
     return bool(
         data.get("step") == piece.step.id and data.get("index") == piece.index and data.get("epoch") == piece.ref.epoch
     )
-
-
-def _own_key(event: Event, piece: Piece) -> str:
-    return (event.key or "").removeprefix(f"{piece.key}/").removesuffix(f"@{piece.ref.epoch}")

@@ -9,12 +9,14 @@ from functools import cached_property, partial
 from typing import Any
 
 from muster.errors import PermanentError
+from muster.events import keys
+from muster.events.keys import work_key
 from muster.events.model import Event, EventType, NewEvent
 from muster.events.work import WorkState
 from muster.execution import flow
 from muster.execution.again import is_done_alone
 from muster.execution.piece import failed_as_a_whole
-from muster.execution.references import LeftAsItWas, WorkRef, work_key
+from muster.execution.references import LeftAsItWas, WorkRef
 from muster.execution.services import Services
 from muster.execution.variables import Variables, variables_for
 from muster.execution.view import RunView, load, load_all
@@ -126,8 +128,8 @@ def last_endings(view: RunView, step: ResolvedStep) -> dict[int | None, Event]:
 async def _ended_anew(services: Services, spread: Spread, ref: WorkRef) -> bool:
     """True when every item that this epoch does again has ended in it: what earlier ones left does not count."""
     step, kept = spread.step.id, spread.kept
-    keys = [f"{work_key(step, index)}/ended@{ref.epoch}" for index in spread.indices if index not in kept]
-    return await services.queries.acount_keys(ref.run, keys) == len(keys)
+    ends = [keys.ended(work_key(step, index), ref.epoch) for index in spread.indices if index not in kept]
+    return await services.queries.acount_keys(ref.run, ends) == len(ends)
 
 
 def _kept(view: RunView, step: ResolvedStep, expanded: Event, ref: WorkRef) -> dict[int | None, Event]:
@@ -146,12 +148,8 @@ def _recorded(view: RunView, step: ResolvedStep, ref: WorkRef) -> Event | None:
     found, result = view.events_of(EventType.STEP_EXPANDED, step.id), view.state.step(step.id)
     as_it_is = not view.state.redriven and result.laid_out >= result.whole.since
     any_will_do = ref.stands or (ref.slot is not None and as_it_is)
-    key = _key(step, ref.epoch)
+    key = keys.expanded(step.id, ref.epoch)
     return next((event for event in reversed(found) if any_will_do or event.key == key), None)
-
-
-def _key(step: ResolvedStep, epoch: int) -> str:
-    return f"{step.id}/expanded@{epoch}"
 
 
 async def _lay_out(services: Services, view: RunView, step: ResolvedStep, ref: WorkRef) -> Event:
@@ -312,7 +310,7 @@ def _skipped(step: ResolvedStep, index: int | None, reason: str, ref: WorkRef) -
     return NewEvent(
         type=EventType.STEP_SKIPPED,
         data={"step": step.id, "index": index, "reason": reason, "epoch": ref.epoch},
-        key=f"{work_key(step.id, index)}/ended@{ref.epoch}",
+        key=keys.ended(work_key(step.id, index), ref.epoch),
     )
 
 
@@ -336,7 +334,7 @@ async def end(
 
 async def _completed(services: Services, ref: WorkRef, counts: Mapping[str, int], *, once: bool = True) -> None:
     data = {"step": ref.step, "counts": dict(counts), "epoch": ref.epoch}
-    key = f"{ref.step}/completed@{ref.epoch}" if once else None
+    key = keys.completed(ref.step, ref.epoch) if once else None
     event = NewEvent(type=EventType.STEP_COMPLETED, data=data, key=key)
     await services.log.aappend(ref.run, [event])
 
@@ -354,7 +352,7 @@ async def _write(
     data: dict[str, Any] = {"step": step.id, "length": length, "indices": indices, "epoch": ref.epoch}
     if view.state.redriven:
         data["again"] = [index for index in indices if index not in stays]
-    expanded = NewEvent(type=EventType.STEP_EXPANDED, data=data, key=_key(step, ref.epoch))
+    expanded = NewEvent(type=EventType.STEP_EXPANDED, data=data, key=keys.expanded(step.id, ref.epoch))
     stored = await services.log.aappend(ref.run, [expanded, *notes])
     if not indices and not _skipped_as_a_whole(notes):
         await _completed(services, ref, dict(Counter(note.type.removeprefix("step.") for note in notes)))

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic_core import to_jsonable_python
 
 from muster.errors import PermanentError
+from muster.events import keys
 from muster.events.canonical import canonical
 from muster.events.model import EventType, NewEvent
 from muster.execution.concurrency import undisturbed
@@ -59,7 +60,7 @@ async def request(services: Services, piece: Piece) -> Request:
         "remind": list(human.remind),
         "epoch": piece.ref.epoch,
     }
-    key = f"{piece.key}/requested@{piece.ref.epoch}"
+    key = keys.approval(piece.key, "requested", piece.ref.epoch)
     await services.log.aappend(piece.ref.run, [NewEvent(type=EventType.APPROVAL_REQUESTED, data=data, key=key)])
     return _request(piece, await question(services, piece), now)
 
@@ -162,7 +163,7 @@ async def answer(
         type=EventType.APPROVAL_ANSWERED,
         data=data,
         actor=by or "muster",
-        key=f"{piece.key}/answered@{piece.ref.epoch}",
+        key=keys.approval(piece.key, "answered", piece.ref.epoch),
     )
     ended = succeeded(piece, Answer(output=output, produced_by=f"person:{by}" if by else "rules"))
     stored = await end(services, piece.ref, [answered, ended], expected=expected)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from itertools import chain
 from typing import Any
 
+from muster.events import keys
 from muster.events.model import Event, EventType, NewEvent
 from muster.execution.concurrency import undisturbed
 from muster.execution.fanout import end
@@ -46,7 +48,7 @@ async def _keep(services: Services, piece: Piece) -> Outcome | None:
         data=data,
         actor=answered.actor,
         causation=answered.id,
-        key=f"{piece.key}/answered@{piece.ref.epoch}",
+        key=keys.approval(piece.key, "answered", piece.ref.epoch),
     )
     ended = succeeded(piece, Answer(output=output, produced_by=f"person:{output['by']}"))
     stored = await end(services, piece.ref, [again, ended], expected=version)
@@ -55,10 +57,10 @@ async def _keep(services: Services, piece: Piece) -> Outcome | None:
 
 async def _last_answered(services: Services, piece: Piece) -> tuple[Event, Event] | None:
     epochs = range(piece.ref.epoch - 1, -1, -1)
-    keys = [f"{piece.key}/{what}@{epoch}" for epoch in epochs for what in ("requested", "answered")]
-    found = await services.log.aunder_keys(piece.ref.run, keys)
-    for epoch in epochs:
-        asked, answered = (found.get(f"{piece.key}/{what}@{epoch}") for what in ("requested", "answered"))
+    pairs = [(keys.approval(piece.key, "requested", it), keys.approval(piece.key, "answered", it)) for it in epochs]
+    found = await services.log.aunder_keys(piece.ref.run, list(chain(*pairs)))
+    for pair in pairs:
+        asked, answered = map(found.get, pair)
         if asked is not None and answered is not None:
             return asked, answered
     return None

@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Any
 
 from muster.errors import PermanentError
+from muster.events.keys import OPENED
 from muster.events.model import EventType, NewEvent
 from muster.execution.children import is_waited_for, requested_by, withdraw
 from muster.execution.epochs import instant
 from muster.execution.personal import SubjectDoesNotFit, names_of
-from muster.execution.references import OPENED
 from muster.execution.services import Services
 from muster.language.definition import Definition
 from muster.language.inputs import PARENT, suggestion, undeclared

@@ -12,6 +12,7 @@ from muster.database import Database
 from muster.errors import PermanentError
 from muster.events.definitions import DefinitionGone, DefinitionStore
 from muster.events.driver import Work, arun, run
+from muster.events.keys import OPENED
 from muster.events.log import READ_PAGE, EventLog
 from muster.events.model import Event, EventType, NewEvent
 from muster.events.personal import Vault
@@ -19,7 +20,6 @@ from muster.events.sealing import AND, SEALED, WITHHELD, Keys, Seals, open_all, 
 from muster.events.structure import SKIPPED, Seal, seal_data
 from muster.events.verified import VerifiedLog
 from muster.execution.outcome import Outcome
-from muster.execution.references import OPENED
 from muster.kept import Kept
 from muster.language.definition import Definition
 from muster.language.expressions import evaluate

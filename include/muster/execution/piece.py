@@ -11,13 +11,14 @@ from functools import partial
 from typing import Any, TypeVar, cast
 
 from muster.errors import DatabaseLost, ErrorClass, Final, MusterError, PermanentError, SetAside
+from muster.events import keys
 from muster.events.model import Event, EventType, NewEvent
 from muster.events.tampering import TamperedLog
 from muster.execution.concurrency import undisturbed
 from muster.execution.conversations import bad_answers, conversation_of
 from muster.execution.locking import under_lock
 from muster.execution.overtaken import Overtaken, ending_by_another
-from muster.execution.references import LeftAsItWas, WorkRef, undone_key, work_key
+from muster.execution.references import LeftAsItWas, WorkRef
 from muster.execution.retry_budget import spend
 from muster.execution.retrying import with_retries
 from muster.execution.services import Services
@@ -63,7 +64,7 @@ class Piece:
     @property
     def key(self) -> str:
         """The idempotency key within the run."""
-        return work_key(self.step.id, self.index)
+        return keys.work_key(self.step.id, self.index)
 
     @property
     def work(self) -> str:
@@ -85,14 +86,14 @@ class Piece:
 
     def fell_back_in(self, epoch: int) -> str:
         """`fell_back_key` of another epoch."""
-        return f"{self.key}/fell_back@{epoch}"
+        return keys.fell_back(self.key, epoch)
 
     @property
     def ended_key(self) -> str:
         """The key of the event that ends it: once per epoch, or once for each execution of the work that is undone."""
         if self.undoes:
-            return undone_key(self.step.id, self.index, self.view.state.step(self.step.id).work(self.index).epoch)
-        return f"{self.key}/ended@{self.ref.epoch}"
+            return keys.undone(self.key, self.view.state.step(self.step.id).work(self.index).epoch)
+        return keys.ended(self.key, self.ref.epoch)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,7 +199,7 @@ def failed_as_a_whole(ref: WorkRef, error: BaseException) -> NewEvent:
     return NewEvent(
         type=EventType.STEP_FAILED,
         data={"step": ref.step, "index": None, "epoch": ref.epoch, "error": describe(error)},
-        key=f"{work_key(ref.step, None)}/ended@{ref.epoch}",
+        key=keys.ended(ref.step, ref.epoch),
     )
 
 

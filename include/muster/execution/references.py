@@ -6,9 +6,6 @@ from dataclasses import dataclass
 
 from muster.errors import PermanentError
 
-OPENED = "opened"
-"""The key of the event that opens a run."""
-
 ENDED_IN_AIRFLOW = frozenset({"success", "failed"})
 """Airflow's states of a run that it does nothing more for."""
 
@@ -16,21 +13,6 @@ ENDED_IN_AIRFLOW = frozenset({"success", "failed"})
 def run_id(automation: str, dag_run_id: str) -> str:
     """The id of a run, which is also the name of its stream."""
     return f"{automation}/{dag_run_id}"
-
-
-def unwinding_key(epoch: int) -> str:
-    """The key of the event that undoing begins in an epoch: nothing of that epoch begins after it."""
-    return f"unwinding@{epoch}"
-
-
-def work_key(step: str, index: int | None) -> str:
-    """The idempotency key of one piece of work: the same in every attempt."""
-    return step if index is None else f"{step}[{index}]"
-
-
-def undone_key(step: str, index: int | None, work_epoch: int) -> str:
-    """The key of the event that one execution of a piece of work is undone, whoever undoes it."""
-    return f"{work_key(step, index)}/undone@{work_epoch}"
 
 
 class LeftAsItWas(PermanentError):

@@ -6,6 +6,7 @@ from dataclasses import replace
 from uuid import uuid4
 
 from muster.errors import RetriesExhausted
+from muster.events import keys
 from muster.events.model import EventType, NewEvent
 from muster.execution.references import WorkRef
 from muster.execution.services import Services
@@ -29,7 +30,7 @@ async def spend(
     # What is stored may be sealed or redacted, so our own event is known by a mark and not by what it says.
     mark = uuid4().hex
     for number in range(await _used(services, ref), limit):
-        marked = replace(event, data={**event.data, "mark": mark}, key=f"retry/{number + 1}@{ref.epoch}")
+        marked = replace(event, data={**event.data, "mark": mark}, key=keys.retried(number + 1, ref.epoch))
         stored = await services.log.aappend(ref.run, [marked], expected=expected, within=())
         if stored[0].data.get("mark") == mark:
             return

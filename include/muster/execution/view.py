@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from muster.errors import MusterError
+from muster.events.keys import OPENED
 from muster.events.model import Event, EventType
 from muster.events.state import RunState, fold
 from muster.execution.flow import ancestors
-from muster.execution.references import OPENED
 from muster.execution.services import Services, earlier_workspace_of, workspace_of
 from muster.execution.variables import variables_for
 from muster.kept import Kept

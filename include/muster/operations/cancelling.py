@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from muster.errors import PermanentError
+from muster.events import keys
 from muster.events.lifecycle import AGAIN, TELLING, RunLifecycle
 from muster.events.log import EventLog
 from muster.events.model import EventType, NewEvent
@@ -29,7 +30,7 @@ def request_cancel(log: EventLog, run: str, *, by: str, reason: str | None = Non
         type=EventType.RUN_CANCEL_REQUESTED,
         data={"reason": reason},
         actor=by,
-        key=f"cancel@{len(again)}" if again else "cancel",
+        key=keys.cancel(len(again)),
     )
     log.append(run, [event])
 

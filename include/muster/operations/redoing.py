@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from muster.errors import ConcurrencyError, PermanentError
 from muster.events.definitions import DefinitionStore
 from muster.events.intact import demand_intact
+from muster.events.keys import work_key
 from muster.events.log import EventLog
 from muster.events.model import Event, EventType, NewEvent
 from muster.events.state import RunState, fold
@@ -20,7 +21,7 @@ from muster.events.work import WorkState
 from muster.execution.again import is_done_alone, redriven_with, steps_from
 from muster.execution.fanout import items_of
 from muster.execution.flow import ancestors, same_list, unfinished
-from muster.execution.references import HalfUndone, work_key
+from muster.execution.references import HalfUndone
 from muster.language.definition import Definition, ResolvedStep
 from muster.recovery.dead_letters import is_discarded
 from muster.redaction import learn_settings, redact_data

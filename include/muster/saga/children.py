@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from muster.errors import PermanentError
+from muster.events import keys
 from muster.events.lifecycle import ORDERS, RunLifecycle
 from muster.events.model import EventType, NewEvent
 from muster.execution.children import is_child, withdraw
@@ -118,7 +119,7 @@ async def _order(services: Services, piece: Piece, view: RunView) -> int:
     """Write into the child's log that it is to be undone, and why; the epoch that is done in."""
     by = f"{piece.ref.run}/{piece.key}@{piece.ref.epoch}"
     by_hand = piece.view.state.undone_by_hand
-    begun = await begin_epoch(services, view.id, f"begun/undo/{by}", None, undone_with=piece.ref.run)
+    begun = await begin_epoch(services, view.id, keys.begun_to_undo(by), None, undone_with=piece.ref.run)
     data = {
         "reason": f"undone with step {piece.step.id} of {piece.ref.run}",
         "parent": {"run": piece.ref.run, "step": piece.step.id, "index": piece.index},
@@ -126,7 +127,7 @@ async def _order(services: Services, piece: Piece, view: RunView) -> int:
         "told": piece.view.state.undo_told,
         "by_hand": by_hand,
     }
-    event = NewEvent(type=EventType.RUN_UNDO_REQUESTED, data=data, key=f"undo/{by}")
+    event = NewEvent(type=EventType.RUN_UNDO_REQUESTED, data=data, key=keys.undo(by))
     marks = undone_by_hand(view.state, by_hand.get(view.id, ()), begun.number)
     await services.log.aappend(view.id, [event, *marks])
     return begun.number

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from muster.errors import MusterError
+from muster.events import keys
+from muster.events.keys import work_key
 from muster.events.model import EventType, NewEvent
 from muster.events.state import RunState
 from muster.execution.closing import given_up
-from muster.execution.references import undone_key
 from muster.language.definition import Definition
 
 
@@ -67,5 +68,5 @@ def piece_undone_by_hand(
     data = {"step": step, "index": index, "work_epoch": work.epoch, "epoch": epoch, "output": None, "by_hand": True}
     if not work.ended:
         yield given_up(step, index, work.epoch)
-    key = undone_key(step, index, work.epoch)
+    key = keys.undone(work_key(step, index), work.epoch)
     yield NewEvent(type=EventType.COMPENSATION_SUCCEEDED, data=data, actor=by or "muster", key=key)

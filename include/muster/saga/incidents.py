@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from muster.execution.references import WorkRef, work_key
+from muster.events.keys import work_key
+from muster.execution.references import WorkRef
 from muster.execution.services import Services
 from muster.execution.telling import tell
 from muster.execution.view import definition_of

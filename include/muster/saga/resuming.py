@@ -8,14 +8,15 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 from muster.errors import ConcurrencyError, PermanentError
+from muster.events import keys
 from muster.events.intact import demand_intact
+from muster.events.keys import work_key
 from muster.events.lifecycle import Execution, RunLifecycle
 from muster.events.log import EventLog
 from muster.events.model import Event, EventType, NewEvent
 from muster.events.state import RunState, fold
 from muster.events.undoing import Stuck
 from muster.execution.closing import counts_of, left_open, revoke_left
-from muster.execution.references import work_key
 from muster.saga.extent import piece_undone_by_hand, undone_by_hand
 
 FORGOTTEN = timedelta(seconds=60)
@@ -148,7 +149,7 @@ def end_by_hand(log: EventLog, run: str, *, by: str, note: str | None = None, se
     state = log.state(run)
     reason = state.reason if state.unwinding is None else state.unwinding.reason
     closed = {"status": "compensated", "reason": reason, "counts": counts_of(state), "cost": str(state.cost)}
-    event = NewEvent(type=EventType.RUN_CLOSED, data={**closed, "epoch": epoch}, actor=by, key=f"closed@{epoch}")
+    event = NewEvent(type=EventType.RUN_CLOSED, data={**closed, "epoch": epoch}, actor=by, key=keys.closed(epoch))
     log.append(run, [*left_open(state, epoch), event], expected=state.version)
 
 

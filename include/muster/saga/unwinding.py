@@ -13,18 +13,20 @@ from functools import partial
 from typing import Any
 
 from muster.errors import DatabaseLost, MusterError
+from muster.events import keys
+from muster.events.keys import work_key
 from muster.events.model import Event, EventType, NewEvent
 from muster.events.sealing import WITHHELD, working_about
 from muster.events.state import RunState
 from muster.execution.actions import uses_threads
-from muster.execution.closing import close_run, given_up, revoke_left, stuck_key
+from muster.execution.closing import close_run, given_up, revoke_left
 from muster.execution.concurrency import at_once, undisturbed
 from muster.execution.fanout import items_of
 from muster.execution.kinds.skill import skill_context
 from muster.execution.outcome import Outcome, left_as_it_was
 from muster.execution.overtaken import Overtaken
 from muster.execution.piece import Piece, attempts, describe
-from muster.execution.references import WorkRef, unwinding_key, work_key
+from muster.execution.references import WorkRef
 from muster.execution.services import Services
 from muster.execution.stopping import has_closed
 from muster.execution.variables import variables_for
@@ -54,7 +56,7 @@ async def begin(services: Services, ref: WorkRef, task_states: TaskStates) -> Ou
 
 
 async def _begin(services: Services, ref: WorkRef, task_states: TaskStates) -> Outcome:
-    key = unwinding_key(ref.epoch)
+    key = keys.unwinding(ref.epoch)
     if recorded := (await services.log.aunder_keys(ref.run, [key])).get(key):
         return await _begun(services, ref, await services.log.astate(ref.run), recorded)
     if await has_closed(services, ref):
@@ -123,7 +125,7 @@ async def compensate(services: Services, ref: WorkRef) -> Outcome:
         nonlocal undone
         # Once one has failed, here or in another process, the run is stuck: what has not begun is left as it is. So it
         # is in a process that was taken for dead, once the run was closed.
-        stuck = failures or await services.log.aunder_keys(ref.run, [stuck_key(ref)])
+        stuck = failures or await services.log.aunder_keys(ref.run, [keys.stuck(ref.epoch)])
         if stuck or await has_closed(services, ref):
             return
         if (error := await _undo(services, piece)) is not None:
@@ -286,7 +288,7 @@ async def _stuck(
     data: dict[str, Any] = {"step": step, "index": index, "error": described, "epoch": ref.epoch}
     for each in final:
         data.setdefault("irreversible", {}).setdefault(each.run, []).append(each.what)
-    event = NewEvent(type=EventType.RUN_STUCK, data=data, key=stuck_key(ref))
+    event = NewEvent(type=EventType.RUN_STUCK, data=data, key=keys.stuck(ref.epoch))
     await services.log.aappend(ref.run, [event])
     repeats = not isinstance(error, MusterError) or error.repeats_data
     if repeats and await services.log.asubject(ref.run) is not None:

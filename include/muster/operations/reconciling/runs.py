@@ -13,6 +13,7 @@ from datetime import timedelta
 from functools import partial
 
 from muster.errors import MusterError
+from muster.events import keys
 from muster.events.intact import demand_intact
 from muster.events.lifecycle import Execution, RunLifecycle
 from muster.events.model import Event, EventType, NewEvent
@@ -187,7 +188,7 @@ def _closing(case: _Case, reason: str, stuck: str | None) -> Iterator[NewEvent]:
         kind = UNDOING_NOT_BEGUN if case.run.unwinding is None else MusterError.__name__
         error = {"class": kind, "message": f"{FOUND}{reason}", "remedy": None}
         data = {"step": stuck, "index": None, "error": error, "epoch": epoch}
-        yield NewEvent(type=EventType.RUN_STUCK, data=data, actor=RECONCILER, key=f"stuck@{epoch}")
+        yield NewEvent(type=EventType.RUN_STUCK, data=data, actor=RECONCILER, key=keys.stuck(epoch))
     yield from left_open(case.run, epoch)
     status = "failed" if stuck is None else "stuck"
     closed = {"status": status, "reason": f"{FOUND}{reason}", "counts": {}, "reconciled": True}

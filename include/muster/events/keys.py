@@ -1,0 +1,132 @@
+"""The keys of a run's events: what is appended under a key is written once, whoever writes it and however often.
+
+A key is text in the log for good: never change the form of one. Of a piece of work they begin with its own key, of an
+execution they end with its epoch.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+OPENED = "opened"
+"""That a run is opened."""
+
+
+def work_key(step: str, index: int | None) -> str:
+    """The key of one piece of work: the same in every attempt."""
+    return step if index is None else f"{step}[{index}]"
+
+
+def begun(started: str) -> str:
+    """That Airflow began an execution, at an instant."""
+    return f"begun/{started}"
+
+
+def begun_to_undo(by: str) -> str:
+    """That a run began to be undone with a piece of the run that asked for it."""
+    return f"begun/undo/{by}"
+
+
+def undo(by: str) -> str:
+    """Why it is."""
+    return f"undo/{by}"
+
+
+def closed(epoch: int) -> str:
+    """How an execution ended."""
+    return f"closed@{epoch}"
+
+
+def stuck(epoch: int) -> str:
+    """That undoing has stopped in an execution."""
+    return f"stuck@{epoch}"
+
+
+def unwinding(epoch: int) -> str:
+    """That undoing begins in an execution: nothing of it begins after that."""
+    return f"unwinding@{epoch}"
+
+
+def cancel(again: int, by: str | None = None) -> str:
+    """That a run is to go no further, after it was done again so often; `by` is the run that wants it, if one does."""
+    return ("cancel" if by is None else f"cancel/{by}") + (f"@{again}" if again else "")
+
+
+def expanded(step: str, epoch: int) -> str:
+    """How a list was laid out."""
+    return f"{step}/expanded@{epoch}"
+
+
+def completed(step: str, epoch: int) -> str:
+    """That all items of a list have ended."""
+    return f"{step}/completed@{epoch}"
+
+
+def list_undone(step: str, epoch: int) -> str:
+    """The same of a list that had been completed before its items were undone."""
+    return f"{step}/undone@{epoch}"
+
+
+def started(work: str, epoch: int | None) -> str:
+    """That work began: for the first time ever, without an epoch, or in an execution that does it again."""
+    return f"{work}/started" if epoch is None else f"{work}/started@{epoch}"
+
+
+def ended(work: str, epoch: int) -> str:
+    """How work ended."""
+    return f"{work}/ended@{epoch}"
+
+
+def left(work: str, version: int) -> str:
+    """That nobody waits for an answer any more, since the run stood at a version."""
+    return f"{work}/left@{version}"
+
+
+def fell_back(work: str, epoch: int) -> str:
+    """That the fallback has taken over."""
+    return f"{work}/fell_back@{epoch}"
+
+
+def undone(work: str, epoch: int) -> str:
+    """That what was done in an epoch is undone, whoever undoes it."""
+    return f"{work}/undone@{epoch}"
+
+
+def undoing_stopped(work: str, epoch: int) -> str:
+    """That undoing it ended without a word."""
+    return f"{work}/stopped@{epoch}"
+
+
+def retried(number: int, epoch: int) -> str:
+    """The retry with this number of those that a run may have."""
+    return f"retry/{number}@{epoch}"
+
+
+def child(work: str, epoch: int) -> str:
+    """That a run is asked for."""
+    return f"{work}/child@{epoch}"
+
+
+def approval(work: str, what: Literal["requested", "answered"], epoch: int) -> str:
+    """A question, or the answer to it."""
+    return f"{work}/{what}@{epoch}"
+
+
+def granted(work: str, by: str, epoch: int) -> str:
+    """One of several approvals, by a person."""
+    return f"{work}/granted/{by}@{epoch}"
+
+
+def refused(work: str, by: str, at: str, epoch: int) -> str:
+    """An answer that does not count, by a person at an instant."""
+    return f"{work}/refused/{by}/{at}@{epoch}"
+
+
+def told(work: str, which: str, epoch: int) -> str:
+    """A reminder or an escalation; `which_told` reads it."""
+    return f"{work}/{which}@{epoch}"
+
+
+def which_told(key: str, work: str, epoch: int) -> str:
+    """Which reminder or escalation a key that `told` has made is of."""
+    return key.removeprefix(f"{work}/").removesuffix(f"@{epoch}")
