@@ -10,14 +10,17 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
+from airflow.models.hitl import HITLDetail
 from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR, TriggerFailureReason
 from airflow.sdk.exceptions import (
     AirflowFailException,
     AirflowRescheduleException,
     AirflowSkipException,
     ErrorType,
+    TaskAwaitingInput,
     TaskDeferred,
 )
 from airflow.sdk.execution_time import task_runner
@@ -37,6 +40,7 @@ from support.reconciled import FakeAirflow, found
 from support.runs import Site
 from support.supervisor import Supervisor, refused
 
+ASKS = "airflow.providers.standard.operators.hitl.HITLOperator"
 BASH = "airflow.providers.standard.operators.bash.BashOperator"
 TRIGGER = "airflow.providers.standard.operators.trigger_dagrun.TriggerDagRunOperator"
 SUBMITS = "support.operators.Submits"
@@ -179,6 +183,73 @@ def test_one_that_looks_now_and_then_ends_in_time_too(site: Site) -> None:
         task("support.operators.Pokes").execute(context_of(run, "job"))
     assert operators.executed == ["looked"]
     assert told(site.state(run))[0] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [("Looks", "{}"), ("Looks", "{soft_fail: true}"), ("Looks", "{never_fail: true}"), ("Catches", "{}")],
+)
+def test_when_its_time_is_over_in_its_process_it_has_failed_too_whatever_it_makes_of_that(
+    site: Site, name: str, arguments: str
+) -> None:
+    run = opened(site, f"operator: support.operators.{name}, timeout: 1s, with: {arguments}")
+    with pytest.raises(Failed, match="longer than the step's timeout"):
+        task(f"support.operators.{name}").execute(context_of(run, "job"))
+    assert told(site.state(run)) == ("failed", "It took longer than the step's timeout of 1 s.")
+    assert operators.executed[-1] == "stopped"
+
+
+def asking(site: Site, monkeypatch: pytest.MonkeyPatch, timeout: str) -> tuple[str, TaskAwaitingInput]:
+    """A run whose step puts a question in Airflow, which pays when nobody answers; how Airflow is to wait for that."""
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", Supervisor(OKResponse(ok=True)), raising=False)
+    question = "{subject: 'Pay?', options: [Pay, Hold], defaults: [Pay]}"
+    run = opened(site, f"operator: {ASKS}, timeout: {timeout}, with: {question}")
+    context = context_of(run, "job")
+    context["ti"].id, context["task_instance"] = uuid4(), context["ti"]
+    with pytest.raises(TaskAwaitingInput) as raised:
+        task(ASKS).execute(context)
+    return run, raised.value
+
+
+def answered(chosen: str, *, timedout: bool) -> dict[str, Any]:
+    """What an operator is given that goes on after its question, by Airflow's own hand."""
+    detail = HITLDetail(chosen_options=[chosen], params_input={}, responded_at=datetime.now(UTC))
+    return {"event": detail.as_resume_event_payload(timedout=timedout)}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [answered("Pay", timedout=True), {"event": {"error": "No response.", "error_type": "timeout"}}],
+    ids=["default", "none"],
+)
+def test_what_airflow_answers_itself_at_the_steps_timeout_is_no_answer(
+    site: Site, monkeypatch: pytest.MonkeyPatch, given: dict[str, Any]
+) -> None:
+    run, asked = asking(site, monkeypatch, "1s")
+    assert asked.timeout is not None
+    assert asked.timeout <= timedelta(seconds=1)
+    time.sleep(1)
+    with pytest.raises(Failed, match="longer than the step's timeout"):
+        task(ASKS).resume_execution("execute_complete", given, context_of(run, "job"))
+    assert told(site.state(run)) == ("failed", "It took longer than the step's timeout of 1 s.")
+
+
+@pytest.mark.parametrize(
+    ("timeout", "given"),
+    [
+        ("1h", answered("Pay", timedout=True)),
+        ("1s", answered("Hold", timedout=False)),
+    ],
+    ids=["a default at a limit of the question's own", "somebody's answer that is taken up late"],
+)
+def test_what_is_an_answer_stays_one(
+    site: Site, monkeypatch: pytest.MonkeyPatch, timeout: str, given: dict[str, Any]
+) -> None:
+    run, _ = asking(site, monkeypatch, timeout)
+    time.sleep(1)
+    task(ASKS).resume_execution("execute_complete", given, context_of(run, "job"))
+    work = site.state(run).step("job")
+    assert (work.whole.status, work.output["chosen_options"]) == ("succeeded", given["event"]["chosen_options"])
 
 
 def test_one_that_ends_its_process_has_failed(site: Site) -> None:

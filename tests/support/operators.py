@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
 from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
-from airflow.sdk import BaseOperator
+from airflow.sdk import BaseOperator, BaseSensorOperator
 from airflow.sdk.exceptions import (
     AirflowRescheduleException,
     AirflowSensorTimeout,
@@ -90,3 +91,32 @@ class Exits(BaseOperator):
     def execute(self, context: Any) -> None:
         """End it."""
         raise SystemExit(3)
+
+
+class Looks(BaseSensorOperator):
+    """Looks for something in its process, for long; as every sensor, it may skip itself instead of failing."""
+
+    def poke(self, context: Any) -> bool:
+        """Look."""
+        time.sleep(20)
+        return False
+
+    def on_kill(self) -> None:
+        """Say so."""
+        executed.append("stopped")
+
+
+class Catches(BaseOperator):
+    """Catches whatever would end it."""
+
+    def execute(self, context: Any) -> str:
+        """Work for long."""
+        try:
+            time.sleep(20)
+        except BaseException:
+            executed.append("caught")
+        return "all well"
+
+    def on_kill(self) -> None:
+        """Say so."""
+        executed.append("stopped")

@@ -15,12 +15,12 @@ class Supervisor:
     def __init__(self, answer: Any, *, paused: bool = False) -> None:
         self.answer, self.paused, self.asked = answer, paused, list[Any]()
 
-    def send(self, message: Any) -> Any:
+    def send(self, msg: Any) -> Any:
         """The answer; an error is raised."""
-        if isinstance(message, GetDag):
+        if isinstance(msg, GetDag):
             return SimpleNamespace(is_paused=self.paused)
-        if not isinstance(message, MaskSecret):
-            self.asked.append(message)
+        if not isinstance(msg, MaskSecret):
+            self.asked.append(msg)
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer

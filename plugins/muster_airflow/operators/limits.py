@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime, timedelta
+from types import FrameType
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowTaskTimeout
@@ -61,25 +62,37 @@ class Limit:
         """The operator's own code, as the body, which ends with its time; what it has started is stopped then.
 
         Raises:
-            TransientError: it was ended, or wanted to end the process.
+            TransientError: it was ended, or gave up, or wanted to end the process.
         """
+        alarm = self._alarm()
         try:
-            with self._timer():
+            with alarm or nullcontext():
                 yield
         except AirflowTaskTimeout as error:
-            # That it took too long is what is to be said, whatever comes of stopping it.
-            with suppress(Exception):
-                operator.on_kill()
-            if self.is_over:
-                raise took_too_long(self._seconds) from error
             raise TransientError(f"It gave up: {error}.", error_class=ErrorClass.TIMEOUT) from error
         except SystemExit as error:
             raise TransientError(f"It wanted to end its process: SystemExit({error.code!r}).") from error
+        finally:
+            # Whatever it made of its end: it may have caught it and skipped itself, or called that a success.
+            if alarm and alarm.went_off:
+                with suppress(Exception):
+                    operator.on_kill()
+                raise took_too_long(self._seconds)
 
-    def _timer(self) -> timeout | nullcontext[None]:
+    def _alarm(self) -> _Alarm | None:
         if self._end is None:
-            return nullcontext()
+            return None
         if not self._resumed:
             self.ensure_left()
         left = (self._end - datetime.now(UTC)).total_seconds()
-        return timeout(max(left, TAKE_UP) if self._resumed else left)
+        return _Alarm(max(left, TAKE_UP) if self._resumed else left)
+
+
+class _Alarm(timeout):
+    """Airflow's timer, which says afterwards whether it went off."""
+
+    went_off = False
+
+    def handle_timeout(self, signum: int, frame: FrameType | None) -> None:
+        self.went_off = True
+        super().handle_timeout(signum, frame)

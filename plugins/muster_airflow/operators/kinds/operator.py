@@ -73,12 +73,11 @@ class ExternalStep(BaseOperator):
     @leaves
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after the operator had deferred itself."""
-        waited_in_vain = next_method == TRIGGER_FAIL_REPR and (next_kwargs or {}).get("error") == TIMED_OUT
         return self._performed(
             context,
             lambda operator: operator.resume_execution(next_method, next_kwargs, context),
             resumed=True,
-            waited_in_vain=waited_in_vain,
+            waited_in_vain=_waited_in_vain(next_method, next_kwargs or {}),
         )
 
     def on_kill(self) -> None:
@@ -171,6 +170,14 @@ def external_step(path: str) -> type[BaseOperator]:
     }
     # One name for all of them: by it Airflow finds the links of a task.
     return type(ExternalStep.__name__, (ExternalStep,), members)
+
+
+def _waited_in_vain(next_method: str, given: dict[str, Any]) -> bool:
+    """True when Airflow has ended its wait: for a trigger, or for an answer, which may be the default then."""
+    event = given.get("event")
+    if isinstance(event, dict):
+        return event.get("timedout") is True or event.get("error_type") == "timeout"
+    return next_method == TRIGGER_FAIL_REPR and given.get("error") == TIMED_OUT
 
 
 def _started(asked: DagRunTriggerException) -> dict[str, str]:
