@@ -94,3 +94,28 @@ def test_they_are_calculated_with_as_decimals_are(a: str, b: str) -> None:
 def test_fractions_among_themselves_stay_as_they_are(text: str, value: Any) -> None:
     found = evaluate(text, {})
     assert (type(found), found) == (type(value), value)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        (
+            "{{ (steps.name, steps.amount) == ('ACME', 250.5) and (steps.name, 250.5) in [('ACME', steps.amount)] }}",
+            True,
+        ),
+        ("{{ ('ACME', 250.4) < (steps.name, steps.amount) and (1, 2.0) == (1, 2) }}", True),
+        ("{{ 'x' not in ['y', 0.5, steps.amount] and 250.5 not in ['y'] and steps.amount not in [1.5] }}", True),
+        ("{{ (steps.rows | max(attribute='amount')).share }}", 0.93),
+        ("{{ steps.rows | sort(attribute='amount') | map(attribute='share') | list }}", [0.5, 0.93]),
+        ("{{ steps.rows | unique(attribute='amount') | map(attribute='share') | list }}", [0.93, 0.5]),
+        ("{{ steps.shares | dictsort(by='value') }}", [["b", 0.25], ["a", Decimal("0.5")]]),
+        ("{{ steps.shares | sort }}", ["a", "b"]),
+        ("{{ [[0.5, steps.amount], [0.25]] | min }}", [0.25]),
+    ],
+)
+def test_what_is_compared_stays_what_it_was(text: str, value: Any) -> None:
+    rows = [{"amount": Decimal("2.10"), "share": 0.93}, {"amount": Decimal("1.10"), "share": 0.5}]
+    shares = {"a": Decimal("0.5"), "b": 0.25}
+    steps = {"name": "ACME", "amount": Decimal("250.50"), "rows": rows, "shares": shares}
+    found = evaluate(text, {"steps": steps})
+    assert (found, repr(found)) == (value, repr(value))

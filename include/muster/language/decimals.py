@@ -15,6 +15,8 @@ from jinja2.compiler import CodeGenerator, Frame, operators
 
 from muster.language.answers import Decision
 
+_PLAIN = (str, int, type(None))
+"""What compares with any number as it should. Asked for first: what it is looked for in may be a long list."""
 COMPARING = frozenset({"max", "min", "sort", "unique", "dictsort"})
 """Filters that compare what is in a list or mapping with each other."""
 
@@ -31,7 +33,32 @@ def exact_if_mixed(values: Any) -> Any:
 
 def comparing(test: Any) -> Callable[..., Any]:
     """A test that compares exactly."""
-    return lambda *arguments: test(*map(exact, arguments))
+
+    def compared(value: Any, *others: Any) -> Any:
+        return test(value, *others) if isinstance(value, _PLAIN) else test(*map(exact, (value, *others)))
+
+    return compared
+
+
+def is_in(value: Any, values: Any) -> bool:
+    """Whether the value is among the values, compared exactly."""
+    return value in values if isinstance(value, _PLAIN) else exact(value) in exact(values)
+
+
+def given_back(before: Any, counted: Any, found: Any) -> Any:
+    """What a filter has found in values that it was given exact (`counted`), as it was `before`."""
+    if counted is before:
+        return found
+    plain, exacts = ([*each, *each.values()] if isinstance(each, Mapping) else each for each in (before, counted))
+    # By what they are and not by what they equal: a decimal equals others.
+    known = {id(exact): value for value, exact in zip(plain, exacts, strict=True)}
+
+    def original(value: Any) -> Any:
+        if id(value) in known:
+            return known[id(value)]
+        return type(value)(map(original, value)) if isinstance(value, list | tuple) else value
+
+    return original(found)
 
 
 class ExactComparisons(CodeGenerator):
@@ -39,6 +66,14 @@ class ExactComparisons(CodeGenerator):
 
     def visit_Compare(self, node: nodes.Compare, frame: Frame) -> None:  # noqa: N802 - so Jinja finds it
         """The operands with the operators between them, as Jinja writes them."""
+        if [operand.op for operand in node.ops] in (["in"], ["notin"]):
+            self.write("(not " if node.ops[0].op == "notin" else "(")
+            self.write("environment.is_in(")
+            self.visit(node.expr, frame)
+            self.write(", ")
+            self.visit(node.ops[0].expr, frame)
+            self.write("))")
+            return
         self.write("(")
         self._operand(node.expr, frame)
         for operand in node.ops:
@@ -55,7 +90,9 @@ class ExactComparisons(CodeGenerator):
 def _exact(value: Any) -> Any:
     if isinstance(value, float):
         return Decimal(str(value)) if value == value else value  # NaN as a decimal cannot even be compared.
-    if isinstance(value, list | tuple):
+    if isinstance(value, tuple):
+        return tuple(map(_exact, value))
+    if isinstance(value, list):
         return [_exact(inner) for inner in value]
     if isinstance(value, Mapping) and not isinstance(value, Decision):
         return {_exact(key): _exact(inner) for key, inner in value.items()}

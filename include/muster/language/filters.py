@@ -16,7 +16,7 @@ from jinja2.filters import make_attrgetter
 from jinja2.utils import pass_environment
 
 from muster.language.answers import KEEPING, Answers
-from muster.language.decimals import COMPARING, exact_if_mixed
+from muster.language.decimals import COMPARING, exact_if_mixed, given_back
 
 MAX_TEXT = 1_000_000
 """Longest text a filter or an evaluation makes."""
@@ -200,11 +200,13 @@ def _listed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         if isinstance(given, Answers):
             # Jinja itself asks whether a list is true before it looks what is in it.
             arguments = (*arguments[:first], list(given), *arguments[first + 1 :])
+        before = counted = arguments[first]
         if name in COMPARING:
-            arguments = (*arguments[:first], exact_if_mixed(arguments[first]), *arguments[first + 1 :])
-        value = function(*arguments, **options)
+            counted = exact_if_mixed(before)
+        value = function(*arguments[:first], counted, *arguments[first + 1 :], **options)
         if isinstance(value, Iterator):
             value = list(value)
+        value = given_back(before, counted, value)
         return Answers(value, given.name) if name in KEEPING and isinstance(given, Answers) else value
 
     return listed

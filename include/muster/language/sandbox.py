@@ -19,7 +19,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from muster.language import filters
 from muster.language.answers import Answers, Decision
-from muster.language.decimals import ExactComparisons, comparing, exact
+from muster.language.decimals import ExactComparisons, comparing, exact, is_in
 from muster.language.problems import did_you_mean
 
 MAX_ITERATIONS = 100_000
@@ -67,6 +67,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
     intercepted_binops = frozenset({"+", "-", "*", "/", "//", "%", "**"})
     code_generator_class = ExactComparisons
     exact = staticmethod(exact)
+    is_in = staticmethod(is_in)
 
     def __init__(self) -> None:
         super().__init__(undefined=Missing, optimized=False, autoescape=False, finalize=_written, cache_size=0)
