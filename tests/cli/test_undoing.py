@@ -154,17 +154,17 @@ def test_a_run_that_airflow_has_forgotten_is_ended_by_whoever_has_undone_what_wa
         muster("resume", run)
     airflow.run_state = None
     before = types(site, run)
-    result = muster("resume", run)
-    assert (result.exit_code, f"muster resume {run} --by-hand" in " ".join(result.stderr.split())) == (1, True)
-    assert types(site, run) == before
-    result = muster("resume", run, "--by-hand", "--note", "paid back by hand", "--as", "ann")
+    for less in ([], ["--by-hand"]):
+        result = muster("resume", run, *less)
+        assert (result.exit_code, f"muster resume {run} --all-by-hand" in " ".join(result.stderr.split())) == (1, True)
+        assert types(site, run) == before
+    result = muster("resume", run, "--all-by-hand", "--note", "paid back by hand", "--as", "ann")
     assert (result.exit_code, "has ended as compensated" in result.stdout) == (0, True)
     assert (site.state(run).status, site.services.queries.run(run).status) == ("compensated", "compensated")
     assert site.state(run).step("one").status == "undone"
     assert site.services.log.verify(run) is None
-    assert (muster("resume", run, "--by-hand").exit_code, RunLifecycle.of(site.services.log.read(run)).under_way) == (
-        1, None
-    )  # fmt: skip
+    assert RunLifecycle.of(site.services.log.read(run)).under_way is None
+    assert muster("resume", run, "--all-by-hand").exit_code == 1
 
 
 def test_of_two_who_resume_at_once_the_second_is_told(muster: Muster, site: Site, airflow: Airflow) -> None:
@@ -230,3 +230,11 @@ def test_a_run_that_airflow_does_not_know_is_cancelled_all_the_same(
     airflow.run_state, airflow.refuses = None, {"tasks": MusterError("Airflow refused it (404).")}
     assert muster("cancel", run).exit_code == 0
     assert site.state(run).cancelled_by == "admin"
+
+
+def test_all_by_hand_is_refused_of_a_run_that_airflow_knows(muster: Muster, site: Site, airflow: Airflow) -> None:
+    run = stuck(site)
+    before = types(site, run)
+    result = muster("resume", run, "--all-by-hand")
+    assert (result.exit_code, f"Airflow knows {run}" in " ".join(result.stderr.split())) == (1, True)
+    assert types(site, run) == before

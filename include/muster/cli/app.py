@@ -310,13 +310,20 @@ def resume(
             "--by-hand", help="A person has done the compensation that failed, or undone what nothing could undo."
         ),
     ] = False,
+    all_by_hand: Annotated[
+        bool,
+        typer.Option(
+            "--all-by-hand",
+            help="A person has undone all that is left of a run that Airflow does not know any more: it ends.",
+        ),
+    ] = False,
     user: As = "admin",
     as_json: Json = False,
 ) -> None:
     """Go on undoing a stuck run, once a person has acted."""
     from muster.cli.undoing import resume_run
 
-    resume_run(run, note=note, by_hand=by_hand, user=user, as_json=as_json)
+    resume_run(run, note=note, by_hand=by_hand, all_by_hand=all_by_hand, user=user, as_json=as_json)
 
 
 @app.command(rich_help_panel=WORK)

@@ -108,7 +108,7 @@ def _instance(task: Mapping[str, Any]) -> tuple[str, int]:
     return task["task_id"], task.get("map_index", -1)
 
 
-def resume_run(run: str, *, note: str | None, by_hand: bool, user: str, as_json: bool) -> None:
+def resume_run(run: str, *, note: str | None, by_hand: bool, all_by_hand: bool, user: str, as_json: bool) -> None:
     """Write who resumes, then have Airflow go on with the tasks that undo.
 
     Raises:
@@ -121,12 +121,15 @@ def resume_run(run: str, *, note: str | None, by_hand: bool, user: str, as_json:
         seen = resumable(log, run)
         with airflow(user) as client:
             earlier, cleared = None, 0
-            if is_known := client.run(*_in_airflow(run)) is not None:
+            is_known = client.run(*_in_airflow(run)) is not None
+            if is_known == all_by_hand:
+                raise _of_no_use(run, seen, is_known=is_known)
+            if is_known:
                 tasks = _tasks(client, run, seen, by_hand=by_hand)
                 earlier = _write(log, run, seen, note=note, by_hand=by_hand, by=user)
                 cleared = _go_on(client, run, tasks, only_failed=seen.stuck.has_begun)
             else:
-                _end(log, run, seen, note=note, by_hand=by_hand, by=user)
+                end_by_hand(log, run, by=user, note=note, seen=seen)
     finally:
         database.close()
     by = user if earlier is None else earlier
@@ -141,14 +144,19 @@ def resume_run(run: str, *, note: str | None, by_hand: bool, user: str, as_json:
     console().print(f"{run} goes on undoing: {cleared} tasks. `muster show {run}` tells how far it is.")
 
 
-def _end(log: EventLog, run: str, seen: Resumable, *, note: str | None, by_hand: bool, by: str) -> None:
-    if not by_hand:
-        raise PermanentError(
-            f"Airflow does not know {run} any more: nothing of it can be undone there.",
-            remedy=f"`muster show {run}` says what is not undone. Once you have undone that, `muster resume {run} "
-            "--by-hand` says so, and ends it.",
+def _of_no_use(run: str, seen: Resumable, *, is_known: bool) -> PermanentError:
+    """What somebody is told who says that all is undone by hand of a run that Airflow knows, or less of another."""
+    if is_known:
+        return PermanentError(
+            f"Airflow knows {run}, so what is left of it can be undone there; nothing was changed.",
+            remedy=f"`muster resume {run} --by-hand` says that you have done what failed.",
         )
-    end_by_hand(log, run, by=by, note=note, seen=seen)
+    left = sorted({step for step, state in seen.state.steps.items() if state.standing})
+    return PermanentError(
+        f"Airflow does not know {run} any more: nothing of it can be undone there. What was done and is not undone, "
+        f"where anything has to undo it: {', '.join(left)}.",
+        remedy=f"Undo that by hand, all of it; then `muster resume {run} --all-by-hand` says so, and ends the run.",
+    )
 
 
 def _tasks(client: AirflowClient, run: str, seen: Resumable, *, by_hand: bool) -> list[str]:
