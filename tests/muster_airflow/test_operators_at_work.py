@@ -19,12 +19,11 @@ from airflow.sdk.exceptions import (
     AirflowFailException,
     AirflowRescheduleException,
     AirflowSkipException,
-    ErrorType,
     TaskAwaitingInput,
     TaskDeferred,
 )
 from airflow.sdk.execution_time import task_runner
-from airflow.sdk.execution_time.comms import ErrorResponse, OKResponse
+from airflow.sdk.execution_time.comms import OKResponse
 
 from muster.database import Database
 from muster.events.state import RunState
@@ -38,7 +37,7 @@ from support.operators import context_of
 from support.postgres_proxy import postgres_proxy
 from support.reconciled import FakeAirflow, found
 from support.runs import Site
-from support.supervisor import Supervisor, refused
+from support.supervisor import Supervisor
 
 ASKS = "airflow.providers.standard.operators.hitl.HITLOperator"
 BASH = "airflow.providers.standard.operators.bash.BashOperator"
@@ -256,54 +255,6 @@ def test_one_that_ends_its_process_has_failed(site: Site) -> None:
     run = opened(site, "operator: support.operators.Exits")
     with pytest.raises(Failed, match="wanted to end its process"):
         task("support.operators.Exits").execute(context_of(run, "job"))
-    assert told(site.state(run))[0] == "failed"
-
-
-def triggering(site: Site, answer: Any, monkeypatch: pytest.MonkeyPatch, more: str = "") -> tuple[str, Supervisor]:
-    """A run with a step that starts a run of another Dag; what Airflow says to that."""
-    supervisor = Supervisor(answer)
-    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", supervisor, raising=False)
-    step = f"operator: {TRIGGER}, with: {{trigger_dag_id: warehouse, trigger_run_id: r1{more}}}"
-    return opened(site, step), supervisor
-
-
-def test_an_operator_that_starts_a_run_has_succeeded_once_it_was_started(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run, supervisor = triggering(site, OKResponse(ok=True), monkeypatch, ", conf: {a: 1}")
-    task(TRIGGER).execute(context_of(run, "job"))
-    assert [(asked.dag_id, asked.run_id, asked.conf) for asked in supervisor.asked] == [("warehouse", "r1", {"a": 1})]
-    assert site.state(run).step("job").output == {"dag_id": "warehouse", "run_id": "r1"}
-
-
-@pytest.mark.parametrize(
-    ("answer", "more", "ended"),
-    [
-        (refused(404), "", "failed"),
-        (refused(503), "", "failed"),
-        (ErrorResponse(error=ErrorType.DAGRUN_ALREADY_EXISTS), "", "failed"),
-        (ErrorResponse(error=ErrorType.DAGRUN_ALREADY_EXISTS), ", skip_when_already_exists: true", "skipped"),
-    ],
-)
-def test_what_airflow_did_not_start_is_not_said_to_be(
-    site: Site, monkeypatch: pytest.MonkeyPatch, answer: Any, more: str, ended: str
-) -> None:
-    run, _ = triggering(site, answer, monkeypatch, more)
-    with pytest.raises((AirflowFailException, Failed, AirflowSkipException)):
-        task(TRIGGER).execute(context_of(run, "job"))
-    assert told(site.state(run))[0] == ended
-
-
-@pytest.mark.parametrize("deferrable", ["false", "true"])
-def test_one_that_would_wait_for_it_starts_nothing_and_fails_for_good(
-    site: Site, monkeypatch: pytest.MonkeyPatch, deferrable: str
-) -> None:
-    """Where lint could not see it: how the other run went would be known only after the step has ended."""
-    waits = f", wait_for_completion: '{{{{ 1 == 1 }}}}', deferrable: {deferrable}"
-    run, supervisor = triggering(site, OKResponse(ok=True), monkeypatch, waits)
-    with pytest.raises(AirflowFailException, match="Write a `run` step"):
-        task(TRIGGER).execute(context_of(run, "job", max_tries=3))
-    assert supervisor.asked == []
     assert told(site.state(run))[0] == "failed"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Coroutine
 from functools import cache
+from hashlib import sha256
 from typing import Any, TypeVar
 
 from airflow.sdk import BaseOperator, Context
@@ -21,7 +22,7 @@ from airflow.sdk.exceptions import (
     TaskDeferred,
 )
 
-from muster.errors import DatabaseLost, MusterError, PermanentError
+from muster.errors import DatabaseLost, MusterError, PermanentError, TransientError
 from muster.events.model import Event, NewEvent
 from muster.events.sealing import working_about
 from muster.execution.outcome import Outcome
@@ -36,11 +37,13 @@ from muster_airflow.egress import concealed, hold_pushes, leaves, note
 from muster_airflow.operators.base import StepTask, retry_policy
 from muster_airflow.operators.limits import Limit
 from muster_airflow.reference import work_ref
-from muster_airflow.starting import start_run
+from muster_airflow.starting import is_there, start_run
 from muster_airflow.triggers.work import PATIENCE
 
 T = TypeVar("T")
 Work = Callable[[BaseOperator], Any]
+RUN_NAME = "trigger_run_id"
+"""What an operator that starts a run calls that run's name."""
 TIMED_OUT = TriggerFailureReason.TRIGGER_TIMEOUT
 
 
@@ -131,7 +134,7 @@ class ExternalStep(BaseOperator):
                 except DagRunTriggerException as asked:
                     # Not left to Airflow, which would start the run once this code has ended: only what was started
                     # may be said to be.
-                    return _started(asked)
+                    return _started(piece, asked)
         except DownstreamTasksSkipped as asked:
             # Airflow would call the task a success and skip what comes after it, `close` maybe, past the log.
             raise PermanentError(f"{piece.step.operator} {SKIPS}.", remedy=INSTEAD) from asked
@@ -142,9 +145,13 @@ class ExternalStep(BaseOperator):
         """The operator itself, with the arguments of this run."""
         values = evaluate(piece.step.arguments, piece.variables, where=f"step {piece.step.id}, with")
         try:
-            return self._muster_class(task_id=self.task_id, **values)
+            operator = self._muster_class(task_id=self.task_id, **values)
         except (TypeError, ValueError) as error:
             raise PermanentError(f"{self._muster_class.__name__} does not take these arguments: {error}.") from error
+        if not getattr(operator, RUN_NAME, True):
+            # It would make up another name in every attempt, and so start another run.
+            setattr(operator, RUN_NAME, _own_run(piece))
+        return operator
 
 
 @cache
@@ -180,7 +187,12 @@ def _waited_in_vain(next_method: str, given: dict[str, Any]) -> bool:
     return next_method == TRIGGER_FAIL_REPR and given.get("error") == TIMED_OUT
 
 
-def _started(asked: DagRunTriggerException) -> dict[str, str]:
+def _own_run(piece: Piece) -> str:
+    """The name of the run that a piece starts if it names none: the same in every attempt of an epoch."""
+    return f"muster__{sha256(f'{piece.work}@{piece.ref.epoch}'.encode()).hexdigest()[:24]}"
+
+
+def _started(piece: Piece, asked: DagRunTriggerException) -> dict[str, str]:
     """Start the run that an operator asks for; which one it is.
 
     Raises:
@@ -193,8 +205,20 @@ def _started(asked: DagRunTriggerException) -> dict[str, str]:
     if asked.wait_for_completion:
         raise PermanentError(f"`{WAITING}` {WAITS}.", remedy=WAIT_SO)
     names = {"dag_id": asked.trigger_dag_id, "run_id": asked.dag_run_id}
-    given = ("logical_date", "run_after", "conf", "reset_dag_run", "note")
-    if start_run(TriggerDagRun(**names, **{name: getattr(asked, name) for name in given})):
+    own = asked.dag_run_id == _own_run(piece)
+    given = {name: getattr(asked, name) for name in ("logical_date", "run_after", "conf", "note")}
+    # Under its own name none but an attempt of this piece has started it: it is not to be begun again.
+    message = TriggerDagRun(**names, **given, reset_dag_run=asked.reset_dag_run and not own)
+    before = not own and is_there(**names)
+    try:
+        new = start_run(message)
+    except TransientError:
+        # It may have been started all the same: the answer was lost.
+        if before or not is_there(**names):
+            raise
+        return names
+    # Airflow also says so of another run of the same logical date, and when it was asked twice.
+    if new or (not before and is_there(**names)):
         return names
     there = f"There is a run {asked.dag_run_id} of {asked.trigger_dag_id} already."
     if asked.skip_when_already_exists:
