@@ -133,7 +133,7 @@ async def tell_due(services: Services, piece: Piece, asked: Question, now: datet
     """
     for key, type, after, names in asked.due(now):
         people = asked.people(now)
-        await tell(services, _notices(piece, asked, key, people))
+        await tell(services, _notices(piece, asked, key, people), otherwise=NOBODY)
         data = {
             "step": piece.step.id,
             "index": piece.index,
@@ -158,9 +158,7 @@ def _notices(piece: Piece, asked: Question, key: str, people: Sequence[str]) -> 
     ]
     subject = f"{'Escalated' if key.startswith('escalated') else 'Reminder'}: {title}"
     places = list(_places(human, piece)) if human is not None else []
-    if not any(target for _, target in places):
-        places.append(("slack", NOBODY))
-    for number, (channel, target) in enumerate(places):
+    for number, (channel, target) in enumerate(places or [("slack", NOBODY)]):
         yield {
             "run": piece.ref.run,
             "key": f"{piece.ref.run}/{keys.told(piece.key, key, piece.ref.epoch)}/{number}",
