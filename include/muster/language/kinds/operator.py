@@ -22,11 +22,15 @@ if TYPE_CHECKING:
 class OperatorStep(WorkStep):
     """Runs an Airflow operator in a task process; what it returns is the step's output.
 
-    Operators that have Airflow skip tasks after them (`LatestOnlyOperator`, `ShortCircuitOperator`, `BranchSQLOperator`
-    and every other with a `SkipMixin`) are refused: which steps are skipped is said by `when` and `branch`. So is
-    `wait_for_completion` of a `TriggerDagRunOperator`: a `run` step waits for another run. The step's `timeout` counts
-    through everything that one attempt waits for, in the triggerer too. An operator that is at work in its process is
-    told at its end, and when the run is cancelled, to stop what it has started (`on_kill`). Each item of `each` has a
+    Operators that have Airflow skip tasks after them (`LatestOnlyOperator`, `ShortCircuitOperator`,
+    `BranchSQLOperator` and every other with a `SkipMixin`) are refused: which steps are skipped is said by
+    `when` and `branch`. So is `wait_for_completion` of a `TriggerDagRunOperator`: a `run` step waits for
+    another run. Without a `trigger_run_id` the run gets a name of Muster's own (`muster__…`), the same in every
+    attempt, so that a retry starts no second one. The step's `timeout` counts through everything that one
+    attempt waits for, in the triggerer too. At its end the attempt has failed, also where the operator would
+    skip itself (`soft_fail`) or take a default for an answer (`HITLOperator`); a limit of the operator's own
+    (`response_timeout`) means what it means in Airflow. An operator that is at work in its process is told at
+    its end, and when the run is cancelled, to stop what it has started (`on_kill`). Each item of `each` has a
     task of its own: there is no `pack`.
     """
 
