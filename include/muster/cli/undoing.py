@@ -121,11 +121,11 @@ def resume_run(run: str, *, note: str | None, by_hand: bool, all_by_hand: bool, 
         seen = resumable(log, run)
         with airflow(user) as client:
             earlier, cleared = None, 0
-            is_known = client.run(*_in_airflow(run)) is not None
-            if is_known == all_by_hand:
-                raise _of_no_use(run, seen, is_known=is_known)
-            if is_known:
-                tasks = _tasks(client, run, seen, by_hand=by_hand)
+            found = client.run(*_in_airflow(run))
+            if (found is not None) == all_by_hand:
+                raise _of_no_use(run, seen, is_known=found is not None)
+            if found is not None:
+                tasks = _tasks(client, run, found["state"], seen, by_hand=by_hand)
                 earlier = _write(log, run, seen, note=note, by_hand=by_hand, by=user)
                 cleared = _go_on(client, run, tasks, only_failed=seen.stuck.has_begun)
             else:
@@ -136,7 +136,7 @@ def resume_run(run: str, *, note: str | None, by_hand: bool, all_by_hand: bool, 
     if as_json:
         emit({"run": run, "tasks": cleared, "by": by})
         return
-    if not is_known:
+    if all_by_hand:
         console().print(f"{run} has ended as compensated: you have undone by hand what was left of it.")
         return
     if earlier is not None:
@@ -159,10 +159,9 @@ def _of_no_use(run: str, seen: Resumable, *, is_known: bool) -> PermanentError:
     )
 
 
-def _tasks(client: AirflowClient, run: str, seen: Resumable, *, by_hand: bool) -> list[str]:
+def _tasks(client: AirflowClient, run: str, state: str, seen: Resumable, *, by_hand: bool) -> list[str]:
     """What undoes the run and ends it, once it has ended in Airflow: asked for before anything is written."""
     dag_id, run_id = _in_airflow(run)
-    state = (client.run(dag_id, run_id) or {}).get("state")
     if seen.order is not None and state not in ENDED_IN_AIRFLOW:
         raise already_resumed(run, seen.order, by_hand=by_hand)
     # The end of a run that got stuck may take a moment.
