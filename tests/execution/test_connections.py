@@ -61,11 +61,22 @@ def hold(url: str, context: SkillContext) -> None:
 
 @skill("shop.ahold", lane="async")
 async def ahold(url: str, context: SkillContext) -> None:
-    """The same, as a coroutine."""
-    async with context.database.aconnection() as connection:
-        await connection.execute("INSERT INTO done VALUES (%s)", (context.key,))
-        await asyncio.to_thread(charge, url, "held")
-        await asyncio.to_thread(released.wait, 60)
+    """The same, as a coroutine, which keeps its turn as well when its time is over."""
+    try:
+        async with context.database.aconnection() as connection:
+            await connection.execute("INSERT INTO done VALUES (%s)", (context.key,))
+            released_or_late = asyncio.ensure_future(asyncio.to_thread(hold_on, url))
+            try:
+                await asyncio.shield(released_or_late)
+            finally:
+                await released_or_late
+    except BaseException as error:
+        ends.append(type(error).__name__)
+        raise
+
+def hold_on(url: str) -> None:
+    charge(url, "held")
+    released.wait(60)
 
 @skill("shop.quick")
 def quick(context: SkillContext) -> None:
@@ -200,12 +211,9 @@ def test_waiting_for_a_turn_counts_towards_the_timeout_and_ends_with_it(
         doing = asyncio.create_task(perform(site.services, WorkRef(run=run, step="work")))
         while bank.charges["held"] < TURNS:
             await asyncio.sleep(0.05)
-        if skill == "shop.hold":
-            # The threads that have a turn come to no end by themselves; the one that waits does.
-            assert await asyncio.to_thread(eventually, lambda: bool(module().ends))
-            assert module().ends == ["AttemptRevoked"]
-        else:
-            await asyncio.sleep(1.0)
+        # Those that have a turn come to no end by themselves; the one that waits does.
+        assert await asyncio.to_thread(eventually, lambda: bool(module().ends))
+        assert module().ends == ["AttemptRevoked" if skill == "shop.hold" else "CancelledError"]
         module().released.set()
         return await doing
 

@@ -102,6 +102,22 @@ def failed(site: Site, bank: BankServer, shape: str, skill: str) -> str:
     return run
 
 
+def taken_for_dead(site: Site, run: str, way: str) -> None:
+    """Airflow has failed the task of the compensation without a word, and the run is closed."""
+    if way == "reconciled":
+        assert [each.mended for each in found(site, FakeAirflow(None))] == [True]
+    else:
+        site.close(run, {"unwind.pay": "failed"})
+
+
+def goes_on_undoing(site: Site, run: str, *, by_hand: bool) -> None:
+    """A person has acted, and the rest is undone."""
+    resume(site.services.log, run, by="ann", by_hand=by_hand)
+    epoch = site.do(begin_epoch(site.services, run, "begun/again", "again")).number
+    site.unwind(run, epoch=epoch)
+    site.close(run, epoch=epoch)
+
+
 @pytest.mark.parametrize("goes_on", ["by hand", "resumed"])
 @pytest.mark.parametrize("way", ["closed", "reconciled"])
 @pytest.mark.parametrize("skill", ["till.put", "till.aput"])
@@ -116,18 +132,11 @@ def test_a_compensation_that_wakes_up_after_a_person_has_acted_does_nothing(
     stalled = started(undo_in_process, *place(site), run)
     # Of two items one stalls.
     assert eventually(lambda: (bank.charges["asked"], bank.charges["refund"]) == (pieces, pieces - 1))
-    # Airflow has failed the task of the compensation without a word: its process was taken for dead.
-    if way == "reconciled":
-        assert [each.mended for each in found(site, FakeAirflow(None))] == [True]
-    else:
-        site.close(run, {"unwind.pay": "failed"})
+    taken_for_dead(site, run, way)
     assert site.state(run).status == "stuck"
     by_hand = goes_on == "by hand"
     assert amount(site, 10 if by_hand else 0) == (100 if by_hand else 90)
-    resume(site.services.log, run, by="ann", by_hand=by_hand)
-    epoch = site.do(begin_epoch(site.services, run, "begun/again", "again")).number
-    site.unwind(run, epoch=epoch)
-    site.close(run, epoch=epoch)
+    goes_on_undoing(site, run, by_hand=by_hand)
     assert (site.state(run).status, amount(site)) == ("compensated", 100)
     is_done.set()
     stalled.join(60)
@@ -147,14 +156,8 @@ def test_a_compensation_that_fails_after_a_person_has_acted_says_nothing(
     bank.meanwhile = lambda: is_done.wait(60)
     stalled = started(undo_in_process, *place(site), run)
     assert eventually(lambda: bank.charges["asked"] == (1 if shape == "single" else 2))
-    if way == "reconciled":
-        assert [each.mended for each in found(site, FakeAirflow(None))] == [True]
-    else:
-        site.close(run, {"unwind.pay": "failed"})
-    resume(site.services.log, run, by="ann", by_hand=goes_on == "by hand")
-    epoch = site.do(begin_epoch(site.services, run, "begun/again", "again")).number
-    site.unwind(run, epoch=epoch)
-    site.close(run, epoch=epoch)
+    taken_for_dead(site, run, way)
+    goes_on_undoing(site, run, by_hand=goes_on == "by hand")
     before = site.services.log.version(run)
     assert site.state(run).status == "compensated"
     is_done.set()

@@ -63,6 +63,18 @@ def _never(*_: Any) -> bool:
     return False
 
 
+def _cancelled_only(life: Any, _: Any) -> Any:
+    from muster.execution.stopping import CANCELLED, Skip
+
+    return Skip(CANCELLED) if life.is_cancelled else None
+
+
+def _unwinding_only(life: Any, ref: Any) -> Any:
+    from muster.execution.stopping import UNWINDING, Skip
+
+    return Skip(UNWINDING) if life.unwound_in == ref.epoch else None
+
+
 def _only_what_succeeded(result: Any) -> list[int | None]:
     if not result.is_fan_out:
         return [None] if result.whole.status == "succeeded" else []
@@ -270,11 +282,11 @@ MUTATIONS: dict[str, Mutation] = {
     ),
     "who counts as dead begins while the run is undone": Mutation(
         "no step is performed after undoing began",
-        "saga", "muster.execution.stopping", functions={"_is_unwinding": _never},
+        "saga", "muster.execution.stopping", functions={"_why": _cancelled_only},
     ),
     "a cancelled run goes on beginning items": Mutation(
         "a cancelled run begins nothing more",
-        "saga", "muster.execution.stopping", functions={"_is_cancelled": _never},
+        "saga", "muster.execution.stopping", functions={"_why": _unwinding_only},
     ),
     "what ended without an outcome is not undone": Mutation(
         "everything the run began is undone",
