@@ -31,7 +31,7 @@ ROOMS = {
     "agents": {"events", "skills", "recovery"},
     "events": set(),
     "recovery": {"events"},
-    "notifications": {"events.failures", "events.log", "events.sealing", "recovery"},
+    "notifications": {"language.channels", "events.failures", "events.log", "events.sealing", "recovery"},
     "execution": {"language", "skills", "agents", "events", "notifications", "recovery"},
     "saga": {"language", "skills", "events", "notifications", "execution"},
     "operations": {"language", "skills", "events", "notifications", "execution", "recovery", "saga", "triggers"},

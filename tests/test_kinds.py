@@ -1,4 +1,4 @@
-"""A kind of step, or of trigger, is added in three files, and none is missing anywhere."""
+"""A kind of step or of trigger is added in three files, a channel in two, and none is missing anywhere."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ import pytest
 
 from muster.events.model import ASKING
 from muster.execution.kinds import ACTIONS
+from muster.language.channels import CHANNELS
 from muster.language.kinds import KINDS
 from muster.language.triggers import TRIGGERS
+from muster_airflow.channels import channels
 from muster_airflow.compiler import triggers as brought
 from muster_airflow.operators import kinds as tasks
 
@@ -41,6 +43,25 @@ def test_no_kind_of_trigger_is_missing_anywhere() -> None:
         assert name in kind.model.model_fields
         assert kind.known_by in kind.resolved.model_fields
     assert len({kind.known_by for kind in TRIGGERS.values()}) == len(TRIGGERS), "stored ones are told apart"
+
+
+def test_no_channel_is_missing_anywhere() -> None:
+    assert set(channels()) == set(CHANNELS), "each has what delivers its notices"
+    for name, channel in CHANNELS.items():
+        assert Path(sys.modules[channel.model.__module__].__file__ or "").stem == name, "it is called as its module"
+        assert {name, "text"} <= set(channel.model.model_fields) <= {name, "text", "subject"}
+    assert len({channel.connection for channel in CHANNELS.values()}) == len(CHANNELS)
+
+
+def test_no_other_file_knows_a_channel_by_its_name() -> None:
+    said = [each for channel in CHANNELS.values() for each in (channel.name, channel.carrier, channel.connection)]
+    knows = re.compile(
+        rf"""["'](?:{"|".join(said)})["']|\b(?:{"|".join(it.model.__name__ for it in CHANNELS.values())})\b"""
+    )
+    files = [*(ROOT / "include/muster").rglob("*.py"), *(ROOT / "plugins").rglob("*.py")]
+    own = [path for path in files if path.parent.name in ("channels", "versions")]
+    assert len([path for path in own if knows.search(path.read_text())]) > 2 * len(CHANNELS), "it finds them"
+    assert [str(path) for path in {*files} - {*own} if knows.search(path.read_text())] == []
 
 
 BY_NAME = {

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseNotifier, Context
 
 from muster.errors import MusterError
+from muster.language.channels import CHANNELS
 from muster.notifications import Notice
 from muster_airflow.egress import note, text_of
 
@@ -89,8 +90,8 @@ class MusterNotifier(BaseNotifier):
         occasion = _occasion(context)
         return [
             {
-                "channel": "slack" if "slack" in entry else "email",
-                "target": entry.get("slack") or entry.get("email") or "",
+                "channel": (channel := next((name for name in CHANNELS if name in entry), "")),
+                "target": entry.get(channel) or "",
                 "subject": entry.get("subject", self.subject),
                 "text": entry.get("text", self.text),
                 "key": f"{dag}/{run}/{occasion}/notice/{number}",

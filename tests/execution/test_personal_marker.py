@@ -35,7 +35,7 @@ from muster.operations.reconciling import Scope
 from muster.operations.reconciling.notices import find_notices
 from muster.recovery.breakers import breakers_of
 from muster_airflow import egress
-from muster_airflow.notifications import channels
+from muster_airflow.channels import channels
 from muster_airflow.notifiers import MusterNotifier
 from support.agent_services import OneServer
 from support.children import Family

@@ -16,7 +16,9 @@ from muster.database import Database
 from muster.errors import PermanentError, TransientError
 from muster.local.postgres import free_port
 from muster.notifications import NotConfigured, Notice, Sender
-from muster_airflow.notifications import EmailChannel, SlackChannel, channels
+from muster_airflow.channels import channels
+from muster_airflow.channels.email import EmailChannel
+from muster_airflow.channels.slack import SlackChannel
 from support.slack import SlackServer, slack_server
 from support.smtp import Mailbox, smtp_server
 

@@ -22,6 +22,7 @@ from muster.cli.output import Exit, console, emit
 from muster.cli.place import airflow, airflow_elsewhere
 from muster.errors import MusterError
 from muster.files import site_path
+from muster.language.channels import CHANNELS
 from muster.local.project import Project, find_project
 from muster.local.running import PortBusy, check_port, find_running
 
@@ -341,15 +342,15 @@ def _models(project: Project) -> Iterator[Check]:
 
 
 def _channels(project: Project) -> Iterator[Check]:
-    for channel, connection in (("Slack", "muster_slack"), ("e-mail", "muster_smtp")):
-        if _has_connection(project, connection):
-            yield Check(channel, "good", f"connection {connection}")
+    for channel in CHANNELS.values():
+        if _has_connection(project, channel.connection):
+            yield Check(channel.title, "good", f"connection {channel.connection}")
         else:
             yield Check(
-                channel,
+                channel.title,
                 "note",
                 "no connection: notices go to the local outbox",
-                f"Set AIRFLOW_CONN_{connection.upper()}, or add the connection in Airflow.",
+                f"Set AIRFLOW_CONN_{channel.connection.upper()}, or add the connection in Airflow.",
             )
 
 

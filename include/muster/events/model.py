@@ -103,7 +103,7 @@ class EventType(StrEnum):
     SUBJECT_FORGOTTEN = "subject.forgotten"
     """subject (its id): in the stream `subjects/<id>`; the actor is who asked. Its data cannot be read any more."""
     NOTICE_SENT = "notice.sent"
-    """step, index, channel, target, text, delivered_by (`slack` | `smtp` | `outbox`)."""
+    """step, index, channel, target, text, delivered_by (`slack`, `smtp`, `outbox`, …)."""
 
 
 ASKING = frozenset({"human"})

@@ -16,12 +16,12 @@ from muster.events.model import Event, EventType, NewEvent
 from muster.execution.piece import Piece
 from muster.execution.services import Services
 from muster.execution.telling import tell
+from muster.language.channels import COMMON
 from muster.language.expressions import ExpressionError, evaluate
 from muster.language.kinds.human import ResolvedHuman
-from muster.notifications.model import ChannelName
 
 NOBODY = "#approvals"
-"""The channel that is told when the step names nobody."""
+"""The place that is told when the step names nobody."""
 SHORTEST = 1.0
 """Seconds; nobody is woken sooner than that."""
 
@@ -158,7 +158,7 @@ def _notices(piece: Piece, asked: Question, key: str, people: Sequence[str]) -> 
     ]
     subject = f"{'Escalated' if key.startswith('escalated') else 'Reminder'}: {title}"
     places = list(_places(human, piece)) if human is not None else []
-    for number, (channel, target) in enumerate(places or [("slack", NOBODY)]):
+    for number, (channel, target) in enumerate(places or [(COMMON, NOBODY)]):
         yield {
             "run": piece.ref.run,
             "key": f"{piece.ref.run}/{keys.told(piece.key, key, piece.ref.epoch)}/{number}",
@@ -180,7 +180,7 @@ def _end(asked: Question) -> list[str]:
     return [f"No answer by {asked.asked_at + timedelta(seconds=asked.within):%Y-%m-%d %H:%M %Z} is a rejection."]
 
 
-def _places(human: ResolvedHuman, piece: Piece) -> Iterator[tuple[ChannelName, Any]]:
+def _places(human: ResolvedHuman, piece: Piece) -> Iterator[tuple[str, Any]]:
     """Where the step has people told; None in place of what cannot be worked out, of which no notice can be made."""
     for channel, written in (place for target in human.notify for place in target.places):
         try:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from muster.execution.services import Services
+from muster.language.channels import COMMON
 from muster.notifications.model import Notice
 
 log = logging.getLogger(__name__)
@@ -16,11 +17,11 @@ async def tell(services: Services, notices: Iterable[Mapping[str, Any]], *, othe
     """Send the notices with these fields; one that cannot be sent keeps neither the others nor the work back.
 
     It stays in the outbox, unless no notice can be made of it, because its address is none for example. Where none can
-    be made at all, the Slack channel `otherwise` is told.
+    be made at all, the common channel is told, at the place `otherwise`.
     """
     told = [(fields, await _sent(services, fields)) for fields in notices]
     if told and not any(made for _, made in told):
-        await _sent(services, {**told[0][0], "channel": "slack", "target": otherwise})
+        await _sent(services, {**told[0][0], "channel": COMMON, "target": otherwise})
 
 
 async def _sent(services: Services, fields: Mapping[str, Any]) -> bool:

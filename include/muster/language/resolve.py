@@ -188,7 +188,7 @@ def _check(check: SqlCheck | SkillCheck, settings: Mapping[str, Any]) -> Resolve
 
 def _told(targets: Sequence[Target], settings: Mapping[str, Any]) -> tuple[ResolvedTarget, ...]:
     """Who is told, settings filled in."""
-    rendered = evaluate([target.resolved().model_dump() for target in targets], {"settings": settings})
+    rendered = evaluate([ResolvedTarget.of(target).model_dump() for target in targets], {"settings": settings})
     return tuple(ResolvedTarget.model_validate(target) for target in rendered)
 
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from muster.language.channels import CHANNELS
+from muster.written import Written
 
 
 class Resolved(BaseModel):
@@ -63,19 +67,43 @@ class ResolvedFallback(Resolved):
 
 
 class ResolvedTarget(Resolved):
-    """Where a notice goes: to Slack or by e-mail."""
+    """Where a notice goes. Beside what it says it holds one place, or several, under the name of their channel."""
 
-    slack: str | None = None
-    email: tuple[str, ...] | None = None
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, str | tuple[str, ...]]
+
     subject: str | None = None
     text: str | None = None
     """None where the notice has a text of its own, as in a deadline."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        if unknown := values.keys() - CHANNELS.keys() - cls.model_fields.keys():
+            raise ValueError(f"there is no channel {', '.join(sorted(unknown))}")
+        return {name: value for name, value in values.items() if value is not None}
+
+    @classmethod
+    def of(cls, target: Written) -> ResolvedTarget:
+        """What a person has written, as a definition holds it."""
+        return cls.model_validate(target.model_dump())
+
     @property
-    def places(self) -> list[tuple[Literal["slack", "email"], str]]:
+    def places(self) -> list[tuple[str, str]]:
         """Each place it names: how a notice travels there, and the channel or address."""
-        slack: list[tuple[Literal["slack", "email"], str]] = [("slack", self.slack)] if self.slack is not None else []
-        return [*slack, *(("email", address) for address in self.email or ())]
+        return places_in(self.__pydantic_extra__)
+
+
+def places_in(target: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """The same of the fields of a target once its expressions are evaluated; a channel that gives null is left out."""
+    found = ((name, target.get(name)) for name in CHANNELS)
+    return [(name, place) for name, to in found for place in _each(to)]
+
+
+def _each(to: Any) -> Sequence[Any]:
+    return to if isinstance(to, list | tuple) else [to] if to is not None else []
 
 
 class ResolvedTrigger(Resolved, ABC):

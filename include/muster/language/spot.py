@@ -8,13 +8,13 @@ from functools import reduce
 from operator import getitem
 from typing import TYPE_CHECKING, Any
 
-from muster.addresses import is_address
+from muster.language.channels import CHANNELS
 from muster.language.explain import Located, shown_value
 from muster.language.expressions import is_expression
 from muster.language.literals import fits
 from muster.language.problems import Problem, did_you_mean
 from muster.language.reading import Path
-from muster.language.steps import AgentFallback, EmailTarget, Fallback, SkillFallback, Target
+from muster.language.steps import AgentFallback, Fallback, SkillFallback, Target
 
 if TYPE_CHECKING:
     from muster.language.surroundings import Surroundings
@@ -49,13 +49,15 @@ class Spot:
             yield self.problem(f"there is no step `{name}`", *path, suggestion=suggestion)
 
     def addresses(self, targets: Sequence[Target], *path: str | int) -> Iterator[Problem]:
-        """What is wrong with the e-mail addresses that stand there as they are."""
+        """What is wrong with the places of notices that stand there as they are."""
         for position, target in enumerate(targets):
-            for number, address in enumerate(target.email if isinstance(target, EmailTarget) else ()):
-                if not is_expression(address) and not is_address(address):
-                    message = f"`{address}` is not one e-mail address"
-                    suggestion = "Write the address alone, as in `office@example.com`."
-                    yield self.problem(message, *path, position, "email", number, suggestion=suggestion)
+            channel = next(each for each in CHANNELS.values() if isinstance(target, each.model))
+            to = getattr(target, channel.name)
+            for number, place in enumerate([to] if isinstance(to, str) else to):
+                if not is_expression(place) and not channel.is_target(place):
+                    below = [] if isinstance(to, str) else [number]
+                    message = f"`{place}` is not {channel.wanted}"
+                    yield self.problem(message, *path, position, channel.name, *below, suggestion=channel.remedy)
 
     def agent(self, name: str, *path: str | int) -> Iterator[Problem]:
         """What is wrong with the name of an agent."""

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union
 
 from pydantic import BaseModel, Discriminator, Field, Tag
 
+from muster.language.channels import CHANNELS
 from muster.language.durations import Duration
 from muster.language.fields import Elements, Flag, Line, Pack, Text, Values, Words
-from muster.language.resolved import ResolvedFallback, ResolvedTarget
+from muster.language.resolved import ResolvedFallback
 from muster.skills.index import Lane
 from muster.written import Name, SkillName, Written
 
@@ -182,38 +183,10 @@ class WorkStep(MappedStep):
     else `worker` for skills and operators, `async` for agents and notices."""
 
 
-class SlackTarget(Written):
-    """A message to a Slack channel."""
-
-    slack: str = Field(min_length=2, max_length=200)
-    """The channel, `#name`, or a member's id."""
-    text: Text | None = None
-    """The message. A step must say it; a deadline has a text of its own."""
-
-    def resolved(self) -> ResolvedTarget:
-        """As it is in a definition."""
-        return ResolvedTarget(slack=self.slack, text=self.text)
-
-
-class EmailTarget(Written):
-    """An e-mail."""
-
-    email: Annotated[Words, Field(min_length=1)]
-    """The address, or a list of addresses."""
-    subject: Line | None = None
-    """The subject; default: the automation's title."""
-    text: Text | None = None
-    """The message. A step must say it; a deadline has a text of its own."""
-
-    def resolved(self) -> ResolvedTarget:
-        """As it is in a definition."""
-        return ResolvedTarget(email=tuple(self.email), subject=self.subject, text=self.text)
-
-
 if TYPE_CHECKING:
-    Target = SlackTarget | EmailTarget
+    Target = Written
 else:
-    Target = union_of({"slack": SlackTarget, "email": EmailTarget})
+    Target = union_of({name: channel.model for name, channel in CHANNELS.items()})
 """Where a notice goes."""
 
 

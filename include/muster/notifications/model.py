@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from datetime import datetime
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Protocol
 
 from pydantic import (
     AfterValidator,
@@ -19,14 +19,9 @@ from pydantic import (
     model_validator,
 )
 
-from muster.addresses import is_address
 from muster.errors import PermanentError
+from muster.language.channels import CHANNELS
 from muster.redaction import redact
-
-ChannelName = Literal["slack", "email"]
-"""How a notice is meant to travel."""
-Carrier = Literal["slack", "smtp", "outbox"]
-"""What really carried it."""
 
 LINE_SEPARATORS = "\x85\u2028\u2029"
 
@@ -60,12 +55,12 @@ class Notice(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
 
-    channel: ChannelName
-    """How it is meant to travel."""
+    channel: str
+    """How it is meant to travel: one of `CHANNELS`."""
     target: Annotated[str, Field(min_length=1, max_length=320), AfterValidator(_one_line)]
-    """A Slack channel (`#finance-ops`) or one e-mail address."""
+    """A place that the channel delivers to, such as `#finance-ops` or one e-mail address."""
     subject: Annotated[str, Field(max_length=900), AfterValidator(_one_line), AfterValidator(redact)] = ""
-    """One line; Slack has none and leaves it out. Empty: the first line of the text."""
+    """One line; a channel without subjects leaves it out. Empty: the first line of the text."""
     text: Annotated[str, AfterValidator(_printable), AfterValidator(redact)]
     """Plain text; several lines are fine. Secrets are redacted, here and in the subject."""
     key: Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_one_line)]
@@ -73,13 +68,19 @@ class Notice(BaseModel):
     run: str | None = None
     """The run it belongs to, when it belongs to one."""
 
+    @field_validator("channel")
+    @classmethod
+    def _is_known(cls, value: str) -> str:
+        if value not in CHANNELS:
+            raise ValueError(f"must be one of {', '.join(CHANNELS)}")
+        return value
+
     @field_validator("target")
     @classmethod
-    def _is_an_address(cls, value: str, info: ValidationInfo) -> str:
-        if info.data.get("channel") == "email" and not is_address(value):
-            raise PermanentError(
-                f"{value!r} is not one e-mail address.", remedy="Write one address as in `finance-ops@example.com`."
-            )
+    def _is_deliverable(cls, value: str, info: ValidationInfo) -> str:
+        channel = CHANNELS.get(info.data.get("channel", ""))
+        if channel is not None and not channel.is_target(value):
+            raise PermanentError(f"{value!r} is not {channel.wanted}.", remedy=channel.remedy)
         return value
 
     @model_validator(mode="wrap")
@@ -106,8 +107,8 @@ class Delivery(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    delivered_by: Carrier
-    """What carried it; `outbox` means that nobody outside has been told."""
+    delivered_by: str
+    """What carried it, `smtp` for example; `outbox` means that nobody outside has been told."""
     target: str
     """Where it went."""
     reference: str

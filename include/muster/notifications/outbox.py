@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from muster.database import Database
 from muster.errors import TransientError
 from muster.events.failures import database_failures
-from muster.notifications.model import ChannelName, Delivery, Notice
+from muster.notifications.model import Delivery, Notice
 
 Status = Literal["pending", "sent", "failed", "kept"]
 
@@ -73,14 +73,14 @@ class OutboxEntry(BaseModel):
     id: int
     key: str
     run: str | None
-    channel: ChannelName
+    channel: str
     target: str
     subject: str
     text: str
     status: Status
     """`pending`: being sent, its sender died, or its channel is left alone for now; `failed`: see `error`; `kept`: no
     channel is set, or, with an error, a person wants it sent no more."""
-    delivered_by: Literal["slack", "smtp", "outbox"] | None
+    delivered_by: str | None
     reference: str | None
     note: str
     error: str | None

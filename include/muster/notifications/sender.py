@@ -12,7 +12,8 @@ from muster.database import Database
 from muster.errors import ErrorClass, MusterError, TransientError
 from muster.events.log import EventLog
 from muster.events.sealing import Seals, current_seals, is_marker, working_about
-from muster.notifications.model import Carrier, Channel, ChannelName, Delivery, NotConfigured, Notice
+from muster.language.channels import CHANNELS
+from muster.notifications.model import Channel, Delivery, NotConfigured, Notice
 from muster.notifications.outbox import Outbox
 from muster.recovery.breakers import BreakerOpen, Policy, breakers_of
 from muster.recovery.effects import Once
@@ -28,9 +29,6 @@ POLL = 0.25
 POLICY = Policy()
 """When a channel that fails is left alone: notices of all automations share it, so none of them can say otherwise."""
 
-
-CARRIERS: Mapping[ChannelName, Carrier] = {"slack": "slack", "email": "smtp"}
-"""What has carried a notice whose outcome nobody can read any more."""
 SealsOf = Callable[[str], Awaitable[Seals | None]]
 """What seals for whom a run is about; None when it is about nobody."""
 
@@ -50,7 +48,7 @@ class Sender:
     def __init__(
         self,
         database: Database,
-        channels: Mapping[ChannelName, Channel] | None = None,
+        channels: Mapping[str, Channel] | None = None,
         *,
         patience: float = PATIENCE,
         grace: float = GRACE,
@@ -111,7 +109,9 @@ class Sender:
         try:
             sent = await once.aperform(partial(self._send, notice))
             if is_marker(sent):
-                return Delivery(target=notice.target, delivered_by=CARRIERS[notice.channel], reference="")
+                # What carried a notice of which nobody can read any more what came of it.
+                carrier = CHANNELS[notice.channel].carrier
+                return Delivery(target=notice.target, delivered_by=carrier, reference="")
             return Delivery(target=notice.target, **sent)
         except NotConfigured as reason:
             return Delivery(
@@ -138,7 +138,7 @@ class Sender:
         # Who was told is personal, and the outbox has it.
         return delivery.model_dump(mode="json", exclude={"target"})
 
-    def _channel(self, name: ChannelName) -> Channel:
+    def _channel(self, name: str) -> Channel:
         if name not in self._channels:
             raise NotConfigured(f"nobody has set up {name} here.")
         return self._channels[name]

@@ -10,11 +10,11 @@ from muster.execution.references import WorkRef
 from muster.execution.services import Services
 from muster.execution.telling import tell
 from muster.execution.view import definition_of
+from muster.language.channels import COMMON
 from muster.language.definition import Definition
-from muster.notifications.model import ChannelName
 
 NOBODY = "#incidents"
-"""The channel that is told when the automation names nobody."""
+"""The place that is told when the automation names nobody."""
 
 
 async def tell_stuck(services: Services, ref: WorkRef, step: str, index: int | None, error: Mapping[str, Any]) -> None:
@@ -23,10 +23,10 @@ async def tell_stuck(services: Services, ref: WorkRef, step: str, index: int | N
     await tell(services, _notices(definition, ref, work_key(step, index), error), otherwise=NOBODY)
 
 
-def incident_places(definition: Definition | None) -> list[tuple[ChannelName, str]]:
+def incident_places(definition: Definition | None) -> list[tuple[str, str]]:
     """Where people are told that something needs them: the automation's `incidents`, else the common channel."""
     places = [place for target in definition.incidents for place in target.places] if definition is not None else []
-    return places or [("slack", NOBODY)]
+    return places or [(COMMON, NOBODY)]
 
 
 def _notices(definition: Definition, ref: WorkRef, piece: str, error: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

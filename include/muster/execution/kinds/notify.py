@@ -8,8 +8,9 @@ from typing import Any
 from muster.execution.action import Action
 from muster.execution.piece import Answer, Piece
 from muster.execution.services import Services
+from muster.language.channels import CHANNELS
 from muster.language.expressions import evaluate
-from muster.language.resolved import ResolvedTarget
+from muster.language.resolved import ResolvedTarget, places_in
 from muster.notifications.model import Notice
 
 
@@ -26,11 +27,9 @@ def _notices(piece: Piece, targets: Sequence[ResolvedTarget]) -> Iterator[dict[s
     """One notice for each place: a target may name several addresses."""
     for target in targets:
         values = evaluate(target.model_dump(), piece.variables, where=f"step {piece.step.id}, notify")
-        subject = values["subject"] or piece.view.definition.title
-        if values["slack"] is not None:
-            yield {"channel": "slack", "target": values["slack"], "text": values["text"]}
-        for address in values["email"] or ():
-            yield {"channel": "email", "target": address, "subject": subject, "text": values["text"]}
+        for channel, place in places_in(values):
+            subject = (values["subject"] or piece.view.definition.title) if CHANNELS[channel].has_subject else ""
+            yield {"channel": channel, "target": place, "subject": subject, "text": values["text"]}
 
 
 ACTION = Action(_act)

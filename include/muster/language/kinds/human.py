@@ -111,7 +111,7 @@ def _resolve(step: HumanStep, among: Surroundings) -> dict[str, Any]:
             remind=tuple(sorted({parse_duration(after) for after in human.remind})),
             escalate=tuple(sorted(levels, key=lambda level: level.after)),
             approvals=human.approvals,
-            notify=tuple(target.resolved() for target in human.notify),
+            notify=tuple(map(ResolvedTarget.of, human.notify)),
             on_restart=human.on_restart,
         )
     }

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
+from muster.language.channels import CHANNELS
+from muster.language.resolved import ResolvedTarget
 from muster.language.step_kind import StepKind
-from muster.language.steps import EmailTarget, SlackTarget, Target, WorkStep
+from muster.language.steps import Target, WorkStep
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,18 +28,20 @@ class NotifyStep(WorkStep):
 
 def _check(step: NotifyStep, spot: Spot) -> Iterator[Problem]:
     for position, target in enumerate(step.notify):
-        if target.text is None:
+        if ResolvedTarget.of(target).text is None:
             yield spot.problem("`text` is missing: what the notice says", "notify", position)
     yield from spot.addresses(step.notify, "notify")
 
 
+_CARRIERS = ", ".join(f"`{channel.carrier}`" for channel in CHANNELS.values())
+
 KIND = StepKind(
     model=NotifyStep,
     place=40,
-    parts=(SlackTarget, EmailTarget),
+    parts=tuple(channel.model for channel in CHANNELS.values()),
     expressions=frozenset({"notify"}),
     lanes=("async", "worker"),
-    resolve=lambda step, among: {"notify": tuple(target.resolved() for target in step.notify)},
+    resolve=lambda step, among: {"notify": tuple(map(ResolvedTarget.of, step.notify))},
     check=_check,
     # That nobody could be told is no reason to take back what was done. The notice stays in the outbox.
     is_harmless=True,
@@ -48,7 +52,7 @@ steps:
       - { slack: "#office", text: "Good morning." }
       - { email: [front-desk@example.com], subject: Today, text: "Run {{ run.id }} has begun." }
 """,
-    output="One entry for each notice. `delivered_by` is `slack`, `smtp`, or `outbox` where nothing is connected.",
+    output=f"One entry for each notice. `delivered_by` is {_CARRIERS}, or `outbox` where nothing is connected.",
     output_example=(
         '[{"delivered_by": "outbox", "target": "#office", "reference": "outbox/1", "note": "Kept in the '
         'outbox: nobody has set up slack here.", "at": "2026-01-31T09:30:00Z", "repeated": false}]'

@@ -1,0 +1,36 @@
+"""`email`: e-mails."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from muster.addresses import is_address
+from muster.language.channel_kind import ChannelKind
+from muster.language.fields import Line, Text, Words
+from muster.written import Written
+
+
+class EmailTarget(Written):
+    """An e-mail."""
+
+    email: Annotated[Words, Field(min_length=1)]
+    """The address, or a list of addresses."""
+    subject: Line | None = None
+    """The subject; default: the automation's title."""
+    text: Text | None = None
+    """The message. A step must say it; a deadline has a text of its own."""
+
+
+CHANNEL = ChannelKind(
+    name="email",
+    title="e-mail",
+    place=20,
+    model=EmailTarget,
+    carrier="smtp",
+    connection="muster_smtp",
+    is_target=is_address,
+    wanted="one e-mail address",
+    remedy="Write the address alone, as in `office@example.com`.",
+)
