@@ -16,6 +16,7 @@ import pytest
 from muster.database import Database
 from muster.local.postgres import PostgresServer, free_port
 from support.bank import BankServer, bank_server
+from support.kept import KeptDatabase
 
 # Airflow keeps its files in a folder of this session's own: set before anything imports it.
 AIRFLOW_HOME = tempfile.mkdtemp(prefix="muster-test-airflow-")
@@ -64,9 +65,9 @@ def dsn(postgres: str, migrated_template: str) -> Iterator[str]:
 @pytest.fixture
 def database(dsn: str) -> Iterator[Database]:
     """A `Database` on a fresh, migrated database."""
-    handle = Database(dsn)
+    handle = KeptDatabase(dsn)
     yield handle
-    handle.close()
+    handle.end()
 
 
 @pytest.fixture

@@ -119,7 +119,7 @@ def test_nor_one_that_is_new_since_the_questions_were_asked(house: House) -> Non
     house.names("a b c d")
     epoch = house.begun(run)
     house.performs(run, "list", "post", epoch=epoch)
-    assert house.called() == ["post a", "post b", "post c"]
+    assert sorted(house.called()) == ["post a", "post b", "post c"]
 
 
 @pytest.mark.parametrize("when", ["when: '{{ inputs.flag }}', ", "when: \"{{ item == 'nobody' }}\", "])
@@ -335,7 +335,9 @@ def test_a_list_that_was_left_out_as_a_whole_since_is_laid_out_whole_in_a_redriv
     performed(house, run, "check", "single", "post", "last", epoch=epoch)
     assert house.ends(run, epoch) == ("succeeded", None)
     assert house.site.state(run).step("post").output == ["a", "b", "c"]
-    assert house.called() == ["check c", "single single", "post a", "post b", "post c", "last last"]
+    called = house.called()
+    assert (called[:2], called[-1]) == (["check c", "single single"], "last last")
+    assert sorted(called[2:-1]) == ["post a", "post b", "post c"]
 
 
 def test_what_a_restart_owed_is_done_by_a_redrive_too(house: House) -> None:
@@ -350,7 +352,7 @@ def test_what_a_restart_owed_is_done_by_a_redrive_too(house: House) -> None:
     house.breaks()
     epoch = house.redrive(run, check=[2])
     performed(house, run, "check", "post", epoch=epoch)
-    assert house.called() == ["check c", "post a", "post b", "post c"]
+    assert sorted(house.called()) == ["check c", "post a", "post b", "post c"]
     assert house.ends(run, epoch) == ("succeeded", None)
 
 

@@ -7,13 +7,14 @@ nothing is asked, performed or paid twice.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Protocol
 
 from muster.events.log import EventLog
 from muster.events.model import Event, EventType, NewEvent
+from muster.events.payloads.work import ModelCalled
 
 
 class Journal(Protocol):
@@ -60,7 +61,7 @@ class LogJournal:
         """The sum of `cost` over the run's `model.called` events; reads what is new since the last time."""
         events = self._log.aread(self._run, after_version=self._counted, types=[EventType.MODEL_CALLED])
         async for event in events:
-            self._spent += Decimal(event.data.get("cost") or 0)
+            self._spent += Decimal(ModelCalled.of(event).cost or 0)
             self._counted = event.version
         return self._spent, self._counted
 
@@ -112,16 +113,14 @@ class Recorded:
             tool_key(key, number, position)
             for number in range(requests)
             if (event := events.get(model_key(key, number)))
-            for position in range(count_tool_calls(event.data["response"]))
+            for position in range(count_tool_calls(ModelCalled.of(event).response))
         ]
         return cls(events | dict(await journal.lookup(tools)) if tools else events)
 
-    def find(self, key: str, **same: Any) -> Event | None:
-        """The event under `key`, if its data agrees with `same`: it answers this very question."""
+    def find(self, key: str, answers: Callable[[Event], bool]) -> Event | None:
+        """The event under `key`, if it answers this very question."""
         event = self._events.get(key)
-        if event is None or any(event.data.get(name) != value for name, value in same.items()):
-            return None
-        return event
+        return event if event is not None and answers(event) else None
 
 
 def model_key(key: str, number: int) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
@@ -42,13 +42,16 @@ from muster.agents.models import Tier
 from muster.agents.prices import PriceTable
 from muster.agents.tools import ensure_nothing_in_doubt
 from muster.errors import BudgetExceeded, ErrorClass, PermanentError, TransientError
-from muster.events.model import Event, EventType, NewEvent
+from muster.events.model import Event
+from muster.events.payloads.work import ModelCalled
 from muster.failures import classify
 from muster.recovery.breakers import BreakerOpen, Breakers, policy_of
 from muster.recovery.guarding import Guard, ProbeTimedOut, Verdict
 from muster.recovery.ledger import Ledger
 
 log = logging.getLogger(__name__)
+
+_COUNTED = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
 
 FIRST_GUESS = 1_024
 """Output tokens a call is assumed to take until the agent's own calls have shown better."""
@@ -71,15 +74,15 @@ class Tally:
     model: str | None = None
     """Who gave the last answer."""
 
-    def add(self, data: Mapping[str, Any]) -> None:
-        """Count one `model.called` event."""
+    def add(self, said: ModelCalled) -> None:
+        """Count one answer."""
         self.requests += 1
-        self.input_tokens += data["usage"]["input_tokens"]
-        self.output_tokens += data["usage"]["output_tokens"]
-        cost = Decimal(data["cost"]) if data["cost"] is not None else None
+        self.input_tokens += said.usage["input_tokens"]
+        self.output_tokens += said.usage["output_tokens"]
+        cost = Decimal(said.cost) if said.cost is not None else None
         self.known_cost += cost or 0
         self.cost = None if self.cost is None or cost is None else self.cost + cost
-        self.tier, self.model = data["tier"], data["model"]
+        self.tier, self.model = said.tier, said.model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,15 +144,16 @@ class TieredModel(FallbackModel):
         """
         key = model_key(self._call.key, self.tally.requests)
         question = fingerprint(messages, model_settings, model_request_parameters)
-        event = self._means.recorded.find(key, request=question)
+        event = self._means.recorded.find(key, lambda event: ModelCalled.of(event).request == question)
         if event is None:
             await ensure_nothing_in_doubt(self._means.ledger, self._call)
             size = _size(messages, model_request_parameters)
             self._check_limits(size)
             request = Request(key, question, size, messages, model_settings, model_request_parameters)
             event = await self._ask_tiers(request)
-        self.tally.add(event.data)
-        return _response(event)
+        said = ModelCalled.of(event)
+        self.tally.add(said)
+        return _response(said)
 
     def _check_limits(self, size: int) -> None:
         limits, tally = self._call.agent.limits, self.tally
@@ -176,7 +180,7 @@ class TieredModel(FallbackModel):
                 async with self._guard(tier), asyncio.timeout(self._call.request_timeout):
                     response = await request.send(tier)
                 event = await self._record(request, tier, response, failures)
-                cost, version = Decimal(event.data["cost"] or 0), event.version
+                cost, version = Decimal(ModelCalled.of(event).cost or 0), event.version
                 return event
             except _TIER_FAILURES as error:
                 if isinstance(error, BreakerOpen) and self._waits(error):
@@ -240,27 +244,22 @@ class TieredModel(FallbackModel):
             # A server may answer under a name that nobody has priced; what was asked for has a price.
             usage.cost = means.prices.of_tokens(tier.model, usage.input_tokens, usage.output_tokens)
         means.outputs[tier.name] = max(means.outputs.get(tier.name, 1), usage.output_tokens)
-        data = {
-            "step": call.step,
-            "index": call.index,
-            "agent": call.agent.id,
-            "tier": tier.name,
-            "model": _name(tier, response),
-            "request": request.question,
-            "prompt": asked(request.messages),
-            "response": to_jsonable_python(response),
-            "usage": {
-                "input_tokens": usage.input_tokens,
-                "output_tokens": usage.output_tokens,
-                "cache_read_tokens": usage.cache_read_tokens,
-                "cache_write_tokens": usage.cache_write_tokens,
-            },
-            "cost": None if usage.cost is None else f"{usage.cost.normalize():f}",
-            "failed": [failure.as_data() for failure in failures],
-        }
-        new = NewEvent(type=EventType.MODEL_CALLED, data=data, actor=call.agent.id, key=request.key)
+        said = ModelCalled(
+            step=call.step,
+            index=call.index,
+            agent=call.agent.id,
+            tier=tier.name,
+            model=_name(tier, response),
+            request=request.question,
+            prompt=asked(request.messages),
+            response=to_jsonable_python(response),
+            usage={name: getattr(usage, name) for name in _COUNTED},
+            cost=None if usage.cost is None else f"{usage.cost.normalize():f}",
+            failed=[failure.as_data() for failure in failures],
+        )
+        new = said.event(actor=call.agent.id, key=request.key)
         event = await means.journal.record(new)
-        if event.data["request"] != request.question:
+        if ModelCalled.of(event).request != request.question:
             # Another version of the program asked something else here first.
             event = await means.journal.record(replace(new, key=f"{request.key}~{request.question[:12]}"))
         return event
@@ -394,7 +393,7 @@ def _size(messages: Sequence[ModelMessage], parameters: ModelRequestParameters) 
     return characters // CHARACTERS_PER_TOKEN
 
 
-def _response(event: Event) -> ModelResponse:
-    (response,) = ModelMessagesTypeAdapter.validate_python([event.data["response"]])
+def _response(said: ModelCalled) -> ModelResponse:
+    (response,) = ModelMessagesTypeAdapter.validate_python([said.response])
     assert isinstance(response, ModelResponse)
     return response

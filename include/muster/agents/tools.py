@@ -10,6 +10,7 @@ import inspect
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ from muster.agents.errors import BadOutput, LimitReached
 from muster.agents.journal import Journal, Recorded, tool_key
 from muster.errors import MusterError, PermanentError, TransientError
 from muster.events.canonical import digest
-from muster.events.model import Event, EventType, NewEvent
+from muster.events.model import Event
+from muster.events.payloads.base import RecordedError
+from muster.events.payloads.work import ToolCalled
 from muster.recovery.ledger import Ledger, OutcomeUnknown
 from muster.redaction import redact_data
 from muster.skills.calling import call_skill
@@ -55,14 +58,22 @@ class ToolCalls:
         """
         self._check(skill, arguments)
         key = tool_key(self._call.key, number, position)
-        # As the log will have it: what it redacts must be found again.
-        same = {"tool": skill.name, "arguments": redact_data(arguments)}
-        event = self._recorded.find(key, **same)
+        call = self._call
+        said = ToolCalled(
+            step=call.step,
+            index=call.index,
+            agent=call.agent.id,
+            tool=skill.name,
+            # As the log will have it: what it redacts must be found again.
+            arguments=redact_data(arguments),
+        )
+        event = self._recorded.find(key, partial(_is_same, said))
         if event is None:
-            event = await self._record(key, same, await self._outcome(skill, arguments))
-        if (error := event.data.get("error")) is not None:
-            raise ModelRetry(error["message"])
-        return event.data["result"]
+            event = await self._record(key, await self._outcome(skill, arguments, said))
+        answer = ToolCalled.of(event)
+        if answer.error is not None:
+            raise ModelRetry(answer.error.message)
+        return answer.result
 
     def _check(self, skill: Skill, arguments: Mapping[str, Any]) -> None:
         agent = self._call.agent
@@ -85,13 +96,13 @@ class ToolCalls:
                 " change. Use it, or call with other arguments."
             )
 
-    async def _outcome(self, skill: Skill, arguments: dict[str, Any]) -> dict[str, Any]:
+    async def _outcome(self, skill: Skill, arguments: dict[str, Any], said: ToolCalled) -> ToolCalled:
         # By what is asked for, not by its place in the conversation: an agent that is asked afresh after a bad answer
         # calls the tool again, and finds what it did the first time.
         context = self._context(f"{self._call.effect_key}/tool/{skill.name}/{digest(arguments)[:16]}")
         try:
             async with context.guard(f"tool:{skill.name}"):
-                return {"result": await call_skill(skill, arguments, context)}
+                return replace(said, result=await call_skill(skill, arguments, context))
         except TransientError:
             raise
         except Exception as error:
@@ -102,17 +113,21 @@ class ToolCalls:
             kind = type(error).__name__
             # The text of others may hold what no model should see: a path, a query, a secret.
             told = str(error) if isinstance(error, MusterError) else f"{skill.name} failed: {kind}"
-            return {"error": {"class": kind, "message": told}}
+            return replace(said, error=RecordedError(class_=kind, message=told))
 
-    async def _record(self, key: str, same: Mapping[str, Any], outcome: Mapping[str, Any]) -> Event:
-        call = self._call
-        data = {"step": call.step, "index": call.index, "agent": call.agent.id, **same, **outcome}
-        new = NewEvent(type=EventType.TOOL_CALLED, data=data, actor=call.agent.id, key=key)
+    async def _record(self, key: str, said: ToolCalled) -> Event:
+        new = said.event(actor=said.agent, key=key)
         event = await self._journal.record(new)
-        if any(event.data.get(name) != value for name, value in same.items()):
+        if not _is_same(said, event):
             # Another version of the program called something else here first.
             event = await self._journal.record(replace(new, key=f"{key}~{self.count}"))
         return event
+
+
+def _is_same(said: ToolCalled, event: Event) -> bool:
+    """True of the answer to the same call."""
+    found = ToolCalled.of(event)
+    return (found.tool, found.arguments) == (said.tool, said.arguments)
 
 
 async def ensure_nothing_in_doubt(ledger: Ledger, call: AgentCall) -> None:

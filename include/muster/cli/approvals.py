@@ -11,6 +11,7 @@ from muster.cli.place import airflow, open_log, open_queries
 from muster.errors import MusterError
 from muster.events.intact import demand_intact
 from muster.events.model import Event, EventType
+from muster.events.payloads.work import StepExpanded
 from muster.local.client import AirflowClient
 
 OPEN = frozenset({"awaiting_input", "deferred", "running", "scheduled", "queued", "up_for_retry"})
@@ -82,8 +83,8 @@ def position(events: Sequence[Event], step: str, slot: int) -> int | None:
         return None
     indices: Sequence[int] = ()
     for event in events:
-        if event.type == EventType.STEP_EXPANDED and event.data.get("step") == step:
-            indices = event.data["indices"]
+        if event.type == EventType.STEP_EXPANDED and event.step == step:
+            indices = StepExpanded.of(event).indices
     return indices[slot] if slot < len(indices) else slot
 
 

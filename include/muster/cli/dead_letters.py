@@ -291,7 +291,7 @@ def _whole(database: Database, letter: DeadLetter) -> dict[str, Any]:
     events = [
         {"version": it.version, "at": it.at, "type": it.type, "actor": it.actor, "data": it.data}
         for it in log.read(letter.run or "", steps=[letter.step] if letter.step else None)
-        if it.data.get("index") == letter.index or letter.step is None
+        if it.index == letter.index or letter.step is None
     ]
     item = content(log, DefinitionStore(database), letter.run or "", letter.step, letter.index)
     return {**item, "events": events}

@@ -17,7 +17,8 @@ from muster.database import Database
 from muster.errors import MusterError
 from muster.events.definitions import DefinitionStore
 from muster.events.intact import demand_intact
-from muster.events.model import Event
+from muster.events.model import Event, EventType
+from muster.events.payloads.runs import RunOpened
 from muster.language import load_folder
 from muster.language.definition import Definition
 from muster.local.project import Project, find_project
@@ -51,10 +52,9 @@ def debug_run(id: str, *, own: bool, as_json: bool) -> None:
 
 
 def _own(database: Database, stream: str, events: list[Event]) -> Definition:
-    name = events[0].data.get("definition") if events else None
-    if not isinstance(name, str):
+    if not events or events[0].type != EventType.RUN_OPENED:
         raise MusterError(f"{stream} was never opened, so there are no decisions in it.", remedy="`muster runs`.")
-    return Definition.model_validate_json(DefinitionStore(database).get(name))
+    return Definition.model_validate_json(DefinitionStore(database).get(RunOpened.of(events[0]).definition))
 
 
 def _today(project: Project, started: Definition) -> tuple[Definition, str]:

@@ -17,6 +17,7 @@ from muster.cli.skills import call_skill, new_key
 from muster.database import Database
 from muster.errors import MusterError, TransientError
 from muster.events.model import EventType
+from muster.events.payloads.work import StepSucceeded
 from muster.events.queries import Queries
 from muster.execution.references import ENDED_IN_AIRFLOW
 from muster.local.client import AirflowClient
@@ -148,7 +149,7 @@ def _show(name: str) -> str:
 
 def _say_where_it_went(queries: Queries, outbox: Outbox, out: Console) -> None:
     for event in queries.events(NAME, step="report", types=[EventType.STEP_SUCCEEDED]):
-        output = event.data.get("output")
+        output = StepSucceeded.of(event).output
         if isinstance(output, dict) and output.get("html"):
             out.print(Text(f"Report: {output['html']}"), soft_wrap=True)
     if kept := outbox.entries(run=NAME, status="kept"):

@@ -14,6 +14,10 @@ from rich.spinner import Spinner
 from rich.table import Table
 
 from muster.events.model import Event, EventType
+from muster.events.payloads.base import payload_of
+from muster.events.payloads.people import ApprovalAnswered
+from muster.events.payloads.runs import RunOpened
+from muster.events.payloads.work import StepExpanded, StepSetAside
 from muster.events.queries import StepRow
 
 MARKS = {
@@ -65,12 +69,12 @@ def steps_table(steps: Sequence[StepRow], *, live: bool = False) -> RenderableTy
 def answered(steps: Sequence[StepRow], events: Iterable[Event]) -> list[StepRow]:
     """The steps with what people answered in place of a mere `succeeded`."""
     answers = {
-        (event.data.get("step"), -1 if event.data.get("index") is None else event.data["index"]): event.data
+        (event.step, -1 if event.index is None else event.index): ApprovalAnswered.of(event)
         for event in events
         if event.type == EventType.APPROVAL_ANSWERED
     }
     return [
-        replace(row, status="approved" if answers[row.step, row.index].get("approved") else "rejected")
+        replace(row, status="approved" if answers[row.step, row.index].approved else "rejected")
         if row.status == "succeeded" and (row.step, row.index) in answers
         else row
         for row in steps
@@ -155,18 +159,17 @@ def _labels(events: Iterable[Event], step: str) -> tuple[dict[int, str], dict[in
     reasons: dict[int, str] = {}
     inputs: Mapping[str, Any] = {}
     for event in events:
-        data = event.data
-        index = data.get("index")
-        if event.type == EventType.RUN_OPENED:
-            inputs = data.get("inputs") or {}
-        elif event.type == EventType.STEP_EXPANDED and data.get("step") == step:
-            labels = _named_by_inputs(inputs, data.get("length"))
-        elif event.type == EventType.STEP_SET_ASIDE and index is not None:
-            reasons[index] = _reason(data)
-        elif event.type == EventType.APPROVAL_ANSWERED and index is not None:
-            verdict = "approved" if data.get("approved") else "rejected"
-            note = f": {data['note']}" if data.get("note") else ""
-            reasons[index] = f"{verdict} by {data.get('by') or 'nobody in time'}{note}"
+        match payload_of(event):
+            case RunOpened(inputs=given):
+                inputs = given or {}
+            case StepExpanded() as said if said.step == step:
+                labels = _named_by_inputs(inputs, said.length)
+            case StepSetAside(index=int(index)) as said:
+                reasons[index] = _reason(said)
+            case ApprovalAnswered(index=int(index)) as said:
+                verdict = "approved" if said.approved else "rejected"
+                note = f": {said.note}" if said.note else ""
+                reasons[index] = f"{verdict} by {said.by or 'nobody in time'}{note}"
     return labels, reasons
 
 
@@ -184,11 +187,9 @@ def _label(value: Any) -> str:
     return str(value)[:40]
 
 
-def _reason(data: Any) -> str:
-    findings = data.get("findings") or []
-    if findings:
-        first = findings[0]
-        more = f" (+{len(findings) - 1})" if len(findings) > 1 else ""
+def _reason(said: StepSetAside) -> str:
+    if said.findings:
+        first = said.findings[0]
+        more = f" (+{len(said.findings) - 1})" if len(said.findings) > 1 else ""
         return f"{first.get('rule')}: {first.get('message')}{more}"
-    error = data.get("error")
-    return str(error.get("message", "")) if isinstance(error, dict) else str(error or "")
+    return said.error.message

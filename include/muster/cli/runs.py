@@ -17,6 +17,8 @@ from muster.cli.place import airflow, open_queries
 from muster.cli.skills import pairs
 from muster.errors import MusterError
 from muster.events.costs import by_run, cost_in_words
+from muster.events.gist import gist
+from muster.events.keys import work_key
 from muster.events.log import EventLog
 from muster.events.model import Event
 from muster.events.queries import Queries, RunRow
@@ -200,45 +202,16 @@ def _timeline(events: Sequence[Event]) -> Table:
     table = Table("", "when", "what", "where", "who", box=None, header_style="bold", padding=(0, 1))
     table.add_column("", overflow="fold")
     for event in events:
-        step, index = event.data.get("step"), event.data.get("index")
-        where = f"{step}[{index}]" if index is not None else str(step or "")
+        where = "" if event.step is None else work_key(event.step, event.index)
         table.add_row(
             str(event.version),
             _when(event.at),
             event.type,
             where,
             escape(event.actor),
-            f"[dim]{escape(_gist(event.data))}[/]",
+            f"[dim]{escape(gist(event))}[/]",
         )
     return table
-
-
-def _gist(data: Any) -> str:
-    """What matters of an event, in a line."""
-    error = data.get("error")
-    if isinstance(error, dict):
-        return str(error.get("message", ""))
-    if "approved" in data:
-        note = f": {data['note']}" if data.get("note") else ""
-        return f"{'approved' if data['approved'] else 'rejected'}{note}"
-    if isinstance(parent := data.get("parent"), dict) and "reason" not in data:
-        return f"for step {parent.get('step')} of {parent.get('run')}"
-    for key in (
-        "reason",
-        "child",
-        "subject",
-        "text",
-        "note",
-        "delivered_by",
-        "status",
-        "length",
-        "model",
-        "produced_by",
-        "kind",
-    ):
-        if data.get(key) not in (None, ""):
-            return f"{key}: {data[key]}"[:200]
-    return ""
 
 
 def _event(event: Event) -> dict[str, Any]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 
 from muster.events.lifecycle import Execution
-from muster.events.model import Event, EventType
+from muster.events.model import Event
+from muster.events.payloads.base import payload_of
+from muster.events.payloads.runs import DeadLetterRedriven, RunRestarted
 from muster.events.state import RunState
 from muster.events.work import StepState
 from muster.execution.flow import ancestors, redriven, same_list, skipped_for_another
@@ -26,13 +28,14 @@ def stands_of(definition: Definition, execution: Execution) -> frozenset[str] | 
 
 def done_again(definition: Definition, order: Event) -> set[str]:
     """The steps that an order has done again, all of them or some of their items."""
-    if (said := order.data.get("again")) is not None:
-        return set(said)
-    # As it was written before orders said so.
-    if order.type == EventType.RUN_RESTARTED:
-        return set(steps_from(definition, [order.data["from"], *order.data.get("also", ())]))
-    if order.type == EventType.DEAD_LETTER_REDRIVEN:
-        return {*order.data["pieces"], *steps_after(definition, order.data["pieces"])}
+    match payload_of(order):
+        case RunRestarted(again=again) | DeadLetterRedriven(again=again) if again is not None:
+            return set(again)
+        # As they were written before they said so.
+        case RunRestarted() as said:
+            return set(steps_from(definition, said.begins))
+        case DeadLetterRedriven(pieces=pieces):
+            return {*pieces, *steps_after(definition, pieces)}
     return set()
 
 

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 from muster.events import keys
 from muster.events.model import EventType, NewEvent
+from muster.events.payloads.work import StepFellBack, StepStarted
 from muster.execution.piece import Piece, fell_back, started
 from muster.execution.services import Services
 from muster.recovery.ledger import Ledger
@@ -22,7 +23,7 @@ async def begin_piece(services: Services, piece: Piece) -> Piece:
     # In one append: who comes after a process that died in between would not know who had done the work last.
     events = [started(piece, begins, key), *await _still_fallen_back(services, piece, key)]
     begun = (await services.log.aappend(piece.ref.run, events))[0]
-    if key is not None and begun.data.get("begins") != begins:
+    if key is not None and StepStarted.of(begun).begins != begins:
         piece = replace(piece, first=False)
         begun = (await services.log.aappend(piece.ref.run, [started(piece, begins, None)]))[0]
     return replace(piece, execution=begun.version)
@@ -32,7 +33,7 @@ def _key(piece: Piece) -> str | None:
     if piece.first:
         return keys.started(piece.key, None)
     known = piece.view.events_of(EventType.STEP_STARTED, piece.step.id, piece.index)
-    begun = any(event.data["epoch"] == piece.ref.epoch for event in known)
+    begun = any(event.epoch == piece.ref.epoch for event in known)
     return None if begun else keys.started(piece.key, piece.ref.epoch)
 
 
@@ -45,11 +46,11 @@ async def _still_fallen_back(services: Services, piece: Piece, key: str | None) 
     if piece.step.fallback is None or not known or key is None:
         return []
     told = piece.view.events_of(EventType.STEP_FELL_BACK, piece.step.id, piece.index)
-    last = next((event for event in told if event.key == piece.fell_back_in(known[-1].data["epoch"])), None)
+    last = next((event for event in told if event.key == piece.fell_back_in(known[-1].epoch)), None)
     if last is None or await Ledger(services.database).aoutside(piece.view.id, piece.effect_key) is None:
         return []
     # Asked for after the ledger: another process that has begun since may have decided that the step itself goes on,
     # and the effect be that step's.
     if await services.log.aunder_keys(piece.ref.run, [key]):
         return []
-    return [fell_back(piece, last.data["error"])]
+    return [fell_back(piece, StepFellBack.of(last).error)]

@@ -13,7 +13,10 @@ from muster.errors import ConcurrencyError, PermanentError
 from muster.events import keys
 from muster.events.keys import OPENED
 from muster.events.lifecycle import AGAIN
-from muster.events.model import Event, EventType, NewEvent
+from muster.events.model import Event, EventType
+from muster.events.payloads.base import ParentPiece
+from muster.events.payloads.runs import RunCancelRequested, RunOpened
+from muster.events.payloads.work import ChildRequested
 from muster.events.state import RunState
 from muster.execution import proving
 from muster.execution.fanout import end
@@ -65,16 +68,14 @@ class Child:
         Raises:
             PermanentError: the inputs are others by now than those it was asked for with.
         """
-        asked = self.requested
-        if asked.data.get("proof") not in (None, proving.digest(self.proof)):
+        asked, said = self.requested, ChildRequested.of(self.requested)
+        if said.proof not in (None, proving.digest(self.proof)):
             # Opened with them it would be nobody's child, and would be performed all the same.
             raise PermanentError(
                 f"The inputs of {self.run} are not those it was asked for with: something in them was forgotten since.",
-                remedy=f"`muster restart {asked.stream} --from {asked.data['step']}` asks for another.",
+                remedy=f"`muster restart {asked.stream} --from {said.step}` asks for another.",
             )
-        parent = {"run": asked.stream, **{name: asked.data[name] for name in ("step", "index")}, "key": asked.key}
-        parent["proof"] = self.proof
-        return {**self.inputs, PARENT: parent}
+        return {**self.inputs, PARENT: {**parent_of(asked), "key": asked.key, "proof": self.proof}}
 
 
 async def ask_for(services: Services, piece: Piece) -> Child:
@@ -91,22 +92,15 @@ async def ask_for(services: Services, piece: Piece) -> Child:
     inputs = to_jsonable_python(evaluate(piece.step.arguments, piece.variables, where=f"step {piece.step.id}, with"))
     key = keys.child(piece.key, piece.ref.epoch)
     child = run_id(automation, proving.name_of(secret, piece.ref.run, piece.key, piece.ref.epoch))
-    data = {
-        "step": piece.step.id,
-        "index": piece.index,
-        "child": child,
-        "automation": automation,
-        "epoch": piece.ref.epoch,
-        "proof": proving.digest(proving.prove(secret, piece.ref.run, key, child, inputs)),
-    }
+    proof = proving.digest(proving.prove(secret, piece.ref.run, key, child, inputs))
+    said = ChildRequested(**piece.place, child=child, automation=automation, proof=proof)
     if (requested := (await services.log.aunder_keys(piece.ref.run, [key])).get(key)) is None:
         await ensure_may_begin(services, piece.ref)
-        event = NewEvent(type=EventType.CHILD_REQUESTED, data=data, key=key)
-        requested = (await services.log.aappend(piece.ref.run, [event]))[0]
+        requested = (await services.log.aappend(piece.ref.run, [said.event(key=key)]))[0]
         # Again after the writing: who stopped the run before that has not seen what was asked for.
         await ensure_may_begin(services, piece.ref)
     # What was written first counts: an earlier release gave other names.
-    child = str(requested.data["child"])
+    child = ChildRequested.of(requested).child
     return Child(
         automation=automation,
         dag_run_id=child.partition("/")[2],
@@ -126,15 +120,15 @@ async def requested_by(services: Services, run: str, conf: Mapping[str, Any]) ->
     if not isinstance(named, Mapping) or not all(isinstance(named.get(name), str) for name in ("run", "key")):
         return None
     found = (await services.log.aunder_keys(named["run"], [named["key"]])).get(named["key"])
-    if found is None or found.type != EventType.CHILD_REQUESTED or found.data["child"] != run:
+    if found is None or found.type != EventType.CHILD_REQUESTED or (said := ChildRequested.of(found)).child != run:
         return None
-    if "proof" not in found.data:
+    if said.proof is None:
         # It was asked for by an earlier release, and is about to begin in this one.
         return found
     proven = proving.is_proven(
         await proving.secret_of(services.database),
         named.get("proof"),
-        kept=found.data["proof"],
+        kept=said.proof,
         run=named["run"],
         key=named["key"],
         child=run,
@@ -150,11 +144,17 @@ async def ensure_own(services: Services, piece: Piece, run: str) -> None:
         ChildFailed: it was not opened for the piece.
     """
     opened = (await services.log.aunder_keys(run, [OPENED])).get(OPENED)
-    if opened is not None and opened.data.get("parent") != _parent(piece.ref.run, piece.step.id, piece.index):
+    if opened is not None and RunOpened.of(opened).parent != _parent(piece.ref.run, piece.step.id, piece.index):
         raise ChildFailed(
             f"The run {run} is not the one that step {piece.step.id} asked for: somebody else has started it.",
             remedy=f"`muster restart {piece.ref.run} --from {piece.step.id}` asks for another.",
         )
+
+
+def parent_of(asked: Event) -> ParentPiece:
+    """What a run says of the piece that has asked for it."""
+    said = ChildRequested.of(asked)
+    return _parent(asked.stream, said.step, said.index)
 
 
 def is_child(state: RunState, parent: str, step: str, index: int | None) -> bool:
@@ -162,8 +162,7 @@ def is_child(state: RunState, parent: str, step: str, index: int | None) -> bool
     return state.parent == _parent(parent, step, index)
 
 
-def _parent(run: str, step: str, index: int | None) -> dict[str, Any]:
-    """What a run that was opened for a piece says of it."""
+def _parent(run: str, step: str, index: int | None) -> ParentPiece:
     return {"run": run, "step": step, "index": index}
 
 
@@ -173,7 +172,8 @@ async def is_waited_for(services: Services, asked: Event) -> bool:
     What undoes a run looks for what it asked for only once, and a later execution asks for another. A step that this
     one leaves as it was waits for nobody: it has its outcome, or none for good.
     """
-    ref = WorkRef(run=asked.stream, step=asked.data["step"], epoch=asked.data["epoch"])
+    said = ChildRequested.of(asked)
+    ref = WorkRef(run=asked.stream, step=said.step, epoch=said.epoch)
     try:
         return await why_not_begun(services, ref) is None
     except LeftAsItWas:
@@ -227,7 +227,7 @@ async def withdraw(services: Services, run: str, *, by: str, reason: str) -> boo
     # A person's word that it is done again comes after an earlier wish: it takes another.
     again = [order async for order in services.log.aread(run, types=AGAIN) if order.type in AGAIN]
     key = keys.cancel(len(again), by)
-    event = NewEvent(type=EventType.RUN_CANCEL_REQUESTED, data={"reason": reason}, actor=by, key=key)
+    event = RunCancelRequested(reason=reason).event(actor=by, key=key)
     try:
         stored = (await services.log.aappend(run, [event], expected=0))[0]
     except ConcurrencyError:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from muster.database import Database
 from muster.errors import MusterError
 from muster.events import keys
 from muster.events.keys import work_key
-from muster.events.model import Event, EventType, NewEvent
+from muster.events.model import Event, NewEvent
+from muster.events.payloads.base import Place, RecordedError
+from muster.events.payloads.runs import RunClosed, RunStuck
+from muster.events.payloads.work import CompensationFailed, StepCompleted, StepStopped
 from muster.events.state import RunState
 from muster.events.work import ENDED, OPEN, WorkState
 from muster.execution.concurrency import undisturbed
 from muster.execution.outcome import Outcome, left_as_it_was
-from muster.execution.piece import describe
 from muster.execution.references import WorkRef
 from muster.execution.services import Services
 from muster.execution.stopping import has_closed
@@ -28,7 +29,7 @@ from muster.language.definition import Definition
 from muster.language.sagas import compensation_order
 from muster.recovery.attempts import StillRunning, revoke
 
-TellStuck = Callable[[Services, WorkRef, str, int | None, Mapping[str, Any]], Awaitable[None]]
+TellStuck = Callable[[Services, WorkRef, str, int | None, RecordedError], Awaitable[None]]
 """Tells people where undoing has stopped, a step and an index, and why."""
 
 
@@ -79,26 +80,19 @@ async def _close(services: Services, ref: WorkRef, task_states: TaskStates, tell
     if (first or status == "stuck") and not await services.log.aunder_keys(ref.run, [key, keys.stuck(ref.epoch)]):
         # Then it is decided anew: the log has moved on.
         await _own_up(services, ref, state, first or _stopped(definition, state), tell)
-    counts = counts_of(state)
-    data = {
-        "status": status,
-        "reason": "; ".join(reasons) or None,
-        "counts": counts,
-        "cost": str(state.cost),
-        "epoch": ref.epoch,
-    }
-    event = NewEvent(type=EventType.RUN_CLOSED, data=data, key=key)
-    events = [*left_open(state, ref.epoch), event]
+    why, cost = "; ".join(reasons) or None, str(state.cost)
+    said = RunClosed(status=status, reason=why, counts=counts_of(state), cost=cost, epoch=ref.epoch)
+    events = [*left_open(state, ref.epoch), said.event(key=key)]
     return _how((await services.log.aappend(ref.run, events, expected=state.version))[-1])
 
 
 def _how(closed: Event) -> Outcome:
     """How the task that closed a run ends."""
-    counts, said, how = closed.data["counts"], closed.data["reason"], closed.data["status"]
-    if how != "succeeded":
-        reason = said if how == "failed" else f"{how}: {said}"
-        return Outcome(status="failed", output=counts, reason=reason, structural="all")
-    return Outcome(status="succeeded", output=counts, structural="all")
+    said = RunClosed.of(closed)
+    if said.status != "succeeded":
+        reason = said.reason if said.status == "failed" else f"{said.status}: {said.reason}"
+        return Outcome(status="failed", output=said.counts, reason=reason, structural="all")
+    return Outcome(status="succeeded", output=said.counts, structural="all")
 
 
 async def revoke_left(
@@ -130,9 +124,8 @@ def left_open(state: RunState, epoch: int) -> Iterator[NewEvent]:
     for name, index, work in state.works():
         step = state.step(name)
         if index is None and step.is_fan_out and step.ended and work.status not in ("pending", "stopped", step.status):
-            data = {"step": name, "counts": step.counts, "epoch": epoch}
             key = (keys.completed if work.status in OPEN else keys.list_undone)(name, epoch)
-            yield NewEvent(type=EventType.STEP_COMPLETED, data=data, key=key)
+            yield StepCompleted(step=name, counts=step.counts, epoch=epoch).event(key=key)
         elif work.status not in OPEN:
             continue
         elif work.status == "waiting":
@@ -144,8 +137,8 @@ def left_open(state: RunState, epoch: int) -> Iterator[NewEvent]:
 
 def given_up(step: str, index: int | None, epoch: int) -> NewEvent:
     """The ending of a piece of work that nobody waits for any more: one that comes later is none."""
-    data = {"step": step, "index": index, "epoch": epoch}
-    return NewEvent(type=EventType.STEP_STOPPED, data=data, key=keys.ended(work_key(step, index), epoch))
+    said = StepStopped(step=step, index=index, epoch=epoch)
+    return said.event(key=keys.ended(work_key(step, index), epoch))
 
 
 def _status(state: RunState, undone: list[bool], reasons: list[str], epoch: int) -> str:
@@ -201,17 +194,15 @@ async def _own_up(
 ) -> None:
     """Write that undoing has stopped at a piece, or never began, and tell people."""
     step, index, error = where
-    described = describe(error)
-    data = {"step": step, "index": index, "error": described, "epoch": ref.epoch}
-    events = [NewEvent(type=EventType.RUN_STUCK, data=data, key=keys.stuck(ref.epoch))]
+    recorded, place = RecordedError.of(error), Place(step=step, index=index, epoch=ref.epoch)
+    events = [RunStuck(**place, error=recorded).event(key=keys.stuck(ref.epoch))]
     if isinstance(error, UndoingStopped):
         # It counts as tried: what of it stands, nobody knows.
-        failed = {**data, "work_epoch": state.step(step).work(index).epoch}
-        tried = keys.undoing_stopped(work_key(step, index), ref.epoch)
-        events.insert(0, NewEvent(type=EventType.COMPENSATION_FAILED, data=failed, key=tried))
+        failed = CompensationFailed(**place, error=recorded, work_epoch=state.step(step).work(index).epoch)
+        events.insert(0, failed.event(key=keys.undoing_stopped(work_key(step, index), ref.epoch)))
     await services.log.aappend(ref.run, events)
     if tell is not None:
-        await tell(services, ref, step, index, described)
+        await tell(services, ref, step, index, recorded)
 
 
 def _undone(state: RunState) -> list[bool]:

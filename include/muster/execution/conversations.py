@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from muster.events.model import EventType
+from muster.events.payloads.work import StepFailed, StepRetried
 from muster.recovery.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ async def conversation_of(services: Services, piece: Piece) -> int:
     kinds = (EventType.MODEL_CALLED, EventType.TOOL_CALLED) if now and not piece.undoes else ()
     said = [event for kind in kinds for event in piece.view.events_of(kind, piece.step.id, piece.index)]
     started = piece.view.events_of(EventType.STEP_STARTED, piece.step.id, piece.index)
-    begun = next((event.version for event in started if event.data["epoch"] == now), math.inf)
+    begun = next((event.version for event in started if event.epoch == now), math.inf)
     for epoch in range(now, -1, -1):
         under = tuple(f"{asked_under(piece, epoch)}/{what}/" for what in ("model", "tool"))
         own = [event.version for event in said if event.key is not None and event.key.startswith(under)]
@@ -56,10 +57,10 @@ def bad_answers(piece: Piece) -> int:
 
     Those of its fallback count from when that took over: it has a journal of its own.
     """
-    kinds = (EventType.STEP_RETRIED, EventType.STEP_FAILED)
-    ended = (event for kind in kinds for event in piece.view.events_of(kind, piece.step.id, piece.index))
+    kinds = (StepRetried, StepFailed)
+    ended = ((kind, event) for kind in kinds for event in piece.view.events_of(kind.type, piece.step.id, piece.index))
     since = _fell_back_at(piece) if piece.falls_back else 0
-    return sum(event.version > since and event.data["error"]["class"] == "BadOutput" for event in ended)
+    return sum(event.version > since and kind.of(event).error.class_ == "BadOutput" for kind, event in ended)
 
 
 def _fell_back_at(piece: Piece) -> float:

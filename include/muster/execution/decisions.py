@@ -13,7 +13,8 @@ from functools import partial
 from typing import Any, Literal
 
 from muster.events import keys
-from muster.events.model import EventType, NewEvent
+from muster.events.model import NewEvent
+from muster.events.payloads.people import ApprovalGranted, ApprovalRefused
 from muster.events.state import CANCELLED
 from muster.execution.concurrency import undisturbed
 from muster.execution.escalation import Question, question
@@ -152,7 +153,7 @@ def _settled(reply: Reply, output: Mapping[str, Any]) -> Decision:
 
 def _objection(piece: Piece, asked: Question, reply: Reply) -> str | None:
     """Why this person's reply does not count now; None when it does."""
-    if reply.by == piece.view.opened.data["requested_by"]:
+    if reply.by == piece.view.requested_by:
         return f"{reply.by} asked for the run, and whoever does cannot answer for it."
     if reply.by in asked.granted:
         return f"{reply.by} has approved it before: {progress(asked)}"
@@ -163,17 +164,12 @@ def _objection(piece: Piece, asked: Question, reply: Reply) -> str | None:
 
 def _grant(piece: Piece, reply: Reply, needed: int) -> NewEvent:
     """One of several approvals, once for each person."""
-    data = {**_place(piece), "by": reply.by, "by_id": reply.id, "needed": needed, "note": reply.note}
-    key = keys.granted(piece.key, reply.by, piece.ref.epoch)
-    return NewEvent(type=EventType.APPROVAL_GRANTED, data=data, actor=reply.by, key=key)
+    said = ApprovalGranted(**piece.place, by=reply.by, by_id=reply.id, needed=needed, note=reply.note)
+    return said.event(actor=reply.by, key=keys.granted(piece.key, reply.by, piece.ref.epoch))
 
 
 def _refusal(piece: Piece, reply: Reply, why: str) -> NewEvent:
     """An answer that does not count."""
-    data = {**_place(piece), "by": reply.by, "by_id": reply.id, "approved": reply.approved, "why": why}
+    said = ApprovalRefused(**piece.place, by=reply.by, by_id=reply.id, approved=reply.approved, why=why)
     key = keys.refused(piece.key, reply.by, reply.at.isoformat(), piece.ref.epoch)
-    return NewEvent(type=EventType.APPROVAL_REFUSED, data=data, actor=reply.by, key=key)
-
-
-def _place(piece: Piece) -> dict[str, Any]:
-    return {"step": piece.step.id, "index": piece.index, "epoch": piece.ref.epoch}
+    return said.event(actor=reply.by, key=key)

@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from muster.events import canonical, keys
 from muster.events.keys import OPENED
 from muster.events.lifecycle import TELLING, RunLifecycle
-from muster.events.model import Event, EventType, NewEvent
+from muster.events.model import Event
+from muster.events.payloads.runs import RunBegun, RunOpened
 from muster.execution.again import stands_of
 from muster.execution.services import Services
 from muster.execution.view import definition_of
@@ -55,7 +56,7 @@ async def _epoch(services: Services, run: str, at: str) -> Epoch:
     found = await services.log.aunder_keys(run, [OPENED, key])
     if key in found:
         return _of(found[key])
-    if OPENED not in found or found[OPENED].data.get("started") in (at, None):
+    if OPENED not in found or RunOpened.of(found[OPENED]).started in (at, None):
         return Epoch(0)
     return await begin_epoch(services, run, key, at)
 
@@ -73,15 +74,17 @@ async def begin_epoch(
     last = RunLifecycle.of([event async for event in services.log.aread(run, types=TELLING)]).last
     # Nobody ordered it, nor did it die: a person has cleared tasks in Airflow, and only those are performed.
     by_hand = not last.is_awaited
-    data: dict[str, object] = {"epoch": last.epoch + by_hand, "started": started}
-    if undone_with is not None:
-        data["undone_with"] = undone_with
-    stands = stands_of(definition, last)
-    if not by_hand and last.epoch and stands is not None:
-        data["stands"] = sorted(stands)
+    stands = None if by_hand or not last.epoch else stands_of(definition, last)
+    said = RunBegun(
+        epoch=last.epoch + by_hand,
+        started=started,
+        stands=None if stands is None else sorted(stands),
+        undone_with=undone_with,
+    )
     # Of several tasks that begin at once the first one's event stands for all.
-    return _of((await services.log.aappend(run, [NewEvent(type=EventType.RUN_BEGUN, data=data, key=key)]))[0])
+    return _of((await services.log.aappend(run, [said.event(key=key)]))[0])
 
 
 def _of(begun: Event) -> Epoch:
-    return Epoch(int(begun.data["epoch"]), frozenset(begun.data.get("stands") or ()))
+    said = RunBegun.of(begun)
+    return Epoch(said.epoch, frozenset(said.stands or ()))

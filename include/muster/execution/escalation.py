@@ -12,7 +12,8 @@ from typing import Any
 
 from muster.errors import PermanentError
 from muster.events import keys
-from muster.events.model import Event, EventType, NewEvent
+from muster.events.model import Event, EventType
+from muster.events.payloads.people import ApprovalEscalated, ApprovalGranted, ApprovalReminded, ApprovalRequested
 from muster.execution.piece import Piece
 from muster.execution.services import Services
 from muster.execution.telling import tell
@@ -110,16 +111,16 @@ async def question(services: Services, piece: Piece) -> Question:
         raise PermanentError(
             f"Step {piece.step.id} of {piece.ref.run} has not asked anybody yet.", remedy="Answer when it has."
         )
-    data = asked.data
+    said = ApprovalRequested.of(asked)
     return Question(
-        subject=str(data["subject"]),
-        asked_at=datetime.fromisoformat(data["asked_at"]) if "asked_at" in data else asked.at,
-        assignees=data["assignees"],
-        levels=[(level["after"], level["to"]) for level in data.get("levels", ())],
-        remind=data.get("remind", ()),
-        within=data["within"],
-        needed=data.get("approvals", 1),
-        granted=[event.data["by"] for event in own if event.type == EventType.APPROVAL_GRANTED],
+        subject=str(said.subject),
+        asked_at=datetime.fromisoformat(said.asked_at) if said.asked_at is not None else asked.at,
+        assignees=said.assignees,
+        levels=[(level["after"], level["to"]) for level in said.levels],
+        remind=said.remind,
+        within=said.within,
+        needed=said.approvals,
+        granted=[ApprovalGranted.of(event).by for event in own if event.type == EventType.APPROVAL_GRANTED],
         noticed=frozenset(
             keys.which_told(event.key, piece.key, piece.ref.epoch) for event in own if event.key is not None
         ),
@@ -134,16 +135,12 @@ async def tell_due(services: Services, piece: Piece, asked: Question, now: datet
     for key, type, after, names in asked.due(now):
         people = asked.people(now)
         await tell(services, _notices(piece, asked, key, people), otherwise=NOBODY)
-        data = {
-            "step": piece.step.id,
-            "index": piece.index,
-            "epoch": piece.ref.epoch,
-            "after": after,
-            "people": people,
-            **({"to": list(names)} if type == EventType.APPROVAL_ESCALATED else {}),
-        }
-        event = NewEvent(type=type, data=data, key=keys.told(piece.key, key, piece.ref.epoch))
-        await services.log.aappend(piece.ref.run, [event])
+        said = (
+            ApprovalReminded(**piece.place, after=after, people=people)
+            if type == EventType.APPROVAL_REMINDED
+            else ApprovalEscalated(**piece.place, after=after, people=people, to=list(names))
+        )
+        await services.log.aappend(piece.ref.run, [said.event(key=keys.told(piece.key, key, piece.ref.epoch))])
 
 
 def _notices(piece: Piece, asked: Question, key: str, people: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -190,7 +187,4 @@ def _places(human: ResolvedHuman, piece: Piece) -> Iterator[tuple[str, Any]]:
 
 
 def _belongs(event: Event, piece: Piece) -> bool:
-    data: Any = event.data
-    return bool(
-        data.get("step") == piece.step.id and data.get("index") == piece.index and data.get("epoch") == piece.ref.epoch
-    )
+    return (event.step, event.index, event.epoch) == (piece.step.id, piece.index, piece.ref.epoch)

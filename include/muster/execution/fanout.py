@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
@@ -12,6 +11,7 @@ from muster.errors import PermanentError
 from muster.events import keys
 from muster.events.keys import work_key
 from muster.events.model import Event, EventType, NewEvent
+from muster.events.payloads.work import StepCompleted, StepExpanded, StepSkipped
 from muster.events.work import WorkState
 from muster.execution import flow
 from muster.execution.again import is_done_alone
@@ -84,7 +84,7 @@ async def expand(services: Services, ref: WorkRef) -> Spread:
         try:
             found = await _lay_out(services, view, step, ref)
         except PermanentError as error:
-            await services.log.aappend(ref.run, [failed_as_a_whole(ref, error), *_not_listed(view, step, ref)])
+            await services.log.aappend(ref.run, [failed_as_a_whole(ref, error), *_events(_not_listed(view, step, ref))])
             raise
     return _spread(services, view, step, ref, found)
 
@@ -112,17 +112,16 @@ async def spread_of(services: Services, ref: WorkRef) -> Spread:
 
 
 def _spread(services: Services, view: RunView, step: ResolvedStep, ref: WorkRef, expanded: Event) -> Spread:
-    indices = expanded.data["indices"]
+    said = StepExpanded.of(expanded)
     variables = Variables(partial(view.variables, step, services))
     kept = last_endings(view, step) if ref.stands else _kept(view, step, expanded, ref)
-    left = {index: kept[index] for index in indices if index in kept}
-    return Spread(view, step, indices, variables, expanded.data["epoch"], left)
+    left = {index: kept[index] for index in said.indices if index in kept}
+    return Spread(view, step, said.indices, variables, said.epoch, left)
 
 
 def last_endings(view: RunView, step: ResolvedStep) -> dict[int | None, Event]:
     """How each piece of a step ended last, by position; None stands for the step as a whole."""
-    endings = (event for event in view.events if event.type in ENDINGS)
-    return {event.data["index"]: event for event in endings if event.data["step"] == step.id}
+    return {event.index: event for event in view.events if event.type in ENDINGS and event.step == step.id}
 
 
 async def _ended_anew(services: Services, spread: Spread, ref: WorkRef) -> bool:
@@ -134,8 +133,9 @@ async def _ended_anew(services: Services, spread: Spread, ref: WorkRef) -> bool:
 
 def _kept(view: RunView, step: ResolvedStep, expanded: Event, ref: WorkRef) -> dict[int | None, Event]:
     """How each item ended that the redrive under way leaves as it is; empty when everything is done again."""
-    again = expanded.data.get("again", _again(view, step))
-    if again is None or expanded.data["epoch"] != ref.epoch:
+    said = StepExpanded.of(expanded)
+    again = _again(view, step) if said.again is None else said.again
+    if again is None or said.epoch != ref.epoch:
         return {}
     return {index: event for index, event in last_endings(view, step).items() if index not in again}
 
@@ -178,7 +178,7 @@ async def _lay_out(services: Services, view: RunView, step: ResolvedStep, ref: W
             )
         indices, notes = _positions(view, step, items, variables, ref, stays)
         await _ensure_not_replaced(services, view, step, indices)
-    notes += _not_listed(view, step, ref, but={*indices, *stays, *(note.data["index"] for note in notes)})
+    notes += _not_listed(view, step, ref, but={*indices, *stays, *(note.index for note in notes)})
     indices = before.indices if alone else sorted({*indices, *stays.intersection(before.indices)})
     return await _write(services, view, step, ref, before.length or 0 if alone else length, indices, notes, stays)
 
@@ -209,12 +209,12 @@ def _positions(
     variables: Mapping[str, Any],
     ref: WorkRef,
     stays: Collection[int],
-) -> tuple[list[int], list[NewEvent]]:
+) -> tuple[list[int], list[StepSkipped]]:
     """The positions with work, and the events that say why others have none; of those that stay neither."""
     kept_back = flow.kept_back(view.definition, step, view.state, len(items))
     again = view.state.again.get(step.id)
     indices: list[int] = []
-    notes: list[NewEvent] = []
+    notes: list[StepSkipped] = []
     for index, item in enumerate(items):
         if item is None or index in stays or (again is not None and index not in again):
             continue
@@ -227,7 +227,9 @@ def _positions(
     return indices, notes
 
 
-def _not_listed(view: RunView, step: ResolvedStep, ref: WorkRef, but: Collection[int] = ()) -> Iterator[NewEvent]:
+def _not_listed(
+    view: RunView, step: ResolvedStep, ref: WorkRef, but: Collection[int | None] = ()
+) -> Iterator[StepSkipped]:
     """That there is no work any more for items of an earlier layout: what they gave back then is not gone on with."""
     for index, item in view.state.step(step.id).items.items():
         if index not in but and item.status != "pending":
@@ -306,16 +308,12 @@ def by_item(step: ResolvedStep) -> bool:
     return isinstance(step.when, str) and bool(references(step.when).variables & {"item", "index"})
 
 
-def _skipped(step: ResolvedStep, index: int | None, reason: str, ref: WorkRef) -> NewEvent:
-    return NewEvent(
-        type=EventType.STEP_SKIPPED,
-        data={"step": step.id, "index": index, "reason": reason, "epoch": ref.epoch},
-        key=keys.ended(work_key(step.id, index), ref.epoch),
-    )
+def _events(notes: Iterable[StepSkipped]) -> list[NewEvent]:
+    return [note.event(key=keys.ended(work_key(note.step, note.index), note.epoch)) for note in notes]
 
 
-def _skipped_as_a_whole(notes: list[NewEvent]) -> bool:
-    return any(note.data["index"] is None for note in notes)
+def _skipped(step: ResolvedStep, index: int | None, reason: str, ref: WorkRef) -> StepSkipped:
+    return StepSkipped(step=step.id, index=index, reason=reason, epoch=ref.epoch)
 
 
 async def end(
@@ -333,10 +331,8 @@ async def end(
 
 
 async def _completed(services: Services, ref: WorkRef, counts: Mapping[str, int], *, once: bool = True) -> None:
-    data = {"step": ref.step, "counts": dict(counts), "epoch": ref.epoch}
-    key = keys.completed(ref.step, ref.epoch) if once else None
-    event = NewEvent(type=EventType.STEP_COMPLETED, data=data, key=key)
-    await services.log.aappend(ref.run, [event])
+    said = StepCompleted(step=ref.step, counts=dict(counts), epoch=ref.epoch)
+    await services.log.aappend(ref.run, [said.event(key=keys.completed(ref.step, ref.epoch) if once else None)])
 
 
 async def _write(
@@ -346,14 +342,12 @@ async def _write(
     ref: WorkRef,
     length: int,
     indices: list[int],
-    notes: list[NewEvent],
+    notes: list[StepSkipped],
     stays: Collection[int],
 ) -> Event:
-    data: dict[str, Any] = {"step": step.id, "length": length, "indices": indices, "epoch": ref.epoch}
-    if view.state.redriven:
-        data["again"] = [index for index in indices if index not in stays]
-    expanded = NewEvent(type=EventType.STEP_EXPANDED, data=data, key=keys.expanded(step.id, ref.epoch))
-    stored = await services.log.aappend(ref.run, [expanded, *notes])
-    if not indices and not _skipped_as_a_whole(notes):
-        await _completed(services, ref, dict(Counter(note.type.removeprefix("step.") for note in notes)))
+    again = [index for index in indices if index not in stays] if view.state.redriven else None
+    said = StepExpanded(step=step.id, length=length, indices=indices, epoch=ref.epoch, again=again)
+    stored = await services.log.aappend(ref.run, [said.event(key=keys.expanded(step.id, ref.epoch)), *_events(notes)])
+    if not indices and all(note.index is not None for note in notes):
+        await _completed(services, ref, {"skipped": len(notes)} if notes else {})
     return stored[0]

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from hashlib import sha256
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 from pydantic_core import to_jsonable_python
 
 from muster.errors import PermanentError
 from muster.events import keys
 from muster.events.canonical import canonical
-from muster.events.model import EventType, NewEvent
+from muster.events.payloads.people import ApprovalAnswered, ApprovalRequested
+from muster.events.payloads.work import StepSucceeded
 from muster.execution.concurrency import undisturbed
 from muster.execution.escalation import Question, question, tell_due
 from muster.execution.fanout import end
@@ -26,6 +27,18 @@ from muster.language.explain import shown_value
 from muster.language.expressions import evaluate
 from muster.language.kinds.human import ResolvedHuman
 from muster.redaction import redact
+
+
+class Wording(TypedDict):
+    """What of a question an answer to it belongs to."""
+
+    subject: str
+    details: str | None
+    item: str | None
+    assignees: list[str]
+    levels: list[dict[str, Any]]
+    approvals: int
+
 
 CLOSED = Outcome(status="failed", reason="It is not asked any more: the run has ended.")
 """What comes of a question whose run has ended without an answer."""
@@ -50,22 +63,20 @@ async def request(services: Services, piece: Piece) -> Request:
         PermanentError: nobody is left who may answer.
     """
     human, now = human_of(piece), services.clock()
-    data = {
-        "step": piece.step.id,
-        "index": piece.index,
+    said = ApprovalRequested(
+        **piece.place,
         **wording(piece),
-        "within": human.within,
-        "otherwise": human.otherwise,
-        "asked_at": now.isoformat(),
-        "remind": list(human.remind),
-        "epoch": piece.ref.epoch,
-    }
+        within=human.within,
+        otherwise=human.otherwise,
+        asked_at=now.isoformat(),
+        remind=list(human.remind),
+    )
     key = keys.approval(piece.key, "requested", piece.ref.epoch)
-    await services.log.aappend(piece.ref.run, [NewEvent(type=EventType.APPROVAL_REQUESTED, data=data, key=key)])
+    await services.log.aappend(piece.ref.run, [said.event(key=key)])
     return _request(piece, await question(services, piece), now)
 
 
-def wording(piece: Piece) -> dict[str, Any]:
+def wording(piece: Piece) -> Wording:
     """What is asked, and of whom: an answer is an answer to exactly this.
 
     Raises:
@@ -148,26 +159,23 @@ async def answer(
         ConcurrencyError: something of the step, or of no step, has come after the version `expected`.
     """
     how: Literal["person", "timeout", "refused"] = "person" if by is not None else "timeout"
-    if approved and (by is None or by == piece.view.opened.data["requested_by"]):
+    if approved and (by is None or by == piece.view.requested_by):
         approved, how = False, "refused" if by is not None else "timeout"
-    output = {
-        "approved": approved,
-        "by": by,
-        "how": how,
-        "note": note,
-        "at": services.clock().isoformat(),
-        "approvers": [*before, *([by] if approved else [])],
-    }
-    data = {"step": piece.step.id, "index": piece.index, "answer": how, "epoch": piece.ref.epoch, **output, "by_id": id}
-    answered = NewEvent(
-        type=EventType.APPROVAL_ANSWERED,
-        data=data,
-        actor=by or "muster",
-        key=keys.approval(piece.key, "answered", piece.ref.epoch),
+    said = ApprovalAnswered(
+        **piece.place,
+        answer=how,
+        approved=approved,
+        by=by,
+        how=how,
+        note=note,
+        at=services.clock().isoformat(),
+        approvers=[*before, *([by] if approved and by else [])],
+        by_id=id,
     )
-    ended = succeeded(piece, Answer(output=output, produced_by=f"person:{by}" if by else "rules"))
+    answered = said.event(actor=by or "muster", key=keys.approval(piece.key, "answered", piece.ref.epoch))
+    ended = succeeded(piece, Answer(output=said.output, produced_by=f"person:{by}" if by else "rules"))
     stored = await end(services, piece.ref, [answered, ended], expected=expected)
-    found: dict[str, Any] = stored[1].data["output"]
+    found: dict[str, Any] = StepSucceeded.of(stored[1]).output
     return found
 
 
@@ -186,7 +194,7 @@ def _chain(piece: Piece, human: ResolvedHuman) -> tuple[list[str], list[dict[str
     """
     assignees = _names(piece, human.assignees)
     levels: list[dict[str, Any]] = [{"after": level.after, "to": _names(piece, level.to)} for level in human.escalate]
-    requester = piece.view.opened.data["requested_by"]
+    requester = piece.view.requested_by
     people = {*assignees, *(name for level in levels for name in level["to"])}
     if not people:
         raise PermanentError(
@@ -221,7 +229,7 @@ def _names(piece: Piece, people: Sequence[str] | str) -> list[str]:
                 f"Step {piece.step.id} asks {shown_value(name)}, which is no user name.",
                 remedy="Let the expression give a user name, or a list of them.",
             )
-    requester = piece.view.opened.data["requested_by"]
+    requester = piece.view.requested_by
     return [name for name in dict.fromkeys(names) if name != requester]
 
 

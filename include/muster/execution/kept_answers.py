@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from itertools import chain
-from typing import Any
 
 from muster.events import keys
-from muster.events.model import Event, EventType, NewEvent
+from muster.events.model import Event
+from muster.events.payloads.people import ApprovalAnswered, ApprovalRequested
+from muster.events.payloads.work import StepSucceeded
 from muster.execution.concurrency import undisturbed
 from muster.execution.fanout import end
 from muster.execution.human import CLOSED, human_of, wording
@@ -38,21 +39,15 @@ async def _keep(services: Services, piece: Piece) -> Outcome | None:
     if earlier is None:
         return None
     asked, answered = earlier
-    if not answered.data["approved"] or answered.data["answer"] != "person" or not _same(asked.data, piece):
+    said = ApprovalAnswered.of(answered)
+    if not said.approved or said.answer != "person" or not _same(asked, piece):
         return None
-    names = ("approved", "by", "how", "note", "at", "approvers")
-    output = {name: answered.data[name] for name in names}
-    data = {**answered.data, "epoch": piece.ref.epoch, "kept": True}
-    again = NewEvent(
-        type=EventType.APPROVAL_ANSWERED,
-        data=data,
-        actor=answered.actor,
-        causation=answered.id,
-        key=keys.approval(piece.key, "answered", piece.ref.epoch),
+    again = replace(said, epoch=piece.ref.epoch, kept=True).event(
+        actor=answered.actor, causation=answered.id, key=keys.approval(piece.key, "answered", piece.ref.epoch)
     )
-    ended = succeeded(piece, Answer(output=output, produced_by=f"person:{output['by']}"))
+    ended = succeeded(piece, Answer(output=said.output, produced_by=f"person:{said.by}"))
     stored = await end(services, piece.ref, [again, ended], expected=version)
-    return Outcome(status="succeeded", output=stored[1].data["output"])
+    return Outcome(status="succeeded", output=StepSucceeded.of(stored[1]).output)
 
 
 async def _last_answered(services: Services, piece: Piece) -> tuple[Event, Event] | None:
@@ -66,5 +61,6 @@ async def _last_answered(services: Services, piece: Piece) -> tuple[Event, Event
     return None
 
 
-def _same(asked: Mapping[str, Any], piece: Piece) -> bool:
-    return all(asked.get(name) == value for name, value in wording(piece).items())
+def _same(asked: Event, piece: Piece) -> bool:
+    said = ApprovalRequested.of(asked)
+    return replace(said, **wording(piece)) == said

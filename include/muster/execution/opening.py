@@ -9,8 +9,8 @@ from typing import Any
 
 from muster.errors import PermanentError
 from muster.events.keys import OPENED
-from muster.events.model import EventType, NewEvent
-from muster.execution.children import is_waited_for, requested_by, withdraw
+from muster.events.payloads.runs import RunOpened
+from muster.execution.children import is_waited_for, parent_of, requested_by, withdraw
 from muster.execution.epochs import instant
 from muster.execution.personal import SubjectDoesNotFit, names_of
 from muster.execution.services import Services
@@ -56,31 +56,29 @@ async def open_run(services: Services, opening: Opening) -> Mapping[str, Any]:
     learn_settings(definition.settings)
     await services.definitions.aput(definition.canonical_json(), hash=definition.hash, automation=definition.name)
     inputs = _inputs(opening)
-    data: dict[str, Any] = {
-        "automation": definition.name,
-        "definition": definition.hash,
-        "bundle_version": opening.bundle_version,
-        "inputs": inputs,
-        "trigger": opening.trigger,
-        "requested_by": opening.requested_by,
-        "dag_id": opening.dag_id,
-        "dag_run_id": opening.dag_run_id,
-        "started": instant(opening.started) if opening.started is not None else None,
-    }
-    actor = opening.requested_by or "airflow"
     asked = await requested_by(services, opening.run, opening.conf)
     if asked is not None:
-        data["parent"] = {"run": asked.stream, "step": asked.data["step"], "index": asked.data["index"]}
         first = OPENED not in await services.log.aunder_keys(opening.run, [OPENED])
         if first and not await is_waited_for(services, asked):
             await withdraw(services, opening.run, by=asked.stream, reason="nobody waits for it any more")
-    if others := undeclared(opening.conf, {*definition.inputs, *_NO_INPUTS}):
-        data["undeclared"] = others
+    said = RunOpened(
+        automation=definition.name,
+        definition=definition.hash,
+        bundle_version=opening.bundle_version,
+        inputs=inputs,
+        trigger=opening.trigger,
+        requested_by=opening.requested_by,
+        dag_id=opening.dag_id,
+        dag_run_id=opening.dag_run_id,
+        started=instant(opening.started) if opening.started is not None else None,
+        parent=parent_of(asked) if asked is not None else None,
+        undeclared=undeclared(opening.conf, {*definition.inputs, *_NO_INPUTS}) or None,
+    )
     causation = asked.id if asked is not None else None
-    event = NewEvent(type=EventType.RUN_OPENED, data=data, key=OPENED, actor=actor, causation=causation)
-    stored = await services.log.aappend(opening.run, [event])
+    event = said.event(key=OPENED, actor=opening.requested_by or "airflow", causation=causation)
+    stored = RunOpened.of((await services.log.aappend(opening.run, [event]))[0])
     # As it was when the run began: one that an earlier release has opened, and passed over a name in, goes on.
-    others = stored[0].data.get("undeclared", [])
+    others = stored.undeclared or []
     repeat = await services.log.asubject(opening.run) is None
     if problems := [*_undeclared(others, repeat=repeat), *_problems(definition, inputs, repeat=repeat)]:
         there = f"{suggestion(others if repeat else (), definition.inputs)} " if others else ""
@@ -88,7 +86,7 @@ async def open_run(services: Services, opening: Opening) -> Mapping[str, Any]:
             f"The inputs do not fit {definition.name}: {'; '.join(problems)}.",
             remedy=f"{there}Trigger the run again with inputs that do.",
         )
-    return dict(stored[0].data["inputs"])
+    return dict(stored.inputs)
 
 
 def _inputs(opening: Opening) -> dict[str, Any]:

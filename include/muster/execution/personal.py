@@ -15,6 +15,7 @@ from muster.events.driver import Work, arun, run
 from muster.events.keys import OPENED
 from muster.events.log import READ_PAGE, EventLog
 from muster.events.model import Event, EventType, NewEvent
+from muster.events.payloads.runs import RunOpened
 from muster.events.personal import Vault
 from muster.events.sealing import AND, SEALED, WITHHELD, Keys, Seals, open_all, seal, sealed_ids
 from muster.events.structure import SKIPPED, Seal, seal_data
@@ -221,9 +222,9 @@ class PersonalLog(EventLog):
         if not stored:
             new = next((event for event in events if event.type == EventType.RUN_OPENED), None)
             return None if new is None else (yield from self._rules_for(stream, new))
-        data = stored[0].data
-        subject = data.get("subject")
-        rules = None if subject is None else _Rules(subject, (yield from self._definition(data["definition"])))
+        said = RunOpened.of(stored[0])
+        subject = said.subject
+        rules = None if subject is None else _Rules(subject, (yield from self._definition(said.definition)))
         self._rules[stream] = rules
         return rules
 
@@ -231,14 +232,15 @@ class PersonalLog(EventLog):
         """The rules of a run that is about to be opened: it is about whom its automation names, and about whom the run
         is that has asked for it.
         """
-        definition = yield from self._definition(opened.data["definition"])
+        said = RunOpened.of(opened)
+        definition = yield from self._definition(said.definition)
         subjects: list[str] = []
-        if (parent := opened.data.get("parent")) is not None:
-            asked_by = yield from self._rules_of(parent["run"], ())
+        if said.parent is not None:
+            asked_by = yield from self._rules_of(said.parent["run"], ())
             subjects += [] if asked_by is None else asked_by.subject.split(AND)
         if definition.personal is not None:
             try:
-                names = names_of(definition, opened.data["inputs"])
+                names = names_of(definition, said.inputs)
             except SubjectDoesNotFit:
                 names = []
             # A run that names nobody has a subject of its own: nothing personal is ever written in the clear.

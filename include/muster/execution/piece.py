@@ -10,9 +10,20 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar, cast
 
-from muster.errors import DatabaseLost, ErrorClass, Final, MusterError, PermanentError, SetAside
+from muster.errors import DatabaseLost, ErrorClass, Final, PermanentError, SetAside
 from muster.events import keys
-from muster.events.model import Event, EventType, NewEvent
+from muster.events.model import Event, NewEvent
+from muster.events.payloads.base import OfWork, Place, RecordedError, message_of
+from muster.events.payloads.work import (
+    OfRetry,
+    StepFailed,
+    StepFellBack,
+    StepRetried,
+    StepSetAside,
+    StepSkipped,
+    StepStarted,
+    StepSucceeded,
+)
 from muster.events.tampering import TamperedLog
 from muster.execution.concurrency import undisturbed
 from muster.execution.conversations import bad_answers, conversation_of
@@ -31,9 +42,6 @@ from muster.recovery.heartbeats import beating
 from muster.recovery.holding import acheck_held
 from muster.recovery.leases import LeaseLost
 from muster.recovery.ledger import Ledger, OutcomeUnknown, Outside
-from muster.redaction import redact
-
-LONGEST_MESSAGE = 2_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +73,11 @@ class Piece:
     def key(self) -> str:
         """The idempotency key within the run."""
         return keys.work_key(self.step.id, self.index)
+
+    @property
+    def place(self) -> Place:
+        """What every event about it says."""
+        return {"step": self.step.id, "index": self.index, "epoch": self.ref.epoch}
 
     @property
     def work(self) -> str:
@@ -113,13 +126,14 @@ Action = Callable[[Services, Piece], Awaitable[Answer]]
 
 def started(piece: Piece, begins: str, key: str | None) -> NewEvent:
     """The event that work on the piece begins: after it, an unknown outcome counts as started."""
-    data = _data(piece, kind=piece.step.kind, lane=piece.ref.lane, attempt=piece.ref.attempt, begins=begins)
-    return NewEvent(type=EventType.STEP_STARTED, data=data, key=key, actor=_actor(piece))
+    ref, kind = piece.ref, piece.step.kind
+    said = StepStarted(**piece.place, kind=kind, lane=ref.lane, attempt=ref.attempt, begins=begins)
+    return said.event(key=key, actor=_actor(piece))
 
 
-def fell_back(piece: Piece, error: Mapping[str, Any]) -> NewEvent:
+def fell_back(piece: Piece, error: RecordedError) -> NewEvent:
     """The event that its fallback takes over, after an error."""
-    return NewEvent(type=EventType.STEP_FELL_BACK, data=_data(piece, error=error), key=piece.fell_back_key)
+    return StepFellBack(**piece.place, error=error).event(key=piece.fell_back_key)
 
 
 async def finish(services: Services, piece: Piece, act: Action, fall_back: Action) -> Event:
@@ -179,33 +193,30 @@ async def _conclude(services: Services, piece: Piece, answer: Answer, *, fallbac
 
 def succeeded(piece: Piece, answer: Answer, *, fallback: bool = False) -> NewEvent:
     """The event that the piece came through."""
-    return _ended(
-        EventType.STEP_SUCCEEDED,
-        piece,
+    said = StepSucceeded(
+        **piece.place,
         output=answer.output,
         output_type=answer.output_type,
         produced_by=answer.produced_by,
         fallback=fallback,
     )
+    return _ending_of(piece, said)
 
 
 def failed(piece: Piece, error: BaseException) -> NewEvent:
     """The event that the piece failed for good."""
-    return _ended(EventType.STEP_FAILED, piece, error=describe(error))
+    return _ending_of(piece, StepFailed(**piece.place, error=RecordedError.of(error)))
 
 
 def failed_as_a_whole(ref: WorkRef, error: BaseException) -> NewEvent:
     """The event that a step failed before any piece of it began."""
-    return NewEvent(
-        type=EventType.STEP_FAILED,
-        data={"step": ref.step, "index": None, "epoch": ref.epoch, "error": describe(error)},
-        key=keys.ended(ref.step, ref.epoch),
-    )
+    said = StepFailed(step=ref.step, index=None, epoch=ref.epoch, error=RecordedError.of(error))
+    return said.event(key=keys.ended(ref.step, ref.epoch))
 
 
 def skipped(piece: Piece, reason: str) -> NewEvent:
     """The event that the piece was not done; `reason` is one of Muster's own, which decide about what comes after."""
-    return _ended(EventType.STEP_SKIPPED, piece, reason=reason)
+    return _ending_of(piece, StepSkipped(**piece.place, reason=reason))
 
 
 def skipped_itself(piece: Piece, words: str) -> NewEvent:
@@ -216,25 +227,11 @@ def skipped_itself(piece: Piece, words: str) -> NewEvent:
     return skipped(piece, "the operator skipped itself" + (f": {words}" if words else ""))
 
 
-def describe(error: BaseException) -> dict[str, Any]:
-    """An error as the log keeps it."""
-    return {
-        "class": type(error).__name__,
-        # Before it is cut: half a secret is not found any more.
-        "message": redact(_message(error))[:LONGEST_MESSAGE],
-        "remedy": redact(error.remedy) if isinstance(error, MusterError) and error.remedy else None,
-    }
-
-
-def _message(error: BaseException) -> str:
-    return error.message if isinstance(error, MusterError) else str(error) or type(error).__name__
-
-
 async def attempts(
     services: Services,
     piece: Piece,
     act: Callable[[Services, Piece], Awaitable[T]],
-    retried: EventType = EventType.STEP_RETRIED,
+    retried: type[OfRetry] = StepRetried,
     *,
     asked: bool = False,
     ends: Callable[[T], Awaitable[None]] | None = None,
@@ -280,11 +277,12 @@ async def attempts(
         nonlocal fresh
         kind = classify(error)
         fresh += kind == ErrorClass.BAD_OUTPUT
-        data = _data(piece, attempt=attempt, error=describe(error), delay=delay, **{"class": kind.value})
+        cause = RecordedError.of(error)
+        said = retried(**piece.place, attempt=attempt, error=cause, delay=delay, class_=kind.value)
         # A compensation is never given up for the sake of a budget, nor work that was no failure of its own.
         unlimited = piece.undoes or isinstance(error, LeaseLost)
         limit = None if unlimited else piece.view.definition.retries
-        await undisturbed(partial(_retried, services, piece, NewEvent(type=retried, data=data), limit))
+        await undisturbed(partial(_retried, services, piece, said, limit))
 
     work = under_lock(services, piece, once, record, partial(_ensure_due, services, piece))
     try:
@@ -293,7 +291,7 @@ async def attempts(
         raise Overtaken(error.message) from error
 
 
-async def _retried(services: Services, piece: Piece, event: NewEvent, limit: int | None) -> None:
+async def _retried(services: Services, piece: Piece, said: OfRetry, limit: int | None) -> None:
     """Write that an attempt failed and another follows, unless the execution of the run has ended meanwhile.
 
     Raises:
@@ -303,7 +301,7 @@ async def _retried(services: Services, piece: Piece, event: NewEvent, limit: int
     version = await services.log.aversion(piece.ref.run)
     if await has_closed(services, piece.ref):
         raise Overtaken(f"{piece.ref.run} has ended: no attempt at {piece.key} follows.")
-    await spend(services, piece.ref, limit, event, expected=version)
+    await spend(services, piece.ref, limit, said, expected=version)
 
 
 async def _ensure_due(services: Services, piece: Piece) -> None:
@@ -355,12 +353,12 @@ async def _hand_over(services: Services, piece: Piece, error: Exception) -> None
         raise error
     if (outside := await Ledger(services.database).aoutside(piece.view.id, piece.effect_key)) is not None:
         raise _kept_from_its_fallback(piece, error, outside) from error
-    await services.log.aappend(piece.ref.run, [fell_back(piece, describe(error))])
+    await services.log.aappend(piece.ref.run, [fell_back(piece, RecordedError.of(error))])
     # After the writing: who begins the same work writes that first, and looks then whether it was left to the fallback.
     # So of two at the same moment one sees the other, and what comes first is not done beside its fallback.
-    kinds = (EventType.STEP_STARTED,)
+    kinds = (StepStarted.type,)
     since = services.log.aread(piece.ref.run, after_version=piece.execution, steps=(piece.step.id,), types=kinds)
-    if any([event.data["index"] == piece.index async for event in since]):
+    if any([event.index == piece.index async for event in since]):
         raise Overtaken(f"Another process has begun {piece.key} since.")
 
 
@@ -369,10 +367,10 @@ def _kept_from_its_fallback(piece: Piece, error: Exception, outside: Outside) ->
     if outside.status == "done":
         # Under the fallback's own key the ledger would let it happen once more.
         return Final(
-            f"{_message(error)} {outside.key!r} has happened, {untried}",
+            f"{message_of(error)} {outside.key!r} has happened, {untried}",
             remedy="Mend what failed and restart the step: what has happened is not repeated.",
         )
-    return OutcomeUnknown.of(outside.key, f"{_message(error)} Whether {outside.key!r} happened is unknown, {untried}")
+    return OutcomeUnknown.of(outside.key, f"{message_of(error)} Whether {outside.key!r} happened is unknown, {untried}")
 
 
 _NEVER_HANDED_OVER = (SetAside, Final, DatabaseLost, TamperedLog, Overtaken, LeftAsItWas)
@@ -384,17 +382,13 @@ def _set_aside(piece: Piece, error: SetAside) -> NewEvent:
     if piece.index is None:
         return failed(piece, error)
     findings = [finding.model_dump(mode="json") for finding in error.findings]
-    return _ended(EventType.STEP_SET_ASIDE, piece, findings=findings, error=describe(error))
+    return _ending_of(piece, StepSetAside(**piece.place, findings=findings, error=RecordedError.of(error)))
 
 
-def _ended(type_: EventType, piece: Piece, **data: Any) -> NewEvent:
-    return NewEvent(type=type_, data=_data(piece, **data), key=piece.ended_key, actor=_actor(piece))
+def _ending_of(piece: Piece, said: OfWork) -> NewEvent:
+    return said.event(key=piece.ended_key, actor=_actor(piece))
 
 
 def _actor(piece: Piece) -> str:
     """The agent that does the work, else Muster itself."""
     return piece.step.agent or "muster"
-
-
-def _data(piece: Piece, **data: Any) -> dict[str, Any]:
-    return {"step": piece.step.id, "index": piece.index, "epoch": piece.ref.epoch, **data}

@@ -12,6 +12,7 @@ from typing import Any
 from muster.errors import MusterError
 from muster.events.keys import OPENED
 from muster.events.model import Event, EventType
+from muster.events.payloads.runs import RunOpened
 from muster.events.state import RunState, fold
 from muster.execution.flow import ancestors
 from muster.execution.services import Services, earlier_workspace_of, workspace_of
@@ -39,6 +40,11 @@ class RunView:
     opened: Event
     events: Sequence[Event]
 
+    @property
+    def requested_by(self) -> str | None:
+        """The name of the user who asked for it; None when nobody did."""
+        return RunOpened.of(self.opened).requested_by
+
     @cached_property
     def state(self) -> RunState:
         """The fold of the events this view was loaded with."""
@@ -54,7 +60,7 @@ class RunView:
 
     def as_of(self, epoch: int) -> RunState:
         """The state at the end of one execution of the run: what was done again since may have given something else."""
-        later = next((event for event in self.events if (event.data.get("epoch") or 0) > epoch), None)
+        later = next((event for event in self.events if event.epoch > epoch), None)
         return self.state if later is None else fold(event for event in self.events if event.version < later.version)
 
     def events_of(self, type_: EventType, step: str, index: int | None = None) -> Sequence[Event]:
@@ -66,8 +72,8 @@ class RunView:
         # Looked through once for all items: each of 10,000 would look through what all of them did.
         found = defaultdict[tuple[str, str, int | None], list[Event]](list)
         for event in self.events:
-            if (step := event.data.get("step")) is not None:
-                found[event.type, step, event.data.get("index")].append(event)
+            if event.step is not None:
+                found[event.type, event.step, event.index].append(event)
         return found
 
     def variables(self, step: ResolvedStep, services: Services) -> dict[str, Any]:
@@ -109,15 +115,15 @@ async def definition_of(services: Services, run: str) -> Definition:
 async def bundle_version(services: Services, run: str) -> str | None:
     """The version of the Dag bundle that a run was opened with; None when it has none, or is not opened yet."""
     try:
-        version = (await _opening(services, run)).data["bundle_version"]
+        version = RunOpened.of(await _opening(services, run)).bundle_version
     except NeverOpened:
         return None
-    return None if version is None else str(version)
+    return version
 
 
 async def _definition(services: Services, opened: Event) -> Definition:
     """The run's own definition, kept in memory because it never changes."""
-    name = opened.data["definition"]
+    name = RunOpened.of(opened).definition
     if (found := _definitions.get(name)) is None:
         found = Definition.model_validate_json(await services.definitions.aget(name))
         learn_settings(found.settings)

@@ -8,7 +8,8 @@ from muster.errors import PermanentError
 from muster.events import keys
 from muster.events.lifecycle import AGAIN, TELLING, RunLifecycle
 from muster.events.log import EventLog
-from muster.events.model import EventType, NewEvent
+from muster.events.payloads.runs import RunCancelRequested
+from muster.events.payloads.work import ChildRequested
 from muster.events.state import fold
 from muster.execution.children import is_child
 
@@ -26,21 +27,15 @@ def request_cancel(log: EventLog, run: str, *, by: str, reason: str | None = Non
         raise PermanentError(f"There is no run {run}.", remedy="`muster runs` lists them.")
     if not RunLifecycle.of(events).performs_steps:
         raise PermanentError(f"{run} has ended ({state.status}): nothing is left to cancel.")
-    event = NewEvent(
-        type=EventType.RUN_CANCEL_REQUESTED,
-        data={"reason": reason},
-        actor=by,
-        key=keys.cancel(len(again)),
-    )
-    log.append(run, [event])
+    log.append(run, [RunCancelRequested(reason=reason).event(actor=by, key=keys.cancel(len(again)))])
 
 
 def open_children(log: EventLog, run: str) -> Iterator[str]:
     """The runs below a run, asked for by it or by those it has asked for, that are open or done again."""
-    for event in log.read(run, types=[EventType.CHILD_REQUESTED]):
-        child = event.data["child"]
-        events = list(log.read(child, types=TELLING))
-        if events and not is_child(fold(events), run, event.data["step"], event.data["index"]):
+    for event in log.read(run, types=[ChildRequested.type]):
+        said = ChildRequested.of(event)
+        child, events = said.child, list(log.read(said.child, types=TELLING))
+        if events and not is_child(fold(events), run, said.step, said.index):
             # Somebody else has started it by that name.
             continue
         if RunLifecycle.of(events).performs_steps:

@@ -15,6 +15,7 @@ from typing import Any
 from muster.errors import MusterError, PermanentError
 from muster.events.model import Event
 from muster.events.model import EventType as T
+from muster.events.payloads.work import StepExpanded, StepFailed, StepSkipped, StepSucceeded
 from muster.events.state import RunState
 from muster.execution import flow
 from muster.execution.fanout import by_item, holds, items_of
@@ -107,9 +108,9 @@ class _Walk:
     def take(self, event: Event) -> None:
         """Compare what the event recorded with what would be decided now, then take it in."""
         check = _CHECKS.get(event.type)
-        name = event.data.get("step")
+        name = event.step
         # What a redrive leaves as it was is no decision that could be made again.
-        if check is not None and isinstance(name, str) and not self._state.redriven:
+        if check is not None and name is not None and not self._state.redriven:
             if any(step.id == name for step in self._definition.steps):
                 check(self, self._definition.step(name), event)
             else:
@@ -130,7 +131,8 @@ class _Walk:
     def expanded(self, step: ResolvedStep, event: Event) -> None:
         """A fan-out was laid out."""
         layout = self._layouts[step.id] = self._lay_out(self._definition, step)
-        recorded = {"length": event.data["length"], "positions with work": event.data["indices"]}
+        said = StepExpanded.of(event)
+        recorded = {"length": said.length, "positions with work": said.indices}
         today: Any = {"length": len(layout.items), "positions with work": list(layout.indices)}
         if layout.error is not None:
             today = layout.error
@@ -140,7 +142,7 @@ class _Walk:
 
     def skipped(self, step: ResolvedStep, event: Event) -> None:
         """A step or an item did not go ahead."""
-        recorded, index = event.data.get("reason"), event.data.get("index")
+        recorded, index = StepSkipped.of(event).reason, event.index
         if recorded not in _OURS:
             return
         layout = self._layout(step)
@@ -149,7 +151,7 @@ class _Walk:
 
     def started(self, step: ResolvedStep, event: Event) -> None:
         """A step or an item went ahead."""
-        index = event.data.get("index")
+        index = event.index
         layout = self._layout(step)
         if index is None:
             self._compare(event, "whether it goes ahead", GOES_AHEAD, layout.error or _whether(layout.reason))
@@ -158,20 +160,21 @@ class _Walk:
 
     def succeeded(self, step: ResolvedStep, event: Event) -> None:
         """A branch took a way."""
-        if not step.of_kind.chooses or event.data.get("fallback"):
+        said = StepSucceeded.of(event)
+        if not step.of_kind.chooses or said.fallback:
             return
         try:
-            today: Any = ways_taken(step, self._piece(self._layout(step), event.data.get("index")))
+            today: Any = ways_taken(step, self._piece(self._layout(step), said.index))
         except PermanentError as error:
             today = f"fails: {error.message}"
-        self._compare(event, "the way it takes", event.data.get("output"), today)
+        self._compare(event, "the way it takes", said.output, today)
 
     def failed(self, step: ResolvedStep, event: Event) -> None:
         """A step failed as a whole, before any piece of it began: its own expressions could not be evaluated."""
-        if event.data.get("index") is not None or self._state.step(step.id).status != "pending":
+        if event.index is not None or self._state.step(step.id).status != "pending":
             return
         layout = self._lay_out(self._definition, step)
-        recorded = f"fails: {(event.data.get('error') or {}).get('message')}"
+        recorded = f"fails: {StepFailed.of(event).error.message}"
         self._compare(event, "whether it goes ahead", recorded, layout.error or _whether(layout.reason))
 
     def _layout(self, step: ResolvedStep) -> _Layout:
@@ -256,8 +259,8 @@ class _Walk:
 
     def _tell(self, event: Event, what: str, recorded: Any, today: Any) -> None:
         if recorded != today:
-            step, index = event.data["step"], event.data.get("index")
-            self.found.differences.append(Difference(event.version, step, index, what, recorded, today))
+            place = event.step or "", event.index
+            self.found.differences.append(Difference(event.version, *place, what, recorded, today))
 
 
 def _whether(reason: str | None) -> str:

@@ -12,7 +12,7 @@ from muster.database import Database
 from muster.errors import MusterError
 from muster.events.failures import database_failures
 from muster.events.log import EventLog
-from muster.events.model import EventType, NewEvent
+from muster.events.payloads.runs import SubjectForgotten
 from muster.events.personal import Vault, as_known
 from muster.events.queries import Queries
 from muster.execution.services import earlier_workspace_of, workspace_of
@@ -121,8 +121,7 @@ def _write_down(database: Database, ids: Sequence[str], by: str) -> None:
     """First, so that nothing is forgotten without a word of it in the log; once, whatever happens after."""
     log = EventLog(database)
     for id in ids:
-        event = NewEvent(type=EventType.SUBJECT_FORGOTTEN, data={"subject": id}, actor=by, key="forgotten")
-        log.append(f"subjects/{id}", [event])
+        log.append(f"subjects/{id}", [SubjectForgotten(subject=id).event(actor=by, key="forgotten")])
 
 
 def _when(at: datetime) -> str:

@@ -15,7 +15,8 @@ from muster.events.definitions import DefinitionStore
 from muster.events.intact import demand_intact
 from muster.events.keys import work_key
 from muster.events.log import EventLog
-from muster.events.model import Event, EventType, NewEvent
+from muster.events.model import Event, NewEvent
+from muster.events.payloads.runs import DeadLetterDiscarded, DeadLetterRedriven, RunRestarted
 from muster.events.state import RunState, fold
 from muster.events.work import WorkState
 from muster.execution.again import is_done_alone, redriven_with, steps_from
@@ -77,8 +78,8 @@ def plan_restart(log: EventLog, definitions: DefinitionStore, run: str, step: st
     also = _also_again(definition, state, step)
     steps = steps_from(definition, [step, *also])
     besides = tuple(each for each in steps if each not in steps_from(definition, [step]))
-    data: dict[str, Any] = {"from": step, "again": dict.fromkeys(steps)} | ({"also": list(also)} if also else {})
-    event = NewEvent(type=EventType.RUN_RESTARTED, data=data, actor=by)
+    said = RunRestarted(from_=step, again=dict.fromkeys(steps), also=list(also) or None)
+    event = said.event(actor=by)
     return Plan(run, steps, (), (event,), state.version, also=also, besides=besides)
 
 
@@ -111,8 +112,7 @@ def plan_redrive(log: EventLog, definitions: DefinitionStore, run: str, pieces: 
         if name not in steps
         for index in again[name] or ()
     }
-    data = {"pieces": _plain(pieces), "again": again}
-    event = NewEvent(type=EventType.DEAD_LETTER_REDRIVEN, data=data, actor=by)
+    event = DeadLetterRedriven(pieces=_plain(pieces), again=again).event(actor=by)
     return Plan(run, steps, tuple(sorted(slots)), (event,), state.version)
 
 
@@ -131,11 +131,9 @@ def plan_discard(log: EventLog, run: str, pieces: Pieces, *, by: str, reason: st
     for name, indices in pieces.items():
         for index in indices:
             _dead(state, name, index)
-    data: dict[str, Any] = {"pieces": _plain(pieces), "reason": reason}
     if not pieces:
         _dead_run(state, events)
-        data["whole"] = True
-    event = NewEvent(type=EventType.DEAD_LETTER_DISCARDED, data=data, actor=by)
+    event = DeadLetterDiscarded(pieces=_plain(pieces), reason=reason, whole=not pieces).event(actor=by)
     return Plan(run, (), (), (event,), state.version)
 
 

@@ -21,6 +21,7 @@ from muster.errors import PermanentError
 from muster.events.failures import database_failures
 from muster.events.log import EventLog
 from muster.events.model import Event, EventType
+from muster.events.payloads.runs import DeadLetterDiscarded
 from muster.events.state import fold
 from muster.events.tampering import TamperedLog
 
@@ -112,7 +113,7 @@ def is_discarded(events: Iterable[Event]) -> bool:
         if event.type == EventType.RUN_CLOSED:
             discarded = False
         elif event.type == EventType.DEAD_LETTER_DISCARDED:
-            discarded = discarded or bool(event.data.get("whole"))
+            discarded = discarded or DeadLetterDiscarded.of(event).whole
     return discarded
 
 

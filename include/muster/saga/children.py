@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from muster.errors import PermanentError
 from muster.events import keys
 from muster.events.lifecycle import ORDERS, RunLifecycle
-from muster.events.model import EventType, NewEvent
+from muster.events.model import EventType
+from muster.events.payloads.runs import RunUndoRequested
 from muster.execution.children import is_child, withdraw
 from muster.execution.epochs import begin_epoch
 from muster.execution.piece import Piece
@@ -120,16 +121,15 @@ async def _order(services: Services, piece: Piece, view: RunView) -> int:
     by = f"{piece.ref.run}/{piece.key}@{piece.ref.epoch}"
     by_hand = piece.view.state.undone_by_hand
     begun = await begin_epoch(services, view.id, keys.begun_to_undo(by), None, undone_with=piece.ref.run)
-    data = {
-        "reason": f"undone with step {piece.step.id} of {piece.ref.run}",
-        "parent": {"run": piece.ref.run, "step": piece.step.id, "index": piece.index},
-        "epoch": begun.number,
-        "told": piece.view.state.undo_told,
-        "by_hand": by_hand,
-    }
-    event = NewEvent(type=EventType.RUN_UNDO_REQUESTED, data=data, key=keys.undo(by))
+    said = RunUndoRequested(
+        reason=f"undone with step {piece.step.id} of {piece.ref.run}",
+        parent={"run": piece.ref.run, "step": piece.step.id, "index": piece.index},
+        epoch=begun.number,
+        told=piece.view.state.undo_told,
+        by_hand=by_hand,
+    )
     marks = undone_by_hand(view.state, by_hand.get(view.id, ()), begun.number)
-    await services.log.aappend(view.id, [event, *marks])
+    await services.log.aappend(view.id, [said.event(key=keys.undo(by)), *marks])
     return begun.number
 
 

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Iterator
 from muster.errors import MusterError
 from muster.events import keys
 from muster.events.keys import work_key
-from muster.events.model import EventType, NewEvent
+from muster.events.model import NewEvent
+from muster.events.payloads.base import Place
+from muster.events.payloads.work import CompensationSucceeded
 from muster.events.state import RunState
 from muster.execution.closing import given_up
 from muster.language.definition import Definition
@@ -65,8 +67,9 @@ def piece_undone_by_hand(
 ) -> Iterator[NewEvent]:
     """That a person has undone one piece."""
     work = state.step(step).work(index)
-    data = {"step": step, "index": index, "work_epoch": work.epoch, "epoch": epoch, "output": None, "by_hand": True}
+    place = Place(step=step, index=index, epoch=epoch)
     if not work.ended:
         yield given_up(step, index, work.epoch)
     key = keys.undone(work_key(step, index), work.epoch)
-    yield NewEvent(type=EventType.COMPENSATION_SUCCEEDED, data=data, actor=by or "muster", key=key)
+    said = CompensationSucceeded(**place, work_epoch=work.epoch, output=None, by_hand=True)
+    yield said.event(actor=by or "muster", key=key)

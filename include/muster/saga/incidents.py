@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from muster.events.keys import work_key
+from muster.events.payloads.base import RecordedError
 from muster.execution.references import WorkRef
 from muster.execution.services import Services
 from muster.execution.telling import tell
@@ -17,7 +18,7 @@ NOBODY = "#incidents"
 """The place that is told when the automation names nobody."""
 
 
-async def tell_stuck(services: Services, ref: WorkRef, step: str, index: int | None, error: Mapping[str, Any]) -> None:
+async def tell_stuck(services: Services, ref: WorkRef, step: str, index: int | None, error: RecordedError) -> None:
     """Send one notice to each place; one that cannot be sent stays in the outbox, and the run is stuck all the same."""
     definition = await definition_of(services, ref.run)
     await tell(services, _notices(definition, ref, work_key(step, index), error), otherwise=NOBODY)
@@ -29,10 +30,10 @@ def incident_places(definition: Definition | None) -> list[tuple[str, str]]:
     return places or [(COMMON, NOBODY)]
 
 
-def _notices(definition: Definition, ref: WorkRef, piece: str, error: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _notices(definition: Definition, ref: WorkRef, piece: str, error: RecordedError) -> Iterator[dict[str, Any]]:
     text = (
-        f"{definition.title}: the run {ref.run} is stuck at {piece} and half undone. {error['message']}\n"
-        f"{error.get('remedy') or 'Mend the cause.'}\n"
+        f"{definition.title}: the run {ref.run} is stuck at {piece} and half undone. {error.message}\n"
+        f"{error.remedy or 'Mend the cause.'}\n"
         f"Then: muster resume {ref.run}"
     )
     subject = f"Stuck: {definition.title}, {piece}"

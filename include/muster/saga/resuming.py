@@ -14,6 +14,8 @@ from muster.events.keys import work_key
 from muster.events.lifecycle import Execution, RunLifecycle
 from muster.events.log import EventLog
 from muster.events.model import Event, EventType, NewEvent
+from muster.events.payloads.base import payload_of
+from muster.events.payloads.runs import DeadLetterRedriven, RunClosed, RunRestarted, RunResumed
 from muster.events.state import RunState, fold
 from muster.events.undoing import Stuck
 from muster.execution.closing import counts_of, left_open, revoke_left
@@ -40,7 +42,7 @@ class AlreadyResumed(UnderWay):
     def may_be_carried_out(self, *, by_hand: bool, now: datetime | None = None) -> bool:
         """True when a second person who says the same may do what the first did not come to, if Airflow never began."""
         old = (now or datetime.now(UTC)) - self.order.at > FORGOTTEN
-        return old and bool(self.order.data.get("by_hand")) == by_hand
+        return old and _by_hand(self.order) == by_hand
 
 
 def demand_rest(run: str, events: Iterable[Event]) -> None:
@@ -115,8 +117,7 @@ def resume(
             raise UnderWay(f"{run} has gone on and is stuck anew; nothing was changed.", remedy=_LOOK.format(run))
         order = now.order
         if order is None:
-            data = {"note": note, "by_hand": by_hand, "epoch": now.epoch}
-            new = NewEvent(type=EventType.RUN_RESUMED, data=data, actor=by, key=key)
+            new = RunResumed(note=note, by_hand=by_hand, epoch=now.epoch).event(actor=by, key=key)
             # In one append: whoever dies in between would leave the word without the mark, or the mark without it.
             marks = _done_by_hand(log, now, by) if by_hand else ()
             try:
@@ -142,21 +143,21 @@ def end_by_hand(log: EventLog, run: str, *, by: str, note: str | None = None, se
     state, epoch = now.state, now.epoch + 1
     if (hanging := log.database.run(revoke_left(log.database, state, state.version + 1))) is not None:
         raise hanging[-1]
-    data = {"note": note, "by_hand": True, "epoch": now.epoch}
-    word = NewEvent(type=EventType.RUN_RESUMED, data=data, actor=by)
+    word = RunResumed(note=note, by_hand=True, epoch=now.epoch).event(actor=by)
     marks = undone_by_hand(state, list(state.steps), now.stuck.epoch, by)
     log.append(run, [word, *marks], expected=state.version)
     state = log.state(run)
     reason = state.reason if state.unwinding is None else state.unwinding.reason
-    closed = {"status": "compensated", "reason": reason, "counts": counts_of(state), "cost": str(state.cost)}
-    event = NewEvent(type=EventType.RUN_CLOSED, data={**closed, "epoch": epoch}, actor=by, key=keys.closed(epoch))
+    counts, cost = counts_of(state), str(state.cost)
+    closed = RunClosed(status="compensated", reason=reason, counts=counts, cost=cost, epoch=epoch)
+    event = closed.event(actor=by, key=keys.closed(epoch))
     log.append(run, [*left_open(state, epoch), event], expected=state.version)
 
 
 def already_resumed(run: str, order: Event, *, by_hand: bool) -> AlreadyResumed:
     """What a second person is told who resumes the run, `by_hand` or not."""
     said = f"{order.actor} has resumed {run} already, at {_at(order)}"
-    if bool(order.data.get("by_hand")) == by_hand:
+    if _by_hand(order) == by_hand:
         return AlreadyResumed(f"{said}.", order, remedy=_LOOK.format(run))
     how = "without saying" if by_hand else "and said"
     return AlreadyResumed(
@@ -186,16 +187,21 @@ def _words(found: Execution) -> str:
         return f"it is undone with {found.undone_with} since {_at(cause)}"
     if cause.type == EventType.RUN_CONTINUED:
         return f"it died, and {cause.actor} had it go on where it stopped {since}"
-    if cause.type == EventType.RUN_RESTARTED:
-        steps = ", ".join([cause.data["from"], *cause.data.get("also", ())])
-        return f"{cause.actor} has restarted it from {steps} {since}"
-    if cause.type == EventType.DEAD_LETTER_REDRIVEN:
-        pieces = [work_key(name, index) for name, indices in cause.data["pieces"].items() for index in indices]
-        more = f" and {len(pieces) - 3} more" if len(pieces) > 3 else ""
-        return f"{cause.actor} has redriven {', '.join(pieces[:3])}{more} {since}"
-    if cause.type == EventType.RUN_RESUMED:
-        return f"{cause.actor} has resumed it {since}"
+    match payload_of(cause):
+        case RunRestarted() as said:
+            return f"{cause.actor} has restarted it from {', '.join(said.begins)} {since}"
+        case DeadLetterRedriven(pieces=by_step):
+            pieces = [work_key(name, index) for name, indices in by_step.items() for index in indices]
+            more = f" and {len(pieces) - 3} more" if len(pieces) > 3 else ""
+            return f"{cause.actor} has redriven {', '.join(pieces[:3])}{more} {since}"
+        case RunResumed():
+            return f"{cause.actor} has resumed it {since}"
     return f"tasks of it were cleared in Airflow, which began them {since}"
+
+
+def _by_hand(order: Event) -> bool:
+    """Whether somebody who had a run go on has said that they did what failed."""
+    return order.type == EventType.RUN_RESUMED and bool(RunResumed.of(order).by_hand)
 
 
 def _at(event: Event) -> str:

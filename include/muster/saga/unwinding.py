@@ -7,6 +7,7 @@ undone. Then the rest stays as it is, people are told, and a person must act bef
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -15,7 +16,15 @@ from typing import Any
 from muster.errors import DatabaseLost, MusterError
 from muster.events import keys
 from muster.events.keys import work_key
-from muster.events.model import Event, EventType, NewEvent
+from muster.events.model import Event, EventType
+from muster.events.payloads.base import Place, RecordedError
+from muster.events.payloads.runs import RunStuck, SagaUnwinding
+from muster.events.payloads.work import (
+    CompensationFailed,
+    CompensationRetried,
+    CompensationStarted,
+    CompensationSucceeded,
+)
 from muster.events.sealing import WITHHELD, working_about
 from muster.events.state import RunState
 from muster.execution.actions import uses_threads
@@ -25,7 +34,7 @@ from muster.execution.fanout import items_of
 from muster.execution.kinds.skill import skill_context
 from muster.execution.outcome import Outcome, left_as_it_was
 from muster.execution.overtaken import Overtaken
-from muster.execution.piece import Piece, attempts, describe
+from muster.execution.piece import Piece, attempts
 from muster.execution.references import WorkRef
 from muster.execution.services import Services
 from muster.execution.stopping import has_closed
@@ -78,10 +87,9 @@ async def _begin(services: Services, ref: WorkRef, task_states: TaskStates) -> O
             f"`muster resume {ref.run}`: with --by-hand, if you have undone it by hand.",
         )
         return await _stuck(services, ref, final[0].step, final[0].index, error, final)
-    data = {"reason": "; ".join(reasons), "pieces": to_undo(view.definition, view.state), "epoch": ref.epoch}
+    said = SagaUnwinding(reason="; ".join(reasons), pieces=to_undo(view.definition, view.state), epoch=ref.epoch)
     # Written with nothing to undo as well: after it nothing begins, and before it nothing has that is not in it.
-    event = NewEvent(type=EventType.SAGA_UNWINDING, data=data, key=key)
-    written = (await services.log.aappend(ref.run, [event], expected=view.state.version))[0]
+    written = (await services.log.aappend(ref.run, [said.event(key=key)], expected=view.state.version))[0]
     return await _begun(services, ref, view.state, written)
 
 
@@ -100,7 +108,7 @@ async def _begun(services: Services, ref: WorkRef, state: RunState, unwinding: E
     # Compensations refuse what is left of their pieces; this one also what no compensation is there for.
     if (hanging := await revoke_left(services.database, state, unwinding.version)) is not None:
         return await _stuck(services, ref, *hanging)
-    pieces = unwinding.data["pieces"]
+    pieces = SagaUnwinding.of(unwinding).pieces
     if not pieces:
         return Outcome(status="skipped", reason="nothing that was done can be undone", structural="all")
     return Outcome(status="succeeded", output=pieces, structural="all")
@@ -138,7 +146,10 @@ async def compensate(services: Services, ref: WorkRef) -> Outcome:
         threads = uses_threads(_undoing(step), services)
     except Exception as error:
         # Left to the task, it would be told to nobody, and nobody could have the run go on.
-        await services.log.aappend(ref.run, [_failed(_data(view, ref, step.id, left[0]), error)])
+        work_epoch, recorded = view.state.step(step.id).work(left[0]).epoch, RecordedError.of(error)
+        place = Place(step=step.id, index=left[0], epoch=ref.epoch)
+        said = CompensationFailed(**place, work_epoch=work_epoch, error=recorded)
+        await services.log.aappend(ref.run, [said.event()])
         failures.append((left[0], error))
     else:
         with working_about(await services.log.aseals(ref.run)):
@@ -212,58 +223,47 @@ async def _undo(services: Services, piece: Piece) -> Exception | None:
         Overtaken: another process has begun to undo it since.
         DatabaseLost: nobody knows whether it is undone, as if the process had died; undo it again.
     """
-    data = _data(piece.view, piece.ref, piece.step.id, piece.index)
-    events = [NewEvent(type=EventType.COMPENSATION_STARTED, data=data)]
     work = piece.view.state.step(piece.step.id).work(piece.index)
+    events = [CompensationStarted(**piece.place, work_epoch=work.epoch).event()]
     if not work.ended:
         events.append(given_up(piece.step.id, piece.index, work.epoch))
     begun = await services.log.aappend(piece.ref.run, events)
     # From here on nothing that is left of the work, or of another attempt at undoing it, writes any more.
     piece = replace(piece, execution=begun[0].version, first=False)
     try:
-        ends = partial(_undone, services, piece, data)
-        await attempts(services, piece, _call, EventType.COMPENSATION_RETRIED, ends=ends)
+        await attempts(services, piece, _call, CompensationRetried, ends=partial(_undone, services, piece, work.epoch))
     except DatabaseLost:
         raise
     except Exception as error:
-        return await undisturbed(partial(_not_undone, services, piece, data, error))
+        return await undisturbed(partial(_not_undone, services, piece, work.epoch, error))
     return None
 
 
-async def _not_undone(services: Services, piece: Piece, data: Mapping[str, Any], error: Exception) -> Exception | None:
-    """Write that undoing it failed for good; None when it is undone all the same.
+async def _not_undone(services: Services, piece: Piece, work_epoch: int, error: Exception) -> Exception | None:
+    """Write that undoing what was done in an epoch failed for good; None when it is undone all the same.
 
     Raises:
         Overtaken: how it ends is not for this process to say: another has begun to undo it, or has closed the run.
     """
     version, log = await services.log.aversion(piece.ref.run), services.log
     since = log.aread(piece.ref.run, after_version=piece.execution, steps=[piece.step.id], types=_OVERTAKING)
-    ended = [event async for event in since if event.data.get("index") == piece.index]
-    if any(event.type == EventType.COMPENSATION_SUCCEEDED for event in ended):
+    ended = [event.type async for event in since if event.index == piece.index]
+    if CompensationSucceeded.type in ended:
         return None
     if isinstance(error, Overtaken):
         raise error
     if ended or await has_closed(services, piece.ref):
         raise Overtaken(f"{piece.work} was taken over, or its run closed, before undoing it failed here.") from error
-    await log.aappend(piece.ref.run, [_failed(data, error)], expected=version)
+    said = CompensationFailed(**piece.place, work_epoch=work_epoch, error=RecordedError.of(error))
+    await log.aappend(piece.ref.run, [said.event()], expected=version)
     return error
 
 
-async def _undone(services: Services, piece: Piece, data: Mapping[str, Any], output: Any) -> None:
+async def _undone(services: Services, piece: Piece, work_epoch: int, output: Any) -> None:
     """Write that it is undone while its locks are held, so that whoever gets them next does not do it again."""
     # Once for each execution of the work, whichever attempt at undoing it comes first.
-    done = NewEvent(type=EventType.COMPENSATION_SUCCEEDED, data={**data, "output": output}, key=piece.ended_key)
-    await services.log.aappend(piece.ref.run, [done])
-
-
-def _data(view: RunView, ref: WorkRef, step: str, index: int | None) -> dict[str, Any]:
-    """What every event of a compensation says."""
-    work_epoch = view.state.step(step).work(index).epoch
-    return {"step": step, "index": index, "work_epoch": work_epoch, "epoch": ref.epoch}
-
-
-def _failed(data: Mapping[str, Any], error: Exception) -> NewEvent:
-    return NewEvent(type=EventType.COMPENSATION_FAILED, data={**data, "error": describe(error)})
+    done = CompensationSucceeded(**piece.place, work_epoch=work_epoch, output=output)
+    await services.log.aappend(piece.ref.run, [done.event(key=piece.ended_key)])
 
 
 async def _call(services: Services, piece: Piece) -> Any:
@@ -284,16 +284,15 @@ async def _stuck(
     error: Exception,
     final: Sequence[Irrevocable] = (),
 ) -> Outcome:
-    described = describe(error)
-    data: dict[str, Any] = {"step": step, "index": index, "error": described, "epoch": ref.epoch}
+    recorded, irreversible = RecordedError.of(error), defaultdict[str, list[str]](list)
     for each in final:
-        data.setdefault("irreversible", {}).setdefault(each.run, []).append(each.what)
-    event = NewEvent(type=EventType.RUN_STUCK, data=data, key=keys.stuck(ref.epoch))
-    await services.log.aappend(ref.run, [event])
+        irreversible[each.run].append(each.what)
+    said = RunStuck(step=step, index=index, error=recorded, epoch=ref.epoch, irreversible=dict(irreversible) or None)
+    await services.log.aappend(ref.run, [said.event(key=keys.stuck(ref.epoch))])
     repeats = not isinstance(error, MusterError) or error.repeats_data
     if repeats and await services.log.asubject(ref.run) is not None:
         # A notice is read where nothing is forgotten: what the log seals, the remedy as well, is said there alone.
-        described = {"class": described["class"], "message": WITHHELD, "remedy": None}
-    await tell_stuck(services, ref, step, index, described)
-    reason = f"stuck at {work_key(step, index)}: {described['message']}"
+        recorded = replace(recorded, message=WITHHELD, remedy=None)
+    await tell_stuck(services, ref, step, index, recorded)
+    reason = f"stuck at {work_key(step, index)}: {recorded.message}"
     return Outcome(status="failed", reason=reason, structural="all")

@@ -16,6 +16,8 @@ from jinja2 import Environment
 from muster.events.costs import by_step
 from muster.events.definitions import DefinitionStore
 from muster.events.model import EventType
+from muster.events.payloads.runs import RunOpened
+from muster.events.payloads.work import StepExpanded
 from muster.events.queries import Queries
 from muster.redaction import redact_data
 from muster_airflow.api.access import EVENTS, MAY_SEE_DAG, MAY_SEE_RUN, Asked, KnownRun, Sees, Visible, database
@@ -132,16 +134,15 @@ def _indices(
         return [index]
     assert slot is not None
     laid_out = ask.events(run, step=step, types=[EventType.STEP_EXPANDED], limit=100)
-    positions = laid_out[-1].data["indices"] if laid_out else []
+    positions = StepExpanded.of(laid_out[-1]).indices if laid_out else []
     pack = next((each.get("pack") for each in definition.get("steps", []) if each["id"] == step), None)
     size = pack if isinstance(pack, int) else 1
-    taken: list[int] = positions[slot * size : (slot + 1) * size]
-    return taken
+    return positions[slot * size : (slot + 1) * size]
 
 
 def _inputs(ask: Queries, run: str) -> Any:
     opened = ask.events(run, types=[EventType.RUN_OPENED], limit=1)
-    return opened[0].data.get("inputs") if opened else None
+    return RunOpened.of(opened[0]).inputs if opened else None
 
 
 def _definition(hash: str | None) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from muster.events.costs import cost_in_words
-from muster_airflow.api.gist import gist
+from muster.events.gist import gist
 
 # Airflow keeps the theme a person chose in the browser; a frame has no other way to learn of it.
 THEME_SCRIPT = (

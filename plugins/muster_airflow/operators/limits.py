@@ -13,6 +13,7 @@ from airflow.sdk.execution_time.timeout import timeout
 
 from muster.errors import ErrorClass, TransientError
 from muster.events.model import EventType
+from muster.events.payloads.work import StepStarted
 from muster.execution.piece import Piece
 from muster.failures import took_too_long
 
@@ -27,7 +28,7 @@ class Limit:
         self._seconds, self._resumed = piece.step.timeout, resumed
         known = piece.view.events_of(EventType.STEP_STARTED, piece.step.id, piece.index)
         place = piece.ref.epoch, piece.ref.attempt
-        began = (event.at for event in known if (event.data["epoch"], event.data["attempt"]) == place)
+        began = (event.at for event in known if (event.epoch, StepStarted.of(event).attempt) == place)
         self._end: datetime | None = None
         if self._seconds is not None:
             self._end = next(began, datetime.now(UTC)) + timedelta(seconds=self._seconds)

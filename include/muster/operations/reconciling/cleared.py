@@ -37,7 +37,7 @@ def left_by_hand(
 
 
 def _is_touched(event: Event, step: ResolvedStep, epoch: int) -> bool:
-    return bool(event.data.get("step") == step.id and event.data.get("epoch") == epoch)
+    return (event.step, event.epoch) == (step.id, epoch)
 
 
 def _is_done_whole(
@@ -50,8 +50,8 @@ def _is_done_whole(
     """True when nothing of a step that was cleared was left out."""
     if not step.is_mapped:
         return True
-    positions = {event.data["index"] for event in touched if event.data.get("index") is not None}
-    known = positions.intersection(state.step(step.id).indices)
+    positions = {event.index for event in touched}
+    known = {index for index in state.step(step.id).indices if index in positions}
     begun = {slot_of(definition, state, step.id, index) for index in known}
     instances = [(task.slot, task_state) for task, task_state in own if task.slot is not None]
     return all(slot in begun or task_state not in UNTOUCHED for slot, task_state in instances)

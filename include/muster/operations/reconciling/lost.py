@@ -13,7 +13,9 @@ from functools import partial
 from muster.errors import MusterError
 from muster.events.intact import demand_intact
 from muster.events.lifecycle import GOES_ON, RunLifecycle
-from muster.events.model import Event, EventType
+from muster.events.model import Event
+from muster.events.payloads.base import payload_of
+from muster.events.payloads.work import OfRetry
 from muster.events.queries import RunRow
 from muster.events.state import fold
 from muster.execution.references import ENDED_IN_AIRFLOW
@@ -77,18 +79,14 @@ def _abandoned(scope: Scope, case: Case, events: Sequence[Event], deferred: Sequ
     last = events[-1].at
     if not _has_rested(scope, last):
         return []
-    pause = timedelta(
-        seconds=max((event.data.get("delay") or 0 for event in events if event.type in _RETRIED), default=0)
-    )
+    said = (payload_of(event) for event in events)
+    pause = timedelta(seconds=max((each.delay for each in said if isinstance(each, OfRetry)), default=0))
     quiet = scope.now - max(scope.quiet, SLOWEST) - last
     limits = {task: longest(scope, case, task) for task in deferred}
     # How long those have been silent that may be so for a while, nobody knows where a clock was wrong.
     return [
         task for task, limit in limits.items() if limit == AT_ONCE or (limit is not None and quiet >= limit + pause)
     ]
-
-
-_RETRIED = (EventType.STEP_RETRIED, EventType.COMPENSATION_RETRIED)
 
 
 def _performed_again(

@@ -17,6 +17,8 @@ from muster.events import keys
 from muster.events.intact import demand_intact
 from muster.events.lifecycle import Execution, RunLifecycle
 from muster.events.model import Event, EventType, NewEvent
+from muster.events.payloads.base import RecordedError
+from muster.events.payloads.runs import RunCancelRequested, RunClosed, RunContinued, RunStuck
 from muster.events.queries import RunRow
 from muster.events.state import RunState, fold
 from muster.events.undoing import UNDOING_NOT_BEGUN
@@ -120,18 +122,9 @@ def _ordered(case: _Case, events: list[Event], stands: Iterable[str], *, undo: b
     restarts = sum(event.type == EventType.RUN_CONTINUED for event in mine)
     undo = undo or restarts >= RESTARTS
     why = "it was ended in Airflow by hand" if restarts < RESTARTS else f"it died again after {restarts} restarts"
-    cancel = NewEvent(
-        type=EventType.RUN_CANCEL_REQUESTED,
-        data={"reason": why},
-        actor=RECONCILER,
-        key=f"cancel/{RECONCILER}@{last.version}",
-    )
-    restart = NewEvent(
-        type=EventType.RUN_CONTINUED,
-        data={"number": restarts + 1, "stands": sorted(stands)},
-        actor=RECONCILER,
-        key=f"restarted/{RECONCILER}@{last.version}",
-    )
+    cancel = RunCancelRequested(reason=why).event(actor=RECONCILER, key=f"cancel/{RECONCILER}@{last.version}")
+    goes_on = RunContinued(number=restarts + 1, stands=sorted(stands))
+    restart = goes_on.event(actor=RECONCILER, key=f"restarted/{RECONCILER}@{last.version}")
     return [cancel, restart] if undo else [restart]
 
 
@@ -186,14 +179,13 @@ def _closing(case: _Case, reason: str, stuck: str | None) -> Iterator[NewEvent]:
     epoch = execution.epoch if execution.begun else execution.epoch - 1
     if stuck is not None:
         kind = UNDOING_NOT_BEGUN if case.run.unwinding is None else MusterError.__name__
-        error = {"class": kind, "message": f"{FOUND}{reason}", "remedy": None}
-        data = {"step": stuck, "index": None, "error": error, "epoch": epoch}
-        yield NewEvent(type=EventType.RUN_STUCK, data=data, actor=RECONCILER, key=keys.stuck(epoch))
+        error = RecordedError(class_=kind, message=f"{FOUND}{reason}")
+        said = RunStuck(step=stuck, index=None, error=error, epoch=epoch)
+        yield said.event(actor=RECONCILER, key=keys.stuck(epoch))
     yield from left_open(case.run, epoch)
     status = "failed" if stuck is None else "stuck"
-    closed = {"status": status, "reason": f"{FOUND}{reason}", "counts": {}, "reconciled": True}
-    key = f"closed/{RECONCILER}@{case.last.version}"
-    yield NewEvent(type=EventType.RUN_CLOSED, data={**closed, "epoch": epoch}, actor=RECONCILER, key=key)
+    closed = RunClosed(status=status, reason=f"{FOUND}{reason}", counts={}, epoch=epoch, reconciled=True)
+    yield closed.event(actor=RECONCILER, key=f"closed/{RECONCILER}@{case.last.version}")
 
 
 def _leaves_something(run: RunState, definition: Definition) -> str | None:

@@ -10,6 +10,8 @@ from datetime import timedelta
 from functools import partial
 
 from muster.events.model import Event, EventType
+from muster.events.payloads.base import payload_of
+from muster.events.payloads.runs import RunCancelRequested, RunClosed
 from muster.events.queries import RunRow
 from muster.execution.epochs import RECONCILER
 from muster.notifications.outbox import Outbox
@@ -50,7 +52,7 @@ def _stuck(scope: Scope, row: RunRow) -> Iterator[Disagreement]:
 def _untold(scope: Scope, row: RunRow) -> Iterator[Disagreement]:
     for event in scope.log.read(row.id, types=GIVEN_UP):
         if event.actor == RECONCILER and event.key is not None and not _is_known(scope, _notice_of(event)):
-            message = f"{row.status}: {event.data.get('reason')}"
+            message = f"{row.status}: {_why(event)}"
             remedy = f"`muster show {row.id}` tells what happened."
             mark = event.key.rpartition("@")[2]
             yield Disagreement("run", row.id, message, remedy, mended=True, run=row.id, mark=mark)
@@ -59,10 +61,15 @@ def _untold(scope: Scope, row: RunRow) -> Iterator[Disagreement]:
 def _notice_of(event: Event) -> str:
     """The key of the first notice about it."""
     if event.type == EventType.RUN_STUCK and event.actor != RECONCILER:
-        return f"{event.stream}/stuck@{event.data['epoch']}/0"
+        return f"{event.stream}/stuck@{event.epoch}/0"
     # What was found was that nothing had happened since the event before.
     before = str(event.version - 1) if event.type == EventType.RUN_STUCK else (event.key or "").rpartition("@")[2]
     return f"{Disagreement('run', event.stream, '', '', mark=before).key}/0"
+
+
+def _why(event: Event) -> str | None:
+    said = payload_of(event)
+    return said.reason if isinstance(said, RunClosed | RunCancelRequested) else None
 
 
 def _is_known(scope: Scope, key: str) -> bool:

@@ -12,7 +12,10 @@ from pydantic import BaseModel
 
 from muster.database import Database
 from muster.events.log import EventLog
-from muster.events.model import Event, EventType
+from muster.events.model import EventType
+from muster.events.payloads.base import OfWork, payload_of
+from muster.events.payloads.runs import RunOpened
+from muster.events.payloads.work import StepFailed, StepSetAside, StepSkipped, StepSucceeded
 from muster.findings import Finding
 from muster.skills.finance.codes import CREDIT_NOTE_TYPES
 from muster.skills.finance.ledger import Entry
@@ -113,22 +116,22 @@ def gather(database: Database, run: str, stages: Stages) -> CaseFile:
     file = CaseFile(cases=[])
     by_step = {getattr(stages, field.name): field.name for field in fields(stages)}
     for event in EventLog(database).read(run, types=_TYPES):
-        if event.type == EventType.RUN_OPENED:
-            _open(file, event.data)
-            continue
-        stage, index = by_step.get(event.data.get("step", "")), event.data.get("index")
-        if stage == "pay" and event.type == EventType.STEP_SUCCEEDED:
-            file.payment = PaymentProposal.model_validate(event.data["output"])
-        elif stage is not None and index is not None:
-            _take(_case(file, index), stage, event)
+        said = payload_of(event)
+        if isinstance(said, RunOpened):
+            _open(file, said)
+        elif isinstance(said, OfWork) and (stage := by_step.get(said.step)) is not None:
+            if stage == "pay" and isinstance(said, StepSucceeded):
+                file.payment = PaymentProposal.model_validate(said.output)
+            elif said.index is not None:
+                _take(_case(file, said.index), stage, said)
     if file.payment is not None:
         _pay(file.cases, file.payment)
     return file
 
 
-def _open(file: CaseFile, data: Mapping[str, Any]) -> None:
-    file.requested_by = data.get("requested_by")
-    for index, source in enumerate((data.get("inputs") or {}).get("invoices") or []):
+def _open(file: CaseFile, said: RunOpened) -> None:
+    file.requested_by = said.requested_by
+    for index, source in enumerate((said.inputs or {}).get("invoices") or []):
         _case(file, index).source = str(source)
 
 
@@ -138,23 +141,23 @@ def _case(file: CaseFile, index: int) -> Case:
     return file.cases[index]
 
 
-def _take(case: Case, stage: str, event: Event) -> None:
-    data = event.data
-    if event.type == EventType.STEP_SUCCEEDED:
-        if case.stopped_at == data["step"]:
-            # A person cleared the run, and this time it worked.
-            case.fate, case.stopped_at, case.reason = "open", None, None
-        _SUCCEEDED[stage](case, data["output"], data)
-    elif event.type == EventType.STEP_SKIPPED:
-        if data.get("reason") == "rejected":
+def _take(case: Case, stage: str, said: OfWork) -> None:
+    match said:
+        case StepSucceeded():
+            if case.stopped_at == said.step:
+                # A person cleared the run, and this time it worked.
+                case.fate, case.stopped_at, case.reason = "open", None, None
+            _SUCCEEDED[stage](case, said.output, said.produced_by)
+        case StepSkipped(reason="rejected"):
             case.fate = "rejected"
-    else:
-        case.fate = "set_aside" if event.type == EventType.STEP_SET_ASIDE else "failed"
-        case.stopped_at, case.reason = data["step"], (data.get("error") or {}).get("message")
-        case.findings = [Finding.model_validate(one) for one in data.get("findings") or []] or case.findings
+        case StepSetAside() | StepFailed():
+            case.fate = "set_aside" if isinstance(said, StepSetAside) else "failed"
+            case.stopped_at, case.reason = said.step, said.error.message
+            if isinstance(said, StepSetAside) and said.findings:
+                case.findings = [Finding.model_validate(one) for one in said.findings]
 
 
-def _read(case: Case, output: Mapping[str, Any], data: Mapping[str, Any]) -> None:
+def _read(case: Case, output: Mapping[str, Any], by: str | None) -> None:
     invoice = output["invoice"]
     totals = invoice["totals"]
     case.source, case.format = output["source"], output["format"]
@@ -165,22 +168,22 @@ def _read(case: Case, output: Mapping[str, Any], data: Mapping[str, Any]) -> Non
     case.findings = [Finding.model_validate(finding) for finding in output["findings"]]
 
 
-def _code(case: Case, output: Mapping[str, Any], data: Mapping[str, Any]) -> None:
+def _code(case: Case, output: Mapping[str, Any], by: str | None) -> None:
     case.coding = [Coded.model_validate(line) for line in output["lines"]]
-    case.coded_by = data.get("produced_by")
+    case.coded_by = by
 
 
-def _match(case: Case, output: Mapping[str, Any], data: Mapping[str, Any]) -> None:
+def _match(case: Case, output: Mapping[str, Any], by: str | None) -> None:
     case.order, case.match = output["order"], output["kind"]
     case.discrepancies = [Discrepancy.model_validate(one) for one in output["discrepancies"]]
 
 
-def _approve(case: Case, output: Mapping[str, Any], data: Mapping[str, Any]) -> None:
+def _approve(case: Case, output: Mapping[str, Any], by: str | None) -> None:
     case.decision = Decision.model_validate(output)
     case.fate = "open" if case.decision.approved else "rejected"
 
 
-def _post(case: Case, output: Mapping[str, Any], data: Mapping[str, Any]) -> None:
+def _post(case: Case, output: Mapping[str, Any], by: str | None) -> None:
     posting = Posting.model_validate(output)
     case.fate = "already_posted" if posting.already_posted else "posted"
     case.posting, case.entries, case.due = posting.id, posting.entries, posting.due

@@ -1,0 +1,99 @@
+"""Events in one line each, for people who look through a timeline."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from muster.events.model import Event
+from muster.events.payloads import people, runs, work
+from muster.events.payloads.base import Payload, RecordedError, payload_of
+from muster.events.sealing import words
+
+LONGEST = 300
+LONGEST_OUTPUT = 120
+_REASONS = {
+    "when": "its condition is false",
+    "rejected": "a person rejected it",
+    "not_taken": "the branch went another way",
+    "empty": "there was nothing to do",
+    "not_listed": "there is no work for it in the list any more",
+}
+
+
+def gist(event: Event) -> str:
+    """What the event says, in a line; empty when its type says it all."""
+    said = payload_of(event)
+    text = "" if said is None else " · ".join(str(part) for part in _parts(said) if part)
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+
+
+def _parts(said: Payload) -> tuple[object, ...]:
+    """What matters of it, for a line; what is empty or None is left out."""
+    match said:
+        case runs.RunOpened(parent=parent):
+            above = f"step {parent['step']} of {parent['run']}" if parent else None
+            return f"asked by {said.requested_by or 'nobody'} ({said.trigger})", above
+        case runs.RunClosed():
+            return said.status, words(said.reason)
+        case runs.RunUndoRequested() | runs.RunCancelRequested() | runs.SagaUnwinding():
+            return (words(said.reason),)
+        case runs.RunStuck():
+            return (_error(said.error),)
+        case runs.RunResumed():
+            return "done by hand" if said.by_hand else None, words(said.note)
+        case runs.RunRestarted():
+            return (f"from {', '.join(said.begins)}",)
+        case work.ChildRequested():
+            return (said.child,)
+        case work.StepExpanded():
+            return (f"{len(said.indices)} of {said.length} items have work",)
+        case work.StepStarted():
+            again = f"attempt {said.attempt}" if said.attempt and said.attempt > 1 else None
+            return f"lane {said.lane}" if said.lane else None, again
+        case work.OfRetry():
+            return (f"again in {said.delay} s, after: {_error(said.error)}",)
+        case work.StepFellBack():
+            return (f"the fallback takes over, after: {_error(said.error)}",)
+        case work.StepSucceeded():
+            return "by the fallback" if said.fallback else None, said.produced_by, _json(said.output)
+        case work.CompensationSucceeded():
+            return ("by hand" if said.by_hand else None,)
+        case work.StepFailed() | work.CompensationFailed():
+            return (_error(said.error),)
+        case work.StepSkipped():
+            reason = words(said.reason) or ""
+            return (_REASONS.get(reason, reason),)
+        case work.StepCompleted():
+            return (", ".join(f"{count} {name.replace('_', ' ')}" for name, count in said.counts.items() if count),)
+        case work.StepSetAside():
+            rules = [each.get("rule") for each in said.findings or () if isinstance(each, dict)]
+            return _error(said.error), ", ".join(map(str, rules))
+        case work.ModelCalled():
+            return said.agent, said.model, f"{said.cost} USD" if said.cost is not None else "price unknown"
+        case work.ToolCalled():
+            return said.agent, said.tool
+        case people.ApprovalRequested():
+            return words(said.subject), ", ".join(said.assignees)
+        case people.ApprovalReminded() | people.ApprovalEscalated():
+            return (f"waiting for {', '.join(said.people)}",)
+        case people.ApprovalGranted():
+            return f"by {said.by}", f"of {said.needed}", words(said.note)
+        case people.ApprovalRefused():
+            return f"by {said.by}", said.why
+        case people.ApprovalAnswered():
+            by = f" by {said.by}" if said.by else ""
+            how = said.answer if said.answer != "person" else None
+            return f"{'approved' if said.approved else 'rejected'}{by}", how, words(said.note)
+        case people.NoticeSent():
+            return said.channel, words(said.target), words(said.text)
+    return ()
+
+
+def _error(error: RecordedError | None) -> str | None:
+    return None if error is None else words(error.message) or error.class_
+
+
+def _json(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= LONGEST_OUTPUT else text[:LONGEST_OUTPUT] + "…"

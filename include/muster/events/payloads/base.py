@@ -1,0 +1,177 @@
+"""What an event of each type says: one class per type, which writes the event's data and reads it back.
+
+Reading is lenient, because the log keeps what earlier releases wrote: what an event does not say is None, or what its
+field names as `missing`, and what no field knows is passed over. Values are taken as they are, without a check: of a
+run that is about somebody a text may be sealed, for whoever reads it without a key.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypedDict, dataclass_transform
+from uuid import UUID
+
+from muster.errors import MusterError
+from muster.events.model import Event, EventType, NewEvent
+from muster.redaction import redact
+
+if TYPE_CHECKING:
+    from typing import Self
+
+Json: TypeAlias = Any
+"""str, int, float, bool, None, lists and dicts with str keys."""
+Positions: TypeAlias = Mapping[str, Sequence[int | None]]
+"""Positions by step; None stands for a step outside a fan-out."""
+LONGEST_MESSAGE = 2_000
+"""Characters of an error's message."""
+
+
+def plain(*, default: Any = MISSING, missing: Any = None) -> Any:
+    """A field that says nothing about a person, and is stored as it is.
+
+    With a `default` it is written only when it differs from that; without one always, and an event of an earlier
+    release that lacks it is read as if it said `missing`.
+    """
+    return field(default=default, metadata={"plain": True, "missing": missing})
+
+
+def sealed(*, default: Any = MISSING, missing: Any = None) -> Any:
+    """A field that is sealed in a run that is about somebody, as a field is of which nothing is said."""
+    return field(default=default, metadata={"missing": missing})
+
+
+class ParentPiece(TypedDict):
+    """The piece of work that has asked for a run."""
+
+    run: str
+    step: str
+    index: int | None
+
+
+class Place(TypedDict):
+    """What every event about a piece of work says: which it is, and the execution of the run."""
+
+    step: str
+    index: int | None
+    epoch: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedError:
+    """An error as the log keeps it."""
+
+    class_: str
+    """The name of its class."""
+    message: str
+    remedy: str | None = None
+    """What to do about it."""
+
+    @classmethod
+    def of(cls, error: BaseException) -> Self:
+        """An error in at most `LONGEST_MESSAGE` characters, without secrets."""
+        remedy = error.remedy if isinstance(error, MusterError) else None
+        # Before it is cut: half a secret is not found any more.
+        message = redact(message_of(error))[:LONGEST_MESSAGE]
+        return cls(class_=type(error).__name__, message=message, remedy=redact(remedy) if remedy else None)
+
+    @classmethod
+    def read(cls, data: Mapping[str, Json]) -> Self:
+        """What `data` wrote."""
+        return cls(class_=data.get("class", ""), message=data.get("message", ""), remedy=data.get("remedy"))
+
+    def data(self) -> dict[str, Json]:
+        """As JSON: class, message, remedy."""
+        return {"class": self.class_, "message": self.message, "remedy": self.remedy}
+
+
+def message_of(error: BaseException) -> str:
+    """What an error says; of one that says nothing the name of its class."""
+    return error.message if isinstance(error, MusterError) else str(error) or type(error).__name__
+
+
+PAYLOADS: dict[str, type[Payload]] = {}
+"""The class of each type of event."""
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(plain, sealed))
+class Payload:
+    """What an event of one type says. A field whose name is a keyword of Python ends with `_`, which is not stored."""
+
+    type: ClassVar[EventType]
+
+    def __init_subclass__(cls, type: EventType | None = None) -> None:
+        dataclass(frozen=True, kw_only=True)(cls)
+        if type is not None:
+            cls.type, PAYLOADS[type] = type, cls
+
+    @classmethod
+    def of(cls, event: NewEvent) -> Self:
+        """What an event says.
+
+        Raises:
+            TypeError: it is of another type.
+        """
+        if event.type != cls.type:
+            raise TypeError(f"{event.type} is no {cls.type}")
+        said = {}
+        for name, stored, unsaid in cls._fields():
+            value = event.data.get(stored, unsaid)
+            is_error = stored == "error" and isinstance(value, Mapping)
+            said[name] = RecordedError.read(value) if is_error else value
+        return cls(**said)
+
+    def data(self) -> dict[str, Json]:
+        """As an event's data."""
+        found = {}
+        for each in dataclasses.fields(self):  # type: ignore[arg-type]
+            value = getattr(self, each.name)
+            if each.default is MISSING or value != each.default:
+                found[each.name.rstrip("_")] = value.data() if isinstance(value, RecordedError) else value
+        return found
+
+    def event(self, *, key: str | None = None, actor: str = "muster", causation: UUID | None = None) -> NewEvent:
+        """The event that says this."""
+        return NewEvent(type=self.type, data=self.data(), key=key, actor=actor, causation=causation)
+
+    @classmethod
+    def plain_fields(cls) -> frozenset[str]:
+        """The fields that say nothing about a person, as they are stored."""
+        fields = dataclasses.fields(cls)  # type: ignore[arg-type]
+        return frozenset(each.name.rstrip("_") for each in fields if each.metadata.get("plain"))
+
+    @classmethod
+    @cache
+    def _fields(cls) -> tuple[tuple[str, str, Any], ...]:
+        """Each field's name, its name in the data, and what it is where the data lacks it."""
+        return tuple(
+            (
+                each.name,
+                each.name.rstrip("_"),
+                each.metadata.get("missing") if each.default is MISSING else each.default,
+            )
+            for each in dataclasses.fields(cls)  # type: ignore[arg-type]
+        )
+
+
+def payload_of(event: Event) -> Payload | None:
+    """What an event says; None of a type that nobody knows."""
+    found = PAYLOADS.get(event.type)
+    return None if found is None else found.of(event)
+
+
+class OfStep(Payload):
+    """What is said about a step."""
+
+    step: str = plain()
+    epoch: int = plain(missing=0)
+    """The execution of the run."""
+
+
+class OfWork(OfStep):
+    """What is said about a piece of work: a step, or an item of one."""
+
+    index: int | None = plain()
+    """The item's position; None outside a fan-out, and of one as a whole."""

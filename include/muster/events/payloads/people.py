@@ -1,0 +1,99 @@
+"""What is said about a question to people, and about what they were told."""
+
+from __future__ import annotations
+
+from muster.events.model import EventType
+from muster.events.payloads.base import Json, OfWork, plain
+
+
+class ApprovalRequested(OfWork, type=EventType.APPROVAL_REQUESTED):
+    """People are asked."""
+
+    subject: str
+    details: str | None
+    """A hash, where an answer may stand in a restart."""
+    item: str | None
+    """So is this."""
+    assignees: list[str] = plain()
+    levels: list[Json] = plain(missing=())
+    """Who may answer besides: `after` so many seconds, `to` these people."""
+    approvals: int = plain(missing=1)
+    """How many have to approve."""
+    within: float | None = plain()
+    """Seconds."""
+    otherwise: str = plain()
+    asked_at: str | None = plain()
+    remind: list[float] = plain(missing=())
+    """Seconds."""
+
+
+class ApprovalReminded(OfWork, type=EventType.APPROVAL_REMINDED):
+    """Nobody has answered yet."""
+
+    after: float = plain()
+    """Seconds since it was asked."""
+    people: list[str] = plain()
+    """Who may answer."""
+
+
+class ApprovalEscalated(OfWork, type=EventType.APPROVAL_ESCALATED):
+    """More people may answer."""
+
+    after: float = plain()
+    """Seconds since it was asked."""
+    people: list[str] = plain()
+    """All who may."""
+    to: list[str] = plain()
+    """Who may from now on."""
+
+
+class ApprovalGranted(OfWork, type=EventType.APPROVAL_GRANTED):
+    """One of several approvals that are needed."""
+
+    by: str = plain()
+    """A person's name."""
+    by_id: str | None = plain()
+    """The auth manager's."""
+    needed: int = plain()
+    note: str | None
+
+
+class ApprovalRefused(OfWork, type=EventType.APPROVAL_REFUSED):
+    """An answer that does not count, by somebody who may not give it now."""
+
+    by: str = plain()
+    by_id: str | None = plain()
+    approved: bool = plain()
+    why: str = plain()
+
+
+class ApprovalAnswered(OfWork, type=EventType.APPROVAL_ANSWERED):
+    """The question is settled."""
+
+    answer: str = plain()
+    """`person`, `timeout` or `refused`."""
+    approved: bool = plain()
+    by: str | None = plain()
+    how: str = plain()
+    note: str | None
+    at: str = plain()
+    approvers: list[str] = plain()
+    """All who have approved."""
+    by_id: str | None = plain()
+    kept: bool = plain(default=False)
+    """True when it was given before a restart, and stands."""
+
+    @property
+    def output(self) -> dict[str, Json]:
+        """What the step gives back."""
+        names = ("approved", "by", "how", "note", "at", "approvers")
+        return {name: getattr(self, name) for name in names}
+
+
+class NoticeSent(OfWork, type=EventType.NOTICE_SENT):
+    """People were told something."""
+
+    channel: str = plain()
+    target: Json
+    text: str
+    delivered_by: str = plain()
