@@ -81,6 +81,9 @@ PARSED = [
 ]
 """What Airflow imports each time it parses the Dags."""
 
+DOCUMENTS = {"document", "layer", "chain[-1]", "self", "self.document", "info"}
+"""What has `data` that is no event's: YAML that is read, and what pydantic validates."""
+
 LONG = {
     "include/muster/skills/finance/invoice.py": "one model: the terms of EN 16931 one after another",
 }
@@ -215,6 +218,24 @@ def test_parsing_dags_imports_nothing_heavy_from_the_domain(module: str) -> None
 def test_parsing_dags_imports_nothing_heavy_from_the_airflow_floor() -> None:
     airflow_itself = loaded_by("airflow.sdk, airflow.providers.standard.operators.hitl")
     assert loaded_by("muster_airflow") - airflow_itself == set()
+
+
+def test_nobody_but_the_log_takes_an_event_apart() -> None:
+    """Others read and write what `muster.events.payloads` names."""
+    found = []
+    for path in modules(DOMAIN, AIRFLOW, DAGS):
+        if path.is_relative_to(DOMAIN / "events"):
+            continue
+        for node in ast.walk(tree(path)):
+            match node:
+                case ast.Call(func=ast.Name(id="NewEvent")):
+                    found.append(f"{path.relative_to(ROOT)}:{node.lineno} makes an event by itself")
+                case (
+                    ast.Subscript(value=ast.Attribute(value=owner, attr="data"))
+                    | ast.Call(func=ast.Attribute(value=ast.Attribute(value=owner, attr="data"), attr="get"))
+                ) if ast.unparse(owner) not in DOCUMENTS:
+                    found.append(f"{path.relative_to(ROOT)}:{node.lineno} takes {ast.unparse(node)}")
+    assert found == []
 
 
 def test_every_module_and_public_class_says_what_it_is_for() -> None:

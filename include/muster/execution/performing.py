@@ -9,6 +9,8 @@ from typing import Any
 
 from muster.errors import PermanentError
 from muster.events.model import Event, EventType
+from muster.events.payloads.base import payload_of
+from muster.events.payloads.work import StepFailed, StepSetAside, StepSkipped, StepSucceeded
 from muster.events.sealing import working_about
 from muster.events.tampering import TamperedLog
 from muster.events.work import WorkState
@@ -191,16 +193,16 @@ def _piece(spread: Spread, ref: WorkRef, index: int) -> Piece:
 
 def outcome_of(ending: Event) -> Outcome:
     """What the event that ended a piece says of it."""
-    data = ending.data
-    if ending.type == EventType.STEP_SUCCEEDED:
-        return Outcome(status="succeeded", output=data["output"])
-    if ending.type == EventType.STEP_SKIPPED:
-        return Outcome(status="skipped", reason=data["reason"])
-    if ending.type == EventType.STEP_SET_ASIDE:
-        return Outcome(status="skipped", reason=f"set aside: {data['error']['message']}")
-    if ending.type == EventType.STEP_STOPPED:
-        return Outcome(status="failed", reason="it was given up before it had ended")
-    return Outcome(status="failed", reason=data["error"]["message"])
+    match payload_of(ending):
+        case StepSucceeded(output=output):
+            return Outcome(status="succeeded", output=output)
+        case StepSkipped(reason=reason):
+            return Outcome(status="skipped", reason=reason)
+        case StepSetAside(error=error):
+            return Outcome(status="skipped", reason=f"set aside: {error.message}")
+        case StepFailed(error=error):
+            return Outcome(status="failed", reason=error.message)
+    return Outcome(status="failed", reason="it was given up before it had ended")
 
 
 def _together(endings: Sequence[Event], *, single: bool) -> Outcome:
@@ -210,7 +212,7 @@ def _together(endings: Sequence[Event], *, single: bool) -> Outcome:
     counts = {kind.value.removeprefix("step."): _count(endings, kind) for kind in sorted(ENDINGS)}
     failures = [event for event in endings if event.type in (EventType.STEP_FAILED, EventType.STEP_STOPPED)]
     if counts["skipped"] == len(endings):
-        return Outcome(status="skipped", output=counts, reason=endings[0].data["reason"], structural="output")
+        return Outcome(status="skipped", output=counts, reason=StepSkipped.of(endings[0]).reason, structural="output")
     if failures:
         said = f"{len(failures)} of {len(endings)} failed: {outcome_of(failures[0]).reason}"
         return Outcome(status="failed", output=counts, reason=said, structural="output")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypedDict, dataclass
 from uuid import UUID
 
 from muster.errors import MusterError
-from muster.events.model import Event, EventType, NewEvent
+from muster.events.model import EventType, NewEvent
 from muster.redaction import redact
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ class Payload:
         )
 
 
-def payload_of(event: Event) -> Payload | None:
+def payload_of(event: NewEvent) -> Payload | None:
     """What an event says; None of a type that nobody knows."""
     found = PAYLOADS.get(event.type)
     return None if found is None else found.of(event)
