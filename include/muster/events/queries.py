@@ -122,13 +122,13 @@ class Queries:
             {"after": after, "before": before, "beyond": beyond, "limit": limit},
         )
 
-    def ended_because(self, reasons: Sequence[str], after: datetime, *, limit: int = 50) -> list[RunRow]:
-        """Runs closed after a moment for a reason that begins with one of these; the newest first."""
+    def reconciled(self, types: Sequence[str], after: datetime, *, limit: int = 50) -> list[RunRow]:
+        """Runs closed after a moment to which the reconciler has written an event of these types; the newest first."""
         return self._fetch(
             RunRow,
-            "SELECT * FROM runs WHERE closed_at > %(after)s AND reason LIKE ANY(%(reasons)s)"
-            " ORDER BY closed_at DESC, id LIMIT %(limit)s",
-            {"reasons": [f"{each}%" for each in reasons], "after": after, "limit": limit},
+            "SELECT * FROM runs WHERE closed_at > %(after)s AND EXISTS (SELECT FROM events WHERE stream = runs.id"
+            " AND actor = 'reconciler' AND type = ANY(%(types)s)) ORDER BY closed_at DESC, id LIMIT %(limit)s",
+            {"types": list(types), "after": after, "limit": limit},
         )
 
     def runs_gone_on(self, after: datetime, before: datetime, *, beyond: datetime, limit: int = 50) -> list[RunRow]:

@@ -17,12 +17,9 @@ from muster.execution.epochs import RECONCILER
 from muster.notifications.outbox import Outbox
 from muster.operations.reconciling.findings import LIMIT, Disagreement, Scope
 from muster.operations.reconciling.guarding import guarded
-from muster.operations.reconciling.runs import FOUND
 
 WINDOW = timedelta(days=7)
 """How long after the end of a run people are still told of it."""
-REASONS = (FOUND, f"cancelled by {RECONCILER}")
-"""How the reasons of such runs begin."""
 GIVEN_UP = (EventType.RUN_CLOSED, EventType.RUN_CANCEL_REQUESTED)
 """What the reconciler does to a run that people have to know of."""
 
@@ -37,7 +34,7 @@ def find_untold(scope: Scope) -> Iterator[Disagreement]:
     """Runs that the reconciler has closed, or had undone, without a word to anybody."""
     if scope.send is None:
         return
-    for row in scope.queries.ended_because(REASONS, scope.now - WINDOW, limit=LIMIT):
+    for row in scope.queries.reconciled(GIVEN_UP, scope.now - WINDOW, limit=LIMIT):
         yield from guarded(row.id, partial(_untold, scope, row))
 
 
