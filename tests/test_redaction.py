@@ -15,7 +15,7 @@ from muster.database import Database
 from muster.events.canonical import canonical
 from muster.events.log import EventLog
 from muster.events.model import EventType, NewEvent
-from muster.execution.piece import describe
+from muster.events.payloads.base import RecordedError
 from muster.notifications import Notice
 from muster.redaction import REDACTED, learn, learn_environment, learn_settings, may_hold_secrets, redact, redact_data
 from support.runs import Site
@@ -334,8 +334,8 @@ def test_no_secret_reaches_the_log_and_it_still_verifies(database: Database) -> 
 
 def test_no_secret_reaches_a_described_error() -> None:
     learn(SECRET)
-    described = describe(ValueError(f"{'x' * 1_990} {SECRET}"))
-    assert "S3cret" not in described["message"], "not even the half that is left when a long message is cut"
+    described = RecordedError.of(ValueError(f"{'x' * 1_990} {SECRET}"))
+    assert "S3cret" not in described.message, "not even the half that is left when a long message is cut"
 
 
 def test_no_secret_reaches_a_prompt() -> None:

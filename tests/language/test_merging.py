@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from muster.language import examples, load_folder
-from muster.language.merging import merged
+from muster.language.reading import merged
 
 Write = Callable[[str, str], Path]
 

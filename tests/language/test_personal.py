@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from muster.language import Definition
-from muster.language.definition import ResolvedPersonal
+from muster.language.resolved import ResolvedPersonal
 
 Define = Callable[[str], Definition]
 Problems = Callable[[str], list[str]]

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 from muster.events.model import EventType
 from muster.events.payloads.work import StepFailed, StepRetried
+from muster.execution.piece import Piece
+from muster.execution.services import Services
 from muster.recovery.ledger import Ledger
-
-if TYPE_CHECKING:
-    from muster.execution.piece import Piece
-    from muster.execution.services import Services
 
 
 def asked_under(piece: Piece, epoch: int, agent: str | None = None) -> str:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from muster.errors import PermanentError
 from muster.events.sealing import current_seals
+from muster.execution.piece import Piece
 from muster.execution.retrying import Recorder
+from muster.execution.services import Services
 from muster.language.expressions import evaluate
 from muster.recovery.holding import holding
 from muster.recovery.leases import LeaseLost, LeaseTaken
-
-if TYPE_CHECKING:
-    from muster.execution.piece import Piece
-    from muster.execution.services import Services
 
 T = TypeVar("T")
 WAIT = 3600.0

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
 
 from muster.errors import TransientError
 from muster.events.model import Event, EventType
+from muster.execution.piece import Piece
+from muster.execution.services import Services
 from muster.recovery.heartbeats import heartbeat
-
-if TYPE_CHECKING:
-    from muster.execution.piece import Piece
-    from muster.execution.services import Services
 
 PATIENCE = 300.0
 """Seconds that it waits for the end of the later one or its next sign of life: a few heartbeats."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property, partial
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from random import Random
@@ -17,10 +17,9 @@ from muster.database import Database
 from muster.documents import Documents, documents_of
 from muster.events.coalesce import Coalescer
 from muster.events.definitions import DefinitionStore
-from muster.events.lifecycle import RunLifecycle
+from muster.events.lifecycle import TELLING, RunLifecycle
 from muster.events.queries import Queries
 from muster.events.verified import VerifiedLog
-from muster.execution import stopping
 from muster.language.definition import Definition
 from muster.notifications.sender import Sender
 from muster.recovery.leases import Leases
@@ -70,7 +69,11 @@ class Services:
     @cached_property
     def lives(self) -> Coalescer[None, RunLifecycle]:
         """What the log says of runs, as far as it decides whether their work may begin."""
-        return Coalescer(partial(stopping.lives, self))
+        return Coalescer(self._lives)
+
+    async def _lives(self, run: str, asked: Sequence[None]) -> list[RunLifecycle]:
+        life = RunLifecycle.of([event async for event in self.log.aread(run, steps=(), types=TELLING)])
+        return [life for _ in asked]
 
     def workspace(self, run: str) -> Path:
         """The run's own folder, made when first asked for."""

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
 from muster.errors import Final
-from muster.events.lifecycle import TELLING, RunLifecycle
+from muster.events.lifecycle import RunLifecycle
 from muster.events.state import CANCELLED, UNWINDING
 from muster.execution.flow import Skip
 from muster.execution.references import LeftAsItWas, WorkRef
-
-if TYPE_CHECKING:
-    from muster.execution.services import Services
+from muster.execution.services import Services
 
 
 class Stopped(Final):
@@ -58,12 +53,6 @@ async def has_closed(services: Services, ref: WorkRef) -> bool:
     """Whether this execution of the run has ended: nothing is to be written about its work any more."""
     life = await services.lives.submit(ref.run, None)
     return life.has_ended(ref.epoch)
-
-
-async def lives(services: Services, run: str, asked: Sequence[None]) -> list[RunLifecycle]:
-    """What the log says of a run, as far as it decides whether work may begin, for all who have asked."""
-    life = RunLifecycle.of([event async for event in services.log.aread(run, steps=(), types=TELLING)])
-    return [life for _ in asked]
 
 
 def _why(life: RunLifecycle, ref: WorkRef) -> Skip | None:

@@ -14,7 +14,14 @@ from muster.agents.spec import AgentSpec
 from muster.language.kinds import KINDS
 from muster.language.kinds.branch import ResolvedWay
 from muster.language.kinds.human import ResolvedHuman
-from muster.language.resolved import Resolved, ResolvedCompensation, ResolvedFallback, ResolvedRetry, ResolvedTarget
+from muster.language.resolved import (
+    Resolved,
+    ResolvedCompensation,
+    ResolvedFallback,
+    ResolvedPersonal,
+    ResolvedRetry,
+    ResolvedTarget,
+)
 from muster.language.step_kind import StepKind
 from muster.language.triggers import AnyTrigger
 from muster.skills.index import Lane
@@ -102,21 +109,6 @@ class ResolvedStep(Resolved):
     def can_be_undone(self) -> bool:
         """True when it says what undoes it, or starts runs, which say so themselves."""
         return self.compensate is not None or self.of_kind.done_by == "runs"
-
-
-class ResolvedPersonal(Resolved):
-    """Whom a run is about: everything it says is sealed but its structure and what is said to be impersonal."""
-
-    subject: str
-    """An expression that names the person."""
-    impersonal: tuple[str, ...] = ()
-    """The steps whose outputs are stored as they are."""
-    outputs: dict[str, tuple[str, ...]] = {}
-    """Paths inside the outputs of impersonal steps that are sealed all the same; the empty one stands for all of it."""
-    inputs: tuple[str, ...] = ()
-    """Paths inside `inputs`: all inputs are sealed, named or not."""
-    passing: tuple[str, ...] = ()
-    """Only in definitions of earlier versions, which sealed less."""
 
 
 class ResolvedDeadline(Resolved):

@@ -18,8 +18,9 @@ from muster.language.checks import check
 from muster.language.definition import Definition
 from muster.language.explain import validate
 from muster.language.expressions import ExpressionSyntaxError
-from muster.language.merging import Layered, merged, merged_documents
+from muster.language.merging import Layered, merged_documents
 from muster.language.problems import LanguageError, Problem
+from muster.language.reading import merged
 from muster.language.resolve import resolve
 from muster.language.runs import check_runs, runs
 from muster.language.secret_settings import check_secrets

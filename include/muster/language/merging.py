@@ -11,21 +11,8 @@ from typing import Any
 
 from muster.language.kinds import KIND_KEYS
 from muster.language.problems import Problem
-from muster.language.reading import Path
+from muster.language.reading import Path, merged
 from muster.language.source import Source
-
-
-def merged(below: Any, above: Any) -> Any:
-    """`above` laid over `below`."""
-    if not (isinstance(below, dict) and isinstance(above, dict)):
-        return above
-    result = dict(below)
-    for key, value in above.items():
-        if value is None:
-            result.pop(key, None)
-        else:
-            result[key] = merged(below.get(key), value)
-    return result
 
 
 def merged_documents(below: Any, above: Any) -> Any:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from muster.language.definition import ResolvedPersonal
 from muster.language.expressions import ExpressionSyntaxError, parse
 from muster.language.fields import Text, Words
 from muster.language.problems import did_you_mean
+from muster.language.resolved import ResolvedPersonal
 from muster.written import Written
 
 if TYPE_CHECKING:

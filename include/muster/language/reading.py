@@ -197,3 +197,16 @@ def _place(event: Any, end_event: Any = None) -> Place:
     block = type(event) is ScalarEvent and event.style in ("|", ">")
     width = max(1, end.column - start.column) if end.line == start.line else 1
     return Place(start.line, start.column, width, block)
+
+
+def merged(below: Any, above: Any) -> Any:
+    """`above` laid over `below`."""
+    if not (isinstance(below, dict) and isinstance(above, dict)):
+        return above
+    result = dict(below)
+    for key, value in above.items():
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = merged(below.get(key), value)
+    return result

@@ -118,3 +118,18 @@ class ResolvedTrigger(Resolved, ABC):
     def folder(self) -> str | None:
         """The folder on this machine of which its runs are given files."""
         return None
+
+
+class ResolvedPersonal(Resolved):
+    """Whom a run is about: everything it says is sealed but its structure and what is said to be impersonal."""
+
+    subject: str
+    """An expression that names the person."""
+    impersonal: tuple[str, ...] = ()
+    """The steps whose outputs are stored as they are."""
+    outputs: dict[str, tuple[str, ...]] = {}
+    """Paths inside the outputs of impersonal steps that are sealed all the same; the empty one stands for all of it."""
+    inputs: tuple[str, ...] = ()
+    """Paths inside `inputs`: all inputs are sealed, named or not."""
+    passing: tuple[str, ...] = ()
+    """Only in definitions of earlier versions, which sealed less."""

@@ -197,3 +197,12 @@ class Way(Written):
     """The way is taken when this is true and no way above it was; only the last way may leave it out."""
     to: Words
     """The steps that follow on this way; an empty list follows none."""
+
+
+class Needs(Written):
+    """What an agent must be good at to be given the step."""
+
+    skills: Annotated[list[Name], Field(min_length=1)]
+    """All of these must be among the agent's `skills`."""
+    department: Name | None = None
+    """The department it must belong to."""

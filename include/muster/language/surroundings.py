@@ -17,13 +17,13 @@ from muster.language.ancestry import INSTEAD, SKIPS, skips_others, starts_runs
 from muster.language.explain import Located, validate
 from muster.language.expressions import texts
 from muster.language.importing import Obstacle, obstacle
-from muster.language.kinds.agent import Needs
-from muster.language.merging import merged
 from muster.language.problems import LanguageError, Problem, did_you_mean
 from muster.language.reading import Path as SourcePath
+from muster.language.reading import merged
 from muster.language.returns import mistake
 from muster.language.secret_settings import check_secrets
 from muster.language.source import Source, read_source
+from muster.language.steps import Needs
 from muster.skills.index import SkillIndex, skill_index
 
 ENVIRONMENT = "MUSTER_ENVIRONMENT"

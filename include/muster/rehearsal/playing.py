@@ -14,13 +14,14 @@ from muster.errors import MusterError
 from muster.events.definitions import DefinitionStore
 from muster.events.state import RunState, afold
 from muster.execution import human
+from muster.execution.attempts import attempts
 from muster.execution.children import answer_of, ask_for
 from muster.execution.closing import close_run
 from muster.execution.fanout import end, expand
 from muster.execution.opening import Opening, open_run
 from muster.execution.outcome import Outcome
 from muster.execution.performing import begin, perform
-from muster.execution.piece import Answer, Piece, attempts, failed, succeeded
+from muster.execution.piece import Answer, Piece, failed, succeeded
 from muster.execution.references import WorkRef, run_id
 from muster.execution.services import Services
 from muster.language.definition import Definition, ResolvedStep

@@ -28,13 +28,14 @@ from muster.events.payloads.work import (
 from muster.events.sealing import WITHHELD, working_about
 from muster.events.state import RunState
 from muster.execution.actions import uses_threads
+from muster.execution.attempts import attempts
 from muster.execution.closing import close_run, given_up, revoke_left
 from muster.execution.concurrency import at_once, undisturbed
 from muster.execution.fanout import items_of
 from muster.execution.kinds.skill import skill_context
 from muster.execution.outcome import Outcome, left_as_it_was
 from muster.execution.overtaken import Overtaken
-from muster.execution.piece import Piece, attempts
+from muster.execution.piece import Piece
 from muster.execution.references import WorkRef
 from muster.execution.services import Services
 from muster.execution.stopping import has_closed

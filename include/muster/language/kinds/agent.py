@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import ConfigDict, Field
 
@@ -10,8 +10,8 @@ from muster.language.fields import Shape, Text, Values
 from muster.language.problems import did_you_mean, one_of
 from muster.language.returns import mistake
 from muster.language.step_kind import StepKind
-from muster.language.steps import Fallback, WorkStep
-from muster.written import Name, Written
+from muster.language.steps import Fallback, Needs, WorkStep
+from muster.written import Name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,15 +20,6 @@ if TYPE_CHECKING:
     from muster.language.problems import Problem
     from muster.language.spot import Spot
     from muster.language.surroundings import Surroundings
-
-
-class Needs(Written):
-    """What an agent must be good at to be given the step."""
-
-    skills: Annotated[list[Name], Field(min_length=1)]
-    """All of these must be among the agent's `skills`."""
-    department: Name | None = None
-    """The department it must belong to."""
 
 
 class AgentStep(WorkStep):

@@ -25,8 +25,9 @@ from airflow.sdk.exceptions import (
 from muster.errors import DatabaseLost, MusterError, PermanentError, TransientError
 from muster.events.model import Event, NewEvent
 from muster.events.sealing import working_about
+from muster.execution.attempts import written
 from muster.execution.outcome import Outcome
-from muster.execution.piece import Answer, Piece, failed, skipped_itself, succeeded, written
+from muster.execution.piece import Answer, Piece, failed, skipped_itself, succeeded
 from muster.execution.retrying import NEVER
 from muster.execution.services import Services
 from muster.failures import classify

@@ -1,0 +1,243 @@
+"""A piece of work from its beginning to its end: its attempts, its fallback, and how that is written."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from functools import partial
+from typing import TypeVar, cast
+
+from muster.errors import DatabaseLost, ErrorClass, Final, PermanentError, SetAside
+from muster.events.model import Event, NewEvent
+from muster.events.payloads.base import RecordedError, message_of
+from muster.events.payloads.work import (
+    OfRetry,
+    StepRetried,
+    StepStarted,
+)
+from muster.events.tampering import TamperedLog
+from muster.execution.concurrency import undisturbed
+from muster.execution.conversations import bad_answers, conversation_of
+from muster.execution.locking import under_lock
+from muster.execution.overtaken import Overtaken, ending_by_another
+from muster.execution.piece import Action, Answer, Piece, failed, fell_back, set_aside, skipped, succeeded
+from muster.execution.references import LeftAsItWas
+from muster.execution.retry_budget import spend
+from muster.execution.retrying import with_retries
+from muster.execution.services import Services
+from muster.execution.stopping import Stopped, ensure_may_begin, has_closed
+from muster.failures import classify, took_too_long
+from muster.recovery.attempts import Superseded, attempting
+from muster.recovery.heartbeats import beating
+from muster.recovery.holding import acheck_held
+from muster.recovery.leases import LeaseLost
+from muster.recovery.ledger import Ledger, OutcomeUnknown, Outside
+
+T = TypeVar("T")
+
+
+async def finish(services: Services, piece: Piece, act: Action, fall_back: Action) -> Event:
+    """Perform a started piece with its retries and fallback, and write how it ended.
+
+    The ending is idempotent: when another execution of the same work ended first, its ending is
+    returned and this one's is dropped.
+
+    Raises:
+        DatabaseLost: the work has no ending, as if its process had died; perform it again.
+    """
+    try:
+        with beating(services.database, piece.work, piece.execution):
+            ending = await _ending(services, piece, act, fall_back)
+    except Overtaken as error:
+        return await ending_by_another(services, piece, error)
+    return await written(piece, ending, lambda event: services.log.aappend(piece.ref.run, [event]))
+
+
+async def written(piece: Piece, ending: NewEvent, append: Callable[[NewEvent], Awaitable[list[Event]]]) -> Event:
+    """Write how a piece ended; one whose output the log cannot hold has failed."""
+    try:
+        return (await append(ending))[0]
+    except TamperedLog:
+        raise
+    except PermanentError as error:
+        return (await append(failed(piece, error)))[0]
+
+
+async def _ending(services: Services, piece: Piece, act: Action, fall_back: Action) -> NewEvent:
+    try:
+        if not await _has_fallen_back(services, piece):
+            try:
+                # A piece without a lock was asked for when it began, a moment ago.
+                ends = partial(_conclude, services, piece)
+                return succeeded(piece, await attempts(services, piece, act, asked=not piece.step.lock, ends=ends))
+            except Exception as error:
+                await _hand_over(services, piece, error)
+        piece = replace(piece, falls_back=True)
+        ends = partial(_conclude, services, piece, fallback=True)
+        return succeeded(piece, await attempts(services, piece, fall_back, ends=ends), fallback=True)
+    except SetAside as error:
+        return set_aside(piece, error)
+    except Stopped as error:
+        return skipped(piece, error.skip.reason)
+    except (DatabaseLost, TamperedLog, Overtaken, LeftAsItWas):
+        raise
+    except Exception as error:
+        return failed(piece, error)
+
+
+async def _conclude(services: Services, piece: Piece, answer: Answer, *, fallback: bool = False) -> None:
+    """Write that it came through while its locks are held, so that whoever gets them next does not do it again."""
+    if piece.step.lock:
+        await services.log.aappend(piece.ref.run, [succeeded(piece, answer, fallback=fallback)])
+
+
+async def attempts(
+    services: Services,
+    piece: Piece,
+    act: Callable[[Services, Piece], Awaitable[T]],
+    retried: type[OfRetry] = StepRetried,
+    *,
+    asked: bool = False,
+    ends: Callable[[T], Awaitable[None]] | None = None,
+) -> T:
+    """What `act` answers, after the step's retries; each attempt that failed is written down as `retried`.
+
+    Before each attempt it is asked whether it may still begin, but for a first one when that was `asked` a moment ago.
+    `ends` is given the answer while the step's locks are held.
+
+    Raises:
+        Stopped: the run begins nothing any more.
+        Overtaken: another process has begun the same work since.
+        Exception: what the last attempt raised.
+    """
+
+    fresh = bad_answers(piece)
+    asked_in = await conversation_of(services, replace(piece, fresh=fresh))
+
+    async def once() -> T:
+        nonlocal asked
+        if not asked:
+            await _ensure_due(services, piece)
+        asked = False
+        limit = asyncio.timeout(piece.step.timeout)
+        try:
+            async with _attempt_at(services, piece), limit:
+                given = replace(piece, fresh=fresh, asked_in=asked_in)
+                if services.intercept is not None:
+                    answer = cast("T", await services.intercept(given, lambda: act(services, given)))
+                else:
+                    answer = await act(services, given)
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise took_too_long(piece.step.timeout) from error
+        if ends is not None:
+            # Where a lock was lost meanwhile the answer does not count.
+            await acheck_held()
+            await ends(answer)
+        return answer
+
+    async def record(attempt: int, error: BaseException, delay: float) -> None:
+        nonlocal fresh
+        kind = classify(error)
+        fresh += kind == ErrorClass.BAD_OUTPUT
+        cause = RecordedError.of(error)
+        said = retried(**piece.place, attempt=attempt, error=cause, delay=delay, class_=kind.value)
+        # A compensation is never given up for the sake of a budget, nor work that was no failure of its own.
+        unlimited = piece.undoes or isinstance(error, LeaseLost)
+        limit = None if unlimited else piece.view.definition.retries
+        await undisturbed(partial(_retried, services, piece, said, limit))
+
+    work = under_lock(services, piece, once, record, partial(_ensure_due, services, piece))
+    try:
+        return await with_retries(piece.step.retry, work, record, rng=services.rng)
+    except Superseded as error:
+        raise Overtaken(error.message) from error
+
+
+async def _retried(services: Services, piece: Piece, said: OfRetry, limit: int | None) -> None:
+    """Write that an attempt failed and another follows, unless the execution of the run has ended meanwhile.
+
+    Raises:
+        Overtaken: it has: its process was taken for dead.
+        RetriesExhausted: the run's budget is used up.
+    """
+    version = await services.log.aversion(piece.ref.run)
+    if await has_closed(services, piece.ref):
+        raise Overtaken(f"{piece.ref.run} has ended: no attempt at {piece.key} follows.")
+    await spend(services, piece.ref, limit, said, expected=version)
+
+
+async def _ensure_due(services: Services, piece: Piece) -> None:
+    """While this execution waited for a lock, or between two attempts, another one may have come to its end.
+
+    Raises:
+        Stopped: the run begins nothing any more.
+        LeftAsItWas: the execution of the run has ended.
+        Superseded: it has come to its end; or what was to be undone was not by the time the run was closed.
+    """
+    # A compensation is what a run that begins nothing any more still does, until it is closed.
+    if not piece.undoes:
+        await ensure_may_begin(services, piece.ref)
+    elif await has_closed(services, piece.ref):
+        raise Superseded(f"{piece.ref.run} has ended: nothing of {piece.key} is undone any more.")
+    if await services.log.aunder_keys(piece.ref.run, [piece.ended_key]):
+        raise Superseded(f"{piece.key} has ended in another process.")
+
+
+def _attempt_at(services: Services, piece: Piece) -> AbstractAsyncContextManager[object]:
+    """One attempt at a piece, as the body; its fallback and its compensation are attempts at the same work."""
+    number = next(piece.numbers)
+    return attempting(
+        services.database,
+        run=piece.ref.run,
+        work=piece.work,
+        execution=piece.execution,
+        number=number,
+        seizes=not piece.first and number == 1,
+    )
+
+
+async def _has_fallen_back(services: Services, piece: Piece) -> bool:
+    """Whether the piece is left to its fallback in this epoch: an execution before this one did so, or found it so."""
+    if piece.step.fallback is None or piece.first:
+        return False
+    return bool(await services.log.aunder_keys(piece.ref.run, [piece.fell_back_key]))
+
+
+async def _hand_over(services: Services, piece: Piece, error: Exception) -> None:
+    """Leave the piece to its fallback, and write why: whoever goes on with it goes on there.
+
+    Raises:
+        Exception: `error`, when no fallback takes its place.
+        Final: what the piece began has happened, or may have: the fallback would do it a second time.
+        Overtaken: another process has begun the same work since.
+    """
+    if piece.step.fallback is None or isinstance(error, _NEVER_HANDED_OVER):
+        raise error
+    if (outside := await Ledger(services.database).aoutside(piece.view.id, piece.effect_key)) is not None:
+        raise _kept_from_its_fallback(piece, error, outside) from error
+    await services.log.aappend(piece.ref.run, [fell_back(piece, RecordedError.of(error))])
+    # After the writing: who begins the same work writes that first, and looks then whether it was left to the fallback.
+    # So of two at the same moment one sees the other, and what comes first is not done beside its fallback.
+    kinds = (StepStarted.type,)
+    since = services.log.aread(piece.ref.run, after_version=piece.execution, steps=(piece.step.id,), types=kinds)
+    if any([event.index == piece.index async for event in since]):
+        raise Overtaken(f"Another process has begun {piece.key} since.")
+
+
+def _kept_from_its_fallback(piece: Piece, error: Exception, outside: Outside) -> Final:
+    untried = f"so the fallback of {piece.key} was not tried."
+    if outside.status == "done":
+        # Under the fallback's own key the ledger would let it happen once more.
+        return Final(
+            f"{message_of(error)} {outside.key!r} has happened, {untried}",
+            remedy="Mend what failed and restart the step: what has happened is not repeated.",
+        )
+    return OutcomeUnknown.of(outside.key, f"{message_of(error)} Whether {outside.key!r} happened is unknown, {untried}")
+
+
+_NEVER_HANDED_OVER = (SetAside, Final, DatabaseLost, TamperedLog, Overtaken, LeftAsItWas)
+"""Errors that no fallback is an answer to."""
