@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -90,11 +91,11 @@ class House:
             (self.folder / name).touch()
 
     def called(self) -> list[str]:
-        """What was called since the last time somebody asked."""
+        """What was called since the last time somebody asked, step by step: items of one go side by side."""
         calls = self.folder / "calls"
         found = calls.read_text().splitlines() if calls.exists() else []
         calls.unlink(missing_ok=True)
-        return found
+        return [call for _, calls in groupby(found, lambda call: call.split()[0]) for call in sorted(calls)]
 
     def open(self, source: str) -> str:
         return self.site.open(self.site.definition(source.replace("PACK", self.pack)), folder=str(self.folder))
