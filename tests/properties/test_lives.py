@@ -69,6 +69,9 @@ KNOWN: dict[str, Life] = {
         Form("asked", ends="irreversible"), Weather(), (Restart("list", Weather(names="first gone")),)
     ),
     "a filtered list that moves": Life(Form("through", ends="undone"), Weather(broken=("check.b",)), (Redrive((0,)),)),
+    "a step between that fails in a redrive": Life(
+        Form("between"), Weather(broken=("check.b",)), (Redrive((0,), Weather(broken=("single.single",))),)
+    ),
     "a question that was not put again": Life(
         Form("asked"), Weather(broken=("post.a",)), (Restart("check", Weather(dies=Death("approve", "begin", 1))),)
     ),

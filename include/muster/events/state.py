@@ -227,7 +227,7 @@ def _expanded(run: RunState, step: StepState, work: WorkState, event: Happening)
         named = [index for indices in run.redriven.values() for index in indices]
         again = None if None in named else named or None
     step.lay_out(data["length"], data["indices"], data.get("epoch") or 0, again)
-    work.status, work.started_at = "running", work.started_at or event.at
+    work.status, work.reason, work.started_at = "running", data.get("held"), work.started_at or event.at
 
 
 def _ordered(run: RunState, step: StepState) -> list[int] | None:

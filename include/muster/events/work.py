@@ -62,7 +62,7 @@ class WorkState:
     produced_by: str | None = None
     fallback: bool = False
     reason: str | None = None
-    """Why it was skipped."""
+    """Why it was skipped; of a list, also why its last layout did nothing but what stays as it is."""
     error: Mapping[str, Any] | None = None
     """`class`, `message` and `remedy` of the last failure; None once it succeeded."""
     findings: list[Any] = field(default_factory=list)

@@ -180,7 +180,8 @@ async def _lay_out(services: Services, view: RunView, step: ResolvedStep, ref: W
         await _ensure_not_replaced(services, view, step, indices)
     notes += _not_listed(view, step, ref, but={*indices, *stays, *(note.index for note in notes)})
     indices = before.indices if alone else sorted({*indices, *stays.intersection(before.indices)})
-    return await _write(services, view, step, ref, before.length or 0 if alone else length, indices, notes, stays)
+    held = skip.reason if skip is not None else None
+    return await _write(services, view, step, ref, before.length or 0 if alone else length, indices, notes, stays, held)
 
 
 def _stays(view: RunView, step: ResolvedStep) -> set[int]:
@@ -344,9 +345,10 @@ async def _write(
     indices: list[int],
     notes: list[StepSkipped],
     stays: Collection[int],
+    held: str | None = None,
 ) -> Event:
     again = [index for index in indices if index not in stays] if view.state.redriven else None
-    said = StepExpanded(step=step.id, length=length, indices=indices, epoch=ref.epoch, again=again)
+    said = StepExpanded(step=step.id, length=length, indices=indices, epoch=ref.epoch, again=again, held=held)
     stored = await services.log.aappend(ref.run, [said.event(key=keys.expanded(step.id, ref.epoch)), *_events(notes)])
     if not indices and all(note.index is not None for note in notes):
         await _completed(services, ref, {"skipped": len(notes)} if notes else {})

@@ -64,8 +64,10 @@ def kept_back(definition: Definition, step: ResolvedStep, state: RunState, lengt
         for index in range(length):
             question = result.items.get(index)
             reason = _answer(question)
-            inherited = reason == REJECTED and question is not None and question.status == "skipped"
-            if inherited and _is_told(definition, before, index, state):
+            inherited = question.reason if question is not None and question.status == "skipped" else None
+            if inherited is not None and inherited == result.whole.reason:
+                continue  # It was left out with the rest of a list that stays in part, which is judged so as well.
+            if inherited is not None and reason == REJECTED and _is_told(definition, before, index, state):
                 continue  # Then the question that was rejected is judged itself.
             if reason is not None:
                 found[index] = reason
@@ -142,8 +144,9 @@ def _edge(definition: Definition, before_id: str, step: ResolvedStep, state: Run
     before, result = definition.step(before_id), state.step(before_id)
     if _failed(result) or unfinished(before, state):
         return UPSTREAM_FAILED
-    if result.status == "skipped":
-        return _passed_on(result.whole.reason)
+    # Of a list that stays in part it is why the rest of it was left out.
+    if (reason := _passed_on(result.whole.reason)) is not None:
+        return reason
     if before.of_kind.chooses and result.status == "succeeded" and step.id not in (result.output or []):
         return NOT_TAKEN
     return None
@@ -175,14 +178,15 @@ def _told(definition: Definition, before: ResolvedStep, step: ResolvedStep, stat
     result = state.step(before.id)
     if before.asks and before.each is None and result.status == "succeeded":
         return None if _approves(result.output) else {before.id}
-    is_left_out = result.status == "skipped"
-    by_items = before.each is not None and not same_list(before, step) and (is_left_out or before.asks)
-    if not (by_items and _is_rejected(result)) and not (is_left_out and result.whole.reason == REJECTED):
+    as_a_whole = result.whole.reason == REJECTED
+    by_items = before.each is not None and not same_list(before, step) and (result.status == "skipped" or before.asks)
+    if not (by_items and _is_rejected(result)) and not as_a_whole:
         return None
-    if before.asks and _has_rejected(result):
-        return {before.id}
+    itself = {before.id} if before.asks and _is_rejected(result) and _has_rejected(result) else set()
+    if itself and not as_a_whole:
+        return itself
     reach = _reach(definition)
-    return {
+    return itself | {
         question.id
         for question in _questions(definition, before)
         if _has_rejected(state.step(question.id))

@@ -58,6 +58,8 @@ class StepExpanded(OfStep, type=EventType.STEP_EXPANDED):
     """The positions that have work."""
     again: list[int] | None = plain(default=None)
     """Those of them that a redrive does again."""
+    held: str | None = plain(default=None)
+    """Why nothing was done but what a redrive leaves as it is: as `reason` of what is skipped."""
 
 
 class StepStarted(OfWork, type=EventType.STEP_STARTED):
