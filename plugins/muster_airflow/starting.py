@@ -2,17 +2,77 @@
 
 from __future__ import annotations
 
+import time
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 
 from muster.errors import PermanentError, TransientError
+from muster.recovery.effects import POLL, Once
+from muster.recovery.ledger import NEVER_HAPPENED, Answer, Effect, EffectConflict, Happened, Ledger
 
 if TYPE_CHECKING:
     from airflow.sdk.execution_time.comms import TriggerDagRun
 
 REFUSED = frozenset({400, 404, 422})
 """Airflow's answers to what it will never do: no such Dag, one that cannot be read, inputs that do not fit."""
+
+CLAIM = 15.0
+"""Seconds for which the name of a run stays claimed by a process that was killed as it started it."""
+
+
+class AlreadyThere(PermanentError):
+    """There is such a run, and somebody else has started it."""
+
+
+def start_once(ledger: Ledger, work: str, run: str, asked: TriggerDagRun) -> None:
+    """Have Airflow start a run for a piece of work of `run`, once, however often it is asked.
+
+    The name is claimed before Airflow is asked, so one whose answer was lost is told from one that somebody else has
+    started, and of several that give the same name one has started it.
+
+    Raises:
+        AlreadyThere: somebody else has started it.
+        PermanentError: it cannot be started.
+        TransientError: Airflow did not start it now, or somebody else is about to.
+    """
+    names = {"dag_id": asked.dag_id, "run_id": asked.run_id}
+    # A name may say whom it is about, and the ledger is not sealed.
+    key = f"dag-run/{sha256(f'{asked.dag_id}/{asked.run_id}'.encode()).hexdigest()}"
+    effect = Effect.of(key, f"run of {asked.dag_id}", work, run)
+    until = time.monotonic() + 2 * CLAIM
+    while True:
+        try:
+            with Once(ledger, effect, lambda: _found(names), patience=CLAIM, grace=0) as claim:
+                if not claim.happened:
+                    _start_new(asked, names)
+            return
+        except EffectConflict as other:
+            if is_there(**names):
+                raise AlreadyThere("Somebody else has started it.") from other
+            if not ledger.free(key, other) and time.monotonic() >= until:
+                raise TransientError(f"Somebody else is starting the run {asked.run_id} of {asked.dag_id}.") from other
+        time.sleep(POLL)
+
+
+def _found(names: dict[str, str]) -> Happened | Answer:
+    return Happened() if is_there(**names) else NEVER_HAPPENED
+
+
+def _start_new(asked: TriggerDagRun, names: dict[str, str]) -> None:
+    if is_there(**names):
+        raise AlreadyThere("It was there before.")
+    try:
+        new = start_run(asked)
+    except TransientError:
+        # It may have been started all the same: the answer was lost.
+        if not is_there(**names):
+            raise
+        return
+    # Airflow also says so of another run of the same logical date, and when it was asked twice.
+    if not new and not is_there(**names):
+        raise AlreadyThere("There is another one of its logical date.")
 
 
 def start_run(asked: TriggerDagRun) -> bool:

@@ -145,6 +145,30 @@ def test_so_does_one_that_waits_in_the_triggerer_however_often_it_is_woken(site:
     assert raised.value.timeout > first - timedelta(seconds=0.1), "another attempt has time of its own"
 
 
+@pytest.mark.parametrize("timeout", ["", ", timeout: 10m"])
+@pytest.mark.parametrize("waits", [60, 60.5])
+def test_it_may_wait_for_a_number_of_seconds(site: Site, waits: float, timeout: str) -> None:
+    run = opened(site, f"operator: {SUBMITS}{timeout}, with: {{waits: {waits}}}")
+    assert deferred(run).timeout == timedelta(seconds=waits)
+
+
+def test_so_does_a_sensor_of_airflows_own(site: Site) -> None:
+    path = "airflow.providers.standard.sensors.time_delta.TimeDeltaSensor"
+    run = opened(site, f"operator: {path}, timeout: 2h, with: {{delta: 3600, deferrable: true}}")
+    context = context_of(run, "job")
+    context["dag_run"].run_after = context["data_interval_end"] = datetime.now(UTC)
+    with pytest.raises(TaskDeferred) as raised:
+        task(path).execute(context)
+    assert raised.value.timeout <= timedelta(hours=2)
+
+
+def test_one_that_cannot_be_deferred_as_it_asks_has_failed(site: Site) -> None:
+    run = opened(site, f"operator: {SUBMITS}, timeout: 10m, with: {{waits: soon}}")
+    with pytest.raises(AirflowFailException, match="cannot wait as it asks"):
+        task(SUBMITS).execute(context_of(run, "job", max_tries=2))
+    assert told(site.state(run))[0] == "failed", "it would hand over its job again"
+
+
 @pytest.mark.parametrize("soft_fail", ["false", "true"])
 def test_when_its_time_is_over_it_has_failed_whatever_it_would_say_itself(site: Site, soft_fail: str) -> None:
     run = opened(site, f"operator: {SUBMITS}, timeout: 1s, with: {{soft_fail: {soft_fail}}}")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import threading
+from collections.abc import MutableMapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -9,16 +13,20 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, ErrorType
 from airflow.sdk.execution_time import task_runner
-from airflow.sdk.execution_time.comms import ErrorResponse, OKResponse
+from airflow.sdk.execution_time.comms import ErrorResponse, OKResponse, TriggerDagRun
 
 from muster.database import Database
 from muster.local.airflow import connection_json
+from muster_airflow import services, starting
 from muster_airflow.egress import Failed
+from muster_airflow.operators.kinds import operator
 from muster_airflow.operators.kinds.operator import external_step
 from support.operators import context_of
+from support.postgres_proxy import postgres_proxy
 from support.runs import Site
 from support.supervisor import StartsRuns, Supervisor, refused
 
+DAY = ", logical_date: '2026-01-01T00:00:00+00:00'"
 TRIGGER = "airflow.providers.standard.operators.trigger_dagrun.TriggerDagRunOperator"
 
 
@@ -91,6 +99,8 @@ def test_what_airflow_did_not_start_is_not_said_to_be(
         ("", 2, False),
         ("", 0, True),
         (", trigger_run_id: r1", 1, False),
+        (", trigger_run_id: r1", 2, False),
+        (DAY, 2, False),
         (", trigger_run_id: r1", 0, True),
     ],
 )
@@ -103,9 +113,8 @@ def test_a_run_is_started_once_also_when_airflows_answer_was_lost(
     for number in range(1, max(lost, 1) + 1):
         with pytest.raises(Failed) if number < lost else nullcontext():
             execute(run, try_number=number, max_tries=2)
-    assert len(airflow.runs) == 1
-    assert site.state(run).step("job").output == {"dag_id": "warehouse", "run_id": airflow.asked[0].run_id}
-    assert named or not any(asked.reset_dag_run for asked in airflow.asked), "it would begin again"
+    assert airflow.begun == [airflow.asked[0].run_id]
+    assert site.state(run).step("job").output == {"dag_id": "warehouse", "run_id": airflow.begun[0]}
 
 
 def test_each_piece_of_work_starts_a_run_of_its_own(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,6 +126,118 @@ def test_each_piece_of_work_starts_a_run_of_its_own(site: Site, monkeypatch: pyt
     assert len(airflow.runs) == 2
 
 
+def paid(run: str, index: int, runs: MutableMapping[str, Any], ready: Any, dies: bool) -> None:
+    """What the task process of an item does, all of them at the_same moment; Airflow takes a while to answer."""
+    airflow = Dies(runs) if dies else StartsRuns(runs, takes=0.02)
+    task_runner.SUPERVISOR_COMMS = airflow  # type: ignore[assignment]
+    task = external_step(TRIGGER)(task_id="pay", slot=None)
+    ready.wait()
+    task.execute(context_of(run, "pay", index))
+
+
+class Dies(StartsRuns):
+    """A process that is killed as Airflow has started its run, before it hears of that."""
+
+    def send(self, msg: Any) -> Any:
+        super().send(msg)
+        if isinstance(msg, TriggerDagRun):
+            os._exit(9)
+
+
+def pay(*works: tuple[str, int], runs: MutableMapping[str, Any], dies: bool = False) -> None:
+    """Have items of lists done, each in a process of its own."""
+    fork = multiprocessing.get_context("fork")
+    ready = fork.Barrier(len(works))
+    tasks = [fork.Process(target=paid, args=(*work, runs, ready, dies)) for work in works]
+    for task in tasks:
+        task.start()
+    for task in tasks:
+        task.join(60)
+        assert task.exitcode is not None
+
+
+def paying(site: Site, *amounts: int, more: str = "") -> str:
+    """A run that pays one creditor so many amounts, each by a run that it calls after the creditor."""
+    each = "operator: " + TRIGGER + ", each: '{{ inputs.amounts }}'"
+    given = "trigger_dag_id: bank, trigger_run_id: pay-acme, conf: {amount: '{{ item }}'}" + more
+    head = "automation: paying\nsettings: {allowed_operators: ['airflow.providers.*']}\n"
+    text = f"{head}inputs: {{amounts: {{type: array}}}}\nsteps:\n  - {{id: pay, {each}, with: {{{given}}}}}\n"
+    run = site.open(site.definition(text), amounts=list(amounts))
+    assert site.expand(run, "pay") == len(amounts)
+    return run
+
+
+def payments(site: Site, *runs: str) -> list[str]:
+    """How the items ended."""
+    return [item.status for run in runs for _, item in sorted(site.state(run).step("pay").items.items())]
+
+
+@pytest.mark.parametrize("several", [False, True], ids=["items", "runs"])
+def test_of_those_that_name_the_same_run_one_has_started_it(site: Site, several: bool) -> None:
+    with multiprocessing.Manager() as manager:
+        for _ in range(10):
+            started = manager.dict()
+            runs = [paying(site, 100), paying(site, 250)] if several else [paying(site, 100, 250)]
+            pay(*((run, index) for run in runs for index in range(2 // len(runs))), runs=started)
+            assert sorted(payments(site, *runs)) == ["failed", "succeeded"]
+            (given,) = started.values()
+            amounts = [100, 250]
+            assert amounts[payments(site, *runs).index("succeeded")] == given["amount"]
+
+
+def test_whose_run_it_is_is_known_after_a_kill(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(starting, "CLAIM", 2.0)
+    with multiprocessing.Manager() as manager:
+        started, run = manager.dict(), paying(site, 100, 250)
+        pay((run, 0), runs=started, dies=True)
+        pay((run, 1), runs=started)
+        pay((run, 0), runs=started)
+        assert payments(site, run) == ["succeeded", "failed"]
+        assert [given["amount"] for given in started.values()] == [100]
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+def test_a_name_that_stands_for_no_run_any_more_may_be_used(
+    site: Site, monkeypatch: pytest.MonkeyPatch, deleted: bool
+) -> None:
+    """Whoever claimed it has died before Airflow heard of it, or what it started was deleted."""
+    monkeypatch.setattr(starting, "CLAIM", 2.0)
+    with multiprocessing.Manager() as manager:
+        started, runs = manager.dict(), [paying(site, 100), paying(site, 250)]
+        pay((runs[0], 0), runs=started, dies=not deleted)
+        started.clear()
+        pay((runs[1], 0), runs=started)
+        assert payments(site, *runs) == ["succeeded" if deleted else "running", "succeeded"]
+        assert [given["amount"] for given in started.values()] == [250]
+
+
+def test_a_database_that_is_away_as_a_run_is_started_is_no_failure(
+    site: Site, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Loses(StartsRuns):
+        def send(self, msg: Any) -> Any:
+            if isinstance(msg, TriggerDagRun):
+                proxy.is_away = True
+                proxy.lose_next_answer()
+                threading.Timer(3, back).start()
+            return super().send(msg)
+
+    def back() -> None:
+        proxy.is_away = False
+
+    airflow = Loses()
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", airflow, raising=False)
+    monkeypatch.setattr(operator, "PATIENCE", (0.5,) * 60)
+    monkeypatch.setattr(starting, "CLAIM", 2.0)
+    monkeypatch.setitem(services.IN_WORKER, "timeout", 1)
+    run = opened(site, ", trigger_run_id: r1")
+    with postgres_proxy(dsn) as proxy:
+        monkeypatch.setenv("AIRFLOW_CONN_MUSTER_DB", connection_json(proxy.dsn))
+        execute(run)
+    assert ended(site, run) == "succeeded"
+    assert airflow.begun == ["r1"]
+
+
 def test_another_run_of_the_same_logical_date_is_not_taken_for_it(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     class Clashes(StartsRuns):
         def send(self, msg: Any) -> Any:
@@ -125,11 +246,25 @@ def test_another_run_of_the_same_logical_date_is_not_taken_for_it(site: Site, mo
             return answer
 
     monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", Clashes(repeats=True), raising=False)
-    day = ", logical_date: '2026-01-01T00:00:00+00:00'"
-    run = opened(site, day)
+    run = opened(site, DAY)
     with pytest.raises(AirflowFailException, match="already"):
         execute(run)
     assert ended(site, run) == "failed"
+
+
+def test_one_with_a_date_of_its_own_has_the_run_of_that_day_begun_again(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    airflow = StartsRuns()
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", airflow, raising=False)
+    for number in (1, 2):
+        run = opened(site, f"{DAY}, reset_dag_run: true")
+        execute(run)
+        assert ended(site, run) == "succeeded"
+        assert airflow.begun == ["manual__2026-01-01T00:00:00+00:00"] * number
+    again = opened(site, DAY)
+    with pytest.raises(AirflowFailException, match="already"):
+        execute(again)
 
 
 @pytest.mark.parametrize("deferrable", ["false", "true"])

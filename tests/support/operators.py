@@ -53,14 +53,14 @@ class Works(BaseOperator):
 class Submits(BaseOperator):
     """Hands a job to another system, and waits for its end in the triggerer."""
 
-    def __init__(self, *, soft_fail: bool = False, **kwargs: Any) -> None:
+    def __init__(self, *, soft_fail: bool = False, waits: Any = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.soft_fail = soft_fail
+        self.soft_fail, self.waits = soft_fail, waits
 
     def execute(self, context: Any) -> None:
         """Hand it over."""
         executed.append("submitted")
-        raise TaskDeferred(trigger=TimeDeltaTrigger(timedelta(hours=3)), method_name="done")
+        self.defer(trigger=TimeDeltaTrigger(timedelta(hours=3)), method_name="done", timeout=self.waits)
 
     def done(self, context: Any, event: Any = None) -> str:
         """Take up what came of it; wait on for what has not come."""

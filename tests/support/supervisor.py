@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import MutableMapping
 from types import SimpleNamespace
 from typing import Any
+from uuid import uuid4
 
 from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 from airflow.sdk.execution_time.comms import (
@@ -41,27 +44,42 @@ class Supervisor:
 class StartsRuns(Supervisor):
     """Airflow, which keeps the runs that it has started; its first answers, from the first start on, may be lost."""
 
-    def __init__(self, *, lost: int = 0, repeats: bool = False) -> None:
+    def __init__(
+        self, runs: MutableMapping[str, Any] | None = None, *, lost: int = 0, repeats: bool = False, takes: float = 0
+    ) -> None:
         super().__init__(None)
-        self.runs, self.lost, self.repeats = set[str](), lost, repeats
+        self.runs: MutableMapping[str, Any] = {} if runs is None else runs
+        """What each was given, by name: the same for several processes when it is theirs."""
+        self.begun = list[str]()
+        """The names of those that began, each time."""
+        self.lost, self.repeats, self.takes = lost, repeats, takes
 
     def send(self, msg: Any) -> Any:
         """The answer; one that is asked for again by Airflow's own client says that the run is there."""
+        time.sleep(self.takes / 2)
         if isinstance(msg, TriggerDagRun):
             self.asked.append(msg)
-            is_new = msg.run_id not in self.runs and not self.repeats
-            self.runs.add(msg.run_id)
-            answer: Any = OKResponse(ok=True) if is_new else ErrorResponse(error=ErrorType.DAGRUN_ALREADY_EXISTS)
+            answer = self._start(msg)
         elif isinstance(msg, GetDagRunState):
             answer = DagRunStateResult(state="running") if msg.run_id in self.runs else refused(404)  # type: ignore[arg-type]
         else:
             return super().send(msg)
+        time.sleep(self.takes / 2)
         if self.asked and self.lost:
             self.lost -= 1
             answer = refused(503)
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+    def _start(self, asked: TriggerDagRun) -> Any:
+        given = {**(asked.conf or {}), "by": uuid4().hex}
+        is_new = self.runs.setdefault(asked.run_id, given) == given
+        if is_new or asked.reset_dag_run:
+            self.begun.append(asked.run_id)
+        if (is_new and not self.repeats) or asked.reset_dag_run:
+            return OKResponse(ok=True)
+        return ErrorResponse(error=ErrorType.DAGRUN_ALREADY_EXISTS)
 
 
 def refused(status: int | None, **detail: Any) -> AirflowRuntimeError:

@@ -40,7 +40,7 @@ def list_effects(
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")] = 20,
     as_json: Json = False,
 ) -> None:
-    """List what runs did outside: notices sent, and what skills have done by the ledger of effects."""
+    """List what runs did outside: notices sent, runs started, and what skills have done by the ledger of effects."""
     if context.invoked_subcommand is None:
         from muster.cli.effects import show
 

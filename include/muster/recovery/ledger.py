@@ -31,7 +31,7 @@ INSERT INTO effects AS known (key, kind, request, run, status, claimed_until)
 SELECT %(key)s::text, %(kind)s::text, %(request)s::text, %(effect_run)s::text, 'begun',
        clock_timestamp() + make_interval(secs => %(claim)s::float8) FROM fence
 ON CONFLICT (key) DO UPDATE SET
-    kind = EXCLUDED.kind, request = EXCLUDED.request, status = 'begun', attempt = known.attempt + 1,
+    kind = EXCLUDED.kind, request = EXCLUDED.request, run = EXCLUDED.run, status = 'begun', attempt = known.attempt + 1,
     claimed_until = EXCLUDED.claimed_until, error = NULL, begun_at = clock_timestamp(), settled_at = NULL
 WHERE known.status = 'failed'
 RETURNING attempt
@@ -74,6 +74,13 @@ UPDATE effects SET status = %(status)s, result = %(result)s::json, error = NULL,
 WHERE key = %(key)s AND (status = 'unknown' OR (status = 'begun' AND claimed_until <= clock_timestamp())) RETURNING 1
 """
 
+# Of what somebody else began and what is not there: only as it was found, and never while that goes on.
+FREE = """
+UPDATE effects SET status = 'failed', claimed_until = NULL, settled_at = clock_timestamp()
+WHERE key = %(key)s AND attempt = %(attempt)s AND status = %(status)s
+  AND (status <> 'begun' OR claimed_until <= clock_timestamp()) RETURNING 1
+"""
+
 LIST = """
 SELECT key, kind, run, CASE WHEN claimed_until <= clock_timestamp() THEN 'unknown' ELSE status END,
        attempt, result, error, begun_at, settled_at FROM effects
@@ -102,6 +109,10 @@ _OPEN = (
 
 class EffectConflict(PermanentError):
     """The key stands for another request that happened, or may have: nothing was performed, so that neither hides."""
+
+    attempt = 0
+    status: Status = "begun"
+    """Which attempt at the other request was found, and how."""
 
 
 class OutcomeUnknown(Final):
@@ -282,6 +293,13 @@ class Ledger:
         if not self.do(_changed(DECIDE, key=key, status=status, result=canonical(result))):
             raise MusterError(f"The effect {key!r} is not in doubt.", remedy="`muster effects` shows those that are.")
 
+    def free(self, key: str, found: EffectConflict) -> bool:
+        """Let a key be used again, where what it was found to stand for is not there; False when that goes on.
+
+        It is for whoever has looked after it was found: what has changed since stays.
+        """
+        return self.do(_changed(FREE, key=key, attempt=found.attempt, status=found.status))
+
 
 def begin(
     effect: Effect, claim: float, seals: Seals | None = None, fence: Fence | None = None
@@ -300,10 +318,12 @@ def begin(
     kind, request, status, attempt, result, claimed = known[0]
     # One that has failed since we looked is begun at the next look, whatever was asked for before.
     if status != "failed" and (kind, request) != (effect.kind, effect.request):
-        raise EffectConflict(
+        conflict = EffectConflict(
             f"The effect {effect.key!r} ({effect.kind}) was begun before, with another request.",
             remedy=_STANDS if status == "done" else _OPEN,
         )
+        conflict.attempt, conflict.status = attempt, status
+        raise conflict
     if status == "done":
         return Done(_opened(result, seals))
     if claimed > 0:

@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 from types import FrameType
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowTaskTimeout
+from airflow.sdk.exceptions import AirflowRescheduleException, AirflowTaskTimeout, TaskAwaitingInput, TaskDeferred
 from airflow.sdk.execution_time.timeout import timeout
 
-from muster.errors import ErrorClass, TransientError
+from muster.errors import ErrorClass, PermanentError, TransientError
 from muster.events.model import EventType
 from muster.events.payloads.work import StepStarted
 from muster.execution.piece import Piece
@@ -47,16 +47,26 @@ class Limit:
         if self.is_over:
             raise took_too_long(self._seconds)
 
-    def within(self, own: timedelta | None) -> timedelta | None:
-        """How long it may wait outside of a process that wants to wait for `own`."""
+    def ends(self, asked: TaskDeferred | TaskAwaitingInput | AirflowRescheduleException) -> None:
+        """What an operator asks to wait for outside of a process ends with its time at the latest.
+
+        Raises:
+            PermanentError: it asks for what is no time; another attempt would hand over its job again.
+        """
+        try:
+            if isinstance(asked, AirflowRescheduleException):
+                asked.reschedule_date = min(asked.reschedule_date, self._end or asked.reschedule_date)
+            else:
+                asked.timeout = self._within(asked.timeout)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise PermanentError(f"It cannot wait as it asks: {error}.") from error
+
+    def _within(self, own: timedelta | float | None) -> timedelta | None:
+        own = timedelta(seconds=own) if isinstance(own, int | float) else own
         if self._end is None:
             return own
         left = max(timedelta(0), self._end - datetime.now(UTC))
         return left if own is None else min(own, left)
-
-    def before(self, own: datetime) -> datetime:
-        """When to look again instead of `own`: at the end at the latest."""
-        return own if self._end is None else min(own, self._end)
 
     @contextmanager
     def kept(self, operator: BaseOperator) -> Iterator[None]:

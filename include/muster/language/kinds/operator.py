@@ -25,8 +25,10 @@ class OperatorStep(WorkStep):
     Operators that have Airflow skip tasks after them (`LatestOnlyOperator`, `ShortCircuitOperator`,
     `BranchSQLOperator` and every other with a `SkipMixin`) are refused: which steps are skipped is said by
     `when` and `branch`. So is `wait_for_completion` of a `TriggerDagRunOperator`: a `run` step waits for
-    another run. Without a `trigger_run_id` the run gets a name of Muster's own (`muster__…`), the same in every
-    attempt, so that a retry starts no second one. The step's `timeout` counts through everything that one
+    another run. Without a `trigger_run_id` the run gets a name of Muster's own (`muster__…`), or with a
+    `logical_date` Airflow's name for it: the same in every attempt, so that a retry starts no second one. Of
+    several that name the same run one starts it; the others fail, skip themselves or have it begun again, as
+    `skip_when_already_exists` and `reset_dag_run` say. The step's `timeout` counts through everything that one
     attempt waits for, in the triggerer too. At its end the attempt has failed, also where the operator would
     skip itself (`soft_fail`) or take a default for an answer (`HITLOperator`); a limit of the operator's own
     (`response_timeout`) means what it means in Airflow. An operator that is at work in its process is told at

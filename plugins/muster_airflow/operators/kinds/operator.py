@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Coroutine
+from datetime import datetime
 from functools import cache
 from hashlib import sha256
 from typing import Any, TypeVar
@@ -22,7 +23,7 @@ from airflow.sdk.exceptions import (
     TaskDeferred,
 )
 
-from muster.errors import DatabaseLost, MusterError, PermanentError, TransientError
+from muster.errors import DatabaseLost, MusterError, PermanentError
 from muster.events.model import Event, NewEvent
 from muster.events.sealing import working_about
 from muster.execution.attempts import written
@@ -34,11 +35,12 @@ from muster.failures import classify
 from muster.language.ancestry import INSTEAD, SKIPS, WAIT_SO, WAITING, WAITS
 from muster.language.definition import ResolvedStep
 from muster.language.expressions import evaluate
+from muster.recovery.ledger import Ledger
 from muster_airflow.egress import concealed, hold_pushes, leaves, note
 from muster_airflow.operators.base import StepTask, retry_policy
 from muster_airflow.operators.limits import Limit
 from muster_airflow.reference import work_ref
-from muster_airflow.starting import is_there, start_run
+from muster_airflow.starting import AlreadyThere, start_once, start_run
 from muster_airflow.triggers.work import PATIENCE
 
 T = TypeVar("T")
@@ -102,13 +104,9 @@ class ExternalStep(BaseOperator):
                 # An operator would take it for a limit of its own, which may mean something else to it.
                 limit.ensure_left()
             with working_about(seals):
-                result = self._result(piece, limit, work)
-        except (TaskDeferred, TaskAwaitingInput) as asked:
-            asked.timeout = limit.within(asked.timeout)
-            raise  # It goes on later, in `resume_execution`.
-        except AirflowRescheduleException as asked:
-            asked.reschedule_date = limit.before(asked.reschedule_date)
-            raise  # It goes on later, from the beginning.
+                result = self._result(context, piece, limit, work)
+        except AirflowRescheduleException:
+            raise  # It goes on later, from the beginning; one that is deferred in `resume_execution`.
         except StartedBefore as skip:
             return _told(context, piece, _write(context, piece, skipped_itself(piece, str(skip))))
         except AirflowSkipException as skip:
@@ -125,7 +123,7 @@ class ExternalStep(BaseOperator):
         ended = _write(context, piece, succeeded(piece, Answer(output=_jsonable(result))))
         return _told(context, piece, ended)
 
-    def _result(self, piece: Piece, limit: Limit, work: Work) -> Any:
+    def _result(self, context: Context, piece: Piece, limit: Limit, work: Work) -> Any:
         operator = self._instance(piece)
         self._at_work = operator
         try:
@@ -135,10 +133,13 @@ class ExternalStep(BaseOperator):
                 except DagRunTriggerException as asked:
                     # Not left to Airflow, which would start the run once this code has ended: only what was started
                     # may be said to be.
-                    return _started(piece, asked)
+                    return _started(_services(context), piece, asked)
         except DownstreamTasksSkipped as asked:
             # Airflow would call the task a success and skip what comes after it, `close` maybe, past the log.
             raise PermanentError(f"{piece.step.operator} {SKIPS}.", remedy=INSTEAD) from asked
+        except (TaskDeferred, TaskAwaitingInput, AirflowRescheduleException) as asked:
+            limit.ends(asked)
+            raise
         finally:
             self._at_work = None
 
@@ -149,9 +150,10 @@ class ExternalStep(BaseOperator):
             operator = self._muster_class(task_id=self.task_id, **values)
         except (TypeError, ValueError) as error:
             raise PermanentError(f"{self._muster_class.__name__} does not take these arguments: {error}.") from error
-        if not getattr(operator, RUN_NAME, True):
+        if not (getattr(operator, RUN_NAME, True) or _is_dated(operator)):
             # It would make up another name in every attempt, and so start another run.
-            setattr(operator, RUN_NAME, _own_run(piece))
+            own = sha256(f"{piece.work}@{piece.ref.epoch}".encode()).hexdigest()[:24]
+            setattr(operator, RUN_NAME, f"muster__{own}")
         return operator
 
 
@@ -188,12 +190,13 @@ def _waited_in_vain(next_method: str, given: dict[str, Any]) -> bool:
     return next_method == TRIGGER_FAIL_REPR and given.get("error") == TIMED_OUT
 
 
-def _own_run(piece: Piece) -> str:
-    """The name of the run that a piece starts if it names none: the same in every attempt of an epoch."""
-    return f"muster__{sha256(f'{piece.work}@{piece.ref.epoch}'.encode()).hexdigest()[:24]}"
+def _is_dated(operator: BaseOperator) -> bool:
+    """True when Airflow names the run that it starts after a date of its own: the same name in every attempt."""
+    dated = isinstance(getattr(operator, "logical_date", None), str | datetime)
+    return dated and getattr(operator, "run_after", None) is not None
 
 
-def _started(piece: Piece, asked: DagRunTriggerException) -> dict[str, str]:
+def _started(services: Services, piece: Piece, asked: DagRunTriggerException) -> dict[str, str]:
     """Start the run that an operator asks for; which one it is.
 
     Raises:
@@ -206,33 +209,28 @@ def _started(piece: Piece, asked: DagRunTriggerException) -> dict[str, str]:
     if asked.wait_for_completion:
         raise PermanentError(f"`{WAITING}` {WAITS}.", remedy=WAIT_SO)
     names = {"dag_id": asked.trigger_dag_id, "run_id": asked.dag_run_id}
-    own = asked.dag_run_id == _own_run(piece)
     given = {name: getattr(asked, name) for name in ("logical_date", "run_after", "conf", "note")}
-    # Under its own name none but an attempt of this piece has started it: it is not to be begun again.
-    message = TriggerDagRun(**names, **given, reset_dag_run=asked.reset_dag_run and not own)
-    before = not own and is_there(**names)
+    new = TriggerDagRun(**names, **given, reset_dag_run=False)
+    work = f"{piece.work}@{piece.ref.epoch}"
     try:
-        new = start_run(message)
-    except TransientError:
-        # It may have been started all the same: the answer was lost.
-        if before or not is_there(**names):
-            raise
-        return names
-    # Airflow also says so of another run of the same logical date, and when it was asked twice.
-    if new or (not before and is_there(**names)):
-        return names
-    there = f"There is a run {asked.dag_run_id} of {asked.trigger_dag_id} already."
-    if asked.skip_when_already_exists:
-        raise StartedBefore(there)
-    raise PermanentError(
-        there, remedy="Give each run a `trigger_run_id` of its own, or set `skip_when_already_exists`."
-    )
+        _patiently(lambda: start_once(Ledger(services.database), work, piece.ref.run, new))
+    except AlreadyThere as error:
+        there = f"There is a run {asked.dag_run_id} of {asked.trigger_dag_id} already, or one of its logical date."
+        if asked.reset_dag_run:
+            start_run(new.model_copy(update={"reset_dag_run": True}))
+        elif asked.skip_when_already_exists:
+            raise StartedBefore(there) from error
+        else:
+            raise PermanentError(
+                there, remedy="Give each run a `trigger_run_id` of its own, or set `skip_when_already_exists`."
+            ) from error
+    return names
 
 
 def _seals(context: Context, piece: Piece) -> Any:
     """Whom the operator works about: what it logs and pushes in a run about somebody stays here."""
     services = _services(context)
-    seals = _patiently(services, lambda: services.log.aseals(piece.ref.run))
+    seals = _asked(services, lambda: services.log.aseals(piece.ref.run))
     if seals is not None:
         hold_pushes(context)
     return seals
@@ -242,7 +240,7 @@ def _told(context: Context, piece: Piece, ended: Event) -> Outcome:
     from muster.execution.performing import outcome_of
 
     services = _services(context)
-    return _patiently(services, lambda: concealed(services, piece.ref.run, piece.step.id, outcome_of(ended)))
+    return _asked(services, lambda: concealed(services, piece.ref.run, piece.step.id, outcome_of(ended)))
 
 
 def _piece(context: Context) -> Piece | Outcome:
@@ -255,30 +253,34 @@ def _piece(context: Context) -> Piece | Outcome:
         piece = await begin(services, ref)
         return await concealed(services, ref.run, ref.step, piece) if isinstance(piece, Outcome) else piece
 
-    return _patiently(services, begun)
+    return _asked(services, begun)
 
 
 def _write(context: Context, piece: Piece, ending: NewEvent) -> Event:
     from muster.execution.fanout import end
 
     services = _services(context)
-    return _patiently(services, lambda: written(piece, ending, lambda event: end(services, piece.ref, [event])))
+    return _asked(services, lambda: written(piece, ending, lambda event: end(services, piece.ref, [event])))
 
 
-def _patiently(services: Services, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+def _asked(services: Services, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    from muster_airflow.services import run
+
+    return _patiently(lambda: run(services, work()))
+
+
+def _patiently(work: Callable[[], T]) -> T:
     """Ask the log, or write into it, also when the database is away for a while.
 
     What the operator does is done once: a task that failed here would have it done again, or undone, for nothing.
     """
-    from muster_airflow.services import run
-
     for pause in PATIENCE:
         try:
-            return run(services, work())
+            return work()
         except DatabaseLost as error:
             note("warning", "trying again", error=error, seconds=pause)
             time.sleep(pause)
-    return run(services, work())
+    return work()
 
 
 def _services(context: Context) -> Services:
