@@ -11,7 +11,6 @@ from airflow.sdk import BaseNotifier, Context
 
 from muster.errors import MusterError
 from muster.language.channels import CHANNELS
-from muster.notifications import Notice
 from muster_airflow.egress import note, text_of
 
 if TYPE_CHECKING:
@@ -57,24 +56,33 @@ class MusterNotifier(BaseNotifier):
     async def async_notify(self, context: Context) -> None:
         """Send each notice; one that fails does not keep the others back. Of a run that ended in time none is sent.
 
+        Where no address is one, the common channel is told.
+
         Raises:
             MusterError: at least one could not be sent; the outbox has it, unless its address is none.
         """
+        from muster.execution.telling import is_about_somebody
+        from muster.notifications.addressing import addressed
+        from muster.saga.incidents import NOBODY
         from muster_airflow.services import services_in_triggerer
 
         services = await services_in_triggerer()
         if await _ended_in_time(services, context):
             note("info", f"{'/'.join(_run(context))} ended before its deadline: nobody is told.")
             return
-        sender = services.notices
-        failures = []
-        for fields in self.notices(context):
+        about_somebody = await is_about_somebody(services, "/".join(_run(context)))
+        wanted = self.notices(context)
+        notices, faults = addressed(wanted, otherwise=NOBODY, about_somebody=about_somebody)
+        for notice in notices:
             try:
-                await sender.send(Notice(**fields))
+                await services.notices.send(notice)
             except MusterError as error:
-                about_somebody = await _is_about_somebody(services, context)
+                faults[notice.key] = error
+        failures = []
+        for fields in wanted:
+            if (fault := faults.get(fields["key"])) is not None:
                 place = fields["key"] if about_somebody else fields["target"]
-                failures.append(f"{place}: {text_of(error, about_somebody=about_somebody)}")
+                failures.append(f"{place}: {text_of(fault, about_somebody=about_somebody)}")
                 note("warning", f"A notice was not sent: {failures[-1]}")
         if failures:
             remedy = "`muster outbox --status failed` shows those that have an address."
@@ -127,14 +135,6 @@ async def _ended_in_time(services: Services, context: Mapping[str, Any]) -> bool
     run = context["dag_run"]
     ended = run.get("end_date") if isinstance(run, Mapping) else run.end_date
     return ended is not None and _moment(ended) <= moment
-
-
-async def _is_about_somebody(services: Services, context: Mapping[str, Any]) -> bool:
-    """True also when nobody can say, so that the other notices are sent all the same."""
-    try:
-        return await services.log.asubject("/".join(_run(context))) is not None
-    except MusterError:
-        return True
 
 
 def _moment(said: datetime | str) -> datetime:

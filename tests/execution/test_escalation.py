@@ -260,6 +260,35 @@ def test_a_step_whose_places_all_come_to_nothing_tells_the_common_channel(site: 
     assert [entry.target for entry in site.services.notices.outbox.entries(run=waiting.run)] == ["#approvals"]
 
 
+ABOUT_SOMEBODY = """
+automation: tested
+inputs: {employee: {default: Max Meier}, boss: {default: BOSS}}
+personal: {subject: "{{ inputs.employee }}"}
+steps:
+  - id: approve
+    human:
+      ask: "Sick leave of {{ inputs.employee }}?"
+      assignees: [lead]
+      remind: [4h]
+      notify: [{email: "{{ inputs.boss }}"}]
+"""
+
+
+@pytest.mark.parametrize("boss", ["boss@example.com", "boss at example.com"])
+def test_what_was_meant_for_somebody_about_somebody_is_said_to_nobody_else(site: Site, boss: str) -> None:
+    waiting = Approval(site, ABOUT_SOMEBODY.replace("BOSS", boss))
+    waiting.at(4)
+    (told,) = site.services.notices.outbox.entries(run=waiting.run)
+    if "@" in boss:
+        assert (told.target, "Sick leave of Max Meier?" in told.text) == (boss, True)
+        return
+    assert (told.target, told.subject) == ("#approvals", "")
+    assert told.text == (
+        f"{waiting.run}, approve: there is something to tell, and none of the addresses that are named for it can be "
+        f"used.\nWhat it is: muster show {waiting.run}"
+    )
+
+
 @pytest.mark.parametrize("title", ["title: >\n  Pay\n  suppliers\n", "title: |\n  Pay\n  suppliers\n"])
 def test_a_title_of_several_lines_is_one_line_of_a_subject(site: Site, title: str) -> None:
     waiting = Approval(site, AUTOMATION.replace("APPROVALS", "1").replace("title: Payments\n", title))

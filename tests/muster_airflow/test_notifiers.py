@@ -101,6 +101,29 @@ async def test_one_address_that_is_none_does_not_keep_the_others_back(database: 
     assert "is not one e-mail address" in report["body"]
 
 
+@pytest.mark.parametrize("about", ["nobody", "somebody"])
+def test_where_no_address_is_one_the_common_channel_is_told(tmp_path: Path, database: Database, about: str) -> None:
+    """Of a run about somebody only where to look: nobody named that channel for it."""
+    site = Site(tmp_path, database)
+    site.skills("depot", SKILLS)
+    personal = "inputs: {who: {default: Max}}\npersonal: {subject: '{{ inputs.who }}'}\n" * (about == "somebody")
+    run = site.open(site.definition(AUTOMATION.replace("steps:", f"{personal}steps:")))
+    context = missed(run, at=datetime.now(UTC) + timedelta(minutes=1))
+    notify = [{"email": "Ops <ops@example.com>"}, {"email": "nobody"}]
+    report = site.do(fire(context, notify=notify, text="Max is late", subject="Max"))
+    [entry] = Outbox(database).entries()
+    assert (entry.target, entry.run) == ("#incidents", run)
+    assert ("Max" in f"{entry.subject} {entry.text}") == (about == "nobody")
+    assert report["state"] == "failed"
+    assert ("is not one e-mail address" in report["body"]) == (about == "nobody")
+
+
+async def test_a_subject_that_is_none_keeps_nobody_from_being_told(database: Database) -> None:
+    await fire(notify=[{"slack": "#ops"}], subject="two\nlines")
+    [entry] = Outbox(database).entries()
+    assert (entry.target, entry.subject) == ("#incidents", "")
+
+
 async def test_a_runs_data_is_never_read_as_a_template(database: Database) -> None:
     await fire(notify=[{"slack": "#ops", "text": "conf is {{ dag_run.conf.x }}"}])
     [entry] = Outbox(database).entries()

@@ -147,3 +147,22 @@ def test_a_run_that_was_begun_again_and_has_ended_has_recovered(site: Site) -> N
     performed_whole(site, run)
     assert has_recovered(scope, began)
     assert not has_recovered(scope, datetime.now(UTC) + timedelta(minutes=1))
+
+
+@pytest.mark.parametrize("about", ["nobody", "somebody"])
+def test_where_no_address_of_the_incidents_is_one_the_common_channel_is_told(site: Site, about: str) -> None:
+    personal = "inputs: {who: {default: Max Meier}}\npersonal: {subject: '{{ inputs.who }}'}\n" * (about == "somebody")
+    source = UNDONE.replace('{slack: "#stuck"}', '{email: "{{ settings.office }}"}').replace(
+        "automation: a\n", f"automation: a\nsettings: {{office: office at example.com}}\n{personal}"
+    )
+    run = site.open(site.definition(source))
+    site.step(run, "one")
+    assert found(site, FakeAirflow(None))[0].mended
+    assert site.state(run).status == "failed"
+    (entry,) = site.services.notices.outbox.entries()
+    assert (entry.channel, entry.target, entry.run) == ("slack", "#incidents", run)
+    if about == "somebody":
+        assert (entry.subject, entry.text.partition(":")[0]) == ("", run)
+    else:
+        assert f"Muster found: run {run}" in entry.subject
+    assert (found(site, FakeAirflow(None)), len(site.services.notices.outbox.entries())) == ([], 1), "told once"

@@ -134,7 +134,7 @@ async def tell_due(services: Services, piece: Piece, asked: Question, now: datet
     """
     for key, type, after, names in asked.due(now):
         people = asked.people(now)
-        await tell(services, _notices(piece, asked, key, people), otherwise=NOBODY)
+        await tell(services, piece.ref.run, piece.key, _notices(piece, asked, key, people), otherwise=NOBODY)
         said = (
             ApprovalReminded(**piece.place, after=after, people=people)
             if type == EventType.APPROVAL_REMINDED

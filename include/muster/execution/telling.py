@@ -6,35 +6,32 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from muster.errors import MusterError
 from muster.execution.services import Services
-from muster.language.channels import COMMON
-from muster.notifications.model import Notice
+from muster.notifications.addressing import addressed
 
 log = logging.getLogger(__name__)
 
 
-async def tell(services: Services, notices: Iterable[Mapping[str, Any]], *, otherwise: str) -> None:
+async def tell(
+    services: Services, run: str, step: str, notices: Iterable[Mapping[str, Any]], *, otherwise: str
+) -> None:
     """Send the notices with these fields; one that cannot be sent keeps neither the others nor the work back.
 
-    It stays in the outbox, unless no notice can be made of it, because its address is none for example. Where none can
-    be made at all, the common channel is told, at the place `otherwise`.
+    It stays in the outbox, unless no notice can be made of it: see `addressed`.
     """
-    told = [(fields, await _sent(services, fields)) for fields in notices]
-    if told and not any(made for _, made in told):
-        await _sent(services, {**told[0][0], "channel": COMMON, "target": otherwise})
+    about_somebody = await is_about_somebody(services, run)
+    for notice in addressed(notices, otherwise=otherwise, about_somebody=about_somebody, step=step)[0]:
+        try:
+            await services.notices.send(notice)
+        except Exception as error:
+            # Not in words: what a mail server says repeats whom it was for, and the outbox has it.
+            log.error("A notice could not be sent (%s); it is in the outbox as %s", type(error).__name__, notice.key)
 
 
-async def _sent(services: Services, fields: Mapping[str, Any]) -> bool:
-    """Send a notice, or keep it in the outbox; false where none can be made of the fields."""
+async def is_about_somebody(services: Services, run: str) -> bool:
+    """True also when nobody can say, so that people are told all the same."""
     try:
-        notice = Notice(**fields)
-    except Exception as error:
-        # Not in words either: the address may be personal.
-        log.error("No notice can be made of %s (%s): look at its address", fields["key"], type(error).__name__)
-        return False
-    try:
-        await services.notices.send(notice)
-    except Exception as error:
-        # Not in words: what a mail server says repeats whom it was for, and the outbox has it.
-        log.error("A notice could not be sent (%s); it is in the outbox as %s", type(error).__name__, notice.key)
-    return True
+        return await services.log.asubject(run) is not None
+    except MusterError:
+        return True

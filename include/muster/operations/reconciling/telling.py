@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from muster.errors import MusterError, TransientError
 from muster.events.model import EventType
 from muster.events.state import fold
 from muster.language.definition import Definition
-from muster.notifications.model import Notice
+from muster.notifications.addressing import addressed
 from muster.operations.reconciling.findings import Disagreement, Scope
-from muster.saga.incidents import incident_places
+from muster.saga.incidents import NOBODY, incident_places
 
 log = logging.getLogger(__name__)
 
@@ -21,21 +22,39 @@ LONGEST_KEY = 900
 def tell_people(scope: Scope, found: Iterable[Disagreement], about: Definition | None = None) -> None:
     """One notice to each place of the automation's `incidents`; one that cannot be sent stays in the outbox.
 
+    Where none of these addresses is one, the common channel is told.
+
     Args:
         about: The automation of what belongs to no run.
     """
     for each in found:
         if scope.send is None or not each.person or each.told:
             continue
-        for number, (channel, target) in enumerate(incident_places(_definition(scope, each.run) or about)):
-            text = f"{each.kind} {each.subject}: {each.message}\n{each.remedy}".strip()
-            subject = f"Muster found: {each.kind} {each.subject}"[:200]
-            key = f"{each.key[:LONGEST_KEY]}/{number}"
+        wanted = _notices(each, incident_places(_definition(scope, each.run) or about))
+        for notice in addressed(wanted, otherwise=NOBODY, about_somebody=_is_about_somebody(scope, each.run))[0]:
             try:
-                scope.send(Notice(run=each.run, key=key, channel=channel, target=target, subject=subject, text=text))
+                scope.send(notice)
             except Exception as error:
                 # Not in words: what a mail server says repeats whom it was for, and the outbox has it.
-                log.error("A notice could not be sent (%s); it is in the outbox as %s", type(error).__name__, key)
+                log.error(
+                    "A notice could not be sent (%s); it is in the outbox as %s", type(error).__name__, notice.key
+                )
+
+
+def _notices(found: Disagreement, places: Iterable[tuple[str, str]]) -> Iterator[dict[str, Any]]:
+    text = f"{found.kind} {found.subject}: {found.message}\n{found.remedy}".strip()
+    subject = f"Muster found: {found.kind} {found.subject}"[:200]
+    for number, (channel, target) in enumerate(places):
+        key = f"{found.key[:LONGEST_KEY]}/{number}"
+        yield {"run": found.run, "key": key, "channel": channel, "target": target, "subject": subject, "text": text}
+
+
+def _is_about_somebody(scope: Scope, run: str | None) -> bool:
+    """True also when nobody can say, so that people are told all the same."""
+    try:
+        return run is not None and scope.log.subject(run) is not None
+    except MusterError:
+        return True
 
 
 def _definition(scope: Scope, run: str | None) -> Definition | None:
