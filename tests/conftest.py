@@ -17,6 +17,7 @@ from muster.database import Database
 from muster.local.postgres import PostgresServer, free_port
 from support.bank import BankServer, bank_server
 from support.kept import KeptDatabase
+from support.runs import Site
 
 # Airflow keeps its files in a folder of this session's own: set before anything imports it.
 AIRFLOW_HOME = tempfile.mkdtemp(prefix="muster-test-airflow-")
@@ -68,6 +69,16 @@ def database(dsn: str) -> Iterator[Database]:
     handle = KeptDatabase(dsn)
     yield handle
     handle.end()
+
+
+@pytest.fixture
+def site(request: pytest.FixtureRequest, tmp_path: Path, database: Database) -> Site:
+    """A site with the skills that the module is marked with, by the names of their files."""
+    made = Site(tmp_path, database)
+    for mark in request.node.iter_markers("skills"):
+        for name, source in mark.kwargs.items():
+            made.skills(name, source)
+    return made
 
 
 @pytest.fixture

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from muster.database import Database
 from muster.errors import TransientError
 from muster.execution.checking import broken_checks, is_due
 from muster.language.definition import Definition, ResolvedCheck
@@ -36,18 +34,12 @@ def look(answer: str, context: SkillContext) -> list | bool | str | None:
         raise ZeroDivisionError("oops")
     return json.loads(answer)
 '''
+pytestmark = pytest.mark.skills(books=SKILLS)
 BOOKS = """automation: books
 incidents: [{slack: "#books"}]
 checks: [CHECKS]
 steps: [{id: tell, notify: [{slack: "#x", text: y}]}]
 """
-
-
-@pytest.fixture
-def site(tmp_path: Path, database: Database) -> Site:
-    site = Site(tmp_path, database)
-    site.skills("books", SKILLS)
-    return site
 
 
 def books(site: Site, *checks: str) -> Definition:

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
-import pytest
-
-from muster.database import Database
 from muster.execution import epochs
 from muster.execution.epochs import epoch_of
 from muster.execution.opening import Opening, open_run
@@ -15,11 +11,6 @@ from support.runs import Site
 
 FIRST = datetime(2026, 11, 21, 8, 0, 0, 123456, UTC)
 AUTOMATION = "automation: a\nsteps:\n  - {id: b, notify: [{slack: '#x', text: y}]}\n"
-
-
-@pytest.fixture
-def site(tmp_path: Path, database: Database) -> Site:
-    return Site(tmp_path, database)
 
 
 def opened(site: Site, started: datetime | None) -> None:

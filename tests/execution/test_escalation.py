@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from muster.database import Database
 from muster.errors import PermanentError
 from muster.execution.decisions import Reply, respond
 from muster.execution.human import Request, request
@@ -80,11 +78,6 @@ class Approval:
 
     def events(self, kind: str) -> list[dict[str, Any]]:
         return [dict(event.data) for event in self.site.services.log.read(self.run) if event.type == f"approval.{kind}"]
-
-
-@pytest.fixture
-def site(tmp_path: Path, database: Database) -> Site:
-    return Site(tmp_path, database)
 
 
 @pytest.fixture

@@ -21,11 +21,6 @@ SOURCE = (
 )
 
 
-@pytest.fixture
-def site(tmp_path: Path, database: Database) -> Site:
-    return Site(tmp_path, database)
-
-
 def opening(definition: Definition, name: str = "r1", **conf: Any) -> Opening:
     return Opening(
         run=f"{definition.name}/{name}",

@@ -62,14 +62,8 @@ def fail(text: str) -> str:
     '''Fail.'''
     raise ValueError(f"cannot take: {text}")
 """
+pytestmark = pytest.mark.skills(people=SKILLS)
 PERSONAL = ("Jane Roe", "John Roe", "jane@example.com", "acme-jane")
-
-
-@pytest.fixture
-def site(tmp_path: Path, database: Database) -> Site:
-    made = Site(tmp_path, database)
-    made.skills("people", SKILLS)
-    return made
 
 
 def everything_stored(database: Database) -> str:

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from muster.database import Database
 from muster.errors import PermanentError
 from muster.execution.performing import begin
 from muster.execution.piece import Piece
@@ -29,6 +28,7 @@ def do(name: str, folder: str) -> str:
         done.write(f"{name}\\n")
     return name
 '''
+pytestmark = pytest.mark.skills(desk=DESK)
 HEAD = "automation: tested\ninputs: {folder: {type: string}, names: {type: array, default: [x, y]}}\nsteps:\n"
 EACH, OTHERS = 'each: "{{ inputs.names }}", ', "each: [u, v], "
 FIRST, SECOND = "approve", "second"
@@ -54,13 +54,6 @@ OVERRULED = 'when: "{{ steps.approve or steps.second }}", '
 BY_ANOTHER = branch("final", "no", "steps.third") + NO + do("tell", "after: [approve], " + REFUSED)
 BESIDE = do("between") + ask(SECOND, "after: [], ")
 BOTH = "after: [between, second], "
-
-
-@pytest.fixture
-def site(tmp_path: Path, database: Database) -> Site:
-    made = Site(tmp_path, database)
-    made.skills("desk", DESK)
-    return made
 
 
 def unchecked(site: Site, source: str) -> Definition:

@@ -6,15 +6,14 @@ import asyncio
 import dataclasses
 import random
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from muster.agents.errors import BadOutput
-from muster.database import Database
 from muster.errors import ErrorClass, PermanentError, TransientError
-from muster.events.model import EventType, NewEvent
+from muster.events.payloads.base import RecordedError
+from muster.events.payloads.work import StepRetried
 from muster.execution.references import WorkRef
 from muster.execution.retry_budget import spend
 from muster.execution.retrying import Patience, with_retries
@@ -131,13 +130,7 @@ def fail(kind: str) -> str:
         raise urllib.error.HTTPError("http://127.0.0.1/", int(kind), "no", Message(), None)
     raise TransientError("not now", error_class=ErrorClass(kind))
 """
-
-
-@pytest.fixture
-def site(tmp_path: Path, database: Database) -> Site:
-    made = Site(tmp_path, database)
-    made.skills("retail", SKILL)
-    return made
+pytestmark = pytest.mark.skills(retail=SKILL)
 
 
 def retried(site: Site, run: str) -> list[Any]:
@@ -184,10 +177,10 @@ def test_processes_at_once_cannot_overspend_a_budget(site: Site) -> None:
     run = site.open(site.definition(AUTOMATION.format(budget="", kind="timeout", times=1)))
 
     async def one(number: int) -> bool:
-        data = {"step": "work", "index": number, "epoch": 0, "error": {"class": "X", "message": "x"}}
+        error = RecordedError(class_="X", message="x")
+        said = StepRetried(step="work", index=number, epoch=0, attempt=1, error=error, class_="timeout", delay=0.0)
         try:
-            event = NewEvent(type=EventType.STEP_RETRIED, data=data)
-            await spend(site.services, WorkRef(run=run, step="work"), 10, event)
+            await spend(site.services, WorkRef(run=run, step="work"), 10, said)
         except PermanentError:
             return False
         return True

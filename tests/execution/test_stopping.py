@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -56,6 +55,7 @@ async def alate(url: str, item: str) -> int:
     """The same, as a coroutine."""
     return await asyncio.to_thread(fail, url)
 '''
+pytestmark = pytest.mark.skills(shop=SKILLS)
 INPUTS = "automation: tested\ninputs: {url: {type: string}, items: {type: array, items: {type: string}}}\nsteps:\n"
 FAN_OUT = """  - id: charge
     each: "{{ inputs.items }}"
@@ -63,13 +63,6 @@ FAN_OUT = """  - id: charge
     skill: %s
     with: {url: "{{ inputs.url }}", item: "{{ item }}"}
 """
-
-
-@pytest.fixture
-def site(tmp_path: Path, database: Database) -> Site:
-    made = Site(tmp_path, database)
-    made.skills("shop", SKILLS)
-    return made
 
 
 @pytest.fixture(autouse=True)

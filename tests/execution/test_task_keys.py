@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from muster.database import Database
 from muster.execution.task_keys import task_of
 from support.runs import Site
 
@@ -18,6 +15,7 @@ def echo(value: str) -> str:
     "Gives it back."
     return value
 """
+pytestmark = pytest.mark.skills(shop=SKILLS)
 STEPS = """automation: named
 steps:
   - {id: a, skill: shop.echo, with: {value: x}}
@@ -27,13 +25,6 @@ steps:
   - {id: c, each: [1, 2], pack: all, skill: shop.echo, with: {value: x}}
   - {id: c_1, skill: shop.echo, with: {value: x}}
 """
-
-
-@pytest.fixture
-def site(tmp_path: Path, database: Database) -> Site:
-    made = Site(tmp_path, database)
-    made.skills("shop", SKILLS)
-    return made
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import socket
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from muster.database import Database
 from muster.errors import MusterError
 from muster.execution import fanout
 from muster.language.definition import Definition
@@ -37,6 +35,7 @@ def none() -> str:
     """Answers in an agent's place."""
     return "4400"
 '''
+pytestmark = pytest.mark.skills(desk=SKILLS)
 AUTOMATION = """
 automation: tested
 inputs: {names: {type: array, items: {type: string}}}
@@ -55,13 +54,6 @@ steps:
 
 
 ONE, LEFT = {"name": "one"}, {"name": "left"}
-
-
-@pytest.fixture
-def site(tmp_path: Path, database: Database) -> Site:
-    made = Site(tmp_path, database)
-    made.skills("desk", SKILLS)
-    return made
 
 
 def again(site: Site, run: str, own: Definition, source: str | None = None) -> Debugged:

@@ -21,6 +21,8 @@ from support.depot import Depot
 from support.reconciled import SKILLS, UNDONE, FakeAirflow, begun_again, found, performed_whole, told
 from support.runs import Site
 
+pytestmark = pytest.mark.skills(depot=SKILLS)
+
 APART = """automation: apart
 steps:
   - {id: one, skill: depot.act, with: {name: one}}
@@ -31,13 +33,6 @@ steps:
 @pytest.fixture
 def depot(tmp_path: Path, database: Database) -> Depot:
     return Depot(tmp_path, database)
-
-
-@pytest.fixture
-def site(tmp_path: Path, database: Database) -> Site:
-    site = Site(tmp_path, database)
-    site.skills("depot", SKILLS)
-    return site
 
 
 def test_a_restarted_run_that_died_does_only_what_the_restart_was_of(depot: Depot) -> None:

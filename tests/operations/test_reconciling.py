@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -21,14 +20,9 @@ from muster.recovery.ledger import Effect, Ledger
 from support.reconciled import LATER, SKILLS, UNDONE, FakeAirflow, begun_again, found, told
 from support.runs import Site
 
+pytestmark = pytest.mark.skills(depot=SKILLS)
+
 AUTOMATION = "automation: a\nsteps:\n  - {id: b, notify: [{slack: '#x', text: y}]}\n"
-
-
-@pytest.fixture
-def site(tmp_path: Path, database: Database) -> Site:
-    site = Site(tmp_path, database)
-    site.skills("depot", SKILLS)
-    return site
 
 
 @pytest.mark.parametrize("state", ["success", None])

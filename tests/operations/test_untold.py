@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import psycopg
 import pytest
 
-from muster.database import Database
 from muster.errors import TransientError
 from muster.events.model import EventType, NewEvent
 from muster.execution.references import WorkRef
@@ -18,12 +16,7 @@ from muster.saga import unwinding
 from support.reconciled import SKILLS, UNDONE, FakeAirflow, found, performed_whole, told
 from support.runs import Site
 
-
-@pytest.fixture
-def site(tmp_path: Path, database: Database) -> Site:
-    site = Site(tmp_path, database)
-    site.skills("depot", SKILLS)
-    return site
+pytestmark = pytest.mark.skills(depot=SKILLS)
 
 
 def tamper(dsn: str, statement: str, *parameters: object) -> None:

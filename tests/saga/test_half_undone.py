@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from muster.database import Database
 from muster.errors import PermanentError
 from muster.events.model import EventType, NewEvent
 from muster.events.replay import replay
@@ -62,6 +60,7 @@ def work() -> str:
         raise PermanentError("broken")
     return "worked"
 '''
+pytestmark = pytest.mark.skills(bank=SKILLS)
 AUTOMATION = """automation: tested
 inputs: {{url: {{type: string}}}}
 steps:
@@ -76,13 +75,6 @@ EACH = 'each: "{{ [1, 2] }}"'
 SHAPES = {"single": "", "mapped": EACH, "packed": EACH + "\n    pack: 2", "one pack": EACH + "\n    pack: all"}
 every_shape = pytest.mark.parametrize("shape", SHAPES)
 both_lanes = pytest.mark.parametrize("skill", ["bank.refund", "bank.arefund"])
-
-
-@pytest.fixture
-def site(tmp_path: Path, database: Database) -> Site:
-    made = Site(tmp_path, database)
-    made.skills("bank", SKILLS)
-    return made
 
 
 def paid(site: Site, run: str, shape: str, epoch: int = 0) -> list[Any]:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from muster.database import Database
 from muster.errors import ConcurrencyError, PermanentError
 from muster.events.model import EventType
 from muster.operations.redoing import order, plan_restart
@@ -18,12 +16,7 @@ from support.reconciled import FakeAirflow, begun_again, found, performed_whole
 from support.runs import Site
 from support.stuck import FINAL, SKILLS, stuck
 
-
-@pytest.fixture
-def site(tmp_path: Path, database: Database) -> Site:
-    site = Site(tmp_path, database)
-    site.skills("depot", SKILLS)
-    return site
+pytestmark = pytest.mark.skills(depot=SKILLS)
 
 
 def restart(site: Site, run: str, *, by: str = "ada") -> None:

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from muster.database import Database
 from muster.errors import PermanentError
 from muster.events.personal import Vault
 from muster.events.replay import replay
@@ -51,6 +50,7 @@ def undo(context: SkillContext, said: str | None = None, item: str | None = None
     undone.append((context.undoes.rpartition("/")[2], said, item))
     return "undone"
 '''
+pytestmark = pytest.mark.skills(depot=SKILLS)
 UNDO = "compensate: {skill: depot.undo, with: {said: '{{ output }}'}}"
 UNDO_ITEM = "compensate: {skill: depot.undo, with: {said: '{{ output }}', item: '{{ item }}'}}"
 UNDO_FORGOTTEN = "compensate: {skill: depot.undo, with: {item: '{{ item }}'}}"
@@ -76,13 +76,6 @@ steps:
   - {{id: each, each: "{{{{ inputs.names }}}}", skill: depot.act, with: {{name: "{{{{ item }}}}"}}, {UNDO_FORGOTTEN}}}
   - {{id: last, skill: depot.act, with: {{name: last}}}}
 """
-
-
-@pytest.fixture
-def site(tmp_path: Path, database: Database) -> Site:
-    made = Site(tmp_path, database)
-    made.skills("depot", SKILLS)
-    return made
 
 
 def depot(site: Site) -> Any:

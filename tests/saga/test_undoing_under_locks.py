@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
@@ -65,6 +64,7 @@ async def fail() -> None:
 def held(context):
     return [f"{it.name} by {it.owner}" for it in Leases(context.database).held()]
 '''
+pytestmark = pytest.mark.skills(till=SKILLS)
 SLOW_ENDINGS = """
 CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(1); RETURN NEW; END $$;
 CREATE TRIGGER slowly BEFORE INSERT ON events FOR EACH ROW WHEN (NEW.type = 'compensation.succeeded')
@@ -78,13 +78,6 @@ steps:
      compensate: {skill: till.put_back}}
   - {id: fail, skill: till.fail}
 """
-
-
-@pytest.fixture
-def site(tmp_path: Path, database: Database) -> Site:
-    made = Site(tmp_path, database)
-    made.skills("till", SKILLS)
-    return made
 
 
 def failed(site: Site) -> str:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from muster.database import Database
 from muster.errors import PermanentError
 from muster.execution.view import RunView
 from muster.operations.cancelling import request_cancel
@@ -51,6 +49,7 @@ def undo(context: SkillContext, said: str | None = None) -> str:
     undone.append((context.undoes.rpartition("/")[2], said))
     return "undone"
 '''
+pytestmark = pytest.mark.skills(depot=SKILLS)
 UNDO = "compensate: {skill: depot.undo, with: {said: '{{ output }}'}, retry: {times: 2, delay: 0s}}"
 AUTOMATION = f"""automation: order
 incidents: [{{slack: "#stuck"}}]
@@ -68,13 +67,6 @@ steps:
   - {{id: ship, after: [pay, pack], skill: depot.act, with: {{name: ship}}}}
   - {{id: tell, notify: [{{slack: "#shop", text: Shipped}}]}}
 """
-
-
-@pytest.fixture
-def site(tmp_path: Path, database: Database) -> Site:
-    made = Site(tmp_path, database)
-    made.skills("depot", SKILLS)
-    return made
 
 
 def depot() -> Any:
