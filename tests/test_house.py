@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ ROOMS = {
     "recovery": {"events"},
     "notifications": {"language.channels", "events.failures", "events.log", "events.sealing", "recovery"},
     "execution": {"language", "skills", "agents", "events", "notifications", "recovery"},
-    "saga": {"language", "skills", "events", "notifications", "execution"},
+    "saga": {"language", "skills", "events", "notifications", "execution", "recovery"},
     "operations": {"language", "skills", "events", "notifications", "execution", "recovery", "saga", "triggers"},
     "triggers": set(),
     "local": set(),
@@ -147,6 +148,21 @@ def test_a_room_imports_only_the_rooms_it_may(room: str) -> None:
         if name.startswith("muster.") and not any(f"{name}.".startswith(f"{prefix}.") for prefix in allowed)
     ]
     assert found == []
+
+
+def test_files_do_not_know_one_another_in_a_circle() -> None:
+    """Not even for their types: what two know of each other belongs to one of them, or to a third."""
+    files = {dotted(path, root): path for root in (DOMAIN, AIRFLOW) for path in modules(root)}
+    known = {
+        name: {named if named in files else named.rpartition(".")[0] for _, named in imports(path)} & files.keys()
+        for name, path in files.items()
+    }
+    TopologicalSorter({name: others - {name} for name, others in known.items()}).prepare()
+
+
+def dotted(path: Path, root: Path) -> str:
+    """The name that a file is imported by."""
+    return ".".join((root.name, *path.relative_to(root).with_suffix("").parts)).removesuffix(".__init__")
 
 
 def test_the_shared_rooms_import_no_other() -> None:

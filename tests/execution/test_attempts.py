@@ -14,12 +14,12 @@ import pytest
 from muster.database import Database
 from muster.events.work import OPEN
 from muster.execution import locking, performing
-from muster.execution.closing import close_run
 from muster.execution.epochs import begin_epoch
 from muster.execution.references import WorkRef
 from muster.operations.cancelling import request_cancel
 from muster.operations.redoing import order, plan_restart
 from muster.recovery import attempts
+from muster.saga.closing import close_run
 from muster.saga.resuming import resume
 from support.bank import BankServer
 from support.reconciled import FakeAirflow, found

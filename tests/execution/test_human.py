@@ -10,12 +10,12 @@ import pytest
 from muster.database import Database
 from muster.errors import PermanentError
 from muster.events.model import EventType, NewEvent
-from muster.execution.closing import left_open
 from muster.execution.human import Request, answer, request
 from muster.execution.outcome import Outcome
 from muster.execution.performing import begin
 from muster.execution.piece import Piece
 from muster.execution.references import WorkRef
+from muster.saga.closing import left_open
 from support.runs import Site
 
 AUTOMATION = """

@@ -15,13 +15,13 @@ from muster.events import canonical
 from muster.events.definitions import DefinitionStore
 from muster.events.tampering import TamperedLog
 from muster.execution import fanout, human, view
-from muster.execution.closing import close_run
 from muster.execution.decisions import Reply, respond
 from muster.execution.performing import begin, perform
 from muster.execution.personal import RunLog
 from muster.execution.piece import Piece
 from muster.execution.references import WorkRef
 from muster.saga import unwinding
+from muster.saga.closing import close_run
 from support.depot import SKILLS
 from support.runs import MASTER, Site
 

@@ -9,12 +9,11 @@ import pytest
 from muster.database import Database
 from muster.errors import PermanentError
 from muster.events.model import EventType, NewEvent
-from muster.execution.closing import close_run
 from muster.execution.references import WorkRef
 from muster.operations.cancelling import request_cancel
 from muster.operations.redoing import order, plan_restart
 from muster.saga import children
-from muster.saga.incidents import tell_stuck
+from muster.saga.closing import close_run
 from muster.saga.resuming import resume
 from support.children import Family, step
 from support.reconciled import begun_again
@@ -39,7 +38,7 @@ def done(family: Family, run: str, each: str, *, epoch: int = 0) -> None:
 
 def closed(family: Family, run: str, *, epoch: int = 0) -> str:
     ref = WorkRef(run=run, step="close", epoch=epoch)
-    family.site.do(close_run(family.site.services, ref, {}, tell_stuck))
+    family.site.do(close_run(family.site.services, ref, {}))
     return family.site.state(run).status
 
 
@@ -112,7 +111,7 @@ def test_a_child_that_is_to_be_undone_as_it_ends_is_undone_with_its_parent(
         async def withdrawn(services: object, name: str, **how: str) -> bool:
             """As Airflow closes it, the moment after."""
             before = await withdraw(services, name, **how)  # type: ignore[arg-type]
-            await close_run(site.services, WorkRef(run=name, step="close"), {}, tell_stuck)
+            await close_run(site.services, WorkRef(run=name, step="close"), {})
             return before
 
         monkeypatch.setattr(children, "withdraw", withdrawn)
@@ -130,7 +129,7 @@ def test_a_run_whose_undoing_died_before_it_began_is_stuck_and_undone_once_it_is
     family.site.step(run, "reserve")
     ref = WorkRef(run=run, step="close")
     tasks: dict[str, str | None] = {"pick.items" if each and "all" not in each else "pick": "failed"}
-    family.site.do(close_run(services, ref, {**tasks, "unwind.begin": "failed"}, tell_stuck))
+    family.site.do(close_run(services, ref, {**tasks, "unwind.begin": "failed"}))
     assert family.site.state(run).status == "stuck"
     [notice] = services.notices.outbox.entries()
     assert "The task that begins to undo it died." in notice.text

@@ -12,13 +12,12 @@ import pytest
 from muster.errors import PermanentError
 from muster.events.personal import Vault
 from muster.events.replay import replay
-from muster.execution.closing import close_run
 from muster.execution.references import WorkRef
 from muster.operations.cancelling import request_cancel
 from muster.operations.forgetting import forget
 from muster.operations.redoing import order, plan_redrive, plan_restart
 from muster.saga import unwinding
-from muster.saga.incidents import tell_stuck
+from muster.saga.closing import close_run
 from muster.saga.resuming import resume
 from support.runs import MASTER, Site
 
@@ -99,7 +98,7 @@ def broken(site: Site, source: str = PLAIN, **inputs: Any) -> str:
 
 def close(site: Site, run: str, *, epoch: int = 0) -> Any:
     """As Airflow's task closes a run."""
-    return site.do(close_run(site.services, WorkRef(run=run, step="close", epoch=epoch), {}, tell_stuck))
+    return site.do(close_run(site.services, WorkRef(run=run, step="close", epoch=epoch), {}))
 
 
 def begin(site: Site, run: str) -> None:

@@ -9,11 +9,11 @@ import pytest
 
 from muster.database import Database
 from muster.execution import human
-from muster.execution.closing import close_run
 from muster.execution.performing import begin as begin_piece
 from muster.execution.references import WorkRef
 from muster.operations.redoing import order, plan_restart
 from muster.saga import unwinding
+from muster.saga.closing import close_run
 from support.children import Family, step
 from support.reconciled import FakeAirflow, begun_again, found
 

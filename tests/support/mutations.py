@@ -301,7 +301,7 @@ MUTATIONS: dict[str, Mutation] = {
     ),
     "a run half undone counts as compensated": Mutation(
         "a run is undone as a whole, or stuck",
-        "saga", "muster.execution.closing", functions={"_status": _always_compensated},
+        "saga", "muster.saga.closing", functions={"_status": _always_compensated},
     ),
     "several people resume a stuck run": Mutation(
         "of several who resume a stuck run one does",

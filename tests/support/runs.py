@@ -13,7 +13,6 @@ from muster.database import Database
 from muster.events.definitions import DefinitionStore
 from muster.events.state import RunState, fold
 from muster.execution import human
-from muster.execution.closing import close_run
 from muster.execution.fanout import expand
 from muster.execution.opening import Opening, open_run
 from muster.execution.outcome import Outcome
@@ -29,6 +28,7 @@ from muster.language.sagas import compensation_order
 from muster.notifications import Sender
 from muster.rehearsal.playing import NoModels
 from muster.saga import unwinding
+from muster.saga.closing import close_run
 
 _numbers = itertools.count(1)
 MASTER = bytes(range(32))

@@ -13,7 +13,6 @@ from muster.errors import TransientError
 from muster.events.definitions import DefinitionStore
 from muster.events.log import EventLog
 from muster.execution import human, overtaken
-from muster.execution.closing import close_run
 from muster.execution.opening import Opening, open_run
 from muster.execution.outcome import Outcome
 from muster.execution.performing import begin, perform
@@ -29,6 +28,7 @@ from muster.recovery.attempts import Superseded
 from muster.rehearsal.faults import Crash, Faults, MortalLog
 from muster.rehearsal.playing import NoModels
 from muster.saga import unwinding
+from muster.saga.closing import close_run
 from muster.saga.resuming import resume
 
 DEEDS = """

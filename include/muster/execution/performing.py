@@ -18,11 +18,10 @@ from muster.execution import flow
 from muster.execution.actions import act, fall_back, uses_threads
 from muster.execution.attempts import finish
 from muster.execution.beginning import begin_piece
-from muster.execution.closing import given_up
 from muster.execution.concurrency import at_once
 from muster.execution.fanout import ENDINGS, Spread, complete, ensure_of_its_list, holds, last_endings, spread_of
 from muster.execution.outcome import Outcome, left_as_it_was
-from muster.execution.piece import Piece, failed_as_a_whole, skipped
+from muster.execution.piece import Piece, failed_as_a_whole, given_up, skipped
 from muster.execution.references import HalfUndone, LeftAsItWas, WorkRef
 from muster.execution.services import Services
 from muster.execution.stopping import why_not_begun

@@ -9,6 +9,7 @@ from typing import Any
 
 from muster.errors import SetAside
 from muster.events import keys
+from muster.events.keys import work_key
 from muster.events.model import NewEvent
 from muster.events.payloads.base import OfWork, Place, RecordedError
 from muster.events.payloads.work import (
@@ -17,6 +18,7 @@ from muster.events.payloads.work import (
     StepSetAside,
     StepSkipped,
     StepStarted,
+    StepStopped,
     StepSucceeded,
 )
 from muster.execution.references import WorkRef
@@ -167,3 +169,9 @@ def _ending_of(piece: Piece, said: OfWork) -> NewEvent:
 def _actor(piece: Piece) -> str:
     """The agent that does the work, else Muster itself."""
     return piece.step.agent or "muster"
+
+
+def given_up(step: str, index: int | None, epoch: int) -> NewEvent:
+    """The ending of a piece of work that nobody waits for any more: one that comes later is none."""
+    said = StepStopped(step=step, index=index, epoch=epoch)
+    return said.event(key=keys.ended(work_key(step, index), epoch))

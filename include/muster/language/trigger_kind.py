@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel
 
@@ -13,10 +13,22 @@ from muster.language.resolved import ResolvedTrigger
 from muster.language.spot import Spot
 from muster.written import Written
 
-if TYPE_CHECKING:
-    from muster.language.automation import Automation
 
 T = TypeVar("T", bound=Written)
+
+
+class Startable(Protocol):
+    """What a trigger asks of the automation that it starts."""
+
+    @property
+    def inputs(self) -> Mapping[str, Mapping[str, Any]]:
+        """Its inputs, by name, as JSON Schema."""
+        ...
+
+    @property
+    def triggers(self) -> Sequence[Written]:
+        """All that start it, in order."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,13 +47,13 @@ class TriggerKind(Generic[T]):
     """What it is in a definition."""
     known_by: str
     """The field of that by which a stored one is told from the other kinds."""
-    resolve: Callable[[T, Automation, Mapping[str, Any]], ResolvedTrigger]
+    resolve: Callable[[T, Startable, Mapping[str, Any]], ResolvedTrigger]
     """What a definition has of it, settings filled in."""
-    check: Callable[[T, Automation, Spot], Iterable[Problem]]
+    check: Callable[[T, Startable, Spot], Iterable[Problem]]
     """What is wrong with it."""
 
 
-def startable(automation: Automation, given: str | None, spot: Spot, *path: str) -> Iterator[Problem]:
+def startable(automation: Startable, given: str | None, spot: Spot, *path: str) -> Iterator[Problem]:
     """One problem for each input that a run would lack; `given` is the one that the trigger gives."""
     for name, schema in automation.inputs.items():
         if name != given and "default" not in schema:

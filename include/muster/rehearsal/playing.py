@@ -16,7 +16,6 @@ from muster.events.state import RunState, afold
 from muster.execution import human
 from muster.execution.attempts import attempts
 from muster.execution.children import answer_of, ask_for
-from muster.execution.closing import close_run
 from muster.execution.fanout import end, expand
 from muster.execution.opening import Opening, open_run
 from muster.execution.outcome import Outcome
@@ -30,6 +29,7 @@ from muster.notifications.sender import Sender
 from muster.rehearsal.faults import NONE, Crash, Faults, Interference, MortalLog
 from muster.rehearsal.script import Case
 from muster.saga import unwinding
+from muster.saga.closing import close_run
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ from muster.events.model import NewEvent
 from muster.events.payloads.base import Place
 from muster.events.payloads.work import CompensationSucceeded
 from muster.events.state import RunState
-from muster.execution.closing import given_up
+from muster.execution.piece import given_up
 from muster.language.definition import Definition
 
 

@@ -18,7 +18,7 @@ from muster.events.payloads.base import payload_of
 from muster.events.payloads.runs import DeadLetterRedriven, RunClosed, RunRestarted, RunResumed
 from muster.events.state import RunState, fold
 from muster.events.undoing import Stuck
-from muster.execution.closing import counts_of, left_open, revoke_left
+from muster.saga.closing import counts_of, left_open, revoke_left
 from muster.saga.extent import piece_undone_by_hand, undone_by_hand
 
 FORGOTTEN = timedelta(seconds=60)

@@ -29,26 +29,26 @@ from muster.events.sealing import WITHHELD, working_about
 from muster.events.state import RunState
 from muster.execution.actions import uses_threads
 from muster.execution.attempts import attempts
-from muster.execution.closing import close_run, given_up, revoke_left
 from muster.execution.concurrency import at_once, undisturbed
 from muster.execution.fanout import items_of
 from muster.execution.kinds.skill import skill_context
 from muster.execution.outcome import Outcome, left_as_it_was
 from muster.execution.overtaken import Overtaken
-from muster.execution.piece import Piece
+from muster.execution.piece import Piece, given_up
 from muster.execution.references import WorkRef
 from muster.execution.services import Services
 from muster.execution.stopping import has_closed
 from muster.execution.variables import variables_for
-from muster.execution.verdict import TaskStates, reasons_to_undo
 from muster.execution.view import RunView, definition_of, load_all
 from muster.language.definition import ResolvedStep
 from muster.language.expressions import evaluate
 from muster.language.resolved import ResolvedCompensation, ResolvedRetry
 from muster.language.sagas import compensation_order
 from muster.saga.children import Irrevocable, irrevocable_below, undo_children
+from muster.saga.closing import close_run, revoke_left
 from muster.saga.extent import Irreversible, irrevocable, to_undo
 from muster.saga.incidents import tell_stuck
+from muster.saga.verdict import TaskStates, reasons_to_undo
 from muster.skills.calling import call_skill
 from muster.skills.registry import get_skill
 
@@ -169,7 +169,7 @@ async def unwind(services: Services, run: str, epoch: int) -> None:
         for step in compensation_order(await definition_of(services, run)):
             if (await compensate(services, replace(ref, step=step))).status == "failed":
                 break
-    await close_run(services, replace(ref, step="close"), {}, tell_stuck)
+    await close_run(services, replace(ref, step="close"), {})
 
 
 def _undoing(step: ResolvedStep) -> ResolvedStep:

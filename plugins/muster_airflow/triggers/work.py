@@ -183,7 +183,6 @@ class CloseTrigger(_EndTrigger):
 
     async def work(self, services: Services, ref: WorkRef) -> Outcome:
         """Decide how the run ended."""
-        from muster.execution.closing import close_run
-        from muster.saga.incidents import tell_stuck
+        from muster.saga.closing import close_run
 
-        return await close_run(services, ref, await self._task_states(), tell_stuck)
+        return await close_run(services, ref, await self._task_states())

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from muster.language.problems import Problem
 from muster.language.resolved import ResolvedTrigger
 from muster.language.spot import Spot
-from muster.language.trigger_kind import TriggerKind, startable
+from muster.language.trigger_kind import Startable, TriggerKind, startable
 from muster.written import Name, Written
-
-if TYPE_CHECKING:
-    from muster.language.automation import Automation
 
 
 class BellTrigger(Written):
@@ -33,11 +30,11 @@ class ResolvedBell(ResolvedTrigger):
         return f"the bell {self.bell}"
 
 
-def _resolve(trigger: BellTrigger, automation: Automation, settings: Mapping[str, Any]) -> ResolvedBell:
+def _resolve(trigger: BellTrigger, automation: Startable, settings: Mapping[str, Any]) -> ResolvedBell:
     return ResolvedBell(bell=trigger.bell)
 
 
-def _check(trigger: BellTrigger, automation: Automation, spot: Spot) -> Iterator[Problem]:
+def _check(trigger: BellTrigger, automation: Startable, spot: Spot) -> Iterator[Problem]:
     yield from startable(automation, None, spot)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from muster.files import UnusablePath, path_named
 from muster.language.durations import Duration, parse_duration
@@ -14,11 +14,8 @@ from muster.language.problems import Problem, did_you_mean
 from muster.language.reading import Path
 from muster.language.resolved import ResolvedTrigger
 from muster.language.spot import Spot
-from muster.language.trigger_kind import TriggerKind, startable
+from muster.language.trigger_kind import Startable, TriggerKind, startable
 from muster.written import Name, Written
-
-if TYPE_CHECKING:
-    from muster.language.automation import Automation
 
 
 class Files(Written):
@@ -63,7 +60,7 @@ class ResolvedFiles(ResolvedTrigger):
         return self.path
 
 
-def _resolve(trigger: FilesTrigger, automation: Automation, settings: Mapping[str, Any]) -> ResolvedFiles:
+def _resolve(trigger: FilesTrigger, automation: Startable, settings: Mapping[str, Any]) -> ResolvedFiles:
     files = trigger.files
     return ResolvedFiles(
         path=str(evaluate(files.path, {"settings": settings})),
@@ -77,13 +74,13 @@ def _patterns(match: Sequence[str], settings: Mapping[str, Any]) -> list[str]:
     return [str(evaluate(pattern, {"settings": settings})) for pattern in match]
 
 
-def default_input(automation: Automation) -> str | None:
+def default_input(automation: Startable) -> str | None:
     """The only input that is an array, which new files are given as; None when there are none or several."""
     arrays = [name for name, schema in automation.inputs.items() if schema.get("type") == "array"]
     return arrays[0] if len(arrays) == 1 else None
 
 
-def _check(trigger: FilesTrigger, automation: Automation, spot: Spot) -> Iterator[Problem]:
+def _check(trigger: FilesTrigger, automation: Startable, spot: Spot) -> Iterator[Problem]:
     yield from _folder(trigger.files.path, spot)
     yield from _match(trigger.files.match, spot)
     yield from _files(trigger, automation, spot)
@@ -127,7 +124,7 @@ _NEVER = {
 """What no file is ever found by, why, and what to write."""
 
 
-def _files(trigger: FilesTrigger, automation: Automation, spot: Spot) -> Iterator[Problem]:
+def _files(trigger: FilesTrigger, automation: Startable, spot: Spot) -> Iterator[Problem]:
     name = trigger.files.input or default_input(automation)
     if name is None:
         yield spot.problem("which input gets the files is not clear: name an array in `input`", "files")

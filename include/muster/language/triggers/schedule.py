@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -14,11 +13,8 @@ from muster.language.problems import Problem, did_you_mean
 from muster.language.reading import Path
 from muster.language.resolved import ResolvedTrigger
 from muster.language.spot import Spot
-from muster.language.trigger_kind import TriggerKind, startable
+from muster.language.trigger_kind import Startable, TriggerKind, startable
 from muster.written import Written
-
-if TYPE_CHECKING:
-    from muster.language.automation import Automation
 
 PRESETS = ("@hourly", "@daily", "@weekly", "@monthly", "@quarterly", "@yearly")
 """The names of schedules that Airflow knows."""
@@ -45,7 +41,7 @@ class ResolvedSchedule(ResolvedTrigger):
         return f"{self.schedule} {self.timezone or ''}".strip()
 
 
-def _check(trigger: ScheduleTrigger, automation: Automation, spot: Spot) -> Iterator[Problem]:
+def _check(trigger: ScheduleTrigger, automation: Startable, spot: Spot) -> Iterator[Problem]:
     above = automation.triggers[: int(spot.path[-1])]
     if any(isinstance(other, ScheduleTrigger) for other in above):
         yield spot.problem("an automation has one schedule", suggestion="Write the times as one expression.")

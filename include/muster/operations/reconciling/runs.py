@@ -23,13 +23,13 @@ from muster.events.queries import RunRow
 from muster.events.state import RunState, fold
 from muster.events.undoing import UNDOING_NOT_BEGUN
 from muster.execution.again import stands_of
-from muster.execution.closing import left_open, revoke_left
 from muster.execution.epochs import RECONCILER
 from muster.execution.references import ENDED_IN_AIRFLOW
 from muster.language.definition import Definition
 from muster.operations.reconciling.cleared import left_by_hand
 from muster.operations.reconciling.findings import Disagreement, Scope
 from muster.operations.reconciling.guarding import guarded
+from muster.saga.closing import left_open, revoke_left
 from muster.saga.extent import irrevocable, started
 
 RESTARTS = 3

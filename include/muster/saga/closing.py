@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -14,23 +14,22 @@ from muster.events.keys import work_key
 from muster.events.model import Event, NewEvent
 from muster.events.payloads.base import Place, RecordedError
 from muster.events.payloads.runs import RunClosed, RunStuck
-from muster.events.payloads.work import CompensationFailed, StepCompleted, StepStopped
+from muster.events.payloads.work import CompensationFailed, StepCompleted
 from muster.events.state import RunState
 from muster.events.work import ENDED, OPEN, WorkState
 from muster.execution.concurrency import undisturbed
 from muster.execution.outcome import Outcome, left_as_it_was
+from muster.execution.piece import given_up
 from muster.execution.references import WorkRef
 from muster.execution.services import Services
 from muster.execution.stopping import has_closed
 from muster.execution.task_keys import BEGINS_TO_UNDO
-from muster.execution.verdict import TaskStates, failures, reasons_to_undo
 from muster.execution.view import definition_of
 from muster.language.definition import Definition
 from muster.language.sagas import compensation_order
 from muster.recovery.attempts import StillRunning, revoke
-
-TellStuck = Callable[[Services, WorkRef, str, int | None, RecordedError], Awaitable[None]]
-"""Tells people where undoing has stopped, a step and an index, and why."""
+from muster.saga.incidents import tell_stuck
+from muster.saga.verdict import TaskStates, failures, reasons_to_undo
 
 
 class UndoingStopped(MusterError):
@@ -45,18 +44,16 @@ class UndoingNotBegun(MusterError):
     repeats_data = False
 
 
-async def close_run(
-    services: Services, ref: WorkRef, task_states: TaskStates, tell: TellStuck | None = None
-) -> Outcome:
+async def close_run(services: Services, ref: WorkRef, task_states: TaskStates) -> Outcome:
     """Decide how the run ended, and write `run.closed`.
 
-    Where undoing has stopped without a word, or was wanted too late to begin, that is written first and people are told
-    with `tell`: only what is known to be stuck can be resumed.
+    Where undoing has stopped without a word, or was wanted too late to begin, that is written first and people are
+    told: only what is known to be stuck can be resumed.
     """
-    return await undisturbed(partial(_close, services, ref, task_states, tell))
+    return await undisturbed(partial(_close, services, ref, task_states))
 
 
-async def _close(services: Services, ref: WorkRef, task_states: TaskStates, tell: TellStuck | None) -> Outcome:
+async def _close(services: Services, ref: WorkRef, task_states: TaskStates) -> Outcome:
     definition, state = await definition_of(services, ref.run), await services.log.astate(ref.run)
     key = keys.closed(ref.epoch)
     if await has_closed(services, ref):
@@ -79,7 +76,7 @@ async def _close(services: Services, ref: WorkRef, task_states: TaskStates, tell
     first = _not_begun(definition, state, task_states, ref.epoch)
     if (first or status == "stuck") and not await services.log.aunder_keys(ref.run, [key, keys.stuck(ref.epoch)]):
         # Then it is decided anew: the log has moved on.
-        await _own_up(services, ref, state, first or _stopped(definition, state), tell)
+        await _own_up(services, ref, state, first or _stopped(definition, state))
     why, cost = "; ".join(reasons) or None, str(state.cost)
     said = RunClosed(status=status, reason=why, counts=counts_of(state), cost=cost, epoch=ref.epoch)
     events = [*left_open(state, ref.epoch), said.event(key=key)]
@@ -135,12 +132,6 @@ def left_open(state: RunState, epoch: int) -> Iterator[NewEvent]:
             yield given_up(name, index, epoch)
 
 
-def given_up(step: str, index: int | None, epoch: int) -> NewEvent:
-    """The ending of a piece of work that nobody waits for any more: one that comes later is none."""
-    said = StepStopped(step=step, index=index, epoch=epoch)
-    return said.event(key=keys.ended(work_key(step, index), epoch))
-
-
 def _status(state: RunState, undone: list[bool], reasons: list[str], epoch: int) -> str:
     if state.stuck is not None and state.stuck.epoch == epoch:
         return "stuck"
@@ -190,7 +181,6 @@ async def _own_up(
     ref: WorkRef,
     state: RunState,
     where: tuple[str, int | None, MusterError],
-    tell: TellStuck | None,
 ) -> None:
     """Write that undoing has stopped at a piece, or never began, and tell people."""
     step, index, error = where
@@ -201,8 +191,7 @@ async def _own_up(
         failed = CompensationFailed(**place, error=recorded, work_epoch=state.step(step).work(index).epoch)
         events.insert(0, failed.event(key=keys.undoing_stopped(work_key(step, index), ref.epoch)))
     await services.log.aappend(ref.run, events)
-    if tell is not None:
-        await tell(services, ref, step, index, recorded)
+    await tell_stuck(services, ref, step, index, recorded)
 
 
 def _undone(state: RunState) -> list[bool]:
