@@ -13,7 +13,6 @@ from muster.language.resolved import ResolvedTrigger
 from muster.language.spot import Spot
 from muster.written import Written
 
-
 T = TypeVar("T", bound=Written)
 
 
