@@ -24,7 +24,11 @@ _REASONS = {
 def gist(event: Event) -> str:
     """What the event says, in a line; empty when its type says it all."""
     said = payload_of(event)
-    text = "" if said is None else " · ".join(str(part) for part in _parts(said) if part)
+    try:
+        text = "" if said is None else " · ".join(str(part) for part in _parts(said) if part)
+    except (AttributeError, KeyError, TypeError):
+        # Of an event that somebody changed anything may be gone; that it was changed is told where it is shown.
+        text = ""
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
