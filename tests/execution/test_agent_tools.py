@@ -95,11 +95,12 @@ def test_an_agent_whose_step_a_person_has_done_again_finds_what_its_tools_did(
     assert bank.charges == {"7": 1}
 
 
+@pytest.mark.parametrize("between", [[], [NONSENSE] * 3], ids=["at once", "asked afresh"])
 def test_tools_that_are_called_with_other_arguments_do_other_things(
-    site: Site, bank: BankServer, models: ModelServer
+    site: Site, bank: BankServer, models: ModelServer, between: list[Any]
 ) -> None:
     other: dict[str, Any] = {"call": {"name": "bank_charge", "arguments": {"amount": 8}}}
-    models.script(CHARGE, other, DONE)
+    models.script(CHARGE, *between, other, DONE)
     run = site.open(site.definition(AUTOMATION))
     assert site.step(run, "ask").status == "succeeded"
     assert bank.charges == {"7": 1, "8": 1}

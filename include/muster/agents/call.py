@@ -29,6 +29,8 @@ class AgentCall:
     effect_key: str
     """Idempotency key of what the work does outside the log, the same however often the agent is asked."""
     agent: AgentSpec
+    takes_over: bool = False
+    """True when it does the work in the place of the step's own agent, as the next one that fits."""
     ask: str
     """What to do, rendered with `prompts.fence` around what expressions put into it."""
     data: Mapping[str, Any] = field(default_factory=dict)
@@ -43,6 +45,15 @@ class AgentCall:
     """The files its tools may read."""
     request_timeout: float = 120.0
     """Seconds one request to a model may take."""
+
+
+def doer(work: str, key: str) -> tuple[str | None, bool]:
+    """Who has performed the effect of a key in the work that an `effect_key` is of.
+
+    The agent, where it took over from the step's own; and whether a model called for it, rather than `offline` did.
+    """
+    within = key.removeprefix(work).partition("/effect/")[0]
+    return within.partition("/agent/")[2] or None, within.startswith("/tool/")
 
 
 @dataclass(frozen=True, kw_only=True)

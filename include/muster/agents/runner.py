@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from muster.agents import prompts
 from muster.agents.budget import Budget
-from muster.agents.call import AgentCall, AgentResult, AgentServices
+from muster.agents.call import AgentCall, AgentResult, AgentServices, doer
 from muster.agents.errors import BadOutput, NoModel
 from muster.agents.journal import Journal, LogJournal, Recorded
 from muster.agents.models import Tier, connected
@@ -103,6 +103,7 @@ async def run_agent(call: AgentCall, services: AgentServices) -> AgentResult:
         TransientError: no model can be reached now; asking again later may help.
         BudgetExceeded, LimitReached: the next call was not made.
         OutcomeUnknown: what a tool began may have happened, and nobody can tell.
+        Final: what was done outside was done by somebody else, or without a model, or with one: it might be done twice.
         BadOutput: the model's answers never fitted.
         BreakerOpen: the agent, or every tier it has, has failed too often and is left alone for now.
         NoModel: there is neither a model nor an `offline` skill.
@@ -111,6 +112,7 @@ async def run_agent(call: AgentCall, services: AgentServices) -> AgentResult:
     returns = call.returns if call.returns is not None else call.agent.returns
     output = None if returns is None else resolve(returns, services.site)
     tiers = await connected(call.agent.tiers, services.models)
+    await _ensure_its_own(call, services, asks=bool(tiers))
     if not tiers:
         return await _offline(call, services, output)
     if "muster.agents.tiered" not in sys.modules:
@@ -119,6 +121,24 @@ async def run_agent(call: AgentCall, services: AgentServices) -> AgentResult:
     name = f"agent:{call.agent.id}"
     async with Guard(breakers_of(services.database), name, policy_of(call.settings, name), _judge):
         return await _ask_models(call, services, tiers, output)
+
+
+async def _ensure_its_own(call: AgentCall, services: AgentServices, *, asks: bool) -> None:
+    """A model would have done in other words what was done in its place, and so would the `offline` skill.
+
+    Raises:
+        Final: what the work has done outside, or may have, was not done by this agent in this way.
+    """
+    outside = await Ledger(services.database).aoutside(call.run, call.effect_key)
+    if outside is None:
+        return
+    agent, asked = doer(call.effect_key, outside.key)
+    if (agent, asked) == (call.agent.id if call.takes_over else None, asks):
+        return
+    name = call.agent.id
+    untried = f"so the agent {name} was not asked." if asks else f"so the `offline` skill of {name} was not called."
+    connection = "with a connection to the model that called for it" if asked else "without a connection to a model"
+    raise outside.keeps(untried, f"Restart the step {connection}: what has happened is not repeated.")
 
 
 def _judge(error: BaseException) -> Verdict:
@@ -195,6 +215,7 @@ def _context(call: AgentCall, services: AgentServices, key: str) -> SkillContext
         step=call.step,
         index=call.index,
         key=key,
+        agent=call.agent.id if call.takes_over else None,
         now=services.clock(),
         database=fenced(services.database),
         workspace=services.workspace(call.run),

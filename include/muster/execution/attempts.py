@@ -33,7 +33,7 @@ from muster.recovery.attempts import Superseded, attempting
 from muster.recovery.heartbeats import beating
 from muster.recovery.holding import acheck_held
 from muster.recovery.leases import LeaseLost
-from muster.recovery.ledger import Ledger, OutcomeUnknown, Outside
+from muster.recovery.ledger import Ledger
 
 T = TypeVar("T")
 
@@ -218,7 +218,10 @@ async def _hand_over(services: Services, piece: Piece, error: Exception) -> None
     if piece.step.fallback is None or isinstance(error, _NEVER_HANDED_OVER):
         raise error
     if (outside := await Ledger(services.database).aoutside(piece.view.id, piece.effect_key)) is not None:
-        raise _kept_from_its_fallback(piece, error, outside) from error
+        # Under the fallback's own key the ledger would let it happen once more.
+        untried = f"so the fallback of {piece.key} was not tried."
+        remedy = "Mend what failed and restart the step: what has happened is not repeated."
+        raise outside.keeps(untried, remedy, before=f"{message_of(error)} ") from error
     await services.log.aappend(piece.ref.run, [fell_back(piece, RecordedError.of(error))])
     # After the writing: who begins the same work writes that first, and looks then whether it was left to the fallback.
     # So of two at the same moment one sees the other, and what comes first is not done beside its fallback.
@@ -226,17 +229,6 @@ async def _hand_over(services: Services, piece: Piece, error: Exception) -> None
     since = services.log.aread(piece.ref.run, after_version=piece.execution, steps=(piece.step.id,), types=kinds)
     if any([event.index == piece.index async for event in since]):
         raise Overtaken(f"Another process has begun {piece.key} since.")
-
-
-def _kept_from_its_fallback(piece: Piece, error: Exception, outside: Outside) -> Final:
-    untried = f"so the fallback of {piece.key} was not tried."
-    if outside.status == "done":
-        # Under the fallback's own key the ledger would let it happen once more.
-        return Final(
-            f"{message_of(error)} {outside.key!r} has happened, {untried}",
-            remedy="Mend what failed and restart the step: what has happened is not repeated.",
-        )
-    return OutcomeUnknown.of(outside.key, f"{message_of(error)} Whether {outside.key!r} happened is unknown, {untried}")
 
 
 _NEVER_HANDED_OVER = (SetAside, Final, DatabaseLost, TamperedLog, Overtaken, LeftAsItWas)

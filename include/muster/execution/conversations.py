@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from muster.agents.call import doer
 from muster.events.model import EventType
 from muster.events.payloads.work import StepFailed, StepRetried
 from muster.execution.piece import Piece
@@ -20,9 +21,14 @@ def asked_under(piece: Piece, epoch: int, agent: str | None = None) -> str:
     # Who takes over finds what was asked of others under the step's own key, and would never find its own answers.
     if piece.falls_back:
         key += "/fallback"
-    elif agent not in (None, piece.step.agent):
+    elif takes_over(piece, agent):
         key += f"/agent/{agent}"
     return f"{key}/afresh/{piece.fresh}" if piece.fresh else key
+
+
+def takes_over(piece: Piece, agent: str | None) -> bool:
+    """True of an agent that does the work in the place of the step's own, as the next one that fits."""
+    return not piece.falls_back and agent not in (None, piece.step.agent)
 
 
 async def conversation_of(services: Services, piece: Piece) -> int:
@@ -35,18 +41,16 @@ async def conversation_of(services: Services, piece: Piece) -> int:
     said = [event for kind in kinds for event in piece.view.events_of(kind, piece.step.id, piece.index)]
     started = piece.view.events_of(EventType.STEP_STARTED, piece.step.id, piece.index)
     begun = next((event.version for event in started if event.epoch == now), math.inf)
+    outside = await Ledger(services.database).aoutside(piece.view.id, piece.effect_key) if said else None
+    agent = doer(piece.effect_key, outside.key)[0] if outside is not None else None
     for epoch in range(now, -1, -1):
-        under = tuple(f"{asked_under(piece, epoch)}/{what}/" for what in ("model", "tool"))
+        under = tuple(f"{asked_under(piece, epoch, agent)}/{what}/" for what in ("model", "tool"))
         own = [event.version for event in said if event.key is not None and event.key.startswith(under)]
-        if own and (epoch == now or max(own) > begun or await _left_in_doubt(services, piece)):
+        if own and (epoch == now or max(own) > begun or (outside is not None and outside.status != "done")):
             return epoch
         if own:
             break
     return now
-
-
-async def _left_in_doubt(services: Services, piece: Piece) -> bool:
-    return await Ledger(services.database).ain_doubt(piece.view.id, piece.effect_key) is not None
 
 
 def bad_answers(piece: Piece) -> int:

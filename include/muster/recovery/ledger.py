@@ -206,6 +206,19 @@ class Outside(NamedTuple):
     key: str
     status: Status
 
+    @property
+    def told(self) -> str:
+        """What is known of it, in words."""
+        return f"{self.key!r} has happened" if self.status == "done" else f"Whether {self.key!r} happened is unknown"
+
+    def keeps(self, untried: str, remedy: str, *, before: str = "") -> Final:
+        """The error that something was not tried, because it might do the same a second time.
+
+        `remedy` is for what has happened; what came before is told before.
+        """
+        message = f"{before}{self.told}, {untried}"
+        return Final(message, remedy=remedy) if self.status == "done" else OutcomeUnknown.of(self.key, message)
+
 
 class Begun(NamedTuple):
     """This attempt may perform the effect."""

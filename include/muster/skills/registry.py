@@ -47,6 +47,8 @@ class SkillContext:
     """Idempotency key: the same for every attempt at this piece of work, different for every other."""
     undoes: str | None = None
     """In a compensation: the `key` of the work to undo, which may never have happened."""
+    agent: str | None = None
+    """The agent that does the work in the place of another one: the keys of effects tell who has done something."""
     now: datetime
     """The time the attempt began, with its zone; use it in place of the clock so that replays agree."""
     database: Database
@@ -69,7 +71,8 @@ class SkillContext:
         from muster.recovery.effects import Once
         from muster.recovery.ledger import Effect, Ledger, cannot_tell
 
-        effect = Effect.of(f"{self.key}/effect/{name}", kind, request, self.run)
+        work = self.key if self.agent is None else f"{self.key}/agent/{self.agent}"
+        effect = Effect.of(f"{work}/effect/{name}", kind, request, self.run)
         return Once(Ledger(self.database), effect, find_out or cannot_tell)
 
     def guard(self, name: str) -> Guard:

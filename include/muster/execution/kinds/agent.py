@@ -5,27 +5,48 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from muster.agents.call import AgentCall
+from muster.agents.call import AgentCall, doer
 from muster.agents.prompts import fence
 from muster.agents.runner import run_agent
+from muster.errors import TransientError
 from muster.execution.action import Action, named
-from muster.execution.conversations import asked_under
+from muster.execution.conversations import asked_under, takes_over
 from muster.execution.piece import Answer, Piece
 from muster.execution.reading import documents_of_run
 from muster.execution.services import Services
 from muster.language.expressions import evaluate, evaluate_marked
 from muster.recovery.breakers import BreakerOpen, policy_of
+from muster.recovery.ledger import Ledger, Outside
 
 
 async def _act(services: Services, piece: Piece) -> Answer:
-    *preferred, last = (piece.step.agent, *piece.step.others)
-    for agent in preferred:
-        try:
-            return await ask_agent(services, piece, agent, piece.step.ask, piece.step.arguments)
-        except BreakerOpen as error:
-            if not goes_on(piece, error):
-                raise
-    return await ask_agent(services, piece, last, piece.step.ask, piece.step.arguments)
+    step = piece.step
+    if (outside := await _outside(services, piece)) is None:
+        return await _ask_in_turn(services, piece, step.agent, *step.others)
+    # The breaker for which another agent took over may have closed since.
+    return await _ask_in_turn(services, piece, doer(piece.effect_key, outside.key)[0] or step.agent)
+
+
+async def _ask_in_turn(services: Services, piece: Piece, agent: str | None, *others: str) -> Answer:
+    try:
+        return await ask_agent(services, piece, agent, piece.step.ask, piece.step.arguments)
+    except BreakerOpen as error:
+        if not goes_on(piece, error):
+            raise
+        if (outside := await _outside(services, piece)) is not None:
+            raise TransientError(
+                f"{error.message} {outside.told}, so no other agent was asked.",
+                remedy=error.remedy,
+                retry_after=error.retry_after,
+            ) from error
+        if not others:
+            raise
+    return await _ask_in_turn(services, piece, *others)
+
+
+async def _outside(services: Services, piece: Piece) -> Outside | None:
+    """What has been done outside, or may have been, where another agent could take over, and do it a second time."""
+    return await Ledger(services.database).aoutside(piece.view.id, piece.effect_key) if piece.step.others else None
 
 
 def goes_on(piece: Piece, error: BreakerOpen) -> bool:
@@ -47,6 +68,7 @@ async def ask_agent(
         key=asked_under(piece, piece.asked_in, agent.id),
         effect_key=piece.effect_key,
         agent=agent,
+        takes_over=takes_over(piece, agent.id),
         ask=evaluate_marked(ask or "", piece.variables, fence, where=f"step {piece.step.id}, ask"),
         data=evaluate(arguments, piece.variables, where=f"step {piece.step.id}, with"),
         returns=returns,
