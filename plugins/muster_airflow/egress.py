@@ -12,7 +12,7 @@ import json
 import logging
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import structlog
@@ -254,9 +254,16 @@ class _Stream:
     def __init__(self, stream: Any) -> None:
         self._stream = stream
 
-    def write(self, text: str) -> int:
+    def write(self, text: Any) -> int:
         """Write, or say that it was."""
         return len(text) if _is_withheld() else self._stream.write(text)
 
+    def writelines(self, lines: Iterable[Any]) -> None:
+        """Write them all, or none."""
+        for line in lines:
+            self.write(line)
+
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
+        found = getattr(self._stream, name)
+        # What is below takes bytes, and would be a way past this one.
+        return _Stream(found) if name in ("buffer", "raw") else found

@@ -8,8 +8,8 @@ from airflow.sdk import BaseHook, Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
 
 from muster.database import Database
+from muster.events.sealing import SealsOf
 from muster.notifications import NotConfigured, Sender
-from muster.notifications.sender import SealsOf
 from muster_airflow.connections import learn_connection
 
 

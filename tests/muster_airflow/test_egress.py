@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import logging
+import sys
 import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -287,6 +288,26 @@ def test_whatever_is_logged_or_printed_in_the_middle_of_work_about_somebody_does
     assert LINE in caplog.text
     assert "calling nobody" in caplog.text
     assert "after" in out.out
+
+
+@pytest.mark.parametrize("name", ["stdout", "stderr"])
+def test_no_way_of_printing_goes_past_what_is_withheld(capfd: pytest.CaptureFixture[str], name: str) -> None:
+    egress.withhold_log_lines()
+    stream = getattr(sys, name)
+
+    def say(what: str) -> None:
+        stream.writelines([f"{what} in lines\n"])
+        stream.buffer.write(f"{what} in bytes\n".encode())
+        stream.buffer.flush()
+        getattr(stream.buffer, "raw", stream.buffer).write(f"{what} below\n".encode())
+        stream.flush()
+
+    with working_about(Seals("s", None, "a/1")):
+        say("Jane Roe")
+    say("nobody")
+    out = "".join(capfd.readouterr())
+    assert "Jane Roe" not in out
+    assert all(f"nobody {how}" in out for how in ("in lines", "in bytes", "below"))
 
 
 def test_a_thread_that_belongs_to_nobody_known_says_nothing_while_work_about_somebody_goes_on(

@@ -21,7 +21,10 @@ def forget(
     user: As = "admin",
     as_json: Json = False,
 ) -> None:
-    """Forget a person: nothing personal about them in the log can be read any more, and it still verifies."""
+    """Forget a person: nothing personal about them in the log can be read any more, and it still verifies.
+
+    Repeated, it removes what has come since.
+    """
     from muster.cli.personal import forget_subject
 
     forget_subject(subject, yes=yes, user=user, as_json=as_json)

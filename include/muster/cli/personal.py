@@ -17,7 +17,7 @@ from muster.operations.forgetting import find_subject, forget
 
 
 def forget_subject(subject: str, *, yes: bool, user: str, as_json: bool) -> None:
-    """Ask, unless `yes`, then throw the key away and say what that took with it."""
+    """Ask, unless `yes`, then throw the key away and say what that took with it, or what had come since."""
     project = find_project()
     artifacts = Path(named) if (named := os.environ.get("MUSTER_ARTIFACTS")) else project.artifacts
     vault = Vault(partial(load_master, project.state))
@@ -36,14 +36,23 @@ def forget_subject(subject: str, *, yes: bool, user: str, as_json: bool) -> None
                 "runs": done.runs,
                 "notices": done.notices,
                 "unsent": done.unsent,
+                "folders": done.folders,
+                "forgotten_before": done.before.isoformat() if done.before is not None else None,
                 "by": user,
             }
+        )
+        return
+    if done.before is not None:
+        console().print(
+            f"{subject} was forgotten on {done.before:%Y-%m-%d} at {done.before:%H:%M %Z}. What had come since of"
+            f" {done.runs} runs was removed: {done.notices} texts of notices, {done.folders} folders of files."
         )
         return
     console().print(f"{subject} is forgotten: the personal data of {done.runs} runs cannot be read any more.")
     messages().print(
         f"{done.unsent} notices that were still to be sent are not. What has left Muster stays where it is: messages"
         " that were sent, tables that skills wrote, and in Airflow the trigger form's values and the text of questions,"
-        " until these runs are deleted there.",
+        " until these runs are deleted there. An attempt that was under way may still leave files: once it has ended,"
+        " repeat this command.",
         style="dim",
     )

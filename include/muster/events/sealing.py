@@ -5,13 +5,16 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
+from muster.errors import Final
 from muster.events.canonical import canonical
+
+T = TypeVar("T")
 
 SEALED = "$personal"
 """The key that marks a sealed value: `{"$personal": subject id, "sealed": Base64 of nonce, ciphertext; unpadded}`."""
@@ -29,6 +32,12 @@ _NONCE = 12
 
 Keys = Mapping[str, bytes | None]
 """The key of each subject that is known; None for one that was forgotten."""
+
+
+class ForgottenMeanwhile(Final):
+    """Whom the work is about was forgotten since it read of them: it does not go on with what it has in memory."""
+
+    repeats_data = False
 
 
 def seal(value: Any, *, id: str, key: bytes | None, stream: str) -> Any:
@@ -58,6 +67,11 @@ class Seals:
         """What was sealed."""
         return open_all(value, {self.subject: self.key}, self.stream)
 
+    @property
+    def known(self) -> list[str]:
+        """Of whom words may be in memory: the subjects; nobody once they are forgotten."""
+        return [] if self.key is None else self.subject.split(AND)
+
 
 # Set nowhere where nobody has said whom the work is about: in a thread that a skill or a library has started.
 _current: ContextVar[Seals | None] = ContextVar("muster_seals")
@@ -76,6 +90,32 @@ def working_about(seals: Seals | None) -> Iterator[None]:
     finally:
         _under_way.discard(mark)
         _current.reset(before)
+
+
+SealsOf = Callable[[str], Awaitable[Seals | None]]
+"""What seals for whom a run is about; None when it is about nobody."""
+
+
+async def about_whom(seals_of: SealsOf, run: str, work: Callable[[], Awaitable[T]]) -> T:
+    """Do the work as work about whom the run is about; anew, with all of it read again, where they are forgotten
+    meanwhile.
+    """
+    while True:
+        with working_about(await seals_of(run)), suppress(ForgottenMeanwhile):
+            return await work()
+
+
+async def ensure_still_known(seals_of: SealsOf) -> None:
+    """Before work goes on with what it has read.
+
+    Raises:
+        ForgottenMeanwhile: whom it is about was forgotten since.
+    """
+    if (about := current_seals()) is None or not about.known:
+        return
+    now = await seals_of(about.stream)
+    if now is None or not now.known:
+        raise ForgottenMeanwhile(f"Whom {about.stream} is about was forgotten meanwhile.")
 
 
 def current_seals() -> Seals | None:

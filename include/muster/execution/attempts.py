@@ -17,6 +17,7 @@ from muster.events.payloads.work import (
     StepRetried,
     StepStarted,
 )
+from muster.events.sealing import ForgottenMeanwhile, ensure_still_known
 from muster.events.tampering import TamperedLog
 from muster.execution.concurrency import undisturbed
 from muster.execution.conversations import bad_answers, conversation_of
@@ -45,7 +46,7 @@ async def finish(services: Services, piece: Piece, act: Action, fall_back: Actio
     returned and this one's is dropped.
 
     Raises:
-        DatabaseLost: the work has no ending, as if its process had died; perform it again.
+        DatabaseLost, ForgottenMeanwhile: the work has no ending, as if its process had died; perform it again.
     """
     try:
         with beating(services.database, piece.work, piece.execution):
@@ -81,7 +82,7 @@ async def _ending(services: Services, piece: Piece, act: Action, fall_back: Acti
         return set_aside(piece, error)
     except Stopped as error:
         return skipped(piece, error.skip.reason)
-    except (DatabaseLost, TamperedLog, Overtaken, LeftAsItWas):
+    except (DatabaseLost, ForgottenMeanwhile, TamperedLog, Overtaken, LeftAsItWas):
         raise
     except Exception as error:
         return failed(piece, error)
@@ -177,12 +178,15 @@ async def _ensure_due(services: Services, piece: Piece) -> None:
         Stopped: the run begins nothing any more.
         LeftAsItWas: the execution of the run has ended.
         Superseded: it has come to its end; or what was to be undone was not by the time the run was closed.
+        ForgottenMeanwhile: what is in memory is not to be gone on with.
     """
     # A compensation is what a run that begins nothing any more still does, until it is closed.
     if not piece.undoes:
         await ensure_may_begin(services, piece.ref)
-    elif await has_closed(services, piece.ref):
-        raise Superseded(f"{piece.ref.run} has ended: nothing of {piece.key} is undone any more.")
+    else:
+        await ensure_still_known(services.log.aseals)
+        if await has_closed(services, piece.ref):
+            raise Superseded(f"{piece.ref.run} has ended: nothing of {piece.key} is undone any more.")
     if await services.log.aunder_keys(piece.ref.run, [piece.ended_key]):
         raise Superseded(f"{piece.key} has ended in another process.")
 

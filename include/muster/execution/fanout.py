@@ -12,6 +12,7 @@ from muster.events import keys
 from muster.events.keys import work_key
 from muster.events.model import Event, EventType, NewEvent
 from muster.events.payloads.work import StepCompleted, StepExpanded, StepSkipped
+from muster.events.sealing import Seals
 from muster.events.work import WorkState
 from muster.execution import flow
 from muster.execution.again import is_done_alone
@@ -25,7 +26,7 @@ from muster.language.conditions import is_true
 from muster.language.definition import ResolvedStep
 from muster.language.expressions import evaluate_seen, references
 
-_spreads: Kept[tuple[str, str, str, int], Spread] = Kept(8)
+_spreads: Kept[tuple[str, str, str, int], tuple[Seals | None, Spread]] = Kept(8)
 ENDINGS = frozenset({EventType.STEP_SUCCEEDED, EventType.STEP_FAILED, EventType.STEP_SKIPPED, EventType.STEP_SET_ASIDE})
 """How an item can end."""
 
@@ -104,11 +105,14 @@ async def complete(services: Services, spread: Spread, ref: WorkRef) -> None:
 
 
 async def spread_of(services: Services, ref: WorkRef) -> Spread:
-    """The laid-out fan-out of `ref.step`, from memory when another item has loaded it already."""
-    key = (services.database.dsn, ref.run, ref.step, ref.epoch)
-    if (found := _spreads.get(key)) is None:
-        found = _spreads[key] = await expand(services, ref)
-    return found
+    """The laid-out fan-out of `ref.step`, from memory when another item has loaded it already.
+
+    What was opened with a key that is gone since is loaded anew.
+    """
+    key, seals = (services.database.dsn, ref.run, ref.step, ref.epoch), await services.log.aseals(ref.run)
+    if (found := _spreads.get(key)) is None or found[0] != seals:
+        found = _spreads[key] = seals, await expand(services, ref)
+    return found[1]
 
 
 def _spread(services: Services, view: RunView, step: ResolvedStep, ref: WorkRef, expanded: Event) -> Spread:

@@ -11,7 +11,7 @@ from muster.errors import PermanentError
 from muster.events.model import Event, EventType
 from muster.events.payloads.base import payload_of
 from muster.events.payloads.work import StepFailed, StepSetAside, StepSkipped, StepSucceeded
-from muster.events.sealing import working_about
+from muster.events.sealing import about_whom
 from muster.events.tampering import TamperedLog
 from muster.events.work import WorkState
 from muster.execution import flow
@@ -33,8 +33,7 @@ from muster.language.definition import ResolvedStep
 async def perform(services: Services, ref: WorkRef) -> Outcome:
     """Perform the work of one task instance and say how it ended. Performing it again does nothing twice."""
     try:
-        with working_about(await services.log.aseals(ref.run)):
-            return await _perform(services, ref)
+        return await about_whom(services.log.aseals, ref.run, partial(_perform, services, ref))
     except LeftAsItWas as error:
         return left_as_it_was(error.message)
     except TamperedLog:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from muster.errors import Final
 from muster.events.lifecycle import RunLifecycle
+from muster.events.sealing import ensure_still_known
 from muster.events.state import CANCELLED, UNWINDING
 from muster.execution.flow import Skip
 from muster.execution.references import LeftAsItWas, WorkRef
@@ -31,7 +32,9 @@ async def why_not_begun(services: Services, ref: WorkRef) -> Skip | None:
 
     Raises:
         LeftAsItWas: the execution has ended, and nothing is written about its work any more.
+        ForgottenMeanwhile: what is in memory is not to be gone on with.
     """
+    await ensure_still_known(services.log.aseals)
     life = await services.lives.submit(ref.run, None)
     if life.has_ended(ref.epoch):
         raise LeftAsItWas(f"{ref.run} has ended: step {ref.step} does not begin any more.")
@@ -44,6 +47,7 @@ async def ensure_may_begin(services: Services, ref: WorkRef) -> None:
     Raises:
         Stopped: it may not.
         LeftAsItWas: the execution has ended.
+        ForgottenMeanwhile: what is in memory is not to be gone on with.
     """
     if (skip := await why_not_begun(services, ref)) is not None:
         raise Stopped(skip)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from muster.events.keys import OPENED
 from muster.events.model import Event, EventType
 from muster.events.payloads.runs import RunOpened
 from muster.events.state import RunState, fold
+from muster.events.structure import seal_data
 from muster.execution.flow import ancestors
 from muster.execution.services import Services, earlier_workspace_of, workspace_of
 from muster.execution.variables import variables_for
@@ -38,6 +39,7 @@ class RunView:
     id: str
     definition: Definition
     opened: Event
+    """Its first event, without what may be about somebody: that is in `state`."""
     events: Sequence[Event]
 
     @property
@@ -132,11 +134,12 @@ async def _definition(services: Services, opened: Event) -> Definition:
 
 
 async def _opening(services: Services, run: str) -> Event:
-    """The run's first event, kept in memory because it never changes."""
+    """The run's first event, its structure kept in memory because that never changes."""
     key = (services.database.dsn, run)
     if (opened := _opened.get(key)) is None:
         found = await services.log.aunder_keys(run, [OPENED])
         if not found:
             raise NeverOpened(f"Run {run} was never opened.", remedy="Trigger it again; nothing was done for it.")
-        opened = _opened[key] = found[OPENED]
+        event = found[OPENED]
+        opened = _opened[key] = replace(event, data=seal_data(event.type, event.data, lambda value: None))
     return opened

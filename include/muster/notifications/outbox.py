@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from muster.database import Database
 from muster.errors import TransientError
 from muster.events.failures import database_failures
+from muster.events.sealing import ForgottenMeanwhile
 from muster.notifications.model import Delivery, Notice
 
 Status = Literal["pending", "sent", "failed", "kept"]
@@ -19,16 +20,22 @@ Status = Literal["pending", "sent", "failed", "kept"]
 COLUMNS = """id, key, run, channel, target, subject, text, status, delivered_by, reference, note, error,
     attempts, created_at, settled_at"""
 
+# Who forgets somebody waits for the locks on their rows, and finds what was written; who comes after finds no key.
 CLAIM = """
+WITH known AS MATERIALIZED (
+    SELECT FROM subjects WHERE id = ANY(%(known)s) AND wrapped_key IS NOT NULL FOR SHARE
+), asked AS MATERIALIZED (SELECT count(*) = cardinality(%(known)s::text[]) AS are_known FROM known
+), claimed AS (
 INSERT INTO outbox (key, run, channel, target, subject, text, status, attempts, claimed_until)
-VALUES (%(key)s, %(run)s, %(channel)s, %(target)s, %(subject)s, %(text)s, 'pending', 1,
-        clock_timestamp() + %(lease)s)
+SELECT %(key)s, %(run)s, %(channel)s, %(target)s, %(subject)s, %(text)s, 'pending', 1,
+       clock_timestamp() + %(lease)s FROM asked WHERE are_known
 ON CONFLICT (key) DO UPDATE SET
     channel = EXCLUDED.channel, target = EXCLUDED.target, subject = EXCLUDED.subject, text = EXCLUDED.text,
     status = 'pending', error = NULL, attempts = outbox.attempts + 1, claimed_until = EXCLUDED.claimed_until
 WHERE outbox.status IN ('pending', 'failed')
   AND (outbox.claimed_until IS NULL OR outbox.claimed_until < clock_timestamp())
 RETURNING attempts
+) SELECT (SELECT attempts FROM claimed), are_known FROM asked
 """
 
 SETTLE = """
@@ -175,17 +182,23 @@ class Outbox:
                 await cursor.execute(f"SELECT {COLUMNS} FROM outbox WHERE key = %s", (key,))
                 return await cursor.fetchone()
 
-    async def claim(self, notice: Notice, lease: timedelta) -> int | None:
-        """Record the notice and take it for sending.
+    async def claim(self, notice: Notice, lease: timedelta, known: Sequence[str] = ()) -> int | None:
+        """Record the notice and take it for sending. `known` are subjects of whom it may say something.
 
         Returns:
             The number of this attempt; None when it was settled before or another claim has not run out.
+
+        Raises:
+            ForgottenMeanwhile: one of the subjects is forgotten, and nothing was recorded.
         """
-        values = notice.model_dump() | {"lease": lease}
+        values = notice.model_dump() | {"lease": lease, "known": list(known)}
         with database_failures():
             async with self._database.aconnection() as connection:
                 row = await (await connection.execute(CLAIM, values)).fetchone()
-        return None if row is None else int(row[0])
+        attempt, are_known = row or (None, True)
+        if not are_known:
+            raise ForgottenMeanwhile(f"Whom {notice.run or 'a notice'} is about was forgotten meanwhile.")
+        return None if attempt is None else int(attempt)
 
     async def settle(self, notice: Notice, delivery: Delivery) -> Delivery:
         """Record that the notice was delivered, or kept here."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from muster.database import Database
 from muster.errors import ErrorClass, MusterError, TransientError
 from muster.events.log import EventLog
-from muster.events.sealing import Seals, current_seals, is_marker, working_about
+from muster.events.sealing import Seals, SealsOf, current_seals, is_marker, working_about
 from muster.language.channels import CHANNELS
 from muster.notifications.model import Channel, Delivery, NotConfigured, Notice
 from muster.notifications.outbox import Outbox
@@ -28,9 +28,6 @@ POLL = 0.25
 """Seconds between looks at a notice that somebody else is sending."""
 POLICY = Policy()
 """When a channel that fails is left alone: notices of all automations share it, so none of them can say otherwise."""
-
-SealsOf = Callable[[str], Awaitable[Seals | None]]
-"""What seals for whom a run is about; None when it is about nobody."""
 
 
 class Sender:
@@ -72,14 +69,19 @@ class Sender:
             BreakerOpen: the channel has failed so often that it is left alone; the notice waits in the outbox.
             TransientError: the channel may work later; the notice stays in the outbox as failed.
             PermanentError: the channel refused it for good; likewise.
+            ForgottenMeanwhile: whom it is about was forgotten since it was written, and nothing of it is kept.
         """
-        while (attempt := await self.outbox.claim(notice, self._lease)) is None:
+        seals = await self._seals(notice)
+        # In words that the work under way had before, even if it has the key no more.
+        written_about = current_seals() or seals
+        known = [] if written_about is None else written_about.known
+        while (attempt := await self.outbox.claim(notice, self._lease, known)) is None:
             entry = await self.outbox.find(notice.key)
             if entry is not None and entry.delivery is not None:
                 return entry.delivery
             await asyncio.sleep(POLL)
         try:
-            with working_about(await self._seals(notice)):
+            with working_about(seals):
                 delivery = await self._deliver(notice)
         except BreakerOpen as error:
             await self.outbox.wait(notice, attempt, str(error))

@@ -47,7 +47,10 @@ UPDATE arrivals SET uri = %(gone)s WHERE automation = %(automation)s AND uri = %
 """
 # They keep no words; those of earlier versions did, and a breaker is of all runs together.
 _BREAKERS = "UPDATE breakers SET error = split_part(error, ':', 1) WHERE error LIKE '%:%'"
-_KEYS = "UPDATE subjects SET wrapped_key = NULL, forgotten_at = clock_timestamp() WHERE id = ANY(%(ids)s)"
+_KEYS = """
+UPDATE subjects SET wrapped_key = NULL, forgotten_at = clock_timestamp()
+WHERE id = ANY(%(ids)s) AND forgotten_at IS NULL
+"""
 
 
 @dataclass(frozen=True)
@@ -57,18 +60,22 @@ class Forgotten:
     subject: str
     """The id that stands for the person in the log."""
     runs: int
-    """Runs whose personal data nobody can read any more."""
+    """Runs whose personal data nobody can read any more, since now or, where `before` says so, since then."""
     notices: int
     """Notices of these runs whose text was removed from the outbox."""
     unsent: int = 0
     """Those of them that were still to be sent, and are not."""
+    folders: int = 0
+    """Folders of these runs' own files that were deleted."""
+    before: datetime | None = None
+    """When they were forgotten already, and this removed what had come since; None where a key was thrown away."""
 
 
-def find_subject(database: Database, vault: Vault, subject: str) -> list[str]:
-    """The ids of a person's keys that are not forgotten yet, by name, or by the id that stands in the log.
+def find_subject(database: Database, vault: Vault, subject: str) -> dict[str, datetime | None]:
+    """The ids of a person's keys, by name, or by the id that stands in the log, and when each was forgotten.
 
     Raises:
-        MusterError: there is no such person, or they are forgotten already.
+        MusterError: there is no such person.
     """
     with database_failures(), database.connection() as connection:
         # Earlier versions knew people by their names as they were typed.
@@ -79,32 +86,31 @@ def find_subject(database: Database, vault: Vault, subject: str) -> list[str]:
             f"There is no personal data of {subject!r}, so nothing was changed.",
             remedy="Write the name as the automation's `personal.subject` gives it, or the id from the log.",
         )
-    left = [id for id, forgotten_at in found if forgotten_at is None]
-    if not left:
-        raise MusterError(f"{subject!r} was forgotten {_when(found[-1][1])}; nothing was changed.")
-    return left
+    return dict(found)
 
 
 def forget(database: Database, vault: Vault, subject: str, *, by: str, artifacts: Path | None = None) -> Forgotten:
     """Throw a person's key away, and what their runs left outside of the log. It cannot be undone.
 
+    Repeated, it removes what has come since: an attempt that was under way may have left files as it ended.
+
     Args:
         artifacts: The folder that holds the runs' own; None where this machine has none.
 
     Raises:
-        MusterError: there is no such person, or they are forgotten already; nothing was changed.
+        MusterError: there is no such person; nothing was changed.
     """
-    ids = find_subject(database, vault, subject)
-    _write_down(database, ids, by)
+    found = find_subject(database, vault, subject)
+    ids, new = list(found), [id for id, forgotten_at in found.items() if forgotten_at is None]
+    _write_down(database, new, by)
     given = {"ids": ids}
     with database.connection() as connection:
         runs = [run for (run,) in connection.execute(_RUNS, given)]
+        told = connection.execute(_RUNS, {"ids": new or ids}).rowcount
     # Before the key goes: whoever dies in between finds a person who is not forgotten yet, and does all of it again.
-    if artifacts is not None:
-        for run in runs:
-            shutil.rmtree(workspace_of(artifacts, run), ignore_errors=True)
-            if Queries(database).is_from_before_server_epochs(run):
-                shutil.rmtree(earlier_workspace_of(artifacts, run), ignore_errors=True)
+    folders = [] if artifacts is None else [folder for run in runs for folder in _folders(database, artifacts, run)]
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
     with database.connection() as connection, connection.transaction():
         connection.execute(_KEYS, given)
         for automation, uri, fingerprint in connection.execute(_ARRIVALS, given).fetchall():
@@ -114,7 +120,16 @@ def forget(database: Database, vault: Vault, subject: str, *, by: str, artifacts
         notices = connection.execute(_NOTICES, given).rowcount
         connection.execute(_EFFECTS, given)
         connection.execute(_BREAKERS)
-    return Forgotten(ids[0].partition(".")[0], len(runs), notices, unsent)
+    before = None if new else max(at for at in found.values() if at is not None)
+    return Forgotten(ids[0].partition(".")[0], told, notices, unsent, len(folders), before)
+
+
+def _folders(database: Database, artifacts: Path, run: str) -> list[Path]:
+    """Those of a run's own files that there are."""
+    folders = [workspace_of(artifacts, run)]
+    if Queries(database).is_from_before_server_epochs(run):
+        folders.append(earlier_workspace_of(artifacts, run))
+    return [folder for folder in folders if folder.is_dir()]
 
 
 def _write_down(database: Database, ids: Sequence[str], by: str) -> None:
@@ -122,7 +137,3 @@ def _write_down(database: Database, ids: Sequence[str], by: str) -> None:
     log = EventLog(database)
     for id in ids:
         log.append(f"subjects/{id}", [SubjectForgotten(subject=id).event(actor=by, key="forgotten")])
-
-
-def _when(at: datetime) -> str:
-    return f"on {at:%Y-%m-%d} at {at:%H:%M %Z}"

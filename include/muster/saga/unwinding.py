@@ -25,7 +25,7 @@ from muster.events.payloads.work import (
     CompensationStarted,
     CompensationSucceeded,
 )
-from muster.events.sealing import WITHHELD, working_about
+from muster.events.sealing import WITHHELD, ForgottenMeanwhile, about_whom
 from muster.events.state import RunState
 from muster.execution.actions import uses_threads
 from muster.execution.attempts import attempts
@@ -117,6 +117,10 @@ async def _begun(services: Services, ref: WorkRef, state: RunState, unwinding: E
 
 async def compensate(services: Services, ref: WorkRef) -> Outcome:
     """Undo everything that one step did, its items side by side. Doing it again undoes nothing twice."""
+    return await about_whom(services.log.aseals, ref.run, partial(_compensate, services, ref))
+
+
+async def _compensate(services: Services, ref: WorkRef) -> Outcome:
     view = await load_all(services, ref.run)
     stuck, unwinding = view.state.stuck, view.state.unwinding
     if stuck is not None and stuck.epoch == ref.epoch:
@@ -153,8 +157,7 @@ async def compensate(services: Services, ref: WorkRef) -> Outcome:
         await services.log.aappend(ref.run, [said.event()])
         failures.append((left[0], error))
     else:
-        with working_about(await services.log.aseals(ref.run)):
-            await at_once(jobs, threads=threads)
+        await at_once(jobs, threads=threads)
     if failures:
         return await _stuck(services, ref, step.id, *failures[0])
     if undone < len(left):
@@ -222,7 +225,7 @@ async def _undo(services: Services, piece: Piece) -> Exception | None:
 
     Raises:
         Overtaken: another process has begun to undo it since.
-        DatabaseLost: nobody knows whether it is undone, as if the process had died; undo it again.
+        DatabaseLost, ForgottenMeanwhile: nobody knows whether it is undone, as if the process had died; undo it again.
     """
     work = piece.view.state.step(piece.step.id).work(piece.index)
     events = [CompensationStarted(**piece.place, work_epoch=work.epoch).event()]
@@ -233,7 +236,7 @@ async def _undo(services: Services, piece: Piece) -> Exception | None:
     piece = replace(piece, execution=begun[0].version, first=False)
     try:
         await attempts(services, piece, _call, CompensationRetried, ends=partial(_undone, services, piece, work.epoch))
-    except DatabaseLost:
+    except (DatabaseLost, ForgottenMeanwhile):
         raise
     except Exception as error:
         return await undisturbed(partial(_not_undone, services, piece, work.epoch, error))

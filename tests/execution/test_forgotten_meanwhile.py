@@ -1,0 +1,192 @@
+"""Whoever is forgotten in the middle of work about them: nothing goes on with what is in memory, and nothing stays."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from muster.database import Database
+from muster.errors import TransientError
+from muster.events.personal import Vault
+from muster.events.sealing import ForgottenMeanwhile
+from muster.execution.locking import lease_names
+from muster.notifications import Delivery, Notice, Sender
+from muster.operations.forgetting import Forgotten, forget
+from muster.recovery.leases import Leases
+from support.runs import MASTER, Site
+
+MARKER = "zqx-jane-4711"
+ABOUT = 'automation: tested\ninputs: {who: {type: string}}\npersonal: {subject: "{{ inputs.who }}"}\nsteps:\n'
+SKILLS = '''
+from muster.errors import TransientError
+from muster.skills import SkillContext, skill
+
+@skill("people.write")
+def write(text: str, item: int, context: SkillContext) -> int:
+    """Write a letter."""
+    (context.workspace / f"{item}.txt").write_text(text)
+    return item
+
+@skill("people.tell")
+def tell(text: str, context: SkillContext) -> str:
+    """Add a line; it does not come through before somebody says so."""
+    goes = (context.workspace.parent / "goes").exists()
+    with (context.workspace.parent / "said").open("a") as said:
+        said.write(text + chr(10))
+    if not goes:
+        raise TransientError("not yet")
+    return text
+
+@skill("people.fail")
+def fail() -> str:
+    """Fail."""
+    raise ValueError("no")
+'''
+pytestmark = pytest.mark.skills(people=SKILLS)
+
+
+def officer(site: Site) -> Forgotten:
+    return forget(
+        site.services.database, Vault(lambda: MASTER), MARKER, by="officer", artifacts=site.services.artifacts
+    )
+
+
+class Mail:
+    """Counts what leaves; the first time it forgets whom it is about, in the middle, and may fail."""
+
+    def __init__(self, site: Site, *, fails: bool) -> None:
+        self.site, self.fails, self.one = site, fails, asyncio.Lock()
+        self.forgotten: Forgotten | None = None
+        self.sent: list[tuple[str, str]] = []
+        database, seals = site.services.database, site.services.log.aseals
+        object.__setattr__(site.services, "notices", Sender(database, {"email": self}, seals=seals))
+
+    async def send(self, notice: Notice) -> Delivery:
+        async with self.one:
+            if self.forgotten is None:
+                # Beside what goes on here: who forgets waits for notices that are being claimed.
+                self.forgotten = await asyncio.to_thread(officer, self.site)
+                if self.fails:
+                    raise TransientError("greylisted")
+            else:
+                self.sent.append((notice.target, notice.text))
+        return Delivery(delivered_by="smtp", target=notice.target, reference="x")
+
+
+def found_in(database: Database) -> list[str]:
+    with database.connection() as connection:
+        tables = ("events", "runs", "steps", "outbox", "effects", "breakers", "leases", "snapshots", "attempts")
+        rows = [row for table in tables for (row,) in connection.execute(f"SELECT to_jsonb(t)::text FROM {table} t")]
+    return [row for row in rows if MARKER in row]
+
+
+SHAPES = {
+    "single": "after: []",
+    "mapped": "each: [1, 2]",
+    "packed": "each: [1, 2]\n    pack: 2",
+    "whole": "each: [1, 2]\n    pack: all",
+}
+
+
+@pytest.mark.parametrize(("shape", "lane"), [*((shape, "async") for shape in SHAPES), ("single", "worker")])
+@pytest.mark.parametrize("fails", [True, False])
+def test_of_whom_is_forgotten_while_notices_are_sent_no_further_one_leaves_or_stays(
+    site: Site, database: Database, fails: bool, shape: str, lane: str
+) -> None:
+    mail = Mail(site, fails=fails)
+    notices = "".join(
+        f'      - {{email: "{who}@example.com", text: "About {{{{ inputs.who }}}}"}}\n' for who in ("first", "second")
+    )
+    source = f"{ABOUT}  - id: tell\n    {SHAPES[shape]}\n    lane: {lane}\n    retry: {{times: 1, delay: 0s}}\n"
+    run = site.run(site.definition(f"{source}    notify:\n{notices}"), who=MARKER)
+    assert mail.forgotten is not None
+    assert "second@example.com" in [target for target, _ in mail.sent], "the run goes on"
+    # Items of one pack are sent side by side: what was handed to the channel by then is not taken back.
+    assert len([text for _, text in mail.sent if MARKER in text]) <= mail.forgotten.unsent - 1
+    assert found_in(database) == []
+    assert site.state(run).status == "succeeded"
+
+
+def test_an_item_that_begins_afterwards_is_given_nothing_from_memory(
+    site: Site, tmp_path: Path, database: Database
+) -> None:
+    step = 'id: write, each: [1, 2], skill: people.write, with: {text: "Dear {{ inputs.who }}", item: "{{ item }}"}'
+    run = site.open(site.definition(f"{ABOUT}  - {{{step}}}\n"), who=MARKER)
+    assert site.expand(run, "write") == 2
+    site.step(run, "write", 0)
+    assert [MARKER in path.read_text() for path in tmp_path.rglob("*.txt")] == [True]
+    assert officer(site).folders == 1
+    assert site.step(run, "write", 1).status == "succeeded"
+    assert [path.name for path in tmp_path.rglob("*.txt")] == ["2.txt"]
+    assert [MARKER in path.read_text() for path in tmp_path.rglob("*.txt")] == [False]
+
+
+def test_what_waited_for_its_lock_meanwhile_is_done_without_them(
+    site: Site, tmp_path: Path, database: Database
+) -> None:
+    step = 'id: write, skill: people.write, lock: [printer], with: {text: "Dear {{ inputs.who }}", item: 1}'
+    run = site.open(site.definition(f"{ABOUT}  - {{{step}}}\n"), who=MARKER)
+    leases = Leases(database)
+    lease = leases.acquire(lease_names(["printer"], ["printer"]), "somebody", ttl=60)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(site.step, run, "write")
+        until = time.monotonic() + 30
+        while site.state(run).step("write").whole.status != "running" and time.monotonic() < until:
+            time.sleep(0.05)
+        time.sleep(1)
+        assert not waiting.done()
+        officer(site)
+        leases.release(lease)
+        assert waiting.result(60).status == "succeeded"
+    (letter,) = tmp_path.rglob("*.txt")
+    assert MARKER not in letter.read_text()
+
+
+def test_what_is_undone_meanwhile_is_undone_without_them(site: Site, database: Database) -> None:
+    retry = "{times: 30, delay: 1s, backoff: 1}"
+    undo = f"{{skill: people.tell, with: {{text: 'Sorry {{{{ inputs.who }}}}'}}, retry: {retry}}}"
+    steps = f"  - {{id: write, skill: people.write, with: {{text: a, item: 1}}, compensate: {undo}}}\n"
+    fails = "  - {id: work, after: [write], skill: people.fail, retry: {times: 0}}\n"
+    run = site.open(site.definition(ABOUT + steps + fails), who=MARKER)
+    site.step(run, "write")
+    site.step(run, "work")
+    beside = site.services.workspace(run).parent
+
+    def forgetting() -> None:
+        until = time.monotonic() + 30
+        while not (beside / "said").exists() and time.monotonic() < until:
+            time.sleep(0.05)
+        officer(site)
+        time.sleep(1)
+        (beside / "goes").touch()
+
+    other = threading.Thread(target=forgetting)
+    other.start()
+    assert site.unwind(run, {"work": "failed"}) == "succeeded"
+    other.join()
+    first, *_, last = (beside / "said").read_text().splitlines()
+    assert MARKER in first
+    assert MARKER not in last
+    assert found_in(database) == []
+
+
+def test_of_a_notice_and_a_forgetting_at_once_the_notice_is_refused_or_found(site: Site, database: Database) -> None:
+    run = site.open(site.definition(f"{ABOUT}  - {{id: a, skill: people.tell, with: {{text: a}}}}\n"), who=MARKER)
+    seals = site.do(site.services.log.aseals(run))
+    notice = Notice(channel="email", target="a@example.com", text=f"About {MARKER}", key="k", run=run)
+    outbox = site.services.notices.outbox
+    with ThreadPoolExecutor(1) as pool, database.connection() as connection:
+        with connection.transaction():
+            connection.execute("UPDATE subjects SET wrapped_key = NULL, forgotten_at = now()")
+            claiming = pool.submit(site.do, outbox.claim(notice, timedelta(0), seals.known))
+            time.sleep(0.5)
+            assert not claiming.done(), "it waits for who forgets"
+        with pytest.raises(ForgottenMeanwhile):
+            claiming.result(30)
+    assert outbox.entries() == []
