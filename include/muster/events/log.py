@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from muster.errors import MusterError
 from muster.events import statements
 from muster.events.batch import EMPTY, Head, Outcome, Plan, Request, plan, prepare
 from muster.events.coalesce import Coalescer
+from muster.events.codec import Codec, Look, Plain
 from muster.events.driver import Rows, Work, arun, run
 from muster.events.model import Event, NewEvent
 from muster.events.rows import resolve, to_event, to_events
@@ -69,8 +70,10 @@ class EventLog:
     coroutines whose name starts with `a`.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, codec: Callable[[Look], Codec] = Plain) -> None:
+        """A log whose events go through what `codec` makes, which is given a way to look up events by their keys."""
         self._database = database
+        self._codec = codec(self._under_keys)
         # Where streams stood when we last looked, and in how many sessions the database had been used by then: a
         # guess that saves a round trip. That the stream has grown shows when writing, and costs time and nothing
         # else. That it is shorter than we knew (another server took over and lacks the last events) it can only
@@ -106,8 +109,13 @@ class EventLog:
         """
         if not events:
             return []
-        request = prepare(stream, events, expected, correlation, within)
-        return _events(run(self._database, self._append(stream, [request]))[0])
+
+        def work() -> Work[list[Event]]:
+            sealed = yield from self._codec.seal(stream, events)
+            (outcome,) = yield from self._append(stream, [prepare(stream, sealed, expected, correlation, within)])
+            return (yield from self._codec.open(stream, _events(outcome)))
+
+        return run(self._database, work())
 
     async def aappend(
         self,
@@ -121,8 +129,11 @@ class EventLog:
         """`append`, sharing a transaction with the other coroutines that append to the stream right now."""
         if not events:
             return []
-        request = prepare(stream, events, expected, correlation, within)
-        return _events(await self._coalescer.submit(stream, request))
+        plain = self._codec.is_plain(stream)
+        sealed = events if plain else await arun(self._database, self._codec.seal(stream, events))
+        request = prepare(stream, sealed, expected, correlation, within)
+        written = _events(await self._coalescer.submit(stream, request))
+        return written if plain else await arun(self._database, self._codec.open(stream, written))
 
     def read(
         self,
@@ -137,7 +148,7 @@ class EventLog:
         `steps` keeps the events of these steps and those that belong to no step.
         """
         while True:
-            page = run(self._database, self._read(stream, after_version, steps, types))
+            page = run(self._database, self._page(stream, after_version, steps, types))
             yield from page
             if len(page) < READ_PAGE:
                 return
@@ -153,7 +164,7 @@ class EventLog:
     ) -> AsyncIterator[Event]:
         """`read` for coroutines."""
         while True:
-            page = await arun(self._database, self._read(stream, after_version, steps, types))
+            page = await arun(self._database, self._page(stream, after_version, steps, types))
             for event in page:
                 yield event
             if len(page) < READ_PAGE:
@@ -162,11 +173,11 @@ class EventLog:
 
     def under_keys(self, stream: str, keys: Sequence[str]) -> dict[str, Event]:
         """The stream's events that were appended under these keys, by key; large values included."""
-        return _by_key(run(self._database, self._under_keys(stream, keys)) if keys else [])
+        return _by_key(run(self._database, self._found(stream, keys)) if keys else [])
 
     async def aunder_keys(self, stream: str, keys: Sequence[str]) -> dict[str, Event]:
         """`under_keys` for coroutines."""
-        return _by_key(await arun(self._database, self._under_keys(stream, keys)) if keys else [])
+        return _by_key(await arun(self._database, self._found(stream, keys)) if keys else [])
 
     def state(self, stream: str) -> RunState:
         """The state after all of the stream's events as they are stored, with a snapshot's help when it is long.
@@ -181,11 +192,11 @@ class EventLog:
 
     def subject(self, stream: str) -> str | None:
         """The id of whom a run is about; None when it is about nobody, or not opened yet."""
-        return run(self._database, _subject(stream))
+        return run(self._database, self._codec.subject(stream))
 
     async def asubject(self, stream: str) -> str | None:
         """`subject` for coroutines."""
-        return await arun(self._database, _subject(stream))
+        return await arun(self._database, self._codec.subject(stream))
 
     def digest(self, name: str) -> str:
         """A keyed hash of a name, for a log that has a key.
@@ -193,12 +204,11 @@ class EventLog:
         Raises:
             MusterError: it has none.
         """
-        raise MusterError("This log has no key.", remedy="Ask the log that execution uses.")
+        return self._codec.digest(name)
 
     async def aseals(self, stream: str) -> Seals | None:
         """What seals for whom a run is about; None when it is about nobody. Without a key it keeps nothing."""
-        subject = await self.asubject(stream)
-        return None if subject is None else Seals(subject, None, stream)
+        return await arun(self._database, self._codec.seals(stream))
 
     def version(self, stream: str) -> int:
         """The version of the stream's last event, 0 without events."""
@@ -249,6 +259,14 @@ class EventLog:
         while names := run(self._database, listing(after)):
             yield from names
             after = names[-1]
+
+    def _page(
+        self, stream: str, after: int, steps: Collection[str] | None, types: Collection[str] | None
+    ) -> Work[list[Event]]:
+        return (yield from self._codec.open(stream, (yield from self._read(stream, after, steps, types))))
+
+    def _found(self, stream: str, keys: Sequence[str]) -> Work[list[Event]]:
+        return (yield from self._codec.open(stream, (yield from self._under_keys(stream, keys))))
 
     def _read(
         self, stream: str, after: int, steps: Collection[str] | None, types: Collection[str] | None
@@ -329,11 +347,6 @@ def _by_key(events: Sequence[Event]) -> dict[str, Event]:
 def _version(stream: str) -> Work[int]:
     found = yield [statements.head(stream)]
     return found[0][0][0] if found[0] else 0
-
-
-def _subject(stream: str) -> Work[str | None]:
-    found = yield [statements.subject(stream)]
-    return found[0][0][0] if found[0] else None
 
 
 def _follow(after: Place, limit: int) -> Work[Page]:

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from muster.database import Database
 from muster.events import statements
 from muster.events.batch import Outcome, Request
+from muster.events.codec import Codec, Look, Plain
 from muster.events.driver import Query, Rows, Work
 from muster.events.log import READ_PAGE, EventLog
 from muster.events.model import Event
@@ -123,8 +124,8 @@ class VerifiedLog(EventLog):
     Raises `TamperedLog` in every method when that is not so: nothing is decided by such a run, nor written to it.
     """
 
-    def __init__(self, database: Database) -> None:
-        super().__init__(database)
+    def __init__(self, database: Database, codec: Callable[[Look], Codec] = Plain) -> None:
+        super().__init__(database, codec)
         self.verified = Verified()
         """What this process has verified; where its logs are many, they are given one."""
 

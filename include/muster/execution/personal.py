@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 from muster.database import Database
 from muster.errors import PermanentError
+from muster.events.codec import Look
 from muster.events.definitions import DefinitionGone, DefinitionStore
-from muster.events.driver import Work, arun, run
+from muster.events.driver import Work
 from muster.events.keys import OPENED
-from muster.events.log import READ_PAGE, EventLog
+from muster.events.log import EventLog
 from muster.events.model import Event, EventType, NewEvent
 from muster.events.payloads.runs import RunOpened
 from muster.events.personal import Vault
@@ -67,130 +67,37 @@ class _Sealer:
         return replace(event, data=data)
 
 
-class PersonalLog(EventLog):
-    """The log as execution uses it: a run that is about somebody is sealed on its way in and opened on its way out.
-
-    Only structure is stored as it is (`muster.events.structure`).
+class PersonalCodec:
+    """Seals the events of a run that is about somebody, and opens them; all but structure, which is stored as it is
+    (`muster.events.structure`).
     """
 
-    def __init__(self, database: Database, master: Callable[[], bytes]) -> None:
-        super().__init__(database)
-        self._vault = Vault(master)
+    def __init__(self, database: Database, master: Callable[[], bytes], look: Look) -> None:
+        self._look, self._vault, self._definitions = look, Vault(master), DefinitionStore(database)
         self._rules: Kept[str, _Rules | None] = Kept(RUNS_KEPT)
 
-    def append(
-        self,
-        stream: str,
-        events: Sequence[NewEvent],
-        *,
-        expected: int | None = None,
-        correlation: str | None = None,
-        within: Collection[str] | None = None,
-    ) -> list[Event]:
-        """Append with personal data sealed; the events come back opened."""
-        prepared = run(self._database, self._seal(stream, events))
-        written = super().append(stream, prepared, expected=expected, correlation=correlation, within=within)
-        return run(self._database, self._open(stream, written))
+    def is_plain(self, stream: str) -> bool:
+        """True when the stream is known to hold nothing personal."""
+        return stream in self._rules and self._rules[stream] is None
 
-    async def aappend(
-        self,
-        stream: str,
-        events: Sequence[NewEvent],
-        *,
-        expected: int | None = None,
-        correlation: str | None = None,
-        within: Collection[str] | None = None,
-    ) -> list[Event]:
-        """`append` for coroutines."""
-        if self._is_plain(stream):
-            return await super().aappend(stream, events, expected=expected, correlation=correlation, within=within)
-        prepared = await arun(self._database, self._seal(stream, events))
-        written = await super().aappend(stream, prepared, expected=expected, correlation=correlation, within=within)
-        return await arun(self._database, self._open(stream, written))
-
-    def read(
-        self,
-        stream: str,
-        *,
-        after_version: int = 0,
-        steps: Collection[str] | None = None,
-        types: Collection[str] | None = None,
-    ) -> Iterator[Event]:
-        """The stream's events in order, opened."""
-        found = super().read(stream, after_version=after_version, steps=steps, types=types)
-        while page := list(itertools.islice(found, READ_PAGE)):
-            yield from run(self._database, self._open(stream, page))
-
-    async def aread(
-        self,
-        stream: str,
-        *,
-        after_version: int = 0,
-        steps: Collection[str] | None = None,
-        types: Collection[str] | None = None,
-    ) -> AsyncIterator[Event]:
-        """`read` for coroutines."""
-        page: list[Event] = []
-        async for event in super().aread(stream, after_version=after_version, steps=steps, types=types):
-            if self._is_plain(stream):
-                yield event
-                continue
-            page.append(event)
-            if len(page) == READ_PAGE:
-                for each in await arun(self._database, self._open(stream, page)):
-                    yield each
-                page = []
-        for each in await arun(self._database, self._open(stream, page)) if page else ():
-            yield each
-
-    def under_keys(self, stream: str, keys: Sequence[str]) -> dict[str, Event]:
-        """The stream's events under these keys, opened."""
-        return run(self._database, self._open_by_key(stream, super().under_keys(stream, keys)))
-
-    async def aunder_keys(self, stream: str, keys: Sequence[str]) -> dict[str, Event]:
-        """`under_keys` for coroutines."""
-        found = await super().aunder_keys(stream, keys)
-        if not found or self._is_plain(stream):
-            return found
-        return await arun(self._database, self._open_by_key(stream, found))
-
-    def subject(self, stream: str) -> str | None:
+    def subject(self, stream: str) -> Work[str | None]:
         """The id of whom a run is about; None when it is about nobody, or not opened yet."""
-        rules = run(self._database, self._rules_of(stream, ()))
-        return None if rules is None else rules.subject
-
-    async def asubject(self, stream: str) -> str | None:
-        """`subject` for coroutines."""
-        if stream in self._rules:
-            rules = self._rules[stream]
-        else:
-            rules = await arun(self._database, self._rules_of(stream, ()))
+        rules = yield from self._rules_of(stream, ())
         return None if rules is None else rules.subject
 
     def digest(self, name: str) -> str:
         """A keyed hash of a name, under the master key."""
         return self._vault.name_id(name)
 
-    async def aseals(self, stream: str) -> Seals | None:
+    def seals(self, stream: str) -> Work[Seals | None]:
         """What seals for whom the run is about; None when it is about nobody."""
-        return None if self._is_plain(stream) else await arun(self._database, self._seals_of(stream))
-
-    def _seals_of(self, stream: str) -> Work[Seals | None]:
         rules = yield from self._rules_of(stream, ())
         if rules is None:
             return None
         keys = yield from self._vault.keys([rules.subject])
         return Seals(rules.subject, keys.get(rules.subject), stream)
 
-    def _is_plain(self, stream: str) -> bool:
-        """True when the stream is known to hold nothing personal."""
-        return stream in self._rules and self._rules[stream] is None
-
-    def _open_by_key(self, stream: str, found: Mapping[str, Event]) -> Work[dict[str, Event]]:
-        opened = yield from self._open(stream, list(found.values()))
-        return dict(zip(found, opened, strict=True))
-
-    def _open(self, stream: str, events: Sequence[Event]) -> Work[list[Event]]:
+    def open(self, stream: str, events: Sequence[Event]) -> Work[list[Event]]:
         """Events with what was sealed opened, or marked as forgotten."""
         if not events or not (yield from self._may_hold_seals(stream)):
             return list(events)
@@ -205,7 +112,7 @@ class PersonalLog(EventLog):
             # What is sealed says so itself: to read, the definition only saves looking for it.
             return True
 
-    def _seal(self, stream: str, events: Sequence[NewEvent]) -> Work[list[NewEvent]]:
+    def seal(self, stream: str, events: Sequence[NewEvent]) -> Work[list[NewEvent]]:
         """Events as they are stored. The key is asked for each time: it may be gone by now."""
         rules = yield from self._rules_of(stream, events)
         if rules is None:
@@ -218,7 +125,7 @@ class PersonalLog(EventLog):
         """The run's rules, from the event that opened it, stored or about to be; kept, for they never change."""
         if stream in self._rules:
             return self._rules[stream]
-        stored = yield from self._under_keys(stream, [OPENED])
+        stored = yield from self._look(stream, [OPENED])
         if not stored:
             new = next((event for event in events if event.type == EventType.RUN_OPENED), None)
             return None if new is None else (yield from self._rules_for(stream, new))
@@ -252,13 +159,19 @@ class PersonalLog(EventLog):
         content = yield from self._definitions.reading(hash)
         return _parsed(content)
 
-    @cached_property
-    def _definitions(self) -> DefinitionStore:
-        return DefinitionStore(self._database)
+
+class PersonalLog(EventLog):
+    """The log as people read it: opened."""
+
+    def __init__(self, database: Database, master: Callable[[], bytes]) -> None:
+        super().__init__(database, partial(PersonalCodec, database, master))
 
 
-class RunLog(PersonalLog, VerifiedLog):
+class RunLog(VerifiedLog):
     """The log as runs are gone on with: every read is of events as they were written, and opened."""
+
+    def __init__(self, database: Database, master: Callable[[], bytes]) -> None:
+        super().__init__(database, partial(PersonalCodec, database, master))
 
 
 def kind_of(definition: Definition, step: Any) -> str | None:

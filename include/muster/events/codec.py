@@ -1,0 +1,82 @@
+"""What becomes of events on their way into the log and out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeAlias
+
+from muster.errors import MusterError
+from muster.events import statements
+from muster.events.driver import Work
+from muster.events.model import Event, NewEvent
+from muster.events.sealing import Seals
+
+Look: TypeAlias = Callable[[str, Sequence[str]], Work[list[Event]]]
+"""The events of a stream that were appended under these keys, as they are stored."""
+
+
+class Codec(Protocol):
+    """Seals events before they are written, and opens what is read."""
+
+    def is_plain(self, stream: str) -> bool:
+        """True when a stream is known to hold nothing that is sealed."""
+        ...
+
+    def seal(self, stream: str, events: Sequence[NewEvent]) -> Work[list[NewEvent]]:
+        """Events as they are stored."""
+        ...
+
+    def open(self, stream: str, events: Sequence[Event]) -> Work[list[Event]]:
+        """Stored events with what was sealed opened, or marked as forgotten."""
+        ...
+
+    def subject(self, stream: str) -> Work[str | None]:
+        """The id of whom a run is about; None when it is about nobody, or not opened yet."""
+        ...
+
+    def seals(self, stream: str) -> Work[Seals | None]:
+        """What seals for whom a run is about; None when it is about nobody."""
+        ...
+
+    def digest(self, name: str) -> str:
+        """A keyed hash of a name.
+
+        Raises:
+            MusterError: there is no key.
+        """
+        ...
+
+
+class Plain:
+    """Of a log without a key: what is sealed stays so, and nothing is sealed."""
+
+    def __init__(self, look: Look) -> None:
+        """It looks nothing up."""
+
+    def is_plain(self, stream: str) -> bool:
+        """Always."""
+        return True
+
+    def seal(self, stream: str, events: Sequence[NewEvent]) -> Work[list[NewEvent]]:
+        """The same events."""
+        yield from ()
+        return list(events)
+
+    def open(self, stream: str, events: Sequence[Event]) -> Work[list[Event]]:
+        """The same events."""
+        yield from ()
+        return list(events)
+
+    def subject(self, stream: str) -> Work[str | None]:
+        """The id, from the run's row."""
+        found = yield [statements.subject(stream)]
+        return found[0][0][0] if found[0] else None
+
+    def seals(self, stream: str) -> Work[Seals | None]:
+        """Seals without a key: they keep nothing."""
+        subject = yield from self.subject(stream)
+        return None if subject is None else Seals(subject, None, stream)
+
+    def digest(self, name: str) -> str:
+        """There is no key."""
+        raise MusterError("This log has no key.", remedy="Ask the log that execution uses.")
