@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -13,17 +14,16 @@ from airflow.sdk.execution_time.hitl import upsert_hitl_detail
 
 from muster.errors import PermanentError
 from muster.execution.decisions import Reply, note_of, respond
-from muster.execution.fanout import end
 from muster.execution.human import Request, look, request
 from muster.execution.kept_answers import keep_answer
 from muster.execution.outcome import Outcome
-from muster.execution.performing import begin, take_up
-from muster.execution.piece import failed
+from muster.execution.performing import take_up
+from muster.execution.piece import Piece, failed
 from muster.execution.references import WorkRef
 from muster.execution.services import Services
-from muster_airflow.egress import concealed, leaves
+from muster_airflow.egress import leaves
 from muster_airflow.operators.base import StepTask, question_policy
-from muster_airflow.reference import work_ref
+from muster_airflow.operators.elsewhere import Elsewhere
 
 
 class HumanStep(ApprovalOperator):
@@ -54,24 +54,25 @@ class HumanStep(ApprovalOperator):
         return self._go_on(context, _reply(event or {}))
 
     def _go_on(self, context: Context, reply: Reply | None) -> Any:
-        from muster_airflow.services import run, services_in_worker
-
-        services = services_in_worker(context)
-        asked = run(services, self._asked(services, context, reply))
-        if isinstance(asked, Request):
-            try:
+        log = Elsewhere(context)
+        piece = log.take_up()
+        if isinstance(piece, Outcome):
+            return piece
+        try:
+            asked = log.ask(partial(_asked, log.services, piece, reply))
+            if isinstance(asked, Request):
                 self._put(context, asked)
-            except PermanentError as error:
-                run(services, self._failed(services, context, error))
-                raise
-            # Putting it drops an answer that came just before. That answer is in the log since before Airflow took
-            # it, so it is seen here; one that comes later than this, Airflow sees when the task begins to wait.
-            asked = run(services, self._looked(services, context))
+                # Putting it drops an answer that came just before. That answer is in the log since before Airflow took
+                # it, so it is seen here; one that comes later than this, Airflow sees when the task begins to wait.
+                asked = log.ask(partial(_looked, log.services, piece.ref))
+        except PermanentError as error:
+            log.write(piece, failed(piece, error))
+            raise
         if isinstance(asked, Request):
             timeout = timedelta(seconds=asked.within) if asked.within else None
             raise TaskAwaitingInput(method_name="execute_complete", timeout=timeout)
-        decided = asked if isinstance(asked, Outcome) else Outcome(status="succeeded", output=asked)
-        return run(services, self._told(services, context, decided))
+        # Without its note where the run is about somebody.
+        return log.told(piece, asked if isinstance(asked, Outcome) else Outcome(status="succeeded", output=asked))
 
     def _put(self, context: Context, asked: Request) -> None:
         """Have Airflow show the question.
@@ -101,35 +102,17 @@ class HumanStep(ApprovalOperator):
                 raise PermanentError(str((told.get("detail") or {}).get("detail") or error)) from error
             raise
 
-    async def _asked(self, services: Services, context: Context, reply: Reply | None) -> Any:
-        """The question as it is put, or how it was decided."""
-        piece = await begin(services, await self._ref(services, context))
-        if isinstance(piece, Outcome):
-            return piece
-        if reply is not None:
-            return await respond(services, piece, reply)
-        try:
-            return await keep_answer(services, piece) or await request(services, piece)
-        except PermanentError as error:
-            await services.log.aappend(piece.ref.run, [failed(piece, error)])
-            raise
 
-    async def _told(self, services: Services, context: Context, outcome: Outcome) -> Outcome:
-        """How it was decided, as Airflow may know it: without its note where the run is about somebody."""
-        ref = await self._ref(services, context)
-        return await concealed(services, ref.run, ref.step, outcome)
+async def _asked(services: Services, piece: Piece, reply: Reply | None) -> Any:
+    """The question as it is put, or how it was decided."""
+    if reply is not None:
+        return await respond(services, piece, reply)
+    return await keep_answer(services, piece) or await request(services, piece)
 
-    async def _failed(self, services: Services, context: Context, error: PermanentError) -> None:
-        piece = await take_up(services, await self._ref(services, context))
-        if not isinstance(piece, Outcome):
-            await end(services, piece.ref, [failed(piece, error)])
 
-    async def _looked(self, services: Services, context: Context) -> Any:
-        piece = await take_up(services, await self._ref(services, context))
-        return piece if isinstance(piece, Outcome) else await look(services, piece)
-
-    async def _ref(self, services: Services, context: Context) -> WorkRef:
-        return await work_ref(services, context["ti"], context["dag_run"], lane="worker")
+async def _looked(services: Services, ref: WorkRef) -> Any:
+    piece = await take_up(services, ref)
+    return piece if isinstance(piece, Outcome) else await look(services, piece)
 
 
 def _reply(event: dict[str, Any]) -> Reply | None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from hashlib import sha256
 from typing import Any, TypeVar
 
@@ -23,10 +22,8 @@ from airflow.sdk.exceptions import (
     TaskDeferred,
 )
 
-from muster.errors import DatabaseLost, MusterError, PermanentError
-from muster.events.model import Event, NewEvent
+from muster.errors import MusterError, PermanentError
 from muster.events.sealing import working_about
-from muster.execution.attempts import written
 from muster.execution.outcome import Outcome
 from muster.execution.piece import Answer, Piece, failed, skipped_itself, succeeded
 from muster.execution.retrying import NEVER
@@ -36,12 +33,11 @@ from muster.language.ancestry import INSTEAD, SKIPS, WAIT_SO, WAITING, WAITS
 from muster.language.definition import ResolvedStep
 from muster.language.expressions import evaluate
 from muster.recovery.ledger import Ledger
-from muster_airflow.egress import concealed, hold_pushes, leaves, note
+from muster_airflow.egress import hold_pushes, leaves
 from muster_airflow.operators.base import StepTask, retry_policy
+from muster_airflow.operators.elsewhere import Elsewhere, patiently
 from muster_airflow.operators.limits import Limit
-from muster_airflow.reference import work_ref
 from muster_airflow.starting import AlreadyThere, start_once, start_run
-from muster_airflow.triggers.work import PATIENCE
 
 T = TypeVar("T")
 Work = Callable[[BaseOperator], Any]
@@ -95,35 +91,38 @@ class ExternalStep(BaseOperator):
         self, context: Context, work: Work, *, resumed: bool = False, waited_in_vain: bool = False
     ) -> Outcome:
         """Run the operator's own code; every way it can end goes to the log."""
-        piece = _piece(context)
+        log = Elsewhere(context)
+        piece = log.take_up()
         if isinstance(piece, Outcome):
             return piece
-        seals, limit = _seals(context, piece), Limit(piece, resumed=resumed)
+        seals, limit = log.ask(partial(log.services.log.aseals, piece.ref.run)), Limit(piece, resumed=resumed)
+        if seals is not None:
+            # What it logs and pushes about somebody stays here.
+            hold_pushes(context)
         try:
             if waited_in_vain:
                 # An operator would take it for a limit of its own, which may mean something else to it.
                 limit.ensure_left()
             with working_about(seals):
-                result = self._result(context, piece, limit, work)
+                result = self._result(log.services, piece, limit, work)
         except AirflowRescheduleException:
             raise  # It goes on later, from the beginning; one that is deferred in `resume_execution`.
         except StartedBefore as skip:
-            return _told(context, piece, _write(context, piece, skipped_itself(piece, str(skip))))
+            return log.ended(piece, skipped_itself(piece, str(skip)))
         except AirflowSkipException as skip:
-            _write(context, piece, skipped_itself(piece, str(skip)))
+            log.write(piece, skipped_itself(piece, str(skip)))
             raise
         except Exception as error:
             never = classify(error) in NEVER
             # Of the two Airflow makes no further try, whatever is left.
             if never or isinstance(error, AirflowFailException | AirflowSensorTimeout) or _last_try(context):
-                _write(context, piece, failed(piece, error))
+                log.write(piece, failed(piece, error))
             if never:
                 raise PermanentError(str(error)) from error
             raise
-        ended = _write(context, piece, succeeded(piece, Answer(output=_jsonable(result))))
-        return _told(context, piece, ended)
+        return log.ended(piece, succeeded(piece, Answer(output=_jsonable(result))))
 
-    def _result(self, context: Context, piece: Piece, limit: Limit, work: Work) -> Any:
+    def _result(self, services: Services, piece: Piece, limit: Limit, work: Work) -> Any:
         operator = self._instance(piece)
         self._at_work = operator
         try:
@@ -133,7 +132,7 @@ class ExternalStep(BaseOperator):
                 except DagRunTriggerException as asked:
                     # Not left to Airflow, which would start the run once this code has ended: only what was started
                     # may be said to be.
-                    return _started(_services(context), piece, asked)
+                    return _started(services, piece, asked)
         except DownstreamTasksSkipped as asked:
             # Airflow would call the task a success and skip what comes after it, `close` maybe, past the log.
             raise PermanentError(f"{piece.step.operator} {SKIPS}.", remedy=INSTEAD) from asked
@@ -213,7 +212,7 @@ def _started(services: Services, piece: Piece, asked: DagRunTriggerException) ->
     new = TriggerDagRun(**names, **given, reset_dag_run=False)
     work = f"{piece.work}@{piece.ref.epoch}"
     try:
-        _patiently(lambda: start_once(Ledger(services.database), work, piece.ref.run, new))
+        patiently(lambda: start_once(Ledger(services.database), work, piece.ref.run, new))
     except AlreadyThere as error:
         there = f"There is a run {asked.dag_run_id} of {asked.trigger_dag_id} already, or one of its logical date."
         if asked.reset_dag_run:
@@ -225,68 +224,6 @@ def _started(services: Services, piece: Piece, asked: DagRunTriggerException) ->
                 there, remedy="Give each run a `trigger_run_id` of its own, or set `skip_when_already_exists`."
             ) from error
     return names
-
-
-def _seals(context: Context, piece: Piece) -> Any:
-    """Whom the operator works about: what it logs and pushes in a run about somebody stays here."""
-    services = _services(context)
-    seals = _asked(services, lambda: services.log.aseals(piece.ref.run))
-    if seals is not None:
-        hold_pushes(context)
-    return seals
-
-
-def _told(context: Context, piece: Piece, ended: Event) -> Outcome:
-    from muster.execution.performing import outcome_of
-
-    services = _services(context)
-    return _asked(services, lambda: concealed(services, piece.ref.run, piece.step.id, outcome_of(ended)))
-
-
-def _piece(context: Context) -> Piece | Outcome:
-    from muster.execution.performing import begin
-
-    services = _services(context)
-
-    async def begun() -> Piece | Outcome:
-        ref = await work_ref(services, context["ti"], context["dag_run"], lane="worker")
-        piece = await begin(services, ref)
-        return await concealed(services, ref.run, ref.step, piece) if isinstance(piece, Outcome) else piece
-
-    return _asked(services, begun)
-
-
-def _write(context: Context, piece: Piece, ending: NewEvent) -> Event:
-    from muster.execution.fanout import end
-
-    services = _services(context)
-    return _asked(services, lambda: written(piece, ending, lambda event: end(services, piece.ref, [event])))
-
-
-def _asked(services: Services, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    from muster_airflow.services import run
-
-    return _patiently(lambda: run(services, work()))
-
-
-def _patiently(work: Callable[[], T]) -> T:
-    """Ask the log, or write into it, also when the database is away for a while.
-
-    What the operator does is done once: a task that failed here would have it done again, or undone, for nothing.
-    """
-    for pause in PATIENCE:
-        try:
-            return work()
-        except DatabaseLost as error:
-            note("warning", "trying again", error=error, seconds=pause)
-            time.sleep(pause)
-    return work()
-
-
-def _services(context: Context) -> Services:
-    from muster_airflow.services import services_in_worker
-
-    return services_in_worker(context)
 
 
 def _last_try(context: Context) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Context
@@ -9,17 +10,15 @@ from airflow.sdk.exceptions import TaskDeferred
 
 from muster.errors import PermanentError
 from muster.execution.outcome import Outcome
-from muster_airflow.egress import concealed, leaves, push
+from muster_airflow.egress import leaves, push
 from muster_airflow.operators.base import MusterOperator, StepTask
-from muster_airflow.reference import CHILD, work_ref
+from muster_airflow.operators.elsewhere import Elsewhere
+from muster_airflow.reference import CHILD
 from muster_airflow.starting import is_paused, is_there, start_run
 from muster_airflow.triggers.children import ChildTrigger
 
 if TYPE_CHECKING:
     from muster.execution.children import Child
-    from muster.execution.piece import Piece
-    from muster.execution.references import WorkRef
-    from muster.execution.services import Services
 
 
 class RunStep(MusterOperator):
@@ -52,40 +51,19 @@ def _start_and_wait(context: Context) -> Outcome:
     Raises:
         TaskDeferred: its run goes on; the triggerer waits for it.
     """
-    from muster_airflow.services import run, services_in_worker
+    from muster.execution.children import ask_for, settle
 
-    services = services_in_worker(context)
-    asked = run(services, _asked(services, context))
-    if isinstance(asked, Outcome):
-        return asked
-    ref, piece, child = asked
+    log = Elsewhere(context)
+    piece = log.take_up()
+    if isinstance(piece, Outcome):
+        return piece
     try:
+        child = log.ask(partial(ask_for, log.services, piece))
         _start(child)
     except PermanentError as error:
-        run(services, _failed(services, piece, error))
-        raise
+        return log.told(piece, log.ask(partial(settle, log.services, piece, error)))
     push(context, CHILD, child.run)
-    raise TaskDeferred(trigger=ChildTrigger.of(ref), method_name="execute_complete")
-
-
-async def _asked(services: Services, context: Context) -> Outcome | tuple[WorkRef, Piece, Child]:
-    from muster.execution.children import ask_for, settle
-    from muster.execution.performing import begin
-
-    ref = await work_ref(services, context["ti"], context["dag_run"], lane="worker")
-    piece = await begin(services, ref)
-    if isinstance(piece, Outcome):
-        return await concealed(services, ref.run, ref.step, piece)
-    try:
-        return ref, piece, await ask_for(services, piece)
-    except PermanentError as error:
-        return await concealed(services, ref.run, ref.step, await settle(services, piece, error))
-
-
-async def _failed(services: Services, piece: Piece, error: PermanentError) -> Outcome:
-    from muster.execution.children import settle
-
-    return await settle(services, piece, error)
+    raise TaskDeferred(trigger=ChildTrigger.of(piece.ref), method_name="execute_complete")
 
 
 def _start(child: Child) -> None:

@@ -1,0 +1,81 @@
+"""Work that is done elsewhere, by an operator, by people or in another run: a task takes a piece of it up in the log,
+has it done, and writes how it ended.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from muster.errors import DatabaseLost
+from muster.execution.outcome import Outcome
+from muster_airflow.egress import concealed, note
+from muster_airflow.reference import work_ref
+from muster_airflow.triggers.work import PATIENCE
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from muster.events.model import Event, NewEvent
+    from muster.execution.piece import Piece
+
+T = TypeVar("T")
+
+
+class Elsewhere:
+    """The log, as the task of one piece asks it and writes into it."""
+
+    def __init__(self, context: Context) -> None:
+        from muster_airflow.services import services_in_worker
+
+        self._context, self.services = context, services_in_worker(context)
+
+    def take_up(self) -> Piece | Outcome:
+        """The piece that the task stands for, begun; how it ended, where it has."""
+        from muster.execution.performing import begin
+
+        async def begun() -> Piece | Outcome:
+            services, context = self.services, self._context
+            ref = await work_ref(services, context["ti"], context["dag_run"], lane="worker")
+            piece = await begin(services, ref)
+            return await concealed(services, ref.run, ref.step, piece) if isinstance(piece, Outcome) else piece
+
+        return self.ask(begun)
+
+    def write(self, piece: Piece, ending: NewEvent) -> Event:
+        """Write how it ended; where it has ended already, how that was."""
+        from muster.execution.attempts import written
+        from muster.execution.fanout import end
+
+        return self.ask(lambda: written(piece, ending, lambda event: end(self.services, piece.ref, [event])))
+
+    def ended(self, piece: Piece, ending: NewEvent) -> Outcome:
+        """`write`, and what Airflow may know of it."""
+        from muster.execution.performing import outcome_of
+
+        return self.told(piece, outcome_of(self.write(piece, ending)))
+
+    def told(self, piece: Piece, outcome: Outcome) -> Outcome:
+        """How it ended, as Airflow may know it."""
+        return self.ask(lambda: concealed(self.services, piece.ref.run, piece.step.id, outcome))
+
+    def ask(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Ask the log, or write into it."""
+        from muster_airflow.services import run
+
+        return patiently(lambda: run(self.services, work()))
+
+
+def patiently(work: Callable[[], T]) -> T:
+    """Do something that needs the database, also when it is away for a while.
+
+    What is done elsewhere is done once: a task that failed here would have it done again, or undone, for nothing.
+    """
+    for pause in PATIENCE:
+        try:
+            return work()
+        except DatabaseLost as error:
+            note("warning", "trying again", error=error, seconds=pause)
+            time.sleep(pause)
+    return work()
