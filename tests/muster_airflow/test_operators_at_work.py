@@ -30,6 +30,7 @@ from muster.events.state import RunState
 from muster.local.airflow import connection_json
 from muster_airflow import services
 from muster_airflow.egress import Failed
+from muster_airflow.operators import elsewhere
 from muster_airflow.operators.kinds import operator
 from muster_airflow.operators.kinds.operator import ExternalStep, external_step
 from support import operators
@@ -286,7 +287,7 @@ def test_a_database_that_is_away_as_an_operator_ends_is_no_failure_of_it(
     site: Site, dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = opened(site, "operator: support.operators.Works")
-    monkeypatch.setattr(operator, "PATIENCE", (0.5,) * 60)
+    monkeypatch.setattr(elsewhere, "PATIENCE", (0.5,) * 60)
     monkeypatch.setitem(services.IN_WORKER, "timeout", 1)
     with postgres_proxy(dsn) as proxy:
         monkeypatch.setenv("AIRFLOW_CONN_MUSTER_DB", connection_json(proxy.dsn))

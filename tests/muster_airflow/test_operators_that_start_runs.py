@@ -19,7 +19,7 @@ from muster.database import Database
 from muster.local.airflow import connection_json
 from muster_airflow import services, starting
 from muster_airflow.egress import Failed
-from muster_airflow.operators.kinds import operator
+from muster_airflow.operators import elsewhere
 from muster_airflow.operators.kinds.operator import external_step
 from support.operators import context_of
 from support.postgres_proxy import postgres_proxy
@@ -227,7 +227,7 @@ def test_a_database_that_is_away_as_a_run_is_started_is_no_failure(
 
     airflow = Loses()
     monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", airflow, raising=False)
-    monkeypatch.setattr(operator, "PATIENCE", (0.5,) * 60)
+    monkeypatch.setattr(elsewhere, "PATIENCE", (0.5,) * 60)
     monkeypatch.setattr(starting, "CLAIM", 2.0)
     monkeypatch.setitem(services.IN_WORKER, "timeout", 1)
     run = opened(site, ", trigger_run_id: r1")
