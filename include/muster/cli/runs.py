@@ -209,7 +209,7 @@ def _timeline(events: Sequence[Event]) -> Table:
             event.type,
             where,
             escape(event.actor),
-            f"[dim]{escape(gist(event))}[/]",
+            f"[dim]{escape(gist(event, output=False))}[/]",
         )
     return table
 

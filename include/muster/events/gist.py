@@ -21,18 +21,18 @@ _REASONS = {
 }
 
 
-def gist(event: Event) -> str:
-    """What the event says, in a line; empty when its type says it all."""
+def gist(event: Event, *, output: bool = True) -> str:
+    """What the event says, in a line, with or without what the work gave back; empty when its type says it all."""
     said = payload_of(event)
     try:
-        text = "" if said is None else " · ".join(str(part) for part in _parts(said) if part)
+        text = "" if said is None else " · ".join(str(part) for part in _parts(said, output) if part)
     except (AttributeError, KeyError, TypeError):
         # Of an event that somebody changed anything may be gone; that it was changed is told where it is shown.
         text = ""
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
-def _parts(said: Payload) -> tuple[object, ...]:
+def _parts(said: Payload, output: bool) -> tuple[object, ...]:
     """What matters of it, for a line; what is empty or None is left out."""
     match said:
         case runs.RunOpened(parent=parent):
@@ -60,7 +60,11 @@ def _parts(said: Payload) -> tuple[object, ...]:
         case work.StepFellBack():
             return (f"the fallback takes over, after: {_error(said.error)}",)
         case work.StepSucceeded():
-            return "by the fallback" if said.fallback else None, said.produced_by, _json(said.output)
+            return (
+                "by the fallback" if said.fallback else None,
+                said.produced_by,
+                _json(said.output) if output else None,
+            )
         case work.CompensationSucceeded():
             return ("by hand" if said.by_hand else None,)
         case work.StepFailed() | work.CompensationFailed():
