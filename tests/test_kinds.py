@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from muster.language.triggers import TRIGGERS
 from muster_airflow.channels import channels
 from muster_airflow.compiler import triggers as brought
 from muster_airflow.operators import kinds as tasks
+from support.played import played
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -100,14 +99,6 @@ def test_every_lane_of_a_kind_has_an_operator_that_is_named_after_it(name: str) 
 
 def test_toys_of_three_files_each_are_written_checked_performed_undone_and_documented(postgres: str) -> None:
     assert [len(list((HERE / "toys").rglob(f"{name}.py"))) for name in ("echo", "bell")] == [3, 3]
-    played = subprocess.run(
-        [sys.executable, "-P", "-m", "pytest", "-q", "-p", "support.toys", HERE / "toys" / "played.py"],
-        cwd=HERE.parent,
-        env={**os.environ, "PYTHONPATH": str(HERE), "DATABASE_URL": postgres},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=200,
-    )
-    assert played.returncode == 0, played.stdout + played.stderr
-    assert "5 passed" in played.stdout, played.stdout
+    toys = HERE / "toys" / "played.py"
+    said = played(toys, "-p", "support.toys", imports=[HERE], DATABASE_URL=postgres)
+    assert "5 passed" in said, said

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 from support.documents import ROOT, blocks
+from support.played import played
 
 FILES = {
     block.text.partition("\n")[0].removeprefix("# "): block.text for block in blocks("python", "yaml", mark="recipe")
@@ -37,24 +35,6 @@ def test_what_the_recipes_show_is_written_checked_performed_undone_and_documente
         ("parcels", "__init__.py"),
     ]
     house = house_with_recipes(tmp_path)
-    found = [str(house / "include"), str(house / "plugins"), str(ROOT / "tests")]
-    played = subprocess.run(
-        [
-            sys.executable,
-            "-P",
-            "-m",
-            "pytest",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            ROOT / "tests" / "recipes" / "played.py",
-        ],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(found), "DATABASE_URL": postgres, "RECIPES": str(house)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=200,
-    )
-    assert played.returncode == 0, played.stdout + played.stderr
-    assert "6 passed" in played.stdout, played.stdout
+    found = [house / "include", house / "plugins", ROOT / "tests"]
+    said = played(ROOT / "tests" / "recipes" / "played.py", imports=found, DATABASE_URL=postgres, RECIPES=str(house))
+    assert "6 passed" in said, said

@@ -19,7 +19,11 @@ class Codec(Protocol):
     """Seals events before they are written, and opens what is read."""
 
     def is_plain(self, stream: str) -> bool:
-        """True when a stream is known to hold nothing that is sealed."""
+        """True when nothing of a stream is sealed or opened, so that nothing need be asked."""
+        ...
+
+    def is_about_nobody(self, stream: str) -> bool:
+        """True when it is known, without asking, that the stream is of a run about nobody."""
         ...
 
     def seal(self, stream: str, events: Sequence[NewEvent]) -> Work[list[NewEvent]]:
@@ -56,6 +60,10 @@ class Plain:
     def is_plain(self, stream: str) -> bool:
         """Always."""
         return True
+
+    def is_about_nobody(self, stream: str) -> bool:
+        """It has to ask."""
+        return False
 
     def seal(self, stream: str, events: Sequence[NewEvent]) -> Work[list[NewEvent]]:
         """The same events."""

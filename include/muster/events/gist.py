@@ -42,8 +42,6 @@ def _parts(said: Payload, output: bool) -> tuple[object, ...]:
             return said.status, words(said.reason)
         case runs.RunUndoRequested() | runs.RunCancelRequested() | runs.SagaUnwinding():
             return (words(said.reason),)
-        case runs.RunStuck():
-            return (_error(said.error),)
         case runs.RunResumed():
             return "done by hand" if said.by_hand else None, words(said.note)
         case runs.RunRestarted():
@@ -67,7 +65,7 @@ def _parts(said: Payload, output: bool) -> tuple[object, ...]:
             )
         case work.CompensationSucceeded():
             return ("by hand" if said.by_hand else None,)
-        case work.StepFailed() | work.CompensationFailed():
+        case runs.RunStuck() | work.StepFailed() | work.CompensationFailed():
             return (_error(said.error),)
         case work.StepSkipped():
             reason = words(said.reason) or ""

@@ -196,7 +196,9 @@ class EventLog:
 
     async def asubject(self, stream: str) -> str | None:
         """`subject` for coroutines."""
-        return await arun(self._database, self._codec.subject(stream))
+        # Asked for every item of a list: what is known takes no connection.
+        known = self._codec.is_about_nobody(stream)
+        return None if known else await arun(self._database, self._codec.subject(stream))
 
     def digest(self, name: str) -> str:
         """A keyed hash of a name, for a log that has a key.
@@ -208,7 +210,8 @@ class EventLog:
 
     async def aseals(self, stream: str) -> Seals | None:
         """What seals for whom a run is about; None when it is about nobody. Without a key it keeps nothing."""
-        return await arun(self._database, self._codec.seals(stream))
+        known = self._codec.is_about_nobody(stream)
+        return None if known else await arun(self._database, self._codec.seals(stream))
 
     def version(self, stream: str) -> int:
         """The version of the stream's last event, 0 without events."""

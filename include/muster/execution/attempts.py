@@ -12,11 +12,7 @@ from typing import TypeVar, cast
 from muster.errors import DatabaseLost, ErrorClass, Final, PermanentError, SetAside
 from muster.events.model import Event, NewEvent
 from muster.events.payloads.base import RecordedError, message_of
-from muster.events.payloads.work import (
-    OfRetry,
-    StepRetried,
-    StepStarted,
-)
+from muster.events.payloads.work import OfRetry, StepRetried, StepStarted
 from muster.events.sealing import ForgottenMeanwhile, ensure_still_known
 from muster.events.tampering import TamperedLog
 from muster.execution.concurrency import undisturbed

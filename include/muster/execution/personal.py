@@ -76,9 +76,11 @@ class PersonalCodec:
         self._look, self._vault, self._definitions = look, Vault(master), DefinitionStore(database)
         self._rules: Kept[str, _Rules | None] = Kept(RUNS_KEPT)
 
-    def is_plain(self, stream: str) -> bool:
+    def is_about_nobody(self, stream: str) -> bool:
         """True when the stream is known to hold nothing personal."""
         return stream in self._rules and self._rules[stream] is None
+
+    is_plain = is_about_nobody
 
     def subject(self, stream: str) -> Work[str | None]:
         """The id of whom a run is about; None when it is about nobody, or not opened yet."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from http import HTTPStatus
@@ -58,21 +59,29 @@ class HumanStep(ApprovalOperator):
         piece = log.take_up()
         if isinstance(piece, Outcome):
             return piece
-        try:
-            asked = log.ask(partial(_asked, log.services, piece, reply))
-            if isinstance(asked, Request):
-                self._put(context, asked)
-                # Putting it drops an answer that came just before. That answer is in the log since before Airflow took
-                # it, so it is seen here; one that comes later than this, Airflow sees when the task begins to wait.
-                asked = log.ask(partial(_looked, log.services, piece.ref))
-        except PermanentError as error:
-            log.write(piece, failed(piece, error))
-            raise
+        if reply is not None:
+            asked = log.ask(partial(respond, log.services, piece, reply))
+        else:
+            asked = self._or_failed(log, piece, partial(log.ask, partial(_asked, log.services, piece)))
+        if isinstance(asked, Request):
+            self._or_failed(log, piece, partial(self._put, context, asked))
+            # Putting it drops an answer that came just before. That answer is in the log since before Airflow took
+            # it, so it is seen here; one that comes later than this, Airflow sees when the task begins to wait.
+            asked = log.ask(partial(_looked, log.services, piece.ref))
         if isinstance(asked, Request):
             timeout = timedelta(seconds=asked.within) if asked.within else None
             raise TaskAwaitingInput(method_name="execute_complete", timeout=timeout)
         # Without its note where the run is about somebody.
         return log.told(piece, asked if isinstance(asked, Outcome) else Outcome(status="succeeded", output=asked))
+
+    @staticmethod
+    def _or_failed(log: Elsewhere, piece: Piece, work: Callable[[], Any]) -> Any:
+        """What comes of it; where the question cannot be put, the step has failed."""
+        try:
+            return work()
+        except PermanentError as error:
+            log.write(piece, failed(piece, error))
+            raise
 
     def _put(self, context: Context, asked: Request) -> None:
         """Have Airflow show the question.
@@ -103,10 +112,8 @@ class HumanStep(ApprovalOperator):
             raise
 
 
-async def _asked(services: Services, piece: Piece, reply: Reply | None) -> Any:
+async def _asked(services: Services, piece: Piece) -> Any:
     """The question as it is put, or how it was decided."""
-    if reply is not None:
-        return await respond(services, piece, reply)
     return await keep_answer(services, piece) or await request(services, piece)
 
 
