@@ -24,10 +24,12 @@ ROOT = HERE.parent
 
 def test_no_kind_is_missing_anywhere() -> None:
     assert set(tasks.kinds()) == set(KINDS), "each has its operators"
-    assert set(ACTIONS) == {name for name, kind in KINDS.items() if kind.done_by == "muster"}, (
+    assert set(ACTIONS) == {name for name, kind in KINDS.items() if kind.resolved.done_by == "muster"}, (
         "each is done by somebody"
     )
-    assert set(ASKING) == {name for name, kind in KINDS.items() if kind.done_by == "people"}, "the log shows who waits"
+    assert set(ASKING) == {name for name, kind in KINDS.items() if kind.resolved.done_by == "people"}, (
+        "the log shows who waits"
+    )
     for name, kind in KINDS.items():
         assert Path(sys.modules[kind.model.__module__].__file__ or "").stem == name, "it is called as its module"
         assert kind.expressions <= {*kind.model.model_fields}, name
@@ -85,15 +87,13 @@ def test_no_other_file_asks_for_a_kind_by_its_name() -> None:
 
 @pytest.mark.parametrize("name", KINDS)
 def test_every_lane_of_a_kind_has_an_operator_that_is_named_after_it(name: str) -> None:
-    from muster.language.definition import ResolvedStep
-
-    path = "airflow.providers.standard.operators.empty.EmptyOperator"
+    own = {"operator": "airflow.providers.standard.operators.empty.EmptyOperator"} if name == "operator" else {}
     for lane in KINDS[name].lanes:
-        step = ResolvedStep(id="one", kind=name, title="One", after=(), lane=lane, operator=path)
+        step = KINDS[name].resolved.model_construct(id="one", kind=name, lane=lane, **own)
         found = tasks.task_of(name).operator(step)
         assert found.custom_operator_name == (name if name != "operator" else "EmptyOperator")
         assert found.ui_color != "#fff", "it has a colour of its own"
-        if KINDS[name].done_by == "muster":
+        if KINDS[name].resolved.done_by == "muster":
             assert found.start_from_trigger is (lane == "async")
 
 

@@ -175,7 +175,9 @@ async def test_every_automation_of_the_page_succeeds(
     definition = catalogue.definitions[text.split()[1]]
     uri = "letters/1.txt"
     given = {"letters": [uri], "uri": uri, "letter": uri, "customer": "ada", "boss": "office-lead"}
-    mocks = {step.id: Mock(output="done") for step in definition.steps if KINDS[step.kind].done_by == "airflow"}
+    mocks = {
+        step.id: Mock(output="done") for step in definition.steps if KINDS[step.kind].resolved.done_by == "airflow"
+    }
     inputs = {name: given[name] for name in definition.inputs}
     state = await play(catalogue, tmp_path, postgres, definition.name, inputs=inputs, mocks=mocks)
     assert state.status == "succeeded", state.reason

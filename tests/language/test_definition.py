@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from muster.language import Definition, ResolvedStep, examples, load_folder
+from muster.language import Definition, examples, load_folder
+from muster.language.kinds.skill import ResolvedSkill
 
 Define = Callable[[str], Definition]
 
@@ -219,7 +220,7 @@ VALUES = st.recursive(
 
 
 def _with_settings(settings: dict[str, Any]) -> Definition:
-    step = ResolvedStep(id="a", kind="skill", title="A", after=(), lane="worker", arguments=settings)
+    step = ResolvedSkill(id="a", kind="skill", title="A", after=(), lane="worker", skill="a.b", arguments=settings)
     return Definition(name="a", title="A", category="c", settings=settings, steps=(step,))
 
 

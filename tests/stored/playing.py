@@ -20,7 +20,8 @@ from muster.execution.performing import begin, perform
 from muster.execution.piece import Piece
 from muster.execution.references import WorkRef
 from muster.language import load_folder
-from muster.language.definition import Definition, ResolvedStep
+from muster.language.definition import Definition
+from muster.language.resolved_step import ResolvedStep
 from muster.notifications import Notice
 from muster.operations.redoing import order, plan_redrive, plan_restart
 from muster.saga.resuming import resume

@@ -20,7 +20,8 @@ from muster.execution.fanout import by_item, holds, items_of
 from muster.execution.kinds.branch import ways_taken
 from muster.execution.variables import variables_for
 from muster.language import load_folder
-from muster.language.definition import Definition, ResolvedStep
+from muster.language.definition import Definition
+from muster.language.resolved_step import ResolvedStep
 
 Kind = Literal["ask", "do", "branch"]
 LISTS = ("names", "others")

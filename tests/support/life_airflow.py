@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from muster.events.model import Event, EventType, NewEvent
 from muster.execution.personal import RunLog
-from muster.language.definition import Definition, ResolvedStep
+from muster.language.definition import Definition
+from muster.language.resolved_step import ResolvedStep
 from support.runs import MASTER, Site
 
 Moment = Literal["layout", "laid out", "begin", "end", "completed"]

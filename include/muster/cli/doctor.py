@@ -23,6 +23,7 @@ from muster.cli.place import airflow, airflow_elsewhere
 from muster.errors import MusterError
 from muster.files import site_path
 from muster.language.channels import CHANNELS
+from muster.language.kinds.operator import ResolvedOperator
 from muster.local.project import Project, find_project
 from muster.local.running import PortBusy, check_port, find_running
 
@@ -236,7 +237,7 @@ def _automations(project: Project) -> Iterator[Check]:
     users: dict[str, list[str]] = {}
     for name, definition in catalogue.definitions.items():
         for step in definition.steps:
-            if step.operator is not None:
+            if isinstance(step, ResolvedOperator):
                 users.setdefault(step.operator, []).append(f"{catalogue.sources[name]}, step {step.id}")
     yield from _watched(catalogue.definitions.values())
     yield from _operators(project, users)

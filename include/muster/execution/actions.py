@@ -8,14 +8,16 @@ from muster.execution.kinds.agent import ask_agent, goes_on
 from muster.execution.kinds.skill import call
 from muster.execution.piece import Answer, Piece
 from muster.execution.services import Services
-from muster.language.definition import ResolvedStep
+from muster.language.kinds.agent import ResolvedAgent
+from muster.language.resolved import ResolvedAgentFallback, ResolvedSkillFallback
+from muster.language.resolved_step import ResolvedStep
 from muster.recovery.breakers import BreakerOpen
 
 
 async def act(services: Services, piece: Piece) -> Answer:
     """Do what the step says for one piece of work; while a circuit breaker is open, its `fallback` comes at once."""
     try:
-        return await ACTIONS[piece.step.kind].act(services, piece)
+        return await ACTIONS[piece.step.kind].act(services, piece, piece.step)
     except BreakerOpen as error:
         if piece.step.fallback is None or not goes_on(piece, error):
             raise
@@ -24,12 +26,13 @@ async def act(services: Services, piece: Piece) -> Answer:
 
 async def fall_back(services: Services, piece: Piece) -> Answer:
     """Do what the step's `fallback` says instead."""
-    other = piece.step.fallback
-    if other is None:
-        raise PermanentError(f"Step {piece.step.id} has no fallback.")
-    if other.skill is not None:
-        return await call(services, piece, other.skill, other.arguments)
-    return await ask_agent(services, piece, other.agent, other.ask, other.arguments)
+    match piece.step.fallback:
+        case ResolvedSkillFallback(skill=skill, arguments=arguments):
+            return await call(services, piece, skill, arguments)
+        case ResolvedAgentFallback(agent=agent, ask=ask, arguments=arguments):
+            returns = piece.step.returns if isinstance(piece.step, ResolvedAgent) else None
+            return await ask_agent(services, piece, agent, ask, arguments, returns)
+    raise PermanentError(f"Step {piece.step.id} has no fallback.")
 
 
 def uses_threads(step: ResolvedStep, services: Services) -> bool:

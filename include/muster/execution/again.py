@@ -12,6 +12,7 @@ from muster.events.state import RunState
 from muster.events.work import StepState
 from muster.execution.flow import ancestors, redriven, same_list, skipped_for_another
 from muster.language.definition import Definition
+from muster.language.kinds.human import ResolvedHumanStep
 
 
 def stands_of(definition: Definition, execution: Execution) -> frozenset[str] | None:
@@ -122,4 +123,4 @@ def steps_after(definition: Definition, names: Collection[str]) -> list[str]:
 def _asked_again(definition: Definition, step: str) -> list[str]:
     """The approvals before a step that a restart from it asks again."""
     before = ancestors(definition, definition.step(step))
-    return [each.id for each in before if each.human is not None and each.human.on_restart == "ask"]
+    return [each.id for each in before if isinstance(each, ResolvedHumanStep) and each.human.on_restart == "ask"]

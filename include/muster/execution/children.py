@@ -32,6 +32,7 @@ from muster.execution.view import load_all
 from muster.language.definition import Definition
 from muster.language.expressions import evaluate
 from muster.language.inputs import PARENT
+from muster.language.kinds.run import ResolvedRun
 
 
 class ChildFailed(PermanentError):
@@ -88,12 +89,12 @@ async def ask_for(services: Services, piece: Piece) -> Child:
         Stopped: it was not asked for, and the piece's own run begins nothing any more.
         LeftAsItWas: nor was it, and the execution has ended.
     """
-    automation, secret = _automation(piece), await proving.secret_of(services.database)
-    inputs = to_jsonable_python(evaluate(piece.step.arguments, piece.variables, where=f"step {piece.step.id}, with"))
+    step, secret = _step(piece), await proving.secret_of(services.database)
+    inputs = to_jsonable_python(evaluate(step.arguments, piece.variables, where=f"step {piece.step.id}, with"))
     key = keys.child(piece.key, piece.ref.epoch)
-    child = run_id(automation, proving.name_of(secret, piece.ref.run, piece.key, piece.ref.epoch))
+    child = run_id(step.run, proving.name_of(secret, piece.ref.run, piece.key, piece.ref.epoch))
     proof = proving.digest(proving.prove(secret, piece.ref.run, key, child, inputs))
-    said = ChildRequested(**piece.place, child=child, automation=automation, proof=proof)
+    said = ChildRequested(**piece.place, child=child, automation=step.run, proof=proof)
     if (requested := (await services.log.aunder_keys(piece.ref.run, [key])).get(key)) is None:
         await ensure_may_begin(services, piece.ref)
         requested = (await services.log.aappend(piece.ref.run, [said.event(key=key)]))[0]
@@ -102,7 +103,7 @@ async def ask_for(services: Services, piece: Piece) -> Child:
     # What was written first counts: an earlier release gave other names.
     child = ChildRequested.of(requested).child
     return Child(
-        automation=automation,
+        automation=step.run,
         dag_run_id=child.partition("/")[2],
         inputs=inputs,
         requested=requested,
@@ -236,10 +237,10 @@ async def withdraw(services: Services, run: str, *, by: str, reason: str) -> boo
     return stored.version == 1
 
 
-def _automation(piece: Piece) -> str:
-    if piece.step.run is None:
+def _step(piece: Piece) -> ResolvedRun:
+    if not isinstance(piece.step, ResolvedRun):
         raise PermanentError(f"Step {piece.step.id} names no automation to run.")
-    return piece.step.run
+    return piece.step
 
 
 async def _is_about_others(services: Services, parent: str, run: str) -> bool:

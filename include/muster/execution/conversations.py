@@ -28,7 +28,7 @@ def asked_under(piece: Piece, epoch: int, agent: str | None = None) -> str:
 
 def takes_over(piece: Piece, agent: str | None) -> bool:
     """True of an agent that does the work in the place of the step's own, as the next one that fits."""
-    return not piece.falls_back and agent not in (None, piece.step.agent)
+    return not piece.falls_back and agent not in (None, *piece.step.agents[:1])
 
 
 async def conversation_of(services: Services, piece: Piece) -> int:

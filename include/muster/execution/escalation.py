@@ -19,7 +19,7 @@ from muster.execution.services import Services
 from muster.execution.telling import tell
 from muster.language.channels import COMMON
 from muster.language.expressions import ExpressionError, evaluate
-from muster.language.kinds.human import ResolvedHuman
+from muster.language.kinds.human import ResolvedHuman, ResolvedHumanStep
 
 NOBODY = "#approvals"
 """The place that is told when the step names nobody."""
@@ -143,8 +143,15 @@ async def tell_due(services: Services, piece: Piece, asked: Question, now: datet
         await services.log.aappend(piece.ref.run, [said.event(key=keys.told(piece.key, key, piece.ref.epoch))])
 
 
+def human_of(piece: Piece) -> ResolvedHuman:
+    """What the step says of its question."""
+    if not isinstance(piece.step, ResolvedHumanStep):
+        raise PermanentError(f"Step {piece.step.id} does not ask a person.")
+    return piece.step.human
+
+
 def _notices(piece: Piece, asked: Question, key: str, people: Sequence[str]) -> Iterator[dict[str, Any]]:
-    human = piece.step.human
+    human = human_of(piece)
     title = piece.view.definition.title
     lines = [
         f"{title}: a question has waited since {asked.asked_at:%Y-%m-%d %H:%M %Z}.",
@@ -154,7 +161,7 @@ def _notices(piece: Piece, asked: Question, key: str, people: Sequence[str]) -> 
         f"Run {piece.ref.run}, step {piece.step.id}. Answer in Airflow, or: muster approve {piece.ref.run}",
     ]
     subject = f"{'Escalated' if key.startswith('escalated') else 'Reminder'}: {title}"
-    places = list(_places(human, piece)) if human is not None else []
+    places = list(_places(human, piece))
     for number, (channel, target) in enumerate(places or [(COMMON, NOBODY)]):
         yield {
             "run": piece.ref.run,

@@ -23,8 +23,8 @@ from muster.execution.variables import Variables, variables_for
 from muster.execution.view import RunView, load, load_all
 from muster.kept import Kept
 from muster.language.conditions import is_true
-from muster.language.definition import ResolvedStep
 from muster.language.expressions import evaluate_seen, references
+from muster.language.resolved_step import ResolvedStep
 
 _spreads: Kept[tuple[str, str, str, int], tuple[Seals | None, Spread]] = Kept(8)
 ENDINGS = frozenset({EventType.STEP_SUCCEEDED, EventType.STEP_FAILED, EventType.STEP_SKIPPED, EventType.STEP_SET_ASIDE})

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from muster.events.state import CANCELLED, UNWINDING, RunState
 from muster.events.work import StepState, WorkState
-from muster.language.definition import Definition, ResolvedStep
+from muster.language.definition import Definition
 from muster.language.expressions import references
 from muster.language.rejections import Rejections
+from muster.language.resolved_step import ResolvedStep
 
 UPSTREAM_FAILED = "upstream_failed"
 REJECTED = "rejected"
@@ -147,7 +148,7 @@ def _edge(definition: Definition, before_id: str, step: ResolvedStep, state: Run
     # Of a list that stays in part it is why the rest of it was left out.
     if (reason := _passed_on(result.whole.reason)) is not None:
         return reason
-    if before.of_kind.chooses and result.status == "succeeded" and step.id not in (result.output or []):
+    if before.chooses and result.status == "succeeded" and step.id not in (result.output or []):
         return NOT_TAKEN
     return None
 
@@ -168,8 +169,8 @@ def _decided(definition: Definition, step: ResolvedStep, state: RunState) -> set
     """The questions that the step's own `when` names, or the ways of a branch that took it."""
     named = set(step.when_references)
     for before in map(definition.step, step.after):
-        if before.of_kind.chooses and step.id in (state.step(before.id).output or []):
-            named |= references([way.when for way in before.branch]).steps
+        if before.chooses and step.id in (state.step(before.id).output or []):
+            named |= references(list(before.conditions)).steps
     return named
 
 

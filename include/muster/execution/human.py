@@ -17,7 +17,7 @@ from muster.events.canonical import canonical
 from muster.events.payloads.people import ApprovalAnswered, ApprovalRequested
 from muster.events.payloads.work import StepSucceeded
 from muster.execution.concurrency import undisturbed
-from muster.execution.escalation import Question, question, tell_due
+from muster.execution.escalation import Question, human_of, question, tell_due
 from muster.execution.fanout import end
 from muster.execution.outcome import Outcome
 from muster.execution.piece import Answer, Piece, succeeded
@@ -177,13 +177,6 @@ async def answer(
     stored = await end(services, piece.ref, [answered, ended], expected=expected)
     found: dict[str, Any] = StepSucceeded.of(stored[1]).output
     return found
-
-
-def human_of(piece: Piece) -> ResolvedHuman:
-    """What the step says of its question."""
-    if piece.step.human is None:
-        raise PermanentError(f"Step {piece.step.id} does not ask a person.")
-    return piece.step.human
 
 
 def _chain(piece: Piece, human: ResolvedHuman) -> tuple[list[str], list[dict[str, Any]]]:

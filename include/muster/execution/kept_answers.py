@@ -11,8 +11,9 @@ from muster.events.model import Event
 from muster.events.payloads.people import ApprovalAnswered, ApprovalRequested
 from muster.events.payloads.work import StepSucceeded
 from muster.execution.concurrency import undisturbed
+from muster.execution.escalation import human_of
 from muster.execution.fanout import end
-from muster.execution.human import CLOSED, human_of, wording
+from muster.execution.human import CLOSED, wording
 from muster.execution.outcome import Outcome
 from muster.execution.piece import Answer, Piece, succeeded
 from muster.execution.services import Services

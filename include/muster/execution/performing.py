@@ -27,7 +27,7 @@ from muster.execution.services import Services
 from muster.execution.stopping import why_not_begun
 from muster.execution.variables import Variables
 from muster.execution.view import RunView, load
-from muster.language.definition import ResolvedStep
+from muster.language.resolved_step import ResolvedStep
 
 
 async def perform(services: Services, ref: WorkRef) -> Outcome:

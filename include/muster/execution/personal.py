@@ -206,7 +206,7 @@ def _changed_at(value: Any, path: Sequence[str], change: Seal) -> Any:
 
 def seal_output(kind: str | None, output: Any, seal: Seal) -> Any:
     """What a step of that kind gave back, with everything sealed but its structure."""
-    known = KINDS.get(kind or "")
+    known = KINDS[kind].resolved if kind in KINDS else None
     if known is not None and known.chooses:
         return output  # The names of steps.
     if known is not None and known.plain_output and isinstance(output, Mapping):

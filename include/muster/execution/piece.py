@@ -24,7 +24,7 @@ from muster.events.payloads.work import (
 from muster.execution.references import WorkRef
 from muster.execution.services import Services
 from muster.execution.view import RunView
-from muster.language.definition import ResolvedStep
+from muster.language.resolved_step import ResolvedStep
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,7 +168,7 @@ def _ending_of(piece: Piece, said: OfWork) -> NewEvent:
 
 def _actor(piece: Piece) -> str:
     """The agent that does the work, else Muster itself."""
-    return piece.step.agent or "muster"
+    return next(iter(piece.step.agents), "muster")
 
 
 def given_up(step: str, index: int | None, epoch: int) -> NewEvent:

@@ -7,7 +7,8 @@ from typing import Literal, NamedTuple
 
 from muster.events.state import RunState
 from muster.events.work import WorkState
-from muster.language.definition import Definition, ResolvedStep
+from muster.language.definition import Definition
+from muster.language.resolved_step import ResolvedStep
 
 ITEMS_SUFFIX = ".items"
 """Ends the id of the task that lays out a fan-out; a step's id has no dot."""

@@ -11,7 +11,8 @@ from muster.agents.types import hydrate
 from muster.events.state import RunState
 from muster.events.work import StepState
 from muster.language.answers import answered, answered_below
-from muster.language.definition import Definition, ResolvedStep
+from muster.language.definition import Definition
+from muster.language.resolved_step import ResolvedStep
 
 
 class Site(Protocol):
@@ -66,7 +67,7 @@ def _seen(step: ResolvedStep, result: StepState, services: Site) -> Any:
     output, name = _hydrated(result, services), f"steps.{step.id}"
     if step.asks:
         return answered(output, name)
-    return answered_below(output, name) if step.of_kind.done_by == "runs" else output
+    return answered_below(output, name) if step.done_by == "runs" else output
 
 
 def _hydrated(result: StepState, services: Site) -> Any:

@@ -19,7 +19,8 @@ from muster.execution.flow import ancestors
 from muster.execution.services import Services, earlier_workspace_of, workspace_of
 from muster.execution.variables import variables_for
 from muster.kept import Kept
-from muster.language.definition import Definition, ResolvedStep
+from muster.language.definition import Definition
+from muster.language.resolved_step import ResolvedStep
 from muster.redaction import learn_settings
 
 _definitions: Kept[str, Definition] = Kept(128)
@@ -93,7 +94,7 @@ async def load(services: Services, run: str, step_id: str) -> tuple[RunView, Res
     definition = await _definition(services, opened)
     step = definition.step(step_id)
     needed = {step.id, *step.after, *step.references}
-    needed.update(before.id for before in ancestors(definition, step) if before.asks or before.of_kind.chooses)
+    needed.update(before.id for before in ancestors(definition, step) if before.asks or before.chooses)
     events = [event async for event in services.log.aread(run, steps=needed)]
     return RunView(run, definition, opened, events), step
 

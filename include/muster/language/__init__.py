@@ -1,9 +1,10 @@
 """What an automation says: reading YAML, checking it, and the resolved definition that runs."""
 
-from muster.language.definition import Definition, ResolvedStep
+from muster.language.definition import Definition
 from muster.language.expressions import ExpressionError, evaluate
 from muster.language.folder import Catalogue, load_folder
 from muster.language.problems import LanguageError, Problem
+from muster.language.resolved_step import ResolvedStep
 
 __all__ = [
     "Catalogue",

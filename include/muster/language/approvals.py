@@ -98,7 +98,7 @@ class _Checker:
         }
 
     def _is_question(self, name: str) -> bool:
-        return KINDS[self.steps[name].kind].done_by == "people"
+        return KINDS[self.steps[name].kind].resolved.done_by == "people"
 
 
 def way_past(

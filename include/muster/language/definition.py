@@ -4,111 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 from functools import cached_property
-from typing import Annotated, Any, Literal
-
-from pydantic import AfterValidator
+from typing import Any, Literal
 
 from muster.agents.spec import AgentSpec
-from muster.language.kinds import KINDS
-from muster.language.kinds.branch import ResolvedWay
-from muster.language.kinds.human import ResolvedHuman
-from muster.language.resolved import (
-    Resolved,
-    ResolvedCompensation,
-    ResolvedFallback,
-    ResolvedPersonal,
-    ResolvedRetry,
-    ResolvedTarget,
-)
-from muster.language.step_kind import StepKind
+from muster.language.kinds import AnyStep
+from muster.language.resolved import Resolved, ResolvedPersonal, ResolvedTarget
+from muster.language.resolved_step import ResolvedStep
 from muster.language.triggers import AnyTrigger
-from muster.skills.index import Lane
 from muster.written import Usd
-
-
-def _known(kind: str) -> str:
-    if kind not in KINDS:
-        raise ValueError(f"there is no kind of step {kind}")
-    return kind
-
-
-class ResolvedStep(Resolved):
-    """A step with everything filled in that the file left to defaults. Expressions stay as written."""
-
-    id: str
-    kind: Annotated[str, AfterValidator(_known)]
-    title: str
-    after: tuple[str, ...]
-    """The steps it waits for; empty for a step that begins right after `open`."""
-    when: bool | str | None = None
-    each: list[Any] | str | None = None
-    pack: int | Literal["all"] | None = None
-    arguments: dict[str, Any] = {}
-    """What `with` says."""
-    lane: Lane
-    priority: int | None = None
-    pool: str | None = None
-    retry: ResolvedRetry = ResolvedRetry()
-    timeout: float | None = None
-    """Seconds one attempt may take."""
-    lock: tuple[str, ...] = ()
-    """Names, or expressions that give them, of the leases it is done under."""
-    fallback: ResolvedFallback | None = None
-    compensate: ResolvedCompensation | None = None
-    irreversible: bool = False
-    skill: str | None = None
-    agent: str | None = None
-    """The agent's id, also when the file says `needs`."""
-    others: tuple[str, ...] = ()
-    """Ids of the other agents that fit what is needed, who take over while the circuit breaker of one is open."""
-    ask: str | None = None
-    returns: dict[str, Any] | str | None = None
-    """The step's own, else the agent's."""
-    human: ResolvedHuman | None = None
-    notify: tuple[ResolvedTarget, ...] = ()
-    branch: tuple[ResolvedWay, ...] = ()
-    operator: str | None = None
-    run: str | None = None
-    """The automation of which it starts a run."""
-    own: dict[str, Any] = {}
-    """What another kind of step says, by the names that its module in `kinds/` chose."""
-    references: tuple[str, ...] = ()
-    """Ids of the steps its expressions use, sorted."""
-    when_references: tuple[str, ...] = ()
-    """Ids of the steps its `when` uses, sorted."""
-    aligned_to: str | None = None
-    """In a fan-out: the first step that fans out over the same list. Position n of both is the same item."""
-
-    @property
-    def of_kind(self) -> StepKind[Any]:
-        """What its kind means."""
-        return KINDS[self.kind]
-
-    @property
-    def asks(self) -> bool:
-        """True when a person approves or rejects."""
-        return self.of_kind.done_by == "people"
-
-    @property
-    def is_mapped(self) -> bool:
-        """True when Airflow has a task instance for each item or pack; a fan-out in one pack is one ordinary task."""
-        return self.each is not None and self.pack != "all"
-
-    @property
-    def pack_size(self) -> int:
-        """How many items one of its task instances works on."""
-        return self.pack if isinstance(self.pack, int) else 1
-
-    def of_slot(self, positions: Sequence[int], slot: int) -> Sequence[int]:
-        """Those of the positions with work that the task instance with this map index works on."""
-        return positions[slot * self.pack_size : (slot + 1) * self.pack_size]
-
-    @property
-    def can_be_undone(self) -> bool:
-        """True when it says what undoes it, or starts runs, which say so themselves."""
-        return self.compensate is not None or self.of_kind.done_by == "runs"
 
 
 class ResolvedDeadline(Resolved):
@@ -153,7 +57,7 @@ class Definition(Resolved):
     personal: ResolvedPersonal | None = None
     """What of a run can be forgotten."""
     settings: dict[str, Any] = {}
-    steps: tuple[ResolvedStep, ...]
+    steps: tuple[AnyStep, ...]
     agents: dict[str, AgentSpec] = {}
     """The agents its steps and their fallbacks use, by id."""
 

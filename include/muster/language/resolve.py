@@ -17,14 +17,20 @@ from muster.language.definition import (
     Definition,
     ResolvedCheck,
     ResolvedDeadline,
-    ResolvedStep,
 )
 from muster.language.durations import parse_duration
 from muster.language.expressions import evaluate
 from muster.language.graph import waits
 from muster.language.kinds import KINDS
 from muster.language.personal import resolve_personal
-from muster.language.resolved import ResolvedClassRetry, ResolvedCompensation, ResolvedRetry, ResolvedTarget
+from muster.language.resolved import (
+    ResolvedAgentFallback,
+    ResolvedClassRetry,
+    ResolvedCompensation,
+    ResolvedRetry,
+    ResolvedTarget,
+)
+from muster.language.resolved_step import ResolvedStep
 from muster.language.steps import ClassRetry, Compensation, MappedStep, Retry, StepBase, Target, WorkStep
 from muster.language.surroundings import Surroundings
 from muster.language.triggers import kind_of
@@ -111,7 +117,7 @@ def _step(
     own = {"lane": None, "timeout": None, **kind.resolve(step, among)}
     own["lane"] = (work and work.lane) or own["lane"] or kind.lanes[0]
     own["timeout"] = _timeout(step, own["timeout"], defaults)
-    return ResolvedStep(
+    return kind.resolved(
         id=step.id,
         kind=step.kind,
         title=step.title or in_words(step.id),
@@ -193,7 +199,7 @@ def _told(targets: Sequence[Target], settings: Mapping[str, Any]) -> tuple[Resol
 
 
 def _inlined(steps: Sequence[ResolvedStep], among: Surroundings) -> dict[str, AgentSpec]:
-    ids = {step.agent for step in steps} | {step.fallback.agent for step in steps if step.fallback}
-    ids |= {other for step in steps for other in step.others}
-    agents = {agent_id: among.agents.get(agent_id) for agent_id in sorted(filter(None, ids))}
+    ids = {agent for step in steps for agent in step.agents}
+    ids |= {step.fallback.agent for step in steps if isinstance(step.fallback, ResolvedAgentFallback)}
+    agents = {agent_id: among.agents.get(agent_id) for agent_id in sorted(ids)}
     return {agent_id: agent for agent_id, agent in agents.items() if agent is not None}

@@ -55,15 +55,26 @@ class ResolvedCompensation(Resolved):
     """Ids of the steps its expressions use, sorted."""
 
 
-class ResolvedFallback(Resolved):
-    """What takes over when a step failed for good: a skill or an agent."""
+class ResolvedSkillFallback(Resolved):
+    """A skill that takes over when a step failed for good."""
 
-    skill: str | None = None
-    agent: str | None = None
-    ask: str | None = None
-    """What the agent is asked."""
+    skill: str
     arguments: dict[str, Any] = {}
     """Its own, or the step's."""
+
+
+class ResolvedAgentFallback(Resolved):
+    """An agent that takes over when a step failed for good."""
+
+    agent: str
+    ask: str
+    """Its own, or the step's."""
+    arguments: dict[str, Any] = {}
+    """Its own, or the step's."""
+
+
+ResolvedFallback = ResolvedSkillFallback | ResolvedAgentFallback
+"""What takes over when a step failed for good; told apart by what they name."""
 
 
 class ResolvedTarget(Resolved):

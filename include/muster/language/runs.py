@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from muster.language.definition import Definition, ResolvedStep
+from muster.language.definition import Definition
 from muster.language.explain import Located
+from muster.language.kinds.run import ResolvedRun
 from muster.language.problems import Problem, did_you_mean
 from muster.language.reading import Path
 
@@ -19,19 +20,20 @@ A run that waits for a person is still a running run, so Airflow's default of 16
 """
 
 
-def runs(definition: Definition) -> Iterator[tuple[int, ResolvedStep, str]]:
-    """The steps that run another automation: position, step, that automation's name."""
+def runs(definition: Definition) -> Iterator[tuple[int, ResolvedRun]]:
+    """The steps that run another automation: position, and step."""
     for position, step in enumerate(definition.steps):
-        if step.run is not None:
-            yield position, step, step.run
+        if isinstance(step, ResolvedRun):
+            yield position, step
 
 
 def check_runs(
     definition: Definition, document: Located, others: Others, names: Callable[[], Iterable[str]]
 ) -> Iterator[Problem]:
     """What is wrong with the runs that an automation asks for; `names` are asked for when one is not found."""
-    for position, step, name in runs(definition):
+    for position, step in runs(definition):
         path: Path = ("steps", position)
+        name = step.run
         other = others(name)
         if other is False:
             suggestion = did_you_mean(name, names()) or "`muster list` shows them all."
@@ -52,14 +54,14 @@ def _circle(start: str, first: str, others: Others) -> list[str] | None:
         if name == start:
             return ways[name]
         other = others(name)
-        for _, _, after in runs(other) if isinstance(other, Definition) else ():
-            if after not in ways:
-                ways[after] = [*ways[name], after]
-                waiting.append(after)
+        for _, step in runs(other) if isinstance(other, Definition) else ():
+            if step.run not in ways:
+                ways[step.run] = [*ways[name], step.run]
+                waiting.append(step.run)
     return None
 
 
-def _inputs(step: ResolvedStep, other: Definition, path: Path, document: Located) -> Iterator[Problem]:
+def _inputs(step: ResolvedRun, other: Definition, path: Path, document: Located) -> Iterator[Problem]:
     known: Mapping[str, object] = other.inputs
     for name in step.arguments:
         if name not in known:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pydantic import BaseModel
 
+from muster.language.resolved_step import ResolvedStep
 from muster.language.steps import StepBase
 from muster.skills.index import Lane
 
@@ -29,6 +30,8 @@ class StepKind(Generic[S]):
 
     model: type[S]
     """What a person writes; its docstrings are the documentation."""
+    resolved: type[ResolvedStep]
+    """What it is in a definition, and what it means for others."""
     place: int
     """Orders the kinds in messages and on the page."""
     parts: tuple[type[BaseModel], ...] = ()
@@ -44,19 +47,9 @@ class StepKind(Generic[S]):
     lanes: tuple[Lane, ...] = ("async",)
     """Where it can execute; the first is meant when nothing else is said."""
     resolve: Callable[[S, Surroundings], dict[str, Any]]
-    """The fields of a `ResolvedStep` that only this kind has; `lane` and `timeout` count where the step says none."""
+    """The fields that only `resolved` has; `lane` and `timeout` count where the step says none."""
     check: Callable[[S, Spot], Iterable[Problem]] = _nothing
     """What is wrong with such a step, beside what can be wrong with every step."""
-    done_by: Literal["muster", "people", "airflow", "runs"] = "muster"
-    """Who does its work: `execution/kinds` in either lane, a person who approves or rejects, an operator of Airflow's,
-    or runs of other automations. Follows from it: how long it may be silent, and that runs undo themselves."""
-    chooses: bool = False
-    """True when its output names those of the steps after it that go ahead."""
-    is_harmless: bool = False
-    """True when its failure undoes nothing."""
-    plain_output: frozenset[str] = frozenset()
-    """Fields of its output that are stored as they are in a run that is about somebody: what comes after it depends
-    on them, and must also when the rest is forgotten."""
 
     @property
     def name(self) -> str:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Discriminator, Field, Tag
 from muster.language.channels import CHANNELS
 from muster.language.durations import Duration
 from muster.language.fields import Elements, Flag, Line, Pack, Text, Values, Words
-from muster.language.resolved import ResolvedFallback
+from muster.language.resolved import ResolvedAgentFallback, ResolvedSkillFallback
 from muster.skills.index import Lane
 from muster.written import Name, SkillName, Written
 
@@ -65,9 +65,10 @@ class SkillFallback(Written):
     arguments: Values | None = Field(default=None, alias="with")
     """Its arguments; default: those of the step."""
 
-    def resolved(self, given: Mapping[str, Any], ask: str | None) -> ResolvedFallback:
+    def resolved(self, given: Mapping[str, Any], ask: str | None) -> ResolvedSkillFallback:
         """As it is in a definition; `given` and `ask` are the step's own."""
-        return ResolvedFallback(skill=self.skill, arguments=dict(given if self.arguments is None else self.arguments))
+        arguments = dict(given if self.arguments is None else self.arguments)
+        return ResolvedSkillFallback(skill=self.skill, arguments=arguments)
 
 
 class AgentFallback(Written):
@@ -80,10 +81,10 @@ class AgentFallback(Written):
     arguments: Values | None = Field(default=None, alias="with")
     """What it is given besides; default: the arguments of the step."""
 
-    def resolved(self, given: Mapping[str, Any], ask: str | None) -> ResolvedFallback:
+    def resolved(self, given: Mapping[str, Any], ask: str | None) -> ResolvedAgentFallback:
         """As it is in a definition; `given` and `ask` are the step's own."""
         arguments = dict(given if self.arguments is None else self.arguments)
-        return ResolvedFallback(agent=self.agent, ask=self.ask or ask, arguments=arguments)
+        return ResolvedAgentFallback(agent=self.agent, ask=self.ask or ask or "", arguments=arguments)
 
 
 def union_of(models: Mapping[str, type[BaseModel]], keys: Mapping[str, str] | None = None) -> Any:

@@ -13,7 +13,7 @@ WITH_EXPRESSIONS = frozenset({"when", "each", "with", "fallback", "compensate", 
     *(kind.expressions for kind in KINDS.values())
 )
 """The keys of a step in which expressions can stand."""
-_CONDITIONS = frozenset({"when"}).union(*(kind.expressions for kind in KINDS.values() if kind.chooses))
+_CONDITIONS = frozenset({"when"}).union(*(kind.expressions for kind in KINDS.values() if kind.resolved.chooses))
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,8 +21,10 @@ from muster.execution import flow
 from muster.execution.fanout import by_item, holds, items_of
 from muster.execution.kinds.branch import ways_taken
 from muster.execution.variables import Site, variables_for
-from muster.language.definition import Definition, ResolvedStep
+from muster.language.definition import Definition
 from muster.language.expressions import evaluate
+from muster.language.kinds.branch import ResolvedBranch
+from muster.language.resolved_step import ResolvedStep
 from muster.operations.differing import Part, parts
 
 GOES_AHEAD = "goes ahead"
@@ -161,7 +163,7 @@ class _Walk:
     def succeeded(self, step: ResolvedStep, event: Event) -> None:
         """A branch took a way."""
         said = StepSucceeded.of(event)
-        if not step.of_kind.chooses or said.fallback:
+        if not isinstance(step, ResolvedBranch) or said.fallback:
             return
         try:
             today: Any = ways_taken(step, self._piece(self._layout(step), said.index))

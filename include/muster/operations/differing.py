@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from muster.language.definition import Definition, ResolvedStep
+from muster.language.definition import Definition
 from muster.language.expressions import is_expression
+from muster.language.resolved import ResolvedAgentFallback
+from muster.language.resolved_step import ResolvedStep
 
 _SHOWN = ("id", "title", "arguments", "ask", "when", "each", "branch")
 """What nothing depends on, and what shows in the decisions it leads to."""
@@ -49,8 +51,7 @@ def _step(step: ResolvedStep) -> dict[str, Any]:
 
 
 def _agents(step: ResolvedStep) -> set[str]:
-    fallback = step.fallback.agent if step.fallback is not None else None
-    return {id for id in (step.agent, *step.others, fallback) if id is not None}
+    return {*step.agents, *([step.fallback.agent] if isinstance(step.fallback, ResolvedAgentFallback) else ())}
 
 
 def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:

@@ -23,7 +23,8 @@ from muster.execution.again import is_done_alone, redriven_with, steps_from
 from muster.execution.fanout import items_of
 from muster.execution.flow import ancestors, same_list, unfinished
 from muster.execution.references import HalfUndone
-from muster.language.definition import Definition, ResolvedStep
+from muster.language.definition import Definition
+from muster.language.resolved_step import ResolvedStep
 from muster.recovery.dead_letters import is_discarded
 from muster.redaction import learn_settings, redact_data
 from muster.saga.resuming import demand_rest

@@ -23,7 +23,8 @@ from muster.execution.performing import begin, perform
 from muster.execution.piece import Answer, Piece, failed, succeeded
 from muster.execution.references import WorkRef, run_id
 from muster.execution.services import Services
-from muster.language.definition import Definition, ResolvedStep
+from muster.language.definition import Definition
+from muster.language.resolved_step import ResolvedStep
 from muster.language.sagas import compensation_order
 from muster.notifications.sender import Sender
 from muster.rehearsal.faults import NONE, Crash, Faults, Interference, MortalLog
@@ -130,7 +131,7 @@ class Playing:
             await self._task(step, replace(ref, slot=slot))
 
     async def _task(self, step: ResolvedStep, ref: WorkRef) -> None:
-        act = {"people": self._ask, "airflow": self._operate, "runs": self._play_child}.get(step.of_kind.done_by)
+        act = {"people": self._ask, "airflow": self._operate, "runs": self._play_child}.get(step.done_by)
         if act is None:
             await self._lives(step.id, lambda: perform(self.services(), ref))
         else:
@@ -152,7 +153,7 @@ class Playing:
 
     async def _operate(self, services: Services, piece: Piece) -> None:
         async def missing(services: Services, piece: Piece) -> Answer:
-            raise MusterError(f"{piece.step.operator} runs in Airflow only.", remedy=f"Give {piece.step.id} a mock.")
+            raise MusterError("This runs in Airflow only.", remedy=f"Give {piece.step.id} a mock.")
 
         await self._attempt(services, piece, missing)
 

@@ -18,7 +18,8 @@ from muster.execution.checking import broken_checks
 from muster.execution.variables import variables_for
 from muster.execution.view import load_all
 from muster.language.conditions import is_true
-from muster.language.definition import Definition, ResolvedStep
+from muster.language.definition import Definition
+from muster.language.resolved_step import ResolvedStep
 from muster.rehearsal.faults import NONE, Faults
 from muster.rehearsal.playing import Playing, in_order
 from muster.rehearsal.script import Case, Script
@@ -73,10 +74,10 @@ class Rehearsal:
 
     def _failures(self) -> Iterator[Scenario]:
         for step in in_order(self.definition):
-            if step.of_kind.chooses:
+            if step.chooses:
                 continue
             yield Scenario(f"{step.id} fails", partial(self._fails, step, after=False))
-            if step.of_kind.done_by not in ("people", "airflow"):
+            if step.done_by not in ("people", "airflow"):
                 name = f"{step.id} fails after its work was done"
                 yield Scenario(name, partial(self._fails, step, after=True))
 
@@ -133,7 +134,7 @@ class Rehearsal:
             left = started(self.definition, state)
             if state.status == "succeeded" and step.fallback is None:
                 problems.append("the run succeeded all the same")
-            if step.of_kind.is_harmless:
+            if step.is_harmless:
                 return problems
             if state.status == "compensated" and left:
                 problems.append(f"it counts as undone, and {', '.join(left)} is not")
@@ -243,7 +244,7 @@ class Rehearsal:
         begun = [step for step in in_order(self.definition) if self._comes_to(step)]
         if not any(step.can_be_undone for step in begun):
             return None
-        steps = [step for step in begun if not (step.asks or step.of_kind.chooses or step.of_kind.is_harmless)]
+        steps = [step for step in begun if not (step.asks or step.chooses or step.is_harmless)]
         return next((step for step in reversed(steps) if not step.irreversible), None)
 
     def _comes_to(self, step: ResolvedStep) -> bool:

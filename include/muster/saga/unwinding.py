@@ -40,9 +40,9 @@ from muster.execution.services import Services
 from muster.execution.stopping import has_closed
 from muster.execution.variables import variables_for
 from muster.execution.view import RunView, definition_of, load_all
-from muster.language.definition import ResolvedStep
 from muster.language.expressions import evaluate
 from muster.language.resolved import ResolvedCompensation, ResolvedRetry
+from muster.language.resolved_step import ResolvedStep
 from muster.language.sagas import compensation_order
 from muster.saga.children import Irrevocable, irrevocable_below, undo_children
 from muster.saga.closing import close_run, revoke_left
@@ -177,7 +177,7 @@ async def unwind(services: Services, run: str, epoch: int) -> None:
 
 def _undoing(step: ResolvedStep) -> ResolvedStep:
     """The step's compensation as a step: what is called, how it is repeated, and how long it may take."""
-    if step.of_kind.done_by == "runs":
+    if step.done_by == "runs":
         # How long its runs may take is for `undo_children` to say, which waits for them.
         return step.model_copy(update={"retry": ResolvedRetry(times=5), "timeout": None})
     undo = _compensation(step)
@@ -271,7 +271,7 @@ async def _undone(services: Services, piece: Piece, work_epoch: int, output: Any
 
 
 async def _call(services: Services, piece: Piece) -> Any:
-    if piece.step.of_kind.done_by == "runs":
+    if piece.step.done_by == "runs":
         step = piece.view.definition.step(piece.step.id)
         return await undo_children(services, piece, unwind, limit=step.timeout)
     undo = _compensation(piece.step)

@@ -9,14 +9,15 @@ from muster.events.state import CANCELLED, UNWINDING, RunState
 from muster.events.work import StepState
 from muster.execution.flow import UPSTREAM_FAILED, decide, unfinished
 from muster.execution.task_keys import TaskKey, task_of, works_of
-from muster.language.definition import Definition, ResolvedStep
+from muster.language.definition import Definition
 from muster.language.kinds import KINDS
+from muster.language.resolved_step import ResolvedStep
 
 TaskStates = Mapping[str, str | None]
 """Airflow's state by task (`step`, `step_<map index>`, `step.items`), for work whose process died without a word
 in the log."""
 
-HARMLESS = frozenset(name for name, kind in KINDS.items() if kind.is_harmless)
+HARMLESS = frozenset(name for name, kind in KINDS.items() if kind.resolved.is_harmless)
 """Kinds of step whose failure undoes nothing."""
 
 

@@ -16,7 +16,8 @@ from muster_airflow.operators.steps import CloseRun, ItemsStep
 from muster_airflow.reference import CLOSE, OPEN
 
 if TYPE_CHECKING:
-    from muster.language.definition import Definition, ResolvedStep
+    from muster.language.definition import Definition
+from muster.language.resolved_step import ResolvedStep
 
 Task = BaseOperator | MappedOperator
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from airflow.sdk import BaseOperator
 
 if TYPE_CHECKING:
-    from muster.language.definition import ResolvedStep
     from muster.language.resolved import ResolvedRetry
+    from muster.language.resolved_step import ResolvedStep
     from muster.skills.index import Lane
+
+S = TypeVar("S", bound="ResolvedStep")
 
 RESTARTS = 3
 """How often Airflow starts a worker task again whose process died; a step that failed is not repeated."""
@@ -53,15 +55,15 @@ def _restarts(step: ResolvedStep) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class StepTask:
+class StepTask(Generic[S]):
     """A kind of step as a task of Airflow's."""
 
-    operator: Callable[[ResolvedStep], type[BaseOperator]]
+    operator: Callable[[S], type[BaseOperator]]
     """The class of a step's task: its name and colour are what people see in the graph."""
-    retries: Callable[[ResolvedStep], dict[str, Any]] = _restarts
+    retries: Callable[[S], dict[str, Any]] = _restarts
     """Arguments that say what Airflow does when a task dies or fails."""
 
-    @classmethod
-    def by_lane(cls, operators: Mapping[Lane, type[BaseOperator]]) -> StepTask:
+    @staticmethod
+    def by_lane(operators: Mapping[Lane, type[BaseOperator]]) -> StepTask[ResolvedStep]:
         """One class for each lane that the kind has."""
-        return cls(lambda step: operators[step.lane])
+        return StepTask(lambda step: operators[step.lane])

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from muster.language.fields import Text
 from muster.language.problems import Problem
+from muster.language.resolved_step import ResolvedStep
 from muster.language.spot import Spot
 from muster.language.step_kind import StepKind
 from muster.language.steps import WorkStep
@@ -27,8 +28,16 @@ class EchoStep(WorkStep):
     """How often."""
 
 
+class ResolvedEcho(ResolvedStep):
+    """Says something again."""
+
+    kind: Literal["echo"]
+    echo: str
+    times: int
+
+
 def _resolve(step: EchoStep, among: Surroundings) -> dict[str, Any]:
-    return {"own": {"echo": step.echo, "times": step.times}}
+    return {"echo": step.echo, "times": step.times}
 
 
 def _check(step: EchoStep, spot: Spot) -> Iterator[Problem]:
@@ -38,6 +47,7 @@ def _check(step: EchoStep, spot: Spot) -> Iterator[Problem]:
 
 KIND = StepKind(
     model=EchoStep,
+    resolved=ResolvedEcho,
     place=80,
     expressions=frozenset({"echo"}),
     lanes=("worker", "async"),

@@ -9,31 +9,31 @@ from muster.agents.call import AgentCall, doer
 from muster.agents.prompts import fence
 from muster.agents.runner import run_agent
 from muster.errors import TransientError
-from muster.execution.action import Action, named
+from muster.execution.action import Action
 from muster.execution.conversations import asked_under, takes_over
 from muster.execution.piece import Answer, Piece
 from muster.execution.reading import documents_of_run
 from muster.execution.services import Services
 from muster.language.expressions import evaluate, evaluate_marked
+from muster.language.kinds.agent import ResolvedAgent
 from muster.recovery.breakers import BreakerOpen, policy_of
 from muster.recovery.ledger import Ledger, Outside
 
 
-async def _act(services: Services, piece: Piece) -> Answer:
-    step = piece.step
-    if (outside := await _outside(services, piece)) is None:
-        return await _ask_in_turn(services, piece, step.agent, *step.others)
+async def _act(services: Services, piece: Piece, step: ResolvedAgent) -> Answer:
+    if (outside := await _outside(services, piece, step)) is None:
+        return await _ask_in_turn(services, piece, step, *step.agents)
     # The breaker for which another agent took over may have closed since.
-    return await _ask_in_turn(services, piece, doer(piece.effect_key, outside.key)[0] or step.agent)
+    return await _ask_in_turn(services, piece, step, doer(piece.effect_key, outside.key)[0] or step.agent)
 
 
-async def _ask_in_turn(services: Services, piece: Piece, agent: str | None, *others: str) -> Answer:
+async def _ask_in_turn(services: Services, piece: Piece, step: ResolvedAgent, agent: str, *others: str) -> Answer:
     try:
-        return await ask_agent(services, piece, agent, piece.step.ask, piece.step.arguments)
+        return await ask_agent(services, piece, agent, step.ask, step.arguments, step.returns)
     except BreakerOpen as error:
         if not goes_on(piece, error):
             raise
-        if (outside := await _outside(services, piece)) is not None:
+        if (outside := await _outside(services, piece, step)) is not None:
             raise TransientError(
                 f"{error.message} {outside.told}, so no other agent was asked.",
                 remedy=error.remedy,
@@ -41,12 +41,12 @@ async def _ask_in_turn(services: Services, piece: Piece, agent: str | None, *oth
             ) from error
         if not others:
             raise
-    return await _ask_in_turn(services, piece, *others)
+    return await _ask_in_turn(services, piece, step, *others)
 
 
-async def _outside(services: Services, piece: Piece) -> Outside | None:
+async def _outside(services: Services, piece: Piece, step: ResolvedAgent) -> Outside | None:
     """What has been done outside, or may have been, where another agent could take over, and do it a second time."""
-    return await Ledger(services.database).aoutside(piece.view.id, piece.effect_key) if piece.step.others else None
+    return await Ledger(services.database).aoutside(piece.view.id, piece.effect_key) if step.others else None
 
 
 def goes_on(piece: Piece, error: BreakerOpen) -> bool:
@@ -55,12 +55,16 @@ def goes_on(piece: Piece, error: BreakerOpen) -> bool:
 
 
 async def ask_agent(
-    services: Services, piece: Piece, name: str | None, ask: str | None, arguments: Mapping[str, Any]
+    services: Services,
+    piece: Piece,
+    name: str,
+    ask: str,
+    arguments: Mapping[str, Any],
+    returns: Mapping[str, Any] | str | None,
 ) -> Answer:
-    """Ask an agent about a piece of work."""
+    """Ask an agent about a piece of work; `returns` is what it answers, where not what it says itself."""
     definition = piece.view.definition
-    agent = definition.agents[named(name)]
-    returns = piece.step.returns if piece.step.returns is not None else agent.returns
+    agent = definition.agents[name]
     call = AgentCall(
         run=piece.view.id,
         step=piece.step.id,
@@ -69,9 +73,9 @@ async def ask_agent(
         effect_key=piece.effect_key,
         agent=agent,
         takes_over=takes_over(piece, agent.id),
-        ask=evaluate_marked(ask or "", piece.variables, fence, where=f"step {piece.step.id}, ask"),
+        ask=evaluate_marked(ask, piece.variables, fence, where=f"step {piece.step.id}, ask"),
         data=evaluate(arguments, piece.variables, where=f"step {piece.step.id}, with"),
-        returns=returns,
+        returns=returns if returns is not None else agent.returns,
         budget=definition.budget,
         settings=definition.settings,
         documents=documents_of_run(services, piece.view),

@@ -9,14 +9,14 @@ from muster.execution.action import Action
 from muster.execution.piece import Answer, Piece
 from muster.execution.services import Services
 from muster.language.conditions import is_true
-from muster.language.definition import ResolvedStep
+from muster.language.kinds.branch import ResolvedBranch
 
 
-async def _act(services: Services, piece: Piece) -> Answer:
-    return Answer(output=ways_taken(piece.step, piece.variables))
+async def _act(services: Services, piece: Piece, step: ResolvedBranch) -> Answer:
+    return Answer(output=ways_taken(step, piece.variables))
 
 
-def ways_taken(step: ResolvedStep, variables: Mapping[str, Any]) -> list[str]:
+def ways_taken(step: ResolvedBranch, variables: Mapping[str, Any]) -> list[str]:
     """The steps that a branch goes on with: those of its first way whose `when` is true."""
     for way in step.branch:
         if way.when is None or is_true(way.when, variables, where=f"step {step.id}, branch"):

@@ -10,13 +10,14 @@ from muster.execution.piece import Answer, Piece
 from muster.execution.services import Services
 from muster.language.channels import CHANNELS
 from muster.language.expressions import evaluate
+from muster.language.kinds.notify import ResolvedNotify
 from muster.language.resolved import ResolvedTarget, places_in
 from muster.notifications.model import Notice
 
 
-async def _act(services: Services, piece: Piece) -> Answer:
+async def _act(services: Services, piece: Piece, step: ResolvedNotify) -> Answer:
     deliveries = []
-    for number, notice in enumerate(_notices(piece, piece.step.notify)):
+    for number, notice in enumerate(_notices(piece, step.notify)):
         key = f"{piece.effect_key}/notice/{number}"
         delivery = await services.notices.send(Notice(run=piece.view.id, key=key, **notice))
         deliveries.append(delivery.model_dump(mode="json"))

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from muster.execution.action import Action, named
+from muster.execution.action import Action
 from muster.execution.piece import Answer, Piece
 from muster.execution.reading import documents_of_run
 from muster.execution.services import Services
-from muster.language.definition import ResolvedStep
 from muster.language.expressions import evaluate
+from muster.language.kinds.skill import ResolvedSkill
 from muster.recovery.fencing import fenced
 from muster.skills.calling import call_skill
 from muster.skills.registry import SkillContext, get_skill
 
 
-async def call(services: Services, piece: Piece, name: str | None, arguments: Mapping[str, Any]) -> Answer:
+async def call(services: Services, piece: Piece, name: str, arguments: Mapping[str, Any]) -> Answer:
     """Call a skill for a piece of work."""
-    skill = get_skill(named(name), services.site)
+    skill = get_skill(name, services.site)
     values = evaluate(arguments, piece.variables, where=f"step {piece.step.id}, with")
     output = await call_skill(skill, values, skill_context(services, piece))
     return Answer(output=output, output_type=f"skill:{skill.name}")
@@ -41,12 +41,12 @@ def skill_context(services: Services, piece: Piece) -> SkillContext:
     )
 
 
-async def _act(services: Services, piece: Piece) -> Answer:
-    return await call(services, piece, piece.step.skill, piece.step.arguments)
+async def _act(services: Services, piece: Piece, step: ResolvedSkill) -> Answer:
+    return await call(services, piece, step.skill, step.arguments)
 
 
-def _is_blocking(services: Services, step: ResolvedStep) -> bool:
-    return not get_skill(named(step.skill), services.site).is_async
+def _is_blocking(services: Services, step: ResolvedSkill) -> bool:
+    return not get_skill(step.skill, services.site).is_async
 
 
 ACTION = Action(_act, uses_threads=_is_blocking)

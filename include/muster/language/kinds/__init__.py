@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Union
 
+from pydantic import Field
+
+from muster.language.resolved_step import ResolvedStep
 from muster.language.step_kind import StepKind
 from muster.language.steps import StepBase, union_of
 
@@ -23,6 +26,8 @@ KIND_KEYS = {key: kind.name for kind in KINDS.values() for key in kind.keys}
 
 if TYPE_CHECKING:
     Step = StepBase
+    AnyStep = ResolvedStep
 else:
     Step = union_of({name: kind.model for name, kind in KINDS.items()}, KIND_KEYS)
-"""One step: exactly one kind."""
+    AnyStep = Annotated[Union[tuple(kind.resolved for kind in KINDS.values())], Field(discriminator="kind")]  # noqa: UP007
+"""One step, exactly one kind: as it is written, and as it is in a definition."""

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
 from muster.language.fields import Shape, Text, Values
 from muster.language.problems import did_you_mean, one_of
+from muster.language.resolved_step import ResolvedStep
 from muster.language.returns import mistake
 from muster.language.step_kind import StepKind
 from muster.language.steps import Fallback, Needs, WorkStep
 from muster.written import Name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from muster.agents.spec import AgentSpec
     from muster.language.problems import Problem
@@ -45,6 +46,25 @@ class AgentStep(WorkStep):
     """What takes over when the step failed for good."""
 
 
+class ResolvedAgent(ResolvedStep):
+    """Asks an agent."""
+
+    kind: Literal["agent"]
+    agent: str
+    """Its id, also when the file says `needs`."""
+    others: tuple[str, ...] = ()
+    """Ids of the other agents that fit what is needed, who take over while the circuit breaker of one is open."""
+    ask: str
+    arguments: dict[str, Any] = {}
+    returns: dict[str, Any] | str | None = None
+    """The step's own, else the agent's."""
+
+    @property
+    def agents(self) -> Sequence[str]:
+        """Ids of the agents that may do it, first the one that is asked first."""
+        return (self.agent, *self.others)
+
+
 def _able(step: AgentStep, among: Surroundings) -> list[AgentSpec]:
     """The agent a step names, or those that fit what it needs, the one that is chosen first."""
     if step.agent is not None:
@@ -54,13 +74,13 @@ def _able(step: AgentStep, among: Surroundings) -> list[AgentSpec]:
 
 
 def _resolve(step: AgentStep, among: Surroundings) -> dict[str, Any]:
-    able = _able(step, among)
+    first, *others = _able(step, among)
     return {
-        "agent": able[0].id if able else None,
-        "others": tuple(other.id for other in able[1:]),
+        "agent": first.id,
+        "others": tuple(other.id for other in others),
         "ask": step.ask,
         "arguments": step.arguments,
-        "returns": step.returns if step.returns is not None or not able else able[0].returns,
+        "returns": step.returns if step.returns is not None else first.returns,
         "fallback": step.fallback.resolved(step.arguments, step.ask) if step.fallback else None,
     }
 
@@ -82,6 +102,7 @@ def _check(step: AgentStep, spot: Spot) -> Iterator[Problem]:
 
 KIND = StepKind(
     model=AgentStep,
+    resolved=ResolvedAgent,
     place=20,
     parts=(Needs,),
     expressions=frozenset({"ask"}),

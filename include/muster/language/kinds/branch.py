@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from muster.language.resolved import Resolved
+from muster.language.resolved_step import ResolvedStep
 from muster.language.step_kind import StepKind
 from muster.language.steps import StepBase, Way
 
@@ -37,6 +38,20 @@ class ResolvedWay(Resolved):
     to: tuple[str, ...]
 
 
+class ResolvedBranch(ResolvedStep):
+    """Takes the first way whose `when` is true."""
+
+    chooses = True
+
+    kind: Literal["branch"]
+    branch: tuple[ResolvedWay, ...]
+
+    @property
+    def conditions(self) -> Sequence[bool | str]:
+        """What it decides by which steps go ahead."""
+        return [way.when for way in self.branch if way.when is not None]
+
+
 def _check(step: BranchStep, spot: Spot) -> Iterator[Problem]:
     for number, way in enumerate(step.branch):
         if way.when is None and number < len(step.branch) - 1:
@@ -47,12 +62,12 @@ def _check(step: BranchStep, spot: Spot) -> Iterator[Problem]:
 
 KIND = StepKind(
     model=BranchStep,
+    resolved=ResolvedBranch,
     place=50,
     parts=(Way,),
     expressions=frozenset({"branch"}),
     resolve=lambda step, among: {"branch": tuple(ResolvedWay(when=way.when, to=tuple(way.to)) for way in step.ways)},
     check=_check,
-    chooses=True,
     example="""automation: two_ways
 inputs:
   uri: { type: string }

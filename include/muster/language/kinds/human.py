@@ -10,6 +10,7 @@ from muster.language.durations import Duration, parse_duration
 from muster.language.expressions import is_expression
 from muster.language.fields import People, Text
 from muster.language.resolved import Resolved, ResolvedTarget
+from muster.language.resolved_step import ResolvedStep
 from muster.language.step_kind import StepKind
 from muster.language.steps import MappedStep, Target
 from muster.written import Written
@@ -99,6 +100,16 @@ class ResolvedHuman(Resolved):
     """Whether an approval is asked again or stands; None: as the place of the step says from which the run restarts."""
 
 
+class ResolvedHumanStep(ResolvedStep):
+    """Waits for a person to approve or reject."""
+
+    done_by = "people"
+    plain_output = frozenset({"approved", "by", "by_id", "how", "at", "approvers"})
+
+    kind: Literal["human"]
+    human: ResolvedHuman
+
+
 def _resolve(step: HumanStep, among: Surroundings) -> dict[str, Any]:
     human = step.human
     levels = [ResolvedEscalation(after=parse_duration(level.after), to=_people(level.to)) for level in human.escalate]
@@ -166,13 +177,12 @@ def _known_people(human: Human) -> set[str] | None:
 
 KIND = StepKind(
     model=HumanStep,
+    resolved=ResolvedHumanStep,
     place=30,
     parts=(Human, Escalation),
     expressions=frozenset({"human"}),
     resolve=_resolve,
     check=_check,
-    done_by="people",
-    plain_output=frozenset({"approved", "by", "by_id", "how", "at", "approvers"}),
     example="""automation: ask_first
 inputs:
   uri: { type: string }

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from muster.language.channels import CHANNELS
 from muster.language.resolved import ResolvedTarget
+from muster.language.resolved_step import ResolvedStep
 from muster.language.step_kind import StepKind
 from muster.language.steps import Target, WorkStep
 
@@ -26,6 +27,15 @@ class NotifyStep(WorkStep):
     """The notices to send."""
 
 
+class ResolvedNotify(ResolvedStep):
+    """Sends notices. That nobody could be told is no reason to take back what was done: they stay in the outbox."""
+
+    is_harmless = True
+
+    kind: Literal["notify"]
+    notify: tuple[ResolvedTarget, ...]
+
+
 def _check(step: NotifyStep, spot: Spot) -> Iterator[Problem]:
     for position, target in enumerate(step.notify):
         if ResolvedTarget.of(target).text is None:
@@ -37,14 +47,13 @@ _CARRIERS = ", ".join(f"`{channel.carrier}`" for channel in CHANNELS.values())
 
 KIND = StepKind(
     model=NotifyStep,
+    resolved=ResolvedNotify,
     place=40,
     parts=tuple(channel.model for channel in CHANNELS.values()),
     expressions=frozenset({"notify"}),
     lanes=("async", "worker"),
     resolve=lambda step, among: {"notify": tuple(map(ResolvedTarget.of, step.notify))},
     check=_check,
-    # That nobody could be told is no reason to take back what was done. The notice stays in the outbox.
-    is_harmless=True,
     example="""automation: greet
 steps:
   - id: greet

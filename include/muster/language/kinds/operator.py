@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from muster.language.ancestry import WAIT_SO, WAITING, WAITS
 from muster.language.expressions import is_expression
 from muster.language.fields import Values
+from muster.language.resolved_step import ResolvedStep
 from muster.language.step_kind import StepKind
 from muster.language.steps import WorkStep
 
@@ -42,6 +43,16 @@ class OperatorStep(WorkStep):
     used."""
     arguments: Values = Field(default_factory=dict, alias="with")
     """The operator's arguments by name."""
+
+
+class ResolvedOperator(ResolvedStep):
+    """Runs an Airflow operator."""
+
+    done_by = "airflow"
+
+    kind: Literal["operator"]
+    operator: str
+    arguments: dict[str, Any] = {}
 
 
 def _check(step: OperatorStep, spot: Spot) -> Iterator[Problem]:
@@ -82,11 +93,11 @@ def operator_allowed(path: str, allowed: Iterable[str]) -> bool:
 
 KIND = StepKind(
     model=OperatorStep,
+    resolved=ResolvedOperator,
     place=60,
     lanes=("worker",),
     resolve=lambda step, among: {"operator": step.operator, "arguments": step.arguments},
     check=_check,
-    done_by="airflow",
     example="""automation: nightly_copy
 triggers:
   - schedule: "@daily"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
 from muster.language.durations import Duration
 from muster.language.fields import Values
+from muster.language.resolved_step import ResolvedStep
 from muster.language.step_kind import StepKind
 from muster.language.steps import MappedStep
 from muster.written import Name
@@ -31,13 +32,23 @@ class RunStep(MappedStep):
     as it takes."""
 
 
+class ResolvedRun(ResolvedStep):
+    """Starts a run of another automation."""
+
+    done_by = "runs"
+    plain_output = frozenset({"run", "automation", "status", "counts"})
+
+    kind: Literal["run"]
+    run: str
+    arguments: dict[str, Any] = {}
+
+
 KIND = StepKind(
     model=RunStep,
+    resolved=ResolvedRun,
     place=70,
     lanes=("worker",),
     resolve=lambda step, among: {"run": step.run, "arguments": step.arguments},
-    done_by="runs",
-    plain_output=frozenset({"run", "automation", "status", "counts"}),
     example="""automation: letters_of_the_day
 inputs:
   letters: { type: array, items: { type: string }, default: [] }

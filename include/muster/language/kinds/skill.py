@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from muster.language.fields import Values
+from muster.language.resolved_step import ResolvedStep
 from muster.language.step_kind import StepKind
 from muster.language.steps import Fallback, WorkStep
 from muster.written import SkillName
@@ -31,6 +32,14 @@ class SkillStep(WorkStep):
     """What takes over when the step failed for good."""
 
 
+class ResolvedSkill(ResolvedStep):
+    """Calls a skill."""
+
+    kind: Literal["skill"]
+    skill: str
+    arguments: dict[str, Any] = {}
+
+
 def _resolve(step: SkillStep, among: Surroundings) -> dict[str, Any]:
     entry = among.skills.get(step.skill)
     return {
@@ -49,6 +58,7 @@ def _check(step: SkillStep, spot: Spot) -> Iterator[Problem]:
 
 KIND = StepKind(
     model=SkillStep,
+    resolved=ResolvedSkill,
     place=10,
     lanes=("worker", "async"),
     resolve=_resolve,

@@ -8,7 +8,8 @@ from muster.events.lifecycle import Execution
 from muster.events.model import Event
 from muster.events.state import RunState
 from muster.execution.task_keys import TaskKey, task_of
-from muster.language.definition import Definition, ResolvedStep
+from muster.language.definition import Definition
+from muster.language.resolved_step import ResolvedStep
 from muster.operations.redoing import slot_of
 
 UNTOUCHED = frozenset({"success", "skipped"})

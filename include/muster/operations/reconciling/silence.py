@@ -11,7 +11,8 @@ from muster.events.state import RunState
 from muster.events.work import WorkState
 from muster.execution.again import stands_of
 from muster.execution.task_keys import BEGINS_TO_UNDO, task_of, works_of
-from muster.language.definition import Definition, ResolvedStep
+from muster.language.definition import Definition
+from muster.language.resolved_step import ResolvedStep
 from muster.operations.reconciling.findings import SLOWEST, Scope
 from muster.saga.children import PATIENCE
 
@@ -44,7 +45,7 @@ def longest(scope: Scope, case: Case, task: str) -> timedelta | None:
     stands_for = task_of(case.definition, task)
     if task in OWN or (stands_for is not None and stands_for.role == "lays out"):
         return AT_ONCE
-    if stands_for is None or stands_for.step.of_kind.done_by == "people":
+    if stands_for is None or stands_for.step.done_by == "people":
         return None
     step, undoes = stands_for.step, stands_for.role == "undoes"
     works = [
@@ -54,10 +55,10 @@ def longest(scope: Scope, case: Case, task: str) -> timedelta | None:
     ]
     if not works or (step.id in (case.stands or ()) and not undoes):
         return AT_ONCE
-    if step.of_kind.done_by == "airflow" and not undoes:
+    if step.done_by == "airflow" and not undoes:
         # What it waits for in the triggerer says nothing in the log, and Airflow, not Muster, sees to its end.
         return None
-    if step.of_kind.done_by == "runs":
+    if step.done_by == "runs":
         return _of_children(scope, step, works, undoes=undoes)
     if undoes:
         timeout = step.compensate.timeout if step.compensate is not None else None

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from importlib import import_module
 from pkgutil import iter_modules
+from typing import Any
 
 from muster_airflow.operators.base import StepTask
 
 
-def task_of(kind: str) -> StepTask:
+def task_of(kind: str) -> StepTask[Any]:
     """What a kind is in Airflow; loaded when it is first needed, so that a Dag does not pay for the others."""
-    task: StepTask = import_module(f"{__name__}.{kind}").TASK
+    task: StepTask[Any] = import_module(f"{__name__}.{kind}").TASK
     return task
 
 

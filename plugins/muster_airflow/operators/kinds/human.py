@@ -22,6 +22,7 @@ from muster.execution.performing import take_up
 from muster.execution.piece import Piece, failed
 from muster.execution.references import WorkRef
 from muster.execution.services import Services
+from muster.language.kinds.human import ResolvedHumanStep
 from muster_airflow.egress import leaves
 from muster_airflow.operators.base import StepTask, question_policy
 from muster_airflow.operators.elsewhere import Elsewhere
@@ -146,4 +147,4 @@ def _answered_at(event: dict[str, Any]) -> datetime:
     return at if isinstance(at, datetime) and at.tzinfo is not None else datetime.now(UTC)
 
 
-TASK = StepTask(lambda step: HumanStep, lambda step: question_policy())
+TASK: StepTask[ResolvedHumanStep] = StepTask(lambda step: HumanStep, lambda step: question_policy())

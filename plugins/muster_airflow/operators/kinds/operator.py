@@ -30,8 +30,8 @@ from muster.execution.retrying import NEVER
 from muster.execution.services import Services
 from muster.failures import classify
 from muster.language.ancestry import INSTEAD, SKIPS, WAIT_SO, WAITING, WAITS
-from muster.language.definition import ResolvedStep
 from muster.language.expressions import evaluate
+from muster.language.kinds.operator import ResolvedOperator
 from muster.recovery.ledger import Ledger
 from muster_airflow.egress import hold_pushes, leaves
 from muster_airflow.operators.base import StepTask, retry_policy
@@ -123,7 +123,9 @@ class ExternalStep(BaseOperator):
         return log.ended(piece, succeeded(piece, Answer(output=_jsonable(result))))
 
     def _result(self, services: Services, piece: Piece, limit: Limit, work: Work) -> Any:
-        operator = self._instance(piece)
+        step = piece.step
+        assert isinstance(step, ResolvedOperator)
+        operator = self._instance(piece, step)
         self._at_work = operator
         try:
             with limit.kept(operator):
@@ -135,16 +137,16 @@ class ExternalStep(BaseOperator):
                     return _started(services, piece, asked)
         except DownstreamTasksSkipped as asked:
             # Airflow would call the task a success and skip what comes after it, `close` maybe, past the log.
-            raise PermanentError(f"{piece.step.operator} {SKIPS}.", remedy=INSTEAD) from asked
+            raise PermanentError(f"{step.operator} {SKIPS}.", remedy=INSTEAD) from asked
         except (TaskDeferred, TaskAwaitingInput, AirflowRescheduleException) as asked:
             limit.ends(asked)
             raise
         finally:
             self._at_work = None
 
-    def _instance(self, piece: Piece) -> BaseOperator:
+    def _instance(self, piece: Piece, step: ResolvedOperator) -> BaseOperator:
         """The operator itself, with the arguments of this run."""
-        values = evaluate(piece.step.arguments, piece.variables, where=f"step {piece.step.id}, with")
+        values = evaluate(step.arguments, piece.variables, where=f"step {step.id}, with")
         try:
             operator = self._muster_class(task_id=self.task_id, **values)
         except (TypeError, ValueError) as error:
@@ -238,8 +240,7 @@ def _jsonable(value: Any) -> Any:
     return TypeAdapter(Any).dump_python(value, mode="json", fallback=str)
 
 
-def _operator(step: ResolvedStep) -> type[BaseOperator]:
-    assert step.operator is not None
+def _operator(step: ResolvedOperator) -> type[BaseOperator]:
     return external_step(step.operator)
 
 

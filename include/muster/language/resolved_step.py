@@ -1,0 +1,85 @@
+"""A step of a definition: what every kind has. What only one kind has is said by a class of its own in `kinds/`."""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+from muster.language.resolved import Resolved, ResolvedCompensation, ResolvedFallback, ResolvedRetry
+from muster.skills.index import Lane
+
+
+class ResolvedStep(Resolved, ABC):
+    """A step with everything filled in that the file left to defaults. Expressions stay as written."""
+
+    done_by: ClassVar[Literal["muster", "people", "airflow", "runs"]] = "muster"
+    """Who does its work: `execution/kinds` in either lane, a person who approves or rejects, an operator of Airflow's,
+    or runs of other automations. Follows from it: how long it may be silent, and that runs undo themselves."""
+    chooses: ClassVar[bool] = False
+    """True when its output names those of the steps after it that go ahead."""
+    is_harmless: ClassVar[bool] = False
+    """True when its failure undoes nothing."""
+    plain_output: ClassVar[frozenset[str]] = frozenset()
+    """Fields of its output that are stored as they are in a run that is about somebody: what comes after it depends
+    on them, and must also when the rest is forgotten."""
+
+    id: str
+    kind: str
+    title: str
+    after: tuple[str, ...]
+    """The steps it waits for; empty for a step that begins right after `open`."""
+    when: bool | str | None = None
+    each: list[Any] | str | None = None
+    pack: int | Literal["all"] | None = None
+    lane: Lane
+    priority: int | None = None
+    pool: str | None = None
+    retry: ResolvedRetry = ResolvedRetry()
+    timeout: float | None = None
+    """Seconds one attempt may take."""
+    lock: tuple[str, ...] = ()
+    """Names, or expressions that give them, of the leases it is done under."""
+    fallback: ResolvedFallback | None = None
+    compensate: ResolvedCompensation | None = None
+    irreversible: bool = False
+    references: tuple[str, ...] = ()
+    """Ids of the steps its expressions use, sorted."""
+    when_references: tuple[str, ...] = ()
+    """Ids of the steps its `when` uses, sorted."""
+    aligned_to: str | None = None
+    """In a fan-out: the first step that fans out over the same list. Position n of both is the same item."""
+
+    @property
+    def agents(self) -> Sequence[str]:
+        """Ids of the agents that may do it, first the one that is asked first."""
+        return ()
+
+    @property
+    def conditions(self) -> Sequence[bool | str]:
+        """What it decides by which steps go ahead, where it chooses among them."""
+        return ()
+
+    @property
+    def asks(self) -> bool:
+        """True when a person approves or rejects."""
+        return self.done_by == "people"
+
+    @property
+    def is_mapped(self) -> bool:
+        """True when Airflow has a task instance for each item or pack; a fan-out in one pack is one ordinary task."""
+        return self.each is not None and self.pack != "all"
+
+    @property
+    def pack_size(self) -> int:
+        """How many items one of its task instances works on."""
+        return self.pack if isinstance(self.pack, int) else 1
+
+    def of_slot(self, positions: Sequence[int], slot: int) -> Sequence[int]:
+        """Those of the positions with work that the task instance with this map index works on."""
+        return positions[slot * self.pack_size : (slot + 1) * self.pack_size]
+
+    @property
+    def can_be_undone(self) -> bool:
+        """True when it says what undoes it, or starts runs, which say so themselves."""
+        return self.compensate is not None or self.done_by == "runs"
