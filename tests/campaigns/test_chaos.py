@@ -39,6 +39,7 @@ from muster.database import Database
 from muster.events.log import EventLog
 from muster.events.model import Event, NewEvent
 from muster.language import load_folder
+from muster.language.kinds.run import ResolvedRun
 from muster.recovery import ledger
 from support.runs import Site
 
@@ -287,7 +288,7 @@ def test_the_automations_are_right_and_do_what_the_plan_expects() -> None:
 
     def undone(name: str) -> set[str]:
         steps = catalogue.definitions[name].steps
-        below = {undone_below for step in steps if step.run is not None for undone_below in undone(step.run)}
+        below = {undone_below for step in steps if isinstance(step, ResolvedRun) for undone_below in undone(step.run)}
         return below | {step.id for step in steps if step.compensate is not None}
 
     for name, effects in EFFECTS.items():

@@ -193,7 +193,7 @@ def test_the_checks_of_the_page_hold_where_nothing_is_wrong(
     assert len(definition.checks) == 2
 
 
-@pytest.mark.parametrize("kind", [name for name, kind in KINDS.items() if kind.done_by != "airflow"])
+@pytest.mark.parametrize("kind", [name for name, kind in KINDS.items() if kind.resolved.done_by != "airflow"])
 async def test_a_step_puts_out_what_the_page_says(
     kind: str, catalogue: Catalogue, tmp_path: Path, postgres: str
 ) -> None:

@@ -18,7 +18,7 @@ from muster_airflow.loading import load_automations
 from support.runs import Site
 
 
-@pytest.mark.parametrize("kind", [name for name, kind in KINDS.items() if kind.done_by == "airflow"])
+@pytest.mark.parametrize("kind", [name for name, kind in KINDS.items() if kind.resolved.done_by == "airflow"])
 def test_an_operator_puts_out_what_the_page_says(
     kind: str, tmp_path: Path, database: Database, dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

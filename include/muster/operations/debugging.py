@@ -223,9 +223,9 @@ class _Walk:
         if step.id not in {each.id for each in self._own.steps}:
             return
         before = self._own.step(step.id)
-        for what, attribute in (("what it is given", "arguments"), ("what the agent is asked", "ask")):
-            old = self._evaluated(self._own, before, getattr(before, attribute), index)
-            new = self._evaluated(self._definition, step, getattr(step, attribute), index)
+        for what, said, none in (("what it is given", "arguments", {}), ("what the agent is asked", "ask", None)):
+            old = self._evaluated(self._own, before, getattr(before, said, none), index)
+            new = self._evaluated(self._definition, step, getattr(step, said, none), index)
             self._compare(event, what, old, new)
         if step.id not in self._parts:
             found = parts(self._own, before, self._definition, step)
