@@ -43,6 +43,9 @@ def start_once(ledger: Ledger, work: str, run: str, asked: TriggerDagRun) -> Non
     effect = Effect.of(key, f"run of {asked.dag_id}", work, run)
     until = time.monotonic() + 2 * CLAIM
     while True:
+        # Before the claim: who dies, or hears nothing, as it looks has not asked for anything yet.
+        if not ledger.knows(key) and is_there(**names):
+            raise AlreadyThere("It was there before.")
         try:
             with Once(ledger, effect, lambda: _found(names), patience=CLAIM, grace=0) as claim:
                 if not claim.happened:
@@ -61,8 +64,6 @@ def _found(names: dict[str, str]) -> Happened | Answer:
 
 
 def _start_new(asked: TriggerDagRun, names: dict[str, str]) -> None:
-    if is_there(**names):
-        raise AlreadyThere("It was there before.")
     try:
         new = start_run(asked)
     except TransientError:

@@ -226,6 +226,32 @@ def test_the_next_redrive_that_gets_through_goes_on_behind_it(house: House) -> N
     assert house.called()[-1] == "last a+b+c"
 
 
+@pytest.mark.parametrize("how", ["rejected", "fails", "when"])
+def test_the_redrive_of_another_item_does_what_was_stopped_before(house: House, how: str) -> None:
+    more = ', when: "{{ steps.single.approved }}"' if how == "when" else ""
+    post = work("post", "steps.check", f", after: [check, single]{more}")
+    run = house.open(flow(WORK if how == "fails" else QUESTION, post=post))
+    house.breaks("check.b.broken", "check.c.broken")
+    house.performs(run, "list", "check")
+    decided(house, run, "" if how == "fails" else "approved")
+    performed(house, run, "post", "last")
+    house.ends(run)
+    house.breaks("check.c.broken")
+    epoch = house.redrive(run, check=[1])
+    house.performs(run, "check", epoch=epoch)
+    decided(house, run, "fails" if how == "fails" else "rejected", epoch)
+    performed(house, run, "post", "last", epoch=epoch)
+    house.ends(run, epoch)
+    house.breaks()
+    house.called()
+    epoch = house.redrive(run, check=[2])
+    house.performs(run, "check", epoch=epoch)
+    decided(house, run, "" if how == "fails" else "approved", epoch)
+    performed(house, run, "post", "last", epoch=epoch)
+    assert house.ends(run, epoch) == ("succeeded", None)
+    assert behind(house) == ["post b", "post c", "last a+b+c"]
+
+
 def test_a_redrive_of_something_else_does_not_go_on_behind_it(house: House) -> None:
     """The list is none of what that does again, and still holds what stops it."""
     ways = work("apart", "inputs.names", ", after: []") + work("last", more=", after: [post, apart]")

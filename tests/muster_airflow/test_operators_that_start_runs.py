@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, ErrorType
 from airflow.sdk.execution_time import task_runner
-from airflow.sdk.execution_time.comms import ErrorResponse, OKResponse, TriggerDagRun
+from airflow.sdk.execution_time.comms import ErrorResponse, GetDagRunState, OKResponse, TriggerDagRun
 
 from muster.database import Database
 from muster.local.airflow import connection_json
+from muster.recovery.ledger import Ledger
 from muster_airflow import services, starting
 from muster_airflow.egress import Failed
 from muster_airflow.operators import elsewhere
@@ -27,6 +28,7 @@ from support.runs import Site
 from support.supervisor import StartsRuns, Supervisor, refused
 
 DAY = ", logical_date: '2026-01-01T00:00:00+00:00'"
+ENDS = (AirflowFailException, Failed, AirflowSkipException)
 TRIGGER = "airflow.providers.standard.operators.trigger_dagrun.TriggerDagRunOperator"
 
 
@@ -86,7 +88,7 @@ def test_what_airflow_did_not_start_is_not_said_to_be(
     site: Site, monkeypatch: pytest.MonkeyPatch, answer: Any, more: str, outcome: str
 ) -> None:
     run, _ = triggering(site, answer, monkeypatch, more)
-    with pytest.raises((AirflowFailException, Failed, AirflowSkipException)):
+    with pytest.raises(ENDS):
         execute(run)
     assert ended(site, run) == outcome
 
@@ -194,6 +196,67 @@ def test_whose_run_it_is_is_known_after_a_kill(site: Site, monkeypatch: pytest.M
         pay((run, 0), runs=started)
         assert payments(site, run) == ["succeeded", "failed"]
         assert [given["amount"] for given in started.values()] == [100]
+
+
+SOMEBODY_ELSES = {"amount": 7, "by": "somebody else"}
+
+
+@pytest.mark.parametrize("silent", [0, 1])
+@pytest.mark.parametrize(
+    ("named", "more", "outcome"),
+    [
+        (", trigger_run_id: r1", "", "failed"),
+        (", trigger_run_id: r1", ", skip_when_already_exists: true", "skipped"),
+        (", trigger_run_id: r1", ", reset_dag_run: true", "succeeded"),
+        (DAY, ", reset_dag_run: true", "succeeded"),
+    ],
+)
+def test_a_run_of_somebody_else_is_not_taken_for_its_own_when_airflow_does_not_say_that_it_is_there(
+    site: Site, monkeypatch: pytest.MonkeyPatch, named: str, more: str, outcome: str, silent: int
+) -> None:
+    name = "manual__2026-01-01T00:00:00+00:00" if named == DAY else "r1"
+    airflow = StartsRuns({name: SOMEBODY_ELSES}, silent=silent)
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", airflow, raising=False)
+    run = opened(site, named + more, retries=1)
+    for number in range(1, silent + 2):
+        with nullcontext() if outcome == "succeeded" and number > silent else pytest.raises(ENDS):
+            execute(run, try_number=number, max_tries=1)
+    assert ended(site, run) == outcome
+    assert airflow.begun == ([name] if outcome == "succeeded" else [])
+    assert Ledger(site.services.database).entries(in_doubt=True) == []
+
+
+def killed_as_it_looks(run: str) -> None:
+    """What a task process does that is killed before it has asked for anything."""
+
+    class Dies(StartsRuns):
+        def send(self, msg: Any) -> Any:
+            return os._exit(9) if isinstance(msg, GetDagRunState) else super().send(msg)
+
+    task_runner.SUPERVISOR_COMMS = Dies()  # type: ignore[assignment]
+    execute(run)
+
+
+def test_nor_after_a_kill(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(starting, "CLAIM", 1.0)
+    run = opened(site, ", trigger_run_id: r1")
+    task = multiprocessing.get_context("fork").Process(target=killed_as_it_looks, args=(run,))
+    task.start()
+    task.join(60)
+    assert task.exitcode == 9
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", StartsRuns({"r1": SOMEBODY_ELSES}), raising=False)
+    with pytest.raises(AirflowFailException, match="already"):
+        execute(run)
+    assert ended(site, run) == "failed"
+
+
+def test_nothing_is_in_doubt_where_airflow_was_asked_for_nothing(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", StartsRuns(silent=9), raising=False)
+    run = opened(site, "")
+    with pytest.raises(Failed):
+        execute(run)
+    assert ended(site, run) == "failed"
+    assert Ledger(site.services.database).entries(in_doubt=True) == []
 
 
 @pytest.mark.parametrize("deleted", [False, True])

@@ -72,6 +72,16 @@ KNOWN: dict[str, Life] = {
     "a step between that fails in a redrive": Life(
         Form("between"), Weather(broken=("check.b",)), (Redrive((0,), Weather(broken=("single.single",))),)
     ),
+    "a step between that fails in one redrive, and not in the next, of another item": Life(
+        Form("between"),
+        Weather(broken=("check.b", "check.c")),
+        (Redrive((0,), Weather(broken=("check.c", "single.single"))), Redrive((0, 1))),
+    ),
+    "a question about all that is rejected in one redrive, and not in the next, of another item": Life(
+        Form("decided"),
+        Weather(broken=("check.b", "check.c")),
+        (Redrive((0,), Weather(broken=("check.c",), rejected="decide")), Redrive((0,))),
+    ),
     "a question that was not put again": Life(
         Form("asked"), Weather(broken=("post.a",)), (Restart("check", Weather(dies=Death("approve", "begin", 1))),)
     ),
@@ -95,6 +105,10 @@ def of_pack(life: Life, pack: Pack) -> Life:
     return replace(life, form=replace(life.form, pack=pack))
 
 
+REJECTED = {"asked": ("a", "b"), "decided": ("decide",)}
+"""What may be rejected: the name of an item, or of the step that asks about all."""
+
+
 @st.composite
 def weathers(draw: st.DrawFn, form: Form, *, is_first: bool = False) -> Weather:
     """What an execution meets; in the first one items fail, so that people have something to order."""
@@ -107,7 +121,7 @@ def weathers(draw: st.DrawFn, form: Form, *, is_first: bool = False) -> Weather:
         names="same" if is_first else draw(st.sampled_from(["same", "same", *sorted(LISTS)])),
         aside=tuple(draw(st.just([]) | st.lists(st.sampled_from(items), max_size=1))),
         broken=tuple(draw(st.lists(st.sampled_from(broken), min_size=2 * is_first, max_size=1 + 2 * is_first))),
-        rejected=draw(st.sampled_from(["", "", "a", "b"])) if form.shape == "asked" else "",
+        rejected=draw(st.sampled_from(["", "", *REJECTED.get(form.shape, ())])),
         dies=draw(st.none() | deaths) if not is_first else draw(st.none() | st.none() | deaths),
     )
 
@@ -116,7 +130,7 @@ def weathers(draw: st.DrawFn, form: Form, *, is_first: bool = False) -> Weather:
 def lives(draw: st.DrawFn) -> Life:
     """A form, a first execution, and what people order then: mostly dead letters, each for itself."""
     shape = draw(st.sampled_from(sorted(SHAPES)))
-    ends = draw(st.sampled_from(["", "undone", "irreversible" if shape == "asked" else "undone"]))
+    ends = draw(st.sampled_from(["", "undone", "irreversible" if shape in REJECTED else "undone"]))
     form = Form(shape, draw(st.sampled_from(PACKS)), ends, draw(st.booleans()))
     steps = st.sampled_from(["list", *(stage.id for stage in form.stages)])
     redrives = st.builds(Redrive, st.lists(st.integers(0, 5), min_size=1, max_size=2).map(tuple), weathers(form))

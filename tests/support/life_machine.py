@@ -286,10 +286,10 @@ class Living:
         piece = await begin(services, ref)
         if not isinstance(piece, Piece):
             return piece.status
-        of = piece.variables["item"]
-        approved = str(of).split(".")[0] != rejected
+        of = [piece.variables["item"]] if piece.index is not None else []
+        approved = str(of[0] if of else ref.step).split(".")[0] != rejected
         await human.request(services, piece)
-        call = {"number": self.heard + 1, "step": ref.step, "index": piece.index, "of": [of], "gave": None}
+        call = {"number": self.heard + 1, "step": ref.step, "index": piece.index, "of": of, "gave": None}
         with (self.folder / "calls").open("a") as file:
             file.write(json.dumps({**call, "how": "ok" if approved else "rejected"}) + "\n")
         await human.answer(services, piece, approved=approved, by="lead")

@@ -114,6 +114,13 @@ SHAPES: dict[str, tuple[Stage, ...]] = {
         _fan("post", "check", after=("approve",), final=True),
         LAST,
     ),
+    "decided": (
+        LIST,
+        _fan("check", "list"),
+        Stage("decide", after=("check",), asked=True),
+        _fan("post", "check", after=("decide",), final=True),
+        LAST,
+    ),
     "ways": (
         LIST,
         _fan("one", "list"),
@@ -129,7 +136,8 @@ SHAPES: dict[str, tuple[Stage, ...]] = {
         LAST,
     ),
 }
-"""A chain of fan-outs; one over what came through of another; a step between two; a question about the items; two ways
+"""A chain of fan-outs; one over what came through of another; a step between two; a question about the
+items, and one about all; two ways
 over one list that join; two ways over two lists."""
 WHEN = "{{ steps.list | length > 2 or index == 0 }}"
 
@@ -167,7 +175,8 @@ class Form:
         if stage.over is not None:
             said.append(f'each: "{{{{ {_named(stage.over)} }}}}"')
         if stage.asked:
-            return ", ".join([*said, 'human: {ask: "Post {{ item }}?", assignees: [lead]}'])
+            item = "{{ item }}" if stage.over is not None else "all"
+            return ", ".join([*said, f'human: {{ask: "Post {item}?", assignees: [lead]}}'])
         if stage.over is not None:
             said.append(f"pack: {self.pack}")
         folder = 'folder: "{{ inputs.folder }}"'

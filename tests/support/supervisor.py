@@ -42,17 +42,26 @@ class Supervisor:
 
 
 class StartsRuns(Supervisor):
-    """Airflow, which keeps the runs that it has started; its first answers, from the first start on, may be lost."""
+    """Airflow, which keeps the runs that it has started; its first answers, from the first start on, may be lost.
+
+    Before that it may leave the first looks for a run unanswered.
+    """
 
     def __init__(
-        self, runs: MutableMapping[str, Any] | None = None, *, lost: int = 0, repeats: bool = False, takes: float = 0
+        self,
+        runs: MutableMapping[str, Any] | None = None,
+        *,
+        lost: int = 0,
+        repeats: bool = False,
+        takes: float = 0,
+        silent: int = 0,
     ) -> None:
         super().__init__(None)
         self.runs: MutableMapping[str, Any] = {} if runs is None else runs
         """What each was given, by name: the same for several processes when it is theirs."""
         self.begun = list[str]()
         """The names of those that began, each time."""
-        self.lost, self.repeats, self.takes = lost, repeats, takes
+        self.lost, self.repeats, self.takes, self.silent = lost, repeats, takes, silent
 
     def send(self, msg: Any) -> Any:
         """The answer; one that is asked for again by Airflow's own client says that the run is there."""
@@ -60,6 +69,9 @@ class StartsRuns(Supervisor):
         if isinstance(msg, TriggerDagRun):
             self.asked.append(msg)
             answer = self._start(msg)
+        elif isinstance(msg, GetDagRunState) and self.silent:
+            self.silent -= 1
+            raise refused(503)
         elif isinstance(msg, GetDagRunState):
             answer = DagRunStateResult(state="running") if msg.run_id in self.runs else refused(404)  # type: ignore[arg-type]
         else:

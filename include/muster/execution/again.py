@@ -77,13 +77,13 @@ def _without_outcome(result: StepState) -> set[int]:
 
 def _skipped(result: StepState) -> set[int]:
     """The positions that were skipped for something before them."""
-    return {index for index, item in result.items.items() if skipped_for_another(item)}
+    return {index for index, item in result.items.items() if skipped_for_another(item, result)}
 
 
 def _is_its_own(result: StepState, index: int) -> bool:
     """True when an item has an outcome that is not for something before it."""
     item = result.items.get(index)
-    return item is not None and item.has_outcome and not skipped_for_another(item)
+    return item is not None and item.has_outcome and not skipped_for_another(item, result)
 
 
 def _discarded(result: StepState) -> set[int]:

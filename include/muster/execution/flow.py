@@ -65,10 +65,10 @@ def kept_back(definition: Definition, step: ResolvedStep, state: RunState, lengt
         for index in range(length):
             question = result.items.get(index)
             reason = _answer(question)
-            inherited = question.reason if question is not None and question.status == "skipped" else None
-            if inherited is not None and inherited == result.whole.reason:
-                continue  # It was left out with the rest of a list that stays in part, which is judged so as well.
-            if inherited is not None and reason == REJECTED and _is_told(definition, before, index, state):
+            if question is not None and left_out_with_the_rest(question, result):
+                continue  # The list is judged as a whole as well.
+            was_skipped = question is not None and question.status == "skipped"
+            if was_skipped and reason == REJECTED and _is_told(definition, before, index, state):
                 continue  # Then the question that was rejected is judged itself.
             if reason is not None:
                 found[index] = reason
@@ -88,9 +88,15 @@ def _answer(question: WorkState | None) -> str | None:
     return None if _approves(question.output) else REJECTED
 
 
-def skipped_for_another(work: WorkState) -> bool:
-    """True of what was skipped for something before it, and neither by itself nor because a person said so."""
-    return work.status == "skipped" and work.reason in (UPSTREAM_FAILED, NOT_TAKEN, CANCELLED, UNWINDING, NOT_ASKED)
+def skipped_for_another(work: WorkState, of: StepState) -> bool:
+    """True of an item that was skipped for something before it, and neither by itself nor because a person said so."""
+    before = (UPSTREAM_FAILED, NOT_TAKEN, CANCELLED, UNWINDING, NOT_ASKED)
+    return (work.status == "skipped" and work.reason in before) or left_out_with_the_rest(work, of)
+
+
+def left_out_with_the_rest(item: WorkState, of: StepState) -> bool:
+    """True of an item that was skipped when what was to be done of a list that stays in part was stopped as a whole."""
+    return item.status == "skipped" and item.reason is not None and item.reason == of.whole.reason
 
 
 def unfinished(step: ResolvedStep, state: RunState) -> list[int | None]:

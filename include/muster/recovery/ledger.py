@@ -306,6 +306,11 @@ class Ledger:
         if not self.do(_changed(DECIDE, key=key, status=status, result=canonical(result))):
             raise MusterError(f"The effect {key!r} is not in doubt.", remedy="`muster effects` shows those that are.")
 
+    def knows(self, key: str) -> bool:
+        """True of an effect that somebody has begun, unless it is known not to have happened."""
+        found = self.do(_rows(FIND, {"key": key}))
+        return bool(found) and found[0][2] != "failed"
+
     def free(self, key: str, found: EffectConflict) -> bool:
         """Let a key be used again, where what it was found to stand for is not there; False when that goes on.
 
