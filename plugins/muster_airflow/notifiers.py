@@ -61,30 +61,28 @@ class MusterNotifier(BaseNotifier):
         Raises:
             MusterError: at least one could not be sent; the outbox has it, unless its address is none.
         """
-        from muster.execution.telling import is_about_somebody
-        from muster.notifications.addressing import addressed
+        from muster.events.sealing import current_seals
+        from muster.execution.telling import is_about_somebody, tell
         from muster.saga.incidents import NOBODY
         from muster_airflow.services import services_in_triggerer
 
-        services = await services_in_triggerer()
+        services, run = await services_in_triggerer(), "/".join(_run(context))
         if await _ended_in_time(services, context):
-            note("info", f"{'/'.join(_run(context))} ended before its deadline: nobody is told.")
+            note("info", f"{run} ended before its deadline: nobody is told.")
             return
-        about_somebody = await is_about_somebody(services, "/".join(_run(context)))
         wanted = self.notices(context)
-        notices, faults = addressed(wanted, otherwise=NOBODY, about_somebody=about_somebody)
-        for notice in notices:
-            try:
-                await services.notices.send(notice)
-            except MusterError as error:
-                faults[notice.key] = error
-        failures = []
-        for fields in wanted:
-            if (fault := faults.get(fields["key"])) is not None:
-                place = fields["key"] if about_somebody else fields["target"]
-                failures.append(f"{place}: {text_of(fault, about_somebody=about_somebody)}")
-                note("warning", f"A notice was not sent: {failures[-1]}")
-        if failures:
+
+        async def words() -> list[dict[str, Any]]:
+            if (about := current_seals()) is None or about.known:
+                return wanted
+            # Airflow has filled in what it knows of the run, and goes on knowing of somebody who is forgotten here.
+            late = f"{run} has not finished within {self.within or 'its deadline'}."
+            return [{**fields, "subject": "", "text": late} for fields in wanted]
+
+        if faults := await tell(services, run, "", words, otherwise=NOBODY):
+            about_somebody = await is_about_somebody(services, run)
+            places = {fields["key"]: fields["key" if about_somebody else "target"] for fields in wanted}
+            failures = [f"{places[key]}: {text_of(faults[key], about_somebody=about_somebody)}" for key in faults]
             remedy = "`muster outbox --status failed` shows those that have an address."
             raise MusterError("; ".join(failures), remedy=remedy)
 

@@ -255,7 +255,7 @@ def test_a_step_whose_places_all_come_to_nothing_tells_the_common_channel(site: 
 
 ABOUT_SOMEBODY = """
 automation: tested
-inputs: {employee: {default: Max Meier}, boss: {default: BOSS}}
+inputs: {employee: {default: Max Meier}, boss: {default: boss at example.com}}
 personal: {subject: "{{ inputs.employee }}"}
 steps:
   - id: approve
@@ -263,23 +263,35 @@ steps:
       ask: "Sick leave of {{ inputs.employee }}?"
       assignees: [lead]
       remind: [4h]
-      notify: [{email: "{{ inputs.boss }}"}]
 """
 
 
-@pytest.mark.parametrize("boss", ["boss@example.com", "boss at example.com"])
-def test_what_was_meant_for_somebody_about_somebody_is_said_to_nobody_else(site: Site, boss: str) -> None:
-    waiting = Approval(site, ABOUT_SOMEBODY.replace("BOSS", boss))
+@pytest.mark.parametrize("place", ["email: boss@example.com", 'slack: "#approvals"'])
+def test_who_is_named_is_told_what_is_asked_about_somebody(site: Site, place: str) -> None:
+    waiting = Approval(site, f"{ABOUT_SOMEBODY}      notify: [{{{place}}}]\n")
     waiting.at(4)
     (told,) = site.services.notices.outbox.entries(run=waiting.run)
-    if "@" in boss:
-        assert (told.target, "Sick leave of Max Meier?" in told.text) == (boss, True)
-        return
+    assert (told.target in place, "Sick leave of Max Meier?" in told.text) == (True, True)
+
+
+@pytest.mark.parametrize("notify", ['notify: [{email: "{{ inputs.boss }}"}]', ""])
+def test_what_is_about_somebody_is_said_to_nobody_else(site: Site, notify: str) -> None:
+    """Not in the common channel either, where no address can be used and where none is named."""
+    waiting = Approval(site, f"{ABOUT_SOMEBODY}      {notify}\n")
+    waiting.at(4)
+    (told,) = site.services.notices.outbox.entries(run=waiting.run)
     assert (told.target, told.subject) == ("#approvals", "")
     assert told.text == (
-        f"{waiting.run}, approve: there is something to tell, and none of the addresses that are named for it can be "
-        f"used.\nWhat it is: muster show {waiting.run}"
+        f"{waiting.run}, approve: there is something to tell, and no address that can be used is named for it.\n"
+        f"What it is: muster show {waiting.run}"
     )
+
+
+def test_where_nobody_is_named_the_common_channel_is_told_what_is_about_nobody(site: Site) -> None:
+    waiting = Approval(site, ABOUT_SOMEBODY.replace('personal: {subject: "{{ inputs.employee }}"}\n', ""))
+    waiting.at(4)
+    (told,) = site.services.notices.outbox.entries(run=waiting.run)
+    assert (told.target, "Sick leave of Max Meier?" in told.text) == ("#approvals", True)
 
 
 @pytest.mark.parametrize("title", ["title: >\n  Pay\n  suppliers\n", "title: |\n  Pay\n  suppliers\n"])

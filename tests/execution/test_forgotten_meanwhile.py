@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from execution.test_escalation import Approval
 from muster.database import Database
 from muster.errors import TransientError
+from muster.events.model import Event, EventType, NewEvent
 from muster.events.personal import Vault
 from muster.events.sealing import ForgottenMeanwhile
 from muster.execution.locking import lease_names
+from muster.execution.performing import begin
+from muster.execution.personal import RunLog
+from muster.execution.piece import Piece
+from muster.execution.references import WorkRef
 from muster.notifications import Delivery, Notice, Sender
 from muster.operations.forgetting import Forgotten, forget
 from muster.recovery.leases import Leases
@@ -24,6 +33,8 @@ from support.runs import MASTER, Site
 MARKER = "zqx-jane-4711"
 ABOUT = 'automation: tested\ninputs: {who: {type: string}}\npersonal: {subject: "{{ inputs.who }}"}\nsteps:\n'
 SKILLS = '''
+import time
+
 from muster.errors import TransientError
 from muster.skills import SkillContext, skill
 
@@ -42,6 +53,15 @@ def tell(text: str, context: SkillContext) -> str:
     if not goes:
         raise TransientError("not yet")
     return text
+
+@skill("people.stall")
+def stall(text: str, context: SkillContext) -> str:
+    """Fail in the end, once somebody says so."""
+    beside, until = context.workspace.parent, time.monotonic() + 30
+    (beside / "said").write_text(text)
+    while not (beside / "goes").exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    raise ValueError("the bank is closed")
 
 @skill("people.fail")
 def fail() -> str:
@@ -174,6 +194,74 @@ def test_what_is_undone_meanwhile_is_undone_without_them(site: Site, database: D
     assert MARKER in first
     assert MARKER not in last
     assert found_in(database) == []
+
+
+def test_that_a_run_is_stuck_is_told_also_when_they_are_forgotten_in_the_last_attempt(site: Site) -> None:
+    undo = "{skill: people.stall, with: {text: 'Sorry {{ inputs.who }}'}, retry: {times: 0}}"
+    steps = f"  - {{id: write, skill: people.write, with: {{text: a, item: 1}}, compensate: {undo}}}\n"
+    fails = "  - {id: work, after: [write], skill: people.fail, retry: {times: 0}}\n"
+    about = ABOUT.replace("steps:", "incidents: [{email: ops@example.com}]\nsteps:")
+    run = site.open(site.definition(about + steps + fails), who=MARKER)
+    site.step(run, "write")
+    site.step(run, "work")
+    beside = site.services.workspace(run).parent
+
+    def forgetting() -> None:
+        until = time.monotonic() + 30
+        while not (beside / "said").exists() and time.monotonic() < until:
+            time.sleep(0.05)
+        officer(site)
+        (beside / "goes").touch()
+
+    other = threading.Thread(target=forgetting)
+    other.start()
+    assert site.unwind(run, {"work": "failed"}) == "failed"
+    other.join()
+    assert (beside / "said").read_text() == f"Sorry {MARKER}"
+    (told,) = site.services.notices.outbox.entries(run=run)
+    assert (told.target, told.subject) == ("ops@example.com", "Stuck: Tested, write")
+    assert f"the run {run} is stuck at write" in told.text
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_whoever_is_still_to_be_reminded_is_reminded_without_them(site: Site, database: Database, fails: bool) -> None:
+    question = """
+  - id: approve
+    human:
+      ask: "Sick leave of {{ inputs.who }}?"
+      assignees: [lead]
+      remind: [4h]
+      notify: [{email: "first@example.com"}, {email: "second@example.com"}, {email: "{{ inputs.who }}@example.com"}]
+"""
+    waiting = Approval(site, ABOUT.replace("type: string", f"default: {MARKER}") + question)
+    mail = Mail(site, fails=fails)
+    waiting.at(4)
+    assert mail.forgotten is not None
+    ((target, text),) = mail.sent
+    assert target == "second@example.com"
+    assert "[forgotten]\nIt waits for lead." in text
+    assert found_in(database) == []
+    assert len(waiting.events("reminded")) == 1
+
+
+def test_what_is_done_elsewhere_begins_without_them(site: Site, database: Database) -> None:
+    class Log(RunLog):
+        """They are forgotten once the piece was read, before it begins."""
+
+        begins = False
+
+        async def aappend(self, stream: str, events: Sequence[NewEvent], **how: Any) -> list[Event]:
+            if not self.begins and any(event.type == EventType.STEP_STARTED for event in events):
+                self.begins = True
+                await asyncio.to_thread(officer, site)
+            return await super().aappend(stream, events, **how)
+
+    ask = '  - {id: approve, human: {ask: "Sick leave of {{ inputs.who }}?", assignees: [lead]}}\n'
+    run = site.open(site.definition(ABOUT + ask), who=MARKER)
+    site.services = dataclasses.replace(site.services, log=Log(database, lambda: MASTER))
+    piece = site.do(begin(site.services, WorkRef(run=run, step="approve", lane="worker")))
+    assert isinstance(piece, Piece)
+    assert MARKER not in str(piece.variables["inputs"])
 
 
 def test_of_a_notice_and_a_forgetting_at_once_the_notice_is_refused_or_found(site: Site, database: Database) -> None:

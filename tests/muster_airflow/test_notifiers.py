@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,9 +18,11 @@ from psycopg.conninfo import conninfo_to_dict
 
 from muster.database import Database
 from muster.events.model import EventType, NewEvent
+from muster.events.personal import Vault
 from muster.notifications import Outbox
+from muster.operations.forgetting import forget
 from muster_airflow.notifiers import MusterNotifier
-from support.runs import Site
+from support.runs import MASTER, Site
 from support.slack import slack_server
 from support.stuck import AUTOMATION, SKILLS, stuck
 
@@ -116,6 +122,37 @@ def test_where_no_address_is_one_the_common_channel_is_told(tmp_path: Path, data
     assert ("Max" in f"{entry.subject} {entry.text}") == (about == "nobody")
     assert report["state"] == "failed"
     assert ("is not one e-mail address" in report["body"]) == (about == "nobody")
+
+
+def test_of_whom_is_forgotten_meanwhile_no_further_notice_says_a_word(
+    tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MUSTER_MASTER_KEY", base64.b64encode(MASTER).decode())
+    site = Site(tmp_path, database)
+    site.skills("depot", SKILLS)
+    personal = "inputs: {who: {default: Max}}\npersonal: {subject: '{{ inputs.who }}'}\nsteps:"
+    run = site.open(site.definition(AUTOMATION.replace("steps:", personal)))
+    context = missed(run, at=datetime.now(UTC) + timedelta(minutes=1))
+    with slack_server() as slack, ThreadPoolExecutor(1) as pool:
+        slack.gate = threading.Event()
+        connection = {"conn_type": "slackwebhook", "password": slack.url}
+        monkeypatch.setenv("AIRFLOW_CONN_MUSTER_SLACK", json.dumps(connection))
+        notify = [{"slack": "#ops"}, {"slack": "#depot"}]
+        told = pool.submit(site.do, fire(context, notify=notify, text="Max is late", within="30m"))
+        until = time.monotonic() + 30
+        while not Outbox(database).entries(run=run) and time.monotonic() < until:
+            time.sleep(0.05)
+        forget(database, Vault(lambda: MASTER), "Max", by="officer")
+        slack.gate.set()
+        assert told.result(60)["state"] == "success"
+    assert [message["text"] for message in slack.messages] == [
+        "Max is late",
+        f"{run} has not finished within 30m.",
+    ]
+    assert {entry.target: entry.text for entry in Outbox(database).entries(run=run)} == {
+        "[forgotten]": "[forgotten]",
+        "#depot": f"{run} has not finished within 30m.",
+    }
 
 
 async def test_a_subject_that_is_none_keeps_nobody_from_being_told(database: Database) -> None:

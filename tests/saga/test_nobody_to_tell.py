@@ -39,6 +39,6 @@ def test_of_one_about_somebody_it_is_told_only_where_to_look(tmp_path: Path, dat
     (told,) = site.services.notices.outbox.entries()
     assert (told.target, told.subject) == ("#incidents", "")
     assert told.text == (
-        f"{run}, one: there is something to tell, and none of the addresses that are named for it can be used.\n"
+        f"{run}, one: there is something to tell, and no address that can be used is named for it.\n"
         f"What it is: muster show {run}"
     )

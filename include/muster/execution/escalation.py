@@ -8,16 +8,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from muster.errors import PermanentError
 from muster.events import keys
 from muster.events.model import Event, EventType
 from muster.events.payloads.people import ApprovalEscalated, ApprovalGranted, ApprovalReminded, ApprovalRequested
+from muster.events.sealing import words
+from muster.execution.outcome import Outcome
+from muster.execution.performing import take_up
 from muster.execution.piece import Piece
+from muster.execution.references import WorkRef
 from muster.execution.services import Services
 from muster.execution.telling import tell
-from muster.language.channels import COMMON
 from muster.language.expressions import ExpressionError, evaluate
 from muster.language.kinds.human import ResolvedHuman, ResolvedHumanStep
 
@@ -113,7 +117,8 @@ async def question(services: Services, piece: Piece) -> Question:
         )
     said = ApprovalRequested.of(asked)
     return Question(
-        subject=str(said.subject),
+        # Of whom is forgotten by now the log says that alone.
+        subject=words(said.subject) or "",
         asked_at=datetime.fromisoformat(said.asked_at) if said.asked_at is not None else asked.at,
         assignees=said.assignees,
         levels=[(level["after"], level["to"]) for level in said.levels],
@@ -133,8 +138,9 @@ async def tell_due(services: Services, piece: Piece, asked: Question, now: datet
     A notice that cannot be sent stays in the outbox: who may answer does not depend on it.
     """
     for key, type, after, names in asked.due(now):
+        made = partial(_told, services, piece.ref, key, now)
+        await tell(services, piece.ref.run, piece.key, made, otherwise=NOBODY)
         people = asked.people(now)
-        await tell(services, piece.ref.run, piece.key, _notices(piece, asked, key, people), otherwise=NOBODY)
         said = (
             ApprovalReminded(**piece.place, after=after, people=people)
             if type == EventType.APPROVAL_REMINDED
@@ -150,26 +156,30 @@ def human_of(piece: Piece) -> ResolvedHuman:
     return piece.step.human
 
 
-def _notices(piece: Piece, asked: Question, key: str, people: Sequence[str]) -> Iterator[dict[str, Any]]:
-    human = human_of(piece)
+async def _told(services: Services, ref: WorkRef, key: str, now: datetime) -> list[dict[str, Any]]:
+    """What is told, of what the log says now; nothing once it is answered."""
+    piece = await take_up(services, ref)
+    return [] if isinstance(piece, Outcome) else list(_notices(piece, await question(services, piece), key, now))
+
+
+def _notices(piece: Piece, asked: Question, key: str, now: datetime) -> Iterator[dict[str, Any]]:
     title = piece.view.definition.title
     lines = [
         f"{title}: a question has waited since {asked.asked_at:%Y-%m-%d %H:%M %Z}.",
         asked.subject,
-        f"It waits for {_of(asked)}{', '.join(people)}.",
+        f"It waits for {_of(asked)}{', '.join(asked.people(now))}.",
         *_end(asked),
         f"Run {piece.ref.run}, step {piece.step.id}. Answer in Airflow, or: muster approve {piece.ref.run}",
     ]
     subject = f"{'Escalated' if key.startswith('escalated') else 'Reminder'}: {title}"
-    places = list(_places(human, piece))
-    for number, (channel, target) in enumerate(places or [(COMMON, NOBODY)]):
+    places = [{"channel": channel, "target": target} for channel, target in _places(human_of(piece), piece)]
+    for number, place in enumerate(places or [{}]):
         yield {
             "run": piece.ref.run,
             "key": f"{piece.ref.run}/{keys.told(piece.key, key, piece.ref.epoch)}/{number}",
-            "channel": channel,
-            "target": target,
             "subject": subject,
             "text": "\n".join(lines),
+            **place,
         }
 
 

@@ -49,7 +49,7 @@ async def begin(services: Services, ref: WorkRef) -> Piece | Outcome:
     already, or it does not go ahead.
     """
     try:
-        return await _begin(services, ref)
+        return await about_whom(services.log.aseals, ref.run, partial(_begin, services, ref))
     except LeftAsItWas as error:
         return left_as_it_was(error.message)
     except TamperedLog:

@@ -2,36 +2,58 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
-from muster.errors import MusterError
+from muster.errors import MusterError, TransientError
+from muster.events.sealing import ForgottenMeanwhile, Seals, about_whom, current_seals
 from muster.execution.services import Services
-from muster.notifications.addressing import addressed
+from muster.notifications.addressing import addressed, report
 
-log = logging.getLogger(__name__)
+Words = Callable[[], Awaitable[Iterable[Mapping[str, Any]]]]
+"""Makes the fields of notices of what can be read as it is called."""
 
 
-async def tell(
-    services: Services, run: str, step: str, notices: Iterable[Mapping[str, Any]], *, otherwise: str
-) -> None:
-    """Send the notices with these fields; one that cannot be sent keeps neither the others nor the work back.
+async def tell(services: Services, run: str, step: str, words: Words, *, otherwise: str) -> dict[str, Exception]:
+    """Send the notices that `words` makes; one that cannot be sent keeps neither the others nor the work back.
 
-    It stays in the outbox, unless no notice can be made of it: see `addressed`.
+    Whom the run is about is asked before the words are made: where they are forgotten meanwhile, the words are made
+    anew, for those who have not been told.
+
+    Returns:
+        By its key, why a notice was not sent. The outbox has it, unless none can be made of it: see `addressed`.
     """
-    about_somebody = await is_about_somebody(services, run)
-    for notice in addressed(notices, otherwise=otherwise, about_somebody=about_somebody, step=step)[0]:
-        try:
-            await services.notices.send(notice)
-        except Exception as error:
-            # Not in words: what a mail server says repeats whom it was for, and the outbox has it.
-            log.error("A notice could not be sent (%s); it is in the outbox as %s", type(error).__name__, notice.key)
+    work = partial(_tell, services, step, words, otherwise=otherwise)
+    faults = await about_whom(partial(_seals, services), run, work)
+    # Here, because nothing is logged in the middle of work about somebody.
+    report(faults)
+    return faults
 
 
 async def is_about_somebody(services: Services, run: str) -> bool:
     """True also when nobody can say, so that people are told all the same."""
+    return await _seals(services, run) is not None
+
+
+async def _tell(services: Services, step: str, words: Words, *, otherwise: str) -> dict[str, Exception]:
+    about_somebody = current_seals() is not None
+    notices, faults = addressed(await words(), otherwise=otherwise, about_somebody=about_somebody, step=step)
+    for notice in notices:
+        try:
+            await services.notices.send(notice)
+        except ForgottenMeanwhile:
+            raise
+        except Exception as error:
+            faults[notice.key] = error
+    return faults
+
+
+async def _seals(services: Services, run: str) -> Seals | None:
     try:
-        return await services.log.asubject(run) is not None
+        return await services.log.aseals(run)
+    except TransientError:
+        raise
     except MusterError:
-        return True
+        # Of an altered log, for example, people must hear. Whom it is about nobody can say: it may be somebody.
+        return Seals("", None, run)

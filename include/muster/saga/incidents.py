@@ -20,9 +20,12 @@ NOBODY = "#incidents"
 
 async def tell_stuck(services: Services, ref: WorkRef, step: str, index: int | None, error: RecordedError) -> None:
     """Send one notice to each place; one that cannot be sent stays in the outbox, and the run is stuck all the same."""
-    definition = await definition_of(services, ref.run)
     piece = work_key(step, index)
-    await tell(services, ref.run, piece, _notices(definition, ref, piece, error), otherwise=NOBODY)
+
+    async def words() -> Iterator[dict[str, Any]]:
+        return _notices(await definition_of(services, ref.run), ref, piece, error)
+
+    await tell(services, ref.run, piece, words, otherwise=NOBODY)
 
 
 def incident_places(definition: Definition | None) -> list[tuple[str, str]]:

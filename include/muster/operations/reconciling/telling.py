@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -10,11 +9,9 @@ from muster.errors import MusterError, TransientError
 from muster.events.model import EventType
 from muster.events.state import fold
 from muster.language.definition import Definition
-from muster.notifications.addressing import addressed
+from muster.notifications.addressing import addressed, report
 from muster.operations.reconciling.findings import Disagreement, Scope
 from muster.saga.incidents import NOBODY, incident_places
-
-log = logging.getLogger(__name__)
 
 LONGEST_KEY = 900
 
@@ -31,14 +28,14 @@ def tell_people(scope: Scope, found: Iterable[Disagreement], about: Definition |
         if scope.send is None or not each.person or each.told:
             continue
         wanted = _notices(each, incident_places(_definition(scope, each.run) or about))
-        for notice in addressed(wanted, otherwise=NOBODY, about_somebody=_is_about_somebody(scope, each.run))[0]:
+        about_somebody = _is_about_somebody(scope, each.run)
+        notices, faults = addressed(wanted, otherwise=NOBODY, about_somebody=about_somebody)
+        for notice in notices:
             try:
                 scope.send(notice)
             except Exception as error:
-                # Not in words: what a mail server says repeats whom it was for, and the outbox has it.
-                log.error(
-                    "A notice could not be sent (%s); it is in the outbox as %s", type(error).__name__, notice.key
-                )
+                faults[notice.key] = error
+        report(faults)
 
 
 def _notices(found: Disagreement, places: Iterable[tuple[str, str]]) -> Iterator[dict[str, Any]]:
