@@ -121,8 +121,8 @@ class Fence(Protocol):
         """One statement that is a transaction of its own, and what it presents; it selects `FROM fence`."""
         ...
 
-    def judge(self, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Read the statement's answer; raises when it may not be committed, or was not carried out."""
+    def judge(self, rows: Sequence[tuple[Any, ...]]) -> bool:
+        """Whether anything was written, by the statement's answer; raises when it may not be committed."""
         ...
 
 

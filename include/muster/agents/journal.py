@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Protocol
 
 from muster.events.log import EventLog
 from muster.events.model import Event, EventType, NewEvent
 from muster.events.payloads.work import ModelCalled
+from muster.events.sealing import is_forgotten
+from muster.redaction import redact_data
 
 
 class Journal(Protocol):
     """Looks up and records what was answered in one run."""
 
     async def lookup(self, keys: Sequence[str]) -> Mapping[str, Event]:
-        """The recorded events under these keys."""
+        """The recorded events under these keys; what was forgotten is none."""
         ...
 
     async def record(self, event: NewEvent) -> Event:
@@ -51,11 +53,19 @@ class LogJournal:
         if self._reading is None:
             self._reading = asyncio.create_task(self._read())
         found = await lookup.found
-        return {key: found[key] for key in keys if key in found}
+        return {key: event for key in keys if (event := found.get(key)) is not None and not is_forgotten(event.data)}
 
     async def record(self, event: NewEvent) -> Event:
-        """Write the event; the log lets appends that meet share one transaction."""
-        return (await self._log.aappend(self._run, [event]))[0]
+        """Write the event; the log lets appends that meet share one transaction.
+
+        Of whom was forgotten the log keeps nothing, and the work under way goes on with what it was told just now.
+        """
+        about = await self._log.aseals(self._run)
+        if about is not None and not about.known:
+            # The key may be taken by an answer that nobody can read any more, and this one was paid for as well.
+            event = replace(event, key=None)
+        stored = (await self._log.aappend(self._run, [event]))[0]
+        return replace(stored, data=redact_data(event.data)) if is_forgotten(stored.data) else stored
 
     async def spent(self) -> tuple[Decimal, int]:
         """The sum of `cost` over the run's `model.called` events; reads what is new since the last time."""

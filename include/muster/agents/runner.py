@@ -28,7 +28,7 @@ from muster.events.log import EventLog
 from muster.recovery.breakers import breakers_of, policy_of
 from muster.recovery.fencing import fenced
 from muster.recovery.guarding import Guard, Verdict, transient_is_failure
-from muster.recovery.ledger import Ledger
+from muster.recovery.ledger import Effect, Ledger, effect_key
 from muster.skills.calling import call_skill
 from muster.skills.registry import SkillContext, get_skill
 
@@ -210,14 +210,17 @@ async def _ask_models(
 
 
 def _context(call: AgentCall, services: AgentServices, key: str) -> SkillContext:
+    agent = call.agent.id if call.takes_over else None
+    # Under other words, or by another agent, it would be written a second time.
+    writing = Effect.of(effect_key(key, agent, "context.database"), "database", None, call.run)
     return SkillContext(
         run=call.run,
         step=call.step,
         index=call.index,
         key=key,
-        agent=call.agent.id if call.takes_over else None,
+        agent=agent,
         now=services.clock(),
-        database=fenced(services.database),
+        database=fenced(services.database, writing),
         workspace=services.workspace(call.run),
         settings=call.settings,
         documents=call.documents,

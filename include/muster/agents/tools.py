@@ -25,6 +25,7 @@ from muster.events.canonical import digest
 from muster.events.model import Event
 from muster.events.payloads.base import RecordedError
 from muster.events.payloads.work import ToolCalled
+from muster.events.sealing import is_marker
 from muster.recovery.ledger import Ledger, OutcomeUnknown
 from muster.redaction import redact_data
 from muster.skills.calling import call_skill
@@ -32,6 +33,9 @@ from muster.skills.registry import Skill, SkillContext, get_skill
 
 MOST_REPEATS = 3
 """The same tool with the same arguments this often ends the work: the model is going round in circles."""
+
+FORGOTTEN_RESULT = "It was done before, and stands; what it gave back was forgotten."
+"""What a model is told in place of the result of an effect about somebody who was forgotten since."""
 
 
 class ToolCalls:
@@ -73,7 +77,7 @@ class ToolCalls:
         answer = ToolCalled.of(event)
         if answer.error is not None:
             raise ModelRetry(answer.error.message)
-        return answer.result
+        return FORGOTTEN_RESULT if is_marker(answer.result) else answer.result
 
     def _check(self, skill: Skill, arguments: Mapping[str, Any]) -> None:
         agent = self._call.agent
@@ -108,11 +112,14 @@ class ToolCalls:
         except Exception as error:
             # A model that is told of it would call with other arguments, which is another effect: the next attempt
             # makes the same call, and finds out.
-            if await Ledger(context.database).ain_doubt(context.run, context.key) is not None:
+            outside = await Ledger(context.database).aoutside(context.run, context.key)
+            if outside is not None and outside.status != "done":
                 raise
             kind = type(error).__name__
             # The text of others may hold what no model should see: a path, a query, a secret.
             told = str(error) if isinstance(error, MusterError) else f"{skill.name} failed: {kind}"
+            if outside is not None:
+                told = f"What {skill.name} did has happened and stands; it failed after that: {told}"
             return replace(said, error=RecordedError(class_=kind, message=told))
 
     async def _record(self, key: str, said: ToolCalled) -> Event:
@@ -137,10 +144,9 @@ async def ensure_nothing_in_doubt(ledger: Ledger, call: AgentCall) -> None:
         OutcomeUnknown: something that a tool of this piece of work began may have happened.
     """
     # All tools that the last answer asked for have ended by now.
-    if (key := await ledger.ain_doubt(call.run, call.effect_key)) is not None:
-        raise OutcomeUnknown.of(
-            key, f"Whether {key!r} happened is unknown, so the agent {call.agent.id} was not asked to go on."
-        )
+    outside = await ledger.aoutside(call.run, call.effect_key)
+    if outside is not None and outside.status != "done":
+        raise OutcomeUnknown.of(outside.key, f"{outside.told}, so the agent {call.agent.id} was not asked to go on.")
 
 
 def tools(names: Sequence[str], site: Path | None) -> list[Tool[ToolCalls]]:

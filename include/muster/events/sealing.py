@@ -184,6 +184,11 @@ def is_marker(value: Any) -> bool:
     return isinstance(value, Mapping) and value.keys() == {FORGOTTEN}
 
 
+def is_forgotten(data: Mapping[str, Any]) -> bool:
+    """True for what an event says, when part of it cannot be read any more."""
+    return any(is_marker(value) for value in data.values())
+
+
 def encrypt(key: bytes, plain: bytes, bound_to: bytes) -> bytes:
     """AES-256-GCM: a random nonce, and the ciphertext, which opens only for what it is bound to."""
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM

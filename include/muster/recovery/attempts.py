@@ -124,8 +124,8 @@ class Attempt:
         tokens = [{"name": name, "token": token} for lease in self.leases for name, token in lease.tokens.items()]
         return {**self._place(self.number), "leases": json.dumps(tokens)}
 
-    def judge(self, rows: Rows) -> None:
-        """Whether what was written may be committed.
+    def judge(self, rows: Rows) -> bool:
+        """Whether anything was written; it may be committed.
 
         Raises:
             AttemptRevoked: another attempt has begun.
@@ -133,12 +133,13 @@ class Attempt:
         """
         anything, mine, held, *_ = rows[0]
         if not anything:
-            return
+            return False
         if not mine:
             self.was_refused = True
             raise self._revoked()
         if held != sum(len(lease.tokens) for lease in self.leases):
             raise next(iter(self.leases)).lost()
+        return True
 
     def end(self) -> bool:
         """From now on nothing is begun by it; true when it may have written, so that the database must know."""
@@ -196,7 +197,7 @@ async def attempting(
         StillRunning: a skill that was given up, or what it is committing, does not come to its end.
         Superseded: a later execution has begun.
     """
-    await _quiet(work)
+    await quiet(work)
     attempt = Attempt(run=run, work=work, execution=execution, number=number, leases=leases_held())
     if seizes and not await _advance(database, attempt, number):
         raise _superseded(attempt)
@@ -253,7 +254,12 @@ async def _advance(database: Database, attempt: Attempt, number: int) -> bool:
                 ) from error
 
 
-async def _quiet(work: str) -> None:
+async def quiet(work: str) -> None:
+    """Wait until nothing of the work that was given up runs in this process any more.
+
+    Raises:
+        StillRunning: it does not come to its end.
+    """
     if not await _at_rest(work):
         raise StillRunning(
             f"A skill of {work} that was given up still runs, {LINGER:g} s later: what it does is in doubt.",

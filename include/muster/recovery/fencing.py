@@ -17,16 +17,27 @@ from muster.database import AsyncLoan, Database, Loan
 from muster.errors import PermanentError
 from muster.events.sealing import Seals, current_seals
 from muster.recovery.attempts import Attempt, current_attempt
+from muster.recovery.ledger import Effect
 
 T = TypeVar("T")
+
+# What was written in the database has happened when the transaction is committed that this is a part of.
+WRITTEN = """
+INSERT INTO effects (key, kind, request, run, status, settled_at)
+VALUES (%(key)s, %(kind)s, %(request)s, %(run)s, 'done', clock_timestamp()) ON CONFLICT DO NOTHING
+"""
+
 _depth = ContextVar("_depth", default=0)
 """How many transactions this thread or coroutine is within."""
 
 
-def fenced(database: Database) -> Database:
-    """The database for the attempt that this code belongs to; the database itself outside of one."""
+def fenced(database: Database, effect: Effect | None = None) -> Database:
+    """The database for the attempt that this code belongs to; the database itself outside of one.
+
+    `effect` is what has happened once anything is written in it.
+    """
     attempt = current_attempt()
-    return database if attempt is None else FencedDatabase(database.bare, attempt, current_seals())
+    return database if attempt is None else FencedDatabase(database.bare, attempt, current_seals(), effect)
 
 
 def present(database: Database, connection: Connection[Any]) -> None:
@@ -48,9 +59,11 @@ class FencedDatabase(Database):
     It carries the attempt and the seals, because threads that a skill starts itself inherit no context.
     """
 
-    def __init__(self, bare: Database, attempt: Attempt, seals: Seals | None = None) -> None:
+    def __init__(
+        self, bare: Database, attempt: Attempt, seals: Seals | None = None, effect: Effect | None = None
+    ) -> None:
         super().__init__(bare.dsn, turns=0)
-        self._bare = bare
+        self._bare, self._effect = bare, effect
         self.fence, self.seals = attempt, seals
         self._lock = threading.Lock()
         self._open = self._held = 0
@@ -81,7 +94,9 @@ class FencedDatabase(Database):
     def present(self, connection: Connection[Any]) -> None:
         """As the function."""
         query = self._attempt.fence()
-        self._attempt.judge(connection.execute(query.sql, query.parameters).fetchall())
+        wrote = self._attempt.judge(connection.execute(query.sql, query.parameters).fetchall())
+        if wrote and self._effect is not None:
+            connection.execute(WRITTEN, vars(self._effect))
 
     @asynccontextmanager
     async def aconnection(self) -> AsyncIterator[AsyncConnection[TupleRow]]:
@@ -95,7 +110,9 @@ class FencedDatabase(Database):
                 async def check() -> None:
                     query = self._attempt.fence()
                     cursor = await connection.execute(query.sql, query.parameters)
-                    self._attempt.judge(await cursor.fetchall())
+                    wrote = self._attempt.judge(await cursor.fetchall())
+                    if wrote and self._effect is not None:
+                        await connection.execute(WRITTEN, vars(self._effect))
 
                 with _ainstead(connection, check):
                     yield connection

@@ -179,6 +179,11 @@ class Effect:
         return cls(key, kind, request_hash(request), run)
 
 
+def effect_key(work: str, agent: str | None, name: str) -> str:
+    """The key of an effect of the work; `agent` is who does it in the place of the step's own."""
+    return f"{work}/effect/{name}" if agent is None else f"{work}/agent/{agent}/effect/{name}"
+
+
 def request_hash(request: Any) -> str:
     """SHA-256 of a request's canonical JSON."""
     return sha256(canonical(request).encode()).hexdigest()
@@ -279,16 +284,10 @@ class Ledger:
         """`begin` for coroutines."""
         return await arun(self.database, begin(effect, claim, self.seals, self._fence))
 
-    async def ain_doubt(self, run: str, work: str) -> str | None:
-        """The key of an effect that a piece of work, of which nothing goes on any more, began without an outcome.
-
-        `work` is what begins the keys of its effects.
-        """
-        found = await self.aoutside(run, work)
-        return found.key if found is not None and found.status != "done" else None
-
     async def aoutside(self, run: str, work: str) -> Outside | None:
-        """An effect that such a piece of work has had, or may have had; one in doubt before one that is done."""
+        """An effect that a piece of work, of which nothing goes on any more, has had, or may have had: one in doubt
+        before one that is done. `work` is what begins the keys of its effects.
+        """
         rows = await arun(self.database, _rows(UNDER, {"run": run, "under": f"{work}/"}))
         return Outside(*rows[0]) if rows else None
 

@@ -69,10 +69,9 @@ class SkillContext:
                 answer. By default nobody can tell, and a person has to.
         """
         from muster.recovery.effects import Once
-        from muster.recovery.ledger import Effect, Ledger, cannot_tell
+        from muster.recovery.ledger import Effect, Ledger, cannot_tell, effect_key
 
-        work = self.key if self.agent is None else f"{self.key}/agent/{self.agent}"
-        effect = Effect.of(f"{work}/effect/{name}", kind, request, self.run)
+        effect = Effect.of(effect_key(self.key, self.agent, name), kind, request, self.run)
         return Once(Ledger(self.database), effect, find_out or cannot_tell)
 
     def guard(self, name: str) -> Guard:

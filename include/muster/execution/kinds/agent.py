@@ -16,6 +16,7 @@ from muster.execution.reading import documents_of_run
 from muster.execution.services import Services
 from muster.language.expressions import evaluate, evaluate_marked
 from muster.language.kinds.agent import ResolvedAgent
+from muster.recovery.attempts import quiet
 from muster.recovery.breakers import BreakerOpen, policy_of
 from muster.recovery.ledger import Ledger, Outside
 
@@ -33,6 +34,8 @@ async def _ask_in_turn(services: Services, piece: Piece, step: ResolvedAgent, ag
     except BreakerOpen as error:
         if not goes_on(piece, error):
             raise
+        # What it was still at beside the tool that is left alone was given up, and may do something yet.
+        await quiet(piece.work)
         if (outside := await _outside(services, piece, step)) is not None:
             raise TransientError(
                 f"{error.message} {outside.told}, so no other agent was asked.",
