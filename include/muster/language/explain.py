@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 from pydantic import BaseModel, Tag, ValidationError
 from pydantic_core import ErrorDetails
 
+from muster.language.foreign import MEANT, said_elsewhere
 from muster.language.problems import LanguageError, Problem, did_you_mean, one_of
 from muster.language.reading import Path
 from muster.language.steps import TAG
@@ -67,6 +68,8 @@ def _explain_one(details: ErrorDetails, model: type[BaseModel], document: Locate
         message, suggestion = _wording(details, path[-2])
         return document.problem(message, path[:-1], key=True, suggestion=suggestion)
     message, suggestion = _wording(details, details["input"])
+    if kind in _MAPPINGS and suggestion is None:
+        suggestion = _mapping_meant(path, details["input"])
     if key and kind != "string_pattern_mismatch":
         message = f"`{key}` {message}" if isinstance(path[-1], str) else f"entry {path[-1] + 1} {message}"
     return document.problem(message, path, suggestion=suggestion)
@@ -78,6 +81,8 @@ def _unknown_key(
     known = keys_of(owner) if owner else []
     if key in ALL_NOT_YET:
         return document.problem(refusal(key), path, key=True)
+    if said := said_elsewhere(key, known):
+        return document.problem(f"unknown key `{key}`", path, key=True, suggestion=said)
     kind = getattr(owner, "kind", None)
     if kind and (fitting := [name for name, other in others.items() if key in keys_of(other)]):
         only = f"Only {one_of(fitting)} steps take it."
@@ -101,9 +106,19 @@ def _no_kind(path: Path, kinds: Mapping[str, type[BaseModel]], document: Located
         message = f"exactly one of {one_of(known)} can stand here, not {' and '.join(f'`{key}`' for key in found)}"
         return document.problem(message, (*path, found[-1]), key=True, suggestion="Write two of them, one each.")
     for key in value:
+        if said := said_elsewhere(key, ["after"] if "id" in value else []):
+            return document.problem(f"unknown key `{key}`", (*path, key), key=True, suggestion=said)
+        if (swallowed := _swallowed(value[key], known)) is not None:
+            message = f"a quote is not closed: the text of `{key}` goes on to `{swallowed}:`"
+            return document.problem(message, (*path, key), suggestion="Close it at the end of the text.")
         if near := did_you_mean(key, known):
             return document.problem(f"unknown key `{key}`", (*path, key), key=True, suggestion=near)
     return document.problem(f"one of {one_of(known)} is missing", path)
+
+
+def _swallowed(value: Any, known: Iterable[str]) -> str | None:
+    """The key that a text without its closing quote has taken in."""
+    return next((key for key in known if isinstance(value, str) and re.search(rf"\s{key}:\s", value)), None)
 
 
 def keys_of(model: type[BaseModel]) -> list[str]:
@@ -125,6 +140,8 @@ _KINDS_OF_VALUE: dict[str, str] = {
     "model_attributes_type": "a mapping (lines of `key: value`)",
     "is_instance_of": "a number",
 }
+
+_MAPPINGS = ("dict_type", "model_type", "model_attributes_type")
 
 _BOUNDS: dict[str, tuple[str, str]] = {
     "greater_than_equal": ("ge", "must be at least {}"),
@@ -158,6 +175,16 @@ def _wording(details: ErrorDetails, value: Any) -> tuple[str, str | None]:
     if kind == "string_pattern_mismatch":
         return _name_wording(str(context.get("pattern")), value)
     return details["msg"], None
+
+
+def _mapping_meant(path: Path, value: Any) -> str | None:
+    """The mapping that a person means who writes one value."""
+    if isinstance(value, Mapping | list) or value is None:
+        return None
+    key = str(path[-1]) if path else ""
+    if path[:1] == ("inputs",) and len(path) == 2:
+        return f"Write `{key}: {{ type: {value} }}`."
+    return f"Write `{key}: {MEANT[key].format(value)}`." if key in MEANT else None
 
 
 def _name_wording(pattern: str, value: Any) -> tuple[str, str | None]:

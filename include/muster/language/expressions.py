@@ -16,6 +16,7 @@ from jinja2.environment import Template, TemplateExpression
 from jinja2.exceptions import TemplateError
 
 from muster.errors import PermanentError
+from muster.language import foreign
 from muster.language.answers import NeitherTrueNorFalse
 from muster.language.filters import FILTERS, MAX_TEXT, as_text
 from muster.language.problems import did_you_mean
@@ -228,7 +229,9 @@ class _Reader:
             if node.name not in FILTERS and " " not in node.name:
                 known = f"Filters: {', '.join(sorted(FILTERS))}."
                 raise ExpressionSyntaxError(
-                    f"there is no filter `{node.name}`", line, did_you_mean(node.name, FILTERS) or known
+                    f"there is no filter `{node.name}`",
+                    line,
+                    _filter_meant(node.name) or did_you_mean(node.name, FILTERS) or known,
                 )
         elif isinstance(node, nodes.Test):
             if node.name not in _sandbox.tests:
@@ -244,9 +247,9 @@ class _Reader:
         name = path[0]
         if name not in VARIABLES:
             known = f"There are {', '.join(VARIABLES)}."
-            raise ExpressionSyntaxError(
-                f"there is no variable `{name}`", line - 1, did_you_mean(name, VARIABLES) or known
-            )
+            here = foreign.VARIABLES.get(name)
+            meant = f"It is `{here}`." if here else did_you_mean(name, VARIABLES)
+            raise ExpressionSyntaxError(f"there is no variable `{name}`", line - 1, meant or known)
         self.variables.add(name)
         if name in self.found:
             if len(path) > 1:
@@ -258,10 +261,13 @@ class _Reader:
 def _no_call(node: nodes.Call, line: int) -> ExpressionSyntaxError:
     called = node.node
     name = called.attr if isinstance(called, nodes.Getattr) else getattr(called, "name", "this")
-    known = {"items": "items", "strip": "trim", "get": "default", "format": "string"}
-    near = name if name in FILTERS else known.get(name)
-    suggestion = f"Use the filter `| {near}`." if near else "Use a filter; there are no methods and functions."
+    suggestion = _filter_meant(name) or "Use a filter; there are no methods and functions."
     return ExpressionSyntaxError(f"`{name}(…)` cannot be called", line, suggestion)
+
+
+def _filter_meant(name: str) -> str | None:
+    near = name if name in FILTERS else foreign.FILTERS.get(name)
+    return f"Use the filter `| {near}`." if near else None
 
 
 def path_of(node: nodes.Node) -> tuple[str, ...] | None:

@@ -6,7 +6,6 @@ cannot mean on purpose (a key twice, tags, several documents, aliases that multi
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path as File
@@ -16,6 +15,7 @@ import yaml
 
 from muster.language.problems import LanguageError, Problem
 from muster.language.reading import Mistake, Path, Place, read_data, read_places
+from muster.language.syntax import expression_for_key, line_of, syntax_mistake
 from muster.redaction import redact
 
 MAX_BYTES = 1_000_000
@@ -59,20 +59,16 @@ class Source:
         place = self.places[path][0 if key else 1]
         if place.block:
             line = place.line + 1 + offset
-            shown = self._line(line)
+            shown = line_of(self.text, line)
             place = Place(line, len(shown) - len(shown.lstrip()), 1)
         return self.problem_at(message, place, suggestion)
 
     def problem_at(self, message: str, place: Place, suggestion: str | None = None) -> Problem:
         """A problem at a place."""
         # Whatever is wrong in it, a line that is shown carries no secret on.
-        snippet = redact(self._line(place.line))
-        return Problem(self.file, place.line + 1, place.column + 1, redact(message), suggestion, snippet, place.width)
-
-    def _line(self, number: int) -> str:
-        # Only YAML's line breaks: a form feed inside a text does not begin a line.
-        lines = re.split(r"\r\n|[\r\n\x85\u2028\u2029]", self.text)
-        return lines[number] if number < len(lines) else ""
+        snippet = redact(line_of(self.text, place.line))
+        said, help = redact(message), suggestion and redact(suggestion)
+        return Problem(self.file, place.line + 1, place.column + 1, said, help, snippet, place.width)
 
 
 def read_source(path: File, *, name: str | None = None) -> Source:
@@ -100,10 +96,12 @@ def parse_source(raw: bytes, file: str = "<text>") -> Source:
     try:
         return Source(file, text, read_data(text))
     except Mistake as mistake:
-        problem = Source(file, text).problem_at(mistake.message, mistake.place, mistake.suggestion)
+        found = expression_for_key(text, mistake)
+    except yaml.MarkedYAMLError as error:
+        found = syntax_mistake(text, error)
     except yaml.YAMLError as error:
-        problem = _syntax_problem(Source(file, text), error)
-    raise LanguageError([problem])
+        found = _control_character(text, error)
+    raise LanguageError([Source(file, text).problem_at(found.message, found.place, found.suggestion)])
 
 
 def _decode(raw: bytes, file: str) -> str:
@@ -117,16 +115,8 @@ def _decode(raw: bytes, file: str) -> str:
     raise LanguageError([problem])
 
 
-def _syntax_problem(source: Source, error: yaml.YAMLError) -> Problem:
-    if not isinstance(error, yaml.MarkedYAMLError):
-        position = getattr(error, "position", 0)
-        before = source.text[: position if isinstance(position, int) else 0]
-        place = Place(before.count("\n"), len(before) - (before.rfind("\n") + 1), 1)
-        return source.problem_at("a control character stands here; YAML takes none", place)
-    mark = error.problem_mark or error.context_mark
-    place = Place(mark.line, mark.column, 1) if mark else Place(0, 0, 1)
-    snippet = source.problem_at("", place).snippet
-    if snippet[place.column : place.column + 1] == "\t":
-        return source.problem_at("a tab is used for indentation", place, "Indent with spaces.")
-    words = [part for part in (error.context, error.problem) if part]
-    return source.problem_at(": ".join(str(word) for word in words), place)
+def _control_character(text: str, error: yaml.YAMLError) -> Mistake:
+    position = getattr(error, "position", 0)
+    before = text[: position if isinstance(position, int) else 0]
+    place = Place(before.count("\n"), len(before) - (before.rfind("\n") + 1), 1)
+    return Mistake("a control character stands here; YAML takes none", place)

@@ -1,0 +1,123 @@
+"""Words of other tools, and what is written for them here: Airflow's, dag-factory's, Kestra's, GitHub Actions'."""
+
+from __future__ import annotations
+
+_AUTOMATION = {
+    "schedule": 'It stands under `triggers`: `triggers: [{ schedule: "@daily" }]`.',
+    "name": "It is `automation`: the name, in lower case.",
+    "id": "It is `automation`: the name, in lower case.",
+    "namespace": "It is `category`.",
+    "tags": "Automations are grouped by `category` and `department`.",
+    "tasks": "It is `steps`.",
+    "jobs": "It is `steps`.",
+    "task_groups": "Steps are a flat list under `steps`; `after` says what they wait for.",
+    "params": "It is `inputs`.",
+    "parameters": "It is `inputs`.",
+    "variables": "It is `settings`.",
+    "vars": "It is `settings`.",
+    "env": "It is `settings`; secrets stand in Airflow's connections.",
+    "on": "It is `triggers`.",
+    "default_args": "It is `defaults`.",
+    "start_date": "A schedule begins when it is published; nothing is caught up.",
+    "catchup": "Nothing is ever caught up: leave it out.",
+    "max_active_runs": "Leave it out; `lock` keeps steps of several runs apart.",
+    "max_active_tasks": "Leave it out; Airflow pools (`pool`) limit how many tasks work at once.",
+    "dagrun_timeout": "It is `deadlines`, which say who is told.",
+    "sla": "It is `deadlines`, which say who is told.",
+    "on_failure_callback": "Who is told that a run is stuck stands under `incidents`.",
+    "errors": "It is `compensate` at the steps, and `incidents` for who is told.",
+    "doc_md": "It is `description`.",
+    "owner_links": "It is `owner`.",
+}
+_STEP = {
+    "depends_on": "It is `after`.",
+    "dependencies": "It is `after`.",
+    "dependsOn": "It is `after`.",
+    "upstream": "It is `after`.",
+    "depends_on_past": "Leave it out; `lock` keeps runs apart.",
+    "task_id": "It is `id`.",
+    "name": "It is `id`, and `title` for people.",
+    "retries": "It is `retry`: `retry: { times: 3 }`.",
+    "retry_delay": "It stands under `retry`: `retry: { times: 3, delay: 10s }`.",
+    "execution_timeout": "It is `timeout`.",
+    "trigger_rule": "Leave it out: `when` and `branch` say what goes ahead.",
+    "priority_weight": "It is `priority`.",
+    "queue": "It is `lane`.",
+    "expand": "It is `each`.",
+    "foreach": "It is `each`.",
+    "for_each": "It is `each`.",
+    "forEach": "It is `each`.",
+    "loop": "It is `each`.",
+    "with_items": "It is `each`.",
+    "items": "It is `each`.",
+    "if": "It is `when`.",
+    "condition": "It is `when`.",
+    "runIf": "It is `when`.",
+    "params": "It is `with`.",
+    "args": "It is `with`.",
+    "kwargs": "It is `with`.",
+    "op_kwargs": "It is `with`.",
+    "inputs": "It is `with`.",
+    "arguments": "It is `with`.",
+    "python_callable": "Write a skill: a typed Python function that `skill` names.",
+    "uses": "It is `skill`, `agent`, `run` or `operator`.",
+    "type": "It is `operator` for one of Airflow's, or `skill` for a function.",
+    "bash_command": "It stands under `with` of an `operator`.",
+    "script": "It is an `operator` (BashOperator) or a `skill`.",
+    "on_failure": "It is `fallback` for what takes over, and `compensate` for what undoes the step.",
+    "on_failure_callback": "It is `fallback` for what takes over, and `compensate` for what undoes the step.",
+    "prompt": "It is `ask`.",
+    "message": "It is `text` of a notice.",
+}
+_RETRY = {"attempts": "It is `times`.", "maxAttempt": "It is `times`.", "retries": "It is `times`."}
+_RETRY |= {"interval": "It is `delay`.", "wait": "It is `delay`."}
+FILTERS = {
+    "strftime": "date",
+    "isoformat": "date",
+    "datetimeformat": "date",
+    "to_json": "tojson",
+    "toJson": "tojson",
+    "json": "tojson",
+    "dumps": "tojson",
+    "items": "items",
+    "strip": "trim",
+    "get": "default",
+    "format": "string",
+    "len": "length",
+    "size": "length",
+    "str": "string",
+}
+"""Filters by the names that others, and methods and functions, have for them."""
+VARIABLES = {
+    "params": "inputs",
+    "conf": "inputs",
+    "dag_run": "inputs",
+    "var": "settings",
+    "vars": "settings",
+    "ds": "run",
+    "ts": "run",
+    "logical_date": "run",
+    "execution_date": "run",
+    "dag": "run",
+    "run_id": "run",
+    "ti": "steps",
+    "task_instance": "steps",
+    "outputs": "steps",
+    "tasks": "steps",
+    "taskrun": "item",
+}
+"""Variables of expressions by the names that others have for them."""
+
+MEANT = {
+    "retry": "{{ times: {} }}",
+    "budget": "{{ usd: {} }}",
+    "compensate": "{{ skill: {} }}",
+    "needs": "{{ skills: [{}] }}",
+}
+"""The mapping that a person means who writes one value, by the key it stands under."""
+
+
+def said_elsewhere(key: str, known: list[str]) -> str | None:
+    """What is written for a key of other tools, in a mapping that takes these keys; None for what is none of theirs."""
+    words = _AUTOMATION if "automation" in known else _STEP if "after" in known else _RETRY if "times" in known else {}
+    return words.get(key)

@@ -1,0 +1,104 @@
+"""Where a text stops being YAML: the place that a person has to mend, and what to write there."""
+
+from __future__ import annotations
+
+import re
+
+import yaml
+
+from muster.language.reading import Mistake, Place
+
+_KEY = re.compile(r"\s*(?:- +)*[^\s:#'\"]+:(?= )")
+"""What a line of `key: value` begins with."""
+_IN_QUOTES = re.compile(r"""(?:[:,\[{-]|^)\s*("(?:\\.|[^"\\])*"|'(?:''|[^'])*')""", re.MULTILINE)
+FAR = 100
+"""So many lines before a mistake the quote is looked for that leads to it."""
+_BRACES = re.compile(r"\{\{.*?(?:\}\}|$)")
+
+
+def syntax_mistake(text: str, error: yaml.MarkedYAMLError) -> Mistake:
+    """What is wrong where the parser gave up."""
+    mark = error.problem_mark or error.context_mark
+    place = Place(mark.line, mark.column, 1) if mark else Place(0, 0, 1)
+    line = line_of(text, place.line)
+    if line[place.column : place.column + 1] == "\t":
+        return Mistake("a tab is used for indentation", place, "Indent with spaces.")
+    begins = error.context_mark
+    if begins is not None and "quoted scalar" in str(error.context):
+        return _unclosed(Place(begins.line, begins.column, 1), None)
+    if (quoted := _ends_at(text, place)) is not None:
+        return _too_early(line_of(text, quoted.line), quoted, place)
+    if (braces := bare_expression(line, place.column)) is not None:
+        return _in_quotes(Place(place.line, *braces), line)
+    said = ": ".join(str(part) for part in (error.context, error.problem) if part)
+    if error.problem == "mapping values are not allowed in this context":
+        key = _KEY.match(line)
+        if key is None or key.end() > place.column:
+            above = "Indent it as the lines beside it, or leave the line above without a value."
+            return Mistake("this line is indented as if it belonged to the value above it", place, above)
+        value = line[key.end() :].strip()
+        return Mistake(
+            "a `: ` stands inside a text without quotes",
+            place,
+            f"Put quotes around the text: `{key[0].strip()} {_quoted(value)}`.",
+        )
+    return Mistake(said, place)
+
+
+def expression_for_key(text: str, mistake: Mistake) -> Mistake:
+    """The mistake; where braces without quotes were taken for mappings, that."""
+    line, column = line_of(text, mistake.place.line), mistake.place.column
+    braces = bare_expression(line, column) if line[max(0, column - 1) : column + 1] == "{{" else None
+    return mistake if braces is None else _in_quotes(Place(mistake.place.line, *braces), line)
+
+
+def bare_expression(line: str, before: int) -> tuple[int, int] | None:
+    """Column and width of an expression that begins a value without quotes, at or before a column."""
+    for found in _BRACES.finditer(line):
+        if found.start() <= before and line[: found.start()].rstrip()[-1:] in ("", ":", ",", "[", "{", "-"):
+            return found.start(), found.end() - found.start()
+    return None
+
+
+def line_of(text: str, number: int) -> str:
+    """The line of that number, which counts from 0."""
+    # Only YAML's line breaks: a form feed inside a text does not begin a line.
+    lines = re.split(r"\r\n|[\r\n\x85\u2028\u2029]", text)
+    return lines[number] if number < len(lines) else ""
+
+
+def _in_quotes(place: Place, line: str) -> Mistake:
+    shown = line[place.column : place.column + place.width]
+    return Mistake("an expression must stand in quotes", place, f"Write {_quoted(shown)}.")
+
+
+def _too_early(line: str, quoted: Place, ended: Place) -> Mistake:
+    """The mistake of a text in quotes behind which something follows that cannot."""
+    shown = line[quoted.column : ended.column] if quoted.line == ended.line else line[quoted.column :]
+    mark = shown[:1]
+    if shown.count("{{") > shown.count("}}") and quoted.line == ended.line:
+        other = {'"': "single quotes", "'": "double quotes"}[mark]
+        message = f"the text ends inside its expression, at the next `{mark}`"
+        return Mistake(message, Place(quoted.line, quoted.column, len(shown)), f"Write {other} inside of it.")
+    return _unclosed(quoted, ended)
+
+
+def _unclosed(quoted: Place, ended: Place | None) -> Mistake:
+    end = "" if ended is None else f": the text ends in line {ended.line + 1}, column {ended.column}"
+    return Mistake(f"this quote is not closed where its text ends{end}", quoted, "Close it at the end of the text.")
+
+
+def _ends_at(text: str, place: Place) -> Place | None:
+    """Where the text in quotes begins behind whose end a place is."""
+    lines = [line_of(text, number) for number in range(max(0, place.line - FAR), place.line)]
+    before = "\n".join([*lines, line_of(text, place.line)[: place.column]]).rstrip(" ")
+    for found in _IN_QUOTES.finditer(before):
+        if found.end() == len(before):
+            line = before.count("\n", 0, found.start(1))
+            column = found.start(1) - (before.rfind("\n", 0, found.start(1)) + 1)
+            return Place(place.line - len(lines) + line, column, 1)
+    return None
+
+
+def _quoted(text: str) -> str:
+    return f"'{text}'" if '"' in text else f'"{text}"'
