@@ -121,7 +121,7 @@ def documents_of(settings: Mapping[str, Any], *, watched: Iterable[str] = (), sh
     return Documents(tuple(absolute), int(settings.get("max_file_mb", MAX_FILE_MB) * MEGABYTE))
 
 
-def wrong_settings(settings: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+def wrong_settings(settings: Mapping[str, object]) -> Iterator[tuple[str, str, str]]:
     """The settings about files that do not say what they should: name, what is wrong, and what to write."""
     named = settings.get("allowed_files", [])
     if not isinstance(named, list | tuple) or not all(isinstance(folder, str) and folder for folder in named):

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
 
 from muster.errors import ErrorClass, MusterError, TransientError
 
@@ -97,11 +96,11 @@ def _status(error: Exception) -> int | None:
     return next((each for each in candidates if isinstance(each, int) and 400 <= each < 600), None)
 
 
-def _urllib_status(error: Exception) -> Any:
+def _urllib_status(error: Exception) -> object:
     return getattr(error, "code", None) if type(error).__module__ == "urllib.error" else None
 
 
-def _header(headers: Any, name: str) -> str | None:
+def _header(headers: object, name: str) -> str | None:
     if not hasattr(headers, "get"):
         return None
     value = headers.get(name) or headers.get(name.lower())

@@ -150,7 +150,7 @@ def learn(*secrets: str | None) -> None:
     _known.add({form for secret in secrets if secret is not None for form in _forms(secret)})
 
 
-def learn_settings(settings: Mapping[str, Any]) -> None:
+def learn_settings(settings: Mapping[str, object]) -> None:
     """The settings whose names say that they are secret: `smtp_password`, `api_key`, `crm.token`."""
     learn(*_named_secret(settings))
 
@@ -204,7 +204,7 @@ def looks_secret(text: str, *, prose: bool = False) -> bool:
     return any(text[max(0, span.start - 8) : span.start].rstrip("\"' \t").endswith("=") for span in named(text))
 
 
-def redact_data(value: Any) -> Any:
+def redact_data(value: object) -> Any:
     """JSON-ready data without secrets, in keys and in values; what a key's name calls a secret is one."""
     if isinstance(value, str):
         return redact(value)
@@ -223,11 +223,11 @@ def redact_data(value: Any) -> Any:
     return value
 
 
-def _under(name: Any, value: Any, *, listed: bool = False) -> Any:
+def _under(name: Any, value: object, *, listed: bool = False) -> object:
     return _hidden(name, value, listed) if is_secret(name, value, listed=listed) else redact_data(value)
 
 
-def _hidden(name: str, value: Any, listed: bool) -> Any:
+def _hidden(name: str, value: object, listed: bool) -> object:
     """What a name calls secret, with the shape it had, which may be declared: only what it says is gone."""
     if isinstance(value, Mapping):
         # What stands in a mapping has a name of its own, so that a number there is a length, a count or a version.
@@ -322,12 +322,12 @@ _FOLDERS = frozenset({"PWD", "OLDPWD"})
 """Environment variables that sound like a password and are none."""
 
 
-def _named_secret(values: Mapping[str, Any]) -> Iterator[str]:
+def _named_secret(values: Mapping[str, object]) -> Iterator[str]:
     for key, value in values.items():
         yield from _secrets_of(name_in(values, key), value, within=False)
 
 
-def _secrets_of(name: str, value: Any, *, within: bool) -> Iterator[str]:
+def _secrets_of(name: str, value: object, *, within: bool) -> Iterator[str]:
     """The texts and numbers that a name calls secret; `within` what one calls so, also those that look random."""
     if isinstance(value, Mapping):
         for own, inner in value.items():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Iterator
-from typing import Any
 
 from muster.secret_names import (
     NO_WORD,
@@ -146,7 +145,7 @@ def options(text: str) -> Iterator[Span]:
             yield Span(*found.span(which), "")
 
 
-def is_given(option: Any, value: Any) -> bool:
+def is_given(option: object, value: object) -> bool:
     """True when of two words of a command the first is an option that calls the other secret."""
     if not isinstance(option, str) or not isinstance(value, str) or not option.startswith("--"):
         return False

@@ -264,7 +264,7 @@ def tells(kind: Kind, value: str) -> bool:
     return holds_key(kind, value) or (kind in ("chosen", "typed") and _looks_chosen(value))
 
 
-def is_secret(name: Any, value: Any, *, listed: bool = False) -> bool:
+def is_secret(name: object, value: object, *, listed: bool = False) -> bool:
     """True when a value, or something in it, is to be hidden because of its name. A truth value tells nobody a secret,
     and a model that declares one could not be read back.
     """
@@ -289,14 +289,14 @@ def says_whose(name: str, value: str) -> bool:
     return _EDGES.sub("", name).lower().endswith("authorization") and _SCHEME.fullmatch(value) is not None
 
 
-def is_listed(values: Sequence[Any]) -> TypeGuard[Sequence[tuple[str, Any]]]:
+def is_listed(values: Sequence[object]) -> TypeGuard[Sequence[tuple[str, object]]]:
     """True for names with their values, as HTTP clients list headers: `[["Authorization", "Bearer x"]]`."""
     return bool(values) and all(
         isinstance(pair, list | tuple) and len(pair) == 2 and isinstance(pair[0], str) for pair in values
     )
 
 
-def name_in(values: Mapping[Any, Any], key: Any) -> Any:
+def name_in(values: Mapping[Any, object], key: object) -> Any:
     """By which name the value of a key is judged: the key, or what stands beside it where the mapping is such a pair
     as Kubernetes and lists of headers have, `{"name": "password", "value": ...}`.
     """

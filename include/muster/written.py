@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -14,7 +14,7 @@ SkillName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+$
 """The name of a skill: `<domain>.<verb_noun>`."""
 
 
-def _decimal(value: Any) -> Any:
+def _decimal(value: object) -> object:
     # YAML reads 0.50 as a float; its shortest text is what the person wrote. JSON holds a text.
     if isinstance(value, int | float | str) and not isinstance(value, bool):
         try:

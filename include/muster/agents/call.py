@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from muster.agents.models import ModelProvider
 from muster.agents.spec import AgentSpec
@@ -33,13 +33,13 @@ class AgentCall:
     """True when it does the work in the place of the step's own agent, as the next one that fits."""
     ask: str
     """What to do, rendered with `prompts.fence` around what expressions put into it."""
-    data: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, object] = field(default_factory=dict)
     """What it is about: fenced as data for a model, the arguments of the `offline` skill."""
     returns: Returns | None = None
     """What to answer; None for what the agent itself returns, else text."""
     budget: Decimal | None = None
     """US dollars the whole run may spend; None for no limit."""
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, object] = field(default_factory=dict)
     """The automation's settings: `prices` is read here, tools get them all."""
     documents: Documents = NO_DOCUMENTS
     """The files its tools may read."""
@@ -60,7 +60,7 @@ def doer(work: str, key: str) -> tuple[str | None, bool]:
 class AgentResult:
     """What came of it."""
 
-    output: Any
+    output: object
     """JSON-ready data in the form of `returns`."""
     output_type: Returns | None
     """What hydrates `output`; None for text."""

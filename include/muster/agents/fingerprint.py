@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic_core import to_json, to_jsonable_python
 
@@ -30,7 +30,7 @@ _VOLATILE = frozenset(
 
 
 def fingerprint(
-    messages: Sequence[ModelMessage], settings: Mapping[str, Any] | None, parameters: ModelRequestParameters
+    messages: Sequence[ModelMessage], settings: Mapping[str, object] | None, parameters: ModelRequestParameters
 ) -> str:
     """SHA-256 in hexadecimal over the conversation, the tools and output offered, and the settings.
 
@@ -47,20 +47,20 @@ def fingerprint(
     return sha256(to_json(question)).hexdigest()
 
 
-def _message(message: ModelMessage) -> dict[str, Any]:
+def _message(message: ModelMessage) -> dict[str, object]:
     from pydantic_ai.messages import ModelResponse
 
-    known: dict[str, Any] = {"kind": message.kind, "parts": [_part(part) for part in message.parts]}
+    known: dict[str, object] = {"kind": message.kind, "parts": [_part(part) for part in message.parts]}
     if not isinstance(message, ModelResponse):
         known["instructions"] = message.instructions
     return known
 
 
-def _part(part: Any) -> dict[str, Any]:
+def _part(part: object) -> dict[str, object]:
     fields = {
         name: value
         for name, value in vars(part).items()
         if value is not None and name not in _VOLATILE and not name.startswith("_")
     }
-    jsonable: dict[str, Any] = to_jsonable_python(fields)
+    jsonable: dict[str, object] = to_jsonable_python(fields)
     return dict(sorted(jsonable.items()))

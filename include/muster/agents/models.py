@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from pydantic_ai.models import Model
@@ -49,7 +49,7 @@ async def connected(tiers: Sequence[str], provider: ModelProvider) -> list[Tier]
     return found
 
 
-def take_over(model: Any) -> None:
+def take_over(model: object) -> None:
     """Turn off what a model's SDK client does by itself: retries, and giving up early while connecting.
 
     A step's own `retry` and the agent's next tier decide what follows a failure. A client that

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pydantic_ai.messages import ModelResponse
     from pydantic_ai.models import Model
 
-Prices = Mapping[str, Mapping[str, Any]]
+Prices = Mapping[str, Mapping[str, object]]
 """By the beginning of a model's name: `input` and `output`, in US dollars for a million tokens."""
 
 OWN = "muster"
@@ -42,7 +42,7 @@ class PriceTable:
         usage = Usage(input_tokens=input_tokens, output_tokens=output_tokens)
         return self._price(usage, model.model_name, model.system, model.base_url)
 
-    def _price(self, usage: Any, name: str | None, provider: str | None, url: str | None) -> Decimal | None:
+    def _price(self, usage: object, name: str | None, provider: str | None, url: str | None) -> Decimal | None:
         from genai_prices.data_snapshot import get_snapshot
 
         if not name:
@@ -62,7 +62,7 @@ class PriceTable:
         return None
 
 
-def price_table(settings: Mapping[str, Any]) -> PriceTable:
+def price_table(settings: Mapping[str, object]) -> PriceTable:
     """The table for an automation's settings; `settings.prices` are the site's own prices.
 
     Raises:

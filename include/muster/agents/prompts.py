@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from hashlib import sha256
-from typing import Any
 
 from muster.agents.spec import AgentSpec
 from muster.redaction import redact, redact_data
@@ -28,14 +27,14 @@ def instructions(agent: AgentSpec) -> str:
     return redact("\n\n".join(paragraph for paragraph in paragraphs if paragraph))
 
 
-def request(ask: str, inputs: Mapping[str, Any]) -> str:
+def request(ask: str, inputs: Mapping[str, object]) -> str:
     """One piece of work: the author's request, then what it is about, each value fenced under its name."""
     blocks = [ask.strip()]
     blocks += [f"{name}:\n{fence(value)}" for name, value in inputs.items()]
     return redact("\n\n".join(blocks))
 
 
-def fence(value: Any) -> str:
+def fence(value: object) -> str:
     """`value` between marks that it cannot contain itself, however it was written.
 
     The mark is taken from a hash of the text, so text cannot be made to close its own fence.
@@ -46,5 +45,5 @@ def fence(value: Any) -> str:
     return f'<data id="{mark}">\n{text}\n</data id="{mark}">'
 
 
-def _written(value: Any) -> str:
+def _written(value: object) -> str:
     return redact(json.dumps(redact_data(value), ensure_ascii=False, default=str))

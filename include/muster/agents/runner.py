@@ -87,7 +87,7 @@ class _Kind:
 class _Built:
     """A pydantic-ai agent, which all work of the same kind shares."""
 
-    agent: Agent[ToolCalls, Any]
+    agent: Agent[ToolCalls, object]
     outputs: dict[str, int] = field(default_factory=dict)
     """The most output tokens seen in one answer, by tier."""
 
@@ -235,7 +235,7 @@ def _built(kind: _Kind) -> _Built:
 
     agent, output = kind.agent, kind.output
     settings = ModelSettings() if agent.temperature is None else ModelSettings(temperature=agent.temperature)
-    built: Agent[ToolCalls, Any] = Agent(
+    built: Agent[ToolCalls, object] = Agent(
         name=agent.id,
         output_type=str if output is None else _asked_for(output),
         instructions=prompts.instructions(agent),
@@ -258,7 +258,7 @@ def _asked_for(output: OutputType) -> Any:
     return StructuredDict(dict(output.returns))
 
 
-def _must_fit(output: OutputType, value: Any) -> Any:
+def _must_fit(output: OutputType, value: object) -> object:
     """Send an answer back that has the right shape only on the surface."""
     from pydantic_ai import ModelRetry
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import Field
 
 from muster.written import Name, SkillName, Usd, Written
@@ -41,7 +39,7 @@ class AgentSpec(Written):
     """The skills the agent may call as tools. It is given no others."""
     instructions: str = ""
     """How to do the work: the text the model is given before the step's `ask`."""
-    returns: str | dict[str, Any] | None = None
+    returns: str | dict[str, object] | None = None
     """What it answers when the step does not say: a Pydantic model by name, or a JSON Schema; else text."""
     limits: AgentLimits = AgentLimits()
     """Where one piece of work stops."""

@@ -11,7 +11,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Any
 
 from pydantic_ai.exceptions import (
     ContentFilterError,
@@ -302,7 +301,7 @@ class TierFailure:
             retry_after=min(filter(None, asked), default=None),
         )
 
-    def as_data(self) -> dict[str, Any]:
+    def as_data(self) -> dict[str, object]:
         """JSON-ready, for the log."""
         error = {"class": self.kind, "message": self.message}
         return {"tier": self.tier, "model": self.model, "error": error}

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from pydantic_ai import ModelRetry, RunContext, Tool
 from pydantic_ai.messages import ModelResponse, ToolCallPart
@@ -51,7 +50,7 @@ class ToolCalls:
         self._recorded = recorded
         self._seen: Counter[str] = Counter()
 
-    async def perform(self, skill: Skill, arguments: dict[str, Any], number: int, position: int) -> Any:
+    async def perform(self, skill: Skill, arguments: dict[str, object], number: int, position: int) -> object:
         """The tool's result as JSON-ready data, recorded before it is returned.
 
         Raises:
@@ -79,7 +78,7 @@ class ToolCalls:
             raise ModelRetry(answer.error.message)
         return FORGOTTEN_RESULT if is_marker(answer.result) else answer.result
 
-    def _check(self, skill: Skill, arguments: Mapping[str, Any]) -> None:
+    def _check(self, skill: Skill, arguments: Mapping[str, object]) -> None:
         agent = self._call.agent
         if agent.limits.tool_calls is not None and self.count >= agent.limits.tool_calls:
             raise LimitReached(
@@ -100,7 +99,7 @@ class ToolCalls:
                 " change. Use it, or call with other arguments."
             )
 
-    async def _outcome(self, skill: Skill, arguments: dict[str, Any], said: ToolCalled) -> ToolCalled:
+    async def _outcome(self, skill: Skill, arguments: dict[str, object], said: ToolCalled) -> ToolCalled:
         # By what is asked for, not by its place in the conversation: an agent that is asked afresh after a bad answer
         # calls the tool again, and finds what it did the first time.
         context = self._context(f"{self._call.effect_key}/tool/{skill.name}/{digest(arguments)[:16]}")
@@ -164,7 +163,7 @@ def tools(names: Sequence[str], site: Path | None) -> list[Tool[ToolCalls]]:
 
 
 def _tool(skill: Skill) -> Tool[ToolCalls]:
-    async def call(ctx: RunContext[ToolCalls], **arguments: Any) -> Any:
+    async def call(ctx: RunContext[ToolCalls], **arguments: object) -> object:
         number, position = _place(ctx)
         return await ctx.deps.perform(skill, arguments, number, position)
 

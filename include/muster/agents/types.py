@@ -21,7 +21,7 @@ from pydantic import AfterValidator, BaseModel, TypeAdapter, ValidationError, Wi
 from muster.errors import PermanentError
 from muster.skills.registry import get_skill, import_site_module
 
-Returns = str | Mapping[str, Any]
+Returns = str | Mapping[str, object]
 """A type's name (`finance.CodedInvoice`, `list[finance.CodedInvoice]`), `skill:<name>` for what a skill
 returns, or a JSON Schema."""
 
@@ -32,15 +32,15 @@ class OutputType:
 
     returns: Returns
     """What it was resolved from."""
-    annotation: Any
+    annotation: object
     """The Python type, for those who build on type annotations."""
-    adapter: TypeAdapter[Any]
+    adapter: TypeAdapter[object]
 
-    def dump(self, value: Any) -> Any:
+    def dump(self, value: object) -> object:
         """`value`, validated before, as JSON-ready data: decimals and dates become strings."""
         return self.adapter.dump_python(value, mode="json")
 
-    def check(self, value: Any) -> Any:
+    def check(self, value: object) -> object:
         """JSON-ready data in the type's own form.
 
         Raises:
@@ -48,7 +48,7 @@ class OutputType:
         """
         return self.dump(self._validated(value))
 
-    def hydrate(self, value: Any) -> Any:
+    def hydrate(self, value: object) -> object:
         """Plain Python data out of JSON-ready data: mappings, lists and scalars, with `Decimal` and dates.
 
         Raises:
@@ -58,7 +58,7 @@ class OutputType:
             return _hydrated(self._validated(value), self.returns)
         return plain(self.adapter, self._validated(value))
 
-    def _validated(self, value: Any) -> Any:
+    def _validated(self, value: object) -> object:
         try:
             return self.adapter.validate_python(value)
         except ValidationError as error:
@@ -78,17 +78,17 @@ def resolve(returns: Returns, site: Path | None = None) -> OutputType:
     return _named(returns, site) if isinstance(returns, str) else _described(json.dumps(returns))
 
 
-def hydrate(returns: Returns | None, value: Any, site: Path | None = None) -> Any:
+def hydrate(returns: Returns | None, value: object, site: Path | None = None) -> object:
     """Plain Python data out of JSON-ready data of the type `returns`; as it is when there is none."""
     return value if returns is None or value is None else resolve(returns, site).hydrate(value)
 
 
-def plain(adapter: TypeAdapter[Any], value: Any) -> Any:
+def plain(adapter: TypeAdapter[object], value: object) -> object:
     """A validated value as mappings, lists and scalars; `Decimal` and dates stay what they are."""
     return _plain(adapter.dump_python(value))
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     match value:
         case None | bool() | int() | float() | str() if not isinstance(value, Enum):
             return value
@@ -116,11 +116,11 @@ def _named(name: str, site: Path | None) -> OutputType:
     return OutputType(name, annotation, TypeAdapter(annotation))
 
 
-def _find(name: str, site: Path | None) -> Any:
+def _find(name: str, site: Path | None) -> object:
     """A type of a skills module, or what a skill returns."""
     if name.startswith("skill:"):
         skill = get_skill(name.removeprefix("skill:"), site)
-        return typing.get_type_hints(skill.function, include_extras=True).get("return", Any)
+        return typing.get_type_hints(skill.function, include_extras=True).get("return", object)
     domain, _, attribute = name.partition(".")
     for module in _modules(domain, site):
         found = module
@@ -147,7 +147,7 @@ def _modules(domain: str, site: Path | None) -> list[Any]:
 def _described(text: str) -> OutputType:
     import jsonschema
 
-    schema: dict[str, Any] = json.loads(text)
+    schema: dict[str, object] = json.loads(text)
     try:
         jsonschema.Draft202012Validator.check_schema(schema)
     except jsonschema.SchemaError as error:
@@ -156,18 +156,18 @@ def _described(text: str) -> OutputType:
     schema.pop("$defs", None)
     validator = jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker())
 
-    def fits(value: Any) -> Any:
+    def fits(value: object) -> object:
         errors = [f"{error.json_path}: {error.message}" for error in validator.iter_errors(value)]
         if errors:
             raise ValueError("; ".join(errors[:5]))
         return value
 
-    base: Any = dict[str, Any] if schema.get("type") == "object" else Any
+    base: Any = dict[str, Any] if schema.get("type") == "object" else object
     annotation = Annotated[base, AfterValidator(fits), WithJsonSchema(schema)]
     return OutputType(schema, annotation, TypeAdapter(annotation))
 
 
-def _inlined(node: Any, root: Mapping[str, Any], within: tuple[str, ...]) -> Any:
+def _inlined(node: object, root: Mapping[str, object], within: tuple[str, ...]) -> Any:
     """`node` with what it refers to written in its place: models are sent one self-contained schema."""
     if isinstance(node, list):
         return [_inlined(item, root, within) for item in node]
@@ -190,7 +190,7 @@ def _inlined(node: Any, root: Mapping[str, Any], within: tuple[str, ...]) -> Any
     return _inlined({**target, **beside}, root, (*within, reference))
 
 
-def _hydrated(value: Any, schema: Any) -> Any:
+def _hydrated(value: object, schema: object) -> object:
     """Numbers that may have a fraction become `Decimal`; strings with a date format become dates."""
     if not isinstance(schema, Mapping):
         return value
@@ -212,7 +212,7 @@ def _hydrated(value: Any, schema: Any) -> Any:
     return value
 
 
-def _from_text(value: str, form: Any) -> Any:
+def _from_text(value: str, form: object) -> object:
     try:
         match form:
             case "date":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from muster.cli.output import console, emit
 from muster.cli.place import airflow, open_log, open_queries
@@ -22,7 +21,7 @@ OPEN = frozenset({"awaiting_input", "deferred", "running", "scheduled", "queued"
 class Waiting:
     """One approval that waits for a person."""
 
-    task: Mapping[str, Any]
+    task: Mapping[str, object]
     subject: str
     assignees: tuple[str, ...]
     step: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 from rich.markup import escape
@@ -122,7 +122,7 @@ def print_schema() -> None:
     emit(automation_schema())
 
 
-def automation_schema() -> dict[str, Any]:
+def automation_schema() -> dict[str, object]:
     """The JSON Schema of an automation's file, from the same models that check it."""
     from muster.language.automation import Automation
 

@@ -196,14 +196,14 @@ def _carry_out(
     *,
     dry_run: bool,
     refuse: Callable[[str, MusterError], None],
-) -> dict[str, list[Any]]:
+) -> dict[str, list[object]]:
     """Ask Airflow about all of them before anything is written; then write and have it go on, one after the other.
 
     The tasks by run, of those that were not refused.
     """
     if not plans:
         return {}
-    found: dict[str, list[Any]] = {}
+    found: dict[str, list[object]] = {}
     with airflow(user) as client:
         for plan in plans:
             try:
@@ -283,7 +283,7 @@ def _number(notice: DeadLetter) -> int:
     return int(notice.id.removeprefix("notice/"))
 
 
-def _whole(database: Database, letter: DeadLetter) -> dict[str, Any]:
+def _whole(database: Database, letter: DeadLetter) -> dict[str, object]:
     if letter.kind == "notice":
         entry = Outbox(database).entry(_number(letter))
         return {"notice": None if entry is None else entry.model_dump(mode="json")}
@@ -310,7 +310,7 @@ def _table(letters: Sequence[DeadLetter]) -> Table:
 def _tell(
     chosen: _Chosen,
     verb: str,
-    tasks: dict[str, list[Any]],
+    tasks: dict[str, list[object]],
     *,
     as_json: bool,
     stands: Mapping[str, Sequence[str]] | None = None,

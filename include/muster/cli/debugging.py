@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import typer
 from rich.markup import escape
@@ -94,6 +93,6 @@ def _where(difference: Difference) -> str:
     return difference.step if difference.index is None else f"{difference.step}[{difference.index}]"
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     value = redact_data(value)
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import asdict
-from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
@@ -31,7 +30,7 @@ def show(*, run: str | None, in_doubt: bool, limit: int, as_json: bool) -> None:
         console().print("There are no such effects.")
 
 
-def settle(key: str, *, happened: bool, result: Any, as_json: bool) -> None:
+def settle(key: str, *, happened: bool, result: object, as_json: bool) -> None:
     """Note what a person found out."""
     with closing(Database(muster_dsn(find_project()), max_size=2, timeout=10)) as database:
         Ledger(database).decide(key, happened=happened, result=result)

@@ -149,7 +149,7 @@ def _moment(text: str | None) -> int | datetime | None:
         ) from error
 
 
-def _machine(found: Replay, step: str | None) -> dict[str, Any]:
+def _machine(found: Replay, step: str | None) -> dict[str, object]:
     told = asdict(found)
     for id, state in found.state.steps.items():
         told["state"]["steps"][id]["status"] = state.status
@@ -218,7 +218,7 @@ def _step(step: StepState) -> Table:
     return table
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any) -> object:
     return asdict(value) if hasattr(value, "__dataclass_fields__") else value
 
 

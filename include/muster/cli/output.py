@@ -71,12 +71,12 @@ def muster_command() -> str:
     return shlex.quote(str(near))
 
 
-def emit(value: Any) -> None:
+def emit(value: object) -> None:
     """Print one value as JSON on standard output."""
     sys.stdout.write(json.dumps(value, default=_plain, indent=2, ensure_ascii=False) + "\n")
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)
     if isinstance(value, datetime | date):

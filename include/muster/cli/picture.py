@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
-from typing import Any
 from urllib.parse import unquote, urlparse
 
 from rich.console import Group, RenderableType
@@ -157,7 +156,7 @@ def _by(own: StepRow, items: Sequence[StepRow]) -> str:
 def _labels(events: Iterable[Event], step: str) -> tuple[dict[int, str], dict[int, str]]:
     labels: dict[int, str] = {}
     reasons: dict[int, str] = {}
-    inputs: Mapping[str, Any] = {}
+    inputs: Mapping[str, object] = {}
     for event in events:
         match payload_of(event):
             case RunOpened(inputs=given):
@@ -173,13 +172,13 @@ def _labels(events: Iterable[Event], step: str) -> tuple[dict[int, str], dict[in
     return labels, reasons
 
 
-def _named_by_inputs(inputs: Mapping[str, Any], length: int | None) -> dict[int, str]:
+def _named_by_inputs(inputs: Mapping[str, object], length: int | None) -> dict[int, str]:
     # The log tells how long a fan-out is, not over what: a list of the inputs of that length is its source.
     lists = [value for value in inputs.values() if isinstance(value, list) and len(value) == length]
     return {index: _label(value) for index, value in enumerate(lists[0])} if len(lists) == 1 else {}
 
 
-def _label(value: Any) -> str:
+def _label(value: object) -> str:
     if isinstance(value, dict) and value:
         return _label(next(iter(value.values())))
     if isinstance(value, str):

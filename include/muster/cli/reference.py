@@ -42,7 +42,7 @@ def render() -> str:
     return "\n".join(parts)
 
 
-def _command(command: Any, name: str) -> str:
+def _command(command: object, name: str) -> str:
     """A command, and those below it."""
     below = [_command(each, f"{name} {each.name}") for each in getattr(command, "commands", {}).values()]
     return "\n".join([_own(command, name), *below])

@@ -214,7 +214,7 @@ def _timeline(events: Sequence[Event]) -> Table:
     return table
 
 
-def _event(event: Event) -> dict[str, Any]:
+def _event(event: Event) -> dict[str, object]:
     return asdict(event)
 
 

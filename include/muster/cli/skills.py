@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import psycopg_pool
@@ -31,12 +30,12 @@ from muster.skills.registry import Skill, SkillContext, get_skill, staying_alive
 _KEY = re.compile(r"try/[\w-]{1,64}")
 
 
-def pairs(entries: Sequence[str], option: str, *, number: Callable[[str], Any] = float) -> dict[str, Any]:
+def pairs(entries: Sequence[str], option: str, *, number: Callable[[str], object] = float) -> dict[str, object]:
     """`key=value` entries as a mapping; a value that is JSON is read as JSON, any other is text.
 
     `number` makes a number with a decimal point of its text.
     """
-    values: dict[str, Any] = {}
+    values: dict[str, object] = {}
     for entry in entries:
         key, equals, text = entry.partition("=")
         if not equals or not key:
@@ -53,7 +52,7 @@ def new_key() -> str:
     return f"try/{uuid.uuid4().hex[:12]}"
 
 
-def call_skill(name: str, values: Mapping[str, Any], project: Project, database: Database, key: str) -> Any:
+def call_skill(name: str, values: Mapping[str, object], project: Project, database: Database, key: str) -> object:
     """Call a skill as a step would, its effects under `key`, and return its result as JSON-ready data.
 
     Raises:

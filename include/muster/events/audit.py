@@ -194,17 +194,17 @@ def _page(stream: str, after: int) -> Work[list[Line]]:
     ]
 
 
-def _stored(text: str, data: Any) -> str | None:
+def _stored(text: str, data: object) -> str | None:
     """What the hash was made of, where `data` is not that: large values and old shapes."""
     return None if canonical(data) == text else text
 
 
-def _said(data: Any) -> Mapping[str, Any]:
+def _said(data: object) -> Mapping[str, object]:
     """An event's data; what somebody has put into the database in its place says nothing."""
     return data if isinstance(data, Mapping) else {}
 
 
-def _told(type: str, data: Mapping[str, Any]) -> Line:
+def _told(type: str, data: Mapping[str, object]) -> Line:
     """What people ask of an event, wherever its type keeps it."""
     error = data.get("error")
     why = [data.get(name) for name in ("reason", "note", "subject", "text", "trigger")]

@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID, uuid4
 
 from muster.errors import ConcurrencyError, MusterError, PermanentError
@@ -35,7 +35,7 @@ class Prepared(NamedTuple):
     new: NewEvent
     data: str
     step: str
-    stored: Mapping[str, Any]
+    stored: Mapping[str, object]
     """`data` as a mapping, in today's shape: with references where values moved out."""
 
 

@@ -13,7 +13,6 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from hashlib import sha256
 from pathlib import PurePosixPath
-from typing import Any
 
 from muster.database import Database
 from muster.errors import MusterError, PermanentError
@@ -138,7 +137,7 @@ def ensure_size(size: int) -> None:
         )
 
 
-def _one(sql: str, values: Mapping[str, Any]) -> Work[Rows]:
+def _one(sql: str, values: Mapping[str, object]) -> Work[Rows]:
     return (yield [Query(sql, values)])[0]
 
 

@@ -21,7 +21,7 @@ _make: Any = getattr(json.encoder, "c_make_encoder", None)
 _pieces = _make and _make(None, _encoder.default, _quote, None, ":", ",", True, False, False)
 
 
-def canonical(value: Any) -> str:
+def canonical(value: object) -> str:
     """The one JSON text of `value`: keys sorted, no spaces, characters as they are.
 
     Raises:
@@ -41,7 +41,7 @@ def canonical(value: Any) -> str:
     return escaped if escaped == text else _escape_surrogates(_encode(json.loads(escaped)))
 
 
-def _encode(value: Any) -> str:
+def _encode(value: object) -> str:
     return "".join(_pieces(value, 0)) if _pieces else _encoder.encode(value)
 
 
@@ -82,6 +82,6 @@ def event_hash(
     return sha256(f"{header}\n{data}".encode()).hexdigest()
 
 
-def digest(value: Mapping[str, Any]) -> str:
+def digest(value: Mapping[str, object]) -> str:
     """SHA-256 of the canonical JSON of `value`, in hexadecimal."""
     return sha256(canonical(value).encode()).hexdigest()

@@ -208,7 +208,7 @@ def _writing(path: Path, begin: bool) -> Work[Checkpoint | None]:
     return new[-1] if new else None
 
 
-def _heads(place: Place) -> Work[Sequence[tuple[Any, ...]]]:
+def _heads(place: Place) -> Work[Sequence[tuple[object, ...]]]:
     """(stream, version, hash, *place) of the last event of each stream that grew since `place`."""
     found = yield [
         Query(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from muster.events.driver import Query
 from muster.events.facts import Fact
@@ -44,6 +43,6 @@ def writing(of: Sequence[Derived]) -> list[Query]:
     ]
 
 
-def full(table: Table, change: Mapping[str, Any]) -> dict[str, Any]:
+def full(table: Table, change: Mapping[str, object]) -> dict[str, object]:
     """A derived row with every column, as the table would hold it."""
     return {name: change.get(name, 0 if name in table.numbers else None) for name in table.columns}

@@ -26,7 +26,7 @@ class Query(NamedTuple):
     """One SQL statement and its parameters."""
 
     sql: str
-    parameters: Mapping[str, Any] = {}
+    parameters: Mapping[str, object] = {}
 
 
 class HotQuery(NamedTuple):

@@ -27,12 +27,12 @@ class Fact(NamedTuple):
     data: Any
 
 
-_decode: Callable[[str], Any] = msgspec.json.Decoder().decode
+_decode: Callable[[str], object] = msgspec.json.Decoder().decode
 _marked = f'"{MARK}"'
 _new = tuple.__new__
 
 
-def parse(text: str) -> Any:
+def parse(text: str) -> object:
     """The value of stored data."""
     try:
         return _decode(text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from muster.events.model import Event
 from muster.events.payloads import people, runs, work
@@ -100,6 +99,6 @@ def _error(error: RecordedError | None) -> str | None:
     return None if error is None else words(error.message) or error.class_
 
 
-def _json(value: Any) -> str:
+def _json(value: object) -> str:
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= LONGEST_OUTPUT else text[:LONGEST_OUTPUT] + "…"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from muster.database import Database
 from muster.errors import MusterError
@@ -45,7 +44,7 @@ class Place:
         *epoch, transaction, position = text.split(":")
         return cls(int(epoch[0]) if epoch else 1, int(transaction), int(position))
 
-    def parameters(self) -> dict[str, Any]:
+    def parameters(self) -> dict[str, object]:
         """What `statements.FOLLOWING` asks for."""
         return {"server_epoch": self.server_epoch, "transaction": str(self.transaction), "position": self.position}
 

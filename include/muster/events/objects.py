@@ -36,7 +36,7 @@ class StoredObject(NamedTuple):
     content: bytes
 
 
-def detach(data: Mapping[str, Any]) -> tuple[str, list[StoredObject]]:
+def detach(data: Mapping[str, object]) -> tuple[str, list[StoredObject]]:
     """The canonical text an event stores for `data`, and the values that moved out of it."""
     text = canonical(data)
     if len(text) <= INLINE_LIMIT and _REFERENCE_KEY not in text:
@@ -58,7 +58,7 @@ def detach(data: Mapping[str, Any]) -> tuple[str, list[StoredObject]]:
     return canonical(data), moved
 
 
-def is_reference(value: Any) -> bool:
+def is_reference(value: object) -> bool:
     """True when a top-level value of an event's stored data stands for an object."""
     return isinstance(value, dict) and REFERENCE in value
 
@@ -70,7 +70,7 @@ def references(data: Mapping[str, Any]) -> set[str]:
     return {value[REFERENCE] for value in values if is_reference(value)}
 
 
-def attach(data: Mapping[str, Any], contents: Mapping[str, bytes]) -> dict[str, Any]:
+def attach(data: Mapping[str, Any], contents: Mapping[str, bytes]) -> dict[str, object]:
     """`data` with its references replaced by what they stand for.
 
     Raises:

@@ -13,7 +13,7 @@ import re
 import weakref
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from psycopg import AsyncConnection, Connection
 from psycopg.abc import PQGen
@@ -23,7 +23,7 @@ from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGresult
 from psycopg.rows import TupleRow
 
-Parameters: TypeAlias = Mapping[str, Any] | tuple[Any, ...]
+Parameters: TypeAlias = Mapping[str, object] | tuple[object, ...]
 """By name, or in the order in which the SQL first names them."""
 AnyConnection: TypeAlias = Connection[TupleRow] | AsyncConnection[TupleRow]
 
@@ -68,7 +68,7 @@ def perform(connection: AnyConnection, sql: str, parameters: Parameters) -> PQGe
     return _rows(connection, (yield from execute(pgconn))[-1])
 
 
-def named(sql: str, parameters: Parameters) -> Mapping[str, Any]:
+def named(sql: str, parameters: Parameters) -> Mapping[str, object]:
     """The parameters by name, as psycopg takes them."""
     if isinstance(parameters, tuple):
         return dict(zip(_statement(sql).parameters, parameters, strict=True))

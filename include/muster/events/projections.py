@@ -287,7 +287,7 @@ PROJECTED: list[str] = sorted({*map(str, _STEP_CHANGES), str(T.RUN_OPENED), str(
 """The types of events that change a projection."""
 
 
-def fan_out_status(counts: Mapping[str, Any]) -> Literal["succeeded", "failed", "undone", "skipped"]:
+def fan_out_status(counts: Mapping[str, object]) -> Literal["succeeded", "failed", "undone", "skipped"]:
     """How a fan-out ended: failed when every item with work was set aside or failed, skipped when none had work.
 
     Undone when every item that was not lost is.
@@ -304,7 +304,7 @@ _PLACES = 12
 """Digits of a cost on either side of the point: few enough that Python's 28 add up costs as exactly as SQL does."""
 
 
-def money(value: Any) -> Decimal:
+def money(value: object) -> Decimal:
     """A cost in USD from its decimal string, to 12 places; zero when it is unknown or no amount anyone could owe."""
     if isinstance(value, str) and len(value) <= _PLACES and value.isascii() and value.replace(".", "", 1).isdigit():
         # Nearly every cost: so few digits are within the places, whichever side of the point they are on.
@@ -324,11 +324,11 @@ def _error(fact: Fact) -> Change:
     return {"error_class": _text(error.get("class")), "error": _text(error.get("message"))}
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
+def _mapping(value: object) -> Mapping[str, object]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _text(value: Any) -> str | None:
+def _text(value: object) -> str | None:
     if value is None:
         return None
     text = words(value) if isinstance(value, str) or is_sealed(value) or is_marker(value) else None
@@ -339,5 +339,5 @@ def _text(value: Any) -> str | None:
     return text.replace("\0", "").encode("utf-8", "replace").decode()
 
 
-def _integer(value: Any) -> int | None:
+def _integer(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**31 else None

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from psycopg.rows import class_row
 from psycopg.sql import SQL
@@ -311,7 +311,7 @@ class Queries:
         with database_failures(), self._database.connection() as connection:
             return [to_event(row) for row in connection.execute(SQL(statement), parameters)]
 
-    def _fetch(self, kind: type[Row], statement: str, parameters: Mapping[str, Any]) -> list[Row]:
+    def _fetch(self, kind: type[Row], statement: str, parameters: Mapping[str, object]) -> list[Row]:
         with database_failures(), self._database.connection() as connection:
             cursor = connection.cursor(row_factory=class_row(kind))
             return cursor.execute(SQL(statement), parameters).fetchall()

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
 
 from muster.database import Database
 from muster.events.deriving import Derived, writing
@@ -128,6 +127,6 @@ def _swapping(group: Sequence[Derived]) -> Work[None]:
     ]
 
 
-def _take_in(derived: dict[str, Derived], rows: Sequence[tuple[Any, ...]]) -> None:
+def _take_in(derived: dict[str, Derived], rows: Sequence[tuple[object, ...]]) -> None:
     for stream, of_stream in groupby(rows, key=lambda row: row[0]):
         derived[stream].add([to_fact(row) for row in of_stream])

@@ -32,9 +32,9 @@ class Difference:
     row: str
     """The run's id, or `step` or `step[index]`."""
     column: str
-    stored: Any
+    stored: object
     """None too when the row is missing; then `column` is `*`."""
-    derived: Any
+    derived: object
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ def _rows(table: Table, key: str, stream: str) -> Query:
     return Query(f"SELECT {', '.join(table.columns)} FROM {table.name} WHERE {key} = %(stream)s", {"stream": stream})
 
 
-def _by_key(table: Table, derived: Derived) -> dict[tuple[Any, ...], Change]:
+def _by_key(table: Table, derived: Derived) -> dict[tuple[object, ...], Change]:
     rows = list(derived.steps.values()) if table is STEPS else [derived.run] if derived.run else []
     return {tuple(row[name] for name in table.key): row for row in rows}
 
@@ -199,7 +199,7 @@ def _name(run: str, step: str | None = None, index: int = NO_INDEX) -> str:
     return step if index == NO_INDEX else f"{step}[{index}]"
 
 
-def _contradictions(state: RunState, row: Mapping[str, Any]) -> Iterator[Difference]:
+def _contradictions(state: RunState, row: Mapping[str, object]) -> Iterator[Difference]:
     """Where the fold of the events and the rows derived from them disagree: a mistake in one of the two."""
     for column, value in (("status", state.status), ("calls", state.calls), ("cost_usd", state.cost)):
         derived = row.get(column, 0 if column in RUNS.total else "unknown")

@@ -46,8 +46,8 @@ td.number { text-align: right; font-variant-numeric: tabular-nums }
 
 def page(lines: Iterable[Line], key: str) -> Iterator[str]:
     """The page, in pieces; `key` is the fingerprint of the key that signed the lines."""
-    costs: dict[tuple[str, str], list[Any]] = {}
-    decisions: list[list[Any]] = []
+    costs: dict[tuple[str, str], list[object]] = {}
+    decisions: list[list[object]] = []
     rows: list[str] = []
     head: Line = {}
     end: Line = {}
@@ -98,7 +98,7 @@ def _cost(end: Line) -> str:
     return cost_in_words(money(end.get("cost_usd")), end.get("calls") or 0, end.get("unpriced_calls") or 0)
 
 
-def _verdict(fault: Any) -> str:
+def _verdict(fault: object) -> str:
     if fault:
         return f'<p class="fault"><strong>The log does not verify:</strong> {_text(fault)}</p>'
     return '<p class="ok">The log verified when this was exported: every event is as it was written.</p>'
@@ -132,7 +132,7 @@ def _add(costs: dict[tuple[str, str], list[Any]], line: Line) -> None:
     sums[4] += line["cost_usd"] is None
 
 
-def _sorted(costs: dict[tuple[str, str], list[Any]]) -> list[list[Any]]:
+def _sorted(costs: dict[tuple[str, str], list[Any]]) -> list[list[object]]:
     listed = sorted(costs.items(), key=lambda item: (-item[1][3], item[0]))
     return [[*names, *sums[:3], cost_in_words(sums[3], sums[0], sums[4])] for names, sums in listed]
 
@@ -143,7 +143,7 @@ def _decided(line: Line) -> str:
     return ": ".join(str(part) for part in (answer, data.get("note") or data.get("reason")) if part)
 
 
-def _table(title: str, names: list[str], rows: list[list[Any]]) -> str:
+def _table(title: str, names: list[str], rows: list[list[object]]) -> str:
     if not rows:
         return ""
     head = "".join(f"<th>{name}</th>" for name in names)
@@ -151,7 +151,7 @@ def _table(title: str, names: list[str], rows: list[list[Any]]) -> str:
     return f"<h2>{title}</h2><table><tr>{head}</tr>{body}</table>"
 
 
-def _cell(value: Any) -> str:
+def _cell(value: object) -> str:
     return f'<td class="number">{value}</td>' if isinstance(value, int | Decimal) else f"<td>{_text(value)}</td>"
 
 
@@ -160,11 +160,11 @@ def _where(line: Line) -> str:
     return "" if step is None else str(step) if index is None else f"{step}[{index}]"
 
 
-def _json(value: Any) -> str:
+def _json(value: object) -> str:
     return _text(json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True))
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     text = "" if value is None else str(value)
     if len(text) > SHOWN:
         text = f"{text[:SHOWN]} … ({len(text) - SHOWN} more characters in the JSON lines)"

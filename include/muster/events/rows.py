@@ -45,7 +45,7 @@ def _event(row: Sequence[Any], type: str, data: Any) -> Event:
     )
 
 
-def to_events(rows: Iterable[Sequence[Any]]) -> Work[list[Event]]:
+def to_events(rows: Iterable[Sequence[object]]) -> Work[list[Event]]:
     """Rows as events with their large values.
 
     Raises:

@@ -40,7 +40,7 @@ class ForgottenMeanwhile(Final):
     repeats_data = False
 
 
-def seal(value: Any, *, id: str, key: bytes | None, stream: str) -> Any:
+def seal(value: object, *, id: str, key: bytes | None, stream: str) -> object:
     """`value` as only the subject's key can open it. Without a key there is nobody to seal it for: it is dropped."""
     if value is None or is_marker(value):
         return value
@@ -59,11 +59,11 @@ class Seals:
     key: bytes | None
     stream: str
 
-    def seal(self, value: Any) -> Any:
+    def seal(self, value: object) -> object:
         """`value` as only the subject's key can open it."""
         return seal(value, id=self.subject, key=self.key, stream=self.stream)
 
-    def open(self, value: Any) -> Any:
+    def open(self, value: object) -> object:
         """What was sealed."""
         return open_all(value, {self.subject: self.key}, self.stream)
 
@@ -139,7 +139,7 @@ def told(error: BaseException, seals: Seals | None) -> str:
     return f"{type(error).__name__}: {error}" if seals is None else type(error).__name__
 
 
-def open_all(value: Any, keys: Keys, stream: str) -> Any:
+def open_all(value: object, keys: Keys, stream: str) -> Any:
     """`value` with everything in it opened that can be, and the rest marked as forgotten."""
     if isinstance(value, list):
         return [open_all(inner, keys, stream) for inner in value]
@@ -158,7 +158,7 @@ def open_all(value: Any, keys: Keys, stream: str) -> Any:
     return dict(value) if plain is None else json.loads(plain)
 
 
-def sealed_ids(value: Any) -> set[str]:
+def sealed_ids(value: object) -> set[str]:
     """The subjects whose data is in `value`."""
     if isinstance(value, list):
         return set().union(*(sealed_ids(inner) for inner in value))
@@ -167,19 +167,19 @@ def sealed_ids(value: Any) -> set[str]:
     return {value[SEALED]} if is_sealed(value) else set().union(*(sealed_ids(inner) for inner in value.values()))
 
 
-def words(value: Any) -> str | None:
+def words(value: object) -> str | None:
     """A text of an event for whoever holds no key: what is sealed or forgotten is said to be so."""
     if value is None or isinstance(value, str):
         return value
     return WITHHELD if is_sealed(value) else GONE if is_marker(value) else str(value)
 
 
-def is_sealed(value: Any) -> bool:
+def is_sealed(value: object) -> bool:
     """True for a sealed value."""
     return isinstance(value, Mapping) and value.keys() == {SEALED, "sealed"} and isinstance(value[SEALED], str)
 
 
-def is_marker(value: Any) -> bool:
+def is_marker(value: object) -> bool:
     """True for what stands for forgotten data."""
     return isinstance(value, Mapping) and value.keys() == {FORGOTTEN}
 

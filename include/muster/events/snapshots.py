@@ -14,7 +14,7 @@ from decimal import Decimal
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from muster.events import facts, objects, projections, sealing, undoing, upcasting, work
 from muster.events import state as folding
@@ -100,7 +100,7 @@ def _keep(stream: str, version: int, hash: str, text: str) -> Query:
     )
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, Decimal):

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Literal
 
 from muster.events.facts import Fact
 from muster.events.model import ASKING, Event
@@ -36,8 +36,8 @@ class RunState:
     definition: str | None = None
     """Hash of the definition the run belongs to."""
     bundle_version: str | None = None
-    inputs: dict[str, Any] = field(default_factory=dict)
-    trigger: Any = None
+    inputs: dict[str, object] = field(default_factory=dict)
+    trigger: object = None
     requested_by: str | None = None
     dag_id: str | None = None
     dag_run_id: str | None = None
@@ -49,7 +49,7 @@ class RunState:
     cancelled_by: str | None = None
     """Who asked for the run to be cancelled; None when nobody has."""
     cancel_reason: str | None = None
-    parent: dict[str, Any] | None = None
+    parent: dict[str, object] | None = None
     """The run, step and index that asked for this run; None when no run did."""
     undo_reason: str | None = None
     """Why it is undone although it did not fail itself; None when nobody wants that."""
@@ -89,7 +89,7 @@ class RunState:
             found = self.steps[id] = StepState(id)
         return found
 
-    def outputs(self) -> dict[str, Any]:
+    def outputs(self) -> dict[str, object]:
         """Every ended step's output by id."""
         return {id: step.output for id, step in self.steps.items() if step.ended}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from functools import lru_cache
-from typing import Any
 
 from muster.events import projections
 from muster.events.batch import Plan
@@ -83,7 +82,7 @@ def append(plan: Plan) -> HotQuery:
         sql = _one((tuple(run), tuple(step)))
         return HotQuery(sql, (plan.stream, *row, *run.values(), *step.values()))
     runs, steps = projections.changes(plan.stream, plan.facts())
-    parameters: dict[str, Any] = {"stream": plan.stream}
+    parameters: dict[str, object] = {"stream": plan.stream}
     parameters["last"], parameters["last_hash"] = plan.before
     parameters["rows"] = projections.as_parameter([row._asdict() for row in plan.rows])
     parameters["keys"] = projections.as_parameter([row.key for row in plan.rows if row.key is not None])
@@ -140,7 +139,7 @@ def read(
 ) -> Query:
     """One page of a stream."""
     conditions = ["stream = %(stream)s", "version > %(after)s"]
-    parameters: dict[str, Any] = {"stream": stream, "after": after_version, "limit": limit}
+    parameters: dict[str, object] = {"stream": stream, "after": after_version, "limit": limit}
     if steps is not None:
         # Events that belong to no step carry the empty name.
         conditions.append("step = ANY(%(steps)s::text[])")
@@ -164,7 +163,7 @@ FOLLOWING = (
 """The condition on events that come after a place (`Place.parameters`), and before which no other will come."""
 
 
-def follow(place: dict[str, Any], limit: int) -> Query:
+def follow(place: dict[str, object], limit: int) -> Query:
     """One page of the whole log, each row followed by its server's epoch and its transaction."""
     return Query(
         f"SELECT {COLUMNS}, server_epoch, transaction::text FROM events WHERE {FOLLOWING}"

@@ -9,11 +9,10 @@ of the people who work with Muster, and stays.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from muster.events.payloads.base import PAYLOADS
 
-Seal = Callable[[Any], Any]
+Seal = Callable[[object], object]
 """Gives the sealed form of a value."""
 
 EVERYWHERE = frozenset({"step", "index", "epoch", "work_epoch", "attempt"})
@@ -28,13 +27,13 @@ SKIPPED = frozenset(
 """Reasons of a skipped step that are Muster's own words."""
 
 
-def seal_data(type: str, data: Mapping[str, Any], seal: Seal) -> dict[str, Any]:
+def seal_data(type: str, data: Mapping[str, object], seal: Seal) -> dict[str, object]:
     """An event's data with everything sealed but its structure: what of an `output` is, its kind of step says."""
     plain = EVERYWHERE | FIELDS.get(type, frozenset())
     return {name: value if name in plain else _sealed(name, value, seal) for name, value in data.items()}
 
 
-def _sealed(name: str, value: Any, seal: Seal) -> Any:
+def _sealed(name: str, value: object, seal: Seal) -> object:
     if name == "output":
         return value
     if name == "reason" and isinstance(value, str) and value in SKIPPED:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 IRREVERSIBLE = "Irreversible"
 """The class of the error with which undoing stops before what nothing can undo."""
@@ -30,7 +29,7 @@ class Stuck:
 
     step: str
     index: int | None
-    error: Mapping[str, Any]
+    error: Mapping[str, object]
     epoch: int
     irreversible: Mapping[str, list[str]] = field(default_factory=dict)
     """What nothing can undo, where it stopped before that: steps by run, its own and those it has asked for."""

@@ -16,7 +16,7 @@ from muster.errors import MusterError, PermanentError
 MARK = "$schema"
 """The top-level key of stored data that holds its version."""
 
-Upcast = Callable[[dict[str, Any]], dict[str, Any]]
+Upcast = Callable[[dict[str, object]], dict[str, object]]
 """Data of one version to data of the next. Large values may still be references: move them, never look inside."""
 
 
@@ -27,7 +27,7 @@ class Upcasters:
         self._steps: dict[tuple[str, int], Upcast] = {}
         self.evolved: dict[str, int] = {}
         """Today's version of every type that has had more than one."""
-        self.split: dict[str, Callable[[Mapping[str, Any]], str]] = {}
+        self.split: dict[str, Callable[[Mapping[str, object]], str]] = {}
         """By type, what tells its events of today's type from others."""
 
     def add(self, type: str, version: int) -> Callable[[Upcast], Upcast]:
@@ -51,7 +51,7 @@ class Upcasters:
         """The version events of this type are written in."""
         return self.evolved.get(type, 1)
 
-    def stamp(self, type: str, data: Mapping[str, Any]) -> Mapping[str, Any]:
+    def stamp(self, type: str, data: Mapping[str, object]) -> Mapping[str, object]:
         """Data as it is stored: with its version when it is not the first.
 
         Raises:
@@ -61,7 +61,7 @@ class Upcasters:
             raise PermanentError(f"{MARK!r} is no key for an event's data.", remedy="Name it otherwise.")
         return {**data, MARK: self.evolved[type]} if type in self.evolved else data
 
-    def today(self, type: str, data: Any) -> tuple[str, Any]:
+    def today(self, type: str, data: object) -> tuple[str, object]:
         """A stored event's type and data as they would be written today.
 
         Raises:
@@ -96,19 +96,19 @@ UPCASTERS = Upcasters()
 
 
 @UPCASTERS.add("model.called", 1)
-def _tiers_that_failed(data: dict[str, Any]) -> dict[str, Any]:
+def _tiers_that_failed(data: dict[str, object]) -> dict[str, object]:
     """The first version did not tell which tiers were asked before the one that answered."""
     return {"failed": [], **data}
 
 
 @UPCASTERS.add("run.begun", 1)
-def _undone_with(data: dict[str, Any]) -> dict[str, Any]:
+def _undone_with(data: dict[str, object]) -> dict[str, object]:
     """The first version said in words that the run is undone with the one that asked for it."""
     words, _, run = str(data.get("started")).partition("undone with ")
     return {**data, "started": None, "undone_with": run} if run and not words else data
 
 
-def _restarted(data: Mapping[str, Any]) -> str:
+def _restarted(data: Mapping[str, object]) -> str:
     """That a run goes on where it died was once written as a restart."""
     return "run.continued" if data.get("keeps") else "run.restarted"
 

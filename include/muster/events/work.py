@@ -24,9 +24,9 @@ ENDED: frozenset[Status] = frozenset({"succeeded", "failed", "skipped", "set_asi
 class Approval:
     """A question to people, and what came of it."""
 
-    subject: Any = None
+    subject: object = None
     assignees: list[str] = field(default_factory=list)
-    within: Any = None
+    within: object = None
     otherwise: str | None = None
     requested_at: datetime | None = None
     approved: bool | None = None
@@ -43,8 +43,8 @@ class Undoing:
     """The compensation of one piece of work."""
 
     status: Literal["running", "retrying", "succeeded", "failed"] = "running"
-    error: Mapping[str, Any] | None = None
-    output: Any = None
+    error: Mapping[str, object] | None = None
+    output: object = None
     by_hand: bool = False
     """True when a person did it."""
 
@@ -55,17 +55,17 @@ class WorkState:
 
     status: Status = "pending"
     attempt: int = 0
-    input: Any = None
-    output: Any = None
+    input: object = None
+    output: object = None
     """JSON data: what it gave back when it last came through and was not undone since, for whoever undoes it."""
     output_type: str | None = None
     produced_by: str | None = None
     fallback: bool = False
     reason: str | None = None
     """Why it was skipped; of a list, also why its last layout did nothing but what stays as it is."""
-    error: Mapping[str, Any] | None = None
+    error: Mapping[str, object] | None = None
     """`class`, `message` and `remedy` of the last failure; None once it succeeded."""
-    findings: list[Any] = field(default_factory=list)
+    findings: list[object] = field(default_factory=list)
     approval: Approval | None = None
     decision: Literal["redriven", "discarded"] | None = None
     """What a person decided about it as a dead letter; None again once it has ended anew."""
@@ -119,7 +119,7 @@ class WorkState:
         return self.has_outcome or self.status == "undone" or (self.ended and self.half_undone)
 
     @property
-    def result(self) -> Any:
+    def result(self) -> object:
         """What it gave back, for whatever comes after it: None unless it came through."""
         return self.output if self.status in ("succeeded", "undone") else None
 

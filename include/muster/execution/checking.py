@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from muster.database import Database
 from muster.errors import MusterError, TransientError
@@ -68,11 +67,11 @@ async def _ask(check: ResolvedCheck, name: str, site: Path | None, context: Skil
     return [] if _holds(answer) else [_said(check.name, answer)]
 
 
-def _holds(answer: Any) -> bool:
+def _holds(answer: object) -> bool:
     return answer is None or answer is True or answer in ([], {}, "")
 
 
-def _said(name: str, answer: Any) -> Violation:
+def _said(name: str, answer: object) -> Violation:
     if answer is False:
         return Violation(name, "it does not hold")
     return shown(name, answer if isinstance(answer, list) else [answer])

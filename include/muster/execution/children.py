@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from pydantic_core import to_jsonable_python
 
@@ -47,7 +46,7 @@ class Child:
 
     automation: str
     dag_run_id: str
-    inputs: Mapping[str, Any]
+    inputs: Mapping[str, object]
     requested: Event
     proof: str
     """What shows that it was asked for, with these inputs: nobody outside this installation can make it."""
@@ -63,7 +62,7 @@ class Child:
         return self.requested.at
 
     @property
-    def conf(self) -> dict[str, Any]:
+    def conf(self) -> dict[str, object]:
         """What Airflow is given to start it with.
 
         Raises:
@@ -111,7 +110,7 @@ async def ask_for(services: Services, piece: Piece) -> Child:
     )
 
 
-async def requested_by(services: Services, run: str, conf: Mapping[str, Any]) -> Event | None:
+async def requested_by(services: Services, run: str, conf: Mapping[str, object]) -> Event | None:
     """The event by which another run has asked for this one with these inputs; None when none has.
 
     Anybody who may start a run chooses its id and writes its conf. So the other run's own log has the word, and the
@@ -248,7 +247,7 @@ async def _is_about_others(services: Services, parent: str, run: str) -> bool:
     return not is_about_no_others(await services.log.asubject(run), await services.log.asubject(parent))
 
 
-def _outputs(definition: Definition, state: RunState, *, withheld: bool) -> dict[str, Any]:
+def _outputs(definition: Definition, state: RunState, *, withheld: bool) -> dict[str, object]:
     """What the run's steps gave back; when it is withheld, only what says nothing about a person."""
     found = {
         step.id: state.step(step.id).output for step in definition.steps if state.step(step.id).status == "succeeded"

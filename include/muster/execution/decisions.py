@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 from muster.events import keys
 from muster.events.model import NewEvent
@@ -50,11 +50,11 @@ class Decision:
     the question is not open any more."""
     message: str
     """The same in words, for the person."""
-    output: dict[str, Any] | None = None
+    output: dict[str, object] | None = None
     """The step's output, once the question is settled, by whomever."""
 
 
-def note_of(values: Mapping[str, Any] | None) -> str | None:
+def note_of(values: Mapping[str, object] | None) -> str | None:
     """What a person adds to an answer, from the values that Airflow keeps with it."""
     note = (values or {}).get("note")
     return str(note) if note else None
@@ -90,7 +90,7 @@ async def _over(services: Services, ref: WorkRef) -> str | None:
     return "the run has ended" if await has_closed(services, ref) else None
 
 
-async def respond(services: Services, piece: Piece, reply: Reply | None) -> dict[str, Any] | Request | Outcome:
+async def respond(services: Services, piece: Piece, reply: Reply | None) -> dict[str, object] | Request | Outcome:
     """Take what Airflow woke the task with: a reply, or that it is time to look again (None).
 
     The step's output when the question is settled; else what `look` says.
@@ -142,7 +142,7 @@ def progress(asked: Question) -> str:
     return f"{len(asked.granted)} of {asked.needed}; {'one more is' if missing == 1 else f'{missing} more are'} needed."
 
 
-def _settled(reply: Reply, output: Mapping[str, Any]) -> Decision:
+def _settled(reply: Reply, output: Mapping[str, object]) -> Decision:
     """The decision where the question is settled: by this reply, or before it."""
     said = "approved" if output["approved"] else "rejected"
     if output["by"] is not None and output["approved"] == reply.approved:

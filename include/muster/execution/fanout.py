@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import Any
 
 from muster.errors import PermanentError
 from muster.events import keys
@@ -38,7 +37,7 @@ class Spread:
     view: RunView
     step: ResolvedStep
     indices: Sequence[int]
-    variables: Mapping[str, Any]
+    variables: Mapping[str, object]
     """Without `item` and `index`; worked out when the first is asked for."""
     epoch: int
     """The epoch in which it was laid out."""
@@ -46,7 +45,7 @@ class Spread:
     """How items ended that this execution leaves as they were."""
 
     @cached_property
-    def items(self) -> Sequence[Any]:
+    def items(self) -> Sequence[object]:
         """The list.
 
         Raises:
@@ -54,7 +53,7 @@ class Spread:
         """
         return items_of(self.step, self.variables)
 
-    def variables_of(self, index: int) -> Mapping[str, Any]:
+    def variables_of(self, index: int) -> Mapping[str, object]:
         """What the expressions of an item may name."""
         return Variables(lambda: {**self.variables, "item": self.items[index], "index": index})
 
@@ -210,8 +209,8 @@ def _again(view: RunView, step: ResolvedStep) -> Collection[int] | None:
 def _positions(
     view: RunView,
     step: ResolvedStep,
-    items: Sequence[Any],
-    variables: Mapping[str, Any],
+    items: Sequence[object],
+    variables: Mapping[str, object],
     ref: WorkRef,
     stays: Collection[int],
 ) -> tuple[list[int], list[StepSkipped]]:
@@ -241,7 +240,7 @@ def _not_listed(
             yield _skipped(step, index, flow.NOT_LISTED, ref)
 
 
-def items_of(step: ResolvedStep, variables: Mapping[str, Any]) -> Sequence[Any]:
+def items_of(step: ResolvedStep, variables: Mapping[str, object]) -> Sequence[object]:
     """The list a step fans out over.
 
     Raises:
@@ -303,7 +302,7 @@ def _stands(step: ResolvedStep, work: WorkState) -> bool:
     return work.begun is not None and (step.compensate is not None or (step.irreversible and work.status != "failed"))
 
 
-def holds(step: ResolvedStep, variables: Mapping[str, Any]) -> bool:
+def holds(step: ResolvedStep, variables: Mapping[str, object]) -> bool:
     """True when the step has no `when`, or its `when` is true."""
     return step.when is None or is_true(step.when, variables, where=f"step {step.id}, when")
 

@@ -36,7 +36,7 @@ class Wording(TypedDict):
     details: str | None
     item: str | None
     assignees: list[str]
-    levels: list[dict[str, Any]]
+    levels: list[dict[str, object]]
     approvals: int
 
 
@@ -99,7 +99,7 @@ def wording(piece: Piece) -> Wording:
     }
 
 
-async def look(services: Services, piece: Piece) -> dict[str, Any] | Request | Outcome:
+async def look(services: Services, piece: Piece) -> dict[str, object] | Request | Outcome:
     """Do what is due while nobody has answered: remind, escalate, or take the silence for a rejection.
 
     The step's output when time is up; an `Outcome` when the run has ended meanwhile, of which nothing is written then.
@@ -108,7 +108,7 @@ async def look(services: Services, piece: Piece) -> dict[str, Any] | Request | O
     return await undisturbed(partial(_look, services, piece))
 
 
-async def _look(services: Services, piece: Piece) -> dict[str, Any] | Request | Outcome:
+async def _look(services: Services, piece: Piece) -> dict[str, object] | Request | Outcome:
     version = await services.log.aversion(piece.ref.run)
     if await has_closed(services, piece.ref):
         return CLOSED
@@ -148,7 +148,7 @@ async def answer(
     before: Sequence[str] = (),
     id: str | None = None,
     expected: int | None = None,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Write the answer that settles a question, or the silence that counts as one; return the step's output.
 
     `by` is a person's name and `id` what the auth manager calls them. `before` are those who approved already, where
@@ -175,11 +175,11 @@ async def answer(
     answered = said.event(actor=by or "muster", key=keys.approval(piece.key, "answered", piece.ref.epoch))
     ended = succeeded(piece, Answer(output=said.output, produced_by=f"person:{by}" if by else "rules"))
     stored = await end(services, piece.ref, [answered, ended], expected=expected)
-    found: dict[str, Any] = StepSucceeded.of(stored[1]).output
+    found: dict[str, object] = StepSucceeded.of(stored[1]).output
     return found
 
 
-def _chain(piece: Piece, human: ResolvedHuman) -> tuple[list[str], list[dict[str, Any]]]:
+def _chain(piece: Piece, human: ResolvedHuman) -> tuple[list[str], list[dict[str, object]]]:
     """Who may answer from the beginning, and who besides after how long.
 
     Raises:
@@ -226,5 +226,5 @@ def _names(piece: Piece, people: Sequence[str] | str) -> list[str]:
     return [name for name in dict.fromkeys(names) if name != requester]
 
 
-def _listed(value: Any) -> Sequence[Any]:
+def _listed(value: object) -> Sequence[Any]:
     return value if isinstance(value, list | tuple) else [value]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from hashlib import sha256
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from muster.errors import PermanentError
 from muster.events.sealing import current_seals
@@ -64,7 +64,7 @@ def under_lock(
     return locked
 
 
-def lock_names(lock: Sequence[str], variables: Mapping[str, Any], *, where: str) -> list[str]:
+def lock_names(lock: Sequence[str], variables: Mapping[str, object], *, where: str) -> list[str]:
     """The names that a `lock` gives for one piece of work; an expression may give a list of them.
 
     Raises:
@@ -84,7 +84,7 @@ def lease_names(names: Sequence[str], known: Collection[str]) -> list[str]:
     return [*hashes, *(name for name in names if name in known)]
 
 
-def _flat(values: Sequence[Any]) -> Iterator[Any]:
+def _flat(values: Sequence[object]) -> Iterator[object]:
     for value in values:
         if isinstance(value, list):
             yield from value
@@ -92,7 +92,7 @@ def _flat(values: Sequence[Any]) -> Iterator[Any]:
             yield value
 
 
-def _name(value: Any, where: str) -> str:
+def _name(value: object, where: str) -> str:
     if value is None or value == "" or isinstance(value, dict | list | bool):
         raise PermanentError(f"{where}: {value!r} does not name a lock.", remedy="Give each lock a text or a number.")
     return str(value)

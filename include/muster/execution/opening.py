@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 from muster.errors import PermanentError
 from muster.events.keys import OPENED
@@ -31,7 +30,7 @@ class Opening:
     dag_run_id: str
     definition: Definition
     bundle_version: str | None
-    conf: Mapping[str, Any] = field(default_factory=dict)
+    conf: Mapping[str, object] = field(default_factory=dict)
     started: datetime | None = None
     """When Airflow started the run: what tells this execution of it from later ones."""
     trigger: str = "manual"
@@ -46,7 +45,7 @@ class InputsDoNotFit(PermanentError):
     repeats_data = False
 
 
-async def open_run(services: Services, opening: Opening) -> Mapping[str, Any]:
+async def open_run(services: Services, opening: Opening) -> Mapping[str, object]:
     """Validate the inputs, store the definition, write `run.opened`; return the inputs.
 
     Raises:
@@ -89,7 +88,7 @@ async def open_run(services: Services, opening: Opening) -> Mapping[str, Any]:
     return dict(stored.inputs)
 
 
-def _inputs(opening: Opening) -> dict[str, Any]:
+def _inputs(opening: Opening) -> dict[str, object]:
     """The inputs among the run's conf, defaults filled in."""
     schemas = opening.definition.inputs
     defaults = {name: schema["default"] for name, schema in schemas.items() if "default" in schema}
@@ -101,7 +100,7 @@ def _undeclared(names: Sequence[str], *, repeat: bool) -> list[str]:
     return [f"there is no input `{name}`" if repeat else "there is no input of a name that was given" for name in names]
 
 
-def _problems(definition: Definition, inputs: Mapping[str, Any], *, repeat: bool) -> list[str]:
+def _problems(definition: Definition, inputs: Mapping[str, object], *, repeat: bool) -> list[str]:
     """What does not fit; `repeat` says that the values may be repeated."""
     import jsonschema
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from muster.errors import PermanentError
 from muster.events.model import Event, EventType
@@ -220,5 +219,5 @@ def _together(endings: Sequence[Event], *, single: bool) -> Outcome:
     return Outcome(status="succeeded", output=counts, structural="all")
 
 
-def _count(endings: Iterable[Event], kind: Any) -> int:
+def _count(endings: Iterable[Event], kind: object) -> int:
     return sum(event.type == kind for event in endings)

@@ -47,7 +47,7 @@ class _Sealer:
     keys: Keys
     stream: str
 
-    def value(self, value: Any) -> Any:
+    def value(self, value: object) -> object:
         """Any value, sealed."""
         id = self.rules.subject
         return seal(value, id=id, key=self.keys.get(id), stream=self.stream)
@@ -176,24 +176,24 @@ class RunLog(VerifiedLog):
         super().__init__(database, partial(PersonalCodec, database, master))
 
 
-def kind_of(definition: Definition, step: Any) -> str | None:
+def kind_of(definition: Definition, step: object) -> str | None:
     """The kind of a step; None when there is no such step."""
     return next((each.kind for each in definition.steps if each.id == step), None)
 
 
-def is_impersonal(definition: Definition, step: Any) -> bool:
+def is_impersonal(definition: Definition, step: object) -> bool:
     """True when the automation says that what the step gives back is about nobody, but for the fields it names."""
     return definition.personal is not None and step in definition.personal.impersonal
 
 
-def with_personal(definition: Definition, step: Any, output: Any, change: Seal) -> Any:
+def with_personal(definition: Definition, step: Any, output: object, change: Seal) -> object:
     """What an impersonal step gave back, with the fields changed that are about somebody all the same."""
     for path in definition.personal.outputs.get(step, ()) if definition.personal is not None else ():
         output = _changed_at(output, path.split(".") if path else (), change)
     return output
 
 
-def _changed_at(value: Any, path: Sequence[str], change: Seal) -> Any:
+def _changed_at(value: object, path: Sequence[str], change: Seal) -> object:
     """`value` with what is at `path` in it changed; a list is gone through."""
     if not path:
         return change(value)
@@ -204,7 +204,7 @@ def _changed_at(value: Any, path: Sequence[str], change: Seal) -> Any:
     return value
 
 
-def seal_output(kind: str | None, output: Any, seal: Seal) -> Any:
+def seal_output(kind: str | None, output: object, seal: Seal) -> object:
     """What a step of that kind gave back, with everything sealed but its structure."""
     known = KINDS[kind].resolved if kind in KINDS else None
     if known is not None and known.chooses:
@@ -233,7 +233,7 @@ class SubjectDoesNotFit(PermanentError):
     """Nobody can say whom a run is about."""
 
 
-def names_of(definition: Definition, inputs: Mapping[str, Any]) -> list[str]:
+def names_of(definition: Definition, inputs: Mapping[str, object]) -> list[str]:
     """Whom a run with these inputs is about; nobody where an input is missing.
 
     Raises:

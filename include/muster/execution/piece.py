@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from muster.errors import SetAside
 from muster.events import keys
@@ -35,7 +34,7 @@ class Piece:
     step: ResolvedStep
     ref: WorkRef
     index: int | None
-    variables: Mapping[str, Any]
+    variables: Mapping[str, object]
     """Everything its expressions may name, `item` and `index` included."""
     undoes: bool = False
     """True when the work is to undo the piece."""
@@ -96,9 +95,9 @@ class Piece:
 class Answer:
     """What an action came back with."""
 
-    output: Any
+    output: object
     """JSON-ready."""
-    output_type: Any = None
+    output_type: object = None
     """How to hydrate it: a type by name, a JSON Schema, `skill:<name>`, or None for plain data."""
     produced_by: str = "rules"
 

@@ -6,7 +6,6 @@ import hmac
 import os
 from collections.abc import Mapping
 from hashlib import sha256
-from typing import Any
 
 from muster.database import Database
 from muster.events.canonical import canonical
@@ -29,7 +28,7 @@ def name_of(secret: bytes, run: str, key: str, epoch: int) -> str:
     return f"child__{_mac(secret, 'name', [run, key, epoch])[:24]}"
 
 
-def prove(secret: bytes, run: str, key: str, child: str, inputs: Mapping[str, Any]) -> str:
+def prove(secret: bytes, run: str, key: str, child: str, inputs: Mapping[str, object]) -> str:
     """The proof that a request of a run has asked for `child` with exactly these inputs.
 
     Airflow shows it, as all of a run's conf, to those who may see the child. It is of no use to them: a run of that
@@ -44,18 +43,18 @@ def digest(proof: str) -> str:
 
 
 def is_proven(
-    secret: bytes, proof: Any, *, kept: str, run: str, key: str, child: str, inputs: Mapping[str, Any]
+    secret: bytes, proof: object, *, kept: str, run: str, key: str, child: str, inputs: Mapping[str, object]
 ) -> bool:
     """True when the proof belongs to this request and these inputs, and is the one whose digest the log has kept."""
     made = prove(secret, run, key, child, inputs)
     return isinstance(proof, str) and hmac.compare_digest(proof.encode(), made.encode()) and digest(made) == kept
 
 
-def _mac(secret: bytes, purpose: str, what: Any) -> str:
+def _mac(secret: bytes, purpose: str, what: object) -> str:
     return hmac.digest(secret, f"{purpose}\n{canonical(what)}".encode(), sha256).hex()
 
 
-def _settled(value: Any) -> Any:
+def _settled(value: object) -> object:
     """As it comes back from Airflow's database, where 1e20 is a whole number and there is no negative zero."""
     if isinstance(value, float) and value.is_integer():
         return int(value)

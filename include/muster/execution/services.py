@@ -53,7 +53,7 @@ class Services:
     clock: Callable[[], datetime] = utc_now
     rng: Random = field(default_factory=Random)
     """Draws the waits between attempts; a seeded one makes them repeatable."""
-    intercept: Callable[[Any, Callable[[], Awaitable[Any]]], Awaitable[Any]] | None = None
+    intercept: Callable[[Any, Callable[[], Awaitable[object]]], Awaitable[object]] | None = None
     """Stands between a piece of work and its action when an automation is rehearsed."""
 
     @cached_property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from muster.agents.types import hydrate
 from muster.events.state import RunState
@@ -23,21 +23,21 @@ class Site(Protocol):
         """Folder of the site's own skills, whose types outputs may have."""
 
 
-class Variables(Mapping[str, Any]):
+class Variables(Mapping[str, object]):
     """Variables that are worked out when the first is asked for: it takes the site's skills, an answer does not."""
 
-    def __init__(self, work_out: Callable[[], Mapping[str, Any]]) -> None:
+    def __init__(self, work_out: Callable[[], Mapping[str, object]]) -> None:
         self._work_out = work_out
 
     @cached_property
-    def _found(self) -> Mapping[str, Any]:
+    def _found(self) -> Mapping[str, object]:
         return self._work_out()
 
     def ensure_worked_out(self) -> None:
         """Work them out unless they are: raises what working them out raises."""
         _ = self._found
 
-    def __getitem__(self, name: str) -> Any:
+    def __getitem__(self, name: str) -> object:
         return self._found[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -47,7 +47,7 @@ class Variables(Mapping[str, Any]):
         return len(self._found)
 
 
-def variables_for(definition: Definition, names: Iterable[str], state: RunState, services: Site) -> dict[str, Any]:
+def variables_for(definition: Definition, names: Iterable[str], state: RunState, services: Site) -> dict[str, object]:
     """The variables of an expression that refers to the steps of these names: `inputs`, `steps`, `settings`, `run`."""
     return {
         "inputs": state.inputs,
@@ -62,7 +62,7 @@ def variables_for(definition: Definition, names: Iterable[str], state: RunState,
     }
 
 
-def _seen(step: ResolvedStep, result: StepState, services: Site) -> Any:
+def _seen(step: ResolvedStep, result: StepState, services: Site) -> object:
     """A step's output as expressions see it: a rejection is false, although it is a mapping that says something."""
     output, name = _hydrated(result, services), f"steps.{step.id}"
     if step.asks:
@@ -70,13 +70,13 @@ def _seen(step: ResolvedStep, result: StepState, services: Site) -> Any:
     return answered_below(output, name) if step.done_by == "runs" else output
 
 
-def _hydrated(result: StepState, services: Site) -> Any:
+def _hydrated(result: StepState, services: Site) -> object:
     """A step's output with its money and dates as such."""
     if not result.is_fan_out or result.ended_as_a_whole:
         return hydrate(result.whole.output_type, result.whole.result, services.site)
     return [_item(result, index, services) for index in range(result.length or 0)]
 
 
-def _item(result: StepState, index: int, services: Site) -> Any:
+def _item(result: StepState, index: int, services: Site) -> object:
     item = result.items.get(index)
     return hydrate(item.output_type, item.result, services.site) if item is not None else None

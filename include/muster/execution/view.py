@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from muster.errors import MusterError
 from muster.events.keys import OPENED
@@ -79,7 +78,7 @@ class RunView:
                 found[event.type, event.step, event.index].append(event)
         return found
 
-    def variables(self, step: ResolvedStep, services: Services) -> dict[str, Any]:
+    def variables(self, step: ResolvedStep, services: Services) -> dict[str, object]:
         """What the expressions of `step` may name, `item` and `index` aside."""
         return variables_for(self.definition, step.references, self.state, services)
 

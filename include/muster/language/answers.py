@@ -13,7 +13,7 @@ KEEPING = frozenset({"d", "default", "list", "map", "present", "reverse", "sort"
 _ANSWER = frozenset({"approved", "by", "how", "at"})
 
 
-class Decision(dict[str, Any]):
+class Decision(dict[str, object]):
     """A person's answer: a mapping, and true only when it approves."""
 
     def __bool__(self) -> bool:
@@ -38,7 +38,7 @@ class Answers(list[Any]):
         NeitherTrueNorFalse: when its truth is asked. It would be true also if everything was rejected.
     """
 
-    def __init__(self, answers: Iterable[Any], name: str) -> None:
+    def __init__(self, answers: Iterable[object], name: str) -> None:
         super().__init__(answers)
         self.name = name
         """How an expression names it."""
@@ -47,22 +47,22 @@ class Answers(list[Any]):
         raise NeitherTrueNorFalse(self.name)
 
     @overload
-    def __getitem__(self, key: SupportsIndex) -> Any: ...
+    def __getitem__(self, key: SupportsIndex) -> object: ...
     @overload
     def __getitem__(self, key: slice) -> Answers: ...
-    def __getitem__(self, key: SupportsIndex | slice) -> Any:
+    def __getitem__(self, key: SupportsIndex | slice) -> object:
         found = super().__getitem__(key)
         return Answers(found, self.name) if isinstance(key, slice) else found
 
 
-def answered(output: Any, name: str) -> Any:
+def answered(output: object, name: str) -> object:
     """The output of a question: a mapping that approves or not, in a fan-out a list of them; null when skipped."""
     if isinstance(output, list):
         return Answers([answered(item, name) for item in output], name)
     return Decision(output) if isinstance(output, Mapping) else output
 
 
-def answered_below(output: Any, name: str) -> Any:
+def answered_below(output: object, name: str) -> object:
     """The output of a step that runs another automation, with the answers of people in it as such, at any depth.
 
     They are known by their form: what the other automation said of its steps is not in the output.
@@ -75,7 +75,7 @@ def answered_below(output: Any, name: str) -> Any:
     return {**output, "outputs": outputs}
 
 
-def _seen_below(value: Any, name: str) -> Any:
+def _seen_below(value: object, name: str) -> object:
     several = value if isinstance(value, list) else [value]
     if any(isinstance(each, Mapping) and each.keys() >= _ANSWER for each in several):
         return answered(value, name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
@@ -100,7 +100,7 @@ class FolderDefaults(Written):
     """What one run may spend."""
     defaults: StepDefaults | None = None
     """What every step has that does not say otherwise."""
-    settings: dict[Name, Any] | None = None
+    settings: dict[Name, object] | None = None
     """Settings for these automations."""
 
 
@@ -123,7 +123,7 @@ class Automation(Written):
     """A file this one builds upon, relative to its own folder."""
     triggers: list[Trigger] = []
     """What starts a run, besides a person or the API: at most one schedule, any number of file triggers."""
-    inputs: dict[Name, dict[str, Any]] = {}
+    inputs: dict[Name, dict[str, object]] = {}
     """What a run is given: a JSON Schema by name; also the trigger form. Without `default` it is required."""
     deadlines: list[Deadline] = []
     """Who is told when a run takes too long."""
@@ -137,7 +137,7 @@ class Automation(Written):
     """What every step has that does not say otherwise."""
     personal: Personal | None = None
     """Which data is about a person; default: none."""
-    settings: dict[Name, Any] = {}
+    settings: dict[Name, object] = {}
     """Settings of this automation; they win over the folder's and the site's."""
     steps: Annotated[list[Step], Field(min_length=1, max_length=500)]
     """What is done, in order."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any
 
 from muster.language import inputs as input_checks
 from muster.language.approvals import check_approvals
@@ -42,7 +41,7 @@ _POSITIONAL = frozenset({"item", "index"})
 def check(
     automation: Automation,
     document: Located,
-    settings: Mapping[str, Any],
+    settings: Mapping[str, object],
     usages: Mapping[str, Usage],
     among: Surroundings,
 ) -> list[Problem]:
@@ -60,7 +59,7 @@ class _Checker:
         self,
         automation: Automation,
         document: Located,
-        settings: Mapping[str, Any],
+        settings: Mapping[str, object],
         usages: Mapping[str, Usage],
         among: Surroundings,
     ) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence, Set
-from typing import Any
 
 from jinja2 import nodes
 
@@ -29,7 +28,7 @@ from muster.language.usage import Usage
 EXAMPLES = {"when": "{{ inputs.amount > 100 }}", "each": "{{ inputs.letters }}"}
 
 
-def is_true(condition: bool | str, variables: Mapping[str, Any], *, where: str) -> bool:
+def is_true(condition: bool | str, variables: Mapping[str, object], *, where: str) -> bool:
     """Whether a condition holds. A number is true unless it is 0; a list, a mapping unless it is empty; null never.
 
     Raises:

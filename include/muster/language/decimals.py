@@ -21,31 +21,31 @@ COMPARING = frozenset({"max", "min", "sort", "unique", "dictsort"})
 """Filters that compare what is in a list or mapping with each other."""
 
 
-def exact(value: Any) -> Any:
+def exact(value: object) -> Any:
     """The value with every float in it as a decimal."""
     return _exact(value) if _has(value, float) else value
 
 
-def exact_if_mixed(values: Any) -> Any:
+def exact_if_mixed(values: object) -> Any:
     """The values, exact where floats are among decimals."""
     return exact(values) if _has(values, Decimal) else values
 
 
-def comparing(test: Any) -> Callable[..., Any]:
+def comparing(test: Any) -> Callable[..., object]:
     """A test that compares exactly."""
 
-    def compared(value: Any, *others: Any) -> Any:
+    def compared(value: object, *others: object) -> object:
         return test(value, *others) if isinstance(value, _PLAIN) else test(*map(exact, (value, *others)))
 
     return compared
 
 
-def is_in(value: Any, values: Any) -> bool:
+def is_in(value: object, values: Any) -> bool:
     """Whether the value is among the values, compared exactly."""
     return value in values if isinstance(value, _PLAIN) else exact(value) in exact(values)
 
 
-def given_back(before: Any, counted: Any, found: Any) -> Any:
+def given_back(before: Any, counted: Any, found: object) -> Any:
     """What a filter has found in values that it was given exact (`counted`), as it was `before`."""
     if counted is before:
         return found
@@ -53,7 +53,7 @@ def given_back(before: Any, counted: Any, found: Any) -> Any:
     # By what they are and not by what they equal: a decimal equals others.
     known = {id(exact): value for value, exact in zip(plain, exacts, strict=True)}
 
-    def original(value: Any) -> Any:
+    def original(value: object) -> object:
         if id(value) in known:
             return known[id(value)]
         return type(value)(map(original, value)) if isinstance(value, list | tuple) else value
@@ -87,7 +87,7 @@ class ExactComparisons(CodeGenerator):
         self.write(")")
 
 
-def _exact(value: Any) -> Any:
+def _exact(value: object) -> object:
     if isinstance(value, float):
         return Decimal(str(value)) if value == value else value  # NaN as a decimal cannot even be compared.
     if isinstance(value, tuple):
@@ -99,7 +99,7 @@ def _exact(value: Any) -> Any:
     return value
 
 
-def _has(value: Any, kind: type) -> bool:
+def _has(value: object, kind: type) -> bool:
     """True when a number of this kind is in the value, at any depth."""
     if isinstance(value, Mapping):
         value = [*value, *value.values()]

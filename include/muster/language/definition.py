@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 from muster.agents.spec import AgentSpec
 from muster.language.kinds import AnyStep
@@ -28,7 +28,7 @@ class ResolvedCheck(Resolved):
     name: str
     sql: str | None = None
     skill: str | None = None
-    arguments: dict[str, Any] = {}
+    arguments: dict[str, object] = {}
     schedule: str | None = None
     """When the reconciler asks; None: each time it looks."""
 
@@ -44,7 +44,7 @@ class Definition(Resolved):
     owner: str | None = None
     description: str | None = None
     triggers: tuple[AnyTrigger, ...] = ()
-    inputs: dict[str, dict[str, Any]] = {}
+    inputs: dict[str, dict[str, object]] = {}
     """A JSON Schema by name; one without `default` is required."""
     deadlines: tuple[ResolvedDeadline, ...] = ()
     incidents: tuple[ResolvedTarget, ...] = ()
@@ -56,7 +56,7 @@ class Definition(Resolved):
     """The most retries that all steps of one run may use together; None for no limit."""
     personal: ResolvedPersonal | None = None
     """What of a run can be forgotten."""
-    settings: dict[str, Any] = {}
+    settings: dict[str, object] = {}
     steps: tuple[AnyStep, ...]
     agents: dict[str, AgentSpec] = {}
     """The agents its steps and their fallbacks use, by id."""
@@ -70,7 +70,7 @@ class Definition(Resolved):
         return {step.id: step for step in self.steps}
 
     @cached_property
-    def input_schema(self) -> dict[str, Any]:
+    def input_schema(self) -> dict[str, object]:
         """One JSON Schema for all inputs together; other names are refused."""
         return {
             "type": "object",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
@@ -37,7 +37,7 @@ def format_duration(seconds: float) -> str:
     return text or "0s"
 
 
-def _validate(value: Any) -> Any:
+def _validate(value: object) -> object:
     try:
         parse_duration(value)
     except (TypeError, ValueError):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from types import UnionType
-from typing import Any
 
 from muster.language.explain import Located
 from muster.language.expressions import ExpressionError, ExpressionSyntaxError, References, evaluate, parse, texts
@@ -30,7 +29,7 @@ def named(names: Iterable[str], known: Iterable[str], kind: str, place: Path, do
 
 
 def check_early(
-    value: Any, path: Path, settings: Mapping[str, Any], document: Located, *, gives: type | UnionType = object
+    value: object, path: Path, settings: Mapping[str, object], document: Located, *, gives: type | UnionType = object
 ) -> Iterator[Problem]:
     """What is wrong with the expressions of a value that becomes part of the definition: it has to be known now.
 
@@ -51,7 +50,7 @@ def check_early(
 
 
 def _evaluated(
-    text: str, place: Path, settings: Mapping[str, Any], document: Located, gives: type | UnionType
+    text: str, place: Path, settings: Mapping[str, object], document: Located, gives: type | UnionType
 ) -> Iterator[Problem]:
     try:
         value = evaluate(text, {"settings": settings})

@@ -90,7 +90,7 @@ def is_expression(text: str) -> bool:
     return "{{" in text or "{%" in text or "{#" in text
 
 
-def references(value: Any) -> References:
+def references(value: object) -> References:
     """What a value refers to, its texts looked through at any depth.
 
     Raises:
@@ -123,7 +123,7 @@ def _expressions_in(value: Any) -> list[str]:
     return found
 
 
-def texts(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], str]]:
+def texts(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], str]]:
     """Every text in a value that holds an expression, with the path to it."""
     if isinstance(value, str):
         if is_expression(value):
@@ -315,7 +315,7 @@ def _compile(text: str) -> Template | TemplateExpression:
     return TemplateExpression(template, undefined_to_none=False)
 
 
-def evaluate_marked(text: str, variables: Mapping[str, Any], mark: Mark, *, where: str | None = None) -> str:
+def evaluate_marked(text: str, variables: Mapping[str, object], mark: Mark, *, where: str | None = None) -> str:
     """The text, with `mark` around every text that an expression puts into it.
 
     So a reader can tell what the author wrote from what came out of data. A text that is one
@@ -332,7 +332,7 @@ def evaluate_marked(text: str, variables: Mapping[str, Any], mark: Mark, *, wher
     return value if isinstance(value, str) else str(as_text(value))
 
 
-def evaluate(value: Any, variables: Mapping[str, Any], *, where: str | None = None) -> Any:
+def evaluate(value: object, variables: Mapping[str, object], *, where: str | None = None) -> Any:
     """The value with every expression in it evaluated; lists and mappings are walked through.
 
     Args:
@@ -352,7 +352,7 @@ def evaluate(value: Any, variables: Mapping[str, Any], *, where: str | None = No
     return value
 
 
-def evaluate_seen(value: Any, variables: Mapping[str, Any], *, where: str | None = None) -> Any:
+def evaluate_seen(value: object, variables: Mapping[str, object], *, where: str | None = None) -> object:
     """`evaluate` for what is asked for its truth, or named by other expressions: a list of answers stays one.
 
     Raises:
@@ -363,7 +363,9 @@ def evaluate_seen(value: Any, variables: Mapping[str, Any], *, where: str | None
     return _evaluate_text(value, variables, where, as_seen)
 
 
-def _evaluate_text(text: str, variables: Mapping[str, Any], where: str | None, settled: Callable[[Any], Any]) -> Any:
+def _evaluate_text(
+    text: str, variables: Mapping[str, object], where: str | None, settled: Callable[[object], object]
+) -> object:
     try:
         compiled = _compile(text)
         if isinstance(compiled, TemplateExpression):
@@ -379,7 +381,7 @@ def _evaluate_text(text: str, variables: Mapping[str, Any], where: str | None, s
         raise ExpressionError(_reason(error), text, where) from error
 
 
-def _render(template: Template, variables: Mapping[str, Any]) -> str:
+def _render(template: Template, variables: Mapping[str, object]) -> str:
     parts: list[str] = []
     size = 0
     for part in template.generate(variables, **loop_budget()):

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 
-def _flag(value: Any) -> Any:
+def _flag(value: object) -> object:
     if not isinstance(value, bool | str):
         raise PydanticCustomError("flag", "must be an expression such as `{{ steps.match.total > 5000 }}`")
     return value
 
 
-def _words(value: Any) -> Any:
+def _words(value: object) -> object:
     if isinstance(value, str):
         return [value]
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
@@ -22,23 +22,23 @@ def _words(value: Any) -> Any:
     return value
 
 
-def _people(value: Any) -> Any:
+def _people(value: object) -> object:
     return value if isinstance(value, str) else _words(value)
 
 
-def _elements(value: Any) -> Any:
+def _elements(value: object) -> object:
     if not isinstance(value, list | str):
         raise PydanticCustomError("elements", "must be a list, or an expression that gives one")
     return value
 
 
-def _count(value: Any) -> Any:
+def _count(value: object) -> object:
     if value != "all" and (isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 10_000):
         raise PydanticCustomError("count", "must be a whole number from 1 to 10,000, or `all`")
     return value
 
 
-def _shape(value: Any) -> Any:
+def _shape(value: object) -> object:
     if not isinstance(value, dict | str):
         raise PydanticCustomError("shape", "must be the name of a model, or a JSON Schema")
     return value
@@ -59,14 +59,14 @@ Words = Annotated[list[str], BeforeValidator(_words, json_schema_input_type=str 
 People = Annotated[list[str] | str, BeforeValidator(_people)]
 """User names, or an expression that gives them."""
 
-Elements = Annotated[list[Any] | str, BeforeValidator(_elements)]
+Elements = Annotated[list[object] | str, BeforeValidator(_elements)]
 """A list, or an expression that gives one."""
 
 Pack = Annotated[Annotated[int, Field(ge=1, le=10_000)] | Literal["all"], BeforeValidator(_count)]
 """How many items share one task instance."""
 
-Shape = Annotated[dict[str, Any] | str, BeforeValidator(_shape)]
+Shape = Annotated[dict[str, object] | str, BeforeValidator(_shape)]
 """The name of a Pydantic model, or a JSON Schema."""
 
-Values = dict[str, Any]
+Values = dict[str, object]
 """Values by name; texts in them may be expressions."""

@@ -53,7 +53,7 @@ _SAFE = [
 ]
 
 
-def kind_of(value: Any) -> str:
+def kind_of(value: object) -> str:
     """What a value is, for a sentence."""
     if value is None:
         return "null"
@@ -65,7 +65,7 @@ def kind_of(value: Any) -> str:
     return names.get(type(value), "a list" if isinstance(value, list | tuple) else "a value")
 
 
-def as_text(value: Any) -> Any:
+def as_text(value: object) -> object:
     """How a value is written inside a longer text: lists and mappings as JSON, null as nothing."""
     if value is None:
         return ""
@@ -78,7 +78,7 @@ def as_text(value: Any) -> Any:
     return value
 
 
-def to_json(value: Any, indent: int | None = None) -> str:
+def to_json(value: object, indent: int | None = None) -> str:
     """The value as JSON; decimals and dates become strings."""
     if indent is not None and not 0 <= indent <= 8:
         raise SecurityError("`tojson` indents by 8 at most")
@@ -91,7 +91,7 @@ def to_json(value: Any, indent: int | None = None) -> str:
     return "".join(parts)
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     if isinstance(value, Mapping):
         return dict(value)
     if isinstance(value, datetime | date):
@@ -106,12 +106,12 @@ def _check(size: int) -> None:
         raise SecurityError(f"the text is longer than {MAX_TEXT:,} characters")
 
 
-def present(values: Any) -> list[Any]:
+def present(values: Any) -> list[object]:
     """The list without its nulls."""
     return [] if values is None else [value for value in values if value is not None]
 
 
-def money(value: Any, currency: str | None = None) -> str:
+def money(value: object, currency: str | None = None) -> str:
     """An amount with two decimal places and thousands set apart: `1,234.50 EUR`."""
     try:
         amount = Decimal(str(value)).quantize(Decimal("0.01"), ROUND_HALF_EVEN)
@@ -120,7 +120,7 @@ def money(value: Any, currency: str | None = None) -> str:
     return f"{amount:,.2f} {currency}" if currency else f"{amount:,.2f}"
 
 
-def format_date(value: Any, pattern: str = "%Y-%m-%d") -> str:
+def format_date(value: object, pattern: str = "%Y-%m-%d") -> str:
     """A date written with a pattern of `%Y`, `%m`, `%d`, `%H`, `%M`, `%S` and the like."""
     if isinstance(value, str):
         value = datetime.fromisoformat(value)
@@ -131,13 +131,13 @@ def format_date(value: Any, pattern: str = "%Y-%m-%d") -> str:
     return value.strftime(pattern)
 
 
-def _picked(environment: Environment, values: Any, attribute: str | int | None) -> Iterator[Any]:
+def _picked(environment: Environment, values: Any, attribute: str | int | None) -> Iterator[object]:
     """The values, or one key of each."""
     return iter(values) if attribute is None else map(make_attrgetter(environment, attribute), values)
 
 
 @pass_environment
-def total(environment: Environment, values: Any, attribute: str | int | None = None, start: Any = 0) -> Any:
+def total(environment: Environment, values: object, attribute: str | int | None = None, start: Any = 0) -> object:
     """The sum of numbers, or of one key of each mapping."""
     if isinstance(start, list | tuple | str):
         raise TypeError("`sum` adds numbers")
@@ -146,7 +146,7 @@ def total(environment: Environment, values: Any, attribute: str | int | None = N
 
 
 @pass_environment
-def join(environment: Environment, values: Any, separator: str = "", attribute: str | int | None = None) -> str:
+def join(environment: Environment, values: object, separator: str = "", attribute: str | int | None = None) -> str:
     """The values as one text with a separator between them."""
     parts: list[str] = []
     size = 0
@@ -170,14 +170,14 @@ def truncate(text: str, length: int = 255, ending: str = "…") -> str:
     return text if len(text) <= length else text[: max(0, length - len(ending))] + ending
 
 
-def round_number(value: Any, places: int = 0) -> Any:
+def round_number(value: Any, places: int = 0) -> object:
     """The number rounded to some decimal places, half to even; a Decimal stays one."""
     if not 0 <= places <= 20:
         raise SecurityError("`round` takes 0 to 20 places")
     return round(value, places) if places or isinstance(value, Decimal) else round(value)
 
 
-def string(value: Any) -> str:
+def string(value: object) -> str:
     """The value as text."""
     return str(as_text(value))
 
@@ -187,7 +187,7 @@ def split(text: str, separator: str | None = None) -> list[str]:
     return str(text).split(separator)
 
 
-def _listed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+def _listed(name: str, function: Callable[..., object]) -> Callable[..., object]:
     """The filter with a list in place of what Jinja leaves unevaluated, which is true also when nothing is in it.
 
     What it keeps of a list of answers stays one.
@@ -195,7 +195,7 @@ def _listed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     first = 1 if hasattr(function, "jinja_pass_arg") else 0
 
     @wraps(function)
-    def listed(*arguments: Any, **options: Any) -> Any:
+    def listed(*arguments: object, **options: object) -> object:
         given = arguments[first]
         if isinstance(given, Answers):
             # Jinja itself asks whether a list is true before it looks what is in it.
@@ -212,7 +212,7 @@ def _listed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     return listed
 
 
-_KNOWN: dict[str, Callable[..., Any]] = {
+_KNOWN: dict[str, Callable[..., object]] = {
     **{name: JINJA[name] for name in _SAFE},
     "date": format_date,
     "join": join,

@@ -197,7 +197,7 @@ class Folder:
     def _document(self, path: Path) -> Layered:
         """The file merged with those it extends and with its folders' defaults."""
         chain = self._chain(path)
-        data: Any = {}
+        data: object = {}
         layers = [*chain, *self._defaults_for(path.parent)]
         for layer in reversed(layers):
             data = merged_documents(data, _inherited(layer.data, own=layer is chain[0]))
@@ -323,7 +323,7 @@ def _usages(steps: list[Any]) -> dict[str, Usage]:
     return found
 
 
-def _inherited(data: Any, *, own: bool) -> Any:
+def _inherited(data: object, *, own: bool) -> object:
     """What a file passes on: all of it, but the name and the base it extends are its own."""
     if own or not isinstance(data, dict):
         return data

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import Any
 
 from muster.language.explain import Located
 from muster.language.problems import Problem, did_you_mean
@@ -15,7 +14,7 @@ PARENT = "muster_parent"
 """The key of a run's conf that says which run has asked for it, and so is no input."""
 
 
-def check(inputs: Mapping[str, dict[str, Any]], document: Located) -> Iterator[Problem]:
+def check(inputs: Mapping[str, dict[str, object]], document: Located) -> Iterator[Problem]:
     """One problem for each input whose schema is wrong or whose default does not fit."""
     for name, schema in inputs.items():
         if name == PARENT:
@@ -62,7 +61,7 @@ def suggestion(names: Iterable[str], declared: Collection[str]) -> str:
     return " ".join([*meant, there])
 
 
-def _refers_outside(schema: Any) -> bool:
+def _refers_outside(schema: object) -> bool:
     """True when a reference could make a validator read a file or the network."""
     if isinstance(schema, list):
         return any(_refers_outside(inner) for inner in schema)

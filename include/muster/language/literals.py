@@ -10,14 +10,14 @@ from pydantic import TypeAdapter, ValidationError
 
 from muster.language.expressions import texts
 
-_TYPES: dict[str, Any] = {
+_TYPES: dict[str, object] = {
     "str": str, "int": int, "float": float, "bool": bool, "list": list, "dict": dict, "tuple": tuple, "set": set,
-    "Any": Any, "Literal": Literal,
+    "Any": object, "Literal": Literal,
 }  # fmt: skip
 """What an annotation is looked for that has the same meaning in every module."""
 
 
-def fits(value: Any, annotation: str) -> bool:
+def fits(value: object, annotation: str) -> bool:
     """False when a skill with such a parameter would refuse the value, as it does when it is called.
 
     What an expression gives, and what a type is made of that has to be imported, is only known then.
@@ -33,7 +33,7 @@ def fits(value: Any, annotation: str) -> bool:
 
 
 @lru_cache(maxsize=512)
-def _adapter(annotation: str) -> TypeAdapter[Any] | None:
+def _adapter(annotation: str) -> TypeAdapter[object] | None:
     try:
         return TypeAdapter(_type(ast.parse(annotation, mode="eval").body))
     except (SyntaxError, LookupError, TypeError, ValueError):

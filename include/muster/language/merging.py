@@ -15,7 +15,7 @@ from muster.language.reading import Path, merged
 from muster.language.source import Source
 
 
-def merged_documents(below: Any, above: Any) -> Any:
+def merged_documents(below: object, above: object) -> object:
     """An automation laid over the one it extends: as `merged`, and steps by their id."""
     result = merged(below, above)
     if isinstance(below, dict) and isinstance(above, dict):
@@ -25,7 +25,7 @@ def merged_documents(below: Any, above: Any) -> Any:
     return result
 
 
-def _merged_steps(below: list[Any], above: list[Any]) -> list[Any]:
+def _merged_steps(below: list[object], above: list[object]) -> list[object]:
     result = list(below)
     previous: int | None = None
     for step in above:
@@ -43,16 +43,16 @@ def _merged_steps(below: list[Any], above: list[Any]) -> list[Any]:
     return result
 
 
-def _steps(layer: Source) -> list[Any]:
+def _steps(layer: Source) -> list[object]:
     steps = layer.data.get("steps") if isinstance(layer.data, dict) else None
     return steps if isinstance(steps, list) else []
 
 
-def _id(step: Any) -> Any:
+def _id(step: object) -> object:
     return step.get("id") if isinstance(step, dict) else None
 
 
-def _kinds(step: Any) -> set[str]:
+def _kinds(step: object) -> set[str]:
     return {KIND_KEYS[key] for key in step if key in KIND_KEYS} if isinstance(step, dict) else set()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 PATTERN = r"^(inputs\.[a-z][a-z0-9_]*|steps\.[a-z][a-z0-9_]*\.output)(\.[A-Za-z_][A-Za-z0-9_]*)*$"
 
 
-def _path(value: Any) -> Any:
+def _path(value: object) -> object:
     if not isinstance(value, str) or not re.fullmatch(PATTERN[1:-1], value):
         raise PydanticCustomError("path", "must be a path such as `inputs.email` or `steps.read.output.person`")
     return value

@@ -56,7 +56,7 @@ class Mistake(Exception):
         self.message, self.place, self.suggestion = message, place, suggestion
 
 
-def read_data(text: str) -> Any:
+def read_data(text: str) -> object:
     """The one document in a text. Raises Mistake, or a YAMLError of the parser."""
     return _Reader(text).document()
 
@@ -80,12 +80,12 @@ class _Reader:
     """
 
     def __init__(self, text: str, places: dict[Path, tuple[Place, Place]] | None = None) -> None:
-        self.next: Callable[[], Any] = CParser(text).get_event
+        self.next: Callable[[], object] = CParser(text).get_event
         self.places = places
-        self.anchors: dict[str, tuple[Any, int]] = {}
+        self.anchors: dict[str, tuple[object, int]] = {}
         self.count = 0
 
-    def document(self) -> Any:
+    def document(self) -> object:
         """The one document of the stream."""
         self.next()
         if type(self.next()) is StreamEndEvent:
@@ -101,7 +101,7 @@ class _Reader:
             )
         return data
 
-    def _value(self, event: Any, depth: int, path: Path) -> Any:
+    def _value(self, event: Any, depth: int, path: Path) -> object:
         self.count += 1
         kind = type(event)
         if kind is AliasEvent:
@@ -126,8 +126,8 @@ class _Reader:
             self.anchors[event.anchor] = data, self.count - before + 1
         return data
 
-    def _mapping(self, depth: int, path: Path) -> tuple[dict[str, Any], Any]:
-        data: dict[str, Any] = {}
+    def _mapping(self, depth: int, path: Path) -> tuple[dict[str, object], object]:
+        data: dict[str, object] = {}
         while type(event := self.next()) is not MappingEndEvent:
             key = _key(event)
             if key in data:
@@ -139,14 +139,14 @@ class _Reader:
             data[key] = self._value(self.next(), depth, inner)
         return data, event
 
-    def _list(self, depth: int, path: Path) -> tuple[list[Any], Any]:
-        data: list[Any] = []
+    def _list(self, depth: int, path: Path) -> tuple[list[object], object]:
+        data: list[object] = []
         while type(event := self.next()) is not SequenceEndEvent:
             inner = path if self.places is None else (*path, len(data))
             data.append(self._value(event, depth, inner))
         return data, event
 
-    def _alias(self, event: Any, path: Path) -> Any:
+    def _alias(self, event: Any, path: Path) -> object:
         if event.anchor not in self.anchors:
             message = f"there is no anchor `&{event.anchor}` before this alias, or the alias stands inside it"
             raise Mistake(message, _place(event))
@@ -160,7 +160,7 @@ class _Reader:
         return data
 
 
-def _key(event: Any) -> str:
+def _key(event: object) -> str:
     if type(event) is not ScalarEvent or event.tag is not None:
         raise Mistake("a key must be text", _place(event))
     key: str = event.value
@@ -173,7 +173,7 @@ def _key(event: Any) -> str:
     return key
 
 
-def _plain(event: Any) -> Any:
+def _plain(event: Any) -> object:
     """The value of a text without quotes that begins like a number, or is a word such as `true`."""
     value: str = event.value
     if value in _WORDS:
@@ -199,7 +199,7 @@ def _place(event: Any, end_event: Any = None) -> Place:
     return Place(start.line, start.column, width, block)
 
 
-def merged(below: Any, above: Any) -> Any:
+def merged(below: object, above: object) -> Any:
     """`above` laid over `below`."""
     if not (isinstance(below, dict) and isinstance(above, dict)):
         return above

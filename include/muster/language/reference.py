@@ -179,7 +179,7 @@ def _inside(model: type[BaseModel]) -> Iterator[tuple[str, list[type[BaseModel]]
             yield field.alias or name, models
 
 
-def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+def _models(annotation: object) -> Iterator[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for part in get_args(annotation):
@@ -207,7 +207,7 @@ def _table(model: type[BaseModel], without: type[BaseModel] | None = None) -> st
     return "\n".join(rows) + "\n"
 
 
-def _default(schema: dict[str, Any]) -> str:
+def _default(schema: dict[str, object]) -> str:
     value = schema.get("default")
     if value in (None, "", []) or isinstance(value, dict):
         return ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
 
 from muster.agents.spec import AgentSpec
 from muster.language.automation import (
@@ -44,7 +43,7 @@ _PERSISTENT = ResolvedRetry(times=5)
 
 
 def resolve(
-    automation: Automation, settings: Mapping[str, Any], usages: Mapping[str, Usage], among: Surroundings
+    automation: Automation, settings: Mapping[str, object], usages: Mapping[str, Usage], among: Surroundings
 ) -> Definition:
     """The definition of an automation that passed its checks.
 
@@ -181,18 +180,18 @@ def _compensation(undo: Compensation, used: Usage, among: Surroundings) -> Resol
     )
 
 
-def _deadline(deadline: Deadline, settings: Mapping[str, Any]) -> ResolvedDeadline:
+def _deadline(deadline: Deadline, settings: Mapping[str, object]) -> ResolvedDeadline:
     return ResolvedDeadline(within=parse_duration(deadline.within), notify=_told(deadline.notify, settings))
 
 
-def _check(check: SqlCheck | SkillCheck, settings: Mapping[str, Any]) -> ResolvedCheck:
+def _check(check: SqlCheck | SkillCheck, settings: Mapping[str, object]) -> ResolvedCheck:
     if isinstance(check, SqlCheck):
         return ResolvedCheck(name=check.name, schedule=check.schedule, sql=check.sql)
     arguments = evaluate(check.arguments, {"settings": settings})
     return ResolvedCheck(name=check.name, schedule=check.schedule, skill=check.skill, arguments=arguments)
 
 
-def _told(targets: Sequence[Target], settings: Mapping[str, Any]) -> tuple[ResolvedTarget, ...]:
+def _told(targets: Sequence[Target], settings: Mapping[str, object]) -> tuple[ResolvedTarget, ...]:
     """Who is told, settings filled in."""
     rendered = evaluate([ResolvedTarget.of(target).model_dump() for target in targets], {"settings": settings})
     return tuple(ResolvedTarget.model_validate(target) for target in rendered)

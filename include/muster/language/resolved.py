@@ -47,7 +47,7 @@ class ResolvedCompensation(Resolved):
     """What undoes a step."""
 
     skill: str
-    arguments: dict[str, Any] = {}
+    arguments: dict[str, object] = {}
     retry: ResolvedRetry = ResolvedRetry(times=5)
     timeout: float = 900.0
     """Seconds one attempt may take: a run must not hang half undone."""
@@ -59,7 +59,7 @@ class ResolvedSkillFallback(Resolved):
     """A skill that takes over when a step failed for good."""
 
     skill: str
-    arguments: dict[str, Any] = {}
+    arguments: dict[str, object] = {}
     """Its own, or the step's."""
 
 
@@ -69,7 +69,7 @@ class ResolvedAgentFallback(Resolved):
     agent: str
     ask: str
     """Its own, or the step's."""
-    arguments: dict[str, Any] = {}
+    arguments: dict[str, object] = {}
     """Its own, or the step's."""
 
 
@@ -89,7 +89,7 @@ class ResolvedTarget(Resolved):
 
     @model_validator(mode="before")
     @classmethod
-    def _known(cls, values: Any) -> Any:
+    def _known(cls, values: object) -> object:
         if not isinstance(values, Mapping):
             return values
         if unknown := values.keys() - CHANNELS.keys() - cls.model_fields.keys():
@@ -107,13 +107,13 @@ class ResolvedTarget(Resolved):
         return places_in(self.__pydantic_extra__)
 
 
-def places_in(target: Mapping[str, Any]) -> list[tuple[str, Any]]:
+def places_in(target: Mapping[str, object]) -> list[tuple[str, Any]]:
     """The same of the fields of a target once its expressions are evaluated; a channel that gives null is left out."""
     found = ((name, target.get(name)) for name in CHANNELS)
     return [(name, place) for name, to in found for place in _each(to)]
 
 
-def _each(to: Any) -> Sequence[Any]:
+def _each(to: object) -> Sequence[object]:
     return to if isinstance(to, list | tuple) else [to] if to is not None else []
 
 

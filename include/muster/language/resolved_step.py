@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from muster.language.resolved import Resolved, ResolvedCompensation, ResolvedFallback, ResolvedRetry
 from muster.skills.index import Lane
@@ -30,7 +30,7 @@ class ResolvedStep(Resolved, ABC):
     after: tuple[str, ...]
     """The steps it waits for; empty for a step that begins right after `open`."""
     when: bool | str | None = None
-    each: list[Any] | str | None = None
+    each: list[object] | str | None = None
     pack: int | Literal["all"] | None = None
     lane: Lane
     priority: int | None = None

@@ -6,12 +6,11 @@ import json
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
 
 from muster.skills.index import SkillIndex
 
 
-def mistake(returns: str | Mapping[str, Any] | None, skills: SkillIndex) -> tuple[str, str | None] | None:
+def mistake(returns: str | Mapping[str, object] | None, skills: SkillIndex) -> tuple[str, str | None] | None:
     """What is wrong with it, and what to do; None when nothing is."""
     if returns is None:
         return None
@@ -46,7 +45,7 @@ def _schema_mistake(schema_json: str) -> str | None:
     return _lost(schema, schema, ())
 
 
-def _lost(node: Any, root: Mapping[str, Any], within: tuple[str, ...]) -> str | None:
+def _lost(node: object, root: Mapping[str, object], within: tuple[str, ...]) -> str | None:
     """A reference that nothing can be written in the place of: models are sent one schema that refers nowhere."""
     if isinstance(node, list):
         return next(filter(None, (_lost(inner, root, within) for inner in node)), None)
@@ -57,7 +56,7 @@ def _lost(node: Any, root: Mapping[str, Any], within: tuple[str, ...]) -> str | 
         return next(filter(None, (_lost(inner, root, within) for key, inner in node.items() if key != "$defs")), None)
     if reference in within or not reference.startswith("#/"):
         return f"the schema refers (`$ref`) to `{reference}`: it can refer neither to itself nor elsewhere"
-    target: Any = root
+    target: object = root
     for part in reference[2:].split("/"):
         target = target.get(part) if isinstance(target, Mapping) else None
     if not isinstance(target, Mapping):

@@ -48,7 +48,7 @@ marking: ContextVar[Mark | None] = ContextVar("muster_marking", default=None)
 """What is done to every text that an expression puts into a longer one; nothing when None."""
 
 
-def _written(value: Any) -> Any:
+def _written(value: object) -> object:
     """How an expression's value is written inside a longer text, marked where that is asked for."""
     text = filters.as_text(value)
     mark = marking.get()
@@ -79,11 +79,11 @@ class Sandbox(ImmutableSandboxedEnvironment):
         }
         self.globals = {"range": _range}
 
-    def getattr(self, obj: Any, attribute: str) -> Any:
+    def getattr(self, obj: object, attribute: str) -> object:
         """The key `attribute` of a mapping, whatever its name; objects have no attributes here."""
         return self.getitem(obj, attribute)
 
-    def getitem(self, obj: Any, argument: Any) -> Any:
+    def getitem(self, obj: object, argument: object) -> object:
         """The value under a key, or at a position of a list or text."""
         try:
             if isinstance(obj, Mapping):
@@ -98,7 +98,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
             obj._fail_with_undefined_error()
         return Missing(_what_is_missing(obj, argument), obj, str(argument))
 
-    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+    def call_binop(self, context: Context, operator: str, left: object, right: object) -> object:
         """A calculation, exact where one side is a decimal; refused where its result would be out of all proportion."""
         if {type(left), type(right)} == {float, Decimal}:
             left, right = exact(left), exact(right)
@@ -110,7 +110,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
             raise SecurityError("`%` does not format text here; join texts with `~`")
         return super().call_binop(context, operator, left, right)
 
-    def is_safe_callable(self, obj: Any) -> bool:
+    def is_safe_callable(self, obj: object) -> bool:
         """Nothing is called but `range`."""
         return obj is _range
 
@@ -126,7 +126,7 @@ _BOUNDED = "bounded loop"
 
 
 @pass_context
-def _bounded(context: Context, items: Any) -> Iterator[Any]:
+def _bounded(context: Context, items: Any) -> Iterator[object]:
     counter = cast("list[int]", context.parent.get("loop budget", [MAX_ITERATIONS]))
     for item in items:
         counter[0] -= 1
@@ -135,22 +135,22 @@ def _bounded(context: Context, items: Any) -> Iterator[Any]:
         yield item
 
 
-def loop_budget() -> dict[str, Any]:
+def loop_budget() -> dict[str, object]:
     """The variable that counts the rounds of one evaluation."""
     return {"loop budget": [MAX_ITERATIONS]}
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> object:
     """What an expression gives, as plain data. Raises UndefinedError for what is not there."""
     return _settled(value, lambda given, entries: entries)
 
 
-def as_seen(value: Any) -> Any:
+def as_seen(value: object) -> object:
     """`plain`, but a list of answers stays one."""
     return _settled(value, lambda given, entries: Answers(entries, given.name) if type(given) is Answers else entries)
 
 
-def _settled(value: Any, listed: Callable[[Any, list[Any]], list[Any]]) -> Any:
+def _settled(value: object, listed: Callable[[object, list[object]], list[object]]) -> object:
     if isinstance(value, Undefined):
         value._fail_with_undefined_error()
     if isinstance(value, list | tuple):
@@ -168,7 +168,7 @@ def _range(*arguments: int) -> list[int]:
     return list(numbers)
 
 
-def _check_product(left: Any, right: Any) -> None:
+def _check_product(left: object, right: Any) -> None:
     if isinstance(left, str) or isinstance(right, str):
         text, times = (left, right) if isinstance(left, str) else (right, left)
         if isinstance(times, int) and len(text) * times > MAX_REPEAT:
@@ -179,12 +179,12 @@ def _check_product(left: Any, right: Any) -> None:
         raise SecurityError("the number is too large")
 
 
-def _check_power(left: Any, right: Any) -> None:
+def _check_power(left: object, right: object) -> None:
     if isinstance(left, int) and isinstance(right, int) and left.bit_length() * abs(right) > MAX_BITS:
         raise SecurityError("the number is too large")
 
 
-def _what_is_missing(obj: Any, key: Any) -> str:
+def _what_is_missing(obj: object, key: object) -> str:
     if obj is None:
         return f"it is null, which has no `{key}` (a step that was skipped gives null)"
     if isinstance(obj, Mapping):

@@ -13,7 +13,7 @@ from muster.language.automation import Automation, FolderDefaults
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
-def automation_schema() -> dict[str, Any]:
+def automation_schema() -> dict[str, object]:
     """The schema of `automations/**/*.yaml`."""
     schema = _schema(Automation, "An automation of Muster")
     schema["$defs"]["PartialStep"] = _partial_step(schema)
@@ -27,12 +27,12 @@ def automation_schema() -> dict[str, Any]:
     return schema
 
 
-def agents_schema() -> dict[str, Any]:
+def agents_schema() -> dict[str, object]:
     """The schema of `agents/*.yaml`."""
     return _schema(AgentFile, "Agents of Muster")
 
 
-def defaults_schema() -> dict[str, Any]:
+def defaults_schema() -> dict[str, object]:
     """The schema of `automations/**/_defaults.yaml`."""
     return _schema(FolderDefaults, "Defaults of a folder of automations of Muster")
 
@@ -45,7 +45,7 @@ SCHEMAS = {
 """The schemas by the name of their file."""
 
 
-def as_text(schema: dict[str, Any]) -> str:
+def as_text(schema: dict[str, object]) -> str:
     """A schema as it is written to a file."""
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
@@ -55,7 +55,7 @@ def _schema(model: type[BaseModel], title: str) -> dict[str, Any]:
     return {"$schema": DIALECT, "title": title, **tidied}
 
 
-def _tidy(value: Any, *, is_schema: bool) -> Any:
+def _tidy(value: object, *, is_schema: bool) -> Any:
     """The schema without what only repeats a key's name or says that nothing is the default."""
     if isinstance(value, list):
         return [_tidy(inner, is_schema=True) for inner in value]
@@ -63,7 +63,7 @@ def _tidy(value: Any, *, is_schema: bool) -> Any:
         return value
     if not is_schema:
         return {name: _tidy(inner, is_schema=True) for name, inner in value.items()}
-    result: dict[str, Any] = {}
+    result: dict[str, object] = {}
     for key, inner in value.items():
         if key == "title" or (key == "default" and (inner in (None, []) or isinstance(inner, dict))):
             continue
@@ -76,8 +76,8 @@ def _tidy(value: Any, *, is_schema: bool) -> Any:
     return result
 
 
-def _partial_step(schema: dict[str, Any]) -> dict[str, Any]:
-    properties: dict[str, Any] = {}
+def _partial_step(schema: dict[str, Any]) -> dict[str, object]:
+    properties: dict[str, object] = {}
     for reference in schema["properties"]["steps"]["items"]["oneOf"]:
         properties |= schema["$defs"][reference["$ref"].rpartition("/")[2]]["properties"]
     return {

@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
 
 from muster.language.explain import Located
 from muster.language.expressions import is_expression
@@ -44,7 +43,7 @@ _FROM_ELSEWHERE = re.compile(
 )
 
 
-def _found(value: Any, path: Path) -> Iterator[tuple[Path, str]]:
+def _found(value: object, path: Path) -> Iterator[tuple[Path, str]]:
     if isinstance(value, str):
         if looks_secret(value, prose=_is_prose(path)):
             yield path, "what stands here looks like a secret, and would be stored with every run"
@@ -71,7 +70,7 @@ def _found(value: Any, path: Path) -> Iterator[tuple[Path, str]]:
                 yield from _found(inner, (*path, position))
 
 
-def _given(name: Any, schema: Any) -> Mapping[str, Any]:
+def _given(name: object, schema: object) -> Mapping[str, object]:
     """What the schema of a value whose name is secret already says of it."""
     if not isinstance(schema, Mapping):
         return {}
@@ -87,7 +86,7 @@ def _is_schema(path: Path) -> bool:
     return path[:1] == ("inputs",) or "returns" in path
 
 
-def _literals(name: str, value: Any, path: Path) -> Iterator[tuple[Path, str]]:
+def _literals(name: str, value: object, path: Path) -> Iterator[tuple[Path, str]]:
     """What stands under a secret's name in clear; an expression says where it comes from."""
     if isinstance(value, Mapping):
         for key, inner in value.items():

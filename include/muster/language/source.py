@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path as File
-from typing import Any
 
 import yaml
 
@@ -29,7 +28,7 @@ class Source:
     file: str
     """The path as problems show it."""
     text: str
-    data: Any = None
+    data: object = None
     """Mappings, lists, text, numbers, booleans and null."""
 
     @cached_property

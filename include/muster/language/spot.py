@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import getitem
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from muster.language.channels import CHANNELS
 from muster.language.explain import Located, shown_value
@@ -27,7 +27,7 @@ class Spot:
     document: Located
     path: Path
     """Where it stands; the paths of the methods begin there."""
-    settings: Mapping[str, Any]
+    settings: Mapping[str, object]
     among: Surroundings
     ids: Sequence[str] = ()
     """The ids of all steps."""
@@ -65,7 +65,7 @@ class Spot:
             suggestion = did_you_mean(name, self.among.agents.by_id) or "`muster agents` shows them all."
             yield self.problem(f"there is no agent `{name}`", *path, suggestion=suggestion)
 
-    def skill(self, name: str, given: Mapping[str, Any], path: Path, arguments: Path) -> Iterator[Problem]:
+    def skill(self, name: str, given: Mapping[str, object], path: Path, arguments: Path) -> Iterator[Problem]:
         """What is wrong with the name of a skill, which stands at `path`, and with its arguments."""
         entry = self.among.skills.get(name)
         if entry is None:
@@ -89,7 +89,7 @@ class Spot:
             message = f"the skill `{name}` needs {words}"
             yield self.problem(message, *path, suggestion=f"Give it in `with`: `with: {{ {missing[0]}: … }}`.")
 
-    def fallback(self, other: Fallback | None, given: Mapping[str, Any], ask: str | None) -> Iterator[Problem]:
+    def fallback(self, other: Fallback | None, given: Mapping[str, object], ask: str | None) -> Iterator[Problem]:
         """What is wrong with a step's `fallback`; `given` and `ask` are the step's own."""
         if isinstance(other, SkillFallback):
             place: Path = ("with",) if other.arguments is None else ("fallback", "with")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Union
 
 from pydantic import BaseModel, Discriminator, Field, Tag
 
@@ -65,7 +65,7 @@ class SkillFallback(Written):
     arguments: Values | None = Field(default=None, alias="with")
     """Its arguments; default: those of the step."""
 
-    def resolved(self, given: Mapping[str, Any], ask: str | None) -> ResolvedSkillFallback:
+    def resolved(self, given: Mapping[str, object], ask: str | None) -> ResolvedSkillFallback:
         """As it is in a definition; `given` and `ask` are the step's own."""
         arguments = dict(given if self.arguments is None else self.arguments)
         return ResolvedSkillFallback(skill=self.skill, arguments=arguments)
@@ -81,13 +81,13 @@ class AgentFallback(Written):
     arguments: Values | None = Field(default=None, alias="with")
     """What it is given besides; default: the arguments of the step."""
 
-    def resolved(self, given: Mapping[str, Any], ask: str | None) -> ResolvedAgentFallback:
+    def resolved(self, given: Mapping[str, object], ask: str | None) -> ResolvedAgentFallback:
         """As it is in a definition; `given` and `ask` are the step's own."""
         arguments = dict(given if self.arguments is None else self.arguments)
         return ResolvedAgentFallback(agent=self.agent, ask=self.ask or ask or "", arguments=arguments)
 
 
-def union_of(models: Mapping[str, type[BaseModel]], keys: Mapping[str, str] | None = None) -> Any:
+def union_of(models: Mapping[str, type[BaseModel]], keys: Mapping[str, str] | None = None) -> object:
     """One of the models, told apart by the one key of `keys` that a mapping has.
 
     Args:
@@ -96,7 +96,7 @@ def union_of(models: Mapping[str, type[BaseModel]], keys: Mapping[str, str] | No
     """
     kinds = {name: name for name in models} if keys is None else keys
 
-    def tag(value: Any) -> str | None:
+    def tag(value: object) -> str | None:
         if isinstance(value, BaseModel):
             return next((TAG + name for name, model in models.items() if isinstance(value, model)), None)
         found = [key for key in kinds if key in value] if isinstance(value, dict) else []

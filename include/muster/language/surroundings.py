@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from muster.agents.spec import AgentFile, AgentSpec
 from muster.documents import wrong_settings
@@ -117,7 +116,7 @@ class Surroundings:
 
     root: Path
     """The folder that holds `automations`, `agents`, `skills` and `settings.yaml`."""
-    settings: Mapping[str, Any]
+    settings: Mapping[str, object]
     skills: SkillIndex
     agents: Agents
     plugins: Path
@@ -172,9 +171,9 @@ def settings_files() -> list[str]:
     return ["settings.yaml", f"settings.{environment}.yaml"] if environment else ["settings.yaml"]
 
 
-def _site_settings(root: Path) -> tuple[dict[str, Any], list[Problem], bool]:
+def _site_settings(root: Path) -> tuple[dict[str, object], list[Problem], bool]:
     """The settings, what is wrong with them, and whether every file of theirs could be read."""
-    settings: dict[str, Any] = {}
+    settings: dict[str, object] = {}
     problems: list[Problem] = []
     whole = True
     for name in settings_files():
@@ -196,7 +195,7 @@ def _site_settings(root: Path) -> tuple[dict[str, Any], list[Problem], bool]:
     return settings, problems, whole
 
 
-def _settings_file(path: Path, root: Path) -> tuple[dict[str, Any], list[Problem]]:
+def _settings_file(path: Path, root: Path) -> tuple[dict[str, object], list[Problem]]:
     """What a file says, and what of it is refused."""
     source = read_source(path, name=shown(path, root))
     if not isinstance(source.data, dict):
@@ -210,7 +209,7 @@ def _settings_file(path: Path, root: Path) -> tuple[dict[str, Any], list[Problem
     return source.data, [*wrong, *refused, *check_secrets(source)]
 
 
-def computed_settings(document: Located, settings: Mapping[str, Any], path: SourcePath = ()) -> list[Problem]:
+def computed_settings(document: Located, settings: Mapping[str, object], path: SourcePath = ()) -> list[Problem]:
     """One problem for each setting that holds an expression: settings are plain values."""
     return [
         document.problem("a setting is a plain value; no expression can stand here", (*path, *place))
@@ -218,7 +217,7 @@ def computed_settings(document: Located, settings: Mapping[str, Any], path: Sour
     ]
 
 
-def file_settings(document: Located, settings: Mapping[str, Any], path: SourcePath = ()) -> list[Problem]:
+def file_settings(document: Located, settings: Mapping[str, object], path: SourcePath = ()) -> list[Problem]:
     """What is wrong with the settings that say which files may be read."""
     return [
         document.problem(message, (*path, name), suggestion=remedy)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from pydantic import BaseModel
 
@@ -20,7 +20,7 @@ class Startable(Protocol):
     """What a trigger asks of the automation that it starts."""
 
     @property
-    def inputs(self) -> Mapping[str, Mapping[str, Any]]:
+    def inputs(self) -> Mapping[str, Mapping[str, object]]:
         """Its inputs, by name, as JSON Schema."""
         ...
 
@@ -46,7 +46,7 @@ class TriggerKind(Generic[T]):
     """What it is in a definition."""
     known_by: str
     """The field of that by which a stored one is told from the other kinds."""
-    resolve: Callable[[T, Startable, Mapping[str, Any]], ResolvedTrigger]
+    resolve: Callable[[T, Startable, Mapping[str, object]], ResolvedTrigger]
     """What a definition has of it, settings filled in."""
     check: Callable[[T, Startable, Spot], Iterable[Problem]]
     """What is wrong with it."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from muster.language.expressions import References, references
 from muster.language.kinds import KINDS
@@ -36,7 +35,7 @@ class Usage:
         return self.each.steps | self.when.steps | self.work.steps
 
 
-def usage(step: Mapping[str, Any]) -> Usage:
+def usage(step: Mapping[str, object]) -> Usage:
     """The references of a step as written.
 
     Raises:

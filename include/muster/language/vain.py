@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
 
 from muster.language.automation import Automation
 from muster.language.durations import parse_duration
@@ -35,7 +34,7 @@ def check_vain(automation: Automation, document: Located) -> Iterator[Problem]:
             yield document.problem(f"there are two checks `{name}`", ("checks", position, "name"), suggestion=remedy)
 
 
-def _no_time(value: Any, path: Path, document: Located) -> Iterator[Problem]:
+def _no_time(value: object, path: Path, document: Located) -> Iterator[Problem]:
     if isinstance(value, list):
         for position, inner in enumerate(value):
             yield from _no_time(inner, (*path, position), document)

@@ -40,7 +40,7 @@ class AirflowClient:
         answer = self._send("GET", "/api/v2/monitor/health")
         return {name: (state or {}).get("status") or "unhealthy" for name, state in answer.json().items()}
 
-    def dag(self, dag_id: str) -> dict[str, Any] | None:
+    def dag(self, dag_id: str) -> dict[str, object] | None:
         """A Dag as Airflow lists it, None when there is no such Dag."""
         return self._get_or_none(f"/api/v2/dags/{dag_id}")
 
@@ -48,18 +48,18 @@ class AirflowClient:
         """All that Airflow says of a Dag, `params` included; None when there is no such Dag."""
         return self._get_or_none(f"/api/v2/dags/{dag_id}/details")
 
-    def dags(self) -> list[dict[str, Any]]:
+    def dags(self) -> list[dict[str, object]]:
         """Every Dag."""
         return list(self._pages("/api/v2/dags", "dags"))
 
-    def import_errors(self) -> list[dict[str, Any]]:
+    def import_errors(self) -> list[dict[str, object]]:
         """Dag files that cannot be read, and why."""
         return list(self._pages("/api/v2/importErrors", "import_errors"))
 
     def trigger(
         self,
         dag_id: str,
-        conf: dict[str, Any] | None = None,
+        conf: dict[str, object] | None = None,
         *,
         run_id: str | None = None,
         note: str | None = None,
@@ -88,7 +88,7 @@ class AirflowClient:
         """A Dag run, None when there is no such run."""
         return self._get_or_none(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")
 
-    def runs(self, dag_id: str, *, state: Sequence[str]) -> list[dict[str, Any]]:
+    def runs(self, dag_id: str, *, state: Sequence[str]) -> list[dict[str, object]]:
         """The runs of a Dag that are in one of these states."""
         return list(self._pages(f"/api/v2/dags/{dag_id}/dagRuns", "dag_runs", state=list(state)))
 
@@ -101,7 +101,7 @@ class AirflowClient:
         path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/hitlDetails"
         return list(self._pages(path, "hitl_details", response_received=False))
 
-    def answer(self, task: dict[str, Any], option: str, values: dict[str, Any] | None = None) -> dict[str, Any]:
+    def answer(self, task: dict[str, object], option: str, values: dict[str, Any] | None = None) -> dict[str, object]:
         """Answer an approval. What Airflow stored; only `detail`, in words, where more approvals are needed.
 
         Raises:
@@ -123,7 +123,7 @@ class AirflowClient:
                 f"{task['task_id']} cannot be answered: {_detail(answer).rstrip('.')}.",
                 remedy="`muster show` tells how it was decided.",
             )
-        result: dict[str, Any] = answer.json()
+        result: dict[str, object] = answer.json()
         return result
 
     def clear(
@@ -152,7 +152,7 @@ class AirflowClient:
             path += f"/{task['map_index']}"
         self._send("PATCH", path, json={"new_state": "failed"}, accept=(409,))
 
-    def wait_for_run(self, dag_id: str, run_id: str, *, timeout: float, interval: float = 0.5) -> dict[str, Any]:
+    def wait_for_run(self, dag_id: str, run_id: str, *, timeout: float, interval: float = 0.5) -> dict[str, object]:
         """Wait until a run has ended.
 
         Raises:
@@ -167,15 +167,15 @@ class AirflowClient:
                 raise TransientError(f"The run {dag_id}/{run_id} has not ended after {timeout:.0f} s.")
             time.sleep(interval)
 
-    def get(self, path: str, **parameters: Any) -> Any:
+    def get(self, path: str, **parameters: object) -> Any:
         """Any GET, as JSON."""
         return self._send("GET", path, params=parameters).json()
 
-    def _get_or_none(self, path: str) -> dict[str, Any] | None:
+    def _get_or_none(self, path: str) -> dict[str, object] | None:
         answer = self._send("GET", path, accept=(404,))
         return None if answer.status_code == 404 else answer.json()
 
-    def _pages(self, path: str, key: str, **parameters: Any) -> Iterator[dict[str, Any]]:
+    def _pages(self, path: str, key: str, **parameters: object) -> Iterator[dict[str, object]]:
         offset = 0
         while True:
             page = self.get(path, limit=100, offset=offset, **parameters)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from datetime import datetime
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Protocol
 
 from pydantic import (
     AfterValidator,
@@ -85,7 +85,7 @@ class Notice(BaseModel):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _refuse(cls, values: Any, validate: ModelWrapValidatorHandler[Notice]) -> Notice:
+    def _refuse(cls, values: object, validate: ModelWrapValidatorHandler[Notice]) -> Notice:
         try:
             return validate(values)
         except ValidationError as error:

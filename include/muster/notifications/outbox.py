@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Literal
 
 from psycopg.rows import class_row
 from pydantic import BaseModel, ConfigDict
@@ -166,7 +166,7 @@ class Outbox:
             rows = connection.execute("SELECT key FROM outbox WHERE key = ANY(%s)", (list(keys),)).fetchall()
         return {key for (key,) in rows}
 
-    def _fetch(self, which: str, values: Mapping[str, Any]) -> list[OutboxEntry]:
+    def _fetch(self, which: str, values: Mapping[str, object]) -> list[OutboxEntry]:
         with (
             database_failures(),
             self._database.connection() as connection,

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Mapping
 from datetime import timedelta
 from functools import partial
-from typing import Any
 
 from muster.database import Database
 from muster.errors import ErrorClass, MusterError, TransientError
@@ -123,7 +122,7 @@ class Sender:
                 note=f"Kept in the outbox: {reason}",
             )
 
-    async def _send(self, notice: Notice) -> dict[str, Any]:
+    async def _send(self, notice: Notice) -> dict[str, object]:
         channel = self._channel(notice.channel)
         async with Guard(self._breakers, f"host:{notice.channel}", self._policy):
             limit = asyncio.timeout(self._patience)

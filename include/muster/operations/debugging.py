@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from muster.errors import MusterError, PermanentError
 from muster.events.model import Event
@@ -42,8 +41,8 @@ class Difference:
     step: str
     index: int | None
     what: str
-    recorded: Any
-    today: Any
+    recorded: object
+    today: object
 
 
 @dataclass
@@ -64,8 +63,8 @@ class Debugged:
 class _Layout:
     """A step as the decision before it leaves it."""
 
-    variables: Mapping[str, Any]
-    items: Sequence[Any] = ()
+    variables: Mapping[str, object]
+    items: Sequence[object] = ()
     indices: Sequence[int] = ()
     reason: str | None = None
     """Why the step is skipped as a whole."""
@@ -135,7 +134,7 @@ class _Walk:
         layout = self._layouts[step.id] = self._lay_out(self._definition, step)
         said = StepExpanded.of(event)
         recorded = {"length": said.length, "positions with work": said.indices}
-        today: Any = {"length": len(layout.items), "positions with work": list(layout.indices)}
+        today: object = {"length": len(layout.items), "positions with work": list(layout.indices)}
         if layout.error is not None:
             today = layout.error
         elif step.each is None:
@@ -166,7 +165,7 @@ class _Walk:
         if not isinstance(step, ResolvedBranch) or said.fallback:
             return
         try:
-            today: Any = ways_taken(step, self._piece(self._layout(step), said.index))
+            today: object = ways_taken(step, self._piece(self._layout(step), said.index))
         except PermanentError as error:
             today = f"fails: {error.message}"
         self._compare(event, "the way it takes", said.output, today)
@@ -213,7 +212,7 @@ class _Walk:
                 reasons[index] = flow.WHEN
         return [n for n, item in enumerate(layout.items) if item is not None and n not in reasons], reasons
 
-    def _piece(self, layout: _Layout, index: int | None) -> Mapping[str, Any]:
+    def _piece(self, layout: _Layout, index: int | None) -> Mapping[str, object]:
         if index is None or index >= len(layout.items):
             return layout.variables
         return {**layout.variables, "item": layout.items[index], "index": index}
@@ -242,7 +241,7 @@ class _Walk:
             self._tell(event, part.path, old, new)
         self.found.decisions += 1
 
-    def _evaluated(self, definition: Definition, step: ResolvedStep, value: Any, index: int | None) -> Any:
+    def _evaluated(self, definition: Definition, step: ResolvedStep, value: object, index: int | None) -> object:
         layout = self._layout(step) if definition is self._definition else self._own_layout(step)
         try:
             return evaluate(value, self._piece(layout, index))
@@ -255,11 +254,11 @@ class _Walk:
             self._layouts[key] = self._lay_out(self._own, step)
         return self._layouts[key]
 
-    def _compare(self, event: Event, what: str, recorded: Any, today: Any) -> None:
+    def _compare(self, event: Event, what: str, recorded: object, today: object) -> None:
         self.found.decisions += 1
         self._tell(event, what, recorded, today)
 
-    def _tell(self, event: Event, what: str, recorded: Any, today: Any) -> None:
+    def _tell(self, event: Event, what: str, recorded: object, today: object) -> None:
         if recorded != today:
             place = event.step or "", event.index
             self.found.differences.append(Difference(event.version, *place, what, recorded, today))

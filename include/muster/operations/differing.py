@@ -26,8 +26,8 @@ class Part:
     """One value that the step has in either version; None in the one that lacks it."""
 
     path: str
-    old: Any
-    new: Any
+    old: object
+    new: object
 
     @property
     def must_be_evaluated(self) -> bool:
@@ -45,7 +45,7 @@ def parts(own: Definition, before: ResolvedStep, today: Definition, step: Resolv
     return [Part(path, old.get(path), new.get(path)) for path in {**old, **new}]
 
 
-def _step(step: ResolvedStep) -> dict[str, Any]:
+def _step(step: ResolvedStep) -> dict[str, object]:
     apart: dict[str, Any] = {**dict.fromkeys((*_SHOWN, *_DERIVED), True), "compensate": {"references"}}
     return dict(_leaves("its ", step.model_dump(mode="json", exclude=apart)))
 
@@ -54,7 +54,7 @@ def _agents(step: ResolvedStep) -> set[str]:
     return {*step.agents, *([step.fallback.agent] if isinstance(step.fallback, ResolvedAgentFallback) else ())}
 
 
-def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+def _leaves(path: str, value: object) -> Iterator[tuple[str, object]]:
     if isinstance(value, Mapping):
         for name, part in value.items():
             below = f"{path}{name}" if path.endswith(" ") else f"{path}.{name}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from muster.errors import ConcurrencyError, PermanentError
 from muster.events.definitions import DefinitionStore
@@ -312,10 +312,10 @@ def _plain(pieces: Pieces) -> dict[str, list[int | None]]:
 
 def content(
     log: EventLog, definitions: DefinitionStore, run: str, step: str | None, index: int | None
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """What a dead letter was to work on, as the log has it: the run's inputs, and its item in a fan-out."""
     state, definition, _ = _load(log, definitions, run)
-    found: dict[str, Any] = {"inputs": state.inputs}
+    found: dict[str, object] = {"inputs": state.inputs}
     if step is not None and index is not None:
         resolved = definition.step(step)
         outputs = {name: state.step(name).output for name in resolved.references}

@@ -17,7 +17,6 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from typing import Any
 
 from muster.database import Database
 from muster.errors import Final, RowLocked, TransientError
@@ -106,7 +105,7 @@ class Attempt:
         """
         return Query(FENCE, self._presented())
 
-    def around(self, sql: str, values: Mapping[str, Any]) -> Query:
+    def around(self, sql: str, values: Mapping[str, object]) -> Query:
         """One statement as a transaction of its own that presents the attempt: one round trip in place of three.
 
         It writes what it selects `FROM fence`, and returns at most one row, of one whole number: the answer's last.

@@ -291,7 +291,7 @@ def _query(permit: Permit, policy: Policy, failure: BaseException) -> Query | No
     return _of(FAILED, permit, limit=policy.failures, open_for=policy.open_seconds, error=error)
 
 
-def _of(sql: str, permit: Permit, **values: Any) -> Query:
+def _of(sql: str, permit: Permit, **values: object) -> Query:
     return Query(sql, {"name": permit.name, "generation": permit.generation, **values})
 
 

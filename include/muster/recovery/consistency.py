@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import psycopg
 from psycopg import errors
@@ -58,7 +58,7 @@ def violations(database: Database, checks: Iterable[Query]) -> list[Violation]:
     return [found for name, sql in asked if (found := _violation(database, name, sql)) is not None]
 
 
-def shown(name: str, rows: Sequence[Any], more: int | None = 0) -> Violation:
+def shown(name: str, rows: Sequence[object], more: int | None = 0) -> Violation:
     """A check that found these rows, and more that are not among them."""
     beyond = len(rows[SHOWN:])
     return Violation(name, "; ".join(_line(row) for row in rows[:SHOWN]), more if more is None else more + beyond)
@@ -69,7 +69,7 @@ def unasked(name: str, error: BaseException | str) -> Violation:
     return Violation(name, f"it cannot be asked: {str(error).partition(chr(10))[0]}")
 
 
-def _line(row: Any) -> str:
+def _line(row: object) -> str:
     return ", ".join(map(str, row)) if isinstance(row, list | tuple) else str(row)
 
 
@@ -97,7 +97,7 @@ def _violation(database: Database, name: str, sql: str) -> Violation | None:
     return shown(name, rows, more) if rows else None
 
 
-def _count_rest(connection: psycopg.Connection[Any]) -> int | None:
+def _count_rest(connection: psycopg.Connection[object]) -> int | None:
     try:
         return connection.execute("MOVE FORWARD ALL FROM found").rowcount
     except errors.QueryCanceled:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Literal
 
 from psycopg.rows import class_row
 
@@ -148,7 +148,7 @@ class DeadLetters:
         return found[0]
 
     def _find(self, wanted: Filter, *, id: str | None = None, limit: int, offset: int = 0) -> list[DeadLetter]:
-        values: dict[str, Any] = {name: getattr(wanted, name) for name in Filter.__dataclass_fields__}
+        values: dict[str, object] = {name: getattr(wanted, name) for name in Filter.__dataclass_fields__}
         values |= {"id": id, "limit": limit, "offset": offset}
         with (
             database_failures(),

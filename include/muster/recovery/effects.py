@@ -68,7 +68,7 @@ class Once:
         """What to give the other side as its idempotency key, where it takes one."""
         self.happened = False
         """True when an earlier attempt performed it: `result` is what came of that."""
-        self._result: Any = None
+        self._result: object = None
         self._known = False
         self._ledger, self._effect, self._find_out = ledger, effect, find_out
         self._patience, self._claim = patience, patience + grace
@@ -76,15 +76,15 @@ class Once:
         self._kept: Claim | None = None
 
     @property
-    def result(self) -> Any:
+    def result(self) -> object:
         """What came of it; JSON. Setting it says that the effect has happened, whatever follows."""
         return self._result
 
     @result.setter
-    def result(self, value: Any) -> None:
+    def result(self, value: object) -> None:
         self._result, self._known = value, True
 
-    def perform(self, do: Callable[[], Any]) -> Any:
+    def perform(self, do: Callable[[], object]) -> object:
         """What `do` gives back, or gave back to an earlier attempt; JSON.
 
         Raises:
@@ -98,7 +98,7 @@ class Once:
                 self.result = do()
         return self.result
 
-    async def aperform(self, do: Callable[[], Awaitable[Any]]) -> Any:
+    async def aperform(self, do: Callable[[], Awaitable[object]]) -> Any:
         """`perform` for coroutines; given up after the patience."""
         async with self:
             if not self.happened:

@@ -40,7 +40,7 @@ def fenced(database: Database, effect: Effect | None = None) -> Database:
     return database if attempt is None else FencedDatabase(database.bare, attempt, current_seals(), effect)
 
 
-def present(database: Database, connection: Connection[Any]) -> None:
+def present(database: Database, connection: Connection[object]) -> None:
     """Present the attempt before the end of a transaction that has written: what cannot be rolled back comes after it.
 
     From then on nobody takes its place until the transaction ends, so that should be soon.
@@ -126,7 +126,7 @@ class FencedDatabase(Database):
         """As `borrow`."""
         raise _unfenced()
 
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
+    def run(self, work: Coroutine[object, object, T]) -> T:
         """As the other's."""
         return self._bare.run(work)
 
@@ -182,7 +182,7 @@ def _instead(connection: Connection[TupleRow], check: Callable[[], None]) -> Ite
         commit()
 
     @contextmanager
-    def within(*arguments: Any, **named: Any) -> Iterator[Any]:
+    def within(*arguments: Any, **named: Any) -> Iterator[object]:
         commits = _is_outermost(connection)
         with transaction(*arguments, **named) as begun:
             yield begun
@@ -194,7 +194,9 @@ def _instead(connection: Connection[TupleRow], check: Callable[[], None]) -> Ite
 
 
 @contextmanager
-def _ainstead(connection: AsyncConnection[TupleRow], check: Callable[[], Coroutine[Any, Any, None]]) -> Iterator[None]:
+def _ainstead(
+    connection: AsyncConnection[TupleRow], check: Callable[[], Coroutine[object, object, None]]
+) -> Iterator[None]:
     commit, transaction = connection.commit, connection.transaction
 
     async def checked() -> None:
@@ -202,7 +204,7 @@ def _ainstead(connection: AsyncConnection[TupleRow], check: Callable[[], Corouti
         await commit()
 
     @asynccontextmanager
-    async def within(*arguments: Any, **named: Any) -> AsyncIterator[Any]:
+    async def within(*arguments: Any, **named: Any) -> AsyncIterator[object]:
         commits = _is_outermost(connection)
         async with transaction(*arguments, **named) as begun:
             yield begun
@@ -220,7 +222,7 @@ def _is_outermost(connection: Connection[TupleRow] | AsyncConnection[TupleRow]) 
 
 
 @contextmanager
-def _patched(connection: object, **methods: Any) -> Iterator[None]:
+def _patched(connection: object, **methods: object) -> Iterator[None]:
     # On this one object while it is lent: a class of its own would need a pool of its own.
     vars(connection).update(methods)
     try:

@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from contextvars import ContextVar
-from typing import Any, TypeVar
+from typing import TypeVar
 from weakref import WeakValueDictionary
 
 from muster.errors import MusterError
@@ -152,7 +152,7 @@ class _Keeper:
         self._body.cancel()
 
 
-async def _within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
+async def _within(seconds: float, work: Coroutine[object, object, T]) -> T:
     """`asyncio.timeout`, but for how long the work takes to be cancelled: psycopg asks the server to stop first."""
     task = asyncio.create_task(work)
     # Whoever left it behind does not ask for its error.

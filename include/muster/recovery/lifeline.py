@@ -14,7 +14,7 @@ import psycopg
 from muster.database import network_limits
 
 
-def say(dsn: str, sql: str, values: Mapping[str, Any], seconds: float) -> list[tuple[Any, ...]]:
+def say(dsn: str, sql: str, values: Mapping[str, object], seconds: float) -> list[tuple[Any, ...]]:
     """The rows that the statement gives back.
 
     A connection of its own, because those of the pool may all be with what takes so long. It is cut when the answer

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 from muster.database import Database
 from muster.errors import PermanentError
@@ -55,7 +55,7 @@ class Interference:
     faults: Faults
     mocks: Mapping[str, Mock] = field(default_factory=dict)
 
-    async def __call__(self, piece: Piece, act: Callable[[], Awaitable[Any]]) -> Any:
+    async def __call__(self, piece: Piece, act: Callable[[], Awaitable[object]]) -> object:
         """What the action answers, or a failure in its place."""
         if piece.undoes:
             return await self._undo(piece, act)
@@ -67,7 +67,7 @@ class Interference:
             raise PermanentError(f"The rehearsal lets {piece.step.id} fail after its work was done.")
         return answer
 
-    async def _act(self, piece: Piece, act: Callable[[], Awaitable[Any]]) -> Any:
+    async def _act(self, piece: Piece, act: Callable[[], Awaitable[object]]) -> object:
         if self._is_named(piece) and (mock := self.mocks.get(piece.step.id)) is not None:
             if mock.fails is not None:
                 raise PermanentError(mock.fails)
@@ -75,7 +75,7 @@ class Interference:
         answer = await act()
         return await act() if self.faults.twice else answer
 
-    async def _undo(self, piece: Piece, act: Callable[[], Awaitable[Any]]) -> Any:
+    async def _undo(self, piece: Piece, act: Callable[[], Awaitable[object]]) -> object:
         if self.faults.fail_undo == piece.step.id and self._is_named(piece):
             raise PermanentError(f"The rehearsal lets the compensation of {piece.step.id} fail.")
         answer = await act()

@@ -106,7 +106,7 @@ class Playing:
     async def _compensate(self, ref: WorkRef) -> Outcome:
         return await unwinding.compensate(self.services(), ref)
 
-    async def _open(self) -> Mapping[str, Any]:
+    async def _open(self) -> Mapping[str, object]:
         name = self.run.partition("/")[2]
         opening = Opening(
             run=self.run,
@@ -137,7 +137,7 @@ class Playing:
         else:
             await self._lives(step.id, lambda: self._elsewhere(ref, act))
 
-    async def _elsewhere(self, ref: WorkRef, act: Callable[[Services, Piece], Awaitable[Any]]) -> None:
+    async def _elsewhere(self, ref: WorkRef, act: Callable[[Services, Piece], Awaitable[object]]) -> None:
         services = self.services()
         begun = await begin(services, ref)
         if isinstance(begun, Piece):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -44,7 +43,7 @@ class Rehearsed(pytest.Item):
         if wrong:
             raise AssertionError("\n".join(f"{name}: {'; '.join(said)}" for name, said in wrong))
 
-    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> str:
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: object = None) -> str:
         """What is wrong, without the frames of the rehearsal."""
         return str(excinfo.value)
 

@@ -47,8 +47,8 @@ class Rehearsal:
     def __init__(self, definition: Definition, script: Script, stage: Stage) -> None:
         self.definition, self.script, self.stage = definition, script, stage
         self._first = script.cases[0]
-        self._baseline: tuple[RunState, list[Any]] | None = None
-        self._begin: list[Any] = []
+        self._baseline: tuple[RunState, list[object]] | None = None
+        self._begin: list[object] = []
         self._asked = [
             *(f"query {n} of `state`" for n in range(1, len(script.state) + 1)),
             *(each.skill for each in script.witness),
@@ -222,7 +222,7 @@ class Rehearsal:
     async def _back_at_the_beginning(self) -> list[str]:
         return self._differences("is not as it was before the run", self._begin, await self.stage.state())
 
-    def _differences(self, what: str, wanted: list[Any], found: list[Any]) -> list[str]:
+    def _differences(self, what: str, wanted: list[object], found: list[object]) -> list[str]:
         answers = zip(self._asked, wanted, found, strict=True)
         return [f"{asked} {what}: {b}, not {a}" for asked, a, b in answers if a != b]
 

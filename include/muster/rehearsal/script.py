@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -18,14 +18,14 @@ class Call(Written):
 
     skill: SkillName
     """The skill's name."""
-    arguments: dict[str, Any] = Field(default_factory=dict, alias="with")
+    arguments: dict[str, object] = Field(default_factory=dict, alias="with")
     """Its arguments. `{folder}` in a text stands for the folder the file is in."""
 
 
 class Mock(Written):
     """What a step answers in place of doing anything."""
 
-    output: Any = None
+    output: object = None
     """The step's output; in a fan-out, of each item."""
     fails: Text | None = None
     """In place of an output: the step fails for good with these words."""
@@ -47,7 +47,7 @@ class Case(Written):
 
     name: Text
     """What it shows."""
-    inputs: dict[Name, Any] = {}
+    inputs: dict[Name, object] = {}
     """The run's inputs. `{folder}` in a text stands for the folder the file is in."""
     answers: dict[Name, Literal["approve", "reject"]] = {}
     """What people answer, by step; a step that is not named is approved."""
@@ -94,7 +94,7 @@ def _with_folder(call: Call, folder: Path) -> Call:
     return call.model_copy(update={"arguments": _filled(call.arguments, folder)})
 
 
-def _filled(value: Any, folder: Path) -> Any:
+def _filled(value: object, folder: Path) -> object:
     if isinstance(value, str):
         return value.replace("{folder}", str(folder.resolve()))
     if isinstance(value, dict):

@@ -49,11 +49,11 @@ class Stage:
     """The automations that those rehearsed run, by name."""
     questions: Sequence[str | Call] = ()
     """What matters outside the log: queries, and skills that ask the other side."""
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, object] = field(default_factory=dict)
     _current: str | None = None
     _run: str = BEGINNING
 
-    async def prepare(self, script: Script, settings: dict[str, Any]) -> None:
+    async def prepare(self, script: Script, settings: dict[str, object]) -> None:
         """Make the database that runs begin with."""
         self.questions, self.settings = [*script.state, *script.witness], settings
         self._execute(f"CREATE DATABASE {BASE}")
@@ -81,7 +81,7 @@ class Stage:
             self._current, self._run = None, BEGINNING
             self._execute(f"DROP DATABASE {name} WITH (FORCE)")
 
-    async def state(self) -> list[Any]:
+    async def state(self) -> list[object]:
         """The answers to the script's questions, about the run that is played, else about the beginning."""
         database = Database(self._dsn(self._current or BASE), max_size=1)
         try:
@@ -89,12 +89,12 @@ class Stage:
         finally:
             await database.aclose()
 
-    async def _answer(self, question: str | Call, number: int, database: Database) -> Any:
+    async def _answer(self, question: str | Call, number: int, database: Database) -> object:
         if isinstance(question, Call):
             return await self._call(question, self._run, f"state_{number}", database)
         return _rows(database, number, question)
 
-    async def _call(self, call: Call, run: str, step: str, database: Database) -> Any:
+    async def _call(self, call: Call, run: str, step: str, database: Database) -> object:
         context = SkillContext(
             run=run,
             step=step,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from muster.events.keys import work_key
 from muster.events.payloads.base import RecordedError
@@ -22,7 +21,7 @@ async def tell_stuck(services: Services, ref: WorkRef, step: str, index: int | N
     """Send one notice to each place; one that cannot be sent stays in the outbox, and the run is stuck all the same."""
     piece = work_key(step, index)
 
-    async def words() -> Iterator[dict[str, Any]]:
+    async def words() -> Iterator[dict[str, object]]:
         return _notices(await definition_of(services, ref.run), ref, piece, error)
 
     await tell(services, ref.run, piece, words, otherwise=NOBODY)
@@ -34,7 +33,7 @@ def incident_places(definition: Definition | None) -> list[tuple[str, str]]:
     return places or [(COMMON, NOBODY)]
 
 
-def _notices(definition: Definition, ref: WorkRef, piece: str, error: RecordedError) -> Iterator[dict[str, Any]]:
+def _notices(definition: Definition, ref: WorkRef, piece: str, error: RecordedError) -> Iterator[dict[str, object]]:
     text = (
         f"{definition.title}: the run {ref.run} is stuck at {piece} and half undone. {error.message}\n"
         f"{error.remedy or 'Mend the cause.'}\n"

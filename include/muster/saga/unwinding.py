@@ -11,7 +11,6 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from muster.errors import DatabaseLost, MusterError
 from muster.events import keys
@@ -198,7 +197,7 @@ def _pieces(
     """What is to be undone, each with what its expressions may name: the rest of the run as it was when it was done."""
     undo, undoing = step.compensate, _undoing(step)
     names = {*(undo.references if undo is not None else ()), *step.references}
-    seen: dict[int, tuple[Mapping[str, Any], Sequence[Any]]] = {}
+    seen: dict[int, tuple[Mapping[str, object], Sequence[object]]] = {}
     for index in indices:
         work = view.state.step(step.id).work(index)
         epoch = work.epoch if work.begun is None else work.begun
@@ -206,13 +205,13 @@ def _pieces(
             found = variables_for(view.definition, names, view.as_of(epoch), services)
             seen[epoch] = found, _list(step, found)
         variables, items = seen[epoch]
-        own: dict[str, Any] = {"output": work.output}
+        own: dict[str, object] = {"output": work.output}
         if index is not None:
             own |= {"item": items[index] if index < len(items) else None, "index": index}
         yield Piece(view=view, step=undoing, ref=ref, index=index, variables={**variables, **own}, undoes=True)
 
 
-def _list(step: ResolvedStep, variables: Mapping[str, Any]) -> Sequence[Any]:
+def _list(step: ResolvedStep, variables: Mapping[str, object]) -> Sequence[object]:
     """The list of a fan-out; empty when nobody can read it any more: a compensation mostly needs the output alone."""
     try:
         return () if step.each is None else items_of(step, variables)
@@ -263,14 +262,14 @@ async def _not_undone(services: Services, piece: Piece, work_epoch: int, error: 
     return error
 
 
-async def _undone(services: Services, piece: Piece, work_epoch: int, output: Any) -> None:
+async def _undone(services: Services, piece: Piece, work_epoch: int, output: object) -> None:
     """Write that it is undone while its locks are held, so that whoever gets them next does not do it again."""
     # Once for each execution of the work, whichever attempt at undoing it comes first.
     done = CompensationSucceeded(**piece.place, work_epoch=work_epoch, output=output)
     await services.log.aappend(piece.ref.run, [done.event(key=piece.ended_key)])
 
 
-async def _call(services: Services, piece: Piece) -> Any:
+async def _call(services: Services, piece: Piece) -> object:
     if piece.step.done_by == "runs":
         step = piece.view.definition.step(piece.step.id)
         return await undo_children(services, piece, unwind, limit=step.timeout)

@@ -29,7 +29,7 @@ LONGEST_MESSAGE = 2_000
 """Characters of an error's message."""
 
 
-def plain(*, default: Any = MISSING, missing: Any = None) -> Any:
+def plain(*, default: object = MISSING, missing: object = None) -> Any:
     """A field that says nothing about a person, and is stored as it is.
 
     With a `default` it is written only when it differs from that; without one always, and an event of an earlier
@@ -38,7 +38,7 @@ def plain(*, default: Any = MISSING, missing: Any = None) -> Any:
     return field(default=default, metadata={"plain": True, "missing": missing})
 
 
-def sealed(*, default: Any = MISSING, missing: Any = None) -> Any:
+def sealed(*, default: object = MISSING, missing: object = None) -> Any:
     """A field that is sealed in a run that is about somebody, as a field is of which nothing is said."""
     return field(default=default, metadata={"missing": missing})
 
@@ -144,7 +144,7 @@ class Payload:
 
     @classmethod
     @cache
-    def _fields(cls) -> tuple[tuple[str, str, Any], ...]:
+    def _fields(cls) -> tuple[tuple[str, str, object], ...]:
         """Each field's name, its name in the data, and what it is where the data lacks it."""
         return tuple(
             (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from muster.agents.call import AgentCall, doer
 from muster.agents.prompts import fence
@@ -62,8 +61,8 @@ async def ask_agent(
     piece: Piece,
     name: str,
     ask: str,
-    arguments: Mapping[str, Any],
-    returns: Mapping[str, Any] | str | None,
+    arguments: Mapping[str, object],
+    returns: Mapping[str, object] | str | None,
 ) -> Answer:
     """Ask an agent about a piece of work; `returns` is what it answers, where not what it says itself."""
     definition = piece.view.definition

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from muster.execution.action import Action
 from muster.execution.piece import Answer, Piece
@@ -16,7 +15,7 @@ async def _act(services: Services, piece: Piece, step: ResolvedBranch) -> Answer
     return Answer(output=ways_taken(step, piece.variables))
 
 
-def ways_taken(step: ResolvedBranch, variables: Mapping[str, Any]) -> list[str]:
+def ways_taken(step: ResolvedBranch, variables: Mapping[str, object]) -> list[str]:
     """The steps that a branch goes on with: those of its first way whose `when` is true."""
     for way in step.branch:
         if way.when is None or is_true(way.when, variables, where=f"step {step.id}, branch"):

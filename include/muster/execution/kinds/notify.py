@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from muster.execution.action import Action
 from muster.execution.piece import Answer, Piece
@@ -24,7 +23,7 @@ async def _act(services: Services, piece: Piece, step: ResolvedNotify) -> Answer
     return Answer(output=deliveries)
 
 
-def _notices(piece: Piece, targets: Sequence[ResolvedTarget]) -> Iterator[dict[str, Any]]:
+def _notices(piece: Piece, targets: Sequence[ResolvedTarget]) -> Iterator[dict[str, object]]:
     """One notice for each place: a target may name several addresses."""
     for target in targets:
         values = evaluate(target.model_dump(), piece.variables, where=f"step {piece.step.id}, notify")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from muster.execution.action import Action
 from muster.execution.piece import Answer, Piece
@@ -16,7 +15,7 @@ from muster.skills.calling import call_skill
 from muster.skills.registry import SkillContext, get_skill
 
 
-async def call(services: Services, piece: Piece, name: str, arguments: Mapping[str, Any]) -> Answer:
+async def call(services: Services, piece: Piece, name: str, arguments: Mapping[str, object]) -> Answer:
     """Call a skill for a piece of work."""
     skill = get_skill(name, services.site)
     values = evaluate(arguments, piece.variables, where=f"step {piece.step.id}, with")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -55,8 +55,8 @@ class ResolvedAgent(ResolvedStep):
     others: tuple[str, ...] = ()
     """Ids of the other agents that fit what is needed, who take over while the circuit breaker of one is open."""
     ask: str
-    arguments: dict[str, Any] = {}
-    returns: dict[str, Any] | str | None = None
+    arguments: dict[str, object] = {}
+    returns: dict[str, object] | str | None = None
     """The step's own, else the agent's."""
 
     @property
@@ -73,7 +73,7 @@ def _able(step: AgentStep, among: Surroundings) -> list[AgentSpec]:
     return among.agents.fitting(step.needs) if step.needs else []
 
 
-def _resolve(step: AgentStep, among: Surroundings) -> dict[str, Any]:
+def _resolve(step: AgentStep, among: Surroundings) -> dict[str, object]:
     first, *others = _able(step, among)
     return {
         "agent": first.id,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -110,7 +110,7 @@ class ResolvedHumanStep(ResolvedStep):
     human: ResolvedHuman
 
 
-def _resolve(step: HumanStep, among: Surroundings) -> dict[str, Any]:
+def _resolve(step: HumanStep, among: Surroundings) -> dict[str, object]:
     human = step.human
     levels = [ResolvedEscalation(after=parse_duration(level.after), to=_people(level.to)) for level in human.escalate]
     return {

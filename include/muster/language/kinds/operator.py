@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -52,7 +52,7 @@ class ResolvedOperator(ResolvedStep):
 
     kind: Literal["operator"]
     operator: str
-    arguments: dict[str, Any] = {}
+    arguments: dict[str, object] = {}
 
 
 def _check(step: OperatorStep, spot: Spot) -> Iterator[Problem]:
@@ -75,12 +75,12 @@ def _check(step: OperatorStep, spot: Spot) -> Iterator[Problem]:
         yield spot.problem(f"`{WAITING}` {WAITS}", "with", WAITING, suggestion=WAIT_SO)
 
 
-def _is_set(value: Any) -> bool:
+def _is_set(value: object) -> bool:
     """True for what is no expression, of which nobody knows yet what it gives."""
     return bool(value) and not (isinstance(value, str) and is_expression(value))
 
 
-def allowed_operators(settings: Mapping[str, Any]) -> list[str]:
+def allowed_operators(settings: Mapping[str, object]) -> list[str]:
     """The import paths, or their beginnings followed by `.*`, of the operators that may be used."""
     allowed = settings.get("allowed_operators", ["airflow.providers.*"])
     return [str(entry) for entry in allowed] if isinstance(allowed, list) else []

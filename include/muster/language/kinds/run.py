@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -40,7 +40,7 @@ class ResolvedRun(ResolvedStep):
 
     kind: Literal["run"]
     run: str
-    arguments: dict[str, Any] = {}
+    arguments: dict[str, object] = {}
 
 
 KIND = StepKind(

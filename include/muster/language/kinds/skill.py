@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -37,10 +37,10 @@ class ResolvedSkill(ResolvedStep):
 
     kind: Literal["skill"]
     skill: str
-    arguments: dict[str, Any] = {}
+    arguments: dict[str, object] = {}
 
 
-def _resolve(step: SkillStep, among: Surroundings) -> dict[str, Any]:
+def _resolve(step: SkillStep, among: Surroundings) -> dict[str, object]:
     entry = among.skills.get(step.skill)
     return {
         "skill": step.skill,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from muster.files import UnusablePath, path_named
 from muster.language.durations import Duration, parse_duration
@@ -60,7 +59,7 @@ class ResolvedFiles(ResolvedTrigger):
         return self.path
 
 
-def _resolve(trigger: FilesTrigger, automation: Startable, settings: Mapping[str, Any]) -> ResolvedFiles:
+def _resolve(trigger: FilesTrigger, automation: Startable, settings: Mapping[str, object]) -> ResolvedFiles:
     files = trigger.files
     return ResolvedFiles(
         path=str(evaluate(files.path, {"settings": settings})),
@@ -70,7 +69,7 @@ def _resolve(trigger: FilesTrigger, automation: Startable, settings: Mapping[str
     )
 
 
-def _patterns(match: Sequence[str], settings: Mapping[str, Any]) -> list[str]:
+def _patterns(match: Sequence[str], settings: Mapping[str, object]) -> list[str]:
     return [str(evaluate(pattern, {"settings": settings})) for pattern in match]
 
 
@@ -143,7 +142,7 @@ def _files(trigger: FilesTrigger, automation: Startable, spot: Spot) -> Iterator
     yield from startable(automation, name, spot, "files")
 
 
-def _takes_texts(items: Any) -> bool:
+def _takes_texts(items: object) -> bool:
     kinds = items.get("type", "string") if isinstance(items, dict) else "string"
     return "string" in ([kinds] if isinstance(kinds, str) else kinds)
 

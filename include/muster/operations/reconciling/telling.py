@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from muster.errors import MusterError, TransientError
 from muster.events.model import EventType
@@ -38,7 +37,7 @@ def tell_people(scope: Scope, found: Iterable[Disagreement], about: Definition |
         report(faults)
 
 
-def _notices(found: Disagreement, places: Iterable[tuple[str, str]]) -> Iterator[dict[str, Any]]:
+def _notices(found: Disagreement, places: Iterable[tuple[str, str]]) -> Iterator[dict[str, object]]:
     text = f"{found.kind} {found.subject}: {found.message}\n{found.remedy}".strip()
     subject = f"Muster found: {found.kind} {found.subject}"[:200]
     for number, (channel, target) in enumerate(places):
