@@ -10,6 +10,7 @@ from muster.language import load_folder
 
 STEP = '  - id: tell\n    notify: [{ slack: "#a", text: hi }]\n'
 HEAD = "automation: tested\n"
+OBJECT = "inputs:\n  o: { type: object, properties: { name: { type: string } } }\n"
 
 MISTAKES: dict[str, tuple[str, str, str, str]] = {
     "a quote that is not closed in a line": (
@@ -134,6 +135,26 @@ MISTAKES: dict[str, tuple[str, str, str, str]] = {
         "there is no variable `params`",
         "It is `inputs`.",
     ),
+    "a property that an input does not declare": (
+        HEAD + OBJECT + "steps:\n  - id: tell\n    notify: [{ slack: '#a', text: '{{ inputs.o.nme }}' }]\n",
+        "6:35",
+        "`inputs.o` declares no `nme`",
+        "Did you mean `name`?",
+    ),
+    "a property of a text": (
+        HEAD + OBJECT + "steps:\n  - id: tell\n    notify: [{ slack: '#a', text: '{{ inputs.o.name.first }}' }]\n",
+        "6:35",
+        "`inputs.o.name` is string, which has no `first`",
+        "",
+    ),
+    "a list that is a text": (
+        HEAD
+        + OBJECT
+        + "steps:\n  - id: tell\n    each: '{{ inputs.o.name }}'\n    notify: [{ slack: '#a', text: hi }]\n",
+        "6:11",
+        "`inputs.o.name` is string, which is no list",
+        "",
+    ),
     "Airflow's `ti`": (
         HEAD + "steps:\n  - id: tell\n    notify: [{ slack: '#a', text: '{{ ti.value }}' }]\n",
         "4:35",
@@ -143,6 +164,23 @@ MISTAKES: dict[str, tuple[str, str, str, str]] = {
 }
 
 
+FREE = (
+    "{ type: object }",
+    "{ type: object, properties: { a: { type: string } }, additionalProperties: true }",
+    "{ anyOf: [{ type: object }, { type: string }] }",
+    "{ type: [object, 'null'], properties: { nme: { type: array } } }",
+    "{}",
+)
+
+
+@pytest.mark.parametrize("schema", FREE)
+def test_what_a_schema_leaves_open_may_be_there(schema: str, tmp_path: Path) -> None:
+    (tmp_path / "automations").mkdir()
+    steps = "steps:\n  - id: tell\n    each: '{{ inputs.o.nme }}'\n    notify: [{ slack: '#a', text: hi }]\n"
+    (tmp_path / "automations" / "tested.yaml").write_text(f"{HEAD}inputs:\n  o: {schema}\n{steps}")
+    assert load_folder(tmp_path).problems == []
+
+
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_typical_mistake_is_told_at_its_place_with_what_to_write(mistake: str, tmp_path: Path) -> None:
     text, where, message, suggestion = MISTAKES[mistake]
@@ -150,7 +188,7 @@ def test_a_typical_mistake_is_told_at_its_place_with_what_to_write(mistake: str,
     (tmp_path / "automations" / "tested.yaml").write_text(text)
     found = load_folder(tmp_path).problems
     said = [
-        (problem.where.partition(":")[2], problem.message.partition(": the text ends in")[0], problem.suggestion)
+        (problem.where.partition(":")[2], problem.message.partition(": the text ends in")[0], problem.suggestion or "")
         for problem in found
     ]
     assert (where, message, suggestion) in said, "\n\n".join(map(str, found))

@@ -62,11 +62,11 @@ def _descends(path: str, wanted: Collection[str], folders: Sequence[Path]) -> bo
                 return True
         elif module and path not in seen:
             seen.add(path)
-            waiting += _origins(module, name, folders)
+            waiting += origins(module, name, folders)
     return False
 
 
-def _origins(module: str, name: str, folders: Sequence[Path]) -> Iterator[str]:
+def origins(module: str, name: str, folders: Sequence[Path]) -> Iterator[str]:
     """The import paths of what a name of a module stands for or, of a class, inherits from."""
     spec, package = find_module(module, folders), module.rpartition(".")[0]
     makes_itself = spec is None
@@ -115,7 +115,7 @@ def _names(source: str, package: str) -> _Names:
 
 def _bound(tree: ast.Module, package: str) -> _Names:
     imported, written = defaultdict[str, list[str]](list), defaultdict[str, list[str]](list)
-    for node in _statements(tree):
+    for node in statements(tree):
         if isinstance(node, ast.ClassDef):
             written[node.name] += filter(None, map(_dotted, node.bases))
         elif isinstance(node, ast.Assign) and (words := _dotted(node.value)):
@@ -133,12 +133,12 @@ def _bound(tree: ast.Module, package: str) -> _Names:
     return _Names(dict(imported), dict(written))
 
 
-def _statements(node: ast.AST) -> Iterator[ast.AST]:
+def statements(node: ast.AST) -> Iterator[ast.AST]:
     """What a module carries out as it is imported, also inside `if`, `try` and `with`."""
     for inner in ast.iter_child_nodes(node):
         yield inner
         if not isinstance(inner, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef | ast.expr):
-            yield from _statements(inner)
+            yield from statements(inner)
 
 
 def _dotted(node: ast.AST) -> str | None:

@@ -157,6 +157,11 @@ class _Checker:
         people = {step.id for step in self.steps if KINDS[step.kind].resolved.done_by == "people"}
         yield from check_answers(self.steps, people & self._fan_outs, self.usages, self.document)
         yield from check_lists(self.steps, self.document)
+        for position, step in enumerate(self.steps):
+            path = (self.usages[step.id].each.path if step.id in self.usages else None) or ()
+            if path[:1] == ("inputs",) and (kind := input_checks.is_no_list(path[1:], self.automation.inputs)):
+                message = f"`{'.'.join(path)}` is {kind}, which is no list"
+                yield self.document.problem(message, ("steps", position, "each"))
 
     def _expressions(self) -> Iterator[Problem]:
         for position, step in enumerate(self.steps):
@@ -189,7 +194,10 @@ class _Checker:
             and used.steps <= self.before.get(step.id, frozenset())
             and used.undo.steps <= {*self.before.get(step.id, ()), step.id}
             and all(
-                found.inputs <= inputs and found.settings <= settings and found.run <= _RUN_KEYS
+                found.inputs <= inputs
+                and found.settings <= settings
+                and found.run <= _RUN_KEYS
+                and not any(input_checks.inside(path, self.automation.inputs) for path in found.inside)
                 for found in (used.each, used.when, used.work, used.undo)
             )
         )
@@ -211,6 +219,9 @@ class _Checker:
             message = "`output` is only known in `compensate`, where it is what the step gave back"
             yield self.document.problem(message, place)
         yield from named(found.inputs, self.automation.inputs, "input", place, self.document)
+        for path in sorted(found.inside):
+            if (wrong := input_checks.inside(path, self.automation.inputs)) is not None:
+                yield self.document.problem(wrong[0], place, suggestion=wrong[1])
         yield from named(found.settings, self.settings, "setting", place, self.document)
         yield from named(found.run, RUN_KEYS, "value of `run`", place, self.document)
 

@@ -77,6 +77,8 @@ class References(NamedTuple):
     """Names of settings."""
     run: frozenset[str] = frozenset()
     """Names of values of `run`."""
+    inside: frozenset[tuple[str, ...]] = frozenset()
+    """What it uses of inputs, where that is not all of one: the names on the way."""
     path: tuple[str, ...] | None = None
     """The names on the way, when the text is nothing but a path such as `{{ steps.read }}`."""
 
@@ -101,10 +103,10 @@ def references(value: object) -> References:
     found = [parse(text) for text in _expressions_in(value)]
     if len(found) < 2:
         return found[0]._replace(path=None) if found else _NONE
-    variables, steps, inputs, settings, run = (
-        frozenset[str]().union(*parts) for parts in list(zip(*found, strict=True))[:-1]
-    )
-    return References(variables, steps, inputs, settings, run)
+    named = zip(*((*each[:5],) for each in found), strict=True)
+    inside = frozenset[tuple[str, ...]]().union(*(each.inside for each in found))
+    variables, steps, inputs, settings, run = (frozenset[str]().union(*names) for names in named)
+    return References(variables, steps, inputs, settings, run, inside)
 
 
 def _expressions_in(value: Any) -> list[str]:
@@ -185,6 +187,7 @@ class _Reader:
     def __init__(self) -> None:
         self.found: dict[str, set[str]] = {name: set() for name in _PARENTS}
         self.variables: set[str] = set()
+        self.inside: set[tuple[str, ...]] = set()
 
     def read(self, tree: nodes.Template) -> References:
         try:
@@ -196,7 +199,7 @@ class _Reader:
     def references(self, path: tuple[str, ...] | None) -> References:
         """What was found so far; `path` when it was nothing else."""
         steps, inputs, settings, run = (frozenset(self.found[name]) for name in _PARENTS)
-        return References(frozenset(self.variables), steps, inputs, settings, run, path)
+        return References(frozenset(self.variables), steps, inputs, settings, run, frozenset(self.inside), path)
 
     def _visit(self, node: nodes.Node, local: frozenset[str], depth: int = 0) -> None:
         if depth > MAX_DEPTH:
@@ -231,7 +234,7 @@ class _Reader:
                 raise ExpressionSyntaxError(
                     f"there is no filter `{node.name}`",
                     line,
-                    _filter_meant(node.name) or did_you_mean(node.name, FILTERS) or known,
+                    foreign.filter_meant(node.name) or did_you_mean(node.name, FILTERS) or known,
                 )
         elif isinstance(node, nodes.Test):
             if node.name not in _sandbox.tests:
@@ -254,6 +257,8 @@ class _Reader:
         if name in self.found:
             if len(path) > 1:
                 self.found[name].add(path[1])
+                if name == "inputs" and len(path) > 2:
+                    self.inside.add(path[1:])
             elif name == "steps":
                 raise ExpressionSyntaxError("`steps` must be followed by a step's id", line - 1, "Write `steps.<id>`.")
 
@@ -261,13 +266,8 @@ class _Reader:
 def _no_call(node: nodes.Call, line: int) -> ExpressionSyntaxError:
     called = node.node
     name = called.attr if isinstance(called, nodes.Getattr) else getattr(called, "name", "this")
-    suggestion = _filter_meant(name) or "Use a filter; there are no methods and functions."
+    suggestion = foreign.filter_meant(name) or "Use a filter; there are no methods and functions."
     return ExpressionSyntaxError(f"`{name}(…)` cannot be called", line, suggestion)
-
-
-def _filter_meant(name: str) -> str | None:
-    near = name if name in FILTERS else foreign.FILTERS.get(name)
-    return f"Use the filter `| {near}`." if near else None
 
 
 def path_of(node: nodes.Node) -> tuple[str, ...] | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from muster.language.filters import FILTERS
+
 _AUTOMATION = {
     "schedule": 'It stands under `triggers`: `triggers: [{ schedule: "@daily" }]`.',
     "name": "It is `automation`: the name, in lower case.",
@@ -71,7 +73,7 @@ _STEP = {
 }
 _RETRY = {"attempts": "It is `times`.", "maxAttempt": "It is `times`.", "retries": "It is `times`."}
 _RETRY |= {"interval": "It is `delay`.", "wait": "It is `delay`."}
-FILTERS = {
+_FILTERS = {
     "strftime": "date",
     "isoformat": "date",
     "datetimeformat": "date",
@@ -79,7 +81,6 @@ FILTERS = {
     "toJson": "tojson",
     "json": "tojson",
     "dumps": "tojson",
-    "items": "items",
     "strip": "trim",
     "get": "default",
     "format": "string",
@@ -121,3 +122,9 @@ def said_elsewhere(key: str, known: list[str]) -> str | None:
     """What is written for a key of other tools, in a mapping that takes these keys; None for what is none of theirs."""
     words = _AUTOMATION if "automation" in known else _STEP if "after" in known else _RETRY if "times" in known else {}
     return words.get(key)
+
+
+def filter_meant(name: str) -> str | None:
+    """What is said to somebody who calls a filter as others do, or as a method or function."""
+    here = name if name in FILTERS else _FILTERS.get(name)
+    return f"Use the filter `| {here}`." if here else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 
 from muster.language.explain import Located
@@ -47,6 +47,44 @@ def _mistake(schema_json: str) -> tuple[Path, str] | None:
         if mismatch
         else None
     )
+
+
+def inside(path: Sequence[str], inputs: Mapping[str, Any]) -> tuple[str, str | None] | None:
+    """Why there is nothing at a path inside an input, and what is meant; None when its schema allows it."""
+    schema, there = inputs.get(path[0]), f"inputs.{path[0]}"
+    for name in path[1:]:
+        if not isinstance(schema, Mapping) or not _ANYTHING.isdisjoint(schema):
+            return None
+        if (kinds := _kinds(schema)) and "object" not in kinds:
+            return f"`{there}` is {' or '.join(kinds)}, which has no `{name}`", None
+        known = schema.get("properties", {})
+        if name not in known:
+            if not known or schema.get("additionalProperties", False) is not False:
+                return None
+            meant = did_you_mean(name, known) or f"Declared are {', '.join(f'`{each}`' for each in known)}."
+            return f"`{there}` declares no `{name}`", meant
+        schema, there = known[name], f"{there}.{name}"
+    return None
+
+
+def is_no_list(path: Sequence[str], inputs: Mapping[str, Any]) -> str | None:
+    """What an input is whose schema rules out a list; None when it may be one."""
+    schema = inputs.get(path[0]) if path else None
+    for name in path[1:]:
+        schema = schema.get("properties", {}).get(name) if isinstance(schema, Mapping) else None
+    if not isinstance(schema, Mapping) or not _ANYTHING.isdisjoint(schema):
+        return None
+    kinds = _kinds(schema)
+    return " or ".join(kinds) if kinds and "array" not in kinds else None
+
+
+_ANYTHING = frozenset(("$ref", "$dynamicRef", "anyOf", "oneOf", "allOf", "if", "patternProperties"))
+"""Keys of a schema that say more than we follow."""
+
+
+def _kinds(schema: Mapping[str, Any]) -> list[str]:
+    kinds = schema.get("type", [])
+    return [kinds] if isinstance(kinds, str) else list(kinds)
 
 
 def undeclared(given: Iterable[str], declared: Collection[str]) -> list[str]:

@@ -67,5 +67,14 @@ def did_you_mean(word: object, known: Iterable[str]) -> str | None:
 
 def one_of(known: Iterable[str]) -> str:
     """Words in a row for a sentence: `a`, `b` or `c`."""
+    return _listed(known, " or ")
+
+
+def all_of(known: Iterable[str]) -> str:
+    """The same with `and`."""
+    return _listed(known, " and ")
+
+
+def _listed(known: Iterable[str], last: str) -> str:
     words = [f"`{word}`" for word in known]
-    return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+    return last.join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

@@ -21,6 +21,7 @@ from muster.language.reading import Path as SourcePath
 from muster.language.reading import merged
 from muster.language.returns import mistake
 from muster.language.secret_settings import check_secrets
+from muster.language.signatures import Signature, signature
 from muster.language.source import Source, read_source
 from muster.language.steps import Needs
 from muster.skills.index import SkillIndex, skill_index
@@ -142,6 +143,12 @@ class Surroundings:
             self._refusals[operator] = _refusal(operator, [self.plugins])
         return self._refusals[operator]
 
+    def signature(self, operator: str) -> Signature | None:
+        """The arguments of the operator at an import path; None where the files do not say."""
+        if operator not in self._signatures:
+            self._signatures[operator] = signature(operator, [self.plugins])
+        return self._signatures[operator]
+
     def starts_runs(self, operator: str) -> bool:
         """True when the operator at an import path has Airflow start a run of a Dag."""
         return starts_runs(operator, [self.plugins])
@@ -149,6 +156,10 @@ class Surroundings:
     @cached_property
     def _refusals(self) -> dict[str, Obstacle | None]:
         return {}  # Many automations use the same few operators.
+
+    @cached_property
+    def _signatures(self) -> dict[str, Signature | None]:
+        return {}
 
 
 def _refusal(operator: str, folders: Sequence[Path]) -> Obstacle | None:

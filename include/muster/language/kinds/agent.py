@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import ConfigDict, Field
 
 from muster.language.fields import Shape, Text, Values
-from muster.language.problems import did_you_mean, one_of
+from muster.language.problems import all_of, did_you_mean
 from muster.language.resolved_step import ResolvedStep
 from muster.language.returns import mistake
 from muster.language.step_kind import StepKind
@@ -92,7 +92,7 @@ def _check(step: AgentStep, spot: Spot) -> Iterator[Problem]:
     if step.agent is not None:
         yield from spot.agent(step.agent, "agent")
     elif step.needs is not None and not _able(step, spot.among):
-        wanted = f"has {one_of(step.needs.skills).replace(' or ', ' and ')} among its skills"
+        wanted = f"has {all_of(step.needs.skills)} among its skills"
         place = f" in the department `{step.needs.department}`" if step.needs.department else ""
         agents = spot.among.agents.by_id.values()
         known = {skill for agent in agents for skill in agent.skills}

@@ -9,6 +9,7 @@ from pydantic import Field
 from muster.language.ancestry import WAIT_SO, WAITING, WAITS
 from muster.language.expressions import is_expression
 from muster.language.fields import Values
+from muster.language.problems import all_of, did_you_mean
 from muster.language.resolved_step import ResolvedStep
 from muster.language.step_kind import StepKind
 from muster.language.steps import WorkStep
@@ -71,8 +72,23 @@ def _check(step: OperatorStep, spot: Spot) -> Iterator[Problem]:
     elif found := spot.among.refusal(step.operator):
         message = f"the operator `{step.operator}` {found.message}"
         yield spot.problem(message, "operator", suggestion=found.suggestion)
-    elif _is_set(step.arguments.get(WAITING)) and spot.among.starts_runs(step.operator):
-        yield spot.problem(f"`{WAITING}` {WAITS}", "with", WAITING, suggestion=WAIT_SO)
+    else:
+        yield from _misfits(step, spot)
+        if _is_set(step.arguments.get(WAITING)) and spot.among.starts_runs(step.operator):
+            yield spot.problem(f"`{WAITING}` {WAITS}", "with", WAITING, suggestion=WAIT_SO)
+
+
+def _misfits(step: OperatorStep, spot: Spot) -> Iterator[Problem]:
+    """What is given that the operator does not take, and what it needs that is not given."""
+    takes = spot.among.signature(step.operator)
+    if takes is None:
+        return
+    name = step.operator.rpartition(".")[2]
+    for given in step.arguments.keys() - takes.taken:
+        suggestion = did_you_mean(given, takes.taken)
+        yield spot.problem(f"`{name}` takes no `{given}`", "with", given, key=True, suggestion=suggestion)
+    if missing := sorted(takes.needed - step.arguments.keys()):
+        yield spot.problem(f"`{name}` needs {all_of(missing)}", "operator", suggestion="Give it in `with`.")
 
 
 def _is_set(value: object) -> bool:
