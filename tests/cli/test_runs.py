@@ -58,6 +58,38 @@ def test_runs_are_listed_and_filtered(muster: Muster) -> None:
     assert read(muster("runs", "--automation", "other", "--json")) == []
 
 
+def test_a_status_that_there_is_not_is_refused_and_none_is_not_no_runs_yet(muster: Muster) -> None:
+    refused = muster("runs", "--status", "foo")
+    assert refused.exit_code == 2
+    assert "'foo' is not one of" in refused.output
+    assert "There are no runs of that kind." in muster("runs", "--status", "stuck").stdout
+
+
+def test_what_a_step_gave_back_is_printed_and_of_a_text_nothing_else(muster: Muster, log: EventLog) -> None:
+    opened = {"automation": "bills", "definition": "d" * 64, "inputs": {}, "dag_id": "bills", "dag_run_id": "said"}
+    facts = [(EventType.RUN_OPENED, opened)]
+    for step, given in (("text", "two\nlines"), ("amount", {"total": "12.30"}), ("nothing", None)):
+        facts.append((EventType.STEP_STARTED, {**started(0), "step": step, "index": None}))
+        facts.append((EventType.STEP_SUCCEEDED, {"step": step, "index": None, "output": given}))
+    facts.append((EventType.STEP_STARTED, {**started(0), "step": "open", "index": None}))
+    log.append("bills/said", [NewEvent(type=type_, data=data) for type_, data in facts])
+    assert muster("output", "said", "text").stdout == "two\nlines\n"
+    assert read(muster("output", "said", "text", "--json")) == "two\nlines"
+    assert read(muster("output", "said", "amount")) == {"total": "12.30"}
+    assert read(muster("output", "said")) == {"text": "two\nlines", "amount": {"total": "12.30"}, "nothing": None}
+    assert read(muster("output", "monday", "read")) == [1, None, None]
+
+
+@pytest.mark.parametrize(("step", "said"), [("opn", "Did you mean `open`?"), ("open", "it is running")])
+def test_a_step_that_gave_nothing_back_says_so(muster: Muster, log: EventLog, step: str, said: str) -> None:
+    facts = [(EventType.RUN_OPENED, {"automation": "bills"})]
+    facts.append((EventType.STEP_STARTED, {**started(0), "step": "open", "index": None}))
+    log.append("bills/at_work", [NewEvent(type=type_, data=data) for type_, data in facts])
+    refused = muster("output", "at_work", step)
+    assert refused.exit_code == 1
+    assert said in refused.output
+
+
 def test_a_run_has_its_whole_name_in_a_narrow_list(
     muster: Muster, log: EventLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,6 +28,7 @@ app = typer.Typer(
 
 PLACE, WORK, LOOK = "On this machine", "Runs and approvals", "Automations, agents and skills"
 
+RunStatus = Literal["open", "succeeded", "failed", "compensated", "stuck"]
 NoticeStatus = Literal["pending", "sent", "failed", "kept"]
 
 
@@ -203,9 +204,7 @@ def run(
 @app.command(rich_help_panel=WORK)
 def runs(
     automation: Annotated[str | None, typer.Option(help="Only of this automation.")] = None,
-    state: Annotated[
-        str | None, typer.Option("--status", help="Only open, succeeded, failed, compensated or stuck ones.")
-    ] = None,
+    state: Annotated[RunStatus | None, typer.Option("--status", help="Only in this state.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")] = 20,
     as_json: Json = False,
 ) -> None:
@@ -221,6 +220,16 @@ def show(run: RunId, as_json: Json = False) -> None:
     from muster.cli.runs import show_run
 
     show_run(run, as_json=as_json)
+
+
+@app.command(rich_help_panel=WORK)
+def output(
+    run: RunId, step: Annotated[str | None, typer.Argument(help="Only of this step.")] = None, as_json: Json = False
+) -> None:
+    """Print what the steps of a run gave back, as JSON; a text of one step as it is."""
+    from muster.cli.outputs import print_output
+
+    print_output(run, step, as_json=as_json)
 
 
 @app.command(rich_help_panel=WORK)

@@ -103,7 +103,8 @@ def list_runs(*, automation: str | None, status: str | None, limit: int, as_json
         return
     out = console()
     if not rows:
-        out.print("There are no runs yet. Start one with `muster run NAME`.")
+        among = "of that kind" if automation or status else "yet"
+        out.print(f"There are no runs {among}. Start one with `muster run NAME`.")
         return
     table = Table(
         # Whole, also where there is little room: it is what other commands are given.

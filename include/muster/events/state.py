@@ -51,6 +51,8 @@ class RunState:
     cancel_reason: str | None = None
     parent: dict[str, object] | None = None
     """The run, step and index that asked for this run; None when no run did."""
+    scheduled: dict[str, str | None] | None = None
+    """The times of the schedule that has started it: `at`, `begins`, `ends`."""
     undo_reason: str | None = None
     """Why it is undone although it did not fail itself; None when nobody wants that."""
     undo_told: bool = False
@@ -147,7 +149,7 @@ def _opened(run: RunState, event: Happening) -> None:
     run.bundle_version, run.requested_by = data.get("bundle_version"), data.get("requested_by")
     run.inputs, run.trigger = dict(data.get("inputs") or {}), data.get("trigger")
     run.dag_id, run.dag_run_id = data.get("dag_id"), data.get("dag_run_id")
-    run.parent = data.get("parent")
+    run.parent, run.scheduled = data.get("parent"), data.get("scheduled")
 
 
 def _closed(run: RunState, event: Happening) -> None:

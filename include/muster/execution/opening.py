@@ -8,6 +8,7 @@ from datetime import datetime
 
 from muster.errors import PermanentError
 from muster.events.keys import OPENED
+from muster.events.payloads.base import ScheduledFor
 from muster.events.payloads.runs import RunOpened
 from muster.execution.children import is_waited_for, parent_of, requested_by, withdraw
 from muster.execution.epochs import instant
@@ -35,6 +36,8 @@ class Opening:
     """When Airflow started the run: what tells this execution of it from later ones."""
     trigger: str = "manual"
     """Airflow's run type: manual, scheduled, backfill, asset_triggered."""
+    scheduled: ScheduledFor | None = None
+    """The times of the schedule that has started it; None where none has."""
     requested_by: str | None = None
     """The user who asked for the run; None when nobody did."""
 
@@ -71,6 +74,7 @@ async def open_run(services: Services, opening: Opening) -> Mapping[str, object]
         dag_run_id=opening.dag_run_id,
         started=instant(opening.started) if opening.started is not None else None,
         parent=parent_of(asked) if asked is not None else None,
+        scheduled=opening.scheduled,
         undeclared=undeclared(opening.conf, {*definition.inputs, *_NO_INPUTS}) or None,
     )
     causation = asked.id if asked is not None else None

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
+from zoneinfo import ZoneInfo
 
 from muster.agents.types import hydrate
 from muster.events.state import RunState
@@ -13,6 +15,7 @@ from muster.events.work import StepState
 from muster.language.answers import answered, answered_below
 from muster.language.definition import Definition
 from muster.language.resolved_step import ResolvedStep
+from muster.language.triggers.schedule import ResolvedSchedule
 
 
 class Site(Protocol):
@@ -57,8 +60,26 @@ def variables_for(definition: Definition, names: Iterable[str], state: RunState,
             "automation": state.automation,
             "requested_by": state.requested_by,
             "opened_at": state.opened_at,
+            **_times(definition, state),
         },
         "steps": {name: _seen(definition.step(name), state.step(name), services) for name in sorted(names)},
+    }
+
+
+def _times(definition: Definition, state: RunState) -> dict[str, date | None]:
+    """The times of the schedule that has started a run, where its clocks are; else when it was opened.
+
+    They are the same in every attempt, and in another execution of the run.
+    """
+    zones = (each.timezone for each in definition.triggers if isinstance(each, ResolvedSchedule))
+    zone = ZoneInfo(next(zones, None) or "UTC")
+    said = state.scheduled or {}
+    times = (datetime.fromisoformat(text) if (text := said.get(name)) else None for name in ("at", "begins", "ends"))
+    at, begins, ends = ((time or state.opened_at) for time in times)
+    here = [None if time is None else time.astimezone(zone) for time in (at, begins, ends)]
+    return {
+        **dict(zip(("scheduled_at", "interval_start", "interval_end"), here, strict=True)),
+        "today": here[0].date() if here[0] is not None else None,
     }
 
 

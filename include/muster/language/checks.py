@@ -31,7 +31,7 @@ from muster.skills.index import Lane
 DAGS = frozenset({"muster_reconciler"})
 """Names that no automation may have: Muster's own Dags are called so."""
 
-RUN_KEYS = ("id", "automation", "requested_by", "opened_at")
+RUN_KEYS = ("id", "automation", "requested_by", "opened_at", "scheduled_at", "interval_start", "interval_end", "today")
 """What `run` holds."""
 
 _RUN_KEYS = frozenset(RUN_KEYS)

@@ -17,6 +17,7 @@ from jinja2.utils import pass_environment
 
 from muster.language.answers import KEEPING, Answers
 from muster.language.decimals import COMPARING, exact_if_mixed, given_back
+from muster.language.times import add_days, as_date, start_of_month, start_of_week
 
 MAX_TEXT = 1_000_000
 """Longest text a filter or an evaluation makes."""
@@ -120,15 +121,22 @@ def money(value: object, currency: str | None = None) -> str:
     return f"{amount:,.2f} {currency}" if currency else f"{amount:,.2f}"
 
 
+def decimal(value: object) -> Decimal:
+    """The number, or the text of one, as an exact decimal; a float as it is written."""
+    try:
+        number = Decimal(str(value))
+    except InvalidOperation:
+        number = Decimal("nan")
+    if isinstance(value, bool) or not number.is_finite():
+        raise TypeError(f"`decimal` takes a number, not {kind_of(value)}")
+    return number
+
+
 def format_date(value: object, pattern: str = "%Y-%m-%d") -> str:
     """A date written with a pattern of `%Y`, `%m`, `%d`, `%H`, `%M`, `%S` and the like."""
-    if isinstance(value, str):
-        value = datetime.fromisoformat(value)
-    if not isinstance(value, date):
-        raise TypeError(f"`date` takes a date, not {kind_of(value)}")
     if len(pattern) > 100:
         raise SecurityError("the pattern of `date` is longer than 100 characters")
-    return value.strftime(pattern)
+    return as_date(value, "date").strftime(pattern)
 
 
 def _picked(environment: Environment, values: Any, attribute: str | int | None) -> Iterator[object]:
@@ -214,13 +222,17 @@ def _listed(name: str, function: Callable[..., object]) -> Callable[..., object]
 
 _KNOWN: dict[str, Callable[..., object]] = {
     **{name: JINJA[name] for name in _SAFE},
+    "add_days": add_days,
     "date": format_date,
+    "decimal": decimal,
     "join": join,
     "money": money,
     "present": present,
     "replace": replace,
     "round": round_number,
     "split": split,
+    "start_of_month": start_of_month,
+    "start_of_week": start_of_week,
     "string": string,
     "sum": total,
     "tojson": to_json,

@@ -49,7 +49,7 @@ def _mistake(schema_json: str) -> tuple[Path, str] | None:
     )
 
 
-def inside(path: Sequence[str], inputs: Mapping[str, Any]) -> tuple[str, str | None] | None:
+def inside(path: Sequence[str], inputs: Mapping[str, object]) -> tuple[str, str | None] | None:
     """Why there is nothing at a path inside an input, and what is meant; None when its schema allows it."""
     schema, there = inputs.get(path[0]), f"inputs.{path[0]}"
     for name in path[1:]:
@@ -67,7 +67,7 @@ def inside(path: Sequence[str], inputs: Mapping[str, Any]) -> tuple[str, str | N
     return None
 
 
-def is_no_list(path: Sequence[str], inputs: Mapping[str, Any]) -> str | None:
+def is_no_list(path: Sequence[str], inputs: Mapping[str, object]) -> str | None:
     """What an input is whose schema rules out a list; None when it may be one."""
     schema = inputs.get(path[0]) if path else None
     for name in path[1:]:
@@ -82,9 +82,9 @@ _ANYTHING = frozenset(("$ref", "$dynamicRef", "anyOf", "oneOf", "allOf", "if", "
 """Keys of a schema that say more than we follow."""
 
 
-def _kinds(schema: Mapping[str, Any]) -> list[str]:
+def _kinds(schema: Mapping[str, object]) -> list[str]:
     kinds = schema.get("type", [])
-    return [kinds] if isinstance(kinds, str) else list(kinds)
+    return [kinds] if isinstance(kinds, str) else [str(kind) for kind in kinds] if isinstance(kinds, list) else []
 
 
 def undeclared(given: Iterable[str], declared: Collection[str]) -> list[str]:

@@ -101,6 +101,9 @@ EXPRESSIONS = """## Expressions
 | `steps.<id>` | the output of a step that comes before; null when it was skipped |
 | `settings.<name>` | the settings |
 | `run.id`, `run.automation`, `run.requested_by`, `run.opened_at` | the run itself |
+| `run.scheduled_at` | the time of the schedule that started it, in its time zone; else when it was opened |
+| `run.interval_start`, `run.interval_end` | the data interval that Airflow gives it; else when it was opened |
+| `run.today` | the date of `run.scheduled_at`, the same however often the run is repeated |
 | `item`, `index` | in a step with `each`: the item, and its position from 0 |
 
 - A text that is one expression and nothing else keeps the value's type: a list stays a list, an amount a

@@ -54,6 +54,15 @@ class OpenRun(MusterOperator):
             bundle_version=getattr(getattr(ti, "bundle_instance", None), "version", None),
             conf=dag_run.conf or {},
             started=dag_run.start_date,
+            scheduled=_scheduled(dag_run),
             trigger=getattr(dag_run.run_type, "value", dag_run.run_type),
             requested_by=dag_run.triggering_user_name,
         )
+
+
+def _scheduled(dag_run: Any) -> Any:
+    """The times that Airflow gives a run of a schedule; None for a run that somebody or something else has started."""
+    if getattr(dag_run.run_type, "value", dag_run.run_type) not in ("scheduled", "backfill"):
+        return None
+    times = {"at": dag_run.logical_date, "begins": dag_run.data_interval_start, "ends": dag_run.data_interval_end}
+    return {name: None if time is None else time.isoformat() for name, time in times.items()}

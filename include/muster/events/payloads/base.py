@@ -51,6 +51,14 @@ class ParentPiece(TypedDict):
     index: int | None
 
 
+class ScheduledFor(TypedDict):
+    """The times that Airflow gives a run, as ISO 8601; None where it gives none."""
+
+    at: str | None
+    begins: str | None
+    ends: str | None
+
+
 class Place(TypedDict):
     """What every event about a piece of work says: which it is, and the execution of the run."""
 

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from muster.events.model import EventType
-from muster.events.payloads.base import Json, OfWork, ParentPiece, Payload, Positions, RecordedError, plain, sealed
+from muster.events.payloads.base import (
+    Json,
+    OfWork,
+    ParentPiece,
+    Payload,
+    Positions,
+    RecordedError,
+    ScheduledFor,
+    plain,
+    sealed,
+)
 
 
 class RunOpened(Payload, type=EventType.RUN_OPENED):
@@ -25,6 +35,8 @@ class RunOpened(Payload, type=EventType.RUN_OPENED):
     """When Airflow began it."""
     parent: ParentPiece | None = plain(default=None)
     """The step of another run that has asked for it, whose event is the causation."""
+    scheduled: ScheduledFor | None = plain(default=None)
+    """The times of the schedule that has started it."""
     undeclared: list[str] | None = sealed(default=None)
     """Names that were given and are no inputs."""
     subject: str | None = plain(default=None)
