@@ -252,6 +252,58 @@ def test_the_redrive_of_another_item_does_what_was_stopped_before(house: House, 
     assert behind(house) == ["post b", "post c", "last a+b+c"]
 
 
+MORE = work("more", "steps.list", ", after: [post]", name="{{ item }}-of-{{ steps.post[index] or 'nothing' }}")
+BY_ITSELF = MORE.replace("after: [post]", "after: [post, single], when: '{{ steps.single.approved or true }}'")
+APPROVED = ', when: "{{ steps.single.approved }}"'
+
+
+@pytest.mark.parametrize(("when", "more"), [(APPROVED, MORE), ("", BY_ITSELF)], ids=["skipped by itself", "stopped"])
+def test_what_went_ahead_without_it_is_done_again_with_it(house: House, when: str, more: str) -> None:
+    """A further step of the same list, made from what the redrive before had left out."""
+    post = work("post", "steps.check", f", after: [check, single]{when}")
+    run = house.open(flow(QUESTION, more + work("last", more=", after: [more]"), post))
+    house.breaks("check.b.broken", "check.c.broken")
+    house.performs(run, "list", "check")
+    decided(house, run, "approved")
+    performed(house, run, "post", "more", "last")
+    house.ends(run)
+    for number, how, broken in ((1, "rejected", ["check.c.broken"]), (2, "approved", [])):
+        house.breaks(*broken)
+        house.called()
+        epoch = house.redrive(run, check=[number])
+        house.performs(run, "check", epoch=epoch)
+        decided(house, run, how, epoch)
+        performed(house, run, "post", "more", "last", epoch=epoch)
+        status, _ = house.ends(run, epoch)
+        assert status == ("failed" if broken else "succeeded")
+    assert behind(house) == ["post b", "post c", "more b-of-b", "more c-of-c", "last last"]
+    assert house.site.state(run).step("more").output == ["a-of-a", "b-of-b", "c-of-c"]
+
+
+def test_a_question_about_what_was_left_out_is_asked_again(house: House) -> None:
+    post = work("post", "steps.check", f", after: [check, single]{APPROVED}")
+    ask = "human: {ask: 'Pay {{ item }} by {{ steps.post[index] or \"nothing\" }}?', assignees: [lead]}"
+    step = f"  - {{id: approve, each: '{{{{ steps.list }}}}', after: [post], {ask}}}\n"
+    pay = work("pay", "steps.list", ", after: [approve]", name="{{ item }}-by-{{ steps.post[index] or 'nothing' }}")
+    run = house.open(flow(QUESTION, step + pay, post))
+    house.breaks("check.b.broken", "check.c.broken")
+    house.performs(run, "list", "check")
+    epoch = 0
+    for number, how, broken in ((0, "approved", ["b", "c"]), (1, "rejected", ["c"]), (2, "approved", [])):
+        if number:
+            house.breaks(*(f"check.{name}.broken" for name in broken))
+            epoch = house.redrive(run, check=[number])
+            house.performs(run, "check", epoch=epoch)
+        decided(house, run, how, epoch)
+        performed(house, run, "post", epoch=epoch)
+        house.site.expand(run, "approve", epoch=epoch)
+        house.answers(run, "approve", *({0: (0, 1, 2), 1: (1,), 2: (1, 2)}[number]), epoch=epoch)
+        performed(house, run, "pay", epoch=epoch)
+        status, _ = house.ends(run, epoch)
+    assert status == "succeeded"
+    assert house.called()[-2:] == ["pay b-by-b", "pay c-by-c"]
+
+
 def test_a_redrive_of_something_else_does_not_go_on_behind_it(house: House) -> None:
     """The list is none of what that does again, and still holds what stops it."""
     ways = work("apart", "inputs.names", ", after: []") + work("last", more=", after: [post, apart]")

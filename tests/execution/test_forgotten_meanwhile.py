@@ -28,6 +28,7 @@ from muster.execution.references import WorkRef
 from muster.notifications import Delivery, Notice, Sender
 from muster.operations.forgetting import Forgotten, forget
 from muster.recovery.leases import Leases
+from support.reconciled import FakeAirflow, found
 from support.runs import MASTER, Site
 
 MARKER = "zqx-jane-4711"
@@ -278,3 +279,31 @@ def test_of_a_notice_and_a_forgetting_at_once_the_notice_is_refused_or_found(sit
         with pytest.raises(ForgottenMeanwhile):
             claiming.result(30)
     assert outbox.entries() == []
+
+
+class Away(Mail):
+    """Refuses the first notice, and forgets nobody."""
+
+    async def send(self, notice: Notice) -> Delivery:
+        if not self.sent:
+            self.sent.append((notice.target, ""))
+            raise TransientError("Come again in a minute.")
+        return await super().send(notice)
+
+
+@pytest.mark.parametrize("when", ["never", "meanwhile", "later"])
+def test_a_run_is_not_said_to_be_told_of_whose_notice_lost_its_words_before_it_was_sent(site: Site, when: str) -> None:
+    undo = "{skill: people.fail, retry: {times: 0}}"
+    steps = f"  - {{id: write, skill: people.write, with: {{text: a, item: 1}}, compensate: {undo}}}\n"
+    fails = "  - {id: work, after: [write], skill: people.fail, retry: {times: 0}}\n"
+    about = ABOUT.replace("steps:", "incidents: [{email: ops@example.com}]\nsteps:")
+    run = site.open(site.definition(about + steps + fails), who=MARKER)
+    _ = Mail(site, fails=True) if when == "meanwhile" else Away(site, fails=False)
+    site.step(run, "write")
+    site.step(run, "work")
+    assert site.unwind(run, {"work": "failed"}) == "failed"
+    site.close(run, {"work": "failed", "unwind.write": "failed"})
+    if when == "later":
+        officer(site)
+    looked = found(site, FakeAirflow("failed"), later=timedelta(hours=1))
+    assert [each.told for each in looked if each.kind == "stuck"] == [when == "never"]

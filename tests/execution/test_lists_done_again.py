@@ -277,7 +277,7 @@ def begins_and_dies(house: House, run: str, step: str, index: int, epoch: int = 
         ref = WorkRef(run=run, step=step, slot=None if house.pack == "all" else 0, epoch=epoch)
         spread = await spread_of(house.site.services, ref)
         await performing._start(house.site.services, performing._piece(spread, ref, index))
-        for other in set(spread.indices) - {index}:
+        for other in set(spread.indices) - {index, *spread.kept}:
             await performing._perform_item(house.site.services, performing._piece(spread, ref, other))
 
     house.site.do(dies())

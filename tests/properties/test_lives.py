@@ -105,7 +105,7 @@ def of_pack(life: Life, pack: Pack) -> Life:
     return replace(life, form=replace(life.form, pack=pack))
 
 
-REJECTED = {"asked": ("a", "b"), "decided": ("decide",)}
+REJECTED = {"asked": ("a", "b"), "decided": ("decide",), "further": ("decide",)}
 """What may be rejected: the name of an item, or of the step that asks about all."""
 
 

@@ -164,7 +164,11 @@ class Judge:
             return not any(self._places(each) for each in nobody)
         if index >= len(self._list(stage)) or self._list(stage)[index] is None:
             return False
-        asked = [(each.id, index if each.over else None) for each in self._direct(stage) if each.asked]
+        asked = [
+            (each.id, index if each.over else None)
+            for each in self.form.stages
+            if each.asked and each.id in self.before(stage)
+        ]
         if not all(self.is_through(question) or not self.is_due(question) for question in asked):
             return False
         return not (stage.final and self.form.when) or wanted(index, len(self.value("list") or ()))

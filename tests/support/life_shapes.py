@@ -121,6 +121,14 @@ SHAPES: dict[str, tuple[Stage, ...]] = {
         _fan("post", "check", after=("decide",), final=True),
         LAST,
     ),
+    "further": (
+        LIST,
+        _fan("check", "list"),
+        Stage("decide", after=("check",), asked=True),
+        _fan("post", "check", after=("decide",), final=True),
+        _fan("more", "list", "post"),
+        _alone("last", "more"),
+    ),
     "ways": (
         LIST,
         _fan("one", "list"),
@@ -137,7 +145,7 @@ SHAPES: dict[str, tuple[Stage, ...]] = {
     ),
 }
 """A chain of fan-outs; one over what came through of another; a step between two; a question about the
-items, and one about all; two ways
+items, and one about all, also with a further step behind it; two ways
 over one list that join; two ways over two lists."""
 WHEN = "{{ steps.list | length > 2 or index == 0 }}"
 

@@ -200,10 +200,27 @@ def _stays(view: RunView, step: ResolvedStep) -> set[int]:
 
 def _again(view: RunView, step: ResolvedStep) -> Collection[int] | None:
     """The positions that the redrive under way does again; None where that is all of them."""
-    if view.state.again:
-        return view.state.again.get(step.id)
-    # Of a redrive that was ordered before orders said so.
-    return flow.redriven(view.definition, step, view.state.redriven)
+    # Of a redrive that was ordered before orders said so, the second.
+    orders = view.state.again
+    again = orders.get(step.id) if orders else flow.redriven(view.definition, step, view.state.redriven)
+    return again if again is None else {*again, *_outdated(view, step)}
+
+
+def _outdated(view: RunView, step: ResolvedStep) -> Iterator[int]:
+    """The positions at which what an item is made from was done in a later execution than the item itself.
+
+    When they were ordered nobody knew that it would be: an earlier execution had left it out with the rest of its list.
+    """
+    if is_done_alone(view.definition, view.state.redriven, view.state.again, step.id):
+        return  # Nothing before it is done.
+    items = view.state.step(step.id).items
+    for before in map(view.definition.step, {*step.after, *step.references}):
+        for index, made in view.state.step(before.id).items.items() if flow.same_list(before, step) else ():
+            own = items.get(index)
+            if own is None or own.decision == "discarded" or made.status == "skipped":
+                continue
+            if (made.begun or 0) > (own.begun or 0):
+                yield index
 
 
 def _positions(
@@ -216,7 +233,7 @@ def _positions(
 ) -> tuple[list[int], list[StepSkipped]]:
     """The positions with work, and the events that say why others have none; of those that stay neither."""
     kept_back = flow.kept_back(view.definition, step, view.state, len(items))
-    again = view.state.again.get(step.id)
+    again = _again(view, step) if view.state.again else None
     indices: list[int] = []
     notes: list[StepSkipped] = []
     for index, item in enumerate(items):

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from muster.database import Database
 from muster.errors import TransientError
 from muster.events.failures import database_failures
-from muster.events.sealing import ForgottenMeanwhile
+from muster.events.sealing import GONE, ForgottenMeanwhile
 from muster.notifications.model import Delivery, Notice
 
 Status = Literal["pending", "sent", "failed", "kept"]
@@ -160,11 +160,14 @@ class Outbox:
             {"before": before, "limit": limit},
         )
 
-    def known(self, keys: Collection[str]) -> set[str]:
-        """Those of these keys that somebody was told under, or is to be."""
+    def told(self, keys: Collection[str]) -> set[str]:
+        """Those of these keys that somebody was told under, or is to be.
+
+        Whose words were taken away before it was sent, because whom it is about was forgotten, tells nobody.
+        """
+        query = "SELECT key FROM outbox WHERE key = ANY(%s) AND NOT (status = 'kept' AND text = %s)"
         with database_failures(), self._database.connection() as connection:
-            rows = connection.execute("SELECT key FROM outbox WHERE key = ANY(%s)", (list(keys),)).fetchall()
-        return {key for (key,) in rows}
+            return {key for (key,) in connection.execute(query, (list(keys), GONE)).fetchall()}
 
     def _fetch(self, which: str, values: Mapping[str, object]) -> list[OutboxEntry]:
         with (

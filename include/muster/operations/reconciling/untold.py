@@ -70,4 +70,4 @@ def _why(event: Event) -> str | None:
 
 
 def _is_known(scope: Scope, key: str) -> bool:
-    return bool(Outbox(scope.database).known([key]))
+    return bool(Outbox(scope.database).told([key]))
