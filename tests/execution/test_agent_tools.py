@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,12 +45,6 @@ steps:
 CHARGE = {"call": {"name": "bank_charge", "arguments": {"amount": 7}}}
 NONSENSE = {"text": "no idea"}
 DONE = {"answer": {"done": True}}
-
-
-@pytest.fixture
-def models() -> Iterator[ModelServer]:
-    with ModelServer() as server:
-        yield server
 
 
 @pytest.fixture

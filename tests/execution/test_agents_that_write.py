@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -95,17 +94,6 @@ FITTING, ONE = "needs: {skills: [write]}, ask: Note it.", "agent: clerk, ask: No
 INSTEAD = f"{ONE}, fallback: {{skill: bank.stumble}}"
 CLERK, BOSS = "You note.", "You are the boss."
 SAID = {"text": "It is noted.", "when": CLERK}
-
-
-@pytest.fixture
-def models() -> Iterator[ModelServer]:
-    with ModelServer() as server:
-        yield server
-
-
-@pytest.fixture
-def provider(models: ModelServer) -> OneServer:
-    return OneServer({"tier": models.url, "top": models.url})
 
 
 @pytest.fixture

@@ -169,14 +169,19 @@ def test_what_waited_for_its_lock_meanwhile_is_done_without_them(
     assert MARKER not in letter.read_text()
 
 
-def test_what_is_undone_meanwhile_is_undone_without_them(site: Site, database: Database) -> None:
-    retry = "{times: 30, delay: 1s, backoff: 1}"
-    undo = f"{{skill: people.tell, with: {{text: 'Sorry {{{{ inputs.who }}}}'}}, retry: {retry}}}"
+def to_be_undone(site: Site, undo: str) -> str:
+    """A run of which one step was done, which `undo` takes back, and the next has failed."""
+    about = ABOUT.replace("steps:", "incidents: [{email: ops@example.com}]\nsteps:")
     steps = f"  - {{id: write, skill: people.write, with: {{text: a, item: 1}}, compensate: {undo}}}\n"
     fails = "  - {id: work, after: [write], skill: people.fail, retry: {times: 0}}\n"
-    run = site.open(site.definition(ABOUT + steps + fails), who=MARKER)
+    run = site.open(site.definition(about + steps + fails), who=MARKER)
     site.step(run, "write")
     site.step(run, "work")
+    return run
+
+
+def undone_meanwhile(site: Site, run: str, *, ends: str, pause: float = 0) -> Path:
+    """Undo it; they are forgotten once its compensation has said something. The folder where that stands."""
     beside = site.services.workspace(run).parent
 
     def forgetting() -> None:
@@ -184,13 +189,21 @@ def test_what_is_undone_meanwhile_is_undone_without_them(site: Site, database: D
         while not (beside / "said").exists() and time.monotonic() < until:
             time.sleep(0.05)
         officer(site)
-        time.sleep(1)
+        time.sleep(pause)
         (beside / "goes").touch()
 
     other = threading.Thread(target=forgetting)
     other.start()
-    assert site.unwind(run, {"work": "failed"}) == "succeeded"
+    assert site.unwind(run, {"work": "failed"}) == ends
     other.join()
+    return beside
+
+
+def test_what_is_undone_meanwhile_is_undone_without_them(site: Site, database: Database) -> None:
+    retry = "{times: 30, delay: 1s, backoff: 1}"
+    undo = f"{{skill: people.tell, with: {{text: 'Sorry {{{{ inputs.who }}}}'}}, retry: {retry}}}"
+    run = to_be_undone(site, undo)
+    beside = undone_meanwhile(site, run, ends="succeeded", pause=1)
     first, *_, last = (beside / "said").read_text().splitlines()
     assert MARKER in first
     assert MARKER not in last
@@ -199,25 +212,8 @@ def test_what_is_undone_meanwhile_is_undone_without_them(site: Site, database: D
 
 def test_that_a_run_is_stuck_is_told_also_when_they_are_forgotten_in_the_last_attempt(site: Site) -> None:
     undo = "{skill: people.stall, with: {text: 'Sorry {{ inputs.who }}'}, retry: {times: 0}}"
-    steps = f"  - {{id: write, skill: people.write, with: {{text: a, item: 1}}, compensate: {undo}}}\n"
-    fails = "  - {id: work, after: [write], skill: people.fail, retry: {times: 0}}\n"
-    about = ABOUT.replace("steps:", "incidents: [{email: ops@example.com}]\nsteps:")
-    run = site.open(site.definition(about + steps + fails), who=MARKER)
-    site.step(run, "write")
-    site.step(run, "work")
-    beside = site.services.workspace(run).parent
-
-    def forgetting() -> None:
-        until = time.monotonic() + 30
-        while not (beside / "said").exists() and time.monotonic() < until:
-            time.sleep(0.05)
-        officer(site)
-        (beside / "goes").touch()
-
-    other = threading.Thread(target=forgetting)
-    other.start()
-    assert site.unwind(run, {"work": "failed"}) == "failed"
-    other.join()
+    run = to_be_undone(site, undo)
+    beside = undone_meanwhile(site, run, ends="failed")
     assert (beside / "said").read_text() == f"Sorry {MARKER}"
     (told,) = site.services.notices.outbox.entries(run=run)
     assert (told.target, told.subject) == ("ops@example.com", "Stuck: Tested, write")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -83,17 +82,6 @@ IN_ALL = [(shape, lane) for shape in SHAPES for lane in ("async", "worker")]
 FITTING, ONE = "needs: {skills: [pay]}, ask: Charge it.", "agent: clerk, ask: Charge it."
 INSTEAD = "skill: bank.fail, fallback: {agent: clerk, ask: Charge it., with: {amount: 7}}"
 CLERK, BOSS = "You charge.", "You are the boss."
-
-
-@pytest.fixture
-def models() -> Iterator[ModelServer]:
-    with ModelServer() as server:
-        yield server
-
-
-@pytest.fixture
-def provider(models: ModelServer) -> OneServer:
-    return OneServer({"tier": models.url, "top": models.url})
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ def print_output(id: str, step: str | None, *, as_json: bool) -> None:
             remedy=did_you_mean(step, steps) or f"`muster show {row.id}` shows what was done.",
         )
     found = steps[step]
-    if found.status in ("pending", "running", "failed", "skipped", "undone"):
+    if found.status != "succeeded":
         raise MusterError(
             f"Step {step} of {row.id} has given nothing back: it is {found.status}.",
             remedy=f"`muster show {row.id}` shows why.",

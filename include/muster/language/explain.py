@@ -105,8 +105,9 @@ def _no_kind(path: Path, kinds: Mapping[str, type[BaseModel]], document: Located
     if len(found) > 1:
         message = f"exactly one of {one_of(known)} can stand here, not {' and '.join(f'`{key}`' for key in found)}"
         return document.problem(message, (*path, found[-1]), key=True, suggestion="Write two of them, one each.")
+    shared = keys_of(next(iter(kinds.values()))) if kinds else []
     for key in value:
-        if said := said_elsewhere(key, ["after"] if "id" in value else []):
+        if said := said_elsewhere(key, shared):
             return document.problem(f"unknown key `{key}`", (*path, key), key=True, suggestion=said)
         if (swallowed := _swallowed(value[key], known)) is not None:
             message = f"a quote is not closed: the text of `{key}` goes on to `{swallowed}:`"

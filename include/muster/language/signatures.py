@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -40,18 +40,15 @@ def signature(path: str, folders: Sequence[Path] = ()) -> Signature | None:
             continue
         seen.add(path)
         module, _, name = path.rpartition(".")
-        found = _class(module, name, folders)
-        above = [] if found is None and not module else list(origins(module, name, folders))
-        if found is None and not above:
+        own = _arguments_in(module, folders)
+        above = list(origins(module, name, folders)) if module else []
+        if name not in own and not above:
             return None
-        arguments = None if found is None else _arguments(found)
-        if arguments is not None:
+        if (arguments := own.get(name)) is not None:
             first = first or arguments
             taken |= arguments.taken
             if not arguments.takes_more or name == BASE:
                 continue
-        elif found is not None and not above and name != "object":
-            continue  # A mixin without arguments of its own.
         waiting += above
     return None if first is None else Signature(frozenset(taken - GIVEN), first.needed - GIVEN)
 
@@ -62,19 +59,21 @@ class _Arguments(NamedTuple):
     takes_more: bool
 
 
-def _class(module: str, name: str, folders: Sequence[Path]) -> ast.ClassDef | None:
+def _arguments_in(module: str, folders: Sequence[Path]) -> Mapping[str, _Arguments | None]:
+    """What the classes of a module take, by name."""
     spec = find_module(module, folders) if module else None
     if spec is None or isinstance(spec, Obstacle) or (source := source_of(spec)) is None:
-        return None
-    return next((node for node in _classes(source) if node.name == name), None)
+        return {}
+    return _written(source)
 
 
 @lru_cache(maxsize=128)
-def _classes(source: str) -> list[ast.ClassDef]:
+def _written(source: str) -> Mapping[str, _Arguments | None]:
     try:
-        return [node for node in statements(ast.parse(source)) if isinstance(node, ast.ClassDef)]
+        nodes = statements(ast.parse(source))
+        return {node.name: _arguments(node) for node in nodes if isinstance(node, ast.ClassDef)}
     except UNREADABLE:
-        return []
+        return {}
 
 
 def _arguments(node: ast.ClassDef) -> _Arguments | None:

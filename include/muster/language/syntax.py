@@ -11,6 +11,8 @@ from muster.language.reading import Mistake, Place
 _KEY = re.compile(r"\s*(?:- +)*[^\s:#'\"]+:(?= )")
 """What a line of `key: value` begins with."""
 _IN_QUOTES = re.compile(r"""(?:[:,\[{-]|^)\s*("(?:\\.|[^"\\])*"|'(?:''|[^'])*')""", re.MULTILINE)
+_BREAKS = re.compile(r"\r\n|[\r\n\x85\u2028\u2029]")
+"""Only YAML's line breaks: a form feed inside a text does not begin a line."""
 FAR = 100
 """So many lines before a mistake the quote is looked for that leads to it."""
 _BRACES = re.compile(r"\{\{.*?(?:\}\}|$)")
@@ -62,8 +64,7 @@ def bare_expression(line: str, before: int) -> tuple[int, int] | None:
 
 def line_of(text: str, number: int) -> str:
     """The line of that number, which counts from 0."""
-    # Only YAML's line breaks: a form feed inside a text does not begin a line.
-    lines = re.split(r"\r\n|[\r\n\x85\u2028\u2029]", text)
+    lines = _BREAKS.split(text)
     return lines[number] if number < len(lines) else ""
 
 
@@ -90,8 +91,8 @@ def _unclosed(quoted: Place, ended: Place | None) -> Mistake:
 
 def _ends_at(text: str, place: Place) -> Place | None:
     """Where the text in quotes begins behind whose end a place is."""
-    lines = [line_of(text, number) for number in range(max(0, place.line - FAR), place.line)]
-    before = "\n".join([*lines, line_of(text, place.line)[: place.column]]).rstrip(" ")
+    *lines, last = _BREAKS.split(text)[max(0, place.line - FAR) : place.line + 1] or [""]
+    before = "\n".join([*lines, last[: place.column]]).rstrip(" ")
     for found in _IN_QUOTES.finditer(before):
         if found.end() == len(before):
             line = before.count("\n", 0, found.start(1))
