@@ -440,7 +440,7 @@ def test_an_expression_that_cannot_be_evaluated_fails_its_step_and_says_so(site:
     from muster.execution.references import WorkRef
 
     definition = site.definition(
-        steps(f"  - {step}\n  - {{id: two, skill: shop.echo, with: {{value: y}}}}", "inputs: {n: {type: integer}}")
+        steps(f"  - {step}\n  - {{id: two, skill: shop.echo, with: {{value: y}}}}", "inputs: {n: {}}")
     )
     run = site.open(definition, n=3)
     if definition.steps[0].kind == "human":
