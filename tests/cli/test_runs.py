@@ -146,7 +146,7 @@ def test_calls_without_a_price_are_said_and_never_shown_as_nothing(muster: Muste
         return NewEvent(type=EventType.MODEL_CALLED, data=data)
 
     log.append("bills/tuesday", [called("code", None)])
-    assert "1 calls, unknown, 1 call unpriced" in muster("show", "tuesday").stdout
+    assert "1 call, unknown, 1 call unpriced" in muster("show", "tuesday").stdout
     log.append("bills/tuesday", [called("code", "0.25"), called("tell", None)])
     for command in ("show", "replay"):
         assert "3 calls, at least $0.25, 2 calls unpriced" in muster(command, "tuesday").stdout, command
@@ -154,4 +154,37 @@ def test_calls_without_a_price_are_said_and_never_shown_as_nothing(muster: Muste
     assert by_id == {RUN: 0, "bills/tuesday": 2}
     assert read(muster("show", "tuesday", "--json"))["run"]["unpriced_calls"] == 2
     log.append(RUN, [called("code", "0.5")])
-    assert "1 calls, $0.5" in muster("show", "monday").stdout
+    assert "1 call, $0.5" in muster("show", "monday").stdout
+
+
+def test_a_run_is_shown_with_what_its_steps_gave_back_in_short_and_what_its_agents_used(
+    muster: Muster, log: EventLog
+) -> None:
+    def called(cost: str | None) -> NewEvent:
+        usage = {"input_tokens": 1200, "output_tokens": 30}
+        data = {"step": "sort", "index": None, "agent": "clerk", "model": "own", "cost": cost, "usage": usage}
+        return NewEvent(type=EventType.MODEL_CALLED, data=data | {"failed": []})
+
+    tool = {"step": "sort", "index": None, "agent": "clerk", "tool": "finance.find", "arguments": {}}
+    ended = {"step": "sort", "index": None, "output": "[red]" + "x" * 500}
+    log.append("bills/tuesday", [NewEvent(type=EventType.STEP_STARTED, data=started(0) | {"step": "sort"})])
+    log.append("bills/tuesday", [called("0.25"), NewEvent(type=EventType.TOOL_CALLED, data=tool), called(None)])
+    log.append("bills/tuesday", [NewEvent(type=EventType.STEP_SUCCEEDED, data=ended)])
+    shown = muster("show", "tuesday").stdout
+    assert "2 calls, at least $0.25, 1 call unpriced" in shown
+    assert "2400 in, 60 out" in shown
+    assert "finance.find" in shown
+    assert "[red]xxx" in shown
+    assert "x" * 200 not in shown
+    told = read(muster("show", "tuesday", "--json"))
+    assert told["outputs"] == {"sort": ended["output"]}
+    assert told["used"]["sort"]["tools"] == {"finance.find": 1}
+    assert (told["used"]["sort"]["cost_usd"], told["used"]["sort"]["unpriced"]) == ("0.25", 1)
+
+
+def test_of_calls_without_a_price_the_cost_of_the_step_is_unknown(muster: Muster, log: EventLog) -> None:
+    data = {"step": "sort", "index": None, "agent": "clerk", "model": "own", "cost": None, "failed": []}
+    log.append("bills/tuesday", [NewEvent(type=EventType.MODEL_CALLED, data=data)])
+    [line] = [line for line in muster("show", "tuesday").stdout.splitlines() if line.split()[:2] == ["sort", "1"]]
+    assert "1 call, unknown" in line
+    assert "$0" not in line

@@ -83,6 +83,7 @@ def test_the_step_gives_back_what_the_runs_steps_gave_back(family: Family, run: 
         "counts": {"succeeded": 2, "failed": 0, "skipped": 0, "set_aside": 0, "undone": 0},
         "outputs": {"pick": "PICK", "pack": "PACK"},
     }
+    assert family.site.state(run).step("deliver").whole.produced_by == "run"
     assert family.types(run).count("step.started") == 2  # of the two steps: who waits begins nothing anew
 
 

@@ -38,4 +38,5 @@ def test_an_operator_puts_out_what_the_page_says(
         "dag_run": SimpleNamespace(start_date=datetime.now(UTC)),
     }
     dags[definition.name].get_task(step.id).execute(context)
+    assert site.state(run).step(step.id).whole.produced_by == "operator"
     assert site.state(run).step(step.id).output == json.loads(KINDS[kind].output_example)

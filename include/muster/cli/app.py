@@ -216,7 +216,7 @@ def runs(
 
 @app.command(rich_help_panel=WORK)
 def show(run: RunId, as_json: Json = False) -> None:
-    """Show everything that happened in a run, in order."""
+    """Show everything that happened in a run, in order, what its steps gave back and what its agents used."""
     from muster.cli.runs import show_run
 
     show_run(run, as_json=as_json)

@@ -15,7 +15,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from muster.cli.output import Exit, console, emit, messages
+from muster.cli.output import Exit, console, counted, emit, messages
 from muster.cli.picture import mark, word
 from muster.cli.place import muster_dsn
 from muster.database import Database
@@ -165,7 +165,7 @@ def _show(found: Replay, step: str | None, unpriced: int) -> None:
     facts.add_row("events", f"{found.version} of {found.last}, the last of them {_when(found.at)}")
     facts.add_row("status", word(state.status) + (f"  {escape(state.reason)}" if state.reason else ""))
     facts.add_row("version", (state.definition or "")[:12])
-    facts.add_row("models", f"{state.calls} calls, {cost_in_words(state.cost, state.calls, unpriced)}")
+    facts.add_row("models", f"{counted(state.calls, 'call')}, {cost_in_words(state.cost, state.calls, unpriced)}")
     out.print(facts)
     out.print()
     if step is None:

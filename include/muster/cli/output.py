@@ -71,6 +71,11 @@ def muster_command() -> str:
     return shlex.quote(str(near))
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 call`, `2 calls`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def emit(value: object) -> None:
     """Print one value as JSON on standard output."""
     sys.stdout.write(json.dumps(value, default=_plain, indent=2, ensure_ascii=False) + "\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from muster.cli.given import given_back
 from muster.cli.output import emit
 from muster.cli.place import open_queries
 from muster.errors import MusterError
@@ -26,11 +27,12 @@ def print_output(id: str, step: str | None, *, as_json: bool) -> None:
                 f"The log of {row.id} is not as it was written: {fault.message}",
                 remedy=f"`muster show {row.id}` shows what is left, `muster audit` what to do.",
             )
-        steps = fold(queries.timeline(row.id)).steps
+        state = fold(queries.timeline(row.id))
     finally:
         database.close()
+    steps = state.steps
     if step is None:
-        emit({name: each.output for name, each in steps.items() if each.status == "succeeded"})
+        emit(given_back(state))
         return
     if step not in steps:
         raise MusterError(

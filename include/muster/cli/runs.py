@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -11,7 +11,8 @@ import typer
 from rich.markup import escape
 from rich.table import Column, Table
 
-from muster.cli.output import Exit, console, emit, messages
+from muster.cli.given import Used, given_back, outputs_table, used_by, used_table
+from muster.cli.output import Exit, console, counted, emit, messages
 from muster.cli.picture import result, word
 from muster.cli.place import airflow, open_queries
 from muster.cli.skills import pairs
@@ -22,6 +23,7 @@ from muster.events.keys import work_key
 from muster.events.log import EventLog
 from muster.events.model import Event
 from muster.events.queries import Queries, RunRow
+from muster.events.state import fold
 from muster.events.verification import Fault
 from muster.language.inputs import suggestion, undeclared
 from muster.language.problems import NOT_VALID
@@ -151,12 +153,16 @@ def show_run(id: str, *, as_json: bool) -> None:
     if fault is not None:
         said = f"The log of {row.id} is not as it was written, so do not believe what it says: {fault.message}"
         messages().print(said, style="bold red", markup=False)
+    # Of a log that was altered nothing is said to have been given back.
+    outputs = given_back(fold(events)) if fault is None else {}
+    used = used_by(events) if fault is None else {}
     if as_json:
         about = {**asdict(row), "unpriced_calls": unpriced}
-        told = {"run": about, "steps": steps, "events": [_event(event) for event in events]}
+        told = {"run": about, "steps": steps, "outputs": outputs, "used": used}
+        told["events"] = [_event(event) for event in events]
         emit(told if fault is None else {**told, "fault": fault})
     else:
-        _show(row, steps, events, unpriced)
+        _show(row, steps, events, unpriced, outputs, used)
     if fault is not None:
         raise typer.Exit(Exit.FAILED)
 
@@ -171,12 +177,25 @@ def _readable(queries: Queries, run: str, fault: Fault | None) -> list[Event]:
         return []
 
 
-def _show(row: RunRow, steps: Sequence[Any], events: Sequence[Event], unpriced: int) -> None:
+def _show(
+    row: RunRow,
+    steps: Sequence[Any],
+    events: Sequence[Event],
+    unpriced: int,
+    outputs: Mapping[str, object],
+    used: Mapping[str, Used],
+) -> None:
     out = console()
     out.print(_facts(row, unpriced))
     out.print()
     if events:
         out.print(_timeline(events))
+        out.print()
+    if outputs:
+        out.print(outputs_table(outputs))
+        out.print(f"[dim]Whole: `muster output {escape(row.id)}`[/]\n")
+    if used:
+        out.print(used_table(used))
         out.print()
     out.print(result(steps, events))
 
@@ -195,7 +214,7 @@ def _facts(row: RunRow, unpriced: int) -> Table:
     table.add_row("version", f"{(row.definition or '')[:12]}  bundle {row.bundle_version or 'none'}")
     table.add_row("started by", f"{row.trigger or ''} {escape(row.requested_by or '')}")
     table.add_row("opened", f"{_when(row.opened_at)}  took {_took(row)}")
-    table.add_row("models", f"{row.calls} calls, {cost_in_words(row.cost_usd, row.calls, unpriced)}")
+    table.add_row("models", f"{counted(row.calls, 'call')}, {cost_in_words(row.cost_usd, row.calls, unpriced)}")
     return table
 
 

@@ -60,7 +60,7 @@ def _parts(said: Payload, output: bool) -> tuple[object, ...]:
             return (
                 "by the fallback" if said.fallback else None,
                 said.produced_by,
-                _json(said.output) if output else None,
+                shortened(said.output) if output else None,
             )
         case work.CompensationSucceeded():
             return ("by hand" if said.by_hand else None,)
@@ -99,6 +99,7 @@ def _error(error: RecordedError | None) -> str | None:
     return None if error is None else words(error.message) or error.class_
 
 
-def _json(value: object) -> str:
+def shortened(value: object) -> str:
+    """The beginning of a value's JSON."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= LONGEST_OUTPUT else text[:LONGEST_OUTPUT] + "…"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from muster.agents.runner import RULES
 from muster.errors import PermanentError
 from muster.execution.kinds import ACTIONS
 from muster.execution.kinds.agent import ask_agent, goes_on
@@ -28,7 +31,8 @@ async def fall_back(services: Services, piece: Piece) -> Answer:
     """Do what the step's `fallback` says instead."""
     match piece.step.fallback:
         case ResolvedSkillFallback(skill=skill, arguments=arguments):
-            return await call(services, piece, skill, arguments)
+            answer = await call(services, piece, skill, arguments)
+            return replace(answer, produced_by=RULES) if piece.step.agents else answer
         case ResolvedAgentFallback(agent=agent, ask=ask, arguments=arguments):
             returns = piece.step.returns if isinstance(piece.step, ResolvedAgent) else None
             return await ask_agent(services, piece, agent, ask, arguments, returns)

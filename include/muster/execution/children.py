@@ -215,7 +215,8 @@ async def answer_of(services: Services, piece: Piece, run: str) -> Answer:
             "status": state.status,
             "counts": dict(state.counts),
             "outputs": _outputs(view.definition, state, withheld=await _is_about_others(services, piece.ref.run, run)),
-        }
+        },
+        produced_by="run",
     )
 
 

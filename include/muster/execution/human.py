@@ -173,7 +173,7 @@ async def answer(
         by_id=id,
     )
     answered = said.event(actor=by or "muster", key=keys.approval(piece.key, "answered", piece.ref.epoch))
-    ended = succeeded(piece, Answer(output=said.output, produced_by=f"person:{by}" if by else "rules"))
+    ended = succeeded(piece, Answer(output=said.output, produced_by=f"person:{by}" if by else "code"))
     stored = await end(services, piece.ref, [answered, ended], expected=expected)
     found: dict[str, object] = StepSucceeded.of(stored[1]).output
     return found

@@ -99,7 +99,10 @@ class Answer:
     """JSON-ready."""
     output_type: object = None
     """How to hydrate it: a type by name, a JSON Schema, `skill:<name>`, or None for plain data."""
-    produced_by: str = "rules"
+    produced_by: str = "code"
+    """Who made it: `code`, `operator`, `notice`, `run`, `person:<name>`, `model:<tier>:<model>`, or, where a skill
+    answered in the place of a model, `rules`.
+    """
 
 
 Action = Callable[[Services, Piece], Awaitable[Answer]]

@@ -20,7 +20,7 @@ async def _act(services: Services, piece: Piece, step: ResolvedNotify) -> Answer
         key = f"{piece.effect_key}/notice/{number}"
         delivery = await services.notices.send(Notice(run=piece.view.id, key=key, **notice))
         deliveries.append(delivery.model_dump(mode="json"))
-    return Answer(output=deliveries)
+    return Answer(output=deliveries, produced_by="notice")
 
 
 def _notices(piece: Piece, targets: Sequence[ResolvedTarget]) -> Iterator[dict[str, object]]:

@@ -120,7 +120,7 @@ class ExternalStep(BaseOperator):
             if never:
                 raise PermanentError(str(error)) from error
             raise
-        return log.ended(piece, succeeded(piece, Answer(output=_jsonable(result))))
+        return log.ended(piece, succeeded(piece, Answer(output=_jsonable(result), produced_by="operator")))
 
     def _result(self, services: Services, piece: Piece, limit: Limit, work: Work) -> Any:
         step = piece.step
