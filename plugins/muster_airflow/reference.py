@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from muster.execution.references import WorkRef, run_id
 from muster.execution.task_keys import ITEMS_SUFFIX, UNDOES
@@ -44,6 +45,17 @@ def step_of(task_id: str) -> str | None:
     if task_id in (OPEN, CLOSE, UNDOES + BEGIN):
         return None
     return task_id.removeprefix(UNDOES).removesuffix(ITEMS_SUFFIX)
+
+
+def question_page(ref: WorkRef) -> str | None:
+    """Where people answer the question of a task; None where nobody has said how Airflow is reached."""
+    from airflow.sdk.configuration import conf
+
+    if not (base := conf.get("api", "base_url", fallback="")):
+        return None
+    dag_id, run_id = (quote(part, safe="") for part in ref.run.split("/", 1))
+    mapped = "" if ref.slot is None else f"/mapped/{ref.slot}"
+    return f"{base.rstrip('/')}/dags/{dag_id}/runs/{run_id}/tasks/{ref.step}{mapped}/required_actions"
 
 
 async def work_ref(services: Services, ti: RuntimeTaskInstanceProtocol, dag_run: Any, *, lane: str) -> WorkRef:

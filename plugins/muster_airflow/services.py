@@ -21,6 +21,7 @@ from muster.execution.services import Services
 from muster.execution.view import bundle_version
 from muster.redaction import learn_environment
 from muster_airflow.connections import CONNECTION, dsn_in_server, dsn_of
+from muster_airflow.reference import question_page
 
 T = TypeVar("T")
 IN_WORKER = {"max_size": 4, "turns": 4}
@@ -137,4 +138,5 @@ def _make(dsn: str, site: str, **connections: int) -> Services:
         site=Path(site),
         readable=(include_folder() / "inbox",),
         pinned=pinned_skills,
+        page=question_page,
     )

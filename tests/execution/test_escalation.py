@@ -104,9 +104,9 @@ def test_reminders_and_escalations_are_sent_once_each_however_often_somebody_loo
     (escalated,) = one.events("escalated")
     assert (escalated["to"], escalated["people"]) == (["finance-head"], ["lead", "deputy", "finance-head"])
     sent = one.site.services.notices.outbox.entries(run=one.run)
-    assert sorted((entry.channel, entry.target) for entry in sent) == 3 * [("email", "office@example.com")] + 3 * [
+    assert sorted((entry.channel, entry.target) for entry in sent) == 4 * [("email", "office@example.com")] + 4 * [
         ("slack", "#finance")
-    ]
+    ], "the question, two reminders, and that it has escalated"
     first = next(entry for entry in sent if "reminded/0" in entry.key)
     assert "Pay 10?" in first.text
     assert "lead, deputy" in first.text
@@ -237,9 +237,9 @@ def test_one_address_that_is_none_keeps_neither_the_question_nor_the_other_place
     site: Site, written: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     waiting = Approval(site, BADLY_TOLD.replace("WRITTEN", written))
-    assert isinstance(waiting.at(4), Request)
+    assert isinstance(waiting.at(0), Request)
     assert [entry.target for entry in site.services.notices.outbox.entries(run=waiting.run)] == ["#finance"]
-    assert "reminded/0@0/0 (PermanentError)" in caplog.text, "whoever was not told is said in the log"
+    assert "told@0/0 (PermanentError)" in caplog.text, "whoever was not told is said in the log"
     assert "me@x.com" not in caplog.text
     assert waiting.at(5, "lead")["approved"] is True
 
@@ -249,7 +249,7 @@ def test_a_step_whose_places_all_come_to_nothing_tells_the_common_channel(site: 
         AUTOMATION.replace("APPROVALS", "1").replace('"#finance"', "null").replace(", {email: office@example.com}", "")
     )
     waiting = Approval(site, source)
-    waiting.at(4)
+    waiting.at(0)
     assert [entry.target for entry in site.services.notices.outbox.entries(run=waiting.run)] == ["#approvals"]
 
 
@@ -269,7 +269,7 @@ steps:
 @pytest.mark.parametrize("place", ["email: boss@example.com", 'slack: "#approvals"'])
 def test_who_is_named_is_told_what_is_asked_about_somebody(site: Site, place: str) -> None:
     waiting = Approval(site, f"{ABOUT_SOMEBODY}      notify: [{{{place}}}]\n")
-    waiting.at(4)
+    waiting.at(0)
     (told,) = site.services.notices.outbox.entries(run=waiting.run)
     assert (told.target in place, "Sick leave of Max Meier?" in told.text) == (True, True)
 
@@ -278,7 +278,7 @@ def test_who_is_named_is_told_what_is_asked_about_somebody(site: Site, place: st
 def test_what_is_about_somebody_is_said_to_nobody_else(site: Site, notify: str) -> None:
     """Not in the common channel either, where no address can be used and where none is named."""
     waiting = Approval(site, f"{ABOUT_SOMEBODY}      {notify}\n")
-    waiting.at(4)
+    waiting.at(0)
     (told,) = site.services.notices.outbox.entries(run=waiting.run)
     assert (told.target, told.subject) == ("#approvals", "")
     assert told.text == (
@@ -289,7 +289,7 @@ def test_what_is_about_somebody_is_said_to_nobody_else(site: Site, notify: str) 
 
 def test_where_nobody_is_named_the_common_channel_is_told_what_is_about_nobody(site: Site) -> None:
     waiting = Approval(site, ABOUT_SOMEBODY.replace('personal: {subject: "{{ inputs.employee }}"}\n', ""))
-    waiting.at(4)
+    waiting.at(0)
     (told,) = site.services.notices.outbox.entries(run=waiting.run)
     assert (told.target, "Sick leave of Max Meier?" in told.text) == ("#approvals", True)
 
@@ -299,4 +299,4 @@ def test_a_title_of_several_lines_is_one_line_of_a_subject(site: Site, title: st
     waiting = Approval(site, AUTOMATION.replace("APPROVALS", "1").replace("title: Payments\n", title))
     waiting.at(4)
     subjects = {entry.subject for entry in site.services.notices.outbox.entries(run=waiting.run)}
-    assert subjects == {"Reminder: Pay suppliers"}
+    assert subjects == {"Question: Pay suppliers", "Reminder: Pay suppliers"}

@@ -220,25 +220,30 @@ def test_that_a_run_is_stuck_is_told_also_when_they_are_forgotten_in_the_last_at
     assert f"the run {run} is stuck at write" in told.text
 
 
+@pytest.mark.parametrize(("hours", "announce", "what"), [(0, "true", "told"), (4, "false", "reminded")])
 @pytest.mark.parametrize("fails", [True, False])
-def test_whoever_is_still_to_be_reminded_is_reminded_without_them(site: Site, database: Database, fails: bool) -> None:
-    question = """
+def test_whoever_is_still_to_be_told_is_told_without_them(
+    site: Site, database: Database, fails: bool, hours: float, announce: str, what: str
+) -> None:
+    question = f"""
   - id: approve
     human:
-      ask: "Sick leave of {{ inputs.who }}?"
+      ask: "Sick leave of {{{{ inputs.who }}}}?"
+      details: "{{{{ inputs.who | upper }}}} is ill."
       assignees: [lead]
       remind: [4h]
-      notify: [{email: "first@example.com"}, {email: "second@example.com"}, {email: "{{ inputs.who }}@example.com"}]
+      announce: {announce}
+      notify: [{{email: "first@example.com"}}, {{email: "second@example.com"}}, {{email: "{{{{ inputs.who }}}}@x.com"}}]
 """
     waiting = Approval(site, ABOUT.replace("type: string", f"default: {MARKER}") + question)
     mail = Mail(site, fails=fails)
-    waiting.at(4)
+    waiting.at(hours)
     assert mail.forgotten is not None
     ((target, text),) = mail.sent
     assert target == "second@example.com"
     assert "[forgotten]\nIt waits for lead." in text
     assert found_in(database) == []
-    assert len(waiting.events("reminded")) == 1
+    assert len(waiting.events(what)) == 1
 
 
 def test_what_is_done_elsewhere_begins_without_them(site: Site, database: Database) -> None:

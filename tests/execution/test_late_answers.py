@@ -14,7 +14,7 @@ from muster.database import Database
 from muster.events.model import EventType
 from muster.execution import fanout, human
 from muster.execution.decisions import Decision, Reply, take_reply
-from muster.execution.performing import begin, take_up
+from muster.execution.performing import begin
 from muster.execution.personal import RunLog
 from muster.execution.piece import Piece
 from muster.execution.references import WorkRef
@@ -161,9 +161,8 @@ def test_an_answer_that_comes_as_its_run_ends_counts_when_it_is_first(asked: tup
 
 def silence(site: Site, ref: WorkRef) -> Callable[[], Any]:
     """What a task does that was thought dead: it has begun to look in time, and looks when time is up."""
-    piece = site.do(take_up(site.services, ref))
     late = replace(site.services, clock=lambda: datetime.now(UTC) + timedelta(days=2))
-    return lambda: late.database.run(human.look(late, piece))
+    return lambda: late.database.run(human.look(late, ref))
 
 
 def test_a_silence_that_is_found_after_the_run_has_ended_writes_nothing(asked: tuple[Site, WorkRef]) -> None:

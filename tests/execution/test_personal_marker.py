@@ -235,7 +235,7 @@ def whole(family: Family, server: ModelServer, mailbox: Mailbox) -> tuple[str, s
         for minutes, answer in ((11, f"550 no {MAIL} here"), (21, f"450 {MAIL} is greylisted")):
             mailbox.refuse_recipient = answer
             later = datetime.now(UTC) + timedelta(minutes=minutes)
-            await human.look(replace(site.services, clock=lambda: later), piece)  # noqa: B023
+            await human.look(replace(site.services, clock=lambda: later), piece.ref)  # noqa: B023
         reply = Reply(approved=True, by="lead", at=site.services.clock(), note=f"{MARKER} is fine")
         await respond(site.services, piece, reply)
 

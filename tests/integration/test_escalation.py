@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 import pytest
 
 from muster.errors import MusterError
@@ -43,5 +45,8 @@ def test_a_question_is_reminded_escalated_and_answered_by_two(airflow: Airflow) 
     said = {e.data["step"]: e.data["output"] for e in airflow.log.read(run) if e.type == "step.succeeded"}
     assert said["ask"]["approved"] is True
     assert said["after"] == "finance-lead and finance-head"
-    sent = airflow.sql("SELECT target FROM outbox WHERE run = %s ORDER BY id", run)
-    assert sent == [("#approvals",), ("#approvals",)], "one reminder, one escalation"
+    sent = airflow.sql("SELECT target, subject, text FROM outbox WHERE run = %s ORDER BY id", run)
+    told = ["Question", "Reminder", "Escalated"]
+    assert [(target, subject.partition(":")[0]) for target, subject, _ in sent] == [("#approvals", it) for it in told]
+    page = f"http://localhost:{urlsplit(airflow.stack.url).port}/dags/proving_escalation/runs/one/tasks/ask/required_actions"
+    assert all(page in text for _, _, text in sent)

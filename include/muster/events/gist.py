@@ -80,7 +80,7 @@ def _parts(said: Payload, output: bool) -> tuple[object, ...]:
             return said.agent, said.tool
         case people.ApprovalRequested():
             return words(said.subject), ", ".join(said.assignees)
-        case people.ApprovalReminded() | people.ApprovalEscalated():
+        case people.ApprovalTold() | people.ApprovalReminded() | people.ApprovalEscalated():
             return (f"waiting for {', '.join(said.people)}",)
         case people.ApprovalGranted():
             return f"by {said.by}", f"of {said.needed}", words(said.note)

@@ -123,10 +123,10 @@ def refused(work: str, by: str, at: str, epoch: int) -> str:
 
 
 def told(work: str, which: str, epoch: int) -> str:
-    """A reminder or an escalation; `which_told` reads it."""
+    """That people were told of a question, reminded or others asked besides; `which_told` reads it."""
     return f"{work}/{which}@{epoch}"
 
 
 def which_told(key: str, work: str, epoch: int) -> str:
-    """Which reminder or escalation a key that `told` has made is of."""
+    """What of these a key that `told` has made is of."""
     return key.removeprefix(f"{work}/").removesuffix(f"@{epoch}")

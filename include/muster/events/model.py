@@ -46,6 +46,7 @@ class EventType(StrEnum):
     MODEL_CALLED = "model.called"
     TOOL_CALLED = "tool.called"
     APPROVAL_REQUESTED = "approval.requested"
+    APPROVAL_TOLD = "approval.told"
     APPROVAL_REMINDED = "approval.reminded"
     APPROVAL_ESCALATED = "approval.escalated"
     APPROVAL_GRANTED = "approval.granted"

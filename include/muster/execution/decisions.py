@@ -99,7 +99,7 @@ async def respond(services: Services, piece: Piece, reply: Reply | None) -> dict
         decision = await take_reply(services, piece.ref, reply)
         if decision.output is not None:
             return decision.output
-    return await look(services, piece)
+    return await look(services, piece.ref)
 
 
 async def _decide(services: Services, piece: Piece, reply: Reply, version: int) -> Decision:

@@ -1,4 +1,4 @@
-"""What happens while nobody answers, and who may answer when: reminders, further people, more than one approval.
+"""Who is told of a question, and who may answer when: as it is put, reminders, further people, more than one approval.
 
 Everything follows from what was asked, from the answers so far, and from the time: whoever looks decides the same.
 """
@@ -9,13 +9,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from shlex import quote
 from typing import Any
 
 from muster.errors import PermanentError
 from muster.events import keys
-from muster.events.model import Event, EventType
-from muster.events.payloads.people import ApprovalEscalated, ApprovalGranted, ApprovalReminded, ApprovalRequested
-from muster.events.sealing import words
+from muster.events.model import Event, EventType, NewEvent
+from muster.events.payloads.people import (
+    ApprovalEscalated,
+    ApprovalGranted,
+    ApprovalReminded,
+    ApprovalRequested,
+    ApprovalTold,
+)
+from muster.events.sealing import GONE, words
 from muster.execution.outcome import Outcome
 from muster.execution.performing import take_up
 from muster.execution.piece import Piece
@@ -24,15 +31,20 @@ from muster.execution.services import Services
 from muster.execution.telling import tell
 from muster.language.expressions import ExpressionError, evaluate
 from muster.language.kinds.human import ResolvedHuman, ResolvedHumanStep
+from muster.redaction import redact
 
 NOBODY = "#approvals"
 """The place that is told when the step names nobody."""
 SHORTEST = 1.0
 """Seconds; nobody is woken sooner than that."""
+ASKED, REMINDED, ESCALATED = "told", "reminded", "escalated"
+"""What people are told of a question: that it is put, that it waits, and that they may answer it, too."""
+_BEGINS = {ASKED: "Question", REMINDED: "Reminder", ESCALATED: "Escalated"}
 
 _TYPES = (
     EventType.APPROVAL_REQUESTED,
     EventType.APPROVAL_GRANTED,
+    EventType.APPROVAL_TOLD,
     EventType.APPROVAL_REMINDED,
     EventType.APPROVAL_ESCALATED,
 )
@@ -55,7 +67,7 @@ class Question:
     granted: Sequence[str]
     """Who has approved."""
     noticed: frozenset[str]
-    """Keys of the reminders and escalations that are done."""
+    """Keys of what people were told."""
 
     @property
     def is_granted(self) -> bool:
@@ -80,18 +92,16 @@ class Question:
         left = [time - self._since(now) for time in times if time > self._since(now)]
         return max(min(left), SHORTEST) if left else None
 
-    def due(self, now: datetime) -> Iterator[tuple[str, EventType, float, Sequence[str]]]:
-        """What is to be done now and is not: key, type, after how long, and who may answer besides."""
-        levels = [
-            (f"escalated/{n}", EventType.APPROVAL_ESCALATED, after, names)
-            for n, (after, names) in enumerate(self.levels)
+    def due(self, now: datetime, *, announced: bool) -> Iterator[tuple[str, float, Sequence[str]]]:
+        """What people are to be told now and were not: its key, after how long, and who may answer besides."""
+        every: list[tuple[str, float, Sequence[str]]] = [
+            *([(ASKED, 0.0, ())] if announced else []),
+            *((f"{REMINDED}/{n}", after, ()) for n, after in enumerate(self.remind)),
+            *((f"{ESCALATED}/{n}", after, names) for n, (after, names) in enumerate(self.levels)),
         ]
-        reminders: list[tuple[str, EventType, float, Sequence[str]]] = [
-            (f"reminded/{n}", EventType.APPROVAL_REMINDED, after, ()) for n, after in enumerate(self.remind)
-        ]
-        for key, type, after, names in sorted([*levels, *reminders], key=lambda entry: (entry[2], entry[0])):
+        for key, after, names in sorted(every, key=lambda entry: (entry[1], entry[0])):
             if after <= self._since(now) and key not in self.noticed:
-                yield key, type, after, names
+                yield key, after, names
 
     def people(self, at: datetime) -> list[str]:
         """Who may answer at that time."""
@@ -132,21 +142,29 @@ async def question(services: Services, piece: Piece) -> Question:
     )
 
 
-async def tell_due(services: Services, piece: Piece, asked: Question, now: datetime) -> None:
-    """Send the reminders and escalations that are due, each once, and write them down.
+async def tell_due(services: Services, piece: Piece, asked: Question, now: datetime, version: int) -> None:
+    """Send what is due, the question itself first, each once, and write it down.
 
-    A notice that cannot be sent stays in the outbox: who may answer does not depend on it.
+    A notice that cannot be sent stays in the outbox: who may answer does not depend on it. Whoever dies in the middle
+    leaves it to the next one, for whom what was sent has its key in the outbox.
+
+    Raises:
+        ConcurrencyError: something of the step, or of no step, has come after the version.
     """
-    for key, type, after, names in asked.due(now):
+    due = list(asked.due(now, announced=human_of(piece).announce))
+    for key, _, _ in due:
         made = partial(_told, services, piece.ref, key, now)
         await tell(services, piece.ref.run, piece.key, made, otherwise=NOBODY)
-        people = asked.people(now)
-        said = (
-            ApprovalReminded(**piece.place, after=after, people=people)
-            if type == EventType.APPROVAL_REMINDED
-            else ApprovalEscalated(**piece.place, after=after, people=people, to=list(names))
-        )
-        await services.log.aappend(piece.ref.run, [said.event(key=keys.told(piece.key, key, piece.ref.epoch))])
+    if due:
+        said = [_event(piece, *each, asked.people(now)) for each in due]
+        await services.log.aappend(piece.ref.run, said, expected=version, within=[piece.step.id])
+
+
+def details_of(piece: Piece) -> str | None:
+    """What people need to know to decide, without secrets."""
+    human = human_of(piece)
+    details = evaluate(human.details, piece.variables, where=f"step {piece.step.id}, human") if human.details else None
+    return redact(str(details)) if details else None
 
 
 def human_of(piece: Piece) -> ResolvedHuman:
@@ -156,31 +174,58 @@ def human_of(piece: Piece) -> ResolvedHuman:
     return piece.step.human
 
 
+def _event(piece: Piece, key: str, after: float, names: Sequence[str], people: list[str]) -> NewEvent:
+    said: ApprovalTold | ApprovalReminded | ApprovalEscalated
+    match key.partition("/")[0]:
+        case "told":
+            said = ApprovalTold(**piece.place, people=people)
+        case "reminded":
+            said = ApprovalReminded(**piece.place, after=after, people=people)
+        case _:
+            said = ApprovalEscalated(**piece.place, after=after, people=people, to=list(names))
+    return said.event(key=keys.told(piece.key, key, piece.ref.epoch))
+
+
 async def _told(services: Services, ref: WorkRef, key: str, now: datetime) -> list[dict[str, Any]]:
     """What is told, of what the log says now; nothing once it is answered."""
     piece = await take_up(services, ref)
-    return [] if isinstance(piece, Outcome) else list(_notices(piece, await question(services, piece), key, now))
+    if isinstance(piece, Outcome):
+        return []
+    return list(_notices(piece, await question(services, piece), key, now, services.page(ref)))
 
 
-def _notices(piece: Piece, asked: Question, key: str, now: datetime) -> Iterator[dict[str, Any]]:
+def _notices(piece: Piece, asked: Question, key: str, now: datetime, page: str | None) -> Iterator[dict[str, Any]]:
     title = piece.view.definition.title
+    begins, since = _BEGINS[key.partition("/")[0]], f"{asked.asked_at:%Y-%m-%d %H:%M %Z}"
     lines = [
-        f"{title}: a question has waited since {asked.asked_at:%Y-%m-%d %H:%M %Z}.",
+        f"{title}: a question {'was put' if key == ASKED else 'has waited since'} {since}.",
         asked.subject,
+        *_more(piece, asked, key),
         f"It waits for {_of(asked)}{', '.join(asked.people(now))}.",
         *_end(asked),
-        f"Run {piece.ref.run}, step {piece.step.id}. Answer in Airflow, or: muster approve {piece.ref.run}",
+        f"Run {piece.ref.run}, step {piece.key}. Approve or reject it in Airflow{f': {page}' if page else ''}",
+        f"Without a browser: {_command(piece)} (or `muster reject`)",
     ]
-    subject = f"{'Escalated' if key.startswith('escalated') else 'Reminder'}: {title}"
     places = [{"channel": channel, "target": target} for channel, target in _places(human_of(piece), piece)]
     for number, place in enumerate(places or [{}]):
         yield {
             "run": piece.ref.run,
             "key": f"{piece.ref.run}/{keys.told(piece.key, key, piece.ref.epoch)}/{number}",
-            "subject": subject,
+            "subject": f"{begins}: {title}",
             "text": "\n".join(lines),
             **place,
         }
+
+
+def _more(piece: Piece, asked: Question, key: str) -> list[str]:
+    """What the person needs to know to decide: with the question, and while whom it is about is known."""
+    details = details_of(piece) if key == ASKED and asked.subject != GONE else None
+    return ["", details.rstrip(), ""] if details else []
+
+
+def _command(piece: Piece) -> str:
+    item = "" if piece.index is None else f" --item {piece.index}"
+    return f"muster approve {quote(piece.ref.run)} --step {piece.step.id}{item} --as NAME"
 
 
 def _of(asked: Question) -> str:

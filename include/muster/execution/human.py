@@ -17,10 +17,12 @@ from muster.events.canonical import canonical
 from muster.events.payloads.people import ApprovalAnswered, ApprovalRequested
 from muster.events.payloads.work import StepSucceeded
 from muster.execution.concurrency import undisturbed
-from muster.execution.escalation import Question, human_of, question, tell_due
+from muster.execution.escalation import Question, details_of, human_of, question, tell_due
 from muster.execution.fanout import end
 from muster.execution.outcome import Outcome
+from muster.execution.performing import take_up
 from muster.execution.piece import Answer, Piece, succeeded
+from muster.execution.references import WorkRef
 from muster.execution.services import Services
 from muster.execution.stopping import has_closed
 from muster.language.explain import shown_value
@@ -87,7 +89,7 @@ def wording(piece: Piece) -> Wording:
     subject = evaluate(human.ask, piece.variables, where=f"step {piece.step.id}, human")
     # Only where they will be compared: a hash is a trace of what may be personal.
     compared = human.on_restart == "keep"
-    details = _details(piece) if compared else None
+    details = details_of(piece) if compared else None
     return {
         "subject": redact(str(subject)),
         "details": sha256(details.encode()).hexdigest() if details is not None else None,
@@ -99,19 +101,22 @@ def wording(piece: Piece) -> Wording:
     }
 
 
-async def look(services: Services, piece: Piece) -> dict[str, object] | Request | Outcome:
-    """Do what is due while nobody has answered: remind, escalate, or take the silence for a rejection.
+async def look(services: Services, ref: WorkRef) -> dict[str, object] | Request | Outcome:
+    """Do what is due while nobody has answered: tell people, remind, escalate, or take the silence for a rejection.
 
-    The step's output when time is up; an `Outcome` when the run has ended meanwhile, of which nothing is written then.
-    Else the question goes on waiting, as the `Request` says.
+    The step's output when time is up; an `Outcome` when the question is settled, or when the run has ended meanwhile,
+    of which nothing is written then. Else the question goes on waiting, as the `Request` says.
     """
-    return await undisturbed(partial(_look, services, piece))
+    return await undisturbed(partial(_look, services, ref))
 
 
-async def _look(services: Services, piece: Piece) -> dict[str, object] | Request | Outcome:
-    version = await services.log.aversion(piece.ref.run)
-    if await has_closed(services, piece.ref):
+async def _look(services: Services, ref: WorkRef) -> dict[str, object] | Request | Outcome:
+    version = await services.log.aversion(ref.run)
+    if await has_closed(services, ref):
         return CLOSED
+    piece = await take_up(services, ref)
+    if isinstance(piece, Outcome):
+        return piece
     asked, now = await question(services, piece), services.clock()
     if asked.is_granted:
         # Whoever gave the last approval died before it was said that this settles it.
@@ -119,23 +124,17 @@ async def _look(services: Services, piece: Piece) -> dict[str, object] | Request
         return await answer(services, piece, approved=True, by=last, before=before, expected=version)
     if asked.is_over(now):
         return await answer(services, piece, approved=False, by=None, expected=version)
-    await tell_due(services, piece, asked, now)
+    await tell_due(services, piece, asked, now, version)
     return _request(piece, asked, now)
 
 
 def _request(piece: Piece, asked: Question, now: datetime) -> Request:
     return Request(
         subject=asked.subject,
-        body=_details(piece),
+        body=details_of(piece),
         assignees=list(dict.fromkeys([*asked.assignees, *(name for _, names in asked.levels for name in names)])),
         within=asked.until_next(now),
     )
-
-
-def _details(piece: Piece) -> str | None:
-    human = human_of(piece)
-    details = evaluate(human.details, piece.variables, where=f"step {piece.step.id}, human") if human.details else None
-    return redact(str(details)) if details else None
 
 
 async def answer(

@@ -20,6 +20,7 @@ from muster.events.definitions import DefinitionStore
 from muster.events.lifecycle import TELLING, RunLifecycle
 from muster.events.queries import Queries
 from muster.events.verified import VerifiedLog
+from muster.execution.references import WorkRef
 from muster.language.definition import Definition
 from muster.notifications.sender import Sender
 from muster.recovery.leases import Leases
@@ -50,6 +51,8 @@ class Services:
     """Folders whose files every automation may read, beside those that its own triggers and settings name."""
     pinned: Callable[[str | None], Path | None] = lambda version: None
     """Where a version of the Dag bundle keeps the site's own skills; None when that is not known."""
+    page: Callable[[WorkRef], str | None] = lambda ref: None
+    """Where in Airflow's UI a question is answered; None when that is not known."""
     clock: Callable[[], datetime] = utc_now
     rng: Random = field(default_factory=Random)
     """Draws the waits between attempts; a seeded one makes them repeatable."""

@@ -45,6 +45,21 @@ def test_a_link_stays_inside_airflow_wherever_its_server_is_put(
     )
 
 
+@pytest.mark.parametrize(("slot", "place"), [(None, "ask"), (3, "ask/mapped/3")])
+def test_a_question_is_answered_on_the_page_of_its_task(
+    monkeypatch: pytest.MonkeyPatch, slot: int | None, place: str
+) -> None:
+    from muster.execution.references import WorkRef
+    from muster_airflow.reference import question_page
+
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://example.com/airflow/")
+    found = question_page(WorkRef(run="asking/manual__2026-01-01T00:00:00+00:00", step="ask", slot=slot))
+    run = "manual__2026-01-01T00%3A00%3A00%2B00%3A00"
+    assert found == f"https://example.com/airflow/dags/asking/runs/{run}/tasks/{place}/required_actions"
+    monkeypatch.delenv("AIRFLOW__API__BASE_URL")
+    assert question_page(WorkRef(run="asking/monday", step="ask")) is None
+
+
 def test_airflow_loads_the_plugin_once_and_without_a_complaint(server: TestClient) -> None:
     from airflow import plugins_manager
 

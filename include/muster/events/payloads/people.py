@@ -27,6 +27,13 @@ class ApprovalRequested(OfWork, type=EventType.APPROVAL_REQUESTED):
     """Seconds."""
 
 
+class ApprovalTold(OfWork, type=EventType.APPROVAL_TOLD):
+    """The question was sent to where people are told of it."""
+
+    people: list[str] = plain()
+    """Who may answer."""
+
+
 class ApprovalReminded(OfWork, type=EventType.APPROVAL_REMINDED):
     """Nobody has answered yet."""
 

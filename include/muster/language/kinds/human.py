@@ -53,7 +53,9 @@ class Human(Written):
     approvals: int = Field(default=1, ge=1, le=10)
     """How many different people have to approve; 2 is the two-person rule. One rejection is enough to reject."""
     notify: list[Target] = []
-    """Where reminders and escalations are sent; default: the Slack channel `#approvals`."""
+    """Where the question, reminders and escalations are sent; default: the Slack channel `#approvals`."""
+    announce: bool = True
+    """Whether the question is sent there as soon as it is put; `false`: only reminders and escalations are."""
     on_restart: Literal["ask", "keep"] | None = None
     """What becomes of an approval when the run is restarted from one of its steps. `keep`: it stands, wherever the run
     restarts, while exactly the same is asked of the same people, in a fan-out about the same item. `ask`: a restart
@@ -95,7 +97,9 @@ class ResolvedHuman(Resolved):
     approvals: int = 1
     """How many different people have to approve."""
     notify: tuple[ResolvedTarget, ...] = ()
-    """Who is told of reminders and escalations."""
+    """Who is told of the question, of reminders and of escalations."""
+    announce: bool = True
+    """Whether they are told of the question as it is put."""
     on_restart: Literal["ask", "keep"] | None = None
     """Whether an approval is asked again or stands; None: as the place of the step says from which the run restarts."""
 
@@ -123,6 +127,7 @@ def _resolve(step: HumanStep, among: Surroundings) -> dict[str, object]:
             escalate=tuple(sorted(levels, key=lambda level: level.after)),
             approvals=human.approvals,
             notify=tuple(map(ResolvedTarget.of, human.notify)),
+            announce=human.announce,
             on_restart=human.on_restart,
         )
     }
@@ -207,6 +212,7 @@ steps:
       escalate:
         - { after: 2d, to: [director] }
       notify: [{ slack: "#letters" }]
+      announce: false
       on_restart: keep
 
   - id: file

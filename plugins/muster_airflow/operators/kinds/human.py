@@ -18,9 +18,7 @@ from muster.execution.decisions import Reply, note_of, respond
 from muster.execution.human import Request, look, request
 from muster.execution.kept_answers import keep_answer
 from muster.execution.outcome import Outcome
-from muster.execution.performing import take_up
 from muster.execution.piece import Piece, failed
-from muster.execution.references import WorkRef
 from muster.execution.services import Services
 from muster.language.kinds.human import ResolvedHumanStep
 from muster_airflow.egress import leaves
@@ -68,7 +66,7 @@ class HumanStep(ApprovalOperator):
             self._or_failed(log, piece, partial(self._put, context, asked))
             # Putting it drops an answer that came just before. That answer is in the log since before Airflow took
             # it, so it is seen here; one that comes later than this, Airflow sees when the task begins to wait.
-            asked = log.ask(partial(_looked, log.services, piece.ref))
+            asked = log.ask(partial(look, log.services, piece.ref))
         if isinstance(asked, Request):
             timeout = timedelta(seconds=asked.within) if asked.within else None
             raise TaskAwaitingInput(method_name="execute_complete", timeout=timeout)
@@ -116,11 +114,6 @@ class HumanStep(ApprovalOperator):
 async def _asked(services: Services, piece: Piece) -> Any:
     """The question as it is put, or how it was decided."""
     return await keep_answer(services, piece) or await request(services, piece)
-
-
-async def _looked(services: Services, ref: WorkRef) -> Any:
-    piece = await take_up(services, ref)
-    return piece if isinstance(piece, Outcome) else await look(services, piece)
 
 
 def _reply(event: dict[str, Any]) -> Reply | None:
