@@ -22,7 +22,7 @@ WELL = {name: {"status": "healthy"} for name in ("metadatabase", "scheduler", "t
 @dataclass
 class Elsewhere:
     """An Airflow that others started: what it says of its health, who signed in, the inputs and the description of
-    `bills`, for what it was asked, and its import errors.
+    `bills`, for what it was asked, its import errors, and runs of `bills` that are there.
     """
 
     url: str = ""
@@ -32,6 +32,7 @@ class Elsewhere:
     description: str | None = None
     asked: list[Any] = field(default_factory=list)
     errors: list[dict[str, str]] = field(default_factory=list)
+    runs: dict[str, Any] = field(default_factory=dict)
 
 
 @pytest.fixture
@@ -42,22 +43,28 @@ def elsewhere(project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Elsewh
         def do_GET(self) -> None:
             bills = {"params": airflow.inputs, "description": airflow.description}
             known = {"/api/v2/monitor/health": airflow.health, "/api/v2/dags/bills/details": bills}
-            if self.path.startswith("/api/v2/importErrors"):
+            if self.path.startswith("/api/v2/dags?"):
+                self.answer({"dags": [{"dag_id": "bills"}], "total_entries": 1})
+            elif self.path.startswith("/api/v2/importErrors"):
                 self.answer({"import_errors": airflow.errors, "total_entries": len(airflow.errors)})
             else:
-                self.answer(known.get(self.path, {"connection_id": "x"}))
+                run = airflow.runs.get(self.path.removeprefix("/api/v2/dags/bills/dagRuns/"))
+                self.answer(run or known.get(self.path, {"connection_id": "x"}))
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
+            status = 200
             if self.path == "/auth/token":
                 airflow.signed_in.append(json.loads(body))
+            elif (asked := json.loads(body)).get("dag_run_id") in airflow.runs:
+                status = 409
             else:
-                airflow.asked.append(json.loads(body))
-            self.answer({"access_token": "token"})
+                airflow.asked.append(asked)
+            self.answer({"access_token": "token", "dag_run_id": "new", "state": "queued"}, status)
 
-        def answer(self, value: Any) -> None:
+        def answer(self, value: Any, status: int = 200) -> None:
             text = json.dumps(value).encode()
-            self.send_response(200)
+            self.send_response(status)
             self.send_header("Content-Length", str(len(text)))
             self.end_headers()
             self.wfile.write(text)
@@ -75,6 +82,7 @@ def test_status_is_that_of_the_airflow_that_is_named(elsewhere: Elsewhere, muste
     told = muster("status", "--json")
     assert told.exit_code == 0, told.output
     assert read(told)["url"] == elsewhere.url
+    assert read(told)["paused"] == ["bills"]
     assert set(read(told)["health"]) == {"api-server", "scheduler", "dag-processor", "triggerer"}
     elsewhere.health["triggerer"] = {"status": "unhealthy"}
     ill = muster("status", "--json")
@@ -144,6 +152,24 @@ def test_an_input_that_is_not_declared_starts_no_run(
     assert elsewhere.asked == []
     muster("run", "bills", "--input", "invoices=[]")
     assert [asked["conf"] for asked in elsewhere.asked] == [{"invoices": []}]
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "said"),
+    [
+        ("n=1", 0, "bills/first is there already, with the same inputs."),
+        ("n=2", 1, 'bills/first is there already, with other inputs: {"n": 1}. Nothing was started.'),
+    ],
+)
+def test_a_run_that_is_there_is_said_to_be_and_whether_its_inputs_are_these(
+    elsewhere: Elsewhere, muster: Muster, monkeypatch: pytest.MonkeyPatch, given: str, code: int, said: str
+) -> None:
+    monkeypatch.setenv("MUSTER_PASSWORD", "given")
+    elsewhere.inputs.update(n={"value": 0})
+    elsewhere.runs["first"] = {"dag_run_id": "first", "state": "success", "conf": {"n": 1}}
+    told = muster("run", "bills", "--run-id", "first", "--input", given)
+    assert (told.exit_code, said in " ".join(told.output.split())) == (code, True), told.output
+    assert elsewhere.asked == []
 
 
 @pytest.mark.parametrize("given", [(), ("--input", "invoices=[]")])

@@ -9,7 +9,7 @@ import typer
 
 from muster import __version__
 from muster.cli.history import history
-from muster.cli.options import As, Json, RunId
+from muster.cli.options import As, Automation, Json, RunId
 from muster.cli.output import Commands, Exit
 from muster.cli.recovering import breakers, effects
 from muster.cli.redoing import dead_letters
@@ -23,7 +23,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Run a company's recurring work with teams of AI agents, on Apache Airflow.",
     epilog="Exit codes: 0 done, 1 what was asked for failed, 2 wrong command line, 3 Airflow or the database "
-    "does not answer, 4 the port is in use, 130 interrupted.",
+    "does not answer, 4 the port is in use, 5 the automation is paused, 130 interrupted.",
 )
 
 PLACE, WORK, LOOK = "On this machine", "Runs and approvals", "Automations, agents and skills"
@@ -154,6 +154,22 @@ def list_(as_json: Json = False) -> None:
 
 
 @app.command(rich_help_panel=LOOK)
+def pause(automation: Automation, user: As = "admin", as_json: Json = False) -> None:
+    """Begin no more of an automation: its runs wait where they are, new ones before their beginning."""
+    from muster.cli.pausing import pause
+
+    pause(automation, paused=True, user=user, as_json=as_json)
+
+
+@app.command(rich_help_panel=LOOK)
+def unpause(automation: Automation, user: As = "admin", as_json: Json = False) -> None:
+    """Have a paused automation go on, with all runs that have waited."""
+    from muster.cli.pausing import pause
+
+    pause(automation, paused=False, user=user, as_json=as_json)
+
+
+@app.command(rich_help_panel=LOOK)
 def agents(as_json: Json = False) -> None:
     """List the agents: what each is for, which models it asks, what it may use."""
     from muster.cli.agents import list_agents
@@ -184,7 +200,7 @@ def skill(
 
 @app.command(rich_help_panel=WORK)
 def run(
-    name: Annotated[str, typer.Argument(help="The automation.")],
+    name: Automation,
     inputs: Annotated[
         list[str] | None,
         typer.Option("--input", "-i", metavar="KEY=VALUE", help="JSON or text; repeatable."),

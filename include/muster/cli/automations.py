@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from muster.cli.output import Exit, console, emit
+from muster.cli.pausing import paused_ones
 from muster.errors import MusterError
 from muster.local.project import find_project
 
@@ -134,6 +135,7 @@ def list_automations(*, as_json: bool) -> None:
     """List the automations with the version of each."""
     include = find_project().include
     catalogue = _catalogue(include)
+    paused = paused_ones()
     if as_json:
         emit(
             {
@@ -146,6 +148,7 @@ def list_automations(*, as_json: bool) -> None:
                         "steps": len(it.steps),
                         "triggers": [trigger.said for trigger in it.triggers],
                         "file": catalogue.sources[name],
+                        "paused": None if paused is None else name in paused,
                     }
                     for name, it in catalogue.definitions.items()
                 ],
@@ -168,6 +171,8 @@ def list_automations(*, as_json: bool) -> None:
     )
     for name, it in catalogue.definitions.items():
         starts = ", ".join(trigger.said for trigger in it.triggers) or "by hand"
+        if name in (paused or ()):
+            starts = f"[yellow]paused[/] ({starts})"
         table.add_row(name, it.hash[:12], it.category, str(len(it.steps)), starts, escape(it.title))
     for path in catalogue.broken:
         table.add_row(f"[red]{escape(path.stem)}[/]", "[red]invalid[/]", "", "", "", "[red]as said below[/]")

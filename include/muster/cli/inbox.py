@@ -77,6 +77,7 @@ def follow(
     """Show a run step by step until it ends, then its result; True when it succeeded.
 
     Raises:
+        Paused: its automation is paused.
         TransientError: it has not ended after `timeout` seconds.
     """
     deadline = heard = time.monotonic()
@@ -90,6 +91,8 @@ def follow(
         while run is None or run["state"] not in ENDED_IN_AIRFLOW:
             try:
                 run = client.run(dag_id, run_id)
+                if run is None or run["state"] not in ENDED_IN_AIRFLOW:
+                    client.ensure_goes_on(dag_id, run_id)
                 steps = queries.steps(name)
                 if out.is_terminal:
                     live.update(picture(steps, queries.timeline(name), live=True))

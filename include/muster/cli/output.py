@@ -40,6 +40,8 @@ class Exit(IntEnum):
     """Airflow or the database does not answer."""
     PORT = 4
     """The port is in use by another program."""
+    PAUSED = 5
+    """What was waited for does not go on, because its automation is paused."""
     INTERRUPTED = 130
     """Ctrl-C."""
 
@@ -128,10 +130,13 @@ def complain(error: Exception) -> None:
 
 def exit_code(error: Exception) -> Exit:
     """The exit code that tells a script what kind of failure this was."""
+    from muster.local.client import Paused
     from muster.local.running import PortBusy
 
     if isinstance(error, PortBusy):
         return Exit.PORT
+    if isinstance(error, Paused):
+        return Exit.PAUSED
     if isinstance(error, TransientError | psycopg.OperationalError | psycopg_pool.PoolTimeout):
         return Exit.UNREACHABLE
     return Exit.FAILED

@@ -24,6 +24,7 @@ CODES = {
     Exit.USAGE: "the command line was wrong",
     Exit.UNREACHABLE: "Airflow or the database does not answer",
     Exit.PORT: "the port is in use by another program",
+    Exit.PAUSED: "what was waited for does not go on: its automation is paused",
     Exit.INTERRUPTED: "interrupted with Ctrl-C",
 }
 

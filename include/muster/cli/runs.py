@@ -13,12 +13,13 @@ from rich.table import Column, Table
 
 from muster.cli.given import Used, given_back, outputs_table, used_by, used_table
 from muster.cli.output import Exit, console, counted, emit, messages
+from muster.cli.pausing import unknown
 from muster.cli.picture import result, word
 from muster.cli.place import airflow, open_queries
 from muster.cli.skills import pairs
 from muster.errors import MusterError
 from muster.events.costs import by_run, cost_in_words
-from muster.events.gist import gist
+from muster.events.gist import gist, shortened
 from muster.events.keys import work_key
 from muster.events.log import EventLog
 from muster.events.model import Event
@@ -44,10 +45,7 @@ def start_run(
     inputs = pairs(entries, "--input")
     with airflow(user) as client:
         if (dag := client.details(name)) is None:
-            raise MusterError(
-                f"Airflow has no automation {name!r}.",
-                remedy="`muster list` shows those there are; Airflow has a new one within 15 seconds.",
-            )
+            raise unknown(name)
         if (said := str(dag.get("description"))).startswith(NOT_VALID):
             raise MusterError(
                 f"{name} is not valid and cannot run: {said.removeprefix(NOT_VALID)}",
@@ -60,13 +58,21 @@ def start_run(
             raise MusterError(f"{name} has no input {named}.", remedy=suggestion(others, declared))
         run, new = client.trigger(name, inputs, run_id=run_id)
         identity = f"{name}/{run['dag_run_id']}"
+        if not new and (run.get("conf") or {}) != inputs:
+            given = shortened(run.get("conf") or {})
+            raise MusterError(
+                f"{identity} is there already, with other inputs: {given}. Nothing was started.",
+                remedy=f"Give another --run-id; `muster show {identity}` shows that one.",
+            )
         if wait:
             _follow(client, name, run["dag_run_id"], timeout, as_json=as_json)
         elif as_json:
-            emit({"run": identity, "new": new, "state": run["state"]})
+            emit({"run": identity, "new": new, "state": run["state"], "paused": bool(dag.get("is_paused"))})
         else:
-            said = "Started" if new else "It was started before:"
-            console().print(f"{said} {identity}. Follow it with `muster show {identity}`.", markup=False)
+            said = f"Started {identity}" if new else f"{identity} is there already, with the same inputs"
+            console().print(f"{said}. Follow it with `muster show {identity}`.", markup=False)
+            if dag.get("is_paused"):
+                console().print(f"{name} is paused: nothing of it begins until `muster unpause {name}`.", markup=False)
 
 
 def _follow(client: AirflowClient, name: str, run_id: str, timeout: float, *, as_json: bool) -> None:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from types import FrameType
 
@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from muster.cli.output import Exit, complain, console, emit, messages, muster_command
+from muster.cli.pausing import paused_ones
 from muster.cli.place import airflow_elsewhere
 from muster.errors import MusterError
 from muster.local.airflow import COMPONENTS
@@ -134,11 +135,12 @@ def tell(*, as_json: bool) -> None:
             console().print("Not running. Start it with `muster up`.", markup=False)
         raise typer.Exit(Exit.FAILED)
     report = _health(url)
+    paused = paused_ones() if report else None
     if as_json:
         facts = _public(running) if running else {"url": url}
-        emit({"running": bool(report), **facts, "health": report})
+        emit({"running": bool(report), **facts, "health": report, "paused": paused})
     else:
-        console().print(_status_table(url, report, running))
+        console().print(_status_table(url, report, running, paused or []))
     if not report or any(state != "healthy" for state in report.values()):
         raise typer.Exit(Exit.FAILED)
 
@@ -260,7 +262,7 @@ def _public(running: Running) -> dict[str, object]:
     return {name: value for name, value in asdict(running).items() if name != "dsn"}
 
 
-def _status_table(url: str, report: dict[str, str], running: Running | None) -> Table:
+def _status_table(url: str, report: dict[str, str], running: Running | None, paused: Sequence[str]) -> Table:
     table = Table.grid(padding=(0, 2))
     shown = running.url if running else url
     table.add_row("Airflow", f"[link={shown}]{shown}[/link]" if running is None or running.ready else "starting")
@@ -268,6 +270,8 @@ def _status_table(url: str, report: dict[str, str], running: Running | None) -> 
         table.add_row(name, f"[{'green' if state == 'healthy' else 'red'}]{state}[/]")
     if not report:
         table.add_row("", "[red]does not answer[/]")
+    if paused:
+        table.add_row("paused", f"[yellow]{', '.join(paused)}[/]")
     if running is None:
         return table
     table.add_row("databases", running.place)

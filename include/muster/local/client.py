@@ -15,6 +15,16 @@ class Unreachable(TransientError):
     """Airflow or a database does not answer."""
 
 
+class Paused(MusterError):
+    """The run goes no further until its automation is unpaused."""
+
+    def __init__(self, dag_id: str, run_id: str) -> None:
+        super().__init__(
+            f"{dag_id} is paused: {dag_id}/{run_id} goes no further.",
+            remedy=f"`muster unpause {dag_id}` lets it go on.",
+        )
+
+
 class AirflowClient:
     """Signed in as one person; tokens are fetched when needed."""
 
@@ -51,6 +61,24 @@ class AirflowClient:
     def dags(self) -> list[dict[str, object]]:
         """Every Dag."""
         return list(self._pages("/api/v2/dags", "dags"))
+
+    def paused(self) -> list[str]:
+        """The ids of the Dags that are paused, sorted."""
+        return sorted(str(dag["dag_id"]) for dag in self._pages("/api/v2/dags", "dags", paused=True))
+
+    def pause(self, dag_id: str, *, paused: bool) -> bool:
+        """Pause a Dag, or have it go on; False when there is no such Dag."""
+        answer = self._send("PATCH", f"/api/v2/dags/{dag_id}", json={"is_paused": paused}, accept=(404,))
+        return answer.status_code != 404
+
+    def ensure_goes_on(self, dag_id: str, run_id: str) -> None:
+        """Of a run that has not ended.
+
+        Raises:
+            Paused: its Dag is paused, so Airflow begins none of its tasks.
+        """
+        if (self.dag(dag_id) or {}).get("is_paused"):
+            raise Paused(dag_id, run_id)
 
     def import_errors(self) -> list[dict[str, object]]:
         """Dag files that cannot be read, and why."""
@@ -156,6 +184,7 @@ class AirflowClient:
         """Wait until a run has ended.
 
         Raises:
+            Paused: its Dag is paused.
             TransientError: it has not ended after `timeout` seconds.
         """
         deadline = time.monotonic() + timeout
@@ -163,6 +192,7 @@ class AirflowClient:
             run = self.run(dag_id, run_id)
             if run is not None and run["state"] in ("success", "failed"):
                 return run
+            self.ensure_goes_on(dag_id, run_id)
             if time.monotonic() > deadline:
                 raise TransientError(f"The run {dag_id}/{run_id} has not ended after {timeout:.0f} s.")
             time.sleep(interval)

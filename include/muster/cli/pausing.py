@@ -1,0 +1,45 @@
+"""`muster pause` and `unpause`, and which automations are paused, in Airflow."""
+
+from __future__ import annotations
+
+from muster.cli.output import console, emit
+from muster.cli.place import airflow, airflow_elsewhere
+from muster.errors import MusterError
+from muster.local.project import find_project
+from muster.local.running import find_running
+
+
+def pause(name: str, *, paused: bool, user: str, as_json: bool) -> None:
+    """Pause an automation, or have it go on.
+
+    Raises:
+        MusterError: Airflow has no such automation, or this person may not.
+    """
+    with airflow(user) as client:
+        if not client.pause(name, paused=paused):
+            raise unknown(name)
+    if as_json:
+        emit({"automation": name, "paused": paused})
+    elif paused:
+        console().print(f"{name} is paused: nothing of it begins until `muster unpause {name}`.", markup=False)
+    else:
+        console().print(f"{name} goes on, with the runs that have waited.", markup=False)
+
+
+def unknown(name: str) -> MusterError:
+    """Airflow has no automation of this name."""
+    return MusterError(
+        f"Airflow has no automation {name!r}.",
+        remedy="`muster list` shows those there are; Airflow has a new one within 15 seconds.",
+    )
+
+
+def paused_ones(user: str = "admin") -> list[str] | None:
+    """What is paused, sorted; None where no Airflow is up, or it does not say."""
+    if airflow_elsewhere() is None and find_running(find_project().state) is None:
+        return None
+    try:
+        with airflow(user) as client:
+            return client.paused()
+    except MusterError:
+        return None
