@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from muster.findings import Finding
+if TYPE_CHECKING:
+    # Pydantic is heavy, and every command needs errors.
+    from muster.findings import Finding
 
 
 class ErrorClass(StrEnum):

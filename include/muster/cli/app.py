@@ -212,7 +212,7 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Start a run."""
-    from muster.cli.runs import start_run
+    from muster.cli.starting import start_run
 
     start_run(name, inputs or [], run_id=run_id, wait=wait, timeout=timeout, user=user, as_json=as_json)
 

@@ -15,13 +15,10 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import psycopg
-import psycopg_pool
 from rich.console import Console
 from typer.core import TyperGroup
 
 from muster.errors import MusterError, TransientError
-from muster.redaction import redact
 
 PIPE_WIDTH = 10_000
 """Columns of tables in a pipe: enough that no line is ever cut."""
@@ -104,7 +101,9 @@ class Commands(TyperGroup):
         """Run the command."""
         try:
             return super().invoke(ctx)
-        except (MusterError, psycopg.OperationalError, psycopg_pool.PoolTimeout) as error:
+        except Exception as error:
+            if not isinstance(error, MusterError) and not _is_outage(error):
+                raise
             if ctx.params.get("debug") or os.environ.get("MUSTER_DEBUG"):
                 messages().print_exception()
             complain(error)
@@ -119,6 +118,8 @@ class Commands(TyperGroup):
 
 def complain(error: Exception) -> None:
     """Say what went wrong and what to do about it."""
+    from muster.redaction import redact
+
     out = messages()
     message = error.message if isinstance(error, MusterError) else f"The database does not answer: {error}".strip()
     remedy = error.remedy if isinstance(error, MusterError) else "Start it with `muster up`."
@@ -137,6 +138,12 @@ def exit_code(error: Exception) -> Exit:
         return Exit.PORT
     if isinstance(error, Paused):
         return Exit.PAUSED
-    if isinstance(error, TransientError | psycopg.OperationalError | psycopg_pool.PoolTimeout):
+    if isinstance(error, TransientError) or _is_outage(error):
         return Exit.UNREACHABLE
     return Exit.FAILED
+
+
+def _is_outage(error: Exception) -> bool:
+    """True when the database does not answer. Its driver is heavy: who has not imported it has asked nothing."""
+    kinds = (("psycopg", "OperationalError"), ("psycopg_pool", "PoolTimeout"))
+    return any(name in sys.modules and isinstance(error, getattr(sys.modules[name], kind)) for name, kind in kinds)

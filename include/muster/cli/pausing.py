@@ -21,9 +21,14 @@ def pause(name: str, *, paused: bool, user: str, as_json: bool) -> None:
     if as_json:
         emit({"automation": name, "paused": paused})
     elif paused:
-        console().print(f"{name} is paused: nothing of it begins until `muster unpause {name}`.", markup=False)
+        console().print(told_paused(name), markup=False)
     else:
         console().print(f"{name} goes on, with the runs that have waited.", markup=False)
+
+
+def told_paused(name: str) -> str:
+    """That an automation is paused, and what to do."""
+    return f"{name} is paused: nothing of it begins until `muster unpause {name}`."
 
 
 def unknown(name: str) -> MusterError:

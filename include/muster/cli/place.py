@@ -6,15 +6,19 @@ import json
 import os
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from muster.database import Database
 from muster.errors import MusterError
-from muster.events.log import EventLog
-from muster.events.queries import Queries
-from muster.local.client import AirflowClient, Unreachable
 from muster.local.credentials import load_credentials
 from muster.local.project import Project, find_project
 from muster.local.running import find_running
+
+if TYPE_CHECKING:
+    # Imported where they are used: drivers and clients are heavy, and most commands need one of them.
+    from muster.database import Database
+    from muster.events.log import EventLog
+    from muster.events.queries import Queries
+    from muster.local.client import AirflowClient
 
 
 def muster_dsn(project: Project) -> str:
@@ -27,6 +31,8 @@ def muster_dsn(project: Project) -> str:
         return dsn
     running = find_running(project.state)
     if running is None:
+        from muster.local.client import Unreachable
+
         raise Unreachable(
             "Muster is not running, so its database is not either.",
             remedy="Start it with `muster up`, or name a database with MUSTER_DSN.",
@@ -34,9 +40,18 @@ def muster_dsn(project: Project) -> str:
     return running.dsn
 
 
+def open_database() -> Database:
+    """Muster's database; close it afterwards."""
+    from muster.database import Database
+
+    return Database(muster_dsn(find_project()), max_size=2, timeout=10)
+
+
 def open_queries() -> tuple[Queries, Database]:
     """Questions to Muster's database; close the database afterwards."""
-    database = Database(muster_dsn(find_project()), max_size=2, timeout=10)
+    from muster.events.queries import Queries
+
+    database = open_database()
     return Queries(database, open_log(database)), database
 
 
@@ -56,6 +71,8 @@ def airflow(user: str) -> AirflowClient:
         Unreachable: nothing runs here.
         MusterError: there is no such login.
     """
+    from muster.local.client import AirflowClient, Unreachable
+
     if url := airflow_elsewhere():
         return AirflowClient(url, user, _password(user))
     project = find_project()

@@ -1,4 +1,4 @@
-"""`muster run`, `runs` and `show`."""
+"""`muster runs` and `show`."""
 
 from __future__ import annotations
 
@@ -13,95 +13,23 @@ from rich.table import Column, Table
 
 from muster.cli.given import Used, given_back, outputs_table, used_by, used_table
 from muster.cli.output import Exit, console, counted, emit, messages
-from muster.cli.pausing import unknown
 from muster.cli.picture import result, word
-from muster.cli.place import airflow, open_queries
-from muster.cli.skills import pairs
-from muster.errors import MusterError
+from muster.cli.place import open_database, open_queries
 from muster.events.costs import by_run, cost_in_words
-from muster.events.gist import gist, shortened
+from muster.events.gist import gist
 from muster.events.keys import work_key
 from muster.events.log import EventLog
 from muster.events.model import Event
 from muster.events.queries import Queries, RunRow
 from muster.events.state import fold
 from muster.events.verification import Fault
-from muster.language.inputs import suggestion, undeclared
-from muster.language.problems import NOT_VALID
-from muster.local.client import AirflowClient
-
-
-def start_run(
-    name: str,
-    entries: Sequence[str],
-    *,
-    run_id: str | None,
-    wait: bool,
-    timeout: float,
-    user: str,
-    as_json: bool,
-) -> None:
-    """Start a run, and follow it to its end when asked to."""
-    inputs = pairs(entries, "--input")
-    with airflow(user) as client:
-        if (dag := client.details(name)) is None:
-            raise unknown(name)
-        if (said := str(dag.get("description"))).startswith(NOT_VALID):
-            raise MusterError(
-                f"{name} is not valid and cannot run: {said.removeprefix(NOT_VALID)}",
-                remedy="`muster lint` and `muster doctor` show what to do; it runs once Airflow has read it mended.",
-            )
-        declared = list(dag.get("params") or {})
-        # Airflow takes any name, and the run would begin to fail.
-        if others := undeclared(inputs, declared):
-            named = ", ".join(f"`{other}`" for other in others)
-            raise MusterError(f"{name} has no input {named}.", remedy=suggestion(others, declared))
-        run, new = client.trigger(name, inputs, run_id=run_id)
-        identity = f"{name}/{run['dag_run_id']}"
-        if not new and (run.get("conf") or {}) != inputs:
-            given = shortened(run.get("conf") or {})
-            raise MusterError(
-                f"{identity} is there already, with other inputs: {given}. Nothing was started.",
-                remedy=f"Give another --run-id; `muster show {identity}` shows that one.",
-            )
-        if wait:
-            _follow(client, name, run["dag_run_id"], timeout, as_json=as_json)
-        elif as_json:
-            emit({"run": identity, "new": new, "state": run["state"], "paused": bool(dag.get("is_paused"))})
-        else:
-            said = f"Started {identity}" if new else f"{identity} is there already, with the same inputs"
-            console().print(f"{said}. Follow it with `muster show {identity}`.", markup=False)
-            if dag.get("is_paused"):
-                console().print(f"{name} is paused: nothing of it begins until `muster unpause {name}`.", markup=False)
-
-
-def _follow(client: AirflowClient, name: str, run_id: str, timeout: float, *, as_json: bool) -> None:
-    from muster.cli.inbox import follow
-
-    queries, database = open_queries()
-    try:
-        if as_json:
-            run = client.wait_for_run(name, run_id, timeout=timeout)
-            emit(
-                {
-                    "run": f"{name}/{run_id}",
-                    "state": run["state"],
-                    "record": _record(queries, f"{name}/{run_id}"),
-                }
-            )
-            good = run["state"] == "success"
-        else:
-            good = follow(client, queries, name, run_id, console(), timeout=timeout)
-    finally:
-        database.close()
-    if not good:
-        raise typer.Exit(Exit.FAILED)
 
 
 def list_runs(*, automation: str | None, status: str | None, limit: int, as_json: bool) -> None:
     """List runs, newest first."""
-    queries, database = open_queries()
+    database = open_database()
     try:
+        queries = Queries(database)
         rows = queries.runs(limit=limit, automation=automation, status=status)
         unpriced = by_run(queries.unpriced([row.id for row in rows]))
     finally:
@@ -204,13 +132,6 @@ def _show(
         out.print(used_table(used))
         out.print()
     out.print(result(steps, events))
-
-
-def _record(queries: Queries, id: str) -> RunRow | None:
-    try:
-        return queries.run(id)
-    except MusterError:
-        return None
 
 
 def _facts(row: RunRow, unpriced: int) -> Table:

@@ -8,7 +8,7 @@ import json
 import re
 import traceback
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -19,6 +19,7 @@ import psycopg_pool
 import typer
 from rich.table import Table
 
+from muster.cli.options import pairs
 from muster.cli.output import console, emit, messages
 from muster.cli.place import muster_dsn
 from muster.database import Database
@@ -28,23 +29,6 @@ from muster.local.project import Project, find_project
 from muster.skills.registry import Skill, SkillContext, get_skill, staying_alive
 
 _KEY = re.compile(r"try/[\w-]{1,64}")
-
-
-def pairs(entries: Sequence[str], option: str, *, number: Callable[[str], object] = float) -> dict[str, object]:
-    """`key=value` entries as a mapping; a value that is JSON is read as JSON, any other is text.
-
-    `number` makes a number with a decimal point of its text.
-    """
-    values: dict[str, object] = {}
-    for entry in entries:
-        key, equals, text = entry.partition("=")
-        if not equals or not key:
-            raise typer.BadParameter(f"{entry!r} is not KEY=VALUE.", param_hint=option)
-        try:
-            values[key] = json.loads(text, parse_float=number)
-        except ValueError:
-            values[key] = text
-    return values
 
 
 def new_key() -> str:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from rich.console import Console, RenderableType
 from rich.live import Live
@@ -23,11 +24,13 @@ from muster.cli.output import Exit, complain, console, emit, messages, muster_co
 from muster.cli.pausing import paused_ones
 from muster.cli.place import airflow_elsewhere
 from muster.errors import MusterError
-from muster.local.airflow import COMPONENTS
+from muster.local.airflow import COMPONENTS, HEALTH_NAMES
 from muster.local.credentials import load_credentials
 from muster.local.project import Project, find_project
 from muster.local.running import Running, find_running, stop_running
-from muster.local.stack import HEALTH_NAMES, Stack
+
+if TYPE_CHECKING:
+    from muster.local.stack import Stack
 
 
 class Display:
@@ -78,6 +81,8 @@ class Display:
 
 def start(*, port: int, host: str, detach: bool, inbox: bool, as_json: bool) -> None:
     """Start everything and stay until told to stop."""
+    from muster.local.stack import Stack
+
     project = find_project()
     out = messages() if as_json else console()
     if (running := find_running(project.state)) is not None:

@@ -9,16 +9,19 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-from psycopg.conninfo import conninfo_to_dict
+from typing import TYPE_CHECKING
 
 from muster.local.credentials import Credentials
-from muster.local.databases import Databases
 from muster.local.processes import ProcessSpec
 from muster.local.project import Project
 
+if TYPE_CHECKING:
+    from muster.local.databases import Databases
+
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 """Airflow's four processes, in the order in which they are started."""
+HEALTH_NAMES = {"api-server": "metadatabase", "dag-processor": "dag_processor"}
+"""What Airflow's health report calls a component, where the names differ."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ def cpu_count() -> int:
 
 def sqlalchemy_url(dsn: str) -> str:
     """A DSN as the URL Airflow takes; psycopg 3 is the one driver for its sync and its async engine."""
+    from psycopg.conninfo import conninfo_to_dict
     from sqlalchemy.engine import URL
 
     parts = {key: str(value) for key, value in conninfo_to_dict(dsn).items()}
@@ -96,6 +100,8 @@ def sqlalchemy_url(dsn: str) -> str:
 
 def connection_json(dsn: str) -> str:
     """A DSN as an Airflow connection."""
+    from psycopg.conninfo import conninfo_to_dict
+
     parts = {key: str(value) for key, value in conninfo_to_dict(dsn).items()}
     connection = {
         "conn_type": "postgres",

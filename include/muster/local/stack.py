@@ -16,7 +16,7 @@ from pathlib import Path
 import psycopg
 
 from muster.errors import MusterError
-from muster.local.airflow import COMPONENTS, Ports, component_specs, environment, password_file
+from muster.local.airflow import COMPONENTS, HEALTH_NAMES, Ports, component_specs, environment, password_file
 from muster.local.client import AirflowClient, Unreachable
 from muster.local.credentials import Credentials, renew_logins, write_secret
 from muster.local.databases import Databases, prepare_embedded, prepare_given
@@ -32,9 +32,6 @@ from muster.local.running import (
     write_note,
 )
 from muster.local.supervisor import Supervisor
-
-HEALTH_NAMES = {"api-server": "metadatabase", "dag-processor": "dag_processor"}
-"""What Airflow's health report calls a component, where the names differ."""
 
 Say = Callable[[str], None]
 
