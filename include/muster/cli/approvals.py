@@ -11,7 +11,7 @@ from muster.errors import MusterError
 from muster.events.intact import demand_intact
 from muster.events.model import Event, EventType
 from muster.events.payloads.work import StepExpanded
-from muster.local.client import AirflowClient
+from muster.local.client import AirflowClient, Unreachable
 
 OPEN = frozenset({"awaiting_input", "deferred", "running", "scheduled", "queued", "up_for_retry"})
 """States of a task whose question is open: also while it is woken, to remind somebody for one."""
@@ -53,15 +53,32 @@ def answer(
     with airflow(user) as client:
         chosen = _choose(pending(client, dag_id, run_id, events), row.id, step, item, user)
         option, values = "Approve" if approved else "Reject", {"note": note} if note else None
-        # "detail" where more approvals are needed: how many there are.
-        more = [client.answer(dict(waiting.task), option, values).get("detail") for waiting in chosen]
+        answered, refused = _all(client, chosen, option, values)
     verdict = "approved" if approved else "rejected"
     if as_json:
-        answers = [{"run": row.id, "step": it.step, "item": it.index, "answer": verdict, "by": user} for it in chosen]
-        emit([{**answer, **({"more": words} if words else {})} for answer, words in zip(answers, more, strict=True)])
-        return
-    for it, words in zip(chosen, more, strict=True):
-        console().print(f"{user} {verdict}: {it.subject}" + (f" ({words})" if words else ""), markup=False)
+        said = [{"run": row.id, "step": it.step, "item": it.index, "answer": verdict, "by": user} for it, _ in answered]
+        emit([{**each, **({"more": words} if words else {})} for each, (_, words) in zip(said, answered, strict=True)])
+    else:
+        for it, words in answered:
+            console().print(f"{user} {verdict}: {it.subject}" + (f" {words}" if words else ""), markup=False)
+    if refused:
+        raise MusterError(" ".join(error.message for error in refused), remedy=refused[0].remedy)
+
+
+def _all(
+    client: AirflowClient, chosen: Sequence[Waiting], option: str, values: dict[str, str] | None
+) -> tuple[list[tuple[Waiting, object]], list[MusterError]]:
+    """Those that were answered, each with what Airflow says where more approvals are needed; why others were not."""
+    answered: list[tuple[Waiting, object]] = []
+    refused: list[MusterError] = []
+    for waiting in chosen:
+        try:
+            answered.append((waiting, client.answer(dict(waiting.task), option, values).get("detail")))
+        except Unreachable:
+            raise
+        except MusterError as error:
+            refused.append(error)
+    return answered, refused
 
 
 def pending(client: AirflowClient, dag_id: str, run_id: str, events: Sequence[Event]) -> list[Waiting]:

@@ -61,7 +61,7 @@ def note_of(values: Mapping[str, object] | None) -> str | None:
 
 
 async def take_reply(services: Services, ref: WorkRef, reply: Reply) -> Decision:
-    """Write a person's reply and say what has become of it. Given again, it counts once.
+    """Write a person's reply and say what has become of it. Each person's approval counts once, and is refused again.
 
     Nothing comes between what it is decided by and what is written: neither the end of the run nor another person.
 
@@ -111,13 +111,12 @@ async def _decide(services: Services, piece: Piece, reply: Reply, version: int) 
     asked = await question(services, piece)
     if asked.is_over(reply.at):
         return Decision(status="closed", message="Time is up: no answer counts any more, which is a rejection.")
-    again = reply.approved and reply.by in asked.granted
-    if not again and (why := _objection(piece, asked, reply)):
+    if why := _objection(piece, asked, reply):
         await services.log.aappend(
             piece.ref.run, [_refusal(piece, reply, why)], expected=version, within=[piece.step.id]
         )
         return Decision(status="refused", message=why)
-    before = [name for name in asked.granted if name != reply.by]
+    before = list(asked.granted)
     if reply.approved and len(before) + 1 < asked.needed:
         await services.log.aappend(
             piece.ref.run, [_grant(piece, reply, asked.needed)], expected=version, within=[piece.step.id]
@@ -156,7 +155,8 @@ def _objection(piece: Piece, asked: Question, reply: Reply) -> str | None:
     if reply.by == piece.view.requested_by:
         return f"{reply.by} asked for the run, and whoever does cannot answer for it."
     if reply.by in asked.granted:
-        return f"{reply.by} has approved it before: {progress(asked)}"
+        people = ", ".join(asked.people(reply.at))
+        return f"{reply.by} has approved it already, which counts once. {progress(asked)} It waits for {people}."
     if not asked.may_answer(reply.by, reply.at):
         return f"{reply.by} is not one of those it waits for at this time: {', '.join(asked.people(reply.at))}."
     return None

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
+import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import psycopg
 import pytest
+import uvicorn
 from fastapi.testclient import TestClient
 
 from muster.database import Database
@@ -176,8 +182,58 @@ def test_the_first_of_two_approvals_counts_and_leaves_the_question_open(ask: Cal
     assert (first.status_code, first.json()) == (202, {"detail": "1 of 2; one more is needed."})
     assert question.in_airflow() == ("awaiting_input", False)
     again = question.answer("lead")
-    assert (again.status_code, len(question.events("granted"))) == (202, 1), "given again, it counts once"
+    assert (again.status_code, len(question.events("granted"))) == (403, 1), "given again, it is refused"
+    assert again.json()["detail"] == (
+        "lead has approved it already, which counts once. 1 of 2; one more is needed. It waits for deputy."
+    )
+    assert [event["by"] for event in question.events("refused")] == ["lead"]
     assert question.answer("deputy").status_code == 200
+    assert question.events("answered")[0]["approvers"] == ["lead", "deputy"]
+
+
+@pytest.fixture
+def command(
+    server: TestClient, dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
+    """Runs `muster` in a process of its own, against the server on a port of its own."""
+    passwords = tmp_path / "passwords.json"
+    passwords.write_text(json.dumps(dict.fromkeys(("lead", "deputy", "asker"), "pass")))
+    monkeypatch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE", str(passwords))
+    listener = socket.create_server(("127.0.0.1", 0))
+    serving = uvicorn.Server(uvicorn.Config(server.app, lifespan="off", log_level="error"))
+    thread = Thread(target=lambda: serving.run([listener]))
+    thread.start()
+    place = {"AIRFLOW_URL": f"http://127.0.0.1:{listener.getsockname()[1]}", "MUSTER_DSN": dsn}
+    place["MUSTER_PROJECT"] = str(Path(__file__).parents[3])
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-P", "-m", "muster.cli", *arguments],
+            env=os.environ | place,
+            cwd=tmp_path,
+            text=True,
+            capture_output=True,
+            check=False,
+        )
+
+    yield run
+    serving.should_exit = True
+    thread.join()
+
+
+def test_the_command_says_how_many_are_missing_and_refuses_the_same_person_again(
+    ask: Callable[[], Question], command: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    question = ask()
+    first = command("approve", question.run, "--as", "lead")
+    assert (first.returncode, first.stdout) == (0, "lead approved: Pay? 1 of 2; one more is needed.\n"), first.stderr
+    again = command("approve", question.run, "--as", "lead")
+    assert (again.returncode, again.stdout) == (1, "")
+    assert "lead has approved it already, which counts once. 1 of 2; one more is needed. It waits for deputy." in (
+        again.stderr
+    )
+    last = command("approve", question.run, "--as", "deputy", "--json")
+    assert (last.returncode, json.loads(last.stdout)[0]["answer"]) == (0, "approved"), last.stderr
     assert question.events("answered")[0]["approvers"] == ["lead", "deputy"]
 
 
