@@ -11,6 +11,7 @@ import pytest
 
 from muster.cli.importing import imported
 from muster.database import Database
+from muster.local.credentials import renew_logins
 from muster.triggers.arrivals import Watch, claim, look, started
 from support.command import Muster, read
 
@@ -73,6 +74,33 @@ def test_an_agent_without_model_and_without_offline_skill_is_named(
 def test_a_broken_automation_is_bad(muster: Muster, project: Path) -> None:
     (project / "include" / "automations" / "bad.yaml").write_text("nonsense")
     assert checks(muster)["automations"]["verdict"] == "bad"
+
+
+ASKS = """automation: asks
+steps:
+  - {id: ask, human: {ask: "Pay?", assignees: [finance-lead, cfo], approvals: 2}}
+  - {id: one, human: {ask: "Pay?", assignees: [finance-lead, nobody]}}
+  - {id: given, human: {ask: "Pay?", assignees: "{{ ['nobody'] }}"}}
+"""
+
+
+def test_a_question_that_too_few_can_sign_in_to_answer_is_named(
+    muster: Muster, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "include" / "automations" / "asks.yaml").write_text(ASKS)
+    assert "approvals" not in checks(muster), "before the first start nobody knows"
+    (project / ".muster").mkdir(mode=0o700)
+    renew_logins(project / ".muster")
+    found = checks(muster)["approvals"]
+    assert found["verdict"] == "note"
+    assert found["found"].startswith("asks, step ask: 2 of finance-lead, cfo have to approve, and cfo cannot")
+    assert "cfo:user" in found["remedy"]
+    monkeypatch.setenv("MUSTER_USERS", "cfo:viewer")
+    renew_logins(project / ".muster")
+    assert "approvals" in checks(muster), "who may only look cannot answer"
+    monkeypatch.setenv("MUSTER_USERS", "cfo:user")
+    renew_logins(project / ".muster")
+    assert "approvals" not in checks(muster)
 
 
 def test_a_watched_folder_is_said_where_it_is(muster: Muster, project: Path) -> None:

@@ -18,6 +18,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from muster.cli.answerable import too_few_logins
 from muster.cli.output import Exit, console, emit
 from muster.cli.place import airflow, airflow_elsewhere
 from muster.errors import MusterError
@@ -210,12 +211,8 @@ def _database(project: Project) -> Iterator[Check]:
             "Check MUSTER_DSN and DATABASE_URL, or unset them to use the embedded server.",
         )
         return
-    yield Check(
-        "database",
-        "good" if major >= 14 else "bad",
-        place,
-        None if major >= 14 else "Use PostgreSQL 14 or newer.",
-    )
+    remedy = None if major >= 14 else "Use PostgreSQL 14 or newer."
+    yield Check("database", "bad" if remedy else "good", place, remedy)
 
 
 def _named_database() -> str | None:
@@ -239,6 +236,8 @@ def _automations(project: Project) -> Iterator[Check]:
         for step in definition.steps:
             if isinstance(step, ResolvedOperator):
                 users.setdefault(step.operator, []).append(f"{catalogue.sources[name]}, step {step.id}")
+    for found, remedy in too_few_logins(project, catalogue.definitions.values()):
+        yield Check("approvals", "note", found, remedy)
     yield from _watched(catalogue.definitions.values())
     yield from _operators(project, users)
 

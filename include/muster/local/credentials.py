@@ -46,13 +46,18 @@ class Credentials:
         return self.logins["admin"]
 
 
+def credentials_file(state: Path) -> Path:
+    """Where they are kept."""
+    return state / "credentials.json"
+
+
 def load_credentials(state: Path) -> Credentials:
     """The project's credentials as it was started with them last, made at first use.
 
     Raises:
         MusterError: the file is damaged, or, at first use, MUSTER_USERS is not understood.
     """
-    path = state / "credentials.json"
+    path = credentials_file(state)
     return _read(path) if path.exists() else renew_logins(state)
 
 
@@ -65,7 +70,7 @@ def renew_logins(state: Path) -> Credentials:
     Raises:
         MusterError: the file is damaged, or MUSTER_USERS is not understood.
     """
-    path = state / "credentials.json"
+    path = credentials_file(state)
     known = _read(path) if path.exists() else _new()
     wanted = _wanted_logins()
     given = {name: it.role for name, it in known.logins.items()}

@@ -1,0 +1,42 @@
+"""Whether as many people as have to approve can sign in to do it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+
+from muster.cli.place import airflow_elsewhere
+from muster.language.definition import Definition
+from muster.language.expressions import is_expression
+from muster.language.kinds.human import ResolvedHuman, ResolvedHumanStep
+from muster.local.credentials import credentials_file, load_credentials
+from muster.local.project import Project
+
+
+def too_few_logins(project: Project, definitions: Iterable[Definition]) -> Iterator[tuple[str, str]]:
+    """The questions that too few can answer, in words, and what to do about it.
+
+    Nothing where Airflow runs elsewhere, or was never started: then nobody here knows who can sign in.
+    """
+    if airflow_elsewhere() or not credentials_file(project.state).exists():
+        return
+    logins = load_credentials(project.state).logins
+    # Who may only look cannot answer.
+    able = {name for name, login in logins.items() if login.role != "viewer"}
+    for definition in definitions:
+        for step in definition.steps:
+            if not isinstance(step, ResolvedHumanStep) or (people := _people(step.human)) is None:
+                continue
+            if len(able.intersection(people)) < step.human.approvals:
+                without = [name for name in people if name not in able]
+                yield (
+                    f"{definition.name}, step {step.id}: {step.human.approvals} of {', '.join(people)} have to approve,"
+                    f" and {', '.join(without)} cannot: no login, or only one to look",
+                    f"Add them: MUSTER_USERS={','.join(f'{name}:user' for name in without)} when you start Muster.",
+                )
+
+
+def _people(human: ResolvedHuman) -> Collection[str] | None:
+    """Everybody who may ever answer, in their order; None when expressions say who."""
+    named = [human.assignees, *(level.to for level in human.escalate)]
+    names = [name for each in named for name in ([each] if isinstance(each, str) else each)]
+    return None if any(map(is_expression, names)) else list(dict.fromkeys(names))
