@@ -221,7 +221,7 @@ class _Checker:
         yield from named(found.inputs, self.automation.inputs, "input", place, self.document)
         for path in sorted(found.inside):
             if (wrong := input_checks.inside(path, self.automation.inputs)) is not None:
-                yield self.document.problem(wrong[0], place, suggestion=wrong[1])
+                yield self.document.problem(wrong.message, place, suggestion=wrong.suggestion)
         yield from named(found.settings, self.settings, "setting", place, self.document)
         yield from named(found.run, RUN_KEYS, "value of `run`", place, self.document)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 from muster.language.explain import Located
 from muster.language.problems import Problem, did_you_mean
@@ -49,40 +50,53 @@ def _mistake(schema_json: str) -> tuple[Path, str] | None:
     )
 
 
-def inside(path: Sequence[str], inputs: Mapping[str, object]) -> tuple[str, str | None] | None:
-    """Why there is nothing at a path inside an input, and what is meant; None when its schema allows it."""
+class Nothing(NamedTuple):
+    """Why there is nothing at a path, and what is meant."""
+
+    message: str
+    suggestion: str | None
+
+
+def inside(path: Sequence[str], inputs: Mapping[str, object]) -> Nothing | None:
+    """Why there is nothing at a path inside an input; None when its schema allows it, or is none."""
+    found = _followed(path, inputs)
+    return found if isinstance(found, Nothing) else None
+
+
+def is_no_list(path: Sequence[str], inputs: Mapping[str, object]) -> str | None:
+    """What an input is whose schema rules out a list; None when it may be one."""
+    kinds = _kinds(_followed(path, inputs)) if path else []
+    return " or ".join(kinds) if kinds and "array" not in kinds else None
+
+
+def _followed(path: Sequence[str], inputs: Mapping[str, object]) -> object:
+    """The schema of what is at a path; None where that is not said, or not in a JSON Schema."""
     schema, there = inputs.get(path[0]), f"inputs.{path[0]}"
     for name in path[1:]:
         if not isinstance(schema, Mapping) or not _ANYTHING.isdisjoint(schema):
             return None
         if (kinds := _kinds(schema)) and "object" not in kinds:
-            return f"`{there}` is {' or '.join(kinds)}, which has no `{name}`", None
-        known = schema.get("properties", {})
+            return Nothing(f"`{there}` is {' or '.join(kinds)}, which has no `{name}`", None)
+        known = schema.get("properties")
+        if not isinstance(known, Mapping):
+            return None
         if name not in known:
             if not known or schema.get("additionalProperties", False) is not False:
                 return None
             meant = did_you_mean(name, known) or f"Declared are {', '.join(f'`{each}`' for each in known)}."
-            return f"`{there}` declares no `{name}`", meant
+            return Nothing(f"`{there}` declares no `{name}`", meant)
         schema, there = known[name], f"{there}.{name}"
-    return None
-
-
-def is_no_list(path: Sequence[str], inputs: Mapping[str, object]) -> str | None:
-    """What an input is whose schema rules out a list; None when it may be one."""
-    schema = inputs.get(path[0]) if path else None
-    for name in path[1:]:
-        schema = schema.get("properties", {}).get(name) if isinstance(schema, Mapping) else None
-    if not isinstance(schema, Mapping) or not _ANYTHING.isdisjoint(schema):
-        return None
-    kinds = _kinds(schema)
-    return " or ".join(kinds) if kinds and "array" not in kinds else None
+    return schema
 
 
 _ANYTHING = frozenset(("$ref", "$dynamicRef", "anyOf", "oneOf", "allOf", "if", "patternProperties"))
 """Keys of a schema that say more than we follow."""
 
 
-def _kinds(schema: Mapping[str, object]) -> list[str]:
+def _kinds(schema: object) -> list[str]:
+    """The types that a schema allows; none where it says more than we follow."""
+    if not isinstance(schema, Mapping) or not _ANYTHING.isdisjoint(schema):
+        return []
     kinds = schema.get("type", [])
     return [kinds] if isinstance(kinds, str) else [str(kind) for kind in kinds] if isinstance(kinds, list) else []
 
