@@ -243,10 +243,11 @@ class AirflowClient:
             return {}
         if self._token is None:
             answer = self._http.post("/auth/token", json={"username": self.username, "password": self._password})
-            if answer.status_code == 401:
+            # 400 where none is given.
+            if answer.status_code in (400, 401):
                 raise MusterError(
                     f"Airflow does not know {self.username} with this password.",
-                    remedy="Restart `muster up` if its logins were changed.",
+                    remedy="Give it with MUSTER_PASSWORD; restart `muster up` if its logins were changed.",
                 )
             self._check(answer)
             self._token = answer.json()["access_token"]

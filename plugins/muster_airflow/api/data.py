@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
@@ -11,7 +12,7 @@ from fastapi.responses import JSONResponse
 from muster.events.log import READ_PAGE, EventLog
 from muster.events.model import Event
 from muster.events.queries import RunRow
-from muster_airflow.api.access import MAY_SEE_EVENTS, Asked, KnownRun, Sees, Visible, database
+from muster_airflow.api.access import MAY_SEE_EVENTS, MAY_SEE_RUN, Asked, KnownRun, Sees, Visible, database
 from muster_airflow.api.published import Published, published
 
 router = APIRouter(tags=["data"])
@@ -32,6 +33,12 @@ def events(
     shown = EventLog(database()).resolve(found[:limit])
     more = len(found) > limit
     return {"run": run.id, "events": [as_json(event) for event in shown], "next": shown[-1].version if more else None}
+
+
+@router.get("/api/runs/{dag_id}/{run_id}", dependencies=[MAY_SEE_RUN])
+def run(run: KnownRun) -> dict[str, Any]:
+    """How a run stands, in Muster's words: Airflow calls all of them failed that did not succeed."""
+    return {"run": run.id} | {name: value for name, value in asdict(run).items() if name != "id"}
 
 
 @router.get("/api/automations")

@@ -153,6 +153,14 @@ def test_a_large_value_does_not_make_the_page_large(viewer: Get, run: str) -> No
     assert found[-1]["data"]["output"] == "x" * 100_000
 
 
+def test_a_program_is_told_how_a_run_stands(viewer: Get, run: str) -> None:
+    told = viewer("/muster/api/runs/greeting/monday").json()
+    assert (told["run"], told["status"]) == ("greeting/monday", "failed")
+    assert told["reason"] == HOSTILE.replace("\0", ""), "no row of a table holds a null character"
+    assert (told["succeeded"], told["set_aside"], told["calls"], told["cost_usd"]) == (2, 1, 1, "0.0421")
+    assert told["closed_at"] >= told["opened_at"]
+
+
 def test_a_step_or_an_item_can_be_looked_at_alone(viewer: Get, run: str) -> None:
     of_step = viewer(f"{RUN}?step=greet").text
     assert "step.expanded" in of_step
