@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import HTTPException
 
+from muster_airflow.logins import read_anew
 from muster_airflow.reference import QUESTION
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ def _simple(names: Sequence[str]) -> Mapping[str, str] | None:
 
     if conf.getboolean("core", "simple_auth_manager_all_admins"):
         return None
+    read_anew()
     known = {user.get_name() for user in SimpleAuthManager.get_users()}
     # All of them when there is one: it has no ids, and nobody else can have the name.
     return {name: name for name in names} if known.intersection(names) else {}

@@ -55,6 +55,13 @@ class MusterPlugin(AirflowPlugin):
         return [{"app": LazyApp(), "url_prefix": "/muster", "name": "Muster"}]
 
     @cached_property
+    def fastapi_root_middlewares(self) -> list[Any]:  # type: ignore[override]
+        """Asked for by the API server alone, where people sign in."""
+        from muster_airflow.logins import Logins
+
+        return [{"middleware": Logins, "name": "Muster's logins"}]
+
+    @cached_property
     def operator_extra_links(self) -> list[Any]:  # type: ignore[override]
         """Made when asked for: every process loads plugins, and only the API server needs all operators for it."""
         from muster_airflow.links import AutomationLink, ChildLink, EventsLink

@@ -94,7 +94,7 @@ def test_a_question_that_too_few_can_sign_in_to_answer_is_named(
     found = checks(muster)["approvals"]
     assert found["verdict"] == "note"
     assert found["found"].startswith("asks, step ask: 2 of finance-lead, cfo have to approve, and cfo cannot")
-    assert "cfo:user" in found["remedy"]
+    assert "muster users add cfo" in found["remedy"]
     monkeypatch.setenv("MUSTER_USERS", "cfo:viewer")
     renew_logins(project / ".muster")
     assert "approvals" in checks(muster), "who may only look cannot answer"

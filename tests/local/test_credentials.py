@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 
 from muster.errors import MusterError
-from muster.local.credentials import Credentials, load_credentials, renew_logins, write_secret
+from muster.local.credentials import (
+    Credentials,
+    add_login,
+    added_logins,
+    load_credentials,
+    remove_login,
+    renew_logins,
+    write_secret,
+)
 
 
 def test_the_file_is_readable_by_its_owner_only_whatever_the_umask(tmp_path: Path) -> None:
@@ -87,6 +95,29 @@ def test_a_command_in_another_shell_takes_nothing_back(tmp_path: Path, monkeypat
     started = renew_logins(tmp_path)
     monkeypatch.delenv("MUSTER_USERS")
     assert load_credentials(tmp_path) == started
+
+
+def test_who_was_added_stays_until_removed_whatever_the_environment_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = renew_logins(tmp_path)
+    added = add_login(tmp_path, "cfo", "user").logins["cfo"]
+    assert (added.role, added.added, len(added.password) > 10) == ("user", True, True)
+    monkeypatch.setenv("MUSTER_USERS", "auditor:viewer")
+    then = renew_logins(tmp_path)
+    assert (then.logins["cfo"], set(added_logins(tmp_path))) == (added, {"cfo"})
+    assert then.jwt_secret == first.jwt_secret
+    for name in ("cfo", "admin"):
+        with pytest.raises(MusterError, match=f"{name} has a login already"):
+            add_login(tmp_path, name, "op")
+    for name in ("", "a b", "a,b", "a:admin"):
+        with pytest.raises(MusterError, match="is no user name"):
+            add_login(tmp_path, name, "op")
+    left = remove_login(tmp_path, "cfo")
+    assert "cfo" not in left.logins
+    assert left.jwt_secret != first.jwt_secret, "after the next start nobody is signed in from before"
+    with pytest.raises(MusterError, match="auditor was not added"):
+        remove_login(tmp_path, "auditor")
 
 
 def test_a_wrong_role_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,7 @@ def too_few_logins(project: Project, definitions: Iterable[Definition]) -> Itera
                 yield (
                     f"{definition.name}, step {step.id}: {step.human.approvals} of {', '.join(people)} have to approve,"
                     f" and {', '.join(without)} cannot: no login, or only one to look",
-                    f"Add them: MUSTER_USERS={','.join(f'{name}:user' for name in without)} when you start Muster.",
+                    f"Add them: {'; '.join(f'`muster users add {name}`' for name in without)}.",
                 )
 
 

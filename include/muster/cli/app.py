@@ -13,6 +13,7 @@ from muster.cli.options import As, Automation, Json, RunId
 from muster.cli.output import Commands, Exit
 from muster.cli.recovering import breakers, effects
 from muster.cli.redoing import dead_letters
+from muster.cli.users import users
 
 app = typer.Typer(
     name="muster",
@@ -366,6 +367,7 @@ def restart(
 
 
 app.add_typer(history)
+app.add_typer(users, name="users", rich_help_panel=PLACE)
 app.add_typer(breakers, name="breakers", rich_help_panel=WORK)
 app.add_typer(effects, name="effects", rich_help_panel=WORK)
 app.add_typer(dead_letters, name="dead-letters", rich_help_panel=WORK)

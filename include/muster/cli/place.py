@@ -83,7 +83,7 @@ def airflow(user: str) -> AirflowClient:
     if user not in logins:
         raise MusterError(
             f"There is no login {user!r}; there are {', '.join(logins)}.",
-            remedy="Add one with MUSTER_USERS=name:role and start again.",
+            remedy=f"Add it with `muster users add {user}`.",
         )
     return AirflowClient(running.url.replace("localhost", "127.0.0.1"), user, logins[user].password)
 

@@ -167,7 +167,10 @@ def _required(
             "fernet_key": credentials.fernet_key,
             "execution_api_server_url": f"{local}/execution/",
             "auth_manager": "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager",
-            "simple_auth_manager_users": ",".join(f"{name}:{it.role}" for name, it in credentials.logins.items()),
+            # Those that were added are read at each sign-in: they come and go while Airflow runs.
+            "simple_auth_manager_users": ",".join(
+                f"{name}:{it.role}" for name, it in credentials.logins.items() if not it.added
+            ),
             "simple_auth_manager_passwords_file": password_file(project),
         },
         "database": {"sql_alchemy_conn": url, "sql_alchemy_conn_async": url},

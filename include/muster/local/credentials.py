@@ -23,6 +23,8 @@ class Login:
 
     role: str
     password: str = field(repr=False)
+    added: bool = False
+    """True when a command has added it, which lasts: the others are those that MUSTER_USERS names at a start."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,8 @@ def load_credentials(state: Path) -> Credentials:
 
 
 def renew_logins(state: Path) -> Credentials:
-    """The project's credentials with the logins that MUSTER_USERS (`name:role,name:role`) gives, and no others.
+    """The project's credentials with the logins that MUSTER_USERS (`name:role,name:role`) gives, those that a command
+    has added, and no others.
 
     Whoever stays keeps the password. Where a login or a role was taken away nobody stays signed in: Airflow takes the
     role from a token that it signed before.
@@ -72,17 +75,65 @@ def renew_logins(state: Path) -> Credentials:
     """
     path = credentials_file(state)
     known = _read(path) if path.exists() else _new()
-    wanted = _wanted_logins()
+    named = _wanted_logins()
+    added = {name: it.role for name, it in known.logins.items() if it.added and name not in named}
+    wanted = named | added
     given = {name: it.role for name, it in known.logins.items()}
     if wanted == given:
         return known
     passwords = {name: it.password for name, it in known.logins.items()}
-    logins = {name: Login(role, passwords.get(name) or secrets.token_urlsafe(12)) for name, role in wanted.items()}
+    logins = {
+        name: Login(role, passwords.get(name) or secrets.token_urlsafe(12), added=name in added)
+        for name, role in wanted.items()
+    }
     # Whoever only comes in addition takes nothing from anybody.
     jwt_secret = known.jwt_secret if given.items() <= wanted.items() else _jwt_secret()
-    renewed = replace(known, logins=logins, jwt_secret=jwt_secret)
-    write_secret(path, json.dumps(asdict(renewed), indent=2))
-    return renewed
+    return _written(state, replace(known, logins=logins, jwt_secret=jwt_secret))
+
+
+def added_logins(state: Path) -> dict[str, Login]:
+    """Those that a command has added."""
+    path = credentials_file(state)
+    return {name: it for name, it in _read(path).logins.items() if it.added} if path.exists() else {}
+
+
+def add_login(state: Path, name: str, role: str) -> Credentials:
+    """The project's credentials with one more login.
+
+    Raises:
+        MusterError: the name is none, or somebody has it.
+    """
+    known = load_credentials(state)
+    if not name.strip() or any(char in name for char in ",:|") or any(char.isspace() for char in name):
+        raise MusterError(f"{name!r} is no user name.", remedy="Use one word without commas and colons.")
+    if name in known.logins:
+        raise MusterError(
+            f"{name} has a login already, with the role {known.logins[name].role}.",
+            remedy="Remove it first with `muster users remove`, or name another role in MUSTER_USERS.",
+        )
+    login = Login(role, secrets.token_urlsafe(12), added=True)
+    return _written(state, replace(known, logins={**known.logins, name: login}))
+
+
+def remove_login(state: Path, name: str) -> Credentials:
+    """The project's credentials without a login that was added; from the next start on nobody stays signed in.
+
+    Raises:
+        MusterError: it was not added.
+    """
+    known = load_credentials(state)
+    if name not in known.logins or not known.logins[name].added:
+        raise MusterError(
+            f"{name} was not added by `muster users add`.",
+            remedy="`muster users` lists who was; the others are `admin`, `finance-lead` and those in MUSTER_USERS.",
+        )
+    left = {other: it for other, it in known.logins.items() if other != name}
+    return _written(state, replace(known, logins=left, jwt_secret=_jwt_secret()))
+
+
+def _written(state: Path, credentials: Credentials) -> Credentials:
+    write_secret(credentials_file(state), json.dumps(asdict(credentials), indent=2))
+    return credentials
 
 
 def write_secret(path: Path, text: str) -> None:

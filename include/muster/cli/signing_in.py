@@ -1,0 +1,63 @@
+"""What `muster users` does, to the state folder and to the file of passwords that Airflow reads at each sign-in."""
+
+from __future__ import annotations
+
+import json
+
+from rich.table import Table
+
+from muster.cli.output import console, emit
+from muster.cli.place import airflow_elsewhere
+from muster.errors import MusterError
+from muster.local.airflow import password_file
+from muster.local.credentials import Credentials, add_login, load_credentials, remove_login, write_secret
+from muster.local.project import Project, find_project
+
+
+def show(*, as_json: bool) -> None:
+    """Everybody, with the role and where it comes from."""
+    logins = load_credentials(_project().state).logins
+    if as_json:
+        emit([{"name": name, "role": it.role, "added": it.added} for name, it in logins.items()])
+        return
+    table = Table.grid(padding=(0, 2))
+    for name, it in logins.items():
+        table.add_row(name, it.role, "added" if it.added else "")
+    console().print(table)
+
+
+def add(name: str, role: str, *, as_json: bool) -> None:
+    """Add somebody, or give whom `add` has added another role."""
+    project = _project()
+    login = _written(project, add_login(project.state, name, role)).logins[name]
+    if as_json:
+        emit({"name": name, "role": role, "password": login.password})
+    else:
+        console().print(f"{name} ({role}) can sign in with the password {login.password}", markup=False)
+
+
+def remove(name: str, *, as_json: bool) -> None:
+    """Remove whom `add` has added."""
+    project = _project()
+    _written(project, remove_login(project.state, name))
+    if as_json:
+        emit({"name": name, "removed": True})
+    else:
+        console().print(f"{name} cannot sign in any more.", markup=False)
+
+
+def _project() -> Project:
+    if airflow_elsewhere():
+        raise MusterError(
+            "Who can sign in is decided where Airflow runs.",
+            remedy="Add people there: in MUSTER_USERS and MUSTER_LOGINS of the compose file, else in its auth manager.",
+        )
+    project = find_project()
+    project.make_state()
+    return project
+
+
+def _written(project: Project, credentials: Credentials) -> Credentials:
+    passwords = {name: login.password for name, login in credentials.logins.items()}
+    write_secret(password_file(project), json.dumps(passwords))
+    return credentials
