@@ -32,3 +32,47 @@ def test_a_wrong_schema_is_one_problem_and_hides_no_other_automation(
 ) -> None:
     (said,) = lint(tmp_path, f"{{ type: object, properties: {properties} }}", "{{ inputs.o.x }}", each=each)
     assert said.startswith("not a JSON Schema")
+
+
+@pytest.mark.parametrize(
+    ("schema", "expression"),
+    [
+        (f"{{ {OPEN}, additionalProperties: true }}", "{{ inputs.o.y }}"),
+        (f"{{ {OPEN}, unevaluatedProperties: true }}", "{{ inputs.o.y }}"),
+        (f"{{ {OPEN}, required: [y] }}", "{{ inputs.o.y }}"),
+        (f"{{ {OPEN}, default: {{ y: 1 }} }}", "{{ inputs.o.y }}"),
+        (
+            "{ type: object, properties: { x: { type: object, properties: { a: {} } } }, default: { x: { y: 1 } } }",
+            "{{ inputs.o.x.y }}",
+        ),
+        (f"{{ {OPEN}, dependentSchemas: {{ x: {{ properties: {{ y: {{}} }} }} }} }}", "{{ inputs.o.y }}"),
+        (f"{{ {OPEN}, if: {{ required: [x] }}, then: {{ required: [y] }} }}", "{{ inputs.o.y }}"),
+    ],
+)
+def test_what_a_schema_allows_is_not_refused(tmp_path: Path, schema: str, expression: str) -> None:
+    assert lint(tmp_path, schema, expression) == []
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "{{ inputs.o.y is defined }}",
+        "{{ inputs.o.y is undefined }}",
+        "{{ inputs.o.y | default('none') }}",
+        "{{ inputs.o['y'] | d('none') }}",
+        "{% if inputs.o.y is defined %}{{ inputs.o.y }}{% endif %}",
+        "{{ inputs.o.y if 'y' in inputs.o else 'none' }}",
+        "{{ inputs.o.y.z | default('none') }}",
+    ],
+)
+def test_what_the_author_takes_for_optional_may_be_missing(tmp_path: Path, expression: str) -> None:
+    assert lint(tmp_path, f"{{ {OPEN} }}", expression) == []
+
+
+def test_it_may_also_be_asked_in_another_place(tmp_path: Path) -> None:
+    assert lint(tmp_path, f"{{ {OPEN} }}", "{{ inputs.o.y }}", when="{{ inputs.o.y is defined }}") == []
+
+
+def test_what_is_asked_of_one_name_is_not_asked_of_another(tmp_path: Path) -> None:
+    (said,) = lint(tmp_path, f"{{ {OPEN} }}", "{{ inputs.o.y }} {{ inputs.o.z | default('none') }}")
+    assert said == "`inputs.o` declares no `y`"

@@ -197,7 +197,7 @@ class _Checker:
                 found.inputs <= inputs
                 and found.settings <= settings
                 and found.run <= _RUN_KEYS
-                and not any(input_checks.inside(path, self.automation.inputs) for path in found.inside)
+                and not any(map(self._nothing, found.inside))
                 for found in (used.each, used.when, used.work, used.undo)
             )
         )
@@ -220,10 +220,21 @@ class _Checker:
             yield self.document.problem(message, place)
         yield from named(found.inputs, self.automation.inputs, "input", place, self.document)
         for path in sorted(found.inside):
-            if (wrong := input_checks.inside(path, self.automation.inputs)) is not None:
+            if (wrong := self._nothing(path)) is not None:
                 yield self.document.problem(wrong.message, place, suggestion=wrong.suggestion)
         yield from named(found.settings, self.settings, "setting", place, self.document)
         yield from named(found.run, RUN_KEYS, "value of `run`", place, self.document)
+
+    def _nothing(self, path: tuple[str, ...]) -> input_checks.Nothing | None:
+        """Why nothing can be at a path inside an input; None where the automation asks whether there is."""
+        if any(path[: len(asked)] == asked for asked in self._asked):
+            return None
+        return input_checks.inside(path, self.automation.inputs)
+
+    @cached_property
+    def _asked(self) -> frozenset[tuple[str, ...]]:
+        parts = ((used.each, used.when, used.work, used.undo) for used in self.usages.values())
+        return frozenset(path for part in parts for found in part for path in found.asked)
 
     def _triggers(self) -> Iterator[Problem]:
         for position, trigger in enumerate(self.automation.triggers):

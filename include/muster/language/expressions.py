@@ -19,6 +19,7 @@ from muster.errors import PermanentError
 from muster.language import foreign
 from muster.language.answers import NeitherTrueNorFalse
 from muster.language.filters import FILTERS, MAX_TEXT, as_text
+from muster.language.paths import asked, path_of
 from muster.language.problems import did_you_mean
 from muster.language.sandbox import Mark, Sandbox, as_seen, loop_budget, marking, plain
 
@@ -79,6 +80,8 @@ class References(NamedTuple):
     """Names of values of `run`."""
     inside: frozenset[tuple[str, ...]] = frozenset()
     """What it uses of inputs, where that is not all of one: the names on the way."""
+    asked: frozenset[tuple[str, ...]] = frozenset()
+    """Of which paths inside inputs it asks whether there is anything."""
     path: tuple[str, ...] | None = None
     """The names on the way, when the text is nothing but a path such as `{{ steps.read }}`."""
 
@@ -105,8 +108,9 @@ def references(value: object) -> References:
         return found[0]._replace(path=None) if found else _NONE
     named = zip(*((*each[:5],) for each in found), strict=True)
     inside = frozenset[tuple[str, ...]]().union(*(each.inside for each in found))
+    optional = frozenset[tuple[str, ...]]().union(*(each.asked for each in found))
     variables, steps, inputs, settings, run = (frozenset[str]().union(*names) for names in named)
-    return References(variables, steps, inputs, settings, run, inside)
+    return References(variables, steps, inputs, settings, run, inside, optional)
 
 
 def _expressions_in(value: Any) -> list[str]:
@@ -188,18 +192,21 @@ class _Reader:
         self.found: dict[str, set[str]] = {name: set() for name in _PARENTS}
         self.variables: set[str] = set()
         self.inside: set[tuple[str, ...]] = set()
+        self.asked: set[tuple[str, ...]] = set()
 
     def read(self, tree: nodes.Template) -> References:
         try:
             self._visit(tree, frozenset())
         except RecursionError:
             raise ExpressionSyntaxError("the expression is nested too deeply") from None
+        self.asked = {path[1:] for path in asked(tree) if path[:1] == ("inputs",) and len(path) > 2}
         return self.references(_whole_path(tree))
 
     def references(self, path: tuple[str, ...] | None) -> References:
         """What was found so far; `path` when it was nothing else."""
         steps, inputs, settings, run = (frozenset(self.found[name]) for name in _PARENTS)
-        return References(frozenset(self.variables), steps, inputs, settings, run, frozenset(self.inside), path)
+        inside, optional = frozenset(self.inside), frozenset(self.asked)
+        return References(frozenset(self.variables), steps, inputs, settings, run, inside, optional, path)
 
     def _visit(self, node: nodes.Node, local: frozenset[str], depth: int = 0) -> None:
         if depth > MAX_DEPTH:
@@ -268,17 +275,6 @@ def _no_call(node: nodes.Call, line: int) -> ExpressionSyntaxError:
     name = called.attr if isinstance(called, nodes.Getattr) else getattr(called, "name", "this")
     suggestion = foreign.filter_meant(name) or "Use a filter; there are no methods and functions."
     return ExpressionSyntaxError(f"`{name}(…)` cannot be called", line, suggestion)
-
-
-def path_of(node: nodes.Node) -> tuple[str, ...] | None:
-    """The names of `a.b["c"]`, up to the first part that is not a fixed name; None without any."""
-    if isinstance(node, nodes.Name):
-        return (node.name,)
-    if isinstance(node, nodes.Getattr) and (before := path_of(node.node)):
-        return (*before, node.attr)
-    if isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Const) and isinstance(node.arg.value, str):
-        return (*before, node.arg.value) if (before := path_of(node.node)) else None
-    return None
 
 
 def tree_of(text: str) -> nodes.Template:

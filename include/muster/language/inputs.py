@@ -72,7 +72,9 @@ def is_no_list(path: Sequence[str], inputs: Mapping[str, object]) -> str | None:
 def _followed(path: Sequence[str], inputs: Mapping[str, object]) -> object:
     """The schema of what is at a path; None where that is not said, or not in a JSON Schema."""
     schema, there = inputs.get(path[0]), f"inputs.{path[0]}"
+    given = schema.get("default") if isinstance(schema, Mapping) else None
     for name in path[1:]:
+        given = given.get(name) if isinstance(given, Mapping) else None
         if not isinstance(schema, Mapping) or not _ANYTHING.isdisjoint(schema):
             return None
         if (kinds := _kinds(schema)) and "object" not in kinds:
@@ -81,7 +83,7 @@ def _followed(path: Sequence[str], inputs: Mapping[str, object]) -> object:
         if not isinstance(known, Mapping):
             return None
         if name not in known:
-            if not known or schema.get("additionalProperties", False) is not False:
+            if not known or _is_open(schema) or given is not None or name in _list(schema.get("required")):
                 return None
             meant = did_you_mean(name, known) or f"Declared are {', '.join(f'`{each}`' for each in known)}."
             return Nothing(f"`{there}` declares no `{name}`", meant)
@@ -89,7 +91,9 @@ def _followed(path: Sequence[str], inputs: Mapping[str, object]) -> object:
     return schema
 
 
-_ANYTHING = frozenset(("$ref", "$dynamicRef", "anyOf", "oneOf", "allOf", "if", "patternProperties"))
+_ANYTHING = frozenset(
+    ("$ref", "$dynamicRef", "anyOf", "oneOf", "allOf", "if", "then", "else", "dependentSchemas", "patternProperties")
+)
 """Keys of a schema that say more than we follow."""
 
 
@@ -97,8 +101,17 @@ def _kinds(schema: object) -> list[str]:
     """The types that a schema allows; none where it says more than we follow."""
     if not isinstance(schema, Mapping) or not _ANYTHING.isdisjoint(schema):
         return []
-    kinds = schema.get("type", [])
-    return [kinds] if isinstance(kinds, str) else [str(kind) for kind in kinds] if isinstance(kinds, list) else []
+    kinds = schema.get("type")
+    return [kinds] if isinstance(kinds, str) else [str(kind) for kind in _list(kinds)]
+
+
+def _is_open(schema: Mapping[str, object]) -> bool:
+    """True when it says that there may be more than its properties; where it does not say, we take it for closed."""
+    return schema.get("additionalProperties", schema.get("unevaluatedProperties", False)) is not False
+
+
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
 
 
 def undeclared(given: Iterable[str], declared: Collection[str]) -> list[str]:

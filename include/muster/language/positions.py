@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterator, Sequence
 from jinja2 import nodes
 
 from muster.language.explain import Located
-from muster.language.expressions import ExpressionSyntaxError, is_expression, only_expression, parse, path_of
+from muster.language.expressions import ExpressionSyntaxError, is_expression, only_expression, parse
+from muster.language.paths import path_of
 from muster.language.problems import Problem
 from muster.language.steps import MappedStep, StepBase
 

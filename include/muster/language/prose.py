@@ -121,6 +121,9 @@ EXPRESSIONS = """## Expressions
   nor less than a setting, an input or a number of 1000.10, and can be multiplied by 1.19.
 - What is not there is an error that names it, unless you ask: `{{ steps.read.note is defined }}`, `{{
   steps.read.note | default("none") }}`.
+- Inside of an input there is what its schema says under `properties`. `muster lint` takes a schema with `properties`
+  and without `additionalProperties` for closed, and refuses other names, unless they are `required`, stand in the
+  input's `default`, or the automation asks for them as above. `additionalProperties: true` leaves the rest open.
 - `{% if %}` and `{% for %}` can be used in longer texts. Loops, texts and numbers are bounded.
 - `each` passes over null, so positions stay the same down a chain of fan-outs: `{{ steps.approve[index]
   }}` is the approval of this item.
