@@ -131,13 +131,13 @@ def source_of(spec: ModuleSpec) -> str | None:
 def _bound_in(source: str) -> frozenset[str] | None:
     """The names a module binds; None when that cannot be told from its source."""
     try:
-        names = frozenset(_bound(ast.parse(source).body))
+        names = frozenset(bound(ast.parse(source).body))
     except UNREADABLE:
         return None
     return None if "*" in names else names
 
 
-def _bound(body: Sequence[ast.AST]) -> Iterator[str]:
+def bound(body: Sequence[ast.AST]) -> Iterator[str]:
     """The names that statements bind, also inside `if`, `try` and `with`; `*` for what is imported as a whole."""
     for node in body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
@@ -147,4 +147,4 @@ def _bound(body: Sequence[ast.AST]) -> Iterator[str]:
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             yield node.id
         else:
-            yield from _bound(list(ast.iter_child_nodes(node)))
+            yield from bound(list(ast.iter_child_nodes(node)))

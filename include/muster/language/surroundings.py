@@ -126,6 +126,8 @@ class Surroundings:
     """What is wrong with the settings files."""
     whole: bool = True
     """False when a settings file is missing or cannot be read, so that `settings` lacks what it says."""
+    published: bool = False
+    """True of a folder that was valid when it was published."""
 
     @classmethod
     def of(cls, root: Path, *, published: bool = False, plugins: Path | None = None) -> Surroundings:
@@ -135,7 +137,9 @@ class Surroundings:
         skills = skill_index(root / "skills")
         settings, problems, whole = _site_settings(root)
         agents = Agents(root / "agents", root, skills, published=published)
-        return cls(root, settings, skills, agents, plugins or root.parent / "plugins", tuple(problems), whole)
+        return cls(
+            root, settings, skills, agents, plugins or root.parent / "plugins", tuple(problems), whole, published
+        )
 
     def refusal(self, operator: str) -> Obstacle | None:
         """Why the operator at an import path cannot be a step; None when nothing speaks against it."""
@@ -144,7 +148,13 @@ class Surroundings:
         return self._refusals[operator]
 
     def signature(self, operator: str) -> Signature | None:
-        """The arguments of the operator at an import path; None where the files do not say."""
+        """The arguments of the operator at an import path; None where the files do not say.
+
+        Of a folder that was published nothing is said: it is read in every process that does a step, and Airflow itself
+        looks at the arguments there.
+        """
+        if self.published:
+            return None
         if operator not in self._signatures:
             self._signatures[operator] = signature(operator, [self.plugins])
         return self._signatures[operator]

@@ -87,7 +87,10 @@ def _misfits(step: OperatorStep, spot: Spot) -> Iterator[Problem]:
     for given in step.arguments.keys() - takes.taken:
         suggestion = did_you_mean(given, takes.taken)
         yield spot.problem(f"`{name}` takes no `{given}`", "with", given, key=True, suggestion=suggestion)
-    if missing := sorted(takes.needed - step.arguments.keys()):
+    others = step.arguments.get("default_args", {})
+    if not isinstance(others, dict):
+        return  # An expression: nobody knows yet what it gives.
+    if missing := sorted(takes.needed - step.arguments.keys() - others.keys()):
         yield spot.problem(f"`{name}` needs {all_of(missing)}", "operator", suggestion="Give it in `with`.")
 
 
