@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from muster.agents.errors import BadOutput
-from muster.errors import BudgetExceeded, ErrorClass, PermanentError, SetAside, TransientError
+from muster.errors import BudgetExceeded, ErrorClass, MusterError, PermanentError, SetAside, TransientError
 from muster.failures import asked_to_wait, class_of_status, classify, parse_retry_after
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -96,3 +96,10 @@ def test_what_the_other_side_asked_for_is_found_wherever_it_stands() -> None:
     headers["Retry-After"] = "3"
     assert asked_to_wait(urllib.error.HTTPError("http://x", 429, "slow down", headers, None)) == 3
     assert asked_to_wait(ValueError("x")) is None
+
+
+@pytest.mark.parametrize(
+    ("said", "told"), [("It broke..", "It broke."), ("And so on...", "And so on..."), ("a.b", "a.b")]
+)
+def test_a_sentence_that_repeats_a_sentence_ends_once(said: str, told: str) -> None:
+    assert str(MusterError(said)) == told

@@ -41,6 +41,8 @@ class MusterError(Exception):
     """False when its words are only about runs and steps: no personal data can get into them, so anybody may hear."""
 
     def __init__(self, message: str, *, remedy: str | None = None, error_class: ErrorClass | None = None) -> None:
+        # What it repeats of another error may be a sentence already.
+        message = message[:-1] if message.endswith("..") and not message.endswith("...") else message
         super().__init__(message)
         self.message = message
         self.remedy = remedy

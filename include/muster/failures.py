@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import traceback
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -45,6 +46,14 @@ def classify(error: BaseException) -> ErrorClass:
     if isinstance(error, TimeoutError) or any(isinstance(error, kind) for kind in _known(_TIMEOUTS)):
         return ErrorClass.TIMEOUT
     return ErrorClass.TRANSIENT
+
+
+def trace_below(error: BaseException, place: str) -> str:
+    """Where an error comes from: its frames below the last one in a file whose path begins so, and what it says."""
+    told = traceback.TracebackException.from_exception(error)
+    above = [number for number, frame in enumerate(told.stack, 1) if frame.filename.startswith(place)]
+    told.stack = traceback.StackSummary.from_list(told.stack[above[-1] if above else 0 :])
+    return "".join(told.format())
 
 
 def took_too_long(timeout: float | None) -> TransientError:

@@ -21,6 +21,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import structlog
 from airflow.dag_processing.bundles.base import BaseDagBundle, BundleVersion, BundleVersionLock
 from airflow.utils.session import NEW_SESSION, provide_session
 from sqlalchemy import select
@@ -91,6 +92,7 @@ class MusterBundle(BaseDagBundle):
             # Every task that ends in the triggerer sends the Dag processor a callback, though no Dag of
             # ours has one. Airflow 3.3.2 parses the pinned file for it, and from then on takes the finish
             # time of that one parse for the file's last one, so that it parses the file without a pause.
+            _leave_out_of_the_log()
             raise CallbackNotNeeded(f"Dags of the bundle {self.name} have no callbacks; nothing is lost.")
         else:
             # Before looking, and as long as this process needs it: Airflow itself takes its lock only when the
@@ -179,6 +181,20 @@ class MusterBundle(BaseDagBundle):
 
 class CallbackNotNeeded(MusterError):
     """Airflow passes over the callback, which would have done nothing, and goes on."""
+
+
+def _leave_out_of_the_log() -> None:
+    """The Dag processor would write a traceback at level error about what is as it should be."""
+    processors = structlog.get_config()["processors"]
+    if _in_structlog not in processors:
+        # In place: loggers that are in use already hold this very list.
+        processors.insert(0, _in_structlog)
+
+
+def _in_structlog(logger: Any, method: str, event: Any) -> Any:
+    if isinstance(sys.exc_info()[1], CallbackNotNeeded):
+        raise structlog.DropEvent
+    return event
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import logging
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import structlog
@@ -28,6 +29,7 @@ from airflow.sdk.exceptions import (
 from muster.errors import MusterError, PermanentError
 from muster.events.sealing import WITHHELD, current_seals, may_be_about_somebody
 from muster.execution.outcome import Outcome
+from muster.failures import trace_below
 from muster.redaction import redact, redact_data
 
 if TYPE_CHECKING:
@@ -110,7 +112,7 @@ def _failure(operator: Any, context: Any, error: Exception) -> Exception:
     if isinstance(error, AirflowSkipException):
         return AirflowSkipException(text)
     if not about_somebody and not isinstance(error, MusterError):
-        note("error", "Where it failed", trace=_trace(error))
+        note("error", "Where it failed", trace=trace_below(error, str(Path(__file__).parent)))
     for_good = isinstance(error, PermanentError | AirflowFailException | AirflowSensorTimeout)
     return Told(text) if for_good else Failed(text)
 
@@ -239,7 +241,13 @@ def _is_withheld() -> bool:
 
 
 def _in_structlog(logger: Any, method: str, event: Any) -> Any:
-    return {"event": LINE} if _is_withheld() else event
+    if _is_withheld():
+        return {"event": LINE}
+    error = sys.exc_info()[1]
+    if event.get("exc_info") is True and isinstance(error, Told | Failed):
+        # They were made on the way out: their frames are Airflow's and Muster's, and where it failed has been said.
+        event["exc_info"] = (type(error), error, None)
+    return event
 
 
 def _in_logging(record: logging.LogRecord) -> bool:

@@ -33,7 +33,7 @@ def execute(dsn: str, statement: str) -> None:
 def test_a_rebuild_makes_all_rows_new_or_one_runs(muster: Muster, dsn: str, log: EventLog) -> None:
     log.append("bills/tuesday", whole_run())
     execute(dsn, "UPDATE steps SET status = 'failed'")
-    assert "8 rows of 1 runs" in muster("rebuild", "tuesday").stdout
+    assert "8 rows of 1 run new" in muster("rebuild", "tuesday").stdout
     assert [muster("replay", run).exit_code for run in ("monday", "tuesday")] == [1, 0]
     told = read(muster("rebuild", "--json"))
     assert (told["runs"], told["rows"]) == (2, 16)
@@ -42,11 +42,11 @@ def test_a_rebuild_makes_all_rows_new_or_one_runs(muster: Muster, dsn: str, log:
 
 
 def test_the_whole_log_and_one_run_are_verified_against_checkpoints(muster: Muster, dsn: str, project: Path) -> None:
-    assert "21 events of 1 streams" in muster("verify").stdout
+    assert "21 events of 1 stream." in muster("verify").stdout
     written = read(muster("verify", "--checkpoint", "--json"))
     assert (written["checkpoint"]["number"], written["faults"]) == (1, [])
     assert (project / ".muster" / "checkpoints.jsonl").exists()
-    assert "1 streams have their end witnessed" in muster("verify", "--checkpoint").stdout
+    assert "they witness the end of 1 stream." in muster("verify", "--checkpoint").stdout
     execute(dsn, "DELETE FROM events WHERE version > 20")
     for arguments in ([], [RUN], ["--checkpoint"]):
         shown = muster("verify", *arguments)
@@ -89,7 +89,7 @@ def test_a_replay_fails_where_a_projection_differs_and_needs_none_to_find_its_ru
     execute(dsn, "UPDATE steps SET status = 'failed' WHERE step = 'code'")
     shown = muster("replay", RUN)
     assert shown.exit_code == 1
-    assert "differ from the log in 1 places" in shown.stdout
+    assert "differ from the log in 1 place:" in shown.stdout
     execute(dsn, "DELETE FROM runs")
     told = muster("replay", RUN, "--json")
     assert told.exit_code == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 from typing import Any
 
@@ -497,3 +498,17 @@ def test_a_condition_that_gives_text_lays_out_no_fan_out(site: Site) -> None:
     with pytest.raises(PermanentError, match="neither true nor false"):
         site.expand(run, "one")
     assert site.state(run).step("one").status == "failed"
+
+
+def test_of_a_skill_that_crashes_the_log_shows_its_own_frames_and_no_others(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    site.run(site.definition(steps("  - {id: one, skill: shop.price, with: {of: crash}}")))
+    [record] = [each for each in caplog.records if each.name == "muster.skills.calling"]
+    said = record.getMessage()
+    assert said.startswith("The skill shop.price failed.\nTraceback")
+    assert "RuntimeError: it crashed" in said
+    assert re.findall(r'File ".*/(\w+\.py)", line \d+, in (\w+)', said) == [("shop.py", "price")]
+    caplog.clear()
+    site.run(site.definition(steps("  - {id: one, skill: shop.refuse}")))
+    assert not [each for each in caplog.records if each.name == "muster.skills.calling"], "an error in words of its own"

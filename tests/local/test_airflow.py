@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -56,6 +59,19 @@ def test_processes_share_keys_and_keep_off_shared_folders(project: Project) -> N
         "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH",
     ):
         assert env[name].startswith(str(project.state))
+
+
+def test_a_warning_that_nobody_can_act_on_is_not_in_every_tasks_log(project: Project) -> None:
+    said = (
+        "import pathspec.patterns.gitwildmatch as it; it.GitWildMatchPattern('*.py')\n"
+        "import warnings; warnings.warn('mine')"
+    )
+    variables = made(project, {"PYTHONWARNINGS": "always"})
+    done = subprocess.run(
+        [sys.executable, "-c", said], env=os.environ | variables, capture_output=True, text=True, check=True
+    )
+    assert "GitWildMatchPattern" not in done.stderr
+    assert "UserWarning: mine" in done.stderr
 
 
 def test_loopback_is_never_asked_through_a_proxy(project: Project) -> None:

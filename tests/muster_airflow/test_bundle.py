@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import structlog
 from airflow.dag_processing.bundles import base
 from airflow.dag_processing.dagbag import DagBag
 from airflow.models.dagbundle import DagBundleModel
@@ -630,3 +631,22 @@ def test_without_settings_that_can_be_read_nothing_of_a_version_is_built(
     assert "tell" in machine.tasks(version)["one"]
     monkeypatch.setenv("MUSTER_ENVIRONMENT", "nowhere")
     assert machine.tasks(version) == {"one": {"muster.not_valid"}, "two": {"muster.not_valid"}}
+
+
+def test_a_callback_that_nothing_needs_is_passed_over_without_a_line_of_log(
+    machine: Machine, source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pinned = MusterBundle(path=str(source.parent), name="muster", version=machine.publish(), refresh_interval=5)
+
+    def prepare_callback_bundle() -> None:
+        """As Airflow's Dag processor, by whose name it is known."""
+        for begin in (pinned.initialize, lambda: 1 / 0):
+            try:
+                begin()
+            except Exception:
+                structlog.get_logger("processor").exception("Error initializing")
+
+    prepare_callback_bundle()
+    said = capsys.readouterr().out
+    assert "CallbackNotNeeded" not in said
+    assert said.count("Error initializing") == 1, "other errors are said"

@@ -235,6 +235,21 @@ def test_where_a_foreign_operator_failed_about_nobody_is_in_the_log_without_secr
     assert "RuntimeError: from [redacted]" in said
 
 
+@pytest.mark.parametrize("error", [egress.Told, egress.Failed])
+def test_what_airflow_writes_of_a_failure_that_was_told_has_no_frames(
+    error: type[Exception], capsys: pytest.CaptureFixture[str]
+) -> None:
+    egress.withhold_log_lines()
+    for raised in (error("in words"), ValueError("by itself")):
+        try:
+            raise raised
+        except Exception:
+            structlog.get_logger("task").exception("Task failed with exception")
+    told, others = capsys.readouterr().out.split("by itself")[0].split("in words")
+    assert "raise raised" not in told
+    assert "raise raised" in others
+
+
 @pytest.mark.parametrize("about", [None, "jane"])
 def test_what_an_operator_tells_airflow_to_do_is_left_as_it_is(site: Site, about: str | None) -> None:
     signals: list[BaseException] = [

@@ -10,7 +10,7 @@ from pathlib import Path
 import typer
 
 from muster.cli.log import opened, stream_of
-from muster.cli.output import Exit, console, emit
+from muster.cli.output import Exit, console, counted, emit
 from muster.errors import MusterError
 from muster.events.audit import check, trail, write
 from muster.events.checkpoints import CHECKPOINTS, verify
@@ -63,7 +63,7 @@ def check_file(path: Path, key: Path | None, *, as_json: bool) -> None:
         for fault in found.faults:
             console().print(f"✗ {fault}", style="red", markup=False)
     else:
-        console().print(f"{found.events} events of {found.run} are as they were signed.", markup=False)
+        console().print(f"{counted(found.events, 'event')} of {found.run}: as they were signed.", markup=False)
         console().print(f"Key {found.signed_by}, {whose}.", markup=False)
     if found.faults:
         raise typer.Exit(Exit.FAILED)

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from rich.markup import escape
 from rich.table import Table
 
-from muster.cli.output import console, emit
+from muster.cli.output import console, counted, emit
 from muster.cli.place import airflow, muster_dsn
 from muster.database import Database
 from muster.local.project import find_project
@@ -54,7 +54,10 @@ def prune_old(age: float, *, dry_run: bool, user: str, as_json: bool) -> None:
         emit({**asdict(done), "done": not dry_run})
         return
     verb = "Would remove" if dry_run else "Removed"
-    console().print(f"{verb} {done.effects} effects of {done.runs} runs; {done.kept} runs as old are known to Airflow.")
+    console().print(
+        f"{verb} {counted(done.effects, 'effect')} of {counted(done.runs, 'run')};"
+        f" those of {counted(done.kept, 'run')} as old stay: Airflow knows them."
+    )
 
 
 def _print(entries: list[Entry]) -> None:

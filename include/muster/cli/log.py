@@ -80,10 +80,12 @@ def rebuild_projections(id: str | None, *, as_json: bool) -> None:
         emit({**asdict(done), "seconds": seconds})
     else:
         _tell_faults(done.faults)
-        console().print(f"Made {done.rows} rows of {done.runs} runs new from the log in {seconds:.1f} s.")
+        console().print(
+            f"Made {counted(done.rows, 'row')} of {counted(done.runs, 'run')} new from the log in {seconds:.1f} s."
+        )
     if done.faults:
         messages().print(
-            f"{len(done.faults)} runs keep the rows they had: their logs are not as they were written. {_RESTORE}",
+            f"Of {counted(len(done.faults), 'run')} the rows stay: the log is not as it was written. {_RESTORE}",
             style="bold red",
         )
         raise typer.Exit(Exit.FAILED)
@@ -117,13 +119,16 @@ def _report(found: Verification, written: Checkpoint | None, wanted: bool) -> No
     out = console()
     _tell_faults(found.faults)
     if found.faults:
-        out.print(f"[bold red]{len(found.faults)} faults[/] in {found.streams} streams.")
+        out.print(f"[bold red]{counted(len(found.faults), 'fault')}[/] in {counted(found.streams, 'stream')}.")
         out.print(_RESTORE)
         if wanted:
             out.print("No checkpoint was written.")
         return
-    out.print(f"[green]Everything is as it was written[/]: {found.events} events of {found.streams} streams.")
-    out.print(f"Checkpoints: {found.checkpoints}; {found.covered} streams have their end witnessed by one.")
+    out.print(
+        f"[green]Everything is as it was written[/]: "
+        f"{counted(found.events, 'event')} of {counted(found.streams, 'stream')}."
+    )
+    out.print(f"Checkpoints: {found.checkpoints}; they witness the end of {counted(found.covered, 'stream')}.")
     if written is not None:
         out.print(f"Wrote checkpoint {written.number} ({written.hash}).")
 
@@ -182,7 +187,7 @@ def _tell(differences: list[Difference]) -> None:
     if not differences:
         out.print("[green]The projections say what the log says.[/]")
         return
-    out.print(f"[bold red]The projections differ from the log in {len(differences)} places:[/]")
+    out.print(f"[bold red]The projections differ from the log in {counted(len(differences), 'place')}:[/]")
     table = Table("table", "row", "column", "stored", "log", box=None, header_style="bold", padding=(0, 2))
     for each in differences[:SHOWN]:
         cells = (each.table, each.row, each.column, str(each.stored), str(each.derived))

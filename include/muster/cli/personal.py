@@ -8,7 +8,7 @@ from pathlib import Path
 
 import typer
 
-from muster.cli.output import console, emit, messages
+from muster.cli.output import console, counted, emit, messages
 from muster.cli.place import muster_dsn
 from muster.database import Database
 from muster.events.personal import Vault, load_master
@@ -45,12 +45,14 @@ def forget_subject(subject: str, *, yes: bool, user: str, as_json: bool) -> None
     if done.before is not None:
         console().print(
             f"{subject} was forgotten on {done.before:%Y-%m-%d} at {done.before:%H:%M %Z}. What had come since of"
-            f" {done.runs} runs was removed: {done.notices} texts of notices, {done.folders} folders of files."
+            f" {counted(done.runs, 'run')} was removed: {counted(done.notices, 'text')} of notices,"
+            f" {counted(done.folders, 'folder')} of files."
         )
         return
-    console().print(f"{subject} is forgotten: the personal data of {done.runs} runs cannot be read any more.")
+    runs = counted(done.runs, "run")
+    console().print(f"{subject} is forgotten: the personal data of {runs} cannot be read any more.")
     messages().print(
-        f"{done.unsent} notices that were still to be sent are not. What has left Muster stays where it is: messages"
+        f"{counted(done.unsent, 'notice')} still to be sent are not. What has left Muster stays where it is: messages"
         " that were sent, tables that skills wrote, and in Airflow the trigger form's values and the text of questions,"
         " until these runs are deleted there. An attempt that was under way may still leave files: once it has ended,"
         " repeat this command.",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from muster.cli.output import console, emit
+from muster.cli.output import console, counted, emit
 from muster.cli.place import airflow, open_log, open_queries
 from muster.errors import MusterError, PermanentError
 from muster.events.log import EventLog
@@ -57,7 +57,7 @@ def cancel_run(run: str, *, reason: str | None, user: str, as_json: bool) -> Non
         database.close()
     if as_json:
         emit({"run": run, "children": children, "stopped": stopped, "by": user, "not_stopped": sorted(left)})
-    with_them = f" with {len(children)} runs it has asked for" if children else ""
+    with_them = f" with {counted(len(children), 'run')} it has asked for" if children else ""
     if left:
         why = next(iter(left.values()))
         raise _like(why)(
@@ -66,7 +66,7 @@ def cancel_run(run: str, *, reason: str | None, user: str, as_json: bool) -> Non
             remedy=f"`muster cancel {run}` again stops it; otherwise it ends by itself, and is undone after that.",
         )
     if not as_json:
-        said = f"{run} is cancelled{with_them}; {len(stopped)} tasks were stopped."
+        said = f"{run} is cancelled{with_them}; {counted(len(stopped), 'task')} stopped."
         console().print(f"{said} `muster show {run}` tells what is undone.")
 
 
@@ -141,7 +141,7 @@ def resume_run(run: str, *, note: str | None, by_hand: bool, all_by_hand: bool, 
         return
     if earlier is not None:
         console().print(f"Airflow had not begun what {earlier} ordered before: that is carried out.", markup=False)
-    console().print(f"{run} goes on undoing: {cleared} tasks. `muster show {run}` tells how far it is.")
+    console().print(f"{run} goes on undoing: {counted(cleared, 'task')}. `muster show {run}` tells how far it is.")
 
 
 def _of_no_use(run: str, seen: Resumable, *, is_known: bool) -> PermanentError:

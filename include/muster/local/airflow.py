@@ -225,6 +225,8 @@ def _plain(project: Project, databases: Databases, given: Mapping[str, str]) -> 
         "NO_PROXY": no_proxy,
         "no_proxy": no_proxy,
         "PYTHONUNBUFFERED": "1",
+        # Of a library that Airflow uses, in the log of every task: nobody here can do anything about it.
+        "PYTHONWARNINGS": ",".join(filter(None, [given.get("PYTHONWARNINGS"), "ignore:GitWildMatchPattern"])),
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), given.get("PATH", os.defpath)]),
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -9,6 +10,9 @@ from typing import Any
 import httpx
 
 from muster.errors import MusterError, TransientError
+
+_MISFIT = re.compile(r"Invalid input for param (\S+): ([^\n]*)(?:.*\nOn instance(\S*):)?", re.DOTALL)
+"""How Airflow says that an input does not fit its schema: the name, why, and the place in it."""
 
 
 class Unreachable(TransientError):
@@ -99,12 +103,20 @@ class AirflowClient:
         """
         body = {"logical_date": None, "conf": conf or {}, "dag_run_id": run_id, "note": note}
         path = f"/api/v2/dags/{dag_id}/dagRuns"
+        # Asked first: to be told by a refusal leaves a traceback in Airflow's log.
+        if run_id is not None and (existing := self._get_or_none(f"{path}/{run_id}")) is not None:
+            return existing, False
         answer = self._send(
             "POST",
             path,
             json={key: value for key, value in body.items() if value is not None or key == "logical_date"},
-            accept=(404, 409),
+            accept=(400, 404, 409),
         )
+        if answer.status_code == 400 and (misfit := _MISFIT.match(_detail(answer))):
+            name, why, place = misfit.groups()
+            raise MusterError(
+                f"The input `{name}{place or ''}` of {dag_id} does not fit: {why.rstrip('.')}. Nothing was started."
+            )
         if answer.status_code == 409 and run_id is not None:
             existing = self._get_or_none(f"{path}/{run_id}")
             if existing is not None:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import logging
 import threading
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
-from muster.errors import ErrorClass, TransientError
+from muster.errors import ErrorClass, MusterError, TransientError
+from muster.failures import trace_below
 from muster.recovery.attempts import give_up
+from muster.redaction import redact
 from muster.skills.registry import Skill, SkillContext, staying_alive
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 
 async def call_skill(skill: Skill, values: Mapping[str, Any], context: SkillContext) -> Any:
@@ -44,6 +48,12 @@ async def _called(skill: Skill, values: Mapping[str, Any], context: SkillContext
         raise TransientError(
             f"The skill {skill.name} took longer than {skill.timeout:g} seconds.", error_class=ErrorClass.TIMEOUT
         ) from error
+    except MusterError:
+        raise
+    except Exception as error:
+        # Of the frames nobody needs Muster's own and Airflow's.
+        log.error("The skill %s failed.\n%s", skill.name, redact(trace_below(error, __file__)))
+        raise
     return skill.dump(result)
 
 

@@ -1,4 +1,4 @@
-"""What is paused on the real Airflow is said to be, and nobody waits for it."""
+"""What the commands say of the real Airflow: what is paused, is there, or does not fit; and what its log says."""
 
 from __future__ import annotations
 
@@ -54,3 +54,21 @@ def test_a_run_that_is_there_is_started_by_nothing_else(airflow: Airflow) -> Non
     assert other.returncode == 1
     assert "is there already, with other inputs" in other.stderr
     assert airflow.finish("pausable/known") == "success"
+
+
+def test_an_input_that_does_not_fit_is_said_in_a_sentence_with_its_place(airflow: Airflow) -> None:
+    airflow.automation("pausable", SOURCE)
+    refused = airflow.command("run", "pausable", "--input", "n=many")
+    assert refused.returncode == 1
+    said = "The input `n` of pausable does not fit: 'many' is not of type 'integer'. Nothing was started."
+    assert " ".join(refused.stderr.split()) == f"error: {said}"
+
+
+def test_a_callback_that_nothing_needs_leaves_no_traceback(airflow: Airflow) -> None:
+    airflow.automation("pausable", SOURCE)
+    assert airflow.finish(airflow.start("pausable", "called-back")) == "success"
+    log = airflow.stack.project.logs / "dag-processor.log"
+    asked = log.read_text().count("DAG bundles loaded")
+    assert airflow.finish(airflow.start("pausable", "called-back-again")) == "success"
+    airflow.until("a callback of it", lambda: log.read_text().count("DAG bundles loaded") > asked)
+    assert "CallbackNotNeeded" not in log.read_text()
