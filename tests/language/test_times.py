@@ -13,7 +13,13 @@ from muster.language.expressions import ExpressionError, evaluate
 
 BERLIN = ZoneInfo("Europe/Berlin")
 GIVEN: dict[str, Any] = {
-    "inputs": {"day": "2026-03-31", "late": "2026-03-31T23:30:00+00:00", "amount": "12.30", "rate": 0.1},
+    "inputs": {
+        "day": "2026-03-31",
+        "late": "2026-03-31T23:30:00+00:00",
+        "amount": "12.30",
+        "rate": 0.1,
+        "nothing": None,
+    },
     "item": date(2026, 3, 31),
     # The clocks were changed in the night to the 29th.
     "steps": {"moment": datetime(2026, 3, 30, 8, 0, tzinfo=BERLIN)},
@@ -52,12 +58,20 @@ def test_dates_and_amounts_are_reckoned_with(text: str, value: object) -> None:
     [
         ("inputs.amount | add_days(1)", "invalid isoformat"),
         ("3 | add_days(1)", "takes a date"),
-        ("item | add_days('x')", "unsupported type"),
+        ("inputs.nothing | add_days(1)", "takes a date, not null"),
+        ("item | add_days('x')", "takes a whole number"),
+        ("item | add_days('1' | decimal)", "takes a whole number"),
+        ("steps.moment | add_days(1.5)", "takes a whole number"),
+        ("item | add_days(true)", "takes a whole number"),
         ("item | add_days(99999999)", "no date"),
         ("item | start_of_week('someday')", "a day such as `monday`"),
         ("inputs.day | decimal", "takes a number"),
         ("true | decimal", "takes a number"),
         ("'nan' | decimal", "takes a number"),
+        ("'1,5' | decimal", "not a text that is no number"),
+        ("'1_000' | decimal", "not a text that is no number"),
+        ("'1e400000' | decimal | int", "100 digits at most"),
+        ("'1e-400000' | decimal", "100 digits at most"),
     ],
 )
 def test_what_is_no_date_or_number_is_an_error_in_words(text: str, message: str) -> None:

@@ -18,9 +18,12 @@ from jinja2.utils import pass_environment
 from muster.language.answers import KEEPING, Answers
 from muster.language.decimals import COMPARING, exact_if_mixed, given_back
 from muster.language.times import add_days, as_date, start_of_month, start_of_week
+from muster.language.values import kind_of
 
 MAX_TEXT = 1_000_000
 """Longest text a filter or an evaluation makes."""
+MAX_DIGITS = 100
+"""Most digits before or behind the point of what is read as a decimal: written out, `1e400000` takes seconds."""
 
 _SAFE = [
     "abs",
@@ -52,18 +55,6 @@ _SAFE = [
     "upper",
     "wordcount",
 ]
-
-
-def kind_of(value: object) -> str:
-    """What a value is, for a sentence."""
-    if value is None:
-        return "null"
-    names = {bool: "true or false", str: "a text", int: "a number", float: "a number", Decimal: "a number"}
-    if isinstance(value, datetime | date):
-        return "a date"
-    if isinstance(value, Mapping):
-        return "a mapping"
-    return names.get(type(value), "a list" if isinstance(value, list | tuple) else "a value")
 
 
 def as_text(value: object) -> object:
@@ -127,8 +118,12 @@ def decimal(value: object) -> Decimal:
         number = Decimal(str(value))
     except InvalidOperation:
         number = Decimal("nan")
-    if isinstance(value, bool) or not number.is_finite():
-        raise TypeError(f"`decimal` takes a number, not {kind_of(value)}")
+    # Python's `1_000` is nobody's way to write an amount.
+    if isinstance(value, bool) or not number.is_finite() or "_" in str(value):
+        such = " that is no number such as `1234.50`" if isinstance(value, str) else ""
+        raise TypeError(f"`decimal` takes a number, not {kind_of(value)}{such}")
+    if abs(number.adjusted()) > MAX_DIGITS:
+        raise ValueError(f"`decimal` takes a number of {MAX_DIGITS} digits at most")
     return number
 
 

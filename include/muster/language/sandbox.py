@@ -21,6 +21,7 @@ from muster.language import filters
 from muster.language.answers import Answers, Decision
 from muster.language.decimals import ExactComparisons, comparing, exact, is_in
 from muster.language.problems import did_you_mean
+from muster.language.values import kind_of
 
 MAX_ITERATIONS = 100_000
 """Most rounds of all `for` loops of one text."""
@@ -195,4 +196,4 @@ def _what_is_missing(obj: object, key: object) -> str:
         return f"there is no `{key}` in it. {hint}"
     if isinstance(obj, list | tuple) and isinstance(key, int):
         return f"the list has {len(obj)} entries, so none at position {key}"
-    return f"{filters.kind_of(obj)} has no `{key}`; expressions see keys, never methods or attributes"
+    return f"{kind_of(obj)} has no `{key}`; expressions see keys, never methods or attributes"

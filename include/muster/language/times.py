@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import date, datetime, time, timedelta
 
+from muster.language.values import kind_of
+
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
@@ -12,12 +14,14 @@ def as_date(value: object, name: str) -> date:
     if isinstance(value, str):
         return datetime.fromisoformat(value) if len(value) > len("2026-01-31") else date.fromisoformat(value)
     if not isinstance(value, date):
-        raise TypeError(f"`{name}` takes a date, not {type(value).__name__}")
+        raise TypeError(f"`{name}` takes a date, not {kind_of(value)}")
     return value
 
 
 def add_days(value: object, days: int) -> date:
     """The date so many days later, or earlier where the number is below 0; a moment keeps its time of day."""
+    if isinstance(days, bool) or not isinstance(days, int):
+        raise TypeError("`add_days` takes a whole number of days: write `| int` behind what is none")
     try:
         return as_date(value, "add_days") + timedelta(days=days)
     except OverflowError:
