@@ -49,6 +49,30 @@ MISTAKES: dict[str, tuple[str, str, str, str]] = {
         "an expression must stand in quotes",
         'Write "{{ inputs.x }}".',
     ),
+    "an expression without quotes at the beginning of a value": (
+        HEAD + "steps:\n  - id: tell\n    when: {{ inputs.x }} > 3 # often\n    notify: []\n",
+        "4:11",
+        "an expression must stand in quotes",
+        'Write "{{ inputs.x }} > 3".',
+    ),
+    "a path of Windows in double quotes": (
+        HEAD + 'settings: { folder: "C:\\data" }\nsteps:\n' + STEP,
+        "2:24",
+        r"YAML knows no `\d` in double quotes",
+        r"Write `\\d`, or put the text in single quotes.",
+    ),
+    "one that looks like a character's number": (
+        HEAD + 'settings: { folder: "C:\\users" }\nsteps:\n' + STEP,
+        "2:24",
+        r"YAML knows no `\u` in double quotes",
+        r"Write `\\u`, or put the text in single quotes.",
+    ),
+    "a regular expression in double quotes": (
+        HEAD + 'settings:\n  re: "\\d+"\nsteps:\n' + STEP,
+        "3:8",
+        r"YAML knows no `\d` in double quotes",
+        r"Write `\\d`, or put the text in single quotes.",
+    ),
     "one in braces": (
         HEAD + 'steps:\n  - id: tell\n    notify: [{ slack: "#a", text: {{ inputs.x }} }]\n',
         "4:35",

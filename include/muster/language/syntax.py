@@ -15,6 +15,7 @@ _BREAKS = re.compile(r"\r\n|[\r\n\x85\u2028\u2029]")
 """Only YAML's line breaks: a form feed inside a text does not begin a line."""
 FAR = 100
 """So many lines before a mistake the quote is looked for that leads to it."""
+_NO_ESCAPE = re.compile(r"escape character|hexdecimal|hexadecimal|escape code")
 _BRACES = re.compile(r"\{\{.*?(?:\}\}|$)")
 
 
@@ -25,6 +26,10 @@ def syntax_mistake(text: str, error: yaml.MarkedYAMLError) -> Mistake:
     line = line_of(text, place.line)
     if line[place.column : place.column + 1] == "\t":
         return Mistake("a tab is used for indentation", place, "Indent with spaces.")
+    if _NO_ESCAPE.search(str(error.problem)) and (column := line.rfind("\\", 0, place.column + 1)) >= 0:
+        escape = line[column : column + 2]
+        remedy = f"Write `\\{escape}`, or put the text in single quotes."
+        return Mistake(f"YAML knows no `{escape}` in double quotes", Place(place.line, column, len(escape)), remedy)
     begins = error.context_mark
     if begins is not None and "quoted scalar" in str(error.context):
         return _unclosed(Place(begins.line, begins.column, 1), None)
@@ -70,7 +75,15 @@ def line_of(text: str, number: int) -> str:
 
 def _in_quotes(place: Place, line: str) -> Mistake:
     shown = line[place.column : place.column + place.width]
+    key, value = _KEY.match(line), line[place.column :].partition(" #")[0].rstrip()
+    if key is not None and not line[key.end() : place.column].strip() and _is_whole(value):
+        shown = value
     return Mistake("an expression must stand in quotes", place, f"Write {_quoted(shown)}.")
+
+
+def _is_whole(value: str) -> bool:
+    """True for the rest of a line that closes nothing which was opened before it."""
+    return all(value.count(begin) == value.count(end) for begin, end in ("{}", "[]")) and not value.endswith(",")
 
 
 def _too_early(line: str, quoted: Place, ended: Place) -> Mistake:
