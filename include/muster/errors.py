@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     # Pydantic is heavy, and every command needs errors.
     from muster.findings import Finding
 
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
 
 class ErrorClass(StrEnum):
     """What kind of failure an error is: it decides whether and when trying again can help."""
@@ -110,3 +113,11 @@ class RetriesExhausted(PermanentError):
 
 class ConcurrencyError(MusterError):
     """Somebody else appended to the stream first: read it again and decide again."""
+
+
+def misfits(error: ValidationError) -> list[str]:
+    """What does not fit a model, each with its place, without what Pydantic puts before the words of a check."""
+    return [
+        f"{'.'.join(map(str, each['loc'])) or 'value'}: {each['msg'].removeprefix('Value error, ')}"
+        for each in error.errors()
+    ]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import pty
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
 
 import pytest
 
 from muster.cli.approvals import position
+from muster.cli.outputs import print_output
 from muster.database import Database
 from muster.events.log import EventLog
 from muster.events.model import EventType, NewEvent
@@ -78,6 +82,28 @@ def test_what_a_step_gave_back_is_printed_and_of_a_text_nothing_else(muster: Mus
     assert read(muster("output", "said", "amount")) == {"total": "12.30"}
     assert read(muster("output", "said")) == {"text": "two\nlines", "amount": {"total": "12.30"}, "nothing": None}
     assert read(muster("output", "monday", "read")) == [1, None, None]
+
+
+def test_what_a_step_gave_back_commands_no_terminal(muster: Muster, log: EventLog) -> None:
+    facts = [(EventType.RUN_OPENED, {"automation": "bills"})]
+    facts.append((EventType.STEP_STARTED, {**started(0), "step": "text", "index": None}))
+    facts.append((EventType.STEP_SUCCEEDED, {"step": "text", "index": None, "output": "\x1b[31mred\x9b2J\x07\nö\tend"}))
+    log.append("bills/odd", [NewEvent(type=type_, data=data) for type_, data in facts])
+    assert muster("output", "odd", "text").stdout == "\x1b[31mred\x9b2J\x07\nö\tend\n"
+    reader, terminal = pty.openpty()
+    with os.fdopen(terminal, "w", encoding="utf-8") as screen, redirect_stdout(screen):
+        print_output("odd", "text", as_json=False)
+        print_output("odd", "text", as_json=True)
+    shown = b""
+    with suppress(OSError):  # So a terminal says that nobody writes to it any more.
+        while part := os.read(reader, 1000):
+            shown += part
+    os.close(reader)
+    assert shown.decode().replace("\r\n", "\n") == '[31mred2J\nö\tend\n"\\u001b[31mred2J\\u0007\\nö\\tend"\n'
+
+
+def test_where_nothing_is_checked_nothing_is_said_to_hold(muster: Muster) -> None:
+    assert muster("check").stdout == "No automation declares checks.\n"
 
 
 @pytest.mark.parametrize(("step", "said"), [("opn", "Did you mean `open`?"), ("open", "it is running")])

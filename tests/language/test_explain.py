@@ -24,7 +24,10 @@ STEP = "automation: a\nsteps:\n  - id: s\n    skill: office.read_letter\n    wit
         (STEP + "title: 12\n", "6:8: `title` must be text, not `12` Put it in quotes"),
         (STEP + "steps2: 1\n", "6:1: unknown key `steps2` Did you mean `steps`?"),
         (STEP + "budget: {usd: -1}\n", "6:15: `usd` must be at least 0"),
-        (STEP + "budget: 3\n", "6:9: `budget` must be a mapping"),
+        (
+            STEP + "budget: 3\n",
+            "6:9: `budget` must be a mapping (lines of `key: value`), not `3` Write `budget: { usd: 3 }`",
+        ),
         (STEP + "inputs: [a]\n", "6:9: `inputs` must be a mapping"),
         (STEP + "inputs: {Aa: {}}\n", "6:10: `Aa` is not a name"),
         (STEP + "deadlines: [{within: 3, notify: [{slack: '#a'}]}]\n", "6:22: `within` must be a duration"),
@@ -67,12 +70,36 @@ STEP = "automation: a\nsteps:\n  - id: s\n    skill: office.read_letter\n    wit
         ),
         (STEP + "  - id: t\n    notify: []\n", "7:13: `notify` must not be empty"),
         (STEP + "  - id: t\n    notify: [{mail: x}]\n", "7:15: unknown key `mail` Did you mean `email`?"),
+        (STEP + "    retries: 3\n", "6:5: unknown key `retries` It is `retry`"),
+        (
+            STEP + "  - id: t\n    human: {ask: x, assignees: [a]}\n    retries: 3\n",
+            "8:5: unknown key `retries` Known here",
+        ),
+        (STEP + "  - id: t\n    human: {ask: x, assignees: [a]}\n    type: x\n", "8:5: unknown key `type` Known here"),
+        (STEP + "  - id: t\n    type: x\n", "7:5: unknown key `type` It is `operator` for one"),
         (STEP + "triggers: [{schedul: x}]\n", "6:13: unknown key `schedul` Did you mean `schedule`?"),
     ],
 )
 def test_mistakes_of_shape_are_located_and_said_in_words(problems: Problems, text: str, expected: str) -> None:
     (said,) = problems(text)
     assert said.startswith(expected)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "    retry: 3 times\n",
+        "    retry: true\n",
+        "    compensate: 3\n",
+        "budget: 5 EUR\n",
+        "inputs: {n: true}\n",
+        "inputs: {n: text}\n",
+    ],
+)
+def test_nothing_is_suggested_that_would_be_refused(problems: Problems, line: str) -> None:
+    (said,) = problems(STEP + line)
+    assert "must be a mapping" in said
+    assert "Write" not in said
 
 
 @pytest.mark.parametrize("word", NOT_YET["step"])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from muster.errors import MusterError
+from muster.errors import MusterError, PermanentError
 from muster.skills.registry import get_skill
 
 SOURCE = '''
@@ -60,6 +60,27 @@ def test_a_skill_of_one_site_is_not_found_from_another(tmp_path: Path) -> None:
     said(tmp_path / "one")
     with pytest.raises(MusterError, match=r"no skill named .lot\.say."):
         get_skill("lot.say", tmp_path / "other")
+
+
+def test_what_an_argument_is_refused_for_is_said_in_the_words_of_its_check(tmp_path: Path) -> None:
+    (tmp_path / "odd.py").write_text(
+        """
+from typing import Annotated
+from pydantic import AfterValidator
+from muster.skills import skill
+
+def even(number: int) -> int:
+    if number % 2:
+        raise ValueError("an odd number")
+    return number
+
+@skill("odd.halve")
+def halve(number: Annotated[int, AfterValidator(even)]) -> int:
+    return number // 2
+"""
+    )
+    with pytest.raises(PermanentError, match="cannot take: number: an odd number"):
+        get_skill("odd.halve", tmp_path).arguments({"number": 3})
 
 
 def test_what_ships_with_muster_is_found_from_everywhere(tmp_path: Path) -> None:

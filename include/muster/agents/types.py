@@ -18,7 +18,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, TypeAdapter, ValidationError, WithJsonSchema
 
-from muster.errors import PermanentError
+from muster.errors import PermanentError, misfits
 from muster.skills.registry import get_skill, import_site_module
 
 Returns = str | Mapping[str, object]
@@ -62,9 +62,7 @@ class OutputType:
         try:
             return self.adapter.validate_python(value)
         except ValidationError as error:
-            places = "; ".join(
-                f"{'.'.join(map(str, item['loc'])) or 'value'}: {item['msg']}" for item in error.errors()[:5]
-            )
+            places = "; ".join(misfits(error)[:5])
             name = self.returns if isinstance(self.returns, str) else "value of its schema"
             raise PermanentError(f"This is not a {name}: {places}.") from error
 

@@ -8,6 +8,7 @@ import os
 import shlex
 import shutil
 import sys
+import unicodedata
 from datetime import date, datetime
 from decimal import Decimal
 from enum import IntEnum
@@ -77,7 +78,14 @@ def counted(number: int, noun: str) -> str:
 
 def emit(value: object) -> None:
     """Print one value as JSON on standard output."""
-    sys.stdout.write(json.dumps(value, default=_plain, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.write(harmless(json.dumps(value, default=_plain, indent=2, ensure_ascii=False)) + "\n")
+
+
+def harmless(text: str) -> str:
+    """The text; for a terminal without the control characters in it, which command one."""
+    if not sys.stdout.isatty():
+        return text
+    return "".join(c for c in text if c in "\n\t" or unicodedata.category(c) != "Cc")
 
 
 def _plain(value: object) -> object:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import typer
+import sys
 
 from muster.cli.given import given_back
-from muster.cli.output import emit
+from muster.cli.output import emit, harmless
 from muster.cli.place import open_queries
 from muster.errors import MusterError
 from muster.events.log import EventLog
@@ -46,6 +46,6 @@ def print_output(id: str, step: str | None, *, as_json: bool) -> None:
             remedy=f"`muster show {row.id}` shows why.",
         )
     if isinstance(found.output, str) and not as_json:
-        typer.echo(found.output)
+        sys.stdout.write(harmless(found.output) + "\n")
     else:
         emit(found.output)

@@ -38,7 +38,8 @@ def check(*, as_json: bool) -> None:
     if found:
         raise typer.Exit(1)
     if not as_json:
-        console().print(f"All {sum(len(definition.checks) for definition in definitions)} checks hold.")
+        number = sum(len(definition.checks) for definition in definitions)
+        console().print(f"All checks hold: {number}." if number else "No automation declares checks.")
 
 
 def declaring() -> list[Definition]:

@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 from pydantic import BaseModel, Tag, ValidationError
 from pydantic_core import ErrorDetails
 
-from muster.language.foreign import MEANT, said_elsewhere
+from muster.language.foreign import JSON_TYPES, MEANT, said_elsewhere
 from muster.language.problems import LanguageError, Problem, did_you_mean, one_of
 from muster.language.reading import Path
 from muster.language.steps import TAG
@@ -106,8 +106,9 @@ def _no_kind(path: Path, kinds: Mapping[str, type[BaseModel]], document: Located
         message = f"exactly one of {one_of(known)} can stand here, not {' and '.join(f'`{key}`' for key in found)}"
         return document.problem(message, (*path, found[-1]), key=True, suggestion="Write two of them, one each.")
     shared = keys_of(next(iter(kinds.values()))) if kinds else []
+    any_kind = {*shared, *(key for kind in kinds.values() for key in keys_of(kind))}
     for key in value:
-        if said := said_elsewhere(key, shared):
+        if said := said_elsewhere(key, any_kind):
             return document.problem(f"unknown key `{key}`", (*path, key), key=True, suggestion=said)
         if (swallowed := _swallowed(value[key], known)) is not None:
             message = f"a quote is not closed: the text of `{key}` goes on to `{swallowed}:`"
@@ -180,12 +181,11 @@ def _wording(details: ErrorDetails, value: Any) -> tuple[str, str | None]:
 
 def _mapping_meant(path: Path, value: Any) -> str | None:
     """The mapping that a person means who writes one value."""
-    if isinstance(value, Mapping | list) or value is None:
-        return None
     key = str(path[-1]) if path else ""
     if path[:1] == ("inputs",) and len(path) == 2:
-        return f"Write `{key}: {{ type: {value} }}`."
-    return f"Write `{key}: {MEANT[key].format(value)}`." if key in MEANT else None
+        return f"Write `{key}: {{ type: {value} }}`." if value in JSON_TYPES else None
+    written, kind = MEANT.get(key, ("", ()))
+    return f"Write `{key}: {written.format(value)}`." if type(value) in kind else None
 
 
 def _name_wording(pattern: str, value: Any) -> tuple[str, str | None]:

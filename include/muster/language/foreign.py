@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
+
 from muster.language.filters import FILTERS
 
 _AUTOMATION = {
@@ -27,7 +30,7 @@ _AUTOMATION = {
     "dagrun_timeout": "It is `deadlines`, which say who is told.",
     "sla": "It is `deadlines`, which say who is told.",
     "on_failure_callback": "Who is told that a run is stuck stands under `incidents`.",
-    "errors": "It is `compensate` at the steps, and `incidents` for who is told.",
+    "errors": "Steps have `compensate`, and `incidents` says who is told.",
     "doc_md": "It is `description`.",
     "owner_links": "It is `owner`.",
 }
@@ -69,7 +72,7 @@ _STEP = {
     "on_failure": "It is `fallback` for what takes over, and `compensate` for what undoes the step.",
     "on_failure_callback": "It is `fallback` for what takes over, and `compensate` for what undoes the step.",
     "prompt": "It is `ask`.",
-    "message": "It is `text` of a notice.",
+    "message": "It stands under `notify`, as `text`.",
 }
 _RETRY = {"attempts": "It is `times`.", "maxAttempt": "It is `times`.", "retries": "It is `times`."}
 _RETRY |= {"interval": "It is `delay`.", "wait": "It is `delay`."}
@@ -109,19 +112,26 @@ VARIABLES = {
 }
 """Variables of expressions by the names that others have for them."""
 
-MEANT = {
-    "retry": "{{ times: {} }}",
-    "budget": "{{ usd: {} }}",
-    "compensate": "{{ skill: {} }}",
-    "needs": "{{ skills: [{}] }}",
+MEANT: dict[str, tuple[str, tuple[type, ...]]] = {
+    "retry": ("{{ times: {} }}", (int,)),
+    "budget": ("{{ usd: {} }}", (int, float)),
+    "compensate": ("{{ skill: {} }}", (str,)),
+    "needs": ("{{ skills: [{}] }}", (str,)),
 }
-"""The mapping that a person means who writes one value, by the key it stands under."""
+"""The mapping that a person means who writes one value, by the key it stands under, and what such a value is."""
+JSON_TYPES = ("array", "boolean", "integer", "null", "number", "object", "string")
+"""What the type of an input can be."""
 
 
-def said_elsewhere(key: str, known: list[str]) -> str | None:
-    """What is written for a key of other tools, in a mapping that takes these keys; None for what is none of theirs."""
+_HERE = re.compile(r"It (?:is|stands under)(?: an?)? `(\w+)`")
+
+
+def said_elsewhere(key: str, known: Collection[str]) -> str | None:
+    """What is written for a key of other tools, in a mapping that takes these keys; None where nothing is."""
     words = _AUTOMATION if "automation" in known else _STEP if "after" in known else _RETRY if "times" in known else {}
-    return words.get(key)
+    said = words.get(key)
+    here = _HERE.match(said) if said else None
+    return None if here and here[1] not in known else said
 
 
 def filter_meant(name: str) -> str | None:

@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from muster.errors import PermanentError
+from muster.errors import PermanentError, misfits
 from muster.language.channels import CHANNELS
 from muster.redaction import redact
 
@@ -89,8 +89,7 @@ class Notice(BaseModel):
         try:
             return validate(values)
         except ValidationError as error:
-            faults = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-            raise PermanentError(f"This is not a notice that can be sent: {faults}.") from error
+            raise PermanentError(f"This is not a notice that can be sent: {'; '.join(misfits(error))}.") from error
 
     @property
     def headline(self) -> str:

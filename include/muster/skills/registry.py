@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from pydantic import BaseModel, TypeAdapter, ValidationError, create_model
 
 from muster.documents import NO_DOCUMENTS, Documents
-from muster.errors import MusterError, PermanentError
+from muster.errors import MusterError, PermanentError, misfits
 
 if TYPE_CHECKING:
     # Compiling an automation reads this module and must not pay for the database driver.
@@ -137,10 +137,8 @@ class Skill:
         try:
             model = self.input_model.model_validate(dict(values))
         except ValidationError as error:
-            lines = "; ".join(
-                f"{'.'.join(str(part) for part in item['loc']) or 'value'}: {item['msg']}" for item in error.errors()
-            )
-            raise PermanentError(f"skill {self.name} was given arguments it cannot take: {lines}.") from error
+            wrong = "; ".join(misfits(error))
+            raise PermanentError(f"skill {self.name} was given arguments it cannot take: {wrong}.") from error
         return {name: getattr(model, name) for name in type(model).model_fields}
 
     def dump(self, value: Any) -> Any:

@@ -136,7 +136,8 @@ def _read(file: str, documents: Documents) -> MasterData:
         return MasterData.model_validate(written.data, strict=False)
     except ValidationError as error:
         wrong = "; ".join(
-            f"{written.place(e['loc'])}: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()
+            f"{written.place(e['loc'])}: {'.'.join(map(str, e['loc']))}: {e['msg'].removeprefix('Value error, ')}"
+            for e in error.errors()
         )
         raise PermanentError(f"This is not master data: {wrong}.") from error
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ConfigDict, Field, ValidationError, field_validator
 
-from muster.errors import PermanentError
+from muster.errors import PermanentError, misfits
 from muster.skills.finance.invoice import Currency
 from muster.written import Written
 
@@ -87,5 +87,5 @@ def policy_of(settings: Mapping[str, Any]) -> FinancePolicy:
     try:
         return FinancePolicy.model_validate(settings.get("finance") or {})
     except ValidationError as error:
-        wrong = "; ".join(f"finance.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        wrong = "; ".join(f"finance.{each}" for each in misfits(error))
         raise PermanentError(f"The finance settings are wrong: {wrong}.", remedy="Correct settings.yaml.") from error
