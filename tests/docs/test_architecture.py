@@ -98,3 +98,36 @@ def mentioned() -> frozenset[tuple[Path, str]]:
                 found.add((path, f"{modules[node.value.id]}.{node.attr}"))
         found |= {(path, said) for said in modules.values()}
     return frozenset(found)
+
+
+PLACES = (ROOT, *(place for floor in FLOORS.values() for place in (floor.parent, floor)))
+"""Where the paths of the page begin."""
+FILES = sorted(set(re.findall(r"(?<![\w<>/.*-])[\w/]+\.py\b", PAGE)))
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_file_that_the_page_names_is_there(file: str) -> None:
+    # The recipes say how to write a file that is not there yet.
+    written_there = {block.text.partition("\n")[0].removeprefix("# ") for block in blocks("python", mark="recipe")}
+    assert file in written_there or any((place / file).is_file() for place in PLACES)
+
+
+CALLS = re.findall(r"^ *(?:\w+ -> )?(\w+)(?:\.\w+)? {2,}([\w/]+\.py)\b", PAGE, re.MULTILINE)
+CALLS += [(name, f"{path}.py") for path, name in re.findall(r" {2,}(\w+/\w+)\.(?!py\b)(\w+)\b", PAGE)]
+"""Of each step of a trace, what is called and the file that it is in."""
+
+
+@pytest.mark.parametrize(("name", "file"), CALLS)
+def test_what_a_trace_calls_is_in_the_file_it_names(name: str, file: str) -> None:
+    [path] = [place / file for place in PLACES if (place / file).is_file()]
+    assert re.search(rf"\b{name}\b", path.read_text(encoding="utf-8"))
+
+
+def test_every_class_constant_and_function_that_the_page_names_is_in_the_code() -> None:
+    text = re.sub(r"^```.*?^```$", "", PAGE, flags=re.MULTILINE | re.DOTALL)
+    named = {word for said in quoted(text) for word in re.findall(r"^[A-Za-z_.]+\b", said)}
+    names = {name.rpartition(".")[2] for name in named if re.search(r"[A-Z_]", name) and not name.endswith(".py")}
+    code = " ".join(path.read_text(encoding="utf-8") for floor in FLOORS.values() for path in floor.rglob("*.py"))
+    assert sorted(names - set(re.findall(r"\w+", code))) == []
+    assert len(names) > 40
+    assert len(CALLS) > 11

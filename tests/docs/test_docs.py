@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from muster.language import load_folder
-from support.documents import ROOT, SHELL, Block, blocks, pages
+from support.documents import ROOT, SHELL, Block, anchors, blocks, pages, prose
 
 AUTOMATIONS = list(blocks("yaml", "yml", mark="automation"))
 COMMANDS = [(block, command) for block in blocks(*SHELL) for command in block.commands]
@@ -132,6 +132,38 @@ def test_files_that_commands_name_are_there() -> None:
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_within_the_project_lead_somewhere(page: Path) -> None:
-    targets = re.findall(r"\]\((?!https?:|mailto:|#)([^)#\s]+)", page.read_text(encoding="utf-8"))
-    missing = [target for target in targets if not (page.parent / target).exists()]
-    assert [target for target in missing if str((page.parent / target).relative_to(ROOT)) not in WRITTEN_LATER] == []
+    assert leading_nowhere(page) == []
+
+
+def leading_nowhere(page: Path) -> list[str]:
+    """The links of a page to files that are not there, and to headings that their page does not have."""
+    missing = []
+    for link in re.findall(r"\]\((?!https?:|mailto:)([^)\s]+)\)", prose(page)):
+        name, _, fragment = link.partition("#")
+        target = page.parent / name if name else page
+        written_later = target.is_relative_to(ROOT) and str(target.relative_to(ROOT)) in WRITTEN_LATER
+        if not (target.exists() or written_later) or (fragment and fragment not in anchors(target)):
+            missing.append(link)
+    return missing
+
+
+def test_a_link_to_a_file_or_a_heading_that_is_not_there_is_found(tmp_path: Path) -> None:
+    (tmp_path / "other.md").write_text("# Other\n\n## What `it` is: one, two\n\n```sh\n# no heading\n```\n")
+    links = [
+        "other.md",
+        "other.md#what-it-is-one-two",
+        "#here",
+        "other.md#what",
+        "other.md#no-heading",
+        "#other",
+        "no.md",
+    ]
+    page = tmp_path / "page.md"
+    page.write_text("# Here\n\n" + "\n".join(f"[a link]({link})" for link in links))
+    assert leading_nowhere(page) == links[3:]
+
+
+def test_every_page_is_named_in_the_list_of_guides() -> None:
+    """Also the reader who begins there finds it."""
+    named = set(re.findall(r"\]\(([\w-]+\.md)\)", prose(ROOT / "docs" / "README.md")))
+    assert {page.name for page in (ROOT / "docs").glob("*.md")} - named == {"README.md"}

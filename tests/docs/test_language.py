@@ -24,7 +24,7 @@ from muster.language.kinds import KIND_KEYS, KINDS
 from muster.language.source import parse_source
 from muster.rehearsal.script import Case, Mock, Script
 from muster.rehearsal.stage import Stage
-from support.documents import ROOT, blocks
+from support.documents import ROOT, anchors, blocks, prose
 
 PAGE = ROOT / "docs" / "language.md"
 TEXT = PAGE.read_text(encoding="utf-8")
@@ -97,16 +97,10 @@ def test_every_key_of_the_language_has_an_example_on_the_page() -> None:
     assert len(all_keys()) > 100
 
 
-def slug(heading: str) -> str:
-    """What a heading is called in a link."""
-    return re.sub(r"[^\w\- ]", "", re.sub(r"&\w+;|`", "", heading).lower()).replace(" ", "-")
-
-
 def test_each_link_within_the_page_leads_to_one_heading() -> None:
-    prose = re.sub(r"^```.*?^```$", "", TEXT, flags=re.MULTILINE | re.DOTALL)
-    headings = [slug(heading) for heading in re.findall(r"^#+ (.*)$", prose, re.MULTILINE)]
+    headings = anchors(PAGE)
     assert sorted({name for name in headings if headings.count(name) > 1}) == []
-    links = set(re.findall(r"\]\(#([^)]+)\)", prose))
+    links = set(re.findall(r"\]\(#([^)]+)\)", prose(PAGE)))
     assert links - set(headings) == set()
     assert {"compensate", "retry", "triggers-schedule", *KINDS} <= links
 
@@ -261,3 +255,11 @@ async def test_a_step_that_fails_undoes_what_can_be_undone(catalogue: Catalogue,
     for name, file, run in (("pay_letters", "undone", "compensated"), ("check_letters", "failed", "failed")):
         state = await play(catalogue, tmp_path, postgres, name, inputs={"letters": LETTERS})
         assert (ended(state, "file"), ended(state, "read"), state.status) == (file, "succeeded", run)
+
+
+async def test_a_compensation_gets_what_the_step_gave_back(catalogue: Catalogue, tmp_path: Path, postgres: str) -> None:
+    here = '    assert place == "sorted/letters/1.txt", place\n'
+    mended(tmp_path, 'place there is nothing to do."""\n', f'place there is nothing to do."""\n{here}')
+    case = {"inputs": {"uri": "letters/1.txt"}, "mocks": {"sum_up": Mock(fails="No ink.")}}
+    state = await play(catalogue, tmp_path, postgres, "file_and_sum_up", **case)
+    assert (ended(state, "file"), state.status) == ("undone", "compensated")

@@ -123,7 +123,8 @@ def test_a_task_in_the_triggerer_links_to_its_events(airflow: Airflow, run: str)
 
 
 def test_a_workers_and_an_agents_page_in_the_browser(airflow: Airflow, run: str, tmp_path: Path) -> None:
-    """Looks at the run as a person does; MUSTER_SCREENSHOT keeps the picture for the README."""
+    """Looks at the run as a person does; MUSTER_SCREENSHOTS=docs/images keeps the pictures that the guides show."""
+    pictures = Path(os.environ.get("MUSTER_SCREENSHOTS") or tmp_path)
     assert run
     playwright = pytest.importorskip("playwright.sync_api")
     chromium = next((path for path in ("/usr/bin/chromium", "/usr/bin/google-chrome") if Path(path).exists()), None)
@@ -143,12 +144,12 @@ def test_a_workers_and_an_agents_page_in_the_browser(airflow: Airflow, run: str,
         page.goto(f"{base}/dags/invoice_processing/runs/proof")
         page.get_by_text("Check rules, supplier and duplicates").first.wait_for(timeout=90_000)
         page.wait_for_timeout(4000)
-        page.screenshot(path=os.environ.get("MUSTER_SCREENSHOT") or tmp_path / "run.png")
+        page.screenshot(path=pictures / "run.png")
         page.goto(f"{base}/dags/invoice_processing/runs/proof/plugin/muster-run")
         frame = page.frame_locator("iframe").first
         frame.get_by_text("step.set_aside").first.wait_for(timeout=60_000)
         page.wait_for_timeout(1000)
-        page.screenshot(path=tmp_path / "events.png")
+        page.screenshot(path=pictures / "events.png")
         browser.close()
 
 

@@ -17,6 +17,7 @@ FENCE = re.compile(
     r"^(?P<indent> *)```(?P<language>[a-z]+)(?P<marks>[ a-z]*)\n(?P<text>.*?)^(?P=indent)```$",
     re.MULTILINE | re.DOTALL,
 )
+FENCED = re.compile(r"^ *```.*?^ *```$", re.MULTILINE | re.DOTALL)
 SHELL = {"sh", "bash", "console"}
 
 
@@ -45,6 +46,22 @@ class Block:
 def pages() -> list[Path]:
     """Every page of documentation."""
     return sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+
+
+def prose(page: Path) -> str:
+    """The text of a page without its fenced blocks."""
+    return FENCED.sub("", page.read_text(encoding="utf-8"))
+
+
+def slug(heading: str) -> str:
+    """What a heading is called in a link, as GitHub does it."""
+    shown = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading)
+    return re.sub(r"[^\w\- ]", "", re.sub(r"&\w+;|`", "", shown).lower()).strip().replace(" ", "-")
+
+
+def anchors(page: Path) -> list[str]:
+    """The fragments that lead to the headings of a page, in order."""
+    return [slug(heading) for heading in re.findall(r"^#+ (.*)$", prose(page), re.MULTILINE)]
 
 
 def blocks(*languages: str, mark: str | None = None) -> Iterator[Block]:

@@ -43,6 +43,11 @@ def unfile_letter(letter: Letter, context: SkillContext) -> None:
     """Takes a letter out of its folder, if the work that `context.undoes` names ever put it there."""
 
 
+@skill("office.clear_place")
+def clear_place(place: str | None) -> None:
+    """Clears the place where a letter was filed; without a place there is nothing to do."""
+
+
 @skill("office.guess_department")
 def guess_department(letter: Letter) -> str:
     """Guesses which department a letter is for."""
@@ -289,6 +294,29 @@ steps:
 """
 """Every key that steps have in common."""
 
+COMPENSATING = """automation: file_and_sum_up
+inputs:
+  uri: { type: string }
+steps:
+  - id: read
+    skill: office.read_letter
+    with: { uri: "{{ inputs.uri }}" }
+
+  - id: file
+    skill: office.file_letter
+    with: { letter: "{{ steps.read }}", folder: sorted }
+    compensate:
+      skill: office.clear_place
+      with: { place: "{{ output }}" }
+      retry: { times: 10, delay: 1m }
+      timeout: 2m
+
+  - id: sum_up
+    skill: office.sum_up
+    with: { letter: "{{ steps.read }}" }
+"""
+"""A step that is undone, with what it gave back, when the next one fails."""
+
 REJECTED = """automation: answer_letter
 inputs:
   uri: { type: string }
@@ -340,5 +368,5 @@ steps:
 """
 """Items that are set aside and items that are skipped."""
 
-MORE = (AUTOMATION, PERSONAL, STEPS, REJECTED, SET_ASIDE)
+MORE = (AUTOMATION, PERSONAL, STEPS, COMPENSATING, REJECTED, SET_ASIDE)
 """The automations of the page beside the first, those of the kinds, and the one that extends another."""

@@ -34,6 +34,32 @@ OUTPUTS = """### What a step puts out
 - A step that was skipped, or failed, puts out null.
 """
 
+COMPENSATING = """```yaml
+{example}```
+
+When `sum_up` fails for good, the run is undone: `office.clear_place` gets what `file` gave back, and the run ends
+`compensated`.
+
+| in the expressions of `compensate` | what it is |
+| --- | --- |
+| `output` | what the step gave back, decimals and dates as text; null when it failed, or nobody knows |
+| `steps.<id>` | the outputs of the steps before it, and of the step itself |
+| `item`, `index` | in a fan-out: the item that is undone |
+| `inputs`, `settings`, `run` | as in the step |
+
+- Steps are undone from the last to the first: a step waits for the compensations of the steps after it. In a
+  fan-out each item that was begun is undone by itself.
+- A step that was skipped, or never began, is not undone. A `run` step needs no `compensate`: the steps of the
+  run that it asked for are undone. A step cannot have `compensate` and be `irreversible`.
+- The skill may be called more than once, for work that happened, did not happen, or happened in part. It looks
+  first, and succeeds when nothing is left to undo.
+- Without `retry` an attempt is repeated {times} times, without `timeout` it may take as long as its skill says,
+  else {minutes} minutes. `retry` and `timeout` under `defaults` do not count here, nor do retries of
+  compensations count in `budget`.
+- When the last attempt has failed the run is `stuck`: what comes before is left as it is, the people under
+  `incidents` are told, and [`muster resume`](recovery.md#undone-in-reverse-compensate) goes on.
+"""
+
 ENDINGS = """## Rejected, skipped, set aside
 
 | what happens | the step is | the steps after it | the run |
@@ -92,8 +118,8 @@ Bounds of a single key stand in its table. These hold besides:
 EXPRESSIONS = """## Expressions
 
 `{{ … }}` is [Jinja](https://jinja.palletsprojects.com/) in a sandbox. Expressions can stand in `when`,
-`each`, `with`, `ask`, `human`, `notify`, `branch` and `fallback`; in triggers and deadlines only
-`settings` are known.
+`each`, `with`, `ask`, `human`, `notify`, `branch`, `lock`, `fallback` and `compensate`, which knows
+[`output` besides](#compensate); in triggers and deadlines only `settings` are known.
 
 | variable | what it is |
 | --- | --- |

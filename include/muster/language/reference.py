@@ -27,6 +27,7 @@ from muster.language.explain import keys_of
 from muster.language.kinds import KINDS
 from muster.language.personal import Personal
 from muster.language.problems import one_of
+from muster.language.resolve import LONGEST_UNDOING, PERSISTENT
 from muster.language.schema import SCHEMAS, as_text
 from muster.language.steps import (
     AgentFallback,
@@ -115,7 +116,9 @@ def _steps() -> str:
         f"{_kinds(WorkStep)} perform work, so they have besides:\n",
         _table(WorkStep, without=MappedStep),
         _yaml(examples.STEPS),
-        _tables([Retry, ClassRetry, Compensation, SkillFallback, AgentFallback]),
+        _tables([Retry, ClassRetry, Compensation]),
+        _compensating(),
+        _tables([SkillFallback, AgentFallback]),
         _fill(prose.OUTPUTS, table=_output_table()),
     ]
     for name, kind in KINDS.items():
@@ -124,6 +127,11 @@ def _steps() -> str:
         parts.append(_tables(kind.parts, level=4))
         parts.append(_yaml(kind.example))
     return "\n".join(part for part in parts if part)
+
+
+def _compensating() -> str:
+    minutes = f"{LONGEST_UNDOING / 60:g}"
+    return _fill(prose.COMPENSATING, example=examples.COMPENSATING, times=str(PERSISTENT.times), minutes=minutes)
 
 
 def _yaml(text: str) -> str:

@@ -36,9 +36,9 @@ from muster.language.triggers import kind_of
 from muster.language.usage import Usage
 
 _NO_RETRY = ResolvedRetry()
-_LONGEST_UNDOING = 900.0
+LONGEST_UNDOING = 900.0
 """Seconds for an attempt at a compensation that says nothing: a run must not hang half undone."""
-_PERSISTENT = ResolvedRetry(times=5)
+PERSISTENT = ResolvedRetry(times=5)
 """Of a compensation that says nothing: when it fails for good a person has to act, so it tries hard."""
 
 
@@ -174,8 +174,8 @@ def _compensation(undo: Compensation, used: Usage, among: Surroundings) -> Resol
     return ResolvedCompensation(
         skill=undo.skill,
         arguments=undo.arguments,
-        retry=_PERSISTENT if undo.retry is None else _retry(undo.retry),
-        timeout=_LONGEST_UNDOING if limit is None else limit,
+        retry=PERSISTENT if undo.retry is None else _retry(undo.retry),
+        timeout=LONGEST_UNDOING if limit is None else limit,
         references=tuple(sorted(used.undo.steps)),
     )
 
