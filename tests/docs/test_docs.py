@@ -8,6 +8,8 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -167,3 +169,11 @@ def test_every_page_is_named_in_the_list_of_guides() -> None:
     """Also the reader who begins there finds it."""
     named = set(re.findall(r"\]\(([\w-]+\.md)\)", prose(ROOT / "docs" / "README.md")))
     assert {page.name for page in (ROOT / "docs").glob("*.md")} - named == {"README.md"}
+
+
+def test_the_wheel_that_is_installed_is_called_as_the_page_says() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wheel = f"dist/{project['name'].replace('-', '_')}-{project['version']}-py3-none-any.whl"
+    patterns = [word for _, command in COMMANDS for word in command if word.endswith(".whl")]
+    assert patterns
+    assert [pattern for pattern in patterns if not fnmatch(wheel, pattern)] == []

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from support.documents import blocks
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
@@ -88,6 +91,24 @@ def test_three_lines_in_a_dag_file_load_a_folder(python: Path, tmp_path: Path) -
     assert set(seen["dags"]["greeting"]) == {"open", "greet", "tell", "close"}
     assert seen["plugins"] == ["muster"], "found by its entry point, with no plugins folder"
     assert not any("muster" in source for source in seen["plugin_errors"])
+
+
+def test_the_commands_of_the_page_make_a_wheel_and_install_it(tmp_path: Path) -> None:
+    """As they are printed, in a copy of the project; what Muster needs is installed by the other tests."""
+    for name in ("include", "plugins"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path)
+    [block] = blocks("sh", mark="wheel")
+    build, install = block.text.splitlines()
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    shell = ("bash", "-euo", "pipefail", "-c")
+    run(*shell, f"cd {tmp_path}\n{build}", PATH=path)
+    # Only the wheel, and not into the environment that the tests run in.
+    kept_apart = {"PIP_NO_DEPS": "1", "PIP_TARGET": str(tmp_path / "installed")}
+    run(*shell, f"cd {tmp_path}\n{install}", PATH=path, **kept_apart)
+    assert (tmp_path / "installed" / "muster_airflow" / "plugin.py").is_file()
+    assert (tmp_path / "installed" / "muster" / "cli").is_dir()
 
 
 def test_the_wheel_holds_its_migrations_and_nothing_of_the_site(python: Path) -> None:
