@@ -28,40 +28,13 @@ from muster.migrations import migrate
 from muster.rehearsal.playing import Playing
 from muster.rehearsal.script import Case
 from muster.rehearsal.stage import own_server
+from support.sources import source_of
 
 CHANCE = 0.2
 AT_ONCE = 8
 WANTED = 0.999
 
-SKILLS = '''
-from muster.skills import SkillContext, skill
-
-
-@skill("till.change", lane="async")
-async def change(amount: int, context: SkillContext) -> int:
-    """Put an amount into the till, once."""
-    async with context.database.aconnection() as connection:
-        await connection.execute(
-            "INSERT INTO till VALUES (%s, %s, %s) ON CONFLICT DO NOTHING", (context.key, context.run, amount)
-        )
-    return amount
-
-
-@skill("till.give_back", lane="async")
-async def give_back(context: SkillContext) -> None:
-    """Take out what the undone work put in, once."""
-    async with context.database.aconnection() as connection:
-        await connection.execute(
-            "INSERT INTO till SELECT %s, run, -amount FROM till WHERE key = %s ON CONFLICT DO NOTHING",
-            (context.key, context.undoes),
-        )
-
-
-@skill("till.guess", lane="async")
-async def guess(amount: int) -> int:
-    """An agent's offline answer."""
-    return amount
-'''
+SKILLS = source_of(__file__, "failing_calls")
 AGENTS = "department: till\nagents:\n  - {id: teller, role: You count., tiers: [none], offline: till.guess}\n"
 CHANGE = (
     "skill: till.change, with: {amount: %d}, retry: {times: 4, delay: 0s}, "

@@ -8,28 +8,9 @@ from pathlib import Path
 import pytest
 
 from support.command import Muster, read
+from support.sources import source_of
 
-SITE = '''
-"""A site's own skills."""
-
-from decimal import Decimal
-
-from muster.skills import SkillContext, skill
-
-
-@skill("shop.add_tax")
-def add_tax(net: Decimal, rate: Decimal = Decimal("0.19")) -> Decimal:
-    """Add value-added tax to a net amount."""
-    return net * (1 + rate)
-
-
-@skill("shop.keep", lane="async")
-async def keep(text: str, context: SkillContext) -> str:
-    """Keep a text in the workspace."""
-    (context.workspace / "kept.txt").write_text(text)
-    with context.database.connection() as connection:
-        return str(connection.execute("SELECT 40 + 2").fetchone()[0])
-'''
+SITE = source_of(__file__, "skills")
 
 
 SITE += '''
@@ -92,33 +73,7 @@ def test_an_unknown_skill_gets_a_suggestion(muster: Muster) -> None:
     assert "shop.add_tax" in result.stderr
 
 
-BROKEN = '''
-from muster.skills import skill
-
-
-@skill("broken.divide")
-def divide(by: int) -> float:
-    """Divides."""
-    return 1 / by
-
-
-@skill("broken.give", lane="async")
-async def give() -> object:
-    """Gives back what is no data."""
-    return divide
-
-
-@skill("broken.leave", lane="async")
-async def leave(code: int) -> str:
-    """Leaves."""
-    raise SystemExit(code)
-
-
-@skill("broken.leave_at_once")
-def leave_at_once(code: int) -> str:
-    """Leaves."""
-    raise SystemExit(code)
-'''
+BROKEN = source_of(__file__, "skills_broken")
 
 
 @pytest.mark.parametrize(

@@ -15,24 +15,9 @@ from support.agent_services import OneServer
 from support.bank import BankServer
 from support.model_server import ModelServer
 from support.runs import Site
+from support.sources import source_of
 
-SKILLS = '''
-import json
-from urllib.request import Request, urlopen
-
-from muster.skills import SkillContext, skill
-
-
-@skill("bank.charge")
-def charge(amount: int, context: SkillContext) -> int:
-    """Charges as often as it is asked: the ledger keeps it to one."""
-
-    def post() -> int:
-        with urlopen(Request("BANK" + str(amount), method="POST")) as answer:
-            return json.load(answer)
-
-    return context.effect("charge", request={"amount": amount}).perform(post)
-'''
+SKILLS = source_of(__file__, "agent_tools")
 AUTOMATION = """
 automation: asking
 steps:
@@ -99,56 +84,7 @@ def test_tools_that_are_called_with_other_arguments_do_other_things(
     assert bank.charges == {"7": 1, "8": 1}
 
 
-LOSING = '''
-import asyncio
-import os
-from pathlib import Path
-
-from muster.errors import PermanentError, TransientError
-from muster.recovery import Happened
-from muster.skills import SkillContext, skill
-from support.bank import charge as post
-
-
-MENDED = Path("PLACE/mended")
-
-def pay(amount: int) -> int:
-    post("BANK", str(amount))
-    raise ERROR("the answer was lost")
-
-@skill("bank.charge")
-def charge(amount: int, memo: str, context: SkillContext) -> int:
-    """Charges; nobody hears of it."""
-    return context.effect("charge", request={"amount": amount, "memo": memo}).perform(lambda: pay(amount))
-
-@skill("bank.acharge", lane="async")
-async def acharge(amount: int, memo: str, context: SkillContext) -> int:
-    """The same, as a coroutine."""
-    effect = context.effect("charge", request={"amount": amount, "memo": memo})
-    return await effect.aperform(lambda: asyncio.to_thread(pay, amount))
-
-@skill("bank.swallow")
-def swallow(amount: int, memo: str, context: SkillContext) -> str:
-    """The same, and answers as if nothing had happened."""
-    try:
-        charge(amount, memo, context)
-    except Exception:
-        return "It did not work: try another memo."
-
-@skill("bank.bluntly")
-def bluntly(amount: int, memo: str, context: SkillContext) -> str:
-    """The same, in an error of its own that is about something else."""
-    try:
-        charge(amount, memo, context)
-    except Exception as error:
-        raise PermanentError("The memo is too long.") from error
-
-@skill("bank.asked")
-def asked(amount: int, memo: str, context: SkillContext) -> int:
-    """The same, where the bank can be asked."""
-    request = {"amount": amount, "memo": memo}
-    return context.effect("charge", request=request, find_out=lambda: Happened(1)).perform(lambda: pay(amount))
-'''
+LOSING = source_of(__file__, "agent_tools_losing")
 LOSING += '''
 @skill("bank.aasked", lane="async")
 async def aasked(amount: int, memo: str, context: SkillContext) -> int:

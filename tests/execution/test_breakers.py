@@ -10,25 +10,9 @@ from muster.database import Database
 from muster.errors import TransientError
 from muster.recovery.breakers import Breakers, Policy
 from support.runs import Site
+from support.sources import source_of
 
-SKILLS = '''
-from muster.errors import TransientError
-from muster.skills import SkillContext, skill
-
-asked: list[str] = []
-
-@skill("shop.fetch")
-def fetch(context: SkillContext) -> str:
-    """Asks a host."""
-    with context.guard("host:shop.example.com"):
-        asked.append(context.key)
-        raise TransientError("the host is down")
-
-@skill("shop.guess")
-def guess() -> str:
-    """Does without."""
-    return "guessed"
-'''
+SKILLS = source_of(__file__, "breakers")
 AGENTS = """
 department: office
 agents:

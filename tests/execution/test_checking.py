@@ -13,27 +13,10 @@ from muster.language.definition import Definition, ResolvedCheck
 from muster.operations.reconciling import Disagreement, Scope, ask_checks
 from muster.recovery.consistency import Violation
 from support.runs import Site
+from support.sources import source_of
 
 NOW = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
-SKILLS = '''
-import json
-
-from muster.errors import PermanentError, TransientError
-from muster.skills import SkillContext, skill
-
-
-@skill("books.look")
-def look(answer: str, context: SkillContext) -> list | bool | str | None:
-    """Answers what it is told to."""
-    assert context.run == "check/books" and context.key.startswith("check/books/it@")
-    if answer == "refuse":
-        raise PermanentError("17 is not balanced")
-    if answer == "later":
-        raise TransientError("the bank does not answer")
-    if answer == "break":
-        raise ZeroDivisionError("oops")
-    return json.loads(answer)
-'''
+SKILLS = source_of(__file__, "checking")
 pytestmark = pytest.mark.skills(books=SKILLS)
 BOOKS = """automation: books
 incidents: [{slack: "#books"}]

@@ -16,30 +16,10 @@ from support.agent_services import OneServer
 from support.bank import BankServer
 from support.model_server import ModelServer
 from support.runs import MASTER, Site
+from support.sources import source_of
 
 MARKER = "zqx-jane-4711"
-SKILLS = '''
-from muster.skills import SkillContext, skill
-from support.bank import charge as post
-
-def paid(amount: int, context: SkillContext, memo: str) -> int:
-    request = {"amount": amount, "memo": memo}
-    return context.effect("charge", request=request).perform(lambda: post("BANK", "7"))
-
-def lost() -> int:
-    post("BANK", "7")
-    raise ConnectionError("the answer was lost")
-
-@skill("bank.charge")
-def charge(amount: int, context: SkillContext, memo: str = "") -> int:
-    """Charges."""
-    return paid(amount, context, memo)
-
-@skill("bank.total")
-def total(amount: int, context: SkillContext, memo: str = "") -> int:
-    """Charges, and works with what the bank said."""
-    return 1000 + paid(amount, context, memo)
-'''
+SKILLS = source_of(__file__, "forgotten_agents")
 AUTOMATION = """
 automation: asking
 inputs: {who: {type: string}}

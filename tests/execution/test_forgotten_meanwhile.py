@@ -30,45 +30,11 @@ from muster.operations.forgetting import Forgotten, forget
 from muster.recovery.leases import Leases
 from support.reconciled import FakeAirflow, found
 from support.runs import MASTER, Site
+from support.sources import source_of
 
 MARKER = "zqx-jane-4711"
 ABOUT = 'automation: tested\ninputs: {who: {type: string}}\npersonal: {subject: "{{ inputs.who }}"}\nsteps:\n'
-SKILLS = '''
-import time
-
-from muster.errors import TransientError
-from muster.skills import SkillContext, skill
-
-@skill("people.write")
-def write(text: str, item: int, context: SkillContext) -> int:
-    """Write a letter."""
-    (context.workspace / f"{item}.txt").write_text(text)
-    return item
-
-@skill("people.tell")
-def tell(text: str, context: SkillContext) -> str:
-    """Add a line; it does not come through before somebody says so."""
-    goes = (context.workspace.parent / "goes").exists()
-    with (context.workspace.parent / "said").open("a") as said:
-        said.write(text + chr(10))
-    if not goes:
-        raise TransientError("not yet")
-    return text
-
-@skill("people.stall")
-def stall(text: str, context: SkillContext) -> str:
-    """Fail in the end, once somebody says so."""
-    beside, until = context.workspace.parent, time.monotonic() + 30
-    (beside / "said").write_text(text)
-    while not (beside / "goes").exists() and time.monotonic() < until:
-        time.sleep(0.05)
-    raise ValueError("the bank is closed")
-
-@skill("people.fail")
-def fail() -> str:
-    """Fail."""
-    raise ValueError("no")
-'''
+SKILLS = source_of(__file__, "forgotten_meanwhile")
 pytestmark = pytest.mark.skills(people=SKILLS)
 
 

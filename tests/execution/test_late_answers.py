@@ -22,6 +22,7 @@ from muster.execution.services import Services
 from muster.kept import Kept
 from muster.operations.cancelling import request_cancel
 from support.runs import MASTER, Site
+from support.sources import source_of
 from support.waiting import in_turn
 
 HEAD = "automation: tested\nsteps:\n  - {id: total, skill: shop.total}\n"
@@ -38,17 +39,7 @@ AUTOMATIONS = {
 """,
     ),
 }
-SKILLS = '''
-from decimal import Decimal
-from pydantic import BaseModel
-from muster.skills import skill
-class Sum(BaseModel):
-    amount: Decimal
-@skill("shop.total")
-def total() -> Sum:
-    """What is to be paid."""
-    return Sum(amount=Decimal("3"))
-'''
+SKILLS = source_of(__file__, "late_answers")
 EDITS = {
     "the skill was renamed": SKILLS.replace("shop.total", "shop.sum"),
     "it needs a package that is not there": "import not_there\n" + SKILLS,

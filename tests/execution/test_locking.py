@@ -11,47 +11,9 @@ from muster.database import Database
 from muster.events.model import EventType
 from muster.execution import locking
 from support.runs import Site
+from support.sources import source_of
 
-SKILLS = '''
-import asyncio
-from muster.errors import TransientError
-from muster.skills import SkillContext, skill
-
-inside: dict[str, int] = {}
-seen: list[tuple[str, int, list[str]]] = []
-
-@skill("store.alone", lane="async")
-async def alone(account: str, context: SkillContext) -> str:
-    """Notes how many work on the account at once, and under which leases."""
-    inside[account] = inside.get(account, 0) + 1
-    await asyncio.sleep(0.02)
-    with context.database.connection() as connection:
-        names = [row[0] for row in connection.execute("SELECT name FROM leases WHERE owner IS NOT NULL ORDER BY 1")]
-    seen.append((account, inside[account], names))
-    inside[account] -= 1
-    return account
-
-@skill("store.robbed", lane="async")
-async def robbed(times: int, context: SkillContext) -> int:
-    """Loses its lease a number of times without noticing."""
-    seen.append(("robbed", 1, []))
-    if len(seen) <= times:
-        with context.database.connection() as connection:
-            connection.execute("UPDATE leases SET expires_at = clock_timestamp()")
-    return len(seen)
-
-@skill("store.unlucky", lane="async")
-async def unlucky(account: str, context: SkillContext) -> int:
-    """Loses its lease, fails once by itself, and comes through."""
-    seen.append((account, 1, []))
-    count = sum(name == account for name, _, _ in seen)
-    if count == 1:
-        with context.database.connection() as connection:
-            connection.execute("UPDATE leases SET expires_at = clock_timestamp()")
-    if count == 2:
-        raise TransientError("not now")
-    return count
-'''
+SKILLS = source_of(__file__, "locking")
 
 
 @pytest.fixture

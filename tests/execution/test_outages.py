@@ -19,25 +19,9 @@ from muster.local.postgres import free_port
 from muster.notifications import Notice, Sender
 from muster.operations.cancelling import request_cancel
 from support.runs import Site
+from support.sources import source_of
 
-SKILLS = """
-from pathlib import Path
-from muster.skills import SkillContext, skill
-
-@skill("disk.write")
-def write(size: int, context: SkillContext) -> int:
-    "Write a file into the run's folder."
-    (context.workspace / "file").write_bytes(b"x" * size)
-    return size
-
-@skill("disk.once")
-def once(context: SkillContext) -> str:
-    "An effect outside."
-    with context.database.connection() as connection:
-        connection.execute("CREATE TABLE IF NOT EXISTS performed (key text)")
-        connection.execute("INSERT INTO performed VALUES (%s)", (context.key,))
-    return context.key
-"""
+SKILLS = source_of(__file__, "outages")
 AUTOMATION = """
 automation: tested
 steps:

@@ -8,17 +8,9 @@ import pytest
 
 from muster.database import Database
 from support.runs import Site
+from support.sources import source_of
 
-SKILLS = """
-from typing import Any
-from muster.skills import skill
-
-
-@skill("office.count", lane="async")
-async def count(name: str) -> Any:
-    'Counts.'
-    return 10**5000 if name == "b" else name
-"""
+SKILLS = source_of(__file__, "outputs_the_log_cannot_hold")
 STEP = 'skill: office.count, with: {name: "{{ item }}"}'
 
 

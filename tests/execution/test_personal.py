@@ -25,6 +25,7 @@ from muster.operations.reconciling.notices import find_notices
 from muster.triggers.arrivals import Arrival, Watch, claim, look, started, waiting
 from support.children import Family, step
 from support.runs import MASTER, Site
+from support.sources import source_of
 
 AUTOMATION = """
 automation: tested
@@ -39,29 +40,7 @@ steps:
   - {id: count, after: [read], skill: people.count, with: {size: "{{ inputs.size }}"}}
   - {id: fail, after: [greet], skill: people.fail, with: {text: "{{ steps.greet }}"}, retry: {times: 1, delay: 0s}}
 """
-SKILLS = """
-from muster.skills import skill
-
-@skill("people.read")
-def read(number: int) -> dict:
-    '''Read.'''
-    return {"number": number, "people": [{"name": "Jane Roe", "role": "buyer"}, {"name": "John Roe", "role": "boss"}]}
-
-@skill("people.greet")
-def greet(who: str, at: str) -> str:
-    '''Greet.'''
-    return f"Hello {who} at {at}"
-
-@skill("people.count")
-def count(size: int) -> int:
-    '''Count.'''
-    return size + 1
-
-@skill("people.fail")
-def fail(text: str) -> str:
-    '''Fail.'''
-    raise ValueError(f"cannot take: {text}")
-"""
+SKILLS = source_of(__file__, "personal")
 pytestmark = pytest.mark.skills(people=SKILLS)
 PERSONAL = ("Jane Roe", "John Roe", "jane@example.com", "acme-jane")
 

@@ -14,20 +14,9 @@ from muster.execution.piece import Piece
 from muster.execution.references import WorkRef
 from muster.language.definition import Definition
 from support.runs import Site
+from support.sources import source_of
 
-DESK = '''
-from pathlib import Path
-
-from muster.skills import skill
-
-
-@skill("desk.do")
-def do(name: str, folder: str) -> str:
-    """Do it, and leave a trace."""
-    with (Path(folder) / "done").open("a") as done:
-        done.write(f"{name}\\n")
-    return name
-'''
+DESK = source_of(__file__, "rejections_desk")
 pytestmark = pytest.mark.skills(desk=DESK)
 HEAD = "automation: tested\ninputs: {folder: {type: string}, names: {type: array, default: [x, y]}}\nsteps:\n"
 EACH, OTHERS = 'each: "{{ inputs.names }}", ', "each: [u, v], "

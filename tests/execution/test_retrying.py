@@ -19,6 +19,7 @@ from muster.execution.retry_budget import spend
 from muster.execution.retrying import Patience, with_retries
 from muster.language.resolved import ResolvedClassRetry, ResolvedRetry
 from support.runs import Site
+from support.sources import source_of
 
 RATE = TransientError("slow down", error_class=ErrorClass.RATE_LIMIT)
 
@@ -117,19 +118,7 @@ steps:
     with: {{kind: {kind}}}
     retry: {{times: {times}, delay: 0.02s}}
 """
-SKILL = """
-import urllib.error
-from email.message import Message
-from muster.errors import ErrorClass, TransientError
-from muster.skills import skill
-
-@skill("retail.fail")
-def fail(kind: str) -> str:
-    '''Fail.'''
-    if kind.isdigit():
-        raise urllib.error.HTTPError("http://127.0.0.1/", int(kind), "no", Message(), None)
-    raise TransientError("not now", error_class=ErrorClass(kind))
-"""
+SKILL = source_of(__file__, "retrying")
 pytestmark = pytest.mark.skills(retail=SKILL)
 
 

@@ -13,28 +13,10 @@ from muster.local.airflow import connection_json
 from muster_airflow.services import services_in_worker
 from support.children import Family
 from support.runs import MASTER
+from support.sources import source_of
 
 SECRET = "zqx-jane-4711 owes 12 €"
-SKILLS = '''
-from muster.skills import SkillContext, skill
-
-@skill("files.write")
-def write(text: str, context: SkillContext) -> str:
-    """Keep a text in the run's own folder."""
-    path = context.workspace / "letter.txt"
-    path.write_text(text)
-    return str(path)
-
-@skill("files.read")
-def read(uri: str, context: SkillContext) -> str:
-    """Read a file, in a thread."""
-    return context.documents.read(uri).decode()
-
-@skill("files.aread", lane="async")
-async def aread(uri: str, context: SkillContext) -> str:
-    """Read a file, in a coroutine."""
-    return context.documents.read(uri).decode()
-'''
+SKILLS = source_of(__file__, "run_files")
 READER = """
 inputs: {uris: {type: array, default: []}, text: {default: mine}}
 steps:

@@ -16,45 +16,9 @@ from muster.operations.cancelling import request_cancel
 from muster.saga import unwinding
 from support.bank import BankServer
 from support.runs import Site, perform_in_process
+from support.sources import source_of
 
-SKILLS = '''
-import asyncio
-from support.bank import charge
-from muster.errors import PermanentError, TransientError
-from muster.skills import skill
-
-@skill("shop.charge")
-def charge_one(url: str, item: str) -> int:
-    """Charges it."""
-    return charge(url, item)
-
-@skill("shop.acharge", lane="async")
-async def acharge_one(url: str, item: str) -> int:
-    """Charges it."""
-    return await asyncio.to_thread(charge, url, item)
-
-@skill("shop.fail")
-def fail(url: str) -> int:
-    """Charges it, and fails in a way that may pass."""
-    charge(url, "x")
-    raise TransientError("not yet")
-
-@skill("shop.refuse")
-def refuse(url: str) -> int:
-    """Charges it, and fails for good."""
-    charge(url, "x")
-    raise PermanentError("never")
-
-@skill("shop.late")
-def late(url: str, item: str) -> int:
-    """The same, for an item."""
-    return fail(url)
-
-@skill("shop.alate", lane="async")
-async def alate(url: str, item: str) -> int:
-    """The same, as a coroutine."""
-    return await asyncio.to_thread(fail, url)
-'''
+SKILLS = source_of(__file__, "stopping")
 pytestmark = pytest.mark.skills(shop=SKILLS)
 INPUTS = "automation: tested\ninputs: {url: {type: string}, items: {type: array, items: {type: string}}}\nsteps:\n"
 FAN_OUT = """  - id: charge

@@ -16,59 +16,12 @@ from muster.events.personal import Vault, load_master
 from muster.execution.personal import PersonalLog
 from support.airflow import Airflow
 from support.model_server import ModelServer
+from support.sources import source_of
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1200)]
 
 MARKER = "zqx-jane-4711"
-SKILLS = '''
-import logging
-
-import structlog
-
-from muster.errors import PermanentError, SetAside
-from muster.findings import Finding
-from muster.skills import SkillContext, skill
-
-log = logging.getLogger(__name__)
-
-
-@skill("people.read")
-def read(text: str, context: SkillContext) -> dict:
-    """Keep a letter, tell everybody, confirm it outside."""
-    (context.workspace / "letter.txt").write_text(text)
-    print(f"printed {text}")
-    log.warning("logged %s", text)
-    structlog.get_logger().warning("logged", who=text)
-    with context.effect("confirm", request={"to": text}) as effect:
-        if not effect.happened:
-            effect.result = {"sent to": text}
-    return {"text": text, "parts": [f"{text} one", f"{text} two"]}
-
-
-@skill("people.check", lane="async")
-async def check(part: str) -> str:
-    """Set aside what names a person."""
-    log.warning("looking at %s", part)
-    raise SetAside(f"{part} is unknown", [Finding(rule="X", message=f"who is {part}?")])
-
-
-@skill("people.fail")
-def fail(text: str) -> str:
-    """Fail for good."""
-    raise ValueError(f"cannot take {text}")
-
-
-@skill("people.greet", lane="async")
-async def greet(text: str) -> str:
-    """Greet."""
-    return f"Hello {text}"
-
-
-@skill("people.undo", lane="async")
-async def undo(text: str) -> str:
-    """A compensation that fails."""
-    raise PermanentError(f"cannot take back what {text} got", remedy=f"call {text}")
-'''
+SKILLS = source_of(__file__, "personal")
 AGENTS = """department: tests
 agents:
   - {id: proving_judge, role: You judge., tiers: [{connection: proving_model}], retries: 0}

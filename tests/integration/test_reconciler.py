@@ -18,30 +18,11 @@ from muster.local.airflow_runs import RestAirflow
 from muster.operations.reconciling import Scope
 from muster.operations.reconciling import reconcile as reconcile_now
 from support.airflow import Airflow
+from support.sources import source_of
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
-SKILLS = '''
-import asyncio
-from pathlib import Path
-
-from muster.skills import SkillContext, skill
-
-
-@skill("reconciled.mark")
-def mark(folder: str, context: SkillContext) -> str:
-    """Leaves a mark each time it is called."""
-    with (Path(folder) / "marks").open("a") as marks:
-        marks.write(f"{context.step}{'' if context.index is None else context.index}\\n")
-    return "done"
-
-
-@skill("reconciled.wait", lane="async")
-async def wait(folder: str, seconds: float, context: SkillContext) -> str:
-    """Leaves a mark once it has waited."""
-    await asyncio.sleep(seconds)
-    return mark(folder, context)
-'''
+SKILLS = source_of(__file__, "reconciler")
 AUTOMATION = """automation: proving_reconciler
 incidents: [{slack: "#reconciled"}]
 inputs: {folder: {type: string}}

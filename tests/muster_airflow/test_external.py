@@ -20,17 +20,9 @@ from muster.language.ancestry import skips_others
 from muster.local.airflow import connection_json
 from muster_airflow.operators.kinds.operator import external_step
 from support.runs import Site
+from support.sources import source_of
 
-SKILLS = '''
-from pathlib import Path
-from muster.skills import skill
-
-@skill("office.note", lane="async")
-async def note(folder: str, what: str) -> None:
-    """Writes down that it was called."""
-    with (Path(folder) / "calls").open("a") as file:
-        file.write(f"{what}\\n")
-'''
+SKILLS = source_of(__file__, "external")
 HEAD = """
 automation: tested
 settings: {allowed_operators: ["support.*"]}

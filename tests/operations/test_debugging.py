@@ -12,29 +12,9 @@ from muster.execution import fanout
 from muster.language.definition import Definition
 from muster.operations.debugging import Debugged, debug
 from support.runs import Site
+from support.sources import source_of
 
-SKILLS = '''
-from muster.errors import PermanentError
-from muster.skills import skill
-
-CALLS = []
-
-@skill("desk.read")
-def read(name: str) -> str:
-    """Reads."""
-    CALLS.append(name)
-    return name.upper()
-
-@skill("desk.refuse")
-def refuse() -> str:
-    """Refuses."""
-    raise PermanentError("never")
-
-@skill("desk.none")
-def none() -> str:
-    """Answers in an agent's place."""
-    return "4400"
-'''
+SKILLS = source_of(__file__, "debugging")
 pytestmark = pytest.mark.skills(desk=SKILLS)
 AUTOMATION = """
 automation: tested

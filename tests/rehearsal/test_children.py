@@ -7,39 +7,9 @@ from pathlib import Path
 
 from muster.rehearsal.rehearsing import Judged, rehearsed
 from muster.rehearsal.script import read_script
+from support.sources import source_of
 
-SKILLS = '''
-from muster.skills import SkillContext, skill
-
-
-def write(context: SkillContext, key: str, amount: int) -> None:
-    with context.database.connection() as connection:
-        connection.execute("INSERT INTO money VALUES (%s, %s) ON CONFLICT DO NOTHING", (key, amount))
-
-
-@skill("bank.prepare")
-def prepare(context: SkillContext) -> None:
-    """The table."""
-    with context.database.connection() as connection:
-        connection.execute("CREATE TABLE money (key text PRIMARY KEY, amount int)")
-
-
-@skill("bank.pay")
-def pay(amount: int, context: SkillContext) -> str:
-    """Pays."""
-    write(context, context.key, amount)
-    return "paid"
-
-
-@skill("bank.refund")
-def refund(amount: int, context: SkillContext) -> str:
-    """Gives back what was paid, if it was."""
-    with context.database.connection() as connection:
-        paid = connection.execute("SELECT 1 FROM money WHERE key = %s", (context.undoes,)).fetchone()
-    if paid:
-        write(context, context.key, -amount)
-    return "given back"
-'''
+SKILLS = source_of(__file__, "children")
 PAY = "skill: bank.pay, with: {amount: 100}, compensate: {skill: bank.refund, with: {amount: %s}}"
 CHILD = f"automation: paying\nsteps:\n  - {{id: pay, {PAY}}}\n"
 PARENT = f"""automation: ordering

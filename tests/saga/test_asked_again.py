@@ -14,24 +14,9 @@ from muster.operations.redoing import order, plan_restart
 from muster.saga.resuming import resume
 from support.children import Family, step
 from support.reconciled import begun_again
+from support.sources import source_of
 
-SKILLS = '''
-from pathlib import Path
-from muster.errors import PermanentError
-from muster.skills import SkillContext, skill
-
-@skill("bank.pay", lane="async")
-async def pay(name: str, folder: str, context: SkillContext) -> str:
-    """Pays once, in a bank that keeps a book."""
-    async def paid() -> str:
-        with (Path(folder) / "calls").open("a") as calls:
-            calls.write(f"paid {name}\\n")
-        return name
-    done = await context.effect("pay", request={"name": name}).aperform(paid)
-    if (Path(folder) / f"pay.{name}.broken").exists():
-        raise PermanentError("the bank does not answer")
-    return done
-'''
+SKILLS = source_of(__file__, "asked_again")
 POST = work("single", more=', compensate: {skill: d.work, with: {name: x, step: undo, folder: "{{ inputs.folder }}"}}')
 GIVEN = "with: {name: 'NAME', folder: '{{ inputs.folder }}'}, irreversible: true"
 ONE = f"  - {{id: pay, skill: bank.pay, {GIVEN.replace('NAME', 'a')}}}\n"
@@ -186,19 +171,7 @@ CHILD = (
     "steps:\n" + step("pick") + "  - {id: agreed, human: {ask: 'Ship?', assignees: [boss]}}\n"
     "  - {id: ship, skill: bank.ship, irreversible: true}\n" + step("label")
 )
-SHIP = '''
-from muster.skills import SkillContext, skill
-
-shipped: list[str] = []
-
-@skill("bank.ship", lane="async")
-async def ship(context: SkillContext) -> str:
-    """Ships once."""
-    async def do() -> str:
-        shipped.append(context.key)
-        return "shipped"
-    return await context.effect("ship", request={}).aperform(do)
-'''
+SHIP = source_of(__file__, "asked_again_ship")
 
 
 @pytest.fixture(params=[False, True], ids=["child", "child of a child"])

@@ -20,31 +20,10 @@ from muster.saga.resuming import resume
 from support.bank import BankServer
 from support.reconciled import FakeAirflow, found
 from support.runs import Site, perform_in_process, place, started
+from support.sources import source_of
 from support.waiting import eventually
 
-SKILLS = '''
-from muster.errors import PermanentError
-from muster.skills import SkillContext, skill
-from support.bank import charge
-
-@skill("depot.act")
-def act(url: str, context: SkillContext) -> str:
-    """Does something, and writes that down."""
-    charge(url, "done")
-    with context.database.connection() as connection:
-        connection.execute("INSERT INTO done VALUES (%s)", (context.run,))
-    return context.step
-
-@skill("depot.undo")
-def undo(url: str) -> int:
-    """Undoes it."""
-    return charge(url, "undone")
-
-@skill("depot.fail")
-def fail() -> None:
-    """Fails."""
-    raise PermanentError("broken")
-'''
+SKILLS = source_of(__file__, "by_hand")
 WITH = "with: {url: '{{ inputs.url }}'}"
 AUTOMATION = f"""automation: tested
 inputs: {{url: {{type: string}}}}

@@ -16,27 +16,11 @@ from muster.saga import unwinding
 from muster.saga.closing import close_run
 from support.children import Family, step
 from support.reconciled import FakeAirflow, begun_again, found
+from support.sources import source_of
 
 ASKS = "steps:\n" + step("reserve") + "  - {id: ask, human: {ask: Pay?, assignees: [lead]}}\n" + step("pick")
 WRITES = "steps:\n" + step("reserve") + "  - {id: write, skill: till.write}\n"
-SKILL = '''
-from muster.skills import SkillContext, skill
-
-calls: list[str] = []
-meanwhile: list = []
-
-
-@skill("till.write", lane="async")
-async def write(context: SkillContext) -> int:
-    """Writes into the till, after what happens meanwhile."""
-    calls.append("called")
-    if meanwhile:
-        await meanwhile.pop()()
-    async with context.database.aconnection() as connection:
-        await connection.execute("CREATE TABLE IF NOT EXISTS till (amount integer)")
-        await connection.execute("INSERT INTO till VALUES (1)")
-    return 1
-'''
+SKILL = source_of(__file__, "waking_late")
 
 
 @pytest.fixture

@@ -18,41 +18,12 @@ from muster.execution.references import WorkRef
 from muster.language import load_folder
 from muster.language.definition import Definition
 from support.runs import Site
+from support.sources import source_of
 
 PACE = Pace(first=0.01, longest=0.02, airflow=0.05, begins=3600)
 """So quickly does a test look; on a machine that has much to do, a run may begin late."""
 
-SKILLS = '''
-from muster.errors import PermanentError
-from muster.skills import SkillContext, skill
-
-done: list[str] = []
-undone: list[str] = []
-broken: set[str] = set()
-dies: set[str] = set()
-
-class Death(BaseException):
-    """The process is gone."""
-
-@skill("depot.act", lane="async")
-async def act(name: str, context: SkillContext) -> str:
-    """Does something, or breaks."""
-    if name in broken:
-        raise PermanentError(f"{name} is broken")
-    done.append(context.key)
-    return name.upper()
-
-@skill("depot.undo", lane="async")
-async def undo(name: str, context: SkillContext) -> str:
-    """Undoes it, or breaks."""
-    if f"undo {name}" in broken:
-        raise PermanentError(f"{name} cannot be undone now")
-    undone.append(name)
-    if name in dies:
-        dies.discard(name)
-        raise Death
-    return "undone"
-'''
+SKILLS = source_of(__file__, "children")
 
 
 def step(name: str, *, undo: bool = True, more: str = "") -> str:

@@ -15,23 +15,10 @@ from muster.execution.references import WorkRef
 from muster.execution.view import definition_of
 from muster.operations.reconciling import Disagreement, Scope, reconcile
 from support.runs import Site
+from support.sources import source_of
 
 LATER = timedelta(hours=1)
-SKILLS = '''
-from muster.skills import SkillContext, skill
-
-
-@skill("depot.act")
-def act(name: str) -> str:
-    """Does something."""
-    return name
-
-
-@skill("depot.undo")
-def undo(context: SkillContext) -> str:
-    """Undoes it."""
-    return context.step
-'''
+SKILLS = source_of(__file__, "reconciled")
 UNDONE = """automation: a
 incidents: [{slack: "#stuck"}]
 steps:

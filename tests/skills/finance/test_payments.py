@@ -33,6 +33,7 @@ from muster.skills.registry import SkillContext
 from support.bank import BankServer
 from support.ledger import NOW, company, context, invoice, line, post
 from support.runs import Site, place, started, undo_in_process
+from support.sources import source_of
 from support.waiting import eventually
 
 
@@ -321,28 +322,7 @@ def test_withdrawing_takes_back_every_file_of_the_work_and_no_other(ready: Skill
     )
 
 
-STALLING = '''
-from muster.errors import PermanentError
-from muster.skills import SkillContext, skill
-from muster.skills.finance import PaymentProposal, Posting, Withdrawal, propose_payment, withdraw_payment
-from support.bank import charge
-
-@skill("stalling.pay")
-def pay(postings: list[Posting], context: SkillContext) -> PaymentProposal:
-    """As shipped."""
-    return propose_payment(postings, context)
-
-@skill("stalling.withdraw")
-def withdraw(url: str, context: SkillContext) -> Withdrawal:
-    """As shipped, in a process that stalls before it begins."""
-    charge(url, "stalls")
-    return withdraw_payment(context)
-
-@skill("stalling.fail")
-def fail() -> None:
-    """Fails."""
-    raise PermanentError("broken")
-'''
+STALLING = source_of(__file__, "payments_stalling")
 WITHDRAWN = """automation: tested
 inputs: {url: {type: string}, postings: {type: array}}
 settings: {finance: {company: {name: Nordlicht, iban: DE34999999990000100100}}}

@@ -1,0 +1,18 @@
+import json
+
+from muster.errors import PermanentError, TransientError
+from muster.skills import SkillContext, skill
+
+
+@skill("books.look")
+def look(answer: str, context: SkillContext) -> list | bool | str | None:
+    """Answers what it is told to."""
+    assert context.run == "check/books"
+    assert context.key.startswith("check/books/it@")
+    if answer == "refuse":
+        raise PermanentError("17 is not balanced")
+    if answer == "later":
+        raise TransientError("the bank does not answer")
+    if answer == "break":
+        raise ZeroDivisionError("oops")
+    return json.loads(answer)
