@@ -79,8 +79,8 @@ BROKEN = source_of(__file__, "skills_broken")
 @pytest.mark.parametrize(
     ("source", "arguments", "said"),
     [
-        (BROKEN, ["broken.divide", "--with", "by=0"], ["broken.py:8: ZeroDivisionError: division by zero."]),
-        (BROKEN, ["broken.give"], ["broken.py:11 gave back what is no data: PydanticSerializationError: "]),
+        (BROKEN, ["broken.divide", "--with", "by=0"], ["broken.py:7: ZeroDivisionError: division by zero."]),
+        (BROKEN, ["broken.give"], ["broken.py:10 gave back what is no data: PydanticSerializationError: "]),
         (BROKEN, ["broken.leave", "--with", "code=0"], ["skill broken.leave called sys.exit(0)", "Return a result"]),
         (BROKEN, ["broken.leave_at_once", "--with", "code=0"], ["skill broken.leave_at_once called sys.exit(0)"]),
         ("import nowhere\n" + BROKEN, ["broken.give"], ["broken.py:1: ModuleNotFoundError: No module named 'nowhere'"]),

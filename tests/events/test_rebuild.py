@@ -78,8 +78,7 @@ def whole_run(site: Site, *names: str) -> str:
         if id == "approve":
             site.do(approve(site, run))
         elif id == "read":
-            for slot in range(site.expand(run, id)):
-                site.step(run, id, slot)
+            site.all_of(run, id)
         else:
             site.step(run, id)
     site.close(run)

@@ -140,11 +140,10 @@ def test_a_skill_with_savepoints_and_an_effect_does_not_wait_for_itself(
     assert (done(site), bank.charges["effect"]) == ([run] * 3, 1)
 
 
-def done_before(site: Site, bank: BankServer, run: str, epoch: int, slots: int = 0) -> list[str]:
+def done_before(site: Site, bank: BankServer, run: str, epoch: int) -> list[str]:
     """What the work wrote in an execution before this one, where there was one."""
     if epoch:
-        for slot in range(site.expand(run, "work")) if slots else (None,):
-            site.step(run, "work", slot)
+        site.all_of(run, "work")
         site.close(run)
         order(site.services.log, plan_restart(site.services.log, site.services.definitions, run, "work", by="ann"))
         site.do(begin_epoch(site.services, run, "begun/again", "again"))
@@ -201,7 +200,7 @@ def test_what_ends_after_it_was_given_up_has_no_outcome_of_its_own(
     """Work that wrote nothing of its own, in a process that was taken for dead."""
     each, slot = SHAPES[shape]
     run = begun(site, bank, f"{each}skill: {skill}, {WITH}, {UNDO}")
-    done_before(site, bank, run, epoch, slots=0 if slot is None else 2 if shape == "mapped" else 1)
+    done_before(site, bank, run, epoch)
     if slot is not None:
         site.expand(run, "work", epoch=epoch)
     is_done = threading.Event()
@@ -384,7 +383,7 @@ def test_what_would_begin_after_its_run_was_closed_does_not(
 ) -> None:
     each, slot = SHAPES[shape]
     run = begun(site, bank, f"{each}skill: {skill}, {WITH}")
-    done_before(site, bank, run, epoch, slots=0 if slot is None else 2 if shape == "mapped" else 1)
+    done_before(site, bank, run, epoch)
     if each:
         site.expand(run, "work", epoch=epoch)
     if way == "reconciled":

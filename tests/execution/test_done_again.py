@@ -83,11 +83,7 @@ class House:
 
     def performs(self, run: str, *steps: str, epoch: int = 0) -> None:
         for step in steps:
-            if step not in ("list", "last", "single") and self.pack != "all":
-                for slot in range(self.site.expand(run, step, epoch=epoch)):
-                    self.site.step(run, step, slot, epoch=epoch)
-            else:
-                self.site.step(run, step, epoch=epoch)
+            self.site.all_of(run, step, epoch=epoch)
 
     def ends(self, run: str, epoch: int = 0) -> tuple[str, str | None]:
         """Undo and close it as Airflow would."""

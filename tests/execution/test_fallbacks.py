@@ -129,12 +129,12 @@ class MortalLog(RunLog):
         return stored
 
 
-def pay(site: Site, run: str, shape: str, epoch: int, **dies: EventType) -> None:
+def pay(site: Site, run: str, epoch: int, **dies: EventType) -> None:
     """Perform the step; each of its tasks dies where it is said."""
     services = replace(site.services, log=MortalLog(site, **dies)) if dies else site.services
-    for slot in range(site.expand(run, "pay", epoch=epoch)) if shape in ("mapped", "packed") else [None]:
+    for task in site.tasks(run, "pay", epoch=epoch):
         with pytest.raises(Dead) if dies else nullcontext():
-            site.do(perform(services, WorkRef(run=run, step="pay", slot=slot, epoch=epoch)))
+            site.do(perform(services, task))
 
 
 @pytest.mark.parametrize("lane", ["async", "worker"])
@@ -147,8 +147,8 @@ def test_nor_when_a_process_died_in_between_as_it_began(
     assert bank.charges == counted(shape)
     (tmp_path / "mended").touch()
     for epoch in (1, 2):
-        pay(site, run, shape, epoch, after=EventType.STEP_STARTED)
-    pay(site, run, shape, 3)
+        pay(site, run, epoch, after=EventType.STEP_STARTED)
+    pay(site, run, 3)
     assert site.state(run).step("pay").status == "succeeded"
     assert bank.charges == counted(shape)
     assert effects(site) == {("transfer", "failed"), ("card", "done")}
@@ -163,9 +163,9 @@ def test_what_the_step_has_done_itself_since_is_not_left_to_the_fallback_of_befo
     run = site.run(site.definition(paying(shape, "pay.refuse", "pay.decline", "lane: worker")))
     assert (bank.charges, len(errors(site, run, EventType.STEP_FELL_BACK))) == ({}, len(counted(shape)))
     (tmp_path / "mended").touch()
-    pay(site, run, shape, 1, **dies)
+    pay(site, run, 1, **dies)
     (tmp_path / "accepted").touch()
-    pay(site, run, shape, 2)
+    pay(site, run, 2)
     assert site.state(run).step("pay").status == "succeeded"
     assert bank.charges == counted(shape)
     assert effects(site) == {("transfer", "done"), ("card", "failed")}

@@ -43,7 +43,7 @@ SKILLS = source_of(__file__, "late_answers")
 EDITS = {
     "the skill was renamed": SKILLS.replace("shop.total", "shop.sum"),
     "it needs a package that is not there": "import not_there\n" + SKILLS,
-    "it gives another shape": SKILLS.replace("amount: Decimal", "value: int").replace('amount=Decimal("3")', "value=3"),
+    "it gives another shape": SKILLS.replace("amount: Decimal", "value: int").replace("amount=Decimal(3)", "value=3"),
 }
 
 

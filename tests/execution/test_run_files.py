@@ -91,8 +91,7 @@ def test_a_run_reads_no_other_runs_files_though_it_knows_their_names(family: Fam
     run = family.open("reader", uris=uris)
     for step in ("keep", "own", "one"):
         site.step(run, step)
-    for slot in range(site.expand(run, "two")):
-        site.step(run, "two", slot)
+    site.all_of(run, "two")
     state = site.state(run)
     assert state.step("own").output == "mine"
     for step in ("one", "two"):
@@ -123,8 +122,7 @@ def test_a_run_reads_its_childs_files_unless_they_are_about_somebody_it_is_not_a
     site.close(asked)
     family.follow(run, "ask")
     site.step(run, "down")
-    for slot in range(site.expand(run, "all")):
-        site.step(run, "all", slot)
+    site.all_of(run, "all")
     state = site.state(run)
     assert state.step("ask").output["outputs"]["keep"].endswith("letter.txt"), "it knows the name"
     came = [state.step("down").output, state.step("all").items[0].output]

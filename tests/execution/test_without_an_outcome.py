@@ -87,12 +87,8 @@ def ask(site: Site, run: str, slot: int | None = None, epoch: int = 0) -> None:
     site.do(asked())
 
 
-def go_on(site: Site, run: str, step: str = "pay", pack: Any = None, epoch: int = 0) -> None:
-    if pack is None or pack == "all":
-        site.step(run, step, epoch=epoch)
-    else:
-        for slot in range(site.expand(run, step, epoch=epoch)):
-            site.step(run, step, slot, epoch=epoch)
+def go_on(site: Site, run: str, step: str = "pay", epoch: int = 0) -> None:
+    site.all_of(run, step, epoch=epoch)
 
 
 def restarted(site: Site, run: str, step: str) -> None:
@@ -129,7 +125,7 @@ def test_so_does_one_of_a_fan_out(
             site.approve(run, "approve", by="lead", slot=slot)
         else:
             ask(site, run, slot)
-    go_on(site, run, pack=pack)
+    go_on(site, run)
     states = {"approve_0": "success", "approve_1": said_by_airflow}
     site.unwind(run, states)
     site.close(run, states)
@@ -161,7 +157,7 @@ def test_a_question_that_could_not_be_put_is_no_approval_of_its_item(
         await end(site.services, ref, [failed(piece, PermanentError("Nobody may answer."))])
 
     site.do(failed())
-    go_on(site, run, pack=pack)
+    go_on(site, run)
     assert done(tmp_path) == ["10"]
     assert site.state(run).step("pay").items[1].reason == "upstream_failed"
 
@@ -179,7 +175,7 @@ def test_an_item_that_was_lost_before_it_could_be_asked_about_is_not_approved(
     site.step(run, "match")
     for slot in range(site.expand(run, "approve")):
         site.approve(run, "approve", by="lead", slot=slot)
-    go_on(site, run, pack=pack)
+    go_on(site, run)
     assert done(tmp_path) == ["10", "30"]
 
 
@@ -212,7 +208,7 @@ def test_an_answer_of_an_earlier_execution_is_none_to_the_question_that_is_put_a
     run = opened(site, EACH, tmp_path, pack=pack)
     for slot in range(site.expand(run, "approve")):
         site.approve(run, "approve", by="lead", slot=slot)
-    go_on(site, run, pack=pack)
+    go_on(site, run)
     site.close(run)
     assert done(tmp_path) == ["10", "20"]
     (tmp_path / "done").unlink()
@@ -220,7 +216,7 @@ def test_an_answer_of_an_earlier_execution_is_none_to_the_question_that_is_put_a
     for slot in range(site.expand(run, "approve", epoch=1)):
         if asked:
             ask(site, run, slot, epoch=1)
-    go_on(site, run, pack=pack, epoch=1)
+    go_on(site, run, epoch=1)
     site.close(run, epoch=1)
     assert done(tmp_path) == []
     assert site.state(run).status == "failed"
@@ -283,8 +279,7 @@ def test_a_list_of_which_nothing_was_laid_out_fails_the_run(site: Site, tmp_path
 def test_a_fan_out_whose_completion_was_not_written_goes_ahead(site: Site, tmp_path: Path, lane: str) -> None:
     """Whoever ended the last item died before saying so."""
     run = opened(site, TOTAL, tmp_path, lane)
-    for slot in range(site.expand(run, "count")):
-        site.step(run, "count", slot)
+    site.all_of(run, "count")
     with site.services.database.connection() as connection:
         connection.execute("ALTER TABLE events DISABLE TRIGGER USER")
         connection.execute("DELETE FROM events WHERE stream = %s AND type = 'step.completed'", (run,))

@@ -183,8 +183,7 @@ def worked(site: Site) -> tuple[Definition, str]:
     site.approve(run, "pay", by="bob")
     for step in ("tell", "code"):
         site.step(run, step)
-    for slot in range(site.expand(run, "book")):
-        site.step(run, "book", slot)
+    site.all_of(run, "book")
     site.close(run)
     return own, run
 

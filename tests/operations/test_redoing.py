@@ -76,8 +76,7 @@ def test_what_is_cleared_without_a_redrive_is_done_again_as_a_whole(depot: Depot
     run = depot.run(1, "b")
     depot.perform(run, depot.redrive(run, each=[1]))
     depot.called()
-    for slot in range(depot.site.expand(run, "each", epoch=2)):
-        depot.site.step(run, "each", slot, epoch=2)
+    depot.site.all_of(run, "each", epoch=2)
     assert depot.called() == [f"each {name}" for name in NAMES]
 
 
@@ -257,11 +256,9 @@ def test_discarding_an_item_says_what_was_done_for_it_before_and_undoes_nothing(
     depot.definition = depot.site.definition(ALIGNED.format(pack=1))
     run = depot.site.open(depot.definition, folder=str(depot.folder), names=["a", "b"])
     depot.site.step(run, "first")
-    for slot in range(depot.site.expand(run, "each")):
-        depot.site.step(run, "each", slot)
+    depot.site.all_of(run, "each")
     (depot.folder / "b.broken").touch()
-    for slot in range(depot.site.expand(run, "then")):
-        depot.site.step(run, "then", slot)
+    depot.site.all_of(run, "then")
     depot.site.step(run, "last")
     depot.site.close(run)
     depot.called()

@@ -107,8 +107,7 @@ def test_a_run_that_was_redriven_after_it_was_cancelled_can_be_one(depot: Depot,
     run = depot.site.open(depot.definition, folder=str(depot.folder), names=["a", "b"])
     (depot.folder / "b.broken").touch()
     depot.site.step(run, "first")
-    for slot in range(depot.site.expand(run, "each")):
-        depot.site.step(run, "each", slot)
+    depot.site.all_of(run, "each")
     request_cancel(depot.site.services.log, run, by="ann")
     depot.site.close(run)
     assert ids(database) == [f"{run}#each[1]"]

@@ -51,11 +51,7 @@ def opened(site: Site, bank: BankServer, shape: str) -> str:
 def failed(site: Site, bank: BankServer, shape: str) -> str:
     """A run that has to be undone."""
     run = opened(site, bank, shape)
-    if shape in ("single", "one pack"):
-        site.step(run, "work")
-    else:
-        for slot in range(site.expand(run, "work")):
-            site.step(run, "work", slot)
+    site.all_of(run, "work")
     site.step(run, "last")
     return run
 

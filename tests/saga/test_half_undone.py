@@ -40,9 +40,7 @@ both_lanes = pytest.mark.parametrize("skill", ["bank.refund", "bank.arefund"])
 
 def paid(site: Site, run: str, shape: str, epoch: int = 0) -> list[Any]:
     """Perform the tasks that pay; how each ended."""
-    if shape in ("single", "one pack"):
-        return [site.step(run, "pay", epoch=epoch)]
-    return [site.step(run, "pay", slot, epoch=epoch) for slot in range(site.expand(run, "pay", epoch=epoch))]
+    return site.all_of(run, "pay", epoch=epoch)
 
 
 def failed(site: Site, bank: BankServer, shape: str, skill: str) -> str:

@@ -30,9 +30,7 @@ def done(family: Family, run: str, each: str, *, epoch: int = 0) -> None:
     """All that there is to do; and it is decided that nothing of it is undone."""
     site = family.site
     site.step(run, "reserve", epoch=epoch)
-    mapped = each and "all" not in each
-    for slot in range(site.expand(run, "pick", epoch=epoch)) if mapped else [None]:
-        site.step(run, "pick", slot, epoch=epoch)
+    site.all_of(run, "pick", epoch=epoch)
     assert site.unwind(run, epoch=epoch) == "skipped"
 
 

@@ -50,11 +50,7 @@ def amount(site: Site, more: int = 0) -> int:
 def failed(site: Site, bank: BankServer, shape: str, skill: str) -> str:
     """A run that has to be undone."""
     run = site.open(site.definition(AUTOMATION.format(shape=SHAPES[shape], skill=skill)), url=bank.url)
-    if shape in ("single", "one pack"):
-        site.step(run, "pay")
-    else:
-        for slot in range(site.expand(run, "pay")):
-            site.step(run, "pay", slot)
+    site.all_of(run, "pay")
     site.step(run, "work")
     return run
 

@@ -146,8 +146,7 @@ def test_undoing_that_stops_again_is_said_again(site: Site) -> None:
 
 def test_what_a_compensation_needs_and_nobody_can_read_any_more_makes_the_run_stuck(site: Site) -> None:
     run = broken(site, PERSONAL.replace(UNDO_FORGOTTEN, UNDO_ITEM), who="bob", names=["a", "b"])
-    for slot in range(site.expand(run, "each")):
-        site.step(run, "each", slot)
+    site.all_of(run, "each")
     forget(site.services.database, Vault(lambda: MASTER), "bob", by="ann")
     site.step(run, "last")
     assert site.unwind(run) == "failed"
@@ -184,8 +183,7 @@ def test_closing_a_run_in_airflow_tells_people_where_undoing_stopped(
 
 def performed(site: Site, run: str, *, epoch: int = 0) -> None:
     site.step(run, "names", epoch=epoch)
-    for slot in range(site.expand(run, "each", epoch=epoch)):
-        site.step(run, "each", slot, epoch=epoch)
+    site.all_of(run, "each", epoch=epoch)
 
 
 def restarted(site: Site, run: str) -> None:
@@ -227,8 +225,7 @@ def test_items_are_undone_as_what_they_were_where_the_new_list_was_never_laid_ou
 
 def test_items_of_a_list_that_was_forgotten_are_undone_without_them(site: Site) -> None:
     run = broken(site, PERSONAL, who="bob", names=["a", "b"])
-    for slot in range(site.expand(run, "each")):
-        site.step(run, "each", slot)
+    site.all_of(run, "each")
     forget(site.services.database, Vault(lambda: MASTER), "bob", by="ann")
     site.step(run, "last")
     assert site.unwind(run) == "succeeded"

@@ -84,9 +84,7 @@ steps:
         connection.execute("INSERT INTO till VALUES (100)")
         # Time in which the other one would have the lock, and would not find that it is undone.
         connection.execute(SLOW_ENDINGS)
-    mapped = bool(each) and "all" not in each
-    for slot in range(site.expand(run, "pay")) if mapped else [None]:
-        site.step(run, "pay", slot)
+    site.all_of(run, "pay")
     site.step(run, "work")
     is_done = threading.Event()
     bank.meanwhile = lambda: is_done.wait(60)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from muster.errors import TransientError
 from muster.execution.epochs import Epoch, begin_epoch, instant
-from muster.execution.fanout import expand
 from muster.execution.performing import perform
 from muster.execution.references import WorkRef
 from muster.execution.view import definition_of
 from muster.operations.reconciling import Disagreement, Scope, reconcile
-from support.runs import Site
+from support.runs import Played, Site
 from support.sources import source_of
 
 LATER = timedelta(hours=1)
@@ -90,11 +88,9 @@ def performed_whole(site: Site, run: str, *, until: str | None = None) -> dict[s
         if step.id == until:
             return ended
         ref = WorkRef(run=run, step=step.id, epoch=epoch.number, stands=step.id in epoch.stands)
-        if step.each is None or step.pack == "all":
-            ended[step.id] = site.do(perform(site.services, ref)).status
-            continue
-        for slot in range(site.do(expand(site.services, ref)).slots()):
-            ended[f"{step.id}_{slot}"] = site.do(perform(site.services, replace(ref, slot=slot))).status
+        for task in site.do(Played(site).tasks(ref)):
+            name = step.id if task.slot is None else f"{step.id}_{task.slot}"
+            ended[name] = site.do(perform(site.services, task)).status
     states = {task: {"succeeded": "success"}.get(status, status) for task, status in ended.items()}
     ended["unwind"] = site.unwind(run, states, epoch=epoch.number)
     ended["close"] = site.close(run, states, epoch=epoch.number).status

@@ -21,14 +21,11 @@ from muster.execution.personal import RunLog
 from muster.execution.piece import Piece
 from muster.execution.references import WorkRef, run_id
 from muster.execution.services import Services
-from muster.execution.view import load_all
 from muster.language import load_folder
 from muster.language.definition import Definition
-from muster.language.sagas import compensation_order
 from muster.notifications import Sender
+from muster.rehearsal.player import Player
 from muster.rehearsal.playing import NoModels
-from muster.saga import unwinding
-from muster.saga.closing import close_run
 
 _numbers = itertools.count(1)
 MASTER = bytes(range(32))
@@ -106,36 +103,29 @@ class Site:
 
         self.do(answered())
 
+    def all_of(self, run: str, step: str, **more: Any) -> list[Outcome]:
+        """The work of all task instances of a step, in whichever shape it has; how each ended."""
+        return [self.do(perform(self.services, task)) for task in self.tasks(run, step, **more)]
+
+    def tasks(self, run: str, step: str, **more: Any) -> list[WorkRef]:
+        """The task instances of a step, whose list is laid out."""
+        return self.do(Played(self).tasks(WorkRef(run=run, step=step, **more)))
+
     def unwind(
         self, run: str, task_states: Mapping[str, str | None] | None = None, *, epoch: int = 0, only: Any = None
     ) -> str:
         """Undo the run as Airflow would: how that went. `only` names the tasks of a run that is resumed."""
-        begun = WorkRef(run=run, step="begin", epoch=epoch)
-        if only is None:
-            outcome: Outcome = self.do(unwinding.begin(self.services, begun, task_states or {}))
-            if outcome.status != "succeeded":
-                return outcome.status
-        definition = self.do(load_all(self.services, run)).definition
-        for step in compensation_order(definition):
-            if only is None or step in only:
-                outcome = self.do(unwinding.compensate(self.services, WorkRef(run=run, step=step, epoch=epoch)))
-                if outcome.status == "failed":
-                    return "failed"
-        return "succeeded"
+        return self.do(Played(self).unwind(run, task_states or {}, epoch=epoch, only=only))
 
     def close(self, run: str, task_states: Mapping[str, str | None] | None = None, *, epoch: int = 0) -> Outcome:
         """Close the run."""
-        return self.do(close_run(self.services, WorkRef(run=run, step="close", epoch=epoch), task_states or {}))
+        return self.do(Played(self).close(run, task_states or {}, epoch=epoch))
 
     def run(self, definition: Definition, **inputs: Any) -> str:
         """Every step in order, as Airflow would do with nothing in its way."""
         run = self.open(definition, **inputs)
         for step in definition.steps:
-            if step.each is None or step.pack == "all":
-                self.step(run, step.id)
-            else:
-                for slot in range(self.expand(run, step.id)):
-                    self.step(run, step.id, slot)
+            self.all_of(run, step.id)
         self.close(run)
         return run
 
@@ -146,6 +136,16 @@ class Site:
     def do(self, coroutine: Any) -> Any:
         """Run a coroutine and close the connections it opened."""
         return self.services.database.run(coroutine)
+
+
+class Played(Player):
+    """Plays the runs of a site."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    def services(self) -> Services:
+        return self._site.services
 
 
 def place(site: Site) -> tuple[Path, str, Path]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from muster.database import Database
 from muster.errors import MusterError
@@ -16,9 +17,8 @@ from muster.events.state import RunState, afold
 from muster.execution import human
 from muster.execution.attempts import attempts
 from muster.execution.children import answer_of, ask_for
-from muster.execution.fanout import end, expand
+from muster.execution.fanout import end
 from muster.execution.opening import Opening, open_run
-from muster.execution.outcome import Outcome
 from muster.execution.performing import begin, perform
 from muster.execution.piece import Answer, Piece, failed, succeeded
 from muster.execution.references import WorkRef, run_id
@@ -28,11 +28,8 @@ from muster.language.resolved_step import ResolvedStep
 from muster.language.sagas import compensation_order
 from muster.notifications.sender import Sender
 from muster.rehearsal.faults import NONE, Crash, Faults, Interference, MortalLog
+from muster.rehearsal.player import Act, Player, T
 from muster.rehearsal.script import Case
-from muster.saga import unwinding
-from muster.saga.closing import close_run
-
-T = TypeVar("T")
 
 LIVES = 3
 """How often a task is started: one crash leaves the second try to go through."""
@@ -49,7 +46,7 @@ class NoModels:
 
 
 @dataclass
-class Playing:
+class Playing(Player):
     """One run of a definition in a database of its own."""
 
     definition: Definition
@@ -64,7 +61,6 @@ class Playing:
     run: str = ""
     epoch: int = 0
     _written: list[int] = field(default_factory=list)
-    _died: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         """Name the run."""
@@ -77,68 +73,46 @@ class Playing:
 
     async def play(self) -> RunState:
         """The whole run, to its end; the state it ended in."""
-        await self._lives("open", self._open)
+        await self.task(self._open, WorkRef(run=self.run, step="open"))
         for step in in_order(self.definition):
             await self._step(step)
-        await self.unwind()
-        return await self.close()
+        return await self.end()
 
-    async def unwind(self, *, anew: bool = True) -> None:
-        """Undo what has to be undone; `anew` decides first what that is."""
-        if anew:
-            outcome = await self._lives("begin", lambda: unwinding.begin(self.services(), self._ref("begin"), {}))
-            if outcome.status != "succeeded":
-                return
-        for step_id in compensation_order(self.definition):
-            ref = self._ref(step_id)
-            if (await self._lives(step_id, partial(self._compensate, ref))).status == "failed":
-                return
-
-    async def close(self) -> RunState:
-        """Close the run."""
-        await self._lives("close", lambda: close_run(self.services(), self._ref("close"), {}))
+    async def end(self, *, resumed: bool = False) -> RunState:
+        """Undo what has to be undone, which a run that is resumed knows already, and close."""
+        only = compensation_order(self.definition) if resumed else None
+        await self.unwind(self.run, {}, epoch=self.epoch, only=only)
+        await self.close(self.run, {}, epoch=self.epoch)
         return await self.state()
 
     async def state(self) -> RunState:
         """What the log says."""
         return await afold(self.services().log.aread(self.run))
 
-    async def _compensate(self, ref: WorkRef) -> Outcome:
-        return await unwinding.compensate(self.services(), ref)
-
-    async def _open(self) -> Mapping[str, object]:
-        name = self.run.partition("/")[2]
+    async def _open(self, services: Services, ref: WorkRef) -> Mapping[str, object]:
+        name = ref.run.partition("/")[2]
         opening = Opening(
-            run=self.run,
+            run=ref.run,
             dag_id=self.definition.name,
             dag_run_id=name,
             definition=self.definition,
             bundle_version=None,
             conf=self.case.inputs,
         )
-        return await open_run(self.services(), opening)
+        return await open_run(services, opening)
 
     async def _step(self, step: ResolvedStep) -> None:
-        ref = self._ref(step.id)
-        if not step.is_mapped:
-            await self._task(step, ref)
-            return
+        act = {"people": self._ask, "airflow": self._operate, "runs": self._play_child}.get(step.done_by)
         try:
-            spread = await self._lives(step.id, lambda: expand(self.services(), ref))
+            tasks = await self.tasks(WorkRef(run=self.run, step=step.id, epoch=self.epoch))
         except MusterError:
             return
-        for slot in range(spread.slots()):
-            await self._task(step, replace(ref, slot=slot))
+        for ref in tasks:
+            await self.task(perform if act is None else partial(self._elsewhere, act), ref)
 
-    async def _task(self, step: ResolvedStep, ref: WorkRef) -> None:
-        act = {"people": self._ask, "airflow": self._operate, "runs": self._play_child}.get(step.done_by)
-        if act is None:
-            await self._lives(step.id, lambda: perform(self.services(), ref))
-        else:
-            await self._lives(step.id, lambda: self._elsewhere(ref, act))
-
-    async def _elsewhere(self, ref: WorkRef, act: Callable[[Services, Piece], Awaitable[object]]) -> None:
-        services = self.services()
+    async def _elsewhere(
+        self, act: Callable[[Services, Piece], Awaitable[object]], services: Services, ref: WorkRef
+    ) -> None:
         begun = await begin(services, ref)
         if isinstance(begun, Piece):
             await act(services, begun)
@@ -183,14 +157,12 @@ class Playing:
             ending = failed(piece, error)
         await end(services, piece.ref, [ending])
 
-    async def _lives(self, name: str, task: Callable[[], Awaitable[T]]) -> T:
+    async def task(self, act: Act[T], ref: WorkRef) -> T:
         """The task's result; a process that dies is followed by another that knows nothing of it."""
         for _ in range(LIVES):
-            try:
-                return await task()
-            except Crash:
-                self._died.add(name)
-        raise MusterError(f"{name} died {LIVES} times.")
+            with suppress(Crash):
+                return await act(self.services(), ref)
+        raise MusterError(f"{ref.step} died {LIVES} times.")
 
     def services(self) -> Services:
         """As a new process has them."""
@@ -206,9 +178,6 @@ class Playing:
             readable=() if self.site is None else (self.site.parent,),
             intercept=Interference(self.definition.name, self.faults, self.case.mocks),
         )
-
-    def _ref(self, step: str) -> WorkRef:
-        return WorkRef(run=self.run, step=step, epoch=self.epoch)
 
 
 def readable(site: Path | None, artifacts: Path) -> tuple[Path, ...]:

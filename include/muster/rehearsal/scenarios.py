@@ -191,8 +191,7 @@ class Rehearsal:
         resume(playing.services().log, playing.run, by="rehearsal")
         playing.epoch += 1
         # Stuck at what nothing can undo, it has not been decided yet what is to be undone.
-        await playing.unwind(anew=(await playing.state()).unwinding is None)
-        return await playing.close()
+        return await playing.end(resumed=(await playing.state()).unwinding is not None)
 
     async def _final(self, playing: Playing) -> str | None:
         """What the run did, or one below it, that nothing can undo."""

@@ -1,7 +1,8 @@
 import asyncio
+import os
 from pathlib import Path
 
-from muster.errors import PermanentError
+from muster.errors import PermanentError, TransientError
 from muster.recovery import Happened
 from muster.skills import SkillContext, skill
 from support.bank import charge as post
@@ -50,3 +51,33 @@ def asked(amount: int, memo: str, context: SkillContext) -> int:
     """The same, where the bank can be asked."""
     request = {"amount": amount, "memo": memo}
     return context.effect("charge", request=request, find_out=lambda: Happened(1)).perform(lambda: pay(amount))
+
+
+@skill("bank.aasked", lane="async")
+async def aasked(amount: int, memo: str, context: SkillContext) -> int:
+    """The same, as a coroutine."""
+    request = {"amount": amount, "memo": memo}
+    effect = context.effect("charge", request=request, find_out=lambda: Happened(1))
+    return await effect.aperform(lambda: asyncio.to_thread(pay, amount))
+
+
+def remember() -> Happened:
+    if not MENDED.exists():
+        raise TransientError("The bank does not answer.")
+    return Happened(1)
+
+
+@skill("bank.later")
+def later(amount: int, memo: str, context: SkillContext) -> int:
+    """The same, where the bank can be asked only later."""
+    request = {"amount": amount, "memo": memo}
+    return context.effect("charge", request=request, find_out=remember).perform(lambda: pay(amount))
+
+
+@skill("bank.die")
+def die() -> str:
+    """Its process dies, the first time."""
+    if MENDED.exists():
+        MENDED.unlink()
+        os._exit(9)
+    return "It lives."

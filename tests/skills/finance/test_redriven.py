@@ -45,8 +45,7 @@ def run(site: Site, database: Database, tmp_path: Path) -> str:
     run = site.open(definition, by="admin", invoices=[path.as_uri() for path in sorted(inbox.iterdir())])
     for step in ("read", "vet", "code", "match"):
         site.step(run, step)
-    for slot in range(site.expand(run, "approve")):
-        site.step(run, "approve", slot)
+    site.all_of(run, "approve")
     with database.connection() as connection:
         refused = "number <> 'RE-2' OR posting_id IS NULL"
         connection.execute(f"ALTER TABLE finance.invoices ADD CONSTRAINT no_second CHECK ({refused})")
