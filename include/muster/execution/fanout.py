@@ -12,6 +12,7 @@ from muster.events.keys import work_key
 from muster.events.model import Event, EventType, NewEvent
 from muster.events.payloads.work import StepCompleted, StepExpanded, StepSkipped
 from muster.events.sealing import Seals
+from muster.events.state import RunState
 from muster.events.work import WorkState
 from muster.execution import flow
 from muster.execution.again import is_done_alone
@@ -78,6 +79,8 @@ async def expand(services: Services, ref: WorkRef) -> Spread:
         PermanentError: `each` or `when` cannot be evaluated; the step has failed, which is in the log.
     """
     view, step = await load(services, ref.run, ref.step)
+    if view.state.redriven:
+        view = await load_all(services, ref.run)
     found = _recorded(view, step, ref)
     if found is None:
         ref.demand_again()
@@ -207,20 +210,27 @@ def _again(view: RunView, step: ResolvedStep) -> Collection[int] | None:
 
 
 def _outdated(view: RunView, step: ResolvedStep) -> Iterator[int]:
-    """The positions at which what an item is made from was done in a later execution than the item itself.
+    """The positions at which something before an item was left out when the item was done, and is not now, or the
+    other way round.
 
     When they were ordered nobody knew that it would be: an earlier execution had left it out with the rest of its list.
     """
     if is_done_alone(view.definition, view.state.redriven, view.state.again, step.id):
         return  # Nothing before it is done.
-    items = view.state.step(step.id).items
-    for before in map(view.definition.step, {*step.after, *step.references}):
-        for index, made in view.state.step(before.id).items.items() if flow.same_list(before, step) else ():
-            own = items.get(index)
-            if own is None or own.decision == "discarded" or made.status == "skipped":
-                continue
-            if (made.begun or 0) > (own.begun or 0):
+    result = view.state.step(step.id)
+    before = [each.id for each in flow.ancestors(view.definition, step) if flow.same_list(each, step)]
+    for index in sorted({index for name in before for index in view.state.step(name).items}):
+        own = result.items.get(index)
+        if own is None or own.decision != "discarded":
+            then = view.as_of(result.laid_out if own is None else max(own.begun or 0, own.outcome or 0))
+            if any(_is_there(then, name, index) != _is_there(view.state, name, index) for name in before):
                 yield index
+
+
+def _is_there(state: RunState, step: str, index: int) -> bool:
+    """True when an item was not left out, whatever came of it."""
+    item = state.step(step).items.get(index)
+    return item is not None and item.status not in ("pending", "skipped")
 
 
 def _positions(

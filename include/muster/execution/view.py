@@ -62,8 +62,15 @@ class RunView:
 
     def as_of(self, epoch: int) -> RunState:
         """The state at the end of one execution of the run: what was done again since may have given something else."""
-        later = next((event for event in self.events if event.epoch > epoch), None)
-        return self.state if later is None else fold(event for event in self.events if event.version < later.version)
+        if (found := self._as_of.get(epoch)) is None:
+            later = next((event for event in self.events if event.epoch > epoch), None)
+            earlier = (event for event in self.events if later is not None and event.version < later.version)
+            found = self._as_of[epoch] = self.state if later is None else fold(earlier)
+        return found
+
+    @cached_property
+    def _as_of(self) -> dict[int, RunState]:
+        return {}
 
     def events_of(self, type_: EventType, step: str, index: int | None = None) -> Sequence[Event]:
         """The events of a type about a step as a whole, or about one of its items."""
