@@ -81,9 +81,7 @@ def test_nothing_is_paid_again_about_which_nobody_had_to_be_asked(house: House, 
     house.names("c")
     epoch = house.redrive(run, check=[2])
     performed(house, run, "check", "single", epoch=epoch)
-    assert house.site.expand(run, "approve", epoch=epoch) == 0, (
-        "it is not due"
-    )
+    assert house.site.expand(run, "approve", epoch=epoch) == 0, "it is not due"
     performed(house, run, "pay", epoch=epoch)
     assert [call for call in house.called() if call.startswith("pay")] == ["pay c"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -12,10 +12,12 @@ from pydantic import BaseModel, ConfigDict
 from muster.database import Database
 from muster.errors import TransientError
 from muster.events.failures import database_failures
-from muster.events.sealing import GONE, ForgottenMeanwhile
+from muster.events.sealing import ForgottenMeanwhile
 from muster.notifications.model import Delivery, Notice
 
 Status = Literal["pending", "sent", "failed", "kept"]
+NOBODY = "nobody"
+"""Whom a notice was delivered by that was still to be sent as whom it is about was forgotten."""
 
 COLUMNS = """id, key, run, channel, target, subject, text, status, delivered_by, reference, note, error,
     attempts, created_at, settled_at"""
@@ -31,8 +33,9 @@ SELECT %(key)s, %(run)s, %(channel)s, %(target)s, %(subject)s, %(text)s, 'pendin
        clock_timestamp() + %(lease)s FROM asked WHERE are_known
 ON CONFLICT (key) DO UPDATE SET
     channel = EXCLUDED.channel, target = EXCLUDED.target, subject = EXCLUDED.subject, text = EXCLUDED.text,
-    status = 'pending', error = NULL, attempts = outbox.attempts + 1, claimed_until = EXCLUDED.claimed_until
-WHERE outbox.status IN ('pending', 'failed')
+    status = 'pending', error = NULL, attempts = outbox.attempts + 1, claimed_until = EXCLUDED.claimed_until,
+    delivered_by = NULL, reference = NULL
+WHERE (outbox.status IN ('pending', 'failed') OR outbox.delivered_by = 'nobody')
   AND (outbox.claimed_until IS NULL OR outbox.claimed_until < clock_timestamp())
 RETURNING attempts
 ) SELECT (SELECT attempts FROM claimed), are_known FROM asked
@@ -104,7 +107,7 @@ class OutboxEntry(BaseModel):
     @property
     def delivery(self) -> Delivery | None:
         """What became of it, once it was sent or kept."""
-        if self.status not in ("sent", "kept") or self.delivered_by is None or self.reference is None:
+        if self.delivered_by is None or self.delivered_by == NOBODY or self.reference is None:
             return None
         return Delivery(
             delivered_by=self.delivered_by,
@@ -160,14 +163,17 @@ class Outbox:
             {"before": before, "limit": limit},
         )
 
-    def told(self, keys: Collection[str]) -> set[str]:
-        """Those of these keys that somebody was told under, or is to be.
+    def told(self, run: str, key: str) -> bool:
+        """True when everybody was told of a run under a key, or is to be: at each of the places `<key>/<number>`.
 
         Whose words were taken away before it was sent, because whom it is about was forgotten, tells nobody.
         """
-        query = "SELECT key FROM outbox WHERE key = ANY(%s) AND NOT (status = 'kept' AND text = %s)"
+        query = """
+            SELECT bool_and(delivered_by IS DISTINCT FROM %s) FROM outbox WHERE run = %s AND starts_with(key, %s || '/')
+        """
         with database_failures(), self._database.connection() as connection:
-            return {key for (key,) in connection.execute(query, (list(keys), GONE)).fetchall()}
+            (told,) = connection.execute(query, (NOBODY, run, key)).fetchone() or (None,)
+        return bool(told)
 
     def _fetch(self, which: str, values: Mapping[str, object]) -> list[OutboxEntry]:
         with (

@@ -27,7 +27,7 @@ SELECT stream FROM events WHERE type = 'run.opened' AND string_to_array(data->>'
 """
 # What was not sent yet never is: whoever has taken it from here this moment still does, and settles a row without text.
 _UNSENT = f"""
-UPDATE outbox SET status = 'kept', delivered_by = 'outbox', reference = 'outbox/' || id, claimed_until = NULL,
+UPDATE outbox SET status = 'kept', delivered_by = 'nobody', reference = 'outbox/' || id, claimed_until = NULL,
     note = 'not sent, because whom it is about was forgotten', settled_at = clock_timestamp()
 WHERE run IN ({_RUNS}) AND status IN ('pending', 'failed')
 """

@@ -40,7 +40,7 @@ def find_untold(scope: Scope) -> Iterator[Disagreement]:
 
 def _stuck(scope: Scope, row: RunRow) -> Iterator[Disagreement]:
     events = list(scope.log.read(row.id, types=[EventType.RUN_STUCK]))
-    told = not events or not scope.has_rested(events[-1].at) or _is_known(scope, _notice_of(events[-1]))
+    told = not events or not scope.has_rested(events[-1].at) or _is_known(scope, events[-1])
     remedy = f"Act, then `muster resume {row.id}`."
     mark = str(events[-1].version) if events else ""
     yield Disagreement("stuck", row.id, f"half undone: {row.reason}", remedy, run=row.id, told=told, mark=mark)
@@ -48,7 +48,7 @@ def _stuck(scope: Scope, row: RunRow) -> Iterator[Disagreement]:
 
 def _untold(scope: Scope, row: RunRow) -> Iterator[Disagreement]:
     for event in scope.log.read(row.id, types=GIVEN_UP):
-        if event.actor == RECONCILER and event.key is not None and not _is_known(scope, _notice_of(event)):
+        if event.actor == RECONCILER and event.key is not None and not _is_known(scope, event):
             message = f"{row.status}: {_why(event)}"
             remedy = f"`muster show {row.id}` tells what happened."
             mark = event.key.rpartition("@")[2]
@@ -56,12 +56,12 @@ def _untold(scope: Scope, row: RunRow) -> Iterator[Disagreement]:
 
 
 def _notice_of(event: Event) -> str:
-    """The key of the first notice about it."""
+    """The key of the notices about it, without the number of the place."""
     if event.type == EventType.RUN_STUCK and event.actor != RECONCILER:
-        return f"{event.stream}/stuck@{event.epoch}/0"
+        return f"{event.stream}/stuck@{event.epoch}"
     # What was found was that nothing had happened since the event before.
     before = str(event.version - 1) if event.type == EventType.RUN_STUCK else (event.key or "").rpartition("@")[2]
-    return f"{Disagreement('run', event.stream, '', '', mark=before).key}/0"
+    return Disagreement("run", event.stream, "", "", mark=before).key
 
 
 def _why(event: Event) -> str | None:
@@ -69,5 +69,5 @@ def _why(event: Event) -> str | None:
     return said.reason if isinstance(said, RunClosed | RunCancelRequested) else None
 
 
-def _is_known(scope: Scope, key: str) -> bool:
-    return bool(Outbox(scope.database).told([key]))
+def _is_known(scope: Scope, event: Event) -> bool:
+    return Outbox(scope.database).told(event.stream, _notice_of(event))
