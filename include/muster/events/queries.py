@@ -195,15 +195,19 @@ class Queries:
         return Counter({(run, step, index): count for run, step, index, count in rows})
 
     async def aended_items(self, run: str, step: str, indices: Sequence[int]) -> dict[str, int]:
-        """How many of these items of a fan-out ended in each way."""
-        statement = (
-            "SELECT status, count(*) FROM steps WHERE run = %s AND step = %s AND index = ANY(%s)"
-            " AND status IN ('succeeded', 'failed', 'skipped', 'set_aside') GROUP BY status"
-        )
+        """How many of these items of a fan-out ended in each way; none of them where some have not ended."""
+        ended = "FROM steps WHERE run = %s AND step = %s AND status IN ('succeeded', 'failed', 'skipped', 'set_aside')"
         with database_failures():
             async with self._database.aconnection() as connection:
-                rows = await (await connection.execute(statement, (run, step, list(indices)))).fetchall()
-        return dict.fromkeys(("succeeded", "failed", "skipped", "set_aside"), 0) | dict(rows)
+                # Asked for by every item: only the last has to say which positions are meant.
+                many = await (await connection.execute(f"SELECT count(*) {ended}", (run, step))).fetchone()
+                if many is None or many[0] < len(indices):
+                    return {}
+                rows = await connection.execute(
+                    f"SELECT status, count(*) {ended} AND index = ANY(%s) GROUP BY status", (run, step, list(indices))
+                )
+                found = dict.fromkeys(("succeeded", "failed", "skipped", "set_aside"), 0) | dict(await rows.fetchall())
+        return found if sum(found.values()) >= len(indices) else {}
 
     async def aend_of(self, run: str) -> str | None:
         """The status the run was closed with, None before that; `unknown` for a run that was never opened."""

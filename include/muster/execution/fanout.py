@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+import asyncio
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from weakref import WeakValueDictionary
 
 from muster.errors import PermanentError
 from muster.events import keys
@@ -27,6 +29,7 @@ from muster.language.expressions import evaluate_seen, references
 from muster.language.resolved_step import ResolvedStep
 
 _spreads: Kept[tuple[str, str, str, int], tuple[Seals | None, Spread]] = Kept(8)
+_loading: WeakValueDictionary[tuple[Hashable, ...], asyncio.Lock] = WeakValueDictionary()
 ENDINGS = frozenset({EventType.STEP_SUCCEEDED, EventType.STEP_FAILED, EventType.STEP_SKIPPED, EventType.STEP_SET_ASIDE})
 """How an item can end."""
 
@@ -101,8 +104,7 @@ async def complete(services: Services, spread: Spread, ref: WorkRef) -> None:
     by_hand = spread.epoch != ref.epoch
     if ref.stands or (ref.epoch and not by_hand and not await _ended_anew(services, spread, ref)):
         return
-    counts = await services.queries.aended_items(ref.run, spread.step.id, spread.indices)
-    if sum(counts.values()) >= len(spread.indices):
+    if counts := await services.queries.aended_items(ref.run, spread.step.id, spread.indices):
         await _completed(services, ref, counts, once=not by_hand)
 
 
@@ -112,8 +114,10 @@ async def spread_of(services: Services, ref: WorkRef) -> Spread:
     What was opened with a key that is gone since is loaded anew.
     """
     key, seals = (services.database.dsn, ref.run, ref.step, ref.epoch), await services.log.aseals(ref.run)
-    if (found := _spreads.get(key)) is None or found[0] != seals:
-        found = _spreads[key] = seals, await expand(services, ref)
+    # Many items begin at once: one of them loads it, and the others wait.
+    async with _loading.setdefault((asyncio.get_running_loop(), *key), asyncio.Lock()):
+        if (found := _spreads.get(key)) is None or found[0] != seals:
+            found = _spreads[key] = seals, await expand(services, ref)
     return found[1]
 
 
