@@ -86,6 +86,7 @@ def test_a_compensation_that_wakes_up_after_a_person_has_acted_does_nothing(
     stalled = started(undo_in_process, *place(site), run)
     # Of two items one stalls.
     assert eventually(lambda: (bank.charges["asked"], bank.charges["refund"]) == (pieces, pieces - 1))
+    assert eventually(lambda: sum(work.status == "undone" for work in site.state(run).step("pay").works) == pieces - 1)
     taken_for_dead(site, run, way)
     assert site.state(run).status == "stuck"
     by_hand = goes_on == "by hand"
