@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
-from muster.agents.types import hydrate, resolve
+from muster.agents.types import hydrate, resolve, schema_of
 from muster.errors import PermanentError
 from support.sources import source_of
 
@@ -84,6 +86,31 @@ def test_a_schema_says_what_is_a_decimal_and_what_a_date(schema: Any, value: Any
     hydrated = hydrate(schema, value)
     assert hydrated == plain
     assert type(hydrated) is type(plain)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Decimal("1.50"),
+        datetime(2026, 1, 31, 12, tzinfo=UTC),
+        datetime(2026, 1, 31, 12),  # noqa: DTZ001 - as databases give it
+        [[1, Decimal("1.50"), date(2026, 1, 31), "1.50"], [2, None, None, None], [3, Decimal(2), None, "x"]],
+        [Decimal(1), "1", None, Decimal("2.5")],
+        [None, Decimal(1)],
+        {"rows": [{"sum": Decimal("0.10"), "on": date(2026, 1, 31)}, {"sum": None}], "n": 2},
+        [[], [Decimal(1)]],
+    ],
+    ids=str,
+)
+def test_of_plain_data_a_schema_says_where_decimals_and_dates_were(value: Any) -> None:
+    stored = json.loads(TypeAdapter(Any).dump_json(value))
+    assert stored != value
+    assert hydrate(schema_of(value), stored) == value
+
+
+@pytest.mark.parametrize("value", [None, 1, "1.50", "2026-01-31", [1, None], {"a": ["x"]}])
+def test_where_there_are_none_there_is_no_schema(value: Any) -> None:
+    assert schema_of(value) is None
 
 
 def test_without_a_type_or_a_value_nothing_changes() -> None:

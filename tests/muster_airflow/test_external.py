@@ -162,3 +162,15 @@ def members(module: str) -> list[tuple[str, type[BaseOperator]]]:
     return [
         (name, each) for name, each in vars(found).items() if isinstance(each, type) and issubclass(each, BaseOperator)
     ]
+
+
+def test_what_an_operator_gives_back_stays_money_and_dates(site: Site, tmp_path: Path) -> None:
+    what = "{{ steps.look[0][1] * 2 }} {{ steps.look[0][2] | add_days(1) | date('%d.%m.') }} {{ steps.look[1] }}"
+    steps = f"""
+  - {{id: look, operator: support.operators.Counts}}
+  - {{id: note, skill: office.note, with: {{folder: "{{{{ inputs.folder }}}}", what: "{what}"}}}}
+"""
+    run = site.open(site.definition(HEAD + steps), words="", folder=str(tmp_path))
+    execute(run, "look", operator="support.operators.Counts")
+    assert site.step(run, "note").status == "succeeded"
+    assert (tmp_path / "calls").read_text() == "3.00 01.02. [8, null, null]\n"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
 
@@ -48,6 +49,14 @@ class Works(BaseOperator):
         for each in meanwhile:
             each()
         return "done"
+
+
+class Counts(BaseOperator):
+    """Gives back what a database gives: rows of numbers, money and dates."""
+
+    def execute(self, context: Any) -> list[tuple[Any, ...]]:
+        """Count."""
+        return [(7, Decimal("1.50"), date(2026, 1, 31)), (8, None, None)]
 
 
 class Submits(BaseOperator):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -141,7 +141,7 @@ def _modules(domain: str, site: Path | None) -> list[Any]:
     return modules
 
 
-@cache
+@lru_cache(256)
 def _described(text: str) -> OutputType:
     import jsonschema
 
@@ -202,7 +202,8 @@ def _hydrated(value: object, schema: object) -> object:
             properties, other = schema.get("properties", {}), schema.get("additionalProperties")
             return {key: _hydrated(item, properties.get(key, other)) for key, item in value.items()}
         case list():
-            return [_hydrated(item, schema.get("items")) for item in value]
+            first, other = schema.get("prefixItems", ()), schema.get("items")
+            return [_hydrated(item, first[at] if at < len(first) else other) for at, item in enumerate(value)]
         case int() | float() if "number" in (schema.get("type") or ()):
             return Decimal(str(value))
         case str():
@@ -210,12 +211,45 @@ def _hydrated(value: object, schema: object) -> object:
     return value
 
 
+def schema_of(value: object) -> dict[str, object] | None:
+    """A JSON Schema by which `hydrate` finds the decimals and dates in the JSON-ready form of `value` again.
+
+    None where it holds none.
+    """
+    return _schema_of(value) or None
+
+
+def _schema_of(value: object) -> dict[str, object] | None:
+    """The schema; empty where nothing is to be found again, None of null, which may stand for anything."""
+    match value:
+        case None:
+            return None
+        case Decimal():
+            return {"format": "decimal"}
+        case datetime():
+            return {"format": "date-time" if value.utcoffset() is not None else "date-time-local"}
+        case date():
+            return {"format": "date"}
+        case Mapping():
+            found = {str(key): schema for key, item in value.items() if (schema := _schema_of(item))}
+            return {"properties": found} if found else {}
+        case list() | tuple():
+            found_in = [_schema_of(item) for item in value]
+            if not any(found_in):
+                return {}
+            known = [schema for schema in found_in if schema is not None]
+            # Texts and decimals under each other, or the columns of a row, are told apart by their places.
+            same = all(schema == known[0] for schema in known)
+            return {"items": known[0]} if same else {"prefixItems": [schema or {} for schema in found_in]}
+    return {}
+
+
 def _from_text(value: str, form: object) -> object:
     try:
         match form:
             case "date":
                 return date.fromisoformat(value)
-            case "date-time":
+            case "date-time" | "date-time-local":
                 return datetime.fromisoformat(value)
             case "decimal":
                 return Decimal(value)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 class OperatorStep(WorkStep):
     """Runs an Airflow operator in a task process; what it returns is the step's output.
+    Decimals and dates in it stay what they are; in a run about somebody they are text.
 
     Operators that have Airflow skip tasks after them (`LatestOnlyOperator`, `ShortCircuitOperator`,
     `BranchSQLOperator` and every other with a `SkipMixin`) are refused: which steps are skipped is said by

@@ -22,6 +22,7 @@ from airflow.sdk.exceptions import (
     TaskDeferred,
 )
 
+from muster.agents.types import schema_of
 from muster.errors import MusterError, PermanentError
 from muster.events.sealing import working_about
 from muster.execution.outcome import Outcome
@@ -120,7 +121,10 @@ class ExternalStep(BaseOperator):
             if never:
                 raise PermanentError(str(error)) from error
             raise
-        return log.ended(piece, succeeded(piece, Answer(output=_jsonable(result), produced_by="operator")))
+        # In a run about somebody not: a schema says how the result's fields are called, and they may be about them.
+        types = schema_of(result) if seals is None else None
+        answer = Answer(output=_jsonable(result), output_type=types, produced_by="operator")
+        return log.ended(piece, succeeded(piece, answer))
 
     def _result(self, services: Services, piece: Piece, limit: Limit, work: Work) -> Any:
         step = piece.step
