@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
 import urllib.error
 from datetime import UTC, datetime, timedelta
 from email.message import Message
 from email.utils import format_datetime
 
 import httpx
+import psycopg
 import pytest
+import sqlalchemy.exc
 
 from muster.agents.errors import BadOutput
 from muster.errors import BudgetExceeded, ErrorClass, MusterError, PermanentError, SetAside, TransientError
@@ -40,6 +43,13 @@ def answered(status: int, **headers: str) -> httpx.HTTPStatusError:
         (httpx.ConnectError("refused"), ErrorClass.TRANSIENT),
         (TimeoutError(), ErrorClass.TIMEOUT),
         (urllib.error.HTTPError("http://x", 429, "slow down", Message(), None), ErrorClass.RATE_LIMIT),
+        (psycopg.errors.UndefinedTable("no such table"), ErrorClass.BAD_REQUEST),
+        (psycopg.errors.NumericValueOutOfRange("too large"), ErrorClass.BAD_REQUEST),
+        (psycopg.errors.SerializationFailure("again, please"), ErrorClass.TRANSIENT),
+        (psycopg.errors.ForeignKeyViolation("it is not there yet"), ErrorClass.TRANSIENT),
+        (psycopg.OperationalError("the connection is lost"), ErrorClass.TRANSIENT),
+        (sqlite3.ProgrammingError("wrong number of values"), ErrorClass.BAD_REQUEST),
+        (sqlalchemy.exc.ProgrammingError("SELEC 1", {}, Exception()), ErrorClass.BAD_REQUEST),
         (ValueError("anything else"), ErrorClass.TRANSIENT),
         (KeyboardInterrupt(), ErrorClass.PERMANENT),
     ],

@@ -33,9 +33,14 @@ _BY_STATUS: Mapping[int, ErrorClass] = {
 _TIMEOUTS = (("httpx", "TimeoutException"), ("requests", "Timeout"))
 """Errors that are no `TimeoutError`; a library that nobody has imported raised none of them."""
 
+_WRONG_SQL = frozenset({"ProgrammingError", "DataError", "NotSupportedError"})
+"""Classes below `DatabaseError` (PEP 249) that say the same of the same statement every time, in every driver."""
+
 
 def classify(error: BaseException) -> ErrorClass:
-    """The kind of any error: Muster's own, an HTTP client's (by status), a timeout, or anything else that may pass."""
+    """The kind of any error: Muster's own, an HTTP client's (by status), a timeout, a wrong SQL statement, or
+    anything else that may pass.
+    """
     if isinstance(error, MusterError):
         return error.error_class
     if not isinstance(error, Exception):
@@ -45,7 +50,8 @@ def classify(error: BaseException) -> ErrorClass:
         return class_of_status(status)
     if isinstance(error, TimeoutError) or any(isinstance(error, kind) for kind in _known(_TIMEOUTS)):
         return ErrorClass.TIMEOUT
-    return ErrorClass.TRANSIENT
+    named = {kind.__name__ for kind in type(error).__mro__}
+    return ErrorClass.BAD_REQUEST if "DatabaseError" in named and named & _WRONG_SQL else ErrorClass.TRANSIENT
 
 
 def trace_below(error: BaseException, place: str) -> str:
