@@ -15,6 +15,7 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from muster.database import Database
+from muster.events.model import EventType
 from muster.events.structure import SKIPPED
 from muster.language.ancestry import skips_others
 from muster.local.airflow import connection_json
@@ -58,6 +59,7 @@ def execute(
     slot: int | None = None,
     *,
     operator: str = "support.skipping.SkipsItself",
+    try_number: int = 1,
     max_tries: int = 0,
 ) -> None:
     """Execute an operator step as a task process does."""
@@ -68,7 +70,7 @@ def execute(
         run_id=run_id,
         task_id=step,
         map_index=map_index,
-        try_number=1,
+        try_number=try_number,
         max_tries=max_tries,
         bundle_instance=None,
     )
@@ -174,3 +176,26 @@ def test_what_an_operator_gives_back_stays_money_and_dates(site: Site, tmp_path:
     execute(run, "look", operator="support.operators.Counts")
     assert site.step(run, "note").status == "succeeded"
     assert (tmp_path / "calls").read_text() == "3.00 01.02. [8, null, null]\n"
+
+
+RETRIED = "  - {id: look, operator: support.failing.Breaks, retry: {times: 2, delay: 4s, backoff: 2}}\n"
+
+
+@pytest.mark.parametrize(
+    ("budget", "tries", "waits"),
+    [("", ["closed", "closed", "closed"], [4, 8]), ("budget: {retries: 1}\n", ["closed", "all 1 retries"], [4])],
+    ids=["without a budget", "with a budget"],
+)
+def test_the_tries_of_an_operator_are_in_the_log_and_count_among_the_retries_of_its_run(
+    site: Site, budget: str, tries: list[str], waits: list[float]
+) -> None:
+    """Airflow makes three."""
+    run = site.open(site.definition(HEAD.replace("steps:", f"{budget}steps:") + RETRIED), words="", folder="")
+    for attempt, said in enumerate(tries, 1):
+        assert site.state(run).step("look").status == ("pending" if attempt == 1 else "retrying")
+        with pytest.raises(Exception, match=said):
+            execute(run, "look", operator="support.failing.Breaks", try_number=attempt, max_tries=2)
+    retried = [event.data for event in site.services.log.read(run, types=[EventType.STEP_RETRIED])]
+    assert [(each["attempt"], each["delay"]) for each in retried] == list(enumerate(waits, 1))
+    assert {each["error"]["message"] for each in retried} == {"the bank is closed"}
+    assert site.state(run).step("look").status == "failed"

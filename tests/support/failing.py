@@ -1,4 +1,4 @@
-"""Airflow operators that fail in a way that Airflow does not try again."""
+"""Airflow operators that fail."""
 
 from __future__ import annotations
 
@@ -22,3 +22,11 @@ class TimesOut(BaseOperator):
     def execute(self, context: Any) -> None:
         """Raise what Airflow's sensors do."""
         raise AirflowSensorTimeout("the account is closed")
+
+
+class Breaks(BaseOperator):
+    """Fails of something that may pass."""
+
+    def execute(self, context: Any) -> None:
+        """Fail."""
+        raise ConnectionError("the bank is closed")

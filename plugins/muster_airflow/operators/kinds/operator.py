@@ -23,10 +23,13 @@ from airflow.sdk.exceptions import (
 )
 
 from muster.agents.types import schema_of
-from muster.errors import MusterError, PermanentError
+from muster.errors import MusterError, PermanentError, RetriesExhausted
+from muster.events.payloads.base import RecordedError
+from muster.events.payloads.work import StepRetried
 from muster.events.sealing import working_about
 from muster.execution.outcome import Outcome
 from muster.execution.piece import Answer, Piece, failed, skipped_itself, succeeded
+from muster.execution.retry_budget import spend
 from muster.execution.retrying import NEVER
 from muster.execution.services import Services
 from muster.failures import classify
@@ -118,6 +121,8 @@ class ExternalStep(BaseOperator):
             # Of the two Airflow makes no further try, whatever is left.
             if never or isinstance(error, AirflowFailException | AirflowSensorTimeout) or _last_try(context):
                 log.write(piece, failed(piece, error))
+            else:
+                self._retried(log, piece, error, context["ti"].try_number)
             if never:
                 raise PermanentError(str(error)) from error
             raise
@@ -125,6 +130,22 @@ class ExternalStep(BaseOperator):
         types = schema_of(result) if seals is None else None
         answer = Answer(output=_jsonable(result), output_type=types, produced_by="operator")
         return log.ended(piece, succeeded(piece, answer))
+
+    def _retried(self, log: Elsewhere, piece: Piece, error: Exception, attempt: int) -> None:
+        """Write that a try has failed and Airflow makes another.
+
+        Raises:
+            RetriesExhausted: the run's budget is used up; the step has failed, and further tries do nothing.
+        """
+        retry, cause = piece.step.retry, RecordedError.of(error)
+        # As Airflow reckons it, before it adds something at random.
+        delay = min(retry.delay * retry.backoff ** (attempt - 1), retry.max_delay)
+        said = StepRetried(**piece.place, attempt=attempt, error=cause, delay=delay, class_=classify(error).value)
+        try:
+            log.ask(partial(spend, log.services, piece.ref, piece.view.definition.retries, said))
+        except RetriesExhausted as final:
+            log.write(piece, failed(piece, final))
+            raise final from error
 
     def _result(self, services: Services, piece: Piece, limit: Limit, work: Work) -> Any:
         step = piece.step
