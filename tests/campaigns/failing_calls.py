@@ -28,13 +28,12 @@ from muster.migrations import migrate
 from muster.rehearsal.playing import Playing
 from muster.rehearsal.script import Case
 from muster.rehearsal.stage import own_server
-from support.sources import source_of
 
 CHANCE = 0.2
 AT_ONCE = 8
 WANTED = 0.999
 
-SKILLS = source_of(__file__, "failing_calls")
+SKILLS = (Path(__file__).parent / "skills" / "failing_calls.py").read_text()
 AGENTS = "department: till\nagents:\n  - {id: teller, role: You count., tiers: [none], offline: till.guess}\n"
 CHANGE = (
     "skill: till.change, with: {amount: %d}, retry: {times: 4, delay: 0s}, "
