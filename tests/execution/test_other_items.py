@@ -96,6 +96,20 @@ def test_an_item_that_was_cleared_by_hand_is_no_order_for_what_comes_after_it(on
     assert redriven(one, run, "a b c", "single", "post") == ["check c", "post c"]
 
 
+def test_nor_is_a_list_of_which_something_else_is_left_out_then(one: House) -> None:
+    warn = work("warn", "steps.list", ", after: [check, single], when: '{{ item in steps.single }}'")
+    run, _ = opened(one, warn + work("pay", "steps.list", ", after: [warn, ask], irreversible: true"), restarted=False)
+    one.names("b c")
+    performed(one, run, "single", "warn", "pay")
+    one.ends(run)
+    epoch = one.begun(run)
+    one.names("a b c")
+    performed(one, run, "single", "warn", epoch=epoch)
+    one.ends(run, epoch)
+    called = redriven(one, run, "a b c", "single", "warn", "pay")
+    assert [call for call in called if call.startswith("pay")] == ["pay c"]
+
+
 def rounds(house: House, run: str, *rest: str) -> list[str]:
     """What the redrive of c does, which the lead approves, after that of b, which he had rejected."""
     house.breaks("check.b.broken", "check.c.broken")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import multiprocessing
 import os
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from muster.local.credentials import (
     Credentials,
     add_login,
     added_logins,
+    alone,
     load_credentials,
     remove_login,
     renew_logins,
@@ -118,6 +120,23 @@ def test_who_was_added_stays_until_removed_whatever_the_environment_names(
     assert left.jwt_secret != first.jwt_secret, "after the next start nobody is signed in from before"
     with pytest.raises(MusterError, match="auditor was not added"):
         remove_login(tmp_path, "auditor")
+
+
+def test_of_those_who_change_it_at_once_each_has_its_way(tmp_path: Path) -> None:
+    load_credentials(tmp_path)
+    names = [f"user{number}" for number in range(8)]
+
+    def add(name: str) -> None:
+        with alone(tmp_path):
+            add_login(tmp_path, name, "user")
+
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=add, args=(name,)) for name in names]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert set(added_logins(tmp_path)) == set(names)
 
 
 def test_a_wrong_role_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

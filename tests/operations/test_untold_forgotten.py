@@ -1,14 +1,17 @@
-"""Who was still to be told of a run as its person was forgotten is told without them, at each place once."""
+"""Who was still to be told of a run as its person was forgotten is told without them; what was withdrawn stays so."""
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from execution.test_forgotten_meanwhile import ABOUT, MARKER, SKILLS, officer
+from execution.test_forgotten_meanwhile import ABOUT, MARKER, SKILLS, found_in, officer
 from muster.errors import TransientError
 from muster.notifications import Delivery, Notice, Sender
+from muster.notifications.outbox import Outbox
 from support.reconciled import FakeAirflow, found
 from support.runs import Site
 
@@ -85,3 +88,42 @@ def test_of_two_places_also_the_one_that_was_away_is_told(site: Site, away: str)
     for hour in range(3):
         found(site, FakeAirflow("failed"), later=timedelta(hours=2 + hour))
     assert set(post.sent) == {"first@example.com", "second@example.com"}
+
+
+def test_what_the_reconciler_has_read_before_is_not_sent_after(site: Site) -> None:
+    tell = 'notify: [{email: ops@example.com, text: "about {{ inputs.who }}"}], retry: {times: 0}'
+    run = site.open(site.definition(ABOUT + f"  - {{id: one, {tell}}}\n  - {{id: two, {tell}}}\n"), who=MARKER)
+    post = Post(site)
+    for step in ("one", "two"):
+        site.step(run, step)
+    post.away = None
+    forget = iter([True])
+
+    def send(notice: Notice) -> None:
+        if next(forget, False):
+            officer(site)  # In another process, as the reconciler has read the list of what is undelivered.
+        site.do(site.services.notices.send(notice))
+
+    found(site, FakeAirflow("running"), later=timedelta(hours=2), send=send)
+    assert post.sent == []
+    assert found_in(site.services.database) == []
+
+
+@pytest.mark.parametrize("text", ["A letter has come.", "About {{ inputs.who }}"])
+def test_what_was_withdrawn_is_not_sent_by_the_next_attempt(
+    site: Site, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    tell = f'notify: [{{email: ops@example.com, text: "{text}"}}], retry: {{times: 1, delay: 0s}}'
+    run = site.open(site.definition(ABOUT + f"  - {{id: one, {tell}}}\n"), who=MARKER)
+    post, fail = Post(site), Outbox.fail
+
+    async def failed(self: Outbox, *given: Any) -> None:
+        await fail(self, *given)
+        await asyncio.to_thread(officer, site)
+        post.away = None
+
+    monkeypatch.setattr(Outbox, "fail", failed)
+    site.step(run, "one")
+    assert post.sent == []
+    notes = [entry.note for entry in site.services.notices.outbox.entries()]
+    assert notes == ["not sent, because whom it is about was forgotten"]

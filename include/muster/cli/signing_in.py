@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from pathlib import Path
 
 from rich.table import Table
 
@@ -10,7 +12,7 @@ from muster.cli.output import console, emit
 from muster.cli.place import airflow_elsewhere
 from muster.errors import MusterError
 from muster.local.airflow import password_file
-from muster.local.credentials import Credentials, add_login, load_credentials, remove_login, write_secret
+from muster.local.credentials import Credentials, add_login, alone, load_credentials, remove_login, write_secret
 from muster.local.project import Project, find_project
 
 
@@ -29,7 +31,7 @@ def show(*, as_json: bool) -> None:
 def add(name: str, role: str, *, as_json: bool) -> None:
     """Add somebody, or give whom `add` has added another role."""
     project = _project()
-    login = _written(project, add_login(project.state, name, role)).logins[name]
+    login = _changed(project, lambda state: add_login(state, name, role)).logins[name]
     if as_json:
         emit({"name": name, "role": role, "password": login.password})
     else:
@@ -39,7 +41,7 @@ def add(name: str, role: str, *, as_json: bool) -> None:
 def remove(name: str, *, as_json: bool) -> None:
     """Remove whom `add` has added."""
     project = _project()
-    _written(project, remove_login(project.state, name))
+    _changed(project, lambda state: remove_login(state, name))
     if as_json:
         emit({"name": name, "removed": True})
     else:
@@ -57,7 +59,9 @@ def _project() -> Project:
     return project
 
 
-def _written(project: Project, credentials: Credentials) -> Credentials:
-    passwords = {name: login.password for name, login in credentials.logins.items()}
-    write_secret(password_file(project), json.dumps(passwords))
+def _changed(project: Project, change: Callable[[Path], Credentials]) -> Credentials:
+    with alone(project.state):
+        credentials = change(project.state)
+        passwords = {name: login.password for name, login in credentials.logins.items()}
+        write_secret(password_file(project), json.dumps(passwords))
     return credentials

@@ -12,6 +12,7 @@ from muster.errors import PermanentError
 from muster.events import keys
 from muster.events.keys import work_key
 from muster.events.model import Event, EventType, NewEvent
+from muster.events.payloads.runs import RunBegun
 from muster.events.payloads.work import StepCompleted, StepExpanded, StepSkipped
 from muster.events.sealing import Seals
 from muster.events.state import RunState
@@ -223,11 +224,15 @@ def _outdated(view: RunView, step: ResolvedStep) -> Iterator[int]:
         return  # Nothing before it is done.
     result = view.state.step(step.id)
     before = [each.id for each in flow.ancestors(view.definition, step) if flow.same_list(each, step)]
+    begun = [RunBegun.of(event) for event in view.events if event.type == EventType.RUN_BEGUN]
+    ordered = {0, *(each.epoch for each in begun if each.stands is not None)}
     for index in sorted({index for name in before for index in view.state.step(name).items}):
         own = result.items.get(index)
         if own is None or own.decision != "discarded":
             then = view.as_of(result.laid_out if own is None else max(own.begun or 0, own.outcome or 0))
-            if any(_is_there(then, name, index) != _is_there(view.state, name, index) for name in before):
+            changed = [name for name in before if _is_there(then, name, index) != _is_there(view.state, name, index)]
+            # Whoever cleared one in Airflow by hand ordered nothing that comes after it.
+            if any(view.state.step(name).work(index).epoch in ordered for name in changed):
                 yield index
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -51,6 +54,14 @@ class Credentials:
 def credentials_file(state: Path) -> Path:
     """Where they are kept."""
     return state / "credentials.json"
+
+
+@contextmanager
+def alone(state: Path) -> Iterator[None]:
+    """Nobody else changes who can sign in meanwhile: others wait."""
+    with (state / "credentials.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def load_credentials(state: Path) -> Credentials:

@@ -18,7 +18,7 @@ import psycopg
 from muster.errors import MusterError
 from muster.local.airflow import COMPONENTS, HEALTH_NAMES, Ports, component_specs, environment, password_file
 from muster.local.client import AirflowClient, Unreachable
-from muster.local.credentials import Credentials, renew_logins, write_secret
+from muster.local.credentials import Credentials, alone, renew_logins, write_secret
 from muster.local.databases import Databases, prepare_embedded, prepare_given
 from muster.local.postgres import PostgresServer, data_directory, free_port
 from muster.local.project import Project
@@ -111,10 +111,11 @@ class Stack:
                 remedy="`muster status` shows it, `muster down` stops it.",
             )
         check_port(self.port, self._host)
-        self.credentials = renew_logins(self.project.state)
+        with alone(self.project.state):
+            self.credentials = renew_logins(self.project.state)
+            self._write_for_people()
         self._databases = self._prepare_databases()
         self.environment = self._make_environment(self._databases)
-        self._write_for_people()
         self._note()
         self._migrate()
 

@@ -1,4 +1,4 @@
-"""Of what is to be told, the notices that can be made; nobody is left untold because an address is none."""
+"""Of what is to be told in words of now, the notices that can be made: also where an address is none, somebody is."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def report(faults: Mapping[str, Exception]) -> None:
 
 def _made(fields: Mapping[str, Any], faults: dict[str, Exception]) -> Notice | None:
     try:
-        return Notice(**fields)
+        return Notice(anew=True, **fields)
     except Exception as error:
         faults[fields["key"]] = error
         return None

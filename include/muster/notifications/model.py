@@ -67,6 +67,10 @@ class Notice(BaseModel):
     """Idempotency key: the same in every attempt to send this notice."""
     run: str | None = None
     """The run it belongs to, when it belongs to one."""
+    anew: bool = False
+    """True when it may take the place of one with its key that was withdrawn, because whom that was about was forgotten
+    before it was sent: its words were made after that.
+    """
 
     @field_validator("channel")
     @classmethod

@@ -35,7 +35,7 @@ ON CONFLICT (key) DO UPDATE SET
     channel = EXCLUDED.channel, target = EXCLUDED.target, subject = EXCLUDED.subject, text = EXCLUDED.text,
     status = 'pending', error = NULL, attempts = outbox.attempts + 1, claimed_until = EXCLUDED.claimed_until,
     delivered_by = NULL, reference = NULL
-WHERE (outbox.status IN ('pending', 'failed') OR outbox.delivered_by = 'nobody')
+WHERE (outbox.status IN ('pending', 'failed') OR (outbox.delivered_by = 'nobody' AND %(anew)s))
   AND (outbox.claimed_until IS NULL OR outbox.claimed_until < clock_timestamp())
 RETURNING attempts
 ) SELECT (SELECT attempts FROM claimed), are_known FROM asked
@@ -107,7 +107,7 @@ class OutboxEntry(BaseModel):
     @property
     def delivery(self) -> Delivery | None:
         """What became of it, once it was sent or kept."""
-        if self.delivered_by is None or self.delivered_by == NOBODY or self.reference is None:
+        if self.status not in ("sent", "kept") or self.delivered_by is None or self.reference is None:
             return None
         return Delivery(
             delivered_by=self.delivered_by,
