@@ -26,6 +26,19 @@ def answered(status: int, **headers: str) -> httpx.HTTPStatusError:
     return httpx.HTTPStatusError(f"answered {status}", request=request, response=response)
 
 
+def of_driver(module: str) -> type[Exception]:
+    """A class of PEP 249 as a driver that is not installed here has it."""
+    base = type("DatabaseError", (Exception,), {"__module__": module})
+    return type("ProgrammingError", (base,), {"__module__": module})
+
+
+def snowflake(sqlstate: str) -> Exception:
+    """What its driver raises, also of a statement that was cancelled."""
+    error = of_driver("snowflake.connector.errors")("it was not done")
+    error.sqlstate = sqlstate  # type: ignore[attr-defined]
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
@@ -49,7 +62,13 @@ def answered(status: int, **headers: str) -> httpx.HTTPStatusError:
         (psycopg.errors.ForeignKeyViolation("it is not there yet"), ErrorClass.TRANSIENT),
         (psycopg.OperationalError("the connection is lost"), ErrorClass.TRANSIENT),
         (sqlite3.ProgrammingError("wrong number of values"), ErrorClass.BAD_REQUEST),
-        (sqlalchemy.exc.ProgrammingError("SELEC 1", {}, Exception()), ErrorClass.BAD_REQUEST),
+        (sqlalchemy.exc.ProgrammingError("SELEC 1", {}, psycopg.errors.SyntaxError()), ErrorClass.BAD_REQUEST),
+        (sqlalchemy.exc.ProgrammingError("x", {}, snowflake("57014")), ErrorClass.TRANSIENT),
+        (snowflake("57014"), ErrorClass.TRANSIENT),
+        (snowflake("42S02"), ErrorClass.BAD_REQUEST),
+        (psycopg.ProgrammingError("the query has 1 placeholder but 0 parameters"), ErrorClass.BAD_REQUEST),
+        (of_driver("pyodbc")("42000", "Database 'shop' is not currently available"), ErrorClass.TRANSIENT),
+        (of_driver("pymysql.err")(1064, "You have an error in your SQL syntax"), ErrorClass.BAD_REQUEST),
         (ValueError("anything else"), ErrorClass.TRANSIENT),
         (KeyboardInterrupt(), ErrorClass.PERMANENT),
     ],

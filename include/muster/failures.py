@@ -33,8 +33,13 @@ _BY_STATUS: Mapping[int, ErrorClass] = {
 _TIMEOUTS = (("httpx", "TimeoutException"), ("requests", "Timeout"))
 """Errors that are no `TimeoutError`; a library that nobody has imported raised none of them."""
 
+_WRONG_STATES = ("0A", "21", "22", "42")
+"""Classes of SQLSTATE (ISO 9075) that say the same of the same statement every time: what is not supported, how many,
+data, syntax and names.
+"""
 _WRONG_SQL = frozenset({"ProgrammingError", "DataError", "NotSupportedError"})
-"""Classes below `DatabaseError` (PEP 249) that say the same of the same statement every time, in every driver."""
+"""Errors (PEP 249) that say so where there is no SQLSTATE, of these drivers: others raise them for what passes too."""
+_DRIVERS = frozenset({"sqlite3", "psycopg", "psycopg2", "pymysql", "MySQLdb"})
 
 
 def classify(error: BaseException) -> ErrorClass:
@@ -50,8 +55,7 @@ def classify(error: BaseException) -> ErrorClass:
         return class_of_status(status)
     if isinstance(error, TimeoutError) or any(isinstance(error, kind) for kind in _known(_TIMEOUTS)):
         return ErrorClass.TIMEOUT
-    named = {kind.__name__ for kind in type(error).__mro__}
-    return ErrorClass.BAD_REQUEST if "DatabaseError" in named and named & _WRONG_SQL else ErrorClass.TRANSIENT
+    return ErrorClass.BAD_REQUEST if _is_wrong_sql(error) else ErrorClass.TRANSIENT
 
 
 def trace_below(error: BaseException, place: str) -> str:
@@ -113,6 +117,16 @@ def _status(error: Exception) -> int | None:
 
 def _urllib_status(error: Exception) -> object:
     return getattr(error, "code", None) if type(error).__module__ == "urllib.error" else None
+
+
+def _is_wrong_sql(error: BaseException) -> bool:
+    """True of a statement that is wrong in itself; SQLAlchemy keeps what the driver raised."""
+    error = getattr(error, "orig", None) or error
+    state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+    if isinstance(state, str):
+        return state.startswith(_WRONG_STATES)
+    kinds = type(error).__mro__
+    return any(each.__name__ in _WRONG_SQL and each.__module__.partition(".")[0] in _DRIVERS for each in kinds)
 
 
 def _header(headers: object, name: str) -> str | None:

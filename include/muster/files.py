@@ -84,6 +84,16 @@ def write_whole(path: Path, text: str) -> None:
     """
     with draft_of(path, text) as draft:
         draft.replace(path)
+        sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Have on disk which files a folder holds: a power failure may else take back a new name, or a removal."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

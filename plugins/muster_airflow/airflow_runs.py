@@ -50,10 +50,12 @@ class TaskAirflow:
         states = _ask(GetTaskStates(dag_id=dag_id, run_ids=[run_id])).task_states
         return dict(states.get(run_id, {}))
 
-    def restart(self, dag_id: str, run_id: str) -> None:
+    def restart(self, dag_id: str, run_id: str, *, latest: bool = False) -> None:
         """Clear all tasks of a run that is there."""
         from airflow.sdk.execution_time.comms import TriggerDagRun
 
+        if latest:
+            raise PermanentError(f"No task may give {dag_id}/{run_id} another version: `muster reconcile` does.")
         if not self._count(dag_id, run_ids=[run_id]):
             raise PermanentError(f"Airflow does not know the run {run_id} of {dag_id} any more.")
         # A run that is there already is cleared, on the version it belongs to.

@@ -64,6 +64,8 @@ def _before_update(mapper: Any, connection: Any, detail: HITLDetail) -> None:
         id=str(who["id"]),
     )
     try:
+        # Airflow's route is a plain function (3.3.2, `update_hitl_detail`), which FastAPI runs in a thread: no event
+        # loop runs here that this would hold up.
         decision = asyncio.run(asyncio.wait_for(_take(ti, reply), PATIENCE))
     except (TransientError, TimeoutError, OSError) as error:
         log.exception("An answer could not be written into Muster's log.")
@@ -100,4 +102,5 @@ async def _take(ti: Any, reply: Reply) -> Decision:
     try:
         return await take_reply(services, await work_ref(services, ti, ti.dag_run, lane="worker"), reply)
     finally:
+        # Each answer has an event loop of its own, and with it a pool of connections that nobody else would close.
         await services.database.aclose()

@@ -124,6 +124,8 @@ class MusterBundle(BaseDagBundle):
                     raise
                 log.error("The bundle %s stays at its version %s: %s", self.name, previous, error)
                 self._current = previous
+            # Last: until the version is whole on disk and in the database, other processes go on with the one before
+            # it.
             _replace(self._pointer, self._current.encode())
 
     def _publish(self, previous: str | None, find: versions.Stores) -> str:
@@ -131,6 +133,7 @@ class MusterBundle(BaseDagBundle):
             # A new machine goes on from what another one published last.
             previous = next(iter(find().versions(self.name)), None)
         version = self._publisher.publish(previous)
+        # The database before the pointer: any machine may be asked for the current version, and finds it there.
         if version != self._stored:
             self._keep(version, find())
             self._stored = version
@@ -168,6 +171,7 @@ class MusterBundle(BaseDagBundle):
 
     def _hold(self) -> None:
         self._lock = BundleVersionLock(self.name, self.version)
+        # Airflow goes on without its lock as well where it cannot be had (`BundleVersionLock.__enter__`).
         with suppress(OSError):
             self._lock.acquire()
 
@@ -248,6 +252,7 @@ class Publisher:
             previous: the version whose content stands in for files that are invalid now.
         """
         # What is held back because its operator is not installed is looked at again once something was installed.
+        # Looked at before anything is read: what changes meanwhile differs at the next look, and is published then.
         seen = (*_fingerprints(self._source), *_importable(self._plugins))
         if seen == self._seen and self._last is not None and versions.is_whole(self._folder / self._last):
             return self._last

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.sdk import BaseNotifier, Context
 
-from muster.errors import MusterError
+from muster.errors import DatabaseLost, MusterError
 from muster.language.channels import CHANNELS
 from muster_airflow.egress import note, text_of
 
 if TYPE_CHECKING:
     from muster.execution.services import Services
 
+T = TypeVar("T")
+PATIENCE = (1, 2, 5, 10, 20, 30)
+"""Seconds between attempts while Muster's database is away."""
 LATE = (
     "{{ dag_run.dag_id }} has not finished within {{ within or 'its deadline' }}: "
     "run {{ dag_run.dag_run_id or dag_run.run_id }} is {{ dag_run.state }}."
@@ -79,7 +83,7 @@ class MusterNotifier(BaseNotifier):
             late = f"{run} has not finished within {self.within or 'its deadline'}."
             return [{**fields, "subject": "", "text": late} for fields in wanted]
 
-        if faults := await tell(services, run, "", words, otherwise=NOBODY):
+        if faults := await _patiently(lambda: tell(services, run, "", words, otherwise=NOBODY)):
             about_somebody = await is_about_somebody(services, run)
             places = {fields["key"]: fields["key" if about_somebody else "target"] for fields in wanted}
             failures = [f"{places[key]}: {text_of(faults[key], about_somebody=about_somebody)}" for key in faults]
@@ -105,6 +109,15 @@ class MusterNotifier(BaseNotifier):
             }
             for number, entry in enumerate(self.notify_entries)
         ]
+
+
+async def _patiently(told: Callable[[], Awaitable[T]]) -> T:
+    """Airflow calls once, and nobody else tells what the outbox does not have."""
+    for pause in PATIENCE:
+        with suppress(DatabaseLost):
+            return await told()
+        await asyncio.sleep(pause)
+    return await told()
 
 
 def _run(context: Mapping[str, Any]) -> tuple[str, str]:

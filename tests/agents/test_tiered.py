@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from muster.agents.budget import Budget
 from muster.agents.call import AgentCall
 from muster.agents.runner import run_agent
 from muster.agents.spec import AgentLimits
@@ -94,7 +95,7 @@ async def test_the_next_tier_answers_when_one_fails_and_the_log_says_why(
 ) -> None:
     services.models = OneServer({"small": server.url, "large": second.url})
     server.script(answer)
-    result = await run_agent(call(spec={"tiers": ["small", "large"]}, request_timeout=0.5), services)
+    result = await run_agent(call(spec={"tiers": ["small", "large"]}, request_timeout=3), services)
     assert result.produced_by == "model:large:large-1"
     (event,) = await called(services)
     assert (event["tier"], event["failed"][0]["tier"]) == ("large", "small")
@@ -247,3 +248,24 @@ async def test_an_agents_own_limit_on_money_stops_its_next_call(
 async def test_a_price_that_is_no_price_is_an_error_that_shows_the_form(services: Services, call: Call) -> None:
     with pytest.raises(PermanentError, match=r"settings\.prices\.small.*input: 0\.15"):
         await run_agent(call(settings={"prices": {"small": {"input": "cheap"}}}), services)
+
+
+async def test_a_call_that_ends_while_the_log_is_asked_waits_for_nothing_and_leaves_no_reservation() -> None:
+    asked, answers = asyncio.Event(), asyncio.Event()
+    answers.set()
+
+    async def spent() -> tuple[Decimal, int]:
+        asked.set()
+        await answers.wait()
+        return Decimal(0), 0
+
+    budget = Budget(Decimal(10), spent, refresh=0.0)
+    await budget.reserve(Decimal(6))
+    answers.clear()
+    asked.clear()
+    other = asyncio.create_task(budget.reserve(Decimal(6)))
+    await asked.wait()
+
+    budget.settle(Decimal(6))
+    answers.set()
+    await asyncio.wait_for(other, 10)

@@ -83,7 +83,7 @@ def test_checking_gives_json_ready_data_in_the_types_own_form(site: Path) -> Non
     ],
 )
 def test_a_schema_says_what_is_a_decimal_and_what_a_date(schema: Any, value: Any, plain: Any) -> None:
-    hydrated = hydrate(schema, value)
+    hydrated = hydrate(resolve(schema).returns, value)
     assert hydrated == plain
     assert type(hydrated) is type(plain)
 
@@ -99,6 +99,9 @@ def test_a_schema_says_what_is_a_decimal_and_what_a_date(schema: Any, value: Any
         [None, Decimal(1)],
         {"rows": [{"sum": Decimal("0.10"), "on": date(2026, 1, 31)}, {"sum": None}], "n": 2},
         [[], [Decimal(1)]],
+        [[1, Decimal("1.50")], [Decimal(2), date(2026, 1, 31)]],
+        {"$defs": Decimal(1), "$ref": date(2026, 1, 31)},
+        [{"a": Decimal(1)}, "x", [Decimal(2)], {"a": None, "b": [date(2026, 1, 31)]}],
     ],
     ids=str,
 )
@@ -106,6 +109,65 @@ def test_of_plain_data_a_schema_says_where_decimals_and_dates_were(value: Any) -
     stored = json.loads(TypeAdapter(Any).dump_json(value))
     assert stored != value
     assert hydrate(schema_of(value), stored) == value
+
+
+def test_decimals_of_a_set_stay_decimals() -> None:
+    assert hydrate(schema_of({Decimal("1.50")}), ["1.50"]) == [Decimal("1.50")]
+
+
+def rows(count: int) -> list[tuple[Any, ...]]:
+    """Rows of which no two next to each other have their nulls at the same places."""
+    money, day = Decimal("1.50"), date(2026, 1, 31)
+    return [(at, money if at % 2 else None, day if at % 3 else None, f"{at}", money) for at in range(count)]
+
+
+@pytest.mark.parametrize("named", [False, True], ids=["rows", "mappings"])
+def test_the_schema_of_rows_is_as_large_as_their_columns_wherever_a_null_is(named: bool) -> None:
+    values: Any = [{f"c{at}": item for at, item in enumerate(row)} if named else list(row) for row in rows(5_000)]
+    assert schema_of(values) == schema_of(values[:12])
+    stored = json.loads(TypeAdapter(Any).dump_json(values))
+    assert hydrate(schema_of(values), stored) == values
+
+
+@pytest.mark.parametrize("rows", [2, 3_000])
+def test_texts_and_decimals_in_one_column_are_text_and_the_columns_beside_it_are_not(rows: int) -> None:
+    """As text each of them is exact; as decimals the texts would not be: a number of a customer is none."""
+    values = [[Decimal("1.50") if at % 2 else "007", Decimal(at), "x"] for at in range(rows)]
+    stored = json.loads(TypeAdapter(Any).dump_json(values))
+    assert hydrate(schema_of(values), stored) == [[str(mixed), number, text] for mixed, number, text in values]
+    assert schema_of(values) == schema_of(values[:2])
+
+
+@pytest.mark.parametrize(
+    ("value", "first"),
+    [
+        ([Decimal(1), "007"] * 5_000, "1"),
+        ([Decimal(1), date(2026, 1, 31)] * 5_000, Decimal(1)),
+        ({f"{at}": Decimal(1) for at in range(5_000)}, Decimal(1)),
+    ],
+    ids=["texts and decimals", "dates and decimals", "keys"],
+)
+def test_so_is_that_of_a_long_list_or_mapping_of_anything(value: Any, first: Any) -> None:
+    stored = json.loads(TypeAdapter(Any).dump_json(value))
+    assert len(json.dumps(schema_of(value))) < 200
+    hydrated: Any = hydrate(schema_of(value), stored)
+    assert hydrated["0" if isinstance(value, dict) else 0] == first
+
+
+def test_a_schema_for_each_row_as_earlier_versions_wrote_it_is_read() -> None:
+    row = {"prefixItems": [{}, {"format": "decimal"}, {"format": "date"}, {"format": "date-time-local"}]}
+    schema = {"prefixItems": [row, {"items": {"format": "decimal"}}, {}]}
+    value = [[1, "1.50", "2026-01-31", "2026-01-31T12:00:00"], [None, "2"], [None, None]]
+    assert hydrate(schema, value) == [
+        [1, Decimal("1.50"), date(2026, 1, 31), datetime(2026, 1, 31, 12)],  # noqa: DTZ001 - as databases give it
+        [None, Decimal(2)],
+        [None, None],
+    ]
+
+
+def test_what_the_log_has_is_not_checked_again() -> None:
+    """It was as it was written; a secret in it is not there any more."""
+    assert hydrate({"items": {"format": "date"}}, ["2026-01-31", "[redacted]"]) == [date(2026, 1, 31), "[redacted]"]
 
 
 @pytest.mark.parametrize("value", [None, 1, "1.50", "2026-01-31", [1, None], {"a": ["x"]}])

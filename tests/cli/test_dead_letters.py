@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from muster.cli import dead_letters
+from muster.cli import carrying_out
 from muster.database import Database
 from muster.errors import PermanentError
 from muster.events.log import EventLog
@@ -95,7 +95,8 @@ class Airflow:
     def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
         return [{"task_id": "close"}, {"task_id": "last"}]
 
-    def clear(self, dag_id: str, run_id: str, tasks: list[Any]) -> int:
+    def clear(self, dag_id: str, run_id: str, tasks: list[Any], *, latest: bool) -> int:
+        assert not latest
         if run_id in self.loses:
             raise Unreachable("Airflow does not answer.")
         self.cleared.append(run_id)
@@ -105,7 +106,7 @@ class Airflow:
 @pytest.fixture
 def airflow(monkeypatch: pytest.MonkeyPatch) -> Airflow:
     made = Airflow()
-    monkeypatch.setattr(dead_letters, "airflow", lambda user: made)
+    monkeypatch.setattr(carrying_out, "airflow", lambda user: made)
     return made
 
 
@@ -130,14 +131,14 @@ def test_who_orders_at_the_same_moment_keeps_no_other_run_back(
     muster: Muster, depot: Depot, airflow: Airflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs = [depot.run(1, "b") for _ in range(2)]
-    right = dead_letters.order
+    right = carrying_out.order
 
     def order(log: EventLog, plan: Plan) -> None:
         if plan.run == runs[0]:
             right(log, plan)
         right(log, plan)
 
-    monkeypatch.setattr(dead_letters, "order", order)
+    monkeypatch.setattr(carrying_out, "order", order)
     result = muster("dead-letters", "redrive", *(f"{run}#each[1]" for run in runs))
     assert (result.exit_code, f"Redriven {runs[1]}#each[1]" in result.stdout) == (1, True)
     assert f"Redriven {runs[0]}" not in result.stdout
@@ -303,7 +304,7 @@ def test_by_a_filter_the_run_below_is_redriven_and_not_whoever_asked_for_it(
     muster: Muster, tmp_path: Path, database: Database, dsn: str, monkeypatch: pytest.MonkeyPatch, project: Path
 ) -> None:
     monkeypatch.setenv("MUSTER_DSN", dsn)
-    monkeypatch.setattr(dead_letters, "airflow", lambda user: Airflow())
+    monkeypatch.setattr(carrying_out, "airflow", lambda user: Airflow())
     (tmp_path / "site").mkdir()
     family = Family(
         tmp_path / "site",

@@ -8,6 +8,8 @@ import pytest
 
 from muster.database import Database
 from muster.events.log import EventLog
+from muster.operations.newer import Version
+from muster.operations.redoing import order, plan_restart
 from support.command import Muster, read
 from support.run_events import opened
 from support.runs import Site
@@ -65,3 +67,15 @@ def test_a_run_that_is_not_there_or_whose_definition_is_gone_is_said(
     EventLog(database).append("tested/lost", [opened(definition="f" * 64)])
     shown = muster("debug", "tested/lost")
     assert (shown.exit_code, "There is no definition ffff" in shown.output) == (1, True)
+
+
+def test_a_run_that_went_on_with_another_version_is_judged_by_neither(
+    muster: Muster, run: str, database: Database, project: Path
+) -> None:
+    site = Site.of(project / "include", database, project / "artifacts")
+    log, definitions = site.services.log, site.services.definitions
+    now = Version(site.definition(AUTOMATION.replace("< 5", "< 4")), "v2")
+    order(log, plan_restart(log, definitions, run, "small", by="ada", now=now))
+    for how in ((), ("--own",)):
+        shown = muster("debug", run, *how)
+        assert (shown.exit_code, "by two of them" in shown.output) == (1, True), shown.output

@@ -56,7 +56,7 @@ def test_where_it_says_wait_the_step_is_retried_and_the_fallback_comes_last(site
     definition = site.definition(
         """
 automation: tested
-settings: {breakers: {failures: 1, open_seconds: 0.1, when_open: wait}}
+settings: {breakers: {failures: 1, open_seconds: 3, when_open: wait}}
 steps:
   - {id: first, skill: shop.fetch, retry: {times: 2, delay: 0s}, fallback: {skill: shop.guess}}
 """

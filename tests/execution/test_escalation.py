@@ -14,6 +14,7 @@ from muster.execution.human import Request, request
 from muster.execution.performing import begin
 from muster.execution.piece import Piece
 from muster.execution.references import WorkRef
+from muster.notifications import Delivery, Notice, Sender
 from support.runs import Site
 
 AUTOMATION = """
@@ -195,11 +196,11 @@ def test_too_few_people_without_the_requester_fails_before_anybody_is_asked(site
 
 
 def test_a_notice_that_cannot_be_sent_changes_nothing_about_who_may_answer(one: Approval) -> None:
-    class Broken:
-        async def send(self, notice: Any) -> Any:
+    class Broken(Sender):
+        async def send(self, notice: Notice) -> Delivery:
             raise OSError("no network")
 
-    one.site.services = dataclasses.replace(one.site.services, notices=Broken())  # type: ignore[arg-type]
+    one.site.services = dataclasses.replace(one.site.services, notices=Broken(one.site.services.database))
     assert isinstance(one.at(9), Request)
     assert one.at(10, "finance-head")["approved"] is True
 

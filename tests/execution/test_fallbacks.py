@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -124,7 +124,8 @@ class MortalLog(RunLog):
         if self.before in types:
             raise Dead
         stored = await super().aappend(stream, events, **more)
-        if self.after in types:
+        # What was there under its key before was written by another.
+        if any(event.type == self.after and event.data == new.data for new, event in zip(events, stored, strict=True)):
             raise Dead
         return stored
 
@@ -265,26 +266,58 @@ def test_a_fallback_whose_process_died_is_gone_on_with(site: Site, bank: BankSer
     assert set(bank.charges.values()) == {1}
 
 
-def test_what_another_process_has_begun_is_not_left_to_a_fallback_here(
-    site: Site, bank: BankServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+class OvertakenLog(RunLog):
+    """The log of a process that another one overtakes right before it writes that its fallback takes over."""
+
+    def __init__(self, site: Site, other: Callable[[], object]) -> None:
+        super().__init__(site.services.database, lambda: MASTER)
+        self.other, self.overtaken = other, False
+
+    async def aappend(self, stream: str, events: Sequence[NewEvent], **more: Any) -> list[Event]:
+        if not self.overtaken and EventType.STEP_FELL_BACK in {event.type for event in events}:
+            self.overtaken = True
+            await asyncio.to_thread(self.other)
+        return await super().aappend(stream, events, **more)
+
+
+def overtake(site: Site, run: str, other: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Perform the first task of the step in a process that `other` overtakes as it hands over to the fallback."""
     monkeypatch.setattr(overtaken, "PATIENCE", 0.0)
-    source = paying("single", "pay.late", "pay.card", "lane: worker")
-    skills = site.include / "skills" / "pay.py"
-    late = f"""
-@skill("pay.late")
-def late(to: str) -> None:
-    "Fails without a word to the database, after another process has begun it."
-    charge("{bank.url}", "late")
-    raise PermanentError("It is closed.")
-"""
-    skills.write_text(skills.read_text() + late)
-    run = site.open(site.definition(source))
-    begins = {"step": "pay", "index": None, "epoch": 0, "kind": "skill", "lane": "worker", "attempt": 1, "begins": "x"}
-    other = NewEvent(type=EventType.STEP_STARTED, data=begins)
-    bank.meanwhile = lambda: site.services.log.append(run, [other])
+    log = OvertakenLog(site, other)
     with pytest.raises(overtaken.Overtaken):
-        site.step(run, "pay")
-    assert bank.charges == {"late": 1}
-    assert site.step(run, "pay").status == "succeeded", "who performs it again goes on with the fallback"
-    assert bank.charges == {"late": 1, "a": 1}
+        site.do(perform(replace(site.services, log=log), site.tasks(run, "pay", epoch=0)[0]))
+    assert log.overtaken
+    assert errors(site, run, EventType.STEP_FELL_BACK), "it had looked for another process before that one began"
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_what_another_process_has_done_meanwhile_is_not_left_to_a_fallback(
+    site: Site, bank: BankServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: str
+) -> None:
+    """Nor by who comes after both, and finds in the log that the first one had handed over."""
+    run = site.open(site.definition(paying(shape, "pay.refuse", "pay.card", "lane: worker")))
+
+    def other() -> None:
+        (tmp_path / "mended").touch()
+        pay(site, run, 0, before=EventType.STEP_SUCCEEDED)
+
+    overtake(site, run, other, monkeypatch)
+    pay(site, run, 0)
+    assert site.state(run).step("pay").status == "succeeded"
+    assert bank.charges == counted(shape)
+    # The other item of a pack may have been handed over before the other process began.
+    assert ("transfer", "done") in effects(site)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_who_comes_after_one_that_was_overtaken_can_leave_it_to_the_fallback(
+    site: Site, bank: BankServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: str
+) -> None:
+    run = site.open(site.definition(paying(shape, "pay.refuse", "pay.card", "lane: worker")))
+    overtake(site, run, lambda: pay(site, run, 0, after=EventType.STEP_STARTED), monkeypatch)
+    pay(site, run, 0, after=EventType.STEP_FELL_BACK)
+    (tmp_path / "mended").touch()
+    pay(site, run, 0)
+    assert site.state(run).step("pay").status == "succeeded"
+    assert bank.charges == counted(shape)
+    assert effects(site) == {("transfer", "failed"), ("card", "done")}

@@ -15,7 +15,7 @@ from muster.errors import MusterError
 from muster.events.log import EventLog
 from muster.events.model import EventType, NewEvent
 from muster.events.personal import Vault
-from muster.events.sealing import FORGOTTEN, SEALED
+from muster.events.sealing import FORGOTTEN, SEALED, WITHHELD
 from muster.execution.opening import InputsDoNotFit, Opening, open_run
 from muster.execution.personal import conceal
 from muster.notifications import Notice
@@ -139,6 +139,15 @@ def test_airflow_is_told_nothing_personal(site: Site) -> None:
     told = json.dumps([[outcome.output, outcome.reason] for outcome in concealed])
     assert not [text for text in PERSONAL if text in told]
     assert [outcome.status for outcome in concealed] == ["succeeded"] * 3 + ["failed"]
+
+
+def test_a_task_that_is_begun_again_after_somebody_was_forgotten_tells_how_it_had_ended(
+    site: Site, database: Database
+) -> None:
+    run, _ = whole_run(site)
+    forget(database, vault(), "acme-jane", by="officer")
+    again = conceal(site.step(run, "fail"), "skill")
+    assert (again.status, again.reason) == ("failed", WITHHELD)
 
 
 def test_the_forgotten_cannot_be_read_and_the_log_still_verifies(site: Site, database: Database) -> None:

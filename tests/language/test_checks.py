@@ -82,6 +82,10 @@ TRIGGER = "airflow.providers.standard.operators.trigger_dagrun.TriggerDagRunOper
             "6:59: 2 people have to approve, and only 1 may answer Name more people",
         ),
         (
+            HEAD + "  - {id: b, human: {ask: x, assignees: ['a ', a], approvals: 2}}\n",
+            "6:62: 2 people have to approve, and only 1 may answer Name more people",
+        ),
+        (
             HEAD + "  - {id: b, human: {ask: x, assignees: [a, ' ']}}\n",
             "6:44: a person has no empty user name: nobody could answer",
         ),
@@ -179,6 +183,22 @@ TRIGGER = "airflow.providers.standard.operators.trigger_dagrun.TriggerDagRunOper
         (HEAD + '    pool: "{{ settings.limit }}"\n', "6:11: no expression can stand in `pool`"),
         (HEAD + "    pack: 3\n", "6:5: `pack` packs the items of `each`, and there is none"),
         (
+            HEAD + "    failures: continue\n",
+            "6:5: `failures` is about the items of `each`, and there is none Leave it out: a step that fails for good",
+        ),
+        (
+            HEAD + "  - {id: b, failures: stop, human: {ask: x, assignees: [a]}}\n",
+            "6:13: `failures` is about the items of `each`, and there is none",
+        ),
+        (
+            HEAD + "    each: [1]\n    failures: stopp\n",
+            "7:15: `failures` must be `stop`, `undo` or `continue`, not the text `stopp` Did you mean `stop`?",
+        ),
+        (
+            HEAD + "  - {id: b, failures: stop, branch: [{to: []}]}\n",
+            "6:13: a branch step takes no `failures` Only `skill`, `agent`,",
+        ),
+        (
             HEAD.replace("read_letter", "raed_letter"),
             "4:12: there is no skill `office.raed_letter` Did you mean",
         ),
@@ -265,6 +285,7 @@ TRIGGER = "airflow.providers.standard.operators.trigger_dagrun.TriggerDagRunOper
         (HEAD + "settings: {a: ['{{ x }}']}\n", "6:16: a setting is a plain value"),
         (HEAD + "title: Of {{ settings.limit }}\n", "6:8: no expression can stand in `title`"),
         (HEAD + 'triggers: [{schedule: "0 6 * *"}]\n', "6:23: a schedule has five fields"),
+        (HEAD + 'triggers: [{schedule: "R R * * *"}]\n', "6:23: `R R * * *` is not a cron expression"),
         (HEAD + 'triggers: [{schedule: "61 6 * * *"}]\n', "6:23: `61 6 * * *` is not a cron expression"),
         (
             HEAD + 'triggers: [{schedule: "@dayly"}]\n',
@@ -315,7 +336,7 @@ TRIGGER = "airflow.providers.standard.operators.trigger_dagrun.TriggerDagRunOper
         ),
         (
             HEAD + 'triggers: [{files: {path: "/srv/a\\0b", input: b}}]\ninputs: {b: {type: array}}\n',
-            "6:27: a path holds no NUL character",
+            "6:34: `\\0` in double quotes is a control character",
         ),
         (
             HEAD + "triggers: [{files: {path: 'file:///srv/a%00b', input: b}}]\ninputs: {b: {type: array}}\n",

@@ -300,3 +300,12 @@ def test_reading_any_text_gives_references_or_a_syntax_error_and_nothing_else(te
 def test_evaluating_any_text_gives_a_value_or_an_expression_error_and_nothing_else(text: str) -> None:
     with suppress(ExpressionError):
         value_of(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "number", "message"),
+    [("{{ item | int }}", "1e999999", "100 digits at most"), ("{{ item > 3 }}", "NaN", "cannot be reckoned with")],
+)
+def test_numbers_out_of_all_proportion_are_refused_in_words(text: str, number: str, message: str) -> None:
+    with pytest.raises(ExpressionError, match=message):
+        evaluate(text, {"item": Decimal(number)})

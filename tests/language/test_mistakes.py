@@ -53,7 +53,7 @@ MISTAKES: dict[str, tuple[str, str, str, str]] = {
         HEAD + "steps:\n  - id: tell\n    when: {{ inputs.x }} > 3 # often\n    notify: []\n",
         "4:11",
         "an expression must stand in quotes",
-        'Write "{{ inputs.x }} > 3".',
+        'Write "{{ inputs.x > 3 }}".',
     ),
     "a path of Windows in double quotes": (
         HEAD + 'settings: { folder: "C:\\data" }\nsteps:\n' + STEP,

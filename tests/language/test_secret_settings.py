@@ -168,3 +168,69 @@ def test_a_line_that_is_shown_for_another_mistake_carries_no_secret(site: Path, 
     said = "\n".join(map(str, load_folder(site).problems))
     assert "b.yaml" in said
     assert SECRET not in said
+
+
+@pytest.mark.parametrize(
+    "said", ["Sign in with password: Sommer2024!xyz", "API key: k7Qx9fZZ12ab", "Passwort: Winter2023!"]
+)
+@pytest.mark.parametrize("where", ["description", "title", "ask"])
+def test_a_password_in_a_sentence_is_refused(site: Path, write: Write, where: str, said: str) -> None:
+    asked = f"steps:\n  - {{id: a, human: {{ask: '{said}', assignees: [anna]}}}}\n"
+    write(
+        "automations/a.yaml",
+        f"automation: a\n{asked}" if where == "ask" else f"automation: a\n{where}: '{said}'\n{STEPS}",
+    )
+    told = "\n".join(map(str, load_folder(site).problems))
+    assert "looks like a secret" in told
+    assert said.split(": ")[1] not in told
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Passwort: 1Password, Eintrag Bank", "Passwort: Raum2.14, im Tresor", "Password: 2FA-protected, ask IT",
+        "API key: Base64-encoded", "password: Office365 account", "Passwort: Anhang_A1", "Secret: #vault-channel",
+        "Passwort: S4HANA-Zugang", "Secret: k8s-secret of the cluster", "token: ISO8601-timestamp",
+        "Password: KeePass2-Datei", "Passwort: Microsoft365-Anmeldung", "Passwort: *Pflichtfeld*",
+        "Password: AES256-encrypted in the vault", "Kennwort: mindestens12Zeichen", "API key: v2-Format",
+        "API key: SHA256-Hash im Kopf", "Passwort: Vertrag2024-Anlage", "Passwort: §12-Regelung",
+        "Password: ISO27001-compliant", "SELECT id FROM sessions WHERE token = %(token1)s",
+        "UPDATE users SET password = %(hashed2)s WHERE id = %(id)s", "SELECT 1 FROM t WHERE token = :token1",
+        "password: ask IT", "token: (none)", "the password reset e-mail", "Passwort: liegt bei Anna",
+        "Password: see 1Password",
+        "Password: at least 12 characters, e.g. one digit", "Token: OAuth2", "Password: none", "password: ********",
+        "Password: changed on 2024-01-31", "password: see ticket INV-2024-001", "Password: use SSO (Azure AD)",
+        "Call https://x.example/?token=abc123 for example", "Secret: do not tell anybody",
+        "API key: rotate every 90 days",
+        "Kennwort: per Post am 12.3.2026", "Password: same as Windows11", "Bearer token: see RFC6750",
+        "password: vault:kv/crm", "Credentials: in the safe, room 2.14", "Wi-Fi password: printed on room sign B12",
+    ],
+)  # fmt: skip
+def test_a_sentence_about_a_password_is_none(site: Path, write: Write, said: str) -> None:
+    write("automations/a.yaml", f"automation: a\ndescription: '{said}'\n{STEPS}")
+    assert [str(problem) for problem in load_folder(site).problems] == []
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT 1 FROM t WHERE api_key = @api_key",
+        "select 1 from t where token = :token1",
+        "UPDATE u SET password = crypt(%(given)s, gen_salt($$bf$$))",
+        "SELECT 1 FROM t WHERE token=sha256(:given)",
+        "SELECT 1 FROM a JOIN b ON a.token = b.sessionToken2",
+    ],
+)
+def test_a_statement_that_names_a_column_is_none(site: Path, write: Write, sql: str) -> None:
+    step = f'steps:\n  - {{id: a, skill: office.read_letter, with: {{uri: "{sql}"}}}}\n'
+    write("automations/a.yaml", f"automation: a\n{step}")
+    assert [str(problem) for problem in load_folder(site).problems] == []
+
+
+def test_a_statement_that_holds_a_key_is_refused(site: Path, write: Write) -> None:
+    sql = f"SELECT 1 FROM t WHERE token = '{SECRET}'"
+    write(
+        "automations/a.yaml",
+        f'automation: a\nsteps:\n  - {{id: a, skill: office.read_letter, with: {{uri: "{sql}"}}}}\n',
+    )
+    assert "looks like a secret" in "\n".join(map(str, load_folder(site).problems))

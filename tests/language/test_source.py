@@ -49,6 +49,9 @@ def test_scalars_are_those_of_yaml_1_2_and_leading_zeros_stay_text() -> None:
         ("a: 'b\n", 1, 4, "quote is not closed"),
         ("a: b: c\n", 1, 5, "inside a text without quotes"),
         ("a: \x01\n", 1, 4, "control character"),
+        ('a: "Letters come to D:\\01_inbox"\n', 1, 23, "`\\0` in double quotes is a control character"),
+        ('a: 1\n"ü\\x00b": 1\n', 2, 3, "`\\x00` in double quotes"),
+        ('a: "ü x\n   y \\\\0 \\u0000"\n', 2, 10, "`\\u0000` in double quotes"),
         ("", 1, 1, "empty"),
         ("# nothing\n", 1, 1, "empty"),
     ],
@@ -68,6 +71,15 @@ def test_aliases_that_multiply_are_refused() -> None:
     rows = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     rows += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
     assert "aliases written out" in problem_of("\n".join(rows)).message
+
+
+def test_tabs_line_breaks_and_backslashes_that_are_written_so_stay() -> None:
+    text = r'{a: "tab\t\n\r \\0 \xe4", b: ' + r"'D:\01'}"
+    assert parse_source(text.encode()).data == {"a": "tab\t\n\r \\0 ä", "b": r"D:\01"}
+
+
+def test_what_was_published_before_control_characters_were_refused_can_still_be_read() -> None:
+    assert parse_source(rb'a: "\0"', published=True).data == {"a": "\0"}
 
 
 def test_an_alias_stands_for_its_value() -> None:

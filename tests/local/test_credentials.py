@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -137,6 +138,57 @@ def test_of_those_who_change_it_at_once_each_has_its_way(tmp_path: Path) -> None
     for process in processes:
         process.join(60)
     assert set(added_logins(tmp_path)) == set(names)
+
+
+@pytest.mark.parametrize("first", ["a start", "an addition"])
+def test_who_only_looks_at_first_use_replaces_nothing_that_is_made_meanwhile(tmp_path: Path, first: str) -> None:
+    # Forked, it would hold the lock as well.
+    looks = multiprocessing.get_context("spawn").Process(target=load_credentials, args=(tmp_path,))
+    with alone(tmp_path):
+        looks.start()
+        looks.join(3)
+        assert looks.is_alive(), "it waits"
+        made = renew_logins(tmp_path) if first == "a start" else add_login(tmp_path, "ann", "user")
+    looks.join(60)
+    assert looks.exitcode == 0
+    assert load_credentials(tmp_path) == made
+
+
+def test_those_who_use_it_first_at_once_have_the_same(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    states = [tmp_path / str(number) for number in range(20)]
+    for state in states:
+        state.mkdir()
+        start, found = context.Barrier(2), context.Queue()
+
+        def use(state: Path, *, start: Any = start, found: Any = found) -> None:
+            start.wait(30)
+            found.put(load_credentials(state))
+
+        processes = [context.Process(target=use, args=(state,)) for _ in range(2)]
+        for process in processes:
+            process.start()
+        one, other = found.get(timeout=30), found.get(timeout=30)
+        for process in processes:
+            process.join(30)
+        assert one == other == load_credentials(state)
+
+
+def test_processes_of_one_id_write_no_secret_into_each_others_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, sync = tmp_path / "secret", os.fsync
+
+    def synced(descriptor: int) -> None:
+        """Another container, where the process has the same id, writes meanwhile."""
+        monkeypatch.setattr(os, "fsync", sync)
+        write_secret(path, "another's, which is longer")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    write_secret(path, "one's own")
+    assert path.read_text() == "one's own"
+    assert [each.name for each in tmp_path.iterdir()] == ["secret"]
 
 
 def test_a_wrong_role_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import multiprocessing
 import os
 import secrets
 import signal
@@ -30,6 +32,29 @@ def server() -> Iterator[PostgresServer]:
         server.start()
         yield server
         server.stop()
+
+
+def test_who_is_killed_at_the_first_start_leaves_nothing_that_looks_like_a_database() -> None:
+    with tempfile.TemporaryDirectory(prefix="muster-test-pg-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)
+        server = PostgresServer(Path(folder) / "data", port=free_port(), password="x")
+        process = multiprocessing.get_context("fork").Process(target=server.start)
+        process.start()
+        # It is written first, long before the rest.
+        assert eventually(lambda: any(Path(folder).rglob("PG_VERSION")))
+        assert process.pid is not None
+        initdb = psutil.Process(process.pid).children(recursive=True)
+        for each in (psutil.Process(process.pid), *initdb):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.kill()
+        process.join()
+        server.start()
+        try:
+            write(server)
+            assert read(server) == 42
+            assert [path.name for path in Path(folder).iterdir() if path.is_dir()] == ["data"]
+        finally:
+            server.stop()
 
 
 def write(server: PostgresServer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -11,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from muster.errors import MusterError
+from muster.local.project import Project
 from muster.local.running import Lock, PortBusy, Running, check_port, find_running, note_path, stop_running, write_note
+from muster.local.stack import Stack
 from support.waiting import eventually
 
 HOLDING = """
@@ -94,3 +97,19 @@ def test_a_busy_port_is_named_with_the_setting_that_changes_it() -> None:
         assert "--port" in str(caught.value)
         assert "MUSTER_PORT" in str(caught.value)
     check_port(port)
+
+
+def test_a_start_takes_away_what_a_killed_one_has_noted(tmp_path: Path) -> None:
+    project = Project(tmp_path, tmp_path / ".muster")
+    project.make_state()
+    # A process that is somebody else's by now.
+    write_note(project.state, Running(os.getpid(), "", "", "", True, "", {}))
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        stack = Stack(tmp_path, port=other.getsockname()[1])
+        with pytest.raises(PortBusy):
+            stack.prepare()
+    # Whoever looks while it starts would else end that process.
+    assert not note_path(project.state).exists()
+    stack.stop()

@@ -578,6 +578,10 @@ def refused_today(source: Path, what: str) -> None:
     elif what == "command":
         text = BASH.format(name="dumping", command="PGPASSWORD=Xk29vQw71zLm psql")
         (source / "automations" / "dumping.yaml").write_text(text)
+    elif what in ("control", "said"):
+        described = {"control": r'"D:\01_inbox"', "said": "'password: Sommer2024!xyz'"}[what]
+        text = f"description: {described}\n" + GOOD.format(name="one", text="first")
+        (source / "automations" / "one.yaml").write_text(text)
     elif what == "agent":
         (source / "agents").mkdir()
         clerk = '{id: clerk, role: A clerk., instructions: "sk-ant-api03-Xk29vQw71zLmPq84RtYb53NcHd60"}'
@@ -590,7 +594,7 @@ def refused_today(source: Path, what: str) -> None:
         (source / "automations" / "one.yaml").write_text(text)
 
 
-@pytest.mark.parametrize("what", ["setting", "command", "agent", "condition"])
+@pytest.mark.parametrize("what", ["setting", "command", "agent", "condition", "control", "said"])
 def test_a_run_goes_on_in_a_version_that_todays_rules_would_refuse(
     machine: Machine, source: Path, tmp_path: Path, what: str
 ) -> None:
@@ -604,7 +608,7 @@ def test_a_run_goes_on_in_a_version_that_todays_rules_would_refuse(
     assert list(fresh.glob("dags/invalid__*.py")), "published anew, it is refused"
 
 
-@pytest.mark.parametrize("what", ["setting", "command", "agent", "condition"])
+@pytest.mark.parametrize("what", ["setting", "command", "agent", "condition", "control", "said"])
 def test_what_todays_rules_refuse_stops_neither_the_others_nor_their_edits(
     machine: Machine, source: Path, what: str
 ) -> None:

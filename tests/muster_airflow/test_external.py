@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import importlib
 import pkgutil
 from datetime import UTC, datetime
@@ -12,15 +13,23 @@ from typing import Any
 import pytest
 from airflow import providers
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, TaskDeferred
 
 from muster.database import Database
 from muster.events.model import EventType
+from muster.events.personal import Vault
 from muster.events.structure import SKIPPED
 from muster.language.ancestry import skips_others
 from muster.local.airflow import connection_json
+from muster.operations.cancelling import request_cancel
+from muster.operations.forgetting import forget
+from muster_airflow.egress import Failed
+from muster_airflow.operators import elsewhere
 from muster_airflow.operators.kinds.operator import external_step
-from support.runs import Site
+from support import failing
+from support.operators import context_of
+from support.postgres_proxy import postgres_proxy
+from support.runs import MASTER, Site
 from support.sources import source_of
 
 SKILLS = source_of(__file__, "external")
@@ -199,3 +208,129 @@ def test_the_tries_of_an_operator_are_in_the_log_and_count_among_the_retries_of_
     assert [(each["attempt"], each["delay"]) for each in retried] == list(enumerate(waits, 1))
     assert {each["error"]["message"] for each in retried} == {"the bank is closed"}
     assert site.state(run).step("look").status == "failed"
+
+
+def tried(run: str, operator: str, tries: int) -> list[BaseException]:
+    """What a task raises in each of the tries that Airflow makes of it, as long as it makes another."""
+    raised: list[BaseException] = []
+    for attempt in range(1, tries + 1):
+        with pytest.raises(Exception) as error:
+            execute(run, "look", operator=operator, try_number=attempt, max_tries=tries - 1)
+        raised.append(error.value)
+        if isinstance(error.value, AirflowFailException):
+            break
+    return raised
+
+
+GIVES = "support.operators.Gives"
+
+
+@pytest.mark.parametrize(
+    ("what", "place"), [("bytes", "[1][1], bytes"), ("deep", "depth"), ("endless", "Circular"), ("number", "['n']")]
+)
+def test_an_operator_whose_result_has_no_form_in_json_is_not_done_again(
+    site: Site, tmp_path: Path, what: str, place: str
+) -> None:
+    step = f"  - {{id: look, operator: {GIVES}, with: {{folder: '{tmp_path}', what: {what}}}, retry: {{times: 3}}}}\n"
+    run = site.open(site.definition(HEAD + step), words="", folder="")
+    (error,) = tried(run, GIVES, 4)
+    assert isinstance(error, AirflowFailException)
+    (failed,) = site.services.log.read(run, types=[EventType.STEP_FAILED])
+    said = failed.data["error"]
+    assert said["message"].startswith(f"The operator {GIVES} has finished, but its result cannot be written to the log")
+    assert place.lower() in said["message"].lower()
+    assert "Have it give back" in said["remedy"]
+    tried(run, GIVES, 1)
+    assert (tmp_path / "calls").read_text() == "done\n", "also when its task is begun again"
+
+
+def test_so_is_one_that_goes_on_after_a_wait_in_the_triggerer(site: Site, tmp_path: Path) -> None:
+    given = f"{{folder: '{tmp_path}', what: bytes, waits: true}}"
+    step = f"  - {{id: look, operator: {GIVES}, with: {given}, retry: {{times: 3}}}}\n"
+    run = site.open(site.definition(HEAD + step), words="", folder="")
+    task = external_step(GIVES)(task_id="look", slot=None)
+    with pytest.raises(TaskDeferred):
+        task.execute(context_of(run, "look", max_tries=3))
+    for _ in range(2):
+        with pytest.raises(AirflowFailException, match="has finished, but its result cannot be written to the log"):
+            task.resume_execution("done", {"event": "here"}, context_of(run, "look", max_tries=3))
+    assert (tmp_path / "calls").read_text() == "done\n"
+    assert site.state(run).step("look").status == "failed"
+
+
+def test_so_is_an_item_and_no_other_fails_with_it(site: Site, tmp_path: Path) -> None:
+    step = f"""
+  - id: look
+    each: [bytes, well]
+    operator: {GIVES}
+    with: {{folder: "{tmp_path}", what: "{{{{ item }}}}"}}
+    retry: {{times: 3}}
+"""
+    run = site.open(site.definition(HEAD + step), words="", folder="")
+    site.expand(run, "look")
+    for _ in range(2):
+        with pytest.raises(AirflowFailException, match="cannot be written to the log"):
+            execute(run, "look", 0, operator=GIVES, max_tries=3)
+    execute(run, "look", 1, operator=GIVES, max_tries=3)
+    assert (tmp_path / "calls").read_text() == "done\ndone\n"
+    assert {at: item.status for at, item in site.state(run).step("look").items.items()} == {0: "failed", 1: "succeeded"}
+
+
+@pytest.mark.parametrize("budget", ["", "budget: {retries: 3}\n"])
+def test_nothing_is_written_of_a_try_that_fails_after_its_run_has_ended(
+    site: Site, budget: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = site.open(site.definition(HEAD.replace("steps:", f"{budget}steps:") + RETRIED), words="", folder="")
+    ended: list[int] = []
+
+    def meanwhile() -> None:
+        site.close(run, {"look": "failed"})
+        ended.append(len(list(site.services.log.read(run))))
+
+    monkeypatch.setattr(failing, "meanwhile", [meanwhile])
+    with pytest.raises(Failed, match="the bank is closed"):
+        execute(run, "look", operator="support.failing.Breaks", max_tries=2)
+    assert [len(list(site.services.log.read(run)))] == ended
+    assert (site.state(run).status, site.state(run).step("look").status) == ("failed", "stopped")
+
+
+def test_no_other_try_follows_one_that_fails_in_a_run_that_was_cancelled(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = site.open(site.definition(HEAD + RETRIED), words="", folder="")
+    monkeypatch.setattr(failing, "meanwhile", [lambda: request_cancel(site.services.log, run, by="admin")])
+    with pytest.raises(AirflowSkipException):
+        execute(run, "look", operator="support.failing.Breaks", max_tries=2)
+    assert not list(site.services.log.read(run, types=[EventType.STEP_RETRIED]))
+    assert (site.state(run).step("look").status, site.state(run).step("look").whole.reason) == ("skipped", "cancelled")
+
+
+@pytest.mark.parametrize("budget", ["", "budget: {retries: 3}\n"])
+def test_a_try_that_failed_is_written_once_also_when_the_answer_to_that_is_lost(
+    site: Site, dsn: str, budget: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = site.open(site.definition(HEAD.replace("steps:", f"{budget}steps:") + RETRIED), words="", folder="")
+    monkeypatch.setattr(elsewhere, "PATIENCE", (0.1,) * 60)
+    with postgres_proxy(dsn) as proxy:
+        monkeypatch.setenv("AIRFLOW_CONN_MUSTER_DB", connection_json(proxy.dsn))
+        proxy.lose_next_answer(to=b"the bank is closed")
+        with pytest.raises(Failed, match="the bank is closed"):
+            execute(run, "look", operator="support.failing.Breaks", max_tries=2)
+        assert proxy.lost == 1
+    assert len(list(site.services.log.read(run, types=[EventType.STEP_RETRIED]))) == 1
+
+
+@pytest.mark.parametrize("how", ["support.failing.FailsForGood", "support.skipping.SkipsItself"])
+def test_one_that_is_begun_again_after_somebody_was_forgotten_ends_as_it_had(
+    site: Site, database: Database, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MUSTER_MASTER_KEY", base64.b64encode(MASTER).decode())
+    given = ", with: {words: '{{ inputs.words }}'}" if "skipping" in how else ""
+    head = HEAD.replace("steps:", "personal: {subject: '{{ inputs.words }}'}\nsteps:")
+    run = site.open(site.definition(f"{head}  - {{id: look, operator: {how}{given}}}\n"), words="Jane Roe", folder="")
+    kind = AirflowSkipException if given else AirflowFailException
+    for _ in range(2):
+        with pytest.raises(kind) as error:
+            execute(run, "look", operator=how, max_tries=1)
+        forget(database, Vault(lambda: MASTER), "Jane Roe", by="officer")
+        assert "Jane" not in str(error.value)

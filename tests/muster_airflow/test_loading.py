@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -108,3 +109,62 @@ def test_a_dag_is_built_without_what_only_its_tasks_need(project: Path) -> None:
     )
     run = subprocess.run([sys.executable, "-c", code, project / "include"], capture_output=True, text=True, check=True)
     assert run.stdout.splitlines()[-1] == "[]"
+
+
+REGISTER = """
+import os, sys
+from pathlib import Path
+from airflow.utils.db import initdb
+initdb()
+from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+from airflow.models.dag import DagModel
+from airflow.models.dagbundle import DagBundleModel
+from airflow.utils.session import create_session
+from sqlalchemy import select
+from muster.language import load_folder
+from muster_airflow.loading import _dags
+with create_session() as session:
+    session.merge(DagBundleModel(name="muster"))
+bag = DagBag(dag_folder=os.devnull, collect_dags=False)
+for dag in _dags(load_folder(Path(sys.argv[1]), published=True)):
+    bag.bag_dag(dag)
+sync_bag_to_db(bag, "muster", None)
+with create_session() as session:
+    for found in session.scalars(select(DagModel).order_by(DagModel.dag_id)):
+        print("REGISTERED", ascii([found.dag_id, found.dag_display_name, found.description, found.owners]))
+"""
+OF_EARLIER = """
+automation: earlier
+title: "Read D:\\01_inbox"
+description: "Letters come to D:\\01_inbox, password: Sommer2024!xyz"
+owner: "the\\0team"
+triggers: [{files: {path: /srv/in, input: names}}]
+inputs: {names: {type: array, default: []}}
+steps:
+  - {id: first, title: "one\\0two", notify: [{slack: "#ops", text: "D:\\01_inbox"}]}
+"""
+
+
+def test_what_an_earlier_version_published_stops_no_other_automation(dsn: str, project: Path, tmp_path: Path) -> None:
+    """On PostgreSQL a single NUL rolls back whatever is registered with it, and SQLite takes it."""
+    write(project, "beside", NOTICE)
+    (project / "include" / "automations" / "earlier.yaml").write_text(OF_EARLIER)
+    told = load_folder(project / "include").problems
+    assert [problem.line for problem in told] == [3], "today it is refused"
+    parts = dict(part.split("=", 1) for part in dsn.split())
+    url = "postgresql+psycopg://{user}:{password}@{host}:{port}/{dbname}".format(**parts)
+    environment = {**os.environ, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": url, "AIRFLOW_HOME": str(tmp_path / "airflow")}
+    run = subprocess.run(
+        [sys.executable, "-c", REGISTER, project / "include"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
+    said = [line for line in run.stdout.splitlines() if line.startswith("REGISTERED")]
+    assert run.returncode == 0, run.stderr[-2000:]
+    assert [name in line for name, line in zip(("beside", "beside.f", "earlier", "earlier.f"), said, strict=True)] == [
+        True
+    ] * 4
+    assert "Letters come to D:\\ufffd1_inbox" in said[2]
+    assert "Sommer2024" not in run.stdout

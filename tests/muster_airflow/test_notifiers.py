@@ -22,6 +22,7 @@ from muster.events.personal import Vault
 from muster.notifications import Outbox
 from muster.operations.forgetting import forget
 from muster_airflow.notifiers import MusterNotifier
+from support.outbox import lost_as_it_is_written
 from support.runs import MASTER, Site
 from support.slack import slack_server
 from support.stuck import AUTOMATION, SKILLS, stuck
@@ -98,6 +99,16 @@ async def test_one_notice_that_fails_does_not_keep_the_others_back(
         "#ops": "failed",
         "#finance": "sent",
     }
+
+
+@pytest.mark.parametrize("places", [1, 2])
+async def test_a_database_that_is_away_as_a_deadline_is_missed_keeps_nobody_from_being_told(
+    database: Database, places: int
+) -> None:
+    lost_as_it_is_written(database)
+    told = [{"slack": "#ops"}, {"email": "ops@example.com"}][:places]
+    assert (await fire(notify=told))["state"] == "success"
+    assert len(Outbox(database).entries()) == places
 
 
 async def test_one_address_that_is_none_does_not_keep_the_others_back(database: Database) -> None:

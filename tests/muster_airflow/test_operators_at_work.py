@@ -31,7 +31,6 @@ from muster.local.airflow import connection_json
 from muster_airflow import services
 from muster_airflow.egress import Failed
 from muster_airflow.operators import elsewhere
-from muster_airflow.operators.kinds import operator
 from muster_airflow.operators.kinds.operator import ExternalStep, external_step
 from support import operators
 from support.operators import context_of
@@ -104,7 +103,8 @@ def in_task_process(run: str, path: str) -> None:
 
 def test_what_an_operator_has_started_ends_with_its_task(site: Site, tmp_path: Path) -> None:
     """As when the run is cancelled: Airflow ends the process of its task."""
-    command = f"echo $$ > {tmp_path}/shell; sleep 300; touch {tmp_path}/happened"
+    # It says what it is once the task has had time to know it as well: until then there is nothing to stop.
+    command = f"sleep 2; echo $$ > {tmp_path}/shell; sleep 300; touch {tmp_path}/happened"
     run = opened(site, f'operator: {BASH}, with: {{bash_command: "{command}"}}')
     process = multiprocessing.get_context("fork").Process(target=in_task_process, args=(run, BASH))
     process.start()
@@ -304,17 +304,9 @@ def test_a_database_that_is_away_as_an_operator_ends_is_no_failure_of_it(
     assert told(site.state(run))[0] == "succeeded"
 
 
-def test_an_output_that_the_log_cannot_hold_fails_the_step(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = opened(site, "operator: support.operators.Works")
-    monkeypatch.setattr(operator, "_jsonable", lambda _: 10**5000)
-    with pytest.raises(AirflowFailException, match="cannot be written to the log"):
-        task("support.operators.Works").execute(context_of(run, "job"))
-    assert told(site.state(run))[0] == "failed"
-
-
 def shell_of(folder: Path) -> int:
     """The process that a command has said to be."""
-    until = time.monotonic() + 30
+    until = time.monotonic() + 120
     while not (folder / "shell").exists() or not (folder / "shell").read_text().strip():
         assert time.monotonic() < until
         time.sleep(0.05)
@@ -323,7 +315,7 @@ def shell_of(folder: Path) -> int:
 
 def is_alive(process: int) -> bool:
     """True while it is there and has not ended; it gets some time to end."""
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while time.monotonic() < until:
         try:
             state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]

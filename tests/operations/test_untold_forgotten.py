@@ -10,6 +10,10 @@ import pytest
 
 from execution.test_forgotten_meanwhile import ABOUT, MARKER, SKILLS, found_in, officer
 from muster.errors import TransientError
+from muster.execution import human
+from muster.execution.performing import begin
+from muster.execution.piece import Piece
+from muster.execution.references import WorkRef
 from muster.notifications import Delivery, Notice, Sender
 from muster.notifications.outbox import Outbox
 from support.reconciled import FakeAirflow, found
@@ -127,3 +131,55 @@ def test_what_was_withdrawn_is_not_sent_by_the_next_attempt(
     assert post.sent == []
     notes = [entry.note for entry in site.services.notices.outbox.entries()]
     assert notes == ["not sent, because whom it is about was forgotten"]
+
+
+QUESTION = """  - id: approve
+    human:
+      ask: "Pay?"
+      assignees: [lead]
+      notify: [{email: office@example.com}, {email: "{{ inputs.who }}@example.com"}]
+"""
+
+
+def put(site: Site, post: Post) -> str:
+    """A question of a run about somebody, whose notices are sent as far as the mail server takes them."""
+    run = site.open(site.definition(ABOUT + QUESTION), who=MARKER)
+    ref = WorkRef(run=run, step="approve", lane="worker")
+
+    async def asked() -> None:
+        piece = await begin(site.services, ref)
+        assert isinstance(piece, Piece)
+        await human.request(site.services, piece)
+        await human.look(site.services, ref)
+
+    site.do(asked())
+    return run
+
+
+@pytest.mark.parametrize(("away", "sent"), [("", []), (MARKER, ["office@example.com"])])
+def test_a_question_that_was_not_told_is_told_without_them(site: Site, away: str, sent: list[str]) -> None:
+    post = Post(site, away)
+    run = put(site, post)
+    assert post.sent == sent
+    officer(site)
+    officer(site)
+    post.away = None
+    for hour in range(3):
+        found(site, FakeAirflow("running"), later=timedelta(hours=2 + hour))
+    assert post.sent == sent, "what was withdrawn stays so"
+    (told,) = [entry for entry in site.services.notices.outbox.entries() if entry.target == "#approvals"]
+    # Nobody has set up Slack here.
+    assert (told.status, told.delivered_by, told.run) == ("kept", "outbox", run)
+    assert f"`muster show {run}`" in told.text
+    assert found_in(site.services.database) == []
+
+
+def test_of_a_question_that_was_told_or_answered_nobody_is_told_once_more(site: Site) -> None:
+    post = Post(site)
+    post.away = None
+    put(site, post)
+    other = put(site, Post(site))
+    site.approve(other, "approve", by="lead")
+    officer(site)
+    found(site, FakeAirflow("running"), later=timedelta(hours=2))
+    assert [entry.key for entry in site.services.notices.outbox.entries() if entry.target == "#approvals"] == []

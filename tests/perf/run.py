@@ -41,8 +41,10 @@ def _run(name: str, file: Path) -> bool:
     """Run one benchmark in a process of its own; true when it could not be finished."""
     started = time.monotonic()
     print(f"\n== {name} (load average {os.getloadavg()[0]:.1f})", flush=True)
+    # As where Muster runs: modules are compiled once, not in every process.
+    env = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     done = subprocess.run(
-        [sys.executable, str(HERE / f"bench_{name}.py")], env={**os.environ, KEPT_IN: str(file)}, check=False
+        [sys.executable, str(HERE / f"bench_{name}.py")], env={**env, KEPT_IN: str(file)}, check=False
     )
     print(f"== {name}: {time.monotonic() - started:.0f} s (load average {os.getloadavg()[0]:.1f})", flush=True)
     if done.returncode:

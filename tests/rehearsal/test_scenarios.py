@@ -200,3 +200,14 @@ def test_a_first_case_with_wrong_inputs_says_so_and_the_others_are_played(
     assert judged.keys() == {"paid", "refused"}
     assert judged["paid"][0].startswith("it cannot be played: ")
     assert judged["refused"] == ["step look is skipped, not succeeded"]
+
+
+@pytest.mark.parametrize("failures", ["stop", "undo"])
+def test_what_an_item_that_fails_means_for_the_others_is_known(
+    tmp_path: Path, postgres: str, bank: BankServer, failures: str
+) -> None:
+    automation = AUTOMATION % ("true", "true", "true")
+    automation = automation.replace("id: look,", f"id: look, each: [1, 2], failures: {failures},")
+    script = SCRIPT.replace(b"steps.look == 'fine'", b"steps.look == ['fine', 'fine']")
+    only = ["paid", "look fails", "look fails after its work was done", "every compensation happens twice"]
+    assert rehearse(tmp_path, postgres, bank, automation, script, only) == {name: [] for name in only}

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from muster.database import Database
 from muster.errors import PermanentError
-from muster.events.model import EventType, NewEvent
+from muster.events.model import Event, EventType, NewEvent
+from muster.execution.personal import RunLog
 from muster.execution.references import WorkRef
 from muster.operations.cancelling import request_cancel
 from muster.operations.redoing import order, plan_restart
@@ -17,6 +20,7 @@ from muster.saga.closing import close_run
 from muster.saga.resuming import resume
 from support.children import Family, step
 from support.reconciled import begun_again
+from support.runs import MASTER
 
 ITEMS = {"": 1, "each: [a, b], ": 2, "each: [a, b], pack: 2, ": 2, "each: [a, b], pack: all, ": 2}
 
@@ -147,3 +151,19 @@ def test_what_is_cancelled_after_its_end_is_written_is_not_called_stuck(tmp_path
     services.log.append(run, [NewEvent(type=EventType.RUN_CANCEL_REQUESTED, data={"reason": None}, actor="ann")])
     assert closed(family, run) == "succeeded"
     assert (family.types(run).count("run.stuck"), services.notices.outbox.entries()) == (0, [])
+
+
+def test_a_wish_to_cancel_a_run_that_has_just_ended_is_refused(tmp_path: Path, database: Database) -> None:
+    """It ends between what the wish has read and what it writes."""
+    family = made(tmp_path, database, "")
+    run = family.open("work")
+    done(family, run, "")
+
+    class Meanwhile(RunLog):
+        def append(self, stream: str, events: Sequence[NewEvent], **more: Any) -> list[Event]:
+            assert closed(family, run) == "succeeded"
+            return super().append(stream, events, **more)
+
+    with pytest.raises(PermanentError, match=r"has ended \(succeeded\)"):
+        request_cancel(Meanwhile(database, lambda: MASTER), run, by="ann")
+    assert "run.cancel_requested" not in family.types(run)

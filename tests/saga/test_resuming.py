@@ -11,7 +11,8 @@ import pytest
 from muster.errors import ConcurrencyError, PermanentError
 from muster.events.model import EventType
 from muster.operations.redoing import order, plan_restart
-from muster.saga.resuming import FORGOTTEN, AlreadyResumed, UnderWay, resumable, resume
+from muster.saga.closing import counts_of
+from muster.saga.resuming import FORGOTTEN, AlreadyResumed, UnderWay, end_by_hand, resumable, resume
 from support.reconciled import FakeAirflow, begun_again, found, performed_whole
 from support.runs import Site
 from support.stuck import FINAL, SKILLS, stuck
@@ -115,6 +116,30 @@ def test_what_a_person_did_by_hand_is_written_with_their_word_or_not_at_all(
     resumed(site, run, by_hand=True)
     assert appended == [[EventType.RUN_RESUMED, EventType.COMPENSATION_SUCCEEDED]]
     assert site.state(run).step("one").whole.undoing.by_hand  # type: ignore[union-attr]
+
+
+def test_where_airflow_knows_it_no_more_it_is_closed_with_their_word_or_not_at_all(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = stuck(site)
+    log, append = site.services.log, site.services.log.append
+    appended: list[list[str]] = []
+
+    def only_once(stream: str, events: Any, **how: Any) -> Any:
+        assert not appended, "a process that dies in between leaves a half"
+        appended.append([event.type for event in events])
+        return append(stream, events, **how)
+
+    monkeypatch.setattr(log, "append", only_once)
+    end_by_hand(log, run, by="bob", seen=resumable(log, run))
+    [written] = appended
+    assert (written[0], written[-1]) == (EventType.RUN_RESUMED, EventType.RUN_CLOSED)
+    assert set(written[1:-1]) == {EventType.COMPENSATION_SUCCEEDED}
+    state = site.state(run)
+    assert (state.status, state.step("one").whole.status) == ("compensated", "undone")
+    [closed] = log.read(run, types=[EventType.RUN_CLOSED], after_version=state.version - 1)
+    assert closed.data["counts"] == counts_of(state)
+    assert found(site, FakeAirflow(None)) == []
 
 
 def test_a_decision_is_made_again_when_something_else_was_written_meanwhile(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout
+
+meanwhile: list[Callable[[], object]] = []
+"""What happens while `Breaks` is at work."""
 
 
 class FailsForGood(BaseOperator):
@@ -29,4 +33,6 @@ class Breaks(BaseOperator):
 
     def execute(self, context: Any) -> None:
         """Fail."""
+        for each in meanwhile:
+            each()
         raise ConnectionError("the bank is closed")

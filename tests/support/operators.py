@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -57,6 +58,48 @@ class Counts(BaseOperator):
     def execute(self, context: Any) -> list[tuple[Any, ...]]:
         """Count."""
         return [(7, Decimal("1.50"), date(2026, 1, 31)), (8, None, None)]
+
+
+def _deep() -> list[Any]:
+    inner: list[Any] = [Decimal(1)]
+    for _ in range(400):
+        inner = [inner]
+    return inner
+
+
+def _endless() -> list[Any]:
+    inner: list[Any] = []
+    inner.append(inner)
+    return inner
+
+
+UNWRITABLE: dict[str, Callable[[], Any]] = {
+    "bytes": lambda: [(1, "a"), (2, b"\xff\xfe")],
+    "deep": _deep,
+    "endless": _endless,
+    "number": lambda: {"n": 10**5000},
+}
+"""What has no form in JSON."""
+
+
+class Gives(BaseOperator):
+    """Writes down that it was at work, maybe after a wait in the triggerer, and gives back what has no form in JSON."""
+
+    def __init__(self, *, folder: str, what: str, waits: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.folder, self.what, self.waits = folder, what, waits
+
+    def execute(self, context: Any) -> Any:
+        """Do it, or wait first."""
+        if self.waits:
+            self.defer(trigger=TimeDeltaTrigger(timedelta(hours=3)), method_name="done")
+        return self.done(context)
+
+    def done(self, context: Any, event: Any = None) -> Any:
+        """Do it."""
+        with (Path(self.folder) / "calls").open("a") as file:
+            file.write("done\n")
+        return UNWRITABLE[self.what]() if self.what in UNWRITABLE else self.what
 
 
 class Submits(BaseOperator):

@@ -28,7 +28,7 @@ class PostgresProxy:
         """Bytes that the server has answered."""
         self.is_away = False
         """True while whoever connects is turned away."""
-        self._swallowing, self._left = b"", 0.0
+        self._swallowing, self._left, self._losing = b"", 0.0, b""
         self.swallowed = 0
         """Requests that were taken and never answered."""
 
@@ -36,9 +36,13 @@ class PostgresProxy:
         """Never answer the next so many requests that hold these bytes, nor what comes after them on a connection."""
         self._swallowing, self._left = request, times
 
-    def lose_next_answer(self) -> None:
-        """Let the next request through, wait until the server answered it, and drop the connection."""
-        self._lose.set()
+    def lose_next_answer(self, to: bytes = b"") -> None:
+        """Let the next request that holds these bytes through, wait until the server answered it, and drop the
+        connection.
+        """
+        self._losing = to
+        if not to:
+            self._lose.set()
 
     def serve(self) -> None:
         """Accept until the listener is closed."""
@@ -65,6 +69,9 @@ class PostgresProxy:
                     while client.recv(65536):
                         pass
                     break
+                if self._losing and self._losing in data:
+                    self._losing = b""
+                    self._lose.set()
                 server.sendall(data)
         with contextlib.suppress(OSError):
             server.shutdown(socket.SHUT_RDWR)

@@ -43,10 +43,10 @@ class FakeAirflow:
     def tasks(self, dag_id: str, run_id: str) -> Mapping[str, str | None]:
         return self.task_states
 
-    def restart(self, dag_id: str, run_id: str) -> None:
+    def restart(self, dag_id: str, run_id: str, *, latest: bool = False) -> None:
         if self.refuses:
             raise TransientError("no answer")
-        self.restarted.append(run_id)
+        self.restarted.append(f"{run_id} on the latest version" if latest else run_id)
 
     def clear(self, dag_id: str, run_id: str, tasks: Sequence[str]) -> bool:
         if self.refuses:

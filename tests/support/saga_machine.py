@@ -21,6 +21,7 @@ from muster.events.replay import replay
 from muster.events.state import RunState, fold
 from muster.execution.references import WorkRef
 from muster.language import load_folder
+from muster.language.resolved_step import ResolvedStep
 from support.recovery_machines import ANY, WHICH, Machine
 from support.saga_processes import DEEDS, SKILLS, Death
 
@@ -32,10 +33,11 @@ LIVES = 3
 """How often a task is started before Airflow takes it for failed."""
 RESTARTS = 2
 UNDO = "compensate: {skill: world.undo, retry: {times: 1, delay: 0s}}"
+FANS = [f"pack: {pack}{failures}" for pack in ("all", "1") for failures in ("", ", failures: stop", ", failures: undo")]
 STEPS = st.lists(
     st.tuples(
         st.sampled_from(["undone", "undone", "undone", "plain", "asked", "final"]),
-        st.sampled_from([None, None, "pack: all", "pack: 1"]),
+        st.sampled_from([None, None, *FANS]),
         st.sets(st.integers(1, 2), max_size=2),
     ),
     min_size=2,
@@ -385,7 +387,24 @@ class SagaMachine(Machine):
                 case "compensation.succeeded":
                     assert (*piece, data["work_epoch"]) not in undone, "what was done is undone once"
                     undone.add((*piece, data["work_epoch"]))
+        self.no_item_is_done_that_began_after_another_one_had_failed()
         assert all(count == 1 for counts in self.deeds().values() for count in counts.values()), "once, outside as well"
+
+    def no_item_is_done_that_began_after_another_one_had_failed(self) -> None:
+        begun: set[tuple[Any, ...]] = set()
+        failed: set[tuple[Any, ...]] = set()
+        for event in self.events():
+            data = event.data
+            execution = data.get("step"), data.get("epoch")
+            if data.get("index") is None or self.definition.step(data["step"]).failures == "continue":
+                continue
+            piece = (*execution, data["index"])
+            if event.type == "step.started" and execution not in failed:
+                begun.add(piece)
+            elif event.type in ("step.succeeded", "step.failed", "step.retried"):
+                assert piece in begun, f"{piece} was done, and began after another one had failed"
+                if event.type == "step.failed":
+                    failed.add(execution)
 
     def teardown(self) -> None:
         if not hasattr(self, "log"):
@@ -433,7 +452,11 @@ class SagaMachine(Machine):
                 yield from [(step.id, index) for index in ([None] if step.each is None else range(len(ITEMS)))]
 
     def must_be_undone(self, state: RunState) -> bool:
-        """True when a whole step failed: single lost items undo nothing."""
-        results = [state.step(step.id) for step in self.definition.steps]
-        lost = [each for each in results if each.status == "failed" and not each.counts["set_aside"]]
-        return bool(lost) or state.cancelled_by is not None
+        """True when a whole step failed: single lost items undo nothing, unless the step says so."""
+        return any(self.is_lost(step, state) for step in self.definition.steps) or state.cancelled_by is not None
+
+    def is_lost(self, step: ResolvedStep, state: RunState) -> bool:
+        result = state.step(step.id)
+        if step.failures != "continue" and result.counts["failed"]:
+            return step.failures == "undo"
+        return result.status == "failed" and not result.counts["set_aside"]

@@ -27,12 +27,14 @@ class Budget:
         self._ask_log = spent
         self._refresh = refresh
         """Seconds after which the log is asked again for what other processes spend."""
-        self._spent = ZERO
+        self._logged = ZERO
         self._reserved = ZERO
         self._version = 0
         """Up to here the log's own sum holds; what is settled later is added to it."""
+        self._settled: list[tuple[int, Decimal]] = []
         self._asked_at: float | None = None
-        self._changed = asyncio.Condition()
+        self._asking = asyncio.Lock()
+        self._changed = asyncio.Event()
 
     async def reserve(self, estimate: Decimal) -> None:
         """Set `estimate` US dollars aside for a call about to be made.
@@ -40,32 +42,42 @@ class Budget:
         Raises:
             BudgetExceeded: what is spent and `estimate` together reach the limit.
         """
-        async with self._changed:
-            while True:
-                await self._ask()
-                if self._spent + estimate >= self.limit:
-                    raise self._exceeded(estimate)
-                if self._spent + self._reserved + estimate < self.limit:
-                    self._reserved += estimate
-                    return
-                await self._changed.wait()
+        while True:
+            # Taken before anything is looked at: what is settled after that ends the wait.
+            changed = self._changed
+            await self._ask()
+            if self._spent + estimate >= self.limit:
+                raise self._exceeded(estimate)
+            if self._spent + self._reserved + estimate < self.limit:
+                self._reserved += estimate
+                return
+            await changed.wait()
 
-    async def settle(self, estimate: Decimal, cost: Decimal = ZERO, version: int | None = None) -> None:
+    def settle(self, estimate: Decimal, cost: Decimal = ZERO, version: int | None = None) -> None:
         """Replace the reservation by what the call cost, written to the log as `version`.
 
-        Without a version nothing was bought: the call failed.
+        Without a version nothing was bought: the call failed. It waits for nothing, so that a call which is cancelled
+        meanwhile leaves no reservation behind.
         """
-        async with self._changed:
-            self._reserved -= estimate
-            # The log may have been asked between the writing of the event and now.
-            if version is not None and version > self._version:
-                self._spent += cost
-            self._changed.notify_all()
+        self._reserved -= estimate
+        if version is not None:
+            self._settled.append((version, cost))
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    @property
+    def _spent(self) -> Decimal:
+        # The log may have been asked between the writing of an event and its settling.
+        return self._logged + sum((cost for version, cost in self._settled if version > self._version), ZERO)
 
     async def _ask(self) -> None:
-        if self._asked_at is None or time.monotonic() - self._asked_at >= self._refresh:
-            self._asked_at = time.monotonic()
-            self._spent, self._version = await self._ask_log()
+        # The lock is held while the log answers: of many calls that begin together one asks, and the others go by its
+        # answer.
+        async with self._asking:
+            if self._asked_at is None or time.monotonic() - self._asked_at >= self._refresh:
+                self._asked_at = time.monotonic()
+                self._logged, self._version = await self._ask_log()
+                self._settled = [each for each in self._settled if each[0] > self._version]
 
     def _exceeded(self, estimate: Decimal) -> BudgetExceeded:
         return BudgetExceeded(

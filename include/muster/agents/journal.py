@@ -83,6 +83,8 @@ class LogJournal:
                 self._waiting = []
                 await self._read_group(group)
         finally:
+            # Nothing is awaited between finding nobody waiting and this, so no lookup is left without somebody who
+            # reads.
             self._reading = None
             for lookup in self._waiting:
                 lookup.found.cancel()
@@ -116,6 +118,7 @@ class Recorded:
     async def load(cls, journal: Journal, key: str, requests: int) -> Recorded:
         """Everything recorded for the work `key` of at most `requests` model requests."""
         first = model_key(key, 0)
+        # Without an answer to the first request there can be none to a later one.
         if not (events := dict(await journal.lookup([first]))):
             return cls({})
         events |= await journal.lookup([model_key(key, number) for number in range(1, requests)])

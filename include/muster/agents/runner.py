@@ -81,6 +81,7 @@ class _Kind:
     output: OutputType | None
     site: Path | None
     agent: AgentSpec = field(compare=False)
+    """As `spec` tells it; the model itself holds lists, and so cannot be hashed."""
 
 
 @dataclass(frozen=True)

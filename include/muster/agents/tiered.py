@@ -188,8 +188,9 @@ class TieredModel(FallbackModel):
                 failures.append(TierFailure.of(self._tiers.pop(0), error, self._call.request_timeout))
                 log.warning("agent %s: %s", self._call.agent.id, failures[-1].message)
             finally:
+                # Also when it was cancelled: a reservation that stays would keep the run's other calls waiting.
                 if self._means.budget is not None:
-                    await self._means.budget.settle(estimate, cost, version)
+                    self._means.budget.settle(estimate, cost, version)
         raise _no_answer(self._call.agent.id, failures)
 
     def _guard(self, tier: Tier) -> Guard:

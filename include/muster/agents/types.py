@@ -7,7 +7,7 @@ import importlib.util
 import json
 import re
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -24,6 +24,9 @@ from muster.skills.registry import get_skill, import_site_module
 Returns = str | Mapping[str, object]
 """A type's name (`finance.CodedInvoice`, `list[finance.CodedInvoice]`), `skill:<name>` for what a skill
 returns, or a JSON Schema."""
+WIDEST = 2_000
+"""Columns of a row, or keys of a mapping, that have a type each; of more all have one together."""
+_LISTS = (list, tuple, set, frozenset)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,8 +57,6 @@ class OutputType:
         Raises:
             PermanentError: `value` does not fit.
         """
-        if not isinstance(self.returns, str):
-            return _hydrated(self._validated(value), self.returns)
         return plain(self.adapter, self._validated(value))
 
     def _validated(self, value: object) -> object:
@@ -77,8 +78,13 @@ def resolve(returns: Returns, site: Path | None = None) -> OutputType:
 
 
 def hydrate(returns: Returns | None, value: object, site: Path | None = None) -> object:
-    """Plain Python data out of JSON-ready data of the type `returns`; as it is when there is none."""
-    return value if returns is None or value is None else resolve(returns, site).hydrate(value)
+    """Plain Python data out of JSON-ready data of the type `returns`; as it is when there is none.
+
+    Of a schema, as the log has it: self-contained, and of a value that fitted it as it was written.
+    """
+    if returns is None or value is None:
+        return value
+    return resolve(returns, site).hydrate(value) if isinstance(returns, str) else _hydrated(value, returns)
 
 
 def plain(adapter: TypeAdapter[object], value: object) -> object:
@@ -190,7 +196,7 @@ def _inlined(node: object, root: Mapping[str, object], within: tuple[str, ...]) 
 
 def _hydrated(value: object, schema: object) -> object:
     """Numbers that may have a fraction become `Decimal`; strings with a date format become dates."""
-    if not isinstance(schema, Mapping):
+    if not isinstance(schema, Mapping) or not schema:
         return value
     for choice in (*schema.get("anyOf", ()), *schema.get("oneOf", ()), *schema.get("allOf", ())):
         if (changed := _hydrated(value, choice)) is not value and changed != value:
@@ -214,34 +220,67 @@ def _hydrated(value: object, schema: object) -> object:
 def schema_of(value: object) -> dict[str, object] | None:
     """A JSON Schema by which `hydrate` finds the decimals and dates in the JSON-ready form of `value` again.
 
-    None where it holds none.
+    None where it holds none. It is as large as a row has columns, however many rows there are. Decimals and texts in
+    one column are text in all of it: as a decimal a text would not be what it was.
     """
-    return _schema_of(value) or None
+    return _schema_of([value]) or None
 
 
-def _schema_of(value: object) -> dict[str, object] | None:
-    """The schema; empty where nothing is to be found again, None of null, which may stand for anything."""
-    match value:
-        case None:
-            return None
-        case Decimal():
-            return {"format": "decimal"}
-        case datetime():
-            return {"format": "date-time" if value.utcoffset() is not None else "date-time-local"}
-        case date():
-            return {"format": "date"}
-        case Mapping():
-            found = {str(key): schema for key, item in value.items() if (schema := _schema_of(item))}
-            return {"properties": found} if found else {}
-        case list() | tuple():
-            found_in = [_schema_of(item) for item in value]
-            if not any(found_in):
-                return {}
-            known = [schema for schema in found_in if schema is not None]
-            # Texts and decimals under each other, or the columns of a row, are told apart by their places.
-            same = all(schema == known[0] for schema in known)
-            return {"items": known[0]} if same else {"prefixItems": [schema or {} for schema in found_in]}
-    return {}
+def _schema_of(values: Sequence[object]) -> dict[str, object]:
+    """One schema of all values that stand at the same place, in one row or another; empty where nothing is to be found
+    again.
+    """
+    forms = _forms(values)
+    # In the order in which their texts are told apart; null and numbers are no text.
+    found = [{"format": form} for form in ("decimal", "date", "date-time") if form in forms]
+    schema: dict[str, object] = {}
+    if found and "text" not in forms:
+        schema |= found[0] if len(found) == 1 else {"anyOf": found}
+    if mappings := [each for each in values if isinstance(each, Mapping)]:
+        schema |= _of_mappings(mappings)
+    if lists := [list(each) for each in values if isinstance(each, _LISTS)]:
+        schema |= _of_lists(lists)
+    return schema
+
+
+def _of_mappings(mappings: Sequence[Mapping[Any, object]]) -> dict[str, object]:
+    columns: dict[str, list[object]] = {}
+    for each in mappings:
+        for key, item in each.items():
+            columns.setdefault(str(key), []).append(item)
+    if len(columns) > WIDEST:
+        every = _schema_of([item for column in columns.values() for item in column])
+        return {"additionalProperties": every} if every else {}
+    properties = {key: schema for key, column in columns.items() if (schema := _schema_of(column))}
+    return {"properties": properties} if properties else {}
+
+
+def _of_lists(lists: Sequence[list[object]]) -> dict[str, object]:
+    items = [item for each in lists for item in each]
+    width = max(map(len, lists))
+    if len(_forms(items)) < 2 or width > WIDEST:
+        every = _schema_of(items)
+        return {"items": every} if every else {}
+    # Texts and decimals side by side are told apart by their places: they are the columns of a row.
+    columns: list[list[object]] = [[] for _ in range(width)]
+    for each in lists:
+        for column, item in zip(columns, each, strict=False):
+            column.append(item)
+    places = [_schema_of(column) for column in columns]
+    return {"prefixItems": places} if any(places) else {}
+
+
+def _forms(values: Sequence[object]) -> set[str]:
+    """What the texts are that stand for the values in JSON."""
+    return {form for kind in set(map(type, values)) if (form := _form(kind)) is not None}
+
+
+def _form(kind: type) -> str | None:
+    if issubclass(kind, (type(None), bool, int, float, Mapping, *_LISTS)):
+        return None
+    # A moment is a date, too.
+    known = ((Decimal, "decimal"), (datetime, "date-time"), (date, "date"))
+    return next((form for of, form in known if issubclass(kind, of)), "text")
 
 
 def _from_text(value: str, form: object) -> object:

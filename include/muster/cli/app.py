@@ -356,14 +356,17 @@ def resume(
 def restart(
     run: RunId,
     step: Annotated[str, typer.Option("--from", metavar="STEP", help="This step and everything after it.")],
+    current: Annotated[
+        bool, typer.Option("--current", help="Go on with today's YAML, and show first what differs in it.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done again.")] = False,
     user: As = "admin",
     as_json: Json = False,
 ) -> None:
     """Do a run again from a step on; approvals before it stay valid, those after it are asked again."""
-    from muster.cli.dead_letters import restart_run
+    from muster.cli.restarting import restart_run
 
-    restart_run(run, step=step, dry_run=dry_run, user=user, as_json=as_json)
+    restart_run(run, step=step, current=current, dry_run=dry_run, user=user, as_json=as_json)
 
 
 app.add_typer(history)

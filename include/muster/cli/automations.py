@@ -119,16 +119,10 @@ def _problems(catalogue: Catalogue, below: Path) -> list[Problem]:
 
 
 def print_schema() -> None:
-    """Print the JSON Schema of an automation's file."""
+    """Print the JSON Schema of an automation's file, as editors get it."""
+    from muster.language.schema import automation_schema
+
     emit(automation_schema())
-
-
-def automation_schema() -> dict[str, object]:
-    """The JSON Schema of an automation's file, from the same models that check it."""
-    from muster.language.automation import Automation
-
-    schema = Automation.model_json_schema()
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
 def list_automations(*, as_json: bool) -> None:

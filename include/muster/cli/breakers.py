@@ -8,9 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from muster.cli.output import console, emit
-from muster.cli.place import muster_dsn
-from muster.database import Database
-from muster.local.project import find_project
+from muster.cli.place import open_database
 from muster.recovery.breakers import Breaker, Breakers
 
 STYLES = {"closed": "green", "half_open": "yellow", "open": "red"}
@@ -18,7 +16,7 @@ STYLES = {"closed": "green", "half_open": "yellow", "open": "red"}
 
 def show(*, as_json: bool) -> None:
     """List every breaker that ever counted a failure."""
-    with closing(Database(muster_dsn(find_project()), max_size=2, timeout=10)) as database:
+    with closing(open_database()) as database:
         found = Breakers(database).all()
     if as_json:
         emit(found)
@@ -30,7 +28,7 @@ def show(*, as_json: bool) -> None:
 
 def reset(name: str, *, as_json: bool) -> None:
     """Close a breaker."""
-    with closing(Database(muster_dsn(find_project()), max_size=2, timeout=10)) as database:
+    with closing(open_database()) as database:
         Breakers(database).reset(name)
     if as_json:
         emit({"name": name, "state": "closed"})

@@ -1,27 +1,23 @@
-"""`muster dead-letters` and `muster restart`: a person has work done again, or decides that it is not."""
+"""`muster dead-letters`: a person has work done again that could not be done, or decides that it is not."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict
-from typing import Any
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
+from muster.cli.carrying_out import carry_out
 from muster.cli.output import Exit, console, emit, messages
-from muster.cli.place import airflow, muster_dsn, open_log
+from muster.cli.place import open_database, open_log
 from muster.database import Database
 from muster.errors import MusterError, PermanentError, TransientError
 from muster.events.definitions import DefinitionStore
-from muster.events.queries import Queries
-from muster.execution.references import ENDED_IN_AIRFLOW
-from muster.local.client import AirflowClient, Unreachable
-from muster.local.project import find_project
 from muster.notifications.outbox import Outbox
-from muster.operations.redoing import Pieces, Plan, content, order, plan_discard, plan_redrive, plan_restart, standing
+from muster.operations.redoing import Pieces, Plan, content, order, plan_discard, plan_redrive, standing
 from muster.recovery.dead_letters import DeadLetter, DeadLetters, Filter
 from muster.redaction import redact
 
@@ -30,7 +26,7 @@ STYLES = {"redriven": "cyan", "discarded": "dim"}
 
 def list_letters(wanted: Filter, *, limit: int, discarded: bool, as_json: bool) -> None:
     """List what could not be processed, newest first."""
-    with _database() as database:
+    with closing(open_database()) as database:
         found = DeadLetters(database).waiting(wanted, limit=limit, discarded=discarded)
     if as_json:
         emit(found)
@@ -42,7 +38,7 @@ def list_letters(wanted: Filter, *, limit: int, discarded: bool, as_json: bool) 
 
 def show_letter(id: str, *, as_json: bool) -> None:
     """Show one whole: its cause, what it was to work on, and what was tried."""
-    with _database() as database:
+    with closing(open_database()) as database:
         letter = DeadLetters(database).get(id)
         whole = asdict(letter) | _whole(database, letter)
     if as_json:
@@ -59,7 +55,7 @@ def show_letter(id: str, *, as_json: bool) -> None:
 
 def redrive(ids: Sequence[str], wanted: Filter, *, limit: int, dry_run: bool, user: str, as_json: bool) -> None:
     """Have dead letters done again, one run after the other; what is refused keeps no other back."""
-    with _database() as database:
+    with closing(open_database()) as database:
         chosen = _Chosen(_letters(database, ids, wanted, limit))
         log, definitions = open_log(database), DefinitionStore(database)
         for it in chosen.whole_runs:
@@ -69,7 +65,7 @@ def redrive(ids: Sequence[str], wanted: Filter, *, limit: int, dry_run: bool, us
             if it.error_class == "ChildFailed":
                 chosen.refuse(it, _of_a_run_below(it))
         plans = chosen.each_run(lambda run, pieces: plan_redrive(log, definitions, run, pieces, by=user))
-        tasks = _carry_out(database, plans, user, dry_run=dry_run, refuse=chosen.refuse_run)
+        tasks = carry_out(database, plans, user, dry_run=dry_run, refuse=chosen.refuse_run)
 
         def send_again(it: DeadLetter) -> None:
             if it.decision == "discarded":
@@ -85,7 +81,7 @@ def discard(
     ids: Sequence[str], wanted: Filter, *, limit: int, reason: str, dry_run: bool, user: str, as_json: bool
 ) -> None:
     """Write down that dead letters are not to be done any more, and why; what is refused keeps no other back."""
-    with _database() as database:
+    with closing(open_database()) as database:
         chosen = _Chosen(_letters(database, ids, wanted, limit))
         log = open_log(database)
         stands: dict[str, list[str]] = {}
@@ -165,87 +161,6 @@ class _Chosen:
             except MusterError as error:
                 self.refuse_run(run, error)
         return plans
-
-
-def restart_run(run: str, *, step: str, dry_run: bool, user: str, as_json: bool) -> None:
-    """Have a run performed again from a step on."""
-    with _database() as database:
-        run = Queries(database).run(run).id
-        plan = plan_restart(open_log(database), DefinitionStore(database), run, step, by=user)
-        if plan.also and not as_json:
-            why = "; ".join(f"step {name} {reason}" for name, reason in plan.also.items())
-            also = "would also be done again" if dry_run else "also done again"
-            console().print(f"{escape(run)}: {also}: {', '.join(plan.besides)}, because {why}.")
-        tasks = _carry_out(database, [plan], user, dry_run=dry_run, refuse=_raise)
-    if as_json:
-        done = {"run": run, "from": step, "also": list(plan.also), "steps": plan.steps, "tasks": tasks[run]}
-        emit({**done, "by": user, "dry_run": dry_run})
-        return
-    said = "would be done again" if dry_run else "are done again"
-    console().print(f"{escape(run)}: {', '.join(plan.steps)} {said}.")
-
-
-def _raise(run: str, error: MusterError) -> None:
-    raise error
-
-
-def _carry_out(
-    database: Database,
-    plans: Sequence[Plan],
-    user: str,
-    *,
-    dry_run: bool,
-    refuse: Callable[[str, MusterError], None],
-) -> dict[str, list[object]]:
-    """Ask Airflow about all of them before anything is written; then write and have it go on, one after the other.
-
-    The tasks by run, of those that were not refused.
-    """
-    if not plans:
-        return {}
-    found: dict[str, list[object]] = {}
-    with airflow(user) as client:
-        for plan in plans:
-            try:
-                found[plan.run] = _tasks(client, plan)
-            except TransientError:
-                raise
-            except MusterError as error:
-                refuse(plan.run, error)
-        lost: BaseException | None = None
-        for plan in [plan for plan in plans if plan.run in found and not dry_run]:
-            try:
-                if isinstance(lost, Unreachable):
-                    # Without Airflow nothing more is ordered.
-                    raise Unreachable(f"Nothing was changed: {lost.message}", remedy=lost.remedy)
-                _begin(database, client, plan, found[plan.run])
-            except MusterError as error:
-                lost = lost or error.__cause__
-                del found[plan.run]
-                refuse(plan.run, error)
-    return found
-
-
-def _begin(database: Database, client: AirflowClient, plan: Plan, tasks: list[Any]) -> None:
-    order(open_log(database), plan)
-    dag_id, _, run_id = plan.run.partition("/")
-    try:
-        client.clear(dag_id, run_id, tasks)
-    except MusterError as error:
-        raise (Unreachable if isinstance(error, Unreachable) else MusterError)(
-            f"It is recorded that {plan.run} is done again, and Airflow did not begin it: {error.message}",
-            remedy="The reconciler has it begun after ten minutes.",
-        ) from error
-
-
-def _tasks(client: AirflowClient, plan: Plan) -> list[Any]:
-    dag_id, _, run_id = plan.run.partition("/")
-    found = client.run(dag_id, run_id)
-    if found is None:
-        raise PermanentError(f"Airflow does not know {plan.run} any more: it cannot be done again.")
-    if found["state"] not in ENDED_IN_AIRFLOW:
-        raise PermanentError(f"{plan.run} has not ended in Airflow.", remedy="Try again in a moment.")
-    return plan.tasks(task["task_id"] for task in client.tasks(dag_id, run_id))
 
 
 def _letters(database: Database, ids: Sequence[str], wanted: Filter, limit: int) -> list[DeadLetter]:
@@ -334,7 +249,3 @@ def _tell(
         messages().print(redact(f"Refused {id}: {error}"), markup=False, style="red")
     if chosen.refused:
         raise typer.Exit(Exit.FAILED)
-
-
-def _database() -> Any:
-    return closing(Database(muster_dsn(find_project()), max_size=2, timeout=10))

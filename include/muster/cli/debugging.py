@@ -16,6 +16,7 @@ from muster.database import Database
 from muster.errors import MusterError
 from muster.events.definitions import DefinitionStore
 from muster.events.intact import demand_intact
+from muster.events.lifecycle import RunLifecycle
 from muster.events.model import Event, EventType
 from muster.events.payloads.runs import RunOpened
 from muster.language import load_folder
@@ -53,7 +54,13 @@ def debug_run(id: str, *, own: bool, as_json: bool) -> None:
 def _own(database: Database, stream: str, events: list[Event]) -> Definition:
     if not events or events[0].type != EventType.RUN_OPENED:
         raise MusterError(f"{stream} was never opened, so there are no decisions in it.", remedy="`muster runs`.")
-    return Definition.model_validate_json(DefinitionStore(database).get(RunOpened.of(events[0]).definition))
+    began_with = RunOpened.of(events[0]).definition
+    if RunLifecycle.of(events).definition != began_with:
+        raise MusterError(
+            f"{stream} has gone on with another version of its automation: it has made decisions by two of them.",
+            remedy=f"`muster show {stream}` tells what it did, and when.",
+        )
+    return Definition.model_validate_json(DefinitionStore(database).get(began_with))
 
 
 def _today(project: Project, started: Definition) -> tuple[Definition, str]:

@@ -19,7 +19,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from muster.cli.answerable import too_few_logins
-from muster.cli.output import Exit, console, emit
+from muster.cli.output import Exit, console, counted, emit
 from muster.cli.place import airflow, airflow_elsewhere
 from muster.errors import MusterError
 from muster.files import site_path
@@ -228,7 +228,7 @@ def _automations(project: Project) -> Iterator[Check]:
         said = "\n".join(f"{problem.where}: {problem.message}" for problem in catalogue.problems)
         remedies = dict.fromkeys(filter(None, (problem.suggestion for problem in catalogue.problems)))
         remedy = "\n".join([*remedies, "`muster lint` shows each with its line."])
-        yield Check("automations", "bad", f"{valid}, {len(catalogue.problems)} problems\n{said}", remedy)
+        yield Check("automations", "bad", f"{valid}, {counted(len(catalogue.problems), 'problem')}\n{said}", remedy)
     else:
         yield Check("automations", "good", valid)
     users: dict[str, list[str]] = {}

@@ -9,9 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from muster.cli.output import console, counted, emit
-from muster.cli.place import airflow, muster_dsn
-from muster.database import Database
-from muster.local.project import find_project
+from muster.cli.place import airflow, open_database
 from muster.recovery.ledger import Entry, Ledger
 from muster.recovery.pruning import prune
 
@@ -20,7 +18,7 @@ STYLES = {"begun": "cyan", "done": "green", "failed": "red", "unknown": "yellow"
 
 def show(*, run: str | None, in_doubt: bool, limit: int, as_json: bool) -> None:
     """List effects, newest first."""
-    with closing(Database(muster_dsn(find_project()), max_size=2, timeout=10)) as database:
+    with closing(open_database()) as database:
         entries = Ledger(database).entries(run=run, in_doubt=in_doubt, limit=limit)
     if as_json:
         emit(entries)
@@ -32,7 +30,7 @@ def show(*, run: str | None, in_doubt: bool, limit: int, as_json: bool) -> None:
 
 def settle(key: str, *, happened: bool, result: object, as_json: bool) -> None:
     """Note what a person found out."""
-    with closing(Database(muster_dsn(find_project()), max_size=2, timeout=10)) as database:
+    with closing(open_database()) as database:
         Ledger(database).decide(key, happened=happened, result=result)
     if as_json:
         emit({"key": key, "happened": happened})
@@ -43,7 +41,7 @@ def settle(key: str, *, happened: bool, result: object, as_json: bool) -> None:
 
 def prune_old(age: float, *, dry_run: bool, user: str, as_json: bool) -> None:
     """Ask Airflow which runs it has forgotten, and remove what they did from the ledger."""
-    with closing(Database(muster_dsn(find_project()), max_size=2, timeout=10)) as database, airflow(user) as client:
+    with closing(open_database()) as database, airflow(user) as client:
 
         def is_known(run: str) -> bool:
             dag_id, _, run_id = run.partition("/")

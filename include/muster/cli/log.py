@@ -17,7 +17,7 @@ from rich.table import Table
 
 from muster.cli.output import Exit, console, counted, emit, messages
 from muster.cli.picture import mark, word
-from muster.cli.place import muster_dsn
+from muster.cli.place import open_database
 from muster.database import Database
 from muster.events.checkpoints import CHECKPOINTS, Checkpoint, Verification, known_streams, verify, write_checkpoint
 from muster.events.costs import by_run, cost_in_words
@@ -38,7 +38,7 @@ _RESTORE = "Restore the database or the file from a backup, and find out who cha
 @contextmanager
 def opened() -> Iterator[Database]:
     """Muster's database, closed afterwards."""
-    database = Database(muster_dsn(find_project()), max_size=2, timeout=10)
+    database = open_database()
     try:
         yield database
     finally:

@@ -6,9 +6,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from muster.cli.output import console, emit
-from muster.cli.place import muster_dsn
-from muster.database import Database
-from muster.local.project import find_project
+from muster.cli.place import open_database
 from muster.notifications.outbox import Outbox, OutboxEntry, Status
 
 STYLES = {"sent": "green", "kept": "yellow", "failed": "red", "pending": "cyan"}
@@ -16,7 +14,7 @@ STYLES = {"sent": "green", "kept": "yellow", "failed": "red", "pending": "cyan"}
 
 def list_notices(*, run: str | None, status: Status | None, limit: int, as_json: bool) -> None:
     """List notices, newest first."""
-    database = Database(muster_dsn(find_project()), max_size=2, timeout=10)
+    database = open_database()
     try:
         entries = Outbox(database).entries(run=run, status=status, limit=limit)
     finally:

@@ -9,8 +9,7 @@ from pathlib import Path
 import typer
 
 from muster.cli.output import console, counted, emit, messages
-from muster.cli.place import muster_dsn
-from muster.database import Database
+from muster.cli.place import open_database
 from muster.events.personal import Vault, load_master
 from muster.local.project import find_project
 from muster.operations.forgetting import find_subject, forget
@@ -21,7 +20,7 @@ def forget_subject(subject: str, *, yes: bool, user: str, as_json: bool) -> None
     project = find_project()
     artifacts = Path(named) if (named := os.environ.get("MUSTER_ARTIFACTS")) else project.artifacts
     vault = Vault(partial(load_master, project.state))
-    database = Database(muster_dsn(project), max_size=2, timeout=10)
+    database = open_database()
     try:
         find_subject(database, vault, subject)
         if not yes:

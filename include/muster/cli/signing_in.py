@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,8 +10,8 @@ from rich.table import Table
 from muster.cli.output import console, emit
 from muster.cli.place import airflow_elsewhere
 from muster.errors import MusterError
-from muster.local.airflow import password_file
-from muster.local.credentials import Credentials, add_login, alone, load_credentials, remove_login, write_secret
+from muster.local.airflow import write_passwords
+from muster.local.credentials import Credentials, add_login, alone, load_credentials, remove_login
 from muster.local.project import Project, find_project
 
 
@@ -29,7 +28,7 @@ def show(*, as_json: bool) -> None:
 
 
 def add(name: str, role: str, *, as_json: bool) -> None:
-    """Add somebody, or give whom `add` has added another role."""
+    """Add somebody who has no login yet."""
     project = _project()
     login = _changed(project, lambda state: add_login(state, name, role)).logins[name]
     if as_json:
@@ -62,6 +61,5 @@ def _project() -> Project:
 def _changed(project: Project, change: Callable[[Path], Credentials]) -> Credentials:
     with alone(project.state):
         credentials = change(project.state)
-        passwords = {name: login.password for name, login in credentials.logins.items()}
-        write_secret(password_file(project), json.dumps(passwords))
+        write_passwords(project, credentials)
     return credentials

@@ -186,6 +186,7 @@ def plan(
         answer: list[Event | int] = []
         for event in request.events:
             key = event.new.key
+            # The retry of an append whose answer was lost, or another process that was first: what is stored counts.
             if key is not None and key in stored:
                 answer.append(stored[key])
             elif key is not None and key in row_by_key:
@@ -204,6 +205,7 @@ def _version_for(request: Request, result: Plan, lasts: Mapping[str, int] | None
         return result.after.version
     own = [row.version for row in result.rows if row.step in request.within]
     last = max([*own, *(lasts.get(step, 0) for step in request.within)])
+    # What other steps wrote after the expected version says nothing about this request, so it counts as unchanged.
     return request.expected if last <= (request.expected or 0) else last
 
 

@@ -131,6 +131,7 @@ def _witnesses(checkpoints: Sequence[Checkpoint]) -> dict[str, dict[int, str]]:
 
 def _read(path: Path, anchors: Mapping[int, str]) -> tuple[list[Checkpoint], list[Fault]]:
     """The checkpoints up to the first line that is not as it was written, and what is wrong with the file."""
+    # What follows the last line break is half a line that a crash has left: the next writer removes it.
     lines = _content(path).split(b"\n")[:-1]
     found: list[Checkpoint] = []
     for place, line in enumerate(lines, 1):
@@ -179,6 +180,8 @@ def _anchors() -> Work[dict[int, str]]:
 
 def _writing(path: Path, begin: bool) -> Work[Checkpoint | None]:
     # One writer at a time, on whatever machine.
+    # Held from the reading of the file to the commit: two writers that read the same end would both add the next
+    # number.
     yield [BEGIN, Query("SELECT pg_advisory_xact_lock(hashtextextended('muster checkpoints', 0))")]
     anchors = yield from _anchors()
     if begin:
@@ -195,8 +198,11 @@ def _writing(path: Path, begin: bool) -> Work[Checkpoint | None]:
     number = max(anchors, default=0)
     previous = found[-1] if found else None
     new = list(_lines(heads, previous, number, anchors.get(number, GENESIS)))
+    # The file first, then the database: if the writer dies in between, the file is ahead and `missing` makes that good.
+    # The other way round it would look as if the file had been cut.
     if new:
         _append(path, new)
+    # With them what a writer has left that died after it wrote the file.
     missing = [each for each in [*found, *new] if each.number not in anchors]
     yield [
         Query(
@@ -249,6 +255,7 @@ def _append(path: Path, checkpoints: Sequence[Checkpoint]) -> None:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         with os.fdopen(descriptor, "r+b") as file:
             content = file.read()
+            # Half a line was never anchored in the database, since that is told after the file is whole.
             file.truncate(content.rfind(b"\n") + 1)
             file.seek(0, os.SEEK_END)
             file.write(b"".join(canonical(asdict(each)).encode() + b"\n" for each in checkpoints))
@@ -262,4 +269,5 @@ def _append(path: Path, checkpoints: Sequence[Checkpoint]) -> None:
 
 def _put_aside(path: Path) -> None:
     if path.is_file():
+        # Kept and not removed: it is the only witness of what it has seen.
         path.rename(path.with_name(f"{path.stem}.{datetime.now(UTC):%Y%m%dT%H%M%S%f}{path.suffix}"))

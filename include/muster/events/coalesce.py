@@ -59,6 +59,8 @@ class Coalescer(Generic[R, A]):
     async def _flush(self, streams: dict[str, list[_Waiting[R, A]]], stream: str) -> None:
         group: list[_Waiting[R, A]] = []
         try:
+            # Nothing is awaited between finding nobody waiting and the `pop` below, so no request can join a list that
+            # nobody performs any more.
             while group := self._take(streams[stream]):
                 await self._write(stream, group)
         finally:
@@ -70,6 +72,8 @@ class Coalescer(Generic[R, A]):
         try:
             outcomes = await self._perform(stream, [each.request for each in group])
         except Exception as error:
+            # A lost database is told to all of them: written again one by one, what was committed without a key would
+            # be written twice.
             if len(group) > 1 and not isinstance(error, TransientError):
                 # Somebody's events were refused: apart, each caller meets its own error only.
                 for each in group:

@@ -64,11 +64,13 @@ class DefinitionStore:
             return
         yield [
             Query(
+                # Of two runs that open at once one insert does nothing: under one hash there is one content.
                 "INSERT INTO definitions (hash, automation, content)"
                 " VALUES (%(hash)s, %(automation)s, %(content)s::json) ON CONFLICT DO NOTHING",
                 {"hash": hash, "automation": automation, "content": content},
             )
         ]
+        # Once it is stored and not before: what is kept here is not sent to the database again.
         self._cache[hash] = content
 
     def _get(self, hash: str) -> Work[str]:

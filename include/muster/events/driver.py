@@ -97,11 +97,14 @@ def _presenting(work: Work[T], fence: Fence) -> Work[T]:
         result: T = stop.value
     finally:
         work.close()
+    # At the end: its rows stay locked until the commit, and meanwhile nobody can revoke the attempt.
     fence.judge((yield [HotQuery(*fence.fence())])[0])
     yield [Query("COMMIT")]
     return result
 
 
+# Work that begins a transaction of its own is within the one that presents the attempt: what it commits must wait for
+# that.
 _NESTED = {"BEGIN": "SAVEPOINT work", "COMMIT": "RELEASE SAVEPOINT work", "ROLLBACK": "ROLLBACK TO SAVEPOINT work"}
 
 

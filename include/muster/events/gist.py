@@ -17,6 +17,7 @@ _REASONS = {
     "not_taken": "the branch went another way",
     "empty": "there was nothing to do",
     "not_listed": "there is no work for it in the list any more",
+    "item_failed": "another item of its list had failed before it began",
 }
 
 
@@ -44,7 +45,8 @@ def _parts(said: Payload, output: bool) -> tuple[object, ...]:
         case runs.RunResumed():
             return "done by hand" if said.by_hand else None, words(said.note)
         case runs.RunRestarted():
-            return (f"from {', '.join(said.begins)}",)
+            version = f"with the version {said.definition[:12]}" if said.definition else None
+            return f"from {', '.join(said.begins)}", version
         case work.ChildRequested():
             return (said.child,)
         case work.StepExpanded():

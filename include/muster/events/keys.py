@@ -82,9 +82,9 @@ def left(work: str, version: int) -> str:
     return f"{work}/left@{version}"
 
 
-def fell_back(work: str, epoch: int) -> str:
-    """That the fallback has taken over."""
-    return f"{work}/fell_back@{epoch}"
+def fell_back(work: str, execution: int | None, epoch: int) -> str:
+    """That the fallback has taken over from an execution of the work; from one of an earlier epoch, without it."""
+    return f"{work}/fell_back@{epoch}" if execution is None else f"{work}/fell_back/{execution}@{epoch}"
 
 
 def undone(work: str, epoch: int) -> str:
@@ -97,8 +97,8 @@ def undoing_stopped(work: str, epoch: int) -> str:
     return f"{work}/stopped@{epoch}"
 
 
-def retried(number: int, epoch: int) -> str:
-    """The retry with this number of those that a run may have."""
+def retried(number: int | str, epoch: int) -> str:
+    """The retry with this number of those that a run may have; with this mark, where it may have any number."""
     return f"retry/{number}@{epoch}"
 
 
@@ -120,6 +120,12 @@ def granted(work: str, by: str, epoch: int) -> str:
 def refused(work: str, by: str, at: str, epoch: int) -> str:
     """An answer that does not count, by a person at an instant."""
     return f"{work}/refused/{by}/{at}@{epoch}"
+
+
+OF_A_QUESTION = "/(told|reminded/[0-9]+|escalated/[0-9]+)@[0-9]+/[0-9]+$"
+"""A regular expression for the keys of notices that `told` has made, with the number of the place."""
+WITHOUT = "without"
+"""Ends the key of a notice in the place of those of a question that were withdrawn: it says nothing of anybody."""
 
 
 def told(work: str, which: str, epoch: int) -> str:

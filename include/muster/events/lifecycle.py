@@ -58,6 +58,11 @@ class Execution:
         return None if begun is None else begun.data.get("undone_with")
 
     @property
+    def goes_on_with(self) -> str | None:
+        """The hash of the definition that it was ordered to go on with; None where the run keeps the one it has."""
+        return next((found for order in reversed(self.orders) if (found := order.data.get("definition"))), None)
+
+    @property
     def performs_steps(self) -> bool:
         """False when all that it does is undo, by itself or with the run that asked for it."""
         return self.undone_with is None and (self.start is None or self.start.type != T.RUN_RESUMED)
@@ -68,6 +73,12 @@ class RunLifecycle:
     """The executions of one run, from its events that are `TELLING`, in order."""
 
     is_opened: bool = False
+    definition: str | None = None
+    """The hash of what it is performed by now; None before it was opened."""
+    bundle_version: str | None = None
+    """The version of the Dag bundle that has it, where Airflow said which."""
+    is_given: bool = True
+    """False while Airflow has begun nothing with the version that a person has had the run go on with."""
     begun: Execution = field(default_factory=Execution)
     """The last one that Airflow has begun."""
     ordered: Execution | None = None
@@ -126,8 +137,9 @@ class RunLifecycle:
         match event.type:
             case T.RUN_OPENED:
                 self.is_opened = True
+                self._performed_by(event)
             case T.RUN_BEGUN:
-                self.begun, self.ordered, self.ended = self._begun(event), None, None
+                self.begun, self.ordered, self.ended, self.is_given = self._begun(event), None, None, True
             case T.RUN_CLOSED:
                 self._close(event)
             case T.RUN_CANCEL_REQUESTED:
@@ -138,12 +150,19 @@ class RunLifecycle:
                 said = event.data.get("stands")
                 kept = self.last.stands if said is None else frozenset(said)
                 goes_on = replace(self.last, is_awaited=True, continued=event, stands=kept)
+                # What died may have been ordered and not begun: then it is the ordered execution that goes on.
                 if self.ordered is None:
                     self.begun, self.ended = goes_on, None
                 else:
                     self.ordered = goes_on
             case T.RUN_RESTARTED | T.DEAD_LETTER_REDRIVEN | T.RUN_RESUMED:
+                if event.data.get("definition") is not None:
+                    self._performed_by(event)
+                    self.is_given = False
                 self._order(event)
+
+    def _performed_by(self, event: Event) -> None:
+        self.definition, self.bundle_version = event.data.get("definition"), event.data.get("bundle_version")
 
     def _close(self, event: Event) -> None:
         self.ended, self.status = int(event.data.get("epoch") or 0), event.data.get("status")

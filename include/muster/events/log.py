@@ -163,6 +163,7 @@ class EventLog:
     ) -> AsyncIterator[Event]:
         """`read` for coroutines."""
         while True:
+            # Each page on a connection of its own: who reads slowly keeps none from the others.
             page = await arun(self._database, self._page(stream, after_version, steps, types))
             for event in page:
                 yield event
@@ -293,9 +294,15 @@ class EventLog:
     def _append(self, stream: str, requests: Sequence[Request]) -> Work[list[Outcome]]:
         """Write the requests in one transaction: one round trip when the guess at the head is right."""
         objects = [item for request in requests for item in request.objects]
+        # Before the event and not in its transaction: no event ever names an object that is not there. A crash in
+        # between leaves an object that nobody names, which harms nothing.
         if objects:
             yield statements.store_objects(objects)
+        # Counted before anything is written: if a new session begins meanwhile, the head that is remembered below
+        # carries the older number and is not believed.
         sessions = self._database.sessions
+        # Taken out until the append is known to be written: after a failure, or beside another append of this process,
+        # the head is read under the lock and not guessed.
         guess, seen = self._heads.pop(stream, _UNSEEN)
         if seen != sessions:
             guess = EMPTY if requests[0].expected == 0 else None
@@ -331,6 +338,8 @@ class EventLog:
 
     def _appended(self, attempt: Plan, rows: Rows, sessions: int) -> list[Outcome]:
         if len(self._heads) >= _HEADS_KEPT:
+            # All at once: a guess that is missing costs its stream one round trip, an order of use would cost every
+            # append.
             self._heads.clear()
         self._heads[attempt.stream] = attempt.after, sessions
         return attempt.outcomes(dict(rows))

@@ -19,6 +19,7 @@ from pathlib import Path
 from muster.errors import MusterError
 from muster.events.driver import Query, Work
 from muster.events.sealing import AND, Keys, decrypt, encrypt
+from muster.files import sync_folder
 
 
 def load_master(state: Path | None) -> bytes:
@@ -51,6 +52,7 @@ def _kept(path: Path) -> str:
     if not path.exists():
         with os.fdopen(os.open(own, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(base64.urlsafe_b64encode(os.urandom(32)).decode())
+            # On disk before it has its name: what is sealed with a key that a power failure takes away is lost.
             file.flush()
             os.fsync(file.fileno())
         try:
@@ -60,6 +62,7 @@ def _kept(path: Path) -> str:
             pass
         finally:
             own.unlink()
+        sync_folder(path.parent)
     return path.read_text().strip()
 
 
@@ -85,6 +88,7 @@ class Vault:
             if found and found[0][1]:
                 return str(found[0][0])
             fresh = base if not found else f"{base}.{found[0][2] + 1}"
+            # Of two that enrol a subject at once one insert does nothing; both then find the key that stands.
             yield [_insert(fresh, self._wrap(fresh, os.urandom(32)))]
 
     def keys(self, ids: Sequence[str]) -> Work[Keys]:

@@ -37,6 +37,7 @@ class _Statement(NamedTuple):
 _DONE = (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK)
 
 _numbers = itertools.count(1)
+# By connection, since the server keeps a prepared statement for one session; weakly, since the pool drops connections.
 _prepared: weakref.WeakKeyDictionary[AnyConnection, set[bytes]] = weakref.WeakKeyDictionary()
 
 

@@ -191,6 +191,8 @@ def _run_change(fact: Fact) -> Change | None:
                 "opened_at": fact.at,
                 **{name: _text(data.get(name)) for name in RUNS.latest},
             }
+        case T.RUN_RESTARTED if data.get("definition") is not None:
+            return {name: _text(data.get(name)) for name in ("definition", "bundle_version")}
         case T.RUN_CLOSED:
             counts = _mapping(data.get("counts"))
             return {
@@ -283,7 +285,7 @@ _STEP_CHANGES: Mapping[str, Callable[[Fact], Change]] = {
 }
 
 
-PROJECTED: list[str] = sorted({*map(str, _STEP_CHANGES), str(T.RUN_OPENED), str(T.RUN_CLOSED), str(T.RUN_STUCK)})
+PROJECTED: list[str] = sorted(map(str, {*_STEP_CHANGES, T.RUN_OPENED, T.RUN_RESTARTED, T.RUN_CLOSED, T.RUN_STUCK}))
 """The types of events that change a projection."""
 
 

@@ -46,6 +46,7 @@ def rebuild(database: Database, stream: str | None = None) -> Rebuilt:
     Rows of a run that was tampered with, or of which no event is left, stay as they are.
     """
     runs = rows = 0
+    # Of these no event is left, so the listing of streams below does not find them.
     faults = faults_of(database, run(database, strangers(stream)))
     for names in [[stream]] if stream is not None else _batches(database):
         faults += faults_of(database, run(database, odd(names)))
@@ -105,6 +106,8 @@ def _swapping(group: Sequence[Derived]) -> Work[None]:
     streams = [each.stream for each in group]
     found = yield [
         BEGIN,
+        # The lock that every append takes: nothing can come between the events read here and the rows written from
+        # them.
         # In one order, so that two rebuilds at once cannot deadlock.
         Query(
             "SELECT pg_advisory_xact_lock(gate) FROM"

@@ -73,6 +73,7 @@ def _single(query: Query) -> Work[Any]:
 
 
 def _replaying(stream: str, until: int | datetime | None, step: str | None) -> Work[Replay]:
+    # One snapshot for the events and the rows: an append between the two would show as a difference that is none.
     yield [SNAPSHOT]
     head = yield from _single(statements.head(stream))
     if head is None:

@@ -32,6 +32,7 @@ def scan(database: Database) -> Iterator[Fact]:
         connection.execute("SET LOCAL TIME ZONE 'UTC'")
         for row in connection.cursor(binary=True).stream(_SCAN, size=CHUNK):
             fact = to_fact(row)
+            # On another connection: this one is in the middle of its rows.
             yield _resolved(database, fact) if _LARGE in row[5] else fact
 
 

@@ -101,6 +101,7 @@ async def about_whom(seals_of: SealsOf, run: str, work: Callable[[], Awaitable[T
     meanwhile.
     """
     while True:
+        # It ends: work that begins without the key is not asked again whether that is still there.
         with working_about(await seals_of(run)), suppress(ForgottenMeanwhile):
             return await work()
 

@@ -99,6 +99,7 @@ def _make(path: Path) -> None:
     fresh = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(content)
+        # On disk before it has its name: a key that a crash left half written would pass for the installation's.
         file.flush()
         os.fsync(file.fileno())
     try:

@@ -92,6 +92,7 @@ def _sealed(hash: str, text: str) -> str:
 
 def _keep(stream: str, version: int, hash: str, text: str) -> Query:
     return Query(
+        # Whoever writes last stands, also over a snapshot of a later version: an older one only leaves more to fold.
         "INSERT INTO snapshots AS s (stream, version, hash, code, state)"
         " VALUES (%(stream)s, %(version)s, decode(%(hash)s, 'hex'), %(code)s, %(state)s)"
         " ON CONFLICT (stream) DO UPDATE SET version = excluded.version, hash = excluded.hash, code = excluded.code,"

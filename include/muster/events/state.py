@@ -145,11 +145,10 @@ async def afold(events: AsyncIterable[Happening], state: RunState | None = None)
 def _opened(run: RunState, event: Happening) -> None:
     data = event.data
     run.status, run.opened_at = "open", event.at
-    run.automation, run.definition = data.get("automation"), data.get("definition")
-    run.bundle_version, run.requested_by = data.get("bundle_version"), data.get("requested_by")
-    run.inputs, run.trigger = dict(data.get("inputs") or {}), data.get("trigger")
-    run.dag_id, run.dag_run_id = data.get("dag_id"), data.get("dag_run_id")
-    run.parent, run.scheduled = data.get("parent"), data.get("scheduled")
+    run.automation, run.dag_id, run.dag_run_id = data.get("automation"), data.get("dag_id"), data.get("dag_run_id")
+    run.definition, run.bundle_version = data.get("definition"), data.get("bundle_version")
+    run.requested_by, run.trigger = data.get("requested_by"), data.get("trigger")
+    run.inputs, run.parent, run.scheduled = dict(data.get("inputs") or {}), data.get("parent"), data.get("scheduled")
 
 
 def _closed(run: RunState, event: Happening) -> None:
@@ -191,6 +190,8 @@ def _resumed(run: RunState, event: Happening) -> None:
 def _restarted(run: RunState, event: Happening) -> None:
     _wanted_again(run)
     run.redriven, run.again = {}, dict(event.data.get("again") or {})
+    if (now := event.data.get("definition")) is not None:
+        run.definition, run.bundle_version, run.inputs = now, event.data["bundle_version"], dict(event.data["inputs"])
 
 
 def _wanted_again(run: RunState) -> None:
@@ -358,8 +359,7 @@ def _requested(run: RunState, step: StepState, work: WorkState, event: Happening
 def _answered(run: RunState, step: StepState, work: WorkState, event: Happening) -> None:
     data = event.data
     approval = work.approval = work.approval or Approval()
-    approval.approved, approval.by = bool(data.get("approved")), data.get("by")
-    approval.answer = data.get("answer")
+    approval.approved, approval.by, approval.answer = bool(data.get("approved")), data.get("by"), data.get("answer")
     approval.note, approval.answered_at = words(data.get("note")), event.at
     if not work.ended:
         work.status = "running"

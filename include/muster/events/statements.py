@@ -30,6 +30,8 @@ _ONE = f"""{_INTO}
     FROM (SELECT pg_advisory_xact_lock(hashtextextended(%(stream)s::text, 0))) AS gate
     ON CONFLICT DO NOTHING RETURNING version, position"""
 
+# The condition is a volatile function: it takes the lock, and reads the head in a snapshot of its own that is taken
+# after the wait. This statement's own snapshot is older.
 _MANY = f"""{_INTO}
     SELECT %(stream)s::text, e.version, e.id, e.at, e.causation, e.type, e.step, e.key, e.actor, e.correlation,
            decode(e.previous_hash, 'hex'), decode(e.hash, 'hex'), e.data::json
@@ -91,12 +93,16 @@ def append(plan: Plan) -> HotQuery:
     return HotQuery(_many(bool(runs), bool(steps)), parameters)
 
 
+# Named, whatever the server's default is: the head is read after the lock, and must show what another writer committed
+# while we waited. Under REPEATABLE READ the snapshot would be from before the wait.
 BEGIN = Query("BEGIN ISOLATION LEVEL READ COMMITTED")
 COMMIT = Query("COMMIT")
 
 
 def lock(stream: str) -> Query:
     """Wait until nobody else appends to the stream, and keep others waiting until the transaction ends."""
+    # An advisory lock, because waiting for it assigns no transaction id: the later writer of a stream has the larger
+    # one, which is the order that followers read in.
     return Query("SELECT pg_advisory_xact_lock(hashtextextended(%(stream)s, 0))", {"stream": stream})
 
 

@@ -22,7 +22,18 @@ FIELDS: Mapping[str, frozenset[str]] = {type: payload.plain_fields() for type, p
 """Fields of one type of event that are stored as they are."""
 
 SKIPPED = frozenset(
-    {"when", "rejected", "not_taken", "empty", "upstream_failed", "cancelled", "unwinding", "not_listed", "not_asked"}
+    {
+        "when",
+        "rejected",
+        "not_taken",
+        "empty",
+        "upstream_failed",
+        "cancelled",
+        "unwinding",
+        "not_listed",
+        "not_asked",
+        "item_failed",
+    }
 )
 """Reasons of a skipped step that are Muster's own words."""
 

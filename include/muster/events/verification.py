@@ -17,6 +17,8 @@ from muster.events.objects import by_name, references
 from muster.events.rows import as_stored
 
 _PAGE = 1_000
+NAMING = (EventType.RUN_OPENED, EventType.RUN_RESTARTED)
+"""The events that may name a definition."""
 
 Kind = Literal["altered", "removed", "reordered", "replaced", "truncated"]
 
@@ -136,12 +138,13 @@ def checking(
             if (fault := chain.check(event, own_hash(row), row[-1])) is not None:
                 return chain.version, fault
             wanted.update(dict.fromkeys(references(event.data), event.version))
-            if event.type == EventType.RUN_OPENED and isinstance(hash := event.data.get("definition"), str):
+            if event.type in NAMING and isinstance(hash := event.data.get("definition"), str):
                 opened[hash] = event.version
         if wanted:
             contents = by_name((yield [statements.objects(wanted)])[0])
             if (fault := chain.check_objects(wanted, contents)) is not None:
                 return chain.version, fault
+        # Many runs are of one version: its definition is hashed once for all of their streams.
         if new := opened.keys() - intact:
             for (hash,) in (yield [harmed(new)])[0]:
                 what = f"the definition {hash} of event {opened[hash]} is not what was written"

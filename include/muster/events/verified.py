@@ -11,8 +11,9 @@ lacks the last events. So a stream is checked once more from its first event on 
 from __future__ import annotations
 
 import threading
+from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -69,14 +70,14 @@ class _Known:
 
     def versions(self, after: int, steps: Collection[str] | None, types: Collection[str] | None) -> Iterator[int]:
         """The versions that a read has to find."""
-        if steps is not None:
-            some: Iterable[int] = (version for step in {"", *steps} for version in self.of_step.get(step, ()))
-        elif types is not None:
-            return (version for type in set(types) for version in self.of_type.get(type, ()) if version > after)
-        else:
-            some = range(after + 1, self.version + 1)
         wanted = None if types is None else set(types)
-        return (v for v in some if v > after and (wanted is None or self.types[v - 1] in wanted))
+        lists: list[Sequence[int]] = [range(1, self.version + 1)]
+        if steps is not None:
+            lists = [self.of_step.get(step, []) for step in {"", *steps}]
+        elif wanted is not None:
+            lists = [self.of_type.get(type, []) for type in wanted]
+        some = (version for versions in lists for version in versions[bisect_right(versions, after) :])
+        return (version for version in some if wanted is None or self.types[version - 1] in wanted)
 
     def wrong(self, row: Sequence[Any]) -> str | None:
         """What is wrong with a row that was read."""
@@ -100,6 +101,8 @@ class Verified:
             known = self._known.get(stream)
             if known is None:
                 kept = sum(each.version for each in self._known.values())
+                # Whole streams, those used longest ago first: a chain is checked from its first event on, so part of
+                # one is no use.
                 while kept > EVENTS_KEPT:
                     kept -= self._known.popitem(last=False)[1].version
                 known = self._known[stream] = _Known(Chain(stream, {}))
@@ -185,6 +188,7 @@ class VerifiedLog(EventLog):
         """Check what is new of a stream; how far it was known when the query was answered, and the answer."""
         known = self.verified.of(stream)
         upto, rows = yield from self._catch_up(stream, known, query)
+        # A stream that was removed as a whole has no chain to be broken, but has left its rows in the projections.
         if not upto and (yield from strangers(stream)):
             raise self._harm(stream, known.chain.all_missing().message)
         if any(row[2] > upto for row in rows):

@@ -27,6 +27,7 @@ class Approval:
     subject: object = None
     assignees: list[str] = field(default_factory=list)
     within: object = None
+    """Seconds after which no answer counts any more; None for no limit."""
     otherwise: str | None = None
     requested_at: datetime | None = None
     approved: bool | None = None
@@ -86,6 +87,7 @@ class WorkState:
     started_at: datetime | None = None
     ended_at: datetime | None = None
     calls: int = 0
+    """Model calls."""
     cost: Decimal = Decimal(0)
     """USD spent on model calls."""
     usage: dict[str, int] = field(default_factory=dict)

@@ -10,7 +10,7 @@ from muster.events.payloads.base import payload_of
 from muster.events.payloads.runs import DeadLetterRedriven, RunRestarted
 from muster.events.state import RunState
 from muster.events.work import StepState
-from muster.execution.flow import ancestors, redriven, same_list, skipped_for_another
+from muster.execution.flow import ancestors, not_begun, redriven, same_list, skipped_for_another
 from muster.language.definition import Definition
 from muster.language.kinds.human import ResolvedHumanStep
 
@@ -46,7 +46,8 @@ def redriven_with(
     """What a redrive of these pieces does again, by step: positions of its list, or None for all of it.
 
     Besides what is named, and the same items after it, that is in these steps what has no outcome that counts, and what
-    was skipped for something before it. What a person has discarded is left as it is, unless it is named.
+    was skipped for something before it; with an item that has failed also what did not begin because of that. What a
+    person has discarded is left as it is, unless it is named.
     """
     found: dict[str, list[int] | None] = {}
     after = steps_after(definition, pieces)
@@ -61,6 +62,8 @@ def redriven_with(
             if same_list(each, step) and (each.id in pieces or each.id in after):
                 before = state.step(each.id)
                 named |= _without_outcome(before)
+                if any(before.work(index).status == "failed" for index in pieces.get(each.id, ())):
+                    named |= not_begun(before)
                 if each.id in after:
                     named |= {index for index in _skipped(before) if not _is_its_own(result, index)}
         named -= {index for index in _discarded(result) if index not in pieces.get(step.id, ())}

@@ -17,14 +17,15 @@ from muster.events.sealing import ForgottenMeanwhile, ensure_still_known
 from muster.events.tampering import TamperedLog
 from muster.execution.concurrency import undisturbed
 from muster.execution.conversations import bad_answers, conversation_of
+from muster.execution.handing_over import has_fallen_back
 from muster.execution.locking import under_lock
 from muster.execution.overtaken import Overtaken, ending_by_another
 from muster.execution.piece import Action, Answer, Piece, failed, fell_back, set_aside, skipped, succeeded
 from muster.execution.references import LeftAsItWas
-from muster.execution.retry_budget import spend
+from muster.execution.retry_budget import write_retried
 from muster.execution.retrying import with_retries
 from muster.execution.services import Services
-from muster.execution.stopping import Stopped, ensure_may_begin, has_closed
+from muster.execution.stopping import Stopped, ensure_may_begin, has_closed, why_held_back
 from muster.failures import classify, took_too_long
 from muster.recovery.attempts import Superseded, attempting
 from muster.recovery.heartbeats import beating
@@ -45,6 +46,8 @@ async def finish(services: Services, piece: Piece, act: Action, fall_back: Actio
         DatabaseLost, ForgottenMeanwhile: the work has no ending, as if its process had died; perform it again.
     """
     try:
+        # Around the waits for locks and retries as well: whoever was overtaken by this execution would else take it for
+        # dead.
         with beating(services.database, piece.work, piece.execution):
             ending = await _ending(services, piece, act, fall_back)
     except Overtaken as error:
@@ -64,7 +67,8 @@ async def written(piece: Piece, ending: NewEvent, append: Callable[[NewEvent], A
 
 async def _ending(services: Services, piece: Piece, act: Action, fall_back: Action) -> NewEvent:
     try:
-        if not await _has_fallen_back(services, piece):
+        # Asked after `step.started` is written; the other side of this is in `_hand_over`.
+        if not await has_fallen_back(services, piece):
             try:
                 # A piece without a lock was asked for when it began, a moment ago.
                 ends = partial(_conclude, services, piece)
@@ -112,14 +116,19 @@ async def attempts(
 
     fresh = bad_answers(piece)
     asked_in = await conversation_of(services, replace(piece, fresh=fresh))
+    waits = not (asked or piece.falls_back or piece.undoes)
 
     async def once() -> T:
-        nonlocal asked
+        nonlocal asked, waits
         if not asked:
             await _ensure_due(services, piece)
-        asked = False
+        if waits and (skip := await why_held_back(services, piece, waits=True)) is not None:
+            raise Stopped(skip)
+        asked = waits = False
         limit = asyncio.timeout(piece.step.timeout)
         try:
+            # The limit is within the attempt: what it cuts off is revoked before another attempt begins, and waiting
+            # for an earlier one to end takes none of the time.
             async with _attempt_at(services, piece), limit:
                 given = replace(piece, fresh=fresh, asked_in=asked_in)
                 if services.intercept is not None:
@@ -145,26 +154,13 @@ async def attempts(
         # A compensation is never given up for the sake of a budget, nor work that was no failure of its own.
         unlimited = piece.undoes or isinstance(error, LeaseLost)
         limit = None if unlimited else piece.view.definition.retries
-        await undisturbed(partial(_retried, services, piece, said, limit))
+        await undisturbed(partial(write_retried, services, piece, said, limit))
 
     work = under_lock(services, piece, once, record, partial(_ensure_due, services, piece))
     try:
         return await with_retries(piece.step.retry, work, record, rng=services.rng)
     except Superseded as error:
         raise Overtaken(error.message) from error
-
-
-async def _retried(services: Services, piece: Piece, said: OfRetry, limit: int | None) -> None:
-    """Write that an attempt failed and another follows, unless the execution of the run has ended meanwhile.
-
-    Raises:
-        Overtaken: it has: its process was taken for dead.
-        RetriesExhausted: the run's budget is used up.
-    """
-    version = await services.log.aversion(piece.ref.run)
-    if await has_closed(services, piece.ref):
-        raise Overtaken(f"{piece.ref.run} has ended: no attempt at {piece.key} follows.")
-    await spend(services, piece.ref, limit, said, expected=version)
 
 
 async def _ensure_due(services: Services, piece: Piece) -> None:
@@ -189,6 +185,8 @@ async def _ensure_due(services: Services, piece: Piece) -> None:
 
 def _attempt_at(services: Services, piece: Piece) -> AbstractAsyncContextManager[object]:
     """One attempt at a piece, as the body; its fallback and its compensation are attempts at the same work."""
+    # The first execution of all has nobody to refuse, and is spared the write. A later one writes its number before it
+    # does anything: what the one before it has not committed by then is refused.
     number = next(piece.numbers)
     return attempting(
         services.database,
@@ -198,13 +196,6 @@ def _attempt_at(services: Services, piece: Piece) -> AbstractAsyncContextManager
         number=number,
         seizes=not piece.first and number == 1,
     )
-
-
-async def _has_fallen_back(services: Services, piece: Piece) -> bool:
-    """Whether the piece is left to its fallback in this epoch: an execution before this one did so, or found it so."""
-    if piece.step.fallback is None or piece.first:
-        return False
-    return bool(await services.log.aunder_keys(piece.ref.run, [piece.fell_back_key]))
 
 
 async def _hand_over(services: Services, piece: Piece, error: Exception) -> None:
@@ -224,7 +215,8 @@ async def _hand_over(services: Services, piece: Piece, error: Exception) -> None
         raise outside.keeps(untried, remedy, before=f"{message_of(error)} ") from error
     await services.log.aappend(piece.ref.run, [fell_back(piece, RecordedError.of(error))])
     # After the writing: who begins the same work writes that first, and looks then whether it was left to the fallback.
-    # So of two at the same moment one sees the other, and what comes first is not done beside its fallback.
+    # So of two at the same moment one sees the other, and what comes first is not done beside its fallback. Who began
+    # before the writing, and after the ledger was asked, may have done it since: then what is written does not count.
     kinds = (StepStarted.type,)
     since = services.log.aread(piece.ref.run, after_version=piece.execution, steps=(piece.step.id,), types=kinds)
     if any([event.index == piece.index async for event in since]):

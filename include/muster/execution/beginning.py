@@ -8,6 +8,7 @@ from uuid import uuid4
 from muster.events import keys
 from muster.events.model import EventType, NewEvent
 from muster.events.payloads.work import StepFellBack, StepStarted
+from muster.execution.handing_over import handed_over
 from muster.execution.piece import Piece, fell_back, started
 from muster.execution.services import Services
 from muster.recovery.ledger import Ledger
@@ -19,6 +20,7 @@ async def begin_piece(services: Services, piece: Piece) -> Piece:
     The first beginning takes a key, and so does the first in a later epoch: of two processes one finds a `begins` that
     is not its own. What the other has begun is begun here again, and may write nothing any more.
     """
+    # A mark of our own: an append under a key that is taken returns the event that is there, which else looks the same.
     begins, key = uuid4().hex, _key(piece)
     # In one append: who comes after a process that died in between would not know who had done the work last.
     events = [started(piece, begins, key), *await _still_fallen_back(services, piece, key)]
@@ -26,6 +28,7 @@ async def begin_piece(services: Services, piece: Piece) -> Piece:
     if key is not None and StepStarted.of(begun).begins != begins:
         piece = replace(piece, first=False)
         begun = (await services.log.aappend(piece.ref.run, [started(piece, begins, None)]))[0]
+    # The version is the fencing token: whoever begins the work later has a larger one, in whichever process.
     return replace(piece, execution=begun.version)
 
 
@@ -45,8 +48,7 @@ async def _still_fallen_back(services: Services, piece: Piece, key: str | None) 
     known = piece.view.events_of(EventType.STEP_STARTED, piece.step.id, piece.index)
     if piece.step.fallback is None or not known or key is None:
         return []
-    told = piece.view.events_of(EventType.STEP_FELL_BACK, piece.step.id, piece.index)
-    last = next((event for event in told if event.key == piece.fell_back_in(known[-1].epoch)), None)
+    last = handed_over(piece, known[-1].epoch)
     if last is None or await Ledger(services.database).aoutside(piece.view.id, piece.effect_key) is None:
         return []
     # Asked for after the ledger: another process that has begun since may have decided that the step itself goes on,

@@ -230,6 +230,8 @@ async def withdraw(services: Services, run: str, *, by: str, reason: str) -> boo
     key = keys.cancel(len(again), by)
     event = RunCancelRequested(reason=reason).event(actor=by, key=key)
     try:
+        # The log decides whether it has been opened. Looked up first, it could open between the look and the writing,
+        # and this would say of a run under way that it never begins.
         stored = (await services.log.aappend(run, [event], expected=0))[0]
     except ConcurrencyError:
         stored = (await services.log.aappend(run, [event]))[0]

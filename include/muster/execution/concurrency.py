@@ -41,6 +41,7 @@ async def undisturbed(decide: Callable[[], Awaitable[T]]) -> T:
 
     `decide` appends with the version `expected` that it has read.
     """
+    # Without a limit: who is refused here was refused because another append came through, so somebody always gets on.
     while True:
         with suppress(ConcurrencyError):
             return await decide()

@@ -7,6 +7,7 @@ import math
 from muster.agents.call import doer
 from muster.events.model import EventType
 from muster.events.payloads.work import StepFailed, StepRetried
+from muster.execution.handing_over import handed_over
 from muster.execution.piece import Piece
 from muster.execution.services import Services
 from muster.recovery.ledger import Ledger
@@ -66,5 +67,5 @@ def bad_answers(piece: Piece) -> int:
 
 def _fell_back_at(piece: Piece) -> float:
     """The version of the event that its fallback took over in this epoch; beyond all it has read, when that is new."""
-    found = piece.view.events_of(EventType.STEP_FELL_BACK, piece.step.id, piece.index)
-    return next((event.version for event in found if event.key == piece.fell_back_key), math.inf)
+    found = handed_over(piece, piece.ref.epoch)
+    return math.inf if found is None else found.version

@@ -72,6 +72,8 @@ async def take_reply(services: Services, ref: WorkRef, reply: Reply) -> Decision
 
 
 async def _take(services: Services, ref: WorkRef, reply: Reply) -> Decision:
+    # Before anything is read: what is written after this version refuses the append, and the reply is decided anew. So
+    # of two people who answer at once the second is told who was first.
     version = await services.log.aversion(ref.run)
     piece = await take_up(services, ref)
     if isinstance(piece, Outcome) and isinstance(piece.output, dict) and "approved" in piece.output:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 from muster.events import canonical, keys
 from muster.events.keys import OPENED
@@ -15,6 +16,7 @@ from muster.events.lifecycle import TELLING, RunLifecycle
 from muster.events.model import Event
 from muster.events.payloads.runs import RunBegun, RunOpened
 from muster.execution.again import stands_of
+from muster.execution.concurrency import undisturbed
 from muster.execution.services import Services
 from muster.execution.view import definition_of
 from muster.kept import Kept
@@ -68,6 +70,12 @@ async def begin_epoch(
 
     Airflow started it at an instant; or nobody did, and the run is undone with the one that asked for it.
     """
+    return await undisturbed(partial(_begin, services, run, key, started, undone_with))
+
+
+async def _begin(services: Services, run: str, key: str, started: str | None, undone_with: str | None) -> Epoch:
+    # The version first: of two that begin one each at the same moment, the second counts from the first.
+    version = await services.log.aversion(run)
     if (found := (await services.log.aunder_keys(run, [key])).get(key)) is not None:
         return _of(found)
     definition = await definition_of(services, run)
@@ -82,7 +90,7 @@ async def begin_epoch(
         undone_with=undone_with,
     )
     # Of several tasks that begin at once the first one's event stands for all.
-    return _of((await services.log.aappend(run, [said.event(key=key)]))[0])
+    return _of((await services.log.aappend(run, [said.event(key=key)], expected=version, within=()))[0])
 
 
 def _of(begun: Event) -> Epoch:

@@ -61,7 +61,9 @@ class Question:
     levels: Sequence[tuple[float, Sequence[str]]]
     """Who may answer besides, after so many seconds."""
     remind: Sequence[float]
+    """Seconds after which people are reminded, each once."""
     within: float | None
+    """Seconds after which no answer counts any more; None for no limit."""
     needed: int
     """How many different people have to approve."""
     granted: Sequence[str]
@@ -154,6 +156,8 @@ async def tell_due(services: Services, piece: Piece, asked: Question, now: datet
     due = list(asked.due(now, announced=human_of(piece).announce))
     for key, _, _ in due:
         made = partial(_told, services, piece.ref, key, now)
+        # Sent first and written after. If the process dies in between, the next one sends under the same key, which the
+        # outbox knows; written first, it would be in the log that people were told who were not.
         await tell(services, piece.ref.run, piece.key, made, otherwise=NOBODY)
     if due:
         said = [_event(piece, *each, asked.people(now)) for each in due]
@@ -176,13 +180,12 @@ def human_of(piece: Piece) -> ResolvedHuman:
 
 def _event(piece: Piece, key: str, after: float, names: Sequence[str], people: list[str]) -> NewEvent:
     said: ApprovalTold | ApprovalReminded | ApprovalEscalated
-    match key.partition("/")[0]:
-        case "told":
-            said = ApprovalTold(**piece.place, people=people)
-        case "reminded":
-            said = ApprovalReminded(**piece.place, after=after, people=people)
-        case _:
-            said = ApprovalEscalated(**piece.place, after=after, people=people, to=list(names))
+    if (what := key.partition("/")[0]) == ASKED:
+        said = ApprovalTold(**piece.place, people=people)
+    elif what == REMINDED:
+        said = ApprovalReminded(**piece.place, after=after, people=people)
+    else:
+        said = ApprovalEscalated(**piece.place, after=after, people=people, to=list(names))
     return said.event(key=keys.told(piece.key, key, piece.ref.epoch))
 
 

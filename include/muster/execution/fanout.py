@@ -29,6 +29,7 @@ from muster.language.conditions import is_true
 from muster.language.expressions import evaluate_seen, references
 from muster.language.resolved_step import ResolvedStep
 
+# Few, because each holds the events of its run.
 _spreads: Kept[tuple[str, str, str, int], tuple[Seals | None, Spread]] = Kept(8)
 _loading: WeakValueDictionary[tuple[Hashable, ...], asyncio.Lock] = WeakValueDictionary()
 ENDINGS = frozenset({EventType.STEP_SUCCEEDED, EventType.STEP_FAILED, EventType.STEP_SKIPPED, EventType.STEP_SET_ASIDE})
@@ -82,7 +83,8 @@ async def expand(services: Services, ref: WorkRef) -> Spread:
         LeftAsItWas: it was never laid out, and this execution does not do it.
         PermanentError: `each` or `when` cannot be evaluated; the step has failed, which is in the log.
     """
-    view, step = await load(services, ref.run, ref.step)
+    view, step = await load(services, ref)
+    # Which items are outdated by what was redone before them shows in the events of other steps.
     if view.state.redriven:
         view = await load_all(services, ref.run)
     found = _recorded(view, step, ref)
@@ -168,7 +170,8 @@ async def _lay_out(services: Services, view: RunView, step: ResolvedStep, ref: W
     variables = view.variables(step, services)
     if skip is None and not by_item(step) and not holds(step, variables):
         skip = flow.Skip(flow.WHEN)
-    before, stays = view.state.step(step.id), _stays(view, step)
+    before, again = view.state.step(step.id), _again(view, step)
+    stays = _stays(view, step, again)
     # Then Airflow's task instances are those of before, and so are the positions.
     alone = is_done_alone(view.definition, view.state.redriven, view.state.again, step.id)
     if skip is not None and not stays and not alone:
@@ -177,7 +180,7 @@ async def _lay_out(services: Services, view: RunView, step: ResolvedStep, ref: W
     indices: list[int] = []
     if skip is not None:
         length = before.length or 0
-        known = {*before.items, *(_again(view, step) or ())}
+        known = {*before.items, *(again or ())}
         notes = [_skipped(step, index, skip.reason, ref) for index in sorted(known - stays) if index < length]
     else:
         items = items_of(step, variables)
@@ -187,7 +190,7 @@ async def _lay_out(services: Services, view: RunView, step: ResolvedStep, ref: W
                 f"The list of {step.id} is shorter now.",
                 remedy=f"Do all of it: `muster restart {ref.run} --from {step.id}`.",
             )
-        indices, notes = _positions(view, step, items, variables, ref, stays)
+        indices, notes = _positions(view, step, items, variables, ref, stays, again)
         await _ensure_not_replaced(services, view, step, indices)
     notes += _not_listed(view, step, ref, but={*indices, *stays, *(note.index for note in notes)})
     indices = before.indices if alone else sorted({*indices, *stays.intersection(before.indices)})
@@ -195,12 +198,12 @@ async def _lay_out(services: Services, view: RunView, step: ResolvedStep, ref: W
     return await _write(services, view, step, ref, before.length or 0 if alone else length, indices, notes, stays, held)
 
 
-def _stays(view: RunView, step: ResolvedStep) -> set[int]:
+def _stays(view: RunView, step: ResolvedStep, again: Collection[int] | None) -> set[int]:
     """The positions that the redrive under way leaves as they are; none where all is done again.
 
     Their layout stays too: what a `when` or an approval says now is about what is done now.
     """
-    again, items = _again(view, step), view.state.step(step.id).items
+    items = view.state.step(step.id).items
     if again is None:
         return set()
     return {index for index, item in items.items() if index not in again and item.has_outcome}
@@ -249,10 +252,11 @@ def _positions(
     variables: Mapping[str, object],
     ref: WorkRef,
     stays: Collection[int],
+    again: Collection[int] | None,
 ) -> tuple[list[int], list[StepSkipped]]:
     """The positions with work, and the events that say why others have none; of those that stay neither."""
     kept_back = flow.kept_back(view.definition, step, view.state, len(items))
-    again = _again(view, step) if view.state.again else None
+    again = again if view.state.again else None
     indices: list[int] = []
     notes: list[StepSkipped] = []
     for index, item in enumerate(items):

@@ -20,6 +20,8 @@ NOT_LISTED = "not_listed"
 """The list that was laid out anew has no work for an item of an earlier one."""
 NOT_ASKED = "not_asked"
 """An approval asks about the items of the list, and had no question about this one."""
+ITEM_FAILED = "item_failed"
+"""Another item of the list had failed before it began (`failures`)."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,11 @@ def skipped_for_another(work: WorkState, of: StepState) -> bool:
     return (work.status == "skipped" and work.reason in before) or left_out_with_the_rest(work, of)
 
 
+def not_begun(result: StepState) -> set[int]:
+    """The positions of a list that did not begin because another item had failed."""
+    return {index for index, item in result.items.items() if item.status == "skipped" and item.reason == ITEM_FAILED}
+
+
 def left_out_with_the_rest(item: WorkState, of: StepState) -> bool:
     """True of an item that was skipped when what was to be done of a list that stays in part was stopped as a whole."""
     return item.status == "skipped" and item.reason is not None and item.reason == of.whole.reason
@@ -149,7 +156,7 @@ def ancestors(definition: Definition, step: ResolvedStep) -> Iterator[ResolvedSt
 
 def _edge(definition: Definition, before_id: str, step: ResolvedStep, state: RunState) -> str | None:
     before, result = definition.step(before_id), state.step(before_id)
-    if _failed(result) or unfinished(before, state):
+    if _failed(before, result) or unfinished(before, state):
         return UPSTREAM_FAILED
     # Of a list that stays in part it is why the rest of it was left out.
     if (reason := _passed_on(result.whole.reason)) is not None:
@@ -234,12 +241,12 @@ def _passed_on(reason: str | None) -> str | None:
     return reason if reason in (UPSTREAM_FAILED, REJECTED, NOT_TAKEN, CANCELLED, UNWINDING) else None
 
 
-def _failed(result: StepState) -> bool:
-    """A fan-out counts as failed only when no item of it came through."""
+def _failed(step: ResolvedStep, result: StepState) -> bool:
+    """A fan-out counts as failed when no item of it came through, and with `failures: undo` when one has failed."""
     if not result.is_fan_out or result.ended_as_a_whole:
         return result.status == "failed"
     counts = result.counts
-    return bool(counts["failed"]) and not counts["succeeded"]
+    return bool(counts["failed"]) and (step.failures == "undo" or not counts["succeeded"])
 
 
 def _is_told(definition: Definition, question: ResolvedStep, index: int, state: RunState) -> bool:

@@ -83,6 +83,7 @@ class _Wait:
 
     async def _look(self) -> bool:
         try:
+            # The projection, in which it is one row: a wait may take days, and looks every few seconds.
             end = await self._services.queries.aend_of(self._child.run)
             await self._ensure_own(begun=end != "unknown")
             if end not in (None, "unknown"):

@@ -75,6 +75,7 @@ async def request(services: Services, piece: Piece) -> Request:
     )
     key = keys.approval(piece.key, "requested", piece.ref.epoch)
     await services.log.aappend(piece.ref.run, [said.event(key=key)])
+    # Read back from the log: put again after a crash, the question is the one that was put first, with its first time.
     return _request(piece, await question(services, piece), now)
 
 
@@ -111,6 +112,7 @@ async def look(services: Services, ref: WorkRef) -> dict[str, object] | Request 
 
 
 async def _look(services: Services, ref: WorkRef) -> dict[str, object] | Request | Outcome:
+    # Before anything is read: an answer that comes after this version refuses what is decided here from the silence.
     version = await services.log.aversion(ref.run)
     if await has_closed(services, ref):
         return CLOSED
@@ -173,6 +175,7 @@ async def answer(
     )
     answered = said.event(actor=by or "muster", key=keys.approval(piece.key, "answered", piece.ref.epoch))
     ended = succeeded(piece, Answer(output=said.output, produced_by=f"person:{by}" if by else "code"))
+    # In one append: a process that died in between would leave an answer in the log, and a step that still asks.
     stored = await end(services, piece.ref, [answered, ended], expected=expected)
     found: dict[str, object] = StepSucceeded.of(stored[1]).output
     return found
@@ -222,7 +225,8 @@ def _names(piece: Piece, people: Sequence[str] | str) -> list[str]:
                 remedy="Let the expression give a user name, or a list of them.",
             )
     requester = piece.view.requested_by
-    return [name for name in dict.fromkeys(names) if name != requester]
+    # A blank around a name makes nobody else of a person.
+    return [name for name in dict.fromkeys(name.strip() for name in names) if name != requester]
 
 
 def _listed(value: object) -> Sequence[Any]:

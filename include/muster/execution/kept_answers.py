@@ -33,6 +33,7 @@ async def keep_answer(services: Services, piece: Piece) -> Outcome | None:
 
 
 async def _keep(services: Services, piece: Piece) -> Outcome | None:
+    # Before anything is read: if the run is closed or cancelled after this version, the append is refused.
     version = await services.log.aversion(piece.ref.run)
     if await has_closed(services, piece.ref):
         return CLOSED

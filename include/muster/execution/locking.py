@@ -59,6 +59,8 @@ def under_lock(
                 # anybody else: a person has to know.
                 if piece.undoes or taken.owner not in (owner, None):
                     raise
+            # The holder was another execution of this very work, and may have ended it: then nothing is left to do
+            # here.
             await ensure_due()
 
     return locked

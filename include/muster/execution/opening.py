@@ -56,10 +56,12 @@ async def open_run(services: Services, opening: Opening) -> Mapping[str, object]
     """
     definition = opening.definition
     learn_settings(definition.settings)
+    # Before `run.opened` names it: a run whose definition is not there could not go on.
     await services.definitions.aput(definition.canonical_json(), hash=definition.hash, automation=definition.name)
-    inputs = _inputs(opening)
+    inputs = _inputs(definition, opening.conf)
     asked = await requested_by(services, opening.run, opening.conf)
     if asked is not None:
+        # Only while it is not opened yet: an open run is withdrawn by the run that asked for it, if it is to be.
         first = OPENED not in await services.log.aunder_keys(opening.run, [OPENED])
         if first and not await is_waited_for(services, asked):
             await withdraw(services, opening.run, by=asked.stream, reason="nobody waits for it any more")
@@ -79,9 +81,11 @@ async def open_run(services: Services, opening: Opening) -> Mapping[str, object]
     )
     causation = asked.id if asked is not None else None
     event = said.event(key=OPENED, actor=opening.requested_by or "airflow", causation=causation)
+    # What was written first counts: begun again, this task goes by the inputs that the run was opened with.
     stored = RunOpened.of((await services.log.aappend(opening.run, [event]))[0])
     # As it was when the run began: one that an earlier release has opened, and passed over a name in, goes on.
     others = stored.undeclared or []
+    # Asked once it is opened: whom the run is about follows from that event.
     repeat = await services.log.asubject(opening.run) is None
     if problems := [*_undeclared(others, repeat=repeat), *_problems(definition, inputs, repeat=repeat)]:
         there = f"{suggestion(others if repeat else (), definition.inputs)} " if others else ""
@@ -92,11 +96,17 @@ async def open_run(services: Services, opening: Opening) -> Mapping[str, object]
     return dict(stored.inputs)
 
 
-def _inputs(opening: Opening) -> dict[str, object]:
-    """The inputs among the run's conf, defaults filled in."""
-    schemas = opening.definition.inputs
+def fitting_inputs(definition: Definition, given: Mapping[str, object]) -> tuple[dict[str, object], list[str]]:
+    """The inputs of a run that is not about somebody as a definition declares them, and what does not fit it."""
+    inputs = _inputs(definition, given)
+    return inputs, _problems(definition, inputs, repeat=True)
+
+
+def _inputs(definition: Definition, given: Mapping[str, object]) -> dict[str, object]:
+    """The inputs among what a run was given, defaults filled in."""
+    schemas = definition.inputs
     defaults = {name: schema["default"] for name, schema in schemas.items() if "default" in schema}
-    return defaults | {name: value for name, value in opening.conf.items() if name in schemas}
+    return defaults | {name: value for name, value in given.items() if name in schemas}
 
 
 def _undeclared(names: Sequence[str], *, repeat: bool) -> list[str]:

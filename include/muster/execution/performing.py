@@ -23,7 +23,7 @@ from muster.execution.outcome import Outcome, left_as_it_was
 from muster.execution.piece import Piece, failed_as_a_whole, given_up, skipped
 from muster.execution.references import HalfUndone, LeftAsItWas, WorkRef
 from muster.execution.services import Services
-from muster.execution.stopping import why_not_begun
+from muster.execution.stopping import why_held_back, why_not_begun
 from muster.execution.variables import Variables
 from muster.execution.view import RunView, load
 from muster.language.resolved_step import ResolvedStep
@@ -69,7 +69,7 @@ async def _failed_before_it_began(services: Services, ref: WorkRef, error: Perma
 
 
 async def _perform(services: Services, ref: WorkRef) -> Outcome:
-    view, step = await load(services, ref.run, ref.step) if ref.slot is None else (None, None)
+    view, step = await load(services, ref) if ref.slot is None else (None, None)
     if view is not None and step is not None and step.each is None:
         return await _perform_single(services, view, step, ref)
     spread = await spread_of(services, ref)
@@ -86,6 +86,7 @@ async def _begin(services: Services, ref: WorkRef) -> Piece | Outcome:
     begun = await _start(services, piece) if ended is None else ended
     if isinstance(begun, Piece):
         return begun
+    # Also for an item that had ended before: whoever ended the last one may have died before the list was completed.
     await complete(services, await spread_of(services, ref), ref)
     return outcome_of(begun)
 
@@ -93,7 +94,7 @@ async def _begin(services: Services, ref: WorkRef) -> Piece | Outcome:
 async def _find(services: Services, ref: WorkRef) -> tuple[Piece, Event | None]:
     """The one piece of a task instance, and how it ended."""
     if ref.slot is None:
-        return _single(services, *await load(services, ref.run, ref.step), ref)
+        return _single(services, *await load(services, ref), ref)
     spread = await spread_of(services, ref)
     piece = _piece(spread, ref, spread.slot(ref.slot)[0])
     return piece, (await _endings(services, spread, [piece])).get(piece.key)
@@ -130,6 +131,8 @@ async def _perform_items(services: Services, spread: Spread, ref: WorkRef) -> Ou
     pieces = [_piece(spread, ref, index) for index in spread.slot(ref.slot)]
     if not pieces:
         return Outcome(status="skipped", reason="there is nothing to do for it", structural="all")
+    # Read before anything begins: an item that an earlier process has ended is not begun again, whatever became of the
+    # rest.
     endings = await _endings(services, spread, pieces)
     left = [piece for piece in pieces if piece.key not in endings]
     jobs = [partial(_perform_item, services, piece) for piece in left]
@@ -150,19 +153,24 @@ async def _start(services: Services, piece: Piece) -> Piece | Event:
     # Worked out before it begins: where that fails, no attempt has failed.
     if isinstance(piece.variables, Variables):
         piece.variables.ensure_worked_out()
-    if (skip := await why_not_begun(services, piece.ref)) is None:
+    if (skip := await _why_skipped(services, piece)) is None:
         if (known := _known(piece)) is not None and known.half_undone:
             raise HalfUndone(piece.ref.run, piece.key)
         piece = await _started(services, piece)
         # Again after the writing: of two at the same moment, one who begins and one who stops the run, one sees the
-        # other. Who took this for dead and has begun to undo would never undo what it did now.
+        # other. Who took this for dead and has begun to undo would never undo what it did now. So it is of two items
+        # of a list, one that begins and one that fails.
         try:
-            skip = await why_not_begun(services, piece.ref)
+            skip = await _why_skipped(services, piece)
         except LeftAsItWas:
             # In a run that has ended nothing is at work.
             await services.log.aappend(piece.ref.run, [given_up(piece.step.id, piece.index, piece.ref.epoch)])
             raise
     return piece if skip is None else (await services.log.aappend(piece.ref.run, [skipped(piece, skip.reason)]))[0]
+
+
+async def _why_skipped(services: Services, piece: Piece) -> flow.Skip | None:
+    return await why_not_begun(services, piece.ref) or await why_held_back(services, piece)
 
 
 async def _started(services: Services, piece: Piece) -> Piece:

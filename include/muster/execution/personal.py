@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from enum import Enum
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
@@ -37,6 +38,15 @@ class _Rules(NamedTuple):
 
     subject: str
     definition: Definition
+
+
+class _Unknown(Enum):
+    """That nobody has asked yet whom a run is about, or that it was forgotten."""
+
+    UNKNOWN = "unknown"
+
+
+_UNKNOWN = _Unknown.UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -78,7 +88,8 @@ class PersonalCodec:
 
     def is_about_nobody(self, stream: str) -> bool:
         """True when the stream is known to hold nothing personal."""
-        return stream in self._rules and self._rules[stream] is None
+        # Looked up once: another thread may forget it between two looks.
+        return self._rules.get(stream, _UNKNOWN) is None
 
     is_plain = is_about_nobody
 
@@ -125,11 +136,14 @@ class PersonalCodec:
 
     def _rules_of(self, stream: str, events: Sequence[NewEvent]) -> Work[_Rules | None]:
         """The run's rules, from the event that opened it, stored or about to be; kept, for they never change."""
-        if stream in self._rules:
-            return self._rules[stream]
+        known = self._rules.get(stream, _UNKNOWN)
+        if not isinstance(known, _Unknown):
+            return known
         stored = yield from self._look(stream, [OPENED])
         if not stored:
             new = next((event for event in events if event.type == EventType.RUN_OPENED), None)
+            # Neither is kept: before it is opened a run may still turn out to be about somebody, and of two processes
+            # that open it the first one's event says about whom.
             return None if new is None else (yield from self._rules_for(stream, new))
         said = RunOpened.of(stored[0])
         subject = said.subject
@@ -221,7 +235,9 @@ def conceal(outcome: Outcome, kind: str | None) -> Outcome:
     output, reason = outcome.output, outcome.reason
     if outcome.structural == "nothing" and output is not None:
         output = seal_output(kind, output, lambda value: None if value is None else dict(CONCEALED))
-    return replace(outcome, output=output, reason=reason if reason is None or reason in SKIPPED else WITHHELD)
+    # Of somebody who was forgotten since it is a mapping.
+    is_own = reason is None or (isinstance(reason, str) and reason in SKIPPED)
+    return replace(outcome, output=output, reason=reason if is_own else WITHHELD)
 
 
 @lru_cache(maxsize=128)

@@ -75,15 +75,6 @@ class Piece:
         return f"{self.view.id}/{self.key}" + (f"~{undone}" if undone else "")
 
     @property
-    def fell_back_key(self) -> str:
-        """The key of the event that its fallback has taken over, once per epoch."""
-        return self.fell_back_in(self.ref.epoch)
-
-    def fell_back_in(self, epoch: int) -> str:
-        """`fell_back_key` of another epoch."""
-        return keys.fell_back(self.key, epoch)
-
-    @property
     def ended_key(self) -> str:
         """The key of the event that ends it: once per epoch, or once for each execution of the work that is undone."""
         if self.undoes:
@@ -116,8 +107,10 @@ def started(piece: Piece, begins: str, key: str | None) -> NewEvent:
 
 
 def fell_back(piece: Piece, error: RecordedError) -> NewEvent:
-    """The event that its fallback takes over, after an error."""
-    return StepFellBack(**piece.place, error=error).event(key=piece.fell_back_key)
+    """The event that its fallback takes over, after an error; before the piece begins, that it goes on."""
+    execution = piece.execution or None
+    said = StepFellBack(**piece.place, error=error, execution=execution)
+    return said.event(key=keys.fell_back(piece.key, execution, piece.ref.epoch))
 
 
 def succeeded(piece: Piece, answer: Answer, *, fallback: bool = False) -> NewEvent:

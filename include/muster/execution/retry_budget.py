@@ -8,8 +8,29 @@ from uuid import uuid4
 from muster.errors import RetriesExhausted
 from muster.events import keys
 from muster.events.payloads.work import OfRetry, StepRetried
+from muster.execution.overtaken import Overtaken
+from muster.execution.piece import Piece
 from muster.execution.references import WorkRef
 from muster.execution.services import Services
+from muster.execution.stopping import Stopped, has_closed, why_stopped
+
+
+async def write_retried(services: Services, piece: Piece, said: OfRetry, limit: int | None) -> None:
+    """Write that an attempt failed and another follows, unless the run has ended or begins nothing any more.
+
+    Raises:
+        Overtaken: its execution has ended meanwhile: its process was taken for dead.
+        Stopped: it was cancelled, or is being undone; a compensation is what is still done then.
+        ConcurrencyError: something that belongs to no step was written meanwhile: decide anew.
+        RetriesExhausted: the run's budget is used up.
+    """
+    # The version first: a close that comes after it refuses the append, and all of this is decided anew.
+    version = await services.log.aversion(piece.ref.run)
+    if await has_closed(services, piece.ref):
+        raise Overtaken(f"{piece.ref.run} has ended: no attempt at {piece.key} follows.")
+    if not piece.undoes and (skip := await why_stopped(services, piece.ref)) is not None:
+        raise Stopped(skip)
+    await spend(services, piece.ref, limit, said, expected=version)
 
 
 async def spend(
@@ -20,16 +41,23 @@ async def spend(
     Each retry takes one numbered key of the stream. Of two processes that want the same one, the log gives it to
     the first, and the other takes the next: the budget cannot be overspent, and nothing is locked.
 
+    With a `mark` of its own it is written once, however often this is asked for: the answer to it may be lost.
+
     Raises:
         ConcurrencyError: something that belongs to no step has come after the version `expected`.
         RetriesExhausted: the budget is used up; nothing was written.
     """
     if limit is None:
-        await services.log.aappend(ref.run, [said.event()], expected=expected, within=())
+        key = None if said.mark is None else keys.retried(said.mark, ref.epoch)
+        await services.log.aappend(ref.run, [said.event(key=key)], expected=expected, within=())
         return
     # What is stored may be sealed or redacted, so our own event is known by a mark and not by what it says.
-    marked = replace(said, mark=uuid4().hex)
-    for number in range(await _used(services, ref), limit):
+    marked, used = replace(said, mark=said.mark or uuid4().hex), await _used(services, ref)
+    if marked.mark in used:
+        return
+    # How many are used may be outdated as soon as it is read: the keys decide, and this only skips those that are
+    # taken.
+    for number in range(len(used), limit):
         event = marked.event(key=keys.retried(number + 1, ref.epoch))
         stored = await services.log.aappend(ref.run, [event], expected=expected, within=())
         if type(said).of(stored[0]).mark == marked.mark:
@@ -40,7 +68,9 @@ async def spend(
     )
 
 
-async def _used(services: Services, ref: WorkRef) -> int:
-    """How many retries the run has used since a person last restarted it: those without a key cost nothing."""
+async def _used(services: Services, ref: WorkRef) -> list[str | None]:
+    """The marks of the retries that the run has used since a person last restarted it: those without a key cost
+    nothing.
+    """
     events = services.log.aread(ref.run, types=[StepRetried.type])
-    return len([event async for event in events if event.key is not None and event.epoch == ref.epoch])
+    return [StepRetried.of(event).mark async for event in events if event.key is not None and event.epoch == ref.epoch]

@@ -18,6 +18,7 @@ from muster.documents import Documents, documents_of
 from muster.events.coalesce import Coalescer
 from muster.events.definitions import DefinitionStore
 from muster.events.lifecycle import TELLING, RunLifecycle
+from muster.events.model import Event, EventType
 from muster.events.queries import Queries
 from muster.events.verified import VerifiedLog
 from muster.execution.references import WorkRef
@@ -73,6 +74,17 @@ class Services:
     def lives(self) -> Coalescer[None, RunLifecycle]:
         """What the log says of runs, as far as it decides whether their work may begin."""
         return Coalescer(self._lives)
+
+    @cached_property
+    def failures(self) -> Coalescer[tuple[str, int], list[Event]]:
+        """What of a step failed in a run after a version of its log."""
+        return Coalescer(self._failures)
+
+    async def _failures(self, run: str, asked: Sequence[tuple[str, int]]) -> list[list[Event]]:
+        steps, after = {step for step, _ in asked}, min(version for _, version in asked)
+        read = self.log.aread(run, after_version=after, steps=steps, types=[EventType.STEP_FAILED])
+        failed = [event async for event in read]
+        return [[event for event in failed if event.step == step] for step, _ in asked]
 
     async def _lives(self, run: str, asked: Sequence[None]) -> list[RunLifecycle]:
         life = RunLifecycle.of([event async for event in self.log.aread(run, steps=(), types=TELLING)])

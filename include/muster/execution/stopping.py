@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from muster.errors import Final
+from muster.events import keys
 from muster.events.lifecycle import RunLifecycle
 from muster.events.sealing import ensure_still_known
 from muster.events.state import CANCELLED, UNWINDING
-from muster.execution.flow import Skip
+from muster.execution.flow import ITEM_FAILED, Skip
+from muster.execution.piece import Piece
 from muster.execution.references import LeftAsItWas, WorkRef
 from muster.execution.services import Services
+from muster.kept import Kept
+
+_looked: Kept[tuple[str, int, str, str, int], tuple[int, int | None]] = Kept(512)
+"""Of a list: up to which version of the log no item of it has failed, or the version of the first that has."""
 
 
 class Stopped(Final):
@@ -39,6 +45,37 @@ async def why_not_begun(services: Services, ref: WorkRef) -> Skip | None:
     if life.has_ended(ref.epoch):
         raise LeftAsItWas(f"{ref.run} has ended: step {ref.step} does not begin any more.")
     return _why(life, ref)
+
+
+async def why_held_back(services: Services, piece: Piece, *, waits: bool = False) -> Skip | None:
+    """Why an item does not begin, of a list that goes no further once one has failed (`failures`); None when it may.
+
+    `waits` says that this execution of it has begun and made no attempt yet, because it waited for its lock.
+    """
+    if piece.index is None or piece.step.failures == "continue":
+        return None
+    if (failed := await _first_failure(services, piece)) is None:
+        return None
+    # What a process had begun before, and died in, is under way: it is gone on with.
+    starts = [keys.started(piece.key, None), keys.started(piece.key, piece.ref.epoch)]
+    begun = (await services.log.aunder_keys(piece.ref.run, starts)).values()
+    before = piece.execution if waits else failed
+    is_under_way = any(event.epoch == piece.ref.epoch and event.version < before for event in begun)
+    return None if is_under_way else Skip(ITEM_FAILED)
+
+
+async def _first_failure(services: Services, piece: Piece) -> int | None:
+    """The version of the first failure of an item of its list in this execution; None while there is none."""
+    ref, database = piece.ref, services.database
+    # A server that took over may lack the last events: what was seen on another connection is not believed.
+    known = (database.dsn, database.sessions, ref.run, ref.step, ref.epoch)
+    after, failed = _looked.get(known, (0, None))
+    if failed is None:
+        events = await services.failures.submit(ref.run, (ref.step, after))
+        items = (event.version for event in events if event.epoch == ref.epoch and event.index is not None)
+        # What came before its own beginning was seen: else each item of a long list would look through all of it.
+        _looked[known] = max(after, piece.execution), (failed := next(items, None))
+    return failed
 
 
 async def ensure_may_begin(services: Services, ref: WorkRef) -> None:

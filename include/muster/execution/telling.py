@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from muster.errors import MusterError, TransientError
+from muster.errors import DatabaseLost, MusterError, TransientError
 from muster.events.sealing import ForgottenMeanwhile, Seals, about_whom, current_seals
 from muster.execution.services import Services
 from muster.notifications.addressing import addressed, report
@@ -23,6 +23,9 @@ async def tell(services: Services, run: str, step: str, words: Words, *, otherwi
 
     Returns:
         By its key, why a notice was not sent. The outbox has it, unless none can be made of it: see `addressed`.
+
+    Raises:
+        DatabaseLost: nothing may be in the outbox: to be said again.
     """
     work = partial(_tell, services, step, words, otherwise=otherwise)
     faults = await about_whom(partial(_seals, services), run, work)
@@ -37,12 +40,15 @@ async def is_about_somebody(services: Services, run: str) -> bool:
 
 
 async def _tell(services: Services, step: str, words: Words, *, otherwise: str) -> dict[str, Exception]:
-    about_somebody = current_seals() is not None
-    notices, faults = addressed(await words(), otherwise=otherwise, about_somebody=about_somebody, step=step)
+    seals = current_seals()
+    notices, faults = addressed(await words(), otherwise=otherwise, about_somebody=seals is not None, step=step)
+    # One notice is recorded as it is sent. Of several, whoever dies after the first would leave the others unknown.
+    if len(notices) > 1:
+        await services.notices.outbox.aplan(notices, seals.known if seals is not None else ())
     for notice in notices:
         try:
             await services.notices.send(notice)
-        except ForgottenMeanwhile:
+        except (ForgottenMeanwhile, DatabaseLost):
             raise
         except Exception as error:
             faults[notice.key] = error

@@ -15,6 +15,7 @@ from muster.events.payloads.runs import RunOpened
 from muster.events.state import RunState, fold
 from muster.events.structure import seal_data
 from muster.execution.flow import ancestors
+from muster.execution.references import LeftAsItWas, WorkRef
 from muster.execution.services import Services, earlier_workspace_of, workspace_of
 from muster.execution.variables import variables_for
 from muster.kept import Kept
@@ -23,6 +24,8 @@ from muster.language.resolved_step import ResolvedStep
 from muster.redaction import learn_settings
 
 _definitions: Kept[str, Definition] = Kept(128)
+_performed_by: Kept[tuple[str, int, str, int], str] = Kept(512)
+"""The hash of what an execution of a run is performed by: it was ordered before that began, and stays."""
 _opened: Kept[tuple[str, str], Event] = Kept(256)
 
 
@@ -30,6 +33,9 @@ class NeverOpened(MusterError):
     """Nothing is known of the run: nothing was done for it."""
 
     repeats_data = False
+
+    def __init__(self, run: str) -> None:
+        super().__init__(f"Run {run} was never opened.", remedy="Trigger it again; nothing was done for it.")
 
 
 @dataclass(frozen=True)
@@ -90,16 +96,19 @@ class RunView:
         return variables_for(self.definition, step.references, self.state, services)
 
 
-async def load(services: Services, run: str, step_id: str) -> tuple[RunView, ResolvedStep]:
-    """The run as far as `step_id` needs to know it.
+async def load(services: Services, ref: WorkRef) -> tuple[RunView, ResolvedStep]:
+    """The run as far as one of its steps needs to know it.
 
     Raises:
         MusterError: the run was never opened.
     """
-    opened = await _opening(services, run)
-    definition = await _definition(services, opened)
-    step = definition.step(step_id)
+    run, opened = ref.run, await _opening(services, ref.run)
+    definition = await definition_of(services, run, ref.epoch)
+    if (step := definition.find(ref.step)) is None:
+        # Airflow performs another version than the run does: a person has had it cleared on the latest one.
+        raise LeftAsItWas(f"The version of {definition.name} that {run} is performed by has no step {ref.step}.")
     needed = {step.id, *step.after, *step.references}
+    # Questions and branches further up as well: what was rejected or not taken there counts for this step.
     needed.update(before.id for before in ancestors(definition, step) if before.asks or before.chooses)
     events = [event async for event in services.log.aread(run, steps=needed)]
     return RunView(run, definition, opened, events), step
@@ -109,30 +118,31 @@ async def load_all(services: Services, run: str) -> RunView:
     """The whole run."""
     opened = await _opening(services, run)
     events = [event async for event in services.log.aread(run)]
-    return RunView(run, await _definition(services, opened), opened, events)
-
-
-async def definition_of(services: Services, run: str) -> Definition:
-    """The definition a run belongs to.
-
-    Raises:
-        MusterError: the run was never opened.
-    """
-    return await _definition(services, await _opening(services, run))
+    return RunView(run, await definition_of(services, run), opened, events)
 
 
 async def bundle_version(services: Services, run: str) -> str | None:
-    """The version of the Dag bundle that a run was opened with; None when it has none, or is not opened yet."""
-    try:
-        version = RunOpened.of(await _opening(services, run)).bundle_version
-    except NeverOpened:
-        return None
-    return version
+    """The version of the Dag bundle that a run is performed by; None when it has none, or is not opened yet."""
+    return (await services.lives.submit(run, None)).bundle_version
 
 
-async def _definition(services: Services, opened: Event) -> Definition:
-    """The run's own definition, kept in memory because it never changes."""
-    name = RunOpened.of(opened).definition
+async def definition_of(services: Services, run: str, epoch: int | None = None) -> Definition:
+    """What a run is performed by: what it was opened with, or what a person has had it go on with.
+
+    Args:
+        epoch: The execution that asks, for which it is the same until its end; None asks the log.
+
+    Raises:
+        NeverOpened: the run was never opened.
+    """
+    # A server that took over may lack the last events: what was seen on another connection is not believed.
+    key = None if epoch is None else (services.database.dsn, services.database.sessions, run, epoch)
+    if key is None or (name := _performed_by.get(key)) is None:
+        name = (await services.lives.submit(run, None)).definition
+        if name is None:
+            raise NeverOpened(run)
+        if key is not None:
+            _performed_by[key] = name
     if (found := _definitions.get(name)) is None:
         found = Definition.model_validate_json(await services.definitions.aget(name))
         learn_settings(found.settings)
@@ -146,7 +156,8 @@ async def _opening(services: Services, run: str) -> Event:
     if (opened := _opened.get(key)) is None:
         found = await services.log.aunder_keys(run, [OPENED])
         if not found:
-            raise NeverOpened(f"Run {run} was never opened.", remedy="Trigger it again; nothing was done for it.")
+            raise NeverOpened(run)
         event = found[OPENED]
+        # What may be about somebody is left out of the cache: it would outlive their being forgotten.
         opened = _opened[key] = replace(event, data=seal_data(event.type, event.data, lambda value: None))
     return opened

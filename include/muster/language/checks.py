@@ -123,6 +123,10 @@ class _Checker:
                 yield self.document.problem(
                     "`pack` packs the items of `each`, and there is none", (*path, "pack"), key=True
                 )
+            if isinstance(step, MappedStep) and step.failures is not None and step.each is None:
+                message = "`failures` is about the items of `each`, and there is none"
+                suggestion = "Leave it out: a step that fails for good has what the run did undone."
+                yield self.document.problem(message, (*path, "failures"), key=True, suggestion=suggestion)
             spot, kind = self._spot(*path), KINDS[step.kind]
             yield from kind.check(step, spot)
             if isinstance(step, WorkStep):

@@ -65,6 +65,10 @@ class Definition(Resolved):
         """The step of that id; raises KeyError."""
         return self._by_id[step_id]
 
+    def find(self, step_id: str) -> ResolvedStep | None:
+        """The step of that id; None when there is none."""
+        return self._by_id.get(step_id)
+
     @cached_property
     def _by_id(self) -> dict[str, ResolvedStep]:
         return {step.id: step for step in self.steps}

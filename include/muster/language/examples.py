@@ -368,5 +368,23 @@ steps:
 """
 """Items that are set aside and items that are skipped."""
 
-MORE = (AUTOMATION, PERSONAL, STEPS, COMPENSATING, REJECTED, SET_ASIDE)
+FAILING = """automation: file_until_one_fails
+inputs:
+  letters: { type: array, items: { type: string }, default: [] }
+steps:
+  - id: read
+    each: "{{ inputs.letters }}"
+    skill: office.read_letter
+    with: { uri: "{{ item }}" }
+
+  - id: file
+    each: "{{ steps.read }}"
+    failures: stop
+    skill: office.file_letter
+    with: { letter: "{{ item }}" }
+    compensate: { skill: office.unfile_letter, with: { letter: "{{ item }}" } }
+"""
+"""Items that do not begin once another one has failed."""
+
+MORE = (AUTOMATION, PERSONAL, STEPS, COMPENSATING, REJECTED, SET_ASIDE, FAILING)
 """The automations of the page beside the first, those of the kinds, and the one that extends another."""

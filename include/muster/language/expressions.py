@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from decimal import InvalidOperation
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -391,5 +392,7 @@ def _render(template: Template, variables: Mapping[str, object]) -> str:
 def _reason(error: Exception) -> str:
     if isinstance(error, ZeroDivisionError):
         return "it divides by zero"
+    if isinstance(error, InvalidOperation):
+        return "one of its numbers cannot be reckoned with: it is none (`NaN`), or has too many digits"
     text = str(error) or type(error).__name__
     return text[0].lower() + text[1:].rstrip(".")

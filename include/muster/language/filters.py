@@ -34,7 +34,6 @@ _SAFE = [
     "dictsort",
     "first",
     "float",
-    "int",
     "items",
     "last",
     "length",
@@ -125,6 +124,13 @@ def decimal(value: object) -> Decimal:
     if abs(number.adjusted()) > MAX_DIGITS:
         raise ValueError(f"`decimal` takes a number of {MAX_DIGITS} digits at most")
     return number
+
+
+def whole_number(value: Any, default: int = 0, base: int = 10) -> object:
+    """The number without its fraction, or what a text says; `default` for what is no number."""
+    if isinstance(value, Decimal) and value.is_finite() and value.adjusted() > MAX_DIGITS:
+        raise ValueError(f"`int` takes a number of {MAX_DIGITS} digits at most")
+    return JINJA["int"](value, default, base)
 
 
 def format_date(value: object, pattern: str = "%Y-%m-%d") -> str:
@@ -220,6 +226,7 @@ _KNOWN: dict[str, Callable[..., object]] = {
     "add_days": add_days,
     "date": format_date,
     "decimal": decimal,
+    "int": whole_number,
     "join": join,
     "money": money,
     "present": present,

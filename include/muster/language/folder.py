@@ -205,7 +205,7 @@ class Folder:
 
     def _chain(self, path: Path) -> list[Source]:
         """The file and the files it extends, one after the other."""
-        chain = [read_source(path, name=shown(path, self.root))]
+        chain = [read_source(path, name=shown(path, self.root), published=self.published)]
         paths = [Path(os.path.normpath(path))]
         while isinstance(chain[-1].data, dict) and isinstance(target := chain[-1].data.get("extends"), str):
             # Through links as they are written: what is published is the file that a link leads to, in its place.
@@ -223,7 +223,7 @@ class Folder:
                 raise LanguageError([source.problem(message, ("extends",), suggestion=BASES)])
             if len(chain) > MAX_CHAIN:
                 raise LanguageError([source.problem(f"more than {MAX_CHAIN} files extend each other", ("extends",))])
-            chain.append(read_source(base, name=shown(base, self.root)))
+            chain.append(read_source(base, name=shown(base, self.root), published=self.published))
             paths.append(base)
         return chain
 
@@ -249,7 +249,7 @@ class Folder:
         path = folder / DEFAULTS
         if not path.is_file():
             return above
-        source = read_source(path, name=shown(path, self.root))
+        source = read_source(path, name=shown(path, self.root), published=self.published)
         validate(FolderDefaults, source)
         return [source, *above]
 

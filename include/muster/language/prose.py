@@ -69,6 +69,8 @@ ENDINGS = """## Rejected, skipped, set aside
 | a person rejects, or does not answer in time | `succeeded`; `approved` is false | are skipped | succeeds |
 | a skill sets an item aside | `set_aside`, for that item | are skipped for it | succeeds, unless all items were |
 | an item fails for good | `failed`, for that item | are skipped for it | fails; what was done stands |
+| ... `failures: stop` | the same; what had not begun is `skipped` | are so for that | fails; what was done stands |
+| ... `failures: undo` | the same; what had not begun is `skipped` | are skipped | fails; what can be is undone |
 | a step fails for good, or all its items do | `failed` | are skipped | fails; what has a `compensate` is undone |
 
 A rejection skips every step after the question, with these exceptions:
@@ -104,6 +106,29 @@ With the letters `0.txt`, `1.txt` and `111111.txt`, which name 0, 1,000 and 6,00
 | `file` | | succeeded | skipped | `[null, "inbox/1.txt", null]` |
 
 An item that is null, as the first is for `file`, has no work and no state of its own.
+
+What an item that fails for good means for the others of its list, after all its attempts and its fallback, `failures`
+says:
+
+```yaml
+{failing}```
+
+With the letters `1.txt`, `bad.txt`, `2.txt` and `3.txt`, done one after the other, of which `bad.txt` fails:
+
+| `failures` of `file` | `1.txt` | `bad.txt` | `2.txt` and `3.txt` | the run |
+| --- | --- | --- | --- | --- |
+| `continue`, or nothing | succeeded | failed | succeeded | fails; three letters are filed |
+| `stop` | succeeded | failed | skipped (`item_failed`) | fails; one letter is filed |
+| `undo` | succeeded | failed | skipped (`item_failed`) | is compensated; no letter is filed |
+
+- Items already under way finish, with the attempts and the fallback that they have left: an item may begin at the
+  moment at which another one fails. Once the failure is in the log none begins, in any process. An item that waits for
+  its `lock` for the first time has not begun.
+- `stop`: what was done stands, also where no item came through. `muster dead-letters redrive` of the failed item does
+  it again, and with it every item that did not begin. Where several had failed, those that are not redriven stay as
+  they are. `muster restart RUN --from STEP` does all of it.
+- `undo`: the run is undone, as when a step without `each` fails. A `notify` step that fails undoes nothing.
+- An item that is set aside has not failed, nor has a question that is rejected.
 """
 
 BOUNDS = """## Bounds

@@ -35,6 +35,11 @@ _HEX = re.compile(r"0x[0-9a-fA-F]+|0o[0-7]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _NOT_JSON = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _NUMERIC_START = frozenset("0123456789+-.")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+"""All control characters but tabs and line breaks, and halves of characters."""
+_ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|.)", re.DOTALL)
+_CONTROL_ESCAPES = frozenset("0abvfeN")
+"""The letters that stand for control characters behind a backslash in double quotes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +61,13 @@ class Mistake(Exception):
         self.message, self.place, self.suggestion = message, place, suggestion
 
 
-def read_data(text: str) -> object:
-    """The one document in a text. Raises Mistake, or a YAMLError of the parser."""
-    return _Reader(text).document()
+def read_data(text: str, *, published: bool = False) -> object:
+    """The one document in a text. Raises Mistake, or a YAMLError of the parser.
+
+    Control characters are taken only in what was `published`, maybe before they were refused.
+    """
+    # YAML itself takes none as they are: only an escape brings one.
+    return _Reader(text, strict="\\" in text and not published).document()
 
 
 def read_places(text: str) -> dict[Path, tuple[Place, Place]]:
@@ -79,7 +88,10 @@ class _Reader:
     libyaml's own composer recurses in C and takes the process down on deep nesting, so it is not used.
     """
 
-    def __init__(self, text: str, places: dict[Path, tuple[Place, Place]] | None = None) -> None:
+    def __init__(
+        self, text: str, places: dict[Path, tuple[Place, Place]] | None = None, *, strict: bool = False
+    ) -> None:
+        self.text, self.strict = text, strict
         self.next: Callable[[], object] = CParser(text).get_event
         self.places = places
         self.anchors: dict[str, tuple[object, int]] = {}
@@ -112,6 +124,8 @@ class _Reader:
         before = self.count
         if kind is ScalarEvent:
             data = event.value
+            if self.strict:
+                self._refuse_control(event)
             # Only a text without quotes can be anything but text, and only these beginnings can.
             if event.implicit[0] and event.tag is None and (data[:1] in _NUMERIC_START or data in _WORDS):
                 data = _plain(event)
@@ -130,6 +144,8 @@ class _Reader:
         data: dict[str, object] = {}
         while type(event := self.next()) is not MappingEndEvent:
             key = _key(event)
+            if self.strict:
+                self._refuse_control(event)
             if key in data:
                 raise Mistake(f"the key `{key}` is written twice", _place(event), "Remove one of them.")
             inner = path
@@ -145,6 +161,23 @@ class _Reader:
             inner = path if self.places is None else (*path, len(data))
             data.append(self._value(event, depth, inner))
         return data, event
+
+    def _refuse_control(self, event: Any) -> None:
+        """Refuse what no database, or no reader, takes for text, such as the NUL in `"D:\\01_inbox"`."""
+        if _CONTROL.search(event.value) is None:
+            return
+        start = event.start_mark.index
+        for escape in _ESCAPE.finditer(self.text, start, event.end_mark.index):
+            name = escape[0]
+            number = escape[escape.lastindex] if escape.lastindex else None
+            if name[1] in _CONTROL_ESCAPES or (number and _CONTROL.match(chr(int(number, 16)))):
+                before = self.text[start : escape.start()]
+                breaks = before.count("\n")
+                column = len(before) - before.rfind("\n") - 1 if breaks else event.start_mark.column + len(before)
+                place = Place(event.start_mark.line + breaks, column, len(name))
+                remedy = f"Write `\\{name}` for these letters, or put the text in single quotes."
+                raise Mistake(f"`{name}` in double quotes is a control character", place, remedy)
+        raise Mistake("a control character stands in this text", _place(event), "Leave it out.")
 
     def _alias(self, event: Any, path: Path) -> object:
         if event.anchor not in self.anchors:

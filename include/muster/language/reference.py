@@ -55,7 +55,7 @@ def page() -> str:
         _yaml(examples.PERSONAL),
         _tables([StepDefaults]),
         _steps(),
-        _fill(prose.ENDINGS, rejected=examples.REJECTED, set_aside=examples.SET_ASIDE),
+        _fill(prose.ENDINGS, rejected=examples.REJECTED, set_aside=examples.SET_ASIDE, failing=examples.FAILING),
         _fill(prose.EXPRESSIONS, jinja=_jinja_filters(), own=_filter_table()),
         _fill(
             prose.MERGING,

@@ -112,6 +112,7 @@ def _step(
 ) -> ResolvedStep:
     work = step if isinstance(step, WorkStep) else None
     each = step.each if isinstance(step, MappedStep) else None
+    failures = step.failures if isinstance(step, MappedStep) else None
     kind = KINDS[step.kind]
     own = {"lane": None, "timeout": None, **kind.resolve(step, among)}
     own["lane"] = (work and work.lane) or own["lane"] or kind.lanes[0]
@@ -124,6 +125,7 @@ def _step(
         when=step.when,
         each=each,
         pack=work.pack if work else None,
+        failures=failures or "continue",
         priority=step.priority if step.priority is not None else defaults.priority,
         pool=step.pool if step.pool is not None else defaults.pool,
         retry=_retry(work.retry or defaults.retry if work else None),

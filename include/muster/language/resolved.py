@@ -15,7 +15,7 @@ from muster.written import Written
 class Resolved(BaseModel):
     """The base of every part of a definition."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class ResolvedClassRetry(Resolved):

@@ -9,6 +9,9 @@ from typing import ClassVar, Literal
 from muster.language.resolved import Resolved, ResolvedCompensation, ResolvedFallback, ResolvedRetry
 from muster.skills.index import Lane
 
+Failures = Literal["stop", "undo", "continue"]
+"""What an item of a list that fails for good means for the others."""
+
 
 class ResolvedStep(Resolved, ABC):
     """A step with everything filled in that the file left to defaults. Expressions stay as written."""
@@ -32,6 +35,7 @@ class ResolvedStep(Resolved, ABC):
     when: bool | str | None = None
     each: list[object] | str | None = None
     pack: int | Literal["all"] | None = None
+    failures: Failures = "continue"
     lane: Lane
     priority: int | None = None
     pool: str | None = None

@@ -12,6 +12,7 @@ from muster.language.expressions import is_expression
 from muster.language.problems import Problem
 from muster.language.reading import Path
 from muster.redaction import looks_secret, may_hold_secrets
+from muster.secret_names import named
 from muster.secret_shapes import is_given
 from muster.secret_words import is_listed, is_secret, name_in
 
@@ -33,10 +34,13 @@ def check_secrets(document: Located) -> Iterator[Problem]:
 
 _PROSE = frozenset({"description", "ask", "role", "title", "instructions", "human"})
 """What people or models read: `?token=...` in it is an example, only a real key is refused."""
+_STATEMENT = re.compile(r"\s*(?:SELECT|INSERT|UPDATE|DELETE|WITH|MERGE|CALL)\s", re.IGNORECASE)
+"""How a statement of SQL begins."""
 _GIVEN_HERE = ("default", "const", "enum", "example", "examples")
 """What a schema holds of the values themselves."""
 _FROM_ELSEWHERE = re.compile(
     r"[$<{].*"  # A variable of the shell, a blank to fill in.
+    r"|[\w(]*(?:%\(\w+\)s|[:@]\w+)[,;)]*"  # A parameter of a statement.
     r"|(?:~|\.{1,2})?(?:/[\w.-]+){2,}"  # The file that holds it.
     r"|[a-z][a-z0-9_]*_(?:default|conn|connection)",  # The connection that holds it.
     re.DOTALL,
@@ -45,7 +49,7 @@ _FROM_ELSEWHERE = re.compile(
 
 def _found(value: object, path: Path) -> Iterator[tuple[Path, str]]:
     if isinstance(value, str):
-        if looks_secret(value, prose=_is_prose(path)):
+        if looks_secret(value, prose=_is_prose(path) or _compares(value)) or _says_secret(value):
             yield path, "what stands here looks like a secret, and would be stored with every run"
     elif isinstance(value, Mapping):
         for key, inner in value.items():
@@ -68,6 +72,41 @@ def _found(value: object, path: Path) -> Iterator[tuple[Path, str]]:
                 yield from _literals(name, held, (*path, position, 1))
             else:
                 yield from _found(inner, (*path, position))
+
+
+def _compares(text: str) -> bool:
+    """True for SQL that compares what has a secret's name with a column, a parameter or a function, not with a text."""
+    return bool(_STATEMENT.match(text)) and not any(
+        {*text[max(0, span.start - 1) : span.start + 1]} & {"'", '"'} for span in named(text)
+    )
+
+
+def _says_secret(text: str) -> bool:
+    """True for a sentence that says a password or a key itself, `Sign in with password: Sommer2024!xyz`.
+
+    Only what stands right behind the name is judged: `redact` hides more, such as `Password: see 1Password`, because
+    what it wrongly lets through is stored, while a person can mend nothing in a sentence that is wrongly refused.
+    """
+    for span in named(text):
+        before = _URL_QUERY.sub("", text[: span.start].rstrip("\"' \t*`"))
+        word = (text[span.start : span.end].split() or [""])[0]
+        if _FROM_ELSEWHERE.fullmatch(word):
+            continue
+        if before.endswith((":", "=")) and _CHOSEN.fullmatch(word) and not _PRODUCT.fullmatch(word):
+            return True
+    return False
+
+
+_URL_QUERY = re.compile(r"[?&][\w.-]{1,60}=\Z")
+"""What comes before an example in the address of a page: `?token=abc123`."""
+_PRODUCT = re.compile(r"[A-Za-z]+\d{1,3}[.,;:!?]*")
+"""What is as likely the name of a system: `OAuth2`, `Office365`."""
+_CHOSEN = re.compile(
+    r"(?=.*\d)(?=.*[!#$%&*+=?@^~]).{6,}"  # Digits and signs: `Winter2023!`.
+    r"|(?=.*[a-z])(?=.*[A-Z])(?:[A-Za-z]+\d+){2,}[A-Za-z]*",  # Letters among digits: `k7Qx9fZZ12ab`.
+    re.DOTALL,
+)
+"""What nobody writes but as a password or a key. Either half alone is as likely a name: `§12-Regelung`, `#vault`."""
 
 
 def _given(name: object, schema: object) -> Mapping[str, object]:

@@ -70,8 +70,8 @@ class Source:
         return Problem(self.file, place.line + 1, place.column + 1, said, help, snippet, place.width)
 
 
-def read_source(path: File, *, name: str | None = None) -> Source:
-    """The file, parsed; `name` is how problems call it.
+def read_source(path: File, *, name: str | None = None, published: bool = False) -> Source:
+    """The file, parsed; `name` is how problems call it. One that was `published` may hold control characters.
 
     Raises:
         LanguageError: it cannot be read, is too large, is not UTF-8 or is not the YAML we take.
@@ -83,17 +83,17 @@ def read_source(path: File, *, name: str | None = None) -> Source:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise LanguageError([Problem(shown, 1, 1, f"the file cannot be read: {reason}")]) from error
-    return parse_source(raw, shown)
+    return parse_source(raw, shown, published=published)
 
 
-def parse_source(raw: bytes, file: str = "<text>") -> Source:
+def parse_source(raw: bytes, file: str = "<text>", *, published: bool = False) -> Source:
     """YAML text, parsed. Raises LanguageError as `read_source` does."""
     if len(raw) > MAX_BYTES:
         message = f"the file is larger than {MAX_BYTES // 1_000_000} MB, and was not read"
         raise LanguageError([Problem(file, 1, 1, message, "Move data out of it; an automation is a few kilobytes.")])
     text = _decode(raw, file)
     try:
-        return Source(file, text, read_data(text))
+        return Source(file, text, read_data(text, published=published))
     except Mistake as mistake:
         found = expression_for_key(text, mistake)
     except yaml.MarkedYAMLError as error:

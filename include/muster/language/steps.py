@@ -11,6 +11,7 @@ from muster.language.channels import CHANNELS
 from muster.language.durations import Duration
 from muster.language.fields import Elements, Flag, Line, Pack, Text, Values, Words
 from muster.language.resolved import ResolvedAgentFallback, ResolvedSkillFallback
+from muster.language.resolved_step import Failures
 from muster.skills.index import Lane
 from muster.written import Name, SkillName, Written
 
@@ -144,6 +145,10 @@ class MappedStep(StepBase):
     each: Elements | None = None
     """The list to fan out over; in the step's expressions the item is `item` and its position `index`. The
     output is a list of the same length."""
+    failures: Failures | None = None
+    """What an item that fails for good means for the others. `continue`: they go on. `stop`: no further item begins,
+    those under way finish, and what was done stands. `undo`: the whole step has failed, so no further item begins and
+    what the run did is undone. Default: `continue`."""
 
 
 class Compensation(Written):

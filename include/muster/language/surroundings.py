@@ -70,7 +70,7 @@ class Agents:
             path for path in map(Path, files_below(self._folder, (".yaml",))) if path.parent == self._folder
         ):
             try:
-                source = read_source(path, name=shown(path, self._root))
+                source = read_source(path, name=shown(path, self._root), published=self._published)
                 secrets = list(check_secrets(source))
                 problems.extend(secrets)
                 if secrets and not self._published:
@@ -135,7 +135,7 @@ class Surroundings:
         A copy of the folder has the plugins elsewhere.
         """
         skills = skill_index(root / "skills")
-        settings, problems, whole = _site_settings(root)
+        settings, problems, whole = _site_settings(root, published=published)
         agents = Agents(root / "agents", root, skills, published=published)
         return cls(
             root, settings, skills, agents, plugins or root.parent / "plugins", tuple(problems), whole, published
@@ -192,7 +192,7 @@ def settings_files() -> list[str]:
     return ["settings.yaml", f"settings.{environment}.yaml"] if environment else ["settings.yaml"]
 
 
-def _site_settings(root: Path) -> tuple[dict[str, object], list[Problem], bool]:
+def _site_settings(root: Path, *, published: bool) -> tuple[dict[str, object], list[Problem], bool]:
     """The settings, what is wrong with them, and whether every file of theirs could be read."""
     settings: dict[str, object] = {}
     problems: list[Problem] = []
@@ -206,7 +206,7 @@ def _site_settings(root: Path) -> tuple[dict[str, object], list[Problem], bool]:
                 whole = False
             continue
         try:
-            own, wrong = _settings_file(path, root)
+            own, wrong = _settings_file(path, root, published=published)
         except LanguageError as error:
             problems.extend(error.problems)
             whole = False
@@ -216,9 +216,9 @@ def _site_settings(root: Path) -> tuple[dict[str, object], list[Problem], bool]:
     return settings, problems, whole
 
 
-def _settings_file(path: Path, root: Path) -> tuple[dict[str, object], list[Problem]]:
+def _settings_file(path: Path, root: Path, *, published: bool) -> tuple[dict[str, object], list[Problem]]:
     """What a file says, and what of it is refused."""
-    source = read_source(path, name=shown(path, root))
+    source = read_source(path, name=shown(path, root), published=published)
     if not isinstance(source.data, dict):
         raise LanguageError([source.problem("settings are a mapping (lines of `name: value`)")])
     wrong = [

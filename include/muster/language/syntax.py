@@ -16,6 +16,8 @@ _BREAKS = re.compile(r"\r\n|[\r\n\x85\u2028\u2029]")
 FAR = 100
 """So many lines before a mistake the quote is looked for that leads to it."""
 _NO_ESCAPE = re.compile(r"escape character|hexdecimal|hexadecimal|escape code")
+_BRACE = re.compile(r"\{\{\s*|\s*\}\}")
+_ONE_EXPRESSION = re.compile(r"\{\{(?:(?!\}\}).)*\}\}")
 _BRACES = re.compile(r"\{\{.*?(?:\}\}|$)")
 
 
@@ -78,6 +80,9 @@ def _in_quotes(place: Place, line: str) -> Mistake:
     key, value = _KEY.match(line), line[place.column :].partition(" #")[0].rstrip()
     if key is not None and not line[key.end() : place.column].strip() and _is_whole(value):
         shown = value
+        if key[0].split()[-1] == "when:" and not _ONE_EXPRESSION.fullmatch(value):
+            # In quotes it would be text; what is compared belongs into the braces.
+            shown = f"{{{{ {_BRACE.sub('', value).strip()} }}}}"
     return Mistake("an expression must stand in quotes", place, f"Write {_quoted(shown)}.")
 
 

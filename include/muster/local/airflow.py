@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from muster.local.credentials import Credentials
+from muster.local.credentials import Credentials, write_secret
 from muster.local.processes import ProcessSpec
 from muster.local.project import Project
 
@@ -207,6 +207,12 @@ def bundle(project: Project) -> dict[str, object]:
 def password_file(project: Project) -> Path:
     """Where Airflow's simple auth manager reads the passwords."""
     return project.airflow_home / "passwords.json"
+
+
+def write_passwords(project: Project, credentials: Credentials) -> None:
+    """Write that file: whoever stands in it can sign in, from then on."""
+    passwords = {name: login.password for name, login in credentials.logins.items()}
+    write_secret(password_file(project), json.dumps(passwords))
 
 
 def _plain(project: Project, databases: Databases, given: Mapping[str, str]) -> dict[str, str]:

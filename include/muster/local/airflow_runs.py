@@ -33,12 +33,12 @@ class RestAirflow:
             return {}
         return {_name(task): task["state"] for task in self._client.tasks(dag_id, run_id)}
 
-    def restart(self, dag_id: str, run_id: str) -> None:
+    def restart(self, dag_id: str, run_id: str, *, latest: bool = False) -> None:
         """Clear all tasks of a run that is there."""
         if self._client.run(dag_id, run_id) is None:
             raise PermanentError(f"Airflow does not know the run {run_id} of {dag_id} any more.")
         tasks = sorted({task["task_id"] for task in self._client.tasks(dag_id, run_id)})
-        self._client.clear(dag_id, run_id, tasks)
+        self._client.clear(dag_id, run_id, tasks, latest=latest)
 
     def clear(self, dag_id: str, run_id: str, tasks: Sequence[str]) -> bool:
         """Clear these tasks, named as by `tasks`; always possible."""

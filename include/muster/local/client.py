@@ -117,6 +117,7 @@ class AirflowClient:
             raise MusterError(
                 f"The input `{name}{place or ''}` of {dag_id} does not fit: {why.rstrip('.')}. Nothing was started."
             )
+        # Somebody else has started it between the question and this.
         if answer.status_code == 409 and run_id is not None:
             existing = self._get_or_none(f"{path}/{run_id}")
             if existing is not None:
@@ -167,20 +168,27 @@ class AirflowClient:
         return result
 
     def clear(
-        self, dag_id: str, run_id: str, tasks: Sequence[str | tuple[str, int]], *, only_failed: bool = False
+        self,
+        dag_id: str,
+        run_id: str,
+        tasks: Sequence[str | tuple[str, int]],
+        *,
+        only_failed: bool = False,
+        latest: bool = False,
     ) -> int:
         """Have tasks of a run performed again, on the version the run belongs to; how many that are.
 
         Args:
             tasks: Task ids, with the map index where only one of a task's instances is meant.
             only_failed: Leave alone what did not fail.
+            latest: From now on the run belongs to the latest version of its Dag; what is new in that is performed too.
         """
         body = {
             "dry_run": False,
             "dag_run_id": run_id,
             "task_ids": list(tasks),
             "only_failed": only_failed,
-            "run_on_latest_version": False,
+            "run_on_latest_version": latest,
         }
         answer = self._send("POST", f"/api/v2/dags/{dag_id}/clearTaskInstances", json=body)
         return int(answer.json()["total_entries"])
@@ -229,6 +237,7 @@ class AirflowClient:
     def _send(self, method: str, path: str, *, accept: tuple[int, ...] = (), **options: Any) -> httpx.Response:
         try:
             answer = self._http.request(method, path, headers=self._headers(path), **options)
+            # Tokens run out, and a restart may have changed what they are signed with: once with a new one.
             if answer.status_code == 401 and self._token is not None:
                 self._token = None
                 answer = self._http.request(method, path, headers=self._headers(path), **options)

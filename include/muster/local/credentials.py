@@ -7,12 +7,14 @@ import fcntl
 import json
 import os
 import secrets
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from muster.errors import MusterError
+from muster.files import sync_folder
 
 ROLES = ("viewer", "user", "op", "admin")
 """What Airflow's simple auth manager knows, weakest first."""
@@ -58,7 +60,9 @@ def credentials_file(state: Path) -> Path:
 
 @contextmanager
 def alone(state: Path) -> Iterator[None]:
-    """Nobody else changes who can sign in meanwhile: others wait."""
+    """Nobody else makes or changes the credentials meanwhile: others wait. Within it they are read by `renew_logins`,
+    `add_login` and `remove_login`, which take no lock themselves.
+    """
     with (state / "credentials.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -71,7 +75,11 @@ def load_credentials(state: Path) -> Credentials:
         MusterError: the file is damaged, or, at first use, MUSTER_USERS is not understood.
     """
     path = credentials_file(state)
-    return _read(path) if path.exists() else renew_logins(state)
+    if path.exists():
+        return _read(path)
+    with alone(state):
+        # Asked again: whoever held the lock before may have made them, and begun what is kept under their keys.
+        return _as_they_are(state)
 
 
 def renew_logins(state: Path) -> Credentials:
@@ -114,7 +122,7 @@ def add_login(state: Path, name: str, role: str) -> Credentials:
     Raises:
         MusterError: the name is none, or somebody has it.
     """
-    known = load_credentials(state)
+    known = _as_they_are(state)
     if not name.strip() or any(char in name for char in ",:|") or any(char.isspace() for char in name):
         raise MusterError(f"{name!r} is no user name.", remedy="Use one word without commas and colons.")
     if name in known.logins:
@@ -132,7 +140,7 @@ def remove_login(state: Path, name: str) -> Credentials:
     Raises:
         MusterError: it was not added.
     """
-    known = load_credentials(state)
+    known = _as_they_are(state)
     if name not in known.logins or not known.logins[name].added:
         raise MusterError(
             f"{name} was not added by `muster users add`.",
@@ -142,6 +150,11 @@ def remove_login(state: Path, name: str) -> Credentials:
     return _written(state, replace(known, logins=left, jwt_secret=_jwt_secret()))
 
 
+def _as_they_are(state: Path) -> Credentials:
+    path = credentials_file(state)
+    return _read(path) if path.exists() else renew_logins(state)
+
+
 def _written(state: Path, credentials: Credentials) -> Credentials:
     write_secret(credentials_file(state), json.dumps(asdict(credentials), indent=2))
     return credentials
@@ -149,14 +162,20 @@ def _written(state: Path, credentials: Credentials) -> Credentials:
 
 def write_secret(path: Path, text: str) -> None:
     """Write a file that only its owner can read, whole or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        os.fchmod(file.fileno(), 0o600)
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    # Beside it and renamed: a reader, or a crash, meets the old file or the new one. Nobody else writes to it, also not
+    # a process of the same id in another container.
+    descriptor, partial = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+            # On disk before the rename: else a power failure may leave the new name on an empty file.
+            file.flush()
+            os.fsync(file.fileno())
+        Path(partial).replace(path)
+    except BaseException:
+        Path(partial).unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
 
 
 def _new() -> Credentials:

@@ -53,6 +53,8 @@ class Keeper:
     def run(self) -> int:
         """Run the command to its end; its exit code, `128 + n` when signal n ended it."""
         _prctl(PR_SET_CHILD_SUBREAPER, 1)
+        # Before the command starts: a stop that comes while it does must not end the keeper and leave the command
+        # behind.
         wake = self._listen()
         child = self._start()
         while not (self._stopping or self._orphaned() or self._reaped(child)):
@@ -73,6 +75,7 @@ class Keeper:
 
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, request_stop)
+        # A handler that does nothing, because only a signal with a handler writes to the pipe and so ends the pause.
         signal.signal(signal.SIGCHLD, lambda *_: None)
         return reading
 
@@ -88,6 +91,8 @@ class Keeper:
         return subprocess.Popen(self._command, stdin=subprocess.DEVNULL, **options).pid
 
     def _orphaned(self) -> bool:
+        # Compared with the id that the supervisor gave: asked for here at the start, it would already be another one if
+        # the supervisor had died by then.
         return os.getppid() != self._parent
 
     def _reaped(self, child: int) -> bool:
@@ -102,6 +107,8 @@ class Keeper:
         return self._code is not None
 
     def _pause(self, wake: int) -> None:
+        # A signal that came after the loop last looked has left a byte in the pipe, so it is not slept through. That
+        # the supervisor died nobody signals: it is looked for.
         select.select([wake], [], [], LOOK_INTERVAL)
         with contextlib.suppress(BlockingIOError):
             os.read(wake, 4096)

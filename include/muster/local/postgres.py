@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,7 @@ class PostgresServer:
             command=command,
             environment=dict(os.environ),
             log=self.log,
+            # PostgreSQL's fast shutdown. At SIGTERM it would wait until its last client has gone.
             stop=signal.SIGINT,
             grace=30.0,
             foundation=True,
@@ -104,24 +106,28 @@ class PostgresServer:
         )
 
     def _initialise(self) -> None:
-        shutil.rmtree(self.data, ignore_errors=True)
-        self.data.mkdir(parents=True, mode=0o700)
-        password_file = self.data.parent / f".{self.data.name}.initdb"
+        # Beside its place, and moved there when it is whole: `initdb` writes `PG_VERSION` first, so that what it leaves
+        # when it is killed would look like a database at the next start.
+        self.data.parent.mkdir(parents=True, exist_ok=True)
+        making = f".{self.data.name}.making-"
+        for left in self.data.parent.glob(f"{making}*"):
+            left.unlink() if left.is_file() else shutil.rmtree(left, ignore_errors=True)
+        # Another name each time: one whose parent was killed may still be at its own.
+        folder = Path(tempfile.mkdtemp(prefix=making, dir=self.data.parent))
+        password_file = folder.with_name(f"{folder.name}.password")
         password_file.touch(mode=0o600)
         password_file.write_text(self._password)
         if os.getuid() == 0:
-            for path in (self.data, password_file):
+            for path in (folder, password_file):
                 os.chown(path, *_unprivileged_ids())
         try:
-            self._initdb(password_file)
-        except BaseException:
-            # A half-made directory must not look like a database at the next start.
-            shutil.rmtree(self.data, ignore_errors=True)
-            raise
+            self._initdb(folder, password_file)
         finally:
             password_file.unlink()
+        shutil.rmtree(self.data, ignore_errors=True)
+        folder.rename(self.data)
 
-    def _initdb(self, password_file: Path) -> None:
+    def _initdb(self, folder: Path, password_file: Path) -> None:
         as_user: dict[str, Any] = {}
         if os.getuid() == 0:
             user, group = _unprivileged_ids()
@@ -130,7 +136,7 @@ class PostgresServer:
             [
                 str(_binaries() / "initdb"),
                 "-D",
-                str(self.data),
+                str(folder),
                 "-U",
                 self._superuser,
                 "--pwfile",

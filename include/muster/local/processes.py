@@ -79,6 +79,8 @@ class ManagedProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                # A terminal's Ctrl-C goes to its foreground processes: it reaches the supervisor alone, which stops in
+                # order.
                 start_new_session=True,
             )
 
@@ -113,6 +115,7 @@ class ManagedProcess:
 
 def kill_session(session: int) -> None:
     """SIGKILL every process of a session and all their descendants, until none is left."""
+    # Again and again: a process that forks while the list is made has a child that is not on it.
     for _ in range(20):
         members = [each for each in psutil.process_iter() if _session_of(each.pid) == session]
         doomed = [each for each in _with_descendants(members) if _alive(each)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import subprocess
@@ -16,9 +15,9 @@ from pathlib import Path
 import psycopg
 
 from muster.errors import MusterError
-from muster.local.airflow import COMPONENTS, HEALTH_NAMES, Ports, component_specs, environment, password_file
+from muster.local.airflow import COMPONENTS, HEALTH_NAMES, Ports, component_specs, environment, write_passwords
 from muster.local.client import AirflowClient, Unreachable
-from muster.local.credentials import Credentials, alone, renew_logins, write_secret
+from muster.local.credentials import Credentials, alone, renew_logins
 from muster.local.databases import Databases, prepare_embedded, prepare_given
 from muster.local.postgres import PostgresServer, data_directory, free_port
 from muster.local.project import Project
@@ -110,10 +109,13 @@ class Stack:
                 f"Muster is running already for {self.project.root}{where}.",
                 remedy="`muster status` shows it, `muster down` stops it.",
             )
+        # What a killed one left behind names a process that may be somebody else's by now.
+        note_path(self.project.state).unlink(missing_ok=True)
         check_port(self.port, self._host)
+        # Both files under one lock: a login that a command adds in between would be in one of them only.
         with alone(self.project.state):
             self.credentials = renew_logins(self.project.state)
-            self._write_for_people()
+            write_passwords(self.project, self.credentials)
         self._databases = self._prepare_databases()
         self.environment = self._make_environment(self._databases)
         self._note()
@@ -169,6 +171,7 @@ class Stack:
         if self._postgres is not None:
             self._postgres.stop()
         if self._databases is not None:
+            # Before the lock is given back: after that it may be the note of whoever took the lock next.
             note_path(self.project.state).unlink(missing_ok=True)
         self._lock.release()
 
@@ -216,10 +219,6 @@ class Stack:
         ports = Ports(self.port, worker_logs=free_port(), trigger_logs=free_port())
         made = environment(self.project, self.credentials, databases, ports, host=self._host)
         return {**made, **self._extra}
-
-    def _write_for_people(self) -> None:
-        passwords = {name: login.password for name, login in self.credentials.logins.items()}
-        write_secret(password_file(self.project), json.dumps(passwords))
 
     def _note(self) -> None:
         pids = {name: state.process.pid or 0 for name, state in self.supervisor.components.items()}
@@ -273,6 +272,7 @@ class Stack:
                 f"Airflow's database could not be migrated: {log.read_text()[-600:].strip()}",
                 remedy=f"Read {log}.",
             )
+        # Last: a migration that was broken off is made again at the next start.
         stamp.write_text(f"{version('apache-airflow-core')} {self._airflow_revision()}")
 
     def _airflow_revision(self) -> str | None:

@@ -23,11 +23,13 @@ class ComponentState:
 
     process: ManagedProcess
     started: float = 0.0
+    """On the monotonic clock, in seconds."""
     crashes: int = 0
     """Crashes in a row, without a steady stretch between them."""
     restarts: int = 0
     """Restarts since the supervisor started."""
     last_code: int | None = None
+    """Exit code of the last crash: below zero, or above 128, it was ended by a signal."""
     due: float | None = None
     """When to start again, on the monotonic clock; None while it runs."""
 
@@ -76,6 +78,8 @@ class Supervisor:
 
     def stop(self) -> None:
         """Stop everything: first all that stands on something, together; then each foundation, the last one first."""
+        # The watching thread ends first: it would take a process that is stopped for one that crashed, and start it
+        # again.
         self._stopping.set()
         if self._thread is not None:
             self._thread.join()

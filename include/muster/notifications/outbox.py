@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Literal
@@ -23,12 +24,26 @@ COLUMNS = """id, key, run, channel, target, subject, text, status, delivered_by,
     attempts, created_at, settled_at"""
 
 # Who forgets somebody waits for the locks on their rows, and finds what was written; who comes after finds no key.
-CLAIM = """
+_ASKED = """
 WITH known AS MATERIALIZED (
     SELECT FROM subjects WHERE id = ANY(%(known)s) AND wrapped_key IS NOT NULL FOR SHARE
 ), asked AS MATERIALIZED (SELECT count(*) = cardinality(%(known)s::text[]) AS are_known FROM known
-), claimed AS (
-INSERT INTO outbox (key, run, channel, target, subject, text, status, attempts, claimed_until)
+)"""
+_NOTICE = "key, run, channel, target, subject, text"
+
+# As what a sender that died has left: free for whoever sends it first.
+PLAN = f"""
+{_ASKED}, planned AS (
+INSERT INTO outbox ({_NOTICE}, status, attempts, claimed_until)
+SELECT {_NOTICE}, 'pending', 0, clock_timestamp() FROM asked, json_to_recordset(%(notices)s::json)
+    AS notice (key text, run text, channel text, target text, subject text, text text) WHERE are_known
+ON CONFLICT (key) DO NOTHING
+) SELECT are_known FROM asked
+"""
+
+CLAIM = f"""
+{_ASKED}, claimed AS (
+INSERT INTO outbox ({_NOTICE}, status, attempts, claimed_until)
 SELECT %(key)s, %(run)s, %(channel)s, %(target)s, %(subject)s, %(text)s, 'pending', 1,
        clock_timestamp() + %(lease)s FROM asked WHERE are_known
 ON CONFLICT (key) DO UPDATE SET
@@ -41,6 +56,12 @@ RETURNING attempts
 ) SELECT (SELECT attempts FROM claimed), are_known FROM asked
 """
 
+ALIKE = """
+SELECT key FROM outbox WHERE run = %(run)s AND channel = %(channel)s AND target = %(target)s
+    AND subject = %(subject)s AND text = %(text)s ORDER BY id
+"""
+
+# Whoever delivered it may say so, also after another attempt has claimed it: that it was sent is true.
 SETTLE = """
 UPDATE outbox SET status = %(status)s, delivered_by = %(delivered_by)s,
     reference = coalesce(%(reference)s, 'outbox/' || id),
@@ -96,13 +117,20 @@ class OutboxEntry(BaseModel):
     error: str | None
     """Why the last attempt failed; it stays where a person has discarded the notice."""
     attempts: int
+    """How many have been begun."""
     created_at: datetime
     settled_at: datetime | None
+    """When the last of them came to an end; None while none has, or it is to be sent again."""
 
     @property
     def may_pass(self) -> bool:
         """True when sending it again can help: its sender died, or what went wrong was of a kind that passes."""
         return self.status == "pending" or (self.error or "").partition(":")[0] in _passing(TransientError)
+
+    @property
+    def may_be_replaced(self) -> bool:
+        """True when its channel has refused it for good: its key is free for a corrected one."""
+        return self.status == "failed" and not self.may_pass
 
     @property
     def delivery(self) -> Delivery | None:
@@ -164,7 +192,8 @@ class Outbox:
         )
 
     def told(self, run: str, key: str) -> bool:
-        """True when everybody was told of a run under a key, or is to be: at each of the places `<key>/<number>`.
+        """True when everybody was told of a run under a key, or is to be: at each of the places `<key>/<number>`, which
+        are all in the outbox as soon as one is (`plan`).
 
         Whose words were taken away before it was sent, because whom it is about was forgotten, tells nobody.
         """
@@ -190,6 +219,29 @@ class Outbox:
                 cursor = connection.cursor(row_factory=class_row(OutboxEntry))
                 await cursor.execute(f"SELECT {COLUMNS} FROM outbox WHERE key = %s", (key,))
                 return await cursor.fetchone()
+
+    async def alike(self, notice: Notice) -> list[str]:
+        """The keys under which the run has told the same place the same, oldest first."""
+        with database_failures():
+            async with self._database.aconnection() as connection:
+                return [key for (key,) in await (await connection.execute(ALIKE, notice.model_dump())).fetchall()]
+
+    def plan(self, notices: Sequence[Notice]) -> None:
+        """Record all of them before the first is sent: who dies in between leaves the others to be found."""
+        with database_failures(), self._database.connection() as connection:
+            connection.execute(PLAN, _planned(notices, ()))
+
+    async def aplan(self, notices: Sequence[Notice], known: Sequence[str] = ()) -> None:
+        """`plan` for coroutines. `known` are subjects of whom they may say something.
+
+        Raises:
+            ForgottenMeanwhile: one of the subjects is forgotten, and nothing was recorded.
+        """
+        with database_failures():
+            async with self._database.aconnection() as connection:
+                row = await (await connection.execute(PLAN, _planned(notices, known))).fetchone()
+        if row is not None and not row[0]:
+            raise ForgottenMeanwhile("Whom these notices are about was forgotten meanwhile.")
 
     async def claim(self, notice: Notice, lease: timedelta, known: Sequence[str] = ()) -> int | None:
         """Record the notice and take it for sending. `known` are subjects of whom it may say something.
@@ -237,6 +289,10 @@ class Outbox:
         with database_failures():
             async with self._database.aconnection() as connection:
                 await connection.execute(statement, {"key": notice.key, "attempt": attempt, "error": error})
+
+
+def _planned(notices: Sequence[Notice], known: Sequence[str]) -> dict[str, object]:
+    return {"notices": json.dumps([notice.model_dump(mode="json") for notice in notices]), "known": list(known)}
 
 
 def _passing(kind: type[TransientError]) -> set[str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
-from muster.errors import PermanentError
+from muster.errors import ConcurrencyError, PermanentError
 from muster.events import keys
 from muster.events.lifecycle import AGAIN, TELLING, RunLifecycle
 from muster.events.log import EventLog
@@ -20,6 +21,14 @@ def request_cancel(log: EventLog, run: str, *, by: str, reason: str | None = Non
     Raises:
         PermanentError: the run is not there, or it has ended.
     """
+    # Decided by what is read, and anew where the run has ended, or was begun again, since.
+    while True:
+        with suppress(ConcurrencyError):
+            return _request_cancel(log, run, by, reason)
+
+
+def _request_cancel(log: EventLog, run: str, by: str, reason: str | None) -> None:
+    version = log.version(run)
     events = list(log.read(run, types=TELLING))
     state = fold(events)
     again = [event.version for event in events if event.type in AGAIN]
@@ -27,7 +36,9 @@ def request_cancel(log: EventLog, run: str, *, by: str, reason: str | None = Non
         raise PermanentError(f"There is no run {run}.", remedy="`muster runs` lists them.")
     if not RunLifecycle.of(events).performs_steps:
         raise PermanentError(f"{run} has ended ({state.status}): nothing is left to cancel.")
-    log.append(run, [RunCancelRequested(reason=reason).event(actor=by, key=keys.cancel(len(again)))])
+    said = RunCancelRequested(reason=reason).event(actor=by, key=keys.cancel(len(again)))
+    # What steps have written since says nothing about it.
+    log.append(run, [said], expected=version, within=())
 
 
 def open_children(log: EventLog, run: str) -> Iterator[str]:

@@ -10,12 +10,17 @@ from pathlib import Path
 
 from muster.database import Database
 from muster.errors import MusterError
+from muster.events import keys
 from muster.events.failures import database_failures
 from muster.events.log import EventLog
 from muster.events.payloads.runs import SubjectForgotten
 from muster.events.personal import Vault, as_known
 from muster.events.queries import Queries
+from muster.execution.escalation import NOBODY as PEOPLE
 from muster.execution.services import earlier_workspace_of, workspace_of
+from muster.language.channels import COMMON
+from muster.operations.unanswered import OF_A_WAITING_STEP
+from muster.saga.incidents import NOBODY as INCIDENTS
 from muster.triggers.arrivals import GONE
 
 _FIND = """
@@ -29,11 +34,33 @@ SELECT stream FROM events WHERE type = 'run.opened' AND string_to_array(data->>'
 _UNSENT = f"""
 UPDATE outbox SET status = 'kept', delivered_by = 'nobody', reference = 'outbox/' || id, claimed_until = NULL,
     note = 'not sent, because whom it is about was forgotten', settled_at = clock_timestamp()
-WHERE run IN ({_RUNS}) AND status IN ('pending', 'failed')
+WHERE run IN ({_RUNS}) AND status IN ('pending', 'failed') AND NOT key LIKE '%%/{keys.WITHOUT}'
+"""
+# The log says that they were told, so nobody looks again: without this, silence would count as their answer.
+_UNASKED = f"""
+INSERT INTO outbox (key, run, channel, target, subject, text, status, attempts, claimed_until)
+SELECT DISTINCT
+    outbox.run || '/' || step || substring(key FROM '@[0-9]+/') || '{keys.WITHOUT}', outbox.run, '{COMMON}', '{PEOPLE}',
+    'A question waits', format(
+    'Step %%s of run %%s waits for an answer, and not everybody was told of it: whom it is about was forgotten'
+    ' before.%%s`muster show %%s` tells who is asked and until when.', step, outbox.run, chr(10), outbox.run),
+    'pending', 0, clock_timestamp()
+FROM outbox JOIN steps ON {OF_A_WAITING_STEP}
+WHERE outbox.run IN ({_RUNS}) AND delivered_by = 'nobody' AND key ~ '{keys.OF_A_QUESTION}'
+ON CONFLICT (key) DO NOTHING
+"""
+# Nobody looks for these again either.
+_LATE = f"""
+INSERT INTO outbox (key, run, channel, target, subject, text, status, attempts, claimed_until)
+SELECT DISTINCT regexp_replace(key, '/notice/[0-9]+$', '/{keys.WITHOUT}'), run, '{COMMON}', '{INCIDENTS}',
+    'A run is late', format('Run %%s had not finished by its deadline, and not everybody was told of it:'
+    ' whom it is about was forgotten before.', run), 'pending', 0, clock_timestamp()
+FROM outbox WHERE run IN ({_RUNS}) AND delivered_by = 'nobody' AND key ~ '/deadline/[^/]+/notice/[0-9]+$'
+ON CONFLICT (key) DO NOTHING
 """
 _NOTICES = f"""
 UPDATE outbox SET text = '[forgotten]', subject = '', target = '[forgotten]', error = NULL
-WHERE run IN ({_RUNS}) AND text <> '[forgotten]'
+WHERE run IN ({_RUNS}) AND text <> '[forgotten]' AND NOT key LIKE '%%/{keys.WITHOUT}'
 """
 # Sealed since effects are; those of earlier versions were not.
 _EFFECTS = f'UPDATE effects SET result = \'{{"$forgotten": ""}}\', error = NULL WHERE run IN ({_RUNS})'
@@ -112,11 +139,15 @@ def forget(database: Database, vault: Vault, subject: str, *, by: str, artifacts
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
     with database.connection() as connection, connection.transaction():
+        # The subjects' rows come first: whoever claims a notice holds them, so it is in the outbox before this goes on,
+        # or finds no key and writes nothing.
         connection.execute(_KEYS, given)
         for automation, uri, fingerprint in connection.execute(_ARRIVALS, given).fetchall():
             gone = GONE + vault.name_id(uri)
             connection.execute(_ARRIVAL, {"gone": gone, "automation": automation, "uri": uri, "mark": fingerprint})
         unsent = connection.execute(_UNSENT, given).rowcount
+        connection.execute(_UNASKED, given)
+        connection.execute(_LATE, given)
         notices = connection.execute(_NOTICES, given).rowcount
         connection.execute(_EFFECTS, given)
         connection.execute(_BREAKERS)

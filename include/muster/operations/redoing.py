@@ -7,13 +7,14 @@ run then has the plan's tasks performed again, which begins a new epoch.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from muster.errors import ConcurrencyError, PermanentError
 from muster.events.definitions import DefinitionStore
 from muster.events.intact import demand_intact
 from muster.events.keys import work_key
+from muster.events.lifecycle import RunLifecycle
 from muster.events.log import EventLog
 from muster.events.model import Event, NewEvent
 from muster.events.payloads.runs import DeadLetterDiscarded, DeadLetterRedriven, RunRestarted
@@ -25,6 +26,7 @@ from muster.execution.flow import ancestors, same_list, unfinished
 from muster.execution.references import HalfUndone
 from muster.language.definition import Definition
 from muster.language.resolved_step import ResolvedStep
+from muster.operations.newer import Version, demand_alike, demand_room, inputs_under
 from muster.recovery.dead_letters import is_discarded
 from muster.redaction import learn_settings, redact_data
 from muster.saga.resuming import demand_rest
@@ -50,6 +52,12 @@ class Plan:
     """Where it begins besides the step that was asked for, and why: in words that follow the step's name."""
     besides: tuple[str, ...] = ()
     """What is done again because of that only, in order."""
+    version_now: Version | None = None
+    """What the run goes on with, where that is another version of its automation."""
+    latest: bool = False
+    """True where Airflow has to give the run the latest version of its Dag, and has not done so."""
+    bundle_version: str | None = None
+    """The version that it has to be."""
 
     def tasks(self, known: Iterable[str]) -> list[str | tuple[str, int]]:
         """What Airflow has to perform again, of the run's task ids: undoing and `close` judge the run anew."""
@@ -62,26 +70,45 @@ def ends(task_id: str) -> bool:
     return task_id == "close" or task_id.startswith("unwind.")
 
 
-def plan_restart(log: EventLog, definitions: DefinitionStore, run: str, step: str, *, by: str) -> Plan:
+def plan_restart(
+    log: EventLog, definitions: DefinitionStore, run: str, step: str, *, by: str, now: Version | None = None
+) -> Plan:
     """The run from `step` on: that step and everything after it, as if they had not been performed.
 
     What was undone, or has no outcome, and lies on another way is done again with it: no step leads to both.
 
+    Args:
+        now: The version that the run goes on with; None for the one it has.
+
     Raises:
-        PermanentError: there is no such step, the run goes on, or what was undone, or has no outcome, comes before it.
+        PermanentError: there is no such step, the run goes on, or what was undone, or has no outcome, comes before it;
+            or what is not done again has no place in that version.
         MusterError: there is no such run, or its definition is gone.
     """
-    state, definition, events = _load(log, definitions, run)
+    state, own, events = _load(log, definitions, run)
     _at_rest(state, events)
+    now = now if now is not None and now.differs_from(own, state.bundle_version) else None
+    definition = own if now is None else now.definition
     names = [each.id for each in definition.steps]
     if step not in names:
         raise PermanentError(f"{run} has no step {step!r}.", remedy=f"Its steps are {', '.join(names)}.")
-    also = _also_again(definition, state, step)
+    if now is not None:
+        demand_room(log, state, own, definition)
+    also = _also_again(definition, state, step, new={name for name in names if own.find(name) is None})
     steps = steps_from(definition, [step, *also])
     besides = tuple(each for each in steps if each not in steps_from(definition, [step]))
     said = RunRestarted(from_=step, again=dict.fromkeys(steps), also=list(also) or None)
+    if now is not None:
+        demand_alike(log, state, own, definition, steps)
+        said = replace(
+            said,
+            definition=definition.hash,
+            bundle_version=now.bundle_version,
+            inputs=inputs_under(state, definition),
+        )
     event = said.event(actor=by)
-    return Plan(run, steps, (), (event,), state.version, also=also, besides=besides)
+    plan = Plan(run, steps, (), (event,), state.version, also=also, besides=besides, version_now=now)
+    return _on_its_version(plan, state, events)
 
 
 def plan_redrive(log: EventLog, definitions: DefinitionStore, run: str, pieces: Pieces, *, by: str) -> Plan:
@@ -114,7 +141,12 @@ def plan_redrive(log: EventLog, definitions: DefinitionStore, run: str, pieces: 
         for index in again[name] or ()
     }
     event = DeadLetterRedriven(pieces=_plain(pieces), again=again).event(actor=by)
-    return Plan(run, steps, tuple(sorted(slots)), (event,), state.version)
+    return _on_its_version(Plan(run, steps, tuple(sorted(slots)), (event,), state.version), state, events)
+
+
+def _on_its_version(plan: Plan, state: RunState, events: Iterable[Event]) -> Plan:
+    latest = plan.version_now is not None or not RunLifecycle.of(events).is_given
+    return replace(plan, latest=latest, bundle_version=(plan.version_now or state).bundle_version)
 
 
 def plan_discard(log: EventLog, run: str, pieces: Pieces, *, by: str, reason: str) -> Plan:
@@ -169,7 +201,12 @@ def order(log: EventLog, plan: Plan) -> None:
     Raises:
         PermanentError: something has happened to the run since it was planned; nothing was written.
     """
+    if (now := plan.version_now) is not None:
+        definition = now.definition
+        DefinitionStore(log.database).put(definition.canonical_json(), hash=definition.hash, automation=definition.name)
     try:
+        # By the version that was planned on: of two people who redo a run at once the second is refused, and Airflow is
+        # told of one plan only.
         log.append(plan.run, plan.events, expected=plan.version)
     except ConcurrencyError as error:
         raise PermanentError(
@@ -266,21 +303,27 @@ class _Obstacle(NamedTuple):
         )
 
 
-def _also_again(definition: Definition, state: RunState, step: str) -> dict[str, str]:
-    """What a restart from a step has to do again besides, and why, where no step leads to both.
+def _also_again(definition: Definition, state: RunState, step: str, *, new: Collection[str]) -> dict[str, str]:
+    """What a restart from a step has to do again besides, and why, where no step leads to both; `new` are the steps
+    that the run has not had so far.
 
     Raises:
         PermanentError: it comes before the step.
     """
     also: dict[str, str] = {}
     steps = steps_from(definition, [step])
-    while (obstacle := _in_the_way(definition, state, steps, steps)) is not None:
+    while (obstacle := _new(new, steps) or _in_the_way(definition, state, steps, steps)) is not None:
         if step in steps_from(definition, [obstacle.step]):
             raise obstacle.refusal(state.id)
         # Refused as well, each of two that do not lead to each other would name the other as where to begin.
         also[obstacle.step] = obstacle.why
         steps = steps_from(definition, [step, *also])
     return also
+
+
+def _new(new: Iterable[str], again: Collection[str]) -> _Obstacle | None:
+    left = (name for name in new if name not in again)
+    return next((_Obstacle(name, "is new", "and would not be done") for name in sorted(left)), None)
 
 
 def _in_the_way(

@@ -35,6 +35,7 @@ PATIENCE = 10.0
 # Until the transaction ends, which is at once: what is set here comes before a commit.
 _PATIENT = "set_config('lock_timeout', %(patience)s::text, true) <> ''"
 
+# An equal number is let through: an attempt presents its own with each of its transactions.
 _ADVANCE = """
 INSERT INTO attempts AS known (work, run, execution, attempt)
 SELECT %(work)s::text, %(run)s::text, %(execution)s::bigint, %(attempt)s::integer {source}
@@ -116,6 +117,8 @@ class Attempt:
         return Query(FENCED.format(statement=sql), {**values, **self._presented()})
 
     def _presented(self) -> dict[str, object]:
+        # Noted before the statement is sent: whoever ends the attempt either comes first, and nothing is sent, or
+        # learns here that something may have been, and revokes it in the database.
         with self._lock:
             if self._ended:
                 raise self._revoked()
@@ -204,6 +207,8 @@ async def attempting(
     try:
         yield attempt
     except BaseException as error:
+        # The database has to know before the next attempt begins: else a thread of this one, stalled before its commit,
+        # could commit beside the next, or after that has done the same work.
         if attempt.end():
             try:
                 await _advance(database, attempt, number + 1)
@@ -218,6 +223,8 @@ async def attempting(
             await _at_rest(work)
         raise
     finally:
+        # Also after a success: a thread that the skill has left behind presents an attempt that is over, and is
+        # refused.
         attempt.end()
         _current.reset(mark)
     if attempt.was_refused:

@@ -168,6 +168,7 @@ class _Known(NamedTuple):
     until: float
     """On this process's monotonic clock: when an open or probed one may be probed."""
     read: float
+    """On the same clock."""
 
 
 class Breakers:
@@ -250,6 +251,7 @@ class Breakers:
         self._known[name] = _Known(state, generation, failures, now + (left or 0.0), now)
         if state == "closed" or not policy.failures:
             return Permit(name, generation, is_probe=False)
+        # Whoever gets the probe, what was read here is outdated: it says that nobody probes.
         if not left:
             rows = (yield [Query(PROBE, {"name": name, "probe_for": policy.probe_seconds})])[0]
             self._known.pop(name, None)
@@ -262,6 +264,7 @@ class Breakers:
         return [None] * len(permits)
 
     def _write(self, name: str, query: Query) -> Work[bool]:
+        # Before the change and after it: what another call reads in between is outdated as soon as this is written.
         self._known.pop(name, None)
         changed = bool((yield [query])[0])
         self._known.pop(name, None)

@@ -142,6 +142,8 @@ class Once:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._let_go()
+        # The limit ends before the outcome is written: cut off while writing, an effect that happened would be in
+        # doubt.
         with suppress(TimeoutError):
             await self._limit.__aexit__(kind, error, trace)
         if self.happened:
@@ -178,6 +180,7 @@ class Once:
                 raise TypeError("`find_out` is a coroutine function, so the effect needs `async with`.")
             self._decide(found)
         except BaseException as error:
+            # Nobody has found out: the effect stays in doubt, and the next attempt asks again.
             self._leave(error, "unknown")
             raise
         if self.happened:

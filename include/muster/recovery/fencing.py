@@ -83,12 +83,16 @@ class FencedDatabase(Database):
             PermanentError: it is a third one within two.
         """
         _ensure_not_third()
+        # Read without the lock: two threads of a skill that begin at once may both find none open. Each takes a turn
+        # then, and `_counted` gives both back.
         if is_first := not self._open:
             self._bare.turns.take(self._attempt.ensure_goes_on)
         with self._counted(is_first), self._bare.lasting.connection() as connection:
             check = partial(self.present, connection)
             with _instead(connection, check):
                 yield connection
+                # Last, because the rows it locks stay locked until the commit: presented at the beginning, a long
+                # transaction would keep others from revoking the attempt, and its own leases from being renewed.
                 check()
 
     def present(self, connection: Connection[Any]) -> None:
@@ -152,6 +156,8 @@ class FencedDatabase(Database):
         finally:
             _depth.set(_depth.get() - 1)
             with self._lock:
+                # Given back when the last transaction ends, whichever took the turn: one in a thread may outlast the
+                # first.
                 self._open -= 1
                 over, self._held = (0, self._held) if self._open else (self._held, 0)
             for _ in range(over):

@@ -43,6 +43,7 @@ class _Execution:
     dsn: str
     work: str
     number: int
+    """Version of the event in the run's log that it began with."""
 
 
 class _Heart:
@@ -75,6 +76,7 @@ class _Heart:
             with self._lock:
                 for execution in self._executions:
                     by_dsn[execution.dsn].append(execution)
+            # Without the lock, so that work which begins or ends meanwhile does not wait for the network.
             for dsn, executions in by_dsn.items():
                 try:
                     _beat(dsn, executions)

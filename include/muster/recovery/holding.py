@@ -57,12 +57,14 @@ async def _kept(leases: Leases, lease: Lease) -> AsyncIterator[None]:
         async with keeper:
             yield
     except BaseException:
+        # The body's own error is the one to hear of, and not to be kept waiting: a lease that is not released runs out.
         with suppress(MusterError, TimeoutError):
             await _within(lease.ttl / RENEWALS, leases.arelease(lease))
         raise
     finally:
         _under.reset(mark)
     try:
+        # The release is the check as well. Asked first and released after it, the lease could run out in between.
         # Without an answer for so long it has run out.
         if not await _within(lease.ttl, leases.arelease(lease)):
             raise lease.lost()
@@ -100,6 +102,8 @@ async def _in_line(leases: Leases, names: list[str], wait: float) -> AsyncIterat
     loop = asyncio.get_running_loop()
     async with AsyncExitStack() as stack:
         try:
+            # Also with no time to wait a line that is free is entered: acquiring a free `asyncio.Lock` does not yield
+            # to the event loop, so the timeout has no occasion to be raised.
             async with asyncio.timeout(wait):
                 for name in names:
                     line = _lines.setdefault((loop, leases, name), asyncio.Lock())

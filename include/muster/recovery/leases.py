@@ -25,6 +25,8 @@ FIRST_PAUSE = 0.02
 LONGEST_PAUSE = 0.5
 
 # `clock_timestamp()` is read once the row is locked; `now()` would be the time the statement began to wait.
+# One statement looks and takes: of two that find a lease free, the second waits for the lock on its row and then checks
+# the condition again, against what the first has written.
 ACQUIRE = """
 INSERT INTO leases AS held (name, token, owner, acquired_at, expires_at)
 SELECT name, 1, %(owner)s::text, clock_timestamp(), clock_timestamp() + make_interval(secs => %(ttl)s::float8)
@@ -43,6 +45,7 @@ SELECT held.name FROM leases held
  WHERE held.expires_at > clock_timestamp()
 """
 
+# The time is compared once more on the locked row: the lease may have run out while the statement waited for it.
 RENEW = f"""
 WITH mine AS ({_MINE} ORDER BY held.name COLLATE "C" FOR UPDATE OF held)
 UPDATE leases SET expires_at = clock_timestamp() + make_interval(secs => %(ttl)s::float8)
@@ -195,6 +198,7 @@ class Leases:
 
 def _acquire(names: list[str], owner: str, ttl: float) -> Work[Lease | None]:
     query = Query(ACQUIRE, {"names": names, "owner": owner, "ttl": ttl})
+    # A single name is taken or not: it needs no transaction, and costs one round trip in place of two.
     if len(names) == 1:
         rows = (yield [query])[0]
     else:

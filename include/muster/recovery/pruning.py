@@ -27,6 +27,7 @@ SELECT run, sum(effects) FROM (
     SELECT run, 1 AS effects FROM effects UNION ALL SELECT run, 0 FROM attempts) AS known
  WHERE run IN ({_OLD}) GROUP BY run ORDER BY run
 """
+# Whether a run is old is asked again in the statement that removes: it may have been begun again since it was listed.
 _DELETE = f"DELETE FROM effects WHERE run = ANY(%(runs)s) AND run IN ({_OLD})"
 _DELETE_ATTEMPTS = f"DELETE FROM attempts WHERE run = ANY(%(runs)s) AND run IN ({_OLD})"
 

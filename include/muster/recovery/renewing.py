@@ -43,7 +43,9 @@ class Claim:
     dsn: str
     key: str
     attempt: int
+    """At the effect, as the ledger counts them: a renewal by an earlier one changes nothing."""
     seconds: float
+    """How long it lasts from each renewal."""
     due: float
     """On the monotonic clock."""
 
@@ -78,6 +80,9 @@ class _Renewer:
                 self._changed.wait(None if soonest is None else max(0.0, soonest - time.monotonic()))
                 now = time.monotonic()
                 due = [claim for claim in self._claims if claim.due <= now]
+            # Without the lock, so that an effect that begins or ends does not wait for the network. A claim that is let
+            # go of meanwhile is renewed once too often: that changes nothing, unless its effect is still `begun` by the
+            # same attempt.
             by_dsn = defaultdict[str, list[Claim]](list)
             for claim in due:
                 by_dsn[claim.dsn].append(claim)

@@ -244,6 +244,7 @@ class Rehearsal:
         if not any(step.can_be_undone for step in begun):
             return None
         steps = [step for step in begun if not (step.asks or step.chooses or step.is_harmless)]
+        steps = [step for step in steps if step.failures != "stop"]
         return next((step for step in reversed(steps) if not step.irreversible), None)
 
     def _comes_to(self, step: ResolvedStep) -> bool:

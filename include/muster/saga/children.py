@@ -101,6 +101,7 @@ async def _ended(services: Services, piece: Piece, child: str, limit: float) -> 
     reason = f"step {piece.step.id} of {piece.ref.run} is undone"
     # What is stuck or goes on undoing needs no second wish; what a person has done again since does.
     undoing = view is not None and view.state.status == "stuck" and not _is_done_again(view)
+    # Before it is waited for: a run that Airflow starts only now finds the wish as its first event, and begins nothing.
     if not undoing and await withdraw(services, child, by=piece.ref.run, reason=reason):
         return None
     wait, loop = FIRST_LOOK, asyncio.get_running_loop()

@@ -80,6 +80,8 @@ async def _close(services: Services, ref: WorkRef, task_states: TaskStates) -> O
     why, cost = "; ".join(reasons) or None, str(state.cost)
     said = RunClosed(status=status, reason=why, counts=counts_of(state), cost=cost, epoch=ref.epoch)
     events = [*left_open(state, ref.epoch), said.event(key=key)]
+    # By the very version that it was decided by: an answer, a wish to cancel or an outcome that came since refuses
+    # this, and the end is decided anew.
     return _how((await services.log.aappend(ref.run, events, expected=state.version))[-1])
 
 
@@ -190,6 +192,8 @@ async def _own_up(
         # It counts as tried: what of it stands, nobody knows.
         failed = CompensationFailed(**place, error=recorded, work_epoch=state.step(step).work(index).epoch)
         events.insert(0, failed.event(key=keys.undoing_stopped(work_key(step, index), ref.epoch)))
+    # Written before people are told: if this process dies in between, the reconciler finds a stuck run of which the
+    # outbox has no notice, and tells it.
     await services.log.aappend(ref.run, events)
     await tell_stuck(services, ref, step, index, recorded)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
+from muster.errors import DatabaseLost
 from muster.events.keys import work_key
 from muster.events.payloads.base import RecordedError
 from muster.execution.references import WorkRef
@@ -24,7 +26,9 @@ async def tell_stuck(services: Services, ref: WorkRef, step: str, index: int | N
     async def words() -> Iterator[dict[str, object]]:
         return _notices(await definition_of(services, ref.run), ref, piece, error)
 
-    await tell(services, ref.run, piece, words, otherwise=NOBODY)
+    # Of what is not in the outbox the reconciler finds that nobody was told.
+    with suppress(DatabaseLost):
+        await tell(services, ref.run, piece, words, otherwise=NOBODY)
 
 
 def incident_places(definition: Definition | None) -> list[tuple[str, str]]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -123,6 +123,8 @@ def resume(
             try:
                 order = log.append(run, [new, *marks], expected=now.state.version)[0]
             except ConcurrencyError:
+                # Something was written since the run was read. It is read again, and another person's order is refused
+                # in words.
                 continue
         if order.key != key:
             raise already_resumed(run, order, by_hand=by_hand)
@@ -144,14 +146,31 @@ def end_by_hand(log: EventLog, run: str, *, by: str, note: str | None = None, se
     if (hanging := log.database.run(revoke_left(log.database, state, state.version + 1))) is not None:
         raise hanging[-1]
     word = RunResumed(note=note, by_hand=True, epoch=now.epoch).event(actor=by)
-    marks = undone_by_hand(state, list(state.steps), now.stuck.epoch, by)
-    log.append(run, [word, *marks], expected=state.version)
-    state = log.state(run)
+    said = [word, *undone_by_hand(state, list(state.steps), now.stuck.epoch, by)]
+    # All of it at once: of the word alone the reconciler would make a run that died.
+    version = state.version
+    state = fold(_as_written(run, version, said), state)
     reason = state.reason if state.unwinding is None else state.unwinding.reason
     counts, cost = counts_of(state), str(state.cost)
     closed = RunClosed(status="compensated", reason=reason, counts=counts, cost=cost, epoch=epoch)
     event = closed.event(actor=by, key=keys.closed(epoch))
-    log.append(run, [*left_open(state, epoch), event], expected=state.version)
+    log.append(run, [*said, *left_open(state, epoch), event], expected=version)
+
+
+def _as_written(run: str, version: int, events: Iterable[NewEvent]) -> Iterator[Event]:
+    """Events that are about to be written, as the log will have them after a version."""
+    for number, event in enumerate(events, version + 1):
+        yield Event(
+            **{each.name: getattr(event, each.name) for each in fields(NewEvent)},
+            position=0,
+            stream=run,
+            version=number,
+            id=uuid4(),
+            at=datetime.now(UTC),
+            correlation=run,
+            previous_hash="",
+            hash="",
+        )
 
 
 def already_resumed(run: str, order: Event, *, by_hand: bool) -> AlreadyResumed:

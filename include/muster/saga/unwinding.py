@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from muster.errors import DatabaseLost, MusterError
+from muster.errors import ConcurrencyError, DatabaseLost, MusterError
 from muster.events import keys
 from muster.events.keys import work_key
 from muster.events.model import Event, EventType
@@ -80,13 +80,16 @@ async def _begin(services: Services, ref: WorkRef, task_states: TaskStates) -> O
     if not reasons:
         return Outcome(status="skipped", reason="nothing has to be undone", structural="all")
     view = await load_all(services, ref.run)
+    if view.state.version != state.version:
+        # What has no outcome in the one may have come through in the other.
+        raise ConcurrencyError(f"Something was written into {ref.run} since it was decided to undo it.")
     if not view.state.undo_told and (final := await _irrevocable(services, view)):
         error = Irreversible(
             f"{'; '.join(reasons)}; and {_named(view, final)} cannot be undone.",
             remedy=f"Go forward with `muster restart {ref.run} --from STEP`, or have the rest undone with "
             f"`muster resume {ref.run}`: with --by-hand, if you have undone it by hand.",
         )
-        return await _stuck(services, ref, final[0].step, final[0].index, error, final)
+        return await _stuck(services, ref, final[0].step, final[0].index, error, final, expected=state.version)
     said = SagaUnwinding(reason="; ".join(reasons), pieces=to_undo(view.definition, view.state), epoch=ref.epoch)
     # Written with nothing to undo as well: after it nothing begins, and before it nothing has that is not in it.
     written = (await services.log.aappend(ref.run, [said.event(key=key)], expected=view.state.version))[0]
@@ -230,6 +233,8 @@ async def _undo(services: Services, piece: Piece) -> Exception | None:
     events = [CompensationStarted(**piece.place, work_epoch=work.epoch).event()]
     if not work.ended:
         events.append(given_up(piece.step.id, piece.index, work.epoch))
+    # One append: from here on the key of the work's ending is taken. A process that was taken for dead and ends the
+    # work later is told that it was given up, and the log never says that undone work has succeeded.
     begun = await services.log.aappend(piece.ref.run, events)
     # From here on nothing that is left of the work, or of another attempt at undoing it, writes any more.
     piece = replace(piece, execution=begun[0].version, first=False)
@@ -248,6 +253,7 @@ async def _not_undone(services: Services, piece: Piece, work_epoch: int, error: 
     Raises:
         Overtaken: how it ends is not for this process to say: another has begun to undo it, or has closed the run.
     """
+    # The version first: another process that begins to undo it after that refuses the append.
     version, log = await services.log.aversion(piece.ref.run), services.log
     since = log.aread(piece.ref.run, after_version=piece.execution, steps=[piece.step.id], types=_OVERTAKING)
     ended = [event.type async for event in since if event.index == piece.index]
@@ -286,12 +292,16 @@ async def _stuck(
     index: int | None,
     error: Exception,
     final: Sequence[Irrevocable] = (),
+    *,
+    expected: int | None = None,
 ) -> Outcome:
     recorded, irreversible = RecordedError.of(error), defaultdict[str, list[str]](list)
     for each in final:
         irreversible[each.run].append(each.what)
     said = RunStuck(step=step, index=index, error=recorded, epoch=ref.epoch, irreversible=dict(irreversible) or None)
-    await services.log.aappend(ref.run, [said.event(key=keys.stuck(ref.epoch))])
+    # Written before people are told: who dies in between leaves it to the reconciler. The key makes it one notice a
+    # place, whichever of several compensations fails first.
+    await services.log.aappend(ref.run, [said.event(key=keys.stuck(ref.epoch))], expected=expected)
     repeats = not isinstance(error, MusterError) or error.repeats_data
     if repeats and await services.log.asubject(ref.run) is not None:
         # A notice is read where nothing is forgotten: what the log seals, the remedy as well, is said there alone.

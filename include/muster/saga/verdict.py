@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from muster.events.sealing import words
 from muster.events.state import CANCELLED, UNWINDING, RunState
 from muster.events.work import StepState
-from muster.execution.flow import UPSTREAM_FAILED, decide, unfinished
+from muster.execution.flow import UPSTREAM_FAILED, decide, not_begun, unfinished
 from muster.execution.task_keys import TaskKey, task_of, works_of
 from muster.language.definition import Definition
 from muster.language.kinds import KINDS
@@ -53,7 +53,7 @@ def reasons_to_undo(definition: Definition, state: RunState, task_states: TaskSt
     """Why what the run did has to be undone; empty when it stands.
 
     A fan-out that lost some of its items and brought others through is no reason: those it lost wait as
-    dead letters for a person.
+    dead letters for a person. Where it says so (`failures`), one that it lost always is a reason, or never.
     """
     if state.status == "unknown":
         return []
@@ -62,7 +62,7 @@ def reasons_to_undo(definition: Definition, state: RunState, task_states: TaskSt
     found, stopped = [], _stopped_in_airflow(definition, task_states)
     for step in definition.steps:
         result = state.step(step.id)
-        lost = _lost_altogether(result)
+        lost = _is_lost(step, result)
         reason = _failure(result) if lost else None
         if reason is None and (lost or result.status == "succeeded") and not _is_owed_in_part(result):
             reason = _stopped(definition, state, result, stopped)
@@ -73,6 +73,14 @@ def reasons_to_undo(definition: Definition, state: RunState, task_states: TaskSt
     counting = [step for step in definition.steps if step.kind not in HARMLESS]
     owed = [step for step in counting if not _is_owed_in_part(state.step(step.id))]
     return found or _half_undone(definition, state) or _never_begun(definition, state, owed)
+
+
+def _is_lost(step: ResolvedStep, result: StepState) -> bool:
+    """True when what came of a step counts as its failure as a whole."""
+    by_items = result.is_fan_out and not result.ended_as_a_whole
+    if by_items and result.counts["failed"] and step.failures != "continue":
+        return step.failures == "undo"
+    return _lost_altogether(result)
 
 
 def _lost_altogether(result: StepState) -> bool:
@@ -92,7 +100,8 @@ def _failure(result: StepState) -> str | None:
             return None  # It was to be done again since, and something else kept it from that.
         return f"step {result.id} failed: {words((result.whole.error or {}).get('message'))}"
     if result.is_fan_out and (lost := result.counts["failed"]):
-        return f"{lost} of {len(result.indices)} items of step {result.id} failed"
+        left_out = f", and {len(left)} did not begin after that" if (left := not_begun(result)) else ""
+        return f"{lost} of {len(result.indices)} items of step {result.id} failed{left_out}"
     return f"every item of step {result.id} was set aside" if result.status == "failed" else None
 
 
@@ -116,7 +125,10 @@ def _stopped(definition: Definition, state: RunState, result: StepState, stopped
 
 
 def _left_out(result: StepState) -> str | None:
-    """Why a step that a cancelled run never did is missing from one that goes on all the same."""
+    """Why what a cancelled run, or a list with an item that failed, never did is missing where all else went well."""
+    if left := not_begun(result):
+        some = f"{len(left)} of {len(result.indices)} items of step {result.id}"
+        return f"{some} did not begin when another one failed, and were not done since"
     skipped = [work.reason for work in result.works if work.status == "skipped"]
     if CANCELLED in skipped or UNWINDING in skipped:
         return f"step {result.id} was left out when the run was cancelled, and has not been done since"

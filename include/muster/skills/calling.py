@@ -15,6 +15,7 @@ from muster.failures import trace_below
 from muster.recovery.attempts import give_up
 from muster.redaction import redact
 from muster.skills.registry import Skill, SkillContext, staying_alive
+from muster.skills.results import finished
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -25,6 +26,7 @@ async def call_skill(skill: Skill, values: Mapping[str, Any], context: SkillCont
 
     Raises:
         PermanentError: the arguments do not fit, and nothing was called; or it wanted to end the process.
+        Unwritable: it has finished, and its result has no form in JSON.
         TransientError: it took longer than its `timeout`.
     """
     with staying_alive(f"The skill {skill.name}"):
@@ -54,7 +56,8 @@ async def _called(skill: Skill, values: Mapping[str, Any], context: SkillContext
         # Of the frames nobody needs Muster's own and Airflow's.
         log.error("The skill %s failed.\n%s", skill.name, redact(trace_below(error, __file__)))
         raise
-    return skill.dump(result)
+    with finished(f"The skill {skill.name}", result):
+        return skill.dump(result)
 
 
 async def in_thread(function: Callable[[], T]) -> T:

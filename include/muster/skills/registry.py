@@ -18,7 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from pydantic import BaseModel, TypeAdapter, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
 
 from muster.documents import NO_DOCUMENTS, Documents
 from muster.errors import MusterError, PermanentError, misfits
@@ -125,8 +125,17 @@ class Skill:
     @cached_property
     def output(self) -> TypeAdapter[Any]:
         """The return annotation as a Pydantic adapter."""
-        hints = typing.get_type_hints(self.function, include_extras=True)
-        return TypeAdapter(hints.get("return", Any))
+        return TypeAdapter(self._returned)
+
+    @cached_property
+    def _dumper(self) -> TypeAdapter[list[Any]]:
+        # NaN and infinity stay as they are, and are refused: by default they become null. In a list, because a model
+        # takes no configuration from outside.
+        return TypeAdapter(list[self._returned], config=ConfigDict(ser_json_inf_nan="constants"))  # type: ignore[name-defined]
+
+    @property
+    def _returned(self) -> Any:
+        return typing.get_type_hints(self.function, include_extras=True).get("return", Any)
 
     def arguments(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Validated arguments for the function.
@@ -143,7 +152,7 @@ class Skill:
 
     def dump(self, value: Any) -> Any:
         """The result as JSON-ready data: decimals and dates become strings."""
-        return self.output.dump_python(value, mode="json")
+        return self._dumper.dump_python([value], mode="json")[0]
 
 
 @contextmanager

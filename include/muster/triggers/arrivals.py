@@ -130,6 +130,8 @@ def claim(database: Database, watch: Watch, found: Sequence[Arrival], digest: Di
         new = _unknown(found, set(connection.execute(_KNOWN, _asked(automation, found)).fetchall()), digest)
         name = _name(new)
         with connection.cursor() as cursor:
+            # Claimed before any run is asked for, and committed with the batch's name: whoever goes on after a crash
+            # finds the same batch, and asks for the run of the same id.
             cursor.executemany(
                 "INSERT INTO arrivals (automation, uri, fingerprint, batch, input) VALUES (%s, %s, %s, %s, %s)",
                 [(automation, arrival.uri, arrival.fingerprint, name, watch.input) for arrival in new],
@@ -215,6 +217,7 @@ def _settled(folder: Path, patterns: Sequence[str], moment: float, tell: Callabl
             continue
         try:
             status = file.stat()
+            # Resolved: a file that two watches reach by different paths, or by a link, is claimed once.
             uri = file.resolve().as_uri()
         except OSError as error:
             # What somebody has taken away since the folder was listed is missed by nobody.

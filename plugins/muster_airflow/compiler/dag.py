@@ -11,6 +11,7 @@ from muster.language.runs import AT_ONCE
 from muster_airflow.compiler.deadlines import deadline_alerts
 from muster_airflow.compiler.documentation import documentation
 from muster_airflow.compiler.inputs import params
+from muster_airflow.compiler.shown import shown
 from muster_airflow.compiler.tasks import add_tasks
 from muster_airflow.compiler.triggers import schedule
 
@@ -29,13 +30,13 @@ def build_dag(definition: Definition, source: str) -> DAG:
     """
     dag = DAG(
         dag_id=definition.name,
-        dag_display_name=definition.title,
-        description=definition.description,
+        dag_display_name=shown(definition.title),
+        description=definition.description and shown(definition.description),
         doc_md=documentation(definition, source),
         tags=_tags(definition),
         params=params(definition),
         deadline=deadline_alerts(definition),
-        default_args={"owner": definition.owner or "muster"},
+        default_args={"owner": shown(definition.owner or "muster")},
         max_active_runs=AT_ONCE,
         max_active_tasks=TASKS_AT_ONCE,
         catchup=False,

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from muster.redaction import redact
+from muster_airflow.compiler.shown import shown
 
 if TYPE_CHECKING:
     from muster.language.definition import Definition
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 def documentation(definition: Definition, source: str) -> str:
     """Markdown with the description, the version and the YAML."""
     parts = [
-        redact(definition.description or ""),
+        shown(definition.description or ""),
         f"Version `{definition.hash[:12]}`",
         f"```yaml\n{redact(source.strip())}\n```",
     ]

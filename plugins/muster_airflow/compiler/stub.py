@@ -8,7 +8,7 @@ from airflow.sdk import DAG, BaseOperator, Context
 from airflow.sdk.exceptions import AirflowFailException
 
 from muster.language.problems import NOT_VALID
-from muster.redaction import redact
+from muster_airflow.compiler.shown import shown
 
 TASK = "muster.not_valid"
 """Its only task: no step's id has a dot, so that a run which is under way has none of this name yet."""
@@ -37,7 +37,7 @@ def build_stub(name: str, problem: str, *, paused: bool | None = None) -> DAG:
     Args:
         paused: As the Dag that it stands for is created: Airflow keeps to that when the Dag is mended.
     """
-    problem = redact(problem)
+    problem = shown(problem)
     dag = DAG(
         dag_id=name,
         schedule=None,

@@ -8,6 +8,7 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 
 from muster.execution.task_keys import ITEMS_SUFFIX
+from muster_airflow.compiler.shown import shown
 from muster_airflow.compiler.unwinding import add_unwinding
 from muster_airflow.operators.base import restart_policy
 from muster_airflow.operators.kinds import task_of
@@ -25,6 +26,7 @@ Task = BaseOperator | MappedOperator
 def add_tasks(definition: Definition) -> None:
     """Add the tasks of `definition` to the Dag in context, wired as its steps say."""
     first = OpenRun(task_id=OPEN, definition=definition, **restart_policy())
+    # Whatever became of the others: a run that ended in Airflow alone would stay open in the log.
     last = CloseRun(task_id=CLOSE, trigger_rule="all_done")
     tasks: dict[str, Task] = {}
     for step in definition.steps:
@@ -42,7 +44,7 @@ def _add(definition: Definition, step: ResolvedStep) -> tuple[Task, Task]:
         return task, task
     items = ItemsStep(
         task_id=step.id + ITEMS_SUFFIX,
-        task_display_name=f"{step.title}: items",
+        task_display_name=f"{shown(step.title)}: items",
         trigger_rule=arguments["trigger_rule"],
     )
     work = operator.partial(task_id=step.id, **{**arguments, "trigger_rule": "none_failed"}).expand(slot=items.output)
@@ -52,7 +54,7 @@ def _add(definition: Definition, step: ResolvedStep) -> tuple[Task, Task]:
 def _arguments(definition: Definition, step: ResolvedStep) -> dict[str, Any]:
     """What Airflow is told of a step; absent keys keep Airflow's defaults."""
     arguments: dict[str, Any] = {
-        "task_display_name": step.title,
+        "task_display_name": shown(step.title),
         "trigger_rule": _trigger_rule(definition, step),
     }
     if step.priority is not None:

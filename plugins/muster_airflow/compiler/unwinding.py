@@ -32,6 +32,8 @@ def add_unwinding(definition: Definition, leaves: Sequence[BaseOperator | Mapped
         waits = undone_after(definition)
         for step_id, after in waits.items():
             title = f"Undo: {definition.step(step_id).title}"
+            # By this rule Airflow skips them all with `begin`, without starting one. Where `begin` succeeded, a
+            # compensation that has nothing to do is skipped, and those after it are performed all the same.
             tasks[step_id] = UndoStep(
                 task_id=step_id, task_display_name=title, trigger_rule="none_failed_min_one_success"
             )

@@ -53,6 +53,8 @@ class StartRuns(BaseOperator):
         batches = claim(database, watch, found, services.log.digest)
         for batch in batches:
             self._start(batch)
+            # After Airflow has the run. Who dies in between asks for the same run again, because its id follows from
+            # the files; noted first, the files would be given to nobody.
             started(database, self.automation, batch)
         return [_run_id(batch) for batch in batches]
 

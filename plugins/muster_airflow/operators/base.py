@@ -51,6 +51,7 @@ def question_policy() -> dict[str, Any]:
 
 
 def _restarts(step: ResolvedStep) -> dict[str, Any]:
+    # Work in the triggerer needs none: Airflow gives what a dead triggerer was at to another one, without a try.
     return restart_policy() if step.lane == "worker" else {}
 
 

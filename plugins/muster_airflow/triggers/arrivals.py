@@ -51,6 +51,7 @@ class ArrivalTrigger(BaseEventTrigger):
 
         services = await services_in_triggerer()
         passed_over: list[str] = []
+        # In threads, here and below: a folder or a database that is slow would hold up every trigger of the process.
         found = await asyncio.to_thread(look, self.path, self.match, tell=passed_over.append)
         for sentence in passed_over:
             if sentence not in self._told:

@@ -108,6 +108,12 @@ class RunRestarted(Payload, type=EventType.RUN_RESTARTED):
     """The steps that are done again, whole. None of an order of an earlier release."""
     also: list[str] | None = plain(default=None)
     """Where else it begins, because no step leads to all that has to be done again."""
+    definition: str | None = plain(default=None)
+    """The hash of what the run is performed by from now on; None where that stays as it is."""
+    bundle_version: str | None = plain(default=None)
+    """The version of the Dag bundle that has it."""
+    inputs: Mapping[str, Json] | None = sealed(default=None)
+    """The inputs as that definition declares them."""
 
     @property
     def begins(self) -> list[str]:

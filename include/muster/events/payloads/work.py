@@ -91,6 +91,10 @@ class StepFellBack(OfWork, type=EventType.STEP_FELL_BACK):
     """No attempt is left, and the step's fallback takes over."""
 
     error: RecordedError
+    execution: int | None = plain(default=None)
+    """Version of the event that the work began with in the process which says so: where the work has begun once more in
+    between, it does not count. None where it always does.
+    """
 
 
 class StepSucceeded(OfWork, type=EventType.STEP_SUCCEEDED):

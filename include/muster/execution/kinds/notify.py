@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
+from muster.events.sealing import GONE
 from muster.execution.action import Action
 from muster.execution.piece import Answer, Piece
 from muster.execution.services import Services
@@ -16,11 +18,30 @@ from muster.notifications.model import Notice
 
 async def _act(services: Services, piece: Piece, step: ResolvedNotify) -> Answer:
     deliveries = []
-    for number, notice in enumerate(_notices(piece, step.notify)):
-        key = f"{piece.effect_key}/notice/{number}"
-        delivery = await services.notices.send(Notice(run=piece.view.id, key=key, **notice))
+    for number, fields in enumerate(_notices(piece, step.notify)):
+        notice = Notice(run=piece.view.id, key=f"{piece.effect_key}/notice/{number}", **fields)
+        if piece.ref.epoch:
+            notice = await _as_before(services, piece, notice)
+        delivery = await services.notices.send(notice)
         deliveries.append(delivery.model_dump(mode="json"))
     return Answer(output=deliveries, produced_by="notice")
+
+
+async def _as_before(services: Services, piece: Piece, notice: Notice) -> Notice:
+    """The notice under the key it has in the outbox, where an earlier execution of the run wrote the same; else one of
+    its own, where another notice has taken its key.
+
+    Keys are given by position, and the list may be another one now. What was told and is forgotten counts as the same.
+    """
+    outbox, (_, tilde, undone) = services.notices.outbox, piece.effect_key.rpartition("/")[2].partition("~")
+    of_step = rf"{re.escape(f'{piece.view.id}/{piece.step.id}')}(\[\d+\])?{tilde}{undone}/notice/\d+(@\d+)?"
+    same = [key for key in await outbox.alike(notice) if re.fullmatch(of_step, key)]
+    if same:
+        return notice.model_copy(update={"key": notice.key if notice.key in same else same[0]})
+    taken = await outbox.find(notice.key)
+    if taken is None or taken.may_be_replaced or taken.text == GONE:
+        return notice
+    return notice.model_copy(update={"key": f"{notice.key}@{piece.ref.epoch}"})
 
 
 def _notices(piece: Piece, targets: Sequence[ResolvedTarget]) -> Iterator[dict[str, object]]:

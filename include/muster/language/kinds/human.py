@@ -176,7 +176,7 @@ def _named(human: Human) -> list[tuple[list[str] | str, Path]]:
 def _known_people(human: Human) -> set[str] | None:
     """Everybody who may ever answer; None when expressions say who."""
     lists = [[people] if isinstance(people, str) else people for people, _ in _named(human)]
-    names = {name for entry in lists for name in entry}
+    names = {name.strip() for entry in lists for name in entry}
     return None if any(is_expression(name) for name in names) else names
 
 

@@ -70,7 +70,8 @@ def cron_mistake(expression: str) -> str | None:
 
     if len(fields := expression.split()) != 5:
         return f"a schedule has five fields (minute, hour, day, month, weekday), not {len(fields)}"
-    if not re.fullmatch(r"[0-9A-Za-z*/,\- #?]+", expression):
+    # croniter's `R` is another time for each process that reads it.
+    if not re.fullmatch(r"[0-9A-Za-z*/,\- #?]+", expression) or re.search(r"\b[Rr]\b", expression):
         return f"`{expression}` is not a cron expression"
     try:
         croniter(expression).get_next()

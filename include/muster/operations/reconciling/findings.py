@@ -47,8 +47,8 @@ class Airflow(Protocol):
     def tasks(self, dag_id: str, run_id: str) -> Mapping[str, str | None]:
         """The state of each of its tasks, as `task` or `task_<map index>`."""
 
-    def restart(self, dag_id: str, run_id: str) -> None:
-        """Have all tasks of a run performed again, on the version the run belongs to."""
+    def restart(self, dag_id: str, run_id: str, *, latest: bool = False) -> None:
+        """Have all tasks of a run performed again, on the version the run belongs to, or on the latest one."""
 
     def clear(self, dag_id: str, run_id: str, tasks: Sequence[str]) -> bool:
         """Have only these tasks of a run performed again; False where that is not possible."""
@@ -128,6 +128,7 @@ class Scope:
     @cached_property
     def stuck_runs(self) -> list[RunRow]:
         """Runs that are half undone, and wait for a person."""
+        # The table shows a run as stuck until it has ended anew, also while a person has it go on.
         rows = self.queries.runs(status="stuck", limit=LIMIT)
         return [row for row in rows if not self.begun_again(row.id)]
 

@@ -27,6 +27,7 @@ def _ended_run(scope: Scope, held: Holder) -> str | None:
     row = scope.queries.run_of(run) if (run := _run(held)) is not None else None
     if row is None or row.status == "open" or row.closed_at is None or not scope.has_rested(row.closed_at):
         return None
+    # The row shows how the run ended before while it is begun again: only its last event says whether anything goes on.
     begun_again = scope.log.read(row.id, after_version=max(0, scope.log.version(row.id) - 1))
     last = next(begun_again, None)
     return row.id if last is not None and scope.has_rested(last.at) else None

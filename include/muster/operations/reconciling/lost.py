@@ -120,6 +120,8 @@ def _again(scope: Scope, row: RunRow, case: Case, tasks: Sequence[str], active: 
     dag_id, run_id = row.dag_id or "", row.dag_run_id or ""
     if scope.airflow.clear(dag_id, run_id, tasks):
         return True
+    # Airflow lets a task have a whole run performed again, and no single tasks of it. So that is done where nothing
+    # else is at work, which would be performed twice at once, and where the log tells what is left as it was.
     if set(active) - set(tasks) or case.stands is None or scope.airflow.state(dag_id, run_id) in ENDED_IN_AIRFLOW:
         return False
     scope.airflow.restart(dag_id, run_id)

@@ -9,6 +9,7 @@ from datetime import timedelta
 from muster.notifications.model import Notice
 from muster.notifications.outbox import Outbox, OutboxEntry
 from muster.operations.reconciling.findings import LIMIT, Disagreement, Scope
+from muster.operations.unanswered import withdraw_answered
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +22,8 @@ OWN = "reconciler/"
 def find_notices(scope: Scope) -> Iterator[Disagreement]:
     """Notices that failed, or whose sender died. The outbox and the ledger see to it that none arrives twice."""
     outbox = Outbox(scope.database)
+    if scope.mend:
+        withdraw_answered(scope.database)
     for entry in outbox.undelivered(scope.before, limit=LIMIT):
         why = entry.error or "its sender died"
         message = _undelivered(scope, entry, why)

@@ -72,8 +72,9 @@ def _ended(scope: Scope, row: RunRow, dag_id: str, run_id: str, state: str | Non
         return
     run = fold(events)
     definition = scope.definition(run.definition or "")
-    execution = RunLifecycle.of(events).last
-    case = _Case(scope, run, definition, execution, last)
+    life = RunLifecycle.of(events)
+    execution = life.last
+    case = _Case(scope, run, definition, execution, last, latest=not life.is_given)
     # What was ordered and not begun, Airflow has not taken: it still shows how the run ended before.
     if state is None or (state != "failed" and execution.begun):
         ended = "does not know it any more" if state is None else f"ended it as {state}"
@@ -94,7 +95,12 @@ def _ended(scope: Scope, row: RunRow, dag_id: str, run_id: str, state: str | Non
         return
     ordered = _ordered(case, events, stands, undo=by_hand)
     if ordered is None:
-        yield _close(case, f"{message}; {RESTARTS} restarts came to nothing, nor was it undone")
+        came = (
+            f"{RESTARTS} restarts came to nothing, nor was it undone"
+            if execution.begun
+            else "what was ordered came to nothing"
+        )
+        yield _close(case, f"{message}; {came}")
         return
     yield _restart(case, ordered, message)
 
@@ -108,11 +114,14 @@ class _Case:
     definition: Definition
     execution: Execution
     last: Event
+    latest: bool
+    """True where Airflow has yet to give the run the version that it is to go on with."""
 
 
 def _ordered(case: _Case, events: list[Event], stands: Iterable[str], *, undo: bool) -> list[NewEvent] | None:
     """What has to be written before Airflow is asked to go on; None when that was tried often enough."""
     last, scope = case.last, case.scope
+    # Counted for this execution alone: one that a person has ordered since may die as often again.
     mine = [event for event in events if event.actor == RECONCILER and event.version > case.execution.since]
     if last in mine and last.type == EventType.RUN_CONTINUED:
         # Airflow did not carry it out: nothing has begun since.
@@ -138,13 +147,14 @@ def _restart(case: _Case, ordered: list[NewEvent], message: str) -> Disagreement
         # Before Airflow is asked: a task that begins must know that what has ended stands.
         scope.log.append(run.id, ordered, expected=last.version)
     try:
-        scope.airflow.restart(run.dag_id or "", run.dag_run_id or "")
+        scope.airflow.restart(run.dag_id or "", run.dag_run_id or "", latest=case.latest)
     except MusterError as error:
+        by_hand = "`muster reconcile` has it begun" if case.latest else "Clear the run in Airflow"
         return Disagreement(
             "run",
             run.id,
             f"{message}; Airflow did not restart it: {error}",
-            f"Clear the run in Airflow; it is tried again for {PATIENCE.days * 24} hours.",
+            f"{by_hand}; it is tried again for {PATIENCE.days * 24} hours.",
             run=run.id,
             # Of the order to restart it, which stays the same until Airflow has taken it.
             mark=str(last.version + len(ordered)),

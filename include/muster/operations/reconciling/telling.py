@@ -9,10 +9,12 @@ from muster.events.model import EventType
 from muster.events.state import fold
 from muster.language.definition import Definition
 from muster.notifications.addressing import addressed, report
+from muster.notifications.outbox import Outbox
 from muster.operations.reconciling.findings import Disagreement, Scope
 from muster.saga.incidents import NOBODY, incident_places
 
 LONGEST_KEY = 900
+"""Characters: a notice's key has 1,000 at most, and the number of the place follows."""
 
 
 def tell_people(scope: Scope, found: Iterable[Disagreement], about: Definition | None = None) -> None:
@@ -29,6 +31,12 @@ def tell_people(scope: Scope, found: Iterable[Disagreement], about: Definition |
         wanted = _notices(each, incident_places(_definition(scope, each.run) or about))
         about_somebody = _is_about_somebody(scope, each.run)
         notices, faults = addressed(wanted, otherwise=NOBODY, about_somebody=about_somebody)
+        try:
+            Outbox(scope.database).plan(notices)
+        except MusterError as error:
+            # Nothing of it is in the outbox, so it is found again.
+            faults |= {notice.key: error for notice in notices}
+            notices = []
         for notice in notices:
             try:
                 scope.send(notice)

@@ -114,6 +114,8 @@ def write_posting(
     ).fetchone()
     assert row is not None
     posting: int = row[0]
+    # One transaction with the posting: that debit and credit are equal is checked when it is committed, not line by
+    # line.
     with connection.cursor() as cursor:
         cursor.executemany(
             "INSERT INTO finance.entries (posting_id, line, account, cost_centre, debit, credit)"

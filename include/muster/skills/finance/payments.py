@@ -19,7 +19,7 @@ from psycopg import Connection
 from pydantic import BaseModel, ConfigDict
 
 from muster.errors import PermanentError, TransientError
-from muster.files import draft_of, remove_drafts
+from muster.files import draft_of, remove_drafts, sync_folder
 from muster.recovery.fencing import present
 from muster.skills.finance.policy import policy_of
 from muster.skills.finance.posting import Posting
@@ -105,6 +105,8 @@ def propose_payment(postings: list[Posting], context: SkillContext) -> PaymentPr
         written = _written(connection, key)
         paid = {payment.posting for file in written for payment in file.proposal.payments}
         left = list({posting.id: posting for posting in postings if posting.id not in paid}.values())
+        # Before it is looked what may be paid: else a posting could be reversed, or proposed by another run, in
+        # between.
         _lock(connection, left)
         left_out = list(_left_out(connection, left))
         excluded = {one.posting for one in left_out}
@@ -138,6 +140,8 @@ def _write_files(written: Sequence[_Written], key: str, context: SkillContext) -
                     message = f"The payments {path.stem} are being withdrawn; no file was written."
                     raise TransientError(message) from error
             remove_drafts(path)  # Whoever died over one before has left it.
+        for folder in {path.parent for path in paths}:
+            sync_folder(folder)
 
 
 def _path(file: _Written, context: SkillContext) -> Path:
@@ -246,6 +250,8 @@ def _together(proposals: Sequence[PaymentProposal], left_out: list[LeftOut]) -> 
 
 
 def _lock(connection: Connection[Any], postings: Sequence[Posting]) -> None:
+    # The rows that `reverse_posting` locks as well: a posting is reversed first and left out here, or is in a payment
+    # file by the time it is to be reversed, and stays.
     # In one order, so that two proposals over the same postings queue instead of deadlocking.
     connection.execute(
         "SELECT FROM finance.postings WHERE id = ANY(%s) ORDER BY id FOR UPDATE",

@@ -10,6 +10,7 @@ from airflow.sdk import DAG, Asset, AssetWatcher
 from muster.language.resolved import ResolvedTrigger
 from muster.language.triggers.files import ResolvedFiles
 from muster_airflow.compiler.brings import Brings
+from muster_airflow.compiler.shown import shown
 from muster_airflow.operators.arrivals import StartRuns
 from muster_airflow.reference import beside
 from muster_airflow.triggers.arrivals import ArrivalTrigger
@@ -28,12 +29,12 @@ def build_files_dag(definition: Definition) -> DAG:
     watched = [_asset(definition, number, watch) for number, watch in enumerate(files)]
     dag = DAG(
         dag_id=beside(definition.name, "files"),
-        dag_display_name=f"{definition.title}: files",
+        dag_display_name=f"{shown(definition.title)}: files",
         description=f"Starts {definition.name} for files that are new in a folder.",
         schedule=watched,
         tags=["muster", "files"],
         max_active_runs=1,
-        default_args={"owner": definition.owner or "muster"},
+        default_args={"owner": shown(definition.owner or "muster")},
         is_paused_upon_creation=False,
         auto_register=False,
     )

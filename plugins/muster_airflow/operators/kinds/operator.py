@@ -7,6 +7,7 @@ from datetime import datetime
 from functools import cache, partial
 from hashlib import sha256
 from typing import Any, TypeVar
+from uuid import uuid4
 
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk._shared.module_loading import import_string
@@ -27,16 +28,20 @@ from muster.errors import MusterError, PermanentError, RetriesExhausted
 from muster.events.payloads.base import RecordedError
 from muster.events.payloads.work import StepRetried
 from muster.events.sealing import working_about
+from muster.execution.concurrency import undisturbed
 from muster.execution.outcome import Outcome
-from muster.execution.piece import Answer, Piece, failed, skipped_itself, succeeded
-from muster.execution.retry_budget import spend
+from muster.execution.overtaken import Overtaken
+from muster.execution.piece import Answer, Piece, failed, skipped, skipped_itself, succeeded
+from muster.execution.retry_budget import write_retried
 from muster.execution.retrying import NEVER
 from muster.execution.services import Services
+from muster.execution.stopping import Stopped
 from muster.failures import classify
 from muster.language.ancestry import INSTEAD, SKIPS, WAIT_SO, WAITING, WAITS
 from muster.language.expressions import evaluate
 from muster.language.kinds.operator import ResolvedOperator
 from muster.recovery.ledger import Ledger
+from muster.skills.results import finished, jsonable
 from muster_airflow.egress import hold_pushes, leaves
 from muster_airflow.operators.base import StepTask, retry_policy
 from muster_airflow.operators.elsewhere import Elsewhere, patiently
@@ -109,6 +114,7 @@ class ExternalStep(BaseOperator):
                 limit.ensure_left()
             with working_about(seals):
                 result = self._result(log.services, piece, limit, work)
+                answer = _answer(piece, result, about_somebody=seals is not None)
         except AirflowRescheduleException:
             raise  # It goes on later, from the beginning; one that is deferred in `resume_execution`.
         except StartedBefore as skip:
@@ -122,27 +128,32 @@ class ExternalStep(BaseOperator):
             if never or isinstance(error, AirflowFailException | AirflowSensorTimeout) or _last_try(context):
                 log.write(piece, failed(piece, error))
             else:
-                self._retried(log, piece, error, context["ti"].try_number)
+                try:
+                    self._retried(log, piece, error, context["ti"].try_number)
+                except Stopped as stopped:
+                    return log.ended(piece, skipped(piece, stopped.skip.reason))
             if never:
                 raise PermanentError(str(error)) from error
             raise
-        # In a run about somebody not: a schema says how the result's fields are called, and they may be about them.
-        types = schema_of(result) if seals is None else None
-        answer = Answer(output=_jsonable(result), output_type=types, produced_by="operator")
         return log.ended(piece, succeeded(piece, answer))
 
     def _retried(self, log: Elsewhere, piece: Piece, error: Exception, attempt: int) -> None:
-        """Write that a try has failed and Airflow makes another.
+        """Write that a try has failed and Airflow makes another; nothing where the run has ended meanwhile.
 
         Raises:
             RetriesExhausted: the run's budget is used up; the step has failed, and further tries do nothing.
+            Stopped: the run begins nothing any more.
         """
         retry, cause = piece.step.retry, RecordedError.of(error)
         # As Airflow reckons it, before it adds something at random.
         delay = min(retry.delay * retry.backoff ** (attempt - 1), retry.max_delay)
-        said = StepRetried(**piece.place, attempt=attempt, error=cause, delay=delay, class_=classify(error).value)
+        kind, mark = classify(error).value, uuid4().hex
+        said = StepRetried(**piece.place, attempt=attempt, error=cause, delay=delay, class_=kind, mark=mark)
+        written = partial(write_retried, log.services, piece, said, piece.view.definition.retries)
         try:
-            log.ask(partial(spend, log.services, piece.ref, piece.view.definition.retries, said))
+            log.ask(partial(undisturbed, written))
+        except Overtaken:
+            return
         except RetriesExhausted as final:
             log.write(piece, failed(piece, final))
             raise final from error
@@ -255,14 +266,25 @@ def _started(services: Services, piece: Piece, asked: DagRunTriggerException) ->
 
 def _last_try(context: Context) -> bool:
     ti = context["ti"]
+    # As Airflow decides it (3.3.2, `TaskInstance.is_eligible_to_retry`): it tries again while the one is within the
+    # other.
     return bool(ti.try_number > ti.max_tries)
 
 
-def _jsonable(value: Any) -> Any:
-    """The result as JSON-ready data; what has no JSON form is kept as text."""
-    from pydantic import TypeAdapter
+def _answer(piece: Piece, result: Any, *, about_somebody: bool) -> Answer:
+    """The result as the log holds it.
 
-    return TypeAdapter(Any).dump_python(value, mode="json", fallback=str)
+    Raises:
+        Unwritable: it has no form in JSON.
+    """
+    step = piece.step
+    assert isinstance(step, ResolvedOperator)
+    with finished(f"The operator {step.operator}", result):
+        # The form first: it is refused where the result holds itself, and looking for types would not end.
+        output = jsonable(result)
+        # A schema says how the result's fields are called, and they may be about somebody.
+        types = None if about_somebody else schema_of(result)
+    return Answer(output=output, output_type=types, produced_by="operator")
 
 
 def _operator(step: ResolvedOperator) -> type[BaseOperator]:

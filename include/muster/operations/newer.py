@@ -1,0 +1,194 @@
+"""A run that goes on with another version of its automation than it was performed by so far."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+from muster.errors import PermanentError
+from muster.events.log import EventLog
+from muster.events.state import RunState
+from muster.execution.flow import ancestors
+from muster.execution.opening import fitting_inputs
+from muster.language.definition import Definition
+from muster.language.expressions import references
+from muster.language.resolved_step import ResolvedStep
+from muster.operations.differing import parts
+from muster.recovery.ledger import Ledger
+
+_READ_BY = frozenset(
+    {
+        *("kind", "each", "aligned_to", "pack", "failures", "when_references", "branch"),
+        *("lock", "compensate", "irreversible"),
+    }
+)
+"""What the outcome of a step is read by, and what decides whether and how it is undone."""
+_FREE = frozenset({"title", "retry", "timeout", "priority", "pool"})
+"""What changes nothing of what is done: how often it is tried and where."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version of an automation, and where Airflow has it from."""
+
+    definition: Definition
+    bundle_version: str | None
+
+    def differs_from(self, definition: Definition, bundle_version: str | None) -> bool:
+        """Whether a run that is performed by these goes on with something else: the YAML, or only a skill's code."""
+        is_other_code = None not in (self.bundle_version, bundle_version) and self.bundle_version != bundle_version
+        return self.definition.hash != definition.hash or is_other_code
+
+
+def inputs_under(run: RunState, definition: Definition) -> dict[str, object]:
+    """The run's inputs as another version declares them: without those it has no more, and new ones by default.
+
+    Raises:
+        PermanentError: they do not fit it.
+    """
+    inputs, problems = fitting_inputs(definition, run.inputs)
+    if problems:
+        raise PermanentError(
+            f"The inputs of {run.id} do not fit {definition.name} as it is now: {'; '.join(problems)}.",
+            remedy=f"Start a new run: `muster run {definition.name}`.",
+        )
+    return inputs
+
+
+def demand_room(log: EventLog, run: RunState, own: Definition, now: Definition) -> None:
+    """Refuse a version in which what the run has begun has no place.
+
+    Raises:
+        PermanentError: a step that has begun is gone, or was one step and is a list now; or the run is about somebody.
+    """
+    # What of a run is personal was decided as it was opened, and is sealed by that.
+    if log.subject(run.id) is not None or now.personal is not None:
+        about = (
+            "is about somebody" if log.subject(run.id) is not None else f"is about nobody, other than {now.name} now"
+        )
+        raise PermanentError(
+            f"{run.id} {about}, and keeps the version it was opened with.",
+            remedy="Leave out `--current`, or start a new run.",
+        )
+    for step in own.steps:
+        if not _has_begun(run, step):
+            continue
+        if (found := now.find(step.id)) is None:
+            raise PermanentError(
+                f"Step {step.id} of {run.id} has begun, and {now.name} has no such step any more.",
+                remedy="Put it back, or leave out `--current`.",
+            )
+        if (found.each is None) != (step.each is None):
+            was, is_now = ("one step", "a list") if step.each is None else ("a list", "one step")
+            raise PermanentError(
+                f"Step {step.id} of {run.id} has begun as {was}, and is {is_now} now.",
+                remedy="Give the new step an id of its own, or leave out `--current`.",
+            )
+
+
+def demand_alike(log: EventLog, run: RunState, own: Definition, now: Definition, again: Collection[str]) -> None:
+    """Refuse a version that takes what was done by the run's own for something else.
+
+    Of a step that is not done again that is what its outcome is read by; of a question all that was asked. Of one that
+    is done again and of which something stands outside, all that it does: an effect in doubt would be gone round, an
+    item done in the place of another, or undone as if it were.
+
+    Raises:
+        PermanentError: a step is another one now.
+    """
+    acted, bound = _acted(log, run), list[str]()
+    for step in now.steps:
+        before = own.find(step.id)
+        if before is None or not _has_begun(run, step):
+            continue
+        is_kept, stands = step.id not in again, before.id in acted or _stands(run, before)
+        if stands:
+            bound.append(step.id)
+        if not is_kept and not stands:
+            continue
+        bears = _READ_BY if is_kept and not before.asks else frozenset(before.model_dump()) - _FREE
+        if changed := [*_changed(own, before, now, step, bears)]:
+            what = "is not done again" if is_kept else "was done and stands"
+            begin = f"Begin with it: `muster restart {run.id} --current --from {step.id}`."
+            undo = "Leave out `--current`. Once the run has been undone, a restart with it does the step anew."
+            raise PermanentError(
+                f"Step {step.id} of {run.id} {what}, and its {' and '.join(changed)} was changed.",
+                remedy=undo if stands else begin,
+            )
+    for first, then in sorted(_order(own, bound) - _order(now, bound)):
+        raise PermanentError(
+            f"Step {first} of {run.id} came before {then}, and does not now: they would be undone in another order.",
+            remedy="Leave out `--current`, or put them in the order in which they were done.",
+        )
+
+
+def _changed(
+    own: Definition, before: ResolvedStep, now: Definition, step: ResolvedStep, bears: Collection[str]
+) -> Iterator[str]:
+    """What one version of a step has otherwise than another, of what bears on what was done."""
+    for name in sorted(bears):
+        if getattr(step, name, None) != getattr(before, name, None):
+            yield name
+    of_list, of_list_before = (each.find(one.aligned_to or one.id) for each, one in ((now, step), (own, before)))
+    if of_list is not None and of_list_before is not None and of_list.each != of_list_before.each:
+        yield f"list, which is that of {of_list.id},"
+    # A skill that undoes something is given all of them.
+    names_them = (
+        "settings" in references([(of_list or step).each, *step.model_dump(include=set(bears)).values()]).variables
+    )
+    if own.settings != now.settings and (names_them or step.compensate is not None):
+        yield "setting " + ", ".join(_different(own.settings, now.settings))
+
+
+def _order(definition: Definition, names: Collection[str]) -> set[tuple[str, str]]:
+    """Which of these steps come before which."""
+    found = (definition.find(name) for name in names)
+    return {
+        (before.id, step.id) for step in found if step for before in ancestors(definition, step) if before.id in names
+    }
+
+
+def _acted(log: EventLog, run: RunState) -> set[str]:
+    """The steps with an effect in the ledger that happened, or of which nobody knows whether it did."""
+    effects = Ledger(log.database).entries(run=run.id, limit=1_000_000)
+    keys = (entry.key.removeprefix(f"{run.id}/") for entry in effects if entry.status != "failed")
+    return {re.split(r"[/\[~]", key, maxsplit=1)[0] for key in keys}
+
+
+def _stands(run: RunState, step: ResolvedStep) -> bool:
+    """True when something of it was done that is to be undone one day, or never can be."""
+    done = any(work.begun is not None and work.status != "undone" for work in run.step(step.id).works)
+    return done and (step.can_be_undone or step.irreversible)
+
+
+def differences(own: Definition, now: Definition) -> Iterator[Mapping[str, object]]:
+    """What another version has differently, step by step: `step`, `what`, and the values `was` and `is`.
+
+    A new step has no `was`, one that is gone no `is`.
+    """
+    for step in now.steps:
+        if (before := own.find(step.id)) is None:
+            yield {"step": step.id, "what": "the step", "is": step.title}
+            continue
+        for name in ("title", "when", "each", "arguments", "ask", "branch", "irreversible", "lock"):
+            was, is_now = getattr(before, name, None), getattr(step, name, None)
+            if was != is_now:
+                yield {"step": step.id, "what": name, "was": was, "is": is_now}
+        for part in parts(own, before, now, step):
+            if part.old != part.new:
+                yield {"step": step.id, "what": part.path, "was": part.old, "is": part.new}
+    for step in own.steps:
+        if now.find(step.id) is None:
+            yield {"step": step.id, "what": "the step", "was": step.title}
+    for name in _different(own.settings, now.settings):
+        was, is_now = own.settings.get(name), now.settings.get(name)
+        yield {"step": None, "what": f"settings.{name}", "was": was, "is": is_now}
+
+
+def _different(one: Mapping[str, object], other: Mapping[str, object]) -> list[str]:
+    return sorted(name for name in {*one, *other} if one.get(name) != other.get(name))
+
+
+def _has_begun(run: RunState, step: ResolvedStep) -> bool:
+    return any(work.attempt for work in run.step(step.id).works)
