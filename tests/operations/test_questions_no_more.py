@@ -12,6 +12,7 @@ from muster.execution.performing import begin
 from muster.execution.piece import Piece
 from muster.execution.references import WorkRef
 from muster.execution.telling import tell
+from muster.recovery.ledger import Ledger
 from muster.saga.incidents import NOBODY
 from operations.test_untold_forgotten import STEPS, Post
 from support.reconciled import FakeAirflow, found
@@ -115,3 +116,17 @@ def test_a_missed_deadline_that_was_still_to_be_told_is_told_without_them(site: 
     reconciled(site)
     [text] = told_in_common(site)
     assert (post.sent, text.partition(",")[0]) == ([], f"Run {run} had not finished by its deadline")
+
+
+def test_one_whose_sender_died_is_no_effect_in_doubt_once_it_is_answered(site: Site) -> None:
+    run = site.open(site.definition(PLAIN + SECOND), who=MARKER)
+    Post(site, "nobody")
+    put(site, run, "second")
+    with site.services.database.connection() as connection:  # As whoever dies between sending and writing so leaves it.
+        connection.execute("UPDATE outbox SET status = 'pending', claimed_until = now() - interval '1 minute'")
+        connection.execute("UPDATE effects SET status = 'begun', claimed_until = now() - interval '1 minute'")
+    ledger = Ledger(site.services.database)
+    assert len(ledger.entries(in_doubt=True)) == 1
+    site.approve(run, "second", by="lead")
+    reconciled(site)
+    assert ledger.entries(in_doubt=True) == []

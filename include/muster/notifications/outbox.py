@@ -95,6 +95,13 @@ UPDATE outbox SET status = 'kept', delivered_by = 'outbox', reference = coalesce
 WHERE id = %(id)s AND status = 'failed' RETURNING id
 """
 
+# Of what is kept here nobody sends anything any more, and so nobody asks any more whether it arrived.
+SETTLE_KEPT = """
+UPDATE effects SET status = 'failed', claimed_until = NULL, settled_at = clock_timestamp() FROM outbox
+WHERE effects.key = 'notice/' || outbox.key AND outbox.status = 'kept'
+    AND (effects.status = 'unknown' OR (effects.status = 'begun' AND effects.claimed_until <= clock_timestamp()))
+"""
+
 
 class OutboxEntry(BaseModel):
     """One notice and its state."""
@@ -182,6 +189,11 @@ class Outbox:
     def _decided(self, statement: str, id: int, note: str) -> bool:
         with database_failures(), self._database.connection() as connection:
             return connection.execute(statement, {"id": id, "note": note}).fetchone() is not None
+
+    def settle_kept(self) -> None:
+        """Leave no effect in doubt of a notice that was put away after its sender had died."""
+        with database_failures(), self._database.connection() as connection:
+            connection.execute(SETTLE_KEPT)
 
     def undelivered(self, before: datetime, *, limit: int = 100) -> list[OutboxEntry]:
         """Oldest first: those that failed, and those whose sender died before `before`."""

@@ -15,7 +15,7 @@ steps.run = outbox.run AND steps.status = 'waiting' AND (
 
 _WITHDRAW = f"""
 UPDATE outbox SET status = 'kept', delivered_by = 'outbox', reference = coalesce(reference, 'outbox/' || id),
-    note = 'not sent, because its question waits no more', claimed_until = NULL, settled_at = clock_timestamp()
+    note = 'nothing more is sent: its question waits no more', claimed_until = NULL, settled_at = clock_timestamp()
 WHERE status IN ('pending', 'failed') AND (claimed_until IS NULL OR claimed_until < clock_timestamp())
     AND (key ~ '{keys.OF_A_QUESTION}' OR key ~ '@[0-9]+/{keys.WITHOUT}$')
     AND NOT EXISTS (SELECT FROM steps WHERE {OF_A_WAITING_STEP})

@@ -24,6 +24,7 @@ def find_notices(scope: Scope) -> Iterator[Disagreement]:
     outbox = Outbox(scope.database)
     if scope.mend:
         withdraw_answered(scope.database)
+        outbox.settle_kept()
     for entry in outbox.undelivered(scope.before, limit=LIMIT):
         why = entry.error or "its sender died"
         message = _undelivered(scope, entry, why)
