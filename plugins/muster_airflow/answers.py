@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import HTTPException
 
+from muster.approvals.decisions import Decision, Reply, note_of, take_reply
 from muster.errors import MusterError, TransientError
-from muster.execution.decisions import Decision, Reply, note_of, take_reply
 from muster.execution.services import utc_now
 from muster_airflow.reference import QUESTION, work_ref
 from muster_airflow.services import services_in_server

@@ -132,7 +132,7 @@ async def _ended_in_time(services: Services, context: Mapping[str, Any]) -> bool
     """True when a deadline is the occasion and the run surely had ended by then: Airflow forgets only successes."""
     if not (deadline := context.get("deadline")):
         return False
-    from muster.execution.punctuality import ended_by
+    from muster.runs.punctuality import ended_by
 
     moment = _moment(deadline["deadline_time"])
     try:

@@ -9,6 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from muster.approvals.asking import answer, request
 from muster.database import Database
 from muster.events import rebuild as rebuilding
 from muster.events.log import EventLog
@@ -17,7 +18,6 @@ from muster.events.model import NewEvent
 from muster.events.projections import money
 from muster.events.rebuild import rebuild
 from muster.events.replay import replay
-from muster.execution.human import answer, request
 from muster.execution.performing import begin
 from muster.execution.piece import Answer, Piece, succeeded
 from muster.execution.references import WorkRef

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from execution.test_escalation import Approval
-from muster.execution import human
-from muster.execution.decisions import Reply, take_reply
+from muster.approvals import asking
+from muster.approvals.decisions import Reply, take_reply
 from muster.execution.fanout import expand
 from muster.execution.performing import begin
 from muster.execution.piece import Piece
@@ -107,8 +107,8 @@ def test_each_item_is_asked_about_where_the_step_says(reached: Site) -> None:
         ref = WorkRef(run=run, step="approve", slot=slot)
         piece = reached.do(begin(reached.services, ref))
         assert isinstance(piece, Piece)
-        reached.do(human.request(reached.services, piece))
-        reached.do(human.look(reached.services, ref))
+        reached.do(asking.request(reached.services, piece))
+        reached.do(asking.look(reached.services, ref))
     found = told(reached, run)
     assert [notice.target for notice in found] == ["office@example.com"] * 2
     for number, (name, notice) in enumerate(zip(("ada", "ben"), found, strict=True)):

@@ -19,15 +19,15 @@ from muster.database import Database
 from muster.errors import PermanentError, TransientError
 from muster.events.model import NewEvent
 from muster.events.queries import Queries
-from muster.execution import following
-from muster.execution.children import PARENT, Child, ask_for, settle, withdraw
 from muster.execution.epochs import begin_epoch
-from muster.execution.opening import InputsDoNotFit, Opening, open_run
 from muster.execution.performing import begin
 from muster.execution.references import LeftAsItWas, WorkRef
 from muster.execution.stopping import Stopped
 from muster.operations.cancelling import open_children, request_cancel
 from muster.operations.redoing import order, plan_restart
+from muster.runs import following
+from muster.runs.children import PARENT, Child, ask_for, settle, withdraw
+from muster.runs.opening import InputsDoNotFit, Opening, open_run
 from muster.saga import unwinding
 from muster.saga.resuming import resume
 from support.children import PACE, Family, step

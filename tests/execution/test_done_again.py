@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from muster.approvals import asking
 from muster.database import Database
 from muster.errors import PermanentError
-from muster.execution import human
 from muster.execution.epochs import begin_epoch, instant
 from muster.execution.performing import begin
 from muster.execution.piece import Piece
@@ -123,8 +123,8 @@ class House:
     async def _answered(self, ref: WorkRef, approved: bool) -> None:
         piece = await begin(self.site.services, ref)
         assert isinstance(piece, Piece)
-        await human.request(self.site.services, piece)
-        await human.answer(self.site.services, piece, approved=approved, by="lead")
+        await asking.request(self.site.services, piece)
+        await asking.answer(self.site.services, piece, approved=approved, by="lead")
 
     def rows(self, run: str, step: str) -> list[tuple[int, str | None]]:
         return [(row.index, row.status) for row in self.site.services.queries.steps(run) if row.step == step]
@@ -352,7 +352,7 @@ def test_work_that_is_done_again_is_at_work_again(one: House, kind: str) -> None
         piece = await begin(one.site.services, WorkRef(run=run, step="single", epoch=epoch))
         assert isinstance(piece, Piece)
         if kind == "human":
-            await human.request(one.site.services, piece)
+            await asking.request(one.site.services, piece)
 
     one.site.do(begins())
     status = "running" if kind == "skill" else "waiting"
@@ -500,7 +500,7 @@ def test_two_questions_that_were_open_when_the_run_was_cancelled_are_both_asked_
 
     for step, slot in put(0):
         piece = one.site.do(begin(one.site.services, WorkRef(run=run, step=step, slot=slot)))
-        one.site.do(human.request(one.site.services, piece))
+        one.site.do(asking.request(one.site.services, piece))
     request_cancel(one.site.services.log, run, by="admin")
     one.performs(run, "last")
     one.ends(run)

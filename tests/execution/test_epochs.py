@@ -10,8 +10,8 @@ from typing import Any
 from muster.events.model import Event, NewEvent
 from muster.execution import epochs
 from muster.execution.epochs import begin_epoch, epoch_of
-from muster.execution.opening import Opening, open_run
 from muster.execution.personal import RunLog
+from muster.runs.opening import Opening, open_run
 from support.runs import MASTER, Site
 
 FIRST = datetime(2026, 11, 21, 8, 0, 0, 123456, UTC)

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from muster.approvals.asking import Request, request
+from muster.approvals.decisions import Reply, respond
 from muster.errors import PermanentError
-from muster.execution.decisions import Reply, respond
-from muster.execution.human import Request, request
 from muster.execution.performing import begin
 from muster.execution.piece import Piece
 from muster.execution.references import WorkRef

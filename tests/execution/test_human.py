@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from muster.approvals.asking import Request, answer, request
 from muster.database import Database
 from muster.errors import PermanentError
 from muster.events.model import EventType, NewEvent
-from muster.execution.human import Request, answer, request
 from muster.execution.outcome import Outcome
 from muster.execution.performing import begin
 from muster.execution.piece import Piece

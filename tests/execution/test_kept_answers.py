@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
+from muster.approvals.asking import answer, request
+from muster.approvals.kept_answers import keep_answer
 from muster.database import Database
 from muster.events.definitions import DefinitionStore
 from muster.events.model import EventType, NewEvent
 from muster.execution.epochs import begin_epoch
-from muster.execution.human import answer, request
-from muster.execution.kept_answers import keep_answer
 from muster.execution.outcome import Outcome
 from muster.execution.performing import begin
 from muster.execution.piece import Piece

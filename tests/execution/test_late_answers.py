@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from muster.approvals import asking
+from muster.approvals.decisions import Decision, Reply, take_reply
 from muster.database import Database
 from muster.events.model import EventType
-from muster.execution import fanout, human
-from muster.execution.decisions import Decision, Reply, take_reply
+from muster.execution import fanout
 from muster.execution.performing import begin
 from muster.execution.personal import RunLog
 from muster.execution.piece import Piece
@@ -60,7 +61,7 @@ def asked(tmp_path: Path, database: Database, request: pytest.FixtureRequest) ->
     ref = WorkRef(run=run, step="ask", slot=slot)
     piece = site.do(begin(site.services, ref))
     assert isinstance(piece, Piece)
-    site.do(human.request(site.services, piece))
+    site.do(asking.request(site.services, piece))
     return site, ref
 
 
@@ -153,7 +154,7 @@ def test_an_answer_that_comes_as_its_run_ends_counts_when_it_is_first(asked: tup
 def silence(site: Site, ref: WorkRef) -> Callable[[], Any]:
     """What a task does that was thought dead: it has begun to look in time, and looks when time is up."""
     late = replace(site.services, clock=lambda: datetime.now(UTC) + timedelta(days=2))
-    return lambda: late.database.run(human.look(late, ref))
+    return lambda: late.database.run(asking.look(late, ref))
 
 
 def test_a_silence_that_is_found_after_the_run_has_ended_writes_nothing(asked: tuple[Site, WorkRef]) -> None:

@@ -10,8 +10,8 @@ import pytest
 from muster.database import Database
 from muster.events.keys import OPENED
 from muster.events.model import EventType, NewEvent
-from muster.execution.opening import InputsDoNotFit, Opening, open_run
 from muster.language.definition import Definition
+from muster.runs.opening import InputsDoNotFit, Opening, open_run
 from support.children import Family, step
 from support.runs import Site
 

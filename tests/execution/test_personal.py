@@ -16,12 +16,12 @@ from muster.events.log import EventLog
 from muster.events.model import EventType, NewEvent
 from muster.events.personal import Vault
 from muster.events.sealing import FORGOTTEN, SEALED, WITHHELD
-from muster.execution.opening import InputsDoNotFit, Opening, open_run
 from muster.execution.personal import conceal
 from muster.notifications import Notice
 from muster.operations.forgetting import find_subject, forget
 from muster.operations.reconciling.findings import Scope
 from muster.operations.reconciling.notices import find_notices
+from muster.runs.opening import InputsDoNotFit, Opening, open_run
 from muster.triggers.arrivals import Arrival, Watch, claim, look, started, waiting
 from support.children import Family, step
 from support.runs import MASTER, Site

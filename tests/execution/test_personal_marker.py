@@ -16,13 +16,13 @@ from pathlib import Path
 import pytest
 from psycopg import sql
 
+from muster.approvals import asking
+from muster.approvals.decisions import Reply, respond
 from muster.database import Database
 from muster.errors import MusterError
 from muster.events.log import EventLog
 from muster.events.personal import Vault
 from muster.events.rebuild import rebuild
-from muster.execution import human
-from muster.execution.decisions import Reply, respond
 from muster.execution.performing import begin
 from muster.execution.piece import Piece
 from muster.execution.references import WorkRef
@@ -161,11 +161,11 @@ def whole(family: Family, server: ModelServer, mailbox: Mailbox) -> tuple[str, s
     async def answered() -> None:
         piece = await begin(site.services, WorkRef(run=run, step="pay"))
         assert isinstance(piece, Piece)
-        await human.request(site.services, piece)
+        await asking.request(site.services, piece)
         for minutes, answer in ((11, f"550 no {MAIL} here"), (21, f"450 {MAIL} is greylisted")):
             mailbox.refuse_recipient = answer
             later = datetime.now(UTC) + timedelta(minutes=minutes)
-            await human.look(replace(site.services, clock=lambda: later), piece.ref)  # noqa: B023
+            await asking.look(replace(site.services, clock=lambda: later), piece.ref)  # noqa: B023
         reply = Reply(approved=True, by="lead", at=site.services.clock(), note=f"{MARKER} is fine")
         await respond(site.services, piece, reply)
 

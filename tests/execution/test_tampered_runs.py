@@ -10,12 +10,13 @@ from typing import Any
 import psycopg
 import pytest
 
+from muster.approvals import asking
+from muster.approvals.decisions import Reply, respond
 from muster.database import Database
 from muster.events import canonical
 from muster.events.definitions import DefinitionStore
 from muster.events.tampering import TamperedLog
-from muster.execution import fanout, human, view
-from muster.execution.decisions import Reply, respond
+from muster.execution import fanout, view
 from muster.execution.performing import begin, perform
 from muster.execution.personal import RunLog
 from muster.execution.piece import Piece
@@ -114,7 +115,7 @@ class Depot:
             self.site.step(run, step)
         piece = self.site.do(begin(self.site.services, WorkRef(run=run, step="ask")))
         assert isinstance(piece, Piece)
-        self.site.do(human.request(self.site.services, piece))
+        self.site.do(asking.request(self.site.services, piece))
         return run
 
     def new_process(self) -> None:

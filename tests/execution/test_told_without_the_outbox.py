@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from execution.test_forgotten_meanwhile import SKILLS
+from muster.approvals import asking
 from muster.errors import DatabaseLost
-from muster.execution import human
 from muster.execution.performing import begin
 from muster.execution.piece import Piece
 from muster.execution.references import WorkRef
@@ -50,7 +50,7 @@ class Post:
 def looks(site: Site, ref: WorkRef, later: timedelta = timedelta(0)) -> None:
     """As Airflow's task does, which tries again where the database was lost."""
     object.__setattr__(site.services, "clock", lambda: datetime.now(UTC) + later)
-    site.do(human.look(site.services, ref))
+    site.do(asking.look(site.services, ref))
 
 
 @pytest.mark.parametrize(("places", "told"), [(ONE, ["a"]), (TWO, ["a", "b"])])
@@ -64,7 +64,7 @@ def test_a_question_is_said_to_be_told_once_it_is_in_the_outbox(
     async def asked() -> None:
         piece = await begin(site.services, ref)
         assert isinstance(piece, Piece)
-        await human.request(site.services, piece)
+        await asking.request(site.services, piece)
 
     site.do(asked())
     if later:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from muster.approvals import asking
 from muster.database import Database
 from muster.errors import PermanentError
-from muster.execution import human
 from muster.execution.performing import begin
 from muster.execution.piece import Piece
 from muster.execution.references import WorkRef
@@ -82,7 +82,7 @@ def ask(site: Site, run: str, slot: int | None = None, epoch: int = 0) -> None:
     async def asked() -> None:
         piece = await begin(site.services, WorkRef(run=run, step="approve", slot=slot, epoch=epoch))
         assert isinstance(piece, Piece)
-        await human.request(site.services, piece)
+        await asking.request(site.services, piece)
 
     site.do(asked())
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from muster.execution.proving import name_of
+from muster.runs.proving import name_of
 from support.airflow import Airflow
 from support.sources import source_of
 

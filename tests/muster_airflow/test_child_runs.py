@@ -23,9 +23,9 @@ from airflow.triggers.base import TaskSuccessEvent, TriggerEvent
 
 from muster.errors import PermanentError, TransientError
 from muster.events.model import Event
-from muster.execution.children import Child
 from muster.execution.outcome import Outcome
 from muster.execution.references import WorkRef
+from muster.runs.children import Child
 from muster_airflow.operators.kinds.run import RunStep, _start
 from muster_airflow.triggers.children import ChildTrigger, airflow_state
 from support.supervisor import Supervisor, refused

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from muster.database import Database
-from muster.execution.opening import open_run
+from muster.runs.opening import open_run
 from muster_airflow.operators.opening import OpenRun
 from support.runs import Site
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from execution.test_forgotten_meanwhile import ABOUT, MARKER, SKILLS, officer
-from muster.execution import human
+from muster.approvals import asking
 from muster.execution.performing import begin
 from muster.execution.piece import Piece
 from muster.execution.references import WorkRef
@@ -37,10 +37,10 @@ def put(site: Site, run: str, step: str, slot: int | None = None, after: timedel
     async def asked() -> None:
         piece = await begin(site.services, ref)
         assert isinstance(piece, Piece)
-        await human.request(site.services, piece)
-        await human.look(site.services, ref)
+        await asking.request(site.services, piece)
+        await asking.look(site.services, ref)
         object.__setattr__(site.services, "clock", lambda: datetime.now(UTC) + after)
-        await human.look(site.services, ref)
+        await asking.look(site.services, ref)
 
     site.do(asked())
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from execution.test_forgotten_meanwhile import ABOUT, MARKER, SKILLS, found_in, officer
+from muster.approvals import asking
 from muster.errors import TransientError
-from muster.execution import human
 from muster.execution.performing import begin
 from muster.execution.piece import Piece
 from muster.execution.references import WorkRef
@@ -149,8 +149,8 @@ def put(site: Site, post: Post) -> str:
     async def asked() -> None:
         piece = await begin(site.services, ref)
         assert isinstance(piece, Piece)
-        await human.request(site.services, piece)
-        await human.look(site.services, ref)
+        await asking.request(site.services, piece)
+        await asking.look(site.services, ref)
 
     site.do(asked())
     return run

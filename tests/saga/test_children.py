@@ -12,11 +12,11 @@ from muster.events.audit import trail
 from muster.events.model import EventType, NewEvent
 from muster.events.replay import replay
 from muster.events.snapshots import dump, restore
-from muster.execution.children import withdraw
 from muster.execution.epochs import begin_epoch
 from muster.operations.cancelling import open_children, request_cancel
 from muster.operations.debugging import debug
 from muster.operations.redoing import order, plan_redrive, plan_restart
+from muster.runs.children import withdraw
 from muster.saga import children
 from muster.saga.resuming import resume
 from support.children import SKILLS, Family, step

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from muster.approvals import asking
 from muster.database import Database
-from muster.execution import human
 from muster.execution.performing import begin as begin_piece
 from muster.execution.references import WorkRef
 from muster.operations.redoing import order, plan_restart
@@ -51,7 +51,7 @@ def asked_again(family: Family, *, reconciled: bool) -> tuple[str, int]:
 
     async def ask() -> None:
         piece = await begin_piece(family.site.services, WorkRef(run=run, step="ask", epoch=epoch))
-        await human.request(family.site.services, piece)
+        await asking.request(family.site.services, piece)
 
     family.site.do(ask())
     return run, epoch

@@ -9,13 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from muster.approvals import asking
 from muster.database import Database
-from muster.execution import human
-from muster.execution.children import ask_for
 from muster.execution.epochs import Epoch, begin_epoch, instant
 from muster.execution.fanout import expand
-from muster.execution.following import Pace, follow
-from muster.execution.opening import Opening, open_run
 from muster.execution.performing import begin, perform
 from muster.execution.piece import Piece
 from muster.execution.references import WorkRef
@@ -24,6 +21,9 @@ from muster.language.definition import Definition
 from muster.language.resolved_step import ResolvedStep
 from muster.notifications import Notice
 from muster.operations.redoing import order, plan_redrive, plan_restart
+from muster.runs.children import ask_for
+from muster.runs.following import Pace, follow
+from muster.runs.opening import Opening, open_run
 from muster.saga.resuming import resume
 from support.runs import Site
 from support.sources import source_of
@@ -261,9 +261,9 @@ class Shop:
             piece = await begin(self.site.services, ref)
             if not isinstance(piece, Piece):
                 return str(piece.status)
-            await human.request(self.site.services, piece)
+            await asking.request(self.site.services, piece)
             name = piece.variables["inputs"].get("name") if piece.index is None else piece.variables["item"]
-            await human.answer(self.site.services, piece, approved=name not in rejects, by="lead")
+            await asking.answer(self.site.services, piece, approved=name not in rejects, by="lead")
             return "succeeded"
 
         return str(self.site.do(answered()))

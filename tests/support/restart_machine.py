@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from muster.approvals import asking
 from muster.errors import PermanentError
-from muster.execution import human
 from muster.execution.epochs import begin_epoch
 from muster.execution.performing import begin
 from muster.execution.piece import Piece
@@ -283,11 +283,11 @@ class Player:
             if not isinstance(piece, Piece):
                 return
             name = piece.variables["item"]
-            await human.request(self._site.services, piece)
+            await asking.request(self._site.services, piece)
             approved = name != weather.rejected
             with (self._folder / "calls").open("a") as file:
                 file.write(f"approve {name} {'ok' if approved else 'rejected'}\n")
-            await human.answer(self._site.services, piece, approved=approved, by="lead")
+            await asking.answer(self._site.services, piece, approved=approved, by="lead")
 
         self._site.do(asked())
 

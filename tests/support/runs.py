@@ -9,12 +9,11 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from muster.approvals import asking
 from muster.database import Database
 from muster.events.definitions import DefinitionStore
 from muster.events.state import RunState, fold
-from muster.execution import human
 from muster.execution.fanout import expand
-from muster.execution.opening import Opening, open_run
 from muster.execution.outcome import Outcome
 from muster.execution.performing import begin, perform
 from muster.execution.personal import RunLog
@@ -26,6 +25,7 @@ from muster.language.definition import Definition
 from muster.notifications import Sender
 from muster.rehearsal.player import Player
 from muster.rehearsal.playing import NoModels
+from muster.runs.opening import Opening, open_run
 
 _numbers = itertools.count(1)
 MASTER = bytes(range(32))
@@ -98,8 +98,8 @@ class Site:
         async def answered() -> None:
             piece = await begin(self.services, WorkRef(run=run, step=step, slot=slot, epoch=epoch))
             assert isinstance(piece, Piece)
-            await human.request(self.services, piece)
-            await human.answer(self.services, piece, approved=approved, by=by)
+            await asking.request(self.services, piece)
+            await asking.answer(self.services, piece, approved=approved, by=by)
 
         self.do(answered())
 

@@ -8,12 +8,12 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from muster.approvals import asking
 from muster.database import Database
 from muster.errors import TransientError
 from muster.events.definitions import DefinitionStore
 from muster.events.log import EventLog
-from muster.execution import human, overtaken
-from muster.execution.opening import Opening, open_run
+from muster.execution import overtaken
 from muster.execution.outcome import Outcome
 from muster.execution.performing import begin, perform
 from muster.execution.references import WorkRef
@@ -27,6 +27,7 @@ from muster.recovery import effects
 from muster.recovery.attempts import Superseded
 from muster.rehearsal.faults import Crash, Faults, MortalLog
 from muster.rehearsal.playing import NoModels
+from muster.runs.opening import Opening, open_run
 from muster.saga import unwinding
 from muster.saga.closing import close_run
 from muster.saga.resuming import resume
@@ -80,8 +81,8 @@ class Sagas:
             begun = await begin(services, ref)
             if isinstance(begun, Outcome):
                 return begun
-            await human.request(services, begun)
-            await human.answer(services, begun, approved=approved, by="boss")
+            await asking.request(services, begun)
+            await asking.answer(services, begun, approved=approved, by="boss")
             return await begin(services, ref)  # type: ignore[return-value]
 
         return self._do(site, death, answered)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from muster.approvals.escalation import NOBODY as PEOPLE
 from muster.database import Database
 from muster.errors import MusterError
 from muster.events import keys
@@ -16,7 +17,6 @@ from muster.events.log import EventLog
 from muster.events.payloads.runs import SubjectForgotten
 from muster.events.personal import Vault, as_known
 from muster.events.queries import Queries
-from muster.execution.escalation import NOBODY as PEOPLE
 from muster.execution.services import earlier_workspace_of, workspace_of
 from muster.language.channels import COMMON
 from muster.operations.unanswered import OF_A_WAITING_STEP

@@ -10,12 +10,12 @@ from muster.errors import PermanentError
 from muster.events.log import EventLog
 from muster.events.state import RunState
 from muster.execution.flow import ancestors
-from muster.execution.opening import fitting_inputs
 from muster.language.definition import Definition
 from muster.language.expressions import references
 from muster.language.resolved_step import ResolvedStep
 from muster.operations.differing import parts
 from muster.recovery.ledger import Ledger
+from muster.runs.opening import fitting_inputs
 
 _READ_BY = frozenset(
     {

@@ -10,15 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from muster.approvals import asking
 from muster.database import Database
 from muster.errors import MusterError
 from muster.events.definitions import DefinitionStore
 from muster.events.state import RunState, afold
-from muster.execution import human
 from muster.execution.attempts import attempts
-from muster.execution.children import answer_of, ask_for
 from muster.execution.fanout import end
-from muster.execution.opening import Opening, open_run
 from muster.execution.performing import begin, perform
 from muster.execution.piece import Answer, Piece, failed, succeeded
 from muster.execution.references import WorkRef, run_id
@@ -30,6 +28,8 @@ from muster.notifications.sender import Sender
 from muster.rehearsal.faults import NONE, Crash, Faults, Interference, MortalLog
 from muster.rehearsal.player import Act, Player, T
 from muster.rehearsal.script import Case
+from muster.runs.children import answer_of, ask_for
+from muster.runs.opening import Opening, open_run
 
 LIVES = 3
 """How often a task is started: one crash leaves the second try to go through."""
@@ -121,9 +121,9 @@ class Playing(Player):
         if self.faults.fail == piece.step.id:
             await end(services, piece.ref, [failed(piece, MusterError(f"The rehearsal lets {piece.step.id} fail."))])
             return
-        await human.request(services, piece)
+        await asking.request(services, piece)
         approved = self.case.answers.get(piece.step.id, "approve") == "approve"
-        await human.answer(services, piece, approved=approved, by="rehearsal")
+        await asking.answer(services, piece, approved=approved, by="rehearsal")
 
     async def _operate(self, services: Services, piece: Piece) -> None:
         async def missing(services: Services, piece: Piece) -> Answer:

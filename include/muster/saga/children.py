@@ -11,11 +11,11 @@ from muster.events import keys
 from muster.events.lifecycle import ORDERS, RunLifecycle
 from muster.events.model import EventType
 from muster.events.payloads.runs import RunUndoRequested
-from muster.execution.children import is_child, withdraw
 from muster.execution.epochs import begin_epoch
 from muster.execution.piece import Piece
 from muster.execution.services import Services
 from muster.execution.view import NeverOpened, RunView, load_all
+from muster.runs.children import is_child, withdraw
 from muster.saga.extent import irrevocable, started, undone_by_hand
 
 Unwind = Callable[[Services, str, int], Awaitable[None]]

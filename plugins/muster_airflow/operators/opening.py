@@ -29,7 +29,7 @@ class OpenRun(MusterOperator):
     @leaves
     def execute(self, context: Context) -> Any:
         """Open the run; the inputs are the XCom."""
-        from muster.execution.opening import open_run
+        from muster.runs.opening import open_run
         from muster_airflow.services import run, services_in_worker
 
         services = services_in_worker(context)
@@ -42,7 +42,7 @@ class OpenRun(MusterOperator):
         return run(services, opened())
 
     def _opening(self, context: Context) -> Any:
-        from muster.execution.opening import Opening
+        from muster.runs.opening import Opening
 
         assert self._definition is not None
         dag_run, ti = context["dag_run"], context["ti"]

@@ -48,7 +48,7 @@ class ChildTrigger(WorkTrigger):
 
     async def work(self, services: Services, ref: WorkRef) -> Outcome:
         """Wait until the run has ended, and write how the piece has."""
-        from muster.execution.following import follow
+        from muster.runs.following import follow
 
         return await follow(services, ref, airflow_state)
 

@@ -20,14 +20,14 @@ import pytest
 import uvicorn
 from fastapi.testclient import TestClient
 
+from muster.approvals.asking import request
 from muster.database import Database
-from muster.execution.human import request
-from muster.execution.opening import Opening, open_run
 from muster.execution.performing import begin
 from muster.execution.piece import Piece
 from muster.execution.references import WorkRef, run_id
 from muster.language import load_folder
 from muster.local.airflow import connection_json
+from muster.runs.opening import Opening, open_run
 from support.runs import Site
 from support.waiting import hold, in_turn
 

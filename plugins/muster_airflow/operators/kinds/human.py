@@ -13,10 +13,10 @@ from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowRuntimeError, TaskAwaitingInput
 from airflow.sdk.execution_time.hitl import upsert_hitl_detail
 
+from muster.approvals.asking import Request, look, request
+from muster.approvals.decisions import Reply, note_of, respond
+from muster.approvals.kept_answers import keep_answer
 from muster.errors import PermanentError
-from muster.execution.decisions import Reply, note_of, respond
-from muster.execution.human import Request, look, request
-from muster.execution.kept_answers import keep_answer
 from muster.execution.outcome import Outcome
 from muster.execution.piece import Piece, failed
 from muster.execution.services import Services

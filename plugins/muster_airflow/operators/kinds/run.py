@@ -18,7 +18,7 @@ from muster_airflow.starting import is_paused, is_there, start_run
 from muster_airflow.triggers.children import ChildTrigger
 
 if TYPE_CHECKING:
-    from muster.execution.children import Child
+    from muster.runs.children import Child
 
 
 class RunStep(MusterOperator):
@@ -51,7 +51,7 @@ def _start_and_wait(context: Context) -> Outcome:
     Raises:
         TaskDeferred: its run goes on; the triggerer waits for it.
     """
-    from muster.execution.children import ask_for, settle
+    from muster.runs.children import ask_for, settle
 
     log = Elsewhere(context)
     piece = log.take_up()

@@ -17,7 +17,6 @@ from muster.events.payloads.base import ParentPiece
 from muster.events.payloads.runs import RunCancelRequested, RunOpened
 from muster.events.payloads.work import ChildRequested
 from muster.events.state import RunState
-from muster.execution import proving
 from muster.execution.fanout import end
 from muster.execution.outcome import Outcome, left_as_it_was
 from muster.execution.performing import outcome_of
@@ -32,6 +31,7 @@ from muster.language.definition import Definition
 from muster.language.expressions import evaluate
 from muster.language.inputs import PARENT
 from muster.language.kinds.run import ResolvedRun
+from muster.runs import proving
 
 
 class ChildFailed(PermanentError):

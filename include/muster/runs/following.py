@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from muster.errors import ErrorClass, PermanentError, TransientError
-from muster.execution.children import Child, ChildFailed, answer_of, ask_for, ensure_own, settle, withdraw
 from muster.execution.outcome import Outcome
 from muster.execution.performing import take_up
 from muster.execution.piece import Answer, Piece
@@ -16,6 +15,7 @@ from muster.execution.references import ENDED_IN_AIRFLOW, WorkRef
 from muster.execution.services import Services
 from muster.language.runs import AT_ONCE
 from muster.redaction import redact
+from muster.runs.children import Child, ChildFailed, answer_of, ask_for, ensure_own, settle, withdraw
 
 log = logging.getLogger(__name__)
 

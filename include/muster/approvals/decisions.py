@@ -12,13 +12,13 @@ from datetime import datetime
 from functools import partial
 from typing import Literal
 
+from muster.approvals.asking import Request, answer, look
+from muster.approvals.escalation import Question, question
 from muster.events import keys
 from muster.events.model import NewEvent
 from muster.events.payloads.people import ApprovalGranted, ApprovalRefused
 from muster.events.state import CANCELLED
 from muster.execution.concurrency import undisturbed
-from muster.execution.escalation import Question, question
-from muster.execution.human import Request, answer, look
 from muster.execution.outcome import Outcome
 from muster.execution.performing import take_up
 from muster.execution.piece import Piece

@@ -10,13 +10,13 @@ from muster.errors import PermanentError
 from muster.events.keys import OPENED
 from muster.events.payloads.base import ScheduledFor
 from muster.events.payloads.runs import RunOpened
-from muster.execution.children import is_waited_for, parent_of, requested_by, withdraw
 from muster.execution.epochs import instant
 from muster.execution.personal import SubjectDoesNotFit, names_of
 from muster.execution.services import Services
 from muster.language.definition import Definition
 from muster.language.inputs import PARENT, suggestion, undeclared
 from muster.redaction import learn_settings
+from muster.runs.children import is_waited_for, parent_of, requested_by, withdraw
 
 _NO_INPUTS = (PARENT, "openlineage")
 """Keys of a run's conf that no person has written: ours, and what Airflow adds where it reports lineage."""

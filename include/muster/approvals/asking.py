@@ -11,13 +11,13 @@ from typing import Any, Literal, TypedDict
 
 from pydantic_core import to_jsonable_python
 
+from muster.approvals.escalation import Question, details_of, human_of, question, tell_due
 from muster.errors import PermanentError
 from muster.events import keys
 from muster.events.canonical import canonical
 from muster.events.payloads.people import ApprovalAnswered, ApprovalRequested
 from muster.events.payloads.work import StepSucceeded
 from muster.execution.concurrency import undisturbed
-from muster.execution.escalation import Question, details_of, human_of, question, tell_due
 from muster.execution.fanout import end
 from muster.execution.outcome import Outcome
 from muster.execution.performing import take_up

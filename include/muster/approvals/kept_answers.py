@@ -6,14 +6,14 @@ from dataclasses import replace
 from functools import partial
 from itertools import chain
 
+from muster.approvals.asking import CLOSED, wording
+from muster.approvals.escalation import human_of
 from muster.events import keys
 from muster.events.model import Event
 from muster.events.payloads.people import ApprovalAnswered, ApprovalRequested
 from muster.events.payloads.work import StepSucceeded
 from muster.execution.concurrency import undisturbed
-from muster.execution.escalation import human_of
 from muster.execution.fanout import end
-from muster.execution.human import CLOSED, wording
 from muster.execution.outcome import Outcome
 from muster.execution.piece import Answer, Piece, succeeded
 from muster.execution.services import Services
