@@ -22,7 +22,7 @@ DAGS = ROOT / "dags"
 
 SHARED = {
     "addresses", "documents", "errors", "failures", "files", "findings", "database", "redaction", "secret_names",
-    "secret_shapes", "secret_words", "kept", "turns", "written",
+    "secret_shapes", "secret_words", "kept", "turns", "written", "faces",
     "migrations",
 }  # fmt: skip
 """Rooms that every other room may use."""
@@ -70,6 +70,8 @@ ROOMS = {
         "events",
         "notifications",
         "execution",
+        "approvals",
+        "runs",
         "saga",
         "operations",
         "local",
@@ -187,6 +189,20 @@ def test_files_do_not_know_one_another_in_a_circle() -> None:
 def dotted(path: Path, root: Path) -> str:
     """The name that a file is imported by."""
     return ".".join((root.name, *path.relative_to(root).with_suffix("").parts)).removesuffix(".__init__")
+
+
+FACES = ("approvals", "execution", "runs")
+"""Rooms of which the Airflow floor sees only what their `__init__` shows."""
+
+
+def test_the_airflow_floor_sees_only_the_face_of_a_room() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{line} imports {name}"
+        for path in modules(AIRFLOW)
+        for line, name in imports(path)
+        if name.startswith(tuple(f"muster.{room}." for room in FACES)) and name.count(".") > 2
+    ]
+    assert found == []
 
 
 def test_the_shared_rooms_import_no_other() -> None:

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from fastapi import HTTPException
 
-from muster.approvals.decisions import Decision, Reply, note_of, take_reply
+from muster.approvals import Decision, Reply, take_reply
 from muster.errors import MusterError, TransientError
-from muster.execution.services import utc_now
 from muster_airflow.reference import QUESTION, work_ref
 from muster_airflow.services import services_in_server
 
@@ -56,13 +56,8 @@ def _before_update(mapper: Any, connection: Any, detail: HITLDetail) -> None:
         return
     if ti.operator != QUESTION:
         return
-    reply = Reply(
-        approved=detail.chosen_options == ["Approve"],
-        by=str(who["name"]),
-        at=detail.responded_at or utc_now(),
-        note=note_of(detail.params_input),
-        id=str(who["id"]),
-    )
+    approved, at = detail.chosen_options == ["Approve"], detail.responded_at or datetime.now(UTC)
+    reply = Reply.of(who, approved=approved, at=at, form=detail.params_input)
     try:
         # Airflow's route is a plain function (3.3.2, `update_hitl_detail`), which FastAPI runs in a thread: no event
         # loop runs here that this would hold up.
@@ -93,7 +88,7 @@ def _wake(connection: Any, ti: Any) -> None:
     from sqlalchemy import update
 
     waits = (TaskInstance.id == ti, TaskInstance.state == TaskInstanceState.AWAITING_INPUT)
-    now = {"state": TaskInstanceState.SCHEDULED, "scheduled_dttm": utc_now()}
+    now = {"state": TaskInstanceState.SCHEDULED, "scheduled_dttm": datetime.now(UTC)}
     connection.execute(update(TaskInstance).where(*waits).values(now))
 
 

@@ -28,7 +28,7 @@ from airflow.sdk.exceptions import (
 
 from muster.errors import MusterError, PermanentError
 from muster.events.sealing import WITHHELD, current_seals, may_be_about_somebody
-from muster.execution.outcome import Outcome
+from muster.execution import Outcome
 from muster.failures import trace_below
 from muster.redaction import redact, redact_data
 
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from airflow.sdk.types import RuntimeTaskInstanceProtocol
     from airflow.triggers.base import TaskFailedEvent
 
-    from muster.execution.services import Services
 
 LARGEST = 48_000
 """Characters of JSON shown in the UI; longer outputs are shown by their shape, the log has them whole."""
@@ -124,7 +123,7 @@ def _trace(error: BaseException) -> str:
 
 def _is_about_somebody(operator: Any, context: Any) -> bool:
     """True also when nobody can say: what cannot be found out is not told."""
-    from muster.execution.references import run_id
+    from muster.execution import run_id
     from muster_airflow.services import services_in_worker
 
     definition = getattr(operator, "_definition", None)
@@ -143,16 +142,6 @@ def text_of(error: BaseException, *, about_somebody: bool) -> str:
         return redact(str(error) if isinstance(error, MusterError) else f"{type(error).__name__}: {error}")
     plain = isinstance(error, MusterError) and not error.repeats_data
     return redact(str(error)) if plain else f"{type(error).__name__}: {WITHHELD}"
-
-
-async def concealed(services: Services, run: str, step: str | None, outcome: Outcome) -> Outcome:
-    """An outcome as Airflow may know it."""
-    from muster.execution.personal import conceal, kind_of
-    from muster.execution.view import definition_of
-
-    if await services.log.asubject(run) is None:
-        return outcome
-    return conceal(outcome, kind_of(await definition_of(services, run), step))
 
 
 async def push_from_trigger(ti: RuntimeTaskInstanceProtocol, value: Any, *, mapped_length: int | None = None) -> None:

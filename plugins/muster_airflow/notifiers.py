@@ -15,7 +15,7 @@ from muster.language.channels import CHANNELS
 from muster_airflow.egress import note, text_of
 
 if TYPE_CHECKING:
-    from muster.execution.services import Services
+    from muster.execution import Services
 
 T = TypeVar("T")
 PATIENCE = (1, 2, 5, 10, 20, 30)
@@ -66,7 +66,7 @@ class MusterNotifier(BaseNotifier):
             MusterError: at least one could not be sent; the outbox has it, unless its address is none.
         """
         from muster.events.sealing import current_seals
-        from muster.execution.telling import is_about_somebody, tell
+        from muster.execution import is_about_somebody, tell
         from muster.saga.incidents import NOBODY
         from muster_airflow.services import services_in_triggerer
 
@@ -132,7 +132,7 @@ async def _ended_in_time(services: Services, context: Mapping[str, Any]) -> bool
     """True when a deadline is the occasion and the run surely had ended by then: Airflow forgets only successes."""
     if not (deadline := context.get("deadline")):
         return False
-    from muster.runs.punctuality import ended_by
+    from muster.runs import ended_by
 
     moment = _moment(deadline["deadline_time"])
     try:

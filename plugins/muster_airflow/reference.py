@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from muster.execution.references import WorkRef, run_id
-from muster.execution.task_keys import ITEMS_SUFFIX, UNDOES
+from muster.execution import ITEMS_SUFFIX, UNDOES, WorkRef, run_id
 
 if TYPE_CHECKING:
     from airflow.sdk.types import RuntimeTaskInstanceProtocol
 
-    from muster.execution.services import Services
+    from muster.execution import Services
 
 RECONCILER = "muster_reconciler"
 """The Dag that looks after all runs."""
@@ -60,7 +59,7 @@ def question_page(ref: WorkRef) -> str | None:
 
 async def work_ref(services: Services, ti: RuntimeTaskInstanceProtocol, dag_run: Any, *, lane: str) -> WorkRef:
     """The piece of work that `ti` was started for."""
-    from muster.execution.epochs import epoch_of
+    from muster.execution import epoch_of
 
     run = run_id(ti.dag_id, ti.run_id)
     step, epoch = step_of(ti.task_id), await epoch_of(services, run, dag_run.start_date)

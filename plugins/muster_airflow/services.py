@@ -16,9 +16,7 @@ from muster.database import Database
 from muster.events.definitions import DefinitionStore
 from muster.events.personal import load_master
 from muster.events.verified import Verified
-from muster.execution.personal import RunLog
-from muster.execution.services import Services
-from muster.execution.view import bundle_version
+from muster.execution import RunLog, Services, bundle_version
 from muster.redaction import learn_environment
 from muster_airflow.connections import CONNECTION, dsn_in_server, dsn_of
 from muster_airflow.reference import question_page

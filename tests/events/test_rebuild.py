@@ -19,7 +19,7 @@ from muster.events.projections import money
 from muster.events.rebuild import rebuild
 from muster.events.replay import replay
 from muster.execution.performing import begin
-from muster.execution.piece import Answer, Piece, succeeded
+from muster.execution.piece import Answer, Piece
 from muster.execution.references import WorkRef
 from support.processes import finish, start
 from support.run_events import step
@@ -128,7 +128,7 @@ def test_a_closed_run_has_nothing_at_work_and_nobody_waited_for(site: Site, dsn:
     last = site.do(begin(site.services, WorkRef(run=run, step="ended", slot=2)))
     assert isinstance(last, Piece)
     # Whoever ends the last item dies before it says that the list is done.
-    site.services.log.append(run, [succeeded(last, Answer(output=None))])
+    site.services.log.append(run, [last.succeeded(Answer(output=None))])
     begun.append(WorkRef(run=run, step="many", slot=1))
     pieces = [site.do(begin(site.services, ref)) for ref in begun]
     assert isinstance(pieces[1], Piece)

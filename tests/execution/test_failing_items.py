@@ -14,7 +14,7 @@ from muster.events.replay import replay
 from muster.execution import concurrency, performing
 from muster.execution.fanout import end
 from muster.execution.performing import begin
-from muster.execution.piece import Piece, failed
+from muster.execution.piece import Piece
 from muster.execution.references import WorkRef
 from muster.language import load_folder
 from muster.operations.redoing import Plan, order, plan_discard, plan_redrive, plan_restart
@@ -383,7 +383,7 @@ def test_so_it_is_of_work_that_is_done_elsewhere(site: Site, kind: str) -> None:
     under_way, bad, left = site.tasks(run, "charge")
     assert isinstance(site.do(begin(site.services, under_way)), Piece)
     piece = site.do(begin(site.services, bad))
-    site.do(end(site.services, bad, [failed(piece, PermanentError("no"))]))
+    site.do(end(site.services, bad, [piece.failed(PermanentError("no"))]))
     assert site.do(begin(site.services, left)).reason == "item_failed"
     assert isinstance(site.do(begin(site.services, replace(under_way, attempt=2))), Piece), "it goes on"
 

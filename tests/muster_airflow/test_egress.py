@@ -29,12 +29,13 @@ from airflow.triggers.base import TaskFailedEvent
 from muster.database import Database
 from muster.errors import PermanentError, TransientError
 from muster.events.sealing import Seals, working_about
+from muster.execution import concealed
 from muster.execution.outcome import Outcome
 from muster.execution.references import LeftAsItWas
 from muster.local.airflow import connection_json
 from muster.redaction import learn
 from muster_airflow import egress
-from muster_airflow.egress import LINE, concealed, leaves
+from muster_airflow.egress import LINE, leaves
 from support.runs import Site
 
 FLOOR = Path(egress.__file__).parent

@@ -21,7 +21,7 @@ from muster.execution.concurrency import undisturbed
 from muster.execution.fanout import end
 from muster.execution.outcome import Outcome
 from muster.execution.performing import take_up
-from muster.execution.piece import Answer, Piece, succeeded
+from muster.execution.piece import Answer, Piece
 from muster.execution.references import WorkRef
 from muster.execution.services import Services
 from muster.execution.stopping import has_closed
@@ -174,7 +174,7 @@ async def answer(
         by_id=id,
     )
     answered = said.event(actor=by or "muster", key=keys.approval(piece.key, "answered", piece.ref.epoch))
-    ended = succeeded(piece, Answer(output=said.output, produced_by=f"person:{by}" if by else "code"))
+    ended = piece.succeeded(Answer(output=said.output, produced_by=f"person:{by}" if by else "code"))
     # In one append: a process that died in between would leave an answer in the log, and a step that still asks.
     stored = await end(services, piece.ref, [answered, ended], expected=expected)
     found: dict[str, object] = StepSucceeded.of(stored[1]).output

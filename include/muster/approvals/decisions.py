@@ -40,6 +40,12 @@ class Reply:
     id: str | None = None
     """What the auth manager calls the person, for the record: it decides nothing."""
 
+    @classmethod
+    def of(cls, who: Mapping[str, object], *, approved: bool, at: datetime, form: Mapping[str, object] | None) -> Reply:
+        """As Airflow keeps it: who gave it, with `id` and `name`, and in `form` the `note` that they added."""
+        note = (form or {}).get("note")
+        return cls(approved=approved, by=str(who["name"]), at=at, note=str(note) if note else None, id=str(who["id"]))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
@@ -52,12 +58,6 @@ class Decision:
     """The same in words, for the person."""
     output: dict[str, object] | None = None
     """The step's output, once the question is settled, by whomever."""
-
-
-def note_of(values: Mapping[str, object] | None) -> str | None:
-    """What a person adds to an answer, from the values that Airflow keeps with it."""
-    note = (values or {}).get("note")
-    return str(note) if note else None
 
 
 async def take_reply(services: Services, ref: WorkRef, reply: Reply) -> Decision:

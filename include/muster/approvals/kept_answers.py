@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import chain
 
-from muster.approvals.asking import CLOSED, wording
+from muster.approvals.asking import CLOSED, Request, request, wording
 from muster.approvals.escalation import human_of
 from muster.events import keys
 from muster.events.model import Event
@@ -15,9 +15,18 @@ from muster.events.payloads.work import StepSucceeded
 from muster.execution.concurrency import undisturbed
 from muster.execution.fanout import end
 from muster.execution.outcome import Outcome
-from muster.execution.piece import Answer, Piece, succeeded
+from muster.execution.piece import Answer, Piece
 from muster.execution.services import Services
 from muster.execution.stopping import has_closed
+
+
+async def ask(services: Services, piece: Piece) -> Request | Outcome:
+    """The question as it is put to people; how it was decided, where an earlier approval stands.
+
+    Raises:
+        PermanentError: nobody is left who may answer.
+    """
+    return await keep_answer(services, piece) or await request(services, piece)
 
 
 async def keep_answer(services: Services, piece: Piece) -> Outcome | None:
@@ -47,7 +56,7 @@ async def _keep(services: Services, piece: Piece) -> Outcome | None:
     again = replace(said, epoch=piece.ref.epoch, kept=True).event(
         actor=answered.actor, causation=answered.id, key=keys.approval(piece.key, "answered", piece.ref.epoch)
     )
-    ended = succeeded(piece, Answer(output=said.output, produced_by=f"person:{said.by}"))
+    ended = piece.succeeded(Answer(output=said.output, produced_by=f"person:{said.by}"))
     stored = await end(services, piece.ref, [again, ended], expected=version)
     return Outcome(status="succeeded", output=StepSucceeded.of(stored[1]).output)
 

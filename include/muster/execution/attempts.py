@@ -20,7 +20,7 @@ from muster.execution.conversations import bad_answers, conversation_of
 from muster.execution.handing_over import has_fallen_back
 from muster.execution.locking import under_lock
 from muster.execution.overtaken import Overtaken, ending_by_another
-from muster.execution.piece import Action, Answer, Piece, failed, fell_back, set_aside, skipped, succeeded
+from muster.execution.piece import Action, Answer, Piece
 from muster.execution.references import LeftAsItWas
 from muster.execution.retry_budget import write_retried
 from muster.execution.retrying import with_retries
@@ -62,7 +62,7 @@ async def written(piece: Piece, ending: NewEvent, append: Callable[[NewEvent], A
     except TamperedLog:
         raise
     except PermanentError as error:
-        return (await append(failed(piece, error)))[0]
+        return (await append(piece.failed(error)))[0]
 
 
 async def _ending(services: Services, piece: Piece, act: Action, fall_back: Action) -> NewEvent:
@@ -72,26 +72,26 @@ async def _ending(services: Services, piece: Piece, act: Action, fall_back: Acti
             try:
                 # A piece without a lock was asked for when it began, a moment ago.
                 ends = partial(_conclude, services, piece)
-                return succeeded(piece, await attempts(services, piece, act, asked=not piece.step.lock, ends=ends))
+                return piece.succeeded(await attempts(services, piece, act, asked=not piece.step.lock, ends=ends))
             except Exception as error:
                 await _hand_over(services, piece, error)
         piece = replace(piece, falls_back=True)
         ends = partial(_conclude, services, piece, fallback=True)
-        return succeeded(piece, await attempts(services, piece, fall_back, ends=ends), fallback=True)
+        return piece.succeeded(await attempts(services, piece, fall_back, ends=ends), fallback=True)
     except SetAside as error:
-        return set_aside(piece, error)
+        return piece.set_aside(error)
     except Stopped as error:
-        return skipped(piece, error.skip.reason)
+        return piece.skipped(error.skip.reason)
     except (DatabaseLost, ForgottenMeanwhile, TamperedLog, Overtaken, LeftAsItWas):
         raise
     except Exception as error:
-        return failed(piece, error)
+        return piece.failed(error)
 
 
 async def _conclude(services: Services, piece: Piece, answer: Answer, *, fallback: bool = False) -> None:
     """Write that it came through while its locks are held, so that whoever gets them next does not do it again."""
     if piece.step.lock:
-        await services.log.aappend(piece.ref.run, [succeeded(piece, answer, fallback=fallback)])
+        await services.log.aappend(piece.ref.run, [piece.succeeded(answer, fallback=fallback)])
 
 
 async def attempts(
@@ -213,7 +213,7 @@ async def _hand_over(services: Services, piece: Piece, error: Exception) -> None
         untried = f"so the fallback of {piece.key} was not tried."
         remedy = "Mend what failed and restart the step: what has happened is not repeated."
         raise outside.keeps(untried, remedy, before=f"{message_of(error)} ") from error
-    await services.log.aappend(piece.ref.run, [fell_back(piece, RecordedError.of(error))])
+    await services.log.aappend(piece.ref.run, [piece.fell_back(RecordedError.of(error))])
     # After the writing: who begins the same work writes that first, and looks then whether it was left to the fallback.
     # So of two at the same moment one sees the other, and what comes first is not done beside its fallback. Who began
     # before the writing, and after the ledger was asked, may have done it since: then what is written does not count.

@@ -9,7 +9,7 @@ from muster.events import keys
 from muster.events.model import EventType, NewEvent
 from muster.events.payloads.work import StepFellBack, StepStarted
 from muster.execution.handing_over import handed_over
-from muster.execution.piece import Piece, fell_back, started
+from muster.execution.piece import Piece
 from muster.execution.services import Services
 from muster.recovery.ledger import Ledger
 
@@ -23,11 +23,11 @@ async def begin_piece(services: Services, piece: Piece) -> Piece:
     # A mark of our own: an append under a key that is taken returns the event that is there, which else looks the same.
     begins, key = uuid4().hex, _key(piece)
     # In one append: who comes after a process that died in between would not know who had done the work last.
-    events = [started(piece, begins, key), *await _still_fallen_back(services, piece, key)]
+    events = [piece.started(begins, key), *await _still_fallen_back(services, piece, key)]
     begun = (await services.log.aappend(piece.ref.run, events))[0]
     if key is not None and StepStarted.of(begun).begins != begins:
         piece = replace(piece, first=False)
-        begun = (await services.log.aappend(piece.ref.run, [started(piece, begins, None)]))[0]
+        begun = (await services.log.aappend(piece.ref.run, [piece.started(begins, None)]))[0]
     # The version is the fencing token: whoever begins the work later has a larger one, in whichever process.
     return replace(piece, execution=begun.version)
 
@@ -55,4 +55,4 @@ async def _still_fallen_back(services: Services, piece: Piece, key: str | None) 
     # and the effect be that step's.
     if await services.log.aunder_keys(piece.ref.run, [key]):
         return []
-    return [fell_back(piece, StepFellBack.of(last).error)]
+    return [piece.fell_back(StepFellBack.of(last).error)]

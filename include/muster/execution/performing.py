@@ -20,7 +20,7 @@ from muster.execution.beginning import begin_piece
 from muster.execution.concurrency import at_once
 from muster.execution.fanout import ENDINGS, Spread, complete, ensure_of_its_list, holds, last_endings, spread_of
 from muster.execution.outcome import Outcome, left_as_it_was
-from muster.execution.piece import Piece, failed_as_a_whole, given_up, skipped
+from muster.execution.piece import Piece, failed_as_a_whole, given_up
 from muster.execution.references import HalfUndone, LeftAsItWas, WorkRef
 from muster.execution.services import Services
 from muster.execution.stopping import why_held_back, why_not_begun
@@ -118,7 +118,7 @@ async def _begin_single(services: Services, piece: Piece, ended: Event | None) -
         if skip is None:
             begun = await _start(services, piece)
             return begun if isinstance(begun, Piece) else outcome_of(begun)
-        ended = (await services.log.aappend(ref.run, [skipped(piece, skip.reason)]))[0]
+        ended = (await services.log.aappend(ref.run, [piece.skipped(skip.reason)]))[0]
     return outcome_of(ended)
 
 
@@ -166,7 +166,7 @@ async def _start(services: Services, piece: Piece) -> Piece | Event:
             # In a run that has ended nothing is at work.
             await services.log.aappend(piece.ref.run, [given_up(piece.step.id, piece.index, piece.ref.epoch)])
             raise
-    return piece if skip is None else (await services.log.aappend(piece.ref.run, [skipped(piece, skip.reason)]))[0]
+    return piece if skip is None else (await services.log.aappend(piece.ref.run, [piece.skipped(skip.reason)]))[0]
 
 
 async def _why_skipped(services: Services, piece: Piece) -> flow.Skip | None:

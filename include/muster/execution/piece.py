@@ -81,6 +81,58 @@ class Piece:
             return keys.undone(self.key, self.view.state.step(self.step.id).work(self.index).epoch)
         return keys.ended(self.key, self.ref.epoch)
 
+    def started(self, begins: str, key: str | None) -> NewEvent:
+        """The event that work on the piece begins: after it, an unknown outcome counts as started."""
+        ref, kind = self.ref, self.step.kind
+        said = StepStarted(**self.place, kind=kind, lane=ref.lane, attempt=ref.attempt, begins=begins)
+        return said.event(key=key, actor=self._actor())
+
+    def fell_back(self, error: RecordedError) -> NewEvent:
+        """The event that its fallback takes over, after an error; before the piece begins, that it goes on."""
+        execution = self.execution or None
+        said = StepFellBack(**self.place, error=error, execution=execution)
+        return said.event(key=keys.fell_back(self.key, execution, self.ref.epoch))
+
+    def succeeded(self, answer: Answer, *, fallback: bool = False) -> NewEvent:
+        """The event that the piece came through."""
+        said = StepSucceeded(
+            **self.place,
+            output=answer.output,
+            output_type=answer.output_type,
+            produced_by=answer.produced_by,
+            fallback=fallback,
+        )
+        return self._ending_of(said)
+
+    def failed(self, error: BaseException) -> NewEvent:
+        """The event that the piece failed for good."""
+        return self._ending_of(StepFailed(**self.place, error=RecordedError.of(error)))
+
+    def skipped(self, reason: str) -> NewEvent:
+        """The event that the piece was not done; `reason` is one of Muster's own, which decide what comes after."""
+        return self._ending_of(StepSkipped(**self.place, reason=reason))
+
+    def skipped_itself(self, words: str) -> NewEvent:
+        """The event that an Airflow operator skipped itself, in words of its own.
+
+        They stand behind Muster's: an operator that says "rejected" or "cancelled" is not what Muster means by it.
+        """
+        return self.skipped("the operator skipped itself" + (f": {words}" if words else ""))
+
+    def set_aside(self, error: SetAside) -> NewEvent:
+        """Outside a fan-out there are no other items to go on with, so the step fails."""
+        if self.index is None:
+            return self.failed(error)
+        findings = [finding.model_dump(mode="json") for finding in error.findings]
+        return self._ending_of(StepSetAside(**self.place, findings=findings, error=RecordedError.of(error)))
+
+    def _ending_of(self, said: OfWork) -> NewEvent:
+        return said.event(key=self.ended_key, actor=self._actor())
+
+    def _actor(self) -> str:
+        """The agent that does the work, else Muster itself."""
+        return next(iter(self.step.agents), "muster")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
@@ -99,71 +151,10 @@ class Answer:
 Action = Callable[[Services, Piece], Awaitable[Answer]]
 
 
-def started(piece: Piece, begins: str, key: str | None) -> NewEvent:
-    """The event that work on the piece begins: after it, an unknown outcome counts as started."""
-    ref, kind = piece.ref, piece.step.kind
-    said = StepStarted(**piece.place, kind=kind, lane=ref.lane, attempt=ref.attempt, begins=begins)
-    return said.event(key=key, actor=_actor(piece))
-
-
-def fell_back(piece: Piece, error: RecordedError) -> NewEvent:
-    """The event that its fallback takes over, after an error; before the piece begins, that it goes on."""
-    execution = piece.execution or None
-    said = StepFellBack(**piece.place, error=error, execution=execution)
-    return said.event(key=keys.fell_back(piece.key, execution, piece.ref.epoch))
-
-
-def succeeded(piece: Piece, answer: Answer, *, fallback: bool = False) -> NewEvent:
-    """The event that the piece came through."""
-    said = StepSucceeded(
-        **piece.place,
-        output=answer.output,
-        output_type=answer.output_type,
-        produced_by=answer.produced_by,
-        fallback=fallback,
-    )
-    return _ending_of(piece, said)
-
-
-def failed(piece: Piece, error: BaseException) -> NewEvent:
-    """The event that the piece failed for good."""
-    return _ending_of(piece, StepFailed(**piece.place, error=RecordedError.of(error)))
-
-
 def failed_as_a_whole(ref: WorkRef, error: BaseException) -> NewEvent:
     """The event that a step failed before any piece of it began."""
     said = StepFailed(step=ref.step, index=None, epoch=ref.epoch, error=RecordedError.of(error))
     return said.event(key=keys.ended(ref.step, ref.epoch))
-
-
-def skipped(piece: Piece, reason: str) -> NewEvent:
-    """The event that the piece was not done; `reason` is one of Muster's own, which decide about what comes after."""
-    return _ending_of(piece, StepSkipped(**piece.place, reason=reason))
-
-
-def skipped_itself(piece: Piece, words: str) -> NewEvent:
-    """The event that an Airflow operator skipped itself, in words of its own.
-
-    They stand behind Muster's: an operator that says "rejected" or "cancelled" is not what Muster means by it.
-    """
-    return skipped(piece, "the operator skipped itself" + (f": {words}" if words else ""))
-
-
-def set_aside(piece: Piece, error: SetAside) -> NewEvent:
-    """Outside a fan-out there are no other items to go on with, so the step fails."""
-    if piece.index is None:
-        return failed(piece, error)
-    findings = [finding.model_dump(mode="json") for finding in error.findings]
-    return _ending_of(piece, StepSetAside(**piece.place, findings=findings, error=RecordedError.of(error)))
-
-
-def _ending_of(piece: Piece, said: OfWork) -> NewEvent:
-    return said.event(key=piece.ended_key, actor=_actor(piece))
-
-
-def _actor(piece: Piece) -> str:
-    """The agent that does the work, else Muster itself."""
-    return next(iter(piece.step.agents), "muster")
 
 
 def given_up(step: str, index: int | None, epoch: int) -> NewEvent:

@@ -25,6 +25,11 @@ _LARGEST_POWER = 1_000
 """Keeps `backoff ** n` a finite number."""
 
 
+def is_final(error: BaseException) -> bool:
+    """True when a failure is not repeated unless the step's `retry.on` asks for it."""
+    return classify(error) in NEVER
+
+
 class Patience:
     """How often and how long one piece of work is waited for. Not shared: it counts the failures it is told of."""
 

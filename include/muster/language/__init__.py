@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from muster.faces import face
 
 if TYPE_CHECKING:
     from muster.language.definition import Definition
@@ -23,20 +24,16 @@ __all__ = [
     "load_folder",
 ]
 
-_PLACES = {
-    "Catalogue": "folder",
-    "Definition": "definition",
-    "ExpressionError": "expressions",
-    "LanguageError": "problems",
-    "Problem": "problems",
-    "ResolvedStep": "resolved_step",
-    "evaluate": "expressions",
-    "load_folder": "folder",
-}
-"""The module of each: imported when it is asked for, since many need one of them and none needs all."""
-
-
-def __getattr__(name: str) -> object:
-    if name not in _PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+__getattr__ = face(
+    __name__,
+    {
+        "Catalogue": "folder",
+        "Definition": "definition",
+        "ExpressionError": "expressions",
+        "LanguageError": "problems",
+        "Problem": "problems",
+        "ResolvedStep": "resolved_step",
+        "evaluate": "expressions",
+        "load_folder": "folder",
+    },
+)

@@ -18,7 +18,7 @@ from muster.events.state import RunState, afold
 from muster.execution.attempts import attempts
 from muster.execution.fanout import end
 from muster.execution.performing import begin, perform
-from muster.execution.piece import Answer, Piece, failed, succeeded
+from muster.execution.piece import Answer, Piece
 from muster.execution.references import WorkRef, run_id
 from muster.execution.services import Services
 from muster.language.definition import Definition
@@ -119,7 +119,7 @@ class Playing(Player):
 
     async def _ask(self, services: Services, piece: Piece) -> None:
         if self.faults.fail == piece.step.id:
-            await end(services, piece.ref, [failed(piece, MusterError(f"The rehearsal lets {piece.step.id} fail."))])
+            await end(services, piece.ref, [piece.failed(MusterError(f"The rehearsal lets {piece.step.id} fail."))])
             return
         await asking.request(services, piece)
         approved = self.case.answers.get(piece.step.id, "approve") == "approve"
@@ -152,9 +152,9 @@ class Playing(Player):
         self, services: Services, piece: Piece, act: Callable[[Services, Piece], Awaitable[Answer]]
     ) -> None:
         try:
-            ending = succeeded(piece, await attempts(services, piece, act))
+            ending = piece.succeeded(await attempts(services, piece, act))
         except Exception as error:
-            ending = failed(piece, error)
+            ending = piece.failed(error)
         await end(services, piece.ref, [ending])
 
     async def task(self, act: Act[T], ref: WorkRef) -> T:

@@ -21,7 +21,7 @@ from muster.execution.fanout import end
 from muster.execution.outcome import Outcome, left_as_it_was
 from muster.execution.performing import outcome_of
 from muster.execution.personal import is_impersonal, with_personal
-from muster.execution.piece import Answer, Piece, failed, skipped, succeeded
+from muster.execution.piece import Answer, Piece
 from muster.execution.reading import is_about_no_others
 from muster.execution.references import LeftAsItWas, WorkRef, run_id
 from muster.execution.services import Services
@@ -185,9 +185,9 @@ async def settle(services: Services, piece: Piece, came: Answer | Exception) -> 
     if isinstance(came, LeftAsItWas):
         return left_as_it_was(came.message)
     if isinstance(came, Stopped):
-        ending = skipped(piece, came.skip.reason)
+        ending = piece.skipped(came.skip.reason)
     else:
-        ending = failed(piece, came) if isinstance(came, Exception) else succeeded(piece, came)
+        ending = piece.failed(came) if isinstance(came, Exception) else piece.succeeded(came)
     stored = (await end(services, piece.ref, [ending]))[0]
     return outcome_of(stored)
 

@@ -15,7 +15,7 @@ from fastapi import Depends
 from muster.database import Database
 from muster.errors import MusterError
 from muster.events.queries import Queries, RunRow
-from muster.execution.references import run_id as run_key
+from muster.execution import run_id as run_key
 from muster_airflow.connections import dsn_in_server
 
 if TYPE_CHECKING:

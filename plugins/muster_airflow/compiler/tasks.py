@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 
-from muster.execution.task_keys import ITEMS_SUFFIX
+from muster.execution import ITEMS_SUFFIX
 from muster_airflow.compiler.shown import shown
 from muster_airflow.compiler.unwinding import add_unwinding
 from muster_airflow.operators.base import restart_policy

@@ -9,16 +9,16 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from muster.errors import DatabaseLost
-from muster.execution.outcome import Outcome
-from muster_airflow.egress import concealed, note
+from muster.execution import Outcome, begin, concealed, write_end
+from muster_airflow.egress import note
 from muster_airflow.reference import work_ref
 from muster_airflow.triggers.work import PATIENCE
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from muster.events.model import Event, NewEvent
-    from muster.execution.piece import Piece
+    from muster.events.model import NewEvent
+    from muster.execution import Piece
 
 T = TypeVar("T")
 
@@ -33,7 +33,6 @@ class Elsewhere:
 
     def take_up(self) -> Piece | Outcome:
         """The piece that the task stands for, begun; how it ended, where it has."""
-        from muster.execution.performing import begin
 
         async def begun() -> Piece | Outcome:
             services, context = self.services, self._context
@@ -43,18 +42,13 @@ class Elsewhere:
 
         return self.ask(begun)
 
-    def write(self, piece: Piece, ending: NewEvent) -> Event:
+    def write(self, piece: Piece, ending: NewEvent) -> Outcome:
         """Write how it ended; where it has ended already, how that was."""
-        from muster.execution.attempts import written
-        from muster.execution.fanout import end
-
-        return self.ask(lambda: written(piece, ending, lambda event: end(self.services, piece.ref, [event])))
+        return self.ask(lambda: write_end(self.services, piece, ending))
 
     def ended(self, piece: Piece, ending: NewEvent) -> Outcome:
         """`write`, and what Airflow may know of it."""
-        from muster.execution.performing import outcome_of
-
-        return self.told(piece, outcome_of(self.write(piece, ending)))
+        return self.told(piece, self.write(piece, ending))
 
     def told(self, piece: Piece, outcome: Outcome) -> Outcome:
         """How it ended, as Airflow may know it."""

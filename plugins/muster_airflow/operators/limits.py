@@ -14,7 +14,7 @@ from airflow.sdk.execution_time.timeout import timeout
 from muster.errors import ErrorClass, PermanentError, TransientError
 from muster.events.model import EventType
 from muster.events.payloads.work import StepStarted
-from muster.execution.piece import Piece
+from muster.execution import Piece
 from muster.failures import took_too_long
 
 TAKE_UP = 60.0

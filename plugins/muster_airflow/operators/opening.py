@@ -6,10 +6,9 @@ from typing import Any
 
 from airflow.sdk import Context
 
-from muster.execution.outcome import Outcome
-from muster.execution.references import run_id
+from muster.execution import Outcome, run_id
 from muster.language.definition import Definition
-from muster_airflow.egress import concealed, leaves
+from muster_airflow.egress import leaves
 from muster_airflow.operators.base import MusterOperator
 
 
@@ -29,7 +28,8 @@ class OpenRun(MusterOperator):
     @leaves
     def execute(self, context: Context) -> Any:
         """Open the run; the inputs are the XCom."""
-        from muster.runs.opening import open_run
+        from muster.execution import concealed
+        from muster.runs import open_run
         from muster_airflow.services import run, services_in_worker
 
         services = services_in_worker(context)
@@ -42,7 +42,7 @@ class OpenRun(MusterOperator):
         return run(services, opened())
 
     def _opening(self, context: Context) -> Any:
-        from muster.runs.opening import Opening
+        from muster.runs import Opening
 
         assert self._definition is not None
         dag_run, ti = context["dag_run"], context["ti"]

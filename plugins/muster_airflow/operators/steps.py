@@ -7,8 +7,8 @@ from typing import Any
 from airflow.sdk import Context
 from airflow.triggers.base import StartTriggerArgs
 
-from muster.execution.outcome import Outcome
-from muster_airflow.egress import concealed, leaves
+from muster.execution import Outcome
+from muster_airflow.egress import leaves
 from muster_airflow.operators.base import MusterOperator
 from muster_airflow.reference import work_ref
 
@@ -51,7 +51,7 @@ class WorkerStep(MusterOperator):
 
 def perform_here(context: Context, *, lane: str) -> Outcome:
     """Perform the task instance's work in this process; its end as Airflow may know it."""
-    from muster.execution.performing import perform
+    from muster.execution import concealed, perform
     from muster_airflow.services import run, services_in_worker
 
     services = services_in_worker(context)

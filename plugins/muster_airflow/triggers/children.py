@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import TriggerEvent
 
 from muster.errors import TransientError
-from muster.execution.outcome import Outcome
-from muster.execution.references import WorkRef
+from muster.execution import Outcome, WorkRef
 from muster_airflow.triggers.work import WorkTrigger
 
 if TYPE_CHECKING:
-    from muster.execution.services import Services
+    from muster.execution import Services
 
 
 class ChildTrigger(WorkTrigger):
@@ -48,7 +47,7 @@ class ChildTrigger(WorkTrigger):
 
     async def work(self, services: Services, ref: WorkRef) -> Outcome:
         """Wait until the run has ended, and write how the piece has."""
-        from muster.runs.following import follow
+        from muster.runs import follow
 
         return await follow(services, ref, airflow_state)
 

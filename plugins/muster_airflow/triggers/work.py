@@ -16,16 +16,14 @@ from airflow.triggers.base import (
 )
 
 from muster.errors import PermanentError, TransientError
-from muster.execution.outcome import Outcome
-from muster.execution.references import run_id
-from muster_airflow.egress import concealed, failed_event, note, push_from_trigger, text_of, withhold_log_lines
+from muster.execution import Outcome, run_id
+from muster_airflow.egress import failed_event, note, push_from_trigger, text_of, withhold_log_lines
 from muster_airflow.reference import work_ref
 
 if TYPE_CHECKING:
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
-    from muster.execution.references import WorkRef
-    from muster.execution.services import Services
+    from muster.execution import Services, WorkRef
 
 PATIENCE = (1, 2, 5, 10, 20, 30, 60, 60, 60, 60)
 """Seconds between attempts while Muster's database or Airflow's API cannot be reached: five minutes in all.
@@ -96,6 +94,8 @@ class WorkTrigger(BaseTrigger):
 
     async def _told(self, services: Services, ref: WorkRef, outcome: Outcome) -> Outcome:
         """The outcome as Airflow may know it, shown."""
+        from muster.execution import concealed
+
         outcome = await concealed(services, ref.run, ref.step, outcome)
         await self._show(outcome)
         return outcome
@@ -125,7 +125,7 @@ class StepTrigger(WorkTrigger):
 
     async def work(self, services: Services, ref: WorkRef) -> Outcome:
         """Perform it."""
-        from muster.execution.performing import perform
+        from muster.execution import perform
 
         return await perform(services, ref)
 
@@ -135,7 +135,7 @@ class ItemsTrigger(WorkTrigger):
 
     async def work(self, services: Services, ref: WorkRef) -> Outcome:
         """Evaluate `each`; the output is the list of slots that Airflow maps over."""
-        from muster.execution.fanout import expand
+        from muster.execution import expand
 
         spread = await expand(services, ref)
         return Outcome(status="succeeded", output=list(range(spread.slots())), structural="all")

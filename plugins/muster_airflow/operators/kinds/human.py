@@ -13,13 +13,9 @@ from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowRuntimeError, TaskAwaitingInput
 from airflow.sdk.execution_time.hitl import upsert_hitl_detail
 
-from muster.approvals.asking import Request, look, request
-from muster.approvals.decisions import Reply, note_of, respond
-from muster.approvals.kept_answers import keep_answer
+from muster.approvals import Reply, Request, ask, look, respond
 from muster.errors import PermanentError
-from muster.execution.outcome import Outcome
-from muster.execution.piece import Piece, failed
-from muster.execution.services import Services
+from muster.execution import Outcome, Piece
 from muster.language.kinds.human import ResolvedHumanStep
 from muster_airflow.egress import leaves
 from muster_airflow.operators.base import StepTask, question_policy
@@ -61,7 +57,7 @@ class HumanStep(ApprovalOperator):
         if reply is not None:
             asked = log.ask(partial(respond, log.services, piece, reply))
         else:
-            asked = self._or_failed(log, piece, partial(log.ask, partial(_asked, log.services, piece)))
+            asked = self._or_failed(log, piece, partial(log.ask, partial(ask, log.services, piece)))
         if isinstance(asked, Request):
             self._or_failed(log, piece, partial(self._put, context, asked))
             # Putting it drops an answer that came just before. That answer is in the log since before Airflow took
@@ -79,7 +75,7 @@ class HumanStep(ApprovalOperator):
         try:
             return work()
         except PermanentError as error:
-            log.write(piece, failed(piece, error))
+            log.write(piece, piece.failed(error))
             raise
 
     def _put(self, context: Context, asked: Request) -> None:
@@ -111,11 +107,6 @@ class HumanStep(ApprovalOperator):
             raise
 
 
-async def _asked(services: Services, piece: Piece) -> Any:
-    """The question as it is put, or how it was decided."""
-    return await keep_answer(services, piece) or await request(services, piece)
-
-
 def _reply(event: dict[str, Any]) -> Reply | None:
     """The answer that Airflow woke the task with; None when it only is time to look.
 
@@ -124,13 +115,8 @@ def _reply(event: dict[str, Any]) -> Reply | None:
     user = event.get("responded_by_user")
     if user is None or "error" in event:
         return None
-    return Reply(
-        approved=event.get("chosen_options") == [ApprovalOperator.APPROVE],
-        by=str(user["name"]),
-        at=_answered_at(event),
-        note=note_of(event.get("params_input")),
-        id=str(user["id"]),
-    )
+    approved = event.get("chosen_options") == [ApprovalOperator.APPROVE]
+    return Reply.of(user, approved=approved, at=_answered_at(event), form=event.get("params_input"))
 
 
 def _answered_at(event: dict[str, Any]) -> datetime:

@@ -7,7 +7,6 @@ from datetime import datetime
 from functools import cache, partial
 from hashlib import sha256
 from typing import Any, TypeVar
-from uuid import uuid4
 
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk._shared.module_loading import import_string
@@ -25,18 +24,8 @@ from airflow.sdk.exceptions import (
 
 from muster.agents.types import schema_of
 from muster.errors import MusterError, PermanentError, RetriesExhausted
-from muster.events.payloads.base import RecordedError
-from muster.events.payloads.work import StepRetried
 from muster.events.sealing import working_about
-from muster.execution.concurrency import undisturbed
-from muster.execution.outcome import Outcome
-from muster.execution.overtaken import Overtaken
-from muster.execution.piece import Answer, Piece, failed, skipped, skipped_itself, succeeded
-from muster.execution.retry_budget import write_retried
-from muster.execution.retrying import NEVER
-from muster.execution.services import Services
-from muster.execution.stopping import Stopped
-from muster.failures import classify
+from muster.execution import Answer, Outcome, Piece, Services, is_final, write_next_try
 from muster.language.ancestry import INSTEAD, SKIPS, WAIT_SO, WAITING, WAITS
 from muster.language.expressions import evaluate
 from muster.language.kinds.operator import ResolvedOperator
@@ -118,45 +107,27 @@ class ExternalStep(BaseOperator):
         except AirflowRescheduleException:
             raise  # It goes on later, from the beginning; one that is deferred in `resume_execution`.
         except StartedBefore as skip:
-            return log.ended(piece, skipped_itself(piece, str(skip)))
+            return log.ended(piece, piece.skipped_itself(str(skip)))
         except AirflowSkipException as skip:
-            log.write(piece, skipped_itself(piece, str(skip)))
+            log.write(piece, piece.skipped_itself(str(skip)))
             raise
         except Exception as error:
-            never = classify(error) in NEVER
+            never = is_final(error)
             # Of the two Airflow makes no further try, whatever is left.
             if never or isinstance(error, AirflowFailException | AirflowSensorTimeout) or _last_try(context):
-                log.write(piece, failed(piece, error))
+                log.write(piece, piece.failed(error))
             else:
+                tried = partial(write_next_try, log.services, piece, error, context["ti"].try_number)
                 try:
-                    self._retried(log, piece, error, context["ti"].try_number)
-                except Stopped as stopped:
-                    return log.ended(piece, skipped(piece, stopped.skip.reason))
+                    ended = log.ask(tried)
+                except RetriesExhausted as final:
+                    raise final from error
+                if ended is not None:
+                    return log.told(piece, ended)
             if never:
                 raise PermanentError(str(error)) from error
             raise
-        return log.ended(piece, succeeded(piece, answer))
-
-    def _retried(self, log: Elsewhere, piece: Piece, error: Exception, attempt: int) -> None:
-        """Write that a try has failed and Airflow makes another; nothing where the run has ended meanwhile.
-
-        Raises:
-            RetriesExhausted: the run's budget is used up; the step has failed, and further tries do nothing.
-            Stopped: the run begins nothing any more.
-        """
-        retry, cause = piece.step.retry, RecordedError.of(error)
-        # As Airflow reckons it, before it adds something at random.
-        delay = min(retry.delay * retry.backoff ** (attempt - 1), retry.max_delay)
-        kind, mark = classify(error).value, uuid4().hex
-        said = StepRetried(**piece.place, attempt=attempt, error=cause, delay=delay, class_=kind, mark=mark)
-        written = partial(write_retried, log.services, piece, said, piece.view.definition.retries)
-        try:
-            log.ask(partial(undisturbed, written))
-        except Overtaken:
-            return
-        except RetriesExhausted as final:
-            log.write(piece, failed(piece, final))
-            raise final from error
+        return log.ended(piece, piece.succeeded(answer))
 
     def _result(self, services: Services, piece: Piece, limit: Limit, work: Work) -> Any:
         step = piece.step

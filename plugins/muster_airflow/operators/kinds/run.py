@@ -9,7 +9,7 @@ from airflow.sdk import Context
 from airflow.sdk.exceptions import TaskDeferred
 
 from muster.errors import PermanentError
-from muster.execution.outcome import Outcome
+from muster.execution import Outcome
 from muster_airflow.egress import leaves, push
 from muster_airflow.operators.base import MusterOperator, StepTask
 from muster_airflow.operators.elsewhere import Elsewhere
@@ -18,7 +18,7 @@ from muster_airflow.starting import is_paused, is_there, start_run
 from muster_airflow.triggers.children import ChildTrigger
 
 if TYPE_CHECKING:
-    from muster.runs.children import Child
+    from muster.runs import Child
 
 
 class RunStep(MusterOperator):
@@ -51,7 +51,7 @@ def _start_and_wait(context: Context) -> Outcome:
     Raises:
         TaskDeferred: its run goes on; the triggerer waits for it.
     """
-    from muster.runs.children import ask_for, settle
+    from muster.runs import ask_for, settle
 
     log = Elsewhere(context)
     piece = log.take_up()
