@@ -149,12 +149,11 @@ def test_a_question_that_could_not_be_put_is_no_approval_of_its_item(
     async def failed() -> None:
         from muster.execution.fanout import end
         from muster.execution.performing import take_up
-        from muster.execution.piece import failed
 
         ref = WorkRef(run=run, step="approve", slot=1)
         piece = await take_up(site.services, ref)
         assert isinstance(piece, Piece)
-        await end(site.services, ref, [failed(piece, PermanentError("Nobody may answer."))])
+        await end(site.services, ref, [piece.failed(PermanentError("Nobody may answer."))])
 
     site.do(failed())
     go_on(site, run)
