@@ -6,14 +6,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
 from muster.agents.types import hydrate
+from muster.events.sealing import is_marker
 from muster.events.state import RunState
 from muster.events.work import StepState
 from muster.language.answers import answered, answered_below
 from muster.language.definition import Definition
+from muster.language.forgotten import Forgotten
 from muster.language.resolved_step import ResolvedStep
 from muster.language.triggers.schedule import ResolvedSchedule
 
@@ -52,8 +54,11 @@ class Variables(Mapping[str, object]):
 
 def variables_for(definition: Definition, names: Iterable[str], state: RunState, services: Site) -> dict[str, object]:
     """The variables of an expression that refers to the steps of these names: `inputs`, `steps`, `settings`, `run`."""
+    # All inputs of a run are forgotten together, but for those that were null. To look through outputs takes time.
+    may_be_forgotten = not state.inputs or any(map(is_marker, state.inputs.values()))
+    as_read: Callable[[Any], Any] = with_forgotten if may_be_forgotten else lambda value: value
     return {
-        "inputs": state.inputs,
+        "inputs": as_read(state.inputs),
         "settings": definition.settings,
         "run": {
             "id": state.id,
@@ -62,8 +67,17 @@ def variables_for(definition: Definition, names: Iterable[str], state: RunState,
             "opened_at": state.opened_at,
             **_times(definition, state),
         },
-        "steps": {name: _seen(definition.step(name), state.step(name), services) for name in sorted(names)},
+        "steps": {name: _seen(definition.step(name), state.step(name), services, as_read) for name in sorted(names)},
     }
+
+
+def with_forgotten(value: object) -> object:
+    """The value with all in it that was forgotten as expressions know it."""
+    if isinstance(value, list):
+        return [with_forgotten(inner) for inner in value]
+    if not isinstance(value, Mapping):
+        return value
+    return Forgotten(value) if is_marker(value) else {name: with_forgotten(inner) for name, inner in value.items()}
 
 
 def _times(definition: Definition, state: RunState) -> dict[str, date | None]:
@@ -83,9 +97,9 @@ def _times(definition: Definition, state: RunState) -> dict[str, date | None]:
     }
 
 
-def _seen(step: ResolvedStep, result: StepState, services: Site) -> object:
+def _seen(step: ResolvedStep, result: StepState, services: Site, as_read: Callable[[object], object]) -> object:
     """A step's output as expressions see it: a rejection is false, although it is a mapping that says something."""
-    output, name = _hydrated(result, services), f"steps.{step.id}"
+    output, name = as_read(_hydrated(result, services)), f"steps.{step.id}"
     if step.asks:
         return answered(output, name)
     return answered_below(output, name) if step.done_by == "runs" else output

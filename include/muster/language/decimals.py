@@ -14,6 +14,7 @@ from jinja2 import nodes
 from jinja2.compiler import CodeGenerator, Frame, operators
 
 from muster.language.answers import Decision
+from muster.language.forgotten import Forgotten
 
 _PLAIN = (str, int, type(None))
 """What compares with any number as it should. Asked for first: what it is looked for in may be a long list."""
@@ -94,7 +95,7 @@ def _exact(value: object) -> object:
         return tuple(map(_exact, value))
     if isinstance(value, list):
         return [_exact(inner) for inner in value]
-    if isinstance(value, Mapping) and not isinstance(value, Decision):
+    if isinstance(value, Mapping) and not isinstance(value, Decision | Forgotten):
         return {_exact(key): _exact(inner) for key, inner in value.items()}
     return value
 

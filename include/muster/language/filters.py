@@ -17,6 +17,7 @@ from jinja2.utils import pass_environment
 
 from muster.language.answers import KEEPING, Answers
 from muster.language.decimals import COMPARING, exact_if_mixed, given_back
+from muster.language.forgotten import Forgotten
 from muster.language.times import add_days, as_date, start_of_month, start_of_week
 from muster.language.values import kind_of
 
@@ -199,13 +200,15 @@ def split(text: str, separator: str | None = None) -> list[str]:
 def _listed(name: str, function: Callable[..., object]) -> Callable[..., object]:
     """The filter with a list in place of what Jinja leaves unevaluated, which is true also when nothing is in it.
 
-    What it keeps of a list of answers stays one.
+    What it keeps of a list of answers stays one, and what was forgotten stays that.
     """
     first = 1 if hasattr(function, "jinja_pass_arg") else 0
 
     @wraps(function)
     def listed(*arguments: object, **options: object) -> object:
         given = arguments[first]
+        if isinstance(given, Forgotten):
+            return given
         if isinstance(given, Answers):
             # Jinja itself asks whether a list is true before it looks what is in it.
             arguments = (*arguments[:first], list(given), *arguments[first + 1 :])

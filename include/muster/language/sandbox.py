@@ -20,6 +20,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from muster.language import filters
 from muster.language.answers import Answers, Decision
 from muster.language.decimals import ExactComparisons, comparing, exact, is_in
+from muster.language.forgotten import Forgotten, deciding, refuse
 from muster.language.problems import did_you_mean
 from muster.language.values import kind_of
 
@@ -33,8 +34,10 @@ MAX_BITS = 4_096
 """Largest whole number, in bits."""
 
 _LOOP_KEYS = frozenset({"index", "index0", "first", "last", "length", "revindex", "revindex0"})
+_PRESENCE = frozenset({"defined", "undefined", "none"})
+"""Tests whether there is anything: nothing that was forgotten was null."""
 _TESTS = frozenset(
-    {"defined", "undefined", "none", "string", "number", "integer", "float", "boolean", "true", "false"}
+    {"string", "number", "integer", "float", "boolean", "true", "false"}
     | {"mapping", "sequence", "iterable", "even", "odd", "lower", "upper"}
 )
 _COMPARING_TESTS = frozenset(
@@ -75,8 +78,9 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self.filters = dict(filters.FILTERS)
         self.filters[_BOUNDED] = _bounded
         self.tests = {
-            **{name: self.tests[name] for name in _TESTS},
-            **{name: comparing(self.tests[name]) for name in _COMPARING_TESTS},
+            **{name: self.tests[name] for name in _PRESENCE},
+            **{name: deciding(self.tests[name]) for name in _TESTS},
+            **{name: deciding(comparing(self.tests[name])) for name in _COMPARING_TESTS},
         }
         self.globals = {"range": _range}
 
@@ -86,6 +90,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def getitem(self, obj: object, argument: object) -> object:
         """The value under a key, or at a position of a list or text."""
+        if isinstance(obj, Forgotten):
+            return obj
         try:
             if isinstance(obj, Mapping):
                 return obj[argument]
@@ -128,6 +134,7 @@ _BOUNDED = "bounded loop"
 
 @pass_context
 def _bounded(context: Context, items: Any) -> Iterator[object]:
+    refuse(items)
     counter = cast("list[int]", context.parent.get("loop budget", [MAX_ITERATIONS]))
     for item in items:
         counter[0] -= 1
@@ -143,21 +150,22 @@ def loop_budget() -> dict[str, object]:
 
 def plain(value: object) -> object:
     """What an expression gives, as plain data. Raises UndefinedError for what is not there."""
-    return _settled(value, lambda given, entries: entries)
+    return _settled(value, seen=False)
 
 
 def as_seen(value: object) -> object:
-    """`plain`, but a list of answers stays one."""
-    return _settled(value, lambda given, entries: Answers(entries, given.name) if type(given) is Answers else entries)
+    """`plain`, but a list of answers stays one, and what was forgotten is known as that."""
+    return _settled(value, seen=True)
 
 
-def _settled(value: object, listed: Callable[[object, list[object]], list[object]]) -> object:
+def _settled(value: object, *, seen: bool) -> object:
     if isinstance(value, Undefined):
         value._fail_with_undefined_error()
     if isinstance(value, list | tuple):
-        return listed(value, [_settled(inner, listed) for inner in value])
-    if isinstance(value, Mapping) and not isinstance(value, Decision):
-        return {key: _settled(inner, listed) for key, inner in value.items()}
+        entries = [_settled(inner, seen=seen) for inner in value]
+        return Answers(entries, value.name) if seen and type(value) is Answers else entries
+    if isinstance(value, Mapping) and not isinstance(value, (Decision, Forgotten) if seen else Decision):
+        return {key: _settled(inner, seen=seen) for key, inner in value.items()}
     return value
 
 
