@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from muster.errors import TransientError
+from muster.execution import checking
 from muster.execution.checking import broken_checks, is_due
 from muster.language.definition import Definition, ResolvedCheck
 from muster.operations.reconciling import Disagreement, Scope, ask_checks
@@ -62,6 +63,13 @@ def test_a_skill_that_cannot_look_now_is_asked_again_later(site: Site) -> None:
         asked(site, "later")
 
 
+def test_a_skill_that_does_not_come_back_is_told_and_keeps_nothing_waiting(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checking, "PATIENCE", 0.2)
+    assert asked(site, "hang") == [Violation("it", "it cannot be asked: books.look takes longer than 0.2 s")]
+
+
 @pytest.mark.parametrize(
     ("schedule", "since", "due"),
     [
@@ -86,6 +94,28 @@ class Nothing:
 
     def __getattr__(self, name: str) -> Any:
         raise AssertionError(name)
+
+
+def test_one_that_cannot_be_asked_now_keeps_no_other_from_being_asked_and_told(site: Site) -> None:
+    bank = books(
+        site,
+        "{name: it, skill: books.look, with: {answer: later}}",
+        "{name: same, sql: SELECT 1}",
+    )
+    other = site.definition(
+        BOOKS.replace("automation: books", "automation: others").replace("CHECKS", "{name: next, sql: SELECT 2}")
+    )
+    services = site.services
+
+    def send(notice: Any) -> None:
+        site.do(services.notices.send(notice))
+
+    scope = Scope(database=services.database, airflow=Nothing(), now=NOW, send=send)
+    with pytest.raises(TransientError, match="does not answer"):
+        ask_checks(scope, [bank, other], artifacts=services.artifacts, site=services.site)
+    told = [entry.key for entry in services.notices.outbox.entries()]
+    assert any("books/same" in key for key in told), told
+    assert any("others/next" in key for key in told), told
 
 
 def test_what_does_not_hold_is_told_once_in_the_automations_own_channel(site: Site) -> None:

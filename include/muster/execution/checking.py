@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +14,9 @@ from muster.language.definition import Definition, ResolvedCheck
 from muster.recovery.consistency import Violation, shown, unasked, violations
 from muster.skills.calling import call_skill
 from muster.skills.registry import SkillContext, get_skill
+
+PATIENCE = 300.0
+"""Seconds that a check's skill may take which has no `timeout` of its own: all looking after runs waits for it."""
 
 QUARTERLY = {"@quarterly": "0 0 1 */3 *"}
 """What Airflow knows and the reader of schedules does not."""
@@ -56,10 +60,18 @@ def is_due(check: ResolvedCheck, since: datetime | None, now: datetime) -> bool:
 
 
 async def _ask(check: ResolvedCheck, name: str, site: Path | None, context: SkillContext) -> list[Violation]:
+    limit = asyncio.timeout(None)
     try:
-        answer = await call_skill(get_skill(name, site), check.arguments, context)
+        skill = get_skill(name, site)
+        async with limit:
+            if skill.timeout is None:
+                limit.reschedule(asyncio.get_running_loop().time() + PATIENCE)
+            answer = await call_skill(skill, check.arguments, context)
     except TransientError:
         raise
+    except TimeoutError as error:
+        late = f"{name} takes longer than {PATIENCE:g} s"
+        return [unasked(check.name, late if limit.expired() else f"TimeoutError: {error}")]
     except MusterError as error:
         return [Violation(check.name, error.message)]
     except Exception as error:

@@ -1,4 +1,5 @@
 import json
+import time
 
 from muster.errors import PermanentError, TransientError
 from muster.skills import SkillContext, skill
@@ -13,6 +14,8 @@ def look(answer: str, context: SkillContext) -> list | bool | str | None:
         raise PermanentError("17 is not balanced")
     if answer == "later":
         raise TransientError("the bank does not answer")
+    if answer == "hang":
+        time.sleep(60)
     if answer == "break":
         raise ZeroDivisionError("oops")
     return json.loads(answer)

@@ -7,6 +7,7 @@ from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 
+from muster.errors import DatabaseLost, TransientError
 from muster.events.lifecycle import GOES_ON
 from muster.execution.checking import broken_checks, is_due
 from muster.language.definition import Definition
@@ -29,16 +30,31 @@ def ask_checks(
         since: When somebody asked last: checks whose time has not come since then are left out. None asks all.
 
     Raises:
-        TransientError: a skill, or the database, cannot be asked now and may be later.
+        TransientError: a skill, or the database, cannot be asked now and may be later. All others were asked, and
+            what they found is told, unless it is the database.
     """
     found: list[Disagreement] = []
+    later: TransientError | None = None
     for definition in definitions:
-        due = [check for check in definition.checks if is_due(check, since, scope.now)]
-        asked = broken_checks(definition, scope.database, artifacts=artifacts, site=site, now=scope.now, checks=due)
-        broken = [_disagreement(definition, each) for each in scope.database.run(asked)]
+        broken: list[Disagreement] = []
+        for check in definition.checks:
+            if not is_due(check, since, scope.now):
+                continue
+            asked = broken_checks(
+                definition, scope.database, artifacts=artifacts, site=site, now=scope.now, checks=[check]
+            )
+            try:
+                broken += [_disagreement(definition, each) for each in scope.database.run(asked)]
+            except DatabaseLost:
+                raise
+            except TransientError as error:
+                # One bank that is away for a day says nothing of what others are asked.
+                later = later or error
         if scope.mend:
             tell_people(scope, broken, definition)
         found += broken
+    if later is not None:
+        raise later
     return found
 
 
