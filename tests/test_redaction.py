@@ -12,11 +12,12 @@ import pytest
 from muster import redaction
 from muster.agents.prompts import fence, request
 from muster.database import Database
+from muster.errors import PermanentError
 from muster.events.canonical import canonical
 from muster.events.log import EventLog
 from muster.events.model import EventType, NewEvent
 from muster.events.payloads.base import RecordedError
-from muster.notifications import Notice
+from muster.notifications import Delivery, Notice, Sender
 from muster.redaction import REDACTED, learn, learn_environment, learn_settings, may_hold_secrets, redact, redact_data
 from support.runs import Site
 
@@ -348,6 +349,18 @@ def test_no_secret_reaches_a_notice() -> None:
     learn(SECRET)
     notice = Notice(channel="email", target="a@example.com", key="k", subject=f"about {SECRET}", text=f"see {SECRET}")
     assert (notice.subject, notice.text) == (f"about {REDACTED}", f"see {REDACTED}")
+
+
+def test_no_secret_reaches_why_a_notice_failed(database: Database) -> None:
+    class Refusing:
+        async def send(self, notice: Notice) -> Delivery:
+            raise PermanentError(f"The relay refused {SECRET}.")
+
+    learn(SECRET)
+    sender = Sender(database, {"email": Refusing()})
+    with pytest.raises(PermanentError):
+        database.run(sender.send(Notice(channel="email", target="a@example.com", key="k", text="a")))
+    assert [entry.error for entry in sender.outbox.entries()] == [f"PermanentError: The relay refused {REDACTED}."]
 
 
 def test_no_secret_reaches_xcom() -> None:

@@ -183,3 +183,14 @@ def test_of_a_question_that_was_told_or_answered_nobody_is_told_once_more(site: 
     officer(site)
     found(site, FakeAirflow("running"), later=timedelta(hours=2))
     assert [entry.key for entry in site.services.notices.outbox.entries() if entry.target == "#approvals"] == []
+
+
+def test_why_a_person_discarded_a_notice_is_forgotten_too(site: Site) -> None:
+    run = opened(site, "ops")
+    Post(site)
+    stuck(site, run)
+    outbox = site.services.notices.outbox
+    (entry,) = outbox.entries(run=run)
+    assert outbox.discard(entry.id, f"Discarded by lead: {MARKER} called")
+    officer(site)
+    assert found_in(site.services.database) == []

@@ -15,6 +15,7 @@ from muster.errors import TransientError
 from muster.events.failures import database_failures
 from muster.events.sealing import ForgottenMeanwhile
 from muster.notifications.model import Delivery, Notice
+from muster.redaction import redact
 
 Status = Literal["pending", "sent", "failed", "kept"]
 NOBODY = "nobody"
@@ -300,7 +301,7 @@ class Outbox:
     async def _let_go(self, statement: str, notice: Notice, attempt: int, error: str) -> None:
         with database_failures():
             async with self._database.aconnection() as connection:
-                await connection.execute(statement, {"key": notice.key, "attempt": attempt, "error": error})
+                await connection.execute(statement, {"key": notice.key, "attempt": attempt, "error": redact(error)})
 
 
 def _planned(notices: Sequence[Notice], known: Sequence[str]) -> dict[str, object]:

@@ -58,8 +58,10 @@ SELECT DISTINCT regexp_replace(key, '/notice/[0-9]+$', '/{keys.WITHOUT}'), run, 
 FROM outbox WHERE run IN ({_RUNS}) AND delivered_by = 'nobody' AND key ~ '/deadline/[^/]+/notice/[0-9]+$'
 ON CONFLICT (key) DO NOTHING
 """
+# A person may have written into the note why one was discarded.
 _NOTICES = f"""
-UPDATE outbox SET text = '[forgotten]', subject = '', target = '[forgotten]', error = NULL
+UPDATE outbox SET text = '[forgotten]', subject = '', target = '[forgotten]', error = NULL,
+    note = CASE delivered_by WHEN 'nobody' THEN note ELSE '' END
 WHERE run IN ({_RUNS}) AND text <> '[forgotten]' AND NOT key LIKE '%%/{keys.WITHOUT}'
 """
 # Sealed since effects are; those of earlier versions were not.
