@@ -56,8 +56,8 @@ def undo(name: str, folder: str) -> None:
 '''.replace("\\\\", "\\")
 FOLDER = 'folder: "{{ inputs.folder }}"'
 HEAD = """automation: tested
-settings: {account: old, places: [a, b, c]}
-inputs: {folder: {type: string}, orders: {type: array, default: [a, b, c]}}
+settings: {account: old, limit: 1000, places: [a, b, c]}
+inputs: {folder: {type: string}, amount: {type: integer, default: 500}, orders: {type: array, default: [a, b, c]}}
 steps:
 """
 
@@ -79,6 +79,8 @@ ASK = '  - {id: ok, human: {ask: "Pay 10?", assignees: [bob]}}\n'
 CARD = f"fallback: {{skill: w.do, with: {{name: card, {FOLDER}}}}}"
 LOSE = f"  - {{id: last, skill: w.lose, with: {{{FOLDER}}}, retry: {{times: 0}}, {CARD}}}\n"
 CHARGE = f"  - {{id: pay, skill: w.charge, with: {{name: pay, {FOLDER}}}}}\n"
+LARGE = '  - {id: ok, when: "{{ inputs.amount > settings.limit }}", human: {ask: "Pay?", assignees: [bob]}}\n'
+PAID = do("last", more=", after: [ok]") + do("send", more=", irreversible: true, after: [last]")
 LAST = do("last")
 AFTER = do("last", more=", after: [choose]")
 
@@ -92,13 +94,13 @@ class House:
         self.site = Site(folder, database)
         self.site.skills("w", SKILLS)
 
-    def failed(self, steps: str, *, undone: bool = False) -> str:
+    def failed(self, steps: str, *, undone: bool = False, asked: bool = True, **inputs: Any) -> str:
         """A run whose last step is broken, and mended afterwards; closed, and undone before that or not."""
         (self.folder / "last.broken").touch()
         definition = self.site.definition(HEAD + steps)
-        run = self.site.open(definition, folder=str(self.folder))
+        run = self.site.open(definition, folder=str(self.folder), **inputs)
         for step in definition.steps:
-            if step.asks:
+            if step.asks and asked:
                 self.site.approve(run, step.id, by="bob")
             else:
                 self.site.all_of(run, step.id)
@@ -247,6 +249,42 @@ def test_what_stands_is_neither_read_nor_undone_in_another_way(
     assert said.replace("RUN", run) in raised.value.message
     assert remedy in (raised.value.remedy or "")
     assert house.site.state(run).version == before
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [("> settings.limit", "> 100", "when"), ("limit: 1000", "limit: 100", "setting limit")],
+)
+def test_that_nobody_had_to_be_asked_does_not_stand_where_somebody_would_be_now(
+    house: House, old: str, new: str, what: str
+) -> None:
+    run, source = house.failed(LARGE + PAID, asked=False), HEAD + LARGE + PAID
+    assert house.site.state(run).step("ok").status == "skipped"
+    with pytest.raises(PermanentError) as raised:
+        house.plan(run, "last", source.replace(old, new))
+    assert f"Step ok of {run} was not done before, and its {what} was changed" in raised.value.message
+    assert f"`muster restart {run} --current --from ok`" in (raised.value.remedy or "")
+    made = house.plan(run, "ok", source.replace(old, new))
+    assert made.steps == ("ok", "last", "send")
+    assert house.plan(run, "last", source.replace('name: "last"', 'name: "final"')).steps == ("last", "send")
+
+
+def test_what_was_left_out_and_may_be_due_now_is_looked_at_again(house: House) -> None:
+    steps = do("a") + do("last", more=", after: [a]") + do("mail", more=", after: [last]")
+    run = house.failed(steps)
+    made = house.plan(run, "last", (HEAD + steps).replace("after: [last]", "after: [a]"))
+    assert made.also == {"mail": "was not done before, and its after was changed"}
+    order(house.site.services.log, made)
+    for step in made.steps:
+        house.site.all_of(run, step, epoch=1)
+    assert house.site.close(run, epoch=1).status == "succeeded"
+    assert house.called() == ["do a", "do last", "do mail"]
+
+
+def test_a_list_in_which_nothing_was_is_no_single_step_later(house: House) -> None:
+    run, source = house.failed(PAY + LAST, orders=[]), HEAD + PAY + LAST
+    with pytest.raises(PermanentError, match="has begun as a list, and is one step now"):
+        house.plan(run, "pay", source.replace(', each: "{{ inputs.orders }}"', "").replace("{{ item }}", "pay"))
 
 
 def test_once_it_is_undone_it_is_done_anew_with_the_other_list(house: House) -> None:

@@ -24,6 +24,8 @@ _READ_BY = frozenset(
     }
 )
 """What the outcome of a step is read by, and what decides whether and how it is undone."""
+_DUE_BY = frozenset({"kind", "each", "aligned_to", "after", "when"})
+"""What decides whether there is anything to do for a step."""
 _FREE = frozenset({"title", "retry", "timeout", "priority", "pool"})
 """What changes nothing of what is done: how often it is tried and where."""
 
@@ -72,19 +74,37 @@ def demand_room(log: EventLog, run: RunState, own: Definition, now: Definition) 
             remedy="Leave out `--current`, or start a new run.",
         )
     for step in own.steps:
-        if not _has_begun(run, step):
-            continue
-        if (found := now.find(step.id)) is None:
+        found, has_begun = now.find(step.id), _has_begun(run, step)
+        if found is None and has_begun:
             raise PermanentError(
                 f"Step {step.id} of {run.id} has begun, and {now.name} has no such step any more.",
                 remedy="Put it back, or leave out `--current`.",
             )
-        if (found.each is None) != (step.each is None):
+        # A list that was laid out stays one in the log, also where nothing was in it: what would be done in its place
+        # as one step would not be found as what is to be undone.
+        was_listed = run.step(step.id).is_fan_out
+        if found is not None and (has_begun or was_listed) and (found.each is None) != (step.each is None):
             was, is_now = ("one step", "a list") if step.each is None else ("a list", "one step")
             raise PermanentError(
                 f"Step {step.id} of {run.id} has begun as {was}, and is {is_now} now.",
                 remedy="Give the new step an id of its own, or leave out `--current`.",
             )
+
+
+def newly_due(run: RunState, own: Definition, now: Definition) -> dict[str, str]:
+    """The steps that another version may have done where the run's own has not, and why: in words that follow the
+    step's name.
+
+    That there was nothing to do, or nobody to ask, is an outcome by the run's own version alone: where it stood, what
+    comes after a question would go ahead although the version that it goes on with asks somebody first.
+    """
+    found: dict[str, str] = {}
+    for step in now.steps:
+        if (before := own.find(step.id)) is None:
+            found[step.id] = "is new"
+        elif not _has_begun(run, step) and (changed := [*_changed(own, before, now, step, _DUE_BY)]):
+            found[step.id] = f"was not done before, and its {' and '.join(changed)} was changed"
+    return found
 
 
 def demand_alike(log: EventLog, run: RunState, own: Definition, now: Definition, again: Collection[str]) -> None:
@@ -137,7 +157,7 @@ def _changed(
     names_them = (
         "settings" in references([(of_list or step).each, *step.model_dump(include=set(bears)).values()]).variables
     )
-    if own.settings != now.settings and (names_them or step.compensate is not None):
+    if own.settings != now.settings and (names_them or ("compensate" in bears and step.compensate is not None)):
         yield "setting " + ", ".join(_different(own.settings, now.settings))
 
 

@@ -26,7 +26,7 @@ from muster.execution.flow import ancestors, same_list, unfinished
 from muster.execution.references import HalfUndone
 from muster.language.definition import Definition
 from muster.language.resolved_step import ResolvedStep
-from muster.operations.newer import Version, demand_alike, demand_room, inputs_under
+from muster.operations.newer import Version, demand_alike, demand_room, inputs_under, newly_due
 from muster.recovery.dead_letters import is_discarded
 from muster.redaction import learn_settings, redact_data
 from muster.saga.resuming import demand_rest
@@ -94,7 +94,8 @@ def plan_restart(
         raise PermanentError(f"{run} has no step {step!r}.", remedy=f"Its steps are {', '.join(names)}.")
     if now is not None:
         demand_room(log, state, own, definition)
-    also = _also_again(definition, state, step, new={name for name in names if own.find(name) is None})
+    due = {} if now is None else newly_due(state, own, definition)
+    also = _also_again(definition, state, step, due=due)
     steps = steps_from(definition, [step, *also])
     besides = tuple(each for each in steps if each not in steps_from(definition, [step]))
     said = RunRestarted(from_=step, again=dict.fromkeys(steps), also=list(also) or None)
@@ -296,34 +297,35 @@ class _Obstacle(NamedTuple):
     why: str
     so: str
 
-    def refusal(self, run: str) -> PermanentError:
+    def refusal(self, run: str, *, current: bool = False) -> PermanentError:
+        how = " --current" if current else ""
         return PermanentError(
             f"Step {self.step} of {run} {self.why}, {self.so}.",
-            remedy=f"Begin earlier: `muster restart {run} --from {self.step}`.",
+            remedy=f"Begin earlier: `muster restart {run}{how} --from {self.step}`.",
         )
 
 
-def _also_again(definition: Definition, state: RunState, step: str, *, new: Collection[str]) -> dict[str, str]:
-    """What a restart from a step has to do again besides, and why, where no step leads to both; `new` are the steps
-    that the run has not had so far.
+def _also_again(definition: Definition, state: RunState, step: str, *, due: Mapping[str, str]) -> dict[str, str]:
+    """What a restart from a step has to do again besides, and why, where no step leads to both; `due` are the steps
+    that the version it goes on with may have done where the run's own has not, and why.
 
     Raises:
         PermanentError: it comes before the step.
     """
     also: dict[str, str] = {}
     steps = steps_from(definition, [step])
-    while (obstacle := _new(new, steps) or _in_the_way(definition, state, steps, steps)) is not None:
+    while (obstacle := _due(due, steps) or _in_the_way(definition, state, steps, steps)) is not None:
         if step in steps_from(definition, [obstacle.step]):
-            raise obstacle.refusal(state.id)
+            raise obstacle.refusal(state.id, current=obstacle.step in due)
         # Refused as well, each of two that do not lead to each other would name the other as where to begin.
         also[obstacle.step] = obstacle.why
         steps = steps_from(definition, [step, *also])
     return also
 
 
-def _new(new: Iterable[str], again: Collection[str]) -> _Obstacle | None:
-    left = (name for name in new if name not in again)
-    return next((_Obstacle(name, "is new", "and would not be done") for name in sorted(left)), None)
+def _due(due: Mapping[str, str], again: Collection[str]) -> _Obstacle | None:
+    left = (name for name in due if name not in again)
+    return next((_Obstacle(name, due[name], "and would not be done") for name in sorted(left)), None)
 
 
 def _in_the_way(
