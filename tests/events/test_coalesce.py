@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
 
 import psycopg
 import pytest
 
 from muster.database import Database
 from muster.errors import ConcurrencyError, DatabaseLost, PermanentError
+from muster.events.coalesce import WOKEN_AT_ONCE, Coalescer
 from muster.events.log import EventLog
 from muster.events.model import NewEvent
 
@@ -104,3 +106,29 @@ def test_a_log_serves_one_event_loop_after_another(dsn: str) -> None:
             await database.aclose()
 
     assert [asyncio.run(use()), asyncio.run(use())] == [1, 2]
+
+
+async def test_other_work_has_its_turn_while_a_thousand_callers_are_answered() -> None:
+    turns, seen = 0, []
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def perform(_: str, requests: Sequence[int]) -> list[int]:
+        await asyncio.sleep(0)
+        return list(requests)
+
+    async def caller(number: int) -> None:
+        await submitted(number)
+        seen.append(turns)
+
+    coalescer: Coalescer[int, int] = Coalescer(perform)
+    submitted = partial(coalescer.submit, "s")
+    beside = asyncio.create_task(other())
+    await asyncio.gather(*map(caller, range(1_000)))
+    beside.cancel()
+
+    assert max(seen.count(turn) for turn in seen) <= 2 * WOKEN_AT_ONCE

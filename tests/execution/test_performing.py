@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,37 @@ from support.runs import Site
 from support.sources import source_of
 
 SKILLS = source_of(__file__, "performing")
+LETTERS = '''
+import threading
+
+from pydantic import BaseModel, model_validator
+
+from muster.skills import skill
+
+threads = set()
+filed = []
+
+class Letter(BaseModel):
+    name: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _seen(cls, given):
+        if isinstance(given, dict):  # it comes from the log
+            threads.add(threading.get_ident())
+        return given
+
+@skill("post.read", lane="async")
+async def read(name: str) -> Letter:
+    """Reads one."""
+    return Letter.model_construct(name=name)
+
+@skill("post.file", lane="async")
+async def file(name: str) -> int:
+    """Files one."""
+    filed.append(name)
+    return len(filed)
+'''
 
 
 @pytest.fixture
@@ -428,3 +461,19 @@ def test_of_a_skill_that_crashes_the_log_shows_its_own_frames_and_no_others(
     caplog.clear()
     site.run(site.definition(steps("  - {id: one, skill: shop.refuse}")))
     assert not [each for each in caplog.records if each.name == "muster.skills.calling"], "an error in words of its own"
+
+
+def test_a_list_is_read_and_worked_out_beside_the_event_loop(site: Site) -> None:
+    site.skills("post", LETTERS)
+    definition = site.definition(
+        steps("""
+  - {id: read, each: [a, b], pack: all, skill: post.read, with: {name: "{{ item }}"}}
+  - {id: file, each: "{{ steps.read }}", skill: post.file, with: {name: "{{ item.name }}"}}
+""")
+    )
+    state = site.state(site.run(definition))
+    assert [state.step("file").items[index].output for index in (0, 1)] == [1, 2]
+
+    module = sys.modules["muster_site.post"]
+    assert module.threads
+    assert threading.get_ident() not in module.threads

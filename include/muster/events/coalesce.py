@@ -13,6 +13,9 @@ from muster.errors import TransientError
 R = TypeVar("R")
 A = TypeVar("A")
 
+WOKEN_AT_ONCE = 8
+"""How many callers are answered before the event loop has its turn: each goes on with its work at once, and of a
+thousand that do, whatever else the loop is to do waits for all."""
 GROUP_LIMIT = 1_000
 """How much is performed as one at most, unless a single request brings more: of appends, events in a transaction."""
 
@@ -83,9 +86,11 @@ class Coalescer(Generic[R, A]):
                 if not each.answer.done():
                     each.answer.set_exception(error)
             return
-        for each, outcome in zip(group, outcomes, strict=True):
+        for number, (each, outcome) in enumerate(zip(group, outcomes, strict=True), 1):
             if not each.answer.done():
                 each.answer.set_result(outcome)
+            if number % WOKEN_AT_ONCE == 0:
+                await asyncio.sleep(0)
 
     def _take(self, waiting: list[_Waiting[R, A]]) -> list[_Waiting[R, A]]:
         """Remove and return the next group, without the callers that gave up."""

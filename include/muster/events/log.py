@@ -19,7 +19,7 @@ from muster.events.snapshots import state_of
 from muster.events.state import RunState
 from muster.events.verification import Fault, listing, verifying
 
-READ_PAGE = 1_000
+READ_PAGE = 250
 """Events fetched at a time: a long stream never has to fit in memory."""
 
 _HEADS_KEPT = 10_000

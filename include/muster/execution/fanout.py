@@ -84,6 +84,8 @@ async def expand(services: Services, ref: WorkRef) -> Spread:
         PermanentError: `each` or `when` cannot be evaluated; the step has failed, which is in the log.
     """
     view, step = await load(services, ref)
+    # In a thread, here and where a list is worked out: all other work of the process would wait for a long one.
+    await asyncio.to_thread(lambda: view.state)
     # Which items are outdated by what was redone before them shows in the events of other steps.
     if view.state.redriven:
         view = await load_all(services, ref.run)
@@ -167,7 +169,7 @@ def _recorded(view: RunView, step: ResolvedStep, ref: WorkRef) -> Event | None:
 
 async def _lay_out(services: Services, view: RunView, step: ResolvedStep, ref: WorkRef) -> Event:
     skip = flow.decide(view.definition, step, view.state)
-    variables = view.variables(step, services)
+    variables = await asyncio.to_thread(view.variables, step, services)
     if skip is None and not by_item(step) and not holds(step, variables):
         skip = flow.Skip(flow.WHEN)
     before, again = view.state.step(step.id), _again(view, step)
@@ -183,7 +185,7 @@ async def _lay_out(services: Services, view: RunView, step: ResolvedStep, ref: W
         known = {*before.items, *(again or ())}
         notes = [_skipped(step, index, skip.reason, ref) for index in sorted(known - stays) if index < length]
     else:
-        items = items_of(step, variables)
+        items = await asyncio.to_thread(items_of, step, variables)
         length = len(items)
         if alone and any(index >= length for index in before.indices if index not in stays):
             raise PermanentError(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -135,10 +137,19 @@ async def _perform_items(services: Services, spread: Spread, ref: WorkRef) -> Ou
     # rest.
     endings = await _endings(services, spread, pieces)
     left = [piece for piece in pieces if piece.key not in endings]
+    if left:
+        await _work_out(spread)
     jobs = [partial(_perform_item, services, piece) for piece in left]
     done = await at_once(jobs, threads=uses_threads(spread.step, services)) if left else []
     await complete(services, spread, ref)
     return _together([*endings.values(), *done], single=ref.slot is not None and len(pieces) == 1)
+
+
+async def _work_out(spread: Spread) -> None:
+    """Have the list worked out before its items are begun; where that fails, each item says so as it begins."""
+    if "items" not in vars(spread):
+        with suppress(Exception):
+            await asyncio.to_thread(lambda: spread.items)
 
 
 async def _perform_item(services: Services, piece: Piece) -> Event:
