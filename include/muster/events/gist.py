@@ -53,7 +53,7 @@ def _parts(said: Payload, output: bool) -> tuple[object, ...]:
             return (f"{len(said.indices)} of {said.length} items have work",)
         case work.StepStarted():
             again = f"attempt {said.attempt}" if said.attempt and said.attempt > 1 else None
-            return f"lane {said.lane}" if said.lane else None, again
+            return f"lane {said.lane}" if said.lane else None, again, "ahead of Airflow" if said.ahead else None
         case work.OfRetry():
             return (f"again in {said.delay} s, after: {_error(said.error)}",)
         case work.StepFellBack():

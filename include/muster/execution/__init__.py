@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from muster.faces import face
 
 if TYPE_CHECKING:
+    from muster.execution.ahead import RunningAhead
     from muster.execution.elsewhere import concealed, write_end, write_next_try
     from muster.execution.epochs import epoch_of
     from muster.execution.fanout import expand
@@ -28,6 +29,7 @@ __all__ = [
     "Outcome",
     "Piece",
     "RunLog",
+    "RunningAhead",
     "Services",
     "WorkRef",
     "begin",
@@ -52,6 +54,7 @@ __getattr__ = face(
         "Outcome": "outcome",
         "Piece": "piece",
         "RunLog": "personal",
+        "RunningAhead": "ahead",
         "Services": "services",
         "UNDOES": "task_keys",
         "WorkRef": "references",

@@ -19,7 +19,7 @@ from muster.execution.concurrency import undisturbed
 from muster.execution.conversations import bad_answers, conversation_of
 from muster.execution.handing_over import has_fallen_back
 from muster.execution.locking import under_lock
-from muster.execution.overtaken import Overtaken, ending_by_another
+from muster.execution.overtaken import AHEAD_BEAT, Overtaken, ending_by_another
 from muster.execution.piece import Action, Answer, Piece
 from muster.execution.references import LeftAsItWas
 from muster.execution.retry_budget import write_retried
@@ -48,7 +48,8 @@ async def finish(services: Services, piece: Piece, act: Action, fall_back: Actio
     try:
         # Around the waits for locks and retries as well: whoever was overtaken by this execution would else take it for
         # dead.
-        with beating(services.database, piece.work, piece.execution):
+        every = AHEAD_BEAT if piece.ref.ahead else None
+        with beating(services.database, piece.work, piece.execution, every=every):
             ending = await _ending(services, piece, act, fall_back)
     except Overtaken as error:
         return await ending_by_another(services, piece, error)

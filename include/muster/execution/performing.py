@@ -22,6 +22,7 @@ from muster.execution.beginning import begin_piece
 from muster.execution.concurrency import at_once
 from muster.execution.fanout import ENDINGS, Spread, complete, ensure_of_its_list, holds, last_endings, spread_of
 from muster.execution.outcome import Outcome, left_as_it_was
+from muster.execution.overtaken import ending_ahead
 from muster.execution.piece import Piece, failed_as_a_whole, given_up
 from muster.execution.references import HalfUndone, LeftAsItWas, WorkRef
 from muster.execution.services import Services
@@ -120,7 +121,7 @@ async def _begin_single(services: Services, piece: Piece, ended: Event | None) -
         if skip is None:
             begun = await _start(services, piece)
             return begun if isinstance(begun, Piece) else outcome_of(begun)
-        ended = (await services.log.aappend(ref.run, [piece.skipped(skip.reason)]))[0]
+        ended = await _skip(services, piece, skip)
     return outcome_of(ended)
 
 
@@ -167,7 +168,10 @@ async def _start(services: Services, piece: Piece) -> Piece | Event:
     if (skip := await _why_skipped(services, piece)) is None:
         if (known := _known(piece)) is not None and known.half_undone:
             raise HalfUndone(piece.ref.run, piece.key)
-        piece = await _started(services, piece)
+        begun = await _started(services, piece)
+        if isinstance(begun, Event):
+            return begun
+        piece = begun
         # Again after the writing: of two at the same moment, one who begins and one who stops the run, one sees the
         # other. Who took this for dead and has begun to undo would never undo what it did now. So it is of two items
         # of a list, one that begins and one that fails.
@@ -177,15 +181,26 @@ async def _start(services: Services, piece: Piece) -> Piece | Event:
             # In a run that has ended nothing is at work.
             await services.log.aappend(piece.ref.run, [given_up(piece.step.id, piece.index, piece.ref.epoch)])
             raise
-    return piece if skip is None else (await services.log.aappend(piece.ref.run, [piece.skipped(skip.reason)]))[0]
+    return piece if skip is None else await _skip(services, piece, skip)
+
+
+async def _skip(services: Services, piece: Piece, skip: flow.Skip) -> Event:
+    """Write that a piece is not done. Where a triggerer is at it already, ahead of Airflow, it is how it ended there:
+    what has begun counts, also in a run that is cancelled since.
+    """
+    if (ended := await ending_ahead(services, piece)) is not None:
+        return ended
+    return (await services.log.aappend(piece.ref.run, [piece.skipped(skip.reason)]))[0]
 
 
 async def _why_skipped(services: Services, piece: Piece) -> flow.Skip | None:
     return await why_not_begun(services, piece.ref) or await why_held_back(services, piece)
 
 
-async def _started(services: Services, piece: Piece) -> Piece:
-    """Write that it begins; the piece with the number of this execution, and whether there has been another one."""
+async def _started(services: Services, piece: Piece) -> Piece | Event:
+    """Write that it begins; the piece with the number of this execution, and whether there has been another one; or
+    how it ended in a triggerer that has begun it ahead of Airflow.
+    """
     known = _known(piece)
     piece = replace(piece, first=known is None or not known.attempt)
     return await begin_piece(services, piece)

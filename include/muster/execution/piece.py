@@ -84,7 +84,7 @@ class Piece:
     def started(self, begins: str, key: str | None) -> NewEvent:
         """The event that work on the piece begins: after it, an unknown outcome counts as started."""
         ref, kind = self.ref, self.step.kind
-        said = StepStarted(**self.place, kind=kind, lane=ref.lane, attempt=ref.attempt, begins=begins)
+        said = StepStarted(**self.place, kind=kind, lane=ref.lane, attempt=ref.attempt, begins=begins, ahead=ref.ahead)
         return said.event(key=key, actor=self._actor())
 
     def fell_back(self, error: RecordedError) -> NewEvent:

@@ -47,6 +47,8 @@ class WorkRef:
     """Which execution of the run this is: work of an earlier epoch is done again when its task is cleared."""
     stands: bool = False
     """True when this execution leaves the step as it was: its task only says how it ended."""
+    ahead: bool = False
+    """True when Airflow has not come to the task yet: the work is begun only where nobody has begun it."""
 
     def demand_again(self) -> None:
         """Before work is begun.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -38,12 +39,16 @@ UPDATE attempts SET attempt = attempts.attempt
 _LOOK = "SELECT execution, xmin::text FROM attempts WHERE work = %(work)s AND execution > %(after)s"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class _Execution:
     dsn: str
     work: str
     number: int
     """Version of the event in the run's log that it began with."""
+    every: float
+    """Seconds between its signs of life."""
+    due: float
+    """On the monotonic clock."""
 
 
 class _Heart:
@@ -54,28 +59,34 @@ class _Heart:
 
     def begin(self) -> None:
         # In a forked child as well: it has no such thread, and a lock that may have been held at that moment.
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._executions: set[_Execution] = set()
         self._thread: threading.Thread | None = None
 
     def add(self, execution: _Execution) -> None:
-        with self._lock:
+        with self._changed:
             self._executions.add(execution)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="muster-heartbeats", daemon=True)
                 self._thread.start()
+            elif execution.due <= min(each.due for each in self._executions):
+                self._changed.notify()
 
     def remove(self, execution: _Execution) -> None:
-        with self._lock:
+        with self._changed:
             self._executions.discard(execution)
 
     def _run(self) -> None:
-        never = threading.Event()
-        while not never.wait(BEAT):
+        while True:
             by_dsn = defaultdict[str, list[_Execution]](list)
-            with self._lock:
+            with self._changed:
+                soonest = min((each.due for each in self._executions), default=None)
+                self._changed.wait(None if soonest is None else max(0.0, soonest - time.monotonic()))
+                now = time.monotonic()
                 for execution in self._executions:
-                    by_dsn[execution.dsn].append(execution)
+                    if execution.due <= now:
+                        execution.due = now + execution.every
+                        by_dsn[execution.dsn].append(execution)
             # Without the lock, so that work which begins or ends meanwhile does not wait for the network.
             for dsn, executions in by_dsn.items():
                 try:
@@ -86,9 +97,10 @@ class _Heart:
 
 
 @contextmanager
-def beating(database: Database, work: str, execution: int) -> Iterator[None]:
-    """The body is an execution of the work that gives signs of life."""
-    mine = _Execution(database.dsn, work, execution)
+def beating(database: Database, work: str, execution: int, *, every: float | None = None) -> Iterator[None]:
+    """The body is an execution of the work that gives signs of life, `every` so many seconds; None: as all others."""
+    often = BEAT if every is None else every
+    mine = _Execution(database.dsn, work, execution, often, time.monotonic() + often)
     _heart.add(mine)
     try:
         yield

@@ -124,10 +124,15 @@ class StepTrigger(WorkTrigger):
     """A step, an item of a fan-out, or a pack of items."""
 
     async def work(self, services: Services, ref: WorkRef) -> Outcome:
-        """Perform it."""
+        """Perform it, and begin what follows it: Airflow takes seconds to come to that."""
         from muster.execution import perform
+        from muster_airflow.triggers.ahead import running_ahead
 
-        return await perform(services, ref)
+        if await running_ahead.join(services, ref):
+            note("info", "performed before Airflow came to it; what it logged is in the triggerer's log")
+        outcome = await perform(services, ref)
+        running_ahead.go_on(services, ref, outcome)
+        return outcome
 
 
 class ItemsTrigger(WorkTrigger):

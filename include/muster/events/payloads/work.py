@@ -71,6 +71,8 @@ class StepStarted(OfWork, type=EventType.STEP_STARTED):
     """Airflow's."""
     begins: str = plain()
     """What tells two processes apart that begin at once."""
+    ahead: bool = plain(default=False)
+    """True when a triggerer began it before Airflow had come to its task."""
 
 
 class ChildRequested(OfWork, type=EventType.CHILD_REQUESTED):

@@ -29,6 +29,10 @@ from muster.operations.reconciling.findings import (
 from muster.operations.reconciling.guarding import guarded
 from muster.operations.reconciling.silence import AT_ONCE, Case, longest
 
+HOP = timedelta(seconds=5)
+"""How long Airflow takes at most from the end of one task to the beginning of the next: it may come that late, for each
+step, to what was done ahead of it."""
+
 
 def find_lost(scope: Scope) -> Iterator[Disagreement]:
     """Such tasks, performed again where that is safe."""
@@ -70,7 +74,10 @@ def _is_over(scope: Scope, case: Case, task: str) -> bool:
     # As a whole a fan-out has ended when it was skipped, or had nothing to do.
     works = [result.whole] if result.ended_as_a_whole or not result.indices else works_of(case.run, stands_for)
     return bool(works) and all(
-        work.ended and case.is_of_it(step, work) and work.ended_at is not None and _has_rested(scope, work.ended_at)
+        work.ended
+        and case.is_of_it(step, work)
+        and work.ended_at is not None
+        and scope.has_rested(work.ended_at, SLOWEST + HOP * len(case.definition.steps))
         for work in works
     )
 

@@ -1,0 +1,157 @@
+"""Running ahead of Airflow: what follows a step in the `async` lane begins as soon as the log lets it.
+
+Airflow needs three seconds from the end of one task in the triggerer to the beginning of the next. So a process that
+has performed a step looks whether another may follow, and performs that at once, through the same entrance. Airflow's
+task finds the work done when its turn comes, or under way, and waits for it. Nothing rests on it: where a process dies
+ahead of Airflow, the task performs the step.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import replace
+from functools import partial
+
+from muster.events.sealing import about_whom
+from muster.execution.again import stands_of
+from muster.execution.flow import NOT_TAKEN, REJECTED, decide, unfinished
+from muster.execution.outcome import Outcome
+from muster.execution.references import WorkRef
+from muster.execution.services import Services
+from muster.execution.view import RunView, definition_of, load
+from muster.kept import Kept
+from muster.language.resolved_step import ResolvedStep
+
+log = logging.getLogger(__name__)
+
+LEAD = 10.0
+"""Seconds since Airflow last came to a task of the run, after which no further step begins ahead: a run that it does
+not follow, because a person has paused or ended it there, goes no further than that."""
+
+_Work = tuple[str, str, str, int]
+"""Database, run, step and execution of the run."""
+
+
+async def following(services: Services, ref: WorkRef) -> list[WorkRef]:
+    """The steps right after one that has ended which may begin now: those that Airflow would begin, and no others.
+
+    After an item of a mapped fan-out none: each of them would look through all others.
+    """
+    if ref.slot is not None:
+        return []
+    definition = await definition_of(services, ref.run, ref.epoch)
+    steps = [step for step in definition.steps if ref.step in step.after and goes_ahead(step)]
+    return await about_whom(services.log.aseals, ref.run, partial(_following, services, ref, steps)) if steps else []
+
+
+async def _following(services: Services, ref: WorkRef, steps: list[ResolvedStep]) -> list[WorkRef]:
+    life = await services.lives.submit(ref.run, None)
+    if life.begun.epoch != ref.epoch or not life.performs_steps or life.is_cancelled or life.unwound_in == ref.epoch:
+        return []
+    stands = stands_of(await definition_of(services, ref.run, ref.epoch), life.begun)
+    found = []
+    # Where tasks were cleared by hand, only Airflow knows which.
+    for step in steps if stands is not None else ():
+        then = replace(ref, step=step.id, attempt=1, stands=False, ahead=True)
+        if step.id not in (stands or ()) and _may_begin((await load(services, then))[0], step, ref.epoch):
+            found.append(then)
+    return found
+
+
+def goes_ahead(step: ResolvedStep) -> bool:
+    """True for a step that one coroutine performs: in the `async` lane, one task of Airflow's, and in no pool of its,
+    of which only Airflow knows how much is taken.
+    """
+    return step.lane == "async" and step.done_by == "muster" and not step.is_mapped and step.pool is None
+
+
+def _may_begin(view: RunView, step: ResolvedStep, epoch: int) -> bool:
+    """True when all that comes before it has ended, and it has neither begun nor ended in this execution."""
+    definition, state = view.definition, view.state
+    result = state.step(step.id)
+    known = any(work.attempt and work.epoch == epoch for work in result.works)
+    if known or result.whole.outcome == epoch or any(unfinished(definition.step(name), state) for name in step.after):
+        return False
+    # Behind what has failed Airflow begins nothing. Behind a way not taken and a rejection it does, to hear that there
+    # is nothing to do.
+    return (skip := decide(definition, step, state)) is None or skip.reason in (NOT_TAKEN, REJECTED)
+
+
+class RunningAhead:
+    """What one process does ahead of Airflow; all of it on one event loop.
+
+    Args:
+        perform: Performs the work of a step.
+    """
+
+    def __init__(self, perform: Callable[[Services, WorkRef], Awaitable[Outcome]]) -> None:
+        self._perform = perform
+        self._tasks: dict[_Work, asyncio.Task[None]] = {}
+        self._looks: set[asyncio.Task[None]] = set()
+        self._done = Kept[_Work, bool](1_000)
+        self._came = Kept[tuple[str, str], float](1_000)
+
+    async def join(self, services: Services, ref: WorkRef) -> bool:
+        """Airflow has come to a task: wait while its step is performed here. True when it was begun here before.
+
+        Whoever cancels the task cancels the work.
+        """
+        self._came_to(services, ref)
+        work = _work(services, ref)
+        if (task := self._tasks.get(work)) is not None:
+            try:
+                # Not the task itself: of two that wait for it, one that is cancelled would cancel the other as well.
+                await asyncio.wait([task])
+            except asyncio.CancelledError:
+                task.cancel()
+                raise
+            self._came_to(services, ref)
+        return task is not None or work in self._done
+
+    def go_on(self, services: Services, ref: WorkRef, outcome: Outcome) -> None:
+        """A step has ended: begin what follows it, beside the caller."""
+        if outcome.status != "failed":
+            look = asyncio.create_task(self._quietly(self._follow(services, ref), ref))
+            # The loop itself holds a task only weakly.
+            self._looks.add(look)
+            look.add_done_callback(self._looks.discard)
+
+    def _came_to(self, services: Services, ref: WorkRef) -> None:
+        place = services.database.dsn, ref.run
+        # Put in anew: what was put in first is forgotten first.
+        self._came.pop(place, None)
+        self._came[place] = time.monotonic()
+
+    async def _follow(self, services: Services, ref: WorkRef) -> None:
+        since = self._came.get((services.database.dsn, ref.run))
+        if since is None or time.monotonic() - since > LEAD:
+            return
+        for then in await following(services, ref):
+            work = _work(services, then)
+            # Of two steps that end at the same moment, and which the same one follows, the second finds it begun.
+            if work not in self._tasks:
+                task = asyncio.create_task(self._quietly(self._performed(services, then), then))
+                self._tasks[work] = task
+                task.add_done_callback(partial(self._ended, work))
+
+    async def _performed(self, services: Services, ref: WorkRef) -> None:
+        outcome = await self._perform(services, ref)
+        self._done[_work(services, ref)] = True
+        self.go_on(services, ref, outcome)
+
+    def _ended(self, work: _Work, task: asyncio.Task[None]) -> None:
+        del self._tasks[work]
+
+    async def _quietly(self, work: Coroutine[object, object, None], ref: WorkRef) -> None:
+        """Airflow's task does what could not be done ahead of it, and says why where it cannot be done at all."""
+        try:
+            await work
+        except Exception as error:
+            log.info("%s of %s is left to Airflow: %s", ref.step, ref.run, type(error).__name__)
+
+
+def _work(services: Services, ref: WorkRef) -> _Work:
+    return services.database.dsn, ref.run, ref.step, ref.epoch
