@@ -18,7 +18,19 @@ from rich.console import Console
 from rich.table import Table
 
 HERE = Path(__file__).parent
-ORDER = ("generation", "invoices", "events", "verified", "replay", "recovery", "restart", "fanout", "pack", "lanes")
+ORDER = (
+    "generation",
+    "invoices",
+    "events",
+    "verified",
+    "replay",
+    "recovery",
+    "restart",
+    "fanout",
+    "pack",
+    "lanes",
+    "chain",
+)
 
 
 def main(names: list[str]) -> int:
