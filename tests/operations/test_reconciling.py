@@ -279,6 +279,20 @@ def test_a_task_that_waits_for_a_step_that_has_ended_is_performed_again(site: Si
     assert (mended.mended, mended.person, airflow.cleared) == (True, False, [["one"]])
 
 
+CHAIN = """automation: a
+steps:
+""" + "".join(f"  - {{id: s{number}, skill: depot.act, with: {{name: x}}}}\n" for number in range(30))
+
+
+def test_airflow_may_come_later_to_a_step_of_a_long_chain_that_was_done_ahead_of_it(site: Site) -> None:
+    run = site.open(site.definition(CHAIN))
+    for number in range(30):
+        site.step(run, f"s{number}", ahead=True)
+    airflow = FakeAirflow("running", tasks={"s29": "deferred"})
+    assert found(site, airflow, later=timedelta(minutes=7)) == [], "Airflow needs up to 5 s from task to task"
+    assert [each.mended for each in found(site, airflow)] == [True]
+
+
 FAN_OUTS = """automation: a
 steps:
   - {id: ask, each: "{{ [1, 2, 3] }}", human: {ask: "Pay {{ item }}?", assignees: [boss]}}

@@ -156,7 +156,10 @@ def list_(as_json: Json = False) -> None:
 
 @app.command(rich_help_panel=LOOK)
 def pause(automation: Automation, user: As = "admin", as_json: Json = False) -> None:
-    """Begin no more of an automation: its runs wait where they are, new ones before their beginning."""
+    """Begin no more of an automation: its runs wait where they are, new ones before their beginning.
+
+    A chain of steps in the `async` lane goes on for up to 10 s, and with the step that is at work then.
+    """
     from muster.cli.pausing import pause
 
     pause(automation, paused=True, user=user, as_json=as_json)

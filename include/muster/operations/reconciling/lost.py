@@ -15,7 +15,7 @@ from muster.events.intact import demand_intact
 from muster.events.lifecycle import GOES_ON, RunLifecycle
 from muster.events.model import Event
 from muster.events.payloads.base import payload_of
-from muster.events.payloads.work import OfRetry
+from muster.events.payloads.work import OfRetry, StepStarted
 from muster.events.queries import RunRow
 from muster.events.state import fold
 from muster.execution.references import ENDED_IN_AIRFLOW
@@ -30,8 +30,7 @@ from muster.operations.reconciling.guarding import guarded
 from muster.operations.reconciling.silence import AT_ONCE, Case, longest
 
 HOP = timedelta(seconds=5)
-"""How long Airflow takes at most from the end of one task to the beginning of the next: it may come that late, for each
-step, to what was done ahead of it."""
+"""How long Airflow takes at most from the end of one task to the beginning of the next."""
 
 
 def find_lost(scope: Scope) -> Iterator[Disagreement]:
@@ -51,7 +50,9 @@ def _looked_at(scope: Scope, row: RunRow, active: Mapping[str, str | None]) -> I
     run = fold(events)
     definition = scope.definition(run.definition or "")
     case = Case(run, definition, RunLifecycle.of(events).last)
-    over = [task for task in sorted(active) if _is_over(scope, case, task)]
+    # Airflow comes to what was done ahead of it one task after the other.
+    lag = HOP * sum(event.type == StepStarted.type and StepStarted.of(event).ahead for event in events)
+    over = [task for task in sorted(active) if _is_over(scope, case, task, lag)]
     deferred = [task for task in sorted(active) if active[task] == "deferred" and task not in over]
     abandoned = _abandoned(scope, case, events, deferred)
     if not over and not abandoned:
@@ -65,7 +66,7 @@ def _has_rested(scope: Scope, at: datetime) -> bool:
     return scope.has_rested(at, SLOWEST)
 
 
-def _is_over(scope: Scope, case: Case, task: str) -> bool:
+def _is_over(scope: Scope, case: Case, task: str, lag: timedelta) -> bool:
     """True when everything that a task performs ended a while ago."""
     stands_for = task_of(case.definition, task)
     if stands_for is None or stands_for.role != "performs":
@@ -77,7 +78,7 @@ def _is_over(scope: Scope, case: Case, task: str) -> bool:
         work.ended
         and case.is_of_it(step, work)
         and work.ended_at is not None
-        and scope.has_rested(work.ended_at, SLOWEST + HOP * len(case.definition.steps))
+        and scope.has_rested(work.ended_at, SLOWEST + lag)
         for work in works
     )
 
