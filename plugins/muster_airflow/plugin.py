@@ -8,6 +8,7 @@ from typing import Any
 from airflow.plugins_manager import AirflowPlugin
 
 from muster_airflow.api.lazy import LazyApp
+from muster_airflow.preloading import preload
 
 
 class MusterPlugin(AirflowPlugin):
@@ -44,6 +45,13 @@ class MusterPlugin(AirflowPlugin):
             "url_route": "muster-task",
         },
     ]
+
+    @classmethod
+    def on_load(cls, *args: Any, **kwargs: Any) -> None:
+        """Called in every process; what it is for is done in the triggerer alone."""
+        # A listener of its start would do as well, but where any is registered Airflow refuses operators of others that
+        # end in the triggerer (`end_from_trigger`).
+        preload()
 
     @cached_property
     def fastapi_apps(self) -> list[Any]:  # type: ignore[override]

@@ -1,0 +1,44 @@
+"""Imports in the triggerer, before it forks off the process that performs steps, what they would else wait for."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import sys
+from importlib import import_module
+
+TRIGGERER = "airflow.cli.commands.triggerer_command"
+"""What only a process that was started as `airflow triggerer` has imported."""
+USED = (
+    "muster_airflow.services",
+    "muster_airflow.models",
+    "muster_airflow.triggers.work",
+    "muster_airflow.triggers.children",
+    "muster_airflow.triggers.arrivals",
+    "muster.execution.performing",
+    "muster.saga.unwinding",
+    "muster.saga.closing",
+    "muster.runs.following",
+    "muster.triggers.arrivals",
+    "muster.agents.tiered",
+    "muster.agents.tools",
+    "pydantic_ai.models.openai",
+    "airflow.providers.common.ai.hooks.pydantic_ai",
+)
+"""What the work in a triggerer imports sooner or later; an agent's first model call takes seconds for it."""
+
+log = logging.getLogger(__name__)
+
+
+def preload() -> None:
+    """Import it when this process is a triggerer; what cannot be imported is left to the step that needs it."""
+    if TRIGGERER not in sys.modules:
+        return
+    for name in USED:
+        try:
+            import_module(name)
+        except Exception as error:
+            log.info("%s was not loaded: %s: %s", name, type(error).__name__, error)
+    # What is imported is no garbage, ever: each look through all of it would hold up every step for 0.1 s.
+    gc.collect()
+    gc.freeze()
