@@ -19,6 +19,7 @@ from muster.errors import MusterError
 from muster.local import postgres
 from muster.local.postgres import PostgresServer, data_directory, free_port
 from muster.local.supervisor import Supervisor
+from muster.rehearsal.stage import own_server
 from support.waiting import eventually
 
 
@@ -148,3 +149,10 @@ def test_binaries_that_the_unprivileged_account_cannot_reach_are_copied_to_where
             assert read(server) == 42
         finally:
             server.stop()
+
+
+def test_only_a_server_that_nobody_wants_again_does_not_wait_for_the_disk(server: PostgresServer) -> None:
+    with psycopg.connect(server.dsn()) as lasting:
+        assert lasting.execute("SHOW fsync").fetchone() == ("on",)
+    with own_server() as (dsn, _), psycopg.connect(dsn) as passing:
+        assert passing.execute("SHOW fsync").fetchone() == ("off",)

@@ -26,6 +26,7 @@ ORDER = (
     "replay",
     "recovery",
     "restart",
+    "rehearsal",
     "fanout",
     "pack",
     "lanes",

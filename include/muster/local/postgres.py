@@ -33,8 +33,12 @@ UNPRIVILEGED = "nobody"
 class PostgresServer:
     """One server with its own data directory, on loopback TCP only; it ends when this process does."""
 
-    def __init__(self, data: Path, *, port: int, password: str, superuser: str = "muster") -> None:
+    def __init__(
+        self, data: Path, *, port: int, password: str, superuser: str = "muster", lasting: bool = True
+    ) -> None:
         self.data = data
+        self.lasting = lasting
+        """False for one that nobody wants again once its machine has lost power."""
         self.port = port
         self._password = password
         self._superuser = superuser
@@ -84,12 +88,14 @@ class PostgresServer:
         return self.data.parent / f"{self.data.name}.log"
 
     def _spec(self) -> ProcessSpec:
-        # fsync stays on: "nothing is lost" must hold on a laptop too.
         options = {
             "listen_addresses": "127.0.0.1",
             "unix_socket_directories": "",
             "max_connections": str(_connections()),
         }
+        # Else fsync stays on: "nothing is lost" must hold on a laptop too.
+        if not self.lasting:
+            options |= {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
         command = [str(_binaries() / "postgres"), "-D", str(self.data), "-p", str(self.port)]
         for name, value in options.items():
             command += ["-c", f"{name}={value}"]

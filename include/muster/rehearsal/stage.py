@@ -143,7 +143,8 @@ def own_server() -> Iterator[tuple[str, Path]]:
             with _alone_on(named):
                 yield named, folder / "files"
             return
-        server = PostgresServer(folder / "data", port=free_port(), password=secrets.token_hex(8))
+        # Most of what a rehearsal took was waiting for the disk: it makes and drops a database for each scenario.
+        server = PostgresServer(folder / "data", port=free_port(), password=secrets.token_hex(8), lasting=False)
         server.start()
         try:
             yield server.dsn(), folder / "files"
