@@ -17,7 +17,7 @@ from functools import partial
 
 from muster.events.sealing import about_whom
 from muster.execution.again import stands_of
-from muster.execution.flow import NOT_TAKEN, REJECTED, decide, unfinished
+from muster.execution.flow import NOT_TAKEN, REJECTED, decide
 from muster.execution.outcome import Outcome
 from muster.execution.references import WorkRef
 from muster.execution.services import Services
@@ -73,10 +73,10 @@ def _may_begin(view: RunView, step: ResolvedStep, epoch: int) -> bool:
     definition, state = view.definition, view.state
     result = state.step(step.id)
     known = any(work.attempt and work.epoch == epoch for work in result.works)
-    if known or result.whole.outcome == epoch or any(unfinished(definition.step(name), state) for name in step.after):
+    if known or result.whole.outcome == epoch:
         return False
-    # Behind what has failed Airflow begins nothing. Behind a way not taken and a rejection it does, to hear that there
-    # is nothing to do.
+    # What has no outcome yet counts for `decide` as what has failed: behind that Airflow begins nothing. Behind a way
+    # not taken and a rejection it does, to hear that there is nothing to do.
     return (skip := decide(definition, step, state)) is None or skip.reason in (NOT_TAKEN, REJECTED)
 
 
