@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -196,3 +197,30 @@ def _triggerers(airflow: Airflow) -> int:
         query = "SELECT count(*) FROM job WHERE job_type = 'TriggererJob' AND state = 'running'"
         row = connection.execute(query).fetchone()
     return 0 if row is None else int(row[0])
+
+
+def test_of_a_run_whose_automation_was_renamed_as_it_waited_people_are_told(airflow: Airflow) -> None:
+    """Airflow examines no run of a Dag that no file has any more."""
+    folder = begin(airflow, "renamed")
+    path = airflow.automation("proving_renamed", AUTOMATION.replace("proving_reconciler", "proving_renamed"))
+    source = path.read_text()
+    run = airflow.start("proving_renamed", "one", folder=str(folder))
+    (question,) = airflow.waiting(run, "ask")
+    path.write_text(source.replace("automation: proving_renamed", "automation: proving_new_name"))
+    airflow.until("the old name to go", lambda: airflow.client.get("/api/v2/dags/proving_renamed")["is_stale"])
+    airflow.answer(question)
+    airflow.until("the answer", lambda: "step.succeeded" in airflow.types(run)[-1:])
+    time.sleep(20)
+
+    scope = Scope(
+        database=airflow.log.database,
+        airflow=RestAirflow(airflow.client),
+        now=datetime.now(UTC) + timedelta(minutes=20),
+        mend=False,
+    )
+    (found,) = [each for each in reconcile_now(scope) if each.subject == run]
+    assert "its automation is paused, or its file is gone" in found.message
+    assert airflow.client.run("proving_renamed", "one")["state"] == "running"
+
+    path.write_text(source)
+    assert airflow.finish(run) == "success"

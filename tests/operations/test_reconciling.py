@@ -290,7 +290,30 @@ def test_airflow_may_come_later_to_a_step_of_a_long_chain_that_was_done_ahead_of
         site.step(run, f"s{number}", ahead=True)
     airflow = FakeAirflow("running", tasks={"s29": "deferred"})
     assert found(site, airflow, later=timedelta(minutes=7)) == [], "Airflow needs up to 5 s from task to task"
+    between = FakeAirflow("running", tasks={"s28": "success", "s29": None})
+    assert found(site, between, later=timedelta(minutes=7)) == [], "nor is it left standing between two of them"
     assert [each.mended for each in found(site, airflow)] == [True]
+
+
+def test_of_a_run_that_airflow_does_not_go_on_with_people_are_told_once(site: Site) -> None:
+    """Its automation was renamed while it waited for an answer, for one: Airflow passes over it and says nothing."""
+    run = site.open(site.definition(UNDONE))
+    site.step(run, "one")
+    airflow = FakeAirflow("running", tasks={"one": "success", "two": None, "close": None})
+    assert found(site, airflow, later=timedelta(minutes=1)) == []
+    (seen,) = found(site, airflow)
+    assert (seen.kind, seen.subject, seen.mended, seen.person) == ("run", run, False, True)
+    assert "its automation is paused, or its file is gone" in seen.message
+    found(site, airflow)
+    assert [target for target, _ in told(site)] == ["#stuck"]
+    assert (airflow.restarted, airflow.cleared, site.state(run).status) == ([], [], "open")
+
+
+@pytest.mark.parametrize("state", ["scheduled", "queued", "up_for_reschedule", "awaiting_input"])
+def test_one_that_waits_for_its_turn_or_for_people_is_left_alone(site: Site, state: str) -> None:
+    site.step(run := site.open(site.definition(UNDONE)), "one")
+    assert found(site, FakeAirflow("running", tasks={"one": "success", "two": state, "close": None})) == []
+    assert site.state(run).status == "open"
 
 
 FAN_OUTS = """automation: a

@@ -29,7 +29,9 @@ class FakeAirflow:
     """What Airflow would say, and what it was asked to do."""
 
     def __init__(self, state: str | None = "failed", tasks: Mapping[str, str | None] | None = None) -> None:
-        self.run_state, self.task_states = state, tasks if tasks is not None else {"close": "failed"}
+        goes_on = state in ("queued", "running")
+        otherwise = {"open": "running"} if goes_on else {"close": "failed"}
+        self.run_state, self.task_states = state, otherwise if tasks is None else tasks
         self.restarted: list[str] = []
         self.cleared: list[list[str]] = []
         self.refuses, self.clears = False, True

@@ -31,7 +31,18 @@ SLOWEST = timedelta(minutes=5)
 """How long Airflow may take, whatever `quiet` says, to begin what is to be done, and to end what is done."""
 SKEW = timedelta(minutes=1)
 """How far clocks may differ: what is said to happen later than that was told by one that is wrong."""
-ACTIVE = frozenset({"deferred", "awaiting_input", "running", "queued", "scheduled", "up_for_retry", "restarting"})
+ACTIVE = frozenset(
+    {
+        "deferred",
+        "awaiting_input",
+        "running",
+        "queued",
+        "scheduled",
+        "up_for_retry",
+        "up_for_reschedule",
+        "restarting",
+    }
+)
 """States of a task that Airflow means to do something about."""
 
 

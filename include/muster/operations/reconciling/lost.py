@@ -1,4 +1,5 @@
-"""Tasks of runs that go on at which nobody is: Airflow waits for work that has ended, or that no triggerer does.
+"""Tasks of runs that go on at which nobody is: Airflow waits for work that has ended, or that no triggerer does, or
+begins no task of a run any more.
 
 A triggerer that dies with its clock ahead counts as alive until its last heartbeat has come to pass, and what was
 given to it waits as long. Performed again in the same execution, a task finds its outcome or goes on where it stopped.
@@ -39,7 +40,20 @@ def find_lost(scope: Scope) -> Iterator[Disagreement]:
         if row.id in scope.at_work and row.dag_id is not None and row.dag_run_id is not None:
             tasks = scope.airflow.tasks(row.dag_id, row.dag_run_id)
             active = {task: state for task, state in tasks.items() if state in ACTIVE}
-            yield from guarded(row.id, partial(_looked_at, scope, row, active)) if active else ()
+            yield from guarded(row.id, partial(_looked_at if active else _left_standing, scope, row, active))
+
+
+def _left_standing(scope: Scope, row: RunRow, active: Mapping[str, str | None]) -> Iterator[Disagreement]:
+    """Airflow passes over the runs of a Dag that is paused or that no file has any more, for as long as it is so."""
+    events = list(scope.log.read(row.id))
+    last = events[-1]
+    if not scope.has_rested(last.at, SLOWEST + _lag(events)):
+        return
+    message = "open in the log, and Airflow begins no task of it: its automation is paused, or its file is gone"
+    remedy = (
+        f"`muster unpause {row.dag_id}`, or put the file back, under the name {row.dag_id}, until its runs have ended."
+    )
+    yield Disagreement("run", row.id, message, remedy, run=row.id, mark=str(last.version))
 
 
 def _looked_at(scope: Scope, row: RunRow, active: Mapping[str, str | None]) -> Iterator[Disagreement]:
@@ -50,8 +64,7 @@ def _looked_at(scope: Scope, row: RunRow, active: Mapping[str, str | None]) -> I
     run = fold(events)
     definition = scope.definition(run.definition or "")
     case = Case(run, definition, RunLifecycle.of(events).last)
-    # Airflow comes to what was done ahead of it one task after the other.
-    lag = HOP * sum(event.type == StepStarted.type and StepStarted.of(event).ahead for event in events)
+    lag = _lag(events)
     over = [task for task in sorted(active) if _is_over(scope, case, task, lag)]
     deferred = [task for task in sorted(active) if active[task] == "deferred" and task not in over]
     abandoned = _abandoned(scope, case, events, deferred)
@@ -60,6 +73,11 @@ def _looked_at(scope: Scope, row: RunRow, active: Mapping[str, str | None]) -> I
     said = [f"{task} has ended in the log, and is {active[task]} in Airflow" for task in over]
     said += [f"{task} is deferred in Airflow, and nothing has happened in the log since" for task in abandoned]
     yield _performed_again(scope, row, case, [*over, *abandoned], active, "; ".join(said))
+
+
+def _lag(events: Sequence[Event]) -> timedelta:
+    """Airflow comes to what was done ahead of it one task after the other."""
+    return HOP * sum(event.type == StepStarted.type and StepStarted.of(event).ahead for event in events)
 
 
 def _has_rested(scope: Scope, at: datetime) -> bool:
