@@ -143,7 +143,7 @@ class Database:
         self.sessions = 0
         """How many connections were ever made: while it stays the same, the server has gone on without a break."""
         self.turns = Turns(turns)
-        """Whose turn it is to have a transaction that may last: of so many pieces of work at once."""
+        """Whose turn it is to have a transaction that may last: of so many work items at once."""
         self._lasting = Database(dsn, max_size=2 * turns, timeout=timeout, turns=0) if turns else None
         self._counting = count(1)
         self._max_size = max_size

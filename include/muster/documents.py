@@ -35,7 +35,7 @@ class DocumentTooLarge(PermanentError):
 
 @dataclass(frozen=True)
 class Workspaces:
-    """The folders of runs' own files, of which a piece of work may read some."""
+    """The folders of runs' own files, of which a work item may read some."""
 
     folder: Path
     """Absolute; each run has one of its own in it."""
@@ -45,7 +45,7 @@ class Workspaces:
 
 @dataclass(frozen=True)
 class Documents:
-    """The files that a piece of work may read: regular files in these folders and below, no hidden ones and no links.
+    """The files that a work item may read: regular files in these folders and below, no hidden ones and no links.
 
     Whoever may start a run names files in its inputs, and an agent names them to its tools. So skills open files here
     and nowhere else.

@@ -24,7 +24,7 @@ from muster_airflow.services import services_in_server
 if TYPE_CHECKING:
     from airflow.models.hitl import HITLDetail
 
-PATIENCE = 20.0
+LONGEST_WAIT = 20.0
 """Seconds the log may take."""
 STATUS = {
     "counted": HTTPStatus.ACCEPTED,
@@ -61,7 +61,7 @@ def _before_update(mapper: Any, connection: Any, detail: HITLDetail) -> None:
     try:
         # Airflow's route is a plain function (3.3.2, `update_hitl_detail`), which FastAPI runs in a thread: no event
         # loop runs here that this would hold up.
-        decision = asyncio.run(asyncio.wait_for(_take(ti, reply), PATIENCE))
+        decision = asyncio.run(asyncio.wait_for(_take(ti, reply), LONGEST_WAIT))
     except (TransientError, TimeoutError, OSError) as error:
         log.exception("An answer could not be written into Muster's log.")
         words = f"It is not known whether the answer counts: Muster's log does not answer ({type(error).__name__})."

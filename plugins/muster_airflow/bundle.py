@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PATIENCE = 10.0
+LONGEST_WAIT = 10.0
 """Seconds that the Dag processor waits for a connection to Muster's database."""
 
 DAG_FILE = "automations.py"
@@ -208,7 +208,7 @@ def store() -> Iterator[versions.Stores]:
 
     def find() -> BundleStore:
         if not found:
-            found.append(Database(muster_dsn(), max_size=1, timeout=PATIENCE))
+            found.append(Database(muster_dsn(), max_size=1, timeout=LONGEST_WAIT))
         return BundleStore(found[0])
 
     try:

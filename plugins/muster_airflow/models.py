@@ -31,7 +31,7 @@ class ConnectionModels:
             connection = await _connection(tier)
             if connection is None:
                 return None
-            # Many pieces of work may ask at once: they share one opening, and with it one client.
+            # Many work items may ask at once: they share one opening, and with it one client.
             opened.setdefault(tier, asyncio.create_task(asyncio.to_thread(_open, tier, connection)))
         try:
             return await asyncio.shield(opened[tier])

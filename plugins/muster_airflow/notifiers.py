@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from muster.execution import Services
 
 T = TypeVar("T")
-PATIENCE = (1, 2, 5, 10, 20, 30)
+RETRY_DELAYS = (1, 2, 5, 10, 20, 30)
 """Seconds between attempts while Muster's database is away."""
 LATE = (
     "{{ dag_run.dag_id }} has not finished within {{ within or 'its deadline' }}: "
@@ -113,7 +113,7 @@ class MusterNotifier(BaseNotifier):
 
 async def _patiently(told: Callable[[], Awaitable[T]]) -> T:
     """Airflow calls once, and nobody else tells what the outbox does not have."""
-    for pause in PATIENCE:
+    for pause in RETRY_DELAYS:
         with suppress(DatabaseLost):
             return await told()
         await asyncio.sleep(pause)

@@ -58,7 +58,7 @@ def question_page(ref: WorkRef) -> str | None:
 
 
 async def work_ref(services: Services, ti: RuntimeTaskInstanceProtocol, dag_run: Any, *, lane: str) -> WorkRef:
-    """The piece of work that `ti` was started for."""
+    """The work item that `ti` was started for."""
     from muster.execution import epoch_of
 
     run = run_id(ti.dag_id, ti.run_id)
@@ -71,5 +71,5 @@ async def work_ref(services: Services, ti: RuntimeTaskInstanceProtocol, dag_run:
         lane=lane,
         attempt=ti.try_number,
         epoch=epoch.number,
-        stands=step in epoch.stands and not ti.task_id.startswith(UNDOES),
+        is_preserved=step in epoch.preserved_steps and not ti.task_id.startswith(UNDOES),
     )

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 
 from muster.errors import PermanentError, TransientError
-from muster.recovery.effects import POLL, Once
-from muster.recovery.ledger import NEVER_HAPPENED, Answer, Effect, EffectConflict, Happened, Ledger
+from muster.recovery.effects import POLL, IdempotentEffect
+from muster.recovery.ledger import NEVER_HAPPENED, Effect, EffectConflict, EffectResult, Happened, Ledger
 
 if TYPE_CHECKING:
     from airflow.sdk.execution_time.comms import TriggerDagRun
@@ -27,7 +27,7 @@ class AlreadyThere(PermanentError):
 
 
 def start_once(ledger: Ledger, work: str, run: str, asked: TriggerDagRun) -> None:
-    """Have Airflow start a run for a piece of work of `run`, once, however often it is asked.
+    """Have Airflow start a run for a work item of `run`, once, however often it is asked.
 
     The name is claimed before Airflow is asked, so one whose answer was lost is told from one that somebody else has
     started, and of several that give the same name one has started it.
@@ -47,7 +47,7 @@ def start_once(ledger: Ledger, work: str, run: str, asked: TriggerDagRun) -> Non
         if not ledger.knows(key) and is_there(**names):
             raise AlreadyThere("It was there before.")
         try:
-            with Once(ledger, effect, lambda: _found(names), patience=CLAIM, grace=0) as claim:
+            with IdempotentEffect(ledger, effect, lambda: _found(names), patience=CLAIM, grace=0) as claim:
                 if not claim.happened:
                     _start_new(asked, names)
             return
@@ -59,7 +59,7 @@ def start_once(ledger: Ledger, work: str, run: str, asked: TriggerDagRun) -> Non
         time.sleep(POLL)
 
 
-def _found(names: dict[str, str]) -> Happened | Answer:
+def _found(names: dict[str, str]) -> Happened | EffectResult:
     return Happened() if is_there(**names) else NEVER_HAPPENED
 
 

@@ -12,7 +12,7 @@ from pydantic_ai.messages import (
     UserPromptPart,
 )
 
-from muster.agents.asked import asked
+from muster.agents.prompt_record import asked
 
 
 def test_each_request_says_what_is_new_in_it() -> None:

@@ -1,4 +1,4 @@
-"""One piece of work by an agent: models, tools, offline, repair."""
+"""One work item by an agent: models, tools, offline, repair."""
 
 from __future__ import annotations
 

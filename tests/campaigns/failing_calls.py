@@ -20,8 +20,8 @@ from typing import Any
 
 from muster.database import Database
 from muster.errors import TransientError
-from muster.execution.piece import Piece
 from muster.execution.services import Services
+from muster.execution.work_item import WorkItem
 from muster.language import load_folder
 from muster.language.definition import Definition
 from muster.migrations import migrate
@@ -59,7 +59,7 @@ class Failing:
     calls: int = 0
     failed: int = 0
 
-    async def __call__(self, piece: Piece, act: Callable[[], Awaitable[Any]]) -> Any:
+    async def __call__(self, work_item: WorkItem, act: Callable[[], Awaitable[Any]]) -> Any:
         """The call's answer, or a failure before or after it."""
         self.calls += 1
         drawn = self.random.random()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from rich.console import Console
 
-from muster.cli.picture import MARKS, answered, result
+from muster.cli.run_chart import MARKS, answered, result
 from muster.database import Database
 from muster.events.log import EventLog
 from muster.events.model import EventType, NewEvent

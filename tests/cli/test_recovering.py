@@ -12,7 +12,7 @@ from muster.cli.app import app
 from muster.database import Database
 from muster.errors import ErrorClass, TransientError
 from muster.recovery.breakers import BreakerOpen, Breakers, Policy
-from muster.recovery.effects import Once
+from muster.recovery.effects import IdempotentEffect
 from muster.recovery.ledger import Effect, Ledger
 
 POLICY = Policy(failures=1)
@@ -66,7 +66,7 @@ def lose(database: Database) -> None:
         raise TransientError("no answer")
 
     with pytest.raises(TransientError):
-        Once(Ledger(database), Effect.of("a/1/pay", "charge", 5, "a/1")).perform(lost)
+        IdempotentEffect(Ledger(database), Effect.of("a/1/pay", "charge", 5, "a/1")).perform(lost)
 
 
 def test_an_effect_in_doubt_is_shown_and_settled_by_a_person(database: Database) -> None:

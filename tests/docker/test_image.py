@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from muster.cli.app import app
 from muster.language import load_folder
-from muster.language.surroundings import Surroundings
+from muster.language.site_catalog import SiteCatalog
 from support.documents import ROOT, blocks
 from support.image import image_files, instructions, write_image
 
@@ -31,7 +31,7 @@ def test_lint_finds_nothing_in_the_image(include: Path) -> None:
 
 
 def test_the_image_has_settings_agents_skills_and_master_data_as_the_project_has(include: Path) -> None:
-    ours, theirs = Surroundings.of(ROOT / "include"), Surroundings.of(include)
+    ours, theirs = SiteCatalog.of(ROOT / "include"), SiteCatalog.of(include)
     assert theirs.settings == ours.settings != {}
     assert set(theirs.agents.by_id) == set(ours.agents.by_id) != set()
     assert set(theirs.skills.entries) == set(ours.skills.entries) != set()

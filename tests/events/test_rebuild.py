@@ -19,8 +19,8 @@ from muster.events.projections import money
 from muster.events.rebuild import rebuild
 from muster.events.replay import replay
 from muster.execution.performing import begin
-from muster.execution.piece import Answer, Piece
 from muster.execution.references import WorkRef
+from muster.execution.work_item import ActionResult, WorkItem
 from support.processes import finish, start
 from support.run_events import step
 from support.run_events import whole_run as whole_events
@@ -86,10 +86,10 @@ def whole_run(site: Site, *names: str) -> str:
 
 
 async def approve(site: Site, run: str) -> None:
-    piece = await begin(site.services, WorkRef(run=run, step="approve", lane="worker"))
-    assert isinstance(piece, Piece)
-    await request(site.services, piece)
-    await answer(site.services, piece, approved=True, by="lead")
+    work_item = await begin(site.services, WorkRef(run=run, step="approve", lane="worker"))
+    assert isinstance(work_item, WorkItem)
+    await request(site.services, work_item)
+    await answer(site.services, work_item, approved=True, by="lead")
 
 
 def test_runs_as_they_really_are_come_back_to_the_byte(site: Site, dsn: str, database: Database) -> None:
@@ -126,13 +126,13 @@ def test_a_closed_run_has_nothing_at_work_and_nobody_waited_for(site: Site, dsn:
     for slot in range(2):
         site.step(run, "ended", slot)
     last = site.do(begin(site.services, WorkRef(run=run, step="ended", slot=2)))
-    assert isinstance(last, Piece)
+    assert isinstance(last, WorkItem)
     # Whoever ends the last item dies before it says that the list is done.
-    site.services.log.append(run, [last.succeeded(Answer(output=None))])
+    site.services.log.append(run, [last.succeeded(ActionResult(output=None))])
     begun.append(WorkRef(run=run, step="many", slot=1))
-    pieces = [site.do(begin(site.services, ref)) for ref in begun]
-    assert isinstance(pieces[1], Piece)
-    site.do(request(site.services, pieces[1]))
+    work_items = [site.do(begin(site.services, ref)) for ref in begun]
+    assert isinstance(work_items[1], WorkItem)
+    site.do(request(site.services, work_items[1]))
     before = {(row.step, row.index): row.status for row in site.services.queries.steps(run)}
     assert before["single", -1] == before["many", -1] == before["many", 1] == before["ended", -1] == "running"
     assert before["asked", -1] == "waiting"

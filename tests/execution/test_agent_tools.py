@@ -138,13 +138,13 @@ def test_no_model_decides_about_what_may_have_happened_in_any_shape(
     tmp_path: Path, database: Database, bank: BankServer, models: ModelServer, shape: str, lane: str
 ) -> None:
     site, (first, again, done) = losing(tmp_path, database, bank, models, "ConnectionError", "bank.charge")
-    pieces = 2 if SHAPES[shape] else 1
-    models.script(*[first] * pieces, *[again] * pieces, *[done] * pieces)
+    work_items = 2 if SHAPES[shape] else 1
+    models.script(*[first] * work_items, *[again] * work_items, *[done] * work_items)
     run = site.run(site.definition(asking(shape, lane, 1)))
-    assert bank.charges == {"7": pieces}
-    assert statuses(site) == ["unknown"] * pieces
+    assert bank.charges == {"7": work_items}
+    assert statuses(site) == ["unknown"] * work_items
     failed = [event.data["error"] for event in site.services.log.read(run) if event.type == EventType.STEP_FAILED]
-    assert [error["class"] for error in failed] == ["OutcomeUnknown"] * pieces
+    assert [error["class"] for error in failed] == ["OutcomeUnknown"] * work_items
     assert all("muster effects settle" in error["remedy"] for error in failed)
 
 
@@ -183,15 +183,19 @@ def test_an_agent_whose_step_is_done_again_finds_out_at_once_what_can_be_found_o
     tmp_path: Path, database: Database, bank: BankServer, models: ModelServer, shape: str, lane: str, tool: str
 ) -> None:
     site, (first, _, _) = losing(tmp_path, database, bank, models, "ConnectionError", tool)
-    pieces = 2 if SHAPES[shape] else 1
+    work_items = 2 if SHAPES[shape] else 1
     models.always({**first, "unless": '"role": "tool"'})
     run = site.run(site.definition(asking(shape, lane, 0)))
-    assert (bank.charges, statuses(site), len(models.calls)) == ({"7": pieces}, ["unknown"] * pieces, pieces)
+    assert (bank.charges, statuses(site), len(models.calls)) == (
+        {"7": work_items},
+        ["unknown"] * work_items,
+        work_items,
+    )
     models.always(DONE)
     slots = range(site.expand(run, "ask", epoch=1)) if shape in ("mapped", "packed") else [None]
     assert {site.step(run, "ask", slot, epoch=1).status for slot in slots} == {"succeeded"}
-    assert (bank.charges, statuses(site)) == ({"7": pieces}, ["done"] * pieces)
-    assert len(models.calls) == 2 * pieces, "each was told what its tool did, and asked nothing else"
+    assert (bank.charges, statuses(site)) == ({"7": work_items}, ["done"] * work_items)
+    assert len(models.calls) == 2 * work_items, "each was told what its tool did, and asked nothing else"
 
 
 def test_an_agent_that_has_found_out_goes_on_there_when_it_is_tried_once_more(

@@ -13,8 +13,8 @@ from muster.approvals import asking
 from muster.approvals.decisions import Reply, take_reply
 from muster.execution.fanout import expand
 from muster.execution.performing import begin
-from muster.execution.piece import Piece
 from muster.execution.references import WorkRef
+from muster.execution.work_item import WorkItem
 from muster.notifications import Delivery, Notice, OutboxEntry, Sender
 from recovery.test_deaths import time_passes
 from support.asking import MOMENTS, announce
@@ -105,9 +105,9 @@ def test_each_item_is_asked_about_where_the_step_says(reached: Site) -> None:
     reached.do(expand(reached.services, WorkRef(run=run, step="approve")))
     for slot in (0, 1):
         ref = WorkRef(run=run, step="approve", slot=slot)
-        piece = reached.do(begin(reached.services, ref))
-        assert isinstance(piece, Piece)
-        reached.do(asking.request(reached.services, piece))
+        work_item = reached.do(begin(reached.services, ref))
+        assert isinstance(work_item, WorkItem)
+        reached.do(asking.request(reached.services, work_item))
         reached.do(asking.look(reached.services, ref))
     found = told(reached, run)
     assert [notice.target for notice in found] == ["office@example.com"] * 2

@@ -1,4 +1,4 @@
-"""Of the attempts at one piece of work one at a time can do anything; a server and a table see what was done."""
+"""Of the attempts at one work item one at a time can do anything; a server and a table see what was done."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import pytest
 from muster.database import Database
 from muster.events.work import OPEN
 from muster.execution import locking, performing
-from muster.execution.epochs import begin_epoch
 from muster.execution.references import WorkRef
+from muster.execution.run_executions import begin_epoch
 from muster.operations.cancelling import request_cancel
 from muster.operations.redoing import order, plan_restart
 from muster.recovery import attempts
@@ -115,7 +115,7 @@ def test_what_a_skill_does_after_its_run_was_compensated_is_refused(site: Site, 
 
 
 @pytest.mark.parametrize("skill", ["shop.write", "shop.awrite"])
-def test_of_two_processes_at_one_piece_of_work_the_one_that_began_last_does_it(
+def test_of_two_processes_at_one_work_item_the_one_that_began_last_does_it(
     site: Site, bank: BankServer, skill: str
 ) -> None:
     run = begun(site, bank, f"skill: {skill}, {WITH}")
@@ -412,10 +412,10 @@ def test_what_begins_as_its_run_is_closed_does_nothing_and_is_not_at_work(
         site.expand(run, "work")
     writes = performing._started
 
-    async def closed_before(services: Any, piece: Any) -> Any:
+    async def closed_before(services: Any, work_item: Any) -> Any:
         if not any(event.type == "run.closed" for event in site.services.log.read(run)):
             await close_run(services, WorkRef(run=run, step="close"), {})
-        return await writes(services, piece)
+        return await writes(services, work_item)
 
     monkeypatch.setattr(performing, "_started", closed_before)
     outcome = site.step(run, "work", slot)

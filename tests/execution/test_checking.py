@@ -11,7 +11,7 @@ from muster.errors import TransientError
 from muster.execution import checking
 from muster.execution.checking import broken_checks, is_due
 from muster.language.definition import Definition, ResolvedCheck
-from muster.operations.reconciling import Disagreement, Scope, ask_checks
+from muster.operations.reconciling import Discrepancy, Scope, ask_checks
 from muster.recovery.consistency import Violation
 from support.runs import Site
 from support.sources import source_of
@@ -66,7 +66,7 @@ def test_a_skill_that_cannot_look_now_is_asked_again_later(site: Site) -> None:
 def test_a_skill_that_does_not_come_back_is_told_and_keeps_nothing_waiting(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checking, "PATIENCE", 0.2)
+    monkeypatch.setattr(checking, "LONGEST_WAIT", 0.2)
     assert asked(site, "hang") == [Violation("it", "it cannot be asked: books.look takes longer than 0.2 s")]
 
 
@@ -130,7 +130,7 @@ def test_what_does_not_hold_is_told_once_in_the_automations_own_channel(site: Si
     def send(notice: Any) -> None:
         site.do(services.notices.send(notice))
 
-    def found(since: datetime | None) -> list[Disagreement]:
+    def found(since: datetime | None) -> list[Discrepancy]:
         scope = Scope(database=services.database, airflow=Nothing(), now=NOW, send=send)
         return ask_checks(scope, [definition], artifacts=services.artifacts, site=services.site, since=since)
 

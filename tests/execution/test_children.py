@@ -19,9 +19,9 @@ from muster.database import Database
 from muster.errors import PermanentError, TransientError
 from muster.events.model import NewEvent
 from muster.events.queries import Queries
-from muster.execution.epochs import begin_epoch
 from muster.execution.performing import begin
-from muster.execution.references import LeftAsItWas, WorkRef
+from muster.execution.references import StepNotInScope, WorkRef
+from muster.execution.run_executions import begin_epoch
 from muster.execution.stopping import Stopped
 from muster.operations.cancelling import open_children, request_cancel
 from muster.operations.redoing import order, plan_restart
@@ -342,7 +342,7 @@ def test_a_run_that_waits_for_its_turn_is_waited_for(
     async def queued(dag_id: str, run_id: str) -> str:
         return "queued"
 
-    piece, child = family.piece(run, "deliver")
+    work_item, child = family.work_item(run, "deliver")
     if why.startswith("another"):
         time.sleep(3)
         family.site.open(family.definitions["child"])
@@ -350,7 +350,7 @@ def test_a_run_that_waits_for_its_turn_is_waited_for(
         monkeypatch.setattr(following, "AT_ONCE", 1)
         family.site.open(family.definitions["child"])
         time.sleep(3)
-    waiting = following._Wait(family.site.services, piece, child, queued, following.Pace(begins=3))
+    waiting = following._Wait(family.site.services, work_item, child, queued, following.Pace(begins=3))
     family.site.do(waiting._may_still_end(begun=False))
     assert family.types(child.run) == []
 
@@ -376,14 +376,14 @@ def test_a_run_that_airflow_has_lost_is_not_waited_for(
 
 def looks(family: Family, run: str, *said: tuple[float, str]) -> int:
     """Looks at the run, each at a second after it was asked for and with what Airflow says then; how many were made."""
-    piece, child = family.piece(run, "deliver")
+    work_item, child = family.work_item(run, "deliver")
     now, made = [(0.0, "running")], 0
 
     async def airflow(dag_id: str, run_id: str) -> str:
         return now[0][1]
 
     object.__setattr__(family.site.services, "clock", lambda: child.asked_at + timedelta(seconds=now[0][0]))
-    waiting = following._Wait(family.site.services, piece, child, airflow, following.Pace())
+    waiting = following._Wait(family.site.services, work_item, child, airflow, following.Pace())
     for look in said:
         now[0] = look
         try:
@@ -451,8 +451,8 @@ def test_inputs_that_cannot_be_worked_out_fail_the_step(family: Family, run: str
     wrong = definition.step("deliver").model_copy(update={"arguments": {"name": "{{ steps.reserve.x.y }}"}})
 
     async def asked() -> None:
-        piece = await begin(family.site.services, WorkRef(run=run, step="deliver"))
-        await ask_for(family.site.services, replace(piece, step=wrong))  # type: ignore[type-var]
+        work_item = await begin(family.site.services, WorkRef(run=run, step="deliver"))
+        await ask_for(family.site.services, replace(work_item, step=wrong))  # type: ignore[type-var]
 
     with pytest.raises(PermanentError):
         family.site.do(asked())
@@ -469,13 +469,13 @@ def test_a_run_that_is_withdrawn_twice_is_withdrawn_once(family: Family, run: st
 
 
 def test_nothing_is_asked_for_after_the_end(family: Family, run: str) -> None:
-    piece = family.site.do(begin(family.site.services, WorkRef(run=run, step="deliver")))
+    work_item = family.site.do(begin(family.site.services, WorkRef(run=run, step="deliver")))
     family.site.close(run)
     before = family.types(run)
-    with pytest.raises(LeftAsItWas) as refused:
-        family.site.do(ask_for(family.site.services, piece))
+    with pytest.raises(StepNotInScope) as refused:
+        family.site.do(ask_for(family.site.services, work_item))
     # The task says so, and nothing is written of it.
-    assert family.site.do(settle(family.site.services, piece, refused.value)).status == "failed"
+    assert family.site.do(settle(family.site.services, work_item, refused.value)).status == "failed"
     assert family.types(run) == before
 
 
@@ -496,11 +496,11 @@ def test_a_run_that_was_asked_for_does_not_begin_once_its_own_is_cancelled(famil
 
 
 def test_what_is_not_asked_for_in_a_run_that_is_cancelled_is_left_out(family: Family, run: str) -> None:
-    piece = family.site.do(begin(family.site.services, WorkRef(run=run, step="deliver")))
+    work_item = family.site.do(begin(family.site.services, WorkRef(run=run, step="deliver")))
     request_cancel(family.site.services.log, run, by="ann")
     with pytest.raises(Stopped) as refused:
-        family.site.do(ask_for(family.site.services, piece))
-    outcome = family.site.do(settle(family.site.services, piece, refused.value))
+        family.site.do(ask_for(family.site.services, work_item))
+    outcome = family.site.do(settle(family.site.services, work_item, refused.value))
     assert (outcome.status, outcome.reason) == ("skipped", "cancelled")
     assert family.site.state(run).children == []
 
@@ -531,7 +531,7 @@ def test_a_run_that_an_earlier_execution_has_asked_for_does_not_begin_in_a_later
         found(site, FakeAirflow(None))
     else:
         # A task process stalls, is taken for dead, and the parent is undone.
-        pieces = [site.do(begin(site.services, WorkRef(run=run, step="deliver", slot=slot))) for slot in slots]
+        work_items = [site.do(begin(site.services, WorkRef(run=run, step="deliver", slot=slot))) for slot in slots]
         site.unwind(run, {"deliver": "failed"})
         site.close(run, {"deliver": "failed"})
     assert site.state(run).status in ("failed", "compensated")
@@ -541,9 +541,9 @@ def test_a_run_that_an_earlier_execution_has_asked_for_does_not_begin_in_a_later
     new = [family.ask(run, "deliver", slot, epoch=epoch) for slot in slots]
     if not old:
         before = family.types(run)
-        for piece in pieces:
-            with pytest.raises(LeftAsItWas):
-                site.do(ask_for(site.services, piece))
+        for work_item in work_items:
+            with pytest.raises(StepNotInScope):
+                site.do(ask_for(site.services, work_item))
         assert family.types(run) == before
     for child in old:
         state = family.play(family.begin(child))

@@ -12,10 +12,10 @@ import pytest
 from muster.approvals import asking
 from muster.database import Database
 from muster.errors import PermanentError
-from muster.execution.epochs import begin_epoch, instant
 from muster.execution.performing import begin
-from muster.execution.piece import Piece
 from muster.execution.references import WorkRef
+from muster.execution.run_executions import begin_epoch, instant
+from muster.execution.work_item import WorkItem
 from muster.operations.cancelling import request_cancel
 from muster.operations.redoing import order, plan_redrive, plan_restart
 from muster.recovery.dead_letters import DeadLetters, Filter
@@ -111,9 +111,11 @@ class House:
         order(site.services.log, plan_restart(site.services.log, site.services.definitions, run, step, by="admin"))
         return self.begun(run)
 
-    def redrive(self, run: str, **pieces: Sequence[int]) -> int:
+    def redrive(self, run: str, **work_items: Sequence[int]) -> int:
         site = self.site
-        order(site.services.log, plan_redrive(site.services.log, site.services.definitions, run, pieces, by="admin"))
+        order(
+            site.services.log, plan_redrive(site.services.log, site.services.definitions, run, work_items, by="admin")
+        )
         return self.begun(run)
 
     def answers(self, run: str, step: str, *slots: int, approved: bool = True, epoch: int = 0) -> None:
@@ -121,10 +123,10 @@ class House:
             self.site.do(self._answered(WorkRef(run=run, step=step, slot=slot, epoch=epoch), approved))
 
     async def _answered(self, ref: WorkRef, approved: bool) -> None:
-        piece = await begin(self.site.services, ref)
-        assert isinstance(piece, Piece)
-        await asking.request(self.site.services, piece)
-        await asking.answer(self.site.services, piece, approved=approved, by="lead")
+        work_item = await begin(self.site.services, ref)
+        assert isinstance(work_item, WorkItem)
+        await asking.request(self.site.services, work_item)
+        await asking.answer(self.site.services, work_item, approved=approved, by="lead")
 
     def rows(self, run: str, step: str) -> list[tuple[int, str | None]]:
         return [(row.index, row.status) for row in self.site.services.queries.steps(run) if row.step == step]
@@ -349,10 +351,10 @@ def test_work_that_is_done_again_is_at_work_again(one: House, kind: str) -> None
     epoch = one.restart(run, "single")
 
     async def begins() -> None:
-        piece = await begin(one.site.services, WorkRef(run=run, step="single", epoch=epoch))
-        assert isinstance(piece, Piece)
+        work_item = await begin(one.site.services, WorkRef(run=run, step="single", epoch=epoch))
+        assert isinstance(work_item, WorkItem)
         if kind == "human":
-            await asking.request(one.site.services, piece)
+            await asking.request(one.site.services, work_item)
 
     one.site.do(begins())
     status = "running" if kind == "skill" else "waiting"
@@ -367,7 +369,7 @@ def test_so_is_an_item_that_is_redriven(one: House) -> None:
     epoch = one.redrive(run, check=[2])
 
     async def begins() -> None:
-        assert isinstance(await begin(one.site.services, WorkRef(run=run, step="check", slot=2, epoch=epoch)), Piece)
+        assert isinstance(await begin(one.site.services, WorkRef(run=run, step="check", slot=2, epoch=epoch)), WorkItem)
 
     one.site.do(begins())
     assert one.site.state(run).step("check").status == "running"
@@ -499,8 +501,8 @@ def test_two_questions_that_were_open_when_the_run_was_cancelled_are_both_asked_
         return [(step, slot) for step in steps for slot in range(one.site.expand(run, step, epoch=epoch))]
 
     for step, slot in put(0):
-        piece = one.site.do(begin(one.site.services, WorkRef(run=run, step=step, slot=slot)))
-        one.site.do(asking.request(one.site.services, piece))
+        work_item = one.site.do(begin(one.site.services, WorkRef(run=run, step=step, slot=slot)))
+        one.site.do(asking.request(one.site.services, work_item))
     request_cancel(one.site.services.log, run, by="admin")
     one.performs(run, "last")
     one.ends(run)

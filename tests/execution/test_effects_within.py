@@ -40,7 +40,7 @@ def effects(site: Site) -> set[tuple[str, str]]:
 @pytest.mark.parametrize("skill", ["shop.order", "shop.aorder", "shop.reworded"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_an_effect_is_in_doubt_while_one_within_it_is(site: Site, bank: BankServer, shape: str, skill: str) -> None:
-    pieces = 2 if SHAPES[shape] else 1
+    work_items = 2 if SHAPES[shape] else 1
     run = site.run(site.definition(automation(shape, skill)))
     assert site.state(run).status == "failed"
     assert effects(site) == {("order", "unknown"), ("pay", "unknown")}
@@ -50,11 +50,11 @@ def test_an_effect_is_in_doubt_while_one_within_it_is(site: Site, bank: BankServ
             ledger.decide(entry.key, happened=True)
     again = [site.step(run, "order", slot, epoch=1) for slot in slots(site, run, shape)]
     assert all("/effect/order" in (outcome.reason or "") for outcome in again), "a person says whether it was ordered"
-    assert bank.charges == {"stock": pieces, "money": pieces}
+    assert bank.charges == {"stock": work_items, "money": work_items}
     for entry in ledger.entries(in_doubt=True):
         ledger.decide(entry.key, happened=True)
     assert {site.step(run, "order", slot, epoch=2).status for slot in slots(site, run, shape, 2)} == {"succeeded"}
-    assert bank.charges == {"stock": pieces, "money": pieces}
+    assert bank.charges == {"stock": work_items, "money": work_items}
 
 
 def slots(site: Site, run: str, shape: str, epoch: int = 1) -> list[int | None]:

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from muster.events.model import Event, NewEvent
-from muster.execution import epochs
-from muster.execution.epochs import begin_epoch, epoch_of
+from muster.execution import run_executions
 from muster.execution.personal import RunLog
+from muster.execution.run_executions import begin_epoch, epoch_of
 from muster.runs.opening import Opening, open_run
 from support.runs import MASTER, Site
 
@@ -27,8 +27,8 @@ def opened(site: Site, started: datetime | None) -> None:
 
 
 def epoch(site: Site, started: datetime | None) -> int:
-    epochs._epochs.clear()  # as another process has it
-    found: epochs.Epoch = site.do(epoch_of(site.services, "a/1", started))
+    run_executions._epochs.clear()  # as another process has it
+    found: run_executions.Epoch = site.do(epoch_of(site.services, "a/1", started))
     return found.number
 
 

@@ -12,8 +12,8 @@ from muster.approvals.asking import Request, request
 from muster.approvals.decisions import Reply, respond
 from muster.errors import PermanentError
 from muster.execution.performing import begin
-from muster.execution.piece import Piece
 from muster.execution.references import WorkRef
+from muster.execution.work_item import WorkItem
 from muster.notifications import Delivery, Notice, Sender
 from support.runs import Site
 
@@ -58,13 +58,13 @@ class Approval:
         self.run = site.open(site.definition(source))
         self.asked: Request = site.do(self._ask())
 
-    async def _piece(self) -> Piece:
-        piece = await begin(self.site.services, WorkRef(run=self.run, step="approve", lane="worker"))
-        assert isinstance(piece, Piece)
-        return piece
+    async def _work_item(self) -> WorkItem:
+        work_item = await begin(self.site.services, WorkRef(run=self.run, step="approve", lane="worker"))
+        assert isinstance(work_item, WorkItem)
+        return work_item
 
     async def _ask(self) -> Request:
-        return await request(self.site.services, await self._piece())
+        return await request(self.site.services, await self._work_item())
 
     def at(self, hours: float, by: str | None = None, *, approved: bool = True, seen: float | None = None) -> Any:
         """What comes of an answer, or of looking, so many hours later; `seen` when Airflow got round to it later."""
@@ -73,7 +73,7 @@ class Approval:
 
         async def answered() -> Any:
             reply = Reply(approved=approved, by=by, at=at) if by and at else None
-            return await respond(self.site.services, await self._piece(), reply)
+            return await respond(self.site.services, await self._work_item(), reply)
 
         return self.site.do(answered())
 

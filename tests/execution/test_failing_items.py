@@ -14,8 +14,8 @@ from muster.events.replay import replay
 from muster.execution import concurrency, performing
 from muster.execution.fanout import end
 from muster.execution.performing import begin
-from muster.execution.piece import Piece
 from muster.execution.references import WorkRef
+from muster.execution.work_item import WorkItem
 from muster.language import load_folder
 from muster.operations.redoing import Plan, order, plan_discard, plan_redrive, plan_restart
 from muster.recovery.dead_letters import DeadLetters, Filter
@@ -230,14 +230,14 @@ def test_an_item_that_begins_as_another_one_fails_does_nothing(
 ) -> None:
     run = opened(site, bank, "a", "bad", failures=failures)
     site.expand(run, "charge")
-    begins = performing.begin_piece
+    begins = performing.begin_work_item
 
-    async def fails_before(services: Any, piece: Piece) -> Piece:
-        monkeypatch.setattr(performing, "begin_piece", begins)
+    async def fails_before(services: Any, work_item: WorkItem) -> WorkItem:
+        monkeypatch.setattr(performing, "begin_work_item", begins)
         await asyncio.to_thread(performed, site, run, [1])
-        return await begins(services, piece)
+        return await begins(services, work_item)
 
-    monkeypatch.setattr(performing, "begin_piece", fails_before)
+    monkeypatch.setattr(performing, "begin_work_item", fails_before)
     site.step(run, "charge", 0)
     assert charged(bank) == ["bad"]
     assert how(site, run) == ["item_failed", "failed"]
@@ -381,11 +381,11 @@ def test_so_it_is_of_work_that_is_done_elsewhere(site: Site, kind: str) -> None:
     assert not catalogue.problems
     run = site.open(catalogue.definitions["tested"])
     under_way, bad, left = site.tasks(run, "charge")
-    assert isinstance(site.do(begin(site.services, under_way)), Piece)
-    piece = site.do(begin(site.services, bad))
-    site.do(end(site.services, bad, [piece.failed(PermanentError("no"))]))
+    assert isinstance(site.do(begin(site.services, under_way)), WorkItem)
+    work_item = site.do(begin(site.services, bad))
+    site.do(end(site.services, bad, [work_item.failed(PermanentError("no"))]))
     assert site.do(begin(site.services, left)).reason == "item_failed"
-    assert isinstance(site.do(begin(site.services, replace(under_way, attempt=2))), Piece), "it goes on"
+    assert isinstance(site.do(begin(site.services, replace(under_way, attempt=2))), WorkItem), "it goes on"
 
 
 @both_lanes

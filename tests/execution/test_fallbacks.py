@@ -282,7 +282,7 @@ class OvertakenLog(RunLog):
 
 def overtake(site: Site, run: str, other: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
     """Perform the first task of the step in a process that `other` overtakes as it hands over to the fallback."""
-    monkeypatch.setattr(overtaken, "PATIENCE", 0.0)
+    monkeypatch.setattr(overtaken, "LONGEST_WAIT", 0.0)
     log = OvertakenLog(site, other)
     with pytest.raises(overtaken.Overtaken):
         site.do(perform(replace(site.services, log=log), site.tasks(run, "pay", epoch=0)[0]))

@@ -23,8 +23,8 @@ from muster.events.sealing import ForgottenMeanwhile
 from muster.execution.locking import lease_names
 from muster.execution.performing import begin
 from muster.execution.personal import RunLog
-from muster.execution.piece import Piece
 from muster.execution.references import WorkRef
+from muster.execution.work_item import WorkItem
 from muster.notifications import Delivery, Notice, Sender
 from muster.operations.forgetting import Forgotten, forget
 from muster.recovery.leases import Leases
@@ -228,9 +228,9 @@ def test_what_is_done_elsewhere_begins_without_them(site: Site, database: Databa
     ask = '  - {id: approve, human: {ask: "Sick leave of {{ inputs.who }}?", assignees: [lead]}}\n'
     run = site.open(site.definition(ABOUT + ask), who=MARKER)
     site.services = dataclasses.replace(site.services, log=Log(database, lambda: MASTER))
-    piece = site.do(begin(site.services, WorkRef(run=run, step="approve", lane="worker")))
-    assert isinstance(piece, Piece)
-    assert MARKER not in str(piece.variables["inputs"])
+    work_item = site.do(begin(site.services, WorkRef(run=run, step="approve", lane="worker")))
+    assert isinstance(work_item, WorkItem)
+    assert MARKER not in str(work_item.variables["inputs"])
 
 
 def test_of_a_notice_and_a_forgetting_at_once_the_notice_is_refused_or_found(site: Site, database: Database) -> None:

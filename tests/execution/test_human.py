@@ -13,8 +13,8 @@ from muster.errors import PermanentError
 from muster.events.model import EventType, NewEvent
 from muster.execution.outcome import Outcome
 from muster.execution.performing import begin
-from muster.execution.piece import Piece
 from muster.execution.references import WorkRef
+from muster.execution.work_item import WorkItem
 from muster.saga.closing import left_open
 from support.runs import Site
 
@@ -55,18 +55,18 @@ def site(tmp_path: Path, database: Database) -> Site:
     return made
 
 
-def ask(site: Site, run: str, slot: int | None = None) -> tuple[Piece, Request]:
-    async def asking() -> tuple[Piece, Request]:
-        piece = await begin(site.services, WorkRef(run=run, step="approve", lane="worker", slot=slot))
-        assert isinstance(piece, Piece)
-        return piece, await request(site.services, piece)
+def ask(site: Site, run: str, slot: int | None = None) -> tuple[WorkItem, Request]:
+    async def asking() -> tuple[WorkItem, Request]:
+        work_item = await begin(site.services, WorkRef(run=run, step="approve", lane="worker", slot=slot))
+        assert isinstance(work_item, WorkItem)
+        return work_item, await request(site.services, work_item)
 
-    found: tuple[Piece, Request] = site.do(asking())
+    found: tuple[WorkItem, Request] = site.do(asking())
     return found
 
 
-def reply(site: Site, piece: Piece, **said: Any) -> dict[str, Any]:
-    found: dict[str, Any] = site.do(answer(site.services, piece, **said))
+def reply(site: Site, work_item: WorkItem, **said: Any) -> dict[str, Any]:
+    found: dict[str, Any] = site.do(answer(site.services, work_item, **said))
     return found
 
 
@@ -80,9 +80,9 @@ def after(site: Site, run: str) -> dict[str, str]:
 
 def test_an_approval_lets_the_run_go_on(site: Site) -> None:
     run = site.open(site.definition(AUTOMATION))
-    piece, asked = ask(site, run)
+    work_item, asked = ask(site, run)
     assert (asked.subject, asked.within) == ("Pay tested?", 3600)
-    assert reply(site, piece, approved=True, by="lead")["approved"] is True
+    assert reply(site, work_item, approved=True, by="lead")["approved"] is True
     assert after(site, run) == {"pay": "succeeded", "tell": "succeeded", "note": "skipped"}
 
 
@@ -97,8 +97,8 @@ def test_an_approval_lets_the_run_go_on(site: Site) -> None:
 )
 def test_everything_but_anothers_clear_approval_is_a_rejection(site: Site, said: dict[str, Any], how: str) -> None:
     run = site.open(site.definition(AUTOMATION))
-    piece, _ = ask(site, run)
-    output = reply(site, piece, **said)
+    work_item, _ = ask(site, run)
+    output = reply(site, work_item, **said)
     assert (output["approved"], output["how"]) == (False, how)
     assert after(site, run) == {"pay": "skipped", "tell": "skipped", "note": "succeeded"}
     assert site.state(run).status == "succeeded"
@@ -141,9 +141,9 @@ def test_an_approval_that_nobody_else_may_give_fails_clearly(site: Site) -> None
 
 def test_the_first_answer_stands(site: Site) -> None:
     run = site.open(site.definition(AUTOMATION))
-    piece, _ = ask(site, run)
-    reply(site, piece, approved=False, by="lead")
-    assert reply(site, piece, approved=True, by="other")["approved"] is False
+    work_item, _ = ask(site, run)
+    reply(site, work_item, approved=False, by="lead")
+    assert reply(site, work_item, approved=True, by="other")["approved"] is False
 
 
 def test_a_rejected_item_is_skipped_afterwards_and_the_others_are_not(site: Site) -> None:
@@ -151,9 +151,9 @@ def test_a_rejected_item_is_skipped_afterwards_and_the_others_are_not(site: Site
     site.step(run, "read")
     assert site.expand(run, "approve") == 2
     for slot, (index, approved) in enumerate(((1, False), (2, True))):
-        piece, asked = ask(site, run, slot)
+        work_item, asked = ask(site, run, slot)
         assert asked.subject == f"Pay {(index + 1) * 10}?"
-        reply(site, piece, approved=approved, by="lead")
+        reply(site, work_item, approved=approved, by="lead")
     site.step(run, "pay")
     site.close(run)
     state = site.state(run)
@@ -165,8 +165,8 @@ def test_a_rejected_item_is_skipped_afterwards_and_the_others_are_not(site: Site
 
 def test_an_answered_question_is_not_asked_again(site: Site) -> None:
     run = site.open(site.definition(AUTOMATION))
-    piece, _ = ask(site, run)
-    reply(site, piece, approved=True, by="lead")
+    work_item, _ = ask(site, run)
+    reply(site, work_item, approved=True, by="lead")
     again = site.do(begin(site.services, WorkRef(run=run, step="approve", lane="worker")))
     assert isinstance(again, Outcome)
 
@@ -209,12 +209,12 @@ steps:
 def test_a_question_that_was_put_again_after_its_run_was_closed_does_not_wait_for_ever(site: Site) -> None:
     """The reconciler closed the run; its task was alive after all, and Airflow's own last task closes it again."""
     run = site.open(site.definition(AUTOMATION))
-    piece, _ = ask(site, run)
+    work_item, _ = ask(site, run)
     closed = NewEvent(type=EventType.RUN_CLOSED, data={"status": "failed", "reason": "x", "counts": {}, "epoch": 0})
     site.services.log.append(run, [*left_open(site.state(run), 0), closed])
     again = site.do(begin(site.services, WorkRef(run=run, step="approve", lane="worker")))
     assert isinstance(again, Outcome)
     assert "has ended" in str(again.reason)
-    site.do(request(site.services, piece))
+    site.do(request(site.services, work_item))
     site.close(run, {"approve": "failed"})
     assert site.state(run).step("approve").whole.status == "stopped"

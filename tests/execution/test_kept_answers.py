@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
+from muster.approvals.approval_reuse import keep_answer
 from muster.approvals.asking import answer, request
-from muster.approvals.kept_answers import keep_answer
 from muster.database import Database
 from muster.events.definitions import DefinitionStore
 from muster.events.model import EventType, NewEvent
-from muster.execution.epochs import begin_epoch
 from muster.execution.outcome import Outcome
 from muster.execution.performing import begin
-from muster.execution.piece import Piece
 from muster.execution.references import WorkRef
+from muster.execution.run_executions import begin_epoch
+from muster.execution.work_item import WorkItem
 from muster.operations.redoing import order, plan_restart
 from support.runs import Site
 
@@ -55,25 +55,25 @@ def opened(site: Site, choice: str) -> str:
     return site.open(site.definition(AUTOMATION.format(choice=choice)))
 
 
-def ask(site: Site, run: str, epoch: int, slot: int | None = None) -> tuple[Piece, Outcome | None]:
+def ask(site: Site, run: str, epoch: int, slot: int | None = None) -> tuple[WorkItem, Outcome | None]:
     """Put the question as Airflow would; the outcome when nobody has to be asked."""
 
-    async def asking() -> tuple[Piece, Outcome | None]:
-        piece = await begin(site.services, WorkRef(run=run, step="approve", epoch=epoch, slot=slot))
-        assert isinstance(piece, Piece)
-        if (kept := await keep_answer(site.services, piece)) is None:
-            await request(site.services, piece)
-        return piece, kept
+    async def asking() -> tuple[WorkItem, Outcome | None]:
+        work_item = await begin(site.services, WorkRef(run=run, step="approve", epoch=epoch, slot=slot))
+        assert isinstance(work_item, WorkItem)
+        if (kept := await keep_answer(site.services, work_item)) is None:
+            await request(site.services, work_item)
+        return work_item, kept
 
-    found: tuple[Piece, Outcome | None] = site.do(asking())
+    found: tuple[WorkItem, Outcome | None] = site.do(asking())
     return found
 
 
 def first_time(site: Site, run: str, **said: Any) -> None:
     assert site.step(run, "read").status == "succeeded"
-    piece, kept = ask(site, run, 0)
+    work_item, kept = ask(site, run, 0)
     assert kept is None
-    site.do(answer(site.services, piece, **{"approved": True, "by": "lead", **said}))
+    site.do(answer(site.services, work_item, **{"approved": True, "by": "lead", **said}))
     for step in ("convert", "pay"):
         site.step(run, step)
     site.close(run)
@@ -100,12 +100,12 @@ def test_an_approval_that_is_kept_stands_with_who_gave_it_and_when(site: Site) -
     before = site.state(run).step("approve").output
     restarted(site, run, "read")
     site.step(run, "read", epoch=1)
-    piece, kept = ask(site, run, 1)
+    work_item, kept = ask(site, run, 1)
     assert kept is not None
     assert kept.status == "succeeded"
     assert kept.output == before == site.state(run).step("approve").output
     assert (before["by"], before["note"]) == ("lead", "as agreed")
-    assert site.do(keep_answer(site.services, piece)) == kept, "a second process that comes to it finds the same"
+    assert site.do(keep_answer(site.services, work_item)) == kept, "a second process that comes to it finds the same"
     assert [event.data.get("kept") for event in site.services.log.read(run, types=["approval.answered"])] == [
         None,
         True,
@@ -153,11 +153,11 @@ def test_an_approval_is_not_kept_in_a_run_that_has_ended(site: Site) -> None:
     first_time(site, run)
     restarted(site, run, "read")
     site.step(run, "read", epoch=1)
-    piece = site.do(begin(site.services, WorkRef(run=run, step="approve", epoch=1)))
-    assert isinstance(piece, Piece)
+    work_item = site.do(begin(site.services, WorkRef(run=run, step="approve", epoch=1)))
+    assert isinstance(work_item, WorkItem)
     site.close(run, {"approve": "failed"}, epoch=1)
     before = [event.type for event in site.services.log.read(run)]
-    kept = site.do(keep_answer(site.services, piece))
+    kept = site.do(keep_answer(site.services, work_item))
     assert [event.type for event in site.services.log.read(run)] == before
     assert kept is not None
     assert kept.reason == "It is not asked any more: the run has ended."
@@ -179,10 +179,10 @@ def asked_again(site: Site, run: str, epoch: int) -> list[bool]:
     assert site.step(run, "read", epoch=epoch).status == "succeeded"
     asked = []
     for slot in range(site.expand(run, "approve", epoch=epoch)):
-        piece, kept = ask(site, run, epoch, slot)
+        work_item, kept = ask(site, run, epoch, slot)
         asked.append(kept is None)
         if kept is None:
-            site.do(answer(site.services, piece, approved=True, by="lead"))
+            site.do(answer(site.services, work_item, approved=True, by="lead"))
     site.step(run, "pay", epoch=epoch)
     site.close(run, epoch=epoch)
     return asked

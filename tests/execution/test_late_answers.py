@@ -12,15 +12,15 @@ import pytest
 
 from muster.approvals import asking
 from muster.approvals.decisions import Decision, Reply, take_reply
+from muster.bounded_cache import BoundedCache
 from muster.database import Database
 from muster.events.model import EventType
 from muster.execution import fanout
 from muster.execution.performing import begin
 from muster.execution.personal import RunLog
-from muster.execution.piece import Piece
 from muster.execution.references import WorkRef
 from muster.execution.services import Services
-from muster.kept import Kept
+from muster.execution.work_item import WorkItem
 from muster.operations.cancelling import request_cancel
 from support.runs import MASTER, Site
 from support.sources import source_of
@@ -59,9 +59,9 @@ def asked(tmp_path: Path, database: Database, request: pytest.FixtureRequest) ->
     if slot is not None:
         site.expand(run, "ask")
     ref = WorkRef(run=run, step="ask", slot=slot)
-    piece = site.do(begin(site.services, ref))
-    assert isinstance(piece, Piece)
-    site.do(asking.request(site.services, piece))
+    work_item = site.do(begin(site.services, ref))
+    assert isinstance(work_item, WorkItem)
+    site.do(asking.request(site.services, work_item))
     return site, ref
 
 
@@ -87,7 +87,7 @@ def test_an_answer_counts_whatever_the_skill_file_has_become(
     new = Site(tmp_path / "edited", Database(site.services.database.dsn))
     new.skills("shop", EDITS[edit])
     # Another process: nothing is known there of what was laid out here.
-    monkeypatch.setattr(fanout, "_spreads", Kept(8))
+    monkeypatch.setattr(fanout, "_fan_outs", BoundedCache(8))
     assert approve(replace(new.services, log=RunLog(new.services.database, lambda: MASTER)), ref).status == "settled"
 
 

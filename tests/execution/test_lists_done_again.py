@@ -11,7 +11,7 @@ from execution.test_done_again import ASK, HEAD, LIST, UNDO, House, house, one, 
 from muster.errors import PermanentError
 from muster.events.model import EventType, NewEvent
 from muster.execution import performing
-from muster.execution.fanout import spread_of
+from muster.execution.fanout import load_fan_out
 from muster.execution.references import WorkRef
 from muster.operations.redoing import order, plan_discard, plan_redrive
 from muster.saga.resuming import resume
@@ -275,10 +275,10 @@ def begins_and_dies(house: House, run: str, step: str, index: int, epoch: int = 
 
     async def dies() -> None:
         ref = WorkRef(run=run, step=step, slot=None if house.pack == "all" else 0, epoch=epoch)
-        spread = await spread_of(house.site.services, ref)
-        await performing._start(house.site.services, performing._piece(spread, ref, index))
-        for other in set(spread.indices) - {index, *spread.kept}:
-            await performing._perform_item(house.site.services, performing._piece(spread, ref, other))
+        fan_out = await load_fan_out(house.site.services, ref)
+        await performing._start(house.site.services, performing._work_item(fan_out, ref, index))
+        for other in set(fan_out.indices) - {index, *fan_out.kept}:
+            await performing._perform_item(house.site.services, performing._work_item(fan_out, ref, other))
 
     house.site.do(dies())
     return {step if house.pack == "all" else f"{step}_0": "failed"}

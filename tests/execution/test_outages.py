@@ -14,7 +14,7 @@ import pytest
 from muster.database import Database
 from muster.errors import DatabaseLost, TransientError
 from muster.execution.concurrency import at_once
-from muster.execution.piece import Piece
+from muster.execution.work_item import WorkItem
 from muster.local.postgres import free_port
 from muster.notifications import Notice, Sender
 from muster.operations.cancelling import request_cancel
@@ -70,7 +70,7 @@ def test_a_database_that_is_gone_is_an_outage_that_may_pass(tmp_path: Path) -> N
     assert "secret" not in str(raised.value), "the message never holds the password"
 
 
-async def _lost(piece: Piece, act: Callable[[], Awaitable[Any]]) -> Any:
+async def _lost(work_item: WorkItem, act: Callable[[], Awaitable[Any]]) -> Any:
     await act()
     raise DatabaseLost("The database did not answer.")
 

@@ -56,7 +56,7 @@ def site(tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch) ->
     made.skills("shop", SKILLS)
     with database.connection() as connection:
         connection.execute("CREATE TABLE done (run text)")
-    monkeypatch.setattr(overtaken, "PATIENCE", 1.0)
+    monkeypatch.setattr(overtaken, "LONGEST_WAIT", 1.0)
     monkeypatch.setattr(overtaken, "LOOK", 0.05)
     monkeypatch.setattr(heartbeats, "BEAT", 0.1)
     return made

@@ -24,9 +24,9 @@ from muster.events.log import EventLog
 from muster.events.personal import Vault
 from muster.events.rebuild import rebuild
 from muster.execution.performing import begin
-from muster.execution.piece import Piece
 from muster.execution.references import WorkRef
 from muster.execution.services import Services
+from muster.execution.work_item import WorkItem
 from muster.local.airflow import connection_json
 from muster.notifications import Notice, Outbox, Sender
 from muster.operations.cancelling import request_cancel
@@ -159,15 +159,15 @@ def whole(family: Family, server: ModelServer, mailbox: Mailbox) -> tuple[str, s
         site.step(run, step)
 
     async def answered() -> None:
-        piece = await begin(site.services, WorkRef(run=run, step="pay"))
-        assert isinstance(piece, Piece)
-        await asking.request(site.services, piece)
+        work_item = await begin(site.services, WorkRef(run=run, step="pay"))
+        assert isinstance(work_item, WorkItem)
+        await asking.request(site.services, work_item)
         for minutes, answer in ((11, f"550 no {MAIL} here"), (21, f"450 {MAIL} is greylisted")):
             mailbox.refuse_recipient = answer
             later = datetime.now(UTC) + timedelta(minutes=minutes)
-            await asking.look(replace(site.services, clock=lambda: later), piece.ref)  # noqa: B023
+            await asking.look(replace(site.services, clock=lambda: later), work_item.ref)  # noqa: B023
         reply = Reply(approved=True, by="lead", at=site.services.clock(), note=f"{MARKER} is fine")
-        await respond(site.services, piece, reply)
+        await respond(site.services, work_item, reply)
 
     site.do(answered())
     child = family.ask(run, "deliver")

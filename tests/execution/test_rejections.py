@@ -10,8 +10,8 @@ import pytest
 
 from muster.errors import PermanentError
 from muster.execution.performing import begin
-from muster.execution.piece import Piece
 from muster.execution.references import WorkRef
+from muster.execution.work_item import WorkItem
 from muster.language.definition import Definition
 from support.runs import Site
 from support.sources import source_of
@@ -72,7 +72,7 @@ def done(site: Site, folder: Path, source: str, **answers: bool) -> list[str]:
 
 def goes_ahead(site: Site, run: str, step: str, slot: int | None) -> bool:
     """True when the question is put; when not, that is written."""
-    return isinstance(site.do(begin(site.services, WorkRef(run=run, step=step, slot=slot))), Piece)
+    return isinstance(site.do(begin(site.services, WorkRef(run=run, step=step, slot=slot))), WorkItem)
 
 
 @pytest.mark.parametrize("fan", ["", f"{EACH}pack: 1, ", f"{EACH}pack: all, "])

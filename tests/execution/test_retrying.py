@@ -16,7 +16,7 @@ from muster.events.payloads.base import RecordedError
 from muster.events.payloads.work import StepRetried
 from muster.execution.references import WorkRef
 from muster.execution.retry_budget import spend
-from muster.execution.retrying import Patience, with_retries
+from muster.execution.retrying import RetryState, with_retries
 from muster.language.resolved import ResolvedClassRetry, ResolvedRetry
 from support.runs import Site
 from support.sources import source_of
@@ -26,7 +26,7 @@ RATE = TransientError("slow down", error_class=ErrorClass.RATE_LIMIT)
 
 def waits(retry: ResolvedRetry, *errors: Exception, seed: int = 1) -> list[float]:
     """The waits before the attempts that follow these failures, up to the first that is not repeated."""
-    patience = Patience(retry, random.Random(seed))
+    patience = RetryState(retry, random.Random(seed))
     found = []
     for error in errors:
         if not patience.may_go_on(error):

@@ -16,10 +16,10 @@ from muster.events.model import Event, EventType
 from muster.events.payloads.work import StepStarted
 from muster.execution import ahead, attempts, overtaken
 from muster.execution.ahead import RunningAhead
-from muster.execution.epochs import begin_epoch, instant
 from muster.execution.outcome import Outcome
 from muster.execution.performing import perform
 from muster.execution.references import WorkRef
+from muster.execution.run_executions import begin_epoch, instant
 from muster.operations.cancelling import request_cancel
 from muster.operations.redoing import order, plan_restart
 from support.bank import BankServer
@@ -40,7 +40,7 @@ LONG = 3.0
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attempts, "AHEAD_BEAT", 0.2)
-    monkeypatch.setattr(overtaken, "AHEAD_PATIENCE", 1.0)
+    monkeypatch.setattr(overtaken, "LONGEST_WAIT_AHEAD", 1.0)
     monkeypatch.setattr(overtaken, "LOOK", 0.05)
 
 
@@ -208,7 +208,7 @@ def test_a_restart_goes_ahead_with_what_it_does_again_and_leaves_the_rest(site: 
     order(site.services.log, plan_restart(site.services.log, site.services.definitions, run, "b", by="ann"))
     epoch = again(site, run)
     bank.order.clear()
-    given(site, run, "a", epoch=epoch, stands=True)
+    given(site, run, "a", epoch=epoch, is_preserved=True)
     assert bank.order == ["b", "c", "d"]
     assert [each.output for each in given(site, run, "b", "c", "d", epoch=epoch)] == ["b", "c", "d"]
     assert bank.order == ["b", "c", "d"]

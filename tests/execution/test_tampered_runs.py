@@ -19,8 +19,8 @@ from muster.events.tampering import TamperedLog
 from muster.execution import fanout, view
 from muster.execution.performing import begin, perform
 from muster.execution.personal import RunLog
-from muster.execution.piece import Piece
 from muster.execution.references import WorkRef
+from muster.execution.work_item import WorkItem
 from muster.saga import unwinding
 from muster.saga.closing import close_run
 from support.depot import SKILLS
@@ -113,9 +113,9 @@ class Depot:
         run = self.site.open(self.definition, folder=str(self.marks))
         for step in ("first", "second"):
             self.site.step(run, step)
-        piece = self.site.do(begin(self.site.services, WorkRef(run=run, step="ask")))
-        assert isinstance(piece, Piece)
-        self.site.do(asking.request(self.site.services, piece))
+        work_item = self.site.do(begin(self.site.services, WorkRef(run=run, step="ask")))
+        assert isinstance(work_item, WorkItem)
+        self.site.do(asking.request(self.site.services, work_item))
         return run
 
     def new_process(self) -> None:
@@ -123,7 +123,7 @@ class Depot:
         services = self.site.services
         fresh = {"log": RunLog(services.database, lambda: MASTER), "definitions": DefinitionStore(services.database)}
         self.site.services = replace(services, **fresh)
-        for cache in (view._opened, view._definitions, fanout._spreads):
+        for cache in (view._opened, view._definitions, fanout._fan_outs):
             cache.clear()
 
     def done(self) -> list[str]:
@@ -137,10 +137,10 @@ class Depot:
             connection.execute("ALTER TABLE events ENABLE TRIGGER ALL")
 
     async def answered(self, run: str) -> Any:
-        piece = await begin(self.site.services, WorkRef(run=run, step="ask"))
-        assert isinstance(piece, Piece)
+        work_item = await begin(self.site.services, WorkRef(run=run, step="ask"))
+        assert isinstance(work_item, WorkItem)
         reply = Reply(approved=True, by="finance-lead", at=self.site.services.clock())
-        return await respond(self.site.services, piece, reply)
+        return await respond(self.site.services, work_item, reply)
 
 
 GOES_ON: dict[str, Callable[[Depot, str], Any]] = {

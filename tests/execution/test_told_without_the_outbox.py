@@ -10,8 +10,8 @@ from execution.test_forgotten_meanwhile import SKILLS
 from muster.approvals import asking
 from muster.errors import DatabaseLost
 from muster.execution.performing import begin
-from muster.execution.piece import Piece
 from muster.execution.references import WorkRef
+from muster.execution.work_item import WorkItem
 from muster.notifications import Delivery, Notice, Sender
 from support.outbox import lost_as_it_is_written
 from support.reconciled import FakeAirflow, found
@@ -62,9 +62,9 @@ def test_a_question_is_said_to_be_told_once_it_is_in_the_outbox(
     ref = WorkRef(run=run, step="ok", lane="worker")
 
     async def asked() -> None:
-        piece = await begin(site.services, ref)
-        assert isinstance(piece, Piece)
-        await asking.request(site.services, piece)
+        work_item = await begin(site.services, ref)
+        assert isinstance(work_item, WorkItem)
+        await asking.request(site.services, work_item)
 
     site.do(asked())
     if later:

@@ -11,8 +11,8 @@ from muster.approvals import asking
 from muster.database import Database
 from muster.errors import PermanentError
 from muster.execution.performing import begin
-from muster.execution.piece import Piece
 from muster.execution.references import WorkRef
+from muster.execution.work_item import WorkItem
 from muster.operations.cancelling import request_cancel
 from muster.operations.redoing import order, plan_restart
 from support.runs import Site
@@ -80,9 +80,9 @@ def done(tmp_path: Path) -> list[str]:
 
 def ask(site: Site, run: str, slot: int | None = None, epoch: int = 0) -> None:
     async def asked() -> None:
-        piece = await begin(site.services, WorkRef(run=run, step="approve", slot=slot, epoch=epoch))
-        assert isinstance(piece, Piece)
-        await asking.request(site.services, piece)
+        work_item = await begin(site.services, WorkRef(run=run, step="approve", slot=slot, epoch=epoch))
+        assert isinstance(work_item, WorkItem)
+        await asking.request(site.services, work_item)
 
     site.do(asked())
 
@@ -148,12 +148,12 @@ def test_a_question_that_could_not_be_put_is_no_approval_of_its_item(
 
     async def failed() -> None:
         from muster.execution.fanout import end
-        from muster.execution.performing import take_up
+        from muster.execution.performing import load_begun
 
         ref = WorkRef(run=run, step="approve", slot=1)
-        piece = await take_up(site.services, ref)
-        assert isinstance(piece, Piece)
-        await end(site.services, ref, [piece.failed(PermanentError("Nobody may answer."))])
+        work_item = await load_begun(site.services, ref)
+        assert isinstance(work_item, WorkItem)
+        await end(site.services, ref, [work_item.failed(PermanentError("Nobody may answer."))])
 
     site.do(failed())
     go_on(site, run)
@@ -242,7 +242,7 @@ def test_nor_is_one_to_a_single_question(site: Site, tmp_path: Path, lane: str, 
 
 def begun_again(site: Site, run: str, step: str, *, by_hand: bool) -> None:
     """The run's next execution: ordered, or because tasks were cleared in Airflow."""
-    from muster.execution.epochs import begin_epoch
+    from muster.execution.run_executions import begin_epoch
 
     if not by_hand:
         restarted(site, run, step)

@@ -9,7 +9,7 @@ import time
 from urllib.request import Request, urlopen
 
 from muster.recovery import NEVER_HAPPENED, Happened
-from muster.recovery.ledger import Answer
+from muster.recovery.ledger import EffectResult
 from muster.skills import SkillContext, skill
 
 
@@ -35,7 +35,7 @@ def _once(context: SkillContext, name: str) -> None:
     """An effect that the witness performs as often as it is asked to: the ledger alone keeps it to one."""
     url = f"{os.environ['PROVING_WITNESS']}{context.key}/{name}"
 
-    def find_out() -> Happened | Answer:
+    def find_out() -> Happened | EffectResult:
         times = _ask(Request(url))
         return Happened(times) if times else NEVER_HAPPENED
 

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import httpx
 import pytest
 
-from muster.cli.inbox import bundled_invoices
+from muster.cli.follow_run import bundled_invoices
 from muster.cli.skills import call_skill, new_key
 from muster.local.client import AirflowClient
 from support.airflow import Airflow

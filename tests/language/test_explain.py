@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from muster.language.words import NOT_YET
+from muster.language.reserved import RESERVED_KEYS
 
 Problems = Callable[[str], list[str]]
 
@@ -102,13 +102,13 @@ def test_nothing_is_suggested_that_would_be_refused(problems: Problems, line: st
     assert "Write" not in said
 
 
-@pytest.mark.parametrize("word", NOT_YET["step"])
+@pytest.mark.parametrize("word", RESERVED_KEYS["step"])
 def test_words_that_come_later_are_refused_by_name_as_a_step_and_beside_one(problems: Problems, word: str) -> None:
     assert problems(f"automation: a\nsteps:\n  - id: s\n    {word}: x\n") == [f"4:5: `{word}` is not available yet"]
     assert problems(STEP + f"    {word}: x\n") == [f"6:5: `{word}` is not available yet"]
 
 
-@pytest.mark.parametrize("word", NOT_YET["trigger"])
+@pytest.mark.parametrize("word", RESERVED_KEYS["trigger"])
 def test_triggers_that_come_later_are_refused_by_name(problems: Problems, word: str) -> None:
     assert problems(STEP + f"triggers: [{{{word}: x}}]\n") == [f"6:13: `{word}` is not available yet"]
 

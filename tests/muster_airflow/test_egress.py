@@ -31,7 +31,7 @@ from muster.errors import PermanentError, TransientError
 from muster.events.sealing import Seals, working_about
 from muster.execution import concealed
 from muster.execution.outcome import Outcome
-from muster.execution.references import LeftAsItWas
+from muster.execution.references import StepNotInScope
 from muster.local.airflow import connection_json
 from muster.redaction import learn
 from muster_airflow import egress
@@ -155,7 +155,7 @@ def test_what_an_operator_raises_about_somebody_leaves_without_words_and_without
 
 def test_what_cannot_repeat_anything_is_told_in_words(site: Site) -> None:
     with pytest.raises(AirflowFailException, match="was not ordered"):
-        Operator(LeftAsItWas("Step a was not ordered.")).execute(opened(site, "jane"))
+        Operator(StepNotInScope("Step a was not ordered.")).execute(opened(site, "jane"))
 
 
 def test_where_nobody_can_say_whom_it_is_about_nothing_is_told(site: Site) -> None:

@@ -310,7 +310,7 @@ def test_a_try_that_failed_is_written_once_also_when_the_answer_to_that_is_lost(
     site: Site, dsn: str, budget: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = site.open(site.definition(HEAD.replace("steps:", f"{budget}steps:") + RETRIED), words="", folder="")
-    monkeypatch.setattr(elsewhere, "PATIENCE", (0.1,) * 60)
+    monkeypatch.setattr(elsewhere, "RETRY_DELAYS", (0.1,) * 60)
     with postgres_proxy(dsn) as proxy:
         monkeypatch.setenv("AIRFLOW_CONN_MUSTER_DB", connection_json(proxy.dsn))
         proxy.lose_next_answer(to=b"the bank is closed")

@@ -286,7 +286,7 @@ def test_a_database_that_is_away_as_an_operator_ends_is_no_failure_of_it(
     site: Site, dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = opened(site, "operator: support.operators.Works")
-    monkeypatch.setattr(elsewhere, "PATIENCE", (0.5,) * 60)
+    monkeypatch.setattr(elsewhere, "RETRY_DELAYS", (0.5,) * 60)
     monkeypatch.setitem(services.IN_WORKER, "timeout", 1)
     with postgres_proxy(dsn) as proxy:
         monkeypatch.setenv("AIRFLOW_CONN_MUSTER_DB", connection_json(proxy.dsn))

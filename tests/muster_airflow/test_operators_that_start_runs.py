@@ -119,7 +119,7 @@ def test_a_run_is_started_once_also_when_airflows_answer_was_lost(
     assert site.state(run).step("job").output == {"dag_id": "warehouse", "run_id": airflow.begun[0]}
 
 
-def test_each_piece_of_work_starts_a_run_of_its_own(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_work_item_starts_a_run_of_its_own(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     airflow = StartsRuns()
     monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", airflow, raising=False)
     for _ in range(2):
@@ -290,7 +290,7 @@ def test_a_database_that_is_away_as_a_run_is_started_is_no_failure(
 
     airflow = Loses()
     monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", airflow, raising=False)
-    monkeypatch.setattr(elsewhere, "PATIENCE", (0.5,) * 60)
+    monkeypatch.setattr(elsewhere, "RETRY_DELAYS", (0.5,) * 60)
     monkeypatch.setattr(starting, "CLAIM", 2.0)
     monkeypatch.setitem(services.IN_WORKER, "timeout", 1)
     run = opened(site, ", trigger_run_id: r1")

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from muster.database import Database
-from muster.events.lifecycle import TELLING, RunLifecycle
+from muster.events.lifecycle import LIFECYCLE_EVENTS, RunLifecycle
 from muster.events.model import EventType, NewEvent
-from muster.execution.again import stands_of
 from muster.execution.references import WorkRef
+from muster.execution.rerun_scope import preserved_steps_of
 from muster.execution.view import definition_of
 from muster.operations.cancelling import request_cancel
 from muster.operations.redoing import order, plan_restart
@@ -118,8 +118,8 @@ def test_what_airflow_never_takes_is_given_up_after_a_day_and_can_be_ordered_aga
     depot.perform(run, plan, epoch=depot.site.do(begun_again(depot.site, run)), steps=["last"])
     assert depot.called() == ["last last"]
     log, definition = depot.site.services.log, depot.site.do(definition_of(depot.site.services, run))
-    last = RunLifecycle.of(log.read(run, types=TELLING)).last
-    assert stands_of(definition, last) == {"first", "each", "then"}
+    last = RunLifecycle.of(log.read(run, types=LIFECYCLE_EVENTS)).last
+    assert preserved_steps_of(definition, last) == {"first", "each", "then"}
 
 
 def test_a_run_that_died_while_it_was_resumed_begins_no_step(site: Site) -> None:
@@ -212,7 +212,7 @@ def test_tasks_lost_in_a_later_execution_are_performed_again_in_it(depot: Depot)
 def test_a_step_that_stands_and_never_ended_is_not_begun(site: Site) -> None:
     run = site.open(site.definition(UNDONE))
     version = site.services.log.version(run)
-    outcome = site.step(run, "two", epoch=1, stands=True)
+    outcome = site.step(run, "two", epoch=1, is_preserved=True)
     assert (outcome.status, "does not include it" in str(outcome.reason)) == ("failed", True)
     assert site.services.log.version(run) == version
 

@@ -9,9 +9,9 @@ import pytest
 from execution.test_forgotten_meanwhile import ABOUT, MARKER, SKILLS, officer
 from muster.approvals import asking
 from muster.execution.performing import begin
-from muster.execution.piece import Piece
 from muster.execution.references import WorkRef
 from muster.execution.telling import tell
+from muster.execution.work_item import WorkItem
 from muster.recovery.ledger import Ledger
 from muster.saga.incidents import NOBODY
 from operations.test_untold_forgotten import STEPS, Post
@@ -35,9 +35,9 @@ def put(site: Site, run: str, step: str, slot: int | None = None, after: timedel
     ref = WorkRef(run=run, step=step, slot=slot, lane="worker")
 
     async def asked() -> None:
-        piece = await begin(site.services, ref)
-        assert isinstance(piece, Piece)
-        await asking.request(site.services, piece)
+        work_item = await begin(site.services, ref)
+        assert isinstance(work_item, WorkItem)
+        await asking.request(site.services, work_item)
         await asking.look(site.services, ref)
         object.__setattr__(site.services, "clock", lambda: datetime.now(UTC) + after)
         await asking.look(site.services, ref)

@@ -11,9 +11,9 @@ import pytest
 from muster.database import Database
 from muster.events.log import EventLog
 from muster.events.model import EventType, NewEvent
-from muster.execution.epochs import Epoch, epoch_of
 from muster.execution.performing import begin
 from muster.execution.references import WorkRef
+from muster.execution.run_executions import Epoch, epoch_of
 from muster.recovery import ledger
 from muster.recovery.leases import Leases
 from muster.recovery.ledger import Effect, Ledger
@@ -463,7 +463,7 @@ def test_that_airflow_does_not_answer_is_said_with_what_is_lost(site: Site) -> N
 def test_the_tasks_of_a_run_that_was_just_restarted_are_not_taken_for_stale(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("muster.operations.reconciling.lost.SLOWEST", timedelta(seconds=1))
+    monkeypatch.setattr("muster.operations.reconciling.orphaned_tasks.SLOWEST", timedelta(seconds=1))
     run = site.open(site.definition(UNDONE))
     site.step(run, "one")
     time.sleep(1.2)

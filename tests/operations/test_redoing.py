@@ -89,18 +89,18 @@ def test_a_restart_does_the_step_and_everything_after_it_again(depot: Depot) -> 
 
 
 @pytest.mark.parametrize(
-    ("pieces", "said"),
+    ("work_items", "said"),
     [
         ({"each": [0]}, r"each\[0\] .* is no dead letter"),
         ({"each": [99]}, r"each\[99\] .* is no dead letter"),
         ({"nothing": [None]}, "nothing of .* is no dead letter"),
     ],
 )
-def test_what_is_no_dead_letter_is_refused(depot: Depot, pieces: dict[str, list[int | None]], said: str) -> None:
+def test_what_is_no_dead_letter_is_refused(depot: Depot, work_items: dict[str, list[int | None]], said: str) -> None:
     run = depot.run(1, "b")
     before = depot.site.state(run).version
     with pytest.raises(MusterError, match=said):
-        depot.redrive(run, **pieces)
+        depot.redrive(run, **work_items)
     assert depot.site.state(run).version == before
 
 

@@ -12,8 +12,8 @@ from execution.test_forgotten_meanwhile import ABOUT, MARKER, SKILLS, found_in, 
 from muster.approvals import asking
 from muster.errors import TransientError
 from muster.execution.performing import begin
-from muster.execution.piece import Piece
 from muster.execution.references import WorkRef
+from muster.execution.work_item import WorkItem
 from muster.notifications import Delivery, Notice, Sender
 from muster.notifications.outbox import Outbox
 from support.reconciled import FakeAirflow, found
@@ -147,9 +147,9 @@ def put(site: Site, post: Post) -> str:
     ref = WorkRef(run=run, step="approve", lane="worker")
 
     async def asked() -> None:
-        piece = await begin(site.services, ref)
-        assert isinstance(piece, Piece)
-        await asking.request(site.services, piece)
+        work_item = await begin(site.services, ref)
+        assert isinstance(work_item, WorkItem)
+        await asking.request(site.services, work_item)
         await asking.look(site.services, ref)
 
     site.do(asked())

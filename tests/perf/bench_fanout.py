@@ -62,14 +62,14 @@ def main() -> None:
         found = {size: _in_process(fresh_database(server, f"bench_{next(_numbers)}"), size) for size in SIZES}
     least, *_, most = SIZES
     costs = {size: it["cpu"] / size * 1000 for size, it in found.items()}
-    spread = max(costs.values()) / min(costs.values())
+    fan_out = max(costs.values()) / min(costs.values())
     note(
         Figure(
             what=f"a mapped item, {least:,} to {most:,} of them, CPU time",
             measured=", ".join(f"{cost:.1f} ms" for cost in costs.values()),
-            ratio=f"{spread:.2f}x",
+            ratio=f"{fan_out:.2f}x",
             target="1.2x",
-            met=spread <= 1.2,
+            met=fan_out <= 1.2,
         )
     )
     worst = max(it["still"] for it in found.values())

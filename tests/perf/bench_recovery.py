@@ -21,7 +21,7 @@ from servers import fresh_database, postgres
 from muster.database import Database
 from muster.recovery.attempts import Attempt
 from muster.recovery.breakers import Breakers, Policy
-from muster.recovery.effects import Once
+from muster.recovery.effects import IdempotentEffect
 from muster.recovery.fencing import FencedDatabase
 from muster.recovery.leases import Leases
 from muster.recovery.ledger import Effect, Ledger
@@ -86,16 +86,16 @@ async def _ways(database: Database) -> dict[str, Callable[[], Awaitable[float]]]
     async def effect() -> float:
         key = f"run/pay[{next(numbers)}]/effect/charge"
         request = {"amount": "1190.00", "to": "DE02120300000000202051"}
-        return await timed(Once(ledger, Effect.of(key, "charge", request, "run")).aperform(nothing))
+        return await timed(IdempotentEffect(ledger, Effect.of(key, "charge", request, "run")).aperform(nothing))
 
     async def in_attempt() -> float:
         number = next(numbers)
         attempt = Attempt(run="run", work=f"run/pay[{number}]", execution=1, number=1)
         effect = Effect.of(f"run/pay[{number}]/effect/charge", "charge", {"amount": "1190.00"}, "run")
-        return await timed(Once(Ledger(FencedDatabase(database, attempt)), effect).aperform(nothing))
+        return await timed(IdempotentEffect(Ledger(FencedDatabase(database, attempt)), effect).aperform(nothing))
 
     async def once_more() -> float:
-        return await timed(Once(ledger, Effect.of("same", "charge", {}, "run")).aperform(nothing))
+        return await timed(IdempotentEffect(ledger, Effect.of("same", "charge", {}, "run")).aperform(nothing))
 
     return {
         "insert": insert,

@@ -28,7 +28,7 @@ def decided_itself(automation: Checked, played: Played, question: str) -> bool:
 
 
 def about(automation: Checked, question: Step, index: int | None) -> bool:
-    """True when the question is about the piece of work itself: about this item, or about all of it."""
+    """True when the question is about the work item itself: about this item, or about all of it."""
     return question.each is None or (index is not None and question.each == automation.steps[-1].each)
 
 

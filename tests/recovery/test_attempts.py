@@ -18,7 +18,7 @@ from muster.events.log import EventLog
 from muster.events.model import NewEvent
 from muster.recovery import attempts
 from muster.recovery.attempts import Attempt, AttemptRevoked, StillRunning, Superseded, attempting
-from muster.recovery.effects import Once
+from muster.recovery.effects import IdempotentEffect
 from muster.recovery.fencing import fenced
 from muster.recovery.holding import holding
 from muster.recovery.leases import LeaseLost, Leases
@@ -88,11 +88,11 @@ async def an_object(database: Database) -> None:
 
 
 async def an_effect(database: Database) -> None:
-    Once(Ledger(database), Effect.of("pay", "charge", {})).perform(lambda: 1)
+    IdempotentEffect(Ledger(database), Effect.of("pay", "charge", {})).perform(lambda: 1)
 
 
 async def a_coroutines_effect(database: Database) -> None:
-    async with Once(Ledger(database), Effect.of("pay", "charge", {})) as effect:
+    async with IdempotentEffect(Ledger(database), Effect.of("pay", "charge", {})) as effect:
         effect.result = 1
 
 
@@ -262,7 +262,7 @@ async def pays(database: Database) -> None:
     def skill() -> None:
         with saved(database):
             time.sleep(1.5)
-            Once(Ledger(database), Effect.of("pay", "charge", {})).perform(lambda: 1)
+            IdempotentEffect(Ledger(database), Effect.of("pay", "charge", {})).perform(lambda: 1)
 
     await asyncio.to_thread(skill)
 
@@ -270,7 +270,7 @@ async def pays(database: Database) -> None:
 async def apays(database: Database) -> None:
     async with asaved(database):
         await asyncio.sleep(1.5)
-        async with Once(Ledger(database), Effect.of("pay", "charge", {})) as effect:
+        async with IdempotentEffect(Ledger(database), Effect.of("pay", "charge", {})) as effect:
             effect.result = 1
 
 
@@ -316,7 +316,7 @@ async def test_nothing_waits_without_a_limit_for_a_commit_that_hangs(
     database: Database, dsn: str, table: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a process that hangs between the two may still write is in doubt: a person decides."""
-    monkeypatch.setattr(attempts, "PATIENCE", 0.1)
+    monkeypatch.setattr(attempts, "LONGEST_WAIT", 0.1)
     monkeypatch.setattr(attempts, "LINGER", 0.3)
     hanging = psycopg.connect(dsn)
 
@@ -358,15 +358,15 @@ async def test_what_writes_nothing_leaves_no_trace_and_is_not_flushed(
 
 async def test_what_an_effect_that_was_begun_in_time_has_done_is_believed(database: Database) -> None:
     """It is true, and keeps the next attempt from doing it again."""
-    effect = Once(Ledger(database), Effect.of("pay", "charge", {}))
+    effect = IdempotentEffect(Ledger(database), Effect.of("pay", "charge", {}))
     with suppress(TransientError):
         async with attempting(database, run="r", work="r/pay", execution=3, number=1, seizes=False):
-            effect = Once(Ledger(fenced(database)), Effect.of("pay", "charge", {}))
+            effect = IdempotentEffect(Ledger(fenced(database)), Effect.of("pay", "charge", {}))
             effect.__enter__()
             raise TransientError("it took too long")
     effect.result = 1
     effect.__exit__(None, None, None)
-    again = Once(Ledger(database), Effect.of("pay", "charge", {}))
+    again = IdempotentEffect(Ledger(database), Effect.of("pay", "charge", {}))
     assert again.perform(lambda: pytest.fail("it happened")) == 1
     await database.aclose()
 

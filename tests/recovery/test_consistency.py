@@ -44,7 +44,7 @@ def test_one_that_cannot_be_asked_is_a_violation_and_changes_nothing(database: D
 def test_one_that_takes_too_long_keeps_no_other_from_being_asked(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(consistency, "PATIENCE", "100ms")
+    monkeypatch.setattr(consistency, "LONGEST_WAIT", "100ms")
     slow, other = violations(database, [check("SELECT pg_sleep(60)"), check("SELECT 'found'")])
     assert (slow.message, other.message) == (
         "it cannot be asked: canceling statement due to statement timeout",
@@ -89,7 +89,7 @@ def test_of_many_rows_only_those_shown_are_read_and_the_others_counted(dsn: str)
 
 
 def test_rows_that_take_too_long_to_count_are_still_shown(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(consistency, "PATIENCE", "500ms")
+    monkeypatch.setattr(consistency, "LONGEST_WAIT", "500ms")
     slow = "SELECT n, CASE WHEN n > 5 THEN pg_sleep(1) END FROM generate_series(1, 60) n"
     (found,) = violations(database, [check(slow)])
     assert found.text.endswith("; and more")

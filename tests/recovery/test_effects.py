@@ -16,7 +16,7 @@ from muster.database import Database
 from muster.errors import MusterError, PermanentError, TransientError
 from muster.events.driver import Work, run
 from muster.recovery import renewing
-from muster.recovery.effects import Once
+from muster.recovery.effects import IdempotentEffect
 from muster.recovery.holding import holding
 from muster.recovery.leases import LeaseLost, Leases
 from muster.recovery.ledger import (
@@ -71,8 +71,8 @@ class Bank:
         return self.charge()
 
 
-def once(ledger: Ledger, find_out: FindOut = cannot_tell, **more: Any) -> Once:
-    return Once(ledger, CHARGE, find_out, **more)
+def once(ledger: Ledger, find_out: FindOut = cannot_tell, **more: Any) -> IdempotentEffect:
+    return IdempotentEffect(ledger, CHARGE, find_out, **more)
 
 
 def crash(connection: psycopg.Connection) -> None:
@@ -103,7 +103,7 @@ def test_the_same_key_with_another_request_is_refused(ledger: Ledger) -> None:
     once(ledger).perform(bank.charge)
     for other in (Effect.of(CHARGE.key, "charge", {"amount": "9.51"}), Effect(CHARGE.key, "refund", CHARGE.request)):
         with pytest.raises(EffectConflict, match="another request") as found:
-            Once(ledger, other).perform(bank.charge)
+            IdempotentEffect(ledger, other).perform(bank.charge)
         assert "take it back by its own means" in found.value.remedy
     assert bank.charges == 1
 
@@ -115,13 +115,13 @@ def test_another_request_for_what_is_in_doubt_waits_until_a_person_has_said_what
     bank, mended = Bank(), Effect.of(CHARGE.key, "charge", {"amount": "9.51"})
     for _ in range(2):
         with pytest.raises(EffectConflict) as found:
-            Once(ledger, mended, repeatable).perform(bank.charge)
+            IdempotentEffect(ledger, mended, repeatable).perform(bank.charge)
         assert "muster effects settle" in found.value.remedy
     with once(ledger, repeatable), pytest.raises(EffectConflict):
-        Once(ledger, mended, repeatable).perform(bank.charge)
+        IdempotentEffect(ledger, mended, repeatable).perform(bank.charge)
     connection.execute("UPDATE effects SET status = 'unknown', claimed_until = NULL")
     ledger.decide(CHARGE.key, happened=False)
-    assert Once(ledger, mended).perform(bank.charge) == {"receipt": 1}
+    assert IdempotentEffect(ledger, mended).perform(bank.charge) == {"receipt": 1}
 
 
 def test_what_did_not_happen_is_done_with_a_corrected_request_which_the_key_stands_for_from_then_on(
@@ -133,8 +133,8 @@ def test_what_did_not_happen_is_done_with_a_corrected_request_which_the_key_stan
     with pytest.raises(PermanentError, match="no such account"):
         once(ledger).perform(refuse)
     bank, mended = Bank(), Effect.of(CHARGE.key, "payment", {"amount": "9.51"})
-    assert Once(ledger, mended).perform(bank.charge) == {"receipt": 1}
-    assert Once(ledger, mended).perform(bank.charge) == {"receipt": 1}
+    assert IdempotentEffect(ledger, mended).perform(bank.charge) == {"receipt": 1}
+    assert IdempotentEffect(ledger, mended).perform(bank.charge) == {"receipt": 1}
     with pytest.raises(EffectConflict):
         once(ledger).perform(bank.charge)
     [entry] = ledger.entries()
@@ -161,10 +161,10 @@ async def test_a_slow_attempt_that_comes_through_late_says_what_it_did_and_not_w
         with pytest.raises(PermanentError, match="refused"):
             await once(ledger, repeatable).aperform(refuse)
         with pytest.raises(TransientError):
-            await Once(ledger, mended).aperform(Bank(TransientError("killed before it was sent")).acharge)
+            await IdempotentEffect(ledger, mended).aperform(Bank(TransientError("killed before it was sent")).acharge)
         slow.result = "late"
     with pytest.raises(EffectConflict):
-        await Once(ledger, mended, repeatable).aperform(Bank().acharge)
+        await IdempotentEffect(ledger, mended, repeatable).aperform(Bank().acharge)
     assert await once(ledger).aperform(Bank().acharge) == "late"
     await ledger.database.aclose()
 
@@ -406,7 +406,7 @@ def test_a_slow_effect_is_left_to_the_process_that_performs_it(
             return NEVER_HAPPENED
 
         threading.Timer(1.0, is_over.set).start()
-        other = Once(ledger, Effect.of("pay", "charge", {"of": "pay"}), find_out)
+        other = IdempotentEffect(ledger, Effect.of("pay", "charge", {"of": "pay"}), find_out)
         assert other.perform(lambda: charge(bank.url, "pay")) == 1
         process.join(60)
         assert (process.exitcode, asked, bank.charges) == (0, [], {"pay": 1})

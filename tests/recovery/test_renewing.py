@@ -13,11 +13,11 @@ import pytest
 
 from muster.database import Database
 from muster.recovery import heartbeats, renewing
-from muster.recovery.effects import Once
+from muster.recovery.effects import IdempotentEffect
 from muster.recovery.heartbeats import beating, heartbeat
 from muster.recovery.holding import holding
 from muster.recovery.leases import LeaseLost, Leases
-from muster.recovery.ledger import NEVER_HAPPENED, Answer, Effect, Ledger
+from muster.recovery.ledger import NEVER_HAPPENED, Effect, EffectResult, Ledger
 from support.postgres_proxy import PostgresProxy, postgres_proxy
 from support.waiting import eventually
 
@@ -58,7 +58,7 @@ class Slow:
             self.performed.append(name)
             self.is_over.wait(60)
 
-        Once(self.ledger, Effect.of(name, "pay", {}), **SHORT).perform(do)
+        IdempotentEffect(self.ledger, Effect.of(name, "pay", {}), **SHORT).perform(do)
 
 
 @contextmanager
@@ -74,12 +74,14 @@ def perform_too(database: Database, name: str, slow: Slow) -> list[str]:
     """Another attempt at the effect, which would do it if it could: what that asked and did."""
     done = list[str]()
 
-    def find_out() -> Answer:
+    def find_out() -> EffectResult:
         done.append("asked")
         return NEVER_HAPPENED
 
     threading.Timer(1.0, slow.is_over.set).start()
-    Once(Ledger(database), Effect.of(name, "pay", {}), find_out, **SHORT).perform(lambda: done.append("performed"))
+    IdempotentEffect(Ledger(database), Effect.of(name, "pay", {}), find_out, **SHORT).perform(
+        lambda: done.append("performed")
+    )
     return done
 
 

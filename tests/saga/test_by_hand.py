@@ -87,7 +87,7 @@ def test_a_commit_that_hangs_is_waited_for_before_anything_is_said_to_be_undone_
     site: Site, bank: BankServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(attempts, "LINGER", 0.3)
-    monkeypatch.setattr(attempts, "PATIENCE", 0.2)
+    monkeypatch.setattr(attempts, "LONGEST_WAIT", 0.2)
     run = opened(site, bank, "single")
     is_done = threading.Event()
     bank.meanwhile = lambda: is_done.wait(60)

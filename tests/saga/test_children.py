@@ -12,7 +12,7 @@ from muster.events.audit import trail
 from muster.events.model import EventType, NewEvent
 from muster.events.replay import replay
 from muster.events.snapshots import dump, restore
-from muster.execution.epochs import begin_epoch
+from muster.execution.run_executions import begin_epoch
 from muster.operations.cancelling import open_children, request_cancel
 from muster.operations.debugging import debug
 from muster.operations.redoing import order, plan_redrive, plan_restart
@@ -225,7 +225,7 @@ def test_what_is_left_of_a_child_that_failed_without_undoing_is_undone(tmp_path:
 def test_a_child_that_is_still_open_is_cancelled_and_waited_for(
     family: Family, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(children, "PATIENCE", 0.2)
+    monkeypatch.setattr(children, "LONGEST_UNDOING", 0.2)
     monkeypatch.setattr(children, "FIRST_LOOK", 0.01)
     run = family.open("parent")
     family.site.step(run, "reserve")
@@ -267,7 +267,7 @@ def half_done(family: Family) -> tuple[str, str]:
 def test_a_child_whose_redrive_is_ordered_is_waited_for_before_it_is_undone(
     tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(children, "PATIENCE", 0.2)
+    monkeypatch.setattr(children, "LONGEST_UNDOING", 0.2)
     monkeypatch.setattr(children, "FIRST_LOOK", 0.01)
     family = Family(tmp_path, database, {"parent": PARENT, "child": LETTERS})
     run, child = half_done(family)
@@ -381,7 +381,7 @@ def test_a_child_that_was_stuck_is_withdrawn_where_a_person_has_it_done_again(
     tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch, again: str
 ) -> None:
     """Nothing of it is half undone: else it could not be done again."""
-    monkeypatch.setattr(children, "PATIENCE", 0.2)
+    monkeypatch.setattr(children, "LONGEST_UNDOING", 0.2)
     monkeypatch.setattr(children, "FIRST_LOOK", 0.01)
     family = Family(tmp_path, database, {"parent": PARENT, "child": SHIP + step("pack")})
     family.depot.broken.add("pack")

@@ -11,7 +11,7 @@ import pytest
 from muster.errors import PermanentError
 from muster.events.model import EventType, NewEvent
 from muster.events.replay import replay
-from muster.execution.epochs import begin_epoch
+from muster.execution.run_executions import begin_epoch
 from muster.operations.redoing import Plan, order, plan_redrive, plan_restart
 from muster.saga.resuming import resume
 from support.bank import BankServer
@@ -108,7 +108,7 @@ def test_what_is_half_undone_is_undone_before_it_is_done_again(
     site: Site, bank: BankServer, shape: str, skill: str, goes_on: str
 ) -> None:
     run = failed(site, bank, shape, skill)
-    pieces = 1 if shape == "single" else 2
+    work_items = 1 if shape == "single" else 2
     assert site.unwind(run) == "failed"
     site.close(run)
     refused(site, run)
@@ -116,7 +116,9 @@ def test_what_is_half_undone_is_undone_before_it_is_done_again(
         (site.include / "mended").touch()
     undone_at_last(site, run, by_hand=goes_on == "by hand")
     done_again(site, run, shape)
-    assert (bank.charges["pay"], bank.charges["refund"]) == (2 * pieces, pieces), "what was taken back is paid anew"
+    assert (bank.charges["pay"], bank.charges["refund"]) == (2 * work_items, work_items), (
+        "what was taken back is paid anew"
+    )
 
 
 @pytest.mark.parametrize("way", ["closed", "reconciled"])
@@ -151,7 +153,7 @@ def test_a_step_that_is_cleared_by_hand_while_it_is_half_undone_does_nothing_and
     site: Site, bank: BankServer, shape: str, is_mended: bool
 ) -> None:
     run = failed(site, bank, shape, "bank.refund")
-    pieces = 1 if shape == "single" else 2
+    work_items = 1 if shape == "single" else 2
     site.unwind(run)
     site.close(run)
     if is_mended:
@@ -161,7 +163,7 @@ def test_a_step_that_is_cleared_by_hand_while_it_is_half_undone_does_nothing_and
     assert "failed" in [outcome.status for outcome in outcomes]
     assert any(f"muster resume {run}" in (outcome.reason or "") for outcome in outcomes)
     assert site.step(run, "work", epoch=epoch).status == "skipped", "nothing after it goes ahead"
-    assert bank.charges["pay"] == pieces, "nothing was paid anew"
+    assert bank.charges["pay"] == work_items, "nothing was paid anew"
     # Undoing goes on, and is what becomes of the run.
     assert site.unwind(run, {"pay": "failed"}, epoch=epoch) == ("succeeded" if is_mended else "failed")
     site.close(run, {"pay": "failed"}, epoch=epoch)

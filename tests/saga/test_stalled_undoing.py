@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from muster.database import Database
-from muster.execution.epochs import begin_epoch
+from muster.execution.run_executions import begin_epoch
 from muster.saga.resuming import resume
 from support.bank import BankServer
 from support.reconciled import FakeAirflow, found
@@ -80,13 +80,15 @@ def test_a_compensation_that_wakes_up_after_a_person_has_acted_does_nothing(
     site: Site, bank: BankServer, shape: str, skill: str, way: str, goes_on: str
 ) -> None:
     run = failed(site, bank, shape, skill)
-    pieces = 1 if shape == "single" else 2
+    work_items = 1 if shape == "single" else 2
     is_done = threading.Event()
     bank.meanwhile = lambda: is_done.wait(60)
     stalled = started(undo_in_process, *place(site), run)
     # Of two items one stalls.
-    assert eventually(lambda: (bank.charges["asked"], bank.charges["refund"]) == (pieces, pieces - 1))
-    assert eventually(lambda: sum(work.status == "undone" for work in site.state(run).step("pay").works) == pieces - 1)
+    assert eventually(lambda: (bank.charges["asked"], bank.charges["refund"]) == (work_items, work_items - 1))
+    assert eventually(
+        lambda: sum(work.status == "undone" for work in site.state(run).step("pay").works) == work_items - 1
+    )
     taken_for_dead(site, run, way)
     assert site.state(run).status == "stuck"
     by_hand = goes_on == "by hand"
@@ -97,7 +99,7 @@ def test_a_compensation_that_wakes_up_after_a_person_has_acted_does_nothing(
     stalled.join(60)
     assert stalled.exitcode is not None
     assert (site.state(run).status, amount(site)) == ("compensated", 100)
-    assert bank.charges["refund"] == pieces - by_hand
+    assert bank.charges["refund"] == work_items - by_hand
 
 
 @pytest.mark.parametrize("goes_on", ["by hand", "resumed"])

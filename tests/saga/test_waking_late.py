@@ -9,7 +9,7 @@ import pytest
 
 from muster.approvals import asking
 from muster.database import Database
-from muster.execution.performing import begin as begin_piece
+from muster.execution.performing import begin as begin_work_item
 from muster.execution.references import WorkRef
 from muster.operations.redoing import order, plan_restart
 from muster.saga import unwinding
@@ -50,8 +50,8 @@ def asked_again(family: Family, *, reconciled: bool) -> tuple[str, int]:
     epoch = restarted(family, run, "ask")
 
     async def ask() -> None:
-        piece = await begin_piece(family.site.services, WorkRef(run=run, step="ask", epoch=epoch))
-        await asking.request(family.site.services, piece)
+        work_item = await begin_work_item(family.site.services, WorkRef(run=run, step="ask", epoch=epoch))
+        await asking.request(family.site.services, work_item)
 
     family.site.do(ask())
     return run, epoch

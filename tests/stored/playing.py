@@ -11,11 +11,11 @@ from typing import Any
 
 from muster.approvals import asking
 from muster.database import Database
-from muster.execution.epochs import Epoch, begin_epoch, instant
 from muster.execution.fanout import expand
 from muster.execution.performing import begin, perform
-from muster.execution.piece import Piece
 from muster.execution.references import WorkRef
+from muster.execution.run_executions import Epoch, begin_epoch, instant
+from muster.execution.work_item import WorkItem
 from muster.language import load_folder
 from muster.language.definition import Definition
 from muster.language.resolved_step import ResolvedStep
@@ -215,10 +215,10 @@ class Shop:
         order(services.log, plan_restart(services.log, services.definitions, run, step, by="ann"))
         return self.begins(run)
 
-    def redrive(self, run: str, **pieces: Sequence[int | None]) -> Epoch:
+    def redrive(self, run: str, **work_items: Sequence[int | None]) -> Epoch:
         """The same for dead letters."""
         services = self.site.services
-        order(services.log, plan_redrive(services.log, services.definitions, run, pieces, by="ann"))
+        order(services.log, plan_redrive(services.log, services.definitions, run, work_items, by="ann"))
         return self.begins(run)
 
     def resume(self, run: str, *, by_hand: bool = False) -> None:
@@ -237,7 +237,7 @@ class Shop:
         for step in definition.steps:
             if step.id == until:
                 return
-            ref = WorkRef(run=run, step=step.id, epoch=epoch.number, stands=step.id in epoch.stands)
+            ref = WorkRef(run=run, step=step.id, epoch=epoch.number, is_preserved=step.id in epoch.preserved_steps)
             for slot in self._slots(ref, step):
                 if self._performed(replace(ref, slot=slot), step, rejects) == "failed":
                     failed[step.id if slot is None else f"{step.id}_{slot}"] = "failed"
@@ -258,20 +258,20 @@ class Shop:
 
     def _answered(self, ref: WorkRef, rejects: Collection[str]) -> str:
         async def answered() -> str:
-            piece = await begin(self.site.services, ref)
-            if not isinstance(piece, Piece):
-                return str(piece.status)
-            await asking.request(self.site.services, piece)
-            name = piece.variables["inputs"].get("name") if piece.index is None else piece.variables["item"]
-            await asking.answer(self.site.services, piece, approved=name not in rejects, by="lead")
+            work_item = await begin(self.site.services, ref)
+            if not isinstance(work_item, WorkItem):
+                return str(work_item.status)
+            await asking.request(self.site.services, work_item)
+            name = work_item.variables["inputs"].get("name") if work_item.index is None else work_item.variables["item"]
+            await asking.answer(self.site.services, work_item, approved=name not in rejects, by="lead")
             return "succeeded"
 
         return str(self.site.do(answered()))
 
     def _delivered(self, ref: WorkRef) -> str:
         async def asked() -> Any:
-            piece = await begin(self.site.services, ref)
-            return await ask_for(self.site.services, piece) if isinstance(piece, Piece) else None
+            work_item = await begin(self.site.services, ref)
+            return await ask_for(self.site.services, work_item) if isinstance(work_item, WorkItem) else None
 
         async def state(dag_id: str, dag_run_id: str) -> str | None:
             return "success"

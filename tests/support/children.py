@@ -10,8 +10,8 @@ from muster.database import Database
 from muster.events.state import RunState
 from muster.execution.outcome import Outcome
 from muster.execution.performing import begin
-from muster.execution.piece import Piece
 from muster.execution.references import WorkRef
+from muster.execution.work_item import WorkItem
 from muster.language import load_folder
 from muster.language.definition import Definition
 from muster.runs.children import Child, ask_for
@@ -72,17 +72,17 @@ class Family:
 
     def ask(self, run: str, step: str, slot: int | None = None, *, epoch: int = 0) -> Child:
         """What the task process does: the piece begins, and the run is asked for."""
-        return self.piece(run, step, slot, epoch=epoch)[1]
+        return self.work_item(run, step, slot, epoch=epoch)[1]
 
-    def piece(self, run: str, step: str, slot: int | None = None, *, epoch: int = 0) -> tuple[Piece, Child]:
+    def work_item(self, run: str, step: str, slot: int | None = None, *, epoch: int = 0) -> tuple[WorkItem, Child]:
         """The piece, and the run it asks for."""
 
-        async def asked() -> tuple[Piece, Child]:
-            piece = await begin(self.site.services, WorkRef(run=run, step=step, slot=slot, epoch=epoch))
-            assert isinstance(piece, Piece), piece
-            return piece, await ask_for(self.site.services, piece)
+        async def asked() -> tuple[WorkItem, Child]:
+            work_item = await begin(self.site.services, WorkRef(run=run, step=step, slot=slot, epoch=epoch))
+            assert isinstance(work_item, WorkItem), work_item
+            return work_item, await ask_for(self.site.services, work_item)
 
-        found: tuple[Piece, Child] = self.site.do(asked())
+        found: tuple[WorkItem, Child] = self.site.do(asked())
         return found
 
     def follow(

@@ -61,9 +61,9 @@ class Depot:
         file.unlink(missing_ok=True)
         return sorted(lines)
 
-    def redrive(self, run: str, **pieces: list[int | None]) -> Plan:
+    def redrive(self, run: str, **work_items: list[int | None]) -> Plan:
         """Plan and order."""
-        plan = plan_redrive(self.site.services.log, self.site.services.definitions, run, pieces, by="ada")
+        plan = plan_redrive(self.site.services.log, self.site.services.definitions, run, work_items, by="ada")
         order(self.site.services.log, plan)
         return plan
 

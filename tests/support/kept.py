@@ -1,4 +1,4 @@
-"""A database whose connections stay from one piece of work to the next: making them takes longer than most of it."""
+"""A database whose connections stay from one work item to the next: making them takes longer than most of it."""
 
 from __future__ import annotations
 

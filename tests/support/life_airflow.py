@@ -13,7 +13,7 @@ from muster.language.resolved_step import ResolvedStep
 from support.runs import MASTER, Site
 
 Moment = Literal["layout", "laid out", "begin", "end", "completed"]
-"""Before a list is laid out, or right after it; before a piece of work begins, or before its outcome is written; before
+"""Before a list is laid out, or right after it; before a work item begins, or before its outcome is written; before
 it is written that the last one has ended."""
 ENDINGS = frozenset({EventType.STEP_SUCCEEDED, EventType.STEP_FAILED, EventType.STEP_SET_ASIDE, EventType.STEP_SKIPPED})
 WRITTEN: Mapping[Moment, frozenset[str]] = {
@@ -46,7 +46,7 @@ class MortalLog(RunLog):
         super().__init__(site.services.database, lambda: MASTER)
         self._death, self.died = death, False
         self.ended: set[tuple[str, int | None]] = set()
-        """The pieces of work whose outcome was written."""
+        """The work items whose outcome was written."""
 
     async def aappend(self, stream: str, events: Sequence[NewEvent], **how: Any) -> list[Event]:
         """Write, or die before or after it."""

@@ -19,10 +19,10 @@ from muster.approvals import asking
 from muster.errors import PermanentError
 from muster.events.rebuild import rebuild
 from muster.events.replay import replay
-from muster.execution.epochs import begin_epoch
 from muster.execution.performing import begin
-from muster.execution.piece import Piece
 from muster.execution.references import WorkRef
+from muster.execution.run_executions import begin_epoch
+from muster.execution.work_item import WorkItem
 from muster.language.definition import Definition
 from muster.operations.redoing import Plan, order, plan_discard, plan_redrive, plan_restart
 from muster.recovery.dead_letters import DeadLetter, DeadLetters, Filter
@@ -168,15 +168,15 @@ class Living:
         return True
 
     def _redriven(self, letters: Sequence[DeadLetter], weather: Weather) -> bool:
-        pieces = _pieces(letters)
+        work_items = _work_items(letters)
         try:
-            plan = plan_redrive(self.services.log, self.services.definitions, self.run, pieces, by="ann")
+            plan = plan_redrive(self.services.log, self.services.definitions, self.run, work_items, by="ann")
             order(self.services.log, plan)
         except PermanentError as error:
-            self.said.append(f"redrive of {pieces}: refused: {error}")
+            self.said.append(f"redrive of {work_items}: refused: {error}")
             return False
-        self.said.append(f"redrive of {pieces}: {plan.steps} {plan.slots}, {weather}")
-        self.judge.redriven(pieces)
+        self.said.append(f"redrive of {work_items}: {plan.steps} {plan.slots}, {weather}")
+        self.judge.redriven(work_items)
         self._executed(plan, weather)
         return True
 
@@ -203,15 +203,15 @@ class Living:
         return True
 
     def _discarded(self, letter: DeadLetter) -> bool:
-        pieces = _pieces([letter])
+        work_items = _work_items([letter])
         try:
-            order(self.services.log, plan_discard(self.services.log, self.run, pieces, by="ann", reason="enough"))
+            order(self.services.log, plan_discard(self.services.log, self.run, work_items, by="ann", reason="enough"))
         except PermanentError as error:
             self.wrong.append(f"a dead letter cannot be discarded: {error}")
             return False
         self.said.append(f"discarded: {letter.id}")
         with suppress(PermanentError):
-            plan_redrive(self.services.log, self.services.definitions, self.run, pieces, by="ann")
+            plan_redrive(self.services.log, self.services.definitions, self.run, work_items, by="ann")
             self.wrong.append("what was discarded can be redriven")
         return True
 
@@ -229,7 +229,7 @@ class Living:
     def _begins(self, weather: Weather) -> None:
         number = next(self.numbers)
         epoch = self.site.do(begin_epoch(self.services, self.run, f"begun/{number}", f"later {number}"))
-        self._execute(weather, epoch.number, epoch.stands)
+        self._execute(weather, epoch.number, epoch.preserved_steps)
 
     def _execute(self, weather: Weather, epoch: int, stands: Collection[str]) -> None:
         """The tasks that are to be performed in order, undoing, and the end."""
@@ -238,7 +238,7 @@ class Living:
         (self.folder / "broken").write_text("\n".join(weather.broken))
         dies, airflow = weather.dies, self.airflow
         for step in self.definition.steps:
-            ref = WorkRef(run=self.run, step=step.id, epoch=epoch, stands=step.id in stands)
+            ref = WorkRef(run=self.run, step=step.id, epoch=epoch, is_preserved=step.id in stands)
             first = f"{step.id}.items" if step.is_mapped else step.id
             if airflow.states[first] is None:
                 if not airflow.may(step):
@@ -269,7 +269,9 @@ class Living:
             elif self.definition.step(ref.step).kind == "human":
                 ended = self.site.do(self._asked(ref, weather.rejected))
             else:
-                ended = self.site.step(self.run, ref.step, ref.slot, epoch=ref.epoch, stands=ref.stands).status
+                ended = self.site.step(
+                    self.run, ref.step, ref.slot, epoch=ref.epoch, is_preserved=ref.is_preserved
+                ).status
         except (Died, PermanentError) as error:
             ended = "failed"
             self.said.append(f"{task}: {error!r}")
@@ -283,16 +285,16 @@ class Living:
 
     async def _asked(self, ref: WorkRef, rejected: str) -> str:
         services = self.site.services
-        piece = await begin(services, ref)
-        if not isinstance(piece, Piece):
-            return piece.status
-        of = [piece.variables["item"]] if piece.index is not None else []
+        work_item = await begin(services, ref)
+        if not isinstance(work_item, WorkItem):
+            return work_item.status
+        of = [work_item.variables["item"]] if work_item.index is not None else []
         approved = str(of[0] if of else ref.step).split(".")[0] != rejected
-        await asking.request(services, piece)
-        call = {"number": self.heard + 1, "step": ref.step, "index": piece.index, "of": of, "gave": None}
+        await asking.request(services, work_item)
+        call = {"number": self.heard + 1, "step": ref.step, "index": work_item.index, "of": of, "gave": None}
         with (self.folder / "calls").open("a") as file:
             file.write(json.dumps({**call, "how": "ok" if approved else "rejected"}) + "\n")
-        await asking.answer(services, piece, approved=approved, by="lead")
+        await asking.answer(services, work_item, approved=approved, by="lead")
         return "succeeded"
 
     def _hears(self) -> list[tuple[str, int | None]]:
@@ -321,7 +323,7 @@ class Living:
         )
         for letter in self._letters():
             try:
-                plan_redrive(self.services.log, self.services.definitions, self.run, _pieces([letter]), by="ann")
+                plan_redrive(self.services.log, self.services.definitions, self.run, _work_items([letter]), by="ann")
             except PermanentError as error:
                 named = re.search(r"--from (\w+)", str(error.remedy))
                 if named is None or (named[1] != "STEP" and self._way_on(named[1]) is not None):
@@ -379,9 +381,9 @@ class Living:
         return [self.life.first, *(each.weather for each in self.life.later if not isinstance(each, Discard))]
 
 
-def _pieces(letters: Iterable[DeadLetter]) -> dict[str, list[int | None]]:
-    pieces: dict[str, list[int | None]] = {}
+def _work_items(letters: Iterable[DeadLetter]) -> dict[str, list[int | None]]:
+    work_items: dict[str, list[int | None]] = {}
     for letter in letters:
         assert letter.step is not None
-        pieces.setdefault(letter.step, []).append(letter.index)
-    return pieces
+        work_items.setdefault(letter.step, []).append(letter.index)
+    return work_items

@@ -115,8 +115,8 @@ def _always_the_same() -> Any:
     return UUID(int=0)
 
 
-def _one_key_for_all(piece: Any) -> str:
-    return f"{piece.view.id}/{piece.key}"
+def _one_key_for_all(work_item: Any) -> str:
+    return f"{work_item.view.id}/{work_item.key}"
 
 
 ATTEMPTS = "muster.recovery.attempts"
@@ -164,19 +164,19 @@ MUTATIONS: dict[str, Mutation] = {
         "a lost lease is noticed before what it protects is written", "leases", ATTEMPTS, {"FENCED": _LAPSED}
     ),
     "a revoked attempt may still write": Mutation(
-        "of the attempts at one piece of work one at a time can do anything",
+        "of the attempts at one work_item of work one at a time can do anything",
         "attempts", ATTEMPTS, {"FENCE": (_LATEST, "")},
     ),
     "a revoked attempt may still begin an effect": Mutation(
-        "of the attempts at one piece of work one at a time can do anything",
+        "of the attempts at one work_item of work one at a time can do anything",
         "attempts", ATTEMPTS, {"FENCED": (_LATEST, "")},
     ),
     "an effect is begun although its attempt was refused": Mutation(
-        "of the attempts at one piece of work one at a time can do anything",
+        "of the attempts at one work_item of work one at a time can do anything",
         "attempts", ATTEMPTS, {"FENCED": ("mine = 1 AND", "")},
     ),
     "an attempt takes back the place of a later one": Mutation(
-        "of the attempts at one piece of work one at a time can do anything",
+        "of the attempts at one work_item of work one at a time can do anything",
         "attempts", ATTEMPTS, {"ADVANCE": (_LATEST, "")},
     ),
     "a claim is not renewed": Mutation(
@@ -313,11 +313,11 @@ MUTATIONS: dict[str, Mutation] = {
     ),
     "what is done anew is taken for what was undone": Mutation(
         "each execution is undone once",
-        "saga", "muster.execution.piece", functions={"Piece.effect_key": property(_one_key_for_all)},
+        "saga", "muster.execution.work_item", functions={"WorkItem.effect_key": property(_one_key_for_all)},
     ),
     "a redrive forgets what an earlier one did not come to": Mutation(
         "what a redrive did not come to is done by the next",
-        "lives", "muster.execution.again", functions={"_without_outcome": _none_of_it, "_skipped": _none_of_it},
+        "lives", "muster.execution.rerun_scope", functions={"_without_outcome": _none_of_it, "_skipped": _none_of_it},
     ),
     "an item is done in the place of another that stands": Mutation(
         "nothing is done in the place of another item that stands",

@@ -11,21 +11,21 @@ from urllib.request import Request, urlopen
 from muster.database import Database
 from muster.notifications import Delivery, Notice, Sender
 from muster.recovery import NEVER_HAPPENED, Happened, OutcomeUnknown
-from muster.recovery.effects import Once
-from muster.recovery.ledger import Answer, Effect, FindOut, Ledger, cannot_tell
+from muster.recovery.effects import IdempotentEffect
+from muster.recovery.ledger import Effect, EffectResult, FindOut, Ledger, cannot_tell
 from muster.skills.finance import propose_payment, reverse_posting, withdraw_payment
 from support.bank import charge, charged
 from support.ledger import context, invoice, post
 
 
-def once(dsn: str, name: str, find_out: FindOut) -> Once:
-    return Once(Ledger(Database(dsn)), Effect.of(name, "charge", {"of": name}), find_out)
+def once(dsn: str, name: str, find_out: FindOut) -> IdempotentEffect:
+    return IdempotentEffect(Ledger(Database(dsn)), Effect.of(name, "charge", {"of": name}), find_out)
 
 
 def charge_once(dsn: str, url: str, name: str) -> None:
     """From a task process."""
 
-    def find_out() -> Happened | Answer:
+    def find_out() -> Happened | EffectResult:
         times = charged(url, name)
         return Happened(times) if times else NEVER_HAPPENED
 
@@ -35,7 +35,7 @@ def charge_once(dsn: str, url: str, name: str) -> None:
 def charge_once_in_triggerer(dsn: str, url: str, name: str) -> None:
     """From a coroutine."""
 
-    async def find_out() -> Happened | Answer:
+    async def find_out() -> Happened | EffectResult:
         times = await asyncio.to_thread(charged, url, name)
         return Happened(times) if times else NEVER_HAPPENED
 
@@ -51,7 +51,7 @@ SHORT = {"patience": 3.0, "grace": 1.5}
 
 def charge_slowly(dsn: str, url: str, name: str) -> None:
     """At a service that takes longer to answer than a claim lasts."""
-    effect = Once(Ledger(Database(dsn)), Effect.of(name, "charge", {"of": name}), **SHORT)
+    effect = IdempotentEffect(Ledger(Database(dsn)), Effect.of(name, "charge", {"of": name}), **SHORT)
     assert effect.perform(lambda: charge(url, name)) == 1
 
 
@@ -61,7 +61,7 @@ def charge_slowly_holding_the_loop(dsn: str, url: str, name: str) -> None:
     async def charging() -> int:
         return charge(url, name)
 
-    effect = Once(Ledger(Database(dsn)), Effect.of(name, "charge", {"of": name}), **SHORT)
+    effect = IdempotentEffect(Ledger(Database(dsn)), Effect.of(name, "charge", {"of": name}), **SHORT)
     assert asyncio.run(effect.aperform(charging)) == 1
 
 

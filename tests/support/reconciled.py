@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from muster.errors import TransientError
-from muster.execution.epochs import Epoch, begin_epoch, instant
 from muster.execution.performing import perform
 from muster.execution.references import WorkRef
+from muster.execution.run_executions import Epoch, begin_epoch, instant
 from muster.execution.view import definition_of
-from muster.operations.reconciling import Disagreement, Scope, reconcile
+from muster.operations.reconciling import Discrepancy, Scope, reconcile
 from support.runs import Played, Site
 from support.sources import source_of
 
@@ -58,7 +58,7 @@ class FakeAirflow:
         return self.clears
 
 
-def found(site: Site, airflow: FakeAirflow, *, later: timedelta = LATER, **how: Any) -> list[Disagreement]:
+def found(site: Site, airflow: FakeAirflow, *, later: timedelta = LATER, **how: Any) -> list[Discrepancy]:
     def send(notice: Any) -> None:
         site.do(site.services.notices.send(notice))
 
@@ -89,7 +89,7 @@ def performed_whole(site: Site, run: str, *, until: str | None = None) -> dict[s
     for step in site.do(definition_of(site.services, run)).steps:
         if step.id == until:
             return ended
-        ref = WorkRef(run=run, step=step.id, epoch=epoch.number, stands=step.id in epoch.stands)
+        ref = WorkRef(run=run, step=step.id, epoch=epoch.number, is_preserved=step.id in epoch.preserved_steps)
         for task in site.do(Played(site).tasks(ref)):
             name = step.id if task.slot is None else f"{step.id}_{task.slot}"
             ended[name] = site.do(perform(site.services, task)).status

@@ -332,7 +332,7 @@ class EffectsMachine(Machine):
 
 
 class AttemptsMachine(Machine):
-    """Of the attempts at a piece of work the latest that has shown itself may write, and none before it."""
+    """Of the attempts at a work item the latest that has shown itself may write, and none before it."""
 
     @initialize()
     def begin_attempts(self) -> None:

@@ -43,7 +43,7 @@ class Worker:
         self.leases, self.ledger = Leases(self.database), Ledger(self.database)
         self.breakers = Breakers(self.database, cached=0)
         self.world = psycopg.connect(dsn, autocommit=True)
-        self.inside: dict[int, effects.Once] = {}
+        self.inside: dict[int, effects.IdempotentEffect] = {}
         self.sagas = Sagas(self.database)
         self.bug = ExitStack()
 
@@ -150,12 +150,12 @@ class Worker:
         if bug is not None:
             self.bug.enter_context(MUTATIONS[bug].applied())
 
-    def _once(self, key: str, amount: int, find_out: str) -> effects.Once:
+    def _once(self, key: str, amount: int, find_out: str) -> effects.IdempotentEffect:
         answers: dict[str, FindOut] = {
             "truth": lambda: self._truth(key),
             "cannot": lambda: CANNOT_TELL,
         }
-        return effects.Once(self.ledger, Effect.of(key, "charge", amount), answers[find_out], patience=LONG)
+        return effects.IdempotentEffect(self.ledger, Effect.of(key, "charge", amount), answers[find_out], patience=LONG)
 
     def _act(self, key: str, how: str) -> int:
         if how == "refused":

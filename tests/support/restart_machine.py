@@ -14,10 +14,10 @@ from typing import Literal
 
 from muster.approvals import asking
 from muster.errors import PermanentError
-from muster.execution.epochs import begin_epoch
 from muster.execution.performing import begin
-from muster.execution.piece import Piece
 from muster.execution.references import WorkRef
+from muster.execution.run_executions import begin_epoch
+from muster.execution.work_item import WorkItem
 from muster.language.definition import Definition
 from muster.operations.redoing import Plan, order, plan_redrive, plan_restart
 from muster.recovery.dead_letters import DeadLetter, DeadLetters, Filter
@@ -119,9 +119,9 @@ class Judge:
 
     def begins(self, steps: Collection[str], only: Collection[str] | None) -> None:
         """These steps are done again; `only` names whose part of the fan-outs among them."""
-        for step, name in list(self.stands):
+        for step, name in list(self.preserved_steps):
             if step in steps and (only is None or step == "last" or name in only):
-                del self.stands[step, name]
+                del self.preserved_steps[step, name]
 
     def hears(self, call: str) -> None:
         """One line of the file of calls."""
@@ -142,7 +142,7 @@ class Judge:
                 self._posts(name, how, key[0])
             if step != "last":
                 self._allowed(step, name)
-            self.stands[step, name] = how
+            self.preserved_steps[step, name] = how
 
     def _posts(self, name: str, how: str, key: str) -> None:
         if self.case.shape != "plain" and self.tried.get(key, name) != name:
@@ -156,7 +156,7 @@ class Judge:
         if name not in self.names:
             self.wrong.append(f"ii: {step} {name}, which is not in the list any more")
         for before in FANS_OUT[: FANS_OUT.index(step)]:
-            how = self.stands.get((before, name))
+            how = self.preserved_steps.get((before, name))
             if how != "ok":
                 number = "i" if before == "approve" else "ii"
                 self.wrong.append(f"{number}: {step} {name}, and {before} of it is {how or 'not done'} now")
@@ -164,7 +164,11 @@ class Judge:
 
     def ends(self, status: str, reason: str | None) -> None:
         """The run was closed."""
-        lost = [f"{step} {name}" for (step, name), how in self.stands.items() if how == "broken" and self._is_in(name)]
+        lost = [
+            f"{step} {name}"
+            for (step, name), how in self.preserved_steps.items()
+            if how == "broken" and self._is_in(name)
+        ]
         posted = set().union(*self.posted.values())
         if status == "compensated" and posted:
             self.wrong.append(f"iv: compensated, and {sorted(posted)} stand posted")
@@ -181,7 +185,7 @@ class Judge:
     def _all_set_aside(self) -> bool:
         """Then a step counts as failed."""
         for step in FANS_OUT[:2]:
-            hows = [self.stands[step, name] for name in self.names if (step, name) in self.stands]
+            hows = [self.preserved_steps[step, name] for name in self.names if (step, name) in self.preserved_steps]
             if hows and set(hows) == {"aside"}:
                 return True
         return False
@@ -190,7 +194,7 @@ class Judge:
         for index, name in enumerate(self.names):
             if self.case.shape in ("when", "item") and len(self.names) < 3 and (self.case.shape == "when" or index):
                 continue
-            if all(self.stands.get((step, name)) == "ok" for step in FANS_OUT[:3]):
+            if all(self.preserved_steps.get((step, name)) == "ok" for step in FANS_OUT[:3]):
                 yield name
 
 
@@ -227,8 +231,8 @@ class Player:
                 letter = letters[again.begins]
                 assert letter.step is not None
                 only = None if letter.index is None else judge.names[letter.index : letter.index + 1]
-                pieces = {letter.step: [letter.index]}
-                plan = plan_redrive(services.log, services.definitions, run, pieces, by="ann")
+                work_items = {letter.step: [letter.index]}
+                plan = plan_redrive(services.log, services.definitions, run, work_items, by="ann")
             else:
                 plan = plan_restart(services.log, services.definitions, run, again.begins, by="ann")
             order(services.log, plan)
@@ -279,15 +283,15 @@ class Player:
 
     def _asked(self, ref: WorkRef, weather: Weather) -> None:
         async def asked() -> None:
-            piece = await begin(self._site.services, ref)
-            if not isinstance(piece, Piece):
+            work_item = await begin(self._site.services, ref)
+            if not isinstance(work_item, WorkItem):
                 return
-            name = piece.variables["item"]
-            await asking.request(self._site.services, piece)
+            name = work_item.variables["item"]
+            await asking.request(self._site.services, work_item)
             approved = name != weather.rejected
             with (self._folder / "calls").open("a") as file:
                 file.write(f"approve {name} {'ok' if approved else 'rejected'}\n")
-            await asking.answer(self._site.services, piece, approved=approved, by="lead")
+            await asking.answer(self._site.services, work_item, approved=approved, by="lead")
 
         self._site.do(asked())
 

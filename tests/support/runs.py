@@ -17,9 +17,9 @@ from muster.execution.fanout import expand
 from muster.execution.outcome import Outcome
 from muster.execution.performing import begin, perform
 from muster.execution.personal import RunLog
-from muster.execution.piece import Piece
 from muster.execution.references import WorkRef, run_id
 from muster.execution.services import Services
+from muster.execution.work_item import WorkItem
 from muster.language import load_folder
 from muster.language.definition import Definition
 from muster.notifications import Sender
@@ -96,10 +96,10 @@ class Site:
         """A person's answer."""
 
         async def answered() -> None:
-            piece = await begin(self.services, WorkRef(run=run, step=step, slot=slot, epoch=epoch))
-            assert isinstance(piece, Piece)
-            await asking.request(self.services, piece)
-            await asking.answer(self.services, piece, approved=approved, by=by)
+            work_item = await begin(self.services, WorkRef(run=run, step=step, slot=slot, epoch=epoch))
+            assert isinstance(work_item, WorkItem)
+            await asking.request(self.services, work_item)
+            await asking.answer(self.services, work_item, approved=approved, by=by)
 
         self.do(answered())
 

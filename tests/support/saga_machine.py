@@ -96,13 +96,13 @@ class SagaMachine(Machine):
         assert self.ask(0, "saga", "open", *opening) == ("succeeded", None)
 
     def give_moods(self, what: str, moods: list[str]) -> None:
-        pieces = [
+        work_items = [
             work_key(step.id, index)
             for step in self.definition.steps
             for index in ([None] if step.each is None else range(len(ITEMS)))
         ]
-        for piece, mood in zip(pieces, moods, strict=False):
-            self.sql("INSERT INTO moods VALUES (%s, %s, %s)", self.run, f"{what} {piece}", mood)
+        for work_item, mood in zip(work_items, moods, strict=False):
+            self.sql("INSERT INTO moods VALUES (%s, %s, %s)", self.run, f"{what} {work_item}", mood)
 
     # What Airflow does.
 
@@ -288,9 +288,9 @@ class SagaMachine(Machine):
         """A person undoes outside what undoing has stopped at, before saying so."""
         stuck, deeds = self.state().stuck, self.deeds()
         assert stuck is not None
-        piece = work_key(stuck.step, stuck.index)
+        work_item = work_key(stuck.step, stuck.index)
         for key in set(deeds["act"]) - set(deeds["undo"]):
-            if key.partition("~")[0] == piece:
+            if key.partition("~")[0] == work_item:
                 self.sql("INSERT INTO deeds (run, what, key) VALUES (%s, 'undo', %s)", self.run, f"{self.run}/{key}")
 
     @rule(number=ANY, which=WHICH, mended=st.booleans())
@@ -360,16 +360,16 @@ class SagaMachine(Machine):
         stuck: dict[int, str] = {}
         for event in self.events():
             data, step = event.data, event.data.get("step")
-            piece = (str(step), data.get("index"))
+            work_item = (str(step), data.get("index"))
             match event.type:
                 case "step.started":
                     assert not is_cancelled, "a cancelled run begins nothing more"
                     if data["epoch"] in open_:
-                        late.add((*piece, data["epoch"]))
-                    begun.add(piece)
+                        late.add((*work_item, data["epoch"]))
+                    begun.add(work_item)
                 case "step.succeeded" | "step.failed" | "step.retried":
                     # Where nothing can be undone, who comes late does no harm.
-                    assert not guarded or (*piece, data["epoch"]) not in late, (
+                    assert not guarded or (*work_item, data["epoch"]) not in late, (
                         "no step is performed after unwinding began"
                     )
                 case "run.cancel_requested" | "run.restarted":
@@ -379,14 +379,14 @@ class SagaMachine(Machine):
                 case "run.stuck":
                     stuck[data["epoch"]] = str(step)
                 case "compensation.started":
-                    assert piece in begun, "nothing is undone that did not begin"
+                    assert work_item in begun, "nothing is undone that did not begin"
                     assert stuck.get(data["epoch"], step) == step, "once the run is stuck the rest stays as it is"
                     waiting = {p for p in open_[max(open_)] if p[0] in self.later(str(step))}
                     left = {p for p in waiting if not any(u[:2] == p for u in undone)}
-                    assert not left, f"{piece} is undone before {left}, which came after it"
+                    assert not left, f"{work_item} is undone before {left}, which came after it"
                 case "compensation.succeeded":
-                    assert (*piece, data["work_epoch"]) not in undone, "what was done is undone once"
-                    undone.add((*piece, data["work_epoch"]))
+                    assert (*work_item, data["work_epoch"]) not in undone, "what was done is undone once"
+                    undone.add((*work_item, data["work_epoch"]))
         self.no_item_is_done_that_began_after_another_one_had_failed()
         assert all(count == 1 for counts in self.deeds().values() for count in counts.values()), "once, outside as well"
 
@@ -398,11 +398,11 @@ class SagaMachine(Machine):
             execution = data.get("step"), data.get("epoch")
             if data.get("index") is None or self.definition.step(data["step"]).failures == "continue":
                 continue
-            piece = (*execution, data["index"])
+            work_item = (*execution, data["index"])
             if event.type == "step.started" and execution not in failed:
-                begun.add(piece)
+                begun.add(work_item)
             elif event.type in ("step.succeeded", "step.failed", "step.retried"):
-                assert piece in begun, f"{piece} was done, and began after another one had failed"
+                assert work_item in begun, f"{work_item} was done, and began after another one had failed"
                 if event.type == "step.failed":
                     failed.add(execution)
 
@@ -437,7 +437,7 @@ class SagaMachine(Machine):
             assert len(deeds["undo"]) >= sum(work.undone for work in works) - by_hand, "each execution is undone"
         if state.status == "succeeded":
             assert all(work.status != "undone" for work in works)
-            done = {work_key(*it) for it in self.pieces() if state.step(it[0]).work(it[1]).status == "succeeded"}
+            done = {work_key(*it) for it in self.work_items() if state.step(it[0]).work(it[1]).status == "succeeded"}
             assert done <= {key.partition("~")[0] for key in standing}, "what counts as done was done, and stands"
         if state.status == "failed":
             assert not standing or not self.must_be_undone(state), "a run that lost a step does not stay half done"
@@ -445,7 +445,7 @@ class SagaMachine(Machine):
         assert found.differences == [], "the projections say what the log says"
         assert self.log.verify(self.run) is None
 
-    def pieces(self) -> Iterator[tuple[str, int | None]]:
+    def work_items(self) -> Iterator[tuple[str, int | None]]:
         """Every piece of the steps that can be undone."""
         for step in self.definition.steps:
             if self.undone(step.id):

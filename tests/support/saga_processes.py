@@ -141,8 +141,8 @@ async def _done(dsn: str, site: Path, death: Death | None, work: Callable[[Servi
     database = Database(dsn)
     # For what other properties play with time stands still; here what another process is at is waited for.
     effects._pause = _pause
-    effects.Once.__init__.__kwdefaults__.update(patience=CLAIM, grace=1.0)
-    overtaken.PATIENCE, overtaken.LOOK = 2.0, 0.1
+    effects.IdempotentEffect.__init__.__kwdefaults__.update(patience=CLAIM, grace=1.0)
+    overtaken.LONGEST_WAIT, overtaken.LOOK = 2.0, 0.1
     try:
         faults = Faults(crash=None if death is None else death.append, when=when)
         outcome = await work(_services(database, site, faults))

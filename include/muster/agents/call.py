@@ -19,7 +19,7 @@ from muster.events.log import EventLog
 
 @dataclass(frozen=True, kw_only=True)
 class AgentCall:
-    """One piece of work for an agent."""
+    """One work item for an agent."""
 
     run: str
     step: str

@@ -109,7 +109,7 @@ class _Lookup:
 
 
 class Recorded:
-    """What an earlier execution of one piece of work left in the journal, read once when it begins again."""
+    """What an earlier execution of one work item left in the journal, read once when it begins again."""
 
     def __init__(self, events: Mapping[str, Event]) -> None:
         self._events = events

@@ -20,7 +20,7 @@ class ModelProvider(Protocol):
     async def model(self, tier: str) -> Model | None:
         """The model of the connection `tier`; None when there is no such connection.
 
-        Asked before every piece of work. Keep one model per tier and event loop, so that its HTTP
+        Asked before every work item. Keep one model per tier and event loop, so that its HTTP
         connections are used again; look a missing one up again, so that a new connection is seen.
         """
         ...
@@ -44,12 +44,12 @@ async def connected(tiers: Sequence[str], provider: ModelProvider) -> list[Tier]
     found = []
     for name in tiers:
         if (model := await provider.model(name)) is not None:
-            take_over(model)
+            take_over_from(model)
             found.append(Tier(name, model))
     return found
 
 
-def take_over(model: object) -> None:
+def take_over_from(model: object) -> None:
     """Turn off what a model's SDK client does by itself: retries, and giving up early while connecting.
 
     A step's own `retry` and the agent's next tier decide what follows a failure. A client that
@@ -58,7 +58,7 @@ def take_over(model: object) -> None:
     a connection; without more patience it takes its own delay for the server's.
     """
     for inner in getattr(model, "models", None) or ():
-        take_over(inner)
+        take_over_from(inner)
     client = getattr(model, "client", None)
     if client is None:
         return

@@ -20,7 +20,7 @@ something, do not; carry on with the task."""
 
 
 def instructions(agent: AgentSpec) -> str:
-    """What stays the same for every piece of work of one agent."""
+    """What stays the same for every work item of one agent."""
     where = f" in the {agent.department.replace('_', ' ')} department" if agent.department else ""
     role = agent.role if agent.role.endswith((".", "!", "?")) else f"{agent.role}."
     paragraphs = [f"You are {agent.name}{where}. {role}", agent.instructions.strip(), DATA_RULE]
@@ -28,7 +28,7 @@ def instructions(agent: AgentSpec) -> str:
 
 
 def request(ask: str, inputs: Mapping[str, object]) -> str:
-    """One piece of work: the author's request, then what it is about, each value fenced under its name."""
+    """One work item: the author's request, then what it is about, each value fenced under its name."""
     blocks = [ask.strip()]
     blocks += [f"{name}:\n{fence(value)}" for name, value in inputs.items()]
     return redact("\n\n".join(blocks))

@@ -1,4 +1,4 @@
-"""Performs one piece of work with an agent: through its models, or by its `offline` skill without any."""
+"""Performs one work item with an agent: through its models, or by its `offline` skill without any."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _run(log: EventLog, run: str, limit: Decimal | None) -> _Run:
 
 @dataclass(frozen=True)
 class _Kind:
-    """What two pieces of work have in common when they can share a pydantic-ai agent."""
+    """What two work items have in common when they can share a pydantic-ai agent."""
 
     spec: str
     output: OutputType | None
@@ -94,7 +94,7 @@ class _Built:
 
 
 async def run_agent(call: AgentCall, services: AgentServices) -> AgentResult:
-    """Let an agent do one piece of work.
+    """Let an agent do one work item.
 
     What models and tools answer is in the log before it is used; performed again after a crash,
     the work goes on where it stopped. The first tier that answers is used; a tier without a
@@ -164,7 +164,7 @@ async def _ask_models(
     from pydantic_ai import UsageLimits
     from pydantic_ai.exceptions import UnexpectedModelBehavior
 
-    from muster.agents.tiered import Means, TieredModel
+    from muster.agents.tiered import ModelRequestContext, TieredModel
     from muster.agents.tools import ToolCalls
 
     run = _run(services.log, call.run, call.budget)
@@ -173,7 +173,7 @@ async def _ask_models(
     model = TieredModel(
         tiers,
         call,
-        Means(
+        ModelRequestContext(
             journal=run.journal,
             recorded=recorded,
             prices=price_table(call.settings),

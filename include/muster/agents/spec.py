@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from muster.written import Name, SkillName, Usd, Written
+from muster.yaml_model import Name, SkillName, Usd, YamlModel
 
 
-class AgentLimits(Written):
-    """Where one piece of work by an agent stops; reaching a limit fails that call."""
+class AgentLimits(YamlModel):
+    """Where one work item by an agent stops; reaching a limit fails that call."""
 
     requests: int = Field(default=10, ge=1, le=1000)
     """Most requests to the model."""
@@ -20,7 +20,7 @@ class AgentLimits(Written):
     """Most money in US dollars; null leaves it to the automation's `budget`."""
 
 
-class AgentSpec(Written):
+class AgentSpec(YamlModel):
     """Who an agent is, what it can do, which models it asks and what it may use."""
 
     id: Name
@@ -42,7 +42,7 @@ class AgentSpec(Written):
     returns: str | dict[str, object] | None = None
     """What it answers when the step does not say: a Pydantic model by name, or a JSON Schema; else text."""
     limits: AgentLimits = AgentLimits()
-    """Where one piece of work stops."""
+    """Where one work item stops."""
     temperature: float | None = Field(default=None, ge=0, le=2)
     """The model's sampling temperature; null for the model's own default."""
     retries: int = Field(default=2, ge=0, le=10)
@@ -56,7 +56,7 @@ class AgentSpec(Written):
         return self.title or self.id.replace("_", " ").capitalize()
 
 
-class AgentFile(Written):
+class AgentFile(YamlModel):
     """A file `agents/<department>.yaml`: the agents of one department."""
 
     department: Name

@@ -1,4 +1,4 @@
-"""How a piece of work asks its models: journal first, then tier after tier, each call within its budget.
+"""How a work item asks its models: journal first, then tier after tier, each call within its budget.
 
 Imported only when a model is asked: it brings pydantic-ai along.
 """
@@ -31,7 +31,6 @@ from pydantic_ai.models.fallback import FallbackModel
 from pydantic_ai.settings import ModelSettings
 from pydantic_core import to_jsonable_python
 
-from muster.agents.asked import asked
 from muster.agents.budget import Budget
 from muster.agents.call import AgentCall
 from muster.agents.errors import LimitReached
@@ -39,6 +38,7 @@ from muster.agents.fingerprint import fingerprint
 from muster.agents.journal import Journal, Recorded, model_key
 from muster.agents.models import Tier
 from muster.agents.prices import PriceTable
+from muster.agents.prompt_record import asked
 from muster.agents.tools import ensure_nothing_in_doubt
 from muster.errors import BudgetExceeded, ErrorClass, PermanentError, TransientError
 from muster.events.model import Event
@@ -61,7 +61,7 @@ CHARACTERS_PER_TOKEN = 3
 
 @dataclass
 class Tally:
-    """What one piece of work has used, answers found in the journal included."""
+    """What one work item has used, answers found in the journal included."""
 
     requests: int = 0
     input_tokens: int = 0
@@ -85,8 +85,8 @@ class Tally:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Means:
-    """What a piece of work has for asking models."""
+class ModelRequestContext:
+    """What a work item has for asking models."""
 
     journal: Journal
     recorded: Recorded
@@ -121,12 +121,12 @@ class Request:
 class TieredModel(FallbackModel):
     """A pydantic-ai model that asks the journal, then the tiers in order, and records every answer."""
 
-    def __init__(self, tiers: Sequence[Tier], call: AgentCall, means: Means) -> None:
+    def __init__(self, tiers: Sequence[Tier], call: AgentCall, context: ModelRequestContext) -> None:
         super().__init__(tiers[0].model, *(tier.model for tier in tiers[1:]))
         self.tally = Tally()
         self._tiers = list(tiers)
         self._call = call
-        self._means = means
+        self._means = context
 
     async def request(
         self,
@@ -237,13 +237,13 @@ class TieredModel(FallbackModel):
     async def _record(
         self, request: Request, tier: Tier, response: ModelResponse, failures: Sequence[TierFailure]
     ) -> Event:
-        call, means = self._call, self._means
+        call, context = self._call, self._means
         usage = response.usage
-        usage.cost = means.prices.of_response(response)
+        usage.cost = context.prices.of_response(response)
         if usage.cost is None:
             # A server may answer under a name that nobody has priced; what was asked for has a price.
-            usage.cost = means.prices.of_tokens(tier.model, usage.input_tokens, usage.output_tokens)
-        means.outputs[tier.name] = max(means.outputs.get(tier.name, 1), usage.output_tokens)
+            usage.cost = context.prices.of_tokens(tier.model, usage.input_tokens, usage.output_tokens)
+        context.outputs[tier.name] = max(context.outputs.get(tier.name, 1), usage.output_tokens)
         said = ModelCalled(
             step=call.step,
             index=call.index,
@@ -258,10 +258,10 @@ class TieredModel(FallbackModel):
             failed=[failure.as_data() for failure in failures],
         )
         new = said.event(actor=call.agent.id, key=request.key)
-        event = await means.journal.record(new)
+        event = await context.journal.record(new)
         if ModelCalled.of(event).request != request.question:
             # Another version of the program asked something else here first.
-            event = await means.journal.record(replace(new, key=f"{request.key}~{request.question[:12]}"))
+            event = await context.journal.record(replace(new, key=f"{request.key}~{request.question[:12]}"))
         return event
 
 

@@ -38,7 +38,7 @@ FORGOTTEN_RESULT = "It was done before, and stands; what it gave back was forgot
 
 
 class ToolCalls:
-    """The tool calls of one piece of work; pydantic-ai hands it to every tool as `ctx.deps`."""
+    """The tool calls of one work item; pydantic-ai hands it to every tool as `ctx.deps`."""
 
     def __init__(
         self, call: AgentCall, context: Callable[[str], SkillContext], journal: Journal, recorded: Recorded
@@ -140,7 +140,7 @@ async def ensure_nothing_in_doubt(ledger: Ledger, call: AgentCall) -> None:
     """Before a new question: a model that decides afresh may have the same done again, in other words.
 
     Raises:
-        OutcomeUnknown: something that a tool of this piece of work began may have happened.
+        OutcomeUnknown: something that a tool of this work item began may have happened.
     """
     # All tools that the last answer asked for have ended by now.
     outside = await ledger.aoutside(call.run, call.effect_key)

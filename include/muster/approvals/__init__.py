@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from muster.faces import face
 
 if TYPE_CHECKING:
+    from muster.approvals.approval_reuse import ask
     from muster.approvals.asking import Request, look
     from muster.approvals.decisions import Decision, Reply, respond, take_reply
-    from muster.approvals.kept_answers import ask
 
 __all__ = [
     "Decision",
@@ -27,7 +27,7 @@ __getattr__ = face(
         "Decision": "decisions",
         "Reply": "decisions",
         "Request": "asking",
-        "ask": "kept_answers",
+        "ask": "approval_reuse",
         "look": "asking",
         "respond": "decisions",
         "take_reply": "decisions",

@@ -20,11 +20,11 @@ from muster.events.payloads.people import ApprovalGranted, ApprovalRefused
 from muster.events.state import CANCELLED
 from muster.execution.concurrency import undisturbed
 from muster.execution.outcome import Outcome
-from muster.execution.performing import take_up
-from muster.execution.piece import Piece
+from muster.execution.performing import load_begun
 from muster.execution.references import WorkRef
 from muster.execution.services import Services
 from muster.execution.stopping import has_closed, why_stopped
+from muster.execution.work_item import WorkItem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,14 +75,16 @@ async def _take(services: Services, ref: WorkRef, reply: Reply) -> Decision:
     # Before anything is read: what is written after this version refuses the append, and the reply is decided anew. So
     # of two people who answer at once the second is told who was first.
     version = await services.log.aversion(ref.run)
-    piece = await take_up(services, ref)
-    if isinstance(piece, Outcome) and isinstance(piece.output, dict) and "approved" in piece.output:
-        return _settled(reply, piece.output)
+    work_item = await load_begun(services, ref)
+    if isinstance(work_item, Outcome) and isinstance(work_item.output, dict) and "approved" in work_item.output:
+        return _settled(reply, work_item.output)
     if (why := await _over(services, ref)) is not None:
         return Decision(status="closed", message=f"It is not asked any more: {why}.")
-    if isinstance(piece, Outcome):
-        return Decision(status="closed", message=f"It is not asked any more: {piece.reason or 'its step has ended'}.")
-    return await _decide(services, piece, reply, version)
+    if isinstance(work_item, Outcome):
+        return Decision(
+            status="closed", message=f"It is not asked any more: {work_item.reason or 'its step has ended'}."
+        )
+    return await _decide(services, work_item, reply, version)
 
 
 async def _over(services: Services, ref: WorkRef) -> str | None:
@@ -92,41 +94,43 @@ async def _over(services: Services, ref: WorkRef) -> str | None:
     return "the run has ended" if await has_closed(services, ref) else None
 
 
-async def respond(services: Services, piece: Piece, reply: Reply | None) -> dict[str, object] | Request | Outcome:
+async def respond(
+    services: Services, work_item: WorkItem, reply: Reply | None
+) -> dict[str, object] | Request | Outcome:
     """Take what Airflow woke the task with: a reply, or that it is time to look again (None).
 
     The step's output when the question is settled; else what `look` says.
     """
     if reply is not None:
-        decision = await take_reply(services, piece.ref, reply)
+        decision = await take_reply(services, work_item.ref, reply)
         if decision.output is not None:
             return decision.output
-    return await look(services, piece.ref)
+    return await look(services, work_item.ref)
 
 
-async def _decide(services: Services, piece: Piece, reply: Reply, version: int) -> Decision:
+async def _decide(services: Services, work_item: WorkItem, reply: Reply, version: int) -> Decision:
     """Write what a reply to an open question means, if nothing of its step, or of no step, has come since a version.
 
     What other steps do says nothing about it: in a run that is busy, whoever waited for a moment without any would
     wait for long.
     """
-    asked = await question(services, piece)
+    asked = await question(services, work_item)
     if asked.is_over(reply.at):
         return Decision(status="closed", message="Time is up: no answer counts any more, which is a rejection.")
-    if why := _objection(piece, asked, reply):
+    if why := _objection(work_item, asked, reply):
         await services.log.aappend(
-            piece.ref.run, [_refusal(piece, reply, why)], expected=version, within=[piece.step.id]
+            work_item.ref.run, [_refusal(work_item, reply, why)], expected=version, within=[work_item.step.id]
         )
         return Decision(status="refused", message=why)
     before = list(asked.granted)
     if reply.approved and len(before) + 1 < asked.needed:
         await services.log.aappend(
-            piece.ref.run, [_grant(piece, reply, asked.needed)], expected=version, within=[piece.step.id]
+            work_item.ref.run, [_grant(work_item, reply, asked.needed)], expected=version, within=[work_item.step.id]
         )
         return Decision(status="counted", message=progress(replace(asked, granted=[*before, reply.by])))
     output = await answer(
         services,
-        piece,
+        work_item,
         approved=reply.approved,
         by=reply.by,
         note=reply.note,
@@ -152,9 +156,9 @@ def _settled(reply: Reply, output: Mapping[str, object]) -> Decision:
     return Decision(status="closed", message=f"It was {said} already, {how}.", output=dict(output))
 
 
-def _objection(piece: Piece, asked: Question, reply: Reply) -> str | None:
+def _objection(work_item: WorkItem, asked: Question, reply: Reply) -> str | None:
     """Why this person's reply does not count now; None when it does."""
-    if reply.by == piece.view.requested_by:
+    if reply.by == work_item.view.requested_by:
         return f"{reply.by} asked for the run, and whoever does cannot answer for it."
     if reply.by in asked.granted:
         people = ", ".join(asked.people(reply.at))
@@ -164,14 +168,14 @@ def _objection(piece: Piece, asked: Question, reply: Reply) -> str | None:
     return None
 
 
-def _grant(piece: Piece, reply: Reply, needed: int) -> NewEvent:
+def _grant(work_item: WorkItem, reply: Reply, needed: int) -> NewEvent:
     """One of several approvals, once for each person."""
-    said = ApprovalGranted(**piece.place, by=reply.by, by_id=reply.id, needed=needed, note=reply.note)
-    return said.event(actor=reply.by, key=keys.granted(piece.key, reply.by, piece.ref.epoch))
+    said = ApprovalGranted(**work_item.place, by=reply.by, by_id=reply.id, needed=needed, note=reply.note)
+    return said.event(actor=reply.by, key=keys.granted(work_item.key, reply.by, work_item.ref.epoch))
 
 
-def _refusal(piece: Piece, reply: Reply, why: str) -> NewEvent:
+def _refusal(work_item: WorkItem, reply: Reply, why: str) -> NewEvent:
     """An answer that does not count."""
-    said = ApprovalRefused(**piece.place, by=reply.by, by_id=reply.id, approved=reply.approved, why=why)
-    key = keys.refused(piece.key, reply.by, reply.at.isoformat(), piece.ref.epoch)
+    said = ApprovalRefused(**work_item.place, by=reply.by, by_id=reply.id, approved=reply.approved, why=why)
+    key = keys.refused(work_item.key, reply.by, reply.at.isoformat(), work_item.ref.epoch)
     return said.event(actor=reply.by, key=key)

@@ -24,11 +24,11 @@ from muster.events.payloads.people import (
 )
 from muster.events.sealing import GONE, words
 from muster.execution.outcome import Outcome
-from muster.execution.performing import take_up
-from muster.execution.piece import Piece
+from muster.execution.performing import load_begun
 from muster.execution.references import WorkRef
 from muster.execution.services import Services
 from muster.execution.telling import tell
+from muster.execution.work_item import WorkItem
 from muster.language.expressions import ExpressionError, evaluate
 from muster.language.kinds.human import ResolvedHuman, ResolvedHumanStep
 from muster.redaction import redact
@@ -114,18 +114,18 @@ class Question:
         return (at - self.asked_at).total_seconds()
 
 
-async def question(services: Services, piece: Piece) -> Question:
+async def question(services: Services, work_item: WorkItem) -> Question:
     """The question as it was put, with what has happened to it since.
 
     Raises:
         PermanentError: this execution of the run has not put it yet.
     """
-    events = services.log.aread(piece.ref.run, steps=[piece.step.id], types=_TYPES)
-    own = [event async for event in events if _belongs(event, piece)]
+    events = services.log.aread(work_item.ref.run, steps=[work_item.step.id], types=_TYPES)
+    own = [event async for event in events if _belongs(event, work_item)]
     asked = next((event for event in own if event.type == EventType.APPROVAL_REQUESTED), None)
     if asked is None:
         raise PermanentError(
-            f"Step {piece.step.id} of {piece.ref.run} has not asked anybody yet.", remedy="Answer when it has."
+            f"Step {work_item.step.id} of {work_item.ref.run} has not asked anybody yet.", remedy="Answer when it has."
         )
     said = ApprovalRequested.of(asked)
     return Question(
@@ -139,12 +139,12 @@ async def question(services: Services, piece: Piece) -> Question:
         needed=said.approvals,
         granted=[ApprovalGranted.of(event).by for event in own if event.type == EventType.APPROVAL_GRANTED],
         noticed=frozenset(
-            keys.which_told(event.key, piece.key, piece.ref.epoch) for event in own if event.key is not None
+            keys.which_told(event.key, work_item.key, work_item.ref.epoch) for event in own if event.key is not None
         ),
     )
 
 
-async def tell_due(services: Services, piece: Piece, asked: Question, now: datetime, version: int) -> None:
+async def tell_due(services: Services, work_item: WorkItem, asked: Question, now: datetime, version: int) -> None:
     """Send what is due, the question itself first, each once, and write it down.
 
     A notice that cannot be sent stays in the outbox: who may answer does not depend on it. Whoever dies in the middle
@@ -153,82 +153,88 @@ async def tell_due(services: Services, piece: Piece, asked: Question, now: datet
     Raises:
         ConcurrencyError: something of the step, or of no step, has come after the version.
     """
-    due = list(asked.due(now, announced=human_of(piece).announce))
+    due = list(asked.due(now, announced=human_of(work_item).announce))
     for key, _, _ in due:
-        made = partial(_told, services, piece.ref, key, now)
+        made = partial(_told, services, work_item.ref, key, now)
         # Sent first and written after. If the process dies in between, the next one sends under the same key, which the
         # outbox knows; written first, it would be in the log that people were told who were not.
-        await tell(services, piece.ref.run, piece.key, made, otherwise=NOBODY)
+        await tell(services, work_item.ref.run, work_item.key, made, otherwise=NOBODY)
     if due:
-        said = [_event(piece, *each, asked.people(now)) for each in due]
-        await services.log.aappend(piece.ref.run, said, expected=version, within=[piece.step.id])
+        said = [_event(work_item, *each, asked.people(now)) for each in due]
+        await services.log.aappend(work_item.ref.run, said, expected=version, within=[work_item.step.id])
 
 
-def details_of(piece: Piece) -> str | None:
+def details_of(work_item: WorkItem) -> str | None:
     """What people need to know to decide, without secrets."""
-    human = human_of(piece)
-    details = evaluate(human.details, piece.variables, where=f"step {piece.step.id}, human") if human.details else None
+    human = human_of(work_item)
+    details = (
+        evaluate(human.details, work_item.variables, where=f"step {work_item.step.id}, human")
+        if human.details
+        else None
+    )
     return redact(str(details)) if details else None
 
 
-def human_of(piece: Piece) -> ResolvedHuman:
+def human_of(work_item: WorkItem) -> ResolvedHuman:
     """What the step says of its question."""
-    if not isinstance(piece.step, ResolvedHumanStep):
-        raise PermanentError(f"Step {piece.step.id} does not ask a person.")
-    return piece.step.human
+    if not isinstance(work_item.step, ResolvedHumanStep):
+        raise PermanentError(f"Step {work_item.step.id} does not ask a person.")
+    return work_item.step.human
 
 
-def _event(piece: Piece, key: str, after: float, names: Sequence[str], people: list[str]) -> NewEvent:
+def _event(work_item: WorkItem, key: str, after: float, names: Sequence[str], people: list[str]) -> NewEvent:
     said: ApprovalTold | ApprovalReminded | ApprovalEscalated
     if (what := key.partition("/")[0]) == ASKED:
-        said = ApprovalTold(**piece.place, people=people)
+        said = ApprovalTold(**work_item.place, people=people)
     elif what == REMINDED:
-        said = ApprovalReminded(**piece.place, after=after, people=people)
+        said = ApprovalReminded(**work_item.place, after=after, people=people)
     else:
-        said = ApprovalEscalated(**piece.place, after=after, people=people, to=list(names))
-    return said.event(key=keys.told(piece.key, key, piece.ref.epoch))
+        said = ApprovalEscalated(**work_item.place, after=after, people=people, to=list(names))
+    return said.event(key=keys.told(work_item.key, key, work_item.ref.epoch))
 
 
 async def _told(services: Services, ref: WorkRef, key: str, now: datetime) -> list[dict[str, Any]]:
     """What is told, of what the log says now; nothing once it is answered."""
-    piece = await take_up(services, ref)
-    if isinstance(piece, Outcome):
+    work_item = await load_begun(services, ref)
+    if isinstance(work_item, Outcome):
         return []
-    return list(_notices(piece, await question(services, piece), key, now, services.page(ref)))
+    return list(_notices(work_item, await question(services, work_item), key, now, services.page(ref)))
 
 
-def _notices(piece: Piece, asked: Question, key: str, now: datetime, page: str | None) -> Iterator[dict[str, Any]]:
-    title = piece.view.definition.title
+def _notices(
+    work_item: WorkItem, asked: Question, key: str, now: datetime, page: str | None
+) -> Iterator[dict[str, Any]]:
+    title = work_item.view.definition.title
     begins, since = _BEGINS[key.partition("/")[0]], f"{asked.asked_at:%Y-%m-%d %H:%M %Z}"
     lines = [
         f"{title}: a question {'was put' if key == ASKED else 'has waited since'} {since}.",
         asked.subject,
-        *_more(piece, asked, key),
+        *_more(work_item, asked, key),
         f"It waits for {_of(asked)}{', '.join(asked.people(now))}.",
         *_end(asked),
-        f"Run {piece.ref.run}, step {piece.key}. Approve or reject it in Airflow{f': {page}' if page else ''}",
-        f"Without a browser: {_command(piece)} (or `muster reject`)",
+        f"Run {work_item.ref.run}, step {work_item.key}. Approve or reject it in Airflow{f': {page}' if page else ''}",
+        f"Without a browser: {_command(work_item)} (or `muster reject`)",
     ]
-    places = [{"channel": channel, "target": target} for channel, target in _places(human_of(piece), piece)]
+    places = [{"channel": channel, "target": target} for channel, target in _places(human_of(work_item), work_item)]
     for number, place in enumerate(places or [{}]):
         yield {
-            "run": piece.ref.run,
-            "key": f"{piece.ref.run}/{keys.told(piece.key, key, piece.ref.epoch)}/{number}",
+            "run": work_item.ref.run,
+            "key": f"{work_item.ref.run}/{keys.told(work_item.key, key, work_item.ref.epoch)}/{number}",
             "subject": f"{begins}: {title}",
             "text": "\n".join(lines),
             **place,
         }
 
 
-def _more(piece: Piece, asked: Question, key: str) -> list[str]:
+def _more(work_item: WorkItem, asked: Question, key: str) -> list[str]:
     """What the person needs to know to decide: with the question, and while whom it is about is known."""
-    details = details_of(piece) if key == ASKED and asked.subject != GONE else None
+    details = details_of(work_item) if key == ASKED and asked.subject != GONE else None
     return ["", details.rstrip(), ""] if details else []
 
 
-def _command(piece: Piece) -> str:
-    item = "" if piece.index is None else f" --item {piece.index}"
-    return f"muster approve {quote(piece.ref.run)} --step {piece.step.id}{item} --as NAME"
+def _command(work_item: WorkItem) -> str:
+    item = "" if work_item.index is None else f" --item {work_item.index}"
+    return f"muster approve {quote(work_item.ref.run)} --step {work_item.step.id}{item} --as NAME"
 
 
 def _of(asked: Question) -> str:
@@ -242,14 +248,14 @@ def _end(asked: Question) -> list[str]:
     return [f"No answer by {asked.asked_at + timedelta(seconds=asked.within):%Y-%m-%d %H:%M %Z} is a rejection."]
 
 
-def _places(human: ResolvedHuman, piece: Piece) -> Iterator[tuple[str, Any]]:
+def _places(human: ResolvedHuman, work_item: WorkItem) -> Iterator[tuple[str, Any]]:
     """Where the step has people told; None in place of what cannot be worked out, of which no notice can be made."""
     for channel, written in (place for target in human.notify for place in target.places):
         try:
-            yield channel, evaluate(written, piece.variables, where=f"step {piece.step.id}, notify")
+            yield channel, evaluate(written, work_item.variables, where=f"step {work_item.step.id}, notify")
         except ExpressionError:
             yield channel, None
 
 
-def _belongs(event: Event, piece: Piece) -> bool:
-    return (event.step, event.index, event.epoch) == (piece.step.id, piece.index, piece.ref.epoch)
+def _belongs(event: Event, work_item: WorkItem) -> bool:
+    return (event.step, event.index, event.epoch) == (work_item.step.id, work_item.index, work_item.ref.epoch)

@@ -13,9 +13,9 @@ def list_agents(*, as_json: bool) -> None:
     """List the agents of the project; exit code 1 when an agent file has problems."""
     import typer
 
-    from muster.language.surroundings import Surroundings
+    from muster.language.site_catalog import SiteCatalog
 
-    agents = Surroundings.of(find_project().include).agents
+    agents = SiteCatalog.of(find_project().include).agents
     if as_json:
         emit({"agents": list(agents.by_id.values()), "problems": agents.problems})
     else:

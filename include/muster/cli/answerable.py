@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 
-from muster.cli.place import airflow_elsewhere
+from muster.cli.connections import airflow_elsewhere
 from muster.language.definition import Definition
 from muster.language.expressions import is_expression
 from muster.language.kinds.human import ResolvedHuman, ResolvedHumanStep

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from muster.cli.connections import airflow, open_log, open_queries
 from muster.cli.output import console, emit
-from muster.cli.place import airflow, open_log, open_queries
 from muster.errors import MusterError
-from muster.events.intact import demand_intact
 from muster.events.model import Event, EventType
 from muster.events.payloads.work import StepExpanded
+from muster.events.untampered import ensure_untampered
 from muster.local.client import AirflowClient, Unreachable
 
 OPEN = frozenset({"awaiting_input", "deferred", "running", "scheduled", "queued", "up_for_retry"})
@@ -45,7 +45,7 @@ def answer(
         row = queries.run(run)
         if approved:
             # A rejection goes on with nothing.
-            demand_intact(open_log(database), row.id)
+            ensure_untampered(open_log(database), row.id)
         events = queries.timeline(row.id)
     finally:
         database.close()

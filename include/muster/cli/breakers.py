@@ -7,8 +7,8 @@ from contextlib import closing
 from rich.markup import escape
 from rich.table import Table
 
+from muster.cli.connections import open_database
 from muster.cli.output import console, emit
-from muster.cli.place import open_database
 from muster.recovery.breakers import Breaker, Breakers
 
 STYLES = {"closed": "green", "half_open": "yellow", "open": "red"}

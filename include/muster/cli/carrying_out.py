@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from muster.cli.place import airflow, open_log
+from muster.cli.connections import airflow, open_log
 from muster.database import Database
 from muster.errors import MusterError, PermanentError, TransientError
 from muster.execution.references import ENDED_IN_AIRFLOW

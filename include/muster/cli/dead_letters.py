@@ -11,13 +11,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from muster.cli.carrying_out import carry_out
+from muster.cli.connections import open_database, open_log
 from muster.cli.output import Exit, console, emit, messages
-from muster.cli.place import open_database, open_log
 from muster.database import Database
 from muster.errors import MusterError, PermanentError, TransientError
 from muster.events.definitions import DefinitionStore
 from muster.notifications.outbox import Outbox
-from muster.operations.redoing import Pieces, Plan, content, order, plan_discard, plan_redrive, standing
+from muster.operations.redoing import Plan, WorkItems, content, order, plan_discard, plan_redrive, standing
 from muster.recovery.dead_letters import DeadLetter, DeadLetters, Filter
 from muster.redaction import redact
 
@@ -64,7 +64,7 @@ def redrive(ids: Sequence[str], wanted: Filter, *, limit: int, dry_run: bool, us
             # What failed below is a dead letter of its own: with both, what came through there would be done twice.
             if it.error_class == "ChildFailed":
                 chosen.refuse(it, _of_a_run_below(it))
-        plans = chosen.each_run(lambda run, pieces: plan_redrive(log, definitions, run, pieces, by=user))
+        plans = chosen.each_run(lambda run, work_items: plan_redrive(log, definitions, run, work_items, by=user))
         tasks = carry_out(database, plans, user, dry_run=dry_run, refuse=chosen.refuse_run)
 
         def send_again(it: DeadLetter) -> None:
@@ -86,11 +86,11 @@ def discard(
         log = open_log(database)
         stands: dict[str, list[str]] = {}
 
-        def plan(run: str, pieces: Pieces) -> Plan:
-            planned = plan_discard(log, run, pieces, by=user, reason=reason)
+        def plan(run: str, work_items: WorkItems) -> Plan:
+            planned = plan_discard(log, run, work_items, by=user, reason=reason)
             # Discarding is right also for a run whose definition is gone; what it did before is then not known.
             with suppress(MusterError):
-                stands[run] = standing(log, DefinitionStore(database), run, pieces)
+                stands[run] = standing(log, DefinitionStore(database), run, work_items)
             return planned
 
         plans = chosen.each_run(plan, whole_runs=True)
@@ -140,7 +140,7 @@ class _Chosen:
                 except MusterError as error:
                     self.refuse(it, error)
 
-    def each_run(self, plan: Callable[[str, Pieces], Plan], *, whole_runs: bool = False) -> list[Plan]:
+    def each_run(self, plan: Callable[[str, WorkItems], Plan], *, whole_runs: bool = False) -> list[Plan]:
         """A plan for each run; without those that were refused.
 
         Raises:
@@ -153,9 +153,9 @@ class _Chosen:
         if whole_runs:
             runs |= {it.run: {} for it in self.whole_runs if it.run is not None}
         plans: list[Plan] = []
-        for run, pieces in runs.items():
+        for run, work_items in runs.items():
             try:
-                plans.append(plan(run, pieces))
+                plans.append(plan(run, work_items))
             except TransientError:
                 raise
             except MusterError as error:

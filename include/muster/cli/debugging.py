@@ -9,16 +9,16 @@ from pathlib import Path
 import typer
 from rich.markup import escape
 
+from muster.cli.connections import open_log
 from muster.cli.log import opened, stream_of
 from muster.cli.output import Exit, console, emit
-from muster.cli.place import open_log
 from muster.database import Database
 from muster.errors import MusterError
 from muster.events.definitions import DefinitionStore
-from muster.events.intact import demand_intact
 from muster.events.lifecycle import RunLifecycle
 from muster.events.model import Event, EventType
 from muster.events.payloads.runs import RunOpened
+from muster.events.untampered import ensure_untampered
 from muster.language import load_folder
 from muster.language.definition import Definition
 from muster.local.project import Project, find_project
@@ -36,7 +36,7 @@ def debug_run(id: str, *, own: bool, as_json: bool) -> None:
     project = find_project()
     with opened() as database:
         stream, log = stream_of(database, id), open_log(database)
-        demand_intact(log, stream)
+        ensure_untampered(log, stream)
         events = list(log.read(stream))
         started = _own(database, stream, events)
     learn_settings(started.settings)

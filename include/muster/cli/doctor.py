@@ -19,8 +19,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from muster.cli.answerable import too_few_logins
+from muster.cli.connections import airflow, airflow_elsewhere
 from muster.cli.output import Exit, console, counted, emit
-from muster.cli.place import airflow, airflow_elsewhere
 from muster.errors import MusterError
 from muster.files import site_path
 from muster.language.channels import CHANNELS
@@ -319,9 +319,9 @@ def _operators(project: Project, users: dict[str, list[str]]) -> Iterator[Check]
 
 
 def _models(project: Project) -> Iterator[Check]:
-    from muster.language.surroundings import Surroundings
+    from muster.language.site_catalog import SiteCatalog
 
-    agents = Surroundings.of(project.include).agents.by_id.values()
+    agents = SiteCatalog.of(project.include).agents.by_id.values()
     tiers = sorted({tier for agent in agents for tier in agent.tiers})
     there = [tier for tier in tiers if _has_connection(project, tier)]
     if there or not tiers:

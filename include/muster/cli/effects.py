@@ -8,8 +8,8 @@ from dataclasses import asdict
 from rich.markup import escape
 from rich.table import Table
 
+from muster.cli.connections import airflow, open_database
 from muster.cli.output import console, counted, emit
-from muster.cli.place import airflow, open_database
 from muster.recovery.ledger import Entry, Ledger
 from muster.recovery.pruning import prune
 

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from muster.cli.output import counted
 from muster.events.costs import cost_in_words
-from muster.events.gist import shortened
+from muster.events.event_summary import shortened
 from muster.events.model import Event
 from muster.events.payloads.base import payload_of
 from muster.events.payloads.work import ModelCalled, ToolCalled

@@ -15,17 +15,17 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from muster.cli.connections import open_database
 from muster.cli.output import Exit, console, counted, emit, messages
-from muster.cli.picture import mark, word
-from muster.cli.place import open_database
+from muster.cli.run_chart import mark, word
 from muster.database import Database
 from muster.events.checkpoints import CHECKPOINTS, Checkpoint, Verification, known_streams, verify, write_checkpoint
 from muster.events.costs import by_run, cost_in_words
-from muster.events.intact import demand_intact
 from muster.events.log import EventLog
 from muster.events.queries import Queries
 from muster.events.rebuild import rebuild
 from muster.events.replay import Difference, Replay, has_events, replay
+from muster.events.untampered import ensure_untampered
 from muster.events.verification import Fault
 from muster.events.work import StepState, WorkState
 from muster.local.project import find_project
@@ -59,7 +59,7 @@ def replay_run(id: str, *, until: str | None, step: str | None, as_json: bool) -
     moment = _moment(until)
     with opened() as database:
         stream = stream_of(database, id)
-        demand_intact(EventLog(database), stream)
+        ensure_untampered(EventLog(database), stream)
         found = replay(database, stream, until=moment, step=step)
         unpriced = by_run(Queries(database).unpriced([stream], until=found.version))[stream]
     if as_json:

@@ -9,8 +9,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import psycopg
 from psycopg.conninfo import make_conninfo
 
+from muster.cli.connections import muster_dsn
 from muster.cli.output import console, emit
-from muster.cli.place import muster_dsn
 from muster.errors import MusterError
 from muster.local.project import find_project
 from muster.migrations import VERSION_TABLE, migrate

@@ -5,8 +5,8 @@ from __future__ import annotations
 from rich.markup import escape
 from rich.table import Table
 
+from muster.cli.connections import open_database
 from muster.cli.output import console, emit
-from muster.cli.place import open_database
 from muster.notifications.outbox import Outbox, OutboxEntry, Status
 
 STYLES = {"sent": "green", "kept": "yellow", "failed": "red", "pending": "cyan"}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
+from muster.cli.connections import open_queries
 from muster.cli.given import given_back
 from muster.cli.output import emit, harmless
-from muster.cli.place import open_queries
 from muster.errors import MusterError
 from muster.events.log import EventLog
 from muster.events.state import fold

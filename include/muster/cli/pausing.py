@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from muster.cli.connections import airflow, airflow_elsewhere
 from muster.cli.output import console, emit
-from muster.cli.place import airflow, airflow_elsewhere
 from muster.errors import MusterError
 from muster.local.project import find_project
 from muster.local.running import find_running

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import typer
 
+from muster.cli.connections import open_database
 from muster.cli.output import console, counted, emit, messages
-from muster.cli.place import open_database
 from muster.events.personal import Vault, load_master
 from muster.local.project import find_project
 from muster.operations.forgetting import find_subject, forget

@@ -8,8 +8,8 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from muster.cli.connections import airflow, open_queries
 from muster.cli.output import console, emit
-from muster.cli.place import airflow, open_queries
 from muster.database import Database
 from muster.execution.checking import broken_checks
 from muster.language.definition import Definition

@@ -9,8 +9,8 @@ from contextlib import closing
 from rich.markup import escape
 
 from muster.cli.carrying_out import carry_out
+from muster.cli.connections import airflow, open_database, open_log
 from muster.cli.output import console, emit
-from muster.cli.place import airflow, open_database, open_log
 from muster.errors import MusterError, PermanentError
 from muster.events.definitions import DefinitionStore
 from muster.events.queries import Queries

@@ -11,12 +11,12 @@ import typer
 from rich.markup import escape
 from rich.table import Column, Table
 
+from muster.cli.connections import open_database, open_queries
 from muster.cli.given import Used, given_back, outputs_table, used_by, used_table
 from muster.cli.output import Exit, console, counted, emit, messages
-from muster.cli.picture import result, word
-from muster.cli.place import open_database, open_queries
+from muster.cli.run_chart import result, word
 from muster.events.costs import by_run, cost_in_words
-from muster.events.gist import gist
+from muster.events.event_summary import event_summary
 from muster.events.keys import work_key
 from muster.events.log import EventLog
 from muster.events.model import Event
@@ -156,7 +156,7 @@ def _timeline(events: Sequence[Event]) -> Table:
             event.type,
             where,
             escape(event.actor),
-            f"[dim]{escape(gist(event, output=False))}[/]",
+            f"[dim]{escape(event_summary(event, output=False))}[/]",
         )
     return table
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from rich.table import Table
 
+from muster.cli.connections import airflow_elsewhere
 from muster.cli.output import console, emit
-from muster.cli.place import airflow_elsewhere
 from muster.errors import MusterError
 from muster.local.airflow import write_passwords
 from muster.local.credentials import Credentials, add_login, alone, load_credentials, remove_login

@@ -19,9 +19,9 @@ import psycopg_pool
 import typer
 from rich.table import Table
 
+from muster.cli.connections import muster_dsn
 from muster.cli.options import pairs
 from muster.cli.output import console, emit, messages
-from muster.cli.place import muster_dsn
 from muster.database import Database
 from muster.documents import documents_of
 from muster.errors import MusterError, PermanentError

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from muster.cli.connections import airflow, open_queries
 from muster.cli.options import pairs
 from muster.cli.output import Exit, console, emit
 from muster.cli.pausing import told_paused, unknown
-from muster.cli.place import airflow, open_queries
 from muster.errors import MusterError
-from muster.events.gist import shortened
+from muster.events.event_summary import shortened
 from muster.language.problems import NOT_VALID
 from muster.local.client import AirflowClient
 
@@ -71,7 +71,7 @@ def _ensure_declared(name: str, inputs: Mapping[str, object], declared: Sequence
 
 
 def _follow(client: AirflowClient, name: str, run_id: str, timeout: float, *, as_json: bool) -> None:
-    from muster.cli.inbox import follow
+    from muster.cli.follow_run import follow
 
     queries, database = open_queries()
     try:

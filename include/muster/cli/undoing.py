@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
+from muster.cli.connections import airflow, open_log, open_queries
 from muster.cli.output import console, counted, emit
-from muster.cli.place import airflow, open_log, open_queries
 from muster.errors import MusterError, PermanentError
 from muster.events.log import EventLog
 from muster.execution.references import ENDED_IN_AIRFLOW

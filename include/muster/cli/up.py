@@ -20,9 +20,9 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from muster.cli.connections import airflow_elsewhere
 from muster.cli.output import Exit, complain, console, emit, messages, muster_command
 from muster.cli.pausing import paused_ones
-from muster.cli.place import airflow_elsewhere
 from muster.errors import MusterError
 from muster.local.airflow import COMPONENTS, HEALTH_NAMES
 from muster.local.credentials import load_credentials
@@ -51,11 +51,11 @@ class Display:
         self._live.stop()
 
     def begin(self, name: str, text: str) -> None:
-        """A piece of work begins."""
+        """A work item begins."""
         self._lines[name] = (False, text)
 
     def done(self, name: str, text: str) -> None:
-        """A piece of work is done."""
+        """A work item is done."""
         if self._lines.get(name) != (True, text):
             self._lines[name] = (True, text)
             if not self._out.is_terminal:
@@ -160,7 +160,7 @@ def _bring_up(stack: Stack, out: Console) -> None:
 
 
 def _process_inbox(stack: Stack, out: Console) -> None:
-    from muster.cli.inbox import process_bundled_inbox
+    from muster.cli.follow_run import process_bundled_inbox
 
     try:
         process_bundled_inbox(stack, out)

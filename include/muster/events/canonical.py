@@ -18,7 +18,7 @@ _quote = json.encoder.encode_basestring
 _encoder = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
 # What the encoder makes anew for every value, made once: this is done for every event.
 _make: Any = getattr(json.encoder, "c_make_encoder", None)
-_pieces = _make and _make(None, _encoder.default, _quote, None, ":", ",", True, False, False)
+_work_items = _make and _make(None, _encoder.default, _quote, None, ":", ",", True, False, False)
 
 
 def canonical(value: object) -> str:
@@ -42,7 +42,7 @@ def canonical(value: object) -> str:
 
 
 def _encode(value: object) -> str:
-    return "".join(_pieces(value, 0)) if _pieces else _encoder.encode(value)
+    return "".join(_work_items(value, 0)) if _work_items else _encoder.encode(value)
 
 
 def _escape_surrogates(text: str) -> str:

@@ -1,6 +1,6 @@
 """The keys of a run's events: what is appended under a key is written once, whoever writes it and however often.
 
-A key is text in the log for good: never change the form of one. Of a piece of work they begin with its own key, of an
+A key is text in the log for good: never change the form of one. Of a work item they begin with its own key, of an
 execution they end with its epoch.
 """
 
@@ -13,7 +13,7 @@ OPENED = "opened"
 
 
 def work_key(step: str, index: int | None) -> str:
-    """The key of one piece of work: the same in every attempt."""
+    """The key of one work item: the same in every attempt."""
     return step if index is None else f"{step}[{index}]"
 
 
@@ -23,7 +23,7 @@ def begun(started: str) -> str:
 
 
 def begun_to_undo(by: str) -> str:
-    """That a run began to be undone with a piece of the run that asked for it."""
+    """That a run began to be undone with a work item of the run that asked for it."""
     return f"begun/undo/{by}"
 
 

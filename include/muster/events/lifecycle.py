@@ -12,13 +12,13 @@ from dataclasses import dataclass, field, replace
 from muster.events.model import Event
 from muster.events.model import EventType as T
 
-AGAIN = frozenset({T.RUN_RESTARTED, T.DEAD_LETTER_REDRIVEN})
+REPEAT_ORDERS = frozenset({T.RUN_RESTARTED, T.DEAD_LETTER_REDRIVEN})
 """A person's word that steps of a run which has ended are done again."""
-ORDERS = AGAIN | {T.RUN_RESUMED}
+ORDERS = REPEAT_ORDERS | {T.RUN_RESUMED}
 """A person's word that a run which has ended goes on; Airflow is asked after it is written."""
-GOES_ON = ORDERS | {T.RUN_BEGUN, T.RUN_CONTINUED}
+CONTINUATIONS = ORDERS | {T.RUN_BEGUN, T.RUN_CONTINUED}
 """What is written when a run goes on that had ended, or had died."""
-TELLING = GOES_ON | {T.RUN_OPENED, T.RUN_CLOSED, T.RUN_CANCEL_REQUESTED, T.SAGA_UNWINDING}
+LIFECYCLE_EVENTS = CONTINUATIONS | {T.RUN_OPENED, T.RUN_CLOSED, T.RUN_CANCEL_REQUESTED, T.SAGA_UNWINDING}
 """The events that the life of a run is told from; they belong to no step."""
 
 
@@ -38,7 +38,7 @@ class Execution:
     """The event that it comes from: its first order, or else what began it; None of the first one."""
     continued: Event | None = None
     """That it died and goes on where it stopped, the last time; None when it never died."""
-    stands: frozenset[str] | None = None
+    preserved_steps: frozenset[str] | None = None
     """The steps that it leaves as they were, where its events name them."""
 
     @property
@@ -148,8 +148,8 @@ class RunLifecycle:
                 self.unwound_in = event.data["epoch"]
             case T.RUN_CONTINUED:
                 said = event.data.get("stands")
-                kept = self.last.stands if said is None else frozenset(said)
-                goes_on = replace(self.last, is_awaited=True, continued=event, stands=kept)
+                kept = self.last.preserved_steps if said is None else frozenset(said)
+                goes_on = replace(self.last, is_awaited=True, continued=event, preserved_steps=kept)
                 # What died may have been ordered and not begun: then it is the ordered execution that goes on.
                 if self.ordered is None:
                     self.begun, self.ended = goes_on, None
@@ -176,14 +176,14 @@ class RunLifecycle:
 
     def _order(self, order: Event) -> None:
         # A person's word that work is done again comes after everybody's wish that nothing more is.
-        self.is_cancelled = self.is_cancelled and order.type not in AGAIN
+        self.is_cancelled = self.is_cancelled and order.type not in REPEAT_ORDERS
         before = self.ordered or Execution(self.begun.epoch + 1, begun=False, is_awaited=True, start=order)
         self.ordered = replace(before, orders=(*before.orders, order))
 
     def _begun(self, event: Event) -> Execution:
         epoch, said = int(event.data["epoch"]), event.data.get("stands")
-        stands = None if said is None else frozenset(said)
+        preserved_steps = None if said is None else frozenset(said)
         if epoch > self.last.epoch:
-            return Execution(epoch, start=event, stands=stands)
-        kept = self.last.stands if stands is None else stands
-        return replace(self.last, begun=True, is_awaited=False, stands=kept)
+            return Execution(epoch, start=event, preserved_steps=preserved_steps)
+        kept = self.last.preserved_steps if preserved_steps is None else preserved_steps
+        return replace(self.last, begun=True, is_awaited=False, preserved_steps=kept)

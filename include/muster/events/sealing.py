@@ -76,7 +76,7 @@ class Seals:
 # Set nowhere where nobody has said whom the work is about: in a thread that a skill or a library has started.
 _current: ContextVar[Seals | None] = ContextVar("muster_seals")
 _under_way: set[object] = set()
-"""A mark for each piece of work about somebody that this process is in the middle of."""
+"""A mark for each work item about somebody that this process is in the middle of."""
 
 
 @contextmanager

@@ -18,7 +18,7 @@ class Unwinding:
     """What a run undoes, and why."""
 
     reason: str
-    pieces: Mapping[str, list[int | None]]
+    work_items: Mapping[str, list[int | None]]
     """Positions by step; None stands for a step outside a fan-out."""
     epoch: int
 

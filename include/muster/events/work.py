@@ -1,4 +1,4 @@
-"""The state of one piece of a run's work: a step, or an item of a fan-out."""
+"""The state of one work item of a run's work: a step, or an item of a fan-out."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Approval:
 
 @dataclass(slots=True)
 class Undoing:
-    """The compensation of one piece of work."""
+    """The compensation of one work item."""
 
     status: Literal["running", "retrying", "succeeded", "failed"] = "running"
     error: Mapping[str, object] | None = None
@@ -52,7 +52,7 @@ class Undoing:
 
 @dataclass(slots=True)
 class WorkState:
-    """One piece of work: a step outside a fan-out, or one item of a fan-out."""
+    """One work item: a step outside a fan-out, or one item of a fan-out."""
 
     status: Status = "pending"
     attempt: int = 0

@@ -9,28 +9,28 @@ from muster.faces import face
 if TYPE_CHECKING:
     from muster.execution.ahead import RunningAhead
     from muster.execution.elsewhere import concealed, write_end, write_next_try
-    from muster.execution.epochs import epoch_of
     from muster.execution.fanout import expand
     from muster.execution.outcome import Outcome
     from muster.execution.performing import begin, perform
     from muster.execution.personal import RunLog
-    from muster.execution.piece import Answer, Piece
     from muster.execution.references import WorkRef, run_id
     from muster.execution.retrying import is_final
+    from muster.execution.run_executions import epoch_of
     from muster.execution.services import Services
     from muster.execution.task_keys import ITEMS_SUFFIX, UNDOES
     from muster.execution.telling import is_about_somebody, tell
     from muster.execution.view import bundle_version
+    from muster.execution.work_item import ActionResult, WorkItem
 
 __all__ = [
     "ITEMS_SUFFIX",
     "UNDOES",
-    "Answer",
+    "ActionResult",
     "Outcome",
-    "Piece",
     "RunLog",
     "RunningAhead",
     "Services",
+    "WorkItem",
     "WorkRef",
     "begin",
     "bundle_version",
@@ -49,10 +49,10 @@ __all__ = [
 __getattr__ = face(
     __name__,
     {
-        "Answer": "piece",
+        "ActionResult": "work_item",
         "ITEMS_SUFFIX": "task_keys",
         "Outcome": "outcome",
-        "Piece": "piece",
+        "WorkItem": "work_item",
         "RunLog": "personal",
         "RunningAhead": "ahead",
         "Services": "services",
@@ -61,7 +61,7 @@ __getattr__ = face(
         "begin": "performing",
         "bundle_version": "view",
         "concealed": "elsewhere",
-        "epoch_of": "epochs",
+        "epoch_of": "run_executions",
         "expand": "fanout",
         "is_about_somebody": "telling",
         "is_final": "retrying",

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from muster.execution.piece import Answer, Piece
 from muster.execution.services import Services
+from muster.execution.work_item import ActionResult, WorkItem
 from muster.language.resolved_step import ResolvedStep
 
 S = TypeVar("S", bound=ResolvedStep)
@@ -21,7 +21,7 @@ def _never(services: Services, step: ResolvedStep) -> bool:
 class Action(Generic[S]):
     """What is done for a kind of step whose work Muster does itself."""
 
-    act: Callable[[Services, Piece, S], Awaitable[Answer]]
-    """Does one piece of the step."""
+    act: Callable[[Services, WorkItem, S], Awaitable[ActionResult]]
+    """Does one work item of the step."""
     uses_threads: Callable[[Services, S], bool] = _never
     """True when it calls a blocking function, so that only a few items can be worked on at once."""

@@ -9,34 +9,34 @@ from muster.errors import PermanentError
 from muster.execution.kinds import ACTIONS
 from muster.execution.kinds.agent import ask_agent, goes_on
 from muster.execution.kinds.skill import call
-from muster.execution.piece import Answer, Piece
 from muster.execution.services import Services
+from muster.execution.work_item import ActionResult, WorkItem
 from muster.language.kinds.agent import ResolvedAgent
 from muster.language.resolved import ResolvedAgentFallback, ResolvedSkillFallback
 from muster.language.resolved_step import ResolvedStep
 from muster.recovery.breakers import BreakerOpen
 
 
-async def act(services: Services, piece: Piece) -> Answer:
-    """Do what the step says for one piece of work; while a circuit breaker is open, its `fallback` comes at once."""
+async def act(services: Services, work_item: WorkItem) -> ActionResult:
+    """Do what the step says for one work item; while a circuit breaker is open, its `fallback` comes at once."""
     try:
-        return await ACTIONS[piece.step.kind].act(services, piece, piece.step)
+        return await ACTIONS[work_item.step.kind].act(services, work_item, work_item.step)
     except BreakerOpen as error:
-        if piece.step.fallback is None or not goes_on(piece, error):
+        if work_item.step.fallback is None or not goes_on(work_item, error):
             raise
         raise PermanentError(error.message, remedy=error.remedy) from error
 
 
-async def fall_back(services: Services, piece: Piece) -> Answer:
+async def fall_back(services: Services, work_item: WorkItem) -> ActionResult:
     """Do what the step's `fallback` says instead."""
-    match piece.step.fallback:
+    match work_item.step.fallback:
         case ResolvedSkillFallback(skill=skill, arguments=arguments):
-            answer = await call(services, piece, skill, arguments)
-            return replace(answer, produced_by=RULES) if piece.step.agents else answer
+            answer = await call(services, work_item, skill, arguments)
+            return replace(answer, produced_by=RULES) if work_item.step.agents else answer
         case ResolvedAgentFallback(agent=agent, ask=ask, arguments=arguments):
-            returns = piece.step.returns if isinstance(piece.step, ResolvedAgent) else None
-            return await ask_agent(services, piece, agent, ask, arguments, returns)
-    raise PermanentError(f"Step {piece.step.id} has no fallback.")
+            returns = work_item.step.returns if isinstance(work_item.step, ResolvedAgent) else None
+            return await ask_agent(services, work_item, agent, ask, arguments, returns)
+    raise PermanentError(f"Step {work_item.step.id} has no fallback.")
 
 
 def uses_threads(step: ResolvedStep, services: Services) -> bool:

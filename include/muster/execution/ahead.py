@@ -15,14 +15,14 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from functools import partial
 
+from muster.bounded_cache import BoundedCache
 from muster.events.sealing import about_whom
-from muster.execution.again import stands_of
 from muster.execution.flow import NOT_TAKEN, REJECTED, decide
 from muster.execution.outcome import Outcome
 from muster.execution.references import WorkRef
+from muster.execution.rerun_scope import preserved_steps_of
 from muster.execution.services import Services
 from muster.execution.view import RunView, definition_of, load
-from muster.kept import Kept
 from muster.language.resolved_step import ResolvedStep
 
 log = logging.getLogger(__name__)
@@ -51,12 +51,12 @@ async def _following(services: Services, ref: WorkRef, steps: list[ResolvedStep]
     life = await services.lives.submit(ref.run, None)
     if life.begun.epoch != ref.epoch or not life.performs_steps or life.is_cancelled or life.unwound_in == ref.epoch:
         return []
-    stands = stands_of(await definition_of(services, ref.run, ref.epoch), life.begun)
+    preserved_steps = preserved_steps_of(await definition_of(services, ref.run, ref.epoch), life.begun)
     found = []
     # Where tasks were cleared by hand, only Airflow knows which.
-    for step in steps if stands is not None else ():
-        then = replace(ref, step=step.id, attempt=1, stands=False, ahead=True)
-        if step.id not in (stands or ()) and _may_begin((await load(services, then))[0], step, ref.epoch):
+    for step in steps if preserved_steps is not None else ():
+        then = replace(ref, step=step.id, attempt=1, is_preserved=False, ahead=True)
+        if step.id not in (preserved_steps or ()) and _may_begin((await load(services, then))[0], step, ref.epoch):
             found.append(then)
     return found
 
@@ -91,8 +91,8 @@ class RunningAhead:
         self._perform = perform
         self._tasks: dict[_Work, asyncio.Task[None]] = {}
         self._looks: set[asyncio.Task[None]] = set()
-        self._done = Kept[_Work, bool](1_000)
-        self._came = Kept[tuple[str, str], float](1_000)
+        self._done = BoundedCache[_Work, bool](1_000)
+        self._came = BoundedCache[tuple[str, str], float](1_000)
 
     async def join(self, services: Services, ref: WorkRef) -> bool:
         """Airflow has come to a task: wait while its step is performed here. True when it was begun here before.

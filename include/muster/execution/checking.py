@@ -15,7 +15,7 @@ from muster.recovery.consistency import Violation, shown, unasked, violations
 from muster.skills.calling import call_skill
 from muster.skills.registry import SkillContext, get_skill
 
-PATIENCE = 300.0
+LONGEST_WAIT = 300.0
 """Seconds that a check's skill may take which has no `timeout` of its own: all looking after runs waits for it."""
 
 QUARTERLY = {"@quarterly": "0 0 1 */3 *"}
@@ -65,12 +65,12 @@ async def _ask(check: ResolvedCheck, name: str, site: Path | None, context: Skil
         skill = get_skill(name, site)
         async with limit:
             if skill.timeout is None:
-                limit.reschedule(asyncio.get_running_loop().time() + PATIENCE)
+                limit.reschedule(asyncio.get_running_loop().time() + LONGEST_WAIT)
             answer = await call_skill(skill, check.arguments, context)
     except TransientError:
         raise
     except TimeoutError as error:
-        late = f"{name} takes longer than {PATIENCE:g} s"
+        late = f"{name} takes longer than {LONGEST_WAIT:g} s"
         return [unasked(check.name, late if limit.expired() else f"TimeoutError: {error}")]
     except MusterError as error:
         return [Violation(check.name, error.message)]

@@ -1,4 +1,4 @@
-"""Many pieces of work side by side in one task instance, within bounds; and many processes at one log."""
+"""Many work items side by side in one task instance, within bounds; and many processes at one log."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from muster.errors import ConcurrencyError
 T = TypeVar("T")
 
 ASYNC_AT_ONCE = 1_000
-"""Pieces that wait for something outside at the same time."""
+"""Work items that wait for something outside at the same time."""
 THREADS_AT_ONCE = (os.cpu_count() or 2) + 2
-"""Pieces that use a thread at the same time."""
+"""Work items that use a thread at the same time."""
 
 
 async def at_once(jobs: Sequence[Callable[[], Awaitable[T]]], *, threads: bool) -> list[T]:

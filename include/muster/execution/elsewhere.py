@@ -15,21 +15,21 @@ from muster.execution.outcome import Outcome
 from muster.execution.overtaken import Overtaken
 from muster.execution.performing import outcome_of
 from muster.execution.personal import conceal, kind_of
-from muster.execution.piece import Piece
 from muster.execution.retry_budget import write_retried
 from muster.execution.services import Services
 from muster.execution.stopping import Stopped
 from muster.execution.view import definition_of
+from muster.execution.work_item import WorkItem
 from muster.failures import classify
 
 
-async def write_end(services: Services, piece: Piece, ending: NewEvent) -> Outcome:
-    """Write how a piece ended; where it has ended already, how that was."""
-    return outcome_of(await written(piece, ending, lambda event: end(services, piece.ref, [event])))
+async def write_end(services: Services, work_item: WorkItem, ending: NewEvent) -> Outcome:
+    """Write how a work item ended; where it has ended already, how that was."""
+    return outcome_of(await written(work_item, ending, lambda event: end(services, work_item.ref, [event])))
 
 
-async def write_next_try(services: Services, piece: Piece, error: Exception, attempt: int) -> Outcome | None:
-    """Write that a try has failed and Airflow makes another; how the piece ended, where none follows.
+async def write_next_try(services: Services, work_item: WorkItem, error: Exception, attempt: int) -> Outcome | None:
+    """Write that a try has failed and Airflow makes another; how the work item ended, where none follows.
 
     May be said again when the answer was lost: each try has an execution of its own, and is counted once.
 
@@ -39,25 +39,25 @@ async def write_next_try(services: Services, piece: Piece, error: Exception, att
     Raises:
         RetriesExhausted: the run's budget is used up. The step has failed, and further tries do nothing.
     """
-    retry = piece.step.retry
+    retry = work_item.step.retry
     # As Airflow reckons it, before it adds something at random.
     delay = min(retry.delay * retry.backoff ** (attempt - 1), retry.max_delay)
     said = StepRetried(
-        **piece.place,
+        **work_item.place,
         attempt=attempt,
         error=RecordedError.of(error),
         delay=delay,
         class_=classify(error).value,
-        mark=f"{piece.key}/{piece.execution}",
+        mark=f"{work_item.key}/{work_item.execution}",
     )
     try:
-        await undisturbed(partial(write_retried, services, piece, said, piece.view.definition.retries))
+        await undisturbed(partial(write_retried, services, work_item, said, work_item.view.definition.retries))
     except Overtaken:
         pass
     except Stopped as stopped:
-        return await write_end(services, piece, piece.skipped(stopped.skip.reason))
+        return await write_end(services, work_item, work_item.skipped(stopped.skip.reason))
     except RetriesExhausted as final:
-        await write_end(services, piece, piece.failed(final))
+        await write_end(services, work_item, work_item.failed(final))
         raise
     return None
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from weakref import WeakValueDictionary
 
+from muster.bounded_cache import BoundedCache
 from muster.errors import PermanentError
 from muster.events import keys
 from muster.events.keys import work_key
@@ -18,26 +19,25 @@ from muster.events.sealing import Seals
 from muster.events.state import RunState
 from muster.events.work import WorkState
 from muster.execution import flow
-from muster.execution.again import is_done_alone
-from muster.execution.piece import failed_as_a_whole
-from muster.execution.references import LeftAsItWas, WorkRef
+from muster.execution.references import StepNotInScope, WorkRef
+from muster.execution.rerun_scope import is_done_alone
 from muster.execution.services import Services
 from muster.execution.variables import Variables, variables_for
 from muster.execution.view import RunView, load, load_all
-from muster.kept import Kept
+from muster.execution.work_item import failed_as_a_whole
 from muster.language.conditions import is_true
 from muster.language.expressions import evaluate_seen, references
 from muster.language.resolved_step import ResolvedStep
 
 # Few, because each holds the events of its run.
-_spreads: Kept[tuple[str, str, str, int], tuple[Seals | None, Spread]] = Kept(8)
+_fan_outs: BoundedCache[tuple[str, str, str, int], tuple[Seals | None, FanOut]] = BoundedCache(8)
 _loading: WeakValueDictionary[tuple[Hashable, ...], asyncio.Lock] = WeakValueDictionary()
 ENDINGS = frozenset({EventType.STEP_SUCCEEDED, EventType.STEP_FAILED, EventType.STEP_SKIPPED, EventType.STEP_SET_ASIDE})
 """How an item can end."""
 
 
 @dataclass(frozen=True)
-class Spread:
+class FanOut:
     """A fan-out that has been laid out: never changes, so its items share one in memory."""
 
     view: RunView
@@ -74,13 +74,13 @@ class Spread:
         return -(-len(self.indices) // self.step.pack_size)
 
 
-async def expand(services: Services, ref: WorkRef) -> Spread:
+async def expand(services: Services, ref: WorkRef) -> FanOut:
     """Lay out the fan-out of `ref.step` once, write it down, and return it.
 
     A step that does not go ahead has no positions; why is in the log.
 
     Raises:
-        LeftAsItWas: it was never laid out, and this execution does not do it.
+        StepNotInScope: it was never laid out, and this execution does not do it.
         PermanentError: `each` or `when` cannot be evaluated; the step has failed, which is in the log.
     """
     view, step = await load(services, ref)
@@ -91,29 +91,29 @@ async def expand(services: Services, ref: WorkRef) -> Spread:
         view = await load_all(services, ref.run)
     found = _recorded(view, step, ref)
     if found is None:
-        ref.demand_again()
+        ref.ensure_in_scope()
         try:
             found = await _lay_out(services, view, step, ref)
         except PermanentError as error:
             await services.log.aappend(ref.run, [failed_as_a_whole(ref, error), *_events(_not_listed(view, step, ref))])
             raise
-    return _spread(services, view, step, ref, found)
+    return _fan_out(services, view, step, ref, found)
 
 
-async def complete(services: Services, spread: Spread, ref: WorkRef) -> None:
+async def complete(services: Services, fan_out: FanOut, ref: WorkRef) -> None:
     """Write that the fan-out has ended, if its last item has.
 
     Whoever ends an item asks after having written so: of two that end at once, at least one sees both.
     """
     # Of a list that was laid out earlier single items were cleared in Airflow by hand; nobody knows which.
-    by_hand = spread.epoch != ref.epoch
-    if ref.stands or (ref.epoch and not by_hand and not await _ended_anew(services, spread, ref)):
+    by_hand = fan_out.epoch != ref.epoch
+    if ref.is_preserved or (ref.epoch and not by_hand and not await _ended_anew(services, fan_out, ref)):
         return
-    if counts := await services.queries.aended_items(ref.run, spread.step.id, spread.indices):
+    if counts := await services.queries.aended_items(ref.run, fan_out.step.id, fan_out.indices):
         await _completed(services, ref, counts, once=not by_hand)
 
 
-async def spread_of(services: Services, ref: WorkRef) -> Spread:
+async def load_fan_out(services: Services, ref: WorkRef) -> FanOut:
     """The laid-out fan-out of `ref.step`, from memory when another item has loaded it already.
 
     What was opened with a key that is gone since is loaded anew.
@@ -121,28 +121,28 @@ async def spread_of(services: Services, ref: WorkRef) -> Spread:
     key, seals = (services.database.dsn, ref.run, ref.step, ref.epoch), await services.log.aseals(ref.run)
     # Many items begin at once: one of them loads it, and the others wait.
     async with _loading.setdefault((asyncio.get_running_loop(), *key), asyncio.Lock()):
-        if (found := _spreads.get(key)) is None or found[0] != seals:
-            found = _spreads[key] = seals, await expand(services, ref)
+        if (found := _fan_outs.get(key)) is None or found[0] != seals:
+            found = _fan_outs[key] = seals, await expand(services, ref)
     return found[1]
 
 
-def _spread(services: Services, view: RunView, step: ResolvedStep, ref: WorkRef, expanded: Event) -> Spread:
+def _fan_out(services: Services, view: RunView, step: ResolvedStep, ref: WorkRef, expanded: Event) -> FanOut:
     said = StepExpanded.of(expanded)
     variables = Variables(partial(view.variables, step, services))
-    kept = last_endings(view, step) if ref.stands else _kept(view, step, expanded, ref)
+    kept = last_endings(view, step) if ref.is_preserved else _kept(view, step, expanded, ref)
     left = {index: kept[index] for index in said.indices if index in kept}
-    return Spread(view, step, said.indices, variables, said.epoch, left)
+    return FanOut(view, step, said.indices, variables, said.epoch, left)
 
 
 def last_endings(view: RunView, step: ResolvedStep) -> dict[int | None, Event]:
-    """How each piece of a step ended last, by position; None stands for the step as a whole."""
+    """How each work item of a step ended last, by position; None stands for the step as a whole."""
     return {event.index: event for event in view.events if event.type in ENDINGS and event.step == step.id}
 
 
-async def _ended_anew(services: Services, spread: Spread, ref: WorkRef) -> bool:
+async def _ended_anew(services: Services, fan_out: FanOut, ref: WorkRef) -> bool:
     """True when every item that this epoch does again has ended in it: what earlier ones left does not count."""
-    step, kept = spread.step.id, spread.kept
-    ends = [keys.ended(work_key(step, index), ref.epoch) for index in spread.indices if index not in kept]
+    step, kept = fan_out.step.id, fan_out.kept
+    ends = [keys.ended(work_key(step, index), ref.epoch) for index in fan_out.indices if index not in kept]
     return await services.queries.acount_keys(ref.run, ends) == len(ends)
 
 
@@ -162,7 +162,7 @@ def _recorded(view: RunView, step: ResolvedStep, ref: WorkRef) -> Event | None:
     """
     found, result = view.events_of(EventType.STEP_EXPANDED, step.id), view.state.step(step.id)
     as_it_is = not view.state.redriven and result.laid_out >= result.whole.since
-    any_will_do = ref.stands or (ref.slot is not None and as_it_is)
+    any_will_do = ref.is_preserved or (ref.slot is not None and as_it_is)
     key = keys.expanded(step.id, ref.epoch)
     return next((event for event in reversed(found) if any_will_do or event.key == key), None)
 
@@ -230,7 +230,7 @@ def _outdated(view: RunView, step: ResolvedStep) -> Iterator[int]:
     result = view.state.step(step.id)
     before = [each.id for each in flow.ancestors(view.definition, step) if flow.same_list(each, step)]
     begun = [RunBegun.of(event) for event in view.events if event.type == EventType.RUN_BEGUN]
-    ordered = {0, *(each.epoch for each in begun if each.stands is not None)}
+    ordered = {0, *(each.epoch for each in begun if each.preserved_steps is not None)}
     for index in sorted({index for name in before for index in view.state.step(name).items}):
         own = result.items.get(index)
         if own is None or own.decision != "discarded":
@@ -325,18 +325,18 @@ async def _ensure_not_replaced(services: Services, view: RunView, step: Resolved
                 )
 
 
-async def ensure_of_its_list(services: Services, spread: Spread, ref: WorkRef) -> None:
+async def ensure_of_its_list(services: Services, fan_out: FanOut, ref: WorkRef) -> None:
     """Refuse items that were cleared in Airflow by hand, of a list that was laid out earlier and is another one now.
 
     Raises:
-        LeftAsItWas: an item is gone, and what was done of it stays as it is.
+        StepNotInScope: an item is gone, and what was done of it stays as it is.
         PermanentError: an item is another one now.
     """
-    if spread.epoch == ref.epoch or ref.stands:
+    if fan_out.epoch == ref.epoch or ref.is_preserved:
         return
-    if any(index >= len(spread.items) for index in spread.slot(ref.slot)):
-        raise LeftAsItWas(f"The list of {ref.step} has {len(spread.items)} items now; nothing was changed.")
-    await _ensure_not_replaced(services, spread.view, spread.step, spread.slot(ref.slot))
+    if any(index >= len(fan_out.items) for index in fan_out.slot(ref.slot)):
+        raise StepNotInScope(f"The list of {ref.step} has {len(fan_out.items)} items now; nothing was changed.")
+    await _ensure_not_replaced(services, fan_out.view, fan_out.step, fan_out.slot(ref.slot))
 
 
 def _stands(step: ResolvedStep, work: WorkState) -> bool:
@@ -365,14 +365,14 @@ def _skipped(step: ResolvedStep, index: int | None, reason: str, ref: WorkRef) -
 async def end(
     services: Services, ref: WorkRef, endings: Sequence[NewEvent], *, expected: int | None = None
 ) -> list[Event]:
-    """Write how a piece ended whose work was done elsewhere, and that its fan-out has if it was the last.
+    """Write how a work item ended whose work was done elsewhere, and that its fan-out has if it was the last.
 
     Raises:
         ConcurrencyError: something of the step, or of no step, has come after the version `expected`.
     """
     stored = await services.log.aappend(ref.run, endings, expected=expected, within=[ref.step])
     if ref.slot is not None:
-        await complete(services, await spread_of(services, ref), ref)
+        await complete(services, await load_fan_out(services, ref), ref)
     return stored
 
 

@@ -121,17 +121,17 @@ def unfinished(step: ResolvedStep, state: RunState) -> list[int | None]:
 
 
 def redriven(
-    definition: Definition, step: ResolvedStep, pieces: Mapping[str, Collection[int | None]]
+    definition: Definition, step: ResolvedStep, work_items: Mapping[str, Collection[int | None]]
 ) -> set[int] | None:
-    """The positions that a redrive of these pieces, by step, has done again; None when everything is.
+    """The positions that a redrive of these work items, by step, has done again; None when everything is.
 
     The redriven items are done again in their own step and in every step after it that fans out over the same list.
     """
     before = {step.id, *(other.id for other in ancestors(definition, step))}
-    causes = before & pieces.keys()
+    causes = before & work_items.keys()
     if not causes or not all(same_list(definition.step(name), step) for name in causes):
         return None
-    again = {index for name in causes for index in pieces[name]}
+    again = {index for name in causes for index in work_items[name]}
     # What failed as a whole has no items that could be left as they are.
     return None if None in again else {index for index in again if index is not None}
 

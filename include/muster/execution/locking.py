@@ -8,9 +8,9 @@ from typing import TypeVar
 
 from muster.errors import PermanentError
 from muster.events.sealing import current_seals
-from muster.execution.piece import Piece
 from muster.execution.retrying import Recorder
 from muster.execution.services import Services
+from muster.execution.work_item import WorkItem
 from muster.language.expressions import evaluate
 from muster.recovery.holding import holding
 from muster.recovery.leases import LeaseLost, LeaseTaken
@@ -24,23 +24,23 @@ LOSSES = 3
 
 def under_lock(
     services: Services,
-    piece: Piece,
+    work_item: WorkItem,
     work: Callable[[], Awaitable[T]],
     record: Recorder,
     ensure_due: Callable[[], Awaitable[None]],
 ) -> Callable[[], Awaitable[T]]:
-    """`work`, done while the step's locks are held for the piece; `record` is told of each attempt given up.
+    """`work`, done while the step's locks are held for the work item; `record` is told of each attempt given up.
 
     Its answer counts only when the leases were held to its end. The time spent waiting is not the step's `timeout`.
     Another execution of the same step's work that holds them is waited for while it is alive, and the work is due.
     """
-    if not piece.step.lock:
+    if not work_item.step.lock:
         return work
 
     async def locked() -> T:
-        locks = lock_names(piece.step.lock, piece.variables, where=f"step {piece.step.id}, lock")
+        locks = lock_names(work_item.step.lock, work_item.variables, where=f"step {work_item.step.id}, lock")
         # In work about somebody only what the YAML says in these words names nobody.
-        names = lease_names(locks, locks if current_seals() is None else piece.step.lock)
+        names = lease_names(locks, locks if current_seals() is None else work_item.step.lock)
         for loss in range(1, LOSSES + 1):
             try:
                 return await held(names)
@@ -49,7 +49,7 @@ def under_lock(
         return await held(names)
 
     async def held(names: Sequence[str]) -> T:
-        owner = f"{piece.view.id}/{piece.key}"
+        owner = f"{work_item.view.id}/{work_item.key}"
         while True:
             try:
                 async with holding(services.leases, names, owner, wait=WAIT):
@@ -57,7 +57,7 @@ def under_lock(
             except LeaseTaken as taken:
                 # Nobody, where it was let go as that was asked. What undoes the work waits no longer for it than for
                 # anybody else: a person has to know.
-                if piece.undoes or taken.owner not in (owner, None):
+                if work_item.undoes or taken.owner not in (owner, None):
                     raise
             # The holder was another execution of this very work, and may have ended it: then nothing is left to do
             # here.
@@ -67,7 +67,7 @@ def under_lock(
 
 
 def lock_names(lock: Sequence[str], variables: Mapping[str, object], *, where: str) -> list[str]:
-    """The names that a `lock` gives for one piece of work; an expression may give a list of them.
+    """The names that a `lock` gives for one work item; an expression may give a list of them.
 
     Raises:
         PermanentError: an expression gives nothing to name a lock by.

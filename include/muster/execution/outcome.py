@@ -1,4 +1,4 @@
-"""How a piece of work ended, for the lane that has to tell Airflow."""
+"""How a work item ended, for the lane that has to tell Airflow."""
 
 from __future__ import annotations
 
@@ -21,6 +21,6 @@ class Outcome:
     """What of it is Muster's own words and numbers about the run: no personal data can get into that."""
 
 
-def left_as_it_was(reason: str) -> Outcome:
+def not_in_scope(reason: str) -> Outcome:
     """What the task of work says that is not done now, and of which nothing is written."""
     return Outcome(status="failed", reason=reason, structural="all")

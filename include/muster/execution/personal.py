@@ -8,6 +8,7 @@ from enum import Enum
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
+from muster.bounded_cache import BoundedCache
 from muster.database import Database
 from muster.errors import PermanentError
 from muster.events.codec import Look
@@ -22,7 +23,6 @@ from muster.events.sealing import AND, SEALED, WITHHELD, Keys, Seals, open_all, 
 from muster.events.structure import SKIPPED, Seal, seal_data
 from muster.events.verified import VerifiedLog
 from muster.execution.outcome import Outcome
-from muster.kept import Kept
 from muster.language.definition import Definition
 from muster.language.expressions import evaluate
 from muster.language.kinds import KINDS
@@ -84,7 +84,7 @@ class PersonalCodec:
 
     def __init__(self, database: Database, master: Callable[[], bytes], look: Look) -> None:
         self._look, self._vault, self._definitions = look, Vault(master), DefinitionStore(database)
-        self._rules: Kept[str, _Rules | None] = Kept(RUNS_KEPT)
+        self._rules: BoundedCache[str, _Rules | None] = BoundedCache(RUNS_KEPT)
 
     def is_about_nobody(self, stream: str) -> bool:
         """True when the stream is known to hold nothing personal."""

@@ -11,7 +11,7 @@ from muster.execution.view import RunView
 
 
 def documents_of_run(services: Services, view: RunView) -> Documents:
-    """The files that a piece of work of a run may read.
+    """The files that a work item of a run may read.
 
     The name of a run's folder follows from its id, which others may know, so what is allowed is a list and no secret.
 

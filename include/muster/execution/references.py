@@ -1,4 +1,4 @@
-"""Names of pieces of work: which run, which step, which slot, which item."""
+"""Names of work items: which run, which step, which slot, which item."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ def run_id(automation: str, dag_run_id: str) -> str:
     return f"{automation}/{dag_run_id}"
 
 
-class LeftAsItWas(PermanentError):
+class StepNotInScope(PermanentError):
     """Work that has no outcome and is not begun now: the execution of its run leaves it as it was, or has ended."""
 
     repeats_data = False
 
 
-class HalfUndone(LeftAsItWas):
+class HalfUndone(StepNotInScope):
     """Work of which undoing has begun and not come to its end: done again before that, it would not be done at all."""
 
     def __init__(self, run: str, key: str) -> None:
@@ -45,16 +45,16 @@ class WorkRef:
     """Airflow's try number; retries of the step itself are counted apart."""
     epoch: int = 0
     """Which execution of the run this is: work of an earlier epoch is done again when its task is cleared."""
-    stands: bool = False
+    is_preserved: bool = False
     """True when this execution leaves the step as it was: its task only says how it ended."""
     ahead: bool = False
     """True when Airflow has not come to the task yet: the work is begun only where nobody has begun it."""
 
-    def demand_again(self) -> None:
+    def ensure_in_scope(self) -> None:
         """Before work is begun.
 
         Raises:
-            LeftAsItWas: this execution begins none of the step's.
+            StepNotInScope: this execution begins none of the step's.
         """
-        if self.stands:
-            raise LeftAsItWas(f"Step {self.step} has no outcome, and what was ordered does not include it.")
+        if self.is_preserved:
+            raise StepNotInScope(f"Step {self.step} has no outcome, and what was ordered does not include it.")

@@ -9,13 +9,13 @@ from muster.errors import RetriesExhausted
 from muster.events import keys
 from muster.events.payloads.work import OfRetry, StepRetried
 from muster.execution.overtaken import Overtaken
-from muster.execution.piece import Piece
 from muster.execution.references import WorkRef
 from muster.execution.services import Services
 from muster.execution.stopping import Stopped, has_closed, why_stopped
+from muster.execution.work_item import WorkItem
 
 
-async def write_retried(services: Services, piece: Piece, said: OfRetry, limit: int | None) -> None:
+async def write_retried(services: Services, work_item: WorkItem, said: OfRetry, limit: int | None) -> None:
     """Write that an attempt failed and another follows, unless the run has ended or begins nothing any more.
 
     Raises:
@@ -25,12 +25,12 @@ async def write_retried(services: Services, piece: Piece, said: OfRetry, limit: 
         RetriesExhausted: the run's budget is used up.
     """
     # The version first: a close that comes after it refuses the append, and all of this is decided anew.
-    version = await services.log.aversion(piece.ref.run)
-    if await has_closed(services, piece.ref):
-        raise Overtaken(f"{piece.ref.run} has ended: no attempt at {piece.key} follows.")
-    if not piece.undoes and (skip := await why_stopped(services, piece.ref)) is not None:
+    version = await services.log.aversion(work_item.ref.run)
+    if await has_closed(services, work_item.ref):
+        raise Overtaken(f"{work_item.ref.run} has ended: no attempt at {work_item.key} follows.")
+    if not work_item.undoes and (skip := await why_stopped(services, work_item.ref)) is not None:
         raise Stopped(skip)
-    await spend(services, piece.ref, limit, said, expected=version)
+    await spend(services, work_item.ref, limit, said, expected=version)
 
 
 async def spend(

@@ -30,8 +30,8 @@ def is_final(error: BaseException) -> bool:
     return classify(error) in NEVER
 
 
-class Patience:
-    """How often and how long one piece of work is waited for. Not shared: it counts the failures it is told of."""
+class RetryState:
+    """How often and how long one work item is waited for. Not shared: it counts the failures it is told of."""
 
     def __init__(self, retry: ResolvedRetry, rng: random.Random) -> None:
         self._retry = retry
@@ -88,7 +88,7 @@ async def with_retries(
     Raises:
         Exception: what the last attempt, or `record`, raised.
     """
-    patience = Patience(retry, rng)
+    patience = RetryState(retry, rng)
 
     async def before_sleep(state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None

@@ -17,7 +17,7 @@ from muster.database import Database
 from muster.documents import Documents, documents_of
 from muster.events.coalesce import Coalescer
 from muster.events.definitions import DefinitionStore
-from muster.events.lifecycle import TELLING, RunLifecycle
+from muster.events.lifecycle import LIFECYCLE_EVENTS, RunLifecycle
 from muster.events.model import Event, EventType
 from muster.events.queries import Queries
 from muster.events.verified import VerifiedLog
@@ -58,7 +58,7 @@ class Services:
     rng: Random = field(default_factory=Random)
     """Draws the waits between attempts; a seeded one makes them repeatable."""
     intercept: Callable[[Any, Callable[[], Awaitable[object]]], Awaitable[object]] | None = None
-    """Stands between a piece of work and its action when an automation is rehearsed."""
+    """Stands between a work item and its action when an automation is rehearsed."""
 
     @cached_property
     def queries(self) -> Queries:
@@ -87,7 +87,7 @@ class Services:
         return [[event for event in failed if event.step == step] for step, _ in asked]
 
     async def _lives(self, run: str, asked: Sequence[None]) -> list[RunLifecycle]:
-        life = RunLifecycle.of([event async for event in self.log.aread(run, steps=(), types=TELLING)])
+        life = RunLifecycle.of([event async for event in self.log.aread(run, steps=(), types=LIFECYCLE_EVENTS)])
         return [life for _ in asked]
 
     def workspace(self, run: str) -> Path:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from muster.bounded_cache import BoundedCache
 from muster.errors import Final
 from muster.events import keys
 from muster.events.lifecycle import RunLifecycle
 from muster.events.sealing import ensure_still_known
 from muster.events.state import CANCELLED, UNWINDING
 from muster.execution.flow import ITEM_FAILED, Skip
-from muster.execution.piece import Piece
-from muster.execution.references import LeftAsItWas, WorkRef
+from muster.execution.references import StepNotInScope, WorkRef
 from muster.execution.services import Services
-from muster.kept import Kept
+from muster.execution.work_item import WorkItem
 
-_looked: Kept[tuple[str, int, str, str, int], tuple[int, int | None]] = Kept(512)
+_looked: BoundedCache[tuple[str, int, str, str, int], tuple[int, int | None]] = BoundedCache(512)
 """Of a list: up to which version of the log no item of it has failed, or the version of the first that has."""
 
 
@@ -37,36 +37,36 @@ async def why_not_begun(services: Services, ref: WorkRef) -> Skip | None:
     """Why work of this execution is skipped; None when it may begin.
 
     Raises:
-        LeftAsItWas: the execution has ended, and nothing is written about its work any more.
+        StepNotInScope: the execution has ended, and nothing is written about its work any more.
         ForgottenMeanwhile: what is in memory is not to be gone on with.
     """
     await ensure_still_known(services.log.aseals)
     life = await services.lives.submit(ref.run, None)
     if life.has_ended(ref.epoch):
-        raise LeftAsItWas(f"{ref.run} has ended: step {ref.step} does not begin any more.")
+        raise StepNotInScope(f"{ref.run} has ended: step {ref.step} does not begin any more.")
     return _why(life, ref)
 
 
-async def why_held_back(services: Services, piece: Piece, *, waits: bool = False) -> Skip | None:
+async def why_held_back(services: Services, work_item: WorkItem, *, waits: bool = False) -> Skip | None:
     """Why an item does not begin, of a list that goes no further once one has failed (`failures`); None when it may.
 
     `waits` says that this execution of it has begun and made no attempt yet, because it waited for its lock.
     """
-    if piece.index is None or piece.step.failures == "continue":
+    if work_item.index is None or work_item.step.failures == "continue":
         return None
-    if (failed := await _first_failure(services, piece)) is None:
+    if (failed := await _first_failure(services, work_item)) is None:
         return None
     # What a process had begun before, and died in, is under way: it is gone on with.
-    starts = [keys.started(piece.key, None), keys.started(piece.key, piece.ref.epoch)]
-    begun = (await services.log.aunder_keys(piece.ref.run, starts)).values()
-    before = piece.execution if waits else failed
-    is_under_way = any(event.epoch == piece.ref.epoch and event.version < before for event in begun)
+    starts = [keys.started(work_item.key, None), keys.started(work_item.key, work_item.ref.epoch)]
+    begun = (await services.log.aunder_keys(work_item.ref.run, starts)).values()
+    before = work_item.execution if waits else failed
+    is_under_way = any(event.epoch == work_item.ref.epoch and event.version < before for event in begun)
     return None if is_under_way else Skip(ITEM_FAILED)
 
 
-async def _first_failure(services: Services, piece: Piece) -> int | None:
+async def _first_failure(services: Services, work_item: WorkItem) -> int | None:
     """The version of the first failure of an item of its list in this execution; None while there is none."""
-    ref, database = piece.ref, services.database
+    ref, database = work_item.ref, services.database
     # A server that took over may lack the last events: what was seen on another connection is not believed.
     known = (database.dsn, database.sessions, ref.run, ref.step, ref.epoch)
     after, failed = _looked.get(known, (0, None))
@@ -74,7 +74,7 @@ async def _first_failure(services: Services, piece: Piece) -> int | None:
         events = await services.failures.submit(ref.run, (ref.step, after))
         items = (event.version for event in events if event.epoch == ref.epoch and event.index is not None)
         # What came before its own beginning was seen: else each item of a long list would look through all of it.
-        _looked[known] = max(after, piece.execution), (failed := next(items, None))
+        _looked[known] = max(after, work_item.execution), (failed := next(items, None))
     return failed
 
 
@@ -83,7 +83,7 @@ async def ensure_may_begin(services: Services, ref: WorkRef) -> None:
 
     Raises:
         Stopped: it may not.
-        LeftAsItWas: the execution has ended.
+        StepNotInScope: the execution has ended.
         ForgottenMeanwhile: what is in memory is not to be gone on with.
     """
     if (skip := await why_not_begun(services, ref)) is not None:

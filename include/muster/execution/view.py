@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from muster.bounded_cache import BoundedCache
 from muster.errors import MusterError
 from muster.events.keys import OPENED
 from muster.events.model import Event, EventType
@@ -15,18 +16,17 @@ from muster.events.payloads.runs import RunOpened
 from muster.events.state import RunState, fold
 from muster.events.structure import seal_data
 from muster.execution.flow import ancestors
-from muster.execution.references import LeftAsItWas, WorkRef
+from muster.execution.references import StepNotInScope, WorkRef
 from muster.execution.services import Services, earlier_workspace_of, workspace_of
 from muster.execution.variables import variables_for
-from muster.kept import Kept
 from muster.language.definition import Definition
 from muster.language.resolved_step import ResolvedStep
 from muster.redaction import learn_settings
 
-_definitions: Kept[str, Definition] = Kept(128)
-_performed_by: Kept[tuple[str, int, str, int], str] = Kept(512)
+_definitions: BoundedCache[str, Definition] = BoundedCache(128)
+_performed_by: BoundedCache[tuple[str, int, str, int], str] = BoundedCache(512)
 """The hash of what an execution of a run is performed by: it was ordered before that began, and stays."""
-_opened: Kept[tuple[str, str], Event] = Kept(256)
+_opened: BoundedCache[tuple[str, str], Event] = BoundedCache(256)
 
 
 class NeverOpened(MusterError):
@@ -106,7 +106,7 @@ async def load(services: Services, ref: WorkRef) -> tuple[RunView, ResolvedStep]
     definition = await definition_of(services, run, ref.epoch)
     if (step := definition.find(ref.step)) is None:
         # Airflow performs another version than the run does: a person has had it cleared on the latest one.
-        raise LeftAsItWas(f"The version of {definition.name} that {run} is performed by has no step {ref.step}.")
+        raise StepNotInScope(f"The version of {definition.name} that {run} is performed by has no step {ref.step}.")
     needed = {step.id, *step.after, *step.references}
     # Questions and branches further up as well: what was rejected or not taken there counts for this step.
     needed.update(before.id for before in ancestors(definition, step) if before.asks or before.chooses)

@@ -12,10 +12,10 @@ from muster.language.kinds import Step
 from muster.language.personal import Personal
 from muster.language.steps import Retry, Target, union_of
 from muster.language.triggers import Trigger
-from muster.written import Name, SkillName, Usd, Written
+from muster.yaml_model import Name, SkillName, Usd, YamlModel
 
 
-class Deadline(Written):
+class Deadline(YamlModel):
     """Who is told when a run takes too long. The run goes on. One that has ended is not late; a stuck one has not."""
 
     within: Duration
@@ -24,7 +24,7 @@ class Deadline(Written):
     """Who is told."""
 
 
-class Budget(Written):
+class Budget(YamlModel):
     """What one run may spend: checked before each call of a model, and before each retry."""
 
     usd: Usd | None = None
@@ -34,7 +34,7 @@ class Budget(Written):
     person's restart begins with a full budget."""
 
 
-class CheckBase(Written):
+class CheckBase(YamlModel):
     """What every check has."""
 
     name: Name
@@ -68,7 +68,7 @@ else:
 """What must always hold."""
 
 
-class StepDefaults(Written):
+class StepDefaults(YamlModel):
     """What every step has that does not say otherwise; left out where a kind of step does not know it."""
 
     retry: Retry | None = None
@@ -81,7 +81,7 @@ class StepDefaults(Written):
     """The Airflow pool."""
 
 
-class FolderDefaults(Written):
+class FolderDefaults(YamlModel):
     """A file `_defaults.yaml`: what the automations of its folder and the folders below have in common."""
 
     category: Name | None = None
@@ -104,7 +104,7 @@ class FolderDefaults(Written):
     """Settings for these automations."""
 
 
-class Automation(Written):
+class Automation(YamlModel):
     """A business process: one YAML file, compiled to one Airflow Dag."""
 
     automation: Name

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from muster.written import Written
+from muster.yaml_model import YamlModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +18,7 @@ class ChannelKind:
     """What people call it."""
     place: int
     """Orders the channels in messages and on the page."""
-    model: type[Written]
+    model: type[YamlModel]
     """What a person writes: `name`, which is one place or a list of them, `text`, and `subject` where notices have one.
     Its docstrings are the documentation."""
     carrier: str

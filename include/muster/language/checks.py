@@ -19,9 +19,9 @@ from muster.language.personal import check_personal
 from muster.language.positions import check_positions
 from muster.language.problems import Problem
 from muster.language.reading import Path
+from muster.language.site_catalog import SiteCatalog, computed_settings, file_settings
 from muster.language.spot import Spot
 from muster.language.steps import MappedStep, StepBase, WorkStep
-from muster.language.surroundings import Surroundings, computed_settings, file_settings
 from muster.language.triggers import kind_of
 from muster.language.triggers.schedule import check_schedule
 from muster.language.usage import WITH_EXPRESSIONS, Usage
@@ -43,13 +43,13 @@ def check(
     document: Located,
     settings: Mapping[str, object],
     usages: Mapping[str, Usage],
-    among: Surroundings,
+    catalog: SiteCatalog,
 ) -> list[Problem]:
     """Everything that is wrong with an automation whose shape is right, in the order of the file.
 
     `usages` holds what each step refers to; a step whose expressions cannot be read is not in it.
     """
-    checker = _Checker(automation, document, settings, usages, among)
+    checker = _Checker(automation, document, settings, usages, catalog)
     problems = [problem for part in checker.parts for problem in part()]
     return sorted(set(problems))
 
@@ -61,10 +61,10 @@ class _Checker:
         document: Located,
         settings: Mapping[str, object],
         usages: Mapping[str, Usage],
-        among: Surroundings,
+        catalog: SiteCatalog,
     ) -> None:
         self.automation, self.document = automation, document
-        self.settings, self.usages, self.among = settings, usages, among
+        self.settings, self.usages, self.catalog = settings, usages, catalog
         self.steps = automation.steps
         self.ids = [step.id for step in self.steps]
         self.after: After = waits(self.steps)
@@ -134,7 +134,7 @@ class _Checker:
                 yield from self._undoing(step, spot)
 
     def _spot(self, *path: str | int) -> Spot:
-        return Spot(self.document, path, self.settings, self.among, self.ids)
+        return Spot(self.document, path, self.settings, self.catalog, self.ids)
 
     def _lane(self, step: WorkStep, lanes: Sequence[Lane], path: Path) -> Iterator[Problem]:
         if step.lane is not None and step.lane not in lanes:

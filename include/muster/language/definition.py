@@ -12,7 +12,7 @@ from muster.language.kinds import AnyStep
 from muster.language.resolved import Resolved, ResolvedPersonal, ResolvedTarget
 from muster.language.resolved_step import ResolvedStep
 from muster.language.triggers import AnyTrigger
-from muster.written import Usd
+from muster.yaml_model import Usd
 
 
 class ResolvedDeadline(Resolved):

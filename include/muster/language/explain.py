@@ -14,8 +14,8 @@ from pydantic_core import ErrorDetails
 from muster.language.foreign import JSON_TYPES, MEANT, said_elsewhere
 from muster.language.problems import LanguageError, Problem, did_you_mean, one_of
 from muster.language.reading import Path
+from muster.language.reserved import ALL_NOT_YET, refusal
 from muster.language.steps import TAG
-from muster.language.words import ALL_NOT_YET, refusal
 
 M = TypeVar("M", bound=BaseModel)
 

@@ -24,8 +24,8 @@ from muster.language.reading import merged
 from muster.language.resolve import resolve
 from muster.language.runs import check_runs, runs
 from muster.language.secret_settings import check_secrets
+from muster.language.site_catalog import SiteCatalog, settings_files, shown
 from muster.language.source import Source, read_source
-from muster.language.surroundings import Surroundings, settings_files, shown
 from muster.language.usage import Usage, usage
 
 DEFAULTS = "_defaults.yaml"
@@ -85,7 +85,7 @@ class Folder:
     def __init__(self, include: Path, *, published: bool = False, plugins: Path | None = None) -> None:
         self.root = include
         self.published = published
-        self.among = Surroundings.of(include, published=published, plugins=plugins)
+        self.catalog = SiteCatalog.of(include, published=published, plugins=plugins)
         self._defaults: dict[Path, list[Source] | LanguageError] = {}
         self._called: dict[Path, str] = {}
 
@@ -107,7 +107,7 @@ class Folder:
         self._settle(named, catalogue)
         self._check_runs(named, catalogue, whole=only is None)
         catalogue.called = {path: self._called[path] for path in catalogue.broken}
-        shared = [*self.among.problems, *([] if only else self.among.agents.problems)]
+        shared = [*self.catalog.problems, *([] if only else self.catalog.agents.problems)]
         own = [problem for found in catalogue.broken.values() for problem in found]
         catalogue.problems = sorted({*shared, *own})
         return catalogue
@@ -175,20 +175,20 @@ class Folder:
 
     def _define(self, document: Layered) -> tuple[Definition, list[Problem]]:
         """The definition, with what is refused of a version that was published before it was refused."""
-        if self.among.problems and not (self.published and self.among.whole):
+        if self.catalog.problems and not (self.published and self.catalog.whole):
             # Without its settings it would be another automation.
-            raise LanguageError(self.among.problems)
-        problems = [*self.among.problems, *check_secrets(document), *document.twice()]
+            raise LanguageError(self.catalog.problems)
+        problems = [*self.catalog.problems, *check_secrets(document), *document.twice()]
         if problems and not self.published:
             raise LanguageError(problems)
         automation = validate(Automation, document)
-        settings = merged(dict(self.among.settings), automation.settings)
+        settings = merged(dict(self.catalog.settings), automation.settings)
         usages = _usages(document.data["steps"])
-        problems += check(automation, document, settings, usages, self.among)
+        problems += check(automation, document, settings, usages, self.catalog)
         if problems and not self.published:
             raise LanguageError(problems)
         try:
-            return resolve(automation, settings, usages, self.among), problems
+            return resolve(automation, settings, usages, self.catalog), problems
         except Exception:
             if problems:
                 raise LanguageError(problems) from None

@@ -13,7 +13,7 @@ from muster.language.expressions import ExpressionSyntaxError, parse
 from muster.language.fields import Text, Words
 from muster.language.problems import did_you_mean
 from muster.language.resolved import ResolvedPersonal
-from muster.written import Written
+from muster.yaml_model import YamlModel
 
 if TYPE_CHECKING:
     from muster.language.explain import Located
@@ -36,7 +36,7 @@ FieldPath = Annotated[
 """`inputs.<name>` or `steps.<id>.output`, and what is inside them."""
 
 
-class Personal(Written):
+class Personal(YamlModel):
     """Whom a run is about. All that is said in such a run is sealed under a key of that person's own, which
     `muster forget` throws away: inputs, outputs, prompts, errors, findings, notes. What stays readable is the
     structure: steps, states, times, counts, and who approved. A run that a step asks for is about the same person.

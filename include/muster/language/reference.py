@@ -27,6 +27,7 @@ from muster.language.explain import keys_of
 from muster.language.kinds import KINDS
 from muster.language.personal import Personal
 from muster.language.problems import one_of
+from muster.language.reserved import RESERVED_KEYS
 from muster.language.resolve import LONGEST_UNDOING, PERSISTENT
 from muster.language.schema import SCHEMAS, as_text
 from muster.language.steps import (
@@ -40,7 +41,6 @@ from muster.language.steps import (
     WorkStep,
 )
 from muster.language.triggers import TRIGGERS
-from muster.language.words import NOT_YET
 
 PAGE = "language.md"
 
@@ -289,7 +289,7 @@ def _jinja_filters() -> str:
 
 
 def _later() -> str:
-    words = [f"`{word}` (in a {place})" for place, found in NOT_YET.items() for word in found]
+    words = [f"`{word}` (in a {place})" for place, found in RESERVED_KEYS.items() for word in found]
     return f"## Not available yet\n\nThese words are reserved and refused by name: {', '.join(words)}.\n"
 
 

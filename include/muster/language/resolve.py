@@ -30,8 +30,8 @@ from muster.language.resolved import (
     ResolvedTarget,
 )
 from muster.language.resolved_step import ResolvedStep
+from muster.language.site_catalog import SiteCatalog
 from muster.language.steps import ClassRetry, Compensation, MappedStep, Retry, StepBase, Target, WorkStep
-from muster.language.surroundings import Surroundings
 from muster.language.triggers import kind_of
 from muster.language.usage import Usage
 
@@ -43,7 +43,7 @@ PERSISTENT = ResolvedRetry(times=5)
 
 
 def resolve(
-    automation: Automation, settings: Mapping[str, object], usages: Mapping[str, Usage], among: Surroundings
+    automation: Automation, settings: Mapping[str, object], usages: Mapping[str, Usage], catalog: SiteCatalog
 ) -> Definition:
     """The definition of an automation that passed its checks.
 
@@ -56,7 +56,7 @@ def resolve(
     fan_outs = {step.id for step in automation.steps if isinstance(step, MappedStep) and step.each is not None}
     after, aligned = waits(automation.steps), alignments(usages, fan_outs)
     steps = tuple(
-        _step(step, automation.defaults, after[step.id], usages[step.id], aligned.get(step.id), among)
+        _step(step, automation.defaults, after[step.id], usages[step.id], aligned.get(step.id), catalog)
         for step in automation.steps
     )
     return Definition(
@@ -76,7 +76,7 @@ def resolve(
         personal=resolve_personal(automation.personal),
         settings=dict(settings),
         steps=steps,
-        agents=_inlined(steps, among),
+        agents=_inlined(steps, catalog),
     )
 
 
@@ -108,13 +108,13 @@ def _step(
     after: tuple[str, ...],
     used: Usage,
     aligned_to: str | None,
-    among: Surroundings,
+    catalog: SiteCatalog,
 ) -> ResolvedStep:
     work = step if isinstance(step, WorkStep) else None
     each = step.each if isinstance(step, MappedStep) else None
     failures = step.failures if isinstance(step, MappedStep) else None
     kind = KINDS[step.kind]
-    own = {"lane": None, "timeout": None, **kind.resolve(step, among)}
+    own = {"lane": None, "timeout": None, **kind.resolve(step, catalog)}
     own["lane"] = (work and work.lane) or own["lane"] or kind.lanes[0]
     own["timeout"] = _timeout(step, own["timeout"], defaults)
     return kind.resolved(
@@ -129,7 +129,7 @@ def _step(
         priority=step.priority if step.priority is not None else defaults.priority,
         pool=step.pool if step.pool is not None else defaults.pool,
         retry=_retry(work.retry or defaults.retry if work else None),
-        compensate=_compensation(work.compensate, used, among) if work and work.compensate else None,
+        compensate=_compensation(work.compensate, used, catalog) if work and work.compensate else None,
         irreversible=work.irreversible if work else False,
         lock=tuple(work.lock or ()) if work else (),
         references=tuple(sorted(used.steps)),
@@ -170,8 +170,8 @@ def _timeout(step: StepBase, own: float | None, defaults: StepDefaults) -> float
     return own if own is not None else parse_duration(defaults.timeout) if defaults.timeout else None
 
 
-def _compensation(undo: Compensation, used: Usage, among: Surroundings) -> ResolvedCompensation:
-    entry = among.skills.get(undo.skill)
+def _compensation(undo: Compensation, used: Usage, catalog: SiteCatalog) -> ResolvedCompensation:
+    entry = catalog.skills.get(undo.skill)
     limit = parse_duration(undo.timeout) if undo.timeout else entry.timeout if entry else None
     return ResolvedCompensation(
         skill=undo.skill,
@@ -199,8 +199,8 @@ def _told(targets: Sequence[Target], settings: Mapping[str, object]) -> tuple[Re
     return tuple(ResolvedTarget.model_validate(target) for target in rendered)
 
 
-def _inlined(steps: Sequence[ResolvedStep], among: Surroundings) -> dict[str, AgentSpec]:
+def _inlined(steps: Sequence[ResolvedStep], catalog: SiteCatalog) -> dict[str, AgentSpec]:
     ids = {agent for step in steps for agent in step.agents}
     ids |= {step.fallback.agent for step in steps if isinstance(step.fallback, ResolvedAgentFallback)}
-    agents = {agent_id: among.agents.get(agent_id) for agent_id in sorted(ids)}
+    agents = {agent_id: catalog.agents.get(agent_id) for agent_id in sorted(ids)}
     return {agent_id: agent for agent_id, agent in agents.items() if agent is not None}

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from muster.language.channels import CHANNELS
-from muster.written import Written
+from muster.yaml_model import YamlModel
 
 
 class Resolved(BaseModel):
@@ -97,7 +97,7 @@ class ResolvedTarget(Resolved):
         return {name: value for name, value in values.items() if value is not None}
 
     @classmethod
-    def of(cls, target: Written) -> ResolvedTarget:
+    def of(cls, target: YamlModel) -> ResolvedTarget:
         """What a person has written, as a definition holds it."""
         return cls.model_validate(target.model_dump())
 

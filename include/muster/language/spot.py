@@ -17,7 +17,7 @@ from muster.language.reading import Path
 from muster.language.steps import AgentFallback, Fallback, SkillFallback, Target
 
 if TYPE_CHECKING:
-    from muster.language.surroundings import Surroundings
+    from muster.language.site_catalog import SiteCatalog
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Spot:
     path: Path
     """Where it stands; the paths of the methods begin there."""
     settings: Mapping[str, object]
-    among: Surroundings
+    catalog: SiteCatalog
     ids: Sequence[str] = ()
     """The ids of all steps."""
 
@@ -61,15 +61,15 @@ class Spot:
 
     def agent(self, name: str, *path: str | int) -> Iterator[Problem]:
         """What is wrong with the name of an agent."""
-        if self.among.agents.get(name) is None:
-            suggestion = did_you_mean(name, self.among.agents.by_id) or "`muster agents` shows them all."
+        if self.catalog.agents.get(name) is None:
+            suggestion = did_you_mean(name, self.catalog.agents.by_id) or "`muster agents` shows them all."
             yield self.problem(f"there is no agent `{name}`", *path, suggestion=suggestion)
 
     def skill(self, name: str, given: Mapping[str, object], path: Path, arguments: Path) -> Iterator[Problem]:
         """What is wrong with the name of a skill, which stands at `path`, and with its arguments."""
-        entry = self.among.skills.get(name)
+        entry = self.catalog.skills.get(name)
         if entry is None:
-            skills = self.among.skills
+            skills = self.catalog.skills
             suggestion = skills.unreadable(name) or did_you_mean(name, skills.entries)
             suggestion = suggestion or "`muster skill --list` shows them all."
             yield self.problem(f"there is no skill `{name}`", *path, suggestion=suggestion)

@@ -14,8 +14,8 @@ from muster.skills.index import Lane
 
 if TYPE_CHECKING:
     from muster.language.problems import Problem
+    from muster.language.site_catalog import SiteCatalog
     from muster.language.spot import Spot
-    from muster.language.surroundings import Surroundings
 
 S = TypeVar("S", bound=StepBase)
 
@@ -46,7 +46,7 @@ class StepKind(Generic[S]):
     """Keys of its own in which expressions can stand."""
     lanes: tuple[Lane, ...] = ("async",)
     """Where it can execute; the first is meant when nothing else is said."""
-    resolve: Callable[[S, Surroundings], dict[str, Any]]
+    resolve: Callable[[S, SiteCatalog], dict[str, Any]]
     """The fields that only `resolved` has; `lane` and `timeout` count where the step says none."""
     check: Callable[[S, Spot], Iterable[Problem]] = _nothing
     """What is wrong with such a step, beside what can be wrong with every step."""

@@ -13,7 +13,7 @@ from muster.language.fields import Elements, Flag, Line, Pack, Text, Values, Wor
 from muster.language.resolved import ResolvedAgentFallback, ResolvedSkillFallback
 from muster.language.resolved_step import Failures
 from muster.skills.index import Lane
-from muster.written import Name, SkillName, Written
+from muster.yaml_model import Name, SkillName, YamlModel
 
 TAG = "kind:"
 """Prefix of the tags Pydantic puts into an error's location; a key of YAML cannot be mistaken for one."""
@@ -23,7 +23,7 @@ RetryClass = Literal["rate_limit", "overload", "timeout", "auth", "bad_request",
 """The kinds of failure that a `retry` can tell apart."""
 
 
-class ClassRetry(Written):
+class ClassRetry(YamlModel):
     """What differs for one kind of failure."""
 
     times: int | None = Field(default=None, ge=0, le=100)
@@ -36,7 +36,7 @@ class ClassRetry(Written):
     """The longest wait between two attempts; default: as for the others."""
 
 
-class Retry(Written):
+class Retry(YamlModel):
     """How a failed attempt is repeated. Only failures that may pass are.
 
     Each wait is drawn between nothing and a limit that grows, so that many steps that failed together do not come
@@ -58,7 +58,7 @@ class Retry(Written):
     `transient` (anything else that may pass)."""
 
 
-class SkillFallback(Written):
+class SkillFallback(YamlModel):
     """A skill that does the work when the step failed for good."""
 
     skill: SkillName
@@ -72,7 +72,7 @@ class SkillFallback(Written):
         return ResolvedSkillFallback(skill=self.skill, arguments=arguments)
 
 
-class AgentFallback(Written):
+class AgentFallback(YamlModel):
     """An agent that does the work when the step failed for good."""
 
     agent: Name
@@ -114,7 +114,7 @@ else:
 """What takes over when a step failed for good: a skill or an agent."""
 
 
-class StepBase(Written):
+class StepBase(YamlModel):
     """What every kind of step has around it."""
 
     kind: ClassVar[str]
@@ -151,7 +151,7 @@ class MappedStep(StepBase):
     what the run did is undone. Default: `continue`."""
 
 
-class Compensation(Written):
+class Compensation(YamlModel):
     """What undoes a step when the run fails later on, or is cancelled.
 
     It runs for everything the step started, also when nobody knows whether it happened, so it must accept that
@@ -182,7 +182,7 @@ class WorkStep(MappedStep):
     irreversible: bool = False
     """True for what nothing can undo: on every way that leads to it a person must have approved it."""
     lock: Words | None = None
-    """Names of which only one piece of work at a time may hold each, in all runs together: it waits until it has
+    """Names of which only one work item at a time may hold each, in all runs together: it waits until it has
     them all, and is done again when it lost one meanwhile. In a fan-out each item has its own."""
     lane: Lane | None = None
     """Where it executes: in the triggerer (`async`) or a task process (`worker`); default: as the skill says,
@@ -190,13 +190,13 @@ class WorkStep(MappedStep):
 
 
 if TYPE_CHECKING:
-    Target = Written
+    Target = YamlModel
 else:
     Target = union_of({name: channel.model for name, channel in CHANNELS.items()})
 """Where a notice goes."""
 
 
-class Way(Written):
+class Way(YamlModel):
     """One way out of a branch."""
 
     when: Flag | None = None
@@ -205,7 +205,7 @@ class Way(Written):
     """The steps that follow on this way; an empty list follows none."""
 
 
-class Needs(Written):
+class Needs(YamlModel):
     """What an agent must be good at to be given the step."""
 
     skills: Annotated[list[Name], Field(min_length=1)]

@@ -11,9 +11,9 @@ from pydantic import BaseModel
 from muster.language.problems import Problem
 from muster.language.resolved import ResolvedTrigger
 from muster.language.spot import Spot
-from muster.written import Written
+from muster.yaml_model import YamlModel
 
-T = TypeVar("T", bound=Written)
+T = TypeVar("T", bound=YamlModel)
 
 
 class Startable(Protocol):
@@ -25,7 +25,7 @@ class Startable(Protocol):
         ...
 
     @property
-    def triggers(self) -> Sequence[Written]:
+    def triggers(self) -> Sequence[YamlModel]:
         """All that start it, in order."""
         ...
 

@@ -15,11 +15,11 @@ from muster.language.channels import CHANNELS
 from muster.notifications.model import Channel, Delivery, NotConfigured, Notice
 from muster.notifications.outbox import Outbox
 from muster.recovery.breakers import BreakerOpen, Policy, breakers_of
-from muster.recovery.effects import Once
+from muster.recovery.effects import IdempotentEffect
 from muster.recovery.guarding import Guard
 from muster.recovery.ledger import Effect, Ledger, repeatable
 
-PATIENCE = 40.0
+LONGEST_WAIT = 40.0
 """Seconds a channel gets to deliver one notice."""
 GRACE = 20.0
 """Seconds a claim outlives the patience: a slow sender is not overtaken while it still writes its result."""
@@ -46,7 +46,7 @@ class Sender:
         database: Database,
         channels: Mapping[str, Channel] | None = None,
         *,
-        patience: float = PATIENCE,
+        patience: float = LONGEST_WAIT,
         grace: float = GRACE,
         policy: Policy = POLICY,
         seals: SealsOf | None = None,
@@ -106,7 +106,7 @@ class Sender:
         place = {"channel": notice.channel, "target": notice.target}
         effect = Effect.of(f"notice/{notice.key}", notice.channel, place, notice.run)
         # A second later than `_send` gives up, and its claim ends with the outbox's.
-        once = Once(self._ledger, effect, repeatable, patience=self._patience + 1, grace=self._grace - 1)
+        once = IdempotentEffect(self._ledger, effect, repeatable, patience=self._patience + 1, grace=self._grace - 1)
         try:
             sent = await once.aperform(partial(self._send, notice))
             if is_marker(sent):

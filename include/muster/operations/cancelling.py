@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from muster.errors import ConcurrencyError, PermanentError
 from muster.events import keys
-from muster.events.lifecycle import AGAIN, TELLING, RunLifecycle
+from muster.events.lifecycle import LIFECYCLE_EVENTS, REPEAT_ORDERS, RunLifecycle
 from muster.events.log import EventLog
 from muster.events.payloads.runs import RunCancelRequested
 from muster.events.payloads.work import ChildRequested
@@ -29,9 +29,9 @@ def request_cancel(log: EventLog, run: str, *, by: str, reason: str | None = Non
 
 def _request_cancel(log: EventLog, run: str, by: str, reason: str | None) -> None:
     version = log.version(run)
-    events = list(log.read(run, types=TELLING))
+    events = list(log.read(run, types=LIFECYCLE_EVENTS))
     state = fold(events)
-    again = [event.version for event in events if event.type in AGAIN]
+    again = [event.version for event in events if event.type in REPEAT_ORDERS]
     if state.status == "unknown":
         raise PermanentError(f"There is no run {run}.", remedy="`muster runs` lists them.")
     if not RunLifecycle.of(events).performs_steps:
@@ -45,7 +45,7 @@ def open_children(log: EventLog, run: str) -> Iterator[str]:
     """The runs below a run, asked for by it or by those it has asked for, that are open or done again."""
     for event in log.read(run, types=[ChildRequested.type]):
         said = ChildRequested.of(event)
-        child, events = said.child, list(log.read(said.child, types=TELLING))
+        child, events = said.child, list(log.read(said.child, types=LIFECYCLE_EVENTS))
         if events and not is_child(fold(events), run, said.step, said.index):
             # Somebody else has started it by that name.
             continue

@@ -165,13 +165,13 @@ class _Walk:
         if not isinstance(step, ResolvedBranch) or said.fallback:
             return
         try:
-            today: object = ways_taken(step, self._piece(self._layout(step), said.index))
+            today: object = ways_taken(step, self._work_item(self._layout(step), said.index))
         except PermanentError as error:
             today = f"fails: {error.message}"
         self._compare(event, "the way it takes", said.output, today)
 
     def failed(self, step: ResolvedStep, event: Event) -> None:
-        """A step failed as a whole, before any piece of it began: its own expressions could not be evaluated."""
+        """A step failed as a whole, before any work item of it began: its own expressions could not be evaluated."""
         if event.index is not None or self._state.step(step.id).status != "pending":
             return
         layout = self._lay_out(self._definition, step)
@@ -208,11 +208,11 @@ class _Walk:
         for index, item in enumerate(layout.items):
             if item is not None and index in kept_back:
                 reasons[index] = kept_back[index]
-            elif item is not None and by_item(step) and not holds(step, self._piece(layout, index)):
+            elif item is not None and by_item(step) and not holds(step, self._work_item(layout, index)):
                 reasons[index] = flow.WHEN
         return [n for n, item in enumerate(layout.items) if item is not None and n not in reasons], reasons
 
-    def _piece(self, layout: _Layout, index: int | None) -> Mapping[str, object]:
+    def _work_item(self, layout: _Layout, index: int | None) -> Mapping[str, object]:
         if index is None or index >= len(layout.items):
             return layout.variables
         return {**layout.variables, "item": layout.items[index], "index": index}
@@ -244,7 +244,7 @@ class _Walk:
     def _evaluated(self, definition: Definition, step: ResolvedStep, value: object, index: int | None) -> object:
         layout = self._layout(step) if definition is self._definition else self._own_layout(step)
         try:
-            return evaluate(value, self._piece(layout, index))
+            return evaluate(value, self._work_item(layout, index))
         except PermanentError as error:
             return _Failure(f"fails: {error.message}")
 

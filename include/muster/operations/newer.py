@@ -58,7 +58,7 @@ def inputs_under(run: RunState, definition: Definition) -> dict[str, object]:
     return inputs
 
 
-def demand_room(log: EventLog, run: RunState, own: Definition, now: Definition) -> None:
+def ensure_room(log: EventLog, run: RunState, own: Definition, now: Definition) -> None:
     """Refuse a version in which what the run has begun has no place.
 
     Raises:
@@ -107,7 +107,7 @@ def newly_due(run: RunState, own: Definition, now: Definition) -> dict[str, str]
     return found
 
 
-def demand_alike(log: EventLog, run: RunState, own: Definition, now: Definition, again: Collection[str]) -> None:
+def ensure_alike(log: EventLog, run: RunState, own: Definition, now: Definition, again: Collection[str]) -> None:
     """Refuse a version that takes what was done by the run's own for something else.
 
     Of a step that is not done again that is what its outcome is read by; of a question all that was asked. Of one that

@@ -12,28 +12,28 @@ from typing import NamedTuple
 
 from muster.errors import ConcurrencyError, PermanentError
 from muster.events.definitions import DefinitionStore
-from muster.events.intact import demand_intact
 from muster.events.keys import work_key
 from muster.events.lifecycle import RunLifecycle
 from muster.events.log import EventLog
 from muster.events.model import Event, NewEvent
 from muster.events.payloads.runs import DeadLetterDiscarded, DeadLetterRedriven, RunRestarted
 from muster.events.state import RunState, fold
+from muster.events.untampered import ensure_untampered
 from muster.events.work import WorkState
-from muster.execution.again import is_done_alone, redriven_with, steps_from
 from muster.execution.fanout import items_of
 from muster.execution.flow import ancestors, same_list, unfinished
 from muster.execution.references import HalfUndone
+from muster.execution.rerun_scope import is_done_alone, redriven_with, steps_from
 from muster.language.definition import Definition
 from muster.language.resolved_step import ResolvedStep
-from muster.operations.newer import Version, demand_alike, demand_room, inputs_under, newly_due
+from muster.operations.newer import Version, ensure_alike, ensure_room, inputs_under, newly_due
 from muster.recovery.dead_letters import is_discarded
 from muster.redaction import learn_settings, redact_data
-from muster.saga.resuming import demand_rest
+from muster.saga.resuming import ensure_idle
 
-Pieces = Mapping[str, Sequence[int | None]]
+WorkItems = Mapping[str, Sequence[int | None]]
 """Positions by step; None stands for a step outside a fan-out."""
-AGAIN = frozenset({"failed", "set_aside"})
+REPEAT_ORDERS = frozenset({"failed", "set_aside"})
 """How work ended that can be redriven."""
 
 
@@ -93,14 +93,14 @@ def plan_restart(
     if step not in names:
         raise PermanentError(f"{run} has no step {step!r}.", remedy=f"Its steps are {', '.join(names)}.")
     if now is not None:
-        demand_room(log, state, own, definition)
+        ensure_room(log, state, own, definition)
     due = {} if now is None else newly_due(state, own, definition)
     also = _also_again(definition, state, step, due=due)
     steps = steps_from(definition, [step, *also])
     besides = tuple(each for each in steps if each not in steps_from(definition, [step]))
     said = RunRestarted(from_=step, again=dict.fromkeys(steps), also=list(also) or None)
     if now is not None:
-        demand_alike(log, state, own, definition, steps)
+        ensure_alike(log, state, own, definition, steps)
         said = replace(
             said,
             definition=definition.hash,
@@ -112,7 +112,7 @@ def plan_restart(
     return _on_its_version(plan, state, events)
 
 
-def plan_redrive(log: EventLog, definitions: DefinitionStore, run: str, pieces: Pieces, *, by: str) -> Plan:
+def plan_redrive(log: EventLog, definitions: DefinitionStore, run: str, work_items: WorkItems, *, by: str) -> Plan:
     """Dead letters of one run, and what comes after them; other items keep their outcome.
 
     Raises:
@@ -121,15 +121,15 @@ def plan_redrive(log: EventLog, definitions: DefinitionStore, run: str, pieces: 
     """
     state, definition, events = _load(log, definitions, run)
     _at_rest(state, events)
-    for name, indices in pieces.items():
+    for name, indices in work_items.items():
         for index in indices:
             _may_be_redriven(state, name, index)
-    again = redriven_with(definition, state, pieces)
-    alone = [name for name in pieces if is_done_alone(definition, pieces, again, name)]
+    again = redriven_with(definition, state, work_items)
+    alone = [name for name in work_items if is_done_alone(definition, work_items, again, name)]
     steps = tuple(name for name in again if name not in alone or definition.step(name).pack == "all")
     if (obstacle := _in_the_way(definition, state, steps, again)) is not None:
         raise obstacle.refusal(run)
-    discarded = (name for name in steps if name not in pieces and state.step(name).whole.decision == "discarded")
+    discarded = (name for name in steps if name not in work_items and state.step(name).whole.decision == "discarded")
     if (final := next(discarded, None)) is not None:
         raise PermanentError(
             f"Step {final} of {run} was discarded, and comes after what is to be redriven.",
@@ -141,7 +141,7 @@ def plan_redrive(log: EventLog, definitions: DefinitionStore, run: str, pieces: 
         if name not in steps
         for index in again[name] or ()
     }
-    event = DeadLetterRedriven(pieces=_plain(pieces), again=again).event(actor=by)
+    event = DeadLetterRedriven(work_items=_plain(work_items), again=again).event(actor=by)
     return _on_its_version(Plan(run, steps, tuple(sorted(slots)), (event,), state.version), state, events)
 
 
@@ -150,28 +150,28 @@ def _on_its_version(plan: Plan, state: RunState, events: Iterable[Event]) -> Pla
     return replace(plan, latest=latest, bundle_version=(plan.version_now or state).bundle_version)
 
 
-def plan_discard(log: EventLog, run: str, pieces: Pieces, *, by: str, reason: str) -> Plan:
+def plan_discard(log: EventLog, run: str, work_items: WorkItems, *, by: str, reason: str) -> Plan:
     """Dead letters that nobody will do again: only the decision is written.
 
     Args:
-        pieces: Empty for a run that failed without a word of any step: then it is the dead letter, as a whole.
+        work_items: Empty for a run that failed without a word of any step: then it is the dead letter, as a whole.
 
     Raises:
         PermanentError: one of them is no dead letter or was discarded already, is being done again at this moment, or
             the log was tampered with.
     """
     state, events = _read(log, run)
-    demand_rest(run, events)
-    for name, indices in pieces.items():
+    ensure_idle(run, events)
+    for name, indices in work_items.items():
         for index in indices:
             _dead(state, name, index)
-    if not pieces:
+    if not work_items:
         _dead_run(state, events)
-    event = DeadLetterDiscarded(pieces=_plain(pieces), reason=reason, whole=not pieces).event(actor=by)
+    event = DeadLetterDiscarded(work_items=_plain(work_items), reason=reason, whole=not work_items).event(actor=by)
     return Plan(run, (), (), (event,), state.version)
 
 
-def standing(log: EventLog, definitions: DefinitionStore, run: str, pieces: Pieces) -> list[str]:
+def standing(log: EventLog, definitions: DefinitionStore, run: str, work_items: WorkItems) -> list[str]:
     """What earlier steps did for these, could be undone and is not: discarding leaves it as it is.
 
     Raises:
@@ -180,7 +180,7 @@ def standing(log: EventLog, definitions: DefinitionStore, run: str, pieces: Piec
     state, definition, _ = _load(log, definitions, run)
     found = {
         work_key(before.id, None if before.each is None else index)
-        for name, indices in pieces.items()
+        for name, indices in work_items.items()
         for before in ancestors(definition, definition.step(name))
         for index in indices
         if before.can_be_undone and _concerns(definition.step(name), before)
@@ -222,7 +222,7 @@ def slot_of(definition: Definition, state: RunState, step: str, index: int) -> i
 
 
 def _read(log: EventLog, run: str) -> tuple[RunState, list[Event]]:
-    demand_intact(log, run)
+    ensure_untampered(log, run)
     events = list(log.read(run))
     return fold(events), events
 
@@ -243,7 +243,7 @@ def _at_rest(state: RunState, events: Iterable[Event]) -> None:
         raise PermanentError(
             f"{state.id} has not ended.", remedy=f"Wait for its end, or stop it with `muster cancel {state.id}`."
         )
-    demand_rest(state.id, events)
+    ensure_idle(state.id, events)
     for step, index, work in state.works():
         if work.half_undone:
             raise HalfUndone(state.id, work_key(step, index))
@@ -252,7 +252,7 @@ def _at_rest(state: RunState, events: Iterable[Event]) -> None:
 def _dead(state: RunState, name: str, index: int | None) -> WorkState:
     step = state.step(name)
     work = step.work(index)
-    if work.status not in AGAIN or (index is not None and (step.ended_as_a_whole or index not in step.indices)):
+    if work.status not in REPEAT_ORDERS or (index is not None and (step.ended_as_a_whole or index not in step.indices)):
         raise PermanentError(
             f"{work_key(name, index)} of {state.id} is no dead letter.", remedy="`muster dead-letters list` shows them."
         )
@@ -347,12 +347,12 @@ def _is_undone(state: RunState, step: str) -> bool:
     if state.step(step).has_undone:
         return True
     unwinding = state.unwinding
-    indices = unwinding.pieces.get(step, ()) if unwinding is not None else ()
+    indices = unwinding.work_items.get(step, ()) if unwinding is not None else ()
     return unwinding is not None and any(state.step(step).work(index).epoch <= unwinding.epoch for index in indices)
 
 
-def _plain(pieces: Pieces) -> dict[str, list[int | None]]:
-    return {name: list(indices) for name, indices in pieces.items()}
+def _plain(work_items: WorkItems) -> dict[str, list[int | None]]:
+    return {name: list(indices) for name, indices in work_items.items()}
 
 
 def content(

@@ -1,6 +1,6 @@
 """What keeps work whole when something breaks: leases, the ledger of outside effects, circuit breakers."""
 
-from muster.recovery.effects import Once
+from muster.recovery.effects import IdempotentEffect
 from muster.recovery.ledger import (
     CANNOT_TELL,
     NEVER_HAPPENED,
@@ -17,8 +17,8 @@ __all__ = [
     "NEVER_HAPPENED",
     "EffectConflict",
     "Happened",
+    "IdempotentEffect",
     "NotPerformed",
-    "Once",
     "OutcomeUnknown",
     "cannot_tell",
     "repeatable",

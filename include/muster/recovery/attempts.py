@@ -1,6 +1,6 @@
-"""Attempts at a piece of work: the token by which what one writes is told from what a later one does.
+"""Attempts at a work item: the token by which what one writes is told from what a later one does.
 
-Two numbers fence a piece of work: its *execution*, which is the version of the event in the run's log that it began
+Two numbers fence a work item: its *execution*, which is the version of the event in the run's log that it began
 with, and the *attempt* within that. A row of the table `attempts` keeps the highest that has written anything, or has
 revoked an earlier one. Every transaction of a skill locks that row, and those of its leases, before it commits: whoever
 revokes it comes before the commit, which is refused then, or after it, and sees what was written. An attempt that
@@ -29,7 +29,7 @@ LINGER = 60.0
 LOOK = 0.05
 """Seconds between looks at it."""
 
-PATIENCE = 10.0
+LONGEST_WAIT = 10.0
 """Seconds that a statement waits for the rows: who has locked them is committing, unless its process hangs."""
 
 # Until the transaction ends, which is at once: what is set here comes before a commit.
@@ -86,7 +86,7 @@ class StillRunning(Final):
 
 
 class Attempt:
-    """One attempt at a piece of work; what its skill writes presents it as a token."""
+    """One attempt at a work item; what its skill writes presents it as a token."""
 
     def __init__(self, *, run: str, work: str, execution: int, number: int, leases: tuple[Lease, ...] = ()) -> None:
         self.run, self.work = run, work
@@ -169,7 +169,7 @@ class Attempt:
 
     def _place(self, attempt: int) -> dict[str, object]:
         place = {"work": self.work, "run": self.run, "execution": self.execution, "attempt": attempt}
-        return {**place, "patience": f"{PATIENCE * 1000:.0f}ms"}
+        return {**place, "patience": f"{LONGEST_WAIT * 1000:.0f}ms"}
 
     def _revoked(self) -> AttemptRevoked:
         return AttemptRevoked(f"The attempt at {self.work} has ended: what it does now is refused.")

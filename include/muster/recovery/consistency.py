@@ -12,7 +12,7 @@ from psycopg import errors
 from muster.database import Database
 from muster.events.failures import database_failures
 
-PATIENCE = "30s"
+LONGEST_WAIT = "30s"
 """How long one query may take."""
 SHOWN = 5
 """Rows of a violation that are shown."""
@@ -77,7 +77,7 @@ def _violation(database: Database, name: str, sql: str) -> Violation | None:
     with database_failures(), database.connection() as connection:
         try:
             connection.execute("SET TRANSACTION READ ONLY")
-            connection.execute(f"SET LOCAL statement_timeout = '{PATIENCE}'")
+            connection.execute(f"SET LOCAL statement_timeout = '{LONGEST_WAIT}'")
             # The server keeps the rows: a check that finds everything to be wrong would bring all of it here. Only what
             # is prepared must be a single statement: a COMMIT among several would let the rest write.
             connection.execute(f"DECLARE found NO SCROLL CURSOR FOR {sql}", prepare=True)

@@ -13,12 +13,12 @@ from typing import Any
 from muster.errors import Final, MusterError, PermanentError, TransientError
 from muster.recovery.holding import acheck_held, check_held
 from muster.recovery.ledger import (
-    Answer,
     Begun,
     Busy,
     Done,
     Effect,
     EffectConflict,
+    EffectResult,
     FindOut,
     Happened,
     InDoubt,
@@ -32,7 +32,7 @@ from muster.recovery.ledger import (
 )
 from muster.recovery.renewing import Claim, keep, let_go
 
-PATIENCE = 60.0
+LONGEST_WAIT = 60.0
 """Seconds an effect may take in a coroutine; the claim of an attempt that was killed lasts as long, and a bit."""
 GRACE = 5.0
 """Seconds a claim outlives the patience. It is renewed while the effect is performed, however long that takes."""
@@ -40,7 +40,7 @@ POLL = 0.1
 """Seconds between looks at an effect that another attempt performs."""
 
 
-class Once:
+class IdempotentEffect:
     """One effect, to be performed once: by `perform`, or as the body of `with` or `async with`.
 
     As a body, look at `happened` first: the effect of an earlier attempt is not to be repeated.
@@ -61,7 +61,7 @@ class Once:
         effect: Effect,
         find_out: FindOut = cannot_tell,
         *,
-        patience: float = PATIENCE,
+        patience: float = LONGEST_WAIT,
         grace: float = GRACE,
     ) -> None:
         self.key = effect.key
@@ -105,7 +105,7 @@ class Once:
                 self.result = await do()
         return self.result
 
-    def __enter__(self) -> Once:
+    def __enter__(self) -> IdempotentEffect:
         check_held()
         until = time.monotonic() + 2 * self._claim
         while isinstance(state := self._ledger.begin(self._effect, self._claim), Busy):
@@ -125,7 +125,7 @@ class Once:
         else:
             self._leave(error, _status(error))
 
-    async def __aenter__(self) -> Once:
+    async def __aenter__(self) -> IdempotentEffect:
         await acheck_held()
         until = time.monotonic() + 2 * self._claim
         while isinstance(state := await self._ledger.abegin(self._effect, self._claim), Busy):  # noqa: ASYNC110
@@ -199,7 +199,7 @@ class Once:
             self._let_go()
             self._result = await self._ledger.ado(done(self._effect, self._result, self._ledger.seals))
 
-    def _decide(self, found: Happened | Answer) -> None:
+    def _decide(self, found: Happened | EffectResult) -> None:
         if isinstance(found, Happened):
             self.happened, self._result = True, found.result
         elif not found.may_repeat:

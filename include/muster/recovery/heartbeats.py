@@ -93,7 +93,7 @@ class _Heart:
                     _beat(dsn, executions)
                 # Whatever it is: without this thread nothing of the process would give a sign any more.
                 except Exception as error:
-                    log.warning("%d pieces of work could not give a sign of life: %s", len(executions), error)
+                    log.warning("%d work items could not give a sign of life: %s", len(executions), error)
 
 
 @contextmanager

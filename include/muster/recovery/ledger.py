@@ -99,11 +99,11 @@ LONGEST_ERROR = 2_000
 
 _STANDS = (
     "What was done stands: take it back by its own means where it was wrong. "
-    "Two effects of one piece of work need a name each."
+    "Two effects of one work item need a name each."
 )
 _OPEN = (
     "Whether that one happened comes first: find out, and say so with `muster effects settle`. If it did not happen, "
-    "the new request is carried out. Two effects of one piece of work need a name each."
+    "the new request is carried out. Two effects of one work item need a name each."
 )
 
 
@@ -136,27 +136,27 @@ class Happened:
     """What performing it would have given back; JSON."""
 
 
-class Answer(NamedTuple):
+class EffectResult(NamedTuple):
     """What `find_out` answers otherwise."""
 
     may_repeat: bool
 
 
-NEVER_HAPPENED = Answer(may_repeat=True)
+NEVER_HAPPENED = EffectResult(may_repeat=True)
 """The effect did not happen: it is performed now."""
-CANNOT_TELL = Answer(may_repeat=False)
+CANNOT_TELL = EffectResult(may_repeat=False)
 """There is no knowing: a person has to find out."""
 
-FindOut = Callable[[], "Happened | Answer | Awaitable[Happened | Answer]"]
+FindOut = Callable[[], "Happened | EffectResult | Awaitable[Happened | EffectResult]"]
 """Asks the other side what became of an attempt that never came back."""
 
 
-def repeatable() -> Answer:
+def repeatable() -> EffectResult:
     """The `find_out` of an effect that may happen twice, or whose other side drops repetitions by their key."""
     return NEVER_HAPPENED
 
 
-def cannot_tell() -> Answer:
+def cannot_tell() -> EffectResult:
     """The `find_out` of an effect that nobody can ask about."""
     return CANNOT_TELL
 
@@ -206,7 +206,7 @@ class Entry:
 
 
 class Outside(NamedTuple):
-    """An effect that a piece of work has begun, and that is not known not to have happened."""
+    """An effect that a work item has begun, and that is not known not to have happened."""
 
     key: str
     status: Status
@@ -263,7 +263,7 @@ class Ledger:
         return given or current_seals()
 
     def do(self, work: Work[T]) -> T:
-        """Perform one of this module's pieces of work."""
+        """Perform one of this module's work items."""
         return run(self.database, work)
 
     async def ado(self, work: Work[T]) -> T:
@@ -285,7 +285,7 @@ class Ledger:
         return await arun(self.database, begin(effect, claim, self.seals, self._fence))
 
     async def aoutside(self, run: str, work: str) -> Outside | None:
-        """An effect that a piece of work, of which nothing goes on any more, has had, or may have had: one in doubt
+        """An effect that a work item, of which nothing goes on any more, has had, or may have had: one in doubt
         before one that is done. `work` is what begins the keys of its effects.
         """
         rows = await arun(self.database, _rows(UNDER, {"run": run, "under": f"{work}/"}))

@@ -11,7 +11,7 @@ from muster.database import Database
 from muster.errors import PermanentError
 from muster.events.model import Event, NewEvent
 from muster.execution.personal import RunLog
-from muster.execution.piece import Answer, Piece
+from muster.execution.work_item import ActionResult, WorkItem
 from muster.rehearsal.script import Mock
 
 
@@ -55,34 +55,34 @@ class Interference:
     faults: Faults
     mocks: Mapping[str, Mock] = field(default_factory=dict)
 
-    async def __call__(self, piece: Piece, act: Callable[[], Awaitable[object]]) -> object:
+    async def __call__(self, work_item: WorkItem, act: Callable[[], Awaitable[object]]) -> object:
         """What the action answers, or a failure in its place."""
-        if piece.undoes:
-            return await self._undo(piece, act)
-        fails = self.faults.fail == piece.step.id and self._is_named(piece)
+        if work_item.undoes:
+            return await self._undo(work_item, act)
+        fails = self.faults.fail == work_item.step.id and self._is_named(work_item)
         if fails and not self.faults.after:
-            raise PermanentError(f"The rehearsal lets {piece.step.id} fail.")
-        answer = await self._act(piece, act)
+            raise PermanentError(f"The rehearsal lets {work_item.step.id} fail.")
+        answer = await self._act(work_item, act)
         if fails:
-            raise PermanentError(f"The rehearsal lets {piece.step.id} fail after its work was done.")
+            raise PermanentError(f"The rehearsal lets {work_item.step.id} fail after its work was done.")
         return answer
 
-    async def _act(self, piece: Piece, act: Callable[[], Awaitable[object]]) -> object:
-        if self._is_named(piece) and (mock := self.mocks.get(piece.step.id)) is not None:
+    async def _act(self, work_item: WorkItem, act: Callable[[], Awaitable[object]]) -> object:
+        if self._is_named(work_item) and (mock := self.mocks.get(work_item.step.id)) is not None:
             if mock.fails is not None:
                 raise PermanentError(mock.fails)
-            return Answer(output=mock.output)
+            return ActionResult(output=mock.output)
         answer = await act()
         return await act() if self.faults.twice else answer
 
-    async def _undo(self, piece: Piece, act: Callable[[], Awaitable[object]]) -> object:
-        if self.faults.fail_undo == piece.step.id and self._is_named(piece):
-            raise PermanentError(f"The rehearsal lets the compensation of {piece.step.id} fail.")
+    async def _undo(self, work_item: WorkItem, act: Callable[[], Awaitable[object]]) -> object:
+        if self.faults.fail_undo == work_item.step.id and self._is_named(work_item):
+            raise PermanentError(f"The rehearsal lets the compensation of {work_item.step.id} fail.")
         answer = await act()
         return await act() if self.faults.undo_twice else answer
 
-    def _is_named(self, piece: Piece) -> bool:
-        return bool(piece.view.definition.name == self.automation)
+    def _is_named(self, work_item: WorkItem) -> bool:
+        return bool(work_item.view.definition.name == self.automation)
 
 
 MASTER = secrets.token_bytes(32)

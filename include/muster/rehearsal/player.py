@@ -42,8 +42,8 @@ class Player(ABC):
         """
         if not (await definition_of(self.services(), ref.run)).step(ref.step).is_mapped:
             return [ref]
-        spread = await self.task(expand, ref)
-        return [replace(ref, slot=slot) for slot in range(spread.slots())]
+        fan_out = await self.task(expand, ref)
+        return [replace(ref, slot=slot) for slot in range(fan_out.slots())]
 
     async def unwind(self, run: str, states: States, *, epoch: int = 0, only: Collection[str] | None = None) -> str:
         """Undo what has to be undone: how that went. `only` names the tasks of a run that is resumed."""

@@ -18,9 +18,9 @@ from muster.events.state import RunState, afold
 from muster.execution.attempts import attempts
 from muster.execution.fanout import end
 from muster.execution.performing import begin, perform
-from muster.execution.piece import Answer, Piece
 from muster.execution.references import WorkRef, run_id
 from muster.execution.services import Services
+from muster.execution.work_item import ActionResult, WorkItem
 from muster.language.definition import Definition
 from muster.language.resolved_step import ResolvedStep
 from muster.language.sagas import compensation_order
@@ -28,7 +28,7 @@ from muster.notifications.sender import Sender
 from muster.rehearsal.faults import NONE, Crash, Faults, Interference, MortalLog
 from muster.rehearsal.player import Act, Player, T
 from muster.rehearsal.script import Case
-from muster.runs.children import answer_of, ask_for
+from muster.runs.children import ask_for, result_of_run
 from muster.runs.opening import Opening, open_run
 
 LIVES = 3
@@ -111,51 +111,55 @@ class Playing(Player):
             await self.task(perform if act is None else partial(self._elsewhere, act), ref)
 
     async def _elsewhere(
-        self, act: Callable[[Services, Piece], Awaitable[object]], services: Services, ref: WorkRef
+        self, act: Callable[[Services, WorkItem], Awaitable[object]], services: Services, ref: WorkRef
     ) -> None:
         begun = await begin(services, ref)
-        if isinstance(begun, Piece):
+        if isinstance(begun, WorkItem):
             await act(services, begun)
 
-    async def _ask(self, services: Services, piece: Piece) -> None:
-        if self.faults.fail == piece.step.id:
-            await end(services, piece.ref, [piece.failed(MusterError(f"The rehearsal lets {piece.step.id} fail."))])
+    async def _ask(self, services: Services, work_item: WorkItem) -> None:
+        if self.faults.fail == work_item.step.id:
+            await end(
+                services,
+                work_item.ref,
+                [work_item.failed(MusterError(f"The rehearsal lets {work_item.step.id} fail."))],
+            )
             return
-        await asking.request(services, piece)
-        approved = self.case.answers.get(piece.step.id, "approve") == "approve"
-        await asking.answer(services, piece, approved=approved, by="rehearsal")
+        await asking.request(services, work_item)
+        approved = self.case.answers.get(work_item.step.id, "approve") == "approve"
+        await asking.answer(services, work_item, approved=approved, by="rehearsal")
 
-    async def _operate(self, services: Services, piece: Piece) -> None:
-        async def missing(services: Services, piece: Piece) -> Answer:
-            raise MusterError("This runs in Airflow only.", remedy=f"Give {piece.step.id} a mock.")
+    async def _operate(self, services: Services, work_item: WorkItem) -> None:
+        async def missing(services: Services, work_item: WorkItem) -> ActionResult:
+            raise MusterError("This runs in Airflow only.", remedy=f"Give {work_item.step.id} a mock.")
 
-        await self._attempt(services, piece, missing)
+        await self._attempt(services, work_item, missing)
 
-    async def _play_child(self, services: Services, piece: Piece) -> None:
+    async def _play_child(self, services: Services, work_item: WorkItem) -> None:
         """The run it asks for is played in the same database, with everybody approving in it."""
 
-        async def played(services: Services, piece: Piece) -> Answer:
-            child = await ask_for(services, piece)
+        async def played(services: Services, work_item: WorkItem) -> ActionResult:
+            child = await ask_for(services, work_item)
             definition = self.others.get(child.automation)
             if definition is None:
-                remedy = f"Mend it, or give {piece.step.id} a mock."
+                remedy = f"Mend it, or give {work_item.step.id} a mock."
                 raise MusterError(f"{child.automation} is not valid.", remedy=remedy)
             case = Case(name=child.run, inputs=child.conf)
             below = replace(self, definition=definition, case=case, faults=self.faults.everywhere(), run=child.run)
             below.epoch = 0
             await below.play()
-            return await answer_of(services, piece, child.run)
+            return await result_of_run(services, work_item, child.run)
 
-        await self._attempt(services, piece, played)
+        await self._attempt(services, work_item, played)
 
     async def _attempt(
-        self, services: Services, piece: Piece, act: Callable[[Services, Piece], Awaitable[Answer]]
+        self, services: Services, work_item: WorkItem, act: Callable[[Services, WorkItem], Awaitable[ActionResult]]
     ) -> None:
         try:
-            ending = piece.succeeded(await attempts(services, piece, act))
+            ending = work_item.succeeded(await attempts(services, work_item, act))
         except Exception as error:
-            ending = piece.failed(error)
-        await end(services, piece.ref, [ending])
+            ending = work_item.failed(error)
+        await end(services, work_item.ref, [ending])
 
     async def task(self, act: Act[T], ref: WorkRef) -> T:
         """The task's result; a process that dies is followed by another that knows nothing of it."""

@@ -25,8 +25,8 @@ from muster.rehearsal.playing import Playing, in_order
 from muster.rehearsal.script import Case, Script
 from muster.rehearsal.stage import Stage
 from muster.saga.children import irrevocable_below
-from muster.saga.extent import irrevocable, started
 from muster.saga.resuming import resume
+from muster.saga.scope import irreversible_steps_begun, pending_compensations
 
 TRUSTED = ("succeeded", "failed", "compensated", "stuck")
 """How a run may end; anything else is a run nobody can trust."""
@@ -131,7 +131,7 @@ class Rehearsal:
             problems = await self._sound(playing)
             if not any(work.started_at for work in _works(state, step)):
                 return problems  # this case does not come to the step
-            left = started(self.definition, state)
+            left = pending_compensations(self.definition, state)
             if state.status == "succeeded" and step.fallback is None:
                 problems.append("the run succeeded all the same")
             if step.is_harmless:
@@ -198,7 +198,7 @@ class Rehearsal:
         services = playing.services()
         view = await load_all(services, playing.run)
         below = [f"{each.what} of {each.run}" async for each in irrevocable_below(services, view)]
-        return next(iter([*irrevocable(view.definition, view.state), *below]), None)
+        return next(iter([*irreversible_steps_begun(view.definition, view.state), *below]), None)
 
     async def _sound(self, playing: Playing) -> list[str]:
         """What must hold however a run went."""

@@ -10,10 +10,10 @@ from pydantic import Field
 from muster.language.explain import validate
 from muster.language.fields import Text
 from muster.language.source import read_source
-from muster.written import Name, SkillName, Written
+from muster.yaml_model import Name, SkillName, YamlModel
 
 
-class Call(Written):
+class Call(YamlModel):
     """A skill that is called beside what is played."""
 
     skill: SkillName
@@ -22,7 +22,7 @@ class Call(Written):
     """Its arguments. `{folder}` in a text stands for the folder the file is in."""
 
 
-class Mock(Written):
+class Mock(YamlModel):
     """What a step answers in place of doing anything."""
 
     output: object = None
@@ -31,7 +31,7 @@ class Mock(Written):
     """In place of an output: the step fails for good with these words."""
 
 
-class Expected(Written):
+class Expected(YamlModel):
     """What must hold when a case has been played."""
 
     status: Literal["succeeded", "failed", "compensated", "stuck"] = "succeeded"
@@ -42,7 +42,7 @@ class Expected(Written):
     """Expressions over `inputs` and `steps` that must be true."""
 
 
-class Case(Written):
+class Case(YamlModel):
     """One way through the automation."""
 
     name: Text
@@ -57,7 +57,7 @@ class Case(Written):
     """What must come of it."""
 
 
-class Script(Written):
+class Script(YamlModel):
     """A file of cases."""
 
     automation: Name

@@ -11,22 +11,22 @@ from pydantic_core import to_jsonable_python
 from muster.errors import ConcurrencyError, PermanentError
 from muster.events import keys
 from muster.events.keys import OPENED
-from muster.events.lifecycle import AGAIN
+from muster.events.lifecycle import REPEAT_ORDERS
 from muster.events.model import Event, EventType
-from muster.events.payloads.base import ParentPiece
+from muster.events.payloads.base import ParentWorkItem
 from muster.events.payloads.runs import RunCancelRequested, RunOpened
 from muster.events.payloads.work import ChildRequested
 from muster.events.state import RunState
 from muster.execution.fanout import end
-from muster.execution.outcome import Outcome, left_as_it_was
+from muster.execution.outcome import Outcome, not_in_scope
 from muster.execution.performing import outcome_of
 from muster.execution.personal import is_impersonal, with_personal
-from muster.execution.piece import Answer, Piece
 from muster.execution.reading import is_about_no_others
-from muster.execution.references import LeftAsItWas, WorkRef, run_id
+from muster.execution.references import StepNotInScope, WorkRef, run_id
 from muster.execution.services import Services
 from muster.execution.stopping import Stopped, ensure_may_begin, why_not_begun
 from muster.execution.view import load_all
+from muster.execution.work_item import ActionResult, WorkItem
 from muster.language.definition import Definition
 from muster.language.expressions import evaluate
 from muster.language.inputs import PARENT
@@ -78,27 +78,27 @@ class Child:
         return {**self.inputs, PARENT: {**parent_of(asked), "key": asked.key, "proof": self.proof}}
 
 
-async def ask_for(services: Services, piece: Piece) -> Child:
-    """Name the run that a piece asks for, and write that down before anybody is told to start it.
+async def ask_for(services: Services, work_item: WorkItem) -> Child:
+    """Name the run that a work item asks for, and write that down before anybody is told to start it.
 
     Asked again, after a crash, it is the same run; done again, in another epoch, it is another.
 
     Raises:
         PermanentError: its inputs cannot be worked out.
-        Stopped: it was not asked for, and the piece's own run begins nothing any more.
-        LeftAsItWas: nor was it, and the execution has ended.
+        Stopped: it was not asked for, and the work item's own run begins nothing any more.
+        StepNotInScope: nor was it, and the execution has ended.
     """
-    step, secret = _step(piece), await proving.secret_of(services.database)
-    inputs = to_jsonable_python(evaluate(step.arguments, piece.variables, where=f"step {piece.step.id}, with"))
-    key = keys.child(piece.key, piece.ref.epoch)
-    child = run_id(step.run, proving.name_of(secret, piece.ref.run, piece.key, piece.ref.epoch))
-    proof = proving.digest(proving.prove(secret, piece.ref.run, key, child, inputs))
-    said = ChildRequested(**piece.place, child=child, automation=step.run, proof=proof)
-    if (requested := (await services.log.aunder_keys(piece.ref.run, [key])).get(key)) is None:
-        await ensure_may_begin(services, piece.ref)
-        requested = (await services.log.aappend(piece.ref.run, [said.event(key=key)]))[0]
+    step, secret = _step(work_item), await proving.secret_of(services.database)
+    inputs = to_jsonable_python(evaluate(step.arguments, work_item.variables, where=f"step {work_item.step.id}, with"))
+    key = keys.child(work_item.key, work_item.ref.epoch)
+    child = run_id(step.run, proving.name_of(secret, work_item.ref.run, work_item.key, work_item.ref.epoch))
+    proof = proving.digest(proving.prove(secret, work_item.ref.run, key, child, inputs))
+    said = ChildRequested(**work_item.place, child=child, automation=step.run, proof=proof)
+    if (requested := (await services.log.aunder_keys(work_item.ref.run, [key])).get(key)) is None:
+        await ensure_may_begin(services, work_item.ref)
+        requested = (await services.log.aappend(work_item.ref.run, [said.event(key=key)]))[0]
         # Again after the writing: who stopped the run before that has not seen what was asked for.
-        await ensure_may_begin(services, piece.ref)
+        await ensure_may_begin(services, work_item.ref)
     # What was written first counts: an earlier release gave other names.
     child = ChildRequested.of(requested).child
     return Child(
@@ -106,7 +106,7 @@ async def ask_for(services: Services, piece: Piece) -> Child:
         dag_run_id=child.partition("/")[2],
         inputs=inputs,
         requested=requested,
-        proof=proving.prove(secret, piece.ref.run, key, child, inputs),
+        proof=proving.prove(secret, work_item.ref.run, key, child, inputs),
     )
 
 
@@ -137,32 +137,34 @@ async def requested_by(services: Services, run: str, conf: Mapping[str, object])
     return found if proven else None
 
 
-async def ensure_own(services: Services, piece: Piece, run: str) -> None:
+async def ensure_own(services: Services, work_item: WorkItem, run: str) -> None:
     """Look who has opened a run that is there.
 
     Raises:
-        ChildFailed: it was not opened for the piece.
+        ChildFailed: it was not opened for the work item.
     """
     opened = (await services.log.aunder_keys(run, [OPENED])).get(OPENED)
-    if opened is not None and RunOpened.of(opened).parent != _parent(piece.ref.run, piece.step.id, piece.index):
+    if opened is not None and RunOpened.of(opened).parent != _parent(
+        work_item.ref.run, work_item.step.id, work_item.index
+    ):
         raise ChildFailed(
-            f"The run {run} is not the one that step {piece.step.id} asked for: somebody else has started it.",
-            remedy=f"`muster restart {piece.ref.run} --from {piece.step.id}` asks for another.",
+            f"The run {run} is not the one that step {work_item.step.id} asked for: somebody else has started it.",
+            remedy=f"`muster restart {work_item.ref.run} --from {work_item.step.id}` asks for another.",
         )
 
 
-def parent_of(asked: Event) -> ParentPiece:
-    """What a run says of the piece that has asked for it."""
+def parent_of(asked: Event) -> ParentWorkItem:
+    """What a run says of the work item that has asked for it."""
     said = ChildRequested.of(asked)
     return _parent(asked.stream, said.step, said.index)
 
 
 def is_child(state: RunState, parent: str, step: str, index: int | None) -> bool:
-    """True when a run was opened for that piece: its id alone is no proof, anybody may start a run by any id."""
+    """True when a run was opened for that work item: its id alone is no proof, anybody may start a run by any id."""
     return state.parent == _parent(parent, step, index)
 
 
-def _parent(run: str, step: str, index: int | None) -> ParentPiece:
+def _parent(run: str, step: str, index: int | None) -> ParentWorkItem:
     return {"run": run, "step": step, "index": index}
 
 
@@ -176,29 +178,29 @@ async def is_waited_for(services: Services, asked: Event) -> bool:
     ref = WorkRef(run=asked.stream, step=said.step, epoch=said.epoch)
     try:
         return await why_not_begun(services, ref) is None
-    except LeftAsItWas:
+    except StepNotInScope:
         return False
 
 
-async def settle(services: Services, piece: Piece, came: Answer | Exception) -> Outcome:
-    """Write how a piece ended whose run has, with that run's answer or an error; nothing once its own has ended."""
-    if isinstance(came, LeftAsItWas):
-        return left_as_it_was(came.message)
+async def settle(services: Services, work_item: WorkItem, came: ActionResult | Exception) -> Outcome:
+    """Write how a work item ended whose run has, with that run's answer or an error; nothing once its own has ended."""
+    if isinstance(came, StepNotInScope):
+        return not_in_scope(came.message)
     if isinstance(came, Stopped):
-        ending = piece.skipped(came.skip.reason)
+        ending = work_item.skipped(came.skip.reason)
     else:
-        ending = piece.failed(came) if isinstance(came, Exception) else piece.succeeded(came)
-    stored = (await end(services, piece.ref, [ending]))[0]
+        ending = work_item.failed(came) if isinstance(came, Exception) else work_item.succeeded(came)
+    stored = (await end(services, work_item.ref, [ending]))[0]
     return outcome_of(stored)
 
 
-async def answer_of(services: Services, piece: Piece, run: str) -> Answer:
-    """What a run that has ended gives to the piece that asked for it.
+async def result_of_run(services: Services, work_item: WorkItem, run: str) -> ActionResult:
+    """What a run that has ended gives to the work item that asked for it.
 
     Raises:
         ChildFailed: it did not succeed, or somebody else has started it.
     """
-    await ensure_own(services, piece, run)
+    await ensure_own(services, work_item, run)
     view = await load_all(services, run)
     state = view.state
     if state.status != "succeeded":
@@ -208,13 +210,15 @@ async def answer_of(services: Services, piece: Piece, run: str) -> Answer:
             if state.status == "stuck"
             else f"`muster show {run}` tells what happened.",
         )
-    return Answer(
+    return ActionResult(
         output={
             "run": run,
             "automation": view.definition.name,
             "status": state.status,
             "counts": dict(state.counts),
-            "outputs": _outputs(view.definition, state, withheld=await _is_about_others(services, piece.ref.run, run)),
+            "outputs": _outputs(
+                view.definition, state, withheld=await _is_about_others(services, work_item.ref.run, run)
+            ),
         },
         produced_by="run",
     )
@@ -226,7 +230,7 @@ async def withdraw(services: Services, run: str, *, by: str, reason: str) -> boo
     True when it had not been opened: from now on it never does anything, even if Airflow starts it later.
     """
     # A person's word that it is done again comes after an earlier wish: it takes another.
-    again = [order async for order in services.log.aread(run, types=AGAIN) if order.type in AGAIN]
+    again = [order async for order in services.log.aread(run, types=REPEAT_ORDERS) if order.type in REPEAT_ORDERS]
     key = keys.cancel(len(again), by)
     event = RunCancelRequested(reason=reason).event(actor=by, key=key)
     try:
@@ -239,10 +243,10 @@ async def withdraw(services: Services, run: str, *, by: str, reason: str) -> boo
     return stored.version == 1
 
 
-def _step(piece: Piece) -> ResolvedRun:
-    if not isinstance(piece.step, ResolvedRun):
-        raise PermanentError(f"Step {piece.step.id} names no automation to run.")
-    return piece.step
+def _step(work_item: WorkItem) -> ResolvedRun:
+    if not isinstance(work_item.step, ResolvedRun):
+        raise PermanentError(f"Step {work_item.step.id} names no automation to run.")
+    return work_item.step
 
 
 async def _is_about_others(services: Services, parent: str, run: str) -> bool:

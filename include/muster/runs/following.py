@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 from muster.errors import ErrorClass, PermanentError, TransientError
 from muster.execution.outcome import Outcome
-from muster.execution.performing import take_up
-from muster.execution.piece import Answer, Piece
+from muster.execution.performing import load_begun
 from muster.execution.references import ENDED_IN_AIRFLOW, WorkRef
 from muster.execution.services import Services
+from muster.execution.work_item import ActionResult, WorkItem
 from muster.language.runs import AT_ONCE
 from muster.redaction import redact
-from muster.runs.children import Child, ChildFailed, answer_of, ask_for, ensure_own, settle, withdraw
+from muster.runs.children import Child, ChildFailed, ask_for, ensure_own, result_of_run, settle, withdraw
 
 log = logging.getLogger(__name__)
 
@@ -45,25 +45,27 @@ USUAL = Pace()
 
 
 async def follow(services: Services, ref: WorkRef, airflow_state: AirflowState, pace: Pace = USUAL) -> Outcome:
-    """Wait for the end of the run that a piece has asked for, and write how the piece ended."""
-    piece = await take_up(services, ref)
-    if isinstance(piece, Outcome):
-        return piece
-    came: Answer | Exception
+    """Wait for the end of the run that a work item has asked for, and write how the work item ended."""
+    work_item = await load_begun(services, ref)
+    if isinstance(work_item, Outcome):
+        return work_item
+    came: ActionResult | Exception
     try:
-        child = await ask_for(services, piece)
-        await _Wait(services, piece, child, airflow_state, pace).over()
-        came = await answer_of(services, piece, child.run)
+        child = await ask_for(services, work_item)
+        await _Wait(services, work_item, child, airflow_state, pace).over()
+        came = await result_of_run(services, work_item, child.run)
     except PermanentError as error:
         came = error
-    return await settle(services, piece, came)
+    return await settle(services, work_item, came)
 
 
 class _Wait:
-    """The wait of one piece for one run."""
+    """The wait of one work item for one run."""
 
-    def __init__(self, services: Services, piece: Piece, child: Child, airflow_state: AirflowState, pace: Pace) -> None:
-        self._services, self._piece, self._child, self._pace = services, piece, child, pace
+    def __init__(
+        self, services: Services, work_item: WorkItem, child: Child, airflow_state: AirflowState, pace: Pace
+    ) -> None:
+        self._services, self._work_item, self._child, self._pace = services, work_item, child, pace
         self._airflow_state = airflow_state
         self._asked_airflow = float("-inf")
         self._ended_in_airflow = False
@@ -97,12 +99,12 @@ class _Wait:
     async def _ensure_own(self, *, begun: bool) -> None:
         """A stranger's run is not waited for, nor is it any of ours to cancel."""
         if begun and not self._is_own:
-            await ensure_own(self._services, self._piece, self._child.run)
+            await ensure_own(self._services, self._work_item, self._child.run)
             self._is_own = True
 
     async def _may_still_end(self, *, begun: bool) -> None:
         since = self._since()
-        limit = self._piece.step.timeout
+        limit = self._work_item.step.timeout
         if limit is not None and since >= limit:
             await self._give_up(
                 f"The run {self._child.run} took longer than the step's timeout of {limit:g} s, and was cancelled.",
@@ -151,7 +153,7 @@ class _Wait:
         self, message: str, kind: ErrorClass = ErrorClass.PERMANENT, *, remedy: str | None = None
     ) -> None:
         await withdraw(
-            self._services, self._child.run, by=self._piece.ref.run, reason="its step no longer waits for it"
+            self._services, self._child.run, by=self._work_item.ref.run, reason="its step no longer waits for it"
         )
         raise ChildFailed(message, remedy=remedy, error_class=kind)
 
@@ -159,5 +161,5 @@ class _Wait:
         return (self._services.clock() - self._child.asked_at).total_seconds()
 
     def _left(self) -> float:
-        limit = self._piece.step.timeout
+        limit = self._work_item.step.timeout
         return self._pace.longest if limit is None else max(limit - self._since(), 0.1)

@@ -10,8 +10,8 @@ from muster.errors import PermanentError
 from muster.events.keys import OPENED
 from muster.events.payloads.base import ScheduledFor
 from muster.events.payloads.runs import RunOpened
-from muster.execution.epochs import instant
 from muster.execution.personal import SubjectDoesNotFit, names_of
+from muster.execution.run_executions import instant
 from muster.execution.services import Services
 from muster.language.definition import Definition
 from muster.language.inputs import PARENT, suggestion, undeclared

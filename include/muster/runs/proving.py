@@ -24,7 +24,7 @@ async def secret_of(database: Database) -> bytes:
 
 
 def name_of(secret: bytes, run: str, key: str, epoch: int) -> str:
-    """The child's run id in Airflow: it follows from the piece and the epoch, for whoever has the secret."""
+    """The child's run id in Airflow: it follows from the work item and the epoch, for whoever has the secret."""
     return f"child__{_mac(secret, 'name', [run, key, epoch])[:24]}"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from muster.events.lifecycle import TELLING, RunLifecycle
+from muster.events.lifecycle import LIFECYCLE_EVENTS, RunLifecycle
 from muster.events.log import EventLog
 
 
@@ -14,7 +14,7 @@ async def ended_by(log: EventLog, run: str, deadline: datetime) -> bool | None:
     A stuck run has not ended: a person must act. Nor has one that was to go on again by then, after a restart, a
     redrive or a resume. What happened after the deadline makes no difference: asking later gives the same answer.
     """
-    life = RunLifecycle.of([event async for event in log.aread(run, types=TELLING) if event.at <= deadline])
+    life = RunLifecycle.of([event async for event in log.aread(run, types=LIFECYCLE_EVENTS) if event.at <= deadline])
     if not life.is_opened:
         return None
     return life.under_way is None and life.status != "stuck"

@@ -11,17 +11,17 @@ from muster.events import keys
 from muster.events.lifecycle import ORDERS, RunLifecycle
 from muster.events.model import EventType
 from muster.events.payloads.runs import RunUndoRequested
-from muster.execution.epochs import begin_epoch
-from muster.execution.piece import Piece
+from muster.execution.run_executions import begin_epoch
 from muster.execution.services import Services
 from muster.execution.view import NeverOpened, RunView, load_all
+from muster.execution.work_item import WorkItem
 from muster.runs.children import is_child, withdraw
-from muster.saga.extent import irrevocable, started, undone_by_hand
+from muster.saga.scope import irreversible_steps_begun, pending_compensations, undone_by_hand
 
 Unwind = Callable[[Services, str, int], Awaitable[None]]
 """Undoes one run, in an epoch."""
 
-PATIENCE = 900.0
+LONGEST_UNDOING = 900.0
 """Seconds that a run which is still open may take to stop and undo itself, where its step has no timeout."""
 FIRST_LOOK, LONGEST_WAIT = 0.5, 10.0
 """Seconds between two looks at it: the first wait, and the longest."""
@@ -33,17 +33,19 @@ class ChildNotUndone(PermanentError):
     repeats_data = False
 
 
-async def undo_children(services: Services, piece: Piece, unwind: Unwind, *, limit: float | None) -> dict[str, str]:
-    """Undo every run that a piece has asked for, the last one first; how each of them stands then, by its id.
+async def undo_children(
+    services: Services, work_item: WorkItem, unwind: Unwind, *, limit: float | None
+) -> dict[str, str]:
+    """Undo every run that a work item has asked for, the last one first; how each of them stands then, by its id.
 
     Done again it undoes nothing twice: what a run has undone is in its own log.
 
     Raises:
         ChildNotUndone: one of them is stuck, or does not come to an end.
     """
-    children = piece.view.state.step(piece.step.id).work(piece.index).children
+    children = work_item.view.state.step(work_item.step.id).work(work_item.index).children
     return {
-        child: await _undo(services, piece, child, unwind, PATIENCE if limit is None else limit)
+        child: await _undo(services, work_item, child, unwind, LONGEST_UNDOING if limit is None else limit)
         for child in reversed(children)
     }
 
@@ -68,22 +70,22 @@ async def irrevocable_below(services: Services, view: RunView) -> AsyncIterator[
             below = await _view(services, child)
             if below is None or not is_child(below.state, view.id, step, index) or below.state.undo_told:
                 continue
-            for final in irrevocable(below.definition, below.state):
+            for final in irreversible_steps_begun(below.definition, below.state):
                 yield Irrevocable(step, index, child, final)
             async for deeper in irrevocable_below(services, below):
                 yield replace(deeper, step=step, index=index)
 
 
-async def _undo(services: Services, piece: Piece, child: str, unwind: Unwind, limit: float) -> str:
-    view = await _ended(services, piece, child, limit)
+async def _undo(services: Services, work_item: WorkItem, child: str, unwind: Unwind, limit: float) -> str:
+    view = await _ended(services, work_item, child, limit)
     if view is None:
         return "never begun"
-    if not _is_own(view, piece):
+    if not _is_own(view, work_item):
         return "not its own"
     stuck = view.state.stuck if view.state.status == "stuck" else None
     if (stuck is None or not stuck.has_begun) and _is_left(view):
         own = await _with_its_skills(services, view)
-        await unwind(own, child, await _order(own, piece, view))
+        await unwind(own, child, await _order(own, work_item, view))
         view = await load_all(services, child)
     if view.state.status == "stuck":
         raise ChildNotUndone(
@@ -93,20 +95,20 @@ async def _undo(services: Services, piece: Piece, child: str, unwind: Unwind, li
     return view.state.status
 
 
-async def _ended(services: Services, piece: Piece, child: str, limit: float) -> RunView | None:
+async def _ended(services: Services, work_item: WorkItem, child: str, limit: float) -> RunView | None:
     """The run once it has ended, cancelled if need be; None when it never begins. A stranger's is left alone."""
     view = await _view(services, child)
-    if view is not None and not (_is_own(view, piece) and _is_open(view)):
+    if view is not None and not (_is_own(view, work_item) and _is_open(view)):
         return view
-    reason = f"step {piece.step.id} of {piece.ref.run} is undone"
+    reason = f"step {work_item.step.id} of {work_item.ref.run} is undone"
     # What is stuck or goes on undoing needs no second wish; what a person has done again since does.
     undoing = view is not None and view.state.status == "stuck" and not _is_done_again(view)
     # Before it is waited for: a run that Airflow starts only now finds the wish as its first event, and begins nothing.
-    if not undoing and await withdraw(services, child, by=piece.ref.run, reason=reason):
+    if not undoing and await withdraw(services, child, by=work_item.ref.run, reason=reason):
         return None
     wait, loop = FIRST_LOOK, asyncio.get_running_loop()
     until = loop.time() + limit
-    while (view := await _view(services, child)) is None or (_is_own(view, piece) and _is_open(view)):
+    while (view := await _view(services, child)) is None or (_is_own(view, work_item) and _is_open(view)):
         if loop.time() >= until:
             raise ChildNotUndone(
                 f"The run {child} was cancelled and has not ended within {limit:g} s.",
@@ -117,16 +119,16 @@ async def _ended(services: Services, piece: Piece, child: str, limit: float) -> 
     return view
 
 
-async def _order(services: Services, piece: Piece, view: RunView) -> int:
+async def _order(services: Services, work_item: WorkItem, view: RunView) -> int:
     """Write into the child's log that it is to be undone, and why; the epoch that is done in."""
-    by = f"{piece.ref.run}/{piece.key}@{piece.ref.epoch}"
-    by_hand = piece.view.state.undone_by_hand
-    begun = await begin_epoch(services, view.id, keys.begun_to_undo(by), None, undone_with=piece.ref.run)
+    by = f"{work_item.ref.run}/{work_item.key}@{work_item.ref.epoch}"
+    by_hand = work_item.view.state.undone_by_hand
+    begun = await begin_epoch(services, view.id, keys.begun_to_undo(by), None, undone_with=work_item.ref.run)
     said = RunUndoRequested(
-        reason=f"undone with step {piece.step.id} of {piece.ref.run}",
-        parent={"run": piece.ref.run, "step": piece.step.id, "index": piece.index},
+        reason=f"undone with step {work_item.step.id} of {work_item.ref.run}",
+        parent={"run": work_item.ref.run, "step": work_item.step.id, "index": work_item.index},
         epoch=begun.number,
-        told=piece.view.state.undo_told,
+        told=work_item.view.state.undo_told,
         by_hand=by_hand,
     )
     marks = undone_by_hand(view.state, by_hand.get(view.id, ()), begun.number)
@@ -141,8 +143,8 @@ async def _view(services: Services, run: str) -> RunView | None:
         return None
 
 
-def _is_own(view: RunView, piece: Piece) -> bool:
-    return is_child(view.state, piece.ref.run, piece.step.id, piece.index)
+def _is_own(view: RunView, work_item: WorkItem) -> bool:
+    return is_child(view.state, work_item.ref.run, work_item.step.id, work_item.index)
 
 
 def _is_open(view: RunView) -> bool:
@@ -158,7 +160,10 @@ def _is_done_again(view: RunView) -> bool:
 
 def _is_left(view: RunView) -> bool:
     definition, state = view.definition, view.state
-    return bool(started(definition, state) or (irrevocable(definition, state) and not state.undo_told))
+    return bool(
+        pending_compensations(definition, state)
+        or (irreversible_steps_begun(definition, state) and not state.undo_told)
+    )
 
 
 async def _with_its_skills(services: Services, view: RunView) -> Services:

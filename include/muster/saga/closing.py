@@ -18,13 +18,13 @@ from muster.events.payloads.work import CompensationFailed, StepCompleted
 from muster.events.state import RunState
 from muster.events.work import ENDED, OPEN, WorkState
 from muster.execution.concurrency import undisturbed
-from muster.execution.outcome import Outcome, left_as_it_was
-from muster.execution.piece import given_up
+from muster.execution.outcome import Outcome, not_in_scope
 from muster.execution.references import WorkRef
 from muster.execution.services import Services
 from muster.execution.stopping import has_closed
 from muster.execution.task_keys import BEGINS_TO_UNDO
 from muster.execution.view import definition_of
+from muster.execution.work_item import given_up
 from muster.language.definition import Definition
 from muster.language.sagas import compensation_order
 from muster.recovery.attempts import StillRunning, revoke
@@ -59,8 +59,8 @@ async def _close(services: Services, ref: WorkRef, task_states: TaskStates) -> O
     if await has_closed(services, ref):
         # Of one that was taken for dead: what it would revoke and close belongs to whoever came after it.
         ended = (await services.log.aunder_keys(ref.run, [key])).get(key)
-        return _how(ended) if ended is not None else left_as_it_was(f"{ref.run} has ended without it.")
-    # What is left of a piece that has no outcome says nothing any more once the run is closed.
+        return _how(ended) if ended is not None else not_in_scope(f"{ref.run} has ended without it.")
+    # What is left of a work item that has no outcome says nothing any more once the run is closed.
     await revoke_left(services.database, state, state.version + 1)
     reasons = failures(definition, state, task_states)
     unwinding = state.unwinding
@@ -76,7 +76,7 @@ async def _close(services: Services, ref: WorkRef, task_states: TaskStates) -> O
     first = _not_begun(definition, state, task_states, ref.epoch)
     if (first or status == "stuck") and not await services.log.aunder_keys(ref.run, [key, keys.stuck(ref.epoch)]):
         # Then it is decided anew: the log has moved on.
-        await _own_up(services, ref, state, first or _stopped(definition, state))
+        await _record_silent_stop(services, ref, state, first or _stopped(definition, state))
     why, cost = "; ".join(reasons) or None, str(state.cost)
     said = RunClosed(status=status, reason=why, counts=counts_of(state), cost=cost, epoch=ref.epoch)
     events = [*left_open(state, ref.epoch), said.event(key=key)]
@@ -97,7 +97,7 @@ def _how(closed: Event) -> Outcome:
 async def revoke_left(
     database: Database, state: RunState, execution: int, among: Collection[tuple[str, int | None]] | None = None
 ) -> tuple[str, int | None, StillRunning] | None:
-    """Refuse what is left of each piece that was begun and has no outcome, and of each compensation that has not come
+    """Refuse what is left of each work item that began and has no outcome, and of each compensation that has not come
     to its end, of all of them or `among` some; the last one where that cannot be done.
 
     What was skipped after it began may be at work as well: its process was taken for dead, and the next one skipped it.
@@ -164,10 +164,10 @@ def _not_begun(
 
 
 def _stopped(definition: Definition, state: RunState) -> tuple[str, int | None, UndoingStopped]:
-    """The first piece that is left, in the order of undoing, where that has stopped without a word."""
+    """The first work item that is left, in the order of undoing, where that has stopped without a word."""
     order = compensation_order(definition)
-    left = [(step, index) for step, index, work in _pieces(state) if work.status != "undone"]
-    step, index = min(left, key=lambda piece: order.index(piece[0]))
+    left = [(step, index) for step, index, work in _work_items(state) if work.status != "undone"]
+    step, index = min(left, key=lambda work_item: order.index(work_item[0]))
     return (
         step,
         index,
@@ -178,13 +178,13 @@ def _stopped(definition: Definition, state: RunState) -> tuple[str, int | None, 
     )
 
 
-async def _own_up(
+async def _record_silent_stop(
     services: Services,
     ref: WorkRef,
     state: RunState,
     where: tuple[str, int | None, MusterError],
 ) -> None:
-    """Write that undoing has stopped at a piece, or never began, and tell people."""
+    """Write that undoing has stopped at a work item, or never began, and tell people."""
     step, index, error = where
     recorded, place = RecordedError.of(error), Place(step=step, index=index, epoch=ref.epoch)
     events = [RunStuck(**place, error=recorded).event(key=keys.stuck(ref.epoch))]
@@ -199,14 +199,14 @@ async def _own_up(
 
 
 def _undone(state: RunState) -> list[bool]:
-    """For each piece the run began to undo, whether that is done."""
-    return [work.status == "undone" for _, _, work in _pieces(state)]
+    """For each work item the run began to undo, whether that is done."""
+    return [work.status == "undone" for _, _, work in _work_items(state)]
 
 
-def _pieces(state: RunState) -> Iterator[tuple[str, int | None, WorkState]]:
+def _work_items(state: RunState) -> Iterator[tuple[str, int | None, WorkState]]:
     """What the run began to undo; what was performed anew since is not among it."""
     unwinding = state.unwinding
-    for name, indices in unwinding.pieces.items() if unwinding is not None else ():
+    for name, indices in unwinding.work_items.items() if unwinding is not None else ():
         for index in indices:
             work = state.step(name).work(index)
             if unwinding is not None and (work.epoch <= unwinding.epoch or work.half_undone):
@@ -214,7 +214,7 @@ def _pieces(state: RunState) -> Iterator[tuple[str, int | None, WorkState]]:
 
 
 def counts_of(state: RunState) -> dict[str, int]:
-    """How many pieces of work ended in each way."""
+    """How many work items ended in each way."""
     counts: Counter[str] = Counter()
     for result in state.steps.values():
         counts.update(result.counts if result.is_fan_out else {result.status: 1})

@@ -21,14 +21,14 @@ NOBODY = "#incidents"
 
 async def tell_stuck(services: Services, ref: WorkRef, step: str, index: int | None, error: RecordedError) -> None:
     """Send one notice to each place; one that cannot be sent stays in the outbox, and the run is stuck all the same."""
-    piece = work_key(step, index)
+    work_item = work_key(step, index)
 
     async def words() -> Iterator[dict[str, object]]:
-        return _notices(await definition_of(services, ref.run), ref, piece, error)
+        return _notices(await definition_of(services, ref.run), ref, work_item, error)
 
     # Of what is not in the outbox the reconciler finds that nobody was told.
     with suppress(DatabaseLost):
-        await tell(services, ref.run, piece, words, otherwise=NOBODY)
+        await tell(services, ref.run, work_item, words, otherwise=NOBODY)
 
 
 def incident_places(definition: Definition | None) -> list[tuple[str, str]]:
@@ -37,13 +37,13 @@ def incident_places(definition: Definition | None) -> list[tuple[str, str]]:
     return places or [(COMMON, NOBODY)]
 
 
-def _notices(definition: Definition, ref: WorkRef, piece: str, error: RecordedError) -> Iterator[dict[str, object]]:
+def _notices(definition: Definition, ref: WorkRef, work_item: str, error: RecordedError) -> Iterator[dict[str, object]]:
     text = (
-        f"{definition.title}: the run {ref.run} is stuck at {piece} and half undone. {error.message}\n"
+        f"{definition.title}: the run {ref.run} is stuck at {work_item} and half undone. {error.message}\n"
         f"{error.remedy or 'Mend the cause.'}\n"
         f"Then: muster resume {ref.run}"
     )
-    subject = f"Stuck: {definition.title}, {piece}"
+    subject = f"Stuck: {definition.title}, {work_item}"
     for number, (channel, target) in enumerate(incident_places(definition)):
         key = f"{ref.run}/stuck@{ref.epoch}/{number}"
         yield {"run": ref.run, "key": key, "channel": channel, "target": target, "subject": subject, "text": text}

@@ -9,7 +9,6 @@ from uuid import uuid4
 
 from muster.errors import ConcurrencyError, PermanentError
 from muster.events import keys
-from muster.events.intact import demand_intact
 from muster.events.keys import work_key
 from muster.events.lifecycle import Execution, RunLifecycle
 from muster.events.log import EventLog
@@ -18,8 +17,9 @@ from muster.events.payloads.base import payload_of
 from muster.events.payloads.runs import DeadLetterRedriven, RunClosed, RunRestarted, RunResumed
 from muster.events.state import RunState, fold
 from muster.events.undoing import Stuck
+from muster.events.untampered import ensure_untampered
 from muster.saga.closing import counts_of, left_open, revoke_left
-from muster.saga.extent import piece_undone_by_hand, undone_by_hand
+from muster.saga.scope import undone_by_hand, work_item_undone_by_hand
 
 FORGOTTEN = timedelta(seconds=60)
 """How old an order must be that Airflow has not begun, for a second person to carry it out: whoever gave it has told
@@ -45,7 +45,7 @@ class AlreadyResumed(UnderWay):
         return old and _by_hand(self.order) == by_hand
 
 
-def demand_rest(run: str, events: Iterable[Event]) -> None:
+def ensure_idle(run: str, events: Iterable[Event]) -> None:
     """Refuse to decide anything about a run that goes on already.
 
     Raises:
@@ -75,7 +75,7 @@ def resumable(log: EventLog, run: str) -> Resumable:
         UnderWay: it goes on already.
         TamperedLog: its events are not as they were written.
     """
-    demand_intact(log, run)
+    ensure_untampered(log, run)
     events = list(log.read(run))
     state = fold(events)
     if state.status == "unknown":
@@ -209,10 +209,10 @@ def _words(found: Execution) -> str:
     match payload_of(cause):
         case RunRestarted() as said:
             return f"{cause.actor} has restarted it from {', '.join(said.begins)} {since}"
-        case DeadLetterRedriven(pieces=by_step):
-            pieces = [work_key(name, index) for name, indices in by_step.items() for index in indices]
-            more = f" and {len(pieces) - 3} more" if len(pieces) > 3 else ""
-            return f"{cause.actor} has redriven {', '.join(pieces[:3])}{more} {since}"
+        case DeadLetterRedriven(work_items=by_step):
+            work_items = [work_key(name, index) for name, indices in by_step.items() for index in indices]
+            more = f" and {len(work_items) - 3} more" if len(work_items) > 3 else ""
+            return f"{cause.actor} has redriven {', '.join(work_items[:3])}{more} {since}"
         case RunResumed():
             return f"{cause.actor} has resumed it {since}"
     return f"tasks of it were cleared in Airflow, which began them {since}"
@@ -238,15 +238,17 @@ def _done_by_hand(log: EventLog, now: Resumable, by: str) -> list[NewEvent]:
     """
     state, stuck = now.state, now.stuck
     named = stuck.irreversible.get(state.id, ()) if stuck.irreversible else (stuck.step,)
-    pieces = [(step, index) for step in named for index in state.step(step).standing]
+    work_items = [(step, index) for step in named for index in state.step(step).standing]
     if stuck.index is not None:
-        pieces = [piece for piece in pieces if piece[1] == stuck.index]
-    if not pieces and not stuck.irreversible:
+        work_items = [work_item for work_item in work_items if work_item[1] == stuck.index]
+    if not work_items and not stuck.irreversible:
         raise PermanentError(
             f"{work_key(stuck.step, stuck.index)} of {state.id} is undone already; nothing was changed.",
             remedy=f"`muster resume {state.id}` undoes what is left.",
         )
-    hanging = log.database.run(revoke_left(log.database, state, state.version + 1, frozenset(pieces)))
+    hanging = log.database.run(revoke_left(log.database, state, state.version + 1, frozenset(work_items)))
     if hanging is not None:
         raise hanging[-1]
-    return [event for step, index in pieces for event in piece_undone_by_hand(state, step, index, stuck.epoch, by)]
+    return [
+        event for step, index in work_items for event in work_item_undone_by_hand(state, step, index, stuck.epoch, by)
+    ]

@@ -31,22 +31,22 @@ from muster.execution.attempts import attempts
 from muster.execution.concurrency import at_once, undisturbed
 from muster.execution.fanout import items_of
 from muster.execution.kinds.skill import skill_context
-from muster.execution.outcome import Outcome, left_as_it_was
+from muster.execution.outcome import Outcome, not_in_scope
 from muster.execution.overtaken import Overtaken
-from muster.execution.piece import Piece, given_up
 from muster.execution.references import WorkRef
 from muster.execution.services import Services
 from muster.execution.stopping import has_closed
 from muster.execution.variables import variables_for
 from muster.execution.view import RunView, definition_of, load_all
+from muster.execution.work_item import WorkItem, given_up
 from muster.language.expressions import evaluate
 from muster.language.resolved import ResolvedCompensation, ResolvedRetry
 from muster.language.resolved_step import ResolvedStep
 from muster.language.sagas import compensation_order
 from muster.saga.children import Irrevocable, irrevocable_below, undo_children
 from muster.saga.closing import close_run, revoke_left
-from muster.saga.extent import Irreversible, irrevocable, to_undo
 from muster.saga.incidents import tell_stuck
+from muster.saga.scope import Irreversible, irreversible_steps_begun, to_undo
 from muster.saga.verdict import TaskStates, reasons_to_undo
 from muster.skills.calling import call_skill
 from muster.skills.registry import get_skill
@@ -69,7 +69,7 @@ async def _begin(services: Services, ref: WorkRef, task_states: TaskStates) -> O
     if recorded := (await services.log.aunder_keys(ref.run, [key])).get(key):
         return await _begun(services, ref, await services.log.astate(ref.run), recorded)
     if await has_closed(services, ref):
-        return left_as_it_was(f"{ref.run} has ended: it is not undone any more.")
+        return not_in_scope(f"{ref.run} has ended: it is not undone any more.")
     # The state alone decides about a run that came through, and for a long one there is a snapshot of it.
     state = await services.log.astate(ref.run)
     if state.status == "stuck" and state.undo_told and state.reason:
@@ -90,7 +90,7 @@ async def _begin(services: Services, ref: WorkRef, task_states: TaskStates) -> O
             f"`muster resume {ref.run}`: with --by-hand, if you have undone it by hand.",
         )
         return await _stuck(services, ref, final[0].step, final[0].index, error, final, expected=state.version)
-    said = SagaUnwinding(reason="; ".join(reasons), pieces=to_undo(view.definition, view.state), epoch=ref.epoch)
+    said = SagaUnwinding(reason="; ".join(reasons), work_items=to_undo(view.definition, view.state), epoch=ref.epoch)
     # Written with nothing to undo as well: after it nothing begins, and before it nothing has that is not in it.
     written = (await services.log.aappend(ref.run, [said.event(key=key)], expected=view.state.version))[0]
     return await _begun(services, ref, view.state, written)
@@ -98,7 +98,7 @@ async def _begin(services: Services, ref: WorkRef, task_states: TaskStates) -> O
 
 async def _irrevocable(services: Services, view: RunView) -> list[Irrevocable]:
     """What happened and nothing can undo, here or in a run that this one has asked for."""
-    own = [Irrevocable(step, None, view.id, step) for step in irrevocable(view.definition, view.state)]
+    own = [Irrevocable(step, None, view.id, step) for step in irreversible_steps_begun(view.definition, view.state)]
     return own + [below async for below in irrevocable_below(services, view)]
 
 
@@ -108,13 +108,13 @@ def _named(view: RunView, final: Sequence[Irrevocable]) -> str:
 
 
 async def _begun(services: Services, ref: WorkRef, state: RunState, unwinding: Event) -> Outcome:
-    # Compensations refuse what is left of their pieces; this one also what no compensation is there for.
+    # Compensations refuse what is left of their work items; this one also what no compensation is there for.
     if (hanging := await revoke_left(services.database, state, unwinding.version)) is not None:
         return await _stuck(services, ref, *hanging)
-    pieces = SagaUnwinding.of(unwinding).pieces
-    if not pieces:
+    work_items = SagaUnwinding.of(unwinding).work_items
+    if not work_items:
         return Outcome(status="skipped", reason="nothing that was done can be undone", structural="all")
-    return Outcome(status="succeeded", output=pieces, structural="all")
+    return Outcome(status="succeeded", output=work_items, structural="all")
 
 
 async def compensate(services: Services, ref: WorkRef) -> Outcome:
@@ -129,27 +129,27 @@ async def _compensate(services: Services, ref: WorkRef) -> Outcome:
         where = work_key(stuck.step, stuck.index)
         return Outcome(status="failed", reason=f"undoing has stopped at {where}", structural="all")
     step = view.definition.step(ref.step)
-    indices = unwinding.pieces.get(step.id, []) if unwinding is not None else []
+    indices = unwinding.work_items.get(step.id, []) if unwinding is not None else []
     left = [index for index in indices if view.state.step(step.id).work(index).status != "undone"]
     if not left:
         return Outcome(status="skipped", reason="nothing of it has to be undone", structural="all")
     failures: list[tuple[int | None, Exception]] = []
     undone = 0
 
-    async def one(piece: Piece) -> None:
+    async def one(work_item: WorkItem) -> None:
         nonlocal undone
         # Once one has failed, here or in another process, the run is stuck: what has not begun is left as it is. So it
         # is in a process that was taken for dead, once the run was closed.
         stuck = failures or await services.log.aunder_keys(ref.run, [keys.stuck(ref.epoch)])
         if stuck or await has_closed(services, ref):
             return
-        if (error := await _undo(services, piece)) is not None:
-            failures.append((piece.index, error))
+        if (error := await _undo(services, work_item)) is not None:
+            failures.append((work_item.index, error))
         else:
             undone += 1
 
     try:
-        jobs = [partial(one, piece) for piece in _pieces(services, view, step, ref, left)]
+        jobs = [partial(one, work_item) for work_item in _work_items(services, view, step, ref, left)]
         threads = uses_threads(_undoing(step), services)
     except Exception as error:
         # Left to the task, it would be told to nobody, and nobody could have the run go on.
@@ -194,9 +194,9 @@ def _compensation(step: ResolvedStep) -> ResolvedCompensation:
     return step.compensate
 
 
-def _pieces(
+def _work_items(
     services: Services, view: RunView, step: ResolvedStep, ref: WorkRef, indices: list[int | None]
-) -> Iterator[Piece]:
+) -> Iterator[WorkItem]:
     """What is to be undone, each with what its expressions may name: the rest of the run as it was when it was done."""
     undo, undoing = step.compensate, _undoing(step)
     names = {*(undo.references if undo is not None else ()), *step.references}
@@ -211,7 +211,7 @@ def _pieces(
         own: dict[str, object] = {"output": work.output}
         if index is not None:
             own |= {"item": items[index] if index < len(items) else None, "index": index}
-        yield Piece(view=view, step=undoing, ref=ref, index=index, variables={**variables, **own}, undoes=True)
+        yield WorkItem(view=view, step=undoing, ref=ref, index=index, variables={**variables, **own}, undoes=True)
 
 
 def _list(step: ResolvedStep, variables: Mapping[str, object]) -> Sequence[object]:
@@ -222,67 +222,73 @@ def _list(step: ResolvedStep, variables: Mapping[str, object]) -> Sequence[objec
         return ()
 
 
-async def _undo(services: Services, piece: Piece) -> Exception | None:
-    """Undo one piece; the error when that failed for good.
+async def _undo(services: Services, work_item: WorkItem) -> Exception | None:
+    """Undo one work item; the error when that failed for good.
 
     Raises:
         Overtaken: another process has begun to undo it since.
         DatabaseLost, ForgottenMeanwhile: nobody knows whether it is undone, as if the process had died; undo it again.
     """
-    work = piece.view.state.step(piece.step.id).work(piece.index)
-    events = [CompensationStarted(**piece.place, work_epoch=work.epoch).event()]
+    work = work_item.view.state.step(work_item.step.id).work(work_item.index)
+    events = [CompensationStarted(**work_item.place, work_epoch=work.epoch).event()]
     if not work.ended:
-        events.append(given_up(piece.step.id, piece.index, work.epoch))
+        events.append(given_up(work_item.step.id, work_item.index, work.epoch))
     # One append: from here on the key of the work's ending is taken. A process that was taken for dead and ends the
     # work later is told that it was given up, and the log never says that undone work has succeeded.
-    begun = await services.log.aappend(piece.ref.run, events)
+    begun = await services.log.aappend(work_item.ref.run, events)
     # From here on nothing that is left of the work, or of another attempt at undoing it, writes any more.
-    piece = replace(piece, execution=begun[0].version, first=False)
+    work_item = replace(work_item, execution=begun[0].version, first=False)
     try:
-        await attempts(services, piece, _call, CompensationRetried, ends=partial(_undone, services, piece, work.epoch))
+        await attempts(
+            services, work_item, _call, CompensationRetried, ends=partial(_undone, services, work_item, work.epoch)
+        )
     except (DatabaseLost, ForgottenMeanwhile):
         raise
     except Exception as error:
-        return await undisturbed(partial(_not_undone, services, piece, work.epoch, error))
+        return await undisturbed(partial(_not_undone, services, work_item, work.epoch, error))
     return None
 
 
-async def _not_undone(services: Services, piece: Piece, work_epoch: int, error: Exception) -> Exception | None:
+async def _not_undone(services: Services, work_item: WorkItem, work_epoch: int, error: Exception) -> Exception | None:
     """Write that undoing what was done in an epoch failed for good; None when it is undone all the same.
 
     Raises:
         Overtaken: how it ends is not for this process to say: another has begun to undo it, or has closed the run.
     """
     # The version first: another process that begins to undo it after that refuses the append.
-    version, log = await services.log.aversion(piece.ref.run), services.log
-    since = log.aread(piece.ref.run, after_version=piece.execution, steps=[piece.step.id], types=_OVERTAKING)
-    ended = [event.type async for event in since if event.index == piece.index]
+    version, log = await services.log.aversion(work_item.ref.run), services.log
+    since = log.aread(
+        work_item.ref.run, after_version=work_item.execution, steps=[work_item.step.id], types=_OVERTAKING
+    )
+    ended = [event.type async for event in since if event.index == work_item.index]
     if CompensationSucceeded.type in ended:
         return None
     if isinstance(error, Overtaken):
         raise error
-    if ended or await has_closed(services, piece.ref):
-        raise Overtaken(f"{piece.work} was taken over, or its run closed, before undoing it failed here.") from error
-    said = CompensationFailed(**piece.place, work_epoch=work_epoch, error=RecordedError.of(error))
-    await log.aappend(piece.ref.run, [said.event()], expected=version)
+    if ended or await has_closed(services, work_item.ref):
+        raise Overtaken(
+            f"{work_item.work} was taken over, or its run closed, before undoing it failed here."
+        ) from error
+    said = CompensationFailed(**work_item.place, work_epoch=work_epoch, error=RecordedError.of(error))
+    await log.aappend(work_item.ref.run, [said.event()], expected=version)
     return error
 
 
-async def _undone(services: Services, piece: Piece, work_epoch: int, output: object) -> None:
+async def _undone(services: Services, work_item: WorkItem, work_epoch: int, output: object) -> None:
     """Write that it is undone while its locks are held, so that whoever gets them next does not do it again."""
     # Once for each execution of the work, whichever attempt at undoing it comes first.
-    done = CompensationSucceeded(**piece.place, work_epoch=work_epoch, output=output)
-    await services.log.aappend(piece.ref.run, [done.event(key=piece.ended_key)])
+    done = CompensationSucceeded(**work_item.place, work_epoch=work_epoch, output=output)
+    await services.log.aappend(work_item.ref.run, [done.event(key=work_item.ended_key)])
 
 
-async def _call(services: Services, piece: Piece) -> object:
-    if piece.step.done_by == "runs":
-        step = piece.view.definition.step(piece.step.id)
-        return await undo_children(services, piece, unwind, limit=step.timeout)
-    undo = _compensation(piece.step)
+async def _call(services: Services, work_item: WorkItem) -> object:
+    if work_item.step.done_by == "runs":
+        step = work_item.view.definition.step(work_item.step.id)
+        return await undo_children(services, work_item, unwind, limit=step.timeout)
+    undo = _compensation(work_item.step)
     skill = get_skill(undo.skill, services.site)
-    values = evaluate(undo.arguments, piece.variables, where=f"step {piece.step.id}, compensate")
-    return await call_skill(skill, values, skill_context(services, piece))
+    values = evaluate(undo.arguments, work_item.variables, where=f"step {work_item.step.id}, compensate")
+    return await call_skill(skill, values, skill_context(services, work_item))
 
 
 async def _stuck(

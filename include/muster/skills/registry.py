@@ -26,7 +26,7 @@ from muster.errors import MusterError, PermanentError, misfits
 if TYPE_CHECKING:
     # Compiling an automation reads this module and must not pay for the database driver.
     from muster.database import Database
-    from muster.recovery.effects import Once
+    from muster.recovery.effects import IdempotentEffect
     from muster.recovery.guarding import Guard
     from muster.recovery.ledger import FindOut
 
@@ -44,7 +44,7 @@ class SkillContext:
     index: int | None = None
     """Position of the item in a fan-out; None outside one."""
     key: str
-    """Idempotency key: the same for every attempt at this piece of work, different for every other."""
+    """Idempotency key: the same for every attempt at this work item, different for every other."""
     undoes: str | None = None
     """In a compensation: the `key` of the work to undo, which may never have happened."""
     agent: str | None = None
@@ -58,8 +58,10 @@ class SkillContext:
     documents: Documents = NO_DOCUMENTS
     """The files it may read: whoever starts a run names files, so a skill opens none but by `documents.read`."""
 
-    def effect(self, name: str, *, request: Any, kind: str = "skill", find_out: FindOut | None = None) -> Once:
-        """An effect outside of this piece of work, to be performed once however often the work is tried.
+    def effect(
+        self, name: str, *, request: Any, kind: str = "skill", find_out: FindOut | None = None
+    ) -> IdempotentEffect:
+        """An effect outside of this work item, to be performed once however often the work is tried.
 
         Args:
             name: Which of the work's effects it is.
@@ -68,11 +70,11 @@ class SkillContext:
             find_out: Asked what became of an attempt that never came back; `muster.recovery` says what it may
                 answer. By default nobody can tell, and a person has to.
         """
-        from muster.recovery.effects import Once
+        from muster.recovery.effects import IdempotentEffect
         from muster.recovery.ledger import Effect, Ledger, cannot_tell, effect_key
 
         effect = Effect.of(effect_key(self.key, self.agent, name), kind, request, self.run)
-        return Once(Ledger(self.database), effect, find_out or cannot_tell)
+        return IdempotentEffect(Ledger(self.database), effect, find_out or cannot_tell)
 
     def guard(self, name: str) -> Guard:
         """The circuit breaker `name`, such as `host:api.example.com`, round the body of `with` or `async with`.

@@ -23,7 +23,7 @@ from muster.redaction import redact_data
 from muster_airflow.api.access import EVENTS, MAY_SEE_DAG, MAY_SEE_RUN, Asked, KnownRun, Sees, Visible, database
 from muster_airflow.api.published import current, published, written_for_run
 from muster_airflow.api.rendering import environment
-from muster_airflow.api.standing import standings
+from muster_airflow.api.step_status import standings
 from muster_airflow.reference import step_of
 
 router = APIRouter(default_response_class=HTMLResponse, tags=["pages"])

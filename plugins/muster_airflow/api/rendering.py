@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from muster.events.costs import cost_in_words
-from muster.events.gist import gist
+from muster.events.event_summary import event_summary
 
 # Airflow keeps the theme a person chose in the browser; a frame has no other way to learn of it.
 THEME_SCRIPT = (
@@ -34,7 +34,9 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.globals["theme_script"] = THEME_SCRIPT
-    made.filters.update(pretty=pretty, clock=clock, time=time_of_day, took=took, usd=usd, segment=segment, gist=gist)
+    made.filters.update(
+        pretty=pretty, clock=clock, time=time_of_day, took=took, usd=usd, segment=segment, event_summary=event_summary
+    )
     return made
 
 

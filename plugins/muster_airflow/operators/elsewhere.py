@@ -1,4 +1,4 @@
-"""Work that is done elsewhere, by an operator, by people or in another run: a task takes a piece of it up in the log,
+"""Work that is done elsewhere, by an operator, by people or in another run: a task takes a work item up in the log,
 has it done, and writes how it ended.
 """
 
@@ -12,47 +12,49 @@ from muster.errors import DatabaseLost
 from muster.execution import Outcome, begin, concealed, write_end
 from muster_airflow.egress import note
 from muster_airflow.reference import work_ref
-from muster_airflow.triggers.work import PATIENCE
+from muster_airflow.triggers.work import RETRY_DELAYS
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from muster.events.model import NewEvent
-    from muster.execution import Piece
+    from muster.execution import WorkItem
 
 T = TypeVar("T")
 
 
 class Elsewhere:
-    """The log, as the task of one piece asks it and writes into it."""
+    """The log, as the task of one work item asks it and writes into it."""
 
     def __init__(self, context: Context) -> None:
         from muster_airflow.services import services_in_worker
 
         self._context, self.services = context, services_in_worker(context)
 
-    def take_up(self) -> Piece | Outcome:
-        """The piece that the task stands for, begun; how it ended, where it has."""
+    def load_begun(self) -> WorkItem | Outcome:
+        """The work item that the task stands for, begun; how it ended, where it has."""
 
-        async def begun() -> Piece | Outcome:
+        async def begun() -> WorkItem | Outcome:
             services, context = self.services, self._context
             ref = await work_ref(services, context["ti"], context["dag_run"], lane="worker")
-            piece = await begin(services, ref)
-            return await concealed(services, ref.run, ref.step, piece) if isinstance(piece, Outcome) else piece
+            work_item = await begin(services, ref)
+            return (
+                await concealed(services, ref.run, ref.step, work_item) if isinstance(work_item, Outcome) else work_item
+            )
 
         return self.ask(begun)
 
-    def write(self, piece: Piece, ending: NewEvent) -> Outcome:
+    def write(self, work_item: WorkItem, ending: NewEvent) -> Outcome:
         """Write how it ended; where it has ended already, how that was."""
-        return self.ask(lambda: write_end(self.services, piece, ending))
+        return self.ask(lambda: write_end(self.services, work_item, ending))
 
-    def ended(self, piece: Piece, ending: NewEvent) -> Outcome:
+    def ended(self, work_item: WorkItem, ending: NewEvent) -> Outcome:
         """`write`, and what Airflow may know of it."""
-        return self.told(piece, self.write(piece, ending))
+        return self.told(work_item, self.write(work_item, ending))
 
-    def told(self, piece: Piece, outcome: Outcome) -> Outcome:
+    def told(self, work_item: WorkItem, outcome: Outcome) -> Outcome:
         """How it ended, as Airflow may know it."""
-        return self.ask(lambda: concealed(self.services, piece.ref.run, piece.step.id, outcome))
+        return self.ask(lambda: concealed(self.services, work_item.ref.run, work_item.step.id, outcome))
 
     def ask(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Ask the log, or write into it."""
@@ -66,7 +68,7 @@ def patiently(work: Callable[[], T]) -> T:
 
     What is done elsewhere is done once: a task that failed here would have it done again, or undone, for nothing.
     """
-    for pause in PATIENCE:
+    for pause in RETRY_DELAYS:
         try:
             return work()
         except DatabaseLost as error:

@@ -14,7 +14,7 @@ from airflow.sdk.execution_time.timeout import timeout
 from muster.errors import ErrorClass, PermanentError, TransientError
 from muster.events.model import EventType
 from muster.events.payloads.work import StepStarted
-from muster.execution import Piece
+from muster.execution import WorkItem
 from muster.failures import took_too_long
 
 TAKE_UP = 60.0
@@ -24,10 +24,10 @@ TAKE_UP = 60.0
 class Limit:
     """The step's `timeout` of one attempt, counted from its beginning in the log: it may go through many processes."""
 
-    def __init__(self, piece: Piece, *, resumed: bool) -> None:
-        self._seconds, self._resumed = piece.step.timeout, resumed
-        known = piece.view.events_of(EventType.STEP_STARTED, piece.step.id, piece.index)
-        place = piece.ref.epoch, piece.ref.attempt
+    def __init__(self, work_item: WorkItem, *, resumed: bool) -> None:
+        self._seconds, self._resumed = work_item.step.timeout, resumed
+        known = work_item.view.events_of(EventType.STEP_STARTED, work_item.step.id, work_item.index)
+        place = work_item.ref.epoch, work_item.ref.attempt
         began = (event.at for event in known if (event.epoch, StepStarted.of(event).attempt) == place)
         self._end: datetime | None = None
         if self._seconds is not None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from muster.notifications.model import Notice
-    from muster.operations.reconciling import Disagreement, Scope
+    from muster.operations.reconciling import Discrepancy, Scope
 
 
 class ReconcilingOperator(BaseOperator):
@@ -27,7 +27,7 @@ class ReconcilingOperator(BaseOperator):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**restart_policy(), **kwargs)
 
-    def _told(self, found: list[Disagreement], *, well: str) -> list[dict[str, Any]]:
+    def _told(self, found: list[Discrepancy], *, well: str) -> list[dict[str, Any]]:
         """What was found, for the XCom; the task's log has it for people. It reads the log without a key."""
         for each in found:
             how = "mended: " if each.mended else ""
@@ -87,7 +87,7 @@ class WriteCheckpoint(ReconcilingOperator):
         """Add a checkpoint; people are told when the file was cut or edited. The XCom is its number and hash."""
         from muster.errors import MusterError
         from muster.events.checkpoints import CHECKPOINTS, write_checkpoint
-        from muster.operations.reconciling import Disagreement
+        from muster.operations.reconciling import Discrepancy
         from muster.operations.reconciling.telling import tell_people
         from muster_airflow.services import state_folder
 
@@ -96,7 +96,7 @@ class WriteCheckpoint(ReconcilingOperator):
             written = write_checkpoint(scope.log, path)
         except MusterError as error:
             remedy = error.remedy or ""
-            found = Disagreement("checkpoint", str(path), error.message, remedy)
+            found = Discrepancy("checkpoint", str(path), error.message, remedy)
             note("warning", f"{path}: {error.message} {remedy}")
             tell_people(scope, [found])
             return vars(found)

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 class ChildTrigger(WorkTrigger):
-    """Waits for the run of one piece, and ends the task.
+    """Waits for the run of one work item, and ends the task.
 
-    A task that defers itself is not shown its Dag in the triggerer, so its worker says which piece it is.
+    A task that defers itself is not shown its Dag in the triggerer, so its worker says which work item it is.
     """
 
     def __init__(self, **work: Any) -> None:
@@ -27,7 +27,7 @@ class ChildTrigger(WorkTrigger):
 
     @classmethod
     def of(cls, ref: WorkRef) -> ChildTrigger:
-        """The trigger that waits for the piece of `ref`."""
+        """The trigger that waits for the work item of `ref`."""
         return cls(**asdict(ref))
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -46,7 +46,7 @@ class ChildTrigger(WorkTrigger):
         return await self._told(services, self._ref, await self.work(services, self._ref))
 
     async def work(self, services: Services, ref: WorkRef) -> Outcome:
-        """Wait until the run has ended, and write how the piece has."""
+        """Wait until the run has ended, and write how the work item has."""
         from muster.runs import follow
 
         return await follow(services, ref, airflow_state)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from muster.execution import Services, WorkRef
 
-PATIENCE = (1, 2, 5, 10, 20, 30, 60, 60, 60, 60)
+RETRY_DELAYS = (1, 2, 5, 10, 20, 30, 60, 60, 60, 60)
 """Seconds between attempts while Muster's database or Airflow's API cannot be reached: five minutes in all.
 
 Airflow would restart the task as well, but it cannot tell such an outage from a step that failed
@@ -70,7 +70,7 @@ class WorkTrigger(BaseTrigger):
         return TaskFailedEvent()
 
     async def _patiently(self) -> Outcome:
-        for pause in (*PATIENCE, None):
+        for pause in (*RETRY_DELAYS, None):
             try:
                 return await self._once()
             except PermanentError as error:
@@ -142,8 +142,8 @@ class ItemsTrigger(WorkTrigger):
         """Evaluate `each`; the output is the list of slots that Airflow maps over."""
         from muster.execution import expand
 
-        spread = await expand(services, ref)
-        return Outcome(status="succeeded", output=list(range(spread.slots())), structural="all")
+        fan_out = await expand(services, ref)
+        return Outcome(status="succeeded", output=list(range(fan_out.slots())), structural="all")
 
     async def _show(self, outcome: Outcome) -> None:
         await push_from_trigger(self._running, outcome.output, mapped_length=len(outcome.output))

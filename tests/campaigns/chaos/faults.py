@@ -68,7 +68,7 @@ class Fault(ABC):
         """Take it back; a kill has nothing to take back."""
 
     def is_mended(self, world: World, strike: Strike) -> bool:
-        """True once work goes on: by default when some piece of work has ended after the fault was over."""
+        """True once work goes on: by default when some work item has ended after the fault was over."""
         return strike.ended is not None and world.follower.has_gone_on(strike.position)
 
 

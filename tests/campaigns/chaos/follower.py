@@ -48,7 +48,7 @@ class Follower:
         self._log.database.close()
 
     def has_gone_on(self, position: int) -> bool:
-        """True when a piece of work has ended that was written after a position of the log."""
+        """True when a work item has ended that was written after a position of the log."""
         # From the end: there are many events, and the position is never far back.
         for event in reversed(self.seen):
             if event.position <= position - FAR:

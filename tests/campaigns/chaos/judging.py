@@ -136,7 +136,7 @@ def unwritten(deeds: Iterable[Deed], streams: Mapping[str, Sequence[Event]]) -> 
 
 
 def doubled(deeds: Iterable[Deed]) -> Iterator[str]:
-    """Pieces of work whose effect happened more than once: nothing in a campaign is meant to be done again."""
+    """Work items whose effect happened more than once: nothing in a campaign is meant to be done again."""
     for work, count in Counter(deed.work for deed in deeds).items():
         if count > 1:
             yield f"{_name(work)} happened {count} times"

@@ -14,7 +14,7 @@ from campaigns.chaos.campaign import LEFT, Campaign
 from campaigns.chaos.plan import CHILDREN
 from muster.database import Database
 from muster.events.queries import Queries
-from muster.recovery.effects import GRACE, PATIENCE
+from muster.recovery.effects import GRACE, LONGEST_WAIT
 from muster.recovery.ledger import Ledger
 
 ROUNDS = 6
@@ -57,7 +57,7 @@ def settle(played: Campaign) -> Settled:
     settled = Settled()
     try:
         # A claim that a killed attempt left behind has to run out before its effect counts as in doubt.
-        played.wait("claims to run out", lambda: not _claimed(database), PATIENCE + GRACE)
+        played.wait("claims to run out", lambda: not _claimed(database), LONGEST_WAIT + GRACE)
         settled.found = list(_reconciled(played, settled))
         settled.stuck = [row.id for row in Queries(database).runs(status="stuck", limit=10_000)]
         settled.in_doubt = [entry.key for entry in Ledger(database).entries(in_doubt=True, limit=10_000)]

@@ -43,7 +43,7 @@ class Deed:
 
     @property
     def work(self) -> Work:
-        """The piece of work it belongs to."""
+        """The work item it belongs to."""
         return self.run, self.step, self.index
 
 
@@ -87,7 +87,7 @@ class Witness:
             return receipt
 
     def undo(self, body: dict[str, Any]) -> bool:
-        """Take back all that a piece of work did; False while it cannot be."""
+        """Take back all that a work item did; False while it cannot be."""
         with self._lock:
             if body["stuck"] and not self.mended:
                 return False

@@ -6,7 +6,7 @@ import asyncio
 
 from muster.errors import PermanentError
 from muster.recovery import NEVER_HAPPENED, Happened
-from muster.recovery.ledger import Answer
+from muster.recovery.ledger import EffectResult
 from muster.skills import SkillContext, skill
 from support.bank import charge, charged
 
@@ -23,7 +23,7 @@ async def mark(url: str, name: str, seconds: float = 0) -> str:
 async def once(url: str, name: str, context: SkillContext, seconds: float = 0) -> str:
     """The same, through the ledger."""
 
-    def find_out() -> Happened | Answer:
+    def find_out() -> Happened | EffectResult:
         times = charged(url, name)
         return Happened(times) if times else NEVER_HAPPENED
 

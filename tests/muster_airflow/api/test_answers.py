@@ -23,8 +23,8 @@ from fastapi.testclient import TestClient
 from muster.approvals.asking import request
 from muster.database import Database
 from muster.execution.performing import begin
-from muster.execution.piece import Piece
 from muster.execution.references import WorkRef, run_id
+from muster.execution.work_item import WorkItem
 from muster.language import load_folder
 from muster.local.airflow import connection_json
 from muster.runs.opening import Opening, open_run
@@ -128,9 +128,9 @@ def ask(
         site.do(open_run(site.services, opening))
 
         async def asked() -> None:
-            piece = await begin(site.services, WorkRef(run=run, step="ask", lane="worker"))
-            assert isinstance(piece, Piece)
-            await request(site.services, piece)
+            work_item = await begin(site.services, WorkRef(run=run, step="ask", lane="worker"))
+            assert isinstance(work_item, WorkItem)
+            await request(site.services, work_item)
 
         site.do(asked())
         _in_airflow(name)
@@ -241,7 +241,7 @@ def test_without_the_log_nothing_is_answered_and_the_person_is_told(
     ask: Callable[[], Question], dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     question = ask()
-    monkeypatch.setattr("muster_airflow.answers.PATIENCE", 2.0)
+    monkeypatch.setattr("muster_airflow.answers.LONGEST_WAIT", 2.0)
     monkeypatch.setenv("AIRFLOW_CONN_MUSTER_DB", connection_json("postgresql://nobody:x@127.0.0.1:1/none"))
     refused = question.answer("lead", "Reject")
     assert refused.status_code == 503
@@ -258,7 +258,7 @@ def test_an_answer_that_cannot_be_written_in_time_is_not_answered_and_the_person
 ) -> None:
     """The log can be read, and who else appends to it hangs."""
     question = ask()
-    monkeypatch.setattr("muster_airflow.answers.PATIENCE", 2.0)
+    monkeypatch.setattr("muster_airflow.answers.LONGEST_WAIT", 2.0)
     with psycopg.connect(dsn) as holder:
         hold(holder, question.run)
         refused = question.answer("lead", "Reject")

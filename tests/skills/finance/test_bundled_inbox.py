@@ -14,8 +14,8 @@ import pytest
 from muster.approvals.asking import answer, request
 from muster.database import Database
 from muster.execution.performing import begin
-from muster.execution.piece import Piece
 from muster.execution.references import WorkRef
+from muster.execution.work_item import WorkItem
 from muster.language import load_folder
 from support.invoices import reader
 from support.runs import Site
@@ -65,11 +65,11 @@ def process(site: Site, approve: set[str], invoices: list[str] = INVOICES) -> st
 
 
 async def decide(site: Site, run: str, slot: int, approve: set[str]) -> None:
-    piece = await begin(site.services, WorkRef(run=run, step="approve", slot=slot, lane="worker"))
-    assert isinstance(piece, Piece)
-    asked = await request(site.services, piece)
+    work_item = await begin(site.services, WorkRef(run=run, step="approve", slot=slot, lane="worker"))
+    assert isinstance(work_item, WorkItem)
+    asked = await request(site.services, work_item)
     approved = any(number in asked.subject for number in approve)
-    await answer(site.services, piece, approved=approved, by="finance-lead")
+    await answer(site.services, work_item, approved=approved, by="finance-lead")
 
 
 def report(site: Site, run: str) -> dict[str, Any]:

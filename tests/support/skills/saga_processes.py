@@ -19,18 +19,18 @@ async def undo(context: SkillContext) -> str:
 
 
 async def deed(context: SkillContext, what: str, key: str | None) -> str:
-    piece = context.step + ("" if context.index is None else f"[{context.index}]")
+    work_item = context.step + ("" if context.index is None else f"[{context.index}]")
     mood = await say(
         context,
         "DELETE FROM moods WHERE run = %s AND piece = %s AND mood IN ('flaky', 'dies') RETURNING mood",
         context.run,
-        f"{what} {piece}",
+        f"{what} {work_item}",
     )
     mood = mood or await say(
-        context, "SELECT mood FROM moods WHERE run = %s AND piece = %s", context.run, f"{what} {piece}"
+        context, "SELECT mood FROM moods WHERE run = %s AND piece = %s", context.run, f"{what} {work_item}"
     )
     if mood == "broken":
-        raise PermanentError(f"{what} {piece} is broken")
+        raise PermanentError(f"{what} {work_item} is broken")
     if mood == "flaky":
         raise TransientError("not yet")
 
@@ -38,7 +38,7 @@ async def deed(context: SkillContext, what: str, key: str | None) -> str:
         found = await say(context, "SELECT 1 FROM deeds WHERE what = %s AND key = %s LIMIT 1", what, key)
         return Happened(what) if found else NEVER_HAPPENED
 
-    async with context.effect(what, request=piece, find_out=happened) as effect:
+    async with context.effect(what, request=work_item, find_out=happened) as effect:
         if not effect.happened:
             await say(
                 context, "INSERT INTO deeds (run, what, key) VALUES (%s, %s, %s) RETURNING 1", context.run, what, key

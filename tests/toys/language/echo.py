@@ -15,7 +15,7 @@ from muster.language.step_kind import StepKind
 from muster.language.steps import WorkStep
 
 if TYPE_CHECKING:
-    from muster.language.surroundings import Surroundings
+    from muster.language.site_catalog import SiteCatalog
 
 
 class EchoStep(WorkStep):
@@ -36,7 +36,7 @@ class ResolvedEcho(ResolvedStep):
     times: int
 
 
-def _resolve(step: EchoStep, among: Surroundings) -> dict[str, Any]:
+def _resolve(step: EchoStep, catalog: SiteCatalog) -> dict[str, Any]:
     return {"echo": step.echo, "times": step.times}
 
 

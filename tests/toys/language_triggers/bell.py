@@ -9,10 +9,10 @@ from muster.language.problems import Problem
 from muster.language.resolved import ResolvedTrigger
 from muster.language.spot import Spot
 from muster.language.trigger_kind import Startable, TriggerKind, startable
-from muster.written import Name, Written
+from muster.yaml_model import Name, YamlModel
 
 
-class BellTrigger(Written):
+class BellTrigger(YamlModel):
     """Starts a run when somebody rings."""
 
     bell: Name

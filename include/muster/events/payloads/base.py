@@ -29,13 +29,13 @@ LONGEST_MESSAGE = 2_000
 """Characters of an error's message."""
 
 
-def plain(*, default: object = MISSING, missing: object = None) -> Any:
+def plain(*, default: object = MISSING, missing: object = None, stored: str | None = None) -> Any:
     """A field that says nothing about a person, and is stored as it is.
 
     With a `default` it is written only when it differs from that; without one always, and an event of an earlier
-    release that lacks it is read as if it said `missing`.
+    release that lacks it is read as if it said `missing`. `stored` is its name in the log, where that is another one.
     """
-    return field(default=default, metadata={"plain": True, "missing": missing})
+    return field(default=default, metadata={"plain": True, "missing": missing, "stored": stored})
 
 
 def sealed(*, default: object = MISSING, missing: object = None) -> Any:
@@ -43,8 +43,8 @@ def sealed(*, default: object = MISSING, missing: object = None) -> Any:
     return field(default=default, metadata={"missing": missing})
 
 
-class ParentPiece(TypedDict):
-    """The piece of work that has asked for a run."""
+class ParentWorkItem(TypedDict):
+    """The work item that has asked for a run."""
 
     run: str
     step: str
@@ -60,7 +60,7 @@ class ScheduledFor(TypedDict):
 
 
 class Place(TypedDict):
-    """What every event about a piece of work says: which it is, and the execution of the run."""
+    """What every event about a work item says: which it is, and the execution of the run."""
 
     step: str
     index: int | None
@@ -137,7 +137,7 @@ class Payload:
         for each in dataclasses.fields(self):  # type: ignore[arg-type]
             value = getattr(self, each.name)
             if each.default is MISSING or value != each.default:
-                found[each.name.rstrip("_")] = value.data() if isinstance(value, RecordedError) else value
+                found[_stored(each)] = value.data() if isinstance(value, RecordedError) else value
         return found
 
     def event(self, *, key: str | None = None, actor: str = "muster", causation: UUID | None = None) -> NewEvent:
@@ -148,7 +148,7 @@ class Payload:
     def plain_fields(cls) -> frozenset[str]:
         """The fields that say nothing about a person, as they are stored."""
         fields = dataclasses.fields(cls)  # type: ignore[arg-type]
-        return frozenset(each.name.rstrip("_") for each in fields if each.metadata.get("plain"))
+        return frozenset(_stored(each) for each in fields if each.metadata.get("plain"))
 
     @classmethod
     @cache
@@ -157,11 +157,16 @@ class Payload:
         return tuple(
             (
                 each.name,
-                each.name.rstrip("_"),
+                _stored(each),
                 each.metadata.get("missing") if each.default is MISSING else each.default,
             )
             for each in dataclasses.fields(cls)  # type: ignore[arg-type]
         )
+
+
+def _stored(field: dataclasses.Field[Any]) -> str:
+    """A field's name in the data."""
+    return field.metadata.get("stored") or field.name.rstrip("_")
 
 
 def payload_of(event: NewEvent) -> Payload | None:
@@ -179,7 +184,7 @@ class OfStep(Payload):
 
 
 class OfWork(OfStep):
-    """What is said about a piece of work: a step, or an item of one."""
+    """What is said about a work item: a step, or an item of one."""
 
     index: int | None = plain()
     """The item's position; None outside a fan-out, and of one as a whole."""

@@ -8,7 +8,7 @@ from muster.events.model import EventType
 from muster.events.payloads.base import (
     Json,
     OfWork,
-    ParentPiece,
+    ParentWorkItem,
     Payload,
     Positions,
     RecordedError,
@@ -33,7 +33,7 @@ class RunOpened(Payload, type=EventType.RUN_OPENED):
     dag_run_id: str = plain()
     started: str | None = plain()
     """When Airflow began it."""
-    parent: ParentPiece | None = plain(default=None)
+    parent: ParentWorkItem | None = plain(default=None)
     """The step of another run that has asked for it, whose event is the causation."""
     scheduled: ScheduledFor | None = plain(default=None)
     """The times of the schedule that has started it."""
@@ -49,7 +49,7 @@ class RunBegun(Payload, type=EventType.RUN_BEGUN):
     epoch: int = plain()
     started: str | None = plain()
     """When Airflow began it; None where Airflow has not."""
-    stands: list[str] | None = plain(default=None)
+    preserved_steps: list[str] | None = plain(default=None, stored="stands")
     """The steps that were not cleared, where an order says which."""
     undone_with: str | None = plain(default=None)
     """The run that it is undone with, which had asked for it."""
@@ -60,7 +60,7 @@ class RunContinued(Payload, type=EventType.RUN_CONTINUED):
 
     number: int = plain()
     """Which time."""
-    stands: list[str] | None = plain()
+    preserved_steps: list[str] | None = plain(stored="stands")
     """The steps that are none of it."""
 
 
@@ -82,7 +82,7 @@ class RunUndoRequested(Payload, type=EventType.RUN_UNDO_REQUESTED):
     """The run that asked for this one is undone, and this one with it."""
 
     reason: str = plain()
-    parent: ParentPiece = plain()
+    parent: ParentWorkItem = plain()
     epoch: int = plain()
     told: bool = plain()
     """True when a person knows of what nothing can undo."""
@@ -124,7 +124,7 @@ class RunRestarted(Payload, type=EventType.RUN_RESTARTED):
 class DeadLetterRedriven(Payload, type=EventType.DEAD_LETTER_REDRIVEN):
     """Dead letters are done again; other items of their lists keep their outcome. The actor is who asked."""
 
-    pieces: Positions = plain()
+    work_items: Positions = plain(stored="pieces")
     again: Mapping[str, list[int] | None] | None = plain()
     """Positions by step, or None for all of it. None of an order of an earlier release."""
 
@@ -132,17 +132,17 @@ class DeadLetterRedriven(Payload, type=EventType.DEAD_LETTER_REDRIVEN):
 class DeadLetterDiscarded(Payload, type=EventType.DEAD_LETTER_DISCARDED):
     """Dead letters are not done any more; the actor is who decided it."""
 
-    pieces: Positions = plain()
+    work_items: Positions = plain(stored="pieces")
     reason: str
     whole: bool = plain(default=False)
-    """True, with no pieces, of a run that failed without a word of any step."""
+    """True, with no work items, of a run that failed without a word of any step."""
 
 
 class SagaUnwinding(Payload, type=EventType.SAGA_UNWINDING):
     """What is to be undone, and why."""
 
     reason: str = plain()
-    pieces: Positions = plain()
+    work_items: Positions = plain(stored="pieces")
     epoch: int = plain()
 
 

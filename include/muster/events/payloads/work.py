@@ -1,4 +1,4 @@
-"""What is said about a piece of work: how it is performed, ends and is undone."""
+"""What is said about a work item: how it is performed, ends and is undone."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from muster.events.payloads.base import Json, OfStep, OfWork, Payload, RecordedE
 
 
 class OfCompensation(OfWork):
-    """What is said about undoing a piece of work."""
+    """What is said about undoing a work item."""
 
     work_epoch: int | None = plain(default=None)
     """The execution whose work is undone."""
 
 
 class CompensationStarted(OfCompensation, type=EventType.COMPENSATION_STARTED):
-    """Undoing a piece of work begins."""
+    """Undoing a work item begins."""
 
 
 class OfRetry(OfWork):
@@ -33,11 +33,11 @@ class OfRetry(OfWork):
 
 
 class CompensationRetried(OfRetry, type=EventType.COMPENSATION_RETRIED):
-    """So has one at undoing a piece of work."""
+    """So has one at undoing a work item."""
 
 
 class CompensationSucceeded(OfCompensation, type=EventType.COMPENSATION_SUCCEEDED):
-    """A piece of work is undone."""
+    """A work item is undone."""
 
     output: Json
     by_hand: bool = plain(default=False)
@@ -86,7 +86,7 @@ class ChildRequested(OfWork, type=EventType.CHILD_REQUESTED):
 
 
 class StepRetried(OfRetry, type=EventType.STEP_RETRIED):
-    """So has an attempt at a piece of work."""
+    """So has an attempt at a work item."""
 
 
 class StepFellBack(OfWork, type=EventType.STEP_FELL_BACK):
@@ -100,7 +100,7 @@ class StepFellBack(OfWork, type=EventType.STEP_FELL_BACK):
 
 
 class StepSucceeded(OfWork, type=EventType.STEP_SUCCEEDED):
-    """A piece of work came through."""
+    """A work item came through."""
 
     output: Json
     output_type: Json = plain()
@@ -141,7 +141,7 @@ class StepCompleted(OfStep, type=EventType.STEP_COMPLETED):
 
 
 class OfCall(Payload):
-    """What an agent did in a piece of work."""
+    """What an agent did in a work item."""
 
     step: str = plain()
     index: int | None = plain()

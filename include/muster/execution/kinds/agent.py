@@ -10,9 +10,9 @@ from muster.agents.runner import run_agent
 from muster.errors import TransientError
 from muster.execution.action import Action
 from muster.execution.conversations import asked_under, takes_over
-from muster.execution.piece import Answer, Piece
 from muster.execution.reading import documents_of_run
 from muster.execution.services import Services
+from muster.execution.work_item import ActionResult, WorkItem
 from muster.language.expressions import evaluate, evaluate_marked
 from muster.language.kinds.agent import ResolvedAgent
 from muster.recovery.attempts import quiet
@@ -20,22 +20,24 @@ from muster.recovery.breakers import BreakerOpen, policy_of
 from muster.recovery.ledger import Ledger, Outside
 
 
-async def _act(services: Services, piece: Piece, step: ResolvedAgent) -> Answer:
-    if (outside := await _outside(services, piece, step)) is None:
-        return await _ask_in_turn(services, piece, step, *step.agents)
+async def _act(services: Services, work_item: WorkItem, step: ResolvedAgent) -> ActionResult:
+    if (outside := await _outside(services, work_item, step)) is None:
+        return await _ask_in_turn(services, work_item, step, *step.agents)
     # The breaker for which another agent took over may have closed since.
-    return await _ask_in_turn(services, piece, step, doer(piece.effect_key, outside.key)[0] or step.agent)
+    return await _ask_in_turn(services, work_item, step, doer(work_item.effect_key, outside.key)[0] or step.agent)
 
 
-async def _ask_in_turn(services: Services, piece: Piece, step: ResolvedAgent, agent: str, *others: str) -> Answer:
+async def _ask_in_turn(
+    services: Services, work_item: WorkItem, step: ResolvedAgent, agent: str, *others: str
+) -> ActionResult:
     try:
-        return await ask_agent(services, piece, agent, step.ask, step.arguments, step.returns)
+        return await ask_agent(services, work_item, agent, step.ask, step.arguments, step.returns)
     except BreakerOpen as error:
-        if not goes_on(piece, error):
+        if not goes_on(work_item, error):
             raise
         # What it was still at beside the tool that is left alone was given up, and may do something yet.
-        await quiet(piece.work)
-        if (outside := await _outside(services, piece, step)) is not None:
+        await quiet(work_item.work)
+        if (outside := await _outside(services, work_item, step)) is not None:
             raise TransientError(
                 f"{error.message} {outside.told}, so no other agent was asked.",
                 remedy=error.remedy,
@@ -43,47 +45,47 @@ async def _ask_in_turn(services: Services, piece: Piece, step: ResolvedAgent, ag
             ) from error
         if not others:
             raise
-    return await _ask_in_turn(services, piece, step, *others)
+    return await _ask_in_turn(services, work_item, step, *others)
 
 
-async def _outside(services: Services, piece: Piece, step: ResolvedAgent) -> Outside | None:
+async def _outside(services: Services, work_item: WorkItem, step: ResolvedAgent) -> Outside | None:
     """What has been done outside, or may have been, where another agent could take over, and do it a second time."""
-    return await Ledger(services.database).aoutside(piece.view.id, piece.effect_key) if step.others else None
+    return await Ledger(services.database).aoutside(work_item.view.id, work_item.effect_key) if step.others else None
 
 
-def goes_on(piece: Piece, error: BreakerOpen) -> bool:
+def goes_on(work_item: WorkItem, error: BreakerOpen) -> bool:
     """True when the automation wants somebody else to do what a breaker keeps from being done."""
-    return policy_of(piece.view.definition.settings, error.name).when_open == "next"
+    return policy_of(work_item.view.definition.settings, error.name).when_open == "next"
 
 
 async def ask_agent(
     services: Services,
-    piece: Piece,
+    work_item: WorkItem,
     name: str,
     ask: str,
     arguments: Mapping[str, object],
     returns: Mapping[str, object] | str | None,
-) -> Answer:
-    """Ask an agent about a piece of work; `returns` is what it answers, where not what it says itself."""
-    definition = piece.view.definition
+) -> ActionResult:
+    """Ask an agent about a work item; `returns` is what it answers, where not what it says itself."""
+    definition = work_item.view.definition
     agent = definition.agents[name]
     call = AgentCall(
-        run=piece.view.id,
-        step=piece.step.id,
-        index=piece.index,
-        key=asked_under(piece, piece.asked_in, agent.id),
-        effect_key=piece.effect_key,
+        run=work_item.view.id,
+        step=work_item.step.id,
+        index=work_item.index,
+        key=asked_under(work_item, work_item.asked_in, agent.id),
+        effect_key=work_item.effect_key,
         agent=agent,
-        takes_over=takes_over(piece, agent.id),
-        ask=evaluate_marked(ask, piece.variables, fence, where=f"step {piece.step.id}, ask"),
-        data=evaluate(arguments, piece.variables, where=f"step {piece.step.id}, with"),
+        takes_over=takes_over(work_item, agent.id),
+        ask=evaluate_marked(ask, work_item.variables, fence, where=f"step {work_item.step.id}, ask"),
+        data=evaluate(arguments, work_item.variables, where=f"step {work_item.step.id}, with"),
         returns=returns if returns is not None else agent.returns,
         budget=definition.budget,
         settings=definition.settings,
-        documents=documents_of_run(services, piece.view),
+        documents=documents_of_run(services, work_item.view),
     )
     result = await run_agent(call, services)
-    return Answer(output=result.output, output_type=result.output_type, produced_by=result.produced_by)
+    return ActionResult(output=result.output, output_type=result.output_type, produced_by=result.produced_by)
 
 
 ACTION = Action(_act)

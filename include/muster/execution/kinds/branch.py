@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from muster.execution.action import Action
-from muster.execution.piece import Answer, Piece
 from muster.execution.services import Services
+from muster.execution.work_item import ActionResult, WorkItem
 from muster.language.conditions import is_true
 from muster.language.kinds.branch import ResolvedBranch
 
 
-async def _act(services: Services, piece: Piece, step: ResolvedBranch) -> Answer:
-    return Answer(output=ways_taken(step, piece.variables))
+async def _act(services: Services, work_item: WorkItem, step: ResolvedBranch) -> ActionResult:
+    return ActionResult(output=ways_taken(step, work_item.variables))
 
 
 def ways_taken(step: ResolvedBranch, variables: Mapping[str, object]) -> list[str]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from muster.execution.action import Action
-from muster.execution.piece import Answer, Piece
 from muster.execution.reading import documents_of_run
 from muster.execution.services import Services
+from muster.execution.work_item import ActionResult, WorkItem
 from muster.language.expressions import evaluate
 from muster.language.kinds.skill import ResolvedSkill
 from muster.recovery.fencing import fenced
@@ -15,33 +15,33 @@ from muster.skills.calling import call_skill
 from muster.skills.registry import SkillContext, get_skill
 
 
-async def call(services: Services, piece: Piece, name: str, arguments: Mapping[str, object]) -> Answer:
-    """Call a skill for a piece of work."""
+async def call(services: Services, work_item: WorkItem, name: str, arguments: Mapping[str, object]) -> ActionResult:
+    """Call a skill for a work item."""
     skill = get_skill(name, services.site)
-    values = evaluate(arguments, piece.variables, where=f"step {piece.step.id}, with")
-    output = await call_skill(skill, values, skill_context(services, piece))
-    return Answer(output=output, output_type=f"skill:{skill.name}")
+    values = evaluate(arguments, work_item.variables, where=f"step {work_item.step.id}, with")
+    output = await call_skill(skill, values, skill_context(services, work_item))
+    return ActionResult(output=output, output_type=f"skill:{skill.name}")
 
 
-def skill_context(services: Services, piece: Piece) -> SkillContext:
-    """What a skill may know of the piece it works for."""
-    key = piece.effect_key
+def skill_context(services: Services, work_item: WorkItem) -> SkillContext:
+    """What a skill may know of the work item it works for."""
+    key = work_item.effect_key
     return SkillContext(
-        run=piece.view.id,
-        step=piece.step.id,
-        index=piece.index,
-        key=f"{key}/undo" if piece.undoes else key,
-        undoes=key if piece.undoes else None,
+        run=work_item.view.id,
+        step=work_item.step.id,
+        index=work_item.index,
+        key=f"{key}/undo" if work_item.undoes else key,
+        undoes=key if work_item.undoes else None,
         now=services.clock(),
         database=fenced(services.database),
-        workspace=services.workspace(piece.view.id),
-        settings=piece.view.definition.settings,
-        documents=documents_of_run(services, piece.view),
+        workspace=services.workspace(work_item.view.id),
+        settings=work_item.view.definition.settings,
+        documents=documents_of_run(services, work_item.view),
     )
 
 
-async def _act(services: Services, piece: Piece, step: ResolvedSkill) -> Answer:
-    return await call(services, piece, step.skill, step.arguments)
+async def _act(services: Services, work_item: WorkItem, step: ResolvedSkill) -> ActionResult:
+    return await call(services, work_item, step.skill, step.arguments)
 
 
 def _is_blocking(services: Services, step: ResolvedSkill) -> bool:

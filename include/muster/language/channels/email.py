@@ -9,10 +9,10 @@ from pydantic import Field
 from muster.addresses import is_address
 from muster.language.channel_kind import ChannelKind
 from muster.language.fields import Line, Text, Words
-from muster.written import Written
+from muster.yaml_model import YamlModel
 
 
-class EmailTarget(Written):
+class EmailTarget(YamlModel):
     """An e-mail."""
 
     email: Annotated[Words, Field(min_length=1)]

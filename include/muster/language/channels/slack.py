@@ -6,10 +6,10 @@ from pydantic import Field
 
 from muster.language.channel_kind import ChannelKind
 from muster.language.fields import Text
-from muster.written import Written
+from muster.yaml_model import YamlModel
 
 
-class SlackTarget(Written):
+class SlackTarget(YamlModel):
     """A message to a Slack channel."""
 
     slack: str = Field(min_length=2, max_length=200)

@@ -12,15 +12,15 @@ from muster.language.resolved_step import ResolvedStep
 from muster.language.returns import mistake
 from muster.language.step_kind import StepKind
 from muster.language.steps import Fallback, Needs, WorkStep
-from muster.written import Name
+from muster.yaml_model import Name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from muster.agents.spec import AgentSpec
     from muster.language.problems import Problem
+    from muster.language.site_catalog import SiteCatalog
     from muster.language.spot import Spot
-    from muster.language.surroundings import Surroundings
 
 
 class AgentStep(WorkStep):
@@ -65,16 +65,16 @@ class ResolvedAgent(ResolvedStep):
         return (self.agent, *self.others)
 
 
-def _able(step: AgentStep, among: Surroundings) -> list[AgentSpec]:
+def _able(step: AgentStep, catalog: SiteCatalog) -> list[AgentSpec]:
     """The agent a step names, or those that fit what it needs, the one that is chosen first."""
     if step.agent is not None:
-        named = among.agents.get(step.agent)
+        named = catalog.agents.get(step.agent)
         return [named] if named else []
-    return among.agents.fitting(step.needs) if step.needs else []
+    return catalog.agents.fitting(step.needs) if step.needs else []
 
 
-def _resolve(step: AgentStep, among: Surroundings) -> dict[str, object]:
-    first, *others = _able(step, among)
+def _resolve(step: AgentStep, catalog: SiteCatalog) -> dict[str, object]:
+    first, *others = _able(step, catalog)
     return {
         "agent": first.id,
         "others": tuple(other.id for other in others),
@@ -87,14 +87,14 @@ def _resolve(step: AgentStep, among: Surroundings) -> dict[str, object]:
 
 def _check(step: AgentStep, spot: Spot) -> Iterator[Problem]:
     yield from spot.fallback(step.fallback, step.arguments, step.ask)
-    if found := mistake(step.returns, spot.among.skills):
+    if found := mistake(step.returns, spot.catalog.skills):
         yield spot.problem(found[0], "returns", suggestion=found[1])
     if step.agent is not None:
         yield from spot.agent(step.agent, "agent")
-    elif step.needs is not None and not _able(step, spot.among):
+    elif step.needs is not None and not _able(step, spot.catalog):
         wanted = f"has {all_of(step.needs.skills)} among its skills"
         place = f" in the department `{step.needs.department}`" if step.needs.department else ""
-        agents = spot.among.agents.by_id.values()
+        agents = spot.catalog.agents.by_id.values()
         known = {skill for agent in agents for skill in agent.skills}
         hints = [did_you_mean(skill, known) for skill in step.needs.skills if skill not in known]
         yield spot.problem(f"no agent{place} {wanted}", "needs", suggestion=next(filter(None, hints), None))

@@ -66,7 +66,7 @@ KIND = StepKind(
     place=50,
     parts=(Way,),
     expressions=frozenset({"branch"}),
-    resolve=lambda step, among: {"branch": tuple(ResolvedWay(when=way.when, to=tuple(way.to)) for way in step.ways)},
+    resolve=lambda step, catalog: {"branch": tuple(ResolvedWay(when=way.when, to=tuple(way.to)) for way in step.ways)},
     check=_check,
     example="""automation: two_ways
 inputs:

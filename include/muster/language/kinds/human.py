@@ -13,18 +13,18 @@ from muster.language.resolved import Resolved, ResolvedTarget
 from muster.language.resolved_step import ResolvedStep
 from muster.language.step_kind import StepKind
 from muster.language.steps import MappedStep, Target
-from muster.written import Written
+from muster.yaml_model import YamlModel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from muster.language.problems import Problem
     from muster.language.reading import Path
+    from muster.language.site_catalog import SiteCatalog
     from muster.language.spot import Spot
-    from muster.language.surroundings import Surroundings
 
 
-class Escalation(Written):
+class Escalation(YamlModel):
     """Who may answer a question besides, when it has waited for some time. Those before them still may."""
 
     after: Duration
@@ -33,7 +33,7 @@ class Escalation(Written):
     """Their user names: a list, or an expression that gives one."""
 
 
-class Human(Written):
+class Human(YamlModel):
     """A decision by a person. The requester of a run can never approve it."""
 
     ask: Text
@@ -114,7 +114,7 @@ class ResolvedHumanStep(ResolvedStep):
     human: ResolvedHuman
 
 
-def _resolve(step: HumanStep, among: Surroundings) -> dict[str, object]:
+def _resolve(step: HumanStep, catalog: SiteCatalog) -> dict[str, object]:
     human = step.human
     levels = [ResolvedEscalation(after=parse_duration(level.after), to=_people(level.to)) for level in human.escalate]
     return {

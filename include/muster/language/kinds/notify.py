@@ -52,7 +52,7 @@ KIND = StepKind(
     parts=tuple(channel.model for channel in CHANNELS.values()),
     expressions=frozenset({"notify"}),
     lanes=("async", "worker"),
-    resolve=lambda step, among: {"notify": tuple(map(ResolvedTarget.of, step.notify))},
+    resolve=lambda step, catalog: {"notify": tuple(map(ResolvedTarget.of, step.notify))},
     check=_check,
     example="""automation: greet
 steps:

@@ -70,18 +70,18 @@ def _check(step: OperatorStep, spot: Spot) -> Iterator[Problem]:
         message = f"the operator `{step.operator}` is not allowed here"
         suggestion = f"The setting `allowed_operators` allows {', '.join(allowed) or 'none'}."
         yield spot.problem(message, "operator", suggestion=suggestion)
-    elif found := spot.among.refusal(step.operator):
+    elif found := spot.catalog.refusal(step.operator):
         message = f"the operator `{step.operator}` {found.message}"
         yield spot.problem(message, "operator", suggestion=found.suggestion)
     else:
         yield from _misfits(step, spot)
-        if _is_set(step.arguments.get(WAITING)) and spot.among.starts_runs(step.operator):
+        if _is_set(step.arguments.get(WAITING)) and spot.catalog.starts_runs(step.operator):
             yield spot.problem(f"`{WAITING}` {WAITS}", "with", WAITING, suggestion=WAIT_SO)
 
 
 def _misfits(step: OperatorStep, spot: Spot) -> Iterator[Problem]:
     """What is given that the operator does not take, and what it needs that is not given."""
-    takes = spot.among.signature(step.operator)
+    takes = spot.catalog.signature(step.operator)
     if takes is None:
         return
     name = step.operator.rpartition(".")[2]
@@ -116,7 +116,7 @@ KIND = StepKind(
     resolved=ResolvedOperator,
     place=60,
     lanes=("worker",),
-    resolve=lambda step, among: {"operator": step.operator, "arguments": step.arguments},
+    resolve=lambda step, catalog: {"operator": step.operator, "arguments": step.arguments},
     check=_check,
     example="""automation: nightly_copy
 triggers:

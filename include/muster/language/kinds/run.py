@@ -11,7 +11,7 @@ from muster.language.fields import Values
 from muster.language.resolved_step import ResolvedStep
 from muster.language.step_kind import StepKind
 from muster.language.steps import MappedStep
-from muster.written import Name
+from muster.yaml_model import Name
 
 
 class RunStep(MappedStep):
@@ -48,7 +48,7 @@ KIND = StepKind(
     resolved=ResolvedRun,
     place=70,
     lanes=("worker",),
-    resolve=lambda step, among: {"run": step.run, "arguments": step.arguments},
+    resolve=lambda step, catalog: {"run": step.run, "arguments": step.arguments},
     example="""automation: letters_of_the_day
 inputs:
   letters: { type: array, items: { type: string }, default: [] }

@@ -10,14 +10,14 @@ from muster.language.fields import Values
 from muster.language.resolved_step import ResolvedStep
 from muster.language.step_kind import StepKind
 from muster.language.steps import Fallback, WorkStep
-from muster.written import SkillName
+from muster.yaml_model import SkillName
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from muster.language.problems import Problem
+    from muster.language.site_catalog import SiteCatalog
     from muster.language.spot import Spot
-    from muster.language.surroundings import Surroundings
 
 
 class SkillStep(WorkStep):
@@ -40,8 +40,8 @@ class ResolvedSkill(ResolvedStep):
     arguments: dict[str, object] = {}
 
 
-def _resolve(step: SkillStep, among: Surroundings) -> dict[str, object]:
-    entry = among.skills.get(step.skill)
+def _resolve(step: SkillStep, catalog: SiteCatalog) -> dict[str, object]:
+    entry = catalog.skills.get(step.skill)
     return {
         "skill": step.skill,
         "arguments": step.arguments,

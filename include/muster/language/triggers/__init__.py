@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from muster.language.resolved import ResolvedTrigger
 from muster.language.steps import union_of
 from muster.language.trigger_kind import TriggerKind
-from muster.written import Written
+from muster.yaml_model import YamlModel
 
 TRIGGERS: dict[str, TriggerKind[Any]] = {
     kind.name: kind
@@ -21,7 +21,7 @@ TRIGGERS: dict[str, TriggerKind[Any]] = {
 """The kinds of trigger by name, in their order."""
 
 if TYPE_CHECKING:
-    Trigger = Written
+    Trigger = YamlModel
     AnyTrigger = ResolvedTrigger
 else:
     Trigger = union_of({name: kind.model for name, kind in TRIGGERS.items()})
@@ -32,6 +32,6 @@ else:
 """What starts a run: as it is written, and as it is in a definition."""
 
 
-def kind_of(trigger: Written) -> TriggerKind[Any]:
+def kind_of(trigger: YamlModel) -> TriggerKind[Any]:
     """The kind of a trigger as it is written."""
     return next(kind for kind in TRIGGERS.values() if isinstance(trigger, kind.model))

@@ -14,10 +14,10 @@ from muster.language.reading import Path
 from muster.language.resolved import ResolvedTrigger
 from muster.language.spot import Spot
 from muster.language.trigger_kind import Startable, TriggerKind, startable
-from muster.written import Name, Written
+from muster.yaml_model import Name, YamlModel
 
 
-class Files(Written):
+class Files(YamlModel):
     """Which files start a run."""
 
     path: Text
@@ -30,7 +30,7 @@ class Files(Written):
     """How often the folder is looked at."""
 
 
-class FilesTrigger(Written):
+class FilesTrigger(YamlModel):
     """Starts a run for files that are new in a folder, all of them together."""
 
     files: Files

@@ -14,13 +14,13 @@ from muster.language.reading import Path
 from muster.language.resolved import ResolvedTrigger
 from muster.language.spot import Spot
 from muster.language.trigger_kind import Startable, TriggerKind, startable
-from muster.written import Written
+from muster.yaml_model import YamlModel
 
 PRESETS = ("@hourly", "@daily", "@weekly", "@monthly", "@quarterly", "@yearly")
 """The names of schedules that Airflow knows."""
 
 
-class ScheduleTrigger(Written):
+class ScheduleTrigger(YamlModel):
     """Starts a run at set times."""
 
     schedule: str = Field(min_length=1, max_length=200)

@@ -1,4 +1,4 @@
-"""Attempts at pieces of work: what fences the writes of one that was given up."""
+"""Attempts at work items: what fences the writes of one that was given up."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def upgrade() -> None:
         """
     )
     op.execute("CREATE INDEX attempts_run ON attempts (run)")
-    op.execute("COMMENT ON TABLE attempts IS 'Which attempt at a piece of work may write.'")
+    op.execute("COMMENT ON TABLE attempts IS 'Which attempt at a work item may write.'")
 
 
 def downgrade() -> None:

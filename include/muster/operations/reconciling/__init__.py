@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from muster.operations.reconciling.checks import ask_checks, has_recovered
 from muster.operations.reconciling.effects import find_effects
-from muster.operations.reconciling.findings import QUIET, Airflow, Disagreement, Kind, Scope
+from muster.operations.reconciling.findings import QUIET, Airflow, Discrepancy, Kind, Scope
+from muster.operations.reconciling.finished_runs import find_stale
 from muster.operations.reconciling.leases import find_leases
-from muster.operations.reconciling.lost import find_lost
+from muster.operations.reconciling.missed_notices import find_stuck, find_untold
 from muster.operations.reconciling.notices import find_notices
+from muster.operations.reconciling.orphaned_tasks import find_lost
 from muster.operations.reconciling.runs import find_runs
-from muster.operations.reconciling.stale import find_stale
 from muster.operations.reconciling.telling import tell_people
-from muster.operations.reconciling.untold import find_stuck, find_untold
 
-__all__ = ["QUIET", "Airflow", "Disagreement", "Kind", "Scope", "ask_checks", "has_recovered", "reconcile"]
+__all__ = ["QUIET", "Airflow", "Discrepancy", "Kind", "Scope", "ask_checks", "has_recovered", "reconcile"]
 
 
-def reconcile(scope: Scope) -> list[Disagreement]:
+def reconcile(scope: Scope) -> list[Discrepancy]:
     """What disagrees, mended where that is safe; people are told of the rest. Doing it again mends nothing twice.
 
     Raises:

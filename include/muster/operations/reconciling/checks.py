@@ -8,10 +8,10 @@ from hashlib import sha256
 from pathlib import Path
 
 from muster.errors import DatabaseLost, TransientError
-from muster.events.lifecycle import GOES_ON
+from muster.events.lifecycle import CONTINUATIONS
 from muster.execution.checking import broken_checks, is_due
 from muster.language.definition import Definition
-from muster.operations.reconciling.findings import LIMIT, Disagreement, Scope
+from muster.operations.reconciling.findings import LIMIT, Discrepancy, Scope
 from muster.operations.reconciling.telling import tell_people
 from muster.recovery.consistency import Violation
 
@@ -23,7 +23,7 @@ def ask_checks(
     artifacts: Path,
     site: Path | None,
     since: datetime | None = None,
-) -> list[Disagreement]:
+) -> list[Discrepancy]:
     """What does not hold, told to the people that the automation names.
 
     Args:
@@ -33,10 +33,10 @@ def ask_checks(
         TransientError: a skill, or the database, cannot be asked now and may be later. All others were asked, and
             what they found is told, unless it is the database.
     """
-    found: list[Disagreement] = []
+    found: list[Discrepancy] = []
     later: TransientError | None = None
     for definition in definitions:
-        broken: list[Disagreement] = []
+        broken: list[Discrepancy] = []
         for check in definition.checks:
             if not is_due(check, since, scope.now):
                 continue
@@ -61,11 +61,11 @@ def ask_checks(
 def has_recovered(scope: Scope, since: datetime) -> bool:
     """True when a run that was begun again has come to its end since then."""
     ended = scope.queries.settled_runs(since, scope.now, beyond=scope.beyond, limit=LIMIT)
-    return any(next(scope.log.read(row.id, types=GOES_ON), None) is not None for row in ended)
+    return any(next(scope.log.read(row.id, types=CONTINUATIONS), None) is not None for row in ended)
 
 
-def _disagreement(definition: Definition, broken: Violation) -> Disagreement:
-    return Disagreement(
+def _disagreement(definition: Definition, broken: Violation) -> Discrepancy:
+    return Discrepancy(
         "check",
         f"{definition.name}/{broken.check}",
         broken.text,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from muster.operations.reconciling.findings import LIMIT, Disagreement, Scope
+from muster.operations.reconciling.findings import LIMIT, Discrepancy, Scope
 from muster.recovery.ledger import Ledger
 
 NOTICE = "notice/"
 """How the keys of notices begin: the outbox answers for them."""
 
 
-def find_effects(scope: Scope) -> Iterator[Disagreement]:
+def find_effects(scope: Scope) -> Iterator[Discrepancy]:
     """Effects in doubt of work that nobody will try again.
 
     Only the skill itself can ask what became of its effect, and does when its step is performed again. While the run
@@ -28,6 +28,6 @@ def find_effects(scope: Scope) -> Iterator[Disagreement]:
             if going_on
             else f'Find out, then `muster effects settle "{entry.key}" --happened` or `--never-happened`.'
         )
-        yield Disagreement(
+        yield Discrepancy(
             "effect", entry.key, message, remedy, run=entry.run, person=not going_on, mark=str(entry.attempt)
         )

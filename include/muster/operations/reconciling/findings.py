@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 
 from muster.database import Database
 from muster.events.definitions import DefinitionStore
-from muster.events.lifecycle import TELLING, RunLifecycle
+from muster.events.lifecycle import LIFECYCLE_EVENTS, RunLifecycle
 from muster.events.log import EventLog
 from muster.events.queries import Queries, RunRow
 from muster.language.definition import Definition
@@ -66,7 +66,7 @@ class Airflow(Protocol):
 
 
 @dataclass(frozen=True)
-class Disagreement:
+class Discrepancy:
     """One thing that is not as it should be."""
 
     kind: Kind
@@ -159,7 +159,7 @@ class Scope:
     def begun_again(self, run: str) -> bool:
         """True when the run was closed, begun again in Airflow, or ordered to be, and not closed since."""
         # A child that its parent undoes is begun again as well, but not in Airflow: seeing to it is the parent's.
-        life = RunLifecycle.of(self.log.read(run, types=TELLING))
+        life = RunLifecycle.of(self.log.read(run, types=LIFECYCLE_EVENTS))
         return life.goes_on is not None and life.is_performed
 
     def definition(self, hash: str) -> Definition:

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Iterator
 import psycopg
 
 from muster.errors import ConcurrencyError, MusterError, TransientError
-from muster.operations.reconciling.findings import Disagreement
+from muster.operations.reconciling.findings import Discrepancy
 
 
-def guarded(run: str, look: Callable[[], Iterable[Disagreement]]) -> Iterator[Disagreement]:
+def guarded(run: str, look: Callable[[], Iterable[Discrepancy]]) -> Iterator[Discrepancy]:
     """What `look` finds about a run, or that it cannot be looked at.
 
     Raises:
@@ -25,8 +25,8 @@ def guarded(run: str, look: Callable[[], Iterable[Disagreement]]) -> Iterator[Di
         raise
     except MusterError as error:
         remedy = error.remedy or f"Look at `muster show {run}`."
-        yield Disagreement("run", run, f"cannot be reconciled: {error.message}", remedy, run=run)
+        yield Discrepancy("run", run, f"cannot be reconciled: {error.message}", remedy, run=run)
     except Exception as error:
         # What is in the log is not what Muster writes there; its text may hold anything.
         message = f"cannot be reconciled: its log cannot be read ({type(error).__name__})"
-        yield Disagreement("run", run, message, f"`muster verify {run}` looks at it.", run=run)
+        yield Discrepancy("run", run, message, f"`muster verify {run}` looks at it.", run=run)

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from muster.operations.reconciling.findings import Disagreement, Scope
+from muster.operations.reconciling.findings import Discrepancy, Scope
 from muster.recovery.leases import Holder, Leases
 
 
-def find_leases(scope: Scope) -> Iterator[Disagreement]:
+def find_leases(scope: Scope) -> Iterator[Discrepancy]:
     """Leases that ran out without being released are let go; one held for a run that has ended is reported."""
     leases = Leases(scope.database)
     for held in leases.held():
         if held.expires_in < 0:
             message = f"{held.owner} neither renewed nor released it: it died"
             mended = scope.mend and leases.let_go(held)
-            yield Disagreement("lease", held.name, message, "", mended=mended, run=_run(held), person=False)
+            yield Discrepancy("lease", held.name, message, "", mended=mended, run=_run(held), person=False)
         elif (run := _ended_run(scope, held)) is not None:
             message = f"still renewed by {held.owner}, though the run has ended"
             remedy = "Whatever renews it still works for the run: end that process, and it runs out within a minute."
-            yield Disagreement("lease", held.name, message, remedy, run=run, mark=str(held.token))
+            yield Discrepancy("lease", held.name, message, remedy, run=run, mark=str(held.token))
 
 
 def _ended_run(scope: Scope, held: Holder) -> str | None:
@@ -34,6 +34,6 @@ def _ended_run(scope: Scope, held: Holder) -> str | None:
 
 
 def _run(held: Holder) -> str | None:
-    """The run in an owner's name, `<run>/<piece of work>`."""
+    """The run in an owner's name, `<run>/<work item>`."""
     run, slash, _ = held.owner.rpartition("/")
     return run if slash and "/" in run else None

@@ -8,18 +8,18 @@ from datetime import timedelta
 
 from muster.notifications.model import Notice
 from muster.notifications.outbox import Outbox, OutboxEntry
-from muster.operations.reconciling.findings import LIMIT, Disagreement, Scope
+from muster.operations.reconciling.findings import LIMIT, Discrepancy, Scope
 from muster.operations.unanswered import withdraw_answered
 
 log = logging.getLogger(__name__)
 
-PATIENCE = timedelta(days=1)
+LONGEST_WAIT = timedelta(days=1)
 """How long a notice is worth sending again."""
 OWN = "reconciler/"
 """How the keys of the reconciler's own notices begin: that one of them is lost is not told in another."""
 
 
-def find_notices(scope: Scope) -> Iterator[Disagreement]:
+def find_notices(scope: Scope) -> Iterator[Discrepancy]:
     """Notices that failed, or whose sender died. The outbox and the ledger see to it that none arrives twice."""
     outbox = Outbox(scope.database)
     if scope.mend:
@@ -28,15 +28,15 @@ def find_notices(scope: Scope) -> Iterator[Disagreement]:
     for entry in outbox.undelivered(scope.before, limit=LIMIT):
         why = entry.error or "its sender died"
         message = _undelivered(scope, entry, why)
-        if not (entry.may_pass and scope.now - entry.created_at < PATIENCE):
+        if not (entry.may_pass and scope.now - entry.created_at < LONGEST_WAIT):
             person = not entry.key.startswith(OWN)
             remedy = "`muster outbox` shows it: tell its people by other means."
-            yield Disagreement("notice", entry.key, message, remedy, run=entry.run, person=person)
+            yield Discrepancy("notice", entry.key, message, remedy, run=entry.run, person=person)
         elif scope.send is not None and scope.mend and _is_due(scope, entry):
             yield _again(scope, entry, message)
         else:
-            remedy = f"It is sent again until it is {PATIENCE.days * 24} hours old."
-            yield Disagreement("notice", entry.key, message, remedy, run=entry.run, person=False)
+            remedy = f"It is sent again until it is {LONGEST_WAIT.days * 24} hours old."
+            yield Discrepancy("notice", entry.key, message, remedy, run=entry.run, person=False)
 
 
 def _undelivered(scope: Scope, entry: OutboxEntry, why: str) -> str:
@@ -52,7 +52,7 @@ def _is_due(scope: Scope, entry: OutboxEntry) -> bool:
     return tried is None or scope.now - tried >= max(scope.quiet, (tried - entry.created_at) / 2)
 
 
-def _again(scope: Scope, entry: OutboxEntry, message: str) -> Disagreement:
+def _again(scope: Scope, entry: OutboxEntry, message: str) -> Discrepancy:
     assert scope.send is not None
     names = ("key", "run", "channel", "target", "subject", "text")
     try:
@@ -61,5 +61,5 @@ def _again(scope: Scope, entry: OutboxEntry, message: str) -> Disagreement:
         # Not in words: what a mail server says repeats whom it was for.
         log.warning("The notice %s was sent again and failed: %s", entry.key, type(error).__name__)
         again = _undelivered(scope, entry, f"{type(error).__name__}: {error}")
-        return Disagreement("notice", entry.key, again, "", run=entry.run, person=False)
-    return Disagreement("notice", entry.key, f"{message}; sent again", "", mended=True, run=entry.run, person=False)
+        return Discrepancy("notice", entry.key, again, "", run=entry.run, person=False)
+    return Discrepancy("notice", entry.key, f"{message}; sent again", "", mended=True, run=entry.run, person=False)

@@ -14,7 +14,6 @@ from functools import partial
 
 from muster.errors import MusterError
 from muster.events import keys
-from muster.events.intact import demand_intact
 from muster.events.lifecycle import Execution, RunLifecycle
 from muster.events.model import Event, EventType, NewEvent
 from muster.events.payloads.base import RecordedError
@@ -22,21 +21,22 @@ from muster.events.payloads.runs import RunCancelRequested, RunClosed, RunContin
 from muster.events.queries import RunRow
 from muster.events.state import RunState, fold
 from muster.events.undoing import UNDOING_NOT_BEGUN
-from muster.execution.again import stands_of
-from muster.execution.epochs import RECONCILER
+from muster.events.untampered import ensure_untampered
 from muster.execution.references import ENDED_IN_AIRFLOW
+from muster.execution.rerun_scope import preserved_steps_of
+from muster.execution.run_executions import RECONCILER
 from muster.language.definition import Definition
-from muster.operations.reconciling.cleared import left_by_hand
-from muster.operations.reconciling.findings import Disagreement, Scope
+from muster.operations.reconciling.findings import Discrepancy, Scope
 from muster.operations.reconciling.guarding import guarded
+from muster.operations.reconciling.manual_clears import left_by_hand
 from muster.saga.closing import left_open, revoke_left
-from muster.saga.extent import irrevocable, started
+from muster.saga.scope import irreversible_steps_begun, pending_compensations
 
 RESTARTS = 3
 """How often a run is restarted before what it did is undone instead."""
 AT_ONCE = 100
 """How many runs are mended in one go: after an outage they would all begin again in the same minute."""
-PATIENCE = timedelta(days=1)
+LONGEST_WAIT = timedelta(days=1)
 """How long Airflow is asked again for a restart that it did not carry out."""
 FOUND = "the run was found "
 """Begins the reason of a run that is closed here."""
@@ -45,7 +45,7 @@ BY_HAND = frozenset({"skipped", "success"})
 still open in the log."""
 
 
-def find_runs(scope: Scope) -> Iterator[Disagreement]:
+def find_runs(scope: Scope) -> Iterator[Discrepancy]:
     """What disagrees, restarted or closed where `scope` says so."""
     mended = 0
     for row in scope.open_runs:
@@ -56,7 +56,7 @@ def find_runs(scope: Scope) -> Iterator[Disagreement]:
             break
 
 
-def _looked_at(scope: Scope, row: RunRow) -> Iterator[Disagreement]:
+def _looked_at(scope: Scope, row: RunRow) -> Iterator[Discrepancy]:
     if row.dag_id is None or row.dag_run_id is None:
         return
     state = scope.airflow.state(row.dag_id, row.dag_run_id)
@@ -64,8 +64,8 @@ def _looked_at(scope: Scope, row: RunRow) -> Iterator[Disagreement]:
         yield from _ended(scope, row, row.dag_id, row.dag_run_id, state)
 
 
-def _ended(scope: Scope, row: RunRow, dag_id: str, run_id: str, state: str | None) -> Iterator[Disagreement]:
-    demand_intact(scope.log, row.id)
+def _ended(scope: Scope, row: RunRow, dag_id: str, run_id: str, state: str | None) -> Iterator[Discrepancy]:
+    ensure_untampered(scope.log, row.id)
     events = list(scope.log.read(row.id))
     last = events[-1]
     if not scope.has_rested(last.at):
@@ -74,7 +74,7 @@ def _ended(scope: Scope, row: RunRow, dag_id: str, run_id: str, state: str | Non
     definition = scope.definition(run.definition or "")
     life = RunLifecycle.of(events)
     execution = life.last
-    case = _Case(scope, run, definition, execution, last, latest=not life.is_given)
+    case = _RunUnderReview(scope, run, definition, execution, last, latest=not life.is_given)
     # What was ordered and not begun, Airflow has not taken: it still shows how the run ended before.
     if state is None or (state != "failed" and execution.begun):
         ended = "does not know it any more" if state is None else f"ended it as {state}"
@@ -86,14 +86,14 @@ def _ended(scope: Scope, row: RunRow, dag_id: str, run_id: str, state: str | Non
     if by_hand and not _leaves_something(run, definition):
         yield _close(case, message)
         return
-    stands = stands_of(definition, execution)
-    if stands is None:
-        stands = left_by_hand(definition, run, events, execution, tasks)
-    if stands is None:
+    preserved_steps = preserved_steps_of(definition, execution)
+    if preserved_steps is None:
+        preserved_steps = left_by_hand(definition, run, events, execution, tasks)
+    if preserved_steps is None:
         # Cleared as a whole, items would be done again that nobody wanted done again.
         yield _close(case, f"{message}; tasks of it had been cleared by hand")
         return
-    ordered = _ordered(case, events, stands, undo=by_hand)
+    ordered = _ordered(case, events, preserved_steps, undo=by_hand)
     if ordered is None:
         came = (
             f"{RESTARTS} restarts came to nothing, nor was it undone"
@@ -106,7 +106,7 @@ def _ended(scope: Scope, row: RunRow, dag_id: str, run_id: str, state: str | Non
 
 
 @dataclass(frozen=True)
-class _Case:
+class _RunUnderReview:
     """A run that died, as it was found."""
 
     scope: Scope
@@ -118,31 +118,33 @@ class _Case:
     """True where Airflow has yet to give the run the version that it is to go on with."""
 
 
-def _ordered(case: _Case, events: list[Event], stands: Iterable[str], *, undo: bool) -> list[NewEvent] | None:
+def _ordered(
+    case: _RunUnderReview, events: list[Event], preserved_steps: Iterable[str], *, undo: bool
+) -> list[NewEvent] | None:
     """What has to be written before Airflow is asked to go on; None when that was tried often enough."""
     last, scope = case.last, case.scope
     # Counted for this execution alone: one that a person has ordered since may die as often again.
     mine = [event for event in events if event.actor == RECONCILER and event.version > case.execution.since]
     if last in mine and last.type == EventType.RUN_CONTINUED:
         # Airflow did not carry it out: nothing has begun since.
-        return [] if last.at > scope.now - PATIENCE else None
+        return [] if last.at > scope.now - LONGEST_WAIT else None
     if any(event.type == EventType.RUN_CANCEL_REQUESTED for event in mine):
         return None
     restarts = sum(event.type == EventType.RUN_CONTINUED for event in mine)
     undo = undo or restarts >= RESTARTS
     why = "it was ended in Airflow by hand" if restarts < RESTARTS else f"it died again after {restarts} restarts"
     cancel = RunCancelRequested(reason=why).event(actor=RECONCILER, key=f"cancel/{RECONCILER}@{last.version}")
-    goes_on = RunContinued(number=restarts + 1, stands=sorted(stands))
+    goes_on = RunContinued(number=restarts + 1, preserved_steps=sorted(preserved_steps))
     restart = goes_on.event(actor=RECONCILER, key=f"restarted/{RECONCILER}@{last.version}")
     return [cancel, restart] if undo else [restart]
 
 
-def _restart(case: _Case, ordered: list[NewEvent], message: str) -> Disagreement:
+def _restart(case: _RunUnderReview, ordered: list[NewEvent], message: str) -> Discrepancy:
     scope, run, last = case.scope, case.run, case.last
     undo = any(event.type == EventType.RUN_CANCEL_REQUESTED for event in ordered) or run.cancelled_by == RECONCILER
     done = "what it did is undone" if undo else "it goes on where it stopped"
     if not scope.mend:
-        return Disagreement("run", run.id, message, f"`muster reconcile`: {done}.", run=run.id, person=False)
+        return Discrepancy("run", run.id, message, f"`muster reconcile`: {done}.", run=run.id, person=False)
     if ordered:
         # Before Airflow is asked: a task that begins must know that what has ended stands.
         scope.log.append(run.id, ordered, expected=last.version)
@@ -150,21 +152,21 @@ def _restart(case: _Case, ordered: list[NewEvent], message: str) -> Disagreement
         scope.airflow.restart(run.dag_id or "", run.dag_run_id or "", latest=case.latest)
     except MusterError as error:
         by_hand = "`muster reconcile` has it begun" if case.latest else "Clear the run in Airflow"
-        return Disagreement(
+        return Discrepancy(
             "run",
             run.id,
             f"{message}; Airflow did not restart it: {error}",
-            f"{by_hand}; it is tried again for {PATIENCE.days * 24} hours.",
+            f"{by_hand}; it is tried again for {LONGEST_WAIT.days * 24} hours.",
             run=run.id,
             # Of the order to restart it, which stays the same until Airflow has taken it.
             mark=str(last.version + len(ordered)),
         )
-    return Disagreement(
+    return Discrepancy(
         "run", run.id, f"{message}: {done}", "", mended=True, run=run.id, person=undo, mark=str(last.version)
     )
 
 
-def _close(case: _Case, message: str) -> Disagreement:
+def _close(case: _RunUnderReview, message: str) -> Discrepancy:
     """Close the run: as stuck when it was to be undone and something is left, else as failed."""
     scope, run, last = case.scope, case.run, case.last
     left = _leaves_something(run, case.definition)
@@ -172,7 +174,7 @@ def _close(case: _Case, message: str) -> Disagreement:
     stuck = left if is_to_be_undone else None
     said = message + (f"; {left} was begun and is not undone" if left else "")
     if scope.mend:
-        # As `close` does: what is left of a piece that has no outcome says nothing any more.
+        # As `close` does: what is left of a work item that has no outcome says nothing any more.
         scope.database.run(revoke_left(scope.database, run, last.version + 1))
         scope.log.append(run.id, list(_closing(case, said, stuck)), expected=last.version)
     ways = [f"`muster restart {run.id} --from STEP` does it again"]
@@ -180,10 +182,10 @@ def _close(case: _Case, message: str) -> Disagreement:
         ways.clear()
     ways += [f"`muster resume {run.id}` undoes it"] if stuck else []
     remedy = ", ".join(ways) + "."
-    return Disagreement("run", run.id, said, remedy, mended=scope.mend, run=run.id, mark=str(last.version))
+    return Discrepancy("run", run.id, said, remedy, mended=scope.mend, run=run.id, mark=str(last.version))
 
 
-def _closing(case: _Case, reason: str, stuck: str | None) -> Iterator[NewEvent]:
+def _closing(case: _RunUnderReview, reason: str, stuck: str | None) -> Iterator[NewEvent]:
     execution = case.execution
     # One that was ordered and is given up unasked never was: the next one has its number.
     epoch = execution.epoch if execution.begun else execution.epoch - 1
@@ -200,4 +202,4 @@ def _closing(case: _Case, reason: str, stuck: str | None) -> Iterator[NewEvent]:
 
 def _leaves_something(run: RunState, definition: Definition) -> str | None:
     """The step, the last of them, that was begun, can or cannot be undone, and is not; None when there is none."""
-    return next(iter([*started(definition, run), *irrevocable(definition, run)]), None)
+    return next(iter([*pending_compensations(definition, run), *irreversible_steps_begun(definition, run)]), None)

@@ -10,14 +10,14 @@ from muster.events.state import fold
 from muster.language.definition import Definition
 from muster.notifications.addressing import addressed, report
 from muster.notifications.outbox import Outbox
-from muster.operations.reconciling.findings import Disagreement, Scope
+from muster.operations.reconciling.findings import Discrepancy, Scope
 from muster.saga.incidents import NOBODY, incident_places
 
 LONGEST_KEY = 900
 """Characters: a notice's key has 1,000 at most, and the number of the place follows."""
 
 
-def tell_people(scope: Scope, found: Iterable[Disagreement], about: Definition | None = None) -> None:
+def tell_people(scope: Scope, found: Iterable[Discrepancy], about: Definition | None = None) -> None:
     """One notice to each place of the automation's `incidents`; one that cannot be sent stays in the outbox.
 
     Where none of these addresses is one, the common channel is told.
@@ -45,7 +45,7 @@ def tell_people(scope: Scope, found: Iterable[Disagreement], about: Definition |
         report(faults)
 
 
-def _notices(found: Disagreement, places: Iterable[tuple[str, str]]) -> Iterator[dict[str, object]]:
+def _notices(found: Discrepancy, places: Iterable[tuple[str, str]]) -> Iterator[dict[str, object]]:
     text = f"{found.kind} {found.subject}: {found.message}\n{found.remedy}".strip()
     subject = f"Muster found: {found.kind} {found.subject}"[:200]
     for number, (channel, target) in enumerate(places):

@@ -9,7 +9,15 @@ from pydantic import BaseModel, ConfigDict
 
 from muster.findings import Finding, Severity
 from muster.skills.finance.invoice import CheckedInvoice, ReadInvoice
-from muster.skills.finance.register import Registered, file_name, number_key, receiver, register, similar, take_over
+from muster.skills.finance.register import (
+    Registered,
+    file_name,
+    number_key,
+    receiver,
+    register,
+    similar,
+    take_over_from,
+)
 from muster.skills.finance.suppliers import find_supplier
 from muster.skills.registry import SkillContext, skill
 
@@ -64,7 +72,7 @@ def find_duplicates(invoice: CheckedInvoice | ReadInvoice, context: SkillContext
         found += [likeness for other in others if (likeness := _likeness(other, invoice, context)) is not None]
         ok = all(finding.severity != "error" for _, finding in found)
         if ok and not context.run.startswith("try/"):
-            take_over(connection, entry, invoice, by)
+            take_over_from(connection, entry, invoice, by)
         else:
             connection.rollback()
     return DuplicateCheck(duplicates=[one for one, _ in found], findings=[finding for _, finding in found], ok=ok)

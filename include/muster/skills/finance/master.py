@@ -19,17 +19,17 @@ from muster.skills.finance.masterfile import MAX_BYTES, MasterFile
 from muster.skills.finance.policy import policy_of
 from muster.skills.finance.suppliers import vat_key
 from muster.skills.registry import SkillContext, skill
-from muster.written import Written
+from muster.yaml_model import YamlModel
 
 
-class CostCentreEntry(Written):
+class CostCentreEntry(YamlModel):
     """A cost centre."""
 
     code: CostCentreCode
     name: str
 
 
-class Coding(Written):
+class Coding(YamlModel):
     """How one of the supplier's items was coded in the past."""
 
     item: str
@@ -40,7 +40,7 @@ class Coding(Written):
     """The days it was coded so."""
 
 
-class SupplierEntry(Written):
+class SupplierEntry(YamlModel):
     """A supplier."""
 
     id: str
@@ -57,7 +57,7 @@ class SupplierEntry(Written):
     codings: list[Coding] = []
 
 
-class OrderLineEntry(Written):
+class OrderLineEntry(YamlModel):
     """A line of an order."""
 
     line: str
@@ -68,7 +68,7 @@ class OrderLineEntry(Written):
     """For one unit, without VAT."""
 
 
-class ReceiptEntry(Written):
+class ReceiptEntry(YamlModel):
     """Goods that arrived."""
 
     number: str
@@ -77,7 +77,7 @@ class ReceiptEntry(Written):
     """The quantity received, by order line."""
 
 
-class OrderEntry(Written):
+class OrderEntry(YamlModel):
     """A purchase order with its receipts."""
 
     number: str
@@ -90,7 +90,7 @@ class OrderEntry(Written):
     receipts: list[ReceiptEntry] = []
 
 
-class MasterData(Written):
+class MasterData(YamlModel):
     """Everything a file may hold."""
 
     cost_centres: list[CostCentreEntry] = []

@@ -172,7 +172,7 @@ def withdraw_payment(context: SkillContext) -> Withdrawal:
 
 
 def _withdraw(context: SkillContext, key: str) -> Withdrawal:
-    """Take back the files of a piece of work."""
+    """Take back the files of a work item."""
     missing: list[str] = []
     with context.database.connection() as connection:
         written = _written(connection, f"{context.run}/{key}")
@@ -214,7 +214,7 @@ class _Written(NamedTuple):
 
 
 def _written(connection: Connection[Any], key: str) -> list[_Written]:
-    """The files of a piece of work, in the order they were written; whoever else does it waits."""
+    """The files of a work item, in the order they were written; whoever else does it waits."""
     # Not their rows: two attempts that both find none would both write the first.
     connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"payments/{key}",))
     found: list[_Written] = []

@@ -10,10 +10,10 @@ from pydantic import ConfigDict, Field, ValidationError, field_validator
 
 from muster.errors import PermanentError, misfits
 from muster.skills.finance.invoice import Currency
-from muster.written import Written
+from muster.yaml_model import YamlModel
 
 
-class _Setting(Written):
+class _Setting(YamlModel):
     """Settings hold amounts as YAML numbers, and the log holds them as text."""
 
     model_config = ConfigDict(strict=False)

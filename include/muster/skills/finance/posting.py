@@ -16,7 +16,7 @@ from muster.skills.finance.ledger import Entry, entries_for, read_entries, refus
 from muster.skills.finance.matching import OrderMatch, billed_too_much
 from muster.skills.finance.orders import load_order
 from muster.skills.finance.policy import policy_of
-from muster.skills.finance.register import Registered, receiver, register, take_over
+from muster.skills.finance.register import Registered, receiver, register, take_over_from
 from muster.skills.finance.suppliers import Supplier
 from muster.skills.finance.vetting import VettedInvoice
 from muster.skills.registry import SkillContext, skill
@@ -92,7 +92,7 @@ def post_to_ledger(
                 written = read_entries(connection, entry.posting_id)
                 _check_same(entry, written, invoice, entries)
                 return _posting(invoice, entry.posting_id, written, already_posted=entry.posting_key != key)
-            take_over(connection, entry, invoice, receiver(context))
+            take_over_from(connection, entry, invoice, receiver(context))
             _check_cost_centres(connection, coding)
             posting = _write(connection, entry, entries, key, context.now.date())
             _bill_order(connection, posting, match)

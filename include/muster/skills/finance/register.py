@@ -100,7 +100,7 @@ def register(connection: Connection[Any], read: ReadInvoice, supplier: str, by: 
     return found, False
 
 
-def take_over(connection: Connection[Any], entry: Registered, read: ReadInvoice, by: str) -> None:
+def take_over_from(connection: Connection[Any], entry: Registered, read: ReadInvoice, by: str) -> None:
     """Let the entry of an invoice not yet posted describe this copy of it."""
     invoice = read.invoice
     connection.execute(

@@ -15,7 +15,7 @@ from airflow.sdk.execution_time.hitl import upsert_hitl_detail
 
 from muster.approvals import Reply, Request, ask, look, respond
 from muster.errors import PermanentError
-from muster.execution import Outcome, Piece
+from muster.execution import Outcome, WorkItem
 from muster.language.kinds.human import ResolvedHumanStep
 from muster_airflow.egress import leaves
 from muster_airflow.operators.base import StepTask, question_policy
@@ -51,31 +51,31 @@ class HumanStep(ApprovalOperator):
 
     def _go_on(self, context: Context, reply: Reply | None) -> Any:
         log = Elsewhere(context)
-        piece = log.take_up()
-        if isinstance(piece, Outcome):
-            return piece
+        work_item = log.load_begun()
+        if isinstance(work_item, Outcome):
+            return work_item
         if reply is not None:
-            asked = log.ask(partial(respond, log.services, piece, reply))
+            asked = log.ask(partial(respond, log.services, work_item, reply))
         else:
-            asked = self._or_failed(log, piece, partial(log.ask, partial(ask, log.services, piece)))
+            asked = self._or_failed(log, work_item, partial(log.ask, partial(ask, log.services, work_item)))
         if isinstance(asked, Request):
-            self._or_failed(log, piece, partial(self._put, context, asked))
+            self._or_failed(log, work_item, partial(self._put, context, asked))
             # Putting it drops an answer that came just before. That answer is in the log since before Airflow took
             # it, so it is seen here; one that comes later than this, Airflow sees when the task begins to wait.
-            asked = log.ask(partial(look, log.services, piece.ref))
+            asked = log.ask(partial(look, log.services, work_item.ref))
         if isinstance(asked, Request):
             timeout = timedelta(seconds=asked.within) if asked.within else None
             raise TaskAwaitingInput(method_name="execute_complete", timeout=timeout)
         # Without its note where the run is about somebody.
-        return log.told(piece, asked if isinstance(asked, Outcome) else Outcome(status="succeeded", output=asked))
+        return log.told(work_item, asked if isinstance(asked, Outcome) else Outcome(status="succeeded", output=asked))
 
     @staticmethod
-    def _or_failed(log: Elsewhere, piece: Piece, work: Callable[[], Any]) -> Any:
+    def _or_failed(log: Elsewhere, work_item: WorkItem, work: Callable[[], Any]) -> Any:
         """What comes of it; where the question cannot be put, the step has failed."""
         try:
             return work()
         except PermanentError as error:
-            log.write(piece, piece.failed(error))
+            log.write(work_item, work_item.failed(error))
             raise
 
     def _put(self, context: Context, asked: Request) -> None:

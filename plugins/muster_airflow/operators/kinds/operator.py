@@ -25,7 +25,7 @@ from airflow.sdk.exceptions import (
 from muster.agents.types import schema_of
 from muster.errors import MusterError, PermanentError, RetriesExhausted
 from muster.events.sealing import working_about
-from muster.execution import Answer, Outcome, Piece, Services, is_final, write_next_try
+from muster.execution import ActionResult, Outcome, Services, WorkItem, is_final, write_next_try
 from muster.language.ancestry import INSTEAD, SKIPS, WAIT_SO, WAITING, WAITS
 from muster.language.expressions import evaluate
 from muster.language.kinds.operator import ResolvedOperator
@@ -90,10 +90,10 @@ class ExternalStep(BaseOperator):
     ) -> Outcome:
         """Run the operator's own code; every way it can end goes to the log."""
         log = Elsewhere(context)
-        piece = log.take_up()
-        if isinstance(piece, Outcome):
-            return piece
-        seals, limit = log.ask(partial(log.services.log.aseals, piece.ref.run)), Limit(piece, resumed=resumed)
+        work_item = log.load_begun()
+        if isinstance(work_item, Outcome):
+            return work_item
+        seals, limit = log.ask(partial(log.services.log.aseals, work_item.ref.run)), Limit(work_item, resumed=resumed)
         if seals is not None:
             # What it logs and pushes about somebody stays here.
             hold_pushes(context)
@@ -102,37 +102,37 @@ class ExternalStep(BaseOperator):
                 # An operator would take it for a limit of its own, which may mean something else to it.
                 limit.ensure_left()
             with working_about(seals):
-                result = self._result(log.services, piece, limit, work)
-                answer = _answer(piece, result, about_somebody=seals is not None)
+                result = self._result(log.services, work_item, limit, work)
+                answer = _answer(work_item, result, about_somebody=seals is not None)
         except AirflowRescheduleException:
             raise  # It goes on later, from the beginning; one that is deferred in `resume_execution`.
         except StartedBefore as skip:
-            return log.ended(piece, piece.skipped_itself(str(skip)))
+            return log.ended(work_item, work_item.skipped_itself(str(skip)))
         except AirflowSkipException as skip:
-            log.write(piece, piece.skipped_itself(str(skip)))
+            log.write(work_item, work_item.skipped_itself(str(skip)))
             raise
         except Exception as error:
             never = is_final(error)
             # Of the two Airflow makes no further try, whatever is left.
             if never or isinstance(error, AirflowFailException | AirflowSensorTimeout) or _last_try(context):
-                log.write(piece, piece.failed(error))
+                log.write(work_item, work_item.failed(error))
             else:
-                tried = partial(write_next_try, log.services, piece, error, context["ti"].try_number)
+                tried = partial(write_next_try, log.services, work_item, error, context["ti"].try_number)
                 try:
                     ended = log.ask(tried)
                 except RetriesExhausted as final:
                     raise final from error
                 if ended is not None:
-                    return log.told(piece, ended)
+                    return log.told(work_item, ended)
             if never:
                 raise PermanentError(str(error)) from error
             raise
-        return log.ended(piece, piece.succeeded(answer))
+        return log.ended(work_item, work_item.succeeded(answer))
 
-    def _result(self, services: Services, piece: Piece, limit: Limit, work: Work) -> Any:
-        step = piece.step
+    def _result(self, services: Services, work_item: WorkItem, limit: Limit, work: Work) -> Any:
+        step = work_item.step
         assert isinstance(step, ResolvedOperator)
-        operator = self._instance(piece, step)
+        operator = self._instance(work_item, step)
         self._at_work = operator
         try:
             with limit.kept(operator):
@@ -141,7 +141,7 @@ class ExternalStep(BaseOperator):
                 except DagRunTriggerException as asked:
                     # Not left to Airflow, which would start the run once this code has ended: only what was started
                     # may be said to be.
-                    return _started(services, piece, asked)
+                    return _started(services, work_item, asked)
         except DownstreamTasksSkipped as asked:
             # Airflow would call the task a success and skip what comes after it, `close` maybe, past the log.
             raise PermanentError(f"{step.operator} {SKIPS}.", remedy=INSTEAD) from asked
@@ -151,16 +151,16 @@ class ExternalStep(BaseOperator):
         finally:
             self._at_work = None
 
-    def _instance(self, piece: Piece, step: ResolvedOperator) -> BaseOperator:
+    def _instance(self, work_item: WorkItem, step: ResolvedOperator) -> BaseOperator:
         """The operator itself, with the arguments of this run."""
-        values = evaluate(step.arguments, piece.variables, where=f"step {step.id}, with")
+        values = evaluate(step.arguments, work_item.variables, where=f"step {step.id}, with")
         try:
             operator = self._muster_class(task_id=self.task_id, **values)
         except (TypeError, ValueError) as error:
             raise PermanentError(f"{self._muster_class.__name__} does not take these arguments: {error}.") from error
         if not (getattr(operator, RUN_NAME, True) or _is_dated(operator)):
             # It would make up another name in every attempt, and so start another run.
-            own = sha256(f"{piece.work}@{piece.ref.epoch}".encode()).hexdigest()[:24]
+            own = sha256(f"{work_item.work}@{work_item.ref.epoch}".encode()).hexdigest()[:24]
             setattr(operator, RUN_NAME, f"muster__{own}")
         return operator
 
@@ -204,7 +204,7 @@ def _is_dated(operator: BaseOperator) -> bool:
     return dated and getattr(operator, "run_after", None) is not None
 
 
-def _started(services: Services, piece: Piece, asked: DagRunTriggerException) -> dict[str, str]:
+def _started(services: Services, work_item: WorkItem, asked: DagRunTriggerException) -> dict[str, str]:
     """Start the run that an operator asks for; which one it is.
 
     Raises:
@@ -219,9 +219,9 @@ def _started(services: Services, piece: Piece, asked: DagRunTriggerException) ->
     names = {"dag_id": asked.trigger_dag_id, "run_id": asked.dag_run_id}
     given = {name: getattr(asked, name) for name in ("logical_date", "run_after", "conf", "note")}
     new = TriggerDagRun(**names, **given, reset_dag_run=False)
-    work = f"{piece.work}@{piece.ref.epoch}"
+    work = f"{work_item.work}@{work_item.ref.epoch}"
     try:
-        patiently(lambda: start_once(Ledger(services.database), work, piece.ref.run, new))
+        patiently(lambda: start_once(Ledger(services.database), work, work_item.ref.run, new))
     except AlreadyThere as error:
         there = f"There is a run {asked.dag_run_id} of {asked.trigger_dag_id} already, or one of its logical date."
         if asked.reset_dag_run:
@@ -242,20 +242,20 @@ def _last_try(context: Context) -> bool:
     return bool(ti.try_number > ti.max_tries)
 
 
-def _answer(piece: Piece, result: Any, *, about_somebody: bool) -> Answer:
+def _answer(work_item: WorkItem, result: Any, *, about_somebody: bool) -> ActionResult:
     """The result as the log holds it.
 
     Raises:
         Unwritable: it has no form in JSON.
     """
-    step = piece.step
+    step = work_item.step
     assert isinstance(step, ResolvedOperator)
     with finished(f"The operator {step.operator}", result):
         # The form first: it is refused where the result holds itself, and looking for types would not end.
         output = jsonable(result)
         # A schema says how the result's fields are called, and they may be about somebody.
         types = None if about_somebody else schema_of(result)
-    return Answer(output=output, output_type=types, produced_by="operator")
+    return ActionResult(output=output, output_type=types, produced_by="operator")
 
 
 def _operator(step: ResolvedOperator) -> type[BaseOperator]:

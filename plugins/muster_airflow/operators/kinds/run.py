@@ -54,16 +54,16 @@ def _start_and_wait(context: Context) -> Outcome:
     from muster.runs import ask_for, settle
 
     log = Elsewhere(context)
-    piece = log.take_up()
-    if isinstance(piece, Outcome):
-        return piece
+    work_item = log.load_begun()
+    if isinstance(work_item, Outcome):
+        return work_item
     try:
-        child = log.ask(partial(ask_for, log.services, piece))
+        child = log.ask(partial(ask_for, log.services, work_item))
         _start(child)
     except PermanentError as error:
-        return log.told(piece, log.ask(partial(settle, log.services, piece, error)))
+        return log.told(work_item, log.ask(partial(settle, log.services, work_item, error)))
     push(context, CHILD, child.run)
-    raise TaskDeferred(trigger=ChildTrigger.of(piece.ref), method_name="execute_complete")
+    raise TaskDeferred(trigger=ChildTrigger.of(work_item.ref), method_name="execute_complete")
 
 
 def _start(child: Child) -> None:

@@ -9,7 +9,7 @@ import httpx
 
 from muster.errors import PermanentError
 from muster.recovery import NEVER_HAPPENED, Happened
-from muster.recovery.ledger import Answer
+from muster.recovery.ledger import EffectResult
 from muster.skills import SkillContext, skill
 
 PATIENCE = 10.0
@@ -89,7 +89,7 @@ async def end(fails: bool) -> str:
 def _once(context: SkillContext) -> int:
     """The other side would perform it as often as it is asked: the ledger alone keeps it to one."""
 
-    def find_out() -> Happened | Answer:
+    def find_out() -> Happened | EffectResult:
         receipt = _ask("find", order=context.key)
         return Happened(receipt) if receipt else NEVER_HAPPENED
 
@@ -97,7 +97,7 @@ def _once(context: SkillContext) -> int:
 
 
 async def _aonce(context: SkillContext) -> int:
-    async def find_out() -> Happened | Answer:
+    async def find_out() -> Happened | EffectResult:
         receipt = await _aask("find", order=context.key)
         return Happened(receipt) if receipt else NEVER_HAPPENED
 

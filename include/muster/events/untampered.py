@@ -5,10 +5,10 @@ from __future__ import annotations
 from muster.events.log import EventLog
 from muster.events.tampering import TamperedLog, tampered
 
-__all__ = ["TamperedLog", "demand_intact"]
+__all__ = ["TamperedLog", "ensure_untampered"]
 
 
-def demand_intact(log: EventLog, run: str) -> None:
+def ensure_untampered(log: EventLog, run: str) -> None:
     """Look at every event of a run before something is decided by them.
 
     Raises:

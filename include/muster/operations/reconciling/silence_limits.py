@@ -9,12 +9,12 @@ from functools import cached_property
 from muster.events.lifecycle import Execution
 from muster.events.state import RunState
 from muster.events.work import WorkState
-from muster.execution.again import stands_of
+from muster.execution.rerun_scope import preserved_steps_of
 from muster.execution.task_keys import BEGINS_TO_UNDO, task_of, works_of
 from muster.language.definition import Definition
 from muster.language.resolved_step import ResolvedStep
 from muster.operations.reconciling.findings import SLOWEST, Scope
-from muster.saga.children import PATIENCE
+from muster.saga.children import LONGEST_UNDOING
 
 AT_ONCE = timedelta(0)
 """What has not begun, or takes no time."""
@@ -23,7 +23,7 @@ OWN = frozenset({"close", BEGINS_TO_UNDO})
 
 
 @dataclass(frozen=True)
-class Case:
+class RunUnderReview:
     """A run that goes on."""
 
     run: RunState
@@ -31,16 +31,16 @@ class Case:
     execution: Execution
 
     @cached_property
-    def stands(self) -> frozenset[str] | None:
+    def preserved_steps(self) -> frozenset[str] | None:
         """The steps that the execution leaves as they were; None where the log cannot tell."""
-        return stands_of(self.definition, self.execution)
+        return preserved_steps_of(self.definition, self.execution)
 
     def is_of_it(self, step: str, work: WorkState) -> bool:
         """True for what happened in the execution that is under way, and not in one before it."""
-        return step in (self.stands or ()) or work.epoch == self.execution.epoch
+        return step in (self.preserved_steps or ()) or work.epoch == self.execution.epoch
 
 
-def longest(scope: Scope, case: Case, task: str) -> timedelta | None:
+def longest(scope: Scope, case: RunUnderReview, task: str) -> timedelta | None:
     """How long a task may be silent; None when nobody can say."""
     stands_for = task_of(case.definition, task)
     if task in OWN or (stands_for is not None and stands_for.role == "lays out"):
@@ -53,7 +53,7 @@ def longest(scope: Scope, case: Case, task: str) -> timedelta | None:
         for work in works_of(case.run, stands_for)
         if (work.undoing is not None if undoes else work.status != "pending" and case.is_of_it(step.id, work))
     ]
-    if not works or (step.id in (case.stands or ()) and not undoes):
+    if not works or (step.id in (case.preserved_steps or ()) and not undoes):
         return AT_ONCE
     if step.done_by == "airflow" and not undoes:
         # What it waits for in the triggerer says nothing in the log, and Airflow, not Muster, sees to its end.
@@ -80,4 +80,4 @@ def _of_children(scope: Scope, step: ResolvedStep, works: list[WorkState], *, un
     if not undoes:
         return AT_ONCE
     # Twice: a child that is open is waited for, and one of its compensations may take as long without a word.
-    return 2 * timedelta(seconds=PATIENCE if step.timeout is None else step.timeout)
+    return 2 * timedelta(seconds=LONGEST_UNDOING if step.timeout is None else step.timeout)

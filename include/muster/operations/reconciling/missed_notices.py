@@ -13,9 +13,9 @@ from muster.events.model import Event, EventType
 from muster.events.payloads.base import payload_of
 from muster.events.payloads.runs import RunCancelRequested, RunClosed
 from muster.events.queries import RunRow
-from muster.execution.epochs import RECONCILER
+from muster.execution.run_executions import RECONCILER
 from muster.notifications.outbox import Outbox
-from muster.operations.reconciling.findings import LIMIT, Disagreement, Scope
+from muster.operations.reconciling.findings import LIMIT, Discrepancy, Scope
 from muster.operations.reconciling.guarding import guarded
 
 WINDOW = timedelta(days=7)
@@ -24,13 +24,13 @@ GIVEN_UP = (EventType.RUN_CLOSED, EventType.RUN_CANCEL_REQUESTED)
 """What the reconciler does to a run that people have to know of."""
 
 
-def find_stuck(scope: Scope) -> Iterator[Disagreement]:
+def find_stuck(scope: Scope) -> Iterator[Discrepancy]:
     """Runs that are half undone, and wait for a person."""
     for row in scope.stuck_runs:
         yield from guarded(row.id, partial(_stuck, scope, row))
 
 
-def find_untold(scope: Scope) -> Iterator[Disagreement]:
+def find_untold(scope: Scope) -> Iterator[Discrepancy]:
     """Runs that the reconciler has closed, or had undone, without a word to anybody."""
     if scope.send is None:
         return
@@ -38,21 +38,21 @@ def find_untold(scope: Scope) -> Iterator[Disagreement]:
         yield from guarded(row.id, partial(_untold, scope, row))
 
 
-def _stuck(scope: Scope, row: RunRow) -> Iterator[Disagreement]:
+def _stuck(scope: Scope, row: RunRow) -> Iterator[Discrepancy]:
     events = list(scope.log.read(row.id, types=[EventType.RUN_STUCK]))
     told = not events or not scope.has_rested(events[-1].at) or _is_known(scope, events[-1])
     remedy = f"Act, then `muster resume {row.id}`."
     mark = str(events[-1].version) if events else ""
-    yield Disagreement("stuck", row.id, f"half undone: {row.reason}", remedy, run=row.id, told=told, mark=mark)
+    yield Discrepancy("stuck", row.id, f"half undone: {row.reason}", remedy, run=row.id, told=told, mark=mark)
 
 
-def _untold(scope: Scope, row: RunRow) -> Iterator[Disagreement]:
+def _untold(scope: Scope, row: RunRow) -> Iterator[Discrepancy]:
     for event in scope.log.read(row.id, types=GIVEN_UP):
         if event.actor == RECONCILER and event.key is not None and not _is_known(scope, event):
             message = f"{row.status}: {_why(event)}"
             remedy = f"`muster show {row.id}` tells what happened."
             mark = event.key.rpartition("@")[2]
-            yield Disagreement("run", row.id, message, remedy, mended=True, run=row.id, mark=mark)
+            yield Discrepancy("run", row.id, message, remedy, mended=True, run=row.id, mark=mark)
 
 
 def _notice_of(event: Event) -> str:
@@ -61,7 +61,7 @@ def _notice_of(event: Event) -> str:
         return f"{event.stream}/stuck@{event.epoch}"
     # What was found was that nothing had happened since the event before.
     before = str(event.version - 1) if event.type == EventType.RUN_STUCK else (event.key or "").rpartition("@")[2]
-    return Disagreement("run", event.stream, "", "", mark=before).key
+    return Discrepancy("run", event.stream, "", "", mark=before).key
 
 
 def _why(event: Event) -> str | None:

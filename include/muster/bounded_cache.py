@@ -9,7 +9,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-class Kept(OrderedDict[K, V]):
+class BoundedCache(OrderedDict[K, V]):
     """At most so many values; the one that was put in first is forgotten. Threads may share it, as they may a dict.
 
     A cache of `cachetools` may not be shared so: two threads that put something into a full one break it.

@@ -7,19 +7,19 @@ from datetime import timedelta
 from functools import partial
 
 from muster.errors import MusterError
-from muster.events.intact import demand_intact
-from muster.events.lifecycle import GOES_ON
+from muster.events.lifecycle import CONTINUATIONS
 from muster.events.queries import RunRow
+from muster.events.untampered import ensure_untampered
 from muster.events.work import ENDED as WORK_ENDED
 from muster.execution.references import ENDED_IN_AIRFLOW
-from muster.operations.reconciling.findings import ACTIVE, LIMIT, SLOWEST, Disagreement, Scope
+from muster.operations.reconciling.findings import ACTIVE, LIMIT, SLOWEST, Discrepancy, Scope
 from muster.operations.reconciling.guarding import guarded
 
 WINDOW = timedelta(hours=6)
 """How long ago the runs have ended at most that Airflow is asked about."""
 
 
-def find_stale(scope: Scope) -> Iterator[Disagreement]:
+def find_stale(scope: Scope) -> Iterator[Discrepancy]:
     """Such runs, ended in Airflow where nothing is left to do."""
     before = min(scope.before, scope.now - SLOWEST)
     settled = scope.queries.settled_runs(before - WINDOW, before, beyond=scope.beyond, limit=LIMIT)
@@ -29,7 +29,7 @@ def find_stale(scope: Scope) -> Iterator[Disagreement]:
             yield from guarded(row.id, partial(_run_over, scope, row, row.dag_id, row.dag_run_id))
 
 
-def _run_over(scope: Scope, row: RunRow, dag_id: str, run_id: str) -> Iterator[Disagreement]:
+def _run_over(scope: Scope, row: RunRow, dag_id: str, run_id: str) -> Iterator[Discrepancy]:
     state = scope.airflow.state(dag_id, run_id)
     if state is None or state in ENDED_IN_AIRFLOW or scope.begun_again(row.id):
         return
@@ -37,14 +37,14 @@ def _run_over(scope: Scope, row: RunRow, dag_id: str, run_id: str) -> Iterator[D
     waiting = sorted(task for task, state in tasks.items() if state in ACTIVE)
     message = f"{row.status} in the log, and {state} in Airflow: {', '.join(waiting) or 'no task'} under way"
     steps = scope.queries.steps(row.id)
-    again = any(scope.log.read(row.id, types=GOES_ON))
+    again = any(scope.log.read(row.id, types=CONTINUATIONS))
     if again or any(step.status not in WORK_ENDED for step in steps if step.index < 0):
         # Performed again, a step without an outcome in this epoch would begin, in a run that is over.
         remedy = f"Mark the run as failed in Airflow ({dag_id}, {run_id})."
-        yield Disagreement("task", row.id, message, remedy, run=row.id, mark=str(row.closed_at))
+        yield Discrepancy("task", row.id, message, remedy, run=row.id, mark=str(row.closed_at))
         return
     if scope.mend:
-        demand_intact(scope.log, row.id)
+        ensure_untampered(scope.log, row.id)
         if scope.airflow.state(dag_id, run_id) in ENDED_IN_AIRFLOW:
             # Cleared after its end, everything would be done again. Reading a long log takes a while.
             return
@@ -52,6 +52,6 @@ def _run_over(scope: Scope, row: RunRow, dag_id: str, run_id: str) -> Iterator[D
             scope.airflow.restart(dag_id, run_id)
         except MusterError as error:
             remedy = f"Clear the run in Airflow ({dag_id}, {run_id}): its tasks find their outcomes."
-            yield Disagreement("task", row.id, f"{message}: {error}", remedy, run=row.id, mark=str(row.closed_at))
+            yield Discrepancy("task", row.id, f"{message}: {error}", remedy, run=row.id, mark=str(row.closed_at))
             return
-    yield Disagreement("task", row.id, message, "", mended=scope.mend, run=row.id, person=False)
+    yield Discrepancy("task", row.id, message, "", mended=scope.mend, run=row.id, person=False)

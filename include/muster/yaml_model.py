@@ -34,7 +34,7 @@ Usd = Annotated[Decimal, Field(ge=0, max_digits=12, decimal_places=6), BeforeVal
 """An amount in US dollars."""
 
 
-class Written(BaseModel):
+class YamlModel(BaseModel):
     """Frozen, unknown keys and converted types refused; the docstring under a field is its documentation."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -45,7 +45,7 @@ class Written(BaseModel):
         # task's process needs for Muster's modules. Only a schema needs the texts.
         schema = handler(core)
         properties = handler.resolve_ref_schema(schema).get("properties", {})
-        kinds = [kind for kind in reversed(cls.__mro__) if issubclass(kind, Written)]
+        kinds = [kind for kind in reversed(cls.__mro__) if issubclass(kind, YamlModel)]
         texts = {name: said for kind in kinds for name, said in _docstrings(kind)}
         for name, field in cls.model_fields.items():
             if name in texts and (described := properties.get(field.alias or name)) is not None:

@@ -104,10 +104,10 @@ def legend() -> str:
 
 def result(steps: Sequence[StepRow], events: Sequence[Event]) -> RenderableType:
     """What a finished run did."""
-    return Group(picture(steps, events), f"\n{legend()}")
+    return Group(run_chart(steps, events), f"\n{legend()}")
 
 
-def picture(steps: Sequence[StepRow], events: Sequence[Event], *, live: bool = False) -> RenderableType:
+def run_chart(steps: Sequence[StepRow], events: Sequence[Event], *, live: bool = False) -> RenderableType:
     """The items of a run's fan-outs, then its steps."""
     told = answered(steps, events)
     items = items_table(told, events)

@@ -21,7 +21,7 @@ _REASONS = {
 }
 
 
-def gist(event: Event, *, output: bool = True) -> str:
+def event_summary(event: Event, *, output: bool = True) -> str:
     """What the event says, in a line, with or without what the work gave back; empty when its type says it all."""
     said = payload_of(event)
     try:

@@ -112,7 +112,7 @@ def _twice(agent: AgentSpec, first: tuple[AgentSpec, Source, int], source: Sourc
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class SiteCatalog:
     """Everything outside the file that its definition depends on."""
 
     root: Path
@@ -130,7 +130,7 @@ class Surroundings:
     """True of a folder that was valid when it was published."""
 
     @classmethod
-    def of(cls, root: Path, *, published: bool = False, plugins: Path | None = None) -> Surroundings:
+    def of(cls, root: Path, *, published: bool = False, plugins: Path | None = None) -> SiteCatalog:
         """The surroundings in a folder; of one that was published, agents are known although they are refused today.
         A copy of the folder has the plugins elsewhere.
         """

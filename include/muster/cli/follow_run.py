@@ -12,7 +12,7 @@ from rich.text import Text
 
 from muster.cli.approvals import pending
 from muster.cli.output import muster_command
-from muster.cli.picture import picture, result
+from muster.cli.run_chart import result, run_chart
 from muster.cli.skills import call_skill, new_key
 from muster.database import Database
 from muster.errors import MusterError, TransientError
@@ -95,7 +95,7 @@ def follow(
                     client.ensure_goes_on(dag_id, run_id)
                 steps = queries.steps(name)
                 if out.is_terminal:
-                    live.update(picture(steps, queries.timeline(name), live=True))
+                    live.update(run_chart(steps, queries.timeline(name), live=True))
                 else:
                     _print_changes(steps, seen, out)
                 _announce_approvals(client, queries, name, announced, out)

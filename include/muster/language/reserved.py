@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-NOT_YET: dict[str, tuple[str, ...]] = {
+RESERVED_KEYS: dict[str, tuple[str, ...]] = {
     "automation": (),
     "step": ("team", "browser"),
     "trigger": ("webhook",),
 }
 """Where a word will stand, and the words."""
 
-ALL_NOT_YET = frozenset(word for words in NOT_YET.values() for word in words)
+ALL_NOT_YET = frozenset(word for words in RESERVED_KEYS.values() for word in words)
 """All of them."""
 
 

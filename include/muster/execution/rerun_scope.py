@@ -15,12 +15,12 @@ from muster.language.definition import Definition
 from muster.language.kinds.human import ResolvedHumanStep
 
 
-def stands_of(definition: Definition, execution: Execution) -> frozenset[str] | None:
+def preserved_steps_of(definition: Definition, execution: Execution) -> frozenset[str] | None:
     """The steps that an execution leaves as they were; None when tasks were cleared in Airflow by hand and the log
     cannot tell which.
     """
-    if execution.stands is not None:
-        return execution.stands
+    if execution.preserved_steps is not None:
+        return execution.preserved_steps
     if not execution.orders:
         return None if execution.epoch else frozenset()
     again = {step for order in execution.orders for step in done_again(definition, order)}
@@ -35,38 +35,38 @@ def done_again(definition: Definition, order: Event) -> set[str]:
         # As they were written before they said so.
         case RunRestarted() as said:
             return set(steps_from(definition, said.begins))
-        case DeadLetterRedriven(pieces=pieces):
-            return {*pieces, *steps_after(definition, pieces)}
+        case DeadLetterRedriven(work_items=work_items):
+            return {*work_items, *steps_after(definition, work_items)}
     return set()
 
 
 def redriven_with(
-    definition: Definition, state: RunState, pieces: Mapping[str, Collection[int | None]]
+    definition: Definition, state: RunState, work_items: Mapping[str, Collection[int | None]]
 ) -> dict[str, list[int] | None]:
-    """What a redrive of these pieces does again, by step: positions of its list, or None for all of it.
+    """What a redrive of these work items does again, by step: positions of its list, or None for all of it.
 
     Besides what is named, and the same items after it, that is in these steps what has no outcome that counts, and what
     was skipped for something before it; with an item that has failed also what did not begin because of that. What a
     person has discarded is left as it is, unless it is named.
     """
     found: dict[str, list[int] | None] = {}
-    after = steps_after(definition, pieces)
+    after = steps_after(definition, work_items)
     for step in definition.steps:
-        if step.id not in pieces and step.id not in after:
+        if step.id not in work_items and step.id not in after:
             continue
-        result, named = state.step(step.id), redriven(definition, step, pieces)
+        result, named = state.step(step.id), redriven(definition, step, work_items)
         if named is None or result.owed is None or result.ended_as_a_whole or not result.is_fan_out:
             found[step.id] = None
             continue
         for each in (step, *ancestors(definition, step)):
-            if same_list(each, step) and (each.id in pieces or each.id in after):
+            if same_list(each, step) and (each.id in work_items or each.id in after):
                 before = state.step(each.id)
                 named |= _without_outcome(before)
-                if any(before.work(index).status == "failed" for index in pieces.get(each.id, ())):
+                if any(before.work(index).status == "failed" for index in work_items.get(each.id, ())):
                     named |= not_begun(before)
                 if each.id in after:
                     named |= {index for index in _skipped(before) if not _is_its_own(result, index)}
-        named -= {index for index in _discarded(result) if index not in pieces.get(step.id, ())}
+        named -= {index for index in _discarded(result) if index not in work_items.get(step.id, ())}
         found[step.id] = sorted(named)
     return found
 
@@ -95,14 +95,14 @@ def _discarded(result: StepState) -> set[int]:
 
 def is_done_alone(
     definition: Definition,
-    pieces: Mapping[str, Collection[int | None]],
+    work_items: Mapping[str, Collection[int | None]],
     again: Mapping[str, Collection[int] | None],
     step: str,
 ) -> bool:
-    """True when a redrive of these pieces does just these items of a step: then it is not laid out anew."""
-    named = pieces.get(step)
+    """True when a redrive of these work items does just these items of a step: then it is not laid out anew."""
+    named = work_items.get(step)
     before = {each.id for each in ancestors(definition, definition.step(step))}
-    if named is None or None in named or before.intersection(pieces):
+    if named is None or None in named or before.intersection(work_items):
         return False
     # An order of before says nothing more.
     return not again or set(again[step] or ()) == set(named)

@@ -10,18 +10,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
+from muster.bounded_cache import BoundedCache
 from muster.events import canonical, keys
 from muster.events.keys import OPENED
-from muster.events.lifecycle import TELLING, RunLifecycle
+from muster.events.lifecycle import LIFECYCLE_EVENTS, RunLifecycle
 from muster.events.model import Event
 from muster.events.payloads.runs import RunBegun, RunOpened
-from muster.execution.again import stands_of
 from muster.execution.concurrency import undisturbed
+from muster.execution.rerun_scope import preserved_steps_of
 from muster.execution.services import Services
 from muster.execution.view import definition_of
-from muster.kept import Kept
 
-_epochs: Kept[tuple[str, str, str], Epoch] = Kept(512)
+_epochs: BoundedCache[tuple[str, str, str], Epoch] = BoundedCache(512)
 RECONCILER = "reconciler"
 """The actor of what the reconciler does about a run."""
 
@@ -31,7 +31,7 @@ class Epoch:
     """The number of an execution, counted from 0, and the steps that it leaves as they were."""
 
     number: int
-    stands: frozenset[str] = frozenset()
+    preserved_steps: frozenset[str] = frozenset()
 
 
 async def epoch_of(services: Services, run: str, started: datetime | None) -> Epoch:
@@ -79,14 +79,14 @@ async def _begin(services: Services, run: str, key: str, started: str | None, un
     if (found := (await services.log.aunder_keys(run, [key])).get(key)) is not None:
         return _of(found)
     definition = await definition_of(services, run)
-    last = RunLifecycle.of([event async for event in services.log.aread(run, types=TELLING)]).last
+    last = RunLifecycle.of([event async for event in services.log.aread(run, types=LIFECYCLE_EVENTS)]).last
     # Nobody ordered it, nor did it die: a person has cleared tasks in Airflow, and only those are performed.
     by_hand = not last.is_awaited
-    stands = None if by_hand or not last.epoch else stands_of(definition, last)
+    preserved_steps = None if by_hand or not last.epoch else preserved_steps_of(definition, last)
     said = RunBegun(
         epoch=last.epoch + by_hand,
         started=started,
-        stands=None if stands is None else sorted(stands),
+        preserved_steps=None if preserved_steps is None else sorted(preserved_steps),
         undone_with=undone_with,
     )
     # Of several tasks that begin at once the first one's event stands for all.
@@ -95,4 +95,4 @@ async def _begin(services: Services, run: str, key: str, started: str | None, un
 
 def _of(begun: Event) -> Epoch:
     said = RunBegun.of(begun)
-    return Epoch(said.epoch, frozenset(said.stands or ()))
+    return Epoch(said.epoch, frozenset(said.preserved_steps or ()))

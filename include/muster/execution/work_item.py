@@ -1,4 +1,4 @@
-"""One piece of work, a step or one item of a fan-out, and the events that tell how it began and ended."""
+"""One work item, a step or one item of a fan-out, and the events that tell how it began and ended."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from muster.language.resolved_step import ResolvedStep
 
 
 @dataclass(frozen=True, kw_only=True)
-class Piece:
+class WorkItem:
     """What an action is given to work on."""
 
     view: RunView
@@ -37,7 +37,7 @@ class Piece:
     variables: Mapping[str, object]
     """Everything its expressions may name, `item` and `index` included."""
     undoes: bool = False
-    """True when the work is to undo the piece."""
+    """True when the work is to undo the work item."""
     execution: int = 0
     """Version of the event that this execution of the work began with; 0 before that."""
     first: bool = True
@@ -82,19 +82,19 @@ class Piece:
         return keys.ended(self.key, self.ref.epoch)
 
     def started(self, begins: str, key: str | None) -> NewEvent:
-        """The event that work on the piece begins: after it, an unknown outcome counts as started."""
+        """The event that work on the work item begins: after it, an unknown outcome counts as started."""
         ref, kind = self.ref, self.step.kind
         said = StepStarted(**self.place, kind=kind, lane=ref.lane, attempt=ref.attempt, begins=begins, ahead=ref.ahead)
         return said.event(key=key, actor=self._actor())
 
     def fell_back(self, error: RecordedError) -> NewEvent:
-        """The event that its fallback takes over, after an error; before the piece begins, that it goes on."""
+        """The event that its fallback takes over, after an error; before the work item begins, that it goes on."""
         execution = self.execution or None
         said = StepFellBack(**self.place, error=error, execution=execution)
         return said.event(key=keys.fell_back(self.key, execution, self.ref.epoch))
 
-    def succeeded(self, answer: Answer, *, fallback: bool = False) -> NewEvent:
-        """The event that the piece came through."""
+    def succeeded(self, answer: ActionResult, *, fallback: bool = False) -> NewEvent:
+        """The event that the work item came through."""
         said = StepSucceeded(
             **self.place,
             output=answer.output,
@@ -105,11 +105,11 @@ class Piece:
         return self._ending_of(said)
 
     def failed(self, error: BaseException) -> NewEvent:
-        """The event that the piece failed for good."""
+        """The event that the work item failed for good."""
         return self._ending_of(StepFailed(**self.place, error=RecordedError.of(error)))
 
     def skipped(self, reason: str) -> NewEvent:
-        """The event that the piece was not done; `reason` is one of Muster's own, which decide what comes after."""
+        """The event that the work item was not done; `reason` is one of Muster's own, which decide what comes after."""
         return self._ending_of(StepSkipped(**self.place, reason=reason))
 
     def skipped_itself(self, words: str) -> NewEvent:
@@ -135,7 +135,7 @@ class Piece:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class ActionResult:
     """What an action came back with."""
 
     output: object
@@ -148,16 +148,16 @@ class Answer:
     """
 
 
-Action = Callable[[Services, Piece], Awaitable[Answer]]
+Action = Callable[[Services, WorkItem], Awaitable[ActionResult]]
 
 
 def failed_as_a_whole(ref: WorkRef, error: BaseException) -> NewEvent:
-    """The event that a step failed before any piece of it began."""
+    """The event that a step failed before any work item of it began."""
     said = StepFailed(step=ref.step, index=None, epoch=ref.epoch, error=RecordedError.of(error))
     return said.event(key=keys.ended(ref.step, ref.epoch))
 
 
 def given_up(step: str, index: int | None, epoch: int) -> NewEvent:
-    """The ending of a piece of work that nobody waits for any more: one that comes later is none."""
+    """The ending of a work item that nobody waits for any more: one that comes later is none."""
     said = StepStopped(step=step, index=index, epoch=epoch)
     return said.event(key=keys.ended(work_key(step, index), epoch))

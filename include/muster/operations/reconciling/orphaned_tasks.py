@@ -12,29 +12,29 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from muster.errors import MusterError
-from muster.events.intact import demand_intact
-from muster.events.lifecycle import GOES_ON, RunLifecycle
+from muster.events.lifecycle import CONTINUATIONS, RunLifecycle
 from muster.events.model import Event
 from muster.events.payloads.base import payload_of
 from muster.events.payloads.work import OfRetry, StepStarted
 from muster.events.queries import RunRow
 from muster.events.state import fold
+from muster.events.untampered import ensure_untampered
 from muster.execution.references import ENDED_IN_AIRFLOW
 from muster.execution.task_keys import task_of, works_of
 from muster.operations.reconciling.findings import (
     ACTIVE,
     SLOWEST,
-    Disagreement,
+    Discrepancy,
     Scope,
 )
 from muster.operations.reconciling.guarding import guarded
-from muster.operations.reconciling.silence import AT_ONCE, Case, longest
+from muster.operations.reconciling.silence_limits import AT_ONCE, RunUnderReview, longest
 
 HOP = timedelta(seconds=5)
 """How long Airflow takes at most from the end of one task to the beginning of the next."""
 
 
-def find_lost(scope: Scope) -> Iterator[Disagreement]:
+def find_lost(scope: Scope) -> Iterator[Discrepancy]:
     """Such tasks, performed again where that is safe."""
     for row in (*scope.open_runs, *scope.stuck_runs):
         if row.id in scope.at_work and row.dag_id is not None and row.dag_run_id is not None:
@@ -43,7 +43,7 @@ def find_lost(scope: Scope) -> Iterator[Disagreement]:
             yield from guarded(row.id, partial(_looked_at if active else _left_standing, scope, row, active))
 
 
-def _left_standing(scope: Scope, row: RunRow, active: Mapping[str, str | None]) -> Iterator[Disagreement]:
+def _left_standing(scope: Scope, row: RunRow, active: Mapping[str, str | None]) -> Iterator[Discrepancy]:
     """Airflow passes over the runs of a Dag that is paused or that no file has any more, for as long as it is so."""
     events = list(scope.log.read(row.id))
     last = events[-1]
@@ -53,17 +53,17 @@ def _left_standing(scope: Scope, row: RunRow, active: Mapping[str, str | None]) 
     remedy = (
         f"`muster unpause {row.dag_id}`, or put the file back, under the name {row.dag_id}, until its runs have ended."
     )
-    yield Disagreement("run", row.id, message, remedy, run=row.id, mark=str(last.version))
+    yield Discrepancy("run", row.id, message, remedy, run=row.id, mark=str(last.version))
 
 
-def _looked_at(scope: Scope, row: RunRow, active: Mapping[str, str | None]) -> Iterator[Disagreement]:
+def _looked_at(scope: Scope, row: RunRow, active: Mapping[str, str | None]) -> Iterator[Discrepancy]:
     events = list(scope.log.read(row.id))
     # Begun again a moment ago, all of its tasks are on their way to outcomes that are there.
-    if not all(_has_rested(scope, event.at) for event in events if event.type in GOES_ON):
+    if not all(_has_rested(scope, event.at) for event in events if event.type in CONTINUATIONS):
         return
     run = fold(events)
     definition = scope.definition(run.definition or "")
-    case = Case(run, definition, RunLifecycle.of(events).last)
+    case = RunUnderReview(run, definition, RunLifecycle.of(events).last)
     lag = _lag(events)
     over = [task for task in sorted(active) if _is_over(scope, case, task, lag)]
     deferred = [task for task in sorted(active) if active[task] == "deferred" and task not in over]
@@ -84,7 +84,7 @@ def _has_rested(scope: Scope, at: datetime) -> bool:
     return scope.has_rested(at, SLOWEST)
 
 
-def _is_over(scope: Scope, case: Case, task: str, lag: timedelta) -> bool:
+def _is_over(scope: Scope, case: RunUnderReview, task: str, lag: timedelta) -> bool:
     """True when everything that a task performs ended a while ago."""
     stands_for = task_of(case.definition, task)
     if stands_for is None or stands_for.role != "performs":
@@ -101,7 +101,7 @@ def _is_over(scope: Scope, case: Case, task: str, lag: timedelta) -> bool:
     )
 
 
-def _abandoned(scope: Scope, case: Case, events: Sequence[Event], deferred: Sequence[str]) -> list[str]:
+def _abandoned(scope: Scope, case: RunUnderReview, events: Sequence[Event], deferred: Sequence[str]) -> list[str]:
     last = events[-1].at
     if not _has_rested(scope, last):
         return []
@@ -116,11 +116,16 @@ def _abandoned(scope: Scope, case: Case, events: Sequence[Event], deferred: Sequ
 
 
 def _performed_again(
-    scope: Scope, row: RunRow, case: Case, tasks: Sequence[str], active: Mapping[str, str | None], message: str
-) -> Disagreement:
+    scope: Scope,
+    row: RunRow,
+    case: RunUnderReview,
+    tasks: Sequence[str],
+    active: Mapping[str, str | None],
+    message: str,
+) -> Discrepancy:
     mended = False
     if scope.mend:
-        demand_intact(scope.log, row.id)
+        ensure_untampered(scope.log, row.id)
         try:
             mended = _again(scope, row, case, tasks, active)
         except MusterError as error:
@@ -129,7 +134,7 @@ def _performed_again(
     remedy = (
         f"`muster reconcile`, or clear {named} of {row.dag_id}, {row.dag_run_id} in Airflow: what has ended stands."
     )
-    return Disagreement(
+    return Discrepancy(
         "task",
         row.id,
         message,
@@ -141,14 +146,20 @@ def _performed_again(
     )
 
 
-def _again(scope: Scope, row: RunRow, case: Case, tasks: Sequence[str], active: Mapping[str, str | None]) -> bool:
+def _again(
+    scope: Scope, row: RunRow, case: RunUnderReview, tasks: Sequence[str], active: Mapping[str, str | None]
+) -> bool:
     """Have the tasks performed again; False where that cannot be done without doing other work again as well."""
     dag_id, run_id = row.dag_id or "", row.dag_run_id or ""
     if scope.airflow.clear(dag_id, run_id, tasks):
         return True
     # Airflow lets a task have a whole run performed again, and no single tasks of it. So that is done where nothing
     # else is at work, which would be performed twice at once, and where the log tells what is left as it was.
-    if set(active) - set(tasks) or case.stands is None or scope.airflow.state(dag_id, run_id) in ENDED_IN_AIRFLOW:
+    if (
+        set(active) - set(tasks)
+        or case.preserved_steps is None
+        or scope.airflow.state(dag_id, run_id) in ENDED_IN_AIRFLOW
+    ):
         return False
     scope.airflow.restart(dag_id, run_id)
     return True
