@@ -39,15 +39,16 @@ T = TypeVar("T")
 async def finish(services: Services, work_item: WorkItem, act: Action, fall_back: Action) -> Event:
     """Perform a started work item with its retries and fallback, and write how it ended.
 
-    The ending is idempotent: when another execution of the same work ended first, its ending is
-    returned and this one's is dropped.
+    The ending has an idempotency key. If another execution of the same work ended first, that ending is returned and
+    this one is dropped. If another process has taken the work over, its ending is waited for and returned.
 
     Raises:
-        DatabaseLost, ForgottenMeanwhile: the work has no ending, as if its process had died; perform it again.
+        DatabaseLost, ForgottenMeanwhile: no ending was written, as after a crash; perform the work again.
+        Overtaken: the process that took the work over wrote no ending and gives no sign of life; perform it again.
     """
     try:
-        # Around the waits for locks and retries as well: whoever was overtaken by this execution would else take it for
-        # dead.
+        # Beat also while this execution waits for a lock or between two attempts. The execution whose place it took
+        # watches the heartbeat; if the beat stopped during a wait, that one would do the work again beside this one.
         every = AHEAD_BEAT if work_item.ref.ahead else None
         with beating(services.database, work_item.work, work_item.execution, every=every):
             ending = await _ending(services, work_item, act, fall_back)
@@ -57,21 +58,28 @@ async def finish(services: Services, work_item: WorkItem, act: Action, fall_back
 
 
 async def written(work_item: WorkItem, ending: NewEvent, append: Callable[[NewEvent], Awaitable[list[Event]]]) -> Event:
-    """Write how a work item ended; one whose output the log cannot hold has failed."""
+    """Write how a work item ended, and return the stored event.
+
+    If the log cannot hold the output, `step.failed` is written under the same key instead.
+    """
     try:
         return (await append(ending))[0]
     except TamperedLog:
         raise
     except PermanentError as error:
+        # An error that escapes here reaches `perform`, which takes it for one from before the work began and fails the
+        # step as a whole: the output of one item would fail its whole list.
         return (await append(work_item.failed(error)))[0]
 
 
 async def _ending(services: Services, work_item: WorkItem, act: Action, fall_back: Action) -> NewEvent:
     try:
-        # Asked after `step.started` is written; the other side of this is in `_hand_over`.
+        # Read after `step.started` is written, the reverse order of `_hand_over`: an earlier process that hands over at
+        # the same moment is seen here, or it sees this start. So the step never runs beside its fallback.
         if not await has_fallen_back(services, work_item):
             try:
-                # A work item without a lock was asked for when it began, a moment ago.
+                # `_start` asked a moment ago whether the work may begin. Only the wait for a lock lets the run be
+                # cancelled or closed in between, so only with a lock is it asked again.
                 ends = partial(_conclude, services, work_item)
                 return work_item.succeeded(
                     await attempts(services, work_item, act, asked=not work_item.step.lock, ends=ends)
@@ -86,13 +94,17 @@ async def _ending(services: Services, work_item: WorkItem, act: Action, fall_bac
     except Stopped as error:
         return work_item.skipped(error.skip.reason)
     except (DatabaseLost, ForgottenMeanwhile, TamperedLog, Overtaken, StepNotInScope):
+        # None of these says how the work ended. `step.failed` would take the key of the ending, and the outcome of
+        # whoever performs the work next would be dropped.
         raise
     except Exception as error:
         return work_item.failed(error)
 
 
 async def _conclude(services: Services, work_item: WorkItem, answer: ActionResult, *, fallback: bool = False) -> None:
-    """Write that it came through while its locks are held, so that whoever gets them next does not do it again."""
+    """Write the success of a work item with a lock; without one `finish` writes it."""
+    # While the leases are held: another execution of this work that waits for them looks for the ending as soon as it
+    # gets them. Written after the release, the ending would not be there yet and the work would be done twice.
     if work_item.step.lock:
         await services.log.aappend(work_item.ref.run, [work_item.succeeded(answer, fallback=fallback)])
 
@@ -106,19 +118,26 @@ async def attempts(
     asked: bool = False,
     ends: Callable[[T], Awaitable[None]] | None = None,
 ) -> T:
-    """What `act` answers, after the step's retries; each attempt that failed is written down as `retried`.
+    """Call `act` with the step's timeout and retries, and return its result.
 
-    Before each attempt it is asked whether it may still begin, but for a first one when that was `asked` a moment ago.
-    `ends` is given the answer while the step's locks are held.
+    Each failed attempt that another one follows is written to the log as a `retried` event.
+
+    Args:
+        asked: The caller has just checked that the work may begin, so the first attempt skips that check.
+        ends: Called with the result while the step's locks are still held.
 
     Raises:
-        Stopped: the run begins nothing any more.
-        Overtaken: another process has begun the same work since.
-        Exception: what the last attempt raised.
+        Stopped: the run begins nothing any more; the work item is skipped.
+        Overtaken: another process has begun the same work, or the execution has ended; nothing is to be written.
+        Exception: the error of the last attempt, once it may not be retried.
     """
 
+    # Recorded answers are found by a key that counts the conversations that came to nothing. With the old count a
+    # retry would be given the very answer that was of no use.
     fresh = bad_answers(work_item)
     asked_in = await conversation_of(services, replace(work_item, fresh=fresh))
+    # True for an item that waits for a lock before its first attempt. Its `step.started` may be older than another
+    # item's failure, although it has done nothing yet: so `failures: stop` is asked again when it has the lock.
     waits = not (asked or work_item.falls_back or work_item.undoes)
 
     async def once() -> T:
@@ -143,7 +162,8 @@ async def attempts(
                 raise
             raise took_too_long(work_item.step.timeout) from error
         if ends is not None:
-            # Where a lock was lost meanwhile the answer does not count.
+            # A lease that ran out during `act` may have let another holder in: then this success does not count, and
+            # the work is done again under a new lease.
             await acheck_held()
             await ends(answer)
         return answer
@@ -154,7 +174,8 @@ async def attempts(
         fresh += kind == ErrorClass.BAD_OUTPUT
         cause = RecordedError.of(error)
         said = retried(**work_item.place, attempt=attempt, error=cause, delay=delay, class_=kind.value)
-        # A compensation is never given up for the sake of a budget, nor work that was no failure of its own.
+        # A compensation must not stop for want of budget: the run would be left half undone. A lost lease is not the
+        # step's failure, so it costs the run none of its retries.
         unlimited = work_item.undoes or isinstance(error, LeaseLost)
         limit = None if unlimited else work_item.view.definition.retries
         await undisturbed(partial(write_retried, services, work_item, said, limit))
@@ -167,15 +188,17 @@ async def attempts(
 
 
 async def _ensure_due(services: Services, work_item: WorkItem) -> None:
-    """While this execution waited for a lock, or between two attempts, another one may have come to its end.
+    """Check before an attempt that the work is still to be done here.
+
+    While this execution waited for a lock or for its next attempt, another one may have ended the work.
 
     Raises:
         Stopped: the run begins nothing any more.
         StepNotInScope: the execution of the run has ended.
-        Superseded: it has come to its end; or what was to be undone was not by the time the run was closed.
-        ForgottenMeanwhile: what is in memory is not to be gone on with.
+        Superseded: another process has written the ending; or the run was closed before this compensation was done.
+        ForgottenMeanwhile: the person whom the run is about was forgotten, so the data in memory may not be used.
     """
-    # A compensation is what a run that begins nothing any more still does, until it is closed.
+    # A run that is cancelled or being undone begins no step, but its compensations go on until it is closed.
     if not work_item.undoes:
         await ensure_may_begin(services, work_item.ref)
     else:
@@ -188,8 +211,9 @@ async def _ensure_due(services: Services, work_item: WorkItem) -> None:
 
 def _attempt_at(services: Services, work_item: WorkItem) -> AbstractAsyncContextManager[object]:
     """One attempt at a work item, as the body; its fallback and its compensation are attempts at the same work."""
-    # The first execution of all has nobody to refuse, and is spared the write. A later one writes its number before it
-    # does anything: what the one before it has not committed by then is refused.
+    # The first execution of all has no earlier one to fence off, and is spared the write. A later one writes its number
+    # before it does anything: a stalled earlier process that wakes up and commits after that is refused. Without it,
+    # that commit could land beside the same work done here.
     number = next(work_item.numbers)
     return attempting(
         services.database,
@@ -202,24 +226,24 @@ def _attempt_at(services: Services, work_item: WorkItem) -> AbstractAsyncContext
 
 
 async def _hand_over(services: Services, work_item: WorkItem, error: Exception) -> None:
-    """Leave the work item to its fallback, and write why: whoever goes on with it goes on there.
+    """Write `step.fell_back` with the error, so that a process that takes over goes on with the fallback.
 
     Raises:
-        Exception: `error`, when no fallback takes its place.
-        Final: what the work item began has happened, or may have: the fallback would do it a second time.
-        Overtaken: another process has begun the same work since.
+        Exception: `error` itself, when the step has no fallback or the error allows none.
+        Final: an outside effect of the work item has happened, or may have; the fallback would do it a second time.
+        Overtaken: another process has begun the same work since; this execution does nothing more.
     """
     if work_item.step.fallback is None or isinstance(error, _NEVER_HANDED_OVER):
         raise error
     if (outside := await Ledger(services.database).aoutside(work_item.view.id, work_item.effect_key)) is not None:
-        # Under the fallback's own key the ledger would let it happen once more.
+        # The fallback's effects have keys of their own, so the ledger could not see that it does the same thing again.
         untried = f"so the fallback of {work_item.key} was not tried."
         remedy = "Mend what failed and restart the step: what has happened is not repeated."
         raise outside.keeps(untried, remedy, before=f"{message_of(error)} ") from error
     await services.log.aappend(work_item.ref.run, [work_item.fell_back(RecordedError.of(error))])
-    # After the writing: who begins the same work writes that first, and looks then whether it was left to the fallback.
-    # So of two at the same moment one sees the other, and what comes first is not done beside its fallback. Who began
-    # before the writing, and after the ledger was asked, may have done it since: then what is written does not count.
+    # Read after the write, the reverse order of a process that begins the same work: it writes `step.started` first and
+    # looks for `step.fell_back` then. So of two at the same moment one sees the other, and the step is not done beside
+    # its fallback. A process that began after the ledger was asked may have acted since: then the hand-over is void.
     kinds = (StepStarted.type,)
     since = services.log.aread(
         work_item.ref.run, after_version=work_item.execution, steps=(work_item.step.id,), types=kinds
@@ -229,4 +253,5 @@ async def _hand_over(services: Services, work_item: WorkItem, error: Exception) 
 
 
 _NEVER_HANDED_OVER = (SetAside, Final, DatabaseLost, TamperedLog, Overtaken, StepNotInScope)
-"""Errors that no fallback is an answer to."""
+"""Errors after which no fallback is tried: they are final, or the work is set aside, out of scope or done elsewhere, or
+the database is lost or the log altered."""

@@ -1,4 +1,4 @@
-"""How work on one work item begins: once in an execution of its run, and with word of who goes on with it."""
+"""How work on a work item begins: one process begins it first, and a later one knows what it takes over."""
 
 from __future__ import annotations
 
@@ -17,23 +17,30 @@ from muster.recovery.ledger import Ledger
 
 
 async def begin_work_item(services: Services, work_item: WorkItem) -> WorkItem | Event:
-    """Write that work on the work item begins; the work item with the number of this execution of the work.
+    """Write `step.started`; return the work item with the number of this execution of the work.
 
-    The first beginning takes a key, and so does the first in a later epoch: of two processes one finds a `begins` that
-    is not its own. What the other has begun is begun here again, and may write nothing any more. What a triggerer that
-    is alive has begun ahead of Airflow is left to it: then this is how the work item ended there.
+    The first start of a work item takes an idempotency key, and so does its first start in a later epoch. If two
+    processes start at once, the second finds the other's mark in `begins`. It then starts a later execution without a
+    key, and the token of that execution keeps the earlier one from writing anything more.
+
+    If a live triggerer has begun the work ahead of Airflow, it is left to that triggerer: its ending is waited for and
+    returned instead.
 
     Raises:
-        BegunBefore: this is such a triggerer, and another process has begun the piece.
+        BegunBefore: this process runs ahead of Airflow, and another process has begun the work item; do nothing.
     """
-    # A mark of our own: an append under a key that is taken returns the event that is there, which else looks the same.
+    # An append under a key that is taken returns the stored event, which looks like ours: only a random mark tells
+    # whether this process was first.
     begins, key = uuid4().hex, _key(work_item)
     if key is not None:
-        # In one append: who comes after a process that died in between would not know who had done the work last.
+        # One append for both events. If the process died between two, the next one would see a start without its
+        # `step.fell_back`, and do as the step what the fallback has done.
         events = [work_item.started(begins, key), *await _still_fallen_back(services, work_item, key)]
         begun = (await services.log.aappend(work_item.ref.run, events))[0]
         if StepStarted.of(begun).begins == begins:
             return await _begun(services, work_item, begun)
+        # Another process was first, so this execution has somebody to fence off: `_attempt_at` then writes its number
+        # before the first attempt.
         work_item = replace(work_item, first=False)
     if (ended := await ending_ahead(services, work_item)) is not None:
         return ended
@@ -43,10 +50,11 @@ async def begin_work_item(services: Services, work_item: WorkItem) -> WorkItem |
 
 
 async def _begun(services: Services, work_item: WorkItem, begun: Event) -> WorkItem:
-    # The version is the fencing token: whoever begins the work later has a larger one, in whichever process.
+    # The version is the fencing token: the log orders all starts, so a later one has a larger token in every process.
     work_item = replace(work_item, execution=begun.version)
     if work_item.ref.ahead:
-        # The row that signs of life are written into: whoever finds the work begun waits while there are any.
+        # Makes the row of `attempts` now, because heartbeats are written into it. Without the row Airflow's task, which
+        # comes seconds later, would see no sign of life and take the work over from a process that is at it.
         await revoke(services.database, run=work_item.ref.run, work=work_item.work, execution=work_item.execution)
     return work_item
 
@@ -60,9 +68,10 @@ def _key(work_item: WorkItem) -> str | None:
 
 
 async def _still_fallen_back(services: Services, work_item: WorkItem, key: str | None) -> list[NewEvent]:
-    """That the fallback goes on with a work item that is done again: the step would do what the fallback has done.
+    """The event that leaves work that is done again to its fallback; empty when the step itself is tried.
 
-    Of what neither has done, or what was undone since, the step itself is tried again.
+    The fallback goes on if it took over last time and an outside effect has happened since, or may have: the step would
+    do that a second time. If nothing has happened, or all of it was undone, the step itself is tried again.
     """
     known = work_item.view.events_of(EventType.STEP_STARTED, work_item.step.id, work_item.index)
     if work_item.step.fallback is None or not known or key is None:
@@ -70,8 +79,8 @@ async def _still_fallen_back(services: Services, work_item: WorkItem, key: str |
     last = handed_over(work_item, known[-1].epoch)
     if last is None or await Ledger(services.database).aoutside(work_item.view.id, work_item.effect_key) is None:
         return []
-    # Asked for after the ledger: another process that has begun since may have decided that the step itself goes on,
-    # and the effect be that step's.
+    # Read after the ledger. Otherwise: no start is found, another process starts the step itself and begins an effect,
+    # the ledger shows that effect, and it is taken for the fallback's.
     if await services.log.aunder_keys(work_item.ref.run, [key]):
         return []
     return [work_item.fell_back(StepFellBack.of(last).error)]

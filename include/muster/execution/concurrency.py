@@ -19,9 +19,13 @@ THREADS_AT_ONCE = (os.cpu_count() or 2) + 2
 
 
 async def at_once(jobs: Sequence[Callable[[], Awaitable[T]]], *, threads: bool) -> list[T]:
-    """The results of all jobs, in their order; `threads` says that each of them blocks a thread.
+    """Run all jobs and return their results in the order of the jobs.
 
-    When one raises, the others come to their end first: whoever does all of it again must not meet them.
+    Args:
+        threads: Each job blocks a thread, so only `THREADS_AT_ONCE` of them run at the same time.
+
+    Raises:
+        BaseException: the error of the first job, by position, that raised; only after all jobs have ended.
     """
     gate = asyncio.Semaphore(THREADS_AT_ONCE if threads else ASYNC_AT_ONCE)
 
@@ -29,6 +33,8 @@ async def at_once(jobs: Sequence[Callable[[], Awaitable[T]]], *, threads: bool) 
         async with gate:
             return await job()
 
+    # If one job raises, wait for the rest before the error goes on: Airflow may start the task again at once, and that
+    # retry would find jobs of this one still running on the same items.
     results = await asyncio.gather(*(one(job) for job in jobs), return_exceptions=True)
     for result in results:
         if isinstance(result, BaseException):
@@ -37,11 +43,11 @@ async def at_once(jobs: Sequence[Callable[[], Awaitable[T]]], *, threads: bool) 
 
 
 async def undisturbed(decide: Callable[[], Awaitable[T]]) -> T:
-    """What is decided by the log: anew when something was written between what it read and what it writes.
+    """Call `decide` until nothing was written between its read and its write, and return its result.
 
-    `decide` appends with the version `expected` that it has read.
+    `decide` reads the version of the log, decides, and appends with that version as `expected`.
     """
-    # Without a limit: who is refused here was refused because another append came through, so somebody always gets on.
+    # No limit is needed: an append is refused only because another one came through, so some process always gets on.
     while True:
         with suppress(ConcurrencyError):
             return await decide()
