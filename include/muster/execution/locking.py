@@ -17,9 +17,9 @@ from muster.recovery.leases import LeaseLost, LeaseTaken
 
 T = TypeVar("T")
 WAIT = 3600.0
-"""Seconds an attempt waits for its locks before it fails as one that may pass."""
+"""Seconds an attempt waits for its locks before it fails with a transient error."""
 LOSSES = 3
-"""How often lost leases are no reason to use up a retry of the step: what was lost was not the step's fault."""
+"""How many lost leases cost the step none of its retries: a lost lease is not the step's fault."""
 
 
 def under_lock(
@@ -29,18 +29,21 @@ def under_lock(
     record: Recorder,
     ensure_due: Callable[[], Awaitable[None]],
 ) -> Callable[[], Awaitable[T]]:
-    """`work`, done while the step's locks are held for the work item; `record` is told of each attempt given up.
+    """Wrap `work` so that it runs while the step's locks are held; without locks `work` itself.
 
-    Its answer counts only when the leases were held to its end. The time spent waiting is not the step's `timeout`.
-    Another execution of the same step's work that holds them is waited for while it is alive, and the work is due.
+    The result counts only if the leases were held to the end. The wait for the locks does not count against the step's
+    `timeout`. If another execution of the same work holds the locks, the wait goes on while that one lives and
+    `ensure_due` finds the work still to be done. `record` is called for each attempt that lost a lease.
     """
     if not work_item.step.lock:
         return work
 
     async def locked() -> T:
         locks = lock_names(work_item.step.lock, work_item.variables, where=f"step {work_item.step.id}, lock")
-        # In work about somebody only what the YAML says in these words names nobody.
+        # A lease's row is never deleted. In a run about somebody an expression may put a person's name into a lock, so
+        # only names that stand literally in the YAML are stored in the clear.
         names = lease_names(locks, locks if current_seals() is None else work_item.step.lock)
+        # Work that outlives its leases each time would be repeated for ever: the last loss goes to the step's retries.
         for loss in range(1, LOSSES + 1):
             try:
                 return await held(names)
@@ -55,32 +58,32 @@ def under_lock(
                 async with holding(services.leases, names, owner, wait=WAIT):
                     return await work()
             except LeaseTaken as taken:
-                # Nobody, where it was let go as that was asked. What undoes the work waits no longer for it than for
-                # anybody else: a person has to know.
+                # Owner None: the lease was released between the refusal and the question who holds it. A compensation
+                # gives up after the same wait as for any other holder: the run is stuck, and a person has to know.
                 if work_item.undoes or taken.owner not in (owner, None):
                     raise
-            # The holder was another execution of this very work, and may have ended it: then nothing is left to do
-            # here.
+            # The holder was another execution of this work. It may have ended the work while this one waited, and
+            # waiting on would do the work a second time.
             await ensure_due()
 
     return locked
 
 
 def lock_names(lock: Sequence[str], variables: Mapping[str, object], *, where: str) -> list[str]:
-    """The names that a `lock` gives for one work item; an expression may give a list of them.
+    """Evaluate a `lock` to the names of its locks; one expression may give a list of names.
 
     Raises:
-        PermanentError: an expression gives nothing to name a lock by.
+        PermanentError: an expression gives something that cannot name a lock, such as null or a mapping.
     """
     values = _flat(evaluate(list(lock), variables, where=where))
     return [_name(value, where) for value in values]
 
 
 def lease_names(names: Sequence[str], known: Collection[str]) -> list[str]:
-    """The leases to take for locks of these names: one by the hash of each, and one by the name where that is known.
+    """The names of the leases for these locks: the hash of each name, and the name itself if it is in `known`.
 
-    A lease's row stays for good, so a name that may say whom the work is about is stored as its hash only. The hash is
-    taken in every automation: one that is about nobody may exclude another that is about somebody.
+    A lease's row is never deleted, so a name that may say whom the work is about is stored as its hash only. Every
+    automation takes the hash, because an automation about nobody may share a lock with one about somebody.
     """
     hashes = [f"sha256:{sha256(name.encode()).hexdigest()}" for name in names]
     return [*hashes, *(name for name in names if name in known)]

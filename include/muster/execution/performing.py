@@ -33,7 +33,14 @@ from muster.language.resolved_step import ResolvedStep
 
 
 async def perform(services: Services, ref: WorkRef) -> Outcome:
-    """Perform the work of one task instance and say how it ended. Performing it again does nothing twice."""
+    """Perform the work of one task instance; return how it ended, which is in the log by then.
+
+    Call it again after a crash: what has ended is not repeated, and its stored outcome is returned.
+
+    Raises:
+        TransientError: the work has no ending yet; Airflow's next try of the task performs it.
+        TamperedLog: the run's log was altered; nothing is written into it.
+    """
     try:
         return await about_whom(services.log.aseals, ref.run, partial(_perform, services, ref))
     except StepNotInScope as error:
@@ -45,10 +52,14 @@ async def perform(services: Services, ref: WorkRef) -> Outcome:
 
 
 async def begin(services: Services, ref: WorkRef) -> WorkItem | Outcome:
-    """Start one work item whose work is done elsewhere (a person, an Airflow operator).
+    """Write `step.started` for a work item whose work is done elsewhere (by a person, an operator, another run).
 
-    In a fan-out it is the one item of `ref.slot`. An `Outcome` means there is nothing to do: it has ended
-    already, or it does not go ahead.
+    In a fan-out the work item is the one of `ref.slot`. Returns an `Outcome` when there is nothing to do: the work item
+    has ended already, or it does not go ahead.
+
+    Raises:
+        TransientError: the work has not begun; Airflow's next try begins it.
+        TamperedLog: the run's log was altered; nothing is written into it.
     """
     try:
         return await about_whom(services.log.aseals, ref.run, partial(_begin, services, ref))
@@ -61,7 +72,7 @@ async def begin(services: Services, ref: WorkRef) -> WorkItem | Outcome:
 
 
 async def load_begun(services: Services, ref: WorkRef) -> WorkItem | Outcome:
-    """Go on with one work item that another process has begun; an `Outcome` means that it has ended."""
+    """Load a work item that another process has begun; its `Outcome` when it has ended. Writes nothing."""
     work_item, ended = await _find(services, ref)
     return work_item if ended is None else outcome_of(ended)
 
@@ -89,13 +100,14 @@ async def _begin(services: Services, ref: WorkRef) -> WorkItem | Outcome:
     begun = await _start(services, work_item) if ended is None else ended
     if isinstance(begun, WorkItem):
         return begun
-    # Also for an item that had ended before: whoever ended the last one may have died before the list was completed.
+    # Also for an item that had ended before: the process that ended the last item may have died before it wrote
+    # `step.completed`, and no other task would write it.
     await complete(services, await load_fan_out(services, ref), ref)
     return outcome_of(begun)
 
 
 async def _find(services: Services, ref: WorkRef) -> tuple[WorkItem, Event | None]:
-    """The one work item of a task instance, and how it ended."""
+    """The one work item of a task instance, and the event that ended it; None when it has not ended."""
     if ref.slot is None:
         return _single(services, *await load(services, ref), ref)
     fan_out = await load_fan_out(services, ref)
@@ -134,35 +146,44 @@ async def _perform_items(services: Services, fan_out: FanOut, ref: WorkRef) -> O
     work_items = [_work_item(fan_out, ref, index) for index in fan_out.slot(ref.slot)]
     if not work_items:
         return Outcome(status="skipped", reason="there is nothing to do for it", structural="all")
-    # Read before anything begins: an item that an earlier process has ended is not begun again, whatever became of the
-    # rest.
+    # Read before anything begins: a process that died in the middle of the pack may have ended some of its items, and
+    # only the others are begun.
     endings = await _endings(services, fan_out, work_items)
     left = [work_item for work_item in work_items if work_item.key not in endings]
     if left:
+        # Before `step.started` of any item. The list is worked out once here, in a thread; else the first item would do
+        # it on the event loop, and all other work of the process would wait for it.
         await _work_out(fan_out)
     jobs = [partial(_perform_item, services, work_item) for work_item in left]
     done = await at_once(jobs, threads=uses_threads(fan_out.step, services)) if left else []
+    # After the endings are written: of two processes that end the last two items at once, at least one sees both.
     await complete(services, fan_out, ref)
     return _together([*endings.values(), *done], single=ref.slot is not None and len(work_items) == 1)
 
 
 async def _work_out(fan_out: FanOut) -> None:
-    """Have the list worked out before its items are begun; where that fails, each item says so as it begins."""
+    """Evaluate the fan-out's list in a thread. If that fails, each item fails with the same error when it begins."""
     if "items" not in vars(fan_out):
         with suppress(Exception):
             await asyncio.to_thread(lambda: fan_out.items)
 
 
 async def _perform_item(services: Services, work_item: WorkItem) -> Event:
-    """Begin one item when its turn has come, and finish it; how it ended."""
+    """Begin one item and finish it; return the event that ended it."""
     begun = await _start(services, work_item)
     return begun if isinstance(begun, Event) else await finish(services, begun, act, fall_back)
 
 
 async def _start(services: Services, work_item: WorkItem) -> WorkItem | Event:
-    """Write that a work item begins; how it ended instead when the run begins nothing any more."""
+    """Write `step.started`; return the begun work item, or the event that ended it when it does not go ahead.
+
+    Raises:
+        StepNotInScope: this execution leaves the step as it was, or has ended; nothing of it is at work.
+        HalfUndone: undoing the work item has begun and not ended; it is done again after that.
+    """
     work_item.ref.ensure_in_scope()
-    # Worked out before it begins: where that fails, no attempt has failed.
+    # Expressions are evaluated before `step.started`: if one fails, no attempt has failed, and nothing has begun that
+    # would have to be undone.
     if isinstance(work_item.variables, Variables):
         work_item.variables.ensure_worked_out()
     if (skip := await _why_skipped(services, work_item)) is None:
@@ -172,13 +193,14 @@ async def _start(services: Services, work_item: WorkItem) -> WorkItem | Event:
         if isinstance(begun, Event):
             return begun
         work_item = begun
-        # Again after the writing: of two at the same moment, one who begins and one who stops the run, one sees the
-        # other. Who took this for dead and has begun to undo would never undo what it did now. So it is of two items
-        # of a list, one that begins and one that fails.
+        # Asked again after the write. Otherwise: the run looks open here, undoing begins and sees no start of this,
+        # `step.started` is written, and the work is done but never undone. Now one of the two sees the other. The same
+        # holds for an item that begins while another item of its list fails.
         try:
             skip = await _why_skipped(services, work_item)
         except StepNotInScope:
-            # In a run that has ended nothing is at work.
+            # The run was closed between the check and the start. `step.stopped` ends the start: else the work item
+            # would look at work in a closed run for good.
             await services.log.aappend(
                 work_item.ref.run, [given_up(work_item.step.id, work_item.index, work_item.ref.epoch)]
             )
@@ -187,9 +209,9 @@ async def _start(services: Services, work_item: WorkItem) -> WorkItem | Event:
 
 
 async def _skip(services: Services, work_item: WorkItem, skip: flow.Skip) -> Event:
-    """Write that a work item is not done. Where a triggerer is at it ahead of Airflow, it is how it ended there:
-    what has begun counts, also in a run that is cancelled since.
-    """
+    """Write `step.skipped` and return it; if a triggerer has begun the work ahead of Airflow, return its ending."""
+    # A step that began ahead before the run was cancelled counts. Skipped here at once, it would lose its ending, and
+    # what it did would count as never done.
     if (ended := await ending_ahead(services, work_item)) is not None:
         return ended
     return (await services.log.aappend(work_item.ref.run, [work_item.skipped(skip.reason)]))[0]
@@ -200,25 +222,23 @@ async def _why_skipped(services: Services, work_item: WorkItem) -> flow.Skip | N
 
 
 async def _started(services: Services, work_item: WorkItem) -> WorkItem | Event:
-    """Write that it begins; the work item with the number of this execution, and whether there has been another one; or
-    how it ended in a triggerer that has begun it ahead of Airflow.
-    """
+    """Write `step.started`; return the begun work item, or its ending in a triggerer that ran ahead of Airflow."""
     known = _known(work_item)
     work_item = replace(work_item, first=known is None or not known.attempt)
     return await begin_work_item(services, work_item)
 
 
 def _known(work_item: WorkItem) -> WorkState | None:
-    """What the log said of it; None of an item of which it said nothing."""
+    """The work item's state when its view was read; None for an item that the log does not mention."""
     result = work_item.view.state.step(work_item.step.id)
     return result.whole if work_item.index is None else result.items.get(work_item.index)
 
 
 async def _endings(services: Services, fan_out: FanOut, work_items: Sequence[WorkItem]) -> dict[str, Event]:
-    """How those of the work items ended that are not done again, by their key."""
-    found = await services.log.aunder_keys(fan_out.view.id, [work_item.ended_key for work_item in work_items])
+    """The endings of the work items that are not done again, by the key of the work item."""
+    ended = await services.log.aunder_keys(fan_out.view.id, [work_item.ended_key for work_item in work_items])
     endings = {
-        work_item.key: found.get(work_item.ended_key) or fan_out.kept.get(work_item.index or 0)
+        work_item.key: ended.get(work_item.ended_key) or fan_out.kept.get(work_item.index or 0)
         for work_item in work_items
     }
     return {key: ending for key, ending in endings.items() if ending is not None}
@@ -229,7 +249,7 @@ def _work_item(fan_out: FanOut, ref: WorkRef, index: int) -> WorkItem:
 
 
 def outcome_of(ending: Event) -> Outcome:
-    """What the event that ended a work item says of it."""
+    """The outcome that an ending event stands for."""
     match payload_of(ending):
         case StepSucceeded(output=output):
             return Outcome(status="succeeded", output=output)
@@ -243,7 +263,7 @@ def outcome_of(ending: Event) -> Outcome:
 
 
 def _together(endings: Sequence[Event], *, single: bool) -> Outcome:
-    """The end of a pack: red when an item failed for good, else green."""
+    """The outcome of a pack: failed when an item failed or all were set aside, skipped when all were skipped."""
     if single:
         return outcome_of(endings[0])
     counts = {kind.value.removeprefix("step."): _count(endings, kind) for kind in sorted(ENDINGS)}

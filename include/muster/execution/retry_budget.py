@@ -19,12 +19,13 @@ async def write_retried(services: Services, work_item: WorkItem, said: OfRetry, 
     """Write that an attempt failed and another follows, unless the run has ended or begins nothing any more.
 
     Raises:
-        Overtaken: its execution has ended meanwhile: its process was taken for dead.
-        Stopped: it was cancelled, or is being undone; a compensation is what is still done then.
-        ConcurrencyError: something that belongs to no step was written meanwhile: decide anew.
-        RetriesExhausted: the run's budget is used up.
+        Overtaken: the execution of the run has ended; this process was taken for dead, and makes no other attempt.
+        Stopped: the run was cancelled or is being undone; the work item is skipped. Not raised for a compensation.
+        ConcurrencyError: an event of no step was written meanwhile; call this again.
+        RetriesExhausted: the run's budget is used up; the step fails.
     """
-    # The version first: a close that comes after it refuses the append, and all of this is decided anew.
+    # The version is read first. In the other order: the run looks open, it is closed, the version is read, and the
+    # append goes through: a closed run would show an attempt that still follows.
     version = await services.log.aversion(work_item.ref.run)
     if await has_closed(services, work_item.ref):
         raise Overtaken(f"{work_item.ref.run} has ended: no attempt at {work_item.key} follows.")
@@ -38,25 +39,29 @@ async def spend(
 ) -> None:
     """Write that an attempt failed and another follows, if the run's budget allows one more.
 
-    Each retry takes one numbered key of the stream. Of two processes that want the same one, the log gives it to
-    the first, and the other takes the next: the budget cannot be overspent, and nothing is locked.
+    Each retry takes one numbered key of the stream. If two processes want the same number, the log gives it to the
+    first and the other takes the next one: the budget cannot be overspent, and nothing is locked.
 
-    With a `mark` of its own it is written once, however often this is asked for: the answer to it may be lost.
+    If `said` has a `mark`, the event is written once, however often this is called: call it again after a lost answer.
+
+    Args:
+        limit: The retries that the run may use; None for no limit.
 
     Raises:
-        ConcurrencyError: something that belongs to no step has come after the version `expected`.
+        ConcurrencyError: an event of no step has come after the version `expected`; nothing was written.
         RetriesExhausted: the budget is used up; nothing was written.
     """
     if limit is None:
         key = None if said.mark is None else keys.retried(said.mark, ref.epoch)
         await services.log.aappend(ref.run, [said.event(key=key)], expected=expected, within=())
         return
-    # What is stored may be sealed or redacted, so our own event is known by a mark and not by what it says.
+    # An append under a taken key returns the stored event. Its content may be sealed or redacted, so only the mark
+    # tells whether it is ours.
     marked, used = replace(said, mark=said.mark or uuid4().hex), await _used(services, ref)
     if marked.mark in used:
         return
-    # How many are used may be outdated as soon as it is read: the keys decide, and this only skips those that are
-    # taken.
+    # The count may be outdated as soon as it is read, because another process retries as well. The keys decide; the
+    # count only skips numbers that are known to be taken.
     for number in range(len(used), limit):
         event = marked.event(key=keys.retried(number + 1, ref.epoch))
         stored = await services.log.aappend(ref.run, [event], expected=expected, within=())
@@ -69,8 +74,7 @@ async def spend(
 
 
 async def _used(services: Services, ref: WorkRef) -> list[str | None]:
-    """The marks of the retries that the run has used since a person last restarted it: those without a key cost
-    nothing.
-    """
+    """The marks of the retries that this execution of the run has used of its budget."""
+    # An event without a key was written without a limit, for a compensation or a lost lease: it costs nothing.
     events = services.log.aread(ref.run, types=[StepRetried.type])
     return [StepRetried.of(event).mark async for event in events if event.key is not None and event.epoch == ref.epoch]

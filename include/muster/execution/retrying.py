@@ -31,7 +31,7 @@ def is_final(error: BaseException) -> bool:
 
 
 class RetryState:
-    """How often and how long one work item is waited for. Not shared: it counts the failures it is told of."""
+    """Counts the failures of one work item and draws the waits between its attempts. Never share it between items."""
 
     def __init__(self, retry: ResolvedRetry, rng: random.Random) -> None:
         self._retry = retry
@@ -62,7 +62,8 @@ class RetryState:
     def _wait(self, kind: ErrorClass, own: ResolvedClassRetry | None, failures: int, asked: float | None) -> float:
         """Full jitter, https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/, never over the limit.
 
-        What the other side asked for is waited in full, and then some: those it sent away must not come back at once.
+        A wait that the other side asked for (`Retry-After`) is kept in full, and a random part is added: else all the
+        callers that it sent away would come back at the same moment.
         """
         delay, backoff, limit = self._retry.delay, self._retry.backoff, self._retry.max_delay
         if own is not None:
@@ -83,7 +84,9 @@ async def with_retries(
     *,
     rng: random.Random,
 ) -> T:
-    """Run `work` until it succeeds, fails for good, or its retries are used up. `record` may refuse a retry by raising.
+    """Run `work` until it succeeds, fails for good, or its retries are used up; return its result.
+
+    `record` is called before each wait, and refuses the retry by raising.
 
     Raises:
         Exception: what the last attempt, or `record`, raised.
@@ -92,6 +95,7 @@ async def with_retries(
 
     async def before_sleep(state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
+        # Before the wait, not after it: a process that dies while it waits has left the failed attempt in the log.
         if error is not None:
             await record(state.attempt_number, error, patience.delay)
 

@@ -14,11 +14,11 @@ from muster.execution.services import Services
 from muster.execution.work_item import WorkItem
 
 _looked: BoundedCache[tuple[str, int, str, str, int], tuple[int, int | None]] = BoundedCache(512)
-"""Of a list: up to which version of the log no item of it has failed, or the version of the first that has."""
+"""By list: the version of the log up to which no item has failed, and the version of the first failure or None."""
 
 
 class Stopped(Final):
-    """The run begins nothing any more: what has begun counts, and the rest of the work is skipped."""
+    """The run begins nothing any more: work that has ended counts, and the work item that asked is skipped."""
 
     def __init__(self, skip: Skip) -> None:
         super().__init__(f"The run begins nothing any more: {skip.reason}.")
@@ -26,9 +26,9 @@ class Stopped(Final):
 
 
 async def why_stopped(services: Services, ref: WorkRef) -> Skip | None:
-    """Why work of this execution may not go on; None when it may.
+    """Why work of this execution may not go on, because the run is cancelled or being undone; None when it may.
 
-    It is read from the log after the question was put. Those who ask of one run at the same time share an answer.
+    The log is read after this call began. Calls about the same run that come together share one read.
     """
     return _why(await services.lives.submit(ref.run, None), ref)
 
@@ -38,8 +38,9 @@ async def why_not_begun(services: Services, ref: WorkRef) -> Skip | None:
 
     Raises:
         StepNotInScope: the execution has ended, and nothing is written about its work any more.
-        ForgottenMeanwhile: what is in memory is not to be gone on with.
+        ForgottenMeanwhile: the person whom the run is about was forgotten; perform the work again with what is left.
     """
+    # Work that read personal data before `muster forget` must not go on from memory, or it would write the data again.
     await ensure_still_known(services.log.aseals)
     life = await services.lives.submit(ref.run, None)
     if life.has_ended(ref.epoch):
@@ -48,17 +49,20 @@ async def why_not_begun(services: Services, ref: WorkRef) -> Skip | None:
 
 
 async def why_held_back(services: Services, work_item: WorkItem, *, waits: bool = False) -> Skip | None:
-    """Why an item does not begin, of a list that goes no further once one has failed (`failures`); None when it may.
+    """Why an item does not begin although its step does: another item has failed (`failures`); None when it may begin.
 
-    `waits` says that this execution of it has begun and made no attempt yet, because it waited for its lock.
+    `waits` says that this execution has written `step.started` and made no attempt yet, because it waited for its lock.
     """
     if work_item.index is None or work_item.step.failures == "continue":
         return None
     if (failed := await _first_failure(services, work_item)) is None:
         return None
-    # What a process had begun before, and died in, is under way: it is gone on with.
+    # The order of the log decides, not the clock: an item whose first start comes before the failure is under way, also
+    # when its process has died since, and a process that takes over decides as the dead one would have.
     starts = [keys.started(work_item.key, None), keys.started(work_item.key, work_item.ref.epoch)]
     begun = (await services.log.aunder_keys(work_item.ref.run, starts)).values()
+    # An item that has only waited for its lock did nothing yet: its own start does not put it under way, but a start by
+    # an earlier process does.
     before = work_item.execution if waits else failed
     is_under_way = any(event.epoch == work_item.ref.epoch and event.version < before for event in begun)
     return None if is_under_way else Skip(ITEM_FAILED)
@@ -67,31 +71,33 @@ async def why_held_back(services: Services, work_item: WorkItem, *, waits: bool 
 async def _first_failure(services: Services, work_item: WorkItem) -> int | None:
     """The version of the first failure of an item of its list in this execution; None while there is none."""
     ref, database = work_item.ref, services.database
-    # A server that took over may lack the last events: what was seen on another connection is not believed.
+    # `sessions` changes with each new connection. A standby that took over may lack the last events, so a failure seen
+    # on the old server may not exist in its log.
     known = (database.dsn, database.sessions, ref.run, ref.step, ref.epoch)
     after, failed = _looked.get(known, (0, None))
     if failed is None:
         events = await services.failures.submit(ref.run, (ref.step, after))
         items = (event.version for event in events if event.epoch == ref.epoch and event.index is not None)
-        # What came before its own beginning was seen: else each item of a long list would look through all of it.
+        # The read covers at least everything before this item's own start, so the next item reads only what is newer.
+        # Otherwise each item of a long list would read the whole stream.
         _looked[known] = max(after, work_item.execution), (failed := next(items, None))
     return failed
 
 
 async def ensure_may_begin(services: Services, ref: WorkRef) -> None:
-    """Before an attempt begins.
+    """Check that the run still begins work.
 
     Raises:
-        Stopped: it may not.
-        StepNotInScope: the execution has ended.
-        ForgottenMeanwhile: what is in memory is not to be gone on with.
+        Stopped: the run is cancelled or being undone; skip the work.
+        StepNotInScope: the execution has ended; write nothing about the work.
+        ForgottenMeanwhile: the person whom the run is about was forgotten; perform the work again with what is left.
     """
     if (skip := await why_not_begun(services, ref)) is not None:
         raise Stopped(skip)
 
 
 async def has_closed(services: Services, ref: WorkRef) -> bool:
-    """Whether this execution of the run has ended: nothing is to be written about its work any more."""
+    """True when this execution of the run has ended: nothing more is written about its work."""
     life = await services.lives.submit(ref.run, None)
     return life.has_ended(ref.epoch)
 
