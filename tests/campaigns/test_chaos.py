@@ -27,6 +27,7 @@ from campaigns.chaos.judging import (
     of_parent,
     refused_though_approved,
     reported,
+    statuses_of,
     unwritten,
 )
 from campaigns.chaos.line import line
@@ -166,6 +167,13 @@ def test_an_effect_without_its_events_is_found() -> None:
 )
 def test_a_runs_end_must_fit_what_really_happened(status: str, deeds: list[Deed], found: list[str]) -> None:
     assert list(ends([RUN], {RUN.id: status}, deeds)) == [f"{RUN.id} {text}" for text in found]
+
+
+def test_a_run_that_airflow_never_began_and_still_means_to_is_found() -> None:
+    statuses = statuses_of([RUN], {}, ended=[])
+    assert list(ends([RUN], statuses, [])) == [f"{RUN.id} is not yet opened in the end"]
+    assert statuses_of([RUN], {}, ended=[RUN.id]) == {RUN.id: "never opened"}
+    assert statuses_of([RUN], {RUN.id: "failed"}, ended=[]) == {RUN.id: "failed"}
 
 
 def test_what_a_run_of_another_automation_did_belongs_to_the_run_that_asked_for_it() -> None:

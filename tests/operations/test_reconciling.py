@@ -388,6 +388,26 @@ def test_a_task_that_no_triggerer_is_at_is_performed_again(
     assert airflow.cleared == ([lost] if lost else [])
 
 
+@pytest.mark.parametrize("task", ["two", "ask", "close", "unwind.begin", "unwind.one"])
+def test_a_task_whose_next_try_a_wrong_clock_has_put_off_is_performed_again(site: Site, task: str) -> None:
+    run = site.open(site.definition(UNDONE + "  - {id: ask, human: {ask: Well?, assignees: [boss]}}\n"))
+    site.step(run, "one")
+    airflow = FakeAirflow("running", tasks={task: "up_for_retry"})
+    assert found(site, airflow, later=timedelta(minutes=2), quiet=timedelta()) == [], "Airflow may need a while"
+    (mended,) = found(site, airflow)
+    assert mended.mended
+    assert f"{task} is up_for_retry in Airflow" in mended.message
+    assert airflow.cleared == [[task]]
+
+
+def test_an_operator_that_airflow_means_to_try_again_is_left_alone(site: Site) -> None:
+    operator = (
+        "  - {id: wait, operator: airflow.providers.standard.operators.bash.BashOperator, with: {bash_command: a}}"
+    )
+    site.open(site.definition(UNDONE + operator + "\n"))
+    assert found(site, FakeAirflow("running", tasks={"wait": "up_for_retry"}), later=timedelta(hours=9)) == []
+
+
 def test_a_task_may_be_silent_for_as_long_as_its_step_may_take(site: Site) -> None:
     run = site.open(site.definition(UNDONE.replace("{name: two}", "{name: two}, timeout: 50m")))
     data = {"step": "two", "index": None, "epoch": 0}

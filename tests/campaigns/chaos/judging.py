@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from campaigns.chaos.campaign import Campaign
@@ -35,6 +35,8 @@ class Report:
     """How the runs ended, by status."""
     reconciled: int = 0
     """Runs that ended because the reconciler saw to it."""
+    freed: int = 0
+    """Schedulers that had died with their clock ahead, whose work a person had Airflow take up."""
     resumed: int = 0
     """Runs that had been stuck."""
     lost: list[str] = field(default_factory=list)
@@ -71,12 +73,13 @@ def judge(played: Campaign, settled: Settled) -> Report:
         parents = {child: run for run, events in streams.items() for child in fold(events).children}
         streams |= {child: list(log.read(child)) for child in parents}
         rows = {row.id: row.status for row in queries.runs(limit=100_000)}
-        statuses = {run.id: rows.get(run.id, "never opened") for run in played.started}
+        statuses = statuses_of(played.started, rows, world.ended_runs())
         deeds = world.witness.deeds
         report = Report(
             not_started=len(played.runs) - len(played.started),
             ends=Counter(statuses.values()),
             reconciled=len({each.subject for each in settled.found if each.mended and each.kind in ("run", "task")}),
+            freed=settled.freed,
             resumed=len(settled.stuck),
             lost=[*lost(world.follower.seen, streams), *unwritten(deeds, streams)],
             doubled=[*doubled(deeds), *(f"{order} was performed after it was undone" for order in world.witness.late)],
@@ -145,6 +148,14 @@ def doubled(deeds: Iterable[Deed]) -> Iterator[str]:
 def of_parent(deed: Deed, parents: Mapping[str, str]) -> Deed:
     """The deed as one of the run that had it done."""
     return replace(deed, run=parents.get(deed.run, deed.run))
+
+
+def statuses_of(
+    runs: Iterable[Planned], rows: Mapping[str, str | None], ended: Collection[str]
+) -> dict[str, str | None]:
+    """How each run stands. One that the log does not know is judged only once Airflow has ended it."""
+    unknown = {run.id: "never opened" if run.id in ended else "not yet opened" for run in runs}
+    return {run: rows.get(run, unknown[run]) for run in unknown}
 
 
 def ends(runs: Iterable[Planned], statuses: Mapping[str, str | None], deeds: Iterable[Deed]) -> Iterator[str]:

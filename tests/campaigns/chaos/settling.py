@@ -46,6 +46,8 @@ class Settled:
     stuck: list[str] = field(default_factory=list)
     in_doubt: list[str] = field(default_factory=list)
     """Keys of effects that nobody knew the outcome of."""
+    freed: int = 0
+    """Schedulers that had died with their clock ahead and still counted as alive."""
     refused: list[str] = field(default_factory=list)
     """What a command that should have worked said."""
 
@@ -77,12 +79,17 @@ def settle(played: Campaign) -> Settled:
 
 
 def _reconciled(played: Campaign, settled: Settled) -> Iterator[Found]:
-    """Everything that the reconciler finds, until it finds nothing more to mend and what it restarted has ended."""
+    """Everything that the reconciler finds, until it finds nothing more to mend and what it restarted has ended.
+
+    What a dead scheduler was at that still counts as alive is given up first, as a person does.
+    """
+    freed = settled.freed = played.world.give_up_dead_schedulers()
     for _ in range(ROUNDS):
         found = _reconcile(played, settled)
         yield from found
-        if not any(each.mended for each in found):
+        if not freed and not any(each.mended for each in found):
             return
+        freed = 0
         played.wait("what was restarted to end", lambda: played.world.has_ended(played.started), LEFT)
 
 

@@ -27,6 +27,7 @@ def _lines(report: Report, runs: int, seed: int, seconds: float) -> Iterator[str
         ("  of these stuck before, then resumed", report.resumed),
         ("runs cancelled on the way", report.cancelled),
         ("runs the reconciler saw to", report.reconciled),
+        ("dead schedulers that a person gave up", report.freed),
         ("runs stuck in the end", report.ends["stuck"]),
         ("runs failed, whole or with nothing left of them", report.ends["failed"] + report.ends["never opened"]),
         ("effects outside", report.deeds),

@@ -1,8 +1,10 @@
-"""Tasks of runs that go on at which nobody is: Airflow waits for work that has ended, or that no triggerer does, or
-begins no task of a run any more.
+"""Tasks of runs that go on at which nobody is: Airflow waits for work that has ended, or that nobody does, or begins no
+task of a run any more.
 
 A triggerer that dies with its clock ahead counts as alive until its last heartbeat has come to pass, and what was
-given to it waits as long. Performed again in the same execution, a task finds its outcome or goes on where it stopped.
+given to it waits as long. So does a task that a scheduler with its clock ahead means to try again: it counts the pause
+from a moment that has yet to come. Performed again in the same execution, a task finds its outcome or goes on where it
+stopped.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from muster.operations.reconciling.findings import (
     Scope,
 )
 from muster.operations.reconciling.guarding import guarded
-from muster.operations.reconciling.silence_limits import AT_ONCE, RunUnderReview, longest
+from muster.operations.reconciling.silence_limits import AT_ONCE, RunUnderReview, longest, until_tried_again
 
 HOP = timedelta(seconds=5)
 """How long Airflow takes at most from the end of one task to the beginning of the next."""
@@ -66,12 +68,11 @@ def _looked_at(scope: Scope, row: RunRow, active: Mapping[str, str | None]) -> I
     case = RunUnderReview(run, definition, RunLifecycle.of(events).last)
     lag = _lag(events)
     over = [task for task in sorted(active) if _is_over(scope, case, task, lag)]
-    deferred = [task for task in sorted(active) if active[task] == "deferred" and task not in over]
-    abandoned = _abandoned(scope, case, events, deferred)
+    abandoned = _abandoned(scope, case, events, {task: active[task] for task in sorted(active) if task not in over})
     if not over and not abandoned:
         return
     said = [f"{task} has ended in the log, and is {active[task]} in Airflow" for task in over]
-    said += [f"{task} is deferred in Airflow, and nothing has happened in the log since" for task in abandoned]
+    said += [f"{task} is {active[task]} in Airflow, and nothing has happened in the log since" for task in abandoned]
     yield _performed_again(scope, row, case, [*over, *abandoned], active, "; ".join(said))
 
 
@@ -101,17 +102,22 @@ def _is_over(scope: Scope, case: RunUnderReview, task: str, lag: timedelta) -> b
     )
 
 
-def _abandoned(scope: Scope, case: RunUnderReview, events: Sequence[Event], deferred: Sequence[str]) -> list[str]:
+def _abandoned(
+    scope: Scope, case: RunUnderReview, events: Sequence[Event], states: Mapping[str, str | None]
+) -> list[str]:
     last = events[-1].at
     if not _has_rested(scope, last):
         return []
     said = (payload_of(event) for event in events)
     pause = timedelta(seconds=max((each.delay for each in said if isinstance(each, OfRetry)), default=0))
     quiet = scope.now - max(scope.quiet, SLOWEST) - last
-    limits = {task: longest(scope, case, task) for task in deferred}
+    limits = {task: longest(scope, case, task) for task, state in states.items() if state == "deferred"}
+    limits |= {task: until_tried_again(case, task) for task, state in states.items() if state == "up_for_retry"}
     # How long those have been silent that may be so for a while, nobody knows where a clock was wrong.
     return [
-        task for task, limit in limits.items() if limit == AT_ONCE or (limit is not None and quiet >= limit + pause)
+        task
+        for task, limit in sorted(limits.items())
+        if limit == AT_ONCE or (limit is not None and quiet >= limit + pause)
     ]
 
 

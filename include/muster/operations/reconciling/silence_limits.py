@@ -69,6 +69,16 @@ def longest(scope: Scope, case: RunUnderReview, task: str) -> timedelta | None:
     return timedelta(seconds=timeout) if timeout is not None and not step.lock else None
 
 
+def until_tried_again(case: RunUnderReview, task: str) -> timedelta | None:
+    """How long a task may wait for its next try by Airflow; None when nobody can say."""
+    stands_for = task_of(case.definition, task)
+    if stands_for is not None and stands_for.step.done_by == "airflow" and stands_for.role == "performs":
+        # Its step says how long, and Airflow alone counts the tries.
+        return None
+    # Seconds, whatever the step is: its own `retry` waits within its process.
+    return AT_ONCE
+
+
 def _of_children(scope: Scope, step: ResolvedStep, works: list[WorkState], *, undoes: bool) -> timedelta | None:
     """How long a task may be silent that waits for runs of other automations: they speak in logs of their own."""
     for child in (child for work in works for child in work.children):
