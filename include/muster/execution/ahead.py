@@ -1,9 +1,9 @@
-"""Running ahead of Airflow: what follows a step in the `async` lane begins as soon as the log lets it.
+"""Running ahead of Airflow: the step after one in the `async` lane begins as soon as the log lets it.
 
 Airflow needs three seconds from the end of one task in the triggerer to the beginning of the next. So a process that
-has performed a step looks whether another may follow, and performs that at once, through the same entrance. Airflow's
-task finds the work done when its turn comes, or under way, and waits for it. Nothing rests on it: where a process dies
-ahead of Airflow, the task performs the step.
+has performed a step looks for steps that may follow, and performs them at once through the same `perform`. When
+Airflow's task comes to such a step, it finds the work done, or waits for it while it is under way. Running ahead only
+saves time: if the process dies ahead of Airflow, the task performs the step.
 """
 
 from __future__ import annotations
@@ -28,18 +28,16 @@ from muster.language.resolved_step import ResolvedStep
 log = logging.getLogger(__name__)
 
 LEAD = 10.0
-"""Seconds since Airflow last came to a task of the run, after which no further step begins ahead: a run that it does
-not follow, because a person has paused or ended it there, goes no further than that."""
+"""Seconds after Airflow last came to a task of the run in which further steps may begin ahead. Without this limit a run
+that a person has paused or marked as failed in Airflow would be performed to its end."""
 
 _Work = tuple[str, str, str, int]
 """Database, run, step and execution of the run."""
 
 
 async def following(services: Services, ref: WorkRef) -> list[WorkRef]:
-    """The steps right after one that has ended which may begin now: those that Airflow would begin, and no others.
-
-    After an item of a mapped fan-out none: each of them would look through all others.
-    """
+    """The steps directly after `ref.step` that may begin now: those that Airflow would begin, and no others."""
+    # Not after an item of a mapped fan-out: each of n items would look through all the others.
     if ref.slot is not None:
         return []
     definition = await definition_of(services, ref.run, ref.epoch)
@@ -52,36 +50,36 @@ async def _following(services: Services, ref: WorkRef, steps: list[ResolvedStep]
     if life.begun.epoch != ref.epoch or not life.performs_steps or life.is_cancelled or life.unwound_in == ref.epoch:
         return []
     preserved_steps = preserved_steps_of(await definition_of(services, ref.run, ref.epoch), life.begun)
-    found = []
-    # Where tasks were cleared by hand, only Airflow knows which.
+    refs = []
+    # None: a person cleared tasks in Airflow by hand, and only Airflow knows which. Begun here, a step that was not
+    # cleared would be done again.
     for step in steps if preserved_steps is not None else ():
         then = replace(ref, step=step.id, attempt=1, is_preserved=False, ahead=True)
         if step.id not in (preserved_steps or ()) and _may_begin((await load(services, then))[0], step, ref.epoch):
-            found.append(then)
-    return found
+            refs.append(then)
+    return refs
 
 
 def goes_ahead(step: ResolvedStep) -> bool:
-    """True for a step that one coroutine performs: in the `async` lane, one task of Airflow's, and in no pool of its,
-    of which only Airflow knows how much is taken.
-    """
+    """True for a step that one coroutine performs: in the `async` lane, one task in Airflow, and in no pool."""
+    # Only Airflow counts the slots of a pool, so a step that began ahead could exceed it.
     return step.lane == "async" and step.done_by == "muster" and not step.is_mapped and step.pool is None
 
 
 def _may_begin(view: RunView, step: ResolvedStep, epoch: int) -> bool:
-    """True when all that comes before it has ended, and it has neither begun nor ended in this execution."""
+    """True when every step before this one has ended, and this one has neither begun nor ended in this execution."""
     definition, state = view.definition, view.state
     result = state.step(step.id)
     known = any(work.attempt and work.epoch == epoch for work in result.works)
     if known or result.whole.outcome == epoch:
         return False
-    # What has no outcome yet counts for `decide` as what has failed: behind that Airflow begins nothing. Behind a way
-    # not taken and a rejection it does, to hear that there is nothing to do.
+    # `decide` treats a step without an outcome like a failed one, and Airflow begins no task behind either. Behind a
+    # branch not taken or a rejection it does begin the task, which then only writes that the step is skipped.
     return (skip := decide(definition, step, state)) is None or skip.reason in (NOT_TAKEN, REJECTED)
 
 
 class RunningAhead:
-    """What one process does ahead of Airflow; all of it on one event loop.
+    """The work that one process does ahead of Airflow, all on one event loop.
 
     Args:
         perform: Performs the work of a step.
@@ -95,15 +93,17 @@ class RunningAhead:
         self._came = BoundedCache[tuple[str, str], float](1_000)
 
     async def join(self, services: Services, ref: WorkRef) -> bool:
-        """Airflow has come to a task: wait while its step is performed here. True when it was begun here before.
+        """Wait for a step that runs ahead in this process; called when Airflow comes to the step's task.
 
-        Whoever cancels the task cancels the work.
+        Returns True when the step was begun ahead here. If the caller is cancelled, because a person marked the task in
+        Airflow, the work is cancelled too.
         """
         self._came_to(services, ref)
         work = _work(services, ref)
         if (task := self._tasks.get(work)) is not None:
             try:
-                # Not the task itself: of two that wait for it, one that is cancelled would cancel the other as well.
+                # `wait`, not `await task`: that would raise the work's own cancellation here, and cancel every other
+                # caller that waits for the same work.
                 await asyncio.wait([task])
             except asyncio.CancelledError:
                 task.cancel()
@@ -115,13 +115,14 @@ class RunningAhead:
         """A step has ended: begin what follows it, beside the caller."""
         if outcome.status != "failed":
             look = asyncio.create_task(self._quietly(self._follow(services, ref), ref))
-            # The loop itself holds a task only weakly.
+            # The event loop keeps only a weak reference: without this set the task could be collected half done.
             self._looks.add(look)
             look.add_done_callback(self._looks.discard)
 
     def _came_to(self, services: Services, ref: WorkRef) -> None:
         place = services.database.dsn, ref.run
-        # Put in anew: what was put in first is forgotten first.
+        # Remove and insert: the cache drops the oldest insertion, and an update in place would leave a run that is busy
+        # among the oldest.
         self._came.pop(place, None)
         self._came[place] = time.monotonic()
 
@@ -131,7 +132,8 @@ class RunningAhead:
             return
         for then in await following(services, ref):
             work = _work(services, then)
-            # Of two steps that end at the same moment, and which the same one follows, the second finds it begun.
+            # Two steps that end at the same moment both find the step that follows them. No `await` lies between the
+            # look and the insertion, so only the first of them begins it.
             if work not in self._tasks:
                 task = asyncio.create_task(self._quietly(self._performed(services, then), then))
                 self._tasks[work] = task
@@ -146,7 +148,7 @@ class RunningAhead:
         del self._tasks[work]
 
     async def _quietly(self, work: Coroutine[object, object, None], ref: WorkRef) -> None:
-        """Airflow's task does what could not be done ahead of it, and says why where it cannot be done at all."""
+        """Run work ahead; an error is only logged, because Airflow's task performs the step and reports a failure."""
         try:
             await work
         except Exception as error:

@@ -75,37 +75,34 @@ class FanOut:
 
 
 async def expand(services: Services, ref: WorkRef) -> FanOut:
-    """Lay out the fan-out of `ref.step` once, write it down, and return it.
-
-    A step that does not go ahead has no positions; why is in the log.
+    """Lay out the fan-out of `ref.step` once, write it down, and return it; a skipped step has no positions.
 
     Raises:
         StepNotInScope: it was never laid out, and this execution does not do it.
-        PermanentError: `each` or `when` cannot be evaluated; the step has failed, which is in the log.
+        PermanentError: `each` or `when` cannot be evaluated; the step's failure is in the log.
     """
     view, step = await load(services, ref)
-    # In a thread, here and where a list is worked out: all other work of the process would wait for a long one.
+    # In a thread, here and where a list is evaluated: a long one on the event loop would hold up all other work.
     await asyncio.to_thread(lambda: view.state)
-    # Which items are outdated by what was redone before them shows in the events of other steps.
+    # Only the events of other steps show which items a redrive of an earlier step has outdated.
     if view.state.redriven:
         view = await load_all(services, ref.run)
-    found = _recorded(view, step, ref)
-    if found is None:
+    expanded = _recorded(view, step, ref)
+    if expanded is None:
         ref.ensure_in_scope()
         try:
-            found = await _lay_out(services, view, step, ref)
+            expanded = await _lay_out(services, view, step, ref)
         except PermanentError as error:
             await services.log.aappend(ref.run, [failed_as_a_whole(ref, error), *_events(_not_listed(view, step, ref))])
             raise
-    return _fan_out(services, view, step, ref, found)
+    return _fan_out(services, view, step, ref, expanded)
 
 
 async def complete(services: Services, fan_out: FanOut, ref: WorkRef) -> None:
-    """Write that the fan-out has ended, if its last item has.
-
-    Whoever ends an item asks after having written so: of two that end at once, at least one sees both.
-    """
-    # Of a list that was laid out earlier single items were cleared in Airflow by hand; nobody knows which.
+    """Write that the fan-out has ended, if its last item has. Call it after the item's ending is written."""
+    # Asked after the write: of two items that end at once, at least one sees both endings. A layout of an earlier epoch
+    # means that single items were cleared in Airflow by hand. Nobody knows which is the last of them, so each writes
+    # `step.completed`, without a key.
     by_hand = fan_out.epoch != ref.epoch
     if ref.is_preserved or (ref.epoch and not by_hand and not await _ended_anew(services, fan_out, ref)):
         return
@@ -114,16 +111,14 @@ async def complete(services: Services, fan_out: FanOut, ref: WorkRef) -> None:
 
 
 async def load_fan_out(services: Services, ref: WorkRef) -> FanOut:
-    """The laid-out fan-out of `ref.step`, from memory when another item has loaded it already.
-
-    What was opened with a key that is gone since is loaded anew.
-    """
+    """The laid-out fan-out of `ref.step`, from memory when another item has loaded it already."""
+    # Compared with the seals: after `muster forget` the copy in memory would still hold what was opened with the key.
     key, seals = (services.database.dsn, ref.run, ref.step, ref.epoch), await services.log.aseals(ref.run)
-    # Many items begin at once: one of them loads it, and the others wait.
+    # Many items begin at once. Without the lock each would read the whole run; now one does, and the others wait.
     async with _loading.setdefault((asyncio.get_running_loop(), *key), asyncio.Lock()):
-        if (found := _fan_outs.get(key)) is None or found[0] != seals:
-            found = _fan_outs[key] = seals, await expand(services, ref)
-    return found[1]
+        if (loaded := _fan_outs.get(key)) is None or loaded[0] != seals:
+            loaded = _fan_outs[key] = seals, await expand(services, ref)
+    return loaded[1]
 
 
 def _fan_out(services: Services, view: RunView, step: ResolvedStep, ref: WorkRef, expanded: Event) -> FanOut:
@@ -140,14 +135,14 @@ def last_endings(view: RunView, step: ResolvedStep) -> dict[int | None, Event]:
 
 
 async def _ended_anew(services: Services, fan_out: FanOut, ref: WorkRef) -> bool:
-    """True when every item that this epoch does again has ended in it: what earlier ones left does not count."""
+    """True when every item that this epoch does again has ended in it; endings of earlier epochs do not count."""
     step, kept = fan_out.step.id, fan_out.kept
     ends = [keys.ended(work_key(step, index), ref.epoch) for index in fan_out.indices if index not in kept]
     return await services.queries.acount_keys(ref.run, ends) == len(ends)
 
 
 def _kept(view: RunView, step: ResolvedStep, expanded: Event, ref: WorkRef) -> dict[int | None, Event]:
-    """How each item ended that the redrive under way leaves as it is; empty when everything is done again."""
+    """The endings of the items that the current redrive leaves as they are; empty when everything is done again."""
     said = StepExpanded.of(expanded)
     again = _again(view, step) if said.again is None else said.again
     if again is None or said.epoch != ref.epoch:
@@ -156,15 +151,14 @@ def _kept(view: RunView, step: ResolvedStep, expanded: Event, ref: WorkRef) -> d
 
 
 def _recorded(view: RunView, step: ResolvedStep, ref: WorkRef) -> Event | None:
-    """The layout of this execution; the last one there is of a step that it leaves as it was.
-
-    Of a mapped task single instances can be cleared in Airflow by hand: they are those of the last layout.
-    """
-    found, result = view.events_of(EventType.STEP_EXPANDED, step.id), view.state.step(step.id)
+    """The layout of this execution; for a step that it leaves as it was, the last layout there is."""
+    # A person can clear single instances of a mapped task in Airflow: they belong to the last layout, whose positions
+    # they stand for. A new layout would give the same map index another item.
+    layouts, result = view.events_of(EventType.STEP_EXPANDED, step.id), view.state.step(step.id)
     as_it_is = not view.state.redriven and result.laid_out >= result.whole.since
     any_will_do = ref.is_preserved or (ref.slot is not None and as_it_is)
     key = keys.expanded(step.id, ref.epoch)
-    return next((event for event in reversed(found) if any_will_do or event.key == key), None)
+    return next((event for event in reversed(layouts) if any_will_do or event.key == key), None)
 
 
 async def _lay_out(services: Services, view: RunView, step: ResolvedStep, ref: WorkRef) -> Event:
@@ -174,7 +168,7 @@ async def _lay_out(services: Services, view: RunView, step: ResolvedStep, ref: W
         skip = flow.Skip(flow.WHEN)
     before, again = view.state.step(step.id), _again(view, step)
     stays = _stays(view, step, again)
-    # Then Airflow's task instances are those of before, and so are the positions.
+    # Done alone: Airflow's task instances are those of the earlier layout, so the positions have to stay the same.
     alone = is_done_alone(view.definition, view.state.redriven, view.state.again, step.id)
     if skip is not None and not stays and not alone:
         notes = [_skipped(step, None, skip.reason, ref), *_not_listed(view, step, ref)]
@@ -201,10 +195,7 @@ async def _lay_out(services: Services, view: RunView, step: ResolvedStep, ref: W
 
 
 def _stays(view: RunView, step: ResolvedStep, again: Collection[int] | None) -> set[int]:
-    """The positions that the redrive under way leaves as they are; none where all is done again.
-
-    Their layout stays too: what a `when` or an approval says now is about what is done now.
-    """
+    """The positions that the current redrive leaves as they are: no `when` or approval is asked about them again."""
     items = view.state.step(step.id).items
     if again is None:
         return set()
@@ -213,36 +204,33 @@ def _stays(view: RunView, step: ResolvedStep, again: Collection[int] | None) -> 
 
 def _again(view: RunView, step: ResolvedStep) -> Collection[int] | None:
     """The positions that the redrive under way does again; None where that is all of them."""
-    # Of a redrive that was ordered before orders said so, the second.
+    # Orders of earlier releases do not say which positions they do again: then it is worked out from what they name.
     orders = view.state.again
     again = orders.get(step.id) if orders else flow.redriven(view.definition, step, view.state.redriven)
     return again if again is None else {*again, *_outdated(view, step)}
 
 
 def _outdated(view: RunView, step: ResolvedStep) -> Iterator[int]:
-    """The positions at which something before an item was left out when the item was done, and is not now, or the
-    other way round.
-
-    When they were ordered nobody knew that it would be: an earlier execution had left it out with the rest of its list.
-    """
+    """The positions at which an earlier step left the item out when this one did it and does not now, or vice versa."""
+    # Not in the order: when it was given, an earlier execution had left the item out with the rest of its list.
     if is_done_alone(view.definition, view.state.redriven, view.state.again, step.id):
         return  # Nothing before it is done.
     result = view.state.step(step.id)
-    before = [each.id for each in flow.ancestors(view.definition, step) if flow.same_list(each, step)]
+    before = [earlier.id for earlier in flow.ancestors(view.definition, step) if flow.same_list(earlier, step)]
     begun = [RunBegun.of(event) for event in view.events if event.type == EventType.RUN_BEGUN]
-    ordered = {0, *(each.epoch for each in begun if each.preserved_steps is not None)}
+    ordered = {0, *(earlier.epoch for earlier in begun if earlier.preserved_steps is not None)}
     for index in sorted({index for name in before for index in view.state.step(name).items}):
         own = result.items.get(index)
         if own is None or own.decision != "discarded":
             then = view.as_of(result.laid_out if own is None else max(own.begun or 0, own.outcome or 0))
             changed = [name for name in before if _is_there(then, name, index) != _is_there(view.state, name, index)]
-            # Whoever cleared one in Airflow by hand ordered nothing that comes after it.
+            # A person who cleared an item in Airflow by hand ordered nothing that comes after it.
             if any(view.state.step(name).work(index).epoch in ordered for name in changed):
                 yield index
 
 
 def _is_there(state: RunState, step: str, index: int) -> bool:
-    """True when an item was not left out, whatever came of it."""
+    """True when an item was not left out, whatever its outcome."""
     item = state.step(step).items.get(index)
     return item is not None and item.status not in ("pending", "skipped")
 
@@ -256,7 +244,7 @@ def _positions(
     stays: Collection[int],
     again: Collection[int] | None,
 ) -> tuple[list[int], list[StepSkipped]]:
-    """The positions with work, and the events that say why others have none; of those that stay neither."""
+    """The positions with work, and skip events with the reasons of the others; neither for positions that stay."""
     kept_back = flow.kept_back(view.definition, step, view.state, len(items))
     again = again if view.state.again else None
     indices: list[int] = []
@@ -276,7 +264,7 @@ def _positions(
 def _not_listed(
     view: RunView, step: ResolvedStep, ref: WorkRef, but: Collection[int | None] = ()
 ) -> Iterator[StepSkipped]:
-    """That there is no work any more for items of an earlier layout: what they gave back then is not gone on with."""
+    """Skip events for items of an earlier layout that have no work any more: their old outputs no longer count."""
     for index, item in view.state.step(step.id).items.items():
         if index not in but and item.status != "pending":
             yield _skipped(step, index, flow.NOT_LISTED, ref)
@@ -300,13 +288,12 @@ def items_of(step: ResolvedStep, variables: Mapping[str, object]) -> Sequence[ob
 
 
 async def _ensure_not_replaced(services: Services, view: RunView, step: ResolvedStep, indices: Collection[int]) -> None:
-    """Refuse to do items again at whose position another one was done that stands: it would be forgotten.
+    """Refuse to do another item at a position whose earlier work stands: that work could not be undone any more.
 
-    What an item is, the first list says that the step's own is made of: texts that a model wrote anew are none. What a
-    step did through the ledger of effects is compared there.
+    Items are compared in the first list that the step's own comes from, because a model writes other texts each time.
 
     Raises:
-        PermanentError: the list holds another item there now.
+        PermanentError: the list holds another item at such a position now; the step fails.
     """
     items = view.state.step(step.id).items
     begun = {index: items[index].begun or 0 for index in indices if index in items and _stands(step, items[index])}
@@ -326,11 +313,11 @@ async def _ensure_not_replaced(services: Services, view: RunView, step: Resolved
 
 
 async def ensure_of_its_list(services: Services, fan_out: FanOut, ref: WorkRef) -> None:
-    """Refuse items that were cleared in Airflow by hand, of a list that was laid out earlier and is another one now.
+    """Refuse items that a person cleared in Airflow by hand when their list has changed since it was laid out.
 
     Raises:
-        StepNotInScope: an item is gone, and what was done of it stays as it is.
-        PermanentError: an item is another one now.
+        StepNotInScope: the item is not in the list any more; its earlier outcome stays.
+        PermanentError: another item is at its position now; the step fails.
     """
     if fan_out.epoch == ref.epoch or ref.is_preserved:
         return
@@ -340,7 +327,7 @@ async def ensure_of_its_list(services: Services, fan_out: FanOut, ref: WorkRef) 
 
 
 def _stands(step: ResolvedStep, work: WorkState) -> bool:
-    """True when what was done is to be undone one day, or never can be."""
+    """True when the work was begun and has a compensation, or can never be undone."""
     return work.begun is not None and (step.compensate is not None or (step.irreversible and work.status != "failed"))
 
 
@@ -365,10 +352,10 @@ def _skipped(step: ResolvedStep, index: int | None, reason: str, ref: WorkRef) -
 async def end(
     services: Services, ref: WorkRef, endings: Sequence[NewEvent], *, expected: int | None = None
 ) -> list[Event]:
-    """Write how a work item ended whose work was done elsewhere, and that its fan-out has if it was the last.
+    """Write the ending of work done elsewhere, and complete its fan-out if it was the last item; the stored events.
 
     Raises:
-        ConcurrencyError: something of the step, or of no step, has come after the version `expected`.
+        ConcurrencyError: an event of the step, or of no step, has come after the version `expected`; decide anew.
     """
     stored = await services.log.aappend(ref.run, endings, expected=expected, within=[ref.step])
     if ref.slot is not None:
@@ -394,7 +381,10 @@ async def _write(
 ) -> Event:
     again = [index for index in indices if index not in stays] if view.state.redriven else None
     said = StepExpanded(step=step.id, length=length, indices=indices, epoch=ref.epoch, again=again, held=held)
+    # The first layout under this key counts, and a second process goes on with its positions. The skips are in the same
+    # append: written later, a crash in between would leave items that have neither work nor an outcome.
     stored = await services.log.aappend(ref.run, [said.event(key=keys.expanded(step.id, ref.epoch)), *_events(notes)])
+    # A list without work has no item whose ending would complete it.
     if not indices and all(note.index is not None for note in notes):
         await _completed(services, ref, {"skipped": len(notes)} if notes else {})
     return stored[0]

@@ -34,12 +34,14 @@ class Skip:
 def decide(definition: Definition, step: ResolvedStep, state: RunState) -> Skip | None:
     """What the steps before `step` mean for it; None when it goes ahead.
 
-    A failure, a rejection or what has no outcome before it stops it. A way not taken stops it only when every way that
-    leads to it was not taken, so that branches can join again.
+    A failure, a rejection or a missing outcome before the step stops it. A branch not taken stops the step only if no
+    way that leads to it was taken, so that branches can join again.
     """
     if state.cancelled_by is not None:
         return Skip(CANCELLED)
     direct = [definition.step(name) for name in step.after]
+    # To a step that cannot be undone every question before it counts, at any distance: no chain of conditions in
+    # between may lose a rejection (decision 31).
     counting = [*direct, *_questions(definition, step)] if step.irreversible else direct
     verdicts = [_edge(definition, before.id, step, state) for before in counting]
     for reason in (UPSTREAM_FAILED, CANCELLED, UNWINDING):
@@ -53,28 +55,28 @@ def decide(definition: Definition, step: ResolvedStep, state: RunState) -> Skip 
 
 
 def kept_back(definition: Definition, step: ResolvedStep, state: RunState, length: int) -> Mapping[int, str]:
-    """The positions of a fan-out that an approval, somewhere before it, does not let go ahead, and why.
+    """The positions of a fan-out that an approval before it holds back, each with the reason.
 
-    `length` is the length of the step's own list: an item that was asked about nowhere has not been approved.
+    `length` is the length of the step's own list. An item that no question was about counts as not approved.
     """
-    found: dict[int, str] = {}
+    reasons: dict[int, str] = {}
     for before in ancestors(definition, step):
         if not before.asks or before.each is None or before.id in step.when_references:
             continue
         result = state.step(before.id)
         if not same_list(before, step) or result.ended_as_a_whole:
-            continue  # What became of a question as a whole is judged with the step as a whole.
+            continue  # A question that ended as a whole is judged by `decide`, for the step as a whole.
         for index in range(length):
             question = result.items.get(index)
             reason = _answer(question)
             if question is not None and left_out_with_the_rest(question, result):
-                continue  # The list is judged as a whole as well.
+                continue  # `decide` judges this list as a whole, too.
             was_skipped = question is not None and question.status == "skipped"
             if was_skipped and reason == REJECTED and _is_told(definition, before, index, state):
-                continue  # Then the question that was rejected is judged itself.
+                continue  # Another question about the item was rejected, and is judged itself in this loop.
             if reason is not None:
-                found[index] = reason
-    return found
+                reasons[index] = reason
+    return reasons
 
 
 def _answer(question: WorkState | None) -> str | None:
@@ -91,7 +93,7 @@ def _answer(question: WorkState | None) -> str | None:
 
 
 def skipped_for_another(work: WorkState, of: StepState) -> bool:
-    """True of an item that was skipped for something before it, and neither by itself nor because a person said so."""
+    """True for an item that was skipped because of an earlier step, not by its own `when` or a person's decision."""
     before = (UPSTREAM_FAILED, NOT_TAKEN, CANCELLED, UNWINDING, NOT_ASKED)
     return (work.status == "skipped" and work.reason in before) or left_out_with_the_rest(work, of)
 
@@ -102,15 +104,15 @@ def not_begun(result: StepState) -> set[int]:
 
 
 def left_out_with_the_rest(item: WorkState, of: StepState) -> bool:
-    """True of an item that was skipped when what was to be done of a list that stays in part was stopped as a whole."""
+    """True for an item that was skipped because the part of its list that was to be done again was held back."""
     return item.status == "skipped" and item.reason is not None and item.reason == of.whole.reason
 
 
 def unfinished(step: ResolvedStep, state: RunState) -> list[int | None]:
-    """The positions of a step that have no outcome which counts; None stands for the step as a whole.
+    """The positions of a step without an outcome that counts; None stands for the step as a whole.
 
-    None counts of what never began, is still at work or was given up, whatever Airflow says of its task. Nor does one
-    of an earlier execution, where a later one has begun the work anew or was to do it again.
+    Work that never began, is under way or was given up has no outcome, whatever state Airflow's task has. An outcome of
+    an earlier execution does not count if a later one has begun the work again or was ordered to.
     """
     result = state.step(step.id)
     if result.ended_as_a_whole:
@@ -132,7 +134,7 @@ def redriven(
     if not causes or not all(same_list(definition.step(name), step) for name in causes):
         return None
     again = {index for name in causes for index in work_items[name]}
-    # What failed as a whole has no items that could be left as they are.
+    # A step that failed as a whole has no items that could stay as they are.
     return None if None in again else {index for index in again if index is not None}
 
 
@@ -158,7 +160,8 @@ def _edge(definition: Definition, before_id: str, step: ResolvedStep, state: Run
     before, result = definition.step(before_id), state.step(before_id)
     if _failed(before, result) or unfinished(before, state):
         return UPSTREAM_FAILED
-    # Of a list that stays in part it is why the rest of it was left out.
+    # If a list stays in part, its reason as a whole says why the rest was left out. The items alone cannot say so,
+    # because a single one may have been skipped for a failure of its own.
     if (reason := _passed_on(result.whole.reason)) is not None:
         return reason
     if before.chooses and result.status == "succeeded" and step.id not in (result.output or []):
@@ -169,17 +172,18 @@ def _edge(definition: Definition, before_id: str, step: ResolvedStep, state: Run
 def _rejected(definition: Definition, counting: Sequence[ResolvedStep], step: ResolvedStep, state: RunState) -> bool:
     """True when a rejection skips the step, by the rule in `language/rejections.py`.
 
-    What comes directly before an ordinary step was skipped itself where a rejection reached it. To a step that cannot
-    be undone every question before it counts as if it came directly before it.
+    A rejection reaches an ordinary step through the steps directly before it, which were skipped for it. To a step that
+    cannot be undone every question before it counts as if it came directly before it.
     """
     decided = _decided(definition, step, state)
-    found = [_told(definition, before, step, state) for before in counting]
-    # What was skipped for a rejection that nobody finds any more, because its question was put again by hand, counts.
-    return any(told is not None and (not told or told - decided) for told in found)
+    rejections = [_told(definition, before, step, state) for before in counting]
+    # An empty set: a step was skipped for a rejection that nobody finds any more, because its question was put again by
+    # hand since. The skip counts all the same.
+    return any(told is not None and (not told or told - decided) for told in rejections)
 
 
 def _decided(definition: Definition, step: ResolvedStep, state: RunState) -> set[str]:
-    """The questions that the step's own `when` names, or the ways of a branch that took it."""
+    """The questions that the step's own `when` names, or the conditions of a branch that chose the step."""
     named = set(step.when_references)
     for before in map(definition.step, step.after):
         if before.chooses and step.id in (state.step(before.id).output or []):
@@ -188,7 +192,7 @@ def _decided(definition: Definition, step: ResolvedStep, state: RunState) -> set
 
 
 def _told(definition: Definition, before: ResolvedStep, step: ResolvedStep, state: RunState) -> set[str] | None:
-    """The rejected questions that `before` was skipped for, or is itself; None where nothing of it was rejected."""
+    """The rejected questions because of which `before` was skipped, or `before` itself; None without a rejection."""
     result = state.step(before.id)
     if before.asks and before.each is None and result.status == "succeeded":
         return None if _approves(result.output) else {before.id}
@@ -225,19 +229,19 @@ def _reach(definition: Definition) -> Rejections:
 
 
 def _has_rejected(question: StepState) -> bool:
-    """True when an answer to the question was no: that it was not asked is not an answer."""
+    """True when somebody answered no; a question that was never put counts as unanswered, not as rejected."""
     answers = question.items.values() if question.is_fan_out else [question.whole]
     return any(work.status == "succeeded" and not _approves(work.output) for work in answers)
 
 
 def _is_rejected(result: StepState) -> bool:
-    """True of a fan-out with an item that was rejected, and none that was approved or needed no approval."""
+    """True for a fan-out in which an item was rejected, and none was approved or needed no approval."""
     reasons = [_answer(result.items.get(index)) for index in range(result.length or 0)]
     return REJECTED in reasons and None not in reasons
 
 
 def _passed_on(reason: str | None) -> str | None:
-    """Why a step was skipped, where that is a reason to skip what comes after it as well."""
+    """The reason a step was skipped, if later steps are skipped for it too; None otherwise."""
     return reason if reason in (UPSTREAM_FAILED, REJECTED, NOT_TAKEN, CANCELLED, UNWINDING) else None
 
 

@@ -193,8 +193,8 @@ async def _start(services: Services, work_item: WorkItem) -> WorkItem | Event:
         if isinstance(begun, Event):
             return begun
         work_item = begun
-        # Asked again after the write. Otherwise: the run looks open here, undoing begins and sees no start of this,
-        # `step.started` is written, and the work is done but never undone. Now one of the two sees the other. The same
+        # Asked again after the write. Otherwise: the run looks open here, undoing begins and sees no start of the item,
+        # `step.started` is written, and what is done now is never undone. So one of the two sees the other. The same
         # holds for an item that begins while another item of its list fails.
         try:
             skip = await _why_skipped(services, work_item)

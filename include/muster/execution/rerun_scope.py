@@ -16,8 +16,9 @@ from muster.language.kinds.human import ResolvedHumanStep
 
 
 def preserved_steps_of(definition: Definition, execution: Execution) -> frozenset[str] | None:
-    """The steps that an execution leaves as they were; None when tasks were cleared in Airflow by hand and the log
-    cannot tell which.
+    """The steps that an execution leaves as they were; None when tasks were cleared in Airflow by hand.
+
+    The log cannot tell which tasks a person cleared.
     """
     if execution.preserved_steps is not None:
         return execution.preserved_steps
@@ -32,7 +33,7 @@ def done_again(definition: Definition, order: Event) -> set[str]:
     match payload_of(order):
         case RunRestarted(again=again) | DeadLetterRedriven(again=again) if again is not None:
             return set(again)
-        # As they were written before they said so.
+        # Orders of earlier releases, which do not say what they do again: it follows from the definition.
         case RunRestarted() as said:
             return set(steps_from(definition, said.begins))
         case DeadLetterRedriven(work_items=work_items):
@@ -43,48 +44,50 @@ def done_again(definition: Definition, order: Event) -> set[str]:
 def redriven_with(
     definition: Definition, state: RunState, work_items: Mapping[str, Collection[int | None]]
 ) -> dict[str, list[int] | None]:
-    """What a redrive of these work items does again, by step: positions of its list, or None for all of it.
+    """The work that a redrive of these work items does again, by step: positions of its list, or None for all of it.
 
-    Besides what is named, and the same items after it, that is in these steps what has no outcome that counts, and what
-    was skipped for something before it; with an item that has failed also what did not begin because of that. What a
-    person has discarded is left as it is, unless it is named.
+    It does the named items again, and the same items in the later steps. In these steps it also does the items without
+    an outcome that counts and the items skipped because of an earlier step. With a failed item it does those that did
+    not begin because of the failure. An item that a person has discarded is left as it is, unless it is named.
     """
-    found: dict[str, list[int] | None] = {}
+    positions: dict[str, list[int] | None] = {}
     after = steps_after(definition, work_items)
     for step in definition.steps:
         if step.id not in work_items and step.id not in after:
             continue
         result, named = state.step(step.id), redriven(definition, step, work_items)
         if named is None or result.owed is None or result.ended_as_a_whole or not result.is_fan_out:
-            found[step.id] = None
+            positions[step.id] = None
             continue
-        for each in (step, *ancestors(definition, step)):
-            if same_list(each, step) and (each.id in work_items or each.id in after):
-                before = state.step(each.id)
+        # Earlier steps of the same list count too: an earlier redrive may have stopped there, and the item that it did
+        # not come to would be missing here.
+        for other in (step, *ancestors(definition, step)):
+            if same_list(other, step) and (other.id in work_items or other.id in after):
+                before = state.step(other.id)
                 named |= _without_outcome(before)
-                if any(before.work(index).status == "failed" for index in work_items.get(each.id, ())):
+                if any(before.work(index).status == "failed" for index in work_items.get(other.id, ())):
                     named |= not_begun(before)
-                if each.id in after:
+                if other.id in after:
                     named |= {index for index in _skipped(before) if not _is_its_own(result, index)}
         named -= {index for index in _discarded(result) if index not in work_items.get(step.id, ())}
-        found[step.id] = sorted(named)
-    return found
+        positions[step.id] = sorted(named)
+    return positions
 
 
 def _without_outcome(result: StepState) -> set[int]:
-    """The positions of a list that were to be done, and have no outcome that counts."""
+    """The positions that an order was to do, or that are unfinished; empty when the whole list is owed."""
     if result.owed is None:
         return set()
     return {*result.owed, *result.unfinished}
 
 
 def _skipped(result: StepState) -> set[int]:
-    """The positions that were skipped for something before them."""
+    """The positions that were skipped because of an earlier step."""
     return {index for index, item in result.items.items() if skipped_for_another(item, result)}
 
 
 def _is_its_own(result: StepState, index: int) -> bool:
-    """True when an item has an outcome that is not for something before it."""
+    """True when an item has an outcome of its own, not one that follows from an earlier step."""
     item = result.items.get(index)
     return item is not None and item.has_outcome and not skipped_for_another(item, result)
 
@@ -99,23 +102,23 @@ def is_done_alone(
     again: Mapping[str, Collection[int] | None],
     step: str,
 ) -> bool:
-    """True when a redrive of these work items does just these items of a step: then it is not laid out anew."""
+    """True when a redrive does just the named items of a step, so that the step is not laid out again."""
     named = work_items.get(step)
-    before = {each.id for each in ancestors(definition, definition.step(step))}
+    before = {other.id for other in ancestors(definition, definition.step(step))}
     if named is None or None in named or before.intersection(work_items):
         return False
-    # An order of before says nothing more.
+    # An order of an earlier release has no `again`: it does just the items that it names.
     return not again or set(again[step] or ()) == set(named)
 
 
 def steps_from(definition: Definition, names: Iterable[str]) -> tuple[str, ...]:
-    """What a restart from these steps does again, in order.
+    """The steps that a restart from these steps does again, in the order of the definition.
 
-    Approvals before them that are to be asked again (`on_restart: ask`) come first, with everything after them.
+    It includes earlier approvals that are to be asked again (`on_restart: ask`), and all steps after those.
     """
-    begins = {each for name in names for each in (name, *_asked_again(definition, name))}
+    begins = {redone for name in names for redone in (name, *_asked_again(definition, name))}
     chosen = {*begins, *steps_after(definition, begins)}
-    return tuple(each.id for each in definition.steps if each.id in chosen)
+    return tuple(redone.id for redone in definition.steps if redone.id in chosen)
 
 
 def steps_after(definition: Definition, names: Collection[str]) -> list[str]:
@@ -126,4 +129,8 @@ def steps_after(definition: Definition, names: Collection[str]) -> list[str]:
 def _asked_again(definition: Definition, step: str) -> list[str]:
     """The approvals before a step that a restart from it asks again."""
     before = ancestors(definition, definition.step(step))
-    return [each.id for each in before if isinstance(each, ResolvedHumanStep) and each.human.on_restart == "ask"]
+    return [
+        approval.id
+        for approval in before
+        if isinstance(approval, ResolvedHumanStep) and approval.human.on_restart == "ask"
+    ]

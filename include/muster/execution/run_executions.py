@@ -1,7 +1,7 @@
 """Which execution of a run this is: the first, or a later one after its tasks were cleared.
 
-Airflow counts how often a run was cleared, but does not tell the triggerer. What both lanes know is when the
-run was started last; each time it was is an epoch, numbered in the log.
+Airflow counts how often a run was cleared, but does not tell the triggerer. Both lanes know when the run was started
+last: each such start is an epoch, numbered in the log.
 """
 
 from __future__ import annotations
@@ -35,17 +35,18 @@ class Epoch:
 
 
 async def epoch_of(services: Services, run: str, started: datetime | None) -> Epoch:
-    """The epoch of the execution that Airflow started at `started`.
+    """The epoch of the execution that Airflow started at `started`; begins a new one when that start is new.
 
-    What is cleared while its run still goes on belongs to the same execution, and keeps its outcome.
+    A task that is cleared while its run still goes on belongs to the same execution, and keeps its outcome.
     """
     if started is None:
         return Epoch(0)
     at = instant(started)
     known = (services.database.dsn, run, at)
-    if (found := _epochs.get(known)) is None:
-        found = _epochs[known] = await _epoch(services, run, at)
-    return found
+    # Kept without asking the log again: the number of a start never changes.
+    if (epoch := _epochs.get(known)) is None:
+        epoch = _epochs[known] = await _epoch(services, run, at)
+    return epoch
 
 
 def instant(at: datetime) -> str:
@@ -55,10 +56,10 @@ def instant(at: datetime) -> str:
 
 async def _epoch(services: Services, run: str, at: str) -> Epoch:
     key = keys.begun(at)
-    found = await services.log.aunder_keys(run, [OPENED, key])
-    if key in found:
-        return _of(found[key])
-    if OPENED not in found or RunOpened.of(found[OPENED]).started in (at, None):
+    events = await services.log.aunder_keys(run, [OPENED, key])
+    if key in events:
+        return _of(events[key])
+    if OPENED not in events or RunOpened.of(events[OPENED]).started in (at, None):
         return Epoch(0)
     return await begin_epoch(services, run, key, at)
 
@@ -66,21 +67,25 @@ async def _epoch(services: Services, run: str, at: str) -> Epoch:
 async def begin_epoch(
     services: Services, run: str, key: str, started: str | None, *, undone_with: str | None = None
 ) -> Epoch:
-    """The execution that is written under `key`: the next one when it is new.
+    """The execution that is written under `key`; writes the next one when there is none yet.
 
-    Airflow started it at an instant; or nobody did, and the run is undone with the one that asked for it.
+    Args:
+        started: The instant at which Airflow started it; None for a child that is undone together with its parent.
+        undone_with: The run that asked for this one and is undone with it.
     """
     return await undisturbed(partial(_begin, services, run, key, started, undone_with))
 
 
 async def _begin(services: Services, run: str, key: str, started: str | None, undone_with: str | None) -> Epoch:
-    # The version first: of two that begin one each at the same moment, the second counts from the first.
+    # The version is read first. Two executions with different keys that begin at the same moment would else take one
+    # number: with the version the second append is refused, and that execution counts from the first.
     version = await services.log.aversion(run)
-    if (found := (await services.log.aunder_keys(run, [key])).get(key)) is not None:
-        return _of(found)
+    if (begun := (await services.log.aunder_keys(run, [key])).get(key)) is not None:
+        return _of(begun)
     definition = await definition_of(services, run)
     last = RunLifecycle.of([event async for event in services.log.aread(run, types=LIFECYCLE_EVENTS)]).last
-    # Nobody ordered it, nor did it die: a person has cleared tasks in Airflow, and only those are performed.
+    # No order waits for this execution, and none died: so a person has cleared tasks in Airflow by hand. Airflow alone
+    # knows which steps are done again.
     by_hand = not last.is_awaited
     preserved_steps = None if by_hand or not last.epoch else preserved_steps_of(definition, last)
     said = RunBegun(
@@ -89,7 +94,7 @@ async def _begin(services: Services, run: str, key: str, started: str | None, un
         preserved_steps=None if preserved_steps is None else sorted(preserved_steps),
         undone_with=undone_with,
     )
-    # Of several tasks that begin at once the first one's event stands for all.
+    # Several tasks of one execution begin at once: under the same key the first one's event counts for all.
     return _of((await services.log.aappend(run, [said.event(key=key)], expected=version, within=()))[0])
 
 
