@@ -245,6 +245,29 @@ def test_what_another_triggerer_has_begun_ahead_is_left_to_it_while_it_lives(sit
     assert [name for name, _ in beginnings(site, run)].count("b") == 1
 
 
+def test_signs_of_life_count_also_where_a_skill_blocks_the_event_loop_of_whoever_waits_for_them(
+    site: Site, bank: BankServer
+) -> None:
+    run = opened(site, bank, step("a"), step("b", given=f", seconds: {LONG}"), step("c"))
+    other = ahead_elsewhere(site, run)
+    assert eventually(lambda: bank.charges["b"] == 1)
+
+    async def blocked() -> Outcome:
+        triggerer = Triggerer(site)
+        task = asyncio.create_task(triggerer.comes_to(WorkRef(run=run, step="b")))
+        await asyncio.sleep(overtaken.LONGEST_WAIT_AHEAD / 2)
+        time.sleep(1.5 * overtaken.LONGEST_WAIT_AHEAD)
+        outcome = await task
+        await triggerer.comes_to_rest()
+        return outcome
+
+    outcome = site.do(blocked())
+    other.join(60)
+    assert outcome.output == "b"
+    assert bank.charges["b"] == 1
+    assert [name for name, _ in beginnings(site, run)].count("b") == 1
+
+
 def test_what_has_begun_ahead_counts_also_in_a_run_that_was_cancelled_since(site: Site, bank: BankServer) -> None:
     run = opened(site, bank, step("a"), step("b", given=f", seconds: {LONG}"), step("c"))
     other = ahead_elsewhere(site, run)
