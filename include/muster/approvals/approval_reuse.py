@@ -1,4 +1,4 @@
-"""An approval that outlives a restart: `on_restart: keep`."""
+"""An approval that still counts after a restart: `on_restart: keep`."""
 
 from __future__ import annotations
 
@@ -21,20 +21,19 @@ from muster.execution.work_item import ActionResult, WorkItem
 
 
 async def ask(services: Services, work_item: WorkItem) -> Request | Outcome:
-    """The question as it is put to people; how it was decided, where an earlier approval stands.
+    """Put the question and return the request; return the outcome instead when an earlier approval is kept.
 
     Raises:
-        PermanentError: nobody is left who may answer.
+        PermanentError: nobody is left who may answer; the step fails.
     """
     return await keep_answer(services, work_item) or await request(services, work_item)
 
 
 async def keep_answer(services: Services, work_item: WorkItem) -> Outcome | None:
-    """Let an approval of an earlier execution of the run stand, where the automation says so.
+    """Keep an approval of an earlier execution of the run, if the automation says so; None when the question is put.
 
-    Only a person's approval stands, and only for the same question: word for word, with the same details, of the
-    same people. None means that the question is to be asked. When the run has ended meanwhile, nothing is
-    written of it.
+    Only a person's approval is kept, and only for the same question: word for word, with the same details, to the same
+    people. If the run has ended meanwhile, nothing is written and the outcome is `CLOSED`.
     """
     if human_of(work_item).on_restart != "keep" or work_item.ref.epoch == 0:
         return None
@@ -42,10 +41,12 @@ async def keep_answer(services: Services, work_item: WorkItem) -> Outcome | None
 
 
 async def _keep(services: Services, work_item: WorkItem) -> Outcome | None:
-    # Before anything is read: if the run is closed or cancelled after this version, the append is refused.
+    # The version is read first. In the other order: the run looks open, it is closed, the version is read, and the
+    # append puts an approval into a run that has ended.
     version = await services.log.aversion(work_item.ref.run)
     if await has_closed(services, work_item.ref):
         return CLOSED
+    # Of several earlier executions only the last answer counts: a later rejection overrules an earlier approval.
     earlier = await _last_answered(services, work_item)
     if earlier is None:
         return None
@@ -57,6 +58,7 @@ async def _keep(services: Services, work_item: WorkItem) -> Outcome | None:
         actor=answered.actor, causation=answered.id, key=keys.approval(work_item.key, "answered", work_item.ref.epoch)
     )
     ended = work_item.succeeded(ActionResult(output=said.output, produced_by=f"person:{said.by}"))
+    # One append: a crash between the two events would leave an answered question whose step still waits.
     stored = await end(services, work_item.ref, [again, ended], expected=version)
     return Outcome(status="succeeded", output=StepSucceeded.of(stored[1]).output)
 
@@ -64,11 +66,12 @@ async def _keep(services: Services, work_item: WorkItem) -> Outcome | None:
 async def _last_answered(services: Services, work_item: WorkItem) -> tuple[Event, Event] | None:
     epochs = range(work_item.ref.epoch - 1, -1, -1)
     pairs = [
-        (keys.approval(work_item.key, "requested", it), keys.approval(work_item.key, "answered", it)) for it in epochs
+        (keys.approval(work_item.key, "requested", epoch), keys.approval(work_item.key, "answered", epoch))
+        for epoch in epochs
     ]
-    found = await services.log.aunder_keys(work_item.ref.run, list(chain(*pairs)))
+    events = await services.log.aunder_keys(work_item.ref.run, list(chain(*pairs)))
     for pair in pairs:
-        asked, answered = map(found.get, pair)
+        asked, answered = map(events.get, pair)
         if asked is not None and answered is not None:
             return asked, answered
     return None

@@ -1,4 +1,4 @@
-"""A person's decision: what is asked, of whom, and what an answer means. It fails closed."""
+"""A person's decision: the question, who is asked, and what an answer means. Silence and doubt count as a rejection."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from muster.redaction import redact
 
 
 class Wording(TypedDict):
-    """What of a question an answer to it belongs to."""
+    """The parts of a question that an answer is about: a kept approval needs all of them unchanged."""
 
     subject: str
     details: str | None
@@ -43,26 +43,26 @@ class Wording(TypedDict):
 
 
 CLOSED = Outcome(status="failed", reason="It is not asked any more: the run has ended.")
-"""What comes of a question whose run has ended without an answer."""
+"""The outcome of a question whose run has ended without an answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What a person is asked."""
+    """A question as Airflow shows it to people."""
 
     subject: str
     body: str | None
     assignees: Sequence[str]
-    """The user names who may answer, now or once it has escalated; never the one who asked for the run."""
+    """The user names of those who may answer, now or after an escalation; never the person who asked for the run."""
     within: float | None
-    """Seconds until somebody has to look at it again: to remind, to escalate, or because no answer counts any more."""
+    """Seconds until `look` is due again: to remind, to escalate, or because no answer counts any more."""
 
 
 async def request(services: Services, work_item: WorkItem) -> Request:
-    """Work out the request and write `approval.requested`.
+    """Write `approval.requested` and return the request.
 
     Raises:
-        PermanentError: nobody is left who may answer.
+        PermanentError: nobody is left who may answer; the step fails.
     """
     human, now = human_of(work_item), services.clock()
     said = ApprovalRequested(
@@ -75,26 +75,27 @@ async def request(services: Services, work_item: WorkItem) -> Request:
     )
     key = keys.approval(work_item.key, "requested", work_item.ref.epoch)
     await services.log.aappend(work_item.ref.run, [said.event(key=key)])
-    # Read back from the log: put again after a crash, the question is the one that was put first, with its first time.
+    # Read back from the log. After a crash the append finds the first question under its key: with the time from memory
+    # each crash would start the reminders and the deadline afresh.
     return _request(work_item, await question(services, work_item), now)
 
 
 def wording(work_item: WorkItem) -> Wording:
-    """What is asked, and of whom: an answer is an answer to exactly this.
+    """The wording of a question and the people who may answer it.
 
     Raises:
-        PermanentError: nobody is left who may answer.
+        PermanentError: nobody is left who may answer, or an expression gives something that is no user name.
     """
     human = human_of(work_item)
     assignees, levels = _chain(work_item, human)
     subject = evaluate(human.ask, work_item.variables, where=f"step {work_item.step.id}, human")
-    # Only where they will be compared: a hash is a trace of what may be personal.
+    # The hashes are written only if a later execution will compare them: each is a trace of data that may be personal.
     compared = human.on_restart == "keep"
     details = details_of(work_item) if compared else None
     return {
         "subject": redact(str(subject)),
         "details": sha256(details.encode()).hexdigest() if details is not None else None,
-        # Neither of them need name the item that it is asked about.
+        # Neither the subject nor the details need name the item, so an approval of one could be kept for another.
         "item": _hash_of_item(work_item) if compared else None,
         "assignees": assignees,
         "levels": levels,
@@ -103,16 +104,18 @@ def wording(work_item: WorkItem) -> Wording:
 
 
 async def look(services: Services, ref: WorkRef) -> dict[str, object] | Request | Outcome:
-    """Do what is due while nobody has answered: tell people, remind, escalate, or take the silence for a rejection.
+    """Do what is due while nobody has answered: send the question, remind, escalate, or reject when time is up.
 
-    The step's output when time is up; an `Outcome` when the question is settled, or when the run has ended meanwhile,
-    of which nothing is written then. Else the question goes on waiting, as the `Request` says.
+    Returns:
+        The step's output when this call has settled the question; an `Outcome` when it was settled before, or when the
+        run has ended, in which case nothing is written; else the `Request`, and the question waits on.
     """
     return await undisturbed(partial(_look, services, ref))
 
 
 async def _look(services: Services, ref: WorkRef) -> dict[str, object] | Request | Outcome:
-    # Before anything is read: an answer that comes after this version refuses what is decided here from the silence.
+    # The version is read first. In the other order: no answer is found, a person approves, the version is read, and the
+    # rejection for silence is written after the approval.
     version = await services.log.aversion(ref.run)
     if await has_closed(services, ref):
         return CLOSED
@@ -121,7 +124,7 @@ async def _look(services: Services, ref: WorkRef) -> dict[str, object] | Request
         return work_item
     asked, now = await question(services, work_item), services.clock()
     if asked.is_granted:
-        # Whoever gave the last approval died before it was said that this settles it.
+        # The process that wrote the last approval died before it wrote the answer: the answer is written here.
         *before, last = asked.granted
         return await answer(services, work_item, approved=True, by=last, before=before, expected=version)
     if asked.is_over(now):
@@ -150,16 +153,23 @@ async def answer(
     id: str | None = None,
     expected: int | None = None,
 ) -> dict[str, object]:
-    """Write the answer that settles a question, or the silence that counts as one; return the step's output.
+    """Write the answer that settles a question, and the end of its step; return the step's output.
 
-    `by` is a person's name and `id` what the auth manager calls them. `before` are those who approved already, where
-    several have to. The requester's own approval counts as a rejection, whoever let it through. Of several answers
-    that come at once the first stands, and its output is returned to all.
+    An approval by nobody, or by the person who asked for the run, is written as a rejection. If an answer is in the log
+    already, it counts, and its output is returned.
+
+    Args:
+        by: The person's name; None when time is up, which counts as a rejection.
+        before: Those who have approved already, if several people have to.
+        id: The auth manager's id of the person, for the record.
+        expected: The version of the log by which the answer was decided.
 
     Raises:
-        ConcurrencyError: something of the step, or of no step, has come after the version `expected`.
+        ConcurrencyError: an event of the step, or of no step, has come after `expected`; decide anew.
     """
     how: Literal["person", "timeout", "refused"] = "person" if by is not None else "timeout"
+    # `_objection` refuses the requester's approval earlier. Here it holds for every caller: nobody may approve the run
+    # that they asked for.
     if approved and (by is None or by == work_item.view.requested_by):
         approved, how = False, "refused" if by is not None else "timeout"
     said = ApprovalAnswered(
@@ -175,17 +185,18 @@ async def answer(
     )
     answered = said.event(actor=by or "muster", key=keys.approval(work_item.key, "answered", work_item.ref.epoch))
     ended = work_item.succeeded(ActionResult(output=said.output, produced_by=f"person:{by}" if by else "code"))
-    # In one append: a process that died in between would leave an answer in the log, and a step that still asks.
+    # One append for both events: a crash in between would leave an answer in the log and a step that still asks.
     stored = await end(services, work_item.ref, [answered, ended], expected=expected)
-    found: dict[str, object] = StepSucceeded.of(stored[1]).output
-    return found
+    # From the stored event, not from `said`: of two answers at once the first is stored, and both callers return it.
+    output: dict[str, object] = StepSucceeded.of(stored[1]).output
+    return output
 
 
 def _chain(work_item: WorkItem, human: ResolvedHuman) -> tuple[list[str], list[dict[str, object]]]:
-    """Who may answer from the beginning, and who besides after how long.
+    """The people who may answer from the beginning, and the levels of escalation.
 
     Raises:
-        PermanentError: too few are left when the requester is not counted, or a name is none.
+        PermanentError: without the requester too few people are left, or something is no user name.
     """
     assignees = _names(work_item, human.assignees)
     levels: list[dict[str, Any]] = [
@@ -214,13 +225,13 @@ def _hash_of_item(work_item: WorkItem) -> str | None:
 
 
 def _names(work_item: WorkItem, people: Sequence[str] | str) -> list[str]:
-    """User names, the requester's left out.
+    """The user names that `people` gives, without the requester's.
 
     Raises:
-        PermanentError: one of them is none.
+        PermanentError: one of them is no user name.
     """
     given = _listed(evaluate(people, work_item.variables, where=f"step {work_item.step.id}, human"))
-    names = [name for each in given for name in _listed(each)]
+    names = [name for entry in given for name in _listed(entry)]
     for name in names:
         if not isinstance(name, str) or not name.strip() or "," in name:
             raise PermanentError(
@@ -228,7 +239,7 @@ def _names(work_item: WorkItem, people: Sequence[str] | str) -> list[str]:
                 remedy="Let the expression give a user name, or a list of them.",
             )
     requester = work_item.view.requested_by
-    # A blank around a name makes nobody else of a person.
+    # Stripped before the comparison: with a blank around the name, the requester could approve their own run.
     return [name for name in dict.fromkeys(name.strip() for name in names) if name != requester]
 
 

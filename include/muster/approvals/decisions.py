@@ -1,7 +1,7 @@
-"""A person's reply on its way into the log: may this person answer now, and does it settle the question.
+"""A person's reply on its way into the log: whether this person may answer now, and whether that settles the question.
 
-It is decided here, from the log and the clock, before anybody is told that it counts. What it wakes in Airflow
-comes after, and finds the decision in the log however often it is begun again.
+A reply is decided here, from the log and the clock, and written before anybody is told that it counts. Airflow's task
+wakes after that, and finds the decision in the log however often it is started again.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from muster.execution.work_item import WorkItem
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """What a person says to a question."""
+    """A person's reply to a question."""
 
     approved: bool
     by: str
@@ -38,22 +38,22 @@ class Reply:
     """When Airflow was given it."""
     note: str | None = None
     id: str | None = None
-    """What the auth manager calls the person, for the record: it decides nothing."""
+    """The auth manager's id of the person, for the record: nothing is decided by it."""
 
     @classmethod
     def of(cls, who: Mapping[str, object], *, approved: bool, at: datetime, form: Mapping[str, object] | None) -> Reply:
-        """As Airflow keeps it: who gave it, with `id` and `name`, and in `form` the `note` that they added."""
+        """The reply that Airflow stores: `who` has the person's `id` and `name`, and `form` the `note` they added."""
         note = (form or {}).get("note")
         return cls(approved=approved, by=str(who["name"]), at=at, note=str(note) if note else None, id=str(who["id"]))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """What has become of a reply; it is in the log already."""
+    """The result of a reply, as it is in the log already."""
 
     status: Literal["settled", "counted", "refused", "closed"]
-    """The question is settled as it says; it counts, and more approvals are needed; this person may not give it now;
-    the question is not open any more."""
+    """`settled`: the question ends as the reply says. `counted`: more approvals are needed. `refused`: this person may
+    not answer now, and the question stays open. `closed`: the question was not open any more."""
     message: str
     """The same in words, for the person."""
     output: dict[str, object] | None = None
@@ -61,19 +61,19 @@ class Decision:
 
 
 async def take_reply(services: Services, ref: WorkRef, reply: Reply) -> Decision:
-    """Write a person's reply and say what has become of it. Each person's approval counts once, and is refused again.
+    """Write a person's reply and return what it meant. A second approval by the same person is refused.
 
-    Nothing comes between what it is decided by and what is written: neither the end of the run nor another person.
+    The reply is decided anew if the run ends or another person answers between the read and the write.
 
     Raises:
-        PermanentError: this execution of the run has not put the question yet.
+        PermanentError: this execution of the run has not put the question yet; nothing is written.
     """
     return await undisturbed(partial(_take, services, ref, reply))
 
 
 async def _take(services: Services, ref: WorkRef, reply: Reply) -> Decision:
-    # Before anything is read: what is written after this version refuses the append, and the reply is decided anew. So
-    # of two people who answer at once the second is told who was first.
+    # The version is read first, so that any later event refuses the append. Otherwise: two people answer at once, both
+    # find the question open, and both are told that their answer counts. Now the second is told who was first.
     version = await services.log.aversion(ref.run)
     work_item = await load_begun(services, ref)
     if isinstance(work_item, Outcome) and isinstance(work_item.output, dict) and "approved" in work_item.output:
@@ -88,7 +88,7 @@ async def _take(services: Services, ref: WorkRef, reply: Reply) -> Decision:
 
 
 async def _over(services: Services, ref: WorkRef) -> str | None:
-    """Why no answer counts in this execution of the run any more; None when one does."""
+    """Why no answer counts any more in this execution of the run; None when an answer still counts."""
     if (skip := await why_stopped(services, ref)) is not None:
         return "the run was cancelled" if skip.reason == CANCELLED else "the run is being undone"
     return "the run has ended" if await has_closed(services, ref) else None
@@ -97,9 +97,9 @@ async def _over(services: Services, ref: WorkRef) -> str | None:
 async def respond(
     services: Services, work_item: WorkItem, reply: Reply | None
 ) -> dict[str, object] | Request | Outcome:
-    """Take what Airflow woke the task with: a reply, or that it is time to look again (None).
+    """Handle what Airflow woke the task with: a reply, or None when it is time to look again.
 
-    The step's output when the question is settled; else what `look` says.
+    Returns the step's output when the reply settles the question; else the result of `look`.
     """
     if reply is not None:
         decision = await take_reply(services, work_item.ref, reply)
@@ -109,12 +109,15 @@ async def respond(
 
 
 async def _decide(services: Services, work_item: WorkItem, reply: Reply, version: int) -> Decision:
-    """Write what a reply to an open question means, if nothing of its step, or of no step, has come since a version.
+    """Write the result of a reply to an open question.
 
-    What other steps do says nothing about it: in a run that is busy, whoever waited for a moment without any would
-    wait for long.
+    Raises:
+        ConcurrencyError: an event of its step, or of no step, has come after the version; decide anew.
     """
+    # Events of other steps may come in between (`within`): they say nothing about the question, and in a busy run an
+    # answer would be refused again and again.
     asked = await question(services, work_item)
+    # By the time at which Airflow received the reply, not now: an answer in time counts, however late it gets here.
     if asked.is_over(reply.at):
         return Decision(status="closed", message="Time is up: no answer counts any more, which is a rejection.")
     if why := _objection(work_item, asked, reply):
@@ -142,14 +145,16 @@ async def _decide(services: Services, work_item: WorkItem, reply: Reply, version
 
 
 def progress(asked: Question) -> str:
-    """How many have approved and how many more have to, in words."""
+    """A sentence that says how many people have approved and how many more have to."""
     missing = asked.needed - len(asked.granted)
     return f"{len(asked.granted)} of {asked.needed}; {'one more is' if missing == 1 else f'{missing} more are'} needed."
 
 
 def _settled(reply: Reply, output: Mapping[str, object]) -> Decision:
-    """The decision where the question is settled: by this reply, or before it."""
+    """The decision for a question that is settled, by this reply or before it."""
     said = "approved" if output["approved"] else "rejected"
+    # The same answer given again is accepted. If the API server died between the log and Airflow's commit, the question
+    # still shows as open in Airflow, and the repeated reply has to wake the task.
     if output["by"] is not None and output["approved"] == reply.approved:
         return Decision(status="settled", message=f"It is {said}.", output=dict(output))
     how = f"by {output['by']}" if output["by"] else "because nobody had answered in time"
@@ -169,13 +174,13 @@ def _objection(work_item: WorkItem, asked: Question, reply: Reply) -> str | None
 
 
 def _grant(work_item: WorkItem, reply: Reply, needed: int) -> NewEvent:
-    """One of several approvals, once for each person."""
+    """The event for one of several approvals; its key holds the person, so each person's approval counts once."""
     said = ApprovalGranted(**work_item.place, by=reply.by, by_id=reply.id, needed=needed, note=reply.note)
     return said.event(actor=reply.by, key=keys.granted(work_item.key, reply.by, work_item.ref.epoch))
 
 
 def _refusal(work_item: WorkItem, reply: Reply, why: str) -> NewEvent:
-    """An answer that does not count."""
+    """The event for a reply that does not count."""
     said = ApprovalRefused(**work_item.place, by=reply.by, by_id=reply.id, approved=reply.approved, why=why)
     key = keys.refused(work_item.key, reply.by, reply.at.isoformat(), work_item.ref.epoch)
     return said.event(actor=reply.by, key=key)

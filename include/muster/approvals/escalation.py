@@ -1,6 +1,6 @@
-"""Who is told of a question, and who may answer when: as it is put, reminders, further people, more than one approval.
+"""Who is told of a question, and who may answer it when: the question, reminders, escalations, several approvals.
 
-Everything follows from what was asked, from the answers so far, and from the time: whoever looks decides the same.
+Everything follows from the question, the answers so far and the time, so every process decides the same.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from muster.language.kinds.human import ResolvedHuman, ResolvedHumanStep
 from muster.redaction import redact
 
 NOBODY = "#approvals"
-"""The place that is told when the step names nobody."""
+"""The place of a channel that gets the notices when the step names nobody."""
 SHORTEST = 1.0
-"""Seconds; nobody is woken sooner than that."""
+"""Seconds until the next look, at least."""
 ASKED, REMINDED, ESCALATED = "told", "reminded", "escalated"
-"""What people are told of a question: that it is put, that it waits, and that they may answer it, too."""
+"""The three notices about a question: that it was put, that it still waits, and that further people may answer."""
 _BEGINS = {ASKED: "Question", REMINDED: "Reminder", ESCALATED: "Escalated"}
 
 _TYPES = (
@@ -52,14 +52,14 @@ _TYPES = (
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """A question to people as the log has it."""
+    """A question to people, with everything that the log says of it."""
 
     subject: str
     asked_at: datetime
     assignees: Sequence[str]
     """Who may answer from the beginning."""
     levels: Sequence[tuple[float, Sequence[str]]]
-    """Who may answer besides, after so many seconds."""
+    """Further people who may answer, each with the seconds after which they may."""
     remind: Sequence[float]
     """Seconds after which people are reminded, each once."""
     within: float | None
@@ -77,7 +77,7 @@ class Question:
         return len(self.granted) >= self.needed
 
     def may_answer(self, by: str, at: datetime) -> bool:
-        """True for one of those it waits for at that time, who has not approved yet."""
+        """True for a person whom the question waits for at that time and who has not approved yet."""
         people = {
             *self.assignees,
             *(name for after, names in self.levels if self._since(at) >= after for name in names),
@@ -95,7 +95,7 @@ class Question:
         return max(min(left), SHORTEST) if left else None
 
     def due(self, now: datetime, *, announced: bool) -> Iterator[tuple[str, float, Sequence[str]]]:
-        """What people are to be told now and were not: its key, after how long, and who may answer besides."""
+        """The notices that are due and not in the log: key, seconds after the question, and who may answer besides."""
         every: list[tuple[str, float, Sequence[str]]] = [
             *([(ASKED, 0.0, ())] if announced else []),
             *((f"{REMINDED}/{n}", after, ()) for n, after in enumerate(self.remind)),
@@ -115,10 +115,10 @@ class Question:
 
 
 async def question(services: Services, work_item: WorkItem) -> Question:
-    """The question as it was put, with what has happened to it since.
+    """The question as it was put, with the approvals and notices since.
 
     Raises:
-        PermanentError: this execution of the run has not put it yet.
+        PermanentError: this execution of the run has not put the question yet.
     """
     events = services.log.aread(work_item.ref.run, steps=[work_item.step.id], types=_TYPES)
     own = [event async for event in events if _belongs(event, work_item)]
@@ -129,7 +129,7 @@ async def question(services: Services, work_item: WorkItem) -> Question:
         )
     said = ApprovalRequested.of(asked)
     return Question(
-        # Of whom is forgotten by now the log says that alone.
+        # The person whom the run is about may be forgotten by now: then the log only says so.
         subject=words(said.subject) or "",
         asked_at=datetime.fromisoformat(said.asked_at) if said.asked_at is not None else asked.at,
         assignees=said.assignees,
@@ -145,27 +145,26 @@ async def question(services: Services, work_item: WorkItem) -> Question:
 
 
 async def tell_due(services: Services, work_item: WorkItem, asked: Question, now: datetime, version: int) -> None:
-    """Send what is due, the question itself first, each once, and write it down.
+    """Send the notices that are due, the question first, each once, and write them down.
 
-    A notice that cannot be sent stays in the outbox: who may answer does not depend on it. Whoever dies in the middle
-    leaves it to the next one, for whom what was sent has its key in the outbox.
+    A notice that cannot be sent stays in the outbox; who may answer does not depend on it.
 
     Raises:
-        ConcurrencyError: something of the step, or of no step, has come after the version.
+        ConcurrencyError: an event of the step, or of no step, has come after the version; look again.
     """
     due = list(asked.due(now, announced=human_of(work_item).announce))
     for key, _, _ in due:
         made = partial(_told, services, work_item.ref, key, now)
-        # Sent first and written after. If the process dies in between, the next one sends under the same key, which the
-        # outbox knows; written first, it would be in the log that people were told who were not.
+        # Sent first and written after. If the process dies in between, the next one sends under the same key, and the
+        # outbox drops the repetition. Written first, the log would say that people were told who never were.
         await tell(services, work_item.ref.run, work_item.key, made, otherwise=NOBODY)
     if due:
-        said = [_event(work_item, *each, asked.people(now)) for each in due]
+        said = [_event(work_item, *notice, asked.people(now)) for notice in due]
         await services.log.aappend(work_item.ref.run, said, expected=version, within=[work_item.step.id])
 
 
 def details_of(work_item: WorkItem) -> str | None:
-    """What people need to know to decide, without secrets."""
+    """The details that people need for their decision, with secrets redacted; None when the step gives none."""
     human = human_of(work_item)
     details = (
         evaluate(human.details, work_item.variables, where=f"step {work_item.step.id}, human")
@@ -176,7 +175,11 @@ def details_of(work_item: WorkItem) -> str | None:
 
 
 def human_of(work_item: WorkItem) -> ResolvedHuman:
-    """What the step says of its question."""
+    """The step's `human` part.
+
+    Raises:
+        PermanentError: the step does not ask a person.
+    """
     if not isinstance(work_item.step, ResolvedHumanStep):
         raise PermanentError(f"Step {work_item.step.id} does not ask a person.")
     return work_item.step.human
@@ -194,7 +197,8 @@ def _event(work_item: WorkItem, key: str, after: float, names: Sequence[str], pe
 
 
 async def _told(services: Services, ref: WorkRef, key: str, now: datetime) -> list[dict[str, Any]]:
-    """What is told, of what the log says now; nothing once it is answered."""
+    """The fields of the notices, from the log as it is now; none once the question is answered."""
+    # Read again for each notice: an answer or `muster forget` may have come since `look` read the log.
     work_item = await load_begun(services, ref)
     if isinstance(work_item, Outcome):
         return []
@@ -227,7 +231,7 @@ def _notices(
 
 
 def _more(work_item: WorkItem, asked: Question, key: str) -> list[str]:
-    """What the person needs to know to decide: with the question, and while whom it is about is known."""
+    """The details, only in the first notice, and only while the person whom the run is about is not forgotten."""
     details = details_of(work_item) if key == ASKED and asked.subject != GONE else None
     return ["", details.rstrip(), ""] if details else []
 
@@ -249,7 +253,7 @@ def _end(asked: Question) -> list[str]:
 
 
 def _places(human: ResolvedHuman, work_item: WorkItem) -> Iterator[tuple[str, Any]]:
-    """Where the step has people told; None in place of what cannot be worked out, of which no notice can be made."""
+    """The channels and targets that the step names; the target is None where its expression fails."""
     for channel, written in (place for target in human.notify for place in target.places):
         try:
             yield channel, evaluate(written, work_item.variables, where=f"step {work_item.step.id}, notify")

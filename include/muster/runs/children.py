@@ -1,4 +1,4 @@
-"""A run that a step asks for: named so that it is started once, and what its end means for the step."""
+"""A run that a step asks for: its name, so that it starts only once, and the effect of its end on the step."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from muster.runs import proving
 
 
 class ChildFailed(PermanentError):
-    """The run that a step has asked for did not succeed: the step fails, and what its own run did is undone."""
+    """The run that a step has asked for did not succeed: the step fails, and the step's own run is undone."""
 
     repeats_data = False
 
@@ -49,7 +49,7 @@ class Child:
     inputs: Mapping[str, object]
     requested: Event
     proof: str
-    """What shows that it was asked for, with these inputs: nobody outside this installation can make it."""
+    """Shows that the run was asked for with these inputs; only this installation can make it."""
 
     @property
     def run(self) -> str:
@@ -63,14 +63,15 @@ class Child:
 
     @property
     def conf(self) -> dict[str, object]:
-        """What Airflow is given to start it with.
+        """The conf with which Airflow starts the run.
 
         Raises:
-            PermanentError: the inputs are others by now than those it was asked for with.
+            PermanentError: the inputs are no longer those that the run was asked for with; the step fails.
         """
         asked, said = self.requested, ChildRequested.of(self.requested)
         if said.proof not in (None, proving.digest(self.proof)):
-            # Opened with them it would be nobody's child, and would be performed all the same.
+            # With other inputs the proof fails, and `open` would take the run for nobody's child: it would be
+            # performed, and nobody would wait for it or undo it.
             raise PermanentError(
                 f"The inputs of {self.run} are not those it was asked for with: something in them was forgotten since.",
                 remedy=f"`muster restart {asked.stream} --from {said.step}` asks for another.",
@@ -79,14 +80,14 @@ class Child:
 
 
 async def ask_for(services: Services, work_item: WorkItem) -> Child:
-    """Name the run that a work item asks for, and write that down before anybody is told to start it.
+    """Write `child.requested` for the run that a work item asks for, and return that run; nothing starts it yet.
 
-    Asked again, after a crash, it is the same run; done again, in another epoch, it is another.
+    Call it again after a crash: it returns the same run. In another epoch it is another run.
 
     Raises:
-        PermanentError: its inputs cannot be worked out.
-        Stopped: it was not asked for, and the work item's own run begins nothing any more.
-        StepNotInScope: nor was it, and the execution has ended.
+        PermanentError: the inputs cannot be evaluated.
+        Stopped: the work item's own run begins nothing any more, so the child is not to be started; skip the step.
+        StepNotInScope: the execution of the work item's run has ended; nothing is to be started or written.
     """
     step, secret = _step(work_item), await proving.secret_of(services.database)
     inputs = to_jsonable_python(evaluate(step.arguments, work_item.variables, where=f"step {work_item.step.id}, with"))
@@ -97,9 +98,11 @@ async def ask_for(services: Services, work_item: WorkItem) -> Child:
     if (requested := (await services.log.aunder_keys(work_item.ref.run, [key])).get(key)) is None:
         await ensure_may_begin(services, work_item.ref)
         requested = (await services.log.aappend(work_item.ref.run, [said.event(key=key)]))[0]
-        # Again after the writing: who stopped the run before that has not seen what was asked for.
+        # Asked again after the write. Otherwise: the run looks open here, undoing begins and looks for children once,
+        # the request is written, and the child runs although nobody undoes it.
         await ensure_may_begin(services, work_item.ref)
-    # What was written first counts: an earlier release gave other names.
+    # The name in the log counts, because an earlier release named children in another way: a new name here would start
+    # the same child a second time.
     child = ChildRequested.of(requested).child
     return Child(
         automation=step.run,
@@ -111,20 +114,18 @@ async def ask_for(services: Services, work_item: WorkItem) -> Child:
 
 
 async def requested_by(services: Services, run: str, conf: Mapping[str, object]) -> Event | None:
-    """The event by which another run has asked for this one with these inputs; None when none has.
-
-    Anybody who may start a run chooses its id and writes its conf. So the other run's own log has the word, and the
-    conf the proof that it comes from there.
-    """
+    """The `child.requested` event with which another run has asked for this one and these inputs, or None."""
+    # A person who may start a run chooses its id and its conf, so the conf alone is not believed: the log of the other
+    # run must have the request, and the conf the proof.
     named = conf.get(PARENT)
     if not isinstance(named, Mapping) or not all(isinstance(named.get(name), str) for name in ("run", "key")):
         return None
-    found = (await services.log.aunder_keys(named["run"], [named["key"]])).get(named["key"])
-    if found is None or found.type != EventType.CHILD_REQUESTED or (said := ChildRequested.of(found)).child != run:
+    asked = (await services.log.aunder_keys(named["run"], [named["key"]])).get(named["key"])
+    if asked is None or asked.type != EventType.CHILD_REQUESTED or (said := ChildRequested.of(asked)).child != run:
         return None
     if said.proof is None:
-        # It was asked for by an earlier release, and is about to begin in this one.
-        return found
+        # An earlier release, which made no proofs, has asked for it.
+        return asked
     proven = proving.is_proven(
         await proving.secret_of(services.database),
         named.get("proof"),
@@ -134,14 +135,14 @@ async def requested_by(services: Services, run: str, conf: Mapping[str, object])
         child=run,
         inputs={name: value for name, value in conf.items() if name != PARENT},
     )
-    return found if proven else None
+    return asked if proven else None
 
 
 async def ensure_own(services: Services, work_item: WorkItem, run: str) -> None:
-    """Look who has opened a run that is there.
+    """Check that an open run was opened for this work item; a run that is not open yet passes.
 
     Raises:
-        ChildFailed: it was not opened for the work item.
+        ChildFailed: somebody else has opened it; the step fails, and the run is neither cancelled nor undone.
     """
     opened = (await services.log.aunder_keys(run, [OPENED])).get(OPENED)
     if opened is not None and RunOpened.of(opened).parent != _parent(
@@ -154,13 +155,13 @@ async def ensure_own(services: Services, work_item: WorkItem, run: str) -> None:
 
 
 def parent_of(asked: Event) -> ParentWorkItem:
-    """What a run says of the work item that has asked for it."""
+    """The `parent` entry in `run.opened` of the run that was asked for."""
     said = ChildRequested.of(asked)
     return _parent(asked.stream, said.step, said.index)
 
 
 def is_child(state: RunState, parent: str, step: str, index: int | None) -> bool:
-    """True when a run was opened for that work item: its id alone is no proof, anybody may start a run by any id."""
+    """True when a run was opened for that work item. Its id alone proves nothing: anybody may start a run by any id."""
     return state.parent == _parent(parent, step, index)
 
 
@@ -169,11 +170,9 @@ def _parent(run: str, step: str, index: int | None) -> ParentWorkItem:
 
 
 async def is_waited_for(services: Services, asked: Event) -> bool:
-    """True while the execution that asked begins work: one that is asked for begins as any other work of it does.
-
-    What undoes a run looks for what it asked for only once, and a later execution asks for another. A step that this
-    one leaves as it was waits for nobody: it has its outcome, or none for good.
-    """
+    """True while the execution that asked for a run still begins work."""
+    # A child that opens after that would stay as it is: undoing its parent looks for children only once, and a later
+    # execution of the parent asks for another child.
     said = ChildRequested.of(asked)
     ref = WorkRef(run=asked.stream, step=said.step, epoch=said.epoch)
     try:
@@ -183,7 +182,10 @@ async def is_waited_for(services: Services, asked: Event) -> bool:
 
 
 async def settle(services: Services, work_item: WorkItem, came: ActionResult | Exception) -> Outcome:
-    """Write how a work item ended whose run has, with that run's answer or an error; nothing once its own has ended."""
+    """Write the ending of a work item from the result of the run that it asked for, or from an error.
+
+    Nothing is written for `StepNotInScope`, because the execution of the work item's own run has ended.
+    """
     if isinstance(came, StepNotInScope):
         return not_in_scope(came.message)
     if isinstance(came, Stopped):
@@ -195,10 +197,10 @@ async def settle(services: Services, work_item: WorkItem, came: ActionResult | E
 
 
 async def result_of_run(services: Services, work_item: WorkItem, run: str) -> ActionResult:
-    """What a run that has ended gives to the work item that asked for it.
+    """The result that a run that has ended gives to the work item that asked for it.
 
     Raises:
-        ChildFailed: it did not succeed, or somebody else has started it.
+        ChildFailed: the run did not succeed, or somebody else has started it; the step fails.
     """
     await ensure_own(services, work_item, run)
     view = await load_all(services, run)
@@ -225,21 +227,22 @@ async def result_of_run(services: Services, work_item: WorkItem, run: str) -> Ac
 
 
 async def withdraw(services: Services, run: str, *, by: str, reason: str) -> bool:
-    """Have a run go no further: what it has not begun skips itself, and it undoes what it did.
+    """Cancel a run: steps that have not begun are skipped, and the rest is undone.
 
-    True when it had not been opened: from now on it never does anything, even if Airflow starts it later.
+    Returns True when the run had not been opened: it never does anything then, even if Airflow starts it later.
     """
-    # A person's word that it is done again comes after an earlier wish: it takes another.
+    # A restart or redrive overrules an earlier cancellation, so a cancellation after it needs a key of its own: under
+    # the old key it would be taken for the one that is overruled.
     again = [order async for order in services.log.aread(run, types=REPEAT_ORDERS) if order.type in REPEAT_ORDERS]
     key = keys.cancel(len(again), by)
     event = RunCancelRequested(reason=reason).event(actor=by, key=key)
     try:
-        # The log decides whether it has been opened. Looked up first, it could open between the look and the writing,
-        # and this would say of a run under way that it never begins.
+        # `expected=0` lets the log decide whether the run is open. Looked up first, the run could open between the look
+        # and the write, and this would report a run under way as one that never begins.
         stored = (await services.log.aappend(run, [event], expected=0))[0]
     except ConcurrencyError:
         stored = (await services.log.aappend(run, [event]))[0]
-    # What comes before the opening is known to every step of the run.
+    # As the first event of the stream it comes before `run.opened`, so every step of the run sees it and skips itself.
     return stored.version == 1
 
 
@@ -250,19 +253,19 @@ def _step(work_item: WorkItem) -> ResolvedRun:
 
 
 async def _is_about_others(services: Services, parent: str, run: str) -> bool:
-    """True when a run is about somebody whom the run that asked for it is not about: its log would keep their data."""
+    """True when a run is about a person whom its parent is not about: the parent's log would keep their data."""
     return not is_about_no_others(await services.log.asubject(run), await services.log.asubject(parent))
 
 
 def _outputs(definition: Definition, state: RunState, *, withheld: bool) -> dict[str, object]:
-    """What the run's steps gave back; when it is withheld, only what says nothing about a person."""
-    found = {
+    """The outputs of the run's steps that succeeded; if `withheld`, only those that say nothing about a person."""
+    outputs = {
         step.id: state.step(step.id).output for step in definition.steps if state.step(step.id).status == "succeeded"
     }
     if not withheld:
-        return found
+        return outputs
     return {
         name: with_personal(definition, name, output, lambda _: None)
-        for name, output in found.items()
+        for name, output in outputs.items()
         if is_impersonal(definition, name)
     }

@@ -1,4 +1,4 @@
-"""Waits for the end of the run that a step has asked for, patiently, and gives up where it can never come."""
+"""Waits for the end of the run that a step has asked for, and gives up when that end can never come."""
 
 from __future__ import annotations
 
@@ -27,25 +27,28 @@ Raises TransientError when it cannot be asked."""
 
 @dataclass(frozen=True)
 class Pace:
-    """How often it is looked, in seconds."""
+    """The times of a wait, in seconds."""
 
     first: float = 1.0
     """Before the second look; each wait is half as long again as the one before."""
     longest: float = 15.0
     airflow: float = 30.0
-    """Between two questions to Airflow: the log says what matters, unless Airflow has lost the run."""
+    """Between two questions to Airflow. The log has the end of a run, unless Airflow has lost the run."""
     begins: float = 900.0
-    """How long a run may take to begin: one that has not by then is taken to be held up for good."""
+    """How long a run may take to begin before it counts as held up for good."""
     mended: float = 1500.0
-    """How long a run that died with its machine is waited for. The reconciler looks every ten minutes, and lets what it
-    finds rest for ten."""
+    """How long to wait for a run that died with its machine: the reconciler looks every ten minutes, waits another ten
+    before it acts, and may then have the run go on."""
 
 
 USUAL = Pace()
 
 
 async def follow(services: Services, ref: WorkRef, airflow_state: AirflowState, pace: Pace = USUAL) -> Outcome:
-    """Wait for the end of the run that a work item has asked for, and write how the work item ended."""
+    """Wait for the end of the run that a work item has asked for; write how the work item ended and return that.
+
+    Call it again after a crash: it waits for the same run.
+    """
     work_item = await load_begun(services, ref)
     if isinstance(work_item, Outcome):
         return work_item
@@ -76,7 +79,7 @@ class _Wait:
         """Return once the run has ended.
 
         Raises:
-            PermanentError: it never will, or not in time; it has been cancelled.
+            PermanentError: the run will never end, or not in time, and was cancelled; or somebody else has started it.
         """
         wait = self._pace.first
         while not await self._look():
@@ -85,19 +88,21 @@ class _Wait:
 
     async def _look(self) -> bool:
         try:
-            # The projection, in which it is one row: a wait may take days, and looks every few seconds.
+            # From the projection, where a run is one row: a wait may take days with a look every few seconds, and
+            # folding the log each time would cost more with each event.
             end = await self._services.queries.aend_of(self._child.run)
             await self._ensure_own(begun=end != "unknown")
             if end not in (None, "unknown"):
                 return True
             await self._may_still_end(begun=end is None)
         except TransientError as error:
-            # There is nothing to lose by waiting on, and nowhere to write that it was given up.
+            # The database or Airflow cannot be asked, so nothing could be written about the step either: wait on.
             log.warning("looking again for the end of %s: %s", self._child.run, redact(str(error)))
         return False
 
     async def _ensure_own(self, *, begun: bool) -> None:
-        """A stranger's run is not waited for, nor is it any of ours to cancel."""
+        """Raise if somebody else has started the run: it is neither waited for nor cancelled."""
+        # Asked once: the first event of a stream never changes.
         if begun and not self._is_own:
             await ensure_own(self._services, self._work_item, self._child.run)
             self._is_own = True
@@ -120,7 +125,7 @@ class _Wait:
             await self._ask_airflow(begun=begun)
 
     async def _is_held_up(self) -> bool:
-        """True when it is not for others that it waits: as many as may go on at once, or such as begin meanwhile."""
+        """True if the child is blocked, not queued: fewer than the maximum of runs are open, and none began recently."""
         open_runs, last = await self._services.queries.abegun(self._child.automation)
         recent = last is not None and (self._services.clock() - last).total_seconds() < self._pace.begins
         return open_runs < AT_ONCE and not recent
@@ -130,7 +135,8 @@ class _Wait:
         ended = state is None or state in ENDED_IN_AIRFLOW
         if self._may_be_restarted(begun and state == "failed"):
             return
-        # Between Airflow's word and the log's lies a moment: only the second time it counts.
+        # Airflow and the log do not learn of an end at the same moment. Only the second answer in a row counts: at the
+        # first one the log's end may be about to come, and a run that has succeeded would be given up.
         if ended and self._ended_in_airflow:
             how = "does not know it any more" if state is None else f"ended it as {state}"
             said = "without an end in the log" if begun else "before it began"
@@ -141,7 +147,7 @@ class _Wait:
         self._ended_in_airflow = ended
 
     def _may_be_restarted(self, died: bool) -> bool:
-        """True while the reconciler may still have a run that died go on where it stopped."""
+        """True while the reconciler may still let a run that died go on where it stopped."""
         if not died:
             self._died = None
             return False

@@ -24,7 +24,7 @@ _NO_INPUTS = (PARENT, "openlineage")
 
 @dataclass(frozen=True, kw_only=True)
 class Opening:
-    """What Airflow knows of a run that begins."""
+    """Everything that Airflow knows of a run when it begins."""
 
     run: str
     dag_id: str
@@ -33,35 +33,41 @@ class Opening:
     bundle_version: str | None
     conf: Mapping[str, object] = field(default_factory=dict)
     started: datetime | None = None
-    """When Airflow started the run: what tells this execution of it from later ones."""
+    """When Airflow started the run; tells this execution from later ones."""
     trigger: str = "manual"
     """Airflow's run type: manual, scheduled, backfill, asset_triggered."""
     scheduled: ScheduledFor | None = None
-    """The times of the schedule that has started it; None where none has."""
+    """The times of the schedule that has started the run; None when no schedule has."""
     requested_by: str | None = None
     """The user who asked for the run; None when nobody did."""
 
 
 class InputsDoNotFit(PermanentError):
-    """The inputs of a run are not what its automation asks for; values are repeated only where they may be."""
+    """The inputs of a run do not fit its automation: the run fails, and a person triggers it again with others.
+
+    The message repeats values only if the run is about nobody.
+    """
 
     repeats_data = False
 
 
 async def open_run(services: Services, opening: Opening) -> Mapping[str, object]:
-    """Validate the inputs, store the definition, write `run.opened`; return the inputs.
+    """Store the definition, write `run.opened`, validate the inputs, and return them.
 
     Raises:
-        InputsDoNotFit: the inputs do not fit; the run is opened all the same, so that it shows why.
+        InputsDoNotFit: the inputs do not fit; the run is opened all the same, so that its page shows why.
     """
     definition = opening.definition
     learn_settings(definition.settings)
-    # Before `run.opened` names it: a run whose definition is not there could not go on.
+    # Stored before `run.opened` names it: after a crash in the other order, an open run would have no definition, and
+    # no step of it could go on.
     await services.definitions.aput(definition.canonical_json(), hash=definition.hash, automation=definition.name)
     inputs = _inputs(definition, opening.conf)
     asked = await requested_by(services, opening.run, opening.conf)
     if asked is not None:
-        # Only while it is not opened yet: an open run is withdrawn by the run that asked for it, if it is to be.
+        # A process that died after it asked for this run may have left the request behind, and its own run may be
+        # undone by now. Only before the first opening: once open, the parent finds this run itself, and withdraws it if
+        # need be.
         first = OPENED not in await services.log.aunder_keys(opening.run, [OPENED])
         if first and not await is_waited_for(services, asked):
             await withdraw(services, opening.run, by=asked.stream, reason="nobody waits for it any more")
@@ -81,11 +87,12 @@ async def open_run(services: Services, opening: Opening) -> Mapping[str, object]
     )
     causation = asked.id if asked is not None else None
     event = said.event(key=OPENED, actor=opening.requested_by or "airflow", causation=causation)
-    # What was written first counts: begun again, this task goes by the inputs that the run was opened with.
+    # The stored event counts: when Airflow starts this task again, the run keeps the inputs it was opened with.
     stored = RunOpened.of((await services.log.aappend(opening.run, [event]))[0])
-    # As it was when the run began: one that an earlier release has opened, and passed over a name in, goes on.
+    # Undeclared names from the stored event, not from the conf: an earlier release ignored such names, and a run that
+    # it has opened goes on.
     others = stored.undeclared or []
-    # Asked once it is opened: whom the run is about follows from that event.
+    # Asked after the append: `run.opened` decides whom the run is about, and so whether an error may repeat its values.
     repeat = await services.log.asubject(opening.run) is None
     if problems := [*_undeclared(others, repeat=repeat), *_problems(definition, inputs, repeat=repeat)]:
         there = f"{suggestion(others if repeat else (), definition.inputs)} " if others else ""
@@ -97,25 +104,25 @@ async def open_run(services: Services, opening: Opening) -> Mapping[str, object]
 
 
 def fitting_inputs(definition: Definition, given: Mapping[str, object]) -> tuple[dict[str, object], list[str]]:
-    """The inputs of a run that is not about somebody as a definition declares them, and what does not fit it."""
+    """The declared inputs of a run about nobody, defaults filled in, and a list of problems in words."""
     inputs = _inputs(definition, given)
     return inputs, _problems(definition, inputs, repeat=True)
 
 
 def _inputs(definition: Definition, given: Mapping[str, object]) -> dict[str, object]:
-    """The inputs among what a run was given, defaults filled in."""
+    """The declared inputs of a run's conf, defaults filled in."""
     schemas = definition.inputs
     defaults = {name: schema["default"] for name, schema in schemas.items() if "default" in schema}
     return defaults | {name: value for name, value in given.items() if name in schemas}
 
 
 def _undeclared(names: Sequence[str], *, repeat: bool) -> list[str]:
-    """What is said of names that are no inputs; `repeat` says that they may be repeated."""
+    """The problems of undeclared names, in words; `repeat` says that the names may be repeated."""
     return [f"there is no input `{name}`" if repeat else "there is no input of a name that was given" for name in names]
 
 
 def _problems(definition: Definition, inputs: Mapping[str, object], *, repeat: bool) -> list[str]:
-    """What does not fit; `repeat` says that the values may be repeated."""
+    """The problems of the inputs, in words; `repeat` says that the values may be repeated."""
     import jsonschema
 
     validator = jsonschema.Draft202012Validator(

@@ -1,4 +1,4 @@
-"""What a run that a step asks for is started with, that nobody else can make: a proof over who asks, and for what."""
+"""The proof that a step has asked for a run with these inputs: an HMAC that only this installation can make."""
 
 from __future__ import annotations
 
@@ -16,36 +16,38 @@ _NAME = "children"
 
 
 async def secret_of(database: Database) -> bytes:
-    """The installation's secret for children: 32 random bytes, made when first asked for.
+    """The installation's secret for children: 32 random bytes, made at the first call.
 
-    It is in the database alone: whoever reads it there could as well write the log. No event, page or conf holds it.
+    Only the database holds it; somebody who can read it there could write the log as well.
     """
     return await arun(database, _secret(os.urandom(32)))
 
 
 def name_of(secret: bytes, run: str, key: str, epoch: int) -> str:
-    """The child's run id in Airflow: it follows from the work item and the epoch, for whoever has the secret."""
+    """The child's run id in Airflow, which follows from the work item, the epoch and the secret."""
+    # Not random: a process that asks again after a crash must find the same run. Not plain: a person who may start runs
+    # could guess the id and open the child first, with inputs of their own.
     return f"child__{_mac(secret, 'name', [run, key, epoch])[:24]}"
 
 
 def prove(secret: bytes, run: str, key: str, child: str, inputs: Mapping[str, object]) -> str:
-    """The proof that a request of a run has asked for `child` with exactly these inputs.
+    """The proof that the request `key` of a run has asked for `child` with exactly these inputs.
 
-    Airflow shows it, as all of a run's conf, to those who may see the child. It is of no use to them: a run of that
-    name is there by then, and for another name or other inputs it proves nothing.
+    Airflow shows the proof, as all of a run's conf, to people who may see the child. They cannot use it: the child's id
+    is taken by then, and the proof fits no other id and no other inputs.
     """
     return _mac(secret, "request", [run, key, child, _settled(inputs)])
 
 
 def digest(proof: str) -> str:
-    """What the log keeps of a proof: enough to know it again, not to make it."""
+    """The SHA-256 of a proof, which the log keeps: enough to recognise the proof, not to make it."""
     return sha256(proof.encode()).hexdigest()
 
 
 def is_proven(
     secret: bytes, proof: object, *, kept: str, run: str, key: str, child: str, inputs: Mapping[str, object]
 ) -> bool:
-    """True when the proof belongs to this request and these inputs, and is the one whose digest the log has kept."""
+    """True when the proof fits this request and these inputs, and its digest is the one that the log has kept."""
     made = prove(secret, run, key, child, inputs)
     return isinstance(proof, str) and hmac.compare_digest(proof.encode(), made.encode()) and digest(made) == kept
 
@@ -55,7 +57,8 @@ def _mac(secret: bytes, purpose: str, what: object) -> str:
 
 
 def _settled(value: object) -> object:
-    """As it comes back from Airflow's database, where 1e20 is a whole number and there is no negative zero."""
+    """The value as it comes back from Airflow's database, where 1e20 is an integer and negative zero does not exist."""
+    # The proof is made before that round trip and checked after it: without this, such inputs would never prove.
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, Mapping):
@@ -66,8 +69,9 @@ def _settled(value: object) -> object:
 def _secret(fresh: bytes) -> Work[bytes]:
     keep = "INSERT INTO installation_secrets (name, value) VALUES (%(name)s, %(value)s) ON CONFLICT DO NOTHING"
     find = "SELECT value FROM installation_secrets WHERE name = %(name)s"
-    # Of several processes that make one at once, the first one's stands.
-    if not (found := (yield [Query(find, {"name": _NAME})])[0]):
+    # Read again after the insert: of two processes that make a secret at once the first one's stays (`DO NOTHING`), and
+    # the second must not go on with its own.
+    if not (rows := (yield [Query(find, {"name": _NAME})])[0]):
         yield [Query(keep, {"name": _NAME, "value": fresh})]
-        found = (yield [Query(find, {"name": _NAME})])[0]
-    return bytes(found[0][0])
+        rows = (yield [Query(find, {"name": _NAME})])[0]
+    return bytes(rows[0][0])

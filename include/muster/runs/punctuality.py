@@ -9,11 +9,12 @@ from muster.events.log import EventLog
 
 
 async def ended_by(log: EventLog, run: str, deadline: datetime) -> bool | None:
-    """True when the run had ended at the deadline, whatever came of it; None when the log knew of no such run.
+    """True when the run had ended at the deadline, with any status; None when the log had no such run by then.
 
-    A stuck run has not ended: a person must act. Nor has one that was to go on again by then, after a restart, a
-    redrive or a resume. What happened after the deadline makes no difference: asking later gives the same answer.
+    A stuck run has not ended, because a person must act. A run that was ordered to go on by then (restart, redrive,
+    resume) has not ended either.
     """
+    # Only events up to the deadline are read, so a late check gives the same answer as one in time.
     life = RunLifecycle.of([event async for event in log.aread(run, types=LIFECYCLE_EVENTS) if event.at <= deadline])
     if not life.is_opened:
         return None
