@@ -1,4 +1,4 @@
-"""The log of runs with personal data: sealed before it is written, opened for those who may read it."""
+"""The log of runs with personal data: events are sealed before they are written, and opened for those who may read."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ from muster.redaction import redact_data
 
 RUNS_KEPT = 1_024
 CONCEALED = {SEALED: "only in the log"}
-"""What XCom holds in place of personal data."""
+"""The value in XCom in place of personal data."""
 
 
 class _Rules(NamedTuple):
-    """Whom one run is about, and by what its events are told apart."""
+    """The subject of one run, and the definition that says which of its outputs are personal."""
 
     subject: str
     definition: Definition
 
 
 class _Unknown(Enum):
-    """That nobody has asked yet whom a run is about, or that it was forgotten."""
+    """Marks a run whose subject was not looked up yet, or has dropped out of the cache."""
 
     UNKNOWN = "unknown"
 
@@ -69,7 +69,8 @@ class _Sealer:
             data["subject"] = self.rules.subject
         if "output" in data:
             step, definition = data.get("step"), self.rules.definition
-            # What undoing it gave back is another output, of which nobody has said that it is about nobody.
+            # `impersonal` speaks of the step's own output. A compensation gives back another one, which may be
+            # personal.
             if event.type == EventType.STEP_SUCCEEDED and is_impersonal(definition, step):
                 data["output"] = with_personal(definition, step, data["output"], self.value)
             else:
@@ -78,9 +79,7 @@ class _Sealer:
 
 
 class PersonalCodec:
-    """Seals the events of a run that is about somebody, and opens them; all but structure, which is stored as it is
-    (`muster.events.structure`).
-    """
+    """Seals and opens the events of a run about somebody, all but their structure (`muster.events.structure`)."""
 
     def __init__(self, database: Database, master: Callable[[], bytes], look: Look) -> None:
         self._look, self._vault, self._definitions = look, Vault(master), DefinitionStore(database)
@@ -88,13 +87,13 @@ class PersonalCodec:
 
     def is_about_nobody(self, stream: str) -> bool:
         """True when the stream is known to hold nothing personal."""
-        # Looked up once: another thread may forget it between two looks.
+        # One `get`: between `in` and `[]` another thread may push the entry out of the cache.
         return self._rules.get(stream, _UNKNOWN) is None
 
     is_plain = is_about_nobody
 
     def subject(self, stream: str) -> Work[str | None]:
-        """The id of whom a run is about; None when it is about nobody, or not opened yet."""
+        """The id of the run's subject; None when the run is about nobody, or not opened yet."""
         rules = yield from self._rules_of(stream, ())
         return None if rules is None else rules.subject
 
@@ -103,7 +102,7 @@ class PersonalCodec:
         return self._vault.name_id(name)
 
     def seals(self, stream: str) -> Work[Seals | None]:
-        """What seals for whom the run is about; None when it is about nobody."""
+        """The seals of the run's subject, without a key when it was forgotten; None when the run is about nobody."""
         rules = yield from self._rules_of(stream, ())
         if rules is None:
             return None
@@ -111,7 +110,7 @@ class PersonalCodec:
         return Seals(rules.subject, keys.get(rules.subject), stream)
 
     def open(self, stream: str, events: Sequence[Event]) -> Work[list[Event]]:
-        """Events with what was sealed opened, or marked as forgotten."""
+        """The events with sealed values opened; values whose key is gone are marked as forgotten."""
         if not events or not (yield from self._may_hold_seals(stream)):
             return list(events)
         ids = set[str]().union(*(sealed_ids(event.data) for event in events))
@@ -122,28 +121,31 @@ class PersonalCodec:
         try:
             return (yield from self._rules_of(stream, ())) is not None
         except DefinitionGone:
-            # What is sealed says so itself: to read, the definition only saves looking for it.
+            # Reading must work without the definition. Sealed values are marked as such, so look for them in the
+            # events.
             return True
 
     def seal(self, stream: str, events: Sequence[NewEvent]) -> Work[list[NewEvent]]:
-        """Events as they are stored. The key is asked for each time: it may be gone by now."""
+        """The events as they are stored, redacted and sealed; unchanged when the run is about nobody."""
+        # The key is read for each append and not kept in memory: `muster forget` in another process takes effect at
+        # once.
         rules = yield from self._rules_of(stream, events)
         if rules is None:
             return list(events)
         sealer = _Sealer(rules, (yield from self._vault.keys([rules.subject])), stream)
-        # Redacted first: sealed, a secret is not found any more.
+        # Redacted first: in sealed text the redaction could not find a secret.
         return [sealer.event(replace(event, data=redact_data(event.data))) for event in events]
 
     def _rules_of(self, stream: str, events: Sequence[NewEvent]) -> Work[_Rules | None]:
-        """The run's rules, from the event that opened it, stored or about to be; kept, for they never change."""
+        """The run's rules, from its `run.opened`, stored or among `events`. Kept, because they never change."""
         known = self._rules.get(stream, _UNKNOWN)
         if not isinstance(known, _Unknown):
             return known
         stored = yield from self._look(stream, [OPENED])
         if not stored:
             new = next((event for event in events if event.type == EventType.RUN_OPENED), None)
-            # Neither is kept: before it is opened a run may still turn out to be about somebody, and of two processes
-            # that open it the first one's event says about whom.
+            # Not kept until `run.opened` is stored: before that the run may still turn out to be about somebody, and if
+            # two processes open it at once, the first one's event decides about whom. A kept answer could be wrong.
             return None if new is None else (yield from self._rules_for(stream, new))
         said = RunOpened.of(stored[0])
         subject = said.subject
@@ -152,8 +154,9 @@ class PersonalCodec:
         return rules
 
     def _rules_for(self, stream: str, opened: NewEvent) -> Work[_Rules | None]:
-        """The rules of a run that is about to be opened: it is about whom its automation names, and about whom the run
-        is that has asked for it.
+        """The rules of a run that is about to be opened.
+
+        Its subjects are those of the run that has asked for it, and those that its automation names.
         """
         said = RunOpened.of(opened)
         definition = yield from self._definition(said.definition)
@@ -166,7 +169,8 @@ class PersonalCodec:
                 names = names_of(definition, said.inputs)
             except SubjectDoesNotFit:
                 names = []
-            # A run that names nobody has a subject of its own: nothing personal is ever written in the clear.
+            # If the inputs name nobody, the run gets a subject of its own: its inputs do not fit, but they may be
+            # personal all the same, and nothing personal is written in the clear.
             for name in names or [f"run {stream}"]:
                 subjects.append((yield from self._vault.enrol(name)))
         return _Rules(AND.join(dict.fromkeys(subjects)), definition) if subjects else None
@@ -177,14 +181,14 @@ class PersonalCodec:
 
 
 class PersonalLog(EventLog):
-    """The log as people read it: opened."""
+    """The log for people to read: its events are opened."""
 
     def __init__(self, database: Database, master: Callable[[], bytes]) -> None:
         super().__init__(database, partial(PersonalCodec, database, master))
 
 
 class RunLog(VerifiedLog):
-    """The log as runs are gone on with: every read is of events as they were written, and opened."""
+    """The log for performing runs: every read verifies that events are as they were written, and opens them."""
 
     def __init__(self, database: Database, master: Callable[[], bytes]) -> None:
         super().__init__(database, partial(PersonalCodec, database, master))
@@ -192,23 +196,23 @@ class RunLog(VerifiedLog):
 
 def kind_of(definition: Definition, step: object) -> str | None:
     """The kind of a step; None when there is no such step."""
-    return next((each.kind for each in definition.steps if each.id == step), None)
+    return next((candidate.kind for candidate in definition.steps if candidate.id == step), None)
 
 
 def is_impersonal(definition: Definition, step: object) -> bool:
-    """True when the automation says that what the step gives back is about nobody, but for the fields it names."""
+    """True when the automation says that the step's output is about nobody, except for the fields that it names."""
     return definition.personal is not None and step in definition.personal.impersonal
 
 
 def with_personal(definition: Definition, step: Any, output: object, change: Seal) -> object:
-    """What an impersonal step gave back, with the fields changed that are about somebody all the same."""
+    """The output of an impersonal step, with `change` applied to the fields that are personal all the same."""
     for path in definition.personal.outputs.get(step, ()) if definition.personal is not None else ():
         output = _changed_at(output, path.split(".") if path else (), change)
     return output
 
 
 def _changed_at(value: object, path: Sequence[str], change: Seal) -> object:
-    """`value` with what is at `path` in it changed; a list is gone through."""
+    """`value` with `change` applied at `path`; in a list it is applied to every element."""
     if not path:
         return change(value)
     if isinstance(value, list):
@@ -219,7 +223,7 @@ def _changed_at(value: object, path: Sequence[str], change: Seal) -> object:
 
 
 def seal_output(kind: str | None, output: object, seal: Seal) -> object:
-    """What a step of that kind gave back, with everything sealed but its structure."""
+    """The output of a step of that kind, with everything sealed but its structure."""
     known = KINDS[kind].resolved if kind in KINDS else None
     if known is not None and known.chooses:
         return output  # The names of steps.
@@ -229,13 +233,13 @@ def seal_output(kind: str | None, output: object, seal: Seal) -> object:
 
 
 def conceal(outcome: Outcome, kind: str | None) -> Outcome:
-    """What others than the log may know of how a step ended in a run about somebody: Airflow forgets nobody."""
+    """The outcome of a step in a run about somebody as Airflow may know it, because Airflow forgets nobody."""
     if outcome.structural == "all":
         return outcome
     output, reason = outcome.output, outcome.reason
     if outcome.structural == "nothing" and output is not None:
         output = seal_output(kind, output, lambda value: None if value is None else dict(CONCEALED))
-    # Of somebody who was forgotten since it is a mapping.
+    # The reason is a mapping, the marker of forgotten data, when the run's subject was forgotten since.
     is_own = reason is None or (isinstance(reason, str) and reason in SKIPPED)
     return replace(outcome, output=output, reason=reason if is_own else WITHHELD)
 
@@ -246,23 +250,24 @@ def _parsed(content: str) -> Definition:
 
 
 class SubjectDoesNotFit(PermanentError):
-    """Nobody can say whom a run is about."""
+    """The inputs do not say whom a run is about: the run fails, and a person triggers it again with others."""
 
 
 def names_of(definition: Definition, inputs: Mapping[str, object]) -> list[str]:
-    """Whom a run with these inputs is about; nobody where an input is missing.
+    """The names of the people whom a run with these inputs is about; empty when an input is missing.
 
     Raises:
-        SubjectDoesNotFit: it cannot be worked out, or is something that nobody is called. No value is repeated.
+        SubjectDoesNotFit: the expression fails, or gives something that is no name. The message repeats no value.
     """
     if definition.personal is None:
         return []
     known = {"inputs": inputs, "settings": definition.settings}
     try:
-        found = evaluate(definition.personal.subject, known, where="personal, subject")
+        subject = evaluate(definition.personal.subject, known, where="personal, subject")
     except PermanentError:
+        # `from None`, and words of our own: the error of the expression may quote a personal input.
         raise SubjectDoesNotFit("personal.subject: cannot be worked out from them") from None
-    each = found if isinstance(found, list | tuple) else [found]
-    if any(isinstance(name, bool) or not isinstance(name, str | int | float | None) for name in each):
+    names = subject if isinstance(subject, list | tuple) else [subject]
+    if any(isinstance(name, bool) or not isinstance(name, str | int | float | None) for name in names):
         raise SubjectDoesNotFit("personal.subject: gives something other than texts and numbers")
-    return [str(name) for name in each if name is not None and str(name).strip()]
+    return [str(name) for name in names if name is not None and str(name).strip()]

@@ -1,4 +1,4 @@
-"""Tells people what does not depend on their hearing it."""
+"""Sends notices whose failure must not stop the work."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ from muster.execution.services import Services
 from muster.notifications.addressing import addressed, report
 
 Words = Callable[[], Awaitable[Iterable[Mapping[str, Any]]]]
-"""Makes the fields of notices of what can be read as it is called."""
+"""Makes the fields of the notices from the log as it is when called."""
 
 
 async def tell(services: Services, run: str, step: str, words: Words, *, otherwise: str) -> dict[str, Exception]:
-    """Send the notices that `words` makes; one that cannot be sent keeps neither the others nor the work back.
-
-    Whom the run is about is asked before the words are made: where they are forgotten meanwhile, the words are made
-    anew, for those who have not been told.
+    """Send the notices that `words` makes. A notice that cannot be sent stops neither the others nor the work.
 
     Returns:
-        By its key, why a notice was not sent. The outbox has it, unless none can be made of it: see `addressed`.
+        The errors by the key of the notice. The outbox has the notice, unless none could be made: see `addressed`.
 
     Raises:
-        DatabaseLost: nothing may be in the outbox: to be said again.
+        DatabaseLost: the notices may not be in the outbox; call this again.
     """
+    # `about_whom` reads the run's subject before the words are made. If the subject is forgotten while notices are
+    # sent, the words are made anew for the people who have not been told.
     work = partial(_tell, services, step, words, otherwise=otherwise)
     faults = await about_whom(partial(_seals, services), run, work)
-    # Here, because nothing is logged in the middle of work about somebody.
+    # After the work, because inside work about somebody every logged line is withheld.
     report(faults)
     return faults
 
 
 async def is_about_somebody(services: Services, run: str) -> bool:
-    """True also when nobody can say, so that people are told all the same."""
+    """True when the run is about somebody, and also when that cannot be found out."""
     return await _seals(services, run) is not None
 
 
 async def _tell(services: Services, step: str, words: Words, *, otherwise: str) -> dict[str, Exception]:
     seals = current_seals()
     notices, faults = addressed(await words(), otherwise=otherwise, about_somebody=seals is not None, step=step)
-    # One notice is recorded as it is sent. Of several, whoever dies after the first would leave the others unknown.
+    # A single notice is recorded when it is sent. Several are recorded first: if the process died after the first one,
+    # nobody would know of the others.
     if len(notices) > 1:
         await services.notices.outbox.aplan(notices, seals.known if seals is not None else ())
     for notice in notices:
@@ -61,5 +61,6 @@ async def _seals(services: Services, run: str) -> Seals | None:
     except TransientError:
         raise
     except MusterError:
-        # Of an altered log, for example, people must hear. Whom it is about nobody can say: it may be somebody.
+        # People must hear of an altered log, for example. It cannot say whom the run is about, so treat it as personal:
+        # the notice then names only the run and the step.
         return Seals("", None, run)

@@ -1,4 +1,4 @@
-"""What the expressions of a step may name."""
+"""The variables that the expressions of a step may use."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from muster.language.triggers.schedule import ResolvedSchedule
 
 
 class Site(Protocol):
-    """What hydrating needs of the services."""
+    """The part of the services that hydrating outputs needs."""
 
     @property
     def site(self) -> Path | None:
@@ -29,7 +29,10 @@ class Site(Protocol):
 
 
 class Variables(Mapping[str, object]):
-    """Variables that are worked out when the first is asked for: it takes the site's skills, an answer does not."""
+    """Variables that are evaluated when the first one is used.
+
+    Evaluating them needs the site's skills, and a person's answer must count also when a skill file is broken.
+    """
 
     def __init__(self, work_out: Callable[[], Mapping[str, object]]) -> None:
         self._work_out = work_out
@@ -39,7 +42,7 @@ class Variables(Mapping[str, object]):
         return self._work_out()
 
     def ensure_worked_out(self) -> None:
-        """Work them out unless they are: raises what working them out raises."""
+        """Evaluate the variables unless they are; raises the error of their evaluation."""
         _ = self._found
 
     def __getitem__(self, name: str) -> object:
@@ -53,8 +56,9 @@ class Variables(Mapping[str, object]):
 
 
 def variables_for(definition: Definition, names: Iterable[str], state: RunState, services: Site) -> dict[str, object]:
-    """The variables of an expression that refers to the steps of these names: `inputs`, `steps`, `settings`, `run`."""
-    # All inputs of a run are forgotten together, but for those that were null. To look through outputs takes time.
+    """The variables `inputs`, `steps`, `settings` and `run` of an expression that refers to these steps."""
+    # Looking through large outputs takes time, and the inputs tell whether it is needed: all inputs of a run are
+    # forgotten together, except for those that were null.
     may_be_forgotten = not state.inputs or any(map(is_marker, state.inputs.values()))
     as_read: Callable[[Any], Any] = with_forgotten if may_be_forgotten else lambda value: value
     return {
@@ -72,7 +76,7 @@ def variables_for(definition: Definition, names: Iterable[str], state: RunState,
 
 
 def with_forgotten(value: object) -> object:
-    """The value with all in it that was forgotten as expressions know it."""
+    """The value with each marker of forgotten data replaced by a `Forgotten`, which expressions may not decide by."""
     if isinstance(value, list):
         return [with_forgotten(inner) for inner in value]
     if not isinstance(value, Mapping):
@@ -81,11 +85,9 @@ def with_forgotten(value: object) -> object:
 
 
 def _times(definition: Definition, state: RunState) -> dict[str, date | None]:
-    """The times of the schedule that has started a run, where its clocks are; else when it was opened.
-
-    They are the same in every attempt, and in another execution of the run.
-    """
-    zones = (each.timezone for each in definition.triggers if isinstance(each, ResolvedSchedule))
+    """The times of the schedule that has started a run, in its time zone; without a schedule the time of opening."""
+    # From `run.opened`, never from the clock: each attempt and each later execution of the run must see the same date.
+    zones = (trigger.timezone for trigger in definition.triggers if isinstance(trigger, ResolvedSchedule))
     zone = ZoneInfo(next(zones, None) or "UTC")
     said = state.scheduled or {}
     times = (datetime.fromisoformat(text) if (text := said.get(name)) else None for name in ("at", "begins", "ends"))
@@ -98,7 +100,7 @@ def _times(definition: Definition, state: RunState) -> dict[str, date | None]:
 
 
 def _seen(step: ResolvedStep, result: StepState, services: Site, as_read: Callable[[object], object]) -> object:
-    """A step's output as expressions see it: a rejection is false, although it is a mapping that says something."""
+    """A step's output as expressions see it: a rejection is false, although it is stored as a mapping."""
     output, name = as_read(_hydrated(result, services)), f"steps.{step.id}"
     if step.asks:
         return answered(output, name)
@@ -106,7 +108,7 @@ def _seen(step: ResolvedStep, result: StepState, services: Site, as_read: Callab
 
 
 def _hydrated(result: StepState, services: Site) -> object:
-    """A step's output with its money and dates as such."""
+    """A step's output with amounts and dates turned back into their types; a list with one entry for each item."""
     if not result.is_fan_out or result.ended_as_a_whole:
         return hydrate(result.whole.output_type, result.whole.result, services.site)
     return [_item(result, index, services) for index in range(result.length or 0)]

@@ -25,12 +25,12 @@ from muster.redaction import learn_settings
 
 _definitions: BoundedCache[str, Definition] = BoundedCache(128)
 _performed_by: BoundedCache[tuple[str, int, str, int], str] = BoundedCache(512)
-"""The hash of what an execution of a run is performed by: it was ordered before that began, and stays."""
+"""By execution of a run, the hash of its definition: an order may change it before the execution begins, not after."""
 _opened: BoundedCache[tuple[str, str], Event] = BoundedCache(256)
 
 
 class NeverOpened(MusterError):
-    """Nothing is known of the run: nothing was done for it."""
+    """The log has no `run.opened` of the run, so nothing was done for it: a person triggers it again."""
 
     repeats_data = False
 
@@ -45,12 +45,12 @@ class RunView:
     id: str
     definition: Definition
     opened: Event
-    """Its first event, without what may be about somebody: that is in `state`."""
+    """The run's first event without data that may be personal; `state` has those."""
     events: Sequence[Event]
 
     @property
     def requested_by(self) -> str | None:
-        """The name of the user who asked for it; None when nobody did."""
+        """The name of the user who asked for the run; None when nobody did."""
         return RunOpened.of(self.opened).requested_by
 
     @cached_property
@@ -60,19 +60,20 @@ class RunView:
 
     @cached_property
     def workspaces(self) -> Mapping[str, str]:
-        """By folder the runs whose files it may read: itself, and those it has asked for, so far as known."""
+        """The runs whose files this run may read, by folder name: itself, and the known runs that it has asked for."""
+        # The names of today come last and win: an earlier name could stand for several runs.
         runs = (self.id, *self.state.children)
         return {earlier_workspace_of(Path(), run).name: run for run in reversed(runs)} | {
             workspace_of(Path(), run).name: run for run in runs
         }
 
     def as_of(self, epoch: int) -> RunState:
-        """The state at the end of one execution of the run: what was done again since may have given something else."""
-        if (found := self._as_of.get(epoch)) is None:
+        """The state at the end of one execution of the run; later executions may have other outputs."""
+        if (state := self._as_of.get(epoch)) is None:
             later = next((event for event in self.events if event.epoch > epoch), None)
             earlier = (event for event in self.events if later is not None and event.version < later.version)
-            found = self._as_of[epoch] = self.state if later is None else fold(earlier)
-        return found
+            state = self._as_of[epoch] = self.state if later is None else fold(earlier)
+        return state
 
     @cached_property
     def _as_of(self) -> dict[int, RunState]:
@@ -84,12 +85,12 @@ class RunView:
 
     @cached_property
     def _by_work(self) -> Mapping[tuple[str, str, int | None], Sequence[Event]]:
-        # Looked through once for all items: each of 10,000 would look through what all of them did.
-        found = defaultdict[tuple[str, str, int | None], list[Event]](list)
+        # Grouped once for all items: each of 10,000 items would else look through the events of all the others.
+        by_work = defaultdict[tuple[str, str, int | None], list[Event]](list)
         for event in self.events:
             if event.step is not None:
-                found[event.type, event.step, event.index].append(event)
-        return found
+                by_work[event.type, event.step, event.index].append(event)
+        return by_work
 
     def variables(self, step: ResolvedStep, services: Services) -> dict[str, object]:
         """What the expressions of `step` may name, `item` and `index` aside."""
@@ -97,45 +98,51 @@ class RunView:
 
 
 async def load(services: Services, ref: WorkRef) -> tuple[RunView, ResolvedStep]:
-    """The run as far as one of its steps needs to know it.
+    """The events and the definition that one step of a run needs, and the step itself.
 
     Raises:
-        MusterError: the run was never opened.
+        NeverOpened: the run was never opened.
+        StepNotInScope: the version that the run is performed by has no such step; nothing is written.
     """
     run, opened = ref.run, await _opening(services, ref.run)
     definition = await definition_of(services, run, ref.epoch)
     if (step := definition.find(ref.step)) is None:
-        # Airflow performs another version than the run does: a person has had it cleared on the latest one.
+        # Airflow has another version of the Dag than the run: a person cleared the task on the latest version by hand.
         raise StepNotInScope(f"The version of {definition.name} that {run} is performed by has no step {ref.step}.")
     needed = {step.id, *step.after, *step.references}
-    # Questions and branches further up as well: what was rejected or not taken there counts for this step.
+    # Also all questions and branches further up: a rejection there, or a branch not taken, may skip this step.
     needed.update(before.id for before in ancestors(definition, step) if before.asks or before.chooses)
     events = [event async for event in services.log.aread(run, steps=needed)]
     return RunView(run, definition, opened, events), step
 
 
 async def load_all(services: Services, run: str) -> RunView:
-    """The whole run."""
+    """The whole run, with the events of all steps.
+
+    Raises:
+        NeverOpened: the run was never opened.
+    """
     opened = await _opening(services, run)
     events = [event async for event in services.log.aread(run)]
     return RunView(run, await definition_of(services, run), opened, events)
 
 
 async def bundle_version(services: Services, run: str) -> str | None:
-    """The version of the Dag bundle that a run is performed by; None when it has none, or is not opened yet."""
+    """The version of the Dag bundle that a run is performed by; None when the run has none, or is not opened yet."""
     return (await services.lives.submit(run, None)).bundle_version
 
 
 async def definition_of(services: Services, run: str, epoch: int | None = None) -> Definition:
-    """What a run is performed by: what it was opened with, or what a person has had it go on with.
+    """The definition of a run: the one it was opened with, or the one that a person's order has it go on with.
 
     Args:
-        epoch: The execution that asks, for which it is the same until its end; None asks the log.
+        epoch: The execution that asks, whose definition stays the same until its end; None asks the log each time.
 
     Raises:
         NeverOpened: the run was never opened.
     """
-    # A server that took over may lack the last events: what was seen on another connection is not believed.
+    # `sessions` changes with each new connection. A standby that took over may lack the last events, and with them the
+    # order that named the definition which is cached here.
     key = None if epoch is None else (services.database.dsn, services.database.sessions, run, epoch)
     if key is None or (name := _performed_by.get(key)) is None:
         name = (await services.lives.submit(run, None)).definition
@@ -143,21 +150,22 @@ async def definition_of(services: Services, run: str, epoch: int | None = None) 
             raise NeverOpened(run)
         if key is not None:
             _performed_by[key] = name
-    if (found := _definitions.get(name)) is None:
-        found = Definition.model_validate_json(await services.definitions.aget(name))
-        learn_settings(found.settings)
-        _definitions[name] = found
-    return found
+    # By hash, so an entry never changes and all runs of a version share it.
+    if (definition := _definitions.get(name)) is None:
+        definition = Definition.model_validate_json(await services.definitions.aget(name))
+        learn_settings(definition.settings)
+        _definitions[name] = definition
+    return definition
 
 
 async def _opening(services: Services, run: str) -> Event:
-    """The run's first event, its structure kept in memory because that never changes."""
+    """The run's first event without personal data; cached, because it never changes."""
     key = (services.database.dsn, run)
     if (opened := _opened.get(key)) is None:
-        found = await services.log.aunder_keys(run, [OPENED])
-        if not found:
+        events = await services.log.aunder_keys(run, [OPENED])
+        if not events:
             raise NeverOpened(run)
-        event = found[OPENED]
-        # What may be about somebody is left out of the cache: it would outlive their being forgotten.
+        event = events[OPENED]
+        # Personal data is left out: in this cache it would still be there after `muster forget`.
         opened = _opened[key] = replace(event, data=seal_data(event.type, event.data, lambda value: None))
     return opened

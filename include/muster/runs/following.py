@@ -125,7 +125,7 @@ class _Wait:
             await self._ask_airflow(begun=begun)
 
     async def _is_held_up(self) -> bool:
-        """True if the child is blocked, not queued: fewer than the maximum of runs are open, and none began recently."""
+        """True if the child is blocked, not queued: fewer than the maximum of runs are open, none began recently."""
         open_runs, last = await self._services.queries.abegun(self._child.automation)
         recent = last is not None and (self._services.clock() - last).total_seconds() < self._pace.begins
         return open_runs < AT_ONCE and not recent
