@@ -36,12 +36,15 @@ class ChildNotUndone(PermanentError):
 async def undo_children(
     services: Services, work_item: WorkItem, unwind: Unwind, *, limit: float | None
 ) -> dict[str, str]:
-    """Undo every run that a work item has asked for, the last one first; how each of them stands then, by its id.
+    """Undo every run that a work item has asked for, the last one first. Return the status of each by its run id.
 
-    Done again it undoes nothing twice: what a run has undone is in its own log.
+    A repeated call undoes nothing twice: each run records in its own log what is undone.
+
+    Args:
+        limit: Seconds that a run which is still open may take to stop; None for `LONGEST_UNDOING`.
 
     Raises:
-        ChildNotUndone: one of them is stuck, or does not come to an end.
+        ChildNotUndone: one run is stuck, or does not end in time. The parent becomes stuck, and a person acts.
     """
     children = work_item.view.state.step(work_item.step.id).work(work_item.index).children
     return {
@@ -64,10 +67,11 @@ class Irrevocable:
 
 
 async def irrevocable_below(services: Services, view: RunView) -> AsyncIterator[Irrevocable]:
-    """What a run's children did, or theirs, that nothing can undo and that no person has answered for yet."""
+    """Irreversible work of a run's children, and of theirs, for which no person has resumed the run yet."""
     for step, index, work in view.state.works():
         for child in work.children if work.status != "undone" else ():
             below = await _view(services, child)
+            # A stranger may have started a run under the child's name: that run's work is not this one's to judge.
             if below is None or not is_child(below.state, view.id, step, index) or below.state.undo_told:
                 continue
             for final in irreversible_steps_begun(below.definition, below.state):
@@ -82,6 +86,8 @@ async def _undo(services: Services, work_item: WorkItem, child: str, unwind: Unw
         return "never begun"
     if not _is_own(view, work_item):
         return "not its own"
+    # A child whose own undoing has failed waits for a person, and undoing it from here would go on without that person.
+    # A child that is stuck because its undoing never began is undone here: nobody has to resume it.
     stuck = view.state.stuck if view.state.status == "stuck" else None
     if (stuck is None or not stuck.has_begun) and _is_left(view):
         own = await _with_its_skills(services, view)
@@ -96,14 +102,19 @@ async def _undo(services: Services, work_item: WorkItem, child: str, unwind: Unw
 
 
 async def _ended(services: Services, work_item: WorkItem, child: str, limit: float) -> RunView | None:
-    """The run once it has ended, cancelled if need be; None when it never begins. A stranger's is left alone."""
+    """Cancel the run where it is still open, and return it once it has ended; None when it never begins.
+
+    A run that a stranger has started under the child's name is returned as it is.
+    """
     view = await _view(services, child)
     if view is not None and not (_is_own(view, work_item) and _is_open(view)):
         return view
     reason = f"step {work_item.step.id} of {work_item.ref.run} is undone"
-    # What is stuck or goes on undoing needs no second wish; what a person has done again since does.
+    # A child that is stuck, or goes on undoing, needs no second request to cancel. If a person has ordered it to be
+    # done again since, the earlier request does not count any more: without a new one it would run to its end.
     undoing = view is not None and view.state.status == "stuck" and not _is_done_again(view)
-    # Before it is waited for: a run that Airflow starts only now finds the wish as its first event, and begins nothing.
+    # Cancel first, then wait: Airflow may start the run between the look above and this append. The run then finds the
+    # request as its first event, and begins nothing.
     if not undoing and await withdraw(services, child, by=work_item.ref.run, reason=reason):
         return None
     wait, loop = FIRST_LOOK, asyncio.get_running_loop()
@@ -120,7 +131,9 @@ async def _ended(services: Services, work_item: WorkItem, child: str, limit: flo
 
 
 async def _order(services: Services, work_item: WorkItem, view: RunView) -> int:
-    """Write into the child's log that it is to be undone, and why; the epoch that is done in."""
+    """Write into the child's log that it is to be undone, and why. Return the epoch in which it is undone."""
+    # The key names the parent's work item and execution. A parent that dies after this append and undoes again goes on
+    # in the same epoch of the child; its resumed execution, with another number, begins a new one.
     by = f"{work_item.ref.run}/{work_item.key}@{work_item.ref.epoch}"
     by_hand = work_item.view.state.undone_by_hand
     begun = await begin_epoch(services, view.id, keys.begun_to_undo(by), None, undone_with=work_item.ref.run)
@@ -168,6 +181,6 @@ def _is_left(view: RunView) -> bool:
 
 async def _with_its_skills(services: Services, view: RunView) -> Services:
     """The services with the site's skills of the run's own version."""
-    # In a thread: what is not on this machine comes from the database.
+    # In a thread: a version that this machine lacks is fetched from the database, which would block the event loop.
     site = await asyncio.to_thread(services.pinned, view.state.bundle_version)
     return services if site is None else replace(services, site=site)

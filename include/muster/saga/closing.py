@@ -33,13 +33,13 @@ from muster.saga.verdict import TaskStates, failures, reasons_to_undo
 
 
 class UndoingStopped(MusterError):
-    """A task that undoes ended without a word in the log."""
+    """A task that undoes ended without an event in the log: the run is stuck, and a person resumes it."""
 
     repeats_data = False
 
 
 class UndoingNotBegun(MusterError):
-    """The run is to be undone, and the task that begins that has not: it is undone once the run is resumed."""
+    """The run has to be undone and its undoing never began: the run is stuck, and undone once a person resumes it."""
 
     repeats_data = False
 
@@ -47,8 +47,8 @@ class UndoingNotBegun(MusterError):
 async def close_run(services: Services, ref: WorkRef, task_states: TaskStates) -> Outcome:
     """Decide how the run ended, and write `run.closed`.
 
-    Where undoing has stopped without a word, or was wanted too late to begin, that is written first and people are
-    told: only what is known to be stuck can be resumed.
+    If undoing has stopped without an event, or was requested too late to begin, `run.stuck` is written first and people
+    are told, because only a run that is stuck in the log can be resumed. The outcome is `succeeded` only if the run is.
     """
     return await undisturbed(partial(_close, services, ref, task_states))
 
@@ -57,36 +57,40 @@ async def _close(services: Services, ref: WorkRef, task_states: TaskStates) -> O
     definition, state = await definition_of(services, ref.run), await services.log.astate(ref.run)
     key = keys.closed(ref.epoch)
     if await has_closed(services, ref):
-        # Of one that was taken for dead: what it would revoke and close belongs to whoever came after it.
+        # This process was taken for dead and wakes late. A later execution may be at work by now: revoking or closing
+        # here would end its work.
         ended = (await services.log.aunder_keys(ref.run, [key])).get(key)
         return _how(ended) if ended is not None else not_in_scope(f"{ref.run} has ended without it.")
-    # What is left of a work item that has no outcome says nothing any more once the run is closed.
+    # Revoke before closing: a process that was taken for dead could otherwise write an effect after `run.closed`.
     await revoke_left(services.database, state, state.version + 1)
     reasons = failures(definition, state, task_states)
     unwinding = state.unwinding
     undone = _undone(state)
     stands = any(state.step(step.id).standing for step in definition.steps if step.can_be_undone)
     if unwinding is not None and unwinding.epoch < ref.epoch and all(undone) and stands:
-        # What was undone in an earlier execution was done again by hand in part.
+        # An earlier execution has undone everything, and part of it was done again by hand since. That part
+        # stands, so the run is not compensated.
         undone = []
     if unwinding is not None and (unwinding.epoch == ref.epoch or undone):
-        # What failed may have been undone itself since, or have come to life and skipped itself.
+        # Keep the reason that undoing began with. The failed step may be `undone` by now, or its process woke up and
+        # skipped it, so the state does not show the failure any more.
         reasons = [unwinding.reason]
     status = _status(state, undone, reasons, ref.epoch)
     first = _not_begun(definition, state, task_states, ref.epoch)
     if (first or status == "stuck") and not await services.log.aunder_keys(ref.run, [key, keys.stuck(ref.epoch)]):
-        # Then it is decided anew: the log has moved on.
+        # This append moves the log past `state.version`. So the append below is refused, and `undisturbed` decides the
+        # end anew, from a state that is stuck.
         await _record_silent_stop(services, ref, state, first or _stopped(definition, state))
     why, cost = "; ".join(reasons) or None, str(state.cost)
     said = RunClosed(status=status, reason=why, counts=counts_of(state), cost=cost, epoch=ref.epoch)
     events = [*left_open(state, ref.epoch), said.event(key=key)]
-    # By the very version that it was decided by: an answer, a wish to cancel or an outcome that came since refuses
-    # this, and the end is decided anew.
+    # Append only at the version that was judged. If an answer, a request to cancel or an outcome came in between, the
+    # append is refused and the end is decided anew; otherwise somebody is told "cancelled" of a run that succeeded.
     return _how((await services.log.aappend(ref.run, events, expected=state.version))[-1])
 
 
 def _how(closed: Event) -> Outcome:
-    """How the task that closed a run ends."""
+    """The outcome of the task that closed a run."""
     said = RunClosed.of(closed)
     if said.status != "succeeded":
         reason = said.reason if said.status == "failed" else f"{said.status}: {said.reason}"
@@ -97,13 +101,18 @@ def _how(closed: Event) -> Outcome:
 async def revoke_left(
     database: Database, state: RunState, execution: int, among: Collection[tuple[str, int | None]] | None = None
 ) -> tuple[str, int | None, StillRunning] | None:
-    """Refuse what is left of each work item that began and has no outcome, and of each compensation that has not come
-    to its end, of all of them or `among` some; the last one where that cannot be done.
+    """Refuse later writes of each work item that began and has no outcome, and of each compensation under way.
 
-    What was skipped after it began may be at work as well: its process was taken for dead, and the next one skipped it.
+    Return the last work item whose commit does not come to an end, with its error; None when all are refused.
+
+    Args:
+        execution: Executions before this version of the log are refused.
+        among: Only these work items; None for all.
     """
     hanging: tuple[str, int | None, StillRunning] | None = None
     for name, index, work in state.works():
+        # Work that was skipped after it began may be under way all the same: its process was taken for dead, and the
+        # next process skipped the work.
         left = work.attempt and (work.status not in ENDED or work.status == "skipped")
         if not (left or work.half_undone) or (among is not None and (name, index) not in among):
             continue
@@ -115,20 +124,19 @@ async def revoke_left(
 
 
 def left_open(state: RunState, epoch: int) -> Iterator[NewEvent]:
-    """What is to be written before a run closes: in a closed run nothing is at work, and nothing waits for a person.
-
-    A fan-out whose items have all ended is completed: whoever ended the last one died before saying so. One that was
-    completed before its items were undone is so anew.
-    """
+    """The events to write before `run.closed`: in a closed run nothing is at work, and nothing waits for a person."""
     for name, index, work in state.works():
         step = state.step(name)
         if index is None and step.is_fan_out and step.ended and work.status not in ("pending", "stopped", step.status):
+            # All items have ended, and the process that ended the last one died before it wrote `step.completed`. A
+            # list that was completed before its items were undone needs another key, because the first one is taken.
             key = (keys.completed if work.status in OPEN else keys.list_undone)(name, epoch)
             yield StepCompleted(step=name, counts=step.counts, epoch=epoch).event(key=key)
         elif work.status not in OPEN:
             continue
         elif work.status == "waiting":
-            # A question has no ending: whoever answers late is told why.
+            # Not under the key of the ending, because a question that nobody answered has none: a person who answers
+            # late is told why the answer does not count.
             yield replace(given_up(name, index, epoch), key=keys.left(work_key(name, index), state.version))
         else:
             yield given_up(name, index, epoch)
@@ -145,11 +153,13 @@ def _status(state: RunState, undone: list[bool], reasons: list[str], epoch: int)
 def _not_begun(
     definition: Definition, state: RunState, task_states: TaskStates, epoch: int
 ) -> tuple[str, int | None, UndoingNotBegun] | None:
-    """Where undoing would begin in a run that is to be undone and that this execution has not begun to undo."""
-    begun = [each.epoch for each in (state.unwinding, state.stuck) if each is not None]
-    # What an earlier execution has begun to undo is gone on with.
+    """Where undoing would begin, if the run has to be undone and this execution has not begun that; None otherwise."""
+    begun = [undoing.epoch for undoing in (state.unwinding, state.stuck) if undoing is not None]
+    # Undoing that an earlier execution began and did not finish has begun: `_stopped` says where it is.
     if epoch in begun or not all(_undone(state)):
         return None
+    # Somebody cancelled the run after `unwind.begin` had found nothing to undo. They were told that it is cancelled, so
+    # it must not end as a success.
     if state.cancelled_by is not None or state.undo_reason is not None:
         why = "That it is to be undone was said when it had been decided that nothing of it is."
     elif task_states.get(BEGINS_TO_UNDO) == "failed" and reasons_to_undo(definition, state, task_states):
@@ -164,7 +174,7 @@ def _not_begun(
 
 
 def _stopped(definition: Definition, state: RunState) -> tuple[str, int | None, UndoingStopped]:
-    """The first work item that is left, in the order of undoing, where that has stopped without a word."""
+    """The first work item that is not undone, in the order of undoing, and the error that says so."""
     order = compensation_order(definition)
     left = [(step, index) for step, index, work in _work_items(state) if work.status != "undone"]
     step, index = min(left, key=lambda work_item: order.index(work_item[0]))
@@ -184,12 +194,12 @@ async def _record_silent_stop(
     state: RunState,
     where: tuple[str, int | None, MusterError],
 ) -> None:
-    """Write that undoing has stopped at a work item, or never began, and tell people."""
+    """Write `run.stuck` for undoing that has stopped at a work item, or never began, and tell people."""
     step, index, error = where
     recorded, place = RecordedError.of(error), Place(step=step, index=index, epoch=ref.epoch)
     events = [RunStuck(**place, error=recorded).event(key=keys.stuck(ref.epoch))]
     if isinstance(error, UndoingStopped):
-        # It counts as tried: what of it stands, nobody knows.
+        # The compensation counts as tried, because its process may have died before or after the effect.
         failed = CompensationFailed(**place, error=recorded, work_epoch=state.step(step).work(index).epoch)
         events.insert(0, failed.event(key=keys.undoing_stopped(work_key(step, index), ref.epoch)))
     # Written before people are told: if this process dies in between, the reconciler finds a stuck run of which the
@@ -199,12 +209,12 @@ async def _record_silent_stop(
 
 
 def _undone(state: RunState) -> list[bool]:
-    """For each work item the run began to undo, whether that is done."""
+    """For each work item that the run began to undo, whether it is undone."""
     return [work.status == "undone" for _, _, work in _work_items(state)]
 
 
 def _work_items(state: RunState) -> Iterator[tuple[str, int | None, WorkState]]:
-    """What the run began to undo; what was performed anew since is not among it."""
+    """The work items that the run began to undo, without those that were performed anew since."""
     unwinding = state.unwinding
     for name, indices in unwinding.work_items.items() if unwinding is not None else ():
         for index in indices:

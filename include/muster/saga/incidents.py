@@ -26,13 +26,14 @@ async def tell_stuck(services: Services, ref: WorkRef, step: str, index: int | N
     async def words() -> Iterator[dict[str, object]]:
         return _notices(await definition_of(services, ref.run), ref, work_item, error)
 
-    # Of what is not in the outbox the reconciler finds that nobody was told.
+    # `run.stuck` is in the log already. Without the database nothing reaches the outbox; the reconciler finds a stuck
+    # run of which nobody was told, and tells people.
     with suppress(DatabaseLost):
         await tell(services, ref.run, work_item, words, otherwise=NOBODY)
 
 
 def incident_places(definition: Definition | None) -> list[tuple[str, str]]:
-    """Where people are told that something needs them: the automation's `incidents`, else the common channel."""
+    """Channel and place of each notice: the automation's `incidents`, else the common channel."""
     places = [place for target in definition.incidents for place in target.places] if definition is not None else []
     return places or [(COMMON, NOBODY)]
 
@@ -45,5 +46,6 @@ def _notices(definition: Definition, ref: WorkRef, work_item: str, error: Record
     )
     subject = f"Stuck: {definition.title}, {work_item}"
     for number, (channel, target) in enumerate(incident_places(definition)):
+        # The reconciler derives this key from `run.stuck`, and looks in the outbox whether people were told under it.
         key = f"{ref.run}/stuck@{ref.epoch}/{number}"
         yield {"run": ref.run, "key": key, "channel": channel, "target": target, "subject": subject, "text": text}

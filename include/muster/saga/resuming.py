@@ -22,8 +22,8 @@ from muster.saga.closing import counts_of, left_open, revoke_left
 from muster.saga.scope import undone_by_hand, work_item_undone_by_hand
 
 FORGOTTEN = timedelta(seconds=60)
-"""How old an order must be that Airflow has not begun, for a second person to carry it out: whoever gave it has told
-Airflow long before, or died."""
+"""Age from which a second person may carry out an order that Airflow has not begun. Whoever gave it has told Airflow
+long before, or died."""
 _LOOK = "`muster show {}` tells how far it is."
 
 
@@ -32,15 +32,15 @@ class UnderWay(PermanentError):
 
 
 class AlreadyResumed(UnderWay):
-    """Somebody else was first."""
+    """Somebody else has resumed the run first; nothing was written."""
 
     def __init__(self, message: str, order: Event, *, remedy: str | None = None) -> None:
         super().__init__(message, remedy=remedy)
         self.order = order
-        """What the first one wrote."""
+        """The `run.resumed` that the first person wrote."""
 
     def may_be_carried_out(self, *, by_hand: bool, now: datetime | None = None) -> bool:
-        """True when a second person who says the same may do what the first did not come to, if Airflow never began."""
+        """True when a second person who says the same may tell Airflow in place of the first, if it never began."""
         old = (now or datetime.now(UTC)) - self.order.at > FORGOTTEN
         return old and _by_hand(self.order) == by_hand
 
@@ -49,31 +49,31 @@ def ensure_idle(run: str, events: Iterable[Event]) -> None:
     """Refuse to decide anything about a run that goes on already.
 
     Raises:
-        UnderWay: it does, or is ordered to.
+        UnderWay: the run goes on, or was ordered to.
     """
-    if (found := RunLifecycle.of(events).goes_on) is not None:
-        raise _refusal(run, found)
+    if (execution := RunLifecycle.of(events).goes_on) is not None:
+        raise _refusal(run, execution)
 
 
 @dataclass(frozen=True)
 class Resumable:
-    """A run that is stuck, as somebody saw it who is about to have it go on."""
+    """A stuck run, as a person saw it before resuming it."""
 
     state: RunState
     stuck: Stuck
     epoch: int
-    """The one that ended so."""
+    """The execution that ended stuck."""
     order: Event | None
-    """Somebody's word that it goes on from there, of which Airflow has begun nothing."""
+    """An earlier `run.resumed` of which Airflow has begun nothing; None when there is none."""
 
 
 def resumable(log: EventLog, run: str) -> Resumable:
-    """The run as it is stuck, and whether somebody has resumed it and nothing has come of that yet.
+    """The stuck run, with an earlier order to resume it that Airflow has not begun.
 
     Raises:
-        PermanentError: the run is not there, or it is not stuck.
-        UnderWay: it goes on already.
-        TamperedLog: its events are not as they were written.
+        PermanentError: there is no such run, or it is not stuck.
+        UnderWay: the run goes on already; wait for its end.
+        TamperedLog: the events are not as they were written.
     """
     ensure_untampered(log, run)
     events = list(log.read(run))
@@ -85,31 +85,34 @@ def resumable(log: EventLog, run: str) -> Resumable:
             f"{run} is not stuck: it is {state.status}.", remedy="`muster runs --status stuck` lists those that are."
         )
     life = RunLifecycle.of(events)
-    epoch, found = max(state.stuck.epoch, life.begun.epoch, life.ended or 0), life.goes_on
-    # What got stuck again, a moment before it is closed, has come to its end as well.
-    if found is None or (not found.is_awaited and state.stuck.epoch == epoch):
+    epoch, execution = max(state.stuck.epoch, life.begun.epoch, life.ended or 0), life.goes_on
+    # `run.stuck` is written a moment before `run.closed`, and people are told at once. A person who answers in between
+    # finds an execution that is open in the log and does nothing any more.
+    if execution is None or (not execution.is_awaited and state.stuck.epoch == epoch):
         return Resumable(state, state.stuck, epoch, None)
-    if found.start is not None and found.start.type == EventType.RUN_RESUMED and found.is_awaited:
-        return Resumable(state, state.stuck, epoch, found.start)
-    raise _refusal(run, found)
+    if execution.start is not None and execution.start.type == EventType.RUN_RESUMED and execution.is_awaited:
+        return Resumable(state, state.stuck, epoch, execution.start)
+    raise _refusal(run, execution)
 
 
 def resume(
     log: EventLog, run: str, *, by: str, note: str | None = None, by_hand: bool = False, seen: Resumable | None = None
 ) -> RunState:
-    """Write that the run goes on undoing; `by_hand` says that a person has done what failed. The state before.
+    """Write that the run goes on undoing, and return its state before that.
 
     Args:
-        seen: What was stuck when the person said so: their word is about nothing that came after.
+        by_hand: True when a person has undone the failed work outside; it is marked as undone and not called again.
+        seen: The run as the person saw it. If it got stuck anew since, the order is refused.
 
     Raises:
-        PermanentError: the run is not there, it is not stuck, or not where it was when it was seen; or nothing is left
-            that a person could have undone by hand.
-        StillRunning: what undid it by machine is committing something, and that does not come to its end.
-        TamperedLog: its events are not as they were written.
-        AlreadyResumed: of two that resume at once, this one came second; nothing was written for it.
-        UnderWay: it goes on already; nothing was written.
+        PermanentError: there is no such run, it is not stuck, or nothing is left that could be undone by hand.
+        StillRunning: a compensation is committing something, and that does not come to an end.
+        TamperedLog: the events are not as they were written.
+        AlreadyResumed: of two people who resume at once, this one came second; nothing was written.
+        UnderWay: the run goes on already, or is stuck anew; nothing was written.
     """
+    # A key for each call, not for each run: of two people who resume at once, the second finds an order under another
+    # key, and is refused.
     key = f"resumed/{uuid4().hex}"
     while True:
         now = resumable(log, run)
@@ -118,13 +121,14 @@ def resume(
         order = now.order
         if order is None:
             new = RunResumed(note=note, by_hand=by_hand, epoch=now.epoch).event(actor=by, key=key)
-            # In one append: whoever dies in between would leave the word without the mark, or the mark without it.
+            # One append for both. A process that dies between two would leave an order that calls the compensation
+            # again although a person has undone the work, or a mark that nobody ordered.
             marks = _done_by_hand(log, now, by) if by_hand else ()
             try:
                 order = log.append(run, [new, *marks], expected=now.state.version)[0]
             except ConcurrencyError:
-                # Something was written since the run was read. It is read again, and another person's order is refused
-                # in words.
+                # Something was written since the run was read. Read it again: if that was another person's order, the
+                # refusal names it.
                 continue
         if order.key != key:
             raise already_resumed(run, order, by_hand=by_hand)
@@ -132,12 +136,15 @@ def resume(
 
 
 def end_by_hand(log: EventLog, run: str, *, by: str, note: str | None = None, seen: Resumable) -> None:
-    """Write that a person has undone all that is left of a run, and close it: Airflow does not know it any more.
+    """Write that a person has undone all that is left of a run, and close it as `compensated`.
+
+    For a run that Airflow does not know any more: no task could close it.
 
     Raises:
-        PermanentError: the run is not there, it is not stuck, or not where it was when it was seen.
-        StillRunning: what undid it by machine is committing something, and that does not come to its end.
-        TamperedLog: its events are not as they were written.
+        PermanentError: there is no such run, it is not stuck, or it is stuck anew since it was seen.
+        StillRunning: a compensation is committing something, and that does not come to an end.
+        TamperedLog: the events are not as they were written.
+        ConcurrencyError: something was written meanwhile; nothing was changed.
     """
     now = resumable(log, run)
     if now.epoch != seen.epoch:
@@ -147,7 +154,7 @@ def end_by_hand(log: EventLog, run: str, *, by: str, note: str | None = None, se
         raise hanging[-1]
     word = RunResumed(note=note, by_hand=True, epoch=now.epoch).event(actor=by)
     said = [word, *undone_by_hand(state, list(state.steps), now.stuck.epoch, by)]
-    # All of it at once: of the word alone the reconciler would make a run that died.
+    # One append for all events: after `run.resumed` alone the reconciler would take the run for one that died.
     version = state.version
     state = fold(_as_written(run, version, said), state)
     reason = state.reason if state.unwinding is None else state.unwinding.reason
@@ -161,7 +168,7 @@ def _as_written(run: str, version: int, events: Iterable[NewEvent]) -> Iterator[
     """Events that are about to be written, as the log will have them after a version."""
     for number, event in enumerate(events, version + 1):
         yield Event(
-            **{each.name: getattr(event, each.name) for each in fields(NewEvent)},
+            **{field.name: getattr(event, field.name) for field in fields(NewEvent)},
             position=0,
             stream=run,
             version=number,
@@ -174,7 +181,7 @@ def _as_written(run: str, version: int, events: Iterable[NewEvent]) -> Iterator[
 
 
 def already_resumed(run: str, order: Event, *, by_hand: bool) -> AlreadyResumed:
-    """What a second person is told who resumes the run, `by_hand` or not."""
+    """The refusal for a second person who resumes the run; it says whether both said the same about `by_hand`."""
     said = f"{order.actor} has resumed {run} already, at {_at(order)}"
     if _by_hand(order) == by_hand:
         return AlreadyResumed(f"{said}.", order, remedy=_LOOK.format(run))
@@ -197,7 +204,7 @@ def _refusal(run: str, found: Execution) -> UnderWay:
 
 
 def _words(found: Execution) -> str:
-    """What is under way, since when and by whom."""
+    """One clause that says what is under way, since when and by whom."""
     cause = found.cause
     if cause is None:
         return "it has not ended"
@@ -219,7 +226,7 @@ def _words(found: Execution) -> str:
 
 
 def _by_hand(order: Event) -> bool:
-    """Whether somebody who had a run go on has said that they did what failed."""
+    """True when the order says that a person has undone the failed work."""
     return order.type == EventType.RUN_RESUMED and bool(RunResumed.of(order).by_hand)
 
 
@@ -228,13 +235,11 @@ def _at(event: Event) -> str:
 
 
 def _done_by_hand(log: EventLog, now: Resumable, by: str) -> list[NewEvent]:
-    """That what failed was undone by a person; where nothing could undo what was done, that they undid all of that.
-
-    What is left of undoing it writes nothing any more: it would happen a second time.
+    """The events saying that a person has undone the failed work, or all irreversible work that `run.stuck` names.
 
     Raises:
-        PermanentError: there is nothing that they could have undone.
-        StillRunning: what is left of it is committing something, and that does not come to its end.
+        PermanentError: there is no work that they could have undone.
+        StillRunning: a compensation is committing something, and that does not come to an end.
     """
     state, stuck = now.state, now.stuck
     named = stuck.irreversible.get(state.id, ()) if stuck.irreversible else (stuck.step,)
@@ -246,6 +251,8 @@ def _done_by_hand(log: EventLog, now: Resumable, by: str) -> list[NewEvent]:
             f"{work_key(stuck.step, stuck.index)} of {state.id} is undone already; nothing was changed.",
             remedy=f"`muster resume {state.id}` undoes what is left.",
         )
+    # Revoke before the mark: a compensation in a process that was taken for dead could otherwise still write, and undo
+    # the work a second time.
     hanging = log.database.run(revoke_left(log.database, state, state.version + 1, frozenset(work_items)))
     if hanging is not None:
         raise hanging[-1]

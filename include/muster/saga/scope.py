@@ -1,4 +1,4 @@
-"""What of a run has happened and is not undone."""
+"""The work of a run that has happened and is not undone."""
 
 from __future__ import annotations
 
@@ -26,28 +26,27 @@ WorkItems = dict[str, list[int | None]]
 
 
 def pending_compensations(definition: Definition, state: RunState) -> WorkItems:
-    """What a run has begun and not undone, of the steps that can be undone: positions by step, last step first.
+    """Begun work that is not undone, of steps that can be undone: positions by step, last step first.
 
-    An unknown outcome counts as begun: whether anything came of it is for the compensation to find out.
+    Work with an unknown outcome counts as begun, because its process may have died between effect and record. The
+    compensation finds out whether anything happened.
     """
-    found: WorkItems = {}
+    pending: WorkItems = {}
     for step in reversed(definition.steps):
         if step.can_be_undone and (indices := state.step(step.id).standing):
-            found[step.id] = indices
-    return found
+            pending[step.id] = indices
+    return pending
 
 
 def to_undo(definition: Definition, state: RunState) -> WorkItems:
-    """What undoing a run is about: what is `started`; or what is undone, where people have undone all that was left.
-
-    Without that a stuck run would not be known as one that was undone.
-    """
-    found = pending_compensations(definition, state)
-    if not found and state.status == "stuck":
+    """The work items that undoing a run names: all that are pending, or those undone already when none is pending."""
+    work_items = pending_compensations(definition, state)
+    # A person has undone all that was left of a stuck run. Named nothing, it would close as failed, not compensated.
+    if not work_items and state.status == "stuck":
         for step, index, work in state.works():
             if work.status == "undone":
-                found.setdefault(step, []).append(index)
-    return found
+                work_items.setdefault(step, []).append(index)
+    return work_items
 
 
 def irreversible_steps_begun(definition: Definition, state: RunState) -> list[str]:
@@ -56,7 +55,7 @@ def irreversible_steps_begun(definition: Definition, state: RunState) -> list[st
 
 
 def undone_by_hand(state: RunState, steps: Iterable[str], epoch: int, by: str | None = None) -> Iterator[NewEvent]:
-    """That a person has undone, outside, all that these steps did: done again, it is other work."""
+    """Events saying that a person has undone all work of these steps outside: done again, it gets other effect keys."""
     for step in steps:
         for index in state.step(step).standing:
             yield from work_item_undone_by_hand(state, step, index, epoch, by)
@@ -65,11 +64,14 @@ def undone_by_hand(state: RunState, steps: Iterable[str], epoch: int, by: str | 
 def work_item_undone_by_hand(
     state: RunState, step: str, index: int | None, epoch: int, by: str | None = None
 ) -> Iterator[NewEvent]:
-    """That a person has undone one work item."""
+    """The events saying that a person has undone one work item."""
     work = state.step(step).work(index)
     place = Place(step=step, index=index, epoch=epoch)
+    # Take the key of the ending first: a process that was taken for dead could otherwise end the work as succeeded
+    # after a person has undone it.
     if not work.ended:
         yield given_up(step, index, work.epoch)
+    # The compensation uses the same key, so the work is undone once, by the machine or by a person.
     key = keys.undone(work_key(step, index), work.epoch)
     said = CompensationSucceeded(**place, work_epoch=work.epoch, output=None, by_hand=True)
     yield said.event(actor=by or "muster", key=key)

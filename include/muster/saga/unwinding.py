@@ -57,9 +57,10 @@ _OVERTAKING = (EventType.COMPENSATION_STARTED, EventType.COMPENSATION_SUCCEEDED)
 
 
 async def begin(services: Services, ref: WorkRef, task_states: TaskStates) -> Outcome:
-    """Decide whether the run has to be undone, and write down what of it.
+    """Decide whether the run has to be undone, and write `saga.unwinding` with the work items to undo.
 
-    `skipped` means that there is nothing to undo, `failed` that only a person can go on.
+    The outcome is `succeeded` with these work items, `skipped` if there is nothing to undo, and `failed` if the run is
+    stuck (people are told) or has ended already. A repeated call returns what the first one decided.
     """
     return await undisturbed(partial(_begin, services, ref, task_states))
 
@@ -68,12 +69,15 @@ async def _begin(services: Services, ref: WorkRef, task_states: TaskStates) -> O
     key = keys.unwinding(ref.epoch)
     if recorded := (await services.log.aunder_keys(ref.run, [key])).get(key):
         return await _begun(services, ref, await services.log.astate(ref.run), recorded)
+    # A process that was taken for dead may wake in a later execution: `saga.unwinding` written now would have work of
+    # that execution undone.
     if await has_closed(services, ref):
         return not_in_scope(f"{ref.run} has ended: it is not undone any more.")
     # The state alone decides about a run that came through, and for a long one there is a snapshot of it.
     state = await services.log.astate(ref.run)
     if state.status == "stuck" and state.undo_told and state.reason:
-        # What it was to be undone for, a person may have undone by hand since.
+        # Keep the reason that the run got stuck for. A person may have undone the failed work by hand since, and the
+        # state would show no reason any more.
         reasons = [state.reason]
     else:
         reasons = reasons_to_undo(await definition_of(services, ref.run), state, task_states)
@@ -81,7 +85,8 @@ async def _begin(services: Services, ref: WorkRef, task_states: TaskStates) -> O
         return Outcome(status="skipped", reason="nothing has to be undone", structural="all")
     view = await load_all(services, ref.run)
     if view.state.version != state.version:
-        # What has no outcome in the one may have come through in the other.
+        # The reasons come from `state`, the work items from `view`: a step without an outcome in the one may have
+        # succeeded in the other, and would be undone for nothing. `undisturbed` decides anew.
         raise ConcurrencyError(f"Something was written into {ref.run} since it was decided to undo it.")
     if not view.state.undo_told and (final := await _irrevocable(services, view)):
         error = Irreversible(
@@ -91,24 +96,26 @@ async def _begin(services: Services, ref: WorkRef, task_states: TaskStates) -> O
         )
         return await _stuck(services, ref, final[0].step, final[0].index, error, final, expected=state.version)
     said = SagaUnwinding(reason="; ".join(reasons), work_items=to_undo(view.definition, view.state), epoch=ref.epoch)
-    # Written with nothing to undo as well: after it nothing begins, and before it nothing has that is not in it.
+    # Always write this event, even with an empty list: it closes the set of work to compensate. A `step.started` that
+    # comes before it refuses this append; one that comes after it begins no work.
     written = (await services.log.aappend(ref.run, [said.event(key=key)], expected=view.state.version))[0]
     return await _begun(services, ref, view.state, written)
 
 
 async def _irrevocable(services: Services, view: RunView) -> list[Irrevocable]:
-    """What happened and nothing can undo, here or in a run that this one has asked for."""
+    """Irreversible work that may have happened, in this run or in a run that it has asked for."""
     own = [Irrevocable(step, None, view.id, step) for step in irreversible_steps_begun(view.definition, view.state)]
     return own + [below async for below in irrevocable_below(services, view)]
 
 
 def _named(view: RunView, final: Sequence[Irrevocable]) -> str:
-    names = [each.what if each.run == view.id else f"{each.what} of {each.run}" for each in final]
+    names = [work.what if work.run == view.id else f"{work.what} of {work.run}" for work in final]
     return ", ".join(names[:MOST_NAMED]) + (f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else "")
 
 
 async def _begun(services: Services, ref: WorkRef, state: RunState, unwinding: Event) -> Outcome:
-    # Compensations refuse what is left of their work items; this one also what no compensation is there for.
+    # A compensation revokes its own work item only. Work without a compensation, under way in a process that was taken
+    # for dead, would go on writing effects while the run is undone.
     if (hanging := await revoke_left(services.database, state, unwinding.version)) is not None:
         return await _stuck(services, ref, *hanging)
     work_items = SagaUnwinding.of(unwinding).work_items
@@ -118,7 +125,15 @@ async def _begun(services: Services, ref: WorkRef, state: RunState, unwinding: E
 
 
 async def compensate(services: Services, ref: WorkRef) -> Outcome:
-    """Undo everything that one step did, its items side by side. Doing it again undoes nothing twice."""
+    """Undo everything that one step did, its items side by side; a repeated call undoes nothing twice.
+
+    The outcome is `succeeded`, `skipped` if nothing is left to undo, or `failed`: the run is stuck or has ended, and
+    the steps before this one stay as they are.
+
+    Raises:
+        Overtaken: another process undoes the work by now, and records how that ends.
+        DatabaseLost: nobody knows whether the work is undone; call it again.
+    """
     return await about_whom(services.log.aseals, ref.run, partial(_compensate, services, ref))
 
 
@@ -138,8 +153,8 @@ async def _compensate(services: Services, ref: WorkRef) -> Outcome:
 
     async def one(work_item: WorkItem) -> None:
         nonlocal undone
-        # Once one has failed, here or in another process, the run is stuck: what has not begun is left as it is. So it
-        # is in a process that was taken for dead, once the run was closed.
+        # Once one compensation has failed, here or in another process, the run is stuck and no other one begins. Nor
+        # does one begin in a process that was taken for dead and wakes up after the run was closed.
         stuck = failures or await services.log.aunder_keys(ref.run, [keys.stuck(ref.epoch)])
         if stuck or await has_closed(services, ref):
             return
@@ -152,7 +167,8 @@ async def _compensate(services: Services, ref: WorkRef) -> Outcome:
         jobs = [partial(one, work_item) for work_item in _work_items(services, view, step, ref, left)]
         threads = uses_threads(_undoing(step), services)
     except Exception as error:
-        # Left to the task, it would be told to nobody, and nobody could have the run go on.
+        # For example, the skill is gone. Raised from the task, the error would reach nobody, and without `run.stuck` no
+        # person could resume the run.
         work_epoch, recorded = view.state.step(step.id).work(left[0]).epoch, RecordedError.of(error)
         place = Place(step=step.id, index=left[0], epoch=ref.epoch)
         said = CompensationFailed(**place, work_epoch=work_epoch, error=recorded)
@@ -168,7 +184,7 @@ async def _compensate(services: Services, ref: WorkRef) -> Outcome:
 
 
 async def unwind(services: Services, run: str, epoch: int) -> None:
-    """Undo a run that has ended, all of it, and close it anew: `compensated`, or `stuck`."""
+    """Undo a run that has ended and close it anew in `epoch`, as `compensated` or `stuck`, without Airflow."""
     ref = WorkRef(run=run, step="begin", epoch=epoch)
     if (await begin(services, ref, {})).status == "succeeded":
         for step in compensation_order(await definition_of(services, run)):
@@ -180,7 +196,7 @@ async def unwind(services: Services, run: str, epoch: int) -> None:
 def _undoing(step: ResolvedStep) -> ResolvedStep:
     """The step's compensation as a step: what is called, how it is repeated, and how long it may take."""
     if step.done_by == "runs":
-        # How long its runs may take is for `undo_children` to say, which waits for them.
+        # `undo_children` waits for the runs, and has its own limit for that.
         return step.model_copy(update={"retry": ResolvedRetry(times=5), "timeout": None})
     undo = _compensation(step)
     return step.model_copy(
@@ -197,16 +213,18 @@ def _compensation(step: ResolvedStep) -> ResolvedCompensation:
 def _work_items(
     services: Services, view: RunView, step: ResolvedStep, ref: WorkRef, indices: list[int | None]
 ) -> Iterator[WorkItem]:
-    """What is to be undone, each with what its expressions may name: the rest of the run as it was when it was done."""
+    """The work items to undo, each with its variables: the run as it was when the work was done last."""
     undo, undoing = step.compensate, _undoing(step)
+    # Variables of today would be wrong: a step that was done again since has another output, and the compensation would
+    # undo something else.
     names = {*(undo.references if undo is not None else ()), *step.references}
     seen: dict[int, tuple[Mapping[str, object], Sequence[object]]] = {}
     for index in indices:
         work = view.state.step(step.id).work(index)
         epoch = work.epoch if work.begun is None else work.begun
         if epoch not in seen:
-            found = variables_for(view.definition, names, view.as_of(epoch), services)
-            seen[epoch] = found, _list(step, found)
+            known = variables_for(view.definition, names, view.as_of(epoch), services)
+            seen[epoch] = known, _list(step, known)
         variables, items = seen[epoch]
         own: dict[str, object] = {"output": work.output}
         if index is not None:
@@ -215,7 +233,7 @@ def _work_items(
 
 
 def _list(step: ResolvedStep, variables: Mapping[str, object]) -> Sequence[object]:
-    """The list of a fan-out; empty when nobody can read it any more: a compensation mostly needs the output alone."""
+    """The list of a fan-out; empty when it cannot be read any more, because most compensations need only the output."""
     try:
         return () if step.each is None else items_of(step, variables)
     except MusterError:
@@ -223,7 +241,7 @@ def _list(step: ResolvedStep, variables: Mapping[str, object]) -> Sequence[objec
 
 
 async def _undo(services: Services, work_item: WorkItem) -> Exception | None:
-    """Undo one work item; the error when that failed for good.
+    """Undo one work item; return the error when that failed for good, else None.
 
     Raises:
         Overtaken: another process has begun to undo it since.
@@ -236,7 +254,8 @@ async def _undo(services: Services, work_item: WorkItem) -> Exception | None:
     # One append: from here on the key of the work's ending is taken. A process that was taken for dead and ends the
     # work later is told that it was given up, and the log never says that undone work has succeeded.
     begun = await services.log.aappend(work_item.ref.run, events)
-    # From here on nothing that is left of the work, or of another attempt at undoing it, writes any more.
+    # The new execution number is the fencing token: writes of the work itself, or of an earlier attempt at undoing it,
+    # are refused from here on.
     work_item = replace(work_item, execution=begun[0].version, first=False)
     try:
         await attempts(
@@ -250,12 +269,13 @@ async def _undo(services: Services, work_item: WorkItem) -> Exception | None:
 
 
 async def _not_undone(services: Services, work_item: WorkItem, work_epoch: int, error: Exception) -> Exception | None:
-    """Write that undoing what was done in an epoch failed for good; None when it is undone all the same.
+    """Write `compensation.failed`, and return the error; None when the work is undone all the same.
 
     Raises:
-        Overtaken: how it ends is not for this process to say: another has begun to undo it, or has closed the run.
+        Overtaken: another process undoes the work by now, or the run was closed. Nothing is written here.
     """
-    # The version first: another process that begins to undo it after that refuses the append.
+    # Read the version before the events. If another process begins to undo the work after this look, the append below
+    # is refused, and does not call a compensation failed that is under way.
     version, log = await services.log.aversion(work_item.ref.run), services.log
     since = log.aread(
         work_item.ref.run, after_version=work_item.execution, steps=[work_item.step.id], types=_OVERTAKING
@@ -275,8 +295,8 @@ async def _not_undone(services: Services, work_item: WorkItem, work_epoch: int, 
 
 
 async def _undone(services: Services, work_item: WorkItem, work_epoch: int, output: object) -> None:
-    """Write that it is undone while its locks are held, so that whoever gets them next does not do it again."""
-    # Once for each execution of the work, whichever attempt at undoing it comes first.
+    """Write `compensation.succeeded` while the locks are held, so that their next holder does not undo it again."""
+    # The key holds the epoch of the work: of several attempts at undoing that execution the first one counts.
     done = CompensationSucceeded(**work_item.place, work_epoch=work_epoch, output=output)
     await services.log.aappend(work_item.ref.run, [done.event(key=work_item.ended_key)])
 
@@ -302,15 +322,16 @@ async def _stuck(
     expected: int | None = None,
 ) -> Outcome:
     recorded, irreversible = RecordedError.of(error), defaultdict[str, list[str]](list)
-    for each in final:
-        irreversible[each.run].append(each.what)
+    for work in final:
+        irreversible[work.run].append(work.what)
     said = RunStuck(step=step, index=index, error=recorded, epoch=ref.epoch, irreversible=dict(irreversible) or None)
-    # Written before people are told: who dies in between leaves it to the reconciler. The key makes it one notice a
-    # place, whichever of several compensations fails first.
+    # Write first, then tell people: a process that dies in between leaves a stuck run without a notice, which the
+    # reconciler finds. Compensations that fail side by side share the key, so each place gets one notice.
     await services.log.aappend(ref.run, [said.event(key=keys.stuck(ref.epoch))], expected=expected)
     repeats = not isinstance(error, MusterError) or error.repeats_data
     if repeats and await services.log.asubject(ref.run) is not None:
-        # A notice is read where nothing is forgotten: what the log seals, the remedy as well, is said there alone.
+        # `muster forget` cannot take back a mail or a Slack message. So words that the log seals, the remedy among
+        # them, stay in the log.
         recorded = replace(recorded, message=WITHHELD, remedy=None)
     await tell_stuck(services, ref, step, index, recorded)
     reason = f"stuck at {work_key(step, index)}: {recorded.message}"

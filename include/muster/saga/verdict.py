@@ -14,34 +14,35 @@ from muster.language.kinds import KINDS
 from muster.language.resolved_step import ResolvedStep
 
 TaskStates = Mapping[str, str | None]
-"""Airflow's state by task (`step`, `step_<map index>`, `step.items`), for work whose process died without a word
-in the log."""
+"""Airflow's state by task (`step`, `step_<map index>`, `step.items`). It tells of work whose process died before it
+wrote an outcome into the log."""
 
 HARMLESS = frozenset(name for name, kind in KINDS.items() if kind.resolved.is_harmless)
-"""Kinds of step whose failure undoes nothing."""
+"""Kinds of step whose failure is no reason to undo the run."""
 
 
 def failures(definition: Definition, state: RunState, task_states: TaskStates) -> list[str]:
-    """Why the run failed, one sentence a step; empty when it succeeded.
+    """The reasons why the run failed, one clause for each step; empty when it succeeded.
 
-    Of a sealed state the reasons repeat nothing that is sealed: they are stored and told as they are.
+    The reasons repeat nothing that is sealed in `state`, because they are stored and told in plain text.
     """
     if state.status == "unknown":
         return ["the run was never opened"]
-    found, stopped = [], _stopped_in_airflow(definition, task_states)
+    reasons, stopped = [], _stopped_in_airflow(definition, task_states)
     for step in definition.steps:
         result = state.step(step.id)
         reason = _failure(result) or _stopped(definition, state, result, stopped) or _left_out(result)
         if reason := reason or _without_outcome(definition, state, result):
-            found.append(reason)
-    # What a cancelled run stopped in the middle of has not failed by itself.
-    found = _ordered(state) or found or _never_begun(definition, state, definition.steps)
-    found = found or _kept_from_going_ahead(definition, state) or _undone(definition, state)
-    return found or _not_done_again(definition, state, task_states)
+            reasons.append(reason)
+    # The order of a person comes first: steps that a cancelled run stopped in the middle have not failed by themselves.
+    # Each of the others is asked only if nothing before it gives a reason, because it follows from those failures.
+    reasons = _ordered(state) or reasons or _never_begun(definition, state, definition.steps)
+    reasons = reasons or _kept_from_going_ahead(definition, state) or _undone(definition, state)
+    return reasons or _not_done_again(definition, state, task_states)
 
 
 def _ordered(state: RunState) -> list[str]:
-    """Why it is undone by somebody's wish."""
+    """The reason for which somebody ordered the run to be undone or cancelled; empty when nobody did."""
     if state.undo_reason is not None:
         return [state.undo_reason]
     if state.cancelled_by is None:
@@ -50,16 +51,16 @@ def _ordered(state: RunState) -> list[str]:
 
 
 def reasons_to_undo(definition: Definition, state: RunState, task_states: TaskStates) -> list[str]:
-    """Why what the run did has to be undone; empty when it stands.
+    """The reasons why the run has to be undone; empty when its work stands.
 
-    A fan-out that lost some of its items and brought others through is no reason: those it lost wait as
-    dead letters for a person. Where it says so (`failures`), one that it lost always is a reason, or never.
+    A fan-out of which some items failed and others succeeded is no reason: the failed items wait as dead letters for a
+    person. The key `failures` of a step says otherwise: `undo` makes one failed item a reason.
     """
     if state.status == "unknown":
         return []
     if ordered := _ordered(state):
         return ordered
-    found, stopped = [], _stopped_in_airflow(definition, task_states)
+    reasons, stopped = [], _stopped_in_airflow(definition, task_states)
     for step in definition.steps:
         result = state.step(step.id)
         lost = _is_lost(step, result)
@@ -69,14 +70,15 @@ def reasons_to_undo(definition: Definition, state: RunState, task_states: TaskSt
         if reason is None and (lost or not result.is_fan_out):
             reason = _without_outcome(definition, state, result)
         if reason is not None and step.kind not in HARMLESS:
-            found.append(reason)
+            reasons.append(reason)
     counting = [step for step in definition.steps if step.kind not in HARMLESS]
     owed = [step for step in counting if not _is_owed_in_part(state.step(step.id))]
-    return found or _half_undone(definition, state) or _never_begun(definition, state, owed)
+    # A compensation that has begun may have taken back a part, so undoing goes on although every step succeeded.
+    return reasons or _half_undone(definition, state) or _never_begun(definition, state, owed)
 
 
 def _is_lost(step: ResolvedStep, result: StepState) -> bool:
-    """True when what came of a step counts as its failure as a whole."""
+    """True when the step counts as failed as a whole."""
     by_items = result.is_fan_out and not result.ended_as_a_whole
     if by_items and result.counts["failed"] and step.failures != "continue":
         return step.failures == "undo"
@@ -90,7 +92,7 @@ def _lost_altogether(result: StepState) -> bool:
 
 
 def _is_owed_in_part(result: StepState) -> bool:
-    """True where only some items of a list were to be done again: the others stand, whatever kept these from it."""
+    """True when only some items of a list were to be done again: the other items stand in any case."""
     return bool(result.owed) and not _lost_altogether(result)
 
 
@@ -106,13 +108,13 @@ def _failure(result: StepState) -> str | None:
 
 
 def _stopped_in_airflow(definition: Definition, task_states: TaskStates) -> set[str]:
-    """The steps of which Airflow failed a task that performs them or lays them out."""
+    """The steps with a task that Airflow failed, either one that performs the step or one that lays it out."""
     failed = (task_of(definition, key) for key, state in task_states.items() if state == "failed")
     return {task.step.id for task in failed if task is not None and task.role != "undoes"}
 
 
 def _stopped(definition: Definition, state: RunState, result: StepState, stopped: Collection[str]) -> str | None:
-    """Why a task that Airflow failed matters: it left no outcome, or what comes after it was not performed."""
+    """Why a failed task matters: it left no outcome, or the steps after it were not performed; None otherwise."""
     if result.id not in stopped:
         return None
     if unfinished(definition.step(result.id), state):
@@ -125,7 +127,7 @@ def _stopped(definition: Definition, state: RunState, result: StepState, stopped
 
 
 def _left_out(result: StepState) -> str | None:
-    """Why what a cancelled run, or a list with an item that failed, never did is missing where all else went well."""
+    """The work that a cancellation, or a failed item of the list, kept from beginning; None when there is none."""
     if left := not_begun(result):
         some = f"{len(left)} of {len(result.indices)} items of step {result.id}"
         return f"{some} did not begin when another one failed, and were not done since"
@@ -136,7 +138,7 @@ def _left_out(result: StepState) -> str | None:
 
 
 def _without_outcome(definition: Definition, state: RunState, result: StepState) -> str | None:
-    """What of a step has begun and never ended, whatever Airflow says of its tasks."""
+    """The work of a step that has begun and never ended, whatever Airflow says of its tasks; None when all ended."""
     if all(work.ended or work.status == "pending" for work in result.works):
         return None
     left = unfinished(definition.step(result.id), state)
@@ -146,7 +148,7 @@ def _without_outcome(definition: Definition, state: RunState, result: StepState)
 
 
 def _kept_from_going_ahead(definition: Definition, state: RunState) -> list[str]:
-    """The steps that were skipped for what came before them, where nothing of that says why any more."""
+    """The steps that were skipped because of a step before them that shows no failure any more."""
     return [
         f"step {step.id} was left out for what came before it"
         for step in definition.steps
@@ -155,7 +157,7 @@ def _kept_from_going_ahead(definition: Definition, state: RunState) -> list[str]
 
 
 def _undone(definition: Definition, state: RunState) -> list[str]:
-    """The steps of which something was undone and not done again, where nothing else says why it is missing."""
+    """The steps with work that was undone and not done again since."""
     return [
         f"step {step.id} was undone, and has not been done since"
         for step in definition.steps
@@ -164,7 +166,7 @@ def _undone(definition: Definition, state: RunState) -> list[str]:
 
 
 def _half_undone(definition: Definition, state: RunState) -> list[str]:
-    """The steps of which undoing has begun and not come to its end: it goes on, whatever else went well."""
+    """The steps with a compensation that has begun and not ended."""
     return [
         f"undoing step {step.id} has begun and has not come to its end"
         for step in definition.steps
@@ -173,21 +175,23 @@ def _half_undone(definition: Definition, state: RunState) -> list[str]:
 
 
 def _not_done_again(definition: Definition, state: RunState, task_states: TaskStates) -> list[str]:
-    """The steps that were cleared by hand and whose tasks Airflow failed before they had said a word."""
+    """The steps that were cleared by hand and whose tasks Airflow failed before they wrote an event."""
+    # The log says that tasks were cleared, not which: the outcome of the earlier execution still counts there. Only
+    # Airflow's failed tasks show that a step should have been done again.
     failed = (task_of(definition, key) for key, airflow in task_states.items() if state.by_hand and airflow == "failed")
-    found = [task for task in failed if task is not None and task.role != "undoes" and _is_of_before(state, task)]
-    return [f"step {name} stopped before it was done again" for name in dict.fromkeys(task.step.id for task in found)]
+    silent = [task for task in failed if task is not None and task.role != "undoes" and _is_of_before(state, task)]
+    return [f"step {name} stopped before it was done again" for name in dict.fromkeys(task.step.id for task in silent)]
 
 
 def _is_of_before(state: RunState, task: TaskKey) -> bool:
-    """True when nothing of what a task is for was done in the execution that is under way."""
+    """True when the task has no outcome of the execution that is under way."""
     if task.role == "lays out":
         return state.step(task.step.id).laid_out < state.epoch
     return all((work.outcome or 0) < state.epoch for work in works_of(state, task))
 
 
 def _never_begun(definition: Definition, state: RunState, steps: Iterable[ResolvedStep]) -> list[str]:
-    """Those of the steps that nothing kept from going ahead and that were not done: where there is no other reason."""
+    """The steps without an outcome that nothing kept from going ahead."""
     return [
         f"step {step.id} has no outcome"
         for step in steps
