@@ -23,7 +23,7 @@ class StartRuns(BaseOperator):
         path: the folder.
         match: name patterns.
         input: the input that is given the files' URIs.
-        inputs: what the automation's watches give files as, all of them.
+        inputs: the inputs to which any watch of the automation gives files.
     """
 
     custom_operator_name = "files"
@@ -42,7 +42,7 @@ class StartRuns(BaseOperator):
     @leaves
     def execute(self, context: Context) -> list[str]:
         """Start the runs; the XCom is the list of their ids."""
-        # Here, because it brings the database's client, which parsing the Dags has no use for.
+        # Imported here, because the import brings the database's client, which Dag parsing must not pay for.
         from muster.triggers.arrivals import Watch, claim, look, started
         from muster_airflow.services import services_in_worker
 
@@ -53,8 +53,9 @@ class StartRuns(BaseOperator):
         batches = claim(database, watch, found, services.log.digest)
         for batch in batches:
             self._start(batch)
-            # After Airflow has the run. Who dies in between asks for the same run again, because its id follows from
-            # the files; noted first, the files would be given to nobody.
+            # Noted after Airflow has the run. A process that dies in between asks for the same run again, because the
+            # run's id follows from the files. Noted before, the files would count as started and no run would have
+            # them.
             started(database, self.automation, batch)
         return [_run_id(batch) for batch in batches]
 
@@ -69,6 +70,8 @@ class StartRuns(BaseOperator):
             conf={self.input: list(batch.uris)},
             reset_dag_run=False,
         )
+        # A run that exists is the one: an earlier attempt died between starting it and noting that. It must not be
+        # reset, because it may be at work.
         answer = task_runner.SUPERVISOR_COMMS.send(asked)
         if isinstance(answer, ErrorResponse) and answer.error != ErrorType.DAGRUN_ALREADY_EXISTS:
             raise TransientError(f"Airflow did not start a run of {self.automation}: {answer.error}.")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 S = TypeVar("S", bound="ResolvedStep")
 
 RESTARTS = 3
-"""How often Airflow starts a worker task again whose process died; a step that failed is not repeated."""
+"""How often Airflow restarts a worker task whose process died. A step that failed is not repeated by this."""
 
 WAKE_UPS = 1_000
 """How often Airflow starts a question's task again. Each time it is woken (by a reminder, the end of its time, the
@@ -31,7 +31,7 @@ class MusterOperator(BaseOperator):
 
 
 def retry_policy(retry: ResolvedRetry) -> dict[str, Any]:
-    """A step's own retries as Airflow's: an operator may defer itself, so only Airflow can repeat it."""
+    """A step's own `retry` as Airflow's arguments: an operator may defer itself, so only Airflow can repeat it."""
     return {
         "retries": retry.times,
         "retry_delay": timedelta(seconds=retry.delay),
@@ -46,12 +46,13 @@ def restart_policy() -> dict[str, Any]:
 
 
 def question_policy() -> dict[str, Any]:
-    """Arguments that let Airflow start a question's task again when it takes it for failed: nobody is asked anew."""
+    """Arguments that let Airflow restart a question's task that it took for failed. The people are not asked again."""
     return {"retries": WAKE_UPS, "retry_delay": timedelta(seconds=2)}
 
 
 def _restarts(step: ResolvedStep) -> dict[str, Any]:
-    # Work in the triggerer needs none: Airflow gives what a dead triggerer was at to another one, without a try.
+    # Tasks in the triggerer need no retries: when a triggerer dies, Airflow gives its triggers to another one and
+    # counts no try.
     return restart_policy() if step.lane == "worker" else {}
 
 

@@ -1,5 +1,6 @@
-"""Work that is done elsewhere, by an operator, by people or in another run: a task takes a work item up in the log,
-has it done, and writes how it ended.
+"""Work that is done elsewhere: by an operator, by people or in another run.
+
+The task of such a step begins a work item in the log, has the work done, and writes how the work item ended.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Elsewhere:
         self._context, self.services = context, services_in_worker(context)
 
     def load_begun(self) -> WorkItem | Outcome:
-        """The work item that the task stands for, begun; how it ended, where it has."""
+        """The task's work item, with its beginning in the log; its outcome instead if it has ended already."""
 
         async def begun() -> WorkItem | Outcome:
             services, context = self.services, self._context
@@ -45,28 +46,32 @@ class Elsewhere:
         return self.ask(begun)
 
     def write(self, work_item: WorkItem, ending: NewEvent) -> Outcome:
-        """Write how it ended; where it has ended already, how that was."""
+        """Write the ending of a work item; if it has ended already, that outcome is returned, `ending` dropped."""
         return self.ask(lambda: write_end(self.services, work_item, ending))
 
     def ended(self, work_item: WorkItem, ending: NewEvent) -> Outcome:
-        """`write`, and what Airflow may know of it."""
+        """Write the ending of a work item; returns the outcome as Airflow may know it."""
         return self.told(work_item, self.write(work_item, ending))
 
     def told(self, work_item: WorkItem, outcome: Outcome) -> Outcome:
-        """How it ended, as Airflow may know it."""
+        """The outcome of a work item as Airflow may know it: without data about somebody."""
         return self.ask(lambda: concealed(self.services, work_item.ref.run, work_item.step.id, outcome))
 
     def ask(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Ask the log, or write into it."""
+        """Ask the log, or write into it; tried again while the database is away."""
         from muster_airflow.services import run
 
         return patiently(lambda: run(self.services, work()))
 
 
 def patiently(work: Callable[[], T]) -> T:
-    """Do something that needs the database, also when it is away for a while.
+    """The result of `work`, which needs the database: tried again for five minutes while the database is away.
 
-    What is done elsewhere is done once: a task that failed here would have it done again, or undone, for nothing.
+    The work elsewhere has been done by then. A task that failed over the database would have it repeated, or undone,
+    for nothing.
+
+    Raises:
+        DatabaseLost: the database is still away.
     """
     for pause in RETRY_DELAYS:
         try:

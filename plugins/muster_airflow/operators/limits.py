@@ -18,7 +18,7 @@ from muster.execution import WorkItem
 from muster.failures import took_too_long
 
 TAKE_UP = 60.0
-"""Seconds that an operator always gets to take up what it has waited for: its worker may have kept it waiting."""
+"""Seconds that an operator always gets to take up a result: its time may have ended while it waited for a worker."""
 
 
 class Limit:
@@ -26,6 +26,8 @@ class Limit:
 
     def __init__(self, work_item: WorkItem, *, resumed: bool) -> None:
         self._seconds, self._resumed = work_item.step.timeout, resumed
+        # Counted from the log and not from this process: an operator that defers itself goes on in another process,
+        # where its time would begin anew. Each attempt, in each execution of the run, has its whole time.
         known = work_item.view.events_of(EventType.STEP_STARTED, work_item.step.id, work_item.index)
         place = work_item.ref.epoch, work_item.ref.attempt
         began = (event.at for event in known if (event.epoch, StepStarted.of(event).attempt) == place)
@@ -35,25 +37,27 @@ class Limit:
 
     @property
     def is_over(self) -> bool:
-        """True when its time is over."""
+        """True when the time of the attempt is over."""
         return self._end is not None and datetime.now(UTC) >= self._end
 
     def ensure_left(self) -> None:
-        """Its time is not over.
+        """Ensure that the attempt has time left.
 
         Raises:
-            TransientError: it is.
+            TransientError: its time is over; the step's `retry` decides what follows.
         """
         if self.is_over:
             raise took_too_long(self._seconds)
 
     def ends(self, asked: TaskDeferred | TaskAwaitingInput | AirflowRescheduleException) -> None:
-        """What an operator asks to wait for outside of a process ends with its time at the latest.
+        """Shorten a wait that an operator asks for, so that it ends with the attempt's time at the latest.
 
         Raises:
-            PermanentError: it asks for what is no time; another attempt would hand over its job again.
+            PermanentError: the operator gives no valid time. Not repeated, because another attempt would hand over its
+                job again.
         """
         try:
+            # The wait has no process in which an alarm could go off, so Airflow has to end it.
             if isinstance(asked, AirflowRescheduleException):
                 asked.reschedule_date = min(asked.reschedule_date, self._end or asked.reschedule_date)
             else:
@@ -70,10 +74,10 @@ class Limit:
 
     @contextmanager
     def kept(self, operator: BaseOperator) -> Iterator[None]:
-        """The operator's own code, as the body, which ends with its time; what it has started is stopped then.
+        """Run the operator's own code, the body, until its time is over; then stop what the operator has started.
 
         Raises:
-            TransientError: it was ended, or gave up, or wanted to end the process.
+            TransientError: its time was over, or it raised a timeout of its own, or called `sys.exit`.
         """
         alarm = self._alarm()
         try:
@@ -84,7 +88,8 @@ class Limit:
         except SystemExit as error:
             raise TransientError(f"It wanted to end its process: SystemExit({error.code!r}).") from error
         finally:
-            # Whatever it made of its end: it may have caught it and skipped itself, or called that a success.
+            # In `finally`, because the operator's code may have caught the alarm, and then have skipped itself or
+            # returned as if it had succeeded.
             if alarm and alarm.went_off:
                 with suppress(Exception):
                     operator.on_kill()
@@ -93,6 +98,8 @@ class Limit:
     def _alarm(self) -> _Alarm | None:
         if self._end is None:
             return None
+        # A resumed operator is not refused: what it waited for has come, and its worker may have kept it waiting past
+        # its time.
         if not self._resumed:
             self.ensure_left()
         left = (self._end - datetime.now(UTC)).total_seconds()

@@ -15,7 +15,7 @@ from muster_airflow.operators.base import MusterOperator
 class OpenRun(MusterOperator):
     """Validates the inputs, stores the definition, writes `run.opened`.
 
-    It runs in a task process, because only that has the run's own version of the automation in hand.
+    It runs in a task process, because only there the run's own version of the automation has been loaded.
     """
 
     custom_operator_name = "open"
@@ -27,7 +27,7 @@ class OpenRun(MusterOperator):
 
     @leaves
     def execute(self, context: Context) -> Any:
-        """Open the run; the inputs are the XCom."""
+        """Open the run; the XCom is its inputs, as far as Airflow may know them."""
         from muster.execution import concealed
         from muster.runs import open_run
         from muster_airflow.services import run, services_in_worker
@@ -61,7 +61,7 @@ class OpenRun(MusterOperator):
 
 
 def _scheduled(dag_run: Any) -> Any:
-    """The times that Airflow gives a run of a schedule; None for a run that somebody or something else has started."""
+    """The times of a scheduled run (`at`, `begins`, `ends`, ISO 8601); None for a run started by anything else."""
     if getattr(dag_run.run_type, "value", dag_run.run_type) not in ("scheduled", "backfill"):
         return None
     times = {"at": dag_run.logical_date, "begins": dag_run.data_interval_start, "ends": dag_run.data_interval_end}

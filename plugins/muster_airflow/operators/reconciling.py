@@ -28,14 +28,17 @@ class ReconcilingOperator(BaseOperator):
         super().__init__(**restart_policy(), **kwargs)
 
     def _told(self, found: list[Discrepancy], *, well: str) -> list[dict[str, Any]]:
-        """What was found, for the XCom; the task's log has it for people. It reads the log without a key."""
-        for each in found:
-            how = "mended: " if each.mended else ""
-            level = "warning" if each.person else "info"
-            note(level, f"{each.kind} {each.subject}: {how}{each.message} {each.remedy}")
+        """The discrepancies for the XCom, each written into the task's log for people.
+
+        Airflow may keep their words, because the reconciler reads the logs of runs without a key.
+        """
+        for discrepancy in found:
+            how = "mended: " if discrepancy.mended else ""
+            level = "warning" if discrepancy.person else "info"
+            note(level, f"{discrepancy.kind} {discrepancy.subject}: {how}{discrepancy.message} {discrepancy.remedy}")
         if not found:
             note("info", well)
-        return [vars(each) for each in found]
+        return [vars(discrepancy) for discrepancy in found]
 
 
 class Reconcile(ReconcilingOperator):
@@ -46,8 +49,8 @@ class Reconcile(ReconcilingOperator):
         """Mend, tell people, and return everything that was found."""
         from muster.operations.reconciling import reconcile
 
-        found = reconcile(_scope(context))
-        return self._told(found, well="The log and Airflow agree; nothing is left over.")
+        discrepancies = reconcile(_scope(context))
+        return self._told(discrepancies, well="The log and Airflow agree; nothing is left over.")
 
 
 class AskChecks(ReconcilingOperator):
@@ -61,20 +64,21 @@ class AskChecks(ReconcilingOperator):
 
     @leaves
     def execute(self, context: Context) -> list[dict[str, Any]]:
-        """Ask, tell people, and return what does not hold."""
+        """Ask, tell people, and return the checks that do not hold."""
         from muster.language import load_folder
         from muster.operations.reconciling import ask_checks, has_recovered
         from muster_airflow.published import is_published
         from muster_airflow.services import artifacts, site_skills
 
-        mended = any(each["mended"] for each in context["ti"].xcom_pull(task_ids="reconcile") or ())
+        mended = any(discrepancy["mended"] for discrepancy in context["ti"].xcom_pull(task_ids="reconcile") or ())
         scope, since = _scope(context), _last_time(context)
-        # What was begun again has to hold as well once it has ended, which is later than it was mended.
+        # A run that was mended goes on and ends later than this. Once it has ended, all checks are asked again, because
+        # its result has to hold as well.
         if mended or (since is not None and has_recovered(scope, since)):
             since = None
         definitions = load_folder(self._include, published=is_published(self._include.parent)).definitions.values()
-        found = ask_checks(scope, definitions, artifacts=artifacts(), site=site_skills(context), since=since)
-        return self._told(found, well="Everything that was asked holds.")
+        broken = ask_checks(scope, definitions, artifacts=artifacts(), site=site_skills(context), since=since)
+        return self._told(broken, well="Everything that was asked holds.")
 
 
 class WriteCheckpoint(ReconcilingOperator):
@@ -84,7 +88,10 @@ class WriteCheckpoint(ReconcilingOperator):
 
     @leaves
     def execute(self, context: Context) -> dict[str, Any] | None:
-        """Add a checkpoint; people are told when the file was cut or edited. The XCom is its number and hash."""
+        """Add a checkpoint; the XCom is its number and hash.
+
+        If the file was cut or edited, people are told, and the XCom is the discrepancy.
+        """
         from muster.errors import MusterError
         from muster.events.checkpoints import CHECKPOINTS, write_checkpoint
         from muster.operations.reconciling import Discrepancy
@@ -96,10 +103,10 @@ class WriteCheckpoint(ReconcilingOperator):
             written = write_checkpoint(scope.log, path)
         except MusterError as error:
             remedy = error.remedy or ""
-            found = Discrepancy("checkpoint", str(path), error.message, remedy)
+            discrepancy = Discrepancy("checkpoint", str(path), error.message, remedy)
             note("warning", f"{path}: {error.message} {remedy}")
-            tell_people(scope, [found])
-            return vars(found)
+            tell_people(scope, [discrepancy])
+            return vars(discrepancy)
         if written is None:
             note("info", "Nothing was appended since the last checkpoint.")
             return None
@@ -109,7 +116,7 @@ class WriteCheckpoint(ReconcilingOperator):
 
 def _last_time(context: Context) -> datetime | None:
     """When the Dag last began a run that came through; None for the first one."""
-    # Airflow gives something that stands for it: never None itself, and of a type that no driver of a database takes.
+    # Airflow gives a lazy proxy, which is never None itself and of a type that no database driver takes.
     at = context["prev_start_date_success"]
     return datetime.fromtimestamp(at.timestamp(), UTC) if at else None
 

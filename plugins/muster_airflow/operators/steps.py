@@ -1,4 +1,4 @@
-"""Tasks in both lanes, and those of a run that are none of its steps."""
+"""Tasks of steps in both lanes, and the tasks that every run has beside its steps."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class WorkerStep(MusterOperator):
 
 
 def perform_here(context: Context, *, lane: str) -> Outcome:
-    """Perform the task instance's work in this process; its end as Airflow may know it."""
+    """Perform the task instance's work in this process; returns its outcome as Airflow may know it."""
     from muster.execution import concealed, perform
     from muster_airflow.services import run, services_in_worker
 
@@ -72,7 +72,7 @@ class ItemsStep(AsyncStep):
 
 
 class UnwindRun(AsyncStep):
-    """Decides whether what the run did is undone."""
+    """Decides whether the work of the run is undone."""
 
     custom_operator_name = "unwind"
     ui_color = "#ffedd5"

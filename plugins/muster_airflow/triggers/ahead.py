@@ -11,10 +11,11 @@ from muster.execution import Outcome, RunningAhead, Services, WorkRef, perform
 
 
 async def _perform(services: Services, ref: WorkRef) -> Outcome:
-    # As the triggerer does for each of its triggers: without it a skill in this lane could not ask Airflow anything
-    # by a plain call.
+    # The triggerer makes such a portal for each of its own triggers, and work ahead is none of them. Without it a skill
+    # in this lane could not ask Airflow anything by a plain call.
     if os.environ.get("AIRFLOW_DISABLE_GREENBACK_PORTAL", "").lower() != "true":
         await greenback.ensure_portal()
+    # The coroutine inherits the context of the trigger that began it, so its log lines would carry the task before it.
     bind_contextvars(task_id=ref.step)
     return await perform(services, ref)
 

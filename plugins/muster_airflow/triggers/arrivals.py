@@ -39,9 +39,12 @@ class ArrivalTrigger(BaseEventTrigger):
         while True:
             try:
                 if await self._waiting():
+                    # Repeated at each look until a run has taken the files: Airflow 3.3.2 may fold several events into
+                    # one run, or leave one of them lying (apache/airflow#56050).
                     yield TriggerEvent({"automation": self.automation})
             except Exception as error:
-                # A folder or a database that is away for a while must not end the watch.
+                # A watch that ends stays ended. So a folder or a database that is away for a while is only logged, and
+                # the next look tries again.
                 note("warning", "cannot look for files", path=self.path, error=f"{type(error).__name__}: {error}")
             await asyncio.sleep(self.every)
 
@@ -51,9 +54,12 @@ class ArrivalTrigger(BaseEventTrigger):
 
         services = await services_in_triggerer()
         passed_over: list[str] = []
-        # In threads, here and below: a folder or a database that is slow would hold up every trigger of the process.
+        # In threads, here and below: a slow folder or database would stop the event loop, and with it every trigger of
+        # the process.
         found = await asyncio.to_thread(look, self.path, self.match, tell=passed_over.append)
         for sentence in passed_over:
+            # A link that leads nowhere is found again at every look; it is named once, and again if it was mended in
+            # between.
             if sentence not in self._told:
                 note("warning", "a file is passed over", why=sentence)
         self._told = set(passed_over)

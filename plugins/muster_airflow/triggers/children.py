@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 class ChildTrigger(WorkTrigger):
     """Waits for the run of one work item, and ends the task.
 
-    A task that defers itself is not shown its Dag in the triggerer, so its worker says which work item it is.
+    Airflow does not give the triggerer the Dag of a task that has deferred itself, so the worker passes the reference
+    of the work item as arguments.
     """
 
     def __init__(self, **work: Any) -> None:
@@ -35,8 +36,8 @@ class ChildTrigger(WorkTrigger):
         return f"{type(self).__module__}.{type(self).__qualname__}", asdict(self._ref)
 
     def _failed(self) -> TriggerEvent:
-        # Airflow would count it as an attempt that may be repeated, because a worker that died is. Resumed, the task
-        # finds the outcome in the log and fails for good.
+        # Not `TaskFailedEvent`: the task has retries, for the death of its worker process, so Airflow would count the
+        # failure as a try and repeat it. The resumed task finds the outcome in the log and fails for good.
         return TriggerEvent("failed")
 
     async def _once(self) -> Outcome:
@@ -46,17 +47,17 @@ class ChildTrigger(WorkTrigger):
         return await self._told(services, self._ref, await self.work(services, self._ref))
 
     async def work(self, services: Services, ref: WorkRef) -> Outcome:
-        """Wait until the run has ended, and write how the work item has."""
+        """Wait until the child run has ended, and write the ending of the work item; returns its outcome."""
         from muster.runs import follow
 
         return await follow(services, ref, airflow_state)
 
 
 async def airflow_state(dag_id: str, run_id: str) -> str | None:
-    """Airflow's state of a run, None when it does not know it.
+    """Airflow's state of a run (`queued`, `running`, `success`, `failed`); None when Airflow does not know the run.
 
     Raises:
-        TransientError: it could not be asked.
+        TransientError: Airflow did not say; the caller asks again.
     """
     from airflow.sdk.exceptions import AirflowRuntimeError
     from airflow.sdk.execution_time.comms import DagRunStateResult, GetDagRunState

@@ -36,8 +36,8 @@ for good, and it must not repeat the latter.
 class WorkTrigger(BaseTrigger):
     """Runs one task instance's work and ends the task itself.
 
-    It takes no arguments: which step and which item follow from the task instance, so that a mapped
-    task needs nothing rendered.
+    It takes no arguments, because Airflow does not render them for each instance of a mapped task: the step and the
+    item follow from the task instance.
     """
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -46,14 +46,16 @@ class WorkTrigger(BaseTrigger):
 
     @abstractmethod
     async def work(self, services: Services, ref: WorkRef) -> Outcome:
-        """Do the work."""
+        """Do the work of `ref`; returns its outcome, which is in the log by then."""
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield the one event that ends the task."""
+        # First, because a skill may log about a person and Airflow's log files forget nobody.
         withhold_log_lines()
         try:
             outcome = await self._patiently()
         except Exception as error:
+            # Yielded, not raised: Airflow hands a trigger that raises to a worker, only for the task to fail there.
             yield failed_event(error, about_somebody=await self._is_about_somebody())
             return
         if outcome.status == "succeeded":
@@ -73,6 +75,8 @@ class WorkTrigger(BaseTrigger):
         for pause in (*RETRY_DELAYS, None):
             try:
                 return await self._once()
+            # The next attempt would be refused in the same way. The reason becomes the outcome, so that the task ends
+            # like a step that failed.
             except PermanentError as error:
                 about_somebody = await self._is_about_somebody()
                 return Outcome(status="failed", reason=text_of(error, about_somebody=about_somebody), structural="all")
@@ -93,7 +97,7 @@ class WorkTrigger(BaseTrigger):
         return await self._told(services, ref, await self.work(services, ref))
 
     async def _told(self, services: Services, ref: WorkRef, outcome: Outcome) -> Outcome:
-        """The outcome as Airflow may know it, shown."""
+        """The outcome as Airflow may know it; its output is pushed as the task's XCom."""
         from muster.execution import concealed
 
         outcome = await concealed(services, ref.run, ref.step, outcome)
@@ -101,7 +105,7 @@ class WorkTrigger(BaseTrigger):
         return outcome
 
     async def _is_about_somebody(self) -> bool:
-        """True also when nobody can say: what cannot be found out is not told."""
+        """True if the run is about somebody, or if that cannot be found out: in doubt Airflow is told no details."""
         from muster_airflow.services import services_in_triggerer
 
         try:
@@ -124,13 +128,16 @@ class StepTrigger(WorkTrigger):
     """A step, an item of a fan-out, or a pack of items."""
 
     async def work(self, services: Services, ref: WorkRef) -> Outcome:
-        """Perform it, and begin what follows it: Airflow takes seconds to come to that."""
+        """Perform the step, then begin the steps after it: Airflow itself takes seconds to come to them."""
         from muster.execution import perform
         from muster_airflow.triggers.ahead import running_ahead
 
+        # This process may have begun the step ahead of Airflow. Wait for that coroutine: a second one beside it would
+        # take the work over and perform it twice. `perform` then finds the outcome in the log.
         if await running_ahead.join(services, ref):
             note("info", "performed before Airflow came to it; what it logged is in the triggerer's log")
         outcome = await perform(services, ref)
+        # Last: the steps after this one may begin only once its ending is in the log.
         running_ahead.go_on(services, ref, outcome)
         return outcome
 
@@ -146,6 +153,7 @@ class ItemsTrigger(WorkTrigger):
         return Outcome(status="succeeded", output=list(range(fan_out.slots())), structural="all")
 
     async def _show(self, outcome: Outcome) -> None:
+        # With its length: Airflow makes as many instances of the mapped task as the XCom says.
         await push_from_trigger(self._running, outcome.output, mapped_length=len(outcome.output))
 
 
@@ -153,14 +161,14 @@ class UndoTrigger(WorkTrigger):
     """Undoes a step."""
 
     async def work(self, services: Services, ref: WorkRef) -> Outcome:
-        """Run its compensation."""
+        """Run the compensation of the step."""
         from muster.saga.unwinding import compensate
 
         return await compensate(services, ref)
 
 
 class _EndTrigger(WorkTrigger):
-    """Judges the run, with Airflow's word on tasks that died silently."""
+    """Judges the run, with Airflow's states of its tasks: a task that died silently has written no ending."""
 
     async def _task_states(self) -> dict[str, str | None]:
         from airflow.sdk.execution_time.comms import GetTaskStates, TaskStatesResult
@@ -174,10 +182,10 @@ class _EndTrigger(WorkTrigger):
 
 
 class UnwindTrigger(_EndTrigger):
-    """Decides whether what the run did is undone."""
+    """Decides whether the work of the run is undone."""
 
     async def work(self, services: Services, ref: WorkRef) -> Outcome:
-        """Write down what is to be undone; there is nothing more to do when that is nothing."""
+        """Write which steps are to be undone."""
         from muster.saga.unwinding import begin
 
         return await begin(services, ref, await self._task_states())
@@ -187,7 +195,7 @@ class CloseTrigger(_EndTrigger):
     """Closes the run."""
 
     async def work(self, services: Services, ref: WorkRef) -> Outcome:
-        """Decide how the run ended."""
+        """Decide how the run ended, and write that as the last event of this execution."""
         from muster.saga.closing import close_run
 
         return await close_run(services, ref, await self._task_states())

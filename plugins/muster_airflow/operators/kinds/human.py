@@ -25,17 +25,18 @@ from muster_airflow.operators.elsewhere import Elsewhere
 class HumanStep(ApprovalOperator):
     """Asks a person, waits without a worker, and says how it was decided.
 
-    An answer is in the log before Airflow knows of it (`muster_airflow.answers`); the task only reports what stands
-    there. So it may be begun again at any time: it asks nobody anew, and keeps the time that was given.
-    No answer in time, and anything but a clear approval, are rejections.
-    A rejection is an answer: the task succeeds, and what comes after it is skipped.
+    An answer is in the log before Airflow stores it (`muster_airflow.answers`); the task only reports what the log
+    says. So Airflow may begin the task again at any time: nobody is asked again, and the time to answer stays as it was
+    given. No answer in time is a rejection, and so is every answer but a clear approval. A rejection is a result: the
+    task succeeds, and the steps after it are skipped.
     """
 
     custom_operator_name = "human"
     ui_color = "#ffedd5"
 
     def __init__(self, *, slot: int | None = None, **kwargs: Any) -> None:
-        # Without a default, Airflow leaves the question open to answers while it is woken to remind somebody.
+        # No default: with one, Airflow would answer the question by it when a time is over, also when the task is only
+        # woken to remind somebody.
         super().__init__(subject=kwargs["task_id"], defaults=None, **kwargs)
         self.slot = slot
 
@@ -60,18 +61,19 @@ class HumanStep(ApprovalOperator):
             asked = self._or_failed(log, work_item, partial(log.ask, partial(ask, log.services, work_item)))
         if isinstance(asked, Request):
             self._or_failed(log, work_item, partial(self._put, context, asked))
-            # Putting it drops an answer that came just before. That answer is in the log since before Airflow took
-            # it, so it is seen here; one that comes later than this, Airflow sees when the task begins to wait.
+            # First put the question, then look into the log. Airflow drops an answer that it held before the question
+            # was put again; the log has it, because it is written before Airflow stores it. An answer that comes after
+            # this look is seen by Airflow when the task begins to wait.
             asked = log.ask(partial(look, log.services, work_item.ref))
         if isinstance(asked, Request):
             timeout = timedelta(seconds=asked.within) if asked.within else None
             raise TaskAwaitingInput(method_name="execute_complete", timeout=timeout)
-        # Without its note where the run is about somebody.
+        # `told` leaves the person's note out if the run is about somebody.
         return log.told(work_item, asked if isinstance(asked, Outcome) else Outcome(status="succeeded", output=asked))
 
     @staticmethod
     def _or_failed(log: Elsewhere, work_item: WorkItem, work: Callable[[], Any]) -> Any:
-        """What comes of it; where the question cannot be put, the step has failed."""
+        """The result of `work`; if the question cannot be put, write the step's failure and raise the error."""
         try:
             return work()
         except PermanentError as error:
@@ -81,11 +83,11 @@ class HumanStep(ApprovalOperator):
     def _put(self, context: Context, asked: Request) -> None:
         """Have Airflow show the question.
 
-        Airflow keeps the assignees of the first time, so all who may ever answer are named then; who may answer
-        when is for the log to decide. The API server adds what it calls them.
+        Airflow keeps the assignees of the first call, so everybody who may ever answer is named there. The log decides
+        who may answer at which time. The API server adds the assignees' ids (`muster_airflow.people`).
 
         Raises:
-            PermanentError: it knows nobody of them.
+            PermanentError: Airflow knows none of the assignees.
         """
         self.subject, self.body = asked.subject, asked.body
         self.assigned_users = [{"id": name, "name": name} for name in asked.assignees]
@@ -108,9 +110,9 @@ class HumanStep(ApprovalOperator):
 
 
 def _reply(event: dict[str, Any]) -> Reply | None:
-    """The answer that Airflow woke the task with; None when it only is time to look.
+    """The answer that Airflow woke the task with; None when the task was woken only because a time was over.
 
-    It is in the log already, unless the API server runs without Muster's plugin.
+    The answer is in the log already, unless the API server runs without Muster's plugin.
     """
     user = event.get("responded_by_user")
     if user is None or "error" in event:

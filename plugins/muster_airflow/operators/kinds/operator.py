@@ -40,12 +40,12 @@ from muster_airflow.starting import AlreadyThere, start_once, start_run
 T = TypeVar("T")
 Work = Callable[[BaseOperator], Any]
 RUN_NAME = "trigger_run_id"
-"""What an operator that starts a run calls that run's name."""
+"""The argument in which an operator that starts a run names that run."""
 TIMED_OUT = TriggerFailureReason.TRIGGER_TIMEOUT
 
 
 class StartedBefore(Exception):
-    """The run that an operator asks for is there already, and that is no failure of it."""
+    """The run that an operator asks for is there already, and the operator is told to skip itself then."""
 
 
 class ExternalStep(BaseOperator):
@@ -95,17 +95,17 @@ class ExternalStep(BaseOperator):
             return work_item
         seals, limit = log.ask(partial(log.services.log.aseals, work_item.ref.run)), Limit(work_item, resumed=resumed)
         if seals is not None:
-            # What it logs and pushes about somebody stays here.
+            # The run is about somebody: what the operator pushes and logs must not reach Airflow, which forgets nobody.
             hold_pushes(context)
         try:
             if waited_in_vain:
-                # An operator would take it for a limit of its own, which may mean something else to it.
+                # The operator would take this timeout for one of its own, and might end with a skip or a success.
                 limit.ensure_left()
             with working_about(seals):
                 result = self._result(log.services, work_item, limit, work)
                 answer = _answer(work_item, result, about_somebody=seals is not None)
         except AirflowRescheduleException:
-            raise  # It goes on later, from the beginning; one that is deferred in `resume_execution`.
+            raise  # Not an ending: it begins again later. (One that defers itself goes on in `resume_execution`.)
         except StartedBefore as skip:
             return log.ended(work_item, work_item.skipped_itself(str(skip)))
         except AirflowSkipException as skip:
@@ -113,7 +113,8 @@ class ExternalStep(BaseOperator):
             raise
         except Exception as error:
             never = is_final(error)
-            # Of the two Airflow makes no further try, whatever is left.
+            # After these two errors Airflow makes no further try, however many are left, so the log must hold the
+            # ending.
             if never or isinstance(error, AirflowFailException | AirflowSensorTimeout) or _last_try(context):
                 log.write(work_item, work_item.failed(error))
             else:
@@ -122,6 +123,8 @@ class ExternalStep(BaseOperator):
                     ended = log.ask(tried)
                 except RetriesExhausted as final:
                     raise final from error
+                # The run was cancelled or has ended meanwhile: no further try may follow, so the task ends without an
+                # error.
                 if ended is not None:
                     return log.told(work_item, ended)
             if never:
@@ -139,11 +142,12 @@ class ExternalStep(BaseOperator):
                 try:
                     return work(operator)
                 except DagRunTriggerException as asked:
-                    # Not left to Airflow, which would start the run once this code has ended: only what was started
-                    # may be said to be.
+                    # Airflow would start the run only after this code has ended and the log says that the run was
+                    # started. If Airflow then refused or the process died, the log would be wrong.
                     return _started(services, work_item, asked)
         except DownstreamTasksSkipped as asked:
-            # Airflow would call the task a success and skip what comes after it, `close` maybe, past the log.
+            # Airflow would call the task a success and skip the tasks after it, perhaps `close`, and nothing of that
+            # would be in the log.
             raise PermanentError(f"{step.operator} {SKIPS}.", remedy=INSTEAD) from asked
         except (TaskDeferred, TaskAwaitingInput, AirflowRescheduleException) as asked:
             limit.ends(asked)
@@ -159,7 +163,8 @@ class ExternalStep(BaseOperator):
         except (TypeError, ValueError) as error:
             raise PermanentError(f"{self._muster_class.__name__} does not take these arguments: {error}.") from error
         if not (getattr(operator, RUN_NAME, True) or _is_dated(operator)):
-            # It would make up another name in every attempt, and so start another run.
+            # Without a name the operator makes up another one in every attempt, and so starts another run. This name is
+            # the same for all attempts of one execution.
             own = sha256(f"{work_item.work}@{work_item.ref.epoch}".encode()).hexdigest()[:24]
             setattr(operator, RUN_NAME, f"muster__{own}")
         return operator
@@ -173,25 +178,25 @@ def external_step(path: str) -> type[BaseOperator]:
         MusterError: it cannot be imported, or is not an operator.
     """
     try:
-        found = import_string(path)
+        operator_class = import_string(path)
     except ImportError as error:
         raise MusterError(
             f"The operator {path} cannot be imported: {error}.", remedy="Install the provider that holds it."
         ) from error
-    if not (isinstance(found, type) and issubclass(found, BaseOperator)):
+    if not (isinstance(operator_class, type) and issubclass(operator_class, BaseOperator)):
         raise MusterError(f"{path} is not an Airflow operator.")
     members = {
-        "_muster_class": found,
-        "custom_operator_name": found.__name__,
+        "_muster_class": operator_class,
+        "custom_operator_name": operator_class.__name__,
         "__module__": __name__,
         "__doc__": f"{path} as a step.",
     }
-    # One name for all of them: by it Airflow finds the links of a task.
+    # One class name for all of them, because Airflow finds the links of a task by its operator's class name.
     return type(ExternalStep.__name__, (ExternalStep,), members)
 
 
 def _waited_in_vain(next_method: str, given: dict[str, Any]) -> bool:
-    """True when Airflow has ended its wait: for a trigger, or for an answer, which may be the default then."""
+    """True if Airflow ended the wait because its time was over: for a trigger, or for an answer (then the default)."""
     event = given.get("event")
     if isinstance(event, dict):
         return event.get("timedout") is True or event.get("error_type") == "timeout"
@@ -199,18 +204,18 @@ def _waited_in_vain(next_method: str, given: dict[str, Any]) -> bool:
 
 
 def _is_dated(operator: BaseOperator) -> bool:
-    """True when Airflow names the run that it starts after a date of its own: the same name in every attempt."""
+    """True if Airflow names the started run after a date that the operator gives: one name in every attempt."""
     dated = isinstance(getattr(operator, "logical_date", None), str | datetime)
     return dated and getattr(operator, "run_after", None) is not None
 
 
 def _started(services: Services, work_item: WorkItem, asked: DagRunTriggerException) -> dict[str, str]:
-    """Start the run that an operator asks for; which one it is.
+    """Start the run that an operator asks for; returns its `dag_id` and `run_id`.
 
     Raises:
-        PermanentError: it would be waited for, or there is one of that name already.
-        TransientError: Airflow did not start it now.
-        StartedBefore: there is one of that name already, and then the operator is to skip itself.
+        PermanentError: the operator would wait for the run, or a run of that name exists already.
+        TransientError: Airflow did not start the run now; the step's `retry` decides.
+        StartedBefore: a run of that name exists already, and the operator is told to skip itself then.
     """
     from airflow.sdk.execution_time.comms import TriggerDagRun
 
@@ -237,8 +242,8 @@ def _started(services: Services, work_item: WorkItem, asked: DagRunTriggerExcept
 
 def _last_try(context: Context) -> bool:
     ti = context["ti"]
-    # As Airflow decides it (3.3.2, `TaskInstance.is_eligible_to_retry`): it tries again while the one is within the
-    # other.
+    # The same comparison as Airflow's (3.3.2, `TaskInstance.is_eligible_to_retry`). If the two differed, the log would
+    # wait for a try that never comes, or hold an ending before another try.
     return bool(ti.try_number > ti.max_tries)
 
 
@@ -251,9 +256,10 @@ def _answer(work_item: WorkItem, result: Any, *, about_somebody: bool) -> Action
     step = work_item.step
     assert isinstance(step, ResolvedOperator)
     with finished(f"The operator {step.operator}", result):
-        # The form first: it is refused where the result holds itself, and looking for types would not end.
+        # `jsonable` first, because it refuses a result that contains itself; `schema_of` would not end on one.
         output = jsonable(result)
-        # A schema says how the result's fields are called, and they may be about somebody.
+        # The schema is not sealed, and it holds the names of the result's fields, which may say something about
+        # somebody.
         types = None if about_somebody else schema_of(result)
     return ActionResult(output=output, output_type=types, produced_by="operator")
 

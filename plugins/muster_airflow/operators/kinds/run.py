@@ -41,15 +41,15 @@ class RunStep(MusterOperator):
 
     @leaves
     def execute_complete(self, context: Context, event: Any = None) -> Any:
-        """Fail as the log says the step has; while it says nothing, wait on."""
+        """Fail as the log says that the step failed; wait on while the log holds no ending."""
         return _start_and_wait(context)
 
 
 def _start_and_wait(context: Context) -> Outcome:
-    """How the step ended, where it has.
+    """Have the child run started, and wait for it in the triggerer; returns the step's outcome if it has ended.
 
     Raises:
-        TaskDeferred: its run goes on; the triggerer waits for it.
+        TaskDeferred: the child run goes on; the triggerer waits for it.
     """
     from muster.runs import ask_for, settle
 
@@ -58,6 +58,8 @@ def _start_and_wait(context: Context) -> Outcome:
     if isinstance(work_item, Outcome):
         return work_item
     try:
+        # `child.requested` is in the log before Airflow is asked. A process that dies in between asks for the same run
+        # again, because the child's id follows from the parent's run, the step, the item and the execution.
         child = log.ask(partial(ask_for, log.services, work_item))
         _start(child)
     except PermanentError as error:
@@ -67,16 +69,16 @@ def _start_and_wait(context: Context) -> Outcome:
 
 
 def _start(child: Child) -> None:
-    """Have Airflow start the run; one that is there already is the one.
+    """Have Airflow start the child run; a run of its name is the child, started by an earlier attempt.
 
     Raises:
-        PermanentError: it cannot be started.
-        TransientError: Airflow did not start it now.
+        PermanentError: the run can never be started; the step fails.
+        TransientError: Airflow did not start it now; the task is tried again.
     """
     from airflow.sdk.execution_time.comms import TriggerDagRun
 
     name = child.automation
-    # One that was started before its Dag was paused is waited for.
+    # Only a new child is refused: one that was started before its Dag was paused is waited for.
     if is_paused(name) and not is_there(name, child.dag_run_id):
         raise PermanentError(f"{name} is paused in Airflow, so a run of it would not begin.", remedy="Unpause it.")
     start_run(TriggerDagRun(dag_id=name, run_id=child.dag_run_id, conf=child.conf, reset_dag_run=False))
