@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from execution.test_forgotten_meanwhile import ABOUT, MARKER, SKILLS, officer
+from execution.test_forgotten_meanwhile import ABOUT, MARKER, SKILLS, officer, to_be_undone
 from muster.language.expressions import ExpressionError
 from support.runs import Site
 
@@ -25,6 +25,9 @@ CONDITIONS = [
     "inputs.mode | upper == 'DRY'",
     "inputs.mode | float > 1",
     "[inputs.pay] | select | length > 0",
+    "{'dry': false}[inputs.mode] | default(true)",
+    "[false][inputs.mode] | default(true)",
+    "{'dry': 1}[inputs.mode] is defined",
 ]
 
 
@@ -64,3 +67,19 @@ def test_what_was_null_or_says_nothing_of_them_is_still_asked(site: Site) -> Non
     )
     officer(site)
     assert site.step(run, "a").status == "succeeded", "it is passed on as it is"
+
+
+@pytest.mark.parametrize(
+    "text", ["order {{ steps.write.id }}", "order {{ output.id }}", "{{ 'a' if output else 'b' }}"]
+)
+def test_nothing_is_undone_by_a_marker_in_the_place_of_what_was_forgotten(site: Site, text: str) -> None:
+    run = to_be_undone(site, f'{{skill: people.write, with: {{text: "{text}", item: 7}}, retry: {{times: 0}}}}')
+    officer(site)
+    assert site.unwind(run, {"work": "failed"}) == "failed", "people are told that it stands"
+    assert not (site.services.workspace(run) / "7.txt").exists()
+
+
+def test_nor_is_a_marker_written_in_the_place_of_what_was_inside(site: Site) -> None:
+    run = opened(site, "  - {id: a, skill: people.write, with: {text: 'order {{ inputs.mode.id }}', item: 1}}\n")
+    officer(site)
+    assert site.step(run, "a").status == "failed"

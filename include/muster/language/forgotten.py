@@ -1,4 +1,4 @@
-"""What was forgotten as expressions see it: it is passed on and written down, and nothing is decided by it."""
+"""What was forgotten as expressions see it: it is passed on as a whole, and nothing is decided by it."""
 
 from __future__ import annotations
 
@@ -9,17 +9,22 @@ from muster.language.answers import NeitherTrueNorFalse
 
 
 class NothingToDecideBy(NeitherTrueNorFalse):
-    """An expression decides by what was forgotten: its step fails without another attempt."""
+    """An expression decides by what was forgotten, or asks what is inside of it: its step fails without another
+    attempt.
+    """
 
     def __init__(self) -> None:
         super(NeitherTrueNorFalse, self).__init__(
-            "what it decides by was forgotten, with whom it is about.",
+            "what it decides by, or looks into, was forgotten, with whom it is about.",
             remedy="Find out what is to be done, and do it by hand.",
         )
 
 
 class Forgotten(Mapping[str, object]):
-    """A mapping that marks what was forgotten; so is what is inside of it, and what a filter makes of it.
+    """A mapping that marks what was forgotten; so is what a filter makes of it.
+
+    An expression that asks for what is inside of it fails: a marker in the place of the id of an order would be the id
+    of none, and whoever deletes none says that it is gone.
 
     Raises:
         NothingToDecideBy: when its truth is asked, or what it equals. As any mapping it would be true, also where a
@@ -61,7 +66,7 @@ class Forgotten(Mapping[str, object]):
 
 
 def refuse(*values: object) -> None:
-    """Before something is decided by these values.
+    """Before something is decided by these values, or looked for in them.
 
     Raises:
         NothingToDecideBy: one of them was forgotten.

@@ -90,8 +90,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def getitem(self, obj: object, argument: object) -> object:
         """The value under a key, or at a position of a list or text."""
-        if isinstance(obj, Forgotten):
-            return obj
+        # Nor is anything found by what was forgotten: as a key that is not there it would give a default.
+        refuse(obj, *((argument.start, argument.stop) if isinstance(argument, slice) else (argument,)))
         try:
             if isinstance(obj, Mapping):
                 return obj[argument]

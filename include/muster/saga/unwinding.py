@@ -36,7 +36,7 @@ from muster.execution.overtaken import Overtaken
 from muster.execution.references import WorkRef
 from muster.execution.services import Services
 from muster.execution.stopping import has_closed
-from muster.execution.variables import variables_for
+from muster.execution.variables import variables_for, with_forgotten
 from muster.execution.view import RunView, definition_of, load_all
 from muster.execution.work_item import WorkItem, given_up
 from muster.language.expressions import evaluate
@@ -226,7 +226,7 @@ def _work_items(
             known = variables_for(view.definition, names, view.as_of(epoch), services)
             seen[epoch] = known, _list(step, known)
         variables, items = seen[epoch]
-        own: dict[str, object] = {"output": work.output}
+        own: dict[str, object] = {"output": with_forgotten(work.output)}
         if index is not None:
             own |= {"item": items[index] if index < len(items) else None, "index": index}
         yield WorkItem(view=view, step=undoing, ref=ref, index=index, variables={**variables, **own}, undoes=True)
