@@ -10,6 +10,12 @@ from muster.language.expressions import ExpressionError, ExpressionSyntaxError, 
 from muster.language.problems import Problem, did_you_mean
 from muster.language.reading import Path
 
+_DECLARE = {
+    "input": "Declare it under `inputs`: `inputs: { name: { type: string } }`.",
+    "setting": "Write it under `settings`, or into `settings.yaml`.",
+}
+"""What is said where there is none at all."""
+
 
 def parsed(text: str, place: Path, document: Located) -> References | Problem:
     """What a text refers to, or why it cannot be read."""
@@ -24,7 +30,7 @@ def named(names: Iterable[str], known: Iterable[str], kind: str, place: Path, do
     have = list(known)
     for name in sorted(names):
         if name not in have:
-            suggestion = did_you_mean(name, have) or (f"There are {', '.join(have)}." if have else None)
+            suggestion = did_you_mean(name, have) or (f"There are {', '.join(have)}." if have else _DECLARE.get(kind))
             yield document.problem(f"there is no {kind} `{name}`", place, suggestion=suggestion)
 
 

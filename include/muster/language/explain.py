@@ -68,6 +68,10 @@ def _explain_one(details: ErrorDetails, model: type[BaseModel], document: Locate
         message, suggestion = _wording(details, path[-2])
         return document.problem(message, path[:-1], key=True, suggestion=suggestion)
     message, suggestion = _wording(details, details["input"])
+    if path and path[-1] == "run" and kind == "string_pattern_mismatch" and " " in str(details["input"]):
+        suggestion = "`run` names another automation; a command is the BashOperator's: `operator`."
+    if suggestion is None:
+        suggestion = _commented(path, key, details["input"], document) or _listed(path, kind, details["input"])
     if kind in _MAPPINGS and suggestion is None:
         suggestion = _mapping_meant(path, details["input"])
     if key and kind != "string_pattern_mismatch":
@@ -88,6 +92,8 @@ def _unknown_key(
         only = f"Only {one_of(fitting)} steps take it."
         return document.problem(f"{a(kind)} step takes no `{key}`", path, key=True, suggestion=only)
     suggestion = did_you_mean(key, known) or (f"Known here: {', '.join(known)}." if known else None)
+    if kind and "with" in known and not did_you_mean(key, known):
+        suggestion = f"Arguments stand under `with`: `with: {{ {key}: … }}`. {suggestion}"
     return document.problem(f"unknown key `{key}`", path, key=True, suggestion=suggestion)
 
 
@@ -96,7 +102,9 @@ def _no_kind(path: Path, kinds: Mapping[str, type[BaseModel]], document: Located
     for part in path:
         value = value[part]
     if not isinstance(value, Mapping):
-        return document.problem(f"must be a mapping (lines of `key: value`), not {shown_value(value)}", path)
+        message = f"must be a mapping (lines of `key: value`), not {shown_value(value)}"
+        written = _WRITTEN.get(str(path[0]) if path else "", "") if isinstance(value, str) else ""
+        return document.problem(message, path, suggestion=f"Write `{written.format(value)}`." if written else None)
     for word in ALL_NOT_YET:
         if word in value:
             return document.problem(refusal(word), (*path, word), key=True)
@@ -104,6 +112,8 @@ def _no_kind(path: Path, kinds: Mapping[str, type[BaseModel]], document: Located
     found = [key for key in known if key in value]
     if len(found) > 1:
         message = f"exactly one of {one_of(known)} can stand here, not {' and '.join(f'`{key}`' for key in found)}"
+        if isinstance(value.get("needs"), str | list):
+            return document.problem("`needs` names no steps", (*path, "needs"), key=True, suggestion="It is `after`.")
         return document.problem(message, (*path, found[-1]), key=True, suggestion="Write two of them, one each.")
     shared = keys_of(next(iter(kinds.values()))) if kinds else []
     any_kind = {*shared, *(key for kind in kinds.values() for key in keys_of(kind))}
@@ -177,6 +187,29 @@ def _wording(details: ErrorDetails, value: Any) -> tuple[str, str | None]:
     if kind == "string_pattern_mismatch":
         return _name_wording(str(context.get("pattern")), value)
     return details["msg"], None
+
+
+_WRITTEN = {"triggers": 'schedule: "{}"', "steps": "id: {}"}
+_NAMED = {"steps": "Begin each step with `- id: …`.", "triggers": "Begin each trigger with `- `."}
+_NAMED |= {
+    "notify": "Begin it with `- `, or put `[ ]` around it.",
+    "inputs": "Write `name: { type: string }` for each.",
+}
+"""How a list or mapping is written, by its key."""
+
+
+def _listed(path: Path, kind: str, value: Any) -> str | None:
+    """How a list is written for somebody who wrote a mapping, or the other way round."""
+    wrong = (kind == "list_type" and isinstance(value, Mapping)) or (kind == "dict_type" and isinstance(value, list))
+    return _NAMED.get(str(path[-1])) if wrong and path else None
+
+
+def _commented(path: Path, key: str, value: Any, document: Located) -> str | None:
+    """The text in quotes for somebody whose value begins with `#`, and so is a comment."""
+    if value is not None or not path:
+        return None
+    found = re.search(rf"{re.escape(key)}:\s+(#\S.*?)\s*$", document.problem("", path, key=True).snippet)
+    return f'What begins with `#` is a comment: write `{key}: "{found[1]}"`.' if found else None
 
 
 def _mapping_meant(path: Path, value: Any) -> str | None:

@@ -182,7 +182,7 @@ def _only_paths(text: str) -> References | None:
 
 def _syntax(error: TemplateSyntaxError) -> tuple[str, int, str | None]:
     message = (error.message or "it cannot be read").rstrip(".")
-    suggestion = "Close it with `}}`." if "unexpected end of template" in message else None
+    suggestion = next((remedy for sign, remedy in foreign.REMEDIES.items() if sign in message), None)
     return f"not an expression: {message[0].lower()}{message[1:]}", max(0, error.lineno - 1), suggestion
 
 
@@ -259,7 +259,7 @@ class _Reader:
         if name not in VARIABLES:
             known = f"There are {', '.join(VARIABLES)}."
             here = foreign.VARIABLES.get(name)
-            meant = f"It is `{here}`." if here else did_you_mean(name, VARIABLES)
+            meant = f"It is `{here}`." if here else foreign.NO_VARIABLES.get(name) or did_you_mean(name, VARIABLES)
             raise ExpressionSyntaxError(f"there is no variable `{name}`", line - 1, meant or known)
         self.variables.add(name)
         if name in self.found:
@@ -274,7 +274,9 @@ class _Reader:
 def _no_call(node: nodes.Call, line: int) -> ExpressionSyntaxError:
     called = node.node
     name = called.attr if isinstance(called, nodes.Getattr) else getattr(called, "name", "this")
-    suggestion = foreign.filter_meant(name) or "Use a filter; there are no methods and functions."
+    suggestion = (
+        foreign.CALLS.get(name) or foreign.filter_meant(name) or "Use a filter; there are no methods and functions."
+    )
     return ExpressionSyntaxError(f"`{name}(…)` cannot be called", line, suggestion)
 
 

@@ -76,6 +76,22 @@ _STEP = {
 }
 _RETRY = {"attempts": "It is `times`.", "maxAttempt": "It is `times`.", "retries": "It is `times`."}
 _RETRY |= {"interval": "It is `delay`.", "wait": "It is `delay`."}
+_HUMAN = {
+    "approvers": "It is `assignees`.",
+    "users": "It is `assignees`.",
+    "assignee": "It is `assignees`.",
+    "message": "It is `ask`.",
+    "question": "It is `ask`.",
+    "subject": "It is `ask`.",
+    "timeout": "It is `within`.",
+}
+_TRIGGER = {
+    "cron": "It is `schedule`.",
+    "tz": "It is `timezone`.",
+    "file": "It is `files`.",
+    "type": "Leave it out: `schedule` or `files` says which trigger it is.",
+}
+_NOTICE = {"body": "It is `text`.", "message": "It is `text`.", "channel": "It is `slack`.", "to": "It is `email`."}
 _FILTERS = {
     "strftime": "date",
     "isoformat": "date",
@@ -98,37 +114,92 @@ VARIABLES = {
     "dag_run": "inputs",
     "var": "settings",
     "vars": "settings",
-    "ds": "run",
-    "ts": "run",
-    "logical_date": "run",
-    "execution_date": "run",
-    "dag": "run",
-    "run_id": "run",
+    "ds": "run.today",
+    "ts": "run.scheduled_at",
+    "logical_date": "run.scheduled_at",
+    "execution_date": "run.scheduled_at",
+    "data_interval_start": "run.interval_start",
+    "data_interval_end": "run.interval_end",
+    "dag": "run.automation",
+    "run_id": "run.id",
     "ti": "steps",
     "task_instance": "steps",
     "outputs": "steps",
     "tasks": "steps",
     "taskrun": "item",
+    "each": "item",
+    "needs": "steps",
 }
 """Variables of expressions by the names that others have for them."""
 
+NO_VARIABLES = {
+    "secrets": "Secrets stand in Airflow's connections, which a skill opens.",
+    "conn": "Secrets stand in Airflow's connections, which a skill opens.",
+    "env": "Write it under `settings`, or, where it is a secret, in an Airflow connection.",
+    "envs": "Write it under `settings`, or, where it is a secret, in an Airflow connection.",
+    "macros": "Use a filter: `run.today | add_days(7)`.",
+}
+"""Variables of others for which there is none here, and what is done instead."""
+CALLS = {
+    "xcom_pull": "What a step gave back is `steps.<id>`.",
+    "xcom_push": "What a skill returns is `steps.<id>` in the steps after it.",
+    "ds_add": "Use the filter `| add_days`: `run.today | add_days(7)`.",
+    "ds_format": "Use the filter `| date`.",
+    "now": "The day of the run is `run.today`, and its time is `run.scheduled_at`.",
+    "env": NO_VARIABLES["env"],
+    "secret": NO_VARIABLES["secrets"],
+}
+"""Methods and functions of others, and what is written for them here."""
+REMEDIES = {
+    "unexpected end of template": "Close it with `}}`.",
+    "unexpected '}'": "Close it with `}}`.",
+    "unexpected char '&'": "Write `and`.",
+    "got '|'": "Write `or`.",
+    "unexpected char '!'": "Write `not`.",
+    "unexpected char '?'": "Write `a if condition else b`.",
+    "got '='": "Compare with `==`.",
+}
+"""What is written instead, by what Jinja says."""
 MEANT: dict[str, tuple[str, tuple[type, ...]]] = {
     "retry": ("{{ times: {} }}", (int,)),
     "budget": ("{{ usd: {} }}", (int, float)),
     "compensate": ("{{ skill: {} }}", (str,)),
+    "human": ('{{ ask: "{}", assignees: [name] }}', (str,)),
     "needs": ("{{ skills: [{}] }}", (str,)),
 }
 """The mapping that a person means who writes one value, by the key it stands under, and what such a value is."""
+TYPES = {
+    "str": "string",
+    "text": "string",
+    "int": "integer",
+    "float": "number",
+    "decimal": "number",
+    "bool": "boolean",
+    "list": "array",
+    "dict": "object",
+    "map": "object",
+    "json": "object",
+}
+"""Types of inputs by the names that others have for them, in lower case."""
 JSON_TYPES = ("array", "boolean", "integer", "null", "number", "object", "string")
 """What the type of an input can be."""
 
 
+_PLACES = {
+    "automation": _AUTOMATION,
+    "after": _STEP,
+    "times": _RETRY,
+    "assignees": _HUMAN,
+    "schedule": _TRIGGER,
+    "text": _NOTICE,
+}
+"""The words of a mapping, by a key that only mappings of this kind take."""
 _HERE = re.compile(r"It (?:is|stands under)(?: an?)? `(\w+)`")
 
 
 def said_elsewhere(key: str, known: Collection[str]) -> str | None:
     """What is written for a key of other tools, in a mapping that takes these keys; None where nothing is."""
-    words = _AUTOMATION if "automation" in known else _STEP if "after" in known else _RETRY if "times" in known else {}
+    words = next((words for sign, words in _PLACES.items() if sign in known), {})
     said = words.get(key)
     here = _HERE.match(said) if said else None
     return None if here and here[1] not in known else said

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from muster.language.explain import Located
+from muster.language.foreign import JSON_TYPES, TYPES
 from muster.language.problems import Problem, did_you_mean
 from muster.language.reading import Path
 
@@ -23,7 +24,22 @@ def check(inputs: Mapping[str, dict[str, object]], document: Located) -> Iterato
             yield document.problem(message, ("inputs", name), key=True, suggestion="Rename it.")
         if mistake := _mistake(json.dumps(schema)):
             path, message = mistake
-            yield document.problem(message, ("inputs", name, *path))
+            yield document.problem(message, ("inputs", name, *path), suggestion=_meant(path, schema))
+
+
+def _meant(path: Path, schema: Mapping[str, object]) -> str | None:
+    """What somebody means who writes a type as other tools call it, or `required` as they do."""
+    if path == ("type",) and isinstance(kind := schema["type"], str):
+        lowered = kind.lower()
+        meant = lowered if lowered in JSON_TYPES else TYPES.get(lowered)
+        return f"Write `type: {meant}`." if meant else did_you_mean(lowered, JSON_TYPES) or _TYPES
+    if path == ("required",) and isinstance(schema["required"], bool):
+        wanted = schema["required"]
+        return "Leave it out: without `default` an input is required." if wanted else "Give it a `default` instead."
+    return None
+
+
+_TYPES = f"The types are {', '.join(JSON_TYPES)}."
 
 
 @lru_cache(maxsize=4096)
@@ -38,7 +54,9 @@ def _mistake(schema_json: str) -> tuple[Path, str] | None:
     try:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
-        return tuple(error.path), f"not a JSON Schema: {error.message}"
+        # The words of the validator, `under any of the given schemas`, name nothing that stands in the file.
+        kind = "" if tuple(error.path) != ("type",) else f"there is no type `{schema['type']}`"
+        return tuple(error.path), f"not a JSON Schema: {kind or error.message}"
     if "default" not in schema:
         return None
     validator = Draft202012Validator(schema, format_checker=Draft202012Validator.FORMAT_CHECKER)

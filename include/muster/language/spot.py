@@ -45,7 +45,9 @@ class Spot:
     def step(self, name: str, *path: str | int) -> Iterator[Problem]:
         """What is wrong with the name of a step."""
         if name not in self.ids:
-            suggestion = did_you_mean(name, self.ids) or f"The steps are {', '.join(self.ids)}."
+            several = [part.strip() for part in name.split(",")]
+            listed = f"Write a list: `[{', '.join(several)}]`." if set(several) <= set(self.ids) else None
+            suggestion = listed or did_you_mean(name, self.ids) or f"The steps are {', '.join(self.ids)}."
             yield self.problem(f"there is no step `{name}`", *path, suggestion=suggestion)
 
     def addresses(self, targets: Sequence[Target], *path: str | int) -> Iterator[Problem]:

@@ -21,6 +21,17 @@ _ONE_EXPRESSION = re.compile(r"\{\{(?:(?!\}\}).)*\}\}")
 _BRACES = re.compile(r"\{\{.*?(?:\}\}|$)")
 
 
+_MARKS = ("@", "*", "%", "`", "&")
+"""What means something else to YAML where a text begins."""
+_NO_TEXT = re.compile("cannot start any token|an alias|an anchor")
+_COMMENT = re.compile(r"[:,\[{-]\s+(#[^\s,}\]]*)")
+_NEXT_KEY = re.compile(r"\s*[a-z_]+:\s")
+_CLOSED_BY = {"{": "}", "[": "]"}
+_UNEVEN = re.compile("expected '-' indicator|did not find expected key|expected <block end>")
+_GLUED = re.compile(r"(\s*(?:- +)*([a-z_]+):)([^\s:/#]\S*)$")
+"""A line of `key:value`, which YAML takes for one text."""
+
+
 def syntax_mistake(text: str, error: yaml.MarkedYAMLError) -> Mistake:
     """What is wrong where the parser gave up."""
     mark = error.problem_mark or error.context_mark
@@ -33,15 +44,40 @@ def syntax_mistake(text: str, error: yaml.MarkedYAMLError) -> Mistake:
         remedy = f"Write `\\{escape}`, or put the text in single quotes."
         return Mistake(f"YAML knows no `{escape}` in double quotes", Place(place.line, column, len(escape)), remedy)
     begins = error.context_mark
+    problem = str(error.problem)
+    if "expected node content" in problem and (comment := _comment_before(text, place)) is not None:
+        return comment
+    if "expected ',' or" in problem and begins is not None:
+        if _NEXT_KEY.match(line, place.column) and line[: place.column].strip():
+            return Mistake("a comma is missing before this key", place, "Write `, ` between the two.")
+        opened = line_of(text, begins.line)[begins.column : begins.column + 1]
+        if begins.line != place.line and opened in _CLOSED_BY:
+            closing = f"Close it with `{_CLOSED_BY[opened]}`."
+            return Mistake(f"this `{opened}` is not closed", Place(begins.line, begins.column, 1), closing)
+    if "could not find expected ':'" in problem and begins is not None:
+        return _no_colon(text, begins.line)
+    if _UNEVEN.search(problem) and not line[: place.column].strip():
+        message = "this line is not indented as any that it could belong to"
+        return Mistake(message, place, "Give it as many spaces as the lines beside it have.")
     if begins is not None and "quoted scalar" in str(error.context):
         return _unclosed(Place(begins.line, begins.column, 1), None)
-    if (quoted := _ends_at(text, place)) is not None:
+    if (quoted := _ends_at(text, place)) is not None and not _NEXT_KEY.match(line, place.column):
         return _too_early(line_of(text, quoted.line), quoted, place)
+    if _NO_TEXT.search(f"{error.context} {problem}"):
+        # An alias begins before the place at which its name turns out to be none.
+        column = begins.column if begins is not None and begins.line == place.line else place.column
+        for at in (place.column, column):
+            if (sign := line[at : at + 1]) in _MARKS:
+                return _marked(line, Place(place.line, at, 1), sign)
     if (braces := bare_expression(line, place.column)) is not None:
         return _in_quotes(Place(place.line, *braces), line)
     said = ": ".join(str(part) for part in (error.context, error.problem) if part)
     if error.problem == "mapping values are not allowed in this context":
         key = _KEY.match(line)
+        for number in (place.line, place.line - 1):
+            if (glued := _GLUED.match(line_of(text, max(0, number)))) is not None:
+                where = Place(max(0, number), glued.end(1), 1)
+                return Mistake("a space is missing behind the `:`", where, f"Write `{glued[2]}: {glued[3]}`.")
         if key is None or key.end() > place.column:
             above = "Indent it as the lines beside it, or leave the line above without a value."
             return Mistake("this line is indented as if it belonged to the value above it", place, above)
@@ -52,6 +88,36 @@ def syntax_mistake(text: str, error: yaml.MarkedYAMLError) -> Mistake:
             f"Put quotes around the text: `{key[0].strip()} {_quoted(value)}`.",
         )
     return Mistake(said, place)
+
+
+def _marked(line: str, place: Place, mark: str) -> Mistake:
+    key = _KEY.match(line)
+    rest = line[place.column :].partition(" #")[0].rstrip()
+    whole = key is not None and not line[key.end() : place.column].strip()
+    value = rest if whole else re.split(r"[,\]}]", rest)[0].strip()
+    message = f"a text that begins with `{mark}` needs quotes"
+    return Mistake(message, Place(place.line, place.column, len(value)), f"Write {_quoted(value)}.")
+
+
+def _comment_before(text: str, place: Place) -> Mistake | None:
+    """The value in brackets that begins with `#`: all behind it is a comment, so nothing is closed."""
+    for number in range(place.line, max(-1, place.line - FAR), -1):
+        if (found := _COMMENT.search(line_of(text, number))) is not None:
+            message = "what begins with `#` is a comment, to the end of the line"
+            return Mistake(message, Place(number, found.start(1), len(found[1])), f"Write {_quoted(found[1])}.")
+    return None
+
+
+def _no_colon(text: str, number: int) -> Mistake:
+    """A line that should be `key: value`: it lacks its colon, or belongs to a text above it."""
+    line = line_of(text, number)
+    said = line.strip()
+    place = Place(number, len(line) - len(line.lstrip()), len(said))
+    word, _, value = said.partition(" ")
+    if value and re.fullmatch("[a-z_]+", word):
+        return Mistake("this line has no `: ` behind its key", place, f"Write `{word}: {value}`.")
+    remedy = "Where it belongs to the text above, begin that with `|` and indent this line below its key."
+    return Mistake("this line is no `key: value`", place, remedy)
 
 
 def expression_for_key(text: str, mistake: Mistake) -> Mistake:
@@ -99,6 +165,9 @@ def _too_early(line: str, quoted: Place, ended: Place) -> Mistake:
         other = {'"': "single quotes", "'": "double quotes"}[mark]
         message = f"the text ends inside its expression, at the next `{mark}`"
         return Mistake(message, Place(quoted.line, quoted.column, len(shown)), f"Write {other} inside of it.")
+    if mark == "'" and quoted.line == ended.line and re.match(r"\w[^']*'", line[ended.column :]):
+        message = "the text ends at the next `'`"
+        return Mistake(message, Place(quoted.line, quoted.column, len(shown)), "Put double quotes around it.")
     return _unclosed(quoted, ended)
 
 

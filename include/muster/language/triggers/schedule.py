@@ -48,7 +48,7 @@ def _check(trigger: ScheduleTrigger, automation: Startable, spot: Spot) -> Itera
     yield from check_schedule(trigger.schedule, (*spot.path, "schedule"), spot.document)
     if not _zone_exists(trigger.timezone):
         message = f"there is no time zone `{trigger.timezone}`"
-        yield spot.problem(message, "timezone", suggestion=did_you_mean(trigger.timezone, _zones()))
+        yield spot.problem(message, "timezone", suggestion=_zone_meant(trigger.timezone))
     yield from startable(automation, None, spot)
 
 
@@ -59,7 +59,8 @@ def check_schedule(schedule: str, path: Path, document: Located) -> Iterator[Pro
             suggestion = did_you_mean(schedule, PRESETS) or f"There are {', '.join(PRESETS)}."
             yield document.problem(f"there is no schedule `{schedule}`", path, suggestion=suggestion)
     elif mistake := cron_mistake(schedule):
-        yield document.problem(mistake, path)
+        words = len(schedule.split()) != 5 and bool(re.search("[a-z]{3}", schedule, re.IGNORECASE))
+        yield document.problem(mistake, path, suggestion='Mondays at 7 are `"0 7 * * 1"`.' if words else None)
 
 
 @lru_cache(maxsize=1024)
@@ -89,6 +90,13 @@ def _zone_exists(name: str) -> bool:
     except (KeyError, ValueError, OSError):
         return False
     return True
+
+
+def _zone_meant(name: str) -> str | None:
+    """An abbreviation resembles others that are hours away, so it gets no guess."""
+    if name.isupper() and "/" not in name:
+        return "Name a city, whose summer time is known: `Europe/Berlin`."
+    return did_you_mean(name, _zones())
 
 
 @lru_cache(maxsize=1)
