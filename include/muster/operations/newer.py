@@ -1,4 +1,4 @@
-"""A run that goes on with another version of its automation than it was performed by so far."""
+"""Lets a run go on with another version of its automation, and refuses versions that would misread its outcomes."""
 
 from __future__ import annotations
 
@@ -23,31 +23,31 @@ _READ_BY = frozenset(
         *("lock", "compensate", "irreversible"),
     }
 )
-"""What the outcome of a step is read by, and what decides whether and how it is undone."""
+"""Keys of a step by which its outcome is read, or which decide whether and how it is undone."""
 _DUE_BY = frozenset({"kind", "each", "aligned_to", "after", "when"})
-"""What decides whether there is anything to do for a step."""
+"""Keys of a step which decide whether there is work for it."""
 _FREE = frozenset({"title", "retry", "timeout", "priority", "pool"})
-"""What changes nothing of what is done: how often it is tried and where."""
+"""Keys of a step which do not change its work, only how often it is tried, and where."""
 
 
 @dataclass(frozen=True)
 class Version:
-    """A version of an automation, and where Airflow has it from."""
+    """A version of an automation, and the version of the Dag bundle that Airflow has it from."""
 
     definition: Definition
     bundle_version: str | None
 
     def differs_from(self, definition: Definition, bundle_version: str | None) -> bool:
-        """Whether a run that is performed by these goes on with something else: the YAML, or only a skill's code."""
+        """True when this is not the version that a run is performed by: another YAML, or other code of a skill."""
         is_other_code = None not in (self.bundle_version, bundle_version) and self.bundle_version != bundle_version
         return self.definition.hash != definition.hash or is_other_code
 
 
 def inputs_under(run: RunState, definition: Definition) -> dict[str, object]:
-    """The run's inputs as another version declares them: without those it has no more, and new ones by default.
+    """The run's inputs as another version declares them: removed ones are left out, new ones have their defaults.
 
     Raises:
-        PermanentError: they do not fit it.
+        PermanentError: the inputs do not fit that version; start a new run.
     """
     inputs, problems = fitting_inputs(definition, run.inputs)
     if problems:
@@ -59,12 +59,12 @@ def inputs_under(run: RunState, definition: Definition) -> dict[str, object]:
 
 
 def ensure_room(log: EventLog, run: RunState, own: Definition, now: Definition) -> None:
-    """Refuse a version in which what the run has begun has no place.
+    """Refuse a version that has no place for a step which the run has begun.
 
     Raises:
         PermanentError: a step that has begun is gone, or was one step and is a list now; or the run is about somebody.
     """
-    # What of a run is personal was decided as it was opened, and is sealed by that.
+    # What is sealed in a log follows from the definition, and is decided once, when the run is opened.
     if log.subject(run.id) is not None or now.personal is not None:
         about = (
             "is about somebody" if log.subject(run.id) is not None else f"is about nobody, other than {now.name} now"
@@ -74,16 +74,16 @@ def ensure_room(log: EventLog, run: RunState, own: Definition, now: Definition) 
             remedy="Leave out `--current`, or start a new run.",
         )
     for step in own.steps:
-        found, has_begun = now.find(step.id), _has_begun(run, step)
-        if found is None and has_begun:
+        successor, has_begun = now.find(step.id), _has_begun(run, step)
+        if successor is None and has_begun:
             raise PermanentError(
                 f"Step {step.id} of {run.id} has begun, and {now.name} has no such step any more.",
                 remedy="Put it back, or leave out `--current`.",
             )
-        # A list that was laid out stays one in the log, also where nothing was in it: what would be done in its place
-        # as one step would not be found as what is to be undone.
+        # A list that was laid out stays a list in the log, even an empty one. Work that is done in its place as one
+        # step would not be found when the run is undone.
         was_listed = run.step(step.id).is_fan_out
-        if found is not None and (has_begun or was_listed) and (found.each is None) != (step.each is None):
+        if successor is not None and (has_begun or was_listed) and (successor.each is None) != (step.each is None):
             was, is_now = ("one step", "a list") if step.each is None else ("a list", "one step")
             raise PermanentError(
                 f"Step {step.id} of {run.id} has begun as {was}, and is {is_now} now.",
@@ -92,36 +92,37 @@ def ensure_room(log: EventLog, run: RunState, own: Definition, now: Definition) 
 
 
 def newly_due(run: RunState, own: Definition, now: Definition) -> dict[str, str]:
-    """The steps that another version may have done where the run's own has not, and why: in words that follow the
-    step's name.
+    """The steps that another version may have work for where the run's own had none, each with the reason.
 
-    That there was nothing to do, or nobody to ask, is an outcome by the run's own version alone: where it stood, what
-    comes after a question would go ahead although the version that it goes on with asks somebody first.
+    The reason is in words that follow the step's name.
     """
-    found: dict[str, str] = {}
+    # "Skipped" is an outcome by the run's own version alone. If it stood, the steps after a question would go ahead,
+    # although the new version asks somebody first.
+    due: dict[str, str] = {}
     for step in now.steps:
         if (before := own.find(step.id)) is None:
-            found[step.id] = "is new"
+            due[step.id] = "is new"
         elif not _has_begun(run, step) and (changed := [*_changed(own, before, now, step, _DUE_BY)]):
-            found[step.id] = f"was not done before, and its {' and '.join(changed)} was changed"
-    return found
+            due[step.id] = f"was not done before, and its {' and '.join(changed)} was changed"
+    return due
 
 
 def ensure_alike(log: EventLog, run: RunState, own: Definition, now: Definition, again: Collection[str]) -> None:
-    """Refuse a version that takes what was done by the run's own for something else.
+    """Refuse a version that takes work done by the run's own version for something else.
 
-    Of a step that is not done again that is what its outcome is read by; of a question all that was asked. Of one that
-    is done again and of which something stands outside, all that it does: an effect in doubt would be gone round, an
-    item done in the place of another, or undone as if it were.
+    A step that is not done again must keep the keys by which its outcome is read; a question must keep all that was
+    asked. A step that is done again, and of which something stands outside, must keep all that it does.
 
     Raises:
-        PermanentError: a step is another one now.
+        PermanentError: a step has changed in such a key. The remedy says where to begin, or to keep the version.
     """
     acted, bound = _acted(log, run), list[str]()
     for step in now.steps:
         before = own.find(step.id)
         if before is None or not _has_begun(run, step):
             continue
+        # Were a step that stands outside changed and done again, an effect in doubt would be gone round under another
+        # request, or an item be done, and undone later, in the place of another.
         is_kept, stands = step.id not in again, before.id in acted or _stands(run, before)
         if stands:
             bound.append(step.id)
@@ -146,14 +147,14 @@ def ensure_alike(log: EventLog, run: RunState, own: Definition, now: Definition,
 def _changed(
     own: Definition, before: ResolvedStep, now: Definition, step: ResolvedStep, bears: Collection[str]
 ) -> Iterator[str]:
-    """What one version of a step has otherwise than another, of what bears on what was done."""
+    """The names of what differs between two versions of a step, of the keys in `bears`."""
     for name in sorted(bears):
         if getattr(step, name, None) != getattr(before, name, None):
             yield name
-    of_list, of_list_before = (each.find(one.aligned_to or one.id) for each, one in ((now, step), (own, before)))
+    of_list, of_list_before = (version.find(one.aligned_to or one.id) for version, one in ((now, step), (own, before)))
     if of_list is not None and of_list_before is not None and of_list.each != of_list_before.each:
         yield f"list, which is that of {of_list.id},"
-    # A skill that undoes something is given all of them.
+    # A compensation is given all settings, whether its expressions name them or not.
     names_them = (
         "settings" in references([(of_list or step).each, *step.model_dump(include=set(bears)).values()]).variables
     )
@@ -162,30 +163,30 @@ def _changed(
 
 
 def _order(definition: Definition, names: Collection[str]) -> set[tuple[str, str]]:
-    """Which of these steps come before which."""
-    found = (definition.find(name) for name in names)
+    """The pairs of these steps of which the first comes before the second."""
+    steps = (definition.find(name) for name in names)
     return {
-        (before.id, step.id) for step in found if step for before in ancestors(definition, step) if before.id in names
+        (before.id, step.id) for step in steps if step for before in ancestors(definition, step) if before.id in names
     }
 
 
 def _acted(log: EventLog, run: RunState) -> set[str]:
-    """The steps with an effect in the ledger that happened, or of which nobody knows whether it did."""
+    """The ids of the steps with an effect in the ledger that happened or is in doubt."""
     effects = Ledger(log.database).entries(run=run.id, limit=1_000_000)
     keys = (entry.key.removeprefix(f"{run.id}/") for entry in effects if entry.status != "failed")
     return {re.split(r"[/\[~]", key, maxsplit=1)[0] for key in keys}
 
 
 def _stands(run: RunState, step: ResolvedStep) -> bool:
-    """True when something of it was done that is to be undone one day, or never can be."""
+    """True when work of the step was done that is to be undone one day, or is irreversible."""
     done = any(work.begun is not None and work.status != "undone" for work in run.step(step.id).works)
     return done and (step.can_be_undone or step.irreversible)
 
 
 def differences(own: Definition, now: Definition) -> Iterator[Mapping[str, object]]:
-    """What another version has differently, step by step: `step`, `what`, and the values `was` and `is`.
+    """The differences of another version, step by step: `step`, `what`, and the values `was` and `is`.
 
-    A new step has no `was`, one that is gone no `is`.
+    A new step has no `was`, and a step that is gone has no `is`.
     """
     for step in now.steps:
         if (before := own.find(step.id)) is None:

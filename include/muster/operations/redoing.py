@@ -1,7 +1,7 @@
-"""A person's word that work is done again: a run from one of its steps on, or its dead letters.
+"""Orders of a person to do work again: a run from one of its steps on, or its dead letters.
 
-A plan says what would be done again and refuses what cannot be; `order` writes it down. Whoever drives the
-run then has the plan's tasks performed again, which begins a new epoch.
+A plan names the work that would be done again, and refuses what cannot be. `order` writes the plan into the log. The
+caller then has Airflow perform the plan's tasks, which begins a new epoch.
 """
 
 from __future__ import annotations
@@ -34,33 +34,36 @@ from muster.saga.resuming import ensure_idle
 WorkItems = Mapping[str, Sequence[int | None]]
 """Positions by step; None stands for a step outside a fan-out."""
 REPEAT_ORDERS = frozenset({"failed", "set_aside"})
-"""How work ended that can be redriven."""
+"""The endings of work that can be redriven."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is done again, and on which state of the run that was decided."""
+    """The work to do again, and the version of the run that this was decided on."""
 
     run: str
     steps: tuple[str, ...]
-    """Steps done again as they are laid out then, in order."""
+    """Steps that are laid out and done again as a whole, in order."""
     slots: tuple[tuple[str, int], ...]
     """Single task instances of steps that are otherwise left alone, by map index."""
     events: tuple[NewEvent, ...]
     version: int
     also: Mapping[str, str] = field(default_factory=dict)
-    """Where it begins besides the step that was asked for, and why: in words that follow the step's name."""
+    """Further steps where the restart begins, each with the reason in words that follow the step's name."""
     besides: tuple[str, ...] = ()
-    """What is done again because of that only, in order."""
+    """Steps that are done again only because of `also`, in order."""
     version_now: Version | None = None
-    """What the run goes on with, where that is another version of its automation."""
+    """The version that the run goes on with; None when it keeps its own."""
     latest: bool = False
-    """True where Airflow has to give the run the latest version of its Dag, and has not done so."""
+    """True when Airflow has yet to give the run the latest version of its Dag."""
     bundle_version: str | None = None
-    """The version that it has to be."""
+    """The version of the bundle that Airflow has to give."""
 
     def tasks(self, known: Iterable[str]) -> list[str | tuple[str, int]]:
-        """What Airflow has to perform again, of the run's task ids: undoing and `close` judge the run anew."""
+        """The tasks that Airflow has to perform again, of the run's task ids; single instances with their map index.
+
+        The tasks that undo and close the run are always among them, because they judge the run anew.
+        """
         chosen = [task for task in known if task.removesuffix(".items") in self.steps or ends(task)]
         return [*sorted(set(chosen)), *self.slots]
 
@@ -73,23 +76,24 @@ def ends(task_id: str) -> bool:
 def plan_restart(
     log: EventLog, definitions: DefinitionStore, run: str, step: str, *, by: str, now: Version | None = None
 ) -> Plan:
-    """The run from `step` on: that step and everything after it, as if they had not been performed.
+    """Plan to do `step` again and every step after it, as if they had not been performed. Nothing is written.
 
-    What was undone, or has no outcome, and lies on another way is done again with it: no step leads to both.
+    A step on another branch of the graph that was undone, or has no outcome, is done again as well: the run could not
+    succeed without it, and no later beginning includes both.
 
     Args:
         now: The version that the run goes on with; None for the one it has.
 
     Raises:
-        PermanentError: there is no such step, the run goes on, or what was undone, or has no outcome, comes before it;
-            or what is not done again has no place in that version.
+        PermanentError: there is no such step, the run goes on, a step before it was undone or has no outcome, or a
+            step that is not done again has no place in that version. The remedy names where to begin.
         MusterError: there is no such run, or its definition is gone.
     """
     state, own, events = _load(log, definitions, run)
     _at_rest(state, events)
     now = now if now is not None and now.differs_from(own, state.bundle_version) else None
     definition = own if now is None else now.definition
-    names = [each.id for each in definition.steps]
+    names = [candidate.id for candidate in definition.steps]
     if step not in names:
         raise PermanentError(f"{run} has no step {step!r}.", remedy=f"Its steps are {', '.join(names)}.")
     if now is not None:
@@ -97,7 +101,7 @@ def plan_restart(
     due = {} if now is None else newly_due(state, own, definition)
     also = _also_again(definition, state, step, due=due)
     steps = steps_from(definition, [step, *also])
-    besides = tuple(each for each in steps if each not in steps_from(definition, [step]))
+    besides = tuple(candidate for candidate in steps if candidate not in steps_from(definition, [step]))
     said = RunRestarted(from_=step, again=dict.fromkeys(steps), also=list(also) or None)
     if now is not None:
         ensure_alike(log, state, own, definition, steps)
@@ -113,7 +117,7 @@ def plan_restart(
 
 
 def plan_redrive(log: EventLog, definitions: DefinitionStore, run: str, work_items: WorkItems, *, by: str) -> Plan:
-    """Dead letters of one run, and what comes after them; other items keep their outcome.
+    """Plan to do dead letters of one run again, and the work after them; other items keep their outcome.
 
     Raises:
         PermanentError: one of them is no dead letter or was discarded, or the run goes on or was undone.
@@ -129,6 +133,7 @@ def plan_redrive(log: EventLog, definitions: DefinitionStore, run: str, work_ite
     steps = tuple(name for name in again if name not in alone or definition.step(name).pack == "all")
     if (obstacle := _in_the_way(definition, state, steps, again)) is not None:
         raise obstacle.refusal(run)
+    # A person has said that nobody does this step any more. Only a restart, which names it, may overrule that.
     discarded = (name for name in steps if name not in work_items and state.step(name).whole.decision == "discarded")
     if (final := next(discarded, None)) is not None:
         raise PermanentError(
@@ -151,14 +156,14 @@ def _on_its_version(plan: Plan, state: RunState, events: Iterable[Event]) -> Pla
 
 
 def plan_discard(log: EventLog, run: str, work_items: WorkItems, *, by: str, reason: str) -> Plan:
-    """Dead letters that nobody will do again: only the decision is written.
+    """Plan to discard dead letters: nobody does them again. Only the decision is written; nothing is undone.
 
     Args:
-        work_items: Empty for a run that failed without a word of any step: then it is the dead letter, as a whole.
+        work_items: Empty for a run that failed before any of its steps: the run as a whole is the dead letter.
 
     Raises:
-        PermanentError: one of them is no dead letter or was discarded already, is being done again at this moment, or
-            the log was tampered with.
+        PermanentError: one of them is no dead letter, was discarded already or is being done again, or the log was
+            tampered with.
     """
     state, events = _read(log, run)
     ensure_idle(run, events)
@@ -172,13 +177,15 @@ def plan_discard(log: EventLog, run: str, work_items: WorkItems, *, by: str, rea
 
 
 def standing(log: EventLog, definitions: DefinitionStore, run: str, work_items: WorkItems) -> list[str]:
-    """What earlier steps did for these, could be undone and is not: discarding leaves it as it is.
+    """The keys of work that earlier steps did for these work items, that could be undone and stands, sorted.
+
+    Discarding leaves that work as it is, so a person is told of it.
 
     Raises:
         MusterError: there is no such run, or its definition is gone.
     """
     state, definition, _ = _load(log, definitions, run)
-    found = {
+    keys_of_work = {
         work_key(before.id, None if before.each is None else index)
         for name, indices in work_items.items()
         for before in ancestors(definition, definition.step(name))
@@ -186,28 +193,29 @@ def standing(log: EventLog, definitions: DefinitionStore, run: str, work_items: 
         if before.can_be_undone and _concerns(definition.step(name), before)
         if (state.step(before.id).work(None if before.each is None else index)).status == "succeeded"
     }
-    return sorted(found)
+    return sorted(keys_of_work)
 
 
 def _concerns(step: ResolvedStep, before: ResolvedStep) -> bool:
-    """True when what `before` did at a position was for the same item; of a step outside a fan-out, for all."""
+    """True when the work of `before` was for the same item: both over the same list, or neither over any."""
     if step.each is None or before.each is None:
         return step.each is None and before.each is None
     return same_list(before, step)
 
 
 def order(log: EventLog, plan: Plan) -> None:
-    """Write the plan down.
+    """Write the plan into the log.
 
     Raises:
-        PermanentError: something has happened to the run since it was planned; nothing was written.
+        PermanentError: the run has other events since it was planned; nothing was written. Plan again.
     """
+    # The definition goes first: an order in the log that names a definition which is not stored could never be read.
     if (now := plan.version_now) is not None:
         definition = now.definition
         DefinitionStore(log.database).put(definition.canonical_json(), hash=definition.hash, automation=definition.name)
     try:
-        # By the version that was planned on: of two people who redo a run at once the second is refused, and Airflow is
-        # told of one plan only.
+        # Append at the version that was planned on. If two people redo a run at once, the second is refused, and
+        # Airflow is told of one plan only.
         log.append(plan.run, plan.events, expected=plan.version)
     except ConcurrencyError as error:
         raise PermanentError(
@@ -217,7 +225,7 @@ def order(log: EventLog, plan: Plan) -> None:
 
 
 def slot_of(definition: Definition, state: RunState, step: str, index: int) -> int:
-    """The map index of the task instance that works on an item."""
+    """The map index of the task instance that works on an item; with `pack` one instance works on several."""
     return state.step(step).indices.index(index) // definition.step(step).pack_size
 
 
@@ -235,15 +243,20 @@ def _load(log: EventLog, definitions: DefinitionStore, run: str) -> tuple[RunSta
 
 
 def _at_rest(state: RunState, events: Iterable[Event]) -> None:
-    """Refuse what the run has not ended for, or no longer: each word about it is carried out before the next.
+    """Refuse a plan for a run that has not ended, goes on, or is half undone.
 
-    What is half undone is undone first. Under the keys of before, what is taken back already would not happen again.
+    Raises:
+        PermanentError: the run has not ended.
+        UnderWay: an earlier order is not carried out yet; each is carried out before the next.
+        HalfUndone: a compensation has not come to its end; resume the run first.
     """
     if state.status == "open":
         raise PermanentError(
             f"{state.id} has not ended.", remedy=f"Wait for its end, or stop it with `muster cancel {state.id}`."
         )
     ensure_idle(state.id, events)
+    # A compensation that has not ended may have taken back a part. Done again now, the work would find its effects done
+    # under their old keys, and the run would succeed without them. Other keys come with `compensation.succeeded`.
     for step, index, work in state.works():
         if work.half_undone:
             raise HalfUndone(state.id, work_key(step, index))
@@ -291,7 +304,7 @@ def _may_be_redriven(state: RunState, name: str, index: int | None) -> None:
 
 
 class _Obstacle(NamedTuple):
-    """A step that has to be done again as well: else the run would go on without it."""
+    """A step that has to be done again as well, because the run would go on without its work."""
 
     step: str
     why: str
@@ -306,18 +319,21 @@ class _Obstacle(NamedTuple):
 
 
 def _also_again(definition: Definition, state: RunState, step: str, *, due: Mapping[str, str]) -> dict[str, str]:
-    """What a restart from a step has to do again besides, and why, where no step leads to both; `due` are the steps
-    that the version it goes on with may have done where the run's own has not, and why.
+    """Further steps where a restart from `step` has to begin, each with the reason.
+
+    Args:
+        due: Steps that the new version may have work for where the run's own had none, each with the reason.
 
     Raises:
-        PermanentError: it comes before the step.
+        PermanentError: one of them comes before the step; its remedy is to begin there.
     """
     also: dict[str, str] = {}
     steps = steps_from(definition, [step])
     while (obstacle := _due(due, steps) or _in_the_way(definition, state, steps, steps)) is not None:
         if step in steps_from(definition, [obstacle.step]):
             raise obstacle.refusal(state.id, current=obstacle.step in due)
-        # Refused as well, each of two that do not lead to each other would name the other as where to begin.
+        # Not refused: of two steps of which none leads to the other, each refusal would name the other as the step to
+        # begin with, and a person could begin with neither.
         also[obstacle.step] = obstacle.why
         steps = steps_from(definition, [step, *also])
     return also
@@ -331,11 +347,11 @@ def _due(due: Mapping[str, str], again: Collection[str]) -> _Obstacle | None:
 def _in_the_way(
     definition: Definition, state: RunState, again: Collection[str], touched: Collection[str]
 ) -> _Obstacle | None:
-    """The first step that was undone and is not done again, or that has no outcome and comes before what is touched."""
+    """The first step that was undone and is not in `again`, or has no outcome and comes before one of `touched`."""
     for step in definition.steps:
         if step.id not in again and _is_undone(state, step.id):
             return _Obstacle(step.id, "was undone, or is to be", "and would not be done again")
-    before = {each.id for name in touched for each in ancestors(definition, definition.step(name))} - set(touched)
+    before = {above.id for name in touched for above in ancestors(definition, definition.step(name))} - set(touched)
     for step in definition.steps:
         if step.id in before and unfinished(step, state):
             return _Obstacle(step.id, "has no outcome", "and nothing after it goes ahead without one")
@@ -343,7 +359,7 @@ def _in_the_way(
 
 
 def _is_undone(state: RunState, step: str) -> bool:
-    """True when what it did was undone, or is to be, and it was not done anew since."""
+    """True when the work of the step was undone, or is to be, and was not done anew since."""
     if state.step(step).has_undone:
         return True
     unwinding = state.unwinding
@@ -358,13 +374,13 @@ def _plain(work_items: WorkItems) -> dict[str, list[int | None]]:
 def content(
     log: EventLog, definitions: DefinitionStore, run: str, step: str | None, index: int | None
 ) -> dict[str, object]:
-    """What a dead letter was to work on, as the log has it: the run's inputs, and its item in a fan-out."""
+    """The data that a dead letter was to work on, as the log has it: the run's `inputs`, in a fan-out its `item`."""
     state, definition, _ = _load(log, definitions, run)
-    found: dict[str, object] = {"inputs": state.inputs}
+    data: dict[str, object] = {"inputs": state.inputs}
     if step is not None and index is not None:
         resolved = definition.step(step)
         outputs = {name: state.step(name).output for name in resolved.references}
         variables = {"inputs": state.inputs, "settings": definition.settings, "steps": outputs, "run": {"id": run}}
         learn_settings(definition.settings)
-        found["item"] = redact_data(items_of(resolved, variables)[index])
-    return found
+        data["item"] = redact_data(items_of(resolved, variables)[index])
+    return data

@@ -17,20 +17,26 @@ __all__ = ["QUIET", "Airflow", "Discrepancy", "Kind", "Scope", "ask_checks", "ha
 
 
 def reconcile(scope: Scope) -> list[Discrepancy]:
-    """What disagrees, mended where that is safe; people are told of the rest. Doing it again mends nothing twice.
+    """Find discrepancies, mend those that are safe to mend, and tell people of the rest.
+
+    A repeated call mends nothing twice.
+
+    Returns:
+        All discrepancies, each with `mended`. With `scope.mend` off nothing is mended and nobody is told.
 
     Raises:
-        MusterError: Airflow or the database gives no answer; what was found before stays mended.
+        MusterError: Airflow or the database gives no answer. Mended discrepancies stay mended; call it again.
     """
-    found = []
+    discrepancies = []
     for find in FINDERS:
-        for each in find(scope):
-            found.append(each)
+        for discrepancy in find(scope):
+            discrepancies.append(discrepancy)
             if scope.mend:
-                # At once: what comes after it may find nobody to ask.
-                tell_people(scope, [each])
-    return found
+                # Tell people at once, not at the end: the next finder may find Airflow away and raise, and nobody
+                # would be told of this discrepancy.
+                tell_people(scope, [discrepancy])
+    return discrepancies
 
 
 FINDERS = (find_untold, find_stuck, find_runs, find_stale, find_lost, find_leases, find_notices, find_effects)
-"""In this order: what one mends or closes the next finds no more, nor is it listed twice."""
+"""The order matters: a finder does not list again what an earlier one has mended or closed."""

@@ -1,4 +1,4 @@
-"""What automations declare under `checks`, and does not hold."""
+"""Broken checks: statements that automations declare under `checks` and that do not hold."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ def ask_checks(
     site: Path | None,
     since: datetime | None = None,
 ) -> list[Discrepancy]:
-    """What does not hold, told to the people that the automation names.
+    """Ask the checks that are due, tell people of the broken ones, and return those.
 
     Args:
-        since: When somebody asked last: checks whose time has not come since then are left out. None asks all.
+        since: When checks were asked last; checks that were not due since then are left out. None asks all.
 
     Raises:
-        TransientError: a skill, or the database, cannot be asked now and may be later. All others were asked, and
-            what they found is told, unless it is the database.
+        TransientError: a skill or the database gives no answer now; ask again later. If it was a skill, all other
+            checks were asked and people told; if it was the database, the rest was not asked.
     """
-    found: list[Discrepancy] = []
+    discrepancies: list[Discrepancy] = []
     later: TransientError | None = None
     for definition in definitions:
         broken: list[Discrepancy] = []
@@ -44,22 +44,23 @@ def ask_checks(
                 definition, scope.database, artifacts=artifacts, site=site, now=scope.now, checks=[check]
             )
             try:
-                broken += [_disagreement(definition, each) for each in scope.database.run(asked)]
+                broken += [_disagreement(definition, violation) for violation in scope.database.run(asked)]
             except DatabaseLost:
                 raise
             except TransientError as error:
-                # One bank that is away for a day says nothing of what others are asked.
+                # Go on with the other checks: one bank that is away for a day must not keep them from being asked. The
+                # error is raised at the end.
                 later = later or error
         if scope.mend:
             tell_people(scope, broken, definition)
-        found += broken
+        discrepancies += broken
     if later is not None:
         raise later
-    return found
+    return discrepancies
 
 
 def has_recovered(scope: Scope, since: datetime) -> bool:
-    """True when a run that was begun again has come to its end since then."""
+    """True when a run that was begun again has ended since then: its checks may hold now."""
     ended = scope.queries.settled_runs(since, scope.now, beyond=scope.beyond, limit=LIMIT)
     return any(next(scope.log.read(row.id, types=CONTINUATIONS), None) is not None for row in ended)
 
@@ -70,6 +71,7 @@ def _disagreement(definition: Definition, broken: Violation) -> Discrepancy:
         f"{definition.name}/{broken.check}",
         broken.text,
         "Look at what it finds; `muster check` asks again.",
-        # With other rows it is another finding; how many there are beside those shown changes too often.
+        # People are told once for each mark. Other rows make a new mark; the count of rows that are not shown does not,
+        # because it changes at every look.
         mark=sha256(broken.message.encode()).hexdigest()[:12],
     )

@@ -1,4 +1,4 @@
-"""Effects that were begun and whose outcome nobody knows."""
+"""Effects in doubt: begun, with an unknown outcome."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ NOTICE = "notice/"
 
 
 def find_effects(scope: Scope) -> Iterator[Discrepancy]:
-    """Effects in doubt of work that nobody will try again.
+    """Effects in doubt, each with what resolves it.
 
-    Only the skill itself can ask what became of its effect, and does when its step is performed again. While the run
-    is open that may still come; afterwards a person has to find out.
+    Only the skill can ask what became of its effect, and does so when its step is performed again. That may still
+    happen while the run is open; afterwards a person has to find out.
     """
     for entry in Ledger(scope.database).entries(in_doubt=True, limit=LIMIT):
         if entry.key.startswith(NOTICE) or entry.begun_at > scope.before:

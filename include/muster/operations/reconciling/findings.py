@@ -1,4 +1,4 @@
-"""What the reconciler finds, and what it is given to look with."""
+"""`Discrepancy`, which the reconciler finds, and `Scope`, which it is given to look with."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from muster.notifications.model import Notice
 Kind = Literal["run", "stuck", "task", "lease", "notice", "effect", "check", "checkpoint"]
 
 LIMIT = 10_000
-"""Of each kind, at most so many are looked at."""
+"""The most rows of each kind that one pass looks at."""
 QUIET = timedelta(minutes=10)
-"""How long nothing may have happened to something before it counts as abandoned: Airflow needs a moment between the
-end of a task and the events that follow from it."""
+"""Time without an event after which something counts as abandoned. Airflow needs a moment between the end of a task and
+the events that follow from it: within it a run that goes on looks like one that died."""
 
 WINDOW = timedelta(days=30)
-"""How long ago a run was closed at most that may have been begun again."""
+"""A run that was closed within this time is looked at, because it may have been begun again."""
 
 SLOWEST = timedelta(minutes=5)
-"""How long Airflow may take, whatever `quiet` says, to begin what is to be done, and to end what is done."""
+"""The longest time that Airflow takes to begin or end a task. It counts also where `quiet` is shorter."""
 SKEW = timedelta(minutes=1)
-"""How far clocks may differ: what is said to happen later than that was told by one that is wrong."""
+"""The most by which clocks may differ. An event with a later time was written by a machine with a wrong clock."""
 ACTIVE = frozenset(
     {
         "deferred",
@@ -47,7 +47,7 @@ ACTIVE = frozenset(
 
 
 class Airflow(Protocol):
-    """What is asked of Airflow; every method raises a `MusterError` when it gives no answer."""
+    """The questions and orders to Airflow. Every method raises a `MusterError` if Airflow gives no answer."""
 
     def state(self, dag_id: str, run_id: str) -> str | None:
         """The state of a run; None when Airflow does not know it."""
@@ -67,7 +67,7 @@ class Airflow(Protocol):
 
 @dataclass(frozen=True)
 class Discrepancy:
-    """One thing that is not as it should be."""
+    """One difference between the log, Airflow and the outside."""
 
     kind: Kind
     subject: str
@@ -78,21 +78,21 @@ class Discrepancy:
     run: str | None = None
     """The run it belongs to, when it belongs to one."""
     person: bool = True
-    """True when people have to know: only they can mend it, or something was given up."""
+    """True when people have to know: only a person can mend it, or work was given up."""
     mark: str = ""
-    """What tells it from an earlier finding about the same subject."""
+    """Tells it from an earlier discrepancy about the same subject; part of `key`."""
     told: bool = False
-    """True when people were told by whoever it happened to."""
+    """True when the process that it happened to has told people."""
 
     @property
     def key(self) -> str:
-        """The same each time the same thing is found: people are told once."""
+        """The same each time the discrepancy is found: people are told once for each key."""
         return f"reconciler/{self.kind}/{self.subject}" + (f"@{self.mark}" if self.mark else "")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scope:
-    """Where the reconciler looks, and with what."""
+    """What one pass of the reconciler looks at, and with what."""
 
     database: Database
     airflow: Airflow
@@ -105,19 +105,18 @@ class Scope:
 
     @property
     def before(self) -> datetime:
-        """What happened last before this moment has come to rest."""
+        """Events before this moment have come to rest."""
         return self.now - self.quiet
 
     @property
     def beyond(self) -> datetime:
-        """What is said to happen after this moment happened at some other one: a clock was wrong."""
+        """Events with a time after this moment were written by a wrong clock."""
         return self.now + SKEW
 
     def has_rested(self, at: datetime, least: timedelta = timedelta(0)) -> bool:
-        """True when what happened at a moment has come to rest; `least` counts where `quiet` is shorter.
-
-        Nobody knows how long ago it was when its clock was wrong: that must not keep a run from being looked after.
-        """
+        """True when an event at this moment has come to rest; `least` counts where `quiet` is shorter."""
+        # A machine whose clock was ahead has written times in the future. Taken at its word, its run would look as if
+        # something had just happened, and nobody would look after it until then.
         return at <= self.now - max(self.quiet, least) or at > self.beyond
 
     @cached_property
@@ -132,24 +131,24 @@ class Scope:
 
     @cached_property
     def open_runs(self) -> list[RunRow]:
-        """Runs that have not come to their end: the log may show for a while how they ended before."""
+        """Runs that have not ended, also those that were begun again: their rows show the earlier end for a while."""
         again = self.queries.runs_gone_on(self.before - WINDOW, self.before, beyond=self.beyond, limit=LIMIT)
         return [*self.queries.runs(status="open", limit=LIMIT), *(row for row in again if self.begun_again(row.id))]
 
     @cached_property
     def stuck_runs(self) -> list[RunRow]:
-        """Runs that are half undone, and wait for a person."""
-        # The table shows a run as stuck until it has ended anew, also while a person has it go on.
+        """Runs that are half undone and wait for a person."""
+        # The table shows a run as stuck until it ends anew, also after a person has resumed it.
         rows = self.queries.runs(status="stuck", limit=LIMIT)
         return [row for row in rows if not self.begun_again(row.id)]
 
     @cached_property
     def at_work(self) -> set[str]:
-        """Those of all these runs, by id, that had not ended in Airflow when it was asked."""
+        """The ids of open and stuck runs that had not ended in Airflow when it was asked, once for each pass."""
         return self.going_on([*self.open_runs, *self.stuck_runs])
 
     def going_on(self, rows: Iterable[RunRow]) -> set[str]:
-        """Those of these runs, by id, that have not ended in Airflow: asked for many at a time."""
+        """The ids of those runs that have not ended in Airflow; one question for all runs of a Dag."""
         by_dag: dict[str, dict[str, str]] = {}
         for row in rows:
             if row.dag_id is not None and row.dag_run_id is not None:
@@ -158,7 +157,8 @@ class Scope:
 
     def begun_again(self, run: str) -> bool:
         """True when the run was closed, begun again in Airflow, or ordered to be, and not closed since."""
-        # A child that its parent undoes is begun again as well, but not in Airflow: seeing to it is the parent's.
+        # A child that its parent undoes has begun an execution as well, but none in Airflow: the parent sees to it, and
+        # the reconciler leaves it alone.
         life = RunLifecycle.of(self.log.read(run, types=LIFECYCLE_EVENTS))
         return life.goes_on is not None and life.is_performed
 

@@ -16,11 +16,11 @@ from muster.operations.reconciling.findings import ACTIVE, LIMIT, SLOWEST, Discr
 from muster.operations.reconciling.guarding import guarded
 
 WINDOW = timedelta(hours=6)
-"""How long ago the runs have ended at most that Airflow is asked about."""
+"""Airflow is asked about runs that have ended within this time."""
 
 
 def find_stale(scope: Scope) -> Iterator[Discrepancy]:
-    """Such runs, ended in Airflow where nothing is left to do."""
+    """Runs that have ended in the log and go on in Airflow; those with nothing left to do are ended there."""
     before = min(scope.before, scope.now - SLOWEST)
     settled = scope.queries.settled_runs(before - WINDOW, before, beyond=scope.beyond, limit=LIMIT)
     going_on = scope.going_on(settled)
@@ -31,6 +31,7 @@ def find_stale(scope: Scope) -> Iterator[Discrepancy]:
 
 def _run_over(scope: Scope, row: RunRow, dag_id: str, run_id: str) -> Iterator[Discrepancy]:
     state = scope.airflow.state(dag_id, run_id)
+    # Ask again, one run at a time: it may have ended, or been begun again by a person, since all were asked together.
     if state is None or state in ENDED_IN_AIRFLOW or scope.begun_again(row.id):
         return
     tasks = scope.airflow.tasks(dag_id, run_id)
@@ -39,14 +40,15 @@ def _run_over(scope: Scope, row: RunRow, dag_id: str, run_id: str) -> Iterator[D
     steps = scope.queries.steps(row.id)
     again = any(scope.log.read(row.id, types=CONTINUATIONS))
     if again or any(step.status not in WORK_ENDED for step in steps if step.index < 0):
-        # Performed again, a step without an outcome in this epoch would begin, in a run that is over.
+        # A restart clears all tasks. A step without an outcome in this epoch would then begin, in a run that has ended.
         remedy = f"Mark the run as failed in Airflow ({dag_id}, {run_id})."
         yield Discrepancy("task", row.id, message, remedy, run=row.id, mark=str(row.closed_at))
         return
     if scope.mend:
         ensure_untampered(scope.log, row.id)
         if scope.airflow.state(dag_id, run_id) in ENDED_IN_AIRFLOW:
-            # Cleared after its end, everything would be done again. Reading a long log takes a while.
+            # Verifying a long log takes a while, and the run may have ended in Airflow meanwhile. Clearing it after its
+            # end would begin a new execution, in which everything is done again.
             return
         try:
             scope.airflow.restart(dag_id, run_id)

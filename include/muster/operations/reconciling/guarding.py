@@ -1,4 +1,4 @@
-"""One run that cannot be understood must not keep the others from being looked after."""
+"""Keeps one run that cannot be read from stopping the reconciler before the other runs."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from muster.operations.reconciling.findings import Discrepancy
 
 
 def guarded(run: str, look: Callable[[], Iterable[Discrepancy]]) -> Iterator[Discrepancy]:
-    """What `look` finds about a run, or that it cannot be looked at.
+    """The discrepancies that `look` finds about a run, or one saying that the run cannot be reconciled.
 
     Raises:
-        TransientError: Airflow or the database gives no answer.
+        TransientError: Airflow or the database gives no answer; the whole pass ends, and the next one looks again.
     """
     try:
         yield from look()
     except ConcurrencyError:
-        # Something happened to it at this moment, so it is not abandoned.
+        # Another process wrote into the run between the look and the mending, so the run is not abandoned.
         return
     except (TransientError, psycopg.Error):
         raise
@@ -27,6 +27,7 @@ def guarded(run: str, look: Callable[[], Iterable[Discrepancy]]) -> Iterator[Dis
         remedy = error.remedy or f"Look at `muster show {run}`."
         yield Discrepancy("run", run, f"cannot be reconciled: {error.message}", remedy, run=run)
     except Exception as error:
-        # What is in the log is not what Muster writes there; its text may hold anything.
+        # The log holds something that Muster does not write. Only the class is told: the text of the error may hold
+        # personal data.
         message = f"cannot be reconciled: its log cannot be read ({type(error).__name__})"
         yield Discrepancy("run", run, message, f"`muster verify {run}` looks at it.", run=run)

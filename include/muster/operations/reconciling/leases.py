@@ -9,7 +9,7 @@ from muster.recovery.leases import Holder, Leases
 
 
 def find_leases(scope: Scope) -> Iterator[Discrepancy]:
-    """Leases that ran out without being released are let go; one held for a run that has ended is reported."""
+    """Release leases that ran out, and report those that are still renewed for a run that has ended."""
     leases = Leases(scope.database)
     for held in leases.held():
         if held.expires_in < 0:
@@ -23,11 +23,12 @@ def find_leases(scope: Scope) -> Iterator[Discrepancy]:
 
 
 def _ended_run(scope: Scope, held: Holder) -> str | None:
-    """The run a lease is held for, when that came to its end a while ago."""
+    """The run that a lease is held for, if the run ended a while ago; None otherwise."""
     row = scope.queries.run_of(run) if (run := _run(held)) is not None else None
     if row is None or row.status == "open" or row.closed_at is None or not scope.has_rested(row.closed_at):
         return None
-    # The row shows how the run ended before while it is begun again: only its last event says whether anything goes on.
+    # The row of a run that is begun again shows its earlier end until the next one. Only the last event in the log says
+    # whether the run goes on, and its lease is held with right.
     begun_again = scope.log.read(row.id, after_version=max(0, scope.log.version(row.id) - 1))
     last = next(begun_again, None)
     return row.id if last is not None and scope.has_rested(last.at) else None

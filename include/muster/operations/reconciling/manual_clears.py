@@ -13,8 +13,7 @@ from muster.language.resolved_step import ResolvedStep
 from muster.operations.redoing import slot_of
 
 UNTOUCHED = frozenset({"success", "skipped"})
-"""Airflow's states of a task that has ended as it should: cleared, it would have one of them only after it has left
-something in the log."""
+"""Airflow's states of a task that ended well. A cleared task gets one of them only after it has written an event."""
 
 
 def left_by_hand(
@@ -24,12 +23,14 @@ def left_by_hand(
     execution: Execution,
     tasks: Mapping[str, str | None],
 ) -> frozenset[str] | None:
-    """The steps that were not cleared; None when some items of a list were and others not."""
+    """The ids of the steps that nobody cleared; None when only some items of a list were cleared."""
     left = set()
     known = [(task_of(definition, key), task_state) for key, task_state in tasks.items()]
     for step in definition.steps:
         touched = [event for event in events if _is_touched(event, step, execution.epoch)]
         own = [(task, task_state) for task, task_state in known if task is not None and _is_part(task, step)]
+        # A step without an event in this execution may have been cleared all the same: its process died before the
+        # first event. Its task has not ended well in Airflow then, so it counts as cleared.
         if not touched and all(task_state in UNTOUCHED for _, task_state in own):
             left.add(step.id)
         elif not _is_done_whole(definition, state, step, touched, own):
@@ -48,7 +49,7 @@ def _is_done_whole(
     touched: Sequence[Event],
     own: Sequence[tuple[TaskKey, str | None]],
 ) -> bool:
-    """True when nothing of a step that was cleared was left out."""
+    """True when a step that was cleared was cleared as a whole."""
     if not step.is_mapped:
         return True
     positions = {event.index for event in touched}
@@ -59,5 +60,5 @@ def _is_done_whole(
 
 
 def _is_part(task: TaskKey, step: ResolvedStep) -> bool:
-    """True for the tasks that lay a step out or perform it."""
+    """True when the task lays the step out or performs it."""
     return task.step.id == step.id and task.role != "undoes"

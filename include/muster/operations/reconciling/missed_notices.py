@@ -1,6 +1,7 @@
-"""What people have to know and were never told: whoever was to tell them died, or could not.
+"""Missed notices: people have to know of an event, and the process that was to tell them died before it did.
 
-What happened is in the log, and who was told in the outbox; the key of a notice follows from the event.
+The log says what happened, and the outbox who was told. The key of a notice follows from the event, so a notice that is
+missing can be told later, and one that is there is not sent twice.
 """
 
 from __future__ import annotations
@@ -19,19 +20,20 @@ from muster.operations.reconciling.findings import LIMIT, Discrepancy, Scope
 from muster.operations.reconciling.guarding import guarded
 
 WINDOW = timedelta(days=7)
-"""How long after the end of a run people are still told of it."""
+"""People are told of the end of a run within this time."""
 GIVEN_UP = (EventType.RUN_CLOSED, EventType.RUN_CANCEL_REQUESTED)
-"""What the reconciler does to a run that people have to know of."""
+"""Events of the reconciler of which people have to know."""
 
 
 def find_stuck(scope: Scope) -> Iterator[Discrepancy]:
-    """Runs that are half undone, and wait for a person."""
+    """Runs that are half undone and wait for a person, each with whether people were told."""
     for row in scope.stuck_runs:
         yield from guarded(row.id, partial(_stuck, scope, row))
 
 
 def find_untold(scope: Scope) -> Iterator[Discrepancy]:
-    """Runs that the reconciler has closed, or had undone, without a word to anybody."""
+    """Runs that the reconciler has closed, or had undone, and of which nobody was told."""
+    # Without channels nobody can be told, and each pass would list the same runs again.
     if scope.send is None:
         return
     for row in scope.queries.reconciled(GIVEN_UP, scope.now - WINDOW, limit=LIMIT):
@@ -40,6 +42,7 @@ def find_untold(scope: Scope) -> Iterator[Discrepancy]:
 
 def _stuck(scope: Scope, row: RunRow) -> Iterator[Discrepancy]:
     events = list(scope.log.read(row.id, types=[EventType.RUN_STUCK]))
+    # `run.stuck` is written before people are told: within the quiet time its process may still tell them.
     told = not events or not scope.has_rested(events[-1].at) or _is_known(scope, events[-1])
     remedy = f"Act, then `muster resume {row.id}`."
     mark = str(events[-1].version) if events else ""
@@ -56,10 +59,11 @@ def _untold(scope: Scope, row: RunRow) -> Iterator[Discrepancy]:
 
 
 def _notice_of(event: Event) -> str:
-    """The key of the notices about it, without the number of the place."""
+    """The key of the notices about an event, without the number of the place."""
     if event.type == EventType.RUN_STUCK and event.actor != RECONCILER:
         return f"{event.stream}/stuck@{event.epoch}"
-    # What was found was that nothing had happened since the event before.
+    # The reconciler marks a finding with the version of the last event that it saw. `run.stuck` is the first event it
+    # wrote then, so the mark is the version before; the keys of its other events hold the mark.
     before = str(event.version - 1) if event.type == EventType.RUN_STUCK else (event.key or "").rpartition("@")[2]
     return Discrepancy("run", event.stream, "", "", mark=before).key
 

@@ -14,14 +14,18 @@ from muster.operations.unanswered import withdraw_answered
 log = logging.getLogger(__name__)
 
 LONGEST_WAIT = timedelta(days=1)
-"""How long a notice is worth sending again."""
+"""A notice that failed is sent again until it is this old."""
 OWN = "reconciler/"
-"""How the keys of the reconciler's own notices begin: that one of them is lost is not told in another."""
+"""How the keys of the reconciler's own notices begin. The loss of one of them is not told in another."""
 
 
 def find_notices(scope: Scope) -> Iterator[Discrepancy]:
-    """Notices that failed, or whose sender died. The outbox and the ledger see to it that none arrives twice."""
+    """Notices that failed or whose sender died, sent again where that may help.
+
+    Sending goes by the key of the notice: the outbox and the ledger keep one that was delivered from being sent twice.
+    """
     outbox = Outbox(scope.database)
+    # Before the look: a reminder that is sent again after the answer would ask people for nothing.
     if scope.mend:
         withdraw_answered(scope.database)
         outbox.settle_kept()
@@ -40,14 +44,18 @@ def find_notices(scope: Scope) -> Iterator[Discrepancy]:
 
 
 def _undelivered(scope: Scope, entry: OutboxEntry, why: str) -> str:
-    """What happened; to whom, and why in words, only where the run is about nobody: Airflow keeps what is found."""
+    """The message of a notice that was not delivered.
+
+    If the run is about somebody, the message names neither the place nor the error, because Airflow keeps discrepancies
+    in its own logs, where nothing is forgotten.
+    """
     if entry.run is not None and scope.log.subject(entry.run) is not None:
         return f"not delivered: {why.partition(':')[0]}"
     return f"not delivered to {entry.target}: {why}"
 
 
 def _is_due(scope: Scope, entry: OutboxEntry) -> bool:
-    """Less and less often: after half as long again as it has taken so far."""
+    """True when the next attempt is due: the pause is half of the time since the notice was written, so it grows."""
     tried = entry.settled_at
     return tried is None or scope.now - tried >= max(scope.quiet, (tried - entry.created_at) / 2)
 
@@ -58,7 +66,7 @@ def _again(scope: Scope, entry: OutboxEntry, message: str) -> Discrepancy:
     try:
         scope.send(Notice(**{name: getattr(entry, name) for name in names}))
     except Exception as error:
-        # Not in words: what a mail server says repeats whom it was for.
+        # Only the class of the error: a mail server's answer repeats the address.
         log.warning("The notice %s was sent again and failed: %s", entry.key, type(error).__name__)
         again = _undelivered(scope, entry, f"{type(error).__name__}: {error}")
         return Discrepancy("notice", entry.key, again, "", run=entry.run, person=False)

@@ -1,8 +1,9 @@
 """Runs that are open in the log and have ended in Airflow, or are gone there.
 
-Normally the tasks that end a run judge it, whatever became of the others. A run whose end itself died is
-restarted where it stopped: in the same epoch, so every outcome in the log stands and only what has none is done.
-A later execution may be one of some steps only; the others are left as they were, though Airflow clears them as well.
+Normally the task `close` judges a run, whatever became of the other tasks. A run of which `close` itself died is
+restarted where it stopped. It keeps its epoch, so every outcome in the log stands, and only work without one is done.
+A later execution may perform some steps only; the others stay as they were, although Airflow clears their tasks as
+well.
 """
 
 from __future__ import annotations
@@ -33,25 +34,25 @@ from muster.saga.closing import left_open, revoke_left
 from muster.saga.scope import irreversible_steps_begun, pending_compensations
 
 RESTARTS = 3
-"""How often a run is restarted before what it did is undone instead."""
+"""How often a run is restarted before it is cancelled, and its work undone, instead."""
 AT_ONCE = 100
-"""How many runs are mended in one go: after an outage they would all begin again in the same minute."""
+"""The most runs that one pass mends. Without a limit all of them would begin again in the minute after an outage."""
 LONGEST_WAIT = timedelta(days=1)
 """How long Airflow is asked again for a restart that it did not carry out."""
 FOUND = "the run was found "
 """Begins the reason of a run that is closed here."""
 BY_HAND = frozenset({"skipped", "success"})
-"""What `close` is in a run that a person has marked as ended in Airflow: it never gets so by itself with the run
-still open in the log."""
+"""States of `close` in a run that a person has marked as ended in Airflow. Without a person it never has them while the
+run is open in the log."""
 
 
 def find_runs(scope: Scope) -> Iterator[Discrepancy]:
-    """What disagrees, restarted or closed where `scope` says so."""
+    """Runs that are open in the log and have ended in Airflow; restarted or closed if `scope.mend` is set."""
     mended = 0
     for row in scope.open_runs:
-        for each in guarded(row.id, partial(_looked_at, scope, row)) if row.id not in scope.at_work else ():
-            yield each
-            mended += each.mended
+        for discrepancy in guarded(row.id, partial(_looked_at, scope, row)) if row.id not in scope.at_work else ():
+            yield discrepancy
+            mended += discrepancy.mended
         if mended >= AT_ONCE:
             break
 
@@ -59,6 +60,7 @@ def find_runs(scope: Scope) -> Iterator[Discrepancy]:
 def _looked_at(scope: Scope, row: RunRow) -> Iterator[Discrepancy]:
     if row.dag_id is None or row.dag_run_id is None:
         return
+    # Ask again about this one run: a person may have cleared it since `at_work` was asked.
     state = scope.airflow.state(row.dag_id, row.dag_run_id)
     if state is None or state in ENDED_IN_AIRFLOW:
         yield from _ended(scope, row, row.dag_id, row.dag_run_id, state)
@@ -75,7 +77,9 @@ def _ended(scope: Scope, row: RunRow, dag_id: str, run_id: str, state: str | Non
     life = RunLifecycle.of(events)
     execution = life.last
     case = _RunUnderReview(scope, run, definition, execution, last, latest=not life.is_given)
-    # What was ordered and not begun, Airflow has not taken: it still shows how the run ended before.
+    # An execution that was ordered and not begun was not taken by Airflow, which still shows how the run ended before.
+    # So a success there says nothing about that execution. Of one that has begun it does: a run that Airflow calls a
+    # success is never performed again, because the log may come from an older backup.
     if state is None or (state != "failed" and execution.begun):
         ended = "does not know it any more" if state is None else f"ended it as {state}"
         yield _close(case, f"open in the log, and Airflow {ended}")
@@ -90,7 +94,8 @@ def _ended(scope: Scope, row: RunRow, dag_id: str, run_id: str, state: str | Non
     if preserved_steps is None:
         preserved_steps = left_by_hand(definition, run, events, execution, tasks)
     if preserved_steps is None:
-        # Cleared as a whole, items would be done again that nobody wanted done again.
+        # Only some items were cleared, and Airflow can restart a run only as a whole: the other items would be done
+        # again, although nobody wanted that.
         yield _close(case, f"{message}; tasks of it had been cleared by hand")
         return
     ordered = _ordered(case, events, preserved_steps, undo=by_hand)
@@ -107,7 +112,7 @@ def _ended(scope: Scope, row: RunRow, dag_id: str, run_id: str, state: str | Non
 
 @dataclass(frozen=True)
 class _RunUnderReview:
-    """A run that died, as it was found."""
+    """A run that died, as the reconciler has read it."""
 
     scope: Scope
     run: RunState
@@ -121,18 +126,20 @@ class _RunUnderReview:
 def _ordered(
     case: _RunUnderReview, events: list[Event], preserved_steps: Iterable[str], *, undo: bool
 ) -> list[NewEvent] | None:
-    """What has to be written before Airflow is asked to go on; None when that was tried often enough."""
+    """The events to write before Airflow is asked to restart the run; None when that was tried often enough."""
     last, scope = case.last, case.scope
-    # Counted for this execution alone: one that a person has ordered since may die as often again.
+    # Restarts count for each execution: one that a person has ordered since has all its restarts again.
     mine = [event for event in events if event.actor == RECONCILER and event.version > case.execution.since]
     if last in mine and last.type == EventType.RUN_CONTINUED:
-        # Airflow did not carry it out: nothing has begun since.
+        # The order to restart is the last event, so Airflow did not carry it out. Ask again without a second order:
+        # `RESTARTS` counts how often the run died, and not how often Airflow was away.
         return [] if last.at > scope.now - LONGEST_WAIT else None
     if any(event.type == EventType.RUN_CANCEL_REQUESTED for event in mine):
         return None
     restarts = sum(event.type == EventType.RUN_CONTINUED for event in mine)
     undo = undo or restarts >= RESTARTS
     why = "it was ended in Airflow by hand" if restarts < RESTARTS else f"it died again after {restarts} restarts"
+    # The keys hold the last version that was read: two passes that find the same death write one order.
     cancel = RunCancelRequested(reason=why).event(actor=RECONCILER, key=f"cancel/{RECONCILER}@{last.version}")
     goes_on = RunContinued(number=restarts + 1, preserved_steps=sorted(preserved_steps))
     restart = goes_on.event(actor=RECONCILER, key=f"restarted/{RECONCILER}@{last.version}")
@@ -146,7 +153,8 @@ def _restart(case: _RunUnderReview, ordered: list[NewEvent], message: str) -> Di
     if not scope.mend:
         return Discrepancy("run", run.id, message, f"`muster reconcile`: {done}.", run=run.id, person=False)
     if ordered:
-        # Before Airflow is asked: a task that begins must know that what has ended stands.
+        # Write first, then ask Airflow: a task that began before `run.continued` would begin a new epoch, in which
+        # everything is done again. `expected` refuses the order if anybody wrote into the run since it was read.
         scope.log.append(run.id, ordered, expected=last.version)
     try:
         scope.airflow.restart(run.dag_id or "", run.dag_run_id or "", latest=case.latest)
@@ -158,7 +166,8 @@ def _restart(case: _RunUnderReview, ordered: list[NewEvent], message: str) -> Di
             f"{message}; Airflow did not restart it: {error}",
             f"{by_hand}; it is tried again for {LONGEST_WAIT.days * 24} hours.",
             run=run.id,
-            # Of the order to restart it, which stays the same until Airflow has taken it.
+            # The version of the order to restart. It is the same at each pass until Airflow takes the order, so people
+            # are told once.
             mark=str(last.version + len(ordered)),
         )
     return Discrepancy(
@@ -167,16 +176,19 @@ def _restart(case: _RunUnderReview, ordered: list[NewEvent], message: str) -> Di
 
 
 def _close(case: _RunUnderReview, message: str) -> Discrepancy:
-    """Close the run: as stuck when it was to be undone and something is left, else as failed."""
+    """Close the run as stuck if it was to be undone and some work stands, else as failed."""
     scope, run, last = case.scope, case.run, case.last
     left = _leaves_something(run, case.definition)
     is_to_be_undone = bool(run.cancelled_by or run.undo_reason or run.unwinding)
     stuck = left if is_to_be_undone else None
     said = message + (f"; {left} was begun and is not undone" if left else "")
     if scope.mend:
-        # As `close` does: what is left of a work item that has no outcome says nothing any more.
+        # Revoke before closing, as `close` does: a process that was taken for dead could otherwise write an effect
+        # after `run.closed`.
         scope.database.run(revoke_left(scope.database, run, last.version + 1))
         scope.log.append(run.id, list(_closing(case, said, stuck)), expected=last.version)
+    # Half undone work must not be done again: its effects would be found done under their old keys although a part was
+    # taken back. So a restart is offered only where nothing is half undone.
     ways = [f"`muster restart {run.id} --from STEP` does it again"]
     if any(work.half_undone for _, _, work in run.works()):
         ways.clear()
@@ -187,7 +199,7 @@ def _close(case: _RunUnderReview, message: str) -> Discrepancy:
 
 def _closing(case: _RunUnderReview, reason: str, stuck: str | None) -> Iterator[NewEvent]:
     execution = case.execution
-    # One that was ordered and is given up unasked never was: the next one has its number.
+    # An execution that was ordered but never begun does not use up its number: the next one gets it.
     epoch = execution.epoch if execution.begun else execution.epoch - 1
     if stuck is not None:
         kind = UNDOING_NOT_BEGUN if case.run.unwinding is None else MusterError.__name__
@@ -201,5 +213,5 @@ def _closing(case: _RunUnderReview, reason: str, stuck: str | None) -> Iterator[
 
 
 def _leaves_something(run: RunState, definition: Definition) -> str | None:
-    """The step, the last of them, that was begun, can or cannot be undone, and is not; None when there is none."""
+    """The last step whose work stands and would have to be undone, or is irreversible; None when there is none."""
     return next(iter([*pending_compensations(definition, run), *irreversible_steps_begun(definition, run)]), None)

@@ -1,4 +1,4 @@
-"""Tells people, once for each thing, what the reconciler cannot mend or has given up."""
+"""Tells people, once for each discrepancy, what the reconciler cannot mend or has given up."""
 
 from __future__ import annotations
 
@@ -18,23 +18,26 @@ LONGEST_KEY = 900
 
 
 def tell_people(scope: Scope, found: Iterable[Discrepancy], about: Definition | None = None) -> None:
-    """One notice to each place of the automation's `incidents`; one that cannot be sent stays in the outbox.
+    """Send one notice to each place of the automation's `incidents`; a notice that cannot be sent stays in the outbox.
 
-    Where none of these addresses is one, the common channel is told.
+    If none of these addresses is valid, the common channel is told.
 
     Args:
-        about: The automation of what belongs to no run.
+        found: Those that were told already, or need nobody, are passed over.
+        about: The automation of discrepancies that belong to no run.
     """
-    for each in found:
-        if scope.send is None or not each.person or each.told:
+    for discrepancy in found:
+        if scope.send is None or not discrepancy.person or discrepancy.told:
             continue
-        wanted = _notices(each, incident_places(_definition(scope, each.run) or about))
-        about_somebody = _is_about_somebody(scope, each.run)
+        wanted = _notices(discrepancy, incident_places(_definition(scope, discrepancy.run) or about))
+        about_somebody = _is_about_somebody(scope, discrepancy.run)
         notices, faults = addressed(wanted, otherwise=NOBODY, about_somebody=about_somebody)
+        # All notices are recorded before the first is sent: one place in the outbox counts as told, so a process that
+        # dies after the first notice would leave the other places untold for good.
         try:
             Outbox(scope.database).plan(notices)
         except MusterError as error:
-            # Nothing of it is in the outbox, so it is found again.
+            # No notice is in the outbox, so the next pass finds the discrepancy untold, and tells people then.
             faults |= {notice.key: error for notice in notices}
             notices = []
         for notice in notices:
@@ -54,7 +57,7 @@ def _notices(found: Discrepancy, places: Iterable[tuple[str, str]]) -> Iterator[
 
 
 def _is_about_somebody(scope: Scope, run: str | None) -> bool:
-    """True also when nobody can say, so that people are told all the same."""
+    """True if the run is about a person, and also if its log cannot say, so that people are told without its words."""
     try:
         return run is not None and scope.log.subject(run) is not None
     except MusterError:
