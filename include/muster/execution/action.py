@@ -1,4 +1,4 @@
-"""How the work of a kind of step is done: what a module of `kinds/` says in `ACTION`."""
+"""The work of a kind of step, as a module of `kinds/` declares it in `ACTION`."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def _never(services: Services, step: ResolvedStep) -> bool:
 
 @dataclass(frozen=True)
 class Action(Generic[S]):
-    """What is done for a kind of step whose work Muster does itself."""
+    """The work of a kind of step that Muster does itself."""
 
     act: Callable[[Services, WorkItem, S], Awaitable[ActionResult]]
     """Does one work item of the step."""
     uses_threads: Callable[[Services, S], bool] = _never
-    """True when it calls a blocking function, so that only a few items can be worked on at once."""
+    """True when the work calls a blocking function, so that only a few items can be worked on at once."""

@@ -1,4 +1,4 @@
-"""What is done for a step, and what its `fallback` does instead."""
+"""Does the work of a step, or its `fallback`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,13 @@ from muster.recovery.breakers import BreakerOpen
 
 
 async def act(services: Services, work_item: WorkItem) -> ActionResult:
-    """Do what the step says for one work item; while a circuit breaker is open, its `fallback` comes at once."""
+    """Do the work of a step for one work item and return its result.
+
+    Raises:
+        PermanentError: a circuit breaker is open and the step has a fallback, which then takes over without a retry.
+        BreakerOpen: a circuit breaker is open and nothing takes over; the step's retries decide.
+        Exception: the error of the action.
+    """
     try:
         return await ACTIONS[work_item.step.kind].act(services, work_item, work_item.step)
     except BreakerOpen as error:
@@ -28,7 +34,7 @@ async def act(services: Services, work_item: WorkItem) -> ActionResult:
 
 
 async def fall_back(services: Services, work_item: WorkItem) -> ActionResult:
-    """Do what the step's `fallback` says instead."""
+    """Do the step's `fallback` for one work item and return its result."""
     match work_item.step.fallback:
         case ResolvedSkillFallback(skill=skill, arguments=arguments):
             answer = await call(services, work_item, skill, arguments)

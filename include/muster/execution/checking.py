@@ -1,4 +1,4 @@
-"""Asks what an automation declares under `checks`: queries, and skills that look."""
+"""Asks the `checks` that an automation declares: queries, and skills that look for violations."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from muster.skills.calling import call_skill
 from muster.skills.registry import SkillContext, get_skill
 
 LONGEST_WAIT = 300.0
-"""Seconds that a check's skill may take which has no `timeout` of its own: all looking after runs waits for it."""
+"""Seconds that a check's skill without a `timeout` of its own may take: the reconciler waits for it."""
 
 QUARTERLY = {"@quarterly": "0 0 1 */3 *"}
-"""What Airflow knows and the reader of schedules does not."""
+"""Presets that Airflow knows and `croniter` does not."""
 
 
 async def broken_checks(
@@ -31,26 +31,27 @@ async def broken_checks(
     now: datetime,
     checks: Iterable[ResolvedCheck] | None = None,
 ) -> list[Violation]:
-    """What does not hold, of all checks of an automation or of some.
+    """The violations of an automation's checks.
 
     Args:
-        artifacts: Below it, the skills' workspace.
-        site: Folder of the site's own skills.
+        artifacts: The folder under which the skills have their workspace.
+        site: The folder of the site's own skills.
+        checks: The checks to ask; None for all.
 
     Raises:
-        TransientError: a skill, or the database, cannot be asked now and may be later.
+        TransientError: a skill or the database cannot be asked now; ask again later.
     """
-    found: list[Violation] = []
+    broken: list[Violation] = []
     for check in definition.checks if checks is None else checks:
         if check.skill is None:
-            found += violations(database, [check])
+            broken += violations(database, [check])
         else:
-            found += await _ask(check, check.skill, site, _context(definition, check, database, artifacts, now))
-    return found
+            broken += await _ask(check, check.skill, site, _context(definition, check, database, artifacts, now))
+    return broken
 
 
 def is_due(check: ResolvedCheck, since: datetime | None, now: datetime) -> bool:
-    """True when the check's time came after `since`, the last time anybody asked; a check without times is always."""
+    """True when the check's schedule had a time after `since`, when it was last asked; always without a schedule."""
     from croniter import croniter  # type: ignore[import-untyped]
 
     if check.schedule is None or since is None:
@@ -98,7 +99,8 @@ def _context(
     return SkillContext(
         run=run,
         step=check.name,
-        # Each time it is asked is other work than the time before.
+        # The time is part of the key: each check is new work, and an effect of the last one must not stand for this
+        # one.
         key=f"{run}/{check.name}@{now.isoformat()}",
         now=now,
         database=database,

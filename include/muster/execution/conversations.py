@@ -1,4 +1,4 @@
-"""Which conversation with an agent a work item goes on with; what was answered in it is in the log."""
+"""Which conversation with an agent a work item goes on with; the answers of each are in the log."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from muster.recovery.ledger import Ledger
 
 
 def asked_under(work_item: WorkItem, epoch: int, agent: str | None = None) -> str:
-    """What the keys of a conversation in an epoch begin with; `agent` is who has it, when not the step's own.
+    """The prefix of the keys of a conversation in an epoch; `agent` is the agent that has it, if not the step's own.
 
-    What was answered before is asked again once an answer was of no use.
+    After an answer that was of no use the prefix changes, so that the agent is asked afresh.
     """
     key = f"{work_item.key}@{epoch}" if epoch else work_item.key
-    # Who takes over finds what was asked of others under the step's own key, and would never find its own answers.
+    # An agent that takes over needs a prefix of its own. Under the step's it would find the questions to the other
+    # agent, and after a crash never its own answers, so that it would ask everything twice.
     if work_item.falls_back:
         key += "/fallback"
     elif takes_over(work_item, agent):
@@ -28,15 +29,15 @@ def asked_under(work_item: WorkItem, epoch: int, agent: str | None = None) -> st
 
 
 def takes_over(work_item: WorkItem, agent: str | None) -> bool:
-    """True of an agent that does the work in the place of the step's own, as the next one that fits."""
+    """True for an agent that does the work in place of the step's own, as the next one that fits."""
     return not work_item.falls_back and agent not in (None, *work_item.step.agents[:1])
 
 
 async def conversation_of(services: Services, work_item: WorkItem) -> int:
-    """The epoch whose conversation is gone on with: of an earlier one, where that left in doubt what a tool did.
-
-    It leads to the same call, which finds out. Who comes after an execution that went on with it does so too.
-    """
+    """The epoch whose conversation the work item goes on with; mostly the present one."""
+    # An earlier epoch if its conversation left an outside effect of a tool in doubt: replaying it leads to the same
+    # call, which asks the ledger what happened. A new conversation could do it a second time, in another call. An
+    # execution that takes over from one which went on with an earlier epoch goes on with that epoch, too.
     now = work_item.ref.epoch
     kinds = (EventType.MODEL_CALLED, EventType.TOOL_CALLED) if now and not work_item.undoes else ()
     said = [event for kind in kinds for event in work_item.view.events_of(kind, work_item.step.id, work_item.index)]
@@ -55,10 +56,9 @@ async def conversation_of(services: Services, work_item: WorkItem) -> int:
 
 
 def bad_answers(work_item: WorkItem) -> int:
-    """How many conversations with an agent have come to nothing: repeated, their recorded answers would again.
-
-    Those of its fallback count from when that took over: it has a journal of its own.
-    """
+    """The number of conversations that gave no usable answer; it makes the key under which the agent is asked next."""
+    # Without the count a retry would replay the recorded answers and fail in the same way. The fallback has a journal
+    # of its own, so for it only failures since it took over count.
     kinds = (StepRetried, StepFailed)
     ended = (
         (kind, event)
@@ -70,6 +70,6 @@ def bad_answers(work_item: WorkItem) -> int:
 
 
 def _fell_back_at(work_item: WorkItem) -> float:
-    """The version of the event that its fallback took over in this epoch; beyond all it has read, when that is new."""
-    found = handed_over(work_item, work_item.ref.epoch)
-    return math.inf if found is None else found.version
+    """The version of the `step.fell_back` of this epoch; infinite when it was written after the view was read."""
+    fell_back = handed_over(work_item, work_item.ref.epoch)
+    return math.inf if fell_back is None else fell_back.version

@@ -1,4 +1,4 @@
-"""What Airflow's tasks do of work that is done elsewhere: by an operator, by people, in another run."""
+"""The part of Airflow's tasks in work that is done elsewhere: by an operator, by people, in another run."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from muster.failures import classify
 
 
 async def write_end(services: Services, work_item: WorkItem, ending: NewEvent) -> Outcome:
-    """Write how a work item ended; where it has ended already, how that was."""
+    """Write the ending of a work item and return its outcome; if it has ended already, the stored outcome."""
     return outcome_of(await written(work_item, ending, lambda event: end(services, work_item.ref, [event])))
 
 
 async def write_next_try(services: Services, work_item: WorkItem, error: Exception, attempt: int) -> Outcome | None:
-    """Write that a try has failed and Airflow makes another; how the work item ended, where none follows.
+    """Write that a try has failed and Airflow makes another; return None, or the outcome when no other try follows.
 
-    May be said again when the answer was lost: each try has an execution of its own, and is counted once.
+    Call it again if its answer was lost: the try is counted once.
 
     Args:
         attempt: Airflow's number of the try, from 1.
@@ -40,7 +40,7 @@ async def write_next_try(services: Services, work_item: WorkItem, error: Excepti
         RetriesExhausted: the run's budget is used up. The step has failed, and further tries do nothing.
     """
     retry = work_item.step.retry
-    # As Airflow reckons it, before it adds something at random.
+    # Airflow draws the wait itself: this is its delay before the jitter, for the log only.
     delay = min(retry.delay * retry.backoff ** (attempt - 1), retry.max_delay)
     said = StepRetried(
         **work_item.place,
@@ -48,11 +48,13 @@ async def write_next_try(services: Services, work_item: WorkItem, error: Excepti
         error=RecordedError.of(error),
         delay=delay,
         class_=classify(error).value,
+        # Each try of Airflow's begins an execution of its own, so this names the try, also when this is called again.
         mark=f"{work_item.key}/{work_item.execution}",
     )
     try:
         await undisturbed(partial(write_retried, services, work_item, said, work_item.view.definition.retries))
     except Overtaken:
+        # The execution has ended, and nothing more is written about its work. Airflow's next try finds that out itself.
         pass
     except Stopped as stopped:
         return await write_end(services, work_item, work_item.skipped(stopped.skip.reason))
@@ -63,7 +65,7 @@ async def write_next_try(services: Services, work_item: WorkItem, error: Excepti
 
 
 async def concealed(services: Services, run: str, step: str | None, outcome: Outcome) -> Outcome:
-    """An outcome as Airflow may know it."""
+    """The outcome as Airflow may know it: without personal data if the run is about somebody."""
     if await services.log.asubject(run) is None:
         return outcome
     return conceal(outcome, kind_of(await definition_of(services, run), step))

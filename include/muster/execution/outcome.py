@@ -1,4 +1,4 @@
-"""How a work item ended, for the lane that has to tell Airflow."""
+"""The end of a work item as a task reports it to Airflow."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ class Outcome:
 
     status: Status
     output: Any = None
-    """JSON-ready: what people see as the XCom; nothing depends on it."""
+    """JSON-ready; people see it as the XCom, and nothing depends on it."""
     reason: str | None = None
-    """Why it was skipped or failed, in one sentence."""
+    """Why the work was skipped or failed, in one sentence."""
     structural: Literal["nothing", "output", "all"] = "nothing"
-    """What of it is Muster's own words and numbers about the run: no personal data can get into that."""
+    """The part that holds only Muster's own words and numbers about the run, so that it cannot be personal."""
 
 
 def not_in_scope(reason: str) -> Outcome:
-    """What the task of work says that is not done now, and of which nothing is written."""
+    """The outcome of a task whose work is not done in this execution; nothing of it is in the log."""
     return Outcome(status="failed", reason=reason, structural="all")

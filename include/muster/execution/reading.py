@@ -13,30 +13,30 @@ from muster.execution.view import RunView
 def documents_of_run(services: Services, view: RunView) -> Documents:
     """The files that a work item of a run may read.
 
-    The name of a run's folder follows from its id, which others may know, so what is allowed is a list and no secret.
-
     Raises:
-        PermanentError: a setting does not say what it should.
+        PermanentError: a setting that names files is not valid; the step fails.
     """
+    # A list of allowed runs, because the name of a folder protects nothing: it follows from the run's id, which others
+    # may know.
 
     def may_read(folder: str) -> bool:
         run = view.workspaces.get(folder)
         return run is not None and _is_its(services, folder, run) and _is_given(services, run, view.id)
 
-    found = readable(view.definition, services.readable)
-    return replace(found, workspaces=Workspaces(services.artifacts, may_read))
+    documents = readable(view.definition, services.readable)
+    return replace(documents, workspaces=Workspaces(services.artifacts, may_read))
 
 
 def _is_its(services: Services, folder: str, run: str) -> bool:
-    """True unless it is a folder as runs had them before, and this run is a later one."""
+    """True for the run's folder of today; for a folder in the old naming only if the run is that old."""
     return folder == workspace_of(services.artifacts, run).name or services.queries.is_from_before_server_epochs(run)
 
 
 def _is_given(services: Services, run: str, to: str) -> bool:
-    """True unless a run is about somebody whom the one that reads is not about: its log would keep their data."""
+    """True unless the run is about a person whom the reading run is not about: its log would keep their data."""
     return run == to or is_about_no_others(services.log.subject(run), services.log.subject(to))
 
 
 def is_about_no_others(subject: str | None, reader: str | None) -> bool:
-    """True when everybody whom a run is about is somebody whom the run that is given its data is about as well."""
+    """True when the reading run is about everybody whom the other run is about."""
     return {*(subject or "").split(AND)} <= {*(reader or "").split(AND), ""}

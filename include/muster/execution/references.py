@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from muster.errors import PermanentError
 
 ENDED_IN_AIRFLOW = frozenset({"success", "failed"})
-"""Airflow's states of a run that it does nothing more for."""
+"""Airflow's final states of a run."""
 
 
 def run_id(automation: str, dag_run_id: str) -> str:
@@ -16,13 +16,16 @@ def run_id(automation: str, dag_run_id: str) -> str:
 
 
 class StepNotInScope(PermanentError):
-    """Work that has no outcome and is not begun now: the execution of its run leaves it as it was, or has ended."""
+    """Work without an outcome that is not begun: this execution of the run leaves it as it was, or has ended.
+
+    The task fails in Airflow, and the log gets no outcome. A restart or redrive that includes the step does the work.
+    """
 
     repeats_data = False
 
 
 class HalfUndone(StepNotInScope):
-    """Work of which undoing has begun and not come to its end: done again before that, it would not be done at all."""
+    """Undoing the work has begun and not ended, so it is not done again yet: a person resumes the undoing first."""
 
     def __init__(self, run: str, key: str) -> None:
         super().__init__(
@@ -34,7 +37,7 @@ class HalfUndone(StepNotInScope):
 
 @dataclass(frozen=True, kw_only=True)
 class WorkRef:
-    """What one Airflow task instance was started for."""
+    """The work for which one Airflow task instance was started."""
 
     run: str
     step: str
@@ -44,17 +47,17 @@ class WorkRef:
     attempt: int = 1
     """Airflow's try number; retries of the step itself are counted apart."""
     epoch: int = 0
-    """Which execution of the run this is: work of an earlier epoch is done again when its task is cleared."""
+    """The number of the execution of the run: cleared work of an earlier epoch is done again."""
     is_preserved: bool = False
     """True when this execution leaves the step as it was: its task only says how it ended."""
     ahead: bool = False
     """True when Airflow has not come to the task yet: the work is begun only where nobody has begun it."""
 
     def ensure_in_scope(self) -> None:
-        """Before work is begun.
+        """Check before work is begun that this execution does the step.
 
         Raises:
-            StepNotInScope: this execution begins none of the step's.
+            StepNotInScope: this execution leaves the step as it was; nothing is written.
         """
         if self.is_preserved:
             raise StepNotInScope(f"Step {self.step} has no outcome, and what was ordered does not include it.")

@@ -1,4 +1,4 @@
-"""What the outside gives the domain to work with."""
+"""The services that the domain gets from outside: database, log, models, notices, clock and folders."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Services:
     site: Path | None = None
     """Folder of the site's own skills."""
     readable: tuple[Path, ...] = ()
-    """Folders whose files every automation may read, beside those that its own triggers and settings name."""
+    """Folders whose files every automation may read, besides those that its own triggers and settings name."""
     pinned: Callable[[str | None], Path | None] = lambda version: None
     """Where a version of the Dag bundle keeps the site's own skills; None when that is not known."""
     page: Callable[[WorkRef], str | None] = lambda ref: None
@@ -67,17 +67,17 @@ class Services:
 
     @cached_property
     def leases(self) -> Leases:
-        """What work of which only one may go on at a time is done under."""
+        """The leases behind the `lock` of steps."""
         return Leases(self.database)
 
     @cached_property
     def lives(self) -> Coalescer[None, RunLifecycle]:
-        """What the log says of runs, as far as it decides whether their work may begin."""
+        """The life cycles of runs, which decide whether work may begin; questions that come together share a read."""
         return Coalescer(self._lives)
 
     @cached_property
     def failures(self) -> Coalescer[tuple[str, int], list[Event]]:
-        """What of a step failed in a run after a version of its log."""
+        """The `step.failed` events of a step after a version of the log; questions that come together share a read."""
         return Coalescer(self._failures)
 
     async def _failures(self, run: str, asked: Sequence[tuple[str, int]]) -> list[list[Event]]:
@@ -94,7 +94,8 @@ class Services:
         """The run's own folder, made when first asked for."""
         folder = workspace_of(self.artifacts, run)
         if not folder.is_dir():
-            # Runs that are open since before two runs could never have one folder go on in the one they have.
+            # An open run from an earlier release goes on in the folder it has. A later run must not: in the old naming
+            # two runs could have the same folder.
             earlier = earlier_workspace_of(self.artifacts, run)
             if earlier.is_dir() and self.queries.is_from_before_server_epochs(run):
                 return earlier
@@ -103,21 +104,22 @@ class Services:
 
 
 def readable(definition: Definition, shared: Iterable[Path]) -> Documents:
-    """The files that runs of an automation may read beside their own: what it names, and what all may.
+    """The files that runs of an automation may read besides their own: those it names, and the shared ones.
 
     Raises:
-        PermanentError: a setting does not say what it should.
+        PermanentError: a setting that names files is not valid.
     """
     watched = [trigger.folder for trigger in definition.triggers if trigger.folder is not None]
     return documents_of(definition.settings, watched=watched, shared=shared)
 
 
 def workspace_of(artifacts: Path, run: str) -> Path:
-    """The folder below `artifacts` that is this run's alone: its name can be read, and no two runs have the same."""
+    """The run's own folder under `artifacts`: its name is readable, and no two runs have the same."""
+    # The hash keeps names apart that become the same when they are shortened and their special characters replaced.
     name = re.sub(r"[^\w.+-]", "-", run.replace("/", "__"), flags=re.ASCII)[:_READABLE]
     return artifacts / f"{name}~{sha256(run.encode()).hexdigest()[:16]}"
 
 
 def earlier_workspace_of(artifacts: Path, run: str) -> Path:
-    """The folder that a run had before: several could have one."""
+    """The run's folder in the naming of earlier releases, in which several runs could have the same."""
     return artifacts / run.replace("/", "__").replace(":", "-")

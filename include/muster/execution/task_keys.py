@@ -1,4 +1,4 @@
-"""What a task of Airflow's stands for, by the key under which Airflow tells its state."""
+"""What an Airflow task stands for, by the key under which Airflow reports its state."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BEGINS_TO_UNDO = f"{UNDOES}begin"
 
 
 class TaskKey(NamedTuple):
-    """What one task instance does."""
+    """The step, slot and role of one task instance."""
 
     step: ResolvedStep
     slot: int | None
@@ -28,11 +28,9 @@ class TaskKey(NamedTuple):
 
 
 def task_of(definition: Definition, key: str) -> TaskKey | None:
-    """What a key (`task`, or `task_<map index>`) stands for; None for the two ends of a run.
-
-    Airflow joins the id of a task and a map index with `_`, which step ids have as well: only the definition tells
-    step `a_1` from item 1 of step `a`. Where both could be meant, `muster lint` refuses the names.
-    """
+    """The task behind a key (`task`, or `task_<map index>`); None for the first and the last task of a run."""
+    # Airflow joins a task id and a map index with `_`, which step ids may contain: only the definition tells step `a_1`
+    # from item 1 of step `a`. If both could be meant, `muster lint` refuses the names.
     undoes = key.startswith(UNDOES)
     name = key.removeprefix(UNDOES)
     for step in definition.steps:
@@ -47,7 +45,7 @@ def task_of(definition: Definition, key: str) -> TaskKey | None:
 
 
 def works_of(state: RunState, task: TaskKey) -> list[WorkState]:
-    """Everything that one task instance works on, whether or not it has begun."""
+    """The state of each work item of one task instance, whether or not it has begun."""
     result, step = state.step(task.step.id), task.step
     if step.each is None:
         return [result.whole]

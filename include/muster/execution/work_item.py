@@ -1,4 +1,4 @@
-"""One work item, a step or one item of a fan-out, and the events that tell how it began and ended."""
+"""One work item, which is a step or one item of a fan-out, and the events of its beginning and ending."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from muster.language.resolved_step import ResolvedStep
 
 @dataclass(frozen=True, kw_only=True)
 class WorkItem:
-    """What an action is given to work on."""
+    """The work that an action is given."""
 
     view: RunView
     step: ResolvedStep
     ref: WorkRef
     index: int | None
     variables: Mapping[str, object]
-    """Everything its expressions may name, `item` and `index` included."""
+    """The variables of its expressions, including `item` and `index`."""
     undoes: bool = False
     """True when the work is to undo the work item."""
     execution: int = 0
@@ -47,7 +47,7 @@ class WorkItem:
     falls_back: bool = False
     """True when its fallback does the work."""
     fresh: int = 0
-    """How often an agent has to be asked afresh: what it answered before could not be used."""
+    """The number of earlier conversations with an agent that gave no usable answer."""
     asked_in: int = 0
     """The epoch whose conversation with an agent is gone on with."""
 
@@ -58,17 +58,19 @@ class WorkItem:
 
     @property
     def place(self) -> Place:
-        """What every event about it says."""
+        """The fields that every event about the work item has."""
         return {"step": self.step.id, "index": self.index, "epoch": self.ref.epoch}
 
     @property
     def work(self) -> str:
-        """What attempts at it are known by."""
+        """The name under which attempts at the work item are fenced, unique among all runs."""
         return f"{self.ref.run}/{self.key}"
 
     @property
     def effect_key(self) -> str:
-        """The key of what it does outside the log: another one once it has been undone."""
+        """The key of its effects outside the log."""
+        # It changes once the work was undone: under the old key the ledger would return the result of an effect that
+        # was taken back, and the work that is done again would do nothing.
         result = self.view.state.step(self.step.id)
         work = result.whole if self.index is None else result.items.get(self.index)
         undone = work.undone if work is not None else 0
@@ -76,25 +78,27 @@ class WorkItem:
 
     @property
     def ended_key(self) -> str:
-        """The key of the event that ends it: once per epoch, or once for each execution of the work that is undone."""
+        """The key of its ending, so that of several endings in an epoch only the first is written."""
+        # A compensation may go on in a later epoch than the work, after `muster resume`. Keyed by the epoch of the work
+        # that it undoes, it still ends only once.
         if self.undoes:
             return keys.undone(self.key, self.view.state.step(self.step.id).work(self.index).epoch)
         return keys.ended(self.key, self.ref.epoch)
 
     def started(self, begins: str, key: str | None) -> NewEvent:
-        """The event that work on the work item begins: after it, an unknown outcome counts as started."""
+        """The event that work on the work item begins: without an ending after it, the work may have happened."""
         ref, kind = self.ref, self.step.kind
         said = StepStarted(**self.place, kind=kind, lane=ref.lane, attempt=ref.attempt, begins=begins, ahead=ref.ahead)
         return said.event(key=key, actor=self._actor())
 
     def fell_back(self, error: RecordedError) -> NewEvent:
-        """The event that its fallback takes over, after an error; before the work item begins, that it goes on."""
+        """The event that the fallback takes over after an error; with no execution, that it goes on in a new epoch."""
         execution = self.execution or None
         said = StepFellBack(**self.place, error=error, execution=execution)
         return said.event(key=keys.fell_back(self.key, execution, self.ref.epoch))
 
     def succeeded(self, answer: ActionResult, *, fallback: bool = False) -> NewEvent:
-        """The event that the work item came through."""
+        """The event that the work item succeeded."""
         said = StepSucceeded(
             **self.place,
             output=answer.output,
@@ -109,18 +113,17 @@ class WorkItem:
         return self._ending_of(StepFailed(**self.place, error=RecordedError.of(error)))
 
     def skipped(self, reason: str) -> NewEvent:
-        """The event that the work item was not done; `reason` is one of Muster's own, which decide what comes after."""
+        """The event that the work item was skipped; later steps are decided by `reason`, one of Muster's own."""
         return self._ending_of(StepSkipped(**self.place, reason=reason))
 
     def skipped_itself(self, words: str) -> NewEvent:
-        """The event that an Airflow operator skipped itself, in words of its own.
-
-        They stand behind Muster's: an operator that says "rejected" or "cancelled" is not what Muster means by it.
-        """
+        """The event that an Airflow operator skipped itself, for a reason in its own words."""
+        # Never the bare words: an operator that says "rejected" or "cancelled" would be taken for Muster's own reason,
+        # by which later steps are decided.
         return self.skipped("the operator skipped itself" + (f": {words}" if words else ""))
 
     def set_aside(self, error: SetAside) -> NewEvent:
-        """Outside a fan-out there are no other items to go on with, so the step fails."""
+        """The event that an item is set aside; a step that is no fan-out fails, as it has no other items."""
         if self.index is None:
             return self.failed(error)
         findings = [finding.model_dump(mode="json") for finding in error.findings]
@@ -136,15 +139,15 @@ class WorkItem:
 
 @dataclass(frozen=True, kw_only=True)
 class ActionResult:
-    """What an action came back with."""
+    """The result of an action."""
 
     output: object
     """JSON-ready."""
     output_type: object = None
-    """How to hydrate it: a type by name, a JSON Schema, `skill:<name>`, or None for plain data."""
+    """How to hydrate the output: a type's name, a JSON Schema, `skill:<name>`, or None for plain data."""
     produced_by: str = "code"
-    """Who made it: `code`, `operator`, `notice`, `run`, `person:<name>`, `model:<tier>:<model>`, or, where a skill
-    answered in the place of a model, `rules`.
+    """The maker of the output: `code`, `operator`, `notice`, `run`, `person:<name>`, `model:<tier>:<model>`, or `rules`
+    when a skill answered in place of a model.
     """
 
 
@@ -158,6 +161,8 @@ def failed_as_a_whole(ref: WorkRef, error: BaseException) -> NewEvent:
 
 
 def given_up(step: str, index: int | None, epoch: int) -> NewEvent:
-    """The ending of a work item that nobody waits for any more: one that comes later is none."""
+    """The event that ends a work item which was given up."""
+    # It takes the key of the ending: a process that was taken for dead and ends the work later cannot add an outcome to
+    # work that counts as undone, or to a run that is closed.
     said = StepStopped(step=step, index=index, epoch=epoch)
     return said.event(key=keys.ended(work_key(step, index), epoch))

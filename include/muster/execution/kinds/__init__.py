@@ -1,4 +1,4 @@
-"""What Muster does for the kinds of step whose work it does itself: one module for each, with its `ACTION`."""
+"""The kinds of step whose work Muster does itself: one module for each, with its `ACTION`."""
 
 from __future__ import annotations
 
@@ -11,4 +11,4 @@ from muster.execution.action import Action
 ACTIONS: dict[str, Action[Any]] = {
     module.name: import_module(f"{__name__}.{module.name}").ACTION for module in iter_modules(__path__)
 }
-"""By the name of the kind."""
+"""The actions by the name of the kind."""

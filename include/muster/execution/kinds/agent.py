@@ -23,7 +23,8 @@ from muster.recovery.ledger import Ledger, Outside
 async def _act(services: Services, work_item: WorkItem, step: ResolvedAgent) -> ActionResult:
     if (outside := await _outside(services, work_item, step)) is None:
         return await _ask_in_turn(services, work_item, step, *step.agents)
-    # The breaker for which another agent took over may have closed since.
+    # The agent that has acted outside goes on, also when another agent took over for an open breaker that has closed
+    # since: the first agent would do it a second time.
     return await _ask_in_turn(services, work_item, step, doer(work_item.effect_key, outside.key)[0] or step.agent)
 
 
@@ -35,7 +36,8 @@ async def _ask_in_turn(
     except BreakerOpen as error:
         if not goes_on(work_item, error):
             raise
-        # What it was still at beside the tool that is left alone was given up, and may do something yet.
+        # Other tools of the agent may still run in threads that were given up. Wait for them before the ledger is
+        # asked: an effect that they begin after the question would be done again by the next agent.
         await quiet(work_item.work)
         if (outside := await _outside(services, work_item, step)) is not None:
             raise TransientError(
@@ -49,12 +51,12 @@ async def _ask_in_turn(
 
 
 async def _outside(services: Services, work_item: WorkItem, step: ResolvedAgent) -> Outside | None:
-    """What has been done outside, or may have been, where another agent could take over, and do it a second time."""
+    """The effect outside that has happened, or may have; None also when no other agent could take over."""
     return await Ledger(services.database).aoutside(work_item.view.id, work_item.effect_key) if step.others else None
 
 
 def goes_on(work_item: WorkItem, error: BreakerOpen) -> bool:
-    """True when the automation wants somebody else to do what a breaker keeps from being done."""
+    """True when the automation wants another agent or the fallback to take over while a breaker is open."""
     return policy_of(work_item.view.definition.settings, error.name).when_open == "next"
 
 
@@ -66,7 +68,7 @@ async def ask_agent(
     arguments: Mapping[str, object],
     returns: Mapping[str, object] | str | None,
 ) -> ActionResult:
-    """Ask an agent about a work item; `returns` is what it answers, where not what it says itself."""
+    """Ask an agent about a work item; `returns` overrides the type of its answer."""
     definition = work_item.view.definition
     agent = definition.agents[name]
     call = AgentCall(

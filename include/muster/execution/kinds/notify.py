@@ -28,11 +28,9 @@ async def _act(services: Services, work_item: WorkItem, step: ResolvedNotify) ->
 
 
 async def _as_before(services: Services, work_item: WorkItem, notice: Notice) -> Notice:
-    """The notice under the key it has in the outbox, where an earlier execution of the run wrote the same; else one of
-    its own, where another notice has taken its key.
-
-    Keys are given by position, and the list may be another one now. What was told and is forgotten counts as the same.
-    """
+    """The notice under the key that an earlier execution of the run gave to the same notice, or under a free key."""
+    # Keys are given by position, and the list may have changed. By position alone a person would be told twice when a
+    # notice has moved, and another would be missed whose position was taken. Forgotten text counts as the same notice.
     outbox, (_, tilde, undone) = services.notices.outbox, work_item.effect_key.rpartition("/")[2].partition("~")
     of_step = rf"{re.escape(f'{work_item.view.id}/{work_item.step.id}')}(\[\d+\])?{tilde}{undone}/notice/\d+(@\d+)?"
     same = [key for key in await outbox.alike(notice) if re.fullmatch(of_step, key)]

@@ -24,7 +24,7 @@ async def call(services: Services, work_item: WorkItem, name: str, arguments: Ma
 
 
 def skill_context(services: Services, work_item: WorkItem) -> SkillContext:
-    """What a skill may know of the work item it works for."""
+    """The context of a skill that works for a work item."""
     key = work_item.effect_key
     return SkillContext(
         run=work_item.view.id,
