@@ -12,7 +12,7 @@ V = TypeVar("V")
 class BoundedCache(OrderedDict[K, V]):
     """At most so many values; the one that was put in first is forgotten. Threads may share it, as they may a dict.
 
-    A cache of `cachetools` may not be shared so: two threads that put something into a full one break it.
+    Threads may not share a cache of `cachetools`: two that put something into a full one break it.
     """
 
     def __init__(self, most: int) -> None:
@@ -21,5 +21,7 @@ class BoundedCache(OrderedDict[K, V]):
 
     def __setitem__(self, key: K, value: V) -> None:
         super().__setitem__(key, value)
+        # Two threads that look at the same moment may both remove one. That forgets one value too many, which costs
+        # whoever asks for it a look-up and nothing else.
         while len(self) > self.most:
             self.popitem(last=False)

@@ -37,8 +37,9 @@ _NETWORK = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count"
 
 
 class _Connections:
-    """One process's pool, and beside it the connection that came back last: most come one at a time, and passing
-    through the pool costs as much as preparing what is sent.
+    """One process's pool, and beside it the connection that was given back last.
+
+    Most callers come one at a time, and passing through the pool would cost them as much as preparing a statement.
     """
 
     def __init__(self, pool: ConnectionPool[Connection[TupleRow]]) -> None:
@@ -52,7 +53,8 @@ class _Connections:
         """A connection; waits for one while all that there may be are in use."""
         if (connection := self._last()) is not None:
             return connection
-        # First say that we wait, then look again: who gives one back in between sees the one or we the other.
+        # Announce the wait, then look again. In the other order a connection given back between the look and the
+        # announcement would stay at hand, and this thread would wait at the pool until its timeout.
         self._waiting.append(None)
         try:
             return self._last() or self.pool.getconn()
@@ -67,6 +69,8 @@ class _Connections:
             self.pool.putconn(connection)
         else:
             self._at_hand.append(connection)
+            # Since that look a thread may have found nothing at hand and announced its wait, or the pool was closed:
+            # left at hand, the connection would reach neither.
             if self._waiting or self._is_closed:
                 self._let_go()
 
@@ -83,6 +87,7 @@ class _Connections:
         except Error:
             connection.close()
         finally:
+            # A closed connection goes back as well: until then the pool counts it as one in use.
             self.pool.putconn(connection)
 
     def _last(self) -> Connection[TupleRow] | None:
@@ -122,7 +127,7 @@ class Fence(Protocol):
         ...
 
     def judge(self, rows: Sequence[tuple[Any, ...]]) -> bool:
-        """Whether anything was written, by the statement's answer; raises when it may not be committed."""
+        """True when the statement's answer says that something was written; raises when it may not be committed."""
         ...
 
 
@@ -199,6 +204,7 @@ class Database:
             try:
                 await _areset(connection)
             finally:
+                # Also when a cancellation cuts the reset off: the pool would have one connection less from then on.
                 await pool.putconn(connection)
 
     def borrow(self) -> Loan:
@@ -264,6 +270,7 @@ class Database:
     def _take(self) -> Loan:
         owner = self._connections()
         with _waited_for():
+            # A server that restarts cuts all connections at rest, at most so many: the next one is a new one.
             for _ in range(self._max_size):
                 connection = owner.take()
                 if not _was_cut(connection):
@@ -285,17 +292,19 @@ class Database:
 
     def _connections(self) -> _Connections:
         pid = os.getpid()
-        found = self._sync.get(pid)
-        if found is None:
+        connections = self._sync.get(pid)
+        if connections is None:
             made = _Connections(ConnectionPool(self.dsn, open=True, configure=self._count, **self._pool_options()))
             # No lock, which a fork could inherit locked: of two threads that come here at once, one closes its own.
-            found = self._sync.setdefault(pid, made)
-            if found is not made:
+            connections = self._sync.setdefault(pid, made)
+            if connections is not made:
                 made.close()
-        return found
+        return connections
 
     async def _async_pool(self) -> AsyncConnectionPool[AsyncConnection[TupleRow]]:
         if self._async_pid != os.getpid():
+            # The parent goes on with its pools: of two processes that read from one socket each would get parts of the
+            # other's answers.
             self._async, self._async_pid = weakref.WeakKeyDictionary(), os.getpid()
         loop = asyncio.get_running_loop()
         pool = self._async.get(loop)
@@ -323,7 +332,8 @@ class Database:
 
 @contextmanager
 def _waited_for() -> Iterator[None]:
-    # Said in our words here, because a skill that asks for a connection would be told psycopg's.
+    # Translated here and not by the driver, because a skill asks for a connection without the driver: it would be
+    # shown psycopg's words.
     try:
         yield
     except PoolTimeout as error:
@@ -334,13 +344,13 @@ def _waited_for() -> Iterator[None]:
 
 
 def network_limits(dsn: str) -> dict[str, int]:
-    """Settings of libpq that find out a server which does not answer any more, but for those that the DSN says."""
+    """Settings of libpq by which a silent network is noticed within a minute; a setting in the DSN wins."""
     said = conninfo_to_dict(dsn)
     return {name: value for name, value in _NETWORK.items() if name not in said}
 
 
 def _reset(connection: Connection[TupleRow]) -> None:
-    """End what was set for the session, as whoever comes next must not inherit it; if that fails, end the session."""
+    """End what was set for the session, because the next user must not inherit it; end the session if that fails."""
     if connection.closed:
         return
     try:

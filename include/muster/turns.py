@@ -1,4 +1,4 @@
-"""Turns at something of which there is not enough for all: so many at a time, whoever asked first."""
+"""Turns at something scarce: so many at a time, in the order in which they were asked for."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from concurrent.futures import Future, wait
 from muster.errors import PermanentError
 
 LOOK = 0.5
-"""Seconds between two looks at whether a thread that waits for its turn still has to."""
+"""Seconds between two calls of `ensure_wanted` while a thread waits for its turn."""
 
 
 class Turns:
@@ -25,14 +25,16 @@ class Turns:
     def take(self, ensure_wanted: Callable[[], object]) -> None:
         """Wait for a turn, without a limit; `give_back` it.
 
-        `ensure_wanted` is called now and then meanwhile: it raises when nobody waits for this thread any more.
+        `ensure_wanted` is called every `LOOK` seconds meanwhile: it raises when nobody waits for this thread any more,
+        and the thread leaves the queue.
 
         Raises:
-            PermanentError: none is free, and a coroutine asks: those who have one could not go on to give it back.
+            PermanentError: none is free, and a coroutine asks. It would block the loop of those that have a turn.
         """
         line = self._line()
         turn = line.ask()
         try:
+            # The coroutines that have the turns run in the loop of this thread: blocked here, none could give one back.
             if not turn.done() and _runs_a_loop():
                 raise PermanentError(
                     "A coroutine has asked for a connection in a way that stops all others while it waits.",
@@ -42,6 +44,7 @@ class Turns:
                 ensure_wanted()
                 wait([turn], LOOK)
         except BaseException:
+            # Whatever the error is: a turn that nobody takes would be one less for as long as the process lives.
             line.leave(turn)
             raise
 
@@ -66,7 +69,7 @@ class Turns:
 
 
 def _runs_a_loop() -> bool:
-    """True in a thread whose event loop runs: what waits here, everything in it waits for."""
+    """True in a thread whose event loop runs: while this thread waits, every coroutine of the loop waits."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -92,7 +95,8 @@ class _Line:
         return turn
 
     def leave(self, turn: Future[None]) -> None:
-        """Wait for it no more; one that was granted in this moment is somebody else's."""
+        """Wait for it no more; a turn that was granted in this moment goes to the next one who waits."""
+        # Cancelling fails when `next` has granted the turn since the waiter gave up: nobody else would give it back.
         if not turn.cancel():
             self.next()
 
@@ -101,6 +105,7 @@ class _Line:
         with self._lock:
             while self._waiting:
                 turn = self._waiting.popleft()
+                # False for a waiter that has left. After True `cancel` fails, so a leaving waiter passes it on.
                 if turn.set_running_or_notify_cancel():
                     turn.set_result(None)
                     return

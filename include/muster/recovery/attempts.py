@@ -1,9 +1,9 @@
-"""Attempts at a work item: the token by which what one writes is told from what a later one does.
+"""Attempts at a work item: the token that tells the writes of one attempt from those of a later one.
 
 Two numbers fence a work item: its *execution*, which is the version of the event in the run's log that it began
 with, and the *attempt* within that. A row of the table `attempts` keeps the highest that has written anything, or has
-revoked an earlier one. Every transaction of a skill locks that row, and those of its leases, before it commits: whoever
-revokes it comes before the commit, which is refused then, or after it, and sees what was written. An attempt that
+revoked an earlier one. Every transaction of a skill locks that row, and those of its leases, before it commits. So a
+revocation comes before the commit, which is refused then, or after it, and sees what was written. An attempt that
 writes nothing has no row, and costs nothing.
 """
 
@@ -25,12 +25,12 @@ from muster.recovery.holding import leases_held
 from muster.recovery.leases import Lease
 
 LINGER = 60.0
-"""Seconds that a blocking skill which was given up has to come to its end: so long is the next attempt kept waiting."""
+"""Seconds that the next attempt waits for the thread of a blocking skill that was given up."""
 LOOK = 0.05
-"""Seconds between looks at it."""
+"""Seconds between looks at that thread."""
 
 LONGEST_WAIT = 10.0
-"""Seconds that a statement waits for the rows: who has locked them is committing, unless its process hangs."""
+"""Seconds that a statement waits for the rows: whoever locked them is committing, unless its process hangs."""
 
 # Until the transaction ends, which is at once: what is set here comes before a commit.
 _PATIENT = "set_config('lock_timeout', %(patience)s::text, true) <> ''"
@@ -78,7 +78,7 @@ class AttemptRevoked(TransientError):
 
 
 class Superseded(Final):
-    """Another process has begun the same work since: how it ends is for that one to say."""
+    """Another process has begun the same work since: only that process says how the work ended."""
 
 
 class StillRunning(Final):
@@ -94,7 +94,7 @@ class Attempt:
         self.leases = leases
         """What the work is done under."""
         self.was_refused = False
-        """True when another has taken its place, and it was told so."""
+        """True when a commit was refused because another attempt has taken its place."""
         self._lock = threading.Lock()
         self._ended = self._used = False
 
@@ -137,6 +137,7 @@ class Attempt:
         if not anything:
             return False
         if not mine:
+            # Remembered, because a skill may swallow the error: its work must not count as done all the same.
             self.was_refused = True
             raise self._revoked()
         if held != sum(len(lease.tokens) for lease in self.leases):
@@ -144,26 +145,26 @@ class Attempt:
         return True
 
     def end(self) -> bool:
-        """From now on nothing is begun by it; true when it may have written, so that the database must know."""
+        """Let it begin nothing from now on; true when it may have written, so that the database must know."""
         with self._lock:
             self._ended = True
             return self._used
 
     def ensure_goes_on(self) -> None:
-        """Nobody has ended it.
+        """Do nothing while the attempt goes on.
 
         Raises:
-            AttemptRevoked: somebody has.
+            AttemptRevoked: it has ended.
         """
         with self._lock:
             if self._ended:
                 raise self._revoked()
 
     def advance(self, attempt: int) -> Work[bool]:
-        """Write that only this attempt, or a later one, may write; false when one of a later execution may.
+        """Write that only this attempt, or a later one, may write; false when a later execution has begun already.
 
         Raises:
-            RowLocked: what an earlier one writes is being committed, and does not come to its end.
+            RowLocked: the commit of an earlier attempt does not come to its end.
         """
         return bool((yield [HotQuery(ADVANCE, self._place(attempt))])[0])
 
@@ -177,7 +178,7 @@ class Attempt:
 
 _current: ContextVar[Attempt | None] = ContextVar("muster_attempt", default=None)
 _given_up: dict[str, dict[threading.Thread, float]] = defaultdict(dict)
-"""By work: the threads of this process that nobody waits for any more, and until when the next attempt does."""
+"""By work: the threads of this process that were given up, and until when the next attempt waits for each."""
 
 
 def current_attempt() -> Attempt | None:
@@ -191,9 +192,8 @@ async def attempting(
 ) -> AsyncIterator[Attempt]:
     """The body is one attempt: it begins once nothing of an earlier one runs in this process.
 
-    One that does not come through ends revoked.
-
-    With `seizes`, whatever an earlier execution of the work still writes is refused from the beginning on.
+    An attempt whose body raises ends revoked. With `seizes`, every later commit of an earlier execution of the work is
+    refused from the beginning on.
 
     Raises:
         StillRunning: a skill that was given up, or what it is committing, does not come to its end.
@@ -213,13 +213,14 @@ async def attempting(
             try:
                 await _advance(database, attempt, number + 1)
             except StillRunning:
-                # Who cancels this must not be told of another error.
+                # A cancellation stays one: whoever cancelled must not be given `StillRunning` in its place.
                 if isinstance(error, Exception):
                     raise
         if attempt.was_refused:
             raise _superseded(attempt) from error
         if isinstance(error, Exception):
-            # Under the locks of the work, if it has any: they are let go of when nothing of it goes on.
+            # Here, while the locks of the work are still held: let go of first, their next holder would work beside the
+            # thread that still runs.
             await _at_rest(work)
         raise
     finally:
@@ -241,13 +242,13 @@ async def revoke(database: Database, *, run: str, work: str, execution: int) -> 
 
 
 def give_up(thread: threading.Thread) -> None:
-    """Nobody waits for this thread any more: the next attempt at the work begins when it has ended."""
+    """Wait for this thread no more: the next attempt at the work begins when the thread has ended."""
     if (attempt := _current.get()) is not None and thread.is_alive():
         _given_up[attempt.work][thread] = time.monotonic() + LINGER
 
 
 async def _advance(database: Database, attempt: Attempt, number: int) -> bool:
-    """`Attempt.advance`, as long as it may take: what is being committed can neither be refused nor passed by."""
+    """`Attempt.advance`, tried for `LINGER` seconds: a commit under way can neither be refused nor passed by."""
     end = time.monotonic() + LINGER
     while True:
         try:
@@ -274,7 +275,7 @@ async def quiet(work: str) -> None:
 
 
 async def _at_rest(work: str) -> bool:
-    """True when no thread that was given up is left of the work, or once that is so; false when its time is over."""
+    """True once no thread of the work that was given up is left; false when one is left after its time."""
     while work in _given_up:
         threads = _given_up[work]
         for thread in [thread for thread in threads if not thread.is_alive()]:

@@ -33,7 +33,7 @@ from muster.recovery.ledger import (
 from muster.recovery.renewing import Claim, keep, let_go
 
 LONGEST_WAIT = 60.0
-"""Seconds an effect may take in a coroutine; the claim of an attempt that was killed lasts as long, and a bit."""
+"""Seconds an effect may take in a coroutine. The claim of an attempt that was killed lasts `GRACE` longer."""
 GRACE = 5.0
 """Seconds a claim outlives the patience. It is renewed while the effect is performed, however long that takes."""
 POLL = 0.1
@@ -106,11 +106,14 @@ class IdempotentEffect:
         return self.result
 
     def __enter__(self) -> IdempotentEffect:
+        # Before the beginning is written: under a lost lease somebody else may be at the same work.
         check_held()
+        # Twice the claim: that of a dead attempt has run out by then, so whoever still has it is alive.
         until = time.monotonic() + 2 * self._claim
         while isinstance(state := self._ledger.begin(self._effect, self._claim), Busy):
             time.sleep(_pause(state, until, self._effect))
         in_doubt = self._is_in_doubt(state)
+        # Before `find_out`, which may take longer than the claim: another attempt would ask beside this one.
         self._keep()
         if in_doubt:
             self._ask()
@@ -173,25 +176,27 @@ class IdempotentEffect:
 
     def _ask(self) -> None:
         try:
-            found = self._find_out()
-            if inspect.iscoroutine(found):
-                found.close()
-            if inspect.isawaitable(found):
+            answer = self._find_out()
+            # Closed, because Python would warn of a coroutine that nobody awaits, beside the error below.
+            if inspect.iscoroutine(answer):
+                answer.close()
+            if inspect.isawaitable(answer):
                 raise TypeError("`find_out` is a coroutine function, so the effect needs `async with`.")
-            self._decide(found)
+            self._decide(answer)
         except BaseException as error:
             # Nobody has found out: the effect stays in doubt, and the next attempt asks again.
             self._leave(error, "unknown")
             raise
         if self.happened:
+            # Settled here and not at the end of the body: a crash in the body must not put it in doubt once more.
             self._let_go()
             self._result = self._ledger.do(done(self._effect, self._result, self._ledger.seals))
 
     async def _aask(self) -> None:
         try:
             async with asyncio.timeout(self._patience):
-                found = self._find_out()
-                self._decide(await found if inspect.isawaitable(found) else found)
+                answer = self._find_out()
+                self._decide(await answer if inspect.isawaitable(answer) else answer)
         except BaseException as error:
             await self._aleave(error, "unknown")
             raise
@@ -210,7 +215,8 @@ class IdempotentEffect:
 
     def _leave(self, error: BaseException, status: Status) -> None:
         self._let_go()
-        # The error that ended the attempt is the one to hear of; a claim that stays runs out.
+        # The error that ended the attempt is the one to raise. An outcome that cannot be written leaves the effect
+        # begun, and in doubt once the claim has run out.
         with suppress(MusterError):
             self._ledger.do(not_done(self._effect, self._attempt, error, status, self._ledger.seals))
 
@@ -221,7 +227,8 @@ class IdempotentEffect:
 
 
 def _status(error: BaseException) -> Status:
-    # These are not what a body says of itself: an effect within it has happened or may have, and what came before that.
+    # Permanent errors, but they come from an effect within the body: it has happened or may have, and so may what the
+    # body did before. They do not say that nothing happened.
     if isinstance(error, Final | EffectConflict):
         return "unknown"
     return "failed" if isinstance(error, PermanentError | NotPerformed) else "unknown"

@@ -21,7 +21,8 @@ from muster.recovery.ledger import Effect
 
 T = TypeVar("T")
 
-# What was written in the database has happened when the transaction is committed that this is a part of.
+# A part of the skill's own transaction: the ledger has the effect exactly when the skill's rows are committed. Written
+# before or after it, a crash in between would leave one without the other.
 WRITTEN = """
 INSERT INTO effects (key, kind, request, run, status, settled_at)
 VALUES (%(key)s, %(kind)s, %(request)s, %(run)s, 'done', clock_timestamp()) ON CONFLICT DO NOTHING
@@ -34,14 +35,14 @@ _depth = ContextVar("_depth", default=0)
 def fenced(database: Database, effect: Effect | None = None) -> Database:
     """The database for the attempt that this code belongs to; the database itself outside of one.
 
-    `effect` is what has happened once anything is written in it.
+    `effect` is entered in the ledger as done by the first transaction that writes anything.
     """
     attempt = current_attempt()
     return database if attempt is None else FencedDatabase(database.bare, attempt, current_seals(), effect)
 
 
 def present(database: Database, connection: Connection[object]) -> None:
-    """Present the attempt before the end of a transaction that has written: what cannot be rolled back comes after it.
+    """Present the attempt before the end of a transaction, and before something that cannot be rolled back.
 
     From then on nobody takes its place until the transaction ends, so that should be soon.
 
@@ -80,13 +81,14 @@ class FencedDatabase(Database):
         Raises:
             AttemptRevoked: another attempt has begun, or this one was given up; nothing was committed.
             LeaseLost: a lease the attempt is made under was lost; nothing was committed.
-            PermanentError: it is a third one within two.
+            PermanentError: two transactions are open around this one already.
         """
         _ensure_not_third()
         # Read without the lock: two threads of a skill that begin at once may both find none open. Each takes a turn
         # then, and `_counted` gives both back.
         if is_first := not self._open:
             self._bare.turns.take(self._attempt.ensure_goes_on)
+        # Counted before a connection is asked for: where there is none, the turn goes back.
         with self._counted(is_first), self._bare.lasting.connection() as connection:
             check = partial(self.present, connection)
             with _instead(connection, check):

@@ -1,7 +1,7 @@
 """Named leases with expiry and fencing tokens: who may touch a thing of which there is only one.
 
 A lease is held until it is released or runs out; the clock is the database's. Its *fencing token* grows with
-every holder of a name, so that a holder who was taken for dead can be told from the one who came after.
+every holder of a name, so that a late write of a former holder can be told from one of its successor.
 Several names are taken together or not at all, so nobody ever holds one while waiting for another, and
 every statement locks rows in the order of their names: leases cannot deadlock.
 """
@@ -63,7 +63,8 @@ RETURNING leases.name
 
 IS_HELD = f"SELECT count(*) FROM ({_MINE}) AS mine"
 
-# What was left behind is let go only while nobody has taken it over.
+# A person looked at the list a moment ago. The token and the time are compared, because somebody may have taken the
+# name over since: their lease must stay.
 LET_GO = """
 UPDATE leases SET owner = NULL, expires_at = NULL
  WHERE name = %(name)s AND token = %(token)s AND expires_at <= clock_timestamp() RETURNING name
@@ -84,7 +85,7 @@ class LeaseTaken(TransientError):
     """Somebody else holds the lease and did not let go in time: the step is retried as its `retry` says."""
 
     owner: str | None = None
-    """Who holds it; None when nobody did any more as that was asked."""
+    """Who holds it; None when it had been released by the time the holder was looked up."""
 
 
 class LeaseLost(TransientError):
@@ -154,7 +155,7 @@ class Leases:
         raise await self.ataken(wanted)
 
     async def ataken(self, names: list[str]) -> LeaseTaken:
-        """What is said to who has waited in vain for one of the names."""
+        """The error for a caller that waited in vain for one of the names: it says who holds it, and for how long."""
         return _taken(names, await arun(self._database, _one(_holder(names))))
 
     def renew(self, lease: Lease) -> None:
@@ -170,7 +171,7 @@ class Leases:
         _held(lease, await arun(self._database, _count(RENEW, lease)))
 
     def release(self, lease: Lease) -> bool:
-        """Let go of it; false when it was not held any more, so that what was done under it is in doubt."""
+        """Let go of it; false when it was not held any more: what was done under it is in doubt then."""
         return run(self._database, _count(RELEASE, lease)) == len(lease.tokens)
 
     async def arelease(self, lease: Lease) -> bool:
@@ -192,7 +193,7 @@ class Leases:
         return run(self._database, _one(Query(LET_GO, {"name": left.name, "token": left.token}))) is not None
 
     def held(self) -> list[Holder]:
-        """Every lease that was not released, by name; those that ran out were left by somebody who died."""
+        """Every lease that was not released, by name. One that has run out was left by a holder that died."""
         return [Holder(*row) for row in run(self._database, _rows(Query(LIST)))]
 
 
@@ -242,16 +243,18 @@ def _checked(names: Iterable[str]) -> list[str]:
 
 
 def _pauses(wait: float) -> Iterator[float | None]:
-    """What to sleep after each look; None after the last. Growing, and never the same for two who wait."""
+    """Seconds to sleep after each look, None after the last; random, so that those who wait do not look together."""
     end, pause = time.monotonic() + wait, FIRST_PAUSE
     while (left := end - time.monotonic()) > 0:
         yield min(pause * random.uniform(0.5, 1.0), left)  # noqa: S311
         pause = min(pause * 1.5, LONGEST_PAUSE)
+    # One more look after the last pause: a lease that was released during the pause is still taken.
     yield None
 
 
 def _taken(names: list[str], row: tuple[object, ...] | None) -> LeaseTaken:
     if row is None:
+        # It was released between the last look and the question who holds it: worth a retry at once.
         return LeaseTaken(f"The lease on {', '.join(names)} was taken by somebody else.", retry_after=FIRST_PAUSE)
     name, owner, left = row
     taken = LeaseTaken(

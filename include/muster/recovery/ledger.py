@@ -253,12 +253,12 @@ class Ledger:
     """Entries of effects in one database; `muster.recovery.effects` performs effects by it."""
 
     def __init__(self, database: Database) -> None:
-        # What has happened may be said by anybody, whatever became of the attempt: only beginnings present it.
+        # Only a beginning presents the attempt. An outcome is true whatever became of the attempt, so it is written.
         self.database, self._fence, self._given = database.bare, database.fence, database.seals
 
     @property
     def seals(self) -> Seals | None:
-        """What seals the outcomes of the work it was given to, in any thread, or else of the work under way."""
+        """The seals of the work this ledger was given to, also in a skill's own thread; else of the work under way."""
         given: Seals | None = self._given
         return given or current_seals()
 
@@ -307,13 +307,13 @@ class Ledger:
 
     def knows(self, key: str) -> bool:
         """True of an effect that somebody has begun, unless it is known not to have happened."""
-        found = self.do(_rows(FIND, {"key": key}))
-        return bool(found) and found[0][2] != "failed"
+        rows = self.do(_rows(FIND, {"key": key}))
+        return bool(rows) and rows[0][2] != "failed"
 
     def free(self, key: str, found: EffectConflict) -> bool:
-        """Let a key be used again, where what it was found to stand for is not there; False when that goes on.
+        """Let a key be used again whose effect, found as `found`, is not there; False when another is at it.
 
-        It is for whoever has looked after it was found: what has changed since stays.
+        It is for a caller that has looked on the other side: an entry that has changed since stays as it is.
         """
         return self.do(_changed(FREE, key=key, attempt=found.attempt, status=found.status))
 
@@ -345,6 +345,7 @@ def begin(
         return Done(_opened(result, seals))
     if claimed > 0:
         return Busy(claimed)
+    # 0 seconds, so look again at once: another that found it in doubt was first, or its outcome has come since.
     number = yield from _alone(TAKE, {**values, "found": attempt}, fence)
     return InDoubt(number) if number else Busy(0.0)
 
@@ -364,9 +365,9 @@ def done(effect: Effect, result: Any, seals: Seals | None) -> Work[Any]:
     kept = canonical(result if seals is None else seals.seal(result))
     values = {"key": effect.key, "kind": effect.kind, "request": effect.request, "result": kept}
     if not (yield [HotQuery(DONE, values)])[0]:
-        found = (yield [Query(FIND, {"key": effect.key})])[0]
-        # Where it is gone it was pruned since, and what is known here is all there is.
-        return _opened(found[0][4], seals) if found else result
+        known = (yield [Query(FIND, {"key": effect.key})])[0]
+        # An entry that is gone was pruned since: what is known here is all there is.
+        return _opened(known[0][4], seals) if known else result
     return result
 
 
