@@ -4,8 +4,8 @@ A breaker *opens* after so many failures in a row, stays open for some seconds, 
 call at a time, in all processes together, probes whether the other side is back. A success closes it, a
 failure opens it again. The pattern is Michael Nygard's, in *Release It!*.
 
-Every change of state begins a new *generation*, and a call reports under the generation it was let through in:
-what comes back from before the change says nothing about now.
+Every change of state begins a new *generation*, and a call reports under the generation it was let through in. So the
+outcome of a call that was let through before a change does not count after it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Kind = Literal["agent", "tier", "tool", "host"]
 KINDS: tuple[Kind, ...] = ("agent", "tier", "tool", "host")
 
 CACHED = 1.0
-"""Seconds a process goes by what it last read: so long may a change by another process stay unnoticed."""
+"""Seconds for which a process uses what it last read: it may miss another process's change for as long."""
 
 READ = """
 SELECT state, generation, failures, greatest(0, extract(epoch FROM
@@ -39,7 +39,8 @@ SELECT state, generation, failures, greatest(0, extract(epoch FROM
   FROM breakers WHERE name = %(name)s
 """
 
-# Of all who would probe at once the row's lock lets one find it open, or its probe overdue.
+# Of several that would probe at once, the first takes the row's lock. The others find it half open once they get it,
+# with a probe that is not overdue.
 PROBE = """
 UPDATE breakers SET state = 'half_open', generation = generation + 1, changed_at = clock_timestamp(),
     probe_until = clock_timestamp() + make_interval(secs => %(probe_for)s::float8)
@@ -257,14 +258,16 @@ class Breakers:
             self._known.pop(name, None)
             if rows:
                 return Permit(name, rows[0][0], is_probe=True)
+        # Without time left another call was first with its probe: ask again in a second.
         raise BreakerOpen(name, left or 1.0)
 
     async def _succeeded(self, _: str, permits: Sequence[Permit]) -> list[None]:
+        # They are of one breaker and one generation, which are the key they came under: one statement ends their row.
         await arun(self._database, self._end_row(permits[0]))
         return [None] * len(permits)
 
     def _write(self, name: str, query: Query) -> Work[bool]:
-        # Before the change and after it: what another call reads in between is outdated as soon as this is written.
+        # Forgotten before the change and after it: another call may read the old row in between, and would go by it.
         self._known.pop(name, None)
         changed = bool((yield [query])[0])
         self._known.pop(name, None)
@@ -278,8 +281,9 @@ class Breakers:
 
 def breakers_of(database: Database) -> Breakers:
     """The breakers of a database, one object for the whole process, so that they share what was read."""
-    found = _shared.get(database)
-    return found if found is not None else _shared.setdefault(database, Breakers(database))
+    # Two threads may both find none: `setdefault` gives both the one that was stored first.
+    known = _shared.get(database)
+    return known if known is not None else _shared.setdefault(database, Breakers(database))
 
 
 _shared: weakref.WeakKeyDictionary[Database, Breakers] = weakref.WeakKeyDictionary()

@@ -32,7 +32,7 @@ class Query(Protocol):
 
 @dataclass(frozen=True)
 class Violation:
-    """A check that does not hold, or cannot be asked."""
+    """A check that does not hold, or gave no answer."""
 
     check: str
     message: str
@@ -55,7 +55,7 @@ def violations(database: Database, checks: Iterable[Query]) -> list[Violation]:
         TransientError: the database was lost.
     """
     asked = [(check.name, check.sql) for check in checks if check.sql is not None]
-    return [found for name, sql in asked if (found := _violation(database, name, sql)) is not None]
+    return [violation for name, sql in asked if (violation := _violation(database, name, sql)) is not None]
 
 
 def shown(name: str, rows: Sequence[object], more: int | None = 0) -> Violation:
@@ -78,13 +78,13 @@ def _violation(database: Database, name: str, sql: str) -> Violation | None:
         try:
             connection.execute("SET TRANSACTION READ ONLY")
             connection.execute(f"SET LOCAL statement_timeout = '{LONGEST_WAIT}'")
-            # The server keeps the rows: a check that finds everything to be wrong would bring all of it here. Only what
-            # is prepared must be a single statement: a COMMIT among several would let the rest write.
+            # A cursor, because a check that finds everything wrong would bring all rows here. Prepared, because only
+            # then does the server refuse several statements: after a COMMIT among them the rest could write.
             connection.execute(f"DECLARE found NO SCROLL CURSOR FOR {sql}", prepare=True)
             rows = connection.execute(f"FETCH {SHOWN} FROM found").fetchall()
             more = _count_rest(connection) if len(rows) == SHOWN else 0
         except psycopg.Error as error:
-            # One that takes too long, or needs more than the server gives it, says nothing of the other checks.
+            # A check that takes too long, or needs more than the server gives it, does not stop the other checks.
             if connection.closed:
                 raise
             if "multiple commands" in str(error):

@@ -28,9 +28,9 @@ from muster.events.tampering import TamperedLog
 Kind = Literal["item", "step", "run", "notice"]
 DECISIONS = (EventType.DEAD_LETTER_REDRIVEN, EventType.DEAD_LETTER_DISCARDED)
 
-# Of a run that was undone nothing waits any more, and one that is stuck waits for `muster resume`. One that a person
-# cancelled before anything failed waits for nobody; one that the reconciler gave up does. One that was begun again is
-# none until it has ended again. A notice that is kept with its error was discarded.
+# Of a run that was undone nothing waits any more, and a stuck run waits for `muster resume`. A run that a person
+# cancelled before anything failed waits for nobody, but one that the reconciler gave up waits for a person. A run that
+# was begun again is no dead letter until it has ended again. A notice that is kept with its error was discarded.
 FIND = """
 SELECT * FROM (
     SELECT s.run || '#' || s.step || CASE WHEN s.index < 0 THEN '' ELSE '[' || s.index || ']' END AS id,
@@ -87,7 +87,7 @@ class DeadLetter:
     at: datetime
     """Since when it lies here."""
     decision: Literal["redriven", "discarded"] | None = None
-    """None while it waits for a person; `redriven` until it has ended anew."""
+    """None while it waits for a person; `redriven` until the work has ended anew."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +100,7 @@ class Filter:
     error_class: str | None = None
     older_than: timedelta | None = None
     set_aside: bool = False
-    """With items that were set aside: they were told with their findings, and wait for nobody."""
+    """True to list items that were set aside as well: people were told of them, and they wait for nobody."""
 
 
 def is_discarded(events: Iterable[Event]) -> bool:
@@ -126,15 +126,17 @@ class DeadLetters:
 
     def waiting(self, wanted: Filter, *, limit: int, discarded: bool = False) -> list[DeadLetter]:
         """The newest first: those nobody has decided about, or also those that were discarded."""
-        found: list[DeadLetter] = []
+        letters: list[DeadLetter] = []
         offset = 0
-        while len(found) < limit:
+        while len(letters) < limit:
+            # In pages, because what a person decided stands in the log and not in the rows: it is known only after they
+            # were read, so no limit in SQL would give as many as were asked for.
             page = self._find(wanted, limit=PAGE, offset=offset)
-            found += [it for it in self._decided(page) if discarded or it.decision != "discarded"]
+            letters += [letter for letter in self._decided(page) if discarded or letter.decision != "discarded"]
             offset += len(page)
             if len(page) < PAGE:
                 break
-        return found[:limit]
+        return letters[:limit]
 
     def get(self, id: str) -> DeadLetter:
         """One of them, set aside or not, whatever was decided.
@@ -142,10 +144,10 @@ class DeadLetters:
         Raises:
             PermanentError: there is none of this id.
         """
-        found = self._decided(self._find(Filter(set_aside=True), id=id, limit=1))
-        if not found:
+        letters = self._decided(self._find(Filter(set_aside=True), id=id, limit=1))
+        if not letters:
             raise PermanentError(f"There is no dead letter {id!r}.", remedy="`muster dead-letters list` shows them.")
-        return found[0]
+        return letters[0]
 
     def _find(self, wanted: Filter, *, id: str | None = None, limit: int, offset: int = 0) -> list[DeadLetter]:
         values: dict[str, object] = {name: getattr(wanted, name) for name in Filter.__dataclass_fields__}
@@ -162,7 +164,8 @@ class DeadLetters:
         letters = list(letters)
         streams = {}
         for run in self._with_decisions(letters):
-            # Of a run whose log was tampered with nobody knows the decisions: it is listed as if there were none.
+            # Nobody knows the decisions about a run whose log was tampered with. It is listed as if there were none,
+            # because a person has to see it.
             with suppress(TamperedLog):
                 streams[run] = list(self._log.read(run))
         states = {run: fold(events) for run, events in streams.items()}
@@ -177,7 +180,7 @@ class DeadLetters:
         return [decided(it) for it in letters]
 
     def _with_decisions(self, letters: Iterable[DeadLetter]) -> list[str]:
-        runs = list(OrderedDict.fromkeys(it.run for it in letters if it.run is not None))
+        runs = list(OrderedDict.fromkeys(letter.run for letter in letters if letter.run is not None))
         statement = "SELECT DISTINCT stream FROM events WHERE stream = ANY(%s) AND type = ANY(%s)"
         with database_failures(), self._database.connection() as connection:
             return [row[0] for row in connection.execute(statement, (runs, [*map(str, DECISIONS)])).fetchall()]

@@ -20,11 +20,11 @@ Verdict = Literal["failure", "success", "nothing"]
 
 
 class ProbeTimedOut(TransientError):
-    """A probe took longer than it may, so another may be made: the breaker opens again."""
+    """A probe took longer than it may: the breaker opens again, and another probe is made when its time is over."""
 
 
 def transient_is_failure(error: BaseException) -> Verdict:
-    """What failed in a way that may pass counts; a refusal or a mistake of our own says nothing."""
+    """`failure` for an error that may pass; `nothing` for a refusal, and for a mistake of our own."""
     if isinstance(error, MusterError):
         ours = isinstance(error, BreakerOpen | LeaseTaken | LeaseLost)
         return "failure" if isinstance(error, TransientError) and not ours else "nothing"
@@ -96,6 +96,7 @@ class Guard:
         try:
             await self._limit.__aexit__(kind, error, trace)
         except TimeoutError:
+            # Reported in place of the cancellation below, which would say nothing: a probe that hangs is a failure.
             late = ProbeTimedOut(f"The probe of {self._name} took longer than {self._policy.probe_seconds:g} s.")
         if self._permit is not None:
             await self._say(self._permit, late or error)

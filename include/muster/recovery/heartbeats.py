@@ -1,7 +1,8 @@
-"""Signs of life of work under way: who was overtaken by another execution leaves the work to it while that is alive.
+"""Signs of life of work under way: an execution that was overtaken leaves the work to the later one while that lives.
 
 The row of the table `attempts` is written anew, with what it holds, as long as the execution that it names goes on. No
-clock is compared: who waits sees that the row has changed. Work whose attempts have no row costs nothing.
+clocks are compared: the execution that waits sees that the row has changed. Work whose attempts have no row costs
+nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ BEAT = 60.0
 LIMIT = 10.0
 """Seconds that one may take."""
 
-# Who has locked a row writes it, which is a sign of life as well.
+# A locked row is passed over, because waiting for it would hold up the signs of all others. Whoever has locked it is
+# writing it, which is a sign of life as well.
 _BEAT = """
 UPDATE attempts SET attempt = attempts.attempt
   FROM (SELECT known.work FROM attempts known
@@ -69,7 +71,8 @@ class _Heart:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="muster-heartbeats", daemon=True)
                 self._thread.start()
-            elif execution.due <= min(each.due for each in self._executions):
+            # The thread sleeps until the execution that it knew to be due first: one that is due before that wakes it.
+            elif execution.due <= min(other.due for other in self._executions):
                 self._changed.notify()
 
     def remove(self, execution: _Execution) -> None:
@@ -80,7 +83,7 @@ class _Heart:
         while True:
             by_dsn = defaultdict[str, list[_Execution]](list)
             with self._changed:
-                soonest = min((each.due for each in self._executions), default=None)
+                soonest = min((known.due for known in self._executions), default=None)
                 self._changed.wait(None if soonest is None else max(0.0, soonest - time.monotonic()))
                 now = time.monotonic()
                 for execution in self._executions:
@@ -91,7 +94,7 @@ class _Heart:
             for dsn, executions in by_dsn.items():
                 try:
                     _beat(dsn, executions)
-                # Whatever it is: without this thread nothing of the process would give a sign any more.
+                # Whatever the error is: it would end this thread, and no work of the process would give a sign again.
                 except Exception as error:
                     log.warning("%d work items could not give a sign of life: %s", len(executions), error)
 
@@ -119,7 +122,10 @@ def _look(work: str, after: int) -> Work[Rows]:
 
 
 def _beat(dsn: str, executions: Sequence[_Execution]) -> None:
-    values = {"works": [each.work for each in executions], "executions": [each.number for each in executions]}
+    values = {
+        "works": [execution.work for execution in executions],
+        "executions": [execution.number for execution in executions],
+    }
     say(dsn, _BEAT, values, LIMIT)
 
 

@@ -25,6 +25,7 @@ PAUSE = 1.0
 """Seconds until it is tried again, at most."""
 
 _under: ContextVar[tuple[tuple[Leases, Lease], ...]] = ContextVar("muster_leases", default=())
+# By loop, because a lock of asyncio belongs to one. Weak, so that the lock of a name that nobody wants any more goes.
 _lines: WeakValueDictionary[tuple[asyncio.AbstractEventLoop, Leases, str], asyncio.Lock] = WeakValueDictionary()
 
 
@@ -57,7 +58,7 @@ async def _kept(leases: Leases, lease: Lease) -> AsyncIterator[None]:
         async with keeper:
             yield
     except BaseException:
-        # The body's own error is the one to hear of, and not to be kept waiting: a lease that is not released runs out.
+        # The body's own error is the one to raise, and soon: a lease that is not released runs out by itself.
         with suppress(MusterError, TimeoutError):
             await _within(lease.ttl / RENEWALS, leases.arelease(lease))
         raise
@@ -73,12 +74,12 @@ async def _kept(leases: Leases, lease: Lease) -> AsyncIterator[None]:
 
 
 def leases_held() -> tuple[Lease, ...]:
-    """What this work is done under."""
+    """The leases that this work is done under, the outermost first."""
     return tuple(lease for _, lease in _under.get())
 
 
 def check_held() -> None:
-    """Look whether every lease this work is done under is still held: to be asked before an effect.
+    """Do nothing while every lease that this work is done under is held: to be called before an effect.
 
     Raises:
         LeaseLost: one is not.
@@ -130,7 +131,8 @@ class _Keeper:
         self._renewing.cancel()
         if not self._lost:
             return
-        # As `asyncio.timeout` does it: our own cancellation becomes our error, anybody else's goes on.
+        # As `asyncio.timeout` does it: our own cancellation becomes our error. A cancellation from outside that came at
+        # the same time goes on, or whoever asked for it would see the body go on.
         if self._body.uncancel() <= self._cancelling and kind is not None and issubclass(kind, asyncio.CancelledError):
             raise self._lease.lost()
 
@@ -159,7 +161,7 @@ class _Keeper:
 async def _within(seconds: float, work: Coroutine[object, object, T]) -> T:
     """`asyncio.timeout`, but for how long the work takes to be cancelled: psycopg asks the server to stop first."""
     task = asyncio.create_task(work)
-    # Whoever left it behind does not ask for its error.
+    # A task that is left behind after the time is awaited by nobody: asyncio would log its error as never retrieved.
     task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
     try:
         await asyncio.wait([task], timeout=max(0.0, seconds))

@@ -17,9 +17,8 @@ from muster.database import network_limits
 def say(dsn: str, sql: str, values: Mapping[str, object], seconds: float) -> list[tuple[Any, ...]]:
     """The rows that the statement gives back.
 
-    A connection of its own, because those of the pool may all be with what takes so long. It is cut when the answer
-    takes longer than `seconds`: a network that swallows what is sent says nothing, and no setting of TCP finds it out
-    where something in between confirms what it has swallowed.
+    A connection of its own, because the work that takes so long may hold all of the pool's. It is cut when the answer
+    takes longer than `seconds`: a network may confirm what it swallows, which no setting of TCP finds out.
 
     Raises:
         psycopg.Error: it was not done, or nobody knows.
@@ -36,10 +35,12 @@ def say(dsn: str, sql: str, values: Mapping[str, object], seconds: float) -> lis
             return cursor.fetchall()
         finally:
             limit.cancel()
-            # Before the connection is closed: its number may be another's then.
+            # Before the connection is closed: a timer that fires after that would cut whatever has been opened since
+            # under the same number.
             limit.join()
 
 
 def _cut(number: int) -> None:
+    # A duplicate, because closing this socket would close the number that libpq goes on using. A shutdown reaches both.
     with socket.socket(fileno=os.dup(number)) as same:
         same.shutdown(socket.SHUT_RDWR)

@@ -1,8 +1,8 @@
 """Retention of the ledger: effects and attempts of runs that nobody can do again need not be known any more.
 
-An effect in the ledger is what keeps a restart from performing it twice, and an attempt what keeps one that was taken
-for dead from writing. So only those of runs go that ended long ago and that Airflow has forgotten: such a run cannot
-be restarted, nor redriven. Leases stay: a name's fencing token must only grow.
+An effect in the ledger keeps a restart from performing it twice, and the row of an attempt keeps a process that was
+taken for dead from writing. So both are removed only for runs that ended long ago and that Airflow has forgotten: such
+runs cannot be restarted, nor redriven. Leases stay, because a name's fencing token must only grow.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _DELETE_ATTEMPTS = f"DELETE FROM attempts WHERE run = ANY(%(runs)s) AND run IN (
 
 @dataclass(frozen=True)
 class Pruned:
-    """What has gone, or would."""
+    """What was removed, or would be in a dry run."""
 
     runs: int
     effects: int
@@ -45,11 +45,11 @@ class Pruned:
 def prune(database: Database, age: float, is_known: Callable[[str], bool], *, dry_run: bool) -> Pruned:
     """Remove what is known of runs that ended more than `age` seconds ago and that `is_known` does not know."""
     with database.connection() as connection:
-        found = dict(connection.execute(_FIND, {"age": age}).fetchall())
-    gone = [run for run in found if not is_known(run)]
-    effects = sum(found[run] for run in gone)
+        effects_by_run = dict(connection.execute(_FIND, {"age": age}).fetchall())
+    gone = [run for run in effects_by_run if not is_known(run)]
+    effects = sum(effects_by_run[run] for run in gone)
     if gone and not dry_run:
         with database.connection() as connection:
             connection.execute(_DELETE_ATTEMPTS, {"age": age, "runs": gone})
             effects = connection.execute(_DELETE, {"age": age, "runs": gone}).rowcount
-    return Pruned(len(gone), effects, len(found) - len(gone))
+    return Pruned(len(gone), effects, len(effects_by_run) - len(gone))

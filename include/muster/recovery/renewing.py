@@ -1,8 +1,8 @@
-"""Renews the claims on effects that this process performs, from a thread of its own: a slow effect is nobody else's.
+"""Renews the claims on effects that this process performs, so that nobody else takes a slow one over.
 
-A thread, because an effect may block the one it is performed in, and a coroutine's event loop. One for the whole
-process, started with its first effect; every claim that is due is renewed in one statement, which waits neither for the
-row of one that somebody has locked nor without a limit for an answer.
+A thread of its own does it, because an effect may block the thread it is performed in, and a coroutine the event loop.
+There is one for the whole process, started with its first effect. Every claim that is due is renewed in one statement,
+which passes over rows that are locked and does not wait without a limit for an answer.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ PAUSE = 1.0
 TRIES = 4
 """How often one that gets no answer is tried within a third of a claim's time."""
 
+# One thread renews for all, so it may wait for nobody: a row that somebody has locked is passed over, and tried again
+# after `PAUSE`. A wait for it could cost all the other claims.
 RENEW = """
 UPDATE effects SET claimed_until = clock_timestamp() + make_interval(secs => mine.seconds)
   FROM (SELECT known.key, claim.seconds FROM effects known
@@ -66,7 +68,8 @@ class _Renewer:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="muster-claims", daemon=True)
                 self._thread.start()
-            elif claim.due <= min(each.due for each in self._claims):
+            # The thread sleeps until the claim that it knew to be due first: one that is due before that wakes it.
+            elif claim.due <= min(other.due for other in self._claims):
                 self._changed.notify()
 
     def remove(self, claim: Claim) -> None:
@@ -89,7 +92,7 @@ class _Renewer:
             for dsn, claims in by_dsn.items():
                 try:
                     renewed = renew(dsn, claims)
-                # Whatever it is: without this thread no claim of the process would be renewed any more.
+                # Whatever the error is: it would end this thread, and no claim of the process would be renewed again.
                 except Exception as error:
                     log.warning("%d claims on effects could not be renewed: %s", len(claims), error)
                     renewed = set()
@@ -100,7 +103,7 @@ class _Renewer:
 
 
 def renew(dsn: str, claims: Sequence[Claim]) -> set[str]:
-    """Let them last for their time from now; the keys of those that do.
+    """Let the claims last for their time from now; the keys of those that were renewed.
 
     What is not claimed any more stays as it is, and so does what another transaction has locked.
     """
