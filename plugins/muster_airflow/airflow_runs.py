@@ -33,15 +33,16 @@ class TaskAirflow:
 
     def running(self, dag_id: str, run_ids: Sequence[str]) -> Collection[str]:
         """Those of these runs that have not ended."""
-        found: list[str] = []
+        unfinished: list[str] = []
         for start in range(0, len(run_ids), AT_ONCE):
             some = list(run_ids[start : start + AT_ONCE])
             count = self._count(dag_id, run_ids=some, states=UNFINISHED)
-            # Airflow counts and names none; mostly all of them have ended, or none has.
+            # Airflow answers with a count and no names. Mostly all of them have ended, or none, and one question is
+            # enough; else each run is asked about by itself.
             if 0 < count < len(some):
-                some = [each for each in some if self._count(dag_id, run_ids=[each], states=UNFINISHED)]
-            found += some if count else ()
-        return found
+                some = [run_id for run_id in some if self._count(dag_id, run_ids=[run_id], states=UNFINISHED)]
+            unfinished += some if count else ()
+        return unfinished
 
     def tasks(self, dag_id: str, run_id: str) -> Mapping[str, str | None]:
         """The state of each of its tasks, as `task` or `task_<map index>`."""
@@ -51,14 +52,19 @@ class TaskAirflow:
         return dict(states.get(run_id, {}))
 
     def restart(self, dag_id: str, run_id: str, *, latest: bool = False) -> None:
-        """Clear all tasks of a run that is there."""
+        """Clear all tasks of a run, so that Airflow performs them again, on the version that the run belongs to.
+
+        Raises:
+            PermanentError: Airflow does not know the run, or `latest` is given, which no task may ask for.
+        """
         from airflow.sdk.execution_time.comms import TriggerDagRun
 
         if latest:
             raise PermanentError(f"No task may give {dag_id}/{run_id} another version: `muster reconcile` does.")
         if not self._count(dag_id, run_ids=[run_id]):
             raise PermanentError(f"Airflow does not know the run {run_id} of {dag_id} any more.")
-        # A run that is there already is cleared, on the version it belongs to.
+        # Of a run that is there, this message clears the tasks; of any other it would start a new run. So the run is
+        # looked for first.
         _ask(TriggerDagRun(dag_id=dag_id, run_id=run_id, conf={}, reset_dag_run=True))
 
     def clear(self, dag_id: str, run_id: str, tasks: Sequence[str]) -> bool:

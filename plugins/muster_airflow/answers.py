@@ -1,9 +1,9 @@
 """People's answers in Airflow's API server: written into the log before Airflow takes them.
 
-A task that is woken with an answer may be taken for failed by Airflow (apache/airflow#72716), and then forgets it.
-So what was answered is decided here, inside Airflow's transaction and before its end: if the log cannot be written, the
-request fails in words and nothing is answered. If Airflow's own transaction fails after it, the question stays open
-there, and the task, or whoever answers again, finds the decision in the log.
+Airflow may take a task for failed that it has just woken with an answer (apache/airflow#72716), and then it forgets the
+answer. So an answer is decided here, inside Airflow's transaction and before its commit. If the log cannot be written,
+the request fails in words and Airflow stores nothing. If Airflow's own transaction fails after that, the question stays
+open in Airflow, and the log has the decision: the task finds it there, or the next person who answers is told of it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from airflow.models.hitl import HITLDetail
 
 LONGEST_WAIT = 20.0
-"""Seconds the log may take."""
+"""Seconds the log may take: Airflow's transaction, and a thread of its API server, wait meanwhile."""
 STATUS = {
     "counted": HTTPStatus.ACCEPTED,
     "refused": HTTPStatus.FORBIDDEN,
@@ -51,7 +51,8 @@ def _before_update(mapper: Any, connection: Any, detail: HITLDetail) -> None:
 
     changes: Any = inspect(detail)
     ti: Any = detail.task_instance
-    # Without a person it is no answer: Airflow makes room for the next one, or looks after the time.
+    # An update without a person is no answer: Airflow empties the row when the question is put again, or the time of
+    # the question is over.
     if (who := detail.responded_by) is None or not changes.attrs.responded_at.history.added:
         return
     if ti.operator != QUESTION:
@@ -64,6 +65,8 @@ def _before_update(mapper: Any, connection: Any, detail: HITLDetail) -> None:
         decision = asyncio.run(asyncio.wait_for(_take(ti, reply), LONGEST_WAIT))
     except (TransientError, TimeoutError, OSError) as error:
         log.exception("An answer could not be written into Muster's log.")
+        # The write may have reached the log before the connection was lost, so the words claim neither. The error rolls
+        # Airflow's transaction back: Airflow may store only an answer that the log has for certain.
         words = f"It is not known whether the answer counts: Muster's log does not answer ({type(error).__name__})."
         raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, f"{words} Answer again; it counts once.") from error
     except MusterError as error:
@@ -72,16 +75,18 @@ def _before_update(mapper: Any, connection: Any, detail: HITLDetail) -> None:
         log.exception("An answer could not be taken.")
         words = f"The answer was not taken: {type(error).__name__}; the API server's log says more."
         raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, f"{words} Answer again; it counts once.") from error
+    # Raised also for the first of two approvals, which the log has taken: it must not wake the task, and Airflow's
+    # rollback leaves the question open for the second person.
     if decision.status != "settled":
         raise HTTPException(STATUS[decision.status], decision.message)
     _wake(connection, ti.id)
 
 
 def _wake(connection: Any, ti: Any) -> None:
-    """Have a task that waits go on.
+    """Have a waiting task go on.
 
-    Airflow does so itself, unless it read the task just before it began to wait: it locks the row then, and still goes
-    by what it had read. The task would wait for ever.
+    Airflow does so itself, except in one case: it reads the task just before the task begins to wait, and locks the row
+    just after. Then it goes by what it has read, wakes nobody, and the task would wait for ever.
     """
     from airflow.models.taskinstance import TaskInstance
     from airflow.utils.state import TaskInstanceState

@@ -95,8 +95,8 @@ class MusterBundle(BaseDagBundle):
             _leave_out_of_the_log()
             raise CallbackNotNeeded(f"Dags of the bundle {self.name} have no callbacks; nothing is lost.")
         else:
-            # Before looking, and as long as this process needs it: Airflow itself takes its lock only when the
-            # Dag is parsed already, and a cleanup in between would remove the files that are being read.
+            # The lock first, for as long as this process lives: Airflow takes its own only after it has parsed the Dag,
+            # and a cleanup in between would remove the files that are being read.
             self._hold()
             self._restore(self.version)
         super().initialize()
@@ -113,7 +113,7 @@ class MusterBundle(BaseDagBundle):
         tries again.
 
         Raises:
-            MusterError: there is none before it.
+            MusterError: the version cannot be kept, and there is none before it.
         """
         with self.lock(), store() as find:
             previous = self._current or self._published()
@@ -188,7 +188,7 @@ class CallbackNotNeeded(MusterError):
 
 
 def _leave_out_of_the_log() -> None:
-    """The Dag processor would write a traceback at level error about what is as it should be."""
+    """Drop the traceback that the Dag processor would write, at level error, about `CallbackNotNeeded`."""
     processors = structlog.get_config()["processors"]
     if _in_structlog not in processors:
         # In place: loggers that are in use already hold this very list.
@@ -203,18 +203,18 @@ def _in_structlog(logger: Any, method: str, event: Any) -> Any:
 
 @contextmanager
 def store() -> Iterator[versions.Stores]:
-    """Finds Muster's database when it is first asked for, and lets go of it at the end: the process may fork then."""
-    found: list[Database] = []
+    """Finds Muster's database when first asked; closes it at the end, before a fork could share its connection."""
+    opened: list[Database] = []
 
     def find() -> BundleStore:
-        if not found:
-            found.append(Database(muster_dsn(), max_size=1, timeout=LONGEST_WAIT))
-        return BundleStore(found[0])
+        if not opened:
+            opened.append(Database(muster_dsn(), max_size=1, timeout=LONGEST_WAIT))
+        return BundleStore(opened[0])
 
     try:
         yield find
     finally:
-        for database in found:
+        for database in opened:
             database.close()
 
 
@@ -256,7 +256,8 @@ class Publisher:
         seen = (*_fingerprints(self._source), *_importable(self._plugins))
         if seen == self._seen and self._last is not None and versions.is_whole(self._folder / self._last):
             return self._last
-        # Python keeps that a folder was not there, or what was in it a moment ago.
+        # Python remembers what import folders held, or that one was missing: an operator installed since would stay
+        # unseen.
         importlib.invalidate_caches()
         self._folder.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix="draft-", dir=self._folder))
@@ -290,12 +291,12 @@ class Publisher:
             self._hold_back(path, message, include, previous, dags)
         if previous is None:
             self._leave_out(include, dags)
-        elif (found := self._problems(include)) and not found <= self._problems(previous):
-            # What is invalid now has company it needs, such as an agent that is gone: only the whole
-            # of the last version is known to fit together. What today's rules refuse in it was valid then.
+        elif (wrong := self._problems(include)) and not wrong <= self._problems(previous):
+            # What is invalid now needs something beside it, such as an agent that is gone: only the last version as a
+            # whole is known to fit together. What today's rules refuse in that version was valid then.
             shutil.rmtree(include)
             shutil.copytree(previous, include, ignore=shutil.ignore_patterns("__pycache__"))
-            said = "\n\n".join(map(str, sorted(found - self._problems(previous))))
+            said = "\n\n".join(map(str, sorted(wrong - self._problems(previous))))
             _say_invalid(dags, Path("include"), f"{UNPUBLISHED}\n\n{said}")
 
     def _problems(self, include: Path) -> set[Any]:

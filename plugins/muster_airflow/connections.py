@@ -23,6 +23,7 @@ def dsn_of(connection: Connection) -> str:
     from airflow.providers.postgres.hooks.postgres import PostgresHook
 
     learn_connection(connection)
+    # The secrets are known first, so that no error from here on can take one of them into a log.
     if connection.conn_type not in ("postgres", "postgresql"):
         raise MusterError(
             f"The Airflow connection {CONNECTION!r} is of type {connection.conn_type!r}.",

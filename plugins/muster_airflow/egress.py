@@ -72,22 +72,23 @@ def leaves(execute: Execute) -> Execute:
         context = _context_of(given, named)
         failure: Exception
         try:
-            found = execute(operator, *given, **named)
+            result = execute(operator, *given, **named)
         except SIGNALS:
             raise
         except Exception as error:
             failure = _failure(operator, context, error)
         else:
-            return _given(found)
-        # Outside of the handler: inside, what it came from would be its context, and be kept with it.
+            return _given(result)
+        # Raised outside of the handler: inside, Python would keep the original error as its context, and Airflow would
+        # log the words of that one as well.
         raise failure from None
 
     return leaving
 
 
 def _context_of(given: tuple[Any, ...], named: Mapping[str, Any]) -> Any:
-    found = next((each for each in given if isinstance(each, Mapping) and "ti" in each), None)
-    return named.get("context", found)
+    context = next((argument for argument in given if isinstance(argument, Mapping) and "ti" in argument), None)
+    return named.get("context", context)
 
 
 def _given(found: Any) -> Any:
@@ -104,7 +105,7 @@ def _given(found: Any) -> Any:
 def _failure(operator: Any, context: Any, error: Exception) -> Exception:
     """What to raise in place of an error: of its kind for Airflow, in words that may leave."""
     if isinstance(error, Told):
-        # Made here, of an outcome.
+        # `_given` made it of an outcome, whose reason has been concealed already.
         return Told(redact(str(error)))
     about_somebody = _is_about_somebody(operator, context)
     text = text_of(error, about_somebody=about_somebody)
@@ -122,10 +123,11 @@ def _trace(error: BaseException) -> str:
 
 
 def _is_about_somebody(operator: Any, context: Any) -> bool:
-    """True also when nobody can say: what cannot be found out is not told."""
+    """True if the run is about somebody, or if that cannot be found out: in doubt Airflow is told no details."""
     from muster.execution import run_id
     from muster_airflow.services import services_in_worker
 
+    # Asked first, because the log of a run that is just being opened may have no event yet.
     definition = getattr(operator, "_definition", None)
     if definition is not None and definition.personal is not None:
         return True
@@ -172,13 +174,16 @@ def push(context: Context, key: str, value: str) -> None:
 
 
 def hold_pushes(context: Context) -> None:
-    """What an operator of another class pushes from here on is kept back: its run is about somebody."""
+    """Drop what an operator of another class pushes from here on, because its run is about somebody."""
     # The task instance is a model; what stands in its `__dict__` hides the method of its class.
     vars(context["ti"])["xcom_push"] = lambda key, value, **more: None
 
 
 def failed_event(error: BaseException, *, about_somebody: bool) -> TaskFailedEvent:
-    """The end of a task whose work could not be recorded: what raises is sent to a worker only to fail there."""
+    """The event that ends a task whose work could not be recorded.
+
+    For a trigger to yield: Airflow sends the task of a trigger that raises to a worker, only to fail there.
+    """
     from airflow.triggers.base import TaskFailedEvent
 
     text = text_of(error, about_somebody=about_somebody)
@@ -213,6 +218,7 @@ def withhold_log_lines() -> None:
     if _in_structlog not in processors:
         # In place: loggers that are in use already hold this very list.
         processors.insert(0, _in_structlog)
+    # On the handlers and not on the root logger: a filter of a logger does not see the records of the loggers below it.
     for handler in logging.getLogger().handlers:
         if _in_logging not in handler.filters:
             handler.addFilter(_in_logging)
@@ -222,8 +228,9 @@ def withhold_log_lines() -> None:
 
 
 def _is_withheld() -> bool:
-    # Airflow binds the id of each of a triggerer's triggers in its context, which no foreign thread has: a trigger that
-    # has not said that it works about somebody does not.
+    # Withheld is a line of work about somebody, and a line of which nobody knows whose it is. A trigger is known:
+    # Airflow binds `trigger_id` in its context, which a foreign thread lacks, and without seals the trigger works about
+    # nobody.
     return may_be_about_somebody() and (
         current_seals() is not None or "trigger_id" not in structlog.contextvars.get_contextvars()
     )
@@ -261,6 +268,6 @@ class _Stream:
             self.write(line)
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self._stream, name)
-        # What is below takes bytes, and would be a way past this one.
-        return _Stream(found) if name in ("buffer", "raw") else found
+        attribute = getattr(self._stream, name)
+        # `buffer` and `raw` take bytes, and would be a way past this filter.
+        return _Stream(attribute) if name in ("buffer", "raw") else attribute

@@ -75,6 +75,6 @@ class ChildLink(BaseOperatorLink):
         """That run's page; nothing before it was asked for."""
         from airflow.serialization.definitions.operatorlink import XComOperatorLink
 
-        found: Any = XComOperatorLink(self.name, CHILD)
-        dag_id, _, run_id = found.get_link(operator, ti_key=ti_key).partition("/")
+        link: Any = XComOperatorLink(self.name, CHILD)
+        dag_id, _, run_id = link.get_link(operator, ti_key=ti_key).partition("/")
         return run_url(dag_id, run_id) if run_id else ""

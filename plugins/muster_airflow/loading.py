@@ -53,7 +53,8 @@ def _dags(catalogue: Catalogue) -> Iterable[DAG]:
         try:
             dags = _whole(definition, source.read_text())
         except Exception as error:
-            # What no file says, an operator whose module fails for example: it must not hide the others.
+            # Something that only building the Dag shows, for example an operator whose module raises at its import. It
+            # must not hide the other automations of this Dag file.
             problems = catalogue.broken.get(source)
             dags = [build_stub(name, _text(problems) if problems else f"{source.name}: {error}")]
         yield from dags
@@ -66,7 +67,7 @@ def _text(problems: Iterable[Problem]) -> str:
 
 
 def _whole(definition: Definition, source: str) -> list[DAG]:
-    """All Dags of an automation, or none of them: whatever is wrong with one is raised."""
+    """All Dags of an automation. An error in one of them is raised, so that an automation is loaded whole or not."""
     from muster_airflow.compiler import build_dag
     from muster_airflow.compiler.triggers import dags_beside
 
@@ -86,12 +87,12 @@ def _reconciler(include: Path, wanted: str | None) -> Iterable[DAG]:
 
 def _unusable(catalogue: Catalogue) -> dict[str, list[Problem]]:
     """The problems of automations that have no definition, by name."""
-    found: dict[str, list[Problem]] = {}
+    by_name: dict[str, list[Problem]] = {}
     for path, problems in catalogue.broken.items():
         name = re.sub(r"\W", "_", catalogue.called[path])
         if name not in catalogue.definitions:
-            found.setdefault(name, []).extend(problems)
-    return found
+            by_name.setdefault(name, []).extend(problems)
+    return by_name
 
 
 def _automation(dag_id: str | None) -> str | None:

@@ -18,7 +18,7 @@ SIGN_IN = "/auth/"
 """Where Airflow mounts what people sign in with."""
 
 _added: set[str] = set()
-"""Whom the setting names because of it."""
+"""The people whom `read_anew` has put into the setting."""
 
 
 class Logins:
@@ -35,12 +35,13 @@ class Logins:
 
 
 def read_anew() -> None:
-    """Have Airflow know the people that it was started with, and those who are added now."""
+    """Set Airflow's list of people to those it was started with and those whom `muster users add` has added by now."""
     global _added
     state, listed = os.environ.get("MUSTER_STATE"), os.environ.get(SETTING)
     if not state or not listed:
         return
+    # Those whom the last call added are left out first: one who was removed since must not sign in any more.
     started = [entry for entry in listed.split(",") if entry.partition(":")[0].strip() not in _added]
     names = {entry.partition(":")[0].strip() for entry in started}
-    added = {name: it.role for name, it in added_logins(Path(state)).items() if name not in names}
+    added = {name: login.role for name, login in added_logins(Path(state)).items() if name not in names}
     os.environ[SETTING], _added = ",".join([*started, *(f"{name}:{role}" for name, role in added.items())]), set(added)

@@ -34,19 +34,21 @@ class ConnectionModels:
             # Many work items may ask at once: they share one opening, and with it one client.
             opened.setdefault(tier, asyncio.create_task(asyncio.to_thread(_open, tier, connection)))
         try:
+            # Shielded: one work item that is cancelled must not cancel the opening for which others wait.
             return await asyncio.shield(opened[tier])
         except Exception:
+            # Not kept: the next work item tries to open the model anew.
             opened.pop(tier, None)
             raise
 
 
 async def _connection(tier: str) -> ConnectionType | None:
     try:
-        found: ConnectionType = await Connection.async_get(tier)
+        connection: ConnectionType = await Connection.async_get(tier)
     except AirflowNotFoundException:
         return None
-    learn_connection(found)
-    return found
+    learn_connection(connection)
+    return connection
 
 
 def _open(tier: str, connection: ConnectionType) -> Model:

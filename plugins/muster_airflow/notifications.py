@@ -15,7 +15,7 @@ from muster_airflow.connections import learn_connection
 
 def airflow_sender(database: Database, seals: SealsOf) -> Sender:
     """Sends through this installation's connections, else into the outbox of `database`."""
-    # Here, because the channels use what this module has for all of them.
+    # Imported here, because the channels themselves import this module.
     from muster_airflow.channels import channels
 
     return Sender(database, channels(), seals=seals)

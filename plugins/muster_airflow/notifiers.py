@@ -58,12 +58,12 @@ class MusterNotifier(BaseNotifier):
         return context
 
     async def async_notify(self, context: Context) -> None:
-        """Send each notice; one that fails does not keep the others back. Of a run that ended in time none is sent.
+        """Send each notice; one that fails does not keep the others back. After a run that ended in time none is sent.
 
-        Where no address is one, the common channel is told.
+        If none of the addresses is valid, the notice goes to the common channel.
 
         Raises:
-            MusterError: at least one could not be sent; the outbox has it, unless its address is none.
+            MusterError: at least one notice could not be sent; the outbox keeps it if its address is valid.
         """
         from muster.events.sealing import current_seals
         from muster.execution import is_about_somebody, tell
@@ -79,7 +79,8 @@ class MusterNotifier(BaseNotifier):
         async def words() -> list[dict[str, Any]]:
             if (about := current_seals()) is None or about.known:
                 return wanted
-            # Airflow has filled in what it knows of the run, and goes on knowing of somebody who is forgotten here.
+            # The person was forgotten here, but Airflow still knows the run's data and has filled it into the texts: a
+            # text without any of it is sent instead.
             late = f"{run} has not finished within {self.within or 'its deadline'}."
             return [{**fields, "subject": "", "text": late} for fields in wanted]
 
@@ -112,7 +113,10 @@ class MusterNotifier(BaseNotifier):
 
 
 async def _patiently(told: Callable[[], Awaitable[T]]) -> T:
-    """Airflow calls once, and nobody else tells what the outbox does not have."""
+    """The result of `told`, tried again while the database is away.
+
+    Airflow calls a notifier once, and a notice that did not get into the outbox is sent by nobody else.
+    """
     for pause in RETRY_DELAYS:
         with suppress(DatabaseLost):
             return await told()
@@ -129,7 +133,10 @@ def _run(context: Mapping[str, Any]) -> tuple[str, str]:
 
 
 async def _ended_in_time(services: Services, context: Mapping[str, Any]) -> bool:
-    """True when a deadline is the occasion and the run surely had ended by then: Airflow forgets only successes."""
+    """True if the occasion is a deadline and the run had surely ended by then.
+
+    Airflow drops the deadline of a run that succeeded, and keeps that of a run that failed in time.
+    """
     if not (deadline := context.get("deadline")):
         return False
     from muster.runs import ended_by
@@ -138,11 +145,12 @@ async def _ended_in_time(services: Services, context: Mapping[str, Any]) -> bool
     try:
         known = await ended_by(services.log, "/".join(_run(context)), moment)
     except MusterError:
-        # An altered log, for example: better told for nothing than late and not told.
+        # The log was altered, for example. A notice for nothing is better than none about a run that is late.
         return False
     if known is not None:
         return known
-    # Ended by a person before it was opened, for example.
+    # The log knows nothing of the run, for example because a person ended it before it was opened: Airflow's date
+    # counts.
     run = context["dag_run"]
     ended = run.get("end_date") if isinstance(run, Mapping) else run.end_date
     return ended is not None and _moment(ended) <= moment

@@ -42,7 +42,7 @@ def listen() -> None:
 
 
 def known_ids(manager: Any, names: Sequence[str]) -> Mapping[str, str] | None:
-    """What the auth manager calls those of these people whom it knows, by name; None when it cannot be asked."""
+    """The auth manager's ids, by name, of those of these people whom it knows; None if it cannot be asked."""
     kind = _kind(type(manager))
     if kind == "SimpleAuthManager":
         return _simple(names)
@@ -66,7 +66,8 @@ def _before_insert(mapper: Any, connection: Any, detail: HITLDetail) -> None:
             f"Nobody can answer: {type(manager).__name__} knows no {' and no '.join(names)}. Name people as they sign"
             " in to Airflow; whose login is made at the first sign-in has to sign in once before.",
         )
-    # Of some nobody can say the id yet: Airflow would refuse them, so it is left to the name.
+    # A login may be made at its first sign-in, so an id may be unknown yet, and Airflow would refuse that person. With
+    # an empty list Airflow lets everybody through, and the name decides.
     complete = ids is not None and set(ids) == set(names)
     detail.assignees = [{"id": ids[name], "name": name} for name in names] if ids and complete else []
 
@@ -79,7 +80,7 @@ def _simple(names: Sequence[str]) -> Mapping[str, str] | None:
         return None
     read_anew()
     known = {user.get_name() for user in SimpleAuthManager.get_users()}
-    # All of them when there is one: it has no ids, and nobody else can have the name.
+    # All of them if one is known: here the id is the name, so a name that is unknown yet can be nobody else's id.
     return {name: name for name in names} if known.intersection(names) else {}
 
 
@@ -89,12 +90,12 @@ def _fab(names: Sequence[str]) -> Mapping[str, str]:
     from sqlalchemy import select
 
     with create_session(scoped=False) as session:
-        found = session.execute(select(User.username, User.id).where(User.username.in_(names), User.active))
-        return {name: str(id) for name, id in found}
+        users = session.execute(select(User.username, User.id).where(User.username.in_(names), User.active))
+        return {name: str(id) for name, id in users}
 
 
 def _kind(manager: type[Any]) -> str | None:
-    names = [each.__name__ for each in manager.__mro__]
+    names = [base.__name__ for base in manager.__mro__]
     return next((name for name in ("SimpleAuthManager", "FabAuthManager") if name in names), None)
 
 

@@ -1,4 +1,7 @@
-"""Imports in the triggerer, before it forks off the process that performs steps, what they would else wait for."""
+"""Imports what steps use while a triggerer starts, before it forks the process that performs them.
+
+The first steps would otherwise wait for these imports.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ log = logging.getLogger(__name__)
 
 
 def preload() -> None:
-    """Import it when this process is a triggerer; what cannot be imported is left to the step that needs it."""
+    """Import the modules of `USED` if this process is a triggerer; one that fails is left to the step that needs it."""
     if TRIGGERER not in sys.modules:
         return
     for name in USED:
@@ -39,6 +42,7 @@ def preload() -> None:
             import_module(name)
         except Exception as error:
             log.info("%s was not loaded: %s: %s", name, type(error).__name__, error)
-    # What is imported is no garbage, ever: each look through all of it would hold up every step for 0.1 s.
+    # Modules never become garbage. Left to the collector, each of its full passes would look through all of them, and
+    # hold up every step for 0.1 s.
     gc.collect()
     gc.freeze()

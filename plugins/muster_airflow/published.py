@@ -12,7 +12,8 @@ def is_published(folder: Path) -> bool:
     storage, folder = get_bundle_storage_root_path().resolve(), folder.resolve()
     if not folder.is_relative_to(storage) or folder.parts[len(storage.parts) :][1:2] != ("versions",):
         return False
-    # Not before: the import of the database's driver takes longer than the Dag.
+    # Imported only for a folder below Airflow's storage: the database's driver takes longer to import than a Dag to
+    # build.
     from muster.events.bundles import is_version
 
     return is_version(folder.name)

@@ -71,5 +71,6 @@ async def work_ref(services: Services, ti: RuntimeTaskInstanceProtocol, dag_run:
         lane=lane,
         attempt=ti.try_number,
         epoch=epoch.number,
+        # The step's own task is preserved, not the task that undoes it.
         is_preserved=step in epoch.preserved_steps and not ti.task_id.startswith(UNDOES),
     )

@@ -42,7 +42,8 @@ def services_in_server() -> Services:
         TransientError: there is no connection to Muster's database.
     """
     dsn = dsn_in_server()
-    # Never shared: whoever is done closes the connections, also those that another thread is at.
+    # Never shared: a request that is done closes all connections of its services, and those of a request in another
+    # thread would be among them.
     services = _make(dsn, str(site_skills(None)), **IN_SERVER)
     services.log.verified = _verified_in_server(dsn)
     return services
@@ -58,6 +59,7 @@ async def services_in_triggerer(run: str | None = None) -> Services:
     connection = await Connection.async_get(CONNECTION)
     shared = _services(dsn_of(connection), str(site_skills(None)), **IN_TRIGGERER)
     version = await bundle_version(shared, run) if run is not None else None
+    # In a thread, because the version may have to be read from disk or fetched from the database.
     pinned = await asyncio.to_thread(pinned_skills, version)
     return shared if pinned is None else replace(shared, site=pinned)
 

@@ -29,21 +29,22 @@ class AlreadyThere(PermanentError):
 def start_once(ledger: Ledger, work: str, run: str, asked: TriggerDagRun) -> None:
     """Have Airflow start a run for a work item of `run`, once, however often it is asked.
 
-    The name is claimed before Airflow is asked, so one whose answer was lost is told from one that somebody else has
-    started, and of several that give the same name one has started it.
+    The ledger holds a claim on the run's name before Airflow is asked. So a run whose answer was lost is told apart
+    from a run that somebody else has started, and of several work items that give the same name one starts the run.
 
     Raises:
-        AlreadyThere: somebody else has started it.
-        PermanentError: it cannot be started.
-        TransientError: Airflow did not start it now, or somebody else is about to.
+        AlreadyThere: somebody else has started a run of that name.
+        PermanentError: Airflow will never start the run.
+        TransientError: Airflow did not start it now, or somebody else is about to; asking again later may help.
     """
     names = {"dag_id": asked.dag_id, "run_id": asked.run_id}
-    # A name may say whom it is about, and the ledger is not sealed.
+    # Hashed, because a run's name may say whom it is about, and the ledger is not sealed.
     key = f"dag-run/{sha256(f'{asked.dag_id}/{asked.run_id}'.encode()).hexdigest()}"
     effect = Effect.of(key, f"run of {asked.dag_id}", work, run)
     until = time.monotonic() + 2 * CLAIM
     while True:
-        # Before the claim: who dies, or hears nothing, as it looks has not asked for anything yet.
+        # Looked for before the claim: with a claim but before its own request, a process that died here would leave a
+        # claim by which the next attempt takes somebody else's run for its own.
         if not ledger.knows(key) and is_there(**names):
             raise AlreadyThere("It was there before.")
         try:
@@ -54,6 +55,8 @@ def start_once(ledger: Ledger, work: str, run: str, asked: TriggerDagRun) -> Non
         except EffectConflict as other:
             if is_there(**names):
                 raise AlreadyThere("Somebody else has started it.") from other
+            # Another work item holds the name and Airflow has no such run: free the name if that claim is over, else
+            # wait, because the other one may be about to ask Airflow.
             if not ledger.free(key, other) and time.monotonic() >= until:
                 raise TransientError(f"Somebody else is starting the run {asked.run_id} of {asked.dag_id}.") from other
         time.sleep(POLL)
@@ -67,11 +70,12 @@ def _start_new(asked: TriggerDagRun, names: dict[str, str]) -> None:
     try:
         new = start_run(asked)
     except TransientError:
-        # It may have been started all the same: the answer was lost.
+        # Only the answer may have been lost: then the run is there, and it is ours, because the name was claimed.
         if not is_there(**names):
             raise
         return
-    # Airflow also says so of another run of the same logical date, and when it was asked twice.
+    # Airflow says that a run exists also of another run with the same logical date, and when our request reached it
+    # twice. Only the name tells which of them it is.
     if not new and not is_there(**names):
         raise AlreadyThere("There is another one of its logical date.")
 

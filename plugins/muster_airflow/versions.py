@@ -52,11 +52,12 @@ def pinned_folder(version: str, stores: Stores) -> Path | None:
         TransientError: this machine does not have it, and the database was lost.
     """
     # A trigger is not told which bundle its task belongs to; a version is the hash of its content.
-    found = [path for path in sorted(get_bundle_storage_root_path().glob("*/versions/*")) if path.name == version]
+    folders = [path for path in sorted(get_bundle_storage_root_path().glob("*/versions/*")) if path.name == version]
     if not is_version(version):
-        return next((folder for folder in found if (folder / "include").is_dir()), None)
-    for folder in found:
+        return next((folder for folder in folders if (folder / "include").is_dir()), None)
+    for folder in folders:
         with in_use(folder.parent.parent.name, version):
+            # Locked before the look: Airflow's cleanup could remove the folder between the look and its first use.
             if _was_whole(folder):
                 return folder
     bundle, files = stores().get(version)
@@ -77,7 +78,8 @@ def _was_whole(folder: Path) -> bool:
         marks = _marks(folder)
     except OSError:
         return False
-    # The marks are from before it was read: what is changed meanwhile has others at the next look.
+    # The marks were taken before the files are read: a file that changes in between has other marks at the next look,
+    # so a version that was changed is never remembered as whole.
     if _whole.get(folder) != marks and is_whole(folder):
         _whole[folder] = marks
     return _whole.get(folder) == marks
@@ -94,7 +96,7 @@ def is_whole(folder: Path) -> bool:
     try:
         return folder.is_dir() and version_of(read(folder)) == folder.name
     except (OSError, PermanentError):
-        # Somebody is removing it at this moment, or has put something into it.
+        # A cleanup is removing the folder at this moment, or somebody has put something too large into it.
         return False
 
 
@@ -133,7 +135,8 @@ def _put(whole: Path, folder: Path, draft: Path) -> None:
             whole.rename(folder)
             return
         except OSError:
-            # Half of one lies there, or somebody was faster. A folder with something in it cannot be replaced.
+            # Half a version lies there, or another process was faster. A rename cannot replace a folder that is not
+            # empty, so what lies there is moved away, unless it is whole by now.
             if attempt == _ATTEMPTS - 1:
                 raise
             with suppress(FileNotFoundError):
