@@ -1,4 +1,4 @@
-"""Of what is to be told in words of now, the notices that can be made: also where an address is none, somebody is."""
+"""Makes notices of what is to be told. If no address is valid, the common channel is told, so that somebody is."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ log = logging.getLogger(__name__)
 def addressed(
     wanted: Iterable[Mapping[str, Any]], *, otherwise: str, about_somebody: bool, step: str = ""
 ) -> tuple[list[Notice], dict[str, Exception]]:
-    """The notices with these fields; and by its key, why one cannot be made, because its address is none for example.
+    """Make notices of these fields, one for each place.
 
-    Where none can be made at all, or what there is has no `target` because nobody has named a place for it, there is
-    one for the common channel, at the place `otherwise`. Nobody has named that for what a run about somebody tells:
-    there it says only which run it is, and which `step`.
+    If none can be made, or nobody has named a place, there is one notice for the common channel at `otherwise`. If the
+    run is about somebody, that notice names only the run and the `step`, because nobody chose that place to read more.
+
+    Returns:
+        The notices; and by key, the error of each that cannot be made, because its address is not valid for example.
     """
     every, faults = list(wanted), dict[str, Exception]()
     made = (_made(fields, faults) for fields in every if "target" in fields)
@@ -27,15 +29,16 @@ def addressed(
     if every and not notices:
         common = {**every[0], "channel": COMMON, "target": otherwise}
         bare = {**common, "subject": "", "text": _where(common.get("run"), step)}
+        # `bare` comes second, for words that make no valid notice: people then read at least where to look.
         tried = (_made(fields, faults) for fields in ([bare] if about_somebody else [common, bare]))
         notices = [notice for notice in tried if notice is not None][:1]
     return notices, faults
 
 
 def report(faults: Mapping[str, Exception]) -> None:
-    """Say in the process's log which notices, by their keys, were not sent."""
+    """Log which notices were not sent, by their keys and the class of the error."""
     for key, error in faults.items():
-        # Not in words: the address may be personal, and what a mail server says repeats it.
+        # Only the class of the error: the address may be personal, and a mail server's answer repeats it.
         log.error(
             "The notice %s (%s) was not sent; the outbox has it where its address is one", key, type(error).__name__
         )

@@ -1,4 +1,4 @@
-"""What a notice is, what became of it, and what a channel must offer."""
+"""`Notice`, its `Delivery`, and the interface of a `Channel`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LINE_SEPARATORS = "\x85\u2028\u2029"
 
 
 class NotConfigured(PermanentError):
-    """This channel has no connection, so the notice is kept in the local outbox."""
+    """The channel has no connection; the notice is kept in the outbox, and people read it there."""
 
 
 def _one_line(value: str) -> str:

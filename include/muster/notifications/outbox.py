@@ -19,12 +19,14 @@ from muster.redaction import redact
 
 Status = Literal["pending", "sent", "failed", "kept"]
 NOBODY = "nobody"
-"""Whom a notice was delivered by that was still to be sent as whom it is about was forgotten."""
+"""`delivered_by` of a notice that was not sent, because the person it is about was forgotten before."""
 
 COLUMNS = """id, key, run, channel, target, subject, text, status, delivered_by, reference, note, error,
     attempts, created_at, settled_at"""
 
-# Who forgets somebody waits for the locks on their rows, and finds what was written; who comes after finds no key.
+# The row locks order this against `muster forget`. If the notice comes first, forgetting waits for the lock and finds
+# the row; if forgetting comes first, there is no key and nothing is written. Without the lock, words about a person
+# could be written right after their notices were removed.
 _ASKED = """
 WITH known AS MATERIALIZED (
     SELECT FROM subjects WHERE id = ANY(%(known)s) AND wrapped_key IS NOT NULL FOR SHARE
@@ -32,7 +34,7 @@ WITH known AS MATERIALIZED (
 )"""
 _NOTICE = "key, run, channel, target, subject, text"
 
-# As what a sender that died has left: free for whoever sends it first.
+# The claim has run out already, as if a sender had died: the row is free for whoever sends it first.
 PLAN = f"""
 {_ASKED}, planned AS (
 INSERT INTO outbox ({_NOTICE}, status, attempts, claimed_until)
@@ -42,6 +44,8 @@ ON CONFLICT (key) DO NOTHING
 ) SELECT are_known FROM asked
 """
 
+# One statement decides who sends: of two senders at once, the second waits for the row, finds a claim that has not run
+# out, and gets no attempt number. The text is replaced, because it may say how much time has passed.
 CLAIM = f"""
 {_ASKED}, claimed AS (
 INSERT INTO outbox ({_NOTICE}, status, attempts, claimed_until)
@@ -62,7 +66,7 @@ SELECT key FROM outbox WHERE run = %(run)s AND channel = %(channel)s AND target 
     AND subject = %(subject)s AND text = %(text)s ORDER BY id
 """
 
-# Whoever delivered it may say so, also after another attempt has claimed it: that it was sent is true.
+# No condition on the attempt: a slow sender that was overtaken by another claim has delivered the notice all the same.
 SETTLE = """
 UPDATE outbox SET status = %(status)s, delivered_by = %(delivered_by)s,
     reference = coalesce(%(reference)s, 'outbox/' || id),
@@ -70,33 +74,35 @@ UPDATE outbox SET status = %(status)s, delivered_by = %(delivered_by)s,
 WHERE key = %(key)s RETURNING reference, settled_at
 """
 
-# Only the attempt that holds the claim may call it failed: a slower, older one must not undo a newer success.
+# Only the attempt that holds the claim may call the notice failed. Otherwise a slow, older attempt that fails would
+# overwrite the success of a newer one, and the notice would be sent again.
 FAIL = """
 UPDATE outbox SET status = 'failed', error = %(error)s, claimed_until = NULL, settled_at = clock_timestamp()
 WHERE key = %(key)s AND attempts = %(attempt)s AND status = 'pending'
 """
 
-# Free for whoever tries next, as what a sender that died has left.
+# The claim runs out at once: the notice is free for the next attempt, as if its sender had died.
 WAIT = """
 UPDATE outbox SET error = %(error)s, claimed_until = clock_timestamp()
 WHERE key = %(key)s AND attempts = %(attempt)s AND status = 'pending'
 """
 
-# As new: it is worth sending again for as long as one that was written now. Of one that was forgotten nothing is left.
+# `created_at` starts anew, because the reconciler gives up on notices by their age. A forgotten notice has no text.
 SEND_AGAIN = """
 UPDATE outbox SET status = 'pending', error = NULL, note = %(note)s, settled_at = NULL,
     created_at = clock_timestamp(), claimed_until = clock_timestamp()
 WHERE id = %(id)s AND status = 'failed' AND text <> '[forgotten]' RETURNING id
 """
 
-# Kept with its error: what no channel was set for has none.
+# The error stays: it tells a discarded notice from one that was kept because no channel is set.
 DISCARD = """
 UPDATE outbox SET status = 'kept', delivered_by = 'outbox', reference = coalesce(reference, 'outbox/' || id),
     note = %(note)s, claimed_until = NULL, settled_at = clock_timestamp()
 WHERE id = %(id)s AND status = 'failed' RETURNING id
 """
 
-# Of what is kept here nobody sends anything any more, and so nobody asks any more whether it arrived.
+# A sender died while it sent, and a person has discarded the notice since. No attempt will ask what became of the
+# effect, which would stay in doubt for good.
 SETTLE_KEPT = """
 UPDATE effects SET status = 'failed', claimed_until = NULL, settled_at = clock_timestamp() FROM outbox
 WHERE effects.key = 'notice/' || outbox.key AND outbox.status = 'kept'
@@ -162,7 +168,7 @@ class Outbox:
         self._database = database
 
     def entries(self, *, run: str | None = None, status: Status | None = None, limit: int = 100) -> list[OutboxEntry]:
-        """Newest first, of one run or of all, in one state or in any."""
+        """Entries, newest first, of one run or of all, in one status or in any; at most `limit`."""
         return self._fetch(
             "WHERE (%(run)s::text IS NULL OR run = %(run)s) AND (%(status)s::text IS NULL OR status = %(status)s)"
             " ORDER BY id DESC LIMIT %(limit)s",
@@ -170,18 +176,18 @@ class Outbox:
         )
 
     def entry(self, id: int) -> OutboxEntry | None:
-        """One of them."""
+        """The entry with this id; None when there is none."""
         return next(iter(self._fetch("WHERE id = %(id)s", {"id": id})), None)
 
     def send_again(self, id: int, note: str) -> bool:
-        """Have one that failed sent again, under its own key, by whoever looks for undelivered notices next.
+        """Mark a failed notice to be sent again under its own key; the next pass of the reconciler sends it.
 
-        False when it has not failed, or no longer, or its text was forgotten. `note` says who wants it.
+        Return False when it has not failed, or no longer, or its text was forgotten. `note` says who wants it.
         """
         return self._decided(SEND_AGAIN, id, note)
 
     def discard(self, id: int, note: str) -> bool:
-        """Keep one that failed and send it no more; False when it has not failed, or no longer.
+        """Keep a failed notice and send it no more; return False when it has not failed, or no longer.
 
         `note` says who decided that, and why.
         """
@@ -192,12 +198,12 @@ class Outbox:
             return connection.execute(statement, {"id": id, "note": note}).fetchone() is not None
 
     def settle_kept(self) -> None:
-        """Leave no effect in doubt of a notice that was put away after its sender had died."""
+        """Settle effects in doubt of notices that were discarded after their sender had died."""
         with database_failures(), self._database.connection() as connection:
             connection.execute(SETTLE_KEPT)
 
     def undelivered(self, before: datetime, *, limit: int = 100) -> list[OutboxEntry]:
-        """Oldest first: those that failed, and those whose sender died before `before`."""
+        """Entries that failed, or whose sender died before `before`; oldest first, at most `limit`."""
         return self._fetch(
             "WHERE status = 'failed' OR (status = 'pending' AND claimed_until < clock_timestamp()"
             " AND created_at <= %(before)s) ORDER BY id LIMIT %(limit)s",
@@ -205,10 +211,10 @@ class Outbox:
         )
 
     def told(self, run: str, key: str) -> bool:
-        """True when everybody was told of a run under a key, or is to be: at each of the places `<key>/<number>`, which
-        are all in the outbox as soon as one is (`plan`).
+        """True when everybody was told of a run under a key, or is to be.
 
-        Whose words were taken away before it was sent, because whom it is about was forgotten, tells nobody.
+        The places have the keys `<key>/<number>`, and all of them are in the outbox as soon as one is (`plan`). A
+        notice that was withdrawn, because the person it is about was forgotten, tells nobody.
         """
         query = """
             SELECT bool_and(delivered_by IS DISTINCT FROM %s) FROM outbox WHERE run = %s AND starts_with(key, %s || '/')
@@ -226,7 +232,7 @@ class Outbox:
             return cursor.execute(f"SELECT {COLUMNS} FROM outbox {which}", values).fetchall()
 
     async def find(self, key: str) -> OutboxEntry | None:
-        """The entry recorded under `key`."""
+        """The entry with this key; None when there is none."""
         with database_failures():
             async with self._database.aconnection() as connection:
                 cursor = connection.cursor(row_factory=class_row(OutboxEntry))
@@ -234,18 +240,18 @@ class Outbox:
                 return await cursor.fetchone()
 
     async def alike(self, notice: Notice) -> list[str]:
-        """The keys under which the run has told the same place the same, oldest first."""
+        """The keys of notices of the same run with the same words for the same place, oldest first."""
         with database_failures():
             async with self._database.aconnection() as connection:
                 return [key for (key,) in await (await connection.execute(ALIKE, notice.model_dump())).fetchall()]
 
     def plan(self, notices: Sequence[Notice]) -> None:
-        """Record all of them before the first is sent: who dies in between leaves the others to be found."""
+        """Record all notices before the first is sent: a process that dies in between leaves the others to be found."""
         with database_failures(), self._database.connection() as connection:
             connection.execute(PLAN, _planned(notices, ()))
 
     async def aplan(self, notices: Sequence[Notice], known: Sequence[str] = ()) -> None:
-        """`plan` for coroutines. `known` are subjects of whom they may say something.
+        """`plan` for coroutines. `known` are the subjects that the notices may be about.
 
         Raises:
             ForgottenMeanwhile: one of the subjects is forgotten, and nothing was recorded.
@@ -257,10 +263,10 @@ class Outbox:
             raise ForgottenMeanwhile("Whom these notices are about was forgotten meanwhile.")
 
     async def claim(self, notice: Notice, lease: timedelta, known: Sequence[str] = ()) -> int | None:
-        """Record the notice and take it for sending. `known` are subjects of whom it may say something.
+        """Record the notice and claim it for sending. `known` are the subjects that it may be about.
 
         Returns:
-            The number of this attempt; None when it was settled before or another claim has not run out.
+            The number of this attempt; None when the notice was settled before or another claim has not run out.
 
         Raises:
             ForgottenMeanwhile: one of the subjects is forgotten, and nothing was recorded.
@@ -291,11 +297,11 @@ class Outbox:
         return delivery.model_copy(update={"reference": row[0], "at": row[1]})
 
     async def fail(self, notice: Notice, attempt: int, error: str) -> None:
-        """Record why this attempt failed and let go of the claim."""
+        """Record why this attempt failed, and release the claim."""
         await self._let_go(FAIL, notice, attempt, error)
 
     async def wait(self, notice: Notice, attempt: int, error: str) -> None:
-        """Record why it was not tried to send it, and let go of the claim: it waits for the next attempt."""
+        """Record why the notice was not sent now, and release the claim: it waits for the next attempt."""
         await self._let_go(WAIT, notice, attempt, error)
 
     async def _let_go(self, statement: str, notice: Notice, attempt: int, error: str) -> None:
@@ -310,4 +316,4 @@ def _planned(notices: Sequence[Notice], known: Sequence[str]) -> dict[str, objec
 
 def _passing(kind: type[TransientError]) -> set[str]:
     """The names of the errors after which trying again can help."""
-    return {kind.__name__}.union(*(_passing(each) for each in kind.__subclasses__()))
+    return {kind.__name__}.union(*(_passing(subclass) for subclass in kind.__subclasses__()))

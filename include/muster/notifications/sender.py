@@ -22,11 +22,11 @@ from muster.recovery.ledger import Effect, Ledger, repeatable
 LONGEST_WAIT = 40.0
 """Seconds a channel gets to deliver one notice."""
 GRACE = 20.0
-"""Seconds a claim outlives the patience: a slow sender is not overtaken while it still writes its result."""
+"""Seconds that a claim lasts beyond the wait, so that a slow sender is not overtaken while it records its result."""
 POLL = 0.25
 """Seconds between looks at a notice that somebody else is sending."""
 POLICY = Policy()
-"""When a channel that fails is left alone: notices of all automations share it, so none of them can say otherwise."""
+"""When a failing channel is left alone. Notices of all automations share the channel, so no automation sets this."""
 
 
 class Sender:
@@ -37,8 +37,8 @@ class Sender:
     nor a mail server can be asked: Slack then shows the message twice, while a repeated e-mail carries the
     same Message-ID. A key that was used for another place is refused.
 
-    A notice of a run is sent as work about whom the run is about, whoever sends it and from where: what a mail server
-    answers repeats whom it was for.
+    Errors and results of a notice are sealed for the person whom its run is about, whoever sends it, because a mail
+    server's answer repeats the address.
     """
 
     def __init__(
@@ -68,13 +68,16 @@ class Sender:
             BreakerOpen: the channel has failed so often that it is left alone; the notice waits in the outbox.
             TransientError: the channel may work later; the notice stays in the outbox as failed.
             PermanentError: the channel refused it for good; likewise.
-            ForgottenMeanwhile: whom it is about was forgotten since it was written, and nothing of it is kept.
+            ForgottenMeanwhile: the person it is about was forgotten since it was written; nothing of it is kept.
         """
         seals = await self._seals(notice)
-        # In words that the work under way had before, even if it has the key no more.
+        # The words were made by the work under way, with the keys that it had then. A key that was thrown away since
+        # has to refuse the claim, so those seals are asked first.
         written_about = current_seals() or seals
         known = [] if written_about is None else written_about.known
         while (attempt := await self.outbox.claim(notice, self._lease, known)) is None:
+            # Another process is sending this notice, or has delivered it. Wait for its result: if it died, its claim
+            # runs out, and this process gets the next one.
             entry = await self.outbox.find(notice.key)
             if entry is not None and entry.delivery is not None:
                 return entry.delivery
@@ -98,19 +101,22 @@ class Sender:
         except TransientError:
             raise
         except MusterError:
-            # Of an altered log, for example, people must hear. Whom it is about nobody can say: nothing is kept of it.
+            # The log cannot be read; it was altered, for example. People must be told of that. Nobody can say whom the
+            # run is about, so nothing of the result is kept.
             return Seals("", None, notice.run)
 
     async def _deliver(self, notice: Notice) -> Delivery:
-        # The text may differ between attempts, with the time that passed; the place may not.
+        # The effect is compared by its place. The text may differ between attempts, because it may say how much time
+        # has passed; another place under the same key is refused.
         place = {"channel": notice.channel, "target": notice.target}
         effect = Effect.of(f"notice/{notice.key}", notice.channel, place, notice.run)
-        # A second later than `_send` gives up, and its claim ends with the outbox's.
+        # One second more than `_send` waits, so that its own timeout says what happened. The claim of the effect ends
+        # with the claim in the outbox: the next sender finds both free.
         once = IdempotentEffect(self._ledger, effect, repeatable, patience=self._patience + 1, grace=self._grace - 1)
         try:
             sent = await once.aperform(partial(self._send, notice))
             if is_marker(sent):
-                # What carried a notice of which nobody can read any more what came of it.
+                # The notice was sent, and its result was forgotten with the person it is about.
                 carrier = CHANNELS[notice.channel].carrier
                 return Delivery(target=notice.target, delivered_by=carrier, reference="")
             return Delivery(target=notice.target, **sent)
@@ -130,13 +136,13 @@ class Sender:
                 async with limit:
                     delivery = await channel.send(notice)
             except TimeoutError as error:
-                # A channel has limits of its own, such as one for a connection.
+                # A channel may time out by itself, on connecting for example: then it did not have all the time.
                 after = f" within {self._patience:g} s" if limit.expired() else f": {error or 'it gave up waiting'}"
                 raise TransientError(
                     f"{notice.channel} did not accept the notice to {notice.target}{after}.",
                     error_class=ErrorClass.TIMEOUT,
                 ) from error
-        # Who was told is personal, and the outbox has it.
+        # The address is personal: the outbox has it, and the ledger does not need it.
         return delivery.model_dump(mode="json", exclude={"target"})
 
     def _channel(self, name: str) -> Channel:

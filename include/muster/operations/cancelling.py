@@ -1,4 +1,4 @@
-"""A person's wish that a run goes no further."""
+"""Requests of a person to cancel a run."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from muster.runs.children import is_child
 
 
 def request_cancel(log: EventLog, run: str, *, by: str, reason: str | None = None) -> None:
-    """Write that the run is to be cancelled: steps that have not begun skip themselves, and what was done is undone.
+    """Write that the run is to be cancelled: steps that have not begun are skipped, and work that was done is undone.
 
     Raises:
-        PermanentError: the run is not there, or it has ended.
+        PermanentError: there is no such run, or it has ended; nothing was written.
     """
-    # Decided by what is read, and anew where the run has ended, or was begun again, since.
+    # If the run is closed, or begun again, between the read and the append, the append is refused and the request is
+    # decided anew. Otherwise a person would be told "cancelled" of a run that has just succeeded.
     while True:
         with suppress(ConcurrencyError):
             return _request_cancel(log, run, by, reason)
@@ -36,20 +37,22 @@ def _request_cancel(log: EventLog, run: str, by: str, reason: str | None) -> Non
         raise PermanentError(f"There is no run {run}.", remedy="`muster runs` lists them.")
     if not RunLifecycle.of(events).performs_steps:
         raise PermanentError(f"{run} has ended ({state.status}): nothing is left to cancel.")
+    # The key counts the orders to do the run again: a run that was cancelled once can be cancelled again after one, and
+    # two requests about the same execution are one.
     said = RunCancelRequested(reason=reason).event(actor=by, key=keys.cancel(len(again)))
-    # What steps have written since says nothing about it.
+    # `within=()`: events of steps may have come since and do not refuse this; only events of the run itself do.
     log.append(run, [said], expected=version, within=())
 
 
 def open_children(log: EventLog, run: str) -> Iterator[str]:
-    """The runs below a run, asked for by it or by those it has asked for, that are open or done again."""
+    """The ids of runs that this run, or one below it, has asked for, and that are open or done again."""
     for event in log.read(run, types=[ChildRequested.type]):
         said = ChildRequested.of(event)
         child, events = said.child, list(log.read(said.child, types=LIFECYCLE_EVENTS))
         if events and not is_child(fold(events), run, said.step, said.index):
-            # Somebody else has started it by that name.
+            # A stranger has started a run under the child's name: it is not this run's to cancel.
             continue
         if RunLifecycle.of(events).performs_steps:
             yield child
-        # Below one that has ended a person may have had another done again.
+        # Look below a child that has ended, too: a person may have had one of its own children done again.
         yield from open_children(log, child)

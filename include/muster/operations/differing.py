@@ -1,4 +1,4 @@
-"""Two versions of a step held against each other, part by part, as their YAML names the parts."""
+"""Compares two versions of a step part by part, and names the parts as the YAML does."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from muster.language.resolved import ResolvedAgentFallback
 from muster.language.resolved_step import ResolvedStep
 
 _SHOWN = ("id", "title", "arguments", "ask", "when", "each", "branch")
-"""What nothing depends on, and what shows in the decisions it leads to."""
+"""Keys that are not compared: nothing depends on them, or they show in the decisions they lead to."""
 _DERIVED = ("references", "when_references", "aligned_to")
-"""What follows from the rest."""
+"""Keys that follow from the others."""
 _OF_AGENT = frozenset(("id", "title", "department", "skills"))
-"""What an agent is found and shown by, and does not work by."""
+"""Keys by which an agent is found and shown, and which do not change its work."""
 _WRITTEN = {"its compensate.arguments": "its compensate.with", "its fallback.arguments": "its fallback.with"}
 """Paths that differ in the YAML."""
 
@@ -31,12 +31,12 @@ class Part:
 
     @property
     def must_be_evaluated(self) -> bool:
-        """True when what is written does not say what it comes to."""
+        """True when a value is an expression: its text does not say whether the results differ."""
         return any(isinstance(value, str) and is_expression(value) for value in (self.old, self.new))
 
 
 def parts(own: Definition, before: ResolvedStep, today: Definition, step: ResolvedStep) -> list[Part]:
-    """Everything that decides what the step does, of the step itself and of agents that it has in both versions."""
+    """Every part that decides what the step does, of the step itself and of agents that it has in both versions."""
     old, new = _step(before), _step(step)
     for agent in sorted(_agents(before) & _agents(step) & own.agents.keys() & today.agents.keys()):
         of = f"the agent {agent}'s "

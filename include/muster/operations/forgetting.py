@@ -1,4 +1,4 @@
-"""Forgetting a person: the key goes, and with it all that was sealed under it, in every run and every backup."""
+"""Forgets a person by throwing their key away: all that was sealed under it is unreadable, in every run and backup."""
 
 from __future__ import annotations
 
@@ -30,13 +30,15 @@ WHERE id = %(id)s OR split_part(id, '.', 1) = ANY(%(ids)s) ORDER BY id
 _RUNS = """
 SELECT stream FROM events WHERE type = 'run.opened' AND string_to_array(data->>'subject', '+') && %(ids)s::text[]
 """
-# What was not sent yet never is: whoever has taken it from here this moment still does, and settles a row without text.
+# A notice that was not sent yet is never sent. A sender that has claimed one this moment has its text already and still
+# sends it; it then settles a row without text.
 _UNSENT = f"""
 UPDATE outbox SET status = 'kept', delivered_by = 'nobody', reference = 'outbox/' || id, claimed_until = NULL,
     note = 'not sent, because whom it is about was forgotten', settled_at = clock_timestamp()
 WHERE run IN ({_RUNS}) AND status IN ('pending', 'failed') AND NOT key LIKE '%%/{keys.WITHOUT}'
 """
-# The log says that they were told, so nobody looks again: without this, silence would count as their answer.
+# A notice without personal words takes the place of each question that was withdrawn. The log says that people were
+# asked, so nobody looks again: without this notice their silence would count as a rejection.
 _UNASKED = f"""
 INSERT INTO outbox (key, run, channel, target, subject, text, status, attempts, claimed_until)
 SELECT DISTINCT
@@ -49,7 +51,7 @@ FROM outbox JOIN steps ON {OF_A_WAITING_STEP}
 WHERE outbox.run IN ({_RUNS}) AND delivered_by = 'nobody' AND key ~ '{keys.OF_A_QUESTION}'
 ON CONFLICT (key) DO NOTHING
 """
-# Nobody looks for these again either.
+# The same for deadlines: the log says that people were told, so nobody looks again.
 _LATE = f"""
 INSERT INTO outbox (key, run, channel, target, subject, text, status, attempts, claimed_until)
 SELECT DISTINCT regexp_replace(key, '/notice/[0-9]+$', '/{keys.WITHOUT}'), run, '{COMMON}', '{INCIDENTS}',
@@ -66,7 +68,8 @@ WHERE run IN ({_RUNS}) AND text <> '[forgotten]' AND NOT key LIKE '%%/{keys.WITH
 """
 # Sealed since effects are; those of earlier versions were not.
 _EFFECTS = f'UPDATE effects SET result = \'{{"$forgotten": ""}}\', error = NULL WHERE run IN ({_RUNS})'
-# By its name a file may say whom it is about; it must be known when it is seen again all the same.
+# The name of a file may say whom it is about, so a keyed hash replaces it: the file is known when it is seen again, and
+# no second run is started for it.
 _ARRIVALS = f"""
 SELECT automation, uri, fingerprint FROM arrivals
 WHERE automation || '/files__' || batch IN ({_RUNS}) AND NOT starts_with(uri, '{GONE}')
@@ -74,7 +77,7 @@ WHERE automation || '/files__' || batch IN ({_RUNS}) AND NOT starts_with(uri, '{
 _ARRIVAL = """
 UPDATE arrivals SET uri = %(gone)s WHERE automation = %(automation)s AND uri = %(uri)s AND fingerprint = %(mark)s
 """
-# They keep no words; those of earlier versions did, and a breaker is of all runs together.
+# Breakers of earlier versions kept the words of errors. A breaker belongs to no run, so all of them lose the words.
 _BREAKERS = "UPDATE breakers SET error = split_part(error, ':', 1) WHERE error LIKE '%:%'"
 _KEYS = """
 UPDATE subjects SET wrapped_key = NULL, forgotten_at = clock_timestamp()
@@ -84,7 +87,7 @@ WHERE id = ANY(%(ids)s) AND forgotten_at IS NULL
 
 @dataclass(frozen=True)
 class Forgotten:
-    """What was forgotten."""
+    """The result of forgetting a person."""
 
     subject: str
     """The id that stands for the person in the log."""
@@ -93,7 +96,7 @@ class Forgotten:
     notices: int
     """Notices of these runs whose text was removed from the outbox."""
     unsent: int = 0
-    """Those of them that were still to be sent, and are not."""
+    """Notices among them that were still to be sent, and are not."""
     folders: int = 0
     """Folders of these runs' own files that were deleted."""
     before: datetime | None = None
@@ -109,19 +112,19 @@ def find_subject(database: Database, vault: Vault, subject: str) -> dict[str, da
     with database_failures(), database.connection() as connection:
         # Earlier versions knew people by their names as they were typed.
         ids = [subject, *(vault.name_id(name) for name in (subject, as_known(subject)))]
-        found = connection.execute(_FIND, {"id": subject, "ids": ids}).fetchall()
-    if not found:
+        rows = connection.execute(_FIND, {"id": subject, "ids": ids}).fetchall()
+    if not rows:
         raise MusterError(
             f"There is no personal data of {subject!r}, so nothing was changed.",
             remedy="Write the name as the automation's `personal.subject` gives it, or the id from the log.",
         )
-    return dict(found)
+    return dict(rows)
 
 
 def forget(database: Database, vault: Vault, subject: str, *, by: str, artifacts: Path | None = None) -> Forgotten:
-    """Throw a person's key away, and what their runs left outside of the log. It cannot be undone.
+    """Throw a person's key away, and remove the data that their runs left outside the log. It cannot be undone.
 
-    Repeated, it removes what has come since: an attempt that was under way may have left files as it ended.
+    Call it again once the attempts that were under way have ended: they may have left files.
 
     Args:
         artifacts: The folder that holds the runs' own; None where this machine has none.
@@ -129,20 +132,21 @@ def forget(database: Database, vault: Vault, subject: str, *, by: str, artifacts
     Raises:
         MusterError: there is no such person; nothing was changed.
     """
-    found = find_subject(database, vault, subject)
-    ids, new = list(found), [id for id, forgotten_at in found.items() if forgotten_at is None]
+    subjects = find_subject(database, vault, subject)
+    ids, new = list(subjects), [id for id, forgotten_at in subjects.items() if forgotten_at is None]
     _write_down(database, new, by)
     given = {"ids": ids}
     with database.connection() as connection:
         runs = [run for (run,) in connection.execute(_RUNS, given)]
         told = connection.execute(_RUNS, {"ids": new or ids}).rowcount
-    # Before the key goes: whoever dies in between finds a person who is not forgotten yet, and does all of it again.
+    # Delete files before the key: if this process dies in between, the person is not forgotten yet, and whoever calls
+    # again does all of it.
     folders = [] if artifacts is None else [folder for run in runs for folder in _folders(database, artifacts, run)]
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
     with database.connection() as connection, connection.transaction():
-        # The subjects' rows come first: whoever claims a notice holds them, so it is in the outbox before this goes on,
-        # or finds no key and writes nothing.
+        # The rows in `subjects` come first, because claiming a notice locks them. A claim that was earlier has its
+        # notice in the outbox before this goes on; a later one finds no key and writes nothing.
         connection.execute(_KEYS, given)
         for automation, uri, fingerprint in connection.execute(_ARRIVALS, given).fetchall():
             gone = GONE + vault.name_id(uri)
@@ -153,12 +157,12 @@ def forget(database: Database, vault: Vault, subject: str, *, by: str, artifacts
         notices = connection.execute(_NOTICES, given).rowcount
         connection.execute(_EFFECTS, given)
         connection.execute(_BREAKERS)
-    before = None if new else max(at for at in found.values() if at is not None)
+    before = None if new else max(at for at in subjects.values() if at is not None)
     return Forgotten(ids[0].partition(".")[0], told, notices, unsent, len(folders), before)
 
 
 def _folders(database: Database, artifacts: Path, run: str) -> list[Path]:
-    """Those of a run's own files that there are."""
+    """The folders with a run's own files, as far as they exist."""
     folders = [workspace_of(artifacts, run)]
     if Queries(database).is_from_before_server_epochs(run):
         folders.append(earlier_workspace_of(artifacts, run))
@@ -166,7 +170,10 @@ def _folders(database: Database, artifacts: Path, run: str) -> list[Path]:
 
 
 def _write_down(database: Database, ids: Sequence[str], by: str) -> None:
-    """First, so that nothing is forgotten without a word of it in the log; once, whatever happens after."""
+    """Write `subject.forgotten` before anything is removed, so that nothing goes without an event.
+
+    The key makes it one event for each subject, also if the call is repeated after a crash.
+    """
     log = EventLog(database)
     for id in ids:
         log.append(f"subjects/{id}", [SubjectForgotten(subject=id).event(actor=by, key="forgotten")])

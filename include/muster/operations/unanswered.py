@@ -1,4 +1,4 @@
-"""Notices of questions: whether the question still waits for an answer."""
+"""Withdraws notices of questions that wait for no answer any more."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ steps.run = outbox.run AND steps.status = 'waiting' AND (
     starts_with(outbox.key, steps.run || '/' || step || CASE WHEN index >= 0 THEN format('[%%s]/', index) ELSE '/' END)
     OR starts_with(outbox.key, steps.run || '/' || step || '@'))
 """
-"""Of which step or item a notice of a question is, while that waits."""
+"""SQL condition: the notice in `outbox` asks about the step or item in `steps`, which waits for an answer."""
 
+# A claim that has not run out is left alone: its sender is sending this moment, and settles the row itself.
 _WITHDRAW = f"""
 UPDATE outbox SET status = 'kept', delivered_by = 'outbox', reference = coalesce(reference, 'outbox/' || id),
     note = 'nothing more is sent: its question waits no more', claimed_until = NULL, settled_at = clock_timestamp()
@@ -23,6 +24,6 @@ WHERE status IN ('pending', 'failed') AND (claimed_until IS NULL OR claimed_unti
 
 
 def withdraw_answered(database: Database) -> None:
-    """Keep what was still to be said of questions that wait no more: nothing is said of one after its answer."""
+    """Keep unsent notices of questions that were answered or closed, so that nobody is asked after the answer."""
     with database_failures(), database.connection() as connection:
         connection.execute(_WITHDRAW, {})

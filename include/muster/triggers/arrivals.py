@@ -17,12 +17,13 @@ from muster.errors import PermanentError, TransientError
 from muster.files import site_path
 
 SETTLED_AFTER = 2.0
-"""Seconds since its last change after which a file counts as whole."""
+"""Seconds since its last change after which a file counts as whole. Taken earlier, a file that is still being copied
+would be given to a run in part."""
 
 
 @dataclass(frozen=True)
 class Arrival:
-    """One file as it stood when it was seen; the same name with other content is another arrival."""
+    """One file as it was when it was seen; the same name with other content is another arrival."""
 
     uri: str
     fingerprint: str
@@ -36,22 +37,22 @@ class Watch:
     path: str
     """The folder."""
     input: str
-    """What the files are given as."""
+    """The input of the automation that the files are given as."""
     inputs: tuple[str, ...]
-    """What the automation's watches give files as, all of them."""
+    """The inputs that all watches of the automation give files as."""
 
 
 @dataclass(frozen=True)
 class LeftOver:
-    """Files that were claimed for an automation and for which no run was started."""
+    """Files that were claimed for an automation and for which no run was started yet."""
 
     automation: str
     input: str | None
-    """What they were claimed for; None where that was not written down yet."""
+    """The input they were claimed for; None in rows from before inputs were recorded."""
     uris: tuple[str, ...]
 
     def is_for(self, watch: Watch, found: Sequence[Arrival]) -> bool:
-        """True when the watch, which finds these files, will start their run: the same choice as `claim` makes."""
+        """True when this watch, which finds the files `found`, will start their run; the same choice as in `claim`."""
         if watch.automation != self.automation:
             return False
         folder, uris = _uri_of(watch), {arrival.uri for arrival in found}
@@ -62,15 +63,15 @@ class LeftOver:
 
     @property
     def folders(self) -> list[str]:
-        """Where files of them still lie; those that are there no more are waited for by nobody."""
+        """The folders in which files of them still lie. Nobody waits for a file that is gone."""
         paths = [Path(unquote(urlsplit(uri).path)) for uri in self.uris if not uri.startswith(GONE)]
         return sorted({str(path.parent) for path in paths if path.exists()})
 
 
 GONE = "forgotten:"
-"""Begins what stands in the table for the address of a file whose run was about somebody who is forgotten."""
+"""Prefix in the table that replaces the address of a file whose run was about a person who is forgotten."""
 Digest = Callable[[str], str]
-"""Gives what stands for an address then: a keyed hash, by which the file is known when it is seen again."""
+"""Returns a keyed hash of an address: what is stored in its place, by which the file is known when it is seen again."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Batch:
     """Files that one run is given."""
 
     name: str
-    """Follows from the files, so the run made from it has the same id however often it is asked for."""
+    """Follows from the files, so that a repeated request to start the run has the same run id."""
     uris: tuple[str, ...]
 
 
@@ -89,15 +90,17 @@ def look(
     now: float | None = None,
     tell: Callable[[str], object] = lambda _: None,
 ) -> list[Arrival]:
-    """The settled files of the folder that match one of `patterns`, by name. Hidden files do not count. A relative
-    path counts from the project's folder.
+    """The settled files of the folder whose names match one of `patterns`, in the order of their names.
+
+    Hidden files do not count. A relative path starts at the project's folder.
 
     Args:
+        now: Seconds since the epoch; None for the present time.
         tell: Called with a sentence for each entry that is passed over because it cannot be looked at.
 
     Raises:
-        TransientError: the folder cannot be read just now.
-        PermanentError: no folder can have this name.
+        TransientError: the folder cannot be read now; look again later.
+        PermanentError: no folder can have this name; mend the trigger.
     """
     moment = time.time() if now is None else now
     folder = site_path(path)
@@ -113,25 +116,28 @@ def look(
 
 
 def waiting(database: Database, automation: str, found: Sequence[Arrival], digest: Digest | None = None) -> bool:
-    """True when there is a file that no run was started for."""
+    """True when there is a file among `found` that no run was started for."""
     with database.connection() as connection:
         rows = connection.execute(f"{_KNOWN} AND started_at IS NOT NULL", _asked(automation, found)).fetchall()
     return bool(_unknown(found, set(rows), digest))
 
 
 def claim(database: Database, watch: Watch, found: Sequence[Arrival], digest: Digest | None = None) -> list[Batch]:
-    """Batches to start a run for, with the watch's input: what is new in `found`, and what an earlier attempt left
-    unstarted. A file that several watches of the automation find is given to the one that claims it first.
+    """Claim the new files in `found`, and return the batches to start a run for, with the watch's input.
+
+    Batches that an earlier attempt claimed and did not start are returned as well. A file that several watches of the
+    automation find is given to the one that claims it first. Call `started` once the run of a batch exists.
     """
     automation = watch.automation
     with database.connection() as connection:
-        # Two claims at once would split one arrival of many files into two runs.
+        # One claim at a time for each automation: two at once would each claim some of the files that arrived together,
+        # and split them into two runs.
         connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"arrivals/{automation}",))
         new = _unknown(found, set(connection.execute(_KNOWN, _asked(automation, found)).fetchall()), digest)
         name = _name(new)
         with connection.cursor() as cursor:
-            # Claimed before any run is asked for, and committed with the batch's name: whoever goes on after a crash
-            # finds the same batch, and asks for the run of the same id.
+            # The files are claimed, and committed with the name of their batch, before any run is asked for. A process
+            # that goes on after a crash finds the same batch, and asks for a run with the same id.
             cursor.executemany(
                 "INSERT INTO arrivals (automation, uri, fingerprint, batch, input) VALUES (%s, %s, %s, %s, %s)",
                 [(automation, arrival.uri, arrival.fingerprint, name, watch.input) for arrival in new],
@@ -148,10 +154,10 @@ def claim(database: Database, watch: Watch, found: Sequence[Arrival], digest: Di
 
 
 def left_over(database: Database, watches: Mapping[Watch, Sequence[Arrival]]) -> list[LeftOver]:
-    """What no run was started for, and none of the watches will start one for: its trigger was removed meanwhile.
+    """Files without a run that no watch will start one for, because their trigger was removed since they were claimed.
 
     Args:
-        watches: Those there are, each with what it finds.
+        watches: All watches, each with the files it finds now.
     """
     with database.connection() as connection:
         rows = connection.execute(_LEFT).fetchall()
@@ -160,7 +166,7 @@ def left_over(database: Database, watches: Mapping[Watch, Sequence[Arrival]]) ->
 
 
 def started(database: Database, automation: str, batch: Batch) -> None:
-    """Note that the batch's run exists."""
+    """Record that the run of the batch exists: it is not offered again."""
     with database.connection() as connection:
         connection.execute(
             "UPDATE arrivals SET started_at = clock_timestamp() WHERE automation = %s AND batch = %s",
@@ -168,8 +174,8 @@ def started(database: Database, automation: str, batch: Batch) -> None:
         )
 
 
-# A run passes over an input that it does not know. So a batch whose input no watch has any more, or that is from before
-# inputs were written down, goes to who watches its folder.
+# A run ignores an input that it does not declare. So a batch whose input was renamed, or is from before inputs were
+# recorded, goes to the watch of its folder, with that watch's input; under the old one the run would see no files.
 _UNSTARTED = """
 SELECT batch, array_agg(uri ORDER BY uri) FROM arrivals WHERE automation = %(automation)s AND started_at IS NULL
  GROUP BY batch
@@ -197,7 +203,9 @@ def _asked(automation: str, found: Sequence[Arrival]) -> tuple[str, list[str], l
 
 
 def _unknown(found: Sequence[Arrival], known: set[tuple[str, str]], digest: Digest | None) -> list[Arrival]:
-    """What no run was claimed for, or forgotten since. The key of the hash is asked for only where it is needed."""
+    """The files that were not claimed yet."""
+    # The hash needs a key, which is not asked for without need: only a file with the fingerprint of a forgotten one is
+    # hashed.
     forgotten = {fingerprint for uri, fingerprint in known if uri.startswith(GONE)}
     return [
         arrival
@@ -217,10 +225,10 @@ def _settled(folder: Path, patterns: Sequence[str], moment: float, tell: Callabl
             continue
         try:
             status = file.stat()
-            # Resolved: a file that two watches reach by different paths, or by a link, is claimed once.
+            # Resolve links: a file that two watches reach by different paths would otherwise be claimed twice.
             uri = file.resolve().as_uri()
         except OSError as error:
-            # What somebody has taken away since the folder was listed is missed by nobody.
+            # A file that was removed after the folder was listed is no error. A link whose target is gone is one.
             if not isinstance(error, FileNotFoundError) or file.is_symlink():
                 tell(f"{file} starts no run, because it cannot be looked at: {error.strerror}.")
             continue
