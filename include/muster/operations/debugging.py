@@ -1,4 +1,4 @@
-"""Makes the decisions of a run again, from what it had recorded, and finds where they would differ today.
+"""Makes the decisions of a run again from its log, and finds those that would differ today.
 
 Nothing outside is called and nothing is written: what skills, models and people answered comes from the log. Made
 again are the decisions in between: whether a step goes ahead, over what it fans out, which way a branch takes and,
@@ -29,7 +29,7 @@ from muster.operations.differing import Part, parts
 GOES_AHEAD = "goes ahead"
 
 _OURS = frozenset((flow.UPSTREAM_FAILED, flow.REJECTED, flow.NOT_TAKEN, flow.WHEN))
-"""Reasons of skips that follow from the log; others are a person's."""
+"""Reasons of skips that follow from the log; other skips are a person's decision."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Difference:
 
 @dataclass
 class Debugged:
-    """What came of making a run's decisions again."""
+    """The result of making a run's decisions again."""
 
     run: str
     definition: str
@@ -74,7 +74,7 @@ class _Layout:
 
 
 class _Failure(str):
-    """What is said where a value cannot be evaluated."""
+    """Takes the place of a value that cannot be evaluated, and says why."""
 
     __slots__ = ()
 
@@ -110,7 +110,7 @@ class _Walk:
         """Compare what the event recorded with what would be decided now, then take it in."""
         check = _CHECKS.get(event.type)
         name = event.step
-        # What a redrive leaves as it was is no decision that could be made again.
+        # After a redrive some items stay as they were. Why they did not go ahead is no decision that can be made again.
         if check is not None and name is not None and not self._state.redriven:
             if any(step.id == name for step in self._definition.steps):
                 check(self, self._definition.step(name), event)
@@ -219,7 +219,7 @@ class _Walk:
 
     def _given(self, step: ResolvedStep, event: Event, index: int | None) -> None:
         """Compare what the step is given under either version."""
-        if step.id not in {each.id for each in self._own.steps}:
+        if step.id not in {own.id for own in self._own.steps}:
             return
         before = self._own.step(step.id)
         for what, said, none in (("what it is given", "arguments", {}), ("what the agent is asked", "ask", None)):
@@ -227,15 +227,16 @@ class _Walk:
             new = self._evaluated(self._definition, step, getattr(step, said, none), index)
             self._compare(event, what, old, new)
         if step.id not in self._parts:
-            found = parts(self._own, before, self._definition, step)
-            # What is written without expressions is the same for all items, and told at the first.
-            for part in (part for part in found if not part.must_be_evaluated):
+            compared = parts(self._own, before, self._definition, step)
+            # Values without expressions are the same for all items, so they are compared once, at the first item.
+            for part in (part for part in compared if not part.must_be_evaluated):
                 self._tell(event, part.path, part.old, part.new)
-            self._parts[step.id] = [part for part in found if part.must_be_evaluated]
+            self._parts[step.id] = [part for part in compared if part.must_be_evaluated]
         for part in self._parts[step.id]:
             old = self._evaluated(self._own, before, part.old, index)
             new = self._evaluated(self._definition, step, part.new, index)
-            # A compensation may use what the step will give back: such words are compared as they are written.
+            # A compensation may name the output of the step, which is not there before the step has ended. Its
+            # expressions are then compared as they are written.
             if all(isinstance(value, _Failure) or value is None for value in (old, new)):
                 old, new = part.old, part.new
             self._tell(event, part.path, old, new)

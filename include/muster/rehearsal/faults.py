@@ -1,4 +1,4 @@
-"""What goes wrong in a rehearsal: actions that fail or happen twice, and a process that dies between two events."""
+"""Faults of a rehearsal: actions that fail or happen twice, and a process that dies between two events."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from muster.rehearsal.script import Mock
 
 
 class Crash(BaseException):
-    """The process dies. No `except Exception` may notice."""
+    """The process dies. It is no `Exception`, so that no handler records an outcome: a dead process could not."""
 
 
 @dataclass(frozen=True)
 class Faults:
-    """What goes wrong; nothing unless said otherwise."""
+    """The faults of one run; none by default."""
 
     fail: str | None = None
     """A step that fails for good."""
@@ -39,7 +39,7 @@ class Faults:
     """Whether it dies before or after that append is written."""
 
     def everywhere(self) -> Faults:
-        """What of it goes wrong in the runs as well that the run asks for: all that names no step."""
+        """The faults that happen in child runs as well: all that name no step."""
         return replace(self, fail=None, after=False, fail_undo=None)
 
 
@@ -56,7 +56,7 @@ class Interference:
     mocks: Mapping[str, Mock] = field(default_factory=dict)
 
     async def __call__(self, work_item: WorkItem, act: Callable[[], Awaitable[object]]) -> object:
-        """What the action answers, or a failure in its place."""
+        """The result of the action, or a failure in its place."""
         if work_item.undoes:
             return await self._undo(work_item, act)
         fails = self.faults.fail == work_item.step.id and self._is_named(work_item)
@@ -73,6 +73,7 @@ class Interference:
                 raise PermanentError(mock.fails)
             return ActionResult(output=mock.output)
         answer = await act()
+        # The second call has the same key, as after a crash between the effect and its record.
         return await act() if self.faults.twice else answer
 
     async def _undo(self, work_item: WorkItem, act: Callable[[], Awaitable[object]]) -> object:
@@ -86,7 +87,7 @@ class Interference:
 
 
 MASTER = secrets.token_bytes(32)
-"""Personal data is sealed as in earnest, under a master key that nobody keeps."""
+"""Personal data is sealed as in production, under a master key that is gone with the process."""
 
 
 class MortalLog(RunLog):
@@ -106,7 +107,8 @@ class MortalLog(RunLog):
         within: Collection[str] | None = None,
     ) -> list[Event]:
         """Append, or die."""
-        # One list for all processes of a run: who comes back after a crash counts on.
+        # All processes of a run share one list. With a count for each, the process that comes back after the crash
+        # could die at the append with the same number again.
         self._written.append(1)
         fatal = len(self._written) == self._faults.crash
         if fatal and self._faults.when == "before":

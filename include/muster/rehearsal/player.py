@@ -18,7 +18,7 @@ from muster.saga.closing import close_run
 
 T = TypeVar("T")
 Act = Callable[[Services, WorkRef], Awaitable[T]]
-"""What one task does."""
+"""The work of one task."""
 States = Mapping[str, str | None]
 """Airflow's states of tasks, by their ids."""
 
@@ -31,14 +31,14 @@ class Player(ABC):
         """Those of the next process."""
 
     async def task(self, act: Act[T], ref: WorkRef) -> T:
-        """One task instance."""
+        """Perform one task instance with the services of a new process."""
         return await act(self.services(), ref)
 
     async def tasks(self, ref: WorkRef) -> list[WorkRef]:
-        """The task instances of a step: it is one, or its list is laid out first.
+        """The task instances of a step: one, or for a mapped step those of its list, which is laid out first.
 
         Raises:
-            PermanentError: it cannot be.
+            PermanentError: the list cannot be laid out.
         """
         if not (await definition_of(self.services(), ref.run)).step(ref.step).is_mapped:
             return [ref]
@@ -46,7 +46,11 @@ class Player(ABC):
         return [replace(ref, slot=slot) for slot in range(fan_out.slots())]
 
     async def unwind(self, run: str, states: States, *, epoch: int = 0, only: Collection[str] | None = None) -> str:
-        """Undo what has to be undone: how that went. `only` names the tasks of a run that is resumed."""
+        """Undo the run if it has to be undone; return `succeeded`, `failed`, or `skipped` if nothing has to be undone.
+
+        Args:
+            only: The steps of which tasks were cleared to resume a run; its undoing has begun already. None for all.
+        """
         ref = WorkRef(run=run, step="begin", epoch=epoch)
         if only is None:
             begun = await self.task(lambda services, ref: unwinding.begin(services, ref, states), ref)

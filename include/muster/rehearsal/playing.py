@@ -1,4 +1,4 @@
-"""Plays one run as Airflow would, task by task, and takes up again what a crash left."""
+"""Plays one run as Airflow would, task by task, and starts a task again after a crash."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from muster.runs.children import ask_for, result_of_run
 from muster.runs.opening import Opening, open_run
 
 LIVES = 3
-"""How often a task is started: one crash leaves the second try to go through."""
+"""How often a task is started at most. A run crashes once, so the second start goes through."""
 
 _numbers = itertools.count(1)
 
@@ -72,21 +72,21 @@ class Playing(Player):
         return len(self._written)
 
     async def play(self) -> RunState:
-        """The whole run, to its end; the state it ended in."""
+        """Play the whole run to its end, and return the state it ended in."""
         await self.task(self._open, WorkRef(run=self.run, step="open"))
         for step in in_order(self.definition):
             await self._step(step)
         return await self.end()
 
     async def end(self, *, resumed: bool = False) -> RunState:
-        """Undo what has to be undone, which a run that is resumed knows already, and close."""
+        """Undo the run if it has to be undone, close it, and return its state; `resumed`: its undoing has begun."""
         only = compensation_order(self.definition) if resumed else None
         await self.unwind(self.run, {}, epoch=self.epoch, only=only)
         await self.close(self.run, {}, epoch=self.epoch)
         return await self.state()
 
     async def state(self) -> RunState:
-        """What the log says."""
+        """The run as the log has it."""
         return await afold(self.services().log.aread(self.run))
 
     async def _open(self, services: Services, ref: WorkRef) -> Mapping[str, object]:
@@ -106,6 +106,7 @@ class Playing(Player):
         try:
             tasks = await self.tasks(WorkRef(run=self.run, step=step.id, epoch=self.epoch))
         except MusterError:
+            # The list cannot be laid out. The failure is in the log already, and Airflow would go on to the next step.
             return
         for ref in tasks:
             await self.task(perform if act is None else partial(self._elsewhere, act), ref)
@@ -136,7 +137,7 @@ class Playing(Player):
         await self._attempt(services, work_item, missing)
 
     async def _play_child(self, services: Services, work_item: WorkItem) -> None:
-        """The run it asks for is played in the same database, with everybody approving in it."""
+        """Play the child run in the same database; every question in it is approved."""
 
         async def played(services: Services, work_item: WorkItem) -> ActionResult:
             child = await ask_for(services, work_item)
@@ -162,7 +163,8 @@ class Playing(Player):
         await end(services, work_item.ref, [ending])
 
     async def task(self, act: Act[T], ref: WorkRef) -> T:
-        """The task's result; a process that dies is followed by another that knows nothing of it."""
+        """The result of a task. If its process dies, another one starts the task anew."""
+        # New services for each start: a new process knows only what is in the database.
         for _ in range(LIVES):
             with suppress(Crash):
                 return await act(self.services(), ref)
@@ -185,12 +187,12 @@ class Playing(Player):
 
 
 def readable(site: Path | None, artifacts: Path) -> tuple[Path, ...]:
-    """What a rehearsal may read beside what runs may: the files that lie with the automations."""
+    """The folders that a rehearsal may read from, in addition to those of runs: its files, and the automations'."""
     return (artifacts,) if site is None else (artifacts, site.parent)
 
 
 def in_order(definition: Definition) -> list[ResolvedStep]:
-    """The steps, each after those it waits for."""
+    """The steps in an order in which each comes after those it waits for."""
     done: dict[str, ResolvedStep] = {}
     waiting = list(definition.steps)
     while waiting:

@@ -12,10 +12,10 @@ from muster.language.folder import REHEARSAL
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    """Take a file that rehearses an automation below a folder `automations`."""
+    """Collect a file that rehearses an automation below a folder `automations`; None for any other file."""
     if file_path.name.endswith(REHEARSAL) and any(folder.name == "automations" for folder in file_path.parents):
-        found: pytest.Collector = ScriptFile.from_parent(parent, path=file_path)
-        return found
+        script: pytest.Collector = ScriptFile.from_parent(parent, path=file_path)
+        return script
     return None
 
 
@@ -31,7 +31,8 @@ class Rehearsed(pytest.Item):
     """Every scenario of one automation."""
 
     def runtest(self) -> None:
-        """Play them all."""
+        """Play all scenarios; fail with the problems of each."""
+        # Imported here: the plugin is loaded in every pytest run of a site, also where nothing is rehearsed.
         from muster.rehearsal.rehearsing import rehearsed
         from muster.rehearsal.script import read_script
         from muster.rehearsal.stage import own_server

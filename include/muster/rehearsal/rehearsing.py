@@ -1,4 +1,4 @@
-"""Everything the files beside the automations of a folder ask for."""
+"""Rehearses the automations of a folder as the `*.test.yaml` files beside them say."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from muster.rehearsal.script import Script, read_script
 from muster.rehearsal.stage import Stage
 
 Judged = list[tuple[str, list[str]]]
-"""Each scenario's name, and what is wrong with it."""
+"""The name of each scenario, with its problems; none when all is well."""
 
 
 def scripts(include: Path, name: str | None = None) -> Iterator[tuple[Path, Script]]:
-    """The scripts of a folder by file, or the one of an automation.
+    """The scripts of a folder with their files; with `name` only those of that automation.
 
     Raises:
-        LanguageError: a script is not right.
-        MusterError: there is none.
+        LanguageError: a script is not valid.
+        MusterError: there is no script.
     """
-    found = {path: read_script(path) for path in sorted((include / "automations").rglob(f"*{REHEARSAL}"))}
-    fitting = {path: script for path, script in found.items() if name in (None, script.automation)}
+    by_path = {path: read_script(path) for path in sorted((include / "automations").rglob(f"*{REHEARSAL}"))}
+    fitting = {path: script for path, script in by_path.items() if name in (None, script.automation)}
     if not fitting:
         named = f"for {name}" if name else f"in {include / 'automations'}"
-        hint = did_you_mean(name, [script.automation for script in found.values()]) if name else None
+        hint = did_you_mean(name, [script.automation for script in by_path.values()]) if name else None
         raise MusterError(
             f"There is no file that ends in {REHEARSAL} {named}.", remedy=hint or "docs/rehearsals.md shows one."
         )
@@ -44,10 +44,16 @@ async def rehearsed(
     quick: bool = False,
     heard: Callable[[str, list[str]], None] | None = None,
 ) -> Judged:
-    """Play everything one script asks for.
+    """Play all scenarios of one script, and return each with its problems.
+
+    Args:
+        server: DSN of a server on which databases can be made.
+        folder: For the files of runs.
+        quick: Leave out the crashes.
+        heard: Called after each scenario with its name and problems.
 
     Raises:
-        LanguageError: the automation is not right.
+        LanguageError: the automation is not valid.
         MusterError: there is no such automation.
     """
     catalogue = load_folder(include, only=script.automation)
@@ -62,7 +68,7 @@ async def rehearsed(
         await stage.prepare(script, definition.settings)
         rehearsal = Rehearsal(definition, script, stage)
         scenarios = await rehearsal.scenarios()
-        return [(it.name, await _judged(it, heard)) for it in _chosen(scenarios, quick)]
+        return [(scenario.name, await _judged(scenario, heard)) for scenario in _chosen(scenarios, quick)]
     finally:
         stage.close()
 
@@ -76,4 +82,4 @@ async def _judged(scenario: Scenario, heard: Callable[[str, list[str]], None] | 
 
 def _chosen(scenarios: list[Scenario], quick: bool) -> list[Scenario]:
     """All of them, or without the crashes, which are most of them."""
-    return [it for it in scenarios if not (quick and it.name.startswith("a crash "))]
+    return [scenario for scenario in scenarios if not (quick and scenario.name.startswith("a crash "))]

@@ -1,4 +1,4 @@
-"""What a rehearsal tries, and how it judges what came of it.
+"""The scenarios of a rehearsal, and how their results are judged.
 
 Every case is played as it is. The first one is also played with each step failing, before and after its work;
 with every action done twice; undone with every compensation done twice; with each compensation failing and the
@@ -29,20 +29,20 @@ from muster.saga.resuming import resume
 from muster.saga.scope import irreversible_steps_begun, pending_compensations
 
 TRUSTED = ("succeeded", "failed", "compensated", "stuck")
-"""How a run may end; anything else is a run nobody can trust."""
+"""The statuses in which a run may end; a run in any other one cannot be trusted."""
 
 
 @dataclass
 class Scenario:
-    """One thing that is tried."""
+    """One scenario that is played and judged."""
 
     name: str
     judge: Callable[[], Awaitable[list[str]]] = field(repr=False)
-    """Plays it; what is wrong, nothing when all is well."""
+    """Plays the scenario and returns its problems; none when all is well."""
 
 
 class Rehearsal:
-    """Everything that is tried with one automation."""
+    """All scenarios of one automation."""
 
     def __init__(self, definition: Definition, script: Script, stage: Stage) -> None:
         self.definition, self.script, self.stage = definition, script, stage
@@ -51,22 +51,23 @@ class Rehearsal:
         self._begin: list[object] = []
         self._asked = [
             *(f"query {n} of `state`" for n in range(1, len(script.state) + 1)),
-            *(each.skill for each in script.witness),
+            *(call.skill for call in script.witness),
         ]
         self._reached: RunState | None = None
 
     async def scenarios(self) -> list[Scenario]:
-        """What is tried, in order. The first case is played once to find out which steps it comes to, and where it
-        can crash; when it cannot be played, it says so itself, and the others are played as they are.
+        """The scenarios in order. The first case is played once to find its steps and the places where it can crash.
+
+        If it cannot be played, its own scenario says why, and the other cases are played without faults.
         """
         self._begin = await self.stage.state()
-        found = list(self._cases())
+        scenarios = list(self._cases())
         try:
             plain, undone = await self._lengths()
         except Exception:
-            return [_guarded(scenario) for scenario in found]
-        found += [*self._failures(), *self._repetitions(), *self._compensations(), *self._crashes(plain, undone)]
-        return [_guarded(scenario) for scenario in found]
+            return [_guarded(scenario) for scenario in scenarios]
+        scenarios += [*self._failures(), *self._repetitions(), *self._compensations(), *self._crashes(plain, undone)]
+        return [_guarded(scenario) for scenario in scenarios]
 
     def _cases(self) -> Iterator[Scenario]:
         for case in self.script.cases:
@@ -117,8 +118,8 @@ class Rehearsal:
         if state.status != wanted.status:
             yield f"it ended {state.status} ({state.reason}), not {wanted.status}"
         for name, status in wanted.steps.items():
-            if (found := state.step(name).status) != status:
-                yield f"step {name} is {found}, not {status}"
+            if (ended := state.step(name).status) != status:
+                yield f"step {name} is {ended}, not {status}"
         names = [step.id for step in self.definition.steps]
         variables = variables_for(self.definition, names, state, playing.services())
         for expression in wanted.hold:
@@ -151,19 +152,19 @@ class Rehearsal:
                 self._baseline = (await playing.play(), await self.stage.state())
         state, outside = self._baseline
         async with self.stage.playing(self.definition, self._first, faults) as playing:
-            found = await playing.play()
+            ended = await playing.play()
             problems = await self._sound(playing)
-            if found.status != state.status:
-                problems.append(f"it ended {found.status} ({found.reason}), not {state.status}")
-            if _statuses(found) != _statuses(state):
-                problems.append(f"its steps ended {_statuses(found)}, not {_statuses(state)}")
+            if ended.status != state.status:
+                problems.append(f"it ended {ended.status} ({ended.reason}), not {state.status}")
+            if _statuses(ended) != _statuses(state):
+                problems.append(f"its steps ended {_statuses(ended)}, not {_statuses(state)}")
             return problems + self._differences("left", outside, await self.stage.state())
 
     async def _undone(self, faults: Faults) -> list[str]:
         async with self.stage.playing(self.definition, self._first, faults) as playing:
             state = await playing.play()
             problems = await self._sound(playing)
-            # What nothing can undo leaves the whole run as it is until a person has acted.
+            # Irreversible work makes the run stuck before anything is undone: a person has to say how it goes on.
             final = await self._final(playing)
             problems += _not_ended(state, "compensated" if final is None else "stuck")
             return problems + (await self._back_at_the_beginning() if final is None else [])
@@ -178,7 +179,8 @@ class Rehearsal:
             if wrong := _not_ended(state, "stuck"):
                 return [*problems, *wrong]
             if (final := await self._final(playing)) is not None:
-                # It was stuck at that, before any compensation; the one that fails comes once people had it go on.
+                # The run was stuck at irreversible work, before any compensation. The compensation that fails is called
+                # only after the first resume, so the run must get stuck a second time.
                 state = await self._resumed(playing)
                 if wrong := _not_ended(state, "stuck"):
                     return [*problems, *(f"resumed, {said}" for said in wrong)]
@@ -190,23 +192,24 @@ class Rehearsal:
     async def _resumed(self, playing: Playing) -> RunState:
         resume(playing.services().log, playing.run, by="rehearsal")
         playing.epoch += 1
-        # Stuck at what nothing can undo, it has not been decided yet what is to be undone.
+        # A run that was stuck at irreversible work has no `saga.unwinding` yet: `unwind.begin` still has to decide what
+        # is undone.
         return await playing.end(resumed=(await playing.state()).unwinding is not None)
 
     async def _final(self, playing: Playing) -> str | None:
-        """What the run did, or one below it, that nothing can undo."""
+        """The first irreversible step that has begun, in the run or in one below it; None when there is none."""
         services = playing.services()
         view = await load_all(services, playing.run)
-        below = [f"{each.what} of {each.run}" async for each in irrevocable_below(services, view)]
+        below = [f"{work.what} of {work.run}" async for work in irrevocable_below(services, view)]
         return next(iter([*irreversible_steps_begun(view.definition, view.state), *below]), None)
 
     async def _sound(self, playing: Playing) -> list[str]:
-        """What must hold however a run went."""
+        """The problems of what must hold however a run went: its status, its log and its checks."""
         state = await playing.state()
         problems = [] if state.status in TRUSTED else [f"it ended {state.status}: nobody can trust that"]
         log = playing.services().log
-        found = [(run, await log.averify(run)) for run in (playing.run, *state.children)]
-        problems += [f"the log of {run} does not verify: {fault.message}" for run, fault in found if fault is not None]
+        faults = [(run, await log.averify(run)) for run in (playing.run, *state.children)]
+        problems += [f"the log of {run} does not verify: {fault.message}" for run, fault in faults if fault is not None]
         services = playing.services()
         broken = await broken_checks(
             self.definition,
@@ -215,7 +218,7 @@ class Rehearsal:
             site=services.site,
             now=services.clock(),
         )
-        problems += [f"check {each.check} does not hold: {each.text}" for each in broken]
+        problems += [f"check {violation.check} does not hold: {violation.text}" for violation in broken]
         return problems
 
     async def _back_at_the_beginning(self) -> list[str]:
@@ -226,7 +229,7 @@ class Rehearsal:
         return [f"{asked} {what}: {b}, not {a}" for asked, a, b in answers if a != b]
 
     async def _lengths(self) -> tuple[int, int]:
-        """How often the log is written to in the first case, and when its last step fails."""
+        """The number of appends to the log in the first case, and in the same case when its last step fails."""
         async with self.stage.playing(self.definition, self._first) as playing:
             self._reached = await playing.play()
             plain = playing.appends
@@ -237,9 +240,7 @@ class Rehearsal:
             return plain, playing.appends if state.status in ("compensated", "stuck") else 0
 
     def _last(self) -> ResolvedStep | None:
-        """The last step the first case comes to whose failure has the run undone; None when it does nothing that can
-        be undone.
-        """
+        """The last step of the first case whose failure has the run undone; None when nothing in it can be undone."""
         begun = [step for step in in_order(self.definition) if self._comes_to(step)]
         if not any(step.can_be_undone for step in begun):
             return None
@@ -252,7 +253,7 @@ class Rehearsal:
 
 
 def _guarded(scenario: Scenario) -> Scenario:
-    """One that breaks off is wrong itself, and hides no other."""
+    """The same scenario, for which an error is a problem: it must not keep the others from being played."""
 
     async def judged() -> list[str]:
         try:
@@ -270,8 +271,8 @@ def _not_ended(state: RunState, wanted: str) -> list[str]:
 
 
 def _works(state: RunState, step: ResolvedStep) -> Iterator[Any]:
-    found = state.step(step.id)
-    yield from found.items.values() if found.is_fan_out else [found.whole]
+    result = state.step(step.id)
+    yield from result.items.values() if result.is_fan_out else [result.whole]
 
 
 def _statuses(state: RunState) -> dict[str, str]:

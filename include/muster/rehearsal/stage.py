@@ -28,11 +28,11 @@ from muster.skills.registry import SkillContext, get_skill
 
 BASE = "muster_rehearsal"
 BEGINNING = "rehearsal/beginning"
-"""The run that the other side is asked about before there is any."""
+"""The run that witnesses are asked about before any run was played."""
 SERVER = "MUSTER_REHEARSAL_SERVER"
 """The environment variable that names a server, and a role that may make databases there."""
 RUN = "rehearsal_"
-"""What the names of the databases of single runs begin with."""
+"""Prefix of the names of databases of single runs."""
 
 
 @dataclass
@@ -48,13 +48,13 @@ class Stage:
     others: Mapping[str, Definition] = field(default_factory=dict)
     """The automations that those rehearsed run, by name."""
     questions: Sequence[str | Call] = ()
-    """What matters outside the log: queries, and skills that ask the other side."""
+    """Queries, and skills that ask another system, whose answers are compared."""
     settings: dict[str, object] = field(default_factory=dict)
     _current: str | None = None
     _run: str = BEGINNING
 
     async def prepare(self, script: Script, settings: dict[str, object]) -> None:
-        """Make the database that runs begin with."""
+        """Make the database of which every run gets a copy, and call what the script prepares."""
         self.questions, self.settings = [*script.state, *script.witness], settings
         self._execute(f"CREATE DATABASE {BASE}")
         migrate(self._dsn(BASE))
@@ -67,7 +67,7 @@ class Stage:
 
     @asynccontextmanager
     async def playing(self, definition: Definition, case: Case, faults: Faults = NONE) -> AsyncIterator[Playing]:
-        """One run in a database of its own, which is gone afterwards."""
+        """One run in a database of its own, which is dropped afterwards."""
         name = f"{RUN}{secrets.token_hex(6)}"
         self._execute(f"CREATE DATABASE {name} TEMPLATE {BASE}")
         database = Database(self._dsn(name))
@@ -122,7 +122,7 @@ class Stage:
 def _rows(database: Database, number: int, query: str) -> list[Any]:
     try:
         with database.connection() as connection:
-            # The author's own words about the author's own tables.
+            # The query is run as it is written, because its author is the author of the automation and its tables.
             return connection.execute(query).fetchall()
     except psycopg.Error as error:
         said = str(error).partition("\n")[0]
@@ -143,7 +143,8 @@ def own_server() -> Iterator[tuple[str, Path]]:
             with _alone_on(named):
                 yield named, folder / "files"
             return
-        # Most of what a rehearsal took was waiting for the disk: it makes and drops a database for each scenario.
+        # Without `fsync`: a rehearsal makes and drops a database for each scenario, and spent most of its time waiting
+        # for the disk. Nobody wants the server again after a power failure.
         server = PostgresServer(folder / "data", port=free_port(), password=secrets.token_hex(8), lasting=False)
         server.start()
         try:
@@ -154,7 +155,9 @@ def own_server() -> Iterator[tuple[str, Path]]:
 
 @contextmanager
 def _alone_on(server: str) -> Iterator[None]:
-    """Keep other rehearsals off a server, whose fixed names would meet, and drop what a killed one left there."""
+    """Keep other rehearsals off a server, and drop databases that a killed one left there."""
+    # Two rehearsals on one server would both use the database `BASE`. The lock belongs to this connection, so a
+    # rehearsal that is killed releases it; its databases are left, and nobody else can be using them.
     with psycopg.connect(server, autocommit=True) as connection:
         free = connection.execute("SELECT pg_try_advisory_lock(hashtext(%s))", (BASE,)).fetchone()
         if not free or not free[0]:
