@@ -79,7 +79,7 @@ def plan_restart(
     """Plan to do `step` again and every step after it, as if they had not been performed. Nothing is written.
 
     A step on another branch of the graph that was undone, or has no outcome, is done again as well: the run could not
-    succeed without it, and no later beginning includes both.
+    succeed without it, and no single step leads to both.
 
     Args:
         now: The version that the run goes on with; None for the one it has.

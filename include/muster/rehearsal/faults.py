@@ -114,6 +114,7 @@ class MortalLog(RunLog):
         if fatal and self._faults.when == "before":
             raise Crash
         stored = await super().aappend(stream, events, expected=expected, correlation=correlation, within=within)
+        # The events are in the database, and the process never learns of it: whoever goes on must find them there.
         if fatal:
             raise Crash
         return stored
