@@ -76,7 +76,7 @@ class Judge:
         self.number = call["number"]
         if call["step"] == "undo":
             place = call["undone"], call["index"]
-            self.preserved_steps.pop(place, None)
+            self.stands.pop(place, None)
             self.owed[place] = self.number
             return
         stage, index = self.stage(call["step"]), call["index"]
@@ -84,7 +84,7 @@ class Judge:
         for reason in self._faults(stage, index, call["of"]):
             self.wrong.append(f"{stage.id}[{index}] {call['how']} of {call['of']}: {reason}")
         if stage.final and self.form.ends and call["how"] == "ok":
-            self.preserved_steps[place] = self._name(call["of"])
+            self.stands[place] = self._name(call["of"])
         self.calls[place] = Call(self.number, call["how"], call["of"], call["gave"])
         for later in self.form.stages if index is not None else ():
             if later.family == stage.family and later.id in self.after(stage.id):
@@ -111,7 +111,7 @@ class Judge:
             yield f"it is to be made of {made_of}"
         elif not self.is_due((stage.id, index)):
             yield "it is not due"
-        name = self.preserved_steps.get((stage.id, index))
+        name = self.stands.get((stage.id, index))
         if name is not None and name != self._name(of):
             yield f"{name} stands at its position"
 
@@ -121,8 +121,8 @@ class Judge:
             self.wrong += [f"succeeded, and {why}" for why in self._missing()]
         elif not reason:
             self.wrong.append(f"{status}, and nothing says why")
-        if status == "compensated" and self.preserved_steps:
-            self.wrong.append(f"compensated, and {self.preserved_steps} stands")
+        if status == "compensated" and self.stands:
+            self.wrong.append(f"compensated, and {self.stands} stands")
 
     def _missing(self) -> Iterator[str]:
         for stage in self.form.stages:

@@ -119,9 +119,9 @@ class Judge:
 
     def begins(self, steps: Collection[str], only: Collection[str] | None) -> None:
         """These steps are done again; `only` names whose part of the fan-outs among them."""
-        for step, name in list(self.preserved_steps):
+        for step, name in list(self.stands):
             if step in steps and (only is None or step == "last" or name in only):
-                del self.preserved_steps[step, name]
+                del self.stands[step, name]
 
     def hears(self, call: str) -> None:
         """One line of the file of calls."""
@@ -142,7 +142,7 @@ class Judge:
                 self._posts(name, how, key[0])
             if step != "last":
                 self._allowed(step, name)
-            self.preserved_steps[step, name] = how
+            self.stands[step, name] = how
 
     def _posts(self, name: str, how: str, key: str) -> None:
         if self.case.shape != "plain" and self.tried.get(key, name) != name:
@@ -156,7 +156,7 @@ class Judge:
         if name not in self.names:
             self.wrong.append(f"ii: {step} {name}, which is not in the list any more")
         for before in FANS_OUT[: FANS_OUT.index(step)]:
-            how = self.preserved_steps.get((before, name))
+            how = self.stands.get((before, name))
             if how != "ok":
                 number = "i" if before == "approve" else "ii"
                 self.wrong.append(f"{number}: {step} {name}, and {before} of it is {how or 'not done'} now")
@@ -164,11 +164,7 @@ class Judge:
 
     def ends(self, status: str, reason: str | None) -> None:
         """The run was closed."""
-        lost = [
-            f"{step} {name}"
-            for (step, name), how in self.preserved_steps.items()
-            if how == "broken" and self._is_in(name)
-        ]
+        lost = [f"{step} {name}" for (step, name), how in self.stands.items() if how == "broken" and self._is_in(name)]
         posted = set().union(*self.posted.values())
         if status == "compensated" and posted:
             self.wrong.append(f"iv: compensated, and {sorted(posted)} stand posted")
@@ -185,7 +181,7 @@ class Judge:
     def _all_set_aside(self) -> bool:
         """Then a step counts as failed."""
         for step in FANS_OUT[:2]:
-            hows = [self.preserved_steps[step, name] for name in self.names if (step, name) in self.preserved_steps]
+            hows = [self.stands[step, name] for name in self.names if (step, name) in self.stands]
             if hows and set(hows) == {"aside"}:
                 return True
         return False
@@ -194,7 +190,7 @@ class Judge:
         for index, name in enumerate(self.names):
             if self.case.shape in ("when", "item") and len(self.names) < 3 and (self.case.shape == "when" or index):
                 continue
-            if all(self.preserved_steps.get((step, name)) == "ok" for step in FANS_OUT[:3]):
+            if all(self.stands.get((step, name)) == "ok" for step in FANS_OUT[:3]):
                 yield name
 
 
