@@ -43,7 +43,10 @@ def environment(
     host: str = "127.0.0.1",
     inherited: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
-    """What Airflow's processes see: tuning, what the caller's environment says, then what must be so."""
+    """The environment of Airflow's processes.
+
+    What the caller's environment says wins over the tuning, and what must be so for the parts to fit wins over both.
+    """
     given = dict(os.environ if inherited is None else inherited)
     return {
         **_named(_tuning(cpu_count())),
@@ -63,9 +66,10 @@ def component_specs(project: Project, variables: Mapping[str, str]) -> list[Proc
             log=project.logs / f"{name}.log",
             folder=project.root,
             grace=12.0,
-            # Tasks that end while the scheduler stops report to it.
+            # Stopped last: tasks that end while the scheduler stops report to the API server.
             foundation=name == "api-server",
-            # The triggerer's runner would wait 10 s for its parent, who waits for it.
+            # At SIGTERM to the triggerer alone, its runner process would wait 10 s for its parent, which waits for the
+            # runner. SIGINT to the group, as from a terminal, reaches both.
             stop=signal.SIGINT if name == "triggerer" else signal.SIGTERM,
             stop_group=name == "triggerer",
         )
@@ -167,9 +171,10 @@ def _required(
             "fernet_key": credentials.fernet_key,
             "execution_api_server_url": f"{local}/execution/",
             "auth_manager": "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager",
-            # Those that were added are read at each sign-in: they come and go while Airflow runs.
+            # Without the logins that a command has added: these come and go while Airflow runs, so its API server reads
+            # them at each sign-in.
             "simple_auth_manager_users": ",".join(
-                f"{name}:{it.role}" for name, it in credentials.logins.items() if not it.added
+                f"{name}:{login.role}" for name, login in credentials.logins.items() if not login.added
             ),
             "simple_auth_manager_passwords_file": password_file(project),
         },

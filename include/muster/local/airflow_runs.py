@@ -17,15 +17,15 @@ class RestAirflow:
 
     def state(self, dag_id: str, run_id: str) -> str | None:
         """The state of a run; None when Airflow does not know it."""
-        found = self._client.run(dag_id, run_id)
-        return None if found is None else str(found["state"])
+        run = self._client.run(dag_id, run_id)
+        return None if run is None else str(run["state"])
 
     def running(self, dag_id: str, run_ids: Sequence[str]) -> Collection[str]:
         """Those of these runs that have not ended."""
         if self._client.dag(dag_id) is None:
             return ()
         unfinished = {run["dag_run_id"] for run in self._client.runs(dag_id, state=["queued", "running"])}
-        return [each for each in run_ids if each in unfinished]
+        return [run_id for run_id in run_ids if run_id in unfinished]
 
     def tasks(self, dag_id: str, run_id: str) -> Mapping[str, str | None]:
         """The state of each of its tasks, as `task` or `task_<map index>`."""
@@ -34,16 +34,23 @@ class RestAirflow:
         return {_name(task): task["state"] for task in self._client.tasks(dag_id, run_id)}
 
     def restart(self, dag_id: str, run_id: str, *, latest: bool = False) -> None:
-        """Clear all tasks of a run that is there."""
+        """Clear all tasks of a run, so that Airflow performs them again.
+
+        Raises:
+            PermanentError: Airflow does not know the run.
+        """
         if self._client.run(dag_id, run_id) is None:
             raise PermanentError(f"Airflow does not know the run {run_id} of {dag_id} any more.")
         tasks = sorted({task["task_id"] for task in self._client.tasks(dag_id, run_id)})
         self._client.clear(dag_id, run_id, tasks, latest=latest)
 
     def clear(self, dag_id: str, run_id: str, tasks: Sequence[str]) -> bool:
-        """Clear these tasks, named as by `tasks`; always possible."""
-        found = [task for task in self._client.tasks(dag_id, run_id) if _name(task) in tasks]
-        which = [each["task_id"] if each["map_index"] < 0 else (each["task_id"], each["map_index"]) for each in found]
+        """Clear these tasks, named as by `tasks`; True if Airflow cleared any."""
+        named = [task for task in self._client.tasks(dag_id, run_id) if _name(task) in tasks]
+        which = [
+            instance["task_id"] if instance["map_index"] < 0 else (instance["task_id"], instance["map_index"])
+            for instance in named
+        ]
         return self._client.clear(dag_id, run_id, which) > 0
 
 

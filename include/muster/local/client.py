@@ -76,7 +76,7 @@ class AirflowClient:
         return answer.status_code != 404
 
     def ensure_goes_on(self, dag_id: str, run_id: str) -> None:
-        """Of a run that has not ended.
+        """Ensure that Airflow goes on with a run that has not ended.
 
         Raises:
             Paused: its Dag is paused, so Airflow begins none of its tasks.
@@ -96,14 +96,14 @@ class AirflowClient:
         run_id: str | None = None,
         note: str | None = None,
     ) -> tuple[dict[str, Any], bool]:
-        """Start a run. The run and whether it is new: a run id that exists starts nothing.
+        """Start a run; returns the run and whether it is new. A run id that exists starts nothing.
 
         Raises:
             MusterError: there is no such Dag, or its inputs do not fit.
         """
         body = {"logical_date": None, "conf": conf or {}, "dag_run_id": run_id, "note": note}
         path = f"/api/v2/dags/{dag_id}/dagRuns"
-        # Asked first: to be told by a refusal leaves a traceback in Airflow's log.
+        # Asked first, because a start that Airflow refuses leaves a traceback in its log.
         if run_id is not None and (existing := self._get_or_none(f"{path}/{run_id}")) is not None:
             return existing, False
         answer = self._send(
@@ -117,7 +117,7 @@ class AirflowClient:
             raise MusterError(
                 f"The input `{name}{place or ''}` of {dag_id} does not fit: {why.rstrip('.')}. Nothing was started."
             )
-        # Somebody else has started it between the question and this.
+        # Somebody else has started the run between the question and the request.
         if answer.status_code == 409 and run_id is not None:
             existing = self._get_or_none(f"{path}/{run_id}")
             if existing is not None:
@@ -143,7 +143,7 @@ class AirflowClient:
         return list(self._pages(path, "hitl_details", response_received=False))
 
     def answer(self, task: dict[str, object], option: str, values: dict[str, Any] | None = None) -> dict[str, object]:
-        """Answer an approval. What Airflow stored; only `detail`, in words, where more approvals are needed.
+        """Answer an approval; returns what Airflow stored, or only `detail`, in words, if more approvals are needed.
 
         Raises:
             MusterError: this person may not answer it, or it is not open any more.
@@ -176,7 +176,7 @@ class AirflowClient:
         only_failed: bool = False,
         latest: bool = False,
     ) -> int:
-        """Have tasks of a run performed again, on the version the run belongs to; how many that are.
+        """Have tasks of a run performed again, on the version the run belongs to; returns how many they are.
 
         Args:
             tasks: Task ids, with the map index where only one of a task's instances is meant.
@@ -237,7 +237,8 @@ class AirflowClient:
     def _send(self, method: str, path: str, *, accept: tuple[int, ...] = (), **options: Any) -> httpx.Response:
         try:
             answer = self._http.request(method, path, headers=self._headers(path), **options)
-            # Tokens run out, and a restart may have changed what they are signed with: once with a new one.
+            # The token may have expired, or a restart may have changed the key that signs tokens: once more with a new
+            # one.
             if answer.status_code == 401 and self._token is not None:
                 self._token = None
                 answer = self._http.request(method, path, headers=self._headers(path), **options)
@@ -264,7 +265,7 @@ class AirflowClient:
             return {}
         if self._token is None:
             answer = self._http.post("/auth/token", json={"username": self.username, "password": self._password})
-            # 400 where none is given.
+            # Airflow answers 400 if the password is empty.
             if answer.status_code in (400, 401):
                 raise MusterError(
                     f"Airflow does not know {self.username} with this password.",

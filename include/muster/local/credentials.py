@@ -60,8 +60,10 @@ def credentials_file(state: Path) -> Path:
 
 @contextmanager
 def alone(state: Path) -> Iterator[None]:
-    """Nobody else makes or changes the credentials meanwhile: others wait. Within it they are read by `renew_logins`,
-    `add_login` and `remove_login`, which take no lock themselves.
+    """Hold the lock on the credentials; other processes that make or change them wait.
+
+    Call `renew_logins`, `add_login` and `remove_login` within it. They take no lock themselves, because a second
+    `flock` of the file would wait for the first one, also in the same process.
     """
     with (state / "credentials.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -78,7 +80,8 @@ def load_credentials(state: Path) -> Credentials:
     if path.exists():
         return _read(path)
     with alone(state):
-        # Asked again: whoever held the lock before may have made them, and begun what is kept under their keys.
+        # Looked for again under the lock: the process that held it before may have made the credentials, and data may
+        # be encrypted with their keys by now.
         return _as_they_are(state)
 
 
@@ -95,32 +98,33 @@ def renew_logins(state: Path) -> Credentials:
     path = credentials_file(state)
     known = _read(path) if path.exists() else _new()
     named = _wanted_logins()
-    added = {name: it.role for name, it in known.logins.items() if it.added and name not in named}
+    added = {name: login.role for name, login in known.logins.items() if login.added and name not in named}
     wanted = named | added
-    given = {name: it.role for name, it in known.logins.items()}
+    given = {name: login.role for name, login in known.logins.items()}
     if wanted == given:
         return known
-    passwords = {name: it.password for name, it in known.logins.items()}
+    passwords = {name: login.password for name, login in known.logins.items()}
     logins = {
         name: Login(role, passwords.get(name) or secrets.token_urlsafe(12), added=name in added)
         for name, role in wanted.items()
     }
-    # Whoever only comes in addition takes nothing from anybody.
+    # A new secret makes every token invalid and signs everybody out. Needed only where a login or a role was taken
+    # away: the tokens that were signed before still name it.
     jwt_secret = known.jwt_secret if given.items() <= wanted.items() else _jwt_secret()
     return _written(state, replace(known, logins=logins, jwt_secret=jwt_secret))
 
 
 def added_logins(state: Path) -> dict[str, Login]:
-    """Those that a command has added."""
+    """The logins that a command has added, by name."""
     path = credentials_file(state)
-    return {name: it for name, it in _read(path).logins.items() if it.added} if path.exists() else {}
+    return {name: login for name, login in _read(path).logins.items() if login.added} if path.exists() else {}
 
 
 def add_login(state: Path, name: str, role: str) -> Credentials:
     """The project's credentials with one more login.
 
     Raises:
-        MusterError: the name is none, or somebody has it.
+        MusterError: the name is not valid, or somebody has it already.
     """
     known = _as_they_are(state)
     if not name.strip() or any(char in name for char in ",:|") or any(char.isspace() for char in name):
@@ -146,7 +150,7 @@ def remove_login(state: Path, name: str) -> Credentials:
             f"{name} was not added by `muster users add`.",
             remedy="`muster users` lists who was; the others are `admin`, `finance-lead` and those in MUSTER_USERS.",
         )
-    left = {other: it for other, it in known.logins.items() if other != name}
+    left = {other: login for other, login in known.logins.items() if other != name}
     return _written(state, replace(known, logins=left, jwt_secret=_jwt_secret()))
 
 
@@ -162,13 +166,14 @@ def _written(state: Path, credentials: Credentials) -> Credentials:
 
 def write_secret(path: Path, text: str) -> None:
     """Write a file that only its owner can read, whole or not at all."""
-    # Beside it and renamed: a reader, or a crash, meets the old file or the new one. Nobody else writes to it, also not
-    # a process of the same id in another container.
+    # Written beside the file and then renamed: a reader, or a crash, meets the whole old file or the whole new one. The
+    # name is random and not the process id, because processes in two containers may have the same id.
     descriptor, partial = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "w") as file:
             file.write(text)
-            # On disk before the rename: else a power failure may leave the new name on an empty file.
+            # On disk before the rename: else a power failure may leave the name on an empty file, and the keys are
+            # lost.
             file.flush()
             os.fsync(file.fileno())
         Path(partial).replace(path)

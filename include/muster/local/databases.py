@@ -87,6 +87,7 @@ def _may_create_databases(connection: psycopg.Connection[tuple[object, ...]]) ->
 
 def _make_role(connection: psycopg.Connection[tuple[object, ...]], name: str, password: str) -> None:
     row = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (name,)).fetchone()
+    # A role that exists is given the password too: the credentials may have been made anew since.
     verb = sql.SQL("CREATE" if row is None else "ALTER")
     connection.execute(
         sql.SQL("{} ROLE {} LOGIN PASSWORD {}").format(verb, sql.Identifier(name), sql.Literal(password))
@@ -98,6 +99,8 @@ def _make_database(connection: psycopg.Connection[tuple[object, ...]], name: str
         return
     owned = sql.SQL(" OWNER {}").format(sql.Identifier(owner)) if owner else sql.SQL("")
     connection.execute(sql.SQL("CREATE DATABASE {}{}").format(sql.Identifier(name), owned))
+    # PostgreSQL makes a database outside of any transaction. A crash before the comment leaves a database without it,
+    # which is empty and so is not refused at the next start.
     connection.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), sql.Literal(MARK)))
 
 

@@ -52,9 +52,11 @@ class Keeper:
 
     def run(self) -> int:
         """Run the command to its end; its exit code, `128 + n` when signal n ended it."""
+        # What the command abandons becomes a child of the keeper; else it would belong to init, and `_sweep` would not
+        # find it.
         _prctl(PR_SET_CHILD_SUBREAPER, 1)
-        # Before the command starts: a stop that comes while it does must not end the keeper and leave the command
-        # behind.
+        # Before the command starts: a stop signal that comes in between would end the keeper by the default action, and
+        # leave the command behind.
         wake = self._listen()
         child = self._start()
         while not (self._stopping or self._orphaned() or self._reaped(child)):
@@ -91,8 +93,8 @@ class Keeper:
         return subprocess.Popen(self._command, stdin=subprocess.DEVNULL, **options).pid
 
     def _orphaned(self) -> bool:
-        # Compared with the id that the supervisor gave: asked for here at the start, it would already be another one if
-        # the supervisor had died by then.
+        # Compared with the id that the supervisor gave. If this process asked for its parent's id at its start and the
+        # supervisor had died by then, the id would be that of the process that inherited it, and never change.
         return os.getppid() != self._parent
 
     def _reaped(self, child: int) -> bool:
@@ -107,14 +109,15 @@ class Keeper:
         return self._code is not None
 
     def _pause(self, wake: int) -> None:
-        # A signal that came after the loop last looked has left a byte in the pipe, so it is not slept through. That
-        # the supervisor died nobody signals: it is looked for.
+        # A signal that came after the loop last looked has left a byte in the pipe, so the pause ends at once. No
+        # signal tells that the supervisor died, so the pause is short and the loop looks for it.
         select.select([wake], [], [], LOOK_INTERVAL)
         with contextlib.suppress(BlockingIOError):
             os.read(wake, 4096)
 
     def _end(self, child: int, wake: int) -> None:
         with contextlib.suppress(ProcessLookupError):
+            # It may have ended between the last look and this.
             (os.killpg if self._group else os.kill)(child, self._stop)
         deadline = time.monotonic() + self._grace
         while not self._reaped(child) and time.monotonic() < deadline:
@@ -126,13 +129,14 @@ class Keeper:
             with contextlib.suppress(psutil.Error):
                 process.terminate()
         _, alive = psutil.wait_procs(leftovers, timeout=LEFTOVER_GRACE)
-        # Killing can race with forking: repeat until nothing is left.
+        # A process may fork between the listing and its SIGKILL, and that child is on no list: repeat until none is
+        # left.
         while alive:
             for process in alive:
                 with contextlib.suppress(psutil.Error):
                     process.kill()
             psutil.wait_procs(alive, timeout=1)
-            alive = [each for each in psutil.Process().children(recursive=True) if not _is_dead(each)]
+            alive = [child for child in psutil.Process().children(recursive=True) if not _is_dead(child)]
 
 
 def _is_dead(process: psutil.Process) -> bool:

@@ -24,7 +24,7 @@ from muster.local.processes import ManagedProcess, ProcessSpec
 START_PATIENCE = 30.0
 """Seconds until a start is given up: after a crash the server replays its log first."""
 RESTART_PATIENCE = 5.0
-"""Seconds in which a server that ends at once is started again: what is left of a killed one holds its data."""
+"""Seconds in which a server that ends at once is started again: processes of a killed one still hold its data."""
 ROOTS_DATA = Path("/var/lib/muster")
 """Where root's servers live: PostgreSQL runs as `nobody` there, who may not enter a project below `/root`."""
 UNPRIVILEGED = "nobody"
@@ -62,6 +62,8 @@ class PostgresServer:
         deadline = time.monotonic() + START_PATIENCE
         while not self._answers():
             if self.process.poll() is not None:
+                # Processes of a killed server let go of the data within seconds. A server that still ends after that
+                # has another reason, and waiting would only hide it.
                 if time.monotonic() > deadline - START_PATIENCE + RESTART_PATIENCE:
                     self._give_up()
                 time.sleep(0.5)
@@ -112,13 +114,13 @@ class PostgresServer:
         )
 
     def _initialise(self) -> None:
-        # Beside its place, and moved there when it is whole: `initdb` writes `PG_VERSION` first, so that what it leaves
-        # when it is killed would look like a database at the next start.
+        # Made beside its place and moved there when it is whole. `initdb` writes `PG_VERSION` first, so what it leaves
+        # behind when it is killed would look like a database at the next start.
         self.data.parent.mkdir(parents=True, exist_ok=True)
         making = f".{self.data.name}.making-"
         for left in self.data.parent.glob(f"{making}*"):
             left.unlink() if left.is_file() else shutil.rmtree(left, ignore_errors=True)
-        # Another name each time: one whose parent was killed may still be at its own.
+        # Another name each time: an `initdb` whose parent was killed may still be writing into its own folder.
         folder = Path(tempfile.mkdtemp(prefix=making, dir=self.data.parent))
         password_file = folder.with_name(f"{folder.name}.password")
         password_file.touch(mode=0o600)
@@ -130,6 +132,7 @@ class PostgresServer:
             self._initdb(folder, password_file)
         finally:
             password_file.unlink()
+        # What lies there has no `PG_VERSION`, so it is no database.
         shutil.rmtree(self.data, ignore_errors=True)
         folder.rename(self.data)
 
@@ -268,7 +271,8 @@ def _copied(package: Path) -> Path:
             if folder.is_dir():
                 shutil.copytree(folder, partial / folder.name, symlinks=True)
         partial.chmod(0o755)
-        # Renamed when complete: a copy that was broken off never looks like a whole one.
+        # Renamed when complete, so that a copy that was broken off never looks like a whole one. The rename fails if
+        # another process was faster, and then its copy is used.
         with contextlib.suppress(OSError):
             partial.rename(target)
         shutil.rmtree(partial, ignore_errors=True)

@@ -35,7 +35,7 @@ class ProcessSpec:
     grace: float = 15.0
     """Seconds between the stop signal and SIGKILL for everything that is left."""
     foundation: bool = False
-    """Others stand on it: it is stopped after all that is none."""
+    """True if other processes need this one: it is stopped after those that are no foundation."""
     user: str | None = None
     """Account to run as; only root may name one."""
 
@@ -90,7 +90,7 @@ class ManagedProcess:
             return None
         code = self._keeper.poll()
         if code is not None and code < 0:
-            # The keeper itself was killed, so it could not clean up.
+            # Below zero a signal ended the keeper itself, so it could not clean up after its command.
             kill_session(self._keeper.pid)
         return code
 
@@ -106,6 +106,8 @@ class ManagedProcess:
         self.request_stop()
         try:
             self._keeper.wait(self.spec.grace + 10)
+        # The keeper ends by itself after the grace and a sweep. One that has not hangs, so it is killed, and `poll`
+        # kills its session.
         except subprocess.TimeoutExpired:
             self._keeper.kill()
             self._keeper.wait()
@@ -115,10 +117,10 @@ class ManagedProcess:
 
 def kill_session(session: int) -> None:
     """SIGKILL every process of a session and all their descendants, until none is left."""
-    # Again and again: a process that forks while the list is made has a child that is not on it.
+    # Again and again, because a process that forks while the list is made has a child that is not on it.
     for _ in range(20):
-        members = [each for each in psutil.process_iter() if _session_of(each.pid) == session]
-        doomed = [each for each in _with_descendants(members) if _alive(each)]
+        members = [candidate for candidate in psutil.process_iter() if _session_of(candidate.pid) == session]
+        doomed = [candidate for candidate in _with_descendants(members) if _alive(candidate)]
         if not doomed:
             return
         for process in doomed:
@@ -128,11 +130,11 @@ def kill_session(session: int) -> None:
 
 
 def _with_descendants(processes: Sequence[psutil.Process]) -> set[psutil.Process]:
-    found = set(processes)
+    family = set(processes)
     for process in processes:
         with contextlib.suppress(psutil.Error):
-            found.update(process.children(recursive=True))
-    return found
+            family.update(process.children(recursive=True))
+    return family
 
 
 def _alive(process: psutil.Process) -> bool:

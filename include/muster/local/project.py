@@ -76,6 +76,7 @@ def find_project(start: Path | None = None) -> Project:
     named = os.environ.get("MUSTER_PROJECT")
     here = Path(named or start or Path.cwd()).resolve()
     folder = nearest_project(here)
+    # A folder that MUSTER_PROJECT names has to be the project itself; one above it is not what was asked for.
     if folder is not None and (folder == here or not named):
         return Project(folder, Path(os.environ.get("MUSTER_STATE") or folder / ".muster").resolve())
     raise MusterError(

@@ -44,7 +44,7 @@ class AlreadyRunning(MusterError):
 
 
 class Lock:
-    """Held by the supervisor; the kernel drops it when that process ends in any way: it is never stale."""
+    """Held by the supervisor. It is never stale, because the kernel drops it however that process ends."""
 
     def __init__(self, state: Path) -> None:
         self._path = state / "lock"
@@ -53,7 +53,8 @@ class Lock:
     def take(self) -> bool:
         """Take the lock; False when another process holds it."""
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
-        # A command that only looks holds it for a moment: that must not pass for a running stack.
+        # `find_running` in another command holds the lock for a moment, only to look. Tried for 0.2 s, so that this
+        # does not pass for a running stack.
         for _ in range(10):
             with contextlib.suppress(OSError):
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -84,6 +85,8 @@ def find_running(state: Path) -> Running | None:
     """What runs in this state folder now; a note that a killed supervisor left behind counts for nothing."""
     if not state.is_dir():
         return None
+    # The lock decides, not the note: a killed supervisor leaves its note behind, and the process id in it may be a
+    # stranger's by now.
     lock = Lock(state)
     if lock.take():
         lock.release()
@@ -123,6 +126,7 @@ def check_port(port: int, host: str = "127.0.0.1") -> None:
         PortBusy: somebody does.
     """
     with socket.socket() as probe:
+        # As servers do: else the closed connections of a stack that has just stopped would make its port look busy.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))

@@ -109,10 +109,10 @@ class Stack:
                 f"Muster is running already for {self.project.root}{where}.",
                 remedy="`muster status` shows it, `muster down` stops it.",
             )
-        # What a killed one left behind names a process that may be somebody else's by now.
+        # The note of a killed supervisor names a process id that may be somebody else's by now.
         note_path(self.project.state).unlink(missing_ok=True)
         check_port(self.port, self._host)
-        # Both files under one lock: a login that a command adds in between would be in one of them only.
+        # Both files under one lock: a login that a command adds between the two would be in only one of them.
         with alone(self.project.state):
             self.credentials = renew_logins(self.project.state)
             write_passwords(self.project, self.credentials)
@@ -146,7 +146,7 @@ class Stack:
         """Return when all four components are well.
 
         Raises:
-            MusterError: they are not within `patience` seconds, or one keeps crashing.
+            MusterError: they are not well within `patience` seconds, or one keeps crashing; nothing is stopped here.
         """
         deadline = time.monotonic() + patience
         while not all((health := self.health()).values()):
@@ -171,7 +171,7 @@ class Stack:
         if self._postgres is not None:
             self._postgres.stop()
         if self._databases is not None:
-            # Before the lock is given back: after that it may be the note of whoever took the lock next.
+            # Before the lock is given back: after that, the note may be that of the next stack that took the lock.
             note_path(self.project.state).unlink(missing_ok=True)
         self._lock.release()
 
@@ -235,15 +235,17 @@ class Stack:
         def migrate_airflow() -> None:
             try:
                 self._migrate_airflow()
+            # An error of a thread would end in the thread; it is raised below, in the thread of `start`.
             except BaseException as error:
                 failures.append(error)
 
-        # Airflow's takes seconds to load before it starts, so both go side by side.
+        # Side by side, because Airflow's migration takes seconds only to load.
         other = threading.Thread(target=migrate_airflow)
         other.start()
         try:
             migrate(self.dsn)
         finally:
+            # Also if our own migration fails: `stop` follows, and would end the server under Airflow's.
             other.join()
         if failures:
             raise failures[0]

@@ -78,7 +78,7 @@ class Supervisor:
 
     def stop(self) -> None:
         """Stop everything: first all that stands on something, together; then each foundation, the last one first."""
-        # The watching thread ends first: it would take a process that is stopped for one that crashed, and start it
+        # The watching thread ends first: it would take a process that was stopped for one that crashed, and start it
         # again.
         self._stopping.set()
         if self._thread is not None:
@@ -86,6 +86,7 @@ class Supervisor:
         processes = [state.process for state in self.components.values()]
         foundations = [process for process in processes if process.spec.foundation]
         others = [process for process in processes if not process.spec.foundation]
+        # All are asked before one is waited for, so that their times of grace run side by side.
         for process in others:
             process.request_stop()
         for process in (*others, *reversed(foundations)):
@@ -94,6 +95,7 @@ class Supervisor:
     def _watch(self) -> None:
         while not self._stopping.wait(0.2):
             with self._lock:
+                # A copy, so that `add` does not wait while this thread ends and starts processes.
                 states = list(self.components.values())
             for state in states:
                 self._look_at(state)
