@@ -59,8 +59,8 @@ def trail(database: Database, stream: str, fault: str | None) -> Iterator[Line]:
     while page := run(database, _page(stream, version)):
         for line in page:
             if version == 0:
-                # A run may have been cancelled before it was opened.
-                opened = next((each for each in page if each["what"] == T.RUN_OPENED), line)
+                # Not always the first event: a run may have been cancelled before it was opened.
+                opened = next((event for event in page if event["what"] == T.RUN_OPENED), line)
                 yield _head(database, stream, opened, fault)
             version = line["version"]
             _count(totals, line)
@@ -108,15 +108,15 @@ def check(path: Path, pem: str) -> Checked:
         MusterError: the file cannot be read, or the key is none.
     """
     checker = Checker(pem)
-    found = Checked(signed_by=checker.fingerprint)
+    checked = Checked(signed_by=checker.fingerprint)
     try:
         with path.open("rb") as file:
-            _check(iter(file), checker, found)
+            _check(iter(file), checker, checked)
     except OSError as error:
         raise MusterError(
             f"{path} cannot be read: {error.strerror}.", remedy="Give a file `muster audit` wrote."
         ) from error
-    return found
+    return checked
 
 
 def _check(lines: Iterator[bytes], checker: Checker, found: Checked) -> None:
@@ -125,6 +125,7 @@ def _check(lines: Iterator[bytes], checker: Checker, found: Checked) -> None:
         line = _parsed(raw)
         signature = str(line.pop("signature", ""))
         if not line or not checker.valid(canonical(line), signature) or line.get("number") != number:
+            # Nothing after it is looked at: what is chained to a line that was changed proves nothing.
             found.faults.append(f"line {number} is not what was signed with the key {checker.fingerprint[:16]}")
             return
         if line["previous"] != previous:
@@ -235,7 +236,7 @@ def _head(database: Database, stream: str, opened: Line, fault: str | None) -> L
         "automation": data.get("automation"),
         "definition": definition,
         "definition_content": shown,
-        # What was masked does not add up to its hash any more; who checks it must know why.
+        # A masked definition does not fit its hash any more: whoever checks it must know why.
         **({"definition_masked": True} if shown != content else {}),
         "bundle_version": data.get("bundle_version"),
         "requested_by": data.get("requested_by"),

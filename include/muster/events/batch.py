@@ -94,7 +94,7 @@ def prepare(
     prepared, objects = [], []
     for new in events:
         data, moved = detach(UPCASTERS.stamp(new.type, new.data))
-        if may_hold_secrets(data) or (moved and any(may_hold_secrets(each.content.decode()) for each in moved)):
+        if may_hold_secrets(data) or (moved and any(may_hold_secrets(value.content.decode()) for value in moved)):
             new = replace(new, data=redact_data(new.data))
             data, moved = detach(UPCASTERS.stamp(new.type, new.data))
         step = new.data.get("step")
@@ -186,7 +186,7 @@ def plan(
         answer: list[Event | int] = []
         for event in request.events:
             key = event.new.key
-            # The retry of an append whose answer was lost, or another process that was first: what is stored counts.
+            # The append is repeated because its answer was lost, or another process was first: what is stored counts.
             if key is not None and key in stored:
                 answer.append(stored[key])
             elif key is not None and key in row_by_key:

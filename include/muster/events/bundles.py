@@ -61,7 +61,8 @@ class BundleStore:
         """
         ensure_size(sum(map(len, files.values())))
         version = version_of(files)
-        # Who publishes the same again heals what was changed by hand.
+        # Publishing the same again heals a row that was changed by hand. The later time counts: files that were put
+        # back as they had been are the latest version again.
         statement = (
             "INSERT INTO bundle_versions (bundle, version, content, published_at)"
             " VALUES (%(bundle)s, %(version)s, %(content)s, least(%(at)s, clock_timestamp()))"
@@ -89,6 +90,8 @@ class BundleStore:
         bundle, content = rows[0]
         try:
             files = _unpacked(content)
+        # What somebody put here by hand may be no archive, an encrypted one, or one that grows too large: it is refused
+        # below, as whatever does not fit the name.
         except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError, MusterError):
             files = {}
         if version_of(files) != version:
@@ -153,7 +156,7 @@ def _packed(files: Files) -> bytes:
 def _unpacked(content: bytes) -> dict[str, bytes]:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         entries = archive.infolist()
-        # Before anything is unpacked: what somebody put here may grow without end.
+        # Before anything is unpacked: an archive that somebody put here may grow without end.
         ensure_size(sum(entry.file_size for entry in entries))
         if any(PurePosixPath(entry.filename).is_absolute() or ".." in entry.filename.split("/") for entry in entries):
             raise ValueError("a file outside of the version")

@@ -91,10 +91,11 @@ def verify(database: Database, path: Path, stream: str | None = None, *, lost: b
 
     With `lost`, the file is left out of it: what only it could witness is not looked for.
     """
-    # The database first: a checkpoint that is being written meanwhile is then in the file at least.
+    # The database before the file. The other way round, a checkpoint that is written in between would be known to the
+    # database and not in the file, which would look cut.
     anchors = {} if lost else run(database, _anchors())
-    found, faults = ([], []) if lost else _read(path, anchors)
-    witnesses = _witnesses(found)
+    checkpoints, faults = ([], []) if lost else _read(path, anchors)
+    witnesses = _witnesses(checkpoints)
     streams = events = 0
     intact: set[str] = set()
     for name in [stream] if stream is not None else _all_streams(database, witnesses):
@@ -102,7 +103,7 @@ def verify(database: Database, path: Path, stream: str | None = None, *, lost: b
         streams, events = streams + 1, events + count
         if fault is not None:
             faults.append(fault)
-    return Verification(streams, events, len(found), len(witnesses), faults)
+    return Verification(streams, events, len(checkpoints), len(witnesses), faults)
 
 
 def known_streams(path: Path) -> set[str]:
@@ -124,7 +125,7 @@ def _witnesses(checkpoints: Sequence[Checkpoint]) -> dict[str, dict[int, str]]:
     known: dict[str, dict[int, str]] = {}
     for checkpoint in checkpoints:
         for stream, (version, hash) in checkpoint.streams.items():
-            # The first one stands: that a later checkpoint saw another event there is the very thing to find.
+            # The first one stands: if a later checkpoint saw another event there, the stream was written anew between.
             known.setdefault(stream, {}).setdefault(version, hash)
     return known
 
@@ -133,17 +134,17 @@ def _read(path: Path, anchors: Mapping[int, str]) -> tuple[list[Checkpoint], lis
     """The checkpoints up to the first line that is not as it was written, and what is wrong with the file."""
     # What follows the last line break is half a line that a crash has left: the next writer removes it.
     lines = _content(path).split(b"\n")[:-1]
-    found: list[Checkpoint] = []
+    checkpoints: list[Checkpoint] = []
     for place, line in enumerate(lines, 1):
         checkpoint = _parse(line)
-        if checkpoint is None or not _follows(checkpoint, found[-1] if found else None, anchors):
-            return found, [Fault("", place, "altered", f"line {place} of {path} is not what was written")]
-        found.append(checkpoint)
-    last, known = found[-1].number if found else 0, max(anchors, default=0)
+        if checkpoint is None or not _follows(checkpoint, checkpoints[-1] if checkpoints else None, anchors):
+            return checkpoints, [Fault("", place, "altered", f"line {place} of {path} is not what was written")]
+        checkpoints.append(checkpoint)
+    last, known = checkpoints[-1].number if checkpoints else 0, max(anchors, default=0)
     if last < known:
-        what = f"{path} ends with checkpoint {last}, and {known} were written" if found else f"{path} is missing"
-        return found, [Fault("", len(found) + 1, "truncated", what)]
-    return found, []
+        what = f"{path} ends with checkpoint {last}, and {known} were written" if checkpoints else f"{path} is missing"
+        return checkpoints, [Fault("", len(checkpoints) + 1, "truncated", what)]
+    return checkpoints, []
 
 
 def _content(path: Path) -> bytes:
@@ -179,35 +180,37 @@ def _anchors() -> Work[dict[int, str]]:
 
 
 def _writing(path: Path, begin: bool) -> Work[Checkpoint | None]:
-    # One writer at a time, on whatever machine.
-    # Held from the reading of the file to the commit: two writers that read the same end would both add the next
-    # number.
+    # One writer at a time, on whatever machine. The lock is held from the reading of the file to the commit, because
+    # two writers that read the same end would both add the next number.
     yield [BEGIN, Query("SELECT pg_advisory_xact_lock(hashtextextended('muster checkpoints', 0))")]
     anchors = yield from _anchors()
     if begin:
         _put_aside(path)
-        found: list[Checkpoint] = []
+        checkpoints: list[Checkpoint] = []
     else:
-        found, faults = _read(path, anchors)
+        checkpoints, faults = _read(path, anchors)
         if faults:
             raise MusterError(
                 f"No checkpoint is written: {faults[0].message}.",
                 remedy="Put the file back from a backup, or begin a new one with `muster verify --checkpoint --begin`.",
             )
-    heads = yield from _heads(Place.parse(found[-1].place) if found else START)
+    heads = yield from _heads(Place.parse(checkpoints[-1].place) if checkpoints else START)
     number = max(anchors, default=0)
-    previous = found[-1] if found else None
+    previous = checkpoints[-1] if checkpoints else None
     new = list(_lines(heads, previous, number, anchors.get(number, GENESIS)))
     # The file first, then the database: if the writer dies in between, the file is ahead and `missing` makes that good.
     # The other way round it would look as if the file had been cut.
     if new:
         _append(path, new)
-    # With them what a writer has left that died after it wrote the file.
-    missing = [each for each in [*found, *new] if each.number not in anchors]
+    # With them those of a writer that died after it wrote the file and before it told the database.
+    missing = [checkpoint for checkpoint in [*checkpoints, *new] if checkpoint.number not in anchors]
     yield [
         Query(
             "INSERT INTO checkpoints (number, hash) SELECT * FROM unnest(%(numbers)s::bigint[], %(hashes)s::text[])",
-            {"numbers": [each.number for each in missing], "hashes": [each.hash for each in missing]},
+            {
+                "numbers": [checkpoint.number for checkpoint in missing],
+                "hashes": [checkpoint.hash for checkpoint in missing],
+            },
         ),
         COMMIT,
     ]
@@ -216,7 +219,7 @@ def _writing(path: Path, begin: bool) -> Work[Checkpoint | None]:
 
 def _heads(place: Place) -> Work[Sequence[tuple[object, ...]]]:
     """(stream, version, hash, *place) of the last event of each stream that grew since `place`."""
-    found = yield [
+    answers = yield [
         Query(
             "SELECT DISTINCT ON (stream) stream, version, encode(hash, 'hex'),"
             " server_epoch, transaction::text::bigint, position"
@@ -224,7 +227,7 @@ def _heads(place: Place) -> Work[Sequence[tuple[object, ...]]]:
             place.parameters(),
         )
     ]
-    return found[0]
+    return answers[0]
 
 
 def _lines(
@@ -258,7 +261,7 @@ def _append(path: Path, checkpoints: Sequence[Checkpoint]) -> None:
             # Half a line was never anchored in the database, since that is told after the file is whole.
             file.truncate(content.rfind(b"\n") + 1)
             file.seek(0, os.SEEK_END)
-            file.write(b"".join(canonical(asdict(each)).encode() + b"\n" for each in checkpoints))
+            file.write(b"".join(canonical(asdict(checkpoint)).encode() + b"\n" for checkpoint in checkpoints))
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:

@@ -14,8 +14,8 @@ R = TypeVar("R")
 A = TypeVar("A")
 
 WOKEN_AT_ONCE = 8
-"""How many callers are answered before the event loop has its turn: each goes on with its work at once, and of a
-thousand that do, whatever else the loop is to do waits for all."""
+"""How many callers are answered before the event loop has its turn. An answered caller goes on at once, so everything
+else in the loop would wait for a thousand that are answered together."""
 GROUP_LIMIT = 1_000
 """How much is performed as one at most, unless a single request brings more: of appends, events in a transaction."""
 
@@ -29,13 +29,14 @@ class _Waiting(Generic[R, A]):
 class Coalescer(Generic[R, A]):
     """Collects what arrives while the last of its key is under way, then performs it as one.
 
-    What a request is answered was begun after it had arrived.
+    What answers a request was begun after the request had arrived.
     """
 
     def __init__(
         self, perform: Callable[[str, Sequence[R]], Awaitable[list[A]]], size: Callable[[R], int] = lambda _: 1
     ) -> None:
         self._perform, self._size = perform, size
+        # By loop, because a future belongs to one: callers of two loops are never performed together.
         self._waiting: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, list[_Waiting[R, A]]]] = (
             weakref.WeakKeyDictionary()
         )
@@ -67,28 +68,29 @@ class Coalescer(Generic[R, A]):
             while group := self._take(streams[stream]):
                 await self._write(stream, group)
         finally:
-            for each in [*group, *streams.pop(stream)]:
-                if not each.answer.done():
-                    each.answer.cancel()
+            # For the case that this task is cancelled: nobody else would ever answer those who wait.
+            for caller in [*group, *streams.pop(stream)]:
+                if not caller.answer.done():
+                    caller.answer.cancel()
 
     async def _write(self, stream: str, group: Sequence[_Waiting[R, A]]) -> None:
         try:
-            outcomes = await self._perform(stream, [each.request for each in group])
+            outcomes = await self._perform(stream, [caller.request for caller in group])
         except Exception as error:
-            # A lost database is told to all of them: written again one by one, what was committed without a key would
-            # be written twice.
+            # A lost database is told to all of them. It may have committed before it was lost: tried again one by one,
+            # events without a key would be written twice.
             if len(group) > 1 and not isinstance(error, TransientError):
                 # Somebody's events were refused: apart, each caller meets its own error only.
-                for each in group:
-                    await self._write(stream, [each])
+                for caller in group:
+                    await self._write(stream, [caller])
                 return
-            for each in group:
-                if not each.answer.done():
-                    each.answer.set_exception(error)
+            for caller in group:
+                if not caller.answer.done():
+                    caller.answer.set_exception(error)
             return
-        for number, (each, outcome) in enumerate(zip(group, outcomes, strict=True), 1):
-            if not each.answer.done():
-                each.answer.set_result(outcome)
+        for number, (caller, outcome) in enumerate(zip(group, outcomes, strict=True), 1):
+            if not caller.answer.done():
+                caller.answer.set_result(outcome)
             if number % WOKEN_AT_ONCE == 0:
                 await asyncio.sleep(0)
 
@@ -97,8 +99,8 @@ class Coalescer(Generic[R, A]):
         group: list[_Waiting[R, A]] = []
         size = 0
         while waiting and (not group or size + self._size(waiting[0].request) <= GROUP_LIMIT):
-            each = waiting.pop(0)
-            if not each.answer.done():
-                group.append(each)
-                size += self._size(each.request)
+            caller = waiting.pop(0)
+            if not caller.answer.done():
+                group.append(caller)
+                size += self._size(caller.request)
         return group

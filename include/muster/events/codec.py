@@ -77,8 +77,8 @@ class Plain:
 
     def subject(self, stream: str) -> Work[str | None]:
         """The id, from the run's row."""
-        found = yield [statements.subject(stream)]
-        return found[0][0][0] if found[0] else None
+        answers = yield [statements.subject(stream)]
+        return answers[0][0][0] if answers[0] else None
 
     def seals(self, stream: str) -> Work[Seals | None]:
         """Seals without a key: they keep nothing."""

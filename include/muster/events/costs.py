@@ -9,18 +9,18 @@ from decimal import Decimal
 
 def by_run(unpriced: Mapping[tuple[str, str, int], int]) -> Counter[str]:
     """How many calls without a price each run has, of `Queries.unpriced`."""
-    found: Counter[str] = Counter()
+    calls_by_run: Counter[str] = Counter()
     for (run, _, _), calls in unpriced.items():
-        found[run] += calls
-    return found
+        calls_by_run[run] += calls
+    return calls_by_run
 
 
 def by_step(unpriced: Mapping[tuple[str, str, int], int]) -> Counter[str]:
     """The same by step, of one run's."""
-    found: Counter[str] = Counter()
+    calls_by_step: Counter[str] = Counter()
     for (_, step, _), calls in unpriced.items():
-        found[step] += calls
-    return found
+        calls_by_step[step] += calls
+    return calls_by_step
 
 
 def cost_in_words(cost: Decimal, calls: int, unpriced: int) -> str:

@@ -70,23 +70,24 @@ class DefinitionStore:
                 {"hash": hash, "automation": automation, "content": content},
             )
         ]
-        # Once it is stored and not before: what is kept here is not sent to the database again.
+        # Only once it is stored: an entry here keeps `put` from sending it again, also after a failure of the database.
         self._cache[hash] = content
 
     def _get(self, hash: str) -> Work[str]:
         content = yield from self._as_stored(hash)
         if sha256(content.encode()).hexdigest() != hash:
             raise tampered_definition(hash)
+        # Only what fits its hash: what was changed by hand is read anew each time, because a person may put it right.
         self._cache[hash] = content
         return content
 
     def _as_stored(self, hash: str) -> Work[str]:
-        found = yield [Query("SELECT content::text FROM definitions WHERE hash = %(hash)s", {"hash": hash})]
-        if not found[0]:
+        answers = yield [Query("SELECT content::text FROM definitions WHERE hash = %(hash)s", {"hash": hash})]
+        if not answers[0]:
             raise DefinitionGone(
                 f"There is no definition {hash}.", remedy="Restore the table `definitions` from a backup."
             )
-        content: str = found[0][0][0]
+        content: str = answers[0][0][0]
         return content
 
 

@@ -34,8 +34,8 @@ class Derived:
 
 def writing(of: Sequence[Derived]) -> list[Query]:
     """Statements that write the rows of some runs, where there are none."""
-    runs = [each.run for each in of if each.run is not None]
-    steps = [row for each in of for row in each.steps.values()]
+    runs = [derived.run for derived in of if derived.run is not None]
+    steps = [row for derived in of for row in derived.steps.values()]
     return [
         Query(table.upsert("changes"), {"changes": as_parameter(rows)})
         for table, rows in ((RUNS, runs), (STEPS, steps))

@@ -86,7 +86,7 @@ async def arun(database: Database, work: Work[T]) -> T:
 
 
 def _presenting(work: Work[T], fence: Fence) -> Work[T]:
-    """The work in one transaction, which presents the fence before it is committed; its own ones are within that."""
+    """The work in one transaction that presents the fence before its commit; the work's own become savepoints."""
     queries = [Query("BEGIN"), *(_within(query) for query in next(work))]
     answers = (yield queries)[1:]
     try:
@@ -97,14 +97,15 @@ def _presenting(work: Work[T], fence: Fence) -> Work[T]:
         result: T = stop.value
     finally:
         work.close()
-    # At the end: its rows stay locked until the commit, and meanwhile nobody can revoke the attempt.
+    # Only now, because the fence keeps its rows locked until the commit: locked from the beginning on, nobody could
+    # revoke an attempt whose work takes long.
     fence.judge((yield [HotQuery(*fence.fence())])[0])
     yield [Query("COMMIT")]
     return result
 
 
-# Work that begins a transaction of its own is within the one that presents the attempt: what it commits must wait for
-# that.
+# Work that begins a transaction of its own is within the one that presents the attempt. A commit of its own would be
+# out before the fence is asked.
 _NESTED = {"BEGIN": "SAVEPOINT work", "COMMIT": "RELEASE SAVEPOINT work", "ROLLBACK": "ROLLBACK TO SAVEPOINT work"}
 
 
@@ -119,6 +120,7 @@ def _execute(connection: Connection[TupleRow], queries: Sequence[Query | HotQuer
     if len(queries) == 1:
         cursors = [connection.execute(*plain(queries[0]))]
     else:
+        # Plain ones all: `perform` waits for an answer between preparing and running, which would break the round trip.
         with connection.pipeline():
             cursors = [connection.execute(*plain(query)) for query in queries]
     return [cursor.fetchall() if _has_rows(cursor.pgresult) else [] for cursor in cursors]

@@ -27,13 +27,14 @@ def event_summary(event: Event, *, output: bool = True) -> str:
     try:
         text = "" if said is None else " · ".join(str(part) for part in _parts(said, output) if part)
     except (AttributeError, KeyError, TypeError):
-        # Of an event that somebody changed anything may be gone; that it was changed is told where it is shown.
+        # An event that somebody changed by hand may lack anything. Where it is shown, people are told that it was
+        # changed.
         text = ""
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
 def _parts(said: Payload, output: bool) -> tuple[object, ...]:
-    """What matters of it, for a line; what is empty or None is left out."""
+    """The parts of an event's line; the caller leaves out those that are empty or None."""
     match said:
         case runs.RunOpened(parent=parent):
             above = f"step {parent['step']} of {parent['run']}" if parent else None
@@ -74,7 +75,7 @@ def _parts(said: Payload, output: bool) -> tuple[object, ...]:
         case work.StepCompleted():
             return (", ".join(f"{count} {name.replace('_', ' ')}" for name, count in said.counts.items() if count),)
         case work.StepSetAside():
-            rules = [each.get("rule") for each in said.findings or () if isinstance(each, dict)]
+            rules = [finding.get("rule") for finding in said.findings or () if isinstance(finding, dict)]
             return _error(said.error), ", ".join(map(str, rules))
         case work.ModelCalled():
             return said.agent, said.model, f"{said.cost} USD" if said.cost is not None else "price unknown"

@@ -36,6 +36,7 @@ def raise_translated(error: psycopg.Error | UnicodeEncodeError) -> NoReturn:
         case UnicodeEncodeError():
             # Names from a command line may hold bytes that are no text at all.
             raise PermanentError(f"{error.object!r} is not text that can be stored or looked for.") from error
+        # Before the operational errors, of which it is one: the database is there, only the row is not free.
         case errors.LockNotAvailable():
             raise RowLocked("Another transaction holds what has to be locked, and does not end.") from error
         case psycopg.OperationalError() | psycopg.InterfaceError():

@@ -28,7 +28,7 @@ def begun_to_undo(by: str) -> str:
 
 
 def undo(by: str) -> str:
-    """Why it is."""
+    """Why a run is undone with that work item."""
     return f"undo/{by}"
 
 

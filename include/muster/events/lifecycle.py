@@ -37,7 +37,7 @@ class Execution:
     start: Event | None = None
     """The event that it comes from: its first order, or else what began it; None of the first one."""
     continued: Event | None = None
-    """That it died and goes on where it stopped, the last time; None when it never died."""
+    """The last event that says that it died and goes on where it stopped; None when it never died."""
     preserved_steps: frozenset[str] | None = None
     """The steps that it leaves as they were, where its events name them."""
 
@@ -60,7 +60,9 @@ class Execution:
     @property
     def goes_on_with(self) -> str | None:
         """The hash of the definition that it was ordered to go on with; None where the run keeps the one it has."""
-        return next((found for order in reversed(self.orders) if (found := order.data.get("definition"))), None)
+        return next(
+            (definition for order in reversed(self.orders) if (definition := order.data.get("definition"))), None
+        )
 
     @property
     def performs_steps(self) -> bool:
@@ -70,7 +72,7 @@ class Execution:
 
 @dataclass(slots=True)
 class RunLifecycle:
-    """The executions of one run, from its events that are `TELLING`, in order."""
+    """The executions of one run, from its `LIFECYCLE_EVENTS`, in order."""
 
     is_opened: bool = False
     definition: str | None = None
@@ -113,8 +115,8 @@ class RunLifecycle:
     @property
     def goes_on(self) -> Execution | None:
         """`under_way` of a run that had ended or had died before: None as well while its first execution goes on."""
-        found = self.under_way
-        return None if found is None or found.cause is None else found
+        execution = self.under_way
+        return None if execution is None or execution.cause is None else execution
 
     @property
     def performs_steps(self) -> bool:
@@ -128,8 +130,8 @@ class RunLifecycle:
 
     def has_ended(self, epoch: int) -> bool:
         """True when an execution has ended, or a later one has begun: nothing is to be written about its work."""
-        # Not by the ends that are in the log: one that was ordered, given up before it began, and ordered again has
-        # the number of the one that was given up.
+        # By the last end only, and not by any that the log holds: an execution that was ordered, given up before it
+        # began and ordered again has the same number, under which the log already holds an end.
         return self.begun.epoch > epoch or (self.ended is not None and self.ended >= epoch)
 
     def apply(self, event: Event) -> None:
@@ -167,15 +169,17 @@ class RunLifecycle:
     def _close(self, event: Event) -> None:
         self.ended, self.status = int(event.data.get("epoch") or 0), event.data.get("status")
         if event.data.get("reconciled"):
-            # Given up, and with it whatever was ordered.
+            # The reconciler gave the run up, and what was ordered with it. An execution that never began does not use
+            # up its number: the next order has the same.
             self.ordered = None
         elif self.ordered is not None and self.ended >= self.ordered.epoch:
             self.begun, self.ordered = replace(self.ordered, begun=True), None
-        # Else undoing was resumed as soon as it was stuck: the end of what got stuck comes after the order.
+        # Else a person resumed the undoing between `run.stuck` and the end that follows it: this is the end of the
+        # execution that got stuck, and what was ordered is still to begin.
         self.begun = replace(self.begun, is_awaited=False)
 
     def _order(self, order: Event) -> None:
-        # A person's word that work is done again comes after everybody's wish that nothing more is.
+        # An order to do work again comes after the cancellation, and overrides it; one to go on undoing does not.
         self.is_cancelled = self.is_cancelled and order.type not in REPEAT_ORDERS
         before = self.ordered or Execution(self.begun.epoch + 1, begun=False, is_awaited=True, start=order)
         self.ordered = replace(before, orders=(*before.orders, order))
@@ -184,6 +188,7 @@ class RunLifecycle:
         epoch, said = int(event.data["epoch"]), event.data.get("stands")
         preserved_steps = None if said is None else frozenset(said)
         if epoch > self.last.epoch:
+            # Nobody ordered it: tasks were cleared in Airflow by hand, or another run undoes this one.
             return Execution(epoch, start=event, preserved_steps=preserved_steps)
         kept = self.last.preserved_steps if preserved_steps is None else preserved_steps
         return replace(self.last, begun=True, is_awaited=False, preserved_steps=kept)

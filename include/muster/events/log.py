@@ -40,7 +40,7 @@ class Place:
 
     @classmethod
     def parse(cls, text: str) -> Place:
-        """The place that `str` wrote; one without an epoch is from before they were told apart, which was the first."""
+        """The place that `str` wrote. A text without an epoch is of the first: it is older than they are."""
         *epoch, transaction, position = text.split(":")
         return cls(int(epoch[0]) if epoch else 1, int(transaction), int(position))
 
@@ -73,10 +73,10 @@ class EventLog:
         """A log whose events go through what `codec` makes, which is given a way to look up events by their keys."""
         self._database = database
         self._codec = codec(self._under_keys)
-        # Where streams stood when we last looked, and in how many sessions the database had been used by then: a
-        # guess that saves a round trip. That the stream has grown shows when writing, and costs time and nothing
-        # else. That it is shorter than we knew (another server took over and lacks the last events) it can only
-        # be after connections were lost: what was seen before the latest of our sessions began is not believed.
+        # Where streams stood when this process last looked, and how many sessions there had been by then: a guess that
+        # saves a round trip. If a stream has grown since, the write shows it and costs a round trip more. A stream can
+        # only be shorter (another server took over and lacks the last events) after connections were lost: so what was
+        # seen before the latest session began is not believed.
         self._heads: dict[str, tuple[Head, int]] = {}
         self._coalescer = Coalescer(self._append_all, lambda request: len(request.events))
 
@@ -163,7 +163,7 @@ class EventLog:
     ) -> AsyncIterator[Event]:
         """`read` for coroutines."""
         while True:
-            # Each page on a connection of its own: who reads slowly keeps none from the others.
+            # Each page on a connection of its own, because a slow reader must keep none from the others.
             page = await arun(self._database, self._page(stream, after_version, steps, types))
             for event in page:
                 yield event
@@ -196,7 +196,7 @@ class EventLog:
 
     async def asubject(self, stream: str) -> str | None:
         """`subject` for coroutines."""
-        # Asked for every item of a list: what is known takes no connection.
+        # Asked for every item of a list, so an answer that is known must take no connection.
         known = self._codec.is_about_nobody(stream)
         return None if known else await arun(self._database, self._codec.subject(stream))
 
@@ -274,12 +274,12 @@ class EventLog:
     def _read(
         self, stream: str, after: int, steps: Collection[str] | None, types: Collection[str] | None
     ) -> Work[list[Event]]:
-        found = yield [statements.read(stream, after, steps, types, READ_PAGE)]
-        return (yield from to_events(found[0]))
+        answers = yield [statements.read(stream, after, steps, types, READ_PAGE)]
+        return (yield from to_events(answers[0]))
 
     def _under_keys(self, stream: str, keys: Sequence[str]) -> Work[list[Event]]:
-        found = yield [statements.under_keys(stream, list(keys))]
-        return (yield from to_events(found[0]))
+        answers = yield [statements.under_keys(stream, list(keys))]
+        return (yield from to_events(answers[0]))
 
     def _stored(self, stream: str, rows: Rows) -> Work[list[Event]]:
         """What was appended before, under the keys of what is being appended."""
@@ -305,9 +305,12 @@ class EventLog:
         # the head is read under the lock and not guessed.
         guess, seen = self._heads.pop(stream, _UNSEEN)
         if seen != sessions:
+            # The first append to a stream says itself where the stream stands: it needs no round trip to find out.
             guess = EMPTY if requests[0].expected == 0 else None
         if guess is not None:
             attempt = plan(stream, guess, {}, requests)
+            # A refusal by a guess is not believed: another process may have written what the request expects. No row
+            # comes back where the stream has grown or holds one of the keys. Both are decided under the lock.
             if not attempt.refused and (rows := (yield [statements.append(attempt)])[0]):
                 return self._appended(attempt, rows, sessions)
         return (yield from self._append_locked(stream, requests, sessions))
@@ -315,6 +318,8 @@ class EventLog:
     def _append_locked(self, stream: str, requests: Sequence[Request], sessions: int) -> Work[list[Outcome]]:
         keys = [key for request in requests for key in request.keys]
         steps = frozenset[str]().union(*(request.within or () for request in requests))
+        # In this order: what is read once the lock is held stays true until the commit. A head that was read before it
+        # could be another writer's last but one.
         _, _, heads, known, *lasts = yield [
             statements.BEGIN,
             statements.lock(stream),
@@ -356,13 +361,13 @@ def _by_key(events: Sequence[Event]) -> dict[str, Event]:
 
 
 def _version(stream: str) -> Work[int]:
-    found = yield [statements.head(stream)]
-    return found[0][0][0] if found[0] else 0
+    answers = yield [statements.head(stream)]
+    return answers[0][0][0] if answers[0] else 0
 
 
 def _follow(after: Place, limit: int) -> Work[Page]:
-    found = yield [statements.follow(after.parameters(), limit)]
-    rows = found[0]
+    answers = yield [statements.follow(after.parameters(), limit)]
+    rows = answers[0]
     if not rows:
         return Page([], after)
     return Page([to_event(row) for row in rows], Place(rows[-1][-2], int(rows[-1][-1]), rows[-1][0]))

@@ -95,14 +95,14 @@ class Event(NewEvent):
     @property
     def step(self) -> str | None:
         """The step that it is about; None of an event about the run."""
-        found: str | None = self.data.get("step")
-        return found
+        step: str | None = self.data.get("step")
+        return step
 
     @property
     def index(self) -> int | None:
         """The position of the item that it is about; None outside a fan-out, and of one as a whole."""
-        found: int | None = self.data.get("index")
-        return found
+        index: int | None = self.data.get("index")
+        return index
 
     @property
     def epoch(self) -> int:

@@ -45,7 +45,7 @@ def detach(data: Mapping[str, object]) -> tuple[str, list[StoredObject]]:
     texts = {name: canonical(value) for name, value in data.items()}
     size = len(text)
     moved = []
-    for name in sorted(texts, key=lambda each: (not is_reference(data[each]), -len(texts[each]), each)):
+    for name in sorted(texts, key=lambda key: (not is_reference(data[key]), -len(texts[key]), key)):
         # A value that only looks like a reference moves out too: what a page or a document
         # says must never be read back as another object's content.
         if (size <= INLINE_LIMIT or len(texts[name]) <= _SMALL) and not is_reference(data[name]):

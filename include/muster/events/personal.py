@@ -52,7 +52,8 @@ def _kept(path: Path) -> str:
     if not path.exists():
         with os.fdopen(os.open(own, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(base64.urlsafe_b64encode(os.urandom(32)).decode())
-            # On disk before it has its name: what is sealed with a key that a power failure takes away is lost.
+            # On disk before it has its name: a power failure that took the key away would take all that was sealed with
+            # it.
             file.flush()
             os.fsync(file.fileno())
         try:
@@ -84,17 +85,19 @@ class Vault:
         """The subject's id, its key made at first use. Someone who was forgotten and comes back gets a new one."""
         base = self.name_id(as_known(name))
         while True:
-            found = (yield [_newest(base)])[0]
-            if found and found[0][1]:
-                return str(found[0][0])
-            fresh = base if not found else f"{base}.{found[0][2] + 1}"
+            newest = (yield [_newest(base)])[0]
+            if newest and newest[0][1]:
+                return str(newest[0][0])
+            # Subjects that were forgotten keep a row without a key, so counting the rows gives an id that was never
+            # used.
+            fresh = base if not newest else f"{base}.{newest[0][2] + 1}"
             # Of two that enrol a subject at once one insert does nothing; both then find the key that stands.
             yield [_insert(fresh, self._wrap(fresh, os.urandom(32)))]
 
     def keys(self, ids: Sequence[str]) -> Work[Keys]:
         """The keys of these subjects, or of several together (`a+b`); an unknown one is left out."""
-        found = yield [_select(sorted({part for id in ids for part in id.split(AND)}))]
-        own = {id: None if wrapped is None else self._unwrap(id, bytes(wrapped)) for id, wrapped in found[0]}
+        answers = yield [_select(sorted({part for id in ids for part in id.split(AND)}))]
+        own = {id: None if wrapped is None else self._unwrap(id, bytes(wrapped)) for id, wrapped in answers[0]}
         return {id: _together([own[part] for part in id.split(AND)]) for id in ids if own.keys() >= {*id.split(AND)}}
 
     def _wrap(self, id: str, key: bytes) -> bytes:

@@ -80,7 +80,7 @@ def _rows(connection: AnyConnection, result: PGresult) -> list[tuple[int, ...]]:
     if result.status not in _DONE:
         raise error_from_result(result, encoding=connection.info.encoding)
     value, columns = result.get_value, range(result.nfields)
-    return [tuple([int(value(row, each) or 0) for each in columns]) for row in range(result.ntuples)]
+    return [tuple([int(value(row, column) or 0) for column in columns]) for row in range(result.ntuples)]
 
 
 @lru_cache(maxsize=512)

@@ -54,6 +54,8 @@ class Table:
         return merged
 
     def _overwrites(self, old: Change, new: Change) -> bool:
+        # The rule of `_upsert`, for events of one append. An event that a process taken for dead writes late is of an
+        # earlier execution, or comes after the end: it must not set the state back.
         later = sum(new.get(name, 0) - old.get(name, 0) for name in self._number)
         return later > 0 or (later == 0 and bool(new.get(self.end) or not old.get(self.end)))
 
@@ -93,6 +95,7 @@ class Table:
         return f"{self.name}_{column}"
 
     def _upsert(self, columns: Collection[str], select: str) -> str:
+        # The rule of `_overwrites`, for events of two appends: the rows must not depend on how events were batched.
         new, old = "excluded", self.name
         changes = f"({new}.{self.end} IS NOT NULL OR {old}.{self.end} IS NULL)"
         if self.number is not None:
@@ -214,6 +217,7 @@ def _step_change(fact: Fact) -> Change | None:
         return None
     change = build(fact)
     if "status" in change:
+        # Only with a state, whose number it is: a model call that is told late says nothing about the execution.
         change["epoch"] = _integer(fact.data.get("epoch")) or 0
     agent = fact.data.get("agent")
     if isinstance(agent, str) or fact.actor != "muster":

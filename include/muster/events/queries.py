@@ -152,21 +152,21 @@ class Queries:
             MusterError: no run or several match; the message names some.
         """
         # `position`, not LIKE: ids hold underscores and percent signs of their own.
-        found = self._fetch(
+        matches = self._fetch(
             RunRow,
             "SELECT * FROM runs WHERE id = %(id)s OR position(%(id)s in id) > 0"
             " ORDER BY (id = %(id)s) DESC, opened_at DESC NULLS LAST LIMIT 6",
             {"id": id},
         )
-        if not id or not found:
+        if not id or not matches:
             raise MusterError(f"There is no run {id!r}.", remedy="`muster runs` lists them.")
-        if len(found) > 1 and found[0].id != id:
-            some = ", ".join(row.id for row in found[:5])
+        if len(matches) > 1 and matches[0].id != id:
+            some = ", ".join(row.id for row in matches[:5])
             raise MusterError(
-                f"{id!r} may mean several runs: {some}{', …' if len(found) > 5 else ''}.",
+                f"{id!r} may mean several runs: {some}{', …' if len(matches) > 5 else ''}.",
                 remedy="Give more of the id.",
             )
-        return found[0]
+        return matches[0]
 
     def steps(self, run: str) -> list[StepRow]:
         """The run's steps in the order they began, each followed by its items."""
@@ -199,15 +199,16 @@ class Queries:
         ended = "FROM steps WHERE run = %s AND step = %s AND status IN ('succeeded', 'failed', 'skipped', 'set_aside')"
         with database_failures():
             async with self._database.aconnection() as connection:
-                # Asked for by every item: only the last has to say which positions are meant.
+                # Every item asks as it ends. A count answers all but the last ones cheaply: the list of positions,
+                # which may be long, is sent by those only.
                 many = await (await connection.execute(f"SELECT count(*) {ended}", (run, step))).fetchone()
                 if many is None or many[0] < len(indices):
                     return {}
                 rows = await connection.execute(
                     f"SELECT status, count(*) {ended} AND index = ANY(%s) GROUP BY status", (run, step, list(indices))
                 )
-                found = dict.fromkeys(("succeeded", "failed", "skipped", "set_aside"), 0) | dict(await rows.fetchall())
-        return found if sum(found.values()) >= len(indices) else {}
+                counts = dict.fromkeys(("succeeded", "failed", "skipped", "set_aside"), 0) | dict(await rows.fetchall())
+        return counts if sum(counts.values()) >= len(indices) else {}
 
     async def aend_of(self, run: str) -> str | None:
         """The status the run was closed with, None before that; `unknown` for a run that was never opened."""
@@ -241,18 +242,18 @@ class Queries:
 
     def run_of(self, id: str) -> RunRow | None:
         """The run with exactly this id: for callers who may see this run and no other."""
-        found = self._fetch(RunRow, "SELECT * FROM runs WHERE id = %(id)s", {"id": id})
-        return found[0] if found else None
+        rows = self._fetch(RunRow, "SELECT * FROM runs WHERE id = %(id)s", {"id": id})
+        return rows[0] if rows else None
 
     def latest_runs(self, automations: Collection[str]) -> dict[str, RunRow]:
         """The newest run of each of these automations that has run, by its name."""
-        found = self._fetch(
+        newest = self._fetch(
             RunRow,
             "SELECT newest.* FROM unnest(%(names)s::text[]) AS name, LATERAL (SELECT * FROM runs"
             " WHERE automation = name ORDER BY opened_at DESC NULLS LAST, id LIMIT 1) AS newest",
             {"names": list(automations)},
         )
-        return {row.automation: row for row in found if row.automation is not None}
+        return {row.automation: row for row in newest if row.automation is not None}
 
     def versions(self, automations: Collection[str]) -> list[VersionRow]:
         """Every definition that runs of these automations were opened with, the oldest first."""
@@ -277,12 +278,12 @@ class Queries:
 
         Large values are left as references; `EventLog.resolve` fetches them.
         """
-        found: list[Event] = []
+        events: list[Event] = []
         while True:
             page = self._events(run, step, indices, types, after_version, limit)
-            found += [event for event in page if indices is None or event.data.get("index") in indices]
-            if len(found) >= limit or len(page) < limit:
-                return found[:limit]
+            events += [event for event in page if indices is None or event.data.get("index") in indices]
+            if len(events) >= limit or len(page) < limit:
+                return events[:limit]
             after_version = page[-1].version
 
     def _events(
@@ -308,7 +309,7 @@ class Queries:
             "run": run,
             "step": step,
             "needles": needles,
-            "types": None if types is None else [str(each) for each in types],
+            "types": None if types is None else [str(type) for type in types],
             "after": after_version,
             "limit": limit,
         }

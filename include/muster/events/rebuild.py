@@ -53,8 +53,8 @@ def rebuild(database: Database, stream: str | None = None) -> Rebuilt:
         derived = run(database, _deriving(sorted({*names}.difference(fault.stream for fault in faults))))
         for group in _groups(derived):
             run(database, _swapping(group))
-            runs += sum(each.run is not None for each in group)
-            rows += sum(_rows(each) for each in group)
+            runs += sum(of_run.run is not None for of_run in group)
+            rows += sum(_rows(of_run) for of_run in group)
     return Rebuilt(runs, rows, faults)
 
 
@@ -69,11 +69,11 @@ def _batches(database: Database) -> Iterator[list[str]]:
 def _groups(derived: Iterable[Derived]) -> Iterator[list[Derived]]:
     """Runs that are swapped together."""
     group: list[Derived] = []
-    for each in derived:
-        if group and sum(map(_rows, group)) + _rows(each) > ROWS_AT_ONCE:
+    for of_run in derived:
+        if group and sum(map(_rows, group)) + _rows(of_run) > ROWS_AT_ONCE:
             yield group
             group = []
-        group.append(each)
+        group.append(of_run)
     if group:
         yield group
 
@@ -87,7 +87,7 @@ def _deriving(streams: Sequence[str]) -> Work[list[Derived]]:
     derived = {stream: Derived(stream) for stream in streams}
     stream, version = "", 0
     while True:
-        found = yield [
+        answers = yield [
             Query(
                 f"SELECT {FACT_COLUMNS} FROM events"
                 " WHERE stream = ANY(%(streams)s::text[]) AND (stream, version) > (%(stream)s, %(version)s)"
@@ -95,7 +95,7 @@ def _deriving(streams: Sequence[str]) -> Work[list[Derived]]:
                 {"streams": list(streams), "stream": stream, "version": version, "types": PROJECTED, "limit": _PAGE},
             )
         ]
-        if rows := found[0]:
+        if rows := answers[0]:
             _take_in(derived, rows)
             stream, version = rows[-1][:2]
         if len(rows) < _PAGE:
@@ -103,12 +103,12 @@ def _deriving(streams: Sequence[str]) -> Work[list[Derived]]:
 
 
 def _swapping(group: Sequence[Derived]) -> Work[None]:
-    streams = [each.stream for each in group]
-    found = yield [
+    streams = [of_run.stream for of_run in group]
+    answers = yield [
         BEGIN,
-        # The lock that every append takes: nothing can come between the events read here and the rows written from
-        # them.
-        # In one order, so that two rebuilds at once cannot deadlock.
+        # The lock that every append takes. Without it an append could come between the events read here and the rows
+        # written from them, and what it changed would be overwritten. In one order, so that two rebuilds cannot
+        # deadlock.
         Query(
             "SELECT pg_advisory_xact_lock(gate) FROM"
             " (SELECT hashtextextended(s, 0) AS gate FROM unnest(%(streams)s::text[]) s ORDER BY 1) gates",
@@ -118,10 +118,10 @@ def _swapping(group: Sequence[Derived]) -> Work[None]:
             f"SELECT {FACT_COLUMNS} FROM events e JOIN unnest(%(streams)s::text[], %(versions)s::integer[])"
             " AS seen(name, last) ON e.stream = seen.name AND e.version > seen.last"
             " WHERE type = ANY(%(types)s::text[]) ORDER BY stream, version",
-            {"streams": streams, "versions": [each.version for each in group], "types": PROJECTED},
+            {"streams": streams, "versions": [of_run.version for of_run in group], "types": PROJECTED},
         ),
     ]
-    _take_in({each.stream: each for each in group}, found[2])
+    _take_in({of_run.stream: of_run for of_run in group}, answers[2])
     yield [
         Query("DELETE FROM runs WHERE id = ANY(%(streams)s::text[])", {"streams": streams}),
         Query("DELETE FROM steps WHERE run = ANY(%(streams)s::text[])", {"streams": streams}),

@@ -118,14 +118,14 @@ def _moment(stream: str, last: int, until: int | datetime | None) -> Work[int]:
 
 
 def _end_of_step(stream: str, step: str, end: int) -> Work[int]:
-    found = yield [
+    answers = yield [
         Query(
             "SELECT step, max(version) FILTER (WHERE version <= %(end)s) FROM events"
             " WHERE stream = %(stream)s AND step <> '' GROUP BY step ORDER BY min(version)",
             {"stream": stream, "end": end},
         )
     ]
-    versions: dict[str, int | None] = dict(found[0])
+    versions: dict[str, int | None] = dict(answers[0])
     version = versions.get(step)
     if version is not None:
         return version
@@ -142,14 +142,14 @@ def _end_of_step(stream: str, step: str, end: int) -> Work[int]:
 def _folding(stream: str, end: int) -> Work[tuple[RunState, Derived, datetime]]:
     state, derived = RunState(), Derived(stream)
     while True:
-        found = yield [
+        answers = yield [
             Query(
                 f"SELECT {statements.COLUMNS} FROM events WHERE stream = %(stream)s AND version > %(after)s"
                 " AND version <= %(end)s ORDER BY version LIMIT %(limit)s",
                 {"stream": stream, "after": state.version, "end": end, "limit": _PAGE},
             )
         ]
-        events = [to_event(row) for row in found[0]]
+        events = [to_event(row) for row in answers[0]]
         _insist_on_order(stream, state.version, events, end)
         derived.add([_fact(event) for event in events])
         for event in (yield from resolve(events)):

@@ -55,7 +55,7 @@ def to_events(rows: Iterable[Sequence[object]]) -> Work[list[Event]]:
 
 
 def _insist_on_data(event: Event) -> Event:
-    # Everything that reads a run looks into its events' data; none of it has to reckon with what somebody put there.
+    # Refused here, because everything that reads a run looks into its events' data, and takes it for a mapping.
     if not isinstance(event.data, dict):
         raise tampered(event.stream, no_data(event.version))
     return event
@@ -67,8 +67,8 @@ def resolve(events: Sequence[Event]) -> Work[list[Event]]:
     wanted = set().union(*names)
     if not wanted:
         return list(events)
-    found = yield [statements.objects(wanted)]
-    contents = by_name(found[0])
+    answers = yield [statements.objects(wanted)]
+    contents = by_name(answers[0])
     return [
         replace(event, data=attach(event.data, contents)) if needed else event
         for event, needed in zip(events, names, strict=True)

@@ -9,8 +9,8 @@ from muster.errors import MusterError, TransientError
 from muster.events.driver import Query, Work, run
 from muster.events.verification import Fault, verifying
 
-# What `muster.events.canonical.event_hash` does, in SQL. Where the two disagree that one is right: what is odd here
-# is looked at again there. An event's step stands in its data, if not where it must.
+# What `muster.events.canonical.event_hash` does, in SQL. Where the two disagree `event_hash` is right: a stream that is
+# odd here is checked again there. That an event's step stands somewhere in its data is looked at only roughly.
 _ODD = """
 SELECT DISTINCT stream FROM (
     SELECT *, lag(version) OVER before AS version_before, lag(position) OVER before AS position_before,

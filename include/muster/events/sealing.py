@@ -73,7 +73,8 @@ class Seals:
         return [] if self.key is None else self.subject.split(AND)
 
 
-# Set nowhere where nobody has said whom the work is about: in a thread that a skill or a library has started.
+# Without a default: in a thread that a skill or a library has started nobody has said whom the work is about, which is
+# not the same as None, about nobody.
 _current: ContextVar[Seals | None] = ContextVar("muster_seals")
 _under_way: set[object] = set()
 """A mark for each work item about somebody that this process is in the middle of."""
@@ -97,20 +98,22 @@ SealsOf = Callable[[str], Awaitable[Seals | None]]
 
 
 async def about_whom(seals_of: SealsOf, run: str, work: Callable[[], Awaitable[T]]) -> T:
-    """Do the work as work about whom the run is about; anew, with all of it read again, where they are forgotten
-    meanwhile.
+    """Do the work as work about the run's subjects, and return what it returns.
+
+    If they are forgotten meanwhile, it is done anew, with everything read again.
     """
     while True:
-        # It ends: work that begins without the key is not asked again whether that is still there.
+        # The loop ends: work that begins after the key is gone is never refused, because `ensure_still_known` lets it
+        # pass.
         with working_about(await seals_of(run)), suppress(ForgottenMeanwhile):
             return await work()
 
 
 async def ensure_still_known(seals_of: SealsOf) -> None:
-    """Before work goes on with what it has read.
+    """Do nothing while the subjects of the work are known: to be called before work goes on with what it has read.
 
     Raises:
-        ForgottenMeanwhile: whom it is about was forgotten since.
+        ForgottenMeanwhile: they were forgotten since it began.
     """
     if (about := current_seals()) is None or not about.known:
         return
@@ -128,7 +131,7 @@ def current_seals() -> Seals | None:
 
 
 def may_be_about_somebody() -> bool:
-    """True when this code works about somebody, or nobody knows and some of its process does."""
+    """True when this code works about somebody, or when that is not known and some work of the process does."""
     try:
         return _current.get() is not None
     except LookupError:

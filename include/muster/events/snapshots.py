@@ -72,14 +72,14 @@ def code() -> str:
 
 
 def _snapshot(stream: str) -> Work[RunState | None]:
-    found = yield [
+    answers = yield [
         Query(
             "SELECT s.state, s.code, encode(s.hash, 'hex') FROM snapshots s JOIN events e USING (stream, version, hash)"
             " WHERE s.stream = %(stream)s",
             {"stream": stream},
         )
     ]
-    for text, sealed, hash in found[0]:
+    for text, sealed, hash in answers[0]:
         if sealed == _sealed(hash, text):
             return restore(text)
     return None

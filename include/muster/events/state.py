@@ -86,10 +86,10 @@ class RunState:
 
     def step(self, id: str) -> StepState:
         """The state of a step; pending when nothing happened to it yet."""
-        found = self.steps.get(id)
-        if found is None:
-            found = self.steps[id] = StepState(id)
-        return found
+        step = self.steps.get(id)
+        if step is None:
+            step = self.steps[id] = StepState(id)
+        return step
 
     def outputs(self) -> dict[str, object]:
         """Every ended step's output by id."""
@@ -116,7 +116,7 @@ class RunState:
         """Take one more event in; types that say nothing about the state only move the version."""
         self.id, self.version = event.stream, event.version
         type, data = event.type, event.data
-        # Called for every event of a replay: what `step` and `work` do is said here again, without the calls.
+        # `step` and `work` written out, because their calls cost too much here: a replay comes here for every event.
         if (on_step := _ON_STEP.get(type)) is not None:
             if isinstance(name := data.get("step"), str):
                 step = self.steps.get(name) or self.step(name)
@@ -168,7 +168,7 @@ def _begun(run: RunState, event: Happening) -> None:
         run.by_hand = False
         for step in (step for step in run.steps.values() if step.id not in stands):
             step.owe(_ordered(run, step), epoch)
-    # One that was ordered, given up before it began, and ordered again has the number of the one that was given up.
+    # `ended` may be this very number: an execution given up before it began, and ordered again, has the same.
     run.epoch, run.ended = epoch, None
 
 
@@ -246,7 +246,7 @@ def _started(run: RunState, step: StepState, work: WorkState, event: Happening) 
     step.kind, step.lane = data.get("kind") or step.kind, data.get("lane") or step.lane
     epoch = data.get("epoch") or 0
     if work.ended and epoch <= work.epoch:
-        # A second execution that lost the race: the first one's outcome stands.
+        # Two processes performed it, and the other has ended it already: that outcome stands.
         return
     if epoch > work.epoch:
         _anew(work, epoch)
@@ -256,7 +256,7 @@ def _started(run: RunState, step: StepState, work: WorkState, event: Happening) 
     work.attempt = data.get("attempt") or work.attempt + 1
     work.input, work.started_at = data.get("input"), work.started_at or event.at
     if run.cancelled_by is None and (run.unwinding is None or run.unwinding.epoch != epoch):
-        # Who begins after a run was cancelled, or is being undone, is told so before it does anything.
+        # Work that begins after a cancellation, or while its run is undone, is stopped before it does anything.
         work.begun, work.undoing = epoch, None
 
 
@@ -276,7 +276,7 @@ def _ended(status: Status) -> Callable[[RunState, StepState, WorkState, Happenin
         data = event.data
         epoch = data.get("epoch") or 0
         if epoch < work.epoch:
-            # It was begun anew since.
+            # A process that was taken for dead ended it late: a later execution has begun it since.
             return
         if epoch > work.epoch:
             _anew(work, epoch)

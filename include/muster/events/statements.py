@@ -21,8 +21,9 @@ _INTO = (
     " previous_hash, hash, data)"
 )
 
-# Most appends bring one event: plain parameters spare the server the parsing of JSON and a sort. The indexes
-# say whether version and key are free, whatever this statement's snapshot misses of those that came before us.
+# Most appends bring one event: plain parameters spare the server the parsing of JSON and a sort. The snapshot of this
+# statement is older than its lock, and misses what another writer committed during the wait. The unique indexes do not:
+# they say whether version and key are free.
 _ONE = f"""{_INTO}
     SELECT %(stream)s::text, %(version)s::integer, %(id)s::uuid, %(at)s::timestamptz, %(causation)s::uuid,
            %(type)s::text, %(step)s::text, %(key)s::text, %(actor)s::text, %(correlation)s::text,
@@ -30,8 +31,8 @@ _ONE = f"""{_INTO}
     FROM (SELECT pg_advisory_xact_lock(hashtextextended(%(stream)s::text, 0))) AS gate
     ON CONFLICT DO NOTHING RETURNING version, position"""
 
-# The condition is a volatile function: it takes the lock, and reads the head in a snapshot of its own that is taken
-# after the wait. This statement's own snapshot is older.
+# The condition is a volatile function: it takes the lock, and then reads the head in a snapshot of its own. The
+# statement's snapshot is from before the wait: by it, a stream that has grown meanwhile would look as it was planned.
 _MANY = f"""{_INTO}
     SELECT %(stream)s::text, e.version, e.id, e.at, e.causation, e.type, e.step, e.key, e.actor, e.correlation,
            decode(e.previous_hash, 'hex'), decode(e.hash, 'hex'), e.data::json
@@ -59,7 +60,13 @@ def _one(shape: Shape) -> str:
 @lru_cache
 def _many(runs: bool, steps: bool) -> str:
     changed = [table for table, is_changed in zip(_TABLES, (runs, steps), strict=True) if is_changed]
-    return _with(_MANY, [(each.name, each.upsert(each.name, "(SELECT FROM written LIMIT 1) AS w")) for each in changed])
+    return _with(
+        _MANY,
+        [
+            (projection.name, projection.upsert(projection.name, "(SELECT FROM written LIMIT 1) AS w"))
+            for projection in changed
+        ],
+    )
 
 
 def _with(insert: str, upserts: Sequence[tuple[str, str]]) -> str:
@@ -152,7 +159,7 @@ def read(
         parameters["steps"] = ["", *steps]
     if types is not None:
         conditions.append("type = ANY(%(types)s::text[])")
-        parameters["types"] = [str(each) for each in types]
+        parameters["types"] = [str(type) for type in types]
     return Query(
         f"SELECT {COLUMNS} FROM events WHERE {' AND '.join(conditions)} ORDER BY version LIMIT %(limit)s",
         parameters,
@@ -160,8 +167,9 @@ def read(
 
 
 FOLLOWING = (
-    # One comparison of rows each: the index gives both ends. Of the server that writes now, only what is older than
-    # every transaction under way; of those before it, after a restore, all.
+    # One comparison of rows each: the index gives both ends. Of the server that writes now, only rows older than every
+    # transaction under way count: a reader that went past an open one would miss what it commits later. Rows of earlier
+    # servers, from before a restore, all count.
     "(server_epoch, transaction, position) > (%(server_epoch)s, %(transaction)s::text::xid8, %(position)s)"
     " AND (server_epoch, transaction)"
     " < ((SELECT muster_server_epoch()), (SELECT pg_snapshot_xmin(pg_current_snapshot())))"
@@ -184,10 +192,10 @@ def store_objects(objects: Sequence[StoredObject]) -> list[Query]:
         Query(
             "INSERT INTO objects (sha256, media_type, content) VALUES (decode(%(name)s, 'hex'), %(media)s, %(content)s)"
             " ON CONFLICT DO NOTHING",
-            {"name": each.sha256, "media": each.media_type, "content": each.content},
+            {"name": stored.sha256, "media": stored.media_type, "content": stored.content},
         )
         # In one order everywhere, so that two writers of the same objects cannot deadlock.
-        for each in sorted(objects)
+        for stored in sorted(objects)
     ]
 
 

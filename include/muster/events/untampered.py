@@ -1,4 +1,4 @@
-"""A run whose log was tampered with is not gone on with: nobody knows what it has done."""
+"""A guard: no run goes on whose log was tampered with, because nobody knows what it has done."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["TamperedLog", "ensure_untampered"]
 
 
 def ensure_untampered(log: EventLog, run: str) -> None:
-    """Look at every event of a run before something is decided by them.
+    """Verify every event of a run before something is decided by them.
 
     Raises:
         TamperedLog: one was altered, removed or put in, or all of them are gone.

@@ -45,6 +45,8 @@ class Chain:
 
     def check(self, event: Event, own: str, step: str) -> Fault | None:
         """Check the next event, whose content has the hash `own`; moves on when it is right."""
+        # Neither the column `step` nor the position is part of the hash: the one must say what the data says, the other
+        # must grow.
         said = event.data.get("step") if isinstance(event.data, dict) else None
         wrong_step = step != (said if isinstance(said, str) else "")
         if event.version != self.version + 1:
@@ -123,14 +125,14 @@ def checking(
     intact = set() if intact is None else intact
     chain = Chain(stream, witnesses)
     while True:
-        found = yield [
+        answers = yield [
             Query(
                 f"SELECT {statements.COLUMNS}, step FROM events WHERE stream = %(stream)s AND version > %(after)s"
                 " ORDER BY version LIMIT %(limit)s",
                 {"stream": stream, "after": chain.version, "limit": _PAGE},
             )
         ]
-        rows = found[0]
+        rows = answers[0]
         wanted: dict[str, int] = {}
         opened: dict[str, int] = {}
         for row in rows:
@@ -159,8 +161,9 @@ def checking(
 
 def strangers(stream: str | None = None) -> Work[list[str]]:
     """Runs of which the projections tell and the log does not, which is never so unless events were removed."""
-    # In one statement, so that a run that is being opened has its events and its rows, or neither.
-    found = yield [
+    # In one statement, so that a run that is being opened has its events and its rows, or neither: between two, its
+    # rows could appear after its events were looked for.
+    answers = yield [
         Query(
             "SELECT id FROM runs WHERE (%(stream)s::text IS NULL OR id = %(stream)s)"
             " AND NOT EXISTS (SELECT FROM events WHERE stream = runs.id)"
@@ -169,13 +172,13 @@ def strangers(stream: str | None = None) -> Work[list[str]]:
             {"stream": stream},
         )
     ]
-    return [row[0] for row in found[0]]
+    return [row[0] for row in answers[0]]
 
 
 def listing(after: str) -> Work[list[str]]:
     """The next streams by name, in pages."""
     # Hops from name to name along the primary key, however many events each stream has.
-    found = yield [
+    answers = yield [
         Query(
             "WITH RECURSIVE names(name) AS ("
             " (SELECT stream FROM events WHERE stream > %(after)s ORDER BY stream LIMIT 1) UNION ALL"
@@ -185,4 +188,4 @@ def listing(after: str) -> Work[list[str]]:
             {"after": after, "limit": _PAGE},
         ),
     ]
-    return [row[0] for row in found[0]]
+    return [row[0] for row in answers[0]]

@@ -55,7 +55,7 @@ class _Known:
         """Check the rows that follow, each with its step; what is wrong with the first that is not right."""
         for row in rows:
             if row[2] <= self.version:
-                # Another coroutine has read them at the same time.
+                # Another coroutine has read and checked it since this one asked.
                 continue
             event = as_stored(row)
             if (fault := self.chain.check(event, own_hash(row), row[-1])) is not None:
@@ -100,7 +100,7 @@ class Verified:
         with self._lock:
             known = self._known.get(stream)
             if known is None:
-                kept = sum(each.version for each in self._known.values())
+                kept = sum(checked.version for checked in self._known.values())
                 # Whole streams, those used longest ago first: a chain is checked from its first event on, so part of
                 # one is no use.
                 while kept > EVENTS_KEPT:
@@ -134,7 +134,7 @@ class VerifiedLog(EventLog):
 
     def _append(self, stream: str, requests: Sequence[Request]) -> Work[list[Outcome]]:
         if stream in self.verified.harmed:
-            # It may have been restored since.
+            # A person may have restored the stream since: it is checked anew before it is refused.
             yield from self._twice(lambda: self._checked(stream))
         return (yield from super()._append(stream, requests))
 
@@ -142,10 +142,11 @@ class VerifiedLog(EventLog):
         self, stream: str, after: int, steps: Collection[str] | None, types: Collection[str] | None
     ) -> Work[list[Event]]:
         query = statements.read(stream, after, steps, types, READ_PAGE)
-        names = None if types is None else [str(each) for each in types]
+        names = None if types is None else [str(type) for type in types]
 
         def look() -> Work[list[Event]]:
             known, upto, rows = yield from self._checked(stream, query)
+            # A full page says nothing about the events after it: they are for the next read.
             last = rows[-1][2] if len(rows) == READ_PAGE else upto
             wanted = {version for version in known.versions(after, steps, names) if version <= min(last, upto)}
             return (yield from self._right(stream, known, rows, wanted))
@@ -181,7 +182,8 @@ class VerifiedLog(EventLog):
         try:
             return (yield from look())
         except TamperedLog:
-            # Nothing of the stream is kept any more (`_harm`), so nothing that is only outdated can differ.
+            # `_harm` has forgotten the stream, so this look begins with the first event. What differed may only have
+            # been outdated: another server has taken over and lacks the last events.
             return (yield from look())
 
     def _checked(self, stream: str, query: Query | None = None) -> Work[tuple[_Known, int, Rows]]:
@@ -192,7 +194,8 @@ class VerifiedLog(EventLog):
         if not upto and (yield from strangers(stream)):
             raise self._harm(stream, known.chain.all_missing().message)
         if any(row[2] > upto for row in rows):
-            # Written between the two. By now the log may keep another `_Known` of the stream, which is no help here.
+            # The query saw events that were written after the page was read. They are checked into this `_Known`: the
+            # log may keep another one by now, and the rows are compared with this one.
             yield from self._catch_up(stream, known)
         self.verified.harmed.discard(stream)
         return known, upto, rows
@@ -206,11 +209,13 @@ class VerifiedLog(EventLog):
                 " ORDER BY version LIMIT %(limit)s",
                 {"stream": stream, "after": upto, "limit": READ_PAGE},
             )
-            # In this order: what the first has seen the second sees as well.
+            # In this order: the second sees whatever the first has seen. The other way round, an event written in
+            # between would be known and missing from the answer, as if somebody had removed it.
             page, *answers = yield [new] if query is None else [new, query]
             self._take(stream, known, page)
             if len(page) < READ_PAGE:
-                # Others may know more by now; what they have seen since need not be in this answer.
+                # Not `known.version`: another coroutine may have read on meanwhile, and what it has seen since need not
+                # be in this answer.
                 return page[-1][2] if page else upto, answers[0] if answers else []
 
     def _right(self, stream: str, known: _Known, rows: Rows, wanted: set[int]) -> Work[list[Event]]:

@@ -99,13 +99,14 @@ class WorkState:
 
     @property
     def half_undone(self) -> bool:
-        """True when undoing it has begun and has not come to its end: what of it still stands, nobody knows."""
+        """True when undoing it has begun and not ended: nobody knows what of it still stands."""
         return self.undoing is not None and self.undoing.status != "succeeded"
 
     @property
     def has_outcome(self) -> bool:
-        """True when its outcome counts: it is neither undone nor half undone, and no later execution was to do the work
-        again, or a person has discarded it since.
+        """True when its outcome counts: it is neither undone nor half undone, and no later execution was to do it.
+
+        An outcome that a person has discarded since counts all the same.
         """
         counts = (self.outcome or 0) >= self.since or self.decision == "discarded"
         return counts and self.status in ENDED and self.status != "undone" and not self.half_undone
@@ -113,6 +114,7 @@ class WorkState:
     def due_again(self, epoch: int) -> None:
         """An execution is to do it again: an earlier outcome does not count for it, nor what a person said before."""
         self.since = epoch
+        # `redriven` stays until the work has ended anew: it is still the dead letter that is being done again.
         self.decision = None if self.decision == "discarded" else self.decision
 
     @property
@@ -179,8 +181,8 @@ class StepState:
     def standing(self) -> list[int | None]:
         """The positions that may have happened and are not undone; None stands for a step outside a fan-out.
 
-        Whatever became of it: a process may have died in the middle, and the next one have skipped it; or an earlier
-        execution did it, and a later one had no work for it.
+        The outcome does not matter: a process may have died in the middle and the next one have skipped the work, or an
+        earlier execution did it and a later one had no work for it.
         """
         whole = [None] if self.whole.begun is not None and not self.is_fan_out else []
         return [*whole, *(index for index in sorted(self.items) if self.items[index].begun is not None)]
@@ -193,6 +195,7 @@ class StepState:
     @property
     def ended_as_a_whole(self) -> bool:
         """True when it has ended, of a fan-out when it failed or was skipped before its items."""
+        # Only since the last layout: a list that failed before its items, and was laid out later, has not ended.
         outcome = self.whole.outcome
         return self.whole.ended and outcome is not None and outcome >= self.laid_out
 
@@ -228,10 +231,10 @@ class StepState:
         """The state of an item, or of the step itself for None; made when it is not there."""
         if index is None:
             return self.whole
-        found = self.items.get(index)
-        if found is None:
-            found = self.items[index] = WorkState()
-        return found
+        item = self.items.get(index)
+        if item is None:
+            item = self.items[index] = WorkState()
+        return item
 
     @property
     def cost(self) -> Decimal:

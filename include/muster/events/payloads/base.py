@@ -133,12 +133,12 @@ class Payload:
 
     def data(self) -> dict[str, Json]:
         """As an event's data."""
-        found = {}
-        for each in dataclasses.fields(self):  # type: ignore[arg-type]
-            value = getattr(self, each.name)
-            if each.default is MISSING or value != each.default:
-                found[_stored(each)] = value.data() if isinstance(value, RecordedError) else value
-        return found
+        said = {}
+        for declared in dataclasses.fields(self):  # type: ignore[arg-type]
+            value = getattr(self, declared.name)
+            if declared.default is MISSING or value != declared.default:
+                said[_stored(declared)] = value.data() if isinstance(value, RecordedError) else value
+        return said
 
     def event(self, *, key: str | None = None, actor: str = "muster", causation: UUID | None = None) -> NewEvent:
         """The event that says this."""
@@ -148,7 +148,7 @@ class Payload:
     def plain_fields(cls) -> frozenset[str]:
         """The fields that say nothing about a person, as they are stored."""
         fields = dataclasses.fields(cls)  # type: ignore[arg-type]
-        return frozenset(_stored(each) for each in fields if each.metadata.get("plain"))
+        return frozenset(_stored(declared) for declared in fields if declared.metadata.get("plain"))
 
     @classmethod
     @cache
@@ -156,11 +156,11 @@ class Payload:
         """Each field's name, its name in the data, and what it is where the data lacks it."""
         return tuple(
             (
-                each.name,
-                _stored(each),
-                each.metadata.get("missing") if each.default is MISSING else each.default,
+                declared.name,
+                _stored(declared),
+                declared.metadata.get("missing") if declared.default is MISSING else declared.default,
             )
-            for each in dataclasses.fields(cls)  # type: ignore[arg-type]
+            for declared in dataclasses.fields(cls)  # type: ignore[arg-type]
         )
 
 
@@ -171,8 +171,8 @@ def _stored(field: dataclasses.Field[Any]) -> str:
 
 def payload_of(event: NewEvent) -> Payload | None:
     """What an event says; None of a type that nobody knows."""
-    found = PAYLOADS.get(event.type)
-    return None if found is None else found.of(event)
+    payload = PAYLOADS.get(event.type)
+    return None if payload is None else payload.of(event)
 
 
 class OfStep(Payload):
