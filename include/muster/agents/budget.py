@@ -43,7 +43,8 @@ class Budget:
             BudgetExceeded: what is spent and `estimate` together reach the limit.
         """
         while True:
-            # Taken before anything is looked at: what is settled after that ends the wait.
+            # Taken before the sums are looked at. A call that settled between the look and the taking would set the
+            # event before this one, and the wait might never end.
             changed = self._changed
             await self._ask()
             if self._spent + estimate >= self.limit:
@@ -56,8 +57,8 @@ class Budget:
     def settle(self, estimate: Decimal, cost: Decimal = ZERO, version: int | None = None) -> None:
         """Replace the reservation by what the call cost, written to the log as `version`.
 
-        Without a version nothing was bought: the call failed. It waits for nothing, so that a call which is cancelled
-        meanwhile leaves no reservation behind.
+        Without a version nothing was bought, because the call failed. The method awaits nothing, so that a call that is
+        cancelled cannot leave its reservation behind.
         """
         self._reserved -= estimate
         if version is not None:
@@ -67,17 +68,18 @@ class Budget:
 
     @property
     def _spent(self) -> Decimal:
-        # The log may have been asked between the writing of an event and its settling.
+        # A call writes its cost to the log and settles it after that. If the log was asked in between, its sum holds
+        # the cost already, so only what was settled with a later version is added.
         return self._logged + sum((cost for version, cost in self._settled if version > self._version), ZERO)
 
     async def _ask(self) -> None:
-        # The lock is held while the log answers: of many calls that begin together one asks, and the others go by its
+        # The lock is held while the log answers: of many calls that begin together one asks, and the others use its
         # answer.
         async with self._asking:
             if self._asked_at is None or time.monotonic() - self._asked_at >= self._refresh:
                 self._asked_at = time.monotonic()
                 self._logged, self._version = await self._ask_log()
-                self._settled = [each for each in self._settled if each[0] > self._version]
+                self._settled = [entry for entry in self._settled if entry[0] > self._version]
 
     def _exceeded(self, estimate: Decimal) -> BudgetExceeded:
         return BudgetExceeded(

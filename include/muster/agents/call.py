@@ -48,9 +48,10 @@ class AgentCall:
 
 
 def doer(work: str, key: str) -> tuple[str | None, bool]:
-    """Who has performed the effect of a key in the work that an `effect_key` is of.
+    """Who performed the effect `key` of the work item whose `effect_key` is `work`.
 
-    The agent, where it took over from the step's own; and whether a model called for it, rather than `offline` did.
+    Returns the agent, if it took over from the step's own, else None; and whether a model asked for the effect. If not,
+    the `offline` skill performed it.
     """
     within = key.removeprefix(work).partition("/effect/")[0]
     return within.partition("/agent/")[2] or None, within.startswith("/tool/")

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from pydantic_ai.messages import ModelMessage
     from pydantic_ai.models import ModelRequestParameters
 
-# Written anew every time a conversation is played, or about the answer and not the question.
+# Fields that are made anew each time a conversation is played, or that belong to the answer and not to the question.
+# With them a recorded answer would not be found again, and its question would be asked and paid for twice.
 _VOLATILE = frozenset(
     {
         "timestamp",

@@ -52,17 +52,18 @@ class LogJournal:
         self._waiting.append(lookup)
         if self._reading is None:
             self._reading = asyncio.create_task(self._read())
-        found = await lookup.found
-        return {key: event for key in keys if (event := found.get(key)) is not None and not is_forgotten(event.data)}
+        recorded = await lookup.found
+        return {key: event for key in keys if (event := recorded.get(key)) is not None and not is_forgotten(event.data)}
 
     async def record(self, event: NewEvent) -> Event:
         """Write the event; the log lets appends that meet share one transaction.
 
-        Of whom was forgotten the log keeps nothing, and the work under way goes on with what it was told just now.
+        About a person who was forgotten the log keeps nothing; the work under way goes on with the answer as it came.
         """
         about = await self._log.aseals(self._run)
         if about is not None and not about.known:
-            # The key may be taken by an answer that nobody can read any more, and this one was paid for as well.
+            # Without its key, which may be taken by an answer that nobody can read any more. The new answer was paid
+            # for as well, so its event must not be dropped for the old one.
             event = replace(event, key=None)
         stored = (await self._log.aappend(self._run, [event]))[0]
         return replace(stored, data=redact_data(event.data)) if is_forgotten(stored.data) else stored
@@ -83,15 +84,16 @@ class LogJournal:
                 self._waiting = []
                 await self._read_group(group)
         finally:
-            # Nothing is awaited between finding nobody waiting and this, so no lookup is left without somebody who
-            # reads.
+            # Nothing is awaited between the last look at `_waiting` and this. A lookup that came in between would see a
+            # reader, start none, and wait for ever.
             self._reading = None
             for lookup in self._waiting:
+                # Left only if this task was cancelled: nobody else would end their wait.
                 lookup.found.cancel()
 
     async def _read_group(self, group: Sequence[_Lookup]) -> None:
         try:
-            found = await self._log.aunder_keys(self._run, [key for lookup in group for key in lookup.keys])
+            recorded = await self._log.aunder_keys(self._run, [key for lookup in group for key in lookup.keys])
         except Exception as error:
             for lookup in group:
                 if not lookup.found.done():
@@ -99,7 +101,7 @@ class LogJournal:
             return
         for lookup in group:
             if not lookup.found.done():
-                lookup.found.set_result(found)
+                lookup.found.set_result(recorded)
 
 
 @dataclass(frozen=True)

@@ -41,12 +41,12 @@ class Tier:
 
 async def connected(tiers: Sequence[str], provider: ModelProvider) -> list[Tier]:
     """The tiers that have a connection, in order of preference."""
-    found = []
+    available = []
     for name in tiers:
         if (model := await provider.model(name)) is not None:
             take_over_from(model)
-            found.append(Tier(name, model))
-    return found
+            available.append(Tier(name, model))
+    return available
 
 
 def take_over_from(model: object) -> None:

@@ -62,15 +62,15 @@ _recent: deque[_Run] = deque(maxlen=128)
 
 
 def _run(log: EventLog, run: str, limit: Decimal | None) -> _Run:
-    # Futures and locks belong to one event loop.
+    # The loop is part of the key, because the futures and locks inside belong to one event loop.
     key = (asyncio.get_running_loop(), run, limit)
     known = _runs.setdefault(log, weakref.WeakValueDictionary())
-    found = known.get(key)
-    if found is None:
+    shared = known.get(key)
+    if shared is None:
         journal = LogJournal(log, run)
-        found = known[key] = _Run(journal, None if limit is None else Budget(limit, journal.spent))
-        _recent.append(found)
-    return found
+        shared = known[key] = _Run(journal, None if limit is None else Budget(limit, journal.spent))
+        _recent.append(shared)
+    return shared
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,9 @@ async def run_agent(call: AgentCall, services: AgentServices) -> AgentResult:
         TransientError: no model can be reached now; asking again later may help.
         BudgetExceeded, LimitReached: the next call was not made.
         OutcomeUnknown: what a tool began may have happened, and nobody can tell.
-        Final: what was done outside was done by somebody else, or without a model, or with one: it might be done twice.
+        Final: another agent performed an effect of this work item, or a model did and now there is none, or the other
+        way
+            round: it might be performed twice, so a person decides.
         BadOutput: the model's answers never fitted.
         BreakerOpen: the agent, or every tier it has, has failed too often and is left alone for now.
         NoModel: there is neither a model nor an `offline` skill.
@@ -113,6 +115,7 @@ async def run_agent(call: AgentCall, services: AgentServices) -> AgentResult:
     returns = call.returns if call.returns is not None else call.agent.returns
     output = None if returns is None else resolve(returns, services.site)
     tiers = await connected(call.agent.tiers, services.models)
+    # Before anybody is asked: it is known by now whether a model or `offline` would do the work.
     await _ensure_its_own(call, services, asks=bool(tiers))
     if not tiers:
         return await _offline(call, services, output)
@@ -125,10 +128,12 @@ async def run_agent(call: AgentCall, services: AgentServices) -> AgentResult:
 
 
 async def _ensure_its_own(call: AgentCall, services: AgentServices, *, asks: bool) -> None:
-    """A model would have done in other words what was done in its place, and so would the `offline` skill.
+    """Ensure that what the work item did outside was done by this agent and in this way: with a model, or `offline`.
+
+    Another would ask for the same effect in other words, and so under another key: it would happen twice.
 
     Raises:
-        Final: what the work has done outside, or may have, was not done by this agent in this way.
+        Final: an effect of the work item happened, or may have, and was not performed by this agent in this way.
     """
     outside = await Ledger(services.database).aoutside(call.run, call.effect_key)
     if outside is None:
@@ -189,7 +194,8 @@ async def _ask_models(
             prompts.request(call.ask, call.data),
             model=model,
             deps=calls,
-            # Ours are checked before each call, in `TieredModel` and `ToolCalls`.
+            # No limit of pydantic-ai's: `TieredModel` and `ToolCalls` check the agent's limits before each call,
+            # recorded answers included.
             usage_limits=UsageLimits(request_limit=None),
         )
     except UnexpectedModelBehavior as error:
@@ -212,7 +218,8 @@ async def _ask_models(
 
 def _context(call: AgentCall, services: AgentServices, key: str) -> SkillContext:
     agent = call.agent.id if call.takes_over else None
-    # Under other words, or by another agent, it would be written a second time.
+    # What is written through `context.database` is an effect of this key: in other words, or by another agent, it would
+    # be written a second time.
     writing = Effect.of(effect_key(key, agent, "context.database"), "database", None, call.run)
     return SkillContext(
         run=call.run,
@@ -260,7 +267,7 @@ def _asked_for(output: OutputType) -> Any:
 
 
 def _must_fit(output: OutputType, value: object) -> object:
-    """Send an answer back that has the right shape only on the surface."""
+    """Send an answer back to the model if it has the shape that was asked for and still does not fit the type."""
     from pydantic_ai import ModelRetry
 
     try:

@@ -182,6 +182,7 @@ class TieredModel(FallbackModel):
                 cost, version = Decimal(ModelCalled.of(event).cost or 0), event.version
                 return event
             except _TIER_FAILURES as error:
+                # The automation says `when_open: wait`: the step waits for this tier in place of asking the next one.
                 if isinstance(error, BreakerOpen) and self._waits(error):
                     raise
                 # A tier that failed stays out for the rest of this work: one wait for it is enough.
@@ -260,7 +261,7 @@ class TieredModel(FallbackModel):
         new = said.event(actor=call.agent.id, key=request.key)
         event = await context.journal.record(new)
         if ModelCalled.of(event).request != request.question:
-            # Another version of the program asked something else here first.
+            # Another version of the program asked something else here first, so that answer keeps the key.
             event = await context.journal.record(replace(new, key=f"{request.key}~{request.question[:12]}"))
         return event
 
@@ -292,13 +293,13 @@ class TierFailure:
     def of(cls, tier: Tier, error: Exception, timeout: float) -> TierFailure:
         """What `error` means for `tier`."""
         errors = error.exceptions if isinstance(error, FallbackExceptionGroup) else (error,)
-        asked = [each.retry_after for each in errors if isinstance(each, ModelAPIError | BreakerOpen)]
+        asked = [inner.retry_after for inner in errors if isinstance(inner, ModelAPIError | BreakerOpen)]
         return cls(
             tier=tier.name,
             model=tier.model.model_name,
             kind=type(error).__name__,
             message=f"{tier.label} {_reason(errors[0], timeout)}",
-            error_class=_together([_class_of(each) for each in errors]),
+            error_class=_together([_class_of(inner) for inner in errors]),
             retry_after=min(filter(None, asked), default=None),
         )
 
@@ -317,9 +318,9 @@ _FOR_GOOD = frozenset({ErrorClass.AUTH, ErrorClass.BAD_REQUEST, ErrorClass.PERMA
 
 
 def _judge(error: BaseException) -> Verdict:
-    """A tier that refuses what it is asked is there: that says nothing of how well it is."""
+    """A refusal is no failure of the tier: it is there and answers, so the breaker counts nothing."""
     errors = error.exceptions if isinstance(error, FallbackExceptionGroup) else (error,)
-    failed = any(isinstance(each, _TIER_FAILURES) and _class_of(each) not in _FOR_GOOD for each in errors)
+    failed = any(isinstance(inner, _TIER_FAILURES) and _class_of(inner) not in _FOR_GOOD for inner in errors)
     return "failure" if failed else "nothing"
 
 
@@ -344,11 +345,11 @@ def _class_of(error: Exception) -> ErrorClass:
 
 
 def _together(kinds: Sequence[ErrorClass]) -> ErrorClass:
-    """What several failures are as one: what may pass counts, and a kind only when they share it."""
+    """The kind of several failures together: those that may pass count first, and a kind only if they share it."""
     passing = {kind for kind in kinds if kind not in _FOR_GOOD}
-    found = passing or set(kinds)
-    if len(found) == 1:
-        return found.pop()
+    counted = passing or set(kinds)
+    if len(counted) == 1:
+        return counted.pop()
     return ErrorClass.TRANSIENT if passing else ErrorClass.PERMANENT
 
 

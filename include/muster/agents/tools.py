@@ -67,7 +67,7 @@ class ToolCalls:
             index=call.index,
             agent=call.agent.id,
             tool=skill.name,
-            # As the log will have it: what it redacts must be found again.
+            # Redacted, as the log will have them: compared as they came, a recorded call would not be found again.
             arguments=redact_data(arguments),
         )
         event = self._recorded.find(key, partial(_is_same, said))
@@ -100,17 +100,19 @@ class ToolCalls:
             )
 
     async def _outcome(self, skill: Skill, arguments: dict[str, object], said: ToolCalled) -> ToolCalled:
-        # By what is asked for, not by its place in the conversation: an agent that is asked afresh after a bad answer
-        # calls the tool again, and finds what it did the first time.
+        # The key is made of what is asked for, not of the call's place in the conversation: an agent that is asked
+        # afresh after a bad answer calls the tool again at another place, and finds what it did the first time.
         context = self._context(f"{self._call.effect_key}/tool/{skill.name}/{digest(arguments)[:16]}")
         try:
             async with context.guard(f"tool:{skill.name}"):
                 return replace(said, result=await call_skill(skill, arguments, context))
+        # Not told to the model, which would try something else: the step's `retry` waits and makes the same call.
         except TransientError:
             raise
         except Exception as error:
-            # A model that is told of it would call with other arguments, which is another effect: the next attempt
-            # makes the same call, and finds out.
+            # An effect in doubt ends the attempt. A model that is told of the error would call with other arguments,
+            # which is another effect beside one that may have happened. The next attempt makes the same call and finds
+            # out.
             outside = await Ledger(context.database).aoutside(context.run, context.key)
             if outside is not None and outside.status != "done":
                 raise
@@ -125,24 +127,26 @@ class ToolCalls:
         new = said.event(actor=said.agent, key=key)
         event = await self._journal.record(new)
         if not _is_same(said, event):
-            # Another version of the program called something else here first.
+            # Another version of the program called something else here first, so that result keeps the key.
             event = await self._journal.record(replace(new, key=f"{key}~{self.count}"))
         return event
 
 
 def _is_same(said: ToolCalled, event: Event) -> bool:
-    """True of the answer to the same call."""
-    found = ToolCalled.of(event)
-    return (found.tool, found.arguments) == (said.tool, said.arguments)
+    """True if the event is the answer to the same call."""
+    recorded = ToolCalled.of(event)
+    return (recorded.tool, recorded.arguments) == (said.tool, said.arguments)
 
 
 async def ensure_nothing_in_doubt(ledger: Ledger, call: AgentCall) -> None:
-    """Before a new question: a model that decides afresh may have the same done again, in other words.
+    """Ensure, before a model is asked a new question, that no effect of the work item is in doubt.
+
+    A model that decides afresh may have the same done again, in other words and so under another key.
 
     Raises:
         OutcomeUnknown: something that a tool of this work item began may have happened.
     """
-    # All tools that the last answer asked for have ended by now.
+    # All tools that the last answer asked for have ended by now, so an effect that is only begun is in doubt as well.
     outside = await ledger.aoutside(call.run, call.effect_key)
     if outside is not None and outside.status != "done":
         raise OutcomeUnknown.of(outside.key, f"{outside.told}, so the agent {call.agent.id} was not asked to go on.")
@@ -155,11 +159,11 @@ def tools(names: Sequence[str], site: Path | None) -> list[Tool[ToolCalls]]:
         MusterError: a skill does not exist.
         PermanentError: two of them would be seen under one name.
     """
-    found = [_tool(get_skill(name, site)) for name in names]
-    if len({tool.name for tool in found}) < len(found):
+    offered = [_tool(get_skill(name, site)) for name in names]
+    if len({tool.name for tool in offered}) < len(offered):
         which = ", ".join(names)
         raise PermanentError(f"Two of the tools {which} look the same to a model.", remedy="Rename one.")
-    return found
+    return offered
 
 
 def _tool(skill: Skill) -> Tool[ToolCalls]:

@@ -80,7 +80,8 @@ def resolve(returns: Returns, site: Path | None = None) -> OutputType:
 def hydrate(returns: Returns | None, value: object, site: Path | None = None) -> object:
     """Plain Python data out of JSON-ready data of the type `returns`; as it is when there is none.
 
-    Of a schema, as the log has it: self-contained, and of a value that fitted it as it was written.
+    A schema is taken as the log has it: self-contained. The value is not checked again, because it fitted when it was
+    written.
     """
     if returns is None or value is None:
         return value
@@ -127,11 +128,11 @@ def _find(name: str, site: Path | None) -> object:
         return typing.get_type_hints(skill.function, include_extras=True).get("return", object)
     domain, _, attribute = name.partition(".")
     for module in _modules(domain, site):
-        found = module
+        target = module
         for part in attribute.split("."):
-            found = getattr(found, part, None)
-        if isinstance(found, type) or hasattr(found, "__metadata__"):
-            return found
+            target = getattr(target, part, None)
+        if isinstance(target, type) or hasattr(target, "__metadata__"):
+            return target
     raise PermanentError(
         f"There is no type named {name!r}.",
         remedy=f"Name a class of muster.skills.{domain} or of the site's skills/{domain}.py.",
@@ -227,26 +228,24 @@ def schema_of(value: object) -> dict[str, object] | None:
 
 
 def _schema_of(values: Sequence[object]) -> dict[str, object]:
-    """One schema of all values that stand at the same place, in one row or another; empty where nothing is to be found
-    again.
-    """
+    """One schema for all values at the same place of different rows; empty if they hold no decimal and no date."""
     forms = _forms(values)
     # In the order in which their texts are told apart; null and numbers are no text.
-    found = [{"format": form} for form in ("decimal", "date", "date-time") if form in forms]
+    formats = [{"format": form} for form in ("decimal", "date", "date-time") if form in forms]
     schema: dict[str, object] = {}
-    if found and "text" not in forms:
-        schema |= found[0] if len(found) == 1 else {"anyOf": found}
-    if mappings := [each for each in values if isinstance(each, Mapping)]:
+    if formats and "text" not in forms:
+        schema |= formats[0] if len(formats) == 1 else {"anyOf": formats}
+    if mappings := [value for value in values if isinstance(value, Mapping)]:
         schema |= _of_mappings(mappings)
-    if lists := [list(each) for each in values if isinstance(each, _LISTS)]:
+    if lists := [list(value) for value in values if isinstance(value, _LISTS)]:
         schema |= _of_lists(lists)
     return schema
 
 
 def _of_mappings(mappings: Sequence[Mapping[Any, object]]) -> dict[str, object]:
     columns: dict[str, list[object]] = {}
-    for each in mappings:
-        for key, item in each.items():
+    for mapping in mappings:
+        for key, item in mapping.items():
             columns.setdefault(str(key), []).append(item)
     if len(columns) > WIDEST:
         every = _schema_of([item for column in columns.values() for item in column])
@@ -256,15 +255,15 @@ def _of_mappings(mappings: Sequence[Mapping[Any, object]]) -> dict[str, object]:
 
 
 def _of_lists(lists: Sequence[list[object]]) -> dict[str, object]:
-    items = [item for each in lists for item in each]
+    items = [item for row in lists for item in row]
     width = max(map(len, lists))
     if len(_forms(items)) < 2 or width > WIDEST:
         every = _schema_of(items)
         return {"items": every} if every else {}
     # Texts and decimals side by side are told apart by their places: they are the columns of a row.
     columns: list[list[object]] = [[] for _ in range(width)]
-    for each in lists:
-        for column, item in zip(columns, each, strict=False):
+    for row in lists:
+        for column, item in zip(columns, row, strict=False):
             column.append(item)
     places = [_schema_of(column) for column in columns]
     return {"prefixItems": places} if any(places) else {}

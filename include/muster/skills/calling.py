@@ -45,6 +45,7 @@ async def _called(skill: Skill, values: Mapping[str, Any], context: SkillContext
             else:
                 result = await in_thread(partial(skill.function, **arguments))
     except TimeoutError as error:
+        # The skill raised a timeout of its own: an error like any other.
         if not limit.expired():
             raise
         raise TransientError(
@@ -53,7 +54,7 @@ async def _called(skill: Skill, values: Mapping[str, Any], context: SkillContext
     except MusterError:
         raise
     except Exception as error:
-        # Of the frames nobody needs Muster's own and Airflow's.
+        # Only the skill's own frames: those of Muster and Airflow help nobody to mend it.
         log.error("The skill %s failed.\n%s", skill.name, redact(trace_below(error, __file__)))
         raise
     with finished(f"The skill {skill.name}", result):
@@ -64,9 +65,11 @@ async def in_thread(function: Callable[[], T]) -> T:
     """Run a blocking function in a daemon thread: one that hangs cannot hold up the process's exit."""
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[T] = loop.create_future()
+    # A new thread begins with an empty context, by which nobody could tell whose work it does.
     context = contextvars.copy_context()
 
     def settle(result: T | None, error: BaseException | None) -> None:
+        # The caller has given up, so nobody wants the result.
         if answer.done():
             return
         if error is not None:
@@ -78,6 +81,7 @@ async def in_thread(function: Callable[[], T]) -> T:
         result, error = None, None
         try:
             result = context.run(function)
+        # Also `SystemExit`, which would end only this thread, and the caller would wait for ever.
         except BaseException as caught:
             error = caught
         if not loop.is_closed():
@@ -88,6 +92,7 @@ async def in_thread(function: Callable[[], T]) -> T:
     try:
         return await answer
     except asyncio.CancelledError:
-        # Nothing can stop it: its attempt is revoked, and the next one begins when it has ended.
+        # A thread cannot be stopped, and may still write. So its attempt is revoked, and the next attempt begins only
+        # when the thread has ended.
         give_up(thread)
         raise

@@ -64,12 +64,13 @@ class SkillIndex:
         return self._found[name]
 
     def unreadable(self, name: str) -> str | None:
-        """Why a skill is not known although a file names it: that one cannot be read, or no run looks there. None
-        otherwise.
+        """Why a skill is not known although a file names it: the file cannot be read, or no run looks there.
+
+        None if neither is the reason.
         """
         for path in self._naming(name):
-            if found := _obstacle(path):
-                return found
+            if obstacle := _obstacle(path):
+                return obstacle
             if not self._is_place(path, name) and any(entry.name == name for entry in scan(path)):
                 place = self._folders[-1] / f"{name.partition('.')[0]}.py"
                 return f"{path} has it, where no run looks: move it to {place}."
@@ -84,8 +85,8 @@ class SkillIndex:
     @cached_property
     def entries(self) -> dict[str, SkillEntry]:
         """Every skill by name, sorted. Parses every file that has one."""
-        found = {entry.name: entry for path in self._files for entry in scan(path) if self._is_place(path, entry.name)}
-        return dict(sorted(found.items()))
+        named = {entry.name: entry for path in self._files for entry in scan(path) if self._is_place(path, entry.name)}
+        return dict(sorted(named.items()))
 
     @cached_property
     def _found(self) -> dict[str, SkillEntry | None]:
@@ -96,11 +97,11 @@ class SkillIndex:
         return [path for folder in self._folders for path in sorted(map(Path, files_below(folder, (".py",))))]
 
     def _search(self, name: str) -> SkillEntry | None:
-        found = None
+        winner = None
         for path in self._naming(name):
             if self._is_place(path, name):
-                found = next((entry for entry in scan(path) if entry.name == name), found)
-        return found
+                winner = next((entry for entry in scan(path) if entry.name == name), winner)
+        return winner
 
     def _is_place(self, path: Path, name: str) -> bool:
         """Whether a run looks for a skill of this name there, as `get_skill` does."""
@@ -123,6 +124,7 @@ def scan(path: Path) -> tuple[SkillEntry, ...]:
         stat = path.stat()
     except OSError:
         return ()
+    # The file's time and size are part of the cache's key, so that an edit is seen.
     return _scan(path, stat.st_mtime_ns, stat.st_size)
 
 
@@ -137,6 +139,7 @@ def _read(path: Path) -> bytes:
 @lru_cache(maxsize=1024)
 def _content(path: Path, mtime: int, size: int) -> bytes:
     content = path.read_bytes()
+    # Nothing is kept of a file without the word, because it defines no skill.
     return content if b"skill" in content else b""
 
 

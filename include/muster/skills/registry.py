@@ -131,8 +131,8 @@ class Skill:
 
     @cached_property
     def _dumper(self) -> TypeAdapter[list[Any]]:
-        # NaN and infinity stay as they are, and are refused: by default they become null. In a list, because a model
-        # takes no configuration from outside.
+        # NaN and infinity stay as they are and are then refused; by default they become null, and nobody would notice.
+        # In a list, because a model takes no configuration from outside.
         return TypeAdapter(list[self._returned], config=ConfigDict(ser_json_inf_nan="constants"))  # type: ignore[name-defined]
 
     @property
@@ -159,10 +159,10 @@ class Skill:
 
 @contextmanager
 def staying_alive(what: str) -> Iterator[None]:
-    """Other people's code inside does not end the process: in the triggerer that is everybody's.
+    """Keep other people's code, the body, from ending the process, which in the triggerer all runs share.
 
     Raises:
-        PermanentError: it called `sys.exit`.
+        PermanentError: the body called `sys.exit`.
     """
     try:
         yield
@@ -204,7 +204,8 @@ def skill(name: str, *, lane: Lane = "worker", timeout: float | None = None) -> 
 
     def register(function: F) -> F:
         own = _importing.get()
-        # What ships with Muster belongs to everybody, also when a site's file is the first to import it.
+        # A skill that ships with Muster goes to everybody, also if a site's file is the first to import its module:
+        # else only that file's runs would find it, because Python imports a module once.
         known = own if own is not None and function.__module__.startswith(SITE) else _skills
         known[name] = Skill(name, function, lane, timeout)
         return function
@@ -251,11 +252,12 @@ def import_site_module(path: Path) -> Any:
 
 def _imported(path: Path) -> _SiteModule:
     module_name, stamp = f"{SITE}{path.stem}", path.stat().st_mtime_ns
-    found = _site.get(path)
-    if found is None or found.stamp != stamp:
-        found = _site[path] = _execute(path, module_name, stamp)
-    sys.modules[module_name] = found.module
-    return found
+    known = _site.get(path)
+    if known is None or known.stamp != stamp:
+        known = _site[path] = _execute(path, module_name, stamp)
+    # Set each time: runs of several versions share this process, and their files have one module name.
+    sys.modules[module_name] = known.module
+    return known
 
 
 def _execute(path: Path, module_name: str, stamp: int) -> _SiteModule:
@@ -269,6 +271,7 @@ def _execute(path: Path, module_name: str, stamp: int) -> _SiteModule:
     try:
         with staying_alive(str(path)):
             spec.loader.exec_module(module)
+    # The module that was there before is put back: an edit that cannot be imported must not take it from others.
     except BaseException:
         del sys.modules[module_name]
         if before is not None:

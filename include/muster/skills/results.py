@@ -15,28 +15,30 @@ DEEPEST = 5
 
 
 class Unwritable(Final):
-    """What has been done is done: it has finished, and only its result has no form in JSON."""
+    """The work has finished, and only its result has no form in JSON: it is not done again."""
 
 
 def jsonable(value: Any) -> Any:
     """Any value as JSON-ready data; what has no form of its own there is kept as text.
 
     Raises:
-        Exception: it holds bytes that are no UTF-8, a number of thousands of digits, or itself, or goes too deep; or
-            its own code fails.
+        Exception: the value holds bytes that are no UTF-8, a number of thousands of digits, or itself, or is nested too
+            deeply; or its own code fails.
     """
-    found = _dump()(value, mode="json", fallback=str)
-    canonical(found)
-    return found
+    data = _dump()(value, mode="json", fallback=str)
+    # Only tried: what the log cannot write has to fail here, where it is known whose result it is.
+    canonical(data)
+    return data
 
 
 @contextmanager
 def finished(who: str, result: object) -> Iterator[None]:
-    """Its result is made JSON-ready in the body. Where that fails it is not done again: another try would give the same
-    back, and have its effect a second time.
+    """Make the result of `who` JSON-ready, in the body.
+
+    If that fails, the work is not done again: another try would give the same back, and have its effect a second time.
 
     Raises:
-        Unwritable: it fails.
+        Unwritable: the body failed; the step fails for good.
     """
     try:
         yield
@@ -44,7 +46,7 @@ def finished(who: str, result: object) -> Iterator[None]:
         try:
             why = f"{_place(result)}: {error.__cause__ or error}"
         except Exception:
-            # Its own code fails also where it is only looked at.
+            # The value's own code fails also when it is only looked at.
             why = type(result).__name__
         raise Unwritable(
             f"{who} has finished, but its result cannot be written to the log: {why}.",
@@ -54,13 +56,13 @@ def finished(who: str, result: object) -> Iterator[None]:
 
 
 def _place(value: object) -> str:
-    """Where in it the first thing is that has no form in JSON, and of which type that is."""
+    """The path to the first part of a value that has no form in JSON, and the type of that part."""
     path = ""
     for _ in range(DEEPEST):
-        found = next((each for each in _within(value) if not _has_form(each[1])), None)
-        if found is None:
+        misfit = next((place for place in _within(value) if not _has_form(place[1])), None)
+        if misfit is None:
             break
-        path, value = f"{path}[{found[0]!r}]", found[1]
+        path, value = f"{path}[{misfit[0]!r}]", misfit[1]
     return f"{path}, {type(value).__name__}" if path else type(value).__name__
 
 
