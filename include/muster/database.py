@@ -76,6 +76,7 @@ class _Connections:
 
     def close(self) -> None:
         """Close the pool; what is in use is closed when it comes back."""
+        # First of all: a connection that is given back from now on goes to the pool, which closes it.
         self._is_closed = True
         self.pool.close()
         self._let_go()
@@ -213,7 +214,7 @@ class Database:
         What is set for its session stays with it: for Muster's own statements, which set nothing.
         """
         loan = self._take()
-        # Purely local: nothing is sent, so nothing can fail on a connection at rest.
+        # Only a setting of this object: nothing is sent, so nothing can fail on a connection at rest.
         if not loan.connection.autocommit:
             loan.connection.autocommit = True
         return loan

@@ -73,6 +73,7 @@ def trail(database: Database, stream: str, fault: str | None) -> Iterator[Line]:
 
 def write(lines: Iterator[Line], path: Path, signer: Signer) -> Iterator[Line]:
     """Sign lines into a file, passing each on; the file is there, whole, once all were taken."""
+    # Under another name until it is whole: an export that breaks off leaves no file that looks like a trail.
     draft = path.with_name(f".{path.name}.part")
     previous = GENESIS
     try:

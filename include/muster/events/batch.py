@@ -94,6 +94,7 @@ def prepare(
     prepared, objects = [], []
     for new in events:
         data, moved = detach(UPCASTERS.stamp(new.type, new.data))
+        # A quick look at the text first: masking goes through every value, and this is done for every event.
         if may_hold_secrets(data) or (moved and any(may_hold_secrets(value.content.decode()) for value in moved)):
             new = replace(new, data=redact_data(new.data))
             data, moved = detach(UPCASTERS.stamp(new.type, new.data))
@@ -176,6 +177,8 @@ def plan(
     at = instant(result.at)
     row_by_key: dict[str, int] = {}
     for request in requests:
+        # Compared with the head as the requests before it leave it: whether they share a transaction or come one after
+        # the other, the answer is the same.
         expected = request.expected
         if expected is not None and expected != _version_for(request, result, lasts):
             known = {*stored, *row_by_key}

@@ -22,6 +22,7 @@ class Derived:
 
     def add(self, facts: Sequence[Fact]) -> None:
         """Take in the next events."""
+        # Merged by the rules that the append's SQL follows, so it does not matter how many events come at a time.
         runs, steps = changes(self.stream, facts)
         for change in runs:
             self.run = change if self.run is None else RUNS.merge(self.run, change)

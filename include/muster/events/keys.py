@@ -49,6 +49,8 @@ def unwinding(epoch: int) -> str:
 
 def cancel(again: int, by: str | None = None) -> str:
     """That a run is to go no further, after it was done again so often; `by` is the run that wants it, if one does."""
+    # With the number of orders to do work again: a cancellation from before an order must not stand in the place of one
+    # after it.
     return ("cancel" if by is None else f"cancel/{by}") + (f"@{again}" if again else "")
 
 
@@ -63,22 +65,27 @@ def completed(step: str, epoch: int) -> str:
 
 
 def list_undone(step: str, epoch: int) -> str:
-    """The same of a list that had been completed before its items were undone."""
+    """That all items of a list have ended; of a list that had been completed before its items were undone."""
     return f"{step}/undone@{epoch}"
 
 
 def started(work: str, epoch: int | None) -> str:
     """That work began: for the first time ever, without an epoch, or in an execution that does it again."""
+    # Without an epoch, the first start ever has one key. Of two processes that write it at once the second is given the
+    # event of the first, and so knows that somebody may be at the work already.
     return f"{work}/started" if epoch is None else f"{work}/started@{epoch}"
 
 
 def ended(work: str, epoch: int) -> str:
     """How work ended."""
+    # One key for every way to end. Whoever undoes the work, or closes its run, takes it as well (`step.stopped`): an
+    # ending that a stalled process writes after that is none.
     return f"{work}/ended@{epoch}"
 
 
 def left(work: str, version: int) -> str:
     """That nobody waits for an answer any more, since the run stood at a version."""
+    # Not the key of its ending, which a question keeps: whoever answers late is told why the answer does not count.
     return f"{work}/left@{version}"
 
 
@@ -134,5 +141,5 @@ def told(work: str, which: str, epoch: int) -> str:
 
 
 def which_told(key: str, work: str, epoch: int) -> str:
-    """What of these a key that `told` has made is of."""
+    """The `which` of a key that `told` has made."""
     return key.removeprefix(f"{work}/").removesuffix(f"@{epoch}")

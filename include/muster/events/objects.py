@@ -45,6 +45,7 @@ def detach(data: Mapping[str, object]) -> tuple[str, list[StoredObject]]:
     texts = {name: canonical(value) for name, value in data.items()}
     size = len(text)
     moved = []
+    # What looks like a reference first, as all of it has to move, then the largest, so that few values do.
     for name in sorted(texts, key=lambda key: (not is_reference(data[key]), -len(texts[key]), key)):
         # A value that only looks like a reference moves out too: what a page or a document
         # says must never be read back as another object's content.

@@ -125,6 +125,7 @@ def _together(keys: Sequence[bytes | None]) -> bytes | None:
     """One key from those of several subjects; none when one of them is forgotten."""
     if None in keys or len(keys) == 1:
         return None if None in keys else keys[0]
+    # Made from all of their keys, and kept nowhere: with any one of them gone it cannot be made again.
     return hmac.digest(b"muster personal data: several subjects", b"".join(filter(None, keys)), sha256)
 
 

@@ -195,6 +195,7 @@ def _run_change(fact: Fact) -> Change | None:
                 **{name: _text(data.get(name)) for name in RUNS.latest},
             }
         case T.RUN_RESTARTED if data.get("definition") is not None:
+            # The run goes on with another version; an order without one says nothing of it and changes nothing.
             return {name: _text(data.get(name)) for name in ("definition", "bundle_version")}
         case T.RUN_CLOSED:
             counts = _mapping(data.get("counts"))

@@ -280,6 +280,7 @@ class Queries:
         """
         events: list[Event] = []
         while True:
+            # The search by text may give other events as well: they are left out, and the next page fills the gap.
             page = self._events(run, step, indices, types, after_version, limit)
             events += [event for event in page if indices is None or event.data.get("index") in indices]
             if len(events) >= limit or len(page) < limit:

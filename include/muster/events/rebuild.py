@@ -49,6 +49,7 @@ def rebuild(database: Database, stream: str | None = None) -> Rebuilt:
     # Of these no event is left, so the listing of streams below does not find them.
     faults = faults_of(database, run(database, strangers(stream)))
     for names in [[stream]] if stream is not None else _batches(database):
+        # Checked before anything is derived: rows made from forged events would look like what happened.
         faults += faults_of(database, run(database, odd(names)))
         derived = run(database, _deriving(sorted({*names}.difference(fault.stream for fault in faults))))
         for group in _groups(derived):
@@ -84,6 +85,7 @@ def _rows(derived: Derived) -> int:
 
 def _deriving(streams: Sequence[str]) -> Work[list[Derived]]:
     """The rows of some runs as of about now; what is appended later is for `_swapping`."""
+    # Without a lock, so that the runs' appends have to wait for the swap only.
     derived = {stream: Derived(stream) for stream in streams}
     stream, version = "", 0
     while True:

@@ -159,6 +159,7 @@ def _folding(stream: str, end: int) -> Work[tuple[RunState, Derived, datetime]]:
 
 
 def _insist_on_order(stream: str, before: int, events: list[Event], end: int) -> None:
+    # A fold over a gap would show a state that the run never had.
     expected = range(before + 1, min(before + _PAGE, end) + 1)
     if [event.version for event in events] != list(expected):
         raise MusterError(

@@ -152,6 +152,7 @@ def open_all(value: object, keys: Keys, stream: str) -> Any:
     if not is_sealed(value):
         return {name: open_all(inner, keys, stream) for name, inner in value.items()}
     id = value[SEALED]
+    # Of a subject that the caller has no key of: it stays sealed, which is not the same as forgotten.
     if id not in keys:
         return dict(value)
     key = keys[id]

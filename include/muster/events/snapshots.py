@@ -52,6 +52,7 @@ def state_of(stream: str, read: Callable[[int], Work[list[Event]]], size: int) -
 def dump(state: RunState) -> str | None:
     """A state as text; None when it holds something that would not come back the same."""
     text = json.dumps(_adapter().dump_python(state, warnings=False), default=_text)
+    # Read back at once: a snapshot that came back otherwise would change answers, and nobody would notice.
     return text if restore(text) == state else None
 
 
@@ -72,6 +73,8 @@ def code() -> str:
 
 
 def _snapshot(stream: str) -> Work[RunState | None]:
+    # The join leaves out a snapshot whose event is gone or was written anew, as after a restore: the stream is folded
+    # from its beginning then.
     answers = yield [
         Query(
             "SELECT s.state, s.code, encode(s.hash, 'hex') FROM snapshots s JOIN events e USING (stream, version, hash)"

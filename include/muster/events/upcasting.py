@@ -57,6 +57,7 @@ class Upcasters:
         Raises:
             PermanentError: the data uses the key of the version itself.
         """
+        # Read back, a key of this name would pass for the version of the shape.
         if MARK in data:
             raise PermanentError(f"{MARK!r} is no key for an event's data.", remedy="Name it otherwise.")
         return {**data, MARK: self.evolved[type]} if type in self.evolved else data
@@ -67,6 +68,7 @@ class Upcasters:
         Raises:
             MusterError: the event was written by a newer Muster than this one.
         """
+        # Before the type is told apart: upcasters are known by the type that the event was stored with.
         data = self.upcast(type, data)
         return (self.split[type](data) if type in self.split and isinstance(data, dict) else type), data
 

@@ -158,6 +158,7 @@ class StepState:
         if self.length is None or self.ended_as_a_whole:
             return self.whole.status
         if not all(index in self.items and self.items[index].is_over for index in self.indices):
+            # Its run was closed in the middle: it is `stopped`, until an item of it is at work again.
             is_open = any(item.status in OPEN for item in self.items.values())
             return "stopped" if self.whole.status == "stopped" and not is_open else "running"
         return fan_out_status(self.counts)
@@ -224,6 +225,7 @@ class StepState:
         """Its list was laid out: with these positions, of which those `again` are done again, or all for None."""
         self.length, self.indices, self.laid_out, self.owed = length, list(indices), epoch, []
         for index in indices if again is None else again:
+            # In the first execution there is nothing to do again.
             if epoch and index in self.items:
                 self.items[index].due_again(epoch)
 

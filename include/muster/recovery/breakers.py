@@ -239,6 +239,7 @@ class Breakers:
         known, now = self._known.get(name), time.monotonic()
         if known is None or now - known.read >= self._cached:
             return None
+        # At most `cached` seconds old: if another process has opened the breaker since, a few more calls pass.
         if known.state == "closed":
             return Permit(name, known.generation, is_probe=False)
         if known.until > now and policy.failures:

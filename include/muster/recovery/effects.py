@@ -129,6 +129,7 @@ class IdempotentEffect:
             self._leave(error, _status(error))
 
     async def __aenter__(self) -> IdempotentEffect:
+        # In the order of `__enter__`, and for its reasons.
         await acheck_held()
         until = time.monotonic() + 2 * self._claim
         while isinstance(state := await self._ledger.abegin(self._effect, self._claim), Busy):  # noqa: ASYNC110
@@ -145,8 +146,8 @@ class IdempotentEffect:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._let_go()
-        # The limit ends before the outcome is written: cut off while writing, an effect that happened would be in
-        # doubt.
+        # The limit ends before the outcome is written. Cut off while its outcome is written, an effect that has
+        # happened would be in doubt.
         with suppress(TimeoutError):
             await self._limit.__aexit__(kind, error, trace)
         if self.happened:

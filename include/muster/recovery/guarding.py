@@ -86,6 +86,7 @@ class Guard:
         except MusterError as error:
             self._warn(error)
         is_probe = self._permit is not None and self._permit.is_probe
+        # Only a probe is limited: after its time another one is let through, and must not run beside it.
         self._limit = asyncio.timeout(self._policy.probe_seconds if is_probe else None)
         await self._limit.__aenter__()
 
@@ -114,4 +115,5 @@ class Guard:
             self._warn(lost)
 
     def _warn(self, error: MusterError) -> None:
+        # Logged and not raised: a database that is away must not turn a call that went well into one that failed.
         log.warning("the circuit breaker %s is not counting: %s", self._name, error)

@@ -124,7 +124,7 @@ class Holder:
 
 
 class Leases:
-    """Acquires, renews and releases leases in one database; every method has a twin for coroutines."""
+    """Acquires, renews and releases leases in one database; most methods have a twin for coroutines (`a…`)."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -204,7 +204,8 @@ def _acquire(names: list[str], owner: str, ttl: float) -> Work[Lease | None]:
         rows = (yield [query])[0]
     else:
         rows = (yield [Query("BEGIN"), query])[1]
-        # All of them or none: whoever held some and waited for the rest could wait in a circle.
+        # All of them or none. With A and B wanted by two, one could hold A and wait for B, the other the other way
+        # round.
         yield [Query("COMMIT" if len(rows) == len(names) else "ROLLBACK")]
     return Lease(owner, dict(sorted(rows)), ttl) if len(rows) == len(names) else None
 

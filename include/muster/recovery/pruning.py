@@ -46,6 +46,7 @@ def prune(database: Database, age: float, is_known: Callable[[str], bool], *, dr
     """Remove what is known of runs that ended more than `age` seconds ago and that `is_known` does not know."""
     with database.connection() as connection:
         effects_by_run = dict(connection.execute(_FIND, {"age": age}).fetchall())
+    # Between the two transactions, because Airflow is asked here, which may take long.
     gone = [run for run in effects_by_run if not is_known(run)]
     effects = sum(effects_by_run[run] for run in gone)
     if gone and not dry_run:

@@ -49,6 +49,7 @@ class RunBegun(Payload, type=EventType.RUN_BEGUN):
     epoch: int = plain()
     started: str | None = plain()
     """When Airflow began it; None where Airflow has not."""
+    # Its name in the log is from before it was called so here: what is stored is never renamed.
     preserved_steps: list[str] | None = plain(default=None, stored="stands")
     """The steps that were not cleared, where an order says which."""
     undone_with: str | None = plain(default=None)
@@ -61,7 +62,7 @@ class RunContinued(Payload, type=EventType.RUN_CONTINUED):
     number: int = plain()
     """Which time."""
     preserved_steps: list[str] | None = plain(stored="stands")
-    """The steps that are none of it."""
+    """The steps that are no part of that execution."""
 
 
 class RunCancelRequested(Payload, type=EventType.RUN_CANCEL_REQUESTED):
