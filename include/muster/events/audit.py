@@ -202,7 +202,7 @@ def _stored(text: str, data: object) -> str | None:
 
 
 def _said(data: object) -> Mapping[str, object]:
-    """An event's data; what somebody has put into the database in its place says nothing."""
+    """An event's data; empty where somebody has put something else into the database in its place."""
     return data if isinstance(data, Mapping) else {}
 
 

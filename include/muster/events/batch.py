@@ -1,4 +1,4 @@
-"""Decides what an append writes: pure functions from a stream's head and requests to rows and results."""
+"""Plans the rows of an append: pure functions from a stream's head and requests to rows and results."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def _has_surrogate(text: str) -> bool:
 
 @dataclass
 class Plan:
-    """The rows one transaction adds to one stream, and which of them answers whom."""
+    """The rows one transaction adds to one stream, and which of them answer which request."""
 
     stream: str
     before: Head

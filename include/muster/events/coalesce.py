@@ -27,7 +27,7 @@ class _Waiting(Generic[R, A]):
 
 
 class Coalescer(Generic[R, A]):
-    """Collects what arrives while the last of its key is under way, then performs it as one.
+    """Collects requests that arrive while the last group of their key is under way, then performs them as one.
 
     What answers a request was begun after the request had arrived.
     """

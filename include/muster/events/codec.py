@@ -1,4 +1,4 @@
-"""What becomes of events on their way into the log and out of it."""
+"""How events are sealed on their way into the log, and opened on their way out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Look: TypeAlias = Callable[[str, Sequence[str]], Work[list[Event]]]
 
 
 class Codec(Protocol):
-    """Seals events before they are written, and opens what is read."""
+    """Seals events before they are written, and opens events that are read."""
 
     def is_plain(self, stream: str) -> bool:
         """True when nothing of a stream is sealed or opened, so that nothing need be asked."""
@@ -31,15 +31,15 @@ class Codec(Protocol):
         ...
 
     def open(self, stream: str, events: Sequence[Event]) -> Work[list[Event]]:
-        """Stored events with what was sealed opened, or marked as forgotten."""
+        """Stored events with their sealed values opened, or marked as forgotten."""
         ...
 
     def subject(self, stream: str) -> Work[str | None]:
-        """The id of whom a run is about; None when it is about nobody, or not opened yet."""
+        """The id of a run's subject; None when it is about nobody, or not opened yet."""
         ...
 
     def seals(self, stream: str) -> Work[Seals | None]:
-        """What seals for whom a run is about; None when it is about nobody."""
+        """The seals of a run's subject; None when it is about nobody."""
         ...
 
     def digest(self, name: str) -> str:
@@ -52,7 +52,7 @@ class Codec(Protocol):
 
 
 class Plain:
-    """Of a log without a key: what is sealed stays so, and nothing is sealed."""
+    """The codec of a log without a key: sealed values stay sealed, and new events are written as they are."""
 
     def __init__(self, look: Look) -> None:
         """It looks nothing up."""

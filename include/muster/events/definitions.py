@@ -92,7 +92,7 @@ class DefinitionStore:
 
 
 def harmed(hashes: Collection[str]) -> Query:
-    """(hash) of those of the definitions that are not what was put; with one that is gone no run can go on."""
+    """(hash) of those definitions whose content does not fit; a missing one stops its runs by itself."""
     return Query(
         "SELECT hash FROM unnest(%(hashes)s::text[]) hash JOIN definitions USING (hash)"
         " WHERE encode(sha256(convert_to(content::text, 'UTF8')), 'hex') <> hash",

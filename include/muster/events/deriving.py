@@ -1,4 +1,4 @@
-"""What the rows of a run must be, derived from its events alone: for replay and for rebuilding."""
+"""The rows of a run, derived from its events alone: for replay and for rebuilding."""
 
 from __future__ import annotations
 

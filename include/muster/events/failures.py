@@ -1,4 +1,4 @@
-"""What a database failure means to the caller: try again, or mend something."""
+"""Translates database failures: the caller tries again, or a person mends something."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def database_failures() -> Iterator[None]:
 
 
 def raise_translated(error: psycopg.Error | UnicodeEncodeError) -> NoReturn:
-    """Raise what the failure means; one that means nothing to a person goes on as it is."""
+    """Raise the error of Muster's that the failure means; a failure without one goes on as it is."""
     match error:
         case psycopg.DataError() | errors.ProgramLimitExceeded() | errors.StatementTooComplex():
             raise PermanentError(f"The database refused a value: {_first_line(error)}.") from error

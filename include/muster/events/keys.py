@@ -1,4 +1,4 @@
-"""The keys of a run's events: what is appended under a key is written once, whoever writes it and however often.
+"""The keys of a run's events: an event with a key is written once, however often and by however many it is appended.
 
 A key is text in the log for good: never change the form of one. Of a work item they begin with its own key, of an
 execution they end with its epoch.
@@ -65,7 +65,7 @@ def completed(step: str, epoch: int) -> str:
 
 
 def list_undone(step: str, epoch: int) -> str:
-    """That all items of a list have ended; of a list that had been completed before its items were undone."""
+    """The same where the key of `completed` is taken: the list was completed before its items were undone."""
     return f"{step}/undone@{epoch}"
 
 

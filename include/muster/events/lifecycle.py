@@ -31,11 +31,11 @@ class Execution:
     begun: bool = True
     """False while it is ordered and no task of it has begun."""
     is_awaited: bool = False
-    """True while Airflow is asked to begin it, or to go on with it after it died: what it starts next is this one."""
+    """True while Airflow is asked to begin it, or to go on with it after it died: Airflow starts it next."""
     orders: tuple[Event, ...] = ()
     """What it was ordered with; empty of the first one, and where tasks were cleared in Airflow by hand."""
     start: Event | None = None
-    """The event that it comes from: its first order, or else what began it; None of the first one."""
+    """The event that it comes from: its first order, or else the `run.begun` of it; None of the first one."""
     continued: Event | None = None
     """The last event that says that it died and goes on where it stopped; None when it never died."""
     preserved_steps: frozenset[str] | None = None
@@ -76,7 +76,7 @@ class RunLifecycle:
 
     is_opened: bool = False
     definition: str | None = None
-    """The hash of what it is performed by now; None before it was opened."""
+    """The hash of the definition that it is performed by now; None before it was opened."""
     bundle_version: str | None = None
     """The version of the Dag bundle that has it, where Airflow said which."""
     is_given: bool = True

@@ -70,7 +70,7 @@ class EventLog:
     """
 
     def __init__(self, database: Database, codec: Callable[[Look], Codec] = Plain) -> None:
-        """A log whose events go through what `codec` makes, which is given a way to look up events by their keys."""
+        """A log whose events go through a codec, made by `codec` from a function that looks events up by their keys."""
         self._database = database
         self._codec = codec(self._under_keys)
         # Where streams stood when this process last looked, and how many sessions there had been by then: a guess that
@@ -191,7 +191,7 @@ class EventLog:
         return await arun(self._database, self._state(stream))
 
     def subject(self, stream: str) -> str | None:
-        """The id of whom a run is about; None when it is about nobody, or not opened yet."""
+        """The id of a run's subject; None when it is about nobody, or not opened yet."""
         return run(self._database, self._codec.subject(stream))
 
     async def asubject(self, stream: str) -> str | None:
@@ -209,7 +209,7 @@ class EventLog:
         return self._codec.digest(name)
 
     async def aseals(self, stream: str) -> Seals | None:
-        """What seals for whom a run is about; None when it is about nobody. Without a key it keeps nothing."""
+        """The seals of a run's subject, which keep nothing without a key; None when it is about nobody."""
         known = self._codec.is_about_nobody(stream)
         return None if known else await arun(self._database, self._codec.seals(stream))
 
@@ -282,7 +282,7 @@ class EventLog:
         return (yield from to_events(answers[0]))
 
     def _stored(self, stream: str, rows: Rows) -> Work[list[Event]]:
-        """What was appended before, under the keys of what is being appended."""
+        """The stored events under the keys of an append."""
         return (yield from to_events(rows))
 
     def _state(self, stream: str) -> Work[RunState]:

@@ -25,7 +25,7 @@ MEDIA_TYPE = "application/json"
 
 
 class ObjectHarmed(PermanentError):
-    """A large value of an event is gone, or is not what was stored."""
+    """A large value of an event is gone or was changed: the run does not go on until a person restores it."""
 
 
 class StoredObject(NamedTuple):

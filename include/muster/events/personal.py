@@ -68,7 +68,7 @@ def _kept(path: Path) -> str:
 
 
 class Vault:
-    """The keys of subjects in the database, and what is sealed with them. `master` is asked for when first needed."""
+    """The keys of subjects in the database. `master` is called when the master key is first needed."""
 
     def __init__(self, master: Callable[[], bytes]) -> None:
         self._load = master
@@ -78,11 +78,11 @@ class Vault:
         return self._load()
 
     def name_id(self, name: str) -> str:
-        """What stands for the subject in the log: a name is personal itself, and so is any plain hash of it."""
+        """The subject's id in the log, a keyed hash: the name is personal itself, and a plain hash could be guessed."""
         return hmac.digest(self._derived(b"names"), name.encode(), sha256).hex()[:32]
 
     def enrol(self, name: str) -> Work[str]:
-        """The subject's id, its key made at first use. Someone who was forgotten and comes back gets a new one."""
+        """The subject's id; its key is made at first use. A subject that was forgotten and comes back gets a new id."""
         base = self.name_id(as_known(name))
         while True:
             newest = (yield [_newest(base)])[0]

@@ -30,7 +30,7 @@ class Table:
     state: tuple[str, ...]
     """Overwritten together, by nulls too, whenever a change carries a `status`."""
     end: str
-    """The one of them that is set at the end; what has ended is never overwritten by what has not."""
+    """The one of them that is set at the end: a change that has none never overwrites a state that has one."""
     latest: tuple[str, ...]
     """The last value that is not null."""
     first: tuple[str, ...]

@@ -112,9 +112,7 @@ class Queries:
         return row is not None and row[0] is True
 
     def settled_runs(self, after: datetime, before: datetime, *, beyond: datetime, limit: int = 50) -> list[RunRow]:
-        """Runs that were closed after one moment and up to another, or `beyond` what a right clock says by now; the
-        newest first.
-        """
+        """Runs closed after one moment and up to another, or later than `beyond`, by a wrong clock; newest first."""
         return self._fetch(
             RunRow,
             "SELECT * FROM runs WHERE status <> 'open' AND closed_at > %(after)s"

@@ -84,7 +84,7 @@ def _rows(derived: Derived) -> int:
 
 
 def _deriving(streams: Sequence[str]) -> Work[list[Derived]]:
-    """The rows of some runs as of about now; what is appended later is for `_swapping`."""
+    """The rows of some runs as of about now; `_swapping` takes in events that are appended later."""
     # Without a lock, so that the runs' appends have to wait for the swap only.
     derived = {stream: Derived(stream) for stream in streams}
     stream, version = "", 0

@@ -1,4 +1,4 @@
-"""What is sealed: values under a subject's key, what marks them, and whom the work under way is about."""
+"""Sealing of values under a subject's key, their marks, and the subject of the work under way."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ T = TypeVar("T")
 SEALED = "$personal"
 """The key that marks a sealed value: `{"$personal": subject id, "sealed": Base64 of nonce, ciphertext; unpadded}`."""
 FORGOTTEN = "$forgotten"
-"""The key that marks what nobody can read any more: `{"$forgotten": subject id}`."""
+"""The key that marks a value that nobody can read any more: `{"$forgotten": subject id}`."""
 AND = "+"
-"""Between the ids of several subjects: what is sealed for all of them is forgotten with any of them."""
+"""Between the ids of several subjects: a value sealed for all of them is forgotten with any of them."""
 WITHHELD = "why is personal data; `muster show` says it"
 """What stands for words that others than the log must not know."""
 GONE = "[forgotten]"
@@ -35,7 +35,7 @@ Keys = Mapping[str, bytes | None]
 
 
 class ForgottenMeanwhile(Final):
-    """Whom the work is about was forgotten since it read of them: it does not go on with what it has in memory."""
+    """A subject was forgotten since the work read their data: it ends, and is performed again with what is left."""
 
     repeats_data = False
 
@@ -53,7 +53,7 @@ def seal(value: object, *, id: str, key: bytes | None, stream: str) -> object:
 
 @dataclass(frozen=True)
 class Seals:
-    """Seals and opens what is kept about one run outside of its log."""
+    """Seals and opens values about one run that are kept outside of its log."""
 
     subject: str
     key: bytes | None
@@ -69,7 +69,7 @@ class Seals:
 
     @property
     def known(self) -> list[str]:
-        """Of whom words may be in memory: the subjects; nobody once they are forgotten."""
+        """The subjects whose data may be in memory; none once they are forgotten."""
         return [] if self.key is None else self.subject.split(AND)
 
 
@@ -82,7 +82,7 @@ _under_way: set[object] = set()
 
 @contextmanager
 def working_about(seals: Seals | None) -> Iterator[None]:
-    """Whatever is kept of the work in the body, by whom it may be, is about this subject; None: about nobody."""
+    """Everything that is kept of the work in the body is about this subject; about nobody for None."""
     before, mark = _current.set(seals), object()
     if seals is not None:
         _under_way.add(mark)
@@ -94,7 +94,7 @@ def working_about(seals: Seals | None) -> Iterator[None]:
 
 
 SealsOf = Callable[[str], Awaitable[Seals | None]]
-"""What seals for whom a run is about; None when it is about nobody."""
+"""Gives the seals of a run's subject; None for a run about nobody."""
 
 
 async def about_whom(seals_of: SealsOf, run: str, work: Callable[[], Awaitable[T]]) -> T:
@@ -123,9 +123,9 @@ async def ensure_still_known(seals_of: SealsOf) -> None:
 
 
 def current_seals() -> Seals | None:
-    """Those of the work under way: in this coroutine, in what it has begun, and in threads it was handed to.
+    """The seals of the work under way: in this coroutine, in tasks it has begun, and in threads it was handed to.
 
-    Not in a thread that a skill starts itself: what a skill is given carries them there.
+    None in a thread that a skill starts itself: the database that the skill is given carries them there.
     """
     return _current.get(None)
 
@@ -173,7 +173,7 @@ def sealed_ids(value: object) -> set[str]:
 
 
 def words(value: object) -> str | None:
-    """A text of an event for whoever holds no key: what is sealed or forgotten is said to be so."""
+    """A text of an event for a reader without a key; `WITHHELD` for a sealed one, `GONE` for a forgotten one."""
     if value is None or isinstance(value, str):
         return value
     return WITHHELD if is_sealed(value) else GONE if is_marker(value) else str(value)
@@ -185,17 +185,17 @@ def is_sealed(value: object) -> bool:
 
 
 def is_marker(value: object) -> bool:
-    """True for what stands for forgotten data."""
+    """True for the marker of forgotten data."""
     return isinstance(value, Mapping) and value.keys() == {FORGOTTEN}
 
 
 def is_forgotten(data: Mapping[str, Any]) -> bool:
-    """True for what an event says, when part of it cannot be read any more."""
+    """True for an event's data of which part cannot be read any more."""
     return any(is_marker(value) for value in data.values())
 
 
 def encrypt(key: bytes, plain: bytes, bound_to: bytes) -> bytes:
-    """AES-256-GCM: a random nonce, and the ciphertext, which opens only for what it is bound to."""
+    """AES-256-GCM: a random nonce and the ciphertext, which opens only with the same `bound_to`."""
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
     nonce = os.urandom(_NONCE)

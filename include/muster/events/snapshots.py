@@ -66,7 +66,7 @@ def restore(text: str) -> RunState | None:
 
 @cache
 def code() -> str:
-    """SHA-256 of the sources that decide what a fold gives: another release folds anew."""
+    """SHA-256 of the sources that a fold's result depends on: another release folds anew."""
     modules = (folding, work, undoing, projections, sealing, facts, upcasting, objects)
     sources = (Path(str(module.__file__)) for module in modules)
     return sha256(b"\0".join(source.read_bytes() for source in sources)).hexdigest()
@@ -89,7 +89,7 @@ def _snapshot(stream: str) -> Work[RunState | None]:
 
 
 def _sealed(hash: str, text: str) -> str:
-    """What a state is kept with: it is only as good as the event, the code and the text it was kept with."""
+    """The digest that a state is kept with, of its event, the code that folded it and its text."""
     return sha256("\n".join((code(), hash, text)).encode()).hexdigest()
 
 

@@ -20,7 +20,7 @@ Happening = Event | Fact
 """What a fold reads: events, or the little that bulk reading takes of them."""
 
 CANCELLED, UNWINDING = "cancelled", "unwinding"
-"""Why work is skipped that a run does not begin any more: what an earlier execution did of it stands."""
+"""Reasons of skipped work that a run does not begin any more: an earlier execution's outcome of it stands."""
 
 RunStatus = Literal["unknown", "open", "succeeded", "failed", "compensated", "stuck"]
 
@@ -292,7 +292,7 @@ def _ended(status: Status) -> Callable[[RunState, StepState, WorkState, Happenin
 
 
 def _anew(work: WorkState, epoch: int) -> None:
-    """A later execution: what was undone is as if it had never been. What was half undone and is left out, stays so."""
+    """A later execution begins the work: undone work is as if it had never been, half undone work stays so."""
     if work.status == "undone":
         work.output = work.output_type = work.undoing = None
     work.epoch = epoch

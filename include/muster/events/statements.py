@@ -114,7 +114,7 @@ def lock(stream: str) -> Query:
 
 
 def subject(stream: str) -> Query:
-    """Whom a run is about, from the event that opened it."""
+    """The subject of a run, from the event that opened it."""
     return Query(
         "SELECT data->>'subject' FROM events WHERE stream = %(stream)s AND type = 'run.opened'"
         " ORDER BY version LIMIT 1",

@@ -1,4 +1,4 @@
-"""What of an event says nothing about a person: the structure of a run, which is stored as it is.
+"""The fields of an event that say nothing about a person: the structure of a run, which is stored as it is.
 
 Every field that is not `plain` in `muster.events.payloads` is sealed in a run that is about somebody, so that a new
 event, a new field or a new error text is safe before anybody has thought of it. Plain are positions, counts, times,
@@ -39,7 +39,7 @@ SKIPPED = frozenset(
 
 
 def seal_data(type: str, data: Mapping[str, object], seal: Seal) -> dict[str, object]:
-    """An event's data with everything sealed but its structure: what of an `output` is, its kind of step says."""
+    """An event's data with everything sealed but its structure; an `output` is left to its kind of step."""
     plain = EVERYWHERE | FIELDS.get(type, frozenset())
     return {name: value if name in plain else _sealed(name, value, seal) for name, value in data.items()}
 

@@ -28,10 +28,10 @@ class Upcasters:
         self.evolved: dict[str, int] = {}
         """Today's version of every type that has had more than one."""
         self.split: dict[str, Callable[[Mapping[str, object]], str]] = {}
-        """By type, what tells its events of today's type from others."""
+        """By stored type: the function that gives today's type for an event's data."""
 
     def add(self, type: str, version: int) -> Callable[[Upcast], Upcast]:
-        """Register what brings `type` from `version` to the next; today's version is then `version + 1`.
+        """Register an upcaster of `type` from `version` to the next; today's version is then `version + 1`.
 
         Raises:
             ValueError: the type's upcasters would have a gap, or there is one already.
@@ -111,7 +111,7 @@ def _undone_with(data: dict[str, object]) -> dict[str, object]:
 
 
 def _restarted(data: Mapping[str, object]) -> str:
-    """That a run goes on where it died was once written as a restart."""
+    """Earlier releases wrote a run that goes on where it died as a restart that `keeps` steps."""
     return "run.continued" if data.get("keeps") else "run.restarted"
 
 

@@ -52,7 +52,7 @@ class _Known:
         return self.chain.version
 
     def take(self, rows: Rows) -> str | None:
-        """Check the rows that follow, each with its step; what is wrong with the first that is not right."""
+        """Check the rows that follow, each with its step; the fault of the first wrong one, None when all are right."""
         for row in rows:
             if row[2] <= self.version:
                 # Another coroutine has read and checked it since this one asked.
@@ -80,7 +80,7 @@ class _Known:
         return (version for version in some if wanted is None or self.types[version - 1] in wanted)
 
     def wrong(self, row: Sequence[Any]) -> str | None:
-        """What is wrong with a row that was read."""
+        """The fault of a row that was read; None when it is as it was written."""
         version = row[2]
         if version > self.version or bytes.fromhex(own_hash(row)) != self.hashes[version - 1]:
             return f"event {version} ({row[6]}) is not what was written"
@@ -110,7 +110,7 @@ class Verified:
             return known
 
     def take(self, known: _Known, page: Rows) -> str | None:
-        """Check the rows that follow; what is wrong with the first that is not right."""
+        """Check the rows that follow; the fault of the first wrong one, None when all are right."""
         with self._lock:
             return known.take(page)
 
@@ -187,7 +187,7 @@ class VerifiedLog(EventLog):
             return (yield from look())
 
     def _checked(self, stream: str, query: Query | None = None) -> Work[tuple[_Known, int, Rows]]:
-        """Check what is new of a stream; how far it was known when the query was answered, and the answer."""
+        """Check a stream's new events; the stream, how far it was known as the query was answered, and the answer."""
         known = self.verified.of(stream)
         upto, rows = yield from self._catch_up(stream, known, query)
         # A stream that was removed as a whole has no chain to be broken, but has left its rows in the projections.
@@ -201,7 +201,7 @@ class VerifiedLog(EventLog):
         return known, upto, rows
 
     def _catch_up(self, stream: str, known: _Known, query: Query | None = None) -> Work[tuple[int, Rows]]:
-        """Check what is new; up to which version the query's answer, the second, has to hold everything."""
+        """Check the new events; the version up to which the query's answer has to be complete, and that answer."""
         while True:
             upto = known.version
             new = Query(

@@ -15,9 +15,9 @@ Status = Literal[
 ]
 
 OPEN: frozenset[Status] = frozenset({"running", "retrying", "waiting"})
-"""What a step or item is in while somebody is at it; when its run closes it is `stopped`, until it begins again."""
+"""The states of a step or item at work; when its run closes it is `stopped`, until it begins again."""
 ENDED: frozenset[Status] = frozenset({"succeeded", "failed", "skipped", "set_aside", "undone"})
-"""What a step or item never leaves."""
+"""The states of a step or item that has ended: only undoing, or a later execution, changes them."""
 
 
 @dataclass(slots=True)
@@ -58,7 +58,7 @@ class WorkState:
     attempt: int = 0
     input: object = None
     output: object = None
-    """JSON data: what it gave back when it last came through and was not undone since, for whoever undoes it."""
+    """JSON data: the output of its last success that was not undone since, for its compensation."""
     output_type: str | None = None
     produced_by: str | None = None
     fallback: bool = False
@@ -75,7 +75,7 @@ class WorkState:
     undoing: Undoing | None = None
     """Its compensation, once that began; None again when the work is done anew."""
     undone: int = 0
-    """How often it has been undone: what is done after that is other work, with effects of its own."""
+    """How often it has been undone: work that is done after that has effects of its own."""
     epoch: int = 0
     """The epoch in which it was last begun or ended."""
     outcome: int | None = None
@@ -83,7 +83,7 @@ class WorkState:
     since: int = 0
     """The latest epoch that was to do it: an earlier outcome does not count any more."""
     begun: int | None = None
-    """The epoch in which it last began, before any undoing: what was skipped after that may have happened."""
+    """The epoch in which it last began, before any undoing: it may have happened although it was skipped later."""
     started_at: datetime | None = None
     ended_at: datetime | None = None
     calls: int = 0
@@ -112,7 +112,7 @@ class WorkState:
         return counts and self.status in ENDED and self.status != "undone" and not self.half_undone
 
     def due_again(self, epoch: int) -> None:
-        """An execution is to do it again: an earlier outcome does not count for it, nor what a person said before."""
+        """An execution is to do it again: neither an earlier outcome nor an earlier discarding counts any more."""
         self.since = epoch
         # `redriven` stays until the work has ended anew: it is still the dead letter that is being done again.
         self.decision = None if self.decision == "discarded" else self.decision
@@ -190,7 +190,7 @@ class StepState:
 
     @property
     def has_undone(self) -> bool:
-        """True when some of what it did was undone, and not done anew since."""
+        """True when some of its work was undone, and not done anew since."""
         return any(work.status == "undone" for work in self.works)
 
     @property
