@@ -142,6 +142,7 @@ def text_of(error: BaseException, *, about_somebody: bool) -> str:
     """An error in words for Airflow; of a run about somebody, its class and what cannot repeat anything."""
     if not about_somebody:
         return redact(str(error) if isinstance(error, MusterError) else f"{type(error).__name__}: {error}")
+    # Only Muster's own words may leave, and only where they quote no data: those of a library may quote anything.
     plain = isinstance(error, MusterError) and not error.repeats_data
     return redact(str(error)) if plain else f"{type(error).__name__}: {WITHHELD}"
 

@@ -163,5 +163,6 @@ def _moment(said: datetime | str) -> datetime:
 def _occasion(context: Mapping[str, Any]) -> str:
     if deadline := context.get("deadline"):
         return f"deadline/{deadline['id']}"
+    # The try is part of the key: when the next try fails as well, that is another occasion.
     task = context.get("ti")
     return f"{task.task_id}/{task.map_index}/{task.try_number}/{task.state}" if task else "run"

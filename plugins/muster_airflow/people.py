@@ -60,6 +60,7 @@ def _before_insert(mapper: Any, connection: Any, detail: HITLDetail) -> None:
     names = [assignee["name"] for assignee in detail.assignees or ()]
     manager = get_auth_manager()
     ids = known_ids(manager, names)
+    # Refused as the question is put: the step fails in words, and does not wait for an answer that nobody can give.
     if ids is not None and not ids:
         raise HTTPException(
             HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -78,6 +79,7 @@ def _simple(names: Sequence[str]) -> Mapping[str, str] | None:
 
     if conf.getboolean("core", "simple_auth_manager_all_admins"):
         return None
+    # People may have been added since somebody last signed in.
     read_anew()
     known = {user.get_name() for user in SimpleAuthManager.get_users()}
     # All of them if one is known: here the id is the name, so a name that is unknown yet can be nobody else's id.

@@ -113,6 +113,7 @@ def is_there(dag_id: str, run_id: str) -> bool:
     from airflow.sdk.execution_time.comms import GetDagRunState
 
     try:
+        # Of a run that it does not know Airflow says 404, which `_answer` raises as a refusal.
         _answer(dag_id, GetDagRunState(dag_id=dag_id, run_id=run_id))
     except PermanentError:
         return False

@@ -41,6 +41,7 @@ def fence(value: object) -> str:
     Use it as the `finalize` of a renderer to fence what expressions put into an author's text.
     """
     text = redact(value) if isinstance(value, str) else _written(value)
+    # A text from outside may hold a lone surrogate, which UTF-8 refuses.
     mark = sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
     return f'<data id="{mark}">\n{text}\n</data id="{mark}">'
 

@@ -95,6 +95,7 @@ def plain(adapter: TypeAdapter[object], value: object) -> object:
 
 def _plain(value: object) -> object:
     match value:
+        # An `Enum` may be a text or a number as well, and then its value is meant.
         case None | bool() | int() | float() | str() if not isinstance(value, Enum):
             return value
         case Decimal() | date() | time() | timedelta():
@@ -203,6 +204,7 @@ def _hydrated(value: object, schema: object) -> object:
         if (changed := _hydrated(value, choice)) is not value and changed != value:
             return changed
     match value:
+        # Before the numbers, because a `bool` is an `int`.
         case bool():
             return value
         case dict():
@@ -211,6 +213,7 @@ def _hydrated(value: object, schema: object) -> object:
         case list():
             first, other = schema.get("prefixItems", ()), schema.get("items")
             return [_hydrated(item, first[at] if at < len(first) else other) for at, item in enumerate(value)]
+        # By way of its text: made of the float itself, a decimal would have the float's error.
         case int() | float() if "number" in (schema.get("type") or ()):
             return Decimal(str(value))
         case str():

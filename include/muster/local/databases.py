@@ -48,6 +48,7 @@ def prepare_given(url: str, prefix: str = "") -> Databases:
     names = (f"{prefix}airflow", f"{prefix}muster")
     with _connect(url) as connection:
         place = f"{connection.info.host}:{connection.info.port}"
+        # An account without the right can use databases that somebody else has made for it.
         if _may_create_databases(connection) or all(_exists(connection, name) for name in names):
             for name in names:
                 _make_database(connection, name)
@@ -67,6 +68,7 @@ def prepare_given(url: str, prefix: str = "") -> Databases:
 
 def _connect(dsn: str) -> psycopg.Connection[tuple[object, ...]]:
     try:
+        # PostgreSQL makes no database inside of a transaction.
         return psycopg.connect(dsn, autocommit=True, connect_timeout=10)
     except psycopg.Error as error:
         raise MusterError(

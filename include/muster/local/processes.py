@@ -56,6 +56,7 @@ class ManagedProcess:
         """Start the command; returns at once."""
         spec = self.spec
         account = ["--user", spec.user] if spec.user else []
+        # With `-P`, so that no file in the working directory is imported in place of a module.
         keeper = [
             sys.executable,
             "-P",

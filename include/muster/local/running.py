@@ -91,6 +91,7 @@ def find_running(state: Path) -> Running | None:
     if lock.take():
         lock.release()
         return None
+    # A stack that has just taken the lock has no note yet.
     with contextlib.suppress(OSError, ValueError, TypeError):
         return Running(**json.loads(note_path(state).read_text()))
     return None
@@ -105,6 +106,7 @@ def stop_running(state: Path, *, patience: float = 90.0, waiting: Callable[[], N
     running = find_running(state)
     if running is None:
         return False
+    # It may end between the look and the signal.
     with contextlib.suppress(ProcessLookupError):
         os.kill(running.pid, signal.SIGTERM)
     deadline = time.monotonic() + patience

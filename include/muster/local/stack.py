@@ -102,6 +102,7 @@ class Stack:
     def prepare(self) -> None:
         """Take the lock, make secrets, start PostgreSQL and bring both schemas up to date."""
         self.project.make_state()
+        # The lock first: all below changes what is in the folder, and two supervisors must not.
         if not self._lock.take():
             running = find_running(self.project.state)
             where = f" at {running.url}" if running else ""
@@ -111,6 +112,7 @@ class Stack:
             )
         # The note of a killed supervisor names a process id that may be somebody else's by now.
         note_path(self.project.state).unlink(missing_ok=True)
+        # Before anything is started, so that a busy port leaves nothing to take back.
         check_port(self.port, self._host)
         # Both files under one lock: a login that a command adds between the two would be in only one of them.
         with alone(self.project.state):
@@ -169,6 +171,7 @@ class Stack:
         """Stop every process and give the lock back; a stack that is not running is fine."""
         self.supervisor.stop()
         if self._postgres is not None:
+            # Also by itself: a start that failed may not have given it to the supervisor yet.
             self._postgres.stop()
         if self._databases is not None:
             # Before the lock is given back: after that, the note may be that of the next stack that took the lock.

@@ -17,6 +17,7 @@ from muster.skills.registry import Lane
 
 __all__ = ["SHIPPED", "Lane", "Parameter", "SkillEntry", "SkillIndex", "scan", "skill_index"]
 
+# `ast.parse` raises the last two of source that is nested too deeply.
 _UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
 SHIPPED = Path(__file__).parent
 """The folder of the skills that come with Muster."""
@@ -161,6 +162,7 @@ def _binds(path: Path, name: str) -> bool:
         return False
     return any(
         (isinstance(node, ast.ClassDef) and node.name == name)
+        # `import *` may bind any name: only an import could tell.
         or (isinstance(node, ast.alias) and (node.asname or node.name) in (name, "*"))
         or (isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id == name)
         for node in nodes

@@ -54,13 +54,14 @@ class Rights:
             for dag_id in dag_ids
         ]
         manager = get_auth_manager()
-        # Most people may see it of all: an auth manager that asks a server does so once then.
+        # First about all of them at once: most people may see it of every Dag, and an auth manager that asks a server
+        # then asks it once.
         if manager.batch_is_authorized_dag(asked, user=self._user):
             return list(dag_ids)
         return [
             dag_id
-            for dag_id, each in zip(dag_ids, asked, strict=True)
-            if manager.batch_is_authorized_dag([each], user=self._user)
+            for dag_id, request in zip(dag_ids, asked, strict=True)
+            if manager.batch_is_authorized_dag([request], user=self._user)
         ]
 
 
@@ -75,6 +76,8 @@ class UnknownRun(MusterError):
 
 def visible_dags(user: GetUserDep) -> set[str]:
     """The ids of the Dags that the person may see."""
+    # Not by Airflow's `Readable…FilterDep`: they look for the auth manager in the state of the application, and one
+    # that a plugin mounts has none there.
     return set(get_auth_manager().get_authorized_dag_ids(user=user, method="GET"))
 
 
@@ -99,12 +102,12 @@ def known_run(dag_id: str, run_id: str, ask: Annotated[Queries, Depends(queries)
         UnknownRun: the log has none.
     """
     key = run_key(dag_id, run_id)
-    if (found := ask.run_of(key)) is None:
+    if (row := ask.run_of(key)) is None:
         raise UnknownRun(
             f"The log knows no run {key}.",
             remedy="It is opened by its first task; a Dag that is not an automation never is.",
         )
-    return found
+    return row
 
 
 Asked = Annotated[Queries, Depends(queries)]

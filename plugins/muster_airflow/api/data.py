@@ -29,15 +29,16 @@ def events(
 ) -> dict[str, Any]:
     """A page of a run's events in order; ask again after `next` for the next one, until it is null."""
     indices = None if index is None else [index]
-    found = ask.events(run.id, step=step, indices=indices, after_version=after_version, limit=limit + 1)
-    shown = EventLog(database()).resolve(found[:limit])
-    more = len(found) > limit
+    # One more than the page holds tells whether there is a next one.
+    rows = ask.events(run.id, step=step, indices=indices, after_version=after_version, limit=limit + 1)
+    shown = EventLog(database()).resolve(rows[:limit])
+    more = len(rows) > limit
     return {"run": run.id, "events": [as_json(event) for event in shown], "next": shown[-1].version if more else None}
 
 
 @router.get("/api/runs/{dag_id}/{run_id}", dependencies=[MAY_SEE_RUN])
 def run(run: KnownRun) -> dict[str, Any]:
-    """How a run stands, in Muster's words: Airflow calls all of them failed that did not succeed."""
+    """The status of a run in Muster's words: Airflow calls every run failed that did not succeed."""
     return {"run": run.id} | {name: value for name, value in asdict(run).items() if name != "id"}
 
 
@@ -45,12 +46,12 @@ def run(run: KnownRun) -> dict[str, Any]:
 def automations(ask: Asked, visible: Visible, sees: Sees) -> list[dict[str, Any]]:
     """The automations that are published, each with its last run and the versions that ran, to whom may see those."""
     listed = published(visible)
-    names = [each.automation for each in listed]
+    names = [entry.automation for entry in listed]
     latest = ask.latest_runs(sees.among(names, DagAccessEntity.RUN))
     versions: dict[str, list[dict[str, str]]] = {name: [] for name in names}
     for row in ask.versions(sees.among(names, DagAccessEntity.VERSION)):
         versions[row.automation].append({"definition": row.hash, "first_seen": row.first_seen.isoformat()})
-    return [_automation(each, latest.get(each.automation), versions[each.automation]) for each in listed]
+    return [_automation(entry, latest.get(entry.automation), versions[entry.automation]) for entry in listed]
 
 
 @router.get("/health")

@@ -36,7 +36,7 @@ RUNS_SHOWN = 50
 def automations(request: Request, ask: Asked, visible: Visible, sees: Sees) -> HTMLResponse:
     """The automations that the person may see, each with its last run."""
     listed = published(visible)
-    open_runs = sees.among([each.automation for each in listed], DagAccessEntity.RUN)
+    open_runs = sees.among([entry.automation for entry in listed], DagAccessEntity.RUN)
     last = ask.latest_runs(open_runs)
     return _page(request, "automations.html", title="Automations", automations=listed, shown=open_runs, last=last)
 
@@ -44,12 +44,12 @@ def automations(request: Request, ask: Asked, visible: Visible, sees: Sees) -> H
 @router.get("/automations/{dag_id}", dependencies=[MAY_SEE_DAG])
 def automation(request: Request, dag_id: str, ask: Asked, sees: Sees) -> HTMLResponse:
     """One automation as it is now, and its last runs; None in place of what the person may not see."""
-    found = current(dag_id)
+    known = current(dag_id)
     may_see_runs = sees.may_see(dag_id, DagAccessEntity.RUN)
     runs = ask.runs(limit=RUNS_SHOWN, automation=dag_id) if may_see_runs else None
-    if found is None and not runs:
+    if known is None and not runs:
         return message(f"The Dag {dag_id} is not an automation.", status=404)
-    about, written = found or (None, None)
+    about, written = known or (None, None)
     title = about.title if about else dag_id
     return _page(
         request,
@@ -80,8 +80,8 @@ def run(
 ) -> HTMLResponse:
     """One run: how it stands, its steps, and what happened or the automation it was made from.
 
-    Of a `task`, the page of one of Airflow's tasks, only the events are shown. Its `slot` is the map index, which
-    Airflow's UI leaves a placeholder or negative where there is none. In place of what the person may not see is None.
+    If `task` names one of Airflow's tasks, only the events of that task are shown. Its `slot` is the map index; where a
+    task has none, Airflow's UI leaves the placeholder there, or a negative number. What the person may not see is None.
     """
     sees_steps = sees.may_see(dag_id, DagAccessEntity.TASK_INSTANCE)
     sees_below = sees.may_see(dag_id, *(EVENTS if show == "events" else [DagAccessEntity.CODE]))
@@ -135,7 +135,7 @@ def _indices(
     assert slot is not None
     laid_out = ask.events(run, step=step, types=[EventType.STEP_EXPANDED], limit=100)
     positions = StepExpanded.of(laid_out[-1]).indices if laid_out else []
-    pack = next((each.get("pack") for each in definition.get("steps", []) if each["id"] == step), None)
+    pack = next((entry.get("pack") for entry in definition.get("steps", []) if entry["id"] == step), None)
     size = pack if isinstance(pack, int) else 1
     return positions[slot * size : (slot + 1) * size]
 
@@ -147,8 +147,8 @@ def _inputs(ask: Queries, run: str) -> Any:
 
 def _definition(hash: str | None) -> dict[str, Any]:
     """The definition the run was made from, as its canonical JSON has it."""
-    found: dict[str, Any] = json.loads(DefinitionStore(database()).as_stored(hash)) if hash else {}
-    return found
+    definition: dict[str, Any] = json.loads(DefinitionStore(database()).as_stored(hash)) if hash else {}
+    return definition
 
 
 def _as_yaml(definition: Mapping[str, Any]) -> str:

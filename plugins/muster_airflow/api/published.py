@@ -42,9 +42,9 @@ def published(visible: Collection[str]) -> list[Published]:
     """The automations among the Dags with these ids, by title."""
     with create_session() as session:
         tagged = select(DagTag.dag_id).where(DagTag.name == TAG)
-        found = session.scalars(select(DagModel).where(DagModel.dag_id.in_(tagged), DagModel.is_stale.is_(False)))
-        listed = [_published(dag) for dag in found.unique() if dag.dag_id in visible and not _stands_beside(dag)]
-    return sorted(listed, key=lambda each: (each.title.casefold(), each.automation))
+        dags = session.scalars(select(DagModel).where(DagModel.dag_id.in_(tagged), DagModel.is_stale.is_(False)))
+        listed = [_published(dag) for dag in dags.unique() if dag.dag_id in visible and not _stands_beside(dag)]
+    return sorted(listed, key=lambda entry: (entry.title.casefold(), entry.automation))
 
 
 def current(dag_id: str) -> tuple[Published, Written | None] | None:
@@ -60,9 +60,10 @@ def written_for_run(dag_id: str, run_id: str, definition: str | None) -> str | N
     """The YAML that the definition with this hash was made from, while Airflow still has it."""
     with create_session() as session:
         for serialized in (_of_run(session, dag_id, run_id), _latest(session, dag_id)):
-            found = _written(serialized)
-            if found is not None and definition is not None and definition.startswith(found.version):
-                return found.source
+            written = _written(serialized)
+            # Compared by hash: the latest Dag may hold YAML that was edited since the run began.
+            if written is not None and definition is not None and definition.startswith(written.version):
+                return written.source
     return None
 
 

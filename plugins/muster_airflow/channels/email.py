@@ -41,6 +41,8 @@ class EmailChannel:
         class Submission(resolved(SmtpHook, connection)):  # type: ignore[misc]
             """The provider's hook, sending a message that we have built, once."""
 
+            # A retry inside the hook would send a mail again of which only the answer was lost. The step's `retry`
+            # decides.
             smtp_retry_limit = 0
 
             def get_conn(self) -> SmtpHook:
@@ -104,10 +106,12 @@ def _mail_error(error: Exception, notice: Notice) -> MusterError:
                 f"The mail server cannot do what the connection asks for: {error}.",
                 remedy=f"{remedy} `disable_ssl` and `disable_tls` choose plain, STARTTLS or TLS.",
             )
+        # Nothing was sent, so it is surely not delivered. After any other network error it may have been.
         case socket.gaierror() | ConnectionRefusedError():
             return NotPerformed(f"The mail server could not be reached: {error}.", remedy=remedy)
         case OSError():
             return TransientError(f"The mail server could not be reached: {error}.", remedy=remedy)
+        # The hook raises an error of its own for a connection that was lost.
         case AirflowException() if isinstance(error.__context__, smtplib.SMTPServerDisconnected):
             return TransientError(f"The mail server hung up: {error.__context__}.")
     return PermanentError(f"The e-mail could not be sent: {type(error).__name__}: {error}.", remedy=remedy)

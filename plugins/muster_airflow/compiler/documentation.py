@@ -32,9 +32,9 @@ class Written(NamedTuple):
 
 def as_written(doc_md: str) -> Written | None:
     """What `documentation` put into the text, without secrets; None when the text is another Dag's."""
-    found = _WRITTEN.search(doc_md)
-    # Airflow keeps what earlier versions of this program wrote, which may hold some.
-    return Written(found[1], redact(found[2])) if found else None
+    match = _WRITTEN.search(doc_md)
+    # Redacted here too: Airflow keeps texts that earlier versions of this program wrote, and they may hold secrets.
+    return Written(match[1], redact(match[2])) if match else None
 
 
 _WRITTEN = re.compile(r"^Version `([0-9a-f]{12})`\n\n```yaml\n(.*)\n```\Z", re.DOTALL | re.MULTILINE)

@@ -26,7 +26,7 @@ Task = BaseOperator | MappedOperator
 def add_tasks(definition: Definition) -> None:
     """Add the tasks of `definition` to the Dag in context, wired as its steps say."""
     first = OpenRun(task_id=OPEN, definition=definition, **restart_policy())
-    # Whatever became of the others: a run that ended in Airflow alone would stay open in the log.
+    # Performed whatever became of the other tasks: without it the run would end in Airflow and stay open in the log.
     last = CloseRun(task_id=CLOSE, trigger_rule="all_done")
     tasks: dict[str, Task] = {}
     for step in definition.steps:
@@ -65,7 +65,7 @@ def _arguments(definition: Definition, step: ResolvedStep) -> dict[str, Any]:
 
 
 def _trigger_rule(definition: Definition, step: ResolvedStep) -> str:
-    """A fan-out before it may have lost some items and go on: then the log decides, not Airflow."""
+    """`all_done` after a fan-out, which may go on although Airflow counts an item as failed: then the log decides."""
     fanned_out = any(definition.step(name).each is not None for name in step.after)
     return "all_done" if fanned_out else "none_failed"
 

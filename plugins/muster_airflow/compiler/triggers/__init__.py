@@ -24,20 +24,20 @@ def kinds() -> list[str]:
 
 def brings(kind: str) -> Brings[Any]:
     """What a kind brings; loaded when it is first needed."""
-    found: Brings[Any] = import_module(f"{__name__}.{kind}").BRINGS
-    return found
+    brought: Brings[Any] = import_module(f"{__name__}.{kind}").BRINGS
+    return brought
 
 
 def schedule(definition: Definition) -> Any:
     """The `schedule` of an automation's own Dag; an automation has one at most."""
-    found = (what.schedule(own) for what, own in _of(definition) if what.schedule is not None)
-    return next(found, None)
+    schedules = (what.schedule(own) for what, own in _of(definition) if what.schedule is not None)
+    return next(schedules, None)
 
 
 def dags_beside(definition: Definition) -> list[DAG]:
     """The Dags that its triggers bring."""
-    found = (what.dag(definition, own) for what, own in _of(definition) if what.dag is not None)
-    return [dag for dag in found if dag is not None]
+    dags = (what.dag(definition, own) for what, own in _of(definition) if what.dag is not None)
+    return [dag for dag in dags if dag is not None]
 
 
 def routers() -> list[APIRouter]:

@@ -46,14 +46,18 @@ def build_files_dag(definition: Definition) -> DAG:
                 path=watch.path,
                 match=list(watch.match),
                 input=str(watch.input),
-                inputs=sorted({str(each.input) for each in files}),
+                inputs=sorted({str(other.input) for other in files}),
             )
     return dag
 
 
 def watches(triggers: Iterable[ResolvedTrigger]) -> list[ResolvedFiles]:
     """Those of the triggers that watch a folder for an input."""
-    return [it for it in triggers if isinstance(it, ResolvedFiles) and it.input is not None and it.every is not None]
+    return [
+        trigger
+        for trigger in triggers
+        if isinstance(trigger, ResolvedFiles) and trigger.input is not None and trigger.every is not None
+    ]
 
 
 def _asset(definition: Definition, number: int, watch: ResolvedFiles) -> Asset:
