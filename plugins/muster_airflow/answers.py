@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 
 def listen() -> None:
-    """See to it, once in a process, that no answer is stored before it is in the log."""
+    """Have every answer written into the log before Airflow stores it; needed once in each process."""
     from airflow.models.hitl import HITLDetail
     from sqlalchemy import event
 

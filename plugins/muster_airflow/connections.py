@@ -54,7 +54,7 @@ def dsn_in_server() -> str:
     """The same in Airflow's API server, which finds its connections in another way.
 
     Raises:
-        TransientError: no such connection is set; whoever asks is told so until it is.
+        TransientError: no such connection is set; each request is answered with that until it is.
     """
     from airflow.models.connection import Connection
     from airflow.sdk.exceptions import AirflowNotFoundException

@@ -50,11 +50,11 @@ Execute = Callable[..., Any]
 
 
 class Failed(Exception):
-    """A failure that may be repeated, in words that have passed here and without what it came from."""
+    """A failure that Airflow may repeat, in words that have passed here; its original error is left out."""
 
 
 class Told(AirflowFailException):
-    """A failure for good, likewise."""
+    """A failure that Airflow must not repeat, in words that have passed here."""
 
 
 def leaves(execute: Execute) -> Execute:
@@ -193,13 +193,13 @@ def failed_event(error: BaseException, *, about_somebody: bool) -> TaskFailedEve
 
 
 def note(level: str, event: str, **values: Any) -> None:
-    """Write a line of the task's log; what it says has been concealed, or is Muster's own words."""
+    """Write a line of the task's log. Pass only Muster's own words, or values that have been concealed."""
     withhold_log_lines()
     getattr(log, level)(event, **{name: redact(str(value)) for name, value in values.items()})
 
 
 def shown(value: Any) -> Any:
-    """`value`, without secrets, when it is small enough to show, else what it is."""
+    """`value` without secrets; if its JSON is longer than `LARGEST`, its kind and size instead."""
     value = redact_data(value)
     text = json.dumps(value)
     if len(text) <= LARGEST:

@@ -25,7 +25,7 @@ async def find_connection(*ids: str) -> Connection:
     """The first of these connections that exists.
 
     Raises:
-        NotConfigured: there is none.
+        NotConfigured: none of them exists; the outbox keeps the notice.
     """
     for conn_id in ids:
         try:

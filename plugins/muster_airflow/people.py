@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 def listen() -> None:
-    """See to it, once in a process, that a question is put to people whom Airflow can tell from others."""
+    """Have every question put to people whom Airflow can tell from others; needed once in each process."""
     from airflow.models.hitl import HITLDetail
     from sqlalchemy import event
 

@@ -48,9 +48,9 @@ class MusterPlugin(AirflowPlugin):
 
     @classmethod
     def on_load(cls, *args: Any, **kwargs: Any) -> None:
-        """Called in every process; what it is for is done in the triggerer alone."""
-        # A listener of its start would do as well, but where any is registered Airflow refuses operators of others that
-        # end in the triggerer (`end_from_trigger`).
+        """Airflow calls it in every process; only a triggerer preloads anything."""
+        # Not a listener of the triggerer's start: where any listener is registered, Airflow refuses Dags with operators
+        # that end in the triggerer (`end_from_trigger`), also those of others.
         preload()
 
     @cached_property

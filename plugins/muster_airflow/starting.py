@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from airflow.sdk.execution_time.comms import TriggerDagRun
 
 REFUSED = frozenset({400, 404, 422})
-"""Airflow's answers to what it will never do: no such Dag, one that cannot be read, inputs that do not fit."""
+"""Airflow's answers to a request it will never grant: no such Dag, an unreadable Dag, inputs that do not fit."""
 
 CLAIM = 15.0
 """Seconds for which the name of a run stays claimed by a process that was killed as it started it."""

@@ -86,7 +86,7 @@ def _was_whole(folder: Path) -> bool:
 
 
 def _marks(folder: Path) -> Marks:
-    """What tells of each file that it is the one that was there: nobody sets the time of a change, `ctime`, by hand."""
+    """The marks of all files, by which a changed file shows: nobody sets the time of a change, `ctime`, by hand."""
     looks = [(path, path.stat()) for path in _below(folder)]
     return tuple((path, look.st_ino, look.st_size, look.st_mtime_ns, look.st_ctime_ns) for path, look in looks)
 
@@ -112,7 +112,7 @@ def read(folder: Path) -> dict[str, bytes]:
 
 
 def write(folder: Path, files: Files) -> None:
-    """Make a version's folder: whoever looks sees all of it, or none; several may do so at once."""
+    """Make a version's folder. A reader sees all of it or none, and several processes may write it at once."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix="draft-", dir=folder.parent))
     try:
@@ -145,7 +145,7 @@ def _put(whole: Path, folder: Path, draft: Path) -> None:
 
 @contextmanager
 def in_use(bundle: str, version: str) -> Iterator[None]:
-    """Keep Airflow's cleanup away meanwhile, and, as it counts from the last use, for some hours after."""
+    """Keep Airflow's cleanup away from a version, in the body and for hours after it: it counts from the last use."""
     lock = BundleVersionLock(bundle, version)
     with suppress(OSError):
         lock.acquire()

@@ -30,7 +30,7 @@ class AgentCall:
     """Idempotency key of what the work does outside the log, the same however often the agent is asked."""
     agent: AgentSpec
     takes_over: bool = False
-    """True when it does the work in the place of the step's own agent, as the next one that fits."""
+    """True if `agent` takes over from the step's own agent, as the next one that fits."""
     ask: str
     """What to do, rendered with `prompts.fence` around what expressions put into it."""
     data: Mapping[str, object] = field(default_factory=dict)

@@ -23,7 +23,7 @@ class Journal(Protocol):
     """Looks up and records what was answered in one run."""
 
     async def lookup(self, keys: Sequence[str]) -> Mapping[str, Event]:
-        """The recorded events under these keys; what was forgotten is none."""
+        """The recorded events under these keys; events whose data was forgotten are left out."""
         ...
 
     async def record(self, event: NewEvent) -> Event:

@@ -66,7 +66,7 @@ def price_table(settings: Mapping[str, object]) -> PriceTable:
     """The table for an automation's settings; `settings.prices` are the site's own prices.
 
     Raises:
-        PermanentError: `settings.prices` is not what it should be.
+        PermanentError: a price in `settings.prices` is no number of US dollars; the remedy shows the form.
     """
     return _table(json.dumps(settings.get("prices") or {}, sort_keys=True, default=str))
 

@@ -56,8 +56,9 @@ class ToolCalls:
         Raises:
             ModelRetry: the tool failed or was just called like this; the model is told why.
             TransientError: something outside failed in a way that may pass: not for the model to mend.
-            Exception: the tool failed, and what it began outside may have happened.
-            BadOutput, LimitReached: the work ends here.
+            Exception: the tool failed with an effect in doubt; the attempt ends, and the next one finds out.
+            BadOutput: the same call was made too often; the step's `retry` asks the agent afresh.
+            LimitReached: the agent's limit of tool calls is used up; the step fails.
         """
         self._check(skill, arguments)
         key = tool_key(self._call.key, number, position)

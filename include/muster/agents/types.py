@@ -78,7 +78,7 @@ def resolve(returns: Returns, site: Path | None = None) -> OutputType:
 
 
 def hydrate(returns: Returns | None, value: object, site: Path | None = None) -> object:
-    """Plain Python data out of JSON-ready data of the type `returns`; as it is when there is none.
+    """Plain Python data out of JSON-ready data of the type `returns`; the data unchanged if there is no type.
 
     A schema is taken as the log has it: self-contained. The value is not checked again, because it fitted when it was
     written.
@@ -174,7 +174,7 @@ def _described(text: str) -> OutputType:
 
 
 def _inlined(node: object, root: Mapping[str, object], within: tuple[str, ...]) -> Any:
-    """`node` with what it refers to written in its place: models are sent one self-contained schema."""
+    """`node` with each reference replaced by its target, because models are sent one self-contained schema."""
     if isinstance(node, list):
         return [_inlined(item, root, within) for item in node]
     if not isinstance(node, dict):

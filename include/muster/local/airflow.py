@@ -215,7 +215,7 @@ def password_file(project: Project) -> Path:
 
 
 def write_passwords(project: Project, credentials: Credentials) -> None:
-    """Write that file: whoever stands in it can sign in, from then on."""
+    """Write Airflow's file of passwords; the people in it can sign in from then on."""
     passwords = {name: login.password for name, login in credentials.logins.items()}
     write_secret(password_file(project), json.dumps(passwords))
 

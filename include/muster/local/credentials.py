@@ -19,7 +19,7 @@ from muster.files import sync_folder
 ROLES = ("viewer", "user", "op", "admin")
 """What Airflow's simple auth manager knows, weakest first."""
 FIRST_LOGINS = {"admin": "admin", "finance-lead": "user"}
-"""Logins every project starts with: who runs the place, and who the shipped automation asks for approval."""
+"""Logins that every project starts with: an administrator, and the approver of the shipped automation."""
 
 
 @dataclass(frozen=True)

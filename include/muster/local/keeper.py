@@ -1,4 +1,4 @@
-"""Runs one command and takes everything it started down with it, whoever dies first.
+"""Runs one command, and ends everything that the command started, whichever process dies first.
 
 Started by `ManagedProcess` as `python -P -m muster.local.keeper`, in a session of its own. Standard
 library and psutil only, so that a keeper costs little memory.

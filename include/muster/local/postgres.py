@@ -26,7 +26,7 @@ START_PATIENCE = 30.0
 RESTART_PATIENCE = 5.0
 """Seconds in which a server that ends at once is started again: processes of a killed one still hold its data."""
 ROOTS_DATA = Path("/var/lib/muster")
-"""Where root's servers live: PostgreSQL runs as `nobody` there, who may not enter a project below `/root`."""
+"""Where servers that root starts live: they run as `nobody`, which may not enter a project below `/root`."""
 UNPRIVILEGED = "nobody"
 
 
@@ -38,7 +38,7 @@ class PostgresServer:
     ) -> None:
         self.data = data
         self.lasting = lasting
-        """False for one that nobody wants again once its machine has lost power."""
+        """False for a server whose data nobody needs after a power failure: it does not wait for the disk."""
         self.port = port
         self._password = password
         self._superuser = superuser

@@ -101,7 +101,7 @@ class ManagedProcess:
             self._keeper.terminate()
 
     def stop(self) -> None:
-        """End the command and everything it started; one that has ended is fine."""
+        """End the command and everything it started; does nothing if it has ended."""
         if self._keeper is None:
             return
         self.request_stop()

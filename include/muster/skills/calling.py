@@ -62,7 +62,11 @@ async def _called(skill: Skill, values: Mapping[str, Any], context: SkillContext
 
 
 async def in_thread(function: Callable[[], T]) -> T:
-    """Run a blocking function in a daemon thread: one that hangs cannot hold up the process's exit."""
+    """The result of a blocking function, run in a daemon thread: one that hangs cannot hold up the process's exit.
+
+    If the caller is cancelled, the thread goes on: its attempt is revoked, and the next one waits for the thread to
+    end.
+    """
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[T] = loop.create_future()
     # A new thread begins with an empty context, by which nobody could tell whose work it does.

@@ -266,6 +266,7 @@ def _execute(path: Path, module_name: str, stamp: int) -> _SiteModule:
         raise MusterError(f"{path} cannot be imported as a Python module.")
     module = importlib.util.module_from_spec(spec)
     before, skills = sys.modules.get(module_name), dict[str, Skill]()
+    # There while it is executed, because dataclasses and Pydantic look up their module by its name.
     sys.modules[module_name] = module
     token = _importing.set(skills)
     try:

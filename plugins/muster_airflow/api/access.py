@@ -33,7 +33,7 @@ MAY_SEE_DAG = Depends(requires_access_dag("GET"))
 
 
 class Rights:
-    """What of the Dags a person may see; each part of a page asks for the permission of what it shows."""
+    """A person's permissions on Dags; each part of a page asks for the permission of what it shows."""
 
     def __init__(self, user: BaseUser) -> None:
         self._user = user

@@ -44,7 +44,7 @@ def run(run: KnownRun) -> dict[str, Any]:
 
 @router.get("/api/automations")
 def automations(ask: Asked, visible: Visible, sees: Sees) -> list[dict[str, Any]]:
-    """The automations that are published, each with its last run and the versions that ran, to whom may see those."""
+    """The published automations, each with its last run and the versions that ran, if the person may see those."""
     listed = published(visible)
     names = [entry.automation for entry in listed]
     latest = ask.latest_runs(sees.among(names, DagAccessEntity.RUN))

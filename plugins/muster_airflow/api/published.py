@@ -48,7 +48,7 @@ def published(visible: Collection[str]) -> list[Published]:
 
 
 def current(dag_id: str) -> tuple[Published, Written | None] | None:
-    """A published automation and its YAML; None when the Dag is none."""
+    """A published automation and its YAML; None if the Dag is not an automation."""
     with create_session() as session:
         dag = session.get(DagModel, dag_id)
         if dag is None or TAG not in {tag.name for tag in dag.tags}:

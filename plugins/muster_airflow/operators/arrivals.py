@@ -49,8 +49,8 @@ class StartRuns(BaseOperator):
         services = services_in_worker(context)
         database = services.database
         watch = Watch(self.automation, self.path, self.input, tuple(self.inputs))
-        found = look(self.path, self.match, tell=lambda why: note("warning", "a file is passed over", why=why))
-        batches = claim(database, watch, found, services.log.digest)
+        arrived = look(self.path, self.match, tell=lambda why: note("warning", "a file is passed over", why=why))
+        batches = claim(database, watch, arrived, services.log.digest)
         for batch in batches:
             self._start(batch)
             # Noted after Airflow has the run. A process that dies in between asks for the same run again, because the

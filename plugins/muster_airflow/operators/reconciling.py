@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class ReconcilingOperator(BaseOperator):
-    """Looks after runs; what it finds is no failure of its own."""
+    """Looks after runs. A discrepancy is no failure of the task, which stays green."""
 
     custom_operator_name = "reconcile"
     ui_color = "#f1f5f9"

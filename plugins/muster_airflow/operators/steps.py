@@ -51,6 +51,7 @@ class WorkerStep(MusterOperator):
 
 def perform_here(context: Context, *, lane: str) -> Outcome:
     """Perform the task instance's work in this process; returns its outcome as Airflow may know it."""
+    # Imported here, because Dag parsing loads this module and must not pay for what performs a step.
     from muster.execution import concealed, perform
     from muster_airflow.services import run, services_in_worker
 

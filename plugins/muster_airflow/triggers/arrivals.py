@@ -56,13 +56,13 @@ class ArrivalTrigger(BaseEventTrigger):
         passed_over: list[str] = []
         # In threads, here and below: a slow folder or database would stop the event loop, and with it every trigger of
         # the process.
-        found = await asyncio.to_thread(look, self.path, self.match, tell=passed_over.append)
+        arrived = await asyncio.to_thread(look, self.path, self.match, tell=passed_over.append)
         for sentence in passed_over:
             # A link that leads nowhere is found again at every look; it is named once, and again if it was mended in
             # between.
             if sentence not in self._told:
                 note("warning", "a file is passed over", why=sentence)
         self._told = set(passed_over)
-        return bool(found) and await asyncio.to_thread(
-            waiting, services.database, self.automation, found, services.log.digest
+        return bool(arrived) and await asyncio.to_thread(
+            waiting, services.database, self.automation, arrived, services.log.digest
         )

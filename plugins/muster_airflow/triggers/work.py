@@ -100,6 +100,8 @@ class WorkTrigger(BaseTrigger):
         """The outcome as Airflow may know it; its output is pushed as the task's XCom."""
         from muster.execution import concealed
 
+        # Concealed after the log has all of it: Airflow forgets nobody, so of a run about somebody it is told structure
+        # only.
         outcome = await concealed(services, ref.run, ref.step, outcome)
         await self._show(outcome)
         return outcome

@@ -66,6 +66,7 @@ class HumanStep(ApprovalOperator):
             # this look is seen by Airflow when the task begins to wait.
             asked = log.ask(partial(look, log.services, work_item.ref))
         if isinstance(asked, Request):
+            # The log, not Airflow, knows when to remind, escalate or give up; Airflow only wakes the task then.
             timeout = timedelta(seconds=asked.within) if asked.within else None
             raise TaskAwaitingInput(method_name="execute_complete", timeout=timeout)
         # `told` leaves the person's note out if the run is about somebody.
