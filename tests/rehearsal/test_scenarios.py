@@ -100,7 +100,7 @@ def test_an_undone_run_that_counts_what_nothing_can_undo_as_undone_is_found(
     async def nothing(*_: object) -> None:
         return None
 
-    monkeypatch.setattr(unwinding, "_irrevocable", nothing)
+    monkeypatch.setattr(unwinding, "_irreversible_work", nothing)
     names = ["look fails after its work was done", "every compensation happens twice"]
     judged = rehearse(tmp_path, postgres, bank, IRREVERSIBLE % ("true", "true", "true"), only=names)
     assert judged[names[0]] == ["it counts as undone, and send cannot be"]

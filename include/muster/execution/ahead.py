@@ -23,6 +23,7 @@ from muster.execution.references import WorkRef
 from muster.execution.rerun_scope import preserved_steps_of
 from muster.execution.services import Services
 from muster.execution.view import RunView, definition_of, load
+from muster.language.definition import Definition
 from muster.language.resolved_step import ResolvedStep
 
 log = logging.getLogger(__name__)
@@ -42,14 +43,17 @@ async def following(services: Services, ref: WorkRef) -> list[WorkRef]:
         return []
     definition = await definition_of(services, ref.run, ref.epoch)
     steps = [step for step in definition.steps if ref.step in step.after and goes_ahead(step)]
-    return await about_whom(services.log.aseals, ref.run, partial(_following, services, ref, steps)) if steps else []
+    work = partial(_following, services, ref, definition, steps)
+    return await about_whom(services.log.aseals, ref.run, work) if steps else []
 
 
-async def _following(services: Services, ref: WorkRef, steps: list[ResolvedStep]) -> list[WorkRef]:
+async def _following(
+    services: Services, ref: WorkRef, definition: Definition, steps: list[ResolvedStep]
+) -> list[WorkRef]:
     life = await services.lives.submit(ref.run, None)
     if life.begun.epoch != ref.epoch or not life.performs_steps or life.is_cancelled or life.unwound_in == ref.epoch:
         return []
-    preserved_steps = preserved_steps_of(await definition_of(services, ref.run, ref.epoch), life.begun)
+    preserved_steps = preserved_steps_of(definition, life.begun)
     refs = []
     # None: a person cleared tasks in Airflow by hand, and only Airflow knows which. Begun here, a step that was not
     # cleared would be done again.

@@ -24,7 +24,7 @@ from muster.rehearsal.faults import NONE, Faults
 from muster.rehearsal.playing import Playing, in_order
 from muster.rehearsal.script import Case, Script
 from muster.rehearsal.stage import Stage
-from muster.saga.children import irrevocable_below
+from muster.saga.children import irreversible_work_below
 from muster.saga.resuming import resume
 from muster.saga.scope import irreversible_steps_begun, pending_compensations
 
@@ -200,7 +200,7 @@ class Rehearsal:
         """The first irreversible step that has begun, in the run or in one below it; None when there is none."""
         services = playing.services()
         view = await load_all(services, playing.run)
-        below = [f"{work.what} of {work.run}" async for work in irrevocable_below(services, view)]
+        below = [f"{work.what} of {work.run}" async for work in irreversible_work_below(services, view)]
         return next(iter([*irreversible_steps_begun(view.definition, view.state), *below]), None)
 
     async def _sound(self, playing: Playing) -> list[str]:

@@ -54,7 +54,7 @@ async def undo_children(
 
 
 @dataclass(frozen=True)
-class Irrevocable:
+class IrreversibleWork:
     """Something that nothing can undo, of a run or of one that it has asked for."""
 
     step: str
@@ -66,7 +66,7 @@ class Irrevocable:
     """The step of that run."""
 
 
-async def irrevocable_below(services: Services, view: RunView) -> AsyncIterator[Irrevocable]:
+async def irreversible_work_below(services: Services, view: RunView) -> AsyncIterator[IrreversibleWork]:
     """Irreversible work of a run's children, and of theirs, for which no person has resumed the run yet."""
     for step, index, work in view.state.works():
         for child in work.children if work.status != "undone" else ():
@@ -75,8 +75,8 @@ async def irrevocable_below(services: Services, view: RunView) -> AsyncIterator[
             if below is None or not is_child(below.state, view.id, step, index) or below.state.undo_told:
                 continue
             for final in irreversible_steps_begun(below.definition, below.state):
-                yield Irrevocable(step, index, child, final)
-            async for deeper in irrevocable_below(services, below):
+                yield IrreversibleWork(step, index, child, final)
+            async for deeper in irreversible_work_below(services, below):
                 yield replace(deeper, step=step, index=index)
 
 

@@ -43,7 +43,7 @@ from muster.language.expressions import evaluate
 from muster.language.resolved import ResolvedCompensation, ResolvedRetry
 from muster.language.resolved_step import ResolvedStep
 from muster.language.sagas import compensation_order
-from muster.saga.children import Irrevocable, irrevocable_below, undo_children
+from muster.saga.children import IrreversibleWork, irreversible_work_below, undo_children
 from muster.saga.closing import close_run, revoke_left
 from muster.saga.incidents import tell_stuck
 from muster.saga.scope import Irreversible, irreversible_steps_begun, to_undo
@@ -88,7 +88,7 @@ async def _begin(services: Services, ref: WorkRef, task_states: TaskStates) -> O
         # The reasons come from `state`, the work items from `view`: a step without an outcome in the one may have
         # succeeded in the other, and would be undone for nothing. `undisturbed` decides anew.
         raise ConcurrencyError(f"Something was written into {ref.run} since it was decided to undo it.")
-    if not view.state.undo_told and (final := await _irrevocable(services, view)):
+    if not view.state.undo_told and (final := await _irreversible_work(services, view)):
         error = Irreversible(
             f"{'; '.join(reasons)}; and {_named(view, final)} cannot be undone.",
             remedy=f"Go forward with `muster restart {ref.run} --from STEP`, or have the rest undone with "
@@ -102,13 +102,15 @@ async def _begin(services: Services, ref: WorkRef, task_states: TaskStates) -> O
     return await _begun(services, ref, view.state, written)
 
 
-async def _irrevocable(services: Services, view: RunView) -> list[Irrevocable]:
+async def _irreversible_work(services: Services, view: RunView) -> list[IrreversibleWork]:
     """Irreversible work that may have happened, in this run or in a run that it has asked for."""
-    own = [Irrevocable(step, None, view.id, step) for step in irreversible_steps_begun(view.definition, view.state)]
-    return own + [below async for below in irrevocable_below(services, view)]
+    own = [
+        IrreversibleWork(step, None, view.id, step) for step in irreversible_steps_begun(view.definition, view.state)
+    ]
+    return own + [below async for below in irreversible_work_below(services, view)]
 
 
-def _named(view: RunView, final: Sequence[Irrevocable]) -> str:
+def _named(view: RunView, final: Sequence[IrreversibleWork]) -> str:
     names = [work.what if work.run == view.id else f"{work.what} of {work.run}" for work in final]
     return ", ".join(names[:MOST_NAMED]) + (f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else "")
 
@@ -317,7 +319,7 @@ async def _stuck(
     step: str,
     index: int | None,
     error: Exception,
-    final: Sequence[Irrevocable] = (),
+    final: Sequence[IrreversibleWork] = (),
     *,
     expected: int | None = None,
 ) -> Outcome:

@@ -76,7 +76,7 @@ def _ended(scope: Scope, row: RunRow, dag_id: str, run_id: str, state: str | Non
     definition = scope.definition(run.definition or "")
     life = RunLifecycle.of(events)
     execution = life.last
-    case = _RunUnderReview(scope, run, definition, execution, last, latest=not life.is_given)
+    case = _DeadRun(scope, run, definition, execution, last, latest=not life.is_given)
     # An execution that was ordered and not begun was not taken by Airflow, which still shows how the run ended before.
     # So a success there says nothing about that execution. Of one that has begun it does: a run that Airflow calls a
     # success is never performed again, because the log may come from an older backup.
@@ -111,7 +111,7 @@ def _ended(scope: Scope, row: RunRow, dag_id: str, run_id: str, state: str | Non
 
 
 @dataclass(frozen=True)
-class _RunUnderReview:
+class _DeadRun:
     """A run that died, as the reconciler has read it."""
 
     scope: Scope
@@ -124,7 +124,7 @@ class _RunUnderReview:
 
 
 def _ordered(
-    case: _RunUnderReview, events: list[Event], preserved_steps: Iterable[str], *, undo: bool
+    case: _DeadRun, events: list[Event], preserved_steps: Iterable[str], *, undo: bool
 ) -> list[NewEvent] | None:
     """The events to write before Airflow is asked to restart the run; None when that was tried often enough."""
     last, scope = case.last, case.scope
@@ -146,7 +146,7 @@ def _ordered(
     return [cancel, restart] if undo else [restart]
 
 
-def _restart(case: _RunUnderReview, ordered: list[NewEvent], message: str) -> Discrepancy:
+def _restart(case: _DeadRun, ordered: list[NewEvent], message: str) -> Discrepancy:
     scope, run, last = case.scope, case.run, case.last
     undo = any(event.type == EventType.RUN_CANCEL_REQUESTED for event in ordered) or run.cancelled_by == RECONCILER
     done = "what it did is undone" if undo else "it goes on where it stopped"
@@ -175,7 +175,7 @@ def _restart(case: _RunUnderReview, ordered: list[NewEvent], message: str) -> Di
     )
 
 
-def _close(case: _RunUnderReview, message: str) -> Discrepancy:
+def _close(case: _DeadRun, message: str) -> Discrepancy:
     """Close the run as stuck if it was to be undone and some work stands, else as failed."""
     scope, run, last = case.scope, case.run, case.last
     left = _leaves_something(run, case.definition)
@@ -197,7 +197,7 @@ def _close(case: _RunUnderReview, message: str) -> Discrepancy:
     return Discrepancy("run", run.id, said, remedy, mended=scope.mend, run=run.id, mark=str(last.version))
 
 
-def _closing(case: _RunUnderReview, reason: str, stuck: str | None) -> Iterator[NewEvent]:
+def _closing(case: _DeadRun, reason: str, stuck: str | None) -> Iterator[NewEvent]:
     execution = case.execution
     # An execution that was ordered but never begun does not use up its number: the next one gets it.
     epoch = execution.epoch if execution.begun else execution.epoch - 1
