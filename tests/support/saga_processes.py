@@ -150,8 +150,9 @@ async def _done(dsn: str, site: Path, death: Death | None, work: Callable[[Servi
     except Crash:
         os._exit(1)
     except TransientError as error:
-        if isinstance(error.__cause__, Superseded):
-            # Whoever took its place died before the end: nobody waits here for as long as in earnest.
+        if isinstance(error, overtaken.Overtaken) or isinstance(error.__cause__, Superseded):
+            # Another process has taken the place of this one, or has closed the run: nothing was written here, and the
+            # task is performed again as if this process had died. Nobody waits here for as long as in earnest.
             os._exit(1)
         return f"!{type(error).__name__}: {error}"
     except Exception as error:
