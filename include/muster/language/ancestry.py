@@ -13,11 +13,11 @@ from typing import NamedTuple
 from muster.language.importing import UNREADABLE, Obstacle, find_module, source_of
 
 SKIPPING = frozenset({"SkipMixin", "BranchMixIn", "BaseBranchOperator"})
-"""What those operators of Airflow inherit from that choose which of the tasks after them are skipped."""
+"""Base classes of Airflow's operators that have it skip tasks after them."""
 TRIGGERING = frozenset({"TriggerDagRunOperator"})
-"""What those inherit from that have Airflow start a run of a Dag."""
+"""Base classes of the operators that have Airflow start a run of a Dag."""
 PLAIN = frozenset({"BaseOperator", "BaseSensorOperator"})
-"""What the others inherit from: there is no need to read Airflow's own long modules."""
+"""Base classes at which the search ends: there is no need to read Airflow's own long modules."""
 EVERYTHING = "*"
 
 SKIPS = "has Airflow skip tasks after it, and which steps are skipped only the automation says"
@@ -33,23 +33,23 @@ WAIT_SO = (
 
 
 def skips_others(path: str, folders: Sequence[Path] = ()) -> bool:
-    """True when the operator at an import path is of those that have Airflow skip tasks after them."""
+    """True when the operator at an import path has Airflow skip tasks after it."""
     return _descends(path, SKIPPING, folders)
 
 
 def starts_runs(path: str, folders: Sequence[Path] = ()) -> bool:
-    """True when the operator at an import path is of those that have Airflow start a run of a Dag."""
+    """True when the operator at an import path has Airflow start a run of a Dag."""
     return _descends(path, TRIGGERING, folders)
 
 
 def _descends(path: str, wanted: Collection[str], folders: Sequence[Path]) -> bool:
-    """True when an operator is one of those of Airflow's, or inherits from one.
+    """True when the class at an import path is one of Airflow's classes in `wanted`, or inherits from one.
 
-    A class that only comes to be when its module is executed is not seen here.
+    A class that is made only when its module is executed is not seen.
 
     Args:
         path: `package.module.Class`.
-        wanted: Their names.
+        wanted: Names of classes.
         folders: Looked through besides Python's own path: the folder of Airflow's plugins.
     """
     seen: set[str] = set()
@@ -67,11 +67,11 @@ def _descends(path: str, wanted: Collection[str], folders: Sequence[Path]) -> bo
 
 
 def origins(module: str, name: str, folders: Sequence[Path]) -> Iterator[str]:
-    """The import paths of what a name of a module stands for or, of a class, inherits from."""
+    """The import paths that a name of a module leads to: its source, what it is another name for, its base classes."""
     spec, package = find_module(module, folders), module.rpartition(".")[0]
     makes_itself = spec is None
     if makes_itself:
-        # The package above it makes this module, and says where its names really are.
+        # The package above it makes this module when it is imported, and its source says where the names are.
         spec = find_module(package, folders)
     if spec is None or isinstance(spec, Obstacle) or (source := source_of(spec)) is None:
         return
@@ -81,18 +81,18 @@ def origins(module: str, name: str, folders: Sequence[Path]) -> Iterator[str]:
             yield from names.origins(name, module)
             return
         yield from (f"{place}.{name}" for place in names.imported.get(EVERYTHING, ()))
-    # It is answered for when it is asked for: `"Name": "where.it.is"`.
+    # A `__getattr__` may look the name up in a table: `"Name": "where.it.is"`.
     for place in re.findall(rf"""["']{name}["']\s*:\s*\(?\s*["']([\w.]+)["']""", source):
         yield place if place.endswith(f".{name}") else f"{place}.{name}"
 
 
 class _Names(NamedTuple):
-    """What a module binds; a name maybe several times, for several versions of what it needs."""
+    """What a module binds. A name may be bound several times, as where an import that fails has another beside it."""
 
     imported: Mapping[str, list[str]]
-    """The import paths of what each name was imported from; below `*` the modules of which everything was."""
+    """For each imported name, its import paths; under `*` the modules of which everything was imported."""
     written: Mapping[str, list[str]]
-    """What a class inherits from, or another name stands for, in the module's own words."""
+    """For each class its bases, and for each other name what it stands for, as the module writes them."""
 
     def origins(self, name: str, module: str) -> Iterator[str]:
         """The import paths that the name leads to."""
@@ -134,7 +134,7 @@ def _bound(tree: ast.Module, package: str) -> _Names:
 
 
 def statements(node: ast.AST) -> Iterator[ast.AST]:
-    """What a module carries out as it is imported, also inside `if`, `try` and `with`."""
+    """The nodes that a module executes when it is imported, also inside `if`, `try` and `with`."""
     for inner in ast.iter_child_nodes(node):
         yield inner
         if not isinstance(inner, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef | ast.expr):

@@ -8,7 +8,7 @@ from typing import Any, SupportsIndex, overload
 from muster.errors import PermanentError
 
 KEEPING = frozenset({"d", "default", "list", "map", "present", "reverse", "sort", "unique"})
-"""Filters that give as good as the list they are given: that it is not empty still says nothing about approval."""
+"""Filters whose result is a list of answers if their input is: that it is not empty says nothing about approval."""
 
 _ANSWER = frozenset({"approved", "by", "how", "at"})
 
@@ -35,13 +35,13 @@ class Answers(list[Any]):
     """The answers about the items of a fan-out, by position; null where nobody was asked.
 
     Raises:
-        NeitherTrueNorFalse: when its truth is asked. It would be true also if everything was rejected.
+        NeitherTrueNorFalse: it is used as a truth value. It would be true even if everything was rejected.
     """
 
     def __init__(self, answers: Iterable[object], name: str) -> None:
         super().__init__(answers)
         self.name = name
-        """How an expression names it."""
+        """How an expression names the list: `steps.approve`."""
 
     def __bool__(self) -> bool:
         raise NeitherTrueNorFalse(self.name)
@@ -51,21 +51,21 @@ class Answers(list[Any]):
     @overload
     def __getitem__(self, key: slice) -> Answers: ...
     def __getitem__(self, key: SupportsIndex | slice) -> object:
-        found = super().__getitem__(key)
-        return Answers(found, self.name) if isinstance(key, slice) else found
+        selected = super().__getitem__(key)
+        return Answers(selected, self.name) if isinstance(key, slice) else selected
 
 
 def answered(output: object, name: str) -> object:
-    """The output of a question: a mapping that approves or not, in a fan-out a list of them; null when skipped."""
+    """The output of a question as expressions see it: a `Decision`, in a fan-out `Answers`, null when skipped."""
     if isinstance(output, list):
         return Answers([answered(item, name) for item in output], name)
     return Decision(output) if isinstance(output, Mapping) else output
 
 
 def answered_below(output: object, name: str) -> object:
-    """The output of a step that runs another automation, with the answers of people in it as such, at any depth.
+    """The output of a `run` step with people's answers in it as `Decision` and `Answers`, at any depth.
 
-    They are known by their form: what the other automation said of its steps is not in the output.
+    Answers are recognised by their keys, because the output does not say which kinds the other automation's steps were.
     """
     if isinstance(output, list):
         return [answered_below(item, name) for item in output]
@@ -76,7 +76,7 @@ def answered_below(output: object, name: str) -> object:
 
 
 def _seen_below(value: object, name: str) -> object:
-    several = value if isinstance(value, list) else [value]
-    if any(isinstance(each, Mapping) and each.keys() >= _ANSWER for each in several):
+    items = value if isinstance(value, list) else [value]
+    if any(isinstance(item, Mapping) and item.keys() >= _ANSWER for item in items):
         return answered(value, name)
     return answered_below(value, name)

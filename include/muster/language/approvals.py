@@ -1,4 +1,4 @@
-"""What cannot be undone: on every way that leads to it a person must have been asked, whose rejection stops it."""
+"""The check of irreversible steps: on every way to one a person must have been asked, and a rejection must stop it."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from muster.language.usage import Usage
 def check_approvals(
     steps: Sequence[StepBase], after: After, usages: Mapping[str, Usage], document: Located
 ) -> Iterator[Problem]:
-    """One problem for each step that cannot be undone and can go ahead without an approval.
+    """One problem for each irreversible step that can go ahead without an approval.
 
-    `after` names steps there are, in no circle, and `usages` holds all of them.
+    `after` must name only steps that exist, in no circle, and `usages` must hold every step.
     """
     checker = _Checker(steps, after, usages)
     for position, step in enumerate(steps):
         if not isinstance(step, WorkStep) or not step.irreversible or step.compensate is not None:
             continue
-        if (found := checker.missing(step)) is not None:
-            why, suggestion = found
+        if (fault := checker.missing(step)) is not None:
+            why, suggestion = fault
             place = ("steps", position, "irreversible")
             message = f"`{step.id}` cannot be undone, and {why}"
             yield document.problem(message, place, key=True, suggestion=suggestion)
@@ -43,11 +43,12 @@ class _Checker:
         self.irreversible = {step.id for step in steps if isinstance(step, WorkStep) and step.irreversible}
 
     def missing(self, step: StepBase) -> tuple[str, str] | None:
-        """What is wrong, and what to write; None where a rejection stops the step on every way."""
+        """What is wrong, and what to write; None when a rejection stops the step on every way."""
         asked = [name for name in self.steps if name in self.before[step.id] and self._is_question(name)]
         single = [name for name in asked if not _fans_out(self.steps[name])]
         aligned = [name for name in asked if _fans_out(step) and self.aligned.get(name) == self.aligned[step.id]]
-        # In one list an item's second question is about the same item; of lists as a whole nobody rejects all.
+        # A question about items is compared only with questions over the same list, which ask about the same item:
+        # over another list no single answer rejects all of it.
         overruled = self._overruled(step, single, asked) or self._overruled(step, aligned, aligned)
         if overruled is not None:
             return overruled
@@ -67,7 +68,7 @@ class _Checker:
         return message, "Fan both out over the same list, or put a `human` step without `each` before it."
 
     def _overruled(self, step: StepBase, single: Sequence[str], asked: Sequence[str]) -> tuple[str, str] | None:
-        """A question that may be put after another was rejected: its answer cannot make up for that."""
+        """What is wrong when a question may be put after another one was rejected, and its approval overrules that."""
         ordinary = Rejections(self.after, self._decided(), self.irreversible - {step.id})
         for first in single:
             if first in self.named[step.id] or ordinary.skips(step.id, first):
@@ -104,11 +105,11 @@ class _Checker:
 def way_past(
     goal: str, after: After, branches: Mapping[str, StepBase], guards: Collection[str]
 ) -> tuple[str, ...] | None:
-    """A way to `goal` on which none of `guards` is: where each branch goes, in words. None when there is none.
+    """A way to `goal` that passes none of `guards`: in words, where each branch goes. None when there is none.
 
-    Only the ways of a branch are alternatives; everything else that a step waits for has to end. So a step cannot be
-    on such a way if a guard always follows it, and of a branch the ways that lead to such a step are closed. Each
-    branch can choose for itself among the others: one that leads to the goal is a way past.
+    Only the ways of a branch are alternatives; everything else that a step waits for has to end. So a step is on no
+    such way if a guard always follows it, and a branch's ways to such a step are closed. Each branch may take any of
+    its open ways; `goal` can be reached past the guards if open ways lead to it.
     """
     relevant = {goal, *before(after)[goal]}
     following = {name: {step for step in relevant if name in after[step]} for name in relevant}
@@ -134,7 +135,7 @@ def way_past(
 def _chosen(
     goal: str, order: Sequence[str], after: After, open_ways: Mapping[str, Sequence[_Way]]
 ) -> dict[str, _Way] | None:
-    """A way of each step such that the goal is come to; None when there is none."""
+    """For each step one of its open ways, such that `goal` is reached; None when it cannot be."""
     through = {name: ways[0] for name, ways in open_ways.items() if ways}
     came_by: dict[str, tuple[str, _Way]] = {}
     for name in order:
@@ -152,11 +153,11 @@ def _chosen(
 
 
 _Way = tuple[Collection[str], tuple[str, ...]]
-"""Where it goes on after a step, and words for it where there is a choice."""
+"""The steps that go ahead after a step, and words for that where there is a choice."""
 
 
 def _ways(name: str, branch: StepBase | None, following: Collection[str]) -> Iterator[_Way]:
-    """Where it can go on after a step, with words for it where there is a choice."""
+    """The ways on from a step: one, or those of a branch."""
     if branch is None:
         yield following, ()
         return
@@ -167,7 +168,7 @@ def _ways(name: str, branch: StepBase | None, following: Collection[str]) -> Ite
     if branch.ways[-1].when is not None:
         yield set(), (f"`{name}` goes nowhere",)
     if branch.when is not None:
-        # Then nothing is chosen, and whatever waits for it goes ahead.
+        # A branch that is skipped chooses nothing: every step that waits for it goes ahead.
         yield following, (f"`{name}` is skipped",)
 
 

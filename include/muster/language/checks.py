@@ -1,8 +1,8 @@
-"""What must hold within one automation and between it and its surroundings; every breach is located."""
+"""What must hold within one automation and between it and its site; every breach is located."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 
 from muster.language import inputs as input_checks
@@ -29,7 +29,7 @@ from muster.language.vain import check_vain
 from muster.skills.index import Lane
 
 DAGS = frozenset({"muster_reconciler"})
-"""Names that no automation may have: Muster's own Dags are called so."""
+"""Names of Muster's own Dags, which no automation may have."""
 
 RUN_KEYS = ("id", "automation", "requested_by", "opened_at", "scheduled_at", "interval_start", "interval_end", "today")
 """What `run` holds."""
@@ -49,9 +49,7 @@ def check(
 
     `usages` holds what each step refers to; a step whose expressions cannot be read is not in it.
     """
-    checker = _Checker(automation, document, settings, usages, catalog)
-    problems = [problem for part in checker.parts for problem in part()]
-    return sorted(set(problems))
+    return sorted(set(_Checker(automation, document, settings, usages, catalog).problems()))
 
 
 class _Checker:
@@ -69,13 +67,26 @@ class _Checker:
         self.ids = [step.id for step in self.steps]
         self.after: After = waits(self.steps)
 
-    @property
-    def parts(self) -> list[Callable[[], Iterable[Problem]]]:
-        return [
-            self._name, self._ids, self._order, self._circle, self._each_step, self._approvals, self._positions,
-            self._conditions, self._expressions, self._triggers, self._inputs, self._deadlines, self._personal,
-            self._own_settings, self._checks, self._no_expressions, self._vain,
-        ]  # fmt: skip
+    def problems(self) -> Iterator[Problem]:
+        automation, document = self.automation, self.document
+        yield from self._name()
+        yield from check_ids(self.steps, document)
+        yield from self._order()
+        yield from self._circle()
+        yield from self._each_step()
+        yield from self._approvals()
+        yield from check_positions(self.steps, self._fan_outs, document)
+        yield from self._conditions()
+        yield from self._expressions()
+        yield from self._triggers()
+        yield from input_checks.check(automation.inputs, document)
+        yield from self._deadlines()
+        yield from check_personal(automation.personal, automation.inputs, self.ids, document)
+        yield from computed_settings(document, automation.settings, ("settings",))
+        yield from file_settings(document, automation.settings, ("settings",))
+        yield from self._checks()
+        yield from self._no_expressions()
+        yield from check_vain(automation, document)
 
     @cached_property
     def before(self) -> dict[str, frozenset[str]]:
@@ -86,12 +97,12 @@ class _Checker:
 
     @property
     def _known_after(self) -> After:
-        """What each step waits for, names aside that no step has."""
+        """What each step waits for, without names that no step has."""
         return {step: tuple(name for name in after if name in self.after) for step, after in self.after.items()}
 
     @cached_property
     def circle(self) -> list[str] | None:
-        """Steps that wait for each other; not looked for while an id stands for two steps."""
+        """Steps that wait for each other; None also while two steps share an id."""
         return circle(self.after) if len(set(self.ids)) == len(self.ids) else None
 
     @property
@@ -103,17 +114,14 @@ class _Checker:
             message = f"`{self.automation.automation}` is the name of a Dag of Muster's own"
             yield self.document.problem(message, ("automation",), suggestion="Choose another one.")
 
-    def _ids(self) -> Iterator[Problem]:
-        yield from check_ids(self.steps, self.document)
-
     def _order(self) -> Iterator[Problem]:
         for position, step in enumerate(self.steps):
             yield from self._spot("steps", position).steps(step.after or (), "after")
 
     def _circle(self) -> Iterator[Problem]:
-        if found := self.circle:
-            position = self.ids.index(found[0])
-            message = f"these steps wait for each other: {' → '.join(reversed(found))}"
+        if names := self.circle:
+            position = self.ids.index(names[0])
+            message = f"these steps wait for each other: {' → '.join(reversed(names))}"
             yield self.document.problem(message, ("steps", position, "after"), key=True)
 
     def _each_step(self) -> Iterator[Problem]:
@@ -153,9 +161,6 @@ class _Checker:
         if self.before and len(self.usages) == len(self.steps):
             yield from check_approvals(self.steps, self._known_after, self.usages, self.document)
 
-    def _positions(self) -> Iterator[Problem]:
-        yield from check_positions(self.steps, self._fan_outs, self.document)
-
     def _conditions(self) -> Iterator[Problem]:
         yield from check_conditions(self.steps, self.document)
         people = {step.id for step in self.steps if KINDS[step.kind].resolved.done_by == "people"}
@@ -177,14 +182,17 @@ class _Checker:
                 if path[0] not in WITH_EXPRESSIONS:
                     yield self.document.problem(f"no expression can stand in `{path[0]}`", place)
                     continue
-                found = parsed(text, place, self.document)
-                if isinstance(found, Problem):
-                    yield found
+                references = parsed(text, place, self.document)
+                if isinstance(references, Problem):
+                    yield references
                 else:
-                    yield from self._referred(found, step, str(path[0]), place)
+                    yield from self._referred(references, step, str(path[0]), place)
 
     def _plainly_right(self, step: StepBase) -> bool:
-        """True when nothing is wrong with a step's expressions; no place is searched for."""
+        """True when nothing is wrong with a step's expressions, told from its usage alone.
+
+        Most steps pass here, and their texts need not be walked through for the place of a mistake.
+        """
         used = self.usages.get(step.id)
         if used is None or used.elsewhere:
             return False
@@ -198,16 +206,16 @@ class _Checker:
             and used.steps <= self.before.get(step.id, frozenset())
             and used.undo.steps <= {*self.before.get(step.id, ()), step.id}
             and all(
-                found.inputs <= inputs
-                and found.settings <= settings
-                and found.run <= _RUN_KEYS
-                and not any(map(self._nothing, found.inside))
-                for found in (used.each, used.when, used.work, used.undo)
+                part.inputs <= inputs
+                and part.settings <= settings
+                and part.run <= _RUN_KEYS
+                and not any(map(self._nothing, part.inside))
+                for part in (used.each, used.when, used.work, used.undo)
             )
         )
 
-    def _referred(self, found: References, step: StepBase, key: str, place: Path) -> Iterator[Problem]:
-        for name in sorted(found.steps):
+    def _referred(self, references: References, step: StepBase, key: str, place: Path) -> Iterator[Problem]:
+        for name in sorted(references.steps):
             if name not in self.ids:
                 yield from self._spot(*place).step(name)
             elif self.before and name not in self.before[step.id] and (key, name) != ("compensate", step.id):
@@ -215,22 +223,22 @@ class _Checker:
                 suggestion = None if name == step.id else f"Write `after: {name}`, or move the step."
                 yield self.document.problem(f"the step uses the output of {which}", place, suggestion=suggestion)
         in_fan_out = isinstance(step, MappedStep) and step.each is not None and key != "each"
-        for name in sorted(found.variables & _POSITIONAL):
+        for name in sorted(references.variables & _POSITIONAL):
             if not in_fan_out:
                 message = f"`{name}` is only known in a step with `each`"
                 yield self.document.problem(message, place)
-        if "output" in found.variables and key != "compensate":
+        if "output" in references.variables and key != "compensate":
             message = "`output` is only known in `compensate`, where it is what the step gave back"
             yield self.document.problem(message, place)
-        yield from named(found.inputs, self.automation.inputs, "input", place, self.document)
-        for path in sorted(found.inside):
+        yield from named(references.inputs, self.automation.inputs, "input", place, self.document)
+        for path in sorted(references.inside):
             if (wrong := self._nothing(path)) is not None:
                 yield self.document.problem(wrong.message, place, suggestion=wrong.suggestion)
-        yield from named(found.settings, self.settings, "setting", place, self.document)
-        yield from named(found.run, RUN_KEYS, "value of `run`", place, self.document)
+        yield from named(references.settings, self.settings, "setting", place, self.document)
+        yield from named(references.run, RUN_KEYS, "value of `run`", place, self.document)
 
     def _nothing(self, path: tuple[str, ...]) -> input_checks.Nothing | None:
-        """Why nothing can be at a path inside an input; None where the automation asks whether there is."""
+        """Why there can be nothing at a path inside an input; None where the automation asks whether there is."""
         if any(path[: len(asked)] == asked for asked in self._asked):
             return None
         return input_checks.inside(path, self.automation.inputs)
@@ -238,7 +246,7 @@ class _Checker:
     @cached_property
     def _asked(self) -> frozenset[tuple[str, ...]]:
         parts = ((used.each, used.when, used.work, used.undo) for used in self.usages.values())
-        return frozenset(path for part in parts for found in part for path in found.asked)
+        return frozenset(path for step_parts in parts for part in step_parts for path in part.asked)
 
     def _triggers(self) -> Iterator[Problem]:
         for position, trigger in enumerate(self.automation.triggers):
@@ -246,9 +254,6 @@ class _Checker:
             yield from check_early(
                 trigger.model_dump(), ("triggers", position), self.settings, self.document, gives=str | int | float
             )
-
-    def _inputs(self) -> Iterator[Problem]:
-        yield from input_checks.check(self.automation.inputs, self.document)
 
     def _deadlines(self) -> Iterator[Problem]:
         for position, deadline in enumerate(self.automation.deadlines):
@@ -258,13 +263,6 @@ class _Checker:
         notices = [target.model_dump() for target in self.automation.incidents]
         yield from check_early(notices, ("incidents",), self.settings, self.document, gives=str)
         yield from self._spot("incidents").addresses(self.automation.incidents)
-
-    def _personal(self) -> Iterator[Problem]:
-        yield from check_personal(self.automation.personal, self.automation.inputs, self.ids, self.document)
-
-    def _own_settings(self) -> Iterator[Problem]:
-        yield from computed_settings(self.document, self.automation.settings, ("settings",))
-        yield from file_settings(self.document, self.automation.settings, ("settings",))
 
     def _checks(self) -> Iterator[Problem]:
         for position, asked in enumerate(self.automation.checks):
@@ -276,11 +274,8 @@ class _Checker:
                 yield from check_early(asked.arguments, (*path, "with"), self.settings, self.document)
                 continue
             for _ in texts(asked.sql):
-                # A query that data could change would be a hole, and its answer no proof.
+                # Data in a query could change what it asks, and its answer would prove nothing.
                 yield self.document.problem("no expression can stand in `sql`", (*path, "sql"))
-
-    def _vain(self) -> Iterator[Problem]:
-        yield from check_vain(self.automation, self.document)
 
     def _no_expressions(self) -> Iterator[Problem]:
         for key in ("title", "description", "owner"):

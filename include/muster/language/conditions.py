@@ -1,4 +1,4 @@
-"""Where a truth value is asked, `when` of a step and of a branch's ways, and where a list is: `each`."""
+"""Conditions, which are `when` of a step and of a branch's ways, and lists, which are `each`."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def is_true(condition: bool | str, variables: Mapping[str, object], *, where: st
     """Whether a condition holds. A number is true unless it is 0; a list, a mapping unless it is empty; null never.
 
     Raises:
-        ExpressionError: it fails on this data, or gives what is always true: text, also `false`, `no` and `0`; the
-            answers about all items, also if nobody approved.
+        ExpressionError: it fails on this data, or gives what Python always takes for true: text, even `false`, `no` and
+            `0`; the answers about all items, even if nobody approved.
     """
     value = evaluate_seen(condition, variables, where=where)
     if isinstance(value, str):
@@ -83,11 +83,11 @@ def check_answers(
 
 
 def _asked_as_a_whole(text: str, *, is_condition: bool) -> Iterator[str]:
-    """The steps of which a text asks whether their output is true."""
+    """The steps whose output, as a whole, a text uses as a truth value."""
     try:
         tree, whole = tree_of(text), only_expression(text)
     except ExpressionSyntaxError:
-        return  # That is said elsewhere.
+        return  # The check of expressions reports it.
     asked: list[nodes.Node] = [whole] if is_condition and whole is not None else []
     asked += [node.node for node in tree.find_all(nodes.Not)]
     asked += [node.left for node in tree.find_all((nodes.And, nodes.Or))]
@@ -105,7 +105,7 @@ def _conditions(step: StepBase, path: Path) -> Iterator[tuple[bool | str | None,
 
 
 def _gives_text(text: str) -> bool:
-    """True for more, or less, than one expression, and for one that is a text in quotes or texts joined."""
+    """True for what is not exactly one expression, and for one that is a text in quotes or texts joined with `~`."""
     if not is_expression(text):
         return True
     try:
@@ -113,7 +113,7 @@ def _gives_text(text: str) -> bool:
             return False
         only = only_expression(text)
     except ExpressionSyntaxError:
-        return False  # It gives nothing at all, and that is said elsewhere.
+        return False  # It gives nothing at all, and the check of expressions reports it.
     written = isinstance(only, nodes.Const) and isinstance(only.value, str)
     return only is None or written or isinstance(only, nodes.Concat)
 

@@ -17,7 +17,7 @@ from muster.language.answers import Decision
 from muster.language.forgotten import Forgotten
 
 _PLAIN = (str, int, type(None))
-"""What compares with any number as it should. Asked for first: what it is looked for in may be a long list."""
+"""Types whose values compare rightly with any number. Tested first, because the other operand may be a long list."""
 COMPARING = frozenset({"max", "min", "sort", "unique", "dictsort"})
 """Filters that compare what is in a list or mapping with each other."""
 
@@ -28,12 +28,12 @@ def exact(value: object) -> Any:
 
 
 def exact_if_mixed(values: object) -> Any:
-    """The values, exact where floats are among decimals."""
+    """The values, exact when there is a decimal among them."""
     return exact(values) if _has(values, Decimal) else values
 
 
 def comparing(test: Any) -> Callable[..., object]:
-    """A test that compares exactly."""
+    """The test of Jinja's, made to compare exactly."""
 
     def compared(value: object, *others: object) -> object:
         return test(value, *others) if isinstance(value, _PLAIN) else test(*map(exact, (value, *others)))
@@ -46,20 +46,20 @@ def is_in(value: object, values: Any) -> bool:
     return value in values if isinstance(value, _PLAIN) else exact(value) in exact(values)
 
 
-def given_back(before: Any, counted: Any, found: object) -> Any:
-    """What a filter has found in values that it was given exact (`counted`), as it was `before`."""
-    if counted is before:
-        return found
-    plain, exacts = ([*each, *each.values()] if isinstance(each, Mapping) else each for each in (before, counted))
-    # By what they are and not by what they equal: a decimal equals others.
-    known = {id(exact): value for value, exact in zip(plain, exacts, strict=True)}
+def with_originals(originals: Any, exacts: Any, result: object) -> Any:
+    """The result of a filter that was given `exacts`, with the values of `originals` in their place."""
+    if exacts is originals:
+        return result
+    before, after = ([*part, *part.values()] if isinstance(part, Mapping) else part for part in (originals, exacts))
+    # By identity, because equal decimals may come from different originals.
+    known = {id(exact): value for value, exact in zip(before, after, strict=True)}
 
     def original(value: object) -> object:
         if id(value) in known:
             return known[id(value)]
         return type(value)(map(original, value)) if isinstance(value, list | tuple) else value
 
-    return original(found)
+    return original(result)
 
 
 class ExactComparisons(CodeGenerator):

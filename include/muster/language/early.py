@@ -1,4 +1,4 @@
-"""Expressions of an automation as it stands in its file, and those among them that are evaluated before any run."""
+"""Expressions of an automation's file: reading them, and checking those that are evaluated before any run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _DECLARE = {
     "input": "Declare it under `inputs`: `inputs: { name: { type: string } }`.",
     "setting": "Write it under `settings`, or into `settings.yaml`.",
 }
-"""What is said where there is none at all."""
+"""What to write when there is no other one of its kind."""
 
 
 def parsed(text: str, place: Path, document: Located) -> References | Problem:
@@ -37,22 +37,22 @@ def named(names: Iterable[str], known: Iterable[str], kind: str, place: Path, do
 def check_early(
     value: object, path: Path, settings: Mapping[str, object], document: Located, *, gives: type | UnionType = object
 ) -> Iterator[Problem]:
-    """What is wrong with the expressions of a value that becomes part of the definition: it has to be known now.
+    """What is wrong with the expressions of a value that is evaluated now, because it is a part of the definition.
 
     Args:
-        gives: What each of its texts has to become.
+        gives: The type that each of its texts must evaluate to.
     """
     for inner, text in texts(value):
         place = (*path, *inner)
-        found = parsed(text, place, document)
-        if isinstance(found, Problem):
-            yield found
+        references = parsed(text, place, document)
+        if isinstance(references, Problem):
+            yield references
             continue
-        if found.variables - {"settings"}:
+        if references.variables - {"settings"}:
             yield document.problem("only `settings` are known here, before a run", place)
-        elif found.settings <= settings.keys():
+        elif references.settings <= settings.keys():
             yield from _evaluated(text, place, settings, document, gives)
-        yield from named(found.settings, settings, "setting", place, document)
+        yield from named(references.settings, settings, "setting", place, document)
 
 
 def _evaluated(

@@ -109,12 +109,12 @@ def _no_kind(path: Path, kinds: Mapping[str, type[BaseModel]], document: Located
         if word in value:
             return document.problem(refusal(word), (*path, word), key=True)
     known = [key for name, kind in kinds.items() for key in getattr(kind, "keys", ()) or (name,)]
-    found = [key for key in known if key in value]
-    if len(found) > 1:
-        message = f"exactly one of {one_of(known)} can stand here, not {' and '.join(f'`{key}`' for key in found)}"
+    present = [key for key in known if key in value]
+    if len(present) > 1:
+        message = f"exactly one of {one_of(known)} can stand here, not {' and '.join(f'`{key}`' for key in present)}"
         if isinstance(value.get("needs"), str | list):
             return document.problem("`needs` names no steps", (*path, "needs"), key=True, suggestion="It is `after`.")
-        return document.problem(message, (*path, found[-1]), key=True, suggestion="Write two of them, one each.")
+        return document.problem(message, (*path, present[-1]), key=True, suggestion="Write two of them, one each.")
     shared = keys_of(next(iter(kinds.values()))) if kinds else []
     any_kind = {*shared, *(key for kind in kinds.values() for key in keys_of(kind))}
     for key in value:
@@ -208,8 +208,8 @@ def _commented(path: Path, key: str, value: Any, document: Located) -> str | Non
     """The text in quotes for somebody whose value begins with `#`, and so is a comment."""
     if value is not None or not path:
         return None
-    found = re.search(rf"{re.escape(key)}:\s+(#\S.*?)\s*$", document.problem("", path, key=True).snippet)
-    return f'What begins with `#` is a comment: write `{key}: "{found[1]}"`.' if found else None
+    match = re.search(rf"{re.escape(key)}:\s+(#\S.*?)\s*$", document.problem("", path, key=True).snippet)
+    return f'What begins with `#` is a comment: write `{key}: "{match[1]}"`.' if match else None
 
 
 def _mapping_meant(path: Path, value: Any) -> str | None:
@@ -252,8 +252,8 @@ def a(word: str) -> str:
 
 def _owner(model: type[BaseModel], loc: Iterable[str | int]) -> type[BaseModel] | None:
     """The model that a location in an error leads to."""
-    found = _follow(model, loc)
-    return found if isinstance(found, type) and issubclass(found, BaseModel) else None
+    target = _follow(model, loc)
+    return target if isinstance(target, type) and issubclass(target, BaseModel) else None
 
 
 def _kinds_at(model: type[BaseModel], loc: Iterable[str | int]) -> dict[str, type[BaseModel]]:

@@ -80,11 +80,11 @@ class References(NamedTuple):
     run: frozenset[str] = frozenset()
     """Names of values of `run`."""
     inside: frozenset[tuple[str, ...]] = frozenset()
-    """What it uses of inputs, where that is not all of one: the names on the way."""
+    """Paths inside inputs: `("order", "total")` for `inputs.order.total`."""
     asked: frozenset[tuple[str, ...]] = frozenset()
-    """Of which paths inside inputs it asks whether there is anything."""
+    """Paths inside inputs that it tests for a value, as `is defined` and `default` do."""
     path: tuple[str, ...] | None = None
-    """The names on the way, when the text is nothing but a path such as `{{ steps.read }}`."""
+    """The names of the path, when the text is nothing but a path such as `{{ steps.read }}`."""
 
 
 _NONE = References()
@@ -104,30 +104,30 @@ def references(value: object) -> References:
     """
     if type(value) is str:
         return parse(value)
-    found = [parse(text) for text in _expressions_in(value)]
-    if len(found) < 2:
-        return found[0]._replace(path=None) if found else _NONE
-    named = zip(*((*each[:5],) for each in found), strict=True)
-    inside = frozenset[tuple[str, ...]]().union(*(each.inside for each in found))
-    optional = frozenset[tuple[str, ...]]().union(*(each.asked for each in found))
+    parsed = [parse(text) for text in _expressions_in(value)]
+    if len(parsed) < 2:
+        return parsed[0]._replace(path=None) if parsed else _NONE
+    named = zip(*((*part[:5],) for part in parsed), strict=True)
+    inside = frozenset[tuple[str, ...]]().union(*(part.inside for part in parsed))
+    optional = frozenset[tuple[str, ...]]().union(*(part.asked for part in parsed))
     variables, steps, inputs, settings, run = (frozenset[str]().union(*names) for names in named)
     return References(variables, steps, inputs, settings, run, inside, optional)
 
 
 def _expressions_in(value: Any) -> list[str]:
     """Every text in a value that holds an expression, in no order."""
-    found, pending = [], [value]
+    expressions, pending = [], [value]
     while pending:
         inner = pending.pop()
         kind = type(inner)
         if kind is str:
             if "{" in inner and is_expression(inner):
-                found.append(inner)
+                expressions.append(inner)
         elif kind is dict:
             pending.extend(inner.values())
         elif kind is list:
             pending.extend(inner)
-    return found
+    return expressions
 
 
 def texts(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], str]]:
@@ -148,8 +148,8 @@ def parse(text: str) -> References:
     """What a text refers to. Raises ExpressionSyntaxError."""
     if not is_expression(text):
         return _NONE
-    if (found := _only_paths(text)) is not None:
-        return found
+    if (simple := _only_paths(text)) is not None:
+        return simple
     if len(text) > MAX_LENGTH:
         raise ExpressionSyntaxError(f"a text with expressions is longer than {MAX_LENGTH:,} characters")
     try:
@@ -190,7 +190,7 @@ class _Reader:
     """Walks a parsed text: refuses what the language does not have, collects what is referred to."""
 
     def __init__(self) -> None:
-        self.found: dict[str, set[str]] = {name: set() for name in _PARENTS}
+        self.names: dict[str, set[str]] = {name: set() for name in _PARENTS}
         self.variables: set[str] = set()
         self.inside: set[tuple[str, ...]] = set()
         self.asked: set[tuple[str, ...]] = set()
@@ -205,7 +205,7 @@ class _Reader:
 
     def references(self, path: tuple[str, ...] | None) -> References:
         """What was found so far; `path` when it was nothing else."""
-        steps, inputs, settings, run = (frozenset(self.found[name]) for name in _PARENTS)
+        steps, inputs, settings, run = (frozenset(self.names[name]) for name in _PARENTS)
         inside, optional = frozenset(self.inside), frozenset(self.asked)
         return References(frozenset(self.variables), steps, inputs, settings, run, inside, optional, path)
 
@@ -262,9 +262,9 @@ class _Reader:
             meant = f"It is `{here}`." if here else foreign.NO_VARIABLES.get(name) or did_you_mean(name, VARIABLES)
             raise ExpressionSyntaxError(f"there is no variable `{name}`", line - 1, meant or known)
         self.variables.add(name)
-        if name in self.found:
+        if name in self.names:
             if len(path) > 1:
-                self.found[name].add(path[1])
+                self.names[name].add(path[1])
                 if name == "inputs" and len(path) > 2:
                     self.inside.add(path[1:])
             elif name == "steps":
@@ -352,7 +352,7 @@ def evaluate(value: object, variables: Mapping[str, object], *, where: str | Non
 
 
 def evaluate_seen(value: object, variables: Mapping[str, object], *, where: str | None = None) -> object:
-    """`evaluate` for what is asked for its truth, or named by other expressions: a list of answers stays one.
+    """`evaluate` for a condition, or for what other expressions name: `Answers` stay `Answers`, which are never true.
 
     Raises:
         ExpressionError: an expression fails on this data.

@@ -16,10 +16,10 @@ from jinja2.filters import make_attrgetter
 from jinja2.utils import pass_environment
 
 from muster.language.answers import KEEPING, Answers
-from muster.language.decimals import COMPARING, exact_if_mixed, given_back
+from muster.language.decimals import COMPARING, exact_if_mixed, with_originals
 from muster.language.forgotten import Forgotten
+from muster.language.problems import kind_of
 from muster.language.times import add_days, as_date, start_of_month, start_of_week
-from muster.language.values import kind_of
 
 MAX_TEXT = 1_000_000
 """Longest text a filter or an evaluation makes."""
@@ -198,9 +198,9 @@ def split(text: str, separator: str | None = None) -> list[str]:
 
 
 def _listed(name: str, function: Callable[..., object]) -> Callable[..., object]:
-    """The filter with a list in place of what Jinja leaves unevaluated, which is true also when nothing is in it.
+    """The filter, with a list in place of Jinja's generators, which are true even when they yield nothing.
 
-    What it keeps of a list of answers stays one, and what was forgotten stays that.
+    What a filter of `KEEPING` makes of `Answers` are `Answers`, and what was forgotten stays `Forgotten`.
     """
     first = 1 if hasattr(function, "jinja_pass_arg") else 0
 
@@ -210,15 +210,15 @@ def _listed(name: str, function: Callable[..., object]) -> Callable[..., object]
         if isinstance(given, Forgotten):
             return given
         if isinstance(given, Answers):
-            # Jinja itself asks whether a list is true before it looks what is in it.
+            # Some of Jinja's filters test first whether the list is true, which `Answers` refuse.
             arguments = (*arguments[:first], list(given), *arguments[first + 1 :])
-        before = counted = arguments[first]
+        originals = exacts = arguments[first]
         if name in COMPARING:
-            counted = exact_if_mixed(before)
-        value = function(*arguments[:first], counted, *arguments[first + 1 :], **options)
+            exacts = exact_if_mixed(originals)
+        value = function(*arguments[:first], exacts, *arguments[first + 1 :], **options)
         if isinstance(value, Iterator):
             value = list(value)
-        value = given_back(before, counted, value)
+        value = with_originals(originals, exacts, value)
         return Answers(value, given.name) if name in KEEPING and isinstance(given, Answers) else value
 
     return listed

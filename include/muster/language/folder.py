@@ -35,7 +35,7 @@ REHEARSAL = ".test.yaml"
 """Ends the name of a file that rehearses the automation beside it."""
 
 Named = dict[str, list[tuple[Path, Definition | None]]]
-"""The files that declare a name, each with its definition when it is valid."""
+"""By name: the files that declare it, each with its definition when it is valid."""
 
 MAX_CHAIN = 10
 """Longest chain of `extends`."""
@@ -44,7 +44,7 @@ BASES = (
     "Put it below `automations/`, under a name that ends in `.yaml`, but not in `.test.yaml`; neither its name nor its"
     " folder's begins with `.`."
 )
-"""Where files lie that others extend."""
+"""What to do with a file that others extend and that would not be published."""
 
 
 @dataclass
@@ -58,9 +58,9 @@ class Catalogue:
     sources: dict[str, Path] = field(default_factory=dict)
     """The file of each valid automation."""
     broken: dict[Path, list[Problem]] = field(default_factory=dict)
-    """The files of automations that are not valid, and why. Of a published folder, some have a definition still."""
+    """The files of automations that are not valid, and why. In a published folder some have a definition still."""
     called: dict[Path, str] = field(default_factory=dict)
-    """The name that each of those files declares; its own, without the ending, where none can be read."""
+    """The name that each of those files declares; the file's own, without its ending, where none can be read."""
 
 
 def load_folder(
@@ -72,9 +72,9 @@ def load_folder(
     as few files are read as possible: those of that name if one declares the automation, else every file.
 
     Args:
-        published: True for a version that was valid when it was published, maybe by rules of that day. What is refused
-            today is a problem then, and the automation has its definition wherever one can be made.
-        plugins: the folder of the project's own operators, where it does not lie beside this one.
+        published: True for a version that was valid by the rules of the day it was published. What today's rules refuse
+            is then reported as a problem, and the automation keeps its definition wherever one can be made.
+        plugins: The folder of the project's own operators, where it does not lie beside this one.
     """
     return Folder(include, published=published, plugins=plugins).load(only)
 
@@ -108,7 +108,7 @@ class Folder:
         self._check_runs(named, catalogue, whole=only is None)
         catalogue.called = {path: self._called[path] for path in catalogue.broken}
         shared = [*self.catalog.problems, *([] if only else self.catalog.agents.problems)]
-        own = [problem for found in catalogue.broken.values() for problem in found]
+        own = [problem for listed in catalogue.broken.values() for problem in listed]
         catalogue.problems = sorted({*shared, *own})
         return catalogue
 
@@ -125,11 +125,11 @@ class Folder:
             return name, None, list(error.problems)
 
     def _settle(self, named: Named, catalogue: Catalogue) -> None:
-        """A name that one file has becomes a definition; of files that share a name, none does."""
+        """Add the definition of each name that one file declares; files that share a name are broken, all of them."""
         for name in sorted(named):
-            found = named[name]
-            if len(found) > 1:
-                places = {path: self._document(path).problem("", ("automation",)) for path, _ in found}
+            files = named[name]
+            if len(files) > 1:
+                places = {path: self._document(path).problem("", ("automation",)) for path, _ in files}
                 for path, place in places.items():
                     others = " and ".join(other.where for at, other in places.items() if at != path)
                     problem = replace(
@@ -138,13 +138,13 @@ class Folder:
                         suggestion="Rename one of them; until then neither runs.",
                     )
                     catalogue.broken.setdefault(path, []).append(problem)
-            elif (definition := found[0][1]) is not None:
+            elif (definition := files[0][1]) is not None:
                 catalogue.definitions[name] = definition
-                catalogue.sources[name] = found[0][0]
+                catalogue.sources[name] = files[0][0]
 
     def _check_runs(self, named: Named, catalogue: Catalogue, *, whole: bool) -> None:
-        """Leave out the automations that ask for runs which cannot be."""
-        known = {name: found[0][1] or True for name, found in named.items()}
+        """Report `run` steps that cannot work; unless the folder is published, take their automations out."""
+        known = {name: files[0][1] or True for name, files in named.items()}
 
         def other(name: str) -> Definition | bool:
             if name not in known:
@@ -162,7 +162,7 @@ class Folder:
                 del catalogue.definitions[name], catalogue.sources[name]
 
     def _other(self, name: str) -> Definition | bool:
-        """An automation that was not asked for."""
+        """An automation beside the one to load: its definition, True when it is not valid, False when there is none."""
         for path in self._candidates(name):
             declared, definition, _ = self._read(path, name)
             if declared == name:
@@ -174,9 +174,9 @@ class Folder:
         return filter(None, map(_declared, self._candidates(None)))
 
     def _define(self, document: Layered) -> tuple[Definition, list[Problem]]:
-        """The definition, with what is refused of a version that was published before it was refused."""
+        """The definition, and what today's rules refuse of it if it was published before they did."""
         if self.catalog.problems and not (self.published and self.catalog.whole):
-            # Without its settings it would be another automation.
+            # Settings are a part of the definition: without some of them it would be another one.
             raise LanguageError(self.catalog.problems)
         problems = [*self.catalog.problems, *check_secrets(document), *document.twice()]
         if problems and not self.published:
@@ -208,7 +208,7 @@ class Folder:
         chain = [read_source(path, name=shown(path, self.root), published=self.published)]
         paths = [Path(os.path.normpath(path))]
         while isinstance(chain[-1].data, dict) and isinstance(target := chain[-1].data.get("extends"), str):
-            # Through links as they are written: what is published is the file that a link leads to, in its place.
+            # The path as it is written, links not followed: a link is published as a copy of its target, in its place.
             base = Path(os.path.normpath(paths[-1].parent / target))
             source = chain[-1]
             if base in paths:
@@ -238,10 +238,10 @@ class Folder:
                 self._defaults[folder] = self._read_defaults(folder)
             except LanguageError as error:
                 self._defaults[folder] = error
-        found = self._defaults[folder]
-        if isinstance(found, LanguageError):
-            raise found
-        return found
+        defaults = self._defaults[folder]
+        if isinstance(defaults, LanguageError):
+            raise defaults
+        return defaults
 
     def _read_defaults(self, folder: Path) -> list[Source]:
         top = self.root / "automations"
@@ -266,10 +266,10 @@ class Folder:
 
 
 def files_of(include: Path) -> Iterator[Path]:
-    """What a version is made of: YAML and the site's own skills in their folders, and the settings in use.
+    """The files that a version is made of: YAML and the site's own skills in their folders, and the settings in use.
 
-    What no run reads, and so nobody has looked at, is not kept: rehearsals, and other environments' settings. These
-    are the files that the language looks at: what is valid is published.
+    They are the files that `muster lint` reads, so that what is published has been checked. Rehearsals and other
+    environments' settings are left out, because no run reads them.
     """
     for folder in ("automations", "agents", "skills"):
         for path in sorted(files_below(include / folder, (".yaml", ".yml", ".py"))):
@@ -281,8 +281,7 @@ def files_of(include: Path) -> Iterator[Path]:
 @contextmanager
 def collector_paused() -> Iterator[None]:
     """Without Python's search for cycles inside; nestable."""
-    # A folder becomes a great many objects without garbage; searching among them takes a quarter of the
-    # time to load it.
+    # Loading makes a great many objects and no garbage; searching them for cycles takes a quarter of its time.
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -307,20 +306,21 @@ def _content(path: Path) -> bytes:
 
 
 def _declared(path: Path) -> str | None:
-    """The name that a file declares, read as quickly as can be, and also where the rest cannot be."""
-    found = re.search(rb"""^automation:[ \t]*["']?(\w+)""", _content(path), re.MULTILINE)
-    return found[1].decode() if found else None
+    """The name that a file declares, by a search that also works where the file is not valid YAML."""
+    match = re.search(rb"""^automation:[ \t]*["']?(\w+)""", _content(path), re.MULTILINE)
+    return match[1].decode() if match else None
 
 
 def _usages(steps: list[Any]) -> dict[str, Usage]:
-    """What each step refers to, those left out whose expressions cannot be read."""
-    found: dict[str, Usage] = {}
+    """What each step refers to; a step whose expressions cannot be read is left out."""
+    usages: dict[str, Usage] = {}
     for step in steps:
         try:
-            found[step["id"]] = usage(step)
+            usages[step["id"]] = usage(step)
         except ExpressionSyntaxError:
-            found.pop(step["id"], None)
-    return found
+            # An earlier step may have the same id, and what it refers to must not stand for this one.
+            usages.pop(step["id"], None)
+    return usages
 
 
 def _inherited(data: object, *, own: bool) -> object:

@@ -1,4 +1,4 @@
-"""What was forgotten as expressions see it: it is passed on as a whole, and nothing is decided by it."""
+"""What was forgotten, as expressions see it: it is passed on as a whole, and nothing can be decided by it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from muster.language.answers import NeitherTrueNorFalse
 
 
 class NothingToDecideBy(NeitherTrueNorFalse):
-    """An expression decides by what was forgotten, or asks what is inside of it: its step fails without another
-    attempt.
-    """
+    """An expression decides by what was forgotten, or looks inside it: its step fails without another attempt."""
 
     def __init__(self) -> None:
         super(NeitherTrueNorFalse, self).__init__(
@@ -21,14 +19,13 @@ class NothingToDecideBy(NeitherTrueNorFalse):
 
 
 class Forgotten(Mapping[str, object]):
-    """A mapping that marks what was forgotten; so is what a filter makes of it.
+    """A mapping that stands for what was forgotten. Filters pass it on as it is.
 
-    An expression that asks for what is inside of it fails: a marker in the place of the id of an order would be the id
-    of none, and whoever deletes none says that it is gone.
+    Looking inside it fails. A marker in place of an order's id would be the id of no order, and a step that deletes by
+    that id would report success.
 
     Raises:
-        NothingToDecideBy: when its truth is asked, or what it equals. As any mapping it would be true, also where a
-            `false` was forgotten.
+        NothingToDecideBy: its truth or equality is asked. As a mapping it would be true, even if `false` was forgotten.
     """
 
     def __init__(self, marker: Mapping[str, object]) -> None:
@@ -66,7 +63,7 @@ class Forgotten(Mapping[str, object]):
 
 
 def refuse(*values: object) -> None:
-    """Before something is decided by these values, or looked for in them.
+    """Call this before deciding by these values, or looking into them.
 
     Raises:
         NothingToDecideBy: one of them was forgotten.
@@ -76,7 +73,7 @@ def refuse(*values: object) -> None:
 
 
 def deciding(test: Any) -> Callable[..., object]:
-    """A test that is not asked of what was forgotten."""
+    """The test of Jinja's, refused for what was forgotten."""
 
     def decided(*values: Any) -> object:
         refuse(*values)

@@ -11,7 +11,7 @@ After = dict[str, tuple[str, ...]]
 
 
 def waits(steps: Sequence[StepBase]) -> After:
-    """What each step waits for: as it says, else the branch it is a way of, else the step above."""
+    """What each step waits for: its `after` and the branches it is a way of; without either, the step above."""
     branches = branches_to(steps)
     after: After = {}
     for position, step in enumerate(steps):
@@ -24,28 +24,28 @@ def waits(steps: Sequence[StepBase]) -> After:
 
 def branches_to(steps: Sequence[StepBase]) -> dict[str, list[str]]:
     """For each step that is a way of a branch, the ids of those branches."""
-    found: dict[str, list[str]] = {}
+    branches: dict[str, list[str]] = {}
     for step in steps:
         for target in dict.fromkeys(target for way in step.ways for target in way.to):
-            found.setdefault(target, []).append(step.id)
-    return found
+            branches.setdefault(target, []).append(step.id)
+    return branches
 
 
 def before(after: Mapping[str, Sequence[str]]) -> dict[str, frozenset[str]]:
     """For each step, every step that has ended when it begins. The steps must not wait in a circle."""
-    found: dict[str, frozenset[str]] = {}
+    ancestors: dict[str, frozenset[str]] = {}
     for start in after:
         pending = [start]
         while pending:
             step = pending[-1]
-            missing = [earlier for earlier in after.get(step, ()) if earlier not in found]
+            missing = [earlier for earlier in after.get(step, ()) if earlier not in ancestors]
             if missing:
                 pending.extend(missing)
                 continue
             pending.pop()
             direct = after.get(step, ())
-            found[step] = frozenset(direct).union(*(found[earlier] for earlier in direct))
-    return found
+            ancestors[step] = frozenset(direct).union(*(ancestors[earlier] for earlier in direct))
+    return ancestors
 
 
 def circle(after: Mapping[str, Sequence[str]]) -> list[str] | None:

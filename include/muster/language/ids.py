@@ -10,7 +10,7 @@ from muster.language.reading import Path
 from muster.language.steps import MappedStep, StepBase, WorkStep
 
 RESERVED = frozenset({"open", "close", "unwind"})
-"""Ids that no step may have: Muster's own tasks are called so."""
+"""Ids of Muster's own tasks, which no step may have."""
 
 
 def check_ids(steps: Sequence[StepBase], document: Located) -> Iterator[Problem]:

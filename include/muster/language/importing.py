@@ -19,13 +19,13 @@ PROVIDERS = ("airflow", "providers")
 FAMILIES = frozenset({"apache", "atlassian", "cncf", "common", "dbt", "ibm", "microsoft"})
 """Beginnings of names that several providers share, each with a package of its own."""
 FINDS_NAMES = "__getattr__"
-"""The function by which a module answers for names that are not written in it."""
+"""The function with which a module answers for names that are not written in it."""
 UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
-"""What reading Python's words raises: the last two where they are nested beyond measure."""
+"""What `ast.parse` raises; the last two for source that is nested too deeply."""
 
 
 class Obstacle(NamedTuple):
-    """Why a class cannot be imported, or an operator be no step."""
+    """Why a class cannot be imported, or why an operator cannot be a step."""
 
     message: str
     suggestion: str
@@ -34,8 +34,8 @@ class Obstacle(NamedTuple):
 def obstacle(path: str, folders: Sequence[Path] = ()) -> Obstacle | None:
     """Why the class at an import path cannot be imported; None when nothing speaks against it.
 
-    What only shows once its module is executed (a package that it needs itself, for example) is not seen here: Airflow
-    finds that out when it makes the Dag.
+    What fails only when the module is executed (the import of a package it needs, for example) is not seen here:
+    Airflow reports it when it makes the Dag.
 
     Args:
         path: `package.module.Class`.
@@ -45,7 +45,7 @@ def obstacle(path: str, folders: Sequence[Path] = ()) -> Obstacle | None:
     spec = find_module(module, folders)
     if spec is None or isinstance(spec, Obstacle):
         return spec
-    # Parsing a long module takes as long as the rest of an automation: a name that stands in it is taken for bound.
+    # A name that occurs in the source is taken for bound: to parse a long module takes as long as all other checks.
     if (source := source_of(spec)) is None or re.search(rf"\b{name}\b", source):
         return None
     names = _bound_in(source)
@@ -67,14 +67,14 @@ def find_module(name: str, folders: Sequence[Path] = ()) -> ModuleSpec | Obstacl
     for depth in range(1, len(parts)):
         if spec is None:
             return _absent(parts[:depth], parts)
-        # As Airflow's own package does: it extends over every folder of the path, so that providers may lie elsewhere.
+        # Airflow's own package extends over every folder of the path, so that providers may lie elsewhere.
         places = [*(spec.submodule_search_locations or ()), *_beside(parts[:depth], search)]
-        # By its own name only: for a dotted one the finder wants the packages above it imported.
+        # The last part of the name only: for a dotted name the finder would import the packages above it.
         below = PathFinder.find_spec(parts[depth], places)
         if below is None:
             if _makes_modules(spec, parts[depth]):
                 return None
-            return _absent(parts[: depth + 1], parts, known=[found.name for found in pkgutil.iter_modules(places)])
+            return _absent(parts[: depth + 1], parts, known=[module.name for module in pkgutil.iter_modules(places)])
         spec = below
     return _absent(parts, parts) if spec is None else spec
 
@@ -112,7 +112,7 @@ def _provider(parts: Sequence[str]) -> Sequence[str]:
 
 
 def _makes_modules(spec: ModuleSpec, name: str) -> bool:
-    """True when a package may make a module by itself: it names it. So does Airflow with names that moved elsewhere."""
+    """True when a package may make a module itself, because its source names it: Airflow does so for moved modules."""
     source = source_of(spec)
     return source is not None and f'"{name}"' in source
 

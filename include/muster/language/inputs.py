@@ -13,7 +13,7 @@ from muster.language.problems import Problem, did_you_mean
 from muster.language.reading import Path
 
 PARENT = "muster_parent"
-"""The key of a run's conf that says which run has asked for it, and so is no input."""
+"""The key of a run's conf that names the run which asked for it; no input may have this name."""
 
 
 def check(inputs: Mapping[str, dict[str, object]], document: Located) -> Iterator[Problem]:
@@ -28,7 +28,7 @@ def check(inputs: Mapping[str, dict[str, object]], document: Located) -> Iterato
 
 
 def _meant(path: Path, schema: Mapping[str, object]) -> str | None:
-    """What somebody means who writes a type as other tools call it, or `required` as they do."""
+    """What to write for a type by the name that other tools give it, or for `required` as they use it."""
     if path == ("type",) and isinstance(kind := schema["type"], str):
         lowered = kind.lower()
         meant = lowered if lowered in JSON_TYPES else TYPES.get(lowered)
@@ -69,16 +69,16 @@ def _mistake(schema_json: str) -> tuple[Path, str] | None:
 
 
 class Nothing(NamedTuple):
-    """Why there is nothing at a path, and what is meant."""
+    """Why there is nothing at a path, and what may be meant."""
 
     message: str
     suggestion: str | None
 
 
 def inside(path: Sequence[str], inputs: Mapping[str, object]) -> Nothing | None:
-    """Why there is nothing at a path inside an input; None when its schema allows it, or is none."""
-    found = _followed(path, inputs)
-    return found if isinstance(found, Nothing) else None
+    """Why there is nothing at a path inside an input; None when its schema allows it, or is not valid."""
+    schema = _followed(path, inputs)
+    return schema if isinstance(schema, Nothing) else None
 
 
 def is_no_list(path: Sequence[str], inputs: Mapping[str, object]) -> str | None:
@@ -88,7 +88,7 @@ def is_no_list(path: Sequence[str], inputs: Mapping[str, object]) -> str | None:
 
 
 def _followed(path: Sequence[str], inputs: Mapping[str, object]) -> object:
-    """The schema of what is at a path; None where that is not said, or not in a JSON Schema."""
+    """The schema of what is at a path, or why there is nothing; None when the schemas on the way do not say."""
     schema, there = inputs.get(path[0]), f"inputs.{path[0]}"
     given = schema.get("default") if isinstance(schema, Mapping) else None
     for name in path[1:]:
@@ -103,7 +103,7 @@ def _followed(path: Sequence[str], inputs: Mapping[str, object]) -> object:
         if name not in known:
             if not known or _is_open(schema) or given is not None or name in _list(schema.get("required")):
                 return None
-            meant = did_you_mean(name, known) or f"Declared are {', '.join(f'`{each}`' for each in known)}."
+            meant = did_you_mean(name, known) or f"Declared are {', '.join(f'`{key}`' for key in known)}."
             return Nothing(f"`{there}` declares no `{name}`", meant)
         schema, there = known[name], f"{there}.{name}"
     return schema
@@ -112,11 +112,11 @@ def _followed(path: Sequence[str], inputs: Mapping[str, object]) -> object:
 _ANYTHING = frozenset(
     ("$ref", "$dynamicRef", "anyOf", "oneOf", "allOf", "if", "then", "else", "dependentSchemas", "patternProperties")
 )
-"""Keys of a schema that say more than we follow."""
+"""Keywords of JSON Schema that are not followed here."""
 
 
 def _kinds(schema: object) -> list[str]:
-    """The types that a schema allows; none where it says more than we follow."""
+    """The types that a schema allows; empty where it does not say, or says it with keywords that are not followed."""
     if not isinstance(schema, Mapping) or not _ANYTHING.isdisjoint(schema):
         return []
     kinds = schema.get("type")
@@ -124,7 +124,7 @@ def _kinds(schema: object) -> list[str]:
 
 
 def _is_open(schema: Mapping[str, object]) -> bool:
-    """True when it says that there may be more than its properties; where it does not say, we take it for closed."""
+    """True when a schema allows more than its properties; one that does not say is taken for closed."""
     return schema.get("additionalProperties", schema.get("unevaluatedProperties", False)) is not False
 
 

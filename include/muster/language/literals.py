@@ -1,4 +1,4 @@
-"""Arguments that stand in the file as they are: whether a skill takes them, by what its source says of its types."""
+"""Arguments without expressions: whether a skill takes them, by the types that its source annotates."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _TYPES: dict[str, object] = {
     "str": str, "int": int, "float": float, "bool": bool, "list": list, "dict": dict, "tuple": tuple, "set": set,
     "Any": object, "Literal": Literal,
 }  # fmt: skip
-"""What an annotation is looked for that has the same meaning in every module."""
+"""The names in an annotation that mean the same in every module."""
 
 
 def fits(value: object, annotation: str) -> bool:
-    """False when a skill with such a parameter would refuse the value, as it does when it is called.
+    """False when a skill would refuse the value for a parameter of this type.
 
-    What an expression gives, and what a type is made of that has to be imported, is only known then.
+    True also when that is known only as the skill is called: for expressions, and for types that must be imported.
     """
     adapter = _adapter(annotation)
     if adapter is None or any(texts(value)):

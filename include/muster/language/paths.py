@@ -22,7 +22,7 @@ def path_of(node: nodes.Node) -> tuple[str, ...] | None:
 
 
 def asked(tree: nodes.Node) -> Iterator[tuple[str, ...]]:
-    """The paths of which it is asked whether there is anything: `a.b is defined`, `a.b | default(0)`, `"b" in a`."""
+    """The paths that an expression tests for a value: `a.b is defined`, `a.b | default(0)`, `"b" in a`."""
     for filtered in tree.find_all(nodes.Filter):
         if filtered.name in _FILTERS and filtered.node is not None:
             yield path_of(filtered.node) or ()

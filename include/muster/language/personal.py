@@ -54,7 +54,7 @@ class Personal(YamlModel):
 
 
 def resolve_personal(personal: Personal | None) -> ResolvedPersonal | None:
-    """`personal` with its paths by step."""
+    """`personal` as it is in a definition: its paths by step."""
     if personal is None:
         return None
     inputs = [field.removeprefix("inputs.") for field in personal.fields if field.startswith("inputs.")]
@@ -94,13 +94,13 @@ def check_personal(
 def _check_subject(subject: str, inputs: Mapping[str, object], document: Located) -> Iterator[Problem]:
     place = ("personal", "subject")
     try:
-        found = parse(subject)
+        references = parse(subject)
     except ExpressionSyntaxError as error:
         yield document.problem(error.message, place, suggestion=error.suggestion, offset=error.line)
         return
-    if not found.inputs:
+    if not references.inputs:
         yield document.problem("`subject` names nobody: it uses no input", place)
-    if found.variables - {"inputs", "settings"}:
+    if references.variables - {"inputs", "settings"}:
         yield document.problem("only `inputs` and `settings` are known here, where a run begins", place)
-    for name in sorted(found.inputs - inputs.keys()):
+    for name in sorted(references.inputs - inputs.keys()):
         yield document.problem(f"there is no input `{name}`", place, suggestion=did_you_mean(name, list(inputs)))

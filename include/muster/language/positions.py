@@ -19,8 +19,9 @@ _SAME_ITEMS = frozenset({"list", "sort", "reverse", "default", "d", "map"})
 def check_positions(steps: Sequence[StepBase], fan_outs: Collection[str], document: Located) -> Iterator[Problem]:
     """One problem for each step that fans out over the output of another fan-out with items left out of it.
 
-    When an item that had failed comes through later, those behind it move up: the step would do again, as other work,
-    what it has done, and would leave others out. Fanning out over the output itself does the same work in place.
+    When an item that had failed comes through in a later execution, those behind it move by one position. The step
+    would repeat finished work at other positions and would miss some items. Fanning out over the output itself keeps
+    the positions.
     """
     for position, step in enumerate(steps):
         if not isinstance(step, MappedStep) or not isinstance(step.each, str):
@@ -35,21 +36,21 @@ def check_positions(steps: Sequence[StepBase], fan_outs: Collection[str], docume
 
 
 def _filtered(text: str) -> Iterator[str]:
-    """The steps of which an expression gives the output with items left out."""
+    """The steps whose output an expression gives with items left out."""
     try:
         if not is_expression(text) or parse(text).path is not None:
             return
         expression = only_expression(text)
     except ExpressionSyntaxError:
-        return  # That is said elsewhere.
+        return  # The check of expressions reports it.
     if expression is not None:
         yield from (name for name, less in lists_in(expression, _LEAVES_OUT | _SAME_ITEMS) if less)
 
 
 def lists_in(node: nodes.Node, through: Collection[str], *, less: bool = False) -> Iterator[tuple[str, bool]]:
-    """The steps whose output may be the list that a part of an expression gives; true with those that are a part of it.
+    """The steps whose output may be the list that an expression gives, each with True if items are left out of it.
 
-    `through` are the filters that are looked through.
+    `through` are the filters whose input counts as their result.
     """
     if isinstance(node, nodes.Filter) and node.node is not None and node.name in through:
         yield from lists_in(node.node, through, less=less or node.name in _LEAVES_OUT)

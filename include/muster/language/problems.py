@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
 
 from muster.errors import MusterError
 
@@ -63,6 +65,18 @@ def did_you_mean(word: object, known: Iterable[str]) -> str | None:
     """A question naming the nearest known word, or None when nothing is near."""
     near = difflib.get_close_matches(str(word), sorted(known), n=1, cutoff=0.6)
     return f"Did you mean `{near[0]}`?" if near else None
+
+
+def kind_of(value: object) -> str:
+    """What a value is, for a sentence."""
+    if value is None:
+        return "null"
+    if isinstance(value, date):
+        return "a date"
+    if isinstance(value, Mapping):
+        return "a mapping"
+    names = {bool: "true or false", str: "a text", int: "a number", float: "a number", Decimal: "a number"}
+    return names.get(type(value), "a list" if isinstance(value, list | tuple) else "a value")
 
 
 def one_of(known: Iterable[str]) -> str:

@@ -54,7 +54,7 @@ class Place:
 
 
 class Mistake(Exception):
-    """The text is YAML, but not the YAML we take."""
+    """The text is YAML, and uses a part of YAML that is refused."""
 
     def __init__(self, message: str, place: Place, suggestion: str | None = None) -> None:
         super().__init__(message)
@@ -64,9 +64,9 @@ class Mistake(Exception):
 def read_data(text: str, *, published: bool = False) -> object:
     """The one document in a text. Raises Mistake, or a YAMLError of the parser.
 
-    Control characters are taken only in what was `published`, maybe before they were refused.
+    Control characters are taken only in what was `published`, because that may have been before they were refused.
     """
-    # YAML itself takes none as they are: only an escape brings one.
+    # The parser refuses a raw control character, so only a text with an escape can hold one.
     return _Reader(text, strict="\\" in text and not published).document()
 
 

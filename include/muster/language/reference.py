@@ -165,19 +165,19 @@ def headings() -> Mapping[str, str]:
     """For each model of the language, by its class's name, the words that a person writes where it is meant."""
     roots: dict[type[BaseModel], str] = {Automation: "automation", FolderDefaults: "_defaults.yaml"}
     roots |= {AgentFile: "agents/&lt;department&gt;.yaml"} | {kind.model: name for name, kind in KINDS.items()}
-    found = {model.__name__: words for model, words in roots.items()}
+    named = {model.__name__: words for model, words in roots.items()}
 
     def look_into(model: type[BaseModel]) -> None:
         for key, models in _inside(model):
             for inner in models:
-                if inner.__name__ not in found:
+                if inner.__name__ not in named:
                     words = key if len(models) == 1 else f"{key}: {_own_key(inner)}"
-                    found[inner.__name__] = f"under {words}" if words in KINDS else words
+                    named[inner.__name__] = f"under {words}" if words in KINDS else words
                     look_into(inner)
 
     for root in roots:
         look_into(root)
-    return found
+    return named
 
 
 def _inside(model: type[BaseModel]) -> Iterator[tuple[str, list[type[BaseModel]]]]:
@@ -289,7 +289,7 @@ def _jinja_filters() -> str:
 
 
 def _later() -> str:
-    words = [f"`{word}` (in a {place})" for place, found in RESERVED_KEYS.items() for word in found]
+    words = [f"`{word}` (in a {place})" for place, reserved in RESERVED_KEYS.items() for word in reserved]
     return f"## Not available yet\n\nThese words are reserved and refused by name: {', '.join(words)}.\n"
 
 

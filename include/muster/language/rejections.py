@@ -10,9 +10,9 @@ from dataclasses import dataclass
 class Rejections:
     """How far a rejection reaches.
 
-    It skips the step after the question, and what comes after that. A step whose `when`, or a branch whose ways, name
-    the question decides about it itself, and what comes after that goes ahead. What cannot be undone does not: to it
-    the rejection of every question before it counts, unless its own `when` names that very question.
+    It skips the step after the question, and what comes after that. A step whose `when` names the question decides
+    about it itself, as does a branch whose ways name it, and what comes after goes ahead. An irreversible step does
+    not: the rejection of every question before it counts, unless its own `when` names that very question.
     """
 
     after: Mapping[str, Sequence[str]]
@@ -25,12 +25,12 @@ class Rejections:
         """True when the rejection of `question` skips `step`, which comes after it."""
         waiting, seen = [(step, False)], set()
         while waiting:
-            name, every_one_counts = found = waiting.pop()
-            if found in seen or (not every_one_counts and question in self.named[name]):
+            name, every_one_counts = visit = waiting.pop()
+            if visit in seen or (not every_one_counts and question in self.named[name]):
                 continue
             if question in self.after[name]:
                 return True
-            seen.add(found)
+            seen.add(visit)
             counts = every_one_counts or name in self.irreversible
             waiting.extend((other, counts) for other in self.after[name])
         return False

@@ -5,18 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from muster.agents.spec import AgentSpec
-from muster.language.automation import (
-    Automation,
-    Deadline,
-    SkillCheck,
-    SqlCheck,
-    StepDefaults,
-)
-from muster.language.definition import (
-    Definition,
-    ResolvedCheck,
-    ResolvedDeadline,
-)
+from muster.language.automation import Automation, Deadline, SkillCheck, SqlCheck, StepDefaults
+from muster.language.definition import Definition, ResolvedCheck, ResolvedDeadline
 from muster.language.durations import parse_duration
 from muster.language.expressions import evaluate
 from muster.language.graph import waits
@@ -37,9 +27,9 @@ from muster.language.usage import Usage
 
 _NO_RETRY = ResolvedRetry()
 LONGEST_UNDOING = 900.0
-"""Seconds for an attempt at a compensation that says nothing: a run must not hang half undone."""
+"""Seconds that an attempt at a compensation may take by default: a run must not hang half undone."""
 PERSISTENT = ResolvedRetry(times=5)
-"""Of a compensation that says nothing: when it fails for good a person has to act, so it tries hard."""
+"""The default `retry` of a compensation: when it fails for good a person has to act, so it tries hard."""
 
 
 def resolve(
@@ -51,7 +41,7 @@ def resolve(
         automation: With folder defaults and `extends` merged in.
         settings: The site's, the folders' and its own, merged.
         usages: What each step refers to.
-        among: Agents and skills.
+        catalog: The site's agents and skills.
     """
     fan_outs = {step.id for step in automation.steps if isinstance(step, MappedStep) and step.each is not None}
     after, aligned = waits(automation.steps), alignments(usages, fan_outs)
@@ -66,7 +56,7 @@ def resolve(
         department=automation.department,
         owner=automation.owner,
         description=automation.description,
-        triggers=tuple(kind_of(it).resolve(it, automation, settings) for it in automation.triggers),
+        triggers=tuple(kind_of(trigger).resolve(trigger, automation, settings) for trigger in automation.triggers),
         inputs=automation.inputs,
         deadlines=tuple(_deadline(deadline, settings) for deadline in automation.deadlines),
         incidents=_told(automation.incidents, settings),
@@ -88,18 +78,18 @@ def in_words(name: str) -> str:
 def alignments(usages: Mapping[str, Usage], fan_outs: Collection[str]) -> dict[str, str]:
     """For each step that fans out, the first step that fans out over the same list."""
     first: dict[tuple[str, ...], str] = {}
-    found: dict[str, str] = {}
+    aligned: dict[str, str] = {}
     for step_id, used in usages.items():
         if step_id not in fan_outs:
             continue
-        # Without a plain path there is no telling that two lists are the same: then it is the first of its own.
-        found[step_id] = step_id
+        # Only paths can be compared. A list that any other expression gives counts as its own.
+        aligned[step_id] = step_id
         if path := used.each.path:
-            if len(path) == 2 and path[0] == "steps" and path[1] in found:
-                found[step_id] = found[path[1]]
+            if len(path) == 2 and path[0] == "steps" and path[1] in aligned:
+                aligned[step_id] = aligned[path[1]]
             else:
-                found[step_id] = first.setdefault(path, step_id)
-    return found
+                aligned[step_id] = first.setdefault(path, step_id)
+    return aligned
 
 
 def _step(

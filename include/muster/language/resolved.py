@@ -78,7 +78,7 @@ ResolvedFallback = ResolvedSkillFallback | ResolvedAgentFallback
 
 
 class ResolvedTarget(Resolved):
-    """Where a notice goes. Beside what it says it holds one place, or several, under the name of their channel."""
+    """Where a notice goes: one place or a list of them, under the name of the channel, beside what the notice says."""
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, str | tuple[str, ...]]
@@ -98,22 +98,22 @@ class ResolvedTarget(Resolved):
 
     @classmethod
     def of(cls, target: YamlModel) -> ResolvedTarget:
-        """What a person has written, as a definition holds it."""
+        """A target as a person has written it."""
         return cls.model_validate(target.model_dump())
 
     @property
     def places(self) -> list[tuple[str, str]]:
-        """Each place it names: how a notice travels there, and the channel or address."""
+        """Each place it names: the channel, and the place there."""
         return places_in(self.__pydantic_extra__)
 
 
 def places_in(target: Mapping[str, object]) -> list[tuple[str, Any]]:
-    """The same of the fields of a target once its expressions are evaluated; a channel that gives null is left out."""
-    found = ((name, target.get(name)) for name in CHANNELS)
-    return [(name, place) for name, to in found for place in _each(to)]
+    """The same for a target whose expressions are evaluated; a channel that is null is left out."""
+    named = ((name, target.get(name)) for name in CHANNELS)
+    return [(name, place) for name, to in named for place in _listed(to)]
 
 
-def _each(to: object) -> Sequence[object]:
+def _listed(to: object) -> Sequence[object]:
     return to if isinstance(to, list | tuple) else [to] if to is not None else []
 
 
@@ -127,7 +127,7 @@ class ResolvedTrigger(Resolved, ABC):
 
     @property
     def folder(self) -> str | None:
-        """The folder on this machine of which its runs are given files."""
+        """The folder on this machine whose files its runs are given."""
         return None
 
 

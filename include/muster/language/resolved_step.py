@@ -1,4 +1,4 @@
-"""A step of a definition: what every kind has. What only one kind has is said by a class of its own in `kinds/`."""
+"""A step of a definition: what every kind has. A kind adds what only it has in a class of its own in `kinds/`."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class ResolvedStep(Resolved, ABC):
     is_harmless: ClassVar[bool] = False
     """True when its failure undoes nothing."""
     plain_output: ClassVar[frozenset[str]] = frozenset()
-    """Fields of its output that are stored as they are in a run that is about somebody: what comes after it depends
-    on them, and must also when the rest is forgotten."""
+    """Fields of its output that are not sealed in a run about a person: later steps decide by them, also when the rest
+    has been forgotten."""
 
     id: str
     kind: str
@@ -61,7 +61,7 @@ class ResolvedStep(Resolved, ABC):
 
     @property
     def conditions(self) -> Sequence[bool | str]:
-        """What it decides by which steps go ahead, where it chooses among them."""
+        """The conditions by which it chooses which steps go ahead; empty when it chooses none."""
         return ()
 
     @property
@@ -80,7 +80,7 @@ class ResolvedStep(Resolved, ABC):
         return self.pack if isinstance(self.pack, int) else 1
 
     def of_slot(self, positions: Sequence[int], slot: int) -> Sequence[int]:
-        """Those of the positions with work that the task instance with this map index works on."""
+        """The positions that the task instance with map index `slot` works on; `positions` are all that have work."""
         return positions[slot * self.pack_size : (slot + 1) * self.pack_size]
 
     @property

@@ -11,12 +11,12 @@ from muster.skills.index import SkillIndex
 
 
 def mistake(returns: str | Mapping[str, object] | None, skills: SkillIndex) -> tuple[str, str | None] | None:
-    """What is wrong with it, and what to do; None when nothing is."""
+    """What is wrong with a `returns`, and what to do; None when nothing is."""
     if returns is None:
         return None
     if not isinstance(returns, str):
-        found = _schema_mistake(json.dumps(returns))
-        return (found, None) if found else None
+        fault = _schema_mistake(json.dumps(returns))
+        return (fault, None) if fault else None
     name = returns
     while inner := re.fullmatch(r"list\[(.+)\]", name):
         name = inner[1]
@@ -46,7 +46,7 @@ def _schema_mistake(schema_json: str) -> str | None:
 
 
 def _lost(node: object, root: Mapping[str, object], within: tuple[str, ...]) -> str | None:
-    """A reference that nothing can be written in the place of: models are sent one schema that refers nowhere."""
+    """What is wrong with a schema's references: models are sent one without any, so each must be replaceable."""
     if isinstance(node, list):
         return next(filter(None, (_lost(inner, root, within) for inner in node)), None)
     if not isinstance(node, Mapping):

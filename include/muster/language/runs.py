@@ -14,9 +14,9 @@ Others = Callable[[str], "Definition | bool"]
 """The definition of the automation of a name; True for one that is not valid, False where there is none."""
 
 AT_ONCE = 100
-"""So many runs of one automation go on at once; the others wait for their turn.
+"""The most runs of one automation that Airflow runs at once; further ones are queued.
 
-A run that waits for a person is still a running run, so Airflow's default of 16 would block new ones.
+A run that waits for a person counts as running, so Airflow's default of 16 would block new runs.
 """
 
 
@@ -30,7 +30,7 @@ def runs(definition: Definition) -> Iterator[tuple[int, ResolvedRun]]:
 def check_runs(
     definition: Definition, document: Located, others: Others, names: Callable[[], Iterable[str]]
 ) -> Iterator[Problem]:
-    """What is wrong with the runs that an automation asks for; `names` are asked for when one is not found."""
+    """What is wrong with an automation's `run` steps; `names` is called only when an automation is not found."""
     for position, step in runs(definition):
         path: Path = ("steps", position)
         name = step.run

@@ -1,4 +1,4 @@
-"""In which order a definition is undone."""
+"""The order in which the steps of a definition are compensated."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def undone_after(definition: Definition) -> Mapping[str, tuple[str, ...]]:
             following[before].append(step.id)
     nearest: dict[str, tuple[str, ...]] = {}
     for step_id in _last_first(following):
-        found: dict[str, None] = {}
+        undoable: dict[str, None] = {}
         for after in following[step_id]:
             own = definition.step(after).can_be_undone
-            found.update(dict.fromkeys([after] if own else nearest[after]))
-        nearest[step_id] = tuple(sorted(found))
+            undoable.update(dict.fromkeys([after] if own else nearest[after]))
+        nearest[step_id] = tuple(sorted(undoable))
     return {step_id: waits for step_id, waits in nearest.items() if definition.step(step_id).can_be_undone}
 
 

@@ -21,8 +21,7 @@ from muster.language import filters
 from muster.language.answers import Answers, Decision
 from muster.language.decimals import ExactComparisons, comparing, exact, is_in
 from muster.language.forgotten import Forgotten, deciding, refuse
-from muster.language.problems import did_you_mean
-from muster.language.values import kind_of
+from muster.language.problems import did_you_mean, kind_of
 
 MAX_ITERATIONS = 100_000
 """Most rounds of all `for` loops of one text."""
@@ -35,7 +34,7 @@ MAX_BITS = 4_096
 
 _LOOP_KEYS = frozenset({"index", "index0", "first", "last", "length", "revindex", "revindex0"})
 _PRESENCE = frozenset({"defined", "undefined", "none"})
-"""Tests whether there is anything: nothing that was forgotten was null."""
+"""Tests for a value. What was forgotten may be asked: it was never null."""
 _TESTS = frozenset(
     {"string", "number", "integer", "float", "boolean", "true", "false"}
     | {"mapping", "sequence", "iterable", "even", "odd", "lower", "upper"}
@@ -90,7 +89,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def getitem(self, obj: object, argument: object) -> object:
         """The value under a key, or at a position of a list or text."""
-        # Nor is anything found by what was forgotten: as a key that is not there it would give a default.
+        # What was forgotten is refused as a key too: a key that is not there would give a default.
         refuse(obj, *((argument.start, argument.stop) if isinstance(argument, slice) else (argument,)))
         try:
             if isinstance(obj, Mapping):
@@ -154,7 +153,7 @@ def plain(value: object) -> object:
 
 
 def as_seen(value: object) -> object:
-    """`plain`, but a list of answers stays one, and what was forgotten is known as that."""
+    """`plain`, but `Answers` stay `Answers` and `Forgotten` stays `Forgotten`."""
     return _settled(value, seen=True)
 
 

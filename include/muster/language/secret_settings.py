@@ -27,7 +27,7 @@ def check_secrets(document: Located) -> Iterator[Problem]:
     # Nearly every file holds none, and its JSON says so much faster than its values.
     if not may_hold_secrets(json.dumps(document.data, ensure_ascii=False, separators=(",", ":"), default=str)):
         return
-    for path, message in _found(document.data, ()):
+    for path, message in _secrets_in(document.data, ()):
         # The line itself would carry the secret on: to a screen, a log, a Dag's documentation.
         yield replace(document.problem(message, path, suggestion=_REMEDY), snippet="")
 
@@ -47,7 +47,7 @@ _FROM_ELSEWHERE = re.compile(
 )
 
 
-def _found(value: object, path: Path) -> Iterator[tuple[Path, str]]:
+def _secrets_in(value: object, path: Path) -> Iterator[tuple[Path, str]]:
     if isinstance(value, str):
         if looks_secret(value, prose=_is_prose(path) or _compares(value)) or _says_secret(value):
             yield path, "what stands here looks like a secret, and would be stored with every run"
@@ -61,7 +61,7 @@ def _found(value: object, path: Path) -> Iterator[tuple[Path, str]]:
             for word, example in given.items():
                 yield from _literals(key, example, (*place, word))
             left = {word: deeper for word, deeper in inner.items() if word not in given} if given else inner
-            yield from _found(left, place)
+            yield from _secrets_in(left, place)
     elif isinstance(value, list):
         named = dict(enumerate(value)) if is_listed(value) else {}
         for position, inner in enumerate(value):
@@ -71,7 +71,7 @@ def _found(value: object, path: Path) -> Iterator[tuple[Path, str]]:
             elif name is not None and is_secret(name, held, listed=True):
                 yield from _literals(name, held, (*path, position, 1))
             else:
-                yield from _found(inner, (*path, position))
+                yield from _secrets_in(inner, (*path, position))
 
 
 def _compares(text: str) -> bool:
@@ -134,6 +134,6 @@ def _literals(name: str, value: object, path: Path) -> Iterator[tuple[Path, str]
         for position, inner in enumerate(value):
             yield from _literals(name, inner, (*path, position))
     elif isinstance(value, str) and (is_expression(value) or _FROM_ELSEWHERE.fullmatch(value)):
-        yield from _found(value, path)
+        yield from _secrets_in(value, path)
     elif is_secret(name, value):
         yield path, f"`{name}` is a secret by its name, and what stands here would be stored with every run"

@@ -1,7 +1,6 @@
 """Which arguments an operator takes, seen from the files that are installed: nothing is imported for it.
 
-Python can make an `__init__` in many ways. Here the plain one is followed; where a class does anything else, nothing is
-said about it.
+Only a plainly written `__init__` is followed. About a class that makes its `__init__` in another way nothing is said.
 """
 
 from __future__ import annotations
@@ -29,11 +28,11 @@ _WORDS = """
     wait_for_downstream wait_for_past_depends_before_skipping weight_rule
 """
 BASE_TAKES = frozenset(_WORDS.split())
-"""What Airflow's own takes: reading its long module takes ten times as long as all others of an operator."""
+"""What Airflow's base class takes: to read its long module takes ten times as long as an operator's other modules."""
 EMPTY = frozenset({"abc.ABC", "typing.Generic"})
-"""What can be inherited from and has no `__init__`."""
+"""Base classes without an `__init__`."""
 GIVEN = frozenset(("self", "task_id"))
-"""What nobody writes: the task's id is the step's."""
+"""Arguments that nobody writes: the task's id is the step's."""
 
 
 class Signature(NamedTuple):
@@ -57,7 +56,7 @@ class _Class(NamedTuple):
     init: _Arguments | None
     """None when it has no `__init__` of its own."""
     plain: bool
-    """False when it does what is not followed here."""
+    """False when it does something that is not followed here."""
 
 
 class _Unclear(Exception):
@@ -75,11 +74,11 @@ def signature(path: str, folders: Sequence[Path] = ()) -> Signature | None:
         folders: Looked through besides Python's own path: the folder of Airflow's plugins.
     """
     try:
-        found = dict(reversed(list(_lineage(path, folders))))
+        lineage = dict(reversed(list(_lineage(path, folders))))
     except _Unclear:
         return None
     # In Python's order, in which what several inherit from comes after all of them.
-    inits = [init for init in reversed(found.values()) if init is not None]
+    inits = [init for init in reversed(lineage.values()) if init is not None]
     taken = set[str]()
     for init in inits:
         taken |= init.taken
@@ -91,7 +90,7 @@ def signature(path: str, folders: Sequence[Path] = ()) -> Signature | None:
 def _lineage(
     path: str, folders: Sequence[Path], below: tuple[str, ...] = ()
 ) -> Iterator[tuple[str, _Arguments | None]]:
-    """What is at an import path, and what it inherits from, as often as it does. Raises _Unclear."""
+    """The class at an import path and all it inherits from, a class as often as it is inherited. Raises _Unclear."""
     module, _, name = path.rpartition(".")
     if path.startswith(AIRFLOW) and name == BASE:
         yield path, _BASE
@@ -100,13 +99,13 @@ def _lineage(
         return
     above = list(origins(module, name, folders)) if module else []
     written = _classes_in(module, folders).get(name)
-    # Airflow's own modules import a name from one of several places that all have the same.
+    # Where one of Airflow's own modules imports a name from several places, all of them have the same class.
     several = written is None and len(above) > 1 and not path.startswith(AIRFLOW)
     if path in below or several or (not above if written is None else not written.plain):
         raise _Unclear
     yield path, written.init if written else None
-    for each in above:
-        yield from _lineage(each, folders, (*below, path))
+    for parent in above:
+        yield from _lineage(parent, folders, (*below, path))
 
 
 def _classes_in(module: str, folders: Sequence[Path]) -> Mapping[str, _Class]:
@@ -155,11 +154,13 @@ _NEXT = ast.dump(ast.parse("super().__init__", mode="eval").body)
 
 
 def _arguments(said: ast.arguments) -> _Arguments:
-    names = frozenset(each.arg for each in (*said.posonlyargs, *said.args, *said.kwonlyargs))
+    names = frozenset(argument.arg for argument in (*said.posonlyargs, *said.args, *said.kwonlyargs))
     return _Arguments(names, frozenset(_without_default(said)), said.kwarg is not None)
 
 
 def _without_default(said: ast.arguments) -> Iterator[str]:
     plain = [*said.posonlyargs, *said.args]
-    yield from (each.arg for each in plain[: len(plain) - len(said.defaults)])
-    yield from (each.arg for each, default in zip(said.kwonlyargs, said.kw_defaults, strict=True) if default is None)
+    yield from (argument.arg for argument in plain[: len(plain) - len(said.defaults)])
+    yield from (
+        argument.arg for argument, default in zip(said.kwonlyargs, said.kw_defaults, strict=True) if default is None
+    )

@@ -1,4 +1,4 @@
-"""What an automation is read among: the site's settings, its agents and the skills there are."""
+"""What the automations of a site may use: its settings, agents, skills and operators."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Agents:
 
     @cached_property
     def _read(self) -> tuple[dict[str, AgentSpec], list[Problem]]:
-        found: dict[str, tuple[AgentSpec, Source, int]] = {}
+        by_id: dict[str, tuple[AgentSpec, Source, int]] = {}
         problems: list[Problem] = []
         for path in sorted(
             path for path in map(Path, files_below(self._folder, (".yaml",))) if path.parent == self._folder
@@ -84,11 +84,11 @@ class Agents:
                 problems.extend(self._unknown_skills(agent, source, place))
                 if wrong := mistake(agent.returns, self._skills):
                     problems.append(source.problem(wrong[0], (*place, "returns"), suggestion=wrong[1]))
-                if agent.id in found:
-                    problems.append(_twice(agent, found[agent.id], source, position))
+                if agent.id in by_id:
+                    problems.append(_twice(agent, by_id[agent.id], source, position))
                 else:
-                    found[agent.id] = (agent, source, position)
-        return {agent_id: found[agent_id][0] for agent_id in sorted(found)}, problems
+                    by_id[agent.id] = (agent, source, position)
+        return {agent_id: by_id[agent_id][0] for agent_id in sorted(by_id)}, problems
 
     def _unknown_skills(self, agent: AgentSpec, source: Source, place: tuple[str | int, ...]) -> list[Problem]:
         named = [(skill, (*place, "tools", position)) for position, skill in enumerate(agent.tools)]
@@ -131,8 +131,9 @@ class SiteCatalog:
 
     @classmethod
     def of(cls, root: Path, *, published: bool = False, plugins: Path | None = None) -> SiteCatalog:
-        """The surroundings in a folder; of one that was published, agents are known although they are refused today.
-        A copy of the folder has the plugins elsewhere.
+        """The catalog of a folder. In a published one, agents that today's rules refuse are still known.
+
+        `plugins` is for a copy of the folder, which has no plugins beside it.
         """
         skills = skill_index(root / "skills")
         settings, problems, whole = _site_settings(root, published=published)
@@ -150,8 +151,8 @@ class SiteCatalog:
     def signature(self, operator: str) -> Signature | None:
         """The arguments of the operator at an import path; None where the files do not say.
 
-        Of a folder that was published nothing is said: it is read in every process that does a step, and Airflow itself
-        looks at the arguments there.
+        Always None in a published folder: it is read in every process that does a step, and Airflow checks the
+        arguments there.
         """
         if self.published:
             return None
@@ -173,8 +174,8 @@ class SiteCatalog:
 
 
 def _refusal(operator: str, folders: Sequence[Path]) -> Obstacle | None:
-    if found := obstacle(operator, folders):
-        return Obstacle(f"cannot be imported: {found.message}", found.suggestion)
+    if missing := obstacle(operator, folders):
+        return Obstacle(f"cannot be imported: {missing.message}", missing.suggestion)
     return Obstacle(SKIPS, INSTEAD) if skips_others(operator, folders) else None
 
 
@@ -217,7 +218,7 @@ def _site_settings(root: Path, *, published: bool) -> tuple[dict[str, object], l
 
 
 def _settings_file(path: Path, root: Path, *, published: bool) -> tuple[dict[str, object], list[Problem]]:
-    """What a file says, and what of it is refused."""
+    """The settings in a file, and what is wrong with them. Raises LanguageError when they are no mapping."""
     source = read_source(path, name=shown(path, root), published=published)
     if not isinstance(source.data, dict):
         raise LanguageError([source.problem("settings are a mapping (lines of `name: value`)")])

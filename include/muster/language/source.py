@@ -64,7 +64,7 @@ class Source:
 
     def problem_at(self, message: str, place: Place, suggestion: str | None = None) -> Problem:
         """A problem at a place."""
-        # Whatever is wrong in it, a line that is shown carries no secret on.
+        # The line, and a message that quotes it, may hold a secret, and problems are shown and logged.
         snippet = redact(line_of(self.text, place.line))
         said, help = redact(message), suggestion and redact(suggestion)
         return Problem(self.file, place.line + 1, place.column + 1, said, help, snippet, place.width)
@@ -95,12 +95,12 @@ def parse_source(raw: bytes, file: str = "<text>", *, published: bool = False) -
     try:
         return Source(file, text, read_data(text, published=published))
     except Mistake as mistake:
-        found = expression_for_key(text, mistake)
+        reported = expression_for_key(text, mistake)
     except yaml.MarkedYAMLError as error:
-        found = syntax_mistake(text, error)
+        reported = syntax_mistake(text, error)
     except yaml.YAMLError as error:
-        found = _control_character(text, error)
-    raise LanguageError([Source(file, text).problem_at(found.message, found.place, found.suggestion)])
+        reported = _control_character(text, error)
+    raise LanguageError([Source(file, text).problem_at(reported.message, reported.place, reported.suggestion)])
 
 
 def _decode(raw: bytes, file: str) -> str:

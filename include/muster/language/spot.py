@@ -1,4 +1,4 @@
-"""Where a check of one step looks, and what it says about the names that stand there."""
+"""The place of one step in its file, and the checks of the names that stand there."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Spot:
     def addresses(self, targets: Sequence[Target], *path: str | int) -> Iterator[Problem]:
         """What is wrong with the places of notices that stand there as they are."""
         for position, target in enumerate(targets):
-            channel = next(each for each in CHANNELS.values() if isinstance(target, each.model))
+            channel = next(candidate for candidate in CHANNELS.values() if isinstance(target, candidate.model))
             to = getattr(target, channel.name)
             for number, place in enumerate([to] if isinstance(to, str) else to):
                 if not is_expression(place) and not channel.is_target(place):

@@ -100,8 +100,8 @@ def union_of(models: Mapping[str, type[BaseModel]], keys: Mapping[str, str] | No
     def tag(value: object) -> str | None:
         if isinstance(value, BaseModel):
             return next((TAG + name for name, model in models.items() if isinstance(value, model)), None)
-        found = [key for key in kinds if key in value] if isinstance(value, dict) else []
-        return TAG + kinds[found[0]] if len(found) == 1 else None
+        present = [key for key in kinds if key in value] if isinstance(value, dict) else []
+        return TAG + kinds[present[0]] if len(present) == 1 else None
 
     members = tuple(Annotated[model, Tag(TAG + name)] for name, model in models.items())
     return Annotated[Union[members], Discriminator(tag)]  # noqa: UP007 - its members are not known to the reader
@@ -135,7 +135,7 @@ class StepBase(YamlModel):
 
     @property
     def ways(self) -> Sequence[Way]:
-        """The ways that a step chooses from which decides what goes ahead after it."""
+        """The ways that a branch chooses from; empty for every other kind."""
         return ()
 
 

@@ -14,7 +14,7 @@ _IN_QUOTES = re.compile(r"""(?:[:,\[{-]|^)\s*("(?:\\.|[^"\\])*"|'(?:''|[^'])*')"
 _BREAKS = re.compile(r"\r\n|[\r\n\x85\u2028\u2029]")
 """Only YAML's line breaks: a form feed inside a text does not begin a line."""
 FAR = 100
-"""So many lines before a mistake the quote is looked for that leads to it."""
+"""How many lines before a mistake are searched for the quote that leads to it."""
 _NO_ESCAPE = re.compile(r"escape character|hexdecimal|hexadecimal|escape code")
 _BRACE = re.compile(r"\{\{\s*|\s*\}\}")
 _ONE_EXPRESSION = re.compile(r"\{\{(?:(?!\}\}).)*\}\}")
@@ -22,7 +22,7 @@ _BRACES = re.compile(r"\{\{.*?(?:\}\}|$)")
 
 
 _MARKS = ("@", "*", "%", "`", "&")
-"""What means something else to YAML where a text begins."""
+"""Signs that mean something to YAML at the beginning of a text."""
 _NO_TEXT = re.compile("cannot start any token|an alias|an anchor")
 _COMMENT = re.compile(r"[:,\[{-]\s+(#[^\s,}\]]*)")
 _NEXT_KEY = re.compile(r"\s*[a-z_]+:\s")
@@ -102,9 +102,9 @@ def _marked(line: str, place: Place, mark: str) -> Mistake:
 def _comment_before(text: str, place: Place) -> Mistake | None:
     """The value in brackets that begins with `#`: all behind it is a comment, so nothing is closed."""
     for number in range(place.line, max(-1, place.line - FAR), -1):
-        if (found := _COMMENT.search(line_of(text, number))) is not None:
+        if (match := _COMMENT.search(line_of(text, number))) is not None:
             message = "what begins with `#` is a comment, to the end of the line"
-            return Mistake(message, Place(number, found.start(1), len(found[1])), f"Write {_quoted(found[1])}.")
+            return Mistake(message, Place(number, match.start(1), len(match[1])), f"Write {_quoted(match[1])}.")
     return None
 
 
@@ -121,7 +121,7 @@ def _no_colon(text: str, number: int) -> Mistake:
 
 
 def expression_for_key(text: str, mistake: Mistake) -> Mistake:
-    """The mistake; where braces without quotes were taken for mappings, that."""
+    """The mistake, unless braces without quotes were taken for mappings: then that one."""
     line, column = line_of(text, mistake.place.line), mistake.place.column
     braces = bare_expression(line, column) if line[max(0, column - 1) : column + 1] == "{{" else None
     return mistake if braces is None else _in_quotes(Place(mistake.place.line, *braces), line)
@@ -129,9 +129,9 @@ def expression_for_key(text: str, mistake: Mistake) -> Mistake:
 
 def bare_expression(line: str, before: int) -> tuple[int, int] | None:
     """Column and width of an expression that begins a value without quotes, at or before a column."""
-    for found in _BRACES.finditer(line):
-        if found.start() <= before and line[: found.start()].rstrip()[-1:] in ("", ":", ",", "[", "{", "-"):
-            return found.start(), found.end() - found.start()
+    for match in _BRACES.finditer(line):
+        if match.start() <= before and line[: match.start()].rstrip()[-1:] in ("", ":", ",", "[", "{", "-"):
+            return match.start(), match.end() - match.start()
     return None
 
 
@@ -177,13 +177,13 @@ def _unclosed(quoted: Place, ended: Place | None) -> Mistake:
 
 
 def _ends_at(text: str, place: Place) -> Place | None:
-    """Where the text in quotes begins behind whose end a place is."""
+    """The beginning of the text in quotes that ends right before a place; None when none does."""
     *lines, last = _BREAKS.split(text)[max(0, place.line - FAR) : place.line + 1] or [""]
     before = "\n".join([*lines, last[: place.column]]).rstrip(" ")
-    for found in _IN_QUOTES.finditer(before):
-        if found.end() == len(before):
-            line = before.count("\n", 0, found.start(1))
-            column = found.start(1) - (before.rfind("\n", 0, found.start(1)) + 1)
+    for match in _IN_QUOTES.finditer(before):
+        if match.end() == len(before):
+            line = before.count("\n", 0, match.start(1))
+            column = match.start(1) - (before.rfind("\n", 0, match.start(1)) + 1)
             return Place(place.line - len(lines) + line, column, 1)
     return None
 

@@ -45,7 +45,7 @@ class TriggerKind(Generic[T]):
     resolved: type[ResolvedTrigger]
     """What it is in a definition."""
     known_by: str
-    """The field of that by which a stored one is told from the other kinds."""
+    """The field of `resolved` by which a stored trigger is told from the other kinds."""
     resolve: Callable[[T, Startable, Mapping[str, object]], ResolvedTrigger]
     """What a definition has of it, settings filled in."""
     check: Callable[[T, Startable, Spot], Iterable[Problem]]

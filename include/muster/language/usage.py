@@ -27,11 +27,11 @@ class Usage:
     undo: References
     """In `compensate`."""
     elsewhere: bool
-    """True when an expression stands where none can."""
+    """True when an expression stands where none may."""
 
     @property
     def steps(self) -> frozenset[str]:
-        """Ids of all steps referred to, what undoes the step aside."""
+        """Ids of all steps referred to, except in `compensate`."""
         return self.each.steps | self.when.steps | self.work.steps
 
 

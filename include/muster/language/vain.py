@@ -1,4 +1,4 @@
-"""Words that are no mistake in form and mean nothing: no time at all, a lock of no name, a name given twice."""
+"""Values that are well formed and mean nothing: a time of 0, a lock without a name, a name given twice."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TIMES = {
 
 
 def check_vain(automation: Automation, document: Located) -> Iterator[Problem]:
-    """One problem for each."""
+    """One problem for each such value."""
     for key in ("triggers", "deadlines", "defaults", "steps"):
         yield from _no_time(document.data.get(key), (key,), document)
     for position, step in enumerate(automation.steps):

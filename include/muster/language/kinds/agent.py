@@ -87,8 +87,8 @@ def _resolve(step: AgentStep, catalog: SiteCatalog) -> dict[str, object]:
 
 def _check(step: AgentStep, spot: Spot) -> Iterator[Problem]:
     yield from spot.fallback(step.fallback, step.arguments, step.ask)
-    if found := mistake(step.returns, spot.catalog.skills):
-        yield spot.problem(found[0], "returns", suggestion=found[1])
+    if wrong := mistake(step.returns, spot.catalog.skills):
+        yield spot.problem(wrong[0], "returns", suggestion=wrong[1])
     if step.agent is not None:
         yield from spot.agent(step.agent, "agent")
     elif step.needs is not None and not _able(step, spot.catalog):

@@ -70,9 +70,9 @@ def _check(step: OperatorStep, spot: Spot) -> Iterator[Problem]:
         message = f"the operator `{step.operator}` is not allowed here"
         suggestion = f"The setting `allowed_operators` allows {', '.join(allowed) or 'none'}."
         yield spot.problem(message, "operator", suggestion=suggestion)
-    elif found := spot.catalog.refusal(step.operator):
-        message = f"the operator `{step.operator}` {found.message}"
-        yield spot.problem(message, "operator", suggestion=found.suggestion)
+    elif obstacle := spot.catalog.refusal(step.operator):
+        message = f"the operator `{step.operator}` {obstacle.message}"
+        yield spot.problem(message, "operator", suggestion=obstacle.suggestion)
     else:
         yield from _misfits(step, spot)
         if _is_set(step.arguments.get(WAITING)) and spot.catalog.starts_runs(step.operator):

@@ -109,8 +109,8 @@ def _match(match: Sequence[str], spot: Spot) -> Iterator[Problem]:
     if not patterns:
         yield spot.problem("no pattern is named, so that no file starts a run", "files", "match")
     for pattern in patterns:
-        if found := next((said for sign, said in _NEVER.items() if re.match(sign, pattern)), None):
-            yield spot.problem(f"`{pattern}` matches no file: {found[0]}", "files", "match", suggestion=found[1])
+        if never := next((said for sign, said in _NEVER.items() if re.match(sign, pattern)), None):
+            yield spot.problem(f"`{pattern}` matches no file: {never[0]}", "files", "match", suggestion=never[1])
 
 
 _NEVER = {
