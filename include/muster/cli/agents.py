@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from rich.markup import escape
-from rich.table import Table
 
-from muster.cli.output import Exit, console, emit
+from muster.cli.output import Exit, console, emit, open_table
 from muster.local.project import find_project
 
 
@@ -20,17 +19,7 @@ def list_agents(*, as_json: bool) -> None:
         emit({"agents": list(agents.by_id.values()), "problems": agents.problems})
     else:
         out = console()
-        table = Table(
-            "agent",
-            "department",
-            "can",
-            "models",
-            "tools",
-            "without a model",
-            box=None,
-            header_style="bold",
-            padding=(0, 2),
-        )
+        table = open_table("agent", "department", "can", "models", "tools", "without a model")
         for agent in agents.by_id.values():
             table.add_row(
                 agent.id,

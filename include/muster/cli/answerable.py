@@ -1,4 +1,4 @@
-"""Whether as many people as have to approve can sign in to do it."""
+"""Whether enough people can sign in to give the approvals that automations ask for."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from muster.local.project import Project
 
 
 def too_few_logins(project: Project, definitions: Iterable[Definition]) -> Iterator[tuple[str, str]]:
-    """The questions that too few can answer, in words, and what to do about it.
+    """Each question that too few people can answer: what is wrong, and what to do about it.
 
-    Nothing where Airflow runs elsewhere, or was never started: then nobody here knows who can sign in.
+    None where Airflow runs elsewhere or was never started, because then it is not known here who can sign in.
     """
     if airflow_elsewhere() or not credentials_file(project.state).exists():
         return
     logins = load_credentials(project.state).logins
-    # Who may only look cannot answer.
+    # A viewer may look and not answer.
     able = {name for name, login in logins.items() if login.role != "viewer"}
     for definition in definitions:
         for step in definition.steps:
@@ -38,5 +38,5 @@ def too_few_logins(project: Project, definitions: Iterable[Definition]) -> Itera
 def _people(human: ResolvedHuman) -> Collection[str] | None:
     """Everybody who may ever answer, in their order; None when expressions say who."""
     named = [human.assignees, *(level.to for level in human.escalate)]
-    names = [name for each in named for name in ([each] if isinstance(each, str) else each)]
+    names = [name for entry in named for name in ([entry] if isinstance(entry, str) else entry)]
     return None if any(map(is_expression, names)) else list(dict.fromkeys(names))

@@ -11,8 +11,7 @@ from muster import __version__
 from muster.cli.history import history
 from muster.cli.options import As, Automation, Json, RunId
 from muster.cli.output import Commands, Exit
-from muster.cli.recovering import breakers, effects
-from muster.cli.redoing import dead_letters
+from muster.cli.recovering import breakers, dead_letters, effects
 from muster.cli.users import users
 
 app = typer.Typer(
@@ -206,8 +205,7 @@ def skill(
 def run(
     name: Automation,
     inputs: Annotated[
-        list[str] | None,
-        typer.Option("--input", "-i", metavar="KEY=VALUE", help="JSON or text; repeatable."),
+        list[str] | None, typer.Option("--input", "-i", metavar="KEY=VALUE", help="JSON or text; repeatable.")
     ] = None,
     run_id: Annotated[str | None, typer.Option(help="Your own id: the same id never starts a second run.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the end; exit code 1 when the run fails.")] = False,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from muster.cli.connections import airflow, open_log, open_queries
+from muster.cli.connections import airflow, in_airflow, open_log, open_queries
 from muster.cli.output import console, emit
 from muster.errors import MusterError
 from muster.events.model import Event, EventType
@@ -14,7 +14,7 @@ from muster.events.untampered import ensure_untampered
 from muster.local.client import AirflowClient, Unreachable
 
 OPEN = frozenset({"awaiting_input", "deferred", "running", "scheduled", "queued", "up_for_retry"})
-"""States of a task whose question is open: also while it is woken, to remind somebody for one."""
+"""States of a task whose question is open. It is not always deferred: the task wakes up to remind people."""
 
 
 @dataclass(frozen=True)
@@ -30,37 +30,32 @@ class Waiting:
 
 
 def answer(
-    run: str,
-    *,
-    approved: bool,
-    step: str | None,
-    item: int | None,
-    note: str | None,
-    user: str,
-    as_json: bool,
+    run: str, *, approved: bool, step: str | None, item: int | None, note: str | None, user: str, as_json: bool
 ) -> None:
     """Answer what waits in a run: one approval, or all that `step` and `item` leave."""
-    queries, database = open_queries()
-    try:
+    with open_queries() as (queries, database):
         row = queries.run(run)
         if approved:
-            # A rejection goes on with nothing.
+            # An altered log may show people something else than was asked. A rejection has nothing done by it.
             ensure_untampered(open_log(database), row.id)
         events = queries.timeline(row.id)
-    finally:
-        database.close()
-    dag_id, _, run_id = row.id.partition("/")
+    dag_id, run_id = in_airflow(row.id)
     with airflow(user) as client:
         chosen = _choose(pending(client, dag_id, run_id, events), row.id, step, item, user)
         option, values = "Approve" if approved else "Reject", {"note": note} if note else None
         answered, refused = _all(client, chosen, option, values)
     verdict = "approved" if approved else "rejected"
     if as_json:
-        said = [{"run": row.id, "step": it.step, "item": it.index, "answer": verdict, "by": user} for it, _ in answered]
-        emit([{**each, **({"more": words} if words else {})} for each, (_, words) in zip(said, answered, strict=True)])
+        said = [
+            {"run": row.id, "step": waiting.step, "item": waiting.index, "answer": verdict, "by": user}
+            for waiting, _ in answered
+        ]
+        emit(
+            [{**entry, **({"more": words} if words else {})} for entry, (_, words) in zip(said, answered, strict=True)]
+        )
     else:
-        for it, words in answered:
-            console().print(f"{user} {verdict}: {it.subject}" + (f" {words}" if words else ""), markup=False)
+        for waiting, words in answered:
+            console().print(f"{user} {verdict}: {waiting.subject}" + (f" {words}" if words else ""), markup=False)
     if refused:
         raise MusterError(" ".join(error.message for error in refused), remedy=refused[0].remedy)
 
@@ -68,7 +63,7 @@ def answer(
 def _all(
     client: AirflowClient, chosen: Sequence[Waiting], option: str, values: dict[str, str] | None
 ) -> tuple[list[tuple[Waiting, object]], list[MusterError]]:
-    """Those that were answered, each with what Airflow says where more approvals are needed; why others were not."""
+    """The approvals that were answered, each with what Airflow says when more are needed; why others were refused."""
     answered: list[tuple[Waiting, object]] = []
     refused: list[MusterError] = []
     for waiting in chosen:
@@ -83,18 +78,21 @@ def _all(
 
 def pending(client: AirflowClient, dag_id: str, run_id: str, events: Sequence[Event]) -> list[Waiting]:
     """The approvals of a run that wait for an answer."""
-    found = []
+    waiting = []
     for detail in client.approvals(dag_id, run_id):
         task = detail["task_instance"]
         if task["state"] in OPEN:
             people = tuple(user["name"] for user in detail.get("assigned_users") or ())
             index = position(events, task["task_id"], task["map_index"])
-            found.append(Waiting(task, detail["subject"], people, task["task_id"], index))
-    return found
+            waiting.append(Waiting(task, detail["subject"], people, task["task_id"], index))
+    return waiting
 
 
 def position(events: Sequence[Event], step: str, slot: int) -> int | None:
-    """Which item a mapped task works on: items without work have no task, so the two numbers differ."""
+    """The item that the mapped task with map index `slot` works on.
+
+    The two numbers differ, because items without work have no task.
+    """
     if slot < 0:
         return None
     indices: Sequence[int] = ()
@@ -105,16 +103,16 @@ def position(events: Sequence[Event], step: str, slot: int) -> int | None:
 
 
 def _choose(waiting: Sequence[Waiting], run: str, step: str | None, item: int | None, user: str) -> list[Waiting]:
-    fitting = [it for it in waiting if step in (None, it.step) and item in (None, it.index)]
+    fitting = [approval for approval in waiting if step in (None, approval.step) and item in (None, approval.index)]
     if not fitting:
-        others = "; ".join(_name(it) for it in waiting)
+        others = "; ".join(_name(approval) for approval in waiting)
         raise MusterError(
             f"Nothing in {run} waits for this answer.",
             remedy=f"What waits: {others}." if others else f"`muster show {run}` tells how far it is.",
         )
-    allowed = [it for it in fitting if not it.assignees or user in it.assignees]
+    allowed = [approval for approval in fitting if not approval.assignees or user in approval.assignees]
     if not allowed:
-        people = sorted({name for it in fitting for name in it.assignees})
+        people = sorted({name for approval in fitting for name in approval.assignees})
         raise MusterError(
             f"{user} may not answer this: it waits for {', '.join(people)}.",
             remedy=f"Add --as {people[0]} if that is you.",
@@ -122,5 +120,5 @@ def _choose(waiting: Sequence[Waiting], run: str, step: str | None, item: int | 
     return allowed
 
 
-def _name(it: Waiting) -> str:
-    return f"--step {it.step}" + (f" --item {it.index}" if it.index is not None else "")
+def _name(waiting: Waiting) -> str:
+    return f"--step {waiting.step}" + (f" --item {waiting.index}" if waiting.index is not None else "")

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
-from muster.cli.output import Exit, console, emit
+from muster.cli.output import Exit, console, counted, emit, open_table
 from muster.cli.pausing import paused_ones
 from muster.errors import MusterError
 from muster.local.project import find_project
@@ -44,7 +43,7 @@ steps:
 
 
 def create(name: str, *, category: str, as_json: bool) -> None:
-    """Write a valid automation to begin with, where none of that name is."""
+    """Write a valid automation to begin with. Raises MusterError when there is one of that name."""
     for word, what in ((name, "name"), (category, "category")):
         if not re.fullmatch(r"[a-z][a-z0-9_]{0,99}", word):
             raise typer.BadParameter(f"{word!r} is not a {what}: lower case letters, digits and `_`, a letter first.")
@@ -66,8 +65,7 @@ def create(name: str, *, category: str, as_json: bool) -> None:
         emit({"automation": name, "file": path})
     else:
         console().print(
-            f"Wrote {_short(path)}. Check it with `muster lint`; Airflow shows it within 15 seconds.",
-            markup=False,
+            f"Wrote {_short(path)}. Check it with `muster lint`; Airflow shows it within 15 seconds.", markup=False
         )
 
 
@@ -92,19 +90,19 @@ def check(path: Path | None, *, as_json: bool) -> None:
 
 
 def _place(path: Path | None) -> tuple[Path, Path]:
-    """The folder `include` that a path means, and what of it is meant: the project, that folder, or a part of it."""
+    """The folder `include` that a path lies in or leads to, and the part of it to look at."""
     if path is None:
         include = find_project().include
         return include, include
     if not path.exists():
         raise typer.BadParameter(f"{path} does not exist.")
-    found = path.resolve()
-    for include in (found, found / "include"):
+    named = path.resolve()
+    for include in (named, named / "include"):
         if (include / "automations").is_dir():
             return include, include
-    for folder in (found, *found.parents):
+    for folder in (named, *named.parents):
         if folder.name == "automations":
-            return folder.parent, found
+            return folder.parent, named
     raise typer.BadParameter(
         f"{path} holds no automations. Name a project, its folder `include`, or a folder or file below "
         "`include/automations`."
@@ -112,9 +110,9 @@ def _place(path: Path | None) -> tuple[Path, Path]:
 
 
 def _problems(catalogue: Catalogue, below: Path) -> list[Problem]:
-    """What is wrong with the automations in a folder, or with what all share."""
-    own = {problem for path, found in catalogue.broken.items() if path.is_relative_to(below) for problem in found}
-    others = {problem for found in catalogue.broken.values() for problem in found} - own
+    """What is wrong with the automations below a path, and with what all automations share."""
+    own = {problem for path, problems in catalogue.broken.items() if path.is_relative_to(below) for problem in problems}
+    others = {problem for problems in catalogue.broken.values() for problem in problems} - own
     return [problem for problem in catalogue.problems if problem not in others]
 
 
@@ -136,15 +134,15 @@ def list_automations(*, as_json: bool) -> None:
                 "automations": [
                     {
                         "name": name,
-                        "version": it.hash,
-                        "title": it.title,
-                        "category": it.category,
-                        "steps": len(it.steps),
-                        "triggers": [trigger.said for trigger in it.triggers],
+                        "version": definition.hash,
+                        "title": definition.title,
+                        "category": definition.category,
+                        "steps": len(definition.steps),
+                        "triggers": [trigger.said for trigger in definition.triggers],
                         "file": catalogue.sources[name],
                         "paused": None if paused is None else name in paused,
                     }
-                    for name, it in catalogue.definitions.items()
+                    for name, definition in catalogue.definitions.items()
                 ],
                 "invalid": sorted(catalogue.broken),
                 "problems": catalogue.problems,
@@ -152,22 +150,19 @@ def list_automations(*, as_json: bool) -> None:
         )
         return
     out = console()
-    table = Table(
-        "automation",
-        "version",
-        "category",
-        "steps",
-        "starts",
-        "title",
-        box=None,
-        header_style="bold",
-        padding=(0, 2),
-    )
-    for name, it in catalogue.definitions.items():
-        starts = ", ".join(trigger.said for trigger in it.triggers) or "by hand"
+    table = open_table("automation", "version", "category", "steps", "starts", "title")
+    for name, definition in catalogue.definitions.items():
+        starts = ", ".join(trigger.said for trigger in definition.triggers) or "by hand"
         if name in (paused or ()):
             starts = f"[yellow]paused[/] ({starts})"
-        table.add_row(name, it.hash[:12], it.category, str(len(it.steps)), starts, escape(it.title))
+        table.add_row(
+            name,
+            definition.hash[:12],
+            definition.category,
+            str(len(definition.steps)),
+            starts,
+            escape(definition.title),
+        )
     for path in catalogue.broken:
         table.add_row(f"[red]{escape(path.stem)}[/]", "[red]invalid[/]", "", "", "", "[red]as said below[/]")
     if table.row_count:
@@ -185,8 +180,8 @@ def _catalogue(include: Path) -> Catalogue:
 
 
 def _verdict(valid: int, problems: int) -> str:
-    said = f"{valid} valid automation{'s' if valid != 1 else ''}"
-    return f"[red]{problems} problem{'s' if problems != 1 else ''}[/], {said}" if problems else f"[green]{said}[/]"
+    said = counted(valid, "valid automation")
+    return f"[red]{counted(problems, 'problem')}[/], {said}" if problems else f"[green]{said}[/]"
 
 
 def _short(path: Path) -> str:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from contextlib import closing
 
 from rich.markup import escape
-from rich.table import Table
 
 from muster.cli.connections import open_database
-from muster.cli.output import console, emit
+from muster.cli.output import console, emit, open_table
 from muster.recovery.breakers import Breaker, Breakers
 
 STYLES = {"closed": "green", "half_open": "yellow", "open": "red"}
@@ -17,11 +16,11 @@ STYLES = {"closed": "green", "half_open": "yellow", "open": "red"}
 def show(*, as_json: bool) -> None:
     """List every breaker that ever counted a failure."""
     with closing(open_database()) as database:
-        found = Breakers(database).all()
+        breakers = Breakers(database).all()
     if as_json:
-        emit(found)
-    elif found:
-        _print(found)
+        emit(breakers)
+    elif breakers:
+        _print(breakers)
     else:
         console().print("No circuit breaker has counted a failure.")
 
@@ -37,10 +36,9 @@ def reset(name: str, *, as_json: bool) -> None:
 
 
 def _print(breakers: list[Breaker]) -> None:
-    table = Table("breaker", "state", "failures in a row", "probed in", box=None, header_style="bold", padding=(0, 2))
-    table.add_column("last error", overflow="fold")
-    for it in breakers:
-        state = f"[{STYLES[it.state]}]{it.state.replace('_', ' ')}[/]"
-        probed = f"{it.opens_for:.0f} s" if it.state == "open" else ""
-        table.add_row(escape(it.name), state, str(it.failures), probed, escape(it.error or ""))
+    table = open_table("breaker", "state", "failures in a row", "probed in", folded=["last error"])
+    for breaker in breakers:
+        state = f"[{STYLES[breaker.state]}]{breaker.state.replace('_', ' ')}[/]"
+        probed = f"{breaker.opens_for:.0f} s" if breaker.state == "open" else ""
+        table.add_row(escape(breaker.name), state, str(breaker.failures), probed, escape(breaker.error or ""))
     console().print(table)

@@ -1,9 +1,11 @@
-"""Where the commands find the database and Airflow: what runs here, else what the environment names."""
+"""Where the commands find the database and Airflow: what the environment names, else what runs here."""
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,17 +49,18 @@ def open_database() -> Database:
     return Database(muster_dsn(find_project()), max_size=2, timeout=10)
 
 
-def open_queries() -> tuple[Queries, Database]:
-    """Questions to Muster's database; close the database afterwards."""
+@contextmanager
+def open_queries() -> Iterator[tuple[Queries, Database]]:
+    """Queries to Muster's database, with personal data opened, and the database, which is closed afterwards."""
     from muster.events.queries import Queries
 
-    database = open_database()
-    return Queries(database, open_log(database)), database
+    with closing(open_database()) as database:
+        yield Queries(database, open_log(database)), database
 
 
 def open_log(database: Database) -> EventLog:
     """The log with personal data opened: a person at this machine may read what its key opens."""
-    # Here, because most commands have no use for the language that says what is personal.
+    # Imported here, because few commands need the language, which says what is personal.
     from muster.events.personal import load_master
     from muster.execution.personal import PersonalLog
 
@@ -86,6 +89,19 @@ def airflow(user: str) -> AirflowClient:
             remedy=f"Add it with `muster users add {user}`.",
         )
     return AirflowClient(running.url.replace("localhost", "127.0.0.1"), user, logins[user].password)
+
+
+def in_airflow(run: str) -> tuple[str, str]:
+    """The ids of the Dag and of the Dag run of a run."""
+    dag_id, _, run_id = run.partition("/")
+    return dag_id, run_id
+
+
+def outage_like(error: MusterError) -> type[MusterError]:
+    """The class for an error that follows from this one: scripts are told by it that Airflow does not answer."""
+    from muster.local.client import Unreachable
+
+    return Unreachable if isinstance(error, Unreachable) else MusterError
 
 
 def airflow_elsewhere() -> str | None:

@@ -1,4 +1,4 @@
-"""`muster dead-letters`: a person has work done again that could not be done, or decides that it is not."""
+"""`muster dead-letters`: lists work that could not be done; a person redrives or discards it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.table import Table
 
 from muster.cli.carrying_out import carry_out
 from muster.cli.connections import open_database, open_log
-from muster.cli.output import Exit, console, emit, messages
+from muster.cli.output import Exit, console, emit, messages, open_table
 from muster.database import Database
 from muster.errors import MusterError, PermanentError, TransientError
 from muster.events.definitions import DefinitionStore
@@ -27,17 +27,17 @@ STYLES = {"redriven": "cyan", "discarded": "dim"}
 def list_letters(wanted: Filter, *, limit: int, discarded: bool, as_json: bool) -> None:
     """List what could not be processed, newest first."""
     with closing(open_database()) as database:
-        found = DeadLetters(database).waiting(wanted, limit=limit, discarded=discarded)
+        letters = DeadLetters(database).waiting(wanted, limit=limit, discarded=discarded)
     if as_json:
-        emit(found)
-    elif found:
-        console().print(_table(found))
+        emit(letters)
+    elif letters:
+        console().print(_table(letters))
     else:
         console().print("There are no dead letters.")
 
 
 def show_letter(id: str, *, as_json: bool) -> None:
-    """Show one whole: its cause, what it was to work on, and what was tried."""
+    """Show a dead letter whole: its cause, what it was to work on, and what was tried."""
     with closing(open_database()) as database:
         letter = DeadLetters(database).get(id)
         whole = asdict(letter) | _whole(database, letter)
@@ -47,31 +47,34 @@ def show_letter(id: str, *, as_json: bool) -> None:
     table = Table.grid(padding=(0, 2))
     for name, value in whole.items():
         if name == "events":
-            value = "\n".join(f"{it['at']:%Y-%m-%d %H:%M:%S} {it['type']} {it['actor']}" for it in value)
+            value = "\n".join(f"{event['at']:%Y-%m-%d %H:%M:%S} {event['type']} {event['actor']}" for event in value)
         if value is not None:
             table.add_row(name.replace("_", " "), escape(str(value)))
     console().print(table)
 
 
 def redrive(ids: Sequence[str], wanted: Filter, *, limit: int, dry_run: bool, user: str, as_json: bool) -> None:
-    """Have dead letters done again, one run after the other; what is refused keeps no other back."""
+    """Have dead letters done again, one run after the other; a refused one does not keep the others back."""
     with closing(open_database()) as database:
         chosen = _Chosen(_letters(database, ids, wanted, limit))
         log, definitions = open_log(database), DefinitionStore(database)
-        for it in chosen.whole_runs:
-            chosen.refuse(it, _without_a_step(it))
-        for it in chosen.letters if not ids else ():
-            # What failed below is a dead letter of its own: with both, what came through there would be done twice.
-            if it.error_class == "ChildFailed":
-                chosen.refuse(it, _of_a_run_below(it))
+        for letter in chosen.whole_runs:
+            chosen.refuse(letter, _without_a_step(letter))
+        for letter in chosen.letters if not ids else ():
+            # What failed in the child run is a dead letter of its own. Redriving this one too would start another
+            # child, which would repeat what had come through in the first.
+            if letter.error_class == "ChildFailed":
+                chosen.refuse(letter, _of_a_run_below(letter))
         plans = chosen.each_run(lambda run, work_items: plan_redrive(log, definitions, run, work_items, by=user))
         tasks = carry_out(database, plans, user, dry_run=dry_run, refuse=chosen.refuse_run)
 
-        def send_again(it: DeadLetter) -> None:
-            if it.decision == "discarded":
-                raise PermanentError(f"{it.id} was discarded; nothing was changed.", remedy=_MEANS)
-            if not dry_run and not Outbox(database).send_again(_number(it), f"Redriven by {user}."):
-                raise PermanentError(f"{it.id} was sent or forgotten meanwhile; nothing was changed.", remedy=_SHOWN)
+        def send_again(letter: DeadLetter) -> None:
+            if letter.decision == "discarded":
+                raise PermanentError(f"{letter.id} was discarded; nothing was changed.", remedy=_MEANS)
+            if not dry_run and not Outbox(database).send_again(_number(letter), f"Redriven by {user}."):
+                raise PermanentError(
+                    f"{letter.id} was sent or forgotten meanwhile; nothing was changed.", remedy=_SHOWN
+                )
 
         chosen.each_notice(send_again)
     _tell(chosen, "Would redrive" if dry_run else "Redriven", tasks, as_json=as_json)
@@ -80,7 +83,7 @@ def redrive(ids: Sequence[str], wanted: Filter, *, limit: int, dry_run: bool, us
 def discard(
     ids: Sequence[str], wanted: Filter, *, limit: int, reason: str, dry_run: bool, user: str, as_json: bool
 ) -> None:
-    """Write down that dead letters are not to be done any more, and why; what is refused keeps no other back."""
+    """Record that dead letters are not to be done any more, and why; a refused one does not keep the others back."""
     with closing(open_database()) as database:
         chosen = _Chosen(_letters(database, ids, wanted, limit))
         log = open_log(database)
@@ -88,7 +91,7 @@ def discard(
 
         def plan(run: str, work_items: WorkItems) -> Plan:
             planned = plan_discard(log, run, work_items, by=user, reason=reason)
-            # Discarding is right also for a run whose definition is gone; what it did before is then not known.
+            # A run whose definition is gone can be discarded all the same; then it is not known what it did before.
             with suppress(MusterError):
                 stands[run] = standing(log, DefinitionStore(database), run, work_items)
             return planned
@@ -100,58 +103,58 @@ def discard(
             except MusterError as error:
                 chosen.refuse_run(planned.run, error)
 
-        def keep(it: DeadLetter) -> None:
+        def keep(letter: DeadLetter) -> None:
             note = f"Discarded by {user}: {reason}"
-            if it.decision == "discarded" or (not dry_run and not Outbox(database).discard(_number(it), note)):
-                raise PermanentError(f"{it.id} was discarded or sent; nothing was changed.", remedy=_SHOWN)
+            if letter.decision == "discarded" or (not dry_run and not Outbox(database).discard(_number(letter), note)):
+                raise PermanentError(f"{letter.id} was discarded or sent; nothing was changed.", remedy=_SHOWN)
 
         chosen.each_notice(keep)
     _tell(chosen, "Would discard" if dry_run else "Discarded", {}, as_json=as_json, stands=stands)
 
 
 class _Chosen:
-    """The dead letters that a person has chosen, by run, and which of them were refused."""
+    """The dead letters that a person has chosen, and which of them were refused."""
 
     def __init__(self, letters: Sequence[DeadLetter]) -> None:
         self.letters = letters
-        self.whole_runs = [it for it in letters if it.kind == "run"]
+        self.whole_runs = [letter for letter in letters if letter.kind == "run"]
         self.refused: dict[str, MusterError] = {}
         """Why, by the id of the dead letter."""
 
     def refuse(self, letter: DeadLetter, error: MusterError) -> None:
-        """Leave one as it is."""
+        """Leave a dead letter as it is, and go on. The only one chosen raises its error instead."""
         if len(self.letters) == 1:
             raise error
         self.refused[letter.id] = error
 
     def refuse_run(self, run: str, error: MusterError) -> None:
-        """Leave all of a run as they are."""
-        own = [it for it in self.letters if it.run == run and it.kind != "notice"]
+        """Leave all dead letters of a run as they are, and go on. If no others were chosen, this raises the error."""
+        own = [letter for letter in self.letters if letter.run == run and letter.kind != "notice"]
         if len(own) == len(self.letters):
             raise error
-        self.refused |= {it.id: error for it in own}
+        self.refused |= {letter.id: error for letter in own}
 
     def each_notice(self, do: Callable[[DeadLetter], None]) -> None:
         """Decide about the notices, one after the other."""
-        for it in self.letters:
-            if it.kind == "notice":
+        for letter in self.letters:
+            if letter.kind == "notice":
                 try:
-                    do(it)
+                    do(letter)
                 except MusterError as error:
-                    self.refuse(it, error)
+                    self.refuse(letter, error)
 
     def each_run(self, plan: Callable[[str, WorkItems], Plan], *, whole_runs: bool = False) -> list[Plan]:
-        """A plan for each run; without those that were refused.
+        """A plan for each run that was not refused.
 
         Raises:
-            TransientError: the database does not answer, for no run; nothing is written yet.
+            TransientError: the database does not answer; nothing was written yet.
         """
         runs: dict[str, dict[str, list[int | None]]] = {}
-        for it in self.letters:
-            if it.run is not None and it.step is not None and it.id not in self.refused:
-                runs.setdefault(it.run, {}).setdefault(it.step, []).append(it.index)
+        for letter in self.letters:
+            if letter.run is not None and letter.step is not None and letter.id not in self.refused:
+                runs.setdefault(letter.run, {}).setdefault(letter.step, []).append(letter.index)
         if whole_runs:
-            runs |= {it.run: {} for it in self.whole_runs if it.run is not None}
+            runs |= {letter.run: {} for letter in self.whole_runs if letter.run is not None}
         plans: list[Plan] = []
         for run, work_items in runs.items():
             try:
@@ -164,16 +167,16 @@ class _Chosen:
 
 
 def _letters(database: Database, ids: Sequence[str], wanted: Filter, limit: int) -> list[DeadLetter]:
-    """Those that are named, else those that the filter lets through and nobody has decided about."""
+    """The dead letters that are named, else those that fit the filter and nobody has decided about."""
     letters = DeadLetters(database)
     if ids:
         return [letters.get(id) for id in dict.fromkeys(ids)]
     if wanted == Filter(set_aside=wanted.set_aside):
         raise PermanentError("Nothing was chosen.", remedy="Name dead letters, or give a filter such as --automation.")
-    found = letters.waiting(wanted, limit=limit)
-    if not found:
+    waiting = letters.waiting(wanted, limit=limit)
+    if not waiting:
         raise PermanentError("No dead letter fits.", remedy="`muster dead-letters list` shows them.")
-    return found
+    return waiting
 
 
 _MEANS = "Tell its people by other means; `muster outbox` shows it whole."
@@ -204,21 +207,22 @@ def _whole(database: Database, letter: DeadLetter) -> dict[str, object]:
         return {"notice": None if entry is None else entry.model_dump(mode="json")}
     log = open_log(database)
     events = [
-        {"version": it.version, "at": it.at, "type": it.type, "actor": it.actor, "data": it.data}
-        for it in log.read(letter.run or "", steps=[letter.step] if letter.step else None)
-        if it.index == letter.index or letter.step is None
+        {"version": event.version, "at": event.at, "type": event.type, "actor": event.actor, "data": event.data}
+        for event in log.read(letter.run or "", steps=[letter.step] if letter.step else None)
+        if event.index == letter.index or letter.step is None
     ]
     item = content(log, DefinitionStore(database), letter.run or "", letter.step, letter.index)
     return {**item, "events": events}
 
 
 def _table(letters: Sequence[DeadLetter]) -> Table:
-    table = Table("since", "dead letter", "kind", "error", box=None, header_style="bold", padding=(0, 2))
-    table.add_column("cause", overflow="fold")
-    for it in letters:
-        mark = f"[{STYLES[it.decision]}]{it.decision}[/] " if it.decision else ""
-        since = f"{it.at.astimezone():%Y-%m-%d %H:%M}"
-        table.add_row(since, escape(it.id), mark + it.kind, escape(it.error_class or ""), escape(it.cause or ""))
+    table = open_table("since", "dead letter", "kind", "error", folded=["cause"])
+    for letter in letters:
+        mark = f"[{STYLES[letter.decision]}]{letter.decision}[/] " if letter.decision else ""
+        since = f"{letter.at.astimezone():%Y-%m-%d %H:%M}"
+        table.add_row(
+            since, escape(letter.id), mark + letter.kind, escape(letter.error_class or ""), escape(letter.cause or "")
+        )
     return table
 
 
@@ -231,19 +235,19 @@ def _tell(
     stands: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
     """Say what was done and what was refused; exit code 1 when anything was."""
-    done = [it for it in chosen.letters if it.id not in chosen.refused]
-    runs = {it.run for it in done if it.step is not None}
+    done = [letter for letter in chosen.letters if letter.id not in chosen.refused]
+    runs = {letter.run for letter in done if letter.step is not None}
     standing = None if stands is None else {run: works for run, works in stands.items() if run in runs}
     if as_json:
         refused = {id: str(error) for id, error in chosen.refused.items()}
-        said = {"letters": [it.id for it in done], "tasks": tasks, "done": not verb.startswith("Would")}
+        said = {"letters": [letter.id for letter in done], "tasks": tasks, "done": not verb.startswith("Would")}
         emit(said | {"refused": refused} | ({} if standing is None else {"stands": standing}))
-    for it in done if not as_json else ():
-        console().print(f"{verb} {it.id}: {it.cause or ''}", markup=False)
+    for letter in done if not as_json else ():
+        console().print(f"{verb} {letter.id}: {letter.cause or ''}", markup=False)
     for run, works in (standing or {}).items() if not as_json else ():
         if works:
             console().print(f"What {run} did for it before stands: {', '.join(works)}.", markup=False)
-    if verb == "Redriven" and not as_json and any(it.kind == "notice" for it in done):
+    if verb == "Redriven" and not as_json and any(letter.kind == "notice" for letter in done):
         console().print("The reconciler sends the notices, each under its own key, in ten minutes or a little later.")
     for id, error in chosen.refused.items():
         messages().print(redact(f"Refused {id}: {error}"), markup=False, style="red")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import typer
 from rich.markup import escape
 
-from muster.cli.connections import open_log
-from muster.cli.log import opened, stream_of
+from muster.cli.connections import open_database, open_log
+from muster.cli.log import stream_of
 from muster.cli.output import Exit, console, emit
 from muster.database import Database
 from muster.errors import MusterError
@@ -34,24 +35,25 @@ class _Local:
 def debug_run(id: str, *, own: bool, as_json: bool) -> None:
     """Compare a run's decisions with those of today's code and YAML, or of today's code and the run's own version."""
     project = find_project()
-    with opened() as database:
+    with closing(open_database()) as database:
         stream, log = stream_of(database, id), open_log(database)
         ensure_untampered(log, stream)
         events = list(log.read(stream))
         started = _own(database, stream, events)
     learn_settings(started.settings)
     today, note = (started, "its own version") if own else _today(project, started)
-    found = debug(events, today, started, _Local(project.site_skills))
+    debugged = debug(events, today, started, _Local(project.site_skills))
     if as_json:
-        told = redact_data(asdict(found))
-        emit({**told, "with": note, "first": told["differences"][0] if found.differences else None})
+        told = redact_data(asdict(debugged))
+        emit({**told, "with": note, "first": told["differences"][0] if debugged.differences else None})
     else:
-        _show(found, note)
-    if found.differences:
+        _show(debugged, note)
+    if debugged.differences:
         raise typer.Exit(Exit.FAILED)
 
 
 def _own(database: Database, stream: str, events: list[Event]) -> Definition:
+    """The version that a run began with. Raises MusterError when there is none, or when it went on with another."""
     if not events or events[0].type != EventType.RUN_OPENED:
         raise MusterError(f"{stream} was never opened, so there are no decisions in it.", remedy="`muster runs`.")
     began_with = RunOpened.of(events[0]).definition
@@ -70,9 +72,9 @@ def _today(project: Project, started: Definition) -> tuple[Definition, str]:
         MusterError: its YAML is broken.
     """
     catalogue = load_folder(project.include)
-    found = catalogue.definitions.get(started.name)
-    if found is not None:
-        return found, "the same YAML" if found.hash == started.hash else "another YAML than it started with"
+    current = catalogue.definitions.get(started.name)
+    if current is not None:
+        return current, "the same YAML" if current.hash == started.hash else "another YAML than it started with"
     if catalogue.problems:
         raise MusterError(
             f"The automation {started.name} cannot be read as it is now: {catalogue.problems[0]}",
@@ -81,19 +83,19 @@ def _today(project: Project, started: Definition) -> tuple[Definition, str]:
     return started, "its own version: its YAML is gone"
 
 
-def _show(found: Debugged, note: str) -> None:
+def _show(debugged: Debugged, note: str) -> None:
     out = console()
-    out.print(f"run  {found.run}", markup=False)
-    out.print(f"with {note} ({found.definition[:12]}), {found.decisions} decisions made again", markup=False)
-    if not found.differences:
+    out.print(f"run  {debugged.run}", markup=False)
+    out.print(f"with {note} ({debugged.definition[:12]}), {debugged.decisions} decisions made again", markup=False)
+    if not debugged.differences:
         out.print("[green]Every decision is as it was.[/]")
         return
-    first = found.differences[0]
+    first = debugged.differences[0]
     out.print(f"\n[bold red]The first that differs[/], at event {first.version}: {escape(_where(first))}, {first.what}")
     out.print(f"  recorded  {_text(first.recorded)}", markup=False)
     out.print(f"  today     {_text(first.today)}", markup=False)
-    if len(found.differences) > 1:
-        out.print(f"{len(found.differences) - 1} more follow, some as its consequence; --json prints all.")
+    if len(debugged.differences) > 1:
+        out.print(f"{len(debugged.differences) - 1} more follow, some as its consequence; --json prints all.")
 
 
 def _where(difference: Difference) -> str:

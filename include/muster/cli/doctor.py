@@ -59,7 +59,7 @@ def examine(*, as_json: bool) -> None:
 
 
 def all_checks(project: Project) -> Iterator[Check]:
-    """Every check in turn; one that breaks is bad itself and hides no other."""
+    """Every check in turn. A check that raises is reported as bad, and the others still follow."""
     kinds: list[Callable[[Project], Iterator[Check]]] = [
         _python,
         _versions,
@@ -132,11 +132,7 @@ def _state(project: Project) -> Iterator[Check]:
 
 
 def _secret_files(project: Project) -> list[Path]:
-    return [
-        project.state / "credentials.json",
-        project.state / "running.json",
-        project.airflow_home / "passwords.json",
-    ]
+    return [project.state / "credentials.json", project.state / "running.json", project.airflow_home / "passwords.json"]
 
 
 def _disk(project: Project) -> Iterator[Check]:
@@ -176,7 +172,7 @@ def _airflow(project: Project) -> Iterator[Check]:
 
 
 def _published(project: Project) -> Iterator[Check]:
-    """What is held back while it is published: Airflow goes on with what was valid before."""
+    """What was refused as it was published: Airflow goes on with what was valid before."""
     if find_running(project.state) is None and airflow_elsewhere() is None:
         return
     try:
@@ -243,7 +239,7 @@ def _automations(project: Project) -> Iterator[Check]:
 
 
 def _watched(definitions: Iterable[Definition]) -> Iterator[Check]:
-    """Where the folders are that start runs: a relative one is easily taken for another."""
+    """Where the folders are whose files start runs: a relative path may mean another place than its author thinks."""
     for definition in definitions:
         for path in (trigger.folder for trigger in definition.triggers if trigger.folder is not None):
             folder, name = site_path(path), f"files of {definition.name}"
@@ -255,7 +251,7 @@ def _watched(definitions: Iterable[Definition]) -> Iterator[Check]:
 
 
 def _left_over(project: Project) -> Iterator[Check]:
-    """Files whose trigger was removed before their run was started."""
+    """Files that arrived for a trigger which was removed before it started their run."""
     import psycopg
 
     from muster.database import Database
@@ -268,16 +264,16 @@ def _left_over(project: Project) -> Iterator[Check]:
         return
     catalogue = load_folder(project.include)
     if catalogue.problems:
-        return  # What is not valid has triggers too, which are not known.
+        return  # An automation that is not valid may have the trigger of these files.
     watches: dict[Watch, list[Arrival]] = {}
     for definition in catalogue.definitions.values():
         files = [trigger for trigger in definition.triggers if isinstance(trigger, ResolvedFiles)]
         inputs = tuple(sorted({str(trigger.input) for trigger in files}))
         for trigger in files:
             watch = Watch(definition.name, trigger.path, str(trigger.input), inputs)
-            found = watches.setdefault(watch, [])
+            arrived = watches.setdefault(watch, [])
             with suppress(MusterError):  # A folder that cannot be read just now.
-                found += look(watch.path, trigger.match, now=math.inf)
+                arrived += look(watch.path, trigger.match, now=math.inf)
     database = Database(dsn)
     try:
         left = left_over(database, watches)
@@ -285,20 +281,20 @@ def _left_over(project: Project) -> Iterator[Check]:
         return  # The check of the database says that it does not answer; one without tables has no files.
     finally:
         database.close()
-    for one in left:
-        count = "a file" if len(one.uris) == 1 else f"{len(one.uris)} files"
+    for lost in left:
+        count = "a file" if len(lost.uris) == 1 else f"{len(lost.uris)} files"
         yield Check(
-            f"files of {one.automation}",
+            f"files of {lost.automation}",
             "bad",
-            f"{count} of {', '.join(one.folders)} had arrived, and no run was started: no trigger is for them any more",
-            f"Put the `files` trigger of {one.automation} back, for the input `{one.input or '...'}`: it starts their"
-            " run."
-            f" Or start one yourself with `muster run`, and move them elsewhere.",
+            f"{count} of {', '.join(lost.folders)} had arrived, and no run was started: no trigger is for them any"
+            " more",
+            f"Put the `files` trigger of {lost.automation} back, for the input `{lost.input or '...'}`: it starts"
+            " their run. Or start one yourself with `muster run`, and move them elsewhere.",
         )
 
 
 def _operators(project: Project, users: dict[str, list[str]]) -> Iterator[Check]:
-    """Whether Airflow can import the operators, tried in a process of its own: lint only looks at their files."""
+    """Whether Airflow can import the operators, tried in a process of its own: lint only reads their source."""
     if not users:
         return
     from muster.cli.importing import imported

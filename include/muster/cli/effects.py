@@ -1,4 +1,4 @@
-"""`muster effects`: what was done outside, and a person's word on what is in doubt."""
+"""`muster effects`: what was done outside, and a person's decision about effects in doubt."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from contextlib import closing
 from dataclasses import asdict
 
 from rich.markup import escape
-from rich.table import Table
 
-from muster.cli.connections import airflow, open_database
-from muster.cli.output import console, counted, emit
+from muster.cli.connections import airflow, in_airflow, open_database
+from muster.cli.output import console, counted, emit, open_table
 from muster.recovery.ledger import Entry, Ledger
 from muster.recovery.pruning import prune
 
@@ -29,7 +28,7 @@ def show(*, run: str | None, in_doubt: bool, limit: int, as_json: bool) -> None:
 
 
 def settle(key: str, *, happened: bool, result: object, as_json: bool) -> None:
-    """Note what a person found out."""
+    """Record whether an effect in doubt happened, as a person found out."""
     with closing(open_database()) as database:
         Ledger(database).decide(key, happened=happened, result=result)
     if as_json:
@@ -40,14 +39,9 @@ def settle(key: str, *, happened: bool, result: object, as_json: bool) -> None:
 
 
 def prune_old(age: float, *, dry_run: bool, user: str, as_json: bool) -> None:
-    """Ask Airflow which runs it has forgotten, and remove what they did from the ledger."""
+    """Remove from the ledger what runs did that Airflow no longer knows, once they are `age` seconds old."""
     with closing(open_database()) as database, airflow(user) as client:
-
-        def is_known(run: str) -> bool:
-            dag_id, _, run_id = run.partition("/")
-            return client.run(dag_id, run_id) is not None
-
-        done = prune(database, age, is_known, dry_run=dry_run)
+        done = prune(database, age, lambda run: client.run(*in_airflow(run)) is not None, dry_run=dry_run)
     if as_json:
         emit({**asdict(done), "done": not dry_run})
         return
@@ -59,13 +53,11 @@ def prune_old(age: float, *, dry_run: bool, user: str, as_json: bool) -> None:
 
 
 def _print(entries: list[Entry]) -> None:
-    table = Table("when", "state", "kind", "attempts", box=None, header_style="bold", padding=(0, 2))
-    for name in ("key", "error"):
-        table.add_column(name, overflow="fold")
-    for it in entries:
-        when, state = f"{it.begun_at.astimezone():%Y-%m-%d %H:%M}", f"[{STYLES[it.status]}]{it.status}[/]"
-        table.add_row(when, state, escape(it.kind), str(it.attempt), escape(it.key), escape(it.error or ""))
+    table = open_table("when", "state", "kind", "attempts", folded=["key", "error"])
+    for entry in entries:
+        when, state = f"{entry.begun_at.astimezone():%Y-%m-%d %H:%M}", f"[{STYLES[entry.status]}]{entry.status}[/]"
+        table.add_row(when, state, escape(entry.kind), str(entry.attempt), escape(entry.key), escape(entry.error or ""))
     out = console()
     out.print(table)
-    if doubts := sum(it.status == "unknown" for it in entries):
+    if doubts := sum(entry.status == "unknown" for entry in entries):
         out.print(f"\n{doubts} in doubt: whether they happened is unknown. `muster effects settle` says it.")

@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.text import Text
 
 from muster.cli.approvals import pending
+from muster.cli.connections import in_airflow
 from muster.cli.output import muster_command
 from muster.cli.run_chart import result, run_chart
 from muster.cli.skills import call_skill, new_key
@@ -26,12 +27,12 @@ from muster.notifications.outbox import Outbox
 
 AUTOMATION = "invoice_processing"
 RUN_ID = "bundled-inbox"
-"""Chosen by us, so that a second start finds the first one's run and repeats nothing."""
+"""Always the same, so that a second start finds the run of the first one and repeats nothing."""
 NAME = f"{AUTOMATION}/{RUN_ID}"
 DAG_PATIENCE = 120.0
 """Seconds to wait for Airflow to list the automation."""
 SILENCE = 180.0
-"""Seconds without an answer of Airflow or the database after which a run is followed no further."""
+"""Seconds without an answer of Airflow or the database until following a run is given up."""
 
 
 def bundled_invoices(include: Path) -> list[str]:
@@ -41,7 +42,7 @@ def bundled_invoices(include: Path) -> list[str]:
 
 
 def process_bundled_inbox(stack: Stack, out: Console) -> None:
-    """Start the run unless it ever was, follow it to its end, and print what came of it."""
+    """Start the run unless there was one before, follow it to its end, and print what came of it."""
     invoices = bundled_invoices(stack.project.include)
     if not invoices:
         return
@@ -66,13 +67,7 @@ def process_bundled_inbox(stack: Stack, out: Console) -> None:
 
 
 def follow(
-    client: AirflowClient,
-    queries: Queries,
-    dag_id: str,
-    run_id: str,
-    out: Console,
-    *,
-    timeout: float = float("inf"),
+    client: AirflowClient, queries: Queries, dag_id: str, run_id: str, out: Console, *, timeout: float = float("inf")
 ) -> bool:
     """Show a run step by step until it ends, then its result; True when it succeeded.
 
@@ -106,8 +101,7 @@ def follow(
                     raise
             if time.monotonic() > deadline:
                 raise TransientError(
-                    f"{name} has not ended after {timeout:.0f} s.",
-                    remedy=f"It goes on: {_show(name)}.",
+                    f"{name} has not ended after {timeout:.0f} s.", remedy=f"It goes on: {_show(name)}."
                 )
             time.sleep(0.5)
     steps = queries.steps(name)
@@ -138,10 +132,7 @@ def _listed(client: AirflowClient, out: Console) -> bool:
 
 
 def _explain_missing(client: AirflowClient, out: Console) -> None:
-    out.print(
-        f"Airflow does not list {AUTOMATION}, so the bundled invoices wait for the next start.",
-        style="yellow",
-    )
+    out.print(f"Airflow does not list {AUTOMATION}, so the bundled invoices wait for the next start.", style="yellow")
     for error in client.import_errors():
         out.print(f"{error['filename']}: {error['stack_trace']}", markup=False)
 
@@ -169,16 +160,15 @@ def _print_changes(steps: list[Any], seen: dict[str, str], out: Console) -> None
 
 
 def _announce_approvals(client: AirflowClient, queries: Queries, name: str, announced: set[str], out: Console) -> None:
-    dag_id, _, run_id = name.partition("/")
-    for it in pending(client, dag_id, run_id, queries.timeline(name)):
-        item = f" --item {it.index}" if it.index is not None else ""
-        choice = f"--step {it.step}{item}"
+    for waiting in pending(client, *in_airflow(name), queries.timeline(name)):
+        item = f" --item {waiting.index}" if waiting.index is not None else ""
+        choice = f"--step {waiting.step}{item}"
         if choice in announced:
             continue
         # Text, not markup: what is printed above the live picture must not change how it is drawn.
         if not announced:
             out.print(Text("A person must decide. Answer in a second window, or in Airflow's UI:"))
         announced.add(choice)
-        user = it.assignees[0] if it.assignees else "admin"
-        out.print(Text.assemble(("? ", "magenta"), it.subject))
+        user = waiting.assignees[0] if waiting.assignees else "admin"
+        out.print(Text.assemble(("? ", "magenta"), waiting.subject))
         out.print(Text(f"  {muster_command()} approve {name} {choice} --as {user}   (or reject)", style="dim"))

@@ -1,4 +1,4 @@
-"""What only shows of an operator when its module is executed: found out in a process of its own."""
+"""Imports operators in a process of its own, for what shows only when their modules are executed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 LIMIT = 300.0
-"""Seconds that importing them may take."""
+"""Seconds that importing all of them may take."""
 IMPORT = """\
 import importlib, json, sys
 sys.path[:0] = sys.argv[1:2]
@@ -19,12 +19,12 @@ failed, skipping = {}, []
 for path in sys.argv[3:]:
     module, _, name = path.rpartition(".")
     try:
-        found = getattr(importlib.import_module(module), name)
+        operator = getattr(importlib.import_module(module), name)
     except BaseException as error:
         failed[path] = f"{type(error).__name__}: {error}"
         continue
-    ancestors = getattr(found, "__mro__", ())
-    if any(each.__name__ == "SkipMixin" and each.__module__.startswith("airflow.") for each in ancestors):
+    ancestors = getattr(operator, "__mro__", ())
+    if any(base.__name__ == "SkipMixin" and base.__module__.startswith("airflow.") for base in ancestors):
         skipping.append(path)
 with open(sys.argv[2], "w") as file:
     json.dump([failed, skipping], file)
@@ -32,9 +32,13 @@ with open(sys.argv[2], "w") as file:
 
 
 def imported(operators: Sequence[str], plugins: Path, limit: float = LIMIT) -> tuple[dict[str, str], list[str]]:
-    """Import operators as Airflow does: the errors of those that cannot be, and those that have tasks skipped."""
+    """Import operators as Airflow does.
+
+    Returns:
+        By import path, the errors of those that cannot be imported; and the paths of those that have tasks skipped.
+    """
     with tempfile.TemporaryDirectory() as home:  # Airflow writes its configuration there when it is imported.
-        answer = Path(home) / "answer.json"  # Not what it prints: modules print too.
+        answer = Path(home) / "answer.json"  # A file and not standard output, on which the modules may print.
         command = [sys.executable, "-P", "-c", IMPORT, str(plugins), str(answer), *operators]
         environment = {**os.environ, "AIRFLOW_HOME": home}
         end = "ends the process that imports it"
@@ -47,6 +51,7 @@ def imported(operators: Sequence[str], plugins: Path, limit: float = LIMIT) -> t
             return failed, skipping
     if len(operators) == 1:
         return {operators[0]: f"its module {end}"}, []
+    # One of them ended the process or took too long: each by itself tells which.
     failed, skipping = {}, []
     for operator in operators:
         failed_alone, skipping_alone = imported([operator], plugins, limit)

@@ -1,11 +1,11 @@
-"""`muster replay`, `rebuild` and `verify`: the log as the truth, and what is derived from it."""
+"""`muster replay`, `rebuild` and `verify`: the log, and the projections that are derived from it."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from muster.cli.connections import open_database
-from muster.cli.output import Exit, console, counted, emit, messages
+from muster.cli.output import Exit, console, counted, emit, messages, open_table
 from muster.cli.run_chart import mark, word
 from muster.database import Database
 from muster.events.checkpoints import CHECKPOINTS, Checkpoint, Verification, known_streams, verify, write_checkpoint
@@ -35,16 +35,6 @@ SHOWN = 20
 _RESTORE = "Restore the database or the file from a backup, and find out who changed it."
 
 
-@contextmanager
-def opened() -> Iterator[Database]:
-    """Muster's database, closed afterwards."""
-    database = open_database()
-    try:
-        yield database
-    finally:
-        database.close()
-
-
 def stream_of(database: Database, id: str) -> str:
     """The run's stream: by its exact name in the log, which needs no projection, else as `muster show` finds it.
 
@@ -55,25 +45,25 @@ def stream_of(database: Database, id: str) -> str:
 
 
 def replay_run(id: str, *, until: str | None, step: str | None, as_json: bool) -> None:
-    """Fold a run's events anew; at the end, hold the result against the projections."""
+    """Fold a run's events again, and at the end of its log compare the state with the projections."""
     moment = _moment(until)
-    with opened() as database:
+    with closing(open_database()) as database:
         stream = stream_of(database, id)
         ensure_untampered(EventLog(database), stream)
-        found = replay(database, stream, until=moment, step=step)
-        unpriced = by_run(Queries(database).unpriced([stream], until=found.version))[stream]
+        replayed = replay(database, stream, until=moment, step=step)
+        unpriced = by_run(Queries(database).unpriced([stream], until=replayed.version))[stream]
     if as_json:
-        emit(_machine(found, step))
+        emit(_machine(replayed, step))
     else:
-        _show(found, step, unpriced)
-    if found.differences:
+        _show(replayed, step, unpriced)
+    if replayed.differences:
         raise typer.Exit(Exit.FAILED)
 
 
 def rebuild_projections(id: str | None, *, as_json: bool) -> None:
-    """Make the rows of one run, or of all, new from the log."""
+    """Write the projections of one run, or of all, again from the log."""
     began = time.monotonic()
-    with opened() as database:
+    with closing(open_database()) as database:
         done = rebuild(database, None if id is None else stream_of(database, id))
     seconds = round(time.monotonic() - began, 3)
     if as_json:
@@ -97,16 +87,16 @@ def verify_log(id: str | None, *, checkpoint: bool, begin: bool, file: Path | No
         raise typer.BadParameter("--checkpoint is for the whole log, and --begin goes with it.")
     path = file or find_project().state / CHECKPOINTS
     written = None
-    with opened() as database:
+    with closing(open_database()) as database:
         stream = None if id is None else _verified_stream(database, id, path)
-        found = verify(database, path, stream, lost=begin)
-        if checkpoint and not found.faults:
+        verification = verify(database, path, stream, lost=begin)
+        if checkpoint and not verification.faults:
             written = write_checkpoint(EventLog(database), path, begin=begin)
     if as_json:
-        emit({**asdict(found), "checkpoint": written})
+        emit({**asdict(verification), "checkpoint": written})
     else:
-        _report(found, written, checkpoint)
-    if found.faults:
+        _report(verification, written, checkpoint)
+    if verification.faults:
         raise typer.Exit(Exit.FAILED)
 
 
@@ -115,20 +105,24 @@ def _verified_stream(database: Database, id: str, path: Path) -> str:
     return id if id in known_streams(path) else stream_of(database, id)
 
 
-def _report(found: Verification, written: Checkpoint | None, wanted: bool) -> None:
+def _report(verification: Verification, written: Checkpoint | None, wanted: bool) -> None:
     out = console()
-    _tell_faults(found.faults)
-    if found.faults:
-        out.print(f"[bold red]{counted(len(found.faults), 'fault')}[/] in {counted(found.streams, 'stream')}.")
+    _tell_faults(verification.faults)
+    if verification.faults:
+        out.print(
+            f"[bold red]{counted(len(verification.faults), 'fault')}[/] in {counted(verification.streams, 'stream')}."
+        )
         out.print(_RESTORE)
         if wanted:
             out.print("No checkpoint was written.")
         return
     out.print(
         f"[green]Everything is as it was written[/]: "
-        f"{counted(found.events, 'event')} of {counted(found.streams, 'stream')}."
+        f"{counted(verification.events, 'event')} of {counted(verification.streams, 'stream')}."
     )
-    out.print(f"Checkpoints: {found.checkpoints}; they witness the end of {counted(found.covered, 'stream')}.")
+    out.print(
+        f"Checkpoints: {verification.checkpoints}; they witness the end of {counted(verification.covered, 'stream')}."
+    )
     if written is not None:
         out.print(f"Wrote checkpoint {written.number} ({written.hash}).")
 
@@ -145,7 +139,7 @@ def _moment(text: str | None) -> int | datetime | None:
     if text.isascii() and text.isdigit():
         return int(text)
     try:
-        # Without an offset it is the time of this machine, as `muster show` prints it.
+        # A time without an offset is this machine's local time, as `muster show` prints times.
         return datetime.fromisoformat(text).astimezone()
     except (ValueError, OverflowError) as error:
         raise typer.BadParameter(
@@ -154,20 +148,20 @@ def _moment(text: str | None) -> int | datetime | None:
         ) from error
 
 
-def _machine(found: Replay, step: str | None) -> dict[str, object]:
-    told = asdict(found)
-    for id, state in found.state.steps.items():
+def _machine(replayed: Replay, step: str | None) -> dict[str, object]:
+    told = asdict(replayed)
+    for id, state in replayed.state.steps.items():
         told["state"]["steps"][id]["status"] = state.status
     if step is not None:
         told["step"] = told["state"]["steps"].get(step)
     return told
 
 
-def _show(found: Replay, step: str | None, unpriced: int) -> None:
-    out, state = console(), found.state
+def _show(replayed: Replay, step: str | None, unpriced: int) -> None:
+    out, state = console(), replayed.state
     facts = Table.grid(padding=(0, 2))
-    facts.add_row("run", f"[bold]{escape(found.run)}[/]")
-    facts.add_row("events", f"{found.version} of {found.last}, the last of them {_when(found.at)}")
+    facts.add_row("run", f"[bold]{escape(replayed.run)}[/]")
+    facts.add_row("events", f"{replayed.version} of {replayed.last}, the last of them {_when(replayed.at)}")
     facts.add_row("status", word(state.status) + (f"  {escape(state.reason)}" if state.reason else ""))
     facts.add_row("version", (state.definition or "")[:12])
     facts.add_row("models", f"{counted(state.calls, 'call')}, {cost_in_words(state.cost, state.calls, unpriced)}")
@@ -177,9 +171,9 @@ def _show(found: Replay, step: str | None, unpriced: int) -> None:
         out.print(_steps(state.steps.values()))
     elif step in state.steps:
         out.print(_step(state.steps[step]))
-    if found.differences is not None:
+    if replayed.differences is not None:
         out.print()
-        _tell(found.differences)
+        _tell(replayed.differences)
 
 
 def _tell(differences: list[Difference]) -> None:
@@ -188,9 +182,9 @@ def _tell(differences: list[Difference]) -> None:
         out.print("[green]The projections say what the log says.[/]")
         return
     out.print(f"[bold red]The projections differ from the log in {counted(len(differences), 'place')}:[/]")
-    table = Table("table", "row", "column", "stored", "log", box=None, header_style="bold", padding=(0, 2))
-    for each in differences[:SHOWN]:
-        cells = (each.table, each.row, each.column, str(each.stored), str(each.derived))
+    table = open_table("table", "row", "column", "stored", "log")
+    for difference in differences[:SHOWN]:
+        cells = (difference.table, difference.row, difference.column, str(difference.stored), str(difference.derived))
         table.add_row(*(escape(cell) for cell in cells))
     out.print(table)
     if len(differences) > SHOWN:
@@ -199,7 +193,7 @@ def _tell(differences: list[Difference]) -> None:
 
 
 def _steps(steps: Any) -> Table:
-    table = Table("", "step", "status", "items", "attempt", "ended", box=None, header_style="bold", padding=(0, 2))
+    table = open_table("", "step", "status", "items", "attempt", "ended")
     for step in steps:
         counts = ", ".join(f"{count} {name}" for name, count in step.counts.items() if count)
         items = f"{len(step.items)} of {len(step.indices)}: {counts or 'none ended'}" if step.is_fan_out else ""
@@ -209,8 +203,7 @@ def _steps(steps: Any) -> Table:
 
 
 def _step(step: StepState) -> Table:
-    table = Table("", "what", box=None, header_style="bold", padding=(0, 2))
-    table.add_column("", overflow="fold")
+    table = open_table("", "what", folded=[""])
     works: list[tuple[str, WorkState]] = [(step.id, step.whole)]
     works += [(f"{step.id}[{index}]", item) for index, item in sorted(step.items.items())]
     for name, work in works:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 from rich.markup import escape
-from rich.table import Table
 
 from muster.cli.connections import open_database
-from muster.cli.output import console, emit
+from muster.cli.output import console, emit, open_table
 from muster.notifications.outbox import Outbox, OutboxEntry, Status
 
 STYLES = {"sent": "green", "kept": "yellow", "failed": "red", "pending": "cyan"}
@@ -14,11 +15,8 @@ STYLES = {"sent": "green", "kept": "yellow", "failed": "red", "pending": "cyan"}
 
 def list_notices(*, run: str | None, status: Status | None, limit: int, as_json: bool) -> None:
     """List notices, newest first."""
-    database = open_database()
-    try:
+    with closing(open_database()) as database:
         entries = Outbox(database).entries(run=run, status=status, limit=limit)
-    finally:
-        database.close()
     if as_json:
         emit(entries)
     elif entries:
@@ -28,10 +26,8 @@ def list_notices(*, run: str | None, status: Status | None, limit: int, as_json:
 
 
 def _show(entries: list[OutboxEntry]) -> None:
-    table = Table("when", "state", "to", box=None, header_style="bold", padding=(0, 2))
-    # Folded, not cut: what is said ends with the place of a report.
-    for name in ("text", "remark"):
-        table.add_column(name, overflow="fold")
+    # Folded, not cut: a text ends with the place of a report.
+    table = open_table("when", "state", "to", folded=["text", "remark"])
     for entry in entries:
         state = f"[{STYLES[entry.status]}]{entry.status}[/]"
         when = f"{entry.created_at.astimezone():%Y-%m-%d %H:%M}"
@@ -44,5 +40,5 @@ def _show(entries: list[OutboxEntry]) -> None:
 
 
 def _why(entry: OutboxEntry) -> str:
-    """What is to be said of it: of one that is kept, why; else what went wrong."""
+    """Why a notice is kept here, or what went wrong with it."""
     return entry.note if entry.status == "kept" else entry.error or entry.note

@@ -9,17 +9,21 @@ import shlex
 import shutil
 import sys
 import unicodedata
+from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from enum import IntEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from rich.console import Console
 from typer.core import TyperGroup
 
 from muster.errors import MusterError, TransientError
+
+if TYPE_CHECKING:
+    from rich.table import Column, Table
 
 PIPE_WIDTH = 10_000
 """Columns of tables in a pipe: enough that no line is ever cut."""
@@ -62,13 +66,23 @@ def _console(*, stderr: bool) -> Console:
 
 
 def muster_command() -> str:
-    """How `muster` can be called from here: by its name where it is on the path, else by its place."""
+    """How `muster` can be called from here: by name when it is on the path, else by the path to it."""
     own = Path(sys.executable).with_name("muster")
-    found = shutil.which("muster")
-    if (found is not None and Path(found).resolve() == own.resolve()) or not own.exists():
+    on_path = shutil.which("muster")
+    if (on_path is not None and Path(on_path).resolve() == own.resolve()) or not own.exists():
         return "muster"
     near = own.relative_to(Path.cwd()) if own.is_relative_to(Path.cwd()) else own
     return shlex.quote(str(near))
+
+
+def open_table(*columns: str | Column, folded: Sequence[str] = (), padding: int = 2) -> Table:
+    """An empty table without borders; the columns in `folded` come last and break long values into several lines."""
+    from rich.table import Table
+
+    table = Table(*columns, box=None, header_style="bold", padding=(0, padding))
+    for name in folded:
+        table.add_column(name, overflow="fold")
+    return table
 
 
 def counted(number: int, noun: str) -> str:
@@ -82,7 +96,7 @@ def emit(value: object) -> None:
 
 
 def harmless(text: str) -> str:
-    """The text; for a terminal without the control characters in it, which command one."""
+    """The text, for a terminal without its control characters, which a terminal would obey."""
     if not sys.stdout.isatty():
         return text
     return "".join(c for c in text if c in "\n\t" or unicodedata.category(c) != "Cc")
@@ -152,6 +166,9 @@ def exit_code(error: Exception) -> Exit:
 
 
 def _is_outage(error: Exception) -> bool:
-    """True when the database does not answer. Its driver is heavy: who has not imported it has asked nothing."""
+    """True when the database does not answer.
+
+    Its driver is heavy and is not imported for this: an error of a module that was never imported cannot be here.
+    """
     kinds = (("psycopg", "OperationalError"), ("psycopg_pool", "PoolTimeout"))
     return any(name in sys.modules and isinstance(error, getattr(sys.modules[name], kind)) for name, kind in kinds)

@@ -27,12 +27,12 @@ def pause(name: str, *, paused: bool, user: str, as_json: bool) -> None:
 
 
 def told_paused(name: str) -> str:
-    """That an automation is paused, and what to do."""
+    """The sentence that an automation is paused, and what to do."""
     return f"{name} is paused: nothing of it begins until `muster unpause {name}`."
 
 
 def unknown(name: str) -> MusterError:
-    """Airflow has no automation of this name."""
+    """The error for a name of which Airflow has no automation."""
     return MusterError(
         f"Airflow has no automation {name!r}.",
         remedy="`muster list` shows those there are; Airflow has a new one within 15 seconds.",
@@ -40,7 +40,7 @@ def unknown(name: str) -> MusterError:
 
 
 def paused_ones(user: str = "admin") -> list[str] | None:
-    """What is paused, sorted; None where no Airflow is up, or it does not say."""
+    """The automations that are paused, sorted; None when Airflow is not up or does not say."""
     if airflow_elsewhere() is None and find_running(find_project().state) is None:
         return None
     try:

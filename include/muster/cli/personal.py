@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -16,18 +17,15 @@ from muster.operations.forgetting import find_subject, forget
 
 
 def forget_subject(subject: str, *, yes: bool, user: str, as_json: bool) -> None:
-    """Ask, unless `yes`, then throw the key away and say what that took with it, or what had come since."""
+    """Ask, unless `yes`; then throw the person's key away and say what became unreadable, or what had come since."""
     project = find_project()
     artifacts = Path(named) if (named := os.environ.get("MUSTER_ARTIFACTS")) else project.artifacts
     vault = Vault(partial(load_master, project.state))
-    database = open_database()
-    try:
+    with closing(open_database()) as database:
         find_subject(database, vault, subject)
         if not yes:
             typer.confirm(f"Forget {subject}? Nothing brings the data back.", abort=True, err=True)
         done = forget(database, vault, subject, by=user, artifacts=artifacts)
-    finally:
-        database.close()
     if as_json:
         emit(
             {

@@ -45,24 +45,28 @@ def render() -> str:
 
 def _command(command: object, name: str) -> str:
     """A command, and those below it."""
-    below = [_command(each, f"{name} {each.name}") for each in getattr(command, "commands", {}).values()]
+    below = [_command(inner, f"{name} {inner.name}") for inner in getattr(command, "commands", {}).values()]
     return "\n".join([_own(command, name), *below])
 
 
 def _own(command: Any, name: str) -> str:
-    arguments = [it for it in command.params if it.param_type_name == "argument"]
-    names = " ".join(_shown(it) for it in arguments)
+    arguments = [parameter for parameter in command.params if parameter.param_type_name == "argument"]
+    names = " ".join(_shown(parameter) for parameter in arguments)
     rows = "\n".join(_rows(command))
     head = f"### `{f'muster {name} {names}'.strip()}`\n\n{command.help}\n"
     return f"{head}\n| | |\n| --- | --- |\n{rows}\n" if rows else head
 
 
 def _rows(command: Any) -> Iterator[str]:
-    for it in command.params:
-        if it.name == "help":
+    for parameter in command.params:
+        if parameter.name == "help":
             continue
-        names = _shown(it) if it.param_type_name == "argument" else ", ".join([*it.opts, *it.secondary_opts])
-        yield f"| `{names}` | {' '.join(filter(None, [it.help, _default(it), _variable(it)]))} |"
+        names = (
+            _shown(parameter)
+            if parameter.param_type_name == "argument"
+            else ", ".join([*parameter.opts, *parameter.secondary_opts])
+        )
+        yield f"| `{names}` | {' '.join(filter(None, [parameter.help, _default(parameter), _variable(parameter)]))} |"
 
 
 def _shown(argument: Any) -> str:
@@ -70,13 +74,13 @@ def _shown(argument: Any) -> str:
     return name if argument.required else f"[{name}]"
 
 
-def _default(it: Any) -> str:
-    plain = it.default is None or isinstance(it.default, bool) or it.required
-    return "" if plain else f"Default: `{it.default}`."
+def _default(parameter: Any) -> str:
+    plain = parameter.default is None or isinstance(parameter.default, bool) or parameter.required
+    return "" if plain else f"Default: `{parameter.default}`."
 
 
-def _variable(it: Any) -> str:
-    return f"Variable: `{it.envvar}`." if getattr(it, "envvar", None) else ""
+def _variable(parameter: Any) -> str:
+    return f"Variable: `{parameter.envvar}`." if getattr(parameter, "envvar", None) else ""
 
 
 if __name__ == "__main__":

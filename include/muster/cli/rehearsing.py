@@ -1,4 +1,4 @@
-"""`muster test`: rehearses automations, whole, broken, repeated and crashed."""
+"""`muster test`: rehearses automations: whole, broken, repeated and crashed."""
 
 from __future__ import annotations
 
@@ -19,22 +19,27 @@ from muster.rehearsal.stage import own_server
 def rehearse(name: str | None, *, quick: bool, as_json: bool) -> None:
     """Play what the files beside the automations say; exit code 1 when something does not hold."""
     include = find_project().include
-    found = dict(scripts(include, name))
+    wanted = dict(scripts(include, name))
     results: dict[str, Judged] = {}
     with own_server() as (server, folder):
-        for path, script in found.items():
+        for path, script in wanted.items():
             heard = None if as_json else _mark
             try:
                 judged = asyncio.run(rehearsed(include, script, server, folder, quick=quick, heard=heard))
             except MusterError as error:
-                if len(found) == 1:
+                if len(wanted) == 1:
                     raise
                 judged = [("the rehearsal", [str(error)])]  # What is wrong with one automation hides no other.
             results[script.automation] = judged
             if not as_json:
                 _show(path, judged)
     if as_json:
-        emit({name: [{"scenario": it, "problems": said} for it, said in judged] for name, judged in results.items()})
+        emit(
+            {
+                name: [{"scenario": scenario, "problems": said} for scenario, said in judged]
+                for name, judged in results.items()
+            }
+        )
     if any(said for judged in results.values() for _, said in judged):
         raise typer.Exit(1)
 

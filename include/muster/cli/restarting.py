@@ -1,4 +1,4 @@
-"""`muster restart`: a person has a run done again from a step on, with the version it has or with the current one."""
+"""`muster restart`: a person has a run performed again from a step on."""
 
 from __future__ import annotations
 
@@ -52,29 +52,29 @@ def _current(automation: str, user: str) -> Version:
         MusterError: it is not valid, or Airflow does not have it yet.
     """
     catalogue = load_folder(find_project().include, only=automation)
-    if (found := catalogue.definitions.get(automation)) is None:
+    if (definition := catalogue.definitions.get(automation)) is None:
         raise PermanentError(
             f"There is no current version of {automation}: {next(iter(catalogue.problems), 'its YAML is gone')}",
             remedy="`muster lint` shows what to mend.",
         )
     with airflow(user) as client:
         dag = client.details(automation) or {}
-    if f"Version `{found.hash[:12]}`" not in (dag.get("doc_md") or ""):
+    if f"Version `{definition.hash[:12]}`" not in (dag.get("doc_md") or ""):
         raise PermanentError(
             f"Airflow does not have {automation} as its YAML is now.",
             remedy="Try again in a moment: an edit is taken over within seconds; `muster doctor` says what hinders it.",
         )
-    return Version(found, dag.get("bundle_version"))
+    return Version(definition, dag.get("bundle_version"))
 
 
 def _changed(definitions: DefinitionStore, own: str, plan: Plan) -> list[Mapping[str, object]]:
-    """What the version that the run goes on with has differently; empty where it keeps its own."""
+    """The differences of the version that the run goes on with; empty when it keeps its own."""
     if plan.version_now is None:
         return []
     before = Definition.model_validate_json(definitions.get(own))
     learn_settings(before.settings)
     learn_settings(plan.version_now.definition.settings)
-    return [redact_data(dict(each)) for each in differences(before, plan.version_now.definition)]
+    return [redact_data(dict(difference)) for difference in differences(before, plan.version_now.definition)]
 
 
 def _show_changed(run: str, plan: Plan, changed: Sequence[Mapping[str, object]]) -> None:
@@ -83,18 +83,20 @@ def _show_changed(run: str, plan: Plan, changed: Sequence[Mapping[str, object]])
         out.print(f"{run}: its version is the current one.", markup=False)
     elif not changed:
         out.print(f"{run}: it goes on with today's version, whose steps say the same.", markup=False)
-    for each in changed:
-        where = "" if each["step"] is None else f"{each['step']}: "
+    for difference in changed:
+        where = "" if difference["step"] is None else f"{difference['step']}: "
         shown = {
-            name: json.dumps(each[name], ensure_ascii=False, default=str) for name in ("was", "is") if name in each
+            name: json.dumps(difference[name], ensure_ascii=False, default=str)
+            for name in ("was", "is")
+            if name in difference
         }
         match shown:
             case {"was": was, "is": now}:
-                out.print(f"  ~ {where}{each['what']}: {was} -> {now}", markup=False)
+                out.print(f"  ~ {where}{difference['what']}: {was} -> {now}", markup=False)
             case {"is": now}:
-                out.print(f"  + {where}{each['what']} is new: {now}", markup=False)
+                out.print(f"  + {where}{difference['what']} is new: {now}", markup=False)
             case {"was": was}:
-                out.print(f"  - {where}{each['what']} is gone: {was}", markup=False)
+                out.print(f"  - {where}{difference['what']} is gone: {was}", markup=False)
 
 
 def _raise(run: str, error: MusterError) -> None:

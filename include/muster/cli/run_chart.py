@@ -66,7 +66,7 @@ def steps_table(steps: Sequence[StepRow], *, live: bool = False) -> RenderableTy
 
 
 def answered(steps: Sequence[StepRow], events: Iterable[Event]) -> list[StepRow]:
-    """The steps with what people answered in place of a mere `succeeded`."""
+    """The steps, with `approved` or `rejected` in place of `succeeded` where people answered."""
     answers = {
         (event.step, -1 if event.index is None else event.index): ApprovalAnswered.of(event)
         for event in events
@@ -130,7 +130,7 @@ def _kind(own: StepRow, items: Sequence[StepRow]) -> str:
 
 
 def _common(items: Sequence[StepRow]) -> str | None:
-    """How far a fan-out is that has not ended: its least finished item says."""
+    """The status of a fan-out that has not ended: that of its least finished item."""
     seen = {row.status or "started" for row in items}
     under_way = ("started", "running", "retrying", "waiting", "stopped")
     ended = ("failed", "succeeded", "approved", "rejected", "set_aside", "undone", "skipped")
@@ -173,7 +173,7 @@ def _labels(events: Iterable[Event], step: str) -> tuple[dict[int, str], dict[in
 
 
 def _named_by_inputs(inputs: Mapping[str, object], length: int | None) -> dict[int, str]:
-    # The log tells how long a fan-out is, not over what: a list of the inputs of that length is its source.
+    # The log has the length of a fan-out and not its list, so the only input of that length is taken for it.
     lists = [value for value in inputs.values() if isinstance(value, list) and len(value) == length]
     return {index: _label(value) for index, value in enumerate(lists[0])} if len(lists) == 1 else {}
 

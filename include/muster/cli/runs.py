@@ -1,8 +1,9 @@
-"""`muster runs` and `show`."""
+"""`muster runs` and `show`: the runs there are, and all that happened in one."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -12,8 +13,8 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from muster.cli.connections import open_database, open_queries
-from muster.cli.given import Used, given_back, outputs_table, used_by, used_table
-from muster.cli.output import Exit, console, counted, emit, messages
+from muster.cli.output import Exit, console, counted, emit, messages, open_table
+from muster.cli.outputs import Used, outputs_of, outputs_table, used_by, used_table
 from muster.cli.run_chart import result, word
 from muster.events.costs import by_run, cost_in_words
 from muster.events.event_summary import event_summary
@@ -27,13 +28,10 @@ from muster.events.verification import Fault
 
 def list_runs(*, automation: str | None, status: str | None, limit: int, as_json: bool) -> None:
     """List runs, newest first."""
-    database = open_database()
-    try:
+    with closing(open_database()) as database:
         queries = Queries(database)
         rows = queries.runs(limit=limit, automation=automation, status=status)
         unpriced = by_run(queries.unpriced([row.id for row in rows]))
-    finally:
-        database.close()
     if as_json:
         emit([{**asdict(row), "unpriced_calls": unpriced[row.id]} for row in rows])
         return
@@ -42,22 +40,9 @@ def list_runs(*, automation: str | None, status: str | None, limit: int, as_json
         among = "of that kind" if automation or status else "yet"
         out.print(f"There are no runs {among}. Start one with `muster run NAME`.")
         return
-    table = Table(
-        # Whole, also where there is little room: it is what other commands are given.
-        Column("run", overflow="fold"),
-        "status",
-        "opened",
-        "took",
-        "✓",
-        "✗",
-        "–",
-        "!",
-        "cost",
-        "asked for by",
-        box=None,
-        header_style="bold",
-        padding=(0, 1),
-    )
+    # The id is never cut, because other commands are given it.
+    run = Column("run", overflow="fold")
+    table = open_table(run, "status", "opened", "took", "✓", "✗", "–", "!", "cost", "asked for by", padding=1)
     for row in rows:
         counts = (row.succeeded, row.failed, row.skipped, row.set_aside)
         table.add_row(
@@ -75,25 +60,22 @@ def list_runs(*, automation: str | None, status: str | None, limit: int, as_json
 
 def show_run(id: str, *, as_json: bool) -> None:
     """Show what a run is and everything that happened in it."""
-    queries, database = open_queries()
-    try:
+    with open_queries() as (queries, database):
         row = queries.run(id)
         fault = EventLog(database).verify(row.id)
         events = _readable(queries, row.id, fault)
         steps = queries.steps(row.id)
         unpriced = by_run(queries.unpriced([row.id]))[row.id]
-    finally:
-        database.close()
     if fault is not None:
         said = f"The log of {row.id} is not as it was written, so do not believe what it says: {fault.message}"
         messages().print(said, style="bold red", markup=False)
-    # Of a log that was altered nothing is said to have been given back.
-    outputs = given_back(fold(events)) if fault is None else {}
+    # An altered log is no evidence of what steps gave back.
+    outputs = outputs_of(fold(events)) if fault is None else {}
     used = used_by(events) if fault is None else {}
     if as_json:
         about = {**asdict(row), "unpriced_calls": unpriced}
         told = {"run": about, "steps": steps, "outputs": outputs, "used": used}
-        told["events"] = [_event(event) for event in events]
+        told["events"] = [asdict(event) for event in events]
         emit(told if fault is None else {**told, "fault": fault})
     else:
         _show(row, steps, events, unpriced, outputs, used)
@@ -102,7 +84,7 @@ def show_run(id: str, *, as_json: bool) -> None:
 
 
 def _readable(queries: Queries, run: str, fault: Fault | None) -> list[Event]:
-    """A run's events; none where somebody left nothing that can be read, which is for `muster audit` to show."""
+    """A run's events; none when the log was altered so that they cannot be read: `muster audit` shows what is left."""
     try:
         return queries.timeline(run)
     except Exception:
@@ -146,8 +128,7 @@ def _facts(row: RunRow, unpriced: int) -> Table:
 
 
 def _timeline(events: Sequence[Event]) -> Table:
-    table = Table("", "when", "what", "where", "who", box=None, header_style="bold", padding=(0, 1))
-    table.add_column("", overflow="fold")
+    table = open_table("", "when", "what", "where", "who", folded=[""], padding=1)
     for event in events:
         where = "" if event.step is None else work_key(event.step, event.index)
         table.add_row(
@@ -159,10 +140,6 @@ def _timeline(events: Sequence[Event]) -> Table:
             f"[dim]{escape(event_summary(event, output=False))}[/]",
         )
     return table
-
-
-def _event(event: Event) -> dict[str, object]:
-    return asdict(event)
 
 
 def _when(moment: datetime | None) -> str:

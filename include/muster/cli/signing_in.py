@@ -1,4 +1,4 @@
-"""What `muster users` does, to the state folder and to the file of passwords that Airflow reads at each sign-in."""
+"""What `muster users` does: changes the state folder and the file of passwords that Airflow reads at each sign-in."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def show(*, as_json: bool) -> None:
     """Everybody, with the role and where it comes from."""
     logins = load_credentials(_project().state).logins
     if as_json:
-        emit([{"name": name, "role": it.role, "added": it.added} for name, it in logins.items()])
+        emit([{"name": name, "role": login.role, "added": login.added} for name, login in logins.items()])
         return
     table = Table.grid(padding=(0, 2))
-    for name, it in logins.items():
-        table.add_row(name, it.role, "added" if it.added else "")
+    for name, login in logins.items():
+        table.add_row(name, login.role, "added" if login.added else "")
     console().print(table)
 
 
@@ -38,7 +38,7 @@ def add(name: str, role: str, *, as_json: bool) -> None:
 
 
 def remove(name: str, *, as_json: bool) -> None:
-    """Remove whom `add` has added."""
+    """Remove somebody whom `add` has added."""
     project = _project()
     _changed(project, lambda state: remove_login(state, name))
     if as_json:

@@ -17,11 +17,10 @@ from pathlib import Path
 import psycopg
 import psycopg_pool
 import typer
-from rich.table import Table
 
 from muster.cli.connections import muster_dsn
 from muster.cli.options import pairs
-from muster.cli.output import console, emit, messages
+from muster.cli.output import console, emit, messages, open_table
 from muster.database import Database
 from muster.documents import documents_of
 from muster.errors import MusterError, PermanentError
@@ -32,7 +31,7 @@ _KEY = re.compile(r"try/[\w-]{1,64}")
 
 
 def new_key() -> str:
-    """A key for one call by hand: what it does outside is told from what every other call does."""
+    """A key for one call by hand, under which its effects are told from those of every other call."""
     return f"try/{uuid.uuid4().hex[:12]}"
 
 
@@ -40,7 +39,8 @@ def call_skill(name: str, values: Mapping[str, object], project: Project, databa
     """Call a skill as a step would, its effects under `key`, and return its result as JSON-ready data.
 
     Raises:
-        PermanentError: it failed in a way that it does not say itself; the message says where.
+        MusterError: the skill raised it.
+        PermanentError: it failed with any other error; the message says where.
     """
     skill = _found(name, project)
     arguments = skill.arguments(values)
@@ -61,7 +61,7 @@ def _found(name: str, project: Project) -> Skill:
 
 @contextmanager
 def _located(what: str, project: Project) -> Iterator[None]:
-    """Says of an error in a skill what it is and in which line of the site's own files it came up."""
+    """Turns an error in a skill into a PermanentError that names the line of the site's own files where it came up."""
     try:
         yield
     except (MusterError, psycopg.OperationalError, psycopg_pool.PoolTimeout):
@@ -81,7 +81,8 @@ def _located(what: str, project: Project) -> Iterator[None]:
 def try_skill(name: str, entries: Sequence[str], *, key: str | None, as_json: bool) -> None:
     """Call a skill with the arguments of the command line and print what it returns.
 
-    What it does outside is done under `key`, by default a new one: the same key means the same work, once.
+    Its effects are recorded under `key`, by default a new one. With the key of an earlier call, what that did is not
+    done again.
     """
     if key is not None and not _KEY.fullmatch(key):
         raise typer.BadParameter(f"{key!r} is no key that `muster skill` gave.", param_hint="--key")
@@ -105,7 +106,7 @@ def try_skill(name: str, entries: Sequence[str], *, key: str | None, as_json: bo
 
 
 def _announce(name: str, key: str) -> None:
-    # On the error stream: what the skill returns stays alone on the other one.
+    # On standard error, so that standard output holds what the skill returns and nothing else.
     messages().print(
         f"{name} is called for real: what it does outside and in the database is done, under the key {key}."
         f"\nThe same again, not done twice: --key {key}. What it did outside: `muster effects --run {key}`.",
@@ -122,7 +123,7 @@ def list_skills(*, as_json: bool) -> None:
     if as_json:
         emit([{"name": entry.name, "lane": entry.lane, "summary": entry.summary} for entry in index.values()])
         return
-    table = Table("skill", "lane", "what it does", box=None, header_style="bold", padding=(0, 2))
+    table = open_table("skill", "lane", "what it does")
     for name in sorted(index):
         table.add_row(name, index[name].lane, index[name].summary)
     console().print(table)
@@ -138,6 +139,6 @@ def _context(project: Project, database: Database, key: str) -> SkillContext:
         now=datetime.now(UTC),
         database=database,
         workspace=workspace,
-        # Whoever types a command reads with their own rights.
+        # A command reads with the rights of the person who types it, so no folder is closed to it here.
         documents=documents_of({}, shared=[Path("/")]),
     )

@@ -21,14 +21,7 @@ if TYPE_CHECKING:
 
 
 def start_run(
-    name: str,
-    entries: Sequence[str],
-    *,
-    run_id: str | None,
-    wait: bool,
-    timeout: float,
-    user: str,
-    as_json: bool,
+    name: str, entries: Sequence[str], *, run_id: str | None, wait: bool, timeout: float, user: str, as_json: bool
 ) -> None:
     """Start a run, and follow it to its end when asked to."""
     inputs = pairs(entries, "--input")
@@ -62,7 +55,7 @@ def start_run(
 
 
 def _ensure_declared(name: str, inputs: Mapping[str, object], declared: Sequence[str]) -> None:
-    """Airflow takes any name, and the run would begin to fail."""
+    """Refuse inputs that the automation does not declare: Airflow takes any, and the run would fail as it opens."""
     from muster.language.inputs import suggestion, undeclared
 
     if others := undeclared(inputs, declared):
@@ -73,22 +66,13 @@ def _ensure_declared(name: str, inputs: Mapping[str, object], declared: Sequence
 def _follow(client: AirflowClient, name: str, run_id: str, timeout: float, *, as_json: bool) -> None:
     from muster.cli.follow_run import follow
 
-    queries, database = open_queries()
-    try:
+    with open_queries() as (queries, _):
         if as_json:
-            run = client.wait_for_run(name, run_id, timeout=timeout)
-            emit(
-                {
-                    "run": f"{name}/{run_id}",
-                    "state": run["state"],
-                    "record": _record(queries, f"{name}/{run_id}"),
-                }
-            )
+            run, id = client.wait_for_run(name, run_id, timeout=timeout), f"{name}/{run_id}"
+            emit({"run": id, "state": run["state"], "record": _record(queries, id)})
             good = run["state"] == "success"
         else:
             good = follow(client, queries, name, run_id, console(), timeout=timeout)
-    finally:
-        database.close()
     if not good:
         raise typer.Exit(Exit.FAILED)
 

@@ -51,18 +51,18 @@ class Display:
         self._live.stop()
 
     def begin(self, name: str, text: str) -> None:
-        """A work item begins."""
+        """Show a part as starting."""
         self._lines[name] = (False, text)
 
     def done(self, name: str, text: str) -> None:
-        """A work item is done."""
+        """Show a part as up."""
         if self._lines.get(name) != (True, text):
             self._lines[name] = (True, text)
             if not self._out.is_terminal:
                 self._out.print(f"{name}: {text}", markup=False)
 
     def health(self, report: dict[str, bool]) -> None:
-        """How Airflow's processes are."""
+        """Show each of Airflow's processes as healthy or starting."""
         for name, well in report.items():
             if well:
                 self.done(name, "healthy")
@@ -165,9 +165,9 @@ def _process_inbox(stack: Stack, out: Console) -> None:
     try:
         process_bundled_inbox(stack, out)
     except MusterError as error:
-        # The demonstration may fail; what runs goes on running.
+        # Only the demonstration failed: Airflow stays up.
         complain(error)
-    # Again, below what may be a screenful of results.
+    # Printed once more, because the first time it may have scrolled away above the results.
     login = f"login admin, password [bold]{stack.credentials.admin.password}[/]"
     out.print(f"Running at [link={stack.url}]{stack.url}[/link] ({login}). Ctrl-C stops it.")
 
@@ -228,12 +228,7 @@ def _start_detached(project: Project, *, port: int, host: str, inbox: bool, as_j
     with log.open("w") as output:
         log.chmod(0o600)
         child = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            cwd=project.root,
-            start_new_session=True,
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=project.root, start_new_session=True
         )
     out = messages() if as_json else console()
     with out.status("Starting"):
@@ -301,7 +296,7 @@ def _signals_interrupt() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _signals_ignored() -> Iterator[None]:
-    # Impatient second presses must not leave processes behind; stopping has its own limits of time.
+    # A second Ctrl-C while everything is stopped must not leave processes behind; stopping has its own time limits.
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
     try:
