@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from muster.skills.finance.coding import (
-    CodedInvoice,
-    CodedLine,
-    HistoryCoding,
-    code_by_history,
-    list_cost_centres,
-)
+from muster.skills.finance.coding import CodedInvoice, CodedLine, HistoryCoding, code_by_history, list_cost_centres
 from muster.skills.finance.duplicates import DuplicateCheck, find_duplicates
 from muster.skills.finance.invoice import CheckedInvoice, Invoice, ReadInvoice
 from muster.skills.finance.master import Loaded, load_master_data

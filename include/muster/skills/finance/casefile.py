@@ -154,7 +154,7 @@ def _take(case: Case, stage: str, said: OfWork) -> None:
             case.fate = "set_aside" if isinstance(said, StepSetAside) else "failed"
             case.stopped_at, case.reason = said.step, said.error.message
             if isinstance(said, StepSetAside) and said.findings:
-                case.findings = [Finding.model_validate(one) for one in said.findings]
+                case.findings = [Finding.model_validate(finding) for finding in said.findings]
 
 
 def _read(case: Case, output: Mapping[str, Any], by: str | None) -> None:
@@ -175,7 +175,7 @@ def _code(case: Case, output: Mapping[str, Any], by: str | None) -> None:
 
 def _match(case: Case, output: Mapping[str, Any], by: str | None) -> None:
     case.order, case.match = output["order"], output["kind"]
-    case.discrepancies = [Discrepancy.model_validate(one) for one in output["discrepancies"]]
+    case.discrepancies = [Discrepancy.model_validate(discrepancy) for discrepancy in output["discrepancies"]]
 
 
 def _approve(case: Case, output: Mapping[str, Any], by: str | None) -> None:
@@ -191,8 +191,8 @@ def _post(case: Case, output: Mapping[str, Any], by: str | None) -> None:
 
 
 def _pay(cases: list[Case], payment: PaymentProposal) -> None:
-    paid = {one.posting: one.execution_date for one in payment.payments}
-    left_out = {one.posting: one.reason for one in payment.left_out}
+    paid = {payment_of.posting: payment_of.execution_date for payment_of in payment.payments}
+    left_out = {payment_of.posting: payment_of.reason for payment_of in payment.left_out}
     for case in cases:
         if case.posting is not None:
             case.paid_on, case.unpaid_because = paid.get(case.posting), left_out.get(case.posting)

@@ -21,62 +21,12 @@ CREDIT_NOTE_TYPES = frozenset({"81", "83", "261", "262", "296", "308", "381", "3
 CREDIT_TRANSFER_MEANS = frozenset({"30", "58"})
 """UNTDID 4461 codes that cannot be carried out without an account."""
 
-INVOICE_TYPES = CREDIT_NOTE_TYPES | frozenset(
-    {
-        *(
-            "71",
-            "80",
-            "82",
-            "84",
-            "102",
-            "130",
-            "202",
-            "203",
-            "204",
-            "211",
-            "218",
-            "219",
-            "295",
-            "325",
-            "326",
-            "331",
-        ),
-        *(
-            "380",
-            "382",
-            "383",
-            "384",
-            "385",
-            "386",
-            "387",
-            "388",
-            "389",
-            "390",
-            "393",
-            "394",
-            "395",
-            "456",
-            "457",
-        ),
-        *(
-            "502",
-            "503",
-            "527",
-            "553",
-            "575",
-            "623",
-            "633",
-            "751",
-            "780",
-            "817",
-            "870",
-            "875",
-            "876",
-            "877",
-            "935",
-        ),
-    }
-)
+_INVOICE_TYPES = """
+71 80 82 84 102 130 202 203 204 211 218 219 295 325 326 331 380 382 383 384 385 386 387 388 389 390 393 394
+395 456 457 502 503 527 553 575 623 633 751 780 817 870 875 876 877 935
+"""
+
+INVOICE_TYPES = CREDIT_NOTE_TYPES | frozenset(_INVOICE_TYPES.split())
 """UNTDID 1001 codes the standard admits for a document."""
 
 PAYMENT_MEANS = frozenset(str(code) for code in [*range(1, 71), *range(74, 79), *range(91, 99)]) | {"ZZZ"}

@@ -58,7 +58,7 @@ class CodedInvoice(BaseModel):
     @field_validator("lines")
     @classmethod
     def _each_once(cls, lines: list[CodedLine]) -> list[CodedLine]:
-        twice = sorted({one.line for one in lines if sum(other.line == one.line for other in lines) > 1})
+        twice = sorted({line.line for line in lines if sum(other.line == line.line for other in lines) > 1})
         if twice:
             raise ValueError(f"each line is coded once, but {', '.join(twice)} more often")
         return lines

@@ -67,15 +67,17 @@ def find_duplicates(invoice: CheckedInvoice | ReadInvoice, context: SkillContext
             return DuplicateCheck(duplicates=[], findings=[], ok=True)
         by = receiver(context)
         entry, is_new = register(connection, invoice, supplier.id, by)
-        found = [] if is_new or entry.received_by == by else [_same_number(entry, invoice, context)]
+        likenesses = [] if is_new or entry.received_by == by else [_same_number(entry, invoice, context)]
         others = similar(connection, invoice, supplier.id)
-        found += [likeness for other in others if (likeness := _likeness(other, invoice, context)) is not None]
-        ok = all(finding.severity != "error" for _, finding in found)
+        likenesses += [likeness for other in others if (likeness := _likeness(other, invoice, context)) is not None]
+        ok = all(finding.severity != "error" for _, finding in likenesses)
         if ok and not context.run.startswith("try/"):
             take_over_from(connection, entry, invoice, by)
         else:
             connection.rollback()
-    return DuplicateCheck(duplicates=[one for one, _ in found], findings=[finding for _, finding in found], ok=ok)
+    return DuplicateCheck(
+        duplicates=[duplicate for duplicate, _ in likenesses], findings=[finding for _, finding in likenesses], ok=ok
+    )
 
 
 def _same_number(entry: Registered, read: ReadInvoice, context: SkillContext) -> tuple[Duplicate, Finding]:

@@ -117,7 +117,7 @@ def load_master_data(file: str, context: SkillContext) -> Loaded:
     """
     data, currency = _read(file, context.documents), policy_of(context.settings).base_currency
     with context.database.connection() as connection:
-        # Two loads at once would both see an empty table.
+        # Two loads at the same time would both find no codings of a supplier, and add them twice.
         connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('finance.load_master_data', 0))")
         try:
             added = {table: _add(connection, table, rows) for table, rows in _tables(data, currency)}
@@ -166,12 +166,7 @@ def _tables(data: MasterData, currency: str) -> Iterator[tuple[str, list[Row]]]:
     yield (
         "goods_receipt_lines",
         [
-            {
-                "receipt_number": receipt.number,
-                "order_number": order.number,
-                "order_line": line,
-                "quantity": quantity,
-            }
+            {"receipt_number": receipt.number, "order_number": order.number, "order_line": line, "quantity": quantity}
             for order, receipt in receipts
             for line, quantity in receipt.lines.items()
         ],

@@ -55,14 +55,14 @@ class _Loader(yaml.SafeLoader):
     }
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """A few aliases of aliases make a file of gigabytes, so none is taken."""
+        """Refuse aliases, because a few aliases of aliases make gigabytes of a small file."""
         if self.check_event(yaml.AliasEvent):
             event = self.peek_event()  # type: ignore[no-untyped-call]
             raise yaml.composer.ComposerError(None, None, "aliases are not taken, write it out", event.start_mark)
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """As YAML says, which PyYAML does not hold to: a key twice is a mistake."""
+        """The mapping; a key that is written twice is a mistake, which PyYAML itself lets pass."""
         mapping = super().construct_mapping(node, deep=deep)
         seen: set[str] = set()
         for key, _ in node.value:
@@ -74,7 +74,7 @@ class _Loader(yaml.SafeLoader):
         return mapping
 
     def construct_exact(self, node: yaml.ScalarNode) -> Decimal:
-        """The number as it was written: a float would lose cents of large amounts."""
+        """The number as it was written, because a float would lose cents of large amounts."""
         try:
             return Decimal(node.value.replace("_", ""))
         except ArithmeticError:
@@ -98,8 +98,8 @@ def _below(node: yaml.Node | None, key: int | str) -> yaml.Node | None:
     if isinstance(node, yaml.MappingNode):
         return next((value for name, value in node.value if name.value == str(key)), None)
     if isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
-        found: yaml.Node = node.value[key]
-        return found
+        below: yaml.Node = node.value[key]
+        return below
     return None
 
 

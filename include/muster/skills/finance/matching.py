@@ -161,13 +161,13 @@ def _pair(lines: Iterable[InvoiceLine], order: Order) -> list[tuple[str, Invoice
 
 
 def _by_reference(line: InvoiceLine, order: Order) -> Pair | None:
-    return next(((each, "reference") for each in order.lines if each.line == line.order_line_reference), None)
+    return next(((ordered, "reference") for ordered in order.lines if ordered.line == line.order_line_reference), None)
 
 
 def _by_item(line: InvoiceLine, order: Order) -> Pair | None:
     item = line.item
     ids = {item.seller_id, item.buyer_id, item.standard_id.value if item.standard_id else None} - {None, ""}
-    return next(((each, "item") for each in order.lines if each.item_id in ids), None)
+    return next(((ordered, "item") for ordered in order.lines if ordered.item_id in ids), None)
 
 
 def _by_description(line: InvoiceLine, order: Order, taken: set[str]) -> Pair | None:

@@ -105,11 +105,11 @@ def propose_payment(postings: list[Posting], context: SkillContext) -> PaymentPr
         written = _written(connection, key)
         paid = {payment.posting for file in written for payment in file.proposal.payments}
         left = list({posting.id: posting for posting in postings if posting.id not in paid}.values())
-        # Before it is looked what may be paid: else a posting could be reversed, or proposed by another run, in
-        # between.
+        # Locked before it is checked what may be paid: a posting could be reversed, or proposed by another run, between
+        # the check and the insert.
         _lock(connection, left)
         left_out = list(_left_out(connection, left))
-        excluded = {one.posting for one in left_out}
+        excluded = {omitted.posting for omitted in left_out}
         if due := [posting for posting in left if posting.id not in excluded]:
             written.append(_propose(connection, due, context, _part(key, len(written) + 1)))
     _write_files(written, key, context)
@@ -117,10 +117,11 @@ def propose_payment(postings: list[Posting], context: SkillContext) -> PaymentPr
 
 
 def _write_files(written: Sequence[_Written], key: str, context: SkillContext) -> None:
-    # Not before the proposal is committed: whoever died in between would leave a file that the ledger does not know.
-    # The lock alone does not keep a withdrawal off until the files are there: it goes with the connection, and whoever
-    # stalls may lose that. So the drafts come first. A withdrawal that is not seen under the lock takes its turn after
-    # it, and takes the drafts away before it commits: what is left to rename is then only what the ledger knows.
+    # After the commit of the proposal: a process that died between the file and the commit would leave a file that the
+    # ledger does not know.
+    # The lock alone does not keep a withdrawal away until the files are there: it ends with the connection, which a
+    # process that stalls may lose. So drafts are written first and renamed under the lock. A withdrawal that comes
+    # after the check below removes the drafts before it commits: then the rename fails, and no withdrawn file appears.
     with ExitStack() as stack:
         paths = [_path(file, context) for file in written]
         drafts = [stack.enter_context(draft_of(path, file.document)) for path, file in zip(paths, written, strict=True)]
@@ -135,11 +136,11 @@ def _write_files(written: Sequence[_Written], key: str, context: SkillContext) -
             try:
                 draft.replace(path)
             except FileNotFoundError as error:
-                # Another attempt took the draft away, once it had written the same file; or a withdrawal did.
+                # The draft is gone: another attempt removed it after writing the same file, or a withdrawal did.
                 if not path.exists():
                     message = f"The payments {path.stem} are being withdrawn; no file was written."
                     raise TransientError(message) from error
-            remove_drafts(path)  # Whoever died over one before has left it.
+            remove_drafts(path)  # Those of attempts that died before they renamed theirs.
         for folder in {path.parent for path in paths}:
             sync_folder(folder)
 
@@ -179,16 +180,16 @@ def _withdraw(context: SkillContext, key: str) -> Withdrawal:
         for file in written:
             connection.execute("DELETE FROM finance.payments WHERE proposal_id = %s", (file.id,))
             connection.execute("DELETE FROM finance.payment_proposals WHERE id = %s", (file.id,))
-        # No file comes back when the commit is refused: whose place was taken must meet that before.
+        # A rename cannot be rolled back: a process whose place was taken over must be refused here, not at the commit.
         present(context.database, connection)
         for file in written:
             path = _path(file, context)
-            # In this order: of a draft that is gone no file can come any more.
+            # Drafts first: an attempt under way that renamed one later would bring the file back.
             remove_drafts(path)
             withdrawn = path.with_suffix(".withdrawn")
             if path.exists():
                 path.rename(withdrawn)
-            elif not withdrawn.exists():  # An attempt before this one may have come so far.
+            elif not withdrawn.exists():  # An earlier attempt may have renamed it already.
                 missing.append(path.name)
     return Withdrawal(
         message_ids=[str(file.proposal.message_id) for file in written],
@@ -198,7 +199,7 @@ def _withdraw(context: SkillContext, key: str) -> Withdrawal:
 
 
 def _undone_before(key: str) -> Iterator[str]:
-    """The keys that the work had before it was undone: under them is in the ledger what a person undid by hand."""
+    """The work's earlier keys, `pay[0]`, `pay[0]~1` ...: under them the ledger still has what people undid by hand."""
     first, _, number = key.partition("~")
     for earlier in range(int(number or 0)):
         yield f"{first}~{earlier}" if earlier else first
@@ -214,19 +215,19 @@ class _Written(NamedTuple):
 
 
 def _written(connection: Connection[Any], key: str) -> list[_Written]:
-    """The files of a work item, in the order they were written; whoever else does it waits."""
-    # Not their rows: two attempts that both find none would both write the first.
+    """The files of a work item, in the order they were written, locked until the transaction ends."""
+    # An advisory lock, because there may be no rows yet: two attempts that find none would both write the first file.
     connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"payments/{key}",))
-    found: list[_Written] = []
+    files: list[_Written] = []
     while row := connection.execute(
-        "SELECT id, result, document FROM finance.payment_proposals WHERE key = %s", (_part(key, len(found) + 1),)
+        "SELECT id, result, document FROM finance.payment_proposals WHERE key = %s", (_part(key, len(files) + 1),)
     ).fetchone():
-        found.append(_Written(row[0], PaymentProposal.model_validate(row[1]), row[2]))
-    return found
+        files.append(_Written(row[0], PaymentProposal.model_validate(row[1]), row[2]))
+    return files
 
 
 def _part(key: str, number: int) -> str:
-    """The key of a file of the work: no step's name has a `#`."""
+    """The key of the work's file `number`; no step's name has a `#`, so it is no other work's key."""
     return key if number == 1 else f"{key}#{number}"
 
 
@@ -250,9 +251,8 @@ def _together(proposals: Sequence[PaymentProposal], left_out: list[LeftOut]) -> 
 
 
 def _lock(connection: Connection[Any], postings: Sequence[Posting]) -> None:
-    # The rows that `reverse_posting` locks as well: a posting is reversed first and left out here, or is in a payment
-    # file by the time it is to be reversed, and stays.
-    # In one order, so that two proposals over the same postings queue instead of deadlocking.
+    # `reverse_posting` locks the same rows. If it is first, the posting is left out here; if the payment is first, the
+    # reversal is refused. Ordered by id, so that two proposals over the same postings queue instead of deadlocking.
     connection.execute(
         "SELECT FROM finance.postings WHERE id = ANY(%s) ORDER BY id FOR UPDATE",
         ([posting.id for posting in postings],),
@@ -265,8 +265,8 @@ def _propose(connection: Connection[Any], postings: Sequence[Posting], context: 
         raise PermanentError("The settings do not say who pays.", remedy="Set finance.company in settings.yaml.")
     payments = [_payment(posting, context.now.date()) for posting in postings]
     transfers = [_transfer(payment, posting.remittance) for payment, posting in zip(payments, postings, strict=True)]
-    # Another content has another name: proposed again after a withdrawal, it must not be taken for the file that
-    # somebody took to the bank before.
+    # The id is made of the content. A proposal after a withdrawal gets another id, so that it is not taken for the file
+    # that somebody may have brought to the bank before.
     content = repr((key, company, transfers, context.now))
     message_id = f"MUSTER-{hashlib.sha256(content.encode()).hexdigest()[:20].upper()}"
     document = credit_transfer(company, transfers, message_id=message_id, created=context.now)

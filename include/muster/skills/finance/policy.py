@@ -87,5 +87,5 @@ def policy_of(settings: Mapping[str, Any]) -> FinancePolicy:
     try:
         return FinancePolicy.model_validate(settings.get("finance") or {})
     except ValidationError as error:
-        wrong = "; ".join(f"finance.{each}" for each in misfits(error))
+        wrong = "; ".join(f"finance.{misfit}" for misfit in misfits(error))
         raise PermanentError(f"The finance settings are wrong: {wrong}.", remedy="Correct settings.yaml.") from error

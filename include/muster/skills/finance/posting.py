@@ -143,7 +143,7 @@ def reverse_posting(context: SkillContext, posting: int | None = None) -> Revers
 
 
 def _posted_by(connection: Connection[Any], context: SkillContext) -> int | None:
-    """What the work that is undone posted last."""
+    """The posting that the undone work wrote last; None when it wrote none."""
     if context.undoes is None:
         raise PermanentError("There is no telling what to reverse.", remedy="Say which `posting`.")
     row = connection.execute(
@@ -176,8 +176,7 @@ def _write(connection: Connection[Any], entry: Registered, entries: list[Entry],
     text = f"Invoice {entry.number} of {entry.supplier_id}"
     posting = write_posting(connection, entries, key=key, dated=today, currency=entry.currency, text=text)
     connection.execute(
-        "UPDATE finance.invoices SET posting_id = %s, posting_key = %s WHERE id = %s",
-        (posting, key, entry.id),
+        "UPDATE finance.invoices SET posting_id = %s, posting_key = %s WHERE id = %s", (posting, key, entry.id)
     )
     return posting
 
@@ -208,7 +207,8 @@ def _check_cost_centres(connection: Connection[Any], coding: CodedInvoice) -> No
 def _bill_order(connection: Connection[Any], posting: int, match: OrderMatch | None) -> None:
     if match is None or match.order is None or not match.lines:
         return
-    # Another invoice of this order may have been posted since the match: under the lock nothing can slip in between.
+    # Another invoice of this order may have been posted since the match. Under the lock none can be posted between this
+    # check and the insert.
     connection.execute("SELECT FROM finance.purchase_orders WHERE number = %s FOR UPDATE", (match.order,))
     order = load_order(connection, match.order)
     assert order is not None
@@ -218,9 +218,7 @@ def _bill_order(connection: Connection[Any], posting: int, match: OrderMatch | N
     for new in billed_too_much(match.lines, order, match.tolerance):
         if new.line not in known:
             raise refused(
-                "MU-ORDER-BILLED",
-                f"Since the match another invoice of the order was posted: {new.message}",
-                "lines",
+                "MU-ORDER-BILLED", f"Since the match another invoice of the order was posted: {new.message}", "lines"
             )
     with connection.cursor() as cursor:
         cursor.executemany(
@@ -277,6 +275,7 @@ def _due(invoice: Invoice) -> Decimal:
 
 
 def _account(invoice: Invoice, supplier: Supplier) -> str | None:
+    """The first account on the invoice that is the supplier's; if the invoice has none, the supplier's only one."""
     if invoice.ibans:
         return next((iban for iban in invoice.ibans if iban in supplier.ibans), None)
     return supplier.ibans[0] if len(supplier.ibans) == 1 else None

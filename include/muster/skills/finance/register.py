@@ -92,12 +92,12 @@ def register(connection: Connection[Any], read: ReadInvoice, supplier: str, by: 
     ).fetchone()
     if inserted is not None:
         return inserted, True
-    found = cursor.execute(
+    existing = cursor.execute(
         f"SELECT {_COLUMNS} FROM finance.invoices WHERE supplier_id = %s AND number_key = %s FOR UPDATE",
         (supplier, values[2]),
     ).fetchone()
-    assert found is not None, "rows of the register are never deleted"
-    return found, False
+    assert existing is not None, "rows of the register are never deleted"
+    return existing, False
 
 
 def take_over_from(connection: Connection[Any], entry: Registered, read: ReadInvoice, by: str) -> None:

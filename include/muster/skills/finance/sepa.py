@@ -94,9 +94,9 @@ def _make_reproducible(root: _Element, message_id: str, created: datetime) -> No
 
 
 def _set_text(element: _Element, path: str, text: str) -> None:
-    found = element.find(path, NAMESPACE)
-    assert found is not None, f"the writer left out {path}"
-    found.text = text
+    target = element.find(path, NAMESPACE)
+    assert target is not None, f"the writer left out {path}"
+    target.text = text
 
 
 def _name_missing_bank(root: _Element) -> None:

@@ -96,17 +96,19 @@ def _select(connection: Connection[Any], condition: str, values: list[str]) -> S
                AS ibans
           FROM finance.suppliers s WHERE {condition} LIMIT 2"""
     rows = connection.cursor(row_factory=dict_row).execute(query, (values,)).fetchall()
-    # Of two that go by one name we know neither.
+    # A sign that two suppliers share tells neither.
     return Supplier.model_validate(rows[0]) if len(rows) == 1 else None
 
 
 def _unknown(invoice: Invoice) -> list[Finding]:
+    from muster.skills.finance.rules.parties import is_vat_id
+
     seller = invoice.seller
     message = (
         f"The seller {seller.name or 'without a name'} ({seller.vat_id or 'no VAT id'}) is not a supplier we know."
     )
     findings = [Finding(rule="MU-SUPPLIER-UNKNOWN", message=message, path="seller")]
-    if seller.vat_id and not _is_vat_id(seller.vat_id):
+    if seller.vat_id and not is_vat_id(seller.vat_id):
         findings.append(
             Finding(
                 rule="MU-SUPPLIER-VAT",
@@ -115,13 +117,6 @@ def _unknown(invoice: Invoice) -> list[Finding]:
             )
         )
     return findings
-
-
-def _is_vat_id(vat_id: str) -> bool:
-    from stdnum.eu import vat
-
-    # Only the Union's ids have a checksum we know; another country's is taken as it is.
-    return vat_id[:2].upper() not in {"EL", *map(str.upper, vat.MEMBER_STATES)} or bool(vat.is_valid(vat_id))
 
 
 def _differences(invoice: Invoice, supplier: Supplier) -> list[Finding]:

@@ -26,8 +26,7 @@ from muster.skills.finance.invoice import (
     PrecedingInvoice,
     VatBreakdown,
 )
-from muster.skills.finance.reading.values import account, without_placeholder
-from muster.skills.finance.reading.xml import Node
+from muster.skills.finance.reading.xml import Node, account, without_placeholder
 
 _UNCEFACT = "urn:un:unece:uncefact:data:standard"
 NAMESPACES = {
@@ -158,11 +157,11 @@ def _party(node: Node) -> Party:
 
 
 def _tax_registrations(node: Node) -> dict[str, str | None]:
-    found: dict[str, str | None] = {"vat_id": None, "tax_number": None}
+    registrations: dict[str, str | None] = {"vat_id": None, "tax_number": None}
     for part in node.parts("ram:SpecifiedTaxRegistration"):
         kind = "vat_id" if part.attribute("ram:ID", "schemeID") in ("VA", "VAT") else "tax_number"
-        found[kind] = found[kind] or part.text("ram:ID")
-    return found
+        registrations[kind] = registrations[kind] or part.text("ram:ID")
+    return registrations
 
 
 def _address(node: Node) -> Address:
@@ -208,23 +207,20 @@ def _delivery(node: Node) -> Delivery | None:
 
 
 def _payment(node: Node) -> PaymentInstructions | None:
-    means = node.parts("ram:SpecifiedTradeSettlementPaymentMeans")
+    path = "ram:SpecifiedTradeSettlementPaymentMeans"
+    means = node.parts(path)
     debit = _direct_debit(node)
     remittance = node.text("ram:PaymentReference")
     if not means and debit is None and remittance is None:
         return None
     return PaymentInstructions(
-        means_code=_first(means, "ram:TypeCode"),
-        means_text=_first(means, "ram:Information"),
+        means_code=node.first(path, "ram:TypeCode"),
+        means_text=node.first(path, "ram:Information"),
         remittance_information=remittance,
         credit_transfers=[transfer for part in means if (transfer := _credit_transfer(part))],
-        card=node.build("ram:SpecifiedTradeSettlementPaymentMeans/ram:ApplicableTradeSettlementFinancialCard", _card),
+        card=node.build(f"{path}/ram:ApplicableTradeSettlementFinancialCard", _card),
         direct_debit=debit,
     )
-
-
-def _first(parts: list[Node], path: str) -> str | None:
-    return next((text for part in parts if (text := part.text(path))), None)
 
 
 def _credit_transfer(node: Node) -> CreditTransfer | None:
@@ -340,10 +336,7 @@ def _line(node: Node) -> dict[str, Any]:
 
 def _price(node: Node) -> dict[str, Any]:
     net, gross = "ram:NetPriceProductTradePrice", "ram:GrossPriceProductTradePrice"
-    base = next(
-        (path for price in (net, gross) if node.has(path := f"{price}/ram:BasisQuantity")),
-        "ram:BasisQuantity",
-    )
+    base = next((path for price in (net, gross) if node.has(path := f"{price}/ram:BasisQuantity")), "ram:BasisQuantity")
     return {
         "net_price": node.decimal(f"{net}/ram:ChargeAmount"),
         "price_discount": node.decimal(f"{gross}/ram:AppliedTradeAllowanceCharge/ram:ActualAmount"),

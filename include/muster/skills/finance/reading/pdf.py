@@ -22,7 +22,7 @@ _PARSER_ERRORS = (
     *(PyPdfError, NotImplementedError, ValueError, TypeError, KeyError, AttributeError, IndexError, OSError),
     RecursionError,
 )
-"""What a broken file makes the parser raise."""
+"""What pypdf raises for a broken file."""
 MAX_PAGES = 20
 """Pages beyond these are not looked at: an invoice's totals come before its annexes."""
 _LEAST_LETTERS = 20
@@ -77,7 +77,7 @@ def _embedded(data: bytes) -> bytes | None:
 
 
 def _refuse_bomb(reader: PdfReader) -> None:
-    """Unpack the pages with the parser that stops in time, before the other unpacks them without asking."""
+    """Unpack the pages with pypdf, which stops at a limit, before pdfplumber unpacks them without one."""
     size = 0
     for page in reader.pages[:MAX_PAGES]:
         contents = page.get_contents()
@@ -92,7 +92,7 @@ def _page(data: bytes, *, needed: bool) -> Page:
     logging.getLogger("pdfminer").setLevel(logging.ERROR)
     try:
         words = _words(data)
-    except Exception as error:  # the parser raises whatever a broken file makes it raise
+    except Exception as error:  # pdfplumber raises nearly anything for a broken file.
         if needed:
             raise refusal("MU-PDF-DAMAGED", f"The PDF's text cannot be read: {error}.") from error
         return Page([])

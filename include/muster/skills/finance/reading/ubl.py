@@ -27,8 +27,7 @@ from muster.skills.finance.invoice import (
     PrecedingInvoice,
     VatBreakdown,
 )
-from muster.skills.finance.reading.values import account, without_placeholder
-from muster.skills.finance.reading.xml import Node
+from muster.skills.finance.reading.xml import Node, account, without_placeholder
 
 NAMESPACES = {
     "cac": "urn:oasis:names:specification:ubl:schema:xsd:CommonAggregateComponents-2",
@@ -147,16 +146,16 @@ def _named_party(node: Node) -> Party:
 
 
 def _identifiers(node: Node) -> list[Identifier]:
-    found = node.identifiers("cac:PartyIdentification/cbc:ID")
-    return [identifier for identifier in found if identifier.scheme != "SEPA"]
+    identifiers = node.identifiers("cac:PartyIdentification/cbc:ID")
+    return [identifier for identifier in identifiers if identifier.scheme != "SEPA"]
 
 
 def _tax_registrations(node: Node) -> dict[str, str | None]:
-    found: dict[str, str | None] = {"vat_id": None, "tax_number": None}
+    registrations: dict[str, str | None] = {"vat_id": None, "tax_number": None}
     for part in node.parts("cac:PartyTaxScheme"):
         kind = "vat_id" if part.text("cac:TaxScheme/cbc:ID") == "VAT" else "tax_number"
-        found[kind] = found[kind] or part.text("cbc:CompanyID")
-    return found
+        registrations[kind] = registrations[kind] or part.text("cbc:CompanyID")
+    return registrations
 
 
 def _address(node: Node) -> Address:
@@ -173,9 +172,7 @@ def _address(node: Node) -> Address:
 
 def _contact(node: Node) -> Contact:
     return Contact(
-        name=node.text("cbc:Name"),
-        telephone=node.text("cbc:Telephone"),
-        email=node.text("cbc:ElectronicMail"),
+        name=node.text("cbc:Name"), telephone=node.text("cbc:Telephone"), email=node.text("cbc:ElectronicMail")
     )
 
 
@@ -203,9 +200,9 @@ def _payment(node: Node) -> PaymentInstructions | None:
     if not means and creditor is None:
         return None
     return PaymentInstructions(
-        means_code=_first(means, "cbc:PaymentMeansCode"),
+        means_code=node.first("cac:PaymentMeans", "cbc:PaymentMeansCode"),
         means_text=next((text for part in means if (text := part.attribute("cbc:PaymentMeansCode", "name"))), None),
-        remittance_information=_first(means, "cbc:PaymentID"),
+        remittance_information=node.first("cac:PaymentMeans", "cbc:PaymentID"),
         credit_transfers=[
             CreditTransfer(
                 account=account(part.text("cbc:ID")),
@@ -217,10 +214,6 @@ def _payment(node: Node) -> PaymentInstructions | None:
         card=node.build("cac:PaymentMeans/cac:CardAccount", _card),
         direct_debit=_direct_debit(node.part("cac:PaymentMeans/cac:PaymentMandate"), creditor),
     )
-
-
-def _first(parts: list[Node], path: str) -> str | None:
-    return next((text for part in parts if (text := part.text(path))), None)
 
 
 def _creditor(node: Node) -> str | None:

@@ -22,6 +22,7 @@ MAX_DEPTH = 100
 """Deepest nesting that is read; a plain invoice needs ten."""
 
 _DECIMAL = re.compile(r"[+-]?(\d{1,30}(\.\d{0,30})?|\.\d{1,30})")
+_PLACEHOLDERS = frozenset({"na", "n/a", "none", "-", ".", "dummy", "dummywert"})
 _DATE = re.compile(r"(\d{4})-?(\d\d)-?(\d\d)(Z|[+-]\d\d:\d\d)?")
 
 
@@ -34,12 +35,7 @@ def parse(data: bytes) -> etree._Element:
     """
     _refuse_document_type(data)
     parser = etree.XMLParser(
-        resolve_entities=False,
-        no_network=True,
-        load_dtd=False,
-        huge_tree=False,
-        remove_comments=True,
-        remove_pis=True,
+        resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, remove_comments=True, remove_pis=True
     )
     try:
         root = etree.fromstring(data, parser)
@@ -58,8 +54,8 @@ class _PrologEndError(Exception):
 
 
 def _refuse_document_type(data: bytes) -> None:
-    # Asked of expat before libxml2 sees the document, because a declaration is refused at its first
-    # character, before any entity in it is defined.
+    # By expat, before libxml2 sees the document: expat stops at the first character of a declaration, before any entity
+    # in it is defined.
     def refuse(*_: object) -> None:
         raise _document_type_refusal()
 
@@ -81,6 +77,19 @@ def _document_type_refusal() -> SetAside:
     return refusal("MU-XML-DOCTYPE", "The XML declares a document type, which an invoice never needs.")
 
 
+def account(value: str | None) -> str | None:
+    """An account number as machines write it: without the spaces people put in, an IBAN in capitals."""
+    if value is None:
+        return None
+    plain = re.sub(r"\s+", "", value)
+    return plain.upper() if re.match(r"[A-Za-z]{2}\d{2}", plain) else plain
+
+
+def without_placeholder(value: str | None) -> str | None:
+    """None for what is written where a syntax demands a reference and there is none, such as `NA`."""
+    return None if value is not None and value.lower() in _PLACEHOLDERS else value
+
+
 class Node:
     """An element with typed access to what is below it; unreadable values are collected, not raised."""
 
@@ -93,12 +102,16 @@ class Node:
 
     def part(self, path: str) -> Node | None:
         """The first element at `path`."""
-        found = self.element.find(path, self.namespaces)
-        return None if found is None else Node(found, self.namespaces, self.problems)
+        below = self.element.find(path, self.namespaces)
+        return None if below is None else Node(below, self.namespaces, self.problems)
+
+    def first(self, path: str, text: str) -> str | None:
+        """The first text at `text` below any element at `path`."""
+        return next((value for part in self.parts(path) if (value := part.text(text))), None)
 
     def parts(self, path: str) -> list[Node]:
         """Every element at `path`."""
-        return [Node(found, self.namespaces, self.problems) for found in self.element.iterfind(path, self.namespaces)]
+        return [Node(below, self.namespaces, self.problems) for below in self.element.iterfind(path, self.namespaces)]
 
     def has(self, path: str) -> bool:
         """True when there is an element at `path`."""
@@ -106,15 +119,15 @@ class Node:
 
     def text(self, path: str = ".") -> str | None:
         """The text at `path`, stripped; None when there is none."""
-        found = self.element.find(path, self.namespaces) if path != "." else self.element
-        if found is None:
+        element = self.element.find(path, self.namespaces) if path != "." else self.element
+        if element is None:
             return None
-        return (found.text or "").strip() or None
+        return (element.text or "").strip() or None
 
     def attribute(self, path: str, name: str) -> str | None:
         """The attribute `name` of the element at `path`, stripped; None when there is none."""
-        found = self.element.find(path, self.namespaces) if path != "." else self.element
-        return None if found is None else (found.get(name) or "").strip() or None
+        element = self.element.find(path, self.namespaces) if path != "." else self.element
+        return None if element is None else (element.get(name) or "").strip() or None
 
     def decimal(self, path: str = ".") -> Decimal | None:
         """The xs:decimal at `path`."""
@@ -150,16 +163,16 @@ class Node:
 
     def build(self, path: str, make: Callable[[Node], T]) -> T | None:
         """What `make` makes of the first element at `path`; None when there is none."""
-        found = self.part(path)
-        return None if found is None else make(found)
+        part = self.part(path)
+        return None if part is None else make(part)
 
     def identifiers(self, path: str) -> list[Identifier]:
         """Every identifier at `path` that is not empty."""
-        found = (part.identifier() for part in self.parts(path))
-        return [identifier for identifier in found if identifier is not None]
+        read = (part.identifier() for part in self.parts(path))
+        return [identifier for identifier in read if identifier is not None]
 
     def _problem(self, rule: str, message: str, path: str) -> None:
-        found = self.element.find(path, self.namespaces) if path != "." else self.element
-        assert found is not None
-        where = found.getroottree().getpath(found)
-        self.problems.append(Finding(rule=rule, message=f"{etree.QName(found).localname}: {message}", path=where))
+        element = self.element.find(path, self.namespaces) if path != "." else self.element
+        assert element is not None
+        where = element.getroottree().getpath(element)
+        self.problems.append(Finding(rule=rule, message=f"{etree.QName(element).localname}: {message}", path=where))

@@ -29,24 +29,14 @@ _PARTIES = (
     required("BR-11", parts("buyer.address"), "country", message="The buyer's address has no country (BT-55)."),
     required("BR-17", parts("payee"), "name", message="The payee has no name (BT-59)."),
     required("BR-18", parts("tax_representative"), "name", message="The tax representative has no name (BT-62)."),
-    required(
-        "BR-19",
-        parts("tax_representative"),
-        "address",
-        message="The tax representative has no address (BG-12).",
-    ),
+    required("BR-19", parts("tax_representative"), "address", message="The tax representative has no address (BG-12)."),
     required(
         "BR-20",
         parts("tax_representative.address"),
         "country",
         message="The tax representative's address has no country (BT-69).",
     ),
-    required(
-        "BR-56",
-        parts("tax_representative"),
-        "vat_id",
-        message="The tax representative has no VAT id (BT-63).",
-    ),
+    required("BR-56", parts("tax_representative"), "vat_id", message="The tax representative has no VAT id (BT-63)."),
     required("BR-57", parts("delivery.address"), "country", message="The delivery address has no country (BT-80)."),
     required(
         "BR-62",
@@ -87,19 +77,9 @@ _LINES = (
     required("BR-24", parts("lines"), "net_amount", message="{path} has no net amount (BT-131)."),
     required("BR-25", parts("lines.item"), "name", message="{path} has no name (BT-153)."),
     required("BR-26", parts("lines"), "net_price", message="{path} has no net price (BT-146)."),
+    satisfies("BR-27", parts("lines"), "net_price", lambda price: price >= 0, "{path} has the negative price {value}."),
     satisfies(
-        "BR-27",
-        parts("lines"),
-        "net_price",
-        lambda price: price >= 0,
-        "{path} has the negative price {value}.",
-    ),
-    satisfies(
-        "BR-28",
-        parts("lines"),
-        "gross_price",
-        lambda price: price >= 0,
-        "{path} has the negative gross price {value}.",
+        "BR-28", parts("lines"), "gross_price", lambda price: price >= 0, "{path} has the negative gross price {value}."
     ),
     required("BR-CO-04", parts("lines"), "vat_category", message="{path} has no VAT category (BT-151)."),
     required("BR-54", parts("lines.item.attributes"), "value", message="{path} has no value (BT-161)."),
@@ -205,23 +185,11 @@ _CONDITIONS = (
     Rule("BR-29", _PERIOD, _period_in_order("period")),
     Rule("BR-30", _PERIOD, _period_in_order("lines.period")),
     Rule("BR-48", "{path} has no VAT rate (BT-119).", _rate_is_given),
-    Rule(
-        "BR-53",
-        "VAT is accounted in {currency}, but its amount there (BT-111) is missing.",
-        _tax_currency_amount,
-    ),
-    Rule(
-        "BR-61",
-        "Payment means {code} is a credit transfer, but no account (BT-84) is named.",
-        _transfer_has_account,
-    ),
+    Rule("BR-53", "VAT is accounted in {currency}, but its amount there (BT-111) is missing.", _tax_currency_amount),
+    Rule("BR-61", "Payment means {code} is a credit transfer, but no account (BT-84) is named.", _transfer_has_account),
     Rule("BR-CO-03", "Both a tax point date (BT-7) and a tax point code (BT-8) are given.", _one_tax_point),
     Rule("BR-CO-09", "The VAT id {value} does not begin with a country.", _vat_ids_have_country),
-    Rule(
-        "BR-CO-25",
-        "{due} is due, but neither a due date (BT-9) nor payment terms (BT-20) say when.",
-        _says_when_due,
-    ),
+    Rule("BR-CO-25", "{due} is due, but neither a due date (BT-9) nor payment terms (BT-20) say when.", _says_when_due),
 )
 
 RULES: tuple[Rule, ...] = (

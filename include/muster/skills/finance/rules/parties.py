@@ -11,9 +11,8 @@ from stdnum.exceptions import ValidationError
 
 from muster.skills.finance.codes import CREDIT_TRANSFER_MEANS
 from muster.skills.finance.invoice import CreditTransfer, Invoice
-from muster.skills.finance.rules.rule import Breach, Rule
+from muster.skills.finance.rules.rule import OURS, Breach, Rule
 
-SOURCE = "Muster"
 _EU_PREFIXES = frozenset(vat.MEMBER_STATES) | {"el", "xi"}
 
 
@@ -74,7 +73,7 @@ def _bics(invoice: Invoice) -> Iterator[Breach]:
 
 
 RULES: tuple[Rule, ...] = (
-    Rule("MU-VAT-ID-INVALID", "The VAT id {value} is not well formed.", _vat_ids, "warning", SOURCE),
-    Rule("MU-IBAN-INVALID", "The account {value} is not a valid IBAN.", _ibans, source=SOURCE),
-    Rule("MU-BIC-INVALID", "The BIC {value} is not well formed.", _bics, "warning", SOURCE),
+    Rule("MU-VAT-ID-INVALID", "The VAT id {value} is not well formed.", _vat_ids, "warning", OURS),
+    Rule("MU-IBAN-INVALID", "The account {value} is not a valid IBAN.", _ibans, source=OURS),
+    Rule("MU-BIC-INVALID", "The BIC {value} is not well formed.", _bics, "warning", OURS),
 )

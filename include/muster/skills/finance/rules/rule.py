@@ -9,6 +9,9 @@ from typing import Any
 from muster.findings import Finding, Severity
 from muster.skills.finance.invoice import Invoice, Term
 
+OURS = "Muster"
+"""The source of a rule that is not the standard's."""
+
 Selector = Callable[[Invoice], Iterator[tuple[str, Term]]]
 """Finds the parts of an invoice a rule is about, each with its path; the whole invoice has the path ''."""
 
@@ -48,14 +51,14 @@ def whole(invoice: Invoice) -> Iterator[tuple[str, Term]]:
 
 
 def parts(path: str) -> Selector:
-    """A selector of what is at a dotted path, each item where it is a list; absent parts are passed over."""
+    """A selector of the parts at a dotted path: every item where one is a list, none where one is absent."""
     steps = path.split(".")
 
     def select(invoice: Invoice) -> Iterator[tuple[str, Term]]:
-        found: list[tuple[str, Any]] = [("", invoice)]
+        below: list[tuple[str, Any]] = [("", invoice)]
         for step in steps:
-            found = [child for where, part in found for child in _children(where, part, step)]
-        yield from found
+            below = [child for where, part in below for child in _children(where, part, step)]
+        yield from below
 
     return select
 
@@ -89,12 +92,7 @@ def _present(value: object) -> bool:
 
 
 def satisfies(
-    rule_id: str,
-    select: Selector,
-    name: str,
-    test: Callable[[Any], bool],
-    message: str,
-    severity: Severity = "error",
+    rule_id: str, select: Selector, name: str, test: Callable[[Any], bool], message: str, severity: Severity = "error"
 ) -> Rule:
     """The field, where present, must pass the test. The message may name `{value}` and `{path}`."""
 

@@ -1,4 +1,4 @@
-"""Our own rules for what no standard forbids and yet nobody should pay unseen."""
+"""Our own rules, for what the standard allows and nobody should pay without a look."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from datetime import date, timedelta
 from decimal import Decimal
 
 from muster.skills.finance.invoice import Invoice, InvoiceLine
-from muster.skills.finance.rules.rule import Breach, Rule
-from muster.skills.finance.rules.sums import rounded, total
+from muster.skills.finance.money import cents
+from muster.skills.finance.rules.rule import OURS, Breach, Rule
+from muster.skills.finance.rules.sums import total
 
-SOURCE = "Muster"
 PLAUSIBLE_AGE = timedelta(days=20 * 365)
 """An invoice older than this was misread or misdated."""
 
@@ -32,9 +32,9 @@ def rules(today: date, expected_currency: str | None = None) -> tuple[Rule, ...]
             yield Breach("currency", {"found": invoice.currency, "expected": expected_currency})
 
     return (
-        Rule("MU-DATE-FUTURE", "The invoice is dated {date}, and today is {today}.", future, source=SOURCE),
-        Rule("MU-DATE-ANCIENT", "The invoice is dated {date}, over twenty years ago.", ancient, source=SOURCE),
-        Rule("MU-CURRENCY-UNEXPECTED", "The invoice is in {found}, not in {expected}.", currency, source=SOURCE),
+        Rule("MU-DATE-FUTURE", "The invoice is dated {date}, and today is {today}.", future, source=OURS),
+        Rule("MU-DATE-ANCIENT", "The invoice is dated {date}, over twenty years ago.", ancient, source=OURS),
+        Rule("MU-CURRENCY-UNEXPECTED", "The invoice is in {found}, not in {expected}.", currency, source=OURS),
         *_ALWAYS,
     )
 
@@ -57,7 +57,7 @@ def _sub_lines(invoice: Invoice) -> Iterator[Breach]:
 
 def _sub_lines_add_up(path: str, line: InvoiceLine) -> Iterator[Breach]:
     amounts = [part.net_amount for part in line.sub_lines]
-    if amounts and line.net_amount is not None and rounded(line.net_amount) != rounded(total(amounts)):
+    if amounts and line.net_amount is not None and cents(line.net_amount) != cents(total(amounts)):
         yield Breach(f"{path}.net_amount", {"path": path, "found": line.net_amount, "expected": total(amounts)})
     for index, part in enumerate(line.sub_lines):
         yield from _sub_lines_add_up(f"{path}.sub_lines[{index}]", part)
@@ -66,9 +66,9 @@ def _sub_lines_add_up(path: str, line: InvoiceLine) -> Iterator[Breach]:
 def _line_amounts(invoice: Invoice) -> Iterator[Breach]:
     for index, line in enumerate(invoice.lines):
         expected = _line_amount(line)
-        # A cent for each rounding on the way: of the price, of the product.
+        # One cent for each of the two roundings, of the price and of the product.
         if expected is not None and line.net_amount is not None and abs(line.net_amount - expected) > Decimal("0.02"):
-            values = {"path": f"lines[{index}]", "found": line.net_amount, "expected": rounded(expected)}
+            values = {"path": f"lines[{index}]", "found": line.net_amount, "expected": cents(expected)}
             yield Breach(f"lines[{index}].net_amount", values)
 
 
@@ -85,25 +85,22 @@ _ALWAYS = (
         "The invoice is due on {due}, before its date {issued}.",
         _due_before_issue,
         "warning",
-        SOURCE,
+        OURS,
     ),
     Rule(
         "MU-TOTAL-NEGATIVE",
         "The total {gross} {currency} is negative in what is no credit note.",
         _negative,
-        source=SOURCE,
+        source=OURS,
     ),
     Rule(
         "MU-LINE-AMOUNT",
         "{path}: quantity times price, less allowances, plus charges, is {expected}, but it says {found}.",
         _line_amounts,
         "warning",
-        SOURCE,
+        OURS,
     ),
     Rule(
-        "BR-DEX-02",
-        "The lines below {path} add up to {expected}, but it says {found}.",
-        _sub_lines,
-        source="XRechnung",
+        "BR-DEX-02", "The lines below {path} add up to {expected}, but it says {found}.", _sub_lines, source="XRechnung"
     ),
 )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from decimal import ROUND_HALF_UP, Context, Decimal
+from decimal import Decimal
 
 from muster.skills.finance.invoice import Invoice
+from muster.skills.finance.money import cents
 from muster.skills.finance.rules.rule import Breach, Rule
 
-CENT = Decimal("0.01")
 ZERO = Decimal(0)
 
 VAT_TOLERANCE = Decimal(1)
@@ -16,15 +16,6 @@ VAT_TOLERANCE = Decimal(1)
 
 Sellers who round line by line differ by cents, and the standard's validators let up to one unit pass.
 """
-
-
-_WIDE = Context(prec=200)
-"""The usual 28 digits cannot round the product of two absurd numbers; an invoice may hold them all the same."""
-
-
-def rounded(amount: Decimal) -> Decimal:
-    """To two decimals, halves away from zero, as the standard rounds."""
-    return amount.quantize(CENT, rounding=ROUND_HALF_UP, context=_WIDE)
 
 
 def total(amounts: Iterable[Decimal | None]) -> Decimal:
@@ -35,14 +26,14 @@ def total(amounts: Iterable[Decimal | None]) -> Decimal:
 def _adds_up(
     field: str, expected: Callable[[Invoice], Decimal | None], *, absent: Decimal | None = None
 ) -> Callable[[Invoice], Iterator[Breach]]:
-    """Compare a total with what it should be; one that is missing counts as `absent`, or is passed over."""
+    """A check of one total against what it should be. A missing total counts as `absent`; without that it passes."""
 
     def check(invoice: Invoice) -> Iterator[Breach]:
-        found = getattr(invoice.totals, field)
-        found = absent if found is None else found
+        stated = getattr(invoice.totals, field)
+        stated = absent if stated is None else stated
         right = expected(invoice)
-        if found is not None and right is not None and rounded(found) != rounded(right):
-            yield Breach(f"totals.{field}", {"found": found, "expected": rounded(right)})
+        if stated is not None and right is not None and cents(stated) != cents(right):
+            yield Breach(f"totals.{field}", {"found": stated, "expected": cents(right)})
 
     return check
 
@@ -79,17 +70,17 @@ def _due(invoice: Invoice) -> Decimal | None:
     return None if sums.gross is None else sums.gross - (sums.prepaid or ZERO) + (sums.rounding or ZERO)
 
 
-def vat_breach(path: str, found: Decimal, expected: Decimal) -> Iterator[Breach]:
-    """A breach when a VAT amount is off, a warning only while within the tolerance."""
-    if rounded(found) != expected:
-        severity = "error" if abs(found - expected) >= VAT_TOLERANCE else "warning"
-        yield Breach(path, {"found": found, "expected": expected, "path": path}, severity)  # type: ignore[arg-type]
+def vat_breach(path: str, stated: Decimal, expected: Decimal) -> Iterator[Breach]:
+    """A breach when a VAT amount is wrong: only a warning when it is wrong by less than the tolerance."""
+    if cents(stated) != expected:
+        severity = "error" if abs(stated - expected) >= VAT_TOLERANCE else "warning"
+        yield Breach(path, {"found": stated, "expected": expected, "path": path}, severity)  # type: ignore[arg-type]
 
 
 def _breakdown(invoice: Invoice) -> Iterator[Breach]:
     for index, part in enumerate(invoice.vat_breakdown):
         if part.taxable_amount is not None and part.tax_amount is not None:
-            expected = rounded(part.taxable_amount * (part.rate or ZERO) / 100)
+            expected = cents(part.taxable_amount * (part.rate or ZERO) / 100)
             yield from vat_breach(f"vat_breakdown[{index}].tax_amount", part.tax_amount, expected)
 
 

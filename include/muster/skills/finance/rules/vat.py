@@ -8,8 +8,9 @@ from decimal import Decimal
 from typing import Literal
 
 from muster.skills.finance.invoice import AllowanceCharge, Invoice, InvoiceLine, VatBreakdown
+from muster.skills.finance.money import cents
 from muster.skills.finance.rules.rule import Breach, Rule
-from muster.skills.finance.rules.sums import ZERO, rounded, total, vat_breach
+from muster.skills.finance.rules.sums import ZERO, total, vat_breach
 
 Parties = Callable[[Invoice], bool]
 Part = InvoiceLine | AllowanceCharge
@@ -103,7 +104,7 @@ def _taxable_amount(category: Category) -> Rule:
 
     def check(invoice: Invoice) -> Iterator[Breach]:
         for where, part in _breakdowns(invoice, category):
-            expected = rounded(_taxable(invoice, category, part.rate if category.taxed else None))
+            expected = cents(_taxable(invoice, category, part.rate if category.taxed else None))
             if part.taxable_amount is not None:
                 yield from vat_breach(f"{where}.taxable_amount", part.taxable_amount, expected)
 
@@ -113,8 +114,8 @@ def _taxable_amount(category: Category) -> Rule:
 
 def _taxable(invoice: Invoice, category: Category, rate: Decimal | None) -> Decimal:
     def amounts(kind: str, field: str) -> Decimal:
-        found = (part for _, part in _parts(invoice, kind, category) if rate is None or part.vat_rate == rate)
-        return total(getattr(part, field) for part in found)
+        matching = (part for _, part in _parts(invoice, kind, category) if rate is None or part.vat_rate == rate)
+        return total(getattr(part, field) for part in matching)
 
     return amounts("lines", "net_amount") - amounts("allowances", "amount") + amounts("charges", "amount")
 
@@ -127,7 +128,7 @@ def _tax_amount(category: Category) -> Rule:
             if part.taxable_amount is None or part.tax_amount is None:
                 continue
             rate = (part.rate or ZERO) if category.taxed else ZERO
-            expected = rounded(part.taxable_amount * rate / 100)
+            expected = cents(part.taxable_amount * rate / 100)
             yield from vat_breach(f"{where}.tax_amount", part.tax_amount, expected)
 
     message = f"Under {category.name} the VAT must be {{expected}}, but {{path}} is {{found}}."
@@ -144,9 +145,7 @@ def _exemption_reason(category: Category) -> Rule:
 
     verb = "must say" if category.exempt else "must not say"
     return Rule(
-        f"BR-{category.prefix}-10",
-        f"{{path}} is under {category.name} and {verb} why VAT is not charged.",
-        check,
+        f"BR-{category.prefix}-10", f"{{path}} is under {category.name} and {verb} why VAT is not charged.", check
     )
 
 

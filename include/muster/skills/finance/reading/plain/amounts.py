@@ -29,17 +29,7 @@ _ENDS_IN_AMOUNT = re.compile(r"\d[.,]\d\d\s*$")
 _BEGINS_WITH_AMOUNT = re.compile(rf"[\s:)]*[-−]?\d[\d.,'{_SPACE}]*[.,]\d\d(?!\d)")
 _UNMISTAKABLE = frozenset({"EUR", "USD", "GBP", "CHF"})
 """Codes that are no words, so that they need no amount beside them."""
-_SIGNS = {
-    "€": "EUR",
-    "£": "GBP",
-    "₹": "INR",
-    "zł": "PLN",
-    "Kč": "CZK",
-    "₺": "TRY",
-    "₴": "UAH",
-    "₩": "KRW",
-    "₪": "ILS",
-}
+_SIGNS = {"€": "EUR", "£": "GBP", "₹": "INR", "zł": "PLN", "Kč": "CZK", "₺": "TRY", "₴": "UAH", "₩": "KRW", "₪": "ILS"}
 _COMPOUND = {
     "US$": "USD",
     "CA$": "CAD",

@@ -1,4 +1,4 @@
-"""Dates as people write them, in several languages; a date that could be two days is none."""
+"""Dates as people write them, in several languages; what could be read as two days is no date."""
 
 from __future__ import annotations
 
@@ -59,13 +59,13 @@ def has_date(text: str) -> bool:
 
 def order_of(text: str) -> Order | None:
     """The order the document's dates show by a day above twelve; None when they show none or both."""
-    found: set[Order] = set()
+    orders: set[Order] = set()
     for first, second in _ambiguous_pairs(text):
         if first > 12 >= second:
-            found.add("day")
+            orders.add("day")
         elif second > 12 >= first:
-            found.add("month")
-    return found.pop() if len(found) == 1 else None
+            orders.add("month")
+    return orders.pop() if len(orders) == 1 else None
 
 
 def _ambiguous_pairs(text: str) -> Iterator[tuple[int, int]]:
@@ -110,7 +110,7 @@ def _month(name: str) -> int | None:
 
 def _date(year: str, month: int | str | None, day: int | str) -> date | None:
     try:
-        found = date(int(year), int(month or 0), int(day))
+        value = date(int(year), int(month or 0), int(day))
     except ValueError:
         return None
-    return found if 1990 <= found.year <= 2100 else None
+    return value if 1990 <= value.year <= 2100 else None

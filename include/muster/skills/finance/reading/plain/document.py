@@ -19,16 +19,7 @@ from muster.skills.finance.reading.plain.totals import read_totals
 
 T = TypeVar("T")
 
-FIELDS = (
-    "number",
-    "issue_date",
-    "currency",
-    "seller.name",
-    "seller.vat_id",
-    "totals.gross",
-    "totals.net",
-    "payment",
-)
+FIELDS = ("number", "issue_date", "currency", "seller.name", "seller.vat_id", "totals.gross", "totals.net", "payment")
 """What is looked for; the share of it that is found is the confidence."""
 
 _NUMBER = re.compile(r"#?\s?(?P<number>[A-Za-z0-9][A-Za-z0-9_./-]*(?: ?[/-] ?[A-Za-z0-9]+)*)")
@@ -78,8 +69,8 @@ def _at(invoice: Invoice, path: str) -> object:
 
 def _one(values: Iterable[T]) -> T | None:
     """The value all sources agree on."""
-    found = set(values)
-    return found.pop() if len(found) == 1 else None
+    distinct = set(values)
+    return distinct.pop() if len(distinct) == 1 else None
 
 
 def _number(page: Page, labels: Labels) -> str | None:
@@ -87,20 +78,20 @@ def _number(page: Page, labels: Labels) -> str | None:
         return _one(named)
     headings = [hit for hit in labels.of("bare_number") if hit.leads and labels.in_heading(hit)]
     beside = [hit for hit in labels.of("bare_number") if hit.leads and re.match(r"\s*[#:]", hit.cell.text[hit.end :])]
-    if found := _values(labels, [*headings, *beside]):
-        return _one(found)
+    if values := _values(labels, [*headings, *beside]):
+        return _one(values)
     return _one(_hash_under_title(page, labels))
 
 
 def _values(labels: Labels, hits: list[Hit]) -> list[str]:
     """What the labels say, where it has a digit and is neither a date nor an amount."""
-    found = []
+    numbers = []
     for hit in hits:
         beside = labels.beside(hit)
         text = beside[0] if beside else labels.below(hit)
         if text and (value := _as_number(text)):
-            found.append(value)
-    return found
+            numbers.append(value)
+    return numbers
 
 
 def _as_number(text: str) -> str | None:
@@ -122,28 +113,24 @@ def _goes_on(rest: str) -> bool:
 
 def _hash_under_title(page: Page, labels: Labels) -> list[str]:
     """The number written as # 123 right under the word invoice."""
-    found = []
+    numbers = []
     for hit in labels.of("bare_number"):
         under = page.below(hit.cell)
         if hit.leads and not hit.after.strip() and under and (match := _HASH.fullmatch(under.text.strip())):
-            found += [number] if (number := _as_number(match["number"])) else []
-    return found
+            numbers += [number] if (number := _as_number(match["number"])) else []
+    return numbers
 
 
 def _issue_date(labels: Labels, order: Order | None) -> date | None:
     if named := labels.of("date"):
         return _one(_dates(labels, named, order))
     return _one(
-        _dates(
-            labels,
-            [hit for hit in labels.of("bare_date") if hit.leads and _is_of_invoice(labels, hit)],
-            order,
-        )
+        _dates(labels, [hit for hit in labels.of("bare_date") if hit.leads and _is_of_invoice(labels, hit)], order)
     )
 
 
 def _is_of_invoice(labels: Labels, hit: Hit) -> bool:
-    """False for the heading of a column of dates, unless the invoice's number is headed beside it."""
+    """False for the heading of a column of dates, unless the heading of the invoice's number is on the same line."""
     if labels.beside(hit):
         return True
     numbers = labels.of("number", "bare_number")
@@ -151,14 +138,14 @@ def _is_of_invoice(labels: Labels, hit: Hit) -> bool:
 
 
 def _dates(labels: Labels, hits: list[Hit], order: Order | None) -> list[date]:
-    found = []
+    dates = []
     for hit in hits:
         beside = "  ".join(labels.beside(hit))
         under = labels.below(hit) if not beside else None
         day = find_date(beside, order) if beside else whole_date(under, order) if under else None
         if day:
-            found.append(day)
-    return found
+            dates.append(day)
+    return dates
 
 
 def _currency(page: Page, totals: Totals) -> str | None:

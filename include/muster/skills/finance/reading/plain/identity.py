@@ -29,17 +29,17 @@ _BIC_LABEL = re.compile(r"\b(?:bic|swift)\b(?:[ /-]*(?:swift|bic|code|nr|no))*",
 
 
 def vat_id(page: Page, seller: str | None) -> str | None:
-    """The seller's VAT id: the only valid one, if something ties it to the seller, nothing to the buyer."""
+    """The seller's VAT id: the only valid one, if something ties it to the seller and nothing to the buyer."""
     buyers = {(cell.line, cell.column) for _, cell in buyer_cells(page)}
-    found = {
+    ids = {
         (value, cell)
         for cell in page.cells
         for value in _vat_ids(cell.text)
         if not _is_others(page, cell, value) and (cell.line, cell.column) not in buyers
     }
-    if len({value for value, _ in found}) != 1:
+    if len({value for value, _ in ids}) != 1:
         return None
-    return next((value for value, cell in found if _is_sellers(page, cell, value, seller)), None)
+    return next((value for value, cell in ids if _is_sellers(page, cell, value, seller)), None)
 
 
 def _is_sellers(page: Page, cell: Cell, value: str, seller: str | None) -> bool:
@@ -53,15 +53,15 @@ def _is_sellers(page: Page, cell: Cell, value: str, seller: str | None) -> bool:
 
 
 def _vat_ids(text: str) -> set[str]:
-    found = set()
+    ids = set()
     for match in _VAT_ID.finditer(text):
         compact = re.sub(r"[ .-]", "", match[0])
         # A number may be followed by words that look like more of it: drop them one by one.
         for end in range(len(compact), 7, -1):
             if is_vat_id(compact[:end]) and _ends_at_a_gap(match[0], end):
-                found.add(compact[:end])
+                ids.add(compact[:end])
                 break
-    return found
+    return ids
 
 
 def _ends_at_a_gap(text: str, count: int) -> bool:
@@ -90,10 +90,7 @@ def accounts(page: Page) -> list[CreditTransfer]:
     ibans: list[str] = []
     for cell in page.cells:
         above = page.lines[cell.line - 1] if cell.line else []
-        around = [
-            cell.text,
-            *(other.text for other in above if other.overlap(cell) and other.page == cell.page),
-        ]
+        around = [cell.text, *(other.text for other in above if other.overlap(cell) and other.page == cell.page)]
         if not any(_OTHERS.search(text) for text in around):
             ibans += [iban for iban in _ibans(cell.text) if iban not in ibans]
     bics = _bics(page)
@@ -102,21 +99,21 @@ def accounts(page: Page) -> list[CreditTransfer]:
 
 
 def _ibans(text: str) -> list[str]:
-    found = []
+    ibans = []
     for match in _IBAN.finditer(text):
         compact = match[1].replace(" ", "")
         valid = (compact[:end] for end in range(min(len(compact), 34), 14, -1) if is_iban(compact[:end]))
         if iban := next(valid, None):
-            found.append(iban)
-    return found
+            ibans.append(iban)
+    return ibans
 
 
 def _bics(page: Page) -> set[str]:
-    found = set()
+    bics = set()
     for line in page.lines:
         text = "  ".join(cell.text for cell in line)
         for label in _BIC_LABEL.finditer(text):
             match = _BIC.search(text, label.end(), label.end() + 16)
             if match and is_bic(match[1]):
-                found.add(match[1])
-    return found
+                bics.add(match[1])
+    return bics

@@ -61,16 +61,16 @@ def _fields() -> tuple[dict[str, str], int]:
 def hits_in(cell: Cell) -> list[Hit]:
     """The labels in a cell, from left to right; of two that begin alike, the longer."""
     squeezed, places = squeeze(cell.text)
-    found: list[tuple[str, int, int]] = []
+    labels: list[tuple[str, int, int]] = []
     position = 0
     while position < len(squeezed):
         length = _label_at(cell.text, squeezed, places, position)
         if length:
             label = squeezed[position : position + length]
-            found.append((_fields()[0][label], places[position], places[position + length - 1] + 1))
+            labels.append((_fields()[0][label], places[position], places[position + length - 1] + 1))
         position += length or 1
-    stops = [*(start for _, start, _ in found[1:]), len(cell.text)][: len(found)]
-    return [Hit(field, cell, start, end, stop) for (field, start, end), stop in zip(found, stops, strict=True)]
+    stops = [*(start for _, start, _ in labels[1:]), len(cell.text)][: len(labels)]
+    return [Hit(field, cell, start, end, stop) for (field, start, end), stop in zip(labels, stops, strict=True)]
 
 
 def _label_at(text: str, squeezed: str, places: list[int], position: int) -> int:
@@ -95,8 +95,8 @@ class Labels:
         self.page = page
         self.by_cell: dict[tuple[int, int], list[Hit]] = {}
         for cell in page.cells:
-            if found := hits_in(cell):
-                self.by_cell[cell.line, cell.column] = found
+            if hits := hits_in(cell):
+                self.by_cell[cell.line, cell.column] = hits
 
     def of(self, *fields: str) -> list[Hit]:
         """The labels of the fields, in reading order."""

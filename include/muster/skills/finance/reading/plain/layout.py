@@ -78,13 +78,13 @@ class Page:
 
     def column_below(self, cell: Cell, limit: int) -> list[Cell]:
         """The cells under this one down to the first gap, nearest first."""
-        found: list[Cell] = []
+        column: list[Cell] = []
         current: Cell | None = cell
-        while current is not None and len(found) < limit:
+        while current is not None and len(column) < limit:
             current = self.below(current)
             if current is not None:
-                found.append(current)
-        return found
+                column.append(current)
+        return column
 
 
 def _lines(words: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:

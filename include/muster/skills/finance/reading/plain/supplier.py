@@ -93,19 +93,19 @@ def supplier(page: Page) -> str | None:
 
 def _signs(page: Page) -> list[tuple[str, str]]:
     """Names with the sign that points at each."""
-    found: list[tuple[str, str]] = []
+    signs: list[tuple[str, str]] = []
     for cell in page.cells:
         text = cell.text.strip()
         names = [match["name"] for match in _COMPANY.finditer(text)]
-        found += [(name, "legal form") for name in names]
+        signs += [(name, "legal form") for name in names]
         if match := _HOLDER_LABEL.search(text):
-            found.append((match["name"], "account holder"))
+            signs.append((match["name"], "account holder"))
         if match := _SENDER_LINE.match(text):
-            found.append((match["name"], "sender line"))
-        found += [(name, sign) for name in _labelled(page, cell) for sign in ("label",)]
+            signs.append((match["name"], "sender line"))
+        signs += [(name, "label") for name in _labelled(page, cell)]
         if _heads_a_block(page, cell):
-            found.append((names[0] if names else text, "registered block"))
-    return found
+            signs.append((names[0] if names else text, "registered block"))
+    return signs
 
 
 def _labelled(page: Page, cell: Cell) -> list[str]:
@@ -141,29 +141,29 @@ def _near(above: Cell, below: Cell) -> bool:
 
 def buyer_cells(page: Page) -> list[tuple[str, Cell]]:
     """The texts and cells of the buyer's address and the place of delivery, where a label marks them."""
-    found: list[tuple[str, Cell]] = []
+    cells: list[tuple[str, Cell]] = []
     for cell in page.cells:
         if match := _BUYER_LABEL.match(cell.text.strip()):
-            found.append((cell.text.strip()[match.end() :].strip(" :"), cell))
-            found += [(under.text, under) for under in page.column_below(cell, _BUYER_BLOCK)]
-    return found
+            cells.append((cell.text.strip()[match.end() :].strip(" :"), cell))
+            cells += [(under.text, under) for under in page.column_below(cell, _BUYER_BLOCK)]
+    return cells
 
 
 def _buyers(page: Page) -> set[str]:
     """The names in the buyer's address, which no sign makes the supplier."""
-    found: set[str] = set()
+    names: set[str] = set()
     for text, _ in buyer_cells(page):
-        found |= {_key(text), *(_key(company["name"]) for company in _COMPANY.finditer(text))}
-    return found - {""}
+        names |= {_key(text), *(_key(company["name"]) for company in _COMPANY.finditer(text))}
+    return names - {""}
 
 
 def _add_domains(page: Page, signs: dict[str, set[str]], repeated: Counter[str]) -> None:
     for domain in _domains(page.text):
-        for key, found in signs.items():
+        for key, own_signs in signs.items():
             alike = len(domain) >= 4 and len(key) >= 4 and (domain in key or key in domain)
-            # A buyer's address may hold a name and a mail address too, but it stands there once.
-            if alike and (repeated[key] > 1 or found - {"legal form"}):
-                found.add("domain")
+            # A buyer's name may stand beside its mail address too, but only once and without another sign.
+            if alike and (repeated[key] > 1 or own_signs - {"legal form"}):
+                own_signs.add("domain")
 
 
 def _domains(text: str) -> set[str]:

@@ -45,24 +45,26 @@ def read_totals(page: Page, labels: Labels) -> Totals:
 
 def gather(page: Page, labels: Labels) -> Evidence:
     """Everything the document's labels say about its amounts."""
-    found = Evidence()
+    evidence = Evidence()
     text = page.text
-    found.rates = set(percents_in(text))
-    found.largest = max((abs(amount) for amount in amounts_in(text)), default=Decimal(0))
+    evidence.rates = set(percents_in(text))
+    evidence.largest = max((abs(amount) for amount in amounts_in(text)), default=Decimal(0))
     for hit in labels.of(*_AMOUNT_FIELDS):
         if hit.field in ("total", "tax", "net") and not _stands_alone(hit):
             continue
-        amount = _amount(labels, hit, found)
+        amount = _amount(labels, hit, evidence)
         if amount is not None:
-            getattr(found, hit.field).add(amount)
+            getattr(evidence, hit.field).add(amount)
     for line in page.lines:
-        found.triples |= _triples(" ".join(cell.text for cell in line), found.rates)
-    found.prepaid = any("paid" in hit.cell.text.lower() or hit.field == "due" for hit in labels.of("not_total", "due"))
-    return found
+        evidence.triples |= _triples(" ".join(cell.text for cell in line), evidence.rates)
+    evidence.prepaid = any(
+        "paid" in hit.cell.text.lower() or hit.field == "due" for hit in labels.of("not_total", "due")
+    )
+    return evidence
 
 
 def _stands_alone(hit: Hit) -> bool:
-    # Words this common also occur in sentences: as labels they begin their cell, or follow another value.
+    # Words as common as these also occur in sentences. A label begins its cell or follows another value.
     before = hit.cell.text[: hit.start].rstrip()
     return hit.leads or before.endswith((":", "%", "+")) or bool(amounts_in(before[-14:]))
 
@@ -166,7 +168,7 @@ def _is_inclusive(evidence: Evidence, gross: Decimal) -> bool:
 def _split(evidence: Evidence, gross: Decimal) -> tuple[Decimal | None, Decimal | None]:
     """Net and VAT, when there is one way to split the gross amount."""
     splits = _splits(evidence, gross)
-    # A rounding or a discount may make several pairs; the net labels decide nothing then.
+    # A rounding or a discount may give several pairs, and then no label tells which one is right.
     if len(splits) == 1:
         return splits.pop()
     if splits:
