@@ -1,10 +1,10 @@
-"""Tasks of runs that go on at which nobody is: Airflow waits for work that has ended, or that nobody does, or begins no
+"""Tasks of open runs that no process works on: Airflow waits for work that has ended or was abandoned, or begins no
 task of a run any more.
 
-A triggerer that dies with its clock ahead counts as alive until its last heartbeat has come to pass, and what was
-given to it waits as long. So does a task that a scheduler with its clock ahead means to try again: it counts the pause
-from a moment that has yet to come. Performed again in the same execution, a task finds its outcome or goes on where it
-stopped.
+Two wrong clocks lead here. A triggerer that died with its clock ahead counts as alive until the time of its last
+heartbeat has come, and its work waits as long. A scheduler with its clock ahead counts the pause before a retry from a
+time that has yet to come. Such a task is performed again in the same execution: it finds its outcome in the log, or
+goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ HOP = timedelta(seconds=5)
 
 
 def find_lost(scope: Scope) -> Iterator[Discrepancy]:
-    """Such tasks, performed again where that is safe."""
+    """Orphaned tasks, performed again where that is safe, and runs of which Airflow begins no task."""
     for row in (*scope.open_runs, *scope.stuck_runs):
         if row.id in scope.at_work and row.dag_id is not None and row.dag_run_id is not None:
             tasks = scope.airflow.tasks(row.dag_id, row.dag_run_id)
@@ -46,7 +46,7 @@ def find_lost(scope: Scope) -> Iterator[Discrepancy]:
 
 
 def _left_standing(scope: Scope, row: RunRow, active: Mapping[str, str | None]) -> Iterator[Discrepancy]:
-    """Airflow passes over the runs of a Dag that is paused or that no file has any more, for as long as it is so."""
+    """A run without any active task: Airflow begins none while its Dag is paused, or while no file has the Dag."""
     events = list(scope.log.read(row.id))
     last = events[-1]
     if not scope.has_rested(last.at, SLOWEST + _lag(events)):
@@ -59,8 +59,10 @@ def _left_standing(scope: Scope, row: RunRow, active: Mapping[str, str | None]) 
 
 
 def _looked_at(scope: Scope, row: RunRow, active: Mapping[str, str | None]) -> Iterator[Discrepancy]:
+    """The orphaned ones among the active tasks of a run."""
     events = list(scope.log.read(row.id))
-    # Begun again a moment ago, all of its tasks are on their way to outcomes that are there.
+    # In a run that was begun again a moment ago, every task has an outcome in the log and is active in Airflow: it is
+    # on its way to that outcome, not orphaned.
     if not all(_has_rested(scope, event.at) for event in events if event.type in CONTINUATIONS):
         return
     run = fold(events)
@@ -77,7 +79,7 @@ def _looked_at(scope: Scope, row: RunRow, active: Mapping[str, str | None]) -> I
 
 
 def _lag(events: Sequence[Event]) -> timedelta:
-    """Airflow comes to what was done ahead of it one task after the other."""
+    """The time Airflow needs to catch up with steps that ran ahead: it comes to them one task after the other."""
     return HOP * sum(event.type == StepStarted.type and StepStarted.of(event).ahead for event in events)
 
 
@@ -86,12 +88,12 @@ def _has_rested(scope: Scope, at: datetime) -> bool:
 
 
 def _is_over(scope: Scope, case: RunUnderReview, task: str, lag: timedelta) -> bool:
-    """True when everything that a task performs ended a while ago."""
+    """True when all the work that a task performs ended a while ago."""
     stands_for = task_of(case.definition, task)
     if stands_for is None or stands_for.role != "performs":
         return False
     step, result = stands_for.step.id, case.run.step(stands_for.step.id)
-    # As a whole a fan-out has ended when it was skipped, or had nothing to do.
+    # A fan-out that was skipped, or whose list is empty, has an outcome of its own and no items.
     works = [result.whole] if result.ended_as_a_whole or not result.indices else works_of(case.run, stands_for)
     return bool(works) and all(
         work.ended
@@ -105,6 +107,7 @@ def _is_over(scope: Scope, case: RunUnderReview, task: str, lag: timedelta) -> b
 def _abandoned(
     scope: Scope, case: RunUnderReview, events: Sequence[Event], states: Mapping[str, str | None]
 ) -> list[str]:
+    """The tasks that were silent for longer than work of their kind can be."""
     last = events[-1].at
     if not _has_rested(scope, last):
         return []
@@ -113,7 +116,8 @@ def _abandoned(
     quiet = scope.now - max(scope.quiet, SLOWEST) - last
     limits = {task: longest(scope, case, task) for task, state in states.items() if state == "deferred"}
     limits |= {task: until_tried_again(case, task) for task, state in states.items() if state == "up_for_retry"}
-    # How long those have been silent that may be so for a while, nobody knows where a clock was wrong.
+    # A machine whose clock was ahead may have written the last event with a time in the future. It is not known then
+    # how long the run has been silent: `quiet` is negative, and only work that may not be silent at all is abandoned.
     return [
         task
         for task, limit in sorted(limits.items())
@@ -155,12 +159,13 @@ def _performed_again(
 def _again(
     scope: Scope, row: RunRow, case: RunUnderReview, tasks: Sequence[str], active: Mapping[str, str | None]
 ) -> bool:
-    """Have the tasks performed again; False where that cannot be done without doing other work again as well."""
+    """Have the tasks performed again; False if that would also repeat other work."""
     dag_id, run_id = row.dag_id or "", row.dag_run_id or ""
     if scope.airflow.clear(dag_id, run_id, tasks):
         return True
-    # Airflow lets a task have a whole run performed again, and no single tasks of it. So that is done where nothing
-    # else is at work, which would be performed twice at once, and where the log tells what is left as it was.
+    # The reconciler's task may ask Airflow to restart a whole run, not to clear single tasks. A restart while another
+    # task is active would have two processes at the same work, and without `preserved_steps` it would repeat steps that
+    # a person had left as they were.
     if (
         set(active) - set(tasks)
         or case.preserved_steps is None

@@ -1,4 +1,4 @@
-"""How long a task of a run that goes on may say nothing before nobody can be at it."""
+"""How long a task of an open run may write nothing to the log before it counts as orphaned."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from muster.operations.reconciling.findings import SLOWEST, Scope
 from muster.saga.children import LONGEST_UNDOING
 
 AT_ONCE = timedelta(0)
-"""What has not begun, or takes no time."""
+"""The limit for work that has not begun, or that takes no time."""
 OWN = frozenset({"close", BEGINS_TO_UNDO})
-"""Tasks of Airflow's that stand for no step."""
+"""Ids of Airflow's tasks that stand for no step."""
 
 
 @dataclass(frozen=True)
 class RunUnderReview:
-    """A run that goes on."""
+    """A run that is open in the log, with the execution that is under way."""
 
     run: RunState
     definition: Definition
@@ -32,16 +32,16 @@ class RunUnderReview:
 
     @cached_property
     def preserved_steps(self) -> frozenset[str] | None:
-        """The steps that the execution leaves as they were; None where the log cannot tell."""
+        """The steps that the execution leaves as they were; None when the log cannot tell."""
         return preserved_steps_of(self.definition, self.execution)
 
     def is_of_it(self, step: str, work: WorkState) -> bool:
-        """True for what happened in the execution that is under way, and not in one before it."""
+        """True for work that counts in the execution under way: it was done in it, or its step is preserved."""
         return step in (self.preserved_steps or ()) or work.epoch == self.execution.epoch
 
 
 def longest(scope: Scope, case: RunUnderReview, task: str) -> timedelta | None:
-    """How long a task may be silent; None when nobody can say."""
+    """How long a task may be silent; None when there is no limit."""
     stands_for = task_of(case.definition, task)
     if task in OWN or (stands_for is not None and stands_for.role == "lays out"):
         return AT_ONCE
@@ -56,31 +56,31 @@ def longest(scope: Scope, case: RunUnderReview, task: str) -> timedelta | None:
     if not works or (step.id in (case.preserved_steps or ()) and not undoes):
         return AT_ONCE
     if step.done_by == "airflow" and not undoes:
-        # What it waits for in the triggerer says nothing in the log, and Airflow, not Muster, sees to its end.
+        # An operator that waits in the triggerer writes nothing to the log, and Airflow alone enforces its timeout.
         return None
     if step.done_by == "runs":
         return _of_children(scope, step, works, undoes=undoes)
     if undoes:
         timeout = step.compensate.timeout if step.compensate is not None else None
     else:
-        # A fallback that comes after the last attempt says nothing when it begins.
+        # Twice with a fallback: it follows the last attempt, takes as long as one, and writes no event when it begins.
         timeout = 2 * step.timeout if step.timeout is not None and step.fallback is not None else step.timeout
-    # Whoever waits for a lease says nothing meanwhile, and no limit holds for how long.
+    # Work that waits for a lease writes nothing meanwhile, and may wait for as long as others hold it.
     return timedelta(seconds=timeout) if timeout is not None and not step.lock else None
 
 
 def until_tried_again(case: RunUnderReview, task: str) -> timedelta | None:
-    """How long a task may wait for its next try by Airflow; None when nobody can say."""
+    """How long a task may wait for its next try by Airflow; None when there is no limit."""
     stands_for = task_of(case.definition, task)
     if stands_for is not None and stands_for.step.done_by == "airflow" and stands_for.role == "performs":
-        # Its step says how long, and Airflow alone counts the tries.
+        # The step's `retry` says how long, and Airflow alone counts the tries.
         return None
-    # Seconds, whatever the step is: its own `retry` waits within its process.
+    # For any other step the `retry` waits within its process, and Airflow's own pause is a few seconds.
     return AT_ONCE
 
 
 def _of_children(scope: Scope, step: ResolvedStep, works: list[WorkState], *, undoes: bool) -> timedelta | None:
-    """How long a task may be silent that waits for runs of other automations: they speak in logs of their own."""
+    """How long a task may be silent that waits for child runs, which write to logs of their own."""
     for child in (child for work in works for child in work.children):
         row = scope.queries.run_of(child)
         *_, last = [None, *scope.log.read(child, after_version=max(0, scope.log.version(child) - 1))]
@@ -89,5 +89,5 @@ def _of_children(scope: Scope, step: ResolvedStep, works: list[WorkState], *, un
             return None
     if not undoes:
         return AT_ONCE
-    # Twice: a child that is open is waited for, and one of its compensations may take as long without a word.
+    # Twice: first the open child is waited for, then one of its compensations may take as long without an event.
     return 2 * timedelta(seconds=LONGEST_UNDOING if step.timeout is None else step.timeout)
