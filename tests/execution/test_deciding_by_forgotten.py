@@ -2,14 +2,41 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from execution.test_forgotten_meanwhile import ABOUT, MARKER, SKILLS, officer, to_be_undone
+from muster.database import Database
 from muster.language.expressions import ExpressionError
+from support.children import Family
 from support.runs import Site
 
-pytestmark = pytest.mark.skills(people=SKILLS)
-INPUTS = "{who: {type: string}, pay: {type: boolean}, mode: {default: dry}, note: {default: null}}"
+TYPED = '''
+from pydantic import BaseModel
+
+class Checked(BaseModel):
+    fine: bool = False
+
+class Read(BaseModel):
+    sender: Checked
+    total: int
+
+@skill("people.check")
+def check() -> Checked:
+    """Look at somebody."""
+    return Checked(fine=True)
+
+@skill("people.read")
+def read() -> Read:
+    """Read a letter of theirs."""
+    return Read(sender=Checked(fine=True), total=3)
+'''
+pytestmark = pytest.mark.skills(people=SKILLS + TYPED)
+INPUTS = (
+    "{who: {type: string}, pay: {type: boolean}, mode: {default: dry}, note: {default: null},"
+    " orders: {type: array, default: [a, b]}}"
+)
 ASKS = ABOUT.replace("{who: {type: string}}", INPUTS)
 CONDITIONS = [
     "inputs.pay",
@@ -28,6 +55,14 @@ CONDITIONS = [
     "{'dry': false}[inputs.mode] | default(true)",
     "[false][inputs.mode] | default(true)",
     "{'dry': 1}[inputs.mode] is defined",
+    "('' ~ inputs.mode) != 'dry'",
+    "{'dry': false}['' ~ inputs.mode] | default(true)",
+    "('' ~ [inputs.mode]) | length > 0",
+    "([inputs.mode] | join(',')) != 'dry'",
+    "'dry' not in ([inputs.mode] | map('string') | join)",
+    "['a', 'b'] | join(inputs.mode) != 'a'",
+    "{'mode': inputs.mode} | tojson != 'x'",
+    "inputs | string | length > 7",
 ]
 
 
@@ -83,3 +118,94 @@ def test_nor_is_a_marker_written_in_the_place_of_what_was_inside(site: Site) -> 
     run = opened(site, "  - {id: a, skill: people.write, with: {text: 'order {{ inputs.mode.id }}', item: 1}}\n")
     officer(site)
     assert site.step(run, "a").status == "failed"
+
+
+@pytest.mark.parametrize("condition", ["not steps.check.fine", "steps.check", "not steps.read.sender.fine"])
+def test_no_type_makes_data_of_what_was_forgotten(site: Site, condition: str) -> None:
+    about = ASKS.replace('who }}"}', 'who }}", impersonal: [read], fields: [steps.read.output.sender]}')
+    run = site.open(
+        site.definition(
+            f"{about}  - {{id: check, skill: people.check}}\n  - {{id: read, skill: people.read}}\n"
+            f'  - {{id: a, when: "{{{{ {condition} }}}}", skill: people.write, with: {{text: a, item: 1}}}}\n'
+            "  - {id: b, after: [check, read], when: '{{ steps.read.total == 3 }}', skill: people.write,\n"
+            "     with: {text: 'x {{ steps.check }}', item: 2}}\n"
+        ),
+        who=MARKER,
+        pay=False,
+    )
+    site.step(run, "check")
+    site.step(run, "read")
+    officer(site)
+    assert site.step(run, "a").status == "failed"
+    assert site.step(run, "b").status == "succeeded", "what is not about them is still read, and the rest passed on"
+    assert "forgotten" in (site.services.workspace(run) / "2.txt").read_text()
+
+
+SHAPES = ["", ", pack: 2", ", pack: all"]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("text", ["order {{ item }}", "{{ item }}", "order {{ output }}", "order {{ inputs.mode }}"])
+def test_nor_is_an_item_undone_by_nothing_in_its_place(site: Site, text: str, shape: str) -> None:
+    undo = f"{{skill: people.write, with: {{text: '{text}', item: 7}}, retry: {{times: 0}}}}"
+    run = opened(
+        site,
+        f"  - {{id: write, each: '{{{{ inputs.orders }}}}'{shape}, skill: people.write,\n"
+        f"     with: {{text: '{{{{ item }}}}', item: '{{{{ index }}}}'}}, compensate: {undo}}}\n"
+        "  - {id: work, after: [write], skill: people.fail, retry: {times: 0}}\n",
+    )
+    site.all_of(run, "write")
+    site.step(run, "work")
+    officer(site)
+    assert site.unwind(run, {"work": "failed"}) == "failed"
+    assert not (site.services.workspace(run) / "7.txt").exists()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_an_item_that_needs_nothing_forgotten_is_undone(site: Site, shape: str) -> None:
+    undo = "{skill: people.write, with: {text: undone, item: '{{ index + 7 }}'}}"
+    run = opened(
+        site,
+        f"  - {{id: write, each: '{{{{ inputs.orders }}}}'{shape}, skill: people.write,\n"
+        f"     with: {{text: '{{{{ item }}}}', item: '{{{{ index }}}}'}}, compensate: {undo}}}\n"
+        "  - {id: work, after: [write], skill: people.fail, retry: {times: 0}}\n",
+    )
+    site.all_of(run, "write")
+    site.step(run, "work")
+    officer(site)
+    assert site.unwind(run, {"work": "failed"}) == "succeeded"
+    assert {path.name for path in site.services.workspace(run).iterdir()} == {"7.txt", "8.txt"}
+
+
+def family(tmp_path: Path, database: Database, *, child: str = "true", parent: str = "true") -> Family:
+    automations = {
+        "parent": ABOUT.partition("\n")[2]
+        + "  - {id: child, run: child, timeout: 1h}\n"
+        + f'  - {{id: a, when: "{{{{ {parent} }}}}", skill: people.write, with: {{text: a, item: 3}}}}\n',
+        "child": "inputs: {note: {default: null}}\nsteps:\n  - {id: check, skill: people.check}\n"
+        f'  - {{id: a, when: "{{{{ {child} }}}}", skill: people.write, with: {{text: a, item: 2}}}}\n',
+    }
+    return Family(tmp_path, database, automations, skills={"people": SKILLS + TYPED})
+
+
+@pytest.mark.parametrize(
+    "condition",
+    ["steps.child.outputs", "steps.child.outputs.check.fine | default(true)", "steps.child.outputs.check is defined"],
+)
+def test_what_another_run_gave_back_decides_nothing(tmp_path: Path, database: Database, condition: str) -> None:
+    runs = family(tmp_path, database, parent=condition)
+    run = runs.open("parent", who=MARKER)
+    runs.child(run, "child")
+    officer(runs.site)
+    assert runs.site.step(run, "a").status == "failed"
+
+
+@pytest.mark.parametrize("condition", ["steps.check", "steps.check.fine | default(true)", "not steps.check.fine"])
+def test_nor_does_anything_in_a_run_that_was_asked_for_and_given_nothing(
+    tmp_path: Path, database: Database, condition: str
+) -> None:
+    runs = family(tmp_path, database, child=condition)
+    child = runs.begin(runs.ask(runs.open("parent", who=MARKER), "child"))
+    runs.site.step(child, "check")
+    officer(runs.site)
+    assert runs.site.step(child, "a").status == "failed"

@@ -27,6 +27,7 @@ from muster.execution.view import RunView, load, load_all
 from muster.execution.work_item import failed_as_a_whole
 from muster.language.conditions import is_true
 from muster.language.expressions import evaluate_seen, references
+from muster.language.forgotten import refuse
 from muster.language.resolved_step import ResolvedStep
 
 # Few, because each holds the events of its run.
@@ -277,6 +278,7 @@ def items_of(step: ResolvedStep, variables: Mapping[str, object]) -> Sequence[ob
         PermanentError: `each` gives no list.
     """
     items = evaluate_seen(step.each, variables, where=f"step {step.id}, each")
+    refuse(items)
     if items is None:
         return []
     if not isinstance(items, list | tuple):

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 from zoneinfo import ZoneInfo
 
 from muster.agents.types import hydrate
 from muster.events.sealing import is_marker
 from muster.events.state import RunState
-from muster.events.work import StepState
+from muster.events.work import StepState, WorkState
 from muster.language.answers import answered, answered_below
 from muster.language.definition import Definition
 from muster.language.forgotten import Forgotten
@@ -58,11 +58,11 @@ class Variables(Mapping[str, object]):
 def variables_for(definition: Definition, names: Iterable[str], state: RunState, services: Site) -> dict[str, object]:
     """The variables `inputs`, `steps`, `settings` and `run` of an expression that refers to these steps."""
     # Looking through large outputs takes time, and the inputs tell whether it is needed: all inputs of a run are
-    # forgotten together, except for those that were null.
-    may_be_forgotten = not state.inputs or any(map(is_marker, state.inputs.values()))
-    as_read: Callable[[Any], Any] = with_forgotten if may_be_forgotten else lambda value: value
+    # forgotten together, except for those that were null. One that asks for nothing else tells nothing.
+    given = [value for value in state.inputs.values() if value is not None]
+    may_be_forgotten = not given or any(map(is_marker, given))
     return {
-        "inputs": as_read(state.inputs),
+        "inputs": with_forgotten(state.inputs) if may_be_forgotten else state.inputs,
         "settings": definition.settings,
         "run": {
             "id": state.id,
@@ -71,7 +71,9 @@ def variables_for(definition: Definition, names: Iterable[str], state: RunState,
             "opened_at": state.opened_at,
             **_times(definition, state),
         },
-        "steps": {name: _seen(definition.step(name), state.step(name), services, as_read) for name in sorted(names)},
+        "steps": {
+            name: _seen(definition.step(name), state.step(name), services, may_be_forgotten) for name in sorted(names)
+        },
     }
 
 
@@ -99,21 +101,39 @@ def _times(definition: Definition, state: RunState) -> dict[str, date | None]:
     }
 
 
-def _seen(step: ResolvedStep, result: StepState, services: Site, as_read: Callable[[object], object]) -> object:
+def _seen(step: ResolvedStep, result: StepState, services: Site, may_be_forgotten: bool) -> object:
     """A step's output as expressions see it: a rejection is false, although it is stored as a mapping."""
-    output, name = as_read(_hydrated(result, services)), f"steps.{step.id}"
+    output, name = _hydrated(result, services, may_be_forgotten), f"steps.{step.id}"
+    if may_be_forgotten:
+        output = with_forgotten(output)
     if step.asks:
         return answered(output, name)
     return answered_below(output, name) if step.done_by == "runs" else output
 
 
-def _hydrated(result: StepState, services: Site) -> object:
+def _hydrated(result: StepState, services: Site, may_be_forgotten: bool) -> object:
     """A step's output with amounts and dates turned back into their types; a list with one entry for each item."""
     if not result.is_fan_out or result.ended_as_a_whole:
-        return hydrate(result.whole.output_type, result.whole.result, services.site)
-    return [_item(result, index, services) for index in range(result.length or 0)]
+        return _typed(result.whole, services, may_be_forgotten)
+    items = (result.items.get(index) for index in range(result.length or 0))
+    return [None if item is None else _typed(item, services, may_be_forgotten) for item in items]
 
 
-def _item(result: StepState, index: int, services: Site) -> object:
-    item = result.items.get(index)
-    return hydrate(item.output_type, item.result, services.site) if item is not None else None
+def _typed(work: WorkState, services: Site, may_be_forgotten: bool) -> object:
+    # A type takes no marker, or, if all of its fields have defaults, makes an object with these of one: data that
+    # nobody has ever given.
+    if is_marker(work.result):
+        return work.result
+    typed = hydrate(work.output_type, work.result, services.site)
+    return _marked_as(work.result, typed) if may_be_forgotten else typed
+
+
+def _marked_as(result: object, typed: object) -> object:
+    """The typed form of a result, with the markers in it where they were, for example in an impersonal output."""
+    if is_marker(result):
+        return result
+    if isinstance(result, dict) and isinstance(typed, dict):
+        return {name: _marked_as(result.get(name), value) for name, value in typed.items()}
+    if isinstance(result, list) and isinstance(typed, list):
+        return [_marked_as(*both) for both in zip(result, typed, strict=True)]
+    return typed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, SupportsIndex, overload
 
 from muster.errors import PermanentError
@@ -55,11 +55,12 @@ class Answers(list[Any]):
         return Answers(selected, self.name) if isinstance(key, slice) else selected
 
 
+# Only dicts are looked into, here and below: `Forgotten` is a mapping as well, and must stay what it is.
 def answered(output: object, name: str) -> object:
     """The output of a question as expressions see it: a `Decision`, in a fan-out `Answers`, null when skipped."""
     if isinstance(output, list):
         return Answers([answered(item, name) for item in output], name)
-    return Decision(output) if isinstance(output, Mapping) else output
+    return Decision(output) if isinstance(output, dict) else output
 
 
 def answered_below(output: object, name: str) -> object:
@@ -69,7 +70,7 @@ def answered_below(output: object, name: str) -> object:
     """
     if isinstance(output, list):
         return [answered_below(item, name) for item in output]
-    if not isinstance(output, Mapping) or not isinstance(output.get("outputs"), Mapping):
+    if not isinstance(output, dict) or not isinstance(output.get("outputs"), dict):
         return output
     outputs = {step: _seen_below(value, f"{name}.outputs.{step}") for step, value in output["outputs"].items()}
     return {**output, "outputs": outputs}
@@ -77,6 +78,6 @@ def answered_below(output: object, name: str) -> object:
 
 def _seen_below(value: object, name: str) -> object:
     items = value if isinstance(value, list) else [value]
-    if any(isinstance(item, Mapping) and item.keys() >= _ANSWER for item in items):
+    if any(isinstance(item, dict) and item.keys() >= _ANSWER for item in items):
         return answered(value, name)
     return answered_below(value, name)

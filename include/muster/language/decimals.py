@@ -82,6 +82,14 @@ class ExactComparisons(CodeGenerator):
             self._operand(operand.expr, frame)
         self.write(")")
 
+    def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:  # noqa: N802 - so Jinja finds it
+        """The texts that `~` joins, as one of the environment's."""
+        self.write("environment.joined((")
+        for part in node.nodes:
+            self.visit(part, frame)
+            self.write(", ")
+        self.write("))")
+
     def _operand(self, node: nodes.Expr, frame: Frame) -> None:
         self.write("environment.exact(")
         self.visit(node, frame)

@@ -17,7 +17,7 @@ from jinja2.utils import pass_environment
 
 from muster.language.answers import KEEPING, Answers
 from muster.language.decimals import COMPARING, exact_if_mixed, with_originals
-from muster.language.forgotten import Forgotten
+from muster.language.forgotten import Forgotten, forgotten_in
 from muster.language.problems import kind_of
 from muster.language.times import add_days, as_date, start_of_month, start_of_week
 
@@ -55,6 +55,12 @@ _SAFE = [
     "upper",
     "wordcount",
 ]
+
+_WRITING = frozenset(
+    {"join", "replace", "split", "string", "tojson", "truncate"}
+    | {"capitalize", "lower", "title", "trim", "upper", "wordcount"}
+)
+"""Filters that write what they are given, a list for one, as a text."""
 
 
 def as_text(value: object) -> object:
@@ -200,7 +206,8 @@ def split(text: str, separator: str | None = None) -> list[str]:
 def _listed(name: str, function: Callable[..., object]) -> Callable[..., object]:
     """The filter, with a list in place of Jinja's generators, which are true even when they yield nothing.
 
-    What a filter of `KEEPING` makes of `Answers` are `Answers`, and what was forgotten stays `Forgotten`.
+    What a filter of `KEEPING` makes of `Answers` are `Answers`, and what was forgotten stays `Forgotten`, also where a
+    text is made of it and others.
     """
     first = 1 if hasattr(function, "jinja_pass_arg") else 0
 
@@ -209,6 +216,8 @@ def _listed(name: str, function: Callable[..., object]) -> Callable[..., object]
         given = arguments[first]
         if isinstance(given, Forgotten):
             return given
+        if name in _WRITING and (lost := forgotten_in([*arguments[first:], *options.values()])) is not None:
+            return lost
         if isinstance(given, Answers):
             # Some of Jinja's filters test first whether the list is true, which `Answers` refuse.
             arguments = (*arguments[:first], list(given), *arguments[first + 1 :])

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from muster.language.answers import NeitherTrueNorFalse
+
+_passed_on: ContextVar[bool] = ContextVar("muster_forgotten_passed_on", default=True)
 
 
 class NothingToDecideBy(NeitherTrueNorFalse):
@@ -13,19 +17,20 @@ class NothingToDecideBy(NeitherTrueNorFalse):
 
     def __init__(self) -> None:
         super(NeitherTrueNorFalse, self).__init__(
-            "what it decides by, or looks into, was forgotten, with whom it is about.",
+            "what it decides by, looks into or undoes was forgotten, with whom it is about.",
             remedy="Find out what is to be done, and do it by hand.",
         )
 
 
 class Forgotten(Mapping[str, object]):
-    """A mapping that stands for what was forgotten. Filters pass it on as it is.
+    """A mapping that stands for what was forgotten. Filters and `~` pass it on as it is.
 
     Looking inside it fails. A marker in place of an order's id would be the id of no order, and a step that deletes by
     that id would report success.
 
     Raises:
         NothingToDecideBy: its truth or equality is asked. As a mapping it would be true, even if `false` was forgotten.
+            Within `nothing_passed_on`: it is used in any way.
     """
 
     def __init__(self, marker: Mapping[str, object]) -> None:
@@ -35,6 +40,8 @@ class Forgotten(Mapping[str, object]):
         return self._marker[key]
 
     def __iter__(self) -> Iterator[str]:
+        if not _passed_on.get():
+            raise NothingToDecideBy
         return iter(self._marker)
 
     def __len__(self) -> int:
@@ -59,7 +66,32 @@ class Forgotten(Mapping[str, object]):
     __hash__ = None  # type: ignore[assignment]
 
     def __str__(self) -> str:
-        return str(self._marker)
+        return str(dict(self))
+
+
+def forgotten_in(value: object) -> Forgotten | None:
+    """The first of what was forgotten in the value, at any depth; None when nothing was."""
+    if isinstance(value, Forgotten):
+        return value
+    if isinstance(value, Mapping):
+        value = value.values()
+    elif not isinstance(value, list | tuple):
+        return None
+    return next(filter(_is_there, map(forgotten_in, value)), None)
+
+
+def _is_there(value: object) -> bool:
+    return value is not None
+
+
+@contextmanager
+def nothing_passed_on() -> Iterator[None]:
+    """In the body an expression that uses what was forgotten in any way fails, also one that only passes it on."""
+    token = _passed_on.set(False)
+    try:
+        yield
+    finally:
+        _passed_on.reset(token)
 
 
 def refuse(*values: object) -> None:

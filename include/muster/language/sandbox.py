@@ -14,13 +14,13 @@ from typing import Any, cast
 
 from jinja2 import StrictUndefined, Undefined, nodes, pass_context
 from jinja2.exceptions import SecurityError
-from jinja2.runtime import Context, LoopContext
+from jinja2.runtime import Context, LoopContext, str_join
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from muster.language import filters
 from muster.language.answers import Answers, Decision
 from muster.language.decimals import ExactComparisons, comparing, exact, is_in
-from muster.language.forgotten import Forgotten, deciding, refuse
+from muster.language.forgotten import Forgotten, deciding, forgotten_in, refuse
 from muster.language.problems import did_you_mean, kind_of
 
 MAX_ITERATIONS = 100_000
@@ -58,6 +58,13 @@ def _written(value: object) -> object:
     return mark(text) if mark is not None and isinstance(text, str) and text.strip() else text
 
 
+def _joined(parts: tuple[object, ...]) -> object:
+    """What `~` gives: a text, or, with what was forgotten among the parts, that."""
+    # Asked what it equals, a text with a marker in it would give an answer.
+    lost = forgotten_in(parts)
+    return str_join(parts) if lost is None else lost
+
+
 class Missing(StrictUndefined):
     """A value that is not there; using it in any way but `is defined` and `default` is an error."""
 
@@ -71,6 +78,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
     code_generator_class = ExactComparisons
     exact = staticmethod(exact)
     is_in = staticmethod(is_in)
+    joined = staticmethod(_joined)
 
     def __init__(self) -> None:
         super().__init__(undefined=Missing, optimized=False, autoescape=False, finalize=_written, cache_size=0)

@@ -40,6 +40,7 @@ from muster.execution.variables import variables_for, with_forgotten
 from muster.execution.view import RunView, definition_of, load_all
 from muster.execution.work_item import WorkItem, given_up
 from muster.language.expressions import evaluate
+from muster.language.forgotten import nothing_passed_on
 from muster.language.resolved import ResolvedCompensation, ResolvedRetry
 from muster.language.resolved_step import ResolvedStep
 from muster.language.sagas import compensation_order
@@ -230,12 +231,18 @@ def _work_items(
         variables, items = seen[epoch]
         own: dict[str, object] = {"output": with_forgotten(work.output)}
         if index is not None:
-            own |= {"item": items[index] if index < len(items) else None, "index": index}
+            own["index"] = index
+            if index < len(items):
+                own["item"] = items[index]
         yield WorkItem(view=view, step=undoing, ref=ref, index=index, variables={**variables, **own}, undoes=True)
 
 
 def _list(step: ResolvedStep, variables: Mapping[str, object]) -> Sequence[object]:
-    """The list of a fan-out; empty when it cannot be read any more, because most compensations need only the output."""
+    """The list of a fan-out; empty when it cannot be read any more, because most compensations need only the output.
+
+    One that names its item then fails. Null in its place would be written as nothing into the text that says what to
+    undo.
+    """
     try:
         return () if step.each is None else items_of(step, variables)
     except MusterError:
@@ -309,7 +316,10 @@ async def _call(services: Services, work_item: WorkItem) -> object:
         return await undo_children(services, work_item, unwind, limit=step.timeout)
     undo = _compensation(work_item.step)
     skill = get_skill(undo.skill, services.site)
-    values = evaluate(undo.arguments, work_item.variables, where=f"step {work_item.step.id}, compensate")
+    # A text with a marker in the place of an id would name something that is not there, and a skill that says that this
+    # is gone has undone nothing.
+    with nothing_passed_on():
+        values = evaluate(undo.arguments, work_item.variables, where=f"step {work_item.step.id}, compensate")
     return await call_skill(skill, values, skill_context(services, work_item))
 
 
