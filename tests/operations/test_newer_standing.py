@@ -281,6 +281,23 @@ def test_what_was_left_out_and_may_be_due_now_is_looked_at_again(house: House) -
     assert house.called() == ["do a", "do last", "do mail"]
 
 
+SCREEN = do("screen", "screen {{ item }}", ', each: "{{ inputs.orders }}", when: "{{ item > settings.limit }}"')
+EACH = SCREEN + do("pay", "{{ item }}", ', each: "{{ inputs.orders }}", after: [screen]')
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what"), [("> settings.limit", "> 100", "when"), ("limit: 1000", "limit: 100", "setting limit")]
+)
+def test_nor_does_it_stand_of_single_items_of_a_list(house: House, old: str, new: str, what: str) -> None:
+    steps = EACH + do("last", more=", after: [pay]")
+    run, source = house.failed(steps, orders=[500, 2000]), HEAD + steps
+    assert house.called()[0] == "do screen 2000"
+    with pytest.raises(PermanentError) as raised:
+        house.plan(run, "last", source.replace(old, new))
+    assert f"Step screen of {run} was not done for all items before, and its {what}" in raised.value.message
+    assert house.plan(run, "last", source.replace('name: "last"', 'name: "final"')).steps == ("last",)
+
+
 def test_a_list_in_which_nothing_was_is_no_single_step_later(house: House) -> None:
     run, source = house.failed(PAY + LAST, orders=[]), HEAD + PAY + LAST
     with pytest.raises(PermanentError, match="has begun as a list, and is one step now"):

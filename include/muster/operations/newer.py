@@ -102,9 +102,18 @@ def newly_due(run: RunState, own: Definition, now: Definition) -> dict[str, str]
     for step in now.steps:
         if (before := own.find(step.id)) is None:
             due[step.id] = "is new"
-        elif not _has_begun(run, step) and (changed := [*_changed(own, before, now, step, _DUE_BY)]):
-            due[step.id] = f"was not done before, and its {' and '.join(changed)} was changed"
+        elif (left_out := _left_out(run, step)) and (changed := [*_changed(own, before, now, step, _DUE_BY)]):
+            due[step.id] = f"was not done {left_out}, and its {' and '.join(changed)} was changed"
     return due
+
+
+def _left_out(run: RunState, step: ResolvedStep) -> str:
+    """For what a step was not done, in words; empty when it was done for all that there was."""
+    if not _has_begun(run, step):
+        return "before"
+    # Also a step that was undone, and that a later execution left out: it has begun all the same.
+    skipped = [work.status == "skipped" for work in run.step(step.id).works]
+    return ("last" if skipped[0] else "for all items before") if any(skipped) else ""
 
 
 def ensure_alike(log: EventLog, run: RunState, own: Definition, now: Definition, again: Collection[str]) -> None:
