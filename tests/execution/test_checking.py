@@ -70,6 +70,11 @@ def test_a_skill_that_does_not_come_back_is_told_and_keeps_nothing_waiting(
     assert asked(site, "hang") == [Violation("it", "it cannot be asked: books.look takes longer than 0.2 s")]
 
 
+def test_nor_is_one_with_a_timeout_of_its_own_asked_for_ever_with_nobody_told(site: Site) -> None:
+    site.skills("books", SKILLS.replace('"books.look"', '"books.look", timeout=0.3'))
+    assert asked(site, "hang") == [Violation("it", "it cannot be asked: books.look takes longer than 0.3 s")]
+
+
 @pytest.mark.parametrize(
     ("schedule", "since", "due"),
     [

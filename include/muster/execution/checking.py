@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -61,17 +62,19 @@ def is_due(check: ResolvedCheck, since: datetime | None, now: datetime) -> bool:
 
 
 async def _ask(check: ResolvedCheck, name: str, site: Path | None, context: SkillContext) -> list[Violation]:
-    limit = asyncio.timeout(None)
+    limit, longest = asyncio.timeout(None), LONGEST_WAIT
     try:
         skill = get_skill(name, site)
+        longest = longest if skill.timeout is None else skill.timeout
         async with limit:
-            if skill.timeout is None:
-                limit.reschedule(asyncio.get_running_loop().time() + LONGEST_WAIT)
-            answer = await call_skill(skill, check.arguments, context)
+            limit.reschedule(asyncio.get_running_loop().time() + longest)
+            # Not under a timeout of its own: that is an error that passes, so a skill that never comes back would be
+            # asked again and again, and nobody be told.
+            answer = await call_skill(replace(skill, timeout=None), check.arguments, context)
     except TransientError:
         raise
     except TimeoutError as error:
-        late = f"{name} takes longer than {LONGEST_WAIT:g} s"
+        late = f"{name} takes longer than {longest:g} s"
         return [unasked(check.name, late if limit.expired() else f"TimeoutError: {error}")]
     except MusterError as error:
         return [Violation(check.name, error.message)]
