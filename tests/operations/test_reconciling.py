@@ -14,6 +14,7 @@ from muster.events.model import EventType, NewEvent
 from muster.execution.performing import begin
 from muster.execution.references import WorkRef
 from muster.execution.run_executions import Epoch, epoch_of
+from muster.operations.reconciling import findings
 from muster.recovery import ledger
 from muster.recovery.leases import Leases
 from muster.recovery.ledger import Effect, Ledger
@@ -314,6 +315,26 @@ def test_one_that_waits_for_its_turn_or_for_people_is_left_alone(site: Site, sta
     site.step(run := site.open(site.definition(UNDONE)), "one")
     assert found(site, FakeAirflow("running", tasks={"one": "success", "two": state, "close": None})) == []
     assert site.state(run).status == "open"
+
+
+@pytest.mark.parametrize(("others", "told_of"), [("running", 0), ("queued", 2)])
+def test_one_that_is_queued_behind_as_many_as_go_on_at_once_is_left_alone(
+    site: Site, monkeypatch: pytest.MonkeyPatch, others: str, told_of: int
+) -> None:
+    class Busy(FakeAirflow):
+        """One run of two goes on, or none where the automation is paused."""
+
+        def state(self, dag_id: str, run_id: str) -> str | None:
+            return others if f"{dag_id}/{run_id}" == first else "queued"
+
+        def tasks(self, dag_id: str, run_id: str) -> Mapping[str, str | None]:
+            return {"two": "awaiting_input"} if self.state(dag_id, run_id) == "running" else {"one": None, "two": None}
+
+    monkeypatch.setattr(findings, "AT_ONCE", 1)
+    first, second = (site.open(site.definition(UNDONE)) for _ in range(2))
+    for run in (first, second):
+        site.step(run, "one")
+    assert len(found(site, Busy("running"))) == told_of
 
 
 FAN_OUTS = """automation: a

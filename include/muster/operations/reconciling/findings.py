@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,6 +15,7 @@ from muster.events.lifecycle import LIFECYCLE_EVENTS, RunLifecycle
 from muster.events.log import EventLog
 from muster.events.queries import Queries, RunRow
 from muster.language.definition import Definition
+from muster.language.runs import AT_ONCE
 from muster.notifications.model import Notice
 
 Kind = Literal["run", "stuck", "task", "lease", "notice", "effect", "check", "checkpoint"]
@@ -146,6 +148,21 @@ class Scope:
     def at_work(self) -> set[str]:
         """The ids of open and stuck runs that had not ended in Airflow when it was asked, once for each pass."""
         return self.going_on([*self.open_runs, *self.stuck_runs])
+
+    @cached_property
+    def full_dags(self) -> frozenset[str]:
+        """The Dags of which as many runs go on as go on at once: others stay queued until one of these has ended."""
+        runs = defaultdict[str, list[str]](list)
+        for row in (*self.open_runs, *self.stuck_runs):
+            if row.id in self.at_work:
+                runs[row.dag_id or ""].append(row.dag_run_id or "")
+        return frozenset(
+            dag_id
+            for dag_id, run_ids in runs.items()
+            # Those that are queued do not count: of a Dag that is paused all may be.
+            if len(run_ids) > AT_ONCE
+            and sum(self.airflow.state(dag_id, run_id) == "running" for run_id in run_ids) >= AT_ONCE
+        )
 
     def going_on(self, rows: Iterable[RunRow]) -> set[str]:
         """The ids of those runs that have not ended in Airflow; one question for all runs of a Dag."""

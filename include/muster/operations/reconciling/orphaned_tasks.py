@@ -49,13 +49,18 @@ def _left_standing(scope: Scope, row: RunRow, active: Mapping[str, str | None]) 
     """A run without any active task: Airflow begins none while its Dag is paused, or while no file has the Dag."""
     events = list(scope.log.read(row.id))
     last = events[-1]
-    if not scope.has_rested(last.at, SLOWEST + _lag(events)):
+    if not scope.has_rested(last.at, SLOWEST + _lag(events)) or _waits_for_its_turn(scope, row):
         return
     message = "open in the log, and Airflow begins no task of it: its automation is paused, or its file is gone"
     remedy = (
         f"`muster unpause {row.dag_id}`, or put the file back, under the name {row.dag_id}, until its runs have ended."
     )
     yield Discrepancy("run", row.id, message, remedy, run=row.id, mark=str(last.version))
+
+
+def _waits_for_its_turn(scope: Scope, row: RunRow) -> bool:
+    """True when a run that was begun again is queued behind as many runs of its automation as go on at once."""
+    return row.dag_id in scope.full_dags and scope.airflow.state(row.dag_id, row.dag_run_id or "") == "queued"
 
 
 def _looked_at(scope: Scope, row: RunRow, active: Mapping[str, str | None]) -> Iterator[Discrepancy]:
