@@ -1,4 +1,4 @@
-"""Promises of `lock`: one at a time, item by item, and what was done without the lease is done again."""
+"""Promises of `lock`: one at a time, item by item, its ending included; what was done without the lease is redone."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from muster.database import Database
+from muster.events.keys import ended as ended_key
 from muster.events.model import EventType
 from muster.execution import locking
+from muster.recovery.leases import Lease, Leases
 from support.runs import Site
 from support.sources import source_of
 
@@ -52,6 +54,14 @@ steps:
     assert site.services.leases.held() == []
 
 
+def test_a_failure_without_the_lease_does_not_count(site: Site) -> None:
+    step = "id: post, skill: store.robbed, with: {times: 2, fails: true}, lock: ledger"
+    run = site.run(site.definition(f"automation: tested\nsteps:\n  - {{{step}}}\n"))
+    assert site.state(run).step("post").output == 3
+    retried = [event for event in site.services.log.read(run) if event.type == EventType.STEP_RETRIED]
+    assert [event.data["error"]["class"] for event in retried] == ["LeaseLost"] * 2
+
+
 @pytest.mark.parametrize(("losses", "status"), [(1, "succeeded"), (locking.LOSSES, "succeeded"), (9, "failed")])
 def test_work_whose_lease_was_lost_is_done_again_with_every_loss_in_the_log(
     site: Site, losses: int, status: str
@@ -69,7 +79,47 @@ def test_work_whose_lease_was_lost_is_done_again_with_every_loss_in_the_log(
     assert [event.data["error"]["class"] for event in retried] == ["LeaseLost"] * min(losses, locking.LOSSES)
 
 
-@pytest.mark.parametrize("shape", ["", "each: [a, b], ", "each: [a, b], pack: 2, ", "each: [a, b], pack: all, "])
+SHAPES = ["", "each: [a, b], ", "each: [a, b], pack: 2, ", "each: [a, b], pack: all, "]
+FALLBACK = "fallback: {skill: store.ends, with: {how: fails}}, "
+ENDS = {
+    "it succeeds": ("well", "", "succeeded"),
+    "it fails": ("fails", "", "failed"),
+    "its retries are used up": ("transient", "retry: {times: 2, delay: 0s}, ", "failed"),
+    "the retries of the run are used up": ("transient", "retry: {times: 9, delay: 0s}, ", "failed"),
+    "its fallback fails": ("fails", FALLBACK, "failed"),
+    "what it did outside rules its fallback out": ("outside", FALLBACK, "failed"),
+    "it is set aside": ("aside", "", "set_aside"),
+}
+
+
+@pytest.mark.parametrize("case", ENDS)
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("lane", ["async", "worker"])
+def test_how_work_ended_is_in_the_log_before_the_next_holder_of_its_lock_begins(
+    site: Site, shape: str, lane: str, case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    how, more, wanted = ENDS[case]
+    release, found = Leases.arelease, dict[str, list[str]]()
+
+    async def looked(leases: Leases, lease: Lease) -> bool:
+        run, _, key = lease.owner.rpartition("/")
+        ended = await site.services.log.aunder_keys(run, [ended_key(key, 0)])
+        found.setdefault(key, []).append(*[str(event.type) for event in ended.values()] or ["nothing"])
+        return await release(leases, lease)
+
+    monkeypatch.setattr(Leases, "arelease", looked)
+    step = f"id: post, {shape}{more}skill: store.ends, with: {{how: {how}}}, lane: {lane}, lock: ledger"
+    budget = "budget: {retries: 1}\n" if "of the run" in case else ""
+    run = site.run(site.definition(f"automation: tested\n{budget}steps:\n  - {{{step}}}\n"))
+    wanted = wanted if shape else wanted.replace("set_aside", "failed")
+    assert {key: ends[-1] for key, ends in found.items()} == dict.fromkeys(
+        ["post[0]", "post[1]"] if shape else ["post"], f"step.{wanted}"
+    )
+    assert all(ends[:-1] == ["nothing"] * (len(ends) - 1) for ends in found.values())
+    assert [event.type for event in site.services.log.read(run)].count(f"step.{wanted}") == len(found)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("lane", ["async", "worker"])
 def test_a_lost_lease_uses_up_no_retry_of_the_run(site: Site, shape: str, lane: str) -> None:
     items = 2 if shape else 1

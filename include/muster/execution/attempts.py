@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
-from typing import TypeVar, cast
+from typing import NoReturn, TypeVar, cast
 
 from muster.errors import DatabaseLost, ErrorClass, Final, PermanentError, SetAside
 from muster.events.model import Event, NewEvent
@@ -77,36 +77,56 @@ async def _ending(services: Services, work_item: WorkItem, act: Action, fall_bac
         # Read after `step.started` is written, the reverse order of `_hand_over`: an earlier process that hands over at
         # the same moment is seen here, or it sees this start. So the step never runs beside its fallback.
         if not await has_fallen_back(services, work_item):
-            try:
+            with suppress(_HandedOver):
                 # `_start` asked a moment ago whether the work may begin. Only the wait for a lock lets the run be
                 # cancelled or closed in between, so only with a lock is it asked again.
-                ends = partial(_conclude, services, work_item)
-                return work_item.succeeded(
-                    await attempts(services, work_item, act, asked=not work_item.step.lock, ends=ends)
-                )
-            except Exception as error:
-                await _hand_over(services, work_item, error)
-        work_item = replace(work_item, falls_back=True)
-        ends = partial(_conclude, services, work_item, fallback=True)
-        return work_item.succeeded(await attempts(services, work_item, fall_back, ends=ends), fallback=True)
-    except SetAside as error:
-        return work_item.set_aside(error)
-    except Stopped as error:
-        return work_item.skipped(error.skip.reason)
-    except (DatabaseLost, ForgottenMeanwhile, TamperedLog, Overtaken, StepNotInScope):
-        # None of these says how the work ended. `step.failed` would take the key of the ending, and the outcome of
-        # whoever performs the work next would be dropped.
-        raise
+                return await _attempted(services, work_item, act, asked=not work_item.step.lock)
+        return await _attempted(services, replace(work_item, falls_back=True), fall_back)
     except Exception as error:
-        return work_item.failed(error)
+        if (ending := _ended_by(work_item, error)) is None:
+            raise
+        return ending
 
 
-async def _conclude(services: Services, work_item: WorkItem, answer: ActionResult, *, fallback: bool = False) -> None:
-    """Write the success of a work item with a lock; without one `finish` writes it."""
-    # While the leases are held: another execution of this work that waits for them looks for the ending as soon as it
-    # gets them. Written after the release, the ending would not be there yet and the work would be done twice.
-    if work_item.step.lock:
-        await services.log.aappend(work_item.ref.run, [work_item.succeeded(answer, fallback=fallback)])
+async def _attempted(services: Services, work_item: WorkItem, act: Action, *, asked: bool = False) -> NewEvent:
+    """Make the attempts at the step, or at its fallback, and return the success; with a lock the ending is written."""
+
+    # Both are called while the leases are held, and write the ending of a work item with a lock; without one `finish`
+    # writes it. Written after the release, the ending would not be there yet when the next holder looks for it: another
+    # execution of this work would do it twice, and an item would begin although another one has failed (`failures`).
+    async def ends(answer: ActionResult) -> None:
+        await _conclude(services, work_item, work_item.succeeded(answer, fallback=work_item.falls_back))
+
+    async def gives_up(error: Exception) -> None:
+        try:
+            if work_item.falls_back:
+                raise error
+            await _hand_over(services, work_item, error)
+        except Exception as final:
+            await _conclude(services, work_item, _ended_by(work_item, final))
+            raise
+
+    answer = await attempts(services, work_item, act, asked=asked, ends=ends, gives_up=gives_up)
+    return work_item.succeeded(answer, fallback=work_item.falls_back)
+
+
+async def _conclude(services: Services, work_item: WorkItem, ending: NewEvent | None) -> None:
+    if work_item.step.lock and ending is not None:
+        await services.log.aappend(work_item.ref.run, [ending])
+
+
+def _ended_by(work_item: WorkItem, error: Exception) -> NewEvent | None:
+    """The event that a work item ended with this error; None when the error does not say how it ended."""
+    if isinstance(error, SetAside):
+        return work_item.set_aside(error)
+    if isinstance(error, Stopped):
+        return work_item.skipped(error.skip.reason)
+    # `step.failed` would take the key of the ending, and the outcome of whoever performs the work next, or does it
+    # already, would be dropped.
+    silent = DatabaseLost | ForgottenMeanwhile | TamperedLog | Overtaken | Superseded | StepNotInScope | _HandedOver
+    if isinstance(error, silent):
+        return None
+    return work_item.failed(error)
 
 
 async def attempts(
@@ -117,6 +137,7 @@ async def attempts(
     *,
     asked: bool = False,
     ends: Callable[[T], Awaitable[None]] | None = None,
+    gives_up: Callable[[Exception], Awaitable[None]] | None = None,
 ) -> T:
     """Call `act` with the step's timeout and retries, and return its result.
 
@@ -125,6 +146,8 @@ async def attempts(
     Args:
         asked: The caller has just checked that the work may begin, so the first attempt skips that check.
         ends: Called with the result while the step's locks are still held.
+        gives_up: Called with the error after which no attempt follows, also while they are held, unless they could not
+            be had or were lost. What it raises is raised in place of that.
 
     Raises:
         Stopped: the run begins nothing any more; the work item is skipped.
@@ -151,7 +174,7 @@ async def attempts(
         try:
             # The limit is within the attempt: what it cuts off is revoked before another attempt begins, and waiting
             # for an earlier one to end takes none of the time.
-            async with _attempt_at(services, work_item), limit:
+            async with _held_to_the_end(), _attempt_at(services, work_item), limit:
                 given = replace(work_item, fresh=fresh, asked_in=asked_in)
                 if services.intercept is not None:
                     answer = cast("T", await services.intercept(given, lambda: act(services, given)))
@@ -162,9 +185,6 @@ async def attempts(
                 raise
             raise took_too_long(work_item.step.timeout) from error
         if ends is not None:
-            # A lease that ran out during `act` may have let another holder in: then this success does not count, and
-            # the work is done again under a new lease.
-            await acheck_held()
             await ends(answer)
         return answer
 
@@ -180,9 +200,12 @@ async def attempts(
         limit = None if unlimited else work_item.view.definition.retries
         await undisturbed(partial(write_retried, services, work_item, said, limit))
 
-    work = under_lock(services, work_item, once, record, partial(_ensure_due, services, work_item))
+    def within(work: Callable[[], Awaitable[T]]) -> Callable[[], Awaitable[T]]:
+        return under_lock(services, work_item, work, record, partial(_ensure_due, services, work_item))
+
+    retry = work_item.step.retry
     try:
-        return await with_retries(work_item.step.retry, work, record, rng=services.rng)
+        return await with_retries(retry, once, record, rng=services.rng, within=within, gives_up=gives_up)
     except Superseded as error:
         raise Overtaken(error.message) from error
 
@@ -209,6 +232,21 @@ async def _ensure_due(services: Services, work_item: WorkItem) -> None:
         raise Superseded(f"{work_item.key} has ended in another process.")
 
 
+@asynccontextmanager
+async def _held_to_the_end() -> AsyncIterator[None]:
+    """What comes of the body counts only if the leases of the work are still held at its end."""
+    # A lease that ran out meanwhile may have let another holder in: then neither a success nor a failure counts, and
+    # the work is done again under a new lease.
+    try:
+        yield
+    except LeaseLost:
+        raise
+    except Exception:
+        await acheck_held()
+        raise
+    await acheck_held()
+
+
 def _attempt_at(services: Services, work_item: WorkItem) -> AbstractAsyncContextManager[object]:
     """One attempt at a work item, as the body; its fallback and its compensation are attempts at the same work."""
     # The first execution of all has no earlier one to fence off, and is spared the write. A later one writes its number
@@ -225,10 +263,11 @@ def _attempt_at(services: Services, work_item: WorkItem) -> AbstractAsyncContext
     )
 
 
-async def _hand_over(services: Services, work_item: WorkItem, error: Exception) -> None:
+async def _hand_over(services: Services, work_item: WorkItem, error: Exception) -> NoReturn:
     """Write `step.fell_back` with the error, so that a process that takes over goes on with the fallback.
 
     Raises:
+        _HandedOver: it is written.
         Exception: `error` itself, when the step has no fallback or the error allows none.
         Final: an outside effect of the work item has happened, or may have; the fallback would do it a second time.
         Overtaken: another process has begun the same work since; this execution does nothing more.
@@ -250,6 +289,11 @@ async def _hand_over(services: Services, work_item: WorkItem, error: Exception) 
     )
     if any([event.index == work_item.index async for event in since]):
         raise Overtaken(f"Another process has begun {work_item.key} since.")
+    raise _HandedOver from error
+
+
+class _HandedOver(Exception):
+    """The step is left to its fallback, which does the work now."""
 
 
 _NEVER_HANDED_OVER = (SetAside, Final, DatabaseLost, TamperedLog, Overtaken, StepNotInScope)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
-
 from muster.errors import ErrorClass
 from muster.failures import asked_to_wait, classify
 from muster.language.resolved import ResolvedClassRetry, ResolvedRetry
+from muster.recovery.leases import LeaseLost
 
 T = TypeVar("T")
 Recorder = Callable[[int, BaseException, float], Awaitable[None]]
@@ -77,35 +78,74 @@ class RetryState:
         return self._rng.uniform(0.0, min(delay * _power(backoff, failures - 1), limit))
 
 
+class _Judged(Exception):
+    """A failed attempt of which it is decided what follows."""
+
+    def __init__(self, error: Exception, delay: float | None) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.delay = delay
+        """Seconds until the next attempt; None when there is none, and `error` is raised."""
+
+
 async def with_retries(
     retry: ResolvedRetry,
     work: Callable[[], Awaitable[T]],
     record: Recorder,
     *,
     rng: random.Random,
+    within: Callable[[Callable[[], Awaitable[T]]], Callable[[], Awaitable[T]]] | None = None,
+    gives_up: Callable[[Exception], Awaitable[None]] | None = None,
 ) -> T:
     """Run `work` until it succeeds, fails for good, or its retries are used up; return its result.
 
-    `record` is called before each wait, and refuses the retry by raising.
+    Args:
+        record: Called before each wait; it refuses the retry by raising.
+        within: Wraps each attempt, for example in locks. What follows a failed attempt is decided within, so `record`
+            and `gives_up` are called while the locks are held; an error of the locks themselves is decided after them.
+        gives_up: Called with the error after which no attempt follows; what it raises is raised in place of that.
 
     Raises:
-        Exception: what the last attempt, or `record`, raised.
+        Exception: what the last attempt, `record` or `gives_up` raised.
     """
-    patience = RetryState(retry, rng)
+    patience, numbers = RetryState(retry, rng), itertools.count(1)
 
-    async def before_sleep(state: RetryCallState) -> None:
-        error = state.outcome.exception() if state.outcome else None
-        # Before the wait, not after it: a process that dies while it waits has left the failed attempt in the log.
-        if error is not None:
-            await record(state.attempt_number, error, patience.delay)
+    async def judge(error: Exception) -> _Judged:
+        try:
+            if not patience.may_go_on(error):
+                raise error
+            # Before the wait, not after it: a process that dies while it waits has left the failed attempt in the log.
+            await record(next(numbers), error, patience.delay)
+        except Exception as refused:
+            last = refused
+        else:
+            return _Judged(error, patience.delay)
+        try:
+            if gives_up is not None:
+                await gives_up(last)
+        except Exception as instead:
+            last = instead
+        return _Judged(last, None)
 
-    attempts = AsyncRetrying(
-        retry=retry_if_exception(patience.may_go_on),
-        wait=lambda _: patience.delay,
-        before_sleep=before_sleep,
-        reraise=True,
-    )
-    return await attempts(work)
+    async def attempt() -> T:
+        try:
+            return await work()
+        except LeaseLost:
+            raise  # Nothing is decided without the lock: `within` makes the attempt again, or gives it up.
+        except Exception as error:
+            raise await judge(error) from error
+
+    attempted = attempt if within is None else within(attempt)
+    while True:
+        try:
+            return await attempted()
+        except _Judged as known:
+            judged = known
+        except Exception as error:
+            judged = await judge(error)
+        if judged.delay is None:
+            raise judged.error
+        await asyncio.sleep(judged.delay)
 
 
 def _power(base: float, exponent: int) -> float:

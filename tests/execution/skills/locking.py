@@ -1,6 +1,8 @@
 import asyncio
 
-from muster.errors import TransientError
+import psycopg
+
+from muster.errors import PermanentError, SetAside, TransientError
 from muster.skills import SkillContext, skill
 
 inside: dict[str, int] = {}
@@ -20,10 +22,14 @@ async def alone(account: str, context: SkillContext) -> str:
 
 
 @skill("store.robbed", lane="async")
-async def robbed(times: int, context: SkillContext) -> int:
-    """Loses its lease a number of times without noticing."""
+async def robbed(times: int, context: SkillContext, fails: bool = False) -> int:
+    """Loses its lease a number of times; it may fail over something else, and does not notice."""
     seen.append(("robbed", 1, []))
     if len(seen) <= times:
+        if fails:
+            with psycopg.connect(context.database.dsn) as outside:
+                outside.execute("UPDATE leases SET expires_at = clock_timestamp()")
+            raise PermanentError("the account is closed")
         with context.database.connection() as connection:
             connection.execute("UPDATE leases SET expires_at = clock_timestamp()")
     return len(seen)
@@ -40,3 +46,17 @@ async def unlucky(account: str, context: SkillContext) -> int:
     if count == 2:
         raise TransientError("not now")
     return count
+
+
+@skill("store.ends", lane="async")
+async def ends(how: str, context: SkillContext) -> str:
+    """Ends as it is told."""
+    if how == "aside":
+        raise SetAside("odd", [])
+    if how == "transient":
+        raise TransientError("not now")
+    if how == "outside":
+        await context.effect("post", request={}).aperform(lambda: asyncio.sleep(0, "posted"))
+    if how != "well":
+        raise PermanentError("no")
+    return how
