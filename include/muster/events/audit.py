@@ -72,8 +72,8 @@ def trail(database: Database, stream: str, fault: str | None) -> Iterator[Line]:
 
 
 def write(lines: Iterator[Line], path: Path, signer: Signer) -> Iterator[Line]:
-    """Sign lines into a file, passing each on; the file is there, whole, once all were taken."""
-    # Under another name until it is whole: an export that breaks off leaves no file that looks like a trail.
+    """Sign lines into a file and yield each of them; the file appears, complete, once all were consumed."""
+    # Under another name until it is complete: an export that breaks off leaves no file that looks like a trail.
     draft = path.with_name(f".{path.name}.part")
     previous = GENESIS
     try:
@@ -120,27 +120,27 @@ def check(path: Path, pem: str) -> Checked:
     return checked
 
 
-def _check(lines: Iterator[bytes], checker: Checker, found: Checked) -> None:
+def _check(lines: Iterator[bytes], checker: Checker, checked: Checked) -> None:
     number, previous, chain, last = 0, GENESIS, GENESIS, ""
     for number, raw in enumerate(lines, 1):
         line = _parsed(raw)
         signature = str(line.pop("signature", ""))
         if not line or not checker.valid(canonical(line), signature) or line.get("number") != number:
-            # Nothing after it is looked at: what is chained to a line that was changed proves nothing.
-            found.faults.append(f"line {number} is not what was signed with the key {checker.fingerprint[:16]}")
+            # Lines after it are not checked: they are chained to a line that was changed, and prove nothing.
+            checked.faults.append(f"line {number} is not what was signed with the key {checker.fingerprint[:16]}")
             return
         if line["previous"] != previous:
-            found.faults.append(f"line {number} does not follow the line before it")
+            checked.faults.append(f"line {number} does not follow the line before it")
             return
         previous, last = sha256(raw.rstrip(b"\n")).hexdigest(), line["line"]
         if last == "run":
-            found.run = line["run"]
-            found.faults += [f"when exported, the log did not verify: {line['fault']}"] * bool(line["fault"])
+            checked.run = line["run"]
+            checked.faults += [f"when exported, the log did not verify: {line['fault']}"] * bool(line["fault"])
         elif last == "event":
-            found.events += 1
-            chain = _check_event(line, chain, number, found)
+            checked.events += 1
+            chain = _check_event(line, chain, number, checked)
     if last != "end":
-        found.faults.append(f"the trail breaks off after line {number}")
+        checked.faults.append(f"the trail breaks off after line {number}")
 
 
 def _parsed(raw: bytes) -> Line:
@@ -151,12 +151,12 @@ def _parsed(raw: bytes) -> Line:
     return line if isinstance(line, dict) else {}
 
 
-def _check_event(line: Line, chain: str, number: int, found: Checked) -> str:
+def _check_event(line: Line, chain: str, number: int, checked: Checked) -> str:
     """The hash that the next event must follow."""
     causation = line["causation"]
     own = event_hash(
         previous=line["previous_hash"],
-        stream=found.run,
+        stream=checked.run,
         version=line["version"],
         id=UUID(line["id"]),
         at=instant(datetime.fromisoformat(line["when"])),
@@ -168,7 +168,7 @@ def _check_event(line: Line, chain: str, number: int, found: Checked) -> str:
         data=canonical(line["data"]) if line["stored"] is None else line["stored"],
     )
     if own != line["hash"] or line["previous_hash"] != chain:
-        found.faults.append(f"line {number}: event {line['version']} is not what the log's own hashes say")
+        checked.faults.append(f"line {number}: event {line['version']} is not what the log's own hashes say")
     return str(line["hash"])
 
 
@@ -197,12 +197,12 @@ def _page(stream: str, after: int) -> Work[list[Line]]:
 
 
 def _stored(text: str, data: object) -> str | None:
-    """What the hash was made of, where `data` is not that: large values and old shapes."""
+    """The text that the hash was made of, if it is not that of `data`: large values and old shapes."""
     return None if canonical(data) == text else text
 
 
 def _said(data: object) -> Mapping[str, object]:
-    """An event's data; empty where somebody has put something else into the database in its place."""
+    """An event's data; empty if somebody has put something else into the database in its place."""
     return data if isinstance(data, Mapping) else {}
 
 

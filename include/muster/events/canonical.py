@@ -31,8 +31,7 @@ def canonical(value: object) -> str:
         text = _encode(value)
     except (TypeError, ValueError, RecursionError) as error:
         raise PermanentError(
-            f"This cannot be written to the log: {error}.",
-            remedy="Log JSON only: decimals and dates as strings.",
+            f"This cannot be written to the log: {error}.", remedy="Log JSON only: decimals and dates as strings."
         ) from error
     if text.isascii():
         return text

@@ -55,14 +55,14 @@ class Plain:
     """The codec of a log without a key: sealed values stay sealed, and new events are written as they are."""
 
     def __init__(self, look: Look) -> None:
-        """It looks nothing up."""
+        """`look` is not used."""
 
     def is_plain(self, stream: str) -> bool:
         """Always."""
         return True
 
     def is_about_nobody(self, stream: str) -> bool:
-        """It has to ask."""
+        """Never: it is not known without asking."""
         return False
 
     def seal(self, stream: str, events: Sequence[NewEvent]) -> Work[list[NewEvent]]:
@@ -86,5 +86,5 @@ class Plain:
         return None if subject is None else Seals(subject, None, stream)
 
     def digest(self, name: str) -> str:
-        """There is no key."""
+        """Always raises: there is no key."""
         raise MusterError("This log has no key.", remedy="Ask the log that execution uses.")

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 
 def by_run(unpriced: Mapping[tuple[str, str, int], int]) -> Counter[str]:
-    """How many calls without a price each run has, of `Queries.unpriced`."""
+    """How many calls without a known price each run has; `unpriced` is from `Queries.unpriced`."""
     calls_by_run: Counter[str] = Counter()
     for (run, _, _), calls in unpriced.items():
         calls_by_run[run] += calls
@@ -16,7 +16,7 @@ def by_run(unpriced: Mapping[tuple[str, str, int], int]) -> Counter[str]:
 
 
 def by_step(unpriced: Mapping[tuple[str, str, int], int]) -> Counter[str]:
-    """The same by step, of one run's."""
+    """The same for each step, for the calls of one run."""
     calls_by_step: Counter[str] = Counter()
     for (_, step, _), calls in unpriced.items():
         calls_by_step[step] += calls

@@ -1,4 +1,4 @@
-"""Rows of the log read in bulk: what folds and projections need of an event, and nothing it costs to read more."""
+"""Rows of the log read in bulk: only what folds and projections need of an event."""
 
 from __future__ import annotations
 

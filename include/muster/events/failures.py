@@ -46,8 +46,7 @@ def raise_translated(error: psycopg.Error | UnicodeEncodeError) -> NoReturn:
             ) from error
         case errors.UndefinedTable():
             raise MusterError(
-                f"The database lacks Muster's tables: {_first_line(error)}.",
-                remedy="Run `muster up` to migrate it.",
+                f"The database lacks Muster's tables: {_first_line(error)}.", remedy="Run `muster up` to migrate it."
             ) from error
     raise error
 

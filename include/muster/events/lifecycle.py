@@ -58,13 +58,6 @@ class Execution:
         return None if begun is None else begun.data.get("undone_with")
 
     @property
-    def goes_on_with(self) -> str | None:
-        """The hash of the definition that it was ordered to go on with; None where the run keeps the one it has."""
-        return next(
-            (definition for order in reversed(self.orders) if (definition := order.data.get("definition"))), None
-        )
-
-    @property
     def performs_steps(self) -> bool:
         """False when all that it does is undo, by itself or with the run that asked for it."""
         return self.undone_with is None and (self.start is None or self.start.type != T.RUN_RESUMED)

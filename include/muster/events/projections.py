@@ -189,11 +189,7 @@ def _run_change(fact: Fact) -> Change | None:
     data = fact.data
     match fact.type:
         case T.RUN_OPENED:
-            return {
-                "status": "open",
-                "opened_at": fact.at,
-                **{name: _text(data.get(name)) for name in RUNS.latest},
-            }
+            return {"status": "open", "opened_at": fact.at, **{name: _text(data.get(name)) for name in RUNS.latest}}
         case T.RUN_RESTARTED if data.get("definition") is not None:
             # The run goes on with another version; an order without one says nothing of it and changes nothing.
             return {name: _text(data.get(name)) for name in ("definition", "bundle_version")}
@@ -262,11 +258,7 @@ def _ended(status: str) -> Callable[[Fact], Change]:
 
 
 def _completed(fact: Fact) -> Change:
-    return {
-        "status": fan_out_status(_mapping(fact.data.get("counts"))),
-        "ended_at": fact.at,
-        "fallback": False,
-    }
+    return {"status": fan_out_status(_mapping(fact.data.get("counts"))), "ended_at": fact.at, "fallback": False}
 
 
 def _called(fact: Fact) -> Change:

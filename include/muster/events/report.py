@@ -45,7 +45,7 @@ td.number { text-align: right; font-variant-numeric: tabular-nums }
 
 
 def page(lines: Iterable[Line], key: str) -> Iterator[str]:
-    """The page, in work items; `key` is the fingerprint of the key that signed the lines."""
+    """The page, part by part; `key` is the fingerprint of the key that signed the lines."""
     costs: dict[tuple[str, str], list[object]] = {}
     decisions: list[list[object]] = []
     rows: list[str] = []

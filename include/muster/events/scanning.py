@@ -28,7 +28,7 @@ def scan(database: Database) -> Iterator[Fact]:
         TransientError: the database was lost on the way.
     """
     with database_failures(), database.connection() as connection:
-        # So that every time has the zone events have, and none has to be converted.
+        # In UTC, the zone that events have, so that no time has to be converted.
         connection.execute("SET LOCAL TIME ZONE 'UTC'")
         for row in connection.cursor(binary=True).stream(_SCAN, size=CHUNK):
             fact = to_fact(row)

@@ -1,4 +1,4 @@
-"""Many streams held against their hashes at once: the server looks at all of them, and we at what it finds odd."""
+"""Checks many streams against their hashes at once: all in the server, and here again those that look wrong there."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from muster.events.driver import Query, Work, run
 from muster.events.verification import Fault, verifying
 
 # What `muster.events.canonical.event_hash` does, in SQL. Where the two disagree `event_hash` is right: a stream that is
-# odd here is checked again there. That an event's step stands somewhere in its data is looked at only roughly.
+# odd here is checked again with it. Where in its data an event names its step is checked only roughly.
 _ODD = """
 SELECT DISTINCT stream FROM (
     SELECT *, lag(version) OVER before AS version_before, lag(position) OVER before AS position_before,
@@ -31,7 +31,7 @@ WHERE version <> coalesce(version_before, 0) + 1
 
 
 def odd(streams: Sequence[str]) -> Work[list[str]]:
-    """Those of the streams that may have a fault, of large values apart: `faults_of` tells whether they do."""
+    """The streams that may have a fault, large values left aside; `faults_of` tells whether they have one."""
     return sorted(row[0] for row in (yield [Query(_ODD, {"streams": list(streams)})])[0])
 
 

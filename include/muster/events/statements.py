@@ -161,8 +161,7 @@ def read(
         conditions.append("type = ANY(%(types)s::text[])")
         parameters["types"] = [str(type) for type in types]
     return Query(
-        f"SELECT {COLUMNS} FROM events WHERE {' AND '.join(conditions)} ORDER BY version LIMIT %(limit)s",
-        parameters,
+        f"SELECT {COLUMNS} FROM events WHERE {' AND '.join(conditions)} ORDER BY version LIMIT %(limit)s", parameters
     )
 
 

@@ -1,4 +1,4 @@
-"""What is said of a stream that somebody has changed by hand."""
+"""The errors of a log that somebody has changed by hand."""
 
 from __future__ import annotations
 

@@ -6,11 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 IRREVERSIBLE = "Irreversible"
-"""The class of the error with which undoing stops before what nothing can undo."""
-
-
+"""The error class of undoing that stopped before irreversible work."""
 UNDOING_NOT_BEGUN = "UndoingNotBegun"
-"""The class of the error of a run that somebody wanted undone when it had been decided that nothing is."""
+"""The error class of a run that somebody wanted undone after it was decided that nothing of it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +30,9 @@ class Stuck:
     error: Mapping[str, object]
     epoch: int
     irreversible: Mapping[str, list[str]] = field(default_factory=dict)
-    """What nothing can undo, where it stopped before that: steps by run, its own and those it has asked for."""
+    """By run, the irreversible steps before which it stopped: those of the run itself and of its child runs."""
 
     @property
     def has_begun(self) -> bool:
-        """False where the run was to be undone when it had been decided that nothing is: none of it has been."""
+        """False when nothing of the run was undone, because it had been decided before that nothing is."""
         return self.error.get("class") != UNDOING_NOT_BEGUN

@@ -186,6 +186,6 @@ def listing(after: str) -> Work[list[str]]:
             " FROM names WHERE name IS NOT NULL"
             ") SELECT name FROM names WHERE name IS NOT NULL LIMIT %(limit)s",
             {"after": after, "limit": _PAGE},
-        ),
+        )
     ]
     return [row[0] for row in answers[0]]

@@ -39,7 +39,7 @@ def plain(*, default: object = MISSING, missing: object = None, stored: str | No
 
 
 def sealed(*, default: object = MISSING, missing: object = None) -> Any:
-    """A field that is sealed in a run that is about somebody, as a field is of which nothing is said."""
+    """A field that is sealed in a run about a person, as is every field without a specifier."""
     return field(default=default, metadata={"missing": missing})
 
 
@@ -96,7 +96,7 @@ class RecordedError:
 
 
 def message_of(error: BaseException) -> str:
-    """What an error says; of one that says nothing the name of its class."""
+    """The message of an error, or the name of its class when it has none."""
     return error.message if isinstance(error, MusterError) else str(error) or type(error).__name__
 
 
@@ -170,13 +170,13 @@ def _stored(field: dataclasses.Field[Any]) -> str:
 
 
 def payload_of(event: NewEvent) -> Payload | None:
-    """What an event says; None of a type that nobody knows."""
+    """What an event says; None for an unknown type."""
     payload = PAYLOADS.get(event.type)
     return None if payload is None else payload.of(event)
 
 
 class OfStep(Payload):
-    """What is said about a step."""
+    """What every event about a step says."""
 
     step: str = plain()
     epoch: int = plain(missing=0)
@@ -184,7 +184,7 @@ class OfStep(Payload):
 
 
 class OfWork(OfStep):
-    """What is said about a work item: a step, or an item of one."""
+    """What every event about a work item says: a step, or an item of one."""
 
     index: int | None = plain()
-    """The item's position; None outside a fan-out, and of one as a whole."""
+    """The item's position; None outside a fan-out, and for a fan-out as a whole."""

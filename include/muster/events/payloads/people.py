@@ -11,12 +11,12 @@ class ApprovalRequested(OfWork, type=EventType.APPROVAL_REQUESTED):
 
     subject: str
     details: str | None
-    """A hash, where an answer may stand in a restart."""
+    """Their SHA-256, if a restart may keep the approval; else None."""
     item: str | None
-    """So is this."""
+    """The SHA-256 of the item, if a restart may keep the approval; else None."""
     assignees: list[str] = plain()
     levels: list[Json] = plain(missing=())
-    """Who may answer besides: `after` so many seconds, `to` these people."""
+    """Escalations: `after`, in seconds, the people in `to` may answer as well."""
     approvals: int = plain(missing=1)
     """How many have to approve."""
     within: float | None = plain()
@@ -28,14 +28,14 @@ class ApprovalRequested(OfWork, type=EventType.APPROVAL_REQUESTED):
 
 
 class ApprovalTold(OfWork, type=EventType.APPROVAL_TOLD):
-    """The question was sent to where people are told of it."""
+    """Notices of the question were sent."""
 
     people: list[str] = plain()
     """Who may answer."""
 
 
 class ApprovalReminded(OfWork, type=EventType.APPROVAL_REMINDED):
-    """Nobody has answered yet."""
+    """People were reminded of a question that nobody has answered yet."""
 
     after: float = plain()
     """Seconds since it was asked."""
@@ -49,18 +49,18 @@ class ApprovalEscalated(OfWork, type=EventType.APPROVAL_ESCALATED):
     after: float = plain()
     """Seconds since it was asked."""
     people: list[str] = plain()
-    """All who may."""
+    """All who may answer."""
     to: list[str] = plain()
-    """Who may from now on."""
+    """Those who may answer from now on."""
 
 
 class ApprovalGranted(OfWork, type=EventType.APPROVAL_GRANTED):
     """One of several approvals that are needed."""
 
     by: str = plain()
-    """A person's name."""
+    """The person's name."""
     by_id: str | None = plain()
-    """The auth manager's."""
+    """The person's id in the auth manager."""
     needed: int = plain()
     note: str | None
 
@@ -88,7 +88,7 @@ class ApprovalAnswered(OfWork, type=EventType.APPROVAL_ANSWERED):
     """All who have approved."""
     by_id: str | None = plain()
     kept: bool = plain(default=False)
-    """True when it was given before a restart, and stands."""
+    """True when it was given before a restart, which keeps it."""
 
     @property
     def output(self) -> dict[str, Json]:

@@ -23,7 +23,7 @@ class RunOpened(Payload, type=EventType.RUN_OPENED):
 
     automation: str = plain()
     definition: str = plain()
-    """The hash of what it is performed by."""
+    """The hash of the definition that it is performed by."""
     bundle_version: str | None = plain()
     inputs: Mapping[str, Json]
     trigger: Json = plain()
@@ -34,39 +34,39 @@ class RunOpened(Payload, type=EventType.RUN_OPENED):
     started: str | None = plain()
     """When Airflow began it."""
     parent: ParentWorkItem | None = plain(default=None)
-    """The step of another run that has asked for it, whose event is the causation."""
+    """The step of another run that asked for this one; its event is the causation."""
     scheduled: ScheduledFor | None = plain(default=None)
-    """The times of the schedule that has started it."""
+    """The times of the schedule that started it."""
     undeclared: list[str] | None = sealed(default=None)
-    """Names that were given and are no inputs."""
+    """Names that were given and that the automation does not declare as inputs."""
     subject: str | None = plain(default=None)
-    """The id of whom the run is about."""
+    """The id of the person, or persons, that the run is about."""
 
 
 class RunBegun(Payload, type=EventType.RUN_BEGUN):
-    """Airflow has begun the run again, because tasks of it were cleared; or it is undone with another."""
+    """Airflow has begun the run again, because tasks of it were cleared; or the run is undone with its parent."""
 
     epoch: int = plain()
     started: str | None = plain()
-    """When Airflow began it; None where Airflow has not."""
-    # Its name in the log is from before it was called so here: what is stored is never renamed.
+    """When Airflow began it; None when Airflow did not."""
+    # Stored under the name it once had, because what is in the log is never renamed.
     preserved_steps: list[str] | None = plain(default=None, stored="stands")
-    """The steps that were not cleared, where an order says which."""
+    """The steps that were not cleared, if an order says which."""
     undone_with: str | None = plain(default=None)
-    """The run that it is undone with, which had asked for it."""
+    """The parent run with which it is undone."""
 
 
 class RunContinued(Payload, type=EventType.RUN_CONTINUED):
-    """The execution that died is to go on where it stopped, and every outcome of it stands."""
+    """An execution that died goes on where it stopped; its outcomes stay."""
 
     number: int = plain()
-    """Which time."""
+    """How often it has been continued, this time included."""
     preserved_steps: list[str] | None = plain(stored="stands")
-    """The steps that are no part of that execution."""
+    """The steps that are no part of the execution."""
 
 
 class RunCancelRequested(Payload, type=EventType.RUN_CANCEL_REQUESTED):
-    """What has not begun does not begin, and the run unwinds; the actor is who asked."""
+    """The run is cancelled: nothing more begins, and the run is undone. The actor is who asked."""
 
     reason: str | None
 
@@ -76,27 +76,27 @@ class RunStuck(OfWork, type=EventType.RUN_STUCK):
 
     error: RecordedError
     irreversible: Mapping[str, list[str]] | None = plain(default=None)
-    """Steps by run, where it stopped before what nothing can undo."""
+    """By run, the irreversible steps before which undoing stopped."""
 
 
 class RunUndoRequested(Payload, type=EventType.RUN_UNDO_REQUESTED):
-    """The run that asked for this one is undone, and this one with it."""
+    """The parent run is undone, and this run with it."""
 
     reason: str = plain()
     parent: ParentWorkItem = plain()
     epoch: int = plain()
     told: bool = plain()
-    """True when a person knows of what nothing can undo."""
+    """True when a person knows of the irreversible work."""
     by_hand: Mapping[str, list[str]] = plain()
-    """Steps by run: what of that a person has undone."""
+    """By run, the irreversible steps that a person has undone."""
 
 
 class RunResumed(Payload, type=EventType.RUN_RESUMED):
-    """Undoing can go on; the actor is who says so."""
+    """Undoing goes on; the actor is who said so."""
 
     note: str | None
     by_hand: bool = plain()
-    """True when a person has done what failed, or undone what nothing can undo."""
+    """True when a person has done the compensation that failed, or undone irreversible work."""
     epoch: int = plain()
 
 
@@ -106,13 +106,13 @@ class RunRestarted(Payload, type=EventType.RUN_RESTARTED):
     from_: str = plain()
     """The step that it begins with."""
     again: Mapping[str, None] | None = plain()
-    """The steps that are done again, whole. None of an order of an earlier release."""
+    """The steps that are done again as a whole. None in orders of earlier releases."""
     also: list[str] | None = plain(default=None)
-    """Where else it begins, because no step leads to all that has to be done again."""
+    """Further steps that it begins with, because not all that has to be done again comes after `from_`."""
     definition: str | None = plain(default=None)
-    """The hash of what the run is performed by from now on; None where that stays as it is."""
+    """The hash of the definition that the run is performed by from now on; None when it keeps its own."""
     bundle_version: str | None = plain(default=None)
-    """The version of the Dag bundle that has it."""
+    """The version of the Dag bundle that has that definition."""
     inputs: Mapping[str, Json] | None = sealed(default=None)
     """The inputs as that definition declares them."""
 
@@ -127,7 +127,7 @@ class DeadLetterRedriven(Payload, type=EventType.DEAD_LETTER_REDRIVEN):
 
     work_items: Positions = plain(stored="pieces")
     again: Mapping[str, list[int] | None] | None = plain()
-    """Positions by step, or None for all of it. None of an order of an earlier release."""
+    """Positions by step, None for all of a step. None as a whole in orders of earlier releases."""
 
 
 class DeadLetterDiscarded(Payload, type=EventType.DEAD_LETTER_DISCARDED):
@@ -136,11 +136,11 @@ class DeadLetterDiscarded(Payload, type=EventType.DEAD_LETTER_DISCARDED):
     work_items: Positions = plain(stored="pieces")
     reason: str
     whole: bool = plain(default=False)
-    """True, with no work items, of a run that failed without a word of any step."""
+    """True for a run that failed without an event of any step; `work_items` is empty then."""
 
 
 class SagaUnwinding(Payload, type=EventType.SAGA_UNWINDING):
-    """What is to be undone, and why."""
+    """Undoing the run has begun: what is to be undone, and why."""
 
     reason: str = plain()
     work_items: Positions = plain(stored="pieces")
@@ -159,10 +159,10 @@ class RunClosed(Payload, type=EventType.RUN_CLOSED):
     cost: str | None = plain(default=None)
     """USD."""
     reconciled: bool = plain(default=False)
-    """True when nobody else closed it."""
+    """True when the reconciler closed it, because nothing else did."""
 
 
 class SubjectForgotten(Payload, type=EventType.SUBJECT_FORGOTTEN):
-    """In the stream `subjects/<id>`: what is about somebody cannot be read any more. The actor is who asked."""
+    """In the stream `subjects/<id>`: the person's data cannot be read any more. The actor is who asked."""
 
     subject: str

@@ -9,18 +9,18 @@ from muster.events.payloads.base import Json, OfStep, OfWork, Payload, RecordedE
 
 
 class OfCompensation(OfWork):
-    """What is said about undoing a work item."""
+    """What every event about undoing a work item says."""
 
     work_epoch: int | None = plain(default=None)
     """The execution whose work is undone."""
 
 
 class CompensationStarted(OfCompensation, type=EventType.COMPENSATION_STARTED):
-    """Undoing a work item begins."""
+    """Undoing a work item has begun."""
 
 
 class OfRetry(OfWork):
-    """An attempt has failed, and another follows."""
+    """An attempt has failed, and another one follows."""
 
     attempt: int = plain()
     error: RecordedError
@@ -29,11 +29,11 @@ class OfRetry(OfWork):
     delay: float = plain()
     """Seconds until the next attempt."""
     mark: str | None = plain(default=None)
-    """What tells who of several has taken a retry of the run's budget."""
+    """Tells whose retry this is, when several attempts take one from the run's budget at the same time."""
 
 
 class CompensationRetried(OfRetry, type=EventType.COMPENSATION_RETRIED):
-    """So has one at undoing a work item."""
+    """An attempt at undoing a work item has failed, and another one follows."""
 
 
 class CompensationSucceeded(OfCompensation, type=EventType.COMPENSATION_SUCCEEDED):
@@ -45,7 +45,7 @@ class CompensationSucceeded(OfCompensation, type=EventType.COMPENSATION_SUCCEEDE
 
 
 class CompensationFailed(OfCompensation, type=EventType.COMPENSATION_FAILED):
-    """It is not, and no attempt is left."""
+    """Undoing a work item has failed, and no attempt is left."""
 
     error: RecordedError
 
@@ -57,9 +57,9 @@ class StepExpanded(OfStep, type=EventType.STEP_EXPANDED):
     indices: list[int] = plain()
     """The positions that have work."""
     again: list[int] | None = plain(default=None)
-    """Those of them that a redrive does again."""
+    """The positions among them that a redrive does again."""
     held: str | None = plain(default=None)
-    """Why nothing was done but what a redrive leaves as it is: as `reason` of what is skipped."""
+    """Why nothing is done except what a redrive leaves as it is; a reason as in `step.skipped`."""
 
 
 class StepStarted(OfWork, type=EventType.STEP_STARTED):
@@ -68,25 +68,25 @@ class StepStarted(OfWork, type=EventType.STEP_STARTED):
     kind: str = plain()
     lane: str = plain()
     attempt: int = plain()
-    """Airflow's."""
+    """Airflow's number of the try."""
     begins: str = plain()
-    """What tells two processes apart that begin at once."""
+    """Tells apart two processes that begin the work at the same time."""
     ahead: bool = plain(default=False)
     """True when a triggerer began it before Airflow had come to its task."""
 
 
 class ChildRequested(OfWork, type=EventType.CHILD_REQUESTED):
-    """A run is about to be started."""
+    """The child run that a step asks for is about to be started."""
 
     child: str = plain()
-    """Its id."""
+    """The child run's id."""
     automation: str = plain()
     proof: str | None = plain(default=None)
-    """The digest of what the run has to show. None of an earlier release."""
+    """The digest of what a run must show to be taken for the child; None in events of earlier releases."""
 
 
 class StepRetried(OfRetry, type=EventType.STEP_RETRIED):
-    """So has an attempt at a work item."""
+    """An attempt at a work item has failed, and another one follows."""
 
 
 class StepFellBack(OfWork, type=EventType.STEP_FELL_BACK):
@@ -94,44 +94,44 @@ class StepFellBack(OfWork, type=EventType.STEP_FELL_BACK):
 
     error: RecordedError
     execution: int | None = plain(default=None)
-    """Version of the event that the work began with in the process which says so: where the work has begun once more in
-    between, it does not count. None where it always does.
+    """Version of the `step.started` of the process that writes this. The event does not count if the work has begun
+    once more since then. None: it always counts.
     """
 
 
 class StepSucceeded(OfWork, type=EventType.STEP_SUCCEEDED):
-    """A work item came through."""
+    """A work item has succeeded."""
 
     output: Json
     output_type: Json = plain()
-    """How to hydrate it."""
+    """How to hydrate the output."""
     produced_by: str | None = plain()
     fallback: bool = plain()
-    """True when the fallback answered."""
+    """True when the fallback did the work."""
 
 
 class StepFailed(OfWork, type=EventType.STEP_FAILED):
-    """It failed for good."""
+    """A work item has failed for good."""
 
     error: RecordedError
 
 
 class StepSkipped(OfWork, type=EventType.STEP_SKIPPED):
-    """It was not done."""
+    """A work item is not done."""
 
     reason: str
-    """One of Muster's own (`muster.events.structure.SKIPPED`), or an operator's words."""
+    """One of Muster's reasons (`muster.events.structure.SKIPPED`), or the words of an operator."""
 
 
 class StepSetAside(OfWork, type=EventType.STEP_SET_ASIDE):
-    """An item is out, and the others go on."""
+    """An item was set aside, and the others go on."""
 
     findings: list[Json]
     error: RecordedError
 
 
 class StepStopped(OfWork, type=EventType.STEP_STOPPED):
-    """The run closes, and nothing says how this ended."""
+    """The run closes, and a work item that has begun has no outcome."""
 
 
 class StepCompleted(OfStep, type=EventType.STEP_COMPLETED):
@@ -141,7 +141,7 @@ class StepCompleted(OfStep, type=EventType.STEP_COMPLETED):
 
 
 class OfCall(Payload):
-    """What an agent did in a work item."""
+    """What every event about a call by an agent says."""
 
     step: str = plain()
     index: int | None = plain()
@@ -161,7 +161,7 @@ class ModelCalled(OfCall, type=EventType.MODEL_CALLED):
     usage: Mapping[str, int] = plain()
     """Tokens, by what they were used for."""
     cost: str | None = plain()
-    """USD; None where nobody knows."""
+    """USD; None when the price is not known."""
     failed: list[Json]
     """The tiers that were asked before, each with its error."""
 
