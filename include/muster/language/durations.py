@@ -42,9 +42,7 @@ def _validate(value: object) -> object:
         parse_duration(value)
     except (TypeError, ValueError):
         raise PydanticCustomError(
-            "duration",
-            "must be a duration such as `30m`, `24h`, `10s` or `1h30m`, not {shown}",
-            {"shown": repr(value)},
+            "duration", "must be a duration such as `30m`, `24h`, `10s` or `1h30m`, not {shown}", {"shown": repr(value)}
         ) from None
     return value
 

@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 from muster.language.foreign import JSON_TYPES, MEANT, said_elsewhere
 from muster.language.problems import LanguageError, Problem, did_you_mean, one_of
 from muster.language.reading import Path
-from muster.language.reserved import ALL_NOT_YET, refusal
+from muster.language.reserved import ALL_RESERVED, refusal
 from muster.language.steps import TAG
 
 M = TypeVar("M", bound=BaseModel)
@@ -83,7 +83,7 @@ def _unknown_key(
     key: str, path: Path, owner: type[BaseModel] | None, others: Mapping[str, type[BaseModel]], document: Located
 ) -> Problem:
     known = keys_of(owner) if owner else []
-    if key in ALL_NOT_YET:
+    if key in ALL_RESERVED:
         return document.problem(refusal(key), path, key=True)
     if said := said_elsewhere(key, known):
         return document.problem(f"unknown key `{key}`", path, key=True, suggestion=said)
@@ -105,7 +105,7 @@ def _no_kind(path: Path, kinds: Mapping[str, type[BaseModel]], document: Located
         message = f"must be a mapping (lines of `key: value`), not {shown_value(value)}"
         written = _WRITTEN.get(str(path[0]) if path else "", "") if isinstance(value, str) else ""
         return document.problem(message, path, suggestion=f"Write `{written.format(value)}`." if written else None)
-    for word in ALL_NOT_YET:
+    for word in ALL_RESERVED:
         if word in value:
             return document.problem(refusal(word), (*path, word), key=True)
     known = [key for name, kind in kinds.items() for key in getattr(kind, "keys", ()) or (name,)]

@@ -70,13 +70,7 @@ class Layered:
         return self.layers[0].file
 
     def problem(
-        self,
-        message: str,
-        path: Path = (),
-        *,
-        key: bool = False,
-        suggestion: str | None = None,
-        offset: int = 0,
+        self, message: str, path: Path = (), *, key: bool = False, suggestion: str | None = None, offset: int = 0
     ) -> Problem:
         """A problem at the value `path` leads to, in the nearest file that holds it."""
         shorter = path

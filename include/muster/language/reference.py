@@ -14,15 +14,7 @@ from pydantic import BaseModel
 
 from muster.agents.spec import AgentFile, AgentLimits, AgentSpec
 from muster.language import examples, expressions, filters, folder, prose, reading, sandbox, source
-from muster.language.automation import (
-    Automation,
-    Budget,
-    Deadline,
-    FolderDefaults,
-    SkillCheck,
-    SqlCheck,
-    StepDefaults,
-)
+from muster.language.automation import Automation, Budget, Deadline, FolderDefaults, SkillCheck, SqlCheck, StepDefaults
 from muster.language.explain import keys_of
 from muster.language.kinds import KINDS
 from muster.language.personal import Personal

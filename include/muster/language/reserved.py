@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-RESERVED_KEYS: dict[str, tuple[str, ...]] = {
-    "automation": (),
-    "step": ("team", "browser"),
-    "trigger": ("webhook",),
-}
+RESERVED_KEYS: dict[str, tuple[str, ...]] = {"automation": (), "step": ("team", "browser"), "trigger": ("webhook",)}
 """Where a word will stand, and the words."""
 
-ALL_NOT_YET = frozenset(word for words in RESERVED_KEYS.values() for word in words)
+ALL_RESERVED = frozenset(word for words in RESERVED_KEYS.values() for word in words)
 """All of them."""
 
 

@@ -41,13 +41,7 @@ class Source:
         return path in self.places
 
     def problem(
-        self,
-        message: str,
-        path: Path = (),
-        *,
-        key: bool = False,
-        suggestion: str | None = None,
-        offset: int = 0,
+        self, message: str, path: Path = (), *, key: bool = False, suggestion: str | None = None, offset: int = 0
     ) -> Problem:
         """A problem at the value `path` leads to, or at the nearest thing above it that exists.
 

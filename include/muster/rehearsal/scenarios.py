@@ -212,11 +212,7 @@ class Rehearsal:
         problems += [f"the log of {run} does not verify: {fault.message}" for run, fault in faults if fault is not None]
         services = playing.services()
         broken = await broken_checks(
-            self.definition,
-            services.database,
-            artifacts=services.artifacts,
-            site=services.site,
-            now=services.clock(),
+            self.definition, services.database, artifacts=services.artifacts, site=services.site, now=services.clock()
         )
         problems += [f"check {violation.check} does not hold: {violation.text}" for violation in broken]
         return problems

@@ -86,7 +86,7 @@ def read_script(path: Path) -> Script:
 def placed(script: Script, folder: Path) -> Script:
     """The script with `{folder}` filled in."""
     cases = [case.model_copy(update={"inputs": _filled(case.inputs, folder)}) for case in script.cases]
-    called = {name: [_with_folder(one, folder) for one in getattr(script, name)] for name in ("prepare", "witness")}
+    called = {name: [_with_folder(call, folder) for call in getattr(script, name)] for name in ("prepare", "witness")}
     return script.model_copy(update={"cases": cases, **called})
 
 

@@ -162,7 +162,7 @@ def left_over(database: Database, watches: Mapping[Watch, Sequence[Arrival]]) ->
     with database.connection() as connection:
         rows = connection.execute(_LEFT).fetchall()
     left = [LeftOver(automation, given, tuple(uris)) for automation, given, uris in rows]
-    return [one for one in left if one.folders and not any(one.is_for(*watch) for watch in watches.items())]
+    return [files for files in left if files.folders and not any(files.is_for(*watch) for watch in watches.items())]
 
 
 def started(database: Database, automation: str, batch: Batch) -> None:

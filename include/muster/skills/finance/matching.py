@@ -173,9 +173,9 @@ def _by_item(line: InvoiceLine, order: Order) -> Pair | None:
 def _by_description(line: InvoiceLine, order: Order, taken: set[str]) -> Pair | None:
     texts = [_words(text) for text in (line.item.name, line.item.description) if text]
     scored = [
-        (max((SequenceMatcher(None, text, _words(each.description), autojunk=False).ratio() for text in texts),
-             default=0.0), each)
-        for each in order.lines if each.line not in taken
+        (max((SequenceMatcher(None, text, _words(ordered.description), autojunk=False).ratio() for text in texts),
+             default=0.0), ordered)
+        for ordered in order.lines if ordered.line not in taken
     ]  # fmt: skip
     ratio, best = max(scored, key=lambda pair: pair[0], default=(0.0, None))
     return (best, "description") if best is not None and ratio >= ALIKE else None
