@@ -165,7 +165,7 @@ def _announce_approvals(client: AirflowClient, queries: Queries, name: str, anno
         choice = f"--step {waiting.step}{item}"
         if choice in announced:
             continue
-        # Text, not markup: what is printed above the live picture must not change how it is drawn.
+        # Text, not markup: a subject that looks like markup must not change how it is drawn above the live chart.
         if not announced:
             out.print(Text("A person must decide. Answer in a second window, or in Airflow's UI:"))
         announced.add(choice)

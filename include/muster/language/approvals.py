@@ -115,9 +115,11 @@ def way_past(
     following = {name: {step for step in relevant if name in after[step]} for name in relevant}
     order = list(TopologicalSorter({name: after[name] for name in relevant}).static_order())
     open_ways: dict[str, list[_Way]] = {}
+    # From the goal backwards: a way is open only if each step that it leads to has an open way itself.
     for name in reversed(order):
         ways = [] if name in guards else _ways(name, branches.get(name), following[name])
         open_ways[name] = [way for way in ways if all(open_ways[other] for other in way[0])]
+    # A step that waits for nothing begins in every run. Without an open way from it, every run meets a guard.
     if not all(after[name] or open_ways[name] for name in relevant):
         return None
     chosen = _chosen(goal, [name for name in order if after[name]], after, open_ways)

@@ -168,6 +168,7 @@ _PATH = re.compile(r"\{\{ *([a-z]+(?:\.[A-Za-z_][A-Za-z0-9_]*)*) *\}\}")
 def _only_paths(text: str) -> References | None:
     """What a text refers to whose expressions are all paths; None when they are more, or wrong."""
     paths = [tuple(path.split(".")) for path in _PATH.findall(text)]
+    # Any further brace belongs to a filter, a tag or a mistake, which only the parser can tell.
     if text.count("{") != 2 * len(paths) or text.count("}") != 2 * len(paths):
         return None
     reader = _Reader()
@@ -215,6 +216,7 @@ class _Reader:
         self._check(node)
         if isinstance(node, nodes.For):
             self._visit(node.iter, local, depth + 1)
+            # Names that the loop binds are no variables of the run. Its list is outside of them.
             inner = local | {name.name for name in node.target.find_all(nodes.Name)} | {"loop"}
             if isinstance(node.target, nodes.Name):
                 inner |= {node.target.name}
@@ -309,6 +311,7 @@ def _compile(text: str) -> Template | TemplateExpression:
     whole = only_expression(text)
     if whole is None:
         return _sandbox.from_string(text)
+    # Jinja's templates give text. Assigned to a name that is read afterwards, the value keeps its type.
     body = [nodes.Assign(nodes.Name("result", "store"), whole, lineno=1)]
     template = _sandbox.from_string(nodes.Template(body, lineno=1))
     return TemplateExpression(template, undefined_to_none=False)
@@ -383,6 +386,7 @@ def _evaluate_text(
 def _render(template: Template, variables: Mapping[str, object]) -> str:
     parts: list[str] = []
     size = 0
+    # Part by part: `render` would build a text of any size before its length could be checked.
     for part in template.generate(variables, **loop_budget()):
         size += len(part)
         if size > MAX_TEXT:

@@ -82,6 +82,7 @@ def to_json(value: object, indent: int | None = None) -> str:
         raise SecurityError("`tojson` indents by 8 at most")
     parts: list[str] = []
     size = 0
+    # Part by part: `json.dumps` would build a text of any size before its length could be checked.
     for part in json.JSONEncoder(ensure_ascii=False, default=_plain, indent=indent).iterencode(value):
         size += len(part)
         _check(size)
@@ -157,6 +158,7 @@ def total(environment: Environment, values: object, attribute: str | int | None 
     """The sum of numbers, or of one key of each mapping."""
     if isinstance(start, list | tuple | str):
         raise TypeError("`sum` adds numbers")
+    # Together with `start`, which may be the only decimal, or the only float among decimals.
     start, *picked = exact_if_mixed([start, *_picked(environment, values, attribute)])
     return sum(picked, start)
 
@@ -176,6 +178,7 @@ def join(environment: Environment, values: object, separator: str = "", attribut
 def replace(text: str, old: str, new: str, count: int = -1) -> str:
     """The text with one part replaced by another."""
     text = str(as_text(text))
+    # Checked before it is made, because the result may be as long as the product of two texts.
     _check(len(text) + text.count(old) * len(new))
     return text.replace(old, new, count)
 

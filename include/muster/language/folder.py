@@ -190,6 +190,7 @@ class Folder:
         try:
             return resolve(automation, settings, usages, self.catalog), problems
         except Exception:
+            # What today's rules refuse in a published version may also be what cannot be resolved.
             if problems:
                 raise LanguageError(problems) from None
             raise
@@ -237,6 +238,7 @@ class Folder:
             try:
                 self._defaults[folder] = self._read_defaults(folder)
             except LanguageError as error:
+                # Kept as well: each automation below the folder has this problem, and the file is read once.
                 self._defaults[folder] = error
         defaults = self._defaults[folder]
         if isinstance(defaults, LanguageError):
@@ -260,6 +262,7 @@ class Folder:
         declared = re.compile(rf"""^automation:[ \t]*["']?{re.escape(only)}["']?[ \t]*(#.*)?$""".encode(), re.MULTILINE)
         endings = (f"{os.sep}{only}.yaml", f"{os.sep}{only}.yml")
         named = sorted(Path(path) for path in _yaml_files(top) if path.endswith(endings))
+        # Nearly every automation stands in a file of its name. Only for the others is each file searched.
         if any(declared.search(_content(path)) for path in named):
             return named
         return sorted(path for path in map(Path, _yaml_files(top)) if only.encode() in _content(path))

@@ -22,6 +22,7 @@ def check(inputs: Mapping[str, dict[str, object]], document: Located) -> Iterato
         if name == PARENT:
             message = f"`{name}` is a name Muster uses itself, so this input would never be given"
             yield document.problem(message, ("inputs", name), key=True, suggestion="Rename it.")
+        # As JSON, by which the cache knows a schema again: many automations have the same few.
         if mistake := _mistake(json.dumps(schema)):
             path, message = mistake
             yield document.problem(message, ("inputs", name, *path), suggestion=_meant(path, schema))

@@ -137,6 +137,7 @@ class _Reader:
         if self.places is not None and path:
             self.places[path] = (self.places.get(path, (_place(event),))[0], _place(event, end))
         if event.anchor is not None:
+            # Known only from here on, so that no value can hold an alias of itself.
             self.anchors[event.anchor] = data, self.count - before + 1
         return data
 
@@ -184,6 +185,7 @@ class _Reader:
             message = f"there is no anchor `&{event.anchor}` before this alias, or the alias stands inside it"
             raise Mistake(message, _place(event))
         data, size = self.anchors[event.anchor]
+        # An alias counts as much as all that it stands for: a few aliases of aliases make billions of values.
         self.count += size
         if self.count > MAX_VALUES:
             message = f"the file holds more than {MAX_VALUES:,} values, aliases written out"

@@ -104,6 +104,7 @@ def _step(
     each = step.each if isinstance(step, MappedStep) else None
     failures = step.failures if isinstance(step, MappedStep) else None
     kind = KINDS[step.kind]
+    # `own` has what the step's skill says, if it has one. What the step says itself goes before that.
     own = {"lane": None, "timeout": None, **kind.resolve(step, catalog)}
     own["lane"] = (work and work.lane) or own["lane"] or kind.lanes[0]
     own["timeout"] = _timeout(step, own["timeout"], defaults)

@@ -132,7 +132,7 @@ class ResolvedTrigger(Resolved, ABC):
 
 
 class ResolvedPersonal(Resolved):
-    """Whom a run is about: everything it says is sealed but its structure and what is said to be impersonal."""
+    """Whom a run is about: all of its data is sealed, except its structure and what is declared impersonal."""
 
     subject: str
     """An expression that names the person."""

@@ -130,6 +130,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         tree = super()._parse(source, name, filename)
+        # Every loop takes its rounds from one budget, so nested loops cannot multiply past the bound.
         for loop in tree.find_all(nodes.For):
             loop.iter = nodes.Filter(loop.iter, _BOUNDED, [], [], None, None, lineno=loop.lineno)
         return tree

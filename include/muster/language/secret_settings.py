@@ -106,7 +106,7 @@ _CHOSEN = re.compile(
     r"|(?=.*[a-z])(?=.*[A-Z])(?:[A-Za-z]+\d+){2,}[A-Za-z]*",  # Letters among digits: `k7Qx9fZZ12ab`.
     re.DOTALL,
 )
-"""What nobody writes but as a password or a key. Either half alone is as likely a name: `§12-Regelung`, `#vault`."""
+"""What people write only as a password or a key. Either half alone may as well be a name: `§12-Regelung`, `#vault`."""
 
 
 def _given(name: object, schema: object) -> Mapping[str, object]:

@@ -39,6 +39,7 @@ class Spot:
     def steps(self, names: Sequence[str], *path: str | int) -> Iterator[Problem]:
         """One problem for each of the names, a list or a single text, that no step has."""
         for position, name in enumerate(names):
+            # The model makes a list of a single text, which has no positions in the file.
             written = reduce(getitem, (*self.path, *path), self.document.data)
             yield from self.step(name, *path, *([position] if isinstance(written, list) else []))
 

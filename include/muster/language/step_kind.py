@@ -58,5 +58,5 @@ class StepKind(Generic[S]):
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The keys of which each makes a step one of this kind."""
+        """The keys; each one makes a step one of this kind."""
         return self.model.keys or (self.name,)

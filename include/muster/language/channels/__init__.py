@@ -16,4 +16,4 @@ CHANNELS: dict[str, ChannelKind] = {
 }
 """The channels by name, in their order."""
 COMMON = "slack"
-"""The channel that is told where an automation names nobody."""
+"""The channel that is told when an automation names no place."""

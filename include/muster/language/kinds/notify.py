@@ -28,7 +28,7 @@ class NotifyStep(WorkStep):
 
 
 class ResolvedNotify(ResolvedStep):
-    """Sends notices. That nobody could be told is no reason to take back what was done: they stay in the outbox."""
+    """Sends notices. When it fails nothing is undone: notices that cannot be sent stay in the outbox."""
 
     is_harmless = True
 

@@ -96,7 +96,7 @@ def _misfits(step: OperatorStep, spot: Spot) -> Iterator[Problem]:
 
 
 def _is_set(value: object) -> bool:
-    """True for what is no expression, of which nobody knows yet what it gives."""
+    """True for a true value that is no expression: what an expression gives is known only in a run."""
     return bool(value) and not (isinstance(value, str) and is_expression(value))
 
 

@@ -74,6 +74,7 @@ def find_duplicates(invoice: CheckedInvoice | ReadInvoice, context: SkillContext
         if ok and not context.run.startswith("try/"):
             take_over_from(connection, entry, invoice, by)
         else:
+            # The row that `register` inserted must not stay: the next copy would be a duplicate of this one.
             connection.rollback()
     return DuplicateCheck(
         duplicates=[duplicate for duplicate, _ in likenesses], findings=[finding for _, finding in likenesses], ok=ok

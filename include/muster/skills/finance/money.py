@@ -34,6 +34,7 @@ def share(amount: Decimal, weights: Sequence[Decimal]) -> list[Decimal]:
     total = sum(weights, Decimal(0))
     parts = [cents(amount * weight / total) if total else Decimal(0) for weight in weights]
     if parts:
+        # What rounding left over goes to the part with the largest weight, where a cent matters least.
         largest = max(range(len(parts)), key=lambda position: abs(weights[position]))
         parts[largest] += amount - sum(parts, Decimal(0))
     return parts

@@ -91,6 +91,7 @@ def post_to_ledger(
             if entry.posting_id is not None:
                 written = read_entries(connection, entry.posting_id)
                 _check_same(entry, written, invoice, entries)
+                # The same work that is repeated after a crash finds its own posting, which counts as posted now.
                 return _posting(invoice, entry.posting_id, written, already_posted=entry.posting_key != key)
             take_over_from(connection, entry, invoice, receiver(context))
             _check_cost_centres(connection, coding)

@@ -92,6 +92,7 @@ def register(connection: Connection[Any], read: ReadInvoice, supplier: str, by: 
     ).fetchone()
     if inserted is not None:
         return inserted, True
+    # The insert has waited for a transaction that entered the same invoice. Its row is committed now, and never goes.
     existing = cursor.execute(
         f"SELECT {_COLUMNS} FROM finance.invoices WHERE supplier_id = %s AND number_key = %s FOR UPDATE",
         (supplier, values[2]),
