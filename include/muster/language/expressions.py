@@ -202,7 +202,8 @@ class _Reader:
         except RecursionError:
             raise ExpressionSyntaxError("the expression is nested too deeply") from None
         self.asked = {path[1:] for path in asked(tree) if path[:1] == ("inputs",) and len(path) > 2}
-        return self.references(_whole_path(tree))
+        only = _only_expression(tree)
+        return self.references(None if only is None else path_of(only))
 
     def references(self, path: tuple[str, ...] | None) -> References:
         """What was found so far; `path` when it was nothing else."""
@@ -291,11 +292,6 @@ def tree_of(text: str) -> nodes.Template:
 def only_expression(text: str) -> nodes.Expr | None:
     """The expression that a text is, when it is one and nothing else. Raises ExpressionSyntaxError."""
     return _only_expression(tree_of(text))
-
-
-def _whole_path(tree: nodes.Template) -> tuple[str, ...] | None:
-    expression = _only_expression(tree)
-    return path_of(expression) if expression is not None else None
 
 
 def _only_expression(tree: nodes.Template) -> nodes.Expr | None:
