@@ -12,6 +12,7 @@ from threading import Lock
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 
+from muster.patterns import lazy_pattern
 from muster.secret_names import MAY_BE_NAMED, WORDS, named
 from muster.secret_shapes import elements, is_given, options, pairs
 from muster.secret_words import PIN, is_listed, is_secret, kind_of, looks_random, name_in
@@ -38,41 +39,41 @@ _GIVEN = r"(?![-\[<({]|\$[\w({])(?=[^\s\"'\\|;&]*[\d!@#$%^&*+=~])[^\s\"'\\|;&]+"
 _PATTERNS = (
     _Pattern(
         ("PRIVATE KEY",),
-        re.compile(
+        lazy_pattern(
             r"-----BEGIN [A-Z ]*PRIVATE KEY(?: BLOCK)?-----.*?(?:-----END [A-Z ]*PRIVATE KEY(?: BLOCK)?-----|\Z)",
             re.DOTALL,
         ),
         REDACTED,
     ),
     # The user of a URL stays: it says whose secret was there.
-    _Pattern(("@",), re.compile(r"(://[^\s/:@\"']*):[^\s/\"']+@"), rf"\1:{REDACTED}@"),
-    _Pattern(("hooks.slack",), re.compile(r"(hooks\.slack(?:-gov)?\.com/\w+)/[\w/-]+"), rf"\1/{REDACTED}"),
+    _Pattern(("@",), lazy_pattern(r"(://[^\s/:@\"']*):[^\s/\"']+@"), rf"\1:{REDACTED}@"),
+    _Pattern(("hooks.slack",), lazy_pattern(r"(hooks\.slack(?:-gov)?\.com/\w+)/[\w/-]+"), rf"\1/{REDACTED}"),
     _Pattern(
         ("earer ", "EARER ", "asic ", "ASIC "),
-        re.compile(r"\b((?i:bearer|basic)) +(?=[^\s\"']*(?:[\d=]|[a-z][A-Z]))[A-Za-z0-9._~+/=-]{12,}"),
+        lazy_pattern(r"\b((?i:bearer|basic)) +(?=[^\s\"']*(?:[\d=]|[a-z][A-Z]))[A-Za-z0-9._~+/=-]{12,}"),
         rf"\1 {REDACTED}",
     ),
-    _Pattern(("sk-",), re.compile(r"\bsk-[A-Za-z0-9_-]{16,}"), REDACTED),
-    _Pattern(("k_live_", "k_test_"), re.compile(r"\b[rs]k_(?:live|test)_\w{10,}"), REDACTED),
-    _Pattern(("AKIA", "ASIA"), re.compile(r"\bA[KS]IA[0-9A-Z]{16}\b"), REDACTED),
-    _Pattern(("AIza",), re.compile(r"\bAIza[\w-]{30,}"), REDACTED),
-    _Pattern(("ghp_", "gho_", "ghu_", "ghs_", "ghr_"), re.compile(r"\bgh[pousr]_[A-Za-z0-9]{20,}"), REDACTED),
-    _Pattern(("github_pat_", "glpat-"), re.compile(r"\b(?:github_pat_|glpat-)[\w-]{16,}"), REDACTED),
-    _Pattern(("npm_", "hf_"), re.compile(r"\b(?:npm|hf)_[A-Za-z0-9]{30,}"), REDACTED),
-    _Pattern(("SG.",), re.compile(r"\bSG\.[\w-]{16,}\.[\w-]{30,}"), REDACTED),
-    _Pattern(("xox",), re.compile(r"\bxox[abeprs]-[A-Za-z0-9-]{10,}"), REDACTED),
-    _Pattern(("eyJ",), re.compile(r"(?<![\w-])eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"), REDACTED),
+    _Pattern(("sk-",), lazy_pattern(r"\bsk-[A-Za-z0-9_-]{16,}"), REDACTED),
+    _Pattern(("k_live_", "k_test_"), lazy_pattern(r"\b[rs]k_(?:live|test)_\w{10,}"), REDACTED),
+    _Pattern(("AKIA", "ASIA"), lazy_pattern(r"\bA[KS]IA[0-9A-Z]{16}\b"), REDACTED),
+    _Pattern(("AIza",), lazy_pattern(r"\bAIza[\w-]{30,}"), REDACTED),
+    _Pattern(("ghp_", "gho_", "ghu_", "ghs_", "ghr_"), lazy_pattern(r"\bgh[pousr]_[A-Za-z0-9]{20,}"), REDACTED),
+    _Pattern(("github_pat_", "glpat-"), lazy_pattern(r"\b(?:github_pat_|glpat-)[\w-]{16,}"), REDACTED),
+    _Pattern(("npm_", "hf_"), lazy_pattern(r"\b(?:npm|hf)_[A-Za-z0-9]{30,}"), REDACTED),
+    _Pattern(("SG.",), lazy_pattern(r"\bSG\.[\w-]{16,}\.[\w-]{30,}"), REDACTED),
+    _Pattern(("xox",), lazy_pattern(r"\bxox[abeprs]-[A-Za-z0-9-]{10,}"), REDACTED),
+    _Pattern(("eyJ",), lazy_pattern(r"(?<![\w-])eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"), REDACTED),
     # The only commands of which everybody knows what `-p` is; elsewhere it is a port, a path or a project.
-    _Pattern(("sshpass -p",), re.compile(rf"\b(sshpass -p +(?:\\*[\"'])?){_GIVEN}"), rf"\1{REDACTED}"),
+    _Pattern(("sshpass -p",), lazy_pattern(rf"\b(sshpass -p +(?:\\*[\"'])?){_GIVEN}"), rf"\1{REDACTED}"),
     _Pattern(
         ("mysql", "mariadb"),
-        re.compile(rf"\b((?:mysql|mariadb)[\w-]{{0,20}} (?:[^\n|;&]{{0,200}}? )?-p(?:\\*[\"'])?){_GIVEN}"),
+        lazy_pattern(rf"\b((?:mysql|mariadb)[\w-]{{0,20}} (?:[^\n|;&]{{0,200}}? )?-p(?:\\*[\"'])?){_GIVEN}"),
         rf"\1{REDACTED}",
     ),
     # Schemes that are no words: whatever stands behind one at the end of a line is what it hands over.
     _Pattern(
         ("uthorization", "UTHORIZATION"),
-        re.compile(
+        lazy_pattern(
             r"\b((?i:authorization\s*[:=]\s*(?:dpop|hawk|ntlm|ssws|[\w-]{0,40}api-?key|[\w-]{1,40}-(?:key|token))) +)"
             r"[^\s\"',;\[\\]{8,}(?=[ \t]*(?:[\"',;\\\n]|\Z))"
         ),
@@ -80,7 +81,7 @@ _PATTERNS = (
     ),
     _Pattern(
         ("uthorization", "UTHORIZATION"),
-        re.compile(
+        lazy_pattern(
             r"\b((?i:authorization)\s*[:=]\s*(?:[A-Za-z]+ +)?)(?![\w-]+ +\[redacted)"
             r"(?=[^\s\"',;]*(?:[\d=]|[a-z][A-Z]))[^\s\"',;\[]{8,}"
         ),
@@ -89,7 +90,7 @@ _PATTERNS = (
 )
 
 
-_FROM_ELSEWHERE = re.compile(
+_FROM_ELSEWHERE = lazy_pattern(
     r"\$\{[^{}\s]*\}|\$\([^()\"']*\)|\$\w+|\{\{[^{}\"']*\}\}|(?<!\{)\{\w*\}(?!\})|<[^<>\s]{1,40}>|%\(\w+\)s"
 )
 """A variable, an expression without a text in it, a blank to fill in: what comes in its place is not known here."""
@@ -297,7 +298,7 @@ def may_hold_secrets(json_text: str) -> bool:
     return "pin" in lowered and _PIN.search(lowered) is not None
 
 
-_PIN = re.compile(rf'"{PIN}"')
+_PIN = lazy_pattern(rf'"{PIN}"')
 
 
 def _holds_any(text: str, words: Mapping[str, Sequence[str]]) -> bool:
@@ -316,7 +317,7 @@ def _by_letter(words: Iterable[str], letters: str) -> Mapping[str, Sequence[str]
 
 
 _HINTS = _by_letter((hint for pattern in _PATTERNS for hint in pattern.hints), "@JxAkgzZ -G_my")
-_ESCAPE = re.compile(r"\\(?:u[0-9a-f]{4}|.)")
+_ESCAPE = lazy_pattern(r"\\(?:u[0-9a-f]{4}|.)")
 _KEY_WORDS = _by_letter(WORDS, "wkhzds")
 _FOLDERS = frozenset({"PWD", "OLDPWD"})
 """Environment variables that sound like a password and are none."""
@@ -385,4 +386,4 @@ def _in_base64(secret: bytes) -> Iterator[str]:
             yield encode(bytes(before) + secret).decode()[first:last]
 
 
-_ESCAPED_BYTE = re.compile("%[0-9A-F]{2}")
+_ESCAPED_BYTE = lazy_pattern("%[0-9A-F]{2}")

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from muster.patterns import lazy_pattern
 from muster.secret_words import (
     BEHIND,
     IN_DOUBT,
@@ -29,7 +30,7 @@ from muster.secret_words import (
     tells,
 )
 
-_NOTHING_ELSE = re.compile(r"passw|passphrase|passcode|pwd|secret|(?:api|private|master|fernet).?key", re.IGNORECASE)
+_NOTHING_ELSE = lazy_pattern(r"passw|passphrase|passcode|pwd|secret|(?:api|private|master|fernet).?key", re.IGNORECASE)
 """Names that also in a sentence mean what must stay secret: a shared key may be a key ring, a token a voucher."""
 
 WORDS = ("pass", "pw", "secret", "key", "token", "credential", "authoriz", "cookie", "kennw", "schl", "psk")
@@ -42,14 +43,14 @@ PLAIN_REST = r"(?: [^,:=\"'\\{}\[\]\x00-\x1f]{0,60}+)?"
 """The same without quotes, up to the comma of a list."""
 _AFTER = r" {0,2}(?:[*)\]]{1,3}|\([^()\"'\\\x00-\x1f]{0,40}\))"
 """What a form writes behind the name of a field."""
-_END_OF_LIST = re.compile(r" {0,2}\*?[)\]]")
+_END_OF_LIST = lazy_pattern(r" {0,2}\*?[)\]]")
 """The end of a bracket that was opened before the name: what stands in it may be a list of things that a text names."""
 _RUN = rf"[^\"\\]{{0,{2 * LONGEST}}}"  # In small letters a character may be two.
 _BEFORE_NAME = rf"{_RUN}?(?:\\.{_RUN}?){{0,{ODD}}}?"
 _BEHIND_NAME = rf"{_RUN}+(?:\\.{_RUN}+){{0,{ODD}}}+"
 _SPACE = r"(?:\s|\\+(?:[nrtf]|u00[01][0-9a-f]))"
 """Also as JSON writes it within a text."""
-MAY_BE_NAMED = re.compile(
+MAY_BE_NAMED = lazy_pattern(
     # In a text.
     rf"{NAME}{_BEHIND}(?:(?:(?:{REST})?[:=]?\\*[\"']|{_AFTER})?{_SPACE}*+[:=](?!(?<=\"token\":)-?[\d.]+[,}}])"
     r"|\\*[\"'](?!\s*:)|\n|\\+[nr]|[<>]|&[lg]t;)"
@@ -68,31 +69,31 @@ MAY_BE_NAMED = re.compile(
 )
 """Is found in every text in small letters, JSON or not, in which `named`, `is_secret` or `name_in` finds something."""
 
-_NAMED = re.compile(
+_NAMED = lazy_pattern(
     rf"(?<![\w.-])(?P<name>[\w.-]*{NAME}{_BEHIND})"
     rf"(?:(?:{REST})?[:=]?(?P<close>\\*[\"'])|(?P<after>{_AFTER}))?\s*(?P<sep>[:=])>?[ \t]*",
     re.IGNORECASE,
 )
-_MARK = re.compile(r"(?<!\\)\\*[\"']|[][(){},\n]")
-_SLASHED = {quote: re.compile(rf"(?<!\\)(\\*){quote}") for quote in "\"'"}
-_MORE = re.compile(r"[<>{}=,]")
+_MARK = lazy_pattern(r"(?<!\\)\\*[\"']|[][(){},\n]")
+_SLASHED = {quote: lazy_pattern(rf"(?<!\\)(\\*){quote}") for quote in "\"'"}
+_MORE = lazy_pattern(r"[<>{}=,]")
 """In quotes, tells a document or a list that holds a name from the name."""
-_CLOSED = re.compile(r"([^\"'\\\n]*)\\*(?=[\"'])")
-QUOTE = re.compile(r"[bBrRuUfF]{0,2}(\\*[\"'])")
-_PLAIN = re.compile(r"(?:[^\s\"'&;,\\]|\\(?!\\*[\"'nrt]))+")
-_INLINE = re.compile(r"[^\s,;\"'\\})\]]+")
-_ALONE = re.compile(r"([^\s,{}\[\]]+?)(?=\\*[\"']?[ \t]*(?:[,})\]\n]|\Z))")
-_PLAIN_FLOW = re.compile(r"[^,{}\[\]\"'\\\n]+(?=[,}\n]|\Z)")
-_OPENING = re.compile(r"\[?[ \t]*(?:[bBrRuUfF]{0,2}\\*[\"'])?")
-_VALUE_IN_DOUBT = {":": re.compile(r"[^\n\"'\\{}]*"), "=": re.compile(r"[^\s\"'\\{}&;,]*")}
-_ONE = re.compile(r"([^\s,\"'\\{}\[\]]+)[ \t]*(?:[,})\]\n\"'\\&;]|#|\Z)")
-NO_WORD = re.compile(r"\d|[a-z][A-Z]|[!@#$%^&*+=/_~]")
-_KEY = re.compile(r"\s*[^\s:][^:]{0,60}:(?:\s|\Z)")
-_BLOCK = re.compile(r"(?:[|>][-+\d]*[ \t]*)?(?:#.*)?")
-_ESCAPE = re.compile(r"\\[nrt]\Z")
-_STRING = re.compile(r"(?:(?P<mark>(?<!\\)\\*[\"'])\w|(?P<line>(?<!\\)\\+)[nr])\Z")
+_CLOSED = lazy_pattern(r"([^\"'\\\n]*)\\*(?=[\"'])")
+QUOTE = lazy_pattern(r"[bBrRuUfF]{0,2}(\\*[\"'])")
+_PLAIN = lazy_pattern(r"(?:[^\s\"'&;,\\]|\\(?!\\*[\"'nrt]))+")
+_INLINE = lazy_pattern(r"[^\s,;\"'\\})\]]+")
+_ALONE = lazy_pattern(r"([^\s,{}\[\]]+?)(?=\\*[\"']?[ \t]*(?:[,})\]\n]|\Z))")
+_PLAIN_FLOW = lazy_pattern(r"[^,{}\[\]\"'\\\n]+(?=[,}\n]|\Z)")
+_OPENING = lazy_pattern(r"\[?[ \t]*(?:[bBrRuUfF]{0,2}\\*[\"'])?")
+_VALUE_IN_DOUBT = {":": lazy_pattern(r"[^\n\"'\\{}]*"), "=": lazy_pattern(r"[^\s\"'\\{}&;,]*")}
+_ONE = lazy_pattern(r"([^\s,\"'\\{}\[\]]+)[ \t]*(?:[,})\]\n\"'\\&;]|#|\Z)")
+NO_WORD = lazy_pattern(r"\d|[a-z][A-Z]|[!@#$%^&*+=/_~]")
+_KEY = lazy_pattern(r"\s*[^\s:][^:]{0,60}:(?:\s|\Z)")
+_BLOCK = lazy_pattern(r"(?:[|>][-+\d]*[ \t]*)?(?:#.*)?")
+_ESCAPE = lazy_pattern(r"\\[nrt]\Z")
+_STRING = lazy_pattern(r"(?:(?P<mark>(?<!\\)\\*[\"'])\w|(?P<line>(?<!\\)\\+)[nr])\Z")
 """Before a name: the quote that begins the string it stands in, or the escaped end of a line in one."""
-_PLAIN_PART = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|\d+|")
+_PLAIN_PART = lazy_pattern(r"[A-Z]?[a-z]+|[A-Z]+|\d+|")
 _BEFORE = 64
 """Characters before a name that tell what it stands in: five strings within one another need 32."""
 _INDENT = 400
@@ -102,7 +103,7 @@ _JUDGED = 512
 _HIDDEN = "[redacted]"
 _NOTHING = frozenset({"", "null", "None", "~", _HIDDEN})
 _AFTER_COMMA = ("", " ", "\t", "\n", "\r", '"', "'", "\\")
-_FIRST_WORD = re.compile(r"[ \t]*([^\W\d_]{1,11})(?:[ \t]+\S|[ \t]*(?:[.,;)}\n\"'\\]|\Z))")
+_FIRST_WORD = lazy_pattern(r"[ \t]*([^\W\d_]{1,11})(?:[ \t]+\S|[ \t]*(?:[.,;)}\n\"'\\]|\Z))")
 _PROSE = all_of(
     "a an and are as at be but can cannot for from has have if in is it may must no not of on one or please see should",
     "that the they this to too was were which who will with wrong you your",
@@ -112,10 +113,10 @@ _PROSE = all_of(
     "erledigt fertig geändert gelöst geschlossen offen unbekannt ungültig vergessen verschickt versandt",
 )
 """Words that a sentence begins with, or is, and no password."""
-_LABEL = re.compile(r"(?=.*[a-zäöüß])[A-ZÄÖÜ][^\W_]*(?:[ \xa0-][^\W_]+)*")
-_SEVERAL = re.compile(r"[ \t]*(?![!|>&\[{#])(?:[^\s\"'\\]|\\+u[0-9a-fA-F]{4})+[ \t]+[^\s\"'\\#]")
-_SENTENCE = re.compile(r"(?:[^\n\"'\\{}]|\\+u[0-9a-fA-F]{4})*")
-_SAID = re.compile(r"[^\s,;()\[\]<>*=]+=*")
+_LABEL = lazy_pattern(r"(?=.*[a-zäöüß])[A-ZÄÖÜ][^\W_]*(?:[ \xa0-][^\W_]+)*")
+_SEVERAL = lazy_pattern(r"[ \t]*(?![!|>&\[{#])(?:[^\s\"'\\]|\\+u[0-9a-fA-F]{4})+[ \t]+[^\s\"'\\#]")
+_SENTENCE = lazy_pattern(r"(?:[^\n\"'\\{}]|\\+u[0-9a-fA-F]{4})*")
+_SAID = lazy_pattern(r"[^\s,;()\[\]<>*=]+=*")
 
 
 class Span(NamedTuple):

@@ -6,6 +6,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterator
 
+from muster.patterns import lazy_pattern
 from muster.secret_names import (
     NO_WORD,
     PLAIN_REST,
@@ -22,15 +23,15 @@ from muster.secret_words import BEHIND, IN_DOUBT, LONGEST, NAME, NAMING, VALUES,
 
 _OPEN, _CLOSE = "(?:<|&lt;)", "(?:>|&gt;)"
 _NAMED = rf"[\w.-]{{0,40}}{NAME}[\w.-]{{0,{BEHIND}}}"
-_ELEMENT = re.compile(
+_ELEMENT = lazy_pattern(
     rf"{_OPEN}(?:[\w.-]{{1,40}}:)?(?P<name>{_NAMED})(?:\s[^<>]{{0,400}}?)?(?<!/){_CLOSE}", re.IGNORECASE
 )
-_CLOSING = re.compile(rf"{_OPEN}\\?/(?:[\w.-]{{1,40}}:)?(?P<name>[\w.-]{{1,120}})\s{{0,9}}{_CLOSE}")
-_CUT_OFF = re.compile(r"[^\s<]{1,200}\Z")
+_CLOSING = lazy_pattern(rf"{_OPEN}\\?/(?:[\w.-]{{1,40}}:)?(?P<name>[\w.-]{{1,120}})\s{{0,9}}{_CLOSE}")
+_CUT_OFF = lazy_pattern(r"[^\s<]{1,200}\Z")
 _JUDGED = 512
 """Characters of a value that tell whether it is left alone."""
 
-_XML_PAIR = re.compile(
+_XML_PAIR = lazy_pattern(
     rf"{_OPEN}[\w.:-]{{0,40}}(?:{'|'.join(NAMING)}){_CLOSE}\s{{0,20}}(?P<held>{_NAMED})\s{{0,20}}{_OPEN}/[\w.:-]{{1,60}}{_CLOSE}"
     rf"\s{{0,200}}{_OPEN}[\w.:-]{{1,60}}{_CLOSE}(?P<plain>[^<&]{{1,4000}})",
     re.IGNORECASE,
@@ -43,45 +44,45 @@ _VALUE = (
     rf"(?<![\w.-])(?P<name>[\w.-]{{0,40}}(?:{'|'.join(VALUES)}))(?P<close>{_MARK})?\s{{0,20}}(?P<sep>[:=])[ \t]{{0,20}}"
 )
 _BETWEEN = r"[^{}\[\]]{0,120}?"
-_NAME_FIRST = re.compile(rf"{_NAMES_IT}{_HELD}(?P<between>{_BETWEEN}){_VALUE}", re.IGNORECASE)
+_NAME_FIRST = lazy_pattern(rf"{_NAMES_IT}{_HELD}(?P<between>{_BETWEEN}){_VALUE}", re.IGNORECASE)
 _QUOTED = r"(?:(?P=mark){2}|(?!(?<!\\)(?P=mark)).){1,2000}"
 _BREAK = r"(?:\n|\\+[nr])"
 _PLAIN = r"[^\s{}\[\],\"'][^{}\[\],\n]{0,300}?"
 _LINE = r"[^\s{}\[\]|>\"'](?:(?!\\+[nr])[^\n]){0,500}?"
-_VALUE_FIRST = re.compile(
+_VALUE_FIRST = lazy_pattern(
     rf"{_VALUE}(?:[bru]?(?P<mark>{_MARK})(?P<quoted>{_QUOTED})(?P=mark)(?:[\s,]|\\+[nr]){{1,20}}"
     rf"|(?P<plain>{_PLAIN})(?:[\s,]|\\+[nr]){{1,20}}|(?P<line>{_LINE}){_BREAK}[ \t]{{0,60}})"
     rf"(?:{_MARK})?{_NAMES_IT}{_HELD}",
     re.IGNORECASE | re.DOTALL,
 )
 _WHOLE = ("quoted", "plain", "line")
-_NAMED_BY_A_KEY = re.compile(rf"{_NAMES_IT}{_HELD}", re.IGNORECASE)
+_NAMED_BY_A_KEY = lazy_pattern(rf"{_NAMES_IT}{_HELD}", re.IGNORECASE)
 _SPACE = rf"(?:\s|{_BREAK}){{0,60}}"
-_FLOW_PAIR = re.compile(
+_FLOW_PAIR = lazy_pattern(
     rf"(?:[\[(]|[\])]{_SPACE},){_SPACE}[\[(]{_SPACE}[bru]?"
     rf"(?:(?P<mark>{_MARK})(?P<quoted>[^\"'\\\x00-\x1f]{{1,{LONGEST}}})(?P=mark)|(?P<plain>{_NAMED}{PLAIN_REST})){_SPACE},{_SPACE}",
     re.IGNORECASE,
 )
-_FLOW_END = re.compile(rf"{_SPACE},?{_SPACE}(?:[\])]|\Z)")
-_FLOW_OPEN = re.compile(r"[\[(]")
-_FLOW_MARKS = re.compile(r"[\[\](),\"'\\]")
-_FLOW_PLAIN = re.compile(r"[^\s,\[\](){}\"'\\][^,\[\](){}\n]{0,500}")
+_FLOW_END = lazy_pattern(rf"{_SPACE},?{_SPACE}(?:[\])]|\Z)")
+_FLOW_OPEN = lazy_pattern(r"[\[(]")
+_FLOW_MARKS = lazy_pattern(r"[\[\](),\"'\\]")
+_FLOW_PLAIN = lazy_pattern(r"[^\s,\[\](){}\"'\\][^,\[\](){}\n]{0,500}")
 _BLOCK_ITEM = rf"(?:(?!{_BREAK}).){{1,500}}+"
-_BLOCK_PAIR = re.compile(
+_BLOCK_PAIR = lazy_pattern(
     rf"- - (?P<held>(?:(?!{_BREAK})[^\x00-\x1f]){{1,{LONGEST}}}){_BREAK}(?P<indent> {{2,40}})- "
     rf"(?P<line>{_BLOCK_ITEM}(?:{_BREAK}(?P=indent) {{2,40}}{_BLOCK_ITEM}){{0,40}}+)(?!{_BREAK}(?P=indent)- )",
     re.IGNORECASE,
 )
-_OPTION_NAME = re.compile(rf"--(?P<name>{_NAMED})", re.IGNORECASE)
-_OPTION = re.compile(
+_OPTION_NAME = lazy_pattern(rf"--(?P<name>{_NAMED})", re.IGNORECASE)
+_OPTION = lazy_pattern(
     # In a command, or in the list of its words.
     rf"(?<!-)--(?P<name>{_NAMED})(?:[ \t]{{1,20}}|{_MARK}\s{{0,20}},\s{{0,20}}[bru]?(?={_MARK})|\n[ \t]{{0,40}}- )"
     rf"(?:(?P<mark>{_MARK})(?P<quoted>[^\"'\\\n]{{1,200}})(?P=mark)|(?P<plain>[^\s\"'`\\,;|&()]{{1,500}}))",
     re.IGNORECASE,
 )
-_ELSEWHERE = re.compile(r"[-/~.<\[{(].*|\$[\w({].*|\w+://.*|.*\.[A-Za-z]{2,5}", re.DOTALL)
+_ELSEWHERE = lazy_pattern(r"[-/~.<\[{(].*|\$[\w({].*|\w+://.*|.*\.[A-Za-z]{2,5}", re.DOTALL)
 """Another option, a file that holds it, what is to be filled in."""
-_ANOTHER = re.compile(_NAMES_IT, re.IGNORECASE)
+_ANOTHER = lazy_pattern(_NAMES_IT, re.IGNORECASE)
 
 
 def elements(text: str) -> Iterator[Span]:

@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple, TypeGuard
 
+from muster.patterns import lazy_pattern
+
 Kind = Literal["secret", "texts", "chosen", "typed", "random", "encoded", "pin", ""]
 """What a name says of its value: `secret`; `texts`, where numbers are counts; or nothing. In between the value decides:
 `random`, where only what a machine made up is secret; `encoded`, where only the bytes of a key are, written as text;
@@ -67,7 +69,7 @@ _OTHER_TOKENS = (
     *("page", "next", "previous", "continuation", "sync", "delta", "cursor", "change", "attempt", "lease", "fence"),
     *("fencing", "claim", "run", "step", "work", "order"),
 )
-_HEADERS = re.compile(r"(?:x|http|proxy|set)*")
+_HEADERS = lazy_pattern(r"(?:x|http|proxy|set)*")
 """What stands before `authorization` and `cookie` where they are headers."""
 _HAVE_PASSWORDS = all_of(
     # Who logs in.
@@ -143,39 +145,39 @@ _VALUES = frozenset(VALUES)
 _GAP = r"[ \xa0._/-]{0,2}"
 NAME = "(?:" + "|".join(head.words for head in HEADS.values() if head.alone != "pin").replace(" ", _GAP) + ")"
 """Every secret's name there is, as it stands in a text; a word may go on behind it."""
-_HEAD = re.compile(
+_HEAD = lazy_pattern(
     "(?:"
     + "|".join(f"(?P<{name}>(?i:{head.words.replace(' ', _GAP)}))" for name, head in HEADS.items())
     # The end of a word, in `passwordNew` and `APIKeyProd` too.
     + r")\d*(?![a-zäöüß])(?!(?<=[A-Z])[A-Z](?![a-z]))"
 )
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_WORD = lazy_pattern(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue"})
-_ESCAPED = re.compile(r"[\"\\\x00-\x1f\ud800-\udfff]")
-_REMARK = re.compile(r"\s[(\[<].*", re.DOTALL)
+_ESCAPED = lazy_pattern(r"[\"\\\x00-\x1f\ud800-\udfff]")
+_REMARK = lazy_pattern(r"\s[(\[<].*", re.DOTALL)
 """What a form says in brackets behind the name of a field."""
-_IDENTIFIER = re.compile(r"[\w.-]+")
-_EDGES = re.compile(r"\A[\W_]+|[\W_]+\Z")
+_IDENTIFIER = lazy_pattern(r"[\w.-]+")
+_EDGES = lazy_pattern(r"\A[\W_]+|[\W_]+\Z")
 _DICTIONARY = all_of(
     "kennwort pass passcode passphrase password passwords passwort secret secrets token",
 )
 
-_RANDOM = re.compile(r"\d[^\W\d_]|[\w+/]{11}=\Z")
-_ENCODED = re.compile(r"[\w+/-]{15,}={1,2}|(?=\w*\d)(?=\w*[a-z])(?=\w*[A-Z])\w{20,}")
-_UNLIKE_PROSE = re.compile(r"\d|\w[!#$%@^~]\w")
-_EMPHASIS = re.compile(r"\A[*_`]+|[*_`]+\Z")
-_DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:")
-_NO_PASSWORD = re.compile(
+_RANDOM = lazy_pattern(r"\d[^\W\d_]|[\w+/]{11}=\Z")
+_ENCODED = lazy_pattern(r"[\w+/-]{15,}={1,2}|(?=\w*\d)(?=\w*[a-z])(?=\w*[A-Z])\w{20,}")
+_UNLIKE_PROSE = lazy_pattern(r"\d|\w[!#$%@^~]\w")
+_EMPHASIS = lazy_pattern(r"\A[*_`]+|[*_`]+\Z")
+_DATE = lazy_pattern(r"\d{4}-\d\d-\d\dT\d\d:")
+_NO_PASSWORD = lazy_pattern(
     r"[^\s@]+@[\w-]+(?:\.[\w-]+)+"  # An address.
     r"|(?:[\w-]+\.)+[A-Za-z]{2,}(?::\d+)?"  # A host, a module, a file.
     r"|[\w.-]+(?:/[\w.-]*)+|[\[{<$/~].*|\w+://.*"  # A path, a list, a blank to fill in.
     r"|\d{4}-\d\d-\d\dT.*"
     r"|[a-z]+\d{1,2}|[a-z\d]+(?:[._-][a-z\d]+)+"  # What people number, or what programs are told: `aberg2`, `it-2fa`.
 )
-_IN_JSON = re.compile(r"\\+u[0-9a-fA-F]{4}")
+_IN_JSON = lazy_pattern(r"\\+u[0-9a-fA-F]{4}")
 """A letter as JSON may write it within a text."""
-_MARKED = re.compile(r"[!#$%&*+=?@^~]")
-_SCHEME = re.compile(
+_MARKED = lazy_pattern(r"[!#$%&*+=?@^~]")
+_SCHEME = lazy_pattern(
     r"\s*(?:aws4-[\w-]+|basic|bearer|dpop|gnap|hawk|hmac[\w-]*|negotiate|ntlm|oauth|scram-[\w-]+|splunk|ssws|vapid"
     r"|[\w-]*(?:key|token))\s+\S+\s*|\s*(?:digest|signature)\s+\S*=\S*\s*",
     re.IGNORECASE,

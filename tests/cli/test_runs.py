@@ -14,7 +14,7 @@ from muster.cli.outputs import print_output
 from muster.database import Database
 from muster.events.log import EventLog
 from muster.events.model import EventType, NewEvent
-from support.command import Muster, read
+from support.command import Muster, imported_by, read
 
 RUN = "bills/monday"
 INPUTS = {"files": [f"file:///inbox/{name}.xml" for name in "abc"]}
@@ -100,6 +100,12 @@ def test_what_a_step_gave_back_commands_no_terminal(muster: Muster, log: EventLo
             shown += part
     os.close(reader)
     assert shown.decode().replace("\r\n", "\n") == '[31mred2J\nö\tend\n"\\u001b[31mred2J\\u0007\\nö\\tend"\n'
+
+
+@pytest.mark.parametrize("command", ["show", "output", "audit"])
+def test_a_run_about_nobody_is_read_without_what_reads_automations(project: Path, dsn: str, command: str) -> None:
+    imported = imported_by([command, "monday"], project=project, dsn=dsn)
+    assert imported & {"airflow", "jinja2", "jsonschema", "yaml", "httpx", "muster.language.kinds"} == set()
 
 
 def test_where_nothing_is_checked_nothing_is_said_to_hold(muster: Muster) -> None:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import lru_cache, partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from muster import language
 from muster.bounded_cache import BoundedCache
 from muster.database import Database
 from muster.errors import PermanentError
@@ -23,10 +24,10 @@ from muster.events.sealing import AND, SEALED, WITHHELD, Keys, Seals, open_all, 
 from muster.events.structure import SKIPPED, Seal, seal_data
 from muster.events.verified import VerifiedLog
 from muster.execution.outcome import Outcome
-from muster.language.definition import Definition
-from muster.language.expressions import evaluate
-from muster.language.kinds import KINDS
 from muster.redaction import redact_data
+
+if TYPE_CHECKING:
+    from muster.language import Definition
 
 RUNS_KEPT = 1_024
 CONCEALED = {SEALED: "only in the log"}
@@ -224,7 +225,7 @@ def _changed_at(value: object, path: Sequence[str], change: Seal) -> object:
 
 def seal_output(kind: str | None, output: object, seal: Seal) -> object:
     """The output of a step of that kind, with everything sealed but its structure."""
-    known = KINDS[kind].resolved if kind in KINDS else None
+    known = language.KINDS[kind].resolved if kind in language.KINDS else None
     if known is not None and known.chooses:
         return output  # The names of steps.
     if known is not None and known.plain_output and isinstance(output, Mapping):
@@ -246,7 +247,7 @@ def conceal(outcome: Outcome, kind: str | None) -> Outcome:
 
 @lru_cache(maxsize=128)
 def _parsed(content: str) -> Definition:
-    return Definition.model_validate_json(content)
+    return language.Definition.model_validate_json(content)
 
 
 class SubjectDoesNotFit(PermanentError):
@@ -263,7 +264,7 @@ def names_of(definition: Definition, inputs: Mapping[str, object]) -> list[str]:
         return []
     known = {"inputs": inputs, "settings": definition.settings}
     try:
-        subject = evaluate(definition.personal.subject, known, where="personal, subject")
+        subject = language.evaluate(definition.personal.subject, known, where="personal, subject")
     except PermanentError:
         # `from None`, and words of our own: the error of the expression may quote a personal input.
         raise SubjectDoesNotFit("personal.subject: cannot be worked out from them") from None

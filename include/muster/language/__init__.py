@@ -10,10 +10,12 @@ if TYPE_CHECKING:
     from muster.language.definition import Definition
     from muster.language.expressions import ExpressionError, evaluate
     from muster.language.folder import Catalogue, load_folder
+    from muster.language.kinds import KINDS
     from muster.language.problems import LanguageError, Problem
     from muster.language.resolved_step import ResolvedStep
 
 __all__ = [
+    "KINDS",
     "Catalogue",
     "Definition",
     "ExpressionError",
@@ -30,6 +32,7 @@ __getattr__ = face(
         "Catalogue": "folder",
         "Definition": "definition",
         "ExpressionError": "expressions",
+        "KINDS": "kinds",
         "LanguageError": "problems",
         "Problem": "problems",
         "ResolvedStep": "resolved_step",
