@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from multiprocessing.process import BaseProcess
 
@@ -33,6 +33,7 @@ HEAD = "automation: tested\ninputs: {url: {type: string}}\nsteps:\n"
 PERSONAL = HEAD.replace("steps:", "personal: {subject: '{{ inputs.who }}'}\nsteps:").replace(
     "}}\n", "}, who: {type: string}}\n", 1
 )
+PATIENCE = overtaken.LONGEST_WAIT_AHEAD
 LONG = 3.0
 """Seconds: longer than whoever comes to work that was begun ahead waits for a sign of life."""
 
@@ -49,7 +50,13 @@ class Triggerer:
 
     def __init__(self, site: Site) -> None:
         self.services = site.services
-        self.ahead = RunningAhead(perform)
+        self.ahead = RunningAhead(perform, self.task_states)
+        self.marked: dict[str, str | None] = {}
+        """Airflow's states of tasks that it has not come to, where somebody has marked them."""
+
+    async def task_states(self, run: str, steps: Collection[str]) -> Mapping[str, str | None]:
+        states = {step: self.marked.get(step) for step in steps}
+        return {step: state for step, state in states.items() if state != "gone"}
 
     async def comes_to(self, ref: WorkRef) -> Outcome:
         await self.ahead.join(self.services, ref)
@@ -223,11 +230,11 @@ def test_where_tasks_were_cleared_by_hand_airflow_alone_knows_what_is_done_again
     assert bank.order == ["a", "b", "a"]
 
 
-def ahead_elsewhere(site: Site, run: str) -> BaseProcess:
+def ahead_elsewhere(site: Site, run: str, dsn: str | None = None) -> BaseProcess:
     """Another triggerer, which Airflow has given the first task."""
 
     def perform_all() -> None:
-        given(Site.of(site.include, Database(site.services.database.dsn), site.services.artifacts), run, "a")
+        given(Site.of(site.include, Database(dsn or site.services.database.dsn), site.services.artifacts), run, "a")
 
     process = multiprocessing.get_context("fork").Process(target=perform_all)
     process.start()
@@ -329,6 +336,50 @@ def test_whoever_cancels_the_task_cancels_what_was_begun_ahead_of_it(site: Site,
     assert site.do(marked_as_failed()) < 30
     assert site.state(run).step("b").status == "running"
     assert "c" not in bank.order
+
+
+@pytest.mark.parametrize("state", ["success", "failed", "skipped", "upstream_failed", "removed", "gone"])
+def test_what_somebody_has_marked_in_airflow_before_its_turn_is_left_alone(
+    site: Site, bank: BankServer, state: str
+) -> None:
+    run = opened(site, bank, step("a"), step("b"), step("c", more=", after: [a]"))
+
+    async def performed() -> None:
+        triggerer = Triggerer(site)
+        triggerer.marked |= {"b": state, "c": "scheduled"}
+        await triggerer.comes_to(WorkRef(run=run, step="a"))
+        await triggerer.comes_to_rest()
+
+    site.do(performed())
+    assert bank.order == ["a", "c"]
+
+
+@pytest.mark.parametrize("why", ["marked", "cleared"])
+def test_work_ahead_that_airflow_waits_for_no_more_is_cancelled(
+    site: Site, bank: BankServer, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    monkeypatch.setattr(ahead, "WATCH", 0.2)
+    run = opened(site, bank, step("a"), step("b", "late", given=", seconds: 60"), step("c"))
+
+    async def stopped() -> float:
+        triggerer = Triggerer(site)
+        await triggerer.comes_to(WorkRef(run=run, step="a"))
+        while not bank.charges["b_begun"]:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.5)
+        assert triggerer.ahead._tasks, "as long as Airflow waits for it, it goes on"
+        if why == "marked":
+            triggerer.marked["b"] = "failed"
+        else:
+            at = instant(datetime.now(UTC))
+            await begin_epoch(site.services, run, f"begun/{at}", at)
+        begun = time.monotonic()
+        await triggerer.comes_to_rest()
+        return time.monotonic() - begun
+
+    assert site.do(stopped()) < 30
+    assert site.state(run).step("b").status == "running"
+    assert bank.order == ["a", "b_begun"]
 
 
 def test_in_a_run_about_somebody_what_is_done_ahead_is_sealed(site: Site, bank: BankServer) -> None:

@@ -61,6 +61,18 @@ def test_a_chain_is_done_once_and_airflows_tasks_end_as_its_steps_did(airflow: A
     assert tasks(airflow, run) == {"a": "success", "b": "success", "c": "failed", "d": "upstream_failed"}
 
 
+def test_what_somebody_has_marked_in_airflow_before_its_turn_is_not_performed(
+    airflow: Airflow, witness: BankServer
+) -> None:
+    airflow.automation("proving_ahead", CHAIN)
+    run = airflow.start("proving_ahead", "marked", seconds=6)
+    airflow.until("the second step", lambda: effects(witness, run).get("b/first"))
+    airflow.client.fail({"dag_id": "proving_ahead", "dag_run_id": "marked", "task_id": "c", "map_index": -1})
+    assert airflow.finish(run) == "failed"
+    assert effects(witness, run) == once("a", "b")
+    assert tasks(airflow, run) == {"a": "success", "b": "success", "c": "failed", "d": "upstream_failed"}
+
+
 def test_what_a_triggerer_that_was_killed_was_at_ahead_of_airflow_is_done_once(
     airflow: Airflow, witness: BankServer
 ) -> None:

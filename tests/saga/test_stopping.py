@@ -173,7 +173,7 @@ def test_closing_a_run_in_airflow_tells_people_where_undoing_stopped(
     async def nothing(trigger: CloseTrigger) -> dict[str, str | None]:
         return {}
 
-    monkeypatch.setattr(CloseTrigger, "_task_states", nothing)
+    monkeypatch.setattr("muster_airflow.triggers.task_states.task_states", nothing)
     run = broken(site)
     site.step(run, "last")
     begin(site, run)

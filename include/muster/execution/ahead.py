@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -32,6 +33,15 @@ LEAD = 10.0
 """Seconds after Airflow last came to a task of the run in which further steps may begin ahead. Without this limit a run
 that a person has paused or marked as failed in Airflow would be performed to its end."""
 
+WATCH = 30.0
+"""Seconds between looks whether Airflow still waits for a step that is at work ahead of it."""
+TO_COME = frozenset({None, "scheduled", "queued"})
+"""Airflow's states of a task that it has not come to. A person may have marked any other task long before its turn."""
+STOPPED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
+"""Airflow's states of a task that it waits for no more."""
+
+TaskStates = Callable[[str, Collection[str]], Awaitable[Mapping[str, str | None]]]
+"""Airflow's states of the tasks of these steps of a run; without those that the run does not have."""
 _Work = tuple[str, str, str, int]
 """Database, run, step and execution of the run."""
 
@@ -87,12 +97,14 @@ class RunningAhead:
 
     Args:
         perform: Performs the work of a step.
+        task_states: Asks Airflow, because the log does not know what a person has marked there.
     """
 
-    def __init__(self, perform: Callable[[Services, WorkRef], Awaitable[Outcome]]) -> None:
-        self._perform = perform
+    def __init__(self, perform: Callable[[Services, WorkRef], Awaitable[Outcome]], task_states: TaskStates) -> None:
+        self._perform, self._task_states = perform, task_states
         self._tasks: dict[_Work, asyncio.Task[None]] = {}
         self._looks: set[asyncio.Task[None]] = set()
+        self._awaited = Counter[_Work]()
         self._done = BoundedCache[_Work, bool](1_000)
         self._came = BoundedCache[tuple[str, str], float](1_000)
 
@@ -105,6 +117,7 @@ class RunningAhead:
         self._came_to(services, ref)
         work = _work(services, ref)
         if (task := self._tasks.get(work)) is not None:
+            self._awaited[work] += 1
             try:
                 # `wait`, not `await task`: that would raise the work's own cancellation here, and cancel every other
                 # caller that waits for the same work.
@@ -112,16 +125,20 @@ class RunningAhead:
             except asyncio.CancelledError:
                 task.cancel()
                 raise
+            finally:
+                self._awaited -= Counter({work: 1})
             self._came_to(services, ref)
         return task is not None or work in self._done
 
     def go_on(self, services: Services, ref: WorkRef, outcome: Outcome) -> None:
         """A step has ended: begin what follows it, beside the caller."""
         if outcome.status != "failed":
-            look = asyncio.create_task(self._quietly(self._follow(services, ref), ref))
-            # The event loop keeps only a weak reference: without this set the task could be collected half done.
-            self._looks.add(look)
-            look.add_done_callback(self._looks.discard)
+            self._beside(self._quietly(self._follow(services, ref), ref))
+
+    def _beside(self, work: Coroutine[object, object, None]) -> None:
+        # The event loop keeps only a weak reference: without this set the task could be collected half done.
+        self._looks.add(look := asyncio.create_task(work))
+        look.add_done_callback(self._looks.discard)
 
     def _came_to(self, services: Services, ref: WorkRef) -> None:
         place = services.database.dsn, ref.run
@@ -134,7 +151,11 @@ class RunningAhead:
         since = self._came.get((services.database.dsn, ref.run))
         if since is None or time.monotonic() - since > LEAD:
             return
-        for then in await following(services, ref):
+        refs = await following(services, ref)
+        states = await self._task_states(ref.run, [then.step for then in refs]) if refs else {}
+        for then in refs:
+            if then.step not in states or states[then.step] not in TO_COME:
+                continue
             work = _work(services, then)
             # Two steps that end at the same moment both find the step that follows them. No `await` lies between the
             # look and the insertion, so only the first of them begins it.
@@ -142,11 +163,29 @@ class RunningAhead:
                 task = asyncio.create_task(self._quietly(self._performed(services, then), then))
                 self._tasks[work] = task
                 task.add_done_callback(partial(self._ended, work))
+                self._beside(self._watch(services, then, task))
 
     async def _performed(self, services: Services, ref: WorkRef) -> None:
         outcome = await self._perform(services, ref)
         self._done[_work(services, ref)] = True
         self.go_on(services, ref, outcome)
+
+    async def _watch(self, services: Services, ref: WorkRef, task: asyncio.Task[None]) -> None:
+        """Cancel a step at work ahead once Airflow waits for it no more, as Airflow does with its own tasks."""
+        while not (await asyncio.wait([task], timeout=WATCH))[0]:
+            # Whoever waits in `join` hears from Airflow itself, and sooner.
+            if not self._awaited[_work(services, ref)] and not await self._is_wanted(services, ref):
+                task.cancel()
+
+    async def _is_wanted(self, services: Services, ref: WorkRef) -> bool:
+        try:
+            states = await self._task_states(ref.run, [ref.step])
+            life = await services.lives.submit(ref.run, None)
+        except Exception as error:
+            log.info("nobody could say whether %s of %s is waited for: %s", ref.step, ref.run, type(error).__name__)
+            return True
+        # A later execution does the step again, and waits until this one is at rest.
+        return states.get(ref.step) not in STOPPED and life.begun.epoch == ref.epoch
 
     def _ended(self, work: _Work, task: asyncio.Task[None]) -> None:
         del self._tasks[work]

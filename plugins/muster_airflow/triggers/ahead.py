@@ -8,6 +8,7 @@ import greenback
 from structlog.contextvars import bind_contextvars
 
 from muster.execution import Outcome, RunningAhead, Services, WorkRef, perform
+from muster_airflow.triggers.task_states import task_states
 
 
 async def _perform(services: Services, ref: WorkRef) -> Outcome:
@@ -20,4 +21,4 @@ async def _perform(services: Services, ref: WorkRef) -> Outcome:
     return await perform(services, ref)
 
 
-running_ahead = RunningAhead(_perform)
+running_ahead = RunningAhead(_perform, task_states)

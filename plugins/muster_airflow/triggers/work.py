@@ -15,7 +15,7 @@ from airflow.triggers.base import (
     TriggerEvent,
 )
 
-from muster.errors import PermanentError, TransientError
+from muster.errors import PermanentError
 from muster.execution import Outcome, run_id
 from muster_airflow.egress import failed_event, note, push_from_trigger, text_of, withhold_log_lines
 from muster_airflow.reference import work_ref
@@ -169,35 +169,24 @@ class UndoTrigger(WorkTrigger):
         return await compensate(services, ref)
 
 
-class _EndTrigger(WorkTrigger):
-    """Judges the run, with Airflow's states of its tasks: a task that died silently has written no ending."""
-
-    async def _task_states(self) -> dict[str, str | None]:
-        from airflow.sdk.execution_time.comms import GetTaskStates, TaskStatesResult
-        from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
-
-        ti = self._running
-        answer = await SUPERVISOR_COMMS.asend(GetTaskStates(dag_id=ti.dag_id, run_ids=[ti.run_id]))
-        if not isinstance(answer, TaskStatesResult):
-            raise TransientError(f"Airflow did not say how the tasks of the run ended: {answer}.")
-        return dict(answer.task_states.get(ti.run_id, {}))
-
-
-class UnwindTrigger(_EndTrigger):
+class UnwindTrigger(WorkTrigger):
     """Decides whether the work of the run is undone."""
 
     async def work(self, services: Services, ref: WorkRef) -> Outcome:
         """Write which steps are to be undone."""
         from muster.saga.unwinding import begin
+        from muster_airflow.triggers.task_states import task_states
 
-        return await begin(services, ref, await self._task_states())
+        # The log alone does not tell of a task that died silently, because that has written no ending.
+        return await begin(services, ref, await task_states(ref.run))
 
 
-class CloseTrigger(_EndTrigger):
+class CloseTrigger(WorkTrigger):
     """Closes the run."""
 
     async def work(self, services: Services, ref: WorkRef) -> Outcome:
         """Decide how the run ended, and write that as the last event of this execution."""
         from muster.saga.closing import close_run
+        from muster_airflow.triggers.task_states import task_states
 
-        return await close_run(services, ref, await self._task_states())
+        return await close_run(services, ref, await task_states(ref.run))

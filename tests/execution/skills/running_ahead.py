@@ -19,6 +19,21 @@ async def mark(url: str, name: str, seconds: float = 0) -> str:
     return name
 
 
+@skill("chain.late", lane="async")
+async def late(url: str, name: str, seconds: float) -> str:
+    """Have an effect, take a while, have another."""
+    await asyncio.to_thread(charge, url, f"{name}_begun")
+    await asyncio.sleep(seconds)
+    await asyncio.to_thread(charge, url, name)
+    return name
+
+
+@skill("chain.undo", lane="async")
+async def undo(url: str, name: str) -> None:
+    """Take it back."""
+    await asyncio.to_thread(charge, url, f"{name}_undone")
+
+
 @skill("chain.once", lane="async")
 async def once(url: str, name: str, context: SkillContext, seconds: float = 0) -> str:
     """The same, through the ledger."""
