@@ -14,16 +14,22 @@ import pytest
 from muster.database import Database
 from muster.events.model import Event, EventType
 from muster.events.payloads.work import StepStarted
+from muster.events.personal import Vault
 from muster.execution import ahead, attempts, overtaken
+from muster.execution.actions import act, fall_back
 from muster.execution.ahead import RunningAhead
 from muster.execution.outcome import Outcome
-from muster.execution.performing import perform
+from muster.execution.performing import begin, perform
 from muster.execution.references import WorkRef
 from muster.execution.run_executions import begin_epoch, instant
+from muster.execution.work_item import WorkItem
 from muster.operations.cancelling import request_cancel
+from muster.operations.forgetting import forget
 from muster.operations.redoing import order, plan_restart
+from muster.recovery import heartbeats
 from support.bank import BankServer
-from support.runs import Site
+from support.postgres_proxy import postgres_proxy
+from support.runs import MASTER, Site
 from support.sources import source_of
 from support.waiting import eventually
 
@@ -275,6 +281,26 @@ def test_signs_of_life_count_also_where_a_skill_blocks_the_event_loop_of_whoever
     assert [name for name, _ in beginnings(site, run)].count("b") == 1
 
 
+def test_whoever_has_lost_one_heartbeat_is_not_taken_for_dead(
+    site: Site, bank: BankServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module, name, seconds in (
+        (attempts, "AHEAD_BEAT", overtaken.AHEAD_BEAT),
+        (heartbeats, "LIMIT", heartbeats.LIMIT),
+        (overtaken, "LONGEST_WAIT_AHEAD", PATIENCE),
+    ):
+        monkeypatch.setattr(module, name, seconds / 10)
+    run = opened(site, bank, step("a"), step("b", given=", seconds: 5"))
+    with postgres_proxy(site.services.database.dsn) as proxy:
+        proxy.swallow(b"UPDATE attempts SET attempt")
+        other = ahead_elsewhere(site, run, proxy.dsn)
+        assert eventually(lambda: bank.charges["b"] == 1)
+        given(site, run, "b")
+        other.join(60)
+    assert proxy.swallowed == 1
+    assert bank.charges["b"] == 1
+
+
 def test_what_has_begun_ahead_counts_also_in_a_run_that_was_cancelled_since(site: Site, bank: BankServer) -> None:
     run = opened(site, bank, step("a"), step("b", given=f", seconds: {LONG}"), step("c"))
     other = ahead_elsewhere(site, run)
@@ -338,6 +364,64 @@ def test_whoever_cancels_the_task_cancels_what_was_begun_ahead_of_it(site: Site,
     assert "c" not in bank.order
 
 
+def test_what_was_taken_over_before_it_gave_a_sign_of_life_is_done_once(site: Site, bank: BankServer) -> None:
+    run = opened(site, bank, step("a"), step("b"), step("c"))
+    site.step(run, "a")
+
+    async def blocked() -> Event:
+        # As where a skill blocks the event loop of the triggerer: `step.started` is written, and nothing goes on.
+        begun = await begin(site.services, WorkRef(run=run, step="b", ahead=True))
+        assert isinstance(begun, WorkItem)
+        assert (await perform(site.services, WorkRef(run=run, step="b"))).output == "b"
+        return await attempts.finish(site.services, begun, act, fall_back)
+
+    assert site.do(blocked()).type == EventType.STEP_SUCCEEDED
+    assert bank.charges["b"] == 1
+    assert beginnings(site, run) == [("a", False), ("b", True), ("b", False)]
+
+
+UNDO = ', compensate: {skill: chain.undo, with: {url: "{{ inputs.url }}", name: b}}'
+MARKED = {"a": "success", "b": "failed", "c": "upstream_failed"}
+
+
+@pytest.mark.parametrize("undo", [UNDO, ""])
+def test_a_run_is_undone_and_closed_when_what_was_begun_ahead_of_a_marked_task_has_ended(
+    site: Site, bank: BankServer, monkeypatch: pytest.MonkeyPatch, undo: str
+) -> None:
+    monkeypatch.setattr(ahead, "LEAD", LONG / 2)
+    run = opened(site, bank, step("a"), step("b", "late", undo, f", seconds: {LONG}"), step("c"))
+    other = ahead_elsewhere(site, run)
+    assert eventually(lambda: bank.charges["b_begun"] == 1)
+    if undo:
+        site.unwind(run, MARKED)
+    site.close(run, MARKED)
+    other.join(60)
+    assert bank.order == ["a", "b_begun", "b", *(["b_undone"] if undo else [])]
+    assert site.state(run).status == ("compensated" if undo else "failed")
+    assert EventType.STEP_STOPPED not in {event.type for event in site.services.log.read(run)}
+
+
+def test_who_undoes_a_run_does_not_wait_for_a_triggerer_that_died(site: Site, bank: BankServer) -> None:
+    run = opened(site, bank, step("a"), step("b", "late", UNDO, f", seconds: {LONG}"), step("c"))
+    other = ahead_elsewhere(site, run)
+    assert eventually(lambda: bank.charges["b_begun"] == 1)
+    other.kill()
+    other.join(60)
+    site.unwind(run, MARKED)
+    site.close(run, MARKED)
+    assert bank.order == ["a", "b_begun", "b_undone"]
+    assert site.state(run).status == "compensated"
+
+
+def test_a_later_execution_does_a_step_when_nobody_is_at_it_ahead_any_more(site: Site, bank: BankServer) -> None:
+    run = opened(site, bank, step("a"), step("b", "late", given=f", seconds: {LONG}"))
+    other = ahead_elsewhere(site, run)
+    assert eventually(lambda: bank.charges["b_begun"] == 1)
+    given(site, run, "b", epoch=again(site, run))
+    other.join(60)
+    assert bank.order == ["a", "b_begun", "b", "b_begun", "b"]
+
+
 @pytest.mark.parametrize("state", ["success", "failed", "skipped", "upstream_failed", "removed", "gone"])
 def test_what_somebody_has_marked_in_airflow_before_its_turn_is_left_alone(
     site: Site, bank: BankServer, state: str
@@ -380,6 +464,21 @@ def test_work_ahead_that_airflow_waits_for_no_more_is_cancelled(
     assert site.do(stopped()) < 30
     assert site.state(run).step("b").status == "running"
     assert bank.order == ["a", "b_begun"]
+
+
+def test_what_was_begun_ahead_about_somebody_who_is_forgotten_is_not_failed_beside_it(
+    site: Site, bank: BankServer
+) -> None:
+    more = ", when: \"{{ inputs.who == 'ann' }}\""
+    source = PERSONAL + step("a") + step("b", "late", more, f", seconds: {LONG}")
+    run = site.open(site.definition(source), url=bank.url, who="ann")
+    other = ahead_elsewhere(site, run)
+    assert eventually(lambda: bank.charges["b_begun"] == 1)
+    forget(site.services.database, Vault(lambda: MASTER), "ann", by="officer")
+    (task,) = given(site, run, "b")
+    other.join(60)
+    assert bank.order == ["a", "b_begun", "b"]
+    assert (task.status, site.state(run).step("b").status) == ("succeeded", "succeeded")
 
 
 def test_in_a_run_about_somebody_what_is_done_ahead_is_sealed(site: Site, bank: BankServer) -> None:

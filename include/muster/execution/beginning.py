@@ -9,7 +9,7 @@ from muster.events import keys
 from muster.events.model import Event, EventType, NewEvent
 from muster.events.payloads.work import StepFellBack, StepStarted
 from muster.execution.handing_over import handed_over
-from muster.execution.overtaken import ending_ahead
+from muster.execution.overtaken import earlier_at_rest, ending_ahead
 from muster.execution.services import Services
 from muster.execution.work_item import WorkItem
 from muster.recovery.attempts import revoke
@@ -32,6 +32,7 @@ async def begin_work_item(services: Services, work_item: WorkItem) -> WorkItem |
     # An append under a key that is taken returns the stored event, which looks like ours: only a random mark tells
     # whether this process was first.
     begins, key = uuid4().hex, _key(work_item)
+    await earlier_at_rest(services, work_item)
     if key is not None:
         # One append for both events. If the process died between two, the next one would see a start without its
         # `step.fell_back`, and do as the step what the fallback has done.
@@ -42,7 +43,7 @@ async def begin_work_item(services: Services, work_item: WorkItem) -> WorkItem |
         # Another process was first, so this execution has somebody to fence off: `_attempt_at` then writes its number
         # before the first attempt.
         work_item = replace(work_item, first=False)
-    if (ended := await ending_ahead(services, work_item)) is not None:
+    if (ended := await ending_ahead(services, work_item.ref, work_item.key)) is not None:
         return ended
     return await _begun(
         services, work_item, (await services.log.aappend(work_item.ref.run, [work_item.started(begins, None)]))[0]
@@ -56,6 +57,9 @@ async def _begun(services: Services, work_item: WorkItem, begun: Event) -> WorkI
         # Makes the row of `attempts` now, because heartbeats are written into it. Without the row Airflow's task, which
         # comes seconds later, would see no sign of life and take the work over from a process that is at it.
         await revoke(services.database, run=work_item.ref.run, work=work_item.work, execution=work_item.execution)
+        # Not the first: a skill that blocks the event loop now, before the heartbeats begin, lets Airflow's task in
+        # another triggerer take the work over. `_attempt_at` then finds the number of that one, and does nothing.
+        work_item = replace(work_item, first=False)
     return work_item
 
 

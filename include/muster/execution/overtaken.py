@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 
 from muster.errors import TransientError
 from muster.events import keys
 from muster.events.model import Event, EventType
 from muster.events.payloads.work import StepStarted
+from muster.events.state import RunState
+from muster.events.work import OPEN
+from muster.execution.references import WorkRef
 from muster.execution.services import Services
 from muster.execution.work_item import WorkItem
 from muster.recovery.heartbeats import heartbeat
@@ -20,8 +22,9 @@ LOOK = 1.0
 AHEAD_BEAT = 3.0
 """Seconds between heartbeats of work that a triggerer has begun ahead of Airflow. They are close together because
 Airflow's task usually waits for that work, and must soon know when its process has died."""
-LONGEST_WAIT_AHEAD = 10.0
-"""Seconds without a heartbeat after which work ahead of Airflow is taken over: about three heartbeats."""
+LONGEST_WAIT_AHEAD = 30.0
+"""Seconds without a heartbeat after which work ahead of Airflow is taken over. A heartbeat may take 10 s and be lost,
+and the next one may take as long."""
 
 
 class Overtaken(TransientError):
@@ -32,67 +35,107 @@ class BegunBefore(TransientError):
     """Another process has begun the work, so a triggerer that runs ahead of Airflow leaves it alone."""
 
 
-async def ending_ahead(services: Services, work_item: WorkItem) -> Event | None:
+async def ending_ahead(services: Services, ref: WorkRef, key: str, execution: int = 0) -> Event | None:
     """Wait for the ending of a work item that a triggerer has begun ahead of Airflow, as long as that triggerer lives.
 
     None when no triggerer has begun it in this execution of the run, or that triggerer has died: perform it here.
 
+    Args:
+        execution: The version of the event that the work began with here, if it has.
+
     Raises:
         BegunBefore: this process runs ahead of Airflow itself, and another one has begun the work; do nothing.
     """
-    ref = work_item.ref
-    starts = [keys.started(work_item.key, None), keys.started(work_item.key, ref.epoch)]
+    starts = [keys.started(key, None), keys.started(key, ref.epoch)]
     events = (await services.log.aunder_keys(ref.run, starts)).values()
     begun = next((event for event in events if event.epoch == ref.epoch), None)
-    if begun is None or begun.version == work_item.execution:
+    if begun is None or begun.version == execution:
         return None
     # Work ahead only saves time, and Airflow's task comes anyway: so of two that want the work it is the one to give
     # way, and never takes over.
     if ref.ahead:
-        raise BegunBefore(f"{work_item.key} of {ref.run} has begun in another process.")
-    if not StepStarted.of(begun).ahead:
-        return None
-    died = Overtaken(f"Who has begun {work_item.key} of {ref.run} ahead of Airflow has died.")
-    try:
-        # One less than the other's version: heartbeats and endings are looked for from executions after this number.
-        return await ending_by_another(
-            services, replace(work_item, execution=begun.version - 1), died, LONGEST_WAIT_AHEAD
-        )
-    except Overtaken:
-        return None
+        raise BegunBefore(f"{key} of {ref.run} has begun in another process.")
+    return await _ending_of(services, begun) if StepStarted.of(begun).ahead else None
 
 
-async def ending_by_another(
-    services: Services, work_item: WorkItem, error: Overtaken, patience: float | None = None
-) -> Event:
+async def earlier_at_rest(services: Services, work_item: WorkItem) -> None:
+    """Wait until no triggerer is at the work item any more, which it began ahead in an earlier execution of the run.
+
+    Airflow stops a task before it performs it again, but does not know of a step that it has not come to.
+    """
+    starts = work_item.view.events_of(EventType.STEP_STARTED, work_item.step.id, work_item.index)
+    if starts and starts[-1].epoch < work_item.ref.epoch and StepStarted.of(starts[-1]).ahead:
+        await _ending_of(services, starts[-1])
+
+
+async def state_at_rest(services: Services, run: str) -> RunState:
+    """The state of a run once no triggerer is at work that it has begun ahead of Airflow, unless it has died.
+
+    Airflow fails or skips a task without waiting for a step that it has not come to. Undone beside it, the step could
+    have an effect afterwards that nobody undoes.
+    """
+    died = set[int]()
+    while True:
+        state = await services.log.astate(run)
+        left = [begun for begun in await _at_work_ahead(services, state) if begun.version not in died]
+        if not left:
+            return state
+        for begun in left:
+            if await _ending_of(services, begun) is None:
+                died.add(begun.version)
+
+
+async def _at_work_ahead(services: Services, state: RunState) -> list[Event]:
+    """The starts of the work items at work of which the latest was ahead of Airflow."""
+    at_work = {(step, index) for step, index, work in state.works() if work.status in OPEN}
+    if not at_work:
+        return []
+    steps = {step for step, _ in at_work}
+    starts = services.log.aread(state.id, steps=steps, types=(EventType.STEP_STARTED,))
+    latest = {(event.step, event.index): event async for event in starts}
+    return [event for place, event in latest.items() if place in at_work and StepStarted.of(event).ahead]
+
+
+async def ending_by_another(services: Services, work_item: WorkItem, error: Overtaken) -> Event:
     """Wait for the ending of a work item that another process has begun since, as long as that process lives.
-
-    Args:
-        patience: Seconds without a heartbeat after which the other process counts as dead.
 
     Raises:
         Overtaken: `error`. There will be no ending: the other process has died, or the run is undone or closed. The
             task is performed again.
     """
+    ref, after = work_item.ref, work_item.execution
+    ending = await _ending(services, ref.run, work_item.work, work_item.ended_key, after, LONGEST_WAIT)
+    if ending is None:
+        raise error
+    return ending
+
+
+async def _ending_of(services: Services, begun: Event) -> Event | None:
+    """The ending of work that was begun ahead; None when whoever began it has died, or the run is undone or closed."""
+    key = keys.work_key(begun.step or "", begun.index)
+    ended, after = keys.ended(key, begun.epoch), begun.version - 1
+    return await _ending(services, begun.stream, f"{begun.stream}/{key}", ended, after, LONGEST_WAIT_AHEAD)
+
+
+async def _ending(services: Services, run: str, work: str, ended_key: str, after: int, patience: float) -> Event | None:
+    """Wait for an ending as long as there are heartbeats of executions of the work after the version `after`."""
     over = (EventType.SAGA_UNWINDING, EventType.RUN_CLOSED)
-    patience = LONGEST_WAIT if patience is None else patience
     # Counted in looks, on no clock: while a skill blocks the event loop here, heartbeats may come that nobody sees.
     silent, sign = 0.0, None
     while silent < patience:
         # Read before the ending. In the other order: no ending is found, the ending is written, the run is closed, and
         # the close that is seen then would hide the ending.
-        since = services.log.aread(work_item.ref.run, after_version=work_item.execution, steps=(), types=over)
-        is_over = [event async for event in since]
-        endings = await services.log.aunder_keys(work_item.ref.run, [work_item.ended_key])
-        if work_item.ended_key in endings:
-            return endings[work_item.ended_key]
+        is_over = [event async for event in services.log.aread(run, after_version=after, steps=(), types=over)]
+        endings = await services.log.aunder_keys(run, [ended_key])
+        if ended_key in endings:
+            return endings[ended_key]
         if is_over:
             # A compensation or the close of the run has taken the place of this execution, and writes no such ending.
             break
         # Each new heartbeat starts the wait afresh. Taking over from a live process would make that one the overtaken
         # one, which would take over in turn: work that takes longer than the wait would never end.
-        if (seen := await heartbeat(services.database, work_item.work, after=work_item.execution)) != sign:
+        if (seen := await heartbeat(services.database, work, after=after)) != sign:
             silent, sign = 0.0, seen
         await asyncio.sleep(LOOK)
         silent += LOOK
-    raise error
+    return None

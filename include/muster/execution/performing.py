@@ -79,6 +79,10 @@ async def load_begun(services: Services, ref: WorkRef) -> WorkItem | Outcome:
 
 async def _failed_before_it_began(services: Services, ref: WorkRef, error: PermanentError) -> Outcome:
     """A `when` or `each` that cannot be evaluated fails the step as a whole."""
+    # A step that began ahead could evaluate it: the person whom it asks about was forgotten since.
+    work = partial(ending_ahead, services, ref, ref.step)
+    if ref.slot is None and (ended := await about_whom(services.log.aseals, ref.run, work)) is not None:
+        return outcome_of(ended)
     return outcome_of((await services.log.aappend(ref.run, [failed_as_a_whole(ref, error)]))[0])
 
 
@@ -212,7 +216,7 @@ async def _skip(services: Services, work_item: WorkItem, skip: flow.Skip) -> Eve
     """Write `step.skipped` and return it; if a triggerer has begun the work ahead of Airflow, return its ending."""
     # A step that began ahead before the run was cancelled counts. Skipped here at once, it would lose its ending, and
     # what it did would count as never done.
-    if (ended := await ending_ahead(services, work_item)) is not None:
+    if (ended := await ending_ahead(services, work_item.ref, work_item.key, work_item.execution)) is not None:
         return ended
     return (await services.log.aappend(work_item.ref.run, [work_item.skipped(skip.reason)]))[0]
 

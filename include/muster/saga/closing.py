@@ -19,6 +19,7 @@ from muster.events.state import RunState
 from muster.events.work import ENDED, OPEN, WorkState
 from muster.execution.concurrency import undisturbed
 from muster.execution.outcome import Outcome, not_in_scope
+from muster.execution.overtaken import state_at_rest
 from muster.execution.references import WorkRef
 from muster.execution.services import Services
 from muster.execution.stopping import has_closed
@@ -54,13 +55,13 @@ async def close_run(services: Services, ref: WorkRef, task_states: TaskStates) -
 
 
 async def _close(services: Services, ref: WorkRef, task_states: TaskStates) -> Outcome:
-    definition, state = await definition_of(services, ref.run), await services.log.astate(ref.run)
-    key = keys.closed(ref.epoch)
+    definition, key = await definition_of(services, ref.run), keys.closed(ref.epoch)
     if await has_closed(services, ref):
         # This process was taken for dead and wakes late. A later execution may be at work by now: revoking or closing
         # here would end its work.
         ended = (await services.log.aunder_keys(ref.run, [key])).get(key)
         return _how(ended) if ended is not None else not_in_scope(f"{ref.run} has ended without it.")
+    state = await state_at_rest(services, ref.run)
     # Revoke before closing: a process that was taken for dead could otherwise write an effect after `run.closed`.
     await revoke_left(services.database, state, state.version + 1)
     reasons = failures(definition, state, task_states)

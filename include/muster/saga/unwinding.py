@@ -32,7 +32,7 @@ from muster.execution.concurrency import at_once, undisturbed
 from muster.execution.fanout import items_of
 from muster.execution.kinds.skill import skill_context
 from muster.execution.outcome import Outcome, not_in_scope
-from muster.execution.overtaken import Overtaken
+from muster.execution.overtaken import Overtaken, state_at_rest
 from muster.execution.references import WorkRef
 from muster.execution.services import Services
 from muster.execution.stopping import has_closed
@@ -75,7 +75,7 @@ async def _begin(services: Services, ref: WorkRef, task_states: TaskStates) -> O
     if await has_closed(services, ref):
         return not_in_scope(f"{ref.run} has ended: it is not undone any more.")
     # The state alone decides about a run that came through, and for a long one there is a snapshot of it.
-    state = await services.log.astate(ref.run)
+    state = await state_at_rest(services, ref.run)
     if state.status == "stuck" and state.undo_told and state.reason:
         # Keep the reason that the run got stuck for. A person may have undone the failed work by hand since, and the
         # state would show no reason any more.
