@@ -94,17 +94,17 @@ class Event(NewEvent):
 
     @property
     def step(self) -> str | None:
-        """The step that it is about; None of an event about the run."""
+        """The step that it is about; None for an event about the run."""
         step: str | None = self.data.get("step")
         return step
 
     @property
     def index(self) -> int | None:
-        """The position of the item that it is about; None outside a fan-out, and of one as a whole."""
+        """The position of the item that it is about; None outside a fan-out, and for a fan-out as a whole."""
         index: int | None = self.data.get("index")
         return index
 
     @property
     def epoch(self) -> int:
-        """The execution of the run that it belongs to; 0 where it does not say."""
+        """The execution of the run that it belongs to; 0 when it does not say."""
         return self.data.get("epoch") or 0

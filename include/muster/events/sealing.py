@@ -23,7 +23,7 @@ FORGOTTEN = "$forgotten"
 AND = "+"
 """Between the ids of several subjects: a value sealed for all of them is forgotten with any of them."""
 WITHHELD = "why is personal data; `muster show` says it"
-"""What stands for words that others than the log must not know."""
+"""What stands for words that only the log may hold."""
 GONE = "[forgotten]"
 """What stands for words that nobody can read any more."""
 
@@ -77,7 +77,7 @@ class Seals:
 # not the same as None, about nobody.
 _current: ContextVar[Seals | None] = ContextVar("muster_seals")
 _under_way: set[object] = set()
-"""A mark for each work item about somebody that this process is in the middle of."""
+"""One mark for each work item about a person that is under way in this process."""
 
 
 @contextmanager

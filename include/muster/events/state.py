@@ -54,16 +54,16 @@ class RunState:
     scheduled: dict[str, str | None] | None = None
     """The times of the schedule that has started it: `at`, `begins`, `ends`."""
     undo_reason: str | None = None
-    """Why it is undone although it did not fail itself; None when nobody wants that."""
+    """Why it is undone although it did not fail itself: its parent is undone. None when it is not."""
     undo_told: bool = False
-    """True when a person knows that it did what nothing can undo, and wants the rest undone. What is done again after
-    that may do more of it."""
+    """True when a person knows of its irreversible work and wants the rest undone. Work that is done again after that
+    may do more of it."""
     undone_by_hand: dict[str, list[str]] = field(default_factory=dict)
-    """What of that a person has undone: steps by run."""
+    """By run, the irreversible steps that a person has undone."""
     epoch: int = 0
     """The number of the execution that Airflow began last."""
     by_hand: bool = False
-    """True of an execution that nobody ordered: what of it was cleared in Airflow by hand, the log cannot tell."""
+    """True for an execution without an order: tasks were cleared in Airflow by hand, and the log cannot tell which."""
     redriven: dict[str, list[int | None]] = field(default_factory=dict)
     """The dead letters being done again, positions by step; empty once the run has closed."""
     again: dict[str, list[int] | None] = field(default_factory=dict)
@@ -195,13 +195,13 @@ def _restarted(run: RunState, event: Happening) -> None:
 
 
 def _wanted_again(run: RunState) -> None:
-    """A person's word that work is done again comes after everybody's wish that nothing more is."""
+    """An order to do work again cancels earlier wishes that the run ends or is undone."""
     run.cancelled_by = run.cancel_reason = run.undo_reason = None
     _untold(run)
 
 
 def _untold(run: RunState) -> None:
-    """What is done again may do more that nothing can undo: a person is asked about that as well."""
+    """Work that is done again may do more irreversible work, so a person has to be asked about it anew."""
     run.undo_told, run.undone_by_hand = False, {}
 
 

@@ -1,4 +1,4 @@
-"""The log by which a run is gone on with: nothing is decided by an event that is not as it was written.
+"""The log as execution reads it: nothing is decided by an event that is not as it was written.
 
 The hash chain of a stream is checked once for each event and process, and what was seen is kept in memory: the hash of
 every version, and by which step, type and key it is found. So a read costs its own events and what is new since, and

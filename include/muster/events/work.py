@@ -63,7 +63,7 @@ class WorkState:
     produced_by: str | None = None
     fallback: bool = False
     reason: str | None = None
-    """Why it was skipped; of a list, also why its last layout did nothing but what stays as it is."""
+    """Why it was skipped; for a list, also why its last layout began nothing new."""
     error: Mapping[str, object] | None = None
     """`class`, `message` and `remedy` of the last failure; None once it succeeded."""
     findings: list[object] = field(default_factory=list)
@@ -124,7 +124,7 @@ class WorkState:
 
     @property
     def result(self) -> object:
-        """What it gave back, for whatever comes after it: None unless it came through."""
+        """Its output as later steps see it: None unless it succeeded."""
         return self.output if self.status in ("succeeded", "undone") else None
 
 
