@@ -8,7 +8,7 @@ import pytest
 
 from execution.test_forgotten_meanwhile import ABOUT, MARKER, SKILLS, officer, to_be_undone
 from muster.database import Database
-from muster.language.expressions import ExpressionError
+from muster.language.expression_errors import ExpressionError
 from support.children import Family
 from support.runs import Site
 
@@ -76,7 +76,7 @@ def test_a_step_does_not_go_ahead_nor_stay_out_by_it(site: Site, condition: str)
     run = opened(site, f"  - {{{step}}}\n")
     officer(site)
     assert site.step(run, "a").status == "failed"
-    assert "ExpressionError" in str(site.state(run).step("a").whole.error), "the class is no word about them"
+    assert "NeedsForgotten" in str(site.state(run).step("a").whole.error), "the class is no word about them"
 
 
 def test_nor_an_item_nor_a_way(site: Site) -> None:
@@ -111,6 +111,8 @@ def test_nothing_is_undone_by_a_marker_in_the_place_of_what_was_forgotten(site: 
     run = to_be_undone(site, f'{{skill: people.write, with: {{text: "{text}", item: 7}}, retry: {{times: 0}}}}')
     officer(site)
     assert site.unwind(run, {"work": "failed"}) == "failed", "people are told that it stands"
+    (told,) = site.services.notices.outbox.entries(run=run)
+    assert "was forgotten" in told.text, "and why, which no log can tell them any more"
     assert not (site.services.workspace(run) / "7.txt").exists()
 
 
@@ -159,6 +161,8 @@ def test_nor_is_an_item_undone_by_nothing_in_its_place(site: Site, text: str, sh
     officer(site)
     assert site.unwind(run, {"work": "failed"}) == "failed"
     assert not (site.services.workspace(run) / "7.txt").exists()
+    undoings = [work.undoing for work in site.state(run).step("write").works]
+    assert "NeedsForgotten" in str(undoings)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

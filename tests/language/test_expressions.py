@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from muster.errors import PermanentError
+from muster.language.expression_errors import ExpressionError
 from muster.language.expressions import (
-    ExpressionError,
     ExpressionSyntaxError,
     References,
     evaluate,

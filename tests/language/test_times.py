@@ -9,7 +9,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from muster.language.expressions import ExpressionError, evaluate
+from muster.language.expression_errors import ExpressionError
+from muster.language.expressions import evaluate
 
 BERLIN = ZoneInfo("Europe/Berlin")
 GIVEN: dict[str, Any] = {

@@ -29,7 +29,8 @@ from muster.execution.references import WorkRef
 from muster.execution.services import Services
 from muster.execution.telling import tell
 from muster.execution.work_item import WorkItem
-from muster.language.expressions import ExpressionError, evaluate
+from muster.language.expression_errors import ExpressionError
+from muster.language.expressions import evaluate
 from muster.language.kinds.human import ResolvedHuman, ResolvedHumanStep
 from muster.redaction import redact
 

@@ -26,8 +26,9 @@ from muster.execution.variables import Variables, variables_for
 from muster.execution.view import RunView, load, load_all
 from muster.execution.work_item import failed_as_a_whole
 from muster.language.conditions import is_true
+from muster.language.expression_errors import error_of
 from muster.language.expressions import evaluate_seen, references
-from muster.language.forgotten import refuse
+from muster.language.forgotten import Forgotten, NothingToDecideBy
 from muster.language.resolved_step import ResolvedStep
 
 # Few, because each holds the events of its run.
@@ -277,8 +278,10 @@ def items_of(step: ResolvedStep, variables: Mapping[str, object]) -> Sequence[ob
     Raises:
         PermanentError: `each` gives no list.
     """
-    items = evaluate_seen(step.each, variables, where=f"step {step.id}, each")
-    refuse(items)
+    where = f"step {step.id}, each"
+    items = evaluate_seen(step.each, variables, where=where)
+    if isinstance(items, Forgotten):
+        raise error_of(NothingToDecideBy(), str(step.each), where)
     if items is None:
         return []
     if not isinstance(items, list | tuple):

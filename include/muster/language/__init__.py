@@ -8,7 +8,8 @@ from muster.faces import face
 
 if TYPE_CHECKING:
     from muster.language.definition import Definition
-    from muster.language.expressions import ExpressionError, evaluate
+    from muster.language.expression_errors import ExpressionError
+    from muster.language.expressions import evaluate
     from muster.language.folder import Catalogue, load_folder
     from muster.language.kinds import KINDS
     from muster.language.problems import LanguageError, Problem
@@ -31,7 +32,7 @@ __getattr__ = face(
     {
         "Catalogue": "folder",
         "Definition": "definition",
-        "ExpressionError": "expressions",
+        "ExpressionError": "expression_errors",
         "KINDS": "kinds",
         "LanguageError": "problems",
         "Problem": "problems",

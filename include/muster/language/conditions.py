@@ -9,8 +9,8 @@ from jinja2 import nodes
 
 from muster.language.answers import KEEPING, NeitherTrueNorFalse
 from muster.language.explain import Located
+from muster.language.expression_errors import ExpressionError, error_of
 from muster.language.expressions import (
-    ExpressionError,
     ExpressionSyntaxError,
     evaluate_seen,
     is_expression,
@@ -42,7 +42,7 @@ def is_true(condition: bool | str, variables: Mapping[str, object], *, where: st
     try:
         return bool(value)
     except NeitherTrueNorFalse as error:
-        raise ExpressionError(error.message, str(condition), where, remedy=error.remedy) from None
+        raise error_of(error, str(condition), where) from None
 
 
 def check_conditions(steps: Sequence[StepBase], document: Located) -> Iterator[Problem]:

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import UnionType
 
 from muster.language.explain import Located
-from muster.language.expressions import ExpressionError, ExpressionSyntaxError, References, evaluate, parse, texts
+from muster.language.expression_errors import ExpressionError
+from muster.language.expressions import ExpressionSyntaxError, References, evaluate, parse, texts
 from muster.language.problems import Problem, did_you_mean
 from muster.language.reading import Path
 

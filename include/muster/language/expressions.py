@@ -16,9 +16,9 @@ from jinja2 import TemplateSyntaxError, nodes
 from jinja2.environment import Template, TemplateExpression
 from jinja2.exceptions import TemplateError
 
-from muster.errors import PermanentError
 from muster.language import foreign
 from muster.language.answers import NeitherTrueNorFalse
+from muster.language.expression_errors import ExpressionError, error_of
 from muster.language.filters import FILTERS, MAX_TEXT, as_text
 from muster.language.paths import asked, path_of
 from muster.language.problems import did_you_mean
@@ -41,19 +41,6 @@ _ALLOWED: tuple[type[nodes.Node], ...] = (
     nodes.Getitem, nodes.Slice, nodes.Concat, nodes.Compare, nodes.Operand, nodes.BinExpr, nodes.UnaryExpr,
     nodes.Keyword, nodes.Call,
 )  # fmt: skip
-
-
-class ExpressionError(PermanentError):
-    """An expression cannot be evaluated with this run's data; the step fails without another attempt."""
-
-    def __init__(self, message: str, expression: str, where: str | None, *, remedy: str | None = None) -> None:
-        shown = expression if len(expression) <= 120 else expression[:119] + "…"
-        end = "" if message.endswith(("?", ".")) else "."
-        super().__init__(f"{f'{where}: ' if where else ''}`{shown}`: {message}{end}", remedy=remedy)
-        self.expression = expression
-        """The text as written."""
-        self.where = where
-        """Which file, step and field it stands in."""
 
 
 class ExpressionSyntaxError(ValueError):
@@ -372,7 +359,7 @@ def _evaluate_text(
     except ExpressionSyntaxError as error:
         raise ExpressionError(error.message, text, where, remedy=error.suggestion) from None
     except NeitherTrueNorFalse as error:
-        raise ExpressionError(error.message, text, where, remedy=error.remedy) from None
+        raise error_of(error, text, where) from None
     except TemplateError as error:
         raise ExpressionError((error.message or str(error)).rstrip("."), text, where) from None
     except (ArithmeticError, LookupError, TypeError, ValueError, RecursionError, MemoryError) as error:

@@ -24,7 +24,7 @@ from muster.events.payloads.work import (
     CompensationStarted,
     CompensationSucceeded,
 )
-from muster.events.sealing import WITHHELD, ForgottenMeanwhile, about_whom
+from muster.events.sealing import FORGOTTEN, WITHHELD, ForgottenMeanwhile, about_whom
 from muster.events.state import RunState
 from muster.execution.actions import uses_threads
 from muster.execution.attempts import attempts
@@ -39,8 +39,9 @@ from muster.execution.stopping import has_closed
 from muster.execution.variables import variables_for, with_forgotten
 from muster.execution.view import RunView, definition_of, load_all
 from muster.execution.work_item import WorkItem, given_up
+from muster.language.expression_errors import NeedsForgotten
 from muster.language.expressions import evaluate
-from muster.language.forgotten import nothing_passed_on
+from muster.language.forgotten import Forgotten, nothing_passed_on
 from muster.language.resolved import ResolvedCompensation, ResolvedRetry
 from muster.language.resolved_step import ResolvedStep
 from muster.language.sagas import compensation_order
@@ -221,7 +222,7 @@ def _work_items(
     # Variables of today would be wrong: a step that was done again since has another output, and the compensation would
     # undo something else.
     names = {*(undo.references if undo is not None else ()), *step.references}
-    seen: dict[int, tuple[Mapping[str, object], Sequence[object]]] = {}
+    seen: dict[int, tuple[Mapping[str, object], Sequence[object] | Forgotten]] = {}
     for index in indices:
         work = view.state.step(step.id).work(index)
         epoch = work.epoch if work.begun is None else work.begun
@@ -232,12 +233,14 @@ def _work_items(
         own: dict[str, object] = {"output": with_forgotten(work.output)}
         if index is not None:
             own["index"] = index
-            if index < len(items):
+            if isinstance(items, Forgotten):
+                own["item"] = items
+            elif index < len(items):
                 own["item"] = items[index]
         yield WorkItem(view=view, step=undoing, ref=ref, index=index, variables={**variables, **own}, undoes=True)
 
 
-def _list(step: ResolvedStep, variables: Mapping[str, object]) -> Sequence[object]:
+def _list(step: ResolvedStep, variables: Mapping[str, object]) -> Sequence[object] | Forgotten:
     """The list of a fan-out; empty when it cannot be read any more, because most compensations need only the output.
 
     One that names its item then fails. Null in its place would be written as nothing into the text that says what to
@@ -245,6 +248,8 @@ def _list(step: ResolvedStep, variables: Mapping[str, object]) -> Sequence[objec
     """
     try:
         return () if step.each is None else items_of(step, variables)
+    except NeedsForgotten:
+        return Forgotten({FORGOTTEN: ""})
     except MusterError:
         return ()
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from muster.files import UnusablePath, path_named
 from muster.language.durations import Duration, parse_duration
-from muster.language.expressions import ExpressionError, ExpressionSyntaxError, evaluate
+from muster.language.expression_errors import ExpressionError
+from muster.language.expressions import ExpressionSyntaxError, evaluate
 from muster.language.fields import Text, Words
 from muster.language.problems import Problem, did_you_mean
 from muster.language.reading import Path
