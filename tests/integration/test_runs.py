@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from muster.errors import MusterError
@@ -184,6 +185,21 @@ steps:
     ended = [e.key for e in airflow.log.read(run) if e.type == "step.succeeded"]
     assert len(ended) == len(set(ended)) == 9
     assert airflow.log.verify(run) is None
+
+
+def test_a_scheduler_that_hangs_is_ended_and_its_run_goes_on(airflow: Airflow, monkeypatch: pytest.MonkeyPatch) -> None:
+    airflow.automation(
+        "proving_hangs",
+        'automation: proving_hangs\nsteps:\n  - {id: one, skill: proving.note, with: {text: "x"}}\n',
+    )
+    scheduler = airflow.stack.supervisor.components["scheduler"]
+    restarts, keeper = scheduler.restarts, psutil.Process(scheduler.process.pid)
+    monkeypatch.setattr(airflow.stack.supervisor, "patience", 10.0)
+    for process in keeper.children(recursive=True):
+        process.suspend()
+    run = airflow.start("proving_hangs", "one")
+    assert airflow.finish(run) == "success"
+    assert scheduler.restarts == restarts + 1
 
 
 def test_an_agent_asks_the_model_behind_its_connection_without_a_worker(airflow: Airflow, models: ModelServer) -> None:

@@ -77,6 +77,28 @@ def test_lane_and_timeout_come_from_the_step_else_the_skill_else_the_defaults(de
     assert (four.lane, four.timeout, four.retry.times, four.priority) == ("async", None, 0, 5)
 
 
+def test_how_many_items_share_a_task_may_follow_from_the_lane(define: Define) -> None:
+    definition = define(
+        """
+        automation: a
+        defaults: { pool: small }
+        steps:
+          - { id: one, each: [1], pack: auto, agent: clerk, ask: x }
+        """
+    )
+    assert definition.step("one").pack is None, "Airflow counts tasks in a pool, and each item takes its place"
+    definition = define(
+        """
+        automation: a
+        steps:
+          - { id: one, each: [1], pack: auto, agent: clerk, ask: x }
+          - { id: two, each: [1], pack: auto, skill: office.file_letter, with: { letter: {} }, lane: worker }
+        """
+    )
+    assert [step.pack for step in definition.steps] == ["all", None]
+    assert [step.is_mapped for step in definition.steps] == [False, True]
+
+
 def test_a_fallback_without_arguments_gets_those_of_the_step(define: Define) -> None:
     definition = define(
         """

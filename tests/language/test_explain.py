@@ -44,7 +44,7 @@ STEP = "automation: a\nsteps:\n  - id: s\n    skill: office.read_letter\n    wit
         (STEP + "    each: 3\n", "6:11: `each` must be a list"),
         (
             STEP + "    each: []\n    pack: some\n",
-            "7:11: `pack` must be a whole number from 1 to 10,000, or `all`",
+            "7:11: `pack` must be a whole number from 1 to 10,000, `all` or `auto`",
         ),
         (STEP + "    after: [1]\n", "6:12: `after` must be text, or a list of texts"),
         (STEP + "    agent: clerk\n", "6:5: exactly one of"),

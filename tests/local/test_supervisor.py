@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -50,9 +51,9 @@ def supervise(tmp_path: Path) -> Iterator[Supervise]:
     """Starts a supervisor, and stops it after the test."""
     made: list[Supervisor] = []
 
-    def start(*specs: ProcessSpec, first_pause: float = 0.1) -> tuple[Supervisor, list[str]]:
+    def start(*specs: ProcessSpec, first_pause: float = 0.1, **more: Any) -> tuple[Supervisor, list[str]]:
         said: list[str] = []
-        supervisor = Supervisor(specs, say=said.append, first_pause=first_pause)
+        supervisor = Supervisor(specs, say=said.append, first_pause=first_pause, **more)
         made.append(supervisor)
         supervisor.start()
         return supervisor, said
@@ -86,6 +87,37 @@ def test_pauses_between_restarts_double(supervise: Supervise, tmp_path: Path) ->
     pauses = [re.search(r"again in (\d+) s", text) for text in said if "starting it again" in text]
     assert [found.group(1) for found in pauses if found] == ["0", "1", "2"]  # 0.4, 0.8 and 1.6 s, rounded
     assert starts(tmp_path, "shaky") == 3
+
+
+def test_a_process_without_a_sign_of_life_is_started_again_and_people_are_told(
+    supervise: Supervise, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("muster.local.supervisor.LOOK_INTERVAL", 0.05)
+    silent = {"hung"}
+    specs = [counting(tmp_path, name, 600) for name in ("hung", "well")]
+    supervisor, said = supervise(*specs, silent=lambda: silent, patience=1.0)
+    eventually(lambda: starts(tmp_path, "hung") == 1)
+    os.kill(supervisor.components["hung"].process.pid or 0, signal.SIGSTOP)
+    eventually(lambda: starts(tmp_path, "hung") == 2)
+    silent.clear()
+    assert said[0] == "hung has given no sign of life for 1 s and is ended."
+    assert supervisor.components["hung"].restarts == 1
+    assert starts(tmp_path, "well") == 1
+
+
+def test_a_silence_that_ends_in_time_ends_no_process(
+    supervise: Supervise, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("muster.local.supervisor.LOOK_INTERVAL", 0.05)
+    looks: list[int] = []
+
+    def now_and_then() -> list[str]:
+        looks.append(1)
+        return ["slow"] if len(looks) % 2 else []
+
+    _, said = supervise(counting(tmp_path, "slow", 600), silent=now_and_then, patience=1.0)
+    eventually(lambda: len(looks) > 60)
+    assert (starts(tmp_path, "slow"), said) == (1, [])
 
 
 def test_stop_ends_every_process_and_starts_none_again(supervise: Supervise, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ ORDER = (
     "fanout",
     "pack",
     "lanes",
-    "chain",
+    "hops",
 )
 
 

@@ -33,8 +33,9 @@ def _elements(value: object) -> object:
 
 
 def _count(value: object) -> object:
-    if value != "all" and (isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 10_000):
-        raise PydanticCustomError("count", "must be a whole number from 1 to 10,000, or `all`")
+    is_number = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 10_000
+    if not is_number and value not in ("all", "auto"):
+        raise PydanticCustomError("count", "must be a whole number from 1 to 10,000, `all` or `auto`")
     return value
 
 
@@ -62,7 +63,7 @@ People = Annotated[list[str] | str, BeforeValidator(_people)]
 Elements = Annotated[list[object] | str, BeforeValidator(_elements)]
 """A list, or an expression that gives one."""
 
-Pack = Annotated[Annotated[int, Field(ge=1, le=10_000)] | Literal["all"], BeforeValidator(_count)]
+Pack = Annotated[Annotated[int, Field(ge=1, le=10_000)] | Literal["all", "auto"], BeforeValidator(_count)]
 """How many items share one task instance."""
 
 Shape = Annotated[dict[str, object] | str, BeforeValidator(_shape)]

@@ -108,6 +108,11 @@ def _step(
     own = {"lane": None, "timeout": None, **kind.resolve(step, catalog)}
     own["lane"] = (work and work.lane) or own["lane"] or kind.lanes[0]
     own["timeout"] = _timeout(step, own["timeout"], defaults)
+    pool = step.pool if step.pool is not None else defaults.pool
+    pack = work.pack if work else None
+    if pack == "auto":
+        # One event loop has room for all of them, and Airflow takes seconds for tasks. It counts tasks in a pool.
+        pack = "all" if own["lane"] == "async" and pool is None else None
     return kind.resolved(
         id=step.id,
         kind=step.kind,
@@ -115,10 +120,10 @@ def _step(
         after=after,
         when=step.when,
         each=each,
-        pack=work.pack if work else None,
+        pack=pack,
         failures=failures or "continue",
         priority=step.priority if step.priority is not None else defaults.priority,
-        pool=step.pool if step.pool is not None else defaults.pool,
+        pool=pool,
         retry=_retry(work.retry or defaults.retry if work else None),
         compensate=_compensation(work.compensate, used, catalog) if work and work.compensate else None,
         irreversible=work.irreversible if work else False,

@@ -172,7 +172,8 @@ class WorkStep(MappedStep):
     """A step that performs work, and so can fail, be repeated and be replaced."""
 
     pack: Pack | None = None
-    """How many items of `each` share one task instance: a number, or `all`; default: 1. An operator takes one."""
+    """How many items of `each` share one task instance: a number, `all`, or `auto`, which is `all` where they wait in
+    the triggerer and no `pool` counts them, else 1; default: 1. An operator takes one."""
     retry: Retry | None = None
     """How a failed attempt is repeated; default: not at all."""
     timeout: Duration | None = None

@@ -100,6 +100,11 @@ class ManagedProcess:
         if self._keeper is not None and self._keeper.poll() is None:
             self._keeper.terminate()
 
+    def kill(self) -> None:
+        """End the command at once, for one that hangs; `poll` ends what it started, and says that it has crashed."""
+        if self._keeper is not None and self._keeper.poll() is None:
+            self._keeper.kill()
+
     def stop(self) -> None:
         """End the command and everything it started; does nothing if it has ended."""
         if self._keeper is None:

@@ -1,4 +1,4 @@
-"""Keeps a set of processes running: restarts what crashes, with growing pauses, and says so."""
+"""Keeps a set of processes running: restarts what crashes or hangs, with growing pauses, and says so."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from muster.local.processes import ManagedProcess, ProcessSpec
@@ -15,6 +15,8 @@ LONGEST_PAUSE = 30.0
 """Seconds between two attempts to start something that keeps crashing, at most."""
 STEADY = 60.0
 """A process that ran this many seconds is taken to be well: its next crash starts the pauses afresh."""
+LOOK_INTERVAL = 5.0
+"""Seconds between two looks for processes that hang."""
 
 
 @dataclass
@@ -32,6 +34,8 @@ class ComponentState:
     """Exit code of the last crash: below zero, or above 128, it was ended by a signal."""
     due: float | None = None
     """When to start again, on the monotonic clock; None while it runs."""
+    silent_since: float | None = None
+    """Since when it runs without a sign of life, on the monotonic clock."""
 
     @property
     def running(self) -> bool:
@@ -48,12 +52,16 @@ class Supervisor:
     """Told about each crash and restart, in one sentence."""
     first_pause: float = 1.0
     """Seconds before the first restart; doubles with each further crash."""
+    silent: Callable[[], Collection[str]] = tuple
+    """Names of the processes that show no sign of life at present; empty where nobody knows. May block for a while."""
+    patience: float = 180.0
+    """Seconds without a sign of life after which a process is killed, and so started again."""
     components: dict[str, ComponentState] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
         self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
         """Start every process and begin to watch them."""
@@ -72,17 +80,20 @@ class Supervisor:
 
     def watch(self) -> None:
         """Begin to watch, once."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._watch, name="muster-supervisor", daemon=True)
-            self._thread.start()
+        if not self._threads:
+            # Two, because whoever is asked for signs of life may take seconds to answer.
+            for number, work in enumerate((self._watch, self._end_silent)):
+                thread = threading.Thread(target=work, name=f"muster-supervisor-{number}", daemon=True)
+                self._threads.append(thread)
+                thread.start()
 
     def stop(self) -> None:
         """Stop everything: first all that stands on something, together; then each foundation, the last one first."""
-        # The watching thread ends first: it would take a process that was stopped for one that crashed, and start it
+        # The watching threads end first: they would take a process that was stopped for one that crashed, and start it
         # again.
         self._stopping.set()
-        if self._thread is not None:
-            self._thread.join()
+        for thread in self._threads:
+            thread.join()
         processes = [state.process for state in self.components.values()]
         foundations = [process for process in processes if process.spec.foundation]
         others = [process for process in processes if not process.spec.foundation]
@@ -99,6 +110,22 @@ class Supervisor:
                 states = list(self.components.values())
             for state in states:
                 self._look_at(state)
+
+    def _end_silent(self) -> None:
+        while not self._stopping.wait(LOOK_INTERVAL):
+            silent, now = self.silent(), time.monotonic()
+            with self._lock:
+                states = list(self.components.items())
+            for name, state in states:
+                if name not in silent or not state.running:
+                    state.silent_since = None
+                    continue
+                since = state.silent_since = state.silent_since or now
+                # Not right after its start: it needs a while until its first sign.
+                if now - max(since, state.started) > self.patience:
+                    state.silent_since = None
+                    self.say(f"{name} has given no sign of life for {self.patience:.0f} s and is ended.")
+                    state.process.kill()
 
     def _look_at(self, state: ComponentState) -> None:
         now = time.monotonic()

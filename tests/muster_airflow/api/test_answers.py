@@ -79,6 +79,15 @@ class Question:
             assert detail is not None
             return str(ti.state), detail.responded_at is not None
 
+    def xcom(self) -> Any:
+        """What the task gave back, by Airflow."""
+        from airflow.models.xcom import XComModel
+        from airflow.utils.session import create_session
+        from sqlalchemy import select
+
+        with create_session() as session:
+            return session.scalar(select(XComModel.value).where(XComModel.run_id == self.run.partition("/")[2]))
+
     def events(self, kind: str) -> list[dict[str, Any]]:
         """What the log says of it."""
         return [dict(e.data) for e in self.site.services.log.read(self.run) if e.type == f"approval.{kind}"]
@@ -173,7 +182,8 @@ def test_an_answer_is_in_the_log_when_airflow_says_that_it_was_taken(ask: Callab
     (answered,) = question.events("answered")
     assert (answered["approved"], answered["by"], answered["by_id"]) == (False, "lead", "lead")
     assert answered["note"] == "not ordered"
-    assert question.in_airflow() == ("scheduled", True)
+    assert question.in_airflow() == ("success", True)
+    assert question.xcom()["by"] == "lead"
 
 
 def test_the_first_of_two_approvals_counts_and_leaves_the_question_open(ask: Callable[[], Question]) -> None:
@@ -250,7 +260,7 @@ def test_without_the_log_nothing_is_answered_and_the_person_is_told(
     assert not question.events("answered")
     monkeypatch.setenv("AIRFLOW_CONN_MUSTER_DB", connection_json(dsn))
     assert question.answer("lead", "Reject").status_code == 200
-    assert question.in_airflow() == ("scheduled", True)
+    assert question.in_airflow() == ("success", True)
 
 
 def test_an_answer_that_cannot_be_written_in_time_is_not_answered_and_the_person_is_told(
@@ -266,7 +276,7 @@ def test_an_answer_that_cannot_be_written_in_time_is_not_answered_and_the_person
     assert "Muster's log does not answer" in refused.json()["detail"]
     assert not question.events("answered")
     assert question.answer("lead", "Reject").status_code == 200
-    assert (len(question.events("answered")), question.in_airflow()) == (1, ("scheduled", True))
+    assert (len(question.events("answered")), question.in_airflow()) == (1, ("success", True))
 
 
 def test_an_answer_that_comes_as_its_run_ends_is_in_neither_log_nor_airflow(
@@ -284,7 +294,7 @@ def test_an_answer_that_comes_as_its_run_ends_is_in_neither_log_nor_airflow(
     assert (question.events("answered"), question.in_airflow()) == ([], ("awaiting_input", False))
 
 
-def test_an_answer_that_airflow_lost_stands_and_wakes_the_task_when_it_is_given_again(
+def test_an_answer_that_airflow_lost_stands_and_ends_the_task_when_it_is_given_again(
     ask: Callable[[], Question],
 ) -> None:
     from sqlalchemy import event
@@ -305,7 +315,7 @@ def test_an_answer_that_airflow_lost_stands_and_wakes_the_task_when_it_is_given_
     other = question.answer("deputy")
     assert (other.status_code, other.json()["detail"]) == (409, "It was rejected already, by lead.")
     assert question.answer("lead", "Reject").status_code == 200
-    assert (len(question.events("answered")), question.in_airflow()) == (1, ("scheduled", True))
+    assert (len(question.events("answered")), question.in_airflow()) == (1, ("success", True))
 
 
 def test_an_answer_after_its_time_is_refused_in_words(ask: Callable[[], Question]) -> None:
@@ -321,7 +331,7 @@ def test_an_answer_after_its_time_is_refused_in_words(ask: Callable[[], Question
     assert question.in_airflow() == ("awaiting_input", False)
 
 
-def test_a_task_that_began_to_wait_in_the_moment_of_the_answer_is_woken(ask: Callable[[], Question]) -> None:
+def test_a_task_that_began_to_wait_in_the_moment_of_the_answer_is_ended(ask: Callable[[], Question]) -> None:
     from airflow.models.hitl import HITLDetail
     from airflow.models.taskinstance import TaskInstance
     from sqlalchemy import event, update
@@ -342,7 +352,7 @@ def test_a_task_that_began_to_wait_in_the_moment_of_the_answer_is_woken(ask: Cal
         assert question.answer("lead", "Reject").status_code == 200
     finally:
         event.remove(HITLDetail.responded_at, "set", begin_to_wait)
-    assert question.in_airflow() == ("scheduled", True)
+    assert question.in_airflow() == ("success", True)
 
 
 def _set_state(question: Question, state: str) -> None:
