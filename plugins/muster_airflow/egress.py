@@ -195,7 +195,7 @@ def failed_event(error: BaseException, *, about_somebody: bool) -> TaskFailedEve
 def note(level: str, event: str, **values: Any) -> None:
     """Write a line of the task's log. Pass only Muster's own words, or values that have been concealed."""
     withhold_log_lines()
-    getattr(log, level)(event, **{name: redact(str(value)) for name, value in values.items()})
+    getattr(log, level)(redact(event), **{name: redact(str(value)) for name, value in values.items()})
 
 
 def shown(value: Any) -> Any:

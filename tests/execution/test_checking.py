@@ -13,6 +13,7 @@ from muster.execution.checking import broken_checks, is_due
 from muster.language.definition import Definition, ResolvedCheck
 from muster.operations.reconciling import Discrepancy, Scope, ask_checks
 from muster.recovery.consistency import Violation
+from muster.redaction import REDACTED, learn
 from support.runs import Site
 from support.sources import source_of
 
@@ -73,6 +74,17 @@ def test_a_skill_that_does_not_come_back_is_told_and_keeps_nothing_waiting(
 def test_nor_is_one_with_a_timeout_of_its_own_asked_for_ever_with_nobody_told(site: Site) -> None:
     site.skills("books", SKILLS.replace('"books.look"', '"books.look", timeout=0.3'))
     assert asked(site, "hang") == [Violation("it", "it cannot be asked: books.look takes longer than 0.3 s")]
+
+
+@pytest.mark.parametrize("how", ["raise ValueError", "raise PermanentError", "return [*]"])
+def test_no_secret_stands_in_what_is_wrong(site: Site, how: str) -> None:
+    secret = "Zq8xW1pL9v-abc77"
+    learn(secret)
+    answers = how.replace("[*]", f"['{secret}']") if "*" in how else f"{how}('{secret}')"
+    site.skills("books", f"{SKILLS.partition('    assert')[0]}    {answers}\n")
+    (found,) = asked(site, "true")
+    assert REDACTED in found.text
+    assert secret not in found.text
 
 
 @pytest.mark.parametrize(

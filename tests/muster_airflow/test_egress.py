@@ -264,6 +264,17 @@ def test_what_an_operator_tells_airflow_to_do_is_left_as_it_is(site: Site, about
         assert caught.value is signal
 
 
+def test_no_line_of_a_tasks_log_takes_a_secret_along(
+    caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What a check says, for one, which its skill has written."""
+    learn(SECRET)
+    egress.note("warning", f"check books/it: it cannot be asked: {SECRET}", trace=f"at {SECRET}")
+    said = capsys.readouterr()
+    assert SECRET not in caplog.text + said.out + said.err
+    assert "it cannot be asked: [redacted]" in caplog.text + said.out
+
+
 def test_a_failure_that_cannot_be_recorded_takes_no_secret_along(
     caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:

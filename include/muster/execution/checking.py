@@ -13,6 +13,7 @@ from muster.errors import MusterError, TransientError
 from muster.execution.services import readable, workspace_of
 from muster.language.definition import Definition, ResolvedCheck
 from muster.recovery.consistency import Violation, shown, unasked, violations
+from muster.redaction import redact
 from muster.skills.calling import call_skill
 from muster.skills.registry import SkillContext, get_skill
 
@@ -48,7 +49,8 @@ async def broken_checks(
             broken += violations(database, [check])
         else:
             broken += await _ask(check, check.skill, site, _context(definition, check, database, artifacts, now))
-    return broken
+    # The words are those of a skill, or of rows: they go to people's terminals and into the logs of tasks.
+    return [replace(violation, message=redact(violation.message)) for violation in broken]
 
 
 def is_due(check: ResolvedCheck, since: datetime | None, now: datetime) -> bool:
