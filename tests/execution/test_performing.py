@@ -428,15 +428,40 @@ def test_a_fan_out_over_nothing_is_complete_at_once(site: Site) -> None:
     ],
 )
 def test_a_condition_that_gives_text_fails_its_step_and_is_never_true(site: Site, step: str, text: str) -> None:
-    inputs = "inputs: {n: {type: integer}, text: {type: string}}"
+    inputs = "inputs: {n: {type: integer}, text: {}}"
     definition = site.definition(
         steps(f"  - {step}\n  - {{id: two, skill: shop.echo, with: {{value: y}}}}", inputs),
     )
     run = site.open(definition, n=3, text=text)
     outcome = site.step(run, "one")
     assert outcome.status == "failed"
-    assert "it gives text, which is neither true nor false" in outcome.reason
+    assert "text, which is neither true nor false" in outcome.reason
     assert site.state(run).step("one").status == "failed"
+
+
+@pytest.mark.parametrize(
+    "condition",
+    ["inputs.s and inputs.n > 2", "inputs.n > 5 or inputs.s", "not inputs.s", "not (inputs.n and inputs.s)"],
+)
+def test_so_does_one_with_text_as_an_operand(site: Site, condition: str) -> None:
+    one = f'{{id: one, when: "{{{{ {condition} }}}}", skill: shop.echo, with: {{value: x}}}}'
+    run = site.open(site.definition(steps(f"  - {one}", "inputs: {n: {type: integer}, s: {}}")), n=3, s="false")
+    outcome = site.step(run, "one")
+    assert outcome.status == "failed"
+    assert (
+        f"step one, when: `{{{{ {condition} }}}}`: `inputs.s` is text, which is neither true nor false"
+        in outcome.reason
+    )
+    assert "Compare it, for example `inputs.s ==" in str(site.state(run).step("one").whole.error)
+
+
+@pytest.mark.parametrize(
+    "condition", ["inputs.n < 3 and inputs.s", "(inputs.s or 'none') == 'none'", "inputs.s == 'true' or not inputs.n"]
+)
+def test_text_that_is_compared_or_not_asked_for_is_no_mistake(site: Site, condition: str) -> None:
+    one = f'{{id: one, when: "{{{{ {condition} }}}}", skill: shop.echo, with: {{value: x}}}}'
+    run = site.open(site.definition(steps(f"  - {one}", "inputs: {n: {type: integer}, s: {}}")), n=3, s="false")
+    assert site.step(run, "one").status == "skipped"
 
 
 def test_a_condition_that_gives_text_lays_out_no_fan_out(site: Site) -> None:

@@ -159,6 +159,23 @@ TRIGGER = "airflow.providers.standard.operators.trigger_dagrun.TriggerDagRunOper
         ),
         (HEAD + "    when: 'false'\n", "6:11: `when` is text, which is neither true nor false Write `when: false`,"),
         (HEAD + "    when: \"{{ 'false' }}\"\n", "6:11: `when` is text, which is neither true nor false Write one"),
+        (
+            HEAD + '    when: "{{ inputs.s }}"\ninputs: {s: {type: string}}\n',
+            '6:11: `inputs.s` is text, which is neither true nor false Compare it, for example `inputs.s == "yes"`.',
+        ),
+        (
+            HEAD + '    when: "{{ inputs.s and run.id }}"\ninputs: {s: {type: string}}\n',
+            '6:11: `inputs.s` is text, which is neither true nor false Compare it, for example `inputs.s == "yes"`.',
+        ),
+        (
+            HEAD + "    when: \"{{ not (settings.n or 'no') }}\"\nsettings: {n: 1}\n",
+            "6:11: an operand of `and`, `or` or `not` is text, which is neither true nor false Compare it",
+        ),
+        (
+            HEAD
+            + "  - id: b\n    branch: [{when: '{{ not inputs.s }}', to: []}, {to: []}]\ninputs: {s: {type: string}}\n",
+            "7:21: `inputs.s` is text, which is neither true nor false",
+        ),
         (HEAD + "    when: yes please\n", "6:11: `when` is text, which is neither true nor false Write one"),
         (HEAD + "    when: ''\n", "6:11: `when` is text, which is neither true nor false Write one"),
         (

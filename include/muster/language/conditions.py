@@ -19,10 +19,13 @@ from muster.language.expressions import (
     texts,
     tree_of,
 )
+from muster.language.inputs import is_text
+from muster.language.paths import path_of
 from muster.language.positions import lists_in
 from muster.language.problems import Problem
 from muster.language.reading import Path
 from muster.language.steps import MappedStep, StepBase
+from muster.language.truths import TextAsOperand, named, operands
 from muster.language.usage import Usage
 
 EXAMPLES = {"when": "{{ inputs.amount > 100 }}", "each": "{{ inputs.letters }}"}
@@ -35,7 +38,7 @@ def is_true(condition: bool | str, variables: Mapping[str, object], *, where: st
         ExpressionError: it fails on this data, or gives what Python always takes for true: text, even `false`, `no` and
             `0`; the answers about all items, even if nobody approved.
     """
-    value = evaluate_seen(condition, variables, where=where)
+    value = evaluate_seen(condition, variables, where=where, truth=True)
     if isinstance(value, str):
         remedy = 'Compare it, for example `{{ inputs.mode == "fast" }}`.'
         raise ExpressionError("it gives text, which is neither true nor false", str(condition), where, remedy=remedy)
@@ -45,13 +48,34 @@ def is_true(condition: bool | str, variables: Mapping[str, object], *, where: st
         raise error_of(error, str(condition), where) from None
 
 
-def check_conditions(steps: Sequence[StepBase], document: Located) -> Iterator[Problem]:
-    """One problem for each condition that gives text whatever the data is: it would never be false."""
+def check_conditions(steps: Sequence[StepBase], inputs: Mapping[str, object], document: Located) -> Iterator[Problem]:
+    """One problem for each condition that gives text whatever the data is, or asks whether text is true."""
     for position, step in enumerate(steps):
         for condition, path in _conditions(step, ("steps", position)):
-            if isinstance(condition, str) and _gives_text(condition):
+            if not isinstance(condition, str):
+                continue
+            if _gives_text(condition):
                 message = "`when` is text, which is neither true nor false"
                 yield document.problem(message, path, suggestion=_meant("when", condition))
+            for operand in _text_asked_for_truth(condition, inputs):
+                error = TextAsOperand(operand)
+                yield document.problem(error.message.removesuffix("."), path, suggestion=error.remedy)
+
+
+def _text_asked_for_truth(condition: str, inputs: Mapping[str, object]) -> Iterator[str]:
+    """The names of what a condition asks for its truth, itself included, and can only be text; empty for a literal."""
+    try:
+        whole = only_expression(condition) if is_expression(condition) else None
+    except ExpressionSyntaxError:
+        return  # The check of expressions reports it.
+    if whole is None:
+        return
+    if (path := path_of(whole) or ())[:1] == ("inputs",) and is_text(path[1:], inputs):
+        yield named(whole)
+    for operand in operands(whole):
+        path = path_of(operand) or ()
+        if _writes_text(operand) or (path[:1] == ("inputs",) and is_text(path[1:], inputs)):
+            yield named(operand)
 
 
 def check_lists(steps: Sequence[StepBase], document: Located) -> Iterator[Problem]:
@@ -114,8 +138,12 @@ def _gives_text(text: str) -> bool:
         only = only_expression(text)
     except ExpressionSyntaxError:
         return False  # It gives nothing at all, and the check of expressions reports it.
-    written = isinstance(only, nodes.Const) and isinstance(only.value, str)
-    return only is None or written or isinstance(only, nodes.Concat)
+    return only is None or _writes_text(only)
+
+
+def _writes_text(expression: nodes.Expr) -> bool:
+    written = isinstance(expression, nodes.Const) and isinstance(expression.value, str)
+    return written or isinstance(expression, nodes.Concat)
 
 
 def _meant(key: str, text: str) -> str:

@@ -23,6 +23,7 @@ from muster.language.filters import FILTERS, MAX_TEXT, as_text
 from muster.language.paths import asked, path_of
 from muster.language.problems import did_you_mean
 from muster.language.sandbox import Mark, Sandbox, as_seen, loop_budget, marking, plain
+from muster.language.truths import guarded
 
 VARIABLES = ("inputs", "steps", "settings", "run", "item", "index", "output")
 """What an expression can begin with."""
@@ -289,13 +290,13 @@ def _only_expression(tree: nodes.Template) -> nodes.Expr | None:
 
 
 @lru_cache(maxsize=4096)
-def _compile(text: str) -> Template | TemplateExpression:
+def _compile(text: str, truth: bool) -> Template | TemplateExpression:
     """The compiled text: an expression when it is nothing else, a template when text is around it."""
     whole = only_expression(text)
     if whole is None:
         return _sandbox.from_string(text)
     # Jinja's templates give text. Assigned to a name that is read afterwards, the value keeps its type.
-    body = [nodes.Assign(nodes.Name("result", "store"), whole, lineno=1)]
+    body = [nodes.Assign(nodes.Name("result", "store"), guarded(whole) if truth else whole, lineno=1)]
     template = _sandbox.from_string(nodes.Template(body, lineno=1))
     return TemplateExpression(template, undefined_to_none=False)
 
@@ -337,22 +338,22 @@ def evaluate(value: object, variables: Mapping[str, object], *, where: str | Non
     return value
 
 
-def evaluate_seen(value: object, variables: Mapping[str, object], *, where: str | None = None) -> object:
+def evaluate_seen(value: object, variables: Mapping[str, object], *, where: str | None, truth: bool = False) -> object:
     """`evaluate` for a condition, or for what other expressions name: `Answers` stay `Answers`, which are never true.
 
     Raises:
-        ExpressionError: an expression fails on this data.
+        ExpressionError: an expression fails on this data, or text is an operand of a condition (`truth`).
     """
     if not isinstance(value, str) or not is_expression(value):
         return evaluate(value, variables, where=where)
-    return _evaluate_text(value, variables, where, as_seen)
+    return _evaluate_text(value, variables, where, as_seen, truth)
 
 
 def _evaluate_text(
-    text: str, variables: Mapping[str, object], where: str | None, settled: Callable[[object], object]
+    text: str, variables: Mapping[str, object], where: str | None, settled: Callable[..., object], truth: bool = False
 ) -> object:
     try:
-        compiled = _compile(text)
+        compiled = _compile(text, truth)
         if isinstance(compiled, TemplateExpression):
             return settled(compiled(variables, **loop_budget()))
         return _render(compiled, variables)

@@ -88,6 +88,11 @@ def is_no_list(path: Sequence[str], inputs: Mapping[str, object]) -> str | None:
     return " or ".join(kinds) if kinds and "array" not in kinds else None
 
 
+def is_text(path: Sequence[str], inputs: Mapping[str, object]) -> bool:
+    """True for an input whose schema allows nothing but text."""
+    return bool(path) and _kinds(_followed(path, inputs)) == ["string"]
+
+
 def _followed(path: Sequence[str], inputs: Mapping[str, object]) -> object:
     """The schema of what is at a path, or why there is nothing; None when the schemas on the way do not say."""
     schema, there = inputs.get(path[0]), f"inputs.{path[0]}"

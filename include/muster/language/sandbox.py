@@ -22,6 +22,7 @@ from muster.language.answers import Answers, Decision
 from muster.language.decimals import ExactComparisons, comparing, exact, is_in
 from muster.language.forgotten import Forgotten, deciding, forgotten_in, refuse
 from muster.language.problems import did_you_mean, kind_of
+from muster.language.truths import ASKED, not_text
 
 MAX_ITERATIONS = 100_000
 """Most rounds of all `for` loops of one text."""
@@ -84,6 +85,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         super().__init__(undefined=Missing, optimized=False, autoescape=False, finalize=_written, cache_size=0)
         self.filters = dict(filters.FILTERS)
         self.filters[_BOUNDED] = _bounded
+        self.filters[ASKED] = not_text
         self.tests = {
             **{name: self.tests[name] for name in _PRESENCE},
             **{name: deciding(self.tests[name]) for name in _TESTS},
