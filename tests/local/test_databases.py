@@ -86,3 +86,18 @@ def test_an_unreachable_server_is_said_without_the_password() -> None:
         prepare_given("postgresql://u:sesame@127.0.0.1:9/none")
     assert "sesame" not in str(caught.value)
     assert "DATABASE_URL" in str(caught.value)
+
+
+def test_a_schema_that_could_not_be_finished_is_made_at_the_next_start(postgres: str, guest: str, prefix: str) -> None:
+    with psycopg.connect(make_conninfo(postgres, dbname=f"{prefix}shop"), autocommit=True) as connection:
+        connection.execute(
+            "CREATE FUNCTION stops() RETURNS event_trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); END $$"
+        )
+        connection.execute(
+            "CREATE EVENT TRIGGER stops ON ddl_command_start WHEN TAG IN ('COMMENT') EXECUTE FUNCTION stops()"
+        )
+        with pytest.raises(psycopg.OperationalError):
+            prepare_given(guest, prefix)
+        connection.execute("DROP EVENT TRIGGER stops")
+    assert where(prepare_given(guest, prefix).muster) == (f"{prefix}shop", f"{prefix}muster")

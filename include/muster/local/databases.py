@@ -127,13 +127,15 @@ def _make_schema(connection: psycopg.Connection[tuple[object, ...]], name: str) 
             _refuse(f"The schema {name}")
         return
     try:
-        connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(name)))
+        # Both or neither: a schema that a crash had left without the comment would be taken for somebody else's.
+        with connection.transaction():
+            connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(name)))
+            connection.execute(sql.SQL("COMMENT ON SCHEMA {} IS {}").format(sql.Identifier(name), sql.Literal(MARK)))
     except psycopg.errors.InsufficientPrivilege as error:
         raise MusterError(
             "The account in DATABASE_URL may create neither databases nor schemas.",
             remedy="Grant it CREATEDB, or CREATE on its database.",
         ) from error
-    connection.execute(sql.SQL("COMMENT ON SCHEMA {} IS {}").format(sql.Identifier(name), sql.Literal(MARK)))
 
 
 def _refuse(what: str) -> None:
