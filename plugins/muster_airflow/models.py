@@ -31,14 +31,18 @@ class ConnectionModels:
             connection = await _connection(tier)
             if connection is None:
                 return None
-            # Many work items may ask at once: they share one opening, and with it one client.
-            opened.setdefault(tier, asyncio.create_task(asyncio.to_thread(_open, tier, connection)))
+            # Many work items may ask at once: they share one opening, and with it one client. Looked at again, because
+            # another one may have begun to open the model while this one asked for the connection.
+            if tier not in opened:
+                opened[tier] = asyncio.create_task(asyncio.to_thread(_open, tier, connection))
+        opening = opened[tier]
         try:
             # Shielded: one work item that is cancelled must not cancel the opening for which others wait.
-            return await asyncio.shield(opened[tier])
+            return await asyncio.shield(opening)
         except Exception:
-            # Not kept: the next work item tries to open the model anew.
-            opened.pop(tier, None)
+            # Not kept: the next work item tries to open the model anew, and what it has begun by now stays.
+            if opened.get(tier) is opening:
+                del opened[tier]
             raise
 
 

@@ -45,6 +45,36 @@ async def main():
 asyncio.run(main())
 """
 
+AT_ONCE = """
+import asyncio
+from airflow.providers.common.ai.hooks.pydantic_ai import PydanticAIHook
+from airflow.sdk import Connection
+from muster_airflow.models import ConnectionModels
+
+opened, find, get = [], Connection.async_get, PydanticAIHook.get_conn
+
+async def found(tier):
+    await asyncio.sleep(0.01)
+    return await find(tier)
+
+def counted(hook):
+    opened.append(hook)
+    return get(hook)
+
+Connection.async_get, PydanticAIHook.get_conn = found, counted
+
+async def main():
+    models = ConnectionModels()
+    given = await asyncio.gather(*(models.model("muster_default") for _ in range(9)))
+    print(len(opened), len(set(map(id, given))))
+
+asyncio.run(main())
+"""
+
+
+def test_work_items_that_ask_for_a_model_at_once_share_one(tmp_path: Path) -> None:
+    assert _python(AT_ONCE, home=tmp_path, muster_default=CONNECTIONS[0]) == ["1 1"]
+
 
 def test_the_guides_connections_open_the_models_they_name_and_an_agent_works_through_one(
     server: ModelServer, dsn: str, tmp_path: Path
