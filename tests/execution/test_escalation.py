@@ -205,6 +205,30 @@ def test_a_notice_that_cannot_be_sent_changes_nothing_about_who_may_answer(one: 
     assert one.at(10, "finance-head")["approved"] is True
 
 
+@pytest.mark.parametrize("approved", [True, False])
+def test_whoever_answers_while_people_are_told_is_followed_by_no_further_notice(one: Approval, approved: bool) -> None:
+    class Answering(Sender):
+        """The one who gets the first notice answers at once; others were still to be told of something else."""
+
+        async def send(self, notice: Notice) -> Delivery:
+            kept = one.site.services
+            if notice.key not in sent:
+                sent.append(notice.key)
+            if len(sent) == 1:
+                one.site.services = dataclasses.replace(kept, notices=Sender(kept.database))
+                work_item = await one._work_item()
+                reply = Reply(approved=approved, by="lead", at=one.clock.now)
+                ended.append(await respond(one.site.services, work_item, reply))
+                one.site.services = kept
+            return await super().send(notice)
+
+    sent, ended = list[str](), list[Any]()
+    one.site.services = dataclasses.replace(one.site.services, notices=Answering(one.site.services.database))
+    one.at(9)
+    assert ended
+    assert {key.rsplit("/", 2)[1] for key in sent} == {"told@0"}, "the question itself, at both places; no reminder"
+
+
 def test_a_question_waits_for_people_also_after_they_were_reminded(one: Approval) -> None:
     def shown() -> tuple[str | None, str]:
         (row,) = one.site.services.queries.steps(one.run)
