@@ -170,7 +170,8 @@ def _only_paths(text: str) -> References | None:
 
 
 def _syntax(error: TemplateSyntaxError) -> tuple[str, int, str | None]:
-    message = (error.message or "it cannot be read").rstrip(".")
+    # Without Jinja's word `token`: with a `:` behind it, what follows looks like a secret and would be hidden.
+    message = (error.message or "it cannot be read").rstrip(".").replace("expected token ", "expected ")
     suggestion = next((remedy for sign, remedy in foreign.REMEDIES.items() if sign in message), None)
     return f"not an expression: {message[0].lower()}{message[1:]}", max(0, error.lineno - 1), suggestion
 
@@ -284,8 +285,7 @@ def only_expression(text: str) -> nodes.Expr | None:
 
 def _only_expression(tree: nodes.Template) -> nodes.Expr | None:
     if len(tree.body) == 1 and isinstance(output := tree.body[0], nodes.Output) and len(output.nodes) == 1:
-        only = output.nodes[0]
-        return None if isinstance(only, nodes.TemplateData) else only
+        return None if isinstance(only := output.nodes[0], nodes.TemplateData) else only
     return None
 
 
@@ -368,8 +368,7 @@ def _evaluate_text(
 
 
 def _render(template: Template, variables: Mapping[str, object]) -> str:
-    parts: list[str] = []
-    size = 0
+    parts, size = list[str](), 0
     # Part by part: `render` would build a text of any size before its length could be checked.
     for part in template.generate(variables, **loop_budget()):
         size += len(part)
