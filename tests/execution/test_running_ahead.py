@@ -8,6 +8,7 @@ import time
 from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from multiprocessing.process import BaseProcess
+from typing import Any
 
 import pytest
 
@@ -256,6 +257,30 @@ def test_what_another_triggerer_has_begun_ahead_is_left_to_it_while_it_lives(sit
     assert other.exitcode == 0
     assert (bank.charges["a"], bank.charges["b"], bank.charges["c"]) == (1, 1, 1)
     assert [name for name, _ in beginnings(site, run)].count("b") == 1
+
+
+def test_whoever_waits_for_a_pack_that_is_under_way_ahead_looks_for_all_its_items_at_once(
+    site: Site, bank: BankServer
+) -> None:
+    items = 40
+    pack = f', each: "{{{{ range({items}) }}}}", pack: all'
+    run = opened(site, bank, step("a"), step("b", given=f", seconds: {LONG}", more=pack), step("c"))
+    other = ahead_elsewhere(site, run)
+    assert eventually(lambda: bank.charges["b"] == items)
+    asked: list[int] = []
+    look = site.services.log.aunder_keys
+
+    def counted(stream: str, wanted: Collection[str]) -> Any:
+        if any(ended.startswith("b[") and "/ended@" in ended for ended in wanted):
+            asked.append(len(wanted))
+        return look(stream, wanted)
+
+    object.__setattr__(site.services.log, "aunder_keys", counted)
+    assert [each.status for each in given(site, run, "b")] == ["succeeded"]
+    other.join(60)
+    assert bank.charges["b"] == items
+    assert sum(asked) > 10 * items, "they looked again and again"
+    assert sum(asked) / len(asked) > items / 4, "each look is about most of them"
 
 
 def test_signs_of_life_count_also_where_a_skill_blocks_the_event_loop_of_whoever_waits_for_them(

@@ -14,7 +14,7 @@ import pytest
 from muster.database import Database
 from muster.recovery import heartbeats, renewing
 from muster.recovery.effects import IdempotentEffect
-from muster.recovery.heartbeats import beating, heartbeat
+from muster.recovery.heartbeats import beating, last_heartbeats
 from muster.recovery.holding import holding
 from muster.recovery.leases import LeaseLost, Leases
 from muster.recovery.ledger import NEVER_HAPPENED, Effect, EffectResult, Ledger
@@ -119,7 +119,7 @@ def test_a_sign_of_life_that_gets_no_answer_is_followed_by_others(
         connection.execute("INSERT INTO attempts (work, run, execution, attempt) VALUES ('r/work', 'r', 7, 1)")
 
     async def sign() -> object:
-        return await heartbeat(database, "r/work", after=0)
+        return (await last_heartbeats(database, {"r/work": 0})).get("r/work")
 
     with beating(Database(proxy.dsn), "r/work", 7):
         proxy.swallow(b"SKIP LOCKED")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from muster.errors import TransientError
 from muster.events import keys
@@ -13,7 +14,6 @@ from muster.events.work import OPEN
 from muster.execution.references import WorkRef
 from muster.execution.services import Services
 from muster.execution.work_item import WorkItem
-from muster.recovery.heartbeats import heartbeat
 
 LONGEST_WAIT = 300.0
 """Seconds without an ending or a heartbeat after which the other process counts as dead: a few heartbeats."""
@@ -119,23 +119,20 @@ async def _ending_of(services: Services, begun: Event) -> Event | None:
 
 async def _ending(services: Services, run: str, work: str, ended_key: str, after: int, patience: float) -> Event | None:
     """Wait for an ending as long as there are heartbeats of executions of the work after the version `after`."""
-    over = (EventType.SAGA_UNWINDING, EventType.RUN_CLOSED)
     # Counted in looks, on no clock: while a skill blocks the event loop here, heartbeats may come that nobody sees.
     silent, sign = 0.0, None
     while silent < patience:
-        # Read before the ending. In the other order: no ending is found, the ending is written, the run is closed, and
-        # the close that is seen then would hide the ending.
-        is_over = [event async for event in services.log.aread(run, after_version=after, steps=(), types=over)]
-        endings = await services.log.aunder_keys(run, [ended_key])
-        if ended_key in endings:
-            return endings[ended_key]
+        is_over, ending, seen = await services.elsewhere.submit(run, (work, ended_key, after))
+        if ending is not None:
+            return ending
         if is_over:
             # A compensation or the close of the run has taken the place of this execution, and writes no such ending.
             break
         # Each new heartbeat starts the wait afresh. Taking over from a live process would make that one the overtaken
         # one, which would take over in turn: work that takes longer than the wait would never end.
-        if (seen := await heartbeat(services.database, work, after=after)) != sign:
+        if seen != sign:
             silent, sign = 0.0, seen
-        await asyncio.sleep(LOOK)
+        # All who wait look at the same moments, and share a read: the items of a pack that is under way elsewhere.
+        await asyncio.sleep(LOOK - time.monotonic() % LOOK)
         silent += LOOK
     return None

@@ -24,6 +24,7 @@ from muster.events.verified import VerifiedLog
 from muster.execution.references import WorkRef
 from muster.language.definition import Definition
 from muster.notifications.sender import Sender
+from muster.recovery.heartbeats import last_heartbeats
 from muster.recovery.leases import Leases
 
 _READABLE = 150
@@ -79,6 +80,27 @@ class Services:
     def failures(self) -> Coalescer[tuple[str, int], list[Event]]:
         """The `step.failed` events of a step after a version of the log; questions that come together share a read."""
         return Coalescer(self._failures)
+
+    @cached_property
+    def elsewhere(self) -> Coalescer[tuple[str, str, int], tuple[bool, Event | None, tuple[int, str] | None]]:
+        """What there is of work that another process does: asked with the name of the work, the key of its ending, and
+        a version of the log. Questions that come together share a read.
+
+        True when the run was undone or closed after that version; how the work ended; and its last sign of life.
+        """
+        return Coalescer(self._elsewhere)
+
+    async def _elsewhere(
+        self, run: str, asked: Sequence[tuple[str, str, int]]
+    ) -> list[tuple[bool, Event | None, tuple[int, str] | None]]:
+        over, first = (EventType.SAGA_UNWINDING, EventType.RUN_CLOSED), min(after for _, _, after in asked)
+        # Read before the endings. In the other order: no ending is found, the ending is written, the run is closed, and
+        # the close that is seen then would hide the ending.
+        read = self.log.aread(run, after_version=first, steps=(), types=over)
+        last = max([event.version async for event in read], default=0)
+        endings = await self.log.aunder_keys(run, [key for _, key, _ in asked])
+        signs = await last_heartbeats(self.database, {work: after for work, _, after in asked})
+        return [(last > after, endings.get(key), signs.get(work)) for work, key, after in asked]
 
     async def _failures(self, run: str, asked: Sequence[tuple[str, int]]) -> list[list[Event]]:
         steps, after = {step for step, _ in asked}, min(version for _, version in asked)

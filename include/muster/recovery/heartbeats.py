@@ -12,7 +12,7 @@ import os
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -38,7 +38,11 @@ UPDATE attempts SET attempt = attempts.attempt
 """
 
 # `xmin` is the transaction that wrote the row last.
-_LOOK = "SELECT execution, xmin::text FROM attempts WHERE work = %(work)s AND execution > %(after)s"
+_LOOK = """
+SELECT known.work, known.execution, known.xmin::text FROM attempts known
+  JOIN unnest(%(works)s::text[], %(after)s::bigint[]) AS mine (work, after)
+    ON known.work = mine.work AND known.execution > mine.after
+"""
 
 
 @dataclass(eq=False)
@@ -111,14 +115,14 @@ def beating(database: Database, work: str, execution: int, *, every: float | Non
         _heart.remove(mine)
 
 
-async def heartbeat(database: Database, work: str, *, after: int) -> tuple[int, str] | None:
-    """What changes with each sign of life of an execution of the work later than `after`; None when there is none."""
-    rows = await arun(database, _look(work, after))
-    return (rows[0][0], rows[0][1]) if rows else None
+async def last_heartbeats(database: Database, after: Mapping[str, int]) -> dict[str, tuple[int, str]]:
+    """By work: what changes with each sign of life of an execution of it later than `after`; nothing without any."""
+    rows = await arun(database, _look(after))
+    return {work: (execution, sign) for work, execution, sign in rows}
 
 
-def _look(work: str, after: int) -> Work[Rows]:
-    return (yield [Query(_LOOK, {"work": work, "after": after})])[0]
+def _look(after: Mapping[str, int]) -> Work[Rows]:
+    return (yield [Query(_LOOK, {"works": list(after), "after": list(after.values())})])[0]
 
 
 def _beat(dsn: str, executions: Sequence[_Execution]) -> None:
