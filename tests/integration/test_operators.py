@@ -66,7 +66,9 @@ def test_operators_end_in_time_are_stopped_and_start_what_they_say(airflow: Airf
     airflow.until("the end of the commands", lambda: not any(is_alive(tmp_path / name) for name in "ab"))
     assert airflow.finish(run) == "failed"
     assert airflow.queries.run(run).reason == "cancelled by admin: wrong order"
-    assert state().step("after_it").status == "skipped"
+    after = state().step("after_it")
+    # Its task skips itself, or `muster cancel` has ended it before it began: then the log says nothing of it.
+    assert (after.whole.attempt, after.status in ("skipped", "pending")) == (0, True)
 
 
 OTHERS = ("slow", "comes", "vain", "starts", "misses")
