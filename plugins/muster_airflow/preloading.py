@@ -23,6 +23,7 @@ USED = (
     "muster.saga.closing",
     "muster.runs.following",
     "muster.triggers.arrivals",
+    "muster.triggers.watching",
     "muster.agents.tiered",
     "muster.agents.tools",
     "pydantic_ai.models.openai",

@@ -28,6 +28,10 @@ class Arrival:
     uri: str
     fingerprint: str
 
+    def settles_in(self, now: float) -> float:
+        """Seconds until the file counts as whole if nobody changes it any more; 0 or less once it does."""
+        return int(self.fingerprint.rpartition("-")[2]) / 1e9 + SETTLED_AFTER - now
+
 
 @dataclass(frozen=True)
 class Watch:
@@ -89,6 +93,7 @@ def look(
     *,
     now: float | None = None,
     tell: Callable[[str], object] = lambda _: None,
+    also_growing: bool = False,
 ) -> list[Arrival]:
     """The settled files of the folder whose names match one of `patterns`, in the order of their names.
 
@@ -97,6 +102,7 @@ def look(
     Args:
         now: Seconds since the epoch; None for the present time.
         tell: Called with a sentence for each entry that is passed over because it cannot be looked at.
+        also_growing: With those that are not settled yet, which are for nobody to take.
 
     Raises:
         TransientError: the folder cannot be read now; look again later.
@@ -105,7 +111,7 @@ def look(
     moment = time.time() if now is None else now
     folder = site_path(path)
     try:
-        return list(_settled(folder, patterns, moment, tell))
+        found = list(_regular(folder, patterns, tell))
     except OSError as error:
         raise TransientError(f"The folder {folder} cannot be read: {error.strerror}.") from error
     except ValueError as error:
@@ -113,13 +119,16 @@ def look(
             f"The folder {str(folder)!r} cannot be watched: {error}.",
             remedy="Write the name of a folder as `path` of the `files` trigger, or in the setting that it names.",
         ) from error
+    return [arrival for arrival in found if also_growing or arrival.settles_in(moment) <= 0]
 
 
-def waiting(database: Database, automation: str, found: Sequence[Arrival], digest: Digest | None = None) -> bool:
-    """True when there is a file among `found` that no run was started for."""
+def waiting(
+    database: Database, automation: str, found: Sequence[Arrival], digest: Digest | None = None
+) -> list[Arrival]:
+    """The files among `found` that no run was started for."""
     with database.connection() as connection:
         rows = connection.execute(f"{_KNOWN} AND started_at IS NOT NULL", _asked(automation, found)).fetchall()
-    return bool(_unknown(found, set(rows), digest))
+    return _unknown(found, set(rows), digest)
 
 
 def claim(database: Database, watch: Watch, found: Sequence[Arrival], digest: Digest | None = None) -> list[Batch]:
@@ -219,7 +228,7 @@ def _unknown(found: Sequence[Arrival], known: set[tuple[str, str]], digest: Dige
     ]
 
 
-def _settled(folder: Path, patterns: Sequence[str], moment: float, tell: Callable[[str], object]) -> Iterator[Arrival]:
+def _regular(folder: Path, patterns: Sequence[str], tell: Callable[[str], object]) -> Iterator[Arrival]:
     for file in sorted(folder.iterdir()):
         if file.name.startswith(".") or not any(fnmatch.fnmatch(file.name, pattern) for pattern in patterns):
             continue
@@ -232,7 +241,7 @@ def _settled(folder: Path, patterns: Sequence[str], moment: float, tell: Callabl
             if not isinstance(error, FileNotFoundError) or file.is_symlink():
                 tell(f"{file} starts no run, because it cannot be looked at: {error.strerror}.")
             continue
-        if stat.S_ISREG(status.st_mode) and moment - status.st_mtime >= SETTLED_AFTER:
+        if stat.S_ISREG(status.st_mode):
             yield Arrival(uri, f"{status.st_size}-{status.st_mtime_ns}")
 
 

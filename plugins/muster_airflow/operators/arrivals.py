@@ -43,12 +43,16 @@ class StartRuns(BaseOperator):
     def execute(self, context: Context) -> list[str]:
         """Start the runs; the XCom is the list of their ids."""
         # Imported here, because the import brings the database's client, which Dag parsing must not pay for.
-        from muster.triggers.arrivals import Watch, claim, look, started
+        from muster.triggers.arrivals import Watch, claim, look, started, waiting
+        from muster.triggers.watching import wait_until_settled
         from muster_airflow.services import services_in_worker
 
         services = services_in_worker(context)
         database = services.database
         watch = Watch(self.automation, self.path, self.input, tuple(self.inputs))
+        wait_until_settled(
+            self.path, self.match, lambda found: waiting(database, self.automation, found, services.log.digest)
+        )
         arrived = look(self.path, self.match, tell=lambda why: note("warning", "a file is passed over", why=why))
         batches = claim(database, watch, arrived, services.log.digest)
         for batch in batches:

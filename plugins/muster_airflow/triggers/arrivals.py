@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from muster_airflow.egress import note
 
+if TYPE_CHECKING:
+    from muster.triggers.watching import FolderWatch
+
 
 class ArrivalTrigger(BaseEventTrigger):
-    """Fires while there are files that no run was started for.
+    """Fires when there are files that no run was started for, and while there still are.
 
     Args:
         automation: whose runs the files start.
         path: the folder.
         match: name patterns.
-        every: seconds between two looks.
+        every: seconds between two looks at all its files, and until it fires again for the same ones.
     """
 
     def __init__(self, *, automation: str, path: str, match: list[str], every: float) -> None:
@@ -27,7 +30,6 @@ class ArrivalTrigger(BaseEventTrigger):
         self.path = path
         self.match = match
         self.every = every
-        self._told: set[str] = set()
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Class path and arguments, as Airflow stores them."""
@@ -35,34 +37,37 @@ class ArrivalTrigger(BaseEventTrigger):
         return f"{type(self).__module__}.{type(self).__qualname__}", kwargs
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Yield an event at each look that finds something to start."""
+        """Yield an event at each look that finds somebody to wake."""
+        # Imported here, because the import brings the database's client, which Dag parsing must not pay for.
+        from muster.triggers.watching import LOOKS, FolderWatch
+
+        watch = FolderWatch(self.path, self.match, self.every)
         while True:
+            pause = min(LOOKS, self.every)
             try:
-                if await self._waiting():
-                    # Repeated at each look until a run has taken the files: Airflow 3.3.2 may fold several events into
-                    # one run, or leave one of them lying (apache/airflow#56050).
+                if await self._wakes(watch):
+                    # Repeated until a run has taken the files: Airflow 3.3.2 may fold several events into one run, or
+                    # leave one of them lying (apache/airflow#56050).
                     yield TriggerEvent({"automation": self.automation})
             except Exception as error:
                 # A watch that ends stays ended. So a folder or a database that is away for a while is only logged, and
                 # the next look tries again.
+                pause = self.every
                 note("warning", "cannot look for files", path=self.path, error=f"{type(error).__name__}: {error}")
-            await asyncio.sleep(self.every)
+            await asyncio.sleep(pause)
 
-    async def _waiting(self) -> bool:
-        from muster.triggers.arrivals import look, waiting
+    async def _wakes(self, watch: FolderWatch) -> bool:
+        from muster.triggers.arrivals import waiting
         from muster_airflow.services import services_in_triggerer
 
         services = await services_in_triggerer()
         passed_over: list[str] = []
-        # In threads, here and below: a slow folder or database would stop the event loop, and with it every trigger of
-        # the process.
-        arrived = await asyncio.to_thread(look, self.path, self.match, tell=passed_over.append)
-        for sentence in passed_over:
-            # A link that leads nowhere is found again at every look; it is named once, and again if it was mended in
-            # between.
-            if sentence not in self._told:
-                note("warning", "a file is passed over", why=sentence)
-        self._told = set(passed_over)
-        return bool(arrived) and await asyncio.to_thread(
-            waiting, services.database, self.automation, arrived, services.log.digest
+        # In a thread: a slow folder or database would stop the event loop, and with it every trigger of the process.
+        wakes = await asyncio.to_thread(
+            watch.look,
+            lambda found: waiting(services.database, self.automation, found, services.log.digest) if found else [],
+            tell=passed_over.append,
         )
+        for sentence in passed_over:
+            note("warning", "a file is passed over", why=sentence)
+        return wakes

@@ -28,7 +28,7 @@ class Files(YamlModel):
     input: Name | None = None
     """The input, an array, that gets the URIs of the new files; default: the only input that is an array."""
     every: Duration = "30s"
-    """How often the folder is looked at."""
+    """How often all files are looked at, also those changed in place. What is put there is noticed within a second."""
 
 
 class FilesTrigger(YamlModel):
@@ -47,7 +47,7 @@ class ResolvedFiles(ResolvedTrigger):
     input: str | None = None
     """The input that gets the URIs of the new files."""
     every: float | None = None
-    """Seconds between two looks at the folder."""
+    """Seconds between two looks at all files of the folder."""
 
     @property
     def said(self) -> str:
