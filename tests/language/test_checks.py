@@ -143,8 +143,8 @@ TRIGGER = "airflow.providers.standard.operators.trigger_dagrun.TriggerDagRunOper
             "5:17: the step uses the output of `b`, which does not come before it Write `after: b`",
         ),
         (HEAD + "    when: |\n      {{ true\n      and foo }}\n", "8:7: there is no variable `foo`"),
-        (HEAD + '    when: "{{ true"\n', "6:11: not an expression: unexpected end of template"),
-        (HEAD + '    when: "{{ {1 } }}"\n', "6:11: not an expression: expected ':', got '}'"),
+        (HEAD + '    when: "{{ true"\n', "6:11: not an expression: it is not closed"),
+        (HEAD + '    when: "{{ {1 } }}"\n', "6:11: not an expression: `}` cannot stand here"),
         (HEAD + '    when: "{{ inputs.x }}"\n', "6:11: there is no input `x`"),
         (
             HEAD + "    when: settings.n > 3\nsettings: {n: 1}\n",

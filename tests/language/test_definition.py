@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from muster.language import Definition, examples, load_folder
 from muster.language.kinds.skill import ResolvedSkill
+from muster.language.resolved import places_in
 
 Define = Callable[[str], Definition]
 
@@ -290,3 +291,8 @@ def test_a_retry_is_resolved_with_what_differs_by_kind_of_failure(define: Define
     assert (retry.on["rate_limit"].times, retry.on["rate_limit"].max_delay) == (8, 3600.0)
     assert (retry.on["bad_output"].times, retry.on["bad_output"].delay) == (None, 5.0)
     assert Definition.model_validate_json(definition.canonical_json()) == definition
+
+
+def test_an_expression_among_addresses_may_give_several_or_none() -> None:
+    given = {"email": [["a@example.com", "b@example.com"], "c@example.com", None], "slack": None}
+    assert places_in(given) == [("email", f"{name}@example.com") for name in "abc"]

@@ -18,8 +18,8 @@ STEP = "automation: a\nsteps:\n  - id: s\n    skill: office.read_letter\n    wit
     ("text", "expected"),
     [
         ("automation: a\n", "1:1: `steps` is missing"),
-        ("- a\n", "1:1: must be a mapping"),
-        ("text\n", "1:1: must be a mapping"),
+        ("- a\n", "1:1: the file must be a mapping"),
+        ("text\n", "1:1: the file must be a mapping"),
         (STEP + "tilte: x\n", "6:1: unknown key `tilte` Did you mean `title`?"),
         (STEP + "title: 12\n", "6:8: `title` must be text, not `12` Put it in quotes"),
         (STEP + "steps2: 1\n", "6:1: unknown key `steps2` Did you mean `steps`?"),
@@ -54,7 +54,7 @@ STEP = "automation: a\nsteps:\n  - id: s\n    skill: office.read_letter\n    wit
         (STEP + "  - id: t\n    skil: x.y\n", "7:5: unknown key `skil` Did you mean `skill`?"),
         (
             STEP + "  - just text\n",
-            "6:5: must be a mapping (lines of `key: value`), not the text `just text`",
+            "6:5: entry 2 must be a mapping (lines of `key: value`), not the text `just text`",
         ),
         (STEP + "  - id: T 1\n    skill: x.y\n", "6:9: `T 1` is not a name"),
         (STEP + "  - id: t\n    skill: read\n", "7:12: `read` is not a skill's name"),
@@ -86,19 +86,37 @@ def test_mistakes_of_shape_are_located_and_said_in_words(problems: Problems, tex
 
 
 @pytest.mark.parametrize(
-    "line",
+    ("line", "suggested"),
     [
-        "    retry: 3 times\n",
-        "    retry: true\n",
-        "    compensate: 3\n",
-        "budget: 5 EUR\n",
-        "inputs: {n: true}\n",
-        "inputs: {n: text}\n",
+        ("    retry: 3 times\n", "retry: { times: 3 }"),
+        ("    retry: true\n", "retry: { times: 3 }"),
+        ("budget: $5\n", "budget: { usd: 5 }"),
+        ("inputs: {n: true}\n", "n: { type: boolean, default: true }"),
+        ("inputs: {n: text}\n", "n: { type: string }"),
+        ("inputs: {n: 5}\n", "n: { type: integer, default: 5 }"),
+        ("deadlines: 4h\n", 'deadlines: [{ within: 4h, notify: [{ slack: "#office" }] }]'),
+        ("deadlines: [4h]\n", '{ within: 4h, notify: [{ slack: "#office" }] }'),
+        ("triggers: ['@daily']\n", '{ schedule: "@daily" }'),
+        ("    timeout: PT1H30M\n", "1h30m"),
+        ("    timeout: 2 hours\n", "2h"),
+        ("budget: {usd: '0,50'}\n", "0.50"),
+        ("    irreversible: no\n", "false"),
     ],
 )
-def test_nothing_is_suggested_that_would_be_refused(problems: Problems, line: str) -> None:
+def test_nothing_is_suggested_that_would_be_refused(
+    problems: Problems, define: Callable[[str], object], line: str, suggested: str
+) -> None:
     (said,) = problems(STEP + line)
-    assert "must be a mapping" in said
+    assert said.endswith(f"Write `{suggested}`.")
+    value = re.split(r": |[\[{}\]]", line.strip().rstrip("]}"))[-1]
+    key = suggested.partition(":")[0]
+    wrong = f"{key}: {value}" if f"{key}: {value}" in line else value
+    define(STEP + line.replace(wrong, suggested))
+
+
+@pytest.mark.parametrize("text", ["3 months", "PT", "soon", "5 minutes ago", "3h 2d"])
+def test_no_duration_is_guessed_that_may_be_another(problems: Problems, text: str) -> None:
+    (said,) = problems(STEP + f"    timeout: {text}\n")
     assert "Write" not in said
 
 

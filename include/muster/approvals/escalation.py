@@ -32,6 +32,7 @@ from muster.execution.work_item import WorkItem
 from muster.language.expression_errors import ExpressionError
 from muster.language.expressions import evaluate
 from muster.language.kinds.human import ResolvedHuman, ResolvedHumanStep
+from muster.language.resolved import places_in
 from muster.redaction import redact
 
 NOBODY = "#approvals"
@@ -257,7 +258,8 @@ def _places(human: ResolvedHuman, work_item: WorkItem) -> Iterator[tuple[str, An
     """The channels and targets that the step names; the target is None where its expression fails."""
     for channel, written in (place for target in human.notify for place in target.places):
         try:
-            yield channel, evaluate(written, work_item.variables, where=f"step {work_item.step.id}, notify")
+            given = evaluate(written, work_item.variables, where=f"step {work_item.step.id}, notify")
+            yield from places_in({channel: given}) or [(channel, None)]
         except ExpressionError:
             yield channel, None
 

@@ -9,16 +9,19 @@ from muster.language import inputs as input_checks
 from muster.language.approvals import check_approvals
 from muster.language.automation import Automation, SkillCheck
 from muster.language.conditions import check_answers, check_conditions, check_lists
-from muster.language.early import check_early, named, parsed
+from muster.language.early import RUN_KEYS, check_early, named, parsed
 from muster.language.explain import Located, a
-from muster.language.expressions import References, texts
+from muster.language.expressions import texts
 from muster.language.graph import After, before, circle, waits
 from muster.language.ids import check_ids
 from muster.language.kinds import KINDS
+from muster.language.lookalikes import Shell, check_lookalikes, is_whole
+from muster.language.outputs import check_outputs
 from muster.language.personal import check_personal
 from muster.language.positions import check_positions
 from muster.language.problems import Problem
 from muster.language.reading import Path
+from muster.language.references import References
 from muster.language.site_catalog import SiteCatalog, computed_settings, file_settings
 from muster.language.spot import Spot
 from muster.language.steps import MappedStep, StepBase, WorkStep
@@ -30,9 +33,6 @@ from muster.skills.index import Lane
 
 DAGS = frozenset({"muster_reconciler"})
 """Names of Muster's own Dags, which no automation may have."""
-
-RUN_KEYS = ("id", "automation", "requested_by", "opened_at", "scheduled_at", "interval_start", "interval_end", "today")
-"""What `run` holds."""
 
 _RUN_KEYS = frozenset(RUN_KEYS)
 _POSITIONAL = frozenset({"item", "index"})
@@ -86,6 +86,8 @@ class _Checker:
         yield from file_settings(document, automation.settings, ("settings",))
         yield from self._checks()
         yield from self._no_expressions()
+        yield from self._lookalikes()
+        yield from check_outputs(self.steps, self.usages, self.catalog, document)
         yield from check_vain(automation, document)
 
     @cached_property
@@ -122,7 +124,9 @@ class _Checker:
         if names := self.circle:
             position = self.ids.index(names[0])
             message = f"these steps wait for each other: {' → '.join(reversed(names))}"
-            yield self.document.problem(message, ("steps", position, "after"), key=True)
+            yield self.document.problem(
+                message, ("steps", position, "after"), key=True, suggestion="Take one of them out of an `after`."
+            )
 
     def _each_step(self) -> Iterator[Problem]:
         for position, step in enumerate(self.steps):
@@ -179,6 +183,8 @@ class _Checker:
             raw = self.document.data["steps"][position]
             for path, text in texts({key: raw[key] for key in raw if key != "id"}):
                 place: Path = ("steps", position, *path)
+                if path[0] == "after":
+                    continue  # No step has such a name, and that is said of it.
                 if path[0] not in WITH_EXPRESSIONS:
                     yield self.document.problem(f"no expression can stand in `{path[0]}`", place)
                     continue
@@ -226,7 +232,10 @@ class _Checker:
         for name in sorted(references.variables & _POSITIONAL):
             if not in_fan_out:
                 message = f"`{name}` is only known in a step with `each`"
-                yield self.document.problem(message, place)
+                suggestion = (
+                    "Give this step an `each` too, or use what a step gave back: `steps.<id>`, in a fan-out a list."
+                )
+                yield self.document.problem(message, place, suggestion=suggestion)
         if "output" in references.variables and key != "compensate":
             message = "`output` is only known in `compensate`, where it is what the step gave back"
             yield self.document.problem(message, place)
@@ -276,6 +285,19 @@ class _Checker:
             for _ in texts(asked.sql):
                 # Data in a query could change what it asks, and its answer would prove nothing.
                 yield self.document.problem("no expression can stand in `sql`", (*path, "sql"))
+
+    def _lookalikes(self) -> Iterator[Problem]:
+        for position, step in enumerate(self.steps):
+            raw = self.document.data["steps"][position]
+            commands: Shell = "nowhere" if KINDS[step.kind].resolved.done_by == "airflow" else "beginning"
+            spot = self._spot("steps", position)
+            for key in raw.keys() & WITH_EXPRESSIONS:
+                if key in ("when", "each") and not is_whole(raw[key]):
+                    continue  # What is text there is told so already.
+                variables = commands if key in ("with", "fallback", "compensate") else "anywhere"
+                yield from check_lookalikes(raw[key], spot, key, variables=variables)
+        for key in ("triggers", "deadlines", "incidents"):
+            yield from check_lookalikes(self.document.data.get(key), self._spot(key), variables="anywhere")
 
     def _no_expressions(self) -> Iterator[Problem]:
         for key in ("title", "description", "owner"):

@@ -149,7 +149,7 @@ def _writes_text(expression: nodes.Expr) -> bool:
 def _meant(key: str, text: str) -> str:
     """What to write for a text that stands in place of a condition or of a list."""
     example = f'Write one expression, for example `{key}: "{EXAMPLES[key]}"`.'
-    bare = re.sub(r"\{\{\s*(.*?)\s*\}\}", r"\1", text).strip()
+    bare = re.sub(r"\{\{\s*(.*?)\s*\}\}", r"\1", text).strip(" ${}")
     if key == "when" and bare.lower() in ("true", "false"):
         return f"Write `when: {bare.lower()}`, without quotes."
     try:

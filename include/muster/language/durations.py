@@ -37,6 +37,24 @@ def format_duration(seconds: float) -> str:
     return text or "0s"
 
 
+_IN_WORDS = re.compile(r"(\d+)\s*(d|h|m(?!o|s)|s)[a-z]*[\s,]*", re.IGNORECASE)
+"""A number and its unit: `5 minutes`, or `5M` of ISO 8601's `PT5M`."""
+
+
+def duration_meant(value: object) -> str | None:
+    """What to write for somebody who wrote a duration as other tools have it; None when nobody can tell."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"Say its unit: `{value}s` are seconds, `{value}m` minutes."
+    if not isinstance(value, str):
+        return None
+    if "{{" in value:
+        return "No expression can stand here."
+    text = re.sub(r"^P(\d+D)?T?", r"\1", value.strip())
+    parts = _IN_WORDS.findall(text)
+    meant = "".join(number + unit.lower() for number, unit in parts)
+    return f"Write `{meant}`." if not _IN_WORDS.sub("", text) and re.fullmatch(PATTERN[1:-1], meant) else None
+
+
 def _validate(value: object) -> object:
     try:
         parse_duration(value)

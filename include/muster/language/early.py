@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from types import UnionType
+from typing import cast
 
 from muster.language.explain import Located
 from muster.language.expression_errors import ExpressionError
-from muster.language.expressions import ExpressionSyntaxError, References, evaluate, parse, texts
+from muster.language.expressions import ExpressionSyntaxError, evaluate, known_variables, parse, texts
 from muster.language.problems import Problem, did_you_mean
 from muster.language.reading import Path
+from muster.language.references import References
+
+RUN_KEYS = ("id", "automation", "requested_by", "opened_at", "scheduled_at", "interval_start", "interval_end", "today")
+"""What `run` holds."""
 
 _DECLARE = {
     "input": "Declare it under `inputs`: `inputs: { name: { type: string } }`.",
@@ -23,7 +29,26 @@ def parsed(text: str, place: Path, document: Located) -> References | Problem:
     try:
         return parse(text)
     except ExpressionSyntaxError as error:
-        return document.problem(error.message, place, suggestion=error.suggestion, offset=error.line)
+        meant = _variable_meant(error, place, document.data) if error.unknown else error.suggestion
+        return document.problem(error.message, place, suggestion=meant, offset=error.line)
+
+
+def _variable_meant(error: ExpressionSyntaxError, place: Path, data: Mapping[str, object]) -> str | None:
+    """What a name means that is no variable: a step, an input or a setting without the word before it, or the item."""
+    name, *rest = error.unknown
+    written = data.get("steps")
+    steps = [step if isinstance(step, Mapping) else {} for step in written] if isinstance(written, list) else []
+    ids = [step["id"] for step in steps if "id" in step]
+    parts = {"run": RUN_KEYS, "settings": data.get("settings") or (), "inputs": data.get("inputs") or (), "steps": ids}
+    parents = {str(known): parent for parent, names in parts.items() for known in cast("Iterable[object]", names)}
+    if name in parents:
+        return f"Write `{'.'.join((parents[name], name, *rest))}`."
+    if error.suggestion != known_variables():
+        return error.suggestion
+    if place[:1] == ("steps",) and isinstance(place[1], int) and "each" in steps[place[1]]:
+        return f"Write `{'.'.join(('item', *rest))}`: each item of `each` is called `item`."
+    near = difflib.get_close_matches(name, parents, n=1, cutoff=0.7)
+    return f"Did you mean `{parents[near[0]]}.{near[0]}`?" if near else error.suggestion
 
 
 def named(names: Iterable[str], known: Iterable[str], kind: str, place: Path, document: Located) -> Iterator[Problem]:

@@ -11,8 +11,10 @@ from typing import Any, Protocol, TypeVar
 from pydantic import BaseModel, Tag, ValidationError
 from pydantic_core import ErrorDetails
 
-from muster.language.foreign import JSON_TYPES, MEANT, said_elsewhere
-from muster.language.problems import LanguageError, Problem, did_you_mean, one_of
+from muster.language.durations import duration_meant
+from muster.language.foreign import JSON_TYPES, MEANT, NOT_TAKEN, SENTENCES, TYPES, said_elsewhere
+from muster.language.importing import operators_named
+from muster.language.problems import LanguageError, Problem, all_of, did_you_mean, one_of
 from muster.language.reading import Path
 from muster.language.reserved import ALL_RESERVED, refusal
 from muster.language.steps import TAG
@@ -49,8 +51,28 @@ def validate(model: type[M], document: Located) -> M:
 
 def explain(error: ValidationError, model: type[BaseModel], document: Located) -> list[Problem]:
     """One problem for each mistake, in the order of the file."""
-    problems = {_explain_one(details, model, document) for details in error.errors(include_url=False)}
-    return sorted(problems)
+    found = [(details, _explain_one(details, model, document)) for details in error.errors(include_url=False)]
+    unknown = [(details["loc"], problem) for details, problem in found if details["type"] == "extra_forbidden"]
+    # A key that is written under another name is not missing besides.
+    named = {(*loc[:-1], said[1]) for loc, problem in unknown if (said := _IS_NAMED.match(problem.suggestion or ""))}
+    wrapped = [loc for loc, _ in unknown if len(loc) == 1 and _wraps_automation(document.data[loc[0]], keys_of(model))]
+    return sorted(
+        {
+            problem
+            for details, problem in found
+            if details["type"] != "missing" or not (details["loc"] in named or (wrapped and len(details["loc"]) == 1))
+        }
+    )
+
+
+_IS_NAMED = re.compile(r"(?:It is|It stands under|Did you mean) `(\w+)`")
+"""What is said of a key that has another name here."""
+
+
+def _wraps_automation(value: Any, known: Iterable[str]) -> bool:
+    """True for what stands under the name of a Dag, as dag-factory has it: it has steps, or what is called so there."""
+    keys = value if isinstance(value, Mapping) else ()
+    return any(key == "steps" or said_elsewhere(str(key), [*known]) == "It is `steps`." for key in keys)
 
 
 def _explain_one(details: ErrorDetails, model: type[BaseModel], document: Located) -> Problem:
@@ -62,18 +84,23 @@ def _explain_one(details: ErrorDetails, model: type[BaseModel], document: Locate
         return _unknown_key(key, path, _owner(model, loc[:-1]), _kinds_at(model, loc[:-2]), document)
     if kind == "missing":
         return document.problem(f"`{key}` is missing", path[:-1])
+    if not loc:
+        begin = "Begin it with `automation: name`; a list of steps stands under `steps`."
+        suggestion = begin if "automation" in keys_of(model) else None
+        return document.problem(f"the file {_wording(details, details['input'])[0]}", suggestion=suggestion)
     if kind == "union_tag_not_found":
         return _no_kind(path, _kinds_at(model, loc), document)
     if path and path[-1] == "[key]":
         message, suggestion = _wording(details, path[-2])
         return document.problem(message, path[:-1], key=True, suggestion=suggestion)
     message, suggestion = _wording(details, details["input"])
-    if path and path[-1] == "run" and kind == "string_pattern_mismatch" and " " in str(details["input"]):
-        suggestion = "`run` names another automation; a command is the BashOperator's: `operator`."
+    if key == "operator" and kind == "string_pattern_mismatch":
+        installed = operators_named(str(details["input"]))
+        suggestion = f"Write `{installed[0]}`." if installed else None
+    if kind == "string_pattern_mismatch" and " " in str(details["input"]):
+        suggestion = SENTENCES.get(key, suggestion)
     if suggestion is None:
-        suggestion = _commented(path, key, details["input"], document) or _listed(path, kind, details["input"])
-    if kind in _MAPPINGS and suggestion is None:
-        suggestion = _mapping_meant(path, details["input"])
+        suggestion = _commented(path, key, details["input"], document) or _shape_meant(details, path, model)
     if key and kind != "string_pattern_mismatch":
         message = f"`{key}` {message}" if isinstance(path[-1], str) else f"entry {path[-1] + 1} {message}"
     return document.problem(message, path, suggestion=suggestion)
@@ -87,9 +114,13 @@ def _unknown_key(
         return document.problem(refusal(key), path, key=True)
     if said := said_elsewhere(key, known):
         return document.problem(f"unknown key `{key}`", path, key=True, suggestion=said)
+    if len(path) == 1 and _wraps_automation(document.data[key], known):
+        message = f"`{key}` is no key of an automation: its name stands behind `automation`"
+        remedy = f"Write `automation: {key}`, and what stands below it without indentation, in a file of its own."
+        return document.problem(message, path, key=True, suggestion=remedy)
     kind = getattr(owner, "kind", None)
     if kind and (fitting := [name for name, other in others.items() if key in keys_of(other)]):
-        only = f"Only {one_of(fitting)} steps take it."
+        only = NOT_TAKEN.get((kind, key)) or f"Only {one_of(fitting)} steps take it."
         return document.problem(f"{a(kind)} step takes no `{key}`", path, key=True, suggestion=only)
     suggestion = did_you_mean(key, known) or (f"Known here: {', '.join(known)}." if known else None)
     if kind and "with" in known and not did_you_mean(key, known):
@@ -102,9 +133,10 @@ def _no_kind(path: Path, kinds: Mapping[str, type[BaseModel]], document: Located
     for part in path:
         value = value[part]
     if not isinstance(value, Mapping):
-        message = f"must be a mapping (lines of `key: value`), not {shown_value(value)}"
-        written = _WRITTEN.get(str(path[0]) if path else "", "") if isinstance(value, str) else ""
-        return document.problem(message, path, suggestion=f"Write `{written.format(value)}`." if written else None)
+        subject = f"entry {path[-1] + 1}" if path and isinstance(path[-1], int) else f"`{path[-1]}`" if path else "it"
+        message = f"{subject} must be a mapping (lines of `key: value`), not {shown_value(value)}"
+        alone = "Only one can stand here: write it without `- `." if isinstance(value, list) else None
+        return document.problem(message, path, suggestion=alone or _mapping_meant(path, value))
     for word in ALL_RESERVED:
         if word in value:
             return document.problem(refusal(word), (*path, word), key=True)
@@ -125,7 +157,9 @@ def _no_kind(path: Path, kinds: Mapping[str, type[BaseModel]], document: Located
             return document.problem(message, (*path, key), suggestion="Close it at the end of the text.")
         if near := did_you_mean(key, known):
             return document.problem(f"unknown key `{key}`", (*path, key), key=True, suggestion=near)
-    return document.problem(f"one of {one_of(known)} is missing", path)
+    strange = [str(key) for key in value if key not in any_kind]
+    suggestion = f"{all_of(strange)} {'is' if len(strange) == 1 else 'are'} not known here." if strange else None
+    return document.problem(f"one of {one_of(known)} is missing", path, suggestion=suggestion)
 
 
 def _swallowed(value: Any, known: Iterable[str]) -> str | None:
@@ -153,8 +187,6 @@ _KINDS_OF_VALUE: dict[str, str] = {
     "is_instance_of": "a number",
 }
 
-_MAPPINGS = ("dict_type", "model_type", "model_attributes_type")
-
 _BOUNDS: dict[str, tuple[str, str]] = {
     "greater_than_equal": ("ge", "must be at least {}"),
     "greater_than": ("gt", "must be more than {}"),
@@ -172,10 +204,7 @@ _BOUNDS: dict[str, tuple[str, str]] = {
 def _wording(details: ErrorDetails, value: Any) -> tuple[str, str | None]:
     kind, context = details["type"], details.get("ctx", {})
     if kind in _KINDS_OF_VALUE:
-        suggestion = None
-        if kind == "string_type" and isinstance(value, int | float):
-            suggestion = "Put it in quotes to make it text."
-        return f"must be {_KINDS_OF_VALUE[kind]}, not {shown_value(value)}", suggestion
+        return f"must be {_KINDS_OF_VALUE[kind]}, not {shown_value(value)}", _value_meant(kind, value)
     if kind in _BOUNDS:
         name, words = _BOUNDS[kind]
         if name == "min_length" and context.get(name) == 1:
@@ -183,25 +212,59 @@ def _wording(details: ErrorDetails, value: Any) -> tuple[str, str | None]:
         return words.format(context.get(name)), None
     if kind == "literal_error":
         allowed = typing.cast("str", context["expected"]).replace("'", "`")
-        return f"must be {allowed}, not {shown_value(value)}", did_you_mean(value, re.findall("`(.*?)`", allowed))
+        choices = re.findall("`(.*?)`", allowed)
+        meant = did_you_mean(value, choices) or (f"Write {allowed}, or leave it out." if len(choices) == 1 else None)
+        return f"must be {allowed}, not {shown_value(value)}", meant
     if kind == "string_pattern_mismatch":
         return _name_wording(str(context.get("pattern")), value)
-    return details["msg"], None
+    return details["msg"], duration_meant(value) if kind == "duration" else None
 
 
-_WRITTEN = {"triggers": 'schedule: "{}"', "steps": "id: {}"}
-_NAMED = {"steps": "Begin each step with `- id: …`.", "triggers": "Begin each trigger with `- `."}
-_NAMED |= {
-    "notify": "Begin it with `- `, or put `[ ]` around it.",
+def _value_meant(kind: str, value: Any) -> str | None:
+    """The number, the truth value or the text that a person means who wrote another value."""
+    if isinstance(value, str) and "{{" in value:
+        return "No expression can stand here."
+    if kind == "string_type" and isinstance(value, list):
+        return "Only one can stand here: write an entry for each."
+    if kind == "string_type" and isinstance(value, int | float):
+        return "Put it in quotes to make it text."
+    if kind == "bool_type" and isinstance(value, str) and (meant := _TRUTHS.get(value.lower())):
+        return f"Write `{meant}`{', without quotes' if meant == value.lower() else ''}."
+    if "number" in _KINDS_OF_VALUE[kind] and isinstance(value, str) and (found := _ONE_NUMBER.fullmatch(value)):
+        return f"Write `{found[1].replace(',', '.')}`."
+    return None
+
+
+_TRUTHS = dict.fromkeys(("true", "yes", "on", "y"), "true") | dict.fromkeys(("false", "no", "off", "n"), "false")
+_ONE_NUMBER = re.compile(r"[^\d.,-]*(\d+(?:[.,]\d{1,2})?)[^\d.,]*")
+"""A number with a currency or a unit."""
+
+
+_NAMED = {
+    "steps": "Begin each step with `- id: …`.",
+    "triggers": "Begin each trigger with `- `.",
     "inputs": "Write `name: { type: string }` for each.",
 }
 """How a list or mapping is written, by its key."""
 
 
-def _listed(path: Path, kind: str, value: Any) -> str | None:
-    """How a list is written for somebody who wrote a mapping, or the other way round."""
-    wrong = (kind == "list_type" and isinstance(value, Mapping)) or (kind == "dict_type" and isinstance(value, list))
-    return _NAMED.get(str(path[-1])) if wrong and path else None
+def _shape_meant(details: ErrorDetails, path: Path, model: type[BaseModel]) -> str | None:
+    """How a list or a mapping is written for somebody who wrote the other one, or a single value."""
+    kind, value, key = details["type"], details["input"], str(path[-1]) if path else ""
+    if kind == "list_type":
+        if isinstance(value, Mapping):
+            return _NAMED.get(key, "Begin it with `- `, or put `[ ]` around it.")
+        entry = (*details["loc"], 0)
+        if (meant := _mapping_meant(path, value, listed=True)) is not None:
+            return meant
+        is_plain = _owner(model, entry) is None and not _kinds_at(model, entry)
+        return f"Write `{key}: [{value}]`." if is_plain and isinstance(value, str | int | float) else None
+    if kind not in ("dict_type", "model_type", "model_attributes_type"):
+        return None
+    if isinstance(value, list):
+        each = "Write `name: value` for each, without `- `."
+        return _NAMED.get(key, each) if kind == "dict_type" else "Only one can stand here: write it without `- `."
+    return _mapping_meant(path, value)
 
 
 def _commented(path: Path, key: str, value: Any, document: Located) -> str | None:
@@ -212,20 +275,38 @@ def _commented(path: Path, key: str, value: Any, document: Located) -> str | Non
     return f'What begins with `#` is a comment: write `{key}: "{match[1]}"`.' if match else None
 
 
-def _mapping_meant(path: Path, value: Any) -> str | None:
-    """The mapping that a person means who writes one value."""
-    key = str(path[-1]) if path else ""
+def _mapping_meant(path: Path, value: Any, *, listed: bool = False) -> str | None:
+    """The mapping that a person means who writes one value; a list of one, where it is `listed`."""
+    key = next((part for part in reversed(path) if isinstance(part, str)), "")
+    if isinstance(value, Mapping | list | None):
+        return None
     if path[:1] == ("inputs",) and len(path) == 2:
-        return f"Write `{key}: {{ type: {value} }}`." if value in JSON_TYPES else None
-    written, kind = MEANT.get(key, ("", ()))
-    return f"Write `{key}: {written.format(value)}`." if type(value) in kind else None
+        kind = value if value in JSON_TYPES else TYPES.get(str(value).lower())
+        schema = f"type: {kind}" if kind else _schema_of(value)
+        return f"Write `{key}: {{ {schema} }}`."
+    if key not in MEANT:
+        return None
+    written, pattern, example = MEANT[key]
+    found = re.search(pattern, str(value), re.DOTALL)
+    text = written.format(*(found.groups("*") if found else example.split(" ", written.count("{}") - 1)))
+    return f"Write `{text}`." if path[-1] != key else f"Write `{key}: {f'[{text}]' if listed else text}`."
+
+
+def _schema_of(value: Any) -> str:
+    """The schema of an input of which somebody has written the value."""
+    kinds = {bool: "boolean", int: "integer", float: "number"}
+    return (
+        f"type: {kinds.get(type(value), 'string')}, default: {str(value).lower() if value in (True, False) else value}"
+    )
 
 
 def _name_wording(pattern: str, value: Any) -> tuple[str, str | None]:
     if r"\w" in pattern:
         return f"`{value}` is not an import path such as `package.module.Class`", None
     if r"\." in pattern:
-        return f"`{value}` is not a skill's name: write `<domain>.<verb_noun>` in lower case", None
+        called = re.match(r"([a-z]\w*(?:\.\w+)+)\(", str(value))
+        suggestion = f"Write `{called[1]}`, and its arguments under `with`." if called else None
+        return f"`{value}` is not a skill's name: write `<domain>.<verb_noun>` in lower case", suggestion
     plain = "".join(c if c.isalnum() and c.isascii() else "_" for c in str(value).strip().lower()).strip("_")
     suggestion = f"Write `{plain}`." if plain[:1].isalpha() else None
     return f"`{value}` is not a name: lower-case letters, digits and `_`, beginning with a letter", suggestion

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from decimal import InvalidOperation
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from jinja2 import TemplateSyntaxError, nodes
 from jinja2.environment import Template, TemplateExpression
@@ -22,6 +22,7 @@ from muster.language.expression_errors import ExpressionError, error_of
 from muster.language.filters import FILTERS, MAX_TEXT, as_text
 from muster.language.paths import asked, path_of
 from muster.language.problems import did_you_mean
+from muster.language.references import References
 from muster.language.sandbox import Mark, Sandbox, as_seen, loop_budget, marking, plain
 from muster.language.truths import guarded
 
@@ -45,34 +46,18 @@ _ALLOWED: tuple[type[nodes.Node], ...] = (
 
 
 class ExpressionSyntaxError(ValueError):
-    """A text is not an expression of the language; `line` counts from 0 within the text."""
+    """A text is not an expression of the language; `line` counts from 0 within the text, `unknown` is a path of names
+    that begins with no variable there is.
+    """
 
-    def __init__(self, message: str, line: int = 0, suggestion: str | None = None) -> None:
+    def __init__(
+        self, message: str, line: int = 0, suggestion: str | None = None, unknown: tuple[str, ...] = ()
+    ) -> None:
         super().__init__(message)
+        self.unknown = unknown
         self.message = message
         self.line = line
         self.suggestion = suggestion
-
-
-class References(NamedTuple):
-    """What a text refers to."""
-
-    variables: frozenset[str] = frozenset()
-    """Which of `inputs`, `steps`, `settings`, `run`, `item`, `index`, `output` it uses."""
-    steps: frozenset[str] = frozenset()
-    """Ids of steps whose output it uses."""
-    inputs: frozenset[str] = frozenset()
-    """Names of inputs."""
-    settings: frozenset[str] = frozenset()
-    """Names of settings."""
-    run: frozenset[str] = frozenset()
-    """Names of values of `run`."""
-    inside: frozenset[tuple[str, ...]] = frozenset()
-    """Paths inside inputs: `("order", "total")` for `inputs.order.total`."""
-    asked: frozenset[tuple[str, ...]] = frozenset()
-    """Paths inside inputs that it tests for a value, as `is defined` and `default` do."""
-    path: tuple[str, ...] | None = None
-    """The names of the path, when the text is nothing but a path such as `{{ steps.read }}`."""
 
 
 _NONE = References()
@@ -92,14 +77,15 @@ def references(value: object) -> References:
     """
     if type(value) is str:
         return parse(value)
-    parsed = [parse(text) for text in _expressions_in(value)]
-    if len(parsed) < 2:
-        return parsed[0]._replace(path=None) if parsed else _NONE
-    named = zip(*((*part[:5],) for part in parsed), strict=True)
-    inside = frozenset[tuple[str, ...]]().union(*(part.inside for part in parsed))
-    optional = frozenset[tuple[str, ...]]().union(*(part.asked for part in parsed))
+    found = [parse(text) for text in _expressions_in(value)]
+    if len(found) < 2:
+        return found[0]._replace(path=None) if found else _NONE
+    named = zip(*((*each[:5],) for each in found), strict=True)
+    inside = frozenset[tuple[str, ...]]().union(*(each.inside for each in found))
+    optional = frozenset[tuple[str, ...]]().union(*(each.asked for each in found))
+    below = frozenset[tuple[str, ...]]().union(*(each.below for each in found))
     variables, steps, inputs, settings, run = (frozenset[str]().union(*names) for names in named)
-    return References(variables, steps, inputs, settings, run, inside, optional)
+    return References(variables, steps, inputs, settings, run, inside, optional, below)
 
 
 def _expressions_in(value: Any) -> list[str]:
@@ -169,11 +155,14 @@ def _only_paths(text: str) -> References | None:
     return reader.references(whole)
 
 
+def known_variables() -> str:
+    """What is said where nothing else is known of a name."""
+    return f"There are {', '.join(VARIABLES)}."
+
+
 def _syntax(error: TemplateSyntaxError) -> tuple[str, int, str | None]:
-    # Without Jinja's word `token`: with a `:` behind it, what follows looks like a secret and would be hidden.
-    message = (error.message or "it cannot be read").rstrip(".").replace("expected token ", "expected ")
-    suggestion = next((remedy for sign, remedy in foreign.REMEDIES.items() if sign in message), None)
-    return f"not an expression: {message[0].lower()}{message[1:]}", max(0, error.lineno - 1), suggestion
+    message, suggestion = foreign.syntax_meant((error.message or "it cannot be read").rstrip("."))
+    return f"not an expression: {message}", max(0, error.lineno - 1), suggestion
 
 
 class _Reader:
@@ -184,21 +173,26 @@ class _Reader:
         self.variables: set[str] = set()
         self.inside: set[tuple[str, ...]] = set()
         self.asked: set[tuple[str, ...]] = set()
+        self.below: set[tuple[str, ...]] = set()
 
     def read(self, tree: nodes.Template) -> References:
         try:
             self._visit(tree, frozenset())
         except RecursionError:
             raise ExpressionSyntaxError("the expression is nested too deeply") from None
-        self.asked = {path[1:] for path in asked(tree) if path[:1] == ("inputs",) and len(path) > 2}
+        optional = [path for path in asked(tree) if len(path) > 2]
+        self.asked = {path[1:] for path in optional if path[0] == "inputs"}
+        self.below = {
+            path for path in self.below if not any(("steps", *path)[: len(each)] == each for each in optional)
+        }
         only = _only_expression(tree)
         return self.references(None if only is None else path_of(only))
 
     def references(self, path: tuple[str, ...] | None) -> References:
         """What was found so far; `path` when it was nothing else."""
         steps, inputs, settings, run = (frozenset(self.names[name]) for name in _PARENTS)
-        inside, optional = frozenset(self.inside), frozenset(self.asked)
-        return References(frozenset(self.variables), steps, inputs, settings, run, inside, optional, path)
+        more = frozenset(self.inside), frozenset(self.asked), frozenset(self.below)
+        return References(frozenset(self.variables), steps, inputs, settings, run, *more, path)
 
     def _visit(self, node: nodes.Node, local: frozenset[str], depth: int = 0) -> None:
         if depth > MAX_DEPTH:
@@ -249,16 +243,14 @@ class _Reader:
         """Note a path, or refuse it."""
         name = path[0]
         if name not in VARIABLES:
-            known = f"There are {', '.join(VARIABLES)}."
-            here = foreign.VARIABLES.get(name)
-            meant = f"It is `{here}`." if here else foreign.NO_VARIABLES.get(name) or did_you_mean(name, VARIABLES)
-            raise ExpressionSyntaxError(f"there is no variable `{name}`", line - 1, meant or known)
+            meant = foreign.variable_meant(name) or did_you_mean(name, VARIABLES) or known_variables()
+            raise ExpressionSyntaxError(f"there is no variable `{name}`", line - 1, meant, path)
         self.variables.add(name)
         if name in self.names:
             if len(path) > 1:
                 self.names[name].add(path[1])
-                if name == "inputs" and len(path) > 2:
-                    self.inside.add(path[1:])
+                if len(path) > 2 and name in ("inputs", "steps"):
+                    (self.inside if name == "inputs" else self.below).add(path[1:])
             elif name == "steps":
                 raise ExpressionSyntaxError("`steps` must be followed by a step's id", line - 1, "Write `steps.<id>`.")
 

@@ -21,7 +21,8 @@ def check_ids(steps: Sequence[StepBase], document: Located) -> Iterator[Problem]
         path: Path = ("steps", position, "id")
         fan_out, item = _as_item(name)
         if name in RESERVED:
-            yield document.problem(f"`{name}` is a name Muster uses itself", path)
+            remedy = f"Give the step another one, such as `{name}_it`."
+            yield document.problem(f"`{name}` is a name Muster uses itself", path, suggestion=remedy)
         elif name in ids[:position]:
             first = document.problem("", ("steps", ids.index(name), "id"))
             message = f"there are two steps `{name}`; the first is in line {first.line}"

@@ -13,6 +13,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import NamedTuple
 
+from muster.language.foreign import OPERATORS
 from muster.language.problems import did_you_mean
 
 PROVIDERS = ("airflow", "providers")
@@ -148,3 +149,18 @@ def bound(body: Sequence[ast.AST]) -> Iterator[str]:
             yield node.id
         else:
             yield from bound(list(ast.iter_child_nodes(node)))
+
+
+def operators_named(name: str) -> list[str]:
+    """The import paths of the operators and sensors of that name, today's or an earlier one, that are installed."""
+    name = OPERATORS.get(name, name)
+    places = [Path(entry or ".", *PROVIDERS) for entry in sys.path]
+    files = {file for place in places for kind in ("operators", "sensors") for file in place.glob(f"**/{kind}/*.py")}
+    wanted = re.compile(rf"^class {re.escape(name)}\b", re.MULTILINE)
+    found = []
+    for file in sorted(files):
+        if wanted.search(file.read_text(encoding="utf-8", errors="replace")):
+            parts = file.with_suffix("").parts
+            start = max(at for at in range(len(parts)) if parts[at : at + 2] == PROVIDERS)
+            found.append(".".join((*parts[start:], name)))
+    return found

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from muster.language.explain import Located
-from muster.language.foreign import JSON_TYPES, TYPES
+from muster.language.foreign import JSON_TYPES, SCHEMA_WORDS, TYPES
 from muster.language.problems import Problem, did_you_mean
 from muster.language.reading import Path
 
@@ -22,6 +22,9 @@ def check(inputs: Mapping[str, dict[str, object]], document: Located) -> Iterato
         if name == PARENT:
             message = f"`{name}` is a name Muster uses itself, so this input would never be given"
             yield document.problem(message, ("inputs", name), key=True, suggestion="Rename it.")
+        for word in schema.keys() & SCHEMA_WORDS:
+            message = f"`{word}` is no word of JSON Schema"
+            yield document.problem(message, ("inputs", name, word), key=True, suggestion=SCHEMA_WORDS[word])
         # As JSON, by which the cache knows a schema again: many automations have the same few.
         if mistake := _mistake(json.dumps(schema)):
             path, message = mistake
@@ -57,6 +60,8 @@ def _mistake(schema_json: str) -> tuple[Path, str] | None:
     except SchemaError as error:
         # The words of the validator, `under any of the given schemas`, name nothing that stands in the file.
         kind = "" if tuple(error.path) != ("type",) else f"there is no type `{schema['type']}`"
+        if tuple(error.path) == ("required",):
+            kind = "`required` is a list of names, of what an object must have"
         return tuple(error.path), f"not a JSON Schema: {kind or error.message}"
     if "default" not in schema:
         return None
@@ -76,10 +81,15 @@ class Nothing(NamedTuple):
     suggestion: str | None
 
 
-def inside(path: Sequence[str], inputs: Mapping[str, object]) -> Nothing | None:
-    """Why there is nothing at a path inside an input; None when its schema allows it, or is not valid."""
-    schema = _followed(path, inputs)
-    return schema if isinstance(schema, Nothing) else None
+def inside(path: Sequence[str], schemas: Mapping[str, object], parent: str = "inputs") -> Nothing | None:
+    """Why there is nothing at a path inside an input, or what else has a schema; None when that allows it, or is none.
+
+    Args:
+        path: The name under which the schema stands in `schemas`, and the names behind it.
+        parent: How expressions call all of them.
+    """
+    found = _followed(path, schemas, parent)
+    return found if isinstance(found, Nothing) else None
 
 
 def is_no_list(path: Sequence[str], inputs: Mapping[str, object]) -> str | None:
@@ -93,11 +103,12 @@ def is_text(path: Sequence[str], inputs: Mapping[str, object]) -> bool:
     return bool(path) and _kinds(_followed(path, inputs)) == ["string"]
 
 
-def _followed(path: Sequence[str], inputs: Mapping[str, object]) -> object:
-    """The schema of what is at a path, or why there is nothing; None when the schemas on the way do not say."""
-    schema, there = inputs.get(path[0]), f"inputs.{path[0]}"
+def _followed(path: Sequence[str], schemas: Mapping[str, object], parent: str = "inputs") -> object:
+    """The schema of what is at a path; None where that is not said, or not in a JSON Schema."""
+    schema, there = schemas.get(path[0]), f"{parent}.{path[0]}"
+    has_no, there_are = ("declares no", "Declared are") if parent == "inputs" else ("has no", "There are")
     given = schema.get("default") if isinstance(schema, Mapping) else None
-    for name in path[1:]:
+    for place, name in enumerate(path[1:], start=2):
         given = given.get(name) if isinstance(given, Mapping) else None
         if not isinstance(schema, Mapping) or not _ANYTHING.isdisjoint(schema):
             return None
@@ -109,8 +120,11 @@ def _followed(path: Sequence[str], inputs: Mapping[str, object]) -> object:
         if name not in known:
             if not known or _is_open(schema) or given is not None or name in _list(schema.get("required")):
                 return None
-            meant = did_you_mean(name, known) or f"Declared are {', '.join(f'`{key}`' for key in known)}."
-            return Nothing(f"`{there}` declares no `{name}`", meant)
+            # Others put a word such as `output` before the names of what a step gave back.
+            superfluous = path[place : place + 1] and path[place] in known
+            without = f"Write `{'.'.join((there, *path[place:]))}`." if superfluous else None
+            meant = without or did_you_mean(name, known) or f"{there_are} {', '.join(f'`{each}`' for each in known)}."
+            return Nothing(f"`{there}` {has_no} `{name}`", meant)
         schema, there = known[name], f"{there}.{name}"
     return schema
 

@@ -149,7 +149,7 @@ EXPRESSIONS = """## Expressions
 | variable | what it is |
 | --- | --- |
 | `inputs.<name>` | what the run was given |
-| `steps.<id>` | the output of a step that comes before; null when it was skipped |
+| `steps.<id>` | the output of a step that comes before, which has no `output` in between; null when it was skipped |
 | `settings.<name>` | the settings |
 | `run.id`, `run.automation`, `run.requested_by`, `run.opened_at` | the run itself |
 | `run.scheduled_at` | the time of the schedule that started it, in its time zone; else when it was opened |
@@ -171,7 +171,11 @@ EXPRESSIONS = """## Expressions
 - A number with a fraction beside a decimal is the decimal that it is written as: an amount of 1000.10 is neither more
   nor less than a setting, an input or a number of 1000.10, and can be multiplied by 1.19.
 - What is not there is an error that names it, unless you ask: `{{ steps.read.note is defined }}`, `{{
-  steps.read.note | default("none") }}`.
+  steps.read.note | default("none") }}`. Null is there: `default("none", true)` takes the place of it, too.
+- A step that was skipped put out null, of which nothing can be asked. `{{ steps.approve is not none and not
+  steps.approve.approved }}` is true when somebody was asked and rejected.
+- Nothing is put in the place of `${NAME}`, `$NAME` and `{ run.id }`, and a `$` before `{{` stays: `muster lint` refuses
+  them. Commands of an operator may have them. What is meant as text is `{{ '$NAME' }}`.
 - Inside of an input there is what its schema says under `properties`. `muster lint` takes a schema with `properties`
   and without `additionalProperties` for closed, and refuses other names, unless they are `required`, stand in the
   input's `default`, or the automation asks for them as above. `additionalProperties: true` leaves the rest open.
@@ -185,7 +189,8 @@ The filters of Muster's own; besides these there are Jinja's {jinja}.
 
 MERGING = """## Settings, defaults, and files that extend others
 
-Values come from these places; a later one wins, mappings are merged key by key, and null removes:
+All files lie in the project's folder `include`: `include/settings.yaml`, `include/automations/`, `include/agents/`,
+`include/skills/`. Values come from these places; a later one wins, mappings are merged key by key, and null removes:
 
 1. `settings.yaml`, then `settings.<environment>.yaml` for the environment that `MUSTER_ENVIRONMENT` names;
 2. `_defaults.yaml` of each folder, from `automations/` down to the automation's own;

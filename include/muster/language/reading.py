@@ -120,7 +120,7 @@ class _Reader:
             return self._alias(event, path)
         if event.tag is not None and event.tag != "!":
             shown = event.tag.replace("tag:yaml.org,2002:", "!!")
-            raise Mistake(f"the tag `{shown}` is not taken", _place(event), "Remove it.")
+            raise Mistake(f"the tag `{shown}` is not taken", _place(event), "Write the value itself, without a tag.")
         before = self.count
         if kind is ScalarEvent:
             data = event.value
@@ -203,7 +203,7 @@ def _key(event: object) -> str:
         if key in _WORDS or (key[0] in _NUMERIC_START and not isinstance(_plain(event), str)):
             raise Mistake("a key must be text", _place(event), f'Write "{key}" in quotes.')
         if key == "<<":
-            remedy = "Use `extends` or a folder's `_defaults.yaml`."
+            remedy = "What steps have in common stands under `defaults`, and what files have in `_defaults.yaml`."
             raise Mistake("merge keys (`<<`) are not taken", _place(event), remedy)
     return key
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, model_validator
@@ -113,8 +113,13 @@ def places_in(target: Mapping[str, object]) -> list[tuple[str, Any]]:
     return [(name, place) for name, to in named for place in _listed(to)]
 
 
-def _listed(to: object) -> Sequence[object]:
-    return to if isinstance(to, list | tuple) else [to] if to is not None else []
+def _listed(to: object) -> Iterator[object]:
+    """The places themselves: in a list of them an expression may stand that gives several."""
+    if isinstance(to, list | tuple):
+        for place in to:
+            yield from _listed(place)
+    elif to is not None:
+        yield to
 
 
 class ResolvedTrigger(Resolved, ABC):

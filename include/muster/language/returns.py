@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 
+from muster.language.foreign import JSON_TYPES
+from muster.language.problems import all_of
 from muster.skills.index import SkillIndex
 
 
@@ -15,8 +17,14 @@ def mistake(returns: str | Mapping[str, object] | None, skills: SkillIndex) -> t
     if returns is None:
         return None
     if not isinstance(returns, str):
-        fault = _schema_mistake(json.dumps(returns))
-        return (fault, None) if fault else None
+        if returns and not returns.keys() & _WORDS:
+            shown = ", ".join(f"{name}: {{ type: {kind} }}" for name, kind in returns.items() if kind in JSON_TYPES)
+            remedy = f"Write `{{ type: object, properties: {{ {shown or 'name: { type: string }'} }} }}`."
+            return f"not a JSON Schema: it says nothing of {all_of(returns)}", remedy
+        found = _schema_mistake(json.dumps(returns))
+        return (found, None) if found else None
+    if returns in JSON_TYPES:
+        return f"there is no type `{returns}`", f"Write `returns: {{ type: {returns} }}`."
     name = returns
     while inner := re.fullmatch(r"list\[(.+)\]", name):
         name = inner[1]
@@ -30,6 +38,13 @@ def mistake(returns: str | Mapping[str, object] | None, skills: SkillIndex) -> t
         f"there is no type `{name}`",
         f"Name a class of `skills/{domain}.py`, as `{domain}.<class>`, or a JSON Schema.",
     )
+
+
+_WORDS = frozenset(
+    {"type", "properties", "items", "prefixItems", "enum", "const", "anyOf", "oneOf", "allOf", "not", "if", "$ref"}
+    | {"title", "description", "required", "format", "additionalProperties", "pattern", "minimum", "maximum"}
+)
+"""One of which every schema has that says anything."""
 
 
 @lru_cache(maxsize=1024)

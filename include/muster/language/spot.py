@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -32,9 +33,11 @@ class Spot:
     ids: Sequence[str] = ()
     """The ids of all steps."""
 
-    def problem(self, message: str, *path: str | int, key: bool = False, suggestion: str | None = None) -> Problem:
+    def problem(
+        self, message: str, *path: str | int, key: bool = False, suggestion: str | None = None, offset: int = 0
+    ) -> Problem:
         """A problem there, or below."""
-        return self.document.problem(message, (*self.path, *path), key=key, suggestion=suggestion)
+        return self.document.problem(message, (*self.path, *path), key=key, suggestion=suggestion, offset=offset)
 
     def steps(self, names: Sequence[str], *path: str | int) -> Iterator[Problem]:
         """One problem for each of the names, a list or a single text, that no step has."""
@@ -48,7 +51,9 @@ class Spot:
         if name not in self.ids:
             several = [part.strip() for part in name.split(",")]
             listed = f"Write a list: `[{', '.join(several)}]`." if set(several) <= set(self.ids) else None
-            suggestion = listed or did_you_mean(name, self.ids) or f"The steps are {', '.join(self.ids)}."
+            bare = name.strip("{ }").removeprefix("steps.")
+            alone = f"Write `{bare}`, the step's name alone." if bare in self.ids else None
+            suggestion = listed or alone or did_you_mean(name, self.ids) or f"The steps are {', '.join(self.ids)}."
             yield self.problem(f"there is no step `{name}`", *path, suggestion=suggestion)
 
     def addresses(self, targets: Sequence[Target], *path: str | int) -> Iterator[Problem]:
@@ -60,7 +65,10 @@ class Spot:
                 if not is_expression(place) and not channel.is_target(place):
                     below = [] if isinstance(to, str) else [number]
                     message = f"`{place}` is not {channel.wanted}"
-                    yield self.problem(message, *path, position, channel.name, *below, suggestion=channel.remedy)
+                    several = [part.strip() for part in re.split("[,;]", place)]
+                    whole = len(several) > 1 and all(map(channel.is_target, several))
+                    remedy = f"Write a list: `[{', '.join(several)}]`." if whole else channel.remedy
+                    yield self.problem(message, *path, position, channel.name, *below, suggestion=remedy)
 
     def agent(self, name: str, *path: str | int) -> Iterator[Problem]:
         """What is wrong with the name of an agent."""
@@ -86,7 +94,10 @@ class Spot:
                 suggestion = did_you_mean(argument, known) or f"It takes {', '.join(known) or 'none'}."
                 message = f"the skill `{name}` takes no argument `{argument}`"
                 yield self.problem(message, *arguments, argument, key=True, suggestion=suggestion)
-        missing = [p.name for p in entry.parameters if p.required and p.name not in given]
+        # What was given under a name much like it is not missing besides.
+        meant = {did_you_mean(argument, known) for argument in given if argument not in known}
+        needed = [parameter.name for parameter in entry.parameters if parameter.required]
+        missing = [name for name in needed if name not in given and f"Did you mean `{name}`?" not in meant]
         if missing:
             words = ", ".join(f"`{argument}`" for argument in missing)
             message = f"the skill `{name}` needs {words}"

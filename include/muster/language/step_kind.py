@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -22,6 +22,10 @@ S = TypeVar("S", bound=StepBase)
 
 def _nothing(step: StepBase, spot: Spot) -> Iterable[Problem]:
     return ()
+
+
+def _unknown(step: StepBase, catalog: SiteCatalog) -> None:
+    return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +52,8 @@ class StepKind(Generic[S]):
     """Where it can execute; the first is meant when nothing else is said."""
     resolve: Callable[[S, SiteCatalog], dict[str, Any]]
     """The fields that only `resolved` has; `lane` and `timeout` count where the step says none."""
+    gives: Callable[[S, SiteCatalog], Mapping[str, object] | None] = _unknown
+    """The JSON Schema of what one work item puts out; None where the files do not say."""
     check: Callable[[S, Spot], Iterable[Problem]] = _nothing
     """What is wrong with such a step, beside what can be wrong with every step."""
 
@@ -60,3 +66,8 @@ class StepKind(Generic[S]):
     def keys(self) -> tuple[str, ...]:
         """The keys; each one makes a step one of this kind."""
         return self.model.keys or (self.name,)
+
+
+def object_of(names: Iterable[str]) -> dict[str, object]:
+    """The schema of a mapping with these keys and no others."""
+    return {"type": "object", "properties": dict.fromkeys(sorted(names), True)}

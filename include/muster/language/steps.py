@@ -121,7 +121,8 @@ class StepBase(YamlModel):
     keys: ClassVar[tuple[str, ...]] = ()
     """The keys of which each makes a step one of this kind, where the kind's name is not the only one."""
     id: Name
-    """The step's name: `steps.<id>` in expressions, and the task's name in Airflow."""
+    """The step's name: `steps.<id>` in expressions, and the task's name in Airflow. Not `open`, `close` or `unwind`:
+    Muster's own tasks are called so."""
     title: Line | None = None
     """The name people read; default: the id in words."""
     after: Words | None = None
@@ -181,7 +182,8 @@ class WorkStep(MappedStep):
     compensate: Compensation | None = None
     """What undoes it when the run fails later on, or is cancelled."""
     irreversible: bool = False
-    """True for what nothing can undo: on every way that leads to it a person must have approved it."""
+    """True for what nothing can undo: on every way that leads to it a person must have approved it. A question that
+    its own `when` skips is none: its `when` says for what nobody need be asked."""
     lock: Words | None = None
     """Names of which only one work item at a time may hold each, in all runs together: it waits until it has
     them all, and is done again when it lost one meanwhile. In a fan-out each item has its own."""

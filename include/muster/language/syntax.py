@@ -165,6 +165,13 @@ def _too_early(line: str, quoted: Place, ended: Place) -> Mistake:
         other = {'"': "single quotes", "'": "double quotes"}[mark]
         message = f"the text ends inside its expression, at the next `{mark}`"
         return Mistake(message, Place(quoted.line, quoted.column, len(shown)), f"Write {other} inside of it.")
+    key = _KEY.match(line)
+    alone = key is not None and quoted.line == ended.line and not line[key.end() : quoted.column].strip()
+    if alone and mark not in line[ended.column :]:
+        # The value begins with a quote that is closed, and goes on behind it.
+        whole = line[quoted.column :].partition(" #")[0].rstrip()
+        message = "text follows behind the closing quote"
+        return Mistake(message, Place(quoted.line, quoted.column, len(whole)), f"Write {_quoted(whole)}.")
     if mark == "'" and quoted.line == ended.line and re.match(r"\w[^']*'", line[ended.column :]):
         message = "the text ends at the next `'`"
         return Mistake(message, Place(quoted.line, quoted.column, len(shown)), "Put double quotes around it.")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from muster.language.expressions import References, references
+from muster.language.expressions import references
 from muster.language.kinds import KINDS
+from muster.language.references import References
 
 WITH_EXPRESSIONS = frozenset({"when", "each", "with", "fallback", "compensate", "lock"}).union(
     *(kind.expressions for kind in KINDS.values())

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -50,6 +50,8 @@ class SkillEntry:
     is_async: bool
     summary: str
     """First line of the docstring."""
+    fields: frozenset[str] | None = None
+    """The names in what it returns; None where this file does not say them."""
 
 
 class SkillIndex:
@@ -182,14 +184,38 @@ def _obstacle(path: Path) -> str | None:
 
 
 def _entries(tree: ast.Module, path: Path) -> Iterator[SkillEntry]:
+    classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             for decorator in node.decorator_list:
-                if entry := _entry(node, decorator, path):
+                if entry := _entry(node, decorator, path, classes):
                     yield entry
 
 
-def _entry(function: ast.FunctionDef | ast.AsyncFunctionDef, decorator: ast.expr, path: Path) -> SkillEntry | None:
+def _fields(kind: ast.expr | None, classes: Mapping[str, ast.ClassDef]) -> frozenset[str] | None:
+    """The names of a plain model's fields; None of everything else, and where they may differ in the output."""
+    known = classes.get(kind.id) if isinstance(kind, ast.Name) else None
+    if known is None or known.decorator_list or known.keywords or len(known.bases) != 1:
+        return None
+    if _NOT_PLAIN.search(ast.unparse(known)):
+        return None
+    base = known.bases[0]
+    above = frozenset() if isinstance(base, ast.Name) and base.id == "BaseModel" else _fields(base, classes)
+    own = {
+        node.target.id for node in known.body if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+    }
+    return None if above is None else above | own
+
+
+_NOT_PLAIN = re.compile(r"alias|extra|computed_field|serializer|RootModel")
+
+
+def _entry(
+    function: ast.FunctionDef | ast.AsyncFunctionDef,
+    decorator: ast.expr,
+    path: Path,
+    classes: Mapping[str, ast.ClassDef],
+) -> SkillEntry | None:
     if not isinstance(decorator, ast.Call) or _called(decorator) != "skill" or not decorator.args:
         return None
     options = {keyword.arg: _literal(keyword.value) for keyword in decorator.keywords}
@@ -205,6 +231,7 @@ def _entry(function: ast.FunctionDef | ast.AsyncFunctionDef, decorator: ast.expr
         parameters=tuple(_parameters(function.args)),
         takes_any=function.args.kwarg is not None,
         is_async=isinstance(function, ast.AsyncFunctionDef),
+        fields=_fields(function.returns, classes),
         summary=(ast.get_docstring(function) or "").partition("\n")[0],
     )
 

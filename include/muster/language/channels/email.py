@@ -16,7 +16,7 @@ class EmailTarget(YamlModel):
     """An e-mail."""
 
     email: Annotated[Words, Field(min_length=1)]
-    """The address, or a list of addresses."""
+    """The address, or a list of addresses; in a step an expression may give several."""
     subject: Line | None = None
     """The subject; default: the automation's title."""
     text: Text | None = None

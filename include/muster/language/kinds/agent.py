@@ -100,6 +100,14 @@ def _check(step: AgentStep, spot: Spot) -> Iterator[Problem]:
         yield spot.problem(f"no agent{place} {wanted}", "needs", suggestion=next(filter(None, hints), None))
 
 
+def _gives(step: AgentStep, catalog: SiteCatalog) -> dict[str, object] | None:
+    able = _able(step, catalog)
+    if step.fallback is not None or not able:
+        return None
+    returns = step.returns if step.returns is not None or len(able) > 1 else able[0].returns
+    return returns if isinstance(returns, dict) else None
+
+
 KIND = StepKind(
     model=AgentStep,
     resolved=ResolvedAgent,
@@ -108,6 +116,7 @@ KIND = StepKind(
     expressions=frozenset({"ask"}),
     lanes=("async", "worker"),
     resolve=_resolve,
+    gives=_gives,
     check=_check,
     example="""automation: summarise_letter
 inputs:

@@ -11,7 +11,7 @@ from muster.language.expressions import is_expression
 from muster.language.fields import People, Text
 from muster.language.resolved import Resolved, ResolvedTarget
 from muster.language.resolved_step import ResolvedStep
-from muster.language.step_kind import StepKind
+from muster.language.step_kind import StepKind, object_of
 from muster.language.steps import MappedStep, Target
 from muster.yaml_model import YamlModel
 
@@ -187,6 +187,7 @@ KIND = StepKind(
     parts=(Human, Escalation),
     expressions=frozenset({"human"}),
     resolve=_resolve,
+    gives=lambda step, catalog: object_of({*ResolvedHumanStep.plain_output, "note"}),
     check=_check,
     example="""automation: ask_first
 inputs:

@@ -9,6 +9,7 @@ from pydantic import Field
 from muster.language.ancestry import WAIT_SO, WAITING, WAITS
 from muster.language.expressions import is_expression
 from muster.language.fields import Values
+from muster.language.importing import operators_named
 from muster.language.problems import all_of, did_you_mean
 from muster.language.resolved_step import ResolvedStep
 from muster.language.step_kind import StepKind
@@ -69,18 +70,29 @@ def _check(step: OperatorStep, spot: Spot) -> Iterator[Problem]:
     if not operator_allowed(step.operator, allowed):
         message = f"the operator `{step.operator}` is not allowed here"
         suggestion = f"The setting `allowed_operators` allows {', '.join(allowed) or 'none'}."
-        yield spot.problem(message, "operator", suggestion=suggestion)
-    elif obstacle := spot.catalog.refusal(step.operator):
-        message = f"the operator `{step.operator}` {obstacle.message}"
-        yield spot.problem(message, "operator", suggestion=obstacle.suggestion)
+        yield spot.problem(message, "operator", suggestion=_installed(step.operator) or suggestion)
+    elif found := spot.catalog.refusal(step.operator):
+        message = f"the operator `{step.operator}` {found.message}"
+        elsewhere = _installed(step.operator) if "cannot be imported" in found.message else None
+        yield spot.problem(message, "operator", suggestion=elsewhere or found.suggestion)
     else:
         yield from _misfits(step, spot)
         if _is_set(step.arguments.get(WAITING)) and spot.catalog.starts_runs(step.operator):
             yield spot.problem(f"`{WAITING}` {WAITS}", "with", WAITING, suggestion=WAIT_SO)
 
 
+def _installed(path: str) -> str | None:
+    """Where the operator of that name is among those that are installed."""
+    there = [other for other in operators_named(path.rpartition(".")[2]) if other != path]
+    return f"Write `{there[0]}`." if len(there) == 1 else None
+
+
 def _misfits(step: OperatorStep, spot: Spot) -> Iterator[Problem]:
     """What is given that the operator does not take, and what it needs that is not given."""
+    if "python_callable" in step.arguments:
+        message = "`python_callable` takes a function, and none can stand in YAML"
+        remedy = "Write it as a skill, which a step `skill` calls by its name."
+        yield spot.problem(message, "with", "python_callable", suggestion=remedy)
     takes = spot.catalog.signature(step.operator)
     if takes is None:
         return
@@ -128,6 +140,6 @@ steps:
     timeout: 10m
     pool: default_pool
 """,
-    output="What the operator returns, as JSON.",
+    output="What the operator returns, as JSON. The rows of a query are lists: `steps.query[0][1]`.",
     output_example='"copied /srv/letters"',
 )

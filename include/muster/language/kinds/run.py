@@ -9,7 +9,7 @@ from pydantic import Field
 from muster.language.durations import Duration
 from muster.language.fields import Values
 from muster.language.resolved_step import ResolvedStep
-from muster.language.step_kind import StepKind
+from muster.language.step_kind import StepKind, object_of
 from muster.language.steps import MappedStep
 from muster.yaml_model import Name
 
@@ -48,6 +48,7 @@ KIND = StepKind(
     resolved=ResolvedRun,
     place=70,
     lanes=("worker",),
+    gives=lambda step, catalog: object_of({*ResolvedRun.plain_output, "outputs"}),
     resolve=lambda step, catalog: {"run": step.run, "arguments": step.arguments},
     example="""automation: letters_of_the_day
 inputs:

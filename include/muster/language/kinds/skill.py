@@ -8,7 +8,7 @@ from pydantic import Field
 
 from muster.language.fields import Values
 from muster.language.resolved_step import ResolvedStep
-from muster.language.step_kind import StepKind
+from muster.language.step_kind import StepKind, object_of
 from muster.language.steps import Fallback, WorkStep
 from muster.yaml_model import SkillName
 
@@ -51,6 +51,11 @@ def _resolve(step: SkillStep, catalog: SiteCatalog) -> dict[str, object]:
     }
 
 
+def _gives(step: SkillStep, catalog: SiteCatalog) -> dict[str, object] | None:
+    entry = catalog.skills.get(step.skill)
+    return object_of(entry.fields) if entry is not None and entry.fields and step.fallback is None else None
+
+
 def _check(step: SkillStep, spot: Spot) -> Iterator[Problem]:
     yield from spot.skill(step.skill, step.arguments, ("skill",), ("with",))
     yield from spot.fallback(step.fallback, step.arguments, None)
@@ -62,6 +67,7 @@ KIND = StepKind(
     place=10,
     lanes=("worker", "async"),
     resolve=_resolve,
+    gives=_gives,
     check=_check,
     example="""automation: file_letters
 inputs:

@@ -59,8 +59,27 @@ def check_schedule(schedule: str, path: Path, document: Located) -> Iterator[Pro
             suggestion = did_you_mean(schedule, PRESETS) or f"There are {', '.join(PRESETS)}."
             yield document.problem(f"there is no schedule `{schedule}`", path, suggestion=suggestion)
     elif mistake := cron_mistake(schedule):
-        words = len(schedule.split()) != 5 and bool(re.search("[a-z]{3}", schedule, re.IGNORECASE))
-        yield document.problem(mistake, path, suggestion='Mondays at 7 are `"0 7 * * 1"`.' if words else None)
+        yield document.problem(mistake, path, suggestion=_times_meant(schedule))
+
+
+def _times_meant(schedule: str) -> str | None:
+    """What is written for times that are no cron expression."""
+    fields = schedule.split()
+    if len(fields) == 6 and cron_mistake(five := " ".join(fields[1:])) is None:
+        return f'Leave the seconds out: `"{five}"`.'
+    if len(fields) != 5:
+        return 'Mondays at 7 are `"0 7 * * 1"`.' if re.search("[a-z]{3}", schedule, re.IGNORECASE) else None
+    short = re.sub(_LONG, lambda day: day[0][:3].upper(), schedule)
+    if short != schedule and cron_mistake(short) is None:
+        return f'Write `"{short}"`.'
+    return _BOUNDS
+
+
+_LONG = re.compile(r"[a-z]{4,}", re.IGNORECASE)
+"""The name of a day or a month, which cron knows by its first three letters."""
+_BOUNDS = (
+    "Minutes are 0 to 59, hours 0 to 23, days 1 to 31, months 1 to 12, weekdays 0 (Sunday) to 6 or `MON` to `SUN`."
+)
 
 
 @lru_cache(maxsize=1024)
@@ -77,8 +96,19 @@ def cron_mistake(expression: str) -> str | None:
     try:
         croniter(expression).get_next()
     except (CroniterError, ValueError) as error:
-        return f"`{expression}` is not a cron expression: {error}"
+        wrong = next((field for place, field in enumerate(fields) if _is_wrong(field, place)), None)
+        return f"`{expression}` is not a cron expression: {f'`{wrong}` cannot stand there' if wrong else error}"
     return None
+
+
+def _is_wrong(field: str, place: int) -> bool:
+    from croniter import CroniterError, croniter
+
+    try:
+        croniter(" ".join([*["*"] * place, field, *["*"] * (4 - place)])).get_next()
+    except (CroniterError, ValueError):
+        return True
+    return False
 
 
 @lru_cache(maxsize=256)
