@@ -10,7 +10,6 @@ from muster.cli.output import console, emit
 from muster.errors import MusterError
 from muster.events.model import Event, EventType
 from muster.events.payloads.work import StepExpanded
-from muster.events.untampered import ensure_untampered
 from muster.local.client import AirflowClient, Unreachable
 
 OPEN = frozenset({"awaiting_input", "deferred", "running", "scheduled", "queued", "up_for_retry"})
@@ -37,7 +36,7 @@ def answer(
         row = queries.run(run)
         if approved:
             # An altered log may show people something else than was asked. A rejection has nothing done by it.
-            ensure_untampered(open_log(database), row.id)
+            open_log(database).ensure_untampered(row.id)
         events = queries.timeline(row.id)
     dag_id, run_id = in_airflow(row.id)
     with airflow(user) as client:

@@ -19,7 +19,6 @@ from muster.events.definitions import DefinitionStore
 from muster.events.lifecycle import RunLifecycle
 from muster.events.model import Event, EventType
 from muster.events.payloads.runs import RunOpened
-from muster.events.untampered import ensure_untampered
 from muster.language import load_folder
 from muster.language.definition import Definition
 from muster.local.project import Project, find_project
@@ -37,7 +36,7 @@ def debug_run(id: str, *, own: bool, as_json: bool) -> None:
     project = find_project()
     with closing(open_database()) as database:
         stream, log = stream_of(database, id), open_log(database)
-        ensure_untampered(log, stream)
+        log.ensure_untampered(stream)
         events = list(log.read(stream))
         started = _own(database, stream, events)
     learn_settings(started.settings)

@@ -25,7 +25,6 @@ from muster.events.log import EventLog
 from muster.events.queries import Queries
 from muster.events.rebuild import rebuild
 from muster.events.replay import Difference, Replay, has_events, replay
-from muster.events.untampered import ensure_untampered
 from muster.events.verification import Fault
 from muster.events.work import StepState, WorkState
 from muster.local.project import find_project
@@ -49,7 +48,7 @@ def replay_run(id: str, *, until: str | None, step: str | None, as_json: bool) -
     moment = _moment(until)
     with closing(open_database()) as database:
         stream = stream_of(database, id)
-        ensure_untampered(EventLog(database), stream)
+        EventLog(database).ensure_untampered(stream)
         replayed = replay(database, stream, until=moment, step=step)
         unpriced = by_run(Queries(database).unpriced([stream], until=replayed.version))[stream]
     if as_json:

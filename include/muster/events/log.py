@@ -17,6 +17,7 @@ from muster.events.rows import resolve, to_event, to_events
 from muster.events.sealing import Seals
 from muster.events.snapshots import state_of
 from muster.events.state import RunState
+from muster.events.tampering import tampered
 from muster.events.verification import Fault, listing, verifying
 
 READ_PAGE = 250
@@ -249,6 +250,15 @@ class EventLog:
     async def averify(self, stream: str) -> Fault | None:
         """`verify` for coroutines."""
         return await arun(self._database, verifying(stream))
+
+    def ensure_untampered(self, stream: str) -> None:
+        """Verify every event of a run before something is decided by them.
+
+        Raises:
+            TamperedLog: one was altered, removed or put in, or all of them are gone.
+        """
+        if (fault := self.verify(stream)) is not None:
+            raise tampered(stream, fault.message)
 
     def verify_all(self) -> Iterator[Fault]:
         """The first fault of every stream that has one."""

@@ -18,7 +18,6 @@ from muster.events.log import EventLog
 from muster.events.model import Event, NewEvent
 from muster.events.payloads.runs import DeadLetterDiscarded, DeadLetterRedriven, RunRestarted
 from muster.events.state import RunState, fold
-from muster.events.untampered import ensure_untampered
 from muster.events.work import WorkState
 from muster.execution.fanout import items_of
 from muster.execution.flow import ancestors, same_list, unfinished
@@ -230,7 +229,7 @@ def slot_of(definition: Definition, state: RunState, step: str, index: int) -> i
 
 
 def _read(log: EventLog, run: str) -> tuple[RunState, list[Event]]:
-    ensure_untampered(log, run)
+    log.ensure_untampered(run)
     events = list(log.read(run))
     return fold(events), events
 

@@ -17,7 +17,6 @@ from muster.events.payloads.base import payload_of
 from muster.events.payloads.runs import DeadLetterRedriven, RunClosed, RunRestarted, RunResumed
 from muster.events.state import RunState, fold
 from muster.events.undoing import Stuck
-from muster.events.untampered import ensure_untampered
 from muster.saga.closing import counts_of, left_open, revoke_left
 from muster.saga.scope import undone_by_hand, work_item_undone_by_hand
 
@@ -75,7 +74,7 @@ def resumable(log: EventLog, run: str) -> Resumable:
         UnderWay: the run goes on already; wait for its end.
         TamperedLog: the events are not as they were written.
     """
-    ensure_untampered(log, run)
+    log.ensure_untampered(run)
     events = list(log.read(run))
     state = fold(events)
     if state.status == "unknown":

@@ -5,11 +5,11 @@ from __future__ import annotations
 from muster.operations.reconciling.checks import ask_checks, has_recovered
 from muster.operations.reconciling.effects import find_effects
 from muster.operations.reconciling.findings import QUIET, Airflow, Discrepancy, Kind, Scope
-from muster.operations.reconciling.finished_runs import find_stale
+from muster.operations.reconciling.finished_runs import find_finished_runs
 from muster.operations.reconciling.leases import find_leases
-from muster.operations.reconciling.missed_notices import find_stuck, find_untold
+from muster.operations.reconciling.missed_notices import find_missed_notices, find_stuck
 from muster.operations.reconciling.notices import find_notices
-from muster.operations.reconciling.orphaned_tasks import find_lost
+from muster.operations.reconciling.orphaned_tasks import find_orphaned_tasks
 from muster.operations.reconciling.runs import find_runs
 from muster.operations.reconciling.telling import tell_people
 
@@ -38,5 +38,14 @@ def reconcile(scope: Scope) -> list[Discrepancy]:
     return discrepancies
 
 
-FINDERS = (find_untold, find_stuck, find_runs, find_stale, find_lost, find_leases, find_notices, find_effects)
+FINDERS = (
+    find_missed_notices,
+    find_stuck,
+    find_runs,
+    find_finished_runs,
+    find_orphaned_tasks,
+    find_leases,
+    find_notices,
+    find_effects,
+)
 """The order matters: a finder does not list again what an earlier one has mended or closed."""

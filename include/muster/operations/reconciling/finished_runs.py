@@ -9,7 +9,6 @@ from functools import partial
 from muster.errors import MusterError
 from muster.events.lifecycle import CONTINUATIONS
 from muster.events.queries import RunRow
-from muster.events.untampered import ensure_untampered
 from muster.events.work import ENDED as WORK_ENDED
 from muster.execution.references import ENDED_IN_AIRFLOW
 from muster.operations.reconciling.findings import ACTIVE, LIMIT, SLOWEST, Discrepancy, Scope
@@ -19,7 +18,7 @@ WINDOW = timedelta(hours=6)
 """Airflow is asked about runs that have ended within this time."""
 
 
-def find_stale(scope: Scope) -> Iterator[Discrepancy]:
+def find_finished_runs(scope: Scope) -> Iterator[Discrepancy]:
     """Runs that have ended in the log and go on in Airflow; those with nothing left to do are ended there."""
     before = min(scope.before, scope.now - SLOWEST)
     settled = scope.queries.settled_runs(before - WINDOW, before, beyond=scope.beyond, limit=LIMIT)
@@ -45,7 +44,7 @@ def _run_over(scope: Scope, row: RunRow, dag_id: str, run_id: str) -> Iterator[D
         yield Discrepancy("task", row.id, message, remedy, run=row.id, mark=str(row.closed_at))
         return
     if scope.mend:
-        ensure_untampered(scope.log, row.id)
+        scope.log.ensure_untampered(row.id)
         if scope.airflow.state(dag_id, run_id) in ENDED_IN_AIRFLOW:
             # Verifying a long log takes a while, and the run may have ended in Airflow meanwhile. Clearing it after its
             # end would begin a new execution, in which everything is done again.

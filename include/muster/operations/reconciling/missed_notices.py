@@ -31,7 +31,7 @@ def find_stuck(scope: Scope) -> Iterator[Discrepancy]:
         yield from guarded(row.id, partial(_stuck, scope, row))
 
 
-def find_untold(scope: Scope) -> Iterator[Discrepancy]:
+def find_missed_notices(scope: Scope) -> Iterator[Discrepancy]:
     """Runs that the reconciler has closed, or had undone, and of which nobody was told."""
     # Without channels nobody can be told, and each pass would list the same runs again.
     if scope.send is None:

@@ -20,7 +20,6 @@ from muster.events.payloads.base import payload_of
 from muster.events.payloads.work import OfRetry, StepStarted
 from muster.events.queries import RunRow
 from muster.events.state import fold
-from muster.events.untampered import ensure_untampered
 from muster.execution.references import ENDED_IN_AIRFLOW
 from muster.execution.task_keys import task_of, works_of
 from muster.operations.reconciling.findings import (
@@ -36,7 +35,7 @@ HOP = timedelta(seconds=5)
 """How long Airflow takes at most from the end of one task to the beginning of the next."""
 
 
-def find_lost(scope: Scope) -> Iterator[Discrepancy]:
+def find_orphaned_tasks(scope: Scope) -> Iterator[Discrepancy]:
     """Orphaned tasks, performed again where that is safe, and runs of which Airflow begins no task."""
     for row in (*scope.open_runs, *scope.stuck_runs):
         if row.id in scope.at_work and row.dag_id is not None and row.dag_run_id is not None:
@@ -140,7 +139,7 @@ def _performed_again(
 ) -> Discrepancy:
     mended = False
     if scope.mend:
-        ensure_untampered(scope.log, row.id)
+        scope.log.ensure_untampered(row.id)
         try:
             mended = _again(scope, row, case, tasks, active)
         except MusterError as error:

@@ -22,7 +22,6 @@ from muster.events.payloads.runs import RunCancelRequested, RunClosed, RunContin
 from muster.events.queries import RunRow
 from muster.events.state import RunState, fold
 from muster.events.undoing import UNDOING_NOT_BEGUN
-from muster.events.untampered import ensure_untampered
 from muster.execution.references import ENDED_IN_AIRFLOW
 from muster.execution.rerun_scope import preserved_steps_of
 from muster.execution.run_executions import RECONCILER
@@ -67,7 +66,7 @@ def _looked_at(scope: Scope, row: RunRow) -> Iterator[Discrepancy]:
 
 
 def _ended(scope: Scope, row: RunRow, dag_id: str, run_id: str, state: str | None) -> Iterator[Discrepancy]:
-    ensure_untampered(scope.log, row.id)
+    scope.log.ensure_untampered(row.id)
     events = list(scope.log.read(row.id))
     last = events[-1]
     if not scope.has_rested(last.at):
