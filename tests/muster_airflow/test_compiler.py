@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,32 @@ def test_the_dag_says_what_the_automation_says(include: Path) -> None:
     assert (dag.timetable.expression, str(dag.timetable.timezone)) == ("0 6 * * *", "Europe/Berlin")
     assert [alert.interval.total_seconds() for alert in dag.deadline] == [1800]
     assert not dag.catchup
+
+
+@pytest.mark.parametrize(
+    ("now", "first"),
+    [
+        ("2026-11-02T02:33", "2026-12-01T00:30"),
+        ("2026-11-01T02:33", "2026-12-01T00:30"),
+        # Not yet begun by Airflow, which reads the Dag again in this moment.
+        ("2026-11-01T00:31", "2026-11-01T00:30"),
+        ("2026-10-31T23:59", "2026-11-01T00:30"),
+    ],
+)
+def test_a_schedule_begins_with_the_next_time_after_it_was_published(
+    include: Path, monkeypatch: pytest.MonkeyPatch, now: str, first: str
+) -> None:
+    from airflow.serialization.serialized_objects import DagSerialization
+    from airflow.timetables.base import TimeRestriction
+
+    path = include / "automations" / "everything.yaml"
+    path.write_text(AUTOMATION.replace('"0 6 * * *"', '"30 0 1 * *"').replace("Europe/Berlin", "UTC"))
+    kept = DagSerialization.from_dict(DagSerialization.to_dict(dags(include)["everything"]))
+    monkeypatch.setattr("airflow.timetables.trigger.utcnow", lambda: datetime.fromisoformat(now).replace(tzinfo=UTC))
+    info = kept.timetable.next_dagrun_info(
+        last_automated_data_interval=None, restriction=TimeRestriction(None, None, catchup=kept.catchup)
+    )
+    assert info.run_after == datetime.fromisoformat(first).replace(tzinfo=UTC)
 
 
 def test_each_step_is_a_task_of_its_kind_and_lane(include: Path) -> None:
@@ -178,6 +205,7 @@ def test_an_operator_that_is_not_installed_hides_no_other(include: Path) -> None
 
 SERIALIZE = """
 import json, sys
+from datetime import UTC, datetime
 from pathlib import Path
 from airflow.serialization.serialized_objects import DagSerialization
 from muster_airflow.loading import load_automations
