@@ -116,6 +116,21 @@ def test_nothing_is_undone_by_a_marker_in_the_place_of_what_was_forgotten(site: 
     assert not (site.services.workspace(run) / "7.txt").exists()
 
 
+@pytest.mark.parametrize("lock", ["{{ inputs.mode }}", "order {{ inputs.mode }}", "order {{ [inputs.mode] }}"])
+def test_nothing_is_done_or_undone_under_another_lock_than_the_one_that_was_forgotten(site: Site, lock: str) -> None:
+    undo = "{skill: people.write, with: {text: undone, item: 7}, retry: {times: 0}}"
+    run = opened(
+        site,
+        f"  - {{id: write, lock: ['{lock}'], skill: people.write, with: {{text: a, item: 1}}, compensate: {undo}}}\n"
+        f"  - {{id: more, lock: ['{lock}'], skill: people.write, with: {{text: b, item: 2}}, retry: {{times: 0}}}}\n",
+    )
+    assert site.step(run, "write").status == "succeeded"
+    officer(site)
+    assert site.step(run, "more").status == "failed"
+    assert site.unwind(run, {"more": "failed"}) == "failed", "people are told that it stands"
+    assert not list(site.services.workspace(run).glob("*.txt"))
+
+
 def test_nor_is_a_marker_written_in_the_place_of_what_was_inside(site: Site) -> None:
     run = opened(site, "  - {id: a, skill: people.write, with: {text: 'order {{ inputs.mode.id }}', item: 1}}\n")
     officer(site)

@@ -441,7 +441,11 @@ def test_a_condition_that_gives_text_fails_its_step_and_is_never_true(site: Site
 
 @pytest.mark.parametrize(
     "condition",
-    ["inputs.s and inputs.n > 2", "inputs.n > 5 or inputs.s", "not inputs.s", "not (inputs.n and inputs.s)"],
+    [
+        *("inputs.s and inputs.n > 2", "inputs.n > 5 or inputs.s", "not inputs.s", "not (inputs.n and inputs.s)"),
+        *("inputs.n > 2 if inputs.s else false", "(inputs.s and inputs.n > 2) if inputs.n else false"),
+        *("inputs.n > 5 or (inputs.n > 2 if inputs.n and inputs.s)",),
+    ],
 )
 def test_so_does_one_with_text_as_an_operand(site: Site, condition: str) -> None:
     one = f'{{id: one, when: "{{{{ {condition} }}}}", skill: shop.echo, with: {{value: x}}}}'

@@ -438,6 +438,31 @@ def test_who_undoes_a_run_does_not_wait_for_a_triggerer_that_died(site: Site, ba
     assert site.state(run).status == "compensated"
 
 
+def test_who_undoes_a_run_waits_for_all_items_of_a_pack_at_once_whose_triggerer_died(
+    site: Site, bank: BankServer
+) -> None:
+    items = 12
+    pack = f', each: "{{{{ range({items}) }}}}", pack: all'
+    run = opened(site, bank, step("a"), step("b", "late", UNDO + pack, f", seconds: {LONG}"), step("c"))
+    other = ahead_elsewhere(site, run)
+    assert eventually(lambda: bank.charges["b_begun"] == items)
+    other.kill()
+    other.join(60)
+    asked: list[int] = []
+    look = site.services.log.aunder_keys
+
+    def counted(stream: str, wanted: Collection[str]) -> Any:
+        if any(ended.startswith("b[") and "/ended@" in ended for ended in wanted):
+            asked.append(len(wanted))
+        return look(stream, wanted)
+
+    object.__setattr__(site.services.log, "aunder_keys", counted)
+    site.unwind(run, MARKED)
+    assert max(asked) == items, "they are waited for at once: one after the other, 200 items would take 100 minutes"
+    site.close(run, MARKED)
+    assert site.state(run).status == "compensated"
+
+
 def test_a_later_execution_does_a_step_when_nobody_is_at_it_ahead_any_more(site: Site, bank: BankServer) -> None:
     run = opened(site, bank, step("a"), step("b", "late", given=f", seconds: {LONG}"))
     other = ahead_elsewhere(site, run)
@@ -503,6 +528,24 @@ def test_what_was_begun_ahead_about_somebody_who_is_forgotten_is_not_failed_besi
     (task,) = given(site, run, "b")
     other.join(60)
     assert bank.order == ["a", "b_begun", "b"]
+    assert (task.status, site.state(run).step("b").status) == ("succeeded", "succeeded")
+
+
+def test_nor_is_a_pack_that_was_begun_ahead(site: Site, bank: BankServer) -> None:
+    head = PERSONAL.replace("who: {type: string}", "who: {type: string}, letters: {type: array}")
+    more = ', each: "{{ inputs.letters }}", pack: all'
+    run = site.open(
+        site.definition(head + step("a") + step("b", "late", more, f", seconds: {LONG}")),
+        url=bank.url,
+        who="ann",
+        letters=["x", "y"],
+    )
+    other = ahead_elsewhere(site, run)
+    assert eventually(lambda: bank.charges["b_begun"] == 2)
+    forget(site.services.database, Vault(lambda: MASTER), "ann", by="officer")
+    (task,) = given(site, run, "b")
+    other.join(60)
+    assert bank.order == ["a", "b_begun", "b_begun", "b", "b"]
     assert (task.status, site.state(run).step("b").status) == ("succeeded", "succeeded")
 
 

@@ -170,7 +170,7 @@ TRIGGER = "airflow.providers.standard.operators.trigger_dagrun.TriggerDagRunOper
         ),
         (
             HEAD + "    when: \"{{ not (settings.n or 'no') }}\"\nsettings: {n: 1}\n",
-            "6:11: an operand of `and`, `or` or `not` is text, which is neither true nor false Compare it",
+            "6:11: an operand of `and`, `or`, `not` or `if` is text, which is neither true nor false Compare it",
         ),
         (
             HEAD

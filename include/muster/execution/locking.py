@@ -12,6 +12,7 @@ from muster.execution.retrying import Recorder
 from muster.execution.services import Services
 from muster.execution.work_item import WorkItem
 from muster.language.expressions import evaluate
+from muster.language.forgotten import nothing_passed_on
 from muster.recovery.holding import holding
 from muster.recovery.leases import LeaseLost, LeaseTaken
 
@@ -73,9 +74,12 @@ def lock_names(lock: Sequence[str], variables: Mapping[str, object], *, where: s
     """Evaluate a `lock` to the names of its locks; one expression may give a list of names.
 
     Raises:
-        PermanentError: an expression gives something that cannot name a lock, such as null or a mapping.
+        PermanentError: an expression gives something that cannot name a lock, such as null or a mapping; or it needs
+            what was forgotten.
     """
-    values = _flat(evaluate(list(lock), variables, where=where))
+    # A text with a marker in it is the name of another lock: the work would be done beside whoever holds the real one.
+    with nothing_passed_on():
+        values = _flat(evaluate(list(lock), variables, where=where))
     return [_name(value, where) for value in values]
 
 

@@ -80,9 +80,9 @@ async def state_at_rest(services: Services, run: str) -> RunState:
         left = [begun for begun in await _at_work_ahead(services, state) if begun.version not in died]
         if not left:
             return state
-        for begun in left:
-            if await _ending_of(services, begun) is None:
-                died.add(begun.version)
+        # At once: a triggerer that died leaves all items of its pack without an ending, and each is waited for as long.
+        endings = await asyncio.gather(*(_ending_of(services, begun) for begun in left))
+        died.update(begun.version for begun, ending in zip(left, endings, strict=True) if ending is None)
 
 
 async def _at_work_ahead(services: Services, state: RunState) -> list[Event]:

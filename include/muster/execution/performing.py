@@ -189,7 +189,13 @@ async def _start(services: Services, work_item: WorkItem) -> WorkItem | Event:
     # Expressions are evaluated before `step.started`: if one fails, no attempt has failed, and nothing has begun that
     # would have to be undone.
     if isinstance(work_item.variables, Variables):
-        work_item.variables.ensure_worked_out()
+        try:
+            work_item.variables.ensure_worked_out()
+        except PermanentError:
+            # An item of a pack that began ahead had its list: the person whom that is about was forgotten since.
+            if (ended := await ending_ahead(services, work_item.ref, work_item.key)) is not None:
+                return ended
+            raise
     if (skip := await _why_skipped(services, work_item)) is None:
         if (known := _known(work_item)) is not None and known.half_undone:
             raise HalfUndone(work_item.ref.run, work_item.key)

@@ -1,4 +1,4 @@
-"""The operands of `and`, `or` and `not` in a condition: each is asked whether it is true, and text is neither."""
+"""The operands of `and`, `or`, `not` and `if` in a condition: each is asked whether it is true, and text is neither."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ ASKED = "asked for its truth"
 
 
 class TextAsOperand(NeitherTrueNorFalse):
-    """An operand of `and`, `or` or `not` is text: its step fails without another attempt."""
+    """An operand of `and`, `or`, `not` or `if` is text: its step fails without another attempt."""
 
     def __init__(self, name: str) -> None:
-        what = f"`{name}`" if name else "an operand of `and`, `or` or `not`"
+        what = f"`{name}`" if name else "an operand of `and`, `or`, `not` or `if`"
         super(NeitherTrueNorFalse, self).__init__(
             f"{what} is text, which is neither true nor false.",
             remedy=f'Compare it, for example `{name or "inputs.mode"} == "yes"`.',
@@ -43,7 +43,7 @@ def guarded(condition: nodes.Expr) -> nodes.Expr:
 
 
 def operands(condition: nodes.Expr) -> Iterator[nodes.Expr]:
-    """Every operand of the condition that is asked for its truth, and is none of `and`, `or` and `not` itself."""
+    """Every operand of the condition that is asked for its truth, and is none of `and`, `or`, `not` and `if` itself."""
     found: list[nodes.Expr] = []
 
     def note(operand: nodes.Expr) -> nodes.Expr:
@@ -63,7 +63,7 @@ def _each_operand(node: nodes.Expr, replace: Callable[[nodes.Expr], nodes.Expr])
     # Only from the whole condition down: in `(inputs.note or "none") == "x"` the operands of `or` are values, and what
     # is true is asked of the comparison.
     def within(operand: nodes.Expr) -> nodes.Expr:
-        if isinstance(operand, nodes.And | nodes.Or | nodes.Not):
+        if isinstance(operand, nodes.And | nodes.Or | nodes.Not | nodes.CondExpr):
             _each_operand(operand, replace)
             return operand
         return replace(operand)
@@ -72,3 +72,8 @@ def _each_operand(node: nodes.Expr, replace: Callable[[nodes.Expr], nodes.Expr])
         node.left, node.right = within(node.left), within(node.right)
     elif isinstance(node, nodes.Not):
         node.node = within(node.node)
+    elif isinstance(node, nodes.CondExpr):
+        # What it gives is the condition; text there is refused as a condition that gives text.
+        node.test = within(node.test)
+        for given in filter(None, (node.expr1, node.expr2)):
+            _each_operand(given, replace)
