@@ -18,6 +18,7 @@ from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout
 
 from muster.errors import DatabaseLost
+from muster.sessions import AsyncSession, Session
 from muster.turns import Turns
 
 T = TypeVar("T")
@@ -295,7 +296,11 @@ class Database:
         pid = os.getpid()
         connections = self._sync.get(pid)
         if connections is None:
-            made = _Connections(ConnectionPool(self.dsn, open=True, configure=self._count, **self._pool_options()))
+            made = _Connections(
+                ConnectionPool(
+                    self.dsn, connection_class=Session, open=True, configure=self._count, **self._pool_options()
+                )
+            )
             # No lock, which a fork could inherit locked: of two threads that come here at once, one closes its own.
             connections = self._sync.setdefault(pid, made)
             if connections is not made:
@@ -310,7 +315,9 @@ class Database:
         loop = asyncio.get_running_loop()
         pool = self._async.get(loop)
         if pool is None:
-            pool = AsyncConnectionPool(self.dsn, open=False, configure=self._acount, **self._pool_options())
+            pool = AsyncConnectionPool(
+                self.dsn, connection_class=AsyncSession, open=False, configure=self._acount, **self._pool_options()
+            )
             self._async[loop] = pool
             await pool.open()
         return pool

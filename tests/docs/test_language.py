@@ -137,6 +137,7 @@ async def play(catalogue: Catalogue, folder: Path, server: str, name: str, **cas
         async with stage.playing(catalogue.definitions[name], played) as playing:
             return await playing.play()
     finally:
+        await stage.leave()
         stage.close()
 
 

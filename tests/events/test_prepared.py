@@ -75,3 +75,19 @@ def test_a_pool_without_a_free_connection_is_transient(dsn: str) -> None:
     with database.connection(), pytest.raises(TransientError):
         EventLog(database).version("s")
     database.close()
+
+
+def test_what_the_driver_had_the_server_forget_is_prepared_again_also_within_a_transaction(dsn: str) -> None:
+    database = Database(dsn, max_size=1)
+    loan = database.borrow()
+    try:
+        assert loan.connection.wait(perform(loan.connection, "SELECT %(n)s::int", {"n": 1})) == [(1,)]
+        loan.connection.execute("SELECT 2", prepare=True)
+        # The driver knows of one that it has prepared itself, and has all of them forgotten.
+        for statement in ("BEGIN", "ROLLBACK", "BEGIN"):
+            loan.connection.execute(statement)
+        assert loan.connection.wait(perform(loan.connection, "SELECT %(n)s::int", {"n": 3})) == [(3,)]
+        loan.connection.execute("COMMIT")
+    finally:
+        database.give_back(loan)
+        database.close()

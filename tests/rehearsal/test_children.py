@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
-from muster.rehearsal.rehearsing import Judged, rehearsed
+from muster.rehearsal.rehearsing import rehearsed
 from muster.rehearsal.script import read_script
 from support.sources import source_of
 
@@ -37,7 +36,7 @@ def rehearse(folder: Path, server: str, refund: int, more: str = "", *, quick: b
     (include / "automations" / "ordering.yaml").write_text(PARENT)
     script = include / "automations" / "ordering.test.yaml"
     script.write_text(SCRIPT % more)
-    judged: Judged = asyncio.run(rehearsed(include, read_script(script), server, folder / "files", quick=quick))
+    judged = rehearsed(include, read_script(script), server, folder / "files", quick=quick)
     return dict(judged)
 
 

@@ -63,6 +63,7 @@ def rehearse(
                 scenario.name: await scenario.judge() for scenario in scenarios if not only or scenario.name in only
             }
         finally:
+            await stage.leave()
             stage.close()
 
     return asyncio.run(judged())

@@ -129,12 +129,15 @@ def lint(
 def rehearse_(
     automation: Annotated[str | None, typer.Argument(help="Only this automation.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Leave out the crashes, which take longest.")] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="How many scenarios are played at once; one on each core unless said.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Rehearse automations: whole, broken at every step, repeated, undone, crashed between any two events."""
     from muster.cli.rehearsing import rehearse
 
-    rehearse(automation, quick=quick, as_json=as_json)
+    rehearse(automation, quick=quick, workers=workers, as_json=as_json)
 
 
 @app.command(rich_help_panel=LOOK)

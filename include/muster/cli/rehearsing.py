@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
+import signal
+import sys
 from pathlib import Path
 
 import typer
@@ -12,12 +13,15 @@ from rich.text import Text
 from muster.cli.output import console, emit
 from muster.errors import MusterError
 from muster.local.project import find_project
-from muster.rehearsal.rehearsing import Judged, rehearsed, scripts
+from muster.rehearsal.rehearsing import rehearsed, scripts
 from muster.rehearsal.stage import own_server
+from muster.rehearsal.workers import Judged
 
 
-def rehearse(name: str | None, *, quick: bool, as_json: bool) -> None:
+def rehearse(name: str | None, *, quick: bool, workers: int | None, as_json: bool) -> None:
     """Play what the files beside the automations say; exit code 1 when something does not hold."""
+    # As after Ctrl-C, the server and the files are cleared away on the way out.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     include = find_project().include
     wanted = dict(scripts(include, name))
     results: dict[str, Judged] = {}
@@ -25,7 +29,7 @@ def rehearse(name: str | None, *, quick: bool, as_json: bool) -> None:
         for path, script in wanted.items():
             heard = None if as_json else _mark
             try:
-                judged = asyncio.run(rehearsed(include, script, server, folder, quick=quick, heard=heard))
+                judged = rehearsed(include, script, server, folder, quick=quick, workers=workers, heard=heard)
             except MusterError as error:
                 if len(wanted) == 1:
                     raise

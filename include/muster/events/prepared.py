@@ -38,7 +38,7 @@ _DONE = (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK)
 
 _numbers = itertools.count(1)
 # By connection, since the server keeps a prepared statement for one session; weakly, since the pool drops connections.
-_prepared: weakref.WeakKeyDictionary[AnyConnection, set[bytes]] = weakref.WeakKeyDictionary()
+_prepared: weakref.WeakKeyDictionary[AnyConnection, tuple[int, set[bytes]]] = weakref.WeakKeyDictionary()
 
 
 def perform(connection: AnyConnection, sql: str, parameters: Parameters) -> PQGen[list[tuple[int, ...]]]:
@@ -52,9 +52,7 @@ def perform(connection: AnyConnection, sql: str, parameters: Parameters) -> PQGe
     if b"\0" in b"".join(filter(None, values)):
         # libpq would end the text there, and two keys that differ after it would be one.
         raise DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes")
-    pgconn, known = connection.pgconn, _prepared.get(connection)
-    if known is None:
-        known = _prepared[connection] = set()
+    pgconn, known = connection.pgconn, _known(connection)
     if statement.name in known:
         pgconn.send_query_prepared(statement.name, values)
         try:
@@ -67,6 +65,16 @@ def perform(connection: AnyConnection, sql: str, parameters: Parameters) -> PQGe
     known.add(statement.name)
     pgconn.send_query_prepared(statement.name, values)
     return _rows(connection, (yield from execute(pgconn))[-1])
+
+
+def _known(connection: AnyConnection) -> set[bytes]:
+    """The names of what is prepared on the connection."""
+    forgot = getattr(connection, "forgot", 0)
+    before, known = _prepared.get(connection, (-1, set[bytes]()))
+    # Looked at before and not learnt from the server's refusal: within a transaction that would be the end of it.
+    if before != forgot:
+        _prepared[connection] = forgot, (known := set())
+    return known
 
 
 def named(sql: str, parameters: Parameters) -> Mapping[str, object]:

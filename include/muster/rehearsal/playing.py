@@ -64,7 +64,7 @@ class Playing(Player):
 
     def __post_init__(self) -> None:
         """Name the run."""
-        self.run = self.run or run_id(self.definition.name, f"rehearsal__{next(_numbers)}")
+        self.run = self.run or run_id(self.definition.name, next_name())
 
     @property
     def appends(self) -> int:
@@ -184,6 +184,11 @@ class Playing(Player):
             readable=() if self.site is None else (self.site.parent,),
             intercept=Interference(self.definition.name, self.faults, self.case.mocks),
         )
+
+
+def next_name() -> str:
+    """A name for a run that no other of this process has."""
+    return f"rehearsal__{next(_numbers)}"
 
 
 def readable(site: Path | None, artifacts: Path) -> tuple[Path, ...]:

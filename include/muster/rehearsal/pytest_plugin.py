@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,7 +38,7 @@ class Rehearsed(pytest.Item):
 
         top = next(folder for folder in self.path.parents if folder.name == "automations")
         with own_server() as (server, folder):
-            judged = asyncio.run(rehearsed(top.parent, read_script(self.path), server, folder))
+            judged = rehearsed(top.parent, read_script(self.path), server, folder)
         wrong = [(name, said) for name, said in judged if said]
         if wrong:
             raise AssertionError("\n".join(f"{name}: {'; '.join(said)}" for name, said in wrong))

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from muster.errors import MusterError
+from muster.language.definition import Definition
 from muster.language.folder import REHEARSAL, load_folder
 from muster.language.problems import LanguageError, did_you_mean
 from muster.language.runs import runs
 from muster.rehearsal.scenarios import Rehearsal, Scenario
 from muster.rehearsal.script import Script, read_script
 from muster.rehearsal.stage import Stage
-
-Judged = list[tuple[str, list[str]]]
-"""The name of each scenario, with its problems; none when all is well."""
+from muster.rehearsal.workers import Judged, cores, judged
 
 
 def scripts(include: Path, name: str | None = None) -> Iterator[tuple[Path, Script]]:
@@ -35,13 +35,14 @@ def scripts(include: Path, name: str | None = None) -> Iterator[tuple[Path, Scri
     yield from fitting.items()
 
 
-async def rehearsed(
+def rehearsed(
     include: Path,
     script: Script,
     server: str,
     folder: Path,
     *,
     quick: bool = False,
+    workers: int | None = None,
     heard: Callable[[str, list[str]], None] | None = None,
 ) -> Judged:
     """Play all scenarios of one script, and return each with its problems.
@@ -50,7 +51,8 @@ async def rehearsed(
         server: DSN of a server on which databases can be made.
         folder: For the files of runs.
         quick: Leave out the crashes.
-        heard: Called after each scenario with its name and problems.
+        workers: How many processes play scenarios side by side; None for one on each core.
+        heard: Called for each scenario with its name and problems, in their order.
 
     Raises:
         LanguageError: the automation is not valid.
@@ -65,19 +67,19 @@ async def rehearsed(
     others = load_folder(include).definitions if any(runs(definition)) else {}
     stage = Stage(server, folder, include / "skills", others)
     try:
-        await stage.prepare(script, definition.settings)
-        rehearsal = Rehearsal(definition, script, stage)
-        scenarios = await rehearsal.scenarios()
-        return [(scenario.name, await _judged(scenario, heard)) for scenario in _chosen(scenarios, quick)]
+        scenarios = _chosen(asyncio.run(_scenarios(definition, script, stage)), quick)
+        return judged(scenarios, workers or cores(), heard)
     finally:
         stage.close()
 
 
-async def _judged(scenario: Scenario, heard: Callable[[str, list[str]], None] | None) -> list[str]:
-    problems = await scenario.judge()
-    if heard is not None:
-        heard(scenario.name, problems)
-    return problems
+async def _scenarios(definition: Definition, script: Script, stage: Stage) -> list[Scenario]:
+    try:
+        await stage.prepare(script, definition.settings)
+        return await Rehearsal(definition, script, stage).scenarios()
+    finally:
+        # Before processes are forked, which could share no connection.
+        await stage.leave()
 
 
 def _chosen(scenarios: list[Scenario], quick: bool) -> list[Scenario]:

@@ -8,6 +8,7 @@ run resumed; and with its process dying before and after each append to the log,
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
@@ -21,7 +22,7 @@ from muster.language.conditions import is_true
 from muster.language.definition import Definition
 from muster.language.resolved_step import ResolvedStep
 from muster.rehearsal.faults import NONE, Faults
-from muster.rehearsal.playing import Playing, in_order
+from muster.rehearsal.playing import Playing, in_order, next_name
 from muster.rehearsal.script import Case, Script
 from muster.rehearsal.stage import Stage
 from muster.saga.children import irreversible_work_below
@@ -39,6 +40,8 @@ class Scenario:
     name: str
     judge: Callable[[], Awaitable[list[str]]] = field(repr=False)
     """Plays the scenario and returns its problems; none when all is well."""
+    run: str = field(default_factory=next_name)
+    """The name of its run: said here, it is the same whichever process plays the scenario, and no other's."""
 
 
 class Rehearsal:
@@ -65,9 +68,9 @@ class Rehearsal:
         try:
             plain, undone = await self._lengths()
         except Exception:
-            return [_guarded(scenario) for scenario in scenarios]
+            return [self._guarded(scenario) for scenario in scenarios]
         scenarios += [*self._failures(), *self._repetitions(), *self._compensations(), *self._crashes(plain, undone)]
-        return [_guarded(scenario) for scenario in scenarios]
+        return [self._guarded(scenario) for scenario in scenarios]
 
     def _cases(self) -> Iterator[Scenario]:
         for case in self.script.cases:
@@ -108,6 +111,20 @@ class Rehearsal:
                 faults = Faults(fail=last.id, after=True, crash=number, when=when)
                 yield Scenario(f"a crash {when} append {number} of an undone run", partial(self._undone, faults))
 
+    def _guarded(self, scenario: Scenario) -> Scenario:
+        """The same scenario, for which an error is a problem: it must not keep the others from being played."""
+
+        async def judged() -> list[str]:
+            self.stage.name = scenario.run
+            try:
+                return await scenario.judge()
+            except MusterError as error:
+                return [f"it cannot be played: {error}"]
+            except Exception as error:
+                return [f"it broke off: {type(error).__name__}: {error}"]
+
+        return Scenario(scenario.name, judged, scenario.run)
+
     async def _case(self, case: Case) -> list[str]:
         async with self.stage.playing(self.definition, case) as playing:
             state = await playing.play()
@@ -147,10 +164,7 @@ class Rehearsal:
 
     async def _same(self, faults: Faults) -> list[str]:
         """The run ends as without the fault, and so does everything outside the log."""
-        if self._baseline is None:
-            async with self.stage.playing(self.definition, self._first) as playing:
-                self._baseline = (await playing.play(), await self.stage.state())
-        state, outside = self._baseline
+        state, outside = self._baseline if self._baseline is not None else await self._whole()
         async with self.stage.playing(self.definition, self._first, faults) as playing:
             ended = await playing.play()
             problems = await self._sound(playing)
@@ -217,6 +231,13 @@ class Rehearsal:
         problems += [f"check {violation.check} does not hold: {violation.text}" for violation in broken]
         return problems
 
+    async def _whole(self) -> tuple[RunState, list[object]]:
+        name, self.stage.name = self.stage.name, f"{self.stage.name}_whole"
+        async with self.stage.playing(self.definition, self._first) as playing:
+            self._baseline = (await playing.play(), await self.stage.state())
+        self.stage.name = name
+        return self._baseline
+
     async def _back_at_the_beginning(self) -> list[str]:
         return self._differences("is not as it was before the run", self._begin, await self.stage.state())
 
@@ -229,6 +250,9 @@ class Rehearsal:
         async with self.stage.playing(self.definition, self._first) as playing:
             self._reached = await playing.play()
             plain = playing.appends
+            # What cannot be asked is said by each scenario that asks it.
+            with suppress(Exception):
+                self._baseline = (self._reached, await self.stage.state())
         if (last := self._last()) is None:
             return plain, 0
         async with self.stage.playing(self.definition, self._first, Faults(fail=last.id, after=True)) as playing:
@@ -246,20 +270,6 @@ class Rehearsal:
 
     def _comes_to(self, step: ResolvedStep) -> bool:
         return self._reached is not None and any(work.started_at for work in _works(self._reached, step))
-
-
-def _guarded(scenario: Scenario) -> Scenario:
-    """The same scenario, for which an error is a problem: it must not keep the others from being played."""
-
-    async def judged() -> list[str]:
-        try:
-            return await scenario.judge()
-        except MusterError as error:
-            return [f"it cannot be played: {error}"]
-        except Exception as error:
-            return [f"it broke off: {type(error).__name__}: {error}"]
-
-    return Scenario(scenario.name, judged)
 
 
 def _not_ended(state: RunState, wanted: str) -> list[str]:

@@ -1,14 +1,16 @@
-"""Where an automation is rehearsed: a PostgreSQL server of its own, and a fresh database for every run."""
+"""Where an automation is rehearsed: a PostgreSQL server of its own, and for every run a database as it was prepared."""
 
 from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,11 @@ import psycopg
 from muster.database import Database
 from muster.documents import documents_of
 from muster.errors import MusterError
+from muster.execution.references import run_id
 from muster.language.definition import Definition
 from muster.local.postgres import PostgresServer, free_port
 from muster.migrations import migrate
+from muster.rehearsal.copies import Copy, LentDatabase
 from muster.rehearsal.faults import NONE, Faults
 from muster.rehearsal.playing import Playing, readable
 from muster.rehearsal.script import Call, Case, Script
@@ -32,12 +36,14 @@ BEGINNING = "rehearsal/beginning"
 SERVER = "MUSTER_REHEARSAL_SERVER"
 """The environment variable that names a server, and a role that may make databases there."""
 RUN = "rehearsal_"
-"""Prefix of the names of databases of single runs."""
+"""Prefix of the names of databases that runs are played in."""
+FOLDER = "muster-rehearsal-"
+"""Prefix of the names of folders that rehearsals keep their files in."""
 
 
 @dataclass
 class Stage:
-    """A server with one database prepared as the script says; every run gets a copy of it."""
+    """A server with one database prepared as the script says; every run finds a database that is as this one."""
 
     server: str = field(repr=False)
     """DSN of a database on a server on which databases can be made."""
@@ -50,11 +56,15 @@ class Stage:
     questions: Sequence[str | Call] = ()
     """Queries, and skills that ask another system, whose answers are compared."""
     settings: dict[str, object] = field(default_factory=dict)
-    _current: str | None = None
+    name: str | None = None
+    """The name of the next run; None for the next of this process."""
     _run: str = BEGINNING
+    _mine: str = field(default_factory=lambda: f"{RUN}{secrets.token_hex(3)}")
+    _copy: Copy | None = None
+    _lent: Database | None = None
 
     async def prepare(self, script: Script, settings: dict[str, object]) -> None:
-        """Make the database of which every run gets a copy, and call what the script prepares."""
+        """Make the database that every run begins with, and call what the script prepares."""
         self.questions, self.settings = [*script.state, *script.witness], settings
         self._execute(f"CREATE DATABASE {BASE}")
         migrate(self._dsn(BASE))
@@ -67,27 +77,44 @@ class Stage:
 
     @asynccontextmanager
     async def playing(self, definition: Definition, case: Case, faults: Faults = NONE) -> AsyncIterator[Playing]:
-        """One run in a database of its own, which is dropped afterwards."""
-        name = f"{RUN}{secrets.token_hex(6)}"
-        self._execute(f"CREATE DATABASE {name} TEMPLATE {BASE}")
-        database = Database(self._dsn(name))
-        self._current = name
+        """One run in a database that holds what was prepared and nothing else."""
+        if self._copy is None:
+            name = f"{self._mine}{secrets.token_hex(3)}"
+            self._execute(f"CREATE DATABASE {name} TEMPLATE {BASE}")
+            self._copy = Copy(name, self._dsn(name))
+        self._lent = database = LentDatabase(self._copy.database)
         try:
-            playing = Playing(definition, case, database, self.folder / name, self.site, faults, self.others)
+            files = self.folder / f"{RUN}{secrets.token_hex(6)}"
+            name = "" if self.name is None else run_id(definition.name, self.name)
+            self.name = None
+            playing = Playing(definition, case, database, files, self.site, faults, self.others, run=name)
             self._run = playing.run
             yield playing
         finally:
-            await database.aclose()
-            self._current, self._run = None, BEGINNING
-            self._execute(f"DROP DATABASE {name} WITH (FORCE)")
+            self._lent, self._run = None, BEGINNING
+            database.end()
+            if not self._copy.put_back():
+                await self.leave()
+
+    async def leave(self) -> None:
+        """Close all connections, and drop the database that runs were played in; the next run makes another one."""
+        copy, self._copy = self._copy, None
+        if copy is not None:
+            await copy.aclose()
+            self._drop(copy.name)
 
     async def state(self) -> list[object]:
         """The answers to the script's questions, about the run that is played, else about the beginning."""
-        database = Database(self._dsn(self._current or BASE), max_size=1)
+        if self._lent is not None:
+            return await self._answers(self._lent)
+        database = Database(self._dsn(BASE), max_size=1)
         try:
-            return [await self._answer(question, number, database) for number, question in enumerate(self.questions, 1)]
+            return await self._answers(database)
         finally:
             await database.aclose()
+
+    async def _answers(self, database: Database) -> list[object]:
+        return [await self._answer(question, number, database) for number, question in enumerate(self.questions, 1)]
 
     async def _answer(self, question: str | Call, number: int, database: Database) -> object:
         if isinstance(question, Call):
@@ -108,8 +135,16 @@ class Stage:
         return await call_skill(get_skill(call.skill, self.site), call.arguments, context)
 
     def close(self) -> None:
-        """Drop the database that runs begin with."""
-        self._execute(f"DROP DATABASE IF EXISTS {BASE} WITH (FORCE)")
+        """Drop the database that runs begin with, and those that runs were played in, whoever left them."""
+        with psycopg.connect(self.server, autocommit=True) as connection:
+            left = connection.execute(
+                "SELECT datname FROM pg_database WHERE starts_with(datname, %s)", (self._mine,)
+            ).fetchall()
+        for (name,) in [*left, (BASE,)]:
+            self._drop(name)
+
+    def _drop(self, name: str) -> None:
+        self._execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
     def _dsn(self, database: str) -> str:
         return psycopg.conninfo.make_conninfo(self.server, dbname=database)
@@ -136,7 +171,7 @@ def own_server() -> Iterator[tuple[str, Path]]:
     Raises:
         MusterError: another rehearsal is under way on the named server.
     """
-    with tempfile.TemporaryDirectory(prefix="muster-rehearsal-", dir="/tmp") as name:
+    with tempfile.TemporaryDirectory(prefix=FOLDER, dir="/tmp") as name, _marked(Path(name)):
         folder = Path(name)
         folder.chmod(0o755)
         if named := os.environ.get(SERVER):
@@ -151,6 +186,20 @@ def own_server() -> Iterator[tuple[str, Path]]:
             yield server.dsn(), folder / "files"
         finally:
             server.stop()
+
+
+@contextmanager
+def _marked(folder: Path) -> Iterator[None]:
+    """Hold a lock in the folder while this process lives, and remove the folders of rehearsals that were killed."""
+    # Locked before it has its name: one that has the name and no lock is nobody's.
+    with (folder / "new").open("w") as file:
+        flock(file, LOCK_EX)
+        (folder / "new").rename(folder / "lock")
+        for lock in folder.parent.glob(f"{FOLDER}*/lock"):
+            with suppress(OSError), lock.open("r") as other:
+                flock(other, LOCK_EX | LOCK_NB)
+                shutil.rmtree(lock.parent, ignore_errors=True)
+        yield
 
 
 @contextmanager

@@ -20,6 +20,9 @@ from muster.skills.results import finished
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
+THREAD = "muster-skill"
+"""The name of each thread that a blocking skill is at work in."""
+
 
 async def call_skill(skill: Skill, values: Mapping[str, Any], context: SkillContext) -> Any:
     """The skill's result as JSON-ready data.
@@ -91,7 +94,7 @@ async def in_thread(function: Callable[[], T]) -> T:
         if not loop.is_closed():
             loop.call_soon_threadsafe(settle, result, error)
 
-    thread = threading.Thread(target=run, name="muster-skill", daemon=True)
+    thread = threading.Thread(target=run, name=THREAD, daemon=True)
     thread.start()
     try:
         return await answer
