@@ -31,6 +31,7 @@ from muster.events.sealing import WITHHELD, current_seals, may_be_about_somebody
 from muster.execution import Outcome
 from muster.failures import trace_below
 from muster.redaction import redact, redact_data
+from muster_airflow.storable import storable
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -189,7 +190,7 @@ def failed_event(error: BaseException, *, about_somebody: bool) -> TaskFailedEve
 
     text = text_of(error, about_somebody=about_somebody)
     note("error", "The step's work could not be recorded", error=text if about_somebody else _trace(error))
-    return TaskFailedEvent(xcoms={"muster_error": text})
+    return TaskFailedEvent(xcoms={"muster_error": storable(text)})
 
 
 def note(level: str, event: str, **values: Any) -> None:
@@ -199,8 +200,11 @@ def note(level: str, event: str, **values: Any) -> None:
 
 
 def shown(value: Any) -> Any:
-    """`value` without secrets; if its JSON is longer than `LARGEST`, its kind and size instead."""
-    value = redact_data(value)
+    """`value` without secrets; if its JSON is longer than `LARGEST`, its kind and size instead.
+
+    The log keeps what Airflow's database cannot store, and a task must not fail for it whose step has succeeded.
+    """
+    value = storable(redact_data(value))
     text = json.dumps(value)
     if len(text) <= LARGEST:
         return value

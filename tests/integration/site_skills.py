@@ -31,6 +31,18 @@ async def wait(seconds: float, context: SkillContext) -> float:
     return seconds
 
 
+@skill("proving.torn")
+def torn() -> str:
+    """What is read from a broken document: PostgreSQL stores neither character in a text."""
+    return "torn \0 \ud800"
+
+
+@skill("proving.torn_too", lane="async")
+async def torn_too() -> dict[str, str]:
+    """The same in the triggerer."""
+    return {"torn \0": torn()}
+
+
 def _once(context: SkillContext, name: str) -> None:
     """An effect that the witness performs as often as it is asked to: the ledger alone keeps it to one."""
     url = f"{os.environ['PROVING_WITNESS']}{context.key}/{name}"

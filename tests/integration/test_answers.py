@@ -31,6 +31,14 @@ steps:
   - {id: ask, each: "{{ range(10) | list }}", human: {ask: "Pay {{ item }}?", assignees: [finance-lead], within: 1h}}
   - {id: pay, each: "{{ steps.ask }}", skill: proving.note, with: {text: "{{ item.by }}"}}
 """
+TORN = """
+automation: proving_torn
+steps:
+  - {id: read, skill: proving.torn}
+  - {id: wait, skill: proving.torn_too}
+  - {id: ask, human: {ask: "Pay {{ steps.read }}?", assignees: [finance-lead], within: 1h}}
+  - {id: after, skill: proving.note, with: {text: "{{ steps.ask.by }}"}}
+"""
 ROUNDS = int(os.environ.get("MUSTER_ANSWER_ROUNDS", "1"))
 
 
@@ -106,6 +114,25 @@ def test_two_approvals_at_once_both_count(airflow: Airflow, people: tuple[str, s
         answered_at_once(airflow, run, lambda _: "Approve", *people)
         (answer,) = ended_well(airflow, run)["answers"]
         assert answer["approvers"] == list(people)
+
+
+def test_what_postgresql_stores_in_no_text_harms_no_task_and_no_answer(airflow: Airflow) -> None:
+    airflow.automation("proving_torn", TORN)
+    run = airflow.start("proving_torn", "torn")
+    dag_id, _, run_id = run.partition("/")
+    deadline, asked = time.monotonic() + 120, list[dict[str, Any]]()
+    while not asked:
+        states = {task["task_id"]: task["state"] for task in airflow.client.tasks(dag_id, run_id)}
+        assert "failed" not in states.values(), states
+        assert time.monotonic() < deadline, states
+        time.sleep(1)
+        asked = airflow.client.approvals(dag_id, run_id)
+    lead = airflow.stack.client("finance-lead")
+    with pytest.raises(MusterError, match="rejected by database"):
+        lead.answer(asked[0]["task_instance"], "Approve", {"note": "torn \0"})
+    lead.answer(asked[0]["task_instance"], "Approve", {"note": "whole"})
+    (answer,) = ended_well(airflow, run)["answers"]
+    assert answer["note"] == "whole"
 
 
 def test_reminders_of_seconds_harm_no_run_and_no_answer(airflow: Airflow) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import logging
 import sys
 import traceback
@@ -13,6 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psycopg
 import pytest
 import structlog
 from airflow.sdk.exceptions import (
@@ -372,3 +374,12 @@ def test_a_thread_that_belongs_to_nobody_known_says_nothing_while_work_about_som
         "whoever",
     ]
     assert all(f"calling {who}" in caplog.text for who in ("nobody", "no one", "whoever"))
+
+
+@pytest.mark.parametrize("value", ["torn \0", {"half \ud800": [{"a": "\udc00"}]}, ("\ud83d\ude00 \0",)])
+def test_airflows_database_can_store_whatever_a_step_gave_back(dsn: str, value: object) -> None:
+    with psycopg.connect(dsn) as connection:
+        (stored,) = connection.execute("SELECT %s::text::jsonb", [json.dumps(egress.shown(value))]).fetchone() or ()
+    assert stored == json.loads(json.dumps(egress.shown(value)))
+    assert "\ufffd" in str(stored)
+    assert egress.shown({"a": ["\U0001f600", 1, None]}) == {"a": ["\U0001f600", 1, None]}

@@ -20,6 +20,7 @@ from muster.language.kinds.human import ResolvedHumanStep
 from muster_airflow.egress import leaves
 from muster_airflow.operators.base import StepTask, question_policy
 from muster_airflow.operators.elsewhere import Elsewhere
+from muster_airflow.storable import storable
 
 
 class HumanStep(ApprovalOperator):
@@ -90,7 +91,7 @@ class HumanStep(ApprovalOperator):
         Raises:
             PermanentError: Airflow knows none of the assignees.
         """
-        self.subject, self.body = asked.subject, asked.body
+        self.subject, self.body = storable(asked.subject), storable(asked.body)
         self.assigned_users = [{"id": name, "name": name} for name in asked.assignees]
         try:
             upsert_hitl_detail(
