@@ -73,17 +73,18 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 		echo "$(PYTHON) cannot make a virtual environment: install its venv module (Debian: python3-venv)." >&2; exit 1; }
 
-# uv installs in seconds what pip needs minutes for; where it cannot be had, pip does.
+# uv installs in seconds what pip needs minutes for. Where it cannot be had, or fails, pip does: uv knows nothing of the
+# index and the certificates of a company that pip's own configuration names.
 $(VENV)/.uv: | $(BIN)/python
 	@$(RUN) pip install --quiet --disable-pip-version-check "uv>=0.9,<1" || echo "uv cannot be had here: using pip"
 	@touch $@
 
 define install
 	@echo "Installing what $(1) names (the first time takes a minute or two)"
-	@if test -x $(BIN)/uv; then \
+	@if ! { test -x $(BIN)/uv && \
 		VIRTUAL_ENV="$$PWD/$(VENV)" $(BIN)/uv pip install --quiet --compile-bytecode --require-hashes -r $(1) && \
-		VIRTUAL_ENV="$$PWD/$(VENV)" $(BIN)/uv pip install --quiet --no-deps --no-build-isolation -e .; \
-	else \
+		VIRTUAL_ENV="$$PWD/$(VENV)" $(BIN)/uv pip install --quiet --no-deps --no-build-isolation -e .; }; then \
+		! test -x $(BIN)/uv || echo "uv cannot install it here: pip does, which takes some minutes" >&2; \
 		$(RUN) pip install --quiet --disable-pip-version-check --require-hashes -r $(1) && \
 		$(RUN) pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .; \
 	fi
@@ -100,9 +101,8 @@ $(VENV)/.develop: requirements-dev.txt pyproject.toml | $(VENV)/.uv
 # managers want other versions of what Airflow needs.
 $(VENV)/.bench $(VENV)/.auth: $(VENV)/.%: requirements-%.txt | $(VENV)/.uv
 	@rm -rf $(VENV)/$*
-	@if test -x $(BIN)/uv; then \
-		VIRTUAL_ENV="$$PWD/$(VENV)" $(BIN)/uv pip install --quiet --no-deps --require-hashes --target $(VENV)/$* -r $<; \
-	else \
+	@if ! { test -x $(BIN)/uv && \
+		VIRTUAL_ENV="$$PWD/$(VENV)" $(BIN)/uv pip install --quiet --no-deps --require-hashes --target $(VENV)/$* -r $<; }; then \
 		$(RUN) pip install --quiet --disable-pip-version-check --no-deps --require-hashes --target $(VENV)/$* -r $<; \
 	fi
 	@touch $@

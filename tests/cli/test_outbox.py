@@ -37,6 +37,14 @@ async def test_a_kept_notice_is_shown_with_the_reason(database: Database) -> Non
     assert "1 kept here: nobody outside was told" in result.output
 
 
+async def test_a_subject_stands_above_its_text(database: Database) -> None:
+    notice = Notice(channel="slack", target="#ops", subject="Question: [Bills]", text="Bills: a question", key="a/1")
+    await Sender(database).send(notice)
+    printed = CliRunner().invoke(app, ["outbox"]).output
+    assert "Question: [Bills] " in printed
+    assert "Question: [Bills]: Bills" not in printed
+
+
 async def test_machines_get_json_of_one_run(database: Database) -> None:
     await keep(database, "a/1")
     await keep(database, "a/2")

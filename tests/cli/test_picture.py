@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 from rich.console import Console
 
-from muster.cli.run_chart import MARKS, answered, result
+from muster.cli.run_chart import MARKS, result
 from muster.database import Database
+from muster.events.event_summary import event_summary
 from muster.events.log import EventLog
 from muster.events.model import EventType, NewEvent
-from muster.events.queries import Queries
+from muster.events.queries import Queries, answered
 
 RUN = "bills/monday"
 
@@ -57,6 +58,22 @@ def test_a_fan_out_of_approvals_counts_both_answers_and_looks_ended(queries: Que
 def test_only_what_was_answered_is_called_so(queries: Queries) -> None:
     events = [event for event in queries.timeline(RUN) if event.type != EventType.APPROVAL_ANSWERED]
     assert {row.status for row in answered(queries.steps(RUN), events) if row.index >= 0} == {"succeeded"}
+
+
+def test_a_step_at_work_has_the_mark_that_is_explained_below(queries: Queries, database: Database) -> None:
+    EventLog(database).append(
+        RUN, [NewEvent(type=EventType.STEP_STARTED, data={"step": "report", "index": None, "kind": "skill"})]
+    )
+    [line] = [line for line in printed(queries) if "report" in line]
+    assert line.split() == [MARKS["running"][0], "report", "skill", "at", "work"]
+    assert f"{MARKS['running'][0]} at work" in printed(queries)[-1]
+
+
+def test_a_failure_is_told_with_what_to_do_about_it(queries: Queries, database: Database) -> None:
+    error = {"class": "PermanentError", "message": "There is no price.", "remedy": "Add it to PRICES."}
+    failed = NewEvent(type=EventType.STEP_FAILED, data={"step": "price", "index": None, "error": error})
+    EventLog(database).append(RUN, [failed])
+    assert event_summary(queries.timeline(RUN)[-1]) == "There is no price. · Add it to PRICES."
 
 
 def test_what_was_undone_is_told_from_what_has_not_begun(queries: Queries, database: Database) -> None:

@@ -7,7 +7,7 @@ import pytest
 from muster.database import Database
 from muster.errors import MusterError
 from muster.events.log import EventLog
-from muster.events.model import NewEvent
+from muster.events.model import EventType, NewEvent
 from muster.events.queries import Queries
 from support.run_events import closed, opened, whole_run
 
@@ -55,6 +55,16 @@ def test_steps_come_in_the_order_they_began_each_with_its_items(log: EventLog, q
         ("tell", -1),
     ]
     assert [event.type for event in queries.timeline("a/1")] == [event.type for event in whole_run()]
+
+
+def test_a_skipped_step_stands_where_it_was_skipped(log: EventLog, queries: Queries) -> None:
+    for type_, step in (
+        (EventType.STEP_STARTED, "price"),
+        (EventType.STEP_SKIPPED, "approve"),
+        (EventType.STEP_STARTED, "order"),
+    ):
+        log.append("a/1", [NewEvent(type=type_, data={"step": step, "index": None})])
+    assert [row.step for row in queries.steps("a/1")] == ["price", "approve", "order"]
 
 
 async def test_the_items_of_a_fan_out_are_counted_by_how_they_ended_once_all_have(database: Database) -> None:

@@ -31,7 +31,18 @@ steps:
     human:
       ask: "Pay {{ inputs.amount }}?"
       details: |
+        {% if inputs.amount > 100 %}
+        That is much.
+        {% endif %}
+
         **{{ inputs.amount }} EUR** are due.
+
+        {% if inputs.amount > 1000 %}
+        That is very much.
+        {% endif %}
+        {% if inputs.amount < 100 %}
+        That is little.
+        {% endif %}
       assignees: [lead, deputy]
       approvals: 2
       within: 24h
@@ -68,6 +79,8 @@ def test_the_question_is_sent_with_all_that_an_answer_needs(reached: Site) -> No
         "Pay 10?",
         "",
         "**10 EUR** are due.",
+        "",
+        "That is little.",
         "",
         "It waits for 2 of lead, deputy.",
         "No answer by 2026-03-02 08:00 UTC is a rejection.",

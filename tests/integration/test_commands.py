@@ -43,6 +43,9 @@ def test_what_is_not_there_cannot_be_paused(airflow: Airflow) -> None:
     refused = airflow.command("pause", "nothing_of_that_name")
     assert refused.returncode == 1
     assert "Airflow has no automation 'nothing_of_that_name'." in refused.stderr
+    airflow.automation("pausable", SOURCE)
+    for command in ("pause", "run"):
+        assert "Did you mean `pausable`?" in airflow.command(command, "pauseable").stderr
 
 
 def test_a_run_that_is_there_is_started_by_nothing_else(airflow: Airflow) -> None:

@@ -110,9 +110,10 @@ def test_who_was_added_stays_until_removed_whatever_the_environment_names(
     then = renew_logins(tmp_path)
     assert (then.logins["cfo"], set(added_logins(tmp_path))) == (added, {"cfo"})
     assert then.jwt_secret == first.jwt_secret
-    for name in ("cfo", "admin"):
-        with pytest.raises(MusterError, match=f"{name} has a login already"):
+    for name, remedy in {"cfo": "`muster users remove cfo`", "admin": "MUSTER_USERS=admin:op"}.items():
+        with pytest.raises(MusterError, match=f"{name} has a login already") as refused:
             add_login(tmp_path, name, "op")
+        assert remedy in str(refused.value.remedy), "only who was added can be removed"
     for name in ("", "a b", "a,b", "a:admin"):
         with pytest.raises(MusterError, match="is no user name"):
             add_login(tmp_path, name, "op")

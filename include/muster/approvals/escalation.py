@@ -5,6 +5,7 @@ Everything follows from the question, the answers so far and the time, so every 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -235,7 +236,8 @@ def _notices(
 def _more(work_item: WorkItem, asked: Question, key: str) -> list[str]:
     """The details, only in the first notice, and only while the person whom the run is about is not forgotten."""
     details = details_of(work_item) if key == ASKED and asked.subject != GONE else None
-    return ["", details.rstrip(), ""] if details else []
+    # A template leaves an empty line wherever a condition of it was false.
+    return ["", re.sub(r"\n\s*\n", "\n\n", details.strip("\n").rstrip()), ""] if details else []
 
 
 def _command(work_item: WorkItem) -> str:

@@ -19,7 +19,7 @@ from muster.database import Database
 from muster.errors import MusterError, TransientError
 from muster.events.model import EventType
 from muster.events.payloads.work import StepSucceeded
-from muster.events.queries import Queries
+from muster.events.queries import Queries, answered
 from muster.execution.references import ENDED_IN_AIRFLOW
 from muster.local.client import AirflowClient
 from muster.local.stack import Stack
@@ -92,7 +92,7 @@ def follow(
                 if out.is_terminal:
                     live.update(run_chart(steps, queries.timeline(name), live=True))
                 else:
-                    _print_changes(steps, seen, out)
+                    _print_changes(answered(steps, queries.timeline(name)), seen, out)
                 _announce_approvals(client, queries, name, announced, out)
                 heard = time.monotonic()
             except TransientError:
@@ -106,7 +106,7 @@ def follow(
             time.sleep(0.5)
     steps = queries.steps(name)
     if not out.is_terminal:
-        _print_changes(steps, seen, out)
+        _print_changes(answered(steps, queries.timeline(name)), seen, out)
     out.print(result(steps, queries.timeline(name)))
     if run["state"] == "failed":
         out.print(Text(f"The run failed: {_why(queries, name).rstrip('.')}. See {_show(name)}.", style="red"))
@@ -167,7 +167,7 @@ def _announce_approvals(client: AirflowClient, queries: Queries, name: str, anno
             continue
         # Text, not markup: a subject that looks like markup must not change how it is drawn above the live chart.
         if not announced:
-            out.print(Text("A person must decide. Answer in a second window, or in Airflow's UI:"))
+            out.print(Text("A person must decide. Answer in a second window, in this folder, or in Airflow's UI:"))
         announced.add(choice)
         user = waiting.assignees[0] if waiting.assignees else "admin"
         out.print(Text.assemble(("? ", "magenta"), waiting.subject))

@@ -31,8 +31,8 @@ def _show(entries: list[OutboxEntry]) -> None:
     for entry in entries:
         state = f"[{STYLES[entry.status]}]{entry.status}[/]"
         when = f"{entry.created_at.astimezone():%Y-%m-%d %H:%M}"
-        said = f"{entry.subject}: {entry.text}" if entry.subject else entry.text
-        table.add_row(when, state, escape(entry.target), escape(said), escape(_why(entry)))
+        subject = f"[bold]{escape(entry.subject)}[/]\n" if entry.subject else ""
+        table.add_row(when, state, escape(entry.target), subject + escape(entry.text), escape(_why(entry)))
     out = console()
     out.print(table)
     if kept := sum(entry.status == "kept" for entry in entries):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from muster.cli.connections import airflow, airflow_elsewhere
 from muster.cli.output import console, emit
 from muster.errors import MusterError
+from muster.local.client import AirflowClient
 from muster.local.project import find_project
 from muster.local.running import find_running
 
@@ -17,7 +18,7 @@ def pause(name: str, *, paused: bool, user: str, as_json: bool) -> None:
     """
     with airflow(user) as client:
         if not client.pause(name, paused=paused):
-            raise unknown(name)
+            raise unknown(client, name)
     if as_json:
         emit({"automation": name, "paused": paused})
     elif paused:
@@ -31,11 +32,14 @@ def told_paused(name: str) -> str:
     return f"{name} is paused: nothing of it begins until `muster unpause {name}`."
 
 
-def unknown(name: str) -> MusterError:
+def unknown(client: AirflowClient, name: str) -> MusterError:
     """The error for a name of which Airflow has no automation."""
+    from muster.language.problems import did_you_mean
+
+    meant = did_you_mean(name, [str(dag["dag_id"]) for dag in client.dags()])
     return MusterError(
         f"Airflow has no automation {name!r}.",
-        remedy="`muster list` shows those there are; Airflow has a new one within 15 seconds.",
+        remedy=f"{meant or '`muster list` shows those there are.'} Airflow has a new one within 15 seconds.",
     )
 
 

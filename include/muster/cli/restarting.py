@@ -41,7 +41,7 @@ def restart_run(run: str, *, step: str, current: bool, dry_run: bool, user: str,
         done = {"run": run, "from": step, "also": list(plan.also), "steps": plan.steps, "tasks": tasks[run]}
         emit({**done, "by": user, "dry_run": dry_run, **({"changed": changed} if current else {})})
         return
-    said = "would be done again" if dry_run else "are done again"
+    said = "would be done again" if dry_run else "is done again" if len(plan.steps) == 1 else "are done again"
     console().print(f"{escape(run)}: {', '.join(plan.steps)} {said}.")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlparse
 
@@ -12,12 +11,12 @@ from rich.markup import escape
 from rich.spinner import Spinner
 from rich.table import Table
 
-from muster.events.model import Event, EventType
+from muster.events.model import Event
 from muster.events.payloads.base import payload_of
 from muster.events.payloads.people import ApprovalAnswered
 from muster.events.payloads.runs import RunOpened
 from muster.events.payloads.work import StepExpanded, StepSetAside
-from muster.events.queries import StepRow
+from muster.events.queries import StepRow, answered
 
 MARKS = {
     "succeeded": ("✓", "green"),
@@ -29,7 +28,7 @@ MARKS = {
     "undone": ("↶", "yellow"),
     "stopped": ("■", "red"),
     "waiting": ("?", "magenta"),
-    "started": ("…", "cyan"),
+    "running": ("…", "cyan"),
     "retrying": ("↻", "yellow"),
 }
 """Status of a step: its mark and colour."""
@@ -37,7 +36,7 @@ MARKS = {
 WORDS = {
     "set_aside": "set aside",
     "waiting": "waiting for a person",
-    "started": "at work",
+    "running": "at work",
     "stopped": "stopped without an outcome",
 }
 
@@ -58,26 +57,11 @@ def steps_table(steps: Sequence[StepRow], *, live: bool = False) -> RenderableTy
     """One row for each step with how many of its items ended how."""
     table = Table(box=None, padding=(0, 2), show_header=False)
     for name, own, items in _grouped(steps):
-        status = own.status if own.status not in (None, "running") else _common(items)
-        busy = live and status in (None, "started", "retrying")
+        status = own.status if own.status not in (None, "running") or not items else _common(items)
+        busy = live and status in (None, "running", "retrying")
         begin: RenderableType = Spinner("dots", style="cyan") if busy else mark(status)
         table.add_row(begin, name, _kind(own, items), _counts(own, items), _by(own, items))
     return table
-
-
-def answered(steps: Sequence[StepRow], events: Iterable[Event]) -> list[StepRow]:
-    """The steps, with `approved` or `rejected` in place of `succeeded` where people answered."""
-    answers = {
-        (event.step, -1 if event.index is None else event.index): ApprovalAnswered.of(event)
-        for event in events
-        if event.type == EventType.APPROVAL_ANSWERED
-    }
-    return [
-        replace(row, status="approved" if answers[row.step, row.index].approved else "rejected")
-        if row.status == "succeeded" and (row.step, row.index) in answers
-        else row
-        for row in steps
-    ]
 
 
 def items_table(steps: Sequence[StepRow], events: Iterable[Event]) -> Table | None:
@@ -131,8 +115,8 @@ def _kind(own: StepRow, items: Sequence[StepRow]) -> str:
 
 def _common(items: Sequence[StepRow]) -> str | None:
     """The status of a fan-out that has not ended: that of its least finished item."""
-    seen = {row.status or "started" for row in items}
-    under_way = ("started", "running", "retrying", "waiting", "stopped")
+    seen = {row.status or "running" for row in items}
+    under_way = ("running", "retrying", "waiting", "stopped")
     ended = ("failed", "succeeded", "approved", "rejected", "set_aside", "undone", "skipped")
     return next((status for status in (*under_way, *ended) if status in seen), None)
 
@@ -142,7 +126,7 @@ def _counts(own: StepRow, items: Sequence[StepRow]) -> str:
         return word(own.status)
     counts: dict[str, int] = {}
     for row in items:
-        counts[row.status or "started"] = counts.get(row.status or "started", 0) + 1
+        counts[row.status or "running"] = counts.get(row.status or "running", 0) + 1
     total = f" of {own.length}" if own.length else ""
     return ", ".join(f"{count} {word(status)}" for status, count in counts.items()) + f"[dim]{total}[/]"
 

@@ -27,7 +27,7 @@ def start_run(
     inputs = pairs(entries, "--input")
     with airflow(user) as client:
         if (dag := client.details(name)) is None:
-            raise unknown(name)
+            raise unknown(client, name)
         if (said := str(dag.get("description"))).startswith(NOT_VALID):
             raise MusterError(
                 f"{name} is not valid and cannot run: {said.removeprefix(NOT_VALID)}",

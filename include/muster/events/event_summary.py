@@ -68,7 +68,7 @@ def _parts(said: Payload, output: bool) -> tuple[object, ...]:
         case work.CompensationSucceeded():
             return ("by hand" if said.by_hand else None,)
         case runs.RunStuck() | work.StepFailed() | work.CompensationFailed():
-            return (_error(said.error),)
+            return _error(said.error), words(said.error.remedy)
         case work.StepSkipped():
             reason = words(said.reason) or ""
             return (_REASONS.get(reason, reason),)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import TypeVar
@@ -16,7 +16,8 @@ from muster.database import Database
 from muster.errors import MusterError
 from muster.events.failures import database_failures
 from muster.events.log import EventLog
-from muster.events.model import Event
+from muster.events.model import Event, EventType
+from muster.events.payloads.people import ApprovalAnswered
 from muster.events.rows import to_event
 from muster.events.statements import COLUMNS
 
@@ -167,11 +168,11 @@ class Queries:
         return matches[0]
 
     def steps(self, run: str) -> list[StepRow]:
-        """The run's steps in the order they began, each followed by its items."""
+        """The run's steps in the order they began or were skipped, each followed by its items."""
         return self._fetch(
             StepRow,
             "SELECT * FROM steps WHERE run = %(run)s"
-            " ORDER BY min(started_at) OVER (PARTITION BY step) NULLS LAST,"
+            " ORDER BY min(coalesce(started_at, ended_at)) OVER (PARTITION BY step) NULLS LAST,"
             " min(ended_at) OVER (PARTITION BY step), step, index",
             {"run": run},
         )
@@ -319,3 +320,18 @@ class Queries:
         with database_failures(), self._database.connection() as connection:
             cursor = connection.cursor(row_factory=class_row(kind))
             return cursor.execute(SQL(statement), parameters).fetchall()
+
+
+def answered(steps: Sequence[StepRow], events: Iterable[Event]) -> list[StepRow]:
+    """The steps, with `approved` or `rejected` in place of `succeeded` where people answered."""
+    answers = {
+        (event.step, -1 if event.index is None else event.index): ApprovalAnswered.of(event)
+        for event in events
+        if event.type == EventType.APPROVAL_ANSWERED
+    }
+    return [
+        replace(row, status="approved" if answers[row.step, row.index].approved else "rejected")
+        if row.status == "succeeded" and (row.step, row.index) in answers
+        else row
+        for row in steps
+    ]

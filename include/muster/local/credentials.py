@@ -129,10 +129,12 @@ def add_login(state: Path, name: str, role: str) -> Credentials:
     known = _as_they_are(state)
     if not name.strip() or any(char in name for char in ",:|") or any(char.isspace() for char in name):
         raise MusterError(f"{name!r} is no user name.", remedy="Use one word without commas and colons.")
-    if name in known.logins:
+    if (there := known.logins.get(name)) is not None:
         raise MusterError(
-            f"{name} has a login already, with the role {known.logins[name].role}.",
-            remedy="Remove it first with `muster users remove`, or name another role in MUSTER_USERS.",
+            f"{name} has a login already, with the role {there.role}.",
+            remedy=f"For another role, remove it first with `muster users remove {name}`."
+            if there.added
+            else f"For another role, start with MUSTER_USERS={name}:op, for example.",
         )
     login = Login(role, secrets.token_urlsafe(12), added=True)
     return _written(state, replace(known, logins={**known.logins, name: login}))

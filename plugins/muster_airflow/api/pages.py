@@ -18,7 +18,7 @@ from muster.events.definitions import DefinitionStore
 from muster.events.model import EventType
 from muster.events.payloads.runs import RunOpened
 from muster.events.payloads.work import StepExpanded
-from muster.events.queries import Queries
+from muster.events.queries import Queries, answered
 from muster.redaction import redact_data
 from muster_airflow.api.access import EVENTS, MAY_SEE_DAG, MAY_SEE_RUN, Asked, KnownRun, Sees, Visible, database
 from muster_airflow.api.published import current, published, written_for_run
@@ -29,6 +29,8 @@ from muster_airflow.reference import step_of
 router = APIRouter(default_response_class=HTMLResponse, tags=["pages"])
 EVENTS_SHOWN = 200
 """Events on one page of a timeline."""
+MOST_ANSWERS = 10_000
+"""Answers of people that are told apart on a run's page; steps and items beyond them have succeeded there."""
 RUNS_SHOWN = 50
 
 
@@ -95,13 +97,16 @@ def run(
         types = [EventType.RUN_OPENED, EventType.RUN_CLOSED] if task is not None and step is None else None
         limit = EVENTS_SHOWN + 1
         events = ask.events(run.id, step=step, indices=indices, types=types, after_version=after, limit=limit)
+    # Who may not see people's answers sees of a question only that it was answered.
+    sees_answers = sees_steps and sees.may_see(dag_id, *EVENTS)
+    answers = ask.events(run.id, types=[EventType.APPROVAL_ANSWERED], limit=MOST_ANSWERS) if sees_answers else []
     return _page(
         request,
         "run.html",
         title=run.id,
         run=run,
         inputs=_inputs(ask, run.id),
-        steps=standings(definition, ask.steps(run.id)) if sees_steps else None,
+        steps=standings(definition, answered(ask.steps(run.id), answers)) if sees_steps else None,
         sees_below=sees_below,
         events=events[:EVENTS_SHOWN],
         unpriced=unpriced,

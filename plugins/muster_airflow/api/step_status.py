@@ -75,4 +75,4 @@ def _standing(name: str, described: Mapping[str, Any], rows: Sequence[StepRow]) 
 
 
 def _fine(row: StepRow) -> bool:
-    return row.status in ("succeeded", "skipped")
+    return row.status in ("succeeded", "approved", "rejected", "skipped")

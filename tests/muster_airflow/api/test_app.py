@@ -350,6 +350,27 @@ def test_calls_without_a_price_are_said_and_never_shown_as_nothing(viewer: Get, 
     assert "price unknown" in page, "of the call"
 
 
+def _answer(log: Database, run: str, index: int, *, approved: bool) -> None:
+    """Write that a person has answered for an item that has succeeded."""
+    said = {"step": "greet", "index": index, "approved": approved, "by": "ann", "answer": "person"}
+    EventLog(log).append(run, [NewEvent(type=EventType.APPROVAL_ANSWERED, data=said)])
+    ended = {"step": "greet", "index": index, "output": {"approved": approved}, "produced_by": "person:ann"}
+    EventLog(log).append(run, [NewEvent(type=EventType.STEP_SUCCEEDED, data=ended)])
+
+
+def test_a_rejection_is_told_from_an_approval_by_whom_may_see_answers(
+    viewer: Get, log: Database, run: str, lacking: Lacking
+) -> None:
+    _answer(log, run, 0, approved=True)
+    _answer(log, run, 1, approved=False)
+    page = viewer(f"{RUN}?step=greet").text
+    assert "1 approved, 1 rejected, 1 set aside" in page
+    assert 's rejected">rejected' in page
+    lacking.lacking = DagAccessEntity.HITL_DETAIL
+    assert "2 succeeded" in viewer(RUN).text.replace("1 set aside, ", "")
+    assert "rejected" not in viewer(RUN).text.partition("<table")[2]
+
+
 PARTS = {
     DagAccessEntity.RUN: ["monday", "ann", "first output"],
     DagAccessEntity.CODE: ["This comment is only in what was written"],
