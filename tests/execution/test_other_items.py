@@ -140,7 +140,9 @@ def test_what_its_own_when_left_out_in_its_redrive_is_left_alone_by_that_of_anot
 )
 def test_what_was_made_of_what_is_left_out_now_does_not_stay(house: House, each: str, output: list[str | None]) -> None:
     post = work("post", "steps.check", f", after: [check, single]{APPROVED}")
-    more = work("more", "steps.list", ", after: [post], when: '{{ not steps.post[index] }}'", name="{{ item }}-missing")
+    more = work(
+        "more", "steps.list", ", after: [post], when: '{{ steps.post[index] is none }}'", name="{{ item }}-missing"
+    )
     name = "{{ item }}-of-{{ steps.more[index] or 'nothing' }}"
     further = work("further", each, ", after: [more]", name=name)
     last = work("last", more=", after: [further]", name="{{ steps.further | present | join('+') }}")

@@ -41,12 +41,12 @@ def no(status: int, reason: str, message: str) -> AirflowRuntimeError:
     return refused(status, detail={"detail": {"reason": reason, "message": message}})
 
 
-def child() -> Child:
+def child(name: str = "x") -> Child:
     requested = Event(
         type="child.requested", data={"step": "once", "index": None}, key="once/child@0", position=1, stream="parent/x",
         version=3, id=uuid4(), at=datetime.now(UTC), correlation="parent/x", previous_hash="", hash="",
     )  # fmt: skip
-    return Child(automation="child", dag_run_id="child__1", inputs={"name": "x"}, requested=requested, proof="p")
+    return Child(automation="child", dag_run_id="child__1", inputs={"name": name}, requested=requested, proof="p")
 
 
 def start(monkeypatch: pytest.MonkeyPatch, answer: Any, *, paused: bool = False) -> Supervisor:
@@ -87,6 +87,17 @@ def test_what_airflow_never_starts_is_refused_with_its_words(
 def test_what_may_pass_is_tried_again(monkeypatch: pytest.MonkeyPatch, answer: Any) -> None:
     with pytest.raises(TransientError):
         start(monkeypatch, answer)
+
+
+@pytest.mark.parametrize("name", ["A\x00B", "\ud800"])
+def test_what_airflows_database_cannot_store_is_refused_before_it_is_asked(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    supervisor = Supervisor(OKResponse(ok=True), paused=False)
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", supervisor, raising=False)
+    with pytest.raises(PermanentError, match="cannot store"):
+        _start(child(name))
+    assert not any(isinstance(asked, TriggerDagRun) for asked in supervisor.asked)
 
 
 def test_a_paused_dag_is_not_started(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from muster_airflow.operators.base import MusterOperator, StepTask
 from muster_airflow.operators.elsewhere import Elsewhere
 from muster_airflow.reference import CHILD
 from muster_airflow.starting import is_paused, is_there, start_run
+from muster_airflow.storable import storable
 from muster_airflow.triggers.children import ChildTrigger
 
 if TYPE_CHECKING:
@@ -81,7 +82,14 @@ def _start(child: Child) -> None:
     # Only a new child is refused: one that was started before its Dag was paused is waited for.
     if is_paused(name) and not is_there(name, child.dag_run_id):
         raise PermanentError(f"{name} is paused in Airflow, so a run of it would not begin.", remedy="Unpause it.")
-    start_run(TriggerDagRun(dag_id=name, run_id=child.dag_run_id, conf=child.conf, reset_dag_run=False))
+    conf = child.conf
+    # Nothing is put in the place of what cannot be stored: the run would be given other inputs than it is asked for with.
+    if storable(conf) != conf:
+        raise PermanentError(
+            f"{name} is given NUL or half a surrogate pair in a text, which Airflow's database cannot store.",
+            remedy="Take it out of what `with` gives, in the skill that it comes from.",
+        )
+    start_run(TriggerDagRun(dag_id=name, run_id=child.dag_run_id, conf=conf, reset_dag_run=False))
 
 
 TASK = StepTask.by_lane({"worker": RunStep})
