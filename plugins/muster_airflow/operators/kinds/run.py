@@ -83,7 +83,7 @@ def _start(child: Child) -> None:
     if is_paused(name) and not is_there(name, child.dag_run_id):
         raise PermanentError(f"{name} is paused in Airflow, so a run of it would not begin.", remedy="Unpause it.")
     conf = child.conf
-    # Nothing is put in the place of what cannot be stored: the run would be given other inputs than it is asked for with.
+    # Refused, not replaced: the run would be given other inputs than it is asked for with, which nobody would see.
     if storable(conf) != conf:
         raise PermanentError(
             f"{name} is given NUL or half a surrogate pair in a text, which Airflow's database cannot store.",
