@@ -183,8 +183,13 @@ def test_a_rehearsal_that_is_ended_leaves_no_process_behind_and_no_files(
     try:
         assert rehearsal.stdout is not None
         assert rehearsal.stdout.read(1) == b"."
-        family = psutil.Process(rehearsal.pid).children(recursive=True)
-        assert sum(process.name().startswith("python") for process in family) >= 3
+
+        def all_are_at_work() -> bool:
+            # The first scenario may have been played before the second process was begun.
+            family[:] = psutil.Process(rehearsal.pid).children(recursive=True)
+            return sum(process.name().startswith("python") for process in family) >= 3
+
+        assert eventually(all_are_at_work)
         folders = {
             Path(file.path).parents[0]
             for file in psutil.Process(rehearsal.pid).open_files()
