@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from muster.cli.connections import airflow, airflow_elsewhere
 from muster.cli.output import console, emit
 from muster.errors import MusterError
-from muster.local.client import AirflowClient
 from muster.local.project import find_project
 from muster.local.running import find_running
+
+if TYPE_CHECKING:
+    from muster.local.client import AirflowClient
 
 
 def pause(name: str, *, paused: bool, user: str, as_json: bool) -> None:
