@@ -445,6 +445,8 @@ def test_a_condition_that_gives_text_fails_its_step_and_is_never_true(site: Site
         *("inputs.s and inputs.n > 2", "inputs.n > 5 or inputs.s", "not inputs.s", "not (inputs.n and inputs.s)"),
         *("inputs.n > 2 if inputs.s else false", "(inputs.s and inputs.n > 2) if inputs.n else false"),
         *("inputs.n > 5 or (inputs.n > 2 if inputs.n and inputs.s)",),
+        *("(inputs.s if inputs.n else false) and inputs.n > 2", "not (inputs.s if inputs.n else false)"),
+        *("not (false if not inputs.n else inputs.s)", "true if (inputs.s if inputs.n else false) else false"),
     ],
 )
 def test_so_does_one_with_text_as_an_operand(site: Site, condition: str) -> None:

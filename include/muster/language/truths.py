@@ -59,12 +59,12 @@ def named(operand: nodes.Expr) -> str:
     return ".".join(path_of(operand) or ())
 
 
-def _each_operand(node: nodes.Expr, replace: Callable[[nodes.Expr], nodes.Expr]) -> None:
+def _each_operand(node: nodes.Expr, replace: Callable[[nodes.Expr], nodes.Expr], *, whole: bool = True) -> None:
     # Only from the whole condition down: in `(inputs.note or "none") == "x"` the operands of `or` are values, and what
     # is true is asked of the comparison.
     def within(operand: nodes.Expr) -> nodes.Expr:
         if isinstance(operand, nodes.And | nodes.Or | nodes.Not | nodes.CondExpr):
-            _each_operand(operand, replace)
+            _each_operand(operand, replace, whole=False)
             return operand
         return replace(operand)
 
@@ -73,7 +73,10 @@ def _each_operand(node: nodes.Expr, replace: Callable[[nodes.Expr], nodes.Expr])
     elif isinstance(node, nodes.Not):
         node.node = within(node.node)
     elif isinstance(node, nodes.CondExpr):
-        # What it gives is the condition; text there is refused as a condition that gives text.
         node.test = within(node.test)
-        for given in filter(None, (node.expr1, node.expr2)):
-            _each_operand(given, replace)
+        if whole:
+            # What it gives is the condition; text there is refused as a condition that gives text.
+            for given in filter(None, (node.expr1, node.expr2)):
+                _each_operand(given, replace)
+        else:
+            node.expr1, node.expr2 = within(node.expr1), node.expr2 and within(node.expr2)
