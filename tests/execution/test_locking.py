@@ -164,3 +164,26 @@ def test_a_lock_excludes_whoever_names_it_also_where_its_name_is_not_stored() ->
     about_jane = locking.lease_names(["person/jane"], ["person/{{ inputs.who }}"])
     assert set(about_nobody) > set(about_jane)
     assert "jane" not in str(about_jane)
+
+
+@pytest.mark.parametrize("lock", ["", "lock: ledger, "])
+def test_no_fallback_follows_a_result_that_the_log_cannot_hold(site: Site, tmp_path: Path, lock: str) -> None:
+    site.skills(
+        "sums",
+        """
+from pathlib import Path
+from muster.skills import skill
+
+@skill("sums.mean", lane="async")
+async def mean(folder: str, who: str) -> float:
+    \"\"\"The mean of nothing.\"\"\"
+    with (Path(folder) / "calls").open("a") as calls:
+        calls.write(who + " ")
+    return float("nan")
+""",
+    )
+    given = f"skill: sums.mean, with: {{folder: '{tmp_path}', who: "
+    source = f"automation: a\nsteps:\n  - {{id: one, {lock}{given}step}}, fallback: {{{given}fallback}}}}}}\n"
+    run = site.open(site.definition(source))
+    assert site.step(run, "one").status == "failed"
+    assert (tmp_path / "calls").read_text() == "step "

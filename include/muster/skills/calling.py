@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from muster.errors import ErrorClass, MusterError, TransientError
+from muster.events.canonical import canonical
 from muster.failures import trace_below
 from muster.recovery.attempts import give_up
 from muster.redaction import redact
@@ -61,7 +62,10 @@ async def _called(skill: Skill, values: Mapping[str, Any], context: SkillContext
         log.error("The skill %s failed.\n%s", skill.name, redact(trace_below(error, __file__)))
         raise
     with finished(f"The skill {skill.name}", result):
-        return skill.dump(result)
+        data = skill.dump(result)
+        # Only tried: refused as it is appended, NaN would be an error of the attempt, which a fallback does again.
+        canonical(data)
+        return data
 
 
 async def in_thread(function: Callable[[], T]) -> T:
