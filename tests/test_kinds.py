@@ -66,7 +66,7 @@ def test_no_other_file_knows_a_channel_by_its_name() -> None:
 
 
 BY_NAME = {
-    "include/muster/cli/dead_letters.py": "it asks for kinds of dead letters",
+    "include/muster/cli/redriving.py": "it asks for kinds of dead letters",
     "include/muster/events/model.py": "the log is below the language",
     "plugins/muster_airflow/links.py": "a task that asks for a run has a link to it",
     "plugins/muster_airflow/reference.py": "Airflow names the operator of a question",

@@ -40,6 +40,8 @@ def test_every_command_explains_itself(muster: Muster, command: str) -> None:
 ALWAYS_TOO_HEAVY = {"airflow", "sqlalchemy", "pydantic_ai", "alembic", "lxml", "openai", "numpy", "pandas"}
 LANGUAGE = {"jinja2", "jsonschema", "yaml", "muster.language.kinds"}
 """What reads automations: its models take longer to import than all else that a command does."""
+PERFORMING = {"muster.execution.services", "muster.execution.flow", "muster.saga.scope", "muster.notifications"}
+"""What performs steps and orders that they are done again."""
 
 
 @pytest.mark.parametrize(
@@ -55,13 +57,17 @@ LANGUAGE = {"jinja2", "jsonschema", "yaml", "muster.language.kinds"}
         (["breakers"], LANGUAGE | {"httpx"}),
         (["status"], LANGUAGE | {"psycopg"}),
         (["run", "hello"], LANGUAGE | {"psycopg"}),
+        (["cancel", "none"], LANGUAGE | PERFORMING),
+        (["dead-letters", "list"], LANGUAGE | PERFORMING | {"httpx"}),
+        (["check"], PERFORMING | {"httpx"}),
+        (["doctor"], PERFORMING),
     ],
 )
 def test_a_command_imports_nothing_heavy_that_it_does_not_need(
     project: Path, dsn: str, arguments: list[str], too_heavy: set[str]
 ) -> None:
     shell(project, "new", "hello")
-    exit_code = {"status": 1, "run": 3}.get(arguments[0], 0)
+    exit_code = {"status": 1, "run": 3, "cancel": 1}.get(arguments[0], 0)
     imported = imported_by(arguments, project=project, dsn=dsn, exit_code=exit_code)
     assert imported & (ALWAYS_TOO_HEAVY | too_heavy) == set()
 

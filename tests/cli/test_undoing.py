@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from muster.cli import undoing
+from muster.cli import cancelling
+from muster.cli import resuming as resuming_command
 from muster.database import Database
 from muster.errors import MusterError
 from muster.events.lifecycle import RunLifecycle
@@ -79,7 +80,8 @@ def site(tmp_path: Path, database: Database, dsn: str, monkeypatch: pytest.Monke
 @pytest.fixture
 def airflow(monkeypatch: pytest.MonkeyPatch) -> Airflow:
     made = Airflow()
-    monkeypatch.setattr(undoing, "airflow", lambda user: made)
+    for command in (cancelling, resuming_command):
+        monkeypatch.setattr(command, "airflow", lambda user: made)
     return made
 
 

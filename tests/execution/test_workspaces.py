@@ -11,7 +11,7 @@ import pytest
 from muster.database import Database
 from muster.events.log import EventLog
 from muster.events.model import EventType, NewEvent
-from muster.execution.services import workspace_of
+from muster.execution.workspaces import workspace_of
 from support.runs import Site
 
 ALIKE = [

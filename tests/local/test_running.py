@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import socket
@@ -52,6 +53,13 @@ def test_what_runs_is_found_and_a_killed_one_is_not(tmp_path: Path) -> None:
     assert note_path(tmp_path).exists()
     assert find_running(tmp_path) is None
     assert Lock(tmp_path).take()
+
+
+def test_another_command_that_looks_does_not_pass_for_what_runs(tmp_path: Path) -> None:
+    write_note(tmp_path, Running(1, "", "", "", True, "", {}))
+    with (tmp_path / "lock").open("w") as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        assert find_running(tmp_path) is None
 
 
 def test_a_stale_note_never_makes_us_signal_a_stranger(tmp_path: Path) -> None:

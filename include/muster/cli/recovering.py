@@ -140,7 +140,7 @@ def redrive(
     as_json: Json = False,
 ) -> None:
     """Do dead letters again, and what comes after them; other items of the same list keep their outcome."""
-    from muster.cli.dead_letters import redrive as carry_out
+    from muster.cli.redriving import redrive as carry_out
 
     wanted = _filter(run, automation, step, error, older_than, set_aside)
     carry_out(ids or [], wanted, limit=limit, dry_run=dry_run, user=user, as_json=as_json)
@@ -162,7 +162,7 @@ def discard(
     as_json: Json = False,
 ) -> None:
     """Decide that dead letters are not to be done any more: they leave the list, and the log keeps them."""
-    from muster.cli.dead_letters import discard as carry_out
+    from muster.cli.redriving import discard as carry_out
 
     wanted = _filter(run, automation, step, error, older_than, set_aside)
     carry_out(ids or [], wanted, limit=limit, reason=reason, dry_run=dry_run, user=user, as_json=as_json)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from muster.database import Database
 from muster.errors import MusterError, TransientError
-from muster.execution.services import readable, workspace_of
+from muster.execution.workspaces import readable, workspace_of
 from muster.language.definition import Definition, ResolvedCheck
 from muster.recovery.consistency import Violation, shown, unasked, violations
 from muster.redaction import redact

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from muster.documents import Documents, Workspaces
 from muster.events.sealing import AND
-from muster.execution.services import Services, readable, workspace_of
+from muster.execution.services import Services
 from muster.execution.view import RunView
+from muster.execution.workspaces import readable, workspace_of
 
 
 def documents_of_run(services: Services, view: RunView) -> Documents:

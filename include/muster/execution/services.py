@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from hashlib import sha256
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from muster.agents.models import ModelProvider
 from muster.database import Database
-from muster.documents import Documents, documents_of
 from muster.events.coalesce import Coalescer
 from muster.events.definitions import DefinitionStore
 from muster.events.lifecycle import LIFECYCLE_EVENTS, RunLifecycle
@@ -22,13 +19,10 @@ from muster.events.model import Event, EventType
 from muster.events.queries import Queries
 from muster.events.verified import VerifiedLog
 from muster.execution.references import WorkRef
-from muster.language.definition import Definition
+from muster.execution.workspaces import earlier_workspace_of, workspace_of
 from muster.notifications.sender import Sender
 from muster.recovery.heartbeats import last_heartbeats
 from muster.recovery.leases import Leases
-
-_READABLE = 150
-"""Characters of a run's id in the name of its folder, which a file system allows 255 bytes."""
 
 
 def utc_now() -> datetime:
@@ -123,25 +117,3 @@ class Services:
                 return earlier
             folder.mkdir(parents=True, exist_ok=True)
         return folder
-
-
-def readable(definition: Definition, shared: Iterable[Path]) -> Documents:
-    """The files that runs of an automation may read besides their own: those it names, and the shared ones.
-
-    Raises:
-        PermanentError: a setting that names files is not valid.
-    """
-    watched = [trigger.folder for trigger in definition.triggers if trigger.folder is not None]
-    return documents_of(definition.settings, watched=watched, shared=shared)
-
-
-def workspace_of(artifacts: Path, run: str) -> Path:
-    """The run's own folder under `artifacts`: its name is readable, and no two runs have the same."""
-    # The hash keeps names apart that become the same when they are shortened and their special characters replaced.
-    name = re.sub(r"[^\w.+-]", "-", run.replace("/", "__"), flags=re.ASCII)[:_READABLE]
-    return artifacts / f"{name}~{sha256(run.encode()).hexdigest()[:16]}"
-
-
-def earlier_workspace_of(artifacts: Path, run: str) -> Path:
-    """The run's folder in the naming of earlier releases, in which several runs could have the same."""
-    return artifacts / run.replace("/", "__").replace(":", "-")

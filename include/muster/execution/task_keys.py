@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from muster.events.state import RunState
-from muster.events.work import WorkState
-from muster.language.definition import Definition
-from muster.language.resolved_step import ResolvedStep
+if TYPE_CHECKING:
+    # Commands ask only which tasks end a run, and the language is heavy.
+    from muster.events.state import RunState
+    from muster.events.work import WorkState
+    from muster.language.definition import Definition
+    from muster.language.resolved_step import ResolvedStep
 
 ITEMS_SUFFIX = ".items"
 """Ends the id of the task that lays out a fan-out; a step's id has no dot."""
@@ -16,6 +18,11 @@ UNDOES = "unwind."
 """Begins the id of the tasks that undo a run."""
 BEGINS_TO_UNDO = f"{UNDOES}begin"
 """The task that decides whether a run is undone, before those that undo it."""
+
+
+def ends(task_id: str) -> bool:
+    """True for the tasks that undo a run and close it."""
+    return task_id == "close" or task_id.startswith(UNDOES)
 
 
 class TaskKey(NamedTuple):

@@ -17,8 +17,9 @@ from muster.events.state import RunState, fold
 from muster.events.structure import seal_data
 from muster.execution.flow import ancestors
 from muster.execution.references import StepNotInScope, WorkRef
-from muster.execution.services import Services, earlier_workspace_of, workspace_of
+from muster.execution.services import Services
 from muster.execution.variables import variables_for
+from muster.execution.workspaces import earlier_workspace_of, workspace_of
 from muster.language.definition import Definition
 from muster.language.resolved_step import ResolvedStep
 from muster.redaction import learn_settings

@@ -52,7 +52,7 @@ class Lock:
 
     def take(self) -> bool:
         """Take the lock; False when another process holds it."""
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        descriptor = self._open()
         # `find_running` in another command holds the lock for a moment, only to look. Tried for 0.2 s, so that this
         # does not pass for a running stack.
         for _ in range(10):
@@ -63,6 +63,21 @@ class Lock:
             time.sleep(0.02)
         os.close(descriptor)
         return False
+
+    def is_held(self) -> bool:
+        """True while a supervisor holds it; any number of processes may look at once."""
+        descriptor = self._open()
+        try:
+            # Shared: whoever looks at the same time is no supervisor, and nobody has to wait.
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
+    def _open(self) -> int:
+        return os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
 
     def release(self) -> None:
         """Give it back."""
@@ -87,9 +102,7 @@ def find_running(state: Path) -> Running | None:
         return None
     # The lock decides, not the note: a killed supervisor leaves its note behind, and the process id in it may be a
     # stranger's by now.
-    lock = Lock(state)
-    if lock.take():
-        lock.release()
+    if not Lock(state).is_held():
         return None
     # A stack that has just taken the lock has no note yet.
     with contextlib.suppress(OSError, ValueError, TypeError):

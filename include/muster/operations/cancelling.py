@@ -12,7 +12,7 @@ from muster.events.log import EventLog
 from muster.events.payloads.runs import RunCancelRequested
 from muster.events.payloads.work import ChildRequested
 from muster.events.state import fold
-from muster.runs.children import is_child
+from muster.runs.parents import is_child
 
 
 def request_cancel(log: EventLog, run: str, *, by: str, reason: str | None = None) -> None:

@@ -17,7 +17,7 @@ from muster.events.log import EventLog
 from muster.events.payloads.runs import SubjectForgotten
 from muster.events.personal import Vault, as_known
 from muster.events.queries import Queries
-from muster.execution.services import earlier_workspace_of, workspace_of
+from muster.execution.workspaces import earlier_workspace_of, workspace_of
 from muster.language.channels import COMMON
 from muster.operations.unanswered import OF_A_WAITING_STEP
 from muster.saga.incidents import NOBODY as INCIDENTS

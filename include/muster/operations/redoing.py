@@ -23,6 +23,7 @@ from muster.execution.fanout import items_of
 from muster.execution.flow import ancestors, same_list, unfinished
 from muster.execution.references import HalfUndone
 from muster.execution.rerun_scope import is_done_alone, redriven_with, steps_from
+from muster.execution.task_keys import ends
 from muster.language.definition import Definition
 from muster.language.resolved_step import ResolvedStep
 from muster.operations.newer import Version, ensure_alike, ensure_room, inputs_under, newly_due
@@ -65,11 +66,6 @@ class Plan:
         """
         chosen = [task for task in known if task.removesuffix(".items") in self.steps or ends(task)]
         return [*sorted(set(chosen)), *self.slots]
-
-
-def ends(task_id: str) -> bool:
-    """True for the tasks that undo a run and close it."""
-    return task_id == "close" or task_id.startswith("unwind.")
 
 
 def plan_restart(

@@ -89,6 +89,11 @@ class DeadLetter:
     decision: Literal["redriven", "discarded"] | None = None
     """None while it waits for a person; `redriven` until the work has ended anew."""
 
+    @property
+    def number(self) -> int:
+        """The number of a notice in the outbox."""
+        return int(self.id.removeprefix("notice/"))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Filter:

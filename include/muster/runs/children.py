@@ -13,7 +13,6 @@ from muster.events import keys
 from muster.events.keys import OPENED
 from muster.events.lifecycle import REPEAT_ORDERS
 from muster.events.model import Event, EventType
-from muster.events.payloads.base import ParentWorkItem
 from muster.events.payloads.runs import RunCancelRequested, RunOpened
 from muster.events.payloads.work import ChildRequested
 from muster.events.state import RunState
@@ -32,6 +31,7 @@ from muster.language.expressions import evaluate
 from muster.language.inputs import PARENT
 from muster.language.kinds.run import ResolvedRun
 from muster.runs import proving
+from muster.runs.parents import parent, parent_of
 
 
 class ChildFailed(PermanentError):
@@ -145,28 +145,13 @@ async def ensure_own(services: Services, work_item: WorkItem, run: str) -> None:
         ChildFailed: somebody else has opened it; the step fails, and the run is neither cancelled nor undone.
     """
     opened = (await services.log.aunder_keys(run, [OPENED])).get(OPENED)
-    if opened is not None and RunOpened.of(opened).parent != _parent(
+    if opened is not None and RunOpened.of(opened).parent != parent(
         work_item.ref.run, work_item.step.id, work_item.index
     ):
         raise ChildFailed(
             f"The run {run} is not the one that step {work_item.step.id} asked for: somebody else has started it.",
             remedy=f"`muster restart {work_item.ref.run} --from {work_item.step.id}` asks for another.",
         )
-
-
-def parent_of(asked: Event) -> ParentWorkItem:
-    """The `parent` entry in `run.opened` of the run that was asked for."""
-    said = ChildRequested.of(asked)
-    return _parent(asked.stream, said.step, said.index)
-
-
-def is_child(state: RunState, parent: str, step: str, index: int | None) -> bool:
-    """True when a run was opened for that work item. Its id alone proves nothing: anybody may start a run by any id."""
-    return state.parent == _parent(parent, step, index)
-
-
-def _parent(run: str, step: str, index: int | None) -> ParentWorkItem:
-    return {"run": run, "step": step, "index": index}
 
 
 async def is_waited_for(services: Services, asked: Event) -> bool:

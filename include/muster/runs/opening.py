@@ -16,7 +16,8 @@ from muster.execution.services import Services
 from muster.language.definition import Definition
 from muster.language.inputs import PARENT, suggestion, undeclared
 from muster.redaction import learn_settings
-from muster.runs.children import is_waited_for, parent_of, requested_by, withdraw
+from muster.runs.children import is_waited_for, requested_by, withdraw
+from muster.runs.parents import parent_of
 
 _NO_INPUTS = (PARENT, "openlineage")
 """Keys of a run's conf that no person has written: ours, and what Airflow adds where it reports lineage."""

@@ -15,7 +15,8 @@ from muster.execution.run_executions import begin_epoch
 from muster.execution.services import Services
 from muster.execution.view import NeverOpened, RunView, load_all
 from muster.execution.work_item import WorkItem
-from muster.runs.children import is_child, withdraw
+from muster.runs.children import withdraw
+from muster.runs.parents import is_child
 from muster.saga.scope import irreversible_steps_begun, pending_compensations, undone_by_hand
 
 Unwind = Callable[[Services, str, int], Awaitable[None]]
