@@ -9,6 +9,8 @@ from dataclasses import replace
 from functools import partial
 from typing import NoReturn, TypeVar, cast
 
+import psycopg
+
 from muster.errors import DatabaseLost, ErrorClass, Final, PermanentError, SetAside
 from muster.events.model import Event, NewEvent
 from muster.events.payloads.base import RecordedError, message_of
@@ -95,7 +97,14 @@ async def _attempted(services: Services, work_item: WorkItem, act: Action, *, as
     # writes it. Written after the release, the ending would not be there yet when the next holder looks for it: another
     # execution of this work would do it twice, and an item would begin although another one has failed (`failures`).
     async def ends(answer: ActionResult) -> None:
-        await _conclude(services, work_item, work_item.succeeded(answer, fallback=work_item.falls_back))
+        if not work_item.step.lock:
+            return
+        ending = work_item.succeeded(answer, fallback=work_item.falls_back)
+        try:
+            await written(work_item, ending, lambda event: services.log.aappend(work_item.ref.run, [event]))
+        except psycopg.Error as error:
+            # Not judged as a failure of the attempt: the fallback would do a second time what has been done.
+            raise DatabaseLost(f"The database refused how {work_item.key} ended: {error}.") from error
 
     async def gives_up(error: Exception) -> None:
         try:
@@ -230,6 +239,10 @@ async def _ensure_due(services: Services, work_item: WorkItem) -> None:
             raise Superseded(f"{work_item.ref.run} has ended: nothing of {work_item.key} is undone any more.")
     if await services.log.aunder_keys(work_item.ref.run, [work_item.ended_key]):
         raise Superseded(f"{work_item.key} has ended in another process.")
+    # A lease that is lost while the hand-over is written leads back to here.
+    step_itself = not (work_item.undoes or work_item.falls_back)
+    if step_itself and await has_fallen_back(services, replace(work_item, first=False)):
+        raise _HandedOver(f"{work_item.key} is left to its fallback.")
 
 
 @asynccontextmanager
@@ -289,10 +302,10 @@ async def _hand_over(services: Services, work_item: WorkItem, error: Exception) 
     )
     if any([event.index == work_item.index async for event in since]):
         raise Overtaken(f"Another process has begun {work_item.key} since.")
-    raise _HandedOver from error
+    raise _HandedOver(f"{work_item.key} is left to its fallback.") from error
 
 
-class _HandedOver(Exception):
+class _HandedOver(Final):
     """The step is left to its fallback, which does the work now."""
 
 

@@ -113,7 +113,7 @@ class Supervisor:
 
     def _end_silent(self) -> None:
         while not self._stopping.wait(LOOK_INTERVAL):
-            silent, now = self.silent(), time.monotonic()
+            silent, now = self._asked(), time.monotonic()
             with self._lock:
                 states = list(self.components.items())
             for name, state in states:
@@ -124,8 +124,19 @@ class Supervisor:
                 # Not right after its start: it needs a while until its first sign.
                 if now - max(since, state.started) > self.patience:
                     state.silent_since = None
-                    self.say(f"{name} has given no sign of life for {self.patience:.0f} s and is ended.")
+                    self._tell(f"{name} has given no sign of life for {self.patience:.0f} s and is ended.")
                     state.process.kill()
+
+    def _tell(self, text: str) -> None:
+        # Whoever watches must outlive a full disk; rich raises SystemExit where the reader of a pipe has gone.
+        with contextlib.suppress(Exception, SystemExit):
+            self.say(text)
+
+    def _asked(self) -> Collection[str]:
+        try:
+            return self.silent()
+        except Exception:
+            return ()
 
     def _look_at(self, state: ComponentState) -> None:
         now = time.monotonic()
@@ -143,18 +154,18 @@ class Supervisor:
         except OSError as error:
             # A full disk or process table may pass; the supervisor must outlive it.
             state.due = now + LONGEST_PAUSE
-            self.say(f"{state.process.spec.name} cannot start ({error}); trying again in {LONGEST_PAUSE:.0f} s.")
+            self._tell(f"{state.process.spec.name} cannot start ({error}); trying again in {LONGEST_PAUSE:.0f} s.")
             return
         state.started, state.due = now, None
         state.restarts += 1
-        self.say(f"{state.process.spec.name} was started again.")
+        self._tell(f"{state.process.spec.name} was started again.")
 
     def _note_crash(self, state: ComponentState, code: int, now: float) -> None:
         state.crashes = 1 if now - state.started > STEADY else state.crashes + 1
         pause = min(self.first_pause * 2 ** (state.crashes - 1), LONGEST_PAUSE)
         state.last_code, state.due = code, now + pause
         name, log = state.process.spec.name, state.process.spec.log
-        self.say(f"{name} ended with {_describe(code)}; starting it again in {pause:.0f} s. Its log is {log}.")
+        self._tell(f"{name} ended with {_describe(code)}; starting it again in {pause:.0f} s. Its log is {log}.")
 
 
 def _describe(code: int) -> str:
