@@ -447,6 +447,10 @@ def test_a_condition_that_gives_text_fails_its_step_and_is_never_true(site: Site
         *("inputs.n > 5 or (inputs.n > 2 if inputs.n and inputs.s)",),
         *("(inputs.s if inputs.n else false) and inputs.n > 2", "not (inputs.s if inputs.n else false)"),
         *("not (false if not inputs.n else inputs.s)", "true if (inputs.s if inputs.n else false) else false"),
+        *("(inputs.s and inputs.n > 2) == true", "(inputs.s and inputs.n > 2) | default(false)"),
+        *("(1 if inputs.s else 0) > 0", "(not inputs.s) == false", "(inputs.n > 5 or (inputs.s and true)) == true"),
+        *("{'a': inputs.s and inputs.n}.a", "[1, 2][1 if inputs.s else 0] == 2", "(inputs.s or 'none') == 'none'"),
+        *("inputs.n is eq(3 if inputs.s else 4)", "[inputs.n] | map('default', not inputs.s) | list | length == 1"),
     ],
 )
 def test_so_does_one_with_text_as_an_operand(site: Site, condition: str) -> None:
@@ -462,12 +466,54 @@ def test_so_does_one_with_text_as_an_operand(site: Site, condition: str) -> None
 
 
 @pytest.mark.parametrize(
-    "condition", ["inputs.n < 3 and inputs.s", "(inputs.s or 'none') == 'none'", "inputs.s == 'true' or not inputs.n"]
+    "condition",
+    [
+        *("inputs.n < 3 and inputs.s", "(inputs.n and inputs.s) == 'none'", "inputs.s == 'true' or not inputs.n"),
+        *("(inputs.s | default('none', true)) == 'none'", "[inputs.s] | select('eq', 'true') | list | length > 0"),
+        "[{'s': inputs.s}] | selectattr('s', 'eq', 'true') | length > 0",
+    ],
 )
 def test_text_that_is_compared_or_not_asked_for_is_no_mistake(site: Site, condition: str) -> None:
     one = f'{{id: one, when: "{{{{ {condition} }}}}", skill: shop.echo, with: {{value: x}}}}'
     run = site.open(site.definition(steps(f"  - {one}", "inputs: {n: {type: integer}, s: {}}")), n=3, s="false")
     assert site.step(run, "one").status == "skipped"
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "[inputs.s] | select | length > 0",
+        "[inputs.s] | reject | list == []",
+        "[{'s': inputs.s}] | selectattr('s') | length > 0",
+        "[{'s': {'s': inputs.s}}] | rejectattr('s.s') | length == 0",
+        "[[inputs.s]] | map('select') | first | length > 0",
+        "not [[{'s': inputs.s}]] | map('rejectattr', 's') | first",
+    ],
+)
+def test_so_does_one_that_picks_items_by_the_truth_of_text(site: Site, condition: str) -> None:
+    one = f'{{id: one, when: "{{{{ {condition} }}}}", skill: shop.echo, with: {{value: x}}}}'
+    run = site.open(site.definition(steps(f"  - {one}", "inputs: {n: {type: integer}, s: {}}")), n=3, s="false")
+    outcome = site.step(run, "one")
+    assert outcome.status == "failed"
+    assert "asks whether text is true, which is neither true nor false" in outcome.reason
+    for filter_name, key in re.findall("(select|reject)(attr)?", condition):
+        remedy = f"""`{filter_name}{key}({'"key", ' if key else ""}"eq", "yes")`"""
+        assert remedy in str(site.state(run).step("one").whole.error)
+
+
+@pytest.mark.parametrize(
+    ("condition", "status"),
+    [
+        ("[inputs.n, 0, none] | select | list == [3]", "succeeded"),
+        ("[inputs.n, 0] | reject | list == [3]", "skipped"),
+        ("[{'n': inputs.n}] | selectattr('n') | length > 0", "succeeded"),
+        ("[[inputs.n, 0]] | map('select') | first | length == 1", "succeeded"),
+    ],
+)
+def test_what_is_no_text_is_picked_by_its_truth(site: Site, condition: str, status: str) -> None:
+    one = f'{{id: one, when: "{{{{ {condition} }}}}", skill: shop.echo, with: {{value: x}}}}'
+    run = site.open(site.definition(steps(f"  - {one}", "inputs: {n: {type: integer}}")), n=3)
+    assert site.step(run, "one").status == status
 
 
 def test_a_condition_that_gives_text_lays_out_no_fan_out(site: Site) -> None:

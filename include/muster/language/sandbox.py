@@ -22,7 +22,7 @@ from muster.language.answers import Answers, Decision
 from muster.language.decimals import ExactComparisons, comparing, exact, is_in
 from muster.language.forgotten import Forgotten, deciding, forgotten_in, refuse
 from muster.language.problems import did_you_mean, kind_of
-from muster.language.truths import ASKED, not_text
+from muster.language.truths import ASKED, ask, not_text
 
 MAX_ITERATIONS = 100_000
 """Most rounds of all `for` loops of one text."""
@@ -90,6 +90,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
             **{name: self.tests[name] for name in _PRESENCE},
             **{name: deciding(self.tests[name]) for name in _TESTS},
             **{name: deciding(comparing(self.tests[name])) for name in _COMPARING_TESTS},
+            ASKED: ask,
         }
         self.globals = {"range": _range}
 

@@ -1,4 +1,4 @@
-"""The operands of `and`, `or`, `not` and `if` in a condition: each is asked whether it is true, and text is neither."""
+"""What a condition asks whether it is true: operands of `and`, `or`, `not`, `if`, and items; text is neither."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from muster.language.answers import NeitherTrueNorFalse
 from muster.language.paths import path_of
 
 ASKED = "asked for its truth"
-"""The filter around such an operand. A name that nobody can write, so that it cannot be shadowed."""
+"""The filter around such an operand, and the test of such an item. No name, so that nobody writes it by chance."""
+_WITHOUT_TEST = {"select": 0, "reject": 0, "selectattr": 1, "rejectattr": 1}
+"""Filters that ask whether each item, or one key of it, is true, when they are given no more than so many arguments."""
 
 
 class TextAsOperand(NeitherTrueNorFalse):
@@ -24,6 +26,17 @@ class TextAsOperand(NeitherTrueNorFalse):
         )
 
 
+class TextAsItem(NeitherTrueNorFalse):
+    """A filter asks whether text is true: its step fails without another attempt."""
+
+    def __init__(self, name: str) -> None:
+        key = '"key", ' if name.endswith("attr") else ""
+        super(NeitherTrueNorFalse, self).__init__(
+            f"`{name}` asks whether text is true, which is neither true nor false.",
+            remedy=f'Give it a test, for example `{name}({key}"eq", "yes")`.',
+        )
+
+
 def not_text(value: object, name: str) -> object:
     """The value of an operand. Raises TextAsOperand: as Python sees it, even `false`, `no` and `0` would be true."""
     if isinstance(value, str):
@@ -31,26 +44,39 @@ def not_text(value: object, name: str) -> object:
     return value
 
 
+def ask(value: object, name: str) -> bool:
+    """The test of an item that `select` or one of its kin, the filter `name`, asks for its truth.
+
+    Raises:
+        NeitherTrueNorFalse: the item is text.
+    """
+    if isinstance(value, str):
+        raise TextAsItem(name)
+    return bool(value)
+
+
 def guarded(condition: nodes.Expr) -> nodes.Expr:
-    """The condition, with every operand that is asked for its truth refused when it is text; changed in place."""
+    """The condition, with everything that is asked for its truth in it refused when it is text; changed in place."""
 
     def guard(operand: nodes.Expr) -> nodes.Expr:
         name = nodes.Const(named(operand), lineno=operand.lineno)
         return nodes.Filter(operand, ASKED, [name], [], None, None, lineno=operand.lineno)
 
-    _each_operand(condition, guard)
+    condition = _asked(condition, guard, whole=True)
+    for pick in nodes.Output([condition]).find_all(nodes.Filter):
+        _guard_items(pick)
     return condition
 
 
 def operands(condition: nodes.Expr) -> Iterator[nodes.Expr]:
-    """Every operand of the condition that is asked for its truth, and is none of `and`, `or`, `not` and `if` itself."""
+    """Every operand in the condition that is asked for its truth, and is none of `and`, `or`, `not` and `if` itself."""
     found: list[nodes.Expr] = []
 
     def note(operand: nodes.Expr) -> nodes.Expr:
         found.append(operand)
         return operand
 
-    _each_operand(condition, note)
+    _asked(condition, note, whole=True)
     yield from found
 
 
@@ -59,24 +85,39 @@ def named(operand: nodes.Expr) -> str:
     return ".".join(path_of(operand) or ())
 
 
-def _each_operand(node: nodes.Expr, replace: Callable[[nodes.Expr], nodes.Expr], *, whole: bool = True) -> None:
-    # Only from the whole condition down: in `(inputs.note or "none") == "x"` the operands of `or` are values, and what
-    # is true is asked of the comparison.
-    def within(operand: nodes.Expr) -> nodes.Expr:
-        if isinstance(operand, nodes.And | nodes.Or | nodes.Not | nodes.CondExpr):
-            _each_operand(operand, replace, whole=False)
-            return operand
-        return replace(operand)
-
+def _asked(node: nodes.Expr, replace: Callable[[nodes.Expr], nodes.Expr], *, whole: bool = False) -> nodes.Expr:
+    """The node, whose truth is asked, with each operand replaced; of the whole condition `is_true` asks itself."""
     if isinstance(node, nodes.And | nodes.Or):
-        node.left, node.right = within(node.left), within(node.right)
+        node.left, node.right = _asked(node.left, replace), _asked(node.right, replace)
     elif isinstance(node, nodes.Not):
-        node.node = within(node.node)
+        node.node = _asked(node.node, replace)
     elif isinstance(node, nodes.CondExpr):
-        node.test = within(node.test)
-        if whole:
-            # What it gives is the condition; text there is refused as a condition that gives text.
-            for given in filter(None, (node.expr1, node.expr2)):
-                _each_operand(given, replace)
-        else:
-            node.expr1, node.expr2 = within(node.expr1), node.expr2 and within(node.expr2)
+        node.test, node.expr1 = _asked(node.test, replace), _asked(node.expr1, replace, whole=whole)
+        node.expr2 = node.expr2 and _asked(node.expr2, replace, whole=whole)
+    else:
+        _within(node, replace)
+        return node if whole else replace(node)
+    return node
+
+
+def _within(node: nodes.Node, replace: Callable[[nodes.Expr], nodes.Expr]) -> None:
+    """Replace each operand in what is compared or given; there the right side of `and` and `or` is a value."""
+    asks: nodes.Node | None = None
+    if isinstance(node, nodes.And | nodes.Or):
+        asks = node.left = _asked(node.left, replace)
+    elif isinstance(node, nodes.Not):
+        asks = node.node = _asked(node.node, replace)
+    elif isinstance(node, nodes.CondExpr):
+        asks = node.test = _asked(node.test, replace)
+    for inner in node.iter_child_nodes():
+        if inner is not asks:
+            _within(inner, replace)
+
+
+def _guard_items(pick: nodes.Filter) -> None:
+    """Give a filter that asks whether its items are true, for want of a test, the one that refuses text."""
+    name, given = pick.name, len(pick.args)
+    if name == "map" and given and isinstance(filter_name := pick.args[0], nodes.Const):
+        name, given = filter_name.value, given - 1
+    if _WITHOUT_TEST.get(name) == given and not (pick.dyn_args or pick.dyn_kwargs):
+        pick.args += [nodes.Const(ASKED, lineno=pick.lineno), nodes.Const(name, lineno=pick.lineno)]
