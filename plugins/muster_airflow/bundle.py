@@ -14,6 +14,7 @@ import logging
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -31,12 +32,15 @@ from muster.errors import MusterError
 from muster.events.bundles import BundleStore, VersionGone, version_of
 from muster_airflow import versions
 from muster_airflow.connections import muster_dsn
+from muster_airflow.scheduled import schedules_of, write_since
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 log = logging.getLogger(__name__)
 
+RENOTED = 60.0
+"""Seconds after which the database is asked again since when schedules hold: another machine may have published."""
 LONGEST_WAIT = 10.0
 """Seconds that the Dag processor waits for a connection to Muster's database."""
 
@@ -71,6 +75,8 @@ class MusterBundle(BaseDagBundle):
         self._current: str | None = None
         self._stored: str | None = None
         """The version that this process has seen kept in the database as the latest."""
+        self._noted = -RENOTED
+        """When the database was last asked since when schedules hold, on the monotonic clock."""
 
     @property
     def path(self) -> Path:
@@ -126,7 +132,7 @@ class MusterBundle(BaseDagBundle):
                 self._current = previous
             # Last: until the version is whole on disk and in the database, other processes go on with the one before
             # it.
-            _replace(self._pointer, self._current.encode())
+            versions.replace(self._pointer, self._current.encode())
 
     def _publish(self, previous: str | None, find: versions.Stores) -> str:
         if previous is None and self._stored is None:
@@ -136,7 +142,9 @@ class MusterBundle(BaseDagBundle):
         # The database before the pointer: any machine may be asked for the current version, and finds it there.
         if version != self._stored:
             self._keep(version, find())
-            self._stored = version
+        if version != self._stored or time.monotonic() - self._noted > RENOTED:
+            self._note_schedules(version, find())
+        self._stored = version
         return version
 
     def _keep(self, version: str, kept: BundleStore) -> None:
@@ -152,6 +160,13 @@ class MusterBundle(BaseDagBundle):
             return
         for pruned in kept.prune(self.name, needed):
             log.info("No run needs the version %s of the bundle %s any more.", pruned, self.name)
+
+    def _note_schedules(self, version: str, kept: BundleStore) -> None:
+        """Leave for the Dag file since when each automation has its schedule."""
+        # First: while the database is lost, nobody waits for it at each refresh.
+        self._noted = time.monotonic()
+        since = kept.schedule(self.name, version, schedules_of(self.versions_dir / version / "include"))
+        write_since(self.versions_dir / version, since)
 
     def _keep_older(self, current: str, kept: BundleStore) -> None:
         """Keep what lies on this machine from before the database kept versions."""
@@ -383,11 +398,3 @@ def _importable(plugins: Path) -> Iterator[tuple[str, int, int]]:
     for file in sorted(plugins.rglob("*.py")):
         with suppress(OSError):
             yield str(file), file.stat().st_mtime_ns, file.stat().st_size
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write atomically, so that a reader in another process never sees half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        file.write(content)
-    Path(file.name).replace(path)

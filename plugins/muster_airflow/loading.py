@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from airflow.sdk import DAG
 
+    from muster.events.bundles import Scheduled
     from muster.language import Catalogue, Definition
     from muster.language.problems import Problem
 
@@ -35,23 +37,30 @@ def load_automations(
     from muster.language import load_folder
     from muster.language.folder import collector_paused
     from muster_airflow.published import is_published
+    from muster_airflow.scheduled import read_since
 
     folder = Path(include) if include is not None else Path(namespace["__file__"]).resolve().parent.parent / "include"
     wanted = get_parsing_context().dag_id
     with collector_paused():
-        catalogue = load_folder(folder, only=_automation(wanted), published=is_published(folder.parent))
-        for dag in (*_dags(catalogue), *(_reconciler(folder, wanted) if reconciler else ())):
+        published = is_published(folder.parent)
+        catalogue = load_folder(folder, only=_automation(wanted), published=published)
+        # A task is not asked when its Dag runs next.
+        since = read_since(folder.parent) if published and wanted is None else {}
+        for dag in (*_dags(catalogue, since), *(_reconciler(folder, wanted) if reconciler else ())):
             if wanted is None or dag.dag_id == wanted:
                 namespace[dag.dag_id] = dag
 
 
-def _dags(catalogue: Catalogue) -> Iterable[DAG]:
+def _dags(catalogue: Catalogue, since: Mapping[str, Scheduled]) -> Iterable[DAG]:
     from muster_airflow.compiler.stub import build_stub
+    from muster_airflow.scheduled import schedule_of
 
     for name, definition in catalogue.definitions.items():
         source = catalogue.sources[name]
         try:
-            dags = _whole(definition, source.read_text())
+            known = since.get(name)
+            has_it_since = known.since if known is not None and known.schedule == schedule_of(definition) else None
+            dags = _whole(definition, source.read_text(), has_it_since)
         except Exception as error:
             # Something that only building the Dag shows, for example an operator whose module raises at its import. It
             # must not hide the other automations of this Dag file.
@@ -66,12 +75,12 @@ def _text(problems: Iterable[Problem]) -> str:
     return "\n\n".join(str(problem) for problem in problems)
 
 
-def _whole(definition: Definition, source: str) -> list[DAG]:
+def _whole(definition: Definition, source: str, since: datetime | None) -> list[DAG]:
     """All Dags of an automation. An error in one of them is raised, so that an automation is loaded whole or not."""
     from muster_airflow.compiler import build_dag
     from muster_airflow.compiler.triggers import dags_beside
 
-    return [build_dag(definition, source), *dags_beside(definition)]
+    return [build_dag(definition, source, since), *dags_beside(definition)]
 
 
 def _reconciler(include: Path, wanted: str | None) -> Iterable[DAG]:

@@ -70,6 +70,13 @@ class MusterPlugin(AirflowPlugin):
         return [{"middleware": Logins, "name": "Muster's logins"}]
 
     @cached_property
+    def timetables(self) -> list[Any]:  # type: ignore[override]
+        """Asked for where the Dags of automations with a schedule are read or stored."""
+        from muster_airflow.timetables import ScheduleSince
+
+        return [ScheduleSince]
+
+    @cached_property
     def operator_extra_links(self) -> list[Any]:  # type: ignore[override]
         """Made when asked for: every process loads plugins, and only the API server needs all operators for it."""
         from muster_airflow.links import AutomationLink, ChildLink, EventsLink

@@ -161,3 +161,11 @@ def _below(folder: Path) -> Iterator[Path]:
             yield path
         elif not path.name.startswith(".") and path.name != "__pycache__":
             yield from _below(path)
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Write atomically, so that a reader in another process never sees half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        file.write(content)
+    Path(file.name).replace(path)

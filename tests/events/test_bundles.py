@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -48,6 +49,28 @@ def test_what_was_published_last_is_the_latest(store: BundleStore) -> None:
     store.put("muster", numbered(1))
     assert store.versions("muster") == [one, two]
     assert store.versions("other") == []
+
+
+def test_a_schedule_counts_from_the_version_that_brought_it(store: BundleStore) -> None:
+    one = store.put("muster", numbered(1))
+    first = store.schedule("muster", one, {"a": "@daily", "b": "@daily"})
+    assert {each.schedule for each in first.values()} == {"@daily"}
+    two = store.put("muster", numbered(2))
+    second = store.schedule("muster", two, {"a": "@daily", "b": "@hourly", "c": "@daily"})
+    assert second["a"] == first["a"]
+    assert first["b"].since < second["b"].since
+    assert store.schedule("muster", one, {"a": "@daily", "b": "@daily"}) == first
+    store.put("muster", numbered(1))
+    assert store.schedule("muster", one, {"a": "@daily", "b": "@daily"})["b"].since > second["b"].since
+    assert store.schedule("muster", one, {"a": "@daily", "b": "@daily"})["a"] == first["a"]
+
+
+def test_two_that_note_a_version_at_once_are_told_the_same(store: BundleStore) -> None:
+    for number in range(10):
+        given = ("muster", store.put("muster", numbered(number)), {"a": f"{number} 0 * * *"})
+        with ThreadPoolExecutor(4) as pool:
+            told = list(pool.map(store.schedule, *zip(*[given] * 4, strict=True)))
+        assert told[1:] == told[:-1]
 
 
 def test_a_time_to_come_does_not_stay_the_latest(store: BundleStore) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from hashlib import sha256
 from pathlib import PurePosixPath
+from typing import Any, NamedTuple
 
 from muster.database import Database
 from muster.errors import MusterError, PermanentError
@@ -27,6 +28,27 @@ _SUPERSEDED = "1 day"
 """How long a version is kept after the next one was published: Airflow may just be creating a run of it."""
 _ENDED = ("succeeded", "failed", "compensated")
 """A run with one of these goes on only if Airflow still knows it, and then Airflow names its version."""
+
+
+_OWN = (
+    "SELECT clock_timestamp(), published_at, schedules FROM bundle_versions"
+    " WHERE bundle = %(bundle)s AND version = %(version)s"
+)
+_BEFORE = (
+    "SELECT published_at, schedules FROM bundle_versions WHERE bundle = %(bundle)s AND version <> %(version)s"
+    " AND published_at < %(at)s ORDER BY published_at DESC, version DESC LIMIT 1"
+)
+_NOTE = (
+    "UPDATE bundle_versions SET schedules = %(noted)s::jsonb WHERE bundle = %(bundle)s AND version = %(version)s"
+    " AND schedules = %(known)s::jsonb RETURNING version"
+)
+
+
+class Scheduled(NamedTuple):
+    """An automation's schedule, and since when it has that."""
+
+    schedule: str
+    since: datetime
 
 
 class VersionGone(MusterError):
@@ -72,6 +94,16 @@ class BundleStore:
         values = {"bundle": bundle, "version": version, "content": _packed(files), "at": published_at}
         run(self._database, _one(statement, values))
         return version
+
+    def schedule(self, bundle: str, version: str, schedules: Mapping[str, str]) -> dict[str, Scheduled]:
+        """Note the schedules of a version that was put, and return since when each automation has its own.
+
+        An automation that has the schedule of the version before keeps its time. All who ask are told the same.
+
+        Raises:
+            TransientError: the database was lost.
+        """
+        return run(self._database, _noted(bundle, version, schedules))
 
     def get(self, version: str) -> tuple[str, dict[str, bytes]]:
         """The bundle that published a version, and its files, which are those its name was made of.
@@ -142,6 +174,33 @@ def ensure_size(size: int) -> None:
 
 def _one(sql: str, values: Mapping[str, object]) -> Work[Rows]:
     return (yield [Query(sql, values)])[0]
+
+
+def _noted(bundle: str, version: str, schedules: Mapping[str, str]) -> Work[dict[str, Scheduled]]:
+    values: dict[str, object] = {"bundle": bundle, "version": version}
+    while True:
+        [(now, at, known)] = (yield [Query(_OWN, values)])[0]
+        [(before_at, before)] = (yield [Query(_BEFORE, values | {"at": at})])[0] or [(None, {})]
+        found: dict[str, Scheduled] = {}
+        for name, schedule in schedules.items():
+            own, earlier = _since(known, name, schedule), _since(before, name, schedule)
+            # What was noted before another version took this one's place counts no more: the schedule has come back.
+            kept = own if own is not None and (before_at is None or own > before_at) else None
+            found[name] = Scheduled(schedule, earlier or kept or now)
+        noted = {name: [each.schedule, each.since.isoformat()] for name, each in found.items()}
+        if noted == known:
+            return found
+        values |= {"known": json.dumps(known), "noted": json.dumps(noted)}
+        if (yield [Query(_NOTE, values)])[0]:
+            return found
+        # Somebody else has noted them at the same moment: theirs count.
+
+
+def _since(noted: Any, name: str, schedule: str) -> datetime | None:
+    if isinstance(noted, str):
+        return datetime.fromisoformat(noted)
+    said, since = noted.get(name, (None, None))
+    return datetime.fromisoformat(since) if said == schedule else None
 
 
 def _packed(files: Files) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from muster.language.resolved import ResolvedTrigger
@@ -21,8 +22,10 @@ T = TypeVar("T", bound=ResolvedTrigger)
 class Brings(Generic[T]):
     """What a kind of trigger brings; the functions are given the triggers of this kind that an automation has."""
 
-    schedule: Callable[[Sequence[T]], Any] | None = None
-    """The `schedule` of the automation's own Dag; None for the kinds that start it from elsewhere."""
+    schedule: Callable[[Sequence[T], datetime | None], Any] | None = None
+    """The `schedule` of the automation's own Dag, which it has since that time, as far as that is known; None for the
+    kinds that start it from elsewhere.
+    """
     dag: Callable[[Definition, Sequence[T]], DAG | None] | None = None
     """A Dag beside it, with the sensors and watchers that start its runs; its id is `reference.beside`."""
     router: Callable[[], APIRouter] | None = None

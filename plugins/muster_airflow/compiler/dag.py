@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from airflow.sdk import DAG
@@ -22,8 +23,8 @@ TASKS_AT_ONCE = 1024
 """Steps in the triggerer hold no worker; those in workers are bounded by the executor."""
 
 
-def build_dag(definition: Definition, source: str) -> DAG:
-    """The Dag of one automation, whose YAML is `source`.
+def build_dag(definition: Definition, source: str, since: datetime | None = None) -> DAG:
+    """The Dag of one automation, whose YAML is `source`, and which has its schedule since that time.
 
     Nothing in it depends on the time, the machine or the order of a set: the same definition gives
     the same serialized Dag, so Airflow makes no phantom versions.
@@ -43,7 +44,7 @@ def build_dag(definition: Definition, source: str) -> DAG:
         # Airflow would register it as soon as `with` is left, also by an error: with half of its tasks, and in place of
         # the Dag that says what is wrong.
         auto_register=False,
-        schedule=schedule(definition),
+        schedule=schedule(definition, since),
     )
     # Airflow gives every task a copy of its Dag's params, and checks the copies without what a run was given: in the
     # triggerer a param without a default would bring down the process that all triggers run in.

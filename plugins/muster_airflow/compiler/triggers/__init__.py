@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any
@@ -28,9 +29,9 @@ def brings(kind: str) -> Brings[Any]:
     return brought
 
 
-def schedule(definition: Definition) -> Any:
-    """The `schedule` of an automation's own Dag; an automation has one at most."""
-    schedules = (what.schedule(own) for what, own in _of(definition) if what.schedule is not None)
+def schedule(definition: Definition, since: datetime | None = None) -> Any:
+    """The `schedule` of an automation's own Dag, since when it has that; an automation has one at most."""
+    schedules = (what.schedule(own, since) for what, own in _of(definition) if what.schedule is not None)
     return next(schedules, None)
 
 

@@ -1,0 +1,27 @@
+"""Since when each automation has its schedule: its times count from then."""
+
+from __future__ import annotations
+
+from alembic import op
+
+revision = "0016"
+down_revision = "0015"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Let a bundle's version say it; of what is published already nobody knows more than when that was."""
+    op.execute(
+        """
+        ALTER TABLE bundle_versions ADD COLUMN schedules jsonb NOT NULL DEFAULT '{}';
+        UPDATE bundle_versions SET schedules = to_jsonb(published_at);
+        COMMENT ON COLUMN bundle_versions.schedules IS
+            'By automation: its schedule, and since when it has that. A time alone: since then at the latest.';
+        """
+    )
+
+
+def downgrade() -> None:
+    """Forget it."""
+    op.execute("ALTER TABLE bundle_versions DROP COLUMN schedules")
