@@ -52,6 +52,8 @@ def _parts(said: Payload, output: bool) -> tuple[object, ...]:
             return (said.child,)
         case work.StepExpanded():
             return (f"{len(said.indices)} of {said.length} items have work",)
+        case work.TaskAssigned():
+            return said.agent, words(said.why)
         case work.StepStarted():
             again = f"attempt {said.attempt}" if said.attempt and said.attempt > 1 else None
             return f"lane {said.lane}" if said.lane else None, again, "ahead of Airflow" if said.ahead else None

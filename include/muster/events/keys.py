@@ -76,6 +76,11 @@ def started(work: str, epoch: int | None) -> str:
     return f"{work}/started" if epoch is None else f"{work}/started@{epoch}"
 
 
+def assigned(work: str, number: int, epoch: int) -> str:
+    """That a member of a team took a task, for the time with this number."""
+    return f"{work}/assigned/{number}@{epoch}"
+
+
 def ended(work: str, epoch: int) -> str:
     """How work ended."""
     # One key for every way to end. Whoever undoes the work, or closes its run, takes it as well (`step.stopped`): an

@@ -230,6 +230,8 @@ def _expanded(run: RunState, step: StepState, work: WorkState, event: Happening)
         named = [index for indices in run.redriven.values() for index in indices]
         again = None if None in named else named or None
     step.lay_out(data["length"], data["indices"], data.get("epoch") or 0, again)
+    if isinstance(names := data.get("names"), list):
+        step.names = names
     work.status, work.reason, work.started_at = "running", data.get("held"), work.started_at or event.at
 
 
@@ -239,6 +241,10 @@ def _ordered(run: RunState, step: StepState) -> list[int] | None:
         return run.again.get(step.id)
     # As orders were written before they said so.
     return [index for index in run.redriven[step.id] if index is not None]
+
+
+def _assigned(run: RunState, step: StepState, work: WorkState, event: Happening) -> None:
+    work.member = event.data.get("member")
 
 
 def _started(run: RunState, step: StepState, work: WorkState, event: Happening) -> None:
@@ -380,6 +386,7 @@ _ON_RUN: Mapping[str, Callable[[RunState, Happening], None]] = {
 
 _ON_STEP: Mapping[str, Callable[[RunState, StepState, WorkState, Happening], None]] = {
     T.STEP_EXPANDED: _expanded,
+    T.TASK_ASSIGNED: _assigned,
     T.STEP_STARTED: _started,
     T.CHILD_REQUESTED: _child_requested,
     T.STEP_RETRIED: _retried,

@@ -70,6 +70,8 @@ class WorkState:
     approval: Approval | None = None
     decision: Literal["redriven", "discarded"] | None = None
     """What a person decided about it as a dead letter; None again once it has ended anew."""
+    member: int | None = None
+    """The task instance of the team's member that took it last; None outside a team."""
     children: list[str] = field(default_factory=list)
     """The ids of the runs it has asked for, in order."""
     undoing: Undoing | None = None
@@ -143,6 +145,8 @@ class StepState:
     """The positions that have work."""
     laid_out: int = 0
     """The epoch in which the list was laid out last."""
+    names: list[str] | None = None
+    """The names of the items, where the output is a mapping."""
     owed: list[int] | None = field(default_factory=list)
     """The positions that were to be done again since, in executions that did not lay it out; None for all of it."""
     items: dict[int, WorkState] = field(default_factory=dict)
@@ -211,10 +215,15 @@ class StepState:
 
     @property
     def output(self) -> Any:
-        """What `{{ steps.<id> }}` stands for: in a fan-out, a list with null where nothing came out."""
+        """What `{{ steps.<id> }}` stands for: in a fan-out a list, or a mapping, with null where nothing came out."""
         if self.length is None or self.ended_as_a_whole:
             return self.whole.result
-        return [self.items[index].result if index in self.items else None for index in range(self.length)]
+        results = [self.items[index].result if index in self.items else None for index in range(self.length)]
+        return self.named(results)
+
+    def named(self, values: list[Any]) -> Any:
+        """A value for each item, under its name where the items have names, else as a list."""
+        return values if self.names is None else dict(zip(self.names, values, strict=False))
 
     def owe(self, positions: Collection[int] | None, epoch: int) -> None:
         """An execution is to do positions of it again, or all of it for None: earlier outcomes do not count for it."""

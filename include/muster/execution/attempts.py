@@ -21,7 +21,7 @@ from muster.execution.concurrency import undisturbed
 from muster.execution.conversations import bad_answers, conversation_of
 from muster.execution.handing_over import has_fallen_back
 from muster.execution.locking import under_lock
-from muster.execution.overtaken import AHEAD_BEAT, Overtaken, ending_by_another
+from muster.execution.overtaken import AHEAD_BEAT, Overtaken, ending_by_another, is_watched
 from muster.execution.references import StepNotInScope
 from muster.execution.retry_budget import write_retried
 from muster.execution.retrying import with_retries
@@ -51,7 +51,7 @@ async def finish(services: Services, work_item: WorkItem, act: Action, fall_back
     try:
         # Beat also while this execution waits for a lock or between two attempts. The execution whose place it took
         # watches the heartbeat; if the beat stopped during a wait, that one would do the work again beside this one.
-        every = AHEAD_BEAT if work_item.ref.ahead else None
+        every = AHEAD_BEAT if is_watched(work_item) else None
         with beating(services.database, work_item.work, work_item.execution, every=every):
             ending = await _ending(services, work_item, act, fall_back)
     except Overtaken as error:

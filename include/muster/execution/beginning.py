@@ -9,7 +9,7 @@ from muster.events import keys
 from muster.events.model import Event, EventType, NewEvent
 from muster.events.payloads.work import StepFellBack, StepStarted
 from muster.execution.handing_over import handed_over
-from muster.execution.overtaken import earlier_at_rest, ending_ahead
+from muster.execution.overtaken import earlier_at_rest, ending_ahead, is_watched
 from muster.execution.services import Services
 from muster.execution.work_item import WorkItem
 from muster.recovery.attempts import revoke
@@ -53,7 +53,7 @@ async def begin_work_item(services: Services, work_item: WorkItem) -> WorkItem |
 async def _begun(services: Services, work_item: WorkItem, begun: Event) -> WorkItem:
     # The version is the fencing token: the log orders all starts, so a later one has a larger token in every process.
     work_item = replace(work_item, execution=begun.version)
-    if work_item.ref.ahead:
+    if is_watched(work_item):
         # Makes the row of `attempts` now, because heartbeats are written into it. Without the row Airflow's task, which
         # comes seconds later, would see no sign of life and take the work over from a process that is at it.
         await revoke(services.database, run=work_item.ref.run, work=work_item.work, execution=work_item.execution)

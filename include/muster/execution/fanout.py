@@ -22,6 +22,7 @@ from muster.execution import flow
 from muster.execution.references import StepNotInScope, WorkRef
 from muster.execution.rerun_scope import is_done_alone
 from muster.execution.services import Services
+from muster.execution.teams import NO_TEAM, LaidOut, team_of
 from muster.execution.variables import Variables, variables_for
 from muster.execution.view import RunView, load, load_all
 from muster.execution.work_item import failed_as_a_whole
@@ -51,6 +52,8 @@ class FanOut:
     """The epoch in which it was laid out."""
     kept: Mapping[int, Event] = field(default_factory=dict)
     """How items ended that this execution leaves as they were."""
+    members: Sequence[str] = ()
+    """The agents of a team, one for each task instance; empty for any other step."""
 
     @cached_property
     def items(self) -> Sequence[object]:
@@ -73,6 +76,8 @@ class FanOut:
 
     def slots(self) -> int:
         """How many task instances the work is spread over."""
+        if self.step.pulls:
+            return len(self.members) if self.indices else 0
         return -(-len(self.indices) // self.step.pack_size)
 
 
@@ -128,7 +133,7 @@ def _fan_out(services: Services, view: RunView, step: ResolvedStep, ref: WorkRef
     variables = Variables(partial(view.variables, step, services))
     kept = last_endings(view, step) if ref.is_preserved else _kept(view, step, expanded, ref)
     left = {index: kept[index] for index in said.indices if index in kept}
-    return FanOut(view, step, said.indices, variables, said.epoch, left)
+    return FanOut(view, step, said.indices, variables, said.epoch, left, said.members or ())
 
 
 def last_endings(view: RunView, step: ResolvedStep) -> dict[int | None, Event]:
@@ -176,6 +181,7 @@ async def _lay_out(services: Services, view: RunView, step: ResolvedStep, ref: W
         notes = [_skipped(step, None, skip.reason, ref), *_not_listed(view, step, ref)]
         return await _write(services, view, step, ref, 0, [], notes, stays)
     indices: list[int] = []
+    team = NO_TEAM
     if skip is not None:
         length = before.length or 0
         known = {*before.items, *(again or ())}
@@ -189,11 +195,13 @@ async def _lay_out(services: Services, view: RunView, step: ResolvedStep, ref: W
                 remedy=f"Do all of it: `muster restart {ref.run} --from {step.id}`.",
             )
         indices, notes = _positions(view, step, items, variables, ref, stays, again)
+        team = team_of(view.definition, step, items)
         await _ensure_not_replaced(services, view, step, indices)
     notes += _not_listed(view, step, ref, but={*indices, *stays, *(note.index for note in notes)})
     indices = before.indices if alone else sorted({*indices, *stays.intersection(before.indices)})
     held = skip.reason if skip is not None else None
-    return await _write(services, view, step, ref, before.length or 0 if alone else length, indices, notes, stays, held)
+    length = before.length or 0 if alone else length
+    return await _write(services, view, step, ref, length, indices, notes, stays, held, team)
 
 
 def _stays(view: RunView, step: ResolvedStep, again: Collection[int] | None) -> set[int]:
@@ -276,7 +284,7 @@ def items_of(step: ResolvedStep, variables: Mapping[str, object]) -> Sequence[ob
     """The list a step fans out over.
 
     Raises:
-        PermanentError: `each` gives no list.
+        PermanentError: `each` gives no list, or no plan.
     """
     where = f"step {step.id}, each"
     items = evaluate_seen(step.each, variables, where=where)
@@ -284,12 +292,7 @@ def items_of(step: ResolvedStep, variables: Mapping[str, object]) -> Sequence[ob
         raise error_of(NothingToDecideBy(), str(step.each), where)
     if items is None:
         return []
-    if not isinstance(items, list | tuple):
-        raise PermanentError(
-            f"`each` of step {step.id} gave {type(items).__name__}, not a list.",
-            remedy="Make the expression yield a list.",
-        )
-    return list(items)
+    return step.listed(items)
 
 
 async def _ensure_not_replaced(services: Services, view: RunView, step: ResolvedStep, indices: Collection[int]) -> None:
@@ -383,9 +386,10 @@ async def _write(
     notes: list[StepSkipped],
     stays: Collection[int],
     held: str | None = None,
+    team: LaidOut = NO_TEAM,
 ) -> Event:
     again = [index for index in indices if index not in stays] if view.state.redriven else None
-    said = StepExpanded(step=step.id, length=length, indices=indices, epoch=ref.epoch, again=again, held=held)
+    said = StepExpanded(step=step.id, length=length, indices=indices, epoch=ref.epoch, again=again, held=held, **team)
     # The first layout under this key counts, and a second process goes on with its positions. The skips are in the same
     # append: written later, a crash in between would leave items that have neither work nor an outcome.
     stored = await services.log.aappend(ref.run, [said.event(key=keys.expanded(step.id, ref.epoch)), *_events(notes)])

@@ -35,6 +35,12 @@ class BegunBefore(TransientError):
     """Another process has begun the work, so a triggerer that runs ahead of Airflow leaves it alone."""
 
 
+def is_watched(work_item: WorkItem) -> bool:
+    """True for work that another process soon takes over when whoever does it has died."""
+    # Airflow's task takes over what was begun ahead of it, and an idle member of a team what another one has.
+    return work_item.ref.ahead or work_item.step.pulls
+
+
 async def ending_ahead(services: Services, ref: WorkRef, key: str, execution: int = 0) -> Event | None:
     """Wait for the ending of a work item that a triggerer has begun ahead of Airflow, as long as that triggerer lives.
 

@@ -26,6 +26,7 @@ from muster.execution.overtaken import ending_ahead
 from muster.execution.references import HalfUndone, StepNotInScope, WorkRef
 from muster.execution.services import Services
 from muster.execution.stopping import why_held_back, why_not_begun
+from muster.execution.teams import pull
 from muster.execution.variables import Variables
 from muster.execution.view import RunView, load
 from muster.execution.work_item import WorkItem, failed_as_a_whole, given_up
@@ -147,9 +148,13 @@ async def _perform_single(services: Services, view: RunView, step: ResolvedStep,
 
 
 async def _perform_items(services: Services, fan_out: FanOut, ref: WorkRef) -> Outcome:
+    if fan_out.step.pulls and fan_out.indices:
+        endings_of_tasks = await pull(services, fan_out, ref, _perform_item, _skip)
+        await complete(services, fan_out, ref)
+        return _together(endings_of_tasks, single=False) if endings_of_tasks else _NOTHING_LEFT
     work_items = [_work_item(fan_out, ref, index) for index in fan_out.slot(ref.slot)]
     if not work_items:
-        return Outcome(status="skipped", reason="there is nothing to do for it", structural="all")
+        return _NOTHING_LEFT
     # Read before anything begins: a process that died in the middle of the pack may have ended some of its items, and
     # only the others are begun.
     endings = await _endings(services, fan_out, work_items)
@@ -163,6 +168,9 @@ async def _perform_items(services: Services, fan_out: FanOut, ref: WorkRef) -> O
     # After the endings are written: of two processes that end the last two items at once, at least one sees both.
     await complete(services, fan_out, ref)
     return _together([*endings.values(), *done], single=ref.slot is not None and len(work_items) == 1)
+
+
+_NOTHING_LEFT = Outcome(status="skipped", reason="there is nothing to do for it", structural="all")
 
 
 async def _work_out(fan_out: FanOut) -> None:

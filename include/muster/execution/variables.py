@@ -112,11 +112,12 @@ def _seen(step: ResolvedStep, result: StepState, services: Site, may_be_forgotte
 
 
 def _hydrated(result: StepState, services: Site, may_be_forgotten: bool) -> object:
-    """A step's output with amounts and dates turned back into their types; a list with one entry for each item."""
+    """A step's output with amounts and dates turned back into their types; with one entry for each item of a list."""
     if not result.is_fan_out or result.ended_as_a_whole:
         return _typed(result.whole, services, may_be_forgotten)
     items = (result.items.get(index) for index in range(result.length or 0))
-    return [None if item is None else _typed(item, services, may_be_forgotten) for item in items]
+    typed = [None if item is None else _typed(item, services, may_be_forgotten) for item in items]
+    return result.named(typed)
 
 
 def _typed(work: WorkState, services: Site, may_be_forgotten: bool) -> object:

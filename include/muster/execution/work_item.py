@@ -50,6 +50,8 @@ class WorkItem:
     """The number of earlier conversations with an agent that gave no usable answer."""
     asked_in: int = 0
     """The epoch whose conversation with an agent is gone on with."""
+    agent: str | None = None
+    """The agent that it was assigned to in a team."""
 
     @property
     def key(self) -> str:
@@ -134,7 +136,7 @@ class WorkItem:
 
     def _actor(self) -> str:
         """The agent that does the work, else Muster itself."""
-        return next(iter(self.step.agents), "muster")
+        return self.agent or next(iter(self.step.agents), "muster")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from muster.language.kinds import KINDS
 from muster.language.problems import Problem
 from muster.language.rejections import Rejections
 from muster.language.resolve import alignments
-from muster.language.steps import MappedStep, StepBase, WorkStep
+from muster.language.steps import StepBase, WorkStep
 from muster.language.usage import Usage
 
 
@@ -175,4 +175,4 @@ def _ways(name: str, branch: StepBase | None, following: Collection[str]) -> Ite
 
 
 def _fans_out(step: StepBase) -> bool:
-    return isinstance(step, MappedStep) and step.each is not None
+    return step.fans_out

@@ -109,7 +109,7 @@ class _Checker:
 
     @property
     def _fan_outs(self) -> set[str]:
-        return {step.id for step in self.steps if isinstance(step, MappedStep) and step.each is not None}
+        return {step.id for step in self.steps if step.fans_out}
 
     def _name(self) -> Iterator[Problem]:
         if self.automation.automation in DAGS:
@@ -135,7 +135,7 @@ class _Checker:
                 yield self.document.problem(
                     "`pack` packs the items of `each`, and there is none", (*path, "pack"), key=True
                 )
-            if isinstance(step, MappedStep) and step.failures is not None and step.each is None:
+            if isinstance(step, MappedStep) and step.failures is not None and not step.fans_out:
                 message = "`failures` is about the items of `each`, and there is none"
                 suggestion = "Leave it out: a step that fails for good has what the run did undone."
                 yield self.document.problem(message, (*path, "failures"), key=True, suggestion=suggestion)
@@ -204,7 +204,7 @@ class _Checker:
             return False
         inputs, settings = self.automation.inputs.keys(), self.settings.keys()
         positional = used.each.variables
-        if not isinstance(step, MappedStep) or step.each is None:
+        if not step.fans_out:
             positional = positional | used.when.variables | used.work.variables | used.undo.variables
         return (
             not positional & _POSITIONAL
@@ -228,7 +228,7 @@ class _Checker:
                 which = "itself" if name == step.id else f"`{name}`, which does not come before it"
                 suggestion = None if name == step.id else f"Write `after: {name}`, or move the step."
                 yield self.document.problem(f"the step uses the output of {which}", place, suggestion=suggestion)
-        in_fan_out = isinstance(step, MappedStep) and step.each is not None and key != "each"
+        in_fan_out = step.fans_out and key != step.list_key
         for name in sorted(references.variables & _POSITIONAL):
             if not in_fan_out:
                 message = f"`{name}` is only known in a step with `each`"

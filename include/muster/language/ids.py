@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from muster.language.explain import Located
 from muster.language.problems import Problem
 from muster.language.reading import Path
-from muster.language.steps import MappedStep, StepBase, WorkStep
+from muster.language.steps import StepBase, WorkStep
 
 RESERVED = frozenset({"open", "close", "unwind"})
 """Ids of Muster's own tasks, which no step may have."""
@@ -34,7 +34,7 @@ def check_ids(steps: Sequence[StepBase], document: Located) -> Iterator[Problem]
 
 def _is_mapped(step: StepBase) -> bool:
     packed_whole = isinstance(step, WorkStep) and step.pack == "all"
-    return isinstance(step, MappedStep) and step.each is not None and not packed_whole
+    return step.fans_out and not packed_whole
 
 
 def _as_item(name: str) -> tuple[str, str]:

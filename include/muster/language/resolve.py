@@ -108,6 +108,7 @@ def _step(
     own = {"lane": None, "timeout": None, **kind.resolve(step, catalog)}
     own["lane"] = (work and work.lane) or own["lane"] or kind.lanes[0]
     own["timeout"] = _timeout(step, own["timeout"], defaults)
+    each, failures = own.pop("each", each), own.pop("failures", failures)
     pool = step.pool if step.pool is not None else defaults.pool
     pack = work.pack if work else None
     if pack == "auto":

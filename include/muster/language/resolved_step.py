@@ -6,6 +6,7 @@ from abc import ABC
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
+from muster.errors import PermanentError
 from muster.language.resolved import Resolved, ResolvedCompensation, ResolvedFallback, ResolvedRetry
 from muster.skills.index import Lane
 
@@ -23,6 +24,8 @@ class ResolvedStep(Resolved, ABC):
     """True when its output names those of the steps after it that go ahead."""
     is_harmless: ClassVar[bool] = False
     """True when its failure undoes nothing."""
+    pulls: ClassVar[bool] = False
+    """True when its task instances take work items as they come, in place of a fixed share of them each."""
     plain_output: ClassVar[frozenset[str]] = frozenset()
     """Fields of its output that are not sealed in a run about a person: later steps decide by them, also when the rest
     has been forgotten."""
@@ -75,13 +78,37 @@ class ResolvedStep(Resolved, ABC):
         return self.each is not None and self.pack != "all"
 
     @property
+    def is_shared(self) -> bool:
+        """True when each of its task instances may work on any item, so that only all of them together do one again."""
+        return self.pulls or self.pack == "all"
+
+    @property
     def pack_size(self) -> int:
         """How many items one of its task instances works on."""
         return self.pack if isinstance(self.pack, int) else 1
 
     def of_slot(self, positions: Sequence[int], slot: int) -> Sequence[int]:
-        """The positions that the task instance with map index `slot` works on; `positions` are all that have work."""
+        """The positions that the task instance with map index `slot` may work on; `positions` are all with work."""
+        if self.pulls:
+            return positions
         return positions[slot * self.pack_size : (slot + 1) * self.pack_size]
+
+    def listed(self, value: object) -> Sequence[object]:
+        """The items of the list that `each` gave.
+
+        Raises:
+            PermanentError: it is no list.
+        """
+        if not isinstance(value, list | tuple):
+            raise PermanentError(
+                f"`each` of step {self.id} gave {type(value).__name__}, not a list.",
+                remedy="Make the expression yield a list.",
+            )
+        return list(value)
+
+    def names_of(self, items: Sequence[object]) -> list[str] | None:
+        """The names by which `steps.<id>` has what came of the items; None where it is a list."""
+        return None
 
     @property
     def can_be_undone(self) -> bool:

@@ -120,6 +120,8 @@ class StepBase(YamlModel):
     kind: ClassVar[str]
     keys: ClassVar[tuple[str, ...]] = ()
     """The keys of which each makes a step one of this kind, where the kind's name is not the only one."""
+    list_key: ClassVar[str] = "each"
+    """The key that gives the list of a step that fans out."""
     id: Name
     """The step's name: `steps.<id>` in expressions, and the task's name in Airflow. Not `open`, `close` or `unwind`:
     Muster's own tasks are called so."""
@@ -133,6 +135,11 @@ class StepBase(YamlModel):
     """Airflow's priority weight; higher goes first when slots are short."""
     pool: str | None = Field(default=None, min_length=1, max_length=256)
     """The Airflow pool that limits how many such steps run at once."""
+
+    @property
+    def fans_out(self) -> bool:
+        """True when it does its work for each item of a list."""
+        return False
 
     @property
     def ways(self) -> Sequence[Way]:
@@ -149,7 +156,12 @@ class MappedStep(StepBase):
     failures: Failures | None = None
     """What an item that fails for good means for the others. `continue`: they go on. `stop`: no further item begins,
     those under way finish, and what was done stands. `undo`: the whole step has failed, so no further item begins and
-    what the run did is undone. Default: `continue`."""
+    what the run did is undone. Default: `continue`, of a team `undo`."""
+
+    @property
+    def fans_out(self) -> bool:
+        """True when it does its work for each item of a list."""
+        return self.each is not None
 
 
 class Compensation(YamlModel):

@@ -13,6 +13,7 @@ WITH_EXPRESSIONS = frozenset({"when", "each", "with", "fallback", "compensate", 
     *(kind.expressions for kind in KINDS.values())
 )
 """The keys of a step in which expressions can stand."""
+_LISTS = frozenset(kind.model.list_key for kind in KINDS.values())
 _CONDITIONS = frozenset({"when"}).union(*(kind.expressions for kind in KINDS.values() if kind.resolved.chooses))
 
 
@@ -21,6 +22,7 @@ class Usage:
     """The references of one step, by where they stand."""
 
     each: References
+    """In what gives the list of a step that fans out."""
     when: References
     """In `when`, or in the ways of a branch."""
     work: References
@@ -48,10 +50,10 @@ def usage(step: Mapping[str, object]) -> Usage:
             rest.append(value)
         elif key in _CONDITIONS:
             conditions.append(value)
-        elif key not in ("each", "compensate"):
+        elif key not in _LISTS and key != "compensate":
             work.append(value)
     return Usage(
-        each=references(step.get("each")),
+        each=references(next((step[key] for key in _LISTS if key in step), None)),
         when=references(conditions),
         work=references(work),
         undo=references(step.get("compensate")),

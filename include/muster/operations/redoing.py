@@ -125,7 +125,7 @@ def plan_redrive(log: EventLog, definitions: DefinitionStore, run: str, work_ite
             _may_be_redriven(state, name, index)
     again = redriven_with(definition, state, work_items)
     alone = [name for name in work_items if is_done_alone(definition, work_items, again, name)]
-    steps = tuple(name for name in again if name not in alone or definition.step(name).pack == "all")
+    steps = tuple(name for name in again if name not in alone or definition.step(name).is_shared)
     if (obstacle := _in_the_way(definition, state, steps, again)) is not None:
         raise obstacle.refusal(run)
     # A person has said that nobody does this step any more. Only a restart, which names it, may overrule that.
@@ -220,7 +220,9 @@ def order(log: EventLog, plan: Plan) -> None:
 
 
 def slot_of(definition: Definition, state: RunState, step: str, index: int) -> int:
-    """The map index of the task instance that works on an item; with `pack` one instance works on several."""
+    """The map index of the task instance that works on an item; one instance may work on several."""
+    if definition.step(step).pulls:
+        return state.step(step).work(index).member or 0
     return state.step(step).indices.index(index) // definition.step(step).pack_size
 
 

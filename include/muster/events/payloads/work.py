@@ -60,6 +60,22 @@ class StepExpanded(OfStep, type=EventType.STEP_EXPANDED):
     """The positions among them that a redrive does again."""
     held: str | None = plain(default=None)
     """Why nothing is done except what a redrive leaves as it is; a reason as in `step.skipped`."""
+    members: list[str] | None = plain(default=None)
+    """The agents of a team, one for each task instance."""
+    names: list[str] | None = sealed(default=None)
+    """The names of the items, in a step whose output is a mapping."""
+
+
+class TaskAssigned(OfWork, type=EventType.TASK_ASSIGNED):
+    """A member of a team has taken a task."""
+
+    member: int = plain()
+    """Its task instance."""
+    agent: str = plain()
+    mark: str = plain()
+    """Tells apart two processes that take the task at the same time."""
+    why: str = plain()
+    """Why this member, in words that name agents and skills only."""
 
 
 class StepStarted(OfWork, type=EventType.STEP_STARTED):

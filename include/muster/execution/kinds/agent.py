@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 
 from muster.agents.call import AgentCall, doer
 from muster.agents.prompts import fence
 from muster.agents.runner import run_agent
+from muster.agents.types import Returns
 from muster.errors import TransientError
 from muster.execution.action import Action
 from muster.execution.conversations import asked_under, takes_over
@@ -19,27 +21,36 @@ from muster.recovery.attempts import quiet
 from muster.recovery.breakers import BreakerOpen, policy_of
 from muster.recovery.ledger import Ledger, Outside
 
+Ask = Callable[[str], Awaitable[ActionResult]]
+"""Asks the agent with this id."""
+
 
 async def _act(services: Services, work_item: WorkItem, step: ResolvedAgent) -> ActionResult:
-    if (outside := await _outside(services, work_item, step)) is None:
-        return await _ask_in_turn(services, work_item, step, *step.agents)
+    return await ask_one_of(
+        services, work_item, step.agents, partial(_ask, services, work_item, step.ask, step.arguments, step.returns)
+    )
+
+
+async def ask_one_of(services: Services, work_item: WorkItem, agents: Sequence[str], ask: Ask) -> ActionResult:
+    """Ask the first of the agents, and the next one while the circuit breaker of one is open."""
+    if (outside := await _outside(services, work_item)) is None:
+        return await _ask_in_turn(services, work_item, ask, *agents)
     # The agent that has acted outside goes on, also when another agent took over for an open breaker that has closed
     # since: the first agent would do it a second time.
-    return await _ask_in_turn(services, work_item, step, doer(work_item.effect_key, outside.key)[0] or step.agent)
+    own = work_item.step.agents[0]
+    return await _ask_in_turn(services, work_item, ask, doer(work_item.effect_key, outside.key)[0] or own)
 
 
-async def _ask_in_turn(
-    services: Services, work_item: WorkItem, step: ResolvedAgent, agent: str, *others: str
-) -> ActionResult:
+async def _ask_in_turn(services: Services, work_item: WorkItem, ask: Ask, agent: str, *others: str) -> ActionResult:
     try:
-        return await ask_agent(services, work_item, agent, step.ask, step.arguments, step.returns)
+        return await ask(agent)
     except BreakerOpen as error:
         if not goes_on(work_item, error):
             raise
         # Other tools of the agent may still run in threads that were given up. Wait for them before the ledger is
         # asked: an effect that they begin after the question would be done again by the next agent.
         await quiet(work_item.work)
-        if (outside := await _outside(services, work_item, step)) is not None:
+        if (outside := await _outside(services, work_item)) is not None:
             raise TransientError(
                 f"{error.message} {outside.told}, so no other agent was asked.",
                 remedy=error.remedy,
@@ -47,12 +58,14 @@ async def _ask_in_turn(
             ) from error
         if not others:
             raise
-    return await _ask_in_turn(services, work_item, step, *others)
+    return await _ask_in_turn(services, work_item, ask, *others)
 
 
-async def _outside(services: Services, work_item: WorkItem, step: ResolvedAgent) -> Outside | None:
+async def _outside(services: Services, work_item: WorkItem) -> Outside | None:
     """The effect outside that has happened, or may have; None also when no other agent could take over."""
-    return await Ledger(services.database).aoutside(work_item.view.id, work_item.effect_key) if step.others else None
+    if len(work_item.step.agents) < 2:
+        return None
+    return await Ledger(services.database).aoutside(work_item.view.id, work_item.effect_key)
 
 
 def goes_on(work_item: WorkItem, error: BreakerOpen) -> bool:
@@ -66,9 +79,36 @@ async def ask_agent(
     name: str,
     ask: str,
     arguments: Mapping[str, object],
-    returns: Mapping[str, object] | str | None,
+    returns: Returns | None,
 ) -> ActionResult:
-    """Ask an agent about a work item; `returns` overrides the type of its answer."""
+    """Ask an agent what a step says about a work item; `returns` overrides the type of its answer."""
+    return await _ask(services, work_item, ask, arguments, returns, name)
+
+
+async def _ask(
+    services: Services,
+    work_item: WorkItem,
+    ask: str,
+    arguments: Mapping[str, object],
+    returns: Returns | None,
+    agent: str,
+) -> ActionResult:
+    where = f"step {work_item.step.id}"
+    said = evaluate_marked(ask, work_item.variables, fence, where=f"{where}, ask")
+    return await put(
+        services, work_item, agent, said, evaluate(arguments, work_item.variables, where=f"{where}, with"), returns
+    )
+
+
+async def put(
+    services: Services,
+    work_item: WorkItem,
+    name: str,
+    ask: str,
+    data: Mapping[str, object],
+    returns: Returns | None,
+) -> ActionResult:
+    """Ask an agent about a work item, in these words and with this data: no expression in them is evaluated."""
     definition = work_item.view.definition
     agent = definition.agents[name]
     call = AgentCall(
@@ -79,8 +119,8 @@ async def ask_agent(
         effect_key=work_item.effect_key,
         agent=agent,
         takes_over=takes_over(work_item, agent.id),
-        ask=evaluate_marked(ask, work_item.variables, fence, where=f"step {work_item.step.id}, ask"),
-        data=evaluate(arguments, work_item.variables, where=f"step {work_item.step.id}, with"),
+        ask=ask,
+        data=data,
         returns=returns if returns is not None else agent.returns,
         budget=definition.budget,
         settings=definition.settings,

@@ -1,0 +1,56 @@
+"""`team`: a member's agent does a task of the plan, and another one that can while its circuit breaker is open."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import reduce
+
+from muster.coordination.plans import Task
+from muster.errors import PermanentError
+from muster.execution.action import Action
+from muster.execution.kinds.agent import ask_one_of, put
+from muster.execution.services import Services
+from muster.execution.work_item import ActionResult, WorkItem
+from muster.language.kinds.team import ResolvedTeam
+
+
+async def _act(services: Services, work_item: WorkItem, step: ResolvedTeam) -> ActionResult:
+    task = Task.model_validate(work_item.variables["item"])
+    given = work_item.variables["tasks"]
+    data = {**task.arguments, **{name: _part(given, path, task) for name, path in task.uses.items()}}
+    # Its words are not evaluated: they may be a model's, which could write expressions into them.
+    return await ask_one_of(
+        services,
+        work_item,
+        _agents(work_item, step, task),
+        lambda agent: put(services, work_item, agent, task.ask, data, task.returns),
+    )
+
+
+def _agents(work_item: WorkItem, step: ResolvedTeam, task: Task) -> Sequence[str]:
+    """The agent that the task was assigned to, then the others of the team that can do it."""
+    skills = {name: work_item.view.definition.agents[name].skills for name in step.members}
+    able = [name for name, has in skills.items() if {*task.needs} <= {*has} and name != work_item.agent]
+    return [work_item.agent, *able] if work_item.agent is not None else able
+
+
+def _part(given: object, path: str, task: Task) -> object:
+    """What a task uses of the tasks before it.
+
+    Raises:
+        PermanentError: there is no such part in what the other task gave.
+    """
+    name, *fields = path.split(".")
+
+    def below(value: object, field: str) -> object:
+        if isinstance(value, Mapping) and field in value:
+            return value[field]
+        raise PermanentError(
+            f"Task `{task.id}` uses `{path}`, and what `{name}` gave has no `{field}`.",
+            remedy=f"Let `returns` of `{name}` say what it gives, or mend `uses`.",
+        )
+
+    return reduce(below, [name, *fields], given)
+
+
+ACTION = Action(_act)

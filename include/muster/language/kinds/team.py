@@ -1,0 +1,168 @@
+"""`team`: agents who carry out a plan together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import ConfigDict, Field
+
+from muster.coordination.plans import Plan, Task, mistakes
+from muster.language.fields import Words
+from muster.language.problems import did_you_mean
+from muster.language.resolved_step import ResolvedStep
+from muster.language.returns import mistake
+from muster.language.step_kind import StepKind, object_of
+from muster.language.steps import WorkStep
+from muster.yaml_model import YamlModel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from muster.language.problems import Problem
+    from muster.language.site_catalog import SiteCatalog
+    from muster.language.spot import Spot
+
+
+class Team(YamlModel):
+    """Who carries out a plan, and which."""
+
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["plan"]}, {"required": ["tasks"]}]})
+
+    plan: str | None = Field(default=None, min_length=1, max_length=50_000)
+    """An expression that gives the plan, which is a list of tasks: what an agent, a skill or a person has planned."""
+    tasks: list[Task] | None = Field(default=None, min_length=1)
+    """In place of `plan`: the tasks themselves."""
+    members: Words | None = None
+    """Ids of the agents that may be members, those preferred first; default: every agent there is."""
+    size: int = Field(default=3, ge=1, le=100)
+    """How many tasks are done side by side. The smallest set of agents that can do all tasks is chosen, and further
+    places go where there is most work; an agent may have several."""
+
+
+class TeamStep(WorkStep):
+    """A team of agents that carries out a plan: each member takes the next task that it can do."""
+
+    kind: ClassVar[str] = "team"
+    list_key: ClassVar[str] = "team"
+    team: Team
+    """Who is in the team, and what it does."""
+
+    @property
+    def fans_out(self) -> bool:
+        """True: its items are the tasks of its plan."""
+        return True
+
+
+class ResolvedTeam(ResolvedStep):
+    """A team that carries out a plan; `each` gives the plan."""
+
+    pulls: ClassVar[bool] = True
+    kind: Literal["team"]
+    members: tuple[str, ...]
+    """Ids of the agents that may be members."""
+    size: int
+
+    @property
+    def agents(self) -> Sequence[str]:
+        """Ids of the agents that may do it."""
+        return self.members
+
+    def listed(self, value: object) -> Sequence[object]:
+        """The tasks of a plan, each as a mapping.
+
+        Raises:
+            PermanentError: it is none, or something is wrong with it.
+        """
+        return [task.model_dump(by_alias=True) for task in Plan.of(value).tasks]
+
+    def names_of(self, items: Sequence[object]) -> list[str]:
+        """The ids of the tasks."""
+        return [str(item["id"]) for item in items if isinstance(item, dict)]
+
+
+def _members(step: TeamStep, catalog: SiteCatalog) -> list[str]:
+    known = catalog.agents.by_id
+    return [name for name in step.team.members or sorted(known) if name in known]
+
+
+def _able(step: TeamStep, catalog: SiteCatalog) -> Mapping[str, frozenset[str]]:
+    return {name: frozenset(catalog.agents.by_id[name].skills) for name in _members(step, catalog)}
+
+
+def _resolve(step: TeamStep, catalog: SiteCatalog) -> dict[str, object]:
+    tasks = [task.model_dump(by_alias=True, exclude_defaults=True) for task in step.team.tasks or ()]
+    return {
+        "each": step.team.plan if step.team.plan is not None else tasks,
+        "failures": step.failures or "undo",
+        "members": tuple(_members(step, catalog)),
+        "size": step.team.size,
+    }
+
+
+def _check(step: TeamStep, spot: Spot) -> Iterator[Problem]:
+    for key in ("each", "pack"):
+        if getattr(step, key) is not None:
+            yield spot.problem(f"the items of a team are its tasks, so it has no `{key}`", key, key=True)
+    if (step.team.plan is None) == (step.team.tasks is None):
+        message = "`plan` and `tasks` exclude each other" if step.team.plan else "`plan` is missing, or `tasks`"
+        yield spot.problem(message, "team", key=True, suggestion="Write the tasks, or an expression that gives them.")
+    for position, name in enumerate(step.team.members or ()):
+        if name not in spot.catalog.agents.by_id:
+            suggestion = did_you_mean(name, spot.catalog.agents.by_id) or "`muster agents` shows them all."
+            yield spot.problem(f"there is no agent `{name}`", "team", "members", position, suggestion=suggestion)
+    if not spot.catalog.agents.by_id:
+        yield spot.problem("a team needs agents, and there is none", "team", suggestion="Write `agents/<file>.yaml`.")
+        return
+    able = _able(step, spot.catalog)
+    tasks = step.team.tasks or []
+    known = {skill for skills in able.values() for skill in skills}
+    for wrong in mistakes(tasks, able) if tasks else ():
+        ids = [task.id for task in tasks]
+        field = wrong.path[1] if len(wrong.path) > 1 else None
+        named = {"after": ids, "needs": sorted(known)}.get(str(field), [])
+        said = tasks[int(wrong.path[0])] if wrong.path else None
+        hints = [did_you_mean(name, named) for name in getattr(said, str(field), ()) if name not in named]
+        yield spot.problem(wrong.message, "team", "tasks", *wrong.path, suggestion=next(filter(None, hints), None))
+    for position, task in enumerate(tasks):
+        if found := mistake(task.returns, spot.catalog.skills):
+            yield spot.problem(found[0], "team", "tasks", position, "returns", suggestion=found[1])
+
+
+def _gives(step: TeamStep, catalog: SiteCatalog) -> Mapping[str, object] | None:
+    return object_of(task.id for task in step.team.tasks) if step.team.tasks else None
+
+
+KIND = StepKind(
+    model=TeamStep,
+    resolved=ResolvedTeam,
+    place=25,
+    parts=(Team, Task),
+    expressions=frozenset({"team"}),
+    lanes=("async", "worker"),
+    resolve=_resolve,
+    gives=_gives,
+    check=_check,
+    example="""automation: answer_letter
+inputs:
+  uri: { type: string }
+steps:
+  - id: read
+    skill: office.read_letter
+    with: { uri: "{{ inputs.uri }}" }
+
+  - id: answer
+    team:
+      members: [clerk]
+      size: 2
+      tasks:
+        - id: summary
+          needs: [summaries]
+          ask: Summarise the letter in one sentence.
+          with: { letter: "{{ steps.read }}" }
+        - id: reply
+          ask: Write a friendly reply to the letter.
+          uses: { summary: summary }
+""",
+    output="What each task gave, by its id; null where nothing came of it.",
+    output_example='{"summary": "A letter from post@example.com.", "reply": "Thank you for your letter."}',
+)

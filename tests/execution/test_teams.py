@@ -1,0 +1,181 @@
+"""A team carries out a plan: each member takes the next task that it can do."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from muster.database import Database
+from muster.events.model import Event, EventType
+from muster.execution.performing import perform
+from support.runs import Site
+
+AGENTS = """\
+department: works
+agents:
+  - { id: builder, role: Builds., skills: [build], offline: work.do }
+  - { id: tester, role: Tests., skills: [test], offline: work.do }
+  - { id: all_round, role: Does anything., skills: [build, test, plan], offline: work.do }
+"""
+SKILLS = """\
+import asyncio
+from muster.skills.registry import SkillContext, skill
+
+@skill("work.do", lane="async")
+async def do(
+    context: SkillContext, seconds: float = 0.0, fails: bool = False, drawing: object = None, at: int | None = None
+) -> dict[str, object]:
+    await asyncio.sleep(seconds)
+    if fails:
+        raise ValueError("it cannot be done")
+    return {"at": context.index, "given": drawing if at is None else at}
+"""
+PLAN = """\
+automation: works
+steps:
+  - id: build
+    team:
+      size: 3
+      tasks:
+        - { id: design, ask: Design it., needs: [plan] }
+        - { id: house, ask: Build it., needs: [build], uses: { drawing: design } }
+        - { id: garden, ask: Plant it., needs: [build], uses: { at: design.at } }
+        - { id: look, ask: Look at it., needs: [test], after: [house, garden] }
+"""
+
+
+@pytest.fixture
+def team(site: Site) -> Site:
+    site.agents(AGENTS)
+    site.skills("work", SKILLS)
+    return site
+
+
+def side_by_side(site: Site, run: str, step: str, **more: Any) -> list[Any]:
+    """All members of a team at once, as Airflow performs them."""
+
+    async def all_of_them() -> list[Any]:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(perform(site.services, ref)) for ref in refs]
+        return [task.result() for task in tasks]
+
+    refs = site.tasks(run, step, **more)
+    return list(site.do(all_of_them()))
+
+
+def events(site: Site, run: str, *types: EventType) -> list[Event]:
+    return list(site.services.log.read(run, types=types))
+
+
+def test_tasks_are_done_after_those_that_they_wait_for_and_are_given_what_those_gave(team: Site) -> None:
+    run = team.open(team.definition(PLAN))
+    side_by_side(team, run, "build")
+    state = team.state(run)
+    assert not [work.error for work in state.step("build").works if work.error]
+    assert state.step("build").output == {
+        "design": {"at": 0, "given": None},
+        "house": {"at": 1, "given": {"at": 0, "given": None}},
+        "garden": {"at": 2, "given": 0},
+        "look": {"at": 3, "given": None},
+    }
+    ended = [event.index for event in events(team, run, EventType.STEP_SUCCEEDED)]
+    assert (ended[0], ended[-1]) == (0, 3)
+    assert len(events(team, run, EventType.STEP_STARTED)) == 4
+
+
+def test_each_task_goes_to_somebody_who_can_do_it_and_the_log_says_why(team: Site) -> None:
+    run = team.open(team.definition(PLAN))
+    side_by_side(team, run, "build")
+    assigned = {event.index: event for event in events(team, run, EventType.TASK_ASSIGNED)}
+    assert assigned[0].actor == "all_round"
+    assert assigned[3].data["agent"] in ("tester", "all_round")
+    assert "has build" in assigned[1].data["why"]
+    (laid_out,) = events(team, run, EventType.STEP_EXPANDED)
+    assert laid_out.data["members"][0] == "all_round", "the smallest team that can do everything is one agent"
+    assert len(laid_out.data["members"]) == 3
+
+
+def test_a_task_that_fails_fails_the_team_and_nothing_that_waits_for_it_begins(team: Site) -> None:
+    source = PLAN.replace("ask: Design it.,", "ask: Design it., with: { fails: true },")
+    run = team.open(team.definition(source))
+    side_by_side(team, run, "build")
+    state = team.state(run)
+    assert [state.step("build").items[index].status for index in range(4)] == ["failed", *["skipped"] * 3]
+    assert state.step("build").items[1].reason == "upstream_failed"
+    team.close(run)
+    assert team.state(run).status == "failed"
+
+
+def test_members_work_side_by_side(team: Site) -> None:
+    tasks = "\n".join(f"        - {{ id: part_{n}, ask: Do it., with: {{ seconds: 0.4 }} }}" for n in range(6))
+    run = team.open(team.definition(f"automation: works\nsteps:\n  - id: build\n    team:\n      tasks:\n{tasks}\n"))
+    side_by_side(team, run, "build")
+    open_now = most = 0
+    for event in events(team, run, EventType.STEP_STARTED, EventType.STEP_SUCCEEDED):
+        open_now += 1 if event.type == EventType.STEP_STARTED else -1
+        most = max(most, open_now)
+    assert most == 3
+    assert {event.data["member"] for event in events(team, run, EventType.TASK_ASSIGNED)} == {0, 1, 2}
+
+
+def test_one_member_alone_does_what_the_others_leave(team: Site) -> None:
+    source = PLAN.replace("team:\n", "team:\n      members: [all_round]\n")
+    run = team.open(team.definition(source))
+    first = team.tasks(run, "build")[0]
+    assert team.do(perform(team.services, first)).status == "succeeded"
+    assert team.state(run).step("build").status == "succeeded"
+
+
+def test_a_plan_that_a_step_gave_is_carried_out(team: Site, database: Database) -> None:
+    team.skills(
+        "plans",
+        """\
+from muster.skills.registry import skill
+
+@skill("plans.split")
+def split(parts: list[str]) -> list[dict[str, object]]:
+    return [{"id": part, "ask": f"Do {part} {{{{ 1 + 1 }}}}.", "needs": ["build"]} for part in parts]
+""",
+    )
+    source = """\
+automation: works
+inputs:
+  parts: { type: array, items: { type: string } }
+steps:
+  - id: split
+    skill: plans.split
+    with: { parts: "{{ inputs.parts }}" }
+  - id: build
+    team: { plan: "{{ steps.split }}", size: 2 }
+"""
+    run = team.open(team.definition(source), parts=["wall", "roof"])
+    team.step(run, "split")
+    side_by_side(team, run, "build")
+    assert set(team.state(run).step("build").output) == {"wall", "roof"}
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        ("[a, b]", "needs `paint`, which no agent of the team has among its skills"),
+        ("[]", "there is no task in it"),
+    ],
+)
+def test_a_plan_that_cannot_be_carried_out_fails_the_step_and_says_why(team: Site, parts: str, said: str) -> None:
+    source = f"""\
+automation: works
+inputs:
+  parts: {{ type: array, default: {parts} }}
+steps:
+  - id: build
+    team:
+      plan: "{{{{ inputs.plan }}}}"
+"""
+    needs = [{"id": name, "ask": "Do it.", "needs": ["paint"]} for name in parts.strip("[]").split(", ") if name]
+    source = source.replace("parts:", "plan:")
+    run = team.open(team.definition(source), plan=needs)
+    with pytest.raises(Exception, match=said):
+        team.tasks(run, "build")
+    assert said in str(team.state(run).step("build").whole.error)
