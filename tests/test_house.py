@@ -27,13 +27,13 @@ SHARED = {
 }  # fmt: skip
 """Rooms that every other room may use."""
 ROOMS = {
-    "language": {"agents.spec", "skills.index"},
+    "language": {"agents.spec", "skills.index", "coordination.plans"},
     "skills": {"events", "recovery"},
     "agents": {"events", "skills", "recovery"},
     "events": set(),
     "recovery": {"events"},
     "notifications": {"language.channels", "events.failures", "events.log", "events.sealing", "recovery"},
-    "execution": {"language", "skills", "agents", "events", "notifications", "recovery"},
+    "execution": {"language", "skills", "agents", "events", "notifications", "recovery", "coordination"},
     "approvals": {"language", "events", "notifications", "execution", "recovery"},
     "runs": {"language", "events", "execution", "recovery"},
     "saga": {"language", "skills", "events", "notifications", "execution", "recovery", "runs"},
@@ -50,6 +50,7 @@ ROOMS = {
         "triggers",
     },
     "triggers": set(),
+    "coordination": set(),
     "local": set(),
     "rehearsal": {
         "language",
@@ -78,6 +79,7 @@ ROOMS = {
         "recovery",
         "rehearsal",
         "triggers",
+        "coordination",
     },
 }
 """What each room of the domain may import beside the shared ones; docs/architecture.md says why."""

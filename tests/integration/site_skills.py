@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import time
 from urllib.request import Request, urlopen
 
@@ -58,3 +59,16 @@ def _once(context: SkillContext, name: str) -> None:
 def _ask(request: Request) -> int:
     with urlopen(request, timeout=10) as answer:
         return int(json.load(answer))
+
+
+@skill("proving.fall")
+def fall(seconds: float, context: SkillContext) -> float:
+    """Have an effect, and kill the process the first time; have another effect the second time."""
+    _once(context, "first")
+    url = f"{os.environ['PROVING_WITNESS']}{context.key}/fell"
+    if not _ask(Request(url)):
+        _ask(Request(url, method="POST"))
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(seconds)
+    _once(context, "last")
+    return seconds

@@ -66,7 +66,7 @@ STEP = "automation: a\nsteps:\n  - id: s\n    skill: office.read_letter\n    wit
         ),
         (
             STEP + "  - id: t\n    human: {ask: x, assignees: [a]}\n    pack: 3\n",
-            "8:5: a human step takes no `pack` Only `skill`, `agent`, `notify` or `operator` steps take it.",
+            "8:5: a human step takes no `pack` Only `skill`, `agent`, `team`, `notify` or `operator` steps take it.",
         ),
         (STEP + "  - id: t\n    notify: []\n", "7:13: `notify` must not be empty"),
         (STEP + "  - id: t\n    notify: [{mail: x}]\n", "7:15: unknown key `mail` Did you mean `email`?"),

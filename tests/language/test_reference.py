@@ -83,7 +83,7 @@ def test_the_schemas_of_agents_and_defaults_take_the_examples() -> None:
         {"steps": [{"id": "a"}]},
         {"steps": [{"id": "a", "skill": "a.b", "agent": "c"}]},
         {"steps": [{"id": "a", "ask": "x"}]},
-        {"steps": [{"id": "a", "skill": "a.b", "team": "x"}]},
+        {"steps": [{"id": "a", "skill": "a.b", "browser": "x"}]},
         {"steps": [{"id": "a", "skill": "a.b", "timeout": "soon"}]},
         {"steps": [{"id": "a", "skill": "a.b", "each": [], "pack": 0}]},
         {"steps": [{"id": "a", "human": {"ask": "x", "assignees": ["a"], "otherwise": "approve"}}]},

@@ -229,9 +229,7 @@ def _expanded(run: RunState, step: StepState, work: WorkState, event: Happening)
         # As layouts of redrives were written before they said so.
         named = [index for indices in run.redriven.values() for index in indices]
         again = None if None in named else named or None
-    step.lay_out(data["length"], data["indices"], data.get("epoch") or 0, again)
-    if isinstance(names := data.get("names"), list):
-        step.names = names
+    step.lay_out(data["length"], data["indices"], data.get("epoch") or 0, again, data.get("names"))
     work.status, work.reason, work.started_at = "running", data.get("held"), work.started_at or event.at
 
 
@@ -350,14 +348,7 @@ def _called(run: RunState, step: StepState, work: WorkState, event: Happening) -
 
 
 def _requested(run: RunState, step: StepState, work: WorkState, event: Happening) -> None:
-    data = event.data
-    work.approval = Approval(
-        subject=data.get("subject"),
-        assignees=list(data.get("assignees") or []),
-        within=data.get("within"),
-        otherwise=data.get("otherwise"),
-        requested_at=event.at,
-    )
+    work.approval = Approval.asked(event.data, event.at)
     if not work.ended:
         work.status = "waiting"
 

@@ -38,6 +38,17 @@ class Approval:
     note: str | None = None
     answered_at: datetime | None = None
 
+    @classmethod
+    def asked(cls, data: Mapping[str, Any], at: datetime) -> Approval:
+        """The question that `approval.requested` asks."""
+        return cls(
+            subject=data.get("subject"),
+            assignees=list(data.get("assignees") or []),
+            within=data.get("within"),
+            otherwise=data.get("otherwise"),
+            requested_at=at,
+        )
+
 
 @dataclass(slots=True)
 class Undoing:
@@ -230,8 +241,12 @@ class StepState:
         self.whole.due_again(epoch)
         self.owed = None if self.owed is None or positions is None else sorted({*self.owed, *positions})
 
-    def lay_out(self, length: int, indices: Collection[int], epoch: int, again: Collection[int] | None) -> None:
+    def lay_out(
+        self, length: int, indices: Collection[int], epoch: int, again: Collection[int] | None, names: object = None
+    ) -> None:
         """Its list was laid out: with these positions, of which those `again` are done again, or all for None."""
+        # A layout that begins nothing names nothing, and whoever was forgotten left a marker in place of the names.
+        self.names = names if isinstance(names, list) else self.names
         self.length, self.indices, self.laid_out, self.owed = length, list(indices), epoch, []
         for index in indices if again is None else again:
             # In the first execution there is nothing to do again.

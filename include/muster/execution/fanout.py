@@ -22,7 +22,7 @@ from muster.execution import flow
 from muster.execution.references import StepNotInScope, WorkRef
 from muster.execution.rerun_scope import is_done_alone
 from muster.execution.services import Services
-from muster.execution.teams import NO_TEAM, LaidOut, team_of
+from muster.execution.team_layout import NO_TEAM, LaidOut, team_of
 from muster.execution.variables import Variables, variables_for
 from muster.execution.view import RunView, load, load_all
 from muster.execution.work_item import failed_as_a_whole

@@ -7,12 +7,10 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, TypedDict
 from uuid import uuid4
 from weakref import WeakValueDictionary
 
 from muster.coordination.assignment import Choice, Member, Progress, assign, lost
-from muster.coordination.formation import form
 from muster.coordination.plans import Plan
 from muster.events import keys
 from muster.events.coalesce import Coalescer
@@ -21,19 +19,14 @@ from muster.events.model import Event, EventType
 from muster.events.payloads.base import Place
 from muster.events.payloads.work import StepSkipped, StepSucceeded, TaskAssigned
 from muster.events.state import CANCELLED, UNWINDING
+from muster.execution.fanout import FanOut
 from muster.execution.flow import ITEM_FAILED, UPSTREAM_FAILED, Skip
 from muster.execution.overtaken import LONGEST_WAIT_AHEAD
 from muster.execution.references import WorkRef
 from muster.execution.services import Services
 from muster.execution.variables import Variables
 from muster.execution.work_item import WorkItem
-from muster.language.definition import Definition
-from muster.language.kinds.team import ResolvedTeam
-from muster.language.resolved_step import ResolvedStep
 from muster.recovery.heartbeats import last_heartbeats
-
-if TYPE_CHECKING:
-    from muster.execution.fanout import FanOut
 
 LOOK = 1.0
 """Seconds between two looks at what members in other processes do; those in this process are told at once."""
@@ -48,32 +41,6 @@ PerformTask = Callable[[Services, WorkItem], Awaitable[Event]]
 """Begins a task and finishes it; the event that ended it."""
 SkipTask = Callable[[Services, WorkItem, Skip], Awaitable[Event]]
 """Writes that a task is skipped; the event that ended it."""
-
-
-class LaidOut(TypedDict, total=False):
-    """What is written of a team when its plan is laid out."""
-
-    members: list[str]
-    names: list[str] | None
-
-
-NO_TEAM = LaidOut()
-"""What is written of any other fan-out."""
-
-
-def team_of(definition: Definition, step: ResolvedStep, items: Sequence[object]) -> LaidOut:
-    """The agents of a team and the names of its tasks, for the event that lays its plan out.
-
-    Raises:
-        PermanentError: the agents cannot carry the plan out.
-    """
-    if not isinstance(step, ResolvedTeam):
-        return NO_TEAM
-    if not items:
-        return LaidOut(members=[], names=[])
-    able = {name: frozenset(definition.agents[name].skills) for name in step.members}
-    members = form(Plan.of(items), able, step.size)
-    return LaidOut(members=[member.agent for member in members], names=step.names_of(items))
 
 
 class Board:

@@ -49,9 +49,9 @@ def clear_place(place: str | None) -> None:
 
 
 @skill("office.guess_department")
-def guess_department(letter: Letter) -> str:
+def guess_department(letter: Letter, amount: float = 0) -> str:
     """Guesses which department a letter is for."""
-    return "purchasing" if letter.amount else "front desk"
+    return "purchasing" if letter.amount or amount else "front desk"
 
 
 @skill("office.sum_up")
@@ -78,7 +78,7 @@ tiers: [fast_model, careful_model]
 agents:
   - id: clerk
     role: You sort the letters of a small company.
-    skills: [sorting, summaries]
+    skills: [sorting, letters]
     tools: [office.read_letter]
     instructions: |
       Name the department a letter is for, and say why in one sentence.

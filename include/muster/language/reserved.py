@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-RESERVED_KEYS: dict[str, tuple[str, ...]] = {"automation": (), "step": ("team", "browser"), "trigger": ("webhook",)}
+RESERVED_KEYS: dict[str, tuple[str, ...]] = {"automation": (), "step": ("browser",), "trigger": ("webhook",)}
 """Where a word will stand, and the words."""
 
 ALL_RESERVED = frozenset(word for words in RESERVED_KEYS.values() for word in words)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -108,8 +109,13 @@ class Playing(Player):
         except MusterError:
             # The list cannot be laid out. The failure is in the log already, and Airflow would go on to the next step.
             return
+        work = perform if act is None else partial(self._elsewhere, act)
+        if step.pulls:
+            # The members of a team wait for one another's tasks, so one after the other they would never end.
+            await asyncio.gather(*(self.task(work, ref) for ref in tasks))
+            return
         for ref in tasks:
-            await self.task(perform if act is None else partial(self._elsewhere, act), ref)
+            await self.task(work, ref)
 
     async def _elsewhere(
         self, act: Callable[[Services, WorkItem], Awaitable[object]], services: Services, ref: WorkRef

@@ -142,27 +142,46 @@ KIND = StepKind(
     resolve=_resolve,
     gives=_gives,
     check=_check,
-    example="""automation: answer_letter
+    example="""automation: handle_letter
 inputs:
   uri: { type: string }
+  plan: { type: array, default: [] }
 steps:
   - id: read
     skill: office.read_letter
     with: { uri: "{{ inputs.uri }}" }
 
-  - id: answer
+  - id: handle
     team:
-      members: [clerk]
+      members: [clerk, secretary]
       size: 2
       tasks:
-        - id: summary
+        - id: sum_up
+          title: Sum the letter up
+          ask: Summarise the letter in one sentence, and name the amount.
           needs: [summaries]
-          ask: Summarise the letter in one sentence.
           with: { letter: "{{ steps.read }}" }
-        - id: reply
-          ask: Write a friendly reply to the letter.
-          uses: { summary: summary }
+          returns:
+            type: object
+            properties: { summary: { type: string }, amount: { type: number } }
+          effort: 20
+        - id: sort
+          ask: Which department is this letter for?
+          needs: [sorting]
+          uses: { amount: sum_up.amount }
+          with: { letter: "{{ steps.read }}" }
+        - id: look_again
+          ask: Which department is this letter for?
+          needs: [letters]
+          after: [sort]
+          with: { letter: "{{ steps.read }}" }
+          touches: ["letters/*"]
+
+  - id: more
+    when: "{{ inputs.plan | length > 0 }}"
+    team: { plan: "{{ inputs.plan }}" }
 """,
     output="What each task gave, by its id; null where nothing came of it.",
-    output_example='{"summary": "A letter from post@example.com.", "reply": "Thank you for your letter."}',
+    output_example='{"sum_up": {"summary": "A letter from post@example.com.", "amount": 1000.0}, '
+    '"sort": "purchasing", "look_again": "purchasing"}',
 )
