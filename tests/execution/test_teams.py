@@ -7,9 +7,15 @@ from typing import Any
 
 import pytest
 
+from muster.coordination.assignment import Choice
 from muster.database import Database
 from muster.events.model import Event, EventType
+from muster.execution import teams
+from muster.execution.beginning import begin_work_item
+from muster.execution.fanout import load_fan_out
 from muster.execution.performing import perform
+from muster.execution.work_item import WorkItem
+from muster.operations.cancelling import request_cancel
 from support.runs import Site
 
 AGENTS = """\
@@ -179,3 +185,81 @@ steps:
     with pytest.raises(Exception, match=said):
         team.tasks(run, "build")
     assert said in str(team.state(run).step("build").whole.error)
+
+
+def test_an_idle_member_takes_over_from_one_that_gives_no_sign_of_life(
+    team: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(teams, "LONGEST_WAIT_AHEAD", 2.0)
+    run = team.open(team.definition(PLAN.replace("team:\n", "team:\n      members: [all_round]\n")))
+    first, second, *_ = team.tasks(run, "build")
+
+    async def taken_and_left() -> None:
+        fan_out = await load_fan_out(team.services, first)
+        board = teams.Board(team.services, fan_out, {}, 0)
+        assert await board.claim(first, 0, Choice(0, "it was free"))
+
+    team.do(taken_and_left())
+    assert team.do(perform(team.services, second)).status == "succeeded"
+    assert team.state(run).step("build").status == "succeeded"
+    taken = [event.data for event in events(team, run, EventType.TASK_ASSIGNED) if event.index == 0]
+    assert [(said["member"], said["why"][:36]) for said in taken] == [
+        (0, "it was free"),
+        (1, "all_round has given no sign of life "),
+    ]
+
+
+def test_a_member_that_is_performed_again_goes_on_with_the_task_that_it_had(team: Site) -> None:
+    run = team.open(team.definition(PLAN.replace("team:\n", "team:\n      members: [all_round]\n")))
+    first, *_ = team.tasks(run, "build")
+
+    async def begun_and_left() -> None:
+        fan_out = await load_fan_out(team.services, first)
+        board = teams.Board(team.services, fan_out, {}, 0)
+        assert await board.claim(first, 0, Choice(0, "it was free"))
+        assert isinstance(await begin_work_item(team.services, board.work_item(first, 0)), WorkItem)
+
+    team.do(begun_and_left())
+    assert team.do(perform(team.services, first)).status == "succeeded"
+    assert [event.index for event in events(team, run, EventType.TASK_ASSIGNED)] == [0, 1, 2, 3]
+    assert len(events(team, run, EventType.STEP_STARTED)) == 5
+
+
+def test_a_team_whose_run_is_cancelled_begins_nothing_more(team: Site) -> None:
+    run = team.open(team.definition(PLAN))
+    refs = team.tasks(run, "build")
+    request_cancel(team.services.log, run, by="ada", reason="not needed")
+    for ref in refs:
+        team.do(perform(team.services, ref))
+    items = team.state(run).step("build").items
+    assert {work.status for work in items.values()} == {"skipped"}
+    assert {work.reason for work in items.values()} == {"cancelled"}
+    assert len(items) == 4
+
+
+def test_tasks_are_undone_with_what_they_gave(team: Site) -> None:
+    team.skills(
+        "undo",
+        """\
+from muster.skills.registry import SkillContext, skill
+
+@skill("undo.it")
+def it(task: str, output: object, context: SkillContext) -> dict[str, object]:
+    return {"task": task, "output": output}
+
+@skill("undo.fail")
+def fail() -> None:
+    raise ValueError("it fails")
+""",
+    )
+    source = PLAN + "    compensate: { skill: undo.it, with: { task: '{{ item.id }}', output: '{{ output }}' } }\n"
+    source += "  - { id: last, skill: undo.fail }\n"
+    run = team.open(team.definition(source))
+    side_by_side(team, run, "build")
+    team.step(run, "last")
+    assert team.unwind(run) == "succeeded"
+    undone = events(team, run, EventType.COMPENSATION_SUCCEEDED)
+    assert sorted((event.index, event.data["output"]["task"]) for event in undone) == [
+        (0, "design"), (1, "house"), (2, "garden"), (3, "look"),
+    ]  # fmt: skip
+    assert undone[0].data["output"]["output"]["at"] == undone[0].index

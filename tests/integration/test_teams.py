@@ -23,7 +23,7 @@ agents:
   - { id: faller, role: Falls., skills: [fall], offline: proving.fall }
   - { id: noter, role: Notes., skills: [note], offline: proving.note }
 """
-SOURCE = """automation: proving_team
+SOURCE = """automation: proving_team_{lane}
 inputs: {{seconds: {{type: number, default: 0}}}}
 steps:
   - id: work
@@ -39,8 +39,8 @@ steps:
 def team(airflow: Airflow, lane: str, size: int, members: Sequence[str], tasks: Sequence[str]) -> None:
     (airflow.project / "include" / "agents" / "proving.yaml").write_text(AGENTS)
     listed = "\n".join(f"        - {{ {task} }}" for task in tasks)
-    automation = SOURCE.format(lane=lane, size=size, members=", ".join(members), tasks=listed)
-    airflow.automation("proving_team", automation.replace("proving_team", f"proving_team_{lane}"))
+    source = SOURCE.format(lane=lane, size=size, members=", ".join(members), tasks=listed)
+    airflow.automation(f"proving_team_{lane}", source)
 
 
 def counted(witness: BankServer, run: str) -> Counter[str]:
