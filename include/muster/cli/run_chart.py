@@ -146,7 +146,7 @@ def _labels(events: Iterable[Event], step: str) -> tuple[dict[int, str], dict[in
             case RunOpened(inputs=given):
                 inputs = given or {}
             case StepExpanded() as said if said.step == step:
-                labels = _named_by_inputs(inputs, said.length)
+                labels = dict(enumerate(said.names or ())) or _named_by_inputs(inputs, said.length)
             case StepSetAside(index=int(index)) as said:
                 reasons[index] = _reason(said)
             case ApprovalAnswered(index=int(index)) as said:

@@ -17,7 +17,7 @@ from muster.events.costs import by_step
 from muster.events.definitions import DefinitionStore
 from muster.events.model import EventType
 from muster.events.payloads.runs import RunOpened
-from muster.events.payloads.work import StepExpanded
+from muster.events.payloads.work import StepExpanded, TaskAssigned
 from muster.events.queries import Queries, answered
 from muster.redaction import redact_data
 from muster_airflow.api.access import EVENTS, MAY_SEE_DAG, MAY_SEE_RUN, Asked, KnownRun, Sees, Visible, database
@@ -117,6 +117,7 @@ def run(
         task=task,
         slot=taken,
         indices=indices,
+        names=_names(ask, run.id) if sees_steps and sees_below and show == "events" else {},
         show=show,
         written=written_for_run(dag_id, run_id, run.definition) if show == "automation" and sees_below else None,
         resolved=_as_yaml(definition) if show == "automation" and sees_below and definition else None,
@@ -139,10 +140,25 @@ def _indices(
         return [index]
     assert slot is not None
     laid_out = ask.events(run, step=step, types=[EventType.STEP_EXPANDED], limit=100)
-    positions = StepExpanded.of(laid_out[-1]).indices if laid_out else []
+    said = StepExpanded.of(laid_out[-1]) if laid_out else None
+    if said is not None and said.members is not None:
+        taken = ask.events(run, step=step, types=[EventType.TASK_ASSIGNED], limit=EVENTS_SHOWN)
+        return sorted({event.index or 0 for event in taken if TaskAssigned.of(event).member == slot})
+    positions = said.indices if said is not None else []
     pack = next((entry.get("pack") for entry in definition.get("steps", []) if entry["id"] == step), None)
     size = pack if isinstance(pack, int) else 1
     return positions[slot * size : (slot + 1) * size]
+
+
+def _names(ask: Queries, run: str) -> dict[tuple[str, int], str]:
+    """What the items of teams are called, by step and position."""
+    laid_out = (StepExpanded.of(event) for event in ask.events(run, types=[EventType.STEP_EXPANDED], limit=100))
+    return {
+        (said.step, index): name
+        for said in laid_out
+        if isinstance(said.names, list)
+        for index, name in enumerate(said.names)
+    }
 
 
 def _inputs(ask: Queries, run: str) -> Any:

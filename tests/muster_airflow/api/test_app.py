@@ -181,6 +181,21 @@ def test_a_mapped_task_shows_the_items_it_took(viewer: Get, run: str) -> None:
     assert "model.called" not in second
 
 
+def test_a_member_of_a_team_shows_the_tasks_it_took_by_their_names(viewer: Get, log: Database, run: str) -> None:
+    names, place = ["design", HOSTILE, "test"], {"step": "greet", "agent": "clerk", "mark": "m", "why": "free"}
+    laid_out = {"step": "greet", "length": 3, "indices": [0, 1, 2], "members": ["clerk", "clerk"], "names": names}
+    taken = [{**place, "index": 0, "member": 0}, {**place, "index": 1, "member": 1}, {**place, "index": 2, "member": 1}]
+    facts = [(EventType.STEP_EXPANDED, laid_out), *((EventType.TASK_ASSIGNED, said) for said in taken)]
+    EventLog(log).append(run, [NewEvent(type=kind, data=data) for kind, data in facts])
+    page = viewer(f"{RUN}?step=greet").text
+    assert ">design</a>" in page
+    assert "<script>alert" not in page
+    assert "items 1, 2" in viewer(f"{RUN}?task=greet&slot=1").text
+    first = viewer(f"{RUN}?task=greet&slot=0").text
+    assert "item 0" in first
+    assert "step.set_aside" not in first
+
+
 @pytest.mark.parametrize("slot", ["{MAP_INDEX}", "-1", "undefined"])
 def test_a_task_that_is_not_mapped_shows_its_whole_step(viewer: Get, run: str, slot: str) -> None:
     assert "step.set_aside" in viewer(f"{RUN}?task=greet.items&slot={slot}").text
