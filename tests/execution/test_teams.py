@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,6 +17,8 @@ from muster.execution.fanout import load_fan_out
 from muster.execution.performing import perform
 from muster.execution.work_item import WorkItem
 from muster.operations.cancelling import request_cancel
+from support.agent_services import OneServer
+from support.model_server import ModelServer
 from support.runs import Site
 
 AGENTS = """\
@@ -185,6 +188,27 @@ steps:
     with pytest.raises(Exception, match=said):
         team.tasks(run, "build")
     assert said in str(team.state(run).step("build").whole.error)
+
+
+def test_after_an_attempt_that_failed_another_agent_is_asked(team: Site, models: ModelServer) -> None:
+    agents = "  - {{ id: {0}, role: Works., skills: [build], tiers: [{0}] }}\n"
+    team.agents("department: works\nagents:\n" + agents.format("first") + agents.format("second"))
+    team.services = replace(team.services, models=OneServer({"first": models.url, "second": models.url}))
+    source = """\
+automation: works
+steps:
+  - id: build
+    team:
+      size: 1
+      tasks: [{ id: wall, ask: Build it., needs: [build] }]
+    retry: { times: 1, delay: 0s }
+"""
+    models.script({"status": 503}, {"text": "built"})
+    run = team.open(team.definition(source))
+    side_by_side(team, run, "build")
+    assert team.state(run).step("build").output == {"wall": "built"}
+    assert [event.data["agent"] for event in events(team, run, EventType.MODEL_CALLED)] == ["second"]
+    assert len(events(team, run, EventType.STEP_RETRIED)) == 1
 
 
 def test_an_idle_member_takes_over_from_one_that_gives_no_sign_of_life(

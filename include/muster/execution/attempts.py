@@ -166,7 +166,7 @@ async def attempts(
 
     # Recorded answers are found by a key that counts the conversations that came to nothing. With the old count a
     # retry would be given the very answer that was of no use.
-    fresh = bad_answers(work_item)
+    fresh, failures = bad_answers(work_item), 0
     asked_in = await conversation_of(services, replace(work_item, fresh=fresh))
     # True for an item that waits for a lock before its first attempt. Its `step.started` may be older than another
     # item's failure, although it has done nothing yet: so `failures: stop` is asked again when it has the lock.
@@ -184,7 +184,7 @@ async def attempts(
             # The limit is within the attempt: what it cuts off is revoked before another attempt begins, and waiting
             # for an earlier one to end takes none of the time.
             async with _held_to_the_end(), _attempt_at(services, work_item), limit:
-                given = replace(work_item, fresh=fresh, asked_in=asked_in)
+                given = replace(work_item, fresh=fresh, asked_in=asked_in, failures=failures)
                 if services.intercept is not None:
                     answer = cast("T", await services.intercept(given, lambda: act(services, given)))
                 else:
@@ -198,8 +198,9 @@ async def attempts(
         return answer
 
     async def record(attempt: int, error: BaseException, delay: float) -> None:
-        nonlocal fresh
+        nonlocal fresh, failures
         kind = classify(error)
+        failures += 1
         fresh += kind == ErrorClass.BAD_OUTPUT
         cause = RecordedError.of(error)
         said = retried(**work_item.place, attempt=attempt, error=cause, delay=delay, class_=kind.value)

@@ -52,6 +52,8 @@ class WorkItem:
     """The epoch whose conversation with an agent is gone on with."""
     agent: str | None = None
     """The agent that it was assigned to in a team."""
+    failures: int = 0
+    """The number of attempts of this execution that have failed."""
 
     @property
     def key(self) -> str:

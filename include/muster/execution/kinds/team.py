@@ -28,10 +28,14 @@ async def _act(services: Services, work_item: WorkItem, step: ResolvedTeam) -> A
 
 
 def _agents(work_item: WorkItem, step: ResolvedTeam, task: Task) -> Sequence[str]:
-    """The agent that the task was assigned to, then the others of the team that can do it."""
+    """The agents of the team that can do the task: first the one that it was assigned to.
+
+    After an attempt that failed the next one is first, so that whoever fails is not asked again before all the others.
+    """
     skills = {name: work_item.view.definition.agents[name].skills for name in step.members}
-    able = [name for name, has in skills.items() if {*task.needs} <= {*has} and name != work_item.agent]
-    return [work_item.agent, *able] if work_item.agent is not None else able
+    able = [name for name, has in skills.items() if {*task.needs} <= {*has}]
+    first = (able.index(work_item.agent) if work_item.agent in able else 0) + work_item.failures
+    return [able[(first + number) % len(able)] for number in range(len(able))]
 
 
 def _part(given: object, path: str, task: Task) -> object:
