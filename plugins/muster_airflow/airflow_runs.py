@@ -31,6 +31,15 @@ class TaskAirflow:
             return None
         return str(_ask(GetDagRunState(dag_id=dag_id, run_id=run_id)).state.value)
 
+    def paused(self, dag_id: str) -> bool:
+        """True for a Dag of which Airflow begins no task: it is paused, or not there."""
+        from airflow.sdk.execution_time.comms import GetDag
+
+        try:
+            return bool(_ask(GetDag(dag_id=dag_id)).is_paused)
+        except PermanentError:
+            return True
+
     def running(self, dag_id: str, run_ids: Sequence[str]) -> Collection[str]:
         """Those of these runs that have not ended."""
         unfinished: list[str] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from muster.database import Database
@@ -81,6 +82,14 @@ def test_work_whose_lease_was_lost_is_done_again_with_every_loss_in_the_log(
 
 SHAPES = ["", "each: [a, b], ", "each: [a, b], pack: 2, ", "each: [a, b], pack: all, "]
 FALLBACK = "fallback: {skill: store.ends, with: {how: fails}}, "
+# As PostgreSQL answers to findings of more than 256 MiB.
+TOO_LARGE = """
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+  RAISE EXCEPTION 'too large' USING ERRCODE = '54000';
+END $$;
+CREATE TRIGGER refuse BEFORE INSERT ON events FOR EACH ROW WHEN (NEW.type = 'step.set_aside')
+  EXECUTE FUNCTION refuse();
+"""
 ENDS = {
     "it succeeds": ("well", "", "succeeded"),
     "it fails": ("fails", "", "failed"),
@@ -89,6 +98,7 @@ ENDS = {
     "its fallback fails": ("fails", FALLBACK, "failed"),
     "what it did outside rules its fallback out": ("outside", FALLBACK, "failed"),
     "it is set aside": ("aside", "", "set_aside"),
+    "it is set aside, and the log cannot hold why": ("aside", "", "failed"),
 }
 
 
@@ -108,6 +118,9 @@ def test_how_work_ended_is_in_the_log_before_the_next_holder_of_its_lock_begins(
         return await release(leases, lease)
 
     monkeypatch.setattr(Leases, "arelease", looked)
+    if "cannot hold" in case:
+        with psycopg.connect(site.services.database.dsn) as connection:
+            connection.execute(TOO_LARGE)
     step = f"id: post, {shape}{more}skill: store.ends, with: {{how: {how}}}, lane: {lane}, lock: ledger"
     budget = "budget: {retries: 1}\n" if "of the run" in case else ""
     run = site.run(site.definition(f"automation: tested\n{budget}steps:\n  - {{{step}}}\n"))

@@ -13,6 +13,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import (
+    DagResult,
     DagRunStateResult,
     DRCount,
     ErrorResponse,
@@ -115,6 +116,9 @@ def test_states_and_tasks_are_asked_over_the_tasks_own_connection(monkeypatch: p
     assert TaskAirflow().state("a", "r") == "failed"
     supervised(monkeypatch, TaskStatesResult(task_states={"r": {"close": "failed", "b_1": None}}))
     assert TaskAirflow().tasks("a", "r") == {"close": "failed", "b_1": None}
+    for paused in (True, False):
+        supervised(monkeypatch, DagResult.model_construct(dag_id="a", is_paused=paused))
+        assert TaskAirflow().paused("a") is paused
 
 
 def test_many_runs_are_asked_about_at_once_and_one_by_one_only_when_some_have_ended(

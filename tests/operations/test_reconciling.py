@@ -317,6 +317,20 @@ def test_one_that_waits_for_its_turn_or_for_people_is_left_alone(site: Site, sta
     assert site.state(run).status == "open"
 
 
+@pytest.mark.parametrize("state", ["scheduled", "up_for_retry", "up_for_reschedule"])
+def test_of_one_whose_task_waits_in_a_paused_dag_people_are_told_once(site: Site, state: str) -> None:
+    site.step(run := site.open(site.definition(UNDONE)), "one")
+    airflow = FakeAirflow("running", tasks={"one": "success", "two": state, "close": None})
+    airflow.is_paused = True
+    assert found(site, airflow, later=timedelta(minutes=1)) == []
+    (seen,) = found(site, airflow)
+    assert (seen.subject, seen.person, "its automation is paused" in seen.message) == (run, True, True)
+    found(site, airflow)
+    assert [target for target, _ in told(site)] == ["#stuck"]
+    airflow.task_states = {"one": "success", "two": "awaiting_input", "close": "scheduled"}
+    assert found(site, airflow) == [], "somebody is asked, and may answer while it is paused"
+
+
 @pytest.mark.parametrize(("others", "told_of"), [("running", 0), ("queued", 2)])
 def test_one_that_is_queued_behind_as_many_as_go_on_at_once_is_left_alone(
     site: Site, monkeypatch: pytest.MonkeyPatch, others: str, told_of: int

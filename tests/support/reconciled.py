@@ -34,10 +34,13 @@ class FakeAirflow:
         self.run_state, self.task_states = state, otherwise if tasks is None else tasks
         self.restarted: list[str] = []
         self.cleared: list[list[str]] = []
-        self.refuses, self.clears = False, True
+        self.refuses, self.clears, self.is_paused = False, True, False
 
     def state(self, dag_id: str, run_id: str) -> str | None:
         return self.run_state
+
+    def paused(self, dag_id: str) -> bool:
+        return self.is_paused
 
     def running(self, dag_id: str, run_ids: Sequence[str]) -> Sequence[str]:
         return run_ids if self.run_state in ("queued", "running") else ()

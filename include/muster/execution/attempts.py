@@ -97,11 +97,8 @@ async def _attempted(services: Services, work_item: WorkItem, act: Action, *, as
     # writes it. Written after the release, the ending would not be there yet when the next holder looks for it: another
     # execution of this work would do it twice, and an item would begin although another one has failed (`failures`).
     async def ends(answer: ActionResult) -> None:
-        if not work_item.step.lock:
-            return
-        ending = work_item.succeeded(answer, fallback=work_item.falls_back)
         try:
-            await written(work_item, ending, lambda event: services.log.aappend(work_item.ref.run, [event]))
+            await _conclude(services, work_item, work_item.succeeded(answer, fallback=work_item.falls_back))
         except psycopg.Error as error:
             # Not judged as a failure of the attempt: the fallback would do a second time what has been done.
             raise DatabaseLost(f"The database refused how {work_item.key} ended: {error}.") from error
@@ -121,7 +118,7 @@ async def _attempted(services: Services, work_item: WorkItem, act: Action, *, as
 
 async def _conclude(services: Services, work_item: WorkItem, ending: NewEvent | None) -> None:
     if work_item.step.lock and ending is not None:
-        await services.log.aappend(work_item.ref.run, [ending])
+        await written(work_item, ending, lambda event: services.log.aappend(work_item.ref.run, [event]))
 
 
 def _ended_by(work_item: WorkItem, error: Exception) -> NewEvent | None:

@@ -20,6 +20,11 @@ class RestAirflow:
         run = self._client.run(dag_id, run_id)
         return None if run is None else str(run["state"])
 
+    def paused(self, dag_id: str) -> bool:
+        """True for a Dag of which Airflow begins no task: it is paused, or not there."""
+        dag = self._client.dag(dag_id)
+        return dag is None or bool(dag["is_paused"])
+
     def running(self, dag_id: str, run_ids: Sequence[str]) -> Collection[str]:
         """Those of these runs that have not ended."""
         if self._client.dag(dag_id) is None:

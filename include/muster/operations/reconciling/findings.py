@@ -46,6 +46,8 @@ ACTIVE = frozenset(
     }
 )
 """States of a task that Airflow means to do something about."""
+WAITING = frozenset({"scheduled", "up_for_retry", "up_for_reschedule"})
+"""Those of them in which it waits to be begun, which no task of a paused Dag is."""
 
 
 class Airflow(Protocol):
@@ -53,6 +55,9 @@ class Airflow(Protocol):
 
     def state(self, dag_id: str, run_id: str) -> str | None:
         """The state of a run; None when Airflow does not know it."""
+
+    def paused(self, dag_id: str) -> bool:
+        """True for a Dag of which Airflow begins no task: it is paused, or not there."""
 
     def running(self, dag_id: str, run_ids: Sequence[str]) -> Collection[str]:
         """Those of these runs that have not ended."""

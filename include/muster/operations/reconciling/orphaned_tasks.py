@@ -25,6 +25,7 @@ from muster.execution.task_keys import task_of, works_of
 from muster.operations.reconciling.findings import (
     ACTIVE,
     SLOWEST,
+    WAITING,
     Discrepancy,
     Scope,
 )
@@ -41,11 +42,17 @@ def find_orphaned_tasks(scope: Scope) -> Iterator[Discrepancy]:
         if row.id in scope.at_work and row.dag_id is not None and row.dag_run_id is not None:
             tasks = scope.airflow.tasks(row.dag_id, row.dag_run_id)
             active = {task: state for task, state in tasks.items() if state in ACTIVE}
-            yield from guarded(row.id, partial(_looked_at if active else _left_standing, scope, row, active))
+            look = _left_standing if _begins_no_more(scope, row.dag_id, active) else _looked_at
+            yield from guarded(row.id, partial(look, scope, row, active))
+
+
+def _begins_no_more(scope: Scope, dag_id: str, active: Mapping[str, str | None]) -> bool:
+    """True for a run of which no task is active, or only such as wait to be begun while the Dag is paused."""
+    return not active or (WAITING.issuperset(active.values()) and scope.airflow.paused(dag_id))
 
 
 def _left_standing(scope: Scope, row: RunRow, active: Mapping[str, str | None]) -> Iterator[Discrepancy]:
-    """A run without any active task: Airflow begins none while its Dag is paused, or while no file has the Dag."""
+    """A run that stands still: Airflow begins no task while its Dag is paused, or while no file has the Dag."""
     events = list(scope.log.read(row.id))
     last = events[-1]
     if not scope.has_rested(last.at, SLOWEST + _lag(events)) or _waits_for_its_turn(scope, row):
