@@ -31,6 +31,7 @@ ORDER = (
     "pack",
     "lanes",
     "hops",
+    "teams",
 )
 
 
