@@ -135,6 +135,26 @@ def test_one_that_cannot_be_asked_now_keeps_no_other_from_being_asked_and_told(s
     assert any("others/next" in key for key in told), told
 
 
+def test_of_one_that_cannot_be_asked_for_a_day_people_are_told_once(site: Site) -> None:
+    bank = books(site, "{name: it, skill: books.look, with: {answer: later}}")
+    services = site.services
+
+    def send(notice: Any) -> None:
+        site.do(services.notices.send(notice))
+
+    def told(since: timedelta) -> list[str]:
+        scope = Scope(database=services.database, airflow=Nothing(), now=NOW, send=send)
+        with pytest.raises(TransientError, match="does not answer"):
+            ask_checks(scope, [bank], artifacts=services.artifacts, site=services.site, answered=NOW - since)
+        return [entry.text for entry in services.notices.outbox.entries()]
+
+    assert told(timedelta(hours=23)) == []
+    (text,) = told(timedelta(hours=25))
+    assert "check books/it: it has given no answer since" in text
+    assert "does not answer" in text
+    assert len(told(timedelta(hours=25))) == 1
+
+
 def test_what_does_not_hold_is_told_once_in_the_automations_own_channel(site: Site) -> None:
     definition = books(
         site,

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 
 from muster.errors import DatabaseLost, TransientError
 from muster.events.lifecycle import CONTINUATIONS
 from muster.execution.checking import broken_checks, is_due
-from muster.language.definition import Definition
+from muster.language.definition import Definition, ResolvedCheck
 from muster.operations.reconciling.findings import LIMIT, Discrepancy, Scope
 from muster.operations.reconciling.telling import tell_people
 from muster.recovery.consistency import Violation
+from muster.redaction import redact
+
+SILENT = timedelta(days=1)
+"""How long a check may give no answer, for reasons that may pass, until people are told."""
 
 
 def ask_checks(
@@ -23,15 +27,18 @@ def ask_checks(
     artifacts: Path,
     site: Path | None,
     since: datetime | None = None,
+    answered: datetime | None = None,
 ) -> list[Discrepancy]:
     """Ask the checks that are due, tell people of the broken ones, and return those.
 
     Args:
         since: When checks were asked last; checks that were not due since then are left out. None asks all.
+        answered: When all checks that were due gave an answer last; None where nobody knows.
 
     Raises:
         TransientError: a skill or the database gives no answer now; ask again later. If it was a skill, all other
-            checks were asked and people told; if it was the database, the rest was not asked.
+            checks were asked and people told, also of those that have given no answer for a day; if it was the
+            database, the rest was not asked.
     """
     discrepancies: list[Discrepancy] = []
     later: TransientError | None = None
@@ -51,6 +58,8 @@ def ask_checks(
                 # Go on with the other checks: one bank that is away for a day must not keep them from being asked. The
                 # error is raised at the end.
                 later = later or error
+                if answered is not None and scope.now - answered >= SILENT:
+                    broken.append(_silent(definition, check, answered, error))
         if scope.mend:
             tell_people(scope, broken, definition)
         discrepancies += broken
@@ -63,6 +72,17 @@ def has_recovered(scope: Scope, since: datetime) -> bool:
     """True when a run that was begun again has ended since then: its checks may hold now."""
     ended = scope.queries.settled_runs(since, scope.now, beyond=scope.beyond, limit=LIMIT)
     return any(next(scope.log.read(row.id, types=CONTINUATIONS), None) is not None for row in ended)
+
+
+def _silent(definition: Definition, check: ResolvedCheck, since: datetime, error: TransientError) -> Discrepancy:
+    return Discrepancy(
+        "check",
+        f"{definition.name}/{check.name}",
+        redact(f"it has given no answer since {since:%Y-%m-%d %H:%M} UTC: {error.message}"),
+        "Mend what it asks; `muster check` asks again.",
+        # Once for each silence: the next one has another beginning.
+        mark=f"silent/{since:%Y%m%dT%H%M%S}",
+    )
 
 
 def _disagreement(definition: Definition, broken: Violation) -> Discrepancy:
