@@ -169,6 +169,14 @@ TRIGGER = "airflow.providers.standard.operators.trigger_dagrun.TriggerDagRunOper
             '6:11: `inputs.s` is text, which is neither true nor false Compare it, for example `inputs.s == "yes"`.',
         ),
         (
+            HEAD
+            + "  - id: sort\n    agent: clerk\n    ask: x\n"
+            + "    returns: {type: object, properties: {kind: {type: string}}}\n"
+            + '  - id: b\n    skill: office.read_letter\n    with: {uri: x}\n    when: "{{ not steps.sort.kind }}"\n',
+            "13:11: `steps.sort.kind` is text, which is neither true nor false Compare it, for example"
+            ' `steps.sort.kind == "yes"`.',
+        ),
+        (
             HEAD + '    when: "{{ (inputs.s and 1 > 0) == true }}"\ninputs: {s: {type: string}}\n',
             '6:11: `inputs.s` is text, which is neither true nor false Compare it, for example `inputs.s == "yes"`.',
         ),

@@ -166,7 +166,7 @@ class _Checker:
             yield from check_approvals(self.steps, self._known_after, self.usages, self.document)
 
     def _conditions(self) -> Iterator[Problem]:
-        yield from check_conditions(self.steps, self.automation.inputs, self.document)
+        yield from check_conditions(self.steps, self.automation.inputs, self._fan_outs, self.catalog, self.document)
         people = {step.id for step in self.steps if KINDS[step.kind].resolved.done_by == "people"}
         yield from check_answers(self.steps, people & self._fan_outs, self.usages, self.document)
         yield from check_lists(self.steps, self.document)

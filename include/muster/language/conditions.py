@@ -20,10 +20,12 @@ from muster.language.expressions import (
     tree_of,
 )
 from muster.language.inputs import is_text
+from muster.language.kinds import KINDS
 from muster.language.paths import path_of
 from muster.language.positions import lists_in
 from muster.language.problems import Problem
 from muster.language.reading import Path
+from muster.language.site_catalog import SiteCatalog
 from muster.language.steps import MappedStep, StepBase
 from muster.language.truths import TextAsOperand, named, operands
 from muster.language.usage import Usage
@@ -48,8 +50,16 @@ def is_true(condition: bool | str, variables: Mapping[str, object], *, where: st
         raise error_of(error, str(condition), where) from None
 
 
-def check_conditions(steps: Sequence[StepBase], inputs: Mapping[str, object], document: Located) -> Iterator[Problem]:
+def check_conditions(
+    steps: Sequence[StepBase],
+    inputs: Mapping[str, object],
+    fan_outs: Set[str],
+    catalog: SiteCatalog,
+    document: Located,
+) -> Iterator[Problem]:
     """One problem for each condition that gives text whatever the data is, or asks whether text is true."""
+    outputs = {step.id: KINDS[step.kind].gives(step, catalog) for step in steps if step.id not in fan_outs}
+    known = {"inputs": inputs, "steps": outputs}
     for position, step in enumerate(steps):
         for condition, path in _conditions(step, ("steps", position)):
             if not isinstance(condition, str):
@@ -57,25 +67,33 @@ def check_conditions(steps: Sequence[StepBase], inputs: Mapping[str, object], do
             if _gives_text(condition):
                 message = "`when` is text, which is neither true nor false"
                 yield document.problem(message, path, suggestion=_meant("when", condition))
-            for operand in _text_asked_for_truth(condition, inputs):
+            for operand in _text_asked_for_truth(condition, known):
                 error = TextAsOperand(operand)
                 yield document.problem(error.message.removesuffix("."), path, suggestion=error.remedy)
 
 
-def _text_asked_for_truth(condition: str, inputs: Mapping[str, object]) -> Iterator[str]:
-    """The names of what a condition asks for its truth, itself included, and can only be text; empty for a literal."""
+def _text_asked_for_truth(condition: str, known: Mapping[str, Mapping[str, object]]) -> Iterator[str]:
+    """The names of what a condition asks for its truth, itself included, and can only be text; empty for a literal.
+
+    `known` are the schemas of what there is below a variable.
+    """
     try:
         whole = only_expression(condition) if is_expression(condition) else None
     except ExpressionSyntaxError:
         return  # The check of expressions reports it.
     if whole is None:
         return
-    if (path := path_of(whole) or ())[:1] == ("inputs",) and is_text(path[1:], inputs):
+    if _is_declared_text(whole, known):
         yield named(whole)
     for operand in operands(whole):
-        path = path_of(operand) or ()
-        if _writes_text(operand) or (path[:1] == ("inputs",) and is_text(path[1:], inputs)):
+        if _writes_text(operand) or _is_declared_text(operand, known):
             yield named(operand)
+
+
+def _is_declared_text(expression: nodes.Expr, known: Mapping[str, Mapping[str, object]]) -> bool:
+    variable, *names = path_of(expression) or ("",)
+    schemas = known.get(variable, {})
+    return bool(names) and names[0] in schemas and is_text(names, schemas)
 
 
 def check_lists(steps: Sequence[StepBase], document: Located) -> Iterator[Problem]:

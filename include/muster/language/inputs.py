@@ -99,7 +99,7 @@ def is_no_list(path: Sequence[str], inputs: Mapping[str, object]) -> str | None:
 
 
 def is_text(path: Sequence[str], inputs: Mapping[str, object]) -> bool:
-    """True for an input whose schema allows nothing but text."""
+    """True for what has a schema that allows nothing but text."""
     return bool(path) and _kinds(_followed(path, inputs)) == ["string"]
 
 
