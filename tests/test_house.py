@@ -95,6 +95,7 @@ HEAVY = {
     "pdfplumber",
     "playwright",
     "pydantic_ai",
+    "pygit2",
     "pypdf",
     "schwifty",
     "sepaxml",
