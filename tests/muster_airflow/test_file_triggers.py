@@ -107,6 +107,24 @@ def test_a_dangling_link_stops_no_watch_and_is_named_once(
     assert supervisor.given == [{"letters": ["letters.txt"]}]
 
 
+def test_a_file_in_a_folder_that_was_made_for_it_is_found_at_the_next_look(watched: DAG, tmp_path: Path) -> None:
+    folder = tmp_path / "made later"
+    trigger = ArrivalTrigger(automation="post", path=str(folder), match=["*"], every=3600)
+
+    async def first_look() -> Any:
+        woken = asyncio.ensure_future(anext(trigger.run()))
+        async with asyncio.timeout(60):
+            while not any("cannot look" in line["event"] for line in lines):
+                await asyncio.sleep(0.05)
+            folder.mkdir()
+            (folder / "letter.txt").write_text("Dear")
+            return await woken
+
+    with structlog.testing.capture_logs() as lines:
+        assert asyncio.run(first_look()).payload == {"automation": "post"}
+    assert len([line for line in lines if "cannot look" in line["event"]]) == 1
+
+
 def test_a_folder_that_is_named_by_its_uri_starts_runs(
     watched: DAG, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

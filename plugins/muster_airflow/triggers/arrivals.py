@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
@@ -41,9 +42,8 @@ class ArrivalTrigger(BaseEventTrigger):
         # Imported here, because the import brings the database's client, which Dag parsing must not pay for.
         from muster.triggers.watching import LOOKS, FolderWatch
 
-        watch = FolderWatch(self.path, self.match, self.every)
+        watch, noted = FolderWatch(self.path, self.match, self.every), -float("inf")
         while True:
-            pause = min(LOOKS, self.every)
             try:
                 if await self._wakes(watch):
                     # Repeated until a run has taken the files: Airflow 3.3.2 may fold several events into one run, or
@@ -51,10 +51,12 @@ class ArrivalTrigger(BaseEventTrigger):
                     yield TriggerEvent({"automation": self.automation})
             except Exception as error:
                 # A watch that ends stays ended. So a folder or a database that is away for a while is only logged, and
-                # the next look tries again.
-                pause = self.every
-                note("warning", "cannot look for files", path=self.path, error=f"{type(error).__name__}: {error}")
-            await asyncio.sleep(pause)
+                # the next look tries again as soon as any other: people make a folder and put their first file there
+                # at once.
+                if time.monotonic() - noted >= self.every:
+                    noted = time.monotonic()
+                    note("warning", "cannot look for files", path=self.path, error=f"{type(error).__name__}: {error}")
+            await asyncio.sleep(min(LOOKS, self.every))
 
     async def _wakes(self, watch: FolderWatch) -> bool:
         from muster.triggers.arrivals import waiting
