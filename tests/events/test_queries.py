@@ -41,6 +41,19 @@ def test_a_run_is_found_by_the_whole_of_its_id_or_an_unambiguous_part(log: Event
             queries.run(unknown)
 
 
+def test_a_mistyped_id_is_answered_with_the_run_that_was_meant(log: EventLog, queries: Queries) -> None:
+    for id in ("order/1", "letters/manual__2026-01-01"):
+        log.append(id, [opened()])
+
+    for mistyped, meant in [("ordr/1", "order/1"), ("leters/manual__2026-01-01", "letters/manual__2026-01-01")]:
+        with pytest.raises(MusterError, match="no run") as refused:
+            queries.run(mistyped)
+        assert refused.value.remedy == f"Did you mean `{meant}`? `muster runs` lists them."
+    with pytest.raises(MusterError, match="no run") as refused:
+        queries.run("something else")
+    assert refused.value.remedy == "`muster runs` lists them."
+
+
 def test_steps_come_in_the_order_they_began_each_with_its_items(log: EventLog, queries: Queries) -> None:
     for event in whole_run():
         log.append("a/1", [event])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +23,8 @@ from muster.events.rows import to_event
 from muster.events.statements import COLUMNS
 
 Row = TypeVar("Row")
+LOOKED_THROUGH = 1_000
+"""How many runs, the latest ones, are looked through for the one that was meant by a mistyped id."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +161,7 @@ class Queries:
             {"id": id},
         )
         if not id or not matches:
-            raise MusterError(f"There is no run {id!r}.", remedy="`muster runs` lists them.")
+            raise MusterError(f"There is no run {id!r}.", remedy=f"{self._meant(id)}`muster runs` lists them.")
         if len(matches) > 1 and matches[0].id != id:
             some = ", ".join(row.id for row in matches[:5])
             raise MusterError(
@@ -166,6 +169,13 @@ class Queries:
                 remedy="Give more of the id.",
             )
         return matches[0]
+
+    def _meant(self, id: str) -> str:
+        """A question for the run whose id is nearest, of those that were opened last; empty when none is near."""
+        latest = "SELECT * FROM runs ORDER BY opened_at DESC NULLS LAST LIMIT %(limit)s"
+        runs = [row.id for row in self._fetch(RunRow, latest, {"limit": LOOKED_THROUGH})]
+        near = difflib.get_close_matches(id, runs, n=1, cutoff=0.7)
+        return f"Did you mean `{near[0]}`? " if near else ""
 
     def steps(self, run: str) -> list[StepRow]:
         """The run's steps in the order they began or were skipped, each followed by its items."""
