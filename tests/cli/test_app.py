@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from muster.local.running import Running
 from support.command import Muster, imported_by
 
 COMMANDS = [
@@ -143,3 +144,16 @@ def test_a_busy_port_ends_up_with_its_own_exit_code_and_starts_nothing(project: 
     assert f"Port {port} is in use" in done.stderr
     assert f"--port {port + 1}" in done.stderr
     assert not (project / ".muster" / "postgres").exists()
+
+
+def test_a_port_that_is_named_for_what_runs_at_another_is_refused(
+    muster: Muster, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = Running(1, "http://localhost:8123", "dsn", "here", True, "logs", {})
+    monkeypatch.setattr("muster.cli.up.find_running", lambda state: running)
+    refused = muster("up", "--port", "8124")
+    assert refused.exit_code == 1
+    assert "running already, at http://localhost:8123: the port 8124 was not taken" in " ".join(refused.stderr.split())
+    for same in (["up"], ["up", "--port", "8123"]):
+        done = muster(*same)
+        assert (done.exit_code, "running already at http://localhost:8123" in done.stdout) == (0, True)

@@ -50,7 +50,10 @@ def common(
 
 @app.command(rich_help_panel=PLACE)
 def up(
-    port: Annotated[int, typer.Option(envvar="MUSTER_PORT", min=1, max=65535, help="Of the UI and REST API.")] = 8080,
+    port: Annotated[
+        int | None,
+        typer.Option(envvar="MUSTER_PORT", min=1, max=65535, help="Of the UI and REST API; 8080 unless said."),
+    ] = None,
     host: Annotated[str, typer.Option(envvar="MUSTER_HOST", help="Address to listen on.")] = "127.0.0.1",
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return once everything is healthy.")] = False,
     inbox: Annotated[

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from types import FrameType
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from rich.console import Console, RenderableType
 from rich.live import Live
@@ -27,10 +28,14 @@ from muster.errors import MusterError
 from muster.local.airflow import COMPONENTS, HEALTH_NAMES
 from muster.local.credentials import load_credentials
 from muster.local.project import Project, find_project
-from muster.local.running import Running, find_running, stop_running
+from muster.local.running import AlreadyRunning, Running, find_running, stop_running
 
 if TYPE_CHECKING:
     from muster.local.stack import Stack
+
+
+PORT = 8080
+"""Where Airflow listens unless another port is named."""
 
 
 class Display:
@@ -79,15 +84,25 @@ class Display:
         return table
 
 
-def start(*, port: int, host: str, detach: bool, inbox: bool, as_json: bool) -> None:
-    """Start everything and stay until told to stop."""
+def start(*, port: int | None, host: str, detach: bool, inbox: bool, as_json: bool) -> None:
+    """Start everything and stay until told to stop.
+
+    Args:
+        port: Of Airflow; None for the usual one.
+    """
     from muster.local.stack import Stack
 
     project = find_project()
     out = messages() if as_json else console()
     if (running := find_running(project.state)) is not None:
+        if port is not None and port != urlsplit(running.url).port:
+            raise AlreadyRunning(
+                f"Muster is running already, at {running.url}: the port {port} was not taken.",
+                remedy=f"`muster down` stops it, then `muster up --port {port}` starts it there.",
+            )
         _tell_running(project, running, as_json=as_json)
         return
+    port = PORT if port is None else port
     _ensure_here("docker compose up --detach")
     if detach:
         _start_detached(project, port=port, host=host, inbox=inbox, as_json=as_json)
