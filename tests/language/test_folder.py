@@ -132,6 +132,25 @@ def test_mistakes_in_settings_are_located(site: Path, write: Write, text: str, w
     assert problem.where == f"include/settings.yaml:{where}"
 
 
+@pytest.mark.parametrize("value", ["${INBOX}", "${INBOX}/post", "https://${INBOX}/post"])
+def test_a_setting_is_not_read_from_the_environment_and_says_so(site: Path, write: Write, value: str) -> None:
+    write("settings.yaml", f"finance:\n  inbox: {value}\n")
+    write("automations/a.yaml", GOOD.format(name="a") + f"settings: {{own: [{value!r}]}}\n")
+    for path, where in (("include/settings.yaml", "2:10"), ("include/automations/a.yaml", "4:18")):
+        [problem] = load_folder(site).problems
+        assert problem.where == f"{path}:{where}"
+        assert "INBOX" in problem.message
+        assert problem.message.endswith("is text: nothing is read from the environment")
+        assert "MUSTER_ENVIRONMENT" in str(problem.suggestion)
+        write("settings.yaml", "finance: {inbox: post}\n")
+
+
+def test_a_command_or_an_amount_in_a_setting_is_left_alone(site: Path, write: Write) -> None:
+    write("settings.yaml", "own: $HOME\ncommand: echo ${HOME} $PATH\nprice: 5 $\npattern: ^a$\n")
+    write("automations/a.yaml", GOOD.format(name="a"))
+    assert load_folder(site).problems == []
+
+
 def test_mistakes_in_agent_files_are_located_and_leave_the_other_agents(site: Path, write: Write) -> None:
     write("agents/zoo.yaml", "department: zoo\nagents: [{id: keeper, role: x, tool: [a.b]}]\n")
     write("agents/more.yaml", "department: more\nagents: [{id: helper, role: x, tools: [office.raed_letter]}]\n")

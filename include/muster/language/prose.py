@@ -179,7 +179,7 @@ EXPRESSIONS = """## Expressions
 - A step that was skipped put out null, of which nothing can be asked. `{{ steps.approve is not none and not
   steps.approve.approved }}` is true when somebody was asked and rejected.
 - Nothing is put in the place of `${NAME}`, `$NAME` and `{ run.id }`, and a `$` before `{{` stays: `muster lint` refuses
-  them. Commands of an operator may have them. What is meant as text is `{{ '$NAME' }}`.
+  them, and `${NAME}` in settings. Commands of an operator may have them. What is meant as text is `{{ '$NAME' }}`.
 - Inside of an input there is what its schema says under `properties`. `muster lint` takes a schema with `properties`
   and without `additionalProperties` for closed, and refuses other names, unless they are `required`, stand in the
   input's `default`, or the automation asks for them as above. `additionalProperties: true` leaves the rest open.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +30,8 @@ ENVIRONMENT = "MUSTER_ENVIRONMENT"
 """The environment variable that names the settings file to use besides `settings.yaml`."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
+_VARIABLE = re.compile(r"^[^\s${}]*(\$\{[A-Za-z_]\w*\})\S*$")
+"""A word that a variable of the shell is, or is a part of; in a longer text it may be a command's."""
 
 
 class Agents:
@@ -110,6 +112,12 @@ def _twice(agent: AgentSpec, first: tuple[AgentSpec, Source, int], source: Sourc
     place = first[1].problem("", ("agents", first[2], "id")).where
     message = f"there are two agents `{agent.id}`; the other is at {place}"
     return source.problem(message, ("agents", position, "id"), suggestion="Rename one of them.")
+
+
+_WRITE_VALUE = (
+    f"Write the value. One for this place only stands in `settings.<environment>.yaml`, which {ENVIRONMENT} names; a"
+    " secret, in an Airflow connection."
+)
 
 
 @dataclass(frozen=True)
@@ -228,7 +236,11 @@ def _settings_file(path: Path, root: Path, *, published: bool) -> tuple[dict[str
         for name in source.data
         if not _NAME.fullmatch(name)
     ]
-    refused = [*computed_settings(source, source.data), *file_settings(source, source.data)]
+    refused = [
+        *computed_settings(source, source.data),
+        *variables_in_settings(source, source.data),
+        *file_settings(source, source.data),
+    ]
     return source.data, [*wrong, *refused, *check_secrets(source)]
 
 
@@ -238,6 +250,16 @@ def computed_settings(document: Located, settings: Mapping[str, object], path: S
         document.problem("a setting is a plain value; no expression can stand here", (*path, *place))
         for place, _ in texts(settings)
     ]
+
+
+def variables_in_settings(document: Located, value: object, path: SourcePath = ()) -> Iterator[Problem]:
+    """One problem for each setting that was meant to be read from the environment."""
+    if isinstance(value, Mapping | list):
+        for key, inner in value.items() if isinstance(value, Mapping) else enumerate(value):
+            yield from variables_in_settings(document, inner, (*path, key))
+    elif isinstance(value, str) and (found := _VARIABLE.search(value)):
+        message = f"`{found[1]}` is text: nothing is read from the environment"
+        yield document.problem(message, path, suggestion=_WRITE_VALUE)
 
 
 def file_settings(document: Located, settings: Mapping[str, object], path: SourcePath = ()) -> list[Problem]:

@@ -13,7 +13,7 @@ class SlackTarget(YamlModel):
     """A message to a Slack channel."""
 
     slack: str = Field(min_length=2, max_length=200)
-    """The channel, `#name`, or a member's id."""
+    """The channel, `#name` or only `name`, or a member's id."""
     text: Text | None = None
     """The message. A step must say it; a deadline has a text of its own."""
 
