@@ -17,8 +17,10 @@ from muster.execution.fanout import load_fan_out
 from muster.execution.performing import perform
 from muster.execution.work_item import WorkItem
 from muster.operations.cancelling import request_cancel
+from muster.operations.redoing import order, plan_redrive, plan_restart
 from support.agent_services import OneServer
 from support.model_server import ModelServer
+from support.reconciled import begun_again
 from support.runs import Site
 
 AGENTS = """\
@@ -209,6 +211,57 @@ steps:
     assert team.state(run).step("build").output == {"wall": "built"}
     assert [event.data["agent"] for event in events(team, run, EventType.MODEL_CALLED)] == ["second"]
     assert len(events(team, run, EventType.STEP_RETRIED)) == 1
+
+
+@pytest.mark.parametrize("failures", ["continue", "stop"])
+def test_a_redrive_of_a_failed_task_does_what_waited_for_it_too_and_nothing_else(team: Site, failures: str) -> None:
+    team.skills("work", SKILLS.replace("if fails:", "if fails and context.index == 1 and not Path(FILE).exists():"))
+    path = team.include.parent / "mended"
+    skills = team.include / "skills" / "work.py"
+    skills.write_text("from pathlib import Path\n" + skills.read_text().replace("FILE", repr(str(path))))
+    source = PLAN.replace("uses: { drawing: design } }", "after: [design], with: { fails: true } }")
+    run = team.open(team.definition(source + f"    failures: {failures}\n"))
+    side_by_side(team, run, "build")
+    team.close(run)
+    items = team.state(run).step("build").items
+    assert (items[0].status, items[1].status, items[3].status) == ("succeeded", "failed", "skipped")
+    path.touch()
+    plan = plan_redrive(team.services.log, team.services.definitions, run, {"build": [1]}, by="ada")
+    assert (plan.steps, plan.slots) == (("build",), ())
+    order(team.services.log, plan)
+    assert team.do(begun_again(team, run)) == 1
+    side_by_side(team, run, "build", epoch=1)
+    team.close(run, epoch=1)
+    state = team.state(run)
+    assert state.status == "succeeded"
+    assert {work.status for work in state.step("build").items.values()} == {"succeeded"}
+    again = [event.index for event in events(team, run, EventType.STEP_STARTED) if event.epoch == 1]
+    assert (0 in again, again.index(1) < again.index(3)) == (False, True)
+    assert set(state.step("build").output) == {"design", "house", "garden", "look"}
+
+
+def test_a_restart_does_all_tasks_again(team: Site) -> None:
+    run = team.open(team.definition(PLAN))
+    side_by_side(team, run, "build")
+    team.close(run)
+    order(team.services.log, plan_restart(team.services.log, team.services.definitions, run, "build", by="ada"))
+    assert team.do(begun_again(team, run)) == 1
+    side_by_side(team, run, "build", epoch=1)
+    team.close(run, epoch=1)
+    assert team.state(run).status == "succeeded"
+    assert len([event for event in events(team, run, EventType.STEP_SUCCEEDED) if event.epoch == 1]) == 4
+
+
+def test_a_member_that_a_person_cleared_by_hand_does_its_own_tasks_again(team: Site) -> None:
+    run = team.open(team.definition(PLAN))
+    side_by_side(team, run, "build")
+    team.close(run)
+    owner = {event.index: event.data["member"] for event in events(team, run, EventType.TASK_ASSIGNED)}
+    slot = owner[1]
+    assert team.do(begun_again(team, run)) == 1
+    assert team.step(run, "build", slot, epoch=1).status == "succeeded"
+    again = {event.index for event in events(team, run, EventType.STEP_SUCCEEDED) if event.epoch == 1}
+    assert again == {task for task, member in owner.items() if member == slot}
 
 
 def test_an_idle_member_takes_over_from_one_that_gives_no_sign_of_life(

@@ -12,6 +12,9 @@ from pydantic import Field, ValidationError
 from muster.errors import PermanentError, misfits
 from muster.yaml_model import Name, YamlModel
 
+MOST_TASKS = 1_000
+"""Each decision of who does what next looks at all tasks."""
+
 
 class Task(YamlModel):
     """A part of a goal that one agent does in one go."""
@@ -124,6 +127,8 @@ def mistakes(tasks: Sequence[Task], able: Mapping[str, Collection[str]] | None =
     """
     if not tasks:
         yield Mistake((), "there is no task in it")
+    if len(tasks) > MOST_TASKS:
+        yield Mistake((), f"it has {len(tasks):,} tasks, and a plan has at most {MOST_TASKS:,}: use a step with `each`")
     by_id: dict[str, Task] = {}
     for position, task in enumerate(tasks):
         if task.id in by_id:

@@ -149,6 +149,7 @@ async def _perform_single(services: Services, view: RunView, step: ResolvedStep,
 
 async def _perform_items(services: Services, fan_out: FanOut, ref: WorkRef) -> Outcome:
     if fan_out.step.pulls and fan_out.indices:
+        await _work_out(fan_out)
         endings_of_tasks = await pull(services, fan_out, ref, _perform_item, _skip)
         await complete(services, fan_out, ref)
         return _together(endings_of_tasks, single=False) if endings_of_tasks else _NOTHING_LEFT

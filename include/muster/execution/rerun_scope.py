@@ -65,9 +65,11 @@ def redriven_with(
             if same_list(other, step) and (other.id in work_items or other.id in after):
                 before = state.step(other.id)
                 named |= _without_outcome(before)
-                if any(before.work(index).status == "failed" for index in work_items.get(other.id, ())):
+                failed = any(before.work(index).status == "failed" for index in work_items.get(other.id, ()))
+                if failed:
                     named |= not_begun(before)
-                if other.id in after:
+                # Tasks of a team wait for one another, as steps do.
+                if other.id in after or (failed and other.pulls):
                     named |= {index for index in _skipped(before) if not _is_its_own(result, index)}
         named -= {index for index in _discarded(result) if index not in work_items.get(step.id, ())}
         positions[step.id] = sorted(named)

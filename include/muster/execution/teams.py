@@ -21,9 +21,10 @@ from muster.events.payloads.work import StepSkipped, StepSucceeded, TaskAssigned
 from muster.events.state import CANCELLED, UNWINDING
 from muster.execution.fanout import FanOut
 from muster.execution.flow import ITEM_FAILED, UPSTREAM_FAILED, Skip
-from muster.execution.overtaken import LONGEST_WAIT_AHEAD
+from muster.execution.overtaken import AHEAD_BEAT, LONGEST_WAIT_AHEAD
 from muster.execution.references import WorkRef
 from muster.execution.services import Services
+from muster.execution.stopping import why_not_begun
 from muster.execution.variables import Variables
 from muster.execution.work_item import WorkItem
 from muster.recovery.heartbeats import last_heartbeats
@@ -56,6 +57,9 @@ class Board:
         self._reads = Coalescer(self._read)
         self._changed = asyncio.Event()
         self._signs: dict[int, tuple[object, float]] = {}
+        """Of each task the last sign of life, and since when it is known."""
+        self._look_at_signs: dict[int, float] = {}
+        """When each member looks for them next."""
 
     @cached_property
     def members(self) -> list[Member]:
@@ -111,11 +115,14 @@ class Board:
 
     async def silent(self, slot: int) -> Choice | None:
         """A task for a member to take over, because the one that has it has given no sign of life for a while."""
+        now = time.monotonic()
+        if now < self._look_at_signs.get(slot, 0.0):
+            return None
+        self._look_at_signs[slot] = now + AHEAD_BEAT
         taken = {task: other for task, other in self.progress.taken.items() if other != slot}
         skills = self.members[slot].skills
         works = {self._work(task): task for task in taken if skills >= {*self.plan.tasks[task].needs}}
         signs = await last_heartbeats(self._services.database, dict.fromkeys(works, 0)) if works else {}
-        now = time.monotonic()
         for work, task in works.items():
             # With the number of its assignments: a member that has just taken it has not beaten yet.
             sign = signs.get(work), self._count(task)
@@ -234,6 +241,8 @@ async def pull(
             board.note(await skip(services, board.work_item(ref, task), reason))
         chosen = board.next_of(slot, waited=waited)
         if chosen is None and waited:
+            # Raises where the execution has ended: a member that has nothing to do would never hear of it.
+            await why_not_begun(services, ref)
             chosen = await board.silent(slot)
         if chosen is None:
             waited = not await board.changed()
