@@ -231,6 +231,18 @@ def test_a_scheduler_that_hangs_is_ended_and_its_run_goes_on(airflow: Airflow, m
     assert scheduler.restarts == restarts + 1
 
 
+def test_an_api_server_that_hangs_is_ended_and_started_again(airflow: Airflow, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = airflow.stack.supervisor.components["api-server"]
+    restarts, keeper = server.restarts, psutil.Process(server.process.pid)
+    monkeypatch.setattr(airflow.stack.supervisor, "patience", 10.0)
+    for process in keeper.children(recursive=True):
+        process.suspend()
+    airflow.until("a new API server", lambda: server.restarts > restarts)
+    monkeypatch.setattr(airflow.stack.supervisor, "patience", 180.0)
+    airflow.until("its first answer", lambda: airflow.stack.health()["api-server"])
+    assert server.restarts == restarts + 1
+
+
 def test_an_agent_asks_the_model_behind_its_connection_without_a_worker(airflow: Airflow, models: ModelServer) -> None:
     agents = airflow.project / "include" / "agents" / "proving.yaml"
     agents.write_text(

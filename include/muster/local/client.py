@@ -20,6 +20,10 @@ class Unreachable(TransientError):
     """Airflow or a database does not answer."""
 
 
+class NoAnswer(Unreachable):
+    """Airflow was asked, and said nothing at all: no error either."""
+
+
 class Paused(MusterError):
     """The run goes no further until its automation is unpaused."""
 
@@ -251,7 +255,7 @@ class AirflowClient:
                 self._token = None
                 answer = self._http.request(method, path, headers=self._headers(path), **options)
         except httpx.HTTPError as error:
-            raise Unreachable(
+            raise NoAnswer(
                 f"Airflow does not answer at {self._http.base_url}: {error or type(error).__name__}.",
                 remedy="Start it with `muster up`, or look at `muster status`.",
             ) from error

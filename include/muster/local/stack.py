@@ -16,7 +16,7 @@ import psycopg
 
 from muster.errors import MusterError
 from muster.local.airflow import COMPONENTS, HEALTH_NAMES, Ports, component_specs, environment, write_passwords
-from muster.local.client import AirflowClient, Unreachable
+from muster.local.client import AirflowClient, NoAnswer, Unreachable
 from muster.local.credentials import Credentials, alone, renew_logins
 from muster.local.databases import Databases, prepare_embedded, prepare_given
 from muster.local.postgres import PostgresServer, data_directory, free_port
@@ -207,7 +207,7 @@ class Stack:
         return self._databases
 
     def _silent(self) -> Collection[str]:
-        """Airflow's processes that do not write their heartbeats, though its database answers.
+        """The API server when it gives no answer; else those without heartbeats, though Airflow's database answers.
 
         A scheduler that meets an error as it queues tasks may wait for its idle workers for ever
         (`LocalExecutor.end`, Airflow 3.3.2).
@@ -215,6 +215,10 @@ class Stack:
         try:
             with self.client(timeout=5.0) as client:
                 report = client.health()
+        except NoAnswer:
+            # Not before all were well once: a first start may take longer than anybody's patience with a server that
+            # hangs.
+            return ("api-server",) if self._ready else ()
         # Whoever asks must outlive every answer.
         except (MusterError, ValueError):
             return ()
