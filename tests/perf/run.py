@@ -32,6 +32,7 @@ ORDER = (
     "lanes",
     "hops",
     "teams",
+    "conflicts",
 )
 
 

@@ -174,11 +174,14 @@ class _Knowledge:
         for name in names:
             for one, chance in self._named[name].items():
                 chances[one].append(chance)
+        declaring: dict[float, list[int]] = defaultdict(list)
         for other in self._declaring[pattern]:
-            share = self._weights[other] * _share(len(names))
+            declaring[self._weights[other]].append(other)
+        for weight, others in declaring.items():
+            share = weight * _share(len(names))
             for one, those in chances.items():
-                if one != other:
-                    yield one, other, SharedResource(pattern, 1 - prod(1 - chance * share for chance in those), False)
+                resource = SharedResource(pattern, 1 - prod(1 - chance * share for chance in those), False)
+                yield from ((one, other, resource) for other in others if other != one)
 
     def _between(
         self, pattern: str, another: str, names: frozenset[str], others: frozenset[str]

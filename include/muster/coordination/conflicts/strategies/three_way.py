@@ -12,11 +12,9 @@ def _settle(conflict: Conflict, rule: ConflictRule, context: ResolutionContext) 
 
 
 def _merge(base: object, ours: object, theirs: object) -> Merged[object] | Unmerged:
-    versions = [value.encode() if isinstance(value, str) else value for value in (base, ours, theirs)]
-    base, ours, theirs = versions
-    if not all(isinstance(version, bytes | None) for version in versions):
-        return Unmerged("the sides are no files")
-    return merge_files(base, ours, theirs)  # type: ignore[arg-type]
+    if isinstance(base, bytes | None) and isinstance(ours, bytes | None) and isinstance(theirs, bytes | None):
+        return merge_files(base, ours, theirs)
+    return Unmerged("the sides are no files")
 
 
 STRATEGY = Strategy(
