@@ -50,7 +50,7 @@ ROOMS = {
         "triggers",
     },
     "triggers": set(),
-    "coordination": set(),
+    "coordination": {"events"},
     "local": set(),
     "rehearsal": {
         "language",

@@ -47,7 +47,7 @@ def run(database: Database, work: Work[T]) -> T:
     Raises:
         TransientError: the database was lost on the way; whether the work was done is unknown.
     """
-    work = work if database.fence is None else _presenting(work, database.fence)
+    work = work if database.fence is None else one_transaction(work, database.fence)
     database = database.bare
     try:
         loan = database.borrow()
@@ -67,7 +67,7 @@ def run(database: Database, work: Work[T]) -> T:
 
 async def arun(database: Database, work: Work[T]) -> T:
     """Perform `work` on one connection, from a coroutine; raises what `run` raises."""
-    work = work if database.fence is None else _presenting(work, database.fence)
+    work = work if database.fence is None else one_transaction(work, database.fence)
     database = database.bare
     try:
         loan = await database.aborrow()
@@ -85,8 +85,38 @@ async def arun(database: Database, work: Work[T]) -> T:
         raise_translated(error)
 
 
-def _presenting(work: Work[T], fence: Fence) -> Work[T]:
-    """The work in one transaction that presents the fence before its commit; the work's own become savepoints."""
+def run_within(connection: Connection[TupleRow], work: Work[T]) -> T:
+    """Perform `work` as a part of the transaction that the caller has open on the connection and commits itself."""
+    try:
+        queries = next(work)
+        while True:
+            queries = work.send(_execute(connection, [plain(_within(query)) for query in queries]))
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    except DATABASE_ERRORS as error:
+        raise_translated(error)
+    finally:
+        work.close()
+
+
+async def arun_within(connection: AsyncConnection[TupleRow], work: Work[T]) -> T:
+    """`run_within` for coroutines."""
+    try:
+        queries = next(work)
+        while True:
+            queries = work.send(await _aexecute(connection, [plain(_within(query)) for query in queries]))
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    except DATABASE_ERRORS as error:
+        raise_translated(error)
+    finally:
+        work.close()
+
+
+def one_transaction(work: Work[T], fence: Fence | None = None) -> Work[T]:
+    """The work in one transaction, which presents the fence before its commit; the work's own become savepoints."""
     queries = [Query("BEGIN"), *(_within(query) for query in next(work))]
     answers = (yield queries)[1:]
     try:
@@ -99,7 +129,8 @@ def _presenting(work: Work[T], fence: Fence) -> Work[T]:
         work.close()
     # Only now, because the fence keeps its rows locked until the commit: locked from the beginning on, nobody could
     # revoke an attempt whose work takes long.
-    fence.judge((yield [HotQuery(*fence.fence())])[0])
+    if fence is not None:
+        fence.judge((yield [HotQuery(*fence.fence())])[0])
     yield [Query("COMMIT")]
     return result
 

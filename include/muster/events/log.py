@@ -109,13 +109,23 @@ class EventLog:
         """
         if not events:
             return []
+        return run(self._database, self.appending(stream, events, expected, correlation, within, commits=True))
 
-        def work() -> Work[list[Event]]:
-            sealed = yield from self._codec.seal(stream, events)
-            (outcome,) = yield from self._append(stream, [prepare(stream, sealed, expected, correlation, within)])
-            return (yield from self._codec.open(stream, _events(outcome)))
-
-        return run(self._database, work())
+    def appending(
+        self,
+        stream: str,
+        events: Sequence[NewEvent],
+        expected: int | None = None,
+        correlation: str | None = None,
+        within: Collection[str] | None = None,
+        *,
+        commits: bool = False,
+    ) -> Work[list[Event]]:
+        """The work of `append`; without `commits` as a part of a transaction of others (`driver.one_transaction`)."""
+        sealed = yield from self._codec.seal(stream, events)
+        request = prepare(stream, sealed, expected, correlation, within)
+        (outcome,) = yield from self._append(stream, [request], commits=commits)
+        return (yield from self._codec.open(stream, _events(outcome)))
 
     async def aappend(
         self,
@@ -301,7 +311,7 @@ class EventLog:
     async def _append_all(self, stream: str, requests: Sequence[Request]) -> list[Outcome]:
         return await arun(self._database, self._append(stream, requests))
 
-    def _append(self, stream: str, requests: Sequence[Request]) -> Work[list[Outcome]]:
+    def _append(self, stream: str, requests: Sequence[Request], *, commits: bool = True) -> Work[list[Outcome]]:
         """Write the requests in one transaction: one round trip when the guess at the head is right."""
         objects = [item for request in requests for item in request.objects]
         # Before the event and not in its transaction: no event ever names an object that is not there. A crash in
@@ -309,8 +319,8 @@ class EventLog:
         if objects:
             yield statements.store_objects(objects)
         # Counted before anything is written: if a new session begins meanwhile, the head that is remembered below
-        # carries the older number and is not believed.
-        sessions = self._database.sessions
+        # carries the older number and is not believed. A head that others may roll back is not remembered at all.
+        sessions = self._database.sessions if commits else None
         # Taken out until the append is known to be written: after a failure, or beside another append of this process,
         # the head is read under the lock and not guessed.
         guess, seen = self._heads.pop(stream, _UNSEEN)
@@ -325,7 +335,7 @@ class EventLog:
                 return self._appended(attempt, rows, sessions)
         return (yield from self._append_locked(stream, requests, sessions))
 
-    def _append_locked(self, stream: str, requests: Sequence[Request], sessions: int) -> Work[list[Outcome]]:
+    def _append_locked(self, stream: str, requests: Sequence[Request], sessions: int | None) -> Work[list[Outcome]]:
         keys = [key for request in requests for key in request.keys]
         steps = frozenset[str]().union(*(request.within or () for request in requests))
         # In this order: what is read once the lock is held stays true until the commit. A head that was read before it
@@ -351,12 +361,13 @@ class EventLog:
             )
         return self._appended(attempt, rows, sessions)
 
-    def _appended(self, attempt: Plan, rows: Rows, sessions: int) -> list[Outcome]:
+    def _appended(self, attempt: Plan, rows: Rows, sessions: int | None) -> list[Outcome]:
         if len(self._heads) >= _HEADS_KEPT:
             # All at once: a guess that is missing costs its stream one round trip, an order of use would cost every
             # append.
             self._heads.clear()
-        self._heads[attempt.stream] = attempt.after, sessions
+        if sessions is not None:
+            self._heads[attempt.stream] = attempt.after, sessions
         return attempt.outcomes(dict(rows))
 
 

@@ -132,11 +132,11 @@ class VerifiedLog(EventLog):
         self.verified = Verified()
         """What this process has verified; where its logs are many, they are given one."""
 
-    def _append(self, stream: str, requests: Sequence[Request]) -> Work[list[Outcome]]:
+    def _append(self, stream: str, requests: Sequence[Request], *, commits: bool = True) -> Work[list[Outcome]]:
         if stream in self.verified.harmed:
             # A person may have restored the stream since: it is checked anew before it is refused.
             yield from self._twice(lambda: self._checked(stream))
-        return (yield from super()._append(stream, requests))
+        return (yield from super()._append(stream, requests, commits=commits))
 
     def _read(
         self, stream: str, after: int, steps: Collection[str] | None, types: Collection[str] | None

@@ -68,6 +68,13 @@ WHERE run IN ({_RUNS}) AND text <> '[forgotten]' AND NOT key LIKE '%%/{keys.WITH
 """
 # Sealed since effects are; those of earlier versions were not.
 _EFFECTS = f'UPDATE effects SET result = \'{{"$forgotten": ""}}\', error = NULL WHERE run IN ({_RUNS})'
+# What agents told each other. One that nobody has received yet is not handed out any more.
+_MESSAGES = f"""
+UPDATE messages SET body = '{{"$forgotten": ""}}', error = NULL,
+    status = CASE status WHEN 'acknowledged' THEN status WHEN 'posted' THEN status ELSE 'expired' END,
+    settled_at = coalesce(settled_at, clock_timestamp())
+WHERE run IN ({_RUNS})
+"""
 # The name of a file may say whom it is about, so a keyed hash replaces it: the file is known when it is seen again, and
 # no second run is started for it.
 _ARRIVALS = f"""
@@ -156,6 +163,7 @@ def forget(database: Database, vault: Vault, subject: str, *, by: str, artifacts
         connection.execute(_LATE, given)
         notices = connection.execute(_NOTICES, given).rowcount
         connection.execute(_EFFECTS, given)
+        connection.execute(_MESSAGES, given)
         connection.execute(_BREAKERS)
     before = None if new else max(at for at in subjects.values() if at is not None)
     return Forgotten(ids[0].partition(".")[0], told, notices, unsent, len(folders), before)

@@ -1,4 +1,4 @@
-"""Retention of the ledger: effects and attempts of runs that nobody can do again need not be known any more.
+"""Retention of the ledger: effects, attempts and messages of runs that nobody can do again need not be known any more.
 
 An effect in the ledger keeps a restart from performing it twice, and the row of an attempt keeps a process that was
 taken for dead from writing. So both are removed only for runs that ended long ago and that Airflow has forgotten: such
@@ -24,12 +24,16 @@ SELECT r.id FROM runs r
 """
 _FIND = f"""
 SELECT run, sum(effects) FROM (
-    SELECT run, 1 AS effects FROM effects UNION ALL SELECT run, 0 FROM attempts) AS known
+    SELECT run, 1 AS effects FROM effects UNION ALL SELECT run, 0 FROM attempts
+    UNION ALL SELECT run, 0 FROM messages UNION ALL SELECT run, 0 FROM subscriptions) AS known
  WHERE run IN ({_OLD}) GROUP BY run ORDER BY run
 """
 # Whether a run is old is asked again in the statement that removes: it may have been begun again since it was listed.
 _DELETE = f"DELETE FROM effects WHERE run = ANY(%(runs)s) AND run IN ({_OLD})"
-_DELETE_ATTEMPTS = f"DELETE FROM attempts WHERE run = ANY(%(runs)s) AND run IN ({_OLD})"
+_DELETE_WITH_THEM = [
+    f"DELETE FROM {table} WHERE run = ANY(%(runs)s) AND run IN ({_OLD})"
+    for table in ("attempts", "messages", "subscriptions")
+]
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ def prune(database: Database, age: float, is_known: Callable[[str], bool], *, dr
     effects = sum(effects_by_run[run] for run in gone)
     if gone and not dry_run:
         with database.connection() as connection:
-            connection.execute(_DELETE_ATTEMPTS, {"age": age, "runs": gone})
+            for delete in _DELETE_WITH_THEM:
+                connection.execute(delete, {"age": age, "runs": gone})
             effects = connection.execute(_DELETE, {"age": age, "runs": gone}).rowcount
     return Pruned(len(gone), effects, len(effects_by_run) - len(gone))
