@@ -12,7 +12,7 @@ ARGS ?=
 LOCK = --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
 COMPILE = $(BIN)/uv pip compile pyproject.toml $(LOCK)
 
-.PHONY: help up down test test-compose lint format bench campaign chaos lock clean
+.PHONY: help up down test test-compose lint format bench campaign campaign-messages chaos lock clean
 
 help:
 	@echo "make up       install what is needed and start Muster (ARGS=\"--port 8081\" for another port)"
@@ -23,6 +23,7 @@ help:
 	@echo "make format   bring the sources into shape"
 	@echo "make bench    the benchmarks (ARGS=\"pack events\" for some of them)"
 	@echo "make campaign 10,000 runs while a fifth of all calls fails (ARGS=\"1000 1\": how many, and the seed)"
+	@echo "make campaign-messages 100,000 messages while their senders and receivers are killed (ARGS=\"3000 1\": how many, and the seed)"
 	@echo "make chaos    200 runs on the real Airflow while everything breaks (ARGS=\"40 1\": how many, and the seed)"
 	@echo "make lock     write the requirements files afresh from pyproject.toml"
 	@echo "make clean    remove the virtual environment and caches; data in .muster stays"
@@ -53,6 +54,9 @@ bench: $(VENV)/.develop $(VENV)/.bench
 
 campaign: $(VENV)/.develop
 	@$(BIN)/python tests/campaigns/failing_calls.py $(or $(ARGS),10000 1)
+
+campaign-messages: $(VENV)/.develop
+	@$(BIN)/python tests/campaigns/messages.py $(or $(ARGS),100000 1)
 
 chaos: $(VENV)/.develop
 	@$(BIN)/python -P tests/campaigns/chaos $(or $(ARGS),200 1)

@@ -25,6 +25,7 @@ ORDER = (
     "verified",
     "replay",
     "recovery",
+    "messages",
     "restart",
     "rehearsal",
     "fanout",
