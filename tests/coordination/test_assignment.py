@@ -34,7 +34,9 @@ def test_a_task_goes_to_the_free_member_with_the_fewest_other_skills() -> None:
     members = [member(0, "x", "y", "z"), member(1, "x", "y"), member(2, "y")]
     (slot, choice), *rest = assign(of, members, Progress(), range(1)).items()
     assert (slot, choice.task, rest) == (1, 0, [])
-    assert choice.why == "agent_1 has x, with the fewest other skills and tasks of 2 who were free"
+    assert (
+        choice.why == "of 2 free members with x the one with the fewest other skills, then with the fewest tasks so far"
+    )
     busy = Progress(taken={5: 1})
     assert list(assign(of, members, busy, range(1))) == [0]
 

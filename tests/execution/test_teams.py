@@ -102,7 +102,8 @@ def test_each_task_goes_to_somebody_who_can_do_it_and_the_log_says_why(team: Sit
     assigned = {event.index: event for event in events(team, run, EventType.TASK_ASSIGNED)}
     assert assigned[0].actor == "all_round"
     assert assigned[3].data["agent"] in ("tester", "all_round")
-    assert "has build" in assigned[1].data["why"]
+    assert assigned[0].data["why"].startswith("of 3 free members with plan the one")
+    assert "free members with build" in assigned[1].data["why"]
     (laid_out,) = events(team, run, EventType.STEP_EXPANDED)
     assert laid_out.data["members"][0] == "all_round", "the smallest team that can do everything is one agent"
     assert len(laid_out.data["members"]) == 3

@@ -83,14 +83,14 @@ def assign(plan: Plan, members: Sequence[Member], progress: Progress, among: Col
             continue
         best = min(able, key=lambda it: (len(it.skills - needs), progress.work.get(it.slot, 0), it.slot))
         del free[best.slot]
-        chosen[best.slot] = Choice(task, _why(best, needs, len(able)))
+        chosen[best.slot] = Choice(task, _why(needs, len(able)))
         if not free:
             break
     return chosen
 
 
-def _why(member: Member, needs: Collection[str], able: int) -> str:
-    has = f"has {', '.join(sorted(needs))}" if needs else "can do any task"
+def _why(needs: Collection[str], able: int) -> str:
+    those = f" with {', '.join(sorted(needs))}" if needs else ""
     if able == 1:
-        return f"{member.agent} {has}, and nobody else who can was free"
-    return f"{member.agent} {has}, with the fewest other skills and tasks of {able} who were free"
+        return f"the only free member{those}"
+    return f"of {able} free members{those} the one with the fewest other skills, then with the fewest tasks so far"

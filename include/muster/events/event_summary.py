@@ -51,9 +51,10 @@ def _parts(said: Payload, output: bool) -> tuple[object, ...]:
         case work.ChildRequested():
             return (said.child,)
         case work.StepExpanded():
-            return (f"{len(said.indices)} of {said.length} items have work",)
+            members = f"a team of {', '.join(said.members)}" if said.members else None
+            return f"{len(said.indices)} of {said.length} {'tasks' if members else 'items'} have work", members
         case work.TaskAssigned():
-            return said.agent, words(said.why)
+            return (words(said.why),)
         case work.StepStarted():
             again = f"attempt {said.attempt}" if said.attempt and said.attempt > 1 else None
             return f"lane {said.lane}" if said.lane else None, again, "ahead of Airflow" if said.ahead else None
