@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import multiprocessing
+import threading
 import time
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 
 from muster.database import Database
+from muster.events.log import EventLog
 from muster.execution import overtaken
+from muster.operations.cancelling import request_cancel
 from muster.recovery import heartbeats
 from support.bank import BankServer
 from support.runs import Site
@@ -121,3 +126,39 @@ def test_who_was_overtaken_does_the_work_when_the_other_has_died(site: Site, ban
     first.join(60)
     assert first.exitcode == 0
     assert (bank.charges["asked"], done(site)) == (3, 1)
+
+
+def test_who_was_overtaken_skips_nothing_that_another_has_begun(
+    site: Site, bank: BankServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stalls after its start; the run is cancelled while the other one does the work."""
+    definition = site.definition(
+        "automation: tested\ninputs: {url: {type: string}}\nsteps:\n"
+        '  - {id: work, skill: shop.along, with: {url: "{{ inputs.url }}"}}\n'
+    )
+    run, cancelled = site.open(definition, url=bank.url), threading.Event()
+
+    def cancel() -> None:
+        elsewhere = Database(site.services.database.dsn)
+        request_cancel(EventLog(elsewhere), run, by="ann")
+        elsewhere.close()
+        cancelled.set()
+
+    bank.meanwhile = cancel
+    other = Site.of(site.include, Database(site.services.database.dsn), site.services.artifacts)
+    outcomes: list[str] = []
+    worker = threading.Thread(target=lambda: outcomes.append(other.step(run, "work").status))
+    append = site.services.log.aappend
+
+    async def stalled(stream: str, events: Any, **more: Any) -> Any:
+        stored = await append(stream, events, **more)
+        if events[0].type == "step.started":
+            worker.start()
+            assert await asyncio.to_thread(cancelled.wait, 30)
+        return stored
+
+    monkeypatch.setattr(site.services.log, "aappend", stalled)
+    assert site.step(run, "work").status == "succeeded"
+    worker.join()
+    assert outcomes == ["succeeded"]
+    assert [event.type for event in site.services.log.read(run)].count("step.skipped") == 0

@@ -14,14 +14,14 @@ import psycopg
 from muster.errors import DatabaseLost, ErrorClass, Final, PermanentError, SetAside
 from muster.events.model import Event, NewEvent
 from muster.events.payloads.base import RecordedError, message_of
-from muster.events.payloads.work import OfRetry, StepRetried, StepStarted
+from muster.events.payloads.work import OfRetry, StepRetried
 from muster.events.sealing import ForgottenMeanwhile, ensure_still_known
 from muster.events.tampering import TamperedLog
 from muster.execution.concurrency import undisturbed
 from muster.execution.conversations import bad_answers, conversation_of
 from muster.execution.handing_over import has_fallen_back
 from muster.execution.locking import under_lock
-from muster.execution.overtaken import AHEAD_BEAT, Overtaken, ending_by_another, is_watched
+from muster.execution.overtaken import AHEAD_BEAT, Overtaken, ending_by_another, ensure_not_overtaken, is_watched
 from muster.execution.references import StepNotInScope
 from muster.execution.retry_budget import write_retried
 from muster.execution.retrying import with_retries
@@ -294,12 +294,7 @@ async def _hand_over(services: Services, work_item: WorkItem, error: Exception) 
     # Read after the write, the reverse order of a process that begins the same work: it writes `step.started` first and
     # looks for `step.fell_back` then. So of two at the same moment one sees the other, and the step is not done beside
     # its fallback. A process that began after the ledger was asked may have acted since: then the hand-over is void.
-    kinds = (StepStarted.type,)
-    since = services.log.aread(
-        work_item.ref.run, after_version=work_item.execution, steps=(work_item.step.id,), types=kinds
-    )
-    if any([event.index == work_item.index async for event in since]):
-        raise Overtaken(f"Another process has begun {work_item.key} since.")
+    await ensure_not_overtaken(services, work_item)
     raise _HandedOver(f"{work_item.key} is left to its fallback.") from error
 
 

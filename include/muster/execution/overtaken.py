@@ -102,6 +102,18 @@ async def _at_work_ahead(services: Services, state: RunState) -> list[Event]:
     return [event for place, event in latest.items() if place in at_work and StepStarted.of(event).ahead]
 
 
+async def ensure_not_overtaken(services: Services, work_item: WorkItem) -> None:
+    """Check that no other process has begun the work item since this execution of it did.
+
+    Raises:
+        Overtaken: one has.
+    """
+    kinds, steps = (StepStarted.type,), (work_item.step.id,)
+    since = services.log.aread(work_item.ref.run, after_version=work_item.execution, steps=steps, types=kinds)
+    if any([event.index == work_item.index async for event in since]):
+        raise Overtaken(f"Another process has begun {work_item.key} since.")
+
+
 async def ending_by_another(services: Services, work_item: WorkItem, error: Overtaken) -> Event:
     """Wait for the ending of a work item that another process has begun since, as long as that process lives.
 

@@ -22,7 +22,7 @@ from muster.execution.beginning import begin_work_item
 from muster.execution.concurrency import at_once
 from muster.execution.fanout import ENDINGS, FanOut, complete, ensure_of_its_list, holds, last_endings, load_fan_out
 from muster.execution.outcome import Outcome, not_in_scope
-from muster.execution.overtaken import ending_ahead
+from muster.execution.overtaken import Overtaken, ending_ahead, ending_by_another, ensure_not_overtaken
 from muster.execution.references import HalfUndone, StepNotInScope, WorkRef
 from muster.execution.services import Services
 from muster.execution.stopping import why_held_back, why_not_begun
@@ -228,11 +228,21 @@ async def _start(services: Services, work_item: WorkItem) -> WorkItem | Event:
 
 
 async def _skip(services: Services, work_item: WorkItem, skip: flow.Skip) -> Event:
-    """Write `step.skipped` and return it; if a triggerer has begun the work ahead of Airflow, return its ending."""
+    """Write `step.skipped` and return it; if another process does the work, return its ending.
+
+    Raises:
+        Overtaken: another process has begun it since, and gives no sign of life; perform it again.
+    """
     # A step that began ahead before the run was cancelled counts. Skipped here at once, it would lose its ending, and
     # what it did would count as never done.
     if (ended := await ending_ahead(services, work_item.ref, work_item.key, work_item.execution)) is not None:
         return ended
+    if work_item.execution:
+        # The same holds for a process that has begun since. One that begins after this look sees why to skip, too.
+        try:
+            await ensure_not_overtaken(services, work_item)
+        except Overtaken as error:
+            return await ending_by_another(services, work_item, error)
     return (await services.log.aappend(work_item.ref.run, [work_item.skipped(skip.reason)]))[0]
 
 
