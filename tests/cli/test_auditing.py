@@ -53,7 +53,7 @@ def test_the_trail_of_a_log_that_was_tampered_with_says_so(muster: Muster, tmp_p
         connection.execute("DELETE FROM events WHERE version > 20")
     told = muster("audit", RUN, "--out", str(tmp_path), "--json")
     assert told.exit_code == 1
-    assert "1 events are missing at the end" in read(told)["fault"]
+    assert "1 event is missing at the end" in read(told)["fault"]
 
 
 @pytest.mark.parametrize(

@@ -397,7 +397,7 @@ def test_one_that_is_not_in_the_list_any_more_is_left_as_it_was(one: House) -> N
     one.names("a")
     epoch = one.begun(run)
     one.performs(run, "list", epoch=epoch)
-    assert "has 1 items now" in (one.site.step(run, "post", 2, epoch=epoch).reason or "")
+    assert "is 1 long now" in (one.site.step(run, "post", 2, epoch=epoch).reason or "")
     assert one.ends(run, epoch) == ("succeeded", None)
 
 

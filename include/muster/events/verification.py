@@ -67,7 +67,9 @@ class Chain:
         known = max(self.witnesses, default=0)
         if known <= self.version:
             return None
-        lost = f"{known - self.version} events are missing at the end" if self.version else "all events are missing"
+        number = known - self.version
+        some = "1 event is missing at the end" if number == 1 else f"{number} events are missing at the end"
+        lost = some if self.version else "all events are missing"
         return self._fault("truncated", f"{lost}: a checkpoint saw version {known}")
 
     def all_missing(self) -> Fault:

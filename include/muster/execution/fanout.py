@@ -330,7 +330,7 @@ async def ensure_of_its_list(services: Services, fan_out: FanOut, ref: WorkRef) 
     if fan_out.epoch == ref.epoch or ref.is_preserved:
         return
     if any(index >= len(fan_out.items) for index in fan_out.slot(ref.slot)):
-        raise StepNotInScope(f"The list of {ref.step} has {len(fan_out.items)} items now; nothing was changed.")
+        raise StepNotInScope(f"The list of {ref.step} is {len(fan_out.items)} long now; nothing was changed.")
     await _ensure_not_replaced(services, fan_out.view, fan_out.step, fan_out.slot(ref.slot))
 
 
