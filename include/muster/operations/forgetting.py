@@ -70,7 +70,7 @@ WHERE run IN ({_RUNS}) AND text <> '[forgotten]' AND NOT key LIKE '%%/{keys.WITH
 _EFFECTS = f'UPDATE effects SET result = \'{{"$forgotten": ""}}\', error = NULL WHERE run IN ({_RUNS})'
 # What agents told each other. One that nobody has received yet is not handed out any more.
 _MESSAGES = f"""
-UPDATE messages SET body = '{{"$forgotten": ""}}', error = NULL,
+UPDATE messages SET body = '{{"$forgotten": ""}}', error = NULL, is_taken = false,
     status = CASE status WHEN 'acknowledged' THEN status WHEN 'posted' THEN status ELSE 'expired' END,
     settled_at = coalesce(settled_at, clock_timestamp())
 WHERE run IN ({_RUNS})

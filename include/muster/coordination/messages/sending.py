@@ -94,14 +94,14 @@ def prepare(
         "priority": draft.priority,
         "expires_in": draft.expires_in,
         "body": text,
-        "is_new": draft.correlation is None,
         "delay": draft.delay,
         "answers": answers,
     }
     to = list(dict.fromkeys(draft.to))
     if len(to) == 1:
         values["mailbox"] = to[0]
-        return Prepared(draft, HotQuery(statements.SEND, values), values, body)
+        sql = statements.send(is_new=draft.correlation is None, is_reply=answers is not None)
+        return Prepared(draft, HotQuery(sql, values), values, body)
     values["recipients"] = json.dumps(to)
     values["is_broadcast"] = not to
     return Prepared(draft, Query(statements.SEND_TO_MANY, values), values, body)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 CHANNEL = "muster_messages"
 """What those who wait listen to; a notification names mailboxes by their keys."""
 
@@ -26,18 +28,27 @@ _DUE = "clock_timestamp() + make_interval(secs => %(delay)s::float8)"
 
 def _is_first(mailbox: str) -> str:
     return (
-        "%(is_new)s::boolean OR NOT EXISTS (SELECT FROM messages before WHERE before.run = %(run)s::text"
+        "NOT EXISTS (SELECT FROM messages before WHERE before.run = %(run)s::text"
         f" AND before.mailbox = {mailbox} AND before.conversation = %(conversation)s::text"
         " AND before.status = 'waiting')"
     )
 
 
-SEND = f"""{_INTO}
+@lru_cache
+def send(*, is_new: bool, is_reply: bool) -> str:
+    """Store a message to one mailbox; `is_new` says that it begins its conversation.
+
+    A statement for each case: with the cases in one statement, the server would plan it anew each time.
+    """
+    first = "true" if is_new else _is_first("%(mailbox)s::text")
+    in_time = f" AND NOT EXISTS ({_HAS_EXPIRED})" if is_reply else ""
+    return f"""{_INTO}
 SELECT %(run)s::text, %(id)s::uuid, %(id)s::uuid, %(sender)s::text, %(mailbox)s::text, NULL, %(topic)s::text,
        %(conversation)s::text, %(causation)s::uuid, %(reply_to)s::text, %(schema)s::text, %(priority)s::smallint,
-       {_EXPIRY}, %(body)s::json, 'waiting', {_is_first("%(mailbox)s::text")}, {_DUE}
-WHERE NOT EXISTS ({_IS_CLOSED}) AND NOT EXISTS ({_HAS_EXPIRED})
+       {_EXPIRY}, %(body)s::json, 'waiting', {first}, {_DUE}
+WHERE NOT EXISTS ({_IS_CLOSED}){in_time}
 ON CONFLICT (run, id) DO NOTHING RETURNING position"""
+
 
 # One row stands for the message, so that a second sending finds it; each mailbox has a row of its own.
 SEND_TO_MANY = f"""
@@ -73,13 +84,18 @@ SELECT {COLUMNS} FROM set_config('synchronous_commit', 'off', true), muster_rece
     %(run)s::text, %(mailbox)s::text, %(most)s::integer, %(visible_after)s::float8, %(limit)s::integer,
     %(delay)s::float8, %(factor)s::float8, %(longest)s::float8)"""
 
-_HELD = "run = %(run)s::text AND id = %(row)s::uuid AND token = %(token)s::integer AND is_taken AND status = 'waiting'"
+# Only what waits is taken. The status is not asked for: without statistics the server might take an index of what
+# waits in place of the one that finds the row.
+_HELD = "run = %(run)s::text AND id = %(row)s::uuid AND token = %(token)s::integer AND is_taken"
 
 ACKNOWLEDGE = f"""
 WITH done AS (
     UPDATE messages SET status = 'acknowledged', is_taken = false, settled_at = clock_timestamp() WHERE {_HELD}
     RETURNING run, mailbox, conversation, position
-) SELECT muster_next_message(run, mailbox, conversation, position) FROM done"""
+) SELECT CASE WHEN EXISTS (
+    SELECT FROM messages behind WHERE behind.run = done.run AND behind.mailbox = done.mailbox
+       AND behind.conversation = done.conversation AND behind.status = 'waiting' AND NOT behind.is_first
+) THEN muster_next_message(run, mailbox, conversation, position) ELSE 0 END FROM done"""
 
 REJECT = f"""
 WITH done AS (

@@ -147,13 +147,13 @@ BEGIN
     now_at := clock_timestamp();
     -- A run that has ended has no use for what was not delivered.
     IF EXISTS (SELECT FROM runs WHERE id = in_run AND closed_at IS NOT NULL) THEN
-        UPDATE messages SET status = 'expired', settled_at = now_at, error = 'the run has ended'
+        UPDATE messages SET status = 'expired', settled_at = now_at, is_taken = false, error = 'the run has ended'
          WHERE run = in_run AND mailbox = in_mailbox AND status = 'waiting';
         RETURN;
     END IF;
     -- One that is being worked on may be acknowledged after it has expired.
     FOR picked IN
-        UPDATE messages SET status = 'expired', settled_at = now_at
+        UPDATE messages SET status = 'expired', settled_at = now_at, is_taken = false
          WHERE run = in_run AND mailbox = in_mailbox AND status = 'waiting' AND expires_at <= now_at
            AND NOT (is_taken AND due_at > now_at)
         RETURNING *
@@ -173,7 +173,9 @@ BEGIN
                    SELECT FROM messages o
                     WHERE o.run = m.run AND o.mailbox = m.mailbox AND o.conversation = m.conversation
                       AND o.status = 'waiting' AND o.position <> m.position
-                      AND (o.position < m.position OR (o.is_taken AND o.due_at > now_at)))
+                      AND (o.position < m.position OR (o.is_taken AND o.due_at > now_at))
+                   -- Keeps it from becoming a join, which without statistics reads the whole mailbox.
+                   OFFSET 0)
              ORDER BY m.priority DESC, m.position LIMIT in_most - given FOR UPDATE OF m SKIP LOCKED
         LOOP
             IF picked.attempts >= in_limit THEN
