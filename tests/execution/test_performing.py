@@ -449,7 +449,8 @@ def test_a_condition_that_gives_text_fails_its_step_and_is_never_true(site: Site
         *("not (false if not inputs.n else inputs.s)", "true if (inputs.s if inputs.n else false) else false"),
         *("(inputs.s and inputs.n > 2) == true", "(inputs.s and inputs.n > 2) | default(false)"),
         *("(1 if inputs.s else 0) > 0", "(not inputs.s) == false", "(inputs.n > 5 or (inputs.s and true)) == true"),
-        *("{'a': inputs.s and inputs.n}.a", "[1, 2][1 if inputs.s else 0] == 2", "(inputs.s or 'none') == 'none'"),
+        *("{'a': inputs.s and inputs.n}.a", "[1, 2][1 if inputs.s else 0] == 2"),
+        *("(inputs.s and true or 1) == 1", "not (inputs.s or inputs.n)", "(inputs.s or inputs.n) and inputs.n"),
         *("inputs.n is eq(3 if inputs.s else 4)", "[inputs.n] | map('default', not inputs.s) | list | length == 1"),
     ],
 )
@@ -469,6 +470,11 @@ def test_so_does_one_with_text_as_an_operand(site: Site, condition: str) -> None
     "condition",
     [
         *("inputs.n < 3 and inputs.s", "(inputs.n and inputs.s) == 'none'", "inputs.s == 'true' or not inputs.n"),
+        *(
+            "(inputs.s or 'none') == 'none'",
+            "[inputs.s or 'none'] | first == 'none'",
+            "false == (inputs.s or inputs.n)",
+        ),
         *("(inputs.s | default('none', true)) == 'none'", "[inputs.s] | select('eq', 'true') | list | length > 0"),
         "[{'s': inputs.s}] | selectattr('s', 'eq', 'true') | length > 0",
     ],
@@ -488,6 +494,7 @@ def test_text_that_is_compared_or_not_asked_for_is_no_mistake(site: Site, condit
         "[{'s': {'s': inputs.s}}] | rejectattr('s.s') | length == 0",
         "[[inputs.s]] | map('select') | first | length > 0",
         "not [[{'s': inputs.s}]] | map('rejectattr', 's') | first",
+        "[[[inputs.s]]] | map('map', 'select') | first | first | length > 0",
     ],
 )
 def test_so_does_one_that_picks_items_by_the_truth_of_text(site: Site, condition: str) -> None:

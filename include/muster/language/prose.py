@@ -164,9 +164,9 @@ EXPRESSIONS = """## Expressions
   empty, null never. Text is neither, because `"false"` and `"no"` would be true: `muster lint` refuses what can
   only be text, and a condition that gives text fails its step. So does one that asks anywhere in it whether text is
   true: with `not`, `if`, `and` or `or`, or with `select`, `reject`, `selectattr` or `rejectattr` without a test.
-- What stands behind `and` and `or` is asked only where the condition depends on whether it is true: `{{ (steps.read and
-  steps.read.kind) == "invoice" }}` compares it. What stands before them is always asked; for another text in the place
-  of an empty one write `{{ inputs.note | default("none", true) == "none" }}`.
+- Where what `and` or `or` give is compared or passed on, it is a value: `{{ (inputs.note or "none") == "none" }}` puts
+  a text in the place of an empty one, and `{{ (steps.read and steps.read.kind) == "invoice" }}` compares what stands
+  behind `and`. What stands before `and` is asked also there.
 - The answers about all items of a fan-out (`steps.approve` without `[index]`) are as a whole neither: `muster lint`
   refuses such a condition, and it fails its step. `{{ steps.approve | select | length > 0 }}` says that somebody
   approved; without `select` it counts the items, also rejected ones.

@@ -101,9 +101,9 @@ def _asked(node: nodes.Expr, replace: Callable[[nodes.Expr], nodes.Expr], *, who
 
 
 def _within(node: nodes.Node, replace: Callable[[nodes.Expr], nodes.Expr]) -> None:
-    """Replace each operand in what is compared or given; there the right side of `and` and `or` is a value."""
+    """Replace each operand in what is compared or given; there `or` puts one value in place of another, asking none."""
     asks: nodes.Node | None = None
-    if isinstance(node, nodes.And | nodes.Or):
+    if isinstance(node, nodes.And):
         asks = node.left = _asked(node.left, replace)
     elif isinstance(node, nodes.Not):
         asks = node.node = _asked(node.node, replace)
@@ -116,8 +116,8 @@ def _within(node: nodes.Node, replace: Callable[[nodes.Expr], nodes.Expr]) -> No
 
 def _guard_items(pick: nodes.Filter) -> None:
     """Give a filter that asks whether its items are true, for want of a test, the one that refuses text."""
-    name, given = pick.name, len(pick.args)
-    if name == "map" and given and isinstance(filter_name := pick.args[0], nodes.Const):
-        name, given = filter_name.value, given - 1
-    if _WITHOUT_TEST.get(name) == given and not (pick.dyn_args or pick.dyn_kwargs):
+    name, given = pick.name, pick.args
+    while name == "map" and given and isinstance(filter_name := given[0], nodes.Const):
+        name, given = filter_name.value, given[1:]
+    if _WITHOUT_TEST.get(name) == len(given) and not (pick.dyn_args or pick.dyn_kwargs):
         pick.args += [nodes.Const(ASKED, lineno=pick.lineno), nodes.Const(name, lineno=pick.lineno)]
