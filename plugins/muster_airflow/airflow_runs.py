@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import Any
 
 from muster.errors import PermanentError, TransientError
+from muster_airflow.reference import RECONCILER
 
 AT_ONCE = 50
 """Runs asked about in one question: their names go into an address."""
@@ -32,13 +33,16 @@ class TaskAirflow:
         return str(_ask(GetDagRunState(dag_id=dag_id, run_id=run_id)).state.value)
 
     def paused(self, dag_id: str) -> bool:
-        """True for a Dag of which Airflow begins no task: it is paused, or not there."""
+        """True for a Dag of which Airflow begins no task: it is paused, or no file has it."""
         from airflow.sdk.execution_time.comms import GetDag
 
         try:
-            return bool(_ask(GetDag(dag_id=dag_id)).is_paused)
+            before, dag, after = (_ask(GetDag(dag_id=each)) for each in (RECONCILER, dag_id, RECONCILER))
         except PermanentError:
             return True
+        # A Dag keeps the version of the bundle it was last found in, and the answer does not say whether that is past.
+        # This task's own Dag is in every version; it is asked twice, because the next one may come in between.
+        return bool(dag.is_paused) or dag.bundle_version not in (before.bundle_version, after.bundle_version)
 
     def running(self, dag_id: str, run_ids: Sequence[str]) -> Collection[str]:
         """Those of these runs that have not ended."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -135,24 +136,33 @@ def test_one_that_cannot_be_asked_now_keeps_no_other_from_being_asked_and_told(s
     assert any("others/next" in key for key in told), told
 
 
-def test_of_one_that_cannot_be_asked_for_a_day_people_are_told_once(site: Site) -> None:
-    bank = books(site, "{name: it, skill: books.look, with: {answer: later}}")
+def test_of_one_that_gives_no_answer_for_a_day_from_when_it_was_asked_people_are_told_once(site: Site) -> None:
     services = site.services
 
     def send(notice: Any) -> None:
         site.do(services.notices.send(notice))
 
-    def told(since: timedelta) -> list[str]:
-        scope = Scope(database=services.database, airflow=Nothing(), now=NOW, send=send)
-        with pytest.raises(TransientError, match="does not answer"):
-            ask_checks(scope, [bank], artifacts=services.artifacts, site=services.site, answered=NOW - since)
-        return [entry.text for entry in services.notices.outbox.entries()]
+    def told(after: timedelta, answer: str = "later", *, mend: bool = True) -> list[str]:
+        bank = books(site, f"{{name: it, skill: books.look, with: {{answer: '{answer}'}}}}")
+        scope = Scope(database=services.database, airflow=Nothing(), now=NOW + after, send=send, mend=mend)
+        asks = pytest.raises(TransientError, match="does not answer") if answer == "later" else nullcontext()
+        with asks:
+            ask_checks(scope, [bank], artifacts=services.artifacts, site=services.site)
+        return [entry.text for entry in services.notices.outbox.entries() if "books/it" in entry.key]
 
-    assert told(timedelta(hours=23)) == []
-    (text,) = told(timedelta(hours=25))
-    assert "check books/it: it has given no answer since" in text
+    hour, later = timedelta(hours=1), timedelta(days=4)
+    assert told(-later, mend=False) == [], "who only looks writes nothing"
+    assert told(timedelta()) == [], "it was never asked before"
+    assert told(23 * hour) == []
+    (text,) = told(24 * hour)
+    assert "check books/it: it has given no answer since it was asked at 2026-03-04 12:00 UTC" in text
     assert "does not answer" in text
-    assert len(told(timedelta(hours=25))) == 1
+    assert len(told(25 * hour)) == 1
+    told(26 * hour, "true")
+    assert len(told(later)) == 1, "it answered, and nobody has asked since"
+    told(later + 25 * hour)
+    assert "since it was asked at 2026-03-08 12:00 UTC" in told(later + 26 * hour)[0]
+    assert len(told(later + 27 * hour)) == 2
 
 
 def test_what_does_not_hold_is_told_once_in_the_automations_own_channel(site: Site) -> None:

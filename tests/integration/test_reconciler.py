@@ -192,6 +192,12 @@ def test_what_a_triggerer_was_at_that_died_with_its_clock_ahead_is_performed_aga
         connection.execute("UPDATE job SET state = 'failed', end_date = now() WHERE latest_heartbeat > now()")
 
 
+def version_of(airflow: Airflow, dag: str) -> str | None:
+    with psycopg.connect(airflow.stack._prepared.airflow) as connection:
+        row = connection.execute("SELECT bundle_version FROM dag WHERE dag_id = %s", (dag,)).fetchone()
+    return None if row is None else row[0]
+
+
 def _triggerers(airflow: Airflow) -> int:
     with psycopg.connect(airflow.stack._prepared.airflow) as connection:
         query = "SELECT count(*) FROM job WHERE job_type = 'TriggererJob' AND state = 'running'"
@@ -207,7 +213,13 @@ def test_of_a_run_whose_automation_was_renamed_as_it_waited_people_are_told(airf
     run = airflow.start("proving_renamed", "one", folder=str(folder))
     (question,) = airflow.waiting(run, "ask")
     path.write_text(source.replace("automation: proving_renamed", "automation: proving_new_name"))
-    airflow.until("the old name to go", lambda: airflow.client.get("/api/v2/dags/proving_renamed")["is_stale"])
+    airflow.until("the old name to go", lambda: RestAirflow(airflow.client).paused("proving_renamed"))
+    assert not RestAirflow(airflow.client).paused("proving_new_name")
+    # By which a task, which is not told that a Dag is stale, knows it.
+    gone, there, own = (
+        version_of(airflow, dag) for dag in ("proving_renamed", "proving_new_name", "muster_reconciler")
+    )
+    assert gone != there == own
     airflow.answer(question)
     airflow.until("the answer", lambda: "step.succeeded" in airflow.types(run)[-1:])
     time.sleep(20)

@@ -116,9 +116,26 @@ def test_states_and_tasks_are_asked_over_the_tasks_own_connection(monkeypatch: p
     assert TaskAirflow().state("a", "r") == "failed"
     supervised(monkeypatch, TaskStatesResult(task_states={"r": {"close": "failed", "b_1": None}}))
     assert TaskAirflow().tasks("a", "r") == {"close": "failed", "b_1": None}
-    for paused in (True, False):
-        supervised(monkeypatch, DagResult.model_construct(dag_id="a", is_paused=paused))
-        assert TaskAirflow().paused("a") is paused
+
+
+@pytest.mark.parametrize(
+    ("is_paused", "versions", "paused"),
+    [
+        (True, ["2", "2", "2"], True),
+        (False, ["2", "2", "2"], False),
+        (False, ["2", "1", "2"], True),
+        (False, ["1", "1", "2"], False),
+        (False, ["1", "2", "2"], False),
+        (False, [None, None, None], False),
+    ],
+)
+def test_airflow_begins_no_task_of_a_dag_that_is_paused_or_that_no_file_has(
+    monkeypatch: pytest.MonkeyPatch, is_paused: bool, versions: list[str | None], paused: bool
+) -> None:
+    own, dag, later = (DagResult.model_construct(is_paused=is_paused, bundle_version=each) for each in versions)
+    supervisor = supervised(monkeypatch, own, dag, later)
+    assert TaskAirflow().paused("a") is paused
+    assert [question.dag_id for question in supervisor.asked] == ["muster_reconciler", "a", "muster_reconciler"]
 
 
 def test_many_runs_are_asked_about_at_once_and_one_by_one_only_when_some_have_ended(

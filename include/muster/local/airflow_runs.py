@@ -21,9 +21,9 @@ class RestAirflow:
         return None if run is None else str(run["state"])
 
     def paused(self, dag_id: str) -> bool:
-        """True for a Dag of which Airflow begins no task: it is paused, or not there."""
+        """True for a Dag of which Airflow begins no task: it is paused, or no file has it."""
         dag = self._client.dag(dag_id)
-        return dag is None or bool(dag["is_paused"])
+        return dag is None or bool(dag["is_paused"] or dag["is_stale"])
 
     def running(self, dag_id: str, run_ids: Sequence[str]) -> Collection[str]:
         """Those of these runs that have not ended."""

@@ -71,13 +71,13 @@ class AskChecks(ReconcilingOperator):
         from muster_airflow.services import artifacts, site_skills
 
         mended = any(discrepancy["mended"] for discrepancy in context["ti"].xcom_pull(task_ids="reconcile") or ())
-        scope, last = _scope(context), _last_time(context)
+        scope, since = _scope(context), _last_time(context)
         # A run that was mended goes on and ends later than this. Once it has ended, all checks are asked again, because
         # its result has to hold as well.
-        since = None if mended or (last is not None and has_recovered(scope, last)) else last
+        if mended or (since is not None and has_recovered(scope, since)):
+            since = None
         definitions = load_folder(self._include, published=is_published(self._include.parent)).definitions.values()
-        site = site_skills(context)
-        broken = ask_checks(scope, definitions, artifacts=artifacts(), site=site, since=since, answered=last)
+        broken = ask_checks(scope, definitions, artifacts=artifacts(), site=site_skills(context), since=since)
         return self._told(broken, well="Everything that was asked holds.")
 
 

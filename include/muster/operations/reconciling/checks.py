@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 
 from muster.errors import DatabaseLost, TransientError
+from muster.events.failures import database_failures
 from muster.events.lifecycle import CONTINUATIONS
 from muster.execution.checking import broken_checks, is_due
-from muster.language.definition import Definition, ResolvedCheck
+from muster.language.definition import Definition
 from muster.operations.reconciling.findings import LIMIT, Discrepancy, Scope
 from muster.operations.reconciling.telling import tell_people
 from muster.recovery.consistency import Violation
@@ -18,6 +19,12 @@ from muster.redaction import redact
 
 SILENT = timedelta(days=1)
 """How long a check may give no answer, for reasons that may pass, until people are told."""
+
+# A machine whose clock was ahead may have written a time that has yet to come.
+UNANSWERED = """
+INSERT INTO unanswered_checks AS known (name, since) VALUES (%(name)s, %(now)s)
+ON CONFLICT (name) DO UPDATE SET since = least(known.since, EXCLUDED.since) RETURNING since
+"""
 
 
 def ask_checks(
@@ -27,13 +34,11 @@ def ask_checks(
     artifacts: Path,
     site: Path | None,
     since: datetime | None = None,
-    answered: datetime | None = None,
 ) -> list[Discrepancy]:
     """Ask the checks that are due, tell people of the broken ones, and return those.
 
     Args:
         since: When checks were asked last; checks that were not due since then are left out. None asks all.
-        answered: When all checks that were due gave an answer last; None where nobody knows.
 
     Raises:
         TransientError: a skill or the database gives no answer now; ask again later. If it was a skill, all other
@@ -41,6 +46,7 @@ def ask_checks(
             database, the rest was not asked.
     """
     discrepancies: list[Discrepancy] = []
+    unanswered: list[str] = []
     later: TransientError | None = None
     for definition in definitions:
         broken: list[Discrepancy] = []
@@ -58,11 +64,14 @@ def ask_checks(
                 # Go on with the other checks: one bank that is away for a day must not keep them from being asked. The
                 # error is raised at the end.
                 later = later or error
-                if answered is not None and scope.now - answered >= SILENT:
-                    broken.append(_silent(definition, check, answered, error))
+                unanswered.append(name := f"{definition.name}/{check.name}")
+                asked_at = _first_asked(scope, name)
+                if scope.now - asked_at >= SILENT:
+                    broken.append(_silent(name, asked_at, error))
         if scope.mend:
             tell_people(scope, broken, definition)
         discrepancies += broken
+    _end_silences(scope, unanswered)
     if later is not None:
         raise later
     return discrepancies
@@ -74,11 +83,28 @@ def has_recovered(scope: Scope, since: datetime) -> bool:
     return any(next(scope.log.read(row.id, types=CONTINUATIONS), None) is not None for row in ended)
 
 
-def _silent(definition: Definition, check: ResolvedCheck, since: datetime, error: TransientError) -> Discrepancy:
+def _first_asked(scope: Scope, name: str) -> datetime:
+    """When the check was first asked of the times in a row that it has given no answer."""
+    if not scope.mend:
+        return scope.now
+    with database_failures(), scope.database.connection() as connection:
+        row: tuple[datetime] | None = connection.execute(UNANSWERED, {"name": name, "now": scope.now}).fetchone()
+    assert row is not None, "the statement gives back the row that it writes"
+    return row[0].astimezone(UTC)
+
+
+def _end_silences(scope: Scope, unanswered: list[str]) -> None:
+    """Forget since when the others gave no answer: they have given one, or are asked no more."""
+    if scope.mend:
+        with database_failures(), scope.database.connection() as connection:
+            connection.execute("DELETE FROM unanswered_checks WHERE NOT name = ANY(%s)", (unanswered,))
+
+
+def _silent(name: str, since: datetime, error: TransientError) -> Discrepancy:
     return Discrepancy(
         "check",
-        f"{definition.name}/{check.name}",
-        redact(f"it has given no answer since {since:%Y-%m-%d %H:%M} UTC: {error.message}"),
+        name,
+        redact(f"it has given no answer since it was asked at {since:%Y-%m-%d %H:%M} UTC: {error.message}"),
         "Mend what it asks; `muster check` asks again.",
         # Once for each silence: the next one has another beginning.
         mark=f"silent/{since:%Y%m%dT%H%M%S}",

@@ -47,7 +47,7 @@ ACTIVE = frozenset(
 )
 """States of a task that Airflow means to do something about."""
 WAITING = frozenset({"scheduled", "up_for_retry", "up_for_reschedule"})
-"""Those of them in which it waits to be begun, which no task of a paused Dag is."""
+"""Those of them in which it waits to be begun, which no task is of a Dag that is paused or that no file has."""
 
 
 class Airflow(Protocol):
@@ -57,7 +57,7 @@ class Airflow(Protocol):
         """The state of a run; None when Airflow does not know it."""
 
     def paused(self, dag_id: str) -> bool:
-        """True for a Dag of which Airflow begins no task: it is paused, or not there."""
+        """True for a Dag of which Airflow begins no task: it is paused, or no file has it."""
 
     def running(self, dag_id: str, run_ids: Sequence[str]) -> Collection[str]:
         """Those of these runs that have not ended."""

@@ -47,7 +47,7 @@ def find_orphaned_tasks(scope: Scope) -> Iterator[Discrepancy]:
 
 
 def _begins_no_more(scope: Scope, dag_id: str, active: Mapping[str, str | None]) -> bool:
-    """True for a run of which no task is active, or only such as wait to be begun while the Dag is paused."""
+    """True for a run of which no task is active, or only such as wait to be begun, which Airflow does not do."""
     return not active or (WAITING.issuperset(active.values()) and scope.airflow.paused(dag_id))
 
 
