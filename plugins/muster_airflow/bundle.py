@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -27,11 +27,9 @@ from airflow.dag_processing.bundles.base import BaseDagBundle, BundleVersion, Bu
 from airflow.utils.session import NEW_SESSION, provide_session
 from sqlalchemy import select
 
-from muster.database import Database
 from muster.errors import MusterError
 from muster.events.bundles import BundleStore, VersionGone, version_of
 from muster_airflow import versions
-from muster_airflow.connections import muster_dsn
 from muster_airflow.scheduled import schedules_of, write_since
 
 if TYPE_CHECKING:
@@ -41,8 +39,6 @@ log = logging.getLogger(__name__)
 
 RENOTED = 60.0
 """Seconds after which the database is asked again since when schedules hold: another machine may have published."""
-LONGEST_WAIT = 10.0
-"""Seconds that the Dag processor waits for a connection to Muster's database."""
 
 DAG_FILE = "automations.py"
 DAG_SOURCE = '''"""Every published automation becomes one Airflow Dag."""
@@ -121,7 +117,7 @@ class MusterBundle(BaseDagBundle):
         Raises:
             MusterError: the version cannot be kept, and there is none before it.
         """
-        with self.lock(), store() as find:
+        with self.lock(), versions.store() as find:
             previous = self._current or self._published()
             try:
                 self._current = self._publish(previous, find)
@@ -135,9 +131,10 @@ class MusterBundle(BaseDagBundle):
             versions.replace(self._pointer, self._current.encode())
 
     def _publish(self, previous: str | None, find: versions.Stores) -> str:
-        if previous is None and self._stored is None:
+        if self._stored is None:
+            latest = self._note_latest(find)
             # A new machine goes on from what another one published last.
-            previous = next(iter(find().versions(self.name)), None)
+            previous = previous or latest
         version = self._publisher.publish(previous)
         # The database before the pointer: any machine may be asked for the current version, and finds it there.
         if version != self._stored:
@@ -165,8 +162,22 @@ class MusterBundle(BaseDagBundle):
         """Leave for the Dag file since when each automation has its schedule."""
         # First: while the database is lost, nobody waits for it at each refresh.
         self._noted = time.monotonic()
-        since = kept.schedule(self.name, version, schedules_of(self.versions_dir / version / "include"))
+        try:
+            since = kept.schedule(self.name, version, schedules_of(self.versions_dir / version / "include"))
+        except VersionGone:
+            # The database was restored from a backup: the next refresh keeps the version there again.
+            self._stored = None
+            raise
         write_since(self.versions_dir / version, since)
+
+    def _note_latest(self, find: versions.Stores) -> str | None:
+        """Note the latest version before another is kept: a release that noted none may have published it."""
+        latest = next(iter(find().versions(self.name)), None)
+        if latest is not None:
+            with suppress(VersionGone):
+                folder = versions.restore(self.name, latest, find)
+                find().schedule(self.name, latest, schedules_of(folder / "include"))
+        return latest
 
     def _keep_older(self, current: str, kept: BundleStore) -> None:
         """Keep what lies on this machine from before the database kept versions."""
@@ -177,7 +188,7 @@ class MusterBundle(BaseDagBundle):
                 kept.put(self.name, versions.read(folder), published_at=at)
 
     def _restore(self, version: str) -> None:
-        with store() as find:
+        with versions.store() as find:
             versions.restore(self.name, version, find)
 
     @cached_property
@@ -214,23 +225,6 @@ def _in_structlog(logger: Any, method: str, event: Any) -> Any:
     if isinstance(sys.exc_info()[1], CallbackNotNeeded):
         raise structlog.DropEvent
     return event
-
-
-@contextmanager
-def store() -> Iterator[versions.Stores]:
-    """Finds Muster's database when first asked; closes it at the end, before a fork could share its connection."""
-    opened: list[Database] = []
-
-    def find() -> BundleStore:
-        if not opened:
-            opened.append(Database(muster_dsn(), max_size=1, timeout=LONGEST_WAIT))
-        return BundleStore(opened[0])
-
-    try:
-        yield find
-    finally:
-        for database in opened:
-            database.close()
 
 
 @provide_session

@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
     from muster.language import Definition
 
 
+@lru_cache(maxsize=2)
 def schedules_of(include: Path) -> dict[str, str]:
-    """The schedules of a published folder, by automation."""
+    """The schedules of a published folder, by automation. Asked for each minute; the folder never changes."""
     from muster.language import load_folder
 
     definitions = load_folder(include, published=True).definitions

@@ -87,8 +87,7 @@ def pinned_skills(version: str | None) -> Path | None:
     """
     if version is None:
         return None
-    from muster_airflow.bundle import store
-    from muster_airflow.versions import pinned_folder
+    from muster_airflow.versions import pinned_folder, store
 
     with store() as find:
         folder = pinned_folder(version, find)

@@ -15,14 +15,35 @@ from airflow.dag_processing.bundles.base import (
     get_bundle_versions_base_folder,
 )
 
+from muster.database import Database
 from muster.errors import MusterError, PermanentError
 from muster.events.bundles import BundleStore, Files, ensure_size, is_version, version_of
+from muster_airflow.connections import muster_dsn
 
 Stores = Callable[[], BundleStore]
 """Finds the database, which is asked only for what is not on this machine."""
 Marks = tuple[tuple[Path, int, int, int, int], ...]
 """Of each file: its path, inode, size in bytes, and the times of its last writing and its last change."""
+LONGEST_WAIT = 10.0
+"""Seconds that the Dag processor waits for a connection to Muster's database."""
 _ATTEMPTS = 5
+
+
+@contextmanager
+def store() -> Iterator[Stores]:
+    """Finds Muster's database when first asked; closes it at the end, before a fork could share its connection."""
+    opened: list[Database] = []
+
+    def find() -> BundleStore:
+        if not opened:
+            opened.append(Database(muster_dsn(), max_size=1, timeout=LONGEST_WAIT))
+        return BundleStore(opened[0])
+
+    try:
+        yield find
+    finally:
+        for database in opened:
+            database.close()
 
 
 def restore(bundle: str, version: str, stores: Stores) -> Path:

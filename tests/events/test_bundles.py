@@ -65,6 +65,21 @@ def test_a_schedule_counts_from_the_version_that_brought_it(store: BundleStore) 
     assert store.schedule("muster", one, {"a": "@daily", "b": "@daily"})["a"] == first["a"]
 
 
+def test_a_version_whose_schedules_nobody_noted_changes_no_time(store: BundleStore) -> None:
+    given = {"a": "@daily"}
+    first = store.schedule("muster", store.put("muster", numbered(1)), given)
+    store.put("muster", numbered(2))
+    assert store.schedule("muster", store.put("muster", numbered(3)), given) == first
+    # One that was noted to have none does.
+    store.schedule("muster", store.put("muster", numbered(4)), {})
+    assert store.schedule("muster", store.put("muster", numbered(5)), given)["a"].since > first["a"].since
+
+
+def test_the_schedules_of_a_version_that_is_gone_are_refused_in_words(store: BundleStore) -> None:
+    with pytest.raises(VersionGone, match="does not hold the bundle version"):
+        store.schedule("muster", version_of(FILES), {"a": "@daily"})
+
+
 def test_two_that_note_a_version_at_once_are_told_the_same(store: BundleStore) -> None:
     for number in range(10):
         given = ("muster", store.put("muster", numbered(number)), {"a": f"{number} 0 * * *"})

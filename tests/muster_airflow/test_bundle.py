@@ -365,7 +365,7 @@ def lost(monkeypatch: pytest.MonkeyPatch) -> None:
     """From now on the database cannot be reached."""
     nowhere = {"conn_type": "postgres", "host": "127.0.0.1", "port": 9, "schema": "none", "login": "x"}
     monkeypatch.setenv("AIRFLOW_CONN_MUSTER_DB", json.dumps(nowhere))
-    monkeypatch.setattr("muster_airflow.bundle.LONGEST_WAIT", 1.0)
+    monkeypatch.setattr("muster_airflow.versions.LONGEST_WAIT", 1.0)
 
 
 def test_a_version_that_airflow_has_cleaned_up_is_there_again_for_the_run_that_needs_it(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from airflow.models.dagrun import DagRun
 from airflow.serialization.serialized_objects import DagSerialization
 from airflow.utils.types import DagRunType
 
+from muster import language
 from muster.local.airflow import connection_json
 from muster_airflow.bundle import DAG_FILE, MusterBundle
 
@@ -79,6 +81,23 @@ def passes(dsn: str) -> Callable[[str], None]:
             )
 
     return move
+
+
+@pytest.fixture
+def upgrade(dsn: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Makes of the versions, published at such times by an earlier release, what its upgrade makes of them."""
+
+    def make(*times: str) -> None:
+        with psycopg.connect(dsn) as connection:
+            versions = connection.execute("SELECT version FROM bundle_versions ORDER BY published_at").fetchall()
+            for (version,), at in zip(versions, times, strict=True):
+                dated = "UPDATE bundle_versions SET published_at = %s WHERE version = %s"
+                connection.execute(dated, (f"{at}+00:00", version))
+            connection.execute("ALTER TABLE bundle_versions DROP COLUMN schedules")
+            monkeypatch.setattr("alembic.op.execute", connection.execute, raising=False)
+            import_module("muster.migrations.versions.0016_schedules").upgrade()
+
+    return make
 
 
 def next_time(dag: dict[str, Any], monkeypatch: pytest.MonkeyPatch, now: str, last: str | None = None) -> str:
@@ -174,15 +193,67 @@ def test_all_dag_processors_make_the_same_dag(machine: Callable[..., Machine]) -
     assert two.publish(MONTHLY)["dag"]["timetable"] == one.read()["dag"]["timetable"] != edited
 
 
-def test_what_was_published_by_an_earlier_version_keeps_its_times(
-    machine: Callable[..., Machine], dsn: str, monkeypatch: pytest.MonkeyPatch
+# The installation has published two versions before its upgrade; only the second has the schedule.
+@pytest.mark.parametrize("text", ["first", "second"])
+@pytest.mark.parametrize("now", ["2025-11-10T10:00", "2025-12-03T10:00"])
+def test_an_upgrade_starts_no_run_that_nobody_scheduled_and_loses_none(
+    machine: Callable[..., Machine],
+    upgrade: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    text: str,
+    now: str,
 ) -> None:
     one = machine()
     one.publish(DAILY)
-    with psycopg.connect(dsn) as connection:
-        connection.execute("UPDATE bundle_versions SET schedules = '\"2025-10-05T12:00:00+00:00\"'")
+    one.publish(MONTHLY)
+    upgrade("2025-10-20T12:00", "2025-11-03T12:00")
     one.start()
-    assert next_time(one.read(), monkeypatch, "2025-11-12T10:00", "2025-11-02T05:00") == "2025-11-12T05:00"
+    assert next_time(one.publish(MONTHLY, text), monkeypatch, now) == "2025-11-30T23:30"
+
+
+@pytest.mark.parametrize("elsewhere", [True, False])
+def test_a_schedule_that_was_edited_with_the_upgrade_waits_for_its_next_time(
+    machine: Callable[..., Machine], upgrade: Callable[..., None], monkeypatch: pytest.MonkeyPatch, elsewhere: bool
+) -> None:
+    one = machine("one")
+    one.publish(MONTHLY)
+    upgrade("2025-11-03T12:00")
+    one.start()
+    edited = (machine("two") if elsewhere else one).publish(DAILY)
+    assert next_time(edited, monkeypatch, "2025-11-10T10:00") > f"{datetime.now(UTC):%Y-%m-%dT%H:%M}"
+
+
+@pytest.mark.parametrize("restarted", [True, False])
+def test_a_database_from_a_backup_leaves_the_schedule_its_times(
+    machine: Callable[..., Machine], passes: Callable[[str], None], dsn: str, restarted: bool
+) -> None:
+    one = machine()
+    one.publish(DAILY)
+    passes("2025-10-05T12:00")
+    one.publish(DAILY, "second")
+    edited = one.publish(DAILY, "third")
+    with psycopg.connect(dsn) as connection:
+        connection.execute("DELETE FROM bundle_versions WHERE published_at > '2025-11-01'")
+    if restarted:
+        one.start()
+    one.read()
+    assert one.read() == edited
+    with psycopg.connect(dsn) as connection:
+        assert connection.execute("SELECT count(*) FROM bundle_versions").fetchone() == (3,)
+
+
+def test_while_nothing_is_published_no_file_is_read_for_its_schedule(
+    machine: Callable[..., Machine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = machine()
+    one.publish(DAILY)
+    read: list[Path] = []
+    whole = language.load_folder
+    monkeypatch.setattr(language, "load_folder", lambda *given, **kw: read.append(given[0]) or whole(*given, **kw))
+    one.bundle.refresh()
+    assert read == []
+    one.publish(MONTHLY)
+    assert read
 
 
 def test_a_backfill_may_begin_before_it(machine: Callable[..., Machine], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,11 +36,11 @@ _OWN = (
 )
 _BEFORE = (
     "SELECT published_at, schedules FROM bundle_versions WHERE bundle = %(bundle)s AND version <> %(version)s"
-    " AND published_at < %(at)s ORDER BY published_at DESC, version DESC LIMIT 1"
+    " AND published_at < %(at)s AND jsonb_typeof(schedules) = 'object' ORDER BY published_at DESC, version DESC LIMIT 1"
 )
 _NOTE = (
     "UPDATE bundle_versions SET schedules = %(noted)s::jsonb WHERE bundle = %(bundle)s AND version = %(version)s"
-    " AND schedules = %(known)s::jsonb RETURNING version"
+    " AND coalesce(schedules, 'null') = %(known)s::jsonb RETURNING version"
 )
 
 
@@ -98,9 +98,10 @@ class BundleStore:
     def schedule(self, bundle: str, version: str, schedules: Mapping[str, str]) -> dict[str, Scheduled]:
         """Note the schedules of a version that was put, and return since when each automation has its own.
 
-        An automation that has the schedule of the version before keeps its time. All who ask are told the same.
+        An automation that has the schedule of the version noted before keeps its time. All who ask are told the same.
 
         Raises:
+            VersionGone: the database does not hold the version.
             TransientError: the database was lost.
         """
         return run(self._database, _noted(bundle, version, schedules))
@@ -115,10 +116,7 @@ class BundleStore:
         statement = "SELECT bundle, content FROM bundle_versions WHERE version = %(version)s ORDER BY bundle LIMIT 1"
         rows = run(self._database, _one(statement, {"version": version}))
         if not rows:
-            raise VersionGone(
-                f"Muster's database does not hold the bundle version {version}.",
-                remedy="Restore the table `bundle_versions` from a backup, or start the run anew.",
-            )
+            raise _gone(version)
         bundle, content = rows[0]
         try:
             files = _unpacked(content)
@@ -172,6 +170,13 @@ def ensure_size(size: int) -> None:
         )
 
 
+def _gone(version: str) -> VersionGone:
+    return VersionGone(
+        f"Muster's database does not hold the bundle version {version}.",
+        remedy="Restore the table `bundle_versions` from a backup, or start the run anew.",
+    )
+
+
 def _one(sql: str, values: Mapping[str, object]) -> Work[Rows]:
     return (yield [Query(sql, values)])[0]
 
@@ -179,7 +184,10 @@ def _one(sql: str, values: Mapping[str, object]) -> Work[Rows]:
 def _noted(bundle: str, version: str, schedules: Mapping[str, str]) -> Work[dict[str, Scheduled]]:
     values: dict[str, object] = {"bundle": bundle, "version": version}
     while True:
-        [(now, at, known)] = (yield [Query(_OWN, values)])[0]
+        rows = (yield [Query(_OWN, values)])[0]
+        if not rows:
+            raise _gone(version)
+        [(now, at, known)] = rows
         [(before_at, before)] = (yield [Query(_BEFORE, values | {"at": at})])[0] or [(None, {})]
         found: dict[str, Scheduled] = {}
         for name, schedule in schedules.items():
@@ -199,7 +207,7 @@ def _noted(bundle: str, version: str, schedules: Mapping[str, str]) -> Work[dict
 def _since(noted: Any, name: str, schedule: str) -> datetime | None:
     if isinstance(noted, str):
         return datetime.fromisoformat(noted)
-    said, since = noted.get(name, (None, None))
+    said, since = (noted or {}).get(name, (None, None))
     return datetime.fromisoformat(since) if said == schedule else None
 
 
