@@ -126,7 +126,7 @@ from muster_airflow.loading import _dags
 with create_session() as session:
     session.merge(DagBundleModel(name="muster"))
 bag = DagBag(dag_folder=os.devnull, collect_dags=False)
-for dag in _dags(load_folder(Path(sys.argv[1]), published=True)):
+for dag in _dags(load_folder(Path(sys.argv[1]), published=True), {}):
     bag.bag_dag(dag)
 sync_bag_to_db(bag, "muster", None)
 with create_session() as session:
