@@ -27,7 +27,7 @@ SHARED = {
 }  # fmt: skip
 """Rooms that every other room may use."""
 ROOMS = {
-    "language": {"agents.spec", "skills.index", "coordination.plans"},
+    "language": {"agents.spec", "skills.index", "coordination.plans", "coordination.formation"},
     "skills": {"events", "recovery"},
     "agents": {"events", "skills", "recovery"},
     "events": set(),

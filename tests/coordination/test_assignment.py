@@ -114,3 +114,12 @@ def test_a_team_that_is_too_small_is_told_how_large_it_must_be() -> None:
         form(of, {"one": frozenset("x"), "two": frozenset("z")}, 1)
     assert "needs 2 agents (one, two), and the team has 1 places" in refused.value.message
     assert refused.value.remedy == "Give the team `size: 2`, or plan with fewer different skills."
+
+
+def test_a_plan_is_not_refused_for_want_of_places_that_suffice() -> None:
+    skills = [f"x{number}" for number in range(40)]
+    four = {f"z{number}": frozenset(skills[number::4]) for number in range(4)}
+    big = {"a0": frozenset(skills[:16]), "a1": frozenset(skills[16:28]), "a2": frozenset(skills[28:34])}
+    others = {f"f{number}": frozenset([skills[number % 40]]) for number in range(60)}
+    of = plan(*({"id": skill, "needs": [skill]} for skill in skills))
+    assert len(form(of, {**big, **others, **four}, 4)) == 4

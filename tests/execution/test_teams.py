@@ -253,16 +253,17 @@ def test_a_restart_does_all_tasks_again(team: Site) -> None:
     assert len([event for event in events(team, run, EventType.STEP_SUCCEEDED) if event.epoch == 1]) == 4
 
 
-def test_a_member_that_a_person_cleared_by_hand_does_its_own_tasks_again(team: Site) -> None:
+def test_a_member_that_was_cleared_without_its_list_is_refused_in_words(team: Site) -> None:
     run = team.open(team.definition(PLAN))
     side_by_side(team, run, "build")
     team.close(run)
-    owner = {event.index: event.data["member"] for event in events(team, run, EventType.TASK_ASSIGNED)}
-    slot = owner[1]
+    before = team.state(run).step("build").output
     assert team.do(begun_again(team, run)) == 1
-    assert team.step(run, "build", slot, epoch=1).status == "succeeded"
-    again = {event.index for event in events(team, run, EventType.STEP_SUCCEEDED) if event.epoch == 1}
-    assert again == {task for task, member in owner.items() if member == slot}
+    outcome = team.step(run, "build", 1, epoch=1)
+    assert outcome.status == "failed"
+    assert "cleared in Airflow without build.items" in (outcome.reason or "")
+    team.close(run, {"build_1": "failed"}, epoch=1)
+    assert (team.state(run).status, team.state(run).step("build").output) == ("failed", before)
 
 
 def test_an_idle_member_takes_over_from_one_that_gives_no_sign_of_life(

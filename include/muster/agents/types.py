@@ -141,8 +141,11 @@ def _find(name: str, site: Path | None) -> object:
 
 
 def _modules(domain: str, site: Path | None) -> list[Any]:
-    modules = []
-    if domain.isidentifier() and importlib.util.find_spec(f"muster.skills.{domain}") is not None:
+    modules: list[Any] = []
+    # A name may come from a plan. As a path it would have any file executed.
+    if not domain.isidentifier():
+        return modules
+    if importlib.util.find_spec(f"muster.skills.{domain}") is not None:
         modules.append(importlib.import_module(f"muster.skills.{domain}"))
     if site is not None and (path := site / f"{domain}.py").is_file():
         modules.append(import_site_module(path))

@@ -7,7 +7,7 @@ from itertools import combinations
 from math import comb
 
 from muster.coordination.assignment import Member
-from muster.coordination.plans import Plan, mistakes
+from muster.coordination.plans import Plan, mistakes, refusal
 from muster.errors import PermanentError
 
 MOST_COMBINATIONS = 20_000
@@ -27,10 +27,7 @@ def form(plan: Plan, agents: Mapping[str, frozenset[str]], size: int) -> list[Me
         PermanentError: some task finds no agent, or more agents are needed than there are places.
     """
     if wrong := list(mistakes(plan.tasks, agents)):
-        raise PermanentError(
-            f"The plan cannot be carried out: {'; '.join(map(str, wrong))}.",
-            remedy="Mend the plan, or name agents with these skills as members of the team.",
-        )
+        raise refusal(wrong, "Mend the plan, or name agents with these skills as members of the team.")
     needs = [frozenset(task.needs) for task in plan.tasks]
     chosen = _smallest(set(needs), agents)
     if len(chosen) > size:
@@ -46,7 +43,11 @@ def form(plan: Plan, agents: Mapping[str, frozenset[str]], size: int) -> list[Me
 def _smallest(needs: set[frozenset[str]], agents: Mapping[str, frozenset[str]]) -> list[str]:
     """The fewest agents of whom one can do each task; the first of equals."""
     covers = {agent: {need for need in needs if need <= skills} for agent, skills in agents.items()}
-    useful = [agent for agent, can in covers.items() if can]
+    # Who can do no more than another one is not needed beside them.
+    useful = list[str]()
+    for agent, can in sorted(covers.items(), key=lambda it: -len(it[1])):
+        if not any(can <= covers[other] for other in useful):
+            useful.append(agent)
     for count in range(1, len(useful) + 1):
         if comb(len(useful), count) > MOST_COMBINATIONS:
             break

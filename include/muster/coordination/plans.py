@@ -6,12 +6,15 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
+from typing import Annotated
 
 from pydantic import Field, ValidationError
 
 from muster.errors import PermanentError, misfits
 from muster.yaml_model import Name, YamlModel
 
+TOLD = 10
+"""Mistakes that an error names."""
 MOST_TASKS = 1_000
 """Each decision of who does what next looks at all tasks."""
 
@@ -29,7 +32,7 @@ class Task(YamlModel):
     """Skills that the agent must have all of; default: any agent of the team does it."""
     after: list[Name] = []
     """The tasks that it waits for, besides those that it uses."""
-    uses: dict[Name, str] = {}
+    uses: dict[Name, Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$")]] = {}
     """What it is given of other tasks, by name: `task`, or `task.field` for a part of what the task gave."""
     arguments: dict[str, object] = Field(default_factory=dict, alias="with")
     """Values that it is given besides."""
@@ -90,8 +93,16 @@ class Plan:
                 wrong += [f"task {_said(each, position)}: {misfit}" for misfit in misfits(error)]
         wrong += map(str, () if wrong else mistakes(tasks))
         if wrong:
-            raise PermanentError(f"The plan cannot be carried out: {'; '.join(wrong)}.", remedy="Mend the plan.")
+            raise refusal(wrong)
         return cls(tasks)
+
+    @cached_property
+    def depths(self) -> Sequence[int]:
+        """For each task the number of tasks in the longest chain that leads to it."""
+        deep = [0] * len(self.tasks)
+        for position in TopologicalSorter(dict(enumerate(self.before))).static_order():
+            deep[position] = max((deep[earlier] + 1 for earlier in self.before[position]), default=0)
+        return deep
 
     @cached_property
     def positions(self) -> Mapping[str, int]:
@@ -117,6 +128,13 @@ class Plan:
                 (longest[then] for then in after[position]), default=0
             )
         return longest
+
+
+def refusal(wrong: Sequence[object], remedy: str = "Mend the plan.") -> PermanentError:
+    """The error that something is wrong with a plan; of many mistakes it names the first."""
+    more = f"; and {len(wrong) - TOLD} more" if len(wrong) > TOLD else ""
+    told = "; ".join(map(str, wrong[:TOLD]))
+    return PermanentError(f"The plan cannot be carried out: {told}{more}.", remedy=remedy)
 
 
 def mistakes(tasks: Sequence[Task], able: Mapping[str, Collection[str]] | None = None) -> Iterator[Mistake]:

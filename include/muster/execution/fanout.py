@@ -132,7 +132,9 @@ def _fan_out(services: Services, view: RunView, step: ResolvedStep, ref: WorkRef
     said = StepExpanded.of(expanded)
     variables = Variables(partial(view.variables, step, services))
     kept = last_endings(view, step) if ref.is_preserved else _kept(view, step, expanded, ref)
-    left = {index: kept[index] for index in said.indices if index in kept}
+    # Tasks of a team wait also for those that have no work in this execution.
+    among = [index for index in kept if index is not None] if step.pulls else said.indices
+    left = {index: kept[index] for index in among if index in kept}
     return FanOut(view, step, said.indices, variables, said.epoch, left, said.members or ())
 
 

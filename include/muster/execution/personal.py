@@ -68,6 +68,9 @@ class _Sealer:
         data = seal_data(event.type, event.data, self.value)
         if event.type == EventType.RUN_OPENED:
             data["subject"] = self.rules.subject
+        if event.type == EventType.STEP_EXPANDED and is_impersonal(self.rules.definition, data.get("step")):
+            # What came of the tasks of a team stays, so the names under which it is found have to.
+            data = {**data, **{name: event.data[name] for name in ("names",) if name in event.data}}
         if "output" in data:
             step, definition = data.get("step"), self.rules.definition
             # `impersonal` speaks of the step's own output. A compensation gives back another one, which may be

@@ -65,11 +65,11 @@ def redriven_with(
             if same_list(other, step) and (other.id in work_items or other.id in after):
                 before = state.step(other.id)
                 named |= _without_outcome(before)
-                failed = any(before.work(index).status == "failed" for index in work_items.get(other.id, ()))
-                if failed:
+                ends = {before.work(index).status for index in work_items.get(other.id, ())}
+                if "failed" in ends:
                     named |= not_begun(before)
                 # Tasks of a team wait for one another, as steps do.
-                if other.id in after or (failed and other.pulls):
+                if other.id in after or (other.pulls and ends & {"failed", "set_aside"}):
                     named |= {index for index in _skipped(before) if not _is_its_own(result, index)}
         named -= {index for index in _discarded(result) if index not in work_items.get(step.id, ())}
         positions[step.id] = sorted(named)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from uuid import uuid4
 from weakref import WeakValueDictionary
 
+from muster.agents.spec import AgentSpec
 from muster.coordination.assignment import Choice, Member, Progress, assign, lost
-from muster.coordination.plans import Plan
+from muster.coordination.plans import Plan, Task
 from muster.events import keys
 from muster.events.coalesce import Coalescer
 from muster.events.keys import work_key
@@ -22,13 +25,15 @@ from muster.events.state import CANCELLED, UNWINDING
 from muster.execution.fanout import FanOut
 from muster.execution.flow import ITEM_FAILED, UPSTREAM_FAILED, Skip
 from muster.execution.overtaken import AHEAD_BEAT, LONGEST_WAIT_AHEAD
-from muster.execution.references import WorkRef
+from muster.execution.references import StepNotInScope, WorkRef
 from muster.execution.services import Services
 from muster.execution.stopping import why_not_begun
 from muster.execution.variables import Variables
 from muster.execution.work_item import WorkItem
 from muster.recovery.heartbeats import last_heartbeats
 
+PATIENCE = 10.0
+"""Seconds without anything to do after which a member does also what its agent cannot, with another of the team."""
 LOOK = 1.0
 """Seconds between two looks at what members in other processes do; those in this process are told at once."""
 PASSED_ON = (CANCELLED, UNWINDING, ITEM_FAILED)
@@ -64,8 +69,12 @@ class Board:
     @cached_property
     def members(self) -> list[Member]:
         """The members of the team."""
-        agents = self.fan_out.view.definition.agents
-        return [Member(slot, name, frozenset(agents[name].skills)) for slot, name in enumerate(self.fan_out.members)]
+        skills = {name: frozenset(agent.skills) for name, agent in self._agents.items()}
+        return [Member(slot, name, skills[name]) for slot, name in enumerate(self.fan_out.members)]
+
+    @property
+    def _agents(self) -> Mapping[str, AgentSpec]:
+        return self.fan_out.view.definition.agents
 
     @property
     def is_over(self) -> bool:
@@ -88,21 +97,49 @@ class Board:
         mine = (task for task, said in self._assigned.items() if said[-1].member == slot)
         return [self._endings[task] for task in sorted(mine) if task in self._endings]
 
-    def next_of(self, slot: int, *, waited: bool) -> Choice | int | None:
-        """What a member does next: the task that it has already, or a choice; None when there is nothing for it now.
+    def choose(self, slot: int, idle: float) -> Choice | None:
+        """A task for a member that has none; None when there is nothing for it now.
 
         Args:
-            waited: It has waited for a while and nothing changed: then it also takes what is another member's, because
-                that one may have died.
+            idle: Seconds in which it has had nothing to do. After a while it takes what is left to others, who may have
+                died before they took anything; and later also what its agent cannot do, with another agent of the team:
+                the members who could may all be gone, or wait for a slot that this one holds.
         """
-        progress = self.progress
-        if (mine := next((task for task, member in progress.taken.items() if member == slot), None)) is not None:
-            return mine
-        among = self.fan_out.indices
+        among, progress = self.fan_out.indices, self.progress
         chosen = assign(self.plan, self.members, progress, among).get(slot)
-        if chosen is None and waited:
-            chosen = assign(self.plan, [self.members[slot]], progress, among).get(slot)
+        alone = replace(progress, taken=dict.fromkeys(progress.taken, -1))
+        if chosen is None and idle >= LOOK:
+            chosen = assign(self.plan, [self.members[slot]], alone, among).get(slot)
+        if chosen is None and idle >= PATIENCE:
+            chosen = assign(self.plan, [self._anybody(slot)], alone, among).get(slot)
         return chosen
+
+    def _anybody(self, slot: int) -> Member:
+        """A member who can do whatever an agent of the team can."""
+        needs = (task.needs for task in self.plan.tasks if self._able(task))
+        return replace(self.members[slot], skills=frozenset(itertools.chain.from_iterable(needs)))
+
+    def _able(self, task: Task) -> list[str]:
+        return [name for name in self.fan_out.step.agents if {*task.needs} <= {*self._agents[name].skills}]
+
+    def agent_for(self, slot: int, task: int) -> str:
+        """The agent that does a task for a member: its own where it can."""
+        able, own = self._able(self.plan.tasks[task]), self.members[slot].agent
+        return own if own in able else able[0]
+
+    def held_by(self, slot: int) -> dict[int, TaskAssigned]:
+        """The tasks under way that a member has, with how it took each."""
+        last = {task: said[-1] for task, said in self._assigned.items() if task not in self._endings}
+        return {task: said for task, said in last.items() if said.member == slot}
+
+    def marks_of(self, slot: int) -> set[str]:
+        """The marks of all that a member has taken."""
+        return {said.mark for all_of in self._assigned.values() for said in all_of if said.member == slot}
+
+    def left(self) -> list[int]:
+        """The tasks that have neither ended nor are under way."""
+        taken = self.progress.taken
+        return [task for task in self.fan_out.indices if task not in self._endings and task not in taken]
 
     def lost(self) -> list[tuple[int, Skip]]:
         """The tasks that can never begin, each with the reason."""
@@ -119,9 +156,8 @@ class Board:
         if now < self._look_at_signs.get(slot, 0.0):
             return None
         self._look_at_signs[slot] = now + AHEAD_BEAT
-        taken = {task: other for task, other in self.progress.taken.items() if other != slot}
-        skills = self.members[slot].skills
-        works = {self._work(task): task for task in taken if skills >= {*self.plan.tasks[task].needs}}
+        taken = self.progress.taken
+        works = {self._work(task): task for task in taken}
         signs = await last_heartbeats(self._services.database, dict.fromkeys(works, 0)) if works else {}
         for work, task in works.items():
             # With the number of its assignments: a member that has just taken it has not beaten yet.
@@ -141,16 +177,19 @@ class Board:
     def _work(self, task: int) -> str:
         return f"{self.fan_out.view.id}/{work_key(self.fan_out.step.id, task)}"
 
-    async def claim(self, ref: WorkRef, slot: int, choice: Choice) -> bool:
-        """Take a task; false when another member, or another process of this one, was first."""
-        step, agent, mark = self.fan_out.step.id, self.members[slot].agent, uuid4().hex
+    async def claim(self, ref: WorkRef, slot: int, choice: Choice) -> str | None:
+        """Take a task; the mark of that, or None when another member or process was first."""
+        step, mark = self.fan_out.step.id, uuid4().hex
+        said = self._assigned.get(choice.task)
+        # Whoever takes a task over goes on as the agent that had it: what that has said and done stays its own.
+        agent = said[-1].agent if said else self.agent_for(slot, choice.task)
         place: Place = {"step": step, "index": choice.task, "epoch": self._epoch}
-        said = TaskAssigned(**place, member=slot, agent=agent, mark=mark, why=choice.why)
+        taken = TaskAssigned(**place, member=slot, agent=agent, mark=mark, why=choice.why)
         key = keys.assigned(work_key(step, choice.task), self._count(choice.task) + 1, self._epoch)
         # Of several that append under one key the first is stored, and the others are given what it has written.
-        stored = await self._services.log.aappend(ref.run, [said.event(key=key, actor=agent)])
+        stored = await self._services.log.aappend(ref.run, [taken.event(key=key, actor=agent)])
         self.note(stored[0])
-        return TaskAssigned.of(stored[0]).mark == mark
+        return mark if TaskAssigned.of(stored[0]).mark == mark else None
 
     def work_item(self, ref: WorkRef, task: int) -> WorkItem:
         """The work item of a task, whose expressions also know `tasks`: what the tasks before it gave."""
@@ -183,11 +222,8 @@ class Board:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    async def changed(self) -> bool:
-        """Wait until a member in this process has done something, or it is time to look what others have done.
-
-        Returns True when something has changed.
-        """
+    async def changed(self) -> None:
+        """Wait until a member in this process has done something, or it is time to look what others have done."""
         changed = self._changed
         try:
             # All who wait look at the same moments, and share a read.
@@ -195,7 +231,6 @@ class Board:
                 await changed.wait()
         except TimeoutError:
             await self.look()
-        return changed.is_set()
 
     async def look(self) -> None:
         """Read what has come into the log."""
@@ -212,45 +247,59 @@ class Board:
         return [None for _ in asked]
 
 
-_boards: WeakValueDictionary[tuple[int, int, int, int | None], Board] = WeakValueDictionary()
+_boards: WeakValueDictionary[tuple[int, int, int], Board] = WeakValueDictionary()
 
 
-def _board(services: Services, fan_out: FanOut, ref: WorkRef) -> Board:
-    # A member that a person cleared in Airflow by hand does its own tasks again, and no others.
-    by_hand = fan_out.epoch != ref.epoch and not ref.is_preserved
-    key = (id(asyncio.get_running_loop()), id(fan_out), ref.epoch, ref.slot if by_hand else None)
+def _board(services: Services, fan_out: FanOut, epoch: int) -> Board:
+    key = id(asyncio.get_running_loop()), id(fan_out), epoch
     if (board := _boards.get(key)) is None:
-        kept = fan_out.kept
-        if by_hand:
-            items = fan_out.view.state.step(fan_out.step.id).items
-            ends = {event.index: event for event in fan_out.view.events if event.type in ENDINGS}
-            kept = {index: ends[index] for index in items if index in ends and (items[index].member or 0) != ref.slot}
-        board = _boards[key] = Board(services, fan_out, kept, ref.epoch)
+        board = _boards[key] = Board(services, fan_out, fan_out.kept, epoch)
     return board
 
 
 async def pull(
     services: Services, fan_out: FanOut, ref: WorkRef, perform: PerformTask, skip: SkipTask
 ) -> Sequence[Event]:
-    """Do tasks as the member `ref.slot` until all have ended; how its own ended."""
-    board, slot, waited = _board(services, fan_out, ref), ref.slot or 0, False
+    """Do tasks as the member `ref.slot` until all have ended; how its own ended.
+
+    Raises:
+        StepNotInScope: the execution of the run leaves the step as it was, or has ended.
+    """
+    if fan_out.epoch != ref.epoch and not ref.is_preserved:
+        # A layout for it would give other members other tasks, while their instances in Airflow stand for the old ones.
+        raise StepNotInScope(
+            f"A member of {ref.step} was cleared in Airflow without {ref.step}.items: nobody knows which tasks are "
+            f"to be done again. Clear both, or `muster restart {ref.run} --from {ref.step}`."
+        )
+    if ref.is_preserved:
+        items = fan_out.view.state.step(fan_out.step.id).items
+        return [event for index, event in fan_out.kept.items() if index in items and items[index].member == ref.slot]
+    board, slot, since = _board(services, fan_out, ref.epoch), ref.slot or 0, time.monotonic()
     await board.look()
+    # What an earlier process of this member had is gone on with. What is taken for it after this is another process's,
+    # which has come since: then this one does nothing until that one is silent.
+    mine = board.marks_of(slot)
     while not board.is_over:
-        ref.ensure_in_scope()
         for task, reason in board.lost():
             board.note(await skip(services, board.work_item(ref, task), reason))
-        chosen = board.next_of(slot, waited=waited)
-        if chosen is None and waited:
-            # Raises where the execution has ended: a member that has nothing to do would never hear of it.
-            await why_not_begun(services, ref)
-            chosen = await board.silent(slot)
-        if chosen is None:
-            waited = not await board.changed()
-            continue
-        waited = False
-        if isinstance(chosen, Choice):
-            if not await board.claim(ref, slot, chosen):
+        own = next((task for task, said in board.held_by(slot).items() if said.mark in mine), None)
+        if own is None:
+            idle = time.monotonic() - since
+            is_alone = board.marks_of(slot) <= mine
+            chosen = board.choose(slot, idle) if is_alone or idle >= LONGEST_WAIT_AHEAD else None
+            if chosen is None and idle >= LOOK:
+                if (stopped := await why_not_begun(services, ref)) is not None:
+                    for task in board.left():
+                        board.note(await skip(services, board.work_item(ref, task), stopped))
+                    continue
+                chosen = await board.silent(slot)
+            if chosen is None:
+                await board.changed()
                 continue
-            chosen = chosen.task
-        board.note(await perform(services, board.work_item(ref, chosen)))
+            if (mark := await board.claim(ref, slot, chosen)) is None:
+                continue
+            mine.add(mark)
+            own = chosen.task
+        board.note(await perform(services, board.work_item(ref, own)))
+        since = time.monotonic()
     return board.endings_of(slot)

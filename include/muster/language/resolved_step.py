@@ -110,6 +110,10 @@ class ResolvedStep(Resolved, ABC):
         """The names by which `steps.<id>` has what came of the items; None where it is a list."""
         return None
 
+    def depth_of(self, position: int, items: Sequence[object]) -> int:
+        """How many items were done one after the other before the one at a position; empty `items` are not known."""
+        return 0
+
     @property
     def can_be_undone(self) -> bool:
         """True when it says what undoes it, or starts runs, which say so themselves."""

@@ -17,12 +17,7 @@ def mistake(returns: str | Mapping[str, object] | None, skills: SkillIndex) -> t
     if returns is None:
         return None
     if not isinstance(returns, str):
-        if returns and not returns.keys() & _WORDS:
-            shown = ", ".join(f"{name}: {{ type: {kind} }}" for name, kind in returns.items() if kind in JSON_TYPES)
-            remedy = f"Write `{{ type: object, properties: {{ {shown or 'name: { type: string }'} }} }}`."
-            return f"not a JSON Schema: it says nothing of {all_of(returns)}", remedy
-        found = _schema_mistake(json.dumps(returns))
-        return (found, None) if found else None
+        return schema_mistake(returns)
     if returns in JSON_TYPES:
         return f"there is no type `{returns}`", f"Write `returns: {{ type: {returns} }}`."
     name = returns
@@ -38,6 +33,16 @@ def mistake(returns: str | Mapping[str, object] | None, skills: SkillIndex) -> t
         f"there is no type `{name}`",
         f"Name a class of `skills/{domain}.py`, as `{domain}.<class>`, or a JSON Schema.",
     )
+
+
+def schema_mistake(returns: Mapping[str, object]) -> tuple[str, str | None] | None:
+    """What is wrong with a JSON Schema, and what to do; None when nothing is."""
+    if returns and not returns.keys() & _WORDS:
+        shown = ", ".join(f"{name}: {{ type: {kind} }}" for name, kind in returns.items() if kind in JSON_TYPES)
+        remedy = f"Write `{{ type: object, properties: {{ {shown or 'name: { type: string }'} }} }}`."
+        return f"not a JSON Schema: it says nothing of {all_of(returns)}", remedy
+    found = _schema_mistake(json.dumps(returns))
+    return (found, None) if found else None
 
 
 _WORDS = frozenset(

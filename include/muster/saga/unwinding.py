@@ -168,7 +168,7 @@ async def _compensate(services: Services, ref: WorkRef) -> Outcome:
             undone += 1
 
     try:
-        jobs = [partial(one, work_item) for work_item in _work_items(services, view, step, ref, left)]
+        waves = _waves(services, view, step, ref, left)
         threads = uses_threads(_undoing(step), services)
     except Exception as error:
         # For example, the skill is gone. Raised from the task, the error would reach nobody, and without `run.stuck` no
@@ -179,7 +179,8 @@ async def _compensate(services: Services, ref: WorkRef) -> Outcome:
         await services.log.aappend(ref.run, [said.event()])
         failures.append((left[0], error))
     else:
-        await at_once(jobs, threads=threads)
+        for wave in waves:
+            await at_once([partial(one, work_item) for work_item in wave], threads=threads)
     if failures:
         return await _stuck(services, ref, step.id, *failures[0])
     if undone < len(left):
@@ -214,10 +215,22 @@ def _compensation(step: ResolvedStep) -> ResolvedCompensation:
     return step.compensate
 
 
+def _waves(
+    services: Services, view: RunView, step: ResolvedStep, ref: WorkRef, indices: list[int | None]
+) -> list[list[WorkItem]]:
+    """The work items to undo, those that may be undone side by side together: first those that built on others.
+
+    Each has its own variables: the run as it was when the work was done last.
+    """
+    waves = defaultdict[int, list[WorkItem]](list)
+    for depth, work_item in _work_items(services, view, step, ref, indices):
+        waves[depth].append(work_item)
+    return [waves[depth] for depth in sorted(waves, reverse=True)]
+
+
 def _work_items(
     services: Services, view: RunView, step: ResolvedStep, ref: WorkRef, indices: list[int | None]
-) -> Iterator[WorkItem]:
-    """The work items to undo, each with its variables: the run as it was when the work was done last."""
+) -> Iterator[tuple[int, WorkItem]]:
     undo, undoing = step.compensate, _undoing(step)
     # Variables of today would be wrong: a step that was done again since has another output, and the compensation would
     # undo something else.
@@ -237,7 +250,8 @@ def _work_items(
                 own["item"] = items
             elif index < len(items):
                 own["item"] = items[index]
-        yield WorkItem(view=view, step=undoing, ref=ref, index=index, variables={**variables, **own}, undoes=True)
+        work_item = WorkItem(view=view, step=undoing, ref=ref, index=index, variables={**variables, **own}, undoes=True)
+        yield step.depth_of(index or 0, () if isinstance(items, Forgotten) else items), work_item
 
 
 def _list(step: ResolvedStep, variables: Mapping[str, object]) -> Sequence[object] | Forgotten:

@@ -82,6 +82,8 @@ class SkillIndex:
     def has_type(self, name: str) -> bool:
         """True when a domain's file binds the name of a type, `<domain>.<name>`; what that is, an import would say."""
         domain, _, attribute = name.partition(".")
+        if not domain.isidentifier():
+            return False
         files = [self._folders[-1] / f"{domain}.py", SHIPPED / f"{domain}.py", SHIPPED / domain / "__init__.py"]
         return any(_binds(path, attribute.partition(".")[0]) for path in files)
 

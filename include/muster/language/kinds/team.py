@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
-from muster.coordination.plans import Plan, Task, mistakes
+from muster.coordination.formation import form
+from muster.coordination.plans import Plan, Task, mistakes, refusal
+from muster.errors import PermanentError
+from muster.language.expressions import is_expression
 from muster.language.fields import Words
 from muster.language.problems import did_you_mean
 from muster.language.resolved_step import ResolvedStep
-from muster.language.returns import mistake
+from muster.language.returns import mistake, schema_mistake
 from muster.language.step_kind import StepKind, object_of
 from muster.language.steps import WorkStep
 from muster.yaml_model import YamlModel
@@ -73,11 +76,47 @@ class ResolvedTeam(ResolvedStep):
         Raises:
             PermanentError: it is none, or something is wrong with it.
         """
-        return [task.model_dump(by_alias=True) for task in Plan.of(value).tasks]
+        tasks = Plan.of(value).tasks
+        if isinstance(self.each, str):
+            wrong = [f"task `{task.id}`: {said}" for task in tasks if (said := _not_plain(task.returns))]
+            if wrong:
+                raise refusal(wrong)
+        return [task.model_dump(by_alias=True) for task in tasks]
+
+    def depth_of(self, position: int, items: Sequence[object]) -> int:
+        """How many tasks were done one after the other before the one at a position."""
+        return Plan.of(items).depths[position] if position < len(items) else position
 
     def names_of(self, items: Sequence[object]) -> list[str]:
         """The ids of the tasks."""
         return [str(item["id"]) for item in items if isinstance(item, dict)]
+
+
+_NOT_PLAIN = frozenset({"$ref", "$dynamicRef", "pattern", "patternProperties"})
+"""Words of a JSON Schema that a plan from elsewhere may not use: what they ask for can take for ever to find out."""
+_LARGEST = 500
+
+
+def _not_plain(returns: dict[str, object] | str | None) -> str | None:
+    """What is wrong with the `returns` of a task that was not written in the file; None when nothing is."""
+    if returns is None:
+        return None
+    if isinstance(returns, str):
+        # Such a name is that of a file, which would be imported.
+        return f"`returns` must be a JSON Schema here, not the name `{returns[:100]}`"
+    nodes, waiting = 0, list[object]([returns])
+    while waiting:
+        nodes += 1
+        match waiting.pop():
+            case dict() as node:
+                if found := sorted(_NOT_PLAIN & node.keys()):
+                    return f"`returns` may not use `{found[0]}` here"
+                waiting += node.values()
+            case list() as items:
+                waiting += items
+        if nodes > _LARGEST:
+            return f"`returns` is larger than {_LARGEST} values"
+    return (schema_mistake(returns) or (None,))[0]
 
 
 def _members(step: TeamStep, catalog: SiteCatalog) -> list[str]:
@@ -103,6 +142,9 @@ def _check(step: TeamStep, spot: Spot) -> Iterator[Problem]:
     for key in ("each", "pack"):
         if getattr(step, key) is not None:
             yield spot.problem(f"the items of a team are its tasks, so it has no `{key}`", key, key=True)
+    if step.team.plan is not None and not is_expression(step.team.plan):
+        suggestion = "Write an expression that gives it, such as `{{ steps.plan }}`, or write `tasks`."
+        yield spot.problem("`plan` is text, which is no plan", "team", "plan", suggestion=suggestion)
     if (step.team.plan is None) == (step.team.tasks is None):
         message = "`plan` and `tasks` exclude each other" if step.team.plan else "`plan` is missing, or `tasks`"
         yield spot.problem(message, "team", key=True, suggestion="Write the tasks, or an expression that gives them.")
@@ -116,16 +158,22 @@ def _check(step: TeamStep, spot: Spot) -> Iterator[Problem]:
     able = _able(step, spot.catalog)
     tasks = step.team.tasks or []
     known = {skill for skills in able.values() for skill in skills}
-    for wrong in mistakes(tasks, able) if tasks else ():
-        ids = [task.id for task in tasks]
+    ids, found = [task.id for task in tasks], list(mistakes(tasks, able)) if tasks else []
+    for wrong in found:
         field = wrong.path[1] if len(wrong.path) > 1 else None
-        named = {"after": ids, "needs": sorted(known)}.get(str(field), [])
+        named = {"after": ids, "uses": ids, "needs": sorted(known)}.get(str(field), [])
         said = tasks[int(wrong.path[0])] if wrong.path else None
-        hints = [did_you_mean(name, named) for name in getattr(said, str(field), ()) if name not in named]
+        given = said.waits_for if said is not None and field in ("after", "uses") else said.needs if said else ()
+        hints = [did_you_mean(name, named) for name in given if name not in named]
         yield spot.problem(wrong.message, "team", "tasks", *wrong.path, suggestion=next(filter(None, hints), None))
+    if tasks and not found:
+        try:
+            form(Plan(tasks), able, step.team.size)
+        except PermanentError as error:
+            yield spot.problem(error.message.removesuffix("."), "team", suggestion=error.remedy)
     for position, task in enumerate(tasks):
-        if found := mistake(task.returns, spot.catalog.skills):
-            yield spot.problem(found[0], "team", "tasks", position, "returns", suggestion=found[1])
+        if said_of := mistake(task.returns, spot.catalog.skills):
+            yield spot.problem(said_of[0], "team", "tasks", position, "returns", suggestion=said_of[1])
 
 
 def _gives(step: TeamStep, catalog: SiteCatalog) -> Mapping[str, object] | None:
