@@ -19,6 +19,7 @@ from muster.events.keys import OPENED
 from muster.events.log import EventLog
 from muster.events.model import Event, EventType, NewEvent
 from muster.events.payloads.runs import RunOpened
+from muster.events.payloads.work import StepExpanded
 from muster.events.personal import Vault
 from muster.events.sealing import AND, SEALED, WITHHELD, Keys, Seals, open_all, seal, sealed_ids
 from muster.events.structure import SKIPPED, Seal, seal_data
@@ -70,7 +71,7 @@ class _Sealer:
             data["subject"] = self.rules.subject
         if event.type == EventType.STEP_EXPANDED and is_impersonal(self.rules.definition, data.get("step")):
             # What came of the tasks of a team stays, so the names under which it is found have to.
-            data = {**data, **{name: event.data[name] for name in ("names",) if name in event.data}}
+            data |= {"names": StepExpanded.of(event).names} if "names" in data else {}
         if "output" in data:
             step, definition = data.get("step"), self.rules.definition
             # `impersonal` speaks of the step's own output. A compensation gives back another one, which may be
