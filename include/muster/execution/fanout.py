@@ -133,8 +133,8 @@ def _fan_out(services: Services, view: RunView, step: ResolvedStep, ref: WorkRef
     variables = Variables(partial(view.variables, step, services))
     kept = last_endings(view, step) if ref.is_preserved else _kept(view, step, expanded, ref)
     # Tasks of a team wait also for those that have no work in this execution.
-    among = [index for index in kept if index is not None] if step.pulls else said.indices
-    left = {index: kept[index] for index in among if index in kept}
+    among = kept if step.pulls else said.indices
+    left = {index: kept[index] for index in among if index is not None and index in kept}
     return FanOut(view, step, said.indices, variables, said.epoch, left, said.members or ())
 
 
@@ -201,9 +201,8 @@ async def _lay_out(services: Services, view: RunView, step: ResolvedStep, ref: W
         await _ensure_not_replaced(services, view, step, indices)
     notes += _not_listed(view, step, ref, but={*indices, *stays, *(note.index for note in notes)})
     indices = before.indices if alone else sorted({*indices, *stays.intersection(before.indices)})
-    held = skip.reason if skip is not None else None
     length = before.length or 0 if alone else length
-    return await _write(services, view, step, ref, length, indices, notes, stays, held, team)
+    return await _write(services, view, step, ref, length, indices, notes, stays, skip and skip.reason, team)
 
 
 def _stays(view: RunView, step: ResolvedStep, again: Collection[int] | None) -> set[int]:
