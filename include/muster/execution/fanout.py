@@ -202,7 +202,7 @@ async def _lay_out(services: Services, view: RunView, step: ResolvedStep, ref: W
     notes += _not_listed(view, step, ref, but={*indices, *stays, *(note.index for note in notes)})
     indices = before.indices if alone else sorted({*indices, *stays.intersection(before.indices)})
     length = before.length or 0 if alone else length
-    return await _write(services, view, step, ref, length, indices, notes, stays, skip and skip.reason, team)
+    return await _write(services, view, step, ref, length, indices, notes, stays, skip.reason if skip else None, team)
 
 
 def _stays(view: RunView, step: ResolvedStep, again: Collection[int] | None) -> set[int]:
