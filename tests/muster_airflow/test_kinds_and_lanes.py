@@ -24,7 +24,10 @@ WHAT: dict[str, dict[str, Any]] = {
     "branch": {"branch": [{"to": []}]},
     "operator": {"operator": "airflow.providers.standard.operators.empty.EmptyOperator"},
     "run": {"run": "other"},
+    "team": {"team": {"tasks": [{"id": "a", "ask": "x"}]}},
 }
+REFUSES = ("human", "branch", "run", "operator", "team")
+"""Kinds that do not take every shape in every lane."""
 LANES: list[str | None] = [None, "async", "worker"]
 SHAPES: list[dict[str, Any]] = [{}, {"each": [1, 2]}, {"each": [1, 2], "pack": 2}, {"each": [1, 2], "pack": "all"}]
 SKILL = """
@@ -68,17 +71,17 @@ def test_what_lint_lets_pass_is_a_dag_and_what_it_refuses_is_located(include: Pa
     refused = {path.stem: problems for path, problems in catalogue.broken.items()}
     for name, (kind, lane, shape) in made.items():
         if name in refused:
-            assert kind in ("human", "branch", "run", "operator"), refused[name]
+            assert kind in REFUSES, refused[name]
             assert all(f"automations/{name}.yaml" in problem.file for problem in refused[name])
             assert any(word in str(refused[name][0]) for word in ("lane", "each", "pack")), refused[name]
             continue
         dag = dags[name]
         assert "NOT VALID" not in (dag.description or ""), (name, dag.description)
-        mapped = bool(shape) and shape.get("pack") != "all"
+        mapped = kind == "team" or (bool(shape) and shape.get("pack") != "all")
         assert set(dag.task_ids) >= {"open", "one", "close"} | ({"one.items"} if mapped else set()), name
         assert {each.task_type for each in dag.tasks} <= {kind.__name__ for kind in STEPS}, "all have the links"
         task = dag.get_task("one")
-        in_triggerer = ALWAYS.get(kind, lane == "async" if lane else kind in ("agent", "notify"))
+        in_triggerer = ALWAYS.get(kind, lane == "async" if lane else kind in ("agent", "notify", "team"))
         assert _starts_in_triggerer(task) is in_triggerer, name
     assert not {name for name in refused if made[name][0] in ("skill", "agent", "notify")}, "these have every lane"
 
@@ -93,7 +96,7 @@ def test_a_pack_is_done_whole_or_refused(
     path.write_text(yaml.safe_dump({"automation": "packed", "steps": [step]}, sort_keys=False))
     catalogue = load_folder(include)
     if path in catalogue.broken:
-        assert kind in ("human", "branch", "run", "operator")
+        assert kind in REFUSES
         assert any("pack" in str(problem) for problem in catalogue.broken[path])
         return
     site = Site.of(include, database, tmp_path / "artifacts", NoModels())
