@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 import pytest
@@ -16,32 +18,44 @@ from muster.execution import locking
 from muster.recovery.holding import holding
 from support.runs import Site
 
+T = TypeVar("T")
 SKILLS = '''
 from pathlib import Path
-from muster.errors import PermanentError
+from muster.errors import DatabaseLost, PermanentError
 from muster.skills import skill
 
 @skill("sums.pay", lane="async")
-async def pay(folder: str, who: str, refuses: bool = False) -> str:
-    """Pays; refuses the first time when it is told so."""
+async def pay(folder: str, who: str, refuses: bool = False, loses: bool = False) -> str:
+    """Pays; the first time it refuses, or loses the database after it, when it is told so."""
     calls = Path(folder) / "calls"
-    refused = refuses and not calls.exists()
+    first = not calls.exists()
+    refused = refuses and first
     with calls.open("a") as file:
         file.write(f"{who}-{'refused' if refused else 'paid'} ")
     if refused:
         raise PermanentError("no")
+    if loses and first:
+        raise DatabaseLost("The database did not answer.")
     return who
 '''
 REFUSE = """
-CREATE SEQUENCE refused;
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-  IF NEW.type = 'step.succeeded' AND nextval('refused') = 1 THEN
+  IF nextval(TG_ARGV[0]) = 1 THEN
     RAISE EXCEPTION 'refused' USING ERRCODE = '{code}';
   END IF;
   RETURN NEW;
 END $$;
-CREATE TRIGGER refuse BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION refuse();
 """
+REFUSED = {
+    "step.succeeded": "INSERT ON events FOR EACH ROW WHEN (NEW.type = 'step.succeeded')",
+    "step.retried": "INSERT ON events FOR EACH ROW WHEN (NEW.type = 'step.retried')",
+    "step.fell_back": "INSERT ON events FOR EACH ROW WHEN (NEW.type = 'step.fell_back')",
+    "step.failed": "INSERT ON events FOR EACH ROW WHEN (NEW.type = 'step.failed')",
+    "step.set_aside": "INSERT ON events FOR EACH ROW WHEN (NEW.type = 'step.set_aside')",
+    "compensation.succeeded": "INSERT ON events FOR EACH ROW WHEN (NEW.type = 'compensation.succeeded')",
+    "the release": "UPDATE ON leases FOR EACH ROW WHEN (NEW.owner IS NULL)",
+}
+"""What the database may refuse, each the first time."""
 
 
 @pytest.fixture
@@ -51,31 +65,89 @@ def site(tmp_path: Path, database: Database) -> Site:
     return made
 
 
-def opened(site: Site, folder: Path, more: str = "", lock: str = "lock: ledger, ") -> str:
+def opened(site: Site, folder: Path, more: str = "", lock: str = "lock: ledger, ", budget: str = "") -> str:
     given = f"skill: sums.pay, with: {{folder: '{folder}', who: "
     return site.open(
         site.definition(
-            f"automation: a\nsteps:\n  - {{id: one, {lock}{given}step{more}}}, fallback: {{{given}fallback}}}}}}\n"
+            f"automation: a\n{budget}steps:\n"
+            f"  - {{id: one, {lock}{given}step{more}}}, fallback: {{{given}fallback}}}}}}\n"
         )
     )
 
 
-# 54000: a value is too large; 25006: the server has become a standby; 42501: a right was taken away.
-@pytest.mark.parametrize("code", ["54000", "25006", "42501"])
+def refusing(site: Site, *what: str, code: str = "25006") -> None:
+    with psycopg.connect(site.services.database.dsn) as connection:
+        connection.execute(REFUSE.replace("{code}", code))
+        for number, each in enumerate(what):
+            connection.execute(f"CREATE SEQUENCE refused_{number}")
+            connection.execute(
+                f"CREATE TRIGGER refuse_{number} BEFORE {REFUSED[each]} EXECUTE FUNCTION refuse('refused_{number}')"
+            )
+
+
+def again(perform: Callable[[], T]) -> T:
+    """As Airflow or the trigger does it: what was lost with the database is performed again."""
+    for _ in range(3):
+        with suppress(DatabaseLost):
+            return perform()
+    return perform()
+
+
+# 54000: a value is too large; 25006: the server has become a standby; 42501: a right was taken away; 55P03: a row is
+# locked for too long.
+@pytest.mark.parametrize("code", ["54000", "25006", "42501", "55P03"])
 @pytest.mark.parametrize("lock", ["", "lock: ledger, "])
 def test_no_fallback_follows_a_success_that_could_not_be_written(
     site: Site, tmp_path: Path, lock: str, code: str
 ) -> None:
     run = opened(site, tmp_path, lock=lock)
-    with psycopg.connect(site.services.database.dsn) as connection:
-        connection.execute(REFUSE.replace("{code}", code))
-    for _ in range(2):
-        try:
-            site.step(run, "one")
-        except (psycopg.Error, DatabaseLost):
-            continue  # No ending is written: the task is performed again.
-        break
+    refusing(site, "step.succeeded", code=code)
+    again(lambda: site.step(run, "one"))
     assert "fallback" not in (tmp_path / "calls").read_text()
+
+
+SHAPES = {
+    "single": "",
+    "mapped": "each: [a, b], ",
+    "packed": "each: [a, b], pack: 2, ",
+    "whole": "each: [a, b], pack: all, ",
+    "worker": "lane: worker, ",
+    "without a lock": "",
+}
+BUDGETS = {"left": "", "used up": "budget: {retries: 0}\n"}
+BESIDE = {"nothing": (), "its retry": ("step.retried",), "the release": ("the release",)}
+
+
+@pytest.mark.parametrize("beside", BESIDE)
+@pytest.mark.parametrize("budget", BUDGETS)
+@pytest.mark.parametrize("retry", ["", "retry: {times: 2, delay: 0s}, "])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_nor_does_it_where_a_retry_could_not_be_had_either(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: str, retry: str, budget: str, beside: str
+) -> None:
+    monkeypatch.setattr(locking, "holding", partial(holding, ttl=0.6))  # What is not released runs out soon.
+    lock = "" if shape == "without a lock" else "lock: ledger, "
+    run = opened(site, tmp_path, lock=SHAPES[shape] + lock + retry, budget=BUDGETS[budget])
+    refusing(site, "step.succeeded", *BESIDE[beside])
+    if shape == "mapped":
+        again(lambda: site.expand(run, "one"))
+    for slot in (0, 1) if shape == "mapped" else (None,):
+        assert again(partial(site.step, run, "one", slot)).status == "succeeded"
+    calls = (tmp_path / "calls").read_text().split()
+    assert set(calls) == {"step-paid"}
+    kinds = {event.type for event in site.services.log.read(run)}
+    assert not kinds & {"step.failed", "step.fell_back", "step.retried"}
+
+
+@pytest.mark.parametrize("budget", BUDGETS)
+@pytest.mark.parametrize("retry", ["", "retry: {times: 2, delay: 0s}, "])
+@pytest.mark.parametrize("lock", ["", "lock: ledger, "])
+def test_nor_does_it_where_the_skill_itself_loses_the_database(
+    site: Site, tmp_path: Path, lock: str, retry: str, budget: str
+) -> None:
+    run = opened(site, tmp_path, ", loses: true", lock=lock + retry, budget=BUDGETS[budget])
+    assert again(partial(site.step, run, "one")).status == "succeeded"
+    assert (tmp_path / "calls").read_text().split() == ["step-paid", "step-paid"]
 
 
 @pytest.mark.parametrize("dies", [False, True])

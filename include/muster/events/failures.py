@@ -28,6 +28,19 @@ def database_failures() -> Iterator[None]:
         raise_translated(error)
 
 
+@contextmanager
+def lost_if_refused() -> Iterator[None]:
+    """Turn a refusal by the database, also one that psycopg alone has a word for, into `DatabaseLost`.
+
+    For what is written about work that has been done or has failed. That the server has become a standby or a right was
+    taken away says nothing about the work: it is performed again.
+    """
+    try:
+        yield
+    except (psycopg.Error, RowLocked) as error:
+        raise DatabaseLost(f"The database refused what happened: {_first_line(error)}.") from error
+
+
 def raise_translated(error: psycopg.Error | UnicodeEncodeError) -> NoReturn:
     """Raise the error of Muster's that the failure means; a failure without one goes on as it is."""
     match error:

@@ -9,9 +9,8 @@ from dataclasses import replace
 from functools import partial
 from typing import NoReturn, TypeVar, cast
 
-import psycopg
-
 from muster.errors import DatabaseLost, ErrorClass, Final, PermanentError, SetAside
+from muster.events.failures import lost_if_refused
 from muster.events.model import Event, NewEvent
 from muster.events.payloads.base import RecordedError, message_of
 from muster.events.payloads.work import OfRetry, StepRetried
@@ -63,15 +62,19 @@ async def written(work_item: WorkItem, ending: NewEvent, append: Callable[[NewEv
     """Write how a work item ended, and return the stored event.
 
     If the log cannot hold the output, `step.failed` is written under the same key instead.
+
+    Raises:
+        DatabaseLost: the database has not stored it.
     """
-    try:
-        return (await append(ending))[0]
-    except TamperedLog:
-        raise
-    except PermanentError as error:
-        # An error that escapes here reaches `perform`, which takes it for one from before the work began and fails the
-        # step as a whole: the output of one item would fail its whole list.
-        return (await append(work_item.failed(error)))[0]
+    with lost_if_refused():
+        try:
+            return (await append(ending))[0]
+        except TamperedLog:
+            raise
+        except PermanentError as error:
+            # An error that escapes here reaches `perform`, which takes it for one from before the work began and fails
+            # the step as a whole: the output of one item would fail its whole list.
+            return (await append(work_item.failed(error)))[0]
 
 
 async def _ending(services: Services, work_item: WorkItem, act: Action, fall_back: Action) -> NewEvent:
@@ -97,14 +100,13 @@ async def _attempted(services: Services, work_item: WorkItem, act: Action, *, as
     # writes it. Written after the release, the ending would not be there yet when the next holder looks for it: another
     # execution of this work would do it twice, and an item would begin although another one has failed (`failures`).
     async def ends(answer: ActionResult) -> None:
-        try:
-            await _conclude(services, work_item, work_item.succeeded(answer, fallback=work_item.falls_back))
-        except psycopg.Error as error:
-            # Not judged as a failure of the attempt: the fallback would do a second time what has been done.
-            raise DatabaseLost(f"The database refused how {work_item.key} ended: {error}.") from error
+        await _conclude(services, work_item, work_item.succeeded(answer, fallback=work_item.falls_back))
 
     async def gives_up(error: Exception) -> None:
         try:
+            if isinstance(error, Stopped):
+                # In a wait this process may have been taken for dead: what another one does is not skipped here.
+                await ensure_not_overtaken(services, work_item)
             if work_item.falls_back:
                 raise error
             await _hand_over(services, work_item, error)
@@ -191,7 +193,8 @@ async def attempts(
                 raise
             raise took_too_long(work_item.step.timeout) from error
         if ends is not None:
-            await ends(answer)
+            with lost_if_refused():
+                await ends(answer)
         return answer
 
     async def record(attempt: int, error: BaseException, delay: float) -> None:
@@ -205,7 +208,8 @@ async def attempts(
         # step's failure, so it costs the run none of its retries.
         unlimited = work_item.undoes or isinstance(error, LeaseLost)
         limit = None if unlimited else work_item.view.definition.retries
-        await undisturbed(partial(write_retried, services, work_item, said, limit))
+        with lost_if_refused():
+            await undisturbed(partial(write_retried, services, work_item, said, limit))
 
     def within(work: Callable[[], Awaitable[T]]) -> Callable[[], Awaitable[T]]:
         return under_lock(services, work_item, work, record, partial(_ensure_due, services, work_item))
@@ -282,6 +286,7 @@ async def _hand_over(services: Services, work_item: WorkItem, error: Exception) 
         Exception: `error` itself, when the step has no fallback or the error allows none.
         Final: an outside effect of the work item has happened, or may have; the fallback would do it a second time.
         Overtaken: another process has begun the same work since; this execution does nothing more.
+        DatabaseLost: it is not written.
     """
     if work_item.step.fallback is None or isinstance(error, _NEVER_HANDED_OVER):
         raise error
@@ -290,7 +295,8 @@ async def _hand_over(services: Services, work_item: WorkItem, error: Exception) 
         untried = f"so the fallback of {work_item.key} was not tried."
         remedy = "Mend what failed and restart the step: what has happened is not repeated."
         raise outside.keeps(untried, remedy, before=f"{message_of(error)} ") from error
-    await services.log.aappend(work_item.ref.run, [work_item.fell_back(RecordedError.of(error))])
+    with lost_if_refused():
+        await services.log.aappend(work_item.ref.run, [work_item.fell_back(RecordedError.of(error))])
     # Read after the write, the reverse order of a process that begins the same work: it writes `step.started` first and
     # looks for `step.fell_back` then. So of two at the same moment one sees the other, and the step is not done beside
     # its fallback. A process that began after the ledger was asked may have acted since: then the hand-over is void.

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from muster.errors import ErrorClass
+from muster.errors import DatabaseLost, ErrorClass
 from muster.failures import asked_to_wait, classify
 from muster.language.resolved import ResolvedClassRetry, ResolvedRetry
 from muster.recovery.leases import LeaseLost
@@ -112,7 +112,9 @@ async def with_retries(
 
     async def judge(error: Exception) -> _Judged:
         try:
-            if not patience.may_go_on(error):
+            # A lost database is no failed attempt. Judged as one, an error of the budget or of `record` would take its
+            # place, and a fallback do a second time what has been done and could only not be written.
+            if isinstance(error, DatabaseLost) or not patience.may_go_on(error):
                 raise error
             # Before the wait, not after it: a process that dies while it waits has left the failed attempt in the log.
             await record(next(numbers), error, patience.delay)

@@ -59,7 +59,7 @@ async def _kept(leases: Leases, lease: Lease) -> AsyncIterator[None]:
             yield
     except BaseException:
         # The body's own error is the one to raise, and soon: a lease that is not released runs out by itself.
-        with suppress(MusterError, TimeoutError):
+        with suppress(Exception):
             await _within(lease.ttl / RENEWALS, leases.arelease(lease))
         raise
     finally:
