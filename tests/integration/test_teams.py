@@ -16,7 +16,7 @@ from support.bank import BankServer
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
-AGENTS = """department: proving
+AGENTS = """department: crews
 agents:
   - { id: hand, role: Works., skills: [work], offline: proving.wait }
   - { id: manager, role: Plans and looks., skills: [plan, work], offline: proving.wait }
@@ -37,7 +37,7 @@ steps:
 
 
 def team(airflow: Airflow, lane: str, size: int, members: Sequence[str], tasks: Sequence[str]) -> None:
-    (airflow.project / "include" / "agents" / "proving.yaml").write_text(AGENTS)
+    (airflow.project / "include" / "agents" / "crews.yaml").write_text(AGENTS)
     listed = "\n".join(f"        - {{ {task} }}" for task in tasks)
     source = SOURCE.format(lane=lane, size=size, members=", ".join(members), tasks=listed)
     airflow.automation(f"proving_team_{lane}", source)
