@@ -110,9 +110,9 @@ class ResolvedStep(Resolved, ABC):
         """The names by which `steps.<id>` has what came of the items; None where it is a list."""
         return None
 
-    def depth_of(self, position: int, items: Sequence[object]) -> int:
-        """How many items were done one after the other before the one at a position; empty `items` are not known."""
-        return 0
+    def depths_of(self, items: Sequence[object]) -> Sequence[int]:
+        """For each item how many were done one after the other before it, because it waited for them."""
+        return [0] * len(items)
 
     @property
     def can_be_undone(self) -> bool:

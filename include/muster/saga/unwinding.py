@@ -235,14 +235,16 @@ def _work_items(
     # Variables of today would be wrong: a step that was done again since has another output, and the compensation would
     # undo something else.
     names = {*(undo.references if undo is not None else ()), *step.references}
-    seen: dict[int, tuple[Mapping[str, object], Sequence[object] | Forgotten]] = {}
+    seen: dict[int, tuple[Mapping[str, object], Sequence[object] | Forgotten, Sequence[int]]] = {}
     for index in indices:
         work = view.state.step(step.id).work(index)
         epoch = work.epoch if work.begun is None else work.begun
         if epoch not in seen:
             known = variables_for(view.definition, names, view.as_of(epoch), services)
-            seen[epoch] = known, _list(step, known)
-        variables, items = seen[epoch]
+            listed = _list(step, known)
+            # Once for all of them: each look at a plan looks at all of its tasks.
+            seen[epoch] = known, listed, () if isinstance(listed, Forgotten) else step.depths_of(listed)
+        variables, items, depths = seen[epoch]
         own: dict[str, object] = {"output": with_forgotten(work.output)}
         if index is not None:
             own["index"] = index
@@ -251,7 +253,9 @@ def _work_items(
             elif index < len(items):
                 own["item"] = items[index]
         work_item = WorkItem(view=view, step=undoing, ref=ref, index=index, variables={**variables, **own}, undoes=True)
-        yield step.depth_of(index or 0, () if isinstance(items, Forgotten) else items), work_item
+        # Of a plan that cannot be read any more the last task is undone first.
+        position = index or 0
+        yield depths[position] if position < len(depths) else position if step.pulls else 0, work_item
 
 
 def _list(step: ResolvedStep, variables: Mapping[str, object]) -> Sequence[object] | Forgotten:

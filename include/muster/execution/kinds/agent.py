@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import partial
 
 from muster.agents.call import AgentCall, doer
 from muster.agents.prompts import fence
@@ -27,7 +26,10 @@ Ask = Callable[[str], Awaitable[ActionResult]]
 
 async def _act(services: Services, work_item: WorkItem, step: ResolvedAgent) -> ActionResult:
     return await ask_one_of(
-        services, work_item, step.agents, partial(_ask, services, work_item, step.ask, step.arguments, step.returns)
+        services,
+        work_item,
+        step.agents,
+        lambda agent: ask_agent(services, work_item, agent, step.ask, step.arguments, step.returns),
     )
 
 
@@ -82,21 +84,10 @@ async def ask_agent(
     returns: Returns | None,
 ) -> ActionResult:
     """Ask an agent what a step says about a work item; `returns` overrides the type of its answer."""
-    return await _ask(services, work_item, ask, arguments, returns, name)
-
-
-async def _ask(
-    services: Services,
-    work_item: WorkItem,
-    ask: str,
-    arguments: Mapping[str, object],
-    returns: Returns | None,
-    agent: str,
-) -> ActionResult:
     where = f"step {work_item.step.id}"
     said = evaluate_marked(ask, work_item.variables, fence, where=f"{where}, ask")
     return await put(
-        services, work_item, agent, said, evaluate(arguments, work_item.variables, where=f"{where}, with"), returns
+        services, work_item, name, said, evaluate(arguments, work_item.variables, where=f"{where}, with"), returns
     )
 
 

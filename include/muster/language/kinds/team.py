@@ -83,9 +83,9 @@ class ResolvedTeam(ResolvedStep):
                 raise refusal(wrong)
         return [task.model_dump(by_alias=True) for task in tasks]
 
-    def depth_of(self, position: int, items: Sequence[object]) -> int:
-        """How many tasks were done one after the other before the one at a position."""
-        return Plan.of(items).depths[position] if position < len(items) else position
+    def depths_of(self, items: Sequence[object]) -> Sequence[int]:
+        """For each task how many were done one after the other before it."""
+        return Plan.of(items).depths if items else ()
 
     def names_of(self, items: Sequence[object]) -> list[str]:
         """The ids of the tasks."""
@@ -149,9 +149,7 @@ def _check(step: TeamStep, spot: Spot) -> Iterator[Problem]:
         message = "`plan` and `tasks` exclude each other" if step.team.plan else "`plan` is missing, or `tasks`"
         yield spot.problem(message, "team", key=True, suggestion="Write the tasks, or an expression that gives them.")
     for position, name in enumerate(step.team.members or ()):
-        if name not in spot.catalog.agents.by_id:
-            suggestion = did_you_mean(name, spot.catalog.agents.by_id) or "`muster agents` shows them all."
-            yield spot.problem(f"there is no agent `{name}`", "team", "members", position, suggestion=suggestion)
+        yield from spot.agent(name, "team", "members", position)
     if not spot.catalog.agents.by_id:
         yield spot.problem("a team needs agents, and there is none", "team", suggestion="Write `agents/<file>.yaml`.")
         return
