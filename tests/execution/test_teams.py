@@ -342,3 +342,33 @@ def fail() -> None:
         (0, "design"), (1, "house"), (2, "garden"), (3, "look"),
     ]  # fmt: skip
     assert undone[0].data["output"]["output"]["at"] == undone[0].index
+
+
+@pytest.mark.parametrize(("agents", "members"), [(1, 1), (3, 3)])
+def test_the_inputs_of_a_run_may_say_how_many_members_a_team_has(team: Site, agents: int, members: int) -> None:
+    source = """\
+automation: works
+inputs:
+  agents: { type: integer, default: 2 }
+steps:
+  - id: build
+    team:
+      size: "{{ inputs.agents }}"
+      tasks: [{ id: a, ask: Do. }, { id: b, ask: Do. }, { id: c, ask: Do. }, { id: d, ask: Do. }]
+"""
+    run = team.open(team.definition(source), agents=agents)
+    assert len(team.tasks(run, "build")) == members
+
+
+def test_a_size_that_no_team_has_fails_the_step_in_words(team: Site) -> None:
+    source = """\
+automation: works
+inputs: { agents: {} }
+steps:
+  - id: build
+    team: { size: "{{ inputs.agents }}", tasks: [{ id: a, ask: Do. }] }
+"""
+    for agents in (0, 101, "many", True, None):
+        run = team.open(team.definition(source), agents=agents)
+        with pytest.raises(Exception, match="no whole number from 1 to 100"):
+            team.tasks(run, "build")

@@ -216,13 +216,26 @@ def run(
     run_id: Annotated[str | None, typer.Option(help="Your own id: the same id never starts a second run.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the end; exit code 1 when the run fails.")] = False,
     timeout: Annotated[float, typer.Option(help="Seconds to wait at most.")] = 3600,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Start nothing: show plans, who does what, conflicts, time and cost to expect."),
+    ] = False,
+    agents: Annotated[
+        int | None, typer.Option(min=1, max=100, help="How many agents its teams have; for a run, its input `agents`.")
+    ] = None,
     user: As = "admin",
     as_json: Json = False,
 ) -> None:
     """Start a run."""
+    if dry_run:
+        from muster.cli.dry_run import show_dry_run
+
+        show_dry_run(name, inputs or [], agents=agents, as_json=as_json)
+        return
     from muster.cli.starting import start_run
 
-    start_run(name, inputs or [], run_id=run_id, wait=wait, timeout=timeout, user=user, as_json=as_json)
+    inputs = [*(inputs or []), *([] if agents is None else [f"agents={agents}"])]
+    start_run(name, inputs, run_id=run_id, wait=wait, timeout=timeout, user=user, as_json=as_json)
 
 
 @app.command(rich_help_panel=WORK)

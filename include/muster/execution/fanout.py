@@ -197,7 +197,7 @@ async def _lay_out(services: Services, view: RunView, step: ResolvedStep, ref: W
                 remedy=f"Do all of it: `muster restart {ref.run} --from {step.id}`.",
             )
         indices, notes = _positions(view, step, items, variables, ref, stays, again)
-        team = team_of(view.definition, step, items)
+        team = team_of(view.definition, step, items, variables)
         await _ensure_not_replaced(services, view, step, indices)
     notes += _not_listed(view, step, ref, but={*indices, *stays, *(note.index for note in notes)})
     indices = before.indices if alone else sorted({*indices, *stays.intersection(before.indices)})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
 from muster.coordination.formation import form
@@ -23,16 +23,18 @@ NO_TEAM = LaidOut()
 """What is written of any other fan-out."""
 
 
-def team_of(definition: Definition, step: ResolvedStep, items: Sequence[object]) -> LaidOut:
+def team_of(
+    definition: Definition, step: ResolvedStep, items: Sequence[object], variables: Mapping[str, object]
+) -> LaidOut:
     """The agents of a team and the names of its tasks, for the event that lays its plan out.
 
     Raises:
-        PermanentError: the agents cannot carry the plan out.
+        PermanentError: the agents cannot carry the plan out, or `size` gives no number.
     """
     if not isinstance(step, ResolvedTeam):
         return NO_TEAM
     if not items:
         return LaidOut(members=[], names=[])
     able = {name: frozenset(definition.agents[name].skills) for name in step.members}
-    members = form(Plan.of(items), able, step.size)
+    members = form(Plan.of(items), able, step.places(variables))
     return LaidOut(members=[member.agent for member in members], names=step.names_of(items))

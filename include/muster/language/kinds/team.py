@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
 from muster.coordination.formation import form
 from muster.coordination.plans import Plan, Task, mistakes, refusal
 from muster.errors import PermanentError
-from muster.language.expressions import is_expression
+from muster.language.expressions import evaluate, is_expression
 from muster.language.fields import Words
 from muster.language.problems import did_you_mean
 from muster.language.resolved_step import ResolvedStep
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from muster.language.spot import Spot
 
 
+MOST_PLACES = 100
+
+
 class Team(YamlModel):
     """Who carries out a plan, and which."""
 
@@ -37,9 +40,9 @@ class Team(YamlModel):
     """In place of `plan`: the tasks themselves."""
     members: Words | None = None
     """Ids of the agents that may be members, those preferred first; default: every agent there is."""
-    size: int = Field(default=3, ge=1, le=100)
-    """How many tasks are done side by side. The smallest set of agents that can do all tasks is chosen, and further
-    places go where there is most work; an agent may have several."""
+    size: Annotated[int, Field(ge=1, le=MOST_PLACES)] | Annotated[str, Field(max_length=1_000)] = 3
+    """How many tasks are done side by side, or an expression that gives it. The smallest set of agents that can do all
+    tasks is chosen, and further places go where there is most work; an agent may have several."""
 
 
 class TeamStep(WorkStep):
@@ -63,7 +66,21 @@ class ResolvedTeam(ResolvedStep):
     kind: Literal["team"]
     members: tuple[str, ...]
     """Ids of the agents that may be members."""
-    size: int
+    size: int | str
+
+    def places(self, variables: Mapping[str, object]) -> int:
+        """How many members the team has at most.
+
+        Raises:
+            PermanentError: `size` gives no number that it can be.
+        """
+        size = evaluate(self.size, variables, where=f"step {self.id}, team.size")
+        if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= MOST_PLACES:
+            raise PermanentError(
+                f"The `size` of the team {self.id} is {size!r:.100}, which is no whole number from 1 to {MOST_PLACES}.",
+                remedy="Mend the expression, or start the run with an input that fits.",
+            )
+        return size
 
     @property
     def agents(self) -> Sequence[str]:
@@ -145,6 +162,10 @@ def _check(step: TeamStep, spot: Spot) -> Iterator[Problem]:
     if step.team.plan is not None and not is_expression(step.team.plan):
         suggestion = "Write an expression that gives it, such as `{{ steps.plan }}`, or write `tasks`."
         yield spot.problem("`plan` is text, which is no plan", "team", "plan", suggestion=suggestion)
+    size = step.team.size
+    if isinstance(size, str) and not is_expression(size):
+        suggestion = 'Write a number, or an expression such as `"{{ inputs.agents }}"`.'
+        yield spot.problem("`size` is text, which is no number", "team", "size", suggestion=suggestion)
     if (step.team.plan is None) == (step.team.tasks is None):
         message = "`plan` and `tasks` exclude each other" if step.team.plan else "`plan` is missing, or `tasks`"
         yield spot.problem(message, "team", key=True, suggestion="Write the tasks, or an expression that gives them.")
@@ -166,7 +187,7 @@ def _check(step: TeamStep, spot: Spot) -> Iterator[Problem]:
         yield spot.problem(wrong.message, "team", "tasks", *wrong.path, suggestion=next(filter(None, hints), None))
     if tasks and not found:
         try:
-            form(Plan(tasks), able, step.team.size)
+            form(Plan(tasks), able, size if isinstance(size, int) else MOST_PLACES)
         except PermanentError as error:
             yield spot.problem(error.message.removesuffix("."), "team", suggestion=error.remedy)
     for position, task in enumerate(tasks):
