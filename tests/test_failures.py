@@ -132,3 +132,10 @@ def test_what_the_other_side_asked_for_is_found_wherever_it_stands() -> None:
 )
 def test_a_sentence_that_repeats_a_sentence_ends_once(said: str, told: str) -> None:
     assert str(MusterError(said)) == told
+
+
+def test_a_message_that_ends_with_a_sentence_of_another_error_has_one_period() -> None:
+    inner = MusterError("The folder is gone.", remedy="Make it again.")
+    for said in (inner.message, str(inner), "the folder is gone"):
+        assert not str(PermanentError(f"It cannot be read: {said}.")).endswith("..")
+    assert MusterError("It goes on ...").message == "It goes on ..."

@@ -23,7 +23,7 @@ DAGS = ROOT / "dags"
 SHARED = {
     "addresses", "documents", "errors", "failures", "files", "findings", "database", "redaction", "secret_names",
     "secret_shapes", "secret_words", "bounded_cache", "turns", "sessions", "yaml_model", "faces", "patterns",
-    "migrations",
+    "migrations", "misfits",
 }  # fmt: skip
 """Rooms that every other room may use."""
 ROOMS = {

@@ -10,9 +10,6 @@ if TYPE_CHECKING:
     # Pydantic is heavy, and every command needs errors.
     from muster.findings import Finding
 
-if TYPE_CHECKING:
-    from pydantic import ValidationError
-
 
 class ErrorClass(StrEnum):
     """What kind of failure an error is: it decides whether and when trying again can help."""
@@ -35,6 +32,11 @@ class ErrorClass(StrEnum):
     """Anything else that will not pass."""
 
 
+def one_period(sentence: str) -> str:
+    """The sentence without its second period: what it repeats of an error at its end may be a sentence already."""
+    return sentence[:-1] if sentence.endswith("..") and not sentence.endswith("...") else sentence
+
+
 class MusterError(Exception):
     """Base of every error Muster raises on purpose; shown to people without a traceback."""
 
@@ -44,8 +46,7 @@ class MusterError(Exception):
     """False when its words are only about runs and steps: no personal data can get into them, so anybody may hear."""
 
     def __init__(self, message: str, *, remedy: str | None = None, error_class: ErrorClass | None = None) -> None:
-        # What it repeats of another error may be a sentence already.
-        message = message[:-1] if message.endswith("..") and not message.endswith("...") else message
+        message = one_period(message)
         super().__init__(message)
         self.message = message
         self.remedy = remedy
@@ -113,11 +114,3 @@ class RetriesExhausted(PermanentError):
 
 class ConcurrencyError(MusterError):
     """Somebody else appended to the stream first: read it again and decide again."""
-
-
-def misfits(error: ValidationError) -> list[str]:
-    """What does not fit a model, each with its place, without what Pydantic puts before the words of a check."""
-    return [
-        f"{'.'.join(map(str, each['loc'])) or 'value'}: {each['msg'].removeprefix('Value error, ')}"
-        for each in error.errors()
-    ]

@@ -40,3 +40,21 @@ def test_dead_letters_whose_name_is_no_text_are_refused(
     assert isinstance(result.exception, SystemExit), repr(result.exception)
     assert result.exit_code in (1, 2)
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("runs --status foo", "'--status': 'foo' is not one of 'open', 'succeeded', "),
+        ("outbox --status foo", "'--status': 'foo' is not one of 'pending', "),
+        ("users add ada --role foo", "'--role': 'foo' is not one of 'viewer', "),
+        ("runs --limit few", "'--limit': must be a whole number"),
+        ("runs --limit 0", "'--limit': must be at least 1"),
+        ("dead-letters list --limit 99999", "'--limit': must be at most 10000"),
+        ("run a --timeout long", "'--timeout': must be a number"),
+    ],
+)
+def test_an_option_that_does_not_fit_is_refused_in_plain_words(muster: Muster, words: str, said: str) -> None:
+    result = muster(*words.split())
+    assert result.exit_code == 2
+    assert f"Invalid value for {said}" in " ".join(result.stderr.replace("│", " ").split())

@@ -27,11 +27,11 @@ def task(id: str, **more: Any) -> dict[str, Any]:
         ([task("a", after=["b"]), task("b", uses={"x": "a"})], "these tasks wait for each other: a → b → a"),
         ([task("a", after=["a"])], "these tasks wait for each other: a → a"),
         ([task("a", uses={"x": "b"}, **{"with": {"x": 1}}), task("b")], "task `a` has `x` twice, in `with` too"),
-        ([{"id": "a"}], "task `a`: ask: Field required"),
-        ([task("A b")], "task `A b`: id: String should match"),
-        (["a"], "task 1: value: Input should be"),
-        ([task("a", effort=0)], "effort: Input should be greater than 0"),
-        ([task("a", nedes=["x"])], "nedes: Extra inputs are not permitted"),
+        ([{"id": "a"}], "task `a`: ask: is missing"),
+        ([task("A b")], "task `A b`: id: must match"),
+        (["a"], "task 1: value: must be"),
+        ([task("a", effort=0)], "effort: must be more than 0"),
+        ([task("a", nedes=["x"])], "nedes: is not known here"),
     ],
 )
 def test_a_plan_in_which_something_is_wrong_is_refused_in_words(value: Any, said: str) -> None:

@@ -165,3 +165,33 @@ def test_an_answer_that_comes_while_people_are_told_ends_it(site: Site) -> None:
     settled = waiting.at(0)
     assert (settled.status, settled.output["approved"]) == ("succeeded", False)
     assert waiting.events("told") == []
+
+
+BY_EXPRESSION = """
+automation: tested
+settings: {boss: boss@example.com}
+inputs: {requester: {default: ada@example.com}, team: {default: [ben@example.com, cleo@example.com]}}
+deadlines: [{within: 1h, notify: [{email: "{{ settings.boss }}"}]}]
+incidents: [{email: ["{{ settings.boss }}"]}]
+steps:
+  - id: approve
+    human:
+      ask: "Pay?"
+      assignees: [lead]
+      notify: [{email: "{{ inputs.requester }}"}, {email: ["{{ inputs.team[0] }}", "{{ settings.boss }}"]}]
+  - {id: tell, after: [], notify: [{email: "{{ inputs.team }}", text: Paid}]}
+"""
+
+
+def test_whom_an_email_goes_to_may_be_an_expression(reached: Site) -> None:
+    """Lint lets it pass wherever people are told, and each of them is."""
+    waiting = Approval(reached, BY_EXPRESSION)
+    waiting.at(0)
+    assert [notice.target for notice in told(reached, waiting.run)] == [
+        "ada@example.com",
+        "ben@example.com",
+        "boss@example.com",
+    ]
+    before = len(told(reached, waiting.run))
+    assert reached.step(waiting.run, "tell").status == "succeeded"
+    assert [notice.target for notice in told(reached, waiting.run)[before:]] == ["ben@example.com", "cleo@example.com"]

@@ -14,6 +14,7 @@ from muster.approvals import asking
 from muster.approvals.decisions import Decision, Reply, take_reply
 from muster.bounded_cache import BoundedCache
 from muster.database import Database
+from muster.errors import PermanentError
 from muster.events.model import EventType
 from muster.execution import fanout
 from muster.execution.performing import begin
@@ -108,6 +109,16 @@ def test_no_answer_counts_once_the_run_has_ended(asked: tuple[Site, WorkRef]) ->
     decision = approve(site.services, ref)
     assert (decision.status, decision.message) == ("closed", "It is not asked any more: the run has ended.")
     assert EventType.APPROVAL_ANSWERED not in types(site, ref.run)
+
+
+def test_no_answer_counts_once_the_question_could_not_be_put(asked: tuple[Site, WorkRef]) -> None:
+    """The reason is a sentence of its own, and what repeats it ends with one period."""
+    site, ref = asked
+    work_item = site.do(begin(site.services, ref))
+    assert isinstance(work_item, WorkItem)
+    site.services.log.append(ref.run, [work_item.failed(PermanentError("Nobody may answer."))])
+    decision = approve(site.services, ref)
+    assert (decision.status, decision.message) == ("closed", "It is not asked any more: Nobody may answer.")
 
 
 ENDINGS: dict[str, Callable[[Site, str], Any]] = {

@@ -187,6 +187,29 @@ def test_what_an_operator_gives_back_stays_money_and_dates(site: Site, tmp_path:
     assert (tmp_path / "calls").read_text() == "3.00 01.02. [8, null, null]\n"
 
 
+def test_what_an_operator_is_given_stays_money_and_dates(site: Site, tmp_path: Path) -> None:
+    """Of a skill that declares them, and of another operator."""
+    steps = """
+  - {id: bill, skill: office.bill}
+  - {id: look, operator: support.operators.Counts}
+  - id: take
+    after: [bill, look]
+    operator: support.operators.Names
+    with:
+      values: ["{{ steps.bill.total }}", "{{ steps.bill.due }}", "{{ steps.look[0][1] }}", "{{ steps.look[0][2] }}"]
+"""
+    run = site.open(site.definition(HEAD + steps), words="", folder=str(tmp_path))
+    assert site.step(run, "bill").status == "succeeded"
+    execute(run, "look", operator="support.operators.Counts")
+    execute(run, "take", operator="support.operators.Names")
+    assert site.state(run).step("take").whole.output == [
+        "Decimal 12.30",
+        "date 2026-02-28",
+        "Decimal 1.50",
+        "date 2026-01-31",
+    ]
+
+
 RETRIED = "  - {id: look, operator: support.failing.Breaks, retry: {times: 2, delay: 4s, backoff: 2}}\n"
 
 

@@ -307,3 +307,12 @@ def test_the_nearest_word_of_the_settings_counts(said: dict[str, object], failur
 def test_settings_that_are_no_policy_are_refused(said: object) -> None:
     with pytest.raises(PermanentError, match=r"docs/recovery\.md"):
         policy_of({"breakers": said}, "tier:a")
+
+
+def test_what_is_wrong_with_a_policy_is_said_in_one_line() -> None:
+    with pytest.raises(PermanentError) as raised:
+        policy_of({"breakers": {"failures": -1, "tier": {"when_open": "stop"}}}, "tier:a")
+    assert raised.value.message == (
+        "The setting `breakers` is no policy for tier:a: "
+        "failures: must be at least 0; when_open: must be 'next' or 'wait'."
+    )

@@ -60,6 +60,18 @@ class Counts(BaseOperator):
         return [(7, Decimal("1.50"), date(2026, 1, 31)), (8, None, None)]
 
 
+class Names(BaseOperator):
+    """Gives back the type of each value that it was given."""
+
+    def __init__(self, *, values: list[Any], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.values = values
+
+    def execute(self, context: Any) -> list[str]:
+        """Name them."""
+        return [f"{type(value).__name__} {value}" for value in self.values]
+
+
 def _deep() -> list[Any]:
     inner: list[Any] = [Decimal(1)]
     for _ in range(400):

@@ -18,7 +18,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, TypeAdapter, ValidationError, WithJsonSchema
 
-from muster.errors import PermanentError, misfits
+from muster.errors import PermanentError
+from muster.misfits import misfits
 from muster.skills.registry import get_skill, import_site_module
 
 Returns = str | Mapping[str, object]

@@ -14,6 +14,7 @@ from typing import Literal
 
 from muster.approvals.asking import Request, answer, look
 from muster.approvals.escalation import Question, question
+from muster.errors import one_period
 from muster.events import keys
 from muster.events.model import NewEvent
 from muster.events.payloads.people import ApprovalGranted, ApprovalRefused
@@ -81,9 +82,8 @@ async def _take(services: Services, ref: WorkRef, reply: Reply) -> Decision:
     if (why := await _over(services, ref)) is not None:
         return Decision(status="closed", message=f"It is not asked any more: {why}.")
     if isinstance(work_item, Outcome):
-        return Decision(
-            status="closed", message=f"It is not asked any more: {work_item.reason or 'its step has ended'}."
-        )
+        why = work_item.reason or "its step has ended"
+        return Decision(status="closed", message=one_period(f"It is not asked any more: {why}."))
     return await _decide(services, work_item, reply, version)
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from rich.console import Console
+from typer import BadParameter
 from typer.core import TyperGroup
 
 from muster.errors import MusterError, TransientError
@@ -123,6 +124,9 @@ class Commands(TyperGroup):
         """Run the command."""
         try:
             return super().invoke(ctx)
+        except BadParameter as error:
+            error.message = _in_plain_words(error)
+            raise
         except Exception as error:
             if not isinstance(error, MusterError) and not _is_outage(error):
                 raise
@@ -136,6 +140,14 @@ class Commands(TyperGroup):
             # The reader (`head`, `less`) has seen enough.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             ctx.exit(Exit.OK)
+
+
+def _in_plain_words(error: BadParameter) -> str:
+    """What is wrong with an option or argument. Typer has Pydantic say so where it checks a type or a range."""
+    from muster.misfits import in_words
+
+    errors: Any = getattr(error.__cause__, "errors", None)
+    return in_words(errors()[0]) if errors else error.message
 
 
 def complain(error: Exception) -> None:

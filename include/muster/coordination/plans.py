@@ -10,7 +10,8 @@ from typing import Annotated
 
 from pydantic import Field, ValidationError
 
-from muster.errors import PermanentError, misfits
+from muster.errors import PermanentError
+from muster.misfits import misfits
 from muster.yaml_model import Name, YamlModel
 
 TOLD = 10

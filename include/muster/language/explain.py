@@ -18,6 +18,7 @@ from muster.language.problems import LanguageError, Problem, all_of, did_you_mea
 from muster.language.reading import Path
 from muster.language.reserved import ALL_RESERVED, refusal
 from muster.language.steps import TAG
+from muster.misfits import KINDS_OF_VALUE, bound_in_words
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -172,44 +173,17 @@ def keys_of(model: type[BaseModel]) -> list[str]:
     return [field.alias or name for name, field in model.model_fields.items()]
 
 
-_KINDS_OF_VALUE: dict[str, str] = {
-    "string_type": "text",
-    "int_type": "a whole number",
-    "int_from_float": "a whole number",
-    "float_type": "a number",
-    "decimal_type": "a number",
-    "decimal_parsing": "a number",
-    "bool_type": "true or false",
-    "list_type": "a list (lines beginning with `- `, or `[a, b]`)",
-    "dict_type": "a mapping (lines of `key: value`)",
-    "model_type": "a mapping (lines of `key: value`)",
-    "model_attributes_type": "a mapping (lines of `key: value`)",
-    "is_instance_of": "a number",
-}
-
-_BOUNDS: dict[str, tuple[str, str]] = {
-    "greater_than_equal": ("ge", "must be at least {}"),
-    "greater_than": ("gt", "must be more than {}"),
-    "less_than_equal": ("le", "must be at most {}"),
-    "less_than": ("lt", "must be less than {}"),
-    "string_too_short": ("min_length", "must have {} characters or more"),
-    "string_too_long": ("max_length", "must have {} characters or fewer"),
-    "too_short": ("min_length", "must have {} entries or more"),
-    "too_long": ("max_length", "must have {} entries or fewer"),
-    "decimal_max_places": ("decimal_places", "must have at most {} decimal places"),
-    "decimal_max_digits": ("max_digits", "must have at most {} digits"),
-}
+_SHAPES = {"a list": " (lines beginning with `- `, or `[a, b]`)", "a mapping": " (lines of `key: value`)"}
+"""How a list or a mapping is written."""
 
 
 def _wording(details: ErrorDetails, value: Any) -> tuple[str, str | None]:
     kind, context = details["type"], details.get("ctx", {})
-    if kind in _KINDS_OF_VALUE:
-        return f"must be {_KINDS_OF_VALUE[kind]}, not {shown_value(value)}", _value_meant(kind, value)
-    if kind in _BOUNDS:
-        name, words = _BOUNDS[kind]
-        if name == "min_length" and context.get(name) == 1:
-            return "must not be empty", None
-        return words.format(context.get(name)), None
+    if kind in KINDS_OF_VALUE:
+        wanted = KINDS_OF_VALUE[kind]
+        return f"must be {wanted}{_SHAPES.get(wanted, '')}, not {shown_value(value)}", _value_meant(kind, value)
+    if (bound := bound_in_words(details)) is not None:
+        return bound, None
     if kind == "literal_error":
         allowed = typing.cast("str", context["expected"]).replace("'", "`")
         choices = re.findall("`(.*?)`", allowed)
@@ -230,7 +204,7 @@ def _value_meant(kind: str, value: Any) -> str | None:
         return "Put it in quotes to make it text."
     if kind == "bool_type" and isinstance(value, str) and (meant := _TRUTHS.get(value.lower())):
         return f"Write `{meant}`{', without quotes' if meant == value.lower() else ''}."
-    if "number" in _KINDS_OF_VALUE[kind] and isinstance(value, str) and (found := _ONE_NUMBER.fullmatch(value)):
+    if "number" in KINDS_OF_VALUE[kind] and isinstance(value, str) and (found := _ONE_NUMBER.fullmatch(value)):
         return f"Write `{found[1].replace(',', '.')}`."
     return None
 

@@ -19,8 +19,9 @@ from pydantic import (
     model_validator,
 )
 
-from muster.errors import PermanentError, misfits
+from muster.errors import PermanentError
 from muster.language.channels import CHANNELS
+from muster.misfits import misfits
 from muster.redaction import redact
 
 LINE_SEPARATORS = "\x85\u2028\u2029"

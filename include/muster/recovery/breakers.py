@@ -24,6 +24,7 @@ from muster.errors import MusterError, PermanentError
 from muster.events.coalesce import Coalescer
 from muster.events.driver import Query, Work, arun, run
 from muster.failures import classify
+from muster.misfits import misfits
 from muster.recovery.ledger import NotPerformed
 
 State = Literal["closed", "open", "half_open"]
@@ -132,8 +133,9 @@ def policy_of(settings: Mapping[str, Any], name: str) -> Policy:
         general = {key: value for key, value in said.items() if key not in KINDS and ":" not in key}
         return Policy(**(general | said.get(name.partition(":")[0], {}) | said.get(name, {})))
     except (ValidationError, TypeError, AttributeError) as error:
+        wrong = "; ".join(misfits(error)) if isinstance(error, ValidationError) else error
         raise PermanentError(
-            f"The setting `breakers` is no policy for {name}: {error}.",
+            f"The setting `breakers` is no policy for {name}: {wrong}.",
             remedy="docs/recovery.md shows what can be said.",
         ) from error
 

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
 
 from muster.documents import NO_DOCUMENTS, Documents
-from muster.errors import MusterError, PermanentError, misfits
+from muster.errors import MusterError, PermanentError
+from muster.misfits import misfits
 
 if TYPE_CHECKING:
     # Compiling an automation reads this module and must not pay for the database driver.

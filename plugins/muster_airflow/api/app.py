@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
 from muster.errors import MusterError, TransientError
+from muster.misfits import in_words
 from muster_airflow.api import data, pages
 from muster_airflow.api.access import UnknownRun
 from muster_airflow.api.rendering import THEME_SCRIPT
@@ -70,7 +71,7 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 async def _misunderstood(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    said = "; ".join(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors())
+    said = "; ".join(f"{'.'.join(map(str, problem['loc']))}: {in_words(problem)}" for problem in error.errors())
     return _answer(request, said, 422)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from muster.coordination.messages.model import MessageRefused
-from muster.errors import misfits
+from muster.misfits import misfits
 
 Schema = type[BaseModel] | TypeAdapter[Any] | Mapping[str, Any]
 """A pydantic model or type, or a JSON Schema."""

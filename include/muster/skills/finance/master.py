@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from muster.documents import Documents
 from muster.errors import PermanentError
+from muster.misfits import in_words
 from muster.skills.finance.coding import CostCentreCode
 from muster.skills.finance.invoice import Currency
 from muster.skills.finance.masterfile import MAX_BYTES, MasterFile
@@ -136,8 +137,7 @@ def _read(file: str, documents: Documents) -> MasterData:
         return MasterData.model_validate(written.data, strict=False)
     except ValidationError as error:
         wrong = "; ".join(
-            f"{written.place(e['loc'])}: {'.'.join(map(str, e['loc']))}: {e['msg'].removeprefix('Value error, ')}"
-            for e in error.errors()
+            f"{written.place(e['loc'])}: {'.'.join(map(str, e['loc']))}: {in_words(e)}" for e in error.errors()
         )
         raise PermanentError(f"This is not master data: {wrong}.") from error
 

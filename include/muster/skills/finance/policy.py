@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import ConfigDict, Field, ValidationError, field_validator
 
-from muster.errors import PermanentError, misfits
+from muster.errors import PermanentError
+from muster.misfits import misfits
 from muster.skills.finance.invoice import Currency
 from muster.yaml_model import YamlModel
 

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from muster.errors import SetAside
 from muster.findings import Finding
+from muster.misfits import in_words
 from muster.skills.finance.codes import CURRENCIES
 from muster.skills.finance.invoice import Invoice
 from muster.skills.finance.reading import cii, ubl
@@ -33,7 +34,7 @@ def read_xml(data: bytes) -> tuple[Invoice, Syntax, list[Finding]]:
     try:
         invoice = Invoice.model_validate(fields)
     except ValidationError as error:
-        problems += [_from_validation(item["loc"], item["msg"]) for item in error.errors()]
+        problems += [_from_validation(item["loc"], in_words(item)) for item in error.errors()]
     if problems:
         raise SetAside("The invoice holds values that cannot be read.", problems)
     return invoice, syntax, _currency_findings(root, invoice)
@@ -53,7 +54,7 @@ def _syntax(root: etree._Element) -> Syntax:
 def _from_validation(location: tuple[int | str, ...], message: str) -> Finding:
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
     rule = _CURRENCY_RULES.get(path, "MU-VALUE-INVALID")
-    return Finding(rule=rule, message=message.removeprefix("Value error, "), path=path)
+    return Finding(rule=rule, message=message, path=path)
 
 
 def _currency_findings(root: etree._Element, invoice: Invoice) -> list[Finding]:
