@@ -26,6 +26,7 @@ ORDER = (
     "replay",
     "recovery",
     "messages",
+    "blackboard",
     "restart",
     "rehearsal",
     "fanout",

@@ -75,6 +75,10 @@ UPDATE messages SET body = '{{"$forgotten": ""}}', error = NULL, is_taken = fals
     settled_at = coalesce(settled_at, clock_timestamp())
 WHERE run IN ({_RUNS})
 """
+# What stood on blackboards. The rows stay, so that nobody who has seen an earlier version writes over them unseen.
+_BLACKBOARD = f"""
+UPDATE blackboard SET value = '{{"$forgotten": ""}}' WHERE run IN ({_RUNS}) AND value IS NOT NULL
+"""
 # The name of a file may say whom it is about, so a keyed hash replaces it: the file is known when it is seen again, and
 # no second run is started for it.
 _ARRIVALS = f"""
@@ -164,6 +168,7 @@ def forget(database: Database, vault: Vault, subject: str, *, by: str, artifacts
         notices = connection.execute(_NOTICES, given).rowcount
         connection.execute(_EFFECTS, given)
         connection.execute(_MESSAGES, given)
+        connection.execute(_BLACKBOARD, given)
         connection.execute(_BREAKERS)
     before = None if new else max(at for at in subjects.values() if at is not None)
     return Forgotten(ids[0].partition(".")[0], told, notices, unsent, len(folders), before)

@@ -1,4 +1,4 @@
-"""Retention of the ledger: effects, attempts and messages of runs that nobody can do again need not be known any more.
+"""Retention of the ledger: effects, attempts, messages and blackboards of runs that nobody can do again may go.
 
 An effect in the ledger keeps a restart from performing it twice, and the row of an attempt keeps a process that was
 taken for dead from writing. So both are removed only for runs that ended long ago and that Airflow has forgotten: such
@@ -25,7 +25,8 @@ SELECT r.id FROM runs r
 _FIND = f"""
 SELECT run, sum(effects) FROM (
     SELECT run, 1 AS effects FROM effects UNION ALL SELECT run, 0 FROM attempts
-    UNION ALL SELECT run, 0 FROM messages UNION ALL SELECT run, 0 FROM subscriptions) AS known
+    UNION ALL SELECT run, 0 FROM messages UNION ALL SELECT run, 0 FROM subscriptions
+    UNION ALL SELECT run, 0 FROM blackboard WHERE board = 'run ' || run) AS known
  WHERE run IN ({_OLD}) GROUP BY run ORDER BY run
 """
 # Whether a run is old is asked again in the statement that removes: it may have been begun again since it was listed.
@@ -33,7 +34,8 @@ _DELETE = f"DELETE FROM effects WHERE run = ANY(%(runs)s) AND run IN ({_OLD})"
 _DELETE_WITH_THEM = [
     f"DELETE FROM {table} WHERE run = ANY(%(runs)s) AND run IN ({_OLD})"
     for table in ("attempts", "messages", "subscriptions")
-]
+    # The board of a goal outlives the runs that write there.
+] + [f"DELETE FROM blackboard WHERE run = ANY(%(runs)s) AND board = 'run ' || run AND run IN ({_OLD})"]
 
 
 @dataclass(frozen=True)

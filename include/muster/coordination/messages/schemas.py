@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -22,7 +22,7 @@ class Schemas:
         Raises:
             MessageRefused: one of them is not a JSON Schema.
         """
-        self._checks = {name: _check(name, schema) for name, schema in (schemas or {}).items()}
+        self._checks = {name: check_of(name, schema) for name, schema in (schemas or {}).items()}
 
     def ensure_fits(self, name: str | None, body: object) -> None:
         """Do nothing if the body fits the schema of this name, or there is no name.
@@ -42,7 +42,12 @@ class Schemas:
             )
 
 
-def _check(name: str, schema: Schema) -> Any:
+def check_of(name: str, schema: Schema) -> Callable[[object], list[str]]:
+    """What says where a value does not fit a schema; `name` is the schema's, for the error that it is none.
+
+    Raises:
+        MessageRefused: it is not a JSON Schema.
+    """
     if isinstance(schema, Mapping):
         return _json_check(name, schema)
     adapter = schema if isinstance(schema, TypeAdapter) else TypeAdapter(schema)
@@ -57,7 +62,7 @@ def _check(name: str, schema: Schema) -> Any:
     return check
 
 
-def _json_check(name: str, schema: Mapping[str, Any]) -> Any:
+def _json_check(name: str, schema: Mapping[str, Any]) -> Callable[[object], list[str]]:
     # Imported late: most messages name a model or nothing.
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import SchemaError

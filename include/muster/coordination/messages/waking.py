@@ -1,4 +1,4 @@
-"""Wakes those who wait for messages: one connection of a process listens for all of them.
+"""Wakes those who wait for messages, or for what stands on a blackboard: one connection of a process listens for all.
 
 A NOTIFY inside of a transaction that writes makes all such commits queue for one lock, each with its wait for the
 disk. So the bell is rung after the commit, by a thread that merges what is rung while it is at work. A bell that is not
@@ -12,10 +12,10 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import psycopg
 
@@ -36,6 +36,30 @@ LONGEST_PAUSE = 5.0
 """Seconds between two attempts to reach the database."""
 
 
+class Place(Protocol):
+    """What is waited at."""
+
+    @property
+    def key(self) -> str:
+        """What a notification says for it."""
+        ...
+
+    @property
+    def is_for_all(self) -> bool:
+        """True when a ring wakes all that wait there; else one, who takes what has come."""
+        ...
+
+    @classmethod
+    def due(cls, connection: psycopg.Connection, places: Sequence[Any]) -> list[Place]:
+        """Of these places, those that have something: nobody rang for it, or the bell was not heard."""
+        ...
+
+
+def key_of(*names: str) -> str:
+    """What a notification says for a place of these names."""
+    return blake2b("\n".join(names).encode(), digest_size=8).hexdigest()
+
+
 class Address(NamedTuple):
     """A mailbox of a run."""
 
@@ -45,11 +69,22 @@ class Address(NamedTuple):
     @property
     def key(self) -> str:
         """What a notification says for it."""
-        return blake2b(f"{self.run}\n{self.mailbox}".encode(), digest_size=8).hexdigest()
+        return key_of(self.run, self.mailbox)
+
+    @property
+    def is_for_all(self) -> bool:
+        """False: one receives what has come."""
+        return False
+
+    @classmethod
+    def due(cls, connection: psycopg.Connection, places: Sequence[Address]) -> list[Place]:
+        """The mailboxes that have something to hand out, or something that has expired."""
+        values = {"runs": [each.run for each in places], "mailboxes": [each.mailbox for each in places]}
+        return [places[place - 1] for (place,) in connection.execute(statements.DUE, values).fetchall()]
 
 
 class Waiter:
-    """Somebody who waits at one mailbox, in a thread or in a coroutine."""
+    """Somebody who waits at one place or several, in a thread or in a coroutine."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
         self._loop = loop
@@ -80,20 +115,20 @@ class Waiter:
 
 
 class Bell:
-    """Rings for mailboxes, and wakes those of this process that wait at them."""
+    """Rings for mailboxes and other places, and wakes those of this process that wait at them."""
 
     def __init__(self, database: Database) -> None:
         self._database = database.bare
         self._lock = threading.Condition()
-        self._waiting: dict[str, tuple[Address, deque[Waiter]]] = {}
+        self._waiting: dict[str, deque[tuple[Place, Waiter]]] = {}
         self._rung: set[str] = set()
         self._listener: threading.Thread | None = None
         self._ringer: threading.Thread | None = None
         self._is_closed = False
 
-    def ring(self, addresses: Iterable[Address]) -> None:
-        """Tell all processes that these mailboxes have something; returns at once."""
-        keys = {address.key for address in addresses}
+    def ring(self, places: Iterable[Place]) -> None:
+        """Tell all processes that these places have something; returns at once."""
+        keys = {place.key for place in places}
         if not keys:
             return
         with self._lock:
@@ -104,12 +139,12 @@ class Bell:
             self._lock.notify_all()
 
     @contextmanager
-    def waiting(self, address: Address, waiter: Waiter) -> Iterator[None]:
-        """Wake the waiter once when the mailbox has something, within the body."""
-        key = address.key
+    def waiting(self, place: Place, waiter: Waiter) -> Iterator[None]:
+        """Wake the waiter once when the place has something, within the body."""
+        key, waits = place.key, (place, waiter)
         with self._lock:
-            _, waiters = self._waiting.setdefault(key, (address, deque()))
-            waiters.append(waiter)
+            waiters = self._waiting.setdefault(key, deque())
+            waiters.append(waits)
             if self._listener is None and not self._is_closed:
                 self._listener = threading.Thread(target=self._listen, name="muster-messages", daemon=True)
                 self._listener.start()
@@ -118,18 +153,20 @@ class Bell:
         except BaseException:
             # It was woken for a message and goes without looking: another one has to.
             if waiter.is_woken:
-                self.pass_on(address)
+                self.pass_on(place)
             raise
         finally:
             with self._lock:
-                if not waiter.is_woken:
-                    waiters.remove(waiter)
-                if not waiters and self._waiting.get(key, (None, None))[1] is waiters:
+                # Woken here it was taken out; woken at another place it still waits at this one.
+                if waits in waiters:
+                    waiters.remove(waits)
+                if not waiters and self._waiting.get(key) is waiters:
                     del self._waiting[key]
 
-    def pass_on(self, address: Address) -> None:
+    def pass_on(self, place: Place) -> None:
         """Wake the next one of this process: a ring wakes one, and there may be more than one message."""
-        self._wake(address.key)
+        if not place.is_for_all:
+            self._wake(place.key)
 
     def close(self) -> None:
         """Ring for what is left, and end; the listener ends with its next look. Whoever waits has its own time-out."""
@@ -142,13 +179,21 @@ class Bell:
 
     def _wake(self, key: str) -> None:
         with self._lock:
-            _, waiters = self._waiting.get(key, (None, None))
-            if waiters:
-                waiters.popleft().wake()
+            waiters = self._waiting.get(key, ())
+            while waiters:
+                place, waiter = waiters.popleft()
+                waiter.wake()
+                if not place.is_for_all:
+                    return
 
-    def _addresses(self) -> list[Address]:
+    def _places(self) -> Mapping[type[Place], Sequence[Place]]:
+        """What is waited at, by its kind."""
         with self._lock:
-            return [address for address, waiters in self._waiting.values() if waiters]
+            places = {place for waiters in self._waiting.values() for place, _ in waiters}
+        by_kind: dict[type[Place], list[Place]] = {}
+        for place in places:
+            by_kind.setdefault(type(place), []).append(place)
+        return by_kind
 
     def _listen(self) -> None:
         pause, quiet_since = 0.1, time.monotonic()
@@ -176,10 +221,9 @@ class Bell:
                 pause = min(2 * pause, LONGEST_PAUSE)
 
     def _look(self, connection: psycopg.Connection) -> None:
-        if addresses := self._addresses():
-            values = {"runs": [each.run for each in addresses], "mailboxes": [each.mailbox for each in addresses]}
-            for (place,) in connection.execute(statements.DUE, values).fetchall():
-                self._wake(addresses[place - 1].key)
+        for kind, places in self._places().items():
+            for place in kind.due(connection, places):
+                self._wake(place.key)
 
     def _ring(self) -> None:
         while True:
