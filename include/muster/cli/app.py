@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from muster import __version__
+from muster.cli.acting import WORK, acting
 from muster.cli.history import history
 from muster.cli.options import As, Automation, Json, RunId
 from muster.cli.output import Commands, Exit
@@ -26,7 +27,7 @@ app = typer.Typer(
     "does not answer, 4 the port is in use, 5 the automation is paused, 130 interrupted.",
 )
 
-PLACE, WORK, LOOK = "On this machine", "Runs and approvals", "Automations, agents and skills"
+PLACE, LOOK = "On this machine", "Automations, agents and skills"
 
 RunStatus = Literal["open", "succeeded", "failed", "compensated", "stuck"]
 NoticeStatus = Literal["pending", "sent", "failed", "kept"]
@@ -179,8 +180,17 @@ def unpause(automation: Automation, user: As = "admin", as_json: Json = False) -
 
 
 @app.command(rich_help_panel=LOOK)
-def agents(as_json: Json = False) -> None:
+def agents(
+    load: Annotated[bool, typer.Option("--load", help="What each is at, and what it has done lately.")] = False,
+    since: Annotated[str, typer.Option(metavar="DURATION", help="With --load: how far to look back.")] = "7d",
+    as_json: Json = False,
+) -> None:
     """List the agents: what each is for, which models it asks, what it may use."""
+    if load:
+        from muster.cli.looking_back import show_load
+
+        show_load(since, as_json=as_json)
+        return
     from muster.cli.agents import list_agents
 
     list_agents(as_json=as_json)
@@ -252,6 +262,27 @@ def runs(
 
 
 @app.command(rich_help_panel=WORK)
+def watch(
+    once: Annotated[bool, typer.Option("--once", help="Show it once, and end.")] = False, as_json: Json = False
+) -> None:
+    """Show what goes on until Ctrl-C: open runs, their stage, agents at work, whom they wait for, the time left."""
+    from muster.cli.watching import watch
+
+    watch(once=once, as_json=as_json)
+
+
+@app.command("history", rich_help_panel=WORK)
+def history_(
+    since: Annotated[str, typer.Option(metavar="DURATION", help="How far to look back: `7d`, `12h`.")] = "7d",
+    as_json: Json = False,
+) -> None:
+    """How the runs of a period went: success, time, people, speed-up of teams, and what to look at first."""
+    from muster.cli.looking_back import show_history
+
+    show_history(since, as_json=as_json)
+
+
+@app.command(rich_help_panel=WORK)
 def show(run: RunId, as_json: Json = False) -> None:
     """Show everything that happened in a run, in order, what its steps gave back and what its agents used."""
     from muster.cli.runs import show_run
@@ -282,113 +313,7 @@ def outbox(
     list_notices(run=run, status=status, limit=limit, as_json=as_json)
 
 
-@app.command(rich_help_panel=WORK)
-def approve(
-    run: RunId,
-    step: Annotated[str | None, typer.Option(help="Only this approval.")] = None,
-    item: Annotated[int | None, typer.Option(min=0, help="Only this position of a fan-out.")] = None,
-    note: Annotated[str | None, typer.Option(help="Why; kept with the answer.")] = None,
-    user: As = "admin",
-    as_json: Json = False,
-) -> None:
-    """Approve what waits in a run."""
-    from muster.cli.approvals import answer
-
-    answer(run, approved=True, step=step, item=item, note=note, user=user, as_json=as_json)
-
-
-@app.command(rich_help_panel=WORK)
-def reject(
-    run: RunId,
-    step: Annotated[str | None, typer.Option(help="Only this approval.")] = None,
-    item: Annotated[int | None, typer.Option(min=0, help="Only this position of a fan-out.")] = None,
-    note: Annotated[str | None, typer.Option(help="Why; kept with the answer.")] = None,
-    user: As = "admin",
-    as_json: Json = False,
-) -> None:
-    """Reject what waits in a run."""
-    from muster.cli.approvals import answer
-
-    answer(run, approved=False, step=step, item=item, note=note, user=user, as_json=as_json)
-
-
-@app.command(rich_help_panel=WORK)
-def cancel(
-    run: RunId,
-    reason: Annotated[str | None, typer.Option(help="Why; kept in the log.")] = None,
-    user: As = "admin",
-    as_json: Json = False,
-) -> None:
-    """Cancel a run: stop what is under way, begin nothing more, undo what was done."""
-    from muster.cli.cancelling import cancel_run
-
-    cancel_run(run, reason=reason, user=user, as_json=as_json)
-
-
-@app.command(rich_help_panel=WORK)
-def check(as_json: Json = False) -> None:
-    """Ask what automations declare under `checks`; exit code 1 when something does not hold."""
-    from muster.cli.checking import check
-
-    check(as_json=as_json)
-
-
-@app.command(rich_help_panel=WORK)
-def reconcile(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only look.")] = False,
-    quiet: Annotated[float, typer.Option(metavar="MINUTES", help="Leave alone what happened since.")] = 10,
-    user: As = "admin",
-    as_json: Json = False,
-) -> None:
-    """Find where the log, Airflow and the outside disagree; restart runs that died, mend what can be, list the rest."""
-    from muster.cli.reconciling import run
-
-    run(dry_run=dry_run, quiet_minutes=quiet, user=user, as_json=as_json)
-
-
-@app.command(rich_help_panel=WORK)
-def resume(
-    run: RunId,
-    note: Annotated[str | None, typer.Option(help="What was done about it; kept in the log.")] = None,
-    by_hand: Annotated[
-        bool,
-        typer.Option(
-            "--by-hand", help="A person has done the compensation that failed, or undone what nothing could undo."
-        ),
-    ] = False,
-    all_by_hand: Annotated[
-        bool,
-        typer.Option(
-            "--all-by-hand",
-            help="A person has undone all that is left of a run that Airflow does not know any more: it ends.",
-        ),
-    ] = False,
-    user: As = "admin",
-    as_json: Json = False,
-) -> None:
-    """Go on undoing a stuck run, once a person has acted."""
-    from muster.cli.resuming import resume_run
-
-    resume_run(run, note=note, by_hand=by_hand, all_by_hand=all_by_hand, user=user, as_json=as_json)
-
-
-@app.command(rich_help_panel=WORK)
-def restart(
-    run: RunId,
-    step: Annotated[str, typer.Option("--from", metavar="STEP", help="This step and everything after it.")],
-    current: Annotated[
-        bool, typer.Option("--current", help="Go on with today's YAML, and show first what differs in it.")
-    ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done again.")] = False,
-    user: As = "admin",
-    as_json: Json = False,
-) -> None:
-    """Do a run again from a step on; approvals before it stay valid, those after it are asked again."""
-    from muster.cli.restarting import restart_run
-
-    restart_run(run, step=step, current=current, dry_run=dry_run, user=user, as_json=as_json)
-
-
+app.add_typer(acting)
 app.add_typer(history)
 app.add_typer(users, name="users", rich_help_panel=PLACE)
 app.add_typer(breakers, name="breakers", rich_help_panel=WORK)
