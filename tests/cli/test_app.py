@@ -60,8 +60,8 @@ PERFORMING = {"muster.execution.services", "muster.execution.flow", "muster.saga
         (["run", "hello"], LANGUAGE | {"psycopg"}),
         (["cancel", "none"], LANGUAGE | PERFORMING),
         (["dead-letters", "list"], LANGUAGE | PERFORMING | {"httpx"}),
-        (["check"], PERFORMING | {"httpx"}),
-        (["doctor"], PERFORMING),
+        (["check"], PERFORMING | {"httpx", "muster.recovery.ledger", "muster.skills.calling"}),
+        (["doctor"], PERFORMING | {"httpx", "muster.recovery.ledger"}),
     ],
 )
 def test_a_command_imports_nothing_heavy_that_it_does_not_need(

@@ -146,8 +146,6 @@ def _disk(place: Examined) -> Iterator[Check]:
 
 
 def _airflow(place: Examined) -> Iterator[Check]:
-    from muster.local.client import AirflowClient, Unreachable
-
     running = place.running
     url = running.url.replace("localhost", "127.0.0.1") if running else airflow_elsewhere()
     if url is None:
@@ -159,6 +157,8 @@ def _airflow(place: Examined) -> Iterator[Check]:
             yield Check("port", "bad", error.message, error.remedy)
         yield Check("Airflow", "note", "not running", "Start it with `muster up`.")
         return
+    from muster.local.client import AirflowClient, Unreachable
+
     with AirflowClient(url, "", "", timeout=5) as client:
         try:
             ill = [f"{name} is {state}" for name, state in client.health().items() if state != "healthy"]

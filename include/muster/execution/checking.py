@@ -14,7 +14,6 @@ from muster.execution.workspaces import readable, workspace_of
 from muster.language.definition import Definition, ResolvedCheck
 from muster.recovery.consistency import Violation, shown, unasked, violations
 from muster.redaction import redact
-from muster.skills.calling import call_skill
 from muster.skills.registry import SkillContext, get_skill
 
 LONGEST_WAIT = 300.0
@@ -64,6 +63,9 @@ def is_due(check: ResolvedCheck, since: datetime | None, now: datetime) -> bool:
 
 
 async def _ask(check: ResolvedCheck, name: str, site: Path | None, context: SkillContext) -> list[Violation]:
+    # Imported here: it brings leases and the ledger along, and most checks are queries.
+    from muster.skills.calling import call_skill
+
     limit, longest = asyncio.timeout(None), LONGEST_WAIT
     try:
         skill = get_skill(name, site)
