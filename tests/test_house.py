@@ -27,13 +27,14 @@ SHARED = {
 }  # fmt: skip
 """Rooms that every other room may use."""
 ROOMS = {
-    "language": {"agents.spec", "skills.index", "coordination.plans", "coordination.formation"},
+    "language": {"isolation.spec", "agents.spec", "skills.index", "coordination.plans", "coordination.formation"},
     "skills": {"events", "recovery"},
-    "agents": {"events", "skills", "recovery"},
+    "agents": {"events", "skills", "recovery", "isolation"},
+    "isolation": set(),
     "events": set(),
     "recovery": {"events"},
     "notifications": {"language.channels", "events.failures", "events.log", "events.sealing", "recovery"},
-    "execution": {"language", "skills", "agents", "events", "notifications", "recovery", "coordination"},
+    "execution": {"language", "skills", "agents", "events", "notifications", "recovery", "coordination", "isolation"},
     "approvals": {"language", "events", "notifications", "execution", "recovery"},
     "runs": {"language", "events", "execution", "recovery"},
     "saga": {"language", "skills", "events", "notifications", "execution", "recovery", "runs"},
@@ -80,6 +81,7 @@ ROOMS = {
         "rehearsal",
         "triggers",
         "coordination",
+        "isolation",
     },
 }
 """What each room of the domain may import beside the shared ones; docs/architecture.md says why."""

@@ -18,7 +18,7 @@ from muster.agents.spec import AgentFile
 from muster.database import Database
 from muster.events.state import RunState
 from muster.execution.checking import broken_checks
-from muster.language import Catalogue, examples, load_folder
+from muster.language import Catalogue, agent_examples, examples, load_folder
 from muster.language.automation import Automation, FolderDefaults
 from muster.language.kinds import KIND_KEYS, KINDS
 from muster.language.source import parse_source
@@ -117,7 +117,7 @@ def table(heading: str) -> list[list[str]]:
 def catalogue(tmp_path: Path) -> Catalogue:
     """The site of the page, without its shared defaults."""
     files = {"skills/office.py": examples.SKILLS, "settings.yaml": examples.SETTINGS}
-    files["agents/office.yaml"] = examples.AGENTS
+    files["agents/office.yaml"] = agent_examples.AGENTS
     for text in AUTOMATIONS:
         files[f"automations/{parse_source(text.encode()).data['automation']}.yaml"] = text
     for name, text in files.items():

@@ -8,7 +8,7 @@ from textwrap import dedent
 
 import pytest
 
-from muster.language import Catalogue, Definition, examples, load_folder
+from muster.language import Catalogue, Definition, agent_examples, examples, load_folder
 
 Write = Callable[[str, str], Path]
 
@@ -20,7 +20,7 @@ def site(tmp_path: Path) -> Path:
     for name, text in {
         "skills/office.py": examples.SKILLS,
         "settings.yaml": examples.SETTINGS,
-        "agents/office.yaml": examples.AGENTS,
+        "agents/office.yaml": agent_examples.AGENTS,
     }.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)

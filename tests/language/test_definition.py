@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from muster.language import Definition, examples, load_folder
+from muster.language import Definition, agent_examples, examples, load_folder
 from muster.language.kinds.skill import ResolvedSkill
 from muster.language.resolved import places_in
 
@@ -227,7 +227,7 @@ def test_the_hash_changes_with_the_meaning_and_only_with_it(define: Define, old:
 
 def test_the_hash_changes_with_the_agent_and_the_settings(define: Define, site: Path) -> None:
     before = define(examples.FIRST).hash
-    (site / "agents" / "office.yaml").write_text(examples.AGENTS.replace("small company", "large company"))
+    (site / "agents" / "office.yaml").write_text(agent_examples.AGENTS.replace("small company", "large company"))
     with_other_agent = load_folder(site).definitions["sort_letters"].hash
     (site / "settings.yaml").write_text(examples.SETTINGS.replace("5000", "6000"))
     with_other_setting = load_folder(site).definitions["sort_letters"].hash

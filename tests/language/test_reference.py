@@ -11,7 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from muster.agents.spec import AgentFile
-from muster.language import examples, load_folder
+from muster.language import agent_examples, examples, load_folder
 from muster.language.automation import Automation, FolderDefaults
 from muster.language.kinds import KINDS
 from muster.language.reference import files
@@ -70,7 +70,7 @@ def test_the_schema_takes_what_the_language_takes(text: str) -> None:
 
 
 def test_the_schemas_of_agents_and_defaults_take_the_examples() -> None:
-    for schema, text in ((agents_schema(), examples.AGENTS), (defaults_schema(), examples.DEFAULTS)):
+    for schema, text in ((agents_schema(), agent_examples.AGENTS), (defaults_schema(), examples.DEFAULTS)):
         assert list(Draft202012Validator(schema).iter_errors(parse_source(text.encode()).data)) == []
 
 

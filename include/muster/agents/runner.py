@@ -110,10 +110,12 @@ async def run_agent(call: AgentCall, services: AgentServices) -> AgentResult:
         BadOutput: the model's answers never fitted.
         BreakerOpen: the agent, or every tier it has, has failed too often and is left alone for now.
         NoModel: there is neither a model nor an `offline` skill.
-        PermanentError: every model refused the request.
+        PermanentError: every model refused the request; or the agent's program failed, as `run_command` says.
     """
     returns = call.returns if call.returns is not None else call.agent.returns
     output = None if returns is None else resolve(returns, services.site)
+    if call.agent.command is not None:
+        return await _run_program(call, services, output)
     tiers = await connected(call.agent.tiers, services.models)
     # Before anybody is asked: it is known by now whether a model or `offline` would do the work.
     await _ensure_its_own(call, services, asks=bool(tiers))
@@ -145,6 +147,17 @@ async def _ensure_its_own(call: AgentCall, services: AgentServices, *, asks: boo
     untried = f"so the agent {name} was not asked." if asks else f"so the `offline` skill of {name} was not called."
     connection = "with a connection to the model that called for it" if asked else "without a connection to a model"
     raise outside.keeps(untried, f"Restart the step {connection}: what has happened is not repeated.")
+
+
+async def _run_program(call: AgentCall, services: AgentServices, output: OutputType | None) -> AgentResult:
+    from muster.agents.command import run_command
+
+    await _ensure_its_own(call, services, asks=False)
+    if not getattr(services.models, "programs", True) and call.agent.offline is not None:
+        return await _offline(call, services, output)
+    run, name = _run(services.log, call.run, call.budget), f"agent:{call.agent.id}"
+    async with Guard(breakers_of(services.database), name, policy_of(call.settings, name), _judge):
+        return await run_command(call, services, output, run.journal, run.budget)
 
 
 def _judge(error: BaseException) -> Verdict:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from muster.isolation.spec import Command
 from muster.yaml_model import Name, SkillName, Usd, YamlModel
 
 
@@ -47,8 +48,11 @@ class AgentSpec(YamlModel):
     """The model's sampling temperature; null for the model's own default."""
     retries: int = Field(default=2, ge=0, le=10)
     """How often the model is asked to correct an answer that does not fit `returns`."""
+    command: Command | None = None
+    """In place of a model: an outside program that does the work."""
     offline: SkillName | None = None
-    """The skill that answers in its place when no connection of its tiers is configured."""
+    """The skill that answers in its place when no connection of its tiers is configured; of an agent with a `command`,
+    in rehearsals."""
 
     @property
     def name(self) -> str:

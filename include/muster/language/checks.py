@@ -22,7 +22,13 @@ from muster.language.positions import check_positions
 from muster.language.problems import Problem
 from muster.language.reading import Path
 from muster.language.references import References
-from muster.language.site_catalog import SiteCatalog, computed_settings, file_settings, variables_in_settings
+from muster.language.site_catalog import (
+    SiteCatalog,
+    command_settings,
+    computed_settings,
+    file_settings,
+    variables_in_settings,
+)
 from muster.language.spot import Spot
 from muster.language.steps import MappedStep, StepBase, WorkStep
 from muster.language.triggers import kind_of
@@ -85,6 +91,7 @@ class _Checker:
         yield from computed_settings(document, automation.settings, ("settings",))
         yield from variables_in_settings(document, automation.settings, ("settings",))
         yield from file_settings(document, automation.settings, ("settings",))
+        yield from command_settings(document, automation.settings, ("settings",))
         yield from self._checks()
         yield from self._no_expressions()
         yield from self._lookalikes()

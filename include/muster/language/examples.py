@@ -73,31 +73,6 @@ limit: 5000
 """
 """`settings.yaml`"""
 
-AGENTS = """department: office
-tiers: [fast_model, careful_model]
-agents:
-  - id: clerk
-    role: You sort the letters of a small company.
-    skills: [sorting, letters]
-    tools: [office.read_letter]
-    instructions: |
-      Name the department a letter is for, and say why in one sentence.
-    limits: { requests: 4, tool_calls: 8, tokens: 20000, usd: 0.05 }
-    offline: office.guess_department
-
-  - id: secretary
-    title: The secretary
-    department: office
-    role: You sum up letters.
-    skills: [summaries]
-    tiers: [careful_model]
-    returns: { type: object, properties: { summary: { type: string }, amount: { type: number } } }
-    temperature: 0.2
-    retries: 1
-    offline: office.sum_up
-"""
-"""`agents/office.yaml`"""
-
 DEFAULTS = """category: office
 department: office
 owner: front-desk

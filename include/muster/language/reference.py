@@ -13,7 +13,8 @@ from typing import Any, get_args
 from pydantic import BaseModel
 
 from muster.agents.spec import AgentFile, AgentLimits, AgentSpec
-from muster.language import examples, expressions, filters, folder, prose, reading, sandbox, source
+from muster.isolation.spec import Command, CommandLimits
+from muster.language import agent_examples, examples, expressions, filters, folder, prose, reading, sandbox, source
 from muster.language.automation import Automation, Budget, Deadline, FolderDefaults, SkillCheck, SqlCheck, StepDefaults
 from muster.language.explain import keys_of
 from muster.language.kinds import KINDS
@@ -57,8 +58,8 @@ def page() -> str:
             extending=examples.EXTENDING,
         ),
         _tables([FolderDefaults]),
-        "## The files of agents\n\n```yaml\n# agents/office.yaml\n" + examples.AGENTS + "```\n",
-        _tables([AgentFile, AgentSpec, AgentLimits]),
+        "## The files of agents\n\n```yaml\n# agents/office.yaml\n" + agent_examples.AGENTS + "```\n",
+        _tables([AgentFile, AgentSpec, AgentLimits, Command, CommandLimits]),
         _fill(prose.SKILLS, skills=examples.SKILLS),
         _fill(prose.BOUNDS, rows="\n".join(f"| {what} | {most} |" for what, most in BOUNDS.items())),
         _later(),
@@ -156,6 +157,8 @@ def _tables(models: Iterable[type[BaseModel]], level: int = 3) -> str:
 def headings() -> Mapping[str, str]:
     """For each model of the language, by its class's name, the words that a person writes where it is meant."""
     roots: dict[type[BaseModel], str] = {Automation: "automation", FolderDefaults: "_defaults.yaml"}
+    # Two models have a key `limits`.
+    roots |= {CommandLimits: "limits of a command"}
     roots |= {AgentFile: "agents/&lt;department&gt;.yaml"} | {kind.model: name for name, kind in KINDS.items()}
     named = {model.__name__: words for model, words in roots.items()}
 

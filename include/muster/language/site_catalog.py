@@ -12,7 +12,9 @@ from pathlib import Path
 from muster.agents.spec import AgentFile, AgentSpec
 from muster.documents import wrong_settings
 from muster.files import files_below
+from muster.isolation.spec import wrong_commands
 from muster.language.ancestry import INSTEAD, SKIPS, skips_others, starts_runs
+from muster.language.commands import check_command
 from muster.language.explain import Located, validate
 from muster.language.expressions import texts
 from muster.language.importing import Obstacle, obstacle
@@ -37,8 +39,17 @@ _VARIABLE = re.compile(r"^[^\s${}]*(\$\{[A-Za-z_]\w*\})\S*$")
 class Agents:
     """The agents of a folder by id, read when first asked for."""
 
-    def __init__(self, folder: Path, root: Path, skills: SkillIndex, *, published: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        root: Path,
+        skills: SkillIndex,
+        *,
+        settings: Mapping[str, object] | None = None,
+        published: bool = False,
+    ) -> None:
         self._folder, self._root, self._skills, self._published = folder, root, skills, published
+        self._settings = settings or {}
 
     def get(self, agent_id: str) -> AgentSpec | None:
         """The agent of that id, or None."""
@@ -85,6 +96,7 @@ class Agents:
             for position, agent in enumerate(specs):
                 place = ("agents", position)
                 problems.extend(self._unknown_skills(agent, source, place))
+                problems.extend(check_command(agent, source, place, root=self._root, settings=self._settings))
                 if wrong := mistake(agent.returns, self._skills):
                     problems.append(source.problem(wrong[0], (*place, "returns"), suggestion=wrong[1]))
                 if agent.id in by_id:
@@ -146,7 +158,7 @@ class SiteCatalog:
         """
         skills = skill_index(root / "skills")
         settings, problems, whole = _site_settings(root, published=published)
-        agents = Agents(root / "agents", root, skills, published=published)
+        agents = Agents(root / "agents", root, skills, settings=settings, published=published)
         return cls(
             root, settings, skills, agents, plugins or root.parent / "plugins", tuple(problems), whole, published
         )
@@ -240,6 +252,7 @@ def _settings_file(path: Path, root: Path, *, published: bool) -> tuple[dict[str
         *computed_settings(source, source.data),
         *variables_in_settings(source, source.data),
         *file_settings(source, source.data),
+        *command_settings(source, source.data),
     ]
     return source.data, [*wrong, *refused, *check_secrets(source)]
 
@@ -260,6 +273,11 @@ def variables_in_settings(document: Located, value: object, path: SourcePath = (
     elif isinstance(value, str) and (found := _VARIABLE.search(value)):
         message = f"`{found[1]}` is text: nothing is read from the environment"
         yield document.problem(message, path, suggestion=_WRITE_VALUE)
+
+
+def command_settings(document: Located, settings: Mapping[str, object], path: SourcePath = ()) -> list[Problem]:
+    """What is wrong with the setting that says where and how programs of agents work."""
+    return [document.problem(message, (*path, *place)) for place, message in wrong_commands(settings)]
 
 
 def file_settings(document: Located, settings: Mapping[str, object], path: SourcePath = ()) -> list[Problem]:

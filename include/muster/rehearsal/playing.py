@@ -39,7 +39,9 @@ _numbers = itertools.count(1)
 
 
 class NoModels:
-    """No connection to any model: agents answer with their offline skills."""
+    """No connection to any model, and no programs: agents answer with their offline skills."""
+
+    programs = False
 
     async def model(self, tier: str) -> None:
         """None, whatever the tier."""
