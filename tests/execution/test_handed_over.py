@@ -15,13 +15,15 @@ import pytest
 from muster.database import Database
 from muster.errors import DatabaseLost
 from muster.execution import locking
+from muster.operations.cancelling import request_cancel
+from muster.recovery import leases
 from muster.recovery.holding import holding
 from support.runs import Site
 
 T = TypeVar("T")
 SKILLS = '''
 from pathlib import Path
-from muster.errors import DatabaseLost, PermanentError
+from muster.errors import DatabaseLost, PermanentError, SetAside
 from muster.skills import skill
 
 @skill("sums.pay", lane="async")
@@ -37,6 +39,11 @@ async def pay(folder: str, who: str, refuses: bool = False, loses: bool = False)
     if loses and first:
         raise DatabaseLost("The database did not answer.")
     return who
+
+@skill("sums.end", lane="async")
+async def end(how: str) -> str:
+    """Ends in one of two ways."""
+    raise SetAside("odd", []) if how == "aside" else PermanentError("no")
 '''
 REFUSE = """
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -106,14 +113,88 @@ def test_no_fallback_follows_a_success_that_could_not_be_written(
     assert "fallback" not in (tmp_path / "calls").read_text()
 
 
-SHAPES = {
+READ_REFUSED = """
+CREATE SEQUENCE refused_read;
+CREATE FUNCTION refuse_read(number bigint) RETURNS bigint LANGUAGE plpgsql AS $$ BEGIN
+  IF nextval('refused_read') = 1 THEN
+    RAISE EXCEPTION 'refused' USING ERRCODE = '{code}';
+  END IF;
+  RETURN number;
+END $$;
+"""
+LISTS = {
     "single": "",
     "mapped": "each: [a, b], ",
     "packed": "each: [a, b], pack: 2, ",
     "whole": "each: [a, b], pack: all, ",
-    "worker": "lane: worker, ",
-    "without a lock": "",
 }
+LANES = ["async", "worker"]
+
+
+@pytest.mark.parametrize("code", ["25006", "42501", "55P03", "XX000"])
+@pytest.mark.parametrize("shape", LISTS)
+@pytest.mark.parametrize("lane", LANES)
+def test_nor_one_after_which_nobody_could_tell_whether_its_lock_was_still_held(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lane: str, shape: str, code: str
+) -> None:
+    monkeypatch.setattr(leases, "IS_HELD", leases.IS_HELD.replace("count(*)", "refuse_read(count(*))"))
+    run = opened(site, tmp_path, lock=f"lock: ledger, lane: {lane}, {LISTS[shape]}")
+    with psycopg.connect(site.services.database.dsn) as connection:
+        connection.execute(READ_REFUSED.replace("{code}", code))
+    again(lambda: site.all_of(run, "one"))
+    assert set((tmp_path / "calls").read_text().split()) == {"step-paid"}
+    state = site.state(run).step("one")
+    assert {work.status for work in state.works} == {"succeeded"}
+    assert not {event.type for event in site.services.log.read(run)} & {"step.failed", "step.fell_back", "step.retried"}
+
+
+ENDINGS = {"step.failed": ("fails", ""), "step.set_aside": ("aside", ""), "step.fell_back": ("fails", "fallback")}
+
+
+@pytest.mark.parametrize("what", ENDINGS)
+@pytest.mark.parametrize("lock", ["", "lock: ledger, "])
+@pytest.mark.parametrize("shape", LISTS)
+@pytest.mark.parametrize("lane", LANES)
+def test_how_work_ended_is_what_it_was_though_the_database_refused_it_once(
+    site: Site, tmp_path: Path, lane: str, shape: str, lock: str, what: str
+) -> None:
+    how, falls_back = ENDINGS[what]
+    more = f", fallback: {{skill: sums.pay, with: {{folder: '{tmp_path}', who: fallback}}}}" if falls_back else ""
+    step = f"id: one, {LISTS[shape]}{lock}lane: {lane}, skill: sums.end, with: {{how: {how}}}{more}"
+    run = site.open(site.definition(f"automation: a\nsteps:\n  - {{{step}}}\n"))
+    # A step that is no list is not set aside, it fails.
+    ends = what if shape != "single" or falls_back else "step.failed"
+    refusing(site, ends)
+    again(lambda: site.all_of(run, "one"))
+    events = list(site.services.log.read(run))
+    kinds = {event.type for event in events} & {"step.failed", "step.set_aside", "step.fell_back", "step.succeeded"}
+    assert kinds == {ends, *(["step.succeeded"] if falls_back else [])}
+    assert {error["message"] for event in events if (error := event.data.get("error"))} == {
+        "odd" if how == "aside" else "no"
+    }
+
+
+@pytest.mark.parametrize("lock", ["", "lock: ledger, "])
+@pytest.mark.parametrize("shape", LISTS)
+@pytest.mark.parametrize("lane", LANES)
+def test_undoing_that_could_not_be_written_does_not_make_the_run_stuck(
+    site: Site, tmp_path: Path, lane: str, shape: str, lock: str
+) -> None:
+    pay = f"skill: sums.pay, with: {{folder: '{tmp_path}', who: "
+    step = f"id: one, {LISTS[shape]}{lock}lane: {lane}, {pay}step}}, compensate: {{{pay}back}}}}"
+    run = site.open(site.definition(f"automation: a\nsteps:\n  - {{{step}}}\n"))
+    site.all_of(run, "one")
+    request_cancel(site.services.log, run, by="ann")
+    refusing(site, "compensation.succeeded")
+    with pytest.raises(DatabaseLost, match="refused what happened"):
+        site.unwind(run)
+    assert again(lambda: site.unwind(run)) == "succeeded"
+    kinds = [event.type for event in site.services.log.read(run)]
+    assert "compensation.failed" not in kinds
+    assert kinds.count("compensation.succeeded") == (1 if shape == "single" else 2)
+
+
+SHAPES = {**LISTS, "worker": "lane: worker, ", "without a lock": ""}
 BUDGETS = {"left": "", "used up": "budget: {retries: 0}\n"}
 BESIDE = {"nothing": (), "its retry": ("step.retried",), "the release": ("the release",)}
 

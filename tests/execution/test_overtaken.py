@@ -8,6 +8,7 @@ import threading
 import time
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg
@@ -15,7 +16,7 @@ import pytest
 
 from muster.database import Database
 from muster.events.log import EventLog
-from muster.execution import overtaken
+from muster.execution import overtaken, retrying
 from muster.operations.cancelling import request_cancel
 from muster.recovery import heartbeats
 from support.bank import BankServer
@@ -27,6 +28,7 @@ SECONDS = 3.0
 SKILLS = f'''
 import asyncio
 import time
+from muster.errors import TransientError
 from muster.skills import SkillContext, skill
 from support.bank import charge
 
@@ -45,6 +47,13 @@ async def along(url: str, context: SkillContext) -> None:
     await asyncio.sleep({SECONDS})
     async with context.database.aconnection() as connection:
         await connection.execute("INSERT INTO done VALUES (%s)", (context.run,))
+
+@skill("shop.later", lane="async")
+async def later(url: str) -> None:
+    """Refuses the first time, and takes long the second."""
+    if await asyncio.to_thread(charge, url, "asked") == 1:
+        raise TransientError("later")
+    await asyncio.sleep(1)
 '''
 EACH = 'each: "{{ [1, 2] }}", '
 SHAPES = {
@@ -161,4 +170,37 @@ def test_who_was_overtaken_skips_nothing_that_another_has_begun(
     assert site.step(run, "work").status == "succeeded"
     worker.join()
     assert outcomes == ["succeeded"]
+    assert [event.type for event in site.services.log.read(run)].count("step.skipped") == 0
+
+
+@pytest.mark.parametrize("lane", ["async", "worker"])
+@pytest.mark.parametrize("lock", ["", "lock: ledger, "])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_nor_does_one_that_was_overtaken_between_two_attempts(
+    site: Site, bank: BankServer, monkeypatch: pytest.MonkeyPatch, shape: str, lock: str, lane: str
+) -> None:
+    """Its pause is long; the run is cancelled while the other one does the work."""
+    each, slot = SHAPES[shape][0].replace("[1, 2]", "[1]"), None if SHAPES[shape][1] is None else 0
+    more = f"{each}{lock}lane: {lane}, retry: {{times: 3, delay: 1s}}"
+    step = f"{{id: work, {more}, skill: shop.later, with: {{url: '{bank.url}'}}}}"
+    run = site.open(site.definition(f"automation: tested\nsteps:\n  - {step}\n"))
+    if slot is not None:
+        site.expand(run, "work")
+    other = Site.of(site.include, Database(site.services.database.dsn), site.services.artifacts)
+    outcomes, paused = list[str](), list[float]()
+    worker = threading.Thread(target=lambda: outcomes.append(other.step(run, "work", slot).status))
+
+    async def pause(seconds: float) -> None:
+        paused.append(seconds)
+        if len(paused) > 1:
+            await asyncio.sleep(seconds)
+            return
+        worker.start()
+        assert await asyncio.to_thread(eventually, lambda: bank.charges["asked"] == 2)
+        await asyncio.to_thread(request_cancel, EventLog(other.services.database), run, by="ann")
+
+    monkeypatch.setattr(retrying, "asyncio", SimpleNamespace(sleep=pause))
+    outcome = site.step(run, "work", slot)
+    worker.join()
+    assert [outcome.status, *outcomes] == ["succeeded", "succeeded"]
     assert [event.type for event in site.services.log.read(run)].count("step.skipped") == 0

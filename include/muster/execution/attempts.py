@@ -257,9 +257,15 @@ async def _held_to_the_end() -> AsyncIterator[None]:
     except LeaseLost:
         raise
     except Exception:
-        await acheck_held()
+        await _ensure_held()
         raise
-    await acheck_held()
+    await _ensure_held()
+
+
+async def _ensure_held() -> None:
+    # A refusal of this read says nothing about the work, but without an answer what came of it cannot count.
+    with lost_if_refused():
+        await acheck_held()
 
 
 def _attempt_at(services: Services, work_item: WorkItem) -> AbstractAsyncContextManager[object]:
