@@ -181,6 +181,10 @@ TRIGGER = "airflow.providers.standard.operators.trigger_dagrun.TriggerDagRunOper
             '6:11: `inputs.s` is text, which is neither true nor false Compare it, for example `inputs.s == "yes"`.',
         ),
         (
+            HEAD + '    when: "{{ [inputs.s] | select(*[]) | length > 0 }}"\ninputs: {s: {}}\n',
+            "6:11: `*` and `**` give no arguments here Write each of them, for example `select(",
+        ),
+        (
             HEAD + "    when: \"{{ not (settings.n or 'no') }}\"\nsettings: {n: 1}\n",
             "6:11: an operand of `and`, `or`, `not` or `if` is text, which is neither true nor false Compare it",
         ),

@@ -24,7 +24,7 @@ from muster.language.paths import asked, path_of
 from muster.language.problems import did_you_mean
 from muster.language.references import References
 from muster.language.sandbox import Mark, Sandbox, as_seen, loop_budget, marking, plain
-from muster.language.truths import guarded
+from muster.language.truths import guarded, is_named_by_data
 
 VARIABLES = ("inputs", "steps", "settings", "run", "item", "index", "output")
 """What an expression can begin with."""
@@ -219,6 +219,11 @@ class _Reader:
 
     def _check(self, node: nodes.Node) -> None:
         line = (node.lineno or 1) - 1
+        if isinstance(node, nodes.Call | nodes.Filter | nodes.Test) and (node.dyn_args or node.dyn_kwargs):
+            # How many there are is known only once it runs: nobody could say before whether `select` is given a test.
+            raise ExpressionSyntaxError(
+                "`*` and `**` give no arguments here", line, 'Write each of them, for example `select("eq", "yes")`.'
+            )
         if isinstance(node, nodes.Call):
             if not isinstance(node.node, nodes.Name) or node.node.name != "range":
                 raise _no_call(node, line)
@@ -230,6 +235,9 @@ class _Reader:
                     line,
                     foreign.filter_meant(node.name) or did_you_mean(node.name, FILTERS) or known,
                 )
+            if is_named_by_data(node):
+                message = "`map` needs the name of its filter as text"
+                raise ExpressionSyntaxError(message, line, 'Write it in quotes, for example `map("lower")`.')
         elif isinstance(node, nodes.Test):
             if node.name not in _sandbox.tests:
                 raise ExpressionSyntaxError(

@@ -114,10 +114,22 @@ def _within(node: nodes.Node, replace: Callable[[nodes.Expr], nodes.Expr]) -> No
             _within(inner, replace)
 
 
+def is_named_by_data(pick: nodes.Filter) -> bool:
+    """Whether which filter `map` applies is known only once it runs: nobody could say before what that one asks."""
+    name, given = _picking(pick)
+    return name == "map" and bool(given)
+
+
 def _guard_items(pick: nodes.Filter) -> None:
     """Give a filter that asks whether its items are true, for want of a test, the one that refuses text."""
+    name, given = _picking(pick)
+    if _WITHOUT_TEST.get(name) == len(given):
+        pick.args += [nodes.Const(ASKED, lineno=pick.lineno), nodes.Const(name, lineno=pick.lineno)]
+
+
+def _picking(pick: nodes.Filter) -> tuple[str, list[nodes.Expr]]:
+    """The filter that sees the items, inside of any `map`, and what it is given."""
     name, given = pick.name, pick.args
     while name == "map" and given and isinstance(filter_name := given[0], nodes.Const):
         name, given = filter_name.value, given[1:]
-    if _WITHOUT_TEST.get(name) == len(given) and not (pick.dyn_args or pick.dyn_kwargs):
-        pick.args += [nodes.Const(ASKED, lineno=pick.lineno), nodes.Const(name, lineno=pick.lineno)]
+    return name, given
